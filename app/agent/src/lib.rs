@@ -1,0 +1,1 @@
+//! Runs replicas for the orchestrator: platform, probes and routing of one node.

@@ -1,0 +1,1 @@
+//! Runs the control loop: inputs from the doors, actions to them, journal in between.

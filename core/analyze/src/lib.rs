@@ -1,0 +1,1 @@
+//! Analyze: facts in, findings with a confidence out.

@@ -1,0 +1,1 @@
+//! The control loop: one deterministic state machine over all phases.

@@ -1,0 +1,1 @@
+//! Execute: an admitted plan in, ordered actions out; follows their outcomes.

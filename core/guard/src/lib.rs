@@ -1,0 +1,1 @@
+//! Guard: a second pair of eyes on a plan, which can only refuse.

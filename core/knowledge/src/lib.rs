@@ -1,0 +1,1 @@
+//! What the loop remembers: folded facts and outcomes in bounded windows.

@@ -1,0 +1,1 @@
+//! The nouns: ids, quantities with units, resource kinds, time, reports, plans, actions, outcomes, reasons.

@@ -1,0 +1,1 @@
+//! Monitor: raw reports in, validated facts out.

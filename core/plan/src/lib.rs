@@ -1,0 +1,1 @@
+//! Plan: findings and intent in, one immutable plan with reasons out.

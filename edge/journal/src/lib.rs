@@ -1,0 +1,1 @@
+//! The journal of inputs with digests of outputs, on disk.

@@ -1,0 +1,1 @@
+//! Resources as people write them: YAML in, resources or located errors out.

@@ -1,0 +1,1 @@
+//! Clocks, entropy, signals and files: the only place that reads the time.

@@ -1,0 +1,1 @@
+//! The Platform contract: runs replicas somewhere.

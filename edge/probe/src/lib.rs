@@ -1,0 +1,1 @@
+//! Asks replicas how they are: HTTP, TCP and command probes.

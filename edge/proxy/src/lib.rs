@@ -1,0 +1,1 @@
+//! The data plane: listeners and connections; asks balance for the endpoint.

@@ -1,0 +1,1 @@
+//! The world that lies, grown from one seed.

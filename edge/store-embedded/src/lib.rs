@@ -1,0 +1,1 @@
+//! The embedded store: one crash-safe file.

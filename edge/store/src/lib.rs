@@ -1,0 +1,1 @@
+//! The Store contract: revisioned keys, compare-and-set, watch, lease.

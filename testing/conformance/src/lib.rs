@@ -1,0 +1,1 @@
+//! One suite for every Store, every Platform, and the HPA algorithm.
