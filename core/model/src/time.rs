@@ -1,0 +1,87 @@
+//! Time as the core knows it: given with each input, never read.
+
+use std::fmt;
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+/// A point on the loop's own clock, in milliseconds.
+///
+/// It never steps back, not within a run and not over a restart: the shell starts it at the later of the wall clock
+/// and the last time in the journal. It is near Unix time but is no calendar time; all waits, windows and deadlines use it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(u64);
+
+/// A calendar time as the machine's clock tells it, in milliseconds since 1970-01-01T00:00:00Z.
+///
+/// It may step either way at any moment. It is for people and for calendars; no wait is measured with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Wall(u64);
+
+/// The two clocks at the moment of an input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Now {
+    /// For waits, windows and deadlines.
+    pub time: Time,
+    /// For people and calendars.
+    pub wall: Wall,
+}
+
+impl Time {
+    /// The start of the clock, before every input.
+    pub const ZERO: Self = Self(0);
+
+    /// The time that lies `ms` milliseconds after the start of the clock.
+    pub const fn from_millis(ms: u64) -> Self {
+        Self(ms)
+    }
+
+    /// Milliseconds since the start of the clock.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// The span from `earlier` to this time; zero when `earlier` is not earlier.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Whole milliseconds; a part of one is cut off, and the far end saturates.
+impl Add<Duration> for Time {
+    type Output = Self;
+
+    fn add(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(millis(span)))
+    }
+}
+
+/// Whole milliseconds; stops at the start of the clock.
+impl Sub<Duration> for Time {
+    type Output = Self;
+
+    fn sub(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(span)))
+    }
+}
+
+impl Wall {
+    /// The calendar time that lies `ms` milliseconds after 1970-01-01T00:00:00Z.
+    pub const fn from_millis(ms: u64) -> Self {
+        Self(ms)
+    }
+
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "t+{}.{:03}s", self.0 / 1000, self.0 % 1000)
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
