@@ -1,1 +1,40 @@
-//! Which endpoint gets the request.
+//! Which endpoint gets the request, whether a failed one may be tried again, and who is out for a while.
+//!
+//! The data plane (`edge/proxy`) asks; this crate answers. It never reads a clock, never draws a number of its own,
+//! never does I/O and, once a [`Roster`] stands, never allocates: [`Balancer::pick`] may run for every request.
+//! Time is a [`Duration`](std::time::Duration) since any fixed moment the caller likes, as long as it never steps
+//! back; chance is a seeded generator that the caller passes in. The same calls give the same answers.
+//!
+//! ```
+//! use balance::{Balance, Balancer, EndpointId, Load, Roster, Seat, Standing, Tried, Weight};
+//! use rand_xoshiro::{rand_core::SeedableRng, Xoshiro256PlusPlus};
+//!
+//! let seats = [1, 2].map(|ordinal| Seat {
+//!     id: EndpointId { ordinal, incarnation: 0 },
+//!     weight: Weight::ONE,
+//!     standing: if ordinal == 1 { Standing::Draining } else { Standing::Serving },
+//! });
+//! let roster = Roster::new(&seats);
+//! let mut rng = Xoshiro256PlusPlus::seed_from_u64(7);
+//! let mut balancer = Balancer::new(Balance::RoundRobin, &roster);
+//! let chosen = balancer.pick(&roster, &Tried::NONE, &mut rng, |_seat| Load::IDLE);
+//! assert_eq!(chosen, Some(1), "the draining endpoint gets nothing new");
+//! ```
+
+mod endpoint;
+mod roster;
+
+mod balancer;
+mod load;
+
+mod outlier;
+mod retry;
+
+pub use balancer::{Balance, Balancer};
+pub use endpoint::{EndpointId, Seat, Standing, Tried, Weight};
+pub use load::{Load, PeakEwma};
+pub use outlier::{Kept, OutlierPolicy, Outliers, Verdict};
+pub use retry::{
+    Body, Failure, Phase, REPLAY_BYTES_MAX, Refusal, Repeatability, Retry, RetryBudget, TRIES_MAX, may_retry,
+};
+pub use roster::{PANIC_THRESHOLD_PERCENT, Roster};

@@ -1,0 +1,104 @@
+//! What the balancer knows of an endpoint.
+
+use std::fmt;
+use std::num::NonZeroU16;
+
+use crate::retry::TRIES_MAX;
+
+/// Names one endpoint of a service: the replica's ordinal and which life of it this is.
+///
+/// A replica that was restarted keeps its ordinal and gets a new incarnation, so its successor inherits neither the
+/// connections nor the bad record of the one that died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EndpointId {
+    /// Which replica of the service.
+    pub ordinal: u32,
+    /// Which life of that replica; grows with each start.
+    pub incarnation: u32,
+}
+
+impl fmt::Display for EndpointId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.ordinal, self.incarnation)
+    }
+}
+
+/// The share of traffic an endpoint gets, relative to the others of its service; 1 to 65,535.
+///
+/// 16 bits keep every sum of weights exact: 65,535 × 100,000 endpoints is far below 2⁶³.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Weight(NonZeroU16);
+
+impl Weight {
+    /// The weight of an endpoint about which nothing was said.
+    pub const ONE: Self = Self(NonZeroU16::MIN);
+
+    /// Makes a weight; `None` for 0, which would mean "gets nothing": drain the endpoint instead.
+    #[must_use]
+    pub const fn new(weight: u16) -> Option<Self> {
+        match NonZeroU16::new(weight) {
+            Some(weight) => Some(Self(weight)),
+            None => None,
+        }
+    }
+
+    /// The weight as a number, at least 1.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0.get()
+    }
+}
+
+/// Whether an endpoint may get new requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Standing {
+    /// It may.
+    Serving,
+    /// It would, but failed several times in a row and sits out; used only when nothing better is left.
+    Ejected,
+    /// It finishes what it has and gets nothing new, ever.
+    Draining,
+}
+
+/// One endpoint as it enters a [`Roster`](crate::Roster).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seat {
+    /// Which endpoint.
+    pub id: EndpointId,
+    /// Its share of the traffic.
+    pub weight: Weight,
+    /// Whether it may get new requests.
+    pub standing: Standing,
+}
+
+/// The endpoints on which a request has already failed.
+///
+/// Holds [`TRIES_MAX`] ids, as many as a request may use up; a further one replaces the oldest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tried {
+    ids: [Option<EndpointId>; TRIES_MAX as usize],
+    next: u8,
+}
+
+impl Tried {
+    /// The first attempt of a request: nothing is excluded.
+    pub const NONE: Self = Self { ids: [None; TRIES_MAX as usize], next: 0 };
+
+    /// Excludes an endpoint from the further attempts of this request.
+    pub fn add(&mut self, id: EndpointId) {
+        self.ids[usize::from(self.next)] = Some(id);
+        self.next = (self.next + 1) % TRIES_MAX;
+    }
+
+    /// Says whether the endpoint was tried before.
+    #[must_use]
+    pub fn contains(&self, id: EndpointId) -> bool {
+        self.ids[0].is_some() && self.ids.contains(&Some(id))
+    }
+
+    /// Says whether nothing was tried yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ids[0].is_none()
+    }
+}

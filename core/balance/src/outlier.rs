@@ -1,0 +1,187 @@
+//! Passive health: an endpoint that keeps failing sits out for a while.
+
+use std::time::Duration;
+
+use crate::endpoint::EndpointId;
+
+#[cfg(test)]
+mod tests;
+
+/// When an endpoint sits out and for how long.
+///
+/// The defaults are Envoy's "outlier detection".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutlierPolicy {
+    /// Failures in a row, without one success between them, that eject an endpoint.
+    pub failures_in_a_row: u32,
+    /// The first ejection lasts this long, the k-th k times as long.
+    pub base: Duration,
+    /// No ejection lasts longer.
+    pub longest: Duration,
+    /// At most this share of the endpoints is ejected at once, in percent; one always may be.
+    pub ejected_percent_max: u8,
+}
+
+impl Default for OutlierPolicy {
+    fn default() -> Self {
+        Self {
+            failures_in_a_row: 5,
+            base: Duration::from_secs(30),
+            longest: Duration::from_secs(300),
+            ejected_percent_max: 10,
+        }
+    }
+}
+
+impl OutlierPolicy {
+    /// Says whether so many failures in a row are a reason to eject.
+    #[must_use]
+    pub fn trips(&self, failures_in_a_row: u32) -> bool {
+        failures_in_a_row >= self.failures_in_a_row
+    }
+
+    /// How many of `endpoints` may be ejected at once: the share rounded down, and at least one.
+    #[must_use]
+    pub fn ejected_max(&self, endpoints: usize) -> usize {
+        (endpoints * usize::from(self.ejected_percent_max) / 100).max(1)
+    }
+}
+
+/// The answer to a wish to eject an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It sits out until then.
+    Ejected {
+        /// When it comes back.
+        until: Duration,
+    },
+    /// It stays, and why.
+    Kept(Kept),
+}
+
+/// Why an endpoint was not ejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It is not one of the service's endpoints (any more).
+    Unknown,
+    /// It sits out already.
+    AlreadyEjected,
+    /// As many as may be are ejected.
+    TooManyEjected {
+        /// The limit that was reached.
+        limit: usize,
+    },
+}
+
+/// The records of all endpoints of one service.
+#[derive(Debug, Clone, Default)]
+pub struct Outliers {
+    policy: OutlierPolicy,
+    records: Vec<Record>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Record {
+    id: EndpointId,
+    /// The k of the last ejection, less one for each `base` of good behaviour since.
+    repeats: u32,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    In { since: Duration },
+    Out { until: Duration },
+}
+
+impl Outliers {
+    /// No endpoints yet, under the given policy.
+    #[must_use]
+    pub fn new(policy: OutlierPolicy) -> Self {
+        Self { policy, records: Vec::new() }
+    }
+
+    /// Goes over to a changed set of endpoints; those that stay keep their record.
+    pub fn retain_and_add(&mut self, now: Duration, ids: impl IntoIterator<Item = EndpointId>) {
+        let old = std::mem::take(&mut self.records);
+        self.records = ids
+            .into_iter()
+            .map(|id| {
+                let known = old.iter().find(|r| r.id == id).copied();
+                known.unwrap_or(Record { id, repeats: 0, state: State::In { since: now } })
+            })
+            .collect();
+    }
+
+    /// Wishes to eject an endpoint whose failures [tripped](OutlierPolicy::trips) the policy.
+    pub fn eject(&mut self, now: Duration, id: EndpointId) -> Verdict {
+        let limit = self.policy.ejected_max(self.records.len());
+        let ejected = self.records.iter().filter(|r| r.is_out(now)).count();
+        let Some(record) = self.records.iter_mut().find(|r| r.id == id) else {
+            return Verdict::Kept(Kept::Unknown);
+        };
+        if record.is_out(now) {
+            return Verdict::Kept(Kept::AlreadyEjected);
+        }
+        if ejected >= limit {
+            return Verdict::Kept(Kept::TooManyEjected { limit });
+        }
+        record.come_back(now);
+        record.forgive(now, self.policy.base);
+        record.repeats = record.repeats.saturating_add(1);
+        let length = self.policy.base.saturating_mul(record.repeats);
+        let until = now + length.min(self.policy.longest);
+        record.state = State::Out { until };
+        Verdict::Ejected { until }
+    }
+
+    /// Lets those back in whose time is over; says whether there was one.
+    pub fn review(&mut self, now: Duration) -> bool {
+        let returned = self.records.iter_mut().filter_map(|r| r.come_back(now).then_some(()));
+        returned.count() > 0
+    }
+
+    /// Says whether an endpoint sits out.
+    #[must_use]
+    pub fn is_ejected(&self, now: Duration, id: EndpointId) -> bool {
+        self.records.iter().any(|r| r.id == id && r.is_out(now))
+    }
+
+    /// When the next endpoint comes back; `None` while nobody sits out.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Duration> {
+        let untils = self.records.iter().filter_map(|r| match r.state {
+            State::Out { until } => Some(until),
+            State::In { .. } => None,
+        });
+        untils.min()
+    }
+}
+
+impl Record {
+    fn is_out(&self, now: Duration) -> bool {
+        match self.state {
+            State::Out { until } => now < until,
+            State::In { .. } => false,
+        }
+    }
+
+    fn come_back(&mut self, now: Duration) -> bool {
+        match self.state {
+            State::Out { until } if until <= now => {
+                self.state = State::In { since: until };
+                true
+            }
+            State::Out { .. } | State::In { .. } => false,
+        }
+    }
+
+    /// Takes one from `repeats` for each whole `base` spent without ejection.
+    fn forgive(&mut self, now: Duration, base: Duration) {
+        let State::In { since } = self.state else {
+            return;
+        };
+        let good = now.saturating_sub(since).as_nanos() / base.as_nanos().max(1);
+        self.repeats = self.repeats.saturating_sub(good.try_into().unwrap_or(u32::MAX));
+    }
+}

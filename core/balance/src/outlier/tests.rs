@@ -1,0 +1,79 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn id(ordinal: u32) -> EndpointId {
+    EndpointId { ordinal, incarnation: 0 }
+}
+
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn outliers(n: u32) -> Outliers {
+    let mut outliers = Outliers::new(OutlierPolicy::default());
+    outliers.retain_and_add(s(0), (0..n).map(id));
+    outliers
+}
+
+#[test]
+fn an_ejection_lasts_longer_each_time_and_is_forgiven_in_time() {
+    let mut o = outliers(3);
+    assert_eq!(o.eject(s(0), id(0)), Verdict::Ejected { until: s(30) });
+    assert!(o.is_ejected(s(29), id(0)) && !o.is_ejected(s(30), id(0)));
+    assert_eq!(o.eject(s(31), id(0)), Verdict::Ejected { until: s(31 + 60) });
+    assert_eq!(o.eject(s(92), id(0)), Verdict::Ejected { until: s(92 + 90) });
+    // Two bases of good behaviour take two from k = 3.
+    assert_eq!(o.eject(s(182 + 60), id(0)), Verdict::Ejected { until: s(242 + 60) });
+}
+
+#[test]
+fn one_of_few_and_a_tenth_of_many_may_be_out() {
+    let mut few = outliers(2);
+    assert_eq!(few.eject(s(0), id(0)), Verdict::Ejected { until: s(30) });
+    assert_eq!(few.eject(s(0), id(0)), Verdict::Kept(Kept::AlreadyEjected));
+    assert_eq!(few.eject(s(0), id(1)), Verdict::Kept(Kept::TooManyEjected { limit: 1 }));
+    assert_eq!(few.eject(s(0), id(9)), Verdict::Kept(Kept::Unknown));
+    let mut many = outliers(40);
+    let out = (0..40).filter(|&i| matches!(many.eject(s(0), id(i)), Verdict::Ejected { .. })).count();
+    assert_eq!(out, 4);
+}
+
+#[test]
+fn a_successor_starts_with_a_clean_record() {
+    let mut o = outliers(2);
+    o.eject(s(0), id(0));
+    let reborn = EndpointId { ordinal: 0, incarnation: 1 };
+    o.retain_and_add(s(1), [reborn, id(1)]);
+    assert!(!o.is_ejected(s(1), reborn));
+    assert_eq!(o.next_deadline(), None);
+    assert_eq!(o.eject(s(2), reborn), Verdict::Ejected { until: s(32) });
+}
+
+#[test]
+fn review_lets_back_in_when_the_time_is_over() {
+    let mut o = outliers(2);
+    o.eject(s(0), id(1));
+    assert_eq!(o.next_deadline(), Some(s(30)));
+    assert!(!o.review(s(29)));
+    assert!(o.review(s(30)));
+    assert!(!o.review(s(30)));
+    assert_eq!(o.next_deadline(), None);
+}
+
+proptest! {
+    #[test]
+    fn never_more_out_than_allowed(n in 1u32..60, wishes in prop::collection::vec((0u32..60, 0u64..20), 0..200)) {
+        let mut o = outliers(n);
+        let mut now = s(0);
+        for (who, later) in wishes {
+            now += s(later);
+            let _ = o.eject(now, id(who));
+            let out = (0..n).filter(|&i| o.is_ejected(now, id(i))).count();
+            prop_assert!(out <= OutlierPolicy::default().ejected_max(n as usize));
+            if let Some(next) = o.next_deadline() {
+                prop_assert!(next <= now + OutlierPolicy::default().longest);
+            }
+        }
+    }
+}

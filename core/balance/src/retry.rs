@@ -1,0 +1,182 @@
+//! Whether a request that failed may be sent again.
+
+use std::time::Duration;
+
+#[cfg(test)]
+mod tests;
+
+/// Times that one request is sent at most, counting only attempts in which an endpoint was reached or refused.
+///
+/// Eight: a rolling restart of a service has at most a few dead endpoints in the roster at once, and a request that
+/// met eight has met the whole service.
+pub const TRIES_MAX: u8 = 8;
+
+/// Bytes of a request body that are kept for sending again.
+///
+/// 64 KiB × 16,384 connections is 1 GiB at the very worst; ordinary forms and JSON are far smaller.
+pub const REPLAY_BYTES_MAX: usize = 64 * 1024;
+
+/// Whether doing a request twice does the same as doing it once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeatability {
+    /// The method is idempotent by definition.
+    Idempotent,
+    /// The method may act each time it arrives.
+    ActsEachTime,
+}
+
+impl Repeatability {
+    /// The repeatability of an HTTP method; unknown methods act each time. Source: RFC 9110, section 9.2.2.
+    #[must_use]
+    pub fn of_method(method: &str) -> Self {
+        match method {
+            "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE" | "TRACE" => Self::Idempotent,
+            _ => Self::ActsEachTime,
+        }
+    }
+}
+
+/// How far an attempt had come when it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// No connection was made: the endpoint refused it or did not answer.
+    Connecting,
+    /// A connection was there, but not one byte of the request was accepted on it.
+    Unsent,
+    /// At least one byte of the request was sent, not one of the response has come.
+    AwaitingResponse,
+    /// The response had begun.
+    Responding,
+}
+
+/// What is left of the request's body after the attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    /// All of it can be sent again: there is none, it was not touched, or it was kept.
+    Whole,
+    /// Some of it is gone.
+    Consumed,
+}
+
+/// An attempt that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// Of the request's method.
+    pub repeatability: Repeatability,
+    /// How far the attempt had come.
+    pub phase: Phase,
+    /// What is left of the body.
+    pub body: Body,
+    /// Attempts so far, this one included; at least 1.
+    pub tries: u8,
+}
+
+/// Whether to send a request again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Send it to another endpoint.
+    Yes,
+    /// Answer with the failure, and why.
+    No(Refusal),
+}
+
+/// Why a request is not sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The client has the beginning of an answer.
+    ResponseBegun,
+    /// The endpoint may have acted, and acting twice is not the same as once.
+    MayHaveActed,
+    /// The body is gone.
+    BodyConsumed,
+    /// It was sent [`TRIES_MAX`] times.
+    TooManyTries,
+    /// Retries have used up their share of the traffic.
+    BudgetSpent,
+}
+
+/// Decides whether a failed request may be sent again, and takes the retry from the budget.
+///
+/// Attempts in which no byte reached an endpoint may be repeated for any method and cost no budget: they put no load
+/// on a service, and a dead endpoint must not make requests fail that the others could answer. Once something was
+/// sent, only idempotent methods go again, and only within the budget. Source: RFC 9110, section 9.2.2: a proxy must
+/// not repeat a non-idempotent request that may have arrived.
+pub fn may_retry(failure: &Failure, budget: &mut RetryBudget, now: Duration) -> Retry {
+    if failure.tries >= TRIES_MAX {
+        return Retry::No(Refusal::TooManyTries);
+    }
+    let reached = match (failure.phase, failure.repeatability) {
+        (Phase::Responding, _) => return Retry::No(Refusal::ResponseBegun),
+        (Phase::AwaitingResponse, Repeatability::ActsEachTime) => {
+            return Retry::No(Refusal::MayHaveActed);
+        }
+        (Phase::AwaitingResponse, Repeatability::Idempotent) => true,
+        (Phase::Connecting | Phase::Unsent, _) => false,
+    };
+    match failure.body {
+        Body::Consumed => Retry::No(Refusal::BodyConsumed),
+        Body::Whole if reached && !budget.withdraw(now) => Retry::No(Refusal::BudgetSpent),
+        Body::Whole => Retry::Yes,
+    }
+}
+
+/// The share of traffic that retries may take.
+///
+/// Each request adds a fifth of a retry; what is saved halves every [`RetryBudget::HALF_LIFE`], and besides there is a
+/// reserve that fills up again in as long. So retries can at most add 20 % to steady traffic, which keeps a service
+/// that fails under load from being buried by them, while the death of one endpoint is always covered.
+/// Source: Finagle's and Linkerd's retry budgets (20 % and a minimum rate).
+#[derive(Debug, Clone)]
+pub struct RetryBudget {
+    saved: f64,
+    reserve: f64,
+    decayed_at: Duration,
+}
+
+impl RetryBudget {
+    /// Retries earned by one request: 20 %.
+    pub const PER_REQUEST: f64 = 0.2;
+    /// Retries allowed at once without any savings.
+    ///
+    /// 256 covers the death of one of four endpoints with 1,024 connections in flight.
+    pub const RESERVE: f64 = 256.0;
+    /// How long savings last and how long the reserve takes to fill.
+    pub const HALF_LIFE: Duration = Duration::from_secs(10);
+    /// Time is taken into account in steps of this size, which keeps [`deposit`](Self::deposit) to one addition.
+    const STEP: Duration = Duration::from_millis(100);
+
+    /// A full reserve and no savings.
+    #[must_use]
+    pub fn new(now: Duration) -> Self {
+        Self { saved: 0.0, reserve: Self::RESERVE, decayed_at: now }
+    }
+
+    /// Takes note of a request (not of a retry).
+    pub fn deposit(&mut self, now: Duration) {
+        self.pass(now);
+        self.saved += Self::PER_REQUEST;
+    }
+
+    /// Takes one retry; `false`, and nothing is taken, when there is none left.
+    pub fn withdraw(&mut self, now: Duration) -> bool {
+        self.pass(now);
+        let purse = if self.saved >= 1.0 { &mut self.saved } else { &mut self.reserve };
+        let enough = *purse >= 1.0;
+        if enough {
+            *purse -= 1.0;
+        }
+        enough
+    }
+
+    fn pass(&mut self, now: Duration) {
+        let elapsed = now.saturating_sub(self.decayed_at);
+        if elapsed < Self::STEP {
+            return;
+        }
+        self.decayed_at = now;
+        let lives = elapsed.as_secs_f64() / Self::HALF_LIFE.as_secs_f64();
+        // 1 ÷ (1 + x ln 2) is the first-order form of 2^−x: the same bits on every machine.
+        self.saved /= 1.0 + lives * std::f64::consts::LN_2;
+        self.reserve = (self.reserve + Self::RESERVE * lives).min(Self::RESERVE);
+    }
+}
