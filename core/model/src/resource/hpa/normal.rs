@@ -1,0 +1,381 @@
+//! Checks an autoscaler written in the words of `autoscaling/v2` and fills in its defaults.
+//!
+//! Source: `pkg/apis/autoscaling/validation/validation.go` and `pkg/apis/autoscaling/v2/defaults.go`.
+
+use std::time::Duration;
+
+use super::shapes::{
+    HPAScalingPolicy, HPAScalingPolicyType, MetricIdentifier as WrittenMetric, MetricSourceType,
+    MetricTarget, MetricTargetType, ScalingPolicySelect,
+};
+use super::v2::{self, HPAScalingRules};
+use crate::name::ServiceName;
+use crate::resource::autoscaler::{
+    AutoscalerSpec, Behavior, CPU_UTILIZATION_DEFAULT, MIN_REPLICAS_DEFAULT, MeteredResource,
+    MetricIdentifier, MetricSpec, Percent, PolicyChange, ResourceTarget, SCALE_IN_STABILIZATION_DEFAULT,
+    ScalingPolicy, ScalingRules, SelectPolicy, TotalTarget,
+};
+use crate::resource::scale::REPLICAS_MAX;
+use crate::resource::{Problem, Problems, Quantity};
+
+/// Longest stabilization window, in seconds (Kubernetes `MaxStabilizationWindowSeconds`).
+const STABILIZATION_SECS_MAX: i32 = 3600;
+
+/// Longest period of a policy, in seconds (Kubernetes `MaxPeriodSeconds`).
+const PERIOD_SECS_MAX: i32 = 1800;
+
+/// Most metrics of one autoscaler. Kubernetes has no limit; past a few dozen a manifest is wrong, and each costs every step.
+const METRICS_MAX: usize = 100;
+
+/// Most policies one way. Each costs a pass over the scale events in every step.
+const POLICIES_MAX: usize = 100;
+
+pub(super) fn of_manifest(spec: &v2::HorizontalPodAutoscalerSpec) -> Result<AutoscalerSpec, Problems> {
+    let mut found = Found::default();
+    let target = &spec.scale_target_ref;
+    if target.kind.is_empty() {
+        found.add("spec.scaleTargetRef.kind", "the kind of what is scaled must not be empty");
+    }
+    let service = ServiceName::parse(&target.name);
+    if let Err(error) = &service {
+        found.add(
+            "spec.scaleTargetRef.name",
+            format!("what is scaled must be named as a service is: {error}"),
+        );
+    }
+    let min =
+        found.replicas("spec.minReplicas", spec.min_replicas.unwrap_or(MIN_REPLICAS_DEFAULT.cast_signed()));
+    let max = found.replicas("spec.maxReplicas", spec.max_replicas);
+    let bounds = Bounds { min, max, min_path: "spec.minReplicas", max_path: "spec.maxReplicas" };
+    match service {
+        Ok(service) => found.complete(service, &bounds, "spec", &spec.metrics, spec.behavior.as_ref()),
+        Err(_) => {
+            // The name is a placeholder for the checks of the rest; the problem above keeps it from getting out.
+            let anyone = ServiceName::parse("unnamed").expect("a valid name");
+            found.complete(anyone, &bounds, "spec", &spec.metrics, spec.behavior.as_ref())
+        }
+    }
+}
+
+/// The autoscaler of `service` between `bounds` (least, most), as the `scale` of a Service declares it.
+///
+/// Fails with all that Kubernetes would refuse, and with what Homeostat cannot meter. Paths begin at `spec.scale`.
+pub fn normalize(
+    service: ServiceName,
+    bounds: (u32, u32),
+    metrics: &[v2::MetricSpec],
+    behavior: Option<&v2::Behavior>,
+) -> Result<AutoscalerSpec, Problems> {
+    let (min, max) = bounds;
+    let bounds = Bounds { min, max, min_path: "spec.scale.min", max_path: "spec.scale.max" };
+    Found::default().complete(service, &bounds, "spec.scale", metrics, behavior)
+}
+
+struct Bounds {
+    min: u32,
+    max: u32,
+    min_path: &'static str,
+    max_path: &'static str,
+}
+
+/// Problems found so far.
+#[derive(Default)]
+struct Found(Vec<Problem>);
+
+impl Found {
+    fn add(&mut self, path: impl Into<String>, text: impl Into<String>) {
+        self.0.push(Problem::at(path, text));
+    }
+
+    fn complete(
+        mut self,
+        service: ServiceName,
+        bounds: &Bounds,
+        base: &str,
+        metrics: &[v2::MetricSpec],
+        behavior: Option<&v2::Behavior>,
+    ) -> Result<AutoscalerSpec, Problems> {
+        if metrics.len() > METRICS_MAX {
+            let text =
+                format!("an autoscaler has at most {METRICS_MAX} metrics, this one has {}", metrics.len());
+            self.add(format!("{base}.metrics"), text);
+        }
+        let written = metrics.iter().take(METRICS_MAX).enumerate();
+        let mut specs: Vec<MetricSpec> =
+            written.filter_map(|(i, metric)| self.metric(&format!("{base}.metrics[{i}]"), metric)).collect();
+        if metrics.is_empty() {
+            let target = ResourceTarget::Utilization(CPU_UTILIZATION_DEFAULT);
+            specs.push(MetricSpec::Resource { resource: MeteredResource::Cpu, target });
+        }
+        self.bounds(bounds, metrics);
+        let behavior = behavior.map(|behavior| self.behavior(&format!("{base}.behavior"), behavior));
+        let spec = AutoscalerSpec { service, min: bounds.min, max: bounds.max, metrics: specs, behavior };
+        Problems::or(self.0, spec)
+    }
+
+    fn bounds(&mut self, bounds: &Bounds, metrics: &[v2::MetricSpec]) {
+        let Bounds { min, max, min_path, max_path } = bounds;
+        if *max == 0 {
+            self.add(*max_path, "the most replicas must be at least 1");
+        } else if min > max {
+            self.add(
+                *min_path,
+                format!("the fewest replicas ({min}) must not be more than the most ({max})"),
+            );
+        }
+        let works_at_zero = metrics
+            .iter()
+            .any(|metric| matches!(metric.kind, MetricSourceType::Object | MetricSourceType::External));
+        if *min == 0 && !works_at_zero {
+            let text =
+                "0 replicas need a metric that exists without replicas: one of type Object or External";
+            self.add(*min_path, text);
+        }
+    }
+
+    fn replicas(&mut self, path: &str, written: i32) -> u32 {
+        let replicas = u32::try_from(written).ok().filter(|n| *n <= REPLICAS_MAX);
+        replicas.unwrap_or_else(|| {
+            self.add(path, format!("a number of replicas lies between 0 and {REPLICAS_MAX}, not {written}"));
+            // Within every bound, so that one wrong number is one problem.
+            1
+        })
+    }
+
+    fn metric(&mut self, path: &str, metric: &v2::MetricSpec) -> Option<MetricSpec> {
+        let given = [
+            (MetricSourceType::Object, metric.object.is_some()),
+            (MetricSourceType::Pods, metric.pods.is_some()),
+            (MetricSourceType::Resource, metric.resource.is_some()),
+            (MetricSourceType::ContainerResource, metric.container_resource.is_some()),
+            (MetricSourceType::External, metric.external.is_some()),
+        ];
+        for (other, _) in given.into_iter().filter(|(kind, is_given)| *is_given && *kind != metric.kind) {
+            let text = format!("a metric of type {:?} has no field {}", metric.kind, other.field());
+            self.add(format!("{path}.{}", other.field()), text);
+        }
+        let field = metric.kind.field();
+        let path = format!("{path}.{field}");
+        let spec = match metric.kind {
+            MetricSourceType::Resource => metric.resource.as_ref().map(|source| {
+                let (resource, target) = self.metered(&path, &source.name, &source.target)?;
+                Some(MetricSpec::Resource { resource, target })
+            }),
+            MetricSourceType::ContainerResource => metric.container_resource.as_ref().map(|source| {
+                let (resource, target) = self.metered(&path, &source.name, &source.target)?;
+                Some(MetricSpec::ContainerResource { container: source.container.clone(), resource, target })
+            }),
+            MetricSourceType::Pods => metric.pods.as_ref().map(|source| {
+                let metric = self.identifier(&path, &source.metric);
+                let average = self.pods_target(&path, &source.target)?;
+                Some(MetricSpec::Pods { metric: metric?, average })
+            }),
+            MetricSourceType::Object => metric.object.as_ref().map(|source| {
+                let metric = self.identifier(&path, &source.metric);
+                let target = self.object_target(&path, &source.target)?;
+                Some(MetricSpec::Object { object: source.described_object.clone(), metric: metric?, target })
+            }),
+            MetricSourceType::External => metric.external.as_ref().map(|source| {
+                let metric = self.identifier(&path, &source.metric);
+                let target = self.external_target(&path, &source.target)?;
+                Some(MetricSpec::External { metric: metric?, target })
+            }),
+        };
+        spec.unwrap_or_else(|| {
+            self.add(path, format!("a metric of type {:?} needs the field {field}", metric.kind));
+            None
+        })
+    }
+
+    fn metered(
+        &mut self,
+        path: &str,
+        name: &str,
+        target: &MetricTarget,
+    ) -> Option<(MeteredResource, ResourceTarget)> {
+        let resource = match name {
+            "cpu" => Some(MeteredResource::Cpu),
+            "memory" => Some(MeteredResource::Memory),
+            other => {
+                self.add(
+                    format!("{path}.name"),
+                    format!("the use of cpu and memory is metered, that of {other:?} is not"),
+                );
+                None
+            }
+        };
+        let at = format!("{path}.target");
+        let target = match (target.average_utilization, target.average_value) {
+            (Some(percent), None) => match u32::try_from(percent).ok().filter(|percent| *percent > 0) {
+                Some(percent) => Some(ResourceTarget::Utilization(Percent(percent))),
+                None => {
+                    self.add(
+                        format!("{at}.averageUtilization"),
+                        format!("a target is above 0, not {percent}"),
+                    );
+                    None
+                }
+            },
+            (None, Some(average)) => {
+                self.positive(&format!("{at}.averageValue"), average).map(ResourceTarget::Average)
+            }
+            (Some(_), Some(_)) => {
+                self.add(at, "a target is either averageUtilization or averageValue, not both");
+                None
+            }
+            (None, None) => {
+                self.add(at, "a target of this metric needs averageUtilization or averageValue");
+                None
+            }
+        };
+        Some((resource?, target?))
+    }
+
+    fn identifier(&mut self, path: &str, written: &WrittenMetric) -> Option<MetricIdentifier> {
+        if written.name.is_empty() {
+            self.add(format!("{path}.metric.name"), "the name of a metric must not be empty");
+            return None;
+        }
+        Some(MetricIdentifier { name: written.name.clone(), selector: written.selector.clone() })
+    }
+
+    fn pods_target(&mut self, path: &str, target: &MetricTarget) -> Option<Quantity> {
+        let Some(average) = target.average_value else {
+            self.add(format!("{path}.target"), "a target of this metric needs averageValue");
+            return None;
+        };
+        self.positive(&format!("{path}.target.averageValue"), average)
+    }
+
+    /// The type decides which value counts; the other may stand beside it.
+    fn object_target(&mut self, path: &str, target: &MetricTarget) -> Option<TotalTarget> {
+        let at = format!("{path}.target");
+        let (field, value, target): (_, _, fn(Quantity) -> TotalTarget) = match target.kind {
+            MetricTargetType::Value => ("value", target.value, TotalTarget::Value),
+            MetricTargetType::AverageValue => ("averageValue", target.average_value, TotalTarget::Average),
+            MetricTargetType::Utilization => {
+                self.add(
+                    format!("{at}.type"),
+                    "utilization is of a resource; this metric has Value or AverageValue",
+                );
+                return None;
+            }
+        };
+        let Some(value) = value else {
+            self.add(at, format!("a target of this type needs {field}"));
+            return None;
+        };
+        self.positive(&format!("{at}.{field}"), value).map(target)
+    }
+
+    /// The average wins where both are given.
+    fn external_target(&mut self, path: &str, target: &MetricTarget) -> Option<TotalTarget> {
+        let at = format!("{path}.target");
+        match (target.average_value, target.value) {
+            (Some(average), _) => {
+                self.positive(&format!("{at}.averageValue"), average).map(TotalTarget::Average)
+            }
+            (None, Some(value)) => self.positive(&format!("{at}.value"), value).map(TotalTarget::Value),
+            (None, None) => {
+                self.add(at, "a target of this metric needs value or averageValue");
+                None
+            }
+        }
+    }
+
+    fn positive(&mut self, path: &str, value: Quantity) -> Option<Quantity> {
+        if value > Quantity::ZERO {
+            return Some(value);
+        }
+        self.add(path, format!("a target is above 0, not {value}"));
+        None
+    }
+
+    fn behavior(&mut self, path: &str, behavior: &v2::Behavior) -> Behavior {
+        let unset = HPAScalingRules::default();
+        let up = behavior.scale_up.as_ref().unwrap_or(&unset);
+        let down = behavior.scale_down.as_ref().unwrap_or(&unset);
+        Behavior {
+            scale_up: self.rules(&format!("{path}.scaleUp"), up, scale_up_defaults()),
+            scale_down: self.rules(&format!("{path}.scaleDown"), down, scale_down_defaults()),
+        }
+    }
+
+    fn rules(&mut self, path: &str, written: &HPAScalingRules, defaults: ScalingRules) -> ScalingRules {
+        let mut rules = defaults;
+        if let Some(secs) = written.stabilization_window_seconds {
+            let at = format!("{path}.stabilizationWindowSeconds");
+            rules.stabilization = self.seconds(&at, secs, 0, STABILIZATION_SECS_MAX);
+        }
+        match written.select_policy {
+            Some(ScalingPolicySelect::Max) => rules.select = SelectPolicy::Max,
+            Some(ScalingPolicySelect::Min) => rules.select = SelectPolicy::Min,
+            Some(ScalingPolicySelect::Disabled) => rules.select = SelectPolicy::Disabled,
+            None => {}
+        }
+        if let Some(policies) = &written.policies {
+            let at = format!("{path}.policies");
+            if policies.is_empty() || policies.len() > POLICIES_MAX {
+                self.add(&at, format!("1 to {POLICIES_MAX} policies can be given, not {}", policies.len()));
+            }
+            let written = policies.iter().take(POLICIES_MAX).enumerate();
+            rules.policies = written.map(|(i, policy)| self.policy(&format!("{at}[{i}]"), policy)).collect();
+        }
+        if let Some(tolerance) = written.tolerance {
+            if tolerance < Quantity::ZERO {
+                self.add(format!("{path}.tolerance"), format!("a tolerance is at least 0, not {tolerance}"));
+            }
+            rules.tolerance = Some(tolerance);
+        }
+        rules
+    }
+
+    fn policy(&mut self, path: &str, written: &HPAScalingPolicy) -> ScalingPolicy {
+        let value = u32::try_from(written.value).ok().filter(|value| *value > 0).unwrap_or_else(|| {
+            self.add(
+                format!("{path}.value"),
+                format!("the value of a policy is above 0, not {}", written.value),
+            );
+            1
+        });
+        let change = match written.kind {
+            HPAScalingPolicyType::Pods => PolicyChange::Pods(value),
+            HPAScalingPolicyType::Percent => PolicyChange::Percent(Percent(value)),
+        };
+        let period =
+            self.seconds(&format!("{path}.periodSeconds"), written.period_seconds, 1, PERIOD_SECS_MAX);
+        ScalingPolicy { change, period }
+    }
+
+    fn seconds(&mut self, path: &str, secs: i32, min: i32, max: i32) -> Duration {
+        if !(min..=max).contains(&secs) {
+            self.add(path, format!("it lies between {min} and {max} seconds, not {secs}"));
+        }
+        Duration::from_secs(u64::from(secs.clamp(min, max).unsigned_abs()))
+    }
+}
+
+/// Rules towards more replicas where `behavior` leaves them out: 4 or 100 %, whichever is more, in 15 s.
+fn scale_up_defaults() -> ScalingRules {
+    let period = Duration::from_secs(15);
+    ScalingRules {
+        stabilization: Duration::ZERO,
+        select: SelectPolicy::Max,
+        policies: vec![
+            ScalingPolicy { change: PolicyChange::Pods(4), period },
+            ScalingPolicy { change: PolicyChange::Percent(Percent(100)), period },
+        ],
+        tolerance: None,
+    }
+}
+
+/// Rules towards fewer replicas where `behavior` leaves them out: all in 15 s, after the stabilization window.
+fn scale_down_defaults() -> ScalingRules {
+    let change = PolicyChange::Percent(Percent(100));
+    ScalingRules {
+        stabilization: SCALE_IN_STABILIZATION_DEFAULT,
+        select: SelectPolicy::Max,
+        policies: vec![ScalingPolicy { change, period: Duration::from_secs(15) }],
+        tolerance: None,
+    }
+}

@@ -1,0 +1,60 @@
+//! `autoscaling/v1`: one target for the processor; everything newer hides in annotations.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::shapes::{CrossVersionObjectReference, MetricSourceType, MetricTarget, MetricTargetType};
+use super::{annotations, v2, v2beta1};
+use crate::resource::Problems;
+use crate::resource::metadata::ObjectMeta;
+
+/// What an autoscaler of this form asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct HorizontalPodAutoscalerSpec {
+    /// What is scaled.
+    pub scale_target_ref: CrossVersionObjectReference,
+    /// Fewest replicas. Default: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_replicas: Option<i32>,
+    /// Most replicas, at least `minReplicas`.
+    pub max_replicas: i32,
+    /// Mean processor use over the replicas, in percent of what they request. Default: 80, when no annotation gives metrics.
+    #[serde(default, rename = "targetCPUUtilizationPercentage", skip_serializing_if = "Option::is_none")]
+    pub target_cpu_utilization_percentage: Option<i32>,
+}
+
+/// The metrics of the annotation come first, then the target for the processor, as in Kubernetes' conversion.
+pub(super) fn to_v2(
+    spec: &HorizontalPodAutoscalerSpec,
+    metadata: &ObjectMeta,
+) -> Result<v2::HorizontalPodAutoscalerSpec, Problems> {
+    let mut problems = Vec::new();
+    let older: Vec<v2beta1::MetricSpec> =
+        annotations::read(metadata, annotations::METRICS, &mut problems).unwrap_or_default();
+    let mut metrics: Vec<v2::MetricSpec> = older.into_iter().map(v2::MetricSpec::from).collect();
+    metrics.extend(spec.target_cpu_utilization_percentage.map(cpu_utilization));
+    let behavior = annotations::read(metadata, annotations::BEHAVIOR, &mut problems);
+    let v2 = v2::HorizontalPodAutoscalerSpec {
+        scale_target_ref: spec.scale_target_ref.clone(),
+        min_replicas: spec.min_replicas,
+        max_replicas: spec.max_replicas,
+        metrics,
+        behavior,
+        selection_strategy: None,
+    };
+    Problems::or(problems, v2)
+}
+
+fn cpu_utilization(percent: i32) -> v2::MetricSpec {
+    let target = MetricTarget {
+        kind: MetricTargetType::Utilization,
+        value: None,
+        average_value: None,
+        average_utilization: Some(percent),
+    };
+    v2::MetricSpec {
+        resource: Some(v2::ResourceMetricSource { name: "cpu".to_owned(), target }),
+        ..v2::MetricSpec::empty(MetricSourceType::Resource)
+    }
+}

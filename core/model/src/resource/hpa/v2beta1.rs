@@ -1,0 +1,235 @@
+//! `autoscaling/v2beta1`: several metrics, each with its targets beside its name. Manifests of this form are still common.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::shapes::{
+    CrossVersionObjectReference, LabelSelector, MetricIdentifier, MetricSourceType, MetricTarget,
+    MetricTargetType,
+};
+use super::{annotations, v2};
+use crate::resource::metadata::ObjectMeta;
+use crate::resource::{Problems, Quantity};
+
+/// What an autoscaler of this form asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct HorizontalPodAutoscalerSpec {
+    /// What is scaled.
+    pub scale_target_ref: CrossVersionObjectReference,
+    /// Fewest replicas. Default: 1. 0 needs a metric of type Object or External.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_replicas: Option<i32>,
+    /// Most replicas, at least `minReplicas`.
+    pub max_replicas: i32,
+    /// What is measured; the metric that asks for most wins. Default: cpu utilization at 80 %.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<MetricSpec>,
+}
+
+/// One metric: its type, and the field of that type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct MetricSpec {
+    /// Which of the fields below is meant.
+    #[serde(rename = "type")]
+    pub kind: MetricSourceType,
+    /// What is reported of one other object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<ObjectMetricSource>,
+    /// What replicas report of themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<PodsMetricSource>,
+    /// What whole replicas use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<ResourceMetricSource>,
+    /// What one container of each replica uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container_resource: Option<ContainerResourceMetricSource>,
+    /// What is measured outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalMetricSource>,
+}
+
+/// What is reported of one other object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ObjectMetricSource {
+    /// The object.
+    pub target: CrossVersionObjectReference,
+    /// The metric.
+    pub metric_name: String,
+    /// The value that it should have; above 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_value: Option<Quantity>,
+    /// Which of its series.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+    /// The mean over the replicas that it should have; above 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average_value: Option<Quantity>,
+}
+
+/// What replicas report of themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PodsMetricSource {
+    /// The metric; `http_requests_per_second` is what Homeostat's proxy counts.
+    pub metric_name: String,
+    /// The mean over the replicas that it should have; above 0.
+    pub target_average_value: Quantity,
+    /// Which of its series.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+}
+
+/// What whole replicas use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ResourceMetricSource {
+    /// cpu or memory.
+    pub name: String,
+    /// The mean over the replicas, in percent of what they request; above 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_average_utilization: Option<i32>,
+    /// The mean over the replicas as an amount; above 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_average_value: Option<Quantity>,
+}
+
+/// What one container of each replica uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ContainerResourceMetricSource {
+    /// cpu or memory.
+    pub name: String,
+    /// The mean over the replicas, in percent of what they request; above 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_average_utilization: Option<i32>,
+    /// The mean over the replicas as an amount; above 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_average_value: Option<Quantity>,
+    /// The container.
+    pub container: String,
+}
+
+/// What is measured outside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ExternalMetricSource {
+    /// The metric.
+    pub metric_name: String,
+    /// Which of its series.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric_selector: Option<LabelSelector>,
+    /// The value that it should have; above 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_value: Option<Quantity>,
+    /// The value divided by the number of replicas that it should have; above 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_average_value: Option<Quantity>,
+}
+
+pub(super) fn to_v2(
+    spec: &HorizontalPodAutoscalerSpec,
+    metadata: &ObjectMeta,
+) -> Result<v2::HorizontalPodAutoscalerSpec, Problems> {
+    let mut problems = Vec::new();
+    let behavior = annotations::read(metadata, annotations::BEHAVIOR, &mut problems);
+    let v2 = v2::HorizontalPodAutoscalerSpec {
+        scale_target_ref: spec.scale_target_ref.clone(),
+        min_replicas: spec.min_replicas,
+        max_replicas: spec.max_replicas,
+        metrics: spec.metrics.iter().cloned().map(v2::MetricSpec::from).collect(),
+        behavior,
+        selection_strategy: None,
+    };
+    Problems::or(problems, v2)
+}
+
+impl From<MetricSpec> for v2::MetricSpec {
+    fn from(metric: MetricSpec) -> Self {
+        Self {
+            kind: metric.kind,
+            object: metric.object.map(v2::ObjectMetricSource::from),
+            pods: metric.pods.map(v2::PodsMetricSource::from),
+            resource: metric.resource.map(v2::ResourceMetricSource::from),
+            container_resource: metric.container_resource.map(v2::ContainerResourceMetricSource::from),
+            external: metric.external.map(v2::ExternalMetricSource::from),
+        }
+    }
+}
+
+impl From<ObjectMetricSource> for v2::ObjectMetricSource {
+    /// An average, where there is one, decides the type; both values are carried over.
+    fn from(source: ObjectMetricSource) -> Self {
+        let kind = match source.average_value {
+            Some(_) => MetricTargetType::AverageValue,
+            None => MetricTargetType::Value,
+        };
+        Self {
+            described_object: source.target,
+            target: MetricTarget {
+                kind,
+                value: source.target_value,
+                average_value: source.average_value,
+                average_utilization: None,
+            },
+            metric: MetricIdentifier { name: source.metric_name, selector: source.selector },
+        }
+    }
+}
+
+impl From<PodsMetricSource> for v2::PodsMetricSource {
+    fn from(source: PodsMetricSource) -> Self {
+        Self {
+            metric: MetricIdentifier { name: source.metric_name, selector: source.selector },
+            target: MetricTarget {
+                kind: MetricTargetType::AverageValue,
+                value: None,
+                average_value: Some(source.target_average_value),
+                average_utilization: None,
+            },
+        }
+    }
+}
+
+fn resource_target(utilization: Option<i32>, average_value: Option<Quantity>) -> MetricTarget {
+    let kind = match utilization {
+        Some(_) => MetricTargetType::Utilization,
+        None => MetricTargetType::AverageValue,
+    };
+    MetricTarget { kind, value: None, average_value, average_utilization: utilization }
+}
+
+impl From<ResourceMetricSource> for v2::ResourceMetricSource {
+    fn from(source: ResourceMetricSource) -> Self {
+        let target = resource_target(source.target_average_utilization, source.target_average_value);
+        Self { name: source.name, target }
+    }
+}
+
+impl From<ContainerResourceMetricSource> for v2::ContainerResourceMetricSource {
+    fn from(source: ContainerResourceMetricSource) -> Self {
+        let target = resource_target(source.target_average_utilization, source.target_average_value);
+        Self { name: source.name, target, container: source.container }
+    }
+}
+
+impl From<ExternalMetricSource> for v2::ExternalMetricSource {
+    fn from(source: ExternalMetricSource) -> Self {
+        let kind = match source.target_value {
+            Some(_) => MetricTargetType::Value,
+            None => MetricTargetType::AverageValue,
+        };
+        Self {
+            metric: MetricIdentifier { name: source.metric_name, selector: source.metric_selector },
+            target: MetricTarget {
+                kind,
+                value: source.target_value,
+                average_value: source.target_average_value,
+                average_utilization: None,
+            },
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Resources as people write them: the kinds, their fields, and what must hold of them.
+//!
+//! A resource is `apiVersion`, `kind`, `metadata`, `spec`. Every text in it is parsed into its type at the door, unknown
+//! fields are errors, and what is written comes back without loss. Reading files, and saying where in one an error is,
+//! belongs to crate `manifest`; this module never touches the world.
+//!
+//! ```
+//! use model::resource::Resource;
+//!
+//! let written = serde_json::json!({
+//!     "apiVersion": "homeostat/v1",
+//!     "kind": "Service",
+//!     "metadata": {"name": "shop"},
+//!     "spec": {"run": {"command": ["./shop"]}, "scale": {"replicas": 3}},
+//! });
+//! let resource: Resource = serde_json::from_value(written).unwrap();
+//! assert_eq!(resource.name(), "shop");
+//! ```
+
+mod autoscaler;
+pub mod hpa;
+mod metadata;
+mod port;
+mod probe;
+mod problem;
+mod quantity;
+mod scale;
+mod service;
+mod span;
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+pub use self::autoscaler::{
+    AutoscalerSpec, Behavior, CPU_UTILIZATION_DEFAULT, MIN_REPLICAS_DEFAULT, MeteredResource,
+    MetricIdentifier, MetricSpec, Percent, PolicyChange, REQUEST_RATE_METRIC, ResourceTarget,
+    SCALE_IN_STABILIZATION_DEFAULT, ScalingPolicy, ScalingRules, SelectPolicy, TotalTarget,
+};
+pub use self::hpa::HorizontalPodAutoscaler;
+pub use self::metadata::{Metadata, OBJECT_NAME_LEN_MAX, ObjectMeta, ObjectName};
+pub use self::port::{
+    ListenAddress, ListenAddressError, PORT_NAME_LEN_MAX, Port, PortName, PortNameError, Protocol,
+};
+pub use self::probe::{
+    Check, EVERY_DEFAULT, FAILURES_DEFAULT, HttpCheck, Probe, Probes, STARTUP_FAILURES_DEFAULT,
+    TIMEOUT_DEFAULT, TcpCheck,
+};
+pub use self::problem::{Problem, Problems};
+pub use self::quantity::{QUANTITY_LEN_MAX, Quantity, QuantityError};
+pub use self::scale::{AutoScale, REPLICAS_MAX, Scale};
+pub use self::service::{
+    Balance, Dependency, DependencyStage, Expose, Recover, Resources, Run, SPARES_MAX, Service, ServiceSpec,
+    Signal, Stop, Timeouts,
+};
+pub use self::span::{Span, SpanError};
+
+/// A resource of any kind.
+///
+/// In JSON and YAML it is one object with `apiVersion` and `kind`; only formats that describe themselves can hold it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// Replicas of one program.
+    Service(Service),
+    /// What scales a service, as Kubernetes writes it.
+    HorizontalPodAutoscaler(HorizontalPodAutoscaler),
+}
+
+/// Which kind of resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Replicas of one program.
+    Service,
+    /// What scales a service.
+    HorizontalPodAutoscaler,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 2] = [Self::Service, Self::HorizontalPodAutoscaler];
+
+    /// The `kind` in manifests.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Service => "Service",
+            Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
+        }
+    }
+
+    /// The versions of the API in which this kind is read, newest first.
+    pub const fn api_versions(self) -> &'static [&'static str] {
+        match self {
+            Self::Service => &["homeostat/v1"],
+            Self::HorizontalPodAutoscaler => {
+                &["autoscaling/v2", "autoscaling/v2beta2", "autoscaling/v2beta1", "autoscaling/v1"]
+            }
+        }
+    }
+
+    /// The kind that people mean by `text`: its name in any case, its plural, or its short name (`svc`, `hpa`).
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.to_ascii_lowercase();
+        match text.as_str() {
+            "service" | "services" | "svc" => Some(Self::Service),
+            "horizontalpodautoscaler" | "horizontalpodautoscalers" | "hpa" => {
+                Some(Self::HorizontalPodAutoscaler)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Resource {
+    /// Which kind it is.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Service(_) => Kind::Service,
+            Self::HorizontalPodAutoscaler(_) => Kind::HorizontalPodAutoscaler,
+        }
+    }
+
+    /// The `apiVersion` that it is written under.
+    pub const fn api_version(&self) -> &'static str {
+        match self {
+            Self::Service(_) => "homeostat/v1",
+            Self::HorizontalPodAutoscaler(hpa) => hpa.api_version(),
+        }
+    }
+
+    /// Its name, which no other resource of its kind has.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Service(service) => service.metadata.name.as_str(),
+            Self::HorizontalPodAutoscaler(hpa) => hpa.name().as_str(),
+        }
+    }
+}
+
+impl Serialize for Resource {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Written<'r, T> {
+            api_version: &'static str,
+            kind: &'static str,
+            #[serde(flatten)]
+            rest: &'r T,
+        }
+
+        fn write<T: Serialize, S: Serializer>(
+            r: &Resource,
+            rest: &T,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            Written { api_version: r.api_version(), kind: r.kind().as_str(), rest }.serialize(serializer)
+        }
+
+        match self {
+            Self::Service(service) => write(self, service, serializer),
+            Self::HorizontalPodAutoscaler(HorizontalPodAutoscaler::V1(form)) => write(self, form, serializer),
+            Self::HorizontalPodAutoscaler(HorizontalPodAutoscaler::V2beta1(form)) => {
+                write(self, form, serializer)
+            }
+            Self::HorizontalPodAutoscaler(HorizontalPodAutoscaler::V2beta2(form)) => {
+                write(self, form, serializer)
+            }
+            Self::HorizontalPodAutoscaler(HorizontalPodAutoscaler::V2(form)) => write(self, form, serializer),
+        }
+    }
+}
+
+/// Reads `apiVersion` and `kind`, then the rest as they say. The `status` of a Service is the system's answer and is left out.
+impl<'de> Deserialize<'de> for Resource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+
+        let mut object = Map::deserialize(deserializer)?;
+        let mut take = |key: &'static str| match object.remove(key) {
+            Some(Value::String(text)) => Ok(text),
+            Some(_) => Err(D::Error::custom(format!("{key} is a text"))),
+            None => Err(D::Error::missing_field(key)),
+        };
+        let (api_version, kind) = (take("apiVersion")?, take("kind")?);
+        if kind == Kind::Service.as_str() {
+            object.remove("status");
+        }
+        let rest = Value::Object(object);
+        let resource = match (kind.as_str(), api_version.as_str()) {
+            ("Service", "homeostat/v1") => serde_json::from_value(rest).map(Self::Service),
+            ("HorizontalPodAutoscaler", "autoscaling/v1") => {
+                serde_json::from_value(rest).map(|form| HorizontalPodAutoscaler::V1(form).into())
+            }
+            ("HorizontalPodAutoscaler", "autoscaling/v2beta1") => {
+                serde_json::from_value(rest).map(|form| HorizontalPodAutoscaler::V2beta1(form).into())
+            }
+            ("HorizontalPodAutoscaler", "autoscaling/v2beta2") => {
+                serde_json::from_value(rest).map(|form| HorizontalPodAutoscaler::V2beta2(form).into())
+            }
+            ("HorizontalPodAutoscaler", "autoscaling/v2") => {
+                serde_json::from_value(rest).map(|form| HorizontalPodAutoscaler::V2(form).into())
+            }
+            _ => {
+                return Err(D::Error::custom(format!(
+                    "no kind {kind:?} is known in apiVersion {api_version:?}"
+                )));
+            }
+        };
+        resource.map_err(D::Error::custom)
+    }
+}
+
+impl From<Service> for Resource {
+    fn from(service: Service) -> Self {
+        Self::Service(service)
+    }
+}
+
+impl From<HorizontalPodAutoscaler> for Resource {
+    fn from(hpa: HorizontalPodAutoscaler) -> Self {
+        Self::HorizontalPodAutoscaler(hpa)
+    }
+}

@@ -1,0 +1,127 @@
+//! How many replicas of a service run: a fixed number, or what an autoscaler finds between two bounds.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::hpa::v2;
+use super::{AutoscalerSpec, Problems};
+use crate::name::ServiceName;
+
+/// Most replicas of one service: ten times the largest service of the benches, far below where sums of replicas overflow.
+pub const REPLICAS_MAX: u32 = 1_000_000;
+
+/// How many replicas of a service run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "ScaleFields", into = "ScaleFields")]
+pub enum Scale {
+    /// Always this many, unless a HorizontalPodAutoscaler targets the service: then it starts with this many.
+    Fixed {
+        /// 0 to [`REPLICAS_MAX`].
+        replicas: u32,
+    },
+    /// As many as the metrics ask for, between two bounds.
+    Auto(AutoScale),
+}
+
+impl Default for Scale {
+    fn default() -> Self {
+        Self::Fixed { replicas: 1 }
+    }
+}
+
+/// Bounds, metrics and behavior of a service that scales itself, in the words of `autoscaling/v2`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AutoScale {
+    /// Fewest replicas.
+    pub min: u32,
+    /// Most replicas.
+    pub max: u32,
+    /// What is measured; the metric that asks for most wins. None means processor utilization at 80 %.
+    pub metrics: Vec<v2::MetricSpec>,
+    /// How fast the number may change.
+    pub behavior: Option<v2::Behavior>,
+}
+
+impl AutoScale {
+    /// The autoscaler of `service` that these fields describe.
+    pub fn to_spec(&self, service: &ServiceName) -> Result<AutoscalerSpec, Problems> {
+        v2::normalize(service.clone(), (self.min, self.max), &self.metrics, self.behavior.as_ref())
+    }
+}
+
+/// How many replicas run: `replicas` alone, or `min` and `max` with what to measure.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct ScaleFields {
+    /// A fixed number of replicas, 0 to 1000000. Default: 1, when `max` is not given either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 1_000_000))]
+    replicas: Option<u32>,
+    /// Fewest replicas, up to `max`. 0 needs a metric of type Object or External. Default: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 1_000_000))]
+    min: Option<u32>,
+    /// Most replicas, 1 to 1000000; turns autoscaling on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    max: Option<u32>,
+    /// What is measured, as in `autoscaling/v2`; the metric that asks for most wins. Default: cpu utilization at 80 %.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    metrics: Vec<v2::MetricSpec>,
+    /// How fast the number may change, as in `autoscaling/v2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    behavior: Option<v2::Behavior>,
+}
+
+/// Why the fields of `scale` contradict each other.
+#[derive(Debug, thiserror::Error)]
+enum ScaleError {
+    #[error(
+        "a fixed number of replicas stands alone: give either replicas, or min and max with what to measure"
+    )]
+    FixedAndAuto,
+    #[error("min, metrics and behavior need max, the most replicas that may run")]
+    NoMax,
+    #[error("min ({min}) is above max ({max})")]
+    Bounds { min: u32, max: u32 },
+    #[error("at most {REPLICAS_MAX} replicas of a service can run, not {replicas}")]
+    TooMany { replicas: u32 },
+}
+
+impl TryFrom<ScaleFields> for Scale {
+    type Error = ScaleError;
+
+    fn try_from(fields: ScaleFields) -> Result<Self, ScaleError> {
+        let ScaleFields { replicas, min, max, metrics, behavior } = fields;
+        let says_auto = min.is_some() || !metrics.is_empty() || behavior.is_some();
+        if let Some(replicas) = [replicas, min, max].into_iter().flatten().find(|n| *n > REPLICAS_MAX) {
+            return Err(ScaleError::TooMany { replicas });
+        }
+        match (replicas, max) {
+            (Some(replicas), None) if !says_auto => Ok(Self::Fixed { replicas }),
+            (Some(_), Some(_) | None) => Err(ScaleError::FixedAndAuto),
+            (None, None) if says_auto => Err(ScaleError::NoMax),
+            (None, None) => Ok(Self::default()),
+            (None, Some(max)) => {
+                let min = min.unwrap_or(1);
+                if min > max {
+                    return Err(ScaleError::Bounds { min, max });
+                }
+                Ok(Self::Auto(AutoScale { min, max, metrics, behavior }))
+            }
+        }
+    }
+}
+
+impl From<Scale> for ScaleFields {
+    fn from(scale: Scale) -> Self {
+        match scale {
+            Scale::Fixed { replicas } => {
+                Self { replicas: Some(replicas), min: None, max: None, metrics: Vec::new(), behavior: None }
+            }
+            Scale::Auto(AutoScale { min, max, metrics, behavior }) => {
+                Self { replicas: None, min: Some(min), max: Some(max), metrics, behavior }
+            }
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! What people declare of a service: how it runs, what it needs, how it is asked, scaled, healed, reached and stopped.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    AutoscalerSpec, ListenAddress, Metadata, Port, PortName, Probes, Problems, Quantity, Scale, Span,
+};
+use crate::name::ServiceName;
+
+/// A service: replicas of one program, and what is promised of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Service {
+    /// Name, labels and annotations.
+    pub metadata: Metadata,
+    /// What is asked for.
+    pub spec: ServiceSpec,
+}
+
+impl Service {
+    /// The name of the service.
+    pub const fn name(&self) -> &ServiceName {
+        &self.metadata.name
+    }
+
+    /// The autoscaler that the service itself declares; none when its number of replicas is fixed.
+    ///
+    /// Fails when a metric or a rule of `scale` says what no autoscaler can do.
+    pub fn autoscaler(&self) -> Result<Option<AutoscalerSpec>, Problems> {
+        match &self.spec.scale {
+            Scale::Fixed { .. } => Ok(None),
+            Scale::Auto(auto) => auto.to_spec(self.name()).map(Some),
+        }
+    }
+}
+
+/// What is asked for of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ServiceSpec {
+    /// What each replica runs.
+    pub run: Run,
+    /// What each replica may use.
+    #[serde(default, skip_serializing_if = "Resources::is_empty")]
+    pub resources: Resources,
+    /// The ports that each replica listens on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Port>,
+    /// How a replica is asked for its health. A probe that is not given always says yes.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub probes: Probes,
+    /// How many replicas run. Default: one.
+    #[serde(default)]
+    pub scale: Scale,
+    /// What replaces a replica that is dead or unhealthy.
+    #[serde(default)]
+    pub recover: Recover,
+    /// The services that must run before this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<Dependency>,
+    /// Where the proxy listens for this service. Default: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expose: Option<Expose>,
+    /// How a replica is stopped.
+    #[serde(default)]
+    pub stop: Stop,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// What each replica runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Run {
+    /// The program and its arguments; `$(NAME)` in one stands for the environment variable NAME. No shell reads it.
+    #[schemars(length(min = 1))]
+    pub command: Vec<String>,
+    /// Environment variables, over those of Homeostat itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Where it runs; a relative path begins at the folder of the manifest. Default: the folder of the manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_directory: Option<String>,
+    /// The user it runs as, a name or a number. Default: the user that runs Homeostat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}
+
+/// What each replica may use: its share for placement, the base of its utilization, and its limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Resources {
+    /// Processor, in cores: `250m` is a quarter of one. Above 0. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Quantity>,
+    /// Memory, in bytes. At least 1Mi. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Quantity>,
+}
+
+impl Resources {
+    /// Whether nothing is said of what a replica may use.
+    pub const fn is_empty(&self) -> bool {
+        self.cpu.is_none() && self.memory.is_none()
+    }
+}
+
+/// What replaces a replica that is dead or unhealthy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "RecoverFields", into = "RecoverFields")]
+pub enum Recover {
+    /// A new replica is started.
+    #[default]
+    Reschedule,
+    /// A warm spare takes its place at once, and a new spare is started.
+    Standby {
+        /// Warm spares that run without traffic; at least 1.
+        spares: u32,
+    },
+    /// The replica that serves most takes over its share until a new one has started.
+    MostActive,
+    /// A replica chosen by chance takes over its share until a new one has started.
+    Random,
+}
+
+/// What replaces a replica that is dead or unhealthy.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct RecoverFields {
+    /// How the replacement is found.
+    #[serde(default)]
+    strategy: RecoverStrategy,
+    /// Warm spares that run without traffic, 1 to 1000; only with strategy `standby`. Default: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    spares: Option<u32>,
+}
+
+/// How the replacement of a replica is found.
+#[derive(Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+enum RecoverStrategy {
+    /// A new replica is started.
+    #[default]
+    Reschedule,
+    /// A warm spare takes its place at once, and a new spare is started.
+    Standby,
+    /// The replica that serves most takes over its share until a new one has started.
+    MostActive,
+    /// A replica chosen by chance takes over its share until a new one has started.
+    Random,
+}
+
+/// Most warm spares of one service: as many as replicas of a large service, beyond which a typing error is likelier.
+pub const SPARES_MAX: u32 = 1000;
+
+/// Why the fields of `recover` are no recovery.
+#[derive(Debug, thiserror::Error)]
+enum RecoverError {
+    #[error("spares stand by: they go with strategy standby only")]
+    SparesWithoutStandby,
+    #[error("strategy standby keeps 1 to {SPARES_MAX} spares, not {spares}")]
+    Spares { spares: u32 },
+}
+
+impl TryFrom<RecoverFields> for Recover {
+    type Error = RecoverError;
+
+    fn try_from(fields: RecoverFields) -> Result<Self, RecoverError> {
+        let recover = match fields.strategy {
+            RecoverStrategy::Standby => {
+                let spares = fields.spares.unwrap_or(1);
+                if !(1..=SPARES_MAX).contains(&spares) {
+                    return Err(RecoverError::Spares { spares });
+                }
+                return Ok(Self::Standby { spares });
+            }
+            RecoverStrategy::Reschedule => Self::Reschedule,
+            RecoverStrategy::MostActive => Self::MostActive,
+            RecoverStrategy::Random => Self::Random,
+        };
+        if fields.spares.is_some() { Err(RecoverError::SparesWithoutStandby) } else { Ok(recover) }
+    }
+}
+
+impl From<Recover> for RecoverFields {
+    fn from(recover: Recover) -> Self {
+        let (strategy, spares) = match recover {
+            Recover::Reschedule => (RecoverStrategy::Reschedule, None),
+            Recover::Standby { spares } => (RecoverStrategy::Standby, Some(spares)),
+            Recover::MostActive => (RecoverStrategy::MostActive, None),
+            Recover::Random => (RecoverStrategy::Random, None),
+        };
+        Self { strategy, spares }
+    }
+}
+
+/// A service that must run before this one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Dependency {
+    /// Its name.
+    pub service: ServiceName,
+    /// How far it must have come.
+    #[serde(default)]
+    pub when: DependencyStage,
+}
+
+/// How far a dependency must have come.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum DependencyStage {
+    /// One of its replicas runs.
+    Started,
+    /// One of its replicas may get traffic.
+    #[default]
+    Ready,
+}
+
+/// Where the proxy listens for a service, and how it chooses a replica.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Expose {
+    /// The address that the proxy listens on.
+    pub listen: ListenAddress,
+    /// The port of the replicas that gets the traffic, by name.
+    pub port: PortName,
+    /// Which replica gets a request.
+    #[serde(default)]
+    pub balance: Balance,
+    /// How long the proxy waits.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+}
+
+/// Which replica gets a request.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum Balance {
+    /// Each in turn.
+    RoundRobin,
+    /// One by chance.
+    Random,
+    /// In turn, by smooth weighted round robin: the faster ones more often.
+    Weighted,
+    /// The less loaded of two chosen by chance, by requests in flight and latency.
+    #[default]
+    LeastLoaded,
+}
+
+/// How long the proxy waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Timeouts {
+    /// For a connection to a replica. 1ms to 1h.
+    pub connect: Span,
+    /// For the head of a replica's answer. 1ms to 1h.
+    pub response: Span,
+    /// For the next request on a client's connection. 1ms to 1h.
+    pub idle: Span,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: Span::from_millis(500), response: Span::from_secs(30), idle: Span::from_secs(60) }
+    }
+}
+
+/// How a replica is stopped: no new traffic, what is in flight may finish, the signal, the grace, then SIGKILL to its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Stop {
+    /// What asks it to stop.
+    pub signal: Signal,
+    /// From the signal to SIGKILL. 0s to 1h.
+    pub grace: Span,
+    /// The longest that requests in flight may take before the signal. 0s to 1h.
+    pub drain: Span,
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self { signal: Signal::Term, grace: Span::from_secs(10), drain: Span::from_secs(5) }
+    }
+}
+
+/// A signal that asks a process to stop.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Signal {
+    /// Asks politely.
+    #[default]
+    #[serde(rename = "SIGTERM")]
+    Term,
+    /// As Ctrl-C does.
+    #[serde(rename = "SIGINT")]
+    Int,
+    /// As Ctrl-\ does; some servers drain on it.
+    #[serde(rename = "SIGQUIT")]
+    Quit,
+    /// As a closed terminal does.
+    #[serde(rename = "SIGHUP")]
+    Hup,
+    /// Means what the program says.
+    #[serde(rename = "SIGUSR1")]
+    Usr1,
+    /// Means what the program says.
+    #[serde(rename = "SIGUSR2")]
+    Usr2,
+    /// Kills at once.
+    #[serde(rename = "SIGKILL")]
+    Kill,
+}
