@@ -1,1 +1,21 @@
-//! What the loop remembers: folded facts and outcomes in bounded windows.
+//! What the loop remembers: the services as declared, the places of their replicas, and their recent measurements.
+//!
+//! It folds facts, findings and outcomes into one picture and answers questions about it. It never decides: no function
+//! here chooses between two actions. Everything is in ordered maps, so that walking it gives the same order in each run.
+//!
+//! Of each thing only a bounded window is kept: [`series::SAMPLES_MAX`] samples a counter, the restarts of the last minute,
+//! and what [`model::memory`] bounds.
+
+mod service;
+pub use service::{Exposure, Hold, ServiceState};
+
+mod place;
+pub use place::{Health, Place, Stage};
+
+pub mod series;
+
+mod fold;
+pub use fold::Folded;
+
+mod state;
+pub use state::Knowledge;

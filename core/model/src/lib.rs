@@ -1,5 +1,25 @@
-//! The nouns: ids, quantities with units, resource kinds, time, reports, plans, actions, outcomes, reasons.
+//! The nouns of the house: what people declare, what sensors see, what the loop decides, and why.
+//!
+//! Everything here is plain data that can be compared and printed. Nothing here decides, waits, or touches the world.
+//! Values that come from outside are checked once, where they enter ([`name`], [`resource`]); inside, the type is trusted.
 
+pub mod time;
+
+pub mod chance;
 pub mod identity;
 pub mod name;
-pub mod time;
+pub mod quantity;
+
+pub mod resource;
+pub mod settings;
+
+pub mod fact;
+pub mod input;
+pub mod memory;
+
+pub mod decision;
+pub mod plan;
+
+pub mod action;
+pub mod event;
+pub mod reason;

@@ -1,0 +1,185 @@
+//! What the end of a replica teaches: when its place may be filled again.
+//!
+//! The ladder: the first end after a healthy time is answered at once; from the second on the wait grows by decorrelated jitter;
+//! a row of ends without a healthy time in between is a crash loop, tried rarely; what cannot run as declared waits longest at
+//! once, since only a new declaration will help.
+//!
+//! Source of the backoff: Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog 2015, "decorrelated jitter".
+
+use std::time::Duration;
+
+use model::action::FailureKind;
+use model::chance::Stream;
+use model::input::Exit;
+use model::memory::RestartMemory;
+use model::reason::ExitClass;
+use model::settings::RestartSettings;
+use model::time::Time;
+
+/// What is known of a replica that ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Restart {
+    /// How it ended.
+    pub exit: Exit,
+    /// Since when it had been ready; `None` when it was not in the end.
+    pub ready_since: Option<Time>,
+}
+
+/// Notes the end of a replica in `memory`, with the time before which its place must not be filled again.
+pub fn after_exit(
+    now: Time,
+    memory: &mut RestartMemory,
+    restart: Restart,
+    settings: &RestartSettings,
+    jitter: &mut Stream,
+) {
+    well(now, memory, restart.ready_since, settings);
+    match restart.exit.class() {
+        // It did what it does, and again at once would be a busy loop.
+        ExitClass::Finished => note(now, memory, settings, |_| settings.backoff_min),
+        ExitClass::Configuration => note(now, memory, settings, |_| settings.backoff_max),
+        ExitClass::Failed
+        | ExitClass::Killed
+        | ExitClass::Crashed
+        | ExitClass::OutOfMemory
+        | ExitClass::Resource
+        | ExitClass::Unknown => note(now, memory, settings, |last| growing(last, settings, jitter)),
+    }
+}
+
+/// Notes a start that failed before the program ran.
+pub fn after_failed_start(
+    now: Time,
+    memory: &mut RestartMemory,
+    kind: FailureKind,
+    settings: &RestartSettings,
+    jitter: &mut Stream,
+) {
+    match kind {
+        FailureKind::Declaration => note(now, memory, settings, |_| settings.backoff_max),
+        FailureKind::AddressInUse | FailureKind::DiskFull | FailureKind::Other => {
+            // A start that failed is never the first end after a healthy time: something is wrong with starting.
+            memory.backoff_ms = memory.backoff_ms.max(1);
+            note(now, memory, settings, |last| growing(last, settings, jitter));
+        }
+    }
+}
+
+/// Forgets what a replica's ends have taught when it has been ready since `ready_since` for long enough.
+pub fn well(now: Time, memory: &mut RestartMemory, ready_since: Option<Time>, settings: &RestartSettings) {
+    let Some(since) = ready_since else { return };
+    let ready_for = now.since(since);
+    if ready_for >= settings.crash_loop_well {
+        memory.recent.clear();
+    }
+    if ready_for >= settings.forget_after {
+        memory.backoff_ms = 0;
+    }
+}
+
+/// Whether the ends noted make a crash loop.
+pub(crate) fn is_crash_loop(now: Time, memory: &RestartMemory, settings: &RestartSettings) -> Option<u32> {
+    let begin = now - settings.crash_loop_window;
+    let exits = u32::try_from(memory.recent.iter().filter(|at| **at > begin).count()).unwrap_or(u32::MAX);
+    (exits >= settings.crash_loop_exits).then_some(exits)
+}
+
+fn note(
+    now: Time,
+    memory: &mut RestartMemory,
+    settings: &RestartSettings,
+    wait: impl FnOnce(Duration) -> Duration,
+) {
+    let most = settings.crash_loop_exits as usize;
+    memory.recent.push(now);
+    let excess = memory.recent.len().saturating_sub(most);
+    memory.recent.drain(..excess);
+    let wait = match is_crash_loop(now, memory, settings) {
+        Some(_) => settings.crash_loop_wait,
+        None => wait(Duration::from_millis(memory.backoff_ms)),
+    };
+    // Zero would say "well"; the end that was answered at once still counts.
+    memory.backoff_ms = u64::try_from(wait.min(settings.backoff_max).as_millis()).unwrap_or(u64::MAX).max(1);
+    memory.not_before = now + wait;
+}
+
+/// Nothing after a healthy time; then between the least wait and three times the last one, at most the longest.
+fn growing(last: Duration, settings: &RestartSettings, jitter: &mut Stream) -> Duration {
+    if last.is_zero() {
+        return Duration::ZERO;
+    }
+    let least = settings.backoff_min;
+    jitter.span(least, (last * 3).max(least)).min(settings.backoff_max)
+}
+
+#[cfg(test)]
+mod tests {
+    use model::input::ExitStatus;
+
+    use super::*;
+
+    fn at(seconds: u64) -> Time {
+        Time::from_millis(seconds * 1000)
+    }
+
+    fn killed(ready_since: Option<Time>) -> Restart {
+        let ran_for = Duration::from_mins(1);
+        Restart { exit: Exit { status: ExitStatus::Signal(9), out_of_memory: false, ran_for }, ready_since }
+    }
+
+    fn end(now: Time, memory: &mut RestartMemory, restart: Restart) {
+        after_exit(now, memory, restart, &RestartSettings::default(), &mut Stream::named(1, "jitter"));
+    }
+
+    #[test]
+    fn the_first_end_is_answered_at_once() {
+        let mut memory = RestartMemory::default();
+        end(at(100), &mut memory, killed(Some(at(0))));
+        assert_eq!(memory.not_before, at(100));
+    }
+
+    #[test]
+    fn the_second_end_waits_at_least_the_least_wait() {
+        let mut memory = RestartMemory::default();
+        end(at(100), &mut memory, killed(None));
+        end(at(101), &mut memory, killed(None));
+        assert!(memory.not_before >= at(102), "waits until {}", memory.not_before);
+    }
+
+    #[test]
+    fn five_ends_in_a_row_are_a_crash_loop() {
+        let mut memory = RestartMemory::default();
+        for i in 0..5 {
+            end(at(100 + i), &mut memory, killed(None));
+        }
+        assert_eq!(memory.not_before, at(104) + RestartSettings::default().crash_loop_wait);
+    }
+
+    #[test]
+    fn two_ready_minutes_break_the_row() {
+        let mut memory = RestartMemory::default();
+        for i in 0..4 {
+            end(at(100 + i), &mut memory, killed(None));
+        }
+        end(at(1000 - 600), &mut memory, killed(Some(at(200))));
+        assert_eq!(memory.recent.len(), 1);
+    }
+
+    #[test]
+    fn after_five_ready_minutes_an_end_is_the_first_again() {
+        let mut memory = RestartMemory::default();
+        for i in 0..4 {
+            end(at(100 + i), &mut memory, killed(None));
+        }
+        end(at(1000), &mut memory, killed(Some(at(600))));
+        assert_eq!(memory.not_before, at(1000));
+    }
+
+    #[test]
+    fn what_cannot_run_as_declared_waits_longest_at_once() {
+        let (settings, mut jitter) = (RestartSettings::default(), Stream::named(1, "jitter"));
+        let mut memory = RestartMemory::default();
+        after_failed_start(at(100), &mut memory, FailureKind::Declaration, &settings, &mut jitter);
+        assert_eq!(memory.not_before, at(100) + settings.backoff_max);
+    }
+}

@@ -1,0 +1,175 @@
+//! Folding facts into the picture.
+//!
+//! Folding the same fact twice leaves the picture as folding it once: reports are told again, and come twice.
+
+use model::event::{Event, EventKind};
+use model::fact::Fact;
+use model::identity::ReplicaId;
+use model::input::{Exit, ExitStatus, Observed, ReplicaState, Traffic, Usage};
+use model::plan::{Afterwards, Role};
+use model::reason::Reason;
+use model::time::{Now, Time};
+
+use crate::place::{Health, Place, Stage};
+use crate::state::Knowledge;
+
+/// What folding a fact changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Folded {
+    /// Nothing.
+    Same,
+    /// A measurement only.
+    Measured,
+    /// A replica of the service changed.
+    Changed,
+    /// A replica ended that was not asked to.
+    Lost {
+        /// How.
+        exit: Exit,
+        /// Since when it had been ready; `None` when it was not ready in the end.
+        ready_since: Option<Time>,
+    },
+}
+
+impl Knowledge {
+    /// Folds one fact, and appends what people should hear of it.
+    pub fn fold(&mut self, now: Now, fact: &Fact, events: &mut Vec<Event>) -> Folded {
+        match fact {
+            Fact::Appeared(observed) => self.adopt(now, observed, events),
+            Fact::Runs { replica, begun, ready, live } => {
+                let Some(place) = self.place_mut(replica) else { return Folded::Same };
+                let seen = Seen { begun: *begun, ready: *ready, live: *live };
+                runs(now, place, seen, |place, kind, reason| {
+                    events.push(event(now, replica, place, kind, reason));
+                })
+            }
+            Fact::Ended { replica, exit } => self.end(now, replica, *exit, events),
+            Fact::Vanished(replica) => {
+                let unseen = Exit {
+                    status: ExitStatus::Unknown,
+                    out_of_memory: false,
+                    ran_for: ran_for(self, now, replica),
+                };
+                self.end(now, replica, unseen, events)
+            }
+            Fact::Used(usage) => self.used(now.time, usage),
+            Fact::Served(traffic) => self.served(now.time, traffic),
+            Fact::Ignored { .. } => Folded::Same,
+        }
+    }
+
+    /// Takes a running replica into the picture that an earlier run, or nobody, started.
+    fn adopt(&mut self, now: Now, observed: &Observed, events: &mut Vec<Event>) -> Folded {
+        let service = self.service_or_new(&observed.replica.service);
+        let place = service
+            .places
+            .entry(observed.replica.ordinal)
+            .or_insert_with(|| Place::empty(Role::Active, now.time));
+        let (begun, ready, live) = match observed.state {
+            ReplicaState::Running { ready, live } => (true, ready, live),
+            ReplicaState::Starting | ReplicaState::Stopping | ReplicaState::Exited(_) => (false, false, true),
+        };
+        let health = Health {
+            since: now.time,
+            begun,
+            ready,
+            ready_changed: now.time,
+            sick_since: (!live).then_some(now.time),
+        };
+        place.begin(observed.incarnation, observed.generation, Default::default(), Stage::Running(health));
+        events.push(event(now, &observed.replica, place, EventKind::Adopted, Reason::Adopted));
+        Folded::Changed
+    }
+
+    fn end(&mut self, now: Now, replica: &ReplicaId, exit: Exit, events: &mut Vec<Event>) -> Folded {
+        let Some(service) = self.service_mut(&replica.service) else { return Folded::Same };
+        let Some(place) = service.places.get_mut(&replica.ordinal) else { return Folded::Same };
+        let empty = |exit| Stage::Empty { since: now.time, exit };
+        match place.stage {
+            Stage::Empty { .. } => Folded::Same,
+            Stage::Stopping { then, .. } | Stage::Draining { then, .. } => {
+                events.push(event(now, replica, place, EventKind::Stopped, Reason::Exited(exit)));
+                match then {
+                    Afterwards::Refill => place.stage = empty(None),
+                    Afterwards::Close => {
+                        service.places.remove(&replica.ordinal);
+                    }
+                }
+                Folded::Changed
+            }
+            Stage::Starting { .. } => {
+                place.stage = empty(Some(exit));
+                events.push(event(now, replica, place, EventKind::Exited, Reason::Exited(exit)));
+                Folded::Lost { exit, ready_since: None }
+            }
+            Stage::Running(health) => {
+                place.stage = empty(Some(exit));
+                events.push(event(now, replica, place, EventKind::Exited, Reason::Exited(exit)));
+                Folded::Lost { exit, ready_since: health.ready.then_some(health.ready_changed) }
+            }
+        }
+    }
+
+    fn used(&mut self, at: Time, usage: &Usage) -> Folded {
+        let Some(place) = self.place_mut(&usage.replica) else { return Folded::Same };
+        place.cpu.push(at, u64::try_from(usage.cpu_time.as_micros()).unwrap_or(u64::MAX));
+        place.memory = Some((at, usage.memory));
+        Folded::Measured
+    }
+
+    fn served(&mut self, at: Time, traffic: &Traffic) -> Folded {
+        let Some(service) = self.service_mut(&traffic.service) else { return Folded::Same };
+        let Some(place) = service.places.get_mut(&traffic.ordinal) else { return Folded::Same };
+        place.requests.push(at, traffic.requests);
+        place.in_flight = (at, traffic.in_flight);
+        place.latency_p99 = traffic.latency_p99;
+        // A drained replica waits for nothing but this.
+        if matches!(place.stage, Stage::Draining { .. }) { Folded::Changed } else { Folded::Measured }
+    }
+}
+
+/// What an agent says of a running replica.
+#[derive(Clone, Copy)]
+struct Seen {
+    begun: bool,
+    ready: bool,
+    live: bool,
+}
+
+fn runs(now: Now, place: &mut Place, seen: Seen, mut tell: impl FnMut(&Place, EventKind, Reason)) -> Folded {
+    let before = match place.stage {
+        Stage::Starting { .. } => {
+            Health { since: now.time, begun: false, ready: false, ready_changed: now.time, sick_since: None }
+        }
+        Stage::Running(health) => health,
+        // A life that is over, or on its way out, does not come back by a late report.
+        Stage::Empty { .. } | Stage::Draining { .. } | Stage::Stopping { .. } => return Folded::Same,
+    };
+    let after = Health {
+        since: before.since,
+        begun: before.begun || seen.begun,
+        ready: seen.ready,
+        ready_changed: if seen.ready == before.ready { before.ready_changed } else { now.time },
+        sick_since: if seen.live { None } else { before.sick_since.or(Some(now.time)) },
+    };
+    let is_same = place.stage == Stage::Running(after);
+    place.stage = Stage::Running(after);
+    if after.ready != before.ready {
+        let kind = if after.ready { EventKind::Ready } else { EventKind::NotReady };
+        tell(place, kind, Reason::Observed);
+    }
+    if let (None, Some(since)) = (before.sick_since, after.sick_since) {
+        tell(place, EventKind::Unhealthy, Reason::Unhealthy { since });
+    }
+    if is_same { Folded::Same } else { Folded::Changed }
+}
+
+fn ran_for(knowledge: &Knowledge, now: Now, replica: &ReplicaId) -> std::time::Duration {
+    let place = knowledge.place(&replica.service, replica.ordinal);
+    place.and_then(Place::health).map_or(std::time::Duration::ZERO, |health| now.time.since(health.since))
+}
+
+fn event(now: Now, replica: &ReplicaId, place: &Place, kind: EventKind, reason: Reason) -> Event {
+    let whom = Some((replica.ordinal, place.incarnation));
+    Event { at: now, service: replica.service.clone(), replica: whom, kind, reason }
+}

@@ -1,0 +1,194 @@
+//! One place of a service, and the replica in it.
+
+use std::time::Duration;
+
+use model::action::Admission;
+use model::identity::{ActionId, Generation, Incarnation, Ordinal};
+use model::input::Exit;
+use model::memory::RestartMemory;
+use model::plan::{Afterwards, Role};
+use model::quantity::{Bytes, MilliCpu, MilliRps};
+use model::time::Time;
+
+use crate::series::Series;
+
+/// A place of a service: a number that one replica at a time fills.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// What it is for.
+    pub role: Role,
+    /// How far its replica is.
+    pub stage: Stage,
+    /// The latest life in it; 0 before the first.
+    pub incarnation: Incarnation,
+    /// The action that began that life; of epoch 0 when an earlier run did.
+    pub begun_by: ActionId,
+    /// What that life runs.
+    pub generation: Generation,
+    /// The traffic that life was told to get.
+    pub admission: Admission,
+    /// Whose share of the traffic it carries besides its own, until that place serves again.
+    pub stands_in_for: Option<Ordinal>,
+    /// What the ends of its replicas have taught.
+    pub restart: RestartMemory,
+    /// Processor time, in microseconds since the start of this life.
+    pub cpu: Series,
+    /// Memory in use, and when that was seen.
+    pub memory: Option<(Time, Bytes)>,
+    /// Requests since the start of this life.
+    pub requests: Series,
+    /// Requests being answered, and when that was seen.
+    pub in_flight: (Time, u32),
+    /// The 99th percentile of the latency, as last reported.
+    pub latency_p99: Duration,
+}
+
+/// How far the replica of a place is. Each stage holds what only it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Nothing runs.
+    Empty {
+        /// Since when.
+        since: Time,
+        /// How the last one ended; `None` when none has run yet, or when it was stopped on purpose.
+        exit: Option<Exit>,
+    },
+    /// A start was told; nothing is seen of it yet.
+    Starting {
+        /// The action that starts it.
+        action: ActionId,
+        /// Since when.
+        since: Time,
+    },
+    /// It runs.
+    Running(Health),
+    /// It runs, gets no new requests, and will be stopped.
+    Draining {
+        /// The action that took it out of the traffic, until it has ended.
+        admit: Option<ActionId>,
+        /// Since when.
+        since: Time,
+        /// When it is stopped whether it has finished or not.
+        deadline: Time,
+        /// What becomes of the place.
+        then: Afterwards,
+    },
+    /// It was told to stop.
+    Stopping {
+        /// The action that stops it.
+        action: ActionId,
+        /// Since when.
+        since: Time,
+        /// What becomes of the place.
+        then: Afterwards,
+    },
+}
+
+/// How a running replica is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// When it was first seen running.
+    pub since: Time,
+    /// Whether its startup probe has passed.
+    pub begun: bool,
+    /// Whether it may get traffic.
+    pub ready: bool,
+    /// When `ready` last changed; the time of its start when it never has.
+    pub ready_changed: Time,
+    /// Since when its liveness probe fails; `None` while it passes.
+    pub sick_since: Option<Time>,
+}
+
+impl Place {
+    /// A place in which nothing has run yet.
+    pub fn empty(role: Role, since: Time) -> Self {
+        Self {
+            role,
+            stage: Stage::Empty { since, exit: None },
+            incarnation: Incarnation(0),
+            begun_by: ActionId::default(),
+            generation: Generation(0),
+            admission: admission_of(role),
+            stands_in_for: None,
+            restart: RestartMemory::default(),
+            cpu: Series::default(),
+            memory: None,
+            requests: Series::default(),
+            in_flight: (Time::ZERO, 0),
+            latency_p99: Duration::ZERO,
+        }
+    }
+
+    /// Begins a new life: measurements of the last one are forgotten.
+    pub fn begin(&mut self, incarnation: Incarnation, generation: Generation, by: ActionId, stage: Stage) {
+        self.incarnation = incarnation;
+        self.begun_by = by;
+        self.restart.incarnation = incarnation;
+        self.generation = generation;
+        self.stage = stage;
+        self.cpu.clear();
+        self.memory = None;
+        self.requests.clear();
+        self.in_flight = (Time::ZERO, 0);
+        self.latency_p99 = Duration::ZERO;
+    }
+
+    /// Whether it counts towards the number of replicas wanted: it serves, will serve, or is to be filled again.
+    pub fn counts(&self) -> bool {
+        self.role == Role::Active && !self.is_leaving()
+    }
+
+    /// Whether it is on its way out for good.
+    pub fn is_leaving(&self) -> bool {
+        matches!(
+            self.stage,
+            Stage::Draining { then: Afterwards::Close, .. } | Stage::Stopping { then: Afterwards::Close, .. }
+        )
+    }
+
+    /// Whether a process may be running in it.
+    pub fn is_occupied(&self) -> bool {
+        !matches!(self.stage, Stage::Empty { .. })
+    }
+
+    /// How its replica is, while it runs and is not being taken away.
+    pub fn health(&self) -> Option<&Health> {
+        match &self.stage {
+            Stage::Running(health) => Some(health),
+            Stage::Empty { .. }
+            | Stage::Starting { .. }
+            | Stage::Draining { .. }
+            | Stage::Stopping { .. } => None,
+        }
+    }
+
+    /// Whether it runs, is ready and passes its liveness probe.
+    pub fn is_ready(&self) -> bool {
+        self.health().is_some_and(|health| health.ready && health.sick_since.is_none())
+    }
+
+    /// Whether it answers requests now.
+    pub fn is_serving(&self) -> bool {
+        self.role == Role::Active && self.is_ready()
+    }
+
+    /// Processor share over the last `window`; `None` without two samples in it.
+    pub fn cpu_share(&self, window: Duration) -> Option<MilliCpu> {
+        let growth = self.cpu.growth(window)?;
+        Some(MilliCpu::mean(Duration::from_micros(growth.by), growth.over))
+    }
+
+    /// Requests per second over the last `window`; `None` without two samples in it.
+    pub fn request_rate(&self, window: Duration) -> Option<MilliRps> {
+        let growth = self.requests.growth(window)?;
+        Some(MilliRps::mean(growth.by, growth.over))
+    }
+}
+
+/// The traffic that a replica gets by its role alone.
+pub(crate) fn admission_of(role: Role) -> Admission {
+    match role {
+        Role::Active => Admission::Serving { weight: 1 },
+        Role::Spare => Admission::Spare,
+    }
+}

@@ -1,0 +1,172 @@
+//! One service: what was declared of it, what was decided, and its places.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::decision::Decision;
+use model::identity::{ActionId, Generation, Ordinal};
+use model::input::Declared;
+use model::memory::{Memory, ScalingMemory};
+use model::name::ServiceName;
+use model::plan::{Role, Wait};
+use model::time::Time;
+
+use crate::place::Place;
+
+/// Everything known of one service.
+#[derive(Clone, Debug)]
+pub struct ServiceState {
+    /// Its name.
+    pub name: ServiceName,
+    /// As declared last; `None` once it is withdrawn, and for replicas found running that nobody declared.
+    pub declared: Option<Arc<Declared>>,
+    /// As declared last, kept while the replicas of a withdrawn service are stopped.
+    pub last_declared: Option<Arc<Declared>>,
+    /// The size that a person asked for, while the hold lasts.
+    pub hold: Option<Hold>,
+    /// How many replicas are wanted; `None` before the first decision.
+    pub desired: Option<u32>,
+    /// What its autoscaler remembers.
+    pub scaling: ScalingMemory,
+    /// Its places by number.
+    pub places: BTreeMap<Ordinal, Place>,
+    /// The latest scaling decision.
+    pub decision: Option<Arc<Decision>>,
+    /// What is not done, and why, as of the latest plan.
+    pub waits: Vec<Wait>,
+    /// Since when restarts for failed liveness probes are suspended; `None` while they are not.
+    pub healing_suspended: Option<Time>,
+    /// When a replica was last restarted for a failed liveness probe.
+    pub liveness_restart: Option<Time>,
+    /// How far its listener is.
+    pub exposure: Exposure,
+    /// When its size is looked at next.
+    pub next_sync: Time,
+    /// What was last written down of it, and when.
+    pub remembered: Option<(Time, Arc<Memory>)>,
+}
+
+/// A size that a person asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// How many replicas.
+    pub replicas: u32,
+    /// When it ends by itself.
+    pub until: Option<Time>,
+}
+
+/// How far the listener of a service is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Exposure {
+    /// Nothing was asked of the proxy.
+    #[default]
+    None,
+    /// The proxy was told, and has not answered yet.
+    Telling {
+        /// By which action.
+        action: ActionId,
+        /// Which revision of its declaration.
+        revision: Generation,
+    },
+    /// The proxy listens.
+    Shown {
+        /// Which revision of its declaration.
+        revision: Generation,
+    },
+    /// The proxy could not.
+    Failed {
+        /// Which revision of its declaration.
+        revision: Generation,
+        /// One sentence for people.
+        message: Arc<str>,
+        /// When to try again.
+        retry: Time,
+    },
+    /// The proxy was told to stop listening, and has not answered yet.
+    Concealing {
+        /// By which action.
+        action: ActionId,
+    },
+}
+
+impl ServiceState {
+    /// A service of which nothing is known but its name.
+    pub fn named(name: ServiceName) -> Self {
+        Self {
+            name,
+            declared: None,
+            last_declared: None,
+            hold: None,
+            desired: None,
+            scaling: ScalingMemory::default(),
+            places: BTreeMap::new(),
+            decision: None,
+            waits: Vec::new(),
+            healing_suspended: None,
+            liveness_restart: None,
+            exposure: Exposure::None,
+            next_sync: Time::ZERO,
+            remembered: None,
+        }
+    }
+
+    /// Its places that count towards the number wanted.
+    pub fn counting(&self) -> impl Iterator<Item = (Ordinal, &Place)> {
+        self.places.iter().filter(|(_, place)| place.counts()).map(|(ordinal, place)| (*ordinal, place))
+    }
+
+    /// Its spares that are not on their way out.
+    pub fn spares(&self) -> impl Iterator<Item = (Ordinal, &Place)> {
+        let kept = |place: &Place| place.role == Role::Spare && !place.is_leaving();
+        self.places.iter().filter(move |(_, place)| kept(place)).map(|(ordinal, place)| (*ordinal, place))
+    }
+
+    /// How many replicas count towards the number wanted.
+    pub fn count(&self) -> u32 {
+        as_count(self.counting().count())
+    }
+
+    /// How many replicas answer requests, or would if asked.
+    pub fn serving(&self) -> u32 {
+        as_count(self.places.values().filter(|place| place.is_serving()).count())
+    }
+
+    /// The smallest number that no place has.
+    pub fn free_ordinal(&self) -> Ordinal {
+        let mut free = 0;
+        for ordinal in self.places.keys() {
+            if ordinal.0 != free {
+                break;
+            }
+            free += 1;
+        }
+        Ordinal(free)
+    }
+
+    /// Whether the replica in `place` runs something older than what is declared.
+    pub fn is_outdated(&self, place: &Place) -> bool {
+        place.is_occupied()
+            && self.declared.as_ref().is_some_and(|declared| place.generation < declared.generation)
+    }
+
+    /// What must survive a restart, as of now.
+    pub fn memory(&self) -> Memory {
+        let taught = |place: &&Place| place.restart.incarnation.0 > 0;
+        Memory {
+            service: self.name.clone(),
+            desired: self.desired,
+            scaling: self.scaling.clone(),
+            restarts: self
+                .places
+                .iter()
+                .filter(|(_, place)| taught(place))
+                .map(|(ordinal, place)| (*ordinal, place.restart.clone()))
+                .collect(),
+        }
+    }
+}
+
+/// A number of places; there are never more than a `u32` can number, as ordinals are `u32`.
+pub(crate) fn as_count(places: usize) -> u32 {
+    u32::try_from(places).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,74 @@
+//! Seeded chance: one stream for each purpose, so that one more draw in one place changes nothing elsewhere.
+
+use std::time::Duration;
+
+use rand_core::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+/// A stream of draws that depends on nothing but its seed and its name.
+///
+/// Source of the generator: Blackman and Vigna 2018, xoshiro256++. Not for secrets.
+#[derive(Clone, Debug)]
+pub struct Stream(Xoshiro256PlusPlus);
+
+impl Stream {
+    /// The stream called `name` of the world that grows from `seed`.
+    pub fn named(seed: u64, name: &str) -> Self {
+        let salted = name.bytes().fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        Self(Xoshiro256PlusPlus::seed_from_u64(salted))
+    }
+
+    /// The next 64 bits.
+    pub fn bits(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+
+    /// A number below `end`, each as likely; 0 when `end` is 0.
+    ///
+    /// The bias of the multiply-shift method (Lemire 2019) is below `end` / 2⁶⁴.
+    pub fn below(&mut self, end: u64) -> u64 {
+        u64::try_from((u128::from(self.bits()) * u128::from(end)) >> 64).unwrap_or(0)
+    }
+
+    /// A span from `least` to `most`, in whole milliseconds, both included.
+    pub fn span(&mut self, least: Duration, most: Duration) -> Duration {
+        let width = most.saturating_sub(least).as_millis();
+        least + Duration::from_millis(self.below(u64::try_from(width).unwrap_or(u64::MAX - 1) + 1))
+    }
+
+    /// True with a chance of `per_mille` thousandths.
+    pub fn happens(&mut self, per_mille: u64) -> bool {
+        self.below(1000) < per_mille
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_of_different_names_differ_and_repeat() {
+        let draws = |name| {
+            (0..4)
+                .map({
+                    let mut s = Stream::named(7, name);
+                    move |_| s.bits()
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(draws("jitter"), draws("jitter"));
+        assert_ne!(draws("jitter"), draws("victim"));
+    }
+
+    #[test]
+    fn a_span_stays_within_its_ends() {
+        let mut stream = Stream::named(1, "span");
+        let (least, most) = (Duration::from_millis(3), Duration::from_millis(9));
+        let drawn: Vec<_> = (0..200).map(|_| stream.span(least, most)).collect();
+        assert!(drawn.iter().all(|span| (least..=most).contains(span)));
+        assert!(drawn.contains(&least) && drawn.contains(&most));
+        assert_eq!(stream.span(most, least), most);
+    }
+}

@@ -1,0 +1,120 @@
+//! What happened, for people: the loop's memory of deeds and of deeds left undone.
+
+use crate::identity::{Incarnation, Ordinal};
+use crate::name::ServiceName;
+use crate::reason::Reason;
+use crate::time::Now;
+
+/// One thing that happened, or was left undone, with its reason.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Event {
+    /// When.
+    pub at: Now,
+    /// To which service.
+    pub service: ServiceName,
+    /// To which of its replicas; `None` when to the service as a whole.
+    pub replica: Option<(Ordinal, Incarnation)>,
+    /// What.
+    pub kind: EventKind,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EventKind {
+    /// The service was declared, or declared anew.
+    Declared,
+    /// The service was withdrawn.
+    Withdrawn,
+    /// Everything of a withdrawn service is gone.
+    Gone,
+    /// The number of replicas wanted has changed.
+    Scaled,
+    /// A replica is being started.
+    Starting,
+    /// A replica of an earlier run was found and kept.
+    Adopted,
+    /// A replica passed its readiness probe.
+    Ready,
+    /// A replica that was ready is not any more.
+    NotReady,
+    /// A replica ended by itself.
+    Exited,
+    /// A replica fails its liveness probe.
+    Unhealthy,
+    /// A replica gets no new requests.
+    Draining,
+    /// A replica is being stopped.
+    Stopping,
+    /// A replica has ended as it was asked to.
+    Stopped,
+    /// A spare, or another replica, takes over.
+    TookOver,
+    /// A replica that stood in has stood down.
+    StoodDown,
+    /// Something waits.
+    Waiting,
+    /// The guard refused a step.
+    Refused,
+    /// An action failed.
+    ActionFailed,
+    /// Restarts for failed liveness probes are suspended.
+    HealingSuspended,
+    /// They are resumed.
+    HealingResumed,
+}
+
+impl EventKind {
+    /// The name that users see.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Declared => "Declared",
+            Self::Withdrawn => "Withdrawn",
+            Self::Gone => "Gone",
+            Self::Scaled => "Scaled",
+            Self::Starting => "Starting",
+            Self::Adopted => "Adopted",
+            Self::Ready => "Ready",
+            Self::NotReady => "NotReady",
+            Self::Exited => "Exited",
+            Self::Unhealthy => "Unhealthy",
+            Self::Draining => "Draining",
+            Self::Stopping => "Stopping",
+            Self::Stopped => "Stopped",
+            Self::TookOver => "TookOver",
+            Self::StoodDown => "StoodDown",
+            Self::Waiting => "Waiting",
+            Self::Refused => "Refused",
+            Self::ActionFailed => "ActionFailed",
+            Self::HealingSuspended => "HealingSuspended",
+            Self::HealingResumed => "HealingResumed",
+        }
+    }
+
+    /// Whether it tells of trouble.
+    pub fn is_warning(self) -> bool {
+        match self {
+            Self::NotReady
+            | Self::Exited
+            | Self::Unhealthy
+            | Self::Waiting
+            | Self::Refused
+            | Self::ActionFailed
+            | Self::HealingSuspended => true,
+            Self::Declared
+            | Self::Withdrawn
+            | Self::Gone
+            | Self::Scaled
+            | Self::Starting
+            | Self::Adopted
+            | Self::Ready
+            | Self::Draining
+            | Self::Stopping
+            | Self::Stopped
+            | Self::TookOver
+            | Self::StoodDown
+            | Self::HealingResumed => false,
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What goes into the loop: intent, memory, reports of sensors, outcomes of actions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::action::Outcome;
+use crate::identity::{ActionId, Epoch, Generation, Incarnation, Ordinal, ReplicaId};
+use crate::memory::Memory;
+use crate::name::{NodeName, ServiceName};
+use crate::quantity::Bytes;
+use crate::resource::{AutoscalerSpec, ServiceSpec};
+use crate::time::Time;
+
+/// One input of the loop; it is journaled before the loop sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// Begins a run: first of all inputs, exactly once.
+    Started(Start),
+    /// The time that [`next_deadline`](../../control) named has come. Harmless when it has not.
+    Woke,
+    /// What people want has changed, or is told anew after a start.
+    Intent(Intent),
+    /// What an earlier run remembered of a service; comes after the intent for it and before the first inventory.
+    Remembered(Arc<Memory>),
+    /// A sensor has seen something.
+    Report(Report),
+    /// An action has ended, one way or the other.
+    Ended {
+        /// Which action.
+        action: ActionId,
+        /// How it ended.
+        outcome: Outcome,
+    },
+}
+
+/// What a run begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// Larger than that of every earlier run.
+    pub epoch: Epoch,
+    /// The node that this run keeps.
+    pub node: NodeName,
+    /// Where every random stream of the run grows from.
+    pub seed: u64,
+}
+
+/// What people want of one service.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Intent {
+    /// The service shall be as declared; replaces what was declared before.
+    Declare(Arc<Declared>),
+    /// The service shall be no more: its replicas are drained and stopped.
+    Withdraw(ServiceName),
+    /// The service shall have just so many replicas, whatever its load.
+    Hold {
+        /// The service meant.
+        service: ServiceName,
+        /// How many replicas.
+        replicas: u32,
+        /// When the hold ends by itself; `None` holds until released.
+        until: Option<Time>,
+    },
+    /// The hold on the service ends.
+    Release(ServiceName),
+}
+
+impl Intent {
+    /// The service that the intent is about.
+    pub fn service(&self) -> &ServiceName {
+        match self {
+            Self::Declare(declared) => &declared.name,
+            Self::Withdraw(service) | Self::Hold { service, .. } | Self::Release(service) => service,
+        }
+    }
+}
+
+/// A service with everything that was declared for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Declared {
+    /// Its name.
+    pub name: ServiceName,
+    /// Grows with each change of the declaration.
+    pub revision: Generation,
+    /// The revision in which what its replicas run last changed: a replica with an older one is outdated.
+    pub generation: Generation,
+    /// As written by its owner.
+    pub spec: ServiceSpec,
+    /// Its autoscaler, from `spec.scale` or from a HorizontalPodAutoscaler that names it; `None` keeps a fixed count.
+    pub autoscaler: Option<AutoscalerSpec>,
+}
+
+/// What a sensor saw.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Report {
+    /// Every replica that the node has, alive or just ended: what is not in it is not there.
+    Inventory {
+        /// The node that was looked at.
+        node: NodeName,
+        /// The latest action that had reached the node by then. A replica whose start came later may be there by now.
+        up_to: ActionId,
+        /// The replicas, in no order.
+        replicas: Vec<Observed>,
+    },
+    /// One replica, because something about it has changed.
+    Replica(Observed),
+    /// Processor time and memory of replicas, sampled at one moment.
+    Usage(Vec<Usage>),
+    /// Counters of the proxy, of every replica that it may route to or that it is draining.
+    Traffic(Vec<Traffic>),
+}
+
+/// A replica as its agent sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Observed {
+    /// Which place it fills.
+    pub replica: ReplicaId,
+    /// Which life of that place.
+    pub incarnation: Incarnation,
+    /// The generation of the service that it runs.
+    pub generation: Generation,
+    /// How it is.
+    pub state: ReplicaState,
+}
+
+/// How a replica is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ReplicaState {
+    /// Its process runs; the startup probe has not passed yet.
+    Starting,
+    /// Its process runs and has begun its work.
+    Running {
+        /// Whether it may get traffic.
+        ready: bool,
+        /// Whether its liveness probe passes; `true` when it has none.
+        live: bool,
+    },
+    /// It was told to stop and has not ended yet.
+    Stopping,
+    /// It has ended.
+    Exited(Exit),
+}
+
+/// How a replica ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Exit {
+    /// What the kernel says of it.
+    pub status: ExitStatus,
+    /// Whether the kernel killed it for want of memory.
+    pub out_of_memory: bool,
+    /// From exec to end.
+    pub ran_for: Duration,
+}
+
+/// What the kernel says of an ended process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ExitStatus {
+    /// It returned this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+    /// It ended while nobody who may ask was there: an adopted replica, which is no child of ours.
+    Unknown,
+}
+
+/// Processor time and memory of one replica at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Usage {
+    /// Which replica.
+    pub replica: ReplicaId,
+    /// Which life of it: counters start anew with each.
+    pub incarnation: Incarnation,
+    /// Processor time spent since its start, user and system, all its processes.
+    pub cpu_time: Duration,
+    /// Memory in use now, all its processes.
+    pub memory: Bytes,
+}
+
+/// The proxy's counters of one replica, from the start of that replica's life.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Traffic {
+    /// The service asked for.
+    pub service: ServiceName,
+    /// The replica that was asked.
+    pub ordinal: Ordinal,
+    /// Which life of it.
+    pub incarnation: Incarnation,
+    /// Requests answered, whatever the status.
+    pub requests: u64,
+    /// Of those, answered with a status of 500 or above, or not answered.
+    pub errors: u64,
+    /// Being answered now.
+    pub in_flight: u32,
+    /// Sum of the times to the last byte.
+    pub latency_sum: Duration,
+    /// The 99th percentile of the last window, as the proxy's histogram has it.
+    pub latency_p99: Duration,
+}

@@ -1,0 +1,191 @@
+//! A plan: an immutable set of steps for one service, each with its reason.
+
+use std::sync::Arc;
+
+use crate::decision::Decision;
+use crate::identity::Ordinal;
+use crate::memory::ScalingMemory;
+use crate::name::ServiceName;
+use crate::reason::Reason;
+use crate::time::{Now, Time};
+
+/// What shall be done for one service now; whole and fixed, so that carrying it out leaves nothing to choose.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The service.
+    pub service: ServiceName,
+    /// When it was made.
+    pub at: Now,
+    /// In the order in which they are to be done.
+    pub steps: Vec<Step>,
+    /// The scaling decision behind it, when one was due.
+    pub decision: Option<Arc<Decision>>,
+    /// What the autoscaler remembers from now on, when that has changed.
+    pub scaling: Option<ScalingMemory>,
+    /// What is not done, and why: the answer to "why not?".
+    pub waits: Vec<Wait>,
+    /// When a new plan may differ if nothing else comes first.
+    pub look_again: Time,
+}
+
+/// One ordered part of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// What to do.
+    pub change: Change,
+    /// Why.
+    pub reason: Reason,
+    /// Who wants it; decides when two want different things of one replica.
+    pub writer: Writer,
+}
+
+/// Something that is not done yet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Wait {
+    /// Which replica waits; `None` when the service as a whole does.
+    pub ordinal: Option<Ordinal>,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// One change to a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// Want another number of replicas from now on.
+    Resize {
+        /// Before.
+        from: u32,
+        /// From now on.
+        to: u32,
+    },
+    /// Make a place; nothing runs in it yet.
+    Open {
+        /// Its number.
+        ordinal: Ordinal,
+        /// What it is for.
+        role: Role,
+    },
+    /// Run a replica in an empty place.
+    Start {
+        /// Which place.
+        ordinal: Ordinal,
+    },
+    /// Let two places change their roles: the first, a ready spare, serves; the second becomes the spare.
+    Promote {
+        /// The spare.
+        spare: Ordinal,
+        /// Whose place in the traffic it takes.
+        instead_of: Ordinal,
+    },
+    /// Let a serving replica carry the share of one that does not serve, until that one does again.
+    StandIn {
+        /// Who carries it.
+        ordinal: Ordinal,
+        /// Whose.
+        instead_of: Ordinal,
+    },
+    /// Let a replica carry its own share only.
+    StandDown {
+        /// Who carried more.
+        ordinal: Ordinal,
+    },
+    /// Give a running replica no new requests, to stop it when it has answered those it has.
+    Drain {
+        /// Which place.
+        ordinal: Ordinal,
+        /// What becomes of the place.
+        then: Afterwards,
+    },
+    /// Stop a replica now.
+    Stop {
+        /// Which place.
+        ordinal: Ordinal,
+        /// What becomes of the place.
+        then: Afterwards,
+    },
+    /// Take away a place in which nothing runs.
+    Close {
+        /// Which place.
+        ordinal: Ordinal,
+    },
+    /// Listen for the service, as its declaration says.
+    Expose,
+    /// Stop listening for the service.
+    Conceal,
+    /// Suspend restarts for failed liveness probes.
+    SuspendHealing,
+    /// Resume them.
+    ResumeHealing,
+}
+
+/// What a place is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// It serves.
+    Active,
+    /// It is kept warm and gets no traffic, to take over at once.
+    Spare,
+}
+
+/// What becomes of a place once its replica is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Afterwards {
+    /// It is closed.
+    Close,
+    /// It is filled anew.
+    Refill,
+}
+
+/// Who wants a step, most important first: when two want different things of one replica, the first has its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Writer {
+    /// A person, by a declaration, a withdrawal or a hold.
+    Human,
+    /// The healing of what is broken.
+    Heal,
+    /// The change to a newer declaration.
+    Rollout,
+    /// More replicas.
+    ScaleOut,
+    /// Fewer replicas.
+    ScaleIn,
+}
+
+impl Change {
+    /// The place concerned; `None` when the service as a whole is.
+    pub fn ordinal(&self) -> Option<Ordinal> {
+        match self {
+            Self::Resize { .. }
+            | Self::Expose
+            | Self::Conceal
+            | Self::SuspendHealing
+            | Self::ResumeHealing => None,
+            Self::Open { ordinal, .. }
+            | Self::Start { ordinal }
+            | Self::StandIn { ordinal, .. }
+            | Self::StandDown { ordinal }
+            | Self::Promote { spare: ordinal, .. }
+            | Self::Drain { ordinal, .. }
+            | Self::Stop { ordinal, .. }
+            | Self::Close { ordinal } => Some(*ordinal),
+        }
+    }
+
+    /// Whether it takes a replica that may be serving away.
+    pub fn is_disruptive(&self) -> bool {
+        match self {
+            Self::Drain { .. } | Self::Stop { .. } => true,
+            Self::Resize { .. }
+            | Self::Open { .. }
+            | Self::Start { .. }
+            | Self::Promote { .. }
+            | Self::StandIn { .. }
+            | Self::StandDown { .. }
+            | Self::Close { .. }
+            | Self::Expose
+            | Self::Conceal
+            | Self::SuspendHealing
+            | Self::ResumeHealing => false,
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Why something was done, or was not.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::identity::{Generation, Ordinal};
+use crate::input::{Exit, ExitStatus};
+use crate::name::ServiceName;
+use crate::time::Time;
+
+/// Why something was done or not done; closed, so that each use says what each reason means there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// A declaration asks for it.
+    Declared,
+    /// The declaration was taken back.
+    Withdrawn,
+    /// Fewer replicas than wanted.
+    BelowDesired {
+        /// Replicas there are.
+        have: u32,
+        /// Replicas there shall be.
+        desired: u32,
+    },
+    /// More replicas than wanted.
+    AboveDesired {
+        /// Replicas there are.
+        have: u32,
+        /// Replicas there shall be.
+        desired: u32,
+    },
+    /// The autoscaler decided so; its decision record has the arithmetic.
+    Autoscaled {
+        /// Replicas before.
+        from: u32,
+        /// Replicas from now on.
+        to: u32,
+        /// The arithmetic in one sentence.
+        summary: Arc<str>,
+    },
+    /// A person asked for this many replicas.
+    Held {
+        /// How many.
+        replicas: u32,
+        /// When the hold ends by itself.
+        until: Option<Time>,
+    },
+    /// The replica ended by itself.
+    Exited(Exit),
+    /// The replica failed its liveness probe for longer than the balancer needed to go around it.
+    Unhealthy {
+        /// Since when.
+        since: Time,
+    },
+    /// The replica runs an older declaration.
+    Outdated {
+        /// What it runs.
+        runs: Generation,
+        /// What it shall run.
+        wanted: Generation,
+    },
+    /// A warm spare is wanted.
+    SpareWanted,
+    /// It takes the place of another replica in the traffic.
+    TakesOver {
+        /// Whose.
+        from: Ordinal,
+    },
+    /// The replica it stood in for serves again.
+    StandsDown {
+        /// Whose.
+        from: Ordinal,
+    },
+    /// It has no request left, or its time to finish them is over.
+    Drained {
+        /// Requests cut off.
+        in_flight: u32,
+    },
+    /// A start must wait: the last ones ended too soon.
+    Backoff {
+        /// Until when.
+        until: Time,
+        /// Restarts so far.
+        restarts: u32,
+    },
+    /// Too many ends in too short a time.
+    CrashLoop {
+        /// Ends within the window.
+        exits: u32,
+        /// The next try.
+        until: Time,
+    },
+    /// Something that it depends on is not there.
+    DependencyDown {
+        /// What.
+        needs: ServiceName,
+    },
+    /// Too many replicas fail their liveness probe at once for each to be broken by itself: overload, or something they share.
+    Overload {
+        /// How many fail.
+        failing: u32,
+        /// Of how many.
+        of: u32,
+    },
+    /// Too many restarts at once.
+    StormLimit {
+        /// What the limit counts.
+        scope: StormScope,
+        /// When the next is allowed, at the earliest.
+        until: Time,
+    },
+    /// The bounds do not allow it.
+    Bounds {
+        /// Least replicas.
+        min: u32,
+        /// Most replicas.
+        max: u32,
+    },
+    /// Too few replicas would be left.
+    DisruptionBudget {
+        /// Ready after it.
+        ready: u32,
+        /// Needed.
+        needed: u32,
+    },
+    /// A plan must not empty a service that it does not withdraw.
+    BlastRadius {
+        /// Replicas it would take away.
+        takes: u32,
+        /// Of how many.
+        of: u32,
+    },
+    /// The action ended without effect; its message says why.
+    ActionFailed(Arc<str>),
+    /// It is not known whether the action had its effect; what is observed next decides.
+    OutcomeUnknown,
+    /// It was running already when this run began.
+    Adopted,
+    /// What the observation says.
+    Observed,
+}
+
+/// What a limit on restarts counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StormScope {
+    /// Restarts of one service.
+    Service,
+    /// Restarts on one node.
+    Node,
+    /// All restarts.
+    Cluster,
+}
+
+/// What an end means, and so which reaction fits (ARCHITECTURE.md, restarts).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ExitClass {
+    /// Code 0: it thought its work was done.
+    Finished,
+    /// Any other code without a better class.
+    Failed,
+    /// A signal from outside.
+    Killed,
+    /// A signal that a program's own fault raises: SIGSEGV, SIGABRT, SIGBUS, SIGILL, SIGFPE.
+    Crashed,
+    /// The kernel wanted its memory back.
+    OutOfMemory,
+    /// It ended within two seconds with a code that speaks of its arguments or configuration (sysexits.h 64, 78; shells' 126, 127).
+    Configuration,
+    /// The address or port was taken (sysexits.h 71, 75 within two seconds).
+    Resource,
+    /// Nobody saw how.
+    Unknown,
+}
+
+impl Exit {
+    /// What the end means.
+    ///
+    /// Codes: FreeBSD's sysexits(3) and POSIX shells' 126 and 127. A program that refuses its configuration does so at once,
+    /// so those codes count only within [`EARLY`] of the start; later they are the program's own.
+    pub fn class(&self) -> ExitClass {
+        if self.out_of_memory {
+            return ExitClass::OutOfMemory;
+        }
+        match self.status {
+            ExitStatus::Code(0) => ExitClass::Finished,
+            ExitStatus::Code(64 | 78 | 126 | 127) if self.ran_for < EARLY => ExitClass::Configuration,
+            ExitStatus::Code(71 | 75) if self.ran_for < EARLY => ExitClass::Resource,
+            ExitStatus::Code(_) => ExitClass::Failed,
+            // ILL, TRAP, ABRT, BUS, FPE, SEGV, SYS on Linux.
+            ExitStatus::Signal(4 | 5 | 6 | 7 | 8 | 11 | 31) => ExitClass::Crashed,
+            ExitStatus::Signal(_) => ExitClass::Killed,
+            ExitStatus::Unknown => ExitClass::Unknown,
+        }
+    }
+}
+
+/// An end this soon after the start speaks of how it was started.
+const EARLY: Duration = Duration::from_secs(2);
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Declared => f.write_str("its declaration asks for it"),
+            Self::Withdrawn => f.write_str("its declaration was taken back"),
+            Self::BelowDesired { have, desired } => write!(f, "{have} replicas of {desired} wanted"),
+            Self::AboveDesired { have, desired } => write!(f, "{have} replicas, only {desired} wanted"),
+            Self::Autoscaled { summary, .. } => f.write_str(summary),
+            Self::Held { replicas, until: None } => {
+                write!(f, "held at {replicas} by hand until released")
+            }
+            Self::Held { replicas, until: Some(until) } => {
+                write!(f, "held at {replicas} by hand until {until}")
+            }
+            Self::Exited(exit) => {
+                write!(f, "it {} after {:.1?} ({})", exit.class(), exit.ran_for, exit.status)
+            }
+            Self::Unhealthy { since } => write!(f, "its liveness probe has failed since {since}"),
+            Self::Outdated { runs, wanted } => write!(f, "it runs generation {runs}, wanted is {wanted}"),
+            Self::SpareWanted => f.write_str("a warm spare is wanted"),
+            Self::TakesOver { from } => write!(f, "takes over from replica {from}"),
+            Self::StandsDown { from } => write!(f, "replica {from} serves again"),
+            Self::Drained { in_flight: 0 } => f.write_str("its last request is answered"),
+            Self::Drained { in_flight } => {
+                write!(f, "its time to finish is over with {in_flight} requests open")
+            }
+            Self::Backoff { until, restarts } => write!(f, "waits until {until} after {restarts} restarts"),
+            Self::CrashLoop { exits, until } => {
+                write!(f, "ended {exits} times in a row without being well in between; next try at {until}")
+            }
+            Self::DependencyDown { needs } => write!(f, "service {needs}, which it depends on, is not ready"),
+            Self::Overload { failing, of } => {
+                write!(
+                    f,
+                    "{failing} of {of} replicas fail at once: overload or something shared, not each by itself"
+                )
+            }
+            Self::StormLimit { scope, until } => {
+                write!(f, "restarts of {scope} are limited; the next is allowed at {until}")
+            }
+            Self::Bounds { min, max } => write!(f, "the bounds are {min} to {max} replicas"),
+            Self::DisruptionBudget { ready, needed } => {
+                write!(f, "{ready} replicas would be ready, {needed} are needed")
+            }
+            Self::BlastRadius { takes, of } => write!(f, "it would take {takes} of {of} replicas at once"),
+            Self::ActionFailed(message) => f.write_str(message),
+            Self::OutcomeUnknown => {
+                f.write_str("whether it was done is not known; what is seen next decides")
+            }
+            Self::Adopted => f.write_str("it was running already"),
+            Self::Observed => f.write_str("it was seen so"),
+        }
+    }
+}
+
+impl fmt::Display for StormScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Service => "the service",
+            Self::Node => "the node",
+            Self::Cluster => "the cluster",
+        })
+    }
+}
+
+impl fmt::Display for ExitClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+            Self::Killed => "was killed",
+            Self::Crashed => "crashed",
+            Self::OutOfMemory => "ran out of memory",
+            Self::Configuration => "refused its configuration",
+            Self::Resource => "did not get what it needs",
+            Self::Unknown => "ended unseen",
+        })
+    }
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "code {code}"),
+            Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::Unknown => f.write_str("status unknown"),
+        }
+    }
+}

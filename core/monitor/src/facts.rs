@@ -1,0 +1,84 @@
+//! Reports in, facts out.
+
+use std::collections::BTreeSet;
+
+use knowledge::{Knowledge, Place};
+use model::fact::{Fact, Irrelevance};
+use model::identity::{ActionId, Incarnation, ReplicaId};
+use model::input::{Observed, ReplicaState, Report};
+
+/// Appends what `report` tells that is new and belongs to a life that is meant.
+///
+/// Reports may come late, twice, or out of order; the same report twice appends facts that fold to the same picture.
+pub fn facts(knowledge: &Knowledge, report: &Report, out: &mut Vec<Fact>) {
+    match report {
+        Report::Inventory { node: _, up_to, replicas } => {
+            out.extend(replicas.iter().map(|observed| fact_of(knowledge, observed)));
+            out.extend(vanished(knowledge, *up_to, replicas));
+        }
+        Report::Replica(observed) => out.push(fact_of(knowledge, observed)),
+        Report::Usage(samples) => out.extend(samples.iter().map(|usage| {
+            let known = knowledge.place(&usage.replica.service, usage.replica.ordinal);
+            if known.is_some_and(|place| place.incarnation == usage.incarnation) {
+                return Fact::Used(usage.clone());
+            }
+            ignored(&usage.replica, usage.incarnation, known)
+        })),
+        Report::Traffic(samples) => out.extend(samples.iter().map(|traffic| {
+            let known = knowledge.place(&traffic.service, traffic.ordinal);
+            if known.is_some_and(|place| place.incarnation == traffic.incarnation) {
+                return Fact::Served(traffic.clone());
+            }
+            let replica = ReplicaId { service: traffic.service.clone(), ordinal: traffic.ordinal };
+            ignored(&replica, traffic.incarnation, known)
+        })),
+    }
+}
+
+fn fact_of(knowledge: &Knowledge, observed: &Observed) -> Fact {
+    let known = knowledge.place(&observed.replica.service, observed.replica.ordinal);
+    let is_newer = known.is_none_or(|place| observed.incarnation > place.incarnation);
+    if is_newer && !matches!(observed.state, ReplicaState::Exited(_)) {
+        return Fact::Appeared(observed.clone());
+    }
+    if known.is_none_or(|place| observed.incarnation != place.incarnation) {
+        return ignored(&observed.replica, observed.incarnation, known);
+    }
+    let replica = observed.replica.clone();
+    match observed.state {
+        ReplicaState::Starting => Fact::Runs { replica, begun: false, ready: false, live: true },
+        ReplicaState::Running { ready, live } => Fact::Runs { replica, begun: true, ready, live },
+        // It gets no traffic any more, and no probe speaks against it.
+        ReplicaState::Stopping => Fact::Runs { replica, begun: true, ready: false, live: true },
+        ReplicaState::Exited(exit) => Fact::Ended { replica, exit },
+    }
+}
+
+/// Replicas that are thought to run and are not in a complete list. One whose start had not reached the node when the list
+/// was made is left alone, and so is one whose start is not known to have ended: that action is told again until it is.
+fn vanished(knowledge: &Knowledge, up_to: ActionId, replicas: &[Observed]) -> Vec<Fact> {
+    let seen: BTreeSet<(&ReplicaId, Incarnation)> = replicas.iter().map(|o| (&o.replica, o.incarnation)).collect();
+    let mut gone = Vec::new();
+    for service in knowledge.services() {
+        for (ordinal, place) in &service.places {
+            let replica = ReplicaId { service: service.name.clone(), ordinal: *ordinal };
+            if place.begun_by <= up_to && may_vanish(place) && !seen.contains(&(&replica, place.incarnation)) {
+                gone.push(Fact::Vanished(replica));
+            }
+        }
+    }
+    gone
+}
+
+fn may_vanish(place: &Place) -> bool {
+    use knowledge::Stage::{Draining, Empty, Running, Starting, Stopping};
+    match place.stage {
+        Running(_) | Draining { .. } | Stopping { .. } => true,
+        Empty { .. } | Starting { .. } => false,
+    }
+}
+
+fn ignored(replica: &ReplicaId, incarnation: Incarnation, known: Option<&Place>) -> Fact {
+    let because = if known.is_some() { Irrelevance::EarlierLife } else { Irrelevance::Unknown };
+    Fact::Ignored { replica: replica.clone(), incarnation, because }
+}

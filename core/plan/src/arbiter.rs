@@ -1,0 +1,45 @@
+//! Who may touch a replica when two want to: the more important writer; the other one's step waits for the next plan.
+
+use std::collections::BTreeSet;
+
+use model::plan::{Change, Step};
+
+/// Leaves for each place only the steps of its most important writer, in the order in which they are to be done.
+///
+/// A step that concerns two places (a promotion, a stand-in) needs both.
+pub(crate) fn arbitrate(mut steps: Vec<Step>) -> Vec<Step> {
+    if steps.len() < 2 {
+        return steps;
+    }
+    // Stable: what one writer wants keeps its order.
+    steps.sort_by_key(|step| step.writer);
+    let mut taken = BTreeSet::new();
+    steps.retain(|step| {
+        let wants = [step.change.ordinal(), other_place(&step.change)];
+        // A place that is opened is started by the same plan: those two go together.
+        let is_first = matches!(step.change, Change::Start { .. })
+            || wants.iter().flatten().all(|ordinal| !taken.contains(ordinal));
+        if is_first {
+            taken.extend(wants.into_iter().flatten());
+        }
+        is_first
+    });
+    steps
+}
+
+fn other_place(change: &Change) -> Option<model::identity::Ordinal> {
+    match change {
+        Change::Promote { instead_of, .. } | Change::StandIn { instead_of, .. } => Some(*instead_of),
+        Change::Resize { .. }
+        | Change::Open { .. }
+        | Change::Start { .. }
+        | Change::StandDown { .. }
+        | Change::Drain { .. }
+        | Change::Stop { .. }
+        | Change::Close { .. }
+        | Change::Expose
+        | Change::Conceal
+        | Change::SuspendHealing
+        | Change::ResumeHealing => None,
+    }
+}

@@ -1,0 +1,229 @@
+//! What is done for replicas that are dead, sick, or waiting to be started.
+
+use knowledge::{Knowledge, Place, ServiceState, Stage};
+use model::chance::Stream;
+use model::fact::Finding;
+use model::identity::Ordinal;
+use model::plan::{Afterwards, Change, Role, Writer};
+use model::reason::Reason;
+use model::resource::Recover;
+use model::settings::RestartSettings;
+use model::time::Time;
+
+use crate::draft::Draft;
+
+/// Adds the steps that bring back what was lost: first somebody takes over the traffic, then the place is filled again.
+pub(crate) fn heal(
+    now: Time,
+    knowledge: &Knowledge,
+    service: &ServiceState,
+    findings: &[Finding],
+    settings: &RestartSettings,
+    chance: &mut Stream,
+    draft: &mut Draft,
+) {
+    take_over(service, chance, draft);
+    restart_sick(now, service, findings, settings, draft);
+    fill_empty(now, knowledge, service, findings, draft);
+    stop_drained(now, service, draft);
+}
+
+/// Lets a spare or a survivor take over from each replica that is lost, as the service's strategy says.
+fn take_over(service: &ServiceState, chance: &mut Stream, draft: &mut Draft) {
+    let Some(declared) = &service.declared else { return };
+    stand_down(service, draft);
+    for (lost, _) in service.counting().filter(|(_, place)| is_lost(place)) {
+        let is_covered = service.places.values().any(|place| place.stands_in_for == Some(lost));
+        let change = match declared.spec.recover {
+            Recover::Reschedule => None,
+            Recover::Standby { .. } => {
+                ready_spare(service, draft).map(|spare| Change::Promote { spare, instead_of: lost })
+            }
+            Recover::MostActive if !is_covered => most_active(service, draft)
+                .map(|ordinal| Change::StandIn { ordinal, instead_of: lost }),
+            Recover::Random if !is_covered => any_survivor(service, chance, draft)
+                .map(|ordinal| Change::StandIn { ordinal, instead_of: lost }),
+            Recover::MostActive | Recover::Random => None,
+        };
+        if let Some(change) = change {
+            draft.step(Writer::Heal, change, Reason::TakesOver { from: lost });
+        }
+    }
+}
+
+/// Ends the standing in for replicas that serve again, or whose places are gone.
+fn stand_down(service: &ServiceState, draft: &mut Draft) {
+    for (ordinal, place) in &service.places {
+        let Some(from) = place.stands_in_for else { continue };
+        if service.places.get(&from).is_none_or(|other| other.is_serving() || !other.counts()) {
+            draft.step(Writer::Heal, Change::StandDown { ordinal: *ordinal }, Reason::StandsDown { from });
+        }
+    }
+}
+
+/// It served, or was to, and does not now by its own fault.
+fn is_lost(place: &Place) -> bool {
+    match &place.stage {
+        Stage::Empty { exit, .. } => exit.is_some(),
+        Stage::Running(health) => health.sick_since.is_some(),
+        Stage::Starting { .. } | Stage::Draining { .. } | Stage::Stopping { .. } => false,
+    }
+}
+
+fn ready_spare(service: &ServiceState, draft: &Draft) -> Option<Ordinal> {
+    service.spares().find(|(ordinal, place)| place.is_ready() && is_free(*ordinal, draft)).map(|(ordinal, _)| ordinal)
+}
+
+fn survivors<'a>(service: &'a ServiceState, draft: &'a Draft) -> impl Iterator<Item = (Ordinal, &'a Place)> {
+    service.counting().filter(|(ordinal, place)| {
+        place.is_serving() && place.stands_in_for.is_none() && is_free(*ordinal, draft)
+    })
+}
+
+/// The survivor with most requests so far in hand: it is proved to serve, and its connections are warm.
+fn most_active(service: &ServiceState, draft: &Draft) -> Option<Ordinal> {
+    let served = |place: &Place| place.requests.last().map_or(0, |(_, requests)| requests);
+    survivors(service, draft)
+        .max_by_key(|(ordinal, place)| (served(place), std::cmp::Reverse(*ordinal)))
+        .map(|(ordinal, _)| ordinal)
+}
+
+fn any_survivor(service: &ServiceState, chance: &mut Stream, draft: &Draft) -> Option<Ordinal> {
+    let all: Vec<Ordinal> = survivors(service, draft).map(|(ordinal, _)| ordinal).collect();
+    let index = usize::try_from(chance.below(all.len() as u64)).unwrap_or(0);
+    all.get(index).copied()
+}
+
+fn is_free(ordinal: Ordinal, draft: &Draft) -> bool {
+    draft.steps.iter().all(|step| step.change.ordinal() != Some(ordinal))
+}
+
+/// Restarts one sick replica, unless so many are sick that each by itself is not at fault, or what it needs is missing.
+fn restart_sick(
+    now: Time,
+    service: &ServiceState,
+    findings: &[Finding],
+    settings: &RestartSettings,
+    draft: &mut Draft,
+) {
+    let overload = findings.iter().find_map(|finding| match finding {
+        Finding::Overload { failing, of } => Some(Reason::Overload { failing: *failing, of: *of }),
+        Finding::Sick { .. } | Finding::Ailing { .. } | Finding::CrashLoop { .. } | Finding::DependencyDown { .. } => None,
+    });
+    match (overload, service.healing_suspended) {
+        (Some(reason), None) => draft.step(Writer::Heal, Change::SuspendHealing, reason),
+        (Some(reason), Some(_)) => draft.wait(None, reason),
+        (None, Some(_)) => draft.step(Writer::Heal, Change::ResumeHealing, Reason::Observed),
+        (None, None) => {}
+    }
+    let next = service.liveness_restart.map_or(now, |last| last + settings.liveness_interval);
+    let missing = missing_dependency(findings);
+    for finding in findings {
+        match finding {
+            Finding::Sick { ordinal, since } => {
+                if let Some(reason) = &missing {
+                    draft.wait(Some(*ordinal), reason.clone());
+                } else if now < next {
+                    draft.again_at(next);
+                    draft.wait(Some(*ordinal), Reason::Backoff { until: next, restarts: restarts(service, *ordinal) });
+                } else if !draft.steps.iter().any(|step| matches!(step.change, Change::Stop { .. })) {
+                    let change = Change::Stop { ordinal: *ordinal, then: Afterwards::Refill };
+                    draft.step(Writer::Heal, change, Reason::Unhealthy { since: *since });
+                }
+            }
+            Finding::Ailing { until, .. } => draft.again_at(*until),
+            Finding::Overload { .. } | Finding::CrashLoop { .. } | Finding::DependencyDown { .. } => {}
+        }
+    }
+}
+
+/// Starts a replica in each empty place whose time has come and whose dependencies are there.
+fn fill_empty(now: Time, knowledge: &Knowledge, service: &ServiceState, findings: &[Finding], draft: &mut Draft) {
+    let missing = missing_dependency(findings);
+    if !knowledge.inventory_seen || service.declared.is_none() {
+        return;
+    }
+    for (ordinal, place) in &service.places {
+        let Stage::Empty { exit, .. } = &place.stage else { continue };
+        if draft.takes_away(*ordinal) {
+            continue;
+        }
+        let reason = if let Some(reason) = &missing {
+            draft.wait(Some(*ordinal), reason.clone());
+            continue;
+        } else if now < place.restart.not_before {
+            draft.again_at(place.restart.not_before);
+            draft.wait(Some(*ordinal), wait_reason(place, *ordinal, findings));
+            continue;
+        } else {
+            match (exit, place.role) {
+                (Some(exit), _) => Reason::Exited(*exit),
+                (None, Role::Spare) => Reason::SpareWanted,
+                (None, Role::Active) => {
+                    Reason::BelowDesired { have: service.serving(), desired: service.desired.unwrap_or(0) }
+                }
+            }
+        };
+        draft.step(Writer::Heal, Change::Start { ordinal: *ordinal }, reason);
+    }
+    if let Some(reason) = missing {
+        hold_opened(&reason, draft);
+    }
+}
+
+/// Places that this very plan opens wait for missing dependencies as well: they are opened, and stay empty.
+fn hold_opened(reason: &Reason, draft: &mut Draft) {
+    let mut held = Vec::new();
+    draft.steps.retain(|step| {
+        if let Change::Start { ordinal } = step.change {
+            held.push(ordinal);
+        }
+        !matches!(step.change, Change::Start { .. })
+    });
+    for ordinal in held {
+        draft.wait(Some(ordinal), reason.clone());
+    }
+}
+
+fn wait_reason(place: &Place, ordinal: Ordinal, findings: &[Finding]) -> Reason {
+    let until = place.restart.not_before;
+    let looping = findings.iter().find_map(|finding| match finding {
+        Finding::CrashLoop { ordinal: who, exits } if *who == ordinal => Some(*exits),
+        Finding::CrashLoop { .. }
+        | Finding::Sick { .. }
+        | Finding::Ailing { .. }
+        | Finding::Overload { .. }
+        | Finding::DependencyDown { .. } => None,
+    });
+    match looping {
+        Some(exits) => Reason::CrashLoop { exits, until },
+        None => Reason::Backoff { until, restarts: place.restart.restarts },
+    }
+}
+
+/// Stops what has finished draining, or has had its time.
+fn stop_drained(now: Time, service: &ServiceState, draft: &mut Draft) {
+    for (ordinal, place) in &service.places {
+        let Stage::Draining { admit, since, deadline, then } = &place.stage else { continue };
+        let (seen_at, in_flight) = place.in_flight;
+        // A count from before the proxy was told says nothing of what it routed since.
+        let is_empty = admit.is_none() && seen_at > *since && in_flight == 0;
+        if is_empty || now >= *deadline {
+            let in_flight = if is_empty { 0 } else { in_flight };
+            draft.step(Writer::ScaleIn, Change::Stop { ordinal: *ordinal, then: *then }, Reason::Drained { in_flight });
+        } else {
+            draft.again_at(*deadline);
+        }
+    }
+}
+
+fn missing_dependency(findings: &[Finding]) -> Option<Reason> {
+    findings.iter().find_map(|finding| match finding {
+        Finding::DependencyDown { needs } => Some(Reason::DependencyDown { needs: needs.clone() }),
+        Finding::Sick { .. } | Finding::Ailing { .. } | Finding::Overload { .. } | Finding::CrashLoop { .. } => None,
+    })
+}
+
+fn restarts(service: &ServiceState, ordinal: Ordinal) -> u32 {
+    service.places.get(&ordinal).map_or(0, |place| place.restart.restarts)
+}

@@ -1,0 +1,114 @@
+//! How many places a service has, and which of them go.
+
+use knowledge::{Place, ServiceState, Stage};
+use model::identity::Ordinal;
+use model::plan::{Afterwards, Change, Role, Writer};
+use model::reason::Reason;
+use model::resource::Recover;
+use model::time::Time;
+
+use crate::draft::Draft;
+
+/// Adds the steps that bring the number of places to what is wanted.
+///
+/// A newer declaration is rolled out one replica at a time: one more place than wanted is opened, and an outdated replica goes
+/// only when the number wanted serves without it. A new version that never becomes ready so takes nothing away.
+pub(crate) fn roster(service: &ServiceState, desired: u32, draft: &mut Draft) {
+    actives(service, desired, draft);
+    spares(service, draft);
+}
+
+/// Adds the steps that take everything away: nobody wants the service any more.
+pub(crate) fn clear(service: &ServiceState, draft: &mut Draft) {
+    for (ordinal, place) in &service.places {
+        retire(*ordinal, place, Writer::Human, &Reason::Withdrawn, draft);
+    }
+}
+
+fn actives(service: &ServiceState, desired: u32, draft: &mut Draft) {
+    let have = service.count();
+    let outdated = service.counting().find(|(_, place)| service.is_outdated(place));
+    let surge = u32::from(outdated.is_some() && desired > 0);
+    let (wanted, writer) = if have >= desired { (desired + surge, Writer::Rollout) } else { (desired, Writer::ScaleOut) };
+    if have < wanted {
+        let reason = match outdated.filter(|_| writer == Writer::Rollout).zip(service.declared.as_ref()) {
+            Some(((_, place), declared)) => {
+                Reason::Outdated { runs: place.generation, wanted: declared.generation }
+            }
+            None => Reason::BelowDesired { have, desired },
+        };
+        open(service, wanted - have, Role::Active, writer, &reason, draft);
+    } else if have > wanted {
+        let reason = Reason::AboveDesired { have, desired };
+        for ordinal in victims(service, have - wanted) {
+            retire(ordinal, &service.places[&ordinal], Writer::ScaleIn, &reason, draft);
+        }
+    } else if let Some((ordinal, place)) = outdated
+        && surge > 0
+        && service.serving() > desired
+        && let Some(declared) = &service.declared
+    {
+        let reason = Reason::Outdated { runs: place.generation, wanted: declared.generation };
+        retire(ordinal, place, Writer::Rollout, &reason, draft);
+    }
+}
+
+fn spares(service: &ServiceState, draft: &mut Draft) {
+    let wanted = match service.declared.as_ref().map(|declared| declared.spec.recover) {
+        Some(Recover::Standby { spares }) => spares as usize,
+        Some(Recover::Reschedule | Recover::MostActive | Recover::Random) | None => 0,
+    };
+    let have = service.spares().count();
+    if have < wanted {
+        let missing = u32::try_from(wanted - have).unwrap_or(u32::MAX);
+        open(service, missing, Role::Spare, Writer::Heal, &Reason::SpareWanted, draft);
+        return;
+    }
+    let excess = service.spares().skip(wanted);
+    let outdated = service.spares().take(wanted).filter(|(_, place)| service.is_outdated(place)).take(1);
+    for (ordinal, place) in excess.chain(outdated) {
+        retire(ordinal, place, Writer::ScaleIn, &Reason::Declared, draft);
+    }
+}
+
+/// Opens `missing` places at the smallest free numbers.
+fn open(service: &ServiceState, missing: u32, role: Role, writer: Writer, reason: &Reason, draft: &mut Draft) {
+    let opened = draft.steps.iter().filter(|s| matches!(s.change, Change::Open { .. })).count();
+    let free = (0..).map(Ordinal).filter(|ordinal| !service.places.contains_key(ordinal));
+    for ordinal in free.skip(opened).take(missing as usize) {
+        draft.step(writer, Change::Open { ordinal, role }, reason.clone());
+        draft.step(writer, Change::Start { ordinal }, reason.clone());
+    }
+}
+
+/// Which replicas go: first those whose going costs least, and of equals the one with the highest number.
+///
+/// A start on its way is left to end first, as nothing can be said of it yet.
+fn victims(service: &ServiceState, excess: u32) -> Vec<Ordinal> {
+    let cost = |place: &Place| match &place.stage {
+        Stage::Empty { .. } => Some(0),
+        Stage::Running(health) if health.sick_since.is_some() => Some(1),
+        Stage::Running(health) if !health.ready => Some(2),
+        Stage::Running(_) if service.is_outdated(place) => Some(3),
+        Stage::Running(_) => Some(4),
+        Stage::Starting { .. } | Stage::Draining { .. } | Stage::Stopping { .. } => None,
+    };
+    let mut candidates: Vec<_> =
+        service.counting().filter_map(|(ordinal, place)| Some((cost(place)?, std::cmp::Reverse(ordinal)))).collect();
+    candidates.sort_unstable();
+    candidates.into_iter().take(excess as usize).map(|(_, ordinal)| ordinal.0).collect()
+}
+
+/// Takes a place away in the gentlest way that its stage allows.
+fn retire(ordinal: Ordinal, place: &Place, writer: Writer, reason: &Reason, draft: &mut Draft) {
+    let then = Afterwards::Close;
+    match &place.stage {
+        Stage::Empty { .. } => draft.step(writer, Change::Close { ordinal }, reason.clone()),
+        // Only what the proxy has routed to may have requests to finish.
+        Stage::Running(health) if health.ready && place.in_flight.0 > Time::ZERO => {
+            draft.step(writer, Change::Drain { ordinal, then }, reason.clone());
+        }
+        Stage::Running(_) => draft.step(writer, Change::Stop { ordinal, then }, reason.clone()),
+        Stage::Starting { .. } | Stage::Draining { .. } | Stage::Stopping { .. } => {}
+    }
+}
