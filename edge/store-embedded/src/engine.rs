@@ -1,0 +1,246 @@
+//! The open database, and the decision what a failed write means.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use redb::{Builder, Database, ReadableDatabase, ReadableTable};
+use store::{Cause, Change, LeaseId, ReadError, Retention, Revision, WatchHub, WriteError};
+
+use crate::disk::{Disk, Framed, Preamble};
+use crate::ledger::{Counters, Ledger, Write, Written};
+use crate::rows::{BOUND, COUNTERS, ENTRIES, HISTORY, LEASES, decode_change, decode_entry};
+
+/// Bytes that the engine may keep in memory.
+///
+/// 4 MiB: the rows of a few thousand services, of the 40 MB that the whole process may take when idle.
+const CACHE_BYTES: usize = 4 << 20;
+
+/// The database of a store, opened anew after a failure that leaves no doubt.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    disk: Box<dyn Disk>,
+    place: String,
+    retention: Retention,
+    /// `None` while the database could not be opened anew.
+    database: RwLock<Option<Database>>,
+    /// Set for good by the first failed sync, or when nobody can tell whether a batch happened.
+    stopped: Arc<AtomicBool>,
+    pub(crate) hub: WatchHub,
+}
+
+/// A batch that is on its way to the disk.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// How each write ended, in their order.
+    pub(crate) written: Vec<Written>,
+    /// What they changed, in the order of revisions.
+    pub(crate) changes: Vec<Arc<Change>>,
+}
+
+/// Leases with their times to live.
+pub(crate) type Leases = Vec<(LeaseId, Duration)>;
+
+/// How far a batch came before it failed.
+enum Stage {
+    /// Nothing of it can be on the disk.
+    Prepared,
+    /// All of it may be.
+    Committing(Batch),
+}
+
+/// Creates an empty store in `disk`, which has no bytes yet, and syncs it.
+pub(crate) fn create(disk: &dyn Disk) -> Result<(), redb::Error> {
+    Preamble::write(&*disk.open()?)?;
+    let database = open_database(disk, &Arc::default())?;
+    let txn = database.begin_write()?;
+    drop(Ledger::open(&txn)?);
+    txn.commit()?;
+    Ok(())
+}
+
+impl Engine {
+    /// Opens the store in `disk`, whose preamble is known to be good, and reads every row of it once; returns its leases too.
+    pub(crate) fn open(
+        disk: Box<dyn Disk>,
+        place: String,
+        retention: Retention,
+    ) -> Result<(Self, Leases), redb::Error> {
+        let stopped = Arc::default();
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            let database = open_database(&*disk, &stopped)?;
+            let (counters, leases) = verify(&database)?;
+            Ok::<_, redb::Error>((database, counters.revision, leases))
+        }));
+        // The engine panics on some damage of its own pages. What it held was dropped on the way here.
+        let (database, revision, leases) = opened
+            .unwrap_or_else(|_| Err(redb::Error::Corrupted("its pages contradict one another".to_owned())))?;
+        let hub = WatchHub::new(Revision(revision));
+        let database = RwLock::new(Some(database));
+        Ok((Self { disk, place, retention, database, stopped, hub }, leases))
+    }
+
+    /// Reads through `read`; `what` is what is asked for, for the error.
+    pub(crate) fn read<T>(
+        &self,
+        what: impl FnOnce() -> String,
+        read: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, ReadError> {
+        if self.has_stopped() {
+            return Err(ReadError::Stopped { what: what(), place: self.place.clone() });
+        }
+        self.with_database(read).map_err(|cause| {
+            let (what, place) = (what(), self.place.clone());
+            match &cause {
+                redb::Error::Corrupted(_) => ReadError::Damaged { what, place, source: Arc::new(cause) },
+                _ => ReadError::Failed { what, place, source: Arc::new(cause) },
+            }
+        })
+    }
+
+    /// Does all of `writes` in one transaction and one sync. An error holds for all of them.
+    pub(crate) fn write(&self, writes: &[Write]) -> Result<Batch, WriteError> {
+        if self.has_stopped() {
+            return Err(WriteError::Stopped { place: self.place.clone() });
+        }
+        let mut stage = Stage::Prepared;
+        let mut batches_before = 0;
+        let outcome = self.with_database(|database| {
+            let txn = database.begin_write()?;
+            let mut ledger = Ledger::open(&txn)?;
+            batches_before = ledger.batches();
+            let written = writes.iter().map(|write| ledger.apply(write)).collect::<Result<_, _>>()?;
+            match ledger.finish(self.retention)? {
+                Some(changes) => {
+                    stage = Stage::Committing(Batch { written, changes });
+                    txn.commit()?;
+                }
+                None => {
+                    stage = Stage::Committing(Batch { written, changes: Vec::new() });
+                    txn.abort()?;
+                }
+            }
+            Ok(())
+        });
+        match (outcome, stage) {
+            (Ok(()), Stage::Committing(batch)) => Ok(batch),
+            (Ok(()), Stage::Prepared) => unreachable!("a batch that succeeded was committed or aborted"),
+            (Err(cause), stage) => self.settle(cause, stage, batches_before),
+        }
+    }
+
+    /// Finds out whether a batch that failed with `cause` happened.
+    ///
+    /// The engine refuses all work after a failure, so that the database is opened anew in any case; its counters then tell.
+    /// After a failed sync they prove nothing, and the store stops.
+    fn settle(&self, cause: redb::Error, stage: Stage, batches_before: u64) -> Result<Batch, WriteError> {
+        *self.database.write().expect("no writer of the slot panics") = None;
+        if self.has_stopped() {
+            self.hub.close();
+            return match stage {
+                Stage::Prepared => Err(self.not_applied(cause)),
+                Stage::Committing(_) => Err(self.unknown(cause)),
+            };
+        }
+        let batches_now = self.with_database(counters).map(|counters| counters.batches);
+        match (stage, batches_now) {
+            (Stage::Prepared, _) => Err(self.not_applied(cause)),
+            (Stage::Committing(_), Ok(now)) if now == batches_before => Err(self.not_applied(cause)),
+            (Stage::Committing(batch), Ok(_)) => Ok(batch),
+            (Stage::Committing(_), Err(_)) => {
+                // Which of the two happened would only be known to a later open, behind the back of the watchers.
+                self.stopped.store(true, Ordering::Release);
+                self.hub.close();
+                Err(self.unknown(cause))
+            }
+        }
+    }
+
+    /// Bytes of the file.
+    pub(crate) fn file_bytes(&self) -> io::Result<u64> {
+        self.disk.open()?.len()
+    }
+
+    /// What the store's errors call it.
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Lends the database, opened anew if it must be.
+    fn with_database<T>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, redb::Error> {
+        if let Some(database) = &*self.database.read().expect("no writer of the slot panics") {
+            return work(database);
+        }
+        let mut slot = self.database.write().expect("no writer of the slot panics");
+        let database = match slot.take() {
+            Some(database) => database,
+            None => open_database(&*self.disk, &self.stopped)?,
+        };
+        work(slot.insert(database))
+    }
+
+    fn not_applied(&self, cause: redb::Error) -> WriteError {
+        let place = self.place.clone();
+        let kind = match &cause {
+            redb::Error::Io(io) => io.kind(),
+            _ => io::ErrorKind::Other,
+        };
+        let source: Cause = Arc::new(cause);
+        match kind {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                WriteError::NoSpace { place, source }
+            }
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                WriteError::Denied { place, source }
+            }
+            _ => WriteError::NotApplied { place, source },
+        }
+    }
+
+    fn unknown(&self, cause: redb::Error) -> WriteError {
+        WriteError::Unknown { place: self.place.clone(), source: Arc::new(cause) }
+    }
+}
+
+/// The counters as they are.
+pub(crate) fn counters(database: &Database) -> Result<Counters, redb::Error> {
+    Counters::read(&database.begin_read()?.open_table(COUNTERS)?)
+}
+
+fn open_database(disk: &dyn Disk, stopped: &Arc<AtomicBool>) -> Result<Database, redb::Error> {
+    let framed = Framed::new(disk.open()?, Arc::clone(stopped));
+    Ok(Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(framed)?)
+}
+
+/// Reads every row, so that damage is met at the door and not in the middle of a day.
+///
+/// 10,000 rows of 1 KB take some 20 ms.
+fn verify(database: &Database) -> Result<(Counters, Leases), redb::Error> {
+    let txn = database.begin_read()?;
+    for row in txn.open_table(ENTRIES)?.iter()? {
+        let (key, stored) = row?;
+        decode_entry(key.value(), stored.value())?;
+    }
+    for row in txn.open_table(HISTORY)?.iter()? {
+        let (revision, stored) = row?;
+        decode_change(revision.value(), stored.value())?;
+    }
+    let mut leases = Vec::new();
+    for row in txn.open_table(LEASES)?.iter()? {
+        let (lease, ttl_ms) = row?;
+        leases.push((LeaseId(lease.value()), Duration::from_millis(ttl_ms.value())));
+    }
+    for row in txn.open_table(BOUND)?.iter()? {
+        row?;
+    }
+    Ok((Counters::read(&txn.open_table(COUNTERS)?)?, leases))
+}

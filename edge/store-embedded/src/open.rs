@@ -1,0 +1,182 @@
+//! The door: one process for a folder, and no file that is not understood.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use store::{Cause, Retention};
+
+use crate::disk::{Disk, FORMAT, FileDisk, Preamble};
+use crate::engine::{self, Engine, Leases};
+
+/// The file of the store within its folder.
+const STORE_FILE: &str = "store.db";
+/// A store that is being created; it gets its name when it is whole.
+const NEW_FILE: &str = "store.db.new";
+/// Locked while a process has the store open; holds its pid, for the error of the next.
+const LOCK_FILE: &str = "store.lock";
+
+/// Why a store could not be opened. Rows are as they were.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("another homeostat{} uses {}; stop it or choose another folder", pid_words(.pid), .dir.display())]
+    InUse {
+        /// The folder.
+        dir: PathBuf,
+        /// The process, when it said so.
+        pid: Option<u32>,
+    },
+    /// A newer version wrote it. The file was not touched.
+    #[error("{} was written by a newer homeostat (format {found}, this one reads up to {FORMAT}); start that version", .path.display())]
+    NewerFormat {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// It is no store of ours. The file was not touched.
+    #[error("{} is no homeostat store, or its beginning is damaged; move it away or restore it from a copy", .path.display())]
+    NotAStore {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Its content is damaged.
+    #[error("{} is damaged; restore it from a copy, or move it away to begin with an empty store", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Cause,
+    },
+    /// The disk is full.
+    #[error("could not open the store in {}: the disk is full; free some space and start again", .path.display())]
+    NoSpace {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: Cause,
+    },
+    /// The system forbids it.
+    #[error("could not open the store: no permission to write {}; check its owner and mode, and its mount", .path.display())]
+    Denied {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: Cause,
+    },
+    /// The system failed otherwise.
+    #[error("could not open the store at {}", .path.display())]
+    Failed {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: Cause,
+    },
+}
+
+/// An open store and what comes with it.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) engine: Engine,
+    pub(crate) leases: Leases,
+    pub(crate) lock: DirLock,
+}
+
+/// The lock of a folder, held until it is dropped.
+#[derive(Debug)]
+pub(crate) struct DirLock {
+    _file: File,
+}
+
+/// Opens the store in `dir`; makes the folder, and an empty store, where there is none.
+pub(crate) fn open(dir: &Path, retention: Retention) -> Result<Opened, OpenError> {
+    fs::create_dir_all(dir).map_err(|cause| OpenError::io(dir, cause))?;
+    let lock = DirLock::take(dir)?;
+    let path = dir.join(STORE_FILE);
+    if !path.try_exists().map_err(|cause| OpenError::io(&path, cause))? {
+        create(dir, &path)?;
+    }
+    let disk = FileDisk(path.clone());
+    let preamble = disk.open().and_then(|bytes| Preamble::read(&*bytes));
+    match preamble.map_err(|cause| OpenError::io(&path, cause))? {
+        Preamble::Format(FORMAT) => {}
+        Preamble::Format(found) if found > FORMAT => return Err(OpenError::NewerFormat { path, found }),
+        Preamble::Format(_) | Preamble::Foreign => return Err(OpenError::NotAStore { path }),
+    }
+    let (engine, leases) = Engine::open(Box::new(disk), path.display().to_string(), retention)
+        .map_err(|cause| OpenError::engine(&path, cause))?;
+    Ok(Opened { engine, leases, lock })
+}
+
+/// Makes an empty store aside and gives it its name when it is synced, so that no crash leaves half a store behind.
+fn create(dir: &Path, path: &Path) -> Result<(), OpenError> {
+    let new = dir.join(NEW_FILE);
+    let io_error = |cause| OpenError::io(&new, cause);
+    File::create(&new).map_err(io_error)?;
+    engine::create(&FileDisk(new.clone())).map_err(|cause| OpenError::engine(&new, cause))?;
+    File::open(&new).and_then(|file| file.sync_all()).map_err(io_error)?;
+    fs::rename(&new, path).map_err(io_error)?;
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|cause| OpenError::io(dir, cause))
+}
+
+impl DirLock {
+    fn take(dir: &Path) -> Result<Self, OpenError> {
+        let path = dir.join(LOCK_FILE);
+        let io_error = |cause| OpenError::io(&path, cause);
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(io_error)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(OpenError::InUse { dir: dir.to_owned(), pid: pid_in(&mut file) });
+            }
+            Err(TryLockError::Error(cause)) => return Err(io_error(cause)),
+        }
+        // The pid is a courtesy to whoever comes next; the lock is the lock without it.
+        drop(file.set_len(0).and_then(|()| write!(file, "{}", std::process::id())));
+        Ok(Self { _file: file })
+    }
+}
+
+fn pid_in(file: &mut File) -> Option<u32> {
+    const PID_DIGITS_MAX: u64 = 10;
+    let mut text = String::new();
+    file.take(PID_DIGITS_MAX).read_to_string(&mut text).ok()?;
+    text.parse().ok()
+}
+
+fn pid_words(pid: &Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(" (pid {pid})"))
+}
+
+impl OpenError {
+    pub(crate) fn io(path: &Path, cause: io::Error) -> Self {
+        let path = path.to_owned();
+        let kind = cause.kind();
+        let source: Cause = Arc::new(cause);
+        match kind {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace { path, source },
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Self::Denied { path, source }
+            }
+            _ => Self::Failed { path, source },
+        }
+    }
+
+    fn engine(path: &Path, cause: redb::Error) -> Self {
+        match cause {
+            redb::Error::Io(cause) => Self::io(path, cause),
+            redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) => {
+                Self::Damaged { path: path.to_owned(), source: Arc::new(cause) }
+            }
+            cause => Self::Failed { path: path.to_owned(), source: Arc::new(cause) },
+        }
+    }
+}

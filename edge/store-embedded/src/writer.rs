@@ -1,0 +1,108 @@
+//! The one thread that writes: whoever waits at the same moment shares one sync.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use store::WriteError;
+
+use crate::engine::{Batch, Engine};
+use crate::ledger::{Write, Written};
+
+/// Writes that share one sync.
+///
+/// 256: as many threads as may wait at once in a process of ours, doubled twice. A batch of all of them holds the largest
+/// transactions (1.5 MB each) only up to [`BATCH_BYTES_MAX`].
+const BATCH_WRITES_MAX: usize = 256;
+
+/// Bytes of transactions after which a batch takes in no more: what a disk of 100 MB/s syncs in 80 ms.
+const BATCH_BYTES_MAX: usize = 8 << 20;
+
+/// Writes that wait for the thread; whoever comes then waits to be let in.
+const QUEUE_WRITES_MAX: usize = 256;
+
+/// The writer thread. Dropping it finishes what is queued.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    queue: Option<SyncSender<Request>>,
+    thread: Option<JoinHandle<()>>,
+    place: String,
+}
+
+#[derive(Debug)]
+struct Request {
+    write: Write,
+    reply: SyncSender<Result<Written, WriteError>>,
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(crate) fn start(engine: Arc<Engine>) -> io::Result<Self> {
+        let place = engine.place().to_owned();
+        let (queue, requests) = sync_channel(QUEUE_WRITES_MAX);
+        let thread =
+            thread::Builder::new().name("store-writer".to_owned()).spawn(move || run(&engine, &requests))?;
+        Ok(Self { queue: Some(queue), thread: Some(thread), place })
+    }
+
+    /// Writes, and returns once it is on the disk.
+    pub(crate) fn write(&self, write: Write) -> Result<Written, WriteError> {
+        let (reply, answer) = sync_channel(1);
+        let queue = self.queue.as_ref().expect("the queue is taken only by drop");
+        let sent = queue.send(Request { write, reply });
+        // The thread ends before the queue only by a panic, which is a bug; what it was doing then is lost with it.
+        let stopped = |_| WriteError::Stopped { place: self.place.clone() };
+        sent.map_err(|_| WriteError::Stopped { place: self.place.clone() })?;
+        answer.recv().map_err(stopped)?
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been printed where it happened; there is nobody left to tell.
+            drop(thread.join());
+        }
+    }
+}
+
+fn run(engine: &Engine, requests: &Receiver<Request>) {
+    while let Ok(first) = requests.recv() {
+        let (writes, replies): (Vec<_>, Vec<_>) =
+            gather(first, requests).into_iter().map(|request| (request.write, request.reply)).unzip();
+        match engine.write(&writes) {
+            Ok(Batch { written, changes }) => {
+                for change in &changes {
+                    engine.hub.publish(change);
+                }
+                for (reply, written) in replies.into_iter().zip(written) {
+                    answer(&reply, Ok(written));
+                }
+            }
+            Err(cause) => {
+                for reply in replies {
+                    answer(&reply, Err(cause.clone()));
+                }
+            }
+        }
+    }
+}
+
+/// Takes what waits behind `first`, without waiting for more: a lone writer pays one sync and no delay.
+fn gather(first: Request, requests: &Receiver<Request>) -> Vec<Request> {
+    let mut bytes = first.write.bytes();
+    let mut batch = vec![first];
+    while batch.len() < BATCH_WRITES_MAX && bytes < BATCH_BYTES_MAX {
+        let Ok(request) = requests.try_recv() else { break };
+        bytes += request.write.bytes();
+        batch.push(request);
+    }
+    batch
+}
+
+fn answer(reply: &SyncSender<Result<Written, WriteError>>, result: Result<Written, WriteError>) {
+    // The writer waits for exactly this, unless its thread is gone, and then nobody misses the answer.
+    drop(reply.send(result));
+}

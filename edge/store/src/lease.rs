@@ -1,0 +1,158 @@
+//! When leases end: the deadlines, kept in memory and counted in the caller's time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use model::time::Time;
+
+use crate::entry::LeaseId;
+
+/// Leases that a store holds at once.
+///
+/// 10,000: one for each of 1,000 nodes, and room for ten times as many; each costs some 100 bytes of memory.
+pub const LEASES_MAX: usize = 10_000;
+
+/// Shortest time to live of a lease: below it, one slow fsync of the holder's host would end it.
+pub const LEASE_TTL_MIN: Duration = Duration::from_millis(100);
+
+/// Longest time to live of a lease. What should stay for longer than a day should not hang on a lease.
+pub const LEASE_TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The deadlines of a store's leases.
+///
+/// Only the time to live of a lease is stored. Its deadline lives here, so that keeping a lease alive costs no write; a
+/// store that is opened again gives each lease its whole time to live anew, from the first time it is told (as etcd does
+/// when its leader changes). A lease may therefore end late and never ends early.
+#[derive(Debug, Default)]
+pub struct LeaseClock {
+    terms: BTreeMap<LeaseId, Term>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Term {
+    ttl: Duration,
+    deadline: Deadline,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Deadline {
+    /// The store was opened, and nobody has said since then what time it is.
+    OneTtlFromFirstTick,
+    At(Time),
+}
+
+impl LeaseClock {
+    /// The clock of a store that was opened with these leases.
+    pub fn reopened(leases: impl IntoIterator<Item = (LeaseId, Duration)>) -> Self {
+        let term = |(lease, ttl)| (lease, Term { ttl, deadline: Deadline::OneTtlFromFirstTick });
+        Self { terms: leases.into_iter().map(term).collect() }
+    }
+
+    /// Takes in a lease granted at `now`.
+    pub fn insert(&mut self, lease: LeaseId, ttl: Duration, now: Time) {
+        self.terms.insert(lease, Term { ttl, deadline: Deadline::At(now + ttl) });
+    }
+
+    /// Forgets a lease that was revoked.
+    pub fn remove(&mut self, lease: LeaseId) {
+        self.terms.remove(&lease);
+    }
+
+    /// Gives the lease its whole time to live from `now`, and returns its new deadline; `None` when it has ended.
+    ///
+    /// A deadline never moves back, also when `now` does.
+    pub fn keep_alive(&mut self, lease: LeaseId, now: Time) -> Option<Time> {
+        let term = self.terms.get_mut(&lease)?;
+        let fresh = now + term.ttl;
+        let deadline = match term.deadline {
+            Deadline::OneTtlFromFirstTick => fresh,
+            Deadline::At(deadline) => deadline.max(fresh),
+        };
+        term.deadline = Deadline::At(deadline);
+        Some(deadline)
+    }
+
+    /// Removes and returns the leases whose deadline is at or before `now`.
+    ///
+    /// From here on they cannot be kept alive: a holder must not be told that it holds what is being taken away.
+    /// When they cannot be removed from the store, [`LeaseClock::put_back`] lets the next tick try again.
+    pub fn take_lapsed(&mut self, now: Time) -> Vec<(LeaseId, Duration)> {
+        let mut lapsed = Vec::new();
+        self.terms.retain(|lease, term| match term.deadline {
+            Deadline::OneTtlFromFirstTick => {
+                term.deadline = Deadline::At(now + term.ttl);
+                true
+            }
+            Deadline::At(deadline) if deadline <= now => {
+                lapsed.push((*lease, term.ttl));
+                false
+            }
+            Deadline::At(_) => true,
+        });
+        lapsed
+    }
+
+    /// Takes back leases that lapsed and could not be ended, as lapsed since `now`.
+    pub fn put_back(&mut self, leases: impl IntoIterator<Item = (LeaseId, Duration)>, now: Time) {
+        for (lease, ttl) in leases {
+            self.terms.insert(lease, Term { ttl, deadline: Deadline::At(now) });
+        }
+    }
+
+    /// When the next lease ends; [`Time::ZERO`], that is at once, while any lease waits for its first tick.
+    pub fn next_deadline(&self) -> Option<Time> {
+        let deadline = |term: &Term| match term.deadline {
+            Deadline::OneTtlFromFirstTick => Time::ZERO,
+            Deadline::At(deadline) => deadline,
+        };
+        self.terms.values().map(deadline).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: LeaseId = LeaseId(1);
+    const TTL: Duration = Duration::from_secs(10);
+
+    fn at(seconds: u64) -> Time {
+        Time::from_millis(seconds * 1000)
+    }
+
+    #[test]
+    fn a_lease_ends_at_its_deadline_and_not_before() {
+        let mut clock = LeaseClock::default();
+        clock.insert(LEASE, TTL, at(5));
+        assert_eq!(clock.next_deadline(), Some(at(15)));
+        assert_eq!(clock.take_lapsed(Time::from_millis(14_999)), []);
+        assert_eq!(clock.take_lapsed(at(15)), [(LEASE, TTL)]);
+        assert_eq!(clock.keep_alive(LEASE, at(15)), None);
+        assert_eq!(clock.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_reopened_store_gives_a_whole_ttl_from_the_first_tick() {
+        let mut clock = LeaseClock::reopened([(LEASE, TTL)]);
+        assert_eq!(clock.next_deadline(), Some(Time::ZERO));
+        assert_eq!(clock.take_lapsed(at(1000)), []);
+        assert_eq!(clock.next_deadline(), Some(at(1010)));
+        assert_eq!(clock.take_lapsed(at(1010)), [(LEASE, TTL)]);
+    }
+
+    #[test]
+    fn keeping_alive_at_an_earlier_time_shortens_nothing() {
+        let mut clock = LeaseClock::default();
+        clock.insert(LEASE, TTL, at(100));
+        assert_eq!(clock.keep_alive(LEASE, at(50)), Some(at(110)));
+    }
+
+    #[test]
+    fn a_lapsed_lease_that_could_not_be_ended_lapses_again() {
+        let mut clock = LeaseClock::default();
+        clock.insert(LEASE, TTL, at(0));
+        let lapsed = clock.take_lapsed(at(10));
+        clock.put_back(lapsed, at(10));
+        assert_eq!(clock.take_lapsed(at(10)), [(LEASE, TTL)]);
+    }
+}

@@ -1,0 +1,213 @@
+//! The one way to write: expectations and operations that happen together or not at all.
+
+use std::collections::BTreeMap;
+
+use crate::entry::{Entry, LeaseId, Revision, Value};
+use crate::key::Key;
+use crate::watch::{Change, Event};
+
+/// Keys that one transaction may name, expectations and operations counted apart.
+///
+/// 128, as in etcd (`--max-txn-ops`), so that what one store takes every store takes.
+pub const TXN_KEYS_MAX: usize = 128;
+
+/// Bytes of keys and values that one transaction may write.
+///
+/// 1.5 MB is etcd's limit of a request (`--max-request-bytes`); one value of the greatest length fits, with company.
+pub const TXN_BYTES_MAX: usize = 1_572_864;
+
+/// What must hold of a key for a transaction to happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// The key has no row.
+    Absent,
+    /// The key has a row, whichever.
+    Present,
+    /// The key has a row, last written at this revision.
+    WrittenAt(Revision),
+}
+
+/// What a transaction does to a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Gives it this value, and binds it to this lease or to none.
+    Put {
+        /// The new value.
+        value: Value,
+        /// The lease with whose end the row ends.
+        lease: Option<LeaseId>,
+    },
+    /// Removes its row; does nothing where there is none.
+    Delete,
+}
+
+/// Expectations and operations, at most one of each for a key: the later word for a key replaces the earlier.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Txn {
+    expectations: BTreeMap<Key, Expect>,
+    ops: BTreeMap<Key, Op>,
+}
+
+/// How a transaction ended that the store could decide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a refused transaction changed nothing"]
+pub enum Commit {
+    /// All of it happened.
+    Applied {
+        /// Its revision; the one before it when there was nothing to change, as when a key without a row is deleted.
+        revision: Revision,
+    },
+    /// None of it happened.
+    Refused {
+        /// The first key, in the order of keys, that was not as expected.
+        key: Key,
+        /// What was expected.
+        expected: Expect,
+        /// When the row was last written; `None` when there is none.
+        found: Option<Revision>,
+    },
+}
+
+/// The transaction exceeds a limit. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TxnTooLarge {
+    /// More than [`TXN_KEYS_MAX`] expectations or operations.
+    #[error("a transaction names at most {TXN_KEYS_MAX} keys, this one names {keys}")]
+    Keys {
+        /// The greater of the two counts.
+        keys: usize,
+    },
+    /// More than [`TXN_BYTES_MAX`] bytes to write.
+    #[error("a transaction writes at most {TXN_BYTES_MAX} bytes, this one writes {bytes}")]
+    Bytes {
+        /// Their number.
+        bytes: usize,
+    },
+}
+
+/// What a transaction comes to, given the rows as they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Every expectation holds, and there is something to change.
+    Change(Change),
+    /// Every expectation holds, and all is as it would be.
+    Nothing,
+    /// An expectation does not hold.
+    Refuse {
+        /// The first such key.
+        key: Key,
+        /// What was expected of it.
+        expected: Expect,
+        /// When its row was last written.
+        found: Option<Revision>,
+    },
+    /// A row would be bound to a lease that has ended or never was.
+    LeaseGone(LeaseId),
+}
+
+impl Txn {
+    /// A transaction that expects nothing and does nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets the transaction happen only when `key` is as `expected`.
+    #[must_use]
+    pub fn expect(mut self, key: Key, expected: Expect) -> Self {
+        self.expectations.insert(key, expected);
+        self
+    }
+
+    /// Gives `key` this value, bound to no lease.
+    #[must_use]
+    pub fn put(mut self, key: Key, value: Value) -> Self {
+        self.ops.insert(key, Op::Put { value, lease: None });
+        self
+    }
+
+    /// Gives `key` this value until `lease` ends.
+    #[must_use]
+    pub fn put_leased(mut self, key: Key, value: Value, lease: LeaseId) -> Self {
+        self.ops.insert(key, Op::Put { value, lease: Some(lease) });
+        self
+    }
+
+    /// Removes the row of `key`.
+    #[must_use]
+    pub fn delete(mut self, key: Key) -> Self {
+        self.ops.insert(key, Op::Delete);
+        self
+    }
+
+    /// Refuses what is larger than a store takes.
+    pub fn check_size(&self) -> Result<(), TxnTooLarge> {
+        let keys = self.expectations.len().max(self.ops.len());
+        if keys > TXN_KEYS_MAX {
+            return Err(TxnTooLarge::Keys { keys });
+        }
+        let bytes = self.bytes();
+        if bytes > TXN_BYTES_MAX {
+            return Err(TxnTooLarge::Bytes { bytes });
+        }
+        Ok(())
+    }
+
+    /// Bytes of keys and values to write.
+    pub fn bytes(&self) -> usize {
+        let value_bytes = |op: &Op| match op {
+            Op::Put { value, .. } => value.len(),
+            Op::Delete => 0,
+        };
+        self.ops.iter().map(|(key, op)| key.as_str().len() + value_bytes(op)).sum()
+    }
+
+    /// Decides what this transaction does as revision `next`, reading rows and leases through the functions given.
+    ///
+    /// The meaning of a transaction is written here and nowhere else, so that no two stores can differ in it.
+    pub fn decide<E>(
+        &self,
+        next: Revision,
+        mut row: impl FnMut(&Key) -> Result<Option<Entry>, E>,
+        mut lease_lives: impl FnMut(LeaseId) -> Result<bool, E>,
+    ) -> Result<Decision, E> {
+        for (key, &expected) in &self.expectations {
+            let found = row(key)?.map(|entry| entry.mod_revision);
+            if !expected.holds_of(found) {
+                return Ok(Decision::Refuse { key: key.clone(), expected, found });
+            }
+        }
+        let mut events = Vec::with_capacity(self.ops.len());
+        for (key, op) in &self.ops {
+            let before = row(key)?;
+            match op {
+                Op::Put { lease: Some(lease), .. } if !lease_lives(*lease)? => {
+                    return Ok(Decision::LeaseGone(*lease));
+                }
+                Op::Put { value, lease } => events.push(Event::Put(Entry {
+                    key: key.clone(),
+                    value: value.clone(),
+                    create_revision: before.as_ref().map_or(next, |entry| entry.create_revision),
+                    mod_revision: next,
+                    version: before.as_ref().map_or(1, |entry| entry.version + 1),
+                    lease: *lease,
+                })),
+                Op::Delete if before.is_some() => events.push(Event::Delete { key: key.clone() }),
+                Op::Delete => {}
+            }
+        }
+        if events.is_empty() {
+            return Ok(Decision::Nothing);
+        }
+        Ok(Decision::Change(Change { revision: next, events }))
+    }
+}
+
+impl Expect {
+    fn holds_of(self, found: Option<Revision>) -> bool {
+        match self {
+            Self::Absent => found.is_none(),
+            Self::Present => found.is_some(),
+            Self::WrittenAt(revision) => found == Some(revision),
+        }
+    }
+}
