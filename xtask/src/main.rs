@@ -1,1 +1,67 @@
-fn main() {}
+//! Automation of the house, in Rust: what a person types and what CI runs are the same words.
+//!
+//! `cargo xtask demo` shows the main job, `cargo xtask test` is the whole of CI, `cargo xtask tidy` holds the laws of
+//! the house, `cargo xtask sim` and `cargo xtask bench` pass their arguments on to `swarm` and `bench` in release.
+//!
+//! It depends on nothing of ours, so that it works, and says what is wrong, when the house does not compile.
+//! It exits with 0 on success, with 1 when what was asked for failed, with 2 when the words were wrong.
+
+mod cargo;
+mod demo;
+mod house;
+mod metadata;
+mod modules;
+mod needs;
+mod rust_source;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Automation of the house.")]
+struct Words {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Build, start Homeostat with a small shop, run a flash sale against it, kill a replica, show what happened.
+    Demo(demo::Options),
+    /// Install what the tests need and run every check; CI runs exactly this.
+    Test(test::Options),
+    /// Hold the laws of the house: arrows, phases apart, core pure, sizes, names, links, licences.
+    Tidy(tidy::Options),
+    /// Run simulated days under faults; arguments go to `swarm` (--seed N --trace, --seeds N --hours H).
+    #[command(disable_help_flag = true)]
+    Sim {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Run the benches, or the one named; arguments go to `bench`.
+    #[command(disable_help_flag = true)]
+    Bench {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Words::parse().task {
+        Task::Demo(options) => demo::run(&options),
+        Task::Test(options) => test::run(&options),
+        Task::Tidy(options) => tidy::run(&options),
+        Task::Sim { arguments } => cargo::run_in_release("swarm", &arguments),
+        Task::Bench { arguments } => cargo::run_in_release("bench", &arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What the demo reads of Homeostat's JSON: the contract for scripts, no more of it than is needed.
+
+use serde::Deserialize;
+
+/// `homeostat get service/shop -o json`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Service {
+    pub(super) status: ServiceStatus,
+}
+
+/// How many replicas there are and shall be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ServiceStatus {
+    pub(super) desired_replicas: u32,
+    pub(super) replicas: u32,
+    pub(super) ready_replicas: u32,
+}
+
+/// `homeostat get replicas -o json`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Replicas {
+    pub(super) items: Vec<Replica>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Replica {
+    pub(super) metadata: Metadata,
+    pub(super) status: ReplicaStatus,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Metadata {
+    pub(super) name: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ReplicaStatus {
+    pub(super) service: String,
+    /// `null` before it runs and after it ended.
+    pub(super) pid: Option<i32>,
+    pub(super) ready: bool,
+}
+
+/// `homeostat explain service/shop -o json`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Decision {
+    /// RFC 3339.
+    pub(super) at: String,
+    pub(super) desired: u32,
+    pub(super) previous: u32,
+    #[serde(default)]
+    pub(super) reasons: Vec<serde_json::Value>,
+    pub(super) summary: String,
+}
+
+impl Decision {
+    /// Each reason in words.
+    pub(super) fn reasons_in_words(&self) -> Vec<String> {
+        let words = |reason: &serde_json::Value| match reason {
+            serde_json::Value::String(text) => text.clone(),
+            other => other
+                .get("message")
+                .and_then(serde_json::Value::as_str)
+                .map_or_else(|| other.to_string(), str::to_owned),
+        };
+        self.reasons.iter().map(words).collect()
+    }
+}
+
+/// What `homeostat load -o json` prints.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LoadReport {
+    pub(super) requests: u64,
+    pub(super) failed: u64,
+    /// Due, and not sent because every connection was busy.
+    #[serde(default)]
+    pub(super) skipped: u64,
+    pub(super) duration_seconds: f64,
+    pub(super) achieved_rate: f64,
+    pub(super) latency_seconds: Quantiles,
+    #[serde(default)]
+    pub(super) series: Vec<Point>,
+}
+
+/// In seconds; `null` when nothing was answered.
+#[derive(Debug, Deserialize)]
+pub(super) struct Quantiles {
+    pub(super) p50: Option<f64>,
+    pub(super) p99: Option<f64>,
+}
+
+/// One stretch of the load.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Point {
+    pub(super) at_seconds: f64,
+    pub(super) seconds: f64,
+    pub(super) sent: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_read_as_text_or_as_objects_with_a_message() {
+        let text = r#"{"at": "2026-01-01T00:00:00Z", "target": "service/shop", "desired": 4, "previous": 2, "summary": "s",
+            "reasons": ["cpu at 93 % of 50 %", {"code": "Bounds", "message": "max is 10"}, {"code": "X"}]}"#;
+        let decision: Decision = serde_json::from_str(text).expect("it is the agreed form");
+
+        assert_eq!(decision.reasons_in_words(), ["cpu at 93 % of 50 %", "max is 10", r#"{"code":"X"}"#]);
+    }
+
+    #[test]
+    fn a_report_of_a_load_without_an_answer_is_read() {
+        let text = r#"{"requests": 1, "failed": 1, "durationSeconds": 1.5, "achievedRate": 0.7,
+            "latencySeconds": {"p50": null, "p90": null, "p99": null, "max": null}}"#;
+        let report: LoadReport = serde_json::from_str(text).expect("it is the agreed form");
+
+        assert_eq!((report.failed, report.latency_seconds.p99), (1, None));
+    }
+}

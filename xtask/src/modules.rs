@@ -1,0 +1,115 @@
+//! Which file belongs to which crate: walks `mod` lines from the roots that cargo compiles.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::metadata::Package;
+use crate::rust_source::{RustSource, is_for_tests};
+
+/// What cargo reaches, and for what.
+#[derive(Debug, Default)]
+pub(crate) struct Reach {
+    /// Files that are part of what ships, or of xtask.
+    pub(crate) production: BTreeSet<String>,
+    /// Files that tests reach.
+    pub(crate) tests: BTreeSet<String>,
+}
+
+/// Follows every `mod` from every root of `packages`.
+///
+/// Files that are not in `sources` (ignored by git, or no Rust) are passed over in silence: rustc speaks for them.
+pub(crate) fn reach(packages: &[Package], sources: &BTreeMap<String, RustSource>) -> Reach {
+    let mut walk = Walk { sources, reach: Reach::default() };
+    for target in packages.iter().flat_map(|package| &package.targets) {
+        let folder = parent(&target.path);
+        walk.file(&target.path, folder, target.is_test);
+    }
+    walk.reach
+}
+
+struct Walk<'a> {
+    sources: &'a BTreeMap<String, RustSource>,
+    reach: Reach,
+}
+
+impl Walk<'_> {
+    /// `folder` is where the files of its `mod` lines lie.
+    fn file(&mut self, path: &str, folder: &str, is_test: bool) {
+        let sources = self.sources;
+        let Some(source) = sources.get(path) else { return };
+        let seen = if is_test { &mut self.reach.tests } else { &mut self.reach.production };
+        if seen.insert(path.to_owned()) {
+            self.items(&source.tree.items, path, folder, is_test);
+        }
+    }
+
+    fn items(&mut self, items: &[syn::Item], path: &str, folder: &str, is_test: bool) {
+        for item in items {
+            let syn::Item::Mod(module) = item else { continue };
+            let is_test = is_test || module.attrs.iter().any(is_for_tests);
+            let name = module.ident.to_string();
+            let inner = format!("{folder}/{name}");
+            if let Some((_, items)) = &module.content {
+                self.items(items, path, &inner, is_test);
+            } else if let Some(named) = path_attribute(module) {
+                let file = joined(parent(path), &named);
+                self.file(&file, parent(&file), is_test);
+            } else {
+                self.file(&format!("{inner}.rs"), &inner, is_test);
+                self.file(&format!("{inner}/mod.rs"), &inner, is_test);
+            }
+        }
+    }
+}
+
+fn path_attribute(module: &syn::ItemMod) -> Option<String> {
+    let attribute = module.attrs.iter().find(|attribute| attribute.path().is_ident("path"))?;
+    let syn::Meta::NameValue(pair) = &attribute.meta else { return None };
+    match &pair.value {
+        syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) => Some(text.value()),
+        _ => None,
+    }
+}
+
+fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// `folder/relative` with `..` and `.` taken out.
+pub(crate) fn joined(folder: &str, relative: &str) -> String {
+    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
+    for part in relative.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            name => parts.push(name),
+        }
+    }
+    parts.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::house::House;
+
+    #[test]
+    fn a_file_is_a_test_when_only_tests_reach_it() {
+        let house = House::planted(&[
+            ("core/plan/src/lib.rs", "mod scale;\n#[cfg(test)]\nmod proofs;\nmod inner { mod deep; }\n"),
+            ("core/plan/src/scale.rs", "#[path = \"../other.rs\"]\nmod other;\nmod step;\n"),
+            ("core/plan/src/scale/step.rs", ""),
+            ("core/plan/src/proofs/mod.rs", "mod one;\n"),
+            ("core/plan/src/proofs/one.rs", ""),
+            ("core/plan/src/inner/deep.rs", ""),
+            ("core/plan/other.rs", ""),
+            ("core/plan/src/lost.rs", ""),
+        ]);
+
+        let is_test = |path: &str| house.source(path).expect("it was planted").is_test;
+        assert!(is_test("core/plan/src/proofs/one.rs"));
+        assert!(!is_test("core/plan/src/scale/step.rs"));
+        assert!(!is_test("core/plan/src/inner/deep.rs"));
+        assert_eq!(house.unreached, ["core/plan/src/lost.rs"]);
+    }
+}

@@ -1,0 +1,73 @@
+//! What the tests need from the machine besides Rust, a C compiler and git, and how it gets there.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::bail;
+
+use crate::cargo;
+
+/// A program that tests call.
+struct Need {
+    program: &'static str,
+    /// The package of Debian that has it.
+    package: &'static str,
+    used_for: &'static str,
+}
+
+const NEEDS: &[Need] = &[
+    Need {
+        program: "curl",
+        package: "curl",
+        used_for: "calling the proxy and the API as a user's script would",
+    },
+    Need { program: "ps", package: "procps", used_for: "looking at process groups from outside" },
+];
+
+/// Makes sure that every program the tests call is there; says what it installs and why.
+///
+/// Installs with apt-get, as root only. Fails with the command to type when it may not or cannot.
+pub(crate) fn provide() -> anyhow::Result<()> {
+    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !is_on_path(need.program)).collect();
+    for need in NEEDS {
+        let state = if is_on_path(need.program) { "is there" } else { "is missing" };
+        println!("      {:<8} {state:<10} {}", need.program, need.used_for);
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    let typed = format!("apt-get install {}", packages.join(" "));
+    if !rustix::process::geteuid().is_root() || !is_on_path("apt-get") {
+        bail!("the tests need programs that are not here, and only root on Debian can install them: {typed}");
+    }
+    println!("      installing {} with apt-get", packages.join(" "));
+    let apt = |arguments: &[&str]| {
+        let mut call = Command::new("apt-get");
+        call.env("DEBIAN_FRONTEND", "noninteractive").args(["-qq", "-y"]).args(arguments);
+        cargo::run(&mut call)
+    };
+    apt(&["update"])?;
+    apt(&[&["install", "--no-install-recommends"], packages.as_slice()].concat())
+}
+
+/// Whether a program of that name lies on `PATH`.
+pub(crate) fn is_on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| is_program(&folder.join(program)))
+}
+
+fn is_program(path: &Path) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok() && path.is_file()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_found_on_the_path_and_an_unknown_one_is_not() {
+        assert!(is_on_path("sh"));
+        assert!(!is_on_path("no-such-program-here"));
+    }
+}

@@ -1,0 +1,255 @@
+//! `cargo xtask test`: the whole of CI, step by step, with what each step took and what was left out and why.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{anyhow, bail};
+
+use crate::{cargo, demo, needs, tidy};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Go on after a step that failed; the exit code still says so.
+    #[arg(long)]
+    keep_going: bool,
+    /// Run only these steps, by name.
+    #[arg(long, value_name = "STEP", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Folder with recorded load (`traces/*.csv`) for the steps that replay real traces.
+    #[arg(long, env = "HOMEOSTAT_DATA", value_name = "FOLDER")]
+    data: Option<PathBuf>,
+}
+
+/// One part of CI.
+struct Step {
+    name: &'static str,
+    /// What a pass of it proves.
+    proves: &'static str,
+    work: Work,
+}
+
+/// How a step is done.
+enum Work {
+    /// A call of cargo; passes when cargo succeeds.
+    Cargo(&'static [&'static str]),
+    /// Something that needs more than one call.
+    Here(fn(&Options) -> anyhow::Result<Done>),
+}
+
+/// How a step that did not fail came to its end.
+enum Done {
+    Passed,
+    /// What it needs is not here: the reason as a sentence.
+    LeftOut(String),
+}
+
+/// How a step ended.
+enum End {
+    Passed,
+    Failed,
+    LeftOut(String),
+    /// An earlier step failed.
+    NotReached,
+}
+
+/// CI, cheap and telling things first.
+const STEPS: &[Step] = &[
+    Step { name: "needs", proves: "the programs that tests call are there", work: Work::Here(provide_needs) },
+    Step { name: "fmt", proves: "the text has one form", work: Work::Cargo(&["fmt", "--all", "--check"]) },
+    Step { name: "tidy", proves: "the laws of the house hold", work: Work::Here(hold_laws) },
+    Step {
+        name: "clippy",
+        proves: "no lint speaks, in code or tests",
+        work: Work::Cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
+    },
+    Step {
+        name: "deny",
+        proves: "licences, bans and sources as cargo-deny reads them",
+        work: Work::Here(deny),
+    },
+    Step {
+        name: "build",
+        proves: "everything compiles",
+        work: Work::Cargo(&["build", "--workspace", "--all-targets", "--quiet"]),
+    },
+    Step { name: "tests", proves: "every test passes", work: Work::Here(tests) },
+    Step {
+        name: "doc-tests",
+        proves: "the examples in the documentation run",
+        work: Work::Cargo(&["test", "--workspace", "--doc", "--quiet"]),
+    },
+    Step { name: "doc", proves: "every name in brackets links", work: Work::Here(documentation) },
+    Step {
+        name: "release",
+        proves: "what ships builds",
+        work: Work::Cargo(&["build", "--release", "--quiet", "-p", "homeostat", "-p", "shop", "-p", "swarm"]),
+    },
+    Step {
+        name: "simulation",
+        proves: "200 seeds × 24 simulated hours under faults break no checker",
+        work: Work::Cargo(&[
+            "run",
+            "--release",
+            "--quiet",
+            "-p",
+            "swarm",
+            "--",
+            "--seeds",
+            "200",
+            "--hours",
+            "24",
+        ]),
+    },
+    Step {
+        name: "demo",
+        proves: "the main job on real processes and real load",
+        work: Work::Here(short_demo),
+    },
+    Step { name: "demo-trace", proves: "the main job under a recorded load", work: Work::Here(trace_demo) },
+];
+
+/// Runs every step, or those named, and prints a summary.
+///
+/// Stops at the first step that fails, unless asked to keep going. Fails, naming the steps, when one failed.
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    if let Some(unknown) = options.only.iter().find(|name| STEPS.iter().all(|step| step.name != **name)) {
+        let known: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
+        bail!("there is no step `{unknown}`; the steps are {}", known.join(", "));
+    }
+    let is_asked =
+        |step: &&Step| options.only.is_empty() || options.only.iter().any(|name| name == step.name);
+    let steps: Vec<&Step> = STEPS.iter().filter(is_asked).collect();
+    let mut ends: Vec<(&Step, End, Duration)> = Vec::new();
+    let mut has_failed = false;
+    for (index, step) in steps.iter().enumerate() {
+        if has_failed && !options.keep_going {
+            ends.push((step, End::NotReached, Duration::ZERO));
+            continue;
+        }
+        println!("==> {}/{} {}: {}", index + 1, steps.len(), step.name, step.proves);
+        let start = Instant::now();
+        let end = match step.work.run(options) {
+            Ok(Done::Passed) => End::Passed,
+            Ok(Done::LeftOut(why)) => {
+                println!("    left out: {why}");
+                End::LeftOut(why)
+            }
+            Err(error) => {
+                eprintln!("    {}: {error:#}", step.name);
+                has_failed = true;
+                End::Failed
+            }
+        };
+        ends.push((step, end, start.elapsed()));
+    }
+    summarize(&ends);
+    let failed: Vec<&str> =
+        ends.iter().filter(|(_, end, _)| matches!(end, End::Failed)).map(|(step, ..)| step.name).collect();
+    if failed.is_empty() { Ok(()) } else { Err(anyhow!("failed: {}", failed.join(", "))) }
+}
+
+impl Work {
+    fn run(&self, options: &Options) -> anyhow::Result<Done> {
+        match self {
+            Self::Cargo(arguments) => {
+                cargo::run(cargo::command(&cargo::root()).args(*arguments))?;
+                Ok(Done::Passed)
+            }
+            Self::Here(work) => work(options),
+        }
+    }
+}
+
+fn summarize(ends: &[(&Step, End, Duration)]) {
+    println!("==> summary");
+    let mut total = Duration::ZERO;
+    for (step, end, took) in ends {
+        total += *took;
+        let word = match end {
+            End::Passed => "passed".to_owned(),
+            End::Failed => "FAILED".to_owned(),
+            End::LeftOut(why) => format!("left out: {why}"),
+            End::NotReached => "not reached".to_owned(),
+        };
+        println!("    {:<12} {:>7.1} s  {word}", step.name, took.as_secs_f64());
+    }
+    println!("    {:<12} {:>7.1} s", "all", total.as_secs_f64());
+}
+
+fn provide_needs(_: &Options) -> anyhow::Result<Done> {
+    needs::provide()?;
+    Ok(Done::Passed)
+}
+
+fn hold_laws(_: &Options) -> anyhow::Result<Done> {
+    tidy::run(&tidy::Options::default())?;
+    Ok(Done::Passed)
+}
+
+fn deny(_: &Options) -> anyhow::Result<Done> {
+    if !needs::is_on_path("cargo-deny") {
+        let why = "cargo-deny is not installed and takes minutes to compile; `tidy licences` held the lists of deny.toml";
+        return Ok(Done::LeftOut(why.to_owned()));
+    }
+    cargo::run(cargo::command(&cargo::root()).args([
+        "deny",
+        "--offline",
+        "check",
+        "licenses",
+        "bans",
+        "sources",
+    ]))?;
+    Ok(Done::Passed)
+}
+
+fn tests(_: &Options) -> anyhow::Result<Done> {
+    let mut call = cargo::command(&cargo::root());
+    if needs::is_on_path("cargo-nextest") {
+        call.args(["nextest", "run", "--workspace", "--status-level", "fail", "--no-fail-fast"]);
+    } else {
+        call.args(["test", "--workspace", "--all-targets", "--quiet", "--no-fail-fast"]);
+    }
+    cargo::run(&mut call)?;
+    Ok(Done::Passed)
+}
+
+fn documentation(_: &Options) -> anyhow::Result<Done> {
+    let mut call = cargo::command(&cargo::root());
+    call.args(["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"]);
+    cargo::run(call.env("RUSTDOCFLAGS", "-D warnings"))?;
+    Ok(Done::Passed)
+}
+
+fn short_demo(_: &Options) -> anyhow::Result<Done> {
+    demo::run(&demo::Options::short())?;
+    Ok(Done::Passed)
+}
+
+fn trace_demo(options: &Options) -> anyhow::Result<Done> {
+    let Some(data) = &options.data else {
+        return Ok(Done::LeftOut(
+            "HOMEOSTAT_DATA is not set, so there is no recorded load to replay".to_owned(),
+        ));
+    };
+    demo::run(&demo::Options::short_trace(data.join("traces/wc98_group.csv")))?;
+    Ok(Done::Passed)
+}
+
+#[cfg(test)]
+mod step_tests {
+    use super::*;
+
+    #[test]
+    fn every_step_has_a_name_of_its_own() {
+        let names: std::collections::BTreeSet<&str> = STEPS.iter().map(|step| step.name).collect();
+        assert_eq!(names.len(), STEPS.len());
+    }
+
+    #[test]
+    fn an_unknown_step_is_named_beside_the_known_ones() {
+        let options = Options { keep_going: false, only: vec!["clipy".to_owned()], data: None };
+
+        let error = run(&options).expect_err("there is no such step").to_string();
+        assert!(error.starts_with("there is no step `clipy`; the steps are needs, fmt"), "{error}");
+    }
+}

@@ -1,0 +1,50 @@
+//! The phases of the loop do not know each other; only `control` knows their order.
+
+use anyhow::Result;
+
+use super::{Verdict, Violation};
+use crate::house::House;
+
+const PHASES: [&str; 5] = ["monitor", "analyze", "plan", "guard", "execute"];
+
+pub(super) fn check(house: &House) -> Result<Verdict> {
+    let mut verdict = Verdict { seen: 0, of: "crates that may know a phase", violations: Vec::new() };
+    for package in &house.packages {
+        verdict.seen += 1;
+        if package.name == "control" || package.ring() == "testing" {
+            continue;
+        }
+        for need in package.needs.iter().filter(|need| PHASES.contains(&need.name.as_str())) {
+            verdict.violations.push(Violation::of(
+                &package.manifest(),
+                format!(
+                    "`{}` may not depend on the phase `{}`, only `control` knows the phases: put what both need into \
+                     `model` or `knowledge`, or go through `control`",
+                    package.name, need.name
+                ),
+            ));
+        }
+    }
+    Ok(verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::Package;
+    use crate::tidy::findings;
+
+    #[test]
+    fn a_phase_that_knows_another_is_caught_even_in_its_tests() {
+        let house = House::planted_crates(vec![
+            Package::planted("core/control", &["plan", "guard"]),
+            Package::planted("core/plan", &["model"]).with_dev_need("guard"),
+            Package::planted("core/guard", &["plan"]),
+            Package::planted("app/orchestrator", &["execute"]),
+            Package::planted("testing/bench", &["plan"]),
+        ]);
+
+        let found = findings(check, &house);
+        assert_eq!(found.len(), 3, "{found:?}");
+    }
+}
