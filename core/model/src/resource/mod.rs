@@ -18,6 +18,7 @@
 //! ```
 
 mod autoscaler;
+pub mod check;
 pub mod hpa;
 mod metadata;
 mod port;
@@ -25,6 +26,7 @@ mod probe;
 mod problem;
 mod quantity;
 mod scale;
+pub mod schema;
 mod service;
 mod span;
 

@@ -245,3 +245,8 @@ impl From<Probes> for ProbesForm {
         }
     }
 }
+
+/// Whether `value` can be read as one probe; why not, if not.
+pub(super) fn read(value: &serde_json::Value) -> Result<(), String> {
+    super::schema::read::<ProbeForm>(value)
+}

@@ -14,6 +14,9 @@ pub mod v2;
 pub mod v2beta1;
 pub mod v2beta2;
 
+#[cfg(test)]
+mod tests;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

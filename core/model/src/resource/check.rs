@@ -1,0 +1,59 @@
+//! What must hold of resources beyond the form of each field: ranges, references, and that they agree with each other.
+//!
+//! Pure functions over whole resources. All that is wrong is found, not only the first.
+
+mod service;
+mod set;
+
+#[cfg(test)]
+mod tests;
+
+use super::{Problem, Resource};
+
+/// Whether what is wrong keeps resources from being applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Nothing is applied.
+    Error,
+    /// It is said, and applied.
+    Warning,
+}
+
+/// One thing that is wrong with one of several resources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResourceProblem {
+    /// Which of the resources that were checked, counted from 0.
+    pub resource: usize,
+    /// Whether it keeps them from being applied.
+    pub severity: Severity,
+    /// What is wrong, and where in the resource.
+    pub problem: Problem,
+}
+
+/// All that is wrong with `resources`, each for itself and with each other, in the order of the resources.
+///
+/// `resources` is the whole set as it would be: what is applied with what is there already. `dangling` is how grave it
+/// is that a resource names a service that is not in the set: an error for a server, which knows all there is, and a
+/// warning for a file that is looked at alone.
+pub fn check(resources: &[Resource], dangling: Severity) -> Vec<ResourceProblem> {
+    let mut found: Vec<ResourceProblem> = Vec::new();
+    for (resource, checked) in resources.iter().enumerate() {
+        let own = match checked {
+            Resource::Service(service) => service::problems(service),
+            Resource::HorizontalPodAutoscaler(hpa) => match hpa.autoscaler() {
+                Ok(_) => Vec::new(),
+                Err(problems) => {
+                    problems.into_vec().into_iter().map(|problem| (Severity::Error, problem)).collect()
+                }
+            },
+        };
+        found.extend(own.into_iter().map(|(severity, problem)| ResourceProblem {
+            resource,
+            severity,
+            problem,
+        }));
+    }
+    found.extend(set::problems(resources, dangling));
+    found.sort_by_key(|problem| problem.resource);
+    found
+}

@@ -1,0 +1,223 @@
+//! What must hold of a service by itself.
+
+use std::collections::BTreeSet;
+
+use super::Severity;
+use crate::resource::{
+    Check, Expose, Port, PortName, Probe, Problem, Quantity, Scale, Service, ServiceSpec, Span,
+};
+
+/// Most ports of one service: each replica reserves each of them, and the dynamic range holds 28,232.
+const PORTS_MAX: usize = 64;
+
+/// Shortest pace of a probe. Faster costs more than the service itself.
+const PROBE_EVERY_MIN: Span = Span::from_millis(10);
+
+/// Shortest time to wait for anything: the resolution of the loop's clock.
+const WAIT_MIN: Span = Span::from_millis(1);
+
+/// Longest time to wait for anything: past an hour it is a typing error more often than a wish.
+const WAIT_MAX: Span = Span::from_secs(3600);
+
+/// Least memory of a replica, in bytes: no process starts in less than 1 MiB.
+const MEMORY_MIN: i64 = 1024 * 1024;
+
+/// Longest command line with environment, in bytes: half of what Linux takes by default (`ARG_MAX`, 2 MiB).
+const COMMAND_BYTES_MAX: usize = 1024 * 1024;
+
+type Found = Vec<(Severity, Problem)>;
+
+pub(super) fn problems(service: &Service) -> Found {
+    let mut found = Found::new();
+    let spec = &service.spec;
+    run(spec, &mut found);
+    resources(spec, &mut found);
+    ports(spec, &mut found);
+    probes(spec, &mut found);
+    waits(spec, &mut found);
+    if let Some(expose) = &spec.expose {
+        exposed(expose, &spec.ports, &mut found);
+    }
+    dependencies(service, &mut found);
+    if let Err(problems) = service.autoscaler() {
+        found.extend(problems.into_vec().into_iter().map(|problem| (Severity::Error, problem)));
+    }
+    found
+}
+
+fn error(path: impl Into<String>, text: impl Into<String>) -> (Severity, Problem) {
+    (Severity::Error, Problem::at(path, text))
+}
+
+fn run(spec: &ServiceSpec, found: &mut Found) {
+    let run = &spec.run;
+    match run.command.first() {
+        None => found.push(error("spec.run.command", "a command names at least a program")),
+        Some(program) if program.is_empty() => {
+            found.push(error("spec.run.command[0]", "the name of the program must not be empty"));
+        }
+        Some(_) => {}
+    }
+    for (i, argument) in run.command.iter().enumerate().filter(|(_, argument)| argument.contains('\0')) {
+        let at = format!("spec.run.command[{i}]");
+        found.push(error(at, format!("an argument cannot hold a zero byte: {argument:?}")));
+    }
+    for (name, value) in &run.env {
+        let at = format!("spec.run.env.{name}");
+        if name.is_empty() || name.contains(['=', '\0']) {
+            let text = format!(
+                "the name of a variable is not empty and holds neither '=' nor a zero byte: {name:?}"
+            );
+            found.push(error(&at, text));
+        }
+        if value.contains('\0') {
+            found.push(error(&at, format!("the value of {name} cannot hold a zero byte")));
+        }
+    }
+    let arguments: usize = run.command.iter().map(|argument| argument.len() + 1).sum();
+    let variables: usize = run.env.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+    if arguments + variables > COMMAND_BYTES_MAX {
+        let text = format!(
+            "command and env have {} bytes, at most {COMMAND_BYTES_MAX} can be passed",
+            arguments + variables
+        );
+        found.push(error("spec.run", text));
+    }
+    let paths = [("workingDirectory", &run.working_directory), ("user", &run.user)];
+    for (field, text) in paths.into_iter().filter_map(|(field, text)| Some((field, text.as_ref()?))) {
+        if text.is_empty() || text.contains('\0') {
+            found.push(error(format!("spec.run.{field}"), "it must not be empty, nor hold a zero byte"));
+        }
+    }
+}
+
+fn resources(spec: &ServiceSpec, found: &mut Found) {
+    if let Some(cpu) = spec.resources.cpu.filter(|cpu| *cpu <= Quantity::ZERO) {
+        found.push(error("spec.resources.cpu", format!("a replica needs more than 0 cores, not {cpu}")));
+    }
+    if let Some(memory) = spec.resources.memory {
+        if memory.milli() % 1000 != 0 {
+            let text = format!("memory is counted in whole bytes, not {memory}; write 128Mi for 128 MiB");
+            found.push(error("spec.resources.memory", text));
+        } else if memory.milli() / 1000 < MEMORY_MIN {
+            let text =
+                format!("a replica needs at least 1Mi of memory, not {memory}; write 128Mi for 128 MiB");
+            found.push(error("spec.resources.memory", text));
+        }
+    }
+}
+
+fn ports(spec: &ServiceSpec, found: &mut Found) {
+    if spec.ports.len() > PORTS_MAX {
+        let text = format!("a service has at most {PORTS_MAX} ports, this one has {}", spec.ports.len());
+        found.push(error("spec.ports", text));
+    }
+    let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
+    for (i, port) in spec.ports.iter().enumerate() {
+        if !names.insert(&port.name) {
+            found
+                .push(error(format!("spec.ports[{i}].name"), format!("there is another port {}", port.name)));
+        }
+        let Some(number) = port.number else { continue };
+        let at = format!("spec.ports[{i}].number");
+        if !numbers.insert(number) {
+            found.push(error(at, format!("there is another port with number {number}")));
+        } else if may_have_several_replicas(&spec.scale) {
+            let text = format!(
+                "only one replica on a machine can listen on the fixed port {number}, and this service may have more; \
+                 leave the number out, and each gets a free one"
+            );
+            found.push((Severity::Warning, Problem::at(at, text)));
+        }
+    }
+}
+
+const fn may_have_several_replicas(scale: &Scale) -> bool {
+    match scale {
+        Scale::Fixed { replicas } => *replicas > 1,
+        Scale::Auto(auto) => auto.max > 1,
+    }
+}
+
+fn probes(spec: &ServiceSpec, found: &mut Found) {
+    let probes = &spec.probes;
+    let named =
+        [("startup", &probes.startup), ("readiness", &probes.readiness), ("liveness", &probes.liveness)];
+    for (field, probe) in named.into_iter().filter_map(|(field, probe)| Some((field, probe.as_ref()?))) {
+        one_probe(&format!("spec.probes.{field}"), probe, &spec.ports, found);
+    }
+}
+
+fn one_probe(at: &str, probe: &Probe, ports: &[Port], found: &mut Found) {
+    let way = match &probe.check {
+        Check::Http(_) => "http",
+        Check::Tcp(_) => "tcp",
+        Check::Command(_) => "command",
+    };
+    match probe.check.port() {
+        Some(port) if !has_port(ports, port) => {
+            found.push(error(format!("{at}.{way}.port"), no_such_port(port, ports)));
+        }
+        None if probe.check.needs_port() && ports.is_empty() => {
+            let text = format!(
+                "a probe by {way} needs a port to ask, and the service has none: add one under spec.ports"
+            );
+            found.push(error(format!("{at}.{way}"), text));
+        }
+        Some(_) | None => {}
+    }
+    if let Check::Http(http) = &probe.check
+        && http.path.contains(|c: char| c.is_ascii_control() || c == ' ')
+    {
+        found.push(error(
+            format!("{at}.http.path"),
+            "the path of a request holds no space and no control character",
+        ));
+    }
+    within(&format!("{at}.every"), probe.every, PROBE_EVERY_MIN, found);
+    within(&format!("{at}.timeout"), probe.timeout, WAIT_MIN, found);
+}
+
+fn has_port(ports: &[Port], name: &PortName) -> bool {
+    ports.iter().any(|port| port.name == *name)
+}
+
+fn no_such_port(name: &PortName, ports: &[Port]) -> String {
+    if ports.is_empty() {
+        return format!("the service has no port {name}: add it under spec.ports");
+    }
+    let known: Vec<&str> = ports.iter().map(|port| port.name.as_str()).collect();
+    format!("the service has no port {name}; its ports are {}", known.join(", "))
+}
+
+fn waits(spec: &ServiceSpec, found: &mut Found) {
+    within("spec.stop.grace", spec.stop.grace, Span::ZERO, found);
+    within("spec.stop.drain", spec.stop.drain, Span::ZERO, found);
+    if let Some(expose) = &spec.expose {
+        within("spec.expose.timeouts.connect", expose.timeouts.connect, WAIT_MIN, found);
+        within("spec.expose.timeouts.response", expose.timeouts.response, WAIT_MIN, found);
+        within("spec.expose.timeouts.idle", expose.timeouts.idle, WAIT_MIN, found);
+    }
+}
+
+fn within(path: &str, span: Span, min: Span, found: &mut Found) {
+    if span < min || span > WAIT_MAX {
+        found.push(error(path, format!("it lies between {min} and {WAIT_MAX}, not {span}")));
+    }
+}
+
+fn exposed(expose: &Expose, ports: &[Port], found: &mut Found) {
+    if !has_port(ports, &expose.port) {
+        found.push(error("spec.expose.port", no_such_port(&expose.port, ports)));
+    }
+}
+
+fn dependencies(service: &Service, found: &mut Found) {
+    let mut seen = BTreeSet::new();
+    for (i, dependency) in service.spec.depends_on.iter().enumerate() {
+        let at = format!("spec.dependsOn[{i}].service");
+        if !seen.insert(&dependency.service) {
+            found.push(error(at, format!("{} is named twice", dependency.service)));
+        }
+    }
+}

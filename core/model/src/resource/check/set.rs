@@ -1,0 +1,183 @@
+//! What must hold between resources.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{ResourceProblem, Severity};
+use crate::name::ServiceName;
+use crate::resource::{ListenAddress, Problem, Resource, Scale, Service};
+
+pub(super) fn problems(resources: &[Resource], dangling: Severity) -> Vec<ResourceProblem> {
+    let set = Set::new(resources);
+    let mut found = duplicates(resources);
+    found.extend(set.targets(dangling));
+    found.extend(set.several_autoscalers());
+    found.extend(set.unknown_dependencies(dangling));
+    found.extend(set.cycles());
+    found.extend(set.same_listeners());
+    found
+}
+
+fn error(resource: usize, path: &str, text: String) -> ResourceProblem {
+    ResourceProblem { resource, severity: Severity::Error, problem: Problem::at(path, text) }
+}
+
+fn duplicates(resources: &[Resource]) -> Vec<ResourceProblem> {
+    let mut seen = BTreeSet::new();
+    let twice =
+        resources.iter().enumerate().filter(|(_, resource)| !seen.insert((resource.kind(), resource.name())));
+    twice
+        .map(|(i, resource)| {
+            let text = format!("there is another {} named {}", resource.kind(), resource.name());
+            error(i, "metadata.name", text)
+        })
+        .collect()
+}
+
+/// Resources by kind, each with its place in the checked list.
+struct Set<'r> {
+    /// The first service of each name; a second one is reported as a duplicate.
+    services: BTreeMap<&'r str, (usize, &'r Service)>,
+    /// Autoscalers by the name of what they scale.
+    targets: Vec<(usize, &'r str)>,
+}
+
+impl<'r> Set<'r> {
+    fn new(resources: &'r [Resource]) -> Self {
+        let mut set = Self { services: BTreeMap::new(), targets: Vec::new() };
+        for (i, resource) in resources.iter().enumerate() {
+            match resource {
+                Resource::Service(service) => {
+                    set.services.entry(service.name().as_str()).or_insert((i, service));
+                }
+                Resource::HorizontalPodAutoscaler(hpa) => set.targets.push((i, &hpa.target().name)),
+            }
+        }
+        set
+    }
+
+    fn no_such_service(&self, name: &str) -> String {
+        const LISTED_MAX: usize = 10;
+        if self.services.is_empty() {
+            return format!("there is no service {name}");
+        }
+        let mut known: Vec<&str> = self.services.keys().copied().take(LISTED_MAX).collect();
+        if self.services.len() > LISTED_MAX {
+            known.push("…");
+        }
+        format!("there is no service {name}; known are {}", known.join(", "))
+    }
+
+    fn targets(&self, dangling: Severity) -> Vec<ResourceProblem> {
+        let unknown = self.targets.iter().filter(|(_, target)| !self.services.contains_key(target));
+        unknown
+            .map(|(resource, target)| ResourceProblem {
+                resource: *resource,
+                severity: dangling,
+                problem: Problem::at("spec.scaleTargetRef.name", self.no_such_service(target)),
+            })
+            .collect()
+    }
+
+    fn several_autoscalers(&self) -> Vec<ResourceProblem> {
+        let mut scaled: BTreeSet<&str> = BTreeSet::new();
+        let mut found = Vec::new();
+        for (i, target) in &self.targets {
+            let own = self.services.get(target).is_some_and(|(_, service)| match &service.spec.scale {
+                Scale::Auto(_) => true,
+                Scale::Fixed { .. } => false,
+            });
+            if own {
+                let text = format!(
+                    "service {target} scales itself (spec.scale has max), and two autoscalers would fight: \
+                     remove one of them"
+                );
+                found.push(error(*i, "spec.scaleTargetRef.name", text));
+            } else if !scaled.insert(target) {
+                let text = format!(
+                    "another HorizontalPodAutoscaler scales {target}, and the two would fight: remove one"
+                );
+                found.push(error(*i, "spec.scaleTargetRef.name", text));
+            }
+        }
+        found
+    }
+
+    fn unknown_dependencies(&self, dangling: Severity) -> Vec<ResourceProblem> {
+        let mut found = Vec::new();
+        for (resource, service) in self.services.values() {
+            for (i, dependency) in service.spec.depends_on.iter().enumerate() {
+                let name = dependency.service.as_str();
+                if !self.services.contains_key(name) {
+                    let path = format!("spec.dependsOn[{i}].service");
+                    let problem = Problem::at(path, self.no_such_service(name));
+                    found.push(ResourceProblem { resource: *resource, severity: dangling, problem });
+                }
+            }
+        }
+        found
+    }
+
+    /// Each ring of services that wait for each other, once, at the service that closes it.
+    ///
+    /// Walks depth first with its own stack, so that a long chain cannot overflow the thread's. O(services + dependencies).
+    fn cycles(&self) -> Vec<ResourceProblem> {
+        let mut done: BTreeSet<&str> = BTreeSet::new();
+        let mut found = Vec::new();
+        for (start, (_, service)) in &self.services {
+            if done.contains(start) {
+                continue;
+            }
+            // What is being walked, each with the dependency that is next.
+            let mut path: Vec<(&ServiceName, usize)> = vec![(service.name(), 0)];
+            let mut on_path: BTreeSet<&str> = BTreeSet::from([*start]);
+            while let Some((name, next)) = path.last_mut() {
+                let (resource, service) = self.services[name.as_str()];
+                let Some(dependency) = service.spec.depends_on.get(*next) else {
+                    on_path.remove(name.as_str());
+                    done.insert(name.as_str());
+                    path.pop();
+                    continue;
+                };
+                *next += 1;
+                let on = &dependency.service;
+                if on_path.contains(on.as_str()) {
+                    let place = format!("spec.dependsOn[{}].service", *next - 1);
+                    let ring =
+                        path.iter().map(|(name, _)| name.as_str()).skip_while(|name| *name != on.as_str());
+                    let ring: Vec<&str> = ring.chain([on.as_str()]).collect();
+                    let text = format!(
+                        "services wait for each other in a ring and none can start: {}",
+                        ring.join(" → ")
+                    );
+                    found.push(error(resource, &place, text));
+                } else if self.services.contains_key(on.as_str()) && !done.contains(on.as_str()) {
+                    on_path.insert(on.as_str());
+                    path.push((on, 0));
+                }
+            }
+        }
+        found
+    }
+
+    fn same_listeners(&self) -> Vec<ResourceProblem> {
+        // By port, so that ten thousand services do not cost their square.
+        let mut by_port: BTreeMap<u16, Vec<(usize, &ServiceName, ListenAddress)>> = BTreeMap::new();
+        let mut exposed: Vec<_> =
+            self.services.values().filter_map(|(i, s)| Some((*i, *s, s.spec.expose.as_ref()?))).collect();
+        exposed.sort_by_key(|(i, _, _)| *i);
+        let mut found = Vec::new();
+        for (i, service, expose) in exposed {
+            let others = by_port.entry(expose.listen.0.port()).or_default();
+            if let Some((_, other, address)) =
+                others.iter().find(|(_, _, address)| address.meets(expose.listen))
+            {
+                let text =
+                    format!("service {other} listens on {address} already; choose another address or port");
+                found.push(error(i, "spec.expose.listen", text));
+            } else {
+                others.push((i, service.name(), expose.listen));
+            }
+        }
+        found
+    }
+}

@@ -1,0 +1,184 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn service(name: &str, spec: Value) -> Resource {
+    let mut whole = json!({"run": {"command": ["./serve"]}});
+    for (key, value) in spec.as_object().expect("an object") {
+        whole[key] = value.clone();
+    }
+    resource("homeostat/v1", "Service", name, &whole)
+}
+
+fn hpa(name: &str, target: &str) -> Resource {
+    let spec = json!({"scaleTargetRef": {"kind": "Deployment", "name": target}, "maxReplicas": 5});
+    resource("autoscaling/v2", "HorizontalPodAutoscaler", name, &spec)
+}
+
+fn resource(api_version: &str, kind: &str, name: &str, spec: &Value) -> Resource {
+    let written = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, "spec": spec});
+    serde_json::from_value(written).expect("a resource of the right form")
+}
+
+/// What is wrong, one line each: place in the list, path, and text.
+fn said(resources: &[Resource]) -> Vec<String> {
+    check(resources, Severity::Error).into_iter().map(|p| format!("{} {}", p.resource, p.problem)).collect()
+}
+
+fn has(resources: &[Resource], start: &str) {
+    let said = said(resources);
+    assert!(said.iter().any(|line| line.starts_with(start)), "{start} is not in {said:#?}");
+}
+
+#[test]
+fn a_plain_service_and_its_autoscaler_have_no_problem() {
+    let ports = json!({"ports": [{"name": "http"}], "probes": {"readiness": {"http": {}}},
+        "expose": {"listen": "127.0.0.1:80", "port": "http"}, "dependsOn": [{"service": "db"}]});
+    assert_eq!(said(&[service("shop", ports), service("db", json!({})), hpa("shop", "shop")]), [""; 0]);
+}
+
+#[test]
+fn names_are_unique_within_a_kind() {
+    has(
+        &[service("a", json!({})), service("a", json!({}))],
+        "1 metadata.name: there is another Service named a",
+    );
+    assert_eq!(said(&[service("a", json!({})), hpa("a", "a")]), [""; 0]);
+}
+
+#[test]
+fn an_autoscaler_without_its_service_is_as_grave_as_the_caller_says() {
+    let alone = [hpa("a", "shop")];
+    let severity = |dangling| check(&alone, dangling)[0].severity;
+    assert_eq!(severity(Severity::Warning), Severity::Warning);
+    assert_eq!(severity(Severity::Error), Severity::Error);
+}
+
+#[test]
+fn a_service_has_at_most_one_autoscaler() {
+    let set = [service("shop", json!({})), hpa("a", "shop"), hpa("b", "shop")];
+    has(&set, "2 spec.scaleTargetRef.name: another HorizontalPodAutoscaler scales shop");
+    let set = [service("shop", json!({"scale": {"max": 3}})), hpa("a", "shop")];
+    has(&set, "1 spec.scaleTargetRef.name: service shop scales itself");
+}
+
+#[test]
+fn a_ring_of_dependencies_is_shown_whole_and_once() {
+    let on = |other: &str| json!({"dependsOn": [{"service": other}]});
+    let set = [service("a", on("b")), service("b", on("c")), service("c", on("a")), service("d", on("a"))];
+    assert_eq!(
+        said(&set),
+        [
+            "2 spec.dependsOn[0].service: services wait for each other in a ring and none can start: a → b → c → a"
+        ]
+    );
+    has(&[service("a", on("a"))], "0 spec.dependsOn[0].service: services wait for each other in a ring");
+}
+
+#[test]
+fn a_diamond_of_dependencies_is_no_ring() {
+    let on = |others: &[&str]| json!({"dependsOn": others.iter().map(|other| json!({"service": other})).collect::<Vec<_>>()});
+    let set = [
+        service("a", on(&["b", "c"])),
+        service("b", on(&["d"])),
+        service("c", on(&["d"])),
+        service("d", on(&[])),
+    ];
+    assert_eq!(said(&set), [""; 0]);
+}
+
+#[test]
+fn an_unknown_dependency_is_named_with_what_is_known() {
+    let set = [service("shop", json!({"dependsOn": [{"service": "bd"}]})), service("db", json!({}))];
+    has(&set, "0 spec.dependsOn[0].service: there is no service bd; known are db, shop");
+}
+
+#[test]
+fn two_services_cannot_listen_on_one_address() {
+    let at =
+        |listen: &str| json!({"ports": [{"name": "http"}], "expose": {"listen": listen, "port": "http"}});
+    let set = [service("z", at("0.0.0.0:80")), service("a", at("127.0.0.1:80"))];
+    has(&set, "1 spec.expose.listen: service z listens on 0.0.0.0:80 already");
+}
+
+#[test]
+fn exposed_and_probed_ports_exist() {
+    let spec = json!({"ports": [{"name": "http"}], "expose": {"listen": "127.0.0.1:80", "port": "web"},
+        "probes": {"liveness": {"tcp": {"port": "db"}}}});
+    let set = [service("a", spec)];
+    has(&set, "0 spec.expose.port: the service has no port web; its ports are http");
+    has(&set, "0 spec.probes.liveness.tcp.port: the service has no port db");
+    let set = [service("a", json!({"probes": {"startup": {"http": {}}}}))];
+    has(&set, "0 spec.probes.startup.http: a probe by http needs a port to ask");
+}
+
+#[test]
+fn ranges_hold() {
+    for (spec, start) in [
+        (json!({"resources": {"cpu": 0}}), "0 spec.resources.cpu: a replica needs more than 0"),
+        (
+            json!({"resources": {"memory": "128m"}}),
+            "0 spec.resources.memory: memory is counted in whole bytes",
+        ),
+        (json!({"resources": {"memory": 128}}), "0 spec.resources.memory: a replica needs at least 1Mi"),
+        (
+            json!({"probes": {"liveness": {"command": ["x"], "every": "1ms"}}}),
+            "0 spec.probes.liveness.every: it lies",
+        ),
+        (
+            json!({"probes": {"liveness": {"command": ["x"], "timeout": "0s"}}}),
+            "0 spec.probes.liveness.timeout: it",
+        ),
+        (json!({"stop": {"grace": "2h"}}), "0 spec.stop.grace: it lies between 0s and 1h, not 2h"),
+        (json!({"run": {"command": []}}), "0 spec.run.command: a command names"),
+        (
+            json!({"run": {"command": ["x"], "env": {"A=B": ""}}}),
+            "0 spec.run.env.A=B: the name of a variable",
+        ),
+        (json!({"ports": [{"name": "a"}, {"name": "a"}]}), "0 spec.ports[1].name: there is another port a"),
+        (json!({"scale": {"min": 0, "max": 2}}), "0 spec.scale.min: 0 replicas need a metric"),
+    ] {
+        has(&[service("a", spec)], start);
+    }
+}
+
+#[test]
+fn a_fixed_port_for_several_replicas_is_a_warning() {
+    let spec = json!({"ports": [{"name": "a", "number": 80}], "scale": {"replicas": 2}});
+    let found = check(&[service("a", spec)], Severity::Error);
+    assert_eq!(found.iter().map(|p| p.severity).collect::<Vec<_>>(), [Severity::Warning]);
+}
+
+#[test]
+fn all_that_is_wrong_with_an_autoscaler_is_said() {
+    let spec = json!({"scaleTargetRef": {"kind": "Deployment", "name": "shop"}, "minReplicas": 9, "maxReplicas": 5,
+        "metrics": [
+            {"type": "Resource", "resource": {"name": "disk", "target": {"type": "Utilization"}}},
+            {"type": "Pods"},
+            {"type": "Pods", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}},
+            {"type": "External", "external": {"metric": {"name": ""}, "target": {"type": "Value", "value": "-1"}}},
+        ],
+        "behavior": {"scaleUp": {"stabilizationWindowSeconds": 3601, "policies": []},
+            "scaleDown": {"policies": [{"type": "Pods", "value": 0, "periodSeconds": 1801}], "tolerance": "-0.1"}}});
+    let set = [service("shop", json!({})), resource("autoscaling/v2", "HorizontalPodAutoscaler", "a", &spec)];
+    let said: Vec<String> =
+        check(&set, Severity::Error).into_iter().map(|p| p.problem.path.replacen("spec.", "", 1)).collect();
+    assert_eq!(
+        said,
+        [
+            "metrics[0].resource.name",
+            "metrics[0].resource.target",
+            "metrics[1].pods",
+            "metrics[2].resource",
+            "metrics[2].pods",
+            "metrics[3].external.metric.name",
+            "metrics[3].external.target.value",
+            "minReplicas",
+            "behavior.scaleUp.stabilizationWindowSeconds",
+            "behavior.scaleUp.policies",
+            "behavior.scaleDown.policies[0].value",
+            "behavior.scaleDown.policies[0].periodSeconds",
+            "behavior.scaleDown.tolerance",
+        ]
+    );
+}

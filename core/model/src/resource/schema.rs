@@ -1,0 +1,82 @@
+//! The form of each kind as JSON Schema, made from the types themselves.
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::hpa::{Form, v1, v2, v2beta1, v2beta2};
+use super::{Kind, ListenAddress, ObjectName, PortName, Quantity, Recover, Scale, Service, Span};
+use crate::name::ServiceName;
+
+/// The JSON Schema (draft 2020-12) of `kind` in its newest version.
+pub fn schema(kind: Kind) -> Value {
+    let newest = kind.api_versions()[0];
+    schema_of(newest, kind).expect("the newest version of a kind has a schema, as the tests show for each")
+}
+
+/// The JSON Schema (draft 2020-12) of `kind` as `api_version` has it; none for a version that is not known.
+pub fn schema_of(api_version: &str, kind: Kind) -> Option<Value> {
+    let form = match (kind, api_version) {
+        (Kind::Service, "homeostat/v1") => with_status(form::<Service>()),
+        (Kind::HorizontalPodAutoscaler, "autoscaling/v1") => form::<Form<v1::HorizontalPodAutoscalerSpec>>(),
+        (Kind::HorizontalPodAutoscaler, "autoscaling/v2beta1") => {
+            form::<Form<v2beta1::HorizontalPodAutoscalerSpec>>()
+        }
+        (Kind::HorizontalPodAutoscaler, "autoscaling/v2beta2") => {
+            form::<Form<v2beta2::HorizontalPodAutoscalerSpec>>()
+        }
+        (Kind::HorizontalPodAutoscaler, "autoscaling/v2") => form::<Form<v2::HorizontalPodAutoscalerSpec>>(),
+        (Kind::Service | Kind::HorizontalPodAutoscaler, _) => return None,
+    };
+    Some(with_envelope(form, api_version, kind))
+}
+
+fn form<T: JsonSchema>() -> Value {
+    let settings = SchemaSettings::draft2020_12().for_deserialize();
+    SchemaGenerator::new(settings).into_root_schema_for::<T>().to_value()
+}
+
+/// Adds the fields that say which kind a manifest is of.
+fn with_envelope(mut form: Value, api_version: &str, kind: Kind) -> Value {
+    form["title"] = kind.as_str().into();
+    form["properties"]["apiVersion"] =
+        json!({"type": "string", "const": api_version, "description": "The version of the API."});
+    form["properties"]["kind"] =
+        json!({"type": "string", "const": kind.as_str(), "description": "The kind of the resource."});
+    if let Some(required) = form["required"].as_array_mut() {
+        required.splice(0..0, ["apiVersion".into(), "kind".into()]);
+    }
+    form
+}
+
+/// Adds the answer of the system, so that what `get` printed can be edited and applied again.
+fn with_status(mut form: Value) -> Value {
+    form["properties"]["status"] =
+        json!({"type": "object", "description": "What the system answers; in a manifest it has no effect."});
+    form
+}
+
+/// Whether `value` can be read as the type that a schema defines under `$defs/definition`; why not, if not.
+///
+/// None for definitions whose schema says all there is to say. The others are texts and forms with rules of their own,
+/// which a schema can only hint at.
+pub fn read_as(definition: &str, value: &Value) -> Option<Result<(), String>> {
+    let read: fn(&Value) -> Result<(), String> = match definition {
+        "ServiceName" => read::<ServiceName>,
+        "ObjectName" => read::<ObjectName>,
+        "PortName" => read::<PortName>,
+        "ListenAddress" => read::<ListenAddress>,
+        "Quantity" => read::<Quantity>,
+        "Span" => read::<Span>,
+        "Scale" => read::<Scale>,
+        "Recover" => read::<Recover>,
+        "Probe" => super::probe::read,
+        _ => return None,
+    };
+    Some(read(value))
+}
+
+pub(super) fn read<T: DeserializeOwned>(value: &Value) -> Result<(), String> {
+    T::deserialize(value).map(drop).map_err(|error| error.to_string())
+}
