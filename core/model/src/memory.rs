@@ -29,7 +29,8 @@ pub struct ScalingMemory {
     pub scale_out: Vec<ScaleEvent>,
     /// Replicas removed, for rate policies.
     pub scale_in: Vec<ScaleEvent>,
-    /// The autoscaler itself took the last replica away, so it may bring one back; zero replicas that a person asked for stay zero.
+    /// The autoscaler itself took the last replica away, so it may bring one back even where zero is no longer allowed; zero
+    /// replicas that somebody else asked for turn it off then.
     pub scaled_to_zero: bool,
 }
 

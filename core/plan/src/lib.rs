@@ -1,1 +1,3 @@
 //! Plan: findings and intent in, one immutable plan with reasons out.
+
+pub mod scale;

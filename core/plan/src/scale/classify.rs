@@ -1,0 +1,128 @@
+//! Which replicas count, and with what: ready, not yet ready, missing or ignored.
+//!
+//! Source: Kubernetes `pkg/controller/podautoscaler/replica_calculator.go`, `groupPods`.
+
+use std::time::Duration;
+
+use model::time::Time;
+
+use super::reading::{Gap, Phase, ReplicaView, Sample, Samples};
+
+/// How one replica enters a metric's arithmetic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// It is on its way out: not at all.
+    Ignored,
+    /// It is not at work yet, so what it uses says nothing: nothing, and on a rise zero.
+    Unready,
+    /// It ought to be measured and is not: what is assumed goes against the direction of the change.
+    Missing(Gap),
+    /// With its sample.
+    Ready(Sample),
+}
+
+/// When the sample of a replica is that of one at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Warmup {
+    /// From the start: memory, and metrics that the service itself reports.
+    None,
+    /// Once it has started up: processor time, of which starting takes more than working.
+    Cpu {
+        /// The time of the decision.
+        now: Time,
+        /// Replicas younger than this need a window measured wholly after they became ready.
+        initialization_period: Duration,
+        /// A replica whose readiness last changed within this time of its start has never been ready.
+        initial_readiness_delay: Duration,
+    },
+}
+
+/// How many replicas stand how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Census {
+    /// Counted with their samples.
+    pub ready: u32,
+    /// Not at work yet.
+    pub unready: u32,
+    /// On their way out.
+    pub ignored: u32,
+    /// Without a sample.
+    pub absent: u32,
+    /// With too old a sample.
+    pub stale: u32,
+    /// With a sample that could not be read.
+    pub failed: u32,
+    /// Samples of replicas that are none of the target's.
+    pub strangers: u32,
+}
+
+impl Standing {
+    /// How `replica` stands with the sample that there is of it; the first rule that fits decides.
+    pub fn of(replica: &ReplicaView, sample: Result<Sample, Gap>, warmup: Warmup) -> Self {
+        if replica.leaving || replica.phase == Phase::Failed {
+            return Self::Ignored;
+        }
+        if replica.phase == Phase::Pending {
+            return Self::Unready;
+        }
+        match sample {
+            Err(gap) => Self::Missing(gap),
+            Ok(sample) if warmup.holds_back(replica, &sample) => Self::Unready,
+            Ok(sample) => Self::Ready(sample),
+        }
+    }
+}
+
+impl Warmup {
+    fn holds_back(self, replica: &ReplicaView, sample: &Sample) -> bool {
+        let Self::Cpu { now, initialization_period, initial_readiness_delay } = self else { return false };
+        let (Some(readiness), Some(started)) = (replica.readiness, replica.started) else { return true };
+        if started + initialization_period > now {
+            !readiness.ready || sample.at < readiness.since + sample.window
+        } else {
+            !readiness.ready && started + initial_readiness_delay > readiness.since
+        }
+    }
+}
+
+/// Each replica's standing, in their order.
+pub fn standings<'a>(
+    replicas: &'a [ReplicaView],
+    samples: &Samples<'a>,
+    warmup: Warmup,
+) -> impl Iterator<Item = Standing> + use<'a> {
+    let by_replica = samples.by_replica;
+    replicas.iter().enumerate().map(move |(index, replica)| {
+        let sample = by_replica.get(index).copied().unwrap_or(Err(Gap::Absent));
+        Standing::of(replica, sample, warmup)
+    })
+}
+
+/// Replicas that answer requests: running and ready.
+///
+/// Source: `getReadyPodsCount` of the same file; a replica on its way out counts until it stops being ready.
+pub fn serving_count(replicas: &[ReplicaView]) -> u32 {
+    let serves = |replica: &&ReplicaView| {
+        replica.phase == Phase::Running && replica.readiness.is_some_and(|readiness| readiness.ready)
+    };
+    u32::try_from(replicas.iter().filter(serves).count()).unwrap_or(u32::MAX)
+}
+
+impl Census {
+    /// Replicas that ought to be measured and are not.
+    pub fn missing(&self) -> u32 {
+        self.absent + self.stale + self.failed
+    }
+
+    /// Counts one more replica.
+    pub fn count(&mut self, standing: Standing) {
+        *match standing {
+            Standing::Ignored => &mut self.ignored,
+            Standing::Unready => &mut self.unready,
+            Standing::Missing(Gap::Absent) => &mut self.absent,
+            Standing::Missing(Gap::Stale) => &mut self.stale,
+            Standing::Missing(Gap::Failed) => &mut self.failed,
+            Standing::Ready(_) => &mut self.ready,
+        } += 1;
+    }
+}

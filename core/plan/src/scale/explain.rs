@@ -1,0 +1,319 @@
+//! The words for a verdict: metrics, limits, conditions and a summary for people.
+//!
+//! Made when somebody asks or something changed, never in the pass itself: at ten thousand services the texts would cost
+//! more than the decisions. Types and reasons of conditions are Kubernetes' own, so that its users find what they know.
+
+use std::fmt;
+use std::sync::Arc;
+
+use model::decision::{Condition, Decision, Limit, MetricVerdict, Policy};
+use model::name::ServiceName;
+use model::resource::{AutoscalerSpec, MetricSpec, PolicyChange};
+use model::time::{Now, Time};
+
+use super::hpa::{Course, Verdict};
+use super::limit::{Cap, Limited, Rate};
+use super::proposal::MetricFault;
+use super::reading::{SelectorFault, Unavailable};
+use super::stabilize::{Direction, Stabilized};
+use super::wording::{Named, asks, metric_verdict, name_at};
+
+/// What became of a verdict that changes the number of replicas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// The change was made; also for verdicts without a change.
+    Out,
+    /// The change could not be made, and why.
+    Failed(Arc<str>),
+}
+
+impl Verdict {
+    /// The record of this verdict, in words.
+    pub fn decision(&self, service: ServiceName, at: Now, spec: &AutoscalerSpec) -> Decision {
+        Decision {
+            service,
+            at,
+            desired: self.desired,
+            previous: self.previous,
+            policy: Policy::Hpa,
+            metrics: self.metric_verdicts(spec),
+            limits: self.limits(at.time),
+            conditions: self.conditions(spec, &Carried::Out),
+            guard: None,
+            summary: self.summary(spec).into(),
+        }
+    }
+
+    /// What each metric said.
+    pub fn metric_verdicts(&self, spec: &AutoscalerSpec) -> Vec<MetricVerdict> {
+        spec.metrics.iter().zip(&self.metrics).map(|(metric, said)| metric_verdict(metric, said)).collect()
+    }
+
+    /// What changed the number after the metrics, in order.
+    pub fn limits(&self, now: Time) -> Vec<Limit> {
+        let clamp =
+            |name, note: String| Limit { name, from: self.previous, to: self.desired, note: note.into() };
+        match &self.course {
+            Course::Unreadable | Course::Off | Course::NoMembers(_) | Course::Held { .. } => Vec::new(),
+            Course::AboveMax(bounds) => {
+                vec![clamp("TooManyReplicas", format!("at most {} are allowed", bounds.max))]
+            }
+            Course::BelowMin(bounds) => {
+                vec![clamp("TooFewReplicas", format!("at least {} are wanted", bounds.min))]
+            }
+            Course::Scaled { stabilized, limited, metric: _ } => {
+                stabilized.limit(now).into_iter().chain(limited.limit()).collect()
+            }
+        }
+    }
+
+    /// Kubernetes' conditions of a HorizontalPodAutoscaler.
+    pub fn conditions(&self, spec: &AutoscalerSpec, carried: &Carried) -> Vec<Condition> {
+        let mut conditions = vec![self.able_to_scale(carried)];
+        match &self.course {
+            Course::Unreadable | Course::AboveMax(_) | Course::BelowMin(_) => {}
+            Course::Off => conditions.push(condition(
+                "ScalingActive",
+                false,
+                "ScalingDisabled",
+                "the target was set to zero replicas, which turns autoscaling off until somebody sets another number",
+            )),
+            Course::NoMembers(fault) => {
+                let reason = fault.reason();
+                conditions.push(condition("ScalingActive", false, reason, fault.to_string()));
+            }
+            Course::Held { invalid, asked: _ } => conditions.push(self.inactive(spec, *invalid)),
+            Course::Scaled { metric, limited, stabilized: _ } => {
+                let message = format!("{} gave the number", name_at(spec, *metric));
+                conditions.push(condition("ScalingActive", true, "ValidMetricFound", message));
+                conditions.push(limited.condition());
+            }
+        }
+        if self.was_scaled_to_zero {
+            let message =
+                "the autoscaler took the last replica away and will bring one back when there is load";
+            conditions.push(condition("ScaledToZero", true, "ScaledToZero", message));
+        }
+        conditions
+    }
+
+    fn able_to_scale(&self, carried: &Carried) -> Condition {
+        let (holds, reason, message): (_, _, Arc<str>) = match (&self.course, carried) {
+            (Course::Unreadable, _) => (false, "FailedGetScale", "the target could not be read".into()),
+            (_, Carried::Failed(why)) if self.is_rescale() => {
+                let message = format!("setting {} replicas failed: {why}", self.desired);
+                (false, "FailedUpdateScale", message.into())
+            }
+            (_, Carried::Out) if self.is_rescale() => {
+                (true, "SucceededRescale", format!("the number was set to {}", self.desired).into())
+            }
+            (Course::Scaled { stabilized, .. }, _) => match stabilized.held {
+                None => (true, "ReadyForNewScale", "the number is as recommended".into()),
+                Some(held) => (true, held.direction.stabilized(), stabilized.note().into()),
+            },
+            (
+                Course::Off
+                | Course::AboveMax(_)
+                | Course::BelowMin(_)
+                | Course::NoMembers(_)
+                | Course::Held { .. },
+                _,
+            ) => (true, "SucceededGetScale", "the target was read".into()),
+        };
+        Condition { kind: "AbleToScale", holds, reason, message }
+    }
+
+    fn inactive(&self, spec: &AutoscalerSpec, invalid: usize) -> Condition {
+        let fault = self.metrics.get(invalid).and_then(|said| said.as_ref().err());
+        let (Some(metric), Some(fault)) = (spec.metrics.get(invalid), fault) else {
+            return condition("ScalingActive", false, "InvalidMetricSourceType", "there is no metric to ask");
+        };
+        let message = format!("{}: {fault}", Named(metric));
+        condition("ScalingActive", false, failure_reason(metric, fault), message)
+    }
+
+    /// The verdict in one sentence.
+    pub fn summary(&self, spec: &AutoscalerSpec) -> String {
+        let Self { previous, desired, .. } = self;
+        match &self.course {
+            Course::Unreadable => format!("stays at {desired}: the target could not be read"),
+            Course::Off => "stays at 0: it was set to zero, which turns autoscaling off".to_owned(),
+            Course::AboveMax(bounds) => {
+                format!("from {previous} to {desired}: at most {} are allowed", bounds.max)
+            }
+            Course::BelowMin(bounds) => {
+                format!("from {previous} to {desired}: at least {} are wanted", bounds.min)
+            }
+            Course::NoMembers(fault) => format!("stays at {desired}: {fault}"),
+            Course::Held { invalid, asked } => self.held_summary(spec, *invalid, *asked),
+            Course::Scaled { metric, stabilized, limited } => {
+                let asks = match (spec.metrics.get(*metric), self.metrics.get(*metric)) {
+                    (Some(metric), Some(Ok(proposal))) => asks(metric, proposal),
+                    (Some(_) | None, _) => String::new(),
+                };
+                let head = if previous == desired {
+                    format!("stays at {desired}: {asks}")
+                } else {
+                    format!("from {previous} to {desired}: {asks}")
+                };
+                let held = stabilized.held.map(|_| stabilized.note());
+                let limits = held.into_iter().chain(limited.note());
+                limits.fold(head, |sentence, limit| sentence + "; " + &limit)
+            }
+        }
+    }
+
+    fn held_summary(&self, spec: &AutoscalerSpec, invalid: usize, asked: Option<u32>) -> String {
+        let name = name_at(spec, invalid);
+        let why = match self.metrics.get(invalid) {
+            Some(Err(fault)) => fault.to_string(),
+            Some(Ok(_)) | None => "there is no metric to ask".to_owned(),
+        };
+        let stays = format!("stays at {}: {name} gives no number, because {why}", self.desired);
+        match asked {
+            None => stays,
+            Some(asked) => format!("{stays}; the others ask for {asked}, but partial data never scales in"),
+        }
+    }
+}
+
+impl Stabilized {
+    fn limit(&self, now: Time) -> Option<Limit> {
+        let held = self.held?;
+        let age = held.by.map(|slot| format!(", {} s ago", now.since(slot.at).as_secs())).unwrap_or_default();
+        Some(Limit {
+            name: held.direction.stabilized(),
+            from: self.proposal,
+            to: self.replicas,
+            note: (self.note() + &age).into(),
+        })
+    }
+
+    /// Without the age of what held it, so that it stays the same while the cause does.
+    fn note(&self) -> String {
+        let Some(held) = self.held else { return String::new() };
+        let window = held.window.as_secs();
+        match (held.direction, held.by) {
+            (Direction::In, Some(_)) => {
+                format!("within the last {window} s {} were recommended", self.replicas)
+            }
+            (Direction::Out, Some(_)) => {
+                format!("within the last {window} s only {} were recommended", self.replicas)
+            }
+            (Direction::In | Direction::Out, None) => {
+                format!(
+                    "within the last {window} s the recommendations did not agree on a change from {}",
+                    self.replicas
+                )
+            }
+        }
+    }
+}
+
+impl Limited {
+    fn limit(&self) -> Option<Limit> {
+        let cap = self.by?;
+        Some(Limit { name: cap.reason(), from: self.from, to: self.replicas, note: self.note()?.into() })
+    }
+
+    fn note(&self) -> Option<String> {
+        let to = self.replicas;
+        Some(match self.by? {
+            Cap::Min => format!("at least {to} are wanted"),
+            Cap::Max => format!("at most {to} are allowed"),
+            Cap::Growth(growth) => {
+                format!(
+                    "at once it grows to {to} at most: {} times the number, or {}",
+                    growth.factor, growth.at_least
+                )
+            }
+            Cap::Rate(rate) => rate.to_string(),
+        })
+    }
+
+    fn condition(&self) -> Condition {
+        match (self.by, self.note()) {
+            (Some(cap), Some(note)) => {
+                let message = format!("{} are recommended, but {note}", self.from);
+                condition("ScalingLimited", true, cap.reason(), message)
+            }
+            (None, _) | (_, None) => {
+                let message = "the recommended number is within bounds and rates";
+                condition("ScalingLimited", false, "DesiredWithinRange", message)
+            }
+        }
+    }
+}
+
+impl SelectorFault {
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Missing | Self::Unreadable => "InvalidSelector",
+            Self::Shared => "AmbiguousSelector",
+        }
+    }
+}
+
+impl Cap {
+    /// Kubernetes' reason for `ScalingLimited`.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Min => "TooFewReplicas",
+            Self::Max => "TooManyReplicas",
+            Self::Growth(_) | Self::Rate(Rate { direction: Direction::Out, .. }) => "ScaleUpLimit",
+            Self::Rate(Rate { direction: Direction::In, .. }) => "ScaleDownLimit",
+        }
+    }
+}
+
+impl Direction {
+    fn stabilized(self) -> &'static str {
+        match self {
+            Self::Out => "ScaleUpStabilized",
+            Self::In => "ScaleDownStabilized",
+        }
+    }
+}
+
+/// Such as `4 replicas may be added in 15 s, and there were 6 at its start: 10 at most`.
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (verb, end) = match self.direction {
+            Direction::Out => ("added", "most"),
+            Direction::In => ("removed", "least"),
+        };
+        let Some(applied) = self.policy else {
+            return write!(f, "the behavior allows none to be {verb}");
+        };
+        match applied.policy.change {
+            PolicyChange::Pods(pods) => write!(f, "{pods} replicas")?,
+            PolicyChange::Percent(percent) => write!(f, "{} % of the replicas", percent.0)?,
+        }
+        let secs = applied.policy.period.as_secs();
+        write!(f, " may be {verb} in {secs} s, and there were {} at its start: ", applied.base)?;
+        write!(f, "{} at {end}", self.limit)
+    }
+}
+
+fn condition(
+    kind: &'static str,
+    holds: bool,
+    reason: &'static str,
+    message: impl Into<Arc<str>>,
+) -> Condition {
+    Condition { kind, holds, reason, message: message.into() }
+}
+
+/// Kubernetes' reason for `ScalingActive=False` when `metric` has `fault`.
+fn failure_reason(metric: &MetricSpec, fault: &MetricFault) -> &'static str {
+    if matches!(fault, MetricFault::Unavailable(Unavailable::NoSource) | MetricFault::Shape) {
+        return "InvalidMetricSourceType";
+    }
+    match metric {
+        MetricSpec::Resource { .. } => "FailedGetResourceMetric",
+        MetricSpec::ContainerResource { .. } => "FailedGetContainerResourceMetric",
+        MetricSpec::Pods { .. } => "FailedGetPodsMetric",
+        MetricSpec::Object { .. } => "FailedGetObjectMetric",
+        MetricSpec::External { .. } => "FailedGetExternalMetric",
+    }
+}

@@ -1,0 +1,275 @@
+//! One pass of the horizontal pod autoscaler: metrics, combination, stabilisation, limits.
+//!
+//! Source: Kubernetes `pkg/controller/podautoscaler/horizontal.go`, `reconcileAutoscaler`; scale to zero as in KEP-2021.
+
+use model::memory::ScalingMemory;
+use model::resource::{
+    AutoscalerSpec, MeteredResource, MetricSpec, Quantity, ResourceTarget, ScalingRules, TotalTarget,
+};
+use model::settings::HpaSettings;
+use model::time::Time;
+
+use super::classify::Warmup;
+use super::combine::{Combined, combine};
+use super::limit::{self, Bounds, GROWTH, Limited};
+use super::log::{record_change, record_recommendation};
+use super::proposal::{MetricFault, Proposal};
+use super::ratio::{Aim, Tolerance};
+use super::reading::{Members, MetricReading, Milli, ReplicaView, ScaleView, SelectorFault, Unavailable};
+use super::replicas::PerReplica;
+use super::stabilize::{self, Stabilized};
+use super::totals;
+
+/// What one pass came to, with every number on the way. Texts are made on demand: see [`Verdict::decision`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// Replicas wanted until now.
+    pub previous: u32,
+    /// Replicas wanted from now on.
+    pub desired: u32,
+    /// What each metric said, in the order of the declaration; empty when none was asked.
+    pub metrics: Vec<Result<Proposal, MetricFault>>,
+    /// How `desired` came about.
+    pub course: Course,
+    /// The autoscaler itself had taken the last replica away before this pass.
+    pub was_scaled_to_zero: bool,
+}
+
+/// How the number of a [`Verdict`] came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Course {
+    /// The target could not be read; nothing was looked at.
+    Unreadable,
+    /// Somebody set the target to zero replicas, which turns autoscaling off.
+    Off,
+    /// There were more replicas than the bounds allow: down to the most at once, without asking a metric.
+    AboveMax(Bounds),
+    /// There were fewer replicas than the bounds allow: up to the fewest at once, without asking a metric.
+    BelowMin(Bounds),
+    /// Its replicas could not be told, so no metric was asked.
+    NoMembers(SelectorFault),
+    /// The metrics gave no number to act on.
+    Held {
+        /// The first metric that is not valid, by its place in the declaration.
+        invalid: usize,
+        /// What the valid ones ask for: fewer replicas, which partial data cannot justify.
+        asked: Option<u32>,
+    },
+    /// The metrics decided, then stabilisation, then bounds and rates.
+    Scaled {
+        /// The metric with the largest proposal, by its place in the declaration.
+        metric: usize,
+        /// The proposal, before and after stabilisation.
+        stabilized: Stabilized,
+        /// That number, before and after bounds and rates.
+        limited: Limited,
+    },
+}
+
+impl Verdict {
+    /// Whether the number of replicas is to change.
+    pub fn is_rescale(&self) -> bool {
+        self.desired != self.previous
+    }
+
+    /// A pass over a target that could not be read: it keeps what it has.
+    pub fn unreadable(previous: u32) -> Self {
+        Self::kept(previous, Course::Unreadable)
+    }
+
+    fn kept(previous: u32, course: Course) -> Self {
+        Self { previous, desired: previous, metrics: Vec::new(), course, was_scaled_to_zero: false }
+    }
+}
+
+/// Decides how many replicas the target of `spec` shall have.
+///
+/// `readings` are in the order of `spec.metrics`; one that is not there is absent. Only the log of recommendations in
+/// `memory` changes: whoever carries a rescale out says so with [`confirm`]. Repeating a pass with the same inputs gives the
+/// same verdict.
+pub fn reconcile(
+    now: Time,
+    spec: &AutoscalerSpec,
+    view: &ScaleView<'_>,
+    readings: &[MetricReading<'_>],
+    memory: &mut ScalingMemory,
+    settings: &HpaSettings,
+) -> Verdict {
+    let current = view.spec_replicas;
+    let bounds = Bounds::from(spec);
+    if memory.recommendations.is_empty() {
+        // Without a past, the present counts as recommended: nothing is taken away before a window has passed.
+        record_recommendation(&mut memory.recommendations, now, current, settings.downscale_stabilization);
+    }
+    let was_scaled_to_zero = current == 0 && memory.scaled_to_zero;
+    let verdict = if current == 0 && bounds.min != 0 && !was_scaled_to_zero {
+        Verdict::kept(current, Course::Off)
+    } else if current > bounds.max {
+        Verdict { desired: bounds.max, ..Verdict::kept(current, Course::AboveMax(bounds)) }
+    } else if current < bounds.min {
+        Verdict { desired: bounds.min, ..Verdict::kept(current, Course::BelowMin(bounds)) }
+    } else {
+        match view.members {
+            Members::Unknown(fault) => Verdict::kept(current, Course::NoMembers(fault)),
+            Members::Known(replicas) => {
+                let pass = Pass { now, spec, view, replicas, settings };
+                pass.run(readings, memory)
+            }
+        }
+    };
+    Verdict { was_scaled_to_zero, ..verdict }
+}
+
+/// Writes down that the rescale of `verdict` was made: rate policies count it, and zero replicas of our own making are told
+/// from zero replicas that somebody asked for. Without effect when the verdict is no rescale.
+pub fn confirm(now: Time, spec: &AutoscalerSpec, verdict: &Verdict, memory: &mut ScalingMemory) {
+    if verdict.is_rescale() {
+        record_change(memory, now, verdict.previous, verdict.desired, spec.behavior.as_ref());
+        memory.scaled_to_zero = verdict.desired == 0;
+    }
+}
+
+/// The tolerances of `spec`: those of its behavior, else the loop's.
+pub fn tolerance_of(spec: &AutoscalerSpec, settings: &HpaSettings) -> Tolerance {
+    let of = |rules: Option<&ScalingRules>| {
+        rules
+            .and_then(|rules| rules.tolerance)
+            .map_or(settings.tolerance, |part| part.milli() as f64 / 1000.0)
+    };
+    let behavior = spec.behavior.as_ref();
+    Tolerance {
+        up: of(behavior.map(|behavior| &behavior.scale_up)),
+        down: of(behavior.map(|behavior| &behavior.scale_down)),
+    }
+}
+
+struct Pass<'a> {
+    now: Time,
+    spec: &'a AutoscalerSpec,
+    view: &'a ScaleView<'a>,
+    replicas: &'a [ReplicaView],
+    settings: &'a HpaSettings,
+}
+
+impl Pass<'_> {
+    fn run(&self, readings: &[MetricReading<'_>], memory: &mut ScalingMemory) -> Verdict {
+        let current = self.view.spec_replicas;
+        let absent = MetricReading::Unavailable(Unavailable::Absent);
+        let reading_of = |index: usize| readings.get(index).unwrap_or(&absent);
+        let metrics: Vec<_> = self
+            .spec
+            .metrics
+            .iter()
+            .enumerate()
+            .map(|(index, metric)| self.propose(metric, reading_of(index)))
+            .collect();
+        let (proposal, metric) = match combine(&metrics, current) {
+            Combined::Held { invalid, asked } => {
+                return Verdict { metrics, ..Verdict::kept(current, Course::Held { invalid, asked }) };
+            }
+            Combined::Chosen { replicas, metric } => (replicas, metric),
+        };
+        let (stabilized, limited) = self.normalize(proposal, memory);
+        let course = Course::Scaled { metric, stabilized, limited };
+        Verdict { desired: limited.replicas, metrics, ..Verdict::kept(current, course) }
+    }
+
+    fn normalize(&self, proposal: u32, memory: &mut ScalingMemory) -> (Stabilized, Limited) {
+        let (now, current, bounds) = (self.now, self.view.spec_replicas, Bounds::from(self.spec));
+        match &self.spec.behavior {
+            None => {
+                let window = self.settings.downscale_stabilization;
+                let stabilized =
+                    stabilize::without_behavior(&mut memory.recommendations, now, proposal, window);
+                (stabilized, limit::without_behavior(current, stabilized.replicas, bounds, GROWTH))
+            }
+            Some(behavior) => {
+                let log = &mut memory.recommendations;
+                let stabilized = stabilize::with_behavior(log, now, current, proposal, behavior);
+                let wanted = stabilized.replicas;
+                (stabilized, limit::with_behavior(memory, now, current, wanted, bounds, behavior))
+            }
+        }
+    }
+
+    fn propose(&self, metric: &MetricSpec, reading: &MetricReading<'_>) -> Result<Proposal, MetricFault> {
+        match metric {
+            MetricSpec::Resource { resource, target }
+            | MetricSpec::ContainerResource { resource, target, container: _ } => {
+                let aim = match target {
+                    ResourceTarget::Utilization(percent) => Aim::Utilization(i64::from(percent.0)),
+                    ResourceTarget::Average(average) => Aim::Average(milli(*average)),
+                };
+                self.propose_each(aim, self.warmup_of(*resource), reading)
+            }
+            MetricSpec::Pods { average, metric: _ } => {
+                self.propose_each(Aim::Average(milli(*average)), Warmup::None, reading)
+            }
+            MetricSpec::Object { target, object: _, metric: _ }
+            | MetricSpec::External { target, metric: _ } => self.propose_total(*target, reading),
+        }
+    }
+
+    fn propose_each(
+        &self,
+        aim: Aim,
+        warmup: Warmup,
+        reading: &MetricReading<'_>,
+    ) -> Result<Proposal, MetricFault> {
+        let is_above_zero = match aim {
+            Aim::Utilization(percent) => percent > 0,
+            Aim::Average(target) => target > Milli(0),
+        };
+        match reading {
+            MetricReading::Unavailable(why) => Err(MetricFault::Unavailable(why.clone())),
+            MetricReading::Series(_) => Err(MetricFault::Shape),
+            MetricReading::Each(_) if !is_above_zero => Err(MetricFault::Target),
+            MetricReading::Each(samples) => {
+                let tolerance = tolerance_of(self.spec, self.settings);
+                let current = self.view.spec_replicas;
+                PerReplica { aim, warmup, tolerance, current }.propose(self.replicas, samples)
+            }
+        }
+    }
+
+    fn propose_total(
+        &self,
+        target: TotalTarget,
+        reading: &MetricReading<'_>,
+    ) -> Result<Proposal, MetricFault> {
+        let series = match reading {
+            MetricReading::Unavailable(why) => return Err(MetricFault::Unavailable(why.clone())),
+            MetricReading::Each(_) => return Err(MetricFault::Shape),
+            MetricReading::Series([]) => return Err(MetricFault::Unavailable(Unavailable::Absent)),
+            MetricReading::Series(series) => series,
+        };
+        let total = totals::total(series);
+        let tolerance = tolerance_of(self.spec, self.settings);
+        match target {
+            TotalTarget::Value(value) | TotalTarget::Average(value) if value <= Quantity::ZERO => {
+                Err(MetricFault::Target)
+            }
+            TotalTarget::Value(value) => {
+                totals::for_value(total, milli(value), self.view.spec_replicas, self.replicas, tolerance)
+            }
+            TotalTarget::Average(value) => {
+                Ok(totals::for_average(total, milli(value), self.view.status_replicas, tolerance))
+            }
+        }
+    }
+
+    fn warmup_of(&self, resource: MeteredResource) -> Warmup {
+        match resource {
+            MeteredResource::Cpu => Warmup::Cpu {
+                now: self.now,
+                initialization_period: self.settings.cpu_initialization_period,
+                initial_readiness_delay: self.settings.initial_readiness_delay,
+            },
+            MeteredResource::Memory => Warmup::None,
+        }
+    }
+}
+
+fn milli(quantity: Quantity) -> Milli {
+    Milli(quantity.milli())
+}

@@ -1,0 +1,175 @@
+//! Bounds and rates: how far a number of replicas may go at once.
+//!
+//! Source: Kubernetes `pkg/controller/podautoscaler/horizontal.go`, `convertDesiredReplicasWithRules` and
+//! `convertDesiredReplicasWithBehaviorRate`.
+
+use model::memory::ScalingMemory;
+use model::resource::{AutoscalerSpec, Behavior, PolicyChange, ScalingPolicy, ScalingRules, SelectPolicy};
+use model::time::Time;
+
+use super::log::change_within;
+use super::stabilize::Direction;
+
+/// Fewest and most replicas of an autoscaler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Fewest.
+    pub min: u32,
+    /// Most; at least `min`.
+    pub max: u32,
+}
+
+/// How far a service without a behavior may grow in one decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Growth {
+    /// To so many times the current number,
+    pub factor: u32,
+    /// or to this number, whichever is more.
+    pub at_least: u32,
+}
+
+/// Kubernetes' growth without a behavior: a wrong measurement must not fill the cluster at once.
+pub const GROWTH: Growth = Growth { factor: 2, at_least: 4 };
+
+/// A number of replicas after bounds and rates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limited {
+    /// Before.
+    pub from: u32,
+    /// After.
+    pub replicas: u32,
+    /// What changed it; `None` when nothing did.
+    pub by: Option<Cap>,
+}
+
+/// What may change a number of replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cap {
+    /// The fewest replicas allowed.
+    Min,
+    /// The most replicas allowed.
+    Max,
+    /// The growth allowed without a behavior.
+    Growth(Growth),
+    /// The policies of the behavior.
+    Rate(Rate),
+}
+
+/// What the policies of one direction allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Which way.
+    pub direction: Direction,
+    /// The number that may not be passed.
+    pub limit: u32,
+    /// The policy that decided, with what it was applied to; `None` when this way is disabled.
+    pub policy: Option<Applied>,
+}
+
+/// A policy, applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The policy.
+    pub policy: ScalingPolicy,
+    /// Replicas at the start of its period.
+    pub base: i64,
+    /// Replicas that it allows; below 0 when it allows to remove more than there are.
+    pub allowed: i64,
+}
+
+impl From<&AutoscalerSpec> for Bounds {
+    fn from(spec: &AutoscalerSpec) -> Self {
+        Self { min: spec.min, max: spec.max }
+    }
+}
+
+/// Limits without a behavior.
+pub fn without_behavior(current: u32, wanted: u32, bounds: Bounds, growth: Growth) -> Limited {
+    let limit = current.saturating_mul(growth.factor).max(growth.at_least);
+    let (most, cap) = if bounds.max > limit { (limit, Cap::Growth(growth)) } else { (bounds.max, Cap::Max) };
+    if wanted < bounds.min {
+        Limited { from: wanted, replicas: bounds.min, by: Some(Cap::Min) }
+    } else if wanted > most {
+        Limited { from: wanted, replicas: most, by: Some(cap) }
+    } else {
+        Limited { from: wanted, replicas: wanted, by: None }
+    }
+}
+
+/// Limits with a behavior: the bounds, and one rate for each way.
+pub fn with_behavior(
+    memory: &ScalingMemory,
+    now: Time,
+    current: u32,
+    wanted: u32,
+    bounds: Bounds,
+    behavior: &Behavior,
+) -> Limited {
+    let (allowed, cap) = if wanted > current {
+        let rate = rate_out(memory, now, current, &behavior.scale_up);
+        if bounds.max > rate.limit { (rate.limit, Cap::Rate(rate)) } else { (bounds.max, Cap::Max) }
+    } else {
+        let rate = rate_in(memory, now, current, &behavior.scale_down);
+        if bounds.min < rate.limit { (rate.limit, Cap::Rate(rate)) } else { (bounds.min, Cap::Min) }
+    };
+    let passes = if wanted > current { wanted <= allowed } else { wanted >= allowed };
+    if wanted == current || passes {
+        Limited { from: wanted, replicas: wanted, by: None }
+    } else {
+        Limited { from: wanted, replicas: allowed, by: Some(cap) }
+    }
+}
+
+/// The number that scaling out may not pass now; never below `current`, even when recent changes exceed a tightened policy.
+pub fn rate_out(memory: &ScalingMemory, now: Time, current: u32, rules: &ScalingRules) -> Rate {
+    let applied = rules.policies.iter().map(|policy| apply(memory, now, current, policy, Direction::Out));
+    let policy = match rules.select {
+        SelectPolicy::Max => applied.max_by_key(|applied| applied.allowed),
+        SelectPolicy::Min => applied.min_by_key(|applied| applied.allowed),
+        SelectPolicy::Disabled => None,
+    };
+    let limit = policy.map_or(current, |applied| as_replicas(applied.allowed).max(current));
+    Rate { direction: Direction::Out, limit, policy }
+}
+
+/// The number that scaling in may not pass now; never above `current`.
+pub fn rate_in(memory: &ScalingMemory, now: Time, current: u32, rules: &ScalingRules) -> Rate {
+    let applied = rules.policies.iter().map(|policy| apply(memory, now, current, policy, Direction::In));
+    let policy = match rules.select {
+        SelectPolicy::Max => applied.min_by_key(|applied| applied.allowed),
+        SelectPolicy::Min => applied.max_by_key(|applied| applied.allowed),
+        SelectPolicy::Disabled => None,
+    };
+    let limit = policy.map_or(current, |applied| as_replicas(applied.allowed).min(current));
+    Rate { direction: Direction::In, limit, policy }
+}
+
+/// What `policy` allows, given the changes of both ways within its period.
+fn apply(
+    memory: &ScalingMemory,
+    now: Time,
+    current: u32,
+    policy: &ScalingPolicy,
+    direction: Direction,
+) -> Applied {
+    let added = change_within(&memory.scale_out, now, policy.period);
+    let removed = change_within(&memory.scale_in, now, policy.period);
+    let base = i64::from(current) - added + removed;
+    let allowed = match (policy.change, direction) {
+        (PolicyChange::Pods(pods), Direction::Out) => base + i64::from(pods),
+        (PolicyChange::Pods(pods), Direction::In) => base - i64::from(pods),
+        // In floating point and rounded towards more replicas out, cut off in: as Kubernetes does, to the last replica.
+        (PolicyChange::Percent(percent), Direction::Out) => {
+            (base as f64 * (1.0 + f64::from(percent.0) / 100.0)).ceil() as i64
+        }
+        (PolicyChange::Percent(percent), Direction::In) => {
+            (base as f64 * (1.0 - f64::from(percent.0) / 100.0)) as i64
+        }
+    };
+    Applied { policy: *policy, base, allowed }
+}
+
+/// Within what Kubernetes' 32 bits can count, and not below zero.
+fn as_replicas(replicas: i64) -> u32 {
+    u32::try_from(replicas.clamp(0, i64::from(i32::MAX))).expect("clamped to the range of the type")
+}

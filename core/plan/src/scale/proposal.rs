@@ -1,0 +1,136 @@
+//! What one metric proposes, or why it proposes nothing.
+
+use std::fmt;
+
+use super::classify::Census;
+use super::ratio::Level;
+use super::reading::{Milli, Unavailable};
+use super::request::RequestFault;
+
+/// How many replicas one metric asks for, with all that led there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proposal {
+    /// The number.
+    pub replicas: u32,
+    /// What was measured, without anything assumed.
+    pub level: Level,
+    /// Which replicas counted; all zero for totals that look at none.
+    pub census: Census,
+    /// The arithmetic.
+    pub basis: Basis,
+}
+
+/// The arithmetic from a level to a number of replicas.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Basis {
+    /// The number stays: the ratio is near enough to 1.
+    WithinTolerance {
+        /// Whether something was assumed of replicas without a sample.
+        assumed: bool,
+        /// With what was assumed.
+        ratio: f64,
+    },
+    /// `ratio × times`, rounded up.
+    Ratio {
+        /// Whether something was assumed of replicas without a sample.
+        assumed: bool,
+        /// With what was assumed.
+        ratio: f64,
+        /// Replicas that it is a mean over.
+        times: u32,
+    },
+    /// The number stays: what is assumed of replicas without a sample turns the direction around.
+    DirectionTurned {
+        /// With what was assumed.
+        ratio: f64,
+    },
+    /// The number stays: the ratio asks for the opposite of the number it leads to, as happens while there are more or
+    /// fewer replicas than wanted.
+    AgainstRatio {
+        /// With what was assumed.
+        ratio: f64,
+        /// The number it leads to.
+        asked: u32,
+    },
+    /// `ratio`, rounded up: there is no replica to compare with.
+    FromZero {
+        /// Total ÷ target.
+        ratio: f64,
+    },
+    /// `total ÷ target`, rounded up.
+    Shared {
+        /// The total.
+        total: Milli,
+        /// The replicas it was shared by.
+        existing: u32,
+    },
+}
+
+/// Why a metric proposes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum MetricFault {
+    /// Its source gave nothing that may be counted on.
+    Unavailable(Unavailable),
+    /// The target has no replicas.
+    NoReplicas,
+    /// No replica that counts has a sample.
+    NoSamples(Census),
+    /// There are samples, but of none of the replicas that count, or these have asked for nothing.
+    Mismatch(Census),
+    /// The declaration asks for nothing of the resource, so there is no share of it.
+    NoRequest,
+    /// What a replica asks for cannot be told.
+    Request(RequestFault),
+    /// The target is not above zero, so nothing can be held against it.
+    Target,
+    /// The source measures something of another shape than the metric speaks of.
+    Shape,
+}
+
+impl fmt::Display for MetricFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable(why) => write!(f, "{why}"),
+            Self::NoReplicas => f.write_str("the service has no replicas to measure"),
+            Self::NoSamples(census) => write!(f, "no replica that counts has been measured: {census}"),
+            Self::Mismatch(Census { strangers: 0, .. }) => {
+                f.write_str("the measured replicas have requested nothing of it, so there is no share to compute")
+            }
+            Self::Mismatch(census) => {
+                write!(f, "the measurements are of other replicas than those of the service: {census}")
+            }
+            Self::NoRequest => f.write_str(
+                "the service requests nothing of it, so there is no share to compute; declare it under resources",
+            ),
+            Self::Request(fault) => write!(f, "{fault}"),
+            Self::Target => f.write_str("its target is not above zero"),
+            Self::Shape => f.write_str("its source measures the whole where each replica is meant, or the reverse"),
+        }
+    }
+}
+
+/// Such as `3 ready, 1 not at work yet, 2 missing (1 stale)`.
+impl fmt::Display for Census {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ready", self.ready)?;
+        if self.unready > 0 {
+            write!(f, ", {} not at work yet", self.unready)?;
+        }
+        if self.missing() > 0 {
+            write!(f, ", {} missing", self.missing())?;
+        }
+        match (self.stale, self.failed) {
+            (0, 0) => {}
+            (stale, 0) => write!(f, " ({stale} stale)")?,
+            (0, failed) => write!(f, " ({failed} failed)")?,
+            (stale, failed) => write!(f, " ({stale} stale, {failed} failed)")?,
+        }
+        if self.ignored > 0 {
+            write!(f, ", {} on their way out", self.ignored)?;
+        }
+        if self.strangers > 0 {
+            write!(f, ", {} of unknown replicas", self.strangers)?;
+        }
+        Ok(())
+    }
+}

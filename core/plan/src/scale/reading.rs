@@ -1,0 +1,193 @@
+//! What the algorithm is given: the replicas as they are, and what each metric's source says.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::time::Time;
+
+use super::request::RequestFault;
+
+/// A measured amount in thousandths of its unit: millicores, thousandths of a byte or of a request per second.
+///
+/// Whole numbers, as in Kubernetes, so that sums do not depend on their order. May be negative: some series are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Milli(pub i64);
+
+/// The target of an autoscaler at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct ScaleView<'a> {
+    /// Replicas wanted until now.
+    pub spec_replicas: u32,
+    /// Replicas there are; targets of the form "so much for each replica" of totals divide by it.
+    pub status_replicas: u32,
+    /// Which replicas belong to the target.
+    pub members: Members<'a>,
+}
+
+/// Which replicas belong to the target.
+#[derive(Clone, Copy, Debug)]
+pub enum Members<'a> {
+    /// These.
+    Known(&'a [ReplicaView]),
+    /// Which ones cannot be told, so no metric is asked.
+    Unknown(SelectorFault),
+}
+
+/// Why it cannot be told which replicas belong to a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SelectorFault {
+    /// The target has no selector.
+    Missing,
+    /// The target's selector cannot be read.
+    Unreadable,
+    /// Another autoscaler selects the same replicas.
+    Shared,
+}
+
+/// A replica, as far as scaling is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ReplicaView {
+    /// How far its life is.
+    pub phase: Phase,
+    /// It was told to stop and has not ended: it is on its way out whatever its phase.
+    pub leaving: bool,
+    /// When it was started; `None` before.
+    pub started: Option<Time>,
+    /// Whether it may get traffic; `None` while nobody has asked it yet.
+    pub readiness: Option<Readiness>,
+}
+
+/// How far the life of a replica is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Wanted, not running yet.
+    Pending,
+    /// Running.
+    Running,
+    /// Ended well.
+    Succeeded,
+    /// Ended otherwise.
+    Failed,
+}
+
+/// Whether a replica may get traffic, and since when that has been so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Readiness {
+    /// Whether it may.
+    pub ready: bool,
+    /// Since when.
+    pub since: Time,
+}
+
+/// What the source of one metric says now. A zero is a measurement; absent, stale and failed are not.
+#[derive(Clone, Debug)]
+pub enum MetricReading<'a> {
+    /// A measurement of each replica: metrics of type Resource, ContainerResource and Pods.
+    Each(Samples<'a>),
+    /// The series of the metric as a whole, which are added up: metrics of type Object (one series) and External.
+    Series(&'a [Milli]),
+    /// Nothing that may be counted on.
+    Unavailable(Unavailable),
+}
+
+/// Measurements of the replicas of a target.
+#[derive(Clone, Copy, Debug)]
+pub struct Samples<'a> {
+    /// In the order of [`Members::Known`]; replicas beyond its end have no sample.
+    pub by_replica: &'a [Result<Sample, Gap>],
+    /// Samples of replicas that are none of the target's. They are not counted, but tell silence from a mismatch of names.
+    pub strangers: u32,
+    /// What each replica has asked for; only utilization looks at it.
+    pub requests: Requests<'a>,
+}
+
+/// One measurement of one replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sample {
+    /// How much, over all its containers or over the one that the metric names.
+    pub value: Milli,
+    /// When its window ended.
+    pub at: Time,
+    /// Over how long it was measured.
+    pub window: Duration,
+}
+
+/// Why a replica has no sample. The algorithm treats all alike, and `explain` does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Gap {
+    /// None has come.
+    Absent,
+    /// The last one is too old.
+    Stale,
+    /// Reading it failed.
+    Failed,
+}
+
+/// What the replicas of a target have asked for of the measured resource.
+#[derive(Clone, Copy, Debug)]
+pub enum Requests<'a> {
+    /// The declaration asks for nothing, so there is nothing to take a share of.
+    Unset,
+    /// Each for the same amount.
+    Same(Milli),
+    /// Each for its own amount, in the order of [`Members::Known`].
+    Each(&'a [Milli]),
+    /// What one of them has asked for cannot be told.
+    Unknown(&'a RequestFault),
+}
+
+/// Why a metric cannot be counted on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Unavailable {
+    /// Its source answered, and had nothing: that is not zero.
+    Absent,
+    /// The last measurement is too old.
+    Stale {
+        /// When it was made.
+        since: Time,
+    },
+    /// Reading it failed.
+    Failed(Arc<str>),
+    /// There is no source that could measure it.
+    NoSource,
+}
+
+impl Requests<'_> {
+    /// What the replica at `index` has asked for; nothing when unknown.
+    pub(super) fn of(&self, index: usize) -> Milli {
+        match self {
+            Self::Same(request) => *request,
+            Self::Each(requests) => requests.get(index).copied().unwrap_or_default(),
+            Self::Unset | Self::Unknown(_) => Milli(0),
+        }
+    }
+}
+
+/// As Kubernetes writes a quantity: wholes, or thousandths with an `m`.
+impl fmt::Display for Milli {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 % 1000 == 0 { write!(f, "{}", self.0 / 1000) } else { write!(f, "{}m", self.0) }
+    }
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("its source has no measurement of it, which is not zero"),
+            Self::Stale { since } => write!(f, "its last measurement, of {since}, is too old"),
+            Self::Failed(why) => write!(f, "reading it failed: {why}"),
+            Self::NoSource => f.write_str("there is no source that could measure it"),
+        }
+    }
+}
+
+impl fmt::Display for SelectorFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "the target has no selector, so its replicas cannot be found",
+            Self::Unreadable => "the target's selector cannot be read, so its replicas cannot be found",
+            Self::Shared => "another autoscaler selects the same replicas",
+        })
+    }
+}

@@ -1,0 +1,122 @@
+//! What a pod asks for of a resource, and what it uses of it: sums over its containers.
+//!
+//! Source: Kubernetes `pkg/controller/podautoscaler/replica_calculator.go`, `calculateRequests`, with sidecars (1.29) and
+//! requests of the pod as a whole (1.32).
+
+use super::reading::{Gap, Milli};
+
+/// What one pod declares of one resource.
+#[derive(Clone, Debug)]
+pub struct PodRequests<'a> {
+    /// Its name, for messages.
+    pub pod: &'a str,
+    /// The resource, for messages.
+    pub resource: &'a str,
+    /// What the pod as a whole asks for; `None` where that is not said, or where the platform does not know such requests.
+    pub whole: Option<Milli>,
+    /// Its containers, and then its init containers.
+    pub containers: &'a [ContainerRequest<'a>],
+}
+
+/// What one container asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct ContainerRequest<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// How long it runs.
+    pub role: ContainerRole,
+    /// What it asks for; `None` when it does not say.
+    pub request: Option<Milli>,
+}
+
+/// How long a container runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ContainerRole {
+    /// As long as its pod.
+    Main,
+    /// As long as its pod, started before the others: a restartable init container.
+    Sidecar,
+    /// Before the others, to its end; its request is not in use when the pod is measured.
+    Init,
+}
+
+/// Why it cannot be told what a pod asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum RequestFault {
+    /// A container that counts has no request.
+    #[error("missing request for {resource} in container {container} of Pod {pod}")]
+    Missing {
+        /// Of which resource.
+        resource: String,
+        /// Which container.
+        container: String,
+        /// Of which pod.
+        pod: String,
+    },
+    /// The metric names a container that the pod does not have.
+    #[error("container {container} not found in Pod {pod}")]
+    NoContainer {
+        /// Which container.
+        container: String,
+        /// Which pod.
+        pod: String,
+    },
+}
+
+impl PodRequests<'_> {
+    /// What the pod asks for in all: its own request, else the sum over the containers that run as long as it does.
+    pub fn total(&self) -> Result<Milli, RequestFault> {
+        if let Some(whole) = self.whole {
+            return Ok(whole);
+        }
+        self.containers
+            .iter()
+            .filter(|container| container.role.runs_on())
+            .try_fold(Milli(0), |sum, container| Ok(sum.plus(self.request_of(container)?)))
+    }
+
+    /// What the container of this name asks for; a request of the pod as a whole says nothing about it.
+    pub fn of_container(&self, name: &str) -> Result<Milli, RequestFault> {
+        match self.containers.iter().find(|container| container.name == name && container.role.runs_on()) {
+            Some(container) => self.request_of(container),
+            None => Err(RequestFault::NoContainer { container: name.to_owned(), pod: self.pod.to_owned() }),
+        }
+    }
+
+    fn request_of(&self, container: &ContainerRequest<'_>) -> Result<Milli, RequestFault> {
+        container.request.ok_or_else(|| RequestFault::Missing {
+            resource: self.resource.to_owned(),
+            container: container.name.to_owned(),
+            pod: self.pod.to_owned(),
+        })
+    }
+}
+
+/// What a pod uses in all.
+pub fn usage_total<'a>(containers: impl IntoIterator<Item = (&'a str, Milli)>) -> Milli {
+    containers.into_iter().fold(Milli(0), |sum, (_, used)| sum.plus(used))
+}
+
+/// What the container of this name uses; a pod without a sample of it is missing, as in Kubernetes from 1.32 on.
+pub fn usage_of_container<'a>(
+    containers: impl IntoIterator<Item = (&'a str, Milli)>,
+    name: &str,
+) -> Result<Milli, Gap> {
+    containers.into_iter().find(|(container, _)| *container == name).map(|(_, used)| used).ok_or(Gap::Absent)
+}
+
+impl ContainerRole {
+    fn runs_on(self) -> bool {
+        match self {
+            Self::Main | Self::Sidecar => true,
+            Self::Init => false,
+        }
+    }
+}
+
+impl Milli {
+    /// The sum, held at the ends of the range.
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}

@@ -1,0 +1,63 @@
+//! How many replicas a total asks for: a queue's length, a rate at the door.
+//!
+//! Source: Kubernetes `pkg/controller/podautoscaler/replica_calculator.go`, `GetObjectMetricReplicas`,
+//! `GetObjectPerPodMetricReplicas` and their External twins.
+
+use super::classify::{Census, serving_count};
+use super::proposal::{Basis, MetricFault, Proposal};
+use super::ratio::{Level, Tolerance, replicas_ceil};
+use super::reading::{Milli, ReplicaView};
+
+/// The sum of all series, held at the ends of the range.
+pub fn total(series: &[Milli]) -> Milli {
+    series.iter().fold(Milli(0), |sum, value| sum.plus(*value))
+}
+
+/// How many replicas bring `total` to `target`, taking the load to spread over the serving ones alike.
+///
+/// From `current` = 0 a single replica is taken to carry the target: neither tolerance nor serving replicas are asked,
+/// which is how scaling out from zero begins.
+pub fn for_value(
+    total: Milli,
+    target: Milli,
+    current: u32,
+    replicas: &[ReplicaView],
+    tolerance: Tolerance,
+) -> Result<Proposal, MetricFault> {
+    let ratio = total.0 as f64 / target.0 as f64;
+    let level = Level { average: total, utilization: None, ratio };
+    if current == 0 {
+        let basis = Basis::FromZero { ratio };
+        return Ok(Proposal { replicas: replicas_ceil(ratio), level, census: Census::default(), basis });
+    }
+    if tolerance.includes(ratio) {
+        let basis = Basis::WithinTolerance { assumed: false, ratio };
+        return Ok(Proposal { replicas: current, level, census: Census::default(), basis });
+    }
+    if replicas.is_empty() {
+        return Err(MetricFault::NoReplicas);
+    }
+    let serving = serving_count(replicas);
+    Ok(Proposal {
+        replicas: replicas_ceil(ratio * f64::from(serving)),
+        level,
+        census: Census { ready: serving, ..Census::default() },
+        basis: Basis::Ratio { assumed: false, ratio, times: serving },
+    })
+}
+
+/// How many replicas bring the share of `total` that falls to each to `target`.
+///
+/// `existing` are the replicas there are, whether they serve or not. With none of them the share is infinite, or no
+/// number when there is nothing to share: never within the tolerance.
+pub fn for_average(total: Milli, target: Milli, existing: u32, tolerance: Tolerance) -> Proposal {
+    let ratio = total.0 as f64 / (target.0 as f64 * f64::from(existing));
+    let share = (total.0 as f64 / f64::from(existing)).ceil();
+    let level = Level { average: Milli(share as i64), utilization: None, ratio };
+    let (replicas, basis) = if tolerance.includes(ratio) {
+        (existing, Basis::WithinTolerance { assumed: false, ratio })
+    } else {
+        (replicas_ceil(total.0 as f64 / target.0 as f64), Basis::Shared { total, existing })
+    };
+    Proposal { replicas, level, census: Census::default(), basis }
+}

@@ -1,0 +1,176 @@
+//! The words for one metric: its name, its amounts with units, and its arithmetic.
+
+use std::fmt;
+use std::sync::Arc;
+
+use model::decision::MetricVerdict;
+use model::quantity::Bytes;
+use model::resource::{AutoscalerSpec, MeteredResource, MetricSpec, ResourceTarget, TotalTarget};
+
+use super::proposal::{Basis, MetricFault, Proposal};
+use super::reading::Milli;
+
+/// A metric by the name that people know it by.
+pub(super) struct Named<'a>(pub(super) &'a MetricSpec);
+
+/// An amount with the unit of its metric.
+struct Amount {
+    unit: Unit,
+    milli: Milli,
+}
+
+/// What a metric counts in.
+#[derive(Clone, Copy)]
+enum Unit {
+    Percent,
+    Cores,
+    Bytes,
+    Plain,
+}
+
+/// What `metric` said, for the record of a decision.
+pub(super) fn metric_verdict(metric: &MetricSpec, said: &Result<Proposal, MetricFault>) -> MetricVerdict {
+    let name = Named(metric).to_string().into();
+    let target = target_of(metric).to_string().into();
+    match said {
+        Ok(proposal) => MetricVerdict {
+            name,
+            current: current_of(metric, proposal).to_string().into(),
+            target,
+            ratio: Some(proposal.level.ratio).filter(|ratio| ratio.is_finite()),
+            proposal: Some(proposal.replicas),
+            note: note(metric, proposal),
+        },
+        Err(fault) => MetricVerdict {
+            name,
+            current: "unknown".into(),
+            target,
+            ratio: None,
+            proposal: None,
+            note: fault.to_string().into(),
+        },
+    }
+}
+
+/// Such as `cpu is at 124 %, aimed at is 50 %: 2.480 × 2 replicas, rounded up, is 5`.
+pub(super) fn asks(metric: &MetricSpec, proposal: &Proposal) -> String {
+    let (current, target) = (current_of(metric, proposal), target_of(metric));
+    let named = Named(metric);
+    format!("{named} is at {current}, aimed at is {target}: {}", arithmetic(metric, proposal))
+}
+
+/// The name of the metric at this place of the declaration.
+pub(super) fn name_at(spec: &AutoscalerSpec, index: usize) -> String {
+    spec.metrics.get(index).map_or_else(|| "the metric".to_owned(), |metric| Named(metric).to_string())
+}
+
+fn note(metric: &MetricSpec, proposal: &Proposal) -> Arc<str> {
+    let mut note = arithmetic(metric, proposal);
+    let census = proposal.census;
+    let is_looked_at = census.ready + census.unready + census.missing() > 0;
+    if is_looked_at {
+        note += &format!(" ({census})");
+    }
+    // The level of a share hides how much that is.
+    if proposal.level.utilization.is_some() {
+        let unit = amount_unit(metric);
+        note += &format!("; a replica uses {} on average", Amount { unit, milli: proposal.level.average });
+    }
+    note.into()
+}
+
+fn arithmetic(metric: &MetricSpec, proposal: &Proposal) -> String {
+    let replicas = proposal.replicas;
+    let with_assumed = |assumed: bool| {
+        if assumed { ", with what is assumed of replicas without a sample," } else { "" }
+    };
+    match proposal.basis {
+        Basis::WithinTolerance { assumed, ratio } => {
+            format!("the ratio {ratio:.3}{} is near enough to 1 to keep {replicas}", with_assumed(assumed))
+        }
+        Basis::Ratio { assumed, ratio, times } => {
+            format!("{ratio:.3} × {times} replicas{}, rounded up, is {replicas}", with_assumed(assumed))
+        }
+        Basis::DirectionTurned { ratio } => format!(
+            "what is assumed of replicas without a sample turns the ratio to {ratio:.3}, so {replicas} are kept"
+        ),
+        Basis::AgainstRatio { ratio, asked } => format!(
+            "the ratio {ratio:.3} leads to {asked}, which is the other way round from {replicas}, so these are kept"
+        ),
+        Basis::FromZero { ratio } => format!("from zero, {ratio:.3} rounded up is {replicas}"),
+        Basis::Shared { total, existing } => {
+            let total = Amount { unit: amount_unit(metric), milli: total };
+            format!(
+                "{total} shared by {existing} replicas; divided by the target and rounded up it is {replicas}"
+            )
+        }
+    }
+}
+
+fn current_of(metric: &MetricSpec, proposal: &Proposal) -> Amount {
+    match proposal.level.utilization {
+        Some(percent) => Amount { unit: Unit::Percent, milli: Milli(percent.saturating_mul(1000)) },
+        None => Amount { unit: amount_unit(metric), milli: proposal.level.average },
+    }
+}
+
+fn target_of(metric: &MetricSpec) -> Amount {
+    match metric {
+        MetricSpec::Resource { target, .. } | MetricSpec::ContainerResource { target, .. } => match target {
+            ResourceTarget::Utilization(percent) => {
+                Amount { unit: Unit::Percent, milli: Milli(i64::from(percent.0) * 1000) }
+            }
+            ResourceTarget::Average(average) => {
+                Amount { unit: amount_unit(metric), milli: Milli(average.milli()) }
+            }
+        },
+        MetricSpec::Pods { average, .. } => Amount { unit: Unit::Plain, milli: Milli(average.milli()) },
+        MetricSpec::Object { target, .. } | MetricSpec::External { target, .. } => match target {
+            TotalTarget::Value(value) | TotalTarget::Average(value) => {
+                Amount { unit: Unit::Plain, milli: Milli(value.milli()) }
+            }
+        },
+    }
+}
+
+fn amount_unit(metric: &MetricSpec) -> Unit {
+    match metric {
+        MetricSpec::Resource { resource, .. } | MetricSpec::ContainerResource { resource, .. } => {
+            match resource {
+                MeteredResource::Cpu => Unit::Cores,
+                MeteredResource::Memory => Unit::Bytes,
+            }
+        }
+        MetricSpec::Pods { .. } | MetricSpec::Object { .. } | MetricSpec::External { .. } => Unit::Plain,
+    }
+}
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            MetricSpec::Resource { resource, .. } => f.write_str(resource.as_str()),
+            MetricSpec::ContainerResource { resource, container, .. } => {
+                write!(f, "{} of container {container}", resource.as_str())
+            }
+            MetricSpec::Object { object, metric, .. } => {
+                write!(f, "{} of {} {}", metric.name, object.kind, object.name)
+            }
+            MetricSpec::Pods { metric, .. } | MetricSpec::External { metric, .. } => {
+                f.write_str(&metric.name)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Milli(milli) = self.milli;
+        match self.unit {
+            Unit::Percent => write!(f, "{} %", milli / 1000),
+            Unit::Cores => write!(f, "{milli}m"),
+            Unit::Bytes => write!(f, "{}", Bytes(u64::try_from(milli / 1000).unwrap_or(0))),
+            // A float of this size prints its shortest text: 12.5, not 12.500.
+            Unit::Plain => write!(f, "{}", milli as f64 / 1000.0),
+        }
+    }
+}
