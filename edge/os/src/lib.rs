@@ -1,1 +1,24 @@
 //! Clocks, entropy, signals and files: the only place that reads the time.
+//!
+//! Everything else in the house is told what time it is. The crate decides nothing and remembers nothing but where a
+//! clock began.
+//!
+//! ```
+//! use model::time::Time;
+//! use os::Clock;
+//!
+//! let last_journaled = Time::from_millis(5);
+//! let clock = Clock::continued_after(last_journaled);
+//! let now = clock.now();
+//! assert!(now.time >= last_journaled);
+//! ```
+
+mod clock;
+mod entropy;
+mod files;
+mod signals;
+
+pub use clock::{Clock, since_boot, wall};
+pub use entropy::{EntropyError, seed, token};
+pub use files::{Durability, FileLock, LockError, WriteError, write_atomically};
+pub use signals::{Signals, SignalsError, StopSignal};

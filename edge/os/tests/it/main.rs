@@ -1,0 +1,56 @@
+//! The public face of `os`.
+
+use std::path::Path;
+
+use os::{Durability, FileLock, LockError, Signals, StopSignal, write_atomically};
+
+fn names_in(folder: &Path) -> Vec<String> {
+    std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+#[test]
+fn an_atomic_write_replaces_the_whole_content_and_leaves_nothing_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    for (content, durability) in
+        [("much longer than the next", Durability::Machine), ("short", Durability::Process)]
+    {
+        write_atomically(&path, content.as_bytes(), durability).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+    }
+    assert_eq!(names_in(folder.path()), ["state"]);
+}
+
+#[test]
+fn a_failed_atomic_write_keeps_what_was_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    std::fs::create_dir(&path).unwrap();
+    let error = write_atomically(&path, b"new", Durability::Machine).unwrap_err();
+    assert!(error.to_string().contains("state"), "{error}");
+    assert_eq!(names_in(folder.path()), ["state"]);
+}
+
+#[test]
+fn a_lock_has_one_holder_whom_the_refused_one_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lock");
+    let held = FileLock::take(&path).unwrap();
+    let Err(LockError::Held { holder, .. }) = FileLock::take(&path) else { panic!("taken twice") };
+    assert_eq!(holder, format!("process {}", std::process::id()));
+    drop(held);
+    FileLock::take(&path).unwrap();
+}
+
+#[tokio::test]
+async fn a_signal_to_stop_is_heard_and_does_not_end_the_process() {
+    let mut signals = Signals::listen().unwrap();
+    let this = rustix::process::getpid();
+    rustix::process::kill_process(this, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(signals.next().await, StopSignal::Terminate);
+    rustix::process::kill_process(this, rustix::process::Signal::INT).unwrap();
+    assert_eq!(signals.next().await, StopSignal::Interrupt);
+}
