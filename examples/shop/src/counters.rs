@@ -1,0 +1,156 @@
+//! What the shop counts about itself, in Prometheus' text format.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The pages that are counted apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Page {
+    Front,
+    Product,
+    Search,
+    Cart,
+    Checkout,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Answered as asked.
+    Good,
+    /// The visitor asked for what is not there.
+    Refused,
+    /// No room in the queue, or not open.
+    Busy,
+}
+
+const PAGES: [(Page, &str); 5] = [
+    (Page::Front, "front"),
+    (Page::Product, "product"),
+    (Page::Search, "search"),
+    (Page::Cart, "cart"),
+    (Page::Checkout, "checkout"),
+];
+const ENDINGS: [(Ending, &str); 3] = [(Ending::Good, "200"), (Ending::Refused, "4xx"), (Ending::Busy, "503")];
+
+/// Upper edges of the latency buckets, in milliseconds: from a page that waits for nothing to a full queue.
+const EDGES_MS: [u64; 11] = [2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000];
+
+/// Counts of one process since its start.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    requests: [[AtomicU64; ENDINGS.len()]; PAGES.len()],
+    in_flight: AtomicU64,
+    /// Of good answers: one for each edge, and one for what is beyond the last.
+    latencies: [AtomicU64; EDGES_MS.len() + 1],
+    latency_sum_micros: AtomicU64,
+}
+
+/// A request that is being answered; when dropped it is no more.
+#[derive(Debug)]
+pub(crate) struct InFlight<'a> {
+    counters: &'a Counters,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.counters.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Counters {
+    /// Counts a request in.
+    pub(crate) fn begin(&self) -> InFlight<'_> {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight { counters: self }
+    }
+
+    /// Counts how a request ended.
+    pub(crate) fn end(&self, page: Page, ending: Ending, took: Duration) {
+        self.requests[page as usize][ending as usize].fetch_add(1, Ordering::Relaxed);
+        if ending == Ending::Good {
+            let bucket = EDGES_MS.partition_point(|edge| Duration::from_millis(*edge) < took);
+            self.latencies[bucket].fetch_add(1, Ordering::Relaxed);
+            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            self.latency_sum_micros.fetch_add(micros, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns all counts in Prometheus' text exposition format, version 0.0.4.
+    pub(crate) fn exposition(&self) -> String {
+        let mut text = String::new();
+        self.write_to(&mut text).expect("writing to a String does not fail");
+        text
+    }
+
+    fn write_to(&self, text: &mut String) -> std::fmt::Result {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        writeln!(text, "# HELP shop_requests_total Requests answered, by page and status.")?;
+        writeln!(text, "# TYPE shop_requests_total counter")?;
+        for ((_, page), by_ending) in PAGES.iter().zip(&self.requests) {
+            for ((_, code), requests) in ENDINGS.iter().zip(by_ending) {
+                writeln!(text, "shop_requests_total{{page=\"{page}\",code=\"{code}\"}} {}", count(requests))?;
+            }
+        }
+        writeln!(text, "# HELP shop_requests_in_flight Requests being answered or waiting for it.")?;
+        writeln!(text, "# TYPE shop_requests_in_flight gauge")?;
+        writeln!(text, "shop_requests_in_flight {}", count(&self.in_flight))?;
+        writeln!(text, "# HELP shop_request_duration_seconds Time to answer, of good answers.")?;
+        writeln!(text, "# TYPE shop_request_duration_seconds histogram")?;
+        let mut below = 0;
+        for (edge_ms, latencies) in EDGES_MS.iter().zip(&self.latencies) {
+            below += count(latencies);
+            let edge = *edge_ms as f64 / 1000.0;
+            writeln!(text, "shop_request_duration_seconds_bucket{{le=\"{edge}\"}} {below}")?;
+        }
+        below += self.latencies.last().map_or(0, count);
+        writeln!(text, "shop_request_duration_seconds_bucket{{le=\"+Inf\"}} {below}")?;
+        let sum = count(&self.latency_sum_micros) as f64 / 1e6;
+        writeln!(text, "shop_request_duration_seconds_sum {sum}")?;
+        writeln!(text, "shop_request_duration_seconds_count {below}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_page_and_ending_has_its_own_place() {
+        for (place, (page, _)) in PAGES.iter().enumerate() {
+            assert_eq!(*page as usize, place);
+        }
+        for (place, (ending, _)) in ENDINGS.iter().enumerate() {
+            assert_eq!(*ending as usize, place);
+        }
+    }
+
+    #[test]
+    fn latencies_are_cumulative_and_of_good_answers_only() {
+        let counters = Counters::default();
+        counters.end(Page::Front, Ending::Good, Duration::from_millis(5));
+        counters.end(Page::Front, Ending::Good, Duration::from_secs(60));
+        counters.end(Page::Front, Ending::Busy, Duration::ZERO);
+        let text = counters.exposition();
+        for line in [
+            "shop_requests_total{page=\"front\",code=\"503\"} 1",
+            "shop_request_duration_seconds_bucket{le=\"0.002\"} 0",
+            "shop_request_duration_seconds_bucket{le=\"0.005\"} 1",
+            "shop_request_duration_seconds_bucket{le=\"5\"} 1",
+            "shop_request_duration_seconds_bucket{le=\"+Inf\"} 2",
+            "shop_request_duration_seconds_sum 60.005",
+        ] {
+            assert!(text.lines().any(|written| written == line), "{line} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_given_up_is_in_flight_no_more() {
+        let counters = Counters::default();
+        let begun = counters.begin();
+        assert!(counters.exposition().contains("shop_requests_in_flight 1"));
+        drop(begun);
+        assert!(counters.exposition().contains("shop_requests_in_flight 0"));
+    }
+}

@@ -1,0 +1,112 @@
+//! Work that costs a chosen amount of CPU, on few threads with a bounded queue.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio_util::task::AbortOnDropHandle;
+
+/// The threads that make pages. How many there are is the runtime's number of blocking threads.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    cost: Duration,
+    /// A permit for each page that may wait or be made.
+    room: Arc<Semaphore>,
+}
+
+/// The queue is full: the request is refused now rather than answered too late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Busy;
+
+/// CPU time that a job has to spend, and has spent.
+#[derive(Debug)]
+pub(crate) struct CpuBudget {
+    cost: Duration,
+    began: Duration,
+}
+
+impl Workers {
+    /// Returns workers whose jobs cost `cost` of CPU each, at most `queue` of them at once.
+    pub(crate) fn new(cost: Duration, queue: NonZeroUsize) -> Self {
+        Self { cost, room: Arc::new(Semaphore::new(queue.get().min(Semaphore::MAX_PERMITS))) }
+    }
+
+    /// Does a job on a worker. A caller that goes away while it waits takes its job out of the queue.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(CpuBudget) -> T + Send + 'static,
+    ) -> Result<T, Busy> {
+        let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| Busy)?;
+        let cost = self.cost;
+        let done = AbortOnDropHandle::new(spawn_blocking(move || {
+            let made = job(CpuBudget::of(cost));
+            drop(room);
+            made
+        }));
+        // A job that panics has been reported on standard error; its client sees a server that is busy.
+        done.await.map_err(|_| Busy)
+    }
+}
+
+impl CpuBudget {
+    /// Returns a budget of `cost` that this thread begins to spend now.
+    pub(crate) fn of(cost: Duration) -> Self {
+        Self { cost, began: thread_cpu_time() }
+    }
+
+    /// Whether the job has not cost enough yet.
+    ///
+    /// Counts the CPU time of this thread: time spent waiting for the CPU, or held back by a limit, costs nothing,
+    /// so that a slow machine does the same work and takes longer.
+    pub(crate) fn is_left(&self) -> bool {
+        thread_cpu_time().saturating_sub(self.began) < self.cost
+    }
+}
+
+fn thread_cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).expect("CPU time is not negative");
+    Duration::new(seconds, u32::try_from(time.tv_nsec).expect("nanoseconds are below a second"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workers(cost: Duration, queue: usize) -> Workers {
+        Workers::new(cost, NonZeroUsize::new(queue).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_job_costs_its_cpu_time() {
+        let cost = Duration::from_millis(20);
+        let spent = workers(cost, 1)
+            .run(|budget| {
+                while budget.is_left() {
+                    std::hint::spin_loop();
+                }
+                thread_cpu_time() - budget.began
+            })
+            .await
+            .unwrap();
+        assert!(spent >= cost, "{spent:?}");
+    }
+
+    #[tokio::test]
+    async fn more_than_the_queue_holds_is_refused() {
+        let workers = workers(Duration::ZERO, 1);
+        let (release, wait) = std::sync::mpsc::channel::<()>();
+        let first = workers.run(move |_| wait.recv().is_err());
+        let second = async {
+            let refused = workers.run(|_| ()).await;
+            drop(release);
+            refused
+        };
+        let (first, second) = tokio::join!(first, second);
+        assert_eq!((first, second), (Ok(true), Err(Busy)));
+        assert_eq!(workers.run(|_| 7).await, Ok(7), "there is room again");
+    }
+}

@@ -1,0 +1,172 @@
+//! The shop as a process, over real sockets.
+
+mod process;
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::time::Duration;
+
+use hyper::{Method, StatusCode};
+use process::Process;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visitor_can_look_search_and_buy() {
+    let shop = Process::open(&["--work", "0s"]).await;
+    assert!(shop.get("/").await.body.contains("<a href=\"/product/"));
+    assert!(shop.get("/product/7").await.body.contains("No. 7,"));
+    assert!(shop.get("/search?q=teapot").await.body.contains("teapot</a>"));
+    let cart = shop.post("/cart", r#"{"lines":[{"product":7,"quantity":2}]}"#).await;
+    let priced: serde_json::Value = serde_json::from_str(&cart.body).unwrap();
+    assert_eq!(priced["lines"][0]["cents"], priced["totalCents"]);
+    let order = shop.post("/checkout", r#"{"lines":[{"product":7,"quantity":2}]}"#).await;
+    let order: serde_json::Value = serde_json::from_str(&order.body).unwrap();
+    assert_eq!((&order["status"], &order["totalCents"]), (&"accepted".into(), &priced["totalCents"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_makes_no_sense_is_refused_and_breaks_nothing() {
+    let shop = Process::open(&["--work", "0s"]).await;
+    assert_eq!(shop.get("/product/100000").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(shop.get("/product/-1").await.status, StatusCode::BAD_REQUEST);
+    let markup = shop.get("/search?q=%3Cscript%3Ealert(1)%3C/script%3E").await;
+    assert!(markup.body.contains("&lt;script&gt;") && !markup.body.contains("<script>"), "{}", markup.body);
+    for cart in [
+        r#"{"lines":[]}"#,
+        r#"{"lines":[{"product":7,"quantity":0}]}"#,
+        r#"{"lines":[{"product":7,"quantity":4294967295}]}"#,
+        r#"{"lines":[{"product":0,"quantity":1}]}"#,
+        r#"{"lines":[{"product":7,"quantity":1,"price":0}]}"#,
+        "not JSON",
+    ] {
+        assert!(shop.post("/cart", cart).await.status.is_client_error(), "{cart}");
+    }
+    let too_long = format!("{{\"lines\":[{}]}}", " ".repeat(20_000));
+    assert_eq!(shop.post("/cart", &too_long).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(shop.get("/chaos/crash").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(shop.get("/").await.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_costs_the_cpu_time_it_is_said_to_cost() {
+    let shop = Process::open(&["--work", "20ms"]).await;
+    let before = shop.cpu_time();
+    for _ in 0..10 {
+        assert_eq!(shop.get("/").await.status, StatusCode::OK);
+    }
+    let spent = shop.cpu_time() - before;
+    // 200 ms, less what the kernel's count of whole ticks may round off.
+    assert!(spent >= Duration::from_millis(180), "{spent:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metrics_count_what_was_served() {
+    let shop = Process::open(&["--work", "0s"]).await;
+    shop.get("/").await;
+    shop.get("/").await;
+    shop.get("/product/100000").await;
+    shop.shows("shop_requests_total{page=\"front\",code=\"200\"} 2").await;
+    shop.shows("shop_requests_total{page=\"product\",code=\"4xx\"} 1").await;
+    shop.shows("shop_request_duration_seconds_count 2").await;
+    shop.shows("shop_requests_in_flight 0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_than_the_queue_holds_is_refused_at_once_and_probes_still_answer() {
+    let shop = Process::open(&["--work", "500ms", "--queue", "2"]).await;
+    let visitors = [(); 8].map(|()| shop.get("/"));
+    let probe = async {
+        shop.shows("shop_requests_total{page=\"front\",code=\"503\"} 6").await;
+        shop.get("/healthz").await.status
+    };
+    let [a, b, c, d, e, f, g, h] = visitors;
+    let (a, b, c, d, e, f, g, h, probe) = tokio::join!(a, b, c, d, e, f, g, h, probe);
+    let served = [a, b, c, d, e, f, g, h].iter().filter(|answer| answer.status == StatusCode::OK).count();
+    assert_eq!((served, probe), (2, StatusCode::OK));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_finishes_what_has_begun_and_exits_with_zero() {
+    let mut shop = Process::open(&["--work", "300ms"]).await;
+    let visitor = shop.get("/");
+    let stop = async {
+        shop.shows("shop_requests_in_flight 1").await;
+        shop.terminate();
+    };
+    let (answer, ()) = tokio::join!(visitor, stop);
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(answer.body.ends_with("</html>\n"), "the whole page came: {}", answer.body);
+    assert_eq!(shop.ended().await.code(), Some(0));
+    assert!(shop.ask(Method::GET, "/", "").await.is_none(), "nobody listens any more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_longer_than_the_grace_is_given_up() {
+    let mut shop = Process::open(&["--work", "1h", "--grace", "100ms"]).await;
+    let visitor = shop.ask(Method::GET, "/", "");
+    let stop = async {
+        shop.shows("shop_requests_in_flight 1").await;
+        shop.terminate();
+    };
+    let (answer, ()) = tokio::join!(visitor, stop);
+    assert!(answer.is_none(), "{answer:?}");
+    assert_eq!(shop.ended().await.code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn until_it_is_open_it_says_so_and_lives() {
+    let mut shop = Process::start(&["--startup", "1h"]);
+    assert_eq!(shop.get("/healthz").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(shop.get("/").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(shop.get("/livez").await.status, StatusCode::OK);
+    shop.terminate();
+    assert_eq!(shop.ended().await.code(), Some(0), "a shop that is opening can be closed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chaos_breaks_it_in_the_way_that_was_asked_for() {
+    let shop = Process::open(&["--allow-chaos", "--work", "0s"]).await;
+    shop.post("/chaos/unready", "").await;
+    assert_eq!(shop.get("/healthz").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        (shop.get("/").await.status, shop.get("/livez").await.status),
+        (StatusCode::OK, StatusCode::OK)
+    );
+
+    let before = shop.own_memory_kib();
+    shop.post("/chaos/leak?mib=20", "").await;
+    assert!(shop.own_memory_kib() >= before + 20 * 1024);
+    assert!(shop.post("/chaos/leak?mib=2000", "").await.status.is_client_error());
+
+    shop.post("/chaos/hang", "").await;
+    let probe = tokio::time::timeout(Duration::from_millis(300), shop.get("/livez")).await;
+    assert!(probe.is_err(), "{probe:?}");
+
+    let mut shop = Process::open(&["--allow-chaos"]).await;
+    assert!(shop.ask(Method::POST, "/chaos/crash", "").await.is_none());
+    assert_eq!(shop.ended().await.signal(), Some(6), "it aborts");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_needs_little_memory_unless_told_to_hold_more() {
+    let shop = Process::open(&["--work", "0s"]).await;
+    for _ in 0..200 {
+        shop.get("/").await;
+    }
+    let own = shop.own_memory_kib();
+    assert!(own < 10 * 1024, "{own} KiB");
+    let heavy = Process::open(&["--memory-mib", "30"]).await;
+    assert!(heavy.own_memory_kib() >= 30 * 1024);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_in_use_is_said_in_one_sentence() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output =
+        std::process::Command::new(env!("CARGO_BIN_EXE_shop")).args(["--port", &port]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said.contains(&format!("could not listen on 127.0.0.1:{port}")) && said.lines().count() == 1,
+        "{said}"
+    );
+}
