@@ -1,1 +1,27 @@
 //! The control loop: one deterministic state machine over all phases.
+//!
+//! It takes one input at a time, with the time at which it came, and appends every action and event that follows. It reads no
+//! clock, touches nothing, and remembers nothing that is not in [`knowledge`] or on its way in [`execute`]: the same inputs
+//! give the same outputs, bit for bit, which is what the journal's digests check.
+//!
+//! ```
+//! use control::{ControlLoop, Outbox};
+//! use model::identity::Epoch;
+//! use model::input::{Input, Start};
+//! use model::name::NodeName;
+//! use model::settings::Settings;
+//! use model::time::Now;
+//!
+//! let mut brain = ControlLoop::new(Settings::default());
+//! let mut out = Outbox::default();
+//! let start = Start { epoch: Epoch(1), node: NodeName::parse("here").unwrap(), seed: 7 };
+//! brain.step(Now::default(), &Input::Started(start), &mut out);
+//! assert!(out.is_empty(), "nothing is wanted yet");
+//! ```
+
+mod agenda;
+mod brain;
+mod intent;
+
+pub use brain::ControlLoop;
+pub use execute::Outbox;

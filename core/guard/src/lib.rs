@@ -1,1 +1,63 @@
 //! Guard: a second pair of eyes on a plan, which can only refuse.
+//!
+//! It looks at each step with nothing but the picture and its own numbers, shares no code with the planner, and never changes a
+//! step: it lets it pass or refuses it with a reason. Steps are judged in order, each as if those before it had been done,
+//! so that what is on its way counts as missing (law 6).
+
+mod budget;
+mod tally;
+
+use knowledge::Knowledge;
+use model::plan::{Change, Plan, Step};
+use model::reason::Reason;
+use model::settings::GuardSettings;
+
+use crate::tally::Tally;
+
+/// What the guard says to one step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may be done.
+    Pass,
+    /// It may not, for this reason; nothing else of the plan is touched by that.
+    Refuse(Reason),
+}
+
+/// Judges each step of `plan`, in order.
+pub fn judge(knowledge: &Knowledge, settings: &GuardSettings, plan: &Plan) -> Vec<Verdict> {
+    let Some(service) = knowledge.service(&plan.service) else {
+        return plan.steps.iter().map(|_| Verdict::Pass).collect();
+    };
+    let mut tally = Tally::of(knowledge, service, settings, plan.at.time);
+    plan.steps.iter().map(|step| judge_step(&mut tally, step)).collect()
+}
+
+fn judge_step(tally: &mut Tally<'_>, step: &Step) -> Verdict {
+    let refusal = match step.change {
+        Change::Resize { to, .. } => budget::bounds(tally, to),
+        Change::Open { role, .. } => budget::room(tally, role),
+        Change::Start { ordinal } => budget::storm(tally, ordinal),
+        Change::Drain { ordinal, .. } | Change::Stop { ordinal, .. } => {
+            budget::disruption(tally, step, ordinal)
+        }
+        // These take nothing away and fill no machine.
+        Change::Promote { .. }
+        | Change::StandIn { .. }
+        | Change::StandDown { .. }
+        | Change::Close { .. }
+        | Change::Expose
+        | Change::Conceal
+        | Change::SuspendHealing
+        | Change::ResumeHealing => None,
+    };
+    match refusal {
+        Some(reason) => Verdict::Refuse(reason),
+        None => {
+            tally.count(&step.change);
+            Verdict::Pass
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

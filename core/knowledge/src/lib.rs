@@ -7,7 +7,7 @@
 //! and what [`model::memory`] bounds.
 
 mod service;
-pub use service::{Exposure, Hold, ServiceState};
+pub use service::{Exposure, Hold, Remembered, ServiceState};
 
 mod place;
 pub use place::{Health, Place, Stage};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::decision::Decision;
+use model::decision::Account;
 use model::identity::{ActionId, Generation, Ordinal};
 use model::input::Declared;
 use model::memory::{Memory, ScalingMemory};
@@ -31,7 +31,7 @@ pub struct ServiceState {
     /// Its places by number.
     pub places: BTreeMap<Ordinal, Place>,
     /// The latest scaling decision.
-    pub decision: Option<Arc<Decision>>,
+    pub decision: Option<Arc<dyn Account>>,
     /// What is not done, and why, as of the latest plan.
     pub waits: Vec<Wait>,
     /// Since when restarts for failed liveness probes are suspended; `None` while they are not.
@@ -42,8 +42,19 @@ pub struct ServiceState {
     pub exposure: Exposure,
     /// When its size is looked at next.
     pub next_sync: Time,
-    /// What was last written down of it, and when.
-    pub remembered: Option<(Time, Arc<Memory>)>,
+    /// What was last written down of it.
+    pub remembered: Option<Remembered>,
+}
+
+/// What was last written down of a service, to survive a restart.
+#[derive(Clone, Debug)]
+pub struct Remembered {
+    /// When.
+    pub at: Time,
+    /// What.
+    pub memory: Arc<Memory>,
+    /// By which action.
+    pub by: ActionId,
 }
 
 /// A size that a person asked for.

@@ -31,6 +31,12 @@ pub struct Decision {
     pub summary: Arc<str>,
 }
 
+/// A decision whose words are made only when somebody asks for them: most are the same as the last, and unread.
+pub trait Account: std::fmt::Debug + Send + Sync {
+    /// The record, in words.
+    fn decision(&self) -> Decision;
+}
+
 /// Which policy decided on the size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Policy {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::decision::Decision;
+use crate::decision::Account;
 use crate::identity::Ordinal;
 use crate::memory::ScalingMemory;
 use crate::name::ServiceName;
@@ -10,7 +10,7 @@ use crate::reason::Reason;
 use crate::time::{Now, Time};
 
 /// What shall be done for one service now; whole and fixed, so that carrying it out leaves nothing to choose.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// The service.
     pub service: ServiceName,
@@ -19,7 +19,7 @@ pub struct Plan {
     /// In the order in which they are to be done.
     pub steps: Vec<Step>,
     /// The scaling decision behind it, when one was due.
-    pub decision: Option<Arc<Decision>>,
+    pub decision: Option<Arc<dyn Account>>,
     /// What the autoscaler remembers from now on, when that has changed.
     pub scaling: Option<ScalingMemory>,
     /// What is not done, and why: the answer to "why not?".

@@ -57,12 +57,14 @@ fn fact_of(knowledge: &Knowledge, observed: &Observed) -> Fact {
 /// Replicas that are thought to run and are not in a complete list. One whose start had not reached the node when the list
 /// was made is left alone, and so is one whose start is not known to have ended: that action is told again until it is.
 fn vanished(knowledge: &Knowledge, up_to: ActionId, replicas: &[Observed]) -> Vec<Fact> {
-    let seen: BTreeSet<(&ReplicaId, Incarnation)> = replicas.iter().map(|o| (&o.replica, o.incarnation)).collect();
+    let seen: BTreeSet<(&ReplicaId, Incarnation)> =
+        replicas.iter().map(|o| (&o.replica, o.incarnation)).collect();
     let mut gone = Vec::new();
     for service in knowledge.services() {
         for (ordinal, place) in &service.places {
             let replica = ReplicaId { service: service.name.clone(), ordinal: *ordinal };
-            if place.begun_by <= up_to && may_vanish(place) && !seen.contains(&(&replica, place.incarnation)) {
+            if place.begun_by <= up_to && may_vanish(place) && !seen.contains(&(&replica, place.incarnation))
+            {
                 gone.push(Fact::Vanished(replica));
             }
         }

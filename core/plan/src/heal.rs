@@ -35,15 +35,15 @@ fn take_over(service: &ServiceState, chance: &mut Stream, draft: &mut Draft) {
     for (lost, _) in service.counting().filter(|(_, place)| is_lost(place)) {
         let is_covered = service.places.values().any(|place| place.stands_in_for == Some(lost));
         let change = match declared.spec.recover {
-            Recover::Reschedule => None,
             Recover::Standby { .. } => {
                 ready_spare(service, draft).map(|spare| Change::Promote { spare, instead_of: lost })
             }
-            Recover::MostActive if !is_covered => most_active(service, draft)
-                .map(|ordinal| Change::StandIn { ordinal, instead_of: lost }),
+            Recover::MostActive if !is_covered => {
+                most_active(service, draft).map(|ordinal| Change::StandIn { ordinal, instead_of: lost })
+            }
             Recover::Random if !is_covered => any_survivor(service, chance, draft)
                 .map(|ordinal| Change::StandIn { ordinal, instead_of: lost }),
-            Recover::MostActive | Recover::Random => None,
+            Recover::Reschedule | Recover::MostActive | Recover::Random => None,
         };
         if let Some(change) = change {
             draft.step(Writer::Heal, change, Reason::TakesOver { from: lost });
@@ -71,7 +71,10 @@ fn is_lost(place: &Place) -> bool {
 }
 
 fn ready_spare(service: &ServiceState, draft: &Draft) -> Option<Ordinal> {
-    service.spares().find(|(ordinal, place)| place.is_ready() && is_free(*ordinal, draft)).map(|(ordinal, _)| ordinal)
+    service
+        .spares()
+        .find(|(ordinal, place)| place.is_ready() && is_free(*ordinal, draft))
+        .map(|(ordinal, _)| ordinal)
 }
 
 fn survivors<'a>(service: &'a ServiceState, draft: &'a Draft) -> impl Iterator<Item = (Ordinal, &'a Place)> {
@@ -108,7 +111,10 @@ fn restart_sick(
 ) {
     let overload = findings.iter().find_map(|finding| match finding {
         Finding::Overload { failing, of } => Some(Reason::Overload { failing: *failing, of: *of }),
-        Finding::Sick { .. } | Finding::Ailing { .. } | Finding::CrashLoop { .. } | Finding::DependencyDown { .. } => None,
+        Finding::Sick { .. }
+        | Finding::Ailing { .. }
+        | Finding::CrashLoop { .. }
+        | Finding::DependencyDown { .. } => None,
     });
     match (overload, service.healing_suspended) {
         (Some(reason), None) => draft.step(Writer::Heal, Change::SuspendHealing, reason),
@@ -125,7 +131,10 @@ fn restart_sick(
                     draft.wait(Some(*ordinal), reason.clone());
                 } else if now < next {
                     draft.again_at(next);
-                    draft.wait(Some(*ordinal), Reason::Backoff { until: next, restarts: restarts(service, *ordinal) });
+                    draft.wait(
+                        Some(*ordinal),
+                        Reason::Backoff { until: next, restarts: restarts(service, *ordinal) },
+                    );
                 } else if !draft.steps.iter().any(|step| matches!(step.change, Change::Stop { .. })) {
                     let change = Change::Stop { ordinal: *ordinal, then: Afterwards::Refill };
                     draft.step(Writer::Heal, change, Reason::Unhealthy { since: *since });
@@ -138,7 +147,13 @@ fn restart_sick(
 }
 
 /// Starts a replica in each empty place whose time has come and whose dependencies are there.
-fn fill_empty(now: Time, knowledge: &Knowledge, service: &ServiceState, findings: &[Finding], draft: &mut Draft) {
+fn fill_empty(
+    now: Time,
+    knowledge: &Knowledge,
+    service: &ServiceState,
+    findings: &[Finding],
+    draft: &mut Draft,
+) {
     let missing = missing_dependency(findings);
     if !knowledge.inventory_seen || service.declared.is_none() {
         return;
@@ -210,7 +225,11 @@ fn stop_drained(now: Time, service: &ServiceState, draft: &mut Draft) {
         let is_empty = admit.is_none() && seen_at > *since && in_flight == 0;
         if is_empty || now >= *deadline {
             let in_flight = if is_empty { 0 } else { in_flight };
-            draft.step(Writer::ScaleIn, Change::Stop { ordinal: *ordinal, then: *then }, Reason::Drained { in_flight });
+            draft.step(
+                Writer::ScaleIn,
+                Change::Stop { ordinal: *ordinal, then: *then },
+                Reason::Drained { in_flight },
+            );
         } else {
             draft.again_at(*deadline);
         }
@@ -220,7 +239,10 @@ fn stop_drained(now: Time, service: &ServiceState, draft: &mut Draft) {
 fn missing_dependency(findings: &[Finding]) -> Option<Reason> {
     findings.iter().find_map(|finding| match finding {
         Finding::DependencyDown { needs } => Some(Reason::DependencyDown { needs: needs.clone() }),
-        Finding::Sick { .. } | Finding::Ailing { .. } | Finding::Overload { .. } | Finding::CrashLoop { .. } => None,
+        Finding::Sick { .. }
+        | Finding::Ailing { .. }
+        | Finding::Overload { .. }
+        | Finding::CrashLoop { .. } => None,
     })
 }
 

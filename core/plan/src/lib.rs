@@ -1,3 +1,93 @@
 //! Plan: findings and intent in, one immutable plan with reasons out.
+//!
+//! [`plan`] looks at one service as it is (level-triggered) and says what shall be done now, what is not done, and why.
+//! It changes nothing: a dry run, a simulation and the real thing are the same call.
 
+mod arbiter;
+mod draft;
+mod heal;
+mod roster;
 pub mod scale;
+mod size;
+
+use knowledge::{Exposure, Knowledge, ServiceState};
+use model::chance::Stream;
+use model::fact::Finding;
+use model::plan::{Change, Plan, Writer};
+use model::reason::Reason;
+use model::settings::Settings;
+use model::time::{Now, Time};
+
+use crate::draft::Draft;
+
+/// The plan for `service` now.
+///
+/// `chance` is drawn from only by services that recover by chance.
+pub fn plan(
+    now: Now,
+    knowledge: &Knowledge,
+    service: &ServiceState,
+    findings: &[Finding],
+    settings: &Settings,
+    chance: &mut Stream,
+) -> Plan {
+    let mut draft = Draft::new(service.next_sync.max(now.time + settings.period));
+    let mut plan = Plan {
+        service: service.name.clone(),
+        at: now,
+        steps: Vec::new(),
+        decision: None,
+        scaling: None,
+        waits: Vec::new(),
+        look_again: now.time,
+    };
+    if service.declared.is_some() {
+        let size = size::size(now, service, settings);
+        if let Some(step) = size.step {
+            draft.steps.push(step);
+        }
+        (plan.decision, plan.scaling) = (size.decision, size.scaling);
+        roster::roster(service, size.desired, &mut draft);
+    } else {
+        roster::clear(service, &mut draft);
+    }
+    heal::heal(now.time, knowledge, service, findings, &settings.restart, chance, &mut draft);
+    expose(now.time, service, &mut draft);
+    plan.steps = arbiter::arbitrate(draft.steps);
+    plan.waits = draft.waits;
+    plan.look_again = draft.look_again.max(now.time + LOOK_AGAIN_MIN);
+    plan
+}
+
+/// No two plans of a service by the clock alone within this time: whatever is waited for, the loop does not spin.
+const LOOK_AGAIN_MIN: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// Keeps the listener as declared.
+fn expose(now: Time, service: &ServiceState, draft: &mut Draft) {
+    let wanted = service.declared.as_ref().filter(|declared| declared.spec.expose.is_some());
+    match (wanted, &service.exposure) {
+        (Some(_), Exposure::None) => draft.step(Writer::Human, Change::Expose, Reason::Declared),
+        (Some(declared), Exposure::Telling { revision, .. } | Exposure::Shown { revision })
+            if *revision < declared.revision =>
+        {
+            draft.step(Writer::Human, Change::Expose, Reason::Declared);
+        }
+        (Some(declared), Exposure::Failed { revision, message, retry }) => {
+            if now >= *retry || *revision < declared.revision {
+                draft.step(Writer::Human, Change::Expose, Reason::Declared);
+            } else {
+                draft.again_at(*retry);
+                draft.wait(None, Reason::ActionFailed(message.clone()));
+            }
+        }
+        // It is being told to stop listening, and will be told to listen once it has.
+        (Some(_), Exposure::Telling { .. } | Exposure::Shown { .. } | Exposure::Concealing { .. })
+        | (None, Exposure::None | Exposure::Concealing { .. }) => {}
+        (None, Exposure::Telling { .. } | Exposure::Shown { .. } | Exposure::Failed { .. }) => {
+            draft.step(Writer::Human, Change::Conceal, Reason::Withdrawn);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

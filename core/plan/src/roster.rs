@@ -29,7 +29,8 @@ fn actives(service: &ServiceState, desired: u32, draft: &mut Draft) {
     let have = service.count();
     let outdated = service.counting().find(|(_, place)| service.is_outdated(place));
     let surge = u32::from(outdated.is_some() && desired > 0);
-    let (wanted, writer) = if have >= desired { (desired + surge, Writer::Rollout) } else { (desired, Writer::ScaleOut) };
+    let (wanted, writer) =
+        if have >= desired { (desired + surge, Writer::Rollout) } else { (desired, Writer::ScaleOut) };
     if have < wanted {
         let reason = match outdated.filter(|_| writer == Writer::Rollout).zip(service.declared.as_ref()) {
             Some(((_, place), declared)) => {
@@ -72,7 +73,14 @@ fn spares(service: &ServiceState, draft: &mut Draft) {
 }
 
 /// Opens `missing` places at the smallest free numbers.
-fn open(service: &ServiceState, missing: u32, role: Role, writer: Writer, reason: &Reason, draft: &mut Draft) {
+fn open(
+    service: &ServiceState,
+    missing: u32,
+    role: Role,
+    writer: Writer,
+    reason: &Reason,
+    draft: &mut Draft,
+) {
     let opened = draft.steps.iter().filter(|s| matches!(s.change, Change::Open { .. })).count();
     let free = (0..).map(Ordinal).filter(|ordinal| !service.places.contains_key(ordinal));
     for ordinal in free.skip(opened).take(missing as usize) {
@@ -93,8 +101,10 @@ fn victims(service: &ServiceState, excess: u32) -> Vec<Ordinal> {
         Stage::Running(_) => Some(4),
         Stage::Starting { .. } | Stage::Draining { .. } | Stage::Stopping { .. } => None,
     };
-    let mut candidates: Vec<_> =
-        service.counting().filter_map(|(ordinal, place)| Some((cost(place)?, std::cmp::Reverse(ordinal)))).collect();
+    let mut candidates: Vec<_> = service
+        .counting()
+        .filter_map(|(ordinal, place)| Some((cost(place)?, std::cmp::Reverse(ordinal))))
+        .collect();
     candidates.sort_unstable();
     candidates.into_iter().take(excess as usize).map(|(_, ordinal)| ordinal.0).collect()
 }

@@ -1,0 +1,298 @@
+//! The loop itself: the order of the phases, and nothing else.
+
+use std::time::Duration;
+
+use execute::{Flight, Hand, Outbox, Settled};
+use guard::Verdict;
+use knowledge::{Exposure, Folded, Knowledge, ServiceState};
+use model::chance::Stream;
+use model::event::EventKind;
+use model::fact::{Fact, Finding};
+use model::identity::ReplicaId;
+use model::input::{Exit, ExitStatus, Input, Report, Start};
+use model::name::ServiceName;
+use model::plan::{Change, Plan, Step, Wait};
+use model::reason::Reason;
+use model::settings::Settings;
+use model::time::{Now, Time};
+
+use crate::agenda::Agenda;
+use crate::intent;
+
+/// The times of an autoscaler's memory are written down at most this often when nothing else of it changes.
+///
+/// 30 s: a tenth of the default stabilisation window, so that a restart shortens it by no more.
+const MEMORY_REFRESH: Duration = Duration::from_secs(30);
+
+/// The whole loop, as one state machine.
+#[derive(Clone, Debug)]
+pub struct ControlLoop {
+    settings: Settings,
+    knowledge: Knowledge,
+    flight: Flight,
+    agenda: Agenda,
+    jitter: Stream,
+    survivor: Stream,
+    facts: Vec<Fact>,
+    findings: Vec<Finding>,
+    touched: Vec<ServiceName>,
+}
+
+impl ControlLoop {
+    /// A loop that knows nothing yet. It does nothing before [`Input::Started`] and the first inventory.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            knowledge: Knowledge::default(),
+            flight: Flight::default(),
+            agenda: Agenda::default(),
+            jitter: Stream::named(0, "restart jitter"),
+            survivor: Stream::named(0, "survivor"),
+            facts: Vec::new(),
+            findings: Vec::new(),
+            touched: Vec::new(),
+        }
+    }
+
+    /// Takes one input and appends every action and event that it causes to `out`.
+    ///
+    /// `now.time` never steps back from one call to the next. O(what the input touches), not O(what is known), but for
+    /// inventories and starts of runs.
+    pub fn step(&mut self, now: Now, input: &Input, out: &mut Outbox) {
+        self.touched.clear();
+        self.take_in(now, input, out);
+        self.flight.repeat_overdue(now.time, self.settings.action_timeout, out);
+        if !self.knowledge.inventory_seen {
+            return;
+        }
+        let mut touched = std::mem::take(&mut self.touched);
+        self.agenda.due(now.time, &mut touched);
+        touched.sort_unstable();
+        touched.dedup();
+        for service in &touched {
+            self.reconcile(now, service, out);
+        }
+        self.touched = touched;
+    }
+
+    /// When to send [`Input::Woke`] if nothing else comes first; `None` while nothing is waited for.
+    pub fn next_deadline(&self) -> Option<Time> {
+        let plans = self.agenda.first().filter(|_| self.knowledge.inventory_seen);
+        plans.into_iter().chain(self.flight.next_due()).min()
+    }
+
+    /// What the loop knows, to be looked at.
+    pub fn knowledge(&self) -> &Knowledge {
+        &self.knowledge
+    }
+
+    /// The numbers that it runs with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// How many actions are on their way.
+    pub fn actions_in_flight(&self) -> usize {
+        self.flight.len()
+    }
+
+    /// Whether a later epoch has spoken, so that this loop tells nothing any more.
+    pub fn is_deposed(&self) -> bool {
+        self.flight.is_deposed()
+    }
+
+    fn take_in(&mut self, now: Now, input: &Input, out: &mut Outbox) {
+        match input {
+            Input::Started(start) => self.begin(start),
+            Input::Woke => {}
+            Input::Intent(intent) => {
+                intent::fold(now, &mut self.knowledge, intent, out);
+                self.touch(intent.service());
+            }
+            Input::Remembered(memory) => {
+                intent::recall(now.time, &mut self.knowledge, memory);
+                self.touch(&memory.service);
+            }
+            Input::Report(report) => self.observe(now, report, out),
+            Input::Ended { action, outcome } => {
+                let timeout = self.settings.action_timeout;
+                let mut hand = Hand { now, timeout, flight: &mut self.flight, out };
+                let (action, settled) = execute::settle(&mut hand, &mut self.knowledge, *action, outcome);
+                match (action, settled) {
+                    (Some(action), Settled::Service) => self.touch(action.kind.service()),
+                    (_, Settled::FailedStart(replica, kind)) => {
+                        if let Some(place) = self.knowledge.place_mut(&replica) {
+                            let settings = &self.settings.restart;
+                            analyze::after_failed_start(
+                                now.time,
+                                &mut place.restart,
+                                kind,
+                                settings,
+                                &mut self.jitter,
+                            );
+                        }
+                        self.touch(&replica.service);
+                    }
+                    (_, Settled::Nothing | Settled::Service) => {}
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, start: &Start) {
+        *self = Self::new(self.settings.clone());
+        self.knowledge.epoch = start.epoch;
+        self.knowledge.node = Some(start.node.clone());
+        self.flight = Flight::of_epoch(start.epoch);
+        self.jitter = Stream::named(start.seed, "restart jitter");
+        self.survivor = Stream::named(start.seed, "survivor");
+    }
+
+    /// Monitor: a report becomes facts, and the facts are folded into the picture.
+    fn observe(&mut self, now: Now, report: &Report, out: &mut Outbox) {
+        let mut facts = std::mem::take(&mut self.facts);
+        monitor::facts(&self.knowledge, report, &mut facts);
+        for fact in &facts {
+            match self.knowledge.fold(now, fact, &mut out.events) {
+                Folded::Same | Folded::Measured => {}
+                Folded::Changed => self.touch_fact(fact),
+                Folded::Lost { exit, ready_since } => {
+                    if let Fact::Ended { replica, .. } | Fact::Vanished(replica) = fact {
+                        self.learn_from_exit(now.time, replica, analyze::Restart { exit, ready_since });
+                    }
+                    self.touch_fact(fact);
+                }
+            }
+        }
+        facts.clear();
+        self.facts = facts;
+        if matches!(report, Report::Inventory { .. }) && !self.knowledge.inventory_seen {
+            self.knowledge.inventory_seen = true;
+            let all: Vec<_> = self.knowledge.services().map(|service| service.name.clone()).collect();
+            self.touched.extend(all);
+        }
+    }
+
+    fn learn_from_exit(&mut self, now: Time, replica: &ReplicaId, restart: analyze::Restart) {
+        if let Some(place) = self.knowledge.place_mut(replica) {
+            analyze::after_exit(now, &mut place.restart, restart, &self.settings.restart, &mut self.jitter);
+        }
+    }
+
+    fn touch_fact(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Appeared(observed) => self.touch(&observed.replica.service.clone()),
+            Fact::Runs { replica, .. } | Fact::Ended { replica, .. } | Fact::Vanished(replica) => {
+                self.touch(&replica.service.clone());
+            }
+            Fact::Served(traffic) => self.touch(&traffic.service.clone()),
+            Fact::Used(_) | Fact::Ignored { .. } => {}
+        }
+    }
+
+    /// Notes that a service, and those that depend on it, must be looked at.
+    fn touch(&mut self, service: &ServiceName) {
+        self.touched.push(service.clone());
+        self.touched.extend(self.knowledge.dependents(service).cloned());
+    }
+
+    /// Analyze, plan, guard, execute: for one service, on the picture as it is.
+    fn reconcile(&mut self, now: Now, name: &ServiceName, out: &mut Outbox) {
+        let Some(service) = self.knowledge.service(name) else {
+            self.agenda.remove(name);
+            return;
+        };
+        self.findings.clear();
+        analyze::findings(now.time, &self.knowledge, service, &self.settings.restart, &mut self.findings);
+        let plan =
+            plan::plan(now, &self.knowledge, service, &self.findings, &self.settings, &mut self.survivor);
+        let verdicts = guard::judge(&self.knowledge, &self.settings.guard, &plan);
+        self.carry_out(now, &plan, &verdicts, out);
+        self.conclude(now, plan, &verdicts, out);
+    }
+
+    fn carry_out(&mut self, now: Now, plan: &Plan, verdicts: &[Verdict], out: &mut Outbox) {
+        let timeout = self.settings.action_timeout;
+        for (step, verdict) in plan.steps.iter().zip(verdicts) {
+            match verdict {
+                Verdict::Pass => {
+                    self.learn_from_repair(now.time, &plan.service, step);
+                    let mut hand = Hand { now, timeout, flight: &mut self.flight, out };
+                    execute::carry_out(&mut hand, &mut self.knowledge, &plan.service, step);
+                }
+                Verdict::Refuse(_) => {}
+            }
+        }
+    }
+
+    /// A restart for a failed liveness probe counts as an end: the next one for the same replica waits longer.
+    fn learn_from_repair(&mut self, now: Time, service: &ServiceName, step: &Step) {
+        let (Change::Stop { ordinal, .. }, Reason::Unhealthy { since }) = (step.change, &step.reason) else {
+            return;
+        };
+        let replica = ReplicaId { service: service.clone(), ordinal };
+        let Some(health) = self.knowledge.place(service, ordinal).and_then(|place| place.health().copied())
+        else {
+            return;
+        };
+        let exit =
+            Exit { status: ExitStatus::Unknown, out_of_memory: false, ran_for: now.since(health.since) };
+        let ready_since = (*since > health.ready_changed).then_some(health.ready_changed);
+        self.learn_from_exit(now, &replica, analyze::Restart { exit, ready_since });
+    }
+
+    /// Keeps what the plan says about itself: its decision, its waits, and when to look again.
+    fn conclude(&mut self, now: Now, plan: Plan, verdicts: &[Verdict], out: &mut Outbox) {
+        let period = self.settings.period;
+        let timeout = self.settings.action_timeout;
+        let Some(service) = self.knowledge.service_mut(&plan.service) else { return };
+        if let Some(decision) = plan.decision {
+            service.decision = Some(decision);
+            service.next_sync = next_sync(service.next_sync, now.time, period);
+        }
+        let is_resized = |(step, verdict): (&Step, &Verdict)| {
+            !matches!((step.change, verdict), (Change::Resize { .. }, Verdict::Refuse(_)))
+        };
+        if let (Some(scaling), true) = (plan.scaling, plan.steps.iter().zip(verdicts).all(is_resized)) {
+            service.scaling = scaling;
+        }
+        let mut waits = plan.waits;
+        waits.extend(plan.steps.iter().zip(verdicts).filter_map(|(step, verdict)| match verdict {
+            Verdict::Refuse(reason) => Some(Wait { ordinal: step.change.ordinal(), reason: reason.clone() }),
+            Verdict::Pass => None,
+        }));
+        tell_new_waits(now, service, &waits, out);
+        service.waits = waits;
+        let mut hand = Hand { now, timeout, flight: &mut self.flight, out };
+        if is_gone(service) {
+            out.tell(now, &plan.service, None, EventKind::Gone, Reason::Withdrawn);
+            self.knowledge.forget(&plan.service);
+            self.agenda.remove(&plan.service);
+            return;
+        }
+        execute::remember(&mut hand, service, MEMORY_REFRESH);
+        // A withdrawn service is sized no more.
+        let sync = service.declared.as_ref().map(|_| service.next_sync);
+        self.agenda.set(&plan.service, sync.map_or(plan.look_again, |sync| plan.look_again.min(sync)));
+    }
+}
+
+/// The next date of a service that was due at `due`: whole periods later, so that services keep their places in the period.
+fn next_sync(due: Time, now: Time, period: Duration) -> Time {
+    let next = due + period;
+    if next > now { next } else { now + period }
+}
+
+/// Tells of waits that the last plan did not have; one that goes on is told once.
+fn tell_new_waits(now: Now, service: &ServiceState, waits: &[Wait], out: &mut Outbox) {
+    for wait in waits.iter().filter(|wait| !service.waits.contains(wait)) {
+        let whom =
+            wait.ordinal.and_then(|ordinal| Some((ordinal, service.places.get(&ordinal)?.incarnation)));
+        out.tell(now, &service.name, whom, EventKind::Waiting, wait.reason.clone());
+    }
+}
+
+/// Nobody wants it, and nothing is left of it.
+fn is_gone(service: &ServiceState) -> bool {
+    service.declared.is_none() && service.places.is_empty() && service.exposure == Exposure::None
+}

@@ -1,0 +1,270 @@
+//! Carrying out a step: the picture takes the place's new stage, and the action that brings it about is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use knowledge::{Exposure, Knowledge, Place, Remembered, ServiceState, Stage};
+use model::action::{ActionKind, Admission};
+use model::event::EventKind;
+use model::identity::{Incarnation, Ordinal, ReplicaId};
+use model::name::ServiceName;
+use model::plan::{Afterwards, Change, Role, Step};
+use model::reason::Reason;
+use model::time::Now;
+
+use crate::flight::Flight;
+use crate::outbox::Outbox;
+
+/// From the stop signal to the kill, for a replica of which no declaration is known: as `stop.grace` has by default.
+const GRACE_OF_STRANGERS: Duration = Duration::from_secs(10);
+
+/// The weight of a replica that carries another one's share besides its own.
+const WEIGHT_OF_TWO: u32 = 2;
+
+/// Where actions and events go, and by which clock.
+#[derive(Debug)]
+pub struct Hand<'a> {
+    /// The time of the input that is being answered.
+    pub now: Now,
+    /// After which an action without an end is told again.
+    pub timeout: Duration,
+    /// The actions on their way.
+    pub flight: &'a mut Flight,
+    /// What this step of the loop puts out.
+    pub out: &'a mut Outbox,
+}
+
+/// Carries out one step that passed the guard.
+///
+/// A step that the picture has overtaken does nothing: its place is gone, or is not in the stage that the step is for.
+pub fn carry_out(hand: &mut Hand<'_>, knowledge: &mut Knowledge, service: &ServiceName, step: &Step) {
+    if let Change::Start { ordinal } = step.change {
+        let is_restart = knowledge.place(service, ordinal).is_some_and(|place| place.incarnation.0 > 0);
+        if is_restart {
+            knowledge.note_restart(hand.now.time);
+        }
+    }
+    let Some(service) = knowledge.service_mut(service) else { return };
+    match step.change {
+        Change::Resize { from, to } => {
+            service.desired = Some(to);
+            if from != to {
+                hand.out.tell(hand.now, &service.name, None, EventKind::Scaled, step.reason.clone());
+            }
+        }
+        Change::Open { ordinal, role } => {
+            service.places.entry(ordinal).or_insert_with(|| Place::empty(role, hand.now.time));
+        }
+        Change::Start { ordinal } => hand.start(service, ordinal, &step.reason),
+        Change::Promote { spare, instead_of } => hand.promote(service, spare, instead_of, &step.reason),
+        Change::StandIn { ordinal, instead_of } => hand.stand_in(service, ordinal, instead_of, &step.reason),
+        Change::StandDown { ordinal } => hand.stand_down(service, ordinal, &step.reason),
+        Change::Drain { ordinal, then } => hand.drain(service, ordinal, then, &step.reason),
+        Change::Stop { ordinal, then } => hand.stop(service, ordinal, then, &step.reason),
+        Change::Close { ordinal } => {
+            if service.places.get(&ordinal).is_some_and(|place| !place.is_occupied()) {
+                service.places.remove(&ordinal);
+            }
+        }
+        Change::Expose => hand.expose(service, &step.reason),
+        Change::Conceal => {
+            let action = hand.tell(ActionKind::Conceal(service.name.clone()), &step.reason);
+            service.exposure = Exposure::Concealing { action };
+        }
+        Change::SuspendHealing => {
+            service.healing_suspended = Some(hand.now.time);
+            hand.out.tell(hand.now, &service.name, None, EventKind::HealingSuspended, step.reason.clone());
+        }
+        Change::ResumeHealing => {
+            service.healing_suspended = None;
+            hand.out.tell(hand.now, &service.name, None, EventKind::HealingResumed, step.reason.clone());
+        }
+    }
+}
+
+impl Hand<'_> {
+    fn tell(&mut self, kind: ActionKind, reason: &Reason) -> model::identity::ActionId {
+        self.flight.tell(self.now.time, self.timeout, kind, reason.clone(), self.out)
+    }
+
+    fn note(
+        &mut self,
+        service: &ServiceName,
+        ordinal: Ordinal,
+        place: &Place,
+        kind: EventKind,
+        reason: &Reason,
+    ) {
+        self.out.tell(self.now, service, Some((ordinal, place.incarnation)), kind, reason.clone());
+    }
+
+    fn start(&mut self, service: &mut ServiceState, ordinal: Ordinal, reason: &Reason) {
+        let Some(declared) = service.declared.clone() else { return };
+        let Some(place) = service.places.get_mut(&ordinal).filter(|place| !place.is_occupied()) else {
+            return;
+        };
+        let incarnation = Incarnation(place.incarnation.0.max(place.restart.incarnation.0) + 1);
+        if place.incarnation.0 > 0 {
+            place.restart.restarts = place.restart.restarts.saturating_add(1);
+        }
+        let admission = admission_of(place);
+        let replica = ReplicaId { service: service.name.clone(), ordinal };
+        let generation = declared.generation;
+        let action = self.tell(ActionKind::Start { replica, incarnation, declared, admission }, reason);
+        place.admission = admission;
+        place.begin(incarnation, generation, action, Stage::Starting { action, since: self.now.time });
+        self.note(&service.name, ordinal, place, EventKind::Starting, reason);
+    }
+
+    fn promote(&mut self, service: &mut ServiceState, spare: Ordinal, instead_of: Ordinal, reason: &Reason) {
+        let name = service.name.clone();
+        let is_meant =
+            |ordinal, role| service.places.get(&ordinal).is_some_and(|place: &Place| place.role == role);
+        if !is_meant(spare, Role::Spare) || !is_meant(instead_of, Role::Active) {
+            return;
+        }
+        for (ordinal, role) in [(spare, Role::Active), (instead_of, Role::Spare)] {
+            let Some(place) = service.places.get_mut(&ordinal) else { continue };
+            place.role = role;
+            let admission = admission_of(place);
+            self.admit(&name, ordinal, place, admission, reason);
+        }
+        if let Some(place) = service.places.get(&spare) {
+            self.note(&name, spare, place, EventKind::TookOver, reason);
+        }
+    }
+
+    fn stand_in(
+        &mut self,
+        service: &mut ServiceState,
+        ordinal: Ordinal,
+        instead_of: Ordinal,
+        reason: &Reason,
+    ) {
+        let name = service.name.clone();
+        let Some(place) = service.places.get_mut(&ordinal) else { return };
+        place.stands_in_for = Some(instead_of);
+        let admission = admission_of(place);
+        self.admit(&name, ordinal, place, admission, reason);
+        self.note(&name, ordinal, place, EventKind::TookOver, reason);
+    }
+
+    fn stand_down(&mut self, service: &mut ServiceState, ordinal: Ordinal, reason: &Reason) {
+        let name = service.name.clone();
+        let Some(place) = service.places.get_mut(&ordinal) else { return };
+        place.stands_in_for = None;
+        let admission = admission_of(place);
+        self.admit(&name, ordinal, place, admission, reason);
+        self.note(&name, ordinal, place, EventKind::StoodDown, reason);
+    }
+
+    /// Tells what traffic a running replica gets; one that does not run is told with its start.
+    fn admit(
+        &mut self,
+        name: &ServiceName,
+        ordinal: Ordinal,
+        place: &mut Place,
+        admission: Admission,
+        reason: &Reason,
+    ) {
+        if place.admission == admission || place.health().is_none() {
+            return;
+        }
+        place.admission = admission;
+        let replica = ReplicaId { service: name.clone(), ordinal };
+        self.tell(ActionKind::Admit { replica, incarnation: place.incarnation, admission }, reason);
+    }
+
+    fn drain(&mut self, service: &mut ServiceState, ordinal: Ordinal, then: Afterwards, reason: &Reason) {
+        let patience = stop_of(service).map_or(Duration::ZERO, |stop| stop.drain.into());
+        let name = service.name.clone();
+        let Some(place) = service.places.get_mut(&ordinal).filter(|place| place.health().is_some()) else {
+            return;
+        };
+        let since = self.now.time;
+        let replica = ReplicaId { service: name.clone(), ordinal };
+        place.admission = Admission::Draining;
+        place.stands_in_for = None;
+        let kind =
+            ActionKind::Admit { replica, incarnation: place.incarnation, admission: Admission::Draining };
+        let admit = Some(self.tell(kind, reason));
+        place.stage = Stage::Draining { admit, since, deadline: since + patience, then };
+        self.note(&name, ordinal, place, EventKind::Draining, reason);
+    }
+
+    fn stop(&mut self, service: &mut ServiceState, ordinal: Ordinal, then: Afterwards, reason: &Reason) {
+        let grace = stop_of(service).map_or(GRACE_OF_STRANGERS, |stop| stop.grace.into());
+        let name = service.name.clone();
+        let Some(place) = service.places.get_mut(&ordinal) else { return };
+        match place.stage {
+            Stage::Running(_) | Stage::Draining { .. } => {}
+            Stage::Empty { .. } | Stage::Starting { .. } | Stage::Stopping { .. } => return,
+        }
+        let replica = ReplicaId { service: name.clone(), ordinal };
+        let action = self.tell(ActionKind::Stop { replica, incarnation: place.incarnation, grace }, reason);
+        place.stands_in_for = None;
+        place.stage = Stage::Stopping { action, since: self.now.time, then };
+        if matches!(reason, Reason::Unhealthy { .. }) {
+            service.liveness_restart = Some(self.now.time);
+        }
+        let incarnation = place.incarnation;
+        self.out.tell(self.now, &name, Some((ordinal, incarnation)), EventKind::Stopping, reason.clone());
+    }
+
+    fn expose(&mut self, service: &mut ServiceState, reason: &Reason) {
+        let Some(declared) = service.declared.clone() else { return };
+        let revision = declared.revision;
+        let action = self.tell(ActionKind::Expose(declared), reason);
+        service.exposure = Exposure::Telling { action, revision };
+    }
+}
+
+/// The traffic that a replica gets by its role and by whom it stands in for.
+fn admission_of(place: &Place) -> Admission {
+    match (place.role, place.stands_in_for) {
+        (Role::Spare, _) => Admission::Spare,
+        (Role::Active, None) => Admission::Serving { weight: 1 },
+        (Role::Active, Some(_)) => Admission::Serving { weight: WEIGHT_OF_TWO },
+    }
+}
+
+fn stop_of(service: &ServiceState) -> Option<model::resource::Stop> {
+    service.declared.as_ref().or(service.last_declared.as_ref()).map(|declared| declared.spec.stop)
+}
+
+/// Tells what must survive a restart, when it differs from what was written down last.
+///
+/// The times of old recommendations move with each period; by themselves they are written at most every `refresh`, which
+/// can only make the loop remember them as a little older than they are.
+pub fn remember(hand: &mut Hand<'_>, service: &mut ServiceState, refresh: Duration) {
+    let memory = service.memory();
+    let is_due = match &service.remembered {
+        None => true,
+        Some(last) if *last.memory == memory => false,
+        Some(last) => {
+            !differs_in_times_only(&last.memory, &memory) || hand.now.time.since(last.at) >= refresh
+        }
+    };
+    if !is_due {
+        return;
+    }
+    // An older one that is still on its way must not be told again over the newer.
+    if let Some(last) = &service.remembered {
+        hand.flight.land(last.by);
+    }
+    let memory = Arc::new(memory);
+    let by = hand.tell(ActionKind::Remember(Arc::clone(&memory)), &Reason::Observed);
+    service.remembered = Some(Remembered { at: hand.now.time, memory, by });
+}
+
+fn differs_in_times_only(last: &model::memory::Memory, now: &model::memory::Memory) -> bool {
+    let values = |memory: &model::memory::Memory| {
+        memory.scaling.recommendations.iter().map(|r| r.replicas).collect::<Vec<_>>()
+    };
+    last.desired == now.desired
+        && last.restarts == now.restarts
+        && last.scaling.scale_out == now.scaling.scale_out
+        && last.scaling.scale_in == now.scaling.scale_in
+        && last.scaling.scaled_to_zero == now.scaling.scaled_to_zero
+        && values(last) == values(now)
+}

@@ -1,0 +1,126 @@
+//! Actions on their way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use model::action::{Action, ActionKind};
+use model::identity::{ActionId, Epoch};
+use model::reason::Reason;
+use model::time::Time;
+
+use crate::outbox::Outbox;
+
+/// Actions that were told and of which no end is known.
+///
+/// At most one for each replica and two for each service (its listener, its memory), so the plan's bounds bound it.
+#[derive(Clone, Debug, Default)]
+pub struct Flight {
+    epoch: Epoch,
+    told: u64,
+    aloft: BTreeMap<ActionId, Aloft>,
+    due: BTreeSet<(Time, ActionId)>,
+    /// Set once a later epoch has spoken: from then on nothing is told any more.
+    deposed: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Aloft {
+    action: Action,
+    due: Time,
+}
+
+/// What landing an action found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Landed {
+    /// It was on its way; here it is.
+    Known(Action),
+    /// Nothing is known of it: it has landed before, or belongs to an earlier run.
+    Unknown,
+}
+
+impl Flight {
+    /// No action yet, in `epoch`.
+    pub fn of_epoch(epoch: Epoch) -> Self {
+        Self { epoch, ..Self::default() }
+    }
+
+    /// Tells a new action, and follows it until it lands; after `timeout` without an end it is told again.
+    pub fn tell(
+        &mut self,
+        now: Time,
+        timeout: Duration,
+        kind: ActionKind,
+        reason: Reason,
+        out: &mut Outbox,
+    ) -> ActionId {
+        self.told += 1;
+        let id = ActionId { epoch: self.epoch, sequence: self.told };
+        let action = Action { id, kind, reason };
+        if !self.deposed {
+            out.actions.push(action.clone());
+        }
+        self.follow(action, now + timeout);
+        id
+    }
+
+    /// Takes an action out of the air.
+    pub fn land(&mut self, id: ActionId) -> Landed {
+        match self.aloft.remove(&id) {
+            Some(aloft) => {
+                self.due.remove(&(aloft.due, id));
+                Landed::Known(aloft.action)
+            }
+            None => Landed::Unknown,
+        }
+    }
+
+    /// Tells an action again, at `at`, by the same id.
+    pub fn postpone(&mut self, action: Action, at: Time) {
+        self.follow(action, at);
+    }
+
+    /// Tells again what is overdue.
+    pub fn repeat_overdue(&mut self, now: Time, timeout: Duration, out: &mut Outbox) {
+        while let Some((due, id)) = self.due.first().copied()
+            && due <= now
+        {
+            self.due.pop_first();
+            let Some(aloft) = self.aloft.get_mut(&id) else { continue };
+            aloft.due = now + timeout;
+            self.due.insert((aloft.due, id));
+            if !self.deposed {
+                out.actions.push(aloft.action.clone());
+            }
+        }
+    }
+
+    /// When the next action is overdue.
+    pub fn next_due(&self) -> Option<Time> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// How many actions are on their way.
+    pub fn len(&self) -> usize {
+        self.aloft.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.aloft.is_empty()
+    }
+
+    /// A later epoch has spoken: this loop has nothing to say any more (fencing).
+    pub fn depose(&mut self) {
+        self.deposed = true;
+    }
+
+    /// Whether a later epoch has spoken.
+    pub fn is_deposed(&self) -> bool {
+        self.deposed
+    }
+
+    fn follow(&mut self, action: Action, due: Time) {
+        self.due.insert((due, action.id));
+        self.aloft.insert(action.id, Aloft { action, due });
+    }
+}

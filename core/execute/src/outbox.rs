@@ -1,0 +1,78 @@
+//! What one step of the loop puts out.
+
+use std::hash::{Hash, Hasher};
+
+use model::action::{Action, ActionKind};
+use model::event::{Event, EventKind};
+use model::identity::{Incarnation, Ordinal};
+use model::name::ServiceName;
+use model::reason::Reason;
+use model::time::Now;
+
+/// Actions for the world and events for people, in the order in which they came to be.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outbox {
+    /// To be journaled, then done.
+    pub actions: Vec<Action>,
+    /// To be shown.
+    pub events: Vec<Event>,
+}
+
+impl Outbox {
+    /// Empties it, keeping its room.
+    pub fn clear(&mut self) {
+        self.actions.clear();
+        self.events.clear();
+    }
+
+    /// Whether nothing came out.
+    pub fn is_empty(&self) -> bool {
+        self.actions.is_empty() && self.events.is_empty()
+    }
+
+    /// Notes something that happened to a service, or to one of its replicas.
+    pub fn tell(
+        &mut self,
+        at: Now,
+        service: &ServiceName,
+        replica: Option<(Ordinal, Incarnation)>,
+        kind: EventKind,
+        reason: Reason,
+    ) {
+        self.events.push(Event { at, service: service.clone(), replica, kind, reason });
+    }
+
+    /// A number that two outboxes share only when they hold the same, but for chance in 2⁶⁴.
+    ///
+    /// XXH3 over ids, verbs, targets and reasons; a declaration counts by its name and revision. The journal keeps it, and a
+    /// replay that gives another one has found a decision that depends on something that is not in the journal.
+    pub fn digest(&self) -> u64 {
+        if self.is_empty() {
+            return 0;
+        }
+        let mut hasher = xxhash_rust::xxh3::Xxh3Default::new();
+        for action in &self.actions {
+            (action.id, action.kind.verb(), &action.reason).hash(&mut hasher);
+            hash_target(&action.kind, &mut hasher);
+        }
+        for event in &self.events {
+            event.hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+}
+
+fn hash_target(kind: &ActionKind, hasher: &mut impl Hasher) {
+    match kind {
+        ActionKind::Start { replica, incarnation, declared, admission } => {
+            (replica, incarnation, &declared.name, declared.revision, admission).hash(hasher);
+        }
+        ActionKind::Stop { replica, incarnation, grace } => (replica, incarnation, grace).hash(hasher),
+        ActionKind::Admit { replica, incarnation, admission } => {
+            (replica, incarnation, admission).hash(hasher)
+        }
+        ActionKind::Expose(declared) => (&declared.name, declared.revision).hash(hasher),
+        ActionKind::Conceal(service) => service.hash(hasher),
+        ActionKind::Remember(memory) => memory.hash(hasher),
+    }
+}

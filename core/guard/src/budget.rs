@@ -1,0 +1,78 @@
+//! The limits themselves: each says `None` to let a step pass, or why not.
+
+use model::identity::Ordinal;
+use model::plan::{Role, Step, Writer};
+use model::reason::{Reason, StormScope};
+
+use crate::tally::{MINUTE, Tally};
+
+/// The size wanted stays within the declared bounds, and within what one machine is trusted with.
+pub(crate) fn bounds(tally: &Tally<'_>, to: u32) -> Option<Reason> {
+    let (min, max) = declared_bounds(tally);
+    (to < min || to > max).then_some(Reason::Bounds { min, max })
+}
+
+/// There are never more places than the bounds, one for a rollout, and those that are on their way out.
+pub(crate) fn room(tally: &Tally<'_>, role: Role) -> Option<Reason> {
+    let (min, max) = declared_bounds(tally);
+    let most = tally.settings.replicas_max.saturating_mul(2);
+    let is_over = match role {
+        Role::Active => tally.counting > max,
+        Role::Spare => false,
+    };
+    (is_over || tally.places >= most).then_some(Reason::Bounds { min, max })
+}
+
+/// Restarts are limited for each node and for all nodes; a first start is none.
+pub(crate) fn storm(tally: &Tally<'_>, ordinal: Ordinal) -> Option<Reason> {
+    if !tally.is_restart(ordinal) {
+        return None;
+    }
+    let settings = tally.settings;
+    let scope = if tally.restarts >= settings.cluster_restarts_per_minute {
+        StormScope::Cluster
+    } else if tally.restarts >= settings.node_restarts_per_minute {
+        StormScope::Node
+    } else {
+        return None;
+    };
+    let until = tally.oldest_restart.unwrap_or(tally.now) + MINUTE;
+    Some(Reason::StormLimit { scope, until })
+}
+
+/// What serves is taken away only while enough is left, and never everything at once (laws 5 and 6).
+///
+/// A withdrawn service may go whole: that was said by name. What does not serve is no loss, but no more than a tenth of the
+/// replicas, or one, may be in repair at once.
+pub(crate) fn disruption(tally: &Tally<'_>, step: &Step, ordinal: Ordinal) -> Option<Reason> {
+    if step.writer == Writer::Human || tally.is_spare(ordinal) {
+        return None;
+    }
+    let desired = tally.desired;
+    if step.writer == Writer::Heal {
+        let most = (tally.counting / 10).max(1);
+        let needed = tally.counting.saturating_sub(most);
+        let ready = tally.counting.saturating_sub(tally.in_repair + 1);
+        return (ready < needed).then_some(Reason::DisruptionBudget { ready, needed });
+    }
+    if !tally.is_serving(ordinal) {
+        return None;
+    }
+    if desired > 0 && tally.running > 0 && tally.taken + 1 >= tally.running {
+        return Some(Reason::BlastRadius { takes: tally.taken + 1, of: tally.running });
+    }
+    let ready = tally.serving.saturating_sub(1);
+    (ready < desired).then_some(Reason::DisruptionBudget { ready, needed: desired })
+}
+
+fn declared_bounds(tally: &Tally<'_>) -> (u32, u32) {
+    let most = tally.settings.replicas_max;
+    let Some(declared) = &tally.service.declared else { return (0, 0) };
+    if let Some(hold) = tally.service.hold {
+        return (hold.replicas.min(most), hold.replicas.min(most));
+    }
+    match &declared.autoscaler {
+        Some(autoscaler) => (autoscaler.min.min(most), autoscaler.max.min(most)),
+        None => (0, most),
+    }
+}

@@ -1,0 +1,116 @@
+//! What a service would be after the steps let through so far.
+
+use std::time::Duration;
+
+use knowledge::{Knowledge, Place, ServiceState, Stage};
+use model::identity::Ordinal;
+use model::plan::{Afterwards, Change, Role};
+use model::settings::GuardSettings;
+use model::time::Time;
+
+/// The window of the limits on restarts.
+pub(crate) const MINUTE: Duration = Duration::from_mins(1);
+
+/// Running counts over one plan.
+pub(crate) struct Tally<'a> {
+    pub(crate) now: Time,
+    pub(crate) service: &'a ServiceState,
+    pub(crate) settings: &'a GuardSettings,
+    /// Replicas wanted.
+    pub(crate) desired: u32,
+    /// Places of the service, on their way out or not.
+    pub(crate) places: u32,
+    /// Places that count towards the number wanted.
+    pub(crate) counting: u32,
+    /// Replicas stopped to be started again, and not yet started.
+    pub(crate) in_repair: u32,
+    /// Replicas that run and are not being taken away.
+    pub(crate) running: u32,
+    /// Replicas that answer requests.
+    pub(crate) serving: u32,
+    /// Replicas taken away by this plan.
+    pub(crate) taken: u32,
+    /// Restarts within the last minute, this plan's included.
+    pub(crate) restarts: u32,
+    /// When the oldest of them was.
+    pub(crate) oldest_restart: Option<Time>,
+}
+
+impl<'a> Tally<'a> {
+    pub(crate) fn of(
+        knowledge: &Knowledge,
+        service: &'a ServiceState,
+        settings: &'a GuardSettings,
+        now: Time,
+    ) -> Self {
+        let (restarts, oldest_restart) = knowledge.restarts_within(now, MINUTE);
+        Self {
+            now,
+            service,
+            settings,
+            desired: service.desired.unwrap_or(0),
+            places: count(service.places.values(), |_| true),
+            counting: service.count(),
+            in_repair: count(service.places.values(), is_in_repair),
+            running: count(service.places.values(), |place| place.health().is_some()),
+            serving: service.serving(),
+            taken: 0,
+            restarts,
+            oldest_restart,
+        }
+    }
+
+    /// Takes a step that was let through into the counts.
+    pub(crate) fn count(&mut self, change: &Change) {
+        match change {
+            Change::Resize { to, .. } => self.desired = *to,
+            Change::Open { role, .. } => {
+                self.places += 1;
+                self.counting += u32::from(*role == Role::Active);
+            }
+            Change::Start { ordinal } => self.restarts += u32::from(self.is_restart(*ordinal)),
+            Change::Drain { ordinal, then } | Change::Stop { ordinal, then } => {
+                let place = self.service.places.get(ordinal);
+                self.in_repair += u32::from(*then == Afterwards::Refill);
+                self.taken += u32::from(place.is_some_and(|place| place.health().is_some()));
+                self.serving -= u32::from(place.is_some_and(Place::is_serving));
+            }
+            Change::Close { .. } => self.places -= 1,
+            Change::Promote { .. }
+            | Change::StandIn { .. }
+            | Change::StandDown { .. }
+            | Change::Expose
+            | Change::Conceal
+            | Change::SuspendHealing
+            | Change::ResumeHealing => {}
+        }
+    }
+
+    /// Whether starting in this place is a restart: something has run in it before.
+    pub(crate) fn is_restart(&self, ordinal: Ordinal) -> bool {
+        self.service.places.get(&ordinal).is_some_and(|place| place.incarnation.0 > 0)
+    }
+
+    /// Whether a replica of this place answers requests.
+    pub(crate) fn is_serving(&self, ordinal: Ordinal) -> bool {
+        self.service.places.get(&ordinal).is_some_and(Place::is_serving)
+    }
+
+    /// Whether the place is that of a spare.
+    pub(crate) fn is_spare(&self, ordinal: Ordinal) -> bool {
+        self.service.places.get(&ordinal).is_some_and(|place| place.role == Role::Spare)
+    }
+}
+
+fn is_in_repair(place: &Place) -> bool {
+    use Stage::{Draining, Empty, Running, Starting, Stopping};
+    match &place.stage {
+        Draining { then, .. } | Stopping { then, .. } => *then == Afterwards::Refill,
+        Empty { .. } | Starting { .. } => place.incarnation.0 > 0,
+        Running(_) => false,
+    }
+}
+
+fn count<'a>(places: impl Iterator<Item = &'a Place>, is_meant: impl Fn(&Place) -> bool) -> u32 {
+    u32::try_from(places.filter(|place| is_meant(place)).count()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,240 @@
+//! How many replicas a service shall have: held by hand, fixed, or found by its autoscaler.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use knowledge::{Place, ServiceState, Stage};
+use model::decision::{Account, Decision, Policy};
+use model::input::Declared;
+use model::memory::ScalingMemory;
+use model::name::ServiceName;
+use model::plan::{Change, Role, Step, Writer};
+use model::reason::Reason;
+use model::resource::{AutoscalerSpec, MeteredResource, MetricSpec, REQUEST_RATE_METRIC, Scale};
+use model::settings::Settings;
+use model::time::{Now, Time};
+
+use crate::scale::hpa::{self, Verdict};
+use crate::scale::reading::{
+    Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Requests, Sample, Samples, ScaleView,
+    Unavailable,
+};
+
+/// What was decided on the size.
+#[derive(Debug)]
+pub(crate) struct Size {
+    /// Replicas wanted from now on.
+    pub(crate) desired: u32,
+    /// The step that says so, when it changed.
+    pub(crate) step: Option<Step>,
+    /// The record of the decision, when one was due.
+    pub(crate) decision: Option<Arc<dyn Account>>,
+    /// What the autoscaler remembers from now on, when it was asked.
+    pub(crate) scaling: Option<ScalingMemory>,
+}
+
+/// Decides on the size of a declared service; between two decisions the last one stands.
+pub(crate) fn size(now: Now, service: &ServiceState, settings: &Settings) -> Size {
+    let Some(declared) = &service.declared else { return kept(service.desired.unwrap_or(0)) };
+    if let (Some(desired), true) = (service.desired, now.time < service.next_sync) {
+        return kept(desired);
+    }
+    let begin = service.desired.unwrap_or_else(|| first_size(declared));
+    if let Some(hold) = service.hold.filter(|hold| hold.until.is_none_or(|until| now.time < until)) {
+        let reason = Reason::Held { replicas: hold.replicas, until: hold.until };
+        return plain(now, service, Policy::Hold, hold.replicas, reason);
+    }
+    match (&declared.autoscaler, &declared.spec.scale) {
+        (Some(spec), _) => autoscaled(now, service, declared, spec, begin, settings),
+        (None, Scale::Fixed { replicas }) => plain(now, service, Policy::Fixed, *replicas, Reason::Declared),
+        (None, Scale::Auto(auto)) => plain(now, service, Policy::Fixed, auto.min, Reason::Declared),
+    }
+}
+
+fn kept(desired: u32) -> Size {
+    Size { desired, step: None, decision: None, scaling: None }
+}
+
+/// Where a service begins that was never sized.
+fn first_size(declared: &Declared) -> u32 {
+    match (&declared.spec.scale, &declared.autoscaler) {
+        (Scale::Fixed { replicas }, Some(spec)) => (*replicas).clamp(spec.min.max(1), spec.max),
+        (Scale::Fixed { replicas }, None) => *replicas,
+        (Scale::Auto(auto), _) => auto.min.max(1),
+    }
+}
+
+/// A size that needs no arithmetic.
+fn plain(now: Now, service: &ServiceState, policy: Policy, desired: u32, reason: Reason) -> Size {
+    let previous = service.desired.unwrap_or(0);
+    let account = PlainAccount { service: service.name.clone(), at: now, policy, previous, desired, reason };
+    let step = resize(service, desired, account.reason.clone(), Writer::Human);
+    Size { desired, step, decision: Some(Arc::new(account)), scaling: None }
+}
+
+fn resize(service: &ServiceState, to: u32, reason: Reason, writer: Writer) -> Option<Step> {
+    let from = service.desired.unwrap_or(0);
+    (service.desired != Some(to)).then_some(Step { change: Change::Resize { from, to }, reason, writer })
+}
+
+fn autoscaled(
+    now: Now,
+    service: &ServiceState,
+    declared: &Arc<Declared>,
+    spec: &AutoscalerSpec,
+    current: u32,
+    settings: &Settings,
+) -> Size {
+    let places: Vec<&Place> = service.places.values().filter(|place| place.role == Role::Active).collect();
+    let views: Vec<ReplicaView> = places.iter().map(|place| view(place)).collect();
+    let scale = ScaleView {
+        spec_replicas: current,
+        status_replicas: service.count(),
+        members: Members::Known(&views),
+    };
+    let samples: Vec<_> =
+        spec.metrics.iter().map(|metric| samples(now.time, metric, &places, settings)).collect();
+    let readings: Vec<_> = spec
+        .metrics
+        .iter()
+        .zip(&samples)
+        .map(|(metric, samples)| reading(metric, samples, declared))
+        .collect();
+    let mut memory = service.scaling.clone();
+    let verdict = hpa::reconcile(now.time, spec, &scale, &readings, &mut memory, &settings.hpa);
+    hpa::confirm(now.time, spec, &verdict, &mut memory);
+    let desired = verdict.desired;
+    let writer = if desired < current { Writer::ScaleIn } else { Writer::ScaleOut };
+    let step = (service.desired != Some(desired)).then(|| {
+        let summary = verdict.summary(spec).into();
+        let reason = Reason::Autoscaled { from: current, to: desired, summary };
+        Step { change: Change::Resize { from: service.desired.unwrap_or(0), to: desired }, reason, writer }
+    });
+    let account = HpaAccount { at: now, declared: Arc::clone(declared), verdict };
+    Size { desired, step, decision: Some(Arc::new(account)), scaling: Some(memory) }
+}
+
+fn view(place: &Place) -> ReplicaView {
+    let readiness =
+        place.health().map(|health| Readiness { ready: health.ready, since: health.ready_changed });
+    ReplicaView {
+        phase: match place.stage {
+            Stage::Empty { .. } | Stage::Starting { .. } => Phase::Pending,
+            Stage::Running(_) | Stage::Draining { .. } | Stage::Stopping { .. } => Phase::Running,
+        },
+        leaving: matches!(place.stage, Stage::Draining { .. } | Stage::Stopping { .. }),
+        started: place.health().map(|health| health.since),
+        readiness,
+    }
+}
+
+/// What was measured of each replica, when the metric is one of replicas that we meter ourselves.
+fn samples(
+    now: Time,
+    metric: &MetricSpec,
+    places: &[&Place],
+    settings: &Settings,
+) -> Option<Vec<Result<Sample, Gap>>> {
+    let measure: fn(&Place, Duration) -> Option<Sample> = match metric {
+        MetricSpec::Resource { resource: MeteredResource::Cpu, .. }
+        | MetricSpec::ContainerResource { resource: MeteredResource::Cpu, .. } => cpu,
+        MetricSpec::Resource { resource: MeteredResource::Memory, .. }
+        | MetricSpec::ContainerResource { resource: MeteredResource::Memory, .. } => memory,
+        MetricSpec::Pods { metric, .. } if metric.name == REQUEST_RATE_METRIC => request_rate,
+        MetricSpec::Pods { .. } | MetricSpec::Object { .. } | MetricSpec::External { .. } => return None,
+    };
+    let one = |place: &&Place| match measure(place, settings.metric_window) {
+        None => Err(Gap::Absent),
+        Some(sample) if now.since(sample.at) > settings.sample_age_max => Err(Gap::Stale),
+        Some(sample) => Ok(sample),
+    };
+    Some(places.iter().map(one).collect())
+}
+
+fn cpu(place: &Place, window: Duration) -> Option<Sample> {
+    let growth = place.cpu.growth(window)?;
+    let used = place.cpu_share(window)?;
+    Some(Sample { value: milli(used.0), at: growth.at, window: growth.over })
+}
+
+fn memory(place: &Place, _: Duration) -> Option<Sample> {
+    let (at, bytes) = place.memory?;
+    Some(Sample { value: milli(bytes.0.saturating_mul(1000)), at, window: Duration::ZERO })
+}
+
+fn request_rate(place: &Place, window: Duration) -> Option<Sample> {
+    let growth = place.requests.growth(window)?;
+    let rate = place.request_rate(window)?;
+    Some(Sample { value: milli(rate.0), at: growth.at, window: growth.over })
+}
+
+fn reading<'a>(
+    metric: &MetricSpec,
+    samples: &'a Option<Vec<Result<Sample, Gap>>>,
+    declared: &Declared,
+) -> MetricReading<'a> {
+    let Some(by_replica) = samples else { return MetricReading::Unavailable(Unavailable::NoSource) };
+    let resources = &declared.spec.resources;
+    let request = match metric {
+        MetricSpec::Resource { resource, .. } | MetricSpec::ContainerResource { resource, .. } => {
+            match resource {
+                MeteredResource::Cpu => resources.cpu,
+                MeteredResource::Memory => resources.memory,
+            }
+        }
+        MetricSpec::Pods { .. } | MetricSpec::Object { .. } | MetricSpec::External { .. } => None,
+    };
+    let requests = request.map_or(Requests::Unset, |quantity| Requests::Same(Milli(quantity.milli())));
+    MetricReading::Each(Samples { by_replica, strangers: 0, requests })
+}
+
+fn milli(value: u64) -> Milli {
+    Milli(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+#[derive(Debug)]
+struct PlainAccount {
+    service: ServiceName,
+    at: Now,
+    policy: Policy,
+    previous: u32,
+    desired: u32,
+    reason: Reason,
+}
+
+impl Account for PlainAccount {
+    fn decision(&self) -> Decision {
+        let how = match self.policy {
+            Policy::Hold => self.reason.to_string(),
+            Policy::Fixed | Policy::Hpa => format!("its declaration asks for {} replicas", self.desired),
+        };
+        Decision {
+            service: self.service.clone(),
+            at: self.at,
+            desired: self.desired,
+            previous: self.previous,
+            policy: self.policy,
+            metrics: Vec::new(),
+            limits: Vec::new(),
+            conditions: Vec::new(),
+            guard: None,
+            summary: how.into(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct HpaAccount {
+    at: Now,
+    declared: Arc<Declared>,
+    verdict: Verdict,
+}
+
+impl Account for HpaAccount {
+    fn decision(&self) -> Decision {
+        match &self.declared.autoscaler {
+            Some(spec) => self.verdict.decision(self.declared.name.clone(), self.at, spec),
+            None => unreachable!("an HPA account is made from the declaration's autoscaler only"),
+        }
+    }
+}
