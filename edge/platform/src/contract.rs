@@ -1,0 +1,196 @@
+//! What every driver does.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use model::action::Outcome;
+use model::identity::{ActionId, Incarnation, ReplicaId};
+use model::input::{Declared, ExitStatus, Usage};
+use tokio::sync::broadcast;
+
+use crate::life::Life;
+use crate::logs::{LogError, LogLines};
+
+/// Runs replicas somewhere.
+///
+/// **Operations** [`start`](Self::start), [`stop`](Self::stop), [`inventory`](Self::inventory),
+/// [`usage`](Self::usage), [`events`](Self::events), [`run_beside`](Self::run_beside), [`logs`](Self::logs).
+///
+/// **Guarantees** An `Applied` outcome survives a restart of the driver, which finds all replicas again and stops none.
+/// An action id is applied at most once. An action of an epoch older than one that was obeyed is refused, also after a
+/// restart. A place has at most one life at a time. An end is told as an event at once, and stays in the inventory until
+/// the place is filled anew. Dropping the driver stops no replica.
+///
+/// **Non-guarantees** No order between replicas. Events may be lost by a receiver that lags: it is told so, and
+/// takes the inventory. `Unknown` may mean done. How an adopted replica ended may be unknown.
+///
+/// **Failure and recovery** Any call may take long; callers time out and repeat the action with its id. A call that is
+/// dropped goes on by itself: the action may still be applied.
+///
+/// **Enforcement** `conformance::platform`.
+pub trait Platform: fmt::Debug + Send + Sync {
+    /// Runs a replica; `Applied` as soon as its program is executing.
+    ///
+    /// A repeated id, or a life that is there already, is `Applied` again with the same facts. An older life, or a newer
+    /// one while the place is still taken, is `Refused`.
+    fn start(&self, request: StartRequest) -> BoxFuture<'_, Started>;
+
+    /// Ends a replica and everything that it started; `Applied` when its process is gone, or never was.
+    ///
+    /// A repeated stop waits for the same end; one with a shorter grace shortens it. `Unknown` when the kernel has not
+    /// let the process go yet.
+    fn stop(&self, request: StopRequest) -> BoxFuture<'_, Outcome>;
+
+    /// The last life of every place, running or ended, in the order of their places.
+    fn inventory(&self) -> BoxFuture<'_, Result<Vec<Life>, ObserveError>>;
+
+    /// Processor time and memory of all running replicas; one that ends meanwhile is left out.
+    fn usage(&self) -> BoxFuture<'_, Result<Vec<Usage>, ObserveError>>;
+
+    /// What happens from now on. A receiver that lags behind is told so, and takes the inventory instead.
+    fn events(&self) -> broadcast::Receiver<Event>;
+
+    /// What this driver can and cannot do here.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Runs a program as the replica runs, with its environment, user, folder and limits, and waits for its end.
+    ///
+    /// When `timeout` is over, the program and everything that it started are killed. Its output is thrown away.
+    fn run_beside(&self, request: RunRequest) -> BoxFuture<'_, Result<RunEnd, RunError>>;
+
+    /// What a replica's place has printed, from `last_lines` lines before the end; at most [`crate::TAIL_LINES_MAX`].
+    ///
+    /// Holds the output of all lives of the place, as far back as it was kept.
+    fn logs(
+        &self,
+        replica: &ReplicaId,
+        last_lines: usize,
+    ) -> BoxFuture<'_, Result<Box<dyn LogLines>, LogError>>;
+}
+
+/// Asks for a life of a replica.
+#[derive(Clone, Debug)]
+pub struct StartRequest {
+    /// The idempotency key, with the epoch.
+    pub action: ActionId,
+    /// The place to fill.
+    pub replica: ReplicaId,
+    /// The life that begins.
+    pub incarnation: Incarnation,
+    /// What to run.
+    pub declared: Arc<Declared>,
+}
+
+/// How a start ended.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The life that is there now, when the outcome is `Applied`.
+    pub life: Option<Life>,
+}
+
+/// Asks for the end of a life.
+#[derive(Clone, Debug)]
+pub struct StopRequest {
+    /// The idempotency key, with the epoch.
+    pub action: ActionId,
+    /// The place meant.
+    pub replica: ReplicaId,
+    /// The life meant; another one is left alone.
+    pub incarnation: Incarnation,
+    /// From the stop signal to the kill; zero kills at once.
+    pub grace: Duration,
+}
+
+/// Asks for a program to be run beside a replica.
+#[derive(Clone, Debug)]
+pub struct RunRequest {
+    /// The place meant.
+    pub replica: ReplicaId,
+    /// The life meant.
+    pub incarnation: Incarnation,
+    /// The program and its arguments; `$(NAME)` is replaced as in the replica's own command.
+    pub command: Vec<String>,
+    /// How long it may run.
+    pub timeout: Duration,
+}
+
+/// How a program that ran beside a replica ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunEnd {
+    /// By itself.
+    Exited(ExitStatus),
+    /// It was killed when its time was over.
+    TimedOut,
+}
+
+/// A program did not run beside a replica; nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// The life meant does not run.
+    #[error("{replica} does not run")]
+    NotRunning {
+        /// Whose life was meant.
+        replica: ReplicaId,
+    },
+    /// The program could not be started.
+    #[error("{message}")]
+    NotStarted {
+        /// One sentence: what was attempted, on what, why it failed, what to try.
+        message: String,
+    },
+}
+
+/// The platform could not be looked at.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("could not look at the replicas of this platform: {why}")]
+pub struct ObserveError {
+    /// What the platform says.
+    pub why: Arc<str>,
+}
+
+/// Something that happened to a replica.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A life has ended; its state says how.
+    Ended(Life),
+}
+
+/// How well a driver can do something here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// As declared.
+    Full,
+    /// Less than declared; the sentence says what is missing, why, and what to try.
+    Degraded(Arc<str>),
+}
+
+/// What a driver can and cannot do here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Holding a replica to `resources.cpu`.
+    pub cpu: Support,
+    /// Holding a replica to `resources.memory`.
+    pub memory: Support,
+    /// Ending everything that a replica started, whatever it did to hide.
+    pub containment: Support,
+    /// Running a replica as the user it names.
+    pub users: Support,
+}
+
+impl Capabilities {
+    /// What is missing, one sentence each, none twice.
+    pub fn degraded(&self) -> Vec<&str> {
+        let mut sentences: Vec<&str> = Vec::new();
+        for support in [&self.cpu, &self.memory, &self.containment, &self.users] {
+            match support {
+                Support::Degraded(why) if !sentences.contains(&why.as_ref()) => sentences.push(why),
+                Support::Degraded(_) | Support::Full => {}
+            }
+        }
+        sentences
+    }
+}
