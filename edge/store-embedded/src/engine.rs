@@ -9,7 +9,7 @@ use std::time::Duration;
 use redb::{Builder, Database, ReadableDatabase, ReadableTable};
 use store::{Cause, Change, LeaseId, ReadError, Retention, Revision, WatchHub, WriteError};
 
-use crate::disk::{Disk, Framed, Preamble};
+use crate::disk::{Disk, Framed, PREAMBLE_BYTES, Preamble};
 use crate::ledger::{Counters, Ledger, Write, Written};
 use crate::rows::{BOUND, COUNTERS, ENTRIES, HISTORY, LEASES, decode_change, decode_entry};
 
@@ -70,7 +70,7 @@ impl Engine {
     ) -> Result<(Self, Leases), redb::Error> {
         let stopped = Arc::default();
         let opened = catch_unwind(AssertUnwindSafe(|| {
-            let database = open_database(&*disk, &stopped)?;
+            let database = reopen_database(&*disk, &stopped)?;
             let (counters, leases) = verify(&database)?;
             Ok::<_, redb::Error>((database, counters.revision, leases))
         }));
@@ -183,7 +183,7 @@ impl Engine {
         let mut slot = self.database.write().expect("no writer of the slot panics");
         let database = match slot.take() {
             Some(database) => database,
-            None => open_database(&*self.disk, &self.stopped)?,
+            None => reopen_database(&*self.disk, &self.stopped)?,
         };
         work(slot.insert(database))
     }
@@ -214,6 +214,14 @@ impl Engine {
 /// The counters as they are.
 pub(crate) fn counters(database: &Database) -> Result<Counters, redb::Error> {
     Counters::read(&database.begin_read()?.open_table(COUNTERS)?)
+}
+
+/// Opens what is there; makes no new database of an old file that lost its content.
+fn reopen_database(disk: &dyn Disk, stopped: &Arc<AtomicBool>) -> Result<Database, redb::Error> {
+    if disk.open()?.len()? <= PREAMBLE_BYTES {
+        return Err(redb::Error::Corrupted("nothing follows its first page".to_owned()));
+    }
+    open_database(disk, stopped)
 }
 
 fn open_database(disk: &dyn Disk, stopped: &Arc<AtomicBool>) -> Result<Database, redb::Error> {

@@ -4,6 +4,8 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use store::{Cause, Retention};
 
@@ -16,6 +18,13 @@ const STORE_FILE: &str = "store.db";
 const NEW_FILE: &str = "store.db.new";
 /// Locked while a process has the store open; holds its pid, for the error of the next.
 const LOCK_FILE: &str = "store.lock";
+
+/// How often, and how far apart, the lock is tried before the folder counts as used: for half a second in all.
+///
+/// A process that is being started shares the locks of its parent from fork to exec. When the parent is killed just then,
+/// its folder seems to be used for those few milliseconds, or for more of them on a machine under load.
+const LOCK_TRIES: u32 = 50;
+const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 /// Why a store could not be opened. Rows are as they were.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -132,12 +141,19 @@ impl DirLock {
             .truncate(false)
             .open(&path)
             .map_err(io_error)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(OpenError::InUse { dir: dir.to_owned(), pid: pid_in(&mut file) });
+        let mut tries = 1;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if tries < LOCK_TRIES => {
+                    tries += 1;
+                    thread::sleep(LOCK_RETRY);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(OpenError::InUse { dir: dir.to_owned(), pid: pid_in(&mut file) });
+                }
+                Err(TryLockError::Error(cause)) => return Err(io_error(cause)),
             }
-            Err(TryLockError::Error(cause)) => return Err(io_error(cause)),
         }
         // The pid is a courtesy to whoever comes next; the lock is the lock without it.
         drop(file.set_len(0).and_then(|()| write!(file, "{}", std::process::id())));
@@ -173,7 +189,9 @@ impl OpenError {
     fn engine(path: &Path, cause: redb::Error) -> Self {
         match cause {
             redb::Error::Io(cause) => Self::io(path, cause),
-            redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) => {
+            redb::Error::Corrupted(_)
+            | redb::Error::UpgradeRequired(_)
+            | redb::Error::TableDoesNotExist(_) => {
                 Self::Damaged { path: path.to_owned(), source: Arc::new(cause) }
             }
             cause => Self::Failed { path: path.to_owned(), source: Arc::new(cause) },

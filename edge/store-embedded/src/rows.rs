@@ -54,11 +54,7 @@ pub(crate) fn decode_entry(key: &str, stored: &[u8]) -> Result<Entry, redb::Erro
 
 /// The stored form of a change; its revision is the row's key.
 pub(crate) fn encode_change(change: &Change) -> Vec<u8> {
-    let event = |event| match event {
-        Event::Put(entry) => EventV1::Put { key: entry.key.as_str(), row: RowV1::from(entry) },
-        Event::Delete { key } => EventV1::Delete { key: key.as_str() },
-    };
-    seal(&change.events.iter().map(event).collect::<Vec<_>>())
+    seal(&change.events.iter().map(EventV1::from).collect::<Vec<_>>())
 }
 
 /// Reads back what [`encode_change`] gave. Fails on anything else.
@@ -83,6 +79,15 @@ impl<'a> From<&'a Entry> for RowV1<'a> {
             version: entry.version,
             lease: entry.lease.map(|lease| lease.0),
             value: &entry.value,
+        }
+    }
+}
+
+impl<'a> From<&'a Event> for EventV1<'a> {
+    fn from(event: &'a Event) -> Self {
+        match event {
+            Event::Put(entry) => Self::Put { key: entry.key.as_str(), row: RowV1::from(entry) },
+            Event::Delete { key } => Self::Delete { key: key.as_str() },
         }
     }
 }

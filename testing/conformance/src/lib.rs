@@ -1,1 +1,4 @@
 //! One suite for every Store, every Platform, and the HPA algorithm.
+
+pub mod hpa;
+pub mod store;
