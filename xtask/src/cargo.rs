@@ -16,7 +16,9 @@ pub(crate) fn root() -> PathBuf {
 /// Where release binaries come to lie; follows `CARGO_TARGET_DIR`.
 pub(crate) fn release_dir(root: &Path) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    root.join(target).join("release")
+    let folder = root.join(target).join("release");
+    // As the system names it, so that a running program can be told by its file.
+    folder.canonicalize().unwrap_or(folder)
 }
 
 /// A call of the cargo that called us, standing in the root of the workspace.
@@ -27,12 +29,21 @@ pub(crate) fn command(root: &Path) -> Command {
     command
 }
 
-/// Builds `package` in release and runs it with `arguments`, as `cargo run` does.
+/// Builds `packages` in release and runs the program of the last one with `arguments`.
 ///
-/// Fails when the build fails or when the program ends with anything but success.
-pub(crate) fn run_in_release(package: &str, arguments: &[String]) -> anyhow::Result<()> {
-    let mut call = command(&root());
-    call.args(["run", "--quiet", "--release", "--package", package, "--"]).args(arguments);
+/// Those before it are programs that it starts itself: they lie beside it. Fails when the build fails or when the
+/// program ends with anything but success.
+pub(crate) fn run_in_release(packages: &[&str], arguments: &[String]) -> anyhow::Result<()> {
+    let root = root();
+    build_in_release(&root, packages)?;
+    let program = packages.last().context("there is nothing to run")?;
+    run(Command::new(release_dir(&root).join(program)).args(arguments).current_dir(&root))
+}
+
+/// Builds `packages` in release.
+pub(crate) fn build_in_release(root: &Path, packages: &[&str]) -> anyhow::Result<()> {
+    let mut call = command(root);
+    call.args(["build", "--release"]).args(packages.iter().flat_map(|package| ["--package", package]));
     run(&mut call)
 }
 

@@ -6,6 +6,7 @@
 //!
 //! It looks at Homeostat from outside only, through its command line: what a user's script could do.
 
+mod leftovers;
 mod plot;
 mod stage;
 mod story;
@@ -124,15 +125,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     let root = cargo::root();
     println!("building homeostat and the shop in release");
-    cargo::run(cargo::command(&root).args([
-        "build",
-        "--release",
-        "--quiet",
-        "-p",
-        "homeostat",
-        "-p",
-        "shop",
-    ]))?;
+    cargo::build_in_release(&root, &["homeostat", "shop"])?;
     let folder = tempfile::tempdir().context("could not create a temporary folder")?;
     let arguments = options.load_arguments(folder.path())?;
     let mut stage = Stage::set(&root, folder.path(), options.data.as_deref(), is_interrupted)?;

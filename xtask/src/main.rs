@@ -54,8 +54,8 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Tidy(options) => tidy::run(&options),
-        Task::Sim { arguments } => cargo::run_in_release("swarm", &arguments),
-        Task::Bench { arguments } => cargo::run_in_release("bench", &arguments),
+        Task::Sim { arguments } => cargo::run_in_release(&["swarm"], &arguments),
+        Task::Bench { arguments } => cargo::run_in_release(&["homeostat", "shop", "bench"], &arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

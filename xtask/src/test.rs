@@ -60,7 +60,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "clippy",
         proves: "no lint speaks, in code or tests",
-        work: Work::Cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
+        work: Work::Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     },
     Step {
         name: "deny",
@@ -70,7 +70,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "build",
         proves: "everything compiles",
-        work: Work::Cargo(&["build", "--workspace", "--all-targets", "--quiet"]),
+        work: Work::Cargo(&["build", "--workspace", "--all-targets"]),
     },
     Step { name: "tests", proves: "every test passes", work: Work::Here(tests) },
     Step {
@@ -79,26 +79,11 @@ const STEPS: &[Step] = &[
         work: Work::Cargo(&["test", "--workspace", "--doc", "--quiet"]),
     },
     Step { name: "doc", proves: "every name in brackets links", work: Work::Here(documentation) },
-    Step {
-        name: "release",
-        proves: "what ships builds",
-        work: Work::Cargo(&["build", "--release", "--quiet", "-p", "homeostat", "-p", "shop", "-p", "swarm"]),
-    },
+    Step { name: "release", proves: "what ships builds", work: Work::Here(release) },
     Step {
         name: "simulation",
         proves: "200 seeds × 24 simulated hours under faults break no checker",
-        work: Work::Cargo(&[
-            "run",
-            "--release",
-            "--quiet",
-            "-p",
-            "swarm",
-            "--",
-            "--seeds",
-            "200",
-            "--hours",
-            "24",
-        ]),
+        work: Work::Here(simulation),
     },
     Step {
         name: "demo",
@@ -215,8 +200,19 @@ fn tests(_: &Options) -> anyhow::Result<Done> {
 
 fn documentation(_: &Options) -> anyhow::Result<Done> {
     let mut call = cargo::command(&cargo::root());
-    call.args(["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"]);
+    call.args(["doc", "--workspace", "--no-deps", "--document-private-items"]);
     cargo::run(call.env("RUSTDOCFLAGS", "-D warnings"))?;
+    Ok(Done::Passed)
+}
+
+fn release(_: &Options) -> anyhow::Result<Done> {
+    cargo::build_in_release(&cargo::root(), &["homeostat", "shop", "swarm"])?;
+    Ok(Done::Passed)
+}
+
+fn simulation(_: &Options) -> anyhow::Result<Done> {
+    let arguments = ["--seeds", "200", "--hours", "24"].map(str::to_owned);
+    cargo::run_in_release(&["homeostat", "shop", "swarm"], &arguments)?;
     Ok(Done::Passed)
 }
 

@@ -13,6 +13,8 @@ use anyhow::{Context, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
 
+use super::leftovers::Leftovers;
+use super::watch::{Service, ServiceStatus};
 use crate::cargo;
 
 /// What is shown.
@@ -48,6 +50,8 @@ pub(super) struct Stage {
     binaries: PathBuf,
     /// Holds what the programs wrote, and Homeostat's data unless the user keeps it elsewhere.
     folder: PathBuf,
+    /// The shop's processes: they outlive a Homeostat that crashes.
+    shops: Leftovers,
     is_interrupted: Arc<AtomicBool>,
     is_cleared: bool,
 }
@@ -67,9 +71,10 @@ impl Stage {
         for address in [API, SHOP] {
             ensure_free(address)?;
         }
-        let data = data.map_or_else(|| folder.join("data"), Path::to_path_buf);
+        let data = data.map_or_else(|| Ok(folder.join("data")), std::path::absolute)?;
         std::fs::create_dir_all(&data).with_context(|| format!("could not create {}", data.display()))?;
         let binaries = cargo::release_dir(root);
+        let shops = Leftovers::of(&binaries.join("shop"));
         let mut call = Command::new(binaries.join("homeostat"));
         call.args(["up", "-f", EXAMPLE, "--data"])
             .arg(data)
@@ -84,12 +89,14 @@ impl Stage {
             root: root.to_path_buf(),
             binaries,
             folder: folder.to_path_buf(),
+            shops,
             is_interrupted,
             is_cleared: false,
         };
         println!("started homeostat up -f {EXAMPLE} as process {}", stage.up.id());
         stage.wait_until_it_answers(&format!("http://{API}/readyz"))?;
         stage.wait_until_it_answers(&stage.shop_address())?;
+        stage.wait_until_all_are_ready()?;
         Ok(stage)
     }
 
@@ -173,6 +180,28 @@ impl Stage {
         }
     }
 
+    fn wait_until_all_are_ready(&mut self) -> anyhow::Result<()> {
+        let start = Instant::now();
+        loop {
+            self.check_on()?;
+            let ServiceStatus { desired_replicas, ready_replicas, .. } = self.look()?;
+            if ready_replicas >= desired_replicas && ready_replicas > 0 {
+                return Ok(());
+            }
+            let waited = READY_WAIT_MAX.as_secs();
+            ensure!(
+                start.elapsed() < READY_WAIT_MAX,
+                "only {ready_replicas} of {desired_replicas} replicas of the shop were ready within {waited} s"
+            );
+            std::thread::sleep(LOOK_PAUSE);
+        }
+    }
+
+    /// How many replicas of the shop there are and shall be.
+    pub(super) fn look(&self) -> anyhow::Result<ServiceStatus> {
+        Ok(self.ask::<Service>(&["get", "service/shop"])?.status)
+    }
+
     fn last_words(&self, file: &str) -> String {
         let text = std::fs::read_to_string(self.folder.join(file)).unwrap_or_default();
         let lines: Vec<&str> = text.lines().rev().take(5).collect();
@@ -185,16 +214,18 @@ impl Stage {
 
     /// Stops Homeostat as Ctrl-C does and waits until it is gone.
     ///
-    /// Fails when it had to be killed, or when the shop still answers afterwards: it has left replicas behind.
+    /// Fails when it had to be killed, or when it left replicas behind.
     pub(super) fn clear(mut self) -> anyhow::Result<()> {
         self.is_cleared = true;
         let is_gone_by_itself = stop(&mut self.up);
+        let left = self.shops.end();
         ensure!(
             is_gone_by_itself,
             "homeostat up did not stop within {} s and was killed",
             STOP_WAIT_MAX.as_secs()
         );
-        ensure_free(SHOP).context("homeostat up has stopped and left something behind")
+        ensure!(left == 0, "homeostat up stopped and left {left} processes of the shop behind");
+        Ok(())
     }
 }
 
@@ -202,6 +233,7 @@ impl Drop for Stage {
     fn drop(&mut self) {
         if !self.is_cleared {
             stop(&mut self.up);
+            self.shops.end();
         }
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::stage::{self, Stage};
-use super::watch::{Decision, LoadReport, Replica, Replicas, Service, ServiceStatus};
+use super::watch::{Decision, LoadReport, Replica, Replicas, ServiceStatus};
 
 /// The pause between two looks at the shop.
 const SAMPLE_PAUSE: Duration = Duration::from_millis(500);
@@ -63,7 +63,7 @@ pub(super) struct Killed {
 ///
 /// Fails when something could not be seen or done; whether what was seen is good is for the summary to say.
 pub(super) fn tell(stage: &mut Stage, load_arguments: &[String]) -> anyhow::Result<Run> {
-    let at_start = look(stage)?;
+    let at_start = stage.look()?;
     let mut load = Load(stage.start_load(load_arguments)?);
     let mut notes = Notes::begin(at_start);
     while !load.has_ended()? {
@@ -90,10 +90,6 @@ pub(super) fn tell(stage: &mut Stage, load_arguments: &[String]) -> anyhow::Resu
         killed: notes.killed,
         load: report,
     })
-}
-
-fn look(stage: &Stage) -> anyhow::Result<ServiceStatus> {
-    Ok(stage.ask::<Service>(&["get", "service/shop"])?.status)
 }
 
 fn replicas_of_the_shop(stage: &Stage) -> anyhow::Result<Vec<Replica>> {
@@ -134,7 +130,7 @@ impl Notes {
         Self {
             start,
             at_start,
-            samples: Vec::new(),
+            samples: vec![Sample { at: Duration::ZERO, status: at_start }],
             decisions: Vec::new(),
             killed: None,
             scaled_out: None,
@@ -154,7 +150,7 @@ impl Notes {
 
     fn sample(&mut self, stage: &Stage) -> anyhow::Result<()> {
         let at = self.start.elapsed();
-        let status = look(stage)?;
+        let status = stage.look()?;
         let before = self.samples.last().map_or(self.at_start, |sample| sample.status);
         if status.desired_replicas != before.desired_replicas {
             let decision: Decision = stage.ask(&["explain", "service/shop"])?;
