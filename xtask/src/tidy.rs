@@ -8,6 +8,7 @@ mod attributes;
 mod bans;
 mod drivers;
 mod error_pages;
+mod glossary;
 mod licences;
 mod links;
 mod lints;
@@ -65,6 +66,7 @@ const LAWS: &[Law] = &[
     Law { name: "unfinished", check: unfinished::check },
     Law { name: "error-pages", check: error_pages::check },
     Law { name: "links", check: links::check },
+    Law { name: "glossary", check: glossary::check },
     Law { name: "places", check: places::check },
     Law { name: "map", check: map::check },
     Law { name: "licences", check: licences::check },
