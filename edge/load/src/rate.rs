@@ -31,7 +31,7 @@ impl Rate {
 
     /// The highest rate that may be asked for.
     ///
-    /// 1,000,000/s is twenty times what one thread of the generator can send (about 50,000/s on one core): a
+    /// 1,000,000/s is twenty-five times what the generator can send (about 40,000/s on one core): a
     /// higher figure is a slip of a unit, not a wish.
     pub const MAX: Self = Self(1_000_000.0);
 
