@@ -1,17 +1,23 @@
 //! The bytes beneath the engine: a file whose first page says what it is.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use redb::StorageBackend;
 
 /// Bytes before the engine's own: one page, so that its pages stay aligned.
-pub(crate) const PREAMBLE_BYTES: u64 = 4096;
+pub(crate) const PREAMBLE_BYTES: u64 = PAGE_BYTES as u64;
+
+/// The engine's page.
+const PAGE_BYTES: usize = 4096;
 
 /// The format that this version writes, and the newest that it reads.
 pub(crate) const FORMAT: u32 = 1;
@@ -38,6 +44,20 @@ struct FileBytes(File);
 pub(crate) struct Framed {
     bytes: Box<dyn StorageBackend>,
     stopped: Arc<AtomicBool>,
+}
+
+/// The bytes of a disk as they are, with writes that stay in memory: to look at a store without touching it.
+#[derive(Debug)]
+pub(crate) struct Untouched {
+    bytes: Box<dyn StorageBackend>,
+    shadow: Mutex<Shadow>,
+}
+
+#[derive(Debug)]
+struct Shadow {
+    len: u64,
+    /// The pages written to, by number, whole.
+    pages: BTreeMap<u64, Vec<u8>>,
 }
 
 /// What the first page says.
@@ -108,6 +128,81 @@ impl StorageBackend for Framed {
     }
 }
 
+impl Untouched {
+    /// Looks at `bytes`.
+    pub(crate) fn new(bytes: Box<dyn StorageBackend>) -> io::Result<Self> {
+        let shadow = Mutex::new(Shadow { len: bytes.len()?, pages: BTreeMap::new() });
+        Ok(Self { bytes, shadow })
+    }
+
+    fn shadow(&self) -> MutexGuard<'_, Shadow> {
+        self.shadow.lock().expect("nothing panics while it holds the shadow")
+    }
+
+    /// Page `number` as the disk has it; zeros where the disk has ended.
+    fn page(&self, number: u64) -> io::Result<Vec<u8>> {
+        let mut page = vec![0; PAGE_BYTES];
+        let offset = number * PAGE_BYTES as u64;
+        let there = self.bytes.len()?.saturating_sub(offset).min(PAGE_BYTES as u64);
+        self.bytes.read(offset, &mut page[..there as usize])?;
+        Ok(page)
+    }
+}
+
+impl StorageBackend for Untouched {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.shadow().len)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let shadow = self.shadow();
+        if offset + out.len() as u64 > shadow.len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        for (number, range, at) in pages_of(offset, out.len()) {
+            match shadow.pages.get(&number) {
+                Some(page) => out[at].copy_from_slice(&page[range]),
+                None => out[at].copy_from_slice(&self.page(number)?[range]),
+            }
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.shadow().len = len;
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut shadow = self.shadow();
+        for (number, range, at) in pages_of(offset, data.len()) {
+            let page = match shadow.pages.entry(number) {
+                Entry::Occupied(page) => page.into_mut(),
+                Entry::Vacant(page) => page.insert(self.page(number)?),
+            };
+            page[range].copy_from_slice(&data[at]);
+        }
+        Ok(())
+    }
+}
+
+/// The pages that `len` bytes from `offset` on lie in: the page's number, the bytes within it, and those within the whole.
+fn pages_of(offset: u64, len: usize) -> impl Iterator<Item = (u64, Range<usize>, Range<usize>)> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        let at = offset + done as u64;
+        let within = (at % PAGE_BYTES as u64) as usize;
+        let step = (PAGE_BYTES - within).min(len - done);
+        let piece = (step > 0).then(|| (at / PAGE_BYTES as u64, within..within + step, done..done + step));
+        done += step;
+        piece
+    })
+}
+
 impl Disk for FileDisk {
     fn open(&self) -> io::Result<Box<dyn StorageBackend>> {
         let file = File::options().read(true).write(true).open(&self.0)?;
@@ -141,6 +236,26 @@ impl StorageBackend for FileBytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_look_at_a_file_sees_its_own_writes_and_leaves_the_file_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let content: Vec<u8> = (0..9_000_u32).map(|n| n as u8).collect();
+        std::fs::write(&path, &content).unwrap();
+        let look = Untouched::new(FileDisk(path.clone()).open().unwrap()).unwrap();
+        let mut expected = content.clone();
+        expected.resize(20_000, 0);
+        expected[4_000..13_000].fill(9);
+
+        look.set_len(20_000).unwrap();
+        look.write(4_000, &[9; 9_000]).unwrap();
+        let mut seen = vec![1; 20_000];
+        look.read(0, &mut seen).unwrap();
+        assert_eq!(seen, expected);
+        assert!(look.read(19_999, &mut [0; 2]).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), content);
+    }
 
     #[test]
     fn the_preamble_says_the_format_or_that_the_file_is_foreign() {

@@ -42,7 +42,7 @@ impl EmbeddedStore {
         Self::start(engine, leases, Some(lock)).map_err(|cause| OpenError::io(dir, cause))
     }
 
-    fn start(engine: Engine, leases: Leases, lock: Option<DirLock>) -> io::Result<Self> {
+    pub(crate) fn start(engine: Engine, leases: Leases, lock: Option<DirLock>) -> io::Result<Self> {
         let engine = Arc::new(engine);
         let writer = Writer::start(Arc::clone(&engine))?;
         Ok(Self { writer, engine, clock: Mutex::new(LeaseClock::reopened(leases)), _lock: lock })

@@ -9,7 +9,7 @@ use std::time::Duration;
 use redb::{Builder, Database, ReadableDatabase, ReadableTable};
 use store::{Cause, Change, LeaseId, ReadError, Retention, Revision, WatchHub, WriteError};
 
-use crate::disk::{Disk, Framed, PREAMBLE_BYTES, Preamble};
+use crate::disk::{Disk, Framed, PREAMBLE_BYTES, Preamble, Untouched};
 use crate::ledger::{Counters, Ledger, Write, Written};
 use crate::rows::{BOUND, COUNTERS, ENTRIES, HISTORY, LEASES, decode_change, decode_entry};
 
@@ -62,21 +62,18 @@ pub(crate) fn create(disk: &dyn Disk) -> Result<(), redb::Error> {
 }
 
 impl Engine {
-    /// Opens the store in `disk`, whose preamble is known to be good, and reads every row of it once; returns its leases too.
+    /// Opens the store in `disk`, whose preamble is known to be good, and returns its leases too.
+    ///
+    /// Every row is read once before, so that damage is met at the door and a damaged file stays as it is.
     pub(crate) fn open(
         disk: Box<dyn Disk>,
         place: String,
         retention: Retention,
     ) -> Result<(Self, Leases), redb::Error> {
+        let leases = look(&*disk, verify)?;
         let stopped = Arc::default();
-        let opened = catch_unwind(AssertUnwindSafe(|| {
-            let database = reopen_database(&*disk, &stopped)?;
-            let (counters, leases) = verify(&database)?;
-            Ok::<_, redb::Error>((database, counters.revision, leases))
-        }));
-        // The engine panics on some damage of its own pages. What it held was dropped on the way here.
-        let (database, revision, leases) = opened
-            .unwrap_or_else(|_| Err(redb::Error::Corrupted("its pages contradict one another".to_owned())))?;
+        let database = open_database(&*disk, &stopped)?;
+        let revision = counters(&database)?.revision;
         let hub = WatchHub::new(Revision(revision));
         let database = RwLock::new(Some(database));
         Ok((Self { disk, place, retention, database, stopped, hub }, leases))
@@ -133,29 +130,34 @@ impl Engine {
 
     /// Finds out whether a batch that failed with `cause` happened.
     ///
-    /// The engine refuses all work after a failure, so that the database is opened anew in any case; its counters then tell.
-    /// After a failed sync they prove nothing, and the store stops.
+    /// The engine refuses all work after a failure, so that the next use opens the database anew; the counters in the file
+    /// tell what became of the batch. After a failed sync they prove nothing, and the store stops.
     fn settle(&self, cause: redb::Error, stage: Stage, batches_before: u64) -> Result<Batch, WriteError> {
         *self.database.write().expect("no writer of the slot panics") = None;
+        match stage {
+            Stage::Prepared => Err(self.not_applied(cause)),
+            Stage::Committing(batch) => match self.batches_on_disk() {
+                Some(now) if now == batches_before => Err(self.not_applied(cause)),
+                Some(_) => Ok(batch),
+                None => {
+                    // Only a later open would know, behind the back of those who watch and wait.
+                    self.stopped.store(true, Ordering::Release);
+                    self.hub.close();
+                    Err(self.unknown(cause))
+                }
+            },
+        }
+    }
+
+    /// Batches that are surely on the disk; `None` when nobody can tell.
+    fn batches_on_disk(&self) -> Option<u64> {
         if self.has_stopped() {
-            self.hub.close();
-            return match stage {
-                Stage::Prepared => Err(self.not_applied(cause)),
-                Stage::Committing(_) => Err(self.unknown(cause)),
-            };
+            return None;
         }
-        let batches_now = self.with_database(counters).map(|counters| counters.batches);
-        match (stage, batches_now) {
-            (Stage::Prepared, _) => Err(self.not_applied(cause)),
-            (Stage::Committing(_), Ok(now)) if now == batches_before => Err(self.not_applied(cause)),
-            (Stage::Committing(batch), Ok(_)) => Ok(batch),
-            (Stage::Committing(_), Err(_)) => {
-                // Which of the two happened would only be known to a later open, behind the back of the watchers.
-                self.stopped.store(true, Ordering::Release);
-                self.hub.close();
-                Err(self.unknown(cause))
-            }
-        }
+        let counters = look(&*self.disk, counters).ok()?;
+        // What the file shows may have come no further than the system's memory.
+        self.disk.open().and_then(|bytes| bytes.sync_data()).ok()?;
+        Some(counters.batches)
     }
 
     /// Bytes of the file.
@@ -183,7 +185,7 @@ impl Engine {
         let mut slot = self.database.write().expect("no writer of the slot panics");
         let database = match slot.take() {
             Some(database) => database,
-            None => reopen_database(&*self.disk, &self.stopped)?,
+            None => open_database(&*self.disk, &self.stopped)?,
         };
         work(slot.insert(database))
     }
@@ -216,12 +218,21 @@ pub(crate) fn counters(database: &Database) -> Result<Counters, redb::Error> {
     Counters::read(&database.begin_read()?.open_table(COUNTERS)?)
 }
 
-/// Opens what is there; makes no new database of an old file that lost its content.
-fn reopen_database(disk: &dyn Disk, stopped: &Arc<AtomicBool>) -> Result<Database, redb::Error> {
-    if disk.open()?.len()? <= PREAMBLE_BYTES {
+/// Reads from the database in `disk` without writing a byte to it, neither when it is damaged nor when it needs repair.
+fn look<T>(
+    disk: &dyn Disk,
+    read: impl FnOnce(&Database) -> Result<T, redb::Error>,
+) -> Result<T, redb::Error> {
+    let bytes = disk.open()?;
+    if bytes.len()? <= PREAMBLE_BYTES {
         return Err(redb::Error::Corrupted("nothing follows its first page".to_owned()));
     }
-    open_database(disk, stopped)
+    let untouched = Framed::new(Box::new(Untouched::new(bytes)?), Arc::default());
+    // The engine panics on some damage of its own pages; what it held then is dropped on the way here.
+    let looked = catch_unwind(AssertUnwindSafe(|| {
+        read(&Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(untouched)?)
+    }));
+    looked.unwrap_or_else(|_| Err(redb::Error::Corrupted("its pages contradict one another".to_owned())))
 }
 
 fn open_database(disk: &dyn Disk, stopped: &Arc<AtomicBool>) -> Result<Database, redb::Error> {
@@ -229,10 +240,8 @@ fn open_database(disk: &dyn Disk, stopped: &Arc<AtomicBool>) -> Result<Database,
     Ok(Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(framed)?)
 }
 
-/// Reads every row, so that damage is met at the door and not in the middle of a day.
-///
-/// 10,000 rows of 1 KB take some 20 ms.
-fn verify(database: &Database) -> Result<(Counters, Leases), redb::Error> {
+/// Reads every row and its checksum; returns the leases.
+fn verify(database: &Database) -> Result<Leases, redb::Error> {
     let txn = database.begin_read()?;
     for row in txn.open_table(ENTRIES)?.iter()? {
         let (key, stored) = row?;
@@ -250,5 +259,6 @@ fn verify(database: &Database) -> Result<(Counters, Leases), redb::Error> {
     for row in txn.open_table(BOUND)?.iter()? {
         row?;
     }
-    Ok((Counters::read(&txn.open_table(COUNTERS)?)?, leases))
+    Counters::read(&txn.open_table(COUNTERS)?)?;
+    Ok(leases)
 }

@@ -25,6 +25,8 @@
 mod disk;
 mod embedded;
 mod engine;
+#[cfg(test)]
+mod faults;
 mod ledger;
 mod open;
 mod rows;

@@ -122,3 +122,50 @@ fn unseal<'a, T: Deserialize<'a>>(stored: &'a [u8]) -> Result<T, String> {
 fn damaged(what: &str, id: impl std::fmt::Display, cause: impl std::fmt::Display) -> redb::Error {
     redb::Error::Corrupted(format!("{what} {id}: {cause}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(stored in prop::collection::vec(any::<u8>(), 0..200), sealed: bool) {
+            let mut stored = stored;
+            if sealed && stored.len() > SEAL_BYTES {
+                let seal = xxh3_64(&stored[SEAL_BYTES..]);
+                stored[..SEAL_BYTES].copy_from_slice(&seal.to_le_bytes());
+            }
+            drop(decode_entry("a", &stored));
+            drop(decode_change(1, &stored));
+        }
+
+        #[test]
+        fn a_row_reads_back_as_it_was(
+            value in prop::collection::vec(any::<u8>(), 0..2_000),
+            revisions in any::<(u64, u64, u64)>(),
+            lease in any::<Option<u64>>(),
+            name in "[a-z]{1,8}(/[a-zA-Z0-9._:-]{1,8}){0,3}",
+            flipped in any::<prop::sample::Index>(),
+        ) {
+            let entry = Entry {
+                key: Key::parse(&name).unwrap(),
+                value: Value::new(value).unwrap(),
+                create_revision: Revision(revisions.0),
+                mod_revision: Revision(revisions.1),
+                version: revisions.2,
+                lease: lease.map(LeaseId),
+            };
+            let mut stored = encode_entry(&entry);
+            prop_assert_eq!(&decode_entry(&name, &stored).unwrap(), &entry);
+            let events = vec![Event::Delete { key: entry.key.clone() }, Event::Put(entry)];
+            let change = Change { revision: Revision(revisions.1), events };
+            prop_assert_eq!(&decode_change(revisions.1, &encode_change(&change)).unwrap(), &change);
+
+            let at = flipped.index(stored.len());
+            stored[at] ^= 1;
+            prop_assert!(decode_entry(&name, &stored).is_err());
+        }
+    }
+}

@@ -63,13 +63,14 @@ fn a_file_that_is_no_store_is_refused_and_not_touched() {
 }
 
 #[test]
-fn a_store_that_is_cut_short_is_refused() {
+fn a_store_that_is_cut_short_is_refused_and_not_touched() {
     let dir = with_one_row();
     let bytes = fs::read(store_file(&dir)).unwrap();
     for kept in [4096, 5000, 8192, bytes.len() / 2] {
         fs::write(store_file(&dir), &bytes[..kept]).unwrap();
         let refused = EmbeddedStore::open(dir.path()).map(drop);
         assert!(matches!(refused, Err(OpenError::Damaged { .. })), "{kept} bytes: {refused:?}");
+        assert_eq!(fs::read(store_file(&dir)).unwrap(), bytes[..kept], "the file was touched");
     }
 }
 
