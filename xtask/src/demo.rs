@@ -37,7 +37,7 @@ pub(crate) struct Options {
     /// How much faster than recorded the trace runs [default: 480].
     #[arg(long, value_name = "FACTOR", requires = "trace")]
     speed: Option<f64>,
-    /// What the recorded load is multiplied with [default: 0.06].
+    /// What the recorded load is multiplied with [default: 0.1].
     #[arg(long, value_name = "FACTOR", requires = "trace")]
     scale: Option<f64>,
     /// Keep Homeostat's data here instead of in a folder that is deleted at the end.
@@ -77,14 +77,14 @@ impl Options {
 
 /// The flash sale: requests a second, and how long each part takes.
 ///
-/// 20 a second is well within two replicas of the shop, 160 is more than two carry and less than two cores do, with
-/// room for the generator itself.
+/// 20 a second is well within two replicas of the shop, 250 is more than four carry and less than two cores do, with
+/// room for the proxy and the load generator; examples/flash-sale/README.md has the arithmetic.
 const SALE: [[&str; 2]; 7] = [
     ["--base", "20"],
-    ["--peak", "160"],
+    ["--peak", "250"],
     ["--lead", "10s"],
-    ["--rise", "5s"],
-    ["--hold", "45s"],
+    ["--rise", "10s"],
+    ["--hold", "40s"],
     ["--fall", "5s"],
     ["--tail", "15s"],
 ];
@@ -92,10 +92,10 @@ const SALE: [[&str; 2]; 7] = [
 /// The same sale in half the time.
 const SHORT_SALE: [[&str; 2]; 7] = [
     ["--base", "20"],
-    ["--peak", "160"],
+    ["--peak", "250"],
     ["--lead", "4s"],
-    ["--rise", "3s"],
-    ["--hold", "25s"],
+    ["--rise", "8s"],
+    ["--hold", "20s"],
     ["--fall", "3s"],
     ["--tail", "5s"],
 ];
@@ -110,8 +110,8 @@ const TRACE_SPEED: f64 = 480.0;
 
 /// What the load of a trace is multiplied with.
 ///
-/// 0.06: brings the peak of the World Cup of 1998, 2,565 requests a second, to the peak of [`SALE`].
-const TRACE_SCALE: f64 = 0.06;
+/// 0.1: brings the peak of the World Cup of 1998, 2,565 requests a second, to that of [`SALE`].
+const TRACE_SCALE: f64 = 0.1;
 
 /// Builds, runs the demo, prints what happened.
 ///

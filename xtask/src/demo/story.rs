@@ -19,8 +19,9 @@ const KILL_DELAY: Duration = Duration::from_secs(5);
 
 /// How long the shop may take to scale in after the load has ended.
 ///
-/// 420 s: five minutes of stabilization, the default of a HorizontalPodAutoscaler, and two to act.
-const SCALE_IN_WAIT_MAX: Duration = Duration::from_secs(420);
+/// 120 s: the example looks back for ten seconds, lets three go every five, and a replica may take eight to finish;
+/// the rest is room for a busy machine.
+const SCALE_IN_WAIT_MAX: Duration = Duration::from_secs(120);
 
 /// How long the load may take before it counts as hung.
 ///
