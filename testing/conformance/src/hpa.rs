@@ -3,12 +3,16 @@
 //! [`run`] takes the cases as a JSON array of rows, each with an id, a suite, its input and what is expected; [`row`] has the
 //! shapes. A row that says `applies_to` describes an older Kubernetes and is counted, not run. Nothing here computes a
 //! number of replicas: rows are turned into the types of crate `plan` ([`translate`]), its functions are called
-//! ([`suites`], [`whole`]), and what comes back is compared.
+//! ([`suites`]), and what comes back is compared.
 
 pub mod row;
 pub mod suites;
+
+mod calculation;
+mod pass;
+mod situation;
+mod source;
 pub mod translate;
-pub mod whole;
 
 use std::collections::BTreeMap;
 

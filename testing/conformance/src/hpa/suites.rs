@@ -15,9 +15,11 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::calculation::replica_calc;
+use super::pass::reconcile_row;
 use super::row::{EventRow, Pod, PodMetric, RecommendationRow, Row, Rules};
+use super::situation::condition_reason;
 use super::translate::{self, NOW, behavior_of};
-use super::whole;
 
 /// Runs one row; the error says how its result differs from what is expected.
 pub fn check(row: &Row) -> Result<(), String> {
@@ -27,9 +29,9 @@ pub fn check(row: &Row) -> Result<(), String> {
         | "replica_calc.object_value"
         | "replica_calc.object_average"
         | "replica_calc.external_value"
-        | "replica_calc.external_average" => whole::replica_calc(row),
-        "reconcile" => whole::reconcile_row(row),
-        "condition_reason" => whole::condition_reason(row),
+        | "replica_calc.external_average" => replica_calc(row),
+        "reconcile" => reconcile_row(row),
+        "condition_reason" => condition_reason(row),
         "group_pods" => group_pods(row),
         "pod_requests" => pod_requests(row),
         "utilization_ratio" => utilization_ratio(row),

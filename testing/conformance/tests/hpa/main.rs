@@ -1,3 +1,5 @@
-//! The horizontal pod autoscaler's algorithm, held against Kubernetes' own cases and against ours.
+//! The horizontal pod autoscaler's algorithm, held against Kubernetes' own cases, against ours, and against an oracle.
 
+mod cases;
+mod scene;
 mod vectors;

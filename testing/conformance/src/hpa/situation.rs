@@ -1,0 +1,77 @@
+//! `condition_reason`: one situation each, told in a sentence, and the conditions that follow from it.
+
+use std::time::Duration;
+
+use model::memory::ScalingMemory;
+use model::resource::AutoscalerSpec;
+use model::settings::HpaSettings;
+use plan::scale::explain::Carried;
+use plan::scale::hpa::{Verdict, reconcile};
+use plan::scale::reading::{
+    Members, Milli, Phase, Readiness, ReplicaView, Sample, ScaleView, SelectorFault, Unavailable,
+};
+use serde::Deserialize;
+
+use super::pass::same_conditions;
+use super::row::{ConditionRow, Row, Target};
+use super::source::{
+    NO_SOURCE, Source, metric_of_external, metric_of_object, metric_of_pods, metric_of_resource, target_name,
+};
+use super::suites::read;
+use super::translate::{NOW, ago};
+
+/// Runs a row of the suite `condition_reason`.
+pub(super) fn condition_reason(row: &Row) -> Result<(), String> {
+    #[derive(Deserialize)]
+    struct Expected {
+        conditions: Vec<ConditionRow>,
+    }
+    const CPU: Target =
+        Target { average_utilization: Some(100), average_value_milli: None, value_milli: None };
+    const AVERAGE: Target =
+        Target { average_utilization: None, average_value_milli: Some(1000), value_milli: None };
+    const VALUE: Target =
+        Target { average_utilization: None, average_value_milli: None, value_milli: Some(1000) };
+    let ready = Readiness { ready: true, since: ago(3600) };
+    let replica = ReplicaView {
+        phase: Phase::Running,
+        leaving: false,
+        started: Some(ago(3600)),
+        readiness: Some(ready),
+    };
+    let replicas = [replica; 3];
+    let busy = || Source::Each {
+        by_replica: vec![Ok(Sample { value: Milli(150), at: NOW, window: Duration::from_secs(60) }); 3],
+        strangers: 0,
+        requests: Ok(vec![Milli(100); 3]),
+    };
+    let failed = || Source::Unavailable(Unavailable::Failed("it does not answer".into()));
+    let known = Members::Known(&replicas);
+    let cpu = || metric_of_resource("cpu", None, CPU);
+    let (spec_replicas, members, metric, source) = match row.name.as_str() {
+        "selector missing" => (3, Members::Unknown(SelectorFault::Missing), cpu()?, busy()),
+        "selector unparsable" => (3, Members::Unknown(SelectorFault::Unreadable), cpu()?, busy()),
+        "resource metric unavailable" => (3, known, cpu()?, failed()),
+        "pods metric unavailable" => (3, known, metric_of_pods(AVERAGE)?, failed()),
+        "object metric unavailable" => (3, known, metric_of_object(VALUE)?, failed()),
+        "external metric unavailable" => (3, known, metric_of_external(VALUE)?, failed()),
+        "unknown metric type" => (3, known, metric_of_external(VALUE)?, NO_SOURCE),
+        "scale not readable" | "scale not writable" => (3, known, cpu()?, busy()),
+        "autoscaling disabled by zero replicas" => (0, known, cpu()?, busy()),
+        other => return Err(format!("no situation {other:?} is known")),
+    };
+    let spec =
+        AutoscalerSpec { service: target_name(), min: 1, max: 5, metrics: vec![metric], behavior: None };
+    let view = ScaleView { spec_replicas, status_replicas: spec_replicas, members };
+    let mut memory = ScalingMemory::default();
+    let settings = HpaSettings::default();
+    let verdict = match row.name.as_str() {
+        "scale not readable" => Verdict::unreadable(spec_replicas),
+        _ => reconcile(NOW, &spec, &view, &[source.reading()], &mut memory, &settings),
+    };
+    let carried = match row.name.as_str() {
+        "scale not writable" => Carried::Failed("it does not answer".into()),
+        _ => Carried::Out,
+    };
+    same_conditions(read::<Expected>(&row.expected)?.conditions, &verdict, &spec, &carried)
+}

@@ -1,0 +1,432 @@
+//! Our own cases: each a claim about the algorithm that an operator could check by hand.
+
+use model::resource::{Quantity, ScalingRules, SelectPolicy};
+use model::time::Time;
+use plan::scale::explain::Carried;
+use plan::scale::hpa::Course;
+use plan::scale::proposal::{Basis, MetricFault};
+use plan::scale::reading::{Gap, Phase, Unavailable};
+
+use crate::scene::{Scene, free, percent, pods, rules, within};
+
+// ---- One metric of each replica.
+
+#[test]
+fn twice_the_target_doubles_the_replicas() {
+    assert_eq!(Scene::of(2).cpu(50, &[1000, 1000]).decide().desired, 4);
+}
+
+#[test]
+fn a_part_of_a_replica_is_a_whole_one() {
+    // 70 % of 50 % is 1.4; times 3 is 4.2.
+    assert_eq!(Scene::of(3).cpu(50, &[700, 700, 700]).decide().desired, 5);
+}
+
+#[test]
+fn the_tolerance_includes_its_ends() {
+    assert_eq!(Scene::of(10).cpu(100, &[1100; 10]).decide().desired, 10);
+    assert_eq!(Scene::of(10).cpu(100, &[1110; 10]).decide().desired, 12);
+    assert_eq!(Scene::of(10).cpu(100, &[900; 10]).settled().decide().desired, 10);
+    assert_eq!(Scene::of(10).cpu(100, &[890; 10]).settled().decide().desired, 9);
+}
+
+#[test]
+fn utilization_is_cut_off_to_a_whole_percent_before_the_ratio() {
+    // 55.9 % would be 1.118 of 50 %; as 55 % it is 1.1 and changes nothing.
+    assert_eq!(Scene::of(10).cpu(50, &[559; 10]).decide().desired, 10);
+    assert_eq!(Scene::of(10).cpu(50, &[560; 10]).decide().desired, 12);
+}
+
+#[test]
+fn each_direction_may_have_its_own_tolerance() {
+    let tolerant = |part| ScalingRules { tolerance: Quantity::parse(part).ok(), ..free() };
+    let at = |used: i64| {
+        Scene::of(10).cpu(100, &vec![used; 10]).behaving(tolerant("0.5"), tolerant("0.01")).settled()
+    };
+    assert_eq!(at(1400).decide().desired, 10);
+    assert_eq!(at(1600).decide().desired, 16);
+    assert_eq!(at(950).decide().desired, 10, "0.95 × 10 rounded up");
+    assert_eq!(at(890).decide().desired, 9);
+}
+
+#[test]
+fn memory_is_an_amount_and_counts_from_the_first_sample() {
+    let mut scene = Scene::of(2).memory(100, &[150, 250]).young(1, 5);
+    let verdict = scene.decide();
+    assert_eq!(verdict.desired, 4);
+    assert_eq!(verdict.metrics[0].as_ref().map(|proposal| proposal.census.unready), Ok(0));
+}
+
+#[test]
+fn requests_per_second_of_each_replica_are_averaged() {
+    assert_eq!(Scene::of(3).requests(15, &[20_000, 10_000, 30_000]).decide().desired, 4);
+}
+
+// ---- Replicas that cannot be counted on.
+
+#[test]
+fn the_cpu_that_starting_takes_is_no_load() {
+    // The new replica burns two cores to start; the other two are on target.
+    let mut scene = Scene::of(3).cpu(50, &[500, 500, 2000]).young(2, 10);
+    assert_eq!(scene.decide().desired, 3);
+}
+
+#[test]
+fn a_replica_at_work_for_a_whole_window_counts_before_it_is_old() {
+    let mut scene = Scene::of(3).cpu(50, &[500, 500, 2000]).young(2, 31);
+    assert_eq!(scene.decide().desired, 6);
+}
+
+#[test]
+fn on_a_rise_a_replica_that_is_not_at_work_yet_will_take_its_share() {
+    // 1.6 of the target on two replicas is 1.07 on three.
+    let mut scene = Scene::of(3).cpu(50, &[800, 800, 0]).young(2, 10);
+    let verdict = scene.decide();
+    assert_eq!(verdict.desired, 3);
+    let basis = verdict.metrics[0].as_ref().map(|proposal| proposal.basis);
+    assert!(matches!(basis, Ok(Basis::WithinTolerance { assumed: true, .. })), "{basis:?}");
+}
+
+#[test]
+fn on_a_fall_a_missing_replica_is_taken_to_be_busy() {
+    // Two at a tenth and two at all they asked for: 55 % of 50 %.
+    let quiet = || Scene::of(4).cpu(50, &[100; 4]).settled();
+    assert_eq!(quiet().decide().desired, 1);
+    let mut scene = quiet().without_sample_of(2, Gap::Stale).without_sample_of(3, Gap::Absent);
+    let verdict = scene.decide();
+    assert_eq!(verdict.desired, 4);
+    let census = verdict.metrics[0].as_ref().map(|proposal| proposal.census).expect("a proposal");
+    assert_eq!((census.ready, census.missing(), census.stale), (2, 2, 1));
+}
+
+#[test]
+fn on_a_rise_a_missing_replica_is_taken_to_be_idle() {
+    // 2.0 of the target on three replicas is 1.5 on four: six, not eight.
+    let mut scene = Scene::of(4).cpu(50, &[1000; 4]).without_sample_of(3, Gap::Failed);
+    assert_eq!(scene.decide().desired, 6);
+}
+
+#[test]
+fn what_is_assumed_never_turns_the_direction_around() {
+    // 0.8 by what was measured; with a missing one taken at 100 % it would be 1.4.
+    let mut scene = Scene::of(2).cpu(50, &[400, 400]).without_sample_of(1, Gap::Absent).settled();
+    let verdict = scene.decide();
+    assert_eq!(verdict.desired, 2);
+    let basis = verdict.metrics[0].as_ref().map(|proposal| proposal.basis);
+    assert!(matches!(basis, Ok(Basis::DirectionTurned { .. })), "{basis:?}");
+}
+
+#[test]
+fn replicas_on_their_way_out_and_failed_ones_are_not_there() {
+    let mut scene = Scene::of(4).cpu(50, &[1000, 1000, 0, 0]).leaving(2);
+    scene.replicas[3].phase = Phase::Failed;
+    scene.current = 2;
+    assert_eq!(scene.decide().desired, 4);
+}
+
+#[test]
+fn without_any_sample_nothing_happens_whatever_the_reason() {
+    let mut scene = Scene::of(3).cpu(50, &[0; 3]);
+    for index in 0..3 {
+        scene = scene.without_sample_of(index, Gap::Stale);
+    }
+    let verdict = scene.decide();
+    assert_eq!(verdict.course, Course::Held { invalid: 0, asked: None });
+    assert_eq!(verdict.desired, 3);
+}
+
+#[test]
+fn a_zero_is_a_measurement_and_an_absence_is_none() {
+    assert_eq!(Scene::of(3).requests(10, &[0; 3]).settled().decide().desired, 1);
+    let stale = Unavailable::Stale { since: Time::ZERO };
+    for why in [Unavailable::Absent, stale, Unavailable::Failed("refused".into()), Unavailable::NoSource] {
+        assert_eq!(Scene::of(3).requests(10, &[0; 3]).but(why).settled().decide().desired, 3);
+    }
+}
+
+#[test]
+fn a_share_of_nothing_requested_is_a_fault_that_says_what_to_do() {
+    let mut scene = Scene::of(2).cpu(50, &[900, 900]);
+    scene.request = None;
+    let verdict = scene.decide();
+    assert_eq!(verdict.metrics, [Err(MetricFault::NoRequest)]);
+    assert_eq!(
+        verdict.summary(&scene.spec),
+        "stays at 2: cpu gives no number, because the service requests nothing of it, so there is no share to \
+         compute; declare it under resources"
+    );
+}
+
+// ---- Totals.
+
+#[test]
+fn a_total_spreads_over_the_replicas_that_serve() {
+    let mut scene = Scene::of(3).queue(50, &[60, 40]);
+    scene.replicas[0].readiness = None;
+    assert_eq!(scene.decide().desired, 4, "100 of 50, on two that serve");
+}
+
+#[test]
+fn so_many_messages_for_each_replica_need_no_ready_one() {
+    // 130 messages, 30 for each: 4.33.
+    let mut scene = Scene::of(2).queue_each(30, &[130]);
+    scene.replicas.iter_mut().for_each(|replica| replica.readiness = None);
+    assert_eq!(scene.decide().desired, 4, "held to twice the number, at least four, in one decision");
+    assert_eq!(scene.decide().metrics[0].as_ref().map(|proposal| proposal.replicas), Ok(5));
+}
+
+#[test]
+fn zero_replicas_scale_out_on_the_first_message_without_tolerance() {
+    assert_eq!(Scene::of(0).between(0, 10).queue(100, &[1]).decide().desired, 1);
+    assert_eq!(Scene::of(0).between(0, 10).queue_each(10, &[25]).decide().desired, 3);
+    assert_eq!(Scene::of(0).between(0, 10).queue(100, &[0]).decide().desired, 0);
+    assert_eq!(Scene::of(0).between(0, 10).queue_each(100, &[0]).decide().desired, 0);
+}
+
+#[test]
+fn zero_replicas_set_by_somebody_turn_it_off() {
+    let verdict = Scene::of(0).between(1, 10).queue(1, &[1000]).decide();
+    assert_eq!((verdict.course, verdict.desired), (Course::Off, 0));
+}
+
+#[test]
+fn zero_replicas_of_its_own_making_are_brought_back_when_zero_is_no_longer_allowed() {
+    let mut scene = Scene::of(1).between(0, 10).queue(100, &[0]).settled();
+    assert_eq!(scene.decide_and_do(), 0);
+    scene.spec.min = 2;
+    assert_eq!(scene.decide_and_do(), 2);
+    assert!(!scene.memory.scaled_to_zero);
+}
+
+#[test]
+fn absurd_totals_stay_within_the_bounds() {
+    assert_eq!(Scene::of(3).queue(1, &[i64::MAX, i64::MAX]).decide().desired, 6);
+    assert_eq!(Scene::of(3).queue(1, &[-5]).settled().decide().desired, 1);
+}
+
+// ---- Several metrics.
+
+#[test]
+fn the_metric_that_asks_for_most_decides() {
+    let mut scene = Scene::of(2).cpu(50, &[600, 600]).queue(10, &[15]).ingress(10, 18);
+    let verdict = scene.decide();
+    assert_eq!(verdict.desired, 4);
+    assert!(matches!(verdict.course, Course::Scaled { metric: 2, .. }), "{:?}", verdict.course);
+}
+
+#[test]
+fn partial_data_may_scale_out() {
+    let mut scene = Scene::of(2).cpu(50, &[1000, 1000]).queue(10, &[]).but(Unavailable::Absent);
+    assert_eq!(scene.decide().desired, 4);
+}
+
+#[test]
+fn partial_data_never_scales_in() {
+    let mut scene = Scene::of(4).cpu(50, &[10; 4]).queue(10, &[]).but(Unavailable::Absent).settled();
+    let verdict = scene.decide();
+    assert_eq!(verdict.desired, 4);
+    assert_eq!(
+        verdict.summary(&scene.spec),
+        "stays at 4: queue gives no number, because its source has no measurement of it, which is not zero; the \
+         others ask for 1, but partial data never scales in"
+    );
+}
+
+// ---- Bounds, and the rules without a behavior.
+
+#[test]
+fn numbers_outside_the_bounds_come_back_at_once_without_a_metric() {
+    assert_eq!(Scene::of(12).between(2, 10).cpu(50, &[5000; 12]).decide().desired, 10);
+    assert_eq!(Scene::of(1).between(3, 10).cpu(50, &[0]).decide().desired, 3);
+}
+
+#[test]
+fn one_decision_at_most_doubles_a_small_service_or_makes_it_four() {
+    assert_eq!(Scene::of(1).cpu(10, &[5000]).decide().desired, 4);
+    assert_eq!(Scene::of(3).cpu(10, &[5000; 3]).decide().desired, 6);
+}
+
+#[test]
+fn scale_in_waits_until_five_minutes_agree() {
+    let mut scene = Scene::of(4).cpu(50, &[500; 4]).settled();
+    assert_eq!(scene.decide_and_do(), 4);
+    scene.now_using(&[100; 4]);
+    for _ in 0..300 {
+        scene.pass_time(1);
+        assert_eq!(scene.decide_and_do(), 4, "at {}", scene.now);
+    }
+    scene.pass_time(1);
+    assert_eq!(scene.decide_and_do(), 1);
+}
+
+#[test]
+fn a_service_that_nothing_is_remembered_of_keeps_its_replicas_for_a_window() {
+    let mut scene = Scene::of(4).cpu(50, &[100; 4]);
+    assert_eq!(scene.decide_and_do(), 4);
+    scene.pass_time(301);
+    assert_eq!(scene.decide_and_do(), 1);
+}
+
+#[test]
+fn a_restart_forgets_no_recommendation() {
+    let mut before = Scene::of(4).cpu(50, &[500; 4]).settled();
+    before.decide_and_do();
+    let mut after = Scene::of(4).cpu(50, &[100; 4]).remembering(&before.memory);
+    after.pass_time(299);
+    assert_eq!(after.decide_and_do(), 4);
+    after.pass_time(2);
+    assert_eq!(after.decide_and_do(), 1);
+}
+
+#[test]
+fn an_hour_of_decisions_each_second_is_remembered_in_as_many_slots_as_there_were_numbers() {
+    let mut scene = Scene::of(4).cpu(50, &[500; 4]).settled();
+    for second in 0..3600 {
+        scene.now_using(&[400 + 50 * (second % 7); 4]);
+        scene.decide();
+        scene.pass_time(1);
+    }
+    assert!(scene.memory.recommendations.len() <= 7, "{:?}", scene.memory.recommendations);
+}
+
+// ---- Behaviors.
+
+#[test]
+fn a_tenth_a_minute_takes_eighty_to_seventy_two_to_sixty_four() {
+    let mut scene = Scene::of(80)
+        .cpu(50, &[10; 80])
+        .behaving(free(), rules(SelectPolicy::Max, &[(percent(10), 60)]))
+        .settled();
+    assert_eq!(scene.decide_and_do(), 72);
+    for _ in 0..59 {
+        scene.pass_time(1);
+        assert_eq!(scene.decide_and_do(), 72, "at {}", scene.now);
+    }
+    scene.pass_time(1);
+    assert_eq!(scene.decide_and_do(), 64, "64.8, cut off");
+}
+
+#[test]
+fn four_or_all_again_in_fifteen_seconds_is_the_larger_of_both() {
+    let kubernetes = || rules(SelectPolicy::Max, &[(pods(4), 15), (percent(100), 15)]);
+    let busy = |n: u32| Scene::of(n).cpu(10, &vec![5000; n as usize]).behaving(kubernetes(), free());
+    assert_eq!(busy(2).decide().desired, 6);
+    assert_eq!(busy(10).decide().desired, 20);
+}
+
+#[test]
+fn select_policy_min_is_the_one_that_allows_least() {
+    let careful = rules(SelectPolicy::Min, &[(pods(4), 15), (percent(100), 15)]);
+    assert_eq!(Scene::of(2).cpu(10, &[5000; 2]).behaving(careful, free()).decide().desired, 4);
+}
+
+#[test]
+fn select_policy_disabled_allows_nothing_this_way() {
+    let never = || rules(SelectPolicy::Disabled, &[(pods(4), 15)]);
+    let mut scene = Scene::of(4).cpu(50, &[10; 4]).behaving(free(), never()).settled();
+    assert_eq!(scene.decide().desired, 4);
+    assert_eq!(scene.explained().limits[0].name, "ScaleDownLimit");
+    let mut scene = Scene::of(4).cpu(50, &[5000; 4]).behaving(never(), free());
+    assert_eq!(scene.decide().desired, 4);
+}
+
+#[test]
+fn what_was_removed_within_a_period_may_come_back_on_top() {
+    // Six minutes ago is over; two that left a minute ago were there when the period began: 6 - 4 + 2 = 4, times 4.
+    let event = |change: u32, age_s: u64| model::memory::ScaleEvent {
+        at: Time::from_millis(1_000_000_000 - age_s * 1000),
+        change,
+        outdated: false,
+    };
+    let mut scene =
+        Scene::of(6).cpu(10, &[9000; 6]).behaving(rules(SelectPolicy::Max, &[(percent(300), 300)]), free());
+    scene.memory.scale_out = vec![event(50, 360), event(4, 60)];
+    scene.memory.scale_in = vec![event(2, 60)];
+    assert_eq!(scene.decide().desired, 16);
+}
+
+#[test]
+fn a_window_to_grow_takes_the_least_that_was_asked_for_in_it() {
+    let mut scene = Scene::of(2).cpu(50, &[500; 2]).behaving(within(60, free()), free()).settled();
+    scene.decide_and_do();
+    scene.now_using(&[1500; 2]);
+    scene.pass_time(1);
+    assert_eq!(scene.decide_and_do(), 2, "six are asked for, two were a second ago");
+    scene.pass_time(58);
+    assert_eq!(scene.decide_and_do(), 2);
+    scene.pass_time(1);
+    assert_eq!(scene.decide_and_do(), 6, "the two are a whole window old");
+}
+
+#[test]
+fn stabilisation_comes_before_the_rate() {
+    let mut scene = Scene::of(10)
+        .cpu(50, &[300; 10])
+        .behaving(free(), within(300, rules(SelectPolicy::Max, &[(pods(1), 60)])))
+        .settled();
+    scene.decide();
+    scene.now_using(&[50; 10]);
+    scene.pass_time(10);
+    let limits = scene.explained().limits;
+    let found: Vec<_> = limits.iter().map(|limit| (limit.name, limit.from, limit.to)).collect();
+    assert_eq!(found, [("ScaleDownStabilized", 1, 6), ("ScaleDownLimit", 6, 9)]);
+}
+
+#[test]
+fn without_change_a_decision_repeats_itself() {
+    let mut scene = Scene::of(3).cpu(50, &[700; 3]).between(1, 20);
+    let first = scene.decide();
+    let memory = scene.memory.clone();
+    assert_eq!(scene.decide(), first);
+    assert_eq!(scene.memory, memory);
+}
+
+// ---- Words.
+
+#[test]
+fn a_decision_is_explained_with_its_numbers() {
+    let mut scene = Scene::of(2).between(2, 10).cpu(50, &[1240, 1240, 0]);
+    let decision = scene.explained();
+    assert_eq!(
+        &*decision.summary,
+        "from 2 to 4: cpu is at 124 %, aimed at is 50 %: 2.480 × 2 replicas, rounded up, is 5; at once it grows to 4 at \
+         most: 2 times the number, or 4"
+    );
+    let cpu = &decision.metrics[0];
+    assert_eq!((&*cpu.name, &*cpu.current, &*cpu.target, cpu.proposal), ("cpu", "124 %", "50 %", Some(5)));
+    assert_eq!(&*cpu.note, "2.480 × 2 replicas, rounded up, is 5 (2 ready); a replica uses 1240m on average");
+    let conditions: Vec<_> = decision.conditions.iter().map(|c| (c.kind, c.holds, c.reason)).collect();
+    assert_eq!(
+        conditions,
+        [
+            ("AbleToScale", true, "SucceededRescale"),
+            ("ScalingActive", true, "ValidMetricFound"),
+            ("ScalingLimited", true, "ScaleUpLimit"),
+        ]
+    );
+}
+
+#[test]
+fn a_change_that_could_not_be_made_says_why() {
+    let mut scene = Scene::of(2).cpu(50, &[1000, 1000]);
+    let verdict = scene.decide();
+    let failed = Carried::Failed("the platform is full".into());
+    let able = &verdict.conditions(&scene.spec, &failed)[0];
+    assert_eq!((able.holds, able.reason), (false, "FailedUpdateScale"));
+    assert_eq!(&*able.message, "setting 4 replicas failed: the platform is full");
+}
+
+#[test]
+fn what_holds_a_scale_in_is_named_with_its_age() {
+    let mut scene = Scene::of(4).cpu(50, &[500; 4]).settled();
+    scene.decide();
+    scene.now_using(&[100; 4]);
+    scene.pass_time(42);
+    let decision = scene.explained();
+    assert_eq!(&*decision.limits[0].note, "within the last 300 s 4 were recommended, 42 s ago");
+    assert_eq!(
+        &*decision.summary,
+        "stays at 4: cpu is at 10 %, aimed at is 50 %: 0.200 × 4 replicas, rounded up, is 1; within the last 300 s 4 \
+         were recommended"
+    );
+}

@@ -1,0 +1,274 @@
+//! A service with replicas, metrics and a memory, for cases that fit on a screen.
+
+use std::time::Duration;
+
+use model::decision::Decision;
+use model::memory::ScalingMemory;
+use model::name::ServiceName;
+use model::resource::hpa::shapes::CrossVersionObjectReference;
+use model::resource::{
+    AutoscalerSpec, Behavior, MeteredResource, MetricIdentifier, MetricSpec, Percent, PolicyChange, Quantity,
+    ResourceTarget, ScalingPolicy, ScalingRules, SelectPolicy, TotalTarget,
+};
+use model::settings::HpaSettings;
+use model::time::{Now, Time, Wall};
+use plan::scale::hpa::{Verdict, confirm, reconcile};
+use plan::scale::reading::{
+    Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Requests, Sample, Samples, ScaleView,
+    Unavailable,
+};
+
+/// A service at one moment. Its replicas have long been ready, each requests one core, and nothing is remembered.
+pub(crate) struct Scene {
+    pub(crate) now: Time,
+    pub(crate) spec: AutoscalerSpec,
+    pub(crate) replicas: Vec<ReplicaView>,
+    pub(crate) current: u32,
+    pub(crate) request: Option<i64>,
+    pub(crate) memory: ScalingMemory,
+    pub(crate) settings: HpaSettings,
+    sources: Vec<Source>,
+}
+
+/// What a source says.
+pub(crate) enum Source {
+    Each(Vec<Result<Milli, Gap>>),
+    Series(Vec<Milli>),
+    Unavailable(Unavailable),
+}
+
+/// How long every sample was measured.
+const WINDOW: Duration = Duration::from_secs(30);
+
+impl Scene {
+    /// A service of so many replicas, free to have 1 to 100.
+    pub(crate) fn of(current: u32) -> Self {
+        let now = Time::from_millis(1_000_000_000);
+        let spec = AutoscalerSpec {
+            service: ServiceName::parse("shop").expect("a valid name"),
+            min: 1,
+            max: 100,
+            metrics: Vec::new(),
+            behavior: None,
+        };
+        let mut scene = Self {
+            now,
+            spec,
+            replicas: Vec::new(),
+            current,
+            request: Some(1000),
+            memory: ScalingMemory::default(),
+            settings: HpaSettings::default(),
+            sources: Vec::new(),
+        };
+        scene.replicas = vec![scene.ready_for(36_000); current as usize];
+        scene
+    }
+
+    pub(crate) fn between(mut self, min: u32, max: u32) -> Self {
+        (self.spec.min, self.spec.max) = (min, max);
+        self
+    }
+
+    /// Aims at `percent` of the request of cpu; each replica uses so many millicores.
+    pub(crate) fn cpu(self, percent: u32, used: &[i64]) -> Self {
+        let target = ResourceTarget::Utilization(Percent(percent));
+        self.metric(MetricSpec::Resource { resource: MeteredResource::Cpu, target }, each(used))
+    }
+
+    /// Aims at so many bytes for each replica, which uses so many.
+    pub(crate) fn memory(self, average: i64, used: &[i64]) -> Self {
+        let target = ResourceTarget::Average(Quantity::from_units(average).expect("a small number"));
+        let used: Vec<_> = used.iter().map(|bytes| bytes * 1000).collect();
+        self.metric(MetricSpec::Resource { resource: MeteredResource::Memory, target }, each(&used))
+    }
+
+    /// Aims at so many requests per second for each replica, which serves so many thousandths.
+    pub(crate) fn requests(self, average: i64, served_milli: &[i64]) -> Self {
+        let average = Quantity::from_units(average).expect("a small number");
+        self.metric(MetricSpec::Pods { metric: named("requests"), average }, each(served_milli))
+    }
+
+    /// Aims at so many messages in all.
+    pub(crate) fn queue(self, value: i64, series: &[i64]) -> Self {
+        let target = TotalTarget::Value(Quantity::from_units(value).expect("a small number"));
+        self.metric(MetricSpec::External { metric: named("queue"), target }, total(series))
+    }
+
+    /// Aims at so many messages for each replica.
+    pub(crate) fn queue_each(self, average: i64, series: &[i64]) -> Self {
+        let target = TotalTarget::Average(Quantity::from_units(average).expect("a small number"));
+        self.metric(MetricSpec::External { metric: named("queue"), target }, total(series))
+    }
+
+    /// Aims at so much of an object in all.
+    pub(crate) fn ingress(self, value: i64, measured: i64) -> Self {
+        let target = TotalTarget::Value(Quantity::from_units(value).expect("a small number"));
+        let object =
+            CrossVersionObjectReference { kind: "Ingress".into(), name: "door".into(), api_version: None };
+        self.metric(MetricSpec::Object { object, metric: named("hits"), target }, total(&[measured]))
+    }
+
+    pub(crate) fn metric(mut self, metric: MetricSpec, source: Source) -> Self {
+        self.spec.metrics.push(metric);
+        self.sources.push(source);
+        self
+    }
+
+    /// The source of the last metric says nothing that counts.
+    pub(crate) fn but(mut self, why: Unavailable) -> Self {
+        *self.sources.last_mut().expect("a metric") = Source::Unavailable(why);
+        self
+    }
+
+    /// The last metric has no sample of this replica.
+    pub(crate) fn without_sample_of(mut self, index: usize, gap: Gap) -> Self {
+        match self.sources.last_mut() {
+            Some(Source::Each(samples)) => samples[index] = Err(gap),
+            Some(Source::Series(_) | Source::Unavailable(_)) | None => panic!("no metric of each replica"),
+        }
+        self
+    }
+
+    /// This replica was started so long ago and has been ready since.
+    pub(crate) fn young(mut self, index: usize, age_s: u64) -> Self {
+        self.replicas[index] = self.ready_for(age_s);
+        self
+    }
+
+    pub(crate) fn leaving(mut self, index: usize) -> Self {
+        self.replicas[index].leaving = true;
+        self
+    }
+
+    pub(crate) fn behaving(mut self, scale_up: ScalingRules, scale_down: ScalingRules) -> Self {
+        self.spec.behavior = Some(Behavior { scale_up, scale_down });
+        self
+    }
+
+    pub(crate) fn remembering(mut self, memory: &ScalingMemory) -> Self {
+        self.memory = memory.clone();
+        self
+    }
+
+    /// Has decided often enough that nothing of the start stands in the way.
+    pub(crate) fn settled(mut self) -> Self {
+        self.memory.recommendations =
+            vec![model::memory::Recommendation { at: Time::ZERO, replicas: self.current }];
+        self
+    }
+
+    /// Changes what the last metric of each replica measures.
+    pub(crate) fn now_using(&mut self, used: &[i64]) {
+        *self.sources.last_mut().expect("a metric") = each(used);
+    }
+
+    pub(crate) fn pass_time(&mut self, secs: u64) {
+        self.now = self.now + Duration::from_secs(secs);
+    }
+
+    pub(crate) fn decide(&mut self) -> Verdict {
+        let samples: Vec<Vec<Result<Sample, Gap>>> =
+            self.sources.iter().map(|source| source.samples(self.now)).collect();
+        let readings: Vec<_> = self
+            .sources
+            .iter()
+            .zip(&samples)
+            .map(|(source, samples)| match source {
+                Source::Each(_) => MetricReading::Each(Samples {
+                    by_replica: samples,
+                    strangers: 0,
+                    requests: self.request.map_or(Requests::Unset, |milli| Requests::Same(Milli(milli))),
+                }),
+                Source::Series(series) => MetricReading::Series(series),
+                Source::Unavailable(why) => MetricReading::Unavailable(why.clone()),
+            })
+            .collect();
+        let view = ScaleView {
+            spec_replicas: self.current,
+            status_replicas: u32::try_from(self.replicas.len()).expect("few"),
+            members: Members::Known(&self.replicas),
+        };
+        reconcile(self.now, &self.spec, &view, &readings, &mut self.memory, &self.settings)
+    }
+
+    /// Decides, and does so: the replicas that are new are ready at once, and measured as the first one is.
+    pub(crate) fn decide_and_do(&mut self) -> u32 {
+        let verdict = self.decide();
+        confirm(self.now, &self.spec, &verdict, &mut self.memory);
+        self.current = verdict.desired;
+        self.replicas.resize(self.current as usize, self.ready_for(36_000));
+        for source in &mut self.sources {
+            if let Source::Each(samples) = source {
+                let first = samples.first().copied().unwrap_or(Err(Gap::Absent));
+                samples.resize(self.current as usize, first);
+            }
+        }
+        self.current
+    }
+
+    pub(crate) fn explained(&mut self) -> Decision {
+        let at = Now { time: self.now, wall: Wall::from_millis(0) };
+        self.decide().decision(self.spec.service.clone(), at, &self.spec)
+    }
+
+    fn ready_for(&self, age_s: u64) -> ReplicaView {
+        let since = self.now - Duration::from_secs(age_s);
+        ReplicaView {
+            phase: Phase::Running,
+            leaving: false,
+            started: Some(since),
+            readiness: Some(Readiness { ready: true, since }),
+        }
+    }
+}
+
+impl Source {
+    fn samples(&self, now: Time) -> Vec<Result<Sample, Gap>> {
+        let Self::Each(values) = self else { return Vec::new() };
+        values.iter().map(|value| value.map(|value| Sample { value, at: now, window: WINDOW })).collect()
+    }
+}
+
+/// Rules without a window that let so much change in so many seconds.
+pub(crate) fn rules(select: SelectPolicy, policies: &[(PolicyChange, u64)]) -> ScalingRules {
+    let policy = |(change, secs): &(PolicyChange, u64)| ScalingPolicy {
+        change: *change,
+        period: Duration::from_secs(*secs),
+    };
+    ScalingRules {
+        stabilization: Duration::ZERO,
+        select,
+        policies: policies.iter().map(policy).collect(),
+        tolerance: None,
+    }
+}
+
+/// Rules that let anything change at once.
+pub(crate) fn free() -> ScalingRules {
+    rules(SelectPolicy::Max, &[(PolicyChange::Percent(Percent(100_000)), 15)])
+}
+
+pub(crate) fn pods(pods: u32) -> PolicyChange {
+    PolicyChange::Pods(pods)
+}
+
+pub(crate) fn percent(percent: u32) -> PolicyChange {
+    PolicyChange::Percent(Percent(percent))
+}
+
+pub(crate) fn within(secs: u64, rules: ScalingRules) -> ScalingRules {
+    ScalingRules { stabilization: Duration::from_secs(secs), ..rules }
+}
+
+fn each(used: &[i64]) -> Source {
+    Source::Each(used.iter().map(|milli| Ok(Milli(*milli))).collect())
+}
+
+fn total(series: &[i64]) -> Source {
+    Source::Series(series.iter().map(|value| Milli(value.saturating_mul(1000))).collect())
+}
+
+fn named(name: &str) -> MetricIdentifier {
+    MetricIdentifier { name: name.to_owned(), selector: None }
+}
