@@ -1,6 +1,5 @@
 //! The shop as a process, over real sockets.
 
-mod flash_sale;
 mod process;
 
 use std::os::unix::process::ExitStatusExt as _;

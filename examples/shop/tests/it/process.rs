@@ -40,12 +40,8 @@ impl Drop for Process {
 impl Process {
     /// Starts a shop on a free port and waits until it listens.
     pub(crate) fn start(options: &[&str]) -> Self {
-        Self::start_exactly(&[&["--port", "0"], options].concat())
-    }
-
-    /// Starts a shop with nothing but `options` and waits until it listens.
-    pub(crate) fn start_exactly(options: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_shop"))
+            .args(["--port", "0"])
             .args(options)
             .stdout(Stdio::piped())
             .spawn()
@@ -62,14 +58,9 @@ impl Process {
     /// Starts a shop and waits until it is open.
     pub(crate) async fn open(options: &[&str]) -> Self {
         let shop = Self::start(options);
-        shop.opens().await;
-        shop
-    }
-
-    /// Waits until the shop is open.
-    pub(crate) async fn opens(&self) {
-        let open = async { while self.get("/healthz").await.status != StatusCode::OK {} };
+        let open = async { while shop.get("/healthz").await.status != StatusCode::OK {} };
         tokio::time::timeout(DEADLINE, open).await.expect("it opens");
+        shop
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
