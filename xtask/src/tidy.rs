@@ -15,12 +15,14 @@ mod lints;
 mod map;
 mod matches;
 mod names;
+mod needs;
 mod orphans;
 mod phases;
 mod places;
 mod purity;
 mod sizes;
 mod unfinished;
+mod unsafety;
 mod unwraps;
 mod waits;
 
@@ -61,8 +63,10 @@ const LAWS: &[Law] = &[
     Law { name: "names", check: names::check },
     Law { name: "attributes", check: attributes::check },
     Law { name: "matches", check: matches::check },
+    Law { name: "unsafety", check: unsafety::check },
     Law { name: "unwraps", check: unwraps::check },
     Law { name: "waits", check: waits::check },
+    Law { name: "needs", check: needs::check },
     Law { name: "unfinished", check: unfinished::check },
     Law { name: "error-pages", check: error_pages::check },
     Law { name: "links", check: links::check },

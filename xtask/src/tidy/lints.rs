@@ -1,26 +1,50 @@
 //! Every crate keeps the workspace's lints: a manifest that forgets the line opts out in silence.
 
 use anyhow::{Context, Result};
+use toml::{Table, Value};
 
 use super::{Verdict, Violation};
 use crate::house::House;
 
+const ROOT: &str = "Cargo.toml";
+
 pub(super) fn check(house: &House) -> Result<Verdict> {
     let mut verdict = Verdict { seen: 0, of: "manifests", violations: Vec::new() };
+    let shared = lints_but_unsafe(manifest(house, ROOT)?.get("workspace"));
     for package in &house.packages {
         let path = package.manifest();
-        let Some(text) = house.texts.get(&path) else { continue };
-        verdict.seen += 1;
-        let manifest: toml::Table = text.parse().with_context(|| format!("{path} is no TOML"))?;
-        let inherits =
-            manifest.get("lints").and_then(|lints| lints.get("workspace")).and_then(toml::Value::as_bool);
-        if inherits != Some(true) {
-            verdict
-                .violations
-                .push(Violation::of(&path, "has lints of its own: add `[lints]` with `workspace = true`"));
+        if !house.texts.contains_key(&path) {
+            continue;
         }
+        verdict.seen += 1;
+        let manifest = manifest(house, &path)?;
+        let own = manifest.get("lints");
+        let inherits = own.and_then(|lints| lints.get("workspace")).and_then(Value::as_bool) == Some(true);
+        if inherits || lints_but_unsafe(Some(&Value::Table(manifest.clone()))) == shared {
+            continue;
+        }
+        let sentence = "has other lints than the workspace: write `[lints]` with `workspace = true` (a crate that needs \
+                        unsafe code repeats the table word for word, with `unsafe_code = \"deny\"`)";
+        verdict.violations.push(Violation::of(&path, sentence));
     }
     Ok(verdict)
+}
+
+fn manifest(house: &House, path: &str) -> Result<Table> {
+    house.texts.get(path).map_or("", String::as_str).parse().with_context(|| format!("{path} is no TOML"))
+}
+
+/// The table of lints below `holder`; `unsafe_code` is taken out when it is denied or forbidden.
+///
+/// A forbidden lint cannot be expected anywhere and cargo lets a crate take the workspace's table whole or not at all,
+/// so a crate with unsafe code has a copy of the table, and this keeps the copy a copy.
+fn lints_but_unsafe(holder: Option<&Value>) -> Option<Value> {
+    let mut lints = holder?.get("lints")?.clone();
+    let rust = lints.get_mut("rust")?.as_table_mut()?;
+    if matches!(rust.get("unsafe_code").and_then(Value::as_str), Some("deny" | "forbid")) {
+        rust.remove("unsafe_code");
+    }
+    Some(lints)
 }
 
 #[cfg(test)]
@@ -31,12 +55,19 @@ mod tests {
     #[test]
     fn a_manifest_without_the_lints_of_the_workspace_is_caught() {
         let house = House::planted(&[
+            ("Cargo.toml", "[workspace.lints.rust]\nunsafe_code = \"forbid\"\nother = \"warn\"\n"),
             ("core/a/src/lib.rs", ""),
             ("core/a/Cargo.toml", "[lints]\nworkspace = true\n"),
             ("core/b/src/lib.rs", ""),
             ("core/b/Cargo.toml", "[package]\nname = \"b\"\n"),
+            ("edge/c/src/lib.rs", ""),
+            ("edge/c/Cargo.toml", "[lints.rust]\nunsafe_code = \"deny\"\nother = \"warn\"\n"),
+            ("edge/d/src/lib.rs", ""),
+            ("edge/d/Cargo.toml", "[lints.rust]\nunsafe_code = \"allow\"\nother = \"warn\"\n"),
+            ("edge/e/src/lib.rs", ""),
+            ("edge/e/Cargo.toml", "[lints.rust]\nunsafe_code = \"deny\"\n"),
         ]);
 
-        assert_eq!(findings(check, &house).len(), 1);
+        assert_eq!(findings(check, &house).len(), 3);
     }
 }
