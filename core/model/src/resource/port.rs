@@ -1,7 +1,7 @@
 //! Ports of a service, and addresses to listen on.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -161,14 +161,13 @@ impl ListenAddress {
     pub const fn meets(self, other: Self) -> bool {
         let (a, b) = (self.0, other.0);
         let same_ip = match (a.ip(), b.ip()) {
-            (std::net::IpAddr::V4(x), std::net::IpAddr::V4(y)) => {
+            (IpAddr::V4(x), IpAddr::V4(y)) => {
                 x.to_bits() == y.to_bits() || x.is_unspecified() || y.is_unspecified()
             }
-            (std::net::IpAddr::V6(x), std::net::IpAddr::V6(y)) => {
+            (IpAddr::V6(x), IpAddr::V6(y)) => {
                 x.to_bits() == y.to_bits() || x.is_unspecified() || y.is_unspecified()
             }
-            (std::net::IpAddr::V4(_), std::net::IpAddr::V6(six)) => six.is_unspecified(),
-            (std::net::IpAddr::V6(six), std::net::IpAddr::V4(_)) => six.is_unspecified(),
+            (IpAddr::V4(_), IpAddr::V6(six)) | (IpAddr::V6(six), IpAddr::V4(_)) => six.is_unspecified(),
         };
         a.port() != 0 && a.port() == b.port() && same_ip
     }

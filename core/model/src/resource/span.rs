@@ -40,7 +40,10 @@ pub enum SpanError {
     TooLong,
 }
 
-const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+/// A unit and its milliseconds.
+type Unit = (&'static str, u64);
+
+const UNITS: [Unit; 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
 impl Span {
     /// No time at all.
@@ -103,11 +106,7 @@ fn split_while(text: &str, belongs: impl Fn(&u8) -> bool) -> (&str, &str) {
 }
 
 /// The units that may still follow `unit`, and its milliseconds.
-fn find_unit<'u>(
-    left: &'u [(&'u str, u64)],
-    number: &str,
-    unit: &str,
-) -> Result<(&'u [(&'u str, u64)], u64), SpanError> {
+fn find_unit<'u>(left: &'u [Unit], number: &str, unit: &str) -> Result<(&'u [Unit], u64), SpanError> {
     match left.iter().position(|(known, _)| *known == unit) {
         Some(at) => Ok((&left[at + 1..], left[at].1)),
         None if unit.is_empty() => Err(SpanError::NoUnit { number: number.to_owned() }),

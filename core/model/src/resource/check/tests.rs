@@ -4,8 +4,9 @@ use super::*;
 
 fn service(name: &str, spec: Value) -> Resource {
     let mut whole = json!({"run": {"command": ["./serve"]}});
-    for (key, value) in spec.as_object().expect("an object") {
-        whole[key] = value.clone();
+    let Value::Object(fields) = spec else { panic!("a spec is an object") };
+    for (key, value) in fields {
+        whole[key] = value;
     }
     resource("homeostat/v1", "Service", name, &whole)
 }
@@ -181,4 +182,42 @@ fn all_that_is_wrong_with_an_autoscaler_is_said() {
             "behavior.scaleDown.tolerance",
         ]
     );
+}
+
+#[test]
+fn the_ranges_that_the_schema_tells_are_the_ones_that_hold() {
+    use crate::resource::Kind;
+    use crate::resource::schema::schema;
+
+    let schema = schema(Kind::Service);
+    let spans = [
+        ("Probe", "every", "10ms", "9ms"),
+        ("Probe", "timeout", "1ms", "0s"),
+        ("Timeouts", "connect", "1ms", "0s"),
+        ("Timeouts", "response", "1ms", "0s"),
+        ("Timeouts", "idle", "1ms", "0s"),
+        ("Stop", "grace", "0s", ""),
+        ("Stop", "drain", "0s", ""),
+    ];
+    for (definition, field, least, below) in spans {
+        let tells =
+            schema["$defs"][definition]["properties"][field]["description"].as_str().expect("a description");
+        assert!(tells.contains(&format!("{least} to 1h")), "{definition}.{field}: {tells}");
+        let with = |value: &str| {
+            let spec = match definition {
+                "Probe" => json!({"probes": {"liveness": {"command": ["x"], field: value}}}),
+                "Timeouts" => json!({"ports": [{"name": "http"}],
+                    "expose": {"listen": "127.0.0.1:80", "port": "http", "timeouts": {field: value}}}),
+                _ => json!({"stop": {field: value}}),
+            };
+            said(&[service("a", spec)]).len()
+        };
+        let wrong =
+            [with(least), with("1h"), with("3600001ms"), if below.is_empty() { 1 } else { with(below) }];
+        assert_eq!(wrong, [0, 0, 1, 1], "{definition}.{field}");
+    }
+    for field in ["min", "max", "replicas"] {
+        let most = &schema["$defs"]["Scale"]["properties"][field]["maximum"];
+        assert_eq!(*most, json!(crate::resource::REPLICAS_MAX), "{field}");
+    }
 }

@@ -1,0 +1,237 @@
+//! From the text of a file to its resources, each with the tree that says where its fields stand.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use model::resource::check::{self, Severity};
+use model::resource::{Kind, Resource, schema};
+use serde_json::Value;
+
+use crate::diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Source};
+use crate::form;
+use crate::nearest::nearest;
+use crate::tree::{self, Content, Node};
+
+/// One resource and where it was written.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// What was declared.
+    pub resource: Resource,
+    /// The file.
+    pub source: Arc<Source>,
+    /// The folder of the file, as the user gave it; none for what came from standard input or from memory.
+    pub folder: Option<PathBuf>,
+    root: Node,
+}
+
+/// What was read in one run: the resources that have the right form, and all that is wrong.
+#[derive(Clone, Debug, Default)]
+pub struct Manifests {
+    /// The resources, in the order of their files and within them.
+    pub documents: Vec<Document>,
+    /// What is wrong, in the same order; at most [`DIAGNOSTICS_MAX`].
+    pub diagnostics: Vec<Diagnostic>,
+    /// How many more diagnostics there were.
+    pub diagnostics_left_out: usize,
+}
+
+/// Why a path in a manifest could not be made absolute.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "could not resolve spec.run.workingDirectory of {resource}: the folder {folder:?} has a name that is no UTF-8; rename it"
+)]
+pub struct PathError {
+    /// Name of the resource.
+    pub resource: String,
+    /// The folder of its manifest.
+    pub folder: PathBuf,
+}
+
+/// Reads the documents of one text, called `name` in messages.
+pub fn parse(name: &str, text: &str) -> Manifests {
+    let mut manifests = Manifests::default();
+    let source = Arc::new(Source { name: name.to_owned(), text: text.to_owned() });
+    manifests.take(&source, None);
+    manifests
+}
+
+impl Manifests {
+    /// Whether anything is wrong that keeps the resources from being applied.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+
+    /// The resources alone, in order.
+    pub fn resources(&self) -> impl Iterator<Item = &Resource> {
+        self.documents.iter().map(|document| &document.resource)
+    }
+
+    /// Adds what is wrong with the resources by themselves, with each other, and with `others`, which are known already.
+    ///
+    /// One of `others` that a document has the kind and name of is left out: the document takes its place. Only what is wrong
+    /// with a document is added. `dangling` is how grave the name of an unknown service is.
+    pub fn check(&mut self, others: &[Resource], dangling: Severity) {
+        let own: BTreeSet<(Kind, &str)> = self.resources().map(|own| (own.kind(), own.name())).collect();
+        let kept = others.iter().filter(|other| !own.contains(&(other.kind(), other.name())));
+        // Others first: where two clash, the later one is named, and that is the one being applied.
+        let mut all: Vec<Resource> = kept.cloned().collect();
+        let others_len = all.len();
+        all.extend(self.resources().cloned());
+        for found in check::check(&all, dangling) {
+            let Some(index) = found.resource.checked_sub(others_len) else { continue };
+            let document = &self.documents[index];
+            let diagnostic = Diagnostic {
+                severity: found.severity,
+                source: Arc::clone(&document.source),
+                span: Some(document.root.locate(&found.problem.path)),
+                path: found.problem.path,
+                text: found.problem.text,
+                expected: String::new(),
+            };
+            self.add(diagnostic);
+        }
+    }
+
+    /// Makes the working directory of each service absolute: a relative one begins at the folder of its manifest, and one
+    /// that is not given is that folder. `current` stands in for what was read from standard input or memory.
+    ///
+    /// After this the resources no longer say what was written; compare and print before. On an error nothing has changed.
+    pub fn resolve_paths(&mut self, current: &Path) -> Result<(), PathError> {
+        let mut resolved = Vec::with_capacity(self.documents.len());
+        for document in &self.documents {
+            let Resource::Service(service) = &document.resource else {
+                resolved.push(None);
+                continue;
+            };
+            let folder = current.join(document.folder.as_deref().unwrap_or(Path::new("")));
+            let written = service.spec.run.working_directory.as_deref().unwrap_or("");
+            // Leaves out each `.` and keeps each `..`, which may lead through a link.
+            let path: PathBuf = folder.join(written).components().collect();
+            let Some(text) = path.to_str() else {
+                return Err(PathError { resource: service.name().to_string(), folder });
+            };
+            resolved.push(Some(text.to_owned()));
+        }
+        for (document, path) in self.documents.iter_mut().zip(resolved) {
+            if let (Resource::Service(service), Some(path)) = (&mut document.resource, path) {
+                service.spec.run.working_directory = Some(path);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the documents of `source`.
+    pub(crate) fn take(&mut self, source: &Arc<Source>, folder: Option<&Path>) {
+        let (roots, malformed) = tree::compose(&source.text);
+        for tree::Malformed { span, text } in malformed {
+            self.add(error(source, Some(span), "", text));
+        }
+        for root in roots {
+            match resource(&root) {
+                Ok(resource) => {
+                    let folder = folder.map(Path::to_owned);
+                    self.documents.push(Document { resource, source: Arc::clone(source), folder, root });
+                }
+                Err(misfits) => misfits.into_iter().for_each(|misfit| {
+                    let expected = misfit.expected;
+                    let found = error(source, Some(misfit.span), &misfit.path, misfit.text);
+                    self.add(Diagnostic { expected, ..found });
+                }),
+            }
+        }
+    }
+
+    pub(crate) fn add(&mut self, diagnostic: Diagnostic) {
+        if self.diagnostics.len() < DIAGNOSTICS_MAX {
+            self.diagnostics.push(diagnostic);
+        } else {
+            self.diagnostics_left_out += 1;
+        }
+    }
+}
+
+pub(crate) fn error(
+    source: &Arc<Source>,
+    span: Option<std::ops::Range<usize>>,
+    path: &str,
+    text: String,
+) -> Diagnostic {
+    let (source, path) = (Arc::clone(source), path.to_owned());
+    Diagnostic { severity: Severity::Error, source, span, path, text, expected: String::new() }
+}
+
+/// A kind in one of its versions, and its form.
+struct KnownForm {
+    kind: Kind,
+    api_version: &'static str,
+    schema: Value,
+}
+
+/// Made once: a schema takes longer to make than a small file to read.
+static FORMS: LazyLock<Vec<KnownForm>> = LazyLock::new(|| {
+    let versions = Kind::ALL
+        .into_iter()
+        .flat_map(|kind| kind.api_versions().iter().map(move |version| (kind, *version)));
+    let forms = versions.filter_map(|(kind, api_version)| {
+        schema::schema_of(api_version, kind).map(|schema| KnownForm { kind, api_version, schema })
+    });
+    forms.collect()
+});
+
+fn resource(root: &Node) -> Result<Resource, Vec<form::Misfit>> {
+    let form = known_form(root)?;
+    let value = form::fit(root, &form.schema)?;
+    serde_json::from_value(value).map_err(|error| {
+        // The form asks the types themselves wherever a schema cannot tell, so this is a rule that the form does not know.
+        let text = format!("this {} cannot be read: {error}", form.kind);
+        vec![misfit(root.heading(), "", text, "")]
+    })
+}
+
+fn misfit(span: std::ops::Range<usize>, path: &str, text: String, expected: &str) -> form::Misfit {
+    form::Misfit { span, path: path.to_owned(), text, expected: expected.to_owned() }
+}
+
+/// The form that `kind` and `apiVersion` of a document name.
+fn known_form(root: &Node) -> Result<&'static KnownForm, Vec<form::Misfit>> {
+    let Content::Mapping(_) = &root.content else {
+        let text = "a manifest is a mapping with apiVersion, kind, metadata and spec".to_owned();
+        return Err(vec![misfit(root.heading(), "", text, "")]);
+    };
+    let kinds = Kind::ALL.map(Kind::as_str);
+    let kind = named(root, "kind", &kinds, "is no kind");
+    let version_of = |form: &'static KnownForm| form.api_version;
+    let all_versions: Vec<&str> = FORMS.iter().map(version_of).collect();
+    let Ok(kind) = kind else {
+        let version = named(root, "apiVersion", &all_versions, "is no version of a kind");
+        return Err([kind.err(), version.err()].into_iter().flatten().collect());
+    };
+    let of_kind = || FORMS.iter().filter(|form| form.kind.as_str() == kind);
+    let versions: Vec<&str> = of_kind().map(version_of).collect();
+    let version = named(root, "apiVersion", &versions, &format!("is no version of {kind}"))
+        .map_err(|misfit| vec![misfit])?;
+    let mut found = of_kind().filter(|form| form.api_version == version);
+    found
+        .next()
+        .ok_or_else(|| vec![misfit(root.heading(), "", format!("no form of {kind} {version} is known"), "")])
+}
+
+/// The text under `key` when it is one of `known`.
+fn named<'n>(root: &'n Node, key: &str, known: &[&str], is_no: &str) -> Result<&'n str, form::Misfit> {
+    let expected = format!("expected {}{}", if known.len() > 1 { "one of " } else { "" }, known.join(", "));
+    let Some(entry) = root.entry(key).filter(|entry| !entry.value.is_null()) else {
+        return Err(misfit(root.heading(), "", format!("the field {key} is missing"), &expected));
+    };
+    match &entry.value.content {
+        Content::Scalar { text, .. } if known.contains(&text.as_str()) => Ok(text),
+        Content::Scalar { text, .. } => {
+            let meant = nearest(text, known.iter().copied()).map(|name| format!("; did you mean {name}?"));
+            let text = format!("{text:?} {is_no}{}", meant.unwrap_or_default());
+            Err(misfit(entry.value.span.clone(), key, text, &expected))
+        }
+        Content::Sequence(_) | Content::Mapping(_) => {
+            Err(misfit(entry.key_span.clone(), key, "expected a text".to_owned(), &expected))
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! Holds a tree against the JSON Schema of its kind, finding all that is wrong, and turns it into JSON.
+//!
+//! Scalars are read as the form asks for and not as YAML guesses, so that `1e3` stays the text that a quantity keeps. What a
+//! schema cannot say (names, quantities, spans, fields that exclude each other) is asked of the types themselves through
+//! [`model::resource::schema::read_as`].
+
+use std::ops::Range;
+
+use model::resource::schema;
+use serde_json::{Map, Value};
+
+use crate::nearest::nearest;
+use crate::scalar;
+use crate::tree::{Content, Entry, Node};
+
+/// Something in a tree that does not have the form it should have.
+#[derive(Debug)]
+pub(crate) struct Misfit {
+    pub(crate) span: Range<usize>,
+    pub(crate) path: String,
+    pub(crate) text: String,
+    pub(crate) expected: String,
+}
+
+/// `root` as JSON of the form that `schema` describes, or all that is not of that form.
+pub(crate) fn fit(root: &Node, schema: &Value) -> Result<Value, Vec<Misfit>> {
+    let mut fitting = Fitting { definitions: &schema["$defs"], misfits: Vec::new() };
+    let value = fitting.node(&Place { node: root, at: root.heading(), path: String::new() }, schema);
+    match value {
+        Some(value) if fitting.misfits.is_empty() => Ok(value),
+        Some(_) | None => Err(fitting.misfits),
+    }
+}
+
+/// A node, what to underline when the whole of it is meant, and its path.
+struct Place<'t> {
+    node: &'t Node,
+    at: Range<usize>,
+    path: String,
+}
+
+impl<'t> Place<'t> {
+    fn under(&self, entry: &'t Entry) -> Self {
+        let at = match &entry.value.content {
+            Content::Scalar { .. } if !entry.value.span.is_empty() => entry.value.span.clone(),
+            Content::Scalar { .. } | Content::Sequence(_) | Content::Mapping(_) => entry.key_span.clone(),
+        };
+        Self { node: &entry.value, at, path: join(&self.path, &entry.key) }
+    }
+
+    fn item(&self, index: usize, node: &'t Node) -> Self {
+        Self { node, at: node.heading(), path: format!("{}[{index}]", self.path) }
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+struct Fitting<'s> {
+    definitions: &'s Value,
+    misfits: Vec<Misfit>,
+}
+
+/// A schema with its reference followed.
+struct Form<'s> {
+    schema: &'s Value,
+    /// The name under `$defs`, when it has one.
+    definition: Option<&'s str>,
+}
+
+impl<'s> Fitting<'s> {
+    fn add(&mut self, place: &Place<'_>, text: impl Into<String>, expected: impl Into<String>) {
+        let (span, path) = (place.at.clone(), place.path.clone());
+        self.misfits.push(Misfit { span, path, text: text.into(), expected: expected.into() });
+    }
+
+    /// Follows references, and takes the form that is not null where null is allowed too.
+    fn form(&self, mut schema: &'s Value) -> Form<'s> {
+        let mut definition = None;
+        loop {
+            if let Some(name) = schema["$ref"].as_str().and_then(|name| name.strip_prefix("#/$defs/")) {
+                definition = Some(name);
+                schema = &self.definitions[name];
+            } else if let Some(inner) =
+                schema["anyOf"].as_array().and_then(|any| any.iter().find(|s| s["type"] != "null"))
+            {
+                schema = inner;
+            } else {
+                return Form { schema, definition };
+            }
+        }
+    }
+
+    /// The JSON of a node; none when something in it is wrong, which is then among the misfits.
+    fn node(&mut self, place: &Place<'_>, schema: &'s Value) -> Option<Value> {
+        let form = self.form(schema);
+        let before = self.misfits.len();
+        let value = self.shape(place, &form)?;
+        if self.misfits.len() > before {
+            return None;
+        }
+        let reads = form.definition.and_then(|definition| schema::read_as(definition, &value));
+        if let Some(Err(text)) = reads {
+            self.add(place, text, "");
+            return None;
+        }
+        Some(value)
+    }
+
+    fn shape(&mut self, place: &Place<'_>, form: &Form<'s>) -> Option<Value> {
+        let words = words_of(form.schema);
+        if !words.is_empty() {
+            return self.word(place, &words);
+        }
+        let types = types_of(form.schema);
+        let reads_itself = form.definition.is_some_and(|name| schema::read_as(name, &Value::Null).is_some());
+        let expected = || expectation(form.schema, &types);
+        match &place.node.content {
+            Content::Mapping(entries) if types.contains(&"object") => {
+                self.object(place, entries, form.schema)
+            }
+            Content::Sequence(items) if types.contains(&"array") => self.array(place, items, form.schema),
+            // A name or a span says better than YAML's idea of types what is wrong with a bare number.
+            Content::Scalar { text, .. } if reads_itself && types == ["string"] && !place.node.is_null() => {
+                Some(text.as_str().into())
+            }
+            Content::Scalar { text, is_plain } if !types.is_empty() => {
+                match scalar_as(&types, text, *is_plain) {
+                    Ok(value) => self.number_in_range(place, value, form.schema),
+                    Err(found) => {
+                        let quoted = if types == ["string"] && is_number_or_truth(text) {
+                            format!("; write \"{text}\" in quotes if it is meant as text")
+                        } else {
+                            String::new()
+                        };
+                        self.add(place, format!("expected {}, found {found}{quoted}", expected()), "");
+                        None
+                    }
+                }
+            }
+            Content::Scalar { .. } | Content::Sequence(_) | Content::Mapping(_) if types.is_empty() => {
+                Some(as_it_is(place.node))
+            }
+            Content::Mapping(_) | Content::Sequence(_) | Content::Scalar { .. } => {
+                self.add(place, format!("expected {}, found {}", expected(), describe(place.node)), "");
+                None
+            }
+        }
+    }
+
+    fn word(&mut self, place: &Place<'_>, words: &[&str]) -> Option<Value> {
+        let Content::Scalar { text, .. } = &place.node.content else {
+            self.add(place, format!("expected one word, found {}", describe(place.node)), one_of(words));
+            return None;
+        };
+        if words.contains(&text.as_str()) {
+            return Some(text.as_str().into());
+        }
+        let found = if text.is_empty() {
+            "nothing stands here".to_owned()
+        } else {
+            format!("{text:?} is not known here")
+        };
+        let meant = nearest(text, words.iter().copied()).map(|word| format!("; did you mean {word}?"));
+        self.add(place, found + &meant.unwrap_or_default(), one_of(words));
+        None
+    }
+
+    fn object(&mut self, place: &Place<'_>, entries: &[Entry], schema: &'s Value) -> Option<Value> {
+        let no_fields = Map::new();
+        let fields = schema["properties"].as_object();
+        let names: Vec<&str> = fields.unwrap_or(&no_fields).keys().map(String::as_str).collect();
+        let mut object = Map::new();
+        for entry in entries {
+            let under = place.under(entry);
+            match (fields.and_then(|fields| fields.get(&entry.key)), &schema["additionalProperties"]) {
+                // As in Kubernetes, a field with nothing in it is a field that is not given.
+                (Some(_), _) if entry.value.is_null() => {}
+                (Some(field), _) => {
+                    let value = self.node(&under, field);
+                    object.extend(value.map(|value| (entry.key.clone(), value)));
+                }
+                (None, Value::Bool(false)) => self.unknown(&under, entry, &names),
+                (None, Value::Null | Value::Bool(true)) => {
+                    object.insert(entry.key.clone(), as_it_is(&entry.value));
+                }
+                (None, form) => {
+                    let value = self.node(&under, form);
+                    object.extend(value.map(|value| (entry.key.clone(), value)));
+                }
+            }
+        }
+        self.required(place, schema);
+        self.exactly_one(place, schema);
+        Some(Value::Object(object))
+    }
+
+    fn unknown(&mut self, under: &Place<'_>, entry: &Entry, names: &[&str]) {
+        let meant = nearest(&entry.key, names.iter().copied()).map(|name| format!("; did you mean {name}?"));
+        let text = format!("there is no field {:?} here{}", entry.key, meant.unwrap_or_default());
+        let at = Place { node: under.node, at: entry.key_span.clone(), path: under.path.clone() };
+        self.add(&at, text, one_of(names));
+    }
+
+    fn required(&mut self, place: &Place<'_>, schema: &'s Value) {
+        for name in texts(&schema["required"]) {
+            if place.node.entry(name).is_none_or(|entry| entry.value.is_null()) {
+                let what = schema["properties"][name]["description"].as_str().unwrap_or_default();
+                let what = what.trim_end_matches('.').split(". ").next().unwrap_or_default();
+                self.add(place, format!("the field {name} is missing"), format!("{name}: {what}"));
+            }
+        }
+    }
+
+    /// Of several fields of which each alone is required, exactly one is given.
+    fn exactly_one(&mut self, place: &Place<'_>, schema: &'s Value) {
+        let Some(ways) = schema["oneOf"].as_array() else { return };
+        let names: Vec<&str> = ways.iter().flat_map(|way| texts(&way["required"])).collect();
+        let is_given = |name: &&&str| place.node.entry(name).is_some_and(|entry| !entry.value.is_null());
+        let given: Vec<&str> = names.iter().filter(is_given).copied().collect();
+        if given.len() != 1 {
+            let found = if given.is_empty() { "none of them".to_owned() } else { given.join(" and ") };
+            self.add(place, format!("give exactly one of {}; found {found}", names.join(", ")), "");
+        }
+    }
+
+    fn array(&mut self, place: &Place<'_>, items: &[Node], schema: &'s Value) -> Option<Value> {
+        let items = items.iter().enumerate();
+        let values: Vec<Option<Value>> = items
+            .map(|(i, item)| match &schema["items"] {
+                Value::Null | Value::Bool(_) => Some(as_it_is(item)),
+                form => self.node(&place.item(i, item), form),
+            })
+            .collect();
+        let least = schema["minItems"].as_u64().unwrap_or(0);
+        if (values.len() as u64) < least {
+            self.add(place, format!("the list needs at least {least} entry"), "");
+        }
+        values.into_iter().collect::<Option<Vec<Value>>>().map(Value::Array)
+    }
+
+    fn number_in_range(&mut self, place: &Place<'_>, value: Value, schema: &Value) -> Option<Value> {
+        let Some(number) = value.as_i64().or_else(|| value.as_u64().map(|_| i64::MAX)) else {
+            return Some(value);
+        };
+        let (least, most) = match schema["format"].as_str() {
+            Some("int32") => (i64::from(i32::MIN), i64::from(i32::MAX)),
+            Some("uint32") => (0, i64::from(u32::MAX)),
+            Some("uint16") => (0, i64::from(u16::MAX)),
+            Some(_) | None => (i64::MIN, i64::MAX),
+        };
+        let least = schema["minimum"].as_i64().map_or(least, |minimum| minimum.max(least));
+        let most = schema["maximum"].as_i64().map_or(most, |maximum| maximum.min(most));
+        if (least..=most).contains(&number) {
+            return Some(value);
+        }
+        self.add(place, format!("expected a whole number from {least} to {most}, found {value}"), "");
+        None
+    }
+}
+
+/// The words that a schema allows, when it is a choice of words.
+fn words_of(schema: &Value) -> Vec<&str> {
+    if let Some(word) = schema["const"].as_str() {
+        return vec![word];
+    }
+    if schema["enum"].is_array() {
+        return texts(&schema["enum"]).collect();
+    }
+    schema["oneOf"].as_array().into_iter().flatten().flat_map(|way| words_of(way)).collect()
+}
+
+/// The JSON types that a schema allows, null left out; empty when any is.
+fn types_of(schema: &Value) -> Vec<&str> {
+    let single = schema["type"].as_str().into_iter();
+    single.chain(texts(&schema["type"])).filter(|name| *name != "null").collect()
+}
+
+fn texts(list: &Value) -> impl Iterator<Item = &str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+fn one_of(names: &[&str]) -> String {
+    format!("expected {}{}", if names.len() > 1 { "one of " } else { "" }, names.join(", "))
+}
+
+fn expectation(schema: &Value, types: &[&str]) -> String {
+    match types {
+        ["object"] if schema["properties"].is_object() => "a mapping with fields".to_owned(),
+        ["object"] => "a mapping".to_owned(),
+        ["array"] => "a list".to_owned(),
+        ["integer"] => "a whole number".to_owned(),
+        ["number"] => "a number".to_owned(),
+        ["boolean"] => "true or false".to_owned(),
+        ["string"] => "a text".to_owned(),
+        // Of our forms only quantities take two types; what it says of itself is the best description.
+        _ => schema["description"].as_str().unwrap_or("a value").trim_end_matches('.').to_lowercase(),
+    }
+}
+
+/// A scalar as the first of `types` that it can be; what it is instead, if none.
+fn scalar_as(types: &[&str], text: &str, is_plain: bool) -> Result<Value, String> {
+    let meaning = if is_plain { scalar::resolve(text) } else { Value::from(text) };
+    let takes_number = types.contains(&"number");
+    if types.contains(&"string") && (meaning.is_string() || (takes_number && meaning.is_number())) {
+        // The text as it was written, so that nothing is rounded on the way.
+        return Ok(text.into());
+    }
+    let fits = (types.contains(&"integer") && (meaning.is_i64() || meaning.is_u64()))
+        || (takes_number && meaning.is_number())
+        || (types.contains(&"boolean") && meaning.is_boolean());
+    if fits { Ok(meaning) } else { Err(describe_value(&meaning, text)) }
+}
+
+fn is_number_or_truth(text: &str) -> bool {
+    let meaning = scalar::resolve(text);
+    meaning.is_number() || meaning.is_boolean()
+}
+
+fn describe(node: &Node) -> String {
+    match &node.content {
+        Content::Mapping(_) => "a mapping".to_owned(),
+        Content::Sequence(_) => "a list".to_owned(),
+        Content::Scalar { text, is_plain: true } => describe_value(&scalar::resolve(text), text),
+        Content::Scalar { text, is_plain: false } => describe_value(&text.as_str().into(), text),
+    }
+}
+
+fn describe_value(meaning: &Value, text: &str) -> String {
+    /// Longest text that is repeated in a message, in characters: it is shown in the excerpt too.
+    const SHOWN_MAX: usize = 40;
+    match meaning {
+        Value::Null => "nothing".to_owned(),
+        Value::Bool(truth) => format!("{truth}"),
+        Value::Number(_) => format!("the number {text}"),
+        Value::String(_) if text.chars().count() <= SHOWN_MAX => format!("the text {text:?}"),
+        Value::String(_) => "a long text".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "a mapping".to_owned(),
+    }
+}
+
+/// A node as the JSON that YAML says it is. Nodes nest no deeper than `tree::DEPTH_MAX`.
+fn as_it_is(node: &Node) -> Value {
+    match &node.content {
+        Content::Scalar { text, is_plain: true } => scalar::resolve(text),
+        Content::Scalar { text, is_plain: false } => text.as_str().into(),
+        Content::Sequence(items) => items.iter().map(as_it_is).collect(),
+        Content::Mapping(entries) => {
+            entries.iter().map(|entry| (entry.key.clone(), as_it_is(&entry.value))).collect()
+        }
+    }
+}

@@ -1,0 +1,140 @@
+use std::fs;
+use std::path::Path;
+
+use manifest::{FILE_BYTES_MAX, Input, Manifests};
+use model::resource::Resource;
+use model::resource::check::Severity;
+
+use crate::service;
+
+fn read(path: &Path) -> Manifests {
+    manifest::read(&[Input::from_argument(path)], &mut std::io::empty())
+}
+
+fn named(name: &str) -> String {
+    service("").replace("shop", name)
+}
+
+fn names(manifests: &Manifests) -> Vec<&str> {
+    manifests.resources().map(Resource::name).collect()
+}
+
+#[test]
+fn a_folder_is_read_in_the_order_of_its_names_and_only_manifests_count() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (file, text) in [
+        ("b.yml", named("b")),
+        ("a.yaml", format!("{}---\n{}", named("a1"), named("a2"))),
+        (
+            "c.json",
+            serde_json::json!({"apiVersion": "homeostat/v1", "kind": "Service", "metadata": {"name": "c"},
+            "spec": {"run": {"command": ["c"]}}})
+            .to_string(),
+        ),
+        ("notes.txt", "not: a manifest".to_owned()),
+    ] {
+        fs::write(folder.path().join(file), text).expect("a file");
+    }
+    fs::create_dir(folder.path().join("folder.yaml")).expect("a folder within");
+    let manifests = read(folder.path());
+    assert_eq!(names(&manifests), ["a1", "a2", "b", "c"]);
+    assert_eq!(manifests.diagnostics, []);
+}
+
+#[test]
+fn one_bad_file_does_not_hide_what_is_wrong_with_another() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("a.yaml"), "kind: [").expect("a file");
+    fs::write(folder.path().join("b.yaml"), b"\n\xff").expect("a file");
+    fs::write(folder.path().join("c.yaml"), named("c")).expect("a file");
+    let mut manifests = read(folder.path());
+    manifests.check(&[], Severity::Error);
+    assert_eq!(names(&manifests), ["c"]);
+    let said: Vec<String> = manifests.diagnostics.iter().map(ToString::to_string).collect();
+    assert!(said[0].contains("a.yaml:1:") && said[0].contains("this is no YAML"), "{said:?}");
+    assert!(said[1].contains("b.yaml: the file is no UTF-8 text: line 2"), "{said:?}");
+    assert_eq!(said.len(), 2);
+    assert!(manifests.has_errors());
+}
+
+#[test]
+fn standard_input_is_read_once() {
+    let text = named("shop");
+    let inputs = [Input::from_argument("-"), Input::Stdin];
+    let manifests = manifest::read(&inputs, &mut text.as_bytes());
+    assert_eq!(names(&manifests), ["shop"]);
+    assert_eq!(
+        manifests.diagnostics[0].to_string(),
+        "<stdin>: standard input can be read only once; give - once"
+    );
+}
+
+#[test]
+fn what_is_not_there_is_one_sentence() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let missing = read(&folder.path().join("shop.yaml"));
+    let said = missing.diagnostics[0].to_string();
+    assert!(
+        said.ends_with("shop.yaml: could not find the manifest: there is no such file or folder"),
+        "{said}"
+    );
+    let empty = read(folder.path());
+    assert!(empty.diagnostics[0].to_string().contains("there is no manifest in this folder"));
+}
+
+#[test]
+fn a_file_past_the_limit_is_not_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("large.yaml");
+    let file = fs::File::create(&path).expect("a file");
+    file.set_len(FILE_BYTES_MAX + 1).expect("a sparse file");
+    let said = read(&path).diagnostics[0].to_string();
+    assert!(said.contains("the file has more than 4194304 bytes; split it"), "{said}");
+}
+
+#[test]
+fn a_working_directory_begins_at_the_folder_of_its_manifest() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("shop.yaml");
+    let with = |directory: &str| {
+        service("").replace("[./shop]", &format!("[./shop], workingDirectory: {directory}"))
+    };
+    let texts = [named("none"), with("./here"), with("/there"), with("../up")];
+    fs::write(&path, texts.join("---\n")).expect("a file");
+    let mut manifests = read(&path);
+    manifests.resolve_paths(Path::new("/elsewhere")).expect("folders of the tests are UTF-8");
+    let directories: Vec<String> = manifests
+        .resources()
+        .filter_map(|resource| match resource {
+            Resource::Service(service) => service.spec.run.working_directory.clone(),
+            Resource::HorizontalPodAutoscaler(_) => None,
+        })
+        .collect();
+    let folder = folder.path().to_str().expect("UTF-8");
+    assert_eq!(
+        directories,
+        [folder.to_owned(), format!("{folder}/here"), "/there".into(), format!("{folder}/../up")]
+    );
+}
+
+#[test]
+fn what_has_no_file_begins_at_the_current_folder() {
+    let mut manifests = manifest::parse("<memory>", &named("shop"));
+    manifests.resolve_paths(Path::new("/here")).expect("UTF-8");
+    let Resource::Service(service) = &manifests.documents[0].resource else {
+        panic!("a service was written")
+    };
+    assert_eq!(service.spec.run.working_directory.as_deref(), Some("/here"));
+}
+
+#[test]
+fn what_is_known_already_counts_and_is_not_blamed() {
+    let known = manifest::parse("known", &named("db")).documents.remove(0).resource;
+    let mut manifests = manifest::parse("new", &service("  dependsOn: [{service: db}]\n"));
+    manifests.check(std::slice::from_ref(&known), Severity::Error);
+    assert_eq!(manifests.diagnostics, []);
+    // The same name again is the next state of the same resource, no duplicate.
+    let mut again = manifest::parse("again", &named("db"));
+    again.check(&[known], Severity::Error);
+    assert_eq!(again.diagnostics, []);
+}

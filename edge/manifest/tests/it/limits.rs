@@ -1,0 +1,85 @@
+use manifest::DIAGNOSTICS_MAX;
+
+use crate::{said, service};
+
+/// Each of `levels` lists holds the one before nine times: 9^levels texts when copied out.
+fn bomb(levels: usize) -> String {
+    let mut text = "a0: &a0 [lol]\n".to_owned();
+    for level in 1..=levels {
+        let before = vec![format!("*a{}", level - 1); 9].join(", ");
+        text += &format!("a{level}: &a{level} [{before}]\n");
+    }
+    text
+}
+
+#[test]
+fn a_billion_laughs_are_refused_before_they_are_told() {
+    let text = said(&bomb(12));
+    assert!(text.contains("the file has more than 524288 values"), "{text}");
+}
+
+#[test]
+fn aliases_cannot_nest_without_end() {
+    let mut text = "a0: &a0 [x]\n".to_owned();
+    for level in 1..100 {
+        text += &format!("a{level}: &a{level} [*a{}]\n", level - 1);
+    }
+    assert!(said(&text).contains("nests deeper than 48"));
+}
+
+#[test]
+fn an_alias_within_itself_is_refused() {
+    assert!(said("a: &a [*a]\n").contains("this alias stands within what it refers to"));
+}
+
+#[test]
+fn brackets_cannot_nest_without_end() {
+    let text = said(&"[".repeat(100_000));
+    assert!(text.contains("this is no YAML"), "{text}");
+}
+
+#[test]
+fn diagnostics_are_counted_past_the_limit() {
+    let fields: String = (0..2 * DIAGNOSTICS_MAX).map(|i| format!("  unknown{i}: 1\n")).collect();
+    let manifests = manifest::parse("shop.yaml", &service(&fields));
+    assert_eq!(
+        (manifests.diagnostics.len(), manifests.diagnostics_left_out),
+        (DIAGNOSTICS_MAX, DIAGNOSTICS_MAX)
+    );
+}
+
+#[test]
+fn one_endless_line_is_named_and_not_shown() {
+    let text = said(&format!(
+        "{{\"apiVersion\": \"homeostat/v1\", \"kind\": \"Service\", \"x\": \"{}\"}}",
+        "y".repeat(100_000)
+    ));
+    assert!(text.len() < 5000 && text.contains("shop.yaml:1:"), "{}", text.len());
+}
+
+#[test]
+fn anchors_aliases_and_merge_keys_mean_what_yaml_says() {
+    let text = service(
+        "  ports: [{name: http}]\n  probes:\n    readiness: &probe\n      http: {}\n      every: 2s\n    liveness:\n      <<: *probe\n      every: 5s\n  stop: {grace: 3s, drain: 1s}\n",
+    );
+    let manifests = manifest::parse("shop.yaml", &text);
+    assert_eq!(manifests.diagnostics, []);
+    let written = serde_json::to_value(&manifests.documents[0].resource).expect("JSON");
+    assert_eq!(written["spec"]["probes"]["liveness"]["every"], "5s");
+    assert_eq!(written["spec"]["probes"]["liveness"]["http"]["path"], "/");
+}
+
+#[test]
+fn empty_documents_are_nothing() {
+    for text in ["", "---\n", "# only a comment\n", "---\n---\n...\n", "null\n", "\u{feff}"] {
+        let manifests = manifest::parse("empty", text);
+        assert_eq!((manifests.documents.len(), manifests.diagnostics.len()), (0, 0), "{text:?}");
+    }
+}
+
+#[test]
+fn an_error_in_one_document_leaves_the_next_to_be_read() {
+    let text = format!("a: [1\n---\n{}", service(""));
+    let manifests = manifest::parse("shop.yaml", &text);
+    assert_eq!((manifests.documents.len(), manifests.diagnostics.len()), (1, 1));
+}

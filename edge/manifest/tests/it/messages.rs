@@ -1,0 +1,382 @@
+use insta::assert_snapshot;
+
+use crate::{hpa, said, service};
+
+#[test]
+fn a_misspelt_field_names_the_one_that_was_meant() {
+    let text =
+        service("  probes:\n    readiness:\n      http: {}\n      evry: 500ms\n  ports: [{name: http}]\n");
+    assert_snapshot!(said(&text), @r#"
+    error: spec.probes.readiness.evry: there is no field "evry" here; did you mean every?
+     --> shop.yaml:9:7
+      |
+    9 |       evry: 500ms
+      |       ^^^^ expected one of command, every, failures, http, successes, tcp, timeout
+    "#);
+}
+
+#[test]
+fn every_error_of_a_file_is_said() {
+    let text = "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: Shop}\nspec:\n  run: {comand: [x]}\n  resources: {cpu: 250x}\n  scale: {min: -1, max: many}\n---\nkind: Servise\n";
+    assert_snapshot!(said(text), @r#"
+    error: metadata.name: a name holds lower-case letters, digits and '-', not 'S'
+     --> shop.yaml:3:18
+      |
+    3 | metadata: {name: Shop}
+      |                  ^^^^
+
+    error: spec.run.comand: there is no field "comand" here; did you mean command?
+     --> shop.yaml:5:9
+      |
+    5 |   run: {comand: [x]}
+      |         ^^^^^^ expected one of command, env, user, workingDirectory
+
+    error: spec.run: the field command is missing
+     --> shop.yaml:5:3
+      |
+    5 |   run: {comand: [x]}
+      |   ^^^ command: The program and its arguments; `$(NAME)` in one stands for the environment variable NAME
+
+    error: spec.resources.cpu: "x" is no suffix of a quantity; write one of m, k, M, G, T, P, Ki, Mi, Gi, Ti, Pi or an exponent such as e3
+     --> shop.yaml:6:20
+      |
+    6 |   resources: {cpu: 250x}
+      |                    ^^^^
+
+    error: spec.scale.min: expected a whole number from 0 to 1000000, found -1
+     --> shop.yaml:7:16
+      |
+    7 |   scale: {min: -1, max: many}
+      |                ^^
+
+    error: spec.scale.max: expected a whole number, found the text "many"
+     --> shop.yaml:7:25
+      |
+    7 |   scale: {min: -1, max: many}
+      |                         ^^^^
+
+    error: kind: "Servise" is no kind; did you mean Service?
+     --> shop.yaml:9:7
+      |
+    9 | kind: Servise
+      |       ^^^^^^^ expected one of Service, HorizontalPodAutoscaler
+
+    error: the field apiVersion is missing
+     --> shop.yaml:9:1
+      |
+    9 | kind: Servise
+      | ^^^^ expected one of homeostat/v1, autoscaling/v2, autoscaling/v2beta2, autoscaling/v2beta1, autoscaling/v1
+    "#);
+}
+
+#[test]
+fn an_unknown_kind_names_the_nearest_one() {
+    assert_snapshot!(said("apiVersion: homeostat/v1\nkind: HorizontalPodAutoScaler\n"), @r#"
+    error: kind: "HorizontalPodAutoScaler" is no kind; did you mean HorizontalPodAutoscaler?
+     --> shop.yaml:2:7
+      |
+    2 | kind: HorizontalPodAutoScaler
+      |       ^^^^^^^^^^^^^^^^^^^^^^^ expected one of Service, HorizontalPodAutoscaler
+    "#);
+}
+
+#[test]
+fn an_unknown_version_names_those_of_its_kind() {
+    assert_snapshot!(said("apiVersion: autoscaling/v2beta3\nkind: HorizontalPodAutoscaler\n"), @r#"
+    error: apiVersion: "autoscaling/v2beta3" is no version of HorizontalPodAutoscaler; did you mean autoscaling/v2beta2?
+     --> shop.yaml:1:13
+      |
+    1 | apiVersion: autoscaling/v2beta3
+      |             ^^^^^^^^^^^^^^^^^^^ expected one of autoscaling/v2, autoscaling/v2beta2, autoscaling/v2beta1, autoscaling/v1
+    "#);
+}
+
+#[test]
+fn a_missing_kind_and_version_are_both_said() {
+    assert_snapshot!(said("metadata: {name: shop}\n"), @r#"
+    error: the field kind is missing
+     --> shop.yaml:1:1
+      |
+    1 | metadata: {name: shop}
+      | ^^^^^^^^ expected one of Service, HorizontalPodAutoscaler
+
+    error: the field apiVersion is missing
+     --> shop.yaml:1:1
+      |
+    1 | metadata: {name: shop}
+      | ^^^^^^^^ expected one of homeostat/v1, autoscaling/v2, autoscaling/v2beta2, autoscaling/v2beta1, autoscaling/v1
+    "#);
+}
+
+#[test]
+fn a_missing_field_says_what_it_is_for() {
+    assert_snapshot!(said("apiVersion: homeostat/v1\nkind: Service\nmetadata: {}\nspec:\n  ports: []\n"), @r#"
+    error: metadata: the field name is missing
+     --> shop.yaml:3:1
+      |
+    3 | metadata: {}
+      | ^^^^^^^^ name: What the resource is called; no other resource of its kind has this name
+
+    error: spec: the field run is missing
+     --> shop.yaml:4:1
+      |
+    4 | spec:
+      | ^^^^ run: What each replica runs
+    "#);
+}
+
+#[test]
+fn a_unit_that_is_none_names_those_there_are() {
+    assert_snapshot!(said(&service("  stop: {grace: 10sec}\n")), @r#"
+    error: spec.stop.grace: "sec" is no unit of time; write one of ms, s, m, h, d
+     --> shop.yaml:6:17
+      |
+    6 |   stop: {grace: 10sec}
+      |                 ^^^^^
+    "#);
+}
+
+#[test]
+fn a_bare_number_for_a_time_says_how_to_write_it() {
+    assert_snapshot!(said(&service("  stop:\n    grace: 10\n")), @r#"
+    error: spec.stop.grace: a length of time needs a unit: write 10s for seconds or 10ms for milliseconds
+     --> shop.yaml:7:12
+      |
+    7 |     grace: 10
+      |            ^^
+    "#);
+}
+
+#[test]
+fn a_wrong_suffix_names_the_right_ones() {
+    assert_snapshot!(said(&service("  resources: {memory: 128MB}\n")), @r#"
+    error: spec.resources.memory: "MB" is no suffix of a quantity; write one of m, k, M, G, T, P, Ki, Mi, Gi, Ti, Pi or an exponent such as e3
+     --> shop.yaml:6:23
+      |
+    6 |   resources: {memory: 128MB}
+      |                       ^^^^^
+    "#);
+}
+
+#[test]
+fn an_unknown_word_names_the_nearest_one() {
+    let text = service(
+        "  ports: [{name: http}]\n  expose: {listen: \"127.0.0.1:80\", port: http, balance: least-loaded}\n",
+    );
+    assert_snapshot!(said(&text), @r#"
+    error: spec.expose.balance: "least-loaded" is not known here; did you mean leastLoaded?
+     --> shop.yaml:7:57
+      |
+    7 |   expose: {listen: "127.0.0.1:80", port: http, balance: least-loaded}
+      |                                                         ^^^^^^^^^^^^ expected one of roundRobin, random, weighted, leastLoaded
+    "#);
+}
+
+#[test]
+fn a_number_in_the_environment_wants_quotes() {
+    let text = "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: shop}\nspec:\n  run:\n    command: [./shop]\n    env:\n      WORKERS: 8\n";
+    assert_snapshot!(said(text), @r#"
+    error: spec.run.env.WORKERS: expected a text, found the number 8; write "8" in quotes if it is meant as text
+     --> shop.yaml:8:16
+      |
+    8 |       WORKERS: 8
+      |                ^
+    "#);
+}
+
+#[test]
+fn a_command_that_is_one_text_is_no_list() {
+    let text = "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: shop}\nspec:\n  run:\n    command: ./shop --port 80\n";
+    assert_snapshot!(said(text), @r#"
+    error: spec.run.command: expected a list, found the text "./shop --port 80"
+     --> shop.yaml:6:14
+      |
+    6 |     command: ./shop --port 80
+      |              ^^^^^^^^^^^^^^^^
+    "#);
+}
+
+#[test]
+fn a_probe_asks_in_exactly_one_way() {
+    let text = service(
+        "  ports: [{name: http}]\n  probes:\n    liveness: {http: {}, tcp: {}}\n    startup: {every: 1s}\n",
+    );
+    assert_snapshot!(said(&text), @r#"
+    error: spec.probes.liveness: give exactly one of http, tcp, command; found http and tcp
+     --> shop.yaml:8:5
+      |
+    8 |     liveness: {http: {}, tcp: {}}
+      |     ^^^^^^^^
+
+    error: spec.probes.startup: give exactly one of http, tcp, command; found none of them
+     --> shop.yaml:9:5
+      |
+    9 |     startup: {every: 1s}
+      |     ^^^^^^^
+    "#);
+}
+
+#[test]
+fn a_key_that_stands_twice_is_an_error() {
+    assert_snapshot!(said(&service("  stop: {}\n  stop: {}\n")), @r#"
+    error: the key "stop" stands here twice
+     --> shop.yaml:7:3
+      |
+    7 |   stop: {}
+      |   ^^^^
+    "#);
+}
+
+#[test]
+fn what_is_no_yaml_says_where_it_stops_being_yaml() {
+    assert_snapshot!(said("apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: shop\nspec:\n  run: {command: [./shop]}\n"), @r#"
+    error: this is no YAML: while parsing a flow mapping, did not find expected ',' or '}'
+     --> shop.yaml:4:5
+      |
+    4 | spec:
+      |     ^
+    "#);
+}
+
+#[test]
+fn a_tab_as_indentation_is_shown() {
+    assert_snapshot!(said("apiVersion: homeostat/v1\nkind: Service\nmetadata:\n\tname: shop\n"), @r#"
+    error: this is no YAML: tabs disallowed within this context (block indentation)
+     --> shop.yaml:4:2
+      |
+    4 |     name: shop
+      |     ^
+    "#);
+}
+
+#[test]
+fn a_fixed_number_of_replicas_and_bounds_exclude_each_other() {
+    assert_snapshot!(said(&service("  scale: {replicas: 2, max: 4}\n")), @r#"
+    error: spec.scale: a fixed number of replicas stands alone: give either replicas, or min and max with what to measure
+     --> shop.yaml:6:3
+      |
+    6 |   scale: {replicas: 2, max: 4}
+      |   ^^^^^
+    "#);
+}
+
+#[test]
+fn least_above_most_is_refused() {
+    assert_snapshot!(said(&service("  scale: {min: 5, max: 4}\n")), @r#"
+    error: spec.scale: min (5) is above max (4)
+     --> shop.yaml:6:3
+      |
+    6 |   scale: {min: 5, max: 4}
+      |   ^^^^^
+    "#);
+}
+
+#[test]
+fn an_exposed_port_must_be_one_of_the_ports() {
+    let text = service("  ports: [{name: http}]\n  expose:\n    listen: 127.0.0.1:8080\n    port: web\n");
+    assert_snapshot!(said(&text), @r#"
+    error: spec.expose.port: the service has no port web; its ports are http
+     --> shop.yaml:9:11
+      |
+    9 |     port: web
+      |           ^^^
+    "#);
+}
+
+#[test]
+fn services_in_a_ring_are_shown_whole() {
+    let head = "apiVersion: homeostat/v1\nkind: Service\n";
+    let one = |name: &str, on: &str| {
+        format!(
+            "{head}metadata: {{name: {name}}}\nspec:\n  run: {{command: [x]}}\n  dependsOn:\n    - service: {on}\n"
+        )
+    };
+    assert_snapshot!(said(&format!("{}---\n{}", one("a", "b"), one("b", "a"))), @r#"
+    error: spec.dependsOn[0].service: services wait for each other in a ring and none can start: a → b → a
+      --> shop.yaml:15:16
+       |
+    15 |     - service: a
+       |                ^
+    "#);
+}
+
+#[test]
+fn an_autoscaler_without_its_service_is_shown_at_its_target() {
+    assert_snapshot!(said(&hpa("v2", "  maxReplicas: 3\n")), @r#"
+    error: spec.scaleTargetRef.name: there is no service shop
+     --> shop.yaml:5:44
+      |
+    5 |   scaleTargetRef: {kind: Deployment, name: shop}
+      |                                            ^^^^
+    "#);
+}
+
+#[test]
+fn a_newer_field_in_an_older_form_is_unknown() {
+    let text = hpa(
+        "v2beta1",
+        "  maxReplicas: 3\n  metrics:\n    - type: Resource\n      resource:\n        name: cpu\n        target: {type: Utilization, averageUtilization: 50}\n",
+    );
+    assert_snapshot!(said(&text), @r#"
+    error: spec.metrics[0].resource.target: there is no field "target" here
+      --> shop.yaml:11:9
+       |
+    11 |         target: {type: Utilization, averageUtilization: 50}
+       |         ^^^^^^ expected one of name, targetAverageUtilization, targetAverageValue
+    "#);
+}
+
+#[test]
+fn what_kubernetes_would_refuse_is_refused_at_its_field() {
+    let text = hpa(
+        "v2",
+        "  minReplicas: 4\n  maxReplicas: 3\n  behavior:\n    scaleDown:\n      policies:\n        - type: Pods\n          value: 0\n          periodSeconds: 1801\n",
+    );
+    assert_snapshot!(said(&format!("{}---\n{text}", service(""))), @r#"
+    error: spec.minReplicas: the fewest replicas (4) must not be more than the most (3)
+      --> shop.yaml:12:16
+       |
+    12 |   minReplicas: 4
+       |                ^
+
+    error: spec.behavior.scaleDown.policies[0].value: the value of a policy is above 0, not 0
+      --> shop.yaml:18:18
+       |
+    18 |           value: 0
+       |                  ^
+
+    error: spec.behavior.scaleDown.policies[0].periodSeconds: it lies between 1 and 1800 seconds, not 1801
+      --> shop.yaml:19:26
+       |
+    19 |           periodSeconds: 1801
+       |                          ^^^^
+    "#);
+}
+
+#[test]
+fn an_alias_without_an_anchor_is_shown() {
+    assert_snapshot!(said(&service("  stop: *slow\n")), @r#"
+    error: no anchor &slow stands before this alias
+     --> shop.yaml:6:9
+      |
+    6 |   stop: *slow
+      |         ^^^^^
+    "#);
+}
+
+#[test]
+fn fields_of_later_versions_are_unknown_fields() {
+    assert_snapshot!(said(&service("  scale:\n    max: 3\n    slo: {latency: {quantile: 0.99, below: 200ms}}\n")), @r#"
+    error: spec.scale.slo: there is no field "slo" here
+     --> shop.yaml:8:5
+      |
+    8 |     slo: {latency: {quantile: 0.99, below: 200ms}}
+      |     ^^^ expected one of behavior, max, metrics, min, replicas
+    "#);
+}
+
+#[test]
+fn control_characters_do_not_reach_the_terminal() {
+    let text = said(&service("  \"\\e[31m\": 1\n"));
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+}

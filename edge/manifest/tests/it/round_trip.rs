@@ -1,0 +1,457 @@
+use std::collections::BTreeMap;
+use std::num::{NonZeroU16, NonZeroU32};
+
+use manifest::{diff, to_json, to_yaml, to_yaml_stream};
+use model::name::ServiceName;
+use model::resource::hpa::{Form, shapes, v1, v2, v2beta1, v2beta2};
+use model::resource::{
+    AutoScale, Balance, Check, Dependency, DependencyStage, Expose, HorizontalPodAutoscaler, HttpCheck,
+    ListenAddress, Metadata, ObjectMeta, ObjectName, Port, PortName, Probe, Probes, Protocol, Quantity,
+    Recover, Resource, Resources, Run, Scale, Service, ServiceSpec, Signal, Span, Stop, TcpCheck, Timeouts,
+};
+use proptest::collection::{btree_map, vec};
+use proptest::option::of;
+use proptest::prelude::*;
+
+/// Texts that YAML could take for something else, and any others.
+fn text() -> impl Strategy<Value = String> {
+    let tricky = proptest::sample::select(vec![
+        "",
+        " ",
+        "~",
+        "null",
+        "true",
+        "no",
+        "12",
+        "1e3",
+        "0x1f",
+        "-",
+        "- a",
+        "a: b",
+        "#",
+        "&a",
+        "*a",
+        "!a",
+        "'",
+        "\"",
+        "\\",
+        "\n",
+        "a\n  b\n",
+        "\t",
+        "{",
+        "[",
+        "---",
+        "...",
+        "<<",
+        "%",
+        "@",
+        "`",
+        "\u{feff}",
+        "\u{85}",
+        "é",
+        "\u{1f600}",
+        " a ",
+        "\r\n",
+        "|",
+        ">",
+        "? a",
+        ".inf",
+        "2001-01-01",
+        "\u{7f}",
+        "\u{2028}",
+    ]);
+    prop_oneof![tricky.prop_map(str::to_owned), "[ -~]{0,20}", "\\PC{0,10}"]
+}
+
+fn service_name() -> impl Strategy<Value = ServiceName> {
+    "[a-z]([-a-z0-9]{0,8}[a-z0-9])?".prop_map(|text| ServiceName::parse(&text).expect("a valid name"))
+}
+
+fn port_name() -> impl Strategy<Value = PortName> {
+    "[a-z]([-a-z0-9]{0,8}[a-z0-9])?".prop_map(|text| PortName::parse(&text).expect("a valid name"))
+}
+
+fn quantity() -> impl Strategy<Value = Quantity> {
+    let numbers = prop_oneof!["-?[0-9]{1,5}", "[0-9]{1,3}\\.[0-9]{1,3}"];
+    let suffixes = proptest::sample::select(vec!["", "m", "k", "M", "Ki", "Mi", "e3", "e-1"]);
+    (numbers, suffixes)
+        .prop_filter_map("too fine", |(number, suffix)| Quantity::parse(&format!("{number}{suffix}")).ok())
+}
+
+fn span() -> impl Strategy<Value = Span> {
+    (0..=Span::MAX.as_millis()).prop_map(Span::from_millis)
+}
+
+fn texts() -> impl Strategy<Value = BTreeMap<String, String>> {
+    btree_map(text(), text(), 0..3)
+}
+
+fn count() -> impl Strategy<Value = NonZeroU32> {
+    (1..=u32::MAX).prop_map(|n| NonZeroU32::new(n).expect("at least 1"))
+}
+
+fn probe() -> BoxedStrategy<Probe> {
+    let check = prop_oneof![
+        (text(), of(port_name()))
+            .prop_map(|(path, port)| Check::Http(HttpCheck { path: format!("/{path}"), port })),
+        of(port_name()).prop_map(|port| Check::Tcp(TcpCheck { port })),
+        vec(text(), 1..3).prop_map(Check::Command),
+    ];
+    (check, span(), span(), count(), count())
+        .prop_map(|(check, every, timeout, failures, successes)| Probe {
+            check,
+            every,
+            timeout,
+            failures,
+            successes,
+        })
+        .boxed()
+}
+
+fn target() -> BoxedStrategy<shapes::MetricTarget> {
+    use shapes::MetricTargetType::{AverageValue, Utilization, Value};
+    let kind = proptest::sample::select(vec![Utilization, Value, AverageValue]);
+    (kind, of(quantity()), of(quantity()), of(any::<i32>()))
+        .prop_map(|(kind, value, average_value, average_utilization)| shapes::MetricTarget {
+            kind,
+            value,
+            average_value,
+            average_utilization,
+        })
+        .boxed()
+}
+
+fn selector() -> BoxedStrategy<shapes::LabelSelector> {
+    use shapes::SelectorOperator::{DoesNotExist, Exists, In, NotIn};
+    let operator = proptest::sample::select(vec![In, NotIn, Exists, DoesNotExist]);
+    let requirement = (text(), operator, vec(text(), 0..3))
+        .prop_map(|(key, operator, values)| shapes::LabelSelectorRequirement { key, operator, values });
+    (texts(), vec(requirement, 0..3))
+        .prop_map(|(match_labels, match_expressions)| shapes::LabelSelector {
+            match_labels,
+            match_expressions,
+        })
+        .boxed()
+}
+
+fn identifier() -> BoxedStrategy<shapes::MetricIdentifier> {
+    (text(), of(selector())).prop_map(|(name, selector)| shapes::MetricIdentifier { name, selector }).boxed()
+}
+
+fn reference() -> BoxedStrategy<shapes::CrossVersionObjectReference> {
+    (text(), text(), of(text()))
+        .prop_map(|(kind, name, api_version)| shapes::CrossVersionObjectReference { kind, name, api_version })
+        .boxed()
+}
+
+fn source_type() -> impl Strategy<Value = shapes::MetricSourceType> {
+    use shapes::MetricSourceType::{ContainerResource, External, Object, Pods, Resource};
+    proptest::sample::select(vec![Resource, ContainerResource, Pods, Object, External])
+}
+
+fn metric() -> BoxedStrategy<v2::MetricSpec> {
+    let object = (reference(), target(), identifier()).prop_map(|(described_object, target, metric)| {
+        v2::ObjectMetricSource { described_object, target, metric }
+    });
+    let pods = (identifier(), target()).prop_map(|(metric, target)| v2::PodsMetricSource { metric, target });
+    let resource = (text(), target()).prop_map(|(name, target)| v2::ResourceMetricSource { name, target });
+    let container = (text(), target(), text())
+        .prop_map(|(name, target, container)| v2::ContainerResourceMetricSource { name, target, container });
+    let external =
+        (identifier(), target()).prop_map(|(metric, target)| v2::ExternalMetricSource { metric, target });
+    (source_type(), of(object), of(pods), of(resource), of(container), of(external))
+        .prop_map(|(kind, object, pods, resource, container_resource, external)| v2::MetricSpec {
+            kind,
+            object,
+            pods,
+            resource,
+            container_resource,
+            external,
+        })
+        .boxed()
+}
+
+fn older_metric() -> BoxedStrategy<v2beta1::MetricSpec> {
+    let object = (reference(), text(), of(quantity()), of(selector()), of(quantity())).prop_map(
+        |(target, metric_name, target_value, selector, average_value)| v2beta1::ObjectMetricSource {
+            target,
+            metric_name,
+            target_value,
+            selector,
+            average_value,
+        },
+    );
+    let pods =
+        (text(), quantity(), of(selector())).prop_map(|(metric_name, target_average_value, selector)| {
+            v2beta1::PodsMetricSource { metric_name, target_average_value, selector }
+        });
+    let resource = (text(), of(any::<i32>()), of(quantity())).prop_map(
+        |(name, target_average_utilization, target_average_value)| v2beta1::ResourceMetricSource {
+            name,
+            target_average_utilization,
+            target_average_value,
+        },
+    );
+    (source_type(), of(object), of(pods), of(resource))
+        .prop_map(|(kind, object, pods, resource)| v2beta1::MetricSpec {
+            kind,
+            object,
+            pods,
+            resource,
+            container_resource: None,
+            external: None,
+        })
+        .boxed()
+}
+
+fn policies() -> impl Strategy<Value = Option<Vec<shapes::HPAScalingPolicy>>> {
+    use shapes::HPAScalingPolicyType::{Percent, Pods};
+    let policy = (proptest::sample::select(vec![Pods, Percent]), any::<i32>(), any::<i32>())
+        .prop_map(|(kind, value, period_seconds)| shapes::HPAScalingPolicy { kind, value, period_seconds });
+    of(vec(policy, 0..3))
+}
+
+fn rules() -> BoxedStrategy<v2::HPAScalingRules> {
+    use shapes::ScalingPolicySelect::{Disabled, Max, Min};
+    (of(any::<i32>()), of(proptest::sample::select(vec![Max, Min, Disabled])), policies(), of(quantity()))
+        .prop_map(|(stabilization_window_seconds, select_policy, policies, tolerance)| v2::HPAScalingRules {
+            stabilization_window_seconds,
+            select_policy,
+            policies,
+            tolerance,
+        })
+        .boxed()
+}
+
+fn behavior() -> BoxedStrategy<v2::Behavior> {
+    (of(rules()), of(rules()))
+        .prop_map(|(scale_up, scale_down)| v2::Behavior { scale_up, scale_down })
+        .boxed()
+}
+
+fn older_behavior() -> BoxedStrategy<v2beta2::Behavior> {
+    let rules = || {
+        (of(any::<i32>()), policies()).prop_map(|(stabilization_window_seconds, policies)| {
+            v2beta2::HPAScalingRules { stabilization_window_seconds, select_policy: None, policies }
+        })
+    };
+    (of(rules()), of(rules()))
+        .prop_map(|(scale_up, scale_down)| v2beta2::Behavior { scale_up, scale_down })
+        .boxed()
+}
+
+fn scale() -> BoxedStrategy<Scale> {
+    let auto = (0..=5_u32, 5..=1_000_000_u32, vec(metric(), 0..2), of(behavior()));
+    prop_oneof![
+        (0..=1_000_000_u32).prop_map(|replicas| Scale::Fixed { replicas }),
+        auto.prop_map(|(min, max, metrics, behavior)| Scale::Auto(AutoScale { min, max, metrics, behavior })),
+    ]
+    .boxed()
+}
+
+fn expose() -> BoxedStrategy<Expose> {
+    use Balance::{LeastLoaded, Random, RoundRobin, Weighted};
+    let balance = proptest::sample::select(vec![RoundRobin, Random, Weighted, LeastLoaded]);
+    let timeouts =
+        (span(), span(), span()).prop_map(|(connect, response, idle)| Timeouts { connect, response, idle });
+    ((any::<std::net::IpAddr>(), any::<u16>()), port_name(), balance, timeouts)
+        .prop_map(|(listen, port, balance, timeouts)| Expose {
+            listen: ListenAddress(listen.into()),
+            port,
+            balance,
+            timeouts,
+        })
+        .boxed()
+}
+
+fn run() -> BoxedStrategy<Run> {
+    (vec(text(), 1..4), texts(), of(text()), of(text()))
+        .prop_map(|(command, env, working_directory, user)| Run { command, env, working_directory, user })
+        .boxed()
+}
+
+fn port() -> BoxedStrategy<Port> {
+    let protocol = proptest::sample::select(vec![Protocol::Http, Protocol::Grpc, Protocol::Tcp]);
+    (port_name(), protocol, any::<u16>())
+        .prop_map(|(name, protocol, number)| Port { name, protocol, number: NonZeroU16::new(number) })
+        .boxed()
+}
+
+fn service() -> BoxedStrategy<Service> {
+    use Signal::{Hup, Int, Kill, Quit, Term, Usr1, Usr2};
+    let resources = (of(quantity()), of(quantity())).prop_map(|(cpu, memory)| Resources { cpu, memory });
+    let probes = (of(probe()), of(probe()), of(probe())).prop_map(|(startup, readiness, liveness)| Probes {
+        startup,
+        readiness,
+        liveness,
+    });
+    let recover = prop_oneof![
+        Just(Recover::Reschedule),
+        (1..=1000_u32).prop_map(|spares| Recover::Standby { spares }),
+        Just(Recover::MostActive),
+        Just(Recover::Random),
+    ];
+    let stage = proptest::sample::select(vec![DependencyStage::Started, DependencyStage::Ready]);
+    let dependency = (service_name(), stage).prop_map(|(service, when)| Dependency { service, when });
+    let signal = proptest::sample::select(vec![Term, Int, Quit, Hup, Usr1, Usr2, Kill]);
+    let stop = (signal, span(), span()).prop_map(|(signal, grace, drain)| Stop { signal, grace, drain });
+    let metadata = (service_name(), texts(), texts()).prop_map(|(name, labels, annotations)| Metadata {
+        name,
+        labels,
+        annotations,
+    });
+    let first = (run(), resources, vec(port(), 0..3), probes, scale());
+    let second = (recover, vec(dependency, 0..3), of(expose()), stop);
+    (metadata, first, second)
+        .prop_map(
+            |(metadata, (run, resources, ports, probes, scale), (recover, depends_on, expose, stop))| {
+                let spec =
+                    ServiceSpec { run, resources, ports, probes, scale, recover, depends_on, expose, stop };
+                Service { metadata, spec }
+            },
+        )
+        .boxed()
+}
+
+fn form<S: std::fmt::Debug>(spec: impl Strategy<Value = S>) -> impl Strategy<Value = Form<S>> {
+    let name = service_name().prop_map(ObjectName::from);
+    (name, texts(), of(text()), of(any::<i64>()), spec).prop_map(
+        |(name, annotations, namespace, generation, spec)| Form {
+            metadata: ObjectMeta { annotations, namespace, generation, ..ObjectMeta::named(name) },
+            spec,
+            status: None,
+        },
+    )
+}
+
+fn autoscaler() -> BoxedStrategy<HorizontalPodAutoscaler> {
+    let first = (reference(), of(any::<i32>()), any::<i32>(), of(any::<i32>())).prop_map(
+        |(scale_target_ref, min_replicas, max_replicas, target_cpu_utilization_percentage)| {
+            v1::HorizontalPodAutoscalerSpec {
+                scale_target_ref,
+                min_replicas,
+                max_replicas,
+                target_cpu_utilization_percentage,
+            }
+        },
+    );
+    let second = (reference(), of(any::<i32>()), any::<i32>(), vec(older_metric(), 0..3)).prop_map(
+        |(scale_target_ref, min_replicas, max_replicas, metrics)| v2beta1::HorizontalPodAutoscalerSpec {
+            scale_target_ref,
+            min_replicas,
+            max_replicas,
+            metrics,
+        },
+    );
+    let third = (reference(), of(any::<i32>()), any::<i32>(), vec(metric(), 0..3), of(older_behavior()))
+        .prop_map(|(scale_target_ref, min_replicas, max_replicas, metrics, behavior)| {
+            v2beta2::HorizontalPodAutoscalerSpec {
+                scale_target_ref,
+                min_replicas,
+                max_replicas,
+                metrics,
+                behavior,
+            }
+        });
+    let fourth = (reference(), of(any::<i32>()), any::<i32>(), vec(metric(), 0..3), of(behavior())).prop_map(
+        |(scale_target_ref, min_replicas, max_replicas, metrics, behavior)| v2::HorizontalPodAutoscalerSpec {
+            scale_target_ref,
+            min_replicas,
+            max_replicas,
+            metrics,
+            behavior,
+            selection_strategy: None,
+        },
+    );
+    prop_oneof![
+        form(first).prop_map(HorizontalPodAutoscaler::V1),
+        form(second).prop_map(HorizontalPodAutoscaler::V2beta1),
+        form(third).prop_map(HorizontalPodAutoscaler::V2beta2),
+        form(fourth).prop_map(HorizontalPodAutoscaler::V2),
+    ]
+    .boxed()
+}
+
+fn resource() -> impl Strategy<Value = Resource> {
+    prop_oneof![service().prop_map(Resource::from), autoscaler().prop_map(Resource::from)]
+}
+
+/// The one resource in `text`.
+fn read(text: &str) -> Result<Resource, TestCaseError> {
+    let mut manifests = manifest::parse("round", text);
+    let said: Vec<String> = manifests.diagnostics.iter().map(ToString::to_string).collect();
+    prop_assert!(said.is_empty() && manifests.documents.len() == 1, "{said:#?} in\n{text}");
+    Ok(manifests.documents.remove(0).resource)
+}
+
+proptest! {
+    #[test]
+    fn yaml_keeps_every_resource(resource in resource()) {
+        let text = to_yaml(&resource).expect("a resource is YAML");
+        let again = read(&text)?;
+        prop_assert_eq!(&again, &resource, "{}", text);
+        prop_assert_eq!(to_yaml(&again).expect("a resource is YAML"), text);
+        prop_assert_eq!(diff(&resource, &again), []);
+    }
+
+    #[test]
+    fn json_keeps_every_resource(resource in resource()) {
+        let text = to_json(&resource).expect("a resource is JSON");
+        prop_assert_eq!(&read(&text)?, &resource);
+        prop_assert_eq!(&serde_json::from_str::<Resource>(&text).expect("JSON is read without this crate too"), &resource);
+    }
+
+    #[test]
+    fn a_stream_keeps_every_resource(resources in vec(resource(), 0..4)) {
+        let text = to_yaml_stream(&resources).expect("resources are YAML");
+        let manifests = manifest::parse("stream", &text);
+        prop_assert_eq!(manifests.resources().cloned().collect::<Vec<_>>(), resources, "{}", text);
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "\\PC{0,200}") {
+        let _ = crate::said(&text);
+    }
+
+    #[test]
+    fn no_yaml_of_our_words_makes_the_reader_panic(
+        words in vec(proptest::sample::select(vec![
+            "apiVersion: ", "homeostat/v1", "autoscaling/v2", "\n", "kind: ", "Service", "HorizontalPodAutoscaler",
+            "metadata: ", "spec:", "  ", "- ", "run: ", "command: ", "scale: ", "[", "]", "{", "}", "&a ", "*a", "<<: ",
+            "---\n", "1", "\"", "'", "name: ", ", ", "!!str ", "|\n", "\t", "# ", "? ", ": ",
+        ]), 0..60)
+    ) {
+        let _ = crate::said(&words.concat());
+    }
+}
+
+#[test]
+fn a_change_is_told_by_its_path() {
+    let read = |rest: &str| manifest::parse("t", &crate::service(rest)).documents.remove(0).resource;
+    let old = read("  scale: {max: 4}\n  ports: [{name: a}]\n  stop: {grace: 10s}\n");
+    let new = read("  scale: {max: 5}\n  ports: [{name: b}, {name: c}]\n");
+    let changes: Vec<String> = diff(&old, &new)
+        .into_iter()
+        .map(|change| {
+            let text =
+                |value: Option<serde_json::Value>| value.map_or("-".to_owned(), |value| value.to_string());
+            format!("{} {} {}", change.path, text(change.old), text(change.new))
+        })
+        .collect();
+    assert_eq!(
+        changes,
+        [
+            r#"spec.ports[0].name "a" "b""#,
+            r#"spec.ports[1] - {"name":"c","protocol":"http"}"#,
+            "spec.scale.max 4 5",
+        ]
+    );
+}
+
+#[test]
+fn quantities_keep_the_family_that_they_were_written_in() {
+    let text = crate::service("  resources: {cpu: 1e3, memory: 128Mi}\n");
+    let resource = manifest::parse("t", &text).documents.remove(0).resource;
+    let written = to_yaml(&resource).expect("YAML");
+    assert!(written.contains("1e3") && written.contains("128Mi"), "{written}");
+}
