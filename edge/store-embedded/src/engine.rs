@@ -154,7 +154,7 @@ impl Engine {
         if self.has_stopped() {
             return None;
         }
-        let counters = look(&*self.disk, counters).ok()?;
+        let counters = look(&*self.disk, |database| counters(database)).ok()?;
         // What the file shows may have come no further than the system's memory.
         self.disk.open().and_then(|bytes| bytes.sync_data()).ok()?;
         Some(counters.batches)
@@ -221,7 +221,7 @@ pub(crate) fn counters(database: &Database) -> Result<Counters, redb::Error> {
 /// Reads from the database in `disk` without writing a byte to it, neither when it is damaged nor when it needs repair.
 fn look<T>(
     disk: &dyn Disk,
-    read: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    read: impl FnOnce(&mut Database) -> Result<T, redb::Error>,
 ) -> Result<T, redb::Error> {
     let bytes = disk.open()?;
     if bytes.len()? <= PREAMBLE_BYTES {
@@ -230,7 +230,7 @@ fn look<T>(
     let untouched = Framed::new(Box::new(Untouched::new(bytes)?), Arc::default());
     // The engine panics on some damage of its own pages; what it held then is dropped on the way here.
     let looked = catch_unwind(AssertUnwindSafe(|| {
-        read(&Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(untouched)?)
+        read(&mut Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(untouched)?)
     }));
     looked.unwrap_or_else(|_| Err(redb::Error::Corrupted("its pages contradict one another".to_owned())))
 }
@@ -240,8 +240,11 @@ fn open_database(disk: &dyn Disk, stopped: &Arc<AtomicBool>) -> Result<Database,
     Ok(Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(framed)?)
 }
 
-/// Reads every row and its checksum; returns the leases.
-fn verify(database: &Database) -> Result<Leases, redb::Error> {
+/// Reads every page and every row with its checksum; returns the leases.
+fn verify(database: &mut Database) -> Result<Leases, redb::Error> {
+    if !database.check_integrity()? {
+        return Err(redb::Error::Corrupted("the checksums of its pages do not match".to_owned()));
+    }
     let txn = database.begin_read()?;
     for row in txn.open_table(ENTRIES)?.iter()? {
         let (key, stored) = row?;

@@ -336,3 +336,6 @@ impl std::fmt::Debug for MemoryStore {
         f.debug_struct("MemoryStore").field("revision", &self.disk.rows().revision).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,10 +51,10 @@ fn count_until_killed(store: &EmbeddedStore) {
                 for count in before + 1.. {
                     let text = value(count.to_string().as_bytes());
                     let txn = Txn::new().put(a.clone(), text.clone()).put(b.clone(), text);
-                    let Ok(Commit::Applied { revision }) = store.commit(txn) else {
-                        panic!("a write without expectations was not applied");
-                    };
-                    say(&format!("{thread} {count} {revision}"));
+                    match store.commit(txn) {
+                        Ok(Commit::Applied { revision }) => say(&format!("{thread} {count} {revision}")),
+                        refused => panic!("a write without expectations was not applied: {refused:?}"),
+                    }
                 }
             });
         }
