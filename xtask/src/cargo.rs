@@ -31,8 +31,8 @@ pub(crate) fn command(root: &Path) -> Command {
 
 /// Builds `packages` in release and runs the program of the last one with `arguments`.
 ///
-/// Those before it are programs that it starts itself: they lie beside it. Fails when the build fails or when the
-/// program ends with anything but success.
+/// Those before it are programs that it starts itself: they lie beside it. Fails when the build fails or when
+/// the program ends with anything but success.
 pub(crate) fn run_in_release(packages: &[&str], arguments: &[String]) -> anyhow::Result<()> {
     let root = root();
     build_in_release(&root, packages)?;

@@ -1,8 +1,8 @@
 //! `cargo xtask demo`: the main job on real processes under real HTTP load, as a story with a measured end.
 //!
-//! Homeostat runs the shop of examples/flash-sale; a load rises; the shop scales out; one replica is killed with -9;
-//! the load falls; the shop scales in. At the end stands what happened in numbers, and the run fails when a request
-//! failed, when the shop did not scale, or when the killed replica had no successor.
+//! Homeostat runs the shop of examples/flash-sale; a load rises; the shop scales out; one replica is killed
+//! with -9; the load falls; the shop scales in. At the end stands what happened in numbers, and the run fails
+//! when a request failed, when the shop did not scale, or when the killed replica had no successor.
 //!
 //! It looks at Homeostat from outside only, through its command line: what a user's script could do.
 
@@ -77,8 +77,8 @@ impl Options {
 
 /// The flash sale: requests a second, and how long each part takes.
 ///
-/// 20 a second is well within two replicas of the shop, 250 is more than four carry and less than two cores do, with
-/// room for the proxy and the load generator; examples/flash-sale/README.md has the arithmetic.
+/// 20 a second is well within two replicas of the shop, 250 is more than four carry and less than two cores
+/// do, with room for the proxy and the load generator; examples/flash-sale/README.md has the arithmetic.
 const SALE: [[&str; 2]; 7] = [
     ["--base", "20"],
     ["--peak", "250"],
@@ -115,8 +115,8 @@ const TRACE_SCALE: f64 = 0.1;
 
 /// Builds, runs the demo, prints what happened.
 ///
-/// Fails with a sentence when Homeostat did not do its main job; whatever the end, every process it started is
-/// stopped and the temporary folder is gone.
+/// Fails with a sentence when Homeostat did not do its main job; whatever the end, every process it started
+/// is stopped and the temporary folder is gone.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let is_interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {

@@ -29,7 +29,8 @@ struct Words {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Build, start Homeostat with a small shop, run a flash sale against it, kill a replica, show what happened.
+    /// Build, start Homeostat with a small shop, run a flash sale against it, kill a replica, show what
+    /// happened.
     Demo(demo::Options),
     /// Install what the tests need and run every check; CI runs exactly this.
     Test(test::Options),

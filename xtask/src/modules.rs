@@ -16,7 +16,8 @@ pub(crate) struct Reach {
 
 /// Follows every `mod` from every root of `packages`.
 ///
-/// Files that are not in `sources` (ignored by git, or no Rust) are passed over in silence: rustc speaks for them.
+/// Files that are not in `sources` (ignored by git, or no Rust) are passed over in silence: rustc speaks for
+/// them.
 pub(crate) fn reach(packages: &[Package], sources: &BTreeMap<String, RustSource>) -> Reach {
     let mut walk = Walk { sources, reach: Reach::default() };
     for target in packages.iter().flat_map(|package| &package.targets) {

@@ -1,8 +1,9 @@
-//! A Rust file as the laws see it: its syntax tree, its words in order, its comments, which lines hold code and which
-//! hold tests.
+//! A Rust file as the laws see it: its syntax tree, its words in order, its comments, which lines hold code
+//! and which hold tests.
 //!
-//! Many laws are about words (`sleep(`, `#[allow(`) and must also see inside macros, where there is no syntax tree; so
-//! the words are kept flat beside the tree. Strings are one word each, quotes and all: a law never trips over a text.
+//! Many laws are about words (`sleep(`, `#[allow(`) and must also see inside macros, where there is no syntax
+//! tree; so the words are kept flat beside the tree. Strings are one word each, quotes and all: a law never
+//! trips over a text.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -114,7 +115,8 @@ impl RustSource {
         self.comments.iter().any(|comment| lines.contains(&comment.line) && comment.text.contains(mark))
     }
 
-    /// Every path of the words, such as `std::fs::read`, with its line; `use` trees only up to their first brace.
+    /// Every path of the words, such as `std::fs::read`, with its line; `use` trees only up to their first
+    /// brace.
     pub(crate) fn paths(&self) -> Vec<(String, usize)> {
         let mut paths = Vec::new();
         let mut at = 0;
@@ -182,8 +184,8 @@ impl Reading<'_> {
 
     /// Whether a token is part of a doc comment.
     ///
-    /// Those arrive as the tokens of `#[doc = "…"]`, each with the place of the whole comment. Passed over, they stay
-    /// in the gap and are read as the comments they are.
+    /// Those arrive as the tokens of `#[doc = "…"]`, each with the place of the whole comment. Passed over,
+    /// they stay in the gap and are read as the comments they are.
     fn is_comment(&self, span: Span) -> bool {
         let written = &self.text[span.byte_range()];
         written.starts_with("//") || written.starts_with("/*")

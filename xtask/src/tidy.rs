@@ -1,7 +1,7 @@
 //! `cargo xtask tidy`: the laws of the house, each checked by a small module of its own.
 //!
-//! A law that nobody checks is decoration. Each check says how many things it looked at, so that a check which looks at
-//! nothing is seen, and each finding says what to do about it.
+//! A law that nobody checks is decoration. Each check says how many things it looked at, so that a check
+//! which looks at nothing is seen, and each finding says what to do about it.
 
 mod arrows;
 mod attributes;
@@ -116,8 +116,8 @@ impl fmt::Display for Violation {
 
 /// Checks every law, or those named, prints a line for each, and fails when one is broken.
 ///
-/// All findings of a run are printed, not only the first. Changes nothing, except `xtask/ratchet.toml` when asked to
-/// tighten it.
+/// All findings of a run are printed, not only the first. Changes nothing, except `xtask/ratchet.toml` when
+/// asked to tighten it.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     if let Some(unknown) = options.laws.iter().find(|name| LAWS.iter().all(|law| law.name != **name)) {
         let known: Vec<&str> = LAWS.iter().map(|law| law.name).collect();

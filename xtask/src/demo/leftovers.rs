@@ -47,8 +47,8 @@ mod tests {
     fn only_processes_that_came_later_are_ended() {
         let folder = tempfile::tempdir().expect("a folder");
         let program = folder.path().canonicalize().expect("it is there").join("sleeper");
-        // Copied by another process: one that was forked from ours while we hold the file open for writing would
-        // keep it busy.
+        // Copied by another process: one that was forked from ours while we hold the file open for writing
+        // would keep it busy.
         let copied = Command::new("cp").arg("/bin/sleep").arg(&program).status().expect("cp is everywhere");
         assert!(copied.success());
         let start = || Command::new(&program).arg("60").spawn().expect("it is a program");

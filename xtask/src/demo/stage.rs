@@ -59,8 +59,8 @@ pub(super) struct Stage {
 impl Stage {
     /// Starts Homeostat with the example and waits until it and the shop answer.
     ///
-    /// Fails, leaving nothing behind, when a port is taken (and says which), when Homeostat ends by itself (and says
-    /// its last words), or when it does not answer in time.
+    /// Fails, leaving nothing behind, when a port is taken (and says which), when Homeostat ends by itself
+    /// (and says its last words), or when it does not answer in time.
     pub(super) fn set(
         root: &Path,
         folder: &Path,

@@ -13,14 +13,14 @@ use super::watch::{Decision, LoadReport, Replica, Replicas, ServiceStatus};
 /// The pause between two looks at the shop.
 const SAMPLE_PAUSE: Duration = Duration::from_millis(500);
 
-/// How long after the first replica beyond the start is ready one is killed: into the middle of the rush, with the
-/// balancer settled.
+/// How long after the first replica beyond the start is ready one is killed: into the middle of the rush,
+/// with the balancer settled.
 const KILL_DELAY: Duration = Duration::from_secs(5);
 
 /// How long the shop may take to scale in after the load has ended.
 ///
-/// 120 s: the example looks back for ten seconds, lets three go every five, and a replica may take eight to finish;
-/// the rest is room for a busy machine.
+/// 120 s: the example looks back for ten seconds, lets three go every five, and a replica may take eight to
+/// finish; the rest is room for a busy machine.
 const SCALE_IN_WAIT_MAX: Duration = Duration::from_secs(120);
 
 /// How long the load may take before it counts as hung.
@@ -55,7 +55,7 @@ pub(super) struct Killed {
     /// Since the load began.
     pub(super) at: Duration,
     /// Other processes that served before it was killed.
-    served_before: Vec<i32>,
+    pub(super) served_before: Vec<i32>,
     /// When a process that was not there before was first seen ready, since the kill; seen every half second.
     pub(super) successor_after: Option<Duration>,
 }
@@ -155,7 +155,8 @@ impl Notes {
         let before = self.samples.last().map_or(self.at_start, |sample| sample.status);
         if status.desired_replicas != before.desired_replicas {
             let decision: Decision = stage.ask(&["explain", "service/shop"])?;
-            // Between the two looks the loop may have decided once more, or only confirmed: both are told once.
+            // Between the two looks the loop may have decided once more, or only confirmed: both are told
+            // once.
             if self.decisions.last() != Some(&decision) {
                 self.decisions.push(decision);
             }

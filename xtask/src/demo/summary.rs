@@ -97,3 +97,66 @@ pub(super) fn verdict(run: &Run) -> anyhow::Result<()> {
     println!("the shop scaled from {start} to {most} replicas and back to {after}, and no request failed");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::demo::story::{Killed, Sample};
+    use crate::demo::watch::{LoadReport, Quantiles, ServiceStatus};
+
+    fn status(replicas: u32) -> ServiceStatus {
+        ServiceStatus { desired_replicas: replicas, replicas, ready_replicas: replicas }
+    }
+
+    fn good_run() -> Run {
+        let killed = Killed {
+            name: "shop-1".to_owned(),
+            pid: 42,
+            at: Duration::from_secs(9),
+            served_before: vec![42],
+            successor_after: Some(Duration::from_secs(1)),
+        };
+        let sample = |at, replicas| Sample { at: Duration::from_secs(at), status: status(replicas) };
+        Run {
+            at_start: status(2),
+            samples: vec![sample(0, 2), sample(5, 6), sample(30, 2)],
+            decisions: Vec::new(),
+            killed: Some(killed),
+            load: LoadReport {
+                requests: 100,
+                failed: 0,
+                skipped: 0,
+                duration_seconds: 20.0,
+                achieved_rate: 5.0,
+                latency_seconds: Quantiles { p50: Some(0.01), p99: Some(0.1) },
+                series: Vec::new(),
+            },
+        }
+    }
+
+    fn complaint(change: fn(&mut Run)) -> String {
+        let mut run = good_run();
+        change(&mut run);
+        verdict(&run).expect_err("something is wrong with it").to_string()
+    }
+
+    #[test]
+    fn a_run_that_scaled_out_healed_and_scaled_in_is_good() {
+        assert!(verdict(&good_run()).is_ok());
+    }
+
+    #[test]
+    fn each_thing_that_was_not_done_is_told() {
+        assert_eq!(complaint(|run| run.load.failed = 3), "3 of 100 requests failed; none may");
+        assert!(complaint(|run| run.load.requests = 0).contains("sent no request"));
+        assert!(complaint(|run| run.samples[1].status = status(2)).contains("did not scale out"));
+        assert!(complaint(|run| run.samples[2].status = status(5)).contains("did not scale in"));
+        assert!(complaint(|run| run.killed = None).contains("before a replica could be killed"));
+        assert!(
+            complaint(|run| run.killed.as_mut().expect("it was").successor_after = None)
+                .contains("no successor")
+        );
+    }
+}

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 
-/// Writes the `rows_max` rows of `trace` that end a quarter after its highest value into `folder`, and returns the file.
+/// Writes the `rows_max` rows of `trace` that end a quarter after its highest value into `folder`, and
+/// returns the file.
 ///
-/// Three quarters of it are the way up, so that the shop has to follow. A trace that is shorter is taken whole. Fails
-/// when it cannot be read or has a row that is not `timestamp,value`.
+/// Three quarters of it are the way up, so that the shop has to follow. A trace that is shorter is taken
+/// whole. Fails when it cannot be read or has a row that is not `timestamp,value`.
 pub(super) fn around_its_peak(trace: &Path, rows_max: usize, folder: &Path) -> anyhow::Result<PathBuf> {
     let text = std::fs::read_to_string(trace)
         .with_context(|| format!("could not read the trace {}", trace.display()))?;

@@ -1,6 +1,7 @@
 //! `expect(.., reason = "..")` and never `allow(..)`: an expectation that no longer holds is told by the compiler.
 //!
-//! clippy has lints for both; they do not see inside macros, and a crate could turn them off with the very attribute.
+//! clippy has lints for both; they do not see inside macros, and a crate could turn them off with the very
+//! attribute.
 
 use anyhow::Result;
 

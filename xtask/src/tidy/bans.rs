@@ -1,7 +1,7 @@
 //! Every ban in a clippy.toml says why, and core/ has a clippy.toml of its own.
 //!
-//! clippy reads the nearest file above a crate's manifest and no other, so without core/clippy.toml core/ would fall
-//! back to the weaker list of the root in silence.
+//! clippy reads the nearest file above a crate's manifest and no other, so without core/clippy.toml core/
+//! would fall back to the weaker list of the root in silence.
 
 use anyhow::{Context, Result};
 

@@ -1,4 +1,5 @@
-//! Every error code that the code names has a page in docs/errors, and every page is of a code that still exists.
+//! Every error code that the code names has a page in docs/errors, and every page is of a code that still
+//! exists.
 
 use std::collections::BTreeMap;
 

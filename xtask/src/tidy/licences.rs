@@ -1,7 +1,7 @@
 //! What we take from others: its licence is on the list of deny.toml, and it comes from where deny.toml says.
 //!
-//! The same list as cargo-deny's, held here from `cargo metadata` alone because compiling cargo-deny takes longer than
-//! all our tests. `cargo xtask test` runs cargo-deny as well where it is installed.
+//! The same list as cargo-deny's, held here from `cargo metadata` alone because compiling cargo-deny takes
+//! longer than all our tests. `cargo xtask test` runs cargo-deny as well where it is installed.
 
 use anyhow::{Context, Result};
 use serde::Deserialize;

@@ -36,8 +36,8 @@ fn manifest(house: &House, path: &str) -> Result<Table> {
 
 /// The table of lints below `holder`; `unsafe_code` is taken out when it is denied or forbidden.
 ///
-/// A forbidden lint cannot be expected anywhere and cargo lets a crate take the workspace's table whole or not at all,
-/// so a crate with unsafe code has a copy of the table, and this keeps the copy a copy.
+/// A forbidden lint cannot be expected anywhere and cargo lets a crate take the workspace's table whole or
+/// not at all, so a crate with unsafe code has a copy of the table, and this keeps the copy a copy.
 fn lints_but_unsafe(holder: Option<&Value>) -> Option<Value> {
     let mut lints = holder?.get("lints")?.clone();
     let rust = lints.get_mut("rust")?.as_table_mut()?;

@@ -1,7 +1,7 @@
 //! core/ decides and never touches the world: which crates it may use, and which words it may not.
 //!
-//! clippy (core/clippy.toml) sees through renamed imports but only what it is told name by name; this check bans whole
-//! modules and holds the list of crates.
+//! clippy (core/clippy.toml) sees through renamed imports but only what it is told name by name; this check
+//! bans whole modules and holds the list of crates.
 
 use anyhow::Result;
 

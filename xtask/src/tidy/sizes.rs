@@ -1,7 +1,8 @@
 //! Files and functions stay readable: a line for each, held by a ratchet.
 //!
-//! What was over the line when the law came is listed in `xtask/ratchet.toml` with its size. It may shrink and not grow,
-//! and the list may only get shorter; nothing new may cross. Only lines of code count, so a comment costs nothing.
+//! What was over the line when the law came is listed in `xtask/ratchet.toml` with its size. It may shrink
+//! and not grow, and the list may only get shorter; nothing new may cross. Only lines of code count, so a
+//! comment costs nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
