@@ -1,1 +1,27 @@
-//! Runs the control loop: inputs from the doors, actions to them, journal in between.
+//! Runs the control loop: inputs from the doors, actions to them, the journal in between.
+//!
+//! One thread owns the loop. It takes what has come, steps the loop, brings inputs and digests to the disk, and only then hands
+//! the actions out (law 2). Everybody else talks to it by messages through a [`Handle`]. What people want is kept in the store
+//! before it is acknowledged; the loop is told afterwards, and told again from the store at each start (law 9).
+//!
+//! It decides nothing about replicas: that is `core/control`. It runs nothing: that is whoever takes the orders.
+
+mod board;
+mod engine;
+mod handle;
+mod intake;
+mod scribe;
+mod shelf;
+
+pub use board::Board;
+pub use engine::{Doors, Order, StartError};
+pub use handle::{Handle, Stopped};
+pub use intake::{Applied, ApplyError, Change};
+pub use shelf::{ShelfError, Stored};
+
+/// Starts the loop on a thread of its own, from what the store holds.
+///
+/// Fails when the store cannot be read or written, or the journal cannot be begun; nothing was started then.
+pub fn start(doors: Doors) -> Result<Handle, StartError> {
+    engine::start(doors)
+}

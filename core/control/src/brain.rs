@@ -39,7 +39,8 @@ pub struct ControlLoop {
 }
 
 impl ControlLoop {
-    /// A loop that knows nothing yet. It does nothing before [`Input::Started`] and the first inventory.
+    /// A loop that knows nothing yet. It does nothing before [`Input::Started`], which brings its own settings, and the first
+    /// inventory.
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
@@ -140,7 +141,7 @@ impl ControlLoop {
     }
 
     fn begin(&mut self, start: &Start) {
-        *self = Self::new(self.settings.clone());
+        *self = Self::new(Settings::clone(&start.settings));
         self.knowledge.epoch = start.epoch;
         self.knowledge.node = Some(start.node.clone());
         self.flight = Flight::of_epoch(start.epoch);

@@ -69,7 +69,7 @@ fn hash_target(kind: &ActionKind, hasher: &mut impl Hasher) {
         }
         ActionKind::Stop { replica, incarnation, grace } => (replica, incarnation, grace).hash(hasher),
         ActionKind::Admit { replica, incarnation, admission } => {
-            (replica, incarnation, admission).hash(hasher)
+            (replica, incarnation, admission).hash(hasher);
         }
         ActionKind::Expose(declared) => (&declared.name, declared.revision).hash(hasher),
         ActionKind::Conceal(service) => service.hash(hasher),

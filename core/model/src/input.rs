@@ -9,6 +9,7 @@ use crate::memory::Memory;
 use crate::name::{NodeName, ServiceName};
 use crate::quantity::Bytes;
 use crate::resource::{AutoscalerSpec, ServiceSpec};
+use crate::settings::Settings;
 use crate::time::Time;
 
 /// One input of the loop; it is journaled before the loop sees it.
@@ -34,7 +35,7 @@ pub enum Input {
 }
 
 /// What a run begins with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Start {
     /// Larger than that of every earlier run.
     pub epoch: Epoch,
@@ -42,6 +43,8 @@ pub struct Start {
     pub node: NodeName,
     /// Where every random stream of the run grows from.
     pub seed: u64,
+    /// The numbers that the run decides by.
+    pub settings: Arc<Settings>,
 }
 
 /// What people want of one service.

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Every number of the loop that an operator may change.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct Settings {
     /// From one scaling decision of a service to its next.
     ///
@@ -28,7 +31,8 @@ pub struct Settings {
 }
 
 /// How the HPA algorithm is set. Source of the defaults: kube-controller-manager's flags.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct HpaSettings {
     /// Ratios within 1 ± this change nothing.
     pub tolerance: f64,
@@ -41,7 +45,8 @@ pub struct HpaSettings {
 }
 
 /// How ends of replicas are answered. Backoff: decorrelated jitter (Brooker 2015).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct RestartSettings {
     /// The least wait from the second end on; the first end after a healthy time is answered at once.
     pub backoff_min: Duration,
@@ -66,7 +71,8 @@ pub struct RestartSettings {
 }
 
 /// What the guard allows.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct GuardSettings {
     /// Restarts within a minute on one node; more wait.
     pub node_restarts_per_minute: u32,

@@ -76,9 +76,11 @@ impl Wall {
     }
 }
 
+/// The time of day in UTC, as the loop's clock has it: `06:20:15.250`.
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "t+{}.{:03}s", self.0 / 1000, self.0 % 1000)
+        let (seconds, ms) = (self.0 / 1000, self.0 % 1000);
+        write!(f, "{:02}:{:02}:{:02}.{ms:03}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
     }
 }
 

@@ -57,7 +57,7 @@ struct ScaleFields {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 1_000_000))]
     replicas: Option<u32>,
-    /// Fewest replicas, up to `max`. 0 needs a metric of type Object or External. Default: 1.
+    /// Fewest replicas, up to `max`; 0 needs a metric of type Object or External. Default: 1, when `max` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 1_000_000))]
     min: Option<u32>,

@@ -16,7 +16,7 @@ use crate::resource::Quantity;
 pub struct HorizontalPodAutoscalerSpec {
     /// What is scaled.
     pub scale_target_ref: CrossVersionObjectReference,
-    /// Fewest replicas. Default: 1. 0 needs a metric of type Object or External.
+    /// Fewest replicas; 0 needs a metric of type Object or External. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_replicas: Option<i32>,
     /// Most replicas, at least `minReplicas`.
@@ -45,7 +45,7 @@ pub enum SelectionStrategy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct MetricSpec {
-    /// Which of the fields below is meant.
+    /// Which of the other fields is meant.
     #[serde(rename = "type")]
     pub kind: MetricSourceType,
     /// What is reported of one other object.

@@ -12,7 +12,7 @@ use super::v2;
 pub struct HorizontalPodAutoscalerSpec {
     /// What is scaled.
     pub scale_target_ref: CrossVersionObjectReference,
-    /// Fewest replicas. Default: 1. 0 needs a metric of type Object or External.
+    /// Fewest replicas; 0 needs a metric of type Object or External. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_replicas: Option<i32>,
     /// Most replicas, at least `minReplicas`.

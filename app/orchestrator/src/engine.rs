@@ -1,0 +1,361 @@
+//! The thread that owns the loop.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use control::{ControlLoop, Outbox};
+use journal::{AppendError, OpenError, ReadError, Segment, Writer, segments};
+use model::action::{Action, ActionKind};
+use model::event::EventKind;
+use model::input::{Input, Report, Start};
+use model::name::NodeName;
+use model::settings::Settings;
+use model::time::Time;
+use os::Clock;
+use store::Store;
+
+use crate::board::Board;
+use crate::handle::{Handle, Inner, Message};
+use crate::intake::Intake;
+use crate::scribe::{self, Note};
+use crate::shelf::{Shelf, ShelfError};
+
+/// Messages that may wait for the loop.
+///
+/// 8192: four reports a second of each of 1,000 services for two seconds, which is longer than any step takes.
+const MESSAGES_MAX: usize = 8192;
+
+/// Messages taken before the actions that follow are handed out: one disk write serves them all.
+const BATCH_MAX: usize = 256;
+
+/// From one attempt to begin the journal anew to the next, when the disk does not take it.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What the loop is connected to.
+#[derive(Debug)]
+pub struct Doors {
+    /// Where intent and memory are kept.
+    pub store: Arc<dyn Store>,
+    /// The folder of the journal; made when it is not there.
+    pub journal: PathBuf,
+    /// The node that is kept.
+    pub node: NodeName,
+    /// Where every random stream grows from.
+    pub seed: u64,
+    /// The numbers to decide by.
+    pub settings: Settings,
+    /// Who carries out the orders, in the order in which they are given. An order that is not taken is as one that was lost:
+    /// actions are told again.
+    pub orders: Sender<Order>,
+}
+
+/// An order to the agent.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// Do this, and report how it ended.
+    Act(Action),
+    /// Report everything there is.
+    Report,
+}
+
+/// The loop could not be started; nothing was.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// What is kept could not be read or written.
+    #[error(transparent)]
+    Shelf(#[from] ShelfError),
+    /// The journal could not be begun.
+    #[error(transparent)]
+    Journal(#[from] OpenError),
+    /// The last segment could not be looked at.
+    #[error("could not look at the journal in {folder}; check that it may be read")]
+    Folder {
+        /// Which folder.
+        folder: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The journal did not take the beginning.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// A thread could not be started.
+    #[error("could not start a thread; is the limit on processes reached?")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Whether the loop steers.
+#[derive(Debug, Default)]
+pub(crate) struct Health(Mutex<Standing>);
+
+#[derive(Debug, Default)]
+enum Standing {
+    #[default]
+    Beginning,
+    Steering,
+    Troubled(Arc<str>),
+}
+
+impl Health {
+    pub(crate) fn is_ready(&self) -> bool {
+        matches!(*self.0.lock().unwrap_or_else(PoisonError::into_inner), Standing::Steering)
+    }
+
+    pub(crate) fn trouble(&self) -> Option<Arc<str>> {
+        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Standing::Beginning => Some("it has not seen yet what runs".into()),
+            Standing::Steering => None,
+            Standing::Troubled(why) => Some(Arc::clone(why)),
+        }
+    }
+
+    fn set(&self, standing: Standing) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = standing;
+    }
+}
+
+pub(crate) fn start(doors: Doors) -> Result<Handle, StartError> {
+    let shelf = Shelf::new(Arc::clone(&doors.store));
+    let intake = Intake::open(shelf.clone())?;
+    let clock = Clock::continued_after(last_journaled(&doors)?);
+    let (messages, inbox) = sync_channel(MESSAGES_MAX);
+    let board = Arc::new(Board::new());
+    let health = Arc::new(Health::default());
+    let handle = Handle {
+        inner: Arc::new(Inner {
+            messages,
+            intake: Mutex::new(intake),
+            board: Arc::clone(&board),
+            clock,
+            health: Arc::clone(&health),
+            journal: doors.journal.clone(),
+        }),
+    };
+    let notes = scribe::start(shelf.clone(), handle.clone()).map_err(StartError::Thread)?;
+    let journal = Writer::begin(&doors.journal)?;
+    let mut engine = Engine {
+        brain: ControlLoop::new(doors.settings.clone()),
+        out: Outbox::default(),
+        handle: handle.clone(),
+        journal,
+        doors,
+        shelf,
+        clock,
+        board,
+        health,
+        notes,
+    };
+    engine.begin_run()?;
+    thread::Builder::new()
+        .name("loop".into())
+        .spawn(move || engine.run(&inbox))
+        .map_err(StartError::Thread)?;
+    Ok(handle)
+}
+
+/// The time of the last record: the loop's clock goes on from there. A damaged segment is left as evidence, and says nothing.
+fn last_journaled(doors: &Doors) -> Result<Time, StartError> {
+    let in_folder = |source| StartError::Folder { folder: doors.journal.clone(), source };
+    let mut last = Time::ZERO;
+    if let Some((_, path)) = segments(&doors.journal).map_err(in_folder)?.pop() {
+        match Segment::open(&path) {
+            Ok(segment) => {
+                for record in segment {
+                    match record {
+                        Ok(record) => last = last.max(record.now.time),
+                        Err(error) => tell_damage(&error),
+                    }
+                }
+            }
+            Err(error) => tell_damage(&error),
+        }
+    }
+    Ok(last)
+}
+
+fn tell_damage(error: &ReadError) {
+    tracing::warn!(error = %error, "journal_segment_unreadable");
+}
+
+struct Engine {
+    brain: ControlLoop,
+    out: Outbox,
+    handle: Handle,
+    journal: Writer,
+    doors: Doors,
+    shelf: Shelf,
+    clock: Clock,
+    board: Arc<Board>,
+    health: Arc<Health>,
+    notes: Sender<Note>,
+}
+
+impl Engine {
+    /// Begins a run from what is kept: epoch, intent, memory; then asks what runs.
+    ///
+    /// A new segment begins a new run as a restart does: there is one way to begin, and it is used often.
+    fn begin_run(&mut self) -> Result<(), StartError> {
+        self.out.clear();
+        let epoch = self.shelf.next_epoch()?;
+        let intents = self.handle.inner.intake.lock().unwrap_or_else(PoisonError::into_inner).intents();
+        let (holds, memories) = (self.shelf.holds()?, self.shelf.memories()?);
+        let start = Start {
+            epoch,
+            node: self.doors.node.clone(),
+            seed: self.doors.seed,
+            settings: Arc::new(self.doors.settings.clone()),
+        };
+        let inputs = std::iter::once(Input::Started(start))
+            .chain(intents.into_iter().map(Input::Intent))
+            .chain(holds.into_iter().map(Input::Intent))
+            .chain(memories.into_iter().map(Input::Remembered));
+        for input in inputs {
+            self.step(&input)?;
+        }
+        self.journal.flush()?;
+        // A declaration that was kept is no news.
+        self.out.events.clear();
+        self.hand_out();
+        self.order(Order::Report);
+        Ok(())
+    }
+
+    fn run(&mut self, inbox: &Receiver<Message>) {
+        let mut retry = None;
+        while self.take(inbox, &mut retry) {
+            if self.journal.is_full() && retry.is_none() {
+                self.renew(&mut retry);
+            }
+        }
+        tracing::debug!("loop_ended");
+    }
+
+    /// Takes what has come, steps the loop, and hands out what follows. Returns whether to go on.
+    ///
+    /// While the journal is in trouble (`retry` says when to try it next) inputs are let go: intent is kept in the store, and
+    /// everything else is told again.
+    fn take(&mut self, inbox: &Receiver<Message>, retry: &mut Option<Time>) -> bool {
+        let now = self.clock.time();
+        let due = retry.or(self.brain.next_deadline());
+        let wait = due.map_or(RETRY, |due| due.since(now).min(RETRY));
+        let first = match inbox.recv_timeout(wait) {
+            Ok(message) => message,
+            Err(RecvTimeoutError::Timeout) => Message::Input(Input::Woke),
+            Err(RecvTimeoutError::Disconnected) => return false,
+        };
+        if retry.is_some_and(|at| self.clock.time() >= at) {
+            self.renew(retry);
+        }
+        let mut looks = Vec::new();
+        let mut goes_on = true;
+        let mut result = Ok(());
+        for message in std::iter::once(first).chain(inbox.try_iter().take(BATCH_MAX - 1)) {
+            match message {
+                Message::Input(input) if retry.is_none() => {
+                    result = result.and_then(|()| self.step(&input));
+                    if matches!(input, Input::Report(Report::Inventory { .. })) {
+                        self.health.set(Standing::Steering);
+                    }
+                }
+                Message::Input(_) => {}
+                Message::Look(look) => looks.push(look),
+                Message::Stop => goes_on = false,
+            }
+        }
+        let result = result.and_then(|()| {
+            if self.out.actions.is_empty() { self.journal.hand_over() } else { self.journal.flush() }
+        });
+        match result {
+            Ok(()) => self.hand_out(),
+            Err(error) => self.falter(&error, retry),
+        }
+        let now = self.clock.now();
+        for look in looks {
+            look(&self.brain, now);
+        }
+        self.board.tick();
+        goes_on
+    }
+
+    /// Steps the loop, and appends the input with the digest of what came out.
+    fn step(&mut self, input: &Input) -> Result<(), AppendError> {
+        let now = self.clock.now();
+        let mut out = Outbox::default();
+        self.brain.step(now, input, &mut out);
+        let digest = out.digest();
+        self.out.actions.append(&mut out.actions);
+        self.out.events.append(&mut out.events);
+        self.journal.append(now, input, digest)
+    }
+
+    /// Hands the actions to those who do them, and the events to those who watch. What led to them is on disk.
+    fn hand_out(&mut self) {
+        let actions = std::mem::take(&mut self.out.actions);
+        for action in actions {
+            match &action.kind {
+                ActionKind::Remember(memory) => self.note(Note::Remember(action.id, Arc::clone(memory))),
+                ActionKind::Start { .. }
+                | ActionKind::Stop { .. }
+                | ActionKind::Admit { .. }
+                | ActionKind::Expose(_)
+                | ActionKind::Conceal(_) => self.order(Order::Act(action)),
+            }
+        }
+        let gone: Vec<_> = self.out.events.iter().filter(|event| event.kind == EventKind::Gone).collect();
+        for event in gone {
+            self.note(Note::Forget(event.service.clone()));
+        }
+        for event in &self.out.events {
+            let replica = event.replica.map(|(ordinal, _)| ordinal.0);
+            tracing::info!(service = %event.service, replica, reason = %event.reason, "{}", event.kind.name());
+        }
+        self.board.pin(&mut self.out.events);
+    }
+
+    /// The journal does not take what is written: nothing more is done, for what is not journaled may not have an effect.
+    /// Replicas and traffic go on as they are.
+    fn falter(&mut self, error: &dyn std::error::Error, retry: &mut Option<Time>) {
+        let why: Arc<str> = sentence(error).into();
+        if retry.is_none() {
+            tracing::error!(error = %why, "loop_suspended");
+        }
+        self.health.set(Standing::Troubled(why));
+        self.out.clear();
+        *retry = Some(self.clock.time() + RETRY);
+    }
+
+    /// Begins a new run in a new segment.
+    fn renew(&mut self, retry: &mut Option<Time>) {
+        let renewed = Writer::begin(&self.doors.journal).map_err(StartError::from).and_then(|journal| {
+            self.journal = journal;
+            self.begin_run()
+        });
+        match renewed {
+            Ok(()) => {
+                self.health.set(Standing::Beginning);
+                *retry = None;
+            }
+            Err(error) => self.falter(&error, retry),
+        }
+    }
+
+    fn order(&self, order: Order) {
+        if self.doors.orders.send(order).is_err() {
+            tracing::debug!("order_not_taken");
+        }
+    }
+
+    fn note(&self, note: Note) {
+        if self.notes.send(note).is_err() {
+            tracing::debug!("note_not_taken");
+        }
+    }
+}
+
+/// An error with its causes, in one sentence.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |sentence, cause| format!("{sentence}: {cause}"))
+}

@@ -1,0 +1,187 @@
+//! How others talk to the loop.
+
+use std::path::Path;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use control::ControlLoop;
+use model::input::{Input, Intent};
+use model::name::ServiceName;
+use model::resource::{Kind, Resource};
+use model::time::Now;
+use os::Clock;
+
+use crate::board::Board;
+use crate::intake::{Applied, ApplyError, Intake};
+use crate::shelf::Stored;
+
+/// A question to the loop, asked on its own thread.
+pub(crate) type Look = Box<dyn FnOnce(&ControlLoop, Now) + Send>;
+
+/// A message to the thread that owns the loop.
+pub(crate) enum Message {
+    /// Something for the loop.
+    Input(Input),
+    /// Something that wants to look at it.
+    Look(Look),
+    /// The end.
+    Stop,
+}
+
+/// The loop has ended; nothing was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("homeostat is stopping")]
+pub struct Stopped;
+
+/// Talks to the loop; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) messages: SyncSender<Message>,
+    pub(crate) intake: Mutex<Intake>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) clock: Clock,
+    pub(crate) health: Arc<crate::engine::Health>,
+    pub(crate) journal: std::path::PathBuf,
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Input(input) => f.debug_tuple("Input").field(input).finish(),
+            Self::Look(_) => f.write_str("Look"),
+            Self::Stop => f.write_str("Stop"),
+        }
+    }
+}
+
+impl Handle {
+    /// Checks `resources` with all that is kept, keeps them, all or nothing, and tells the loop. Blocks for a disk write.
+    pub fn apply(&self, resources: &[Resource]) -> Result<Vec<Applied>, ApplyError> {
+        let mut intake = self.intake();
+        let (applied, intents) = intake.apply(resources)?;
+        self.tell(intents)?;
+        Ok(applied)
+    }
+
+    /// What [`Self::apply`] would change; keeps nothing.
+    pub fn plan(&self, resources: &[Resource]) -> Result<Vec<Applied>, ApplyError> {
+        self.intake().plan(resources)
+    }
+
+    /// Deletes a resource; the replicas of a deleted service are drained and stopped. Blocks for a disk write.
+    pub fn delete(&self, kind: Kind, name: &str) -> Result<(), ApplyError> {
+        let mut intake = self.intake();
+        let intents = intake.delete(kind, name)?;
+        Ok(self.tell(intents)?)
+    }
+
+    /// Holds a service at a size, for a time or until released. Blocks for a disk write.
+    pub fn hold(
+        &self,
+        service: &ServiceName,
+        replicas: u32,
+        lasting: Option<Duration>,
+    ) -> Result<(), ApplyError> {
+        let until = lasting.map(|span| self.inner.clock.time() + span);
+        let intent = self.intake().hold(service, replicas, until)?;
+        Ok(self.tell(vec![intent])?)
+    }
+
+    /// Ends the hold on a service; harmless when there is none. Blocks for a disk write.
+    pub fn release(&self, service: &ServiceName) -> Result<(), ApplyError> {
+        let intent = self.intake().release(service)?;
+        Ok(self.tell(vec![intent])?)
+    }
+
+    /// All resources that are kept, by kind and name.
+    pub fn resources(&self) -> Vec<Stored> {
+        self.intake().resources().cloned().collect()
+    }
+
+    /// Runs `look` on the loop's own thread and waits for its answer; it should be quick, the loop waits meanwhile.
+    pub fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&ControlLoop, Now) -> T + Send + 'static,
+    ) -> Result<T, Stopped> {
+        let (answer, asked) = std::sync::mpsc::sync_channel(1);
+        self.send_look(move |brain, now| drop(answer.send(look(brain, now))))?;
+        asked.recv().map_err(|_| Stopped)
+    }
+
+    /// As [`Self::look`], without blocking the caller's thread for the answer.
+    pub async fn look_async<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&ControlLoop, Now) -> T + Send + 'static,
+    ) -> Result<T, Stopped> {
+        let (answer, asked) = tokio::sync::oneshot::channel();
+        self.send_look(move |brain, now| drop(answer.send(look(brain, now))))?;
+        asked.await.map_err(|_| Stopped)
+    }
+
+    /// Hands an observation or an outcome to the loop.
+    ///
+    /// One that does not fit in the queue is dropped: the loop is level-triggered, it is told again what matters.
+    pub fn report(&self, input: Input) -> Result<(), Stopped> {
+        match self.inner.messages.try_send(Message::Input(input)) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(_)) => {
+                tracing::warn!("input dropped, the loop's queue is full");
+                Ok(())
+            }
+            Err(TrySendError::Disconnected(_)) => Err(Stopped),
+        }
+    }
+
+    /// What happened lately, and ticks for watchers.
+    pub fn board(&self) -> &Board {
+        &self.inner.board
+    }
+
+    /// The folder of the journal.
+    pub fn journal_folder(&self) -> &Path {
+        &self.inner.journal
+    }
+
+    /// Both clocks at this moment.
+    pub fn now(&self) -> Now {
+        self.inner.clock.now()
+    }
+
+    /// Whether the loop steers: it has begun, has seen what runs, and its journal takes what it writes.
+    pub fn is_ready(&self) -> bool {
+        self.inner.health.is_ready()
+    }
+
+    /// Why the loop does not steer; `None` while it does.
+    pub fn trouble(&self) -> Option<Arc<str>> {
+        self.inner.health.trouble()
+    }
+
+    /// Ends the loop's thread after what it is at. Replicas are left running.
+    pub fn stop(&self) {
+        drop(self.inner.messages.send(Message::Stop));
+    }
+
+    /// What is kept is kept; only then may the loop be told, in full, however long its queue is.
+    fn tell(&self, intents: Vec<Intent>) -> Result<(), Stopped> {
+        for intent in intents {
+            self.inner.messages.send(Message::Input(Input::Intent(intent))).map_err(|_| Stopped)?;
+        }
+        Ok(())
+    }
+
+    fn send_look(&self, look: impl FnOnce(&ControlLoop, Now) + Send + 'static) -> Result<(), Stopped> {
+        self.inner.messages.send(Message::Look(Box::new(look))).map_err(|_| Stopped)
+    }
+
+    /// What is kept changes only after its write was acknowledged, so it is whole whatever a panicking caller did.
+    fn intake(&self) -> MutexGuard<'_, Intake> {
+        self.inner.intake.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,259 @@
+//! What is kept in the store, under which key, in which form.
+//!
+//! | key | value |
+//! |---|---|
+//! | `services/NAME` | the declaration of a service, with its revision and generation |
+//! | `autoscalers/NAME` | a HorizontalPodAutoscaler as written |
+//! | `holds/NAME` | a size asked for by hand |
+//! | `memory/NAME` | what the loop remembers of a service |
+//! | `epoch` | the epoch of the latest run |
+//!
+//! Every value is JSON with its version in `v`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use journal::StoredMemory;
+use model::identity::{Epoch, Generation};
+use model::input::{Declared, Intent};
+use model::memory::Memory;
+use model::name::ServiceName;
+use model::resource::{Kind, Problems, Resource};
+use model::time::Time;
+use serde::{Deserialize, Serialize};
+use store::{Commit, CommitError, Entry, Expect, Key, Prefix, ReadError, Store, Txn, Value, ValueTooLong};
+
+/// The version of every value that this program writes.
+const VERSION: u32 = 1;
+
+/// A resource as it is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// As written.
+    pub resource: Resource,
+    /// Grows with each change of it.
+    pub revision: Generation,
+    /// Of a service: the revision in which what its replicas run last changed.
+    pub generation: Generation,
+}
+
+/// A size asked for by hand, as it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StoredHold {
+    v: u32,
+    replicas: u32,
+    until_ms: Option<u64>,
+}
+
+/// What is kept could not be read or written; nothing has changed unless the error says that it is in doubt.
+#[derive(Debug, thiserror::Error)]
+pub enum ShelfError {
+    /// The store could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The store could not be written.
+    #[error(transparent)]
+    Write(#[from] CommitError),
+    /// What is to be kept is longer than a row may be; nothing has changed.
+    #[error("could not keep it: {0}")]
+    TooLong(#[from] ValueTooLong),
+    /// A value cannot be understood.
+    #[error(
+        "could not read {key} from the store: it is of a form that this homeostat does not know; was it written by a newer one?"
+    )]
+    Form {
+        /// Its key.
+        key: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// Two orchestrators began at the same moment, and the other one was first.
+    #[error("another orchestrator has begun a newer epoch in this store; only one may run")]
+    Overtaken,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredResource {
+    v: u32,
+    revision: u64,
+    generation: u64,
+    resource: Resource,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Versioned<T> {
+    v: u32,
+    #[serde(flatten)]
+    value: T,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredEpoch {
+    epoch: u64,
+}
+
+/// Reads and writes what is kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Shelf {
+    store: Arc<dyn Store>,
+}
+
+impl StoredHold {
+    pub(crate) fn new(replicas: u32, until: Option<Time>) -> Self {
+        Self { v: VERSION, replicas, until_ms: until.map(Time::as_millis) }
+    }
+
+    pub(crate) fn intent(self, service: ServiceName) -> Intent {
+        Intent::Hold { service, replicas: self.replicas, until: self.until_ms.map(Time::from_millis) }
+    }
+}
+
+impl Shelf {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    /// Begins the next epoch; no two runs ever have the same.
+    pub(crate) fn next_epoch(&self) -> Result<Epoch, ShelfError> {
+        let key = key_of("epoch");
+        let (last, expected) = match self.store.get(&key)? {
+            None => (0, Expect::Absent),
+            Some(entry) => {
+                (read::<Versioned<StoredEpoch>>(&entry)?.value.epoch, Expect::WrittenAt(entry.mod_revision))
+            }
+        };
+        let next = Versioned { v: VERSION, value: StoredEpoch { epoch: last + 1 } };
+        match self.store.compare_and_set(key, expected, value_of(&next)?)? {
+            Commit::Applied { .. } => Ok(Epoch(last + 1)),
+            Commit::Refused { .. } => Err(ShelfError::Overtaken),
+        }
+    }
+
+    /// All resources, by kind and name.
+    pub(crate) fn resources(&self) -> Result<BTreeMap<(Kind, String), Stored>, ShelfError> {
+        let mut all = BTreeMap::new();
+        for folder in ["services/", "autoscalers/"] {
+            for entry in self.store.list(&prefix_of(folder))?.entries {
+                let stored: StoredResource = read(&entry)?;
+                let name = stored.resource.name().to_owned();
+                let (revision, generation) = (Generation(stored.revision), Generation(stored.generation));
+                let kept = Stored { resource: stored.resource, revision, generation };
+                all.insert((kept.resource.kind(), name), kept);
+            }
+        }
+        Ok(all)
+    }
+
+    pub(crate) fn holds(&self) -> Result<Vec<Intent>, ShelfError> {
+        self.each("holds/", |name, hold: StoredHold| hold.intent(name))
+    }
+
+    pub(crate) fn memories(&self) -> Result<Vec<Arc<Memory>>, ShelfError> {
+        self.each("memory/", |_, stored: Versioned<StoredMemory>| Arc::new(stored.value.into()))
+    }
+
+    fn each<T, R>(&self, folder: &str, of: impl Fn(ServiceName, T) -> R) -> Result<Vec<R>, ShelfError>
+    where
+        T: for<'de> Deserialize<'de>,
+    {
+        let mut all = Vec::new();
+        for entry in self.store.list(&prefix_of(folder))?.entries {
+            // A key that is no name was not written by us; it is left alone.
+            let Some(name) =
+                entry.key.as_str().strip_prefix(folder).and_then(|name| ServiceName::parse(name).ok())
+            else {
+                continue;
+            };
+            all.push(of(name, read(&entry)?));
+        }
+        Ok(all)
+    }
+
+    pub(crate) fn commit(&self, txn: Txn) -> Result<(), ShelfError> {
+        match self.store.commit(txn)? {
+            Commit::Applied { .. } => Ok(()),
+            Commit::Refused { .. } => Err(ShelfError::Overtaken),
+        }
+    }
+}
+
+/// Adds a resource to a transaction. Fails when it is too long for a row.
+pub(crate) fn put_resource(txn: Txn, stored: &Stored) -> Result<Txn, ShelfError> {
+    let value = StoredResource {
+        v: VERSION,
+        revision: stored.revision.0,
+        generation: stored.generation.0,
+        resource: stored.resource.clone(),
+    };
+    Ok(txn.put(resource_key(stored.resource.kind(), stored.resource.name()), value_of(&value)?))
+}
+
+/// Adds the removal of a resource to a transaction.
+pub(crate) fn delete_resource(txn: Txn, kind: Kind, name: &str) -> Txn {
+    txn.delete(resource_key(kind, name))
+}
+
+pub(crate) fn put_hold(txn: Txn, service: &ServiceName, hold: StoredHold) -> Result<Txn, ShelfError> {
+    Ok(txn.put(key_of(&format!("holds/{service}")), value_of(&hold)?))
+}
+
+pub(crate) fn delete_hold(txn: Txn, service: &ServiceName) -> Txn {
+    txn.delete(key_of(&format!("holds/{service}")))
+}
+
+pub(crate) fn put_memory(txn: Txn, memory: &Memory) -> Result<Txn, ShelfError> {
+    let value = Versioned { v: VERSION, value: StoredMemory::from(memory) };
+    Ok(txn.put(key_of(&format!("memory/{}", memory.service)), value_of(&value)?))
+}
+
+pub(crate) fn delete_memory(txn: Txn, service: &ServiceName) -> Txn {
+    txn.delete(key_of(&format!("memory/{service}")))
+}
+
+/// A service with the autoscaler that targets it, as the loop takes it.
+///
+/// Fails when an autoscaler says what none can do; what is kept was checked, so that is a version of homeostat that differs.
+pub(crate) fn declared(
+    all: &BTreeMap<(Kind, String), Stored>,
+    name: &ServiceName,
+) -> Result<Option<Declared>, Problems> {
+    let Some(stored) = all.get(&(Kind::Service, name.to_string())) else { return Ok(None) };
+    let Resource::Service(service) = &stored.resource else { return Ok(None) };
+    let mut autoscaler = service.autoscaler()?;
+    for other in all.values() {
+        let Resource::HorizontalPodAutoscaler(hpa) = &other.resource else { continue };
+        let spec = hpa.autoscaler()?;
+        if spec.service == *name {
+            autoscaler = Some(spec);
+        }
+    }
+    let (revision, generation) = (stored.revision, stored.generation);
+    Ok(Some(Declared { name: name.clone(), revision, generation, spec: service.spec.clone(), autoscaler }))
+}
+
+fn resource_key(kind: Kind, name: &str) -> Key {
+    match kind {
+        Kind::Service => key_of(&format!("services/{name}")),
+        Kind::HorizontalPodAutoscaler => key_of(&format!("autoscalers/{name}")),
+    }
+}
+
+fn key_of(text: &str) -> Key {
+    Key::parse(text).expect("names of resources are checked, and fit in a key")
+}
+
+fn prefix_of(folder: &str) -> Prefix {
+    Prefix::parse(folder).expect("the folders are constants that fit in a key")
+}
+
+fn value_of(value: &impl Serialize) -> Result<Value, ValueTooLong> {
+    let json =
+        serde_json::to_vec(value).expect("the stored forms have text keys only, so JSON can hold them");
+    Value::new(json)
+}
+
+fn read<T: for<'de> Deserialize<'de>>(entry: &Entry) -> Result<T, ShelfError> {
+    serde_json::from_slice(&entry.value)
+        .map_err(|source| ShelfError::Form { key: entry.key.to_string(), source })
+}

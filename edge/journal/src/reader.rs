@@ -1,0 +1,154 @@
+//! Reading back.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use model::input::Input;
+use model::time::Now;
+
+use crate::{MAGIC, RECORD_BYTES_MAX, v1};
+
+/// One input, when it was taken, and the digest of what came out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// When the loop took it.
+    pub now: Now,
+    /// The input.
+    pub input: Input,
+    /// The digest of what came out.
+    pub digest: u64,
+}
+
+/// A segment that is being read; gives its records in order, and ends at a torn tail as at the end of the file.
+#[derive(Debug)]
+pub struct Segment {
+    path: PathBuf,
+    file: BufReader<File>,
+    read: u64,
+    ended: bool,
+}
+
+/// A segment cannot be read on; nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file could not be opened or read.
+    #[error("could not read the journal segment {path}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file is no journal, or one of a version that this program does not know.
+    #[error("could not read {path}: it is no journal of version 1; was it written by a newer homeostat?")]
+    Version {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A record before the end does not match its checksum, or cannot be understood.
+    #[error("could not read the journal segment {path}: the record at byte {at} is damaged")]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// Where the record begins.
+        at: u64,
+        /// Why, when it could be told.
+        source: Option<v1::Unreadable>,
+    },
+}
+
+/// The segments of a folder with their numbers, oldest first; none when the folder is not there.
+pub fn segments(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let number =
+            path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".journal"));
+        if let Some(number) = number.and_then(|number| number.parse().ok()) {
+            found.push((number, path));
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+impl Segment {
+    /// Opens a segment.
+    pub fn open(path: &Path) -> Result<Self, ReadError> {
+        let file = File::open(path).map_err(|source| ReadError::Io { path: path.to_path_buf(), source })?;
+        let mut segment =
+            Self { path: path.to_path_buf(), file: BufReader::new(file), read: 0, ended: false };
+        let mut magic = [0; MAGIC.len()];
+        if !segment.fill(&mut magic)? || magic != MAGIC {
+            return Err(ReadError::Version { path: path.to_path_buf() });
+        }
+        Ok(segment)
+    }
+
+    fn next_record(&mut self) -> Result<Option<Record>, ReadError> {
+        let at = self.read;
+        let (mut len, mut checksum) = ([0; 4], [0; 8]);
+        if !self.fill(&mut len)? || !self.fill(&mut checksum)? {
+            return Ok(None);
+        }
+        let len = u32::from_le_bytes(len);
+        if len > RECORD_BYTES_MAX {
+            return Err(self.damaged(at));
+        }
+        let mut body = vec![0; len as usize];
+        if !self.fill(&mut body)? {
+            return Ok(None);
+        }
+        if xxhash_rust::xxh3::xxh3_64(&body) != u64::from_le_bytes(checksum) {
+            // A tail that a crash of the machine left half on disk; anything after it would be damage.
+            return if self.is_at_end()? { Ok(None) } else { Err(self.damaged(at)) };
+        }
+        let stored: v1::Record = postcard::from_bytes(&body).map_err(|_| self.damaged(at))?;
+        let (now, digest) = (stored.now(), stored.digest);
+        let input = Input::try_from(stored.input).map_err(|source| ReadError::Damaged {
+            path: self.path.clone(),
+            at,
+            source: Some(source),
+        })?;
+        Ok(Some(Record { now, input, digest }))
+    }
+
+    /// Fills `bytes`, or says that the file ends before.
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<bool, ReadError> {
+        match self.file.read_exact(bytes) {
+            Ok(()) => {
+                self.read += bytes.len() as u64;
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(source) => Err(ReadError::Io { path: self.path.clone(), source }),
+        }
+    }
+
+    fn is_at_end(&mut self) -> Result<bool, ReadError> {
+        Ok(!self.fill(&mut [0])?)
+    }
+
+    fn damaged(&self, at: u64) -> ReadError {
+        ReadError::Damaged { path: self.path.clone(), at, source: None }
+    }
+}
+
+impl Iterator for Segment {
+    type Item = Result<Record, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let record = self.next_record().transpose();
+        self.ended = !matches!(record, Some(Ok(_)));
+        record
+    }
+}

@@ -1,0 +1,468 @@
+//! The stored form, version 1: copies of the core's types, so that those stay free to change.
+//!
+//! Declarations are kept as JSON within the record, since they are versioned by their `apiVersion` and are not positional.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::action::{Failure, FailureKind, Outcome, Refusal};
+use model::identity::{ActionId, Epoch, Generation, Incarnation, Ordinal, ReplicaId};
+use model::input::{self, Declared, ExitStatus, Intent, Observed, ReplicaState, Report, Start};
+use model::memory::{Memory, Recommendation, RestartMemory, ScaleEvent, ScalingMemory};
+use model::name::{NodeName, ServiceName};
+use model::quantity::Bytes;
+use model::resource::{AutoscalerSpec, ServiceSpec};
+use model::time::{Now, Time, Wall};
+use serde::{Deserialize, Serialize};
+
+/// One record of the journal.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) time: u64,
+    pub(crate) wall: u64,
+    pub(crate) digest: u64,
+    pub(crate) input: Input,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Input {
+    Started { epoch: u64, node: NodeName, seed: u64, settings: Json },
+    Woke,
+    Declare { name: ServiceName, revision: u64, generation: u64, spec: Json, autoscaler: Option<Json> },
+    Withdraw(ServiceName),
+    Hold { service: ServiceName, replicas: u32, until: Option<u64> },
+    Release(ServiceName),
+    Remembered(StoredMemory),
+    Inventory { node: NodeName, up_to: (u64, u64), replicas: Vec<Seen> },
+    Replica(Seen),
+    Usage(Vec<Used>),
+    Traffic(Vec<Served>),
+    Ended { action: (u64, u64), outcome: Ending },
+}
+
+/// A declaration as JSON text.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Json(String);
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Seen {
+    replica: (ServiceName, u32),
+    incarnation: u32,
+    generation: u64,
+    state: State,
+}
+
+#[derive(Serialize, Deserialize)]
+enum State {
+    Starting,
+    Running { ready: bool, live: bool },
+    Stopping,
+    Exited { status: Status, out_of_memory: bool, ran_for: Duration },
+}
+
+#[derive(Serialize, Deserialize)]
+enum Status {
+    Code(i32),
+    Signal(i32),
+    Unknown,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Used {
+    replica: (ServiceName, u32),
+    incarnation: u32,
+    cpu_us: u64,
+    memory: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Served {
+    replica: (ServiceName, u32),
+    incarnation: u32,
+    requests: u64,
+    errors: u64,
+    in_flight: u32,
+    latency_sum: Duration,
+    latency_p99: Duration,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Ending {
+    Applied,
+    Failed { kind: Kind, message: String },
+    StaleEpoch,
+    OtherIncarnation,
+    Unknown,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Kind {
+    Declaration,
+    AddressInUse,
+    DiskFull,
+    Other,
+}
+
+/// What must survive a restart; also the form in which the store keeps it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StoredMemory {
+    service: ServiceName,
+    desired: Option<u32>,
+    recommendations: Vec<(u64, u32)>,
+    scale_out: Vec<(u64, u32, bool)>,
+    scale_in: Vec<(u64, u32, bool)>,
+    scaled_to_zero: bool,
+    restarts: Vec<StoredRestarts>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredRestarts {
+    ordinal: u32,
+    incarnation: u32,
+    restarts: u32,
+    recent: Vec<u64>,
+    backoff_ms: u64,
+    not_before: u64,
+}
+
+impl Record {
+    pub(crate) fn new(now: Now, digest: u64, input: &input::Input) -> Self {
+        Self { time: now.time.as_millis(), wall: now.wall.as_millis(), digest, input: Input::from(input) }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        Now { time: Time::from_millis(self.time), wall: Wall::from_millis(self.wall) }
+    }
+}
+
+impl From<&input::Input> for Input {
+    fn from(input: &input::Input) -> Self {
+        match input {
+            input::Input::Started(start) => Self::Started {
+                epoch: start.epoch.0,
+                node: start.node.clone(),
+                seed: start.seed,
+                settings: Json::of(start.settings.as_ref()),
+            },
+            input::Input::Woke => Self::Woke,
+            input::Input::Intent(intent) => Self::from(intent),
+            input::Input::Remembered(memory) => Self::Remembered(StoredMemory::from(memory.as_ref())),
+            input::Input::Report(report) => Self::from(report),
+            input::Input::Ended { action, outcome } => {
+                Self::Ended { action: id_pair(*action), outcome: Ending::from(outcome) }
+            }
+        }
+    }
+}
+
+impl From<&Intent> for Input {
+    fn from(intent: &Intent) -> Self {
+        match intent {
+            Intent::Declare(declared) => Self::Declare {
+                name: declared.name.clone(),
+                revision: declared.revision.0,
+                generation: declared.generation.0,
+                spec: Json::of(&declared.spec),
+                autoscaler: declared.autoscaler.as_ref().map(Json::of),
+            },
+            Intent::Withdraw(service) => Self::Withdraw(service.clone()),
+            Intent::Hold { service, replicas, until } => Self::Hold {
+                service: service.clone(),
+                replicas: *replicas,
+                until: until.map(Time::as_millis),
+            },
+            Intent::Release(service) => Self::Release(service.clone()),
+        }
+    }
+}
+
+impl From<&Report> for Input {
+    fn from(report: &Report) -> Self {
+        match report {
+            Report::Inventory { node, up_to, replicas } => Self::Inventory {
+                node: node.clone(),
+                up_to: id_pair(*up_to),
+                replicas: replicas.iter().map(Seen::from).collect(),
+            },
+            Report::Replica(observed) => Self::Replica(Seen::from(observed)),
+            Report::Usage(samples) => Self::Usage(samples.iter().map(Used::from).collect()),
+            Report::Traffic(samples) => Self::Traffic(samples.iter().map(Served::from).collect()),
+        }
+    }
+}
+
+/// Why a stored input is none of ours.
+#[derive(Debug, thiserror::Error)]
+#[error("a declaration in it cannot be read")]
+pub struct Unreadable(#[source] serde_json::Error);
+
+impl TryFrom<Input> for input::Input {
+    type Error = Unreadable;
+
+    fn try_from(stored: Input) -> Result<Self, Unreadable> {
+        let report = |report| Self::Report(report);
+        Ok(match stored {
+            Input::Started { epoch, node, seed, settings } => {
+                Self::Started(Start { epoch: Epoch(epoch), node, seed, settings: Arc::new(settings.read()?) })
+            }
+            Input::Woke => Self::Woke,
+            Input::Declare { name, revision, generation, spec, autoscaler } => {
+                let spec: ServiceSpec = spec.read()?;
+                let autoscaler: Option<AutoscalerSpec> = autoscaler.map(|json| json.read()).transpose()?;
+                let (revision, generation) = (Generation(revision), Generation(generation));
+                Self::Intent(Intent::Declare(Arc::new(Declared {
+                    name,
+                    revision,
+                    generation,
+                    spec,
+                    autoscaler,
+                })))
+            }
+            Input::Withdraw(service) => Self::Intent(Intent::Withdraw(service)),
+            Input::Hold { service, replicas, until } => {
+                Self::Intent(Intent::Hold { service, replicas, until: until.map(Time::from_millis) })
+            }
+            Input::Release(service) => Self::Intent(Intent::Release(service)),
+            Input::Remembered(memory) => Self::Remembered(Arc::new(memory.into())),
+            Input::Inventory { node, up_to, replicas } => report(Report::Inventory {
+                node,
+                up_to: id_of(up_to),
+                replicas: replicas.into_iter().map(Observed::from).collect(),
+            }),
+            Input::Replica(seen) => report(Report::Replica(seen.into())),
+            Input::Usage(samples) => report(Report::Usage(samples.into_iter().map(Into::into).collect())),
+            Input::Traffic(samples) => report(Report::Traffic(samples.into_iter().map(Into::into).collect())),
+            Input::Ended { action, outcome } => {
+                Self::Ended { action: id_of(action), outcome: outcome.into() }
+            }
+        })
+    }
+}
+
+impl Json {
+    fn of(value: &impl Serialize) -> Self {
+        Self(serde_json::to_string(value).expect("a declaration has text keys only, so JSON can hold it"))
+    }
+
+    fn read<T: for<'de> Deserialize<'de>>(&self) -> Result<T, Unreadable> {
+        serde_json::from_str(&self.0).map_err(Unreadable)
+    }
+}
+
+fn id_pair(id: ActionId) -> (u64, u64) {
+    (id.epoch.0, id.sequence)
+}
+
+fn id_of((epoch, sequence): (u64, u64)) -> ActionId {
+    ActionId { epoch: Epoch(epoch), sequence }
+}
+
+fn replica_of((service, ordinal): (ServiceName, u32)) -> ReplicaId {
+    ReplicaId { service, ordinal: Ordinal(ordinal) }
+}
+
+fn replica_pair(replica: &ReplicaId) -> (ServiceName, u32) {
+    (replica.service.clone(), replica.ordinal.0)
+}
+
+impl From<&Observed> for Seen {
+    fn from(observed: &Observed) -> Self {
+        let state = match observed.state {
+            ReplicaState::Starting => State::Starting,
+            ReplicaState::Running { ready, live } => State::Running { ready, live },
+            ReplicaState::Stopping => State::Stopping,
+            ReplicaState::Exited(exit) => State::Exited {
+                status: match exit.status {
+                    ExitStatus::Code(code) => Status::Code(code),
+                    ExitStatus::Signal(signal) => Status::Signal(signal),
+                    ExitStatus::Unknown => Status::Unknown,
+                },
+                out_of_memory: exit.out_of_memory,
+                ran_for: exit.ran_for,
+            },
+        };
+        Self {
+            replica: replica_pair(&observed.replica),
+            incarnation: observed.incarnation.0,
+            generation: observed.generation.0,
+            state,
+        }
+    }
+}
+
+impl From<Seen> for Observed {
+    fn from(seen: Seen) -> Self {
+        let state = match seen.state {
+            State::Starting => ReplicaState::Starting,
+            State::Running { ready, live } => ReplicaState::Running { ready, live },
+            State::Stopping => ReplicaState::Stopping,
+            State::Exited { status, out_of_memory, ran_for } => ReplicaState::Exited(input::Exit {
+                status: match status {
+                    Status::Code(code) => ExitStatus::Code(code),
+                    Status::Signal(signal) => ExitStatus::Signal(signal),
+                    Status::Unknown => ExitStatus::Unknown,
+                },
+                out_of_memory,
+                ran_for,
+            }),
+        };
+        Self {
+            replica: replica_of(seen.replica),
+            incarnation: Incarnation(seen.incarnation),
+            generation: Generation(seen.generation),
+            state,
+        }
+    }
+}
+
+impl From<&input::Usage> for Used {
+    fn from(usage: &input::Usage) -> Self {
+        Self {
+            replica: replica_pair(&usage.replica),
+            incarnation: usage.incarnation.0,
+            cpu_us: u64::try_from(usage.cpu_time.as_micros()).unwrap_or(u64::MAX),
+            memory: usage.memory.0,
+        }
+    }
+}
+
+impl From<Used> for input::Usage {
+    fn from(used: Used) -> Self {
+        Self {
+            replica: replica_of(used.replica),
+            incarnation: Incarnation(used.incarnation),
+            cpu_time: Duration::from_micros(used.cpu_us),
+            memory: Bytes(used.memory),
+        }
+    }
+}
+
+impl From<&input::Traffic> for Served {
+    fn from(traffic: &input::Traffic) -> Self {
+        Self {
+            replica: (traffic.service.clone(), traffic.ordinal.0),
+            incarnation: traffic.incarnation.0,
+            requests: traffic.requests,
+            errors: traffic.errors,
+            in_flight: traffic.in_flight,
+            latency_sum: traffic.latency_sum,
+            latency_p99: traffic.latency_p99,
+        }
+    }
+}
+
+impl From<Served> for input::Traffic {
+    fn from(served: Served) -> Self {
+        Self {
+            service: served.replica.0,
+            ordinal: Ordinal(served.replica.1),
+            incarnation: Incarnation(served.incarnation),
+            requests: served.requests,
+            errors: served.errors,
+            in_flight: served.in_flight,
+            latency_sum: served.latency_sum,
+            latency_p99: served.latency_p99,
+        }
+    }
+}
+
+impl From<&Outcome> for Ending {
+    fn from(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Applied => Self::Applied,
+            Outcome::Failed(failure) => Self::Failed {
+                kind: match failure.kind {
+                    FailureKind::Declaration => Kind::Declaration,
+                    FailureKind::AddressInUse => Kind::AddressInUse,
+                    FailureKind::DiskFull => Kind::DiskFull,
+                    FailureKind::Other => Kind::Other,
+                },
+                message: failure.message.to_string(),
+            },
+            Outcome::Refused(Refusal::StaleEpoch) => Self::StaleEpoch,
+            Outcome::Refused(Refusal::OtherIncarnation) => Self::OtherIncarnation,
+            Outcome::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl From<Ending> for Outcome {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::Applied => Self::Applied,
+            Ending::Failed { kind, message } => Self::Failed(Failure {
+                kind: match kind {
+                    Kind::Declaration => FailureKind::Declaration,
+                    Kind::AddressInUse => FailureKind::AddressInUse,
+                    Kind::DiskFull => FailureKind::DiskFull,
+                    Kind::Other => FailureKind::Other,
+                },
+                message: message.into(),
+            }),
+            Ending::StaleEpoch => Self::Refused(Refusal::StaleEpoch),
+            Ending::OtherIncarnation => Self::Refused(Refusal::OtherIncarnation),
+            Ending::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl From<&Memory> for StoredMemory {
+    fn from(memory: &Memory) -> Self {
+        let events = |events: &[ScaleEvent]| {
+            events.iter().map(|event| (event.at.as_millis(), event.change, event.outdated)).collect()
+        };
+        let restarts = |(ordinal, restart): &(Ordinal, RestartMemory)| StoredRestarts {
+            ordinal: ordinal.0,
+            incarnation: restart.incarnation.0,
+            restarts: restart.restarts,
+            recent: restart.recent.iter().map(|at| at.as_millis()).collect(),
+            backoff_ms: restart.backoff_ms,
+            not_before: restart.not_before.as_millis(),
+        };
+        Self {
+            service: memory.service.clone(),
+            desired: memory.desired,
+            recommendations: memory
+                .scaling
+                .recommendations
+                .iter()
+                .map(|r| (r.at.as_millis(), r.replicas))
+                .collect(),
+            scale_out: events(&memory.scaling.scale_out),
+            scale_in: events(&memory.scaling.scale_in),
+            scaled_to_zero: memory.scaling.scaled_to_zero,
+            restarts: memory.restarts.iter().map(restarts).collect(),
+        }
+    }
+}
+
+impl From<StoredMemory> for Memory {
+    fn from(stored: StoredMemory) -> Self {
+        let events = |events: Vec<(u64, u32, bool)>| {
+            let event = |(at, change, outdated)| ScaleEvent { at: Time::from_millis(at), change, outdated };
+            events.into_iter().map(event).collect()
+        };
+        let recommendation = |(at, replicas)| Recommendation { at: Time::from_millis(at), replicas };
+        let restart = |stored: StoredRestarts| {
+            let restart = RestartMemory {
+                incarnation: Incarnation(stored.incarnation),
+                restarts: stored.restarts,
+                recent: stored.recent.into_iter().map(Time::from_millis).collect(),
+                backoff_ms: stored.backoff_ms,
+                not_before: Time::from_millis(stored.not_before),
+            };
+            (Ordinal(stored.ordinal), restart)
+        };
+        Self {
+            service: stored.service,
+            desired: stored.desired,
+            scaling: ScalingMemory {
+                recommendations: stored.recommendations.into_iter().map(recommendation).collect(),
+                scale_out: events(stored.scale_out),
+                scale_in: events(stored.scale_in),
+                scaled_to_zero: stored.scaled_to_zero,
+            },
+            restarts: stored.restarts.into_iter().map(restart).collect(),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Appending.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use model::input::Input;
+use model::time::Now;
+
+use crate::reader::segments;
+use crate::{MAGIC, RECORD_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENTS_MAX, v1};
+
+/// Buffered bytes before they are handed to the kernel without being asked: reports come often and are small.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// Appends records to the newest segment of a folder.
+#[derive(Debug)]
+pub struct Writer {
+    folder: PathBuf,
+    path: PathBuf,
+    file: File,
+    buffer: Vec<u8>,
+    written: u64,
+}
+
+/// A segment could not be begun; older ones are as they were.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder could not be made or listed.
+    #[error("could not use the journal's folder {folder}; check that it may be written")]
+    Folder {
+        /// Which.
+        folder: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The new segment could not be made.
+    #[error("could not begin the journal segment {path}; check that the disk has room and may be written")]
+    Segment {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// A record may not be on disk; nothing that depends on it may be done.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The record is longer than [`RECORD_BYTES_MAX`]; nothing was written of it.
+    #[error(
+        "could not append to the journal {path}: the record has {len} bytes, at most {RECORD_BYTES_MAX} are taken"
+    )]
+    TooLong {
+        /// The segment.
+        path: PathBuf,
+        /// The length of the record's body, in bytes.
+        len: usize,
+    },
+    /// The disk did not take it.
+    #[error("could not write the journal {path}; free some space, then start again")]
+    Write {
+        /// The segment.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl Writer {
+    /// Begins a new segment in `folder`, which is made when it is not there, and removes the oldest beyond [`SEGMENTS_MAX`].
+    pub fn begin(folder: &Path) -> Result<Self, OpenError> {
+        let in_folder = |source| OpenError::Folder { folder: folder.to_path_buf(), source };
+        fs::create_dir_all(folder).map_err(in_folder)?;
+        let earlier = segments(folder).map_err(in_folder)?;
+        let number = earlier.last().map_or(1, |(number, _)| number + 1);
+        let path = folder.join(format!("{number:010}.journal"));
+        let in_segment = |source| OpenError::Segment { path: path.clone(), source };
+        let mut file = OpenOptions::new().create_new(true).append(true).open(&path).map_err(in_segment)?;
+        file.write_all(&MAGIC).and_then(|()| file.sync_all()).map_err(in_segment)?;
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(in_folder)?;
+        let excess = (earlier.len() + 1).saturating_sub(SEGMENTS_MAX);
+        for (_, old) in earlier.iter().take(excess) {
+            fs::remove_file(old).map_err(in_folder)?;
+        }
+        let written = MAGIC.len() as u64;
+        Ok(Self {
+            folder: folder.to_path_buf(),
+            path,
+            file,
+            buffer: Vec::with_capacity(BUFFER_BYTES),
+            written,
+        })
+    }
+
+    /// Appends one input with the digest of what came out of it. It is on disk only after [`Self::flush`].
+    pub fn append(&mut self, now: Now, input: &Input, digest: u64) -> Result<(), AppendError> {
+        let body = postcard::to_allocvec(&v1::Record::new(now, digest, input))
+            .expect("the stored form has nothing that postcard cannot hold");
+        let len = u32::try_from(body.len())
+            .ok()
+            .filter(|len| *len <= RECORD_BYTES_MAX)
+            .ok_or_else(|| AppendError::TooLong { path: self.path.clone(), len: body.len() })?;
+        self.buffer.extend_from_slice(&len.to_le_bytes());
+        self.buffer.extend_from_slice(&xxhash_rust::xxh3::xxh3_64(&body).to_le_bytes());
+        self.buffer.extend_from_slice(&body);
+        if self.buffer.len() >= BUFFER_BYTES { self.hand_over() } else { Ok(()) }
+    }
+
+    /// Hands what was appended to the kernel: it survives our end, not the machine's.
+    pub fn hand_over(&mut self) -> Result<(), AppendError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        self.file.write_all(&self.buffer).map_err(|source| self.write_error(source))?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Brings what was appended to the disk: it survives the machine's end.
+    pub fn flush(&mut self) -> Result<(), AppendError> {
+        self.hand_over()?;
+        self.file.sync_data().map_err(|source| self.write_error(source))
+    }
+
+    /// Whether the segment has its size, and the run should be begun anew in the next.
+    pub fn is_full(&self) -> bool {
+        self.written >= SEGMENT_BYTES_MAX
+    }
+
+    /// The folder of the segments.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn write_error(&self, source: io::Error) -> AppendError {
+        AppendError::Write { path: self.path.clone(), source }
+    }
+}
+
+/// A writer that goes away keeps nothing back from the kernel. An error here has no one left to be told to.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.hand_over());
+    }
+}

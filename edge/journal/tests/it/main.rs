@@ -1,0 +1,188 @@
+//! The journal through its public face: what is appended is read back, and damage is told from a torn tail.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use journal::{ReadError, Record, SEGMENTS_MAX, Segment, Writer, segments};
+use model::action::{Failure, FailureKind, Outcome, Refusal};
+use model::identity::{ActionId, Epoch, Generation, Incarnation, Ordinal, ReplicaId};
+use model::input::{
+    Declared, Exit, ExitStatus, Input, Intent, Observed, ReplicaState, Report, Start, Traffic, Usage,
+};
+use model::memory::{Memory, Recommendation, RestartMemory, ScaleEvent, ScalingMemory};
+use model::name::{NodeName, ServiceName};
+use model::quantity::Bytes;
+use model::resource::ServiceSpec;
+use model::settings::Settings;
+use model::time::{Now, Time, Wall};
+use proptest::prelude::*;
+
+fn shop() -> ServiceName {
+    ServiceName::parse("shop").unwrap()
+}
+
+fn replica() -> ReplicaId {
+    ReplicaId { service: shop(), ordinal: Ordinal(3) }
+}
+
+fn now(ms: u64) -> Now {
+    Now { time: Time::from_millis(ms), wall: Wall::from_millis(ms + 17) }
+}
+
+fn every_kind_of_input() -> Vec<Input> {
+    let node = NodeName::parse("here").unwrap();
+    let spec: ServiceSpec = serde_json::from_str(r#"{"run":{"command":["true"]}}"#).unwrap();
+    let declared =
+        Declared { name: shop(), revision: Generation(2), generation: Generation(1), spec, autoscaler: None };
+    let exit = Exit { status: ExitStatus::Signal(9), out_of_memory: true, ran_for: Duration::from_millis(7) };
+    let seen = |state| Observed {
+        replica: replica(),
+        incarnation: Incarnation(2),
+        generation: Generation(1),
+        state,
+    };
+    let action = ActionId { epoch: Epoch(4), sequence: 9 };
+    let failure = Failure { kind: FailureKind::AddressInUse, message: "port 80 is in use".into() };
+    let at = Time::from_millis;
+    let memory = Memory {
+        service: shop(),
+        desired: Some(3),
+        scaling: ScalingMemory {
+            recommendations: vec![Recommendation { at: at(5), replicas: 7 }],
+            scale_out: vec![ScaleEvent { at: at(6), change: 2, outdated: false }],
+            scale_in: vec![ScaleEvent { at: at(7), change: 1, outdated: true }],
+            scaled_to_zero: true,
+        },
+        restarts: vec![(
+            Ordinal(0),
+            RestartMemory {
+                incarnation: Incarnation(5),
+                restarts: 4,
+                recent: vec![at(1), at(2)],
+                backoff_ms: 1500,
+                not_before: at(3),
+            },
+        )],
+    };
+    let usage = Usage {
+        replica: replica(),
+        incarnation: Incarnation(2),
+        cpu_time: Duration::from_micros(12),
+        memory: Bytes(4096),
+    };
+    let traffic = Traffic {
+        service: shop(),
+        ordinal: Ordinal(3),
+        incarnation: Incarnation(2),
+        requests: 10,
+        errors: 1,
+        in_flight: 2,
+        latency_sum: Duration::from_micros(900),
+        latency_p99: Duration::from_micros(99),
+    };
+    vec![
+        Input::Started(Start {
+            epoch: Epoch(4),
+            node: node.clone(),
+            seed: 11,
+            settings: Settings::default().into(),
+        }),
+        Input::Woke,
+        Input::Intent(Intent::Declare(Arc::new(declared))),
+        Input::Intent(Intent::Hold { service: shop(), replicas: 4, until: Some(at(99)) }),
+        Input::Intent(Intent::Release(shop())),
+        Input::Intent(Intent::Withdraw(shop())),
+        Input::Remembered(Arc::new(memory)),
+        Input::Report(Report::Inventory {
+            node,
+            up_to: action,
+            replicas: vec![seen(ReplicaState::Starting), seen(ReplicaState::Stopping)],
+        }),
+        Input::Report(Report::Replica(seen(ReplicaState::Running { ready: true, live: false }))),
+        Input::Report(Report::Replica(seen(ReplicaState::Exited(exit)))),
+        Input::Report(Report::Usage(vec![usage])),
+        Input::Report(Report::Traffic(vec![traffic])),
+        Input::Ended { action, outcome: Outcome::Applied },
+        Input::Ended { action, outcome: Outcome::Failed(failure) },
+        Input::Ended { action, outcome: Outcome::Refused(Refusal::StaleEpoch) },
+        Input::Ended { action, outcome: Outcome::Unknown },
+    ]
+}
+
+fn written(folder: &std::path::Path) -> (PathBuf, Vec<Record>) {
+    let mut writer = Writer::begin(folder).unwrap();
+    let mut records = Vec::new();
+    for (i, input) in every_kind_of_input().into_iter().enumerate() {
+        let (now, digest) = (now(i as u64), i as u64 * 3);
+        writer.append(now, &input, digest).unwrap();
+        records.push(Record { now, input, digest });
+    }
+    writer.flush().unwrap();
+    (segments(folder).unwrap().pop().unwrap().1, records)
+}
+
+#[test]
+fn every_kind_of_input_is_read_back_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, records) = written(folder.path());
+    let read: Vec<Record> = Segment::open(&path).unwrap().collect::<Result<_, _>>().unwrap();
+    assert_eq!(read, records);
+}
+
+#[test]
+fn a_torn_tail_ends_the_segment_wherever_it_is_torn() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, records) = written(folder.path());
+    let whole = fs::read(&path).unwrap();
+    for len in 8..whole.len() {
+        fs::write(&path, &whole[..len]).unwrap();
+        let read: Vec<Record> = Segment::open(&path).unwrap().collect::<Result<_, _>>().unwrap();
+        assert_eq!(read, records[..read.len()], "torn at byte {len}");
+        assert!(read.len() < records.len());
+    }
+}
+
+#[test]
+fn damage_before_the_end_is_an_error_and_not_a_shorter_story() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, _) = written(folder.path());
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[30] ^= 0x55;
+    fs::write(&path, &bytes).unwrap();
+    let read: Result<Vec<Record>, _> = Segment::open(&path).unwrap().collect();
+    assert!(matches!(read, Err(ReadError::Damaged { at: 8, .. })), "{read:?}");
+}
+
+#[test]
+fn a_file_of_another_version_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("0000000001.journal");
+    fs::write(&path, b"HSJRNL99 and more").unwrap();
+    assert!(matches!(Segment::open(&path), Err(ReadError::Version { .. })));
+}
+
+#[test]
+fn only_the_newest_segments_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..SEGMENTS_MAX + 3 {
+        Writer::begin(folder.path()).unwrap();
+    }
+    let numbers: Vec<u64> = segments(folder.path()).unwrap().into_iter().map(|(number, _)| number).collect();
+    assert_eq!(numbers, (4..=SEGMENTS_MAX as u64 + 3).collect::<Vec<_>>());
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("0000000001.journal");
+        fs::write(&path, [b"HSJRNL01".as_slice(), &bytes].concat()).unwrap();
+        for record in Segment::open(&path).unwrap() {
+            if record.is_err() {
+                break;
+            }
+        }
+    }
+}
