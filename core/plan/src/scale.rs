@@ -31,3 +31,6 @@ pub mod hpa;
 
 pub mod explain;
 mod wording;
+
+#[cfg(test)]
+mod tests;

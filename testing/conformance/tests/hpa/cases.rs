@@ -40,9 +40,8 @@ fn utilization_is_cut_off_to_a_whole_percent_before_the_ratio() {
 #[test]
 fn each_direction_may_have_its_own_tolerance() {
     let tolerant = |part| ScalingRules { tolerance: Quantity::parse(part).ok(), ..free() };
-    let at = |used: i64| {
-        Scene::of(10).cpu(100, &vec![used; 10]).behaving(tolerant("0.5"), tolerant("0.01")).settled()
-    };
+    let at =
+        |used: i64| Scene::of(10).cpu(100, &[used; 10]).behaving(tolerant("0.5"), tolerant("0.01")).settled();
     assert_eq!(at(1400).decide().desired, 10);
     assert_eq!(at(1600).decide().desired, 16);
     assert_eq!(at(950).decide().desired, 10, "0.95 × 10 rounded up");

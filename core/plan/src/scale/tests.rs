@@ -1,0 +1,273 @@
+//! Laws of the algorithm that hold whatever is measured.
+
+use std::time::Duration;
+
+use model::memory::{RECOMMENDATIONS_MAX, Recommendation, SCALE_EVENTS_MAX, ScaleEvent, ScalingMemory};
+use model::name::ServiceName;
+use model::resource::{
+    AutoscalerSpec, Behavior, MeteredResource, MetricIdentifier, MetricSpec, Percent, PolicyChange, Quantity,
+    ResourceTarget, ScalingPolicy, ScalingRules, SelectPolicy, TotalTarget,
+};
+use model::settings::HpaSettings;
+use model::time::Time;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::hpa::{Course, Verdict, confirm, reconcile};
+use super::log::{record_change, record_recommendation};
+use super::reading::{
+    Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Requests, Sample, Samples, ScaleView,
+    Unavailable,
+};
+use super::stabilize;
+
+const NOW: Time = Time::from_millis(100_000_000);
+const DAY: Duration = Duration::from_hours(24);
+
+/// A service with a cpu metric of each replica and a queue, and what is known of both.
+#[derive(Clone, Debug)]
+struct World {
+    spec: AutoscalerSpec,
+    current: u32,
+    replicas: Vec<ReplicaView>,
+    used: Vec<Result<Milli, Gap>>,
+    /// `None` when the queue's source is silent.
+    queue: Option<i64>,
+    memory: ScalingMemory,
+}
+
+impl World {
+    fn decide(&self, memory: &mut ScalingMemory) -> Verdict {
+        let sample = |value: Milli| Sample { value, at: NOW, window: Duration::from_secs(30) };
+        let samples: Vec<_> = self.used.iter().map(|used| used.map(sample)).collect();
+        let series: Vec<_> = self.queue.iter().map(|length| Milli(*length)).collect();
+        let cpu = MetricReading::Each(Samples {
+            by_replica: &samples,
+            strangers: 0,
+            requests: Requests::Same(Milli(500)),
+        });
+        let queue = match self.queue {
+            Some(_) => MetricReading::Series(&series),
+            None => MetricReading::Unavailable(Unavailable::Absent),
+        };
+        let view = ScaleView {
+            spec_replicas: self.current,
+            status_replicas: self.current,
+            members: Members::Known(&self.replicas),
+        };
+        reconcile(NOW, &self.spec, &view, &[cpu, queue], memory, &HpaSettings::default())
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_number_is_never_outside_the_bounds(world in world()) {
+        let verdict = world.decide(&mut world.memory.clone());
+        let is_within = (world.spec.min..=world.spec.max).contains(&verdict.desired);
+        prop_assert!(is_within || verdict.course == Course::Off, "{verdict:?}");
+    }
+
+    #[test]
+    fn more_load_never_leads_to_fewer_replicas(world in world(), more in vec(0..5000_i64, 12), longer in 0..500_i64) {
+        let mut busier = world.clone();
+        for (used, more) in busier.used.iter_mut().zip(more) {
+            *used = used.map(|milli| Milli(milli.0 + more));
+        }
+        busier.queue = busier.queue.map(|length| length + longer);
+        let (calm, busy) = (world.decide(&mut world.memory.clone()), busier.decide(&mut world.memory.clone()));
+        prop_assert!(calm.desired <= busy.desired, "{calm:?}\n{busy:?}");
+    }
+
+    #[test]
+    fn a_metric_that_says_nothing_never_scales_in(mut world in world()) {
+        world.queue = None;
+        let verdict = world.decide(&mut world.memory.clone());
+        let is_clamp = matches!(verdict.course, Course::AboveMax(_));
+        prop_assert!(verdict.desired >= world.current || is_clamp, "{verdict:?}");
+    }
+
+    #[test]
+    fn a_decision_repeats_itself_without_change(world in world()) {
+        let mut memory = world.memory.clone();
+        let first = world.decide(&mut memory);
+        let remembered = memory.clone();
+        prop_assert_eq!(world.decide(&mut memory), first);
+        prop_assert_eq!(memory, remembered);
+    }
+
+    #[test]
+    fn a_stabilised_number_lies_between_what_went_into_it(
+        log in recommendations(), current in 0..40_u32, proposal in 0..40_u32, behavior in behavior(),
+    ) {
+        let inputs: Vec<_> = log.iter().map(|slot| slot.replicas).chain([current, proposal]).collect();
+        let range = *inputs.iter().min().expect("two at least")..=*inputs.iter().max().expect("two at least");
+        let with = stabilize::with_behavior(&mut log.clone(), NOW, current, proposal, &behavior);
+        prop_assert!(range.contains(&with.replicas), "{with:?}");
+        prop_assert_eq!(with.held.is_some(), with.replicas != proposal);
+        let without = stabilize::without_behavior(&mut log.clone(), NOW, proposal, Duration::from_secs(300));
+        prop_assert!(range.contains(&without.replicas) && without.replicas >= proposal, "{without:?}");
+    }
+
+    #[test]
+    fn slots_by_number_answer_every_window_as_a_log_of_everything_does(
+        numbers in vec((0..30_u32, 1..20_u64), 1..300), windows in vec(0..600_u64, 3),
+    ) {
+        let keep = Duration::from_secs(600);
+        let (mut slots, mut everything, mut now) = (Vec::new(), Vec::new(), NOW);
+        for (replicas, later) in numbers {
+            now = now + Duration::from_secs(later);
+            record_recommendation(&mut slots, now, replicas, keep);
+            everything.push(Recommendation { at: now, replicas });
+            for window in &windows {
+                let within = |log: &[Recommendation]| {
+                    let young = |slot: &&Recommendation| now.since(slot.at) <= Duration::from_secs(*window);
+                    let found: Vec<_> = log.iter().filter(young).map(|slot| slot.replicas).collect();
+                    (found.iter().min().copied(), found.iter().max().copied())
+                };
+                prop_assert_eq!(within(&slots), within(&everything));
+            }
+        }
+        prop_assert!(slots.len() <= 30);
+    }
+}
+
+#[test]
+fn a_full_log_of_recommendations_errs_towards_more_replicas() {
+    let (mut log, mut now) = (Vec::new(), NOW);
+    let highest = 3 * RECOMMENDATIONS_MAX as u32;
+    for replicas in (0..highest).rev() {
+        now = now + Duration::from_secs(1);
+        record_recommendation(&mut log, now, replicas, DAY);
+        assert!(log.len() <= RECOMMENDATIONS_MAX);
+    }
+    // The true largest number of the last `window` seconds, and what the log says of it.
+    for window in [1, 10, 100, 1000, highest] {
+        let young = log.iter().filter(|slot| now.since(slot.at) < Duration::from_secs(u64::from(window)));
+        let found = young.map(|slot| slot.replicas).max().expect("the last one at least");
+        let exact = window - 1;
+        assert!((exact..=exact + 4).contains(&found), "{found} where {exact} is exact");
+    }
+}
+
+#[test]
+fn a_full_log_of_changes_forgets_none() {
+    let behavior = Behavior { scale_up: free(1800), scale_down: free(1800) };
+    let mut memory = ScalingMemory::default();
+    for _ in 0..2 * SCALE_EVENTS_MAX {
+        record_change(&mut memory, NOW, 1, 2, Some(&behavior));
+    }
+    let sum: u32 = memory.scale_out.iter().map(|event| event.change).sum();
+    assert_eq!((memory.scale_out.len(), sum), (SCALE_EVENTS_MAX, 2 * SCALE_EVENTS_MAX as u32));
+}
+
+#[test]
+fn a_verdict_without_change_leaves_no_event() {
+    let spec = spec(1, 10, Some(Behavior { scale_up: free(60), scale_down: free(60) }));
+    let mut memory = ScalingMemory::default();
+    confirm(NOW, &spec, &Verdict::unreadable(3), &mut memory);
+    assert_eq!(memory, ScalingMemory::default());
+}
+
+fn world() -> impl Strategy<Value = World> {
+    let bounds = (0..5_u32, 1..30_u32, option::of(behavior()));
+    let replicas = vec((replica(), used()), 0..12);
+    let memory = (recommendations(), events(), events(), any::<bool>());
+    (bounds, replicas, option::weighted(0.8, 0..50_000_i64), memory).prop_map(
+        |(
+            (min, above, behavior),
+            replicas,
+            queue,
+            (recommendations, scale_out, scale_in, scaled_to_zero),
+        )| {
+            let (replicas, used): (Vec<_>, Vec<_>) = replicas.into_iter().unzip();
+            World {
+                spec: spec(min, min + above, behavior),
+                current: u32::try_from(replicas.len()).expect("few"),
+                replicas,
+                used,
+                queue,
+                memory: ScalingMemory { recommendations, scale_out, scale_in, scaled_to_zero },
+            }
+        },
+    )
+}
+
+fn spec(min: u32, max: u32, behavior: Option<Behavior>) -> AutoscalerSpec {
+    let metric = MetricIdentifier { name: "queue".to_owned(), selector: None };
+    AutoscalerSpec {
+        service: ServiceName::parse("shop").expect("a valid name"),
+        min,
+        max,
+        metrics: vec![
+            MetricSpec::Resource {
+                resource: MeteredResource::Cpu,
+                target: ResourceTarget::Utilization(Percent(60)),
+            },
+            MetricSpec::External { metric, target: TotalTarget::Average(Quantity::from_milli(3000)) },
+        ],
+        behavior,
+    }
+}
+
+/// Running and old enough to count, on its way up, or on its way out of sight without leaving the count: with replicas that
+/// are wanted but not there, Kubernetes' algorithm is not monotone, as its own `readyPodCount` shows.
+fn replica() -> impl Strategy<Value = ReplicaView> {
+    let phase = prop_oneof![9 => Just(Phase::Running), 1 => Just(Phase::Pending)];
+    (phase, prop_oneof![8 => Just(36_000_u64), 1 => 0..400_u64]).prop_map(|(phase, age)| {
+        let since = NOW - Duration::from_secs(age);
+        let readiness = Some(Readiness { ready: true, since });
+        ReplicaView { phase, leaving: false, started: Some(since), readiness }
+    })
+}
+
+fn used() -> impl Strategy<Value = Result<Milli, Gap>> {
+    let gap = prop_oneof![Just(Gap::Absent), Just(Gap::Stale), Just(Gap::Failed)];
+    prop_oneof![9 => (0..2000_i64).prop_map(|milli| Ok(Milli(milli))), 1 => gap.prop_map(Err)]
+}
+
+fn recommendations() -> impl Strategy<Value = Vec<Recommendation>> {
+    let slot = (0..700_u64, 0..40_u32)
+        .prop_map(|(age, replicas)| Recommendation { at: NOW - Duration::from_secs(age), replicas });
+    vec(slot, 1..12)
+}
+
+fn events() -> impl Strategy<Value = Vec<ScaleEvent>> {
+    let event = (0..400_u64, 1..6_u32).prop_map(|(age, change)| ScaleEvent {
+        at: NOW - Duration::from_secs(age),
+        change,
+        outdated: false,
+    });
+    vec(event, 0..6)
+}
+
+fn behavior() -> impl Strategy<Value = Behavior> {
+    (rules(), rules()).prop_map(|(scale_up, scale_down)| Behavior { scale_up, scale_down })
+}
+
+fn rules() -> impl Strategy<Value = ScalingRules> {
+    let change = prop_oneof![
+        (1..10_u32).prop_map(PolicyChange::Pods),
+        (1..300_u32).prop_map(|percent| PolicyChange::Percent(Percent(percent))),
+    ];
+    let policy = (change, 1..300_u64)
+        .prop_map(|(change, secs)| ScalingPolicy { change, period: Duration::from_secs(secs) });
+    let select = prop_oneof![Just(SelectPolicy::Max), Just(SelectPolicy::Min), Just(SelectPolicy::Disabled)];
+    (0..600_u64, select, vec(policy, 1..4)).prop_map(|(window, select, policies)| ScalingRules {
+        stabilization: Duration::from_secs(window),
+        select,
+        policies,
+        tolerance: None,
+    })
+}
+
+fn free(period_s: u64) -> ScalingRules {
+    let policy =
+        ScalingPolicy { change: PolicyChange::Percent(Percent(100)), period: Duration::from_secs(period_s) };
+    ScalingRules {
+        stabilization: Duration::ZERO,
+        select: SelectPolicy::Max,
+        policies: vec![policy],
+        tolerance: None,
+    }
+}
