@@ -6,6 +6,7 @@
 mod arrows;
 mod attributes;
 mod bans;
+mod decisions;
 mod drivers;
 mod error_pages;
 mod glossary;
@@ -69,6 +70,7 @@ const LAWS: &[Law] = &[
     Law { name: "needs", check: needs::check },
     Law { name: "unfinished", check: unfinished::check },
     Law { name: "error-pages", check: error_pages::check },
+    Law { name: "decisions", check: decisions::check },
     Law { name: "links", check: links::check },
     Law { name: "glossary", check: glossary::check },
     Law { name: "places", check: places::check },

@@ -1,0 +1,55 @@
+//! Every decision record has a number of its own and stands in the list that people read first.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+
+use super::{Verdict, Violation};
+use crate::house::House;
+
+const FOLDER: &str = "docs/decisions/";
+const LIST: &str = "docs/decisions/README.md";
+
+pub(super) fn check(house: &House) -> Result<Verdict> {
+    let mut verdict = Verdict { seen: 0, of: "decision records", violations: Vec::new() };
+    let list = house.texts.get(LIST).map_or("", String::as_str);
+    let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
+    for path in house.paths.iter().filter(|path| path.as_str() != LIST) {
+        let Some(name) = path.strip_prefix(FOLDER) else { continue };
+        verdict.seen += 1;
+        let number = name.get(..4).filter(|number| number.bytes().all(|digit| digit.is_ascii_digit()));
+        let Some(number) = number else {
+            let sentence = "a record is named by its number: NNNN-the-decision-in-words.md";
+            verdict.violations.push(Violation::of(path, sentence));
+            continue;
+        };
+        if let Some(other) = taken.insert(number, name) {
+            verdict
+                .violations
+                .push(Violation::of(path, format!("{number} is taken by {other}: take the next number")));
+        }
+        if !list.contains(&format!("({name})")) {
+            verdict.violations.push(Violation::of(path, format!("is not in the list: add it to {LIST}")));
+        }
+    }
+    Ok(verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tidy::findings;
+
+    #[test]
+    fn a_record_without_a_number_of_its_own_or_off_the_list_is_caught() {
+        let house = House::planted(&[
+            (LIST, "[0001](0001-a.md) [0001](0001-b.md)\n"),
+            ("docs/decisions/0001-a.md", ""),
+            ("docs/decisions/0001-b.md", ""),
+            ("docs/decisions/0002-c.md", ""),
+            ("docs/decisions/notes.md", ""),
+        ]);
+
+        assert_eq!(findings(check, &house).len(), 3);
+    }
+}
