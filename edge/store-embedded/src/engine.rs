@@ -141,8 +141,7 @@ impl Engine {
                 Some(_) => Ok(batch),
                 None => {
                     // Only a later open would know, behind the back of those who watch and wait.
-                    self.stopped.store(true, Ordering::Release);
-                    self.hub.close();
+                    self.stop();
                     Err(self.unknown(cause))
                 }
             },
@@ -158,6 +157,12 @@ impl Engine {
         // What the file shows may have come no further than the system's memory.
         self.disk.open().and_then(|bytes| bytes.sync_data()).ok()?;
         Some(counters.batches)
+    }
+
+    /// Refuses all work from now on, and ends the watches.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.hub.close();
     }
 
     /// Bytes of the file.

@@ -51,10 +51,25 @@ impl Writer {
         let (reply, answer) = sync_channel(1);
         let queue = self.queue.as_ref().expect("the queue is taken only by drop");
         let sent = queue.send(Request { write, reply });
-        // The thread ends before the queue only by a panic, which is a bug; what it was doing then is lost with it.
-        let stopped = |_| WriteError::Stopped { place: self.place.clone() };
-        sent.map_err(|_| WriteError::Stopped { place: self.place.clone() })?;
-        answer.recv().map_err(stopped)?
+        // The thread ends before the queue only by a panic, which is a bug: what waited was not begun, and what was
+        // under way may or may not have reached the disk.
+        let place = || self.place.clone();
+        sent.map_err(|_| WriteError::Stopped { place: place() })?;
+        answer.recv().map_err(|_| WriteError::Unknown { place: place(), source: Arc::new(WriterGone) })?
+    }
+}
+
+/// The cause of an answer that never came.
+#[derive(Debug, thiserror::Error)]
+#[error("the thread that writes has panicked")]
+struct WriterGone;
+
+/// Stops the engine when the thread ends, however it ends.
+struct StopsEngine<'a>(&'a Engine);
+
+impl Drop for StopsEngine<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
     }
 }
 
@@ -69,6 +84,7 @@ impl Drop for Writer {
 }
 
 fn run(engine: &Engine, requests: &Receiver<Request>) {
+    let _stops = StopsEngine(engine);
     while let Ok(first) = requests.recv() {
         let (writes, replies): (Vec<_>, Vec<_>) =
             gather(first, requests).into_iter().map(|request| (request.write, request.reply)).unzip();
