@@ -117,7 +117,7 @@ struct ProbesForm {
     liveness: Option<ProbeForm>,
 }
 
-/// A probe as it is written: one of `http`, `tcp` and `command`, and its pace.
+/// A question to a replica: exactly one of `http`, `tcp` and `command`, and its pace.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "ProbeFields", into = "ProbeFields")]
 #[schemars(rename = "Probe")]
@@ -129,7 +129,7 @@ struct ProbeForm {
     successes: NonZeroU32,
 }
 
-/// A question to a replica: one of `http`, `tcp` and `command`.
+/// The fields of a probe, of which `http`, `tcp` and `command` exclude each other.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(extend("oneOf" = [{"required": ["http"]}, {"required": ["tcp"]}, {"required": ["command"]}]))]

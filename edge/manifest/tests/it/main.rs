@@ -3,6 +3,7 @@
 mod files;
 mod limits;
 mod messages;
+mod reference;
 mod round_trip;
 
 use manifest::{Colour, Manifests};

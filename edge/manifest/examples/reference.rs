@@ -1,0 +1,5 @@
+//! Prints docs/resources.md.
+
+fn main() {
+    print!("{}", manifest::reference());
+}

@@ -1,0 +1,282 @@
+//! The reference page of all kinds, written from their schemas so that it cannot go stale.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use model::resource::Kind;
+use model::resource::schema::schema_of;
+use serde_json::Value;
+
+const HEAD: &str = "\
+<!-- Written by `cargo run -p manifest --example reference > docs/resources.md`; a test holds it against the schema. -->
+
+# Resources
+
+What can be written in a manifest, field by field. `homeostat schema KIND` prints the same as JSON Schema.
+
+A file holds one or several YAML documents, or JSON. A field that is not listed here is an error, as is a key that stands twice; a
+field with nothing in it counts as left out. Anchors, aliases and merge keys (`<<`) work; tags do not.
+
+- A **span** is a length of time with its unit, in `ms`, `s`, `m`, `h` and `d`: `500ms`, `2s`, `1h30m`. It is kept in whole
+  milliseconds, up to `3650d`.
+- A **quantity** is an amount as Kubernetes writes it: `250m` (thousandths), `0.5`, `1k`, `128Mi`, `1e3`. It is kept in exact
+  thousandths, up to 9223372036854775.807; what is finer is refused and not rounded.
+- `[]` after a field means each entry of a list. A form that several fields take has a table of its own below theirs.
+";
+
+const TABLE_HEAD: &str = "| field | takes | default | meaning |\n|---|---|---|---|\n";
+
+const SERVICE_EXAMPLE: &str = "\
+apiVersion: homeostat/v1
+kind: Service
+metadata: {name: shop, labels: {tier: web}}
+spec:
+  run: {command: [\"./shop\", \"--port\", \"$(PORT_HTTP)\"], env: {LOG: info}}
+  resources: {cpu: 250m, memory: 128Mi}
+  ports: [{name: http, protocol: http}]
+  probes:
+    readiness: {http: {path: /healthz}, every: 500ms, failures: 2}
+    liveness: {http: {path: /healthz}, every: 2s}
+  scale:
+    min: 2
+    max: 20
+    metrics:
+      - type: Pods
+        pods:
+          metric: {name: http_requests_per_second}
+          target: {type: AverageValue, averageValue: 50}
+  recover: {strategy: standby, spares: 1}
+  dependsOn: [{service: db, when: ready}]
+  expose: {listen: \"127.0.0.1:8080\", port: http, balance: leastLoaded}
+  stop: {signal: SIGTERM, grace: 10s, drain: 5s}
+";
+
+const AUTOSCALER_EXAMPLE: &str = "\
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: shop}
+spec:
+  scaleTargetRef: {apiVersion: homeostat/v1, kind: Service, name: shop}
+  minReplicas: 2
+  maxReplicas: 10
+  metrics:
+    - type: Resource
+      resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}
+";
+
+/// The examples that the reference shows, as manifests.
+pub(crate) const fn example(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Service => SERVICE_EXAMPLE,
+        Kind::HorizontalPodAutoscaler => AUTOSCALER_EXAMPLE,
+    }
+}
+
+/// The reference page as Markdown: each kind with an example, and each of its fields with what it takes, its default and meaning.
+pub fn reference() -> String {
+    let mut page = HEAD.to_owned();
+    for kind in Kind::ALL {
+        let about = about(kind);
+        page += &format!("\n## {kind}\n\n{about}\n\n```yaml\n{}```\n", example(kind));
+        for api_version in kind.api_versions() {
+            let Some(schema) = schema_of(api_version, kind) else { continue };
+            page += &format!(
+                "\n### {kind} in `{api_version}`\n\n| field | takes | default | meaning |\n|---|---|---|---|\n"
+            );
+            let is_newest = *api_version == kind.api_versions()[0];
+            let mut table = Table::new(&schema, kind);
+            for (name, field) in fields(&schema) {
+                // Metadata and status are the same in each version.
+                if is_newest || name == "spec" {
+                    table.field(name, name, field, &schema);
+                }
+            }
+            page += &table.finish();
+        }
+    }
+    page
+}
+
+const fn about(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Service => "Replicas of one program, and what is promised of them.",
+        Kind::HorizontalPodAutoscaler => {
+            "Kubernetes' own manifests, read in the four forms that there have been. `scaleTargetRef.name` names a Service of \
+             Homeostat. The annotations `autoscaling.alpha.kubernetes.io/metrics` and `/behavior` of `v1`, and `/behavior` of \
+             `v2beta1`, are read too. Homeostat meters `cpu` and `memory`, and the proxy's `http_requests_per_second` as a metric \
+             of type Pods."
+        }
+    }
+}
+
+/// Counts the references to each form.
+fn count_uses<'s>(schema: &'s Value, uses: &mut BTreeMap<&'s str, usize>) {
+    match schema {
+        Value::Object(inner) => {
+            for (key, value) in inner {
+                if let Some(name) =
+                    value.as_str().and_then(|name| name.strip_prefix("#/$defs/")).filter(|_| key == "$ref")
+                {
+                    *uses.entry(name).or_default() += 1;
+                }
+                count_uses(value, uses);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| count_uses(item, uses)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn fields(schema: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    schema["properties"].as_object().into_iter().flatten().map(|(name, field)| (name.as_str(), field))
+}
+
+struct Table<'s> {
+    definitions: &'s Value,
+    kind: Kind,
+    /// How many fields take each form.
+    uses: BTreeMap<&'s str, usize>,
+    /// Forms that wait for a table of their own, in the order in which they were met.
+    waiting: Vec<&'s str>,
+    rows: String,
+}
+
+impl<'s> Table<'s> {
+    fn new(schema: &'s Value, kind: Kind) -> Self {
+        let mut uses = BTreeMap::new();
+        count_uses(schema, &mut uses);
+        Self { definitions: &schema["$defs"], kind, uses, waiting: Vec::new(), rows: String::new() }
+    }
+
+    /// The rows, and the tables of the forms that several fields take.
+    fn finish(mut self) -> String {
+        let mut told = 0;
+        while let Some(name) = self.waiting.get(told).copied() {
+            told += 1;
+            let form = &self.definitions[name];
+            let about = form["description"].as_str().unwrap_or_default();
+            self.rows += &format!("\n`{name}`: {about}\n\n{TABLE_HEAD}");
+            for (field_name, field) in fields(form) {
+                self.field(field_name, field_name, field, form);
+            }
+        }
+        self.rows
+    }
+
+    fn field(&mut self, path: &str, name: &str, field: &'s Value, parent: &Value) {
+        let (form, definition) = self.follow(field);
+        let description = field["description"].as_str().or(form["description"].as_str()).unwrap_or_default();
+        let description = description.replace('\n', " ");
+        let (meaning, told) = match description.split_once(" Default: ") {
+            Some((meaning, default)) => (meaning.to_owned(), Some(default.trim_end_matches('.').to_owned())),
+            None => (description, None),
+        };
+        let is_required = parent["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
+        let default = match &field["default"] {
+            _ if is_required => "required".to_owned(),
+            Value::Null | Value::Object(_) => told.unwrap_or_default(),
+            Value::String(text) => format!("`{text}`"),
+            default => format!("`{default}`"),
+        };
+        let takes = self.takes(form, definition);
+        let row = [format!("`{path}`"), takes, default, meaning.trim_end_matches('.').to_owned()];
+        let row = row.map(|cell| cell.replace('|', "\\|"));
+        writeln!(self.rows, "| {} |", row.join(" | ")).expect("writing to a String cannot fail");
+        self.below(path, form, definition);
+    }
+
+    /// The rows of what lies within a field.
+    fn below(&mut self, path: &str, form: &'s Value, definition: Option<&'s str>) {
+        if let Some(name) = definition.filter(|name| self.has_own_table(name, form)) {
+            if !self.is_told_by_autoscaler(name) && !self.waiting.contains(&name) {
+                self.waiting.push(name);
+            }
+            return;
+        }
+        for (name, field) in fields(form) {
+            self.field(&format!("{path}.{name}"), name, field, form);
+        }
+        if form["items"].is_object() {
+            let (item, definition) = self.follow(&form["items"]);
+            self.below(&format!("{path}[]"), item, definition);
+        }
+    }
+
+    /// Whether the fields of a form stand in a table of their own.
+    fn has_own_table(&self, definition: &str, form: &Value) -> bool {
+        let is_repeated = self.uses.get(definition).is_some_and(|uses| *uses > 1);
+        form["properties"].is_object() && (is_repeated || self.is_told_by_autoscaler(definition))
+    }
+
+    /// Whether a Service uses here the words of the autoscaler, whose tables tell them.
+    fn is_told_by_autoscaler(&self, definition: &str) -> bool {
+        self.kind == Kind::Service && matches!(definition, "MetricSpec" | "HorizontalPodAutoscalerBehavior")
+    }
+
+    fn follow(&self, mut schema: &'s Value) -> (&'s Value, Option<&'s str>) {
+        let mut definition = None;
+        loop {
+            if let Some(name) = schema["$ref"].as_str().and_then(|name| name.strip_prefix("#/$defs/")) {
+                definition = Some(name);
+                schema = &self.definitions[name];
+            } else if let Some(some) =
+                schema["anyOf"].as_array().and_then(|any| any.iter().find(|s| s["type"] != "null"))
+            {
+                schema = some;
+            } else {
+                return (schema, definition);
+            }
+        }
+    }
+
+    fn takes(&self, form: &'s Value, definition: Option<&str>) -> String {
+        match definition {
+            Some("Span") => return "span".to_owned(),
+            Some("Quantity") => return "quantity".to_owned(),
+            Some("ListenAddress") => return "IP address and port".to_owned(),
+            Some("ServiceName" | "ObjectName" | "PortName") => return "name".to_owned(),
+            Some(name) if self.has_own_table(name, form) => return format!("`{name}`"),
+            Some(_) | None => {}
+        }
+        if let Some(word) = form["const"].as_str() {
+            return format!("`{word}`");
+        }
+        let choices = form["enum"].as_array().or_else(|| form["oneOf"].as_array()).into_iter().flatten();
+        let words: Vec<String> = choices
+            .filter_map(|way| way.as_str().or(way["const"].as_str()))
+            .map(|word| format!("`{word}`"))
+            .collect();
+        if !words.is_empty() {
+            return words.join(", ");
+        }
+        let of = |inner: &'s Value| {
+            let (inner, definition) = self.follow(inner);
+            self.takes(inner, definition)
+        };
+        match form["type"].as_str().or(form["type"][0].as_str()) {
+            Some("array") if form["items"].is_object() => format!("list of {}", of(&form["items"])),
+            Some("array") => "list".to_owned(),
+            Some("object") if form["additionalProperties"].is_object() => {
+                format!("mapping to {}", of(&form["additionalProperties"]))
+            }
+            Some("object") => "mapping".to_owned(),
+            Some("integer") => "whole number".to_owned(),
+            Some("string") => "text".to_owned(),
+            Some(_) | None => "anything".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_are_manifests_without_errors() {
+        for kind in Kind::ALL {
+            let read = crate::parse("example", example(kind));
+            assert_eq!(read.diagnostics, [], "{kind}");
+            assert_eq!(read.documents.len(), 1, "{kind}");
+        }
+    }
+}

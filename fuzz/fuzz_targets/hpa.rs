@@ -1,0 +1,33 @@
+//! The `spec` and the annotations of an autoscaler in any of its forms: read, translated and checked without a panic, and the
+//! newest form of what an older one says means the same.
+//!
+//! The first line of the input is the behavior annotation, the second the metrics annotation, the rest the YAML of `spec`.
+//! `cargo +nightly fuzz run hpa`
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use model::resource::hpa::{Form, HorizontalPodAutoscaler};
+use model::resource::{ObjectMeta, Resource};
+
+fuzz_target!(|text: &str| {
+    let mut lines = text.splitn(3, '\n');
+    let (behavior, metrics) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let spec: String = lines.next().unwrap_or_default().lines().map(|line| format!("  {line}\n")).collect();
+    let quoted = |text: &str| serde_json::to_string(text).expect("a text is JSON");
+    let annotations = format!(
+        "{{autoscaling.alpha.kubernetes.io/behavior: {}, autoscaling.alpha.kubernetes.io/metrics: {}}}",
+        quoted(behavior),
+        quoted(metrics)
+    );
+    for version in ["v1", "v2beta1", "v2beta2", "v2"] {
+        let head = format!("apiVersion: autoscaling/{version}\nkind: HorizontalPodAutoscaler\n");
+        let whole = format!("{head}metadata:\n  name: a\n  annotations: {annotations}\nspec:\n{spec}");
+        for document in manifest::parse("fuzz", &whole).documents {
+            let Resource::HorizontalPodAutoscaler(hpa) = document.resource else { continue };
+            let (Ok(spec), said) = (hpa.to_v2(), hpa.autoscaler()) else { continue };
+            let form = Form { metadata: ObjectMeta::named(hpa.name().clone()), spec, status: None };
+            assert_eq!(HorizontalPodAutoscaler::V2(form).autoscaler(), said);
+        }
+    }
+});
