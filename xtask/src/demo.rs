@@ -120,7 +120,9 @@ const TRACE_SCALE: f64 = 0.1;
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let is_interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&is_interrupted))
+        // The first is told to us, who then clean up; a second one ends us at once, for whoever cannot wait.
+        signal_hook::flag::register_conditional_default(signal, Arc::clone(&is_interrupted))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&is_interrupted)))
             .context("could not listen for Ctrl-C")?;
     }
     let root = cargo::root();

@@ -126,10 +126,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         bail!("there is no law `{unknown}`; the laws are {}", known.join(", "));
     }
     let start = Instant::now();
-    let house = House::load(&cargo::root())?;
+    let root = cargo::root();
     if options.tighten {
-        sizes::tighten(&house)?;
+        sizes::tighten(&House::load(&root)?)?;
     }
+    let house = House::load(&root)?;
     for sentence in &house.unreadable {
         eprintln!("{sentence}");
     }
