@@ -1,0 +1,144 @@
+//! One endpoint, as all workers share it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use balance::{EndpointId, Load, PeakEwma};
+use tokio::sync::Notify;
+
+use crate::route::EndpointState;
+use crate::traffic::Shard;
+
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) id: EndpointId,
+    pub(crate) address: SocketAddr,
+    pub(crate) shards: Box<[Shard]>,
+    state: AtomicU8,
+    in_flight: AtomicU32,
+    /// A [`PeakEwma`]. Two workers may overwrite each other's sample: a mean survives the loss of one.
+    latency: AtomicU64,
+    failures_in_a_row: AtomicU32,
+    /// Told when the last request of an endpoint that is not serving ends.
+    emptied: Notify,
+}
+
+const SERVING: u8 = 0;
+const DRAINING: u8 = 1;
+const OUT: u8 = 2;
+
+impl Endpoint {
+    pub(crate) fn new(id: EndpointId, address: SocketAddr, workers: usize) -> Self {
+        Self {
+            id,
+            address,
+            shards: Shard::per_worker(workers),
+            state: AtomicU8::new(OUT),
+            in_flight: AtomicU32::new(0),
+            latency: AtomicU64::new(PeakEwma::default().to_bits()),
+            failures_in_a_row: AtomicU32::new(0),
+            emptied: Notify::new(),
+        }
+    }
+
+    pub(crate) fn state(&self) -> EndpointState {
+        match self.state.load(Ordering::SeqCst) {
+            SERVING => EndpointState::Serving,
+            DRAINING => EndpointState::Draining,
+            _ => EndpointState::Out,
+        }
+    }
+
+    pub(crate) fn set_state(&self, state: EndpointState) {
+        let state = match state {
+            EndpointState::Serving => SERVING,
+            EndpointState::Draining => DRAINING,
+            EndpointState::Out => OUT,
+        };
+        self.state.store(state, Ordering::SeqCst);
+    }
+
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::SeqCst)
+    }
+
+    /// Takes a request on, unless the endpoint has just stopped serving.
+    ///
+    /// The count goes up before the state is read, and whoever drains writes the state before reading the count; both
+    /// in one total order. So either the request sees the drain or the drain sees the request.
+    pub(crate) fn begin(self: &Arc<Self>) -> Option<InFlight> {
+        self.in_flight.fetch_add(1, Ordering::SeqCst);
+        let in_flight = InFlight { endpoint: Arc::clone(self) };
+        (self.state.load(Ordering::SeqCst) == SERVING).then_some(in_flight)
+    }
+
+    pub(crate) fn load(&self, now: Duration) -> Load {
+        Load {
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+            latency_us: PeakEwma::from_bits(self.latency.load(Ordering::Relaxed)).read(now),
+        }
+    }
+
+    /// Notes a good answer.
+    pub(crate) fn succeeded(&self, now: Duration, latency: Duration) {
+        self.observe(|mean| mean.observe(now, latency));
+        // Read first: a store on every request would make all workers fight for the line.
+        if self.failures_in_a_row.load(Ordering::Relaxed) != 0 {
+            self.failures_in_a_row.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes a bad answer or none; answers how many there were in a row.
+    pub(crate) fn failed(&self, now: Duration, latency: Duration) -> u32 {
+        self.observe(|mean| mean.observe_failure(now, latency));
+        self.failures_in_a_row.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+    }
+
+    /// Forgets the failures, when an endpoint that sat out comes back.
+    pub(crate) fn forgive(&self) {
+        self.failures_in_a_row.store(0, Ordering::Relaxed);
+    }
+
+    fn observe(&self, fold: impl FnOnce(PeakEwma) -> PeakEwma) {
+        let mean = PeakEwma::from_bits(self.latency.load(Ordering::Relaxed));
+        self.latency.store(fold(mean).to_bits(), Ordering::Relaxed);
+    }
+
+    /// Returns once no request is in flight.
+    pub(crate) async fn wait_until_empty(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            tokio::pin!(emptied);
+            // Registered before the count is read, so that no end in between is missed.
+            emptied.as_mut().enable();
+            if self.in_flight() == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+}
+
+/// A request that an endpoint is answering; dropping it says that it ended.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    endpoint: Arc<Endpoint>,
+}
+
+impl InFlight {
+    pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let was = self.endpoint.in_flight.fetch_sub(1, Ordering::SeqCst);
+        debug_assert!(was > 0, "each end has its begin");
+        if was == 1 && self.endpoint.state.load(Ordering::SeqCst) != SERVING {
+            self.endpoint.emptied.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The bookkeeping of one request: who is answering it, how long it takes and how it ended.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Context;
+
+use bytes::Bytes;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+use tokio::time::Instant;
+
+use crate::body::{ResponseBody, Upload};
+use crate::connection::Client;
+use crate::endpoint::{Endpoint, InFlight};
+use crate::hand::Stage;
+use crate::link::Link;
+use crate::service::Snapshot;
+use crate::traffic::Shard;
+
+/// A request under way; dropping it counts it and lets its endpoint go.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    client: Rc<Client>,
+    snapshot: Arc<Snapshot>,
+    started: Instant,
+    /// `None` before the first attempt, between attempts, and once the answer is our own.
+    attempt: Option<Attempt>,
+    upload: Option<Rc<Upload>>,
+    /// Of the final answer; `None` if the client left before there was one.
+    status: Option<StatusCode>,
+    bytes_out: u64,
+}
+
+#[derive(Debug)]
+struct Attempt {
+    in_flight: InFlight,
+    started: Instant,
+}
+
+impl Exchange {
+    pub(crate) fn new(
+        client: &Rc<Client>,
+        snapshot: &Arc<Snapshot>,
+        started: Instant,
+        upload: Option<Rc<Upload>>,
+    ) -> Self {
+        Self {
+            client: Rc::clone(client),
+            snapshot: Arc::clone(snapshot),
+            started,
+            attempt: None,
+            upload,
+            status: None,
+            bytes_out: 0,
+        }
+    }
+
+    /// Goes to an endpoint.
+    pub(crate) fn begin(&mut self, in_flight: InFlight) {
+        self.shard_of(in_flight.endpoint()).requests.add(1);
+        self.attempt = Some(Attempt { in_flight, started: Instant::now() });
+    }
+
+    /// The endpoint of the attempt that was [begun](Self::begin).
+    pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
+        let attempt = self.attempt.as_ref().expect("an attempt was begun and has not ended");
+        attempt.in_flight.endpoint()
+    }
+
+    pub(crate) fn failed_to_connect(&self) {
+        self.shard_of(self.endpoint()).connect_failures.add(1);
+        self.client.shard().connect_failures.add(1);
+        self.strike();
+    }
+
+    pub(crate) fn failed_to_answer(&self) {
+        self.shard_of(self.endpoint()).failures.add(1);
+        self.client.shard().failures.add(1);
+        self.strike();
+    }
+
+    /// The attempt failed and there will be another.
+    pub(crate) fn retried(&mut self) {
+        self.shard_of(self.endpoint()).retries.add(1);
+        self.client.shard().retries.add(1);
+        self.attempt = None;
+    }
+
+    /// The head of the endpoint's response is there.
+    pub(crate) fn answered(&mut self, status: StatusCode) {
+        self.status = Some(status);
+        let Some(attempt) = &self.attempt else {
+            return;
+        };
+        if status.is_server_error() {
+            self.strike();
+        } else {
+            let now = Instant::now();
+            let at = self.client.local.service.clock.at(now);
+            attempt.in_flight.endpoint().succeeded(at, now.saturating_duration_since(attempt.started));
+        }
+    }
+
+    /// A piece of the response's body goes to the client.
+    pub(crate) fn passed(&mut self, bytes: u64) {
+        self.bytes_out += bytes;
+        self.client.hand.arm(Stage::Stream, self.snapshot.timeouts.stream_idle);
+    }
+
+    /// The response broke off in the middle.
+    pub(crate) fn broke(&self) {
+        if self.attempt.is_some() {
+            self.failed_to_answer();
+        }
+    }
+
+    /// Puts the connection aside for the next request, if it can take one.
+    pub(crate) fn give_back(&self, mut link: Box<Link>, cx: &mut Context<'_>) {
+        if !link.is_reusable() {
+            link.drive(cx);
+        }
+        if let Some(attempt) = self.attempt.as_ref().filter(|_| link.is_reusable()) {
+            let now = self.client.worker.hands.now();
+            self.client.local.put_link(attempt.in_flight.endpoint().id, link, now);
+        }
+    }
+
+    /// Lets the endpoint be held by something that outlives the request.
+    pub(crate) fn take_in_flight(mut self) -> Option<InFlight> {
+        self.settle();
+        self.attempt.take().map(|attempt| attempt.in_flight)
+    }
+
+    /// Ends with an answer of our own.
+    pub(crate) fn own_words(mut self, status: StatusCode, words: &'static str) -> Response<ResponseBody> {
+        self.attempt = None;
+        self.status = Some(status);
+        let mut response = Response::new(ResponseBody::Own(Some(Bytes::from_static(words.as_bytes()))));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        } else if status == StatusCode::BAD_REQUEST || status == StatusCode::NOT_IMPLEMENTED {
+            // Who sends such a request may mean something else by what follows it, too.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// A failure of the endpoint; several in a row are a reason to let it sit out.
+    fn strike(&self) {
+        let Some(attempt) = &self.attempt else {
+            return;
+        };
+        let endpoint = attempt.in_flight.endpoint();
+        let now = Instant::now();
+        let service = &self.client.local.service;
+        let latency = now.saturating_duration_since(attempt.started);
+        let in_a_row = endpoint.failed(service.clock.at(now), latency);
+        let outliers = &self.snapshot.outliers;
+        // An endpoint that may not be ejected now is considered again only after as many further failures.
+        if outliers.trips(in_a_row) && in_a_row.is_multiple_of(outliers.failures_in_a_row.max(1)) {
+            service.eject(endpoint.id);
+        }
+    }
+
+    fn shard_of<'a>(&self, endpoint: &'a Endpoint) -> &'a Shard {
+        &endpoint.shards[self.client.worker.index]
+    }
+
+    /// Counts the answer, once.
+    fn settle(&mut self) {
+        let Some(status) = self.status.take() else {
+            return;
+        };
+        let now = Instant::now();
+        let bytes_in = self.upload.as_ref().map_or(0, |upload| upload.passed());
+        let count = |shard: &Shard, since: Instant| {
+            shard.answered(status.as_u16(), now.saturating_duration_since(since));
+            shard.bytes_in.add(bytes_in);
+            shard.bytes_out.add(self.bytes_out);
+        };
+        count(self.client.shard(), self.started);
+        if let Some(attempt) = &self.attempt {
+            count(self.shard_of(attempt.in_flight.endpoint()), attempt.started);
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.settle();
+        let timeouts = &self.snapshot.timeouts;
+        self.client.hand.arm_idle(timeouts.client_idle, timeouts.request_head);
+    }
+}

@@ -1,0 +1,183 @@
+//! What a proxy must check in a request's head, and what it must change in both heads.
+
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, Entry, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+};
+use hyper::http::request::Parts;
+use hyper::{Method, StatusCode, Uri, Version};
+
+use crate::route::Forwarded;
+
+#[cfg(test)]
+mod tests;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Meant for one connection only, whether `Connection` names them or not. Source: RFC 9110, section 7.6.1.
+const HOP_BY_HOP: [HeaderName; 5] = [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE];
+
+/// A request that is not passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) words: &'static str,
+}
+
+/// Whether the client wants to go on in another protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    Plain,
+    Upgrade,
+}
+
+/// Who sends the request, as the endpoint will be told.
+#[derive(Debug)]
+pub(crate) struct Sender<'a> {
+    pub(crate) address: &'a HeaderValue,
+    pub(crate) forwarded: Forwarded,
+    /// For requests of HTTP/1.0, which may lack a `Host`.
+    pub(crate) default_host: &'a HeaderValue,
+}
+
+/// Makes a client's head into what an endpoint gets, or refuses it.
+pub(crate) fn prepare_request(parts: &mut Parts, sender: &Sender<'_>) -> Result<Wish, Refusal> {
+    if parts.method == Method::CONNECT {
+        let words = "This proxy does not open tunnels: CONNECT is refused.";
+        return Err(Refusal { status: StatusCode::NOT_IMPLEMENTED, words });
+    }
+    let host = host_of(parts, sender.default_host)?;
+    let wish = wish_of(parts);
+    let protocol = parts.headers.remove(UPGRADE).filter(|_| wish == Wish::Upgrade);
+    let takes_trailers = takes_trailers(&parts.headers);
+    let headers = &mut parts.headers;
+    strip_hop_by_hop(headers);
+    headers.remove(TE);
+    headers.remove(PROXY_AUTHORIZATION);
+    // The client was told 100 by us once its body is wanted; the endpoint gets the body without asking for it.
+    headers.remove(EXPECT);
+    if let Some(protocol) = protocol {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, protocol);
+    } else if takes_trailers {
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    set_forwarded(headers, sender, &host);
+    headers.insert(HOST, host);
+    if parts.uri.authority().is_some() {
+        parts.uri = origin_form(&parts.uri);
+    }
+    parts.version = Version::HTTP_11;
+    Ok(wish)
+}
+
+/// Takes from an endpoint's head what was meant for us only; a 101 keeps what names its new protocol.
+pub(crate) fn prepare_response(headers: &mut HeaderMap, status: StatusCode) {
+    let protocol = headers.remove(UPGRADE).filter(|_| status == StatusCode::SWITCHING_PROTOCOLS);
+    strip_hop_by_hop(headers);
+    headers.remove(PROXY_AUTHENTICATE);
+    if let Some(protocol) = protocol {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, protocol);
+    }
+}
+
+/// The one host that the request is for: from the target if it is absolute, otherwise from `Host`.
+/// Source: RFC 9112, section 3.2.
+fn host_of(parts: &Parts, default: &HeaderValue) -> Result<HeaderValue, Refusal> {
+    let refuse = |words| Err(Refusal { status: StatusCode::BAD_REQUEST, words });
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return refuse("The request has more than one Host header.");
+    }
+    match host {
+        Some(host) if !is_host(host.as_bytes()) => return refuse("The request's Host header is not a host."),
+        None if parts.version == Version::HTTP_11 => return refuse("The request has no Host header."),
+        Some(_) | None => {}
+    }
+    let authority = parts.uri.authority().map(|a| HeaderValue::from_str(without_user(a.as_str())));
+    match (authority, host) {
+        (Some(Ok(authority)), _) => Ok(authority),
+        (Some(Err(_)), _) => refuse("The request's target is not a host."),
+        (None, Some(host)) => Ok(host.clone()),
+        (None, None) => Ok(default.clone()),
+    }
+}
+
+/// Letters, digits and what else a name, an address or a port is written with; nothing that could split or hide one.
+fn is_host(host: &[u8]) -> bool {
+    host.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+;=".contains(b))
+}
+
+/// An upgrade is passed on if it is named twice, as it must be, and not to HTTP/2: that would carry requests past
+/// everything that the proxy checks ("h2c smuggling").
+fn wish_of(parts: &Parts) -> Wish {
+    let named = || tokens(&parts.headers, &CONNECTION).any(|t| t.eq_ignore_ascii_case("upgrade"));
+    let h2c = || tokens(&parts.headers, &UPGRADE).any(|t| t.to_ascii_lowercase().starts_with("h2"));
+    let wants = parts.version == Version::HTTP_11 && parts.headers.contains_key(UPGRADE);
+    if wants && named() && !h2c() { Wish::Upgrade } else { Wish::Plain }
+}
+
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    headers.contains_key(TE) && tokens(headers, &TE).any(|t| t.eq_ignore_ascii_case("trailers"))
+}
+
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
+            .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+            // Naming these would change what the message means to the next reader; no honest client does it.
+            .filter(|name| name != HOST && name != CONTENT_LENGTH)
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim).filter(|token| !token.is_empty())
+}
+
+fn set_forwarded(headers: &mut HeaderMap, sender: &Sender<'_>, host: &HeaderValue) {
+    let proto = HeaderValue::from_static("http");
+    match sender.forwarded {
+        Forwarded::Replace => {
+            headers.insert(FORWARDED_FOR, sender.address.clone());
+            headers.insert(FORWARDED_PROTO, proto);
+            headers.insert(FORWARDED_HOST, host.clone());
+        }
+        Forwarded::Extend => {
+            headers.append(FORWARDED_FOR, sender.address.clone());
+            set_if_absent(headers, FORWARDED_PROTO, proto);
+            set_if_absent(headers, FORWARDED_HOST, host.clone());
+        }
+    }
+}
+
+fn set_if_absent(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+    if let Entry::Vacant(vacant) = headers.entry(name) {
+        vacant.insert(value);
+    }
+}
+
+/// The target without scheme and host, as origins expect it.
+fn origin_form(uri: &Uri) -> Uri {
+    let path = uri.path_and_query().cloned();
+    path.map_or_else(|| Uri::from_static("/"), Uri::from)
+}
+
+/// A user name in front of the host is for the client's eyes only.
+fn without_user(authority: &str) -> &str {
+    authority.rsplit_once('@').map_or(authority, |(_user, host)| host)
+}

@@ -1,0 +1,127 @@
+use hyper::Request;
+
+use super::*;
+
+fn parts(target: &str, headers: &[(&str, &str)]) -> Parts {
+    let builder = headers.iter().fold(Request::get(target), |b, (name, value)| b.header(*name, *value));
+    builder.body(()).unwrap().into_parts().0
+}
+
+fn prepared(forwarded: Forwarded, mut parts: Parts) -> Result<(Parts, Wish), Refusal> {
+    let address = HeaderValue::from_static("192.0.2.7");
+    let default_host = HeaderValue::from_static("127.0.0.1:80");
+    let sender = Sender { address: &address, forwarded, default_host: &default_host };
+    prepare_request(&mut parts, &sender).map(|wish| (parts, wish))
+}
+
+fn passed(headers: &[(&str, &str)]) -> Parts {
+    prepared(Forwarded::Replace, parts("/x?y", headers)).unwrap().0
+}
+
+#[test]
+fn hop_by_hop_headers_end_here() {
+    let parts = passed(&[
+        ("host", "shop"),
+        ("connection", "x-secret, keep-alive, Host, content-length"),
+        ("x-secret", "1"),
+        ("keep-alive", "timeout=5"),
+        ("proxy-connection", "keep-alive"),
+        ("proxy-authorization", "Basic eA=="),
+        ("transfer-encoding", "chunked"),
+        ("upgrade", "h2c"),
+        ("te", "deflate"),
+        ("expect", "100-continue"),
+        ("content-length", "3"),
+        ("x-kept", "2"),
+    ]);
+    let mut names: Vec<_> = parts.headers.keys().map(HeaderName::as_str).collect();
+    names.sort_unstable();
+    let kept =
+        ["content-length", "host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-kept"];
+    assert_eq!(names, kept);
+    assert_eq!(parts.headers["host"], "shop");
+}
+
+#[test]
+fn what_clients_say_about_forwarding_is_believed_only_if_told_so() {
+    let spoofed = [("host", "shop"), ("x-forwarded-for", "203.0.113.9"), ("x-forwarded-proto", "https")];
+    let replaced = passed(&spoofed).headers;
+    assert_eq!(replaced["x-forwarded-for"], "192.0.2.7");
+    assert_eq!(replaced["x-forwarded-proto"], "http");
+    assert_eq!(replaced["x-forwarded-host"], "shop");
+    let (extended, _) = prepared(Forwarded::Extend, parts("/", &spoofed)).unwrap();
+    let all: Vec<_> = extended.headers.get_all("x-forwarded-for").iter().collect();
+    assert_eq!(all, ["203.0.113.9", "192.0.2.7"]);
+    assert_eq!(extended.headers["x-forwarded-proto"], "https");
+}
+
+#[test]
+fn a_client_cannot_take_our_forwarded_headers_off_by_naming_them() {
+    let parts = passed(&[("host", "shop"), ("connection", "x-forwarded-for")]);
+    assert_eq!(parts.headers["x-forwarded-for"], "192.0.2.7");
+}
+
+#[test]
+fn an_absolute_target_names_the_host() {
+    let (parts, _) =
+        prepared(Forwarded::Replace, parts("http://me@real:81/a?b", &[("host", "other")])).unwrap();
+    assert_eq!(parts.headers["host"], "real:81");
+    assert_eq!(parts.uri, "/a?b");
+}
+
+#[test]
+fn a_host_is_needed_once_and_well_formed() {
+    for headers in [&[][..], &[("host", "a"), ("host", "a")], &[("host", "a b")], &[("host", "a/b")]] {
+        let refusal = prepared(Forwarded::Replace, parts("/", headers)).unwrap_err();
+        assert_eq!(refusal.status, StatusCode::BAD_REQUEST, "{headers:?}");
+    }
+    let mut old = parts("/", &[]);
+    old.version = Version::HTTP_10;
+    let (old, _) = prepared(Forwarded::Replace, old).unwrap();
+    assert_eq!((&old.headers["host"], old.version), (&"127.0.0.1:80".parse().unwrap(), Version::HTTP_11));
+}
+
+#[test]
+fn connect_is_refused() {
+    let mut connect = parts("/", &[("host", "a")]);
+    connect.method = Method::CONNECT;
+    assert_eq!(prepared(Forwarded::Replace, connect).unwrap_err().status, StatusCode::NOT_IMPLEMENTED);
+}
+
+#[test]
+fn an_upgrade_passes_when_named_twice_and_is_not_to_http2() {
+    let wish = |headers: &[(&str, &str)]| {
+        let (parts, wish) = prepared(Forwarded::Replace, parts("/", headers)).unwrap();
+        assert_eq!(parts.headers.contains_key(UPGRADE), wish == Wish::Upgrade);
+        assert_eq!(parts.headers.contains_key(CONNECTION), wish == Wish::Upgrade);
+        wish
+    };
+    let both = [("host", "a"), ("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")];
+    assert_eq!(wish(&both), Wish::Upgrade);
+    assert_eq!(wish(&[("host", "a"), ("upgrade", "websocket")]), Wish::Plain);
+    let h2c = [("host", "a"), ("connection", "upgrade, http2-settings"), ("upgrade", "h2c")];
+    assert_eq!(wish(&h2c), Wish::Plain);
+}
+
+#[test]
+fn trailers_are_asked_for_when_the_client_takes_them() {
+    let parts = passed(&[("host", "a"), ("te", "gzip, trailers"), ("connection", "te")]);
+    assert_eq!(parts.headers["te"], "trailers");
+    assert_eq!(parts.headers["connection"], "te");
+}
+
+#[test]
+fn a_response_keeps_its_upgrade_only_when_it_switches() {
+    let make = || {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade, x-own"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert("x-own", HeaderValue::from_static("1"));
+        headers
+    };
+    let (mut switched, mut plain) = (make(), make());
+    prepare_response(&mut switched, StatusCode::SWITCHING_PROTOCOLS);
+    prepare_response(&mut plain, StatusCode::OK);
+    assert_eq!(switched.len(), 2);
+    assert!(plain.is_empty(), "{plain:?}");
+}

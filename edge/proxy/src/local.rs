@@ -1,0 +1,162 @@
+//! One service as one worker knows it: its balancer, its retry budget and its idle connections, shared with nobody.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use balance::{Balancer, EndpointId, Failure, Retry, RetryBudget, Tried, may_retry};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use tokio::time::Instant;
+
+use crate::endpoint::InFlight;
+use crate::link::Link;
+use crate::route::EndpointState;
+use crate::service::{Service, Snapshot};
+
+/// Idle connections kept by one worker to one endpoint.
+///
+/// 64 is what nginx is usually told (`keepalive 64`); a worker with more requests in flight opens further ones.
+const IDLE_LINKS_MAX: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct LocalService {
+    pub(crate) service: Arc<Service>,
+    state: RefCell<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    snapshot: Arc<Snapshot>,
+    balancer: Balancer,
+    budget: RetryBudget,
+    rng: Xoshiro256PlusPlus,
+    /// In the order of the snapshot's endpoints.
+    pools: Vec<Pool>,
+}
+
+#[derive(Debug)]
+struct Pool {
+    id: EndpointId,
+    #[expect(clippy::vec_box, reason = "a link is over 500 bytes and moves in and out for every request")]
+    idle: Vec<Box<Link>>,
+}
+
+impl LocalService {
+    pub(crate) fn new(service: Arc<Service>, rng: Xoshiro256PlusPlus) -> Rc<Self> {
+        let snapshot = Arc::clone(&service.snapshot());
+        let state = State {
+            balancer: Balancer::new(snapshot.balance, &snapshot.roster),
+            budget: RetryBudget::new(service.clock.now()),
+            rng,
+            pools: Vec::new(),
+            snapshot: Arc::clone(&snapshot),
+        };
+        let local = Rc::new(Self { service, state: RefCell::new(state) });
+        local.state.borrow_mut().adopt(snapshot);
+        local
+    }
+
+    /// What holds for requests now.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        let mut state = self.state.borrow_mut();
+        state.refresh(&self.service);
+        Arc::clone(&state.snapshot)
+    }
+
+    /// Chooses an endpoint and takes the request on for it; `None` when all that there are have been tried.
+    pub(crate) fn choose(&self, tried: &Tried, now: Duration) -> Option<InFlight> {
+        let mut tried = *tried;
+        let state = &mut *self.state.borrow_mut();
+        loop {
+            state.refresh(&self.service);
+            let State { snapshot, balancer, rng, .. } = &mut *state;
+            let load = |seat: usize| snapshot.endpoints[seat].load(now);
+            let seat = balancer.pick(&snapshot.roster, &tried, rng, load)?;
+            if let Some(in_flight) = snapshot.endpoints[seat].begin() {
+                return Some(in_flight);
+            }
+            // It stopped serving a moment ago and the snapshot that says so is about to be published.
+            tried.add(snapshot.endpoints[seat].id);
+        }
+    }
+
+    /// Notes that a request came.
+    pub(crate) fn deposit(&self, now: Duration) {
+        self.state.borrow_mut().budget.deposit(now);
+    }
+
+    /// Asks whether a failed request may go again.
+    pub(crate) fn may_retry(&self, failure: &Failure, now: Duration) -> Retry {
+        may_retry(failure, &mut self.state.borrow_mut().budget, now)
+    }
+
+    /// An idle connection to an endpoint, the one used last.
+    pub(crate) fn take_link(&self, id: EndpointId) -> Option<Box<Link>> {
+        self.state.borrow_mut().pool(id)?.idle.pop()
+    }
+
+    /// Puts a connection aside, unless its endpoint has stopped serving or there are enough.
+    pub(crate) fn put_link(&self, id: EndpointId, mut link: Box<Link>, now: Instant) {
+        let state = &mut *self.state.borrow_mut();
+        state.refresh(&self.service);
+        link.idle_since = now;
+        if let Some(pool) = state.pool(id).filter(|pool| pool.idle.len() < IDLE_LINKS_MAX) {
+            pool.idle.push(link);
+        }
+    }
+
+    /// Closes idle connections to endpoints that stopped serving.
+    pub(crate) fn refresh(&self) {
+        self.state.borrow_mut().refresh(&self.service);
+    }
+
+    /// Closes idle connections that are too old or were closed from the other side.
+    pub(crate) fn sweep(&self, now: Instant) {
+        let state = &mut *self.state.borrow_mut();
+        let keep = state.snapshot.timeouts.upstream_idle;
+        for pool in &mut state.pools {
+            pool.idle.retain_mut(|link| {
+                now.saturating_duration_since(link.idle_since) < keep && link.is_open_when_idle()
+            });
+        }
+    }
+
+    pub(crate) fn has_idle_links(&self) -> bool {
+        self.state.borrow().pools.iter().any(|pool| !pool.idle.is_empty())
+    }
+}
+
+impl State {
+    fn refresh(&mut self, service: &Service) {
+        let latest = service.snapshot();
+        if !Arc::ptr_eq(&latest, &self.snapshot) {
+            self.adopt(Arc::clone(&latest));
+        }
+    }
+
+    fn adopt(&mut self, snapshot: Arc<Snapshot>) {
+        self.balancer.adopt(snapshot.balance, &snapshot.roster);
+        let mut old = std::mem::take(&mut self.pools);
+        self.pools = snapshot
+            .endpoints
+            .iter()
+            .map(|endpoint| {
+                let was_there = self.snapshot.endpoints.iter().any(|e| Arc::ptr_eq(e, endpoint));
+                let known = old.iter_mut().find(|pool| pool.id == endpoint.id && was_there);
+                let idle = match endpoint.state() {
+                    EndpointState::Serving => known.map(|pool| std::mem::take(&mut pool.idle)),
+                    EndpointState::Draining | EndpointState::Out => None,
+                };
+                Pool { id: endpoint.id, idle: idle.unwrap_or_default() }
+            })
+            .collect();
+        self.snapshot = snapshot;
+    }
+
+    /// The pool of an endpoint that serves.
+    fn pool(&mut self, id: EndpointId) -> Option<&mut Pool> {
+        let at = self.pools.iter().position(|pool| pool.id == id)?;
+        (self.snapshot.endpoints[at].state() == EndpointState::Serving).then(|| &mut self.pools[at])
+    }
+}

@@ -1,0 +1,87 @@
+//! How long and how many requests wait while no endpoint is ready.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use balance::Tried;
+use tokio::time::Instant;
+
+/// The first pause before endpoints that refused are asked again; each further one is twice as long, up to
+/// [`PAUSE_MAX`]. A process that was just started listens after about as long.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_millis(160);
+
+/// What is left of the time that a request may wait.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    deadline: Instant,
+    pause: Duration,
+}
+
+/// What follows when a pause is over and nothing changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PauseEnd {
+    TryAgain,
+    GiveUp,
+}
+
+/// Why a request waits no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Impatience {
+    TooLong,
+    TooMany,
+    Closing,
+}
+
+impl Patience {
+    pub(crate) fn new(whole: Duration) -> Self {
+        let now = Instant::now();
+        Self { deadline: now.checked_add(whole).unwrap_or(now), pause: PAUSE_MIN }
+    }
+
+    /// How long to wait now. With endpoints that refused it is worth asking them again after a short pause;
+    /// without any, only a change helps.
+    pub(crate) fn next_pause(&mut self, tried: &Tried) -> Result<(Duration, PauseEnd), Impatience> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Impatience::TooLong);
+        }
+        if tried.is_empty() || left <= self.pause {
+            return Ok((left, PauseEnd::GiveUp));
+        }
+        let pause = self.pause;
+        self.pause = (pause * 2).min(PAUSE_MAX);
+        Ok((pause, PauseEnd::TryAgain))
+    }
+}
+
+impl Impatience {
+    /// What the client is told.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::TooLong => "No endpoint of the service became ready in time; try again.",
+            Self::TooMany => {
+                "No endpoint of the service is ready and too many requests wait for one; try again."
+            }
+            Self::Closing => "The service was removed.",
+        }
+    }
+}
+
+/// One of the places for waiting requests, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Place<'a>(&'a AtomicU32);
+
+impl<'a> Place<'a> {
+    pub(crate) fn take(waiting: &'a AtomicU32, max: u32) -> Result<Self, Impatience> {
+        let place = Self(waiting);
+        let before = waiting.fetch_add(1, Ordering::Relaxed);
+        if before >= max { Err(Impatience::TooMany) } else { Ok(place) }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

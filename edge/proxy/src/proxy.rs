@@ -1,0 +1,149 @@
+//! The proxy as a whole: its threads, and how it ends.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::runtime::LocalRuntime;
+use tokio::sync::oneshot;
+
+use crate::table::Table;
+use crate::worker::{self, Shared};
+
+/// How big the proxy is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProxyConfig {
+    /// Threads; one for each core that may be used for traffic.
+    pub workers: NonZeroUsize,
+    /// Client connections at once over all services; further ones wait in the system's backlog.
+    pub connections_max: usize,
+    /// What the random choices of endpoints grow from.
+    pub seed: u64,
+}
+
+impl ProxyConfig {
+    /// Each connection takes two descriptors and about 10 KiB when idle: 32,768 descriptors and 160 MiB.
+    pub const CONNECTIONS_MAX_DEFAULT: usize = 16_384;
+}
+
+impl Default for ProxyConfig {
+    fn default() -> Self {
+        Self {
+            workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            connections_max: Self::CONNECTIONS_MAX_DEFAULT,
+            seed: 0,
+        }
+    }
+}
+
+/// Why the proxy did not start; nothing of it is left running.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The system gave no thread.
+    #[error(
+        "could not start worker {worker} of the proxy: the system gave no thread; raise the limit of processes"
+    )]
+    Thread {
+        /// Which worker.
+        worker: usize,
+        /// Why.
+        source: io::Error,
+    },
+    /// The system gave no descriptors.
+    #[error(
+        "could not start worker {worker} of the proxy: the system gave no event queue; raise the limit of open files"
+    )]
+    Runtime {
+        /// Which worker.
+        worker: usize,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// How the proxy ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Connections that were still busy at the deadline and were cut off.
+    pub connections_cut: usize,
+}
+
+/// A running proxy. Dropping it cuts off what is under way; [`shutdown`](Self::shutdown) lets it finish.
+#[derive(Debug)]
+pub struct Proxy {
+    table: Table,
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    ended: Vec<oneshot::Receiver<usize>>,
+}
+
+impl Proxy {
+    /// Starts the threads. No service is there yet.
+    pub fn start(config: &ProxyConfig) -> Result<Self, StartError> {
+        let workers = config.workers.get();
+        let (shared, orders) = Shared::new(workers, config.connections_max, config.seed);
+        let shared = Arc::new(shared);
+        let table = Table::new(Arc::clone(&shared));
+        let mut proxy = Self { table, shared, threads: Vec::new(), ended: Vec::new() };
+        for (worker, orders) in orders.into_iter().enumerate() {
+            // A thread that was started ends when `proxy` is dropped by an early return.
+            let (report_start, start) = mpsc::channel();
+            let (report_end, end) = oneshot::channel();
+            let shared = Arc::clone(&proxy.shared);
+            let body = move || {
+                let runtime = match LocalRuntime::new() {
+                    Ok(runtime) => runtime,
+                    Err(source) => {
+                        let _ = report_start.send(Err(source));
+                        return;
+                    }
+                };
+                let _ = report_start.send(Ok(()));
+                let cut = worker::run(worker, shared, orders, &runtime);
+                drop(runtime);
+                // Nobody listens when the proxy was dropped without shutdown.
+                let _ = report_end.send(cut);
+            };
+            let thread = std::thread::Builder::new().name(format!("proxy-{worker}"));
+            let thread = thread.spawn(body).map_err(|source| StartError::Thread { worker, source })?;
+            proxy.threads.push(thread);
+            proxy.ended.push(end);
+            let started = start.recv().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
+            started.map_err(|source| StartError::Runtime { worker, source })?;
+        }
+        Ok(proxy)
+    }
+
+    /// The handle through which services are set and counters read.
+    #[must_use]
+    pub fn table(&self) -> Table {
+        self.table.clone()
+    }
+
+    /// Stops accepting, lets requests under way finish for up to `grace`, cuts off the rest, and ends the threads.
+    pub async fn shutdown(mut self, grace: Duration) -> Ended {
+        self.shared.stop(grace);
+        self.table.close_listeners();
+        let mut connections_cut = 0;
+        for ended in std::mem::take(&mut self.ended) {
+            // A worker that panicked has cut off its connections without counting them.
+            connections_cut += ended.await.unwrap_or(0);
+        }
+        Ended { connections_cut }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.stop(Duration::ZERO);
+        self.table.close_listeners();
+        for thread in self.threads.drain(..) {
+            // A panic was printed where it happened.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What the proxy is told about a service.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use balance::{Balance, EndpointId, OutlierPolicy, Weight};
+
+/// A service: where clients reach it and which endpoints answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceRoute {
+    /// Its name, as in the counters.
+    pub service: Arc<str>,
+    /// Where clients connect; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// How requests are spread.
+    pub balance: Balance,
+    /// When a failing endpoint sits out.
+    pub outliers: OutlierPolicy,
+    /// How long to wait for what.
+    pub timeouts: Timeouts,
+    /// Whether clients are believed about who they forward for.
+    pub forwarded: Forwarded,
+    /// Requests that may wait at once for an endpoint to become ready; further ones are answered 503 at once.
+    pub waiting_max: u32,
+    /// Who answers. May be empty: requests then wait up to [`Timeouts::endpoint`].
+    pub endpoints: Vec<EndpointRoute>,
+}
+
+impl ServiceRoute {
+    /// Requests that wait for an endpoint: each holds one connection and about 10 KiB, so 1,024 hold 10 MiB.
+    pub const WAITING_MAX_DEFAULT: u32 = 1024;
+
+    /// A service without endpoints, with the defaults for all else.
+    #[must_use]
+    pub fn new(service: impl Into<Arc<str>>, listen: SocketAddr) -> Self {
+        Self {
+            service: service.into(),
+            listen,
+            balance: Balance::default(),
+            outliers: OutlierPolicy::default(),
+            timeouts: Timeouts::default(),
+            forwarded: Forwarded::default(),
+            waiting_max: Self::WAITING_MAX_DEFAULT,
+            endpoints: Vec::new(),
+        }
+    }
+}
+
+/// One endpoint of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndpointRoute {
+    /// Which replica, and which life of it.
+    pub id: EndpointId,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its share of the traffic.
+    pub weight: Weight,
+    /// Whether it gets new requests.
+    pub state: EndpointState,
+}
+
+impl EndpointRoute {
+    /// A serving endpoint of weight 1.
+    #[must_use]
+    pub fn new(id: EndpointId, address: SocketAddr) -> Self {
+        Self { id, address, weight: Weight::ONE, state: EndpointState::Serving }
+    }
+}
+
+/// Whether an endpoint gets requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndpointState {
+    /// It gets new requests.
+    Serving,
+    /// It finishes what it has and gets nothing new; its idle connections are closed.
+    Draining,
+    /// It is not there (any more). Requests that it still answers are not cut off.
+    Out,
+}
+
+/// How long the proxy waits for what; all are kept to within 0.2 s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For the whole head of a request, from its first byte or from the start of the connection.
+    pub request_head: Duration,
+    /// For the next request on an idle client connection.
+    pub client_idle: Duration,
+    /// For an endpoint to become ready when there is none, before 503.
+    pub endpoint: Duration,
+    /// For an endpoint to accept a connection.
+    pub connect: Duration,
+    /// For the head of the response once the request is sent, before 504.
+    pub response_head: Duration,
+    /// Between two pieces of a body, in either direction, and in a tunnel.
+    pub stream_idle: Duration,
+    /// How long an unused connection to an endpoint is kept.
+    pub upstream_idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            request_head: Duration::from_secs(10),
+            client_idle: Duration::from_secs(75),
+            endpoint: Duration::from_secs(5),
+            connect: Duration::from_secs(1),
+            response_head: Duration::from_secs(60),
+            stream_idle: Duration::from_secs(300),
+            // Below the 5 s after which Node.js and uvicorn close theirs: a request must not meet a closing connection.
+            upstream_idle: Duration::from_secs(4),
+        }
+    }
+}
+
+/// What becomes of `X-Forwarded-*` headers that clients send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Forwarded {
+    /// They are replaced by what the proxy sees: clients may be anybody.
+    #[default]
+    Replace,
+    /// They are extended: every client is a proxy of our own.
+    Extend,
+}

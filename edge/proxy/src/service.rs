@@ -1,0 +1,263 @@
+//! One service, as all workers share it: an immutable snapshot for requests, and behind a lock what it is made from.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use balance::{Balance, EndpointId, OutlierPolicy, Outliers, Roster, Seat, Standing, Verdict, Weight};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::endpoint::Endpoint;
+use crate::route::{EndpointState, Forwarded, ServiceRoute, Timeouts};
+use crate::traffic::{EndpointTraffic, ServiceTraffic, Shard, sum};
+
+/// The proxy's own clock: time since it started.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    started: Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self { started: Instant::now() }
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub(crate) fn at(&self, instant: Instant) -> Duration {
+        instant.saturating_duration_since(self.started)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) name: Arc<str>,
+    pub(crate) clock: Clock,
+    pub(crate) shards: Box<[Shard]>,
+    /// Told after each new snapshot.
+    pub(crate) changed: Notify,
+    /// Requests that wait for an endpoint.
+    pub(crate) waiting: AtomicU32,
+    snapshot: ArcSwap<Snapshot>,
+    members: Mutex<Members>,
+    closing: AtomicBool,
+    /// When the next ejected endpoint comes back, in milliseconds of `clock`; `u64::MAX` for never.
+    review_at_ms: AtomicU64,
+}
+
+/// What a request needs to know, never changed once published.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) balance: Balance,
+    pub(crate) outliers: OutlierPolicy,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) forwarded: Forwarded,
+    pub(crate) waiting_max: u32,
+    /// In the order of the roster's seats.
+    pub(crate) endpoints: Box<[Arc<Endpoint>]>,
+    pub(crate) roster: Roster,
+}
+
+#[derive(Debug)]
+struct Members {
+    route: ServiceRoute,
+    current: Vec<Member>,
+    /// Taken out of the route but still answering something.
+    leaving: Vec<Arc<Endpoint>>,
+    outliers: Outliers,
+}
+
+#[derive(Debug)]
+struct Member {
+    endpoint: Arc<Endpoint>,
+    weight: Weight,
+}
+
+impl Service {
+    pub(crate) fn new(route: &ServiceRoute, clock: Clock, workers: usize) -> Self {
+        let mut members = Members {
+            route: route.clone(),
+            current: Vec::new(),
+            leaving: Vec::new(),
+            outliers: Outliers::new(route.outliers),
+        };
+        members.take_over(route, clock.now(), workers);
+        Self {
+            name: Arc::clone(&route.service),
+            clock,
+            shards: Shard::per_worker(workers),
+            changed: Notify::new(),
+            waiting: AtomicU32::new(0),
+            snapshot: ArcSwap::from_pointee(members.snapshot(clock.now())),
+            members: Mutex::new(members),
+            closing: AtomicBool::new(false),
+            review_at_ms: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
+        self.snapshot.load()
+    }
+
+    /// Goes over to a changed route; endpoints with the same id and address keep their connections and counters.
+    pub(crate) fn update(&self, route: &ServiceRoute) {
+        let mut members = self.members();
+        members.take_over(route, self.clock.now(), self.shards.len());
+        self.publish(&mut members);
+    }
+
+    /// Changes the state of one endpoint; `false`, and nothing changes, if there is no such endpoint.
+    pub(crate) fn set_state(&self, id: EndpointId, state: EndpointState) -> bool {
+        let mut members = self.members();
+        let Some(member) = members.current.iter().find(|m| m.endpoint.id == id) else {
+            return false;
+        };
+        if member.endpoint.state() != state {
+            member.endpoint.set_state(state);
+            self.publish(&mut members);
+        }
+        true
+    }
+
+    /// The endpoint, also when it has left but still answers something.
+    pub(crate) fn endpoint(&self, id: EndpointId) -> Option<Arc<Endpoint>> {
+        let members = self.members();
+        let current = members.current.iter().map(|m| &m.endpoint);
+        current.chain(&members.leaving).find(|e| e.id == id).cloned()
+    }
+
+    /// Lets an endpoint sit out that failed too often in a row, if that is still allowed.
+    pub(crate) fn eject(&self, id: EndpointId) {
+        let mut members = self.members();
+        match members.outliers.eject(self.clock.now(), id) {
+            Verdict::Ejected { until } => {
+                let seconds = until.saturating_sub(self.clock.now()).as_secs();
+                tracing::warn!(service = %self.name, endpoint = %id, seconds, "endpoint ejected");
+                // It comes back with a clean sheet; the length of its next ejection remembers.
+                members.current.iter().filter(|m| m.endpoint.id == id).for_each(|m| m.endpoint.forgive());
+                self.publish(&mut members);
+            }
+            Verdict::Kept(reason) => {
+                tracing::debug!(service = %self.name, endpoint = %id, ?reason, "endpoint not ejected");
+            }
+        }
+    }
+
+    /// Lets endpoints back in whose time is over. Cheap while there is none.
+    pub(crate) fn review(&self) {
+        let now_ms = self.clock.now().as_millis() as u64;
+        if now_ms < self.review_at_ms.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut members = self.members();
+        if members.outliers.review(self.clock.now()) {
+            self.publish(&mut members);
+        }
+    }
+
+    pub(crate) fn close(&self) {
+        let members = self.members();
+        members.current.iter().for_each(|m| m.endpoint.set_state(EndpointState::Out));
+        self.closing.store(true, Ordering::SeqCst);
+        drop(members);
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn traffic(&self) -> ServiceTraffic {
+        let mut members = self.members();
+        members.leaving.retain(|e| e.in_flight() > 0);
+        let now = self.clock.now();
+        let endpoints = members.current.iter().map(|m| &m.endpoint).chain(&members.leaving);
+        let endpoints = endpoints.map(|e| EndpointTraffic {
+            id: e.id,
+            address: e.address,
+            state: e.state(),
+            is_ejected: members.outliers.is_ejected(now, e.id),
+            in_flight: e.in_flight(),
+            counts: sum(&e.shards),
+        });
+        ServiceTraffic {
+            service: Arc::clone(&self.name),
+            counts: sum(&self.shards),
+            unavailable: self.shards.iter().map(|s| s.unavailable.get()).sum(),
+            malformed: self.shards.iter().map(|s| s.malformed.get()).sum(),
+            waiting: self.waiting.load(Ordering::Relaxed),
+            endpoints: endpoints.collect(),
+        }
+    }
+
+    fn publish(&self, members: &mut Members) {
+        let now = self.clock.now();
+        members.outliers.review(now);
+        self.snapshot.store(Arc::new(members.snapshot(now)));
+        let next = members.outliers.next_deadline();
+        self.review_at_ms.store(next.map_or(u64::MAX, |at| at.as_millis() as u64), Ordering::Relaxed);
+        self.changed.notify_waiters();
+    }
+
+    /// A panic while it was held cannot leave it half changed for the worse: each change ends in a new snapshot.
+    fn members(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Members {
+    fn take_over(&mut self, route: &ServiceRoute, now: Duration, workers: usize) {
+        let old = std::mem::take(&mut self.current);
+        let find = |id: EndpointId, address: SocketAddr| {
+            let known = old.iter().map(|m| &m.endpoint).find(|e| e.id == id && e.address == address);
+            known.map_or_else(|| Arc::new(Endpoint::new(id, address, workers)), Arc::clone)
+        };
+        self.current = route
+            .endpoints
+            .iter()
+            .map(|e| {
+                let endpoint = find(e.id, e.address);
+                endpoint.set_state(e.state);
+                Member { endpoint, weight: e.weight }
+            })
+            .collect();
+        let gone = old.into_iter().map(|m| m.endpoint);
+        let gone = gone.filter(|e| !self.current.iter().any(|m| Arc::ptr_eq(&m.endpoint, e)));
+        self.leaving.extend(gone.inspect(|e| e.set_state(EndpointState::Out)));
+        self.leaving.retain(|e| e.in_flight() > 0);
+        if self.route.outliers != route.outliers {
+            self.outliers = Outliers::new(route.outliers);
+        }
+        self.outliers.retain_and_add(now, route.endpoints.iter().map(|e| e.id));
+        self.route = route.clone();
+    }
+
+    fn snapshot(&self, now: Duration) -> Snapshot {
+        let mut endpoints = Vec::with_capacity(self.current.len());
+        let mut seats = Vec::with_capacity(self.current.len());
+        for Member { endpoint, weight } in &self.current {
+            let standing = match endpoint.state() {
+                EndpointState::Serving if self.outliers.is_ejected(now, endpoint.id) => Standing::Ejected,
+                EndpointState::Serving => Standing::Serving,
+                EndpointState::Draining => Standing::Draining,
+                EndpointState::Out => continue,
+            };
+            seats.push(Seat { id: endpoint.id, weight: *weight, standing });
+            endpoints.push(Arc::clone(endpoint));
+        }
+        Snapshot {
+            balance: self.route.balance,
+            outliers: self.route.outliers,
+            timeouts: self.route.timeouts,
+            forwarded: self.route.forwarded,
+            waiting_max: self.route.waiting_max,
+            endpoints: endpoints.into(),
+            roster: Roster::new(&seats),
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Counters of what went through, written without contention and read without stopping anybody.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use balance::EndpointId;
+
+use crate::route::EndpointState;
+
+#[cfg(test)]
+mod tests;
+
+/// The traffic of one service since it was first set; all numbers only grow, except those that say "now".
+#[derive(Debug, Clone)]
+pub struct ServiceTraffic {
+    /// Its name.
+    pub service: Arc<str>,
+    /// As clients saw it: each request once, with the final status and the whole latency.
+    pub counts: Counts,
+    /// Requests answered 503 because no endpoint was ready in time or too many waited.
+    pub unavailable: u64,
+    /// Connections closed because what came was not HTTP/1.1.
+    pub malformed: u64,
+    /// Requests that wait for an endpoint now.
+    pub waiting: u32,
+    /// Per endpoint, those that left but still answer something included.
+    pub endpoints: Vec<EndpointTraffic>,
+}
+
+/// The traffic of one endpoint.
+#[derive(Debug, Clone)]
+pub struct EndpointTraffic {
+    /// Which endpoint.
+    pub id: EndpointId,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its state now.
+    pub state: EndpointState,
+    /// Whether it sits out now because it kept failing.
+    pub is_ejected: bool,
+    /// Requests that it answers now.
+    pub in_flight: u32,
+    /// Each attempt at a request once.
+    pub counts: Counts,
+}
+
+/// Sums over requests (of a service) or attempts (of an endpoint).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Begun.
+    pub requests: u64,
+    /// Responses by class: 1xx, 2xx, 3xx, 4xx, 5xx.
+    pub status: [u64; 5],
+    /// From the request's head to the end of the response.
+    pub latency: Histogram,
+    /// Of request bodies.
+    pub bytes_in: u64,
+    /// Of response bodies.
+    pub bytes_out: u64,
+    /// Attempts that failed and were made again, on this or another endpoint.
+    pub retries: u64,
+    /// Connections that were refused or timed out.
+    pub connect_failures: u64,
+    /// Requests sent that got no whole response: broken off, malformed or too late.
+    pub failures: u64,
+}
+
+/// Counts of latencies in buckets whose width grows with the value: at most 6.25 % of it.
+///
+/// Buckets are 1 µs wide below 16 µs and then 16 to each doubling, up to [`Histogram::TOP`]; what is above is counted in
+/// the last. Source: the log-linear layout of HdrHistogram and Circonus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Histogram {
+    counts: Box<[u64; BUCKETS]>,
+}
+
+/// Steps within one doubling, as a power of two.
+const STEP_BITS: u32 = 4;
+const STEPS: usize = 1 << STEP_BITS;
+/// Doublings above the linear part: 16 µs × 2²³ = 134 s.
+const DOUBLINGS: usize = 23;
+const BUCKETS: usize = STEPS * (DOUBLINGS + 1);
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self { counts: Box::new([0; BUCKETS]) }
+    }
+}
+
+impl Histogram {
+    /// The end of the range, about 134 s.
+    pub const TOP: Duration = Duration::from_micros((STEPS as u64) << DOUBLINGS);
+
+    /// Latencies counted.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// What was counted since an earlier reading of the same counters.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut counts = self.counts.clone();
+        counts.iter_mut().zip(earlier.counts.iter()).for_each(|(now, then)| *now = now.saturating_sub(*then));
+        Self { counts }
+    }
+
+    /// Adds the counts of another histogram.
+    pub fn merge(&mut self, other: &Self) {
+        self.counts.iter_mut().zip(other.counts.iter()).for_each(|(sum, more)| *sum += more);
+    }
+
+    /// The latency that a share `quantile` (0 to 1) of the requests did not exceed, to within 6.25 %, never too low.
+    /// `None` while nothing was counted.
+    #[must_use]
+    pub fn quantile(&self, quantile: f64) -> Option<Duration> {
+        let count = self.count();
+        let rank = (quantile.clamp(0.0, 1.0) * count as f64).ceil().max(1.0) as u64;
+        let mut seen = 0;
+        let buckets = self.buckets();
+        buckets.filter(|_| count > 0).find_map(|(upper, n)| {
+            seen += n;
+            (seen >= rank).then_some(upper)
+        })
+    }
+
+    /// The upper bound (exclusive) and the count of each bucket, in rising order.
+    pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
+        self.counts.iter().enumerate().map(|(i, &n)| (Duration::from_micros(lower_us(i + 1)), n))
+    }
+}
+
+/// The bucket of a latency in microseconds.
+fn bucket_of(us: u64) -> usize {
+    if us < STEPS as u64 {
+        return us as usize;
+    }
+    let doubling = us.ilog2() - STEP_BITS;
+    let step = (us >> doubling) as usize - STEPS;
+    (STEPS * (doubling as usize + 1) + step).min(BUCKETS - 1)
+}
+
+/// The lower bound of a bucket in microseconds.
+fn lower_us(bucket: usize) -> u64 {
+    match (bucket / STEPS).checked_sub(1) {
+        None => bucket as u64,
+        Some(doubling) => ((STEPS + bucket % STEPS) as u64) << doubling,
+    }
+}
+
+/// A counter that only one thread writes: adding costs no locked instruction.
+#[derive(Debug, Default)]
+pub(crate) struct Tally(AtomicU64);
+
+impl Tally {
+    pub(crate) fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The part of a set of counters that one worker writes.
+///
+/// Aligned to two cache lines, the unit in which processors fetch ahead, so that workers do not disturb each other.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct Shard {
+    pub(crate) requests: Tally,
+    pub(crate) bytes_in: Tally,
+    pub(crate) bytes_out: Tally,
+    pub(crate) retries: Tally,
+    pub(crate) connect_failures: Tally,
+    pub(crate) failures: Tally,
+    /// Used for services only.
+    pub(crate) unavailable: Tally,
+    /// Used for services only.
+    pub(crate) malformed: Tally,
+    status: [Tally; 5],
+    latency: [Tally; BUCKETS],
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        Self {
+            requests: Tally::default(),
+            bytes_in: Tally::default(),
+            bytes_out: Tally::default(),
+            retries: Tally::default(),
+            connect_failures: Tally::default(),
+            failures: Tally::default(),
+            unavailable: Tally::default(),
+            malformed: Tally::default(),
+            status: Default::default(),
+            latency: std::array::from_fn(|_| Tally::default()),
+        }
+    }
+}
+
+impl Shard {
+    pub(crate) fn per_worker(workers: usize) -> Box<[Self]> {
+        (0..workers).map(|_| Self::default()).collect()
+    }
+
+    /// Counts a response by its class and latency.
+    pub(crate) fn answered(&self, status: u16, latency: Duration) {
+        let class = usize::from(status / 100).clamp(1, 5) - 1;
+        self.status[class].add(1);
+        self.latency[bucket_of(latency.as_micros() as u64)].add(1);
+    }
+
+    /// Adds what this worker counted to `sum`.
+    pub(crate) fn add_to(&self, sum: &mut Counts) {
+        sum.requests += self.requests.get();
+        sum.bytes_in += self.bytes_in.get();
+        sum.bytes_out += self.bytes_out.get();
+        sum.retries += self.retries.get();
+        sum.connect_failures += self.connect_failures.get();
+        sum.failures += self.failures.get();
+        sum.status.iter_mut().zip(&self.status).for_each(|(s, n)| *s += n.get());
+        sum.latency.counts.iter_mut().zip(&self.latency).for_each(|(s, n)| *s += n.get());
+    }
+}
+
+pub(crate) fn sum(shards: &[Shard]) -> Counts {
+    let mut counts = Counts::default();
+    shards.iter().for_each(|shard| shard.add_to(&mut counts));
+    counts
+}

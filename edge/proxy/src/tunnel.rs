@@ -1,0 +1,96 @@
+//! What is left of a request after `101 Switching Protocols`: bytes both ways until one side has enough.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
+use tokio::net::TcpStream;
+
+use crate::connection::{Client, ClientSocket};
+use crate::endpoint::InFlight;
+use crate::hand::{Hand, Stage};
+
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    pub(crate) on_upgrade: OnUpgrade,
+    pub(crate) endpoint_stream: TcpStream,
+    /// What the endpoint had sent behind its response's head.
+    pub(crate) endpoint_sent: Bytes,
+    /// A tunnel counts as a request in flight, so that draining waits for it.
+    pub(crate) in_flight: InFlight,
+}
+
+impl Tunnel {
+    /// Carries bytes until both sides have ended, one breaks, or nothing came for [`stream_idle`](crate::Timeouts::stream_idle).
+    pub(crate) async fn run(self, client: &Rc<Client>) {
+        let Self { on_upgrade, endpoint_stream, endpoint_sent, in_flight } = self;
+        let idle = client.local.snapshot().timeouts.stream_idle;
+        client.hand.arm(Stage::Stream, idle);
+        let Ok(upgraded) = on_upgrade.await else {
+            return;
+        };
+        let parts = upgraded.downcast::<TokioIo<ClientSocket>>().expect("it is the socket that was served");
+        let watched = |stream| Watched { stream, hand: Rc::clone(&client.hand), idle };
+        let mut to_client = watched(parts.io.into_inner().into_stream());
+        let mut to_endpoint = watched(endpoint_stream);
+        let mut carry = pin!(async {
+            to_endpoint.write_all(&parts.read_buf).await?;
+            to_client.write_all(&endpoint_sent).await?;
+            copy_bidirectional(&mut to_client, &mut to_endpoint).await
+        });
+        let carried = std::future::poll_fn(|cx| {
+            client.hand.register(cx);
+            if client.hand.is_expired() {
+                return Poll::Ready(None);
+            }
+            carry.as_mut().poll(cx).map(Some)
+        });
+        let shard = &in_flight.endpoint().shards[client.worker.index];
+        // Otherwise a side broke off or said nothing for too long, which is how many tunnels end.
+        if let Some(Ok((from_client, from_endpoint))) = carried.await {
+            shard.bytes_in.add(from_client);
+            shard.bytes_out.add(from_endpoint);
+        }
+    }
+}
+
+/// A socket whose every arrival sets the time of the tunnel anew.
+struct Watched {
+    stream: TcpStream,
+    hand: Rc<Hand>,
+    idle: Duration,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if read.is_ready() {
+            self.hand.arm(Stage::Stream, self.idle);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

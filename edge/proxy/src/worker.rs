@@ -1,0 +1,283 @@
+//! A worker: one thread with its own runtime, on which its connections live and die.
+
+use std::cell::RefCell;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use rand_core::SeedableRng;
+use rand_xoshiro::Xoshiro256PlusPlus;
+use tokio::net::TcpStream;
+use tokio::runtime::LocalRuntime;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::connection;
+use crate::hand::{Hands, TICK};
+use crate::listener;
+use crate::local::LocalService;
+use crate::service::{Clock, Service};
+
+/// Orders that may queue for a worker; its loop takes them as fast as connections can be set up.
+const ORDERS_MAX: usize = 1024;
+
+/// Idle connections to endpoints are looked at every so many ticks: once a second.
+const TICKS_PER_SWEEP: u32 = 10;
+
+/// What all workers share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    /// One place for each client connection.
+    pub(crate) places: Arc<Semaphore>,
+    pub(crate) doors: Box<[Door]>,
+    stop: CancellationToken,
+    /// How long requests under way may take once `stop` is told; set before.
+    grace: OnceLock<Duration>,
+    seed: u64,
+}
+
+/// How a worker is reached from outside.
+#[derive(Debug)]
+pub(crate) struct Door {
+    orders: mpsc::Sender<Order>,
+    /// Told when services or endpoints changed.
+    changed: Notify,
+    connections: AtomicUsize,
+}
+
+/// What a worker is told to do.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Accept from this socket.
+    Listen { socket: TcpListener, service: Arc<Service> },
+    /// Serve this client.
+    Serve { stream: std::net::TcpStream, guest: Guest },
+}
+
+/// A client that was let in.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    pub(crate) peer: SocketAddr,
+    pub(crate) service: Arc<Service>,
+    /// One of the proxy's connections, given back when the guest leaves.
+    pub(crate) place: OwnedSemaphorePermit,
+}
+
+impl Shared {
+    /// The shared part of so many workers, and the receiving end of each one's orders.
+    pub(crate) fn new(
+        workers: usize,
+        connections_max: usize,
+        seed: u64,
+    ) -> (Self, Vec<mpsc::Receiver<Order>>) {
+        let (doors, orders): (Vec<_>, Vec<_>) = (0..workers)
+            .map(|_| {
+                let (sender, receiver) = mpsc::channel(ORDERS_MAX);
+                let door = Door { orders: sender, changed: Notify::new(), connections: AtomicUsize::new(0) };
+                (door, receiver)
+            })
+            .unzip();
+        let places = Arc::new(Semaphore::new(connections_max));
+        let shared = Self {
+            clock: Clock::start(),
+            places,
+            doors: doors.into(),
+            stop: CancellationToken::new(),
+            grace: OnceLock::new(),
+            seed,
+        };
+        (shared, orders)
+    }
+
+    /// Tells all workers to look at their services again.
+    pub(crate) fn announce_change(&self) {
+        self.doors.iter().for_each(|door| door.changed.notify_one());
+    }
+
+    /// Gives an order from outside; `false` if the worker has ended or is drowned in orders.
+    pub(crate) fn order(&self, worker: usize, order: Order) -> bool {
+        self.doors[worker].orders.try_send(order).is_ok()
+    }
+
+    /// Tells all workers to finish what is under way within `grace` and to end. Only the first call counts.
+    pub(crate) fn stop(&self, grace: Duration) {
+        self.grace.get_or_init(|| grace);
+        self.stop.cancel();
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) hands: Hands,
+    services: RefCell<Vec<Rc<LocalService>>>,
+    connections: TaskTracker,
+    listeners: TaskTracker,
+    rng: RefCell<Xoshiro256PlusPlus>,
+}
+
+/// Runs a worker until it is stopped; answers how many connections were cut off.
+pub(crate) fn run(
+    index: usize,
+    shared: Arc<Shared>,
+    orders: mpsc::Receiver<Order>,
+    runtime: &LocalRuntime,
+) -> usize {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(shared.seed);
+    // Workers draw from streams of their own, 2^128 numbers apart.
+    (0..index).for_each(|_| rng.jump());
+    let worker = Rc::new(Worker {
+        index,
+        shared,
+        hands: Hands::new(),
+        services: RefCell::default(),
+        connections: TaskTracker::new(),
+        listeners: TaskTracker::new(),
+        rng: RefCell::new(rng),
+    });
+    runtime.block_on(worker.obey(orders))
+}
+
+impl Worker {
+    async fn obey(self: Rc<Self>, mut orders: mpsc::Receiver<Order>) -> usize {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick_count = 0u32;
+        let mut deadline: Option<Instant> = None;
+        loop {
+            // All of them are cancel safe.
+            tokio::select! {
+                biased;
+                Some(order) = orders.recv() => self.carry_out(order),
+                () = self.until_stopping(), if deadline.is_none() => {
+                    self.connections.close();
+                    self.hands.wake_all();
+                    deadline = Some(Instant::now() + self.shared.grace.get().copied().unwrap_or_default());
+                }
+                () = self.door().changed.notified() => self.look_around(),
+                () = self.connections.wait(), if deadline.is_some() => return 0,
+                () = until(deadline) => return self.connections.len(),
+                _ = ticks.tick(), if !self.is_quiet() => {
+                    self.hands.tick();
+                    tick_count = tick_count.wrapping_add(1);
+                    self.services.borrow().iter().for_each(|local| local.service.review());
+                    if tick_count.is_multiple_of(TICKS_PER_SWEEP) {
+                        self.sweep();
+                    }
+                }
+            }
+        }
+    }
+
+    fn carry_out(self: &Rc<Self>, order: Order) {
+        match order {
+            Order::Listen { socket, service } => {
+                let accepting = listener::accept(Rc::clone(self), socket, service);
+                self.listeners.spawn_local(accepting);
+            }
+            Order::Serve { stream, guest } => match TcpStream::from_std(stream) {
+                Ok(stream) => self.serve(stream, guest),
+                Err(error) => {
+                    tracing::warn!(service = %guest.service.name, %error, "connection not watched");
+                    self.door().connections.fetch_sub(1, Ordering::Relaxed);
+                }
+            },
+        }
+    }
+
+    fn serve(self: &Rc<Self>, stream: TcpStream, guest: Guest) {
+        let Guest { peer, service, place } = guest;
+        if self.is_quiet() {
+            // The loop sleeps without ticks; from now on there is something to watch.
+            self.door().changed.notify_one();
+        }
+        let local = self.local(&service);
+        let worker = Rc::clone(self);
+        self.connections.spawn_local(async move {
+            connection::serve(Rc::clone(&worker), local, stream, peer).await;
+            worker.door().connections.fetch_sub(1, Ordering::Relaxed);
+            drop(place);
+        });
+    }
+
+    /// Gives a new connection to the worker that has the fewest.
+    pub(crate) async fn assign(self: &Rc<Self>, stream: TcpStream, guest: Guest) {
+        let doors = self.shared.doors.iter().enumerate();
+        // Among equals one's own before others': no hand-over for the first connection.
+        let fewest =
+            doors.min_by_key(|(i, door)| (door.connections.load(Ordering::Relaxed), *i != self.index));
+        let (index, door) = fewest.expect("a proxy has at least one worker");
+        door.connections.fetch_add(1, Ordering::Relaxed);
+        if index == self.index {
+            self.serve(stream, guest);
+            return;
+        }
+        let handed_over = match stream.into_std() {
+            Ok(stream) => door.orders.send(Order::Serve { stream, guest }).await.is_ok(),
+            Err(_) => false,
+        };
+        if !handed_over {
+            door.connections.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.connections.is_closed()
+    }
+
+    pub(crate) async fn until_stopping(&self) {
+        self.shared.stop.cancelled().await;
+    }
+
+    fn local(&self, service: &Arc<Service>) -> Rc<LocalService> {
+        let mut services = self.services.borrow_mut();
+        if let Some(local) = services.iter().find(|local| Arc::ptr_eq(&local.service, service)) {
+            return Rc::clone(local);
+        }
+        let rng = Xoshiro256PlusPlus::from_rng(&mut *self.rng.borrow_mut());
+        let local = LocalService::new(Arc::clone(service), rng);
+        services.push(Rc::clone(&local));
+        local
+    }
+
+    /// Something changed: closes what is no longer of use and lets connections of removed services end.
+    fn look_around(&self) {
+        let mut services = self.services.borrow_mut();
+        services.iter().for_each(|local| local.refresh());
+        if services.iter().any(|local| local.service.is_closing()) {
+            services.retain(|local| !local.service.is_closing());
+            self.hands.wake_all();
+        }
+    }
+
+    fn sweep(&self) {
+        let now = self.hands.now();
+        self.services.borrow().iter().for_each(|local| local.sweep(now));
+    }
+
+    /// Says whether there is nothing that time could change, so that an idle proxy does not wake up.
+    fn is_quiet(&self) -> bool {
+        self.hands.is_empty() && !self.services.borrow().iter().any(|local| local.has_idle_links())
+    }
+
+    fn door(&self) -> &Door {
+        &self.shared.doors[self.index]
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,132 @@
+//! Endpoints and the proxy itself leave without hurting anybody.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::{Request, Response};
+use proxy::EndpointState;
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinSet;
+
+use crate::kit::*;
+
+/// Answers once it is let go, and says when a request has come.
+async fn slow(came: &Arc<Notify>, go: &Arc<Semaphore>) -> Backend {
+    let (came, go) = (Arc::clone(came), Arc::clone(go));
+    Backend::http(move |_request: Request<_>| {
+        let (came, go) = (Arc::clone(&came), Arc::clone(&go));
+        async move {
+            came.notify_one();
+            let _ = go.acquire().await;
+            Response::new(Full::new("slow".into()))
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_drained_endpoint_finishes_what_it_has_and_gets_nothing_new() {
+    let (came, go) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
+    let (leaving, staying) = (slow(&came, &go).await, Backend::named("staying").await);
+    let stand = Stand::new(&[leaving.address]);
+    let mut first = stand.client().await;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { first.get("/").await.unwrap() });
+    within(came.notified()).await;
+    let mut route = stand.route.clone();
+    route.endpoints.push(proxy::EndpointRoute::new(id(1), staying.address));
+    stand.table.set_service(&route).unwrap();
+    stand.table.set_endpoint_state(SERVICE, id(0), EndpointState::Draining).unwrap();
+
+    let mut client = stand.client().await;
+    for _ in 0..50 {
+        assert_eq!(client.get("/").await.unwrap().body(), "staying");
+    }
+    assert_eq!(stand.table.in_flight(SERVICE, id(0)), 1);
+    let drained = stand.table.drained(SERVICE, id(0));
+    go.add_permits(1);
+    within(drained).await;
+    assert_eq!(tasks.join_next().await.unwrap().unwrap().body(), "slow");
+}
+
+#[tokio::test]
+async fn an_endpoint_left_out_of_the_route_can_still_be_waited_for() {
+    let (came, go) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
+    let backend = slow(&came, &go).await;
+    let stand = Stand::new(&[backend.address]);
+    let mut client = stand.client().await;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { client.get("/").await.unwrap() });
+    within(came.notified()).await;
+    let mut route = stand.route.clone();
+    route.endpoints.clear();
+    stand.table.set_service(&route).unwrap();
+    assert_eq!(stand.table.in_flight(SERVICE, id(0)), 1);
+    go.add_permits(1);
+    within(stand.table.drained(SERVICE, id(0))).await;
+    assert_eq!(tasks.join_next().await.unwrap().unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn idle_connections_to_a_drained_endpoint_are_closed() {
+    let closed = Arc::new(Notify::new());
+    let told = Arc::clone(&closed);
+    let backend = Backend::raw(move |mut stream| {
+        let told = Arc::clone(&told);
+        async move {
+            use tokio::io::AsyncWriteExt;
+            while !read_head(&mut stream).await.is_empty() {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+            }
+            told.notify_one();
+        }
+    })
+    .await;
+    let stand = Stand::with(&[backend.address], |_, route| {
+        route.timeouts.upstream_idle = Duration::from_secs(3600);
+    });
+    stand.client().await.get("/").await.unwrap();
+    stand.table.set_endpoint_state(SERVICE, id(0), EndpointState::Draining).unwrap();
+    within(closed.notified()).await;
+}
+
+#[tokio::test]
+async fn shutdown_lets_requests_finish() {
+    let (came, go) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
+    let backend = slow(&came, &go).await;
+    let stand = Stand::new(&[backend.address]);
+    let mut client = stand.client().await;
+    let mut idle = stand.client().await;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { client.get("/").await });
+    within(came.notified()).await;
+    let (proxy, address) = (stand.proxy, stand.address);
+    let mut ending = JoinSet::new();
+    ending.spawn(async move { proxy.shutdown(DEADLINE).await });
+    // Nobody is accepted any more, while the request is still under way.
+    within(async {
+        while tokio::net::TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(idle.get("/").await.is_err(), "an idle connection ends");
+    go.add_permits(1);
+    assert_eq!(tasks.join_next().await.unwrap().unwrap().unwrap().body(), "slow");
+    assert_eq!(within(ending.join_next()).await.unwrap().unwrap().connections_cut, 0);
+}
+
+#[tokio::test]
+async fn shutdown_cuts_off_what_is_not_done_in_time() {
+    let (came, go) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
+    let backend = slow(&came, &go).await;
+    let stand = Stand::new(&[backend.address]);
+    let mut client = stand.client().await;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { client.get("/").await });
+    within(came.notified()).await;
+    let ended = within(stand.proxy.shutdown(Duration::from_millis(50))).await;
+    assert_eq!(ended.connections_cut, 1);
+    assert!(tasks.join_next().await.unwrap().unwrap().is_err());
+}

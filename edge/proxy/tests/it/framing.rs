@@ -1,0 +1,152 @@
+//! Requests that two readers could read differently never reach an endpoint as two.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::io::AsyncWriteExt;
+
+use crate::kit::*;
+
+/// Keeps what it was sent, byte for byte, and answers every head with 200.
+async fn recorder() -> (Backend, Arc<Mutex<String>>) {
+    let record: Arc<Mutex<String>> = Arc::default();
+    let kept = Arc::clone(&record);
+    let backend = Backend::raw(move |mut stream| {
+        let kept = Arc::clone(&kept);
+        async move {
+            loop {
+                let head = read_head(&mut stream).await;
+                if head.is_empty() {
+                    return;
+                }
+                kept.lock().unwrap().push_str(&head);
+                if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.is_err() {
+                    return;
+                }
+            }
+        }
+    })
+    .await;
+    (backend, record)
+}
+
+const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+
+#[tokio::test]
+async fn ambiguous_framing_is_refused() {
+    let (backend, record) = recorder().await;
+    let stand = Stand::new(&[backend.address]);
+    let nul = "GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n".to_owned();
+    let cases = [
+        (
+            "two lengths",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 37\r\n\r\n".to_owned()
+                + SMUGGLED,
+        ),
+        ("a signed length", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +4\r\n\r\nbody".to_owned()),
+        ("a list of lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4, 5\r\n\r\nbody".to_owned()),
+        (
+            "an unknown coding last",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n".to_owned(),
+        ),
+        (
+            "an almost chunked coding",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n".to_owned(),
+        ),
+        (
+            "a coding in HTTP/1.0",
+            "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(),
+        ),
+        ("a folded header", "GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n  b\r\n\r\n".to_owned()),
+        ("a NUL", nul),
+        (
+            "a space before the colon",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length : 4\r\n\r\nbody".to_owned(),
+        ),
+        ("no host", "GET / HTTP/1.1\r\n\r\n".to_owned()),
+        ("two hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_owned()),
+        ("a lone CR", "GET / HTTP/1.1\r\nHost: a\r\nX: a\rY: b\r\n\r\n".to_owned()),
+    ];
+    for (name, bytes) in cases {
+        let heard = say(stand.address, bytes).await;
+        assert!(heard.starts_with("HTTP/1.1 400 "), "{name}: {heard:?}");
+        assert_eq!(heard.matches("HTTP/1.1 ").count(), 1, "{name}: the connection ends: {heard:?}");
+    }
+    assert_eq!(*record.lock().unwrap(), "", "nothing reached the endpoint");
+}
+
+#[tokio::test]
+async fn with_both_framings_chunked_wins_and_the_connection_ends() {
+    for first in
+        ["Content-Length: 4\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 4"]
+    {
+        let (backend, record) = recorder().await;
+        let stand = Stand::new(&[backend.address]);
+        let request = format!("POST /outer HTTP/1.1\r\nHost: a\r\n{first}\r\n\r\n0\r\n\r\n{SMUGGLED}");
+        let heard = say(stand.address, request).await;
+        assert_eq!(heard.matches("HTTP/1.1 ").count(), 1, "{heard:?}");
+        let record = record.lock().unwrap().to_ascii_lowercase();
+        assert!(!record.contains("/smuggled") && !record.contains("content-length"), "{record:?}");
+        assert!(record.contains("transfer-encoding: chunked"), "{record:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_bad_chunk_ends_both_connections() {
+    for body in
+        ["zz\r\nhello\r\n0\r\n\r\n", "5\r\nhelloX\r\n0\r\n\r\n", "-1\r\n\r\n", "fffffffffffffffff\r\n\r\n"]
+    {
+        let (backend, record) = recorder().await;
+        let stand = Stand::new(&[backend.address]);
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let heard = say(stand.address, format!("{head}{body}{SMUGGLED}")).await;
+        assert!(heard.matches("HTTP/1.1 ").count() <= 1, "{body:?}: {heard:?}");
+        assert!(!record.lock().unwrap().contains("/smuggled"), "{body:?}");
+    }
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let (backend, _record) = recorder().await;
+    let stand = Stand::new(&[backend.address]);
+    let last = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let heard = say(stand.address, format!("{SMUGGLED}{SMUGGLED}{last}")).await;
+    assert_eq!(heard.matches("HTTP/1.1 200 ").count(), 3, "{heard:?}");
+}
+
+#[tokio::test]
+async fn a_head_has_limits() {
+    let (backend, record) = recorder().await;
+    let stand = Stand::new(&[backend.address]);
+    let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(40_000));
+    let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(150));
+    for bytes in [long, many] {
+        let heard = say(stand.address, bytes).await;
+        assert!(heard.starts_with("HTTP/1.1 431 "), "{heard:?}");
+    }
+    let path = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(70_000));
+    let heard = say(stand.address, path).await;
+    assert!(heard.starts_with("HTTP/1.1 414 ") || heard.starts_with("HTTP/1.1 431 "), "{heard:?}");
+    assert_eq!(*record.lock().unwrap(), "");
+    until(|| stand.traffic().malformed == 3).await;
+}
+
+#[tokio::test]
+async fn connect_opens_no_tunnel() {
+    let (backend, record) = recorder().await;
+    let stand = Stand::new(&[backend.address]);
+    let heard = say(stand.address, "CONNECT internal:22 HTTP/1.1\r\nHost: internal:22\r\n\r\n").await;
+    assert!(heard.starts_with("HTTP/1.1 501 "), "{heard:?}");
+    assert_eq!(*record.lock().unwrap(), "");
+}
+
+#[tokio::test]
+async fn a_malformed_response_becomes_502() {
+    let backend = Backend::raw(|mut stream| async move {
+        read_head(&mut stream).await;
+        let _ =
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab").await;
+    })
+    .await;
+    let stand = Stand::new(&[backend.address]);
+    assert_eq!(stand.client().await.get("/").await.unwrap().status(), 502);
+}

@@ -1,0 +1,218 @@
+//! What the tests share: endpoints that behave as told, and clients that say exactly what they are told to.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http1::SendRequest;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use proxy::{EndpointId, EndpointRoute, Proxy, ProxyConfig, ServiceRoute, ServiceTraffic, Table};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// No wait of a test is meant to last so long: it is there to fail instead of hanging.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+pub(crate) const SERVICE: &str = "shop";
+
+pub(crate) fn id(ordinal: u32) -> EndpointId {
+    EndpointId { ordinal, incarnation: 1 }
+}
+
+pub(crate) fn any() -> SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+/// A proxy with one service.
+pub(crate) struct Stand {
+    pub(crate) proxy: Proxy,
+    pub(crate) table: Table,
+    pub(crate) route: ServiceRoute,
+    pub(crate) address: SocketAddr,
+}
+
+impl Stand {
+    pub(crate) fn new(endpoints: &[SocketAddr]) -> Self {
+        Self::with(endpoints, |_config, _route| {})
+    }
+
+    pub(crate) fn with(
+        endpoints: &[SocketAddr],
+        change: impl FnOnce(&mut ProxyConfig, &mut ServiceRoute),
+    ) -> Self {
+        let mut config =
+            ProxyConfig { workers: NonZeroUsize::new(2).unwrap(), seed: 7, ..ProxyConfig::default() };
+        let mut route = ServiceRoute::new(SERVICE, any());
+        route.endpoints = (0..).zip(endpoints).map(|(i, &a)| EndpointRoute::new(id(i), a)).collect();
+        change(&mut config, &mut route);
+        let proxy = Proxy::start(&config).unwrap();
+        let table = proxy.table();
+        let address = table.set_service(&route).unwrap();
+        Self { proxy, table, route, address }
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(self.address).await
+    }
+
+    pub(crate) fn traffic(&self) -> ServiceTraffic {
+        self.table.traffic().remove(0)
+    }
+}
+
+/// A keep-alive connection of a client.
+pub(crate) struct Client {
+    sender: SendRequest<Full<Bytes>>,
+    _connection: JoinSet<()>,
+}
+
+impl Client {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let _ = connection.await;
+        });
+        Self { sender, _connection: tasks }
+    }
+
+    pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Response<Bytes>> {
+        within(async {
+            self.sender.ready().await?;
+            let (parts, body) = self.sender.send_request(request).await?.into_parts();
+            Ok(Response::from_parts(parts, body.collect().await?.to_bytes()))
+        })
+        .await
+    }
+
+    pub(crate) async fn get(&mut self, path: &str) -> hyper::Result<Response<Bytes>> {
+        self.send(request("GET", path, "")).await
+    }
+
+    pub(crate) async fn post(&mut self, path: &str, body: &str) -> hyper::Result<Response<Bytes>> {
+        self.send(request("POST", path, body)).await
+    }
+}
+
+pub(crate) fn request(method: &str, path: &str, body: &str) -> Request<Full<Bytes>> {
+    let body = Full::new(Bytes::from(body.to_owned()));
+    Request::builder().method(method).uri(path).header("host", "shop.example").body(body).unwrap()
+}
+
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, future).await.expect("it took too long")
+}
+
+/// Waits until a condition holds, looking again after everybody else has had a turn.
+pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
+    within(async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+}
+
+/// Sends bytes as they are and reads until the other side closes.
+pub(crate) async fn say(address: SocketAddr, bytes: impl AsRef<[u8]>) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // The proxy may have closed after the first wrong byte.
+    let _ = stream.write_all(bytes.as_ref()).await;
+    let mut heard = Vec::new();
+    let _ = within(stream.read_to_end(&mut heard)).await;
+    String::from_utf8_lossy(&heard).into_owned()
+}
+
+/// An endpoint in this process; it closes everything when dropped.
+pub(crate) struct Backend {
+    pub(crate) address: SocketAddr,
+    tasks: JoinSet<()>,
+}
+
+impl Backend {
+    /// Answers with what `answer` makes of each request.
+    pub(crate) async fn http<A, F, B>(answer: A) -> Self
+    where
+        A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + 'static,
+    {
+        let serve = move |stream: TcpStream| {
+            let answer = answer.clone();
+            async move {
+                let service = service_fn(move |request| {
+                    let answered = answer(request);
+                    async move { Ok::<_, Infallible>(answered.await) }
+                });
+                let connection = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .with_upgrades();
+                let _ = connection.await;
+            }
+        };
+        Self::raw(serve).await
+    }
+
+    /// Treats each connection as told.
+    pub(crate) async fn raw<S, F>(serve: S) -> Self
+    where
+        S: Fn(TcpStream) -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind(any()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (stream, _peer) = listener.accept().await.unwrap();
+                connections.spawn(serve(stream));
+            }
+        });
+        Self { address, tasks }
+    }
+
+    /// Answers every request with its own name.
+    pub(crate) async fn named(name: &'static str) -> Self {
+        Self::http(
+            move |_request| async move { Response::new(Full::new(Bytes::from_static(name.as_bytes()))) },
+        )
+        .await
+    }
+
+    /// Closes the listener and all connections at once, and returns the address that is free now.
+    pub(crate) async fn stop(mut self) -> SocketAddr {
+        self.tasks.shutdown().await;
+        self.address
+    }
+}
+
+pub(crate) fn empty(status: u16) -> Response<Empty<Bytes>> {
+    Response::builder().status(status).body(Empty::new()).unwrap()
+}
+
+/// Reads one request's head, and as much of a body as came with it, from a raw connection.
+pub(crate) async fn read_head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    let mut piece = [0; 4096];
+    while !head.windows(4).any(|w| w == b"\r\n\r\n") {
+        match stream.read(&mut piece).await {
+            Ok(n) if n > 0 => head.extend_from_slice(&piece[..n]),
+            _ => break,
+        }
+    }
+    String::from_utf8_lossy(&head).into_owned()
+}
+
+/// An address on which nobody listens.
+pub(crate) fn nobody() -> SocketAddr {
+    std::net::TcpListener::bind(any()).unwrap().local_addr().unwrap()
+}

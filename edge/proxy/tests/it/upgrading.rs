@@ -1,0 +1,94 @@
+//! Upgrades become tunnels.
+
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::kit::*;
+
+/// Switches to a protocol that sends every byte back, and says hello first.
+async fn echo() -> Backend {
+    let tunnels = std::sync::Arc::new(std::sync::Mutex::new(JoinSet::new()));
+    Backend::http(move |mut request: Request<hyper::body::Incoming>| {
+        let tunnels = std::sync::Arc::clone(&tunnels);
+        async move {
+            let mut response = empty(101);
+            let protocol = request.headers()["upgrade"].clone();
+            response.headers_mut().insert("upgrade", protocol);
+            response.headers_mut().insert("connection", "upgrade".parse().unwrap());
+            let upgrade = hyper::upgrade::on(&mut request);
+            tunnels.lock().unwrap().spawn(async move {
+                let mut tunnel = TokioIo::new(upgrade.await.unwrap());
+                tunnel.write_all(b"hello").await.unwrap();
+                let (mut read, mut write) = tokio::io::split(tunnel);
+                let _ = tokio::io::copy(&mut read, &mut write).await;
+                let _ = write.shutdown().await;
+            });
+            response
+        }
+    })
+    .await
+}
+
+const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+
+#[tokio::test]
+async fn a_websocket_passes_as_a_tunnel() {
+    let backend = echo().await;
+    let stand = Stand::new(&[backend.address]);
+    let mut stream = TcpStream::connect(stand.address).await.unwrap();
+    // The first bytes of the new protocol come right behind the request.
+    stream.write_all(format!("{UPGRADE}early ").as_bytes()).await.unwrap();
+    let head = within(read_head(&mut stream)).await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert!(head.contains("upgrade: websocket"), "{head}");
+    stream.write_all(b"and late").await.unwrap();
+    assert_eq!(stand.table.in_flight(SERVICE, id(0)), 1, "draining waits for tunnels");
+    stream.shutdown().await.unwrap();
+    let mut heard = head.split_once("\r\n\r\n").unwrap().1.as_bytes().to_vec();
+    within(stream.read_to_end(&mut heard)).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&heard), "helloearly and late");
+    within(stand.table.drained(SERVICE, id(0))).await;
+    assert_eq!(stand.traffic().counts.status[0], 1);
+}
+
+#[tokio::test]
+async fn an_upgrade_to_http2_is_answered_in_http1() {
+    let backend = Backend::http(|request: Request<_>| async move {
+        assert!(!request.headers().contains_key("upgrade"));
+        assert!(!request.headers().contains_key("http2-settings"));
+        empty(200)
+    })
+    .await;
+    let stand = Stand::new(&[backend.address]);
+    let h2c = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n";
+    assert!(say(stand.address, h2c).await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_switches_unasked_is_a_bad_gateway() {
+    let backend = Backend::raw(|mut stream| async move {
+        read_head(&mut stream).await;
+        let _ = stream
+            .write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
+            .await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let stand = Stand::new(&[backend.address]);
+    assert_eq!(stand.client().await.get("/").await.unwrap().status(), 502);
+}
+
+#[tokio::test]
+async fn an_upgrade_that_is_refused_leaves_a_plain_connection() {
+    let backend = Backend::http(|_request: Request<_>| async {
+        Response::new(http_body_util::Full::new(bytes::Bytes::from("no")))
+    })
+    .await;
+    let stand = Stand::new(&[backend.address]);
+    let heard =
+        say(stand.address, format!("{UPGRADE}{}", UPGRADE.replace("Upgrade\r", "Upgrade, close\r"))).await;
+    assert_eq!(heard.matches("HTTP/1.1 200 ").count(), 2, "{heard:?}");
+}
