@@ -57,8 +57,11 @@ pub fn carry_out(hand: &mut Hand<'_>, knowledge: &mut Knowledge, service: &Servi
         }
         Change::Start { ordinal } => hand.start(service, ordinal, &step.reason),
         Change::Promote { spare, instead_of } => hand.promote(service, spare, instead_of, &step.reason),
-        Change::StandIn { ordinal, instead_of } => hand.stand_in(service, ordinal, instead_of, &step.reason),
-        Change::StandDown { ordinal } => hand.stand_down(service, ordinal, &step.reason),
+        Change::StandIn { ordinal, instead_of } => {
+            hand.stand_in(service, ordinal, Some(instead_of), &step.reason);
+        }
+        Change::StandDown { ordinal } => hand.stand_in(service, ordinal, None, &step.reason),
+        Change::Welcome { ordinal } => hand.admit(service, ordinal, &step.reason),
         Change::Drain { ordinal, then } => hand.drain(service, ordinal, then, &step.reason),
         Change::Stop { ordinal, then } => hand.stop(service, ordinal, then, &step.reason),
         Change::Close { ordinal } => {
@@ -87,15 +90,11 @@ impl Hand<'_> {
         self.flight.tell(self.now.time, self.timeout, kind, reason.clone(), self.out)
     }
 
-    fn note(
-        &mut self,
-        service: &ServiceName,
-        ordinal: Ordinal,
-        place: &Place,
-        kind: EventKind,
-        reason: &Reason,
-    ) {
-        self.out.tell(self.now, service, Some((ordinal, place.incarnation)), kind, reason.clone());
+    fn note(&mut self, service: &ServiceState, ordinal: Ordinal, kind: EventKind, reason: &Reason) {
+        if let Some(place) = service.places.get(&ordinal) {
+            let whom = Some((ordinal, place.incarnation));
+            self.out.tell(self.now, &service.name, whom, kind, reason.clone());
+        }
     }
 
     fn start(&mut self, service: &mut ServiceState, ordinal: Ordinal, reason: &Reason) {
@@ -111,104 +110,87 @@ impl Hand<'_> {
         let replica = ReplicaId { service: service.name.clone(), ordinal };
         let generation = declared.generation;
         let action = self.tell(ActionKind::Start { replica, incarnation, declared, admission }, reason);
-        place.admission = admission;
+        place.admission = Some(admission);
         place.begin(incarnation, generation, action, Stage::Starting { action, since: self.now.time });
-        self.note(&service.name, ordinal, place, EventKind::Starting, reason);
+        self.note(service, ordinal, EventKind::Starting, reason);
     }
 
     fn promote(&mut self, service: &mut ServiceState, spare: Ordinal, instead_of: Ordinal, reason: &Reason) {
-        let name = service.name.clone();
-        let is_meant =
-            |ordinal, role| service.places.get(&ordinal).is_some_and(|place: &Place| place.role == role);
+        let is_meant = |ordinal, role| service.places.get(&ordinal).is_some_and(|place| place.role == role);
         if !is_meant(spare, Role::Spare) || !is_meant(instead_of, Role::Active) {
             return;
         }
         for (ordinal, role) in [(spare, Role::Active), (instead_of, Role::Spare)] {
-            let Some(place) = service.places.get_mut(&ordinal) else { continue };
-            place.role = role;
-            let admission = admission_of(place);
-            self.admit(&name, ordinal, place, admission, reason);
+            if let Some(place) = service.places.get_mut(&ordinal) {
+                place.role = role;
+            }
+            self.admit(service, ordinal, reason);
         }
-        if let Some(place) = service.places.get(&spare) {
-            self.note(&name, spare, place, EventKind::TookOver, reason);
-        }
+        self.note(service, spare, EventKind::TookOver, reason);
     }
 
     fn stand_in(
         &mut self,
         service: &mut ServiceState,
         ordinal: Ordinal,
-        instead_of: Ordinal,
+        instead_of: Option<Ordinal>,
         reason: &Reason,
     ) {
-        let name = service.name.clone();
         let Some(place) = service.places.get_mut(&ordinal) else { return };
-        place.stands_in_for = Some(instead_of);
-        let admission = admission_of(place);
-        self.admit(&name, ordinal, place, admission, reason);
-        self.note(&name, ordinal, place, EventKind::TookOver, reason);
+        place.stands_in_for = instead_of;
+        self.admit(service, ordinal, reason);
+        let kind = if instead_of.is_some() { EventKind::TookOver } else { EventKind::StoodDown };
+        self.note(service, ordinal, kind, reason);
     }
 
-    fn stand_down(&mut self, service: &mut ServiceState, ordinal: Ordinal, reason: &Reason) {
-        let name = service.name.clone();
-        let Some(place) = service.places.get_mut(&ordinal) else { return };
-        place.stands_in_for = None;
+    /// Tells a running replica its traffic, when that is another than it was told; one that does not run is told with its
+    /// start.
+    fn admit(&mut self, service: &mut ServiceState, ordinal: Ordinal, reason: &Reason) {
+        let (Some(declared), Some(place)) = (&service.declared, service.places.get_mut(&ordinal)) else {
+            return;
+        };
         let admission = admission_of(place);
-        self.admit(&name, ordinal, place, admission, reason);
-        self.note(&name, ordinal, place, EventKind::StoodDown, reason);
-    }
-
-    /// Tells what traffic a running replica gets; one that does not run is told with its start.
-    fn admit(
-        &mut self,
-        name: &ServiceName,
-        ordinal: Ordinal,
-        place: &mut Place,
-        admission: Admission,
-        reason: &Reason,
-    ) {
-        if place.admission == admission || place.health().is_none() {
+        if place.admission == Some(admission) || place.health().is_none() {
             return;
         }
-        place.admission = admission;
-        let replica = ReplicaId { service: name.clone(), ordinal };
-        self.tell(ActionKind::Admit { replica, incarnation: place.incarnation, admission }, reason);
+        place.admission = Some(admission);
+        let replica = ReplicaId { service: declared.name.clone(), ordinal };
+        let (incarnation, declared) = (place.incarnation, Arc::clone(declared));
+        self.tell(ActionKind::Admit { replica, incarnation, declared, admission }, reason);
     }
 
     fn drain(&mut self, service: &mut ServiceState, ordinal: Ordinal, then: Afterwards, reason: &Reason) {
-        let patience = stop_of(service).map_or(Duration::ZERO, |stop| stop.drain.into());
-        let name = service.name.clone();
-        let Some(place) = service.places.get_mut(&ordinal).filter(|place| place.health().is_some()) else {
-            return;
-        };
+        let Some(declared) = service.declared.clone().or(service.last_declared.clone()) else { return };
+        let patience: Duration = declared.spec.stop.drain.into();
+        let running = service.places.get_mut(&ordinal).filter(|place| place.health().is_some());
+        let Some(place) = running else { return };
         let since = self.now.time;
-        let replica = ReplicaId { service: name.clone(), ordinal };
-        place.admission = Admission::Draining;
+        let admission = Admission::Draining;
+        place.admission = Some(admission);
         place.stands_in_for = None;
-        let kind =
-            ActionKind::Admit { replica, incarnation: place.incarnation, admission: Admission::Draining };
+        let (replica, incarnation) =
+            (ReplicaId { service: declared.name.clone(), ordinal }, place.incarnation);
+        let kind = ActionKind::Admit { replica, incarnation, declared, admission };
         let admit = Some(self.tell(kind, reason));
         place.stage = Stage::Draining { admit, since, deadline: since + patience, then };
-        self.note(&name, ordinal, place, EventKind::Draining, reason);
+        self.note(service, ordinal, EventKind::Draining, reason);
     }
 
     fn stop(&mut self, service: &mut ServiceState, ordinal: Ordinal, then: Afterwards, reason: &Reason) {
         let grace = stop_of(service).map_or(GRACE_OF_STRANGERS, |stop| stop.grace.into());
-        let name = service.name.clone();
         let Some(place) = service.places.get_mut(&ordinal) else { return };
         match place.stage {
             Stage::Running(_) | Stage::Draining { .. } => {}
             Stage::Empty { .. } | Stage::Starting { .. } | Stage::Stopping { .. } => return,
         }
-        let replica = ReplicaId { service: name.clone(), ordinal };
+        let replica = ReplicaId { service: service.name.clone(), ordinal };
         let action = self.tell(ActionKind::Stop { replica, incarnation: place.incarnation, grace }, reason);
         place.stands_in_for = None;
         place.stage = Stage::Stopping { action, since: self.now.time, then };
         if matches!(reason, Reason::Unhealthy { .. }) {
             service.liveness_restart = Some(self.now.time);
         }
-        let incarnation = place.incarnation;
-        self.out.tell(self.now, &name, Some((ordinal, incarnation)), EventKind::Stopping, reason.clone());
+        self.note(service, ordinal, EventKind::Stopping, reason);
     }
 
     fn expose(&mut self, service: &mut ServiceState, reason: &Reason) {

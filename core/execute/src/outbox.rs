@@ -68,8 +68,8 @@ fn hash_target(kind: &ActionKind, hasher: &mut impl Hasher) {
             (replica, incarnation, &declared.name, declared.revision, admission).hash(hasher);
         }
         ActionKind::Stop { replica, incarnation, grace } => (replica, incarnation, grace).hash(hasher),
-        ActionKind::Admit { replica, incarnation, admission } => {
-            (replica, incarnation, admission).hash(hasher);
+        ActionKind::Admit { replica, incarnation, declared, admission } => {
+            (replica, incarnation, declared.revision, admission).hash(hasher);
         }
         ActionKind::Expose(declared) => (&declared.name, declared.revision).hash(hasher),
         ActionKind::Conceal(service) => service.hash(hasher),

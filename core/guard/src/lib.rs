@@ -44,6 +44,7 @@ fn judge_step(tally: &mut Tally<'_>, step: &Step) -> Verdict {
         Change::Promote { .. }
         | Change::StandIn { .. }
         | Change::StandDown { .. }
+        | Change::Welcome { .. }
         | Change::Close { .. }
         | Change::Expose
         | Change::Conceal

@@ -79,6 +79,7 @@ impl<'a> Tally<'a> {
             Change::Promote { .. }
             | Change::StandIn { .. }
             | Change::StandDown { .. }
+            | Change::Welcome { .. }
             | Change::Expose
             | Change::Conceal
             | Change::SuspendHealing

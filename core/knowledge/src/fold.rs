@@ -76,6 +76,7 @@ impl Knowledge {
             ready_changed: now.time,
             sick_since: (!live).then_some(now.time),
         };
+        place.admission = None;
         place.begin(observed.incarnation, observed.generation, Default::default(), Stage::Running(health));
         events.push(event(now, &observed.replica, place, EventKind::Adopted, Reason::Adopted));
         Folded::Changed

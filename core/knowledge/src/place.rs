@@ -25,8 +25,8 @@ pub struct Place {
     pub begun_by: ActionId,
     /// What that life runs.
     pub generation: Generation,
-    /// The traffic that life was told to get.
-    pub admission: Admission,
+    /// The traffic that life was told to get; `None` when an earlier run told it, so that it is not known what.
+    pub admission: Option<Admission>,
     /// Whose share of the traffic it carries besides its own, until that place serves again.
     pub stands_in_for: Option<Ordinal>,
     /// What the ends of its replicas have taught.
@@ -108,7 +108,7 @@ impl Place {
             incarnation: Incarnation(0),
             begun_by: ActionId::default(),
             generation: Generation(0),
-            admission: admission_of(role),
+            admission: None,
             stands_in_for: None,
             restart: RestartMemory::default(),
             cpu: Series::default(),
@@ -182,13 +182,5 @@ impl Place {
     pub fn request_rate(&self, window: Duration) -> Option<MilliRps> {
         let growth = self.requests.growth(window)?;
         Some(MilliRps::mean(growth.by, growth.over))
-    }
-}
-
-/// The traffic that a replica gets by its role alone.
-pub(crate) fn admission_of(role: Role) -> Admission {
-    match role {
-        Role::Active => Admission::Serving { weight: 1 },
-        Role::Spare => Admission::Spare,
     }
 }

@@ -44,16 +44,20 @@ pub enum ActionKind {
         /// From the signal to the kill; zero kills at once.
         grace: Duration,
     },
-    /// Change what traffic a running replica gets. Takes effect before the next request is routed.
+    /// Change what traffic a running replica gets, and ask it for its health as declared. Takes effect before the next request
+    /// is routed; one that is older than the last for this life is without effect.
     Admit {
         /// The place meant.
         replica: ReplicaId,
         /// The life meant; another one is left alone.
         incarnation: Incarnation,
+        /// How it is asked for its health, and on which port it gets its traffic.
+        declared: Arc<Declared>,
         /// What traffic it gets.
         admission: Admission,
     },
-    /// Listen for a service and balance its requests, as its `expose` says; replaces what was there for it.
+    /// Listen for a service and balance its requests, as its `expose` says; replaces what was there for it. One that is older
+    /// than the last for the service, or than its `Conceal`, is without effect.
     Expose(Arc<Declared>),
     /// Stop listening for a service.
     Conceal(ServiceName),

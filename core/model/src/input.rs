@@ -193,8 +193,6 @@ pub struct Traffic {
     pub errors: u64,
     /// Being answered now.
     pub in_flight: u32,
-    /// Sum of the times to the last byte.
-    pub latency_sum: Duration,
     /// The 99th percentile of the last window, as the proxy's histogram has it.
     pub latency_p99: Duration,
 }

@@ -89,6 +89,11 @@ pub enum Change {
         /// Who carried more.
         ordinal: Ordinal,
     },
+    /// Tell a replica of an earlier run what traffic it gets.
+    Welcome {
+        /// Which place.
+        ordinal: Ordinal,
+    },
     /// Give a running replica no new requests, to stop it when it has answered those it has.
     Drain {
         /// Which place.
@@ -164,6 +169,7 @@ impl Change {
             | Self::Start { ordinal }
             | Self::StandIn { ordinal, .. }
             | Self::StandDown { ordinal }
+            | Self::Welcome { ordinal }
             | Self::Promote { spare: ordinal, .. }
             | Self::Drain { ordinal, .. }
             | Self::Stop { ordinal, .. }
@@ -181,6 +187,7 @@ impl Change {
             | Self::Promote { .. }
             | Self::StandIn { .. }
             | Self::StandDown { .. }
+            | Self::Welcome { .. }
             | Self::Close { .. }
             | Self::Expose
             | Self::Conceal

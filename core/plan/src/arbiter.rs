@@ -34,6 +34,7 @@ fn other_place(change: &Change) -> Option<model::identity::Ordinal> {
         | Change::Open { .. }
         | Change::Start { .. }
         | Change::StandDown { .. }
+        | Change::Welcome { .. }
         | Change::Drain { .. }
         | Change::Stop { .. }
         | Change::Close { .. }

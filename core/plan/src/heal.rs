@@ -22,10 +22,20 @@ pub(crate) fn heal(
     chance: &mut Stream,
     draft: &mut Draft,
 ) {
+    welcome(service, draft);
     take_over(service, chance, draft);
     restart_sick(now, service, findings, settings, draft);
     fill_empty(now, knowledge, service, findings, draft);
     stop_drained(now, service, draft);
+}
+
+/// Tells replicas of an earlier run what traffic they get: that run's word is not known.
+fn welcome(service: &ServiceState, draft: &mut Draft) {
+    for (ordinal, place) in &service.places {
+        if place.admission.is_none() && place.health().is_some() && !draft.takes_away(*ordinal) {
+            draft.step(Writer::Heal, Change::Welcome { ordinal: *ordinal }, Reason::Adopted);
+        }
+    }
 }
 
 /// Lets a spare or a survivor take over from each replica that is lost, as the service's strategy says.

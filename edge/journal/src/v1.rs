@@ -82,7 +82,6 @@ pub(crate) struct Served {
     requests: u64,
     errors: u64,
     in_flight: u32,
-    latency_sum: Duration,
     latency_p99: Duration,
 }
 
@@ -345,7 +344,6 @@ impl From<&input::Traffic> for Served {
             requests: traffic.requests,
             errors: traffic.errors,
             in_flight: traffic.in_flight,
-            latency_sum: traffic.latency_sum,
             latency_p99: traffic.latency_p99,
         }
     }
@@ -360,7 +358,6 @@ impl From<Served> for input::Traffic {
             requests: served.requests,
             errors: served.errors,
             in_flight: served.in_flight,
-            latency_sum: served.latency_sum,
             latency_p99: served.latency_p99,
         }
     }

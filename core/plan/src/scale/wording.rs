@@ -52,11 +52,11 @@ pub(super) fn metric_verdict(metric: &MetricSpec, said: &Result<Proposal, Metric
     }
 }
 
-/// Such as `cpu is at 124 %, aimed at is 50 %: 2.480 × 2 replicas, rounded up, is 5`.
+/// Such as `cpu at 124 %, target 50 %: 2.480 × 2 replicas, rounded up, is 5`.
 pub(super) fn asks(metric: &MetricSpec, proposal: &Proposal) -> String {
     let (current, target) = (current_of(metric, proposal), target_of(metric));
     let named = Named(metric);
-    format!("{named} is at {current}, aimed at is {target}: {}", arithmetic(metric, proposal))
+    format!("{named} at {current}, target {target}: {}", arithmetic(metric, proposal))
 }
 
 /// The name of the metric at this place of the declaration.
