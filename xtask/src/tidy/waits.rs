@@ -6,8 +6,9 @@ use super::{Verdict, Violation};
 use crate::house::House;
 use crate::rust_source::RustSource;
 
-/// Stands above a sleep that is the pause between two looks at a condition with a deadline.
-const MARK: &str = "tidy: pause between looks";
+/// What a comment above a sleep may say: that it is the pause between two looks at a condition with a deadline, or
+/// that slowness is what is tested, as of a client that drips its request.
+const MARKS: [&str; 2] = ["tidy: pause between looks", "tidy: slow on purpose"];
 
 pub(super) fn check(house: &House) -> Result<Verdict> {
     let mut verdict = Verdict { seen: 0, of: "files with tests", violations: Vec::new() };
@@ -33,10 +34,11 @@ fn idle_waits(source: &RustSource, is_testing: bool) -> Vec<Violation> {
         let is_sleep =
             matches!(word.text.as_str(), "sleep" | "sleep_ms") && is_call && !is_declaration && !is_method;
         let concerns_tests = is_testing || source.is_test_line(word.line);
-        if is_sleep && concerns_tests && !source.is_marked(word.line, MARK) {
+        if is_sleep && concerns_tests && !MARKS.iter().any(|mark| source.is_marked(word.line, mark)) {
+            let [pause, slow] = MARKS;
             let sentence = format!(
                 "a test that sleeps is slow on a fast machine and wrong on a slow one: wait for a condition with a \
-                 deadline (if this is the pause between two looks at one, say `// {MARK}` above)"
+                 deadline (or say above what it is: `// {pause}` at one, or `// {slow}`)"
             );
             found.push(Violation::at(&source.path, word.line, sentence));
         }
@@ -65,7 +67,7 @@ mod tests {
     #[test]
     fn sleeping_and_ignored_tests_are_caught() {
         let text = "async fn ships() { tokio::time::sleep(x).await; }\n#[cfg(test)]\nmod tests {\n    #[test]\n    #[ignore = \"slow\"]\n    \
-                    fn a() { std::thread::sleep(x); }\n    fn b() {\n        // tidy: pause between looks\n        sleep(x);\n        clock.sleep(y);\n    }\n}\n";
+                    fn a() { std::thread::sleep(x); }\n    fn b() {\n        // tidy: pause between looks\n        sleep(x);\n        // tidy: slow on purpose\n        sleep(z);\n        clock.sleep(y);\n    }\n}\n";
         let house = House::planted(&[("edge/os/src/lib.rs", text)]);
 
         let found = findings(check, &house);
