@@ -1,0 +1,118 @@
+//! Finding the lives of earlier runs again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::input::{Exit, ExitStatus};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::ending::{self, kill_by_token};
+use crate::keeper::Keeper;
+use crate::living::Living;
+use crate::process_table::{find_by_token, identify};
+use crate::record::{ProcessRecord, ReadError, Record};
+
+/// How long the end of a life is remembered for actions that come late; they belong to older epochs by then.
+const ENDED_KEPT: Duration = Duration::from_secs(86_400);
+
+/// Takes over every life that the records speak of. Runs before any action is taken.
+pub(crate) fn adopt_all(keeper: &Arc<Keeper>) -> Result<(), ReadError> {
+    let (records, intents) = (keeper.records.lives()?, keeper.records.intents()?);
+    let mut gone = Vec::new();
+    for record in records {
+        if let Some(exit) = record.exit() {
+            if record.boot != keeper.boot || record.age().saturating_sub(exit.ran_for) > ENDED_KEPT {
+                keeper.records.forget(&record);
+            } else {
+                keep(keeper, Living::ended(record, exit));
+            }
+            continue;
+        }
+        match record.process.and_then(hold) {
+            Some(process) if record.boot == keeper.boot => {
+                tracing::info!(replica = %record.replica(), pid = record.process.map(|p| p.pid), "adopted");
+                keep(keeper, Living::running(record, process, true));
+            }
+            Some(_) | None => gone.push(record),
+        }
+    }
+    adopt_intents(keeper, intents, &mut gone);
+    bury(keeper, gone);
+    Ok(())
+}
+
+/// Starts that were not acknowledged: their processes, if there are any, have the token in their environment.
+fn adopt_intents(keeper: &Arc<Keeper>, intents: Vec<Record>, gone: &mut Vec<Record>) {
+    let known: Vec<String> = keeper.livings().iter().map(|living| living.record.token.clone()).collect();
+    let (done, open): (Vec<Record>, Vec<Record>) =
+        intents.into_iter().partition(|intent| known.contains(&intent.token) || intent.boot != keeper.boot);
+    for intent in done {
+        keeper.records.forget_intent(&intent.token);
+    }
+    let tokens: Vec<&str> = open.iter().map(|intent| intent.token.as_str()).collect();
+    let found = find_by_token(&tokens).unwrap_or_default();
+    let first: Vec<Option<ProcessRecord>> =
+        open.iter().map(|intent| found.get(intent.token.as_str())?.first().copied()).collect();
+    for (mut intent, process) in open.into_iter().zip(first) {
+        intent.process = process;
+        let token = intent.token.clone();
+        match process.and_then(hold) {
+            Some(process) => {
+                tracing::info!(replica = %intent.replica(), pid = intent.process.map(|p| p.pid), "adopted an unfinished start");
+                match keeper.records.keep(&intent) {
+                    Ok(()) => keeper.records.forget_intent(&token),
+                    // The intent stays, so the next run finds it again.
+                    Err(error) => tracing::warn!(error = %error.source, "adopted start not written down"),
+                }
+                keep(keeper, Living::running(intent, process, true));
+            }
+            None => {
+                keeper.records.forget_intent(&token);
+                if process.is_some() {
+                    gone.push(intent);
+                } else if let Some(cell) = intent.cell {
+                    ending::remove_cell(keeper, cell);
+                }
+            }
+        }
+    }
+}
+
+fn keep(keeper: &Arc<Keeper>, living: Living) {
+    let living = Arc::new(living);
+    if !living.has_ended() {
+        keeper.port_book().keep(&living.record.ports);
+    }
+    keeper.place(&living.record.replica()).fill(living.clone());
+    ending::watch(keeper, &living);
+}
+
+/// Lives that ended while nobody watched: what is left of them is killed, and that they ended is written down.
+fn bury(keeper: &Arc<Keeper>, gone: Vec<Record>) {
+    let of_this_boot: Vec<&str> =
+        gone.iter().filter(|record| record.boot == keeper.boot).map(|record| record.token.as_str()).collect();
+    kill_by_token(&of_this_boot);
+    for record in gone {
+        let ran_for = if record.boot == keeper.boot { record.age() } else { Duration::ZERO };
+        let exit = Exit { status: ExitStatus::Unknown, out_of_memory: false, ran_for };
+        if record.boot == keeper.boot
+            && let Some(cell) = &record.cell
+        {
+            cell.kill();
+            ending::remove_cell(keeper, cell.clone());
+        }
+        if let Err(error) = keeper.records.keep(&record.ended(exit)) {
+            tracing::warn!(replica = %record.replica(), error = %error.source, "end of a life not written down");
+        }
+        keep(keeper, Living::ended(record, exit));
+    }
+}
+
+/// Holds the process, if it is still the one that was written down.
+///
+/// It is held first and compared then: a held process cannot be replaced by another of the same number.
+fn hold(process: ProcessRecord) -> Option<std::os::fd::OwnedFd> {
+    let pid = Pid::from_raw(i32::try_from(process.pid).ok()?)?;
+    let held = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    (identify(process.pid) == Some(process)).then_some(held)
+}

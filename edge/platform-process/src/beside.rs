@@ -1,0 +1,98 @@
+//! Running a program beside a replica: the command of a probe.
+
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, ExitStatus as ChildStatus};
+use std::sync::Arc;
+
+use model::input::ExitStatus;
+use platform::{RunEnd, RunError, RunRequest};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+use crate::keeper::Keeper;
+use crate::launch::Output;
+use crate::living::Living;
+use crate::process_end::ProcessEnd;
+
+/// Runs the program to its end, or to the end of its time. Goes on when the caller does not wait.
+pub(crate) async fn run(keeper: &Arc<Keeper>, request: RunRequest) -> Result<RunEnd, RunError> {
+    let not_running = || RunError::NotRunning { replica: request.replica.clone() };
+    let living = keeper
+        .last(&request.replica)
+        .filter(|living| living.record.incarnation() == request.incarnation && !living.has_ended())
+        .ok_or_else(not_running)?;
+    let attempt = format!("could not run {:?} beside {}", request.command.join(" "), request.replica);
+    let task = keeper.tasks.spawn(run_to_end(living, request));
+    match task.await {
+        Ok(Ok(end)) => Ok(end),
+        Ok(Err(why)) => Err(RunError::NotStarted { message: format!("{attempt}: {why}") }),
+        Err(error) => Err(RunError::NotStarted { message: format!("{attempt}: {error}") }),
+    }
+}
+
+async fn run_to_end(living: Arc<Living>, request: RunRequest) -> Result<RunEnd, String> {
+    let RunRequest { command, timeout, .. } = request;
+    let spawned = tokio::task::spawn_blocking(move || {
+        let cell = living.record.cell.as_ref();
+        let entrances = cell.map_or_else(|| Ok(Vec::new()), crate::cgroup::Cell::entrances);
+        let entrances = entrances.map_err(|error| error.to_string())?;
+        living
+            .record
+            .surroundings
+            .execute(&command, entrances, Output::Nowhere, None)
+            .map_err(|error| error.to_string())
+    });
+    let mut beside = Beside { child: spawned.await.map_err(|error| error.to_string())?? };
+    let ended = beside.ended();
+    match tokio::time::timeout(timeout, ended).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Err(error.to_string()),
+        Err(_elapsed) => return Ok(RunEnd::TimedOut),
+    }
+    let status = beside.reap().map_err(|error| error.to_string())?;
+    Ok(RunEnd::Exited(status))
+}
+
+/// A running program; dropped, it is killed with everything in its process group.
+struct Beside {
+    child: Child,
+}
+
+impl Beside {
+    fn pid(&self) -> Option<Pid> {
+        Pid::from_raw(i32::try_from(self.child.id()).ok()?)
+    }
+
+    async fn ended(&self) -> io::Result<()> {
+        let pid = self.pid().ok_or(io::ErrorKind::InvalidData)?;
+        let process = pidfd_open(pid, PidfdFlags::empty())?;
+        ProcessEnd::of(process.as_fd())?.happened().await
+    }
+
+    /// Kills what is left of the group, and waits for the program, which takes no time when it has ended or is killed.
+    fn reap(&mut self) -> io::Result<ExitStatus> {
+        if let Some(group) = self.pid() {
+            // Before it is waited for, since until then the number of the group is its own.
+            let _nothing_left = kill_process_group(group, Signal::KILL);
+        }
+        self.child.wait().map(status_of)
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        // Waited for already: the number may belong to another by now.
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            let _unknown_end = self.reap();
+        }
+    }
+}
+
+fn status_of(status: ChildStatus) -> ExitStatus {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => ExitStatus::Code(code),
+        (None, Some(signal)) => ExitStatus::Signal(signal),
+        (None, None) => ExitStatus::Unknown,
+    }
+}

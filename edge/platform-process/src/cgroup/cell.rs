@@ -1,0 +1,254 @@
+//! The control groups of one life.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use model::quantity::{Bytes, MilliCpu};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
+
+use super::{Controller, Hierarchy, Version};
+use crate::settings::CpuPolicy;
+
+/// Most processes and threads of one replica: many times what servers use, and far below what would starve the machine
+/// (`kernel.threads-max` is some 60,000 on 8 GB).
+const TASKS_MAX: u32 = 16_384;
+
+/// The window of a processor quota: the kernel's own default.
+const QUOTA_WINDOW: Duration = Duration::from_millis(100);
+
+/// Rounds of killing what is in a group that has no kill switch. New processes cannot come (`pids.max` is 0 by then), so
+/// each round leaves fewer; the rest is for hierarchies without `pids`.
+const KILL_ROUNDS_MAX: u32 = 100;
+
+/// What a cell holds its life to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) cpu: Option<MilliCpu>,
+    pub(crate) policy: CpuPolicy,
+    pub(crate) memory: Option<Bytes>,
+}
+
+/// The control groups of one life, one folder for each hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cell {
+    folders: Vec<Folder>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Folder {
+    path: PathBuf,
+    version: Version,
+    controllers: Vec<Controller>,
+}
+
+impl Cell {
+    /// Makes the folders and writes the limits; what was made is removed again when something fails.
+    pub(super) fn make(hierarchies: &[Hierarchy], name: &str, limits: &Limits) -> io::Result<Self> {
+        let folders = hierarchies.iter().map(|hierarchy| Folder {
+            path: hierarchy.root.join(name),
+            version: hierarchy.version,
+            controllers: hierarchy.controllers.iter().copied().collect(),
+        });
+        let cell = Self { folders: folders.collect() };
+        let made = cell.folders.iter().try_for_each(|folder| {
+            std::fs::create_dir(&folder.path)?;
+            folder.limit(limits)
+        });
+        if let Err(error) = made {
+            // The error that stopped us says more than that of cleaning up after it.
+            let _ = cell.remove();
+            return Err(error);
+        }
+        Ok(cell)
+    }
+
+    /// The files through which a process enters, open for writing.
+    pub(crate) fn entrances(&self) -> io::Result<Vec<File>> {
+        self.folders
+            .iter()
+            .map(|folder| OpenOptions::new().write(true).open(folder.path.join("cgroup.procs")))
+            .collect()
+    }
+
+    /// Kills everything in the cell; returns whether it is known to be empty of what can be killed.
+    pub(crate) fn kill(&self) -> bool {
+        for folder in &self.folders {
+            if folder.version == Version::V2 && write(&folder.path, "cgroup.kill", "1").is_ok() {
+                return true;
+            }
+        }
+        if self.members().is_empty() {
+            return true;
+        }
+        if let Some(folder) = self.with(Controller::Pids) {
+            // Only a help: without it, more rounds are needed.
+            let _ = write(&folder.path, "pids.max", "0");
+        }
+        for _ in 0..KILL_ROUNDS_MAX {
+            let members = self.members();
+            if members.is_empty() {
+                return true;
+            }
+            for pid in members {
+                // One that is gone already is what we want.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            std::thread::yield_now();
+        }
+        false
+    }
+
+    /// The processes in the cell; zombies may be among them.
+    fn members(&self) -> Vec<Pid> {
+        let Some(folder) = self.folders.first() else { return Vec::new() };
+        let Ok(text) = std::fs::read_to_string(folder.path.join("cgroup.procs")) else { return Vec::new() };
+        text.lines().filter_map(|line| line.parse().ok().and_then(Pid::from_raw)).collect()
+    }
+
+    /// How many processes of the cell the kernel has killed for want of memory.
+    pub(crate) fn out_of_memory_kills(&self) -> u64 {
+        let Some(folder) = self.with(Controller::Memory) else { return 0 };
+        let file = match folder.version {
+            Version::V1 => "memory.oom_control",
+            Version::V2 => "memory.events",
+        };
+        field(&folder.path.join(file), "oom_kill").unwrap_or(0)
+    }
+
+    /// Processor time spent so far, and memory in use without file pages that the kernel can drop at once, as Kubernetes
+    /// counts it; none when the cell does not account both.
+    pub(crate) fn usage(&self) -> Option<(Duration, Bytes)> {
+        let time = match self.with(Controller::CpuAccounting) {
+            Some(folder) => Duration::from_nanos(number(&folder.path.join("cpuacct.usage"))?),
+            None => {
+                let folder = self.folders.iter().find(|folder| folder.version == Version::V2)?;
+                Duration::from_micros(field(&folder.path.join("cpu.stat"), "usage_usec")?)
+            }
+        };
+        let folder = self.with(Controller::Memory)?;
+        let (used, droppable) = match folder.version {
+            Version::V1 => ("memory.usage_in_bytes", "total_inactive_file"),
+            Version::V2 => ("memory.current", "inactive_file"),
+        };
+        let used = number(&folder.path.join(used))?;
+        let droppable = field(&folder.path.join("memory.stat"), droppable).unwrap_or(0);
+        Some((time, Bytes(used.saturating_sub(droppable))))
+    }
+
+    /// Removes the cell; fails while something is in it. Removing it again does nothing.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        let mut result = Ok(());
+        for folder in &self.folders {
+            match std::fs::remove_dir(&folder.path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => result = Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        result
+    }
+
+    fn with(&self, controller: Controller) -> Option<&Folder> {
+        self.folders.iter().find(|folder| folder.controllers.contains(&controller))
+    }
+}
+
+impl Folder {
+    fn limit(&self, limits: &Limits) -> io::Result<()> {
+        for controller in &self.controllers {
+            match (controller, self.version) {
+                (Controller::Cpu, _) => self.limit_cpu(limits)?,
+                (Controller::Memory, _) => self.limit_memory(limits)?,
+                (Controller::Pids, _) => write(&self.path, "pids.max", &TASKS_MAX.to_string())?,
+                (Controller::CpuAccounting, _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn limit_cpu(&self, limits: &Limits) -> io::Result<()> {
+        let Some(cpu) = limits.cpu else { return Ok(()) };
+        let window_us = QUOTA_WINDOW.as_micros();
+        // The kernel refuses less than 1 ms.
+        let quota_us = (u128::from(cpu.0) * window_us / 1000).max(1000);
+        match (limits.policy, self.version) {
+            (CpuPolicy::Share, Version::V1) => write(&self.path, "cpu.shares", &shares(cpu).to_string()),
+            (CpuPolicy::Share, Version::V2) => write(&self.path, "cpu.weight", &weight(cpu).to_string()),
+            (CpuPolicy::Quota, Version::V1) => {
+                write(&self.path, "cpu.cfs_period_us", &window_us.to_string())?;
+                write(&self.path, "cpu.cfs_quota_us", &quota_us.to_string())
+            }
+            (CpuPolicy::Quota, Version::V2) => {
+                write(&self.path, "cpu.max", &format!("{quota_us} {window_us}"))
+            }
+        }
+    }
+
+    fn limit_memory(&self, limits: &Limits) -> io::Result<()> {
+        let Some(Bytes(memory)) = limits.memory else { return Ok(()) };
+        let memory = memory.to_string();
+        match self.version {
+            Version::V1 => {
+                write(&self.path, "memory.limit_in_bytes", &memory)?;
+                write_if_there(&self.path, "memory.memsw.limit_in_bytes", &memory)
+            }
+            Version::V2 => {
+                write(&self.path, "memory.max", &memory)?;
+                write_if_there(&self.path, "memory.swap.max", "0")?;
+                // Half of a replica's processes is no replica.
+                write_if_there(&self.path, "memory.oom.group", "1")
+            }
+        }
+    }
+}
+
+/// `cpu.shares` of version 1: 1024 a core, 2 at least (as Kubernetes' MilliCPUToShares).
+fn shares(cpu: MilliCpu) -> u64 {
+    (cpu.0.saturating_mul(1024) / 1000).clamp(2, 262_144)
+}
+
+/// `cpu.weight` of version 2 for the same share: the 2..=262144 of version 1 onto 1..=10000 (KEP-2254).
+fn weight(cpu: MilliCpu) -> u64 {
+    1 + (shares(cpu) - 2) * 9999 / 262_142
+}
+
+fn write(folder: &Path, file: &str, value: &str) -> io::Result<()> {
+    let path = folder.join(file);
+    std::fs::write(&path, value)
+        .map_err(|error| io::Error::new(error.kind(), format!("{value} to {}: {error}", path.display())))
+}
+
+/// For what a kernel may be built without.
+fn write_if_there(folder: &Path, file: &str, value: &str) -> io::Result<()> {
+    match write(folder, file, value) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn number(path: &Path) -> Option<u64> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// The value behind `name` in a file of `name value` lines.
+fn field(path: &Path, name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(path).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_and_weights_keep_the_proportions_of_declarations() {
+        assert_eq!(shares(MilliCpu(1000)), 1024);
+        assert_eq!(shares(MilliCpu(250)), 256);
+        assert_eq!(shares(MilliCpu(0)), 2);
+        assert_eq!(weight(MilliCpu(1000)), 39);
+        assert_eq!(weight(MilliCpu(u64::MAX)), 10_000);
+        assert_eq!(weight(MilliCpu(0)), 1);
+    }
+}

@@ -1,0 +1,180 @@
+//! Finding out where cells can be made.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use platform::Support;
+use procfs::process::{MountInfo, Process};
+
+use super::{Cgroups, Controller, Hierarchy, Version};
+
+/// Looks for hierarchies that let us make groups: version 2 when it has the controllers, else version 1, else version 2
+/// for containment alone.
+///
+/// `scope` names the group of this driver, different for each data folder.
+pub(crate) fn detect(scope: &str) -> Cgroups {
+    let mounts = match Mounts::read() {
+        Ok(mounts) => mounts,
+        Err(error) => {
+            return Cgroups::none(&format!(
+                "replicas run without control groups: /proc could not be read ({error})"
+            ));
+        }
+    };
+    let mut v2 = None;
+    for candidate in mounts.v2_candidates() {
+        match open_v2(&candidate, scope) {
+            Some(found) if found.controllers.contains(&Controller::Memory) => return cgroups(vec![found]),
+            found => v2 = v2.or(found),
+        }
+    }
+    let v1: Vec<Hierarchy> =
+        mounts.v1.iter().filter_map(|(folder, controllers)| open_v1(folder, controllers, scope)).collect();
+    if v1.iter().any(|hierarchy| hierarchy.controllers.contains(&Controller::Memory)) {
+        return cgroups(v1);
+    }
+    match v2 {
+        Some(v2) => cgroups(vec![v2]),
+        None => Cgroups::none(
+            "replicas run without control groups, so resources are not limited and a process that leaves its group may \
+             outlive its replica: no group may be made here; run as root, or with a delegated group (systemd: Delegate=yes)",
+        ),
+    }
+}
+
+fn cgroups(hierarchies: Vec<Hierarchy>) -> Cgroups {
+    let support = |controller, what: &str| {
+        if hierarchies.iter().any(|hierarchy| hierarchy.controllers.contains(&controller)) {
+            Support::Full
+        } else {
+            Support::Degraded(
+                format!(
+                    "{what} of replicas is not limited: the control group that we may use has no such controller; run as \
+                     root, or with a delegated group (systemd: Delegate=yes)"
+                )
+                .into(),
+            )
+        }
+    };
+    Cgroups {
+        cpu: support(Controller::Cpu, "processor time"),
+        memory: support(Controller::Memory, "memory"),
+        containment: Support::Full,
+        hierarchies,
+    }
+}
+
+/// The folders of our own groups.
+struct Mounts {
+    v1: Vec<(PathBuf, BTreeSet<Controller>)>,
+    v2: Option<Own>,
+}
+
+struct Own {
+    mount: PathBuf,
+    folder: PathBuf,
+}
+
+impl Mounts {
+    fn read() -> Result<Self, procfs::ProcError> {
+        let own = Process::myself()?;
+        let mounts: Vec<MountInfo> = own.mountinfo()?.into_iter().collect();
+        let (mut v1, mut v2) = (Vec::new(), None);
+        for group in own.cgroups()? {
+            if group.hierarchy == 0 {
+                v2 = mounts.iter().find(|mount| mount.fs_type == "cgroup2").map(|mount| Own {
+                    mount: mount.mount_point.clone(),
+                    folder: folder_of(mount, &group.pathname),
+                });
+                continue;
+            }
+            let controllers: BTreeSet<Controller> =
+                group.controllers.iter().filter_map(|name| controller(name)).collect();
+            let has_all = |mount: &&MountInfo| {
+                group.controllers.iter().all(|name| mount.super_options.contains_key(name))
+            };
+            if let (false, Some(mount)) = (
+                controllers.is_empty(),
+                mounts.iter().filter(|mount| mount.fs_type == "cgroup").find(has_all),
+            ) {
+                v1.push((folder_of(mount, &group.pathname), controllers));
+            }
+        }
+        Ok(Self { v1, v2 })
+    }
+
+    /// Our own group, when it was delegated to us; then the top, where drivers of other engines make theirs too.
+    fn v2_candidates(&self) -> Vec<PathBuf> {
+        let mut folders: Vec<PathBuf> =
+            self.v2.iter().flat_map(|own| [own.folder.clone(), own.mount.clone()]).collect();
+        folders.dedup();
+        folders
+    }
+}
+
+/// Where a group's path lies below a mount, which may show a part of the hierarchy only.
+fn folder_of(mount: &MountInfo, group: &str) -> PathBuf {
+    let below = Path::new(group).strip_prefix(&mount.root).unwrap_or_else(|_| Path::new(group));
+    mount.mount_point.join(below.strip_prefix("/").unwrap_or(below))
+}
+
+fn controller(name: &str) -> Option<Controller> {
+    match name {
+        "cpu" => Some(Controller::Cpu),
+        "cpuacct" => Some(Controller::CpuAccounting),
+        "memory" => Some(Controller::Memory),
+        "pids" => Some(Controller::Pids),
+        _other => None,
+    }
+}
+
+fn open_v1(own: &Path, controllers: &BTreeSet<Controller>, scope: &str) -> Option<Hierarchy> {
+    let root = own.join("homeostat").join(scope);
+    make_usable(&root).ok()?;
+    Some(Hierarchy { version: Version::V1, root, controllers: controllers.clone() })
+}
+
+/// Version 2 gives controllers only to groups below one without processes, so ours has none but its cells.
+fn open_v2(base: &Path, scope: &str) -> Option<Hierarchy> {
+    let house = base.join("homeostat");
+    let root = house.join(scope);
+    make_usable(&root).ok()?;
+    leave_delegated(base);
+    let mut controllers = BTreeSet::new();
+    for (name, known) in
+        [("cpu", Controller::Cpu), ("memory", Controller::Memory), ("pids", Controller::Pids)]
+    {
+        if [base, &house, &root].into_iter().all(|folder| enable(folder, name).is_ok()) {
+            controllers.insert(known);
+        }
+    }
+    Some(Hierarchy { version: Version::V2, root, controllers })
+}
+
+/// Makes `base` free of processes when we are its only one, as in a unit of systemd with `Delegate=yes`.
+fn leave_delegated(base: &Path) {
+    let own = std::process::id().to_string();
+    if std::fs::read_to_string(base.join("cgroup.procs")).is_ok_and(|members| members.trim() == own) {
+        let keeper = base.join("homeostat-keeper");
+        // Where it fails, the controllers cannot be enabled, and that is what people are told.
+        let _ = std::fs::create_dir_all(&keeper);
+        let _ = std::fs::write(keeper.join("cgroup.procs"), own);
+    }
+}
+
+fn enable(folder: &Path, controller: &str) -> io::Result<()> {
+    let path = folder.join("cgroup.subtree_control");
+    if std::fs::read_to_string(&path)?.split_whitespace().any(|enabled| enabled == controller) {
+        return Ok(());
+    }
+    std::fs::write(&path, format!("+{controller}"))
+}
+
+/// Makes the folder, and checks that groups can be made in it.
+fn make_usable(root: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(root)?;
+    let trial = root.join(format!("trial-{}", std::process::id()));
+    std::fs::create_dir(&trial)?;
+    std::fs::remove_dir(&trial)
+}

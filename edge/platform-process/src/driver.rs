@@ -1,0 +1,257 @@
+//! The driver: [`Platform`] over processes.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use model::action::{Outcome, Refusal};
+use model::identity::ReplicaId;
+use model::input::Usage;
+use os::{FileLock, LockError};
+use platform::{
+    Capabilities, Event, Life, LogError, LogLines, ObserveError, Platform, RunEnd, RunError, RunRequest,
+    StartRequest, Started, StopRequest, Support,
+};
+use tokio::sync::broadcast;
+
+use crate::cgroup::{Cgroups, detect};
+use crate::fence::{Denied, Fence};
+use crate::keeper::{Keeper, Parts};
+use crate::launch::{failure, failure_kind};
+use crate::record::{ReadError, Records};
+use crate::settings::{CgroupUse, Settings};
+use crate::{adopt, beside, ending, log, process_table, starting};
+
+/// Runs replicas as processes of this machine.
+///
+/// Dropped or killed, it leaves all replicas running; the next one that is opened on the same data folder adopts them.
+#[derive(Debug)]
+pub struct ProcessPlatform {
+    keeper: Arc<Keeper>,
+}
+
+/// The driver could not be opened; nothing was started or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another driver keeps the replicas of this folder.
+    #[error("the replicas in {data} are kept by {holder}; stop that one, or use another data folder")]
+    InUse {
+        /// The data folder.
+        data: PathBuf,
+        /// Who keeps them.
+        holder: String,
+    },
+    /// The data folder cannot be used.
+    #[error("the data folder {data} cannot be used for replicas; see its rights and its disk")]
+    Folder {
+        /// The data folder.
+        data: PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
+    /// A record cannot be read, so a replica might be started twice.
+    #[error("the records of replicas in {data} cannot be read: {why}")]
+    Records {
+        /// The data folder.
+        data: PathBuf,
+        /// What failed, on which file.
+        why: String,
+    },
+}
+
+impl ProcessPlatform {
+    /// Opens the driver on its data folder and adopts what runs there. Must be called within a tokio runtime.
+    pub fn open(settings: Settings) -> Result<Self, OpenError> {
+        let data = settings.data().to_owned();
+        let folder_error = |source| OpenError::Folder { data: data.clone(), source };
+        let records = Records::open(settings.records()).map_err(folder_error)?;
+        std::fs::create_dir_all(settings.logs()).map_err(folder_error)?;
+        let lock = FileLock::take(&records.lock_path()).map_err(|error| match error {
+            LockError::Held { holder, .. } => OpenError::InUse { data: data.clone(), holder },
+            LockError::Unusable { source, .. } => folder_error(source),
+        })?;
+        let canonical = data.canonicalize().map_err(folder_error)?;
+        let cgroups = match settings.cgroups {
+            CgroupUse::WherePermitted => detect(&scope(&canonical)),
+            CgroupUse::Never => {
+                Cgroups::none("replicas run without control groups, because the settings say so")
+            }
+        };
+        let fence = Fence::open(records.epoch_path()).map_err(folder_error)?;
+        let boot = process_table::boot_id().map_err(folder_error)?;
+        let keeper = Arc::new(Keeper::new(Parts { settings, boot, records, fence, cgroups, lock }));
+        let platform = Self { keeper };
+        adopt::adopt_all(&platform.keeper).map_err(|error| OpenError::Records {
+            data: data.clone(),
+            why: match &error {
+                ReadError::Unreadable { source, .. } => format!("{error} ({source})"),
+                ReadError::Newer { .. } => error.to_string(),
+            },
+        })?;
+        log::keep_within_limits(&platform.keeper);
+        Ok(platform)
+    }
+
+    /// Ends all tasks of the driver and waits for them; the replicas go on. After it, another driver may be opened.
+    pub async fn close(self) {
+        let keeper = self.keeper.clone();
+        drop(self);
+        keeper.tasks.wait().await;
+    }
+}
+
+impl Drop for ProcessPlatform {
+    fn drop(&mut self) {
+        self.keeper.closed.cancel();
+        self.keeper.tasks.close();
+    }
+}
+
+impl Platform for ProcessPlatform {
+    fn start(&self, request: StartRequest) -> BoxFuture<'_, Started> {
+        // A task of its own: a caller that gives up must not leave half a start behind.
+        let keeper = self.keeper.clone();
+        let task = self.keeper.tasks.spawn(async move {
+            let place = keeper.place(&request.replica);
+            let turn = place.turn.clone().lock_owned().await;
+            let _permit = keeper.starts.acquire().await;
+            let starting = keeper.clone();
+            let started = keeper.tasks.spawn_blocking(move || {
+                let started = starting::start(&starting, &place, &request);
+                drop(turn);
+                started
+            });
+            started.await
+        });
+        async move {
+            match task.await {
+                Ok(Ok(started)) => started,
+                // The runtime is going down, or the start has panicked half-way.
+                Ok(Err(_)) | Err(_) => Started { outcome: Outcome::Unknown, life: None },
+            }
+        }
+        .boxed()
+    }
+
+    fn stop(&self, request: StopRequest) -> BoxFuture<'_, Outcome> {
+        async move {
+            let keeper = self.keeper.clone();
+            let epoch = request.action.epoch;
+            let admitted = self.keeper.tasks.spawn_blocking(move || keeper.fence.admit(epoch));
+            match admitted.await {
+                Ok(Ok(())) => {}
+                Ok(Err(Denied::Stale(refusal))) => return Outcome::Refused(refusal),
+                Ok(Err(Denied::NotKept(error))) => {
+                    let attempt = format!("could not stop {}", request.replica);
+                    return Outcome::Failed(failure(&attempt, failure_kind(&error.source), &error));
+                }
+                Err(_) => return Outcome::Unknown,
+            }
+            let Some(place) = self.keeper.known_place(&request.replica) else { return Outcome::Applied };
+            let turn = place.turn.lock().await;
+            let last = place.last();
+            drop(turn);
+            match last {
+                None => Outcome::Applied,
+                Some(living) if living.record.incarnation() != request.incarnation => {
+                    Outcome::Refused(Refusal::OtherIncarnation)
+                }
+                Some(living) => ending::stop(&self.keeper, &living, request.grace).await,
+            }
+        }
+        .boxed()
+    }
+
+    fn inventory(&self) -> BoxFuture<'_, Result<Vec<Life>, ObserveError>> {
+        async { Ok(self.keeper.inventory()) }.boxed()
+    }
+
+    fn usage(&self) -> BoxFuture<'_, Result<Vec<Usage>, ObserveError>> {
+        let keeper = self.keeper.clone();
+        let reading = self.keeper.tasks.spawn_blocking(move || usage(&keeper));
+        async move {
+            let read = reading.await.map_err(|error| ObserveError { why: error.to_string().into() })?;
+            read.map_err(|error| ObserveError { why: format!("/proc could not be read ({error})").into() })
+        }
+        .boxed()
+    }
+
+    fn events(&self) -> broadcast::Receiver<Event> {
+        self.keeper.events.subscribe()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let users = if rustix::process::geteuid().is_root() {
+            Support::Full
+        } else {
+            Support::Degraded("run.user can only name the user that runs Homeostat: run it as root".into())
+        };
+        let cgroups = &self.keeper.cgroups;
+        Capabilities {
+            cpu: cgroups.cpu.clone(),
+            memory: cgroups.memory.clone(),
+            containment: cgroups.containment.clone(),
+            users,
+        }
+    }
+
+    fn run_beside(&self, request: RunRequest) -> BoxFuture<'_, Result<RunEnd, RunError>> {
+        beside::run(&self.keeper, request).boxed()
+    }
+
+    fn logs(
+        &self,
+        replica: &ReplicaId,
+        last_lines: usize,
+    ) -> BoxFuture<'_, Result<Box<dyn LogLines>, LogError>> {
+        let (folder, replica) = (self.keeper.settings.logs(), replica.clone());
+        let opening = self.keeper.tasks.spawn_blocking(move || log::read(&folder, &replica, last_lines));
+        async move {
+            match opening.await {
+                Ok(opened) => opened,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// A name for the control groups of one data folder, so that two drivers never meet.
+fn scope(data: &std::path::Path) -> String {
+    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(data.as_os_str().as_encoded_bytes()))
+}
+
+fn usage(keeper: &Keeper) -> io::Result<Vec<Usage>> {
+    let running = keeper.livings().into_iter().filter(|living| !living.has_ended());
+    let (mut usages, mut without_cell) = (Vec::new(), Vec::new());
+    for living in running {
+        let usage = |(cpu_time, memory)| Usage {
+            replica: living.record.replica(),
+            incarnation: living.record.incarnation(),
+            cpu_time,
+            memory,
+        };
+        match living.record.cell.as_ref().and_then(crate::cgroup::Cell::usage).map(usage) {
+            Some(usage) => usages.push(usage),
+            None => without_cell.push(living),
+        }
+    }
+    if without_cell.is_empty() {
+        return Ok(usages);
+    }
+    let by_session = process_table::usage_by_session()?;
+    for living in without_cell {
+        let found = living.record.process.and_then(|process| by_session.get(&process.pid));
+        if let Some((cpu_time, memory)) = found {
+            usages.push(Usage {
+                replica: living.record.replica(),
+                incarnation: living.record.incarnation(),
+                cpu_time: *cpu_time,
+                memory: model::quantity::Bytes(*memory),
+            });
+        }
+    }
+    Ok(usages)
+}

@@ -1,0 +1,184 @@
+//! Noticing that a life has ended, and ending one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::action::Outcome;
+use model::input::{Exit, ExitStatus};
+use platform::{Event, LifeState};
+use tokio::time::Instant;
+
+use crate::cgroup::Cell;
+use crate::keeper::Keeper;
+use crate::living::Living;
+use crate::process_end::ProcessEnd;
+use crate::process_table::find_by_token;
+
+/// How long the kernel may take to let a killed process go; one that waits for a dead disk takes longer.
+const KILL_WAIT: Duration = Duration::from_secs(10);
+
+/// Tries to remove a cell, each after twice the pause of the last: together 10 s, as long as a killed process may take.
+const CELL_TRIES_MAX: u32 = 12;
+
+/// The first of these pauses.
+const CELL_PAUSE: Duration = Duration::from_millis(5);
+
+/// Waits for the end of a life, in a task that ends with it or with the driver.
+pub(crate) fn watch(keeper: &Arc<Keeper>, living: &Arc<Living>) {
+    let Some(process) = living.process() else { return };
+    let watched = ProcessEnd::of(process);
+    let (keeper, living) = (keeper.clone(), living.clone());
+    let tasks = keeper.tasks.clone();
+    tasks.spawn(async move {
+        match watched {
+            Ok(watched) => {
+                // Both are cancel safe: the process stays ended.
+                tokio::select! {
+                    _ended = watched.happened() => {}
+                    () = keeper.closed.cancelled() => return,
+                }
+            }
+            Err(error) => {
+                tracing::warn!(replica = %living.record.replica(), %error, "process watched by polling");
+                if !ended_by_polling(&keeper, &living).await {
+                    return;
+                }
+            }
+        }
+        settle(&keeper, &living);
+    });
+}
+
+/// For when there is no descriptor left to be told by; returns false when the driver is closed first.
+async fn ended_by_polling(keeper: &Keeper, living: &Living) -> bool {
+    const PAUSE: Duration = Duration::from_millis(100);
+    loop {
+        let alive = living.process().is_some_and(|process| {
+            rustix::event::poll(
+                &mut [rustix::event::PollFd::from_borrowed_fd(process, rustix::event::PollFlags::IN)],
+                Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 }),
+            ) == Ok(0)
+        });
+        if !alive {
+            return true;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            () = keeper.closed.cancelled() => return false,
+        }
+    }
+}
+
+/// Ends what is left of a life whose main process has ended, writes down how it ended, and tells it.
+fn settle(keeper: &Arc<Keeper>, living: &Arc<Living>) {
+    // Before the process is waited for, since until then the number of its group cannot belong to another.
+    living.kill_everything();
+    let status = match living.reap() {
+        Ok(Some(status)) => status,
+        Ok(None) => ExitStatus::Unknown,
+        Err(error) => {
+            tracing::warn!(replica = %living.record.replica(), %error, "exit status not available");
+            ExitStatus::Unknown
+        }
+    };
+    let kills = living.record.cell.as_ref().map_or(0, Cell::out_of_memory_kills);
+    let exit = Exit { status, out_of_memory: kills > 0 && is_killed(status), ran_for: living.record.age() };
+    // Before the end is told, since a successor writes its own record to the same place.
+    if let Err(error) = keeper.records.keep(&living.record.ended(exit)) {
+        // The next run then finds no such process, and takes its end as unknown.
+        tracing::warn!(replica = %living.record.replica(), error = %error.source, "end of a life not written down");
+    }
+    keeper.release_ports(&living.record.ports);
+    living.set_ended(exit);
+    // Nobody listening is no failure: the inventory has it, too.
+    let _ = keeper.events.send(Event::Ended(living.life()));
+    match &living.record.cell {
+        Some(cell) => remove_cell(keeper, cell.clone()),
+        None => kill_escaped(keeper, &living.record.token),
+    }
+}
+
+/// SIGKILL, as seen by us or told by a shell about its child.
+fn is_killed(status: ExitStatus) -> bool {
+    match status {
+        ExitStatus::Signal(signal) => signal == libc::SIGKILL,
+        ExitStatus::Code(code) => code == 128 + libc::SIGKILL,
+        ExitStatus::Unknown => true,
+    }
+}
+
+/// Removes the cell as soon as the kernel has let go of what was killed in it.
+pub(crate) fn remove_cell(keeper: &Arc<Keeper>, cell: Cell) {
+    if cell.remove().is_ok() {
+        return;
+    }
+    let closed = keeper.closed.clone();
+    keeper.tasks.spawn(async move {
+        let mut pause = CELL_PAUSE;
+        for _ in 0..CELL_TRIES_MAX {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = closed.cancelled() => return,
+            }
+            match cell.remove() {
+                Ok(()) => return,
+                Err(_busy) => pause *= 2,
+            }
+        }
+        tracing::warn!(?cell, "control group not removed");
+    });
+}
+
+/// Kills what has left its process group, where no control group holds it: it is known by its environment.
+fn kill_escaped(keeper: &Arc<Keeper>, token: &str) {
+    let token = token.to_owned();
+    keeper.tasks.spawn_blocking(move || kill_by_token(&[&token]));
+}
+
+/// Kills all processes whose environment holds one of the tokens.
+pub(crate) fn kill_by_token(tokens: &[&str]) {
+    let Ok(found) = find_by_token(tokens) else { return };
+    for process in found.into_values().flatten() {
+        if let Some(pid) = i32::try_from(process.pid).ok().and_then(rustix::process::Pid::from_raw) {
+            // One that is gone already is what we want.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// Ends a life: its stop signal now, everything of it killed after `grace`. Returns when it has ended.
+pub(crate) async fn stop(keeper: &Arc<Keeper>, living: &Arc<Living>, grace: Duration) -> Outcome {
+    if living.has_ended() {
+        return Outcome::Applied;
+    }
+    let mut states = living.states();
+    if living.set_kill_time(Instant::now() + grace) {
+        if !grace.is_zero() {
+            living.signal_stop();
+        }
+        keeper.tasks.spawn(kill_in_time(keeper.clone(), living.clone()));
+    }
+    let ended = states.wait_for(|state| matches!(state, LifeState::Exited(_)));
+    match tokio::time::timeout(grace + KILL_WAIT, ended).await {
+        Ok(Ok(_ended)) => Outcome::Applied,
+        Ok(Err(_)) | Err(_) => Outcome::Unknown,
+    }
+}
+
+/// Kills a life when its time is over, unless it ends before. Goes on when nobody waits for the stop any more.
+async fn kill_in_time(keeper: Arc<Keeper>, living: Arc<Living>) {
+    let (mut states, mut kill_times) = (living.states(), living.kill_times());
+    loop {
+        let Some(kill_at) = *kill_times.borrow_and_update() else { return };
+        // All are cancel safe: each only waits for a value or a time.
+        tokio::select! {
+            _ended = states.wait_for(|state| matches!(state, LifeState::Exited(_))) => return,
+            () = keeper.closed.cancelled() => return,
+            _sooner = kill_times.changed() => {}
+            () = tokio::time::sleep_until(kill_at) => {
+                living.kill_everything();
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What all tasks of the driver share.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use model::identity::ReplicaId;
+use model::resource::PortName;
+use os::FileLock;
+use platform::{Event, Life, LifeState};
+use tokio::sync::{Semaphore, broadcast};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cgroup::Cgroups;
+use crate::fence::Fence;
+use crate::launch::PortBook;
+use crate::living::Living;
+use crate::record::Records;
+use crate::settings::Settings;
+
+/// Starts that work at once: enough to keep both the disk and the processors busy; more would only wait for each other.
+pub(crate) const STARTS_AT_ONCE: usize = 8;
+
+/// Events that a slow receiver may lag behind: all replicas of a full machine (some 500) ending twice.
+pub(crate) const EVENTS_MAX: usize = 1024;
+
+/// How long an ended life stays in the inventory: long enough that whoever was away while it ended still learns of it.
+const ENDED_SHOWN: Duration = Duration::from_secs(300);
+
+/// What all tasks of the driver share.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    pub(crate) settings: Settings,
+    pub(crate) boot: String,
+    pub(crate) records: Records,
+    pub(crate) fence: Fence,
+    pub(crate) cgroups: Cgroups,
+    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) starts: Semaphore,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) closed: CancellationToken,
+    places: Mutex<BTreeMap<ReplicaId, Arc<Place>>>,
+    ports: Mutex<PortBook>,
+    /// Held as long as any task may still write to the data folder.
+    _lock: FileLock,
+}
+
+/// One place of a service, and the last life that filled it.
+#[derive(Debug, Default)]
+pub(crate) struct Place {
+    /// Starts of one place take turns; a repeated one finds what the first has done.
+    pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
+    last: Mutex<Option<Arc<Living>>>,
+}
+
+impl Place {
+    pub(crate) fn last(&self) -> Option<Arc<Living>> {
+        self.last.lock().expect("nobody panics while holding a place").clone()
+    }
+
+    pub(crate) fn fill(&self, living: Arc<Living>) {
+        *self.last.lock().expect("nobody panics while holding a place") = Some(living);
+    }
+}
+
+/// What a keeper is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) settings: Settings,
+    pub(crate) boot: String,
+    pub(crate) records: Records,
+    pub(crate) fence: Fence,
+    pub(crate) cgroups: Cgroups,
+    pub(crate) lock: FileLock,
+}
+
+impl Keeper {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let (events, _) = broadcast::channel(EVENTS_MAX);
+        Self {
+            settings: parts.settings,
+            boot: parts.boot,
+            records: parts.records,
+            fence: parts.fence,
+            cgroups: parts.cgroups,
+            events,
+            starts: Semaphore::new(STARTS_AT_ONCE),
+            tasks: TaskTracker::new(),
+            closed: CancellationToken::new(),
+            places: Mutex::default(),
+            ports: Mutex::default(),
+            _lock: parts.lock,
+        }
+    }
+
+    /// The place, empty when it was never filled.
+    pub(crate) fn place(&self, replica: &ReplicaId) -> Arc<Place> {
+        self.places().entry(replica.clone()).or_default().clone()
+    }
+
+    /// The place, if a start was ever asked for.
+    pub(crate) fn known_place(&self, replica: &ReplicaId) -> Option<Arc<Place>> {
+        self.places().get(replica).cloned()
+    }
+
+    /// The last life of the place, if it was ever filled.
+    pub(crate) fn last(&self, replica: &ReplicaId) -> Option<Arc<Living>> {
+        self.known_place(replica)?.last()
+    }
+
+    /// The last lives of all places, in their order.
+    pub(crate) fn livings(&self) -> Vec<Arc<Living>> {
+        let places: Vec<Arc<Place>> = self.places().values().cloned().collect();
+        places.iter().filter_map(|place| place.last()).collect()
+    }
+
+    /// All lives that run, and those that have ended not long ago.
+    pub(crate) fn inventory(&self) -> Vec<Life> {
+        let livings = self.livings();
+        let shown = livings.iter().filter(|living| match living.state() {
+            LifeState::Running | LifeState::Stopping => true,
+            LifeState::Exited(exit) => living.record.age().saturating_sub(exit.ran_for) <= ENDED_SHOWN,
+        });
+        shown.map(|living| living.life()).collect()
+    }
+
+    /// The numbers that other running replicas of the same service have.
+    pub(crate) fn ports_of_siblings(&self, replica: &ReplicaId) -> BTreeSet<u16> {
+        let siblings = self.livings().into_iter().filter(|living| {
+            let sibling = living.record.replica();
+            sibling.service == replica.service && sibling.ordinal != replica.ordinal && !living.has_ended()
+        });
+        siblings.flat_map(|living| living.record.ports.values().copied().collect::<Vec<_>>()).collect()
+    }
+
+    pub(crate) fn port_book(&self) -> MutexGuard<'_, PortBook> {
+        self.ports.lock().expect("nobody panics while holding the ports")
+    }
+
+    pub(crate) fn release_ports(&self, ports: &BTreeMap<PortName, u16>) {
+        self.port_book().release(ports);
+    }
+
+    fn places(&self) -> MutexGuard<'_, BTreeMap<ReplicaId, Arc<Place>>> {
+        self.places.lock().expect("nobody panics while holding the places")
+    }
+}

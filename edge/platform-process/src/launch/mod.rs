@@ -1,0 +1,201 @@
+//! From a declaration to an executing program.
+
+mod child;
+mod ports;
+mod program;
+mod user;
+mod variables;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use model::action::{Failure, FailureKind};
+use model::identity::ReplicaId;
+use model::resource::{PortName, Run};
+use serde::{Deserialize, Serialize};
+
+use crate::process_table::LIFE_VARIABLE;
+use crate::settings::Settings;
+
+pub(crate) use ports::{PortBook, PortError, ReservedPorts};
+use program::ProgramError;
+use user::{Account, AccountError};
+use variables::TooLong;
+
+/// Why a program does not run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LaunchError {
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    #[error(transparent)]
+    Variables(#[from] TooLong),
+    #[error("the working directory {path} does not exist; create it, or correct run.workingDirectory")]
+    NoFolder { path: PathBuf },
+    #[error("the working directory {path} is not a folder; correct run.workingDirectory")]
+    NotAFolder { path: PathBuf },
+    #[error("the working directory {path} cannot be entered ({source}); see its rights")]
+    FolderUnreachable { path: PathBuf, source: io::Error },
+    #[error("the program {path} could not be executed ({source}); {hint}")]
+    Exec { path: PathBuf, source: io::Error, hint: &'static str },
+}
+
+impl LaunchError {
+    /// Whether trying again can help.
+    pub(crate) fn kind(&self) -> FailureKind {
+        match self {
+            Self::Program(_)
+            | Self::Variables(_)
+            | Self::NoFolder { .. }
+            | Self::NotAFolder { .. }
+            | Self::FolderUnreachable { .. } => FailureKind::Declaration,
+            Self::Account(AccountError::Lookup { .. }) => FailureKind::Other,
+            Self::Account(AccountError::Unknown { .. } | AccountError::NotPermitted { .. }) => {
+                FailureKind::Declaration
+            }
+            Self::Exec { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound
+                | io::ErrorKind::PermissionDenied
+                | io::ErrorKind::InvalidInput
+                | io::ErrorKind::ArgumentListTooLong
+                | io::ErrorKind::NotADirectory => FailureKind::Declaration,
+                _ if source.raw_os_error() == Some(libc::ENOEXEC) => FailureKind::Declaration,
+                _ => failure_kind(source),
+            },
+        }
+    }
+}
+
+/// The kind of failure that an error of the operating system is.
+pub(crate) fn failure_kind(error: &io::Error) -> FailureKind {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FailureKind::DiskFull,
+        io::ErrorKind::AddrInUse => FailureKind::AddressInUse,
+        _ => FailureKind::Other,
+    }
+}
+
+/// A failure whose sentence begins with what was attempted.
+pub(crate) fn failure(attempt: &str, kind: FailureKind, why: &dyn std::fmt::Display) -> Failure {
+    Failure { kind, message: format!("{attempt}: {why}").into() }
+}
+
+/// What surrounds every program of a life: the replica's own, and those that run beside it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Surroundings {
+    variables: BTreeMap<String, String>,
+    folder: PathBuf,
+    uid: u32,
+    gid: u32,
+}
+
+/// Where a program's output goes.
+#[derive(Debug)]
+pub(crate) enum Output {
+    Log(File),
+    Nowhere,
+}
+
+impl Surroundings {
+    /// What `run` declares, checked as far as it can be before the program runs.
+    pub(crate) fn of(
+        run: &Run,
+        replica: &ReplicaId,
+        token: &str,
+        ports: &BTreeMap<PortName, u16>,
+        settings: &Settings,
+    ) -> Result<Self, LaunchError> {
+        let account = run.user.as_deref().map_or_else(|| Ok(Account::own()), Account::find)?;
+        let folder = match &run.working_directory {
+            Some(folder) => settings.base.join(folder),
+            None => settings.base.clone(),
+        };
+        check_folder(&folder)?;
+        let mut given: BTreeMap<String, String> = [
+            ("PATH", settings.path.clone()),
+            ("HOME", account.home.display().to_string()),
+            ("LANG", "C.UTF-8".to_owned()),
+            ("HOMEOSTAT_SERVICE", replica.service.to_string()),
+            ("HOMEOSTAT_REPLICA", replica.to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+        given.extend(ports.iter().map(|(name, number)| (name.variable(), number.to_string())));
+        let mut variables = variables::declare(given, &run.env)?;
+        // Last, so that no declaration can hide a process from us.
+        variables.insert(LIFE_VARIABLE.to_owned(), token.to_owned());
+        Ok(Self { variables, folder, uid: account.uid, gid: account.gid })
+    }
+
+    /// Runs a program in a session of its own within these surroundings; returns when it is executing.
+    ///
+    /// `ports` are held for the program until the moment before it begins.
+    pub(crate) fn execute(
+        &self,
+        command: &[String],
+        cgroup_entrances: Vec<File>,
+        output: Output,
+        ports: Option<ReservedPorts>,
+    ) -> Result<Child, LaunchError> {
+        let arguments: Vec<String> =
+            command.iter().map(|part| variables::expand(part, &self.variables)).collect::<Result<_, _>>()?;
+        let (name, arguments) = arguments.split_first().ok_or(ProgramError::Empty)?;
+        let search = self.variables.get("PATH").map_or("", String::as_str);
+        let path = program::find(name, &self.folder, search)?;
+        let mut program = Command::new(&path);
+        program
+            .arg0(name)
+            .args(arguments)
+            .env_clear()
+            .envs(&self.variables)
+            .current_dir(&self.folder)
+            .stdin(Stdio::null());
+        match output {
+            Output::Log(file) => {
+                let again = file.try_clone().map_err(|source| exec_error(&path, source))?;
+                program.stdout(file).stderr(again);
+            }
+            Output::Nowhere => {
+                program.stdout(Stdio::null()).stderr(Stdio::null());
+            }
+        }
+        if self.uid != rustix::process::geteuid().as_raw() {
+            // With the user, the standard library drops all supplementary groups when we are root.
+            program.gid(self.gid).uid(self.uid);
+        }
+        child::isolate(&mut program, cgroup_entrances);
+        drop(ports);
+        program.spawn().map_err(|source| exec_error(&path, source))
+    }
+}
+
+fn exec_error(path: &Path, source: io::Error) -> LaunchError {
+    let hint = match source.kind() {
+        io::ErrorKind::NotFound => "its interpreter, the first line of a script or the loader, is missing",
+        io::ErrorKind::PermissionDenied => "see whether its user may execute it and enter its folder",
+        io::ErrorKind::InvalidInput => "no argument and no variable may hold a NUL character",
+        io::ErrorKind::ArgumentListTooLong => "its arguments and variables are too long",
+        _ if source.raw_os_error() == Some(libc::ENOEXEC) => {
+            "it is no program for this machine; a script needs a first line such as #!/bin/sh"
+        }
+        _ => "see the limits of this machine for processes and memory",
+    };
+    LaunchError::Exec { path: path.to_owned(), source, hint }
+}
+
+fn check_folder(path: &Path) -> Result<(), LaunchError> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(LaunchError::NotAFolder { path: path.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(LaunchError::NoFolder { path: path.to_owned() })
+        }
+        Err(source) => Err(LaunchError::FolderUnreachable { path: path.to_owned(), source }),
+    }
+}

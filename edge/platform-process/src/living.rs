@@ -1,0 +1,147 @@
+//! A life that this driver keeps.
+
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use model::input::{Exit, ExitStatus};
+use model::resource::Signal as StopSignal;
+use platform::{Life, LifeState};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_send_signal, waitid};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::record::Record;
+
+/// A life that this driver keeps, running or ended.
+#[derive(Debug)]
+pub(crate) struct Living {
+    pub(crate) record: Record,
+    pub(crate) adopted: bool,
+    /// The main process; none when it had ended before this driver was opened.
+    process: Option<OwnedFd>,
+    state: watch::Sender<LifeState>,
+    /// When it is to be killed; none until it is told to stop.
+    kill_at: watch::Sender<Option<Instant>>,
+}
+
+impl Living {
+    pub(crate) fn running(record: Record, process: OwnedFd, adopted: bool) -> Self {
+        Self::new(record, Some(process), LifeState::Running, adopted)
+    }
+
+    pub(crate) fn ended(record: Record, exit: Exit) -> Self {
+        Self::new(record, None, LifeState::Exited(exit), true)
+    }
+
+    fn new(record: Record, process: Option<OwnedFd>, state: LifeState, adopted: bool) -> Self {
+        Self { record, adopted, process, state: watch::Sender::new(state), kill_at: watch::Sender::new(None) }
+    }
+
+    pub(crate) fn life(&self) -> Life {
+        self.record.life(self.state(), self.adopted)
+    }
+
+    pub(crate) fn state(&self) -> LifeState {
+        *self.state.borrow()
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.state(), LifeState::Exited(_))
+    }
+
+    pub(crate) fn process(&self) -> Option<BorrowedFd<'_>> {
+        self.process.as_ref().map(|process| process.as_fd())
+    }
+
+    pub(crate) fn states(&self) -> watch::Receiver<LifeState> {
+        self.state.subscribe()
+    }
+
+    pub(crate) fn kill_times(&self) -> watch::Receiver<Option<Instant>> {
+        self.kill_at.subscribe()
+    }
+
+    pub(crate) fn set_ended(&self, exit: Exit) {
+        self.state.send_replace(LifeState::Exited(exit));
+    }
+
+    /// Takes the earlier of the kill time that is set and `at`; returns whether it is the first.
+    pub(crate) fn set_kill_time(&self, at: Instant) -> bool {
+        let mut first = false;
+        self.kill_at.send_if_modified(|set| {
+            first = set.is_none();
+            let earlier = set.is_none_or(|set| at < set);
+            if earlier {
+                *set = Some(at);
+            }
+            earlier
+        });
+        self.state.send_if_modified(|state| {
+            let was_running = *state == LifeState::Running;
+            if was_running {
+                *state = LifeState::Stopping;
+            }
+            was_running
+        });
+        first
+    }
+
+    /// Asks the process group to stop. That it is gone already is no failure.
+    pub(crate) fn signal_stop(&self) {
+        let signal = match self.record.stop_signal {
+            StopSignal::Term => Signal::TERM,
+            StopSignal::Int => Signal::INT,
+            StopSignal::Quit => Signal::QUIT,
+            StopSignal::Hup => Signal::HUP,
+            StopSignal::Usr1 => Signal::USR1,
+            StopSignal::Usr2 => Signal::USR2,
+            StopSignal::Kill => Signal::KILL,
+        };
+        self.signal_group(signal);
+    }
+
+    /// Kills everything that belongs to the life. The main process must not have been waited for yet, or be no child of
+    /// ours: only then is the number of its group its own.
+    pub(crate) fn kill_everything(&self) {
+        self.signal_group(Signal::KILL);
+        if let Some(process) = self.process() {
+            let _gone_already = pidfd_send_signal(process, Signal::KILL);
+        }
+        if let Some(cell) = &self.record.cell
+            && !cell.kill()
+        {
+            tracing::warn!(replica = %self.record.replica(), "control group not empty after killing what is in it");
+        }
+    }
+
+    fn signal_group(&self, signal: Signal) {
+        if let Some(group) = self.group() {
+            let _gone_already = kill_process_group(group, signal);
+        }
+    }
+
+    /// The process group, which has the number of the main process.
+    fn group(&self) -> Option<Pid> {
+        let process = self.record.process?;
+        Pid::from_raw(i32::try_from(process.pid).ok()?)
+    }
+
+    /// How the main process ended, which the kernel forgets by this; `None` while it runs.
+    pub(crate) fn reap(&self) -> io::Result<Option<ExitStatus>> {
+        let Some(process) = self.process() else { return Ok(Some(ExitStatus::Unknown)) };
+        loop {
+            return match waitid(WaitId::PidFd(process), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+                Ok(None) => Ok(None),
+                Ok(Some(status)) => Ok(Some(match (status.exit_status(), status.terminating_signal()) {
+                    (Some(code), _) => ExitStatus::Code(code),
+                    (None, Some(signal)) => ExitStatus::Signal(signal),
+                    (None, None) => ExitStatus::Unknown,
+                })),
+                Err(Errno::INTR) => continue,
+                Err(Errno::CHILD) => Ok(Some(ExitStatus::Unknown)),
+                Err(error) => Err(error.into()),
+            };
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! What is written down of each life, so that the next run finds it.
+//!
+//! `replicas/SERVICE/ORDINAL.json` is the last life of a place; `replicas/intents/TOKEN.json` is a start that has not
+//! been acknowledged. The intent is there before the process is, and the record before the intent goes, so after a crash
+//! at any point each process is found: by its record, or by the token in its environment.
+//!
+//! Records are not synced to the disk: they speak of processes, and a crash of the machine ends those too. The boot id
+//! in each tells a later boot that its process is gone, and a file that a machine's crash left empty speaks of none.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use model::identity::{ActionId, Epoch, Generation, Incarnation, Ordinal, ReplicaId};
+use model::input::{Exit, ExitStatus};
+use model::name::ServiceName;
+use model::resource::{PortName, Signal};
+use model::time::Wall;
+use os::{Durability, WriteError, write_atomically};
+use platform::{Life, LifeState};
+use serde::{Deserialize, Serialize};
+
+use crate::cgroup::Cell;
+use crate::launch::Surroundings;
+
+/// The form that this code writes.
+const VERSION: u32 = 1;
+
+/// Largest record that is read, in bytes: an environment of the kernel's usual limit of 2 MB, and as much for quoting.
+const RECORD_LEN_MAX: u64 = 4 * 1024 * 1024;
+
+/// One life, version 1 of its form on disk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Record {
+    version: u32,
+    service: ServiceName,
+    ordinal: u32,
+    incarnation: u32,
+    generation: u64,
+    epoch: u64,
+    sequence: u64,
+    /// What its environment holds as `HOMEOSTAT_LIFE`.
+    pub(crate) token: String,
+    /// The boot of the machine that it belongs to.
+    pub(crate) boot: String,
+    /// Its main process; none while it is an intent.
+    pub(crate) process: Option<ProcessRecord>,
+    started_at_unix_ms: u64,
+    started_since_boot_ms: u64,
+    pub(crate) ports: BTreeMap<PortName, u16>,
+    pub(crate) stop_signal: Signal,
+    pub(crate) cell: Option<Cell>,
+    pub(crate) surroundings: Surroundings,
+    exit: Option<ExitRecord>,
+}
+
+/// A process that cannot be mistaken for another: numbers are used again, but not with the same start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ProcessRecord {
+    pub(crate) pid: u32,
+    /// Clock ticks from boot to its start, field 22 of `/proc/PID/stat`.
+    pub(crate) start_ticks: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ExitRecord {
+    code: Option<i32>,
+    signal: Option<i32>,
+    out_of_memory: bool,
+    ran_for_ms: u64,
+}
+
+/// What begins a record.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    pub(crate) replica: ReplicaId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) generation: Generation,
+    pub(crate) action: ActionId,
+    pub(crate) token: String,
+    pub(crate) boot: String,
+    pub(crate) ports: BTreeMap<PortName, u16>,
+    pub(crate) stop_signal: Signal,
+    pub(crate) cell: Option<Cell>,
+    pub(crate) surroundings: Surroundings,
+}
+
+impl Record {
+    /// A life that is about to begin.
+    pub(crate) fn begin(beginning: Beginning) -> Self {
+        Self {
+            version: VERSION,
+            service: beginning.replica.service,
+            ordinal: beginning.replica.ordinal.0,
+            incarnation: beginning.incarnation.0,
+            generation: beginning.generation.0,
+            epoch: beginning.action.epoch.0,
+            sequence: beginning.action.sequence,
+            token: beginning.token,
+            boot: beginning.boot,
+            process: None,
+            started_at_unix_ms: os::wall().as_millis(),
+            started_since_boot_ms: millis(os::since_boot()),
+            ports: beginning.ports,
+            stop_signal: beginning.stop_signal,
+            cell: beginning.cell,
+            surroundings: beginning.surroundings,
+            exit: None,
+        }
+    }
+
+    pub(crate) fn replica(&self) -> ReplicaId {
+        ReplicaId { service: self.service.clone(), ordinal: Ordinal(self.ordinal) }
+    }
+
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        Incarnation(self.incarnation)
+    }
+
+    pub(crate) fn action(&self) -> ActionId {
+        ActionId { epoch: Epoch(self.epoch), sequence: self.sequence }
+    }
+
+    pub(crate) fn exit(&self) -> Option<Exit> {
+        self.exit.map(|exit| Exit {
+            status: match (exit.code, exit.signal) {
+                (Some(code), _) => ExitStatus::Code(code),
+                (None, Some(signal)) => ExitStatus::Signal(signal),
+                (None, None) => ExitStatus::Unknown,
+            },
+            out_of_memory: exit.out_of_memory,
+            ran_for: Duration::from_millis(exit.ran_for_ms),
+        })
+    }
+
+    /// This life after it has ended.
+    pub(crate) fn ended(&self, exit: Exit) -> Self {
+        let (code, signal) = match exit.status {
+            ExitStatus::Code(code) => (Some(code), None),
+            ExitStatus::Signal(signal) => (None, Some(signal)),
+            ExitStatus::Unknown => (None, None),
+        };
+        let ran_for_ms = millis(exit.ran_for);
+        Self {
+            exit: Some(ExitRecord { code, signal, out_of_memory: exit.out_of_memory, ran_for_ms }),
+            ..self.clone()
+        }
+    }
+
+    /// How long the life has lasted; zero when it belongs to an earlier boot.
+    pub(crate) fn age(&self) -> Duration {
+        os::since_boot().saturating_sub(Duration::from_millis(self.started_since_boot_ms))
+    }
+
+    pub(crate) fn life(&self, state: LifeState, adopted: bool) -> Life {
+        Life {
+            replica: self.replica(),
+            incarnation: self.incarnation(),
+            generation: Generation(self.generation),
+            action: self.action(),
+            state,
+            pid: self.process.map(|process| process.pid),
+            ports: self.ports.clone(),
+            started_at: Wall::from_millis(self.started_at_unix_ms),
+            adopted,
+        }
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Records could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    #[error("could not read {path}")]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("{path} was written by a newer Homeostat (form {version}); start that one, or remove the file")]
+    Newer { path: PathBuf, version: u32 },
+}
+
+/// The folder of all records.
+#[derive(Clone, Debug)]
+pub(crate) struct Records {
+    folder: PathBuf,
+}
+
+impl Records {
+    pub(crate) fn open(folder: PathBuf) -> io::Result<Self> {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::create_dir_all(folder.join("intents"))?;
+        // Environments may hold secrets.
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700))?;
+        Ok(Self { folder })
+    }
+
+    pub(crate) fn lock_path(&self) -> PathBuf {
+        self.folder.join("lock")
+    }
+
+    pub(crate) fn epoch_path(&self) -> PathBuf {
+        self.folder.join("epoch")
+    }
+
+    fn intent_path(&self, token: &str) -> PathBuf {
+        self.folder.join("intents").join(token).with_extension("json")
+    }
+
+    fn path(&self, record: &Record) -> PathBuf {
+        self.folder.join(record.service.as_str()).join(format!("{}.json", record.ordinal))
+    }
+
+    /// Says that a process with the record's token is about to be.
+    pub(crate) fn intend(&self, record: &Record) -> Result<(), WriteError> {
+        write(&self.intent_path(&record.token), record)
+    }
+
+    /// Says that no process with the token is unrecorded.
+    pub(crate) fn forget_intent(&self, token: &str) {
+        // An intent that stays costs the next run a look through the process table, and no more.
+        let _ = std::fs::remove_file(self.intent_path(token));
+    }
+
+    /// Writes down the last life of a place.
+    pub(crate) fn keep(&self, record: &Record) -> Result<(), WriteError> {
+        let path = self.path(record);
+        match write(&path, record) {
+            Err(WriteError { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                let folder = self.folder.join(record.service.as_str());
+                std::fs::create_dir_all(&folder)
+                    .map_err(|source| WriteError { path: folder.clone(), source })?;
+                write(&path, record)
+            }
+            other => other,
+        }
+    }
+
+    /// Forgets a life that ended long ago.
+    pub(crate) fn forget(&self, record: &Record) {
+        // One that stays is looked at again by the next run.
+        let _ = std::fs::remove_file(self.path(record));
+    }
+
+    /// All starts that were not acknowledged.
+    pub(crate) fn intents(&self) -> Result<Vec<Record>, ReadError> {
+        read_folder(&self.folder.join("intents"))
+    }
+
+    /// The last life of every place.
+    pub(crate) fn lives(&self) -> Result<Vec<Record>, ReadError> {
+        let unreadable = |source| ReadError::Unreadable { path: self.folder.clone(), source };
+        let mut lives = Vec::new();
+        for entry in std::fs::read_dir(&self.folder).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            if entry.file_name() != "intents" && entry.path().is_dir() {
+                lives.extend(read_folder(&entry.path())?);
+            }
+        }
+        lives.sort_by_key(Record::replica);
+        Ok(lives)
+    }
+}
+
+fn write(path: &Path, record: &Record) -> Result<(), WriteError> {
+    let content = serde_json::to_vec(record).expect("a record has text keys only");
+    write_atomically(path, &content, Durability::Process)
+}
+
+fn read_folder(folder: &Path) -> Result<Vec<Record>, ReadError> {
+    let unreadable = |path: &Path, source| ReadError::Unreadable { path: path.to_owned(), source };
+    let mut records = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(|source| unreadable(folder, source))? {
+        let path = entry.map_err(|source| unreadable(folder, source))?.path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let length = std::fs::metadata(&path).map_err(|source| unreadable(&path, source))?.len();
+        if length > RECORD_LEN_MAX {
+            tracing::warn!(path = %path.display(), length, "oversized record ignored");
+            continue;
+        }
+        let content = std::fs::read(&path).map_err(|source| unreadable(&path, source))?;
+        match parse(&content) {
+            Parsed::Record(record) => records.push(*record),
+            Parsed::Newer(version) => return Err(ReadError::Newer { path, version }),
+            Parsed::Damaged => tracing::warn!(path = %path.display(), "damaged record ignored"),
+        }
+    }
+    Ok(records)
+}
+
+enum Parsed {
+    Record(Box<Record>),
+    Newer(u32),
+    Damaged,
+}
+
+fn parse(content: &[u8]) -> Parsed {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    match serde_json::from_slice::<Versioned>(content) {
+        Ok(Versioned { version }) if version > VERSION => Parsed::Newer(version),
+        Ok(Versioned { .. }) => serde_json::from_slice(content).map_or(Parsed::Damaged, Parsed::Record),
+        Err(_) => Parsed::Damaged,
+    }
+}
