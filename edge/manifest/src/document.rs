@@ -127,7 +127,7 @@ impl Manifests {
         for tree::Malformed { span, text } in malformed {
             self.add(error(source, Some(span), "", text));
         }
-        for root in roots {
+        for root in roots.into_iter().flat_map(members) {
             match resource(&root) {
                 Ok(resource) => {
                     let folder = folder.map(Path::to_owned);
@@ -178,6 +178,26 @@ static FORMS: LazyLock<Vec<KnownForm>> = LazyLock::new(|| {
     });
     forms.collect()
 });
+
+/// The manifests in a document: itself, or the items of a list, as `kubectl get -o yaml` and our own API print it.
+///
+/// A list is `items` with `kind: List` or without a kind. What else it says is of no use to its items.
+fn members(root: Node) -> Vec<Node> {
+    let is_list = match root.entry("kind").map(|entry| &entry.value.content) {
+        None => true,
+        Some(Content::Scalar { text, .. }) => text == "List",
+        Some(Content::Sequence(_) | Content::Mapping(_)) => false,
+    };
+    let is_items = |key: &str, node: &Node| key == "items" && matches!(node.content, Content::Sequence(_));
+    if !is_list || !root.entry("items").is_some_and(|entry| is_items(&entry.key, &entry.value)) {
+        return vec![root];
+    }
+    let Content::Mapping(entries) = root.content else { return Vec::new() };
+    let items = entries.into_iter().filter(|entry| entry.key == "items").map(|entry| entry.value.content);
+    items
+        .flat_map(|content| if let Content::Sequence(items) = content { items } else { Vec::new() })
+        .collect()
+}
 
 fn resource(root: &Node) -> Result<Resource, Vec<form::Misfit>> {
     let form = known_form(root)?;

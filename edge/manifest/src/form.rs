@@ -24,7 +24,7 @@ pub(crate) struct Misfit {
 
 /// `root` as JSON of the form that `schema` describes, or all that is not of that form.
 pub(crate) fn fit(root: &Node, schema: &Value) -> Result<Value, Vec<Misfit>> {
-    let mut fitting = Fitting { definitions: &schema["$defs"], misfits: Vec::new() };
+    let mut fitting = Fitting { root: schema, definitions: &schema["$defs"], misfits: Vec::new() };
     let value = fitting.node(&Place { node: root, at: root.heading(), path: String::new() }, schema);
     match value {
         Some(value) if fitting.misfits.is_empty() => Ok(value),
@@ -58,6 +58,7 @@ fn join(path: &str, key: &str) -> String {
 }
 
 struct Fitting<'s> {
+    root: &'s Value,
     definitions: &'s Value,
     misfits: Vec<Misfit>,
 }
@@ -197,10 +198,43 @@ impl<'s> Fitting<'s> {
     }
 
     fn unknown(&mut self, under: &Place<'_>, entry: &Entry, names: &[&str]) {
-        let meant = nearest(&entry.key, names.iter().copied()).map(|name| format!("; did you mean {name}?"));
-        let text = format!("there is no field {:?} here{}", entry.key, meant.unwrap_or_default());
+        let meant = match nearest(&entry.key, names.iter().copied()) {
+            Some(name) => format!("; did you mean {name}?"),
+            None => self
+                .elsewhere(&under.path, &entry.key)
+                .map_or_else(String::new, |path| format!("; it belongs under {path}")),
+        };
+        let text = format!("there is no field {:?} here{meant}", entry.key);
         let at = Place { node: under.node, at: entry.key_span.clone(), path: under.path.clone() };
         self.add(&at, text, one_of(names));
+    }
+
+    /// The nearest place above or below in the form that has the field `name` which stands at `path`; none when several are
+    /// as near. Of what lies beside, such as another type of metric, the field would not mean the same.
+    fn elsewhere(&self, path: &str, name: &str) -> Option<String> {
+        let here: String =
+            path.strip_suffix(name)?.trim_end_matches('.').replace(|c: char| c.is_ascii_digit(), "");
+        let mut places = Vec::new();
+        self.places_of(name, "", self.root, &mut places);
+        places.retain(|place| !place.is_empty() && (place.starts_with(&here) || here.starts_with(place)));
+        let depth = |place: &String| place.matches('.').count();
+        let least = places.iter().map(depth).min()?;
+        places.retain(|place| depth(place) == least);
+        places.pop().filter(|_| places.is_empty())
+    }
+
+    /// Adds the path of each object in `schema` that has a field `name`. No form of ours refers to itself.
+    fn places_of(&self, name: &str, path: &str, schema: &'s Value, places: &mut Vec<String>) {
+        let form = self.form(schema).schema;
+        if let Some(fields) = form["properties"].as_object() {
+            if fields.contains_key(name) {
+                places.push(path.to_owned());
+            }
+            fields.iter().for_each(|(key, field)| self.places_of(name, &join(path, key), field, places));
+        }
+        if form["items"].is_object() {
+            self.places_of(name, &format!("{path}[]"), &form["items"], places);
+        }
     }
 
     fn required(&mut self, place: &Place<'_>, schema: &'s Value) {

@@ -138,3 +138,19 @@ fn what_is_known_already_counts_and_is_not_blamed() {
     again.check(&[known], Severity::Error);
     assert_eq!(again.diagnostics, []);
 }
+
+#[test]
+fn the_items_of_a_list_are_manifests_of_their_own() {
+    let indented = |name: &str| named(name).replace('\n', "\n    ").trim_end().to_owned();
+    for head in ["apiVersion: v1\nkind: List\nmetadata: {resourceVersion: ''}\n", ""] {
+        let text = format!("{head}items:\n  - {}\n  - {}\n", indented("a"), indented("b"));
+        let manifests = manifest::parse("list", &text);
+        assert_eq!(manifests.diagnostics, [], "{text}");
+        assert_eq!(names(&manifests), ["a", "b"]);
+    }
+    let wrong = manifest::parse("list", "items:\n  - kind: Servise\n    apiVersion: homeostat/v1\n");
+    assert_eq!(
+        wrong.diagnostics[0].to_string(),
+        "list:2:11: kind: \"Servise\" is no kind; did you mean Service?"
+    );
+}

@@ -376,6 +376,23 @@ fn fields_of_later_versions_are_unknown_fields() {
 }
 
 #[test]
+fn a_field_in_the_wrong_place_names_the_right_one() {
+    assert_snapshot!(said(&service("  command: [./shop]\n  max: 3\n")), @r#"
+    error: spec.command: there is no field "command" here; it belongs under spec.run
+     --> shop.yaml:6:3
+      |
+    6 |   command: [./shop]
+      |   ^^^^^^^ expected one of dependsOn, expose, ports, probes, recover, resources, run, scale, stop
+
+    error: spec.max: there is no field "max" here; it belongs under spec.scale
+     --> shop.yaml:7:3
+      |
+    7 |   max: 3
+      |   ^^^ expected one of dependsOn, expose, ports, probes, recover, resources, run, scale, stop
+    "#);
+}
+
+#[test]
 fn control_characters_do_not_reach_the_terminal() {
     let text = said(&service("  \"\\e[31m\": 1\n"));
     assert!(!text.contains('\u{1b}'), "{text:?}");
