@@ -12,8 +12,6 @@ use crate::rust_source::RustSource;
 
 /// External crates that core/ may use, each with the reason why it is pure enough.
 const CRATES: &[(&str, &str)] = &[
-    ("jiff", "calendars and time zones as arithmetic, without its clock; schedules need it"),
-    ("postcard", "the form in which the journal keeps inputs: bytes in, values out"),
     ("rand_core", "the traits of random streams; every stream is seeded by the caller"),
     ("rand_xoshiro", "a seeded stream that is the same on every machine"),
     ("schemars", "derives the schema of the resource kinds"),
