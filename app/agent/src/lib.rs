@@ -1,1 +1,14 @@
-//! Runs replicas for the orchestrator: platform, probes and routing of one node.
+//! Runs replicas for the orchestrator on one node: starts and stops them, asks them for their health, routes traffic to them,
+//! and reports what it sees.
+//!
+//! It decides nothing about how many replicas there are or which of them go: it obeys orders in the order in which they come, and
+//! what it reports is the state as it is, whole, again and again. What it does by itself is only what cannot wait: a replica that
+//! has ended or fails its probes gets no traffic from that moment on.
+
+mod desk;
+mod obey;
+mod report;
+mod routing;
+
+mod agent;
+pub use agent::{Agent, ReplicaDetail};

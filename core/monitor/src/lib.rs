@@ -5,3 +5,6 @@
 
 mod facts;
 pub use facts::facts;
+
+mod probes;
+pub use probes::{ProbeKind, ProbeState};

@@ -1,1 +1,10 @@
 //! Asks replicas how they are: HTTP, TCP and command probes.
+//!
+//! [`ask`] is one question. [`Prober`] asks one life again and again, as declared, and tells whenever the answers change what
+//! they mean; the thresholds are `monitor`'s. It restarts nothing and routes nothing.
+
+mod ask;
+mod prober;
+
+pub use ask::{Answer, Failure, Replica, RunBeside, ask};
+pub use prober::{Prober, Told};

@@ -1,0 +1,168 @@
+//! The agent as a whole: its parts, its tasks, and what others may ask it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use model::identity::{ActionId, Incarnation, ReplicaId};
+use model::name::NodeName;
+use model::resource::PortName;
+use model::time::Wall;
+use orchestrator::{Handle, Order};
+use platform::{Capabilities, LifeState, LogError, LogLines, ObserveError, Platform, StopRequest};
+use proxy::{ServiceTraffic, Table};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::desk::{Desk, ReplicaDesk};
+use crate::{obey, report};
+
+/// Runs replicas on one node; cheap to clone.
+#[derive(Clone)]
+pub struct Agent {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) node: NodeName,
+    pub(crate) platform: Arc<dyn Platform>,
+    pub(crate) table: Table,
+    pub(crate) loop_handle: Handle,
+    pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) ending: CancellationToken,
+    desk: Mutex<Desk>,
+}
+
+/// What people want to know of a replica beyond what the loop needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaDetail {
+    /// Which place.
+    pub replica: ReplicaId,
+    /// Which life of it.
+    pub incarnation: Incarnation,
+    /// The number of its main process; of an ended life, what it was.
+    pub pid: Option<u32>,
+    /// Its ports, on 127.0.0.1.
+    pub ports: BTreeMap<PortName, u16>,
+    /// When its program began to execute.
+    pub started_at: Wall,
+    /// Whether an earlier run started it.
+    pub adopted: bool,
+    /// What its last failed probe said; `None` while none fails.
+    pub probe_note: Option<Arc<str>>,
+}
+
+impl fmt::Debug for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Agent")
+            .field("node", &self.inner.node)
+            .field("platform", &self.inner.platform)
+            .finish()
+    }
+}
+
+impl Agent {
+    /// Begins to obey `orders` and to report to the loop. Must be called within a tokio runtime that drives time and I/O.
+    ///
+    /// Fails when the system gives no thread.
+    pub fn start(
+        node: NodeName,
+        platform: Arc<dyn Platform>,
+        table: Table,
+        loop_handle: Handle,
+        orders: Receiver<Order>,
+    ) -> std::io::Result<Self> {
+        let agent = Self {
+            inner: Arc::new(Inner {
+                node,
+                platform,
+                table,
+                loop_handle,
+                runtime: tokio::runtime::Handle::current(),
+                tasks: TaskTracker::new(),
+                ending: CancellationToken::new(),
+                desk: Mutex::new(Desk::default()),
+            }),
+        };
+        report::start(&agent.inner);
+        let inner = Arc::clone(&agent.inner);
+        std::thread::Builder::new().name("orders".into()).spawn(move || obey::run(&inner, &orders))?;
+        Ok(agent)
+    }
+
+    /// What people want to know of each replica, by name.
+    pub fn details(&self) -> Vec<ReplicaDetail> {
+        self.inner.desk().replicas().map(detail).collect()
+    }
+
+    /// What a replica has printed, from `last_lines` before the end.
+    pub async fn logs(&self, replica: &ReplicaId, last_lines: usize) -> Result<Box<dyn LogLines>, LogError> {
+        self.inner.platform.logs(replica, last_lines).await
+    }
+
+    /// The proxy's counters.
+    pub fn traffic(&self) -> Vec<ServiceTraffic> {
+        self.inner.table.traffic()
+    }
+
+    /// What the platform can and cannot do here.
+    pub fn capabilities(&self) -> Capabilities {
+        self.inner.platform.capabilities()
+    }
+
+    /// Ends all tasks of the agent. Replicas are left running; the routes stay as they are.
+    pub async fn close(&self) {
+        self.inner.ending.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    /// Stops every replica, all at once, each with its declared grace, and waits for their ends. Returns how many there were.
+    ///
+    /// To be called when the loop has ended, or it would start them again.
+    pub async fn stop_replicas(&self) -> Result<usize, ObserveError> {
+        let lives = self.inner.platform.inventory().await?;
+        let running: Vec<_> =
+            lives.into_iter().filter(|life| !matches!(life.state, LifeState::Exited(_))).collect();
+        let epoch = running.iter().map(|life| life.action.epoch).max().unwrap_or_default();
+        let stops = running.iter().enumerate().map(|(nth, life)| {
+            // Past every id that the loop of this epoch has given.
+            let action = ActionId { epoch, sequence: u64::MAX - nth as u64 };
+            let (replica, incarnation) = (life.replica.clone(), life.incarnation);
+            let grace = self.inner.grace_of(&replica);
+            self.inner.platform.stop(StopRequest { action, replica, incarnation, grace })
+        });
+        join_all(stops).await;
+        Ok(running.len())
+    }
+}
+
+impl Inner {
+    /// Each change leaves the desk whole, so a panic while it was locked does no harm.
+    pub(crate) fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn grace_of(&self, replica: &ReplicaId) -> Duration {
+        let mut desk = self.desk();
+        let declared = desk.replica(replica).and_then(|replica| replica.declared.clone());
+        declared.map(|declared| declared.spec.stop).unwrap_or_default().grace.into()
+    }
+}
+
+fn detail(desk: &ReplicaDesk) -> ReplicaDetail {
+    let life = &desk.life;
+    ReplicaDetail {
+        replica: life.replica.clone(),
+        incarnation: life.incarnation,
+        pid: life.pid,
+        ports: life.ports.clone(),
+        started_at: life.started_at,
+        adopted: life.adopted,
+        probe_note: desk.probe_note.clone(),
+    }
+}

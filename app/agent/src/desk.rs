@@ -1,0 +1,143 @@
+//! What the agent knows of the replicas on its node and of what it was told about them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use model::action::{Admission, Refusal};
+use model::identity::{ActionId, Incarnation, Ordinal, ReplicaId};
+use model::input::{Declared, Observed, ReplicaState};
+use model::name::ServiceName;
+use platform::{Life, LifeState};
+use tokio_util::sync::CancellationToken;
+
+/// Everything of one node.
+#[derive(Debug, Default)]
+pub(crate) struct Desk {
+    pub(crate) services: BTreeMap<ServiceName, ServiceDesk>,
+    /// The latest action that has reached this node.
+    latest: ActionId,
+    /// Starts that are being carried out: the platform may or may not list them yet.
+    starting: BTreeSet<ActionId>,
+}
+
+/// One service of the node.
+#[derive(Debug, Default)]
+pub(crate) struct ServiceDesk {
+    /// What listens for it, and by which action; `None` once it is concealed.
+    pub(crate) exposed: Option<Arc<Declared>>,
+    /// The latest action about its listener: an older one is without effect.
+    pub(crate) exposed_by: ActionId,
+    pub(crate) replicas: BTreeMap<Ordinal, ReplicaDesk>,
+}
+
+/// One replica of the node.
+#[derive(Debug)]
+pub(crate) struct ReplicaDesk {
+    pub(crate) life: Life,
+    /// How it is asked for its health; `None` for one of an earlier run of which nothing was told yet.
+    pub(crate) declared: Option<Arc<Declared>>,
+    pub(crate) admission: Admission,
+    /// The latest action about its traffic: an older one is without effect.
+    pub(crate) admitted_by: ActionId,
+    pub(crate) standing: Standing,
+    /// What the last failed probe said.
+    pub(crate) probe_note: Option<Arc<str>>,
+    /// Ends the probes of this life.
+    pub(crate) probing: CancellationToken,
+}
+
+/// What the probes say of a running replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) begun: bool,
+    pub(crate) ready: bool,
+    pub(crate) live: bool,
+}
+
+impl Standing {
+    /// Before the first answer of a probe.
+    pub(crate) const UNASKED: Self = Self { begun: false, ready: false, live: true };
+
+    /// As the loop wants it.
+    pub(crate) fn state(self) -> ReplicaState {
+        if self.begun {
+            ReplicaState::Running { ready: self.ready, live: self.live }
+        } else {
+            ReplicaState::Starting
+        }
+    }
+}
+
+impl Desk {
+    /// Notes that an action has come.
+    pub(crate) fn receive(&mut self, action: ActionId) {
+        self.latest = self.latest.max(action);
+    }
+
+    /// Notes that a start is being carried out.
+    pub(crate) fn begin_start(&mut self, action: ActionId) {
+        self.starting.insert(action);
+    }
+
+    /// Notes that it no longer is.
+    pub(crate) fn end_start(&mut self, action: ActionId) {
+        self.starting.remove(&action);
+    }
+
+    /// The latest action whose effect a list of the platform made from now on shows for sure.
+    pub(crate) fn settled_up_to(&self) -> ActionId {
+        match self.starting.first() {
+            Some(first) => ActionId { epoch: first.epoch, sequence: first.sequence.saturating_sub(1) },
+            None => self.latest,
+        }
+    }
+
+    pub(crate) fn service(&mut self, name: &ServiceName) -> &mut ServiceDesk {
+        self.services.entry(name.clone()).or_default()
+    }
+
+    pub(crate) fn replica(&mut self, replica: &ReplicaId) -> Option<&mut ReplicaDesk> {
+        self.services.get_mut(&replica.service)?.replicas.get_mut(&replica.ordinal)
+    }
+
+    /// The replica, when its present life is the one that is meant.
+    pub(crate) fn life_of(
+        &mut self,
+        replica: &ReplicaId,
+        incarnation: Incarnation,
+    ) -> Result<&mut ReplicaDesk, Refusal> {
+        self.replica(replica)
+            .filter(|desk| desk.life.incarnation == incarnation)
+            .ok_or(Refusal::OtherIncarnation)
+    }
+
+    pub(crate) fn replicas(&self) -> impl Iterator<Item = &ReplicaDesk> {
+        self.services.values().flat_map(|service| service.replicas.values())
+    }
+}
+
+impl ReplicaDesk {
+    /// A life that was just seen, and of which nothing was told.
+    pub(crate) fn of(life: Life) -> Self {
+        Self {
+            life,
+            declared: None,
+            admission: Admission::Spare,
+            admitted_by: ActionId::default(),
+            standing: Standing::UNASKED,
+            probe_note: None,
+            probing: CancellationToken::new(),
+        }
+    }
+
+    /// As the loop wants it.
+    pub(crate) fn observed(&self) -> Observed {
+        self.life.observed(self.standing.state())
+    }
+
+    /// Whether requests may be routed to it, as far as its health goes.
+    pub(crate) fn may_serve(&self) -> bool {
+        let standing = self.standing;
+        self.life.state == LifeState::Running && standing.begun && standing.ready && standing.live
+    }
+}

@@ -1,0 +1,149 @@
+//! Orders, in the order in which they come.
+
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use model::action::{Action, ActionKind, Admission, Outcome};
+use model::identity::{ActionId, Incarnation, ReplicaId};
+use model::input::{Declared, Input};
+use model::name::ServiceName;
+use orchestrator::Order;
+use platform::{StartRequest, Started, StopRequest};
+
+use crate::agent::Inner;
+use crate::desk::ReplicaDesk;
+use crate::{report, routing};
+
+/// Obeys until the loop gives no more orders. What takes long goes on by itself, so that no order waits for another one's end.
+pub(crate) fn run(inner: &Arc<Inner>, orders: &Receiver<Order>) {
+    while let Ok(order) = orders.recv() {
+        match order {
+            Order::Act(action) => obey(inner, action),
+            Order::Report => spawn(inner, report::inventory(Arc::clone(inner))),
+        }
+    }
+}
+
+fn obey(inner: &Arc<Inner>, action: Action) {
+    inner.desk().receive(action.id);
+    let id = action.id;
+    match action.kind {
+        ActionKind::Start { replica, incarnation, declared, admission } => {
+            inner.desk().begin_start(id);
+            let request = StartRequest { action: id, replica, incarnation, declared };
+            spawn(inner, start(Arc::clone(inner), request, admission));
+        }
+        ActionKind::Stop { replica, incarnation, grace } => {
+            spawn(inner, stop(Arc::clone(inner), StopRequest { action: id, replica, incarnation, grace }));
+        }
+        ActionKind::Admit { replica, incarnation, declared, admission } => {
+            let outcome = admit(inner, id, &replica, incarnation, declared, admission);
+            ended(inner, id, outcome);
+            report::traffic_of(inner, &replica.service);
+        }
+        ActionKind::Expose(declared) => {
+            let name = declared.name.clone();
+            ended(inner, id, expose(inner, id, &name, Some(declared)));
+        }
+        ActionKind::Conceal(service) => ended(inner, id, expose(inner, id, &service, None)),
+        ActionKind::Remember(_) => {
+            unreachable!("what is to be remembered goes to the store, not to an agent")
+        }
+    }
+}
+
+async fn start(inner: Arc<Inner>, request: StartRequest, admission: Admission) {
+    let (id, declared) = (request.action, Arc::clone(&request.declared));
+    let Started { outcome, life } = inner.platform.start(request).await;
+    if let (Outcome::Applied, Some(life)) = (&outcome, life) {
+        let (replica, incarnation) = (life.replica.clone(), life.incarnation);
+        let is_new = {
+            let mut desk = inner.desk();
+            let replicas = &mut desk.service(&replica.service).replicas;
+            let is_new =
+                replicas.get(&replica.ordinal).is_none_or(|known| known.life.incarnation != incarnation);
+            if is_new && let Some(old) = replicas.insert(replica.ordinal, ReplicaDesk::of(life)) {
+                old.probing.cancel();
+            }
+            is_new
+        };
+        // Told again: what has been told since about its traffic holds.
+        if is_new {
+            admit(&inner, id, &replica, incarnation, declared, admission);
+        }
+    }
+    inner.desk().end_start(id);
+    ended(&inner, id, outcome);
+}
+
+async fn stop(inner: Arc<Inner>, request: StopRequest) {
+    let id = request.action;
+    let outcome = inner.platform.stop(request).await;
+    ended(&inner, id, outcome);
+}
+
+/// Gives a life its traffic, and asks it for its health as declared from now on.
+fn admit(
+    inner: &Arc<Inner>,
+    id: ActionId,
+    replica: &ReplicaId,
+    incarnation: Incarnation,
+    declared: Arc<Declared>,
+    admission: Admission,
+) -> Outcome {
+    let mut desk = inner.desk();
+    let known = match desk.life_of(replica, incarnation) {
+        Ok(known) => known,
+        Err(refusal) => return Outcome::Refused(refusal),
+    };
+    if id < known.admitted_by {
+        return Outcome::Applied;
+    }
+    known.admitted_by = id;
+    known.admission = admission;
+    if known.declared.as_ref().is_none_or(|before| before.spec.probes != declared.spec.probes) {
+        report::probe(inner, known, &declared);
+    }
+    known.declared = Some(declared);
+    let service = desk.service(&replica.service);
+    routing::route(&inner.table, &replica.service, service)
+}
+
+fn expose(inner: &Inner, id: ActionId, name: &ServiceName, declared: Option<Arc<Declared>>) -> Outcome {
+    let mut desk = inner.desk();
+    let service = desk.service(name);
+    if id < service.exposed_by {
+        return Outcome::Applied;
+    }
+    service.exposed_by = id;
+    let before = std::mem::replace(&mut service.exposed, declared);
+    if service.exposed.is_none() {
+        inner.table.remove_service(name.as_str());
+        return Outcome::Applied;
+    }
+    let outcome = routing::route(&inner.table, name, service);
+    if outcome != Outcome::Applied {
+        // The proxy has left its route as it was.
+        service.exposed = before;
+    }
+    outcome
+}
+
+fn ended(inner: &Inner, action: ActionId, outcome: Outcome) {
+    report::tell(inner, Input::Ended { action, outcome });
+}
+
+/// Runs something by itself, until it ends or the agent does.
+pub(crate) fn spawn(inner: &Arc<Inner>, task: impl Future<Output = ()> + Send + 'static) {
+    let ending = inner.ending.clone();
+    inner.tasks.spawn_on(
+        async move {
+            // Both are cancel safe: the platform finishes what it was asked for by itself.
+            tokio::select! {
+                () = ending.cancelled() => {}
+                () = task => {}
+            }
+        },
+        &inner.runtime,
+    );
+}

@@ -1,0 +1,138 @@
+//! One question and its answer.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, Either, select};
+use http_body_util::Empty;
+use hyper::Request;
+use hyper::client::conn::http1;
+use hyper::header::{CONNECTION, HOST, USER_AGENT};
+use hyper_util::rt::TokioIo;
+use model::resource::{Check, HttpCheck, PortName};
+use tokio::net::TcpStream;
+
+/// What came of a question.
+pub type Answer = Result<(), Failure>;
+
+/// Runs a program beside the replica, within a time; says why it did not end well.
+pub type RunBeside = dyn Fn(Vec<String>, Duration) -> BoxFuture<'static, Result<(), String>> + Send + Sync;
+
+/// Whom to ask.
+#[derive(Clone)]
+pub struct Replica {
+    /// Its ports, on 127.0.0.1.
+    pub ports: BTreeMap<PortName, u16>,
+    /// The port that is asked when a probe names none.
+    pub first_port: Option<PortName>,
+    /// Runs the programs of command probes.
+    pub run_beside: Arc<RunBeside>,
+}
+
+/// Why a probe failed, in a few words for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// It takes no connection.
+    #[error("nothing accepts connections on port {port} ({why})")]
+    Refused {
+        /// The port.
+        port: u16,
+        /// What the system says.
+        why: String,
+    },
+    /// It does not answer in time.
+    #[error("no answer within {}", humane(.0))]
+    TimedOut(Duration),
+    /// It answers with a status that is no yes.
+    #[error("GET {path} answered {status}")]
+    Status {
+        /// What was asked for.
+        path: String,
+        /// The status.
+        status: u16,
+    },
+    /// What it answers is no HTTP.
+    #[error("GET {path} was not answered: {why}")]
+    Broken {
+        /// What was asked for.
+        path: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The program of a command probe did not end well.
+    #[error("{0}")]
+    Command(String),
+    /// The probe names a port that the replica does not have.
+    #[error("the replica has no such port")]
+    NoPort,
+}
+
+impl fmt::Debug for Replica {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replica").field("ports", &self.ports).finish_non_exhaustive()
+    }
+}
+
+impl Replica {
+    fn address(&self, named: Option<&PortName>) -> Result<SocketAddr, Failure> {
+        let port = named.or(self.first_port.as_ref()).and_then(|name| self.ports.get(name));
+        port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, *port))).ok_or(Failure::NoPort)
+    }
+}
+
+/// Asks once, and waits at most `timeout` for the answer.
+///
+/// Redirects are answers and are not followed; the body of an answer is not read.
+pub async fn ask(replica: &Replica, check: &Check, timeout: Duration) -> Answer {
+    let question = async {
+        match check {
+            Check::Http(http) => get(replica.address(http.port.as_ref())?, http).await,
+            Check::Tcp(tcp) => connect(replica.address(tcp.port.as_ref())?).await.map(drop),
+            Check::Command(command) => {
+                (replica.run_beside)(command.clone(), timeout).await.map_err(Failure::Command)
+            }
+        }
+    };
+    tokio::time::timeout(timeout, question).await.unwrap_or(Err(Failure::TimedOut(timeout)))
+}
+
+async fn connect(address: SocketAddr) -> Result<TcpStream, Failure> {
+    let refused = |error: std::io::Error| Failure::Refused { port: address.port(), why: error.to_string() };
+    TcpStream::connect(address).await.map_err(refused)
+}
+
+async fn get(address: SocketAddr, check: &HttpCheck) -> Answer {
+    let stream = connect(address).await?;
+    let broken =
+        |error: &dyn std::error::Error| Failure::Broken { path: check.path.clone(), why: error.to_string() };
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
+    let request = Request::get(&check.path)
+        .header(HOST, address.to_string())
+        .header(USER_AGENT, "homeostat-probe")
+        .header(CONNECTION, "close")
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| broken(&error))?;
+    let exchange = async {
+        let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
+        let status = response.status().as_u16();
+        if (200..400).contains(&status) {
+            return Ok(());
+        }
+        Err(Failure::Status { path: check.path.clone(), status })
+    };
+    // The connection may end in the very moment in which it hands the answer over; then the answer is there all the same.
+    match select(pin!(exchange), pin!(connection)).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right((_, exchange)) => exchange.await,
+    }
+}
+
+fn humane(span: &Duration) -> String {
+    format!("{span:?}")
+}

@@ -1,0 +1,128 @@
+//! Probes against real sockets.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use model::resource::{Check, PortName, Probes};
+use probe::{Failure, Prober, Replica, Told, ask};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+const LONG: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_millis(50);
+
+fn replica(port: u16) -> Replica {
+    let name = PortName::parse("http").unwrap();
+    Replica {
+        ports: BTreeMap::from([(name.clone(), port)]),
+        first_port: Some(name),
+        run_beside: Arc::new(|command, _| {
+            Box::pin(async move {
+                if command[0] == "true" { Ok(()) } else { Err("it exited with code 1".to_owned()) }
+            })
+        }),
+    }
+}
+
+fn check(json: &str) -> Check {
+    let probes: Probes = serde_json::from_str(&format!(r#"{{"readiness": {json}}}"#)).unwrap();
+    probes.readiness.unwrap().check
+}
+
+/// A server that answers every request with the status that is in `status`.
+async fn server(status: Arc<AtomicU16>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let status = status.load(Ordering::SeqCst);
+            tokio::spawn(async move {
+                let mut request = [0; 1024];
+                let _ = socket.read(&mut request).await;
+                let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n");
+                let _ = socket.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    port
+}
+
+/// A port on which nothing listens: bound, and given up again.
+async fn closed_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+}
+
+#[tokio::test]
+async fn a_status_from_200_to_399_is_a_yes() {
+    let status = Arc::new(AtomicU16::new(200));
+    let port = server(Arc::clone(&status)).await;
+    let http = check(r#"{"http": {"path": "/healthz"}}"#);
+    for (code, is_yes) in [(200, true), (204, true), (302, true), (400, false), (503, false)] {
+        status.store(code, Ordering::SeqCst);
+        assert_eq!(ask(&replica(port), &http, LONG).await.is_ok(), is_yes, "{code}");
+    }
+    assert_eq!(
+        ask(&replica(port), &http, LONG).await,
+        Err(Failure::Status { path: "/healthz".to_owned(), status: 503 })
+    );
+}
+
+#[tokio::test]
+async fn a_port_that_nobody_listens_on_is_a_no_that_names_it() {
+    let port = closed_port().await;
+    for form in [r#"{"http": {}}"#, r#"{"tcp": {}}"#] {
+        let answer = ask(&replica(port), &check(form), LONG).await;
+        assert!(matches!(&answer, Err(Failure::Refused { port: named, .. }) if *named == port), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_accepts_and_says_nothing_times_out() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    assert_eq!(ask(&replica(port), &check(r#"{"http": {}}"#), SHORT).await, Err(Failure::TimedOut(SHORT)));
+    assert_eq!(ask(&replica(port), &check(r#"{"tcp": {}}"#), LONG).await, Ok(()));
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_a_no() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        socket.write_all(b"220 mail.example ESMTP\r\n").await.unwrap();
+    });
+    let answer = ask(&replica(port), &check(r#"{"http": {}}"#), LONG).await;
+    assert!(matches!(answer, Err(Failure::Broken { .. })), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_command_says_why_it_failed() {
+    assert_eq!(ask(&replica(1), &check(r#"{"command": ["true"]}"#), LONG).await, Ok(()));
+    let failed = ask(&replica(1), &check(r#"{"command": ["false"]}"#), LONG).await;
+    assert_eq!(failed.unwrap_err().to_string(), "it exited with code 1");
+}
+
+#[tokio::test]
+async fn a_prober_tells_of_each_change_and_of_nothing_else() {
+    let status = Arc::new(AtomicU16::new(503));
+    let port = server(Arc::clone(&status)).await;
+    let probes = serde_json::from_str(
+        r#"{"startup": {"http": {}, "every": "5ms"}, "readiness": {"http": {}, "every": "5ms", "failures": 2}}"#,
+    );
+    let prober = Prober { replica: replica(port), probes: probes.unwrap() };
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let probing = tokio::spawn(async move { prober.run(|now| tell.send(now).unwrap()).await });
+    let mut next = async || tokio::time::timeout(LONG, told.recv()).await.unwrap().unwrap();
+    assert_eq!(next().await, Told { begun: false, ready: false, live: true, note: None });
+    status.store(200, Ordering::SeqCst);
+    assert_eq!(next().await, Told { begun: true, ready: false, live: true, note: None });
+    assert_eq!(next().await, Told { begun: true, ready: true, live: true, note: None });
+    status.store(500, Ordering::SeqCst);
+    let failed = next().await;
+    assert_eq!((failed.ready, failed.note.as_deref()), (false, Some("GET / answered 500")));
+    probing.abort();
+}
