@@ -31,6 +31,7 @@ struct World {
     spec: AutoscalerSpec,
     current: u32,
     replicas: Vec<ReplicaView>,
+    request: i64,
     used: Vec<Result<Milli, Gap>>,
     /// `None` when the queue's source is silent.
     queue: Option<i64>,
@@ -45,7 +46,7 @@ impl World {
         let cpu = MetricReading::Each(Samples {
             by_replica: &samples,
             strangers: 0,
-            requests: Requests::Same(Milli(500)),
+            requests: Requests::Same(Milli(self.request)),
         });
         let queue = match self.queue {
             Some(_) => MetricReading::Series(&series),
@@ -66,6 +67,18 @@ proptest! {
         let verdict = world.decide(&mut world.memory.clone());
         let is_within = (world.spec.min..=world.spec.max).contains(&verdict.desired);
         prop_assert!(is_within || verdict.course == Course::Off, "{verdict:?}");
+    }
+
+    #[test]
+    fn absurd_measurements_stay_within_the_bounds_too(
+        world in world(), request in any::<i64>(), used in vec(any::<i64>().prop_map(Milli), 12), queue in any::<i64>(),
+    ) {
+        let used = used.into_iter().map(Ok).collect();
+        let world = World { request, used, queue: Some(queue), ..world };
+        let verdict = world.decide(&mut world.memory.clone());
+        let is_within = (world.spec.min..=world.spec.max).contains(&verdict.desired);
+        prop_assert!(is_within || verdict.course == Course::Off, "{verdict:?}");
+        prop_assert!(!verdict.summary(&world.spec).is_empty());
     }
 
     #[test]
@@ -185,6 +198,7 @@ fn world() -> impl Strategy<Value = World> {
                 spec: spec(min, min + above, behavior),
                 current: u32::try_from(replicas.len()).expect("few"),
                 replicas,
+                request: 500,
                 used,
                 queue,
                 memory: ScalingMemory { recommendations, scale_out, scale_in, scaled_to_zero },

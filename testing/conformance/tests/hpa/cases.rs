@@ -388,7 +388,7 @@ fn a_decision_is_explained_with_its_numbers() {
     let decision = scene.explained();
     assert_eq!(
         &*decision.summary,
-        "from 2 to 4: cpu is at 124 %, aimed at is 50 %: 2.480 × 2 replicas, rounded up, is 5; at once it grows to 4 at \
+        "from 2 to 4: cpu at 124 %, target 50 %: 2.480 × 2 replicas, rounded up, is 5; at once it grows to 4 at \
          most: 2 times the number, or 4"
     );
     let cpu = &decision.metrics[0];
@@ -425,7 +425,7 @@ fn what_holds_a_scale_in_is_named_with_its_age() {
     assert_eq!(&*decision.limits[0].note, "within the last 300 s 4 were recommended, 42 s ago");
     assert_eq!(
         &*decision.summary,
-        "stays at 4: cpu is at 10 %, aimed at is 50 %: 0.200 × 4 replicas, rounded up, is 1; within the last 300 s 4 \
+        "stays at 4: cpu at 10 %, target 50 %: 0.200 × 4 replicas, rounded up, is 1; within the last 300 s 4 \
          were recommended"
     );
 }
