@@ -34,6 +34,14 @@ impl Problems {
         if problems.is_empty() { Ok(good) } else { Err(Self(problems)) }
     }
 
+    /// The same problems, each at the path that `path` makes of its own.
+    pub(super) fn map_paths(mut self, path: impl Fn(&str) -> String) -> Self {
+        for problem in &mut self.0 {
+            problem.path = path(&problem.path);
+        }
+        self
+    }
+
     /// The problems, in the order in which they were found.
     pub fn into_vec(self) -> Vec<Problem> {
         self.0

@@ -83,3 +83,20 @@ fn an_error_in_one_document_leaves_the_next_to_be_read() {
     let manifests = manifest::parse("shop.yaml", &text);
     assert_eq!((manifests.documents.len(), manifests.diagnostics.len()), (1, 1));
 }
+
+#[test]
+fn json_with_tabs_and_escapes_is_read() {
+    let text = "{\n\t\"apiVersion\": \"homeostat/v1\",\n\t\"kind\": \"Service\",\n\t\"metadata\": {\"name\": \"shop\"},\n\t\"spec\": {\n\t\t\"run\": {\"command\": [\"\\ud83d\\ude00\\/\\u00e9\"]}\n\t}\n}\n";
+    let manifests = manifest::parse("shop.json", text);
+    assert_eq!(manifests.diagnostics, []);
+    let written = serde_json::to_value(&manifests.documents[0].resource).expect("JSON");
+    assert_eq!(written["spec"]["run"]["command"][0], "\u{1f600}/\u{e9}");
+}
+
+#[test]
+fn windows_line_ends_are_line_ends() {
+    let manifests =
+        manifest::parse("shop.yaml", &service("  stop: {grace: 1s}\n  evil: 1\n").replace('\n', "\r\n"));
+    assert_eq!(manifests.diagnostics.len(), 1);
+    assert_eq!(manifests.diagnostics[0].position(), Some((7, 3)));
+}

@@ -327,6 +327,42 @@ fn a_newer_field_in_an_older_form_is_unknown() {
 }
 
 #[test]
+fn an_older_form_is_refused_where_it_was_written() {
+    let text = hpa(
+        "v2beta1",
+        "  maxReplicas: 3\n  metrics:\n    - type: Resource\n      resource:\n        name: disk\n        targetAverageUtilization: 0\n",
+    );
+    assert_snapshot!(said(&format!("{}---\n{text}", service(""))), @r#"
+    error: spec.metrics[0].resource.name: the use of cpu and memory is metered, that of "disk" is not
+      --> shop.yaml:16:15
+       |
+    16 |         name: disk
+       |               ^^^^
+
+    error: spec.metrics[0].resource.targetAverageUtilization: a target is above 0, not 0
+      --> shop.yaml:17:35
+       |
+    17 |         targetAverageUtilization: 0
+       |                                   ^
+    "#);
+}
+
+#[test]
+fn an_annotation_that_is_no_json_is_shown() {
+    let text = hpa("v1", "  maxReplicas: 3\n").replace(
+        "{name: shop}\nspec",
+        "\n  name: shop\n  annotations:\n    autoscaling.alpha.kubernetes.io/behavior: '{'\nspec",
+    );
+    assert_snapshot!(said(&format!("{}---\n{text}", service(""))), @r#"
+    error: metadata.annotations.autoscaling.alpha.kubernetes.io/behavior: the annotation stands for a field and holds its JSON; it cannot be read: EOF while parsing an object at line 1 column 1
+      --> shop.yaml:12:47
+       |
+    12 |     autoscaling.alpha.kubernetes.io/behavior: '{'
+       |                                               ^^^
+    "#);
+}
+
+#[test]
 fn what_kubernetes_would_refuse_is_refused_at_its_field() {
     let text = hpa(
         "v2",

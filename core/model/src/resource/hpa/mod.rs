@@ -101,8 +101,19 @@ impl HorizontalPodAutoscaler {
 
     /// The same autoscaler checked, with all defaults filled in.
     ///
-    /// Fails with all that Kubernetes would refuse, and with what Homeostat cannot meter. Paths are those of `autoscaling/v2`.
+    /// Fails with all that Kubernetes would refuse, and with what Homeostat cannot meter. Paths are those of the
+    /// form in which it was written.
     pub fn autoscaler(&self) -> Result<AutoscalerSpec, Problems> {
         normal::of_manifest(&self.to_v2()?)
+            .map_err(|problems| problems.map_paths(|path| self.written_path(path)))
+    }
+
+    /// The path in the form as written of what stands at `path` in `autoscaling/v2`.
+    fn written_path(&self, path: &str) -> String {
+        match self {
+            Self::V1(form) => v1::written_path(path, &form.metadata),
+            Self::V2beta1(_) => v2beta1::written_path(path),
+            Self::V2beta2(_) | Self::V2(_) => path.to_owned(),
+        }
     }
 }

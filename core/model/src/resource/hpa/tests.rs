@@ -165,3 +165,40 @@ fn a_field_of_another_version_is_refused() {
     let error = serde_json::from_value::<Resource>(written).expect_err("v2beta2 has no tolerance");
     assert!(error.to_string().contains("tolerance"), "{error}");
 }
+
+#[test]
+fn a_problem_has_the_path_of_the_form_it_was_written_in() {
+    let paths = |version: &str, annotations: &Value, spec: &Value| -> Vec<String> {
+        let problems = read(version, annotations, spec).autoscaler().expect_err("something is wrong");
+        problems.into_vec().into_iter().map(|problem| problem.path).collect()
+    };
+    let metrics = json!([
+        {"type": "Resource", "resource": {"name": "cpu", "targetAverageUtilization": 0}},
+        {"type": "Resource", "resource": {"name": "cpu"}},
+        {"type": "Pods", "pods": {"metricName": "", "targetAverageValue": 0}},
+        {"type": "Object", "object": {"target": {"kind": "a", "name": "b"}, "metricName": "c", "averageValue": 0}},
+        {"type": "External", "external": {"metricName": "c", "targetValue": 0}},
+    ]);
+    assert_eq!(
+        paths("v2beta1", &json!({}), &json!({"metrics": metrics})),
+        [
+            "spec.metrics[0].resource.targetAverageUtilization",
+            "spec.metrics[1].resource",
+            "spec.metrics[2].pods.metricName",
+            "spec.metrics[2].pods.targetAverageValue",
+            "spec.metrics[3].object.averageValue",
+            "spec.metrics[4].external.targetValue",
+        ]
+    );
+    let behavior = json!({annotations::BEHAVIOR: r#"{"ScaleUp":{"Policies":[]}}"#});
+    let path = "metadata.annotations.autoscaling.alpha.kubernetes.io/behavior";
+    assert_eq!(paths("v1", &behavior, &json!({})), [path]);
+    assert_eq!(paths("v2beta1", &behavior, &json!({})), [path]);
+    let cpu = json!({"targetCPUUtilizationPercentage": 0});
+    assert_eq!(paths("v1", &json!({}), &cpu), ["spec.targetCPUUtilizationPercentage"]);
+    let metrics = json!({annotations::METRICS: r#"[{"type":"Pods"}]"#});
+    assert_eq!(
+        paths("v1", &metrics, &json!({})),
+        ["metadata.annotations.autoscaling.alpha.kubernetes.io/metrics"]
+    );
+}

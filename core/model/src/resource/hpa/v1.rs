@@ -46,6 +46,20 @@ pub(super) fn to_v2(
     Problems::or(problems, v2)
 }
 
+/// What has no field of its own in this form stands in an annotation.
+pub(super) fn written_path(path: &str, metadata: &ObjectMeta) -> String {
+    let annotation = |key: &str| format!("metadata.annotations.{key}");
+    if path.starts_with("spec.behavior") {
+        annotation(annotations::BEHAVIOR)
+    } else if !path.starts_with("spec.metrics") {
+        path.to_owned()
+    } else if metadata.annotations.contains_key(annotations::METRICS) {
+        annotation(annotations::METRICS)
+    } else {
+        "spec.targetCPUUtilizationPercentage".to_owned()
+    }
+}
+
 fn cpu_utilization(percent: i32) -> v2::MetricSpec {
     let target = MetricTarget {
         kind: MetricTargetType::Utilization,

@@ -147,6 +147,23 @@ pub(super) fn to_v2(
     Problems::or(problems, v2)
 }
 
+/// Targets and names stand beside each other in this form, and the behavior in an annotation.
+pub(super) fn written_path(path: &str) -> String {
+    if path.starts_with("spec.behavior") {
+        return format!("metadata.annotations.{}", annotations::BEHAVIOR);
+    }
+    let average_value = if path.contains(".object.") { ".averageValue" } else { ".targetAverageValue" };
+    let endings = [
+        (".target.averageUtilization", ".targetAverageUtilization"),
+        (".target.averageValue", average_value),
+        (".target.value", ".targetValue"),
+        (".target", ""),
+        (".metric.name", ".metricName"),
+    ];
+    let found = endings.into_iter().find_map(|(newer, older)| Some((path.strip_suffix(newer)?, older)));
+    found.map_or_else(|| path.to_owned(), |(start, older)| format!("{start}{older}"))
+}
+
 impl From<MetricSpec> for v2::MetricSpec {
     fn from(metric: MetricSpec) -> Self {
         Self {
