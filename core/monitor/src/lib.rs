@@ -5,6 +5,3 @@
 
 mod facts;
 pub use facts::facts;
-
-mod probes;
-pub use probes::{ProbeKind, ProbeState};

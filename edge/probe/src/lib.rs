@@ -3,8 +3,11 @@
 //! [`ask`] is one question. [`Prober`] asks one life again and again, as declared, and tells whenever the answers change what
 //! they mean; the thresholds are `monitor`'s. It restarts nothing and routes nothing.
 
+mod thresholds;
+
 mod ask;
 mod prober;
 
 pub use ask::{Answer, Failure, Replica, RunBeside, ask};
 pub use prober::{Prober, Told};
+pub use thresholds::{ProbeKind, ProbeState};

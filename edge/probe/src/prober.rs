@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use model::resource::{Probe, Probes};
-use monitor::{ProbeKind, ProbeState};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::ask::{Replica, ask};
+use crate::thresholds::{ProbeKind, ProbeState};
 
 /// Asks one life for its health until it is dropped.
 #[derive(Debug)]
