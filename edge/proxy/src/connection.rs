@@ -46,18 +46,25 @@ impl Client {
         &self.local.service.shards[self.worker.index]
     }
 
-    /// Notes that a piece of the request's body passed; after the last one the endpoint has to answer.
+    /// Notes that a piece of the request's body passed; after the last one the endpoint has to answer, if it has not yet.
     pub(crate) fn uploading(&self, is_last: bool) {
         let timeouts = &self.local.snapshot().timeouts;
-        if is_last {
-            self.hand.arm(Stage::Response, timeouts.response_head);
-        } else {
-            self.hand.arm(Stage::Stream, timeouts.stream_idle);
+        match self.hand.stage() {
+            Stage::Upload if is_last => self.hand.arm(Stage::Response, timeouts.response_head),
+            stage @ (Stage::Upload | Stage::Stream) => self.hand.arm(stage, timeouts.stream_idle),
+            // The body is not wanted any more.
+            Stage::Idle | Stage::Head | Stage::Response | Stage::Elsewhere => {}
         }
     }
 
     fn is_closing(&self) -> bool {
         self.local.service.is_closing() || self.worker.is_stopping()
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.worker.hands.remove(&self.hand);
     }
 }
 
@@ -73,7 +80,6 @@ pub(crate) async fn serve(worker: Rc<Worker>, local: Rc<LocalService>, stream: T
     if let Some(tunnel) = tunnel {
         tunnel.run(&client).await;
     }
-    client.worker.hands.remove(&client.hand);
 }
 
 async fn serve_requests(client: &Rc<Client>, socket: ClientSocket) {

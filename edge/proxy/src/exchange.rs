@@ -55,10 +55,14 @@ impl Exchange {
         }
     }
 
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Goes to an endpoint.
-    pub(crate) fn begin(&mut self, in_flight: InFlight) {
+    pub(crate) fn begin(&mut self, in_flight: InFlight, started: Instant) {
         self.shard_of(in_flight.endpoint()).requests.add(1);
-        self.attempt = Some(Attempt { in_flight, started: Instant::now() });
+        self.attempt = Some(Attempt { in_flight, started });
     }
 
     /// The endpoint of the attempt that was [begun](Self::begin).

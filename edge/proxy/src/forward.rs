@@ -103,20 +103,21 @@ impl Errand {
         let mut tried = Tried::NONE;
         let mut tries = 0;
         let mut patience: Option<Patience> = None;
+        // The clock is read again only after something has taken time: a reading costs as much as a choice.
+        let mut now = exchange.started();
         loop {
-            let now = self.service().clock.now();
-            let Some(in_flight) = self.client.local.choose(&tried, now) else {
+            let Some(in_flight) = self.client.local.choose(&tried, self.service().clock.at(now)) else {
                 let patience = patience.get_or_insert_with(|| Patience::new(self.snapshot.timeouts.endpoint));
                 if let Err(impatience) = self.wait_for_endpoint(&tried, patience).await {
                     self.client.shard().unavailable.add(1);
                     return exchange.own_words(StatusCode::SERVICE_UNAVAILABLE, impatience.words());
                 }
-                (tried, tries) = (Tried::NONE, 0);
+                (tried, tries, now) = (Tried::NONE, 0, Instant::now());
                 continue;
             };
             tries += 1;
             let id = in_flight.endpoint().id;
-            exchange.begin(in_flight);
+            exchange.begin(in_flight, now);
             let missed = match self.attempt(&mut exchange).await {
                 Ok((response, link)) => return self.deliver(exchange, response, link),
                 Err(missed) => missed,
@@ -134,7 +135,8 @@ impl Errand {
                 body: self.upload.as_ref().map_or(Left::Whole, |upload| upload.left()),
                 tries,
             };
-            match self.client.local.may_retry(&failure, self.service().clock.now()) {
+            now = Instant::now();
+            match self.client.local.may_retry(&failure, self.service().clock.at(now)) {
                 Retry::Yes => exchange.retried(),
                 Retry::No(refusal) => {
                     return exchange.own_words(StatusCode::BAD_GATEWAY, words_of(refusal));
@@ -175,7 +177,7 @@ impl Errand {
             }
         };
         if self.upload.is_some() {
-            hand.arm(Stage::Stream, timeouts.stream_idle);
+            hand.arm(Stage::Upload, timeouts.stream_idle);
         } else {
             hand.arm(Stage::Response, timeouts.response_head);
         }

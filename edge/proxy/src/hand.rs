@@ -26,9 +26,11 @@ pub(crate) enum Stage {
     Idle,
     /// The client, to finish the head of its request.
     Head,
+    /// The client, for the next piece of its request's body.
+    Upload,
     /// The endpoint, to answer.
     Response,
-    /// Either side, for the next piece of a body.
+    /// Either side, for the next piece of a response's body or of a tunnel.
     Stream,
     /// Something that has its own limit of time.
     Elsewhere,

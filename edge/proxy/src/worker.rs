@@ -56,7 +56,7 @@ pub(crate) enum Order {
     /// Accept from this socket.
     Listen { socket: TcpListener, service: Arc<Service> },
     /// Serve this client.
-    Serve { stream: std::net::TcpStream, guest: Guest },
+    Serve { stream: std::net::TcpStream, guest: Guest, seat: Seat },
 }
 
 /// A client that was let in.
@@ -66,6 +66,26 @@ pub(crate) struct Guest {
     pub(crate) service: Arc<Service>,
     /// One of the proxy's connections, given back when the guest leaves.
     pub(crate) place: OwnedSemaphorePermit,
+}
+
+/// One of the connections that a worker has; dropping it takes it off the count.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    shared: Arc<Shared>,
+    worker: usize,
+}
+
+impl Seat {
+    fn take(shared: &Arc<Shared>, worker: usize) -> Self {
+        shared.doors[worker].connections.fetch_add(1, Ordering::Relaxed);
+        Self { shared: Arc::clone(shared), worker }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.shared.doors[self.worker].connections.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Shared {
@@ -185,17 +205,16 @@ impl Worker {
                 let accepting = listener::accept(Rc::clone(self), socket, service);
                 self.listeners.spawn_local(accepting);
             }
-            Order::Serve { stream, guest } => match TcpStream::from_std(stream) {
-                Ok(stream) => self.serve(stream, guest),
+            Order::Serve { stream, guest, seat } => match TcpStream::from_std(stream) {
+                Ok(stream) => self.serve(stream, guest, seat),
                 Err(error) => {
                     tracing::warn!(service = %guest.service.name, %error, "connection not watched");
-                    self.door().connections.fetch_sub(1, Ordering::Relaxed);
                 }
             },
         }
     }
 
-    fn serve(self: &Rc<Self>, stream: TcpStream, guest: Guest) {
+    fn serve(self: &Rc<Self>, stream: TcpStream, guest: Guest, seat: Seat) {
         let Guest { peer, service, place } = guest;
         if self.is_quiet() {
             // The loop sleeps without ticks; from now on there is something to watch.
@@ -204,9 +223,8 @@ impl Worker {
         let local = self.local(&service);
         let worker = Rc::clone(self);
         self.connections.spawn_local(async move {
-            connection::serve(Rc::clone(&worker), local, stream, peer).await;
-            worker.door().connections.fetch_sub(1, Ordering::Relaxed);
-            drop(place);
+            connection::serve(worker, local, stream, peer).await;
+            drop((seat, place));
         });
     }
 
@@ -217,17 +235,18 @@ impl Worker {
         let fewest =
             doors.min_by_key(|(i, door)| (door.connections.load(Ordering::Relaxed), *i != self.index));
         let (index, door) = fewest.expect("a proxy has at least one worker");
-        door.connections.fetch_add(1, Ordering::Relaxed);
+        let seat = Seat::take(&self.shared, index);
         if index == self.index {
-            self.serve(stream, guest);
+            self.serve(stream, guest, seat);
             return;
         }
-        let handed_over = match stream.into_std() {
-            Ok(stream) => door.orders.send(Order::Serve { stream, guest }).await.is_ok(),
-            Err(_) => false,
-        };
-        if !handed_over {
-            door.connections.fetch_sub(1, Ordering::Relaxed);
+        let service = Arc::clone(&guest.service);
+        match stream.into_std() {
+            Ok(stream) => {
+                // Fails only when that worker has ended, and then so do we.
+                let _ = door.orders.send(Order::Serve { stream, guest, seat }).await;
+            }
+            Err(error) => tracing::warn!(service = %service.name, %error, "connection not handed over"),
         }
     }
 
