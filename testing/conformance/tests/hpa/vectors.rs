@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 
 use conformance::hpa::run;
 
-/// Where the cases lie when `HOMEOSTAT_DATA` does not say, from the root of the workspace.
-const DATA_DEFAULT: &str = "../shared/data";
+/// The root of the workspace, from which a relative `HOMEOSTAT_DATA` counts.
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+/// Where the data lies when `HOMEOSTAT_DATA` does not say: beside the workspace.
+const DATA_DEFAULT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data");
 
 #[test]
 fn kubernetes_own_cases_pass_through_the_production_code() {
@@ -38,9 +41,8 @@ fn kubernetes_own_cases_pass_through_the_production_code() {
     reason = "where the cases lie is told by the environment, and only here"
 )]
 fn vectors_path() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let data = std::env::var("HOMEOSTAT_DATA").unwrap_or_else(|_| DATA_DEFAULT.to_owned());
-    root.join(data).join("hpa/vectors.json")
+    Path::new(ROOT).join(data).join("hpa/vectors.json")
 }
 
 /// Says a line even when the test passes: what is written to the stream itself is not captured, unlike `println!`.
