@@ -59,7 +59,7 @@ fn replace(path: &Path, content: &[u8], durability: Durability) -> io::Result<()
 /// The right to be the only one; ends when it is dropped, or with the process, however that ends.
 #[derive(Debug)]
 pub struct FileLock {
-    _file: File,
+    file: File,
 }
 
 /// Longest note of a holder that is read back, in bytes: a process number and some words.
@@ -109,7 +109,15 @@ impl FileLock {
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(note.as_bytes()))
             .map_err(unusable)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+/// Unlocked by name: closing alone would leave it locked as long as a child that was just forked shares the descriptor.
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // Where it fails, closing the file does it.
+        let _ = self.file.unlock();
     }
 }
 

@@ -16,9 +16,11 @@
 mod clock;
 mod entropy;
 mod files;
+mod limits;
 mod signals;
 
 pub use clock::{Clock, since_boot, wall};
 pub use entropy::{EntropyError, seed, token};
 pub use files::{Durability, FileLock, LockError, WriteError, write_atomically};
+pub use limits::raise_open_files;
 pub use signals::{Signals, SignalsError, StopSignal};

@@ -38,6 +38,7 @@ pub(crate) fn adopt_all(keeper: &Arc<Keeper>) -> Result<(), ReadError> {
     }
     adopt_intents(keeper, intents, &mut gone);
     bury(keeper, gone);
+    keeper.cgroups.remove_empty_cells();
     Ok(())
 }
 

@@ -49,11 +49,33 @@ pub(crate) struct Cgroups {
     pub(crate) containment: Support,
 }
 
+/// A driver that leaves no cells leaves no folders.
+impl Drop for Cgroups {
+    fn drop(&mut self) {
+        self.remove_empty_cells();
+        for hierarchy in &self.hierarchies {
+            // With cells in it, it cannot be removed, and shall not be.
+            let _ = std::fs::remove_dir(&hierarchy.root);
+        }
+    }
+}
+
 impl Cgroups {
     /// No cells at all, for the reason given.
     pub(crate) fn none(why: &str) -> Self {
         let degraded = || Support::Degraded(why.into());
         Self { hierarchies: Vec::new(), cpu: degraded(), memory: degraded(), containment: degraded() }
+    }
+
+    /// Removes the cells that nothing is in, which earlier runs had no time to remove. No start may be under way.
+    pub(crate) fn remove_empty_cells(&self) {
+        for hierarchy in &self.hierarchies {
+            let Ok(entries) = std::fs::read_dir(&hierarchy.root) else { continue };
+            for entry in entries.flatten() {
+                // A file is no folder, and a cell with processes is busy: neither can be removed, and neither shall be.
+                let _ = std::fs::remove_dir(entry.path());
+            }
+        }
     }
 
     /// Makes a cell; none where there are no control groups.

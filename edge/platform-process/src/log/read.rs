@@ -102,6 +102,9 @@ impl PlaceLog {
     /// Where the last `lines` lines begin.
     fn tail_start(&mut self, lines: usize) -> io::Result<u64> {
         let (start, end) = self.bounds()?;
+        if lines == 0 {
+            return Ok(end);
+        }
         let mut block = vec![0; BLOCK];
         let (mut position, mut wanted) = (end, lines);
         // The end of the last line ends no line before it.
@@ -121,7 +124,7 @@ impl PlaceLog {
             }
             position = from;
         }
-        Ok(if lines == 0 { end } else { start })
+        Ok(start)
     }
 }
 

@@ -1,0 +1,15 @@
+//! What the kernel grants to this process.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Raises the limit on open files as far as the system allows, and returns it.
+///
+/// Every connection through the proxy takes two. Where the limit cannot be raised it stays as it is, and is returned.
+pub fn raise_open_files() -> u64 {
+    let granted = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: granted.maximum, maximum: granted.maximum };
+    match setrlimit(Resource::Nofile, wanted) {
+        Ok(()) => granted.maximum.unwrap_or(u64::MAX),
+        Err(_) => granted.current.unwrap_or(u64::MAX),
+    }
+}

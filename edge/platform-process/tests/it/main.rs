@@ -1,0 +1,3 @@
+//! The public face of `platform-process`: the contract, and what only processes have.
+
+mod contract;

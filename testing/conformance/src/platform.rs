@@ -1,0 +1,54 @@
+//! The suite that every [`Platform`] passes which runs real programs: the guarantees of the contract, one case each.
+//!
+//! The replicas are a line of `/bin/sh`. None runs for longer than a minute, so a case that panics leaves nothing behind
+//! for long.
+
+mod beginnings;
+mod endings;
+mod survival;
+mod world;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ::platform::Platform;
+use futures_util::future::BoxFuture;
+
+use world::World;
+
+/// A place where a driver lives, and lives again after it was closed.
+pub trait PlatformHome: Send + Sync {
+    /// Opens the driver. The one that was opened before is closed already; what it started still runs.
+    fn open(&self) -> BoxFuture<'_, Arc<dyn Platform>>;
+
+    /// Closes the driver and lets all replicas run.
+    fn close(&self) -> BoxFuture<'_, ()>;
+
+    /// An empty folder where replicas may write.
+    fn folder(&self) -> &Path;
+}
+
+/// One guarantee, shown on a new and empty platform.
+type Case = fn(&mut World) -> BoxFuture<'_, ()>;
+
+/// Shows that the platforms of `new_home` keep the contract; panics with what they do not keep.
+///
+/// Each case gets a home of its own, and all its replicas are killed when it is over.
+pub async fn suite(new_home: &dyn Fn() -> Box<dyn PlatformHome>) {
+    for (name, case) in [beginnings::CASES, endings::CASES, survival::CASES].into_iter().flatten() {
+        eprintln!("case {name}");
+        let mut world = World::new(new_home()).await;
+        case(&mut world).await;
+        world.end().await;
+    }
+}
+
+/// Lists cases under their own names.
+macro_rules! cases {
+    ($($case:ident),* $(,)?) => {
+        pub(super) const CASES: &[(&str, super::Case)] = &[
+            $((stringify!($case), |world| ::futures_util::FutureExt::boxed($case(world)))),*
+        ];
+    };
+}
+use cases;

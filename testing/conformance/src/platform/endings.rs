@@ -1,0 +1,131 @@
+//! The end of a life: noticed, or brought about.
+
+use std::time::Duration;
+
+use ::platform::{LifeState, StopRequest};
+use model::action::{Outcome, Refusal};
+use model::identity::{Incarnation, Ordinal};
+use model::input::ExitStatus;
+use serde_json::json;
+
+use super::cases;
+use super::world::{World, is_alive, told_exit, until};
+
+cases![
+    an_end_is_told_with_its_code,
+    an_end_is_told_with_its_signal,
+    the_end_of_the_main_process_ends_all_that_it_started,
+    a_stop_lets_the_program_end_by_itself,
+    a_stop_sends_the_declared_signal,
+    a_stubborn_group_is_killed_whole_when_its_grace_is_over,
+    a_second_stop_can_shorten_the_grace,
+    a_repeated_stop_is_applied,
+    a_stop_means_one_life_only,
+];
+
+/// Long enough that no case ends by it.
+const LONG: Duration = Duration::from_secs(3600);
+
+async fn an_end_is_told_with_its_code(world: &mut World) {
+    let mut events = world.platform().events();
+    let life = world.start("exit 7").await;
+    let (told, exit) = told_exit(&mut events).await;
+    assert_eq!(exit.status, ExitStatus::Code(7));
+    assert!(!exit.out_of_memory);
+    assert_eq!((&told.replica, told.incarnation, told.pid), (&life.replica, life.incarnation, life.pid));
+    assert_eq!(world.only_life().await.state, LifeState::Exited(exit));
+}
+
+async fn an_end_is_told_with_its_signal(world: &mut World) {
+    let mut events = world.platform().events();
+    world.start("kill -SEGV $$").await;
+    assert_eq!(told_exit(&mut events).await.1.status, ExitStatus::Signal(11));
+}
+
+async fn the_end_of_the_main_process_ends_all_that_it_started(world: &mut World) {
+    let mut events = world.platform().events();
+    let pids = world.file("pids").display().to_string();
+    world
+        .start(&format!("sleep 50 & echo $! >> {pids}; (trap '' TERM; sleep 50 & echo $! >> {pids}); exit 3"))
+        .await;
+    assert_eq!(told_exit(&mut events).await.1.status, ExitStatus::Code(3));
+    for pid in world.lines_of("pids", 2).await {
+        until("the end of a child", || (!is_alive(&pid)).then_some(())).await;
+    }
+}
+
+async fn a_stop_lets_the_program_end_by_itself(world: &mut World) {
+    let ready = world.file("ready").display().to_string();
+    let life = world
+        .start(&format!("trap 'exit 5' TERM; echo ready > {ready}; while :; do sleep 50 & wait $!; done"))
+        .await;
+    world.lines_of("ready", 1).await;
+    assert_eq!(world.stop(&life, LONG).await, Outcome::Applied);
+    assert_eq!(world.exit_in_inventory().await.status, ExitStatus::Code(5));
+}
+
+async fn a_stop_sends_the_declared_signal(world: &mut World) {
+    let ready = world.file("ready").display().to_string();
+    let script = format!(
+        "trap '' TERM; trap 'exit 6' INT; echo ready > {ready}; while :; do sleep 50 & wait $!; done"
+    );
+    let request = world.request_of(&json!({
+        "run": {"command": ["/bin/sh", "-c", script]},
+        "stop": {"signal": "SIGINT"},
+    }));
+    let life = world.start_as(request).await;
+    world.lines_of("ready", 1).await;
+    assert_eq!(world.stop(&life, LONG).await, Outcome::Applied);
+    assert_eq!(world.exit_in_inventory().await.status, ExitStatus::Code(6));
+}
+
+async fn a_stubborn_group_is_killed_whole_when_its_grace_is_over(world: &mut World) {
+    let pids = world.file("pids").display().to_string();
+    let life = world
+        .start(&format!(
+            "trap '' TERM; echo $$ >> {pids}; (sleep 50 & echo $! >> {pids}; sleep 50 & echo $! >> {pids}; wait) & \
+             while :; do sleep 50; done"
+        ))
+        .await;
+    let stubborn = world.lines_of("pids", 3).await;
+    assert_eq!(world.stop(&life, Duration::from_millis(200)).await, Outcome::Applied);
+    assert_eq!(world.exit_in_inventory().await.status, ExitStatus::Signal(9));
+    for pid in stubborn {
+        until("the end of a stubborn process", || (!is_alive(&pid)).then_some(())).await;
+    }
+}
+
+async fn a_second_stop_can_shorten_the_grace(world: &mut World) {
+    let ready = world.file("ready").display().to_string();
+    let life = world.start(&format!("trap '' TERM; echo ready > {ready}; while :; do sleep 50; done")).await;
+    world.lines_of("ready", 1).await;
+    let patient = StopRequest {
+        action: world.next_action(),
+        replica: life.replica.clone(),
+        incarnation: life.incarnation,
+        grace: LONG,
+    };
+    let hasty =
+        StopRequest { action: world.next_action(), grace: Duration::from_millis(50), ..patient.clone() };
+    let (first, second) = tokio::join!(world.platform().stop(patient), world.platform().stop(hasty));
+    assert_eq!((first, second), (Outcome::Applied, Outcome::Applied));
+}
+
+async fn a_repeated_stop_is_applied(world: &mut World) {
+    let life = world.start("exec sleep 60").await;
+    for _ in 0..2 {
+        assert_eq!(world.stop(&life, LONG).await, Outcome::Applied);
+    }
+    let mut never_there = life;
+    never_there.replica.ordinal = Ordinal(9);
+    assert_eq!(world.stop(&never_there, LONG).await, Outcome::Applied);
+}
+
+async fn a_stop_means_one_life_only(world: &mut World) {
+    let life = world.start("exec sleep 60").await;
+    let mut other = life.clone();
+    other.incarnation = Incarnation(2);
+    let outcome = world.stop(&other, Duration::ZERO).await;
+    assert_eq!(outcome, Outcome::Refused(Refusal::OtherIncarnation));
+    assert_eq!(world.only_life().await.state, LifeState::Running);
+}
