@@ -1,0 +1,171 @@
+//! What everything in the world is woven into: time, what is to come, chance, and the wires.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::action::{Action, Outcome};
+use model::chance::Stream;
+use model::identity::{ActionId, Epoch};
+use model::input::{Exit, Input, Report};
+use model::memory::Memory;
+use model::time::Time;
+
+use crate::effect::Effect;
+use crate::fault::{Fault, Faults};
+use crate::queue::Queue;
+
+/// Between the loop and the agent when nothing is wrong: one process, or one room.
+const WIRE: Duration = Duration::from_millis(1);
+
+/// The longest that a late message is late: longer than an inventory interval, so that a whole one may be overtaken.
+const LATE_MAX: Duration = Duration::from_secs(15);
+
+/// Time, what is to come, chance, and the wires.
+#[derive(Debug)]
+pub(crate) struct Fabric {
+    pub(crate) now: Time,
+    pub(crate) queue: Queue<Happening>,
+    pub(crate) faults: Faults,
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) chance: Chance,
+    /// The run that the agent reports to.
+    pub(crate) session: Option<Epoch>,
+    /// Grows with each change of the faults: strikes of an earlier season do not fall.
+    pub(crate) season: u32,
+}
+
+/// Where chance comes from, one stream for each purpose.
+#[derive(Debug)]
+pub(crate) struct Chance {
+    pub(crate) wires: Stream,
+    pub(crate) agent: Stream,
+    pub(crate) lives: Stream,
+    pub(crate) strikes: Stream,
+    pub(crate) keeper: Stream,
+    pub(crate) disk: Stream,
+}
+
+/// Something that will happen.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    /// The agent counts, measures and reports.
+    Tick,
+    /// An action reaches the agent.
+    ToAgent(Action),
+    /// Something reaches the loop of this epoch.
+    ToLoop { epoch: Epoch, input: Input },
+    /// Something happens to a life.
+    InLife { which: LifeKey, what: LifeEvent },
+    /// A write reaches the disk.
+    Written { action: ActionId, memory: Arc<Memory> },
+    /// A fault strikes, unless the season has changed.
+    Strike { fault: Fault, season: u32 },
+    /// The orchestrator begins anew.
+    KeeperBegins,
+    /// An orchestrator of an earlier epoch goes on where it was.
+    ZombieWakes,
+}
+
+/// Which life is meant; another one in the same place is not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LifeKey {
+    pub(crate) site: usize,
+    pub(crate) place: usize,
+    pub(crate) serial: u64,
+}
+
+/// What happens to a life.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LifeEvent {
+    /// Its program runs.
+    Exec,
+    /// It has begun its work.
+    Ready,
+    /// The agent's probes ask it.
+    Probe,
+    /// It answers again, and is ready again.
+    Recovers,
+    /// It ends by itself.
+    Ends(Exit),
+    /// It ends because of its stop signal.
+    Obeys,
+    /// Its grace is over.
+    Killed,
+}
+
+impl Fabric {
+    pub(crate) fn new(seed: u64, start: Time) -> Self {
+        let stream = |name| Stream::named(seed, name);
+        Self {
+            now: start,
+            queue: Queue::new(),
+            faults: Faults::default(),
+            effects: Vec::new(),
+            chance: Chance {
+                wires: stream("wires"),
+                agent: stream("agent"),
+                lives: stream("lives"),
+                strikes: stream("strikes"),
+                keeper: stream("keeper"),
+                disk: stream("disk"),
+            },
+            session: None,
+            season: 0,
+        }
+    }
+
+    /// Lets something happen `span` from now.
+    pub(crate) fn after(&mut self, span: Duration, what: Happening) {
+        self.queue.put(self.now + span, what);
+    }
+
+    /// Sends an action to the agent.
+    pub(crate) fn to_agent(&mut self, action: Action) {
+        let [first, second] = self.fate();
+        if let Some(delay) = second {
+            self.after(delay, Happening::ToAgent(action.clone()));
+        }
+        if let Some(delay) = first {
+            self.after(delay, Happening::ToAgent(action));
+        }
+    }
+
+    /// Tells the loop that told an action how it ended.
+    pub(crate) fn reply(&mut self, action: ActionId, outcome: Outcome) {
+        self.to_loop(action.epoch, Input::Ended { action, outcome });
+    }
+
+    /// Reports to the run that the agent keeps in touch with; to nobody while there is none.
+    pub(crate) fn report(&mut self, report: Report) {
+        if let Some(epoch) = self.session {
+            self.to_loop(epoch, Input::Report(report));
+        }
+    }
+
+    fn to_loop(&mut self, epoch: Epoch, input: Input) {
+        let [first, second] = self.fate();
+        if let Some(delay) = second {
+            self.after(delay, Happening::ToLoop { epoch, input: input.clone() });
+        }
+        if let Some(delay) = first {
+            self.after(delay, Happening::ToLoop { epoch, input });
+        }
+    }
+
+    /// When each copy of a message arrives.
+    fn fate(&mut self) -> [Option<Duration>; 2] {
+        let wires = &mut self.chance.wires;
+        if befalls(&self.faults, Fault::Lost, wires) {
+            return [None, None];
+        }
+        let delay = if befalls(&self.faults, Fault::Late, wires) { wires.span(WIRE, LATE_MAX) } else { WIRE };
+        let doubled = befalls(&self.faults, Fault::Doubled, wires);
+        [Some(delay), doubled.then(|| wires.span(WIRE, LATE_MAX))]
+    }
+}
+
+/// Whether a fault befalls what is being done. One that is turned off draws nothing, so that turning it off changes little else.
+pub(crate) fn befalls(faults: &Faults, fault: Fault, stream: &mut Stream) -> bool {
+    let rate = u64::from(faults.rate(fault));
+    rate > 0 && stream.happens(rate)
+}

@@ -1,0 +1,186 @@
+//! The lies and losses that the world may tell, each with its own rate.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// One kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fault {
+    /// A message between the loop and the agent does not arrive.
+    Lost,
+    /// It arrives up to some seconds late, so that others overtake it.
+    Late,
+    /// It arrives twice.
+    Doubled,
+    /// The agent does not know whether an action was done: half of them were.
+    Unknown,
+    /// An action fails, and has changed nothing.
+    Fails,
+    /// A write of the store fails, or nobody knows whether it did.
+    WriteFails,
+    /// A replica ignores its stop signal until it is killed.
+    Deaf,
+    /// A replica takes ten times as long to begin its work.
+    Slow,
+    /// A replica ends by itself.
+    Crash,
+    /// The kernel takes a replica's memory back.
+    OutOfMemory,
+    /// A replica answers nothing any more; some come back by themselves.
+    Hang,
+    /// A replica is not ready for some seconds.
+    Flap,
+    /// All replicas of a service hang at once, as when something that they share is gone.
+    SharedStall,
+    /// Nothing is measured for some seconds: absent is not zero.
+    Blind,
+    /// The orchestrator is killed, and comes back after a while.
+    KeeperDies,
+    /// The killed orchestrator was only asleep: it wakes after its successor has begun.
+    Zombie,
+    /// The wall clock steps, up to a day either way.
+    ClockStep,
+}
+
+impl Fault {
+    /// All kinds.
+    pub const ALL: [Self; 17] = [
+        Self::Lost,
+        Self::Late,
+        Self::Doubled,
+        Self::Unknown,
+        Self::Fails,
+        Self::WriteFails,
+        Self::Deaf,
+        Self::Slow,
+        Self::Crash,
+        Self::OutOfMemory,
+        Self::Hang,
+        Self::Flap,
+        Self::SharedStall,
+        Self::Blind,
+        Self::KeeperDies,
+        Self::Zombie,
+        Self::ClockStep,
+    ];
+
+    /// The kinds that strike by themselves, so many times a day; the others befall a thing that happens anyway.
+    pub(crate) const STRIKING: [Self; 8] = [
+        Self::Crash,
+        Self::OutOfMemory,
+        Self::Hang,
+        Self::Flap,
+        Self::SharedStall,
+        Self::Blind,
+        Self::KeeperDies,
+        Self::ClockStep,
+    ];
+
+    /// Its name, as the command line takes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::Late => "late",
+            Self::Doubled => "doubled",
+            Self::Unknown => "unknown",
+            Self::Fails => "fails",
+            Self::WriteFails => "write-fails",
+            Self::Deaf => "deaf",
+            Self::Slow => "slow",
+            Self::Crash => "crash",
+            Self::OutOfMemory => "out-of-memory",
+            Self::Hang => "hang",
+            Self::Flap => "flap",
+            Self::SharedStall => "shared-stall",
+            Self::Blind => "blind",
+            Self::KeeperDies => "keeper-dies",
+            Self::Zombie => "zombie",
+            Self::ClockStep => "clock-step",
+        }
+    }
+
+    /// Whether its rate counts strikes a day rather than hits in a thousand.
+    pub fn strikes(self) -> bool {
+        Self::STRIKING.contains(&self)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// No fault has this name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoSuchFault(String);
+
+impl fmt::Display for NoSuchFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = Fault::ALL.map(Fault::name).join(", ");
+        write!(f, "no fault is called {:?}; the faults are {names}", self.0)
+    }
+}
+
+impl std::error::Error for NoSuchFault {}
+
+impl FromStr for Fault {
+    type Err = NoSuchFault;
+
+    fn from_str(text: &str) -> Result<Self, NoSuchFault> {
+        Self::ALL.into_iter().find(|fault| fault.name() == text).ok_or_else(|| NoSuchFault(text.to_owned()))
+    }
+}
+
+/// How often each fault happens; none by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    rates: [u32; Fault::ALL.len()],
+}
+
+impl Faults {
+    /// Of those that befall: hits in a thousand. Of those that strike: strikes a day. 0 is never.
+    pub fn rate(&self, fault: Fault) -> u32 {
+        self.rates[fault as usize]
+    }
+
+    /// The same, but for the rate of `fault`.
+    #[must_use]
+    pub fn with(mut self, fault: Fault, rate: u32) -> Self {
+        self.rates[fault as usize] = rate;
+        self
+    }
+
+    /// The kinds that may happen.
+    pub fn kinds(&self) -> impl Iterator<Item = Fault> + '_ {
+        Fault::ALL.into_iter().filter(|fault| self.rate(*fault) > 0)
+    }
+
+    /// The mean time from one strike to the next; `None` when it never strikes.
+    pub(crate) fn interval(&self, fault: Fault) -> Option<Duration> {
+        const DAY_MS: u64 = 86_400_000;
+        let rate = u64::from(self.rate(fault));
+        (rate > 0).then(|| Duration::from_millis(DAY_MS / rate))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_read_back_by_its_name() {
+        for fault in Fault::ALL {
+            assert_eq!(fault.name().parse(), Ok(fault));
+        }
+        assert!("rain".parse::<Fault>().is_err());
+    }
+
+    #[test]
+    fn a_rate_is_set_for_one_kind_alone() {
+        let faults = Faults::default().with(Fault::Late, 20);
+        assert_eq!(faults.kinds().collect::<Vec<_>>(), [Fault::Late]);
+        assert_eq!(faults.rate(Fault::Late), 20);
+    }
+}

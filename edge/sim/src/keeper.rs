@@ -1,0 +1,133 @@
+//! The orchestrator that holds the loop: it dies, comes back, and may wake after its successor has begun.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use control::ControlLoop;
+use model::identity::Epoch;
+use model::input::{Input, Intent, Start};
+use model::settings::Settings;
+use model::time::{Now, Time, Wall};
+
+use crate::effect::Effect;
+use crate::fabric::{Fabric, Happening};
+use crate::fault::Fault;
+use crate::simulation::{Simulation, Turn};
+
+/// One run of the loop.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) epoch: Epoch,
+    pub(crate) brain: ControlLoop,
+}
+
+/// The orchestrator.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) seed: u64,
+    /// The run that lives; `None` while the orchestrator is down.
+    pub(crate) run: Option<Run>,
+    /// A run of an earlier epoch that does not know that it is over.
+    pub(crate) zombie: Option<Run>,
+    /// Orchestrator, agent and proxy are one process.
+    pub(crate) is_whole: bool,
+    /// It dies in the middle of the next step that tells something.
+    pub(crate) dies_mid_step: bool,
+    /// When the run that lives wants to be woken.
+    pub(crate) wakes_at: Option<Time>,
+}
+
+impl Keeper {
+    pub(crate) fn new(settings: Settings, seed: u64) -> Self {
+        Self {
+            settings: Arc::new(settings),
+            seed,
+            run: None,
+            zombie: None,
+            is_whole: false,
+            dies_mid_step: false,
+            wakes_at: None,
+        }
+    }
+}
+
+impl Simulation {
+    /// Begins a new run from what the store has: the epoch, the intents, the memories; the agent then tells what is there.
+    pub(crate) fn begin_keeper(&mut self) {
+        if self.keeper.run.is_some() {
+            return;
+        }
+        self.disk.epoch.0 += 1;
+        let epoch = self.disk.epoch;
+        let brain = ControlLoop::new(Settings::clone(&self.keeper.settings));
+        self.keeper.run = Some(Run { epoch, brain });
+        self.keeper.wakes_at = None;
+        let node = self.node.name().clone();
+        let seed = self.keeper.seed ^ epoch.0;
+        let mut inputs =
+            vec![Input::Started(Start { epoch, node, seed, settings: Arc::clone(&self.keeper.settings) })];
+        let declared = self.disk.declared.values();
+        inputs.extend(declared.map(|declared| Input::Intent(Intent::Declare(Arc::clone(declared)))));
+        inputs.extend(self.disk.holds.values().map(|hold| Input::Intent(hold.clone())));
+        inputs.extend(self.disk.memories.values().map(|memory| Input::Remembered(Arc::clone(memory))));
+        for input in inputs {
+            self.fabric.queue.put(self.fabric.now, Happening::ToLoop { epoch, input });
+        }
+        self.fabric.effects.push(Effect::KeeperBegan { epoch });
+        self.node.greet(&mut self.fabric, epoch);
+    }
+
+    /// Kills the orchestrator; it begins anew by itself after a while.
+    pub fn kill_keeper(&mut self) {
+        let Some(run) = self.keeper.run.take() else { return };
+        self.keeper.dies_mid_step = false;
+        self.keeper.wakes_at = None;
+        self.fabric.session = None;
+        if self.keeper.is_whole {
+            self.node.forget_what_was_told();
+        }
+        self.fabric.effects.push(Effect::KeeperDied { epoch: run.epoch });
+        let fabric = &mut self.fabric;
+        let down = fabric.chance.keeper.span(DOWN.0, DOWN.1);
+        fabric.after(down, Happening::KeeperBegins);
+        let rate = u64::from(fabric.faults.rate(Fault::Zombie));
+        // A process that is gone with its agent does not wake.
+        if rate > 0 && !self.keeper.is_whole && fabric.chance.keeper.happens(rate) {
+            self.keeper.zombie = Some(run);
+            let asleep = down + fabric.chance.keeper.span(DOWN.0, DOWN.1);
+            fabric.after(asleep, Happening::ZombieWakes);
+        }
+    }
+
+    /// A run of an earlier epoch goes on where it was, until it hears that it is over.
+    pub(crate) fn step_zombie(&mut self, input: Input) -> Turn {
+        let Some(zombie) = &mut self.keeper.zombie else { return Turn::World };
+        self.out.clear();
+        let now = self.fabric.clock(self.wall_ahead_ms);
+        zombie.brain.step(now, &input, &mut self.out);
+        self.input = input;
+        let epoch = zombie.epoch;
+        if zombie.brain.is_deposed() {
+            self.keeper.zombie = None;
+        } else if let Some(due) = zombie.brain.next_deadline() {
+            let at = due.max(self.fabric.now + Duration::from_millis(1));
+            self.fabric.queue.put(at, Happening::ZombieWakes);
+        }
+        for action in std::mem::take(&mut self.out.actions) {
+            self.tell(action);
+        }
+        Turn::Zombie { epoch }
+    }
+}
+
+/// How long the orchestrator is down: from a restart by its supervisor to a person who is called in.
+const DOWN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_mins(2));
+
+impl Fabric {
+    /// Both clocks as the orchestrator reads them.
+    pub(crate) fn clock(&self, wall_ahead_ms: i64) -> Now {
+        let wall = self.now.as_millis().saturating_add_signed(wall_ahead_ms);
+        Now { time: self.now, wall: Wall::from_millis(wall) }
+    }
+}

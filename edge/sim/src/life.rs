@@ -1,0 +1,139 @@
+//! One life of a replica, as it truly is.
+
+use std::time::Duration;
+
+use model::action::Admission;
+use model::identity::{ActionId, Generation, Incarnation};
+use model::input::{Exit, ReplicaState};
+use model::time::Time;
+
+use crate::program::Program;
+
+/// One life of a replica, as it truly is.
+#[derive(Debug)]
+pub struct Life {
+    /// Which life of its place.
+    pub incarnation: Incarnation,
+    /// What it runs.
+    pub generation: Generation,
+    /// The action that began it.
+    pub begun_by: ActionId,
+    /// How far it is.
+    pub state: LifeState,
+    /// The traffic that the proxy gives it; `None` when the proxy was not told since it began, and then it gives none.
+    pub admission: Option<Admission>,
+    /// The latest action that said so.
+    pub(crate) admitted_by: ActionId,
+    /// Since when it answers nothing; `None` while it is well.
+    pub(crate) hung_since: Option<Time>,
+    /// It runs and says that it is not ready.
+    pub(crate) is_unready: bool,
+    /// The agent knows how to ask it for its health.
+    pub(crate) is_probed: bool,
+    /// What the agent's probes say.
+    pub(crate) seen: Probed,
+    /// It ignores its stop signal.
+    pub(crate) is_deaf: bool,
+    /// The stops that wait for its end.
+    pub(crate) stoppers: Vec<ActionId>,
+    pub(crate) program: Program,
+    pub(crate) begun_at: Time,
+    /// Tells this life from every other one of the world, whatever its number.
+    pub(crate) serial: u64,
+    pub(crate) work: Work,
+}
+
+/// How far a life is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LifeState {
+    /// It was asked for; its program does not run yet.
+    Execing,
+    /// Its program runs and has not begun its work.
+    Booting,
+    /// At work.
+    Up,
+    /// It has its stop signal.
+    Stopping,
+    /// It has ended.
+    Ended {
+        /// How.
+        exit: Exit,
+        /// When.
+        at: Time,
+    },
+}
+
+/// What the agent's probes say of a life at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Probed {
+    pub(crate) ready: bool,
+    pub(crate) live: bool,
+}
+
+/// What a life has done and has to do, requests in thousandths.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Work {
+    /// Requests that wait for it or are being answered.
+    pub(crate) backlog_milli: u64,
+    /// Of the last tick's requests, those that were being answered at its end.
+    pub(crate) answering: u32,
+    pub(crate) answered_milli: u64,
+    pub(crate) errors: u64,
+    pub(crate) cpu_us: u64,
+    pub(crate) last_latency_us: u64,
+    /// It has been routed to.
+    pub(crate) was_asked: bool,
+}
+
+impl Life {
+    /// Whether a process of it runs, or is about to.
+    pub fn is_alive(&self) -> bool {
+        !matches!(self.state, LifeState::Ended { .. })
+    }
+
+    /// Whether it would answer a request now.
+    pub fn is_well(&self) -> bool {
+        self.state == LifeState::Up && self.hung_since.is_none() && !self.is_unready
+    }
+
+    /// Whether the proxy may route a request to it.
+    pub fn is_routed(&self) -> bool {
+        self.weight() > 0
+    }
+
+    /// Whether its probes say that it is ready and live.
+    pub fn is_seen_well(&self) -> bool {
+        self.state == LifeState::Up && self.seen.ready && self.seen.live
+    }
+
+    /// Its share in the traffic.
+    pub(crate) fn weight(&self) -> u64 {
+        match self.admission {
+            Some(Admission::Serving { weight }) if self.state == LifeState::Up && self.seen.ready => {
+                u64::from(weight)
+            }
+            Some(Admission::Serving { .. } | Admission::Draining | Admission::Spare) | None => 0,
+        }
+    }
+
+    /// Requests that it has and has not answered.
+    pub fn in_flight(&self) -> u32 {
+        let waiting = u32::try_from(self.work.backlog_milli.div_ceil(1000)).unwrap_or(u32::MAX);
+        waiting.saturating_add(self.work.answering)
+    }
+
+    /// It as the agent tells it.
+    pub(crate) fn observed(&self) -> ReplicaState {
+        match self.state {
+            LifeState::Execing | LifeState::Booting => ReplicaState::Starting,
+            LifeState::Up => ReplicaState::Running { ready: self.seen.ready, live: self.seen.live },
+            LifeState::Stopping => ReplicaState::Stopping,
+            LifeState::Ended { exit, .. } => ReplicaState::Exited(exit),
+        }
+    }
+
+    /// How long it has run.
+    pub(crate) fn age(&self, now: Time) -> Duration {
+        now.since(self.begun_at)
+    }
+}

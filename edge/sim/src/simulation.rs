@@ -1,0 +1,391 @@
+//! The world and the loop in it, one happening at a time.
+
+use std::time::Duration;
+
+use control::{ControlLoop, Outbox};
+use model::action::{Action, ActionKind, Failure, FailureKind, Outcome, Refusal};
+use model::event::EventKind;
+use model::identity::{ActionId, Epoch, Generation, ReplicaId};
+use model::input::{Exit, ExitStatus, Input, Intent};
+use model::memory::Memory;
+use model::name::{NodeName, ServiceName};
+use model::settings::Settings;
+use model::time::{Now, Time};
+
+use crate::disk::Disk;
+use crate::effect::Effect;
+use crate::fabric::{Fabric, Happening, LifeEvent, LifeKey, befalls};
+use crate::fault::{Fault, Faults};
+use crate::keeper::Keeper;
+use crate::load::Load;
+use crate::node::Node;
+use crate::program::Program;
+use crate::traffic::TICK;
+
+/// When the world begins: a midnight, so that days of loads begin with it.
+const BEGIN: Time = Time::from_millis(20_000 * 86_400_000);
+
+/// A write of the store, with its sync.
+const SYNC: Duration = Duration::from_millis(2);
+
+/// How far the wall clock may step at once.
+const CLOCK_STEP_MAX: Duration = Duration::from_hours(24);
+
+/// The world and the loop in it.
+#[derive(Debug)]
+pub struct Simulation {
+    pub(crate) fabric: Fabric,
+    pub(crate) node: Node,
+    pub(crate) disk: Disk,
+    pub(crate) keeper: Keeper,
+    pub(crate) out: Outbox,
+    pub(crate) input: Input,
+    pub(crate) wall_ahead_ms: i64,
+    steps: u64,
+}
+
+/// What a turn was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// The loop has taken a step: see [`Simulation::input`] and [`Simulation::out`].
+    Stepped,
+    /// The loop of an earlier epoch, which does not know that it is over, has taken a step.
+    Zombie {
+        /// Its epoch.
+        epoch: Epoch,
+    },
+    /// Something happened in the world.
+    World,
+    /// Nothing more happens before the end that was asked for.
+    Over,
+}
+
+impl Simulation {
+    /// A world in which nothing is wrong and nothing is declared yet.
+    pub fn new(seed: u64, settings: Settings) -> Self {
+        let name = NodeName::parse("sim").expect("a constant name is a name");
+        let mut world = Self {
+            fabric: Fabric::new(seed, BEGIN),
+            node: Node::new(name),
+            disk: Disk::default(),
+            keeper: Keeper::new(settings, seed),
+            out: Outbox::default(),
+            input: Input::Woke,
+            wall_ahead_ms: 0,
+            steps: 0,
+        };
+        world.fabric.after(Duration::ZERO, Happening::KeeperBegins);
+        world.fabric.after(TICK, Happening::Tick);
+        world
+    }
+
+    /// The same, where orchestrator, agent and proxy are one process and die together.
+    #[must_use]
+    pub fn in_one_process(mut self) -> Self {
+        self.keeper.is_whole = true;
+        self
+    }
+
+    /// When the world began.
+    pub const fn begin() -> Time {
+        BEGIN
+    }
+
+    /// The time in the world.
+    pub fn now(&self) -> Time {
+        self.fabric.now
+    }
+
+    /// Both clocks, as the orchestrator reads them.
+    pub fn clock(&self) -> Now {
+        self.fabric.clock(self.wall_ahead_ms)
+    }
+
+    /// Steps that the loop has taken, over all its runs.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The loop; `None` while the orchestrator is down.
+    pub fn brain(&self) -> Option<&ControlLoop> {
+        self.keeper.run.as_ref().map(|run| &run.brain)
+    }
+
+    /// The epoch of the run that lives.
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.keeper.run.as_ref().map(|run| run.epoch)
+    }
+
+    /// The node and everything on it, as it truly is.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// What the store holds.
+    pub fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    /// What the loop was given in the latest step.
+    pub fn input(&self) -> &Input {
+        &self.input
+    }
+
+    /// What it gave back.
+    pub fn out(&self) -> &Outbox {
+        &self.out
+    }
+
+    /// What truly happened in the latest turn.
+    pub fn effects(&self) -> &[Effect] {
+        &self.fabric.effects
+    }
+
+    /// How often each fault happens from now on.
+    pub fn set_faults(&mut self, faults: Faults) {
+        self.fabric.faults = faults;
+        self.fabric.season += 1;
+        for fault in Fault::STRIKING {
+            self.schedule_strike(fault);
+        }
+    }
+
+    /// How a generation of a service behaves; to be said before it is declared.
+    pub fn set_program(&mut self, service: &ServiceName, generation: Generation, program: Program) {
+        self.node.site_mut(service).set_program(generation, program);
+    }
+
+    /// What is asked of a service from now on.
+    pub fn set_load(&mut self, service: &ServiceName, load: Load) {
+        self.node.site_mut(service).load = load;
+    }
+
+    /// A person's wish is written down, and told to the loop when there is one.
+    pub fn order(&mut self, intent: Intent) {
+        self.disk.keep(&intent);
+        if let Some(run) = &self.keeper.run {
+            let input = Input::Intent(intent);
+            self.fabric.queue.put(self.fabric.now, Happening::ToLoop { epoch: run.epoch, input });
+        }
+    }
+
+    /// `kill -9` of a replica; nothing when it does not run.
+    pub fn kill(&mut self, replica: &ReplicaId) {
+        let exit = Exit { status: ExitStatus::Signal(9), out_of_memory: false, ran_for: Duration::ZERO };
+        if let Some(which) = self.key_of(replica) {
+            self.node.befall(&mut self.fabric, which, LifeEvent::Ends(exit));
+        }
+    }
+
+    /// A replica answers nothing any more, until `recovery` has passed, if ever.
+    pub fn hang(&mut self, replica: &ReplicaId, recovery: Option<Duration>) {
+        if let Some(which) = self.key_of(replica) {
+            self.node.hang(&mut self.fabric, which, recovery);
+        }
+    }
+
+    fn key_of(&self, replica: &ReplicaId) -> Option<LifeKey> {
+        let site = self.node.sites().iter().position(|site| site.name == replica.service)?;
+        let life = self.node.life(replica)?;
+        Some(LifeKey { site, place: replica.ordinal.0 as usize, serial: life.serial })
+    }
+
+    /// Lets the next thing happen, if it does before `end` or just then.
+    ///
+    /// When nothing does, the time is `end` afterwards.
+    pub fn turn(&mut self, end: Time) -> Turn {
+        self.fabric.effects.clear();
+        let wake = self.keeper.wakes_at.map(|at| at.max(self.fabric.now));
+        let next = self.fabric.queue.next_at();
+        if let Some(at) = wake.filter(|at| *at <= end && next.is_none_or(|next| *at < next)) {
+            self.fabric.now = at;
+            return self.step(Input::Woke);
+        }
+        if next.is_none_or(|at| at > end) {
+            self.fabric.now = self.fabric.now.max(end);
+            return Turn::Over;
+        }
+        let Some((at, what)) = self.fabric.queue.take() else { return Turn::Over };
+        self.fabric.now = at;
+        self.happen(what)
+    }
+
+    fn happen(&mut self, what: Happening) -> Turn {
+        match what {
+            Happening::Tick => {
+                self.node.tick(&mut self.fabric);
+                self.fabric.after(TICK, Happening::Tick);
+            }
+            Happening::ToAgent(action) => self.node.receive(&mut self.fabric, &action),
+            Happening::ToLoop { epoch, input } => {
+                if self.epoch() == Some(epoch) {
+                    return self.step(input);
+                }
+                if self.keeper.zombie.as_ref().is_some_and(|zombie| zombie.epoch == epoch) {
+                    return self.step_zombie(input);
+                }
+            }
+            Happening::InLife { which, what } => self.node.befall(&mut self.fabric, which, what),
+            Happening::Written { action, memory } => self.written(action, memory),
+            Happening::Strike { fault, season } => {
+                if season == self.fabric.season {
+                    self.strike(fault);
+                    self.schedule_strike(fault);
+                }
+            }
+            Happening::KeeperBegins => self.begin_keeper(),
+            Happening::ZombieWakes => return self.step_zombie(Input::Woke),
+        }
+        Turn::World
+    }
+
+    fn step(&mut self, input: Input) -> Turn {
+        let now = self.clock();
+        let Some(run) = &mut self.keeper.run else { return Turn::World };
+        self.out.clear();
+        run.brain.step(now, &input, &mut self.out);
+        self.keeper.wakes_at = run.brain.next_deadline();
+        self.steps += 1;
+        self.input = input;
+        if self.out.is_empty() {
+            return Turn::Stepped;
+        }
+        let told = if self.keeper.dies_mid_step && !self.out.actions.is_empty() {
+            let all = self.out.actions.len() as u64;
+            usize::try_from(self.fabric.chance.keeper.below(all + 1)).unwrap_or(0)
+        } else {
+            self.out.actions.len()
+        };
+        for index in 0..told {
+            let action = self.out.actions[index].clone();
+            self.tell(action);
+        }
+        for event in self.out.events.iter().filter(|event| event.kind == EventKind::Gone) {
+            self.disk.forget(&event.service);
+        }
+        if self.keeper.dies_mid_step && !self.out.actions.is_empty() {
+            self.kill_keeper();
+        }
+        Turn::Stepped
+    }
+
+    /// Carries an action to the one who does it: the store does what is to be remembered, the agent everything else.
+    pub(crate) fn tell(&mut self, action: Action) {
+        match action.kind {
+            ActionKind::Remember(memory) => {
+                self.fabric.after(SYNC, Happening::Written { action: action.id, memory });
+            }
+            ActionKind::Start { .. }
+            | ActionKind::Stop { .. }
+            | ActionKind::Admit { .. }
+            | ActionKind::Expose(_)
+            | ActionKind::Conceal(_) => self.fabric.to_agent(action),
+        }
+    }
+
+    fn written(&mut self, action: ActionId, memory: std::sync::Arc<Memory>) {
+        let outcome = if action.epoch < self.disk.epoch {
+            self.fabric.effects.push(Effect::Refused { action, refusal: Refusal::StaleEpoch });
+            Outcome::Refused(Refusal::StaleEpoch)
+        } else if self.keeper.run.is_none() {
+            // It died while the write was on its way: the disk may have it or not.
+            if self.fabric.chance.disk.happens(500) {
+                self.disk.memories.insert(memory.service.clone(), memory);
+            }
+            return;
+        } else if befalls(&self.fabric.faults, Fault::WriteFails, &mut self.fabric.chance.disk) {
+            match self.fabric.chance.disk.below(3) {
+                0 => Outcome::Failed(Failure {
+                    kind: FailureKind::DiskFull,
+                    message: "could not write to the store: the disk is full; free some space".into(),
+                }),
+                1 => Outcome::Unknown,
+                _ => {
+                    self.disk.memories.insert(memory.service.clone(), memory);
+                    Outcome::Unknown
+                }
+            }
+        } else {
+            self.disk.memories.insert(memory.service.clone(), memory);
+            Outcome::Applied
+        };
+        let input = Input::Ended { action, outcome };
+        self.fabric.queue.put(self.fabric.now, Happening::ToLoop { epoch: action.epoch, input });
+    }
+
+    fn schedule_strike(&mut self, fault: Fault) {
+        let Some(interval) = self.fabric.faults.interval(fault) else { return };
+        let wait = self.fabric.chance.strikes.span(Duration::from_millis(1), interval * 2);
+        let season = self.fabric.season;
+        self.fabric.after(wait, Happening::Strike { fault, season });
+    }
+
+    fn strike(&mut self, fault: Fault) {
+        let seconds = Duration::from_secs;
+        match fault {
+            Fault::Crash | Fault::OutOfMemory => {
+                let out_of_memory = fault == Fault::OutOfMemory;
+                let statuses =
+                    [ExitStatus::Signal(9), ExitStatus::Signal(11), ExitStatus::Code(1), ExitStatus::Code(0)];
+                let drawn = usize::try_from(self.fabric.chance.strikes.below(4)).unwrap_or(0);
+                let status = if out_of_memory { ExitStatus::Signal(9) } else { statuses[drawn] };
+                let exit = Exit { status, out_of_memory, ran_for: Duration::ZERO };
+                if let Some(which) = self.any_life() {
+                    self.node.befall(&mut self.fabric, which, LifeEvent::Ends(exit));
+                }
+            }
+            Fault::Hang => {
+                let Some(which) = self.any_life() else { return };
+                let strikes = &mut self.fabric.chance.strikes;
+                let recovery = strikes.happens(300).then(|| strikes.span(seconds(5), seconds(60)));
+                self.node.hang(&mut self.fabric, which, recovery);
+            }
+            Fault::Flap => {
+                let Some(which) = self.any_life() else { return };
+                let span = self.fabric.chance.strikes.span(seconds(2), seconds(30));
+                self.node.flap(&mut self.fabric, which, span);
+            }
+            Fault::SharedStall => {
+                let Some(struck) = self.any_life() else { return };
+                let span = self.fabric.chance.strikes.span(seconds(10), seconds(120));
+                for which in self.node.keys().into_iter().filter(|which| which.site == struck.site) {
+                    self.node.hang(&mut self.fabric, which, Some(span));
+                }
+            }
+            Fault::Blind => {
+                let strikes = &mut self.fabric.chance.strikes;
+                let until = self.fabric.now + strikes.span(seconds(2), seconds(120));
+                let is_partial = strikes.happens(500);
+                self.node.blind(until, is_partial);
+            }
+            Fault::KeeperDies => {
+                if self.fabric.chance.strikes.happens(500) {
+                    self.kill_keeper();
+                } else {
+                    self.keeper.dies_mid_step = true;
+                }
+            }
+            Fault::ClockStep => {
+                let step = self.fabric.chance.strikes.span(Duration::ZERO, CLOCK_STEP_MAX * 2);
+                let step = i64::try_from(step.as_millis()).unwrap_or(0);
+                let most = i64::try_from(CLOCK_STEP_MAX.as_millis()).unwrap_or(0);
+                self.wall_ahead_ms = step - most;
+            }
+            Fault::Lost
+            | Fault::Late
+            | Fault::Doubled
+            | Fault::Unknown
+            | Fault::Fails
+            | Fault::WriteFails
+            | Fault::Deaf
+            | Fault::Slow
+            | Fault::Zombie => {}
+        }
+    }
+
+    fn any_life(&mut self) -> Option<LifeKey> {
+        let keys = self.node.keys();
+        let drawn = self.fabric.chance.strikes.below(keys.len() as u64);
+        keys.get(usize::try_from(drawn).ok()?).copied()
+    }
+}

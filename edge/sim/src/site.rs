@@ -1,0 +1,89 @@
+//! One service on the node: its places, its listener, its load.
+
+use std::time::Duration;
+
+use model::identity::{ActionId, Generation};
+use model::name::ServiceName;
+use model::time::Time;
+
+use crate::life::Life;
+use crate::load::Load;
+use crate::program::Program;
+
+/// One service on the node, as it truly is.
+#[derive(Debug)]
+pub struct Site {
+    /// Its name.
+    pub name: ServiceName,
+    /// The latest life of each place, by number; a place that was never filled has none.
+    pub lives: Vec<Option<Life>>,
+    /// What is asked of it.
+    pub load: Load,
+    /// The revision of the declaration that the proxy listens for; `None` while it does not listen.
+    pub exposed: Option<Generation>,
+    /// What became of its requests.
+    pub tally: Tally,
+    /// The latest action that told the proxy to listen or to stop.
+    pub(crate) exposed_by: ActionId,
+    pub(crate) programs: Vec<(Generation, Program)>,
+    /// Parts of requests that have not become whole ones yet, in thousandths.
+    pub(crate) arriving_milli: u64,
+}
+
+/// What became of the requests of a service, since the beginning of the world.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Those that came.
+    pub asked: u64,
+    /// Those that came while no replica could be asked.
+    pub unanswered: u64,
+    /// Those whose replica ended by itself before it answered.
+    pub lost_in_crashes: u64,
+    /// Those whose replica was stopped before it answered.
+    pub cut_off: u64,
+}
+
+impl Site {
+    pub(crate) fn new(name: ServiceName) -> Self {
+        Self {
+            name,
+            lives: Vec::new(),
+            load: Load::Constant(Default::default()),
+            exposed: None,
+            tally: Tally::default(),
+            exposed_by: ActionId::default(),
+            programs: Vec::new(),
+            arriving_milli: 0,
+        }
+    }
+
+    /// Its lives that run.
+    pub fn alive(&self) -> impl Iterator<Item = &Life> {
+        self.lives.iter().flatten().filter(|life| life.is_alive())
+    }
+
+    /// Sets how a generation of it behaves.
+    pub(crate) fn set_program(&mut self, generation: Generation, program: Program) {
+        self.programs.retain(|(other, _)| *other != generation);
+        self.programs.push((generation, program));
+    }
+
+    /// How a generation of it behaves; as any small program does when nobody said.
+    pub(crate) fn program(&self, generation: Generation) -> Program {
+        let known = self.programs.iter().find(|(other, _)| *other == generation);
+        known.map_or_else(Program::default, |(_, program)| program.clone())
+    }
+
+    /// Forgets ended lives that nobody can ask about any more.
+    pub(crate) fn forget_ended(&mut self, now: Time, after: Duration) {
+        use crate::life::LifeState::Ended;
+        for place in &mut self.lives {
+            if place
+                .as_ref()
+                .is_some_and(|life| matches!(life.state, Ended { at, .. } if now.since(at) > after))
+            {
+                *place = None;
+            }
+        }
+    }
+}

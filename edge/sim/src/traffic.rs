@@ -1,0 +1,141 @@
+//! The proxy and what replicas do with what it gives them: a queue for each replica, served at the speed of its processor.
+//!
+//! Requests are counted in thousandths, so that small rates lose nothing; they arrive evenly within a tick and are shared by
+//! the weights of the replicas that may be routed to.
+
+use std::time::Duration;
+
+use model::action::Admission;
+use model::identity::{Ordinal, ReplicaId};
+use model::input::{Traffic, Usage};
+use model::time::Time;
+
+use crate::effect::Effect;
+use crate::life::{Life, LifeState};
+use crate::site::Site;
+
+/// From one count of the proxy to the next, and so the grain of the queues.
+pub(crate) const TICK: Duration = Duration::from_millis(250);
+
+const TICK_US: u64 = 250_000;
+
+/// Requests that wait for one replica at most; those beyond are answered with an error. A minute of a busy replica.
+const BACKLOG_MAX_MILLI: u64 = 10_000_000;
+
+impl Site {
+    /// One tick of requests: they arrive, are routed, wait and are answered.
+    pub(crate) fn tick(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        self.route(now, effects);
+        for life in self.lives.iter_mut().flatten() {
+            life.work_on();
+        }
+    }
+
+    fn route(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        if self.exposed.is_none() {
+            return;
+        }
+        // A quarter of a second's worth of thousandths.
+        self.arriving_milli += self.load.at(now).0 / 4;
+        let arriving = self.arriving_milli / 1000 * 1000;
+        if arriving == 0 {
+            return;
+        }
+        self.arriving_milli -= arriving;
+        self.tally.asked += arriving / 1000;
+        let weight: u64 = self.lives.iter().flatten().map(Life::weight).sum();
+        if weight == 0 {
+            self.tally.unanswered += arriving / 1000;
+            let requests = u32::try_from(arriving / 1000).unwrap_or(u32::MAX);
+            effects.push(Effect::Unanswered { service: self.name.clone(), requests });
+            return;
+        }
+        for life in self.lives.iter_mut().flatten() {
+            let share = arriving * life.weight() / weight;
+            if share > 0 {
+                life.take(share);
+            }
+        }
+    }
+
+    /// The proxy's counters of this service.
+    pub(crate) fn count(&self, out: &mut Vec<Traffic>) {
+        for (ordinal, life) in self.places().filter(|(_, life)| life.is_counted()) {
+            let work = &life.work;
+            out.push(Traffic {
+                service: self.name.clone(),
+                ordinal,
+                incarnation: life.incarnation,
+                requests: work.answered_milli / 1000,
+                errors: work.errors,
+                in_flight: life.in_flight(),
+                latency_p99: Duration::from_micros(work.last_latency_us),
+            });
+        }
+    }
+
+    /// Processor time and memory of this service's replicas.
+    pub(crate) fn measure(&self, out: &mut Vec<Usage>) {
+        for (ordinal, life) in self.places().filter(|(_, life)| life.is_running()) {
+            out.push(Usage {
+                replica: ReplicaId { service: self.name.clone(), ordinal },
+                incarnation: life.incarnation,
+                cpu_time: Duration::from_micros(life.work.cpu_us),
+                memory: life.program.memory,
+            });
+        }
+    }
+
+    /// Its places that have ever been filled, by number.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (Ordinal, &Life)> {
+        let numbered = (0..).map(Ordinal).zip(&self.lives);
+        numbered.filter_map(|(ordinal, life)| Some((ordinal, life.as_ref()?)))
+    }
+}
+
+impl Life {
+    fn take(&mut self, requests_milli: u64) {
+        let work = &mut self.work;
+        work.was_asked = true;
+        let room = BACKLOG_MAX_MILLI.saturating_sub(work.backlog_milli);
+        work.backlog_milli += requests_milli.min(room);
+        work.errors += requests_milli.saturating_sub(room) / 1000;
+    }
+
+    /// Works for one tick.
+    fn work_on(&mut self) {
+        match self.state {
+            LifeState::Booting => {
+                self.work.cpu_us += self.program.boot_cpu_milli * TICK_US / 1000;
+                return;
+            }
+            LifeState::Up | LifeState::Stopping => {}
+            LifeState::Execing | LifeState::Ended { .. } => return,
+        }
+        if self.hung_since.is_some() {
+            return;
+        }
+        let capacity = self.program.capacity_milli(TICK).max(1);
+        let work = &mut self.work;
+        let cost_us = u64::try_from(self.program.cost.as_micros()).unwrap_or(u64::MAX);
+        let answered = work.backlog_milli.min(capacity);
+        // Those of the end of the tick are still being answered when it ends.
+        work.answering = u32::try_from(answered * cost_us.min(TICK_US) / TICK_US / 1000).unwrap_or(u32::MAX);
+        work.last_latency_us = cost_us + work.backlog_milli.saturating_mul(TICK_US) / capacity;
+        work.backlog_milli -= answered;
+        work.answered_milli += answered;
+        work.cpu_us += answered * cost_us / 1000;
+    }
+
+    fn is_running(&self) -> bool {
+        matches!(self.state, LifeState::Booting | LifeState::Up | LifeState::Stopping)
+    }
+
+    /// Whether the proxy counts it: it may be routed to, or has been.
+    fn is_counted(&self) -> bool {
+        match self.admission {
+            Some(Admission::Serving { .. } | Admission::Draining) => self.state == LifeState::Up,
+            Some(Admission::Spare) | None => false,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Never more replicas than the bounds allow, nor fewer wanted.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use knowledge::ServiceState;
+use model::name::ServiceName;
+use model::resource::{Recover, Scale};
+use model::time::Time;
+use sim::{Effect, LifeState, Site};
+
+use super::{Checker, Look};
+
+/// Time for the loop to answer new bounds: two periods, and one for the message.
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// Time for an action to arrive, however late.
+const ARRIVAL: Duration = Duration::from_mins(1);
+
+/// What is wanted lies within the bounds, and what runs never grows beyond them, but for one in a rollout.
+#[derive(Debug, Default)]
+pub(crate) struct Bounds {
+    services: BTreeMap<ServiceName, Seen>,
+}
+
+/// The bounds of a service, and since when they are so.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    bounds: (u32, u32),
+    since: Time,
+    /// The largest upper bound, spares included, within [`ARRIVAL`].
+    most: u32,
+    most_at: Time,
+    counting: u32,
+}
+
+impl Checker for Bounds {
+    fn name(&self) -> &'static str {
+        "bounds"
+    }
+
+    fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
+        let now = look.sim.now();
+        for effect in look.sim.effects() {
+            match effect {
+                Effect::Began { replica, .. } => self.truth(look, &replica.service)?,
+                // What the new run knows of the bounds, it is told anew.
+                Effect::KeeperBegan { .. } => self.services.values_mut().for_each(|seen| seen.since = now),
+                // tidy: open match: each checker looks at the effects that concern it.
+                _ => {}
+            }
+        }
+        let Some(brain) = look.brain() else { return Ok(()) };
+        for service in brain.knowledge().services() {
+            let Some(bounds) = bounds_of(service, now) else { continue };
+            let spares = spares_of(service);
+            let seen = self.services.entry(service.name.clone()).or_insert(Seen {
+                bounds,
+                since: now,
+                most: bounds.1 + spares,
+                most_at: now,
+                counting: 0,
+            });
+            if seen.bounds != bounds {
+                (seen.bounds, seen.since) = (bounds, now);
+            }
+            if bounds.1 + spares >= seen.most || now.since(seen.most_at) > ARRIVAL {
+                (seen.most, seen.most_at) = (bounds.1 + spares, now);
+            }
+            check(service, seen, now)?;
+            seen.counting = service.count();
+        }
+        Ok(())
+    }
+}
+
+impl Bounds {
+    /// What truly runs of a service, right after one more has begun.
+    fn truth(&self, look: &Look<'_>, service: &ServiceName) -> Result<(), String> {
+        let (Some(seen), Some(site)) = (self.services.get(service), look.sim.node().site(service)) else {
+            return Ok(());
+        };
+        let running = running(site);
+        let most = seen.most as usize + 1;
+        if running > most {
+            return Err(format!(
+                "{running} replicas of {service} run, spares included, where {most} are the most"
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn running(site: &Site) -> usize {
+    let stays = |state| matches!(state, LifeState::Execing | LifeState::Booting | LifeState::Up);
+    let is_draining = |life: &sim::Life| life.admission == Some(model::action::Admission::Draining);
+    site.alive().filter(|life| stays(life.state) && !is_draining(life)).count()
+}
+
+fn check(service: &ServiceState, seen: &Seen, now: Time) -> Result<(), String> {
+    let (min, max) = seen.bounds;
+    let name = &service.name;
+    let is_settled = now.since(seen.since) > ANSWER;
+    match service.desired {
+        Some(desired) if is_settled && !(min..=max).contains(&desired) => {
+            return Err(format!("{desired} replicas of {name} are wanted, the bounds are {min} to {max}"));
+        }
+        None if is_settled => return Err(format!("no number of replicas of {name} has been decided on")),
+        Some(_) | None => {}
+    }
+    let counting = service.count();
+    if is_settled && counting > seen.counting && counting > max + 1 {
+        return Err(format!(
+            "{counting} replicas of {name} count, {max} are the most, and one for a rollout"
+        ));
+    }
+    Ok(())
+}
+
+fn spares_of(service: &ServiceState) -> u32 {
+    match service.declared.as_ref().map(|declared| declared.spec.recover) {
+        Some(Recover::Standby { spares }) => spares,
+        Some(Recover::Reschedule | Recover::MostActive | Recover::Random) | None => 0,
+    }
+}
+
+fn bounds_of(service: &ServiceState, now: Time) -> Option<(u32, u32)> {
+    let declared = service.declared.as_ref()?;
+    if let Some(hold) = service.hold.filter(|hold| hold.until.is_none_or(|until| now < until)) {
+        return Some((hold.replicas, hold.replicas));
+    }
+    Some(match (&declared.autoscaler, &declared.spec.scale) {
+        (Some(autoscaler), _) => (autoscaler.min, autoscaler.max),
+        (None, Scale::Fixed { replicas }) => (*replicas, *replicas),
+        (None, Scale::Auto(auto)) => (auto.min, auto.max),
+    })
+}

@@ -1,0 +1,64 @@
+//! Nothing that serves is taken away for scaling or a rollout unless enough is left.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::action::{Action, ActionKind, Admission};
+use model::identity::{Ordinal, ReplicaId};
+use model::name::ServiceName;
+use model::reason::Reason;
+
+use super::{Checker, Look};
+
+/// A voluntary disruption leaves as many serving replicas as are wanted, and never takes all there are.
+#[derive(Debug, Default)]
+pub(crate) struct Budgets {
+    serving: BTreeMap<ServiceName, BTreeSet<Ordinal>>,
+}
+
+impl Checker for Budgets {
+    fn name(&self) -> &'static str {
+        "budgets"
+    }
+
+    fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
+        let Some(brain) = look.brain() else {
+            self.serving.clear();
+            return Ok(());
+        };
+        for replica in look.actions().iter().filter_map(taken_by_choice) {
+            let Some(service) = brain.knowledge().service(&replica.service) else { continue };
+            let before = self.serving.get(&replica.service);
+            if !before.is_some_and(|serving| serving.contains(&replica.ordinal)) {
+                continue;
+            }
+            let (left, wanted) = (service.serving(), service.desired.unwrap_or(0));
+            if left < wanted {
+                return Err(format!(
+                    "{replica} was taken away though only {left} of {wanted} serve without it"
+                ));
+            }
+        }
+        for service in brain.knowledge().services() {
+            let serving =
+                service.places.iter().filter(|(_, place)| place.is_serving()).map(|(ordinal, _)| *ordinal);
+            let known = self.serving.entry(service.name.clone()).or_default();
+            known.clear();
+            known.extend(serving);
+        }
+        Ok(())
+    }
+}
+
+/// The replica that an action takes away for scaling or for a rollout.
+fn taken_by_choice(action: &Action) -> Option<&ReplicaId> {
+    let replica = match &action.kind {
+        ActionKind::Stop { replica, .. } => replica,
+        ActionKind::Admit { replica, admission: Admission::Draining, .. } => replica,
+        ActionKind::Start { .. }
+        | ActionKind::Admit { .. }
+        | ActionKind::Expose(_)
+        | ActionKind::Conceal(_)
+        | ActionKind::Remember(_) => return None,
+    };
+    matches!(action.reason, Reason::AboveDesired { .. } | Reason::Outdated { .. }).then_some(replica)
+}

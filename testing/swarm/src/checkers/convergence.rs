@@ -1,0 +1,132 @@
+//! When the weather has been good for long enough, everything is as it is wanted, and stays so.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use knowledge::{Exposure, ServiceState};
+use model::action::Admission;
+use model::name::ServiceName;
+use model::resource::Recover;
+use sim::{Life, Site};
+
+use super::{Checker, Look};
+use crate::config::Config;
+
+/// The longest that anything may take: a wait in a crash loop (10 min), a stabilisation window (5 min to 6 min), a rollout
+/// of ten replicas that begin slowly, three inventories, and as much again for what these wait for in each other.
+pub(crate) const REST: Duration = Duration::from_mins(25);
+
+/// Everything wanted runs, is ready, and gets traffic; nothing else runs; the loop knows it.
+#[derive(Debug)]
+pub(crate) struct Convergence {
+    needs: Vec<(ServiceName, ServiceName)>,
+}
+
+impl Convergence {
+    pub(crate) fn new(config: &Config) -> Self {
+        let need = |service: &crate::ServiceConfig| Some((service.name.clone(), service.needs.clone()?.0));
+        Self { needs: config.services.iter().filter_map(need).collect() }
+    }
+
+    /// Services that wait for another one, of which nothing runs by somebody's wish.
+    fn waiting(&self, look: &Look<'_>) -> BTreeSet<ServiceName> {
+        let knowledge = look.sim.brain().map(control::ControlLoop::knowledge);
+        let is_absent = |name: &ServiceName| {
+            !look.declared().any(|declared| declared == name)
+                || knowledge.and_then(|known| known.service(name)).and_then(|known| known.desired) == Some(0)
+        };
+        let mut waiting = BTreeSet::new();
+        // In the order of the configuration each service needs only earlier ones.
+        for (service, needed) in &self.needs {
+            if is_absent(needed) || waiting.contains(needed) {
+                waiting.insert(service.clone());
+            }
+        }
+        waiting
+    }
+}
+
+impl Checker for Convergence {
+    fn name(&self) -> &'static str {
+        "convergence"
+    }
+
+    fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
+        if look.calm_for().is_none_or(|calm| calm < REST) {
+            return Ok(());
+        }
+        let Some(brain) = look.brain() else { return Err("the orchestrator is down".to_owned()) };
+        let waiting = self.waiting(look);
+        let calm = REST.as_secs() / 60;
+        for site in look.sim.node().sites() {
+            if waiting.contains(&site.name) {
+                continue;
+            }
+            let service = brain.knowledge().service(&site.name);
+            let is_declared = look.declared().any(|declared| *declared == site.name);
+            let found = match service.filter(|_| is_declared) {
+                Some(service) => at_rest(service, site),
+                None if is_declared => Err("the loop does not know it".to_owned()),
+                None => gone(service, site),
+            };
+            found.map_err(|what| format!("after {calm} calm minutes, of {}: {what}", site.name))?;
+        }
+        Ok(())
+    }
+}
+
+fn at_rest(service: &ServiceState, site: &Site) -> Result<(), String> {
+    let Some(declared) = &service.declared else {
+        return Err("it is declared, and the loop does not know".to_owned());
+    };
+    let desired = service.desired.unwrap_or(0) as usize;
+    let spares = match declared.spec.recover {
+        Recover::Standby { spares } => spares as usize,
+        Recover::Reschedule | Recover::MostActive | Recover::Random => 0,
+    };
+    let counted = |is_meant: &dyn Fn(&Life) -> bool| site.alive().filter(|life| is_meant(life)).count();
+    let serving = counted(&|life| life.is_well() && life.is_routed());
+    if serving != desired {
+        return Err(format!("{serving} replicas serve, {desired} are wanted"));
+    }
+    let standing_by = counted(&|life| life.is_well() && life.admission == Some(Admission::Spare));
+    if standing_by != spares {
+        return Err(format!("{standing_by} spares stand by, {spares} are wanted"));
+    }
+    let alive = site.alive().count();
+    if alive != desired + spares {
+        return Err(format!("{alive} replicas run, {} are wanted", desired + spares));
+    }
+    let outdated = counted(&|life| life.generation != declared.generation);
+    if outdated > 0 {
+        return Err(format!("{outdated} replicas run an older declaration"));
+    }
+    if service.serving() as usize != desired || service.places.len() != desired + spares {
+        return Err(format!(
+            "the loop knows {} places, {} of them serving, where {desired} serve",
+            service.places.len(),
+            service.serving()
+        ));
+    }
+    let is_shown =
+        matches!(&service.exposure, Exposure::Shown { revision } if *revision == declared.revision);
+    let wanted = declared.spec.expose.as_ref().map(|_| declared.revision);
+    if site.exposed != wanted || is_shown != wanted.is_some() {
+        return Err(format!("the proxy listens for revision {:?}, wanted is {wanted:?}", site.exposed));
+    }
+    Ok(())
+}
+
+fn gone(service: Option<&ServiceState>, site: &Site) -> Result<(), String> {
+    let alive = site.alive().count();
+    if alive > 0 {
+        return Err(format!("{alive} replicas run, nobody wants it"));
+    }
+    if site.exposed.is_some() {
+        return Err("the proxy listens, nobody wants it".to_owned());
+    }
+    if service.is_some() {
+        return Err("the loop still knows it, nobody wants it".to_owned());
+    }
+    Ok(())
+}

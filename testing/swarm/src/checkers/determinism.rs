@@ -1,0 +1,68 @@
+//! The same inputs give the same outputs, bit for bit.
+
+use control::{ControlLoop, Outbox};
+use model::input::Input;
+use model::settings::Settings;
+use model::time::Now;
+use sim::Simulation;
+
+/// The name of this property.
+pub(crate) const NAME: &str = "determinism";
+
+/// Steps of each run of the loop that are recorded to be replayed: some twenty simulated minutes.
+const RECORDED_MAX: usize = 10_000;
+
+/// What went into one run of the loop, with what came out.
+#[derive(Debug, Default)]
+pub(crate) struct Replay {
+    recorded: Vec<(Now, Input, u64)>,
+    first_step: u64,
+    digest: u64,
+    broken: Option<(String, u64)>,
+}
+
+impl Replay {
+    /// Takes a step into the record.
+    pub(crate) fn record(&mut self, sim: &Simulation) {
+        let is_beginning = matches!(sim.input(), Input::Started(_));
+        if is_beginning {
+            self.broken = self.broken.take().or_else(|| self.check().err());
+            self.recorded.clear();
+            self.first_step = sim.steps();
+        }
+        if sim.out().is_empty() && self.recorded.len() >= RECORDED_MAX {
+            return;
+        }
+        let digest = sim.out().digest();
+        self.digest = (self.digest.rotate_left(5) ^ digest).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        if self.recorded.len() < RECORDED_MAX {
+            self.recorded.push((sim.clock(), sim.input().clone(), digest));
+        }
+    }
+
+    /// Puts what was recorded into a fresh loop; fails with a sentence and the step that gave something else.
+    pub(crate) fn check(&mut self) -> Result<(), (String, u64)> {
+        if let Some(broken) = self.broken.take() {
+            return Err(broken);
+        }
+        let mut brain = ControlLoop::new(Settings::default());
+        let mut out = Outbox::default();
+        for (index, (now, input, digest)) in self.recorded.iter().enumerate() {
+            out.clear();
+            brain.step(*now, input, &mut out);
+            if out.digest() != *digest {
+                let step = self.first_step + index as u64;
+                return Err((
+                    format!("replaying {input:?} gave other actions or events than at first"),
+                    step,
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Of everything that came out so far.
+    pub(crate) fn digest(&self) -> u64 {
+        self.digest
+    }
+}

@@ -1,0 +1,81 @@
+//! No action of an older epoch has an effect.
+
+use std::collections::BTreeMap;
+
+use model::action::{Action, Outcome, Refusal};
+use model::identity::{ActionId, Epoch};
+use model::input::Input;
+use sim::{Effect, Turn};
+
+use super::{Checker, Look};
+
+/// Ids that are kept to be compared with a repeat, which comes within minutes.
+const IDS_MAX: usize = 4096;
+
+/// What is told carries the epoch of its run; what an older epoch told has no effect; a loop that was refused is silent.
+#[derive(Debug, Default)]
+pub(crate) struct Fencing {
+    fence: Epoch,
+    run: Epoch,
+    told: BTreeMap<ActionId, Action>,
+    latest: ActionId,
+}
+
+impl Checker for Fencing {
+    fn name(&self) -> &'static str {
+        "fencing"
+    }
+
+    fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
+        for action in look.actions() {
+            self.told(action)?;
+        }
+        for effect in look.sim.effects() {
+            match effect {
+                Effect::Fenced { epoch } => self.fence = *epoch,
+                Effect::KeeperBegan { epoch } => self.run = *epoch,
+                Effect::Began { by, .. } | Effect::Signalled { by, .. } | Effect::Admitted { by, .. } => {
+                    if by.epoch < self.fence {
+                        return Err(format!(
+                            "action {by} had an effect after epoch {} had begun",
+                            self.fence
+                        ));
+                    }
+                }
+                // tidy: open match: each checker looks at the effects that concern it.
+                _ => {}
+            }
+        }
+        let is_deposed =
+            matches!(look.sim.input(), Input::Ended { outcome: Outcome::Refused(Refusal::StaleEpoch), .. });
+        if let (Turn::Zombie { epoch }, true) = (look.turn, is_deposed)
+            && let Some(action) = look.sim.out().actions.first()
+        {
+            return Err(format!("the loop of epoch {epoch} told action {} after it was refused", action.id));
+        }
+        Ok(())
+    }
+}
+
+impl Fencing {
+    fn told(&mut self, action: &Action) -> Result<(), String> {
+        if action.id.epoch != self.run {
+            return Err(format!("action {} was told in epoch {}", action.id, self.run));
+        }
+        if action.id > self.latest {
+            self.latest = action.id;
+            if self.told.len() == IDS_MAX {
+                self.told.pop_first();
+            }
+            self.told.insert(action.id, action.clone());
+            return Ok(());
+        }
+        match self.told.get(&action.id) {
+            Some(first) if first == action => Ok(()),
+            Some(first) => {
+                Err(format!("action {} was {:?} first and is {:?} now", action.id, first.kind, action.kind))
+            }
+            None => Err(format!("action {} was told for the first time after {}", action.id, self.latest)),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The loop does not spin, and does not do and undo.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use model::action::ActionKind;
+use model::identity::ActionId;
+use model::input::Input;
+use model::name::ServiceName;
+use model::time::Time;
+
+use super::{Checker, Look};
+
+/// The name of the other half of this property.
+pub(crate) const SPIN: &str = "spin";
+
+const HOUR: Duration = Duration::from_hours(1);
+
+/// New starts and stops of one service within an hour: ten replicas that each fail every minute and a half, both ways.
+const DEEDS_MAX: u32 = 800;
+
+/// Wakes by the clock alone within a minute: four services, each at most ten times a second.
+const WAKES_MAX: u32 = 2400;
+
+/// Starts and stops of each service are bounded.
+#[derive(Debug, Default)]
+pub(crate) struct Livelock {
+    hour: Option<Time>,
+    latest: ActionId,
+    deeds: BTreeMap<ServiceName, u32>,
+}
+
+impl Checker for Livelock {
+    fn name(&self) -> &'static str {
+        "livelock"
+    }
+
+    fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
+        let now = look.sim.now();
+        if self.hour.is_none_or(|begin| now.since(begin) > HOUR) {
+            self.hour = Some(now);
+            self.deeds.clear();
+        }
+        for action in look.actions() {
+            let is_new = action.id > self.latest;
+            if !is_new || !matches!(action.kind, ActionKind::Start { .. } | ActionKind::Stop { .. }) {
+                continue;
+            }
+            self.latest = action.id;
+            let deeds = self.deeds.entry(action.kind.service().clone()).or_default();
+            *deeds += 1;
+            if *deeds > DEEDS_MAX {
+                let service = action.kind.service();
+                return Err(format!("{deeds} starts and stops of {service} within an hour"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Wakes by the clock are bounded.
+#[derive(Debug, Default)]
+pub(crate) struct Spin {
+    minute: u64,
+    wakes: u32,
+}
+
+impl Spin {
+    pub(crate) fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
+        if look.input() != Some(&Input::Woke) {
+            return Ok(());
+        }
+        let minute = look.sim.now().as_millis() / 60_000;
+        if minute != self.minute {
+            (self.minute, self.wakes) = (minute, 0);
+        }
+        self.wakes += 1;
+        if self.wakes > WAKES_MAX {
+            return Err(format!("the loop had itself woken {} times within a minute", self.wakes));
+        }
+        Ok(())
+    }
+}

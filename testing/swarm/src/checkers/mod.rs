@@ -1,0 +1,177 @@
+//! What must hold, each as a small checker with a name.
+//!
+//! A checker sees the loop, its input and output, and what is true in the world; it keeps what it needs to remember itself and
+//! shares no code with the loop. It objects with one sentence.
+
+mod bounds;
+mod budgets;
+mod convergence;
+mod determinism;
+mod fencing;
+mod livelock;
+mod once;
+mod quiet;
+
+use std::fmt;
+
+use control::ControlLoop;
+use model::input::{Input, Report};
+use model::name::ServiceName;
+use model::time::Time;
+use sim::{Simulation, Turn};
+
+use crate::config::Config;
+use crate::run::Failure;
+
+/// What a checker looks at: the world right after a turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Look<'a> {
+    /// The world and the loop in it.
+    pub sim: &'a Simulation,
+    /// What the turn was.
+    pub turn: Turn,
+    /// The weather.
+    pub season: Season,
+}
+
+/// The weather of a world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Season {
+    /// Faults, changing loads, an operator at work.
+    Storm,
+    /// No fault, constant loads, nobody changes anything.
+    Calm {
+        /// Since when.
+        since: Time,
+    },
+}
+
+/// A checker's sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Objection {
+    /// Which checker.
+    pub checker: &'static str,
+    /// What is wrong.
+    pub sentence: String,
+}
+
+/// One property.
+pub trait Checker: fmt::Debug {
+    /// Its name, one word.
+    fn name(&self) -> &'static str;
+
+    /// Looks at the world after a turn in which more happened than a measurement, and every few minutes in any case.
+    fn look(&mut self, look: &Look<'_>) -> Result<(), String>;
+}
+
+/// All checkers.
+#[derive(Debug)]
+pub struct Checkers {
+    all: Vec<Box<dyn Checker>>,
+    replay: determinism::Replay,
+    spin: livelock::Spin,
+    turns: u64,
+}
+
+/// The checkers look at least every so many turns: some tens of simulated seconds.
+const LOOK_EVERY: u64 = 256;
+
+impl Checkers {
+    /// The checkers for a world.
+    pub fn new(config: &Config) -> Self {
+        let all: Vec<Box<dyn Checker>> = vec![
+            Box::new(bounds::Bounds::default()),
+            Box::new(budgets::Budgets::default()),
+            Box::new(fencing::Fencing::default()),
+            Box::new(once::Once::default()),
+            Box::new(convergence::Convergence::new(config)),
+            Box::new(quiet::Quiet),
+            Box::new(livelock::Livelock::default()),
+        ];
+        Self { all, replay: determinism::Replay::default(), spin: livelock::Spin::default(), turns: 0 }
+    }
+
+    /// The names of all checkers.
+    pub fn names(&self) -> Vec<&'static str> {
+        let mut names: Vec<_> = self.all.iter().map(|checker| checker.name()).collect();
+        names.extend([determinism::NAME, livelock::SPIN]);
+        names
+    }
+
+    /// Looks at the world after a turn.
+    pub fn look(&mut self, look: &Look<'_>) -> Result<(), Objection> {
+        self.turns += 1;
+        if look.turn == Turn::Stepped {
+            self.replay.record(look.sim);
+            self.spin.look(look).map_err(|sentence| Objection { checker: livelock::SPIN, sentence })?;
+        }
+        if !look.is_eventful() && !self.turns.is_multiple_of(LOOK_EVERY) {
+            return Ok(());
+        }
+        for checker in &mut self.all {
+            if let Err(sentence) = checker.look(look) {
+                return Err(Objection { checker: checker.name(), sentence });
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks back at a whole run: what was put in, put into a fresh loop, gives the same again.
+    pub fn end(&mut self, sim: &Simulation) -> Option<Failure> {
+        let (sentence, step) = self.replay.check().err()?;
+        Some(Failure { checker: determinism::NAME, sentence, step, at: sim.now() })
+    }
+
+    /// Of everything that came out of the loop so far.
+    pub fn digest(&self) -> u64 {
+        self.replay.digest()
+    }
+}
+
+impl<'a> Look<'a> {
+    /// Whether more happened than that time passed and something was measured.
+    fn is_eventful(&self) -> bool {
+        if !self.sim.effects().is_empty() {
+            return true;
+        }
+        match self.turn {
+            Turn::Stepped => {
+                let is_measurement = matches!(
+                    self.sim.input(),
+                    Input::Woke | Input::Report(Report::Traffic(_) | Report::Usage(_))
+                );
+                !is_measurement || !self.sim.out().is_empty()
+            }
+            Turn::Zombie { .. } => true,
+            Turn::World | Turn::Over => false,
+        }
+    }
+
+    /// The loop, once it has seen what runs.
+    fn brain(&self) -> Option<&'a ControlLoop> {
+        self.sim.brain().filter(|brain| brain.knowledge().inventory_seen)
+    }
+
+    /// How long it has been calm; `None` in a storm.
+    fn calm_for(&self) -> Option<std::time::Duration> {
+        match self.season {
+            Season::Storm => None,
+            Season::Calm { since } => Some(self.sim.now().since(since)),
+        }
+    }
+
+    /// The input, when the loop has taken one.
+    fn input(&self) -> Option<&'a Input> {
+        (self.turn == Turn::Stepped).then(|| self.sim.input())
+    }
+
+    /// The actions that the loop has put out in this turn.
+    fn actions(&self) -> &'a [model::action::Action] {
+        if self.turn == Turn::Stepped { &self.sim.out().actions } else { &[] }
+    }
+
+    /// Every service that is declared.
+    fn declared(&self) -> impl Iterator<Item = &'a ServiceName> {
+        self.sim.disk().declared.keys()
+    }
+}

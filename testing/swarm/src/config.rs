@@ -1,0 +1,387 @@
+//! What a seed is about: services, loads and faults, drawn at random.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::chance::Stream;
+use model::identity::Generation;
+use model::input::Declared;
+use model::name::ServiceName;
+use model::quantity::MilliRps;
+use model::resource::{
+    AutoscalerSpec, Balance, Behavior, Dependency, DependencyStage, Expose, ListenAddress, MeteredResource,
+    MetricIdentifier, MetricSpec, Percent, PolicyChange, PortName, Probes, Quantity, REQUEST_RATE_METRIC,
+    Recover, ResourceTarget, Resources, Run, Scale, ScalingPolicy, ScalingRules, SelectPolicy, ServiceSpec,
+    Stop, Timeouts,
+};
+use sim::{Fault, Faults, Load, Program, Simulation};
+
+/// Names for the services of a world, which are at most as many.
+const NAMES: [&str; 4] = ["web", "shop", "cart", "db"];
+
+/// Everything that a run depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where all chance comes from.
+    pub seed: u64,
+    /// How long the world is watched.
+    pub span: Duration,
+    /// How often each fault happens while the weather is bad.
+    pub faults: Faults,
+    /// What runs.
+    pub services: Vec<ServiceConfig>,
+    /// Whether orchestrator, agent and proxy are one process.
+    pub is_one_process: bool,
+    /// Whether an operator changes declarations, holds and withdraws.
+    pub has_operator: bool,
+}
+
+/// What is left out of a seed's own configuration, to find out what a failure needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cut {
+    /// Faults that do not happen.
+    pub without: Vec<Fault>,
+    /// Only so many services; `None` keeps all.
+    pub services: Option<usize>,
+    /// Nobody changes anything.
+    pub no_operator: bool,
+}
+
+/// One service of a world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceConfig {
+    /// Its name.
+    pub name: ServiceName,
+    /// How its size is found.
+    pub kind: Kind,
+    /// What becomes of the traffic of a lost replica.
+    pub recover: Recover,
+    /// What it needs.
+    pub needs: Option<(ServiceName, DependencyStage)>,
+    /// Whether the proxy listens for it.
+    pub is_exposed: bool,
+    /// How a replica is stopped.
+    pub stop: Stop,
+    /// How it behaves.
+    pub program: Program,
+    /// What is asked of it.
+    pub load: Load,
+}
+
+/// How the size of a service is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It is declared.
+    Fixed {
+        /// How many replicas.
+        replicas: u32,
+    },
+    /// Processor utilization is held.
+    Cpu {
+        /// Fewest replicas.
+        min: u32,
+        /// Most replicas.
+        max: u32,
+        /// Per cent of what a replica may use.
+        percent: u32,
+        /// How fast the number may change.
+        behavior: Option<Behavior>,
+    },
+    /// Requests a second and replica are held.
+    RequestRate {
+        /// Fewest replicas.
+        min: u32,
+        /// Most replicas.
+        max: u32,
+        /// Requests a second for each replica.
+        average: u32,
+    },
+}
+
+impl Config {
+    /// The configuration of a seed, less what is cut.
+    pub fn of_seed(seed: u64, span: Duration, cut: &Cut) -> Self {
+        let mut chance = Stream::named(seed, "services");
+        let count = usize::try_from(1 + chance.below(NAMES.len() as u64)).unwrap_or(1);
+        let mut services: Vec<ServiceConfig> = Vec::new();
+        for name in NAMES.iter().take(count) {
+            let service = ServiceConfig::random(&mut chance, name, &services);
+            services.push(service);
+        }
+        if let Some(most) = cut.services {
+            services.truncate(most.max(1));
+        }
+        let faults = random_faults(&mut Stream::named(seed, "faults"));
+        let faults = cut.without.iter().fold(faults, |faults, fault| faults.with(*fault, 0));
+        let mut manner = Stream::named(seed, "manner");
+        let is_one_process = manner.happens(300);
+        let has_operator = manner.happens(700) && !cut.no_operator;
+        Self { seed, span, faults, services, is_one_process, has_operator }
+    }
+
+    /// Whether nothing ever goes wrong by itself.
+    pub fn is_faultless(&self) -> bool {
+        self.faults.kinds().next().is_none()
+    }
+}
+
+impl Cut {
+    /// The arguments of the command line that say the same.
+    pub fn arguments(&self) -> String {
+        let mut words = String::new();
+        if !self.without.is_empty() {
+            let names: Vec<_> = self.without.iter().map(|fault| fault.name()).collect();
+            words += &format!(" --without {}", names.join(","));
+        }
+        if let Some(services) = self.services {
+            words += &format!(" --services {services}");
+        }
+        if self.no_operator {
+            words += " --no-operator";
+        }
+        words
+    }
+}
+
+/// Each fault is on in some worlds only, so that none hides behind another; a tenth of the worlds has none at all.
+fn random_faults(chance: &mut Stream) -> Faults {
+    if chance.happens(100) {
+        return Faults::default();
+    }
+    let mut faults = Faults::default();
+    for fault in Fault::ALL {
+        let (is_on, rate) = (chance.happens(400), chance.below(1000));
+        // Of messages up to one in eight; of strikes up to one every five minutes, but for our own death.
+        let most = match fault {
+            Fault::Crash | Fault::OutOfMemory | Fault::Hang | Fault::Flap => 288,
+            Fault::SharedStall | Fault::Blind | Fault::ClockStep => 96,
+            Fault::KeeperDies => 144,
+            Fault::Zombie | Fault::Deaf => 500,
+            Fault::Lost | Fault::Late | Fault::Doubled | Fault::Slow => 125,
+            Fault::Unknown | Fault::Fails | Fault::WriteFails => 125,
+        };
+        if is_on {
+            faults = faults.with(fault, u32::try_from(1 + rate * most / 1000).unwrap_or(1));
+        }
+    }
+    faults
+}
+
+impl ServiceConfig {
+    /// A small service that is as dull as can be: two replicas, one core each, exposed, without load.
+    pub fn plain(name: &str) -> Self {
+        Self {
+            name: ServiceName::parse(name).expect("a name in the code is a name"),
+            kind: Kind::Fixed { replicas: 2 },
+            recover: Recover::Reschedule,
+            needs: None,
+            is_exposed: true,
+            stop: Stop::default(),
+            program: Program::default(),
+            load: Load::Constant(MilliRps(0)),
+        }
+    }
+
+    fn random(chance: &mut Stream, name: &str, others: &[Self]) -> Self {
+        let mut service = Self::plain(name);
+        let min = count(1 + chance.below(3));
+        let max = min + count(1 + chance.below(8));
+        service.program = random_program(chance);
+        let capacity_milli_rps = 1_000_000 * service.program.cpu_limit_milli
+            / u64::try_from(service.program.cost.as_micros()).unwrap_or(1).max(1)
+            * 1000
+            / 1000;
+        service.kind = match chance.below(4) {
+            0 => Kind::Fixed { replicas: count(chance.below(5)) },
+            1 => Kind::RequestRate { min, max, average: count((capacity_milli_rps / 2000).max(1)) },
+            _ => {
+                let behavior = chance.happens(400).then(|| random_behavior(chance));
+                Kind::Cpu { min, max, percent: 40 + count(chance.below(40)), behavior }
+            }
+        };
+        service.recover = match chance.below(4) {
+            0 => Recover::Standby { spares: 1 + count(chance.below(2)) },
+            1 => Recover::MostActive,
+            2 => Recover::Random,
+            _ => Recover::Reschedule,
+        };
+        if !others.is_empty() && chance.happens(400) {
+            let index = usize::try_from(chance.below(others.len() as u64)).unwrap_or(0);
+            let stage = if chance.happens(500) { DependencyStage::Ready } else { DependencyStage::Started };
+            service.needs = Some((others[index].name.clone(), stage));
+        }
+        service.is_exposed = chance.happens(850);
+        // What the most replicas can carry at half of their capacity.
+        let peak = MilliRps(capacity_milli_rps * u64::from(max) / 2 * chance.below(1000) / 1000);
+        service.load = random_load(chance, peak);
+        service
+    }
+
+    /// The declaration of it, at `revision`, running `generation`.
+    pub fn declared(&self, revision: Generation, generation: Generation) -> Arc<Declared> {
+        let port = PortName::parse("http").expect("a name in the code is a name");
+        let listen = ListenAddress::parse("127.0.0.1:8080").expect("an address in the code is an address");
+        let milli = |milli: u64| Quantity::from_milli(i64::try_from(milli).unwrap_or(i64::MAX));
+        let expose = || Expose {
+            listen,
+            port: port.clone(),
+            balance: Balance::default(),
+            timeouts: Timeouts::default(),
+        };
+        let spec = ServiceSpec {
+            run: Run {
+                command: vec!["./sim".to_owned()],
+                env: Default::default(),
+                working_directory: None,
+                user: None,
+            },
+            resources: Resources { cpu: Some(milli(self.program.cpu_limit_milli)), memory: None },
+            ports: Vec::new(),
+            probes: Probes::default(),
+            scale: self.scale(),
+            recover: self.recover,
+            depends_on: self
+                .needs
+                .iter()
+                .map(|(service, when)| Dependency { service: service.clone(), when: *when })
+                .collect(),
+            expose: self.is_exposed.then(expose),
+            stop: self.stop,
+        };
+        Arc::new(Declared {
+            name: self.name.clone(),
+            revision,
+            generation,
+            spec,
+            autoscaler: self.autoscaler(),
+        })
+    }
+
+    fn scale(&self) -> Scale {
+        match self.kind {
+            Kind::Fixed { replicas } => Scale::Fixed { replicas },
+            Kind::Cpu { min, .. } | Kind::RequestRate { min, .. } => Scale::Fixed { replicas: min },
+        }
+    }
+
+    fn autoscaler(&self) -> Option<AutoscalerSpec> {
+        let (min, max, metric, behavior) = match &self.kind {
+            Kind::Fixed { .. } => return None,
+            Kind::Cpu { min, max, percent, behavior } => {
+                let target = ResourceTarget::Utilization(Percent(*percent));
+                (min, max, MetricSpec::Resource { resource: MeteredResource::Cpu, target }, behavior.clone())
+            }
+            Kind::RequestRate { min, max, average } => {
+                let metric = MetricIdentifier { name: REQUEST_RATE_METRIC.to_owned(), selector: None };
+                let average = Quantity::from_milli(i64::from(*average) * 1000);
+                (min, max, MetricSpec::Pods { metric, average }, None)
+            }
+        };
+        let (min, max, metrics) = (*min, *max, vec![metric]);
+        Some(AutoscalerSpec { service: self.name.clone(), min, max, metrics, behavior })
+    }
+
+    /// The bounds of its size.
+    pub fn bounds(&self) -> (u32, u32) {
+        match self.kind {
+            Kind::Fixed { replicas } => (replicas, replicas),
+            Kind::Cpu { min, max, .. } | Kind::RequestRate { min, max, .. } => (min, max),
+        }
+    }
+}
+
+fn random_program(chance: &mut Stream) -> Program {
+    let millis = Duration::from_millis;
+    let boot = millis(200 + chance.below(8000));
+    Program {
+        boot: (boot, boot * 2),
+        cost: millis(4 + chance.below(30)),
+        cpu_limit_milli: 250 * (1 + chance.below(4)),
+        boot_cpu_milli: chance.below(250),
+        stop: millis(chance.below(3000)),
+        ..Program::default()
+    }
+}
+
+fn random_load(chance: &mut Stream, peak: MilliRps) -> Load {
+    let base = MilliRps(peak.0 / (2 + chance.below(20)));
+    let minutes = Duration::from_mins;
+    match chance.below(4) {
+        0 => Load::Constant(peak),
+        1 => Load::Diurnal { base, peak, period: minutes(30 + chance.below(1410)) },
+        2 => Load::FlashSale {
+            base,
+            peak,
+            at: Simulation::begin() + minutes(chance.below(90)),
+            ramp: Duration::from_secs(chance.below(120)),
+            hold: minutes(1 + chance.below(60)),
+        },
+        _ => {
+            let points = (0..48).map(|_| MilliRps(chance.below(peak.0.max(1)))).collect();
+            Load::Trace { from: Simulation::begin(), every: minutes(1 + chance.below(9)), points }
+        }
+    }
+}
+
+fn random_behavior(chance: &mut Stream) -> Behavior {
+    let policy = |chance: &mut Stream| ScalingPolicy {
+        change: if chance.happens(500) {
+            PolicyChange::Pods(1 + count(chance.below(4)))
+        } else {
+            PolicyChange::Percent(Percent(10 + count(chance.below(190))))
+        },
+        period: Duration::from_secs(15 + chance.below(105)),
+    };
+    let rules = |chance: &mut Stream, stabilization| ScalingRules {
+        stabilization: Duration::from_secs(stabilization),
+        select: if chance.happens(700) { SelectPolicy::Max } else { SelectPolicy::Min },
+        policies: (0..=chance.below(2)).map(|_| policy(chance)).collect(),
+        tolerance: None,
+    };
+    let (up, down) = (chance.below(60), 60 + chance.below(300));
+    Behavior { scale_up: rules(chance, up), scale_down: rules(chance, down) }
+}
+
+fn count(drawn: u64) -> u32 {
+    u32::try_from(drawn).unwrap_or(u32::MAX)
+}
+
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hours = self.span.as_secs() as f64 / 3600.0;
+        writeln!(
+            f,
+            "seed {}, {hours} h, {}",
+            self.seed,
+            if self.is_one_process { "one process" } else { "an agent apart" }
+        )?;
+        writeln!(f, "operator: {}", if self.has_operator { "acts" } else { "none" })?;
+        let faults: Vec<_> =
+            self.faults.kinds().map(|fault| format!("{fault} {}", self.faults.rate(fault))).collect();
+        writeln!(f, "faults: {}", if faults.is_empty() { "none".to_owned() } else { faults.join(", ") })?;
+        for service in &self.services {
+            write!(f, "service {}: {:?}, {:?}", service.name, service.kind, service.recover)?;
+            if let Some((needs, stage)) = &service.needs {
+                write!(f, ", needs {needs} {stage:?}")?;
+            }
+            writeln!(f, ", load {}", shape(&service.load))?;
+        }
+        Ok(())
+    }
+}
+
+fn shape(load: &Load) -> String {
+    match load {
+        Load::Constant(rate) => rate.to_string(),
+        Load::Diurnal { base, peak, period } => {
+            format!("{base} to {peak} every {} min", period.as_secs() / 60)
+        }
+        Load::FlashSale { base, peak, hold, .. } => {
+            format!("{base}, once {peak} for {} min", hold.as_secs() / 60)
+        }
+        Load::Trace { every, points, .. } => {
+            format!("a trace of {} points, {} min each", points.len(), every.as_secs() / 60)
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! A person who changes things: declarations, bounds, sizes by hand; who withdraws services and brings them back.
+
+use std::time::Duration;
+
+use model::chance::Stream;
+use model::identity::Generation;
+use model::input::Intent;
+use model::time::Time;
+use sim::{Flaw, Load, Simulation};
+
+use crate::config::{Config, Kind, ServiceConfig};
+
+/// A person with services to care for.
+#[derive(Debug)]
+pub(crate) struct Operator {
+    chance: Stream,
+    wards: Vec<Ward>,
+}
+
+/// One service that the operator cares for, as it was declared last.
+#[derive(Debug)]
+struct Ward {
+    config: ServiceConfig,
+    revision: u64,
+    generation: u64,
+    is_declared: bool,
+}
+
+impl Operator {
+    /// The operator of a world, who has declared nothing yet.
+    pub(crate) fn new(config: &Config) -> Self {
+        let ward = |config: &ServiceConfig| Ward {
+            config: config.clone(),
+            revision: 0,
+            generation: 0,
+            is_declared: false,
+        };
+        Self {
+            chance: Stream::named(config.seed, "operator"),
+            wards: config.services.iter().map(ward).collect(),
+        }
+    }
+
+    /// Declares every service, and lets the load come.
+    pub(crate) fn begin(&mut self, sim: &mut Simulation) {
+        for ward in &mut self.wards {
+            sim.set_load(&ward.config.name, ward.config.load.clone());
+            ward.declare_anew(sim, Flaw::None);
+        }
+    }
+
+    /// From one deed to the next.
+    pub(crate) fn pause(&mut self) -> Duration {
+        self.chance.span(Duration::from_mins(1), Duration::from_mins(20))
+    }
+
+    /// Does something.
+    pub(crate) fn act(&mut self, sim: &mut Simulation) {
+        let index = usize::try_from(self.chance.below(self.wards.len() as u64)).unwrap_or(0);
+        let chance = &mut self.chance;
+        let ward = &mut self.wards[index];
+        if !ward.is_declared {
+            ward.declare_anew(sim, Flaw::None);
+            return;
+        }
+        let service = ward.config.name.clone();
+        match chance.below(8) {
+            0 => ward.declare_anew(sim, Flaw::None),
+            1 => {
+                let flaw = match chance.below(3) {
+                    0 => Flaw::NeverReady,
+                    1 => Flaw::Ends { code: 78, after: Duration::from_millis(100) },
+                    _ => Flaw::Ends {
+                        code: 1,
+                        after: chance.span(Duration::from_millis(50), Duration::from_mins(1)),
+                    },
+                };
+                ward.declare_anew(sim, flaw);
+            }
+            2 => {
+                ward.config.kind = resized(&ward.config.kind, chance);
+                ward.declare_in_place(sim);
+            }
+            3 | 4 => {
+                let replicas = u32::try_from(chance.below(9)).unwrap_or(0);
+                let until = chance
+                    .happens(600)
+                    .then(|| sim.now() + chance.span(Duration::from_secs(30), Duration::from_mins(30)));
+                sim.order(Intent::Hold { service, replicas, until });
+            }
+            5 => sim.order(Intent::Release(service)),
+            6 => {
+                ward.is_declared = false;
+                sim.order(Intent::Withdraw(service));
+            }
+            _ => {
+                let rate = ward.config.load.at(Time::from_millis(chance.below(1 << 40)));
+                sim.set_load(&service, Load::Constant(rate));
+            }
+        }
+    }
+
+    /// Makes the world one that a loop can bring to rest: what is declared works, holds end, loads stay as they are.
+    ///
+    /// What is withdrawn may stay so.
+    pub(crate) fn settle(&mut self, sim: &mut Simulation) {
+        let now = sim.now();
+        for ward in &mut self.wards {
+            let service = ward.config.name.clone();
+            sim.set_load(&service, Load::Constant(ward.config.load.at(now)));
+            if ward.is_declared {
+                ward.declare_anew(sim, Flaw::None);
+                if self.chance.happens(700) {
+                    sim.order(Intent::Release(service));
+                } else if let Some(Intent::Hold { service, replicas, until: Some(_) }) =
+                    sim.disk().holds.get(&service)
+                {
+                    let forever = Intent::Hold { service: service.clone(), replicas: *replicas, until: None };
+                    sim.order(forever);
+                }
+            }
+        }
+    }
+
+    /// Brings the loads of the services back.
+    pub(crate) fn resume(&mut self, sim: &mut Simulation) {
+        for ward in &self.wards {
+            sim.set_load(&ward.config.name, ward.config.load.clone());
+        }
+    }
+}
+
+impl Ward {
+    /// Declares it with something new to run.
+    fn declare_anew(&mut self, sim: &mut Simulation, flaw: Flaw) {
+        self.generation += 1;
+        let program = sim::Program { flaw, ..self.config.program.clone() };
+        sim.set_program(&self.config.name, Generation(self.generation), program);
+        self.declare_in_place(sim);
+    }
+
+    /// Declares it with nothing new to run.
+    fn declare_in_place(&mut self, sim: &mut Simulation) {
+        self.revision += 1;
+        self.is_declared = true;
+        let declared = self.config.declared(Generation(self.revision), Generation(self.generation));
+        sim.order(Intent::Declare(declared));
+    }
+}
+
+fn resized(kind: &Kind, chance: &mut Stream) -> Kind {
+    let mut few = |most: u64| u32::try_from(chance.below(most)).unwrap_or(0);
+    match kind {
+        Kind::Fixed { .. } => Kind::Fixed { replicas: few(6) },
+        Kind::Cpu { percent, behavior, .. } => {
+            let min = 1 + few(3);
+            Kind::Cpu { min, max: min + few(8), percent: *percent, behavior: behavior.clone() }
+        }
+        Kind::RequestRate { average, .. } => {
+            let min = 1 + few(3);
+            Kind::RequestRate { min, max: min + few(8), average: *average }
+        }
+    }
+}

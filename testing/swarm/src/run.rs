@@ -1,0 +1,112 @@
+//! One seed, from its first step to its last, or to the first checker that objects.
+
+use std::fmt;
+use std::io::Write;
+use std::time::Duration;
+
+use model::settings::Settings;
+use model::time::Time;
+use sim::{Faults, Simulation, Turn};
+
+use crate::checkers::{Checkers, Look, Season};
+use crate::config::Config;
+use crate::operator::Operator;
+use crate::story;
+
+/// Bad weather: faults, changing loads, and an operator at work.
+const STORM: Duration = Duration::from_mins(80);
+
+/// Good weather: long enough for the slowest thing that the loop may wait for, and as long again to see that it rests.
+const CALM: Duration = Duration::from_mins(40);
+
+/// How a run went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Steps of the loop.
+    pub steps: u64,
+    /// Simulated time.
+    pub span: Duration,
+    /// Of everything that came out of the loop, in order: two runs of one configuration have the same.
+    pub digest: u64,
+    /// The first objection.
+    pub failure: Option<Failure>,
+}
+
+/// A checker's objection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Which checker.
+    pub checker: &'static str,
+    /// What it says.
+    pub sentence: String,
+    /// After which step of the loop.
+    pub step: u64,
+    /// At which time of the world.
+    pub at: Time,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let clock = story::clock(self.at);
+        write!(f, "{}: {} (step {}, {clock})", self.checker, self.sentence, self.step)
+    }
+}
+
+/// Runs one configuration, and writes every event and action to `trace` when there is one.
+pub fn run(config: &Config, mut trace: Option<&mut dyn Write>) -> Report {
+    let mut sim = Simulation::new(config.seed, Settings::default());
+    if config.is_one_process {
+        sim = sim.in_one_process();
+    }
+    let mut operator = Operator::new(config);
+    let mut checkers = Checkers::new(config);
+    operator.begin(&mut sim);
+    let end = sim.now() + config.span;
+    let mut failure = None;
+    while failure.is_none() && sim.now() < end {
+        let mut watch = |sim: &mut Simulation, until: Time, season| {
+            advance(sim, until.min(end), season, &mut checkers, &mut trace)
+        };
+        sim.set_faults(config.faults.clone());
+        operator.resume(&mut sim);
+        let storm_ends = sim.now() + STORM;
+        while failure.is_none() && sim.now() < storm_ends.min(end) {
+            let next = if config.has_operator { sim.now() + operator.pause() } else { storm_ends };
+            failure = watch(&mut sim, next.min(storm_ends), Season::Storm);
+            if config.has_operator && failure.is_none() && sim.now() < storm_ends {
+                operator.act(&mut sim);
+            }
+        }
+        if failure.is_none() && sim.now() < end {
+            sim.set_faults(Faults::default());
+            operator.settle(&mut sim);
+            let since = sim.now();
+            failure = watch(&mut sim, since + CALM, Season::Calm { since });
+        }
+    }
+    let failure = failure.or_else(|| checkers.end(&sim));
+    let span = sim.now().since(Simulation::begin());
+    Report { steps: sim.steps(), span, digest: checkers.digest(), failure }
+}
+
+fn advance(
+    sim: &mut Simulation,
+    until: Time,
+    season: Season,
+    checkers: &mut Checkers,
+    trace: &mut Option<&mut dyn Write>,
+) -> Option<Failure> {
+    loop {
+        let turn = sim.turn(until);
+        if turn == Turn::Over {
+            return None;
+        }
+        if let Some(out) = trace {
+            story::write_turn(sim, turn, out);
+        }
+        if let Err(objection) = checkers.look(&Look { sim, turn, season }) {
+            let (checker, sentence) = (objection.checker, objection.sentence);
+            return Some(Failure { checker, sentence, step: sim.steps(), at: sim.now() });
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What happened, in lines that a person can read.
+
+use std::fmt::Write as _;
+use std::io::Write;
+
+use model::action::{Action, ActionKind, Admission};
+use model::event::Event;
+use model::time::Time;
+use sim::{Cause, Effect, Simulation, Turn};
+
+/// Hours, minutes, seconds and milliseconds since the world began.
+pub fn clock(at: Time) -> String {
+    let ms = u64::try_from(at.since(Simulation::begin()).as_millis()).unwrap_or(u64::MAX);
+    let (hours, minutes, seconds) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
+    format!("{hours:02}:{minutes:02}:{seconds:02}.{:03}", ms % 1000)
+}
+
+/// Writes what a turn brought: what the loop did and says, and what truly happened.
+///
+/// A reader who goes away ends nothing: the run goes on without being read.
+pub fn write_turn(sim: &Simulation, turn: Turn, out: &mut dyn Write) {
+    let at = clock(sim.now());
+    let mut lines = String::new();
+    for effect in sim.effects() {
+        if let Some(line) = effect_line(effect) {
+            let _ = writeln!(lines, "{at}  {:<10} {line}", "world");
+        }
+    }
+    let speaker = match turn {
+        Turn::Stepped => "loop",
+        Turn::Zombie { .. } => "zombie",
+        Turn::World | Turn::Over => "",
+    };
+    if !speaker.is_empty() {
+        for action in &sim.out().actions {
+            let _ = writeln!(lines, "{at}  {speaker:<10} {}", action_line(action));
+        }
+        for event in &sim.out().events {
+            let _ = writeln!(lines, "{at}  {:<10} {}", "event", event_line(event));
+        }
+    }
+    let _ = out.write_all(lines.as_bytes());
+}
+
+/// An event, as `homeostat events` shows it.
+pub fn event_line(event: &Event) -> String {
+    let whom = match event.replica {
+        Some((ordinal, incarnation)) => format!("{}-{ordinal} (life {incarnation})", event.service),
+        None => event.service.to_string(),
+    };
+    // Times in reasons are the loop's own; a reader wants those of the story.
+    format!("{whom}: {}, {}", event.kind.name(), readable(&event.reason))
+}
+
+/// An action, in one line.
+pub fn action_line(action: &Action) -> String {
+    let what = match &action.kind {
+        ActionKind::Start { replica, incarnation, admission, declared } => {
+            format!(
+                "start {replica} life {incarnation} generation {} {}",
+                declared.generation,
+                traffic(*admission)
+            )
+        }
+        ActionKind::Stop { replica, incarnation, grace } => {
+            format!("stop {replica} life {incarnation} within {grace:?}")
+        }
+        ActionKind::Admit { replica, incarnation, admission, .. } => {
+            format!("admit {replica} life {incarnation} {}", traffic(*admission))
+        }
+        ActionKind::Expose(declared) => format!("expose {} revision {}", declared.name, declared.revision),
+        ActionKind::Conceal(service) => format!("conceal {service}"),
+        ActionKind::Remember(memory) => format!("remember {}", memory.service),
+    };
+    format!("{} {what}: {}", action.id, readable(&action.reason))
+}
+
+fn traffic(admission: Admission) -> String {
+    match admission {
+        Admission::Serving { weight } => format!("serving {weight}"),
+        Admission::Draining => "draining".to_owned(),
+        Admission::Spare => "spare".to_owned(),
+    }
+}
+
+fn readable(reason: &model::reason::Reason) -> String {
+    let text = reason.to_string();
+    text.split(' ').map(story_time).collect::<Vec<_>>().join(" ")
+}
+
+/// `t+1728000012.345s` becomes `00:00:12.345`.
+fn story_time(word: &str) -> String {
+    let parsed = word.strip_prefix("t+").and_then(|rest| {
+        let (number, tail) = rest.split_once('s')?;
+        let (seconds, millis) = number.split_once('.')?;
+        let ms = seconds.parse::<u64>().ok()? * 1000 + millis.parse::<u64>().ok()?;
+        Some(clock(Time::from_millis(ms)) + tail)
+    });
+    parsed.unwrap_or_else(|| word.to_owned())
+}
+
+/// What truly happened, when it is more than an echo of an action.
+pub fn effect_line(effect: &Effect) -> Option<String> {
+    Some(match effect {
+        Effect::Began { .. } | Effect::Admitted { .. } | Effect::Fenced { .. } => return None,
+        Effect::Signalled { replica, incarnation, in_flight, .. } => {
+            format!("{replica} life {incarnation} gets its stop signal with {in_flight} requests in flight")
+        }
+        Effect::SecondLife { replica, running, asked, .. } => {
+            format!("{replica}: life {asked} was asked for while life {running} runs")
+        }
+        Effect::UsedLife { replica, asked, latest, .. } => {
+            format!("{replica}: life {asked} was asked for after life {latest}")
+        }
+        Effect::Ended { replica, incarnation, exit, cause, cut_off } => {
+            let how = match cause {
+                Cause::Itself => "ended by itself",
+                Cause::Asked => "ended as it was asked to",
+            };
+            format!(
+                "{replica} life {incarnation} {how}, {}; {cut_off} requests were not answered",
+                exit.status
+            )
+        }
+        Effect::Unanswered { service, requests } => {
+            format!("{requests} requests to {service} found no replica")
+        }
+        Effect::Refused { action, refusal } => format!("action {action} was refused: {refusal:?}"),
+        Effect::KeeperDied { epoch } => format!("the orchestrator of epoch {epoch} was killed"),
+        Effect::KeeperBegan { epoch } => format!("an orchestrator has begun epoch {epoch}"),
+    })
+}
