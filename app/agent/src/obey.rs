@@ -8,7 +8,7 @@ use model::identity::{ActionId, Incarnation, ReplicaId};
 use model::input::{Declared, Input};
 use model::name::ServiceName;
 use orchestrator::Order;
-use platform::{StartRequest, Started, StopRequest};
+use platform::{Event, StartRequest, Started, StopRequest};
 
 use crate::agent::Inner;
 use crate::desk::ReplicaDesk;
@@ -76,9 +76,17 @@ async fn start(inner: Arc<Inner>, request: StartRequest, admission: Admission) {
     ended(&inner, id, outcome);
 }
 
+/// The end of the life is told before the end of the action, with how it ended: two tasks of the platform race here, and hearing of
+/// an end twice does no harm.
 async fn stop(inner: Arc<Inner>, request: StopRequest) {
-    let id = request.action;
+    let (id, replica) = (request.action, request.replica.clone());
+    let mut ends = inner.platform.events();
     let outcome = inner.platform.stop(request).await;
+    while let Ok(Event::Ended(life)) = ends.try_recv() {
+        if life.replica == replica {
+            report::ended(&inner, &life);
+        }
+    }
     ended(&inner, id, outcome);
 }
 

@@ -59,7 +59,8 @@ async fn ends(inner: Arc<Inner>) {
     }
 }
 
-fn ended(inner: &Inner, life: &Life) {
+/// Takes a life that has ended out of the traffic, and tells how it ended.
+pub(crate) fn ended(inner: &Inner, life: &Life) {
     routing::take_out(&inner.table, life);
     let observed = {
         let mut desk = inner.desk();
