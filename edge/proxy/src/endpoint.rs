@@ -142,3 +142,53 @@ impl Drop for InFlight {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    fn serving() -> Arc<Endpoint> {
+        let id = EndpointId { ordinal: 0, incarnation: 0 };
+        let endpoint = Endpoint::new(id, "127.0.0.1:1".parse().unwrap(), 1);
+        endpoint.set_state(EndpointState::Serving);
+        Arc::new(endpoint)
+    }
+
+    #[test]
+    fn only_a_serving_endpoint_takes_a_request_on() {
+        let endpoint = serving();
+        assert!(endpoint.begin().is_some());
+        for state in [EndpointState::Draining, EndpointState::Out] {
+            endpoint.set_state(state);
+            assert!(endpoint.begin().is_none());
+        }
+        assert_eq!(endpoint.in_flight(), 0);
+    }
+
+    #[test]
+    fn once_drained_and_empty_no_request_is_under_way() {
+        let (endpoint, is_gone, is_over) = (serving(), AtomicBool::new(false), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::SeqCst) {
+                    if let Some(in_flight) = endpoint.begin() {
+                        assert!(!is_gone.load(Ordering::SeqCst), "a request on an endpoint that was let go");
+                        drop(in_flight);
+                    }
+                }
+            });
+            for _ in 0..20_000 {
+                endpoint.set_state(EndpointState::Draining);
+                while endpoint.in_flight() > 0 {
+                    std::hint::spin_loop();
+                }
+                is_gone.store(true, Ordering::SeqCst);
+                is_gone.store(false, Ordering::SeqCst);
+                endpoint.set_state(EndpointState::Serving);
+            }
+            is_over.store(true, Ordering::SeqCst);
+        });
+    }
+}

@@ -239,3 +239,19 @@ impl AsyncWrite for Wire {
         Pin::new(&mut *self.0.stream.borrow_mut()).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_close_is_seen_before_the_runtime_hears_of_it() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let link = Link::connect(listener.local_addr().unwrap(), Duration::from_secs(30)).await.unwrap();
+        let (stream, _peer) = listener.accept().unwrap();
+        assert!(!link.is_closed_by_peer());
+        drop(stream);
+        // No await from here: the runtime has no turn to look at the socket. On loopback the close is there at once.
+        assert!(link.is_closed_by_peer());
+    }
+}

@@ -99,7 +99,8 @@ async fn a_refused_connection_is_no_failure_for_any_method() {
 async fn a_kept_connection_that_was_closed_meanwhile_costs_no_request() {
     let seen: Arc<AtomicU32> = Arc::default();
     let backend = forgetful(&seen).await;
-    let stand = Stand::new(&[backend.address]);
+    // Without patience: it must be seen as what it is, not as an endpoint that refuses.
+    let stand = Stand::with(&[backend.address], |_, route| route.timeouts.endpoint = Duration::ZERO);
     let mut client = stand.client().await;
     for i in 0..200 {
         let response = if i % 2 == 0 { client.post("/", "body").await } else { client.get("/").await };
