@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::RangeInclusive;
 
 use model::resource::{Port, PortName};
 
-/// Free ports are asked for this often before giving up: each try fails only when the kernel names a port that a replica
-/// already has but does not listen on yet.
-const TRIES_MAX: usize = 64;
+/// The first port that replicas are given: above what well-known and registered servers mostly use.
+const FIRST: u16 = 20_000;
+
+/// The first port that the kernel gives to outgoing connections when it does not say otherwise (Linux' default).
+const EPHEMERAL_DEFAULT: u16 = 32_768;
 
 /// Why a replica has no port.
 #[derive(Debug, thiserror::Error)]
@@ -24,15 +27,27 @@ pub(crate) enum PortError {
 }
 
 /// The ports that replicas have, so that none is given twice.
-#[derive(Debug, Default)]
+///
+/// They are chosen below the range from which the kernel takes ports for outgoing connections: the proxy opens many of those,
+/// and one would sooner or later have the port of a replica that is just being started. They are given in turn, so that what
+/// still speaks to a replica that has ended does not meet another one.
+#[derive(Debug)]
 pub(crate) struct PortBook {
     taken: BTreeSet<u16>,
+    range: RangeInclusive<u16>,
+    next: u16,
+}
+
+impl Default for PortBook {
+    fn default() -> Self {
+        Self::within(FIRST..=ephemeral_begin().saturating_sub(1))
+    }
 }
 
 /// Ports for one replica; other programs cannot take those that we chose until this is dropped.
 ///
-/// It is dropped just before exec. From then on another program could be given such a port by the kernel; the replica
-/// then fails to listen, ends, and its successor gets another port.
+/// It is dropped just before exec. From then on another program could take such a port by its number; the replica then fails to
+/// listen, ends, and its successor gets another port.
 #[derive(Debug)]
 pub(crate) struct ReservedPorts {
     pub(crate) numbers: BTreeMap<PortName, u16>,
@@ -40,6 +55,15 @@ pub(crate) struct ReservedPorts {
 }
 
 impl PortBook {
+    /// Gives ports of `range`; the kernel's choice when it is empty.
+    fn within(range: RangeInclusive<u16>) -> Self {
+        // Two keepers on one machine begin at different places.
+        let width = u32::from(range.end().saturating_sub(*range.start())) + 1;
+        let offset = u16::try_from(std::process::id().wrapping_mul(101) % width).unwrap_or(0);
+        let next = range.start().saturating_add(offset);
+        Self { taken: BTreeSet::new(), range, next }
+    }
+
     /// Takes a port for each of `ports`; `shared` says which numbers other replicas of the same service have, who share
     /// a declared number by SO_REUSEPORT. Nothing is taken when one fails.
     pub(crate) fn reserve(
@@ -82,20 +106,30 @@ impl PortBook {
         }
     }
 
-    fn free_port(&self, name: &PortName, own: &BTreeMap<PortName, u16>) -> Result<TcpListener, PortError> {
-        // Those that are refused stay bound until the search ends, so that the kernel names others.
-        let mut refused = Vec::new();
-        for _ in 0..TRIES_MAX {
-            let listener =
-                TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|source| none_free(name, source))?;
-            let number = port_of(&listener).map_err(|source| none_free(name, source))?;
-            if !self.taken.contains(&number) && !own.values().any(|other| *other == number) {
+    fn free_port(
+        &mut self,
+        name: &PortName,
+        own: &BTreeMap<PortName, u16>,
+    ) -> Result<TcpListener, PortError> {
+        for _ in self.range.clone() {
+            let number = self.next;
+            self.next = if number >= *self.range.end() { *self.range.start() } else { number + 1 };
+            if self.taken.contains(&number) || own.values().any(|other| *other == number) {
+                continue;
+            }
+            if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, number)) {
                 return Ok(listener);
             }
-            refused.push(listener);
         }
-        Err(none_free(name, io::Error::from(io::ErrorKind::AddrInUse)))
+        // Nothing is free there, or the machine keeps that range for outgoing connections.
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|source| none_free(name, source))
     }
+}
+
+/// Where the kernel's range for outgoing connections begins.
+fn ephemeral_begin() -> u16 {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    range.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(EPHEMERAL_DEFAULT)
 }
 
 fn port_of(listener: &TcpListener) -> io::Result<u16> {
@@ -140,6 +174,22 @@ mod tests {
                 assert!(seen.insert(*number), "{number} was given twice");
             }
         }
+    }
+
+    #[test]
+    fn ports_are_chosen_below_those_of_outgoing_connections_and_in_turn() {
+        let mut book = PortBook::default();
+        let first = book.reserve(&[port("a", None)], &BTreeSet::new()).unwrap().numbers;
+        book.release(&first);
+        let second = book.reserve(&[port("a", None)], &BTreeSet::new()).unwrap().numbers;
+        assert_ne!(first, second, "a port that was just given up is not given again at once");
+        assert!(second.values().all(|number| *number >= FIRST && *number < ephemeral_begin()));
+    }
+
+    #[test]
+    fn without_a_range_of_its_own_the_kernel_chooses() {
+        let mut book = PortBook::within(FIRST..=FIRST - 1);
+        assert!(book.reserve(&[port("a", None)], &BTreeSet::new()).is_ok());
     }
 
     #[test]
