@@ -13,7 +13,7 @@ use crate::body::{ResponseBody, Upload};
 use crate::connection::Client;
 use crate::endpoint::{Endpoint, InFlight};
 use crate::hand::Stage;
-use crate::link::Link;
+use crate::link::{ConnectError, Link};
 use crate::service::Snapshot;
 use crate::traffic::Shard;
 
@@ -71,10 +71,13 @@ impl Exchange {
         attempt.in_flight.endpoint()
     }
 
-    pub(crate) fn failed_to_connect(&self) {
+    pub(crate) fn failed_to_connect(&self, error: &ConnectError) {
         self.shard_of(self.endpoint()).connect_failures.add(1);
         self.client.shard().connect_failures.add(1);
-        self.strike();
+        // A want of our own must not take endpoints out.
+        if error.is_of_endpoint() {
+            self.strike();
+        }
     }
 
     pub(crate) fn failed_to_answer(&self) {

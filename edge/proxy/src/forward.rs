@@ -170,7 +170,7 @@ impl Errand {
                     Ok(link) => link,
                     Err(error) => {
                         tracing::debug!(service = %self.service().name, endpoint = %id, %address, %error, "connect failed");
-                        exchange.failed_to_connect();
+                        exchange.failed_to_connect(&error);
                         return Err(Missed { how: How::Broken(Phase::Connecting), was_kept });
                     }
                 }

@@ -19,6 +19,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -48,6 +49,8 @@ pub(crate) struct Link {
 pub(crate) enum ConnectError {
     #[error("the endpoint refused the connection")]
     Refused(#[source] io::Error),
+    #[error("the system has no socket for the connection: descriptors, ports or memory have run out")]
+    Shortage(#[source] io::Error),
     #[error("the endpoint did not accept the connection in time")]
     TimedOut,
     #[error("the connection could not be set up")]
@@ -65,10 +68,29 @@ pub(crate) enum SendError {
     TimedOut,
 }
 
+impl ConnectError {
+    fn from_open(source: io::Error) -> Self {
+        let ours = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS, Errno::NOMEM];
+        if ours.iter().any(|errno| source.raw_os_error() == Some(errno.raw_os_error())) {
+            Self::Shortage(source)
+        } else {
+            Self::Refused(source)
+        }
+    }
+
+    /// Whether it says something about the endpoint, and not about ourselves.
+    pub(crate) fn is_of_endpoint(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::TimedOut => true,
+            Self::Shortage(_) | Self::Handshake(_) => false,
+        }
+    }
+}
+
 impl Link {
     pub(crate) async fn connect(address: SocketAddr, timeout: Duration) -> Result<Box<Self>, ConnectError> {
         let stream = match tokio::time::timeout(timeout, open(address)).await {
-            Ok(opened) => opened.map_err(ConnectError::Refused)?,
+            Ok(opened) => opened.map_err(ConnectError::from_open)?,
             Err(_elapsed) => return Err(ConnectError::TimedOut),
         };
         let wire = Wire::new(stream);
@@ -144,7 +166,7 @@ impl Link {
         let stream = self.wire.0.stream.borrow();
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         let peeked = recv(&*stream, &mut [0u8; 1], flags);
-        !matches!(peeked, Err(rustix::io::Errno::AGAIN))
+        !matches!(peeked, Err(Errno::AGAIN))
     }
 
     /// Takes the socket back after an upgrade, with what hyper had read beyond the response's head.

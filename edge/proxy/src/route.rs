@@ -28,7 +28,7 @@ pub struct ServiceRoute {
 }
 
 impl ServiceRoute {
-    /// Requests that wait for an endpoint: each holds one connection and about 10 KiB, so 1,024 hold 10 MiB.
+    /// Requests that wait for an endpoint: each holds one connection and about 18 KiB, so 1,024 hold 18 MiB.
     pub const WAITING_MAX_DEFAULT: u32 = 1024;
 
     /// A service without endpoints, with the defaults for all else.
