@@ -22,9 +22,9 @@ pub struct Record {
 
 /// A segment that is being read; gives its records in order, and ends at a torn tail as at the end of the file.
 #[derive(Debug)]
-pub struct Segment {
+pub struct Segment<R = BufReader<File>> {
     path: PathBuf,
-    file: BufReader<File>,
+    file: R,
     read: u64,
     ended: bool,
 }
@@ -140,7 +140,7 @@ impl Segment {
     }
 }
 
-impl Iterator for Segment {
+impl<R: Read> Iterator for Segment<R> {
     type Item = Result<Record, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -1,0 +1,14 @@
+//! Any bytes are read as a trace without a panic, or refused in a sentence.
+//!
+//! `cargo +nightly fuzz run trace`
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use load::trace::Trace;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Err(error) = Trace::read(bytes, "fuzz") {
+        assert!(error.to_string().contains("fuzz"), "{error}");
+    }
+});
