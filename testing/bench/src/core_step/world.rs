@@ -1,0 +1,236 @@
+//! The world that the loop is told of: many services, each replica running, counters that grow as declared.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use control::{ControlLoop, Outbox};
+use model::action::{ActionKind, Outcome};
+use model::identity::{Epoch, Generation, Incarnation, Ordinal, ReplicaId};
+use model::input::{
+    Declared, Exit, ExitStatus, Input, Intent, Observed, ReplicaState, Report, Start, Traffic, Usage,
+};
+use model::memory::{Memory, ScalingMemory};
+use model::name::{NodeName, ServiceName};
+use model::quantity::Bytes;
+use model::resource::Service;
+use model::settings::{GuardSettings, Settings};
+use model::time::{Now, Time, Wall};
+
+use crate::spans::{Cost, Costs, Stopwatch};
+
+pub(super) const SERVICES: usize = 10_000;
+pub(super) const REPLICAS: usize = SERVICES * EACH as usize;
+/// Replicas of each service.
+const EACH: u32 = 10;
+/// One service in so many rises with each wave.
+pub(super) const RISING_ONE_IN: usize = 20;
+/// Services of which a replica ends.
+const ENDING: usize = 1000;
+/// When the world begins, on the loop's clock: at a calendar time of today, as it is in service.
+const BEGIN: Time = Time::from_millis(1_790_000_000_000);
+
+/// A loop and what it is told.
+pub(super) struct World {
+    brain: ControlLoop,
+    out: Outbox,
+    now: Time,
+    services: Vec<Kept>,
+}
+
+/// One service as the outside has it.
+struct Kept {
+    name: ServiceName,
+    /// Processor time that each of its replicas has spent.
+    cpu_time: Duration,
+    /// Requests that each of its replicas has answered.
+    requests: u64,
+}
+
+impl World {
+    /// A loop to which every service was declared, with what an earlier run remembered of it; nothing was seen yet.
+    pub(super) fn declared() -> Self {
+        let (brain, out) = (ControlLoop::new(Settings::default()), Outbox::default());
+        let services = Vec::with_capacity(SERVICES);
+        let mut world = Self { brain, out, now: BEGIN, services };
+        // Most of a thousand ends in one second would wait by default, and cost less than a start.
+        let guard = GuardSettings {
+            node_restarts_per_minute: u32::MAX,
+            cluster_restarts_per_minute: u32::MAX,
+            ..GuardSettings::default()
+        };
+        let settings = Arc::new(Settings { guard, ..Settings::default() });
+        world.step(&Input::Started(Start { epoch: Epoch(2), node: node(), seed: 1, settings }));
+        for number in 0..SERVICES {
+            let name = ServiceName::parse(&format!("service-{number:05}")).expect("it is a DNS label");
+            world.step(&Input::Intent(Intent::Declare(Arc::new(declaration(&name)))));
+            let scaling = ScalingMemory::default();
+            let memory = Memory { service: name.clone(), desired: Some(EACH), scaling, restarts: Vec::new() };
+            world.step(&Input::Remembered(Arc::new(memory)));
+            world.services.push(Kept { name, cpu_time: Duration::ZERO, requests: 0 });
+        }
+        world
+    }
+
+    /// Tells what runs: every replica, ready. Returns what that step cost.
+    pub(super) fn take_inventory(&mut self) -> Cost {
+        let replicas = self
+            .services
+            .iter()
+            .flat_map(|kept| (0..EACH).map(|number| observed(kept, number, Incarnation(1), READY)))
+            .collect();
+        let inventory = Report::Inventory { node: node(), up_to: Default::default(), replicas };
+        let cost = self.step(&Input::Report(inventory));
+        self.answer();
+        cost
+    }
+
+    /// Lets time pass.
+    pub(super) fn wait(&mut self, span: Duration) {
+        self.now = self.now + span;
+    }
+
+    /// Wakes the loop, as its deadline asks for. Returns what the step cost; what came out is answered.
+    pub(super) fn wake(&mut self) -> Cost {
+        let cost = self.step(&Input::Woke);
+        self.answer();
+        cost
+    }
+
+    /// Reports the proxy's counters, one service at a time: 25 requests a second to each replica.
+    pub(super) fn traffic(&mut self, costs: &mut Costs) {
+        for index in 0..SERVICES {
+            self.services[index].requests += 6;
+            let kept = &self.services[index];
+            let one = |number| Traffic {
+                service: kept.name.clone(),
+                ordinal: Ordinal(number),
+                incarnation: Incarnation(1),
+                requests: kept.requests,
+                errors: 0,
+                in_flight: 1,
+                latency_p99: Duration::from_millis(12),
+            };
+            let report = Input::Report(Report::Traffic((0..EACH).map(one).collect()));
+            costs.add(self.step(&report));
+        }
+    }
+
+    /// Reports processor time and memory, one service at a time: half of what is declared, and all of it where load rises.
+    pub(super) fn usage(&mut self, wave: usize, costs: &mut Costs) {
+        for index in 0..SERVICES {
+            let rises = wave > 0 && index % RISING_ONE_IN == wave;
+            self.services[index].cpu_time += Duration::from_micros(if rises { 250_000 } else { 62_500 });
+            let kept = &self.services[index];
+            let one = |number| Usage {
+                replica: ReplicaId { service: kept.name.clone(), ordinal: Ordinal(number) },
+                incarnation: Incarnation(1),
+                cpu_time: kept.cpu_time,
+                memory: Bytes(50_000_000),
+            };
+            let report = Input::Report(Report::Usage((0..EACH).map(one).collect()));
+            costs.add(self.step(&report));
+        }
+    }
+
+    /// Reports of one replica of each service that it is ready, or is not.
+    pub(super) fn turn_readiness(&mut self, ready: bool, costs: &mut Costs) {
+        for index in 0..SERVICES {
+            let state = ReplicaState::Running { ready, live: true };
+            let seen = observed(&self.services[index], 3, Incarnation(1), state);
+            costs.add(self.step(&Input::Report(Report::Replica(seen))));
+        }
+        self.answer();
+    }
+
+    /// Reports of one replica of each of [`ENDING`] services that it was killed; its successor is started and is well.
+    pub(super) fn end_replicas(&mut self, costs: &mut Costs) {
+        let ran_for = Duration::from_mins(10);
+        let exit = Exit { status: ExitStatus::Signal(9), out_of_memory: false, ran_for };
+        for index in 0..ENDING {
+            let seen = observed(&self.services[index], EACH - 1, Incarnation(1), ReplicaState::Exited(exit));
+            costs.add(self.step(&Input::Report(Report::Replica(seen))));
+            let is_start = |action: &model::action::Action| matches!(action.kind, ActionKind::Start { .. });
+            assert!(self.out.actions.iter().any(is_start), "the end of a replica is answered by a start");
+            self.answer();
+            let seen = observed(&self.services[index], EACH - 1, Incarnation(2), READY);
+            self.step(&Input::Report(Report::Replica(seen)));
+        }
+        self.answer();
+    }
+
+    /// Tells the loop that each action that came out has been done, until none comes out any more.
+    pub(super) fn answer(&mut self) {
+        while !self.out.actions.is_empty() {
+            for action in std::mem::take(&mut self.out.actions) {
+                self.step(&Input::Ended { action: action.id, outcome: Outcome::Applied });
+            }
+        }
+        self.out.clear();
+    }
+
+    /// Asserts that the loop knows as many replicas as were told: else the figures would be of another size.
+    pub(super) fn expect_size(&self, replicas: usize) {
+        let services = || self.brain.knowledge().services();
+        let running = services().flat_map(|service| service.places.values()).filter(|place| place.is_ready());
+        assert_eq!(
+            (services().count(), running.count()),
+            (SERVICES, replicas),
+            "the loop knows another world"
+        );
+        assert_eq!(self.brain.actions_in_flight(), 0, "every action was answered");
+    }
+
+    /// Asserts that so many services were scaled out: else the plans that should be dear were not.
+    pub(super) fn expect_scaled_out(&self, services: usize) {
+        let all = self.brain.knowledge().services();
+        let scaled_out = all.filter(|service| service.desired.is_some_and(|desired| desired > EACH)).count();
+        assert_eq!(scaled_out, services, "the loop scaled out other services than had load");
+    }
+
+    /// Steps the loop, and times nothing but that.
+    fn step(&mut self, input: &Input) -> Cost {
+        let now = Now { time: self.now, wall: Wall::from_millis(self.now.as_millis()) };
+        let watch = Stopwatch::start();
+        self.brain.step(now, input, &mut self.out);
+        watch.stop()
+    }
+}
+
+const READY: ReplicaState = ReplicaState::Running { ready: true, live: true };
+
+fn node() -> NodeName {
+    NodeName::parse("bench").expect("it is a DNS label")
+}
+
+fn observed(kept: &Kept, number: u32, incarnation: Incarnation, state: ReplicaState) -> Observed {
+    let replica = ReplicaId { service: kept.name.clone(), ordinal: Ordinal(number) };
+    Observed { replica, incarnation, generation: Generation(1), state }
+}
+
+/// A web service as one would declare it, with an autoscaler on cpu.
+fn declaration(name: &ServiceName) -> Declared {
+    let service: Service = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": name.as_str(), "labels": {"tier": "web"}},
+        "spec": {
+            "run": {
+                "command": ["./shop", "--port", "$(PORT_HTTP)", "--work", "2ms"],
+                "env": {"LOG": "info"},
+                "workingDirectory": "/srv/shop",
+            },
+            "resources": {"cpu": "250m", "memory": "128Mi"},
+            "ports": [{"name": "http", "protocol": "http"}],
+            "probes": {
+                "readiness": {"http": {"path": "/healthz"}, "every": "500ms", "timeout": "1s", "failures": 2},
+                "liveness": {"http": {"path": "/livez"}, "every": "2s"},
+            },
+            "scale": {"min": 2, "max": 20, "metrics": [{
+                "type": "Resource",
+                "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}},
+            }]},
+        },
+    }))
+    .expect("the declaration is valid");
+    let autoscaler = service.autoscaler().expect("its metric is one that we know");
+    let (revision, generation) = (Generation(1), Generation(1));
+    Declared { name: name.clone(), revision, generation, spec: service.spec, autoscaler }
+}

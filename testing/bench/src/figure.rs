@@ -1,0 +1,179 @@
+//! Figures: what a bench measured, in which unit, and what it should have been.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// What one bench came to.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Findings {
+    /// The bench.
+    pub(crate) bench: &'static str,
+    /// The command that repeats it.
+    pub(crate) repeat: String,
+    /// Under which circumstances the figures came to be, in sentences.
+    pub(crate) setting: Vec<String>,
+    /// What was measured; empty when the bench could not be run.
+    pub(crate) figures: Vec<Figure>,
+    /// Why it was not run, or not to its end.
+    pub(crate) skipped: Option<String>,
+}
+
+/// One number.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Figure {
+    /// What was measured.
+    pub(crate) name: String,
+    /// How much of it.
+    pub(crate) value: f64,
+    /// In which unit.
+    pub(crate) unit: Unit,
+    /// What it should be; `None` when it is told for the sake of the others.
+    pub(crate) target: Option<Target>,
+    /// Whether it is; `None` without a target.
+    pub(crate) met: Option<bool>,
+}
+
+/// What a figure should be.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Target {
+    /// This or less.
+    AtMost(f64),
+    /// This or more.
+    AtLeast(f64),
+}
+
+/// Units of figures; each prints itself in the multiple that reads best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Unit {
+    /// Time.
+    Seconds,
+    /// Memory or disk.
+    Bytes,
+    /// Steps, requests, kills.
+    Count,
+    /// Steps or requests in a second.
+    PerSecond,
+    /// Parts of a hundred of one core.
+    PercentOfCore,
+    /// One program's figure over another's.
+    Ratio,
+}
+
+impl Findings {
+    /// Nothing measured yet.
+    pub(crate) fn of(bench: &'static str) -> Self {
+        let repeat = format!("cargo xtask bench {bench}");
+        Self { bench, repeat, setting: Vec::new(), figures: Vec::new(), skipped: None }
+    }
+
+    /// Says under which circumstances the figures came to be.
+    pub(crate) fn say(&mut self, sentence: impl Into<String>) {
+        self.setting.push(sentence.into());
+    }
+
+    /// Notes a figure that has no target.
+    pub(crate) fn note(&mut self, name: impl Into<String>, value: f64, unit: Unit) {
+        self.figures.push(Figure { name: name.into(), value, unit, target: None, met: None });
+    }
+
+    /// Notes a figure that should be within `target`.
+    pub(crate) fn hold(&mut self, name: impl Into<String>, value: f64, unit: Unit, target: Target) {
+        let met = Some(target.is_met_by(value));
+        self.figures.push(Figure { name: name.into(), value, unit, target: Some(target), met });
+    }
+
+    /// How many figures miss their targets.
+    pub(crate) fn misses(&self) -> usize {
+        self.figures.iter().filter(|figure| figure.met == Some(false)).count()
+    }
+}
+
+impl Target {
+    fn is_met_by(self, value: f64) -> bool {
+        match self {
+            Self::AtMost(most) => value <= most,
+            Self::AtLeast(least) => value >= least,
+        }
+    }
+
+    /// The target in words, such as `≤ 10 ms`.
+    pub(crate) fn in_words(self, unit: Unit) -> String {
+        match self {
+            Self::AtMost(most) => format!("≤ {}", unit.of(most)),
+            Self::AtLeast(least) => format!("≥ {}", unit.of(least)),
+        }
+    }
+}
+
+impl Unit {
+    /// `value` as people read it.
+    pub(crate) fn of(self, value: f64) -> String {
+        match self {
+            Self::Seconds if value >= 1.0 => format!("{} s", significant(value)),
+            Self::Seconds if value >= 1e-3 => format!("{} ms", significant(value * 1e3)),
+            Self::Seconds => format!("{} µs", significant(value * 1e6)),
+            Self::Bytes if value >= 1e6 => format!("{} MB", significant(value / 1e6)),
+            Self::Bytes if value >= 1e4 => format!("{} kB", significant(value / 1e3)),
+            Self::Bytes => format!("{value:.0} B"),
+            Self::Count => format!("{value:.0}"),
+            Self::PerSecond => format!("{}/s", Grouped(value)),
+            Self::PercentOfCore => format!("{} % of a core", significant(value)),
+            Self::Ratio => format!("{value:.2} ×"),
+        }
+    }
+}
+
+/// At least three significant digits, and no more decimals than they need.
+fn significant(value: f64) -> String {
+    if value >= 100.0 {
+        format!("{value:.0}")
+    } else if value >= 10.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.2}")
+    }
+}
+
+/// A whole number with a comma between thousands.
+struct Grouped(f64);
+
+impl fmt::Display for Grouped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = format!("{:.0}", self.0);
+        for (place, digit) in digits.chars().enumerate() {
+            if place > 0 && (digits.len() - place).is_multiple_of(3) {
+                f.write_str(",")?;
+            }
+            write!(f, "{digit}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_told_in_the_multiple_that_reads_best() {
+        assert_eq!(Unit::Seconds.of(0.0123), "12.3 ms");
+        assert_eq!(Unit::Seconds.of(4.2e-7), "0.42 µs");
+        assert_eq!(Unit::Bytes.of(40e6), "40.0 MB");
+        assert_eq!(Unit::PerSecond.of(1_234_567.0), "1,234,567/s");
+        assert_eq!(Target::AtMost(0.25).in_words(Unit::Seconds), "≤ 250 ms");
+    }
+
+    #[test]
+    fn a_figure_at_its_target_meets_it() {
+        let mut findings = Findings::of("core-step");
+        findings.hold("at", 1.0, Unit::Seconds, Target::AtMost(1.0));
+        findings.hold("below", 0.9, Unit::Seconds, Target::AtLeast(1.0));
+        findings.note("told", 5.0, Unit::Count);
+        assert_eq!(findings.misses(), 1);
+    }
+}
