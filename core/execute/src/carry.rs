@@ -6,7 +6,7 @@ use std::time::Duration;
 use knowledge::{Exposure, Knowledge, Place, Remembered, ServiceState, Stage};
 use model::action::{ActionKind, Admission};
 use model::event::EventKind;
-use model::identity::{Incarnation, Ordinal, ReplicaId};
+use model::identity::{Ordinal, ReplicaId};
 use model::name::ServiceName;
 use model::plan::{Afterwards, Change, Role, Step};
 use model::reason::Reason;
@@ -66,7 +66,7 @@ pub fn carry_out(hand: &mut Hand<'_>, knowledge: &mut Knowledge, service: &Servi
         Change::Stop { ordinal, then } => hand.stop(service, ordinal, then, &step.reason),
         Change::Close { ordinal } => {
             if service.places.get(&ordinal).is_some_and(|place| !place.is_occupied()) {
-                service.places.remove(&ordinal);
+                service.close(ordinal);
             }
         }
         Change::Expose => hand.expose(service, &step.reason),
@@ -99,10 +99,9 @@ impl Hand<'_> {
 
     fn start(&mut self, service: &mut ServiceState, ordinal: Ordinal, reason: &Reason) {
         let Some(declared) = service.declared.clone() else { return };
-        let Some(place) = service.places.get_mut(&ordinal).filter(|place| !place.is_occupied()) else {
-            return;
-        };
-        let incarnation = Incarnation(place.incarnation.0.max(place.restart.incarnation.0) + 1);
+        let Some(place) = service.places.get(&ordinal).filter(|place| !place.is_occupied()) else { return };
+        let incarnation = service.next_life(place);
+        let Some(place) = service.places.get_mut(&ordinal) else { return };
         if place.incarnation.0 > 0 {
             place.restart.restarts = place.restart.restarts.saturating_add(1);
         }

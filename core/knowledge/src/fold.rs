@@ -54,7 +54,14 @@ impl Knowledge {
             }
             Fact::Used(usage) => self.used(now.time, usage),
             Fact::Served(traffic) => self.served(now.time, traffic),
-            Fact::Ignored { .. } => Folded::Same,
+            // What is over needs no care, but its number is not to be used again.
+            Fact::Ignored { replica, incarnation, .. } => {
+                let known = self.place(&replica.service, replica.ordinal);
+                if known.is_none_or(|place| place.incarnation < *incarnation) {
+                    self.note_past_life(&replica.service, *incarnation);
+                }
+                Folded::Same
+            }
         }
     }
 
@@ -93,7 +100,7 @@ impl Knowledge {
                 match then {
                     Afterwards::Refill => place.stage = empty(None),
                     Afterwards::Close => {
-                        service.places.remove(&replica.ordinal);
+                        service.close(replica.ordinal);
                     }
                 }
                 Folded::Changed

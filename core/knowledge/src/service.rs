@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::decision::Account;
-use model::identity::{ActionId, Generation, Ordinal};
+use model::identity::{ActionId, Generation, Incarnation, Ordinal};
 use model::input::Declared;
 use model::memory::{Memory, ScalingMemory};
 use model::name::ServiceName;
@@ -28,6 +28,10 @@ pub struct ServiceState {
     pub desired: Option<u32>,
     /// What its autoscaler remembers.
     pub scaling: ScalingMemory,
+    /// The latest life of all places that are closed: a place that is opened anew goes on from there.
+    ///
+    /// The node knows the lives of a place by their numbers, also after it was closed, and begins none twice.
+    pub past_life: Incarnation,
     /// Its places by number.
     pub places: BTreeMap<Ordinal, Place>,
     /// The latest scaling decision.
@@ -110,6 +114,7 @@ impl ServiceState {
             hold: None,
             desired: None,
             scaling: ScalingMemory::default(),
+            past_life: Incarnation(0),
             places: BTreeMap::new(),
             decision: None,
             waits: Vec::new(),
@@ -152,6 +157,18 @@ impl ServiceState {
             free += 1;
         }
         Ordinal(free)
+    }
+
+    /// Closes a place; a later one goes on with its lives.
+    pub fn close(&mut self, ordinal: Ordinal) {
+        if let Some(place) = self.places.remove(&ordinal) {
+            self.past_life = self.past_life.max(place.incarnation).max(place.restart.incarnation);
+        }
+    }
+
+    /// The number of the next life in `place`: later than every one that it may have had.
+    pub fn next_life(&self, place: &Place) -> Incarnation {
+        Incarnation(place.incarnation.max(place.restart.incarnation).max(self.past_life).0 + 1)
     }
 
     /// Whether the replica in `place` runs something older than what is declared.

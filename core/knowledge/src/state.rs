@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use model::identity::{Epoch, Ordinal, ReplicaId};
+use model::identity::{Epoch, Incarnation, Ordinal, ReplicaId};
 use model::name::{NodeName, ServiceName};
 use model::time::Time;
 
@@ -12,6 +12,9 @@ use crate::service::{ServiceState, as_count};
 
 /// Times of restarts kept for the limits on them: twenty times the default of 50 a minute over the cluster.
 const RESTARTS_MAX: usize = 1000;
+
+/// Forgotten services whose latest life is known: as many as the largest cluster of the benches has services.
+const PAST_LIVES_MAX: usize = 10_000;
 
 /// Everything that the loop knows.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +28,8 @@ pub struct Knowledge {
     services: BTreeMap<ServiceName, ServiceState>,
     dependents: BTreeMap<ServiceName, BTreeSet<ServiceName>>,
     restarts: VecDeque<Time>,
+    /// The latest lives of services that are forgotten: their places may be opened again.
+    past_lives: BTreeMap<ServiceName, Incarnation>,
 }
 
 impl Knowledge {
@@ -40,12 +45,35 @@ impl Knowledge {
 
     /// The service, made when nothing is known of it yet.
     pub fn service_or_new(&mut self, name: &ServiceName) -> &mut ServiceState {
-        self.services.entry(name.clone()).or_insert_with(|| ServiceState::named(name.clone()))
+        let past_lives = &mut self.past_lives;
+        self.services.entry(name.clone()).or_insert_with(|| {
+            let mut service = ServiceState::named(name.clone());
+            service.past_life = past_lives.remove(name).unwrap_or_default();
+            service
+        })
     }
 
-    /// Forgets a service of which nothing is left.
+    /// Forgets a service of which nothing is left, but for the number of its latest life.
     pub fn forget(&mut self, name: &ServiceName) {
-        self.services.remove(name);
+        if let Some(service) = self.services.remove(name) {
+            self.note_past_life(name, service.past_life);
+        }
+    }
+
+    /// Notes that places of a service have had lives up to this one, of which nothing else is known.
+    pub fn note_past_life(&mut self, service: &ServiceName, life: Incarnation) {
+        if let Some(known) = self.services.get_mut(service) {
+            known.past_life = known.past_life.max(life);
+            return;
+        }
+        if life == Incarnation(0) {
+            return;
+        }
+        let past = self.past_lives.entry(service.clone()).or_default();
+        *past = life.max(*past);
+        if self.past_lives.len() > PAST_LIVES_MAX {
+            self.past_lives.pop_first();
+        }
     }
 
     /// All services by name.
