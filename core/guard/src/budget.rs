@@ -17,7 +17,8 @@ pub(crate) fn room(tally: &Tally<'_>, role: Role) -> Option<Reason> {
     let (min, max) = declared_bounds(tally);
     let most = tally.settings.replicas_max.saturating_mul(2);
     let is_over = match role {
-        Role::Active => tally.counting > max,
+        // Those wanted, and one for a rollout; what is wanted was held against the bounds before.
+        Role::Active => tally.counting > tally.desired.min(max),
         Role::Spare => false,
     };
     (is_over || tally.places >= most).then_some(Reason::Bounds { min, max })
@@ -68,7 +69,7 @@ pub(crate) fn disruption(tally: &Tally<'_>, step: &Step, ordinal: Ordinal) -> Op
 fn declared_bounds(tally: &Tally<'_>) -> (u32, u32) {
     let most = tally.settings.replicas_max;
     let Some(declared) = &tally.service.declared else { return (0, 0) };
-    if let Some(hold) = tally.service.hold {
+    if let Some(hold) = tally.service.hold.filter(|hold| hold.until.is_none_or(|until| tally.now < until)) {
         return (hold.replicas.min(most), hold.replicas.min(most));
     }
     match &declared.autoscaler {
