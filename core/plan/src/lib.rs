@@ -47,7 +47,8 @@ pub fn plan(
             draft.steps.push(step);
         }
         (plan.decision, plan.scaling) = (size.decision, size.scaling);
-        roster::roster(service, size.desired, &mut draft);
+        let patience = settings.restart.liveness_grace;
+        roster::roster(now.time, service, size.desired, patience, &mut draft);
     } else {
         roster::clear(service, &mut draft);
     }

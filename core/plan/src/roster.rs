@@ -1,5 +1,7 @@
 //! How many places a service has, and which of them go.
 
+use std::time::Duration;
+
 use knowledge::{Place, ServiceState, Stage};
 use model::identity::Ordinal;
 use model::plan::{Afterwards, Change, Role, Writer};
@@ -12,9 +14,10 @@ use crate::draft::Draft;
 /// Adds the steps that bring the number of places to what is wanted.
 ///
 /// A newer declaration is rolled out one replica at a time: one more place than wanted is opened, and an outdated replica goes
-/// only when the number wanted serves without it. A new version that never becomes ready so takes nothing away.
-pub(crate) fn roster(service: &ServiceState, desired: u32, draft: &mut Draft) {
-    actives(service, desired, draft);
+/// only when the number wanted serves without it. A new version that never becomes ready so takes nothing away; when a newer
+/// one replaces it, those of it that have not become ready within `patience` go first, as nothing is lost with them.
+pub(crate) fn roster(now: Time, service: &ServiceState, desired: u32, patience: Duration, draft: &mut Draft) {
+    actives(now, service, desired, patience, draft);
     spares(service, draft);
 }
 
@@ -25,9 +28,11 @@ pub(crate) fn clear(service: &ServiceState, draft: &mut Draft) {
     }
 }
 
-fn actives(service: &ServiceState, desired: u32, draft: &mut Draft) {
+fn actives(now: Time, service: &ServiceState, desired: u32, patience: Duration, draft: &mut Draft) {
     let have = service.count();
-    let outdated = service.counting().find(|(_, place)| service.is_outdated(place));
+    let failed = |place: &Place| failed_at(place, patience).is_some_and(|at| at <= now);
+    let outdated_all = || service.counting().filter(|(_, place)| service.is_outdated(place));
+    let outdated = outdated_all().find(|(_, place)| failed(place)).or_else(|| outdated_all().next());
     let surge = u32::from(outdated.is_some() && desired > 0);
     let (wanted, writer) =
         if have >= desired { (desired + surge, Writer::Rollout) } else { (desired, Writer::ScaleOut) };
@@ -46,12 +51,21 @@ fn actives(service: &ServiceState, desired: u32, draft: &mut Draft) {
         }
     } else if let Some((ordinal, place)) = outdated
         && surge > 0
-        && service.serving() > desired
         && let Some(declared) = &service.declared
     {
-        let reason = Reason::Outdated { runs: place.generation, wanted: declared.generation };
-        retire(ordinal, place, Writer::Rollout, &reason, draft);
+        if service.serving() > desired || failed(place) {
+            let reason = Reason::Outdated { runs: place.generation, wanted: declared.generation };
+            retire(ordinal, place, Writer::Rollout, &reason, draft);
+        } else if let Some(at) = outdated_all().filter_map(|(_, place)| failed_at(place, patience)).min() {
+            draft.again_at(at);
+        }
     }
+}
+
+/// When a replica that has not become ready is given up; `None` for one that is or was ready, or does not run.
+fn failed_at(place: &Place, patience: Duration) -> Option<Time> {
+    let health = place.health()?;
+    (!health.ready && health.ready_changed == health.since).then(|| health.since + patience)
 }
 
 fn spares(service: &ServiceState, draft: &mut Draft) {

@@ -39,7 +39,8 @@ pub(crate) fn size(now: Now, service: &ServiceState, settings: &Settings) -> Siz
     if let (Some(desired), true) = (service.desired, now.time < service.next_sync) {
         return kept(desired);
     }
-    let begin = service.desired.unwrap_or_else(|| first_size(declared));
+    let begin = service.desired.filter(|desired| !is_off(*desired, service, declared));
+    let begin = begin.unwrap_or_else(|| first_size(declared));
     if let Some(hold) = service.hold.filter(|hold| hold.until.is_none_or(|until| now.time < until)) {
         let reason = Reason::Held { replicas: hold.replicas, until: hold.until };
         return plain(now, service, Policy::Hold, hold.replicas, reason);
@@ -55,7 +56,13 @@ fn kept(desired: u32) -> Size {
     Size { desired, step: None, decision: None, scaling: None }
 }
 
-/// Where a service begins that was never sized.
+/// Whether nothing runs by a person's wish that is over: an autoscaler would take it for one that lasts, and stay off.
+fn is_off(desired: u32, service: &ServiceState, declared: &Declared) -> bool {
+    let allows_zero = declared.autoscaler.as_ref().is_none_or(|spec| spec.min == 0);
+    desired == 0 && !allows_zero && !service.scaling.scaled_to_zero
+}
+
+/// Where a service begins that was never sized, or was held at nothing.
 fn first_size(declared: &Declared) -> u32 {
     match (&declared.spec.scale, &declared.autoscaler) {
         (Scale::Fixed { replicas }, Some(spec)) => (*replicas).clamp(spec.min.max(1), spec.max),
