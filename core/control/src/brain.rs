@@ -170,6 +170,9 @@ impl ControlLoop {
         if matches!(report, Report::Inventory { .. }) && !self.knowledge.inventory_seen {
             self.knowledge.inventory_seen = true;
             let all: Vec<_> = self.knowledge.services().map(|service| service.name.clone()).collect();
+            for name in &all {
+                self.knowledge.service_mut(name).into_iter().for_each(intent::recognise_spares);
+            }
             self.touched.extend(all);
         }
     }

@@ -1,13 +1,14 @@
 //! Folding what people want into the picture.
 
 use execute::Outbox;
-use knowledge::{Hold, Knowledge, Place};
+use knowledge::{Hold, Knowledge, Place, ServiceState, Stage};
 use model::event::EventKind;
 use model::input::{Declared, Intent};
 use model::memory::Memory;
 use model::name::ServiceName;
 use model::plan::Role;
 use model::reason::Reason;
+use model::resource::Recover;
 use model::time::{Now, Time};
 
 /// Folds one change of intent; a new plan for its service is due at once.
@@ -55,5 +56,21 @@ pub(crate) fn recall(now: Time, knowledge: &mut Knowledge, memory: &Memory) {
     for (ordinal, restart) in &memory.restarts {
         let place = service.places.entry(*ordinal).or_insert_with(|| Place::empty(Role::Active, now));
         place.restart = restart.clone();
+    }
+}
+
+/// Gives the spares of an earlier run their role back, once it is seen what runs: of the replicas found, those beyond the
+/// number wanted. Which of them they were does not matter, all are warm, and none needs to be stopped and begun anew.
+pub(crate) fn recognise_spares(service: &mut ServiceState) {
+    let (Some(declared), Some(desired)) = (&service.declared, service.desired) else { return };
+    let wanted = match declared.spec.recover {
+        Recover::Standby { spares } => spares as usize,
+        Recover::Reschedule | Recover::MostActive | Recover::Random => 0,
+    };
+    let runs = |place: &&mut Place| place.role == Role::Active && matches!(place.stage, Stage::Running(_));
+    let running = service.places.values().filter(|place| matches!(place.stage, Stage::Running(_))).count();
+    let beyond = running.saturating_sub(desired as usize).min(wanted);
+    for place in service.places.values_mut().rev().filter(runs).take(beyond) {
+        place.role = Role::Spare;
     }
 }

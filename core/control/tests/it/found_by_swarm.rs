@@ -1,0 +1,129 @@
+//! Faults of the loop that the simulated world has found, each as the smallest story that shows it.
+
+use std::time::Duration;
+
+use model::identity::{Generation, Incarnation};
+use model::input::{Declared, Input, Intent, Observed, ReplicaState};
+use model::resource::Recover;
+
+use crate::bench::{Bench, READY, autoscaled, finished, fixed, name, replica};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_place_that_is_opened_again_goes_on_with_its_lives() {
+    let mut bench = Bench::new();
+    bench.declare(fixed("shop", 1, 2));
+    bench.inventory(vec![]);
+    bench.obey_for(MINUTE);
+    bench.declare(fixed("shop", 2, 1));
+    bench.obey_for(MINUTE);
+    assert_eq!(bench.lives("shop"), [(0, 1)]);
+    bench.declare(fixed("shop", 3, 2));
+    bench.obey_for(MINUTE);
+    assert_eq!(bench.lives("shop"), [(0, 1), (1, 2)]);
+}
+
+#[test]
+fn a_service_that_is_declared_again_goes_on_with_its_lives() {
+    let mut bench = Bench::new();
+    bench.declare(fixed("shop", 1, 1));
+    bench.inventory(vec![]);
+    bench.obey_for(MINUTE);
+    bench.put(&Input::Intent(Intent::Withdraw(name("shop"))));
+    bench.obey_for(MINUTE);
+    assert!(bench.brain.knowledge().service(&name("shop")).is_none(), "it is gone");
+    bench.declare(fixed("shop", 2, 1));
+    bench.obey_for(MINUTE);
+    assert_eq!(bench.lives("shop"), [(0, 2)]);
+}
+
+#[test]
+fn a_life_that_the_node_remembers_is_not_begun_again() {
+    let mut bench = Bench::new();
+    bench.declare(fixed("shop", 1, 1));
+    let ended = Observed {
+        replica: replica("shop", 0),
+        incarnation: Incarnation(5),
+        generation: Generation(1),
+        state: ReplicaState::Exited(finished()),
+    };
+    bench.inventory(vec![ended]);
+    bench.obey_for(MINUTE);
+    assert_eq!(bench.lives("shop"), [(0, 6)]);
+}
+
+#[test]
+fn a_hold_that_is_over_binds_nobody() {
+    let mut bench = Bench::new();
+    bench.declare(fixed("shop", 1, 1));
+    bench.inventory(vec![]);
+    let until = Some(bench.now + MINUTE);
+    bench.put(&Input::Intent(Intent::Hold { service: name("shop"), replicas: 3, until }));
+    bench.obey_for(MINUTE / 2);
+    assert_eq!(bench.desired("shop"), Some(3));
+    bench.obey_for(MINUTE);
+    assert_eq!((bench.desired("shop"), bench.lives("shop").len()), (Some(1), 1));
+}
+
+#[test]
+fn an_autoscaler_resumes_after_a_hold_at_nothing() {
+    let mut bench = Bench::new();
+    bench.declare(autoscaled("shop", 2, 5));
+    bench.inventory(vec![]);
+    bench.put(&Input::Intent(Intent::Hold { service: name("shop"), replicas: 0, until: None }));
+    bench.obey_for(MINUTE);
+    assert_eq!(bench.desired("shop"), Some(0));
+    bench.put(&Input::Intent(Intent::Release(name("shop"))));
+    bench.obey_for(MINUTE);
+    assert_eq!(bench.desired("shop"), Some(2));
+}
+
+#[test]
+fn a_new_version_replaces_one_that_never_became_ready() {
+    let mut bench = Bench::new();
+    bench.declare(fixed("shop", 1, 2));
+    bench.inventory(vec![]);
+    bench.obey_for(MINUTE);
+    bench.declare(Declared { generation: Generation(2), ..fixed("shop", 2, 2) });
+    // It begins, and never says that it is ready.
+    bench.put(&Input::Woke);
+    bench.told.clear();
+    bench.see(&replica("shop", 2), Incarnation(1), Generation(2), ReplicaState::Starting);
+    bench.declare(Declared { generation: Generation(3), ..fixed("shop", 3, 2) });
+    bench.obey_for(2 * MINUTE);
+    let generations: Vec<_> = bench
+        .brain
+        .knowledge()
+        .service(&name("shop"))
+        .unwrap()
+        .places
+        .values()
+        .map(|p| p.generation.0)
+        .collect();
+    assert_eq!(generations, [3, 3]);
+}
+
+#[test]
+fn a_restart_stops_no_spare() {
+    let mut bench = Bench::new();
+    let mut declared = fixed("shop", 1, 2);
+    declared.spec.recover = Recover::Standby { spares: 1 };
+    bench.declare(declared);
+    let memory = model::memory::Memory {
+        service: name("shop"),
+        desired: Some(2),
+        scaling: Default::default(),
+        restarts: Vec::new(),
+    };
+    bench.put(&Input::Remembered(std::sync::Arc::new(memory)));
+    let running = |ordinal| Observed {
+        replica: replica("shop", ordinal),
+        incarnation: Incarnation(1),
+        generation: Generation(1),
+        state: READY,
+    };
+    bench.inventory((0..3).map(running).collect());
+    bench.obey_for(MINUTE);
+    assert_eq!(bench.lives("shop"), [(0, 1), (1, 1), (2, 1)]);
+}
