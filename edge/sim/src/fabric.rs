@@ -28,6 +28,8 @@ pub(crate) struct Fabric {
     pub(crate) faults: Faults,
     pub(crate) effects: Vec<Effect>,
     pub(crate) chance: Chance,
+    /// When the latest thing that the agent has told arrives.
+    heard_until: Time,
     /// The run that the agent reports to.
     pub(crate) session: Option<Epoch>,
     /// Grows with each change of the faults: strikes of an earlier season do not fall.
@@ -109,6 +111,7 @@ impl Fabric {
                 keeper: stream("keeper"),
                 disk: stream("disk"),
             },
+            heard_until: start,
             session: None,
             season: 0,
         }
@@ -119,7 +122,7 @@ impl Fabric {
         self.queue.put(self.now + span, what);
     }
 
-    /// Sends an action to the agent.
+    /// Sends an action to the agent, on a way of its own: a later one may overtake it, and a double may come much later.
     pub(crate) fn to_agent(&mut self, action: Action) {
         let [first, second] = self.fate();
         if let Some(delay) = second {
@@ -142,14 +145,16 @@ impl Fabric {
         }
     }
 
+    /// What the agent tells comes in order, over one connection: what is late holds up what follows, a double comes at once.
     fn to_loop(&mut self, epoch: Epoch, input: Input) {
         let [first, second] = self.fate();
-        if let Some(delay) = second {
-            self.after(delay, Happening::ToLoop { epoch, input: input.clone() });
+        let Some(delay) = first else { return };
+        let at = (self.now + delay).max(self.heard_until);
+        self.heard_until = at;
+        if second.is_some() {
+            self.queue.put(at, Happening::ToLoop { epoch, input: input.clone() });
         }
-        if let Some(delay) = first {
-            self.after(delay, Happening::ToLoop { epoch, input });
-        }
+        self.queue.put(at, Happening::ToLoop { epoch, input });
     }
 
     /// When each copy of a message arrives.

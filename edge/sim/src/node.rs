@@ -3,7 +3,7 @@
 //! Each action is done at most once by its id; an older epoch is refused; of what an action says of one replica's traffic, or
 //! of one listener, the latest id counts; a stop ends when its replica is gone.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::life::{Life, LifeState, Probed, Work};
 use crate::program::Flaw;
 use crate::site::Site;
 
-/// Ids of actions that are known to be done; a repeat comes within minutes, not after ten thousand others.
+/// Actions whose end is remembered; a repeat comes within minutes, not after ten thousand others.
 const DONE_MAX: usize = 10_000;
 
 /// An ended life is told in inventories for so long: six of them.
@@ -36,7 +36,7 @@ pub struct Node {
     sites: Vec<Site>,
     epoch: Epoch,
     up_to: ActionId,
-    done: BTreeSet<ActionId>,
+    done: BTreeMap<ActionId, Outcome>,
     lives_begun: u64,
     ticks: u64,
     blind: Option<Blindness>,
@@ -57,7 +57,7 @@ impl Node {
             sites: Vec::new(),
             epoch: Epoch(0),
             up_to: ActionId::default(),
-            done: BTreeSet::new(),
+            done: BTreeMap::new(),
             lives_begun: 0,
             ticks: 0,
             blind: None,
@@ -122,8 +122,8 @@ impl Node {
         }
         self.epoch = id.epoch;
         self.up_to = self.up_to.max(id);
-        if self.done.contains(&id) {
-            fabric.reply(id, Outcome::Applied);
+        if let Some(outcome) = self.done.get(&id) {
+            fabric.reply(id, outcome.clone());
             return;
         }
         if befalls(&fabric.faults, Fault::Unknown, &mut fabric.chance.agent) {
@@ -132,8 +132,12 @@ impl Node {
                 return;
             }
         } else if befalls(&fabric.faults, Fault::Fails, &mut fabric.chance.agent) {
-            let failure = failure(&action.kind, fabric);
-            fabric.reply(id, Outcome::Failed(failure));
+            let outcome = Outcome::Failed(failure(&action.kind, fabric));
+            // A start that failed is over: the loop goes on with another one. Everything else is told again by the same id.
+            if matches!(action.kind, ActionKind::Start { .. }) {
+                self.note_done(id, outcome.clone());
+            }
+            fabric.reply(id, outcome);
             return;
         }
         self.act(fabric, action);
@@ -301,15 +305,15 @@ impl Node {
     }
 
     fn finish(&mut self, fabric: &mut Fabric, id: ActionId) {
-        self.note_done(id);
+        self.note_done(id, Outcome::Applied);
         fabric.reply(id, Outcome::Applied);
     }
 
-    fn note_done(&mut self, id: ActionId) {
+    fn note_done(&mut self, id: ActionId, outcome: Outcome) {
         if self.done.len() == DONE_MAX {
             self.done.pop_first();
         }
-        self.done.insert(id);
+        self.done.insert(id, outcome);
     }
 
     /// Something happens to a life; nothing when that life is over.

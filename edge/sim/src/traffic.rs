@@ -87,7 +87,7 @@ impl Site {
     }
 
     /// Its places that have ever been filled, by number.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (Ordinal, &Life)> {
+    pub fn places(&self) -> impl Iterator<Item = (Ordinal, &Life)> {
         let numbered = (0..).map(Ordinal).zip(&self.lives);
         numbered.filter_map(|(ordinal, life)| Some((ordinal, life.as_ref()?)))
     }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use knowledge::ServiceState;
+use model::identity::Ordinal;
 use model::name::ServiceName;
 use model::resource::{Recover, Scale};
 use model::time::Time;
-use sim::{Effect, LifeState, Site};
+use sim::{Effect, Life, LifeState, Site};
 
 use super::{Checker, Look};
 
@@ -80,7 +81,13 @@ impl Bounds {
         let (Some(seen), Some(site)) = (self.services.get(service), look.sim.node().site(service)) else {
             return Ok(());
         };
-        let running = running(site);
+        let places =
+            look.brain().and_then(|brain| brain.knowledge().service(service)).map(|known| &known.places);
+        let leaves = |ordinal: Ordinal, life: &Life| {
+            let place = places.and_then(|places| places.get(&ordinal));
+            place.is_none_or(|place| place.is_leaving() && place.incarnation == life.incarnation)
+        };
+        let running = running(site, leaves);
         let most = seen.most as usize + 1;
         if running > most {
             return Err(format!(
@@ -91,10 +98,10 @@ impl Bounds {
     }
 }
 
-fn running(site: &Site) -> usize {
+/// Replicas that run and have not been told to leave.
+fn running(site: &Site, leaves: impl Fn(Ordinal, &Life) -> bool) -> usize {
     let stays = |state| matches!(state, LifeState::Execing | LifeState::Booting | LifeState::Up);
-    let is_draining = |life: &sim::Life| life.admission == Some(model::action::Admission::Draining);
-    site.alive().filter(|life| stays(life.state) && !is_draining(life)).count()
+    site.places().filter(|(ordinal, life)| stays(life.state) && !leaves(*ordinal, life)).count()
 }
 
 fn check(service: &ServiceState, seen: &Seen, now: Time) -> Result<(), String> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use knowledge::{Exposure, ServiceState};
+use knowledge::{Exposure, ServiceState, Stage};
 use model::action::Admission;
 use model::name::ServiceName;
 use model::resource::Recover;
@@ -65,7 +65,7 @@ impl Checker for Convergence {
             let service = brain.knowledge().service(&site.name);
             let is_declared = look.declared().any(|declared| *declared == site.name);
             let found = match service.filter(|_| is_declared) {
-                Some(service) => at_rest(service, site),
+                Some(service) => at_rest(service, site).map_err(|what| what + &excuses(service)),
                 None if is_declared => Err("the loop does not know it".to_owned()),
                 None => gone(service, site),
             };
@@ -73,6 +73,24 @@ impl Checker for Convergence {
         }
         Ok(())
     }
+}
+
+/// What the loop takes the places for, and what it waits for.
+fn excuses(service: &ServiceState) -> String {
+    let places = service.places.iter().map(|(ordinal, place)| {
+        let stage = match &place.stage {
+            Stage::Empty { .. } => "empty",
+            Stage::Starting { .. } => "starting",
+            Stage::Running(health) if health.ready => "ready",
+            Stage::Running(_) => "running",
+            Stage::Draining { .. } => "draining",
+            Stage::Stopping { .. } => "stopping",
+        };
+        format!("{ordinal} {:?} {stage}", place.role)
+    });
+    let places: Vec<_> = places.collect();
+    let waits: Vec<_> = service.waits.iter().map(|wait| wait.reason.to_string()).collect();
+    format!("; in the loop's picture: {}; it waits for: [{}]", places.join(", "), waits.join(", "))
 }
 
 fn at_rest(service: &ServiceState, site: &Site) -> Result<(), String> {
