@@ -82,8 +82,14 @@ impl Segment {
     /// Opens a segment.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         let file = File::open(path).map_err(|source| ReadError::Io { path: path.to_path_buf(), source })?;
-        let mut segment =
-            Self { path: path.to_path_buf(), file: BufReader::new(file), read: 0, ended: false };
+        Self::read(path, BufReader::new(file))
+    }
+}
+
+impl<R: Read> Segment<R> {
+    /// Reads a segment from anywhere; errors call it `path`.
+    pub fn read(path: &Path, from: R) -> Result<Self, ReadError> {
+        let mut segment = Self { path: path.to_path_buf(), file: from, read: 0, ended: false };
         let mut magic = [0; MAGIC.len()];
         if !segment.fill(&mut magic)? || magic != MAGIC {
             return Err(ReadError::Version { path: path.to_path_buf() });
