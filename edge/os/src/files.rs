@@ -1,8 +1,10 @@
 //! Files that are whole or not there, and locks that end with their holder.
 
+use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What a written file must outlive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +67,13 @@ pub struct FileLock {
 /// Longest note of a holder that is read back, in bytes: a process number and some words.
 const HOLDER_LEN_MAX: u64 = 256;
 
+/// How long the lock of a holder that is dead may last: a child that it was forking when it died shares the lock until it
+/// ends or executes a program, which takes milliseconds, on a machine under load some more.
+const ORPHAN_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// From one try to the next in that time.
+const ORPHAN_PAUSE: Duration = Duration::from_millis(5);
+
 /// The lock was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
@@ -87,7 +96,7 @@ pub enum LockError {
 }
 
 impl FileLock {
-    /// Takes the lock at `path`, which is made when it is not there, without waiting.
+    /// Takes the lock at `path`, which is made when it is not there. Waits only for the lock of a holder that is dead.
     pub fn take(path: &Path) -> Result<Self, LockError> {
         let unusable = |source| LockError::Unusable { path: path.to_owned(), source };
         let mut file = OpenOptions::new()
@@ -97,12 +106,20 @@ impl FileLock {
             .truncate(false)
             .open(path)
             .map_err(unusable)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(LockError::Held { path: path.to_owned(), holder: holder_of(&file) });
+        let mut waited = Duration::ZERO;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {
+                    let holder = Holder::of(&file);
+                    if holder.is_alive() || waited >= ORPHAN_WAIT_MAX {
+                        return Err(LockError::Held { path: path.to_owned(), holder: holder.to_string() });
+                    }
+                }
+                Err(TryLockError::Error(source)) => return Err(unusable(source)),
             }
-            Err(TryLockError::Error(source)) => return Err(unusable(source)),
+            std::thread::sleep(ORPHAN_PAUSE);
+            waited += ORPHAN_PAUSE;
         }
         let note = format!("process {}\n", std::process::id());
         file.set_len(0)
@@ -121,10 +138,30 @@ impl Drop for FileLock {
     }
 }
 
-fn holder_of(file: &File) -> String {
-    let mut note = String::new();
-    match file.take(HOLDER_LEN_MAX).read_to_string(&mut note) {
-        Ok(1..) => note.trim_end().to_owned(),
-        Ok(0) | Err(_) => "another process".to_owned(),
+/// Who holds a lock, as the lock file says; none when it does not say.
+struct Holder {
+    pid: Option<u32>,
+}
+
+impl Holder {
+    fn of(mut file: &File) -> Self {
+        let mut note = String::new();
+        // What cannot be read names nobody.
+        let _ = file.rewind().and_then(|()| file.take(HOLDER_LEN_MAX).read_to_string(&mut note));
+        Self { pid: note.trim_end().strip_prefix("process ").and_then(|pid| pid.parse().ok()) }
+    }
+
+    /// Whether it may still be there; one that is not known may.
+    fn is_alive(&self) -> bool {
+        self.pid.is_none_or(|pid| Path::new("/proc").join(pid.to_string()).exists())
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            Some(pid) => write!(f, "process {pid}"),
+            None => f.write_str("another process"),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Finding the lives of earlier runs again.
 
+use std::num::NonZeroI32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +10,17 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use crate::ending::{self, kill_by_token};
 use crate::keeper::Keeper;
 use crate::living::Living;
-use crate::process_table::{find_by_token, identify};
+use crate::process_table::{find_by_token, identify, session_leader};
 use crate::record::{ProcessRecord, ReadError, Record};
 
 /// How long the end of a life is remembered for actions that come late; they belong to older epochs by then.
 const ENDED_KEPT: Duration = Duration::from_secs(86_400);
+
+/// Looks through the process table for the processes of unfinished starts, which there are after a crash only.
+const LOOKS_MAX: u32 = 4;
+
+/// From one look to the next: the last step of an exec takes some hundred microseconds.
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Takes over every life that the records speak of. Runs before any action is taken.
 pub(crate) fn adopt_all(keeper: &Arc<Keeper>) -> Result<(), ReadError> {
@@ -50,10 +57,7 @@ fn adopt_intents(keeper: &Arc<Keeper>, intents: Vec<Record>, gone: &mut Vec<Reco
     for intent in done {
         keeper.records.forget_intent(&intent.token);
     }
-    let tokens: Vec<&str> = open.iter().map(|intent| intent.token.as_str()).collect();
-    let found = find_by_token(&tokens).unwrap_or_default();
-    let first: Vec<Option<ProcessRecord>> =
-        open.iter().map(|intent| found.get(intent.token.as_str())?.first().copied()).collect();
+    let first = processes_of(&open);
     for (mut intent, process) in open.into_iter().zip(first) {
         intent.process = process;
         let token = intent.token.clone();
@@ -77,6 +81,39 @@ fn adopt_intents(keeper: &Arc<Keeper>, intents: Vec<Record>, gone: &mut Vec<Reco
             }
         }
     }
+}
+
+/// The process of each intent, where there is one: the leader in its cell, or the first that has its token.
+///
+/// The lock of the data folder was ours only after all children of the last keeper had executed their programs or ended, so
+/// nothing is still to come but the last step of an exec, which makes the new environment visible.
+fn processes_of(intents: &[Record]) -> Vec<Option<ProcessRecord>> {
+    let mut found: Vec<Option<ProcessRecord>> = intents
+        .iter()
+        .map(|intent| {
+            session_leader(
+                intent.cell.as_ref()?.members().into_iter().map(Pid::as_raw_nonzero).map(NonZeroI32::get),
+            )
+        })
+        .collect();
+    for look in 0..LOOKS_MAX {
+        let missing = intents.iter().zip(&found).filter(|(_, process)| process.is_none());
+        let tokens: Vec<&str> = missing.map(|(intent, _)| intent.token.as_str()).collect();
+        if tokens.is_empty() {
+            break;
+        }
+        if look > 0 {
+            std::thread::sleep(LOOK_PAUSE);
+        }
+        let by_token = find_by_token(&tokens).unwrap_or_default();
+        for (intent, process) in intents.iter().zip(&mut found) {
+            if process.is_none() {
+                *process =
+                    by_token.get(intent.token.as_str()).and_then(|processes| processes.first().copied());
+            }
+        }
+    }
+    found
 }
 
 fn keep(keeper: &Arc<Keeper>, living: Living) {

@@ -23,6 +23,15 @@ pub(crate) fn identify(pid: u32) -> Option<ProcessRecord> {
     Some(ProcessRecord { pid, start_ticks: stat.starttime })
 }
 
+/// The first of these processes that leads a session: of a cell, its main process.
+pub(crate) fn session_leader(pids: impl IntoIterator<Item = i32>) -> Option<ProcessRecord> {
+    pids.into_iter().find_map(|pid| {
+        let stat = Process::new(pid).ok()?.stat().ok()?;
+        (stat.session == pid)
+            .then_some(ProcessRecord { pid: u32::try_from(pid).ok()?, start_ticks: stat.starttime })
+    })
+}
+
 /// All processes whose environment holds one of the tokens, the earliest first, by token.
 ///
 /// Reads the whole process table: some 20 µs a process.

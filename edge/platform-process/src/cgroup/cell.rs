@@ -102,7 +102,7 @@ impl Cell {
     }
 
     /// The processes in the cell; zombies may be among them.
-    fn members(&self) -> Vec<Pid> {
+    pub(crate) fn members(&self) -> Vec<Pid> {
         let Some(folder) = self.folders.first() else { return Vec::new() };
         let Ok(text) = std::fs::read_to_string(folder.path.join("cgroup.procs")) else { return Vec::new() };
         text.lines().filter_map(|line| line.parse().ok().and_then(Pid::from_raw)).collect()

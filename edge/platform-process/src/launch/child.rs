@@ -6,7 +6,8 @@
 //! from whoever started us; ignored signals, which survive exec (a shell starts background programs with SIGINT
 //! ignored: `stop.signal: SIGINT` would never work); and inherited descriptors without close-on-exec, which we cannot see
 //! all of without a race. Joining the control group here, and not after the start, leaves no moment in which a child
-//! of the replica could be born outside it.
+//! of the replica could be born outside it. And until the very exec the child dies with us, because what has not our token
+//! in its environment yet could not be found again.
 //!
 //! The way around unsafe code, a launcher program that does this and execs again, costs a second exec on the way that is
 //! measured in milliseconds (a dead replica's successor), and makes every test bring that program.
@@ -22,6 +23,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use rustix::fs::Mode;
+use rustix::process::Signal;
 
 /// Files of a replica are readable by all and writable by their owner, as under every service manager.
 const FILE_MODE_MASK: Mode = Mode::WGRP.union(Mode::WOTH);
@@ -33,7 +35,13 @@ const SIGNAL_MAX: libc::c_int = 64;
 ///
 /// `cgroup_entrances` are `cgroup.procs` files, open for writing.
 pub(super) fn isolate(command: &mut Command, cgroup_entrances: Vec<File>) {
+    let keeper = rustix::process::getpid();
     let hook = move || {
+        // A keeper that dies now would leave a process that nobody can know yet: its environment is still the keeper's.
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        if rustix::process::getppid() != Some(keeper) {
+            return Err(io::Error::from_raw_os_error(libc::ESRCH));
+        }
         rustix::process::setsid()?;
         rustix::process::umask(FILE_MODE_MASK);
         for entrance in &cgroup_entrances {
@@ -41,7 +49,10 @@ pub(super) fn isolate(command: &mut Command, cgroup_entrances: Vec<File>) {
             rustix::io::write(entrance, b"0")?;
         }
         reset_signals();
-        close_inherited_on_exec()
+        close_inherited_on_exec()?;
+        // From here on it outlives the keeper.
+        rustix::process::set_parent_process_death_signal(None)?;
+        Ok(())
     };
     // SAFETY: `hook` runs in the child of a process with many threads, so it must call only what is async-signal-safe.
     // It does nothing but direct system calls (rustix' linux_raw backend and libc's thin wrappers): it does not allocate,
@@ -50,11 +61,25 @@ pub(super) fn isolate(command: &mut Command, cgroup_entrances: Vec<File>) {
 }
 
 /// Gives every signal its default action.
+///
+/// By the kernel's own call, since the C library's refuses the two signals that it uses itself, which may be ignored, too.
 fn reset_signals() {
+    // The kernel's `struct sigaction`: handler, flags, restorer (not on every architecture) and mask, all of one word. Zero is
+    // SIG_DFL with an empty mask.
+    let default: [usize; 4] = [0; 4];
+    let mask_bytes = size_of::<u64>();
     for signal in 1..=SIGNAL_MAX {
-        // SAFETY: SIG_DFL installs no handler, so no code can come to run by it. For numbers that may not be changed
-        // (SIGKILL, SIGSTOP, the C library's own two) the call fails and changes nothing.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: the kernel reads at most the 32 bytes of `default`, and is given nowhere to write to. The default action
+        // runs no code of this process. For SIGKILL and SIGSTOP the call fails and changes nothing.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null_mut::<usize>(),
+                mask_bytes,
+            )
+        };
     }
 }
 

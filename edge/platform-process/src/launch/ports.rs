@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn without_a_range_of_its_own_the_kernel_chooses() {
-        let mut book = PortBook::within(FIRST..=FIRST - 1);
+        let mut book = PortBook::within(RangeInclusive::new(FIRST, FIRST - 1));
         assert!(book.reserve(&[port("a", None)], &BTreeSet::new()).is_ok());
     }
 
