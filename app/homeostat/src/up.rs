@@ -1,0 +1,159 @@
+//! `homeostat up`: everything in one process.
+//!
+//! The one place that names the drivers. It opens what can fail first and starts what acts last, so that an error leaves nothing
+//! behind; and it ends in the opposite order.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use agent::Agent;
+use anyhow::{Context, anyhow};
+use manifest::Manifests;
+use model::name::NodeName;
+use model::resource::Resource;
+use model::settings::Settings;
+use orchestrator::{Doors, Handle};
+use os::{Signals, StopSignal};
+use platform::Platform;
+use platform_process::{CpuPolicy, ProcessPlatform};
+use proxy::{Proxy, ProxyConfig};
+use store_embedded::EmbeddedStore;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Requests under way when we are asked to stop may take so long to finish.
+const PROXY_GRACE: Duration = Duration::from_secs(5);
+
+/// What `homeostat up` was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Up {
+    /// What to apply at the start, read and checked.
+    pub(crate) manifests: Manifests,
+    /// Where everything is kept.
+    pub(crate) data: PathBuf,
+    /// Where the API listens.
+    pub(crate) listen: SocketAddr,
+    /// Whether `resources.cpu` is a share or a quota.
+    pub(crate) cpu: CpuPolicy,
+    /// The numbers of the loop.
+    pub(crate) settings: Settings,
+}
+
+/// Runs until a signal asks to stop; then stops the replicas too.
+pub(crate) fn up(up: Up) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("could not start: the system gave no thread")?;
+    runtime.block_on(run(up))
+}
+
+async fn run(mut up: Up) -> anyhow::Result<ExitCode> {
+    let files = os::raise_open_files();
+    let mut signals = Signals::listen()?;
+    let here = std::env::current_dir().context("could not start: the current folder cannot be told")?;
+    up.manifests.resolve_paths(&here)?;
+    let store = Arc::new(EmbeddedStore::open(&up.data)?);
+    let listener = TcpListener::bind(up.listen).await.with_context(|| {
+        format!("could not listen on {} for the API; is another homeostat running? choose another with --listen", up.listen)
+    })?;
+    let platform: Arc<dyn Platform> = Arc::new(open_platform(&up, &here)?);
+    let seed = os::seed()?;
+    let proxy = Proxy::start(&ProxyConfig { seed, connections_max: connections_for(files), ..ProxyConfig::default() })?;
+    let node = node_name();
+    let (orders, inbox) = channel();
+    let handle = orchestrator::start(Doors {
+        store,
+        journal: up.data.join("journal"),
+        node: node.clone(),
+        seed,
+        settings: up.settings.clone(),
+        orders,
+    })?;
+    let agent = Agent::start(node, Arc::clone(&platform), proxy.table(), handle.clone(), inbox)
+        .context("could not start the agent: the system gave no thread")?;
+    let stop = CancellationToken::new();
+    let address = listener.local_addr().context("could not tell where the API listens")?;
+    let state = api::State::new(handle.clone(), agent.clone(), address, here, stop.clone());
+    let server = tokio::spawn(api::serve(listener, state));
+
+    let applied = apply(&handle, &up.manifests).await;
+    if applied.is_ok() {
+        announce(&up, address, platform.as_ref());
+        wait(&mut signals).await;
+    }
+    stop.cancel();
+    server.await.context("the API ended by a fault of ours")??;
+    end(&handle, &agent, proxy).await?;
+    applied.map(|()| ExitCode::SUCCESS)
+}
+
+fn open_platform(up: &Up, here: &Path) -> anyhow::Result<ProcessPlatform> {
+    let mut settings = platform_process::Settings::new(&up.data, here);
+    settings.cpu = up.cpu;
+    if let Some(path) = std::env::var_os("PATH").and_then(|path| path.into_string().ok()) {
+        settings.path = path;
+    }
+    Ok(ProcessPlatform::open(settings)?)
+}
+
+/// Client connections for which the open files suffice: each takes two, and some are left for everything else.
+fn connections_for(files: u64) -> usize {
+    const OTHERS: u64 = 1024;
+    let afforded = usize::try_from(files.saturating_sub(OTHERS) / 2).unwrap_or(usize::MAX);
+    afforded.clamp(64, ProxyConfig::CONNECTIONS_MAX_DEFAULT)
+}
+
+async fn apply(handle: &Handle, manifests: &Manifests) -> anyhow::Result<()> {
+    let resources: Vec<Resource> = manifests.resources().cloned().collect();
+    if resources.is_empty() {
+        return Ok(());
+    }
+    let handle = handle.clone();
+    let applied = tokio::task::spawn_blocking(move || handle.apply(&resources)).await;
+    applied.context("applying the manifests ended by a fault of ours")??;
+    Ok(())
+}
+
+fn announce(up: &Up, address: SocketAddr, platform: &dyn Platform) {
+    for sentence in platform.capabilities().degraded() {
+        tracing::warn!("{sentence}");
+    }
+    for resource in up.manifests.resources() {
+        let Resource::Service(service) = resource else { continue };
+        if let Some(expose) = &service.spec.expose {
+            tracing::info!(service = %service.name(), address = %expose.listen.0, "exposed");
+        }
+    }
+    tracing::info!(api = %format_args!("http://{address}"), data = %up.data.display(), "homeostat is up; Ctrl-C stops it and what it started");
+}
+
+async fn wait(signals: &mut Signals) {
+    let name = match signals.next().await {
+        StopSignal::Interrupt => "SIGINT",
+        StopSignal::Terminate => "SIGTERM",
+    };
+    tracing::info!(signal = name, "stopping");
+}
+
+/// The loop first, so that it starts nothing again; then the traffic; then the replicas.
+async fn end(handle: &Handle, agent: &Agent, proxy: Proxy) -> anyhow::Result<()> {
+    handle.stop();
+    proxy.shutdown(PROXY_GRACE).await;
+    let stopped = agent.stop_replicas().await.map_err(|error| anyhow!("could not stop the replicas: {error}"))?;
+    tracing::info!(replicas = stopped, "stopped");
+    agent.close().await;
+    Ok(())
+}
+
+/// The machine's name as far as it is one for a node.
+fn node_name() -> NodeName {
+    let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().to_ascii_lowercase();
+    let label = hostname.trim().split('.').next().unwrap_or_default();
+    NodeName::parse(label).or_else(|_| NodeName::parse("local")).expect("`local` is a name")
+}
