@@ -31,41 +31,52 @@ fn now(ms: u64) -> Now {
     Now { time: Time::from_millis(ms), wall: Wall::from_millis(ms + 17) }
 }
 
+fn action() -> ActionId {
+    ActionId { epoch: Epoch(4), sequence: 9 }
+}
+
+fn at(ms: u64) -> Time {
+    Time::from_millis(ms)
+}
+
 fn every_kind_of_input() -> Vec<Input> {
-    let node = NodeName::parse("here").unwrap();
+    let mut all = vec![
+        Input::Started(Start {
+            epoch: Epoch(4),
+            node: NodeName::parse("here").unwrap(),
+            seed: 11,
+            settings: Settings::default().into(),
+        }),
+        Input::Woke,
+        Input::Remembered(Arc::new(memory())),
+    ];
+    all.extend(intents().map(Input::Intent));
+    all.extend(reports().map(Input::Report));
+    all.extend(outcomes().map(|outcome| Input::Ended { action: action(), outcome }));
+    all
+}
+
+fn intents() -> impl Iterator<Item = Intent> {
     let spec: ServiceSpec = serde_json::from_str(r#"{"run":{"command":["true"]}}"#).unwrap();
     let declared =
         Declared { name: shop(), revision: Generation(2), generation: Generation(1), spec, autoscaler: None };
-    let exit = Exit { status: ExitStatus::Signal(9), out_of_memory: true, ran_for: Duration::from_millis(7) };
+    [
+        Intent::Declare(Arc::new(declared)),
+        Intent::Hold { service: shop(), replicas: 4, until: Some(at(99)) },
+        Intent::Release(shop()),
+        Intent::Withdraw(shop()),
+    ]
+    .into_iter()
+}
+
+fn reports() -> impl Iterator<Item = Report> {
     let seen = |state| Observed {
         replica: replica(),
         incarnation: Incarnation(2),
         generation: Generation(1),
         state,
     };
-    let action = ActionId { epoch: Epoch(4), sequence: 9 };
-    let failure = Failure { kind: FailureKind::AddressInUse, message: "port 80 is in use".into() };
-    let at = Time::from_millis;
-    let memory = Memory {
-        service: shop(),
-        desired: Some(3),
-        scaling: ScalingMemory {
-            recommendations: vec![Recommendation { at: at(5), replicas: 7 }],
-            scale_out: vec![ScaleEvent { at: at(6), change: 2, outdated: false }],
-            scale_in: vec![ScaleEvent { at: at(7), change: 1, outdated: true }],
-            scaled_to_zero: true,
-        },
-        restarts: vec![(
-            Ordinal(0),
-            RestartMemory {
-                incarnation: Incarnation(5),
-                restarts: 4,
-                recent: vec![at(1), at(2)],
-                backoff_ms: 1500,
-                not_before: at(3),
-            },
-        )],
-    };
+    let exit = Exit { status: ExitStatus::Signal(9), out_of_memory: true, ran_for: Duration::from_millis(7) };
     let usage = Usage {
         replica: replica(),
         incarnation: Incarnation(2),
@@ -81,33 +92,45 @@ fn every_kind_of_input() -> Vec<Input> {
         in_flight: 2,
         latency_p99: Duration::from_micros(99),
     };
-    vec![
-        Input::Started(Start {
-            epoch: Epoch(4),
-            node: node.clone(),
-            seed: 11,
-            settings: Settings::default().into(),
-        }),
-        Input::Woke,
-        Input::Intent(Intent::Declare(Arc::new(declared))),
-        Input::Intent(Intent::Hold { service: shop(), replicas: 4, until: Some(at(99)) }),
-        Input::Intent(Intent::Release(shop())),
-        Input::Intent(Intent::Withdraw(shop())),
-        Input::Remembered(Arc::new(memory)),
-        Input::Report(Report::Inventory {
-            node,
-            up_to: action,
+    [
+        Report::Inventory {
+            node: NodeName::parse("here").unwrap(),
+            up_to: action(),
             replicas: vec![seen(ReplicaState::Starting), seen(ReplicaState::Stopping)],
-        }),
-        Input::Report(Report::Replica(seen(ReplicaState::Running { ready: true, live: false }))),
-        Input::Report(Report::Replica(seen(ReplicaState::Exited(exit)))),
-        Input::Report(Report::Usage(vec![usage])),
-        Input::Report(Report::Traffic(vec![traffic])),
-        Input::Ended { action, outcome: Outcome::Applied },
-        Input::Ended { action, outcome: Outcome::Failed(failure) },
-        Input::Ended { action, outcome: Outcome::Refused(Refusal::StaleEpoch) },
-        Input::Ended { action, outcome: Outcome::Unknown },
+        },
+        Report::Replica(seen(ReplicaState::Running { ready: true, live: false })),
+        Report::Replica(seen(ReplicaState::Exited(exit))),
+        Report::Usage(vec![usage]),
+        Report::Traffic(vec![traffic]),
     ]
+    .into_iter()
+}
+
+fn outcomes() -> impl Iterator<Item = Outcome> {
+    let failure = Failure { kind: FailureKind::AddressInUse, message: "port 80 is in use".into() };
+    [Outcome::Applied, Outcome::Failed(failure), Outcome::Refused(Refusal::StaleEpoch), Outcome::Unknown]
+        .into_iter()
+}
+
+fn memory() -> Memory {
+    let restart = RestartMemory {
+        incarnation: Incarnation(5),
+        restarts: 4,
+        recent: vec![at(1), at(2)],
+        backoff_ms: 1500,
+        not_before: at(3),
+    };
+    Memory {
+        service: shop(),
+        desired: Some(3),
+        scaling: ScalingMemory {
+            recommendations: vec![Recommendation { at: at(5), replicas: 7 }],
+            scale_out: vec![ScaleEvent { at: at(6), change: 2, outdated: false }],
+            scale_in: vec![ScaleEvent { at: at(7), change: 1, outdated: true }],
+            scaled_to_zero: true,
+        },
+        restarts: vec![(Ordinal(0), restart)],
+    }
 }
 
 fn written(folder: &std::path::Path) -> (PathBuf, Vec<Record>) {

@@ -115,6 +115,7 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
 pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
     within(async {
         while !holds() {
+            // tidy: pause between looks
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     })

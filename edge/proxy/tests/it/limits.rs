@@ -25,6 +25,7 @@ async fn a_head_that_drips_in_is_cut_off() {
             if stream.write_all(&[byte]).await.is_err() {
                 return;
             }
+            // tidy: slow on purpose
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
