@@ -1,8 +1,9 @@
 //! Folding what people want into the picture.
 
 use execute::Outbox;
-use knowledge::{Hold, Knowledge, Place, ServiceState, Stage};
+use knowledge::{Exposure, Hold, Knowledge, Place, ServiceState, Stage};
 use model::event::EventKind;
+use model::identity::Generation;
 use model::input::{Declared, Intent};
 use model::memory::Memory;
 use model::name::ServiceName;
@@ -53,6 +54,10 @@ pub(crate) fn recall(now: Time, knowledge: &mut Knowledge, memory: &Memory) {
     let service = knowledge.service_or_new(&memory.service);
     service.desired = memory.desired;
     service.scaling = memory.scaling.clone();
+    // Whether an earlier run's proxy listens is not known: it is told what holds now, one way or the other.
+    if service.exposure == Exposure::None {
+        service.exposure = Exposure::Shown { revision: Generation(0) };
+    }
     for (ordinal, restart) in &memory.restarts {
         let place = service.places.entry(*ordinal).or_insert_with(|| Place::empty(Role::Active, now));
         place.restart = restart.clone();

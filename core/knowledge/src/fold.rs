@@ -4,13 +4,14 @@
 
 use model::event::{Event, EventKind};
 use model::fact::Fact;
-use model::identity::ReplicaId;
+use model::identity::{Generation, ReplicaId};
 use model::input::{Exit, ExitStatus, Observed, ReplicaState, Traffic, Usage};
 use model::plan::{Afterwards, Role};
 use model::reason::Reason;
 use model::time::{Now, Time};
 
 use crate::place::{Health, Place, Stage};
+use crate::service::Exposure;
 use crate::state::Knowledge;
 
 /// What folding a fact changed.
@@ -68,6 +69,10 @@ impl Knowledge {
     /// Takes a running replica into the picture that an earlier run, or nobody, started.
     fn adopt(&mut self, now: Now, observed: &Observed, events: &mut Vec<Event>) -> Folded {
         let service = self.service_or_new(&observed.replica.service);
+        // Nobody declared it, and whether somebody listens for it is not known: it is told to stop.
+        if service.declared.is_none() && service.exposure == Exposure::None {
+            service.exposure = Exposure::Shown { revision: Generation(0) };
+        }
         let place = service
             .places
             .entry(observed.replica.ordinal)

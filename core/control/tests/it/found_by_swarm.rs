@@ -105,18 +105,47 @@ fn a_new_version_replaces_one_that_never_became_ready() {
 }
 
 #[test]
+fn replicas_that_all_hang_for_good_are_restarted_in_the_end() {
+    let mut bench = Bench::new();
+    bench.declare(fixed("shop", 1, 3));
+    bench.inventory(vec![]);
+    bench.obey_for(MINUTE);
+    for ordinal in 0..3 {
+        let hung = ReplicaState::Running { ready: false, live: false };
+        bench.see(&replica("shop", ordinal), Incarnation(1), Generation(1), hung);
+    }
+    bench.obey_for(5 * MINUTE);
+    assert_eq!(bench.lives("shop"), [(0, 1), (1, 1), (2, 1)], "each by itself is not at fault");
+    bench.obey_for(10 * MINUTE);
+    assert_eq!(bench.lives("shop"), [(0, 2), (1, 2), (2, 2)]);
+}
+
+#[test]
+fn a_listener_of_an_earlier_run_that_nobody_wants_is_closed() {
+    let mut bench = Bench::new();
+    bench.put(&Input::Remembered(std::sync::Arc::new(remembered("shop", 1))));
+    bench.inventory(vec![]);
+    bench.put(&Input::Woke);
+    let told: Vec<_> = bench.told.iter().map(|action| action.kind.verb()).collect();
+    assert!(told.contains(&"conceal"), "{told:?}");
+}
+
+fn remembered(service: &str, desired: u32) -> model::memory::Memory {
+    model::memory::Memory {
+        service: name(service),
+        desired: Some(desired),
+        scaling: Default::default(),
+        restarts: Vec::new(),
+    }
+}
+
+#[test]
 fn a_restart_stops_no_spare() {
     let mut bench = Bench::new();
     let mut declared = fixed("shop", 1, 2);
     declared.spec.recover = Recover::Standby { spares: 1 };
     bench.declare(declared);
-    let memory = model::memory::Memory {
-        service: name("shop"),
-        desired: Some(2),
-        scaling: Default::default(),
-        restarts: Vec::new(),
-    };
-    bench.put(&Input::Remembered(std::sync::Arc::new(memory)));
+    bench.put(&Input::Remembered(std::sync::Arc::new(remembered("shop", 2))));
     let running = |ordinal| Observed {
         replica: replica("shop", ordinal),
         incarnation: Incarnation(1),
