@@ -41,7 +41,7 @@ fn dependencies(knowledge: &Knowledge, service: &ServiceState, out: &mut Vec<Fin
     }
 }
 
-/// Replicas that fail their liveness probe: each by itself, or, when they are many, one overload.
+/// Replicas that fail their liveness probe: each by itself, and, when they are many, as one overload.
 ///
 /// So many at once is the mark of something that they share (a dependency, the network, too much load); restarting them would
 /// take away what capacity is left.
@@ -56,7 +56,6 @@ fn sickness(now: Time, service: &ServiceState, settings: &RestartSettings, out: 
     let failing = u32::try_from(sick.len()).unwrap_or(u32::MAX);
     if failing >= 2 && failing * 100 >= of * settings.overload_percent {
         out.push(Finding::Overload { failing, of });
-        return;
     }
     out.extend(sick.into_iter().map(|(ordinal, since)| {
         let until = since + settings.liveness_grace;

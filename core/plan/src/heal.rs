@@ -1,5 +1,7 @@
 //! What is done for replicas that are dead, sick, or waiting to be started.
 
+use std::time::Duration;
+
 use knowledge::{Knowledge, Place, ServiceState, Stage};
 use model::chance::Stream;
 use model::fact::Finding;
@@ -111,6 +113,12 @@ fn is_free(ordinal: Ordinal, draft: &Draft) -> bool {
     draft.steps.iter().all(|step| step.change.ordinal() != Some(ordinal))
 }
 
+/// How long restarts are suspended for one overload.
+///
+/// 10 min, as long as the wait in a crash loop: what was slow has caught up by then, and what was gone is back. Who still
+/// fails does not come back by itself, and is restarted after all, one at a time.
+const OVERLOAD_PATIENCE: Duration = Duration::from_mins(10);
+
 /// Restarts one sick replica, unless so many are sick that each by itself is not at fault, or what it needs is missing.
 fn restart_sick(
     now: Time,
@@ -126,11 +134,22 @@ fn restart_sick(
         | Finding::CrashLoop { .. }
         | Finding::DependencyDown { .. } => None,
     });
+    let is_held = overload.is_some() && {
+        let until = service.healing_suspended.unwrap_or(now) + OVERLOAD_PATIENCE;
+        let is_early = now < until;
+        if is_early {
+            draft.again_at(until);
+        }
+        is_early
+    };
     match (overload, service.healing_suspended) {
         (Some(reason), None) => draft.step(Writer::Heal, Change::SuspendHealing, reason),
         (Some(reason), Some(_)) => draft.wait(None, reason),
         (None, Some(_)) => draft.step(Writer::Heal, Change::ResumeHealing, Reason::Observed),
         (None, None) => {}
+    }
+    if is_held {
+        return;
     }
     let next = service.liveness_restart.map_or(now, |last| last + settings.liveness_interval);
     let missing = missing_dependency(findings);
