@@ -26,8 +26,8 @@ pub struct Site {
     /// The latest action that told the proxy to listen or to stop.
     pub(crate) exposed_by: ActionId,
     pub(crate) programs: Vec<(Generation, Program)>,
-    /// Parts of requests that have not become whole ones yet, in thousandths.
-    pub(crate) arriving_milli: u64,
+    pub(crate) asked_milli: u64,
+    pub(crate) unanswered_milli: u64,
 }
 
 /// What became of the requests of a service, since the beginning of the world.
@@ -53,7 +53,8 @@ impl Site {
             tally: Tally::default(),
             exposed_by: ActionId::default(),
             programs: Vec::new(),
-            arriving_milli: 0,
+            asked_milli: 0,
+            unanswered_milli: 0,
         }
     }
 

@@ -36,18 +36,18 @@ impl Site {
             return;
         }
         // A quarter of a second's worth of thousandths.
-        self.arriving_milli += self.load.at(now).0 / 4;
-        let arriving = self.arriving_milli / 1000 * 1000;
-        if arriving == 0 {
-            return;
-        }
-        self.arriving_milli -= arriving;
-        self.tally.asked += arriving / 1000;
+        let arriving = self.load.at(now).0 / 4;
+        self.asked_milli += arriving;
+        self.tally.asked = self.asked_milli / 1000;
         let weight: u64 = self.lives.iter().flatten().map(Life::weight).sum();
         if weight == 0 {
-            self.tally.unanswered += arriving / 1000;
-            let requests = u32::try_from(arriving / 1000).unwrap_or(u32::MAX);
-            effects.push(Effect::Unanswered { service: self.name.clone(), requests });
+            self.unanswered_milli += arriving;
+            let whole = self.unanswered_milli / 1000;
+            let requests = u32::try_from(whole - self.tally.unanswered).unwrap_or(u32::MAX);
+            self.tally.unanswered = whole;
+            if requests > 0 {
+                effects.push(Effect::Unanswered { service: self.name.clone(), requests });
+            }
             return;
         }
         for life in self.lives.iter_mut().flatten() {

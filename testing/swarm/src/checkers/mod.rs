@@ -3,14 +3,19 @@
 //! A checker sees the loop, its input and output, and what is true in the world; it keeps what it needs to remember itself and
 //! shares no code with the loop. It objects with one sentence.
 
+mod availability;
 mod bounds;
 mod budgets;
 mod convergence;
 mod determinism;
+mod drained;
 mod fencing;
 mod livelock;
+mod memory;
 mod once;
+mod partial;
 mod quiet;
+mod withdrawal;
 
 use std::fmt;
 
@@ -68,6 +73,7 @@ pub trait Checker: fmt::Debug {
 #[derive(Debug)]
 pub struct Checkers {
     all: Vec<Box<dyn Checker>>,
+    partial: partial::Partial,
     replay: determinism::Replay,
     spin: livelock::Spin,
     turns: u64,
@@ -87,14 +93,24 @@ impl Checkers {
             Box::new(convergence::Convergence::new(config)),
             Box::new(quiet::Quiet),
             Box::new(livelock::Livelock::default()),
+            Box::new(memory::Memory::default()),
+            Box::new(withdrawal::Withdrawal),
+            Box::new(drained::Drained::default()),
+            Box::new(availability::Availability::new(config)),
         ];
-        Self { all, replay: determinism::Replay::default(), spin: livelock::Spin::default(), turns: 0 }
+        Self {
+            all,
+            partial: partial::Partial::default(),
+            replay: determinism::Replay::default(),
+            spin: livelock::Spin::default(),
+            turns: 0,
+        }
     }
 
     /// The names of all checkers.
     pub fn names(&self) -> Vec<&'static str> {
         let mut names: Vec<_> = self.all.iter().map(|checker| checker.name()).collect();
-        names.extend([determinism::NAME, livelock::SPIN]);
+        names.extend([self.partial.name(), determinism::NAME, livelock::SPIN]);
         names
     }
 
@@ -103,12 +119,14 @@ impl Checkers {
         self.turns += 1;
         if look.turn == Turn::Stepped {
             self.replay.record(look.sim);
+            self.partial.note(look);
             self.spin.look(look).map_err(|sentence| Objection { checker: livelock::SPIN, sentence })?;
         }
         if !look.is_eventful() && !self.turns.is_multiple_of(LOOK_EVERY) {
             return Ok(());
         }
-        for checker in &mut self.all {
+        let partial: &mut dyn Checker = &mut self.partial;
+        for checker in self.all.iter_mut().map(|boxed| &mut **boxed).chain([partial]) {
             if let Err(sentence) = checker.look(look) {
                 return Err(Objection { checker: checker.name(), sentence });
             }

@@ -1,0 +1,66 @@
+//! Where nothing goes wrong by itself, no request fails.
+
+use std::collections::BTreeSet;
+
+use model::input::{Input, Intent};
+use model::name::ServiceName;
+use sim::Effect;
+
+use super::{Checker, Look};
+use crate::config::Config;
+
+/// In a world without faults, scaling, rollouts, drains and holds cost no request once a service has served.
+#[derive(Debug)]
+pub(crate) struct Availability {
+    is_faultless: bool,
+    served: BTreeSet<ServiceName>,
+}
+
+impl Availability {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self { is_faultless: config.is_faultless(), served: BTreeSet::new() }
+    }
+}
+
+impl Checker for Availability {
+    fn name(&self) -> &'static str {
+        "availability"
+    }
+
+    fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
+        if !self.is_faultless {
+            return Ok(());
+        }
+        // Who is held at nothing, or withdrawn, has to begin anew.
+        if let Some(Input::Intent(Intent::Withdraw(service) | Intent::Hold { service, replicas: 0, .. })) =
+            look.input()
+        {
+            self.served.remove(service);
+        }
+        for site in look.sim.node().sites() {
+            let desired = look.brain().and_then(|brain| brain.knowledge().service(&site.name)?.desired);
+            if desired.is_none_or(|desired| desired == 0) {
+                self.served.remove(&site.name);
+            } else if !self.served.contains(&site.name) && site.alive().any(sim::Life::is_routed) {
+                self.served.insert(site.name.clone());
+            }
+        }
+        for effect in look.sim.effects() {
+            match effect {
+                Effect::Unanswered { service, requests } if self.served.contains(service) => {
+                    return Err(format!(
+                        "{requests} requests to {service} found no replica though nothing is wrong"
+                    ));
+                }
+                Effect::Ended { replica, cut_off, cause: sim::Cause::Asked, .. } if *cut_off > 0 => {
+                    return Err(format!(
+                        "{cut_off} requests of {replica} were cut off though nothing is wrong"
+                    ));
+                }
+                // tidy: open match: each checker looks at the effects that concern it.
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

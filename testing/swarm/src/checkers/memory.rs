@@ -1,0 +1,156 @@
+//! A restart of the orchestrator is seen in nothing that it does.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use knowledge::ServiceState;
+use model::action::ActionKind;
+use model::identity::Generation;
+use model::input::{Input, Intent};
+use model::memory::Recommendation;
+use model::name::ServiceName;
+use model::reason::Reason;
+use model::resource::SCALE_IN_STABILIZATION_DEFAULT;
+use model::time::Time;
+use sim::{Effect, Site};
+
+use super::{Checker, Look};
+
+/// By so much older may a remembered recommendation be than it was: its time alone is written down this seldom.
+const REFRESH: Duration = Duration::from_secs(31);
+
+/// What the runs before have recommended still counts after a restart, and a restart by itself stops nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    services: BTreeMap<ServiceName, Seen>,
+    /// The latest restart.
+    begun: Option<Time>,
+}
+
+/// A service as the runs so far have left it.
+#[derive(Debug, Default)]
+struct Seen {
+    declared: Option<Generation>,
+    desired: Option<u32>,
+    is_held: bool,
+    window: Duration,
+    /// What the latest run but this one recommended.
+    before: Vec<Recommendation>,
+    /// What this run has recommended.
+    now: Vec<Recommendation>,
+    /// Somebody changed what is wanted since the restart.
+    is_changed: bool,
+}
+
+impl Checker for Memory {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
+        let now = look.sim.now();
+        for effect in look.sim.effects() {
+            if let Effect::KeeperBegan { .. } = effect {
+                self.begun = Some(now);
+                for seen in self.services.values_mut() {
+                    // A run that died before it decided anything leaves what those before it had.
+                    if !seen.now.is_empty() {
+                        seen.before = std::mem::take(&mut seen.now);
+                    }
+                    seen.is_changed = false;
+                }
+            }
+        }
+        if let Some(Input::Intent(intent)) = look.input() {
+            self.note(intent);
+        }
+        let Some(brain) = look.brain() else { return Ok(()) };
+        for service in brain.knowledge().services() {
+            let seen = self.services.entry(service.name.clone()).or_default();
+            seen.look(now, service)?;
+        }
+        self.services.retain(|name, _| brain.knowledge().service(name).is_some());
+        self.nothing_stopped(look)
+    }
+}
+
+impl Memory {
+    fn note(&mut self, intent: &Intent) {
+        let seen = self.services.entry(intent.service().clone()).or_default();
+        match intent {
+            // After a restart the old declarations are told anew.
+            Intent::Declare(declared) => seen.is_changed |= seen.declared != Some(declared.revision),
+            Intent::Hold { .. } => seen.is_changed |= !seen.is_held,
+            Intent::Withdraw(_) | Intent::Release(_) => seen.is_changed = true,
+        }
+    }
+
+    /// With its first plans a run that has begun anew takes away nothing that was wanted before.
+    fn nothing_stopped(&self, look: &Look<'_>) -> Result<(), String> {
+        const FIRST: Duration = Duration::from_millis(500);
+        let is_first = self.begun.is_some_and(|begun| look.sim.now().since(begun) < FIRST);
+        if !is_first {
+            return Ok(());
+        }
+        for action in look.actions() {
+            let (ActionKind::Stop { replica, .. }, Reason::AboveDesired { have, desired }) =
+                (&action.kind, &action.reason)
+            else {
+                continue;
+            };
+            let is_changed = self.services.get(&replica.service).is_none_or(|seen| seen.is_changed);
+            let has_surplus = look.sim.node().site(&replica.service).is_some_and(has_surplus(*desired));
+            if !is_changed && !has_surplus {
+                return Err(format!(
+                    "the restart stops {replica}, as one of {have} where {desired} are wanted"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether more run than are wanted, so that one has to go whoever looks: a rollout or a scale-in was under way.
+fn has_surplus(desired: u32) -> impl Fn(&Site) -> bool {
+    move |site| {
+        let spares =
+            site.alive().filter(|life| life.admission == Some(model::action::Admission::Spare)).count();
+        site.alive().count() - spares > desired as usize
+    }
+}
+
+impl Seen {
+    fn look(&mut self, now: Time, service: &ServiceState) -> Result<(), String> {
+        let declared = service.declared.as_ref().map(|declared| declared.revision);
+        let is_held = service.hold.is_some_and(|hold| hold.until.is_none_or(|until| now < until));
+        let is_changed = declared != self.declared || is_held != self.is_held;
+        (self.declared, self.is_held) = (declared, is_held);
+        if is_changed {
+            self.before.clear();
+        }
+        let scales_in =
+            !is_changed && !is_held && service.desired < self.desired && service.desired.is_some();
+        self.desired = service.desired;
+        let autoscaler = service.declared.as_ref().and_then(|declared| declared.autoscaler.as_ref());
+        let Some(autoscaler) = autoscaler else { return Ok(()) };
+        self.window = autoscaler
+            .behavior
+            .as_ref()
+            .map_or(SCALE_IN_STABILIZATION_DEFAULT, |behavior| behavior.scale_down.stabilization);
+        self.now.clone_from(&service.scaling.recommendations);
+        let desired = service.desired.unwrap_or(0);
+        let forgotten = self.before.iter().find(|recommended| {
+            recommended.replicas.min(autoscaler.max) > desired
+                && now.since(recommended.at) + REFRESH < self.window
+        });
+        match forgotten.filter(|_| scales_in) {
+            Some(recommended) => Err(format!(
+                "{} is scaled in to {desired} although {} replicas were recommended {} s ago, before the restart",
+                service.name,
+                recommended.replicas,
+                now.since(recommended.at).as_secs()
+            )),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Absent is not zero: who is not measured is not scaled in.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use model::event::EventKind;
+use model::input::{Input, Report};
+use model::name::ServiceName;
+use model::reason::Reason;
+use model::time::Time;
+
+use super::{Checker, Look};
+
+/// A sample older than this is none: twice what the loop itself allows, so that a late one is not held against it.
+const FRESH: Duration = Duration::from_secs(4);
+
+/// No service is scaled in by its autoscaler while none of its replicas is measured.
+#[derive(Debug, Default)]
+pub(crate) struct Partial {
+    measured: BTreeMap<ServiceName, Time>,
+}
+
+impl Partial {
+    /// Notes whom a report measures; called for every report.
+    pub(crate) fn note(&mut self, look: &Look<'_>) {
+        let now = look.sim.now();
+        let mut measured = |service: &ServiceName| match self.measured.get_mut(service) {
+            Some(at) => *at = now,
+            None => {
+                self.measured.insert(service.clone(), now);
+            }
+        };
+        match look.input() {
+            Some(Input::Report(Report::Usage(samples))) => {
+                samples.iter().for_each(|sample| measured(&sample.replica.service));
+            }
+            Some(Input::Report(Report::Traffic(samples))) => {
+                samples.iter().for_each(|sample| measured(&sample.service));
+            }
+            // tidy: open match: only measurements are looked at.
+            _ => {}
+        }
+    }
+}
+
+impl Checker for Partial {
+    fn name(&self) -> &'static str {
+        "partial"
+    }
+
+    fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
+        let now = look.sim.now();
+        let Some(brain) = look.brain() else { return Ok(()) };
+        for event in look.sim.out().events.iter().filter(|event| event.kind == EventKind::Scaled) {
+            let Reason::Autoscaled { from, to, .. } = &event.reason else { continue };
+            let settings =
+                brain.knowledge().service(&event.service).and_then(|service| service.declared.as_ref());
+            let max = settings.and_then(|declared| Some(declared.autoscaler.as_ref()?.max));
+            let is_choice = to < from && max.is_none_or(|max| *from <= max);
+            let measured = self.measured.get(&event.service);
+            if is_choice && measured.is_none_or(|at| now.since(*at) > FRESH) {
+                return Err(format!(
+                    "{} was scaled in from {from} to {to} while nothing of it was measured",
+                    event.service
+                ));
+            }
+        }
+        Ok(())
+    }
+}
