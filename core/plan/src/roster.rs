@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use knowledge::{Place, ServiceState, Stage};
-use model::identity::Ordinal;
+use knowledge::{Exposure, Place, ServiceState, Stage};
+use model::identity::{ActionId, Ordinal};
 use model::plan::{Afterwards, Change, Role, Writer};
 use model::reason::Reason;
 use model::resource::Recover;
@@ -24,7 +24,7 @@ pub(crate) fn roster(now: Time, service: &ServiceState, desired: u32, patience: 
 /// Adds the steps that take everything away: nobody wants the service any more.
 pub(crate) fn clear(service: &ServiceState, draft: &mut Draft) {
     for (ordinal, place) in &service.places {
-        retire(*ordinal, place, Writer::Human, &Reason::Withdrawn, draft);
+        retire(service, *ordinal, place, Writer::Human, &Reason::Withdrawn, draft);
     }
 }
 
@@ -47,7 +47,7 @@ fn actives(now: Time, service: &ServiceState, desired: u32, patience: Duration, 
     } else if have > wanted {
         let reason = Reason::AboveDesired { have, desired };
         for ordinal in victims(service, have - wanted) {
-            retire(ordinal, &service.places[&ordinal], Writer::ScaleIn, &reason, draft);
+            retire(service, ordinal, &service.places[&ordinal], Writer::ScaleIn, &reason, draft);
         }
     } else if let Some((ordinal, place)) = outdated
         && surge > 0
@@ -55,7 +55,7 @@ fn actives(now: Time, service: &ServiceState, desired: u32, patience: Duration, 
     {
         if service.serving() > desired || failed(place) {
             let reason = Reason::Outdated { runs: place.generation, wanted: declared.generation };
-            retire(ordinal, place, Writer::Rollout, &reason, draft);
+            retire(service, ordinal, place, Writer::Rollout, &reason, draft);
         } else if let Some(at) = outdated_all().filter_map(|(_, place)| failed_at(place, patience)).min() {
             draft.again_at(at);
         }
@@ -82,7 +82,7 @@ fn spares(service: &ServiceState, draft: &mut Draft) {
     let excess = service.spares().skip(wanted);
     let outdated = service.spares().take(wanted).filter(|(_, place)| service.is_outdated(place)).take(1);
     for (ordinal, place) in excess.chain(outdated) {
-        retire(ordinal, place, Writer::ScaleIn, &Reason::Declared, draft);
+        retire(service, ordinal, place, Writer::ScaleIn, &Reason::Declared, draft);
     }
 }
 
@@ -124,15 +124,29 @@ fn victims(service: &ServiceState, excess: u32) -> Vec<Ordinal> {
 }
 
 /// Takes a place away in the gentlest way that its stage allows.
-fn retire(ordinal: Ordinal, place: &Place, writer: Writer, reason: &Reason, draft: &mut Draft) {
+fn retire(
+    service: &ServiceState,
+    ordinal: Ordinal,
+    place: &Place,
+    writer: Writer,
+    reason: &Reason,
+    draft: &mut Draft,
+) {
     let then = Afterwards::Close;
     match &place.stage {
         Stage::Empty { .. } => draft.step(writer, Change::Close { ordinal }, reason.clone()),
-        // Only what the proxy has routed to may have requests to finish.
-        Stage::Running(health) if health.ready && place.in_flight.0 > Time::ZERO => {
+        Stage::Running(health) if health.ready && may_be_asked(service, place) => {
             draft.step(writer, Change::Drain { ordinal, then }, reason.clone());
         }
         Stage::Running(_) => draft.step(writer, Change::Stop { ordinal, then }, reason.clone()),
         Stage::Starting { .. } | Stage::Draining { .. } | Stage::Stopping { .. } => {}
     }
+}
+
+/// Whether a ready replica may have requests to finish: the proxy routes to it at once, and its counts come later. What an
+/// earlier run made of a spare is not known.
+fn may_be_asked(service: &ServiceState, place: &Place) -> bool {
+    let was_adopted = place.begun_by == ActionId::default();
+    let is_reachable = service.exposure != Exposure::None;
+    place.in_flight.0 > Time::ZERO || (is_reachable && (place.role == Role::Active || was_adopted))
 }
