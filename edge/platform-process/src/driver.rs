@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -23,6 +24,13 @@ use crate::launch::{failure, failure_kind};
 use crate::record::{ReadError, Records};
 use crate::settings::{CgroupUse, Settings};
 use crate::{adopt, beside, ending, log, process_table, starting};
+
+/// Looks at the control groups of replicas that have all ended, when the driver is closed: together half a second, and the
+/// next driver removes what is left.
+const CELL_LOOKS_MAX: u32 = 50;
+
+/// From one such look to the next.
+const CELL_LOOK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Runs replicas as processes of this machine.
 ///
@@ -90,6 +98,7 @@ impl ProcessPlatform {
                 ReadError::Newer { .. } => error.to_string(),
             },
         })?;
+        platform.keeper.make_spares_later();
         log::keep_within_limits(&platform.keeper);
         Ok(platform)
     }
@@ -99,6 +108,14 @@ impl ProcessPlatform {
         let keeper = self.keeper.clone();
         drop(self);
         keeper.tasks.wait().await;
+        // What was killed a moment ago may still be in its control group.
+        for _ in 0..CELL_LOOKS_MAX {
+            let someone_runs = keeper.livings().iter().any(|living| !living.has_ended());
+            if someone_runs || keeper.cgroups.close_down() {
+                return;
+            }
+            tokio::time::sleep(CELL_LOOK_PAUSE).await;
+        }
     }
 }
 

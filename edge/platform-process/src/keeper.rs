@@ -94,6 +94,12 @@ impl Keeper {
         }
     }
 
+    /// Makes cells for the replicas to come, while nobody waits for them.
+    pub(crate) fn make_spares_later(self: &Arc<Self>) {
+        let keeper = Arc::clone(self);
+        self.tasks.spawn_blocking(move || keeper.cgroups.make_spares());
+    }
+
     /// The place, empty when it was never filled.
     pub(crate) fn place(&self, replica: &ReplicaId) -> Arc<Place> {
         self.places().entry(replica.clone()).or_default().clone()

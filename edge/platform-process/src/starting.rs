@@ -1,5 +1,6 @@
 //! Beginning a life.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::process::Child;
 use std::sync::Arc;
@@ -11,11 +12,11 @@ use model::resource::{Quantity, Resources};
 use platform::{LifeState, StartRequest, Started};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::cgroup::Limits;
+use crate::cgroup::{Birthplace, Cell, Limits};
 use crate::ending;
 use crate::fence::Denied;
 use crate::keeper::{Keeper, Place};
-use crate::launch::{Output, Surroundings, failure, failure_kind};
+use crate::launch::{Output, PortError, ReservedPorts, Surroundings, failure, failure_kind};
 use crate::living::Living;
 use crate::log;
 use crate::process_table::identify;
@@ -50,6 +51,7 @@ pub(crate) fn start(keeper: &Arc<Keeper>, place: &Place, request: &StartRequest)
         Ok(living) => {
             place.fill(living.clone());
             ending::watch(keeper, &living);
+            keeper.make_spares_later();
             applied(&living)
         }
         Err(failure) => failed(failure),
@@ -78,9 +80,9 @@ fn begin(keeper: &Arc<Keeper>, request: &StartRequest, attempt: &str) -> Result<
         let mut book = keeper.port_book();
         book.reserve(&spec.ports, &siblings).map_err(|error| {
             let kind = match error {
-                crate::launch::PortError::InUse { .. } => FailureKind::AddressInUse,
-                crate::launch::PortError::Unusable { .. } => FailureKind::Declaration,
-                crate::launch::PortError::NoneFree { .. } => FailureKind::Other,
+                PortError::InUse { .. } => FailureKind::AddressInUse,
+                PortError::Unusable { .. } => FailureKind::Declaration,
+                PortError::NoneFree { .. } => FailureKind::Other,
             };
             failure(attempt, kind, &error)
         })?
@@ -96,6 +98,7 @@ fn begin(keeper: &Arc<Keeper>, request: &StartRequest, attempt: &str) -> Result<
             .cgroups
             .cell(&cell_name(&request.replica, &token), &limits(&spec.resources, keeper))
             .map_err(|error| other(&format!("its control group could not be made ({error})")))?;
+        let (cell, birthplace) = cell.map_or((None, None), |(cell, birthplace)| (Some(cell), birthplace));
         let record = Record::begin(Beginning {
             replica: request.replica.clone(),
             incarnation: request.incarnation,
@@ -109,7 +112,8 @@ fn begin(keeper: &Arc<Keeper>, request: &StartRequest, attempt: &str) -> Result<
             surroundings,
         });
         let cell = record.cell.clone();
-        let launched = launch(keeper, record, &spec.run.command, log, reserved, attempt);
+        let program = Program { command: spec.run.command.clone(), log, ports: reserved, birthplace };
+        let launched = launch(keeper, record, program, attempt);
         if launched.is_err() {
             keeper.records.forget_intent(&token);
             if let Some(cell) = cell {
@@ -124,33 +128,26 @@ fn begin(keeper: &Arc<Keeper>, request: &StartRequest, attempt: &str) -> Result<
     begun
 }
 
+/// What is to be executed, and what it is given.
+struct Program {
+    command: Vec<String>,
+    log: File,
+    ports: ReservedPorts,
+    birthplace: Option<Birthplace>,
+}
+
 /// Intent, process, record: in this order, so that a crash between any two leaves nothing that cannot be found.
 fn launch(
     keeper: &Arc<Keeper>,
     mut record: Record,
-    command: &[String],
-    log: std::fs::File,
-    reserved: crate::launch::ReservedPorts,
+    program: Program,
     attempt: &str,
 ) -> Result<Arc<Living>, Failure> {
     let unwritten = |error: &os::WriteError| {
         failure(attempt, failure_kind(&error.source), &format!("{error} ({})", error.source))
     };
     keeper.records.intend(&record).map_err(|error| unwritten(&error))?;
-    let entrances = match &record.cell {
-        Some(cell) => cell.entrances().map_err(|error| {
-            failure(
-                attempt,
-                failure_kind(&error),
-                &format!("its control group could not be entered ({error})"),
-            )
-        })?,
-        None => Vec::new(),
-    };
-    let mut child = record
-        .surroundings
-        .execute(command, entrances, Output::Log(log), Some(reserved))
-        .map_err(|error| failure(attempt, error.kind(), &error))?;
+    let mut child = execute(&record, program, attempt)?;
     let process = hold(&child).map_err(|error| {
         discard(&mut child);
         failure(attempt, failure_kind(&error), &format!("its process cannot be watched ({error})"))
@@ -163,6 +160,27 @@ fn launch(
     keeper.records.forget_intent(&record.token);
     expose_to_memory_killer(child.id());
     Ok(Arc::new(Living::running(record, process, false)))
+}
+
+/// In its birthplace, or else on this thread, from where the new process enters its cell by itself.
+fn execute(record: &Record, program: Program, attempt: &str) -> Result<Child, Failure> {
+    let cgroup_failure = |error: &std::io::Error| {
+        let why = format!("its control group could not be entered ({error})");
+        failure(attempt, failure_kind(error), &why)
+    };
+    let Program { command, log, ports, birthplace } = program;
+    let surroundings = record.surroundings.clone();
+    let executed = match (birthplace, &record.cell) {
+        (Some(birthplace), _) => birthplace
+            .run(move || surroundings.execute(&command, Vec::new(), Output::Log(log), Some(ports)))
+            .map_err(|error| cgroup_failure(&error))?,
+        (None, cell) => {
+            let entrances = cell.as_ref().map_or_else(|| Ok(Vec::new()), Cell::entrances);
+            let entrances = entrances.map_err(|error| cgroup_failure(&error))?;
+            surroundings.execute(&command, entrances, Output::Log(log), Some(ports))
+        }
+    };
+    executed.map_err(|error| failure(attempt, error.kind(), &error))
 }
 
 /// The child is not waited for yet, so its number is its own.

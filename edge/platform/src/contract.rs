@@ -20,8 +20,8 @@ use crate::logs::{LogError, LogLines};
 ///
 /// **Guarantees** An `Applied` outcome survives a restart of the driver, which finds all replicas again and stops none.
 /// An action id is applied at most once. An action of an epoch older than one that was obeyed is refused, also after a
-/// restart. A place has at most one life at a time. An end is told as an event at once, and stays in the inventory until
-/// the place is filled anew. Dropping the driver stops no replica.
+/// restart. A place has at most one life at a time. An end is told as an event at once, and stays in the inventory for
+/// at least five minutes, unless the place is filled anew. Dropping the driver stops no replica.
 ///
 /// **Non-guarantees** No order between replicas. Events may be lost by a receiver that lags: it is told so, and
 /// takes the inventory. `Unknown` may mean done. How an adopted replica ended may be unknown.
@@ -43,7 +43,7 @@ pub trait Platform: fmt::Debug + Send + Sync {
     /// let the process go yet.
     fn stop(&self, request: StopRequest) -> BoxFuture<'_, Outcome>;
 
-    /// The last life of every place, running or ended, in the order of their places.
+    /// The last life of every place, running or ended not long ago, in the order of their places.
     fn inventory(&self) -> BoxFuture<'_, Result<Vec<Life>, ObserveError>>;
 
     /// Processor time and memory of all running replicas; one that ends meanwhile is left out.

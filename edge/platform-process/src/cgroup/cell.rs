@@ -45,19 +45,15 @@ struct Folder {
 }
 
 impl Cell {
-    /// Makes the folders and writes the limits; what was made is removed again when something fails.
-    pub(super) fn make(hierarchies: &[Hierarchy], name: &str, limits: &Limits) -> io::Result<Self> {
+    /// Makes the folders; what was made is removed again when one fails.
+    pub(super) fn make(hierarchies: &[Hierarchy], name: &str) -> io::Result<Self> {
         let folders = hierarchies.iter().map(|hierarchy| Folder {
             path: hierarchy.root.join(name),
             version: hierarchy.version,
             controllers: hierarchy.controllers.iter().copied().collect(),
         });
         let cell = Self { folders: folders.collect() };
-        let made = cell.folders.iter().try_for_each(|folder| {
-            std::fs::create_dir(&folder.path)?;
-            folder.limit(limits)
-        });
-        if let Err(error) = made {
+        if let Err(error) = cell.folders.iter().try_for_each(|folder| std::fs::create_dir(&folder.path)) {
             // The error that stopped us says more than that of cleaning up after it.
             let _ = cell.remove();
             return Err(error);
@@ -65,11 +61,35 @@ impl Cell {
         Ok(cell)
     }
 
+    /// Calls the folders by another name, for people. A folder that keeps its name does as well.
+    pub(super) fn rename(&mut self, name: &str) {
+        for folder in &mut self.folders {
+            let named = folder.path.with_file_name(name);
+            if std::fs::rename(&folder.path, &named).is_ok() {
+                folder.path = named;
+            }
+        }
+    }
+
+    /// Writes the limits.
+    pub(super) fn limit(&self, limits: &Limits) -> io::Result<()> {
+        self.folders.iter().try_for_each(|folder| folder.limit(limits))
+    }
+
     /// The files through which a process enters, open for writing.
     pub(crate) fn entrances(&self) -> io::Result<Vec<File>> {
+        self.open_all("cgroup.procs")
+    }
+
+    /// The files through which a single thread enters, which version 1 has.
+    pub(super) fn thread_entrances(&self) -> io::Result<Vec<File>> {
+        self.open_all("tasks")
+    }
+
+    fn open_all(&self, file: &str) -> io::Result<Vec<File>> {
         self.folders
             .iter()
-            .map(|folder| OpenOptions::new().write(true).open(folder.path.join("cgroup.procs")))
+            .map(|folder| OpenOptions::new().write(true).open(folder.path.join(file)))
             .collect()
     }
 
@@ -101,11 +121,13 @@ impl Cell {
         false
     }
 
-    /// The processes in the cell; zombies may be among them.
+    /// The processes in the cell but ourselves, of whom a thread may be in it; zombies may be among them.
     pub(crate) fn members(&self) -> Vec<Pid> {
         let Some(folder) = self.folders.first() else { return Vec::new() };
         let Ok(text) = std::fs::read_to_string(folder.path.join("cgroup.procs")) else { return Vec::new() };
-        text.lines().filter_map(|line| line.parse().ok().and_then(Pid::from_raw)).collect()
+        let own = rustix::process::getpid();
+        let members = text.lines().filter_map(|line| line.parse().ok().and_then(Pid::from_raw));
+        members.filter(|member| *member != own).collect()
     }
 
     /// How many processes of the cell the kernel has killed for want of memory.

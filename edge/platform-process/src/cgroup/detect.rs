@@ -62,6 +62,8 @@ fn cgroups(hierarchies: Vec<Hierarchy>) -> Cgroups {
         memory: support(Controller::Memory, "memory"),
         containment: Support::Full,
         hierarchies,
+        spares: std::sync::Mutex::default(),
+        making: std::sync::Mutex::default(),
     }
 }
 

@@ -2,16 +2,20 @@
 
 mod cell;
 mod detect;
+mod spare;
 
 use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard};
 
 use platform::Support;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use cell::{Cell, Limits};
 pub(crate) use detect::detect;
+pub(crate) use spare::Birthplace;
+use spare::{SPARES_MAX, Spare};
 
 /// What a hierarchy can do, in the words of both versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -44,6 +48,9 @@ pub(crate) struct Hierarchy {
 #[derive(Debug)]
 pub(crate) struct Cgroups {
     hierarchies: Vec<Hierarchy>,
+    spares: Mutex<Vec<Spare>>,
+    /// Held by the one who makes spares, so that no more are made than wanted.
+    making: Mutex<()>,
     pub(crate) cpu: Support,
     pub(crate) memory: Support,
     pub(crate) containment: Support,
@@ -52,7 +59,7 @@ pub(crate) struct Cgroups {
 /// A driver that leaves no cells leaves no folders.
 impl Drop for Cgroups {
     fn drop(&mut self) {
-        self.remove_empty_cells();
+        self.close_down();
         for hierarchy in &self.hierarchies {
             // With cells in it, it cannot be removed, and shall not be.
             let _ = std::fs::remove_dir(&hierarchy.root);
@@ -64,25 +71,78 @@ impl Cgroups {
     /// No cells at all, for the reason given.
     pub(crate) fn none(why: &str) -> Self {
         let degraded = || Support::Degraded(why.into());
-        Self { hierarchies: Vec::new(), cpu: degraded(), memory: degraded(), containment: degraded() }
+        Self {
+            hierarchies: Vec::new(),
+            spares: Mutex::default(),
+            making: Mutex::default(),
+            cpu: degraded(),
+            memory: degraded(),
+            containment: degraded(),
+        }
     }
 
-    /// Removes the cells that nothing is in, which earlier runs had no time to remove. No start may be under way.
-    pub(crate) fn remove_empty_cells(&self) {
+    /// Removes the cells that nothing is in, which earlier runs had no time to remove; returns whether none is left. No start
+    /// may be under way.
+    pub(crate) fn remove_empty_cells(&self) -> bool {
+        let mut none_left = true;
         for hierarchy in &self.hierarchies {
             let Ok(entries) = std::fs::read_dir(&hierarchy.root) else { continue };
             for entry in entries.flatten() {
                 // A file is no folder, and a cell with processes is busy: neither can be removed, and neither shall be.
-                let _ = std::fs::remove_dir(entry.path());
+                let is_removed = std::fs::remove_dir(entry.path()).is_ok();
+                none_left &= is_removed || !entry.path().is_dir();
+            }
+        }
+        none_left
+    }
+
+    /// A cell for a life, with a birthplace in it when one was spare; none where there are no control groups.
+    pub(crate) fn cell(&self, name: &str, limits: &Limits) -> io::Result<Option<(Cell, Option<Birthplace>)>> {
+        if self.hierarchies.is_empty() {
+            return Ok(None);
+        }
+        let spare = self.spares().pop();
+        let (mut cell, birthplace) = match spare.map(Spare::into_parts) {
+            Some((cell, birthplace)) => (cell, Some(birthplace)),
+            None => (Cell::make(&self.hierarchies, name)?, None),
+        };
+        if birthplace.is_some() {
+            cell.rename(name);
+        }
+        if let Err(error) = cell.limit(limits) {
+            drop(birthplace);
+            // The error that stopped us says more than that of cleaning up after it.
+            let _ = cell.remove();
+            return Err(error);
+        }
+        Ok(Some((cell, birthplace)))
+    }
+
+    /// Gives up the spare cells and removes what is empty; returns whether no cell is left.
+    pub(crate) fn close_down(&self) -> bool {
+        let spares = std::mem::take(&mut *self.spares());
+        spares.into_iter().for_each(Spare::discard);
+        self.remove_empty_cells()
+    }
+
+    /// Makes spare cells until there are enough. Blocks for some milliseconds.
+    pub(crate) fn make_spares(&self) {
+        let can_have =
+            !self.hierarchies.is_empty() && self.hierarchies.iter().all(|h| h.version == Version::V1);
+        let Ok(_making) = self.making.try_lock() else { return };
+        while can_have && self.spares().len() < SPARES_MAX {
+            let Ok(token) = os::token() else { return };
+            match Spare::make(&self.hierarchies, &format!("spare.{token}")) {
+                Ok(spare) => self.spares().push(spare),
+                Err(error) => {
+                    tracing::debug!(%error, "no spare control group");
+                    return;
+                }
             }
         }
     }
 
-    /// Makes a cell; none where there are no control groups.
-    pub(crate) fn cell(&self, name: &str, limits: &Limits) -> io::Result<Option<Cell>> {
-        if self.hierarchies.is_empty() {
-            return Ok(None);
-        }
-        Cell::make(&self.hierarchies, name, limits).map(Some)
+    fn spares(&self) -> MutexGuard<'_, Vec<Spare>> {
+        self.spares.lock().expect("nobody panics while holding the spares")
     }
 }
