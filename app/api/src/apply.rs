@@ -1,0 +1,217 @@
+//! Changing: apply, delete, hold at a size, release.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use manifest::{Diagnostic, Manifests};
+use model::name::ServiceName;
+use model::resource::check::Severity;
+use model::resource::{Kind, REPLICAS_MAX, Resource, Span};
+use model::time::Wall;
+use orchestrator::{Applied, Change};
+use serde_json::Value;
+
+use crate::failure::{Code, Failure, short_name};
+use crate::gate::Media;
+use crate::moment::{parse_rfc3339, rfc3339};
+use crate::state::State;
+use crate::v1;
+
+/// What to do with resources that were sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Keep them.
+    Keep,
+    /// Only say what would change.
+    DryRun,
+}
+
+/// Checks what `body` holds and keeps it, all or nothing.
+pub(crate) async fn apply(
+    state: &State,
+    media: Media,
+    body: &str,
+    mode: Mode,
+) -> Result<v1::Applied, Failure> {
+    let resources = read(state, media, body)?;
+    let applied = state
+        .ask(move |handle| {
+            Ok(match mode {
+                Mode::Keep => handle.apply(&resources)?,
+                Mode::DryRun => handle.plan(&resources)?,
+            })
+        })
+        .await?;
+    Ok(v1::Applied { dry_run: mode == Mode::DryRun, items: applied.iter().map(item).collect() })
+}
+
+/// Deletes a resource.
+pub(crate) async fn delete(state: &State, kind: Kind, name: String) -> Result<v1::Applied, Failure> {
+    let applied = Applied { kind, name: name.clone(), change: Change::Deleted };
+    state.ask(move |handle| Ok(handle.delete(kind, &name)?)).await?;
+    Ok(v1::Applied { dry_run: false, items: vec![item(&applied)] })
+}
+
+fn item(applied: &Applied) -> v1::AppliedItem {
+    let change = match applied.change {
+        Change::Created => "created",
+        Change::Configured => "configured",
+        Change::Unchanged => "unchanged",
+        Change::Deleted => "deleted",
+    };
+    v1::AppliedItem {
+        kind: short_name(applied.kind).into(),
+        name: applied.name.clone(),
+        change: change.into(),
+    }
+}
+
+/// The resources in a body: YAML documents, one JSON resource, or a JSON list of them, bare or under `items`.
+fn read(state: &State, media: Media, body: &str) -> Result<Vec<Resource>, Failure> {
+    let mut parts: Vec<Manifests> = match media {
+        Media::Yaml => vec![manifest::parse("the request", body)],
+        Media::Json => match serde_json::from_str(body) {
+            Ok(value) => listed(value)
+                .map_or_else(|| vec![manifest::parse("the request", body)], |list| parse_each(&list)),
+            Err(error) => {
+                return Err(Failure::bad_request(format!("could not read the body as JSON: {error}")));
+            }
+        },
+    };
+    let mut problems = Vec::new();
+    let mut resources = Vec::new();
+    for part in &mut parts {
+        if let Err(error) = part.resolve_paths(state.folder()) {
+            return Err(Failure::bad_request(error.to_string()));
+        }
+        let wrong = part.diagnostics.iter().filter(|found| found.severity == Severity::Error);
+        problems.extend(wrong.map(problem));
+        resources.extend(part.resources().cloned());
+    }
+    match (problems.first(), resources.is_empty()) {
+        (Some(first), _) => {
+            let sentence = format!("could not apply the resources: {}", sentence_of(first));
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            Err(Failure::new(status, Code::Invalid, sentence).with_problems(problems))
+        }
+        (None, true) => Err(Failure::bad_request("could not apply anything: the body holds no resource")),
+        (None, false) => Ok(resources),
+    }
+}
+
+/// The parts of a list, bare or under `items`; `None` for a single resource.
+fn listed(value: Value) -> Option<Vec<Value>> {
+    match value {
+        Value::Array(items) => Some(items),
+        Value::Object(mut object) if !object.contains_key("kind") => match object.remove("items") {
+            Some(Value::Array(items)) => Some(items),
+            Some(_) | None => None,
+        },
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => None,
+    }
+}
+
+fn parse_each(list: &[Value]) -> Vec<Manifests> {
+    let parse = |(i, item): (usize, &Value)| manifest::parse(&format!("items[{i}]"), &item.to_string());
+    list.iter().enumerate().map(parse).collect()
+}
+
+fn problem(found: &Diagnostic) -> v1::Problem {
+    let position = found.position();
+    v1::Problem {
+        path: found.path.clone(),
+        message: found.text.clone(),
+        line: position.map(|(line, _)| line),
+        column: position.map(|(_, column)| column),
+    }
+}
+
+fn sentence_of(problem: &v1::Problem) -> String {
+    if problem.path.is_empty() {
+        problem.message.clone()
+    } else {
+        format!("{}: {}", problem.path, problem.message)
+    }
+}
+
+/// Holds a service at a size.
+pub(crate) async fn hold(
+    state: &State,
+    service: ServiceName,
+    request: v1::ScaleRequest,
+    now: Wall,
+) -> Result<v1::Scaled, Failure> {
+    let replicas = request.replicas;
+    if replicas > REPLICAS_MAX {
+        let sentence = format!(
+            "could not hold service/{service} at {replicas} replicas: at most {REPLICAS_MAX} can be asked for"
+        );
+        return Err(Failure::bad_request(sentence));
+    }
+    let lasting = lasting(&request, now)?;
+    let target = format!("service/{service}");
+    state.ask(move |handle| Ok(handle.hold(&service, replicas, lasting)?)).await?;
+    let until = lasting.map(|span| rfc3339(later(now, span)));
+    Ok(v1::Scaled { target, hold: Some(v1::Hold { replicas, until }) })
+}
+
+fn lasting(request: &v1::ScaleRequest, now: Wall) -> Result<Option<Duration>, Failure> {
+    match (&request.lasting, &request.until) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(Failure::bad_request("could not hold it: give for or until, not both")),
+        (Some(span), None) => Span::parse(span)
+            .map(|span| Some(span.as_duration()))
+            .map_err(|error| Failure::bad_request(format!("could not hold it for {span:?}: {error}"))),
+        (None, Some(until)) => parse_rfc3339(until)
+            .filter(|until| *until > now)
+            .map(|until| Some(Duration::from_millis(until.as_millis() - now.as_millis())))
+            .ok_or_else(|| {
+                Failure::bad_request(format!(
+                    "could not hold it until {until:?}: write a time to come, as 2026-01-31T18:00:00Z"
+                ))
+            }),
+    }
+}
+
+fn later(now: Wall, span: Duration) -> Wall {
+    let ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    Wall::from_millis(now.as_millis().saturating_add(ms))
+}
+
+/// Lets a service size itself again.
+pub(crate) async fn release(state: &State, service: ServiceName) -> Result<v1::Scaled, Failure> {
+    let target = format!("service/{service}");
+    state.ask(move |handle| Ok(handle.release(&service)?)).await?;
+    Ok(v1::Scaled { target, hold: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(lasting: Option<&str>, until: Option<&str>) -> v1::ScaleRequest {
+        v1::ScaleRequest { replicas: 3, lasting: lasting.map(Into::into), until: until.map(Into::into) }
+    }
+
+    const NOW: Wall = Wall::from_millis(1_700_000_000_000);
+
+    #[test]
+    fn a_hold_lasts_for_a_span_or_until_a_time_or_until_released() {
+        assert_eq!(lasting(&request(None, None), NOW).unwrap(), None);
+        assert_eq!(lasting(&request(Some("10m"), None), NOW).unwrap(), Some(Duration::from_mins(10)));
+        let until = lasting(&request(None, Some("2023-11-14T22:14:20Z")), NOW).unwrap();
+        assert_eq!(until, Some(Duration::from_mins(1)));
+    }
+
+    #[test]
+    fn a_hold_into_the_past_or_two_ways_at_once_is_refused() {
+        for wrong in [
+            request(Some("10m"), Some("2123-11-14T22:14:20Z")),
+            request(Some("10"), None),
+            request(None, Some("2023-11-14T22:13:20Z")),
+            request(None, Some("tomorrow")),
+        ] {
+            assert!(lasting(&wrong, NOW).is_err(), "{wrong:?}");
+        }
+    }
+}

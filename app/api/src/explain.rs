@@ -1,0 +1,111 @@
+//! Why: the last decision on a service, now or at a time, and everything about it in one answer.
+
+use axum::http::StatusCode;
+use model::event::EventKind;
+use model::name::ServiceName;
+use model::resource::Resource;
+use model::time::Wall;
+use orchestrator::Handle;
+
+use crate::failure::{Code, Failure};
+use crate::moment::rfc3339;
+use crate::past::{self, CHANGES_MAX, size_change};
+use crate::resources;
+use crate::state::State;
+use crate::v1;
+use crate::view::{self, ServiceView};
+
+/// Events that a description shows: a screen.
+const EVENTS_SHOWN: usize = 20;
+
+/// Events that are looked through for changes of size.
+const EVENTS_SEARCHED: usize = 1000;
+
+/// The last decision, and why.
+pub(crate) async fn present(state: &State, service: ServiceName) -> Result<v1::Explanation, Failure> {
+    state
+        .ask(move |handle| {
+            require(handle, &service)?;
+            let view = view::services(handle, Some(vec![service.clone()]))?.pop();
+            let changes = recent_changes(handle, &service);
+            view.and_then(|view| view::explanation(&view, changes))
+                .ok_or_else(|| nothing_decided(&service, None))
+        })
+        .await
+}
+
+/// The last decision as of `at`, and why, as the journal has it.
+pub(crate) async fn past(state: &State, service: ServiceName, at: Wall) -> Result<v1::Explanation, Failure> {
+    let permit = state.open_replay()?;
+    state
+        .ask(move |handle| {
+            let found = past::at(handle.journal_folder(), &service, at);
+            drop(permit);
+            found?
+                .and_then(|(view, changes)| view::explanation(&view, changes))
+                .ok_or_else(|| nothing_decided(&service, Some(at)))
+        })
+        .await
+}
+
+fn nothing_decided(service: &ServiceName, at: Option<Wall>) -> Failure {
+    let when = at.map_or_else(|| "yet".to_owned(), |at| format!("by {}", rfc3339(at)));
+    let sentence = format!("could not explain service/{service}: nothing was decided on its size {when}");
+    Failure::new(StatusCode::NOT_FOUND, Code::NothingDecided, sentence)
+}
+
+fn recent_changes(handle: &Handle, service: &ServiceName) -> Vec<v1::SizeChange> {
+    let events = handle.board().recent_events(Some(service), EVENTS_SEARCHED);
+    let resized =
+        events.iter().filter(|event| event.kind == EventKind::Scaled).map(|event| size_change(event));
+    let mut changes: Vec<v1::SizeChange> = resized.collect();
+    let excess = changes.len().saturating_sub(CHANGES_MAX);
+    changes.drain(..excess);
+    changes
+}
+
+/// Fails for a service that is neither declared nor still there.
+fn require(handle: &Handle, service: &ServiceName) -> Result<(), Failure> {
+    let is_it = |resource: &Resource| matches!(resource, Resource::Service(it) if it.name() == service);
+    if handle.resources().iter().any(|stored| is_it(&stored.resource)) {
+        return Ok(());
+    }
+    let name = service.clone();
+    let is_known = handle.look(move |brain, _| brain.knowledge().service(&name).is_some())?;
+    if is_known { Ok(()) } else { Err(Failure::not_found("service", service.as_str())) }
+}
+
+/// Everything about one service.
+pub(crate) async fn describe(state: &State, service: ServiceName) -> Result<v1::Description, Failure> {
+    let agent = state.agent.clone();
+    state
+        .ask(move |handle| {
+            let declared = resources::services(handle, Some(service.as_str()))?.pop();
+            let view = view::services(handle, Some(vec![service.clone()]))?.pop();
+            let (Some(declared), Some(view)) = (declared, view) else {
+                return Err(nothing_decided(&service, None));
+            };
+            let ServiceView { places, .. } = view.clone();
+            let events = handle.board().recent_events(Some(&service), EVENTS_SHOWN);
+            Ok(v1::Description {
+                service: declared,
+                autoscaler: autoscaler_of(handle, &service)?,
+                replicas: resources::with_details(places, &agent),
+                explanation: view::explanation(&view, recent_changes(handle, &service)),
+                events: events.iter().map(|event| view::event(event)).collect(),
+            })
+        })
+        .await
+}
+
+fn autoscaler_of(handle: &Handle, service: &ServiceName) -> Result<Option<v1::Autoscaler>, Failure> {
+    let targets = |resource: &Resource| match resource {
+        Resource::HorizontalPodAutoscaler(it) => resources::target_of(it).as_ref() == Some(service),
+        Resource::Service(_) => false,
+    };
+    let found = handle.resources().into_iter().find(|stored| targets(&stored.resource));
+    match found {
+        Some(stored) => Ok(resources::autoscalers(handle, Some(stored.resource.name()))?.pop()),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,247 @@
+//! What Homeostat measures of itself and of its services, for Prometheus: one reading for each scrape.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use crate::failure::Failure;
+use crate::state::State;
+use crate::v1;
+use crate::view::{self, ServiceView};
+
+/// Upper bounds of the latency buckets, in seconds: from a cached page to the proxy's timeout, each twice the last or so.
+///
+/// 14 buckets × 2 series a service keep a thousand services below 30,000 series.
+const BOUNDS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// The media type of OpenMetrics, which Prometheus reads since 2.5.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Takes a reading and writes it down.
+pub(crate) async fn metrics(state: &State) -> Result<Response, Failure> {
+    let reading = read(state).await?;
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(reading));
+    let mut text = String::new();
+    text::encode(&mut text, &registry).expect("writing to a string does not fail");
+    Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response())
+}
+
+#[derive(Debug)]
+struct Reading {
+    rounds: u64,
+    in_flight: usize,
+    is_ready: bool,
+    events: BTreeMap<&'static str, u64>,
+    services: Vec<ServiceView>,
+    requests: Vec<Requests>,
+}
+
+/// The requests of one service, or of one of its replicas.
+#[derive(Debug)]
+struct Requests {
+    service: String,
+    replica: Option<String>,
+    status: [u64; 5],
+    retries: u64,
+    failures: u64,
+    /// Counts for each of [`BOUNDS`], then of what is above the last.
+    latency: Vec<u64>,
+    latency_sum_seconds: f64,
+}
+
+async fn read(state: &State) -> Result<Reading, Failure> {
+    let rounds = *state.handle.board().changes().borrow();
+    let (services, in_flight) = state
+        .ask(|handle| Ok((view::services(handle, None)?, handle.look(|brain, _| brain.actions_in_flight())?)))
+        .await?;
+    let events = state.events_by_kind().clone();
+    let mut requests = Vec::new();
+    for traffic in state.agent.traffic() {
+        let service = traffic.service.to_string();
+        requests.push(of_counts(&service, None, &traffic.counts));
+        for endpoint in &traffic.endpoints {
+            let replica = format!("{service}-{}", endpoint.id.ordinal);
+            requests.push(of_counts(&service, Some(replica), &endpoint.counts));
+        }
+    }
+    Ok(Reading { rounds, in_flight, is_ready: state.handle.is_ready(), events, services, requests })
+}
+
+fn of_counts(service: &str, replica: Option<String>, counts: &proxy::Counts) -> Requests {
+    let mut latency = vec![0; BOUNDS.len() + 1];
+    let mut sum = 0.0;
+    let mut lower = 0.0;
+    for (upper, count) in counts.latency.buckets() {
+        let upper = upper.as_secs_f64();
+        // The proxy's buckets are 6 % wide at most: their middle stands for what is in them.
+        let middle = f64::midpoint(lower, upper);
+        let at = BOUNDS.iter().position(|bound| middle <= *bound).unwrap_or(BOUNDS.len());
+        latency[at] += count;
+        sum += middle * count as f64;
+        lower = upper;
+    }
+    Requests {
+        service: service.to_owned(),
+        replica,
+        status: counts.status,
+        retries: counts.retries,
+        failures: counts.failures + counts.connect_failures,
+        latency,
+        latency_sum_seconds: sum,
+    }
+}
+
+/// The classes of [`Requests::status`].
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+impl Collector for Reading {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.encode_loop(&mut encoder)?;
+        self.encode_services(&mut encoder)?;
+        self.encode_requests(&mut encoder)
+    }
+}
+
+impl Reading {
+    fn encode_loop(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        counter(encoder, "homeostat_loop_rounds", "Rounds of the control loop, each of one or more inputs")?
+            .encode_counter::<NoLabelSet, _, f64>(&self.rounds, None)?;
+        gauge(encoder, "homeostat_actions_in_flight", "Actions told of which no end is known yet")?
+            .encode_gauge(&i64::try_from(self.in_flight).unwrap_or(i64::MAX))?;
+        gauge(encoder, "homeostat_ready", "1 while the loop steers")?
+            .encode_gauge(&i64::from(self.is_ready))?;
+        let mut events = counter(encoder, "homeostat_events", "What happened, by kind")?;
+        for (kind, count) in &self.events {
+            events.encode_family(&[("kind", *kind)])?.encode_counter::<NoLabelSet, _, f64>(count, None)?;
+        }
+        Ok(())
+    }
+
+    fn encode_services(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut desired = gauge(encoder, "homeostat_replicas_desired", "Replicas wanted")?;
+        for view in &self.services {
+            let labels = [("service", view.name.as_str())];
+            desired.encode_family(&labels)?.encode_gauge(&i64::from(view.status.desired_replicas))?;
+        }
+        let mut ready = gauge(encoder, "homeostat_replicas_ready", "Replicas that answer requests")?;
+        for view in &self.services {
+            let labels = [("service", view.name.as_str())];
+            ready.encode_family(&labels)?.encode_gauge(&i64::from(view.status.ready_replicas))?;
+        }
+        let mut phases = gauge(encoder, "homeostat_replicas", "Replicas by phase")?;
+        for view in &self.services {
+            for (phase, count) in by_phase(view) {
+                let labels = [("service", view.name.as_str()), ("phase", phase)];
+                phases.encode_family(&labels)?.encode_gauge(&count)?;
+            }
+        }
+        let mut restarts =
+            counter(encoder, "homeostat_replica_restarts", "Starts of a replica after its first")?;
+        for (replica, status) in self.replicas() {
+            let labels = [("service", status.service.as_str()), ("replica", replica.as_str())];
+            let count = u64::from(status.restarts);
+            restarts.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+        }
+        let mut cpu = gauge(encoder, "homeostat_replica_cpu_cores", "Processor in use")?;
+        for (replica, status) in self.replicas() {
+            if let Some(millicores) = status.usage.cpu_millicores {
+                let labels = [("service", status.service.as_str()), ("replica", replica.as_str())];
+                cpu.encode_family(&labels)?.encode_gauge(&(millicores as f64 / 1000.0))?;
+            }
+        }
+        let mut memory = gauge(encoder, "homeostat_replica_memory_bytes", "Memory in use")?;
+        for (replica, status) in self.replicas() {
+            if let Some(bytes) = status.usage.memory_bytes {
+                let labels = [("service", status.service.as_str()), ("replica", replica.as_str())];
+                memory.encode_family(&labels)?.encode_gauge(&(bytes as f64))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_requests(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let of_services = || self.requests.iter().filter(|requests| requests.replica.is_none());
+        let mut answered = counter(encoder, "homeostat_requests", "Answers to clients, by class of status")?;
+        for requests in of_services() {
+            for (class, count) in CLASSES.iter().zip(&requests.status) {
+                let labels = [("service", requests.service.as_str()), ("status", *class)];
+                answered.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(count, None)?;
+            }
+        }
+        let name = "homeostat_replica_requests";
+        let mut answered = counter(encoder, name, "Answers of replicas to the proxy, by class of status")?;
+        for requests in &self.requests {
+            let Some(replica) = &requests.replica else { continue };
+            for (class, count) in CLASSES.iter().zip(&requests.status) {
+                let labels = [
+                    ("service", requests.service.as_str()),
+                    ("replica", replica.as_str()),
+                    ("status", *class),
+                ];
+                answered.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(count, None)?;
+            }
+        }
+        let mut retries =
+            counter(encoder, "homeostat_request_retries", "Requests sent again to another replica")?;
+        for requests in of_services() {
+            let labels = [("service", requests.service.as_str())];
+            retries.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&requests.retries, None)?;
+        }
+        let mut failures = counter(encoder, "homeostat_request_failures", "Requests without a whole answer")?;
+        for requests in of_services() {
+            let labels = [("service", requests.service.as_str())];
+            failures
+                .encode_family(&labels)?
+                .encode_counter::<NoLabelSet, _, f64>(&requests.failures, None)?;
+        }
+        let name = "homeostat_request_duration_seconds";
+        let help = "From a request's head to the end of its answer";
+        let mut latency = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for requests in of_services() {
+            let bounds = BOUNDS.iter().copied().chain([f64::INFINITY]);
+            let buckets: Vec<(f64, u64)> = bounds.zip(requests.latency.iter().copied()).collect();
+            let count = requests.latency.iter().sum();
+            latency
+                .encode_family(&[("service", requests.service.as_str())])?
+                .encode_histogram::<NoLabelSet>(requests.latency_sum_seconds, count, &buckets, None)?;
+        }
+        Ok(())
+    }
+
+    fn replicas(&self) -> impl Iterator<Item = (String, &v1::ReplicaStatus)> {
+        let places = self.services.iter().flat_map(|view| &view.places);
+        places.map(|place| (place.replica.to_string(), &place.status))
+    }
+}
+
+fn by_phase(view: &ServiceView) -> BTreeMap<&str, i64> {
+    let mut phases = BTreeMap::new();
+    for place in &view.places {
+        *phases.entry(place.status.phase.as_str()).or_default() += 1;
+    }
+    phases
+}
+
+fn counter<'e>(
+    encoder: &'e mut DescriptorEncoder<'_>,
+    name: &'e str,
+    help: &str,
+) -> Result<MetricEncoder<'e>, fmt::Error> {
+    encoder.encode_descriptor(name, help, None, MetricType::Counter)
+}
+
+fn gauge<'e>(
+    encoder: &'e mut DescriptorEncoder<'_>,
+    name: &'e str,
+    help: &str,
+) -> Result<MetricEncoder<'e>, fmt::Error> {
+    encoder.encode_descriptor(name, help, None, MetricType::Gauge)
+}

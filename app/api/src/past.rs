@@ -1,0 +1,95 @@
+//! How things were: the journal up to a time, stepped through the very code of the loop.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use axum::http::StatusCode;
+use control::{ControlLoop, Outbox};
+use journal::{ReadError, Segment, segments};
+use model::event::EventKind;
+use model::input::Input;
+use model::name::ServiceName;
+use model::settings::Settings;
+use model::time::{Now, Wall};
+
+use crate::failure::{Code, Failure, chain};
+use crate::moment::rfc3339;
+use crate::v1;
+use crate::view::{self, ServiceView};
+
+/// Changes of size that an explanation shows.
+pub(crate) const CHANGES_MAX: usize = 10;
+
+/// The past cannot be told.
+#[derive(Debug, thiserror::Error)]
+enum PastError {
+    #[error("could not list the journal in {folder}")]
+    List { folder: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("the journal begins at {begins} and holds nothing of {}; its older part was given up for room", rfc3339(*.at))]
+    Before { at: Wall, begins: String },
+}
+
+/// What was known of `service` at `at`, and its last changes of size until then; `None` when it was not known.
+pub(crate) fn at(
+    folder: &Path,
+    service: &ServiceName,
+    at: Wall,
+) -> Result<Option<(ServiceView, Vec<v1::SizeChange>)>, Failure> {
+    let segment =
+        segment_of(folder, at).and_then(|path| Ok(Segment::open(&path)?)).map_err(|error| failure(&error))?;
+    let mut brain = ControlLoop::new(Settings::default());
+    let (mut out, mut now) = (Outbox::default(), Now::default());
+    let mut changes = Vec::new();
+    for record in segment {
+        let record = record.map_err(|error| failure(&error.into()))?;
+        if record.now.wall > at {
+            break;
+        }
+        now = record.now;
+        brain.step(now, &record.input, &mut out);
+        let resized =
+            out.events.iter().filter(|event| event.kind == EventKind::Scaled && event.service == *service);
+        changes.extend(resized.map(size_change));
+        out.clear();
+    }
+    let excess = changes.len().saturating_sub(CHANGES_MAX);
+    changes.drain(..excess);
+    // Waits are told as of the time asked for, not of the last input before it.
+    Ok(view::view_of(&brain, now, service).map(|view| (view, changes)))
+}
+
+/// The last segment that begins at `at` or before.
+fn segment_of(folder: &Path, at: Wall) -> Result<PathBuf, PastError> {
+    let list = |source| PastError::List { folder: folder.to_path_buf(), source };
+    let mut begins = "no time at all".to_owned();
+    for (_, path) in segments(folder).map_err(list)?.into_iter().rev() {
+        // A segment that was begun and never written to has no first record.
+        let Some(first) = Segment::open(&path)?.next().transpose()? else { continue };
+        debug_assert!(matches!(first.input, Input::Started(_)), "a segment begins with the start of a run");
+        if first.now.wall <= at {
+            return Ok(path);
+        }
+        begins = rfc3339(first.now.wall);
+    }
+    Err(PastError::Before { at, begins })
+}
+
+/// A change of size as an explanation shows it.
+pub(crate) fn size_change(event: &model::event::Event) -> v1::SizeChange {
+    v1::SizeChange { at: rfc3339(event.at.wall), message: event.reason.to_string() }
+}
+
+fn failure(error: &PastError) -> Failure {
+    match error {
+        PastError::Before { .. } => {
+            let sentence = format!("could not look into the past: {error}");
+            Failure::new(StatusCode::NOT_FOUND, Code::NothingDecided, sentence)
+        }
+        PastError::List { .. } | PastError::Read(_) => {
+            let sentence = format!("could not look into the past: {}", chain(error));
+            Failure::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Journal, sentence)
+        }
+    }
+}

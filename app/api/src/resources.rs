@@ -1,0 +1,187 @@
+//! Reading: services, autoscalers, replicas, nodes, one or all.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use agent::{Agent, ReplicaDetail};
+use model::identity::ReplicaId;
+use model::name::ServiceName;
+use model::resource::{HorizontalPodAutoscaler, Resource};
+use orchestrator::{Handle, Stored};
+use platform::Support;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::failure::Failure;
+use crate::moment::rfc3339;
+use crate::v1;
+use crate::view::{self, PlaceView, ServiceView};
+
+/// The services that are declared, or the one of them that is called `name`.
+pub(crate) fn services(handle: &Handle, name: Option<&str>) -> Result<Vec<v1::Service>, Failure> {
+    let declared: BTreeMap<String, Stored> = handle
+        .resources()
+        .into_iter()
+        .filter(|stored| matches!(stored.resource, Resource::Service(_)))
+        .map(|stored| (stored.resource.name().to_owned(), stored))
+        .filter(|(found, _)| name.is_none_or(|name| name == found))
+        .collect();
+    if let (Some(name), true) = (name, declared.is_empty()) {
+        return Err(Failure::not_found("service", name));
+    }
+    let names = declared.keys().filter_map(|name| ServiceName::parse(name).ok()).collect();
+    let views: BTreeMap<String, ServiceView> =
+        view::services(handle, Some(names))?.into_iter().map(|view| (view.name.to_string(), view)).collect();
+    // One that was applied in this moment may not have reached the loop yet.
+    Ok(declared
+        .iter()
+        .filter_map(|(name, stored)| Some(object(&stored.resource, views.get(name)?.status.clone())))
+        .collect())
+}
+
+/// The autoscalers that are declared, or the one of them that is called `name`.
+pub(crate) fn autoscalers(handle: &Handle, name: Option<&str>) -> Result<Vec<v1::Autoscaler>, Failure> {
+    let mut found = Vec::new();
+    for stored in handle.resources() {
+        if let Resource::HorizontalPodAutoscaler(autoscaler) = &stored.resource
+            && name.is_none_or(|name| name == stored.resource.name())
+        {
+            let target = target_of(autoscaler);
+            let view = match target {
+                Some(target) => view::services(handle, Some(vec![target]))?.pop(),
+                None => None,
+            };
+            found.push(object(&stored.resource, autoscaler_status(view.as_ref())));
+        }
+    }
+    match name {
+        Some(name) if found.is_empty() => Err(Failure::not_found("hpa", name)),
+        Some(_) | None => Ok(found),
+    }
+}
+
+/// The service that an autoscaler targets.
+pub(crate) fn target_of(autoscaler: &HorizontalPodAutoscaler) -> Option<ServiceName> {
+    ServiceName::parse(&autoscaler.target().name).ok()
+}
+
+fn autoscaler_status(view: Option<&ServiceView>) -> v1::AutoscalerStatus {
+    let decision = view.and_then(|view| view.decision.as_ref()).map(|account| account.decision());
+    let of_view = |number: fn(&v1::ServiceStatus) -> u32| view.map_or(0, |view| number(&view.status));
+    v1::AutoscalerStatus {
+        current_replicas: of_view(|status| status.replicas),
+        desired_replicas: of_view(|status| status.desired_replicas),
+        conditions: decision.as_ref().map(|it| view::scaling_conditions(&it.conditions)).unwrap_or_default(),
+        current_metrics: decision.as_ref().map(view::metrics).unwrap_or_default(),
+    }
+}
+
+/// The replicas of all services, of one, or the one that is called `name`.
+pub(crate) fn replicas(handle: &Handle, agent: &Agent, meant: &Meant) -> Result<Vec<v1::Replica>, Failure> {
+    let (names, one) = match meant {
+        Meant::All => (None, None),
+        Meant::OfService(service) => (Some(vec![service.clone()]), None),
+        Meant::One(replica) => (Some(vec![replica.service.clone()]), Some(replica)),
+    };
+    let views = view::services(handle, names)?;
+    let places = views.into_iter().flat_map(|view| view.places);
+    let places: Vec<PlaceView> = places.filter(|place| one.is_none_or(|one| *one == place.replica)).collect();
+    if let (Some(one), true) = (one, places.is_empty()) {
+        return Err(Failure::not_found("replica", &one.to_string()));
+    }
+    Ok(with_details(places, agent))
+}
+
+/// Which replicas are meant.
+#[derive(Clone, Debug)]
+pub(crate) enum Meant {
+    All,
+    OfService(ServiceName),
+    One(ReplicaId),
+}
+
+/// Adds what only the agent knows.
+pub(crate) fn with_details(places: Vec<PlaceView>, agent: &Agent) -> Vec<v1::Replica> {
+    let wanted: BTreeSet<&ReplicaId> = places.iter().map(|place| &place.replica).collect();
+    let details: BTreeMap<ReplicaId, ReplicaDetail> = agent
+        .details()
+        .into_iter()
+        .filter(|detail| wanted.contains(&detail.replica))
+        .map(|detail| (detail.replica.clone(), detail))
+        .collect();
+    places.into_iter().map(|place| replica(place, &details)).collect()
+}
+
+fn replica(place: PlaceView, details: &BTreeMap<ReplicaId, ReplicaDetail>) -> v1::Replica {
+    let mut status = place.status;
+    let is_of_this_life =
+        |detail: &&ReplicaDetail| place.is_occupied && detail.incarnation.0 == status.incarnation;
+    if let Some(detail) = details.get(&place.replica).filter(is_of_this_life) {
+        status.pid = detail.pid;
+        status.ports = detail.ports.iter().map(|(name, port)| (name.as_str().to_owned(), *port)).collect();
+        status.started_at = Some(rfc3339(detail.started_at));
+        status.adopted = detail.adopted;
+        status.message = status.message.or_else(|| detail.probe_note.as_ref().map(ToString::to_string));
+    }
+    v1::Object {
+        api_version: "homeostat/v1".into(),
+        kind: "Replica".into(),
+        metadata: Map::from_iter([("name".to_owned(), Value::String(place.replica.to_string()))]),
+        spec: Map::new(),
+        status,
+    }
+}
+
+/// The nodes; there is one.
+pub(crate) fn nodes(handle: &Handle, agent: &Agent, name: Option<&str>) -> Result<Vec<v1::Node>, Failure> {
+    let (node, seen) = handle.look(|brain, _| {
+        let knowledge = brain.knowledge();
+        (knowledge.node.clone(), knowledge.inventory_seen)
+    })?;
+    let node = node.filter(|node| name.is_none_or(|name| name == node.as_str()));
+    let Some(node) = node else {
+        return name.map_or(Ok(Vec::new()), |name| Err(Failure::not_found("node", name)));
+    };
+    let running: usize = view::services(handle, None)?
+        .iter()
+        .map(|view| view.places.iter().filter(|it| it.is_occupied).count())
+        .sum();
+    let capabilities = agent.capabilities();
+    let missing = |support: Support| match support {
+        Support::Full => None,
+        Support::Degraded(why) => Some(why.to_string()),
+    };
+    let capabilities = [
+        ("cpu", capabilities.cpu),
+        ("memory", capabilities.memory),
+        ("containment", capabilities.containment),
+        ("users", capabilities.users),
+    ];
+    Ok(vec![v1::Object {
+        api_version: "homeostat/v1".into(),
+        kind: "Node".into(),
+        metadata: Map::from_iter([("name".to_owned(), Value::String(node.to_string()))]),
+        spec: Map::new(),
+        status: v1::NodeStatus {
+            ready: seen && handle.is_ready(),
+            replicas: u32::try_from(running).unwrap_or(u32::MAX),
+            capabilities: capabilities.map(|(name, support)| (name.to_owned(), missing(support))).into(),
+        },
+    }])
+}
+
+/// A resource as it was written, with how it is.
+pub(crate) fn object<S: Serialize>(resource: &Resource, status: S) -> v1::Object<S> {
+    let written =
+        serde_json::to_value(resource).expect("the keys of every resource are texts, so that it is JSON");
+    let part = |name: &str| match written.get(name) {
+        Some(Value::Object(part)) => part.clone(),
+        Some(_) | None => Map::new(),
+    };
+    v1::Object {
+        api_version: resource.api_version().into(),
+        kind: resource.kind().as_str().into(),
+        metadata: part("metadata"),
+        spec: part("spec"),
+        status,
+    }
+}

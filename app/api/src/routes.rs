@@ -1,0 +1,501 @@
+//! What can be asked: one table, from which both the router and its description are made.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{FromRequestParts, Path, Query, State as Of};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, delete, get, post, put};
+use model::identity::ReplicaId;
+use model::name::ServiceName;
+use model::resource::Kind;
+use orchestrator::Handle;
+use platform::TAIL_LINES_MAX;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::apply::{self, Mode};
+use crate::failure::{Code, Failure};
+use crate::gate::media;
+use crate::logs::{self, TAIL_DEFAULT, Until};
+use crate::moment::parse_rfc3339;
+use crate::resources::{self, Meant};
+use crate::state::State;
+use crate::{explain, metrics, openapi, stream, v1};
+
+/// Events that are answered unless told otherwise.
+const EVENTS_DEFAULT: usize = 100;
+
+/// Most events of one answer: as many as are kept.
+const EVENTS_MAX: usize = 10_000;
+
+/// One thing that can be asked.
+pub(crate) struct Route {
+    pub(crate) method: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) summary: &'static str,
+    pub(crate) query: &'static [Parameter],
+    pub(crate) body: Option<fn(&mut SchemaGenerator) -> Schema>,
+    pub(crate) answer: Answer,
+    handler: fn() -> MethodRouter<State>,
+}
+
+/// Something in the query of a request.
+pub(crate) struct Parameter {
+    pub(crate) name: &'static str,
+    /// A type of JSON Schema.
+    pub(crate) form: &'static str,
+    pub(crate) summary: &'static str,
+}
+
+/// What an answer holds.
+#[derive(Clone, Copy)]
+pub(crate) enum Answer {
+    /// JSON of this form; with `watch`, server-sent events of changes.
+    Json(fn(&mut SchemaGenerator) -> Schema),
+    /// Text of this media type.
+    Text(&'static str),
+}
+
+fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+fn anything(_: &mut SchemaGenerator) -> Schema {
+    schemars::json_schema!({"description": "A resource, a list of resources, or an object whose `items` is one."})
+}
+
+const fn parameter(name: &'static str, form: &'static str, summary: &'static str) -> Parameter {
+    Parameter { name, form, summary }
+}
+
+const WATCH: Parameter =
+    parameter("watch", "boolean", "Answer with server-sent events: what is there, then what changes.");
+const SERVICE: Parameter = parameter("service", "string", "Only of this service.");
+
+fn read(
+    path: &'static str,
+    summary: &'static str,
+    query: &'static [Parameter],
+    answer: Answer,
+    handler: fn() -> MethodRouter<State>,
+) -> Route {
+    Route { method: "get", path, summary, query, body: None, answer, handler }
+}
+
+/// Everything that can be asked.
+pub(crate) fn routes() -> Vec<Route> {
+    let mut routes = reads();
+    routes.extend(changes());
+    routes.extend(about_itself());
+    routes
+}
+
+fn reads() -> Vec<Route> {
+    const ONLY_WATCH: &[Parameter] = &[WATCH];
+    const EVENTS: &[Parameter] = &[
+        SERVICE,
+        parameter("since", "string", "Only later than this time, RFC 3339."),
+        parameter("limit", "integer", "The latest so many; 100 unless given, 10000 at most."),
+        WATCH,
+    ];
+    const LOGS: &[Parameter] = &[
+        parameter("tail", "integer", "Lines before the end; 100 unless given."),
+        parameter("follow", "boolean", "Go on with what is printed later."),
+    ];
+    const AT: &[Parameter] = &[parameter("at", "string", "As of this time, RFC 3339, from the journal.")];
+    use Answer::{Json as J, Text};
+    vec![
+        read("/v1/services", "All services", ONLY_WATCH, J(of::<v1::List<v1::Service>>), || get(services)),
+        read("/v1/services/{name}", "One service", ONLY_WATCH, J(of::<v1::Service>), || get(service)),
+        read(
+            "/v1/services/{name}/describe",
+            "Everything about one service",
+            &[],
+            J(of::<v1::Description>),
+            || get(describe),
+        ),
+        read(
+            "/v1/services/{name}/explain",
+            "The last scaling decision, and why",
+            AT,
+            J(of::<v1::Explanation>),
+            || get(explain),
+        ),
+        read(
+            "/v1/horizontalpodautoscalers",
+            "All HorizontalPodAutoscalers",
+            ONLY_WATCH,
+            J(of::<v1::List<v1::Autoscaler>>),
+            || get(autoscalers),
+        ),
+        read(
+            "/v1/horizontalpodautoscalers/{name}",
+            "One HorizontalPodAutoscaler",
+            ONLY_WATCH,
+            J(of::<v1::Autoscaler>),
+            || get(autoscaler),
+        ),
+        read("/v1/replicas", "All replicas", &[SERVICE, WATCH], J(of::<v1::List<v1::Replica>>), || {
+            get(replicas)
+        }),
+        read("/v1/replicas/{name}", "One replica", ONLY_WATCH, J(of::<v1::Replica>), || get(replica)),
+        read("/v1/replicas/{name}/logs", "What a replica prints", LOGS, Text("text/plain"), || {
+            get(replica_logs)
+        }),
+        read("/v1/nodes", "All nodes; there is one", ONLY_WATCH, J(of::<v1::List<v1::Node>>), || get(nodes)),
+        read("/v1/nodes/{name}", "One node", ONLY_WATCH, J(of::<v1::Node>), || get(node)),
+        read("/v1/events", "What happened, oldest first", EVENTS, J(of::<v1::List<v1::Event>>), || {
+            get(events)
+        }),
+    ]
+}
+
+fn changes() -> Vec<Route> {
+    const DRY_RUN: &[Parameter] = &[parameter("dryRun", "boolean", "Only say what would change.")];
+    vec![
+        Route {
+            method: "post",
+            path: "/v1/apply",
+            summary: "Declares resources, all or nothing, from JSON or YAML",
+            query: DRY_RUN,
+            body: Some(anything),
+            answer: Answer::Json(of::<v1::Applied>),
+            handler: || post(apply),
+        },
+        Route {
+            method: "delete",
+            path: "/v1/{kind}/{name}",
+            summary: "Deletes a service or a HorizontalPodAutoscaler",
+            query: &[],
+            body: None,
+            answer: Answer::Json(of::<v1::Applied>),
+            handler: || delete(remove),
+        },
+        Route {
+            method: "put",
+            path: "/v1/services/{name}/scale",
+            summary: "Holds a service at a size",
+            query: &[],
+            body: Some(of::<v1::ScaleRequest>),
+            answer: Answer::Json(of::<v1::Scaled>),
+            handler: || put(hold),
+        },
+        Route {
+            method: "delete",
+            path: "/v1/services/{name}/scale",
+            summary: "Lets a service size itself again",
+            query: &[],
+            body: None,
+            answer: Answer::Json(of::<v1::Scaled>),
+            handler: || delete(release),
+        },
+    ]
+}
+
+fn about_itself() -> Vec<Route> {
+    use Answer::{Json as J, Text};
+    let any: fn(&mut SchemaGenerator) -> Schema = |_| schemars::json_schema!({"type": "object"});
+    vec![
+        read("/openapi.json", "This description", &[], J(any), || {
+            get(|| async { Json(openapi::description()) })
+        }),
+        read("/metrics", "Measurements as OpenMetrics", &[], Text("application/openmetrics-text"), || {
+            get(|Of(state): Of<State>| async move { metrics::metrics(&state).await })
+        }),
+        read("/healthz", "Whether the process answers", &[], Text("text/plain"), || get(|| async { "ok\n" })),
+        read("/readyz", "Whether the loop steers", &[], Text("text/plain"), || get(ready)),
+    ]
+}
+
+/// The router that answers all of them.
+pub(crate) fn router() -> axum::Router<State> {
+    let nothing_there = || async {
+        let sentence = "could not find what was asked for: there is no such path; /openapi.json lists all";
+        Failure::new(StatusCode::NOT_FOUND, Code::NotUnderstood, sentence)
+    };
+    let not_so = || async {
+        let sentence = "could not do that: this path is asked in another way; /openapi.json says how";
+        Failure::new(StatusCode::METHOD_NOT_ALLOWED, Code::NotUnderstood, sentence)
+    };
+    let paths =
+        routes().into_iter().fold(axum::Router::new(), |router, it| router.route(it.path, (it.handler)()));
+    paths.fallback(nothing_there).method_not_allowed_fallback(not_so)
+}
+
+/// The query of a request; what it must not hold is refused in words.
+struct Asked<T>(T);
+
+impl<T: DeserializeOwned> FromRequestParts<State> for Asked<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Failure> {
+        match Query::<T>::from_request_parts(parts, state).await {
+            Ok(Query(asked)) => Ok(Self(asked)),
+            Err(error) => {
+                Err(Failure::bad_request(format!("could not read the query: {}", error.body_text())))
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Watch {
+    #[serde(default)]
+    watch: bool,
+}
+
+/// All that `look` finds, once or as it changes.
+async fn list<S, F>(state: &State, watch: bool, look: F) -> Result<Response, Failure>
+where
+    S: Serialize + Send + 'static,
+    F: Fn(&Handle) -> Result<Vec<v1::Object<S>>, Failure> + Clone + Send + Sync + 'static,
+{
+    if watch {
+        return stream::watch(state, look);
+    }
+    let items = state.ask(look).await?;
+    Ok(Json(v1::List { items }).into_response())
+}
+
+/// The one that `look` finds, once or as it changes. What is not there cannot be watched.
+async fn one<S, F>(state: &State, watch: bool, look: F) -> Result<Response, Failure>
+where
+    S: Serialize + Send + 'static,
+    F: Fn(&Handle) -> Result<Vec<v1::Object<S>>, Failure> + Clone + Send + Sync + 'static,
+{
+    let found = state.ask(look.clone()).await?;
+    if watch {
+        return stream::watch(state, look);
+    }
+    match found.into_iter().next() {
+        Some(object) => Ok(Json(object).into_response()),
+        None => {
+            let sentence = "could not show it: it was declared in this moment; try again";
+            Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, Code::TooSlow, sentence))
+        }
+    }
+}
+
+async fn services(Of(state): Of<State>, Asked(asked): Asked<Watch>) -> Result<Response, Failure> {
+    list(&state, asked.watch, |handle| resources::services(handle, None)).await
+}
+
+async fn service(
+    Of(state): Of<State>,
+    Path(name): Path<String>,
+    Asked(asked): Asked<Watch>,
+) -> Result<Response, Failure> {
+    one(&state, asked.watch, move |handle| resources::services(handle, Some(&name))).await
+}
+
+async fn autoscalers(Of(state): Of<State>, Asked(asked): Asked<Watch>) -> Result<Response, Failure> {
+    list(&state, asked.watch, |handle| resources::autoscalers(handle, None)).await
+}
+
+async fn autoscaler(
+    Of(state): Of<State>,
+    Path(name): Path<String>,
+    Asked(asked): Asked<Watch>,
+) -> Result<Response, Failure> {
+    one(&state, asked.watch, move |handle| resources::autoscalers(handle, Some(&name))).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WhichReplicas {
+    service: Option<String>,
+    #[serde(default)]
+    watch: bool,
+}
+
+async fn replicas(Of(state): Of<State>, Asked(asked): Asked<WhichReplicas>) -> Result<Response, Failure> {
+    let meant = match asked.service {
+        Some(service) => Meant::OfService(service_name(&service)?),
+        None => Meant::All,
+    };
+    let agent = state.agent.clone();
+    list(&state, asked.watch, move |handle| resources::replicas(handle, &agent, &meant)).await
+}
+
+async fn replica(
+    Of(state): Of<State>,
+    Path(name): Path<String>,
+    Asked(asked): Asked<Watch>,
+) -> Result<Response, Failure> {
+    let meant = Meant::One(replica_id(&name)?);
+    let agent = state.agent.clone();
+    one(&state, asked.watch, move |handle| resources::replicas(handle, &agent, &meant)).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WhichLines {
+    #[serde(default = "tail_default")]
+    tail: usize,
+    #[serde(default)]
+    follow: bool,
+}
+
+fn tail_default() -> usize {
+    TAIL_DEFAULT
+}
+
+async fn replica_logs(
+    Of(state): Of<State>,
+    Path(name): Path<String>,
+    Asked(asked): Asked<WhichLines>,
+) -> Result<Response, Failure> {
+    let until = if asked.follow { Until::Stopped } else { Until::Present };
+    logs::logs(&state, &replica_id(&name)?, asked.tail.min(TAIL_LINES_MAX), until).await
+}
+
+async fn nodes(Of(state): Of<State>, Asked(asked): Asked<Watch>) -> Result<Response, Failure> {
+    let agent = state.agent.clone();
+    list(&state, asked.watch, move |handle| resources::nodes(handle, &agent, None)).await
+}
+
+async fn node(
+    Of(state): Of<State>,
+    Path(name): Path<String>,
+    Asked(asked): Asked<Watch>,
+) -> Result<Response, Failure> {
+    let agent = state.agent.clone();
+    one(&state, asked.watch, move |handle| resources::nodes(handle, &agent, Some(&name))).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WhichEvents {
+    service: Option<String>,
+    since: Option<String>,
+    #[serde(default = "events_default")]
+    limit: usize,
+    #[serde(default)]
+    watch: bool,
+}
+
+fn events_default() -> usize {
+    EVENTS_DEFAULT
+}
+
+async fn events(Of(state): Of<State>, Asked(asked): Asked<WhichEvents>) -> Result<Response, Failure> {
+    let service = asked.service.as_deref().map(service_name).transpose()?;
+    let since = asked.since.as_deref().map(time).transpose()?;
+    let limit = asked.limit.min(EVENTS_MAX);
+    let (handle, meant) = (state.handle.clone(), service.clone());
+    let earlier = move || {
+        let mut events = handle.board().recent_events(meant.as_ref(), limit);
+        events.retain(|event| since.is_none_or(|since| event.at.wall > since));
+        events
+    };
+    if asked.watch {
+        return stream::events(&state, service, earlier);
+    }
+    let items = earlier().iter().map(|event| crate::view::event(event)).collect();
+    Ok(Json(v1::List::<v1::Event> { items }).into_response())
+}
+
+async fn describe(Of(state): Of<State>, Path(name): Path<String>) -> Result<Json<v1::Description>, Failure> {
+    explain::describe(&state, service_name(&name)?).await.map(Json)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct When {
+    at: Option<String>,
+}
+
+async fn explain(
+    Of(state): Of<State>,
+    Path(name): Path<String>,
+    Asked(asked): Asked<When>,
+) -> Result<Json<v1::Explanation>, Failure> {
+    let service = service_name(&name)?;
+    match asked.at.as_deref().map(time).transpose()? {
+        Some(at) => explain::past(&state, service, at).await,
+        None => explain::present(&state, service).await,
+    }
+    .map(Json)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct How {
+    #[serde(default)]
+    dry_run: bool,
+}
+
+async fn apply(
+    Of(state): Of<State>,
+    Asked(asked): Asked<How>,
+    headers: HeaderMap,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Result<Json<v1::Applied>, Failure> {
+    let body = whole(body)?;
+    let text = str::from_utf8(&body)
+        .map_err(|_| Failure::bad_request("could not read the body: it is no UTF-8 text"))?;
+    let media = media(&headers)
+        .ok_or_else(|| Failure::bad_request("could not read the body: it has no Content-Type"))?;
+    let mode = if asked.dry_run { Mode::DryRun } else { Mode::Keep };
+    apply::apply(&state, media, text, mode).await.map(Json)
+}
+
+async fn remove(
+    Of(state): Of<State>,
+    Path((kind, name)): Path<(String, String)>,
+) -> Result<Json<v1::Applied>, Failure> {
+    let kind = Kind::parse(&kind).ok_or_else(|| {
+        let sentence = format!(
+            "could not delete {kind}/{name}: only services and horizontalpodautoscalers are declared"
+        );
+        Failure::new(StatusCode::NOT_FOUND, Code::NotFound, sentence)
+    })?;
+    apply::delete(&state, kind, name).await.map(Json)
+}
+
+async fn hold(
+    Of(state): Of<State>,
+    Path(name): Path<String>,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Result<Json<v1::Scaled>, Failure> {
+    let request = serde_json::from_slice(&whole(body)?).map_err(|error| {
+        Failure::bad_request(format!("could not read how to scale service/{name}: {error}"))
+    })?;
+    let now = state.handle.now().wall;
+    apply::hold(&state, service_name(&name)?, request, now).await.map(Json)
+}
+
+async fn release(Of(state): Of<State>, Path(name): Path<String>) -> Result<Json<v1::Scaled>, Failure> {
+    apply::release(&state, service_name(&name)?).await.map(Json)
+}
+
+async fn ready(Of(state): Of<State>) -> Response {
+    match state.handle.trouble() {
+        None => "ready\n".into_response(),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response(),
+    }
+}
+
+fn whole(body: Result<Bytes, axum::extract::rejection::BytesRejection>) -> Result<Bytes, Failure> {
+    body.map_err(|error| {
+        Failure::new(error.status(), Code::NotUnderstood, format!("could not read the body: {error}"))
+    })
+}
+
+fn service_name(text: &str) -> Result<ServiceName, Failure> {
+    ServiceName::parse(text).map_err(|_| Failure::not_found("service", text))
+}
+
+fn replica_id(text: &str) -> Result<ReplicaId, Failure> {
+    ReplicaId::parse(text).ok_or_else(|| Failure::not_found("replica", text))
+}
+
+fn time(text: &str) -> Result<model::time::Wall, Failure> {
+    parse_rfc3339(text).ok_or_else(|| {
+        Failure::bad_request(format!("could not read the time {text:?}: write it as 2026-01-31T18:00:00Z"))
+    })
+}

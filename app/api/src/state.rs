@@ -1,0 +1,113 @@
+//! What every request is answered from.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use agent::Agent;
+use orchestrator::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::Failure;
+
+/// Watches, log followers and other answers without an end, at once.
+///
+/// 64: each costs a look at the loop's knowledge up to four times a second; 256 looks a second of some 20 µs are half a
+/// per cent of a core. Of [`CONNECTIONS_MAX`](crate::server::CONNECTIONS_MAX) they leave three quarters to others.
+pub(crate) const STREAMS_MAX: usize = 64;
+
+/// Replays of the journal at once: each reads up to a segment of 64 MiB and keeps a core busy.
+const REPLAYS_MAX: usize = 1;
+
+/// What every request is answered from; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct State {
+    pub(crate) handle: Handle,
+    pub(crate) agent: Agent,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    listen: SocketAddr,
+    folder: PathBuf,
+    streams: Arc<Semaphore>,
+    replays: Arc<Semaphore>,
+    events_by_kind: Mutex<BTreeMap<&'static str, u64>>,
+    stop: CancellationToken,
+}
+
+impl State {
+    /// Answers from the loop behind `handle` and from `agent`.
+    ///
+    /// `listen` is the address that clients know it by, `folder` where a relative working directory in a manifest that came
+    /// over the network begins. `stop` ends answers that have no end of their own.
+    pub fn new(
+        handle: Handle,
+        agent: Agent,
+        listen: SocketAddr,
+        folder: PathBuf,
+        stop: CancellationToken,
+    ) -> Self {
+        let shared = Shared {
+            listen,
+            folder,
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            replays: Arc::new(Semaphore::new(REPLAYS_MAX)),
+            events_by_kind: Mutex::default(),
+            stop,
+        };
+        Self { handle, agent, shared: Arc::new(shared) }
+    }
+
+    pub(crate) fn listen(&self) -> SocketAddr {
+        self.shared.listen
+    }
+
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        &self.shared.folder
+    }
+
+    pub(crate) fn stop(&self) -> &CancellationToken {
+        &self.shared.stop
+    }
+
+    /// Asks the loop, off the threads that serve: some questions wait for a disk write, all for the loop.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Handle) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let handle = self.handle.clone();
+        match tokio::task::spawn_blocking(move || question(&handle)).await {
+            Ok(answer) => answer,
+            Err(ended) => std::panic::resume_unwind(ended.into_panic()),
+        }
+    }
+
+    /// The right to an answer without an end.
+    pub(crate) fn open_stream(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        Arc::clone(&self.shared.streams).try_acquire_owned().map_err(|_| {
+            let sentence = format!(
+                "could not begin another watch: {STREAMS_MAX} are open already; end one, or try again later"
+            );
+            Failure::too_many(sentence)
+        })
+    }
+
+    /// The right to replay the journal.
+    pub(crate) fn open_replay(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        Arc::clone(&self.shared.replays).try_acquire_owned().map_err(|_| {
+            Failure::too_many("could not look into the past: somebody else is at it; try again in a moment")
+        })
+    }
+
+    pub(crate) fn count_event(&self, kind: &'static str) {
+        *self.events_by_kind().entry(kind).or_default() += 1;
+    }
+
+    pub(crate) fn events_by_kind(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        self.shared.events_by_kind.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

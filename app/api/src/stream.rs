@@ -1,0 +1,181 @@
+//! Answers without an end: what changes, as server-sent events.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::sse::{Event as Sent, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
+use futures_util::stream::{self, Stream};
+use model::event::Event;
+use model::name::ServiceName;
+use orchestrator::Handle;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{OwnedSemaphorePermit, broadcast};
+
+use crate::failure::Failure;
+use crate::state::State;
+use crate::v1::{self, ChangeKind};
+use crate::view;
+
+/// The least time between two looks of one watcher: four times a second is as fast as an eye follows numbers.
+const LOOK_PAUSE: Duration = Duration::from_millis(250);
+
+/// A comment is sent this often when nothing else is, so that both ends notice a broken connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Tells of everything that `look` finds, and from then on of what changes in it.
+pub(crate) fn watch<S, F>(state: &State, look: F) -> Result<Response, Failure>
+where
+    S: Serialize + Send + 'static,
+    F: Fn(&Handle) -> Result<Vec<v1::Object<S>>, Failure> + Clone + Send + Sync + 'static,
+{
+    let watcher = Watcher {
+        _permit: state.open_stream()?,
+        ticks: state.handle.board().changes(),
+        state: state.clone(),
+        look,
+        told: BTreeMap::new(),
+        has_looked: false,
+    };
+    let batches = stream::unfold(watcher, |mut watcher| async move {
+        let batch = watcher.next_batch().await?;
+        Some((stream::iter(batch), watcher))
+    });
+    Ok(answer(state, batches.flatten()))
+}
+
+struct Watcher<F> {
+    /// Frees the place of this watch when it ends.
+    _permit: OwnedSemaphorePermit,
+    ticks: tokio::sync::watch::Receiver<u64>,
+    state: State,
+    look: F,
+    told: BTreeMap<String, Value>,
+    has_looked: bool,
+}
+
+impl<F> Watcher<F> {
+    /// What changed since the last batch, which may be nothing; `None` when the loop has ended.
+    async fn next_batch<S>(&mut self) -> Option<Vec<Sent>>
+    where
+        S: Serialize + Send + 'static,
+        F: Fn(&Handle) -> Result<Vec<v1::Object<S>>, Failure> + Clone + Send + Sync + 'static,
+    {
+        if self.has_looked {
+            tokio::time::sleep(LOOK_PAUSE).await;
+            self.ticks.changed().await.ok()?;
+        }
+        self.has_looked = true;
+        let look = self.look.clone();
+        // One that was asked for by name may be deleted while it is watched.
+        let found = self.state.ask(move |handle| look(handle)).await.unwrap_or_default();
+        let now: BTreeMap<String, Value> = found
+            .iter()
+            .filter_map(|object| Some((object.name().to_owned(), serde_json::to_value(object).ok()?)))
+            .collect();
+        let batch = differences(&self.told, &now);
+        self.told = now;
+        Some(batch.iter().map(sent).collect())
+    }
+}
+
+fn differences(told: &BTreeMap<String, Value>, now: &BTreeMap<String, Value>) -> Vec<v1::Change<Value>> {
+    let change = |kind, object: &Value| v1::Change { kind, object: object.clone() };
+    let gone = told
+        .iter()
+        .filter(|(name, _)| !now.contains_key(*name))
+        .map(|(_, object)| change(ChangeKind::Deleted, object));
+    let rest = now.iter().filter_map(|(name, object)| match told.get(name) {
+        None => Some(change(ChangeKind::Added, object)),
+        Some(before) if before != object => Some(change(ChangeKind::Modified, object)),
+        Some(_) => None,
+    });
+    gone.chain(rest).collect()
+}
+
+fn sent(change: &v1::Change<Value>) -> Sent {
+    Sent::default().data(serde_json::to_string(change).expect("a change is made of JSON"))
+}
+
+/// Tells of the events that `earlier` finds, and of every one from then on, each once.
+pub(crate) fn events(
+    state: &State,
+    service: Option<ServiceName>,
+    earlier: impl FnOnce() -> Vec<Arc<Event>>,
+) -> Result<Response, Failure> {
+    let permit = state.open_stream()?;
+    // Subscribing first leaves no gap; what comes meanwhile is in both and told once.
+    let receiver = state.handle.board().subscribe();
+    let earlier = earlier();
+    let first: Vec<Sent> = earlier.iter().map(|event| told(event)).collect();
+    let listener = Listener { _permit: permit, receiver, service, earlier };
+    let later =
+        stream::unfold(listener, |mut listener| async move { Some((listener.next().await?, listener)) });
+    Ok(answer(state, stream::iter(first).chain(later)))
+}
+
+struct Listener {
+    /// Frees the place of this watch when it ends.
+    _permit: OwnedSemaphorePermit,
+    receiver: broadcast::Receiver<Arc<Event>>,
+    service: Option<ServiceName>,
+    earlier: Vec<Arc<Event>>,
+}
+
+impl Listener {
+    /// The next event that is meant; `None` when the loop has ended.
+    async fn next(&mut self) -> Option<Sent> {
+        loop {
+            match self.receiver.recv().await {
+                Ok(event) if self.is_meant(&event) => return Some(told(&event)),
+                Ok(_) => {}
+                Err(RecvError::Lagged(missed)) => {
+                    return Some(Sent::default().comment(format!("{missed} events were missed")));
+                }
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    fn is_meant(&self, event: &Arc<Event>) -> bool {
+        self.service.as_ref().is_none_or(|service| event.service == *service)
+            && !self.earlier.iter().any(|earlier| Arc::ptr_eq(earlier, event))
+    }
+}
+
+fn told(event: &Event) -> Sent {
+    Sent::default().data(serde_json::to_string(&view::event(event)).expect("an event is made of texts"))
+}
+
+fn answer(state: &State, events: impl Stream<Item = Sent> + Send + 'static) -> Response {
+    let stop = state.stop().clone();
+    let until_stop = events.take_until(stop.cancelled_owned()).map(Ok::<_, Infallible>);
+    Sse::new(until_stop).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_watcher_is_told_what_is_new_what_changed_and_what_is_gone() {
+        let state = |items: &[(&str, u32)]| -> BTreeMap<String, Value> {
+            items.iter().map(|(name, n)| ((*name).to_owned(), json!({"name": name, "n": n}))).collect()
+        };
+        let told = state(&[("a", 1), ("b", 1), ("c", 1)]);
+        let now = state(&[("b", 1), ("c", 2), ("d", 1)]);
+        let found: Vec<(ChangeKind, String)> = differences(&told, &now)
+            .into_iter()
+            .map(|change| (change.kind, change.object["name"].as_str().unwrap().to_owned()))
+            .collect();
+        let expected = [(ChangeKind::Deleted, "a"), (ChangeKind::Modified, "c"), (ChangeKind::Added, "d")];
+        assert_eq!(found, expected.map(|(kind, name)| (kind, name.to_owned())));
+    }
+}

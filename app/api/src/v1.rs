@@ -1,0 +1,400 @@
+//! What goes over the wire under `/v1`: the JSON that scripts may rely on.
+//!
+//! A resource is `{apiVersion, kind, metadata, spec, status}`, a list is `{items: [...]}`. Times are RFC 3339 in UTC with
+//! milliseconds; durations and sizes carry their unit in their name. Fields are added within `/v1`, never renamed or removed.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A resource with what the system answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Object<S> {
+    /// The version of the API in which it is written.
+    pub api_version: String,
+    /// The kind of the resource.
+    pub kind: String,
+    /// Its name, and what people attach to it.
+    pub metadata: Map<String, Value>,
+    /// What is asked for; empty for what nobody declares.
+    pub spec: Map<String, Value>,
+    /// How it is.
+    pub status: S,
+}
+
+impl<S> Object<S> {
+    /// Its name; empty when its metadata has none, which no answer of ours has.
+    pub fn name(&self) -> &str {
+        self.metadata.get("name").and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+/// Several of one kind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct List<T> {
+    /// In the order of their names; events oldest first.
+    pub items: Vec<T>,
+}
+
+/// A service.
+pub type Service = Object<ServiceStatus>;
+
+/// A replica.
+pub type Replica = Object<ReplicaStatus>;
+
+/// A node.
+pub type Node = Object<NodeStatus>;
+
+/// A HorizontalPodAutoscaler.
+pub type Autoscaler = Object<AutoscalerStatus>;
+
+/// How a service is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceStatus {
+    /// Replicas wanted; 0 before the first decision.
+    pub desired_replicas: u32,
+    /// Replicas that run and are to stay, spares left out.
+    pub replicas: u32,
+    /// Those of them that answer requests.
+    pub ready_replicas: u32,
+    /// Warm spares that run.
+    pub spare_replicas: u32,
+    /// Grows with each change of the declaration.
+    pub revision: u64,
+    /// The revision in which what the replicas run last changed.
+    pub generation: u64,
+    /// The size that a person holds it at; absent when none does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+    /// What it serves now, summed over its replicas.
+    pub traffic: Traffic,
+    /// What its replicas use now, summed.
+    pub usage: Usage,
+    /// `Available`, `Complete`, `Exposed`, `Healing`.
+    pub conditions: Vec<Condition>,
+}
+
+/// A size that a person asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Hold {
+    /// How many replicas.
+    pub replicas: u32,
+    /// When it ends by itself; null holds until released.
+    pub until: Option<String>,
+}
+
+/// What is served now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Traffic {
+    /// Over the metric window; null without two samples in it.
+    pub requests_per_second: Option<f64>,
+    /// Requests that are being answered.
+    pub in_flight: u32,
+    /// The 99th percentile of the last window; of a service that of its slowest replica; null without traffic.
+    pub latency_p99_seconds: Option<f64>,
+}
+
+/// What is used now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Usage {
+    /// Processor, in thousandths of a core; null without two samples.
+    pub cpu_millicores: Option<u64>,
+    /// Memory; null before the first sample.
+    pub memory_bytes: Option<u64>,
+}
+
+/// Something that holds or does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Condition {
+    /// What is claimed, such as `Available`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// Why, in one word.
+    pub reason: String,
+    /// Why, for people.
+    pub message: String,
+    /// Since when; null when that is not known.
+    pub since: Option<String>,
+}
+
+/// How a replica is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaStatus {
+    /// The service that it is a copy of.
+    pub service: String,
+    /// The node that it runs on; null while it runs nowhere.
+    pub node: Option<String>,
+    /// The number of its main process; null while none runs.
+    pub pid: Option<u32>,
+    /// The number of each of its ports.
+    pub ports: BTreeMap<String, u16>,
+    /// `Pending`, `Backoff`, `Starting`, `Running`, `Unhealthy`, `Draining` or `Stopping`.
+    pub phase: String,
+    /// Whether it answers requests, or would if it were no spare.
+    pub ready: bool,
+    /// Starts after the first, over all lives of its place.
+    pub restarts: u32,
+    /// When its program began to execute; null while none runs.
+    pub started_at: Option<String>,
+    /// `active` or `spare`.
+    pub role: String,
+    /// Which life of its place it is.
+    pub incarnation: u32,
+    /// The generation of the service that it runs.
+    pub generation: u64,
+    /// Whether it was running already when Homeostat started.
+    pub adopted: bool,
+    /// What it waits for, how it ended, or why its probe fails; null when there is nothing to say.
+    pub message: Option<String>,
+    /// What it serves now.
+    pub traffic: Traffic,
+    /// What it uses now.
+    pub usage: Usage,
+}
+
+/// How a node is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeStatus {
+    /// Whether the loop has seen what runs there.
+    pub ready: bool,
+    /// Replicas that run there.
+    pub replicas: u32,
+    /// What can be held to there, by name: null when in full, else what is missing and why.
+    pub capabilities: BTreeMap<String, Option<String>>,
+}
+
+/// How a HorizontalPodAutoscaler is, in Kubernetes' words.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AutoscalerStatus {
+    /// Replicas that its target has.
+    pub current_replicas: u32,
+    /// Replicas that its target shall have.
+    pub desired_replicas: u32,
+    /// `AbleToScale`, `ScalingActive`, `ScalingLimited`; empty before the first decision.
+    pub conditions: Vec<Condition>,
+    /// What each metric said last; empty before the first decision.
+    pub current_metrics: Vec<Metric>,
+}
+
+/// What one metric said.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Metric {
+    /// Such as `cpu` or `http_requests_per_second`.
+    pub name: String,
+    /// What was measured, with its unit.
+    pub current: String,
+    /// What is aimed at, with its unit.
+    pub target: String,
+    /// Measured ÷ aimed at; null when nothing was measured.
+    pub ratio: Option<f64>,
+    /// Replicas that it asks for; null when it cannot say.
+    pub proposal: Option<u32>,
+    /// The arithmetic, or why there is none.
+    pub note: String,
+}
+
+/// A step that changed the number after the metrics.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Limit {
+    /// Which limit, such as `ScaleDownStabilized`.
+    pub name: String,
+    /// Replicas before it.
+    pub from: u32,
+    /// Replicas after it.
+    pub to: u32,
+    /// Its numbers in a sentence.
+    pub note: String,
+}
+
+/// The last scaling decision of a service, and why.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Explanation {
+    /// What was decided on, as `service/NAME`.
+    pub target: String,
+    /// When it was decided.
+    pub at: String,
+    /// Replicas wanted from then on.
+    pub desired: u32,
+    /// Replicas wanted before.
+    pub previous: u32,
+    /// `fixed`, `hold` or `hpa`.
+    pub policy: String,
+    /// What each metric said; empty when none was asked.
+    pub metrics: Vec<Metric>,
+    /// What changed the number after the metrics, in order.
+    pub limits: Vec<Limit>,
+    /// What the guard refuses; null when nothing.
+    pub guard: Option<String>,
+    /// Why, from the first cause to the last.
+    pub reasons: Vec<Because>,
+    /// What is not done yet, and why not.
+    pub waits: Vec<Wait>,
+    /// The last changes of size, oldest first.
+    pub changes: Vec<SizeChange>,
+    /// The decision in one sentence.
+    pub summary: String,
+}
+
+/// One cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Because {
+    /// The metric, the limit, or `summary`.
+    pub code: String,
+    /// For people.
+    pub message: String,
+}
+
+/// Something that is not done yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Wait {
+    /// Which replica waits; null when the service as a whole does.
+    pub replica: Option<String>,
+    /// Why.
+    pub message: String,
+}
+
+/// A change of size that was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SizeChange {
+    /// When.
+    pub at: String,
+    /// Why.
+    pub message: String,
+}
+
+/// Something that happened, or was left undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Event {
+    /// When.
+    pub at: String,
+    /// `Normal` or `Warning`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What, in one word, such as `Scaled`.
+    pub reason: String,
+    /// The service concerned.
+    pub service: String,
+    /// The replica concerned; null when the service as a whole is.
+    pub replica: Option<String>,
+    /// Why, for people.
+    pub message: String,
+}
+
+/// Everything about one service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Description {
+    /// The service.
+    pub service: Service,
+    /// The HorizontalPodAutoscaler that targets it; null when none does.
+    pub autoscaler: Option<Autoscaler>,
+    /// Its replicas.
+    pub replicas: Vec<Replica>,
+    /// The last decision; null before the first.
+    pub explanation: Option<Explanation>,
+    /// What happened to it lately, oldest first.
+    pub events: Vec<Event>,
+}
+
+/// What became of what was applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Applied {
+    /// Whether nothing was kept, as was asked for.
+    pub dry_run: bool,
+    /// Each resource, in the order given.
+    pub items: Vec<AppliedItem>,
+}
+
+/// What becomes of one resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AppliedItem {
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// `created`, `configured`, `unchanged` or `deleted`.
+    pub change: String,
+}
+
+/// Asks to hold a service at a size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScaleRequest {
+    /// How many replicas.
+    pub replicas: u32,
+    /// How long, such as `10m`; not with `until`. Without either it is held until released.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub lasting: Option<String>,
+    /// Until when, RFC 3339; not with `for`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+/// How a service is held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Scaled {
+    /// As `service/NAME`.
+    pub target: String,
+    /// The hold; null when the service sizes itself.
+    pub hold: Option<Hold>,
+}
+
+/// One change that a watcher is told of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Change<T> {
+    /// `added`, `modified` or `deleted`.
+    #[serde(rename = "type")]
+    pub kind: ChangeKind,
+    /// As it is now; of a deleted one, as it was last.
+    pub object: T,
+}
+
+/// What a watcher is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ChangeKind {
+    /// It is there; also of everything that is there when a watch begins.
+    Added,
+    /// It is another than before.
+    Modified,
+    /// It is no longer there.
+    Deleted,
+}
+
+/// Why a request was not answered as asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Failure {
+    /// One sentence: what was attempted, on what, why it failed, what to try.
+    pub error: String,
+    /// Names the page in docs/errors.
+    pub code: String,
+    /// What is wrong with what was sent, one by one; empty when there is nothing to point at.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
+}
+
+/// One thing that is wrong with what was sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Problem {
+    /// Dotted path of the field in its resource; empty for the resource as a whole.
+    pub path: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+    /// Line in the body, from 1; null when it is not about a line.
+    #[serde(default)]
+    pub line: Option<usize>,
+    /// Column in that line, from 1.
+    #[serde(default)]
+    pub column: Option<usize>,
+}

@@ -1,0 +1,408 @@
+//! What the loop knows of a service, taken off its thread in one quick look, and put into the words of `/v1`.
+
+use std::sync::Arc;
+
+use control::ControlLoop;
+use knowledge::{Exposure, Health, Place, ServiceState, Stage};
+use model::decision::{Account, Condition, Decision, MetricVerdict};
+use model::event::Event;
+use model::identity::{Ordinal, ReplicaId};
+use model::input::Exit;
+use model::name::{NodeName, ServiceName};
+use model::plan::{Role, Wait};
+use model::reason::Reason;
+use model::settings::Settings;
+use model::time::{Now, Time};
+use orchestrator::{Handle, Stopped};
+
+use crate::moment::{rfc3339, wall_of};
+use crate::v1;
+
+/// Services looked at in one go on the loop's thread.
+///
+/// 100 services of 10 replicas take some 200 µs, a thousandth of the loop's period.
+const LOOK_SERVICES: usize = 100;
+
+/// One service as the loop knew it at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct ServiceView {
+    pub(crate) name: ServiceName,
+    pub(crate) status: v1::ServiceStatus,
+    pub(crate) places: Vec<PlaceView>,
+    pub(crate) decision: Option<Arc<dyn Account>>,
+    pub(crate) waits: Vec<Wait>,
+}
+
+/// One place of a service, without what only the agent knows.
+#[derive(Clone, Debug)]
+pub(crate) struct PlaceView {
+    pub(crate) replica: ReplicaId,
+    pub(crate) is_occupied: bool,
+    pub(crate) status: v1::ReplicaStatus,
+}
+
+/// The services that are known, or those of `names` that are; in the order of their names. Blocks for the loop.
+pub(crate) fn services(
+    handle: &Handle,
+    names: Option<Vec<ServiceName>>,
+) -> Result<Vec<ServiceView>, Stopped> {
+    let names = match names {
+        Some(names) => names,
+        None => handle.look(|brain, _| {
+            brain.knowledge().services().map(|service| service.name.clone()).collect::<Vec<_>>()
+        })?,
+    };
+    let mut views = Vec::with_capacity(names.len());
+    for chunk in names.chunks(LOOK_SERVICES) {
+        let chunk = chunk.to_vec();
+        views.extend(handle.look(move |brain, now| {
+            chunk.iter().filter_map(|name| view_of(brain, now, name)).collect::<Vec<_>>()
+        })?);
+    }
+    Ok(views)
+}
+
+/// The service as `brain` knows it.
+pub(crate) fn view_of(brain: &ControlLoop, now: Now, name: &ServiceName) -> Option<ServiceView> {
+    let knowledge = brain.knowledge();
+    let service = knowledge.service(name)?;
+    let look = Look { now, settings: brain.settings(), node: knowledge.node.as_ref() };
+    let places: Vec<PlaceView> =
+        service.places.iter().map(|(ordinal, place)| look.place(service, *ordinal, place)).collect();
+    Some(ServiceView {
+        name: name.clone(),
+        status: look.service(service, &places),
+        places,
+        decision: service.decision.clone(),
+        waits: service.waits.clone(),
+    })
+}
+
+struct Look<'a> {
+    now: Now,
+    settings: &'a Settings,
+    node: Option<&'a NodeName>,
+}
+
+impl Look<'_> {
+    fn service(&self, service: &ServiceState, places: &[PlaceView]) -> v1::ServiceStatus {
+        let count = |is_meant: &dyn Fn(&Place) -> bool| {
+            let meant = service.places.values().filter(|place| is_meant(place)).count();
+            u32::try_from(meant).unwrap_or(u32::MAX)
+        };
+        let declared = service.declared.as_ref();
+        v1::ServiceStatus {
+            desired_replicas: service.desired.unwrap_or(0),
+            replicas: count(&|place| place.counts() && place.is_occupied()),
+            ready_replicas: service.serving(),
+            spare_replicas: count(&|place| place.role == Role::Spare && place.is_occupied()),
+            revision: declared.map_or(0, |declared| declared.revision.0),
+            generation: declared.map_or(0, |declared| declared.generation.0),
+            hold: service.hold.map(|hold| v1::Hold {
+                replicas: hold.replicas,
+                until: hold.until.map(|time| self.at(time)),
+            }),
+            traffic: sum_of_traffic(places),
+            usage: sum_of_usage(places),
+            conditions: self.conditions(service),
+        }
+    }
+
+    fn conditions(&self, service: &ServiceState) -> Vec<v1::Condition> {
+        let (ready, desired) = (service.serving(), service.desired.unwrap_or(0));
+        let fewest = service.declared.as_ref().and_then(|declared| declared.autoscaler.as_ref());
+        let needed = fewest.map_or(desired, |spec| spec.min.min(desired)).max(u32::from(desired > 0));
+        let latest = |times: &mut dyn Iterator<Item = Time>| times.max().map(|time| self.at(time));
+        let counted = || service.places.values().filter(|place| place.counts());
+        let since_ready =
+            || latest(&mut counted().filter_map(|place| place.health().map(|health| health.ready_changed)));
+        let since_missing = || {
+            latest(&mut counted().filter(|place| !place.is_serving()).map(|place| stage_since(&place.stage)))
+        };
+        let claim =
+            |kind: &str, holds: bool, reason: &str, message: String, since: Option<String>| v1::Condition {
+                kind: kind.into(),
+                status: if holds { "True" } else { "False" }.into(),
+                reason: reason.into(),
+                message,
+                since,
+            };
+        let available = ready >= needed;
+        let why = service.waits.first().map(|wait| format!(": {}", wait.reason)).unwrap_or_default();
+        let mut conditions = vec![
+            claim(
+                "Available",
+                available,
+                if available { "EnoughReady" } else { "TooFewReady" },
+                format!("{ready} ready of at least {needed}{}", if available { "" } else { &why }),
+                if available { since_ready() } else { since_missing() },
+            ),
+            claim(
+                "Complete",
+                ready == desired && service.places.len() == counted().count() + service.spares().count(),
+                if ready < desired { "Growing" } else { "Settled" },
+                format!("{ready} ready of {desired} wanted{}", if ready < desired { &why } else { "" }),
+                if ready < desired { since_missing() } else { since_ready() },
+            ),
+        ];
+        conditions.extend(exposed(service).map(|(status, reason, message)| v1::Condition {
+            kind: "Exposed".into(),
+            status: status.into(),
+            reason: reason.into(),
+            message,
+            since: None,
+        }));
+        let suspended = service.healing_suspended;
+        conditions.push(claim(
+            "Healing",
+            suspended.is_none(),
+            if suspended.is_none() { "Active" } else { "Suspended" },
+            if suspended.is_none() {
+                "replicas that fail their liveness probe are restarted".into()
+            } else {
+                "too many replicas fail at once for each to be broken by itself: none is restarted for its probe".into()
+            },
+            suspended.map(|time| self.at(time)),
+        ));
+        conditions
+    }
+
+    fn place(&self, service: &ServiceState, ordinal: Ordinal, place: &Place) -> PlaceView {
+        let replica = ReplicaId { service: service.name.clone(), ordinal };
+        let window = self.settings.metric_window;
+        let is_occupied = place.is_occupied();
+        let fresh = |at: Time| is_occupied && self.now.time.since(at) <= self.settings.sample_age_max;
+        let memory = place.memory.filter(|(at, _)| fresh(*at)).map(|(_, bytes)| bytes.0);
+        let cpu = place.cpu.last().filter(|(at, _)| fresh(*at)).and_then(|_| place.cpu_share(window));
+        let rate =
+            place.requests.last().filter(|(at, _)| fresh(*at)).and_then(|_| place.request_rate(window));
+        let p99 = (is_occupied && !place.latency_p99.is_zero()).then_some(place.latency_p99.as_secs_f64());
+        let wait = service.waits.iter().find(|wait| wait.ordinal == Some(ordinal));
+        let status = v1::ReplicaStatus {
+            service: service.name.to_string(),
+            node: self.node.filter(|_| is_occupied).map(NodeName::to_string),
+            pid: None,
+            ports: Default::default(),
+            phase: self.phase(place).into(),
+            ready: place.is_ready(),
+            restarts: place.restart.restarts,
+            started_at: None,
+            role: match place.role {
+                Role::Active => "active",
+                Role::Spare => "spare",
+            }
+            .into(),
+            incarnation: place.incarnation.0,
+            generation: place.generation.0,
+            adopted: false,
+            message: wait.map(|wait| wait.reason.to_string()).or_else(|| last_exit(place)),
+            traffic: v1::Traffic {
+                requests_per_second: rate.map(model::quantity::MilliRps::per_second),
+                in_flight: if fresh(place.in_flight.0) { place.in_flight.1 } else { 0 },
+                latency_p99_seconds: p99,
+            },
+            usage: v1::Usage { cpu_millicores: cpu.map(|cpu| cpu.0), memory_bytes: memory },
+        };
+        PlaceView { replica, is_occupied, status }
+    }
+
+    fn phase(&self, place: &Place) -> &'static str {
+        match &place.stage {
+            Stage::Empty { .. } if place.restart.not_before > self.now.time => "Backoff",
+            Stage::Empty { .. } => "Pending",
+            Stage::Starting { .. } | Stage::Running(Health { begun: false, .. }) => "Starting",
+            Stage::Running(Health { sick_since: Some(_), .. }) => "Unhealthy",
+            Stage::Running(_) => "Running",
+            Stage::Draining { .. } => "Draining",
+            Stage::Stopping { .. } => "Stopping",
+        }
+    }
+
+    fn at(&self, time: Time) -> String {
+        rfc3339(wall_of(self.now, time))
+    }
+}
+
+fn stage_since(stage: &Stage) -> Time {
+    match stage {
+        Stage::Empty { since, .. }
+        | Stage::Starting { since, .. }
+        | Stage::Draining { since, .. }
+        | Stage::Stopping { since, .. } => *since,
+        Stage::Running(health) => health.ready_changed,
+    }
+}
+
+fn last_exit(place: &Place) -> Option<String> {
+    match &place.stage {
+        Stage::Empty { exit: Some(exit), .. } => Some(exit_sentence(*exit)),
+        Stage::Empty { exit: None, .. }
+        | Stage::Starting { .. }
+        | Stage::Running(_)
+        | Stage::Draining { .. }
+        | Stage::Stopping { .. } => None,
+    }
+}
+
+fn exit_sentence(exit: Exit) -> String {
+    Reason::Exited(exit).to_string()
+}
+
+/// Status, reason and message; `None` for a service that nobody exposes.
+fn exposed(service: &ServiceState) -> Option<(&'static str, &'static str, String)> {
+    let listen = service.last_declared.as_ref().and_then(|declared| declared.spec.expose.as_ref());
+    let address = listen.map(|expose| expose.listen.to_string()).unwrap_or_default();
+    match &service.exposure {
+        Exposure::None if listen.is_none() || service.declared.is_none() => None,
+        Exposure::None | Exposure::Telling { .. } => {
+            Some(("Unknown", "Opening", format!("the proxy is told to listen on {address}")))
+        }
+        Exposure::Shown { .. } => Some(("True", "Listening", format!("the proxy listens on {address}"))),
+        Exposure::Failed { message, .. } => Some(("False", "Failed", message.to_string())),
+        Exposure::Concealing { .. } => {
+            Some(("False", "Closing", "the proxy is told to stop listening".into()))
+        }
+    }
+}
+
+fn sum_of_traffic(places: &[PlaceView]) -> v1::Traffic {
+    let traffic = || places.iter().map(|place| &place.status.traffic);
+    v1::Traffic {
+        requests_per_second: traffic().filter_map(|one| one.requests_per_second).reduce(|a, b| a + b),
+        in_flight: traffic().map(|one| one.in_flight).sum(),
+        latency_p99_seconds: traffic().filter_map(|one| one.latency_p99_seconds).reduce(f64::max),
+    }
+}
+
+fn sum_of_usage(places: &[PlaceView]) -> v1::Usage {
+    let usage = || places.iter().map(|place| &place.status.usage);
+    v1::Usage {
+        cpu_millicores: usage().filter_map(|one| one.cpu_millicores).reduce(|a, b| a + b),
+        memory_bytes: usage().filter_map(|one| one.memory_bytes).reduce(|a, b| a + b),
+    }
+}
+
+/// The last decision on a service in words; `None` before the first.
+pub(crate) fn explanation(view: &ServiceView, changes: Vec<v1::SizeChange>) -> Option<v1::Explanation> {
+    let decision = view.decision.as_ref()?.decision();
+    let guard = decision
+        .guard
+        .clone()
+        .or_else(|| view.waits.iter().map(|wait| &wait.reason).find(|reason| is_of_guard(reason)).cloned());
+    Some(v1::Explanation {
+        target: format!("service/{}", view.name),
+        at: rfc3339(decision.at.wall),
+        desired: decision.desired,
+        previous: decision.previous,
+        policy: decision.policy.name().into(),
+        metrics: metrics(&decision),
+        limits: decision
+            .limits
+            .iter()
+            .map(|limit| v1::Limit {
+                name: limit.name.into(),
+                from: limit.from,
+                to: limit.to,
+                note: limit.note.to_string(),
+            })
+            .collect(),
+        guard: guard.map(|reason| reason.to_string()),
+        reasons: reasons(&decision),
+        waits: view.waits.iter().map(|wait| wait_of(&view.name, wait)).collect(),
+        changes,
+        summary: decision.summary.to_string(),
+    })
+}
+
+/// What each metric said.
+pub(crate) fn metrics(decision: &Decision) -> Vec<v1::Metric> {
+    let metric = |said: &MetricVerdict| v1::Metric {
+        name: said.name.to_string(),
+        current: said.current.to_string(),
+        target: said.target.to_string(),
+        ratio: said.ratio,
+        proposal: said.proposal,
+        note: said.note.to_string(),
+    };
+    decision.metrics.iter().map(metric).collect()
+}
+
+/// Kubernetes' conditions of an autoscaler.
+pub(crate) fn scaling_conditions(conditions: &[Condition]) -> Vec<v1::Condition> {
+    let condition = |condition: &Condition| v1::Condition {
+        kind: condition.kind.into(),
+        status: if condition.holds { "True" } else { "False" }.into(),
+        reason: condition.reason.into(),
+        message: condition.message.to_string(),
+        since: None,
+    };
+    conditions.iter().map(condition).collect()
+}
+
+fn reasons(decision: &Decision) -> Vec<v1::Because> {
+    let because = |code: &str, message: String| v1::Because { code: code.into(), message };
+    let metrics = decision.metrics.iter().map(|metric| {
+        because(
+            &metric.name,
+            format!("{}: {} of {}; {}", metric.name, metric.current, metric.target, metric.note),
+        )
+    });
+    let limits = decision
+        .limits
+        .iter()
+        .map(|limit| because(limit.name, format!("{} to {}: {}", limit.from, limit.to, limit.note)));
+    let mut reasons: Vec<v1::Because> = metrics.chain(limits).collect();
+    if reasons.is_empty() {
+        reasons.push(because("summary", decision.summary.to_string()));
+    }
+    reasons
+}
+
+/// Whether it is the guard that says so.
+fn is_of_guard(reason: &Reason) -> bool {
+    match reason {
+        Reason::StormLimit { .. }
+        | Reason::Bounds { .. }
+        | Reason::DisruptionBudget { .. }
+        | Reason::BlastRadius { .. } => true,
+        Reason::Declared
+        | Reason::Withdrawn
+        | Reason::BelowDesired { .. }
+        | Reason::AboveDesired { .. }
+        | Reason::Autoscaled { .. }
+        | Reason::Held { .. }
+        | Reason::Exited(_)
+        | Reason::Unhealthy { .. }
+        | Reason::Outdated { .. }
+        | Reason::SpareWanted
+        | Reason::TakesOver { .. }
+        | Reason::StandsDown { .. }
+        | Reason::Drained { .. }
+        | Reason::Backoff { .. }
+        | Reason::CrashLoop { .. }
+        | Reason::DependencyDown { .. }
+        | Reason::Overload { .. }
+        | Reason::ActionFailed(_)
+        | Reason::OutcomeUnknown
+        | Reason::Adopted
+        | Reason::Observed => false,
+    }
+}
+
+fn wait_of(service: &ServiceName, wait: &Wait) -> v1::Wait {
+    let replica = wait.ordinal.map(|ordinal| ReplicaId { service: service.clone(), ordinal }.to_string());
+    v1::Wait { replica, message: wait.reason.to_string() }
+}
+
+/// An event in the words of `/v1`.
+pub(crate) fn event(event: &Event) -> v1::Event {
+    let replica = event.replica.map(|(ordinal, _)| ReplicaId { service: event.service.clone(), ordinal });
+    v1::Event {
+        at: rfc3339(event.at.wall),
+        kind: if event.kind.is_warning() { "Warning" } else { "Normal" }.into(),
+        reason: event.kind.name().into(),
+        service: event.service.to_string(),
+        replica: replica.map(|replica| replica.to_string()),
+        message: event.reason.to_string(),
+    }
+}
