@@ -71,6 +71,11 @@ impl Findings {
         Self { bench, repeat, setting: Vec::new(), figures: Vec::new(), skipped: None }
     }
 
+    /// Not run, for the reason of `error`.
+    pub(crate) fn skipped(bench: &'static str, error: &anyhow::Error) -> Self {
+        Self { skipped: Some(format!("{error:#}")), ..Self::of(bench) }
+    }
+
     /// Says under which circumstances the figures came to be.
     pub(crate) fn say(&mut self, sentence: impl Into<String>) {
         self.setting.push(sentence.into());

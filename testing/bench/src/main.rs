@@ -4,20 +4,31 @@
 //! failure unless `--strict` asks for that: on a machine that others share, a figure is an observation, not a test.
 //! docs/benchmarks.md has a run of all of them.
 
-mod core_step;
 mod figure;
 mod print;
-mod simulator;
 mod spans;
+
+mod core_step;
+mod simulator;
+
+mod house;
+mod loading;
+mod replica;
+
+mod idle;
+mod proxy;
+mod restart;
+mod scale_out;
 
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use figure::Findings;
 
 #[derive(Clone, Debug, Parser)]
 #[command(name = "bench", about = "Measures what the house reaches, beside what it must reach.")]
+#[command(args_conflicts_with_subcommands = true)]
 struct Words {
     /// Which benches to run; all when none is named.
     #[arg(value_name = "NAME")]
@@ -28,6 +39,15 @@ struct Words {
     /// Exit with 1 when a target is missed or a bench could not be run.
     #[arg(long)]
     strict: bool,
+    #[command(subcommand)]
+    mode: Option<Mode>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Mode {
+    /// Be a replica that Homeostat runs for a bench.
+    #[command(hide = true)]
+    Replica(replica::Options),
 }
 
 /// The benches, in the order in which they run: memory is measured first, before others have used any.
@@ -37,6 +57,14 @@ enum Bench {
     CoreStep,
     /// Steps of the simulator in a second of one core.
     Simulator,
+    /// From kill -9 of a replica to its successor's exec.
+    Restart,
+    /// From a step of the load to the first request that a new replica serves.
+    ScaleOut,
+    /// Memory and processor of Homeostat while nothing happens, and the size of its binary.
+    Idle,
+    /// Requests a second, latency and processor time of the proxy beside those of nginx.
+    Proxy,
 }
 
 impl Bench {
@@ -44,6 +72,10 @@ impl Bench {
         match self {
             Self::CoreStep => core_step::run(),
             Self::Simulator => simulator::run(),
+            Self::Restart => restart::run(),
+            Self::ScaleOut => scale_out::run(),
+            Self::Idle => idle::run(),
+            Self::Proxy => proxy::run(),
         }
     }
 
@@ -51,12 +83,31 @@ impl Bench {
         match self {
             Self::CoreStep => "core-step",
             Self::Simulator => "simulator",
+            Self::Restart => "restart",
+            Self::ScaleOut => "scale-out",
+            Self::Idle => "idle",
+            Self::Proxy => "proxy",
         }
     }
 }
 
 fn main() -> ExitCode {
+    // First of all: a replica tells when it began.
+    let begun = os::since_boot();
     let words = Words::parse();
+    match &words.mode {
+        Some(Mode::Replica(options)) => match replica::run(options, begun) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("bench: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
+        None => run_benches(&words),
+    }
+}
+
+fn run_benches(words: &Words) -> ExitCode {
     let mut benches = words.names.clone();
     if benches.is_empty() {
         benches.extend_from_slice(Bench::value_variants());
@@ -66,11 +117,7 @@ fn main() -> ExitCode {
     let mut all = Vec::new();
     for bench in benches {
         eprintln!("running {}", bench.name());
-        let findings = bench.run().unwrap_or_else(|error| {
-            let mut findings = Findings::of(bench.name());
-            findings.skipped = Some(format!("{error:#}"));
-            findings
-        });
+        let findings = bench.run().unwrap_or_else(|error| Findings::skipped(bench.name(), &error));
         if !words.json {
             print::table(&findings);
         }

@@ -1,0 +1,41 @@
+//! Real HTTP load, on a thread of its own.
+
+use std::net::SocketAddr;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use load::profile::Profile;
+use load::rate::Rate;
+use load::{LoadPlan, Progress, Report, Target};
+use tokio_util::sync::CancellationToken;
+
+/// Load that is being sent.
+#[derive(Debug)]
+pub(crate) struct Loading {
+    thread: JoinHandle<anyhow::Result<Report>>,
+    stop: CancellationToken,
+}
+
+impl Loading {
+    /// Begins to ask `address` for `/` so many times a second, for at most `longest`.
+    pub(crate) fn begin(address: SocketAddr, per_second: f64, longest: Duration) -> anyhow::Result<Self> {
+        let target = Target::parse(&format!("http://{address}/"))?;
+        let plan = LoadPlan::new(target, Profile::constant(Rate::per_second(per_second)?, longest)?);
+        let stop = CancellationToken::new();
+        let until = stop.clone();
+        let run = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let (progress, _nobody_looks) = tokio::sync::watch::channel(Progress::default());
+            Ok(runtime.block_on(load::run(plan, until, progress))?)
+        };
+        let thread = std::thread::Builder::new().name("loading".into()).spawn(run);
+        Ok(Self { thread: thread.context("could not start a thread")?, stop })
+    }
+
+    /// Stops the load, waits for the answers that are due, and says how it went.
+    pub(crate) fn end(self) -> anyhow::Result<Report> {
+        self.stop.cancel();
+        self.thread.join().map_err(|_| anyhow!("the load generator ended by a fault of ours"))?
+    }
+}

@@ -1,0 +1,94 @@
+//! `bench replica`: the smallest program that Homeostat can run, ask for its health and route to.
+//!
+//! It tells a socket, before anything else, when it began; then it answers every request with `ok`.
+
+use std::net::Ipv4Addr;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+
+/// Words of the mode.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// The port to listen on.
+    #[arg(long)]
+    port: u16,
+    /// The datagram socket that is told when this process began.
+    #[arg(long)]
+    socket: Option<PathBuf>,
+}
+
+/// Where replicas tell that they have begun.
+#[derive(Debug)]
+pub(crate) struct Births(UnixDatagram);
+
+/// A replica that has begun.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Birth {
+    /// Its process.
+    pub(crate) pid: i32,
+    /// When its `main` was entered, since the machine was booted.
+    pub(crate) at: Duration,
+}
+
+/// Tells the socket that this process began at `begun`, and serves until it is ended.
+pub(crate) fn run(options: &Options, begun: Duration) -> anyhow::Result<()> {
+    if let Some(socket) = &options.socket {
+        tell(socket, begun)?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("could not start: the system gave no event queue")?.block_on(async {
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await;
+        let listener = listener.with_context(|| format!("could not listen on port {}", options.port))?;
+        axum::serve(listener, Router::new().fallback(async || "ok\n")).await.context("could not serve")
+    })
+}
+
+fn tell(socket: &Path, begun: Duration) -> anyhow::Result<()> {
+    let mut birth = [0; 12];
+    birth[..4].copy_from_slice(&std::process::id().to_le_bytes());
+    let nanos = u64::try_from(begun.as_nanos()).unwrap_or(u64::MAX);
+    birth[4..].copy_from_slice(&nanos.to_le_bytes());
+    let door = UnixDatagram::unbound().context("could not make a socket")?;
+    door.send_to(&birth, socket).with_context(|| format!("could not tell {}", socket.display()))?;
+    Ok(())
+}
+
+impl Births {
+    /// Listens at `path`, which must not be there yet.
+    pub(crate) fn listen(path: &Path) -> anyhow::Result<Self> {
+        let door =
+            UnixDatagram::bind(path).with_context(|| format!("could not listen at {}", path.display()))?;
+        Ok(Self(door))
+    }
+
+    /// The next birth that was told; `None` when none is within `limit`, which is more than zero.
+    pub(crate) fn next(&self, limit: Duration) -> Option<Birth> {
+        self.0.set_read_timeout(Some(limit)).ok()?;
+        let mut birth = [0; 12];
+        let told = self.0.recv(&mut birth).ok()?;
+        let (pid, nanos) = birth.get(..told)?.split_first_chunk::<4>()?;
+        let nanos = u64::from_le_bytes(nanos.try_into().ok()?);
+        Some(Birth { pid: i32::from_le_bytes(*pid), at: Duration::from_nanos(nanos) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_birth_is_heard_as_it_was_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("births");
+        let births = Births::listen(&path).expect("the path is free");
+        tell(&path, Duration::from_nanos(123_456_789)).expect("somebody listens");
+        let birth = births.next(Duration::from_secs(5)).expect("it was told");
+        assert_eq!(birth.at, Duration::from_nanos(123_456_789));
+        assert_eq!(u32::try_from(birth.pid).ok(), Some(std::process::id()));
+        assert!(births.next(Duration::from_millis(1)).is_none());
+    }
+}

@@ -1,0 +1,136 @@
+//! `scale-out`: from a step of the load to the first request that a new replica serves.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde_json::json;
+
+use crate::figure::{Findings, Target, Unit};
+use crate::house::{self, House, Place};
+use crate::loading::Loading;
+use crate::spans::Spans;
+
+const P50: Target = Target::AtMost(2.0);
+const P99: Target = Target::AtMost(4.0);
+
+/// Steps of the load: of so many, p99 is the longest.
+const ROUNDS: usize = 20;
+
+/// Requests a second before the step: a sixth of what two replicas are declared to carry.
+const QUIET: f64 = 20.0;
+/// Requests a second after it: each costs 2.5 ms, which makes four times the cpu that two replicas should use.
+const BUSY: f64 = 250.0;
+/// The replicas that it begins with.
+const FEWEST: u32 = 2;
+
+/// How long the quiet load lasts before a step, once the size is the autoscaler's again.
+///
+/// 5 s: twice the window of measurement and a period of the loop, so that the past round is forgotten.
+const QUIET_FOR: Duration = Duration::from_secs(5);
+
+/// How long a step is waited for, and how long everything else may take.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Raises the load again and again, each time from the fewest replicas.
+pub(crate) fn run() -> anyhow::Result<Findings> {
+    let mut findings = Findings::of("scale-out");
+    findings.say(format!(
+        "{ROUNDS} steps of real HTTP load from {QUIET} to {BUSY} requests a second on the shop, which costs 2.5 ms of processor a \
+         page and opens in 200 ms; {FEWEST} replicas of 150m at first, autoscaler on cpu at 50 %, the loop's period at its default \
+         of 1 s; the replica's own counter says when it has served, looked at every 20 ms"
+    ));
+    let place = Place::new()?;
+    let shop = house::free_address()?;
+    let manifests = manifests(place.path(), shop)?;
+    let mut house = House::up(place, &manifests, &[])?;
+    let mut spans = Spans::new();
+    let (mut requests, mut failed) = (0, 0);
+    for _ in 0..ROUNDS {
+        calm(&mut house, shop)?;
+        let known = pids(&house)?;
+        let begun = os::since_boot();
+        let loading = Loading::begin(shop, BUSY, WAIT_MAX * 2)?;
+        house.wait(WAIT_MAX, "a new replica serves", |house| {
+            has_new_one_served(house, &known).then_some(())
+        })?;
+        spans.add(os::since_boot().saturating_sub(begun));
+        let report = loading.end()?;
+        requests += report.requests;
+        failed += report.failed;
+    }
+    let what = "from the step to the first request that a new replica served";
+    spans.tell(what, [Some(P50), Some(P99), None], &mut findings);
+    findings.note("requests", requests as f64, Unit::Count);
+    findings.note("failed requests", failed as f64, Unit::Count);
+    Ok(findings)
+}
+
+/// Brings the shop back to its fewest replicas and to a quiet load.
+fn calm(house: &mut House, shop: SocketAddr) -> anyhow::Result<()> {
+    house.tell(&["scale", "service/shop", "--replicas", &FEWEST.to_string()])?;
+    house.wait(WAIT_MAX, "the shop is down to its fewest replicas", |house| {
+        let services = house.services().ok()?;
+        let status = services.first()?;
+        let processes = house.replicas().ok()?.len();
+        (processes == FEWEST as usize && status.ready_replicas == FEWEST).then_some(())
+    })?;
+    house.tell(&["scale", "service/shop", "--auto"])?;
+    let quiet = Loading::begin(shop, QUIET, WAIT_MAX)?;
+    let begun = os::since_boot();
+    house.wait(WAIT_MAX, "the quiet time is over", |_| {
+        (os::since_boot().saturating_sub(begun) >= QUIET_FOR).then_some(())
+    })?;
+    quiet.end()?;
+    Ok(())
+}
+
+fn pids(house: &House) -> anyhow::Result<BTreeSet<i32>> {
+    Ok(house.replicas()?.into_iter().filter_map(|replica| replica.pid).collect())
+}
+
+/// Asks each replica that was not known itself: its probes are not among the pages that it counts.
+fn has_new_one_served(house: &House, known: &BTreeSet<i32>) -> bool {
+    let replicas = house.replicas().unwrap_or_default();
+    replicas.iter().filter(|replica| replica.pid.is_some_and(|pid| !known.contains(&pid))).any(|replica| {
+        let counters =
+            replica.ports.get("http").map(|port| house.read(&format!("http://127.0.0.1:{port}/metrics")));
+        counters.is_some_and(|text| text.is_ok_and(|text| house::sum_of(&text, "shop_requests_total") > 0.0))
+    })
+}
+
+/// The shop of examples/flash-sale, with its autoscaler in today's form.
+fn manifests(folder: &Path, listen: SocketAddr) -> anyhow::Result<[serde_json::Value; 1]> {
+    let shop = house::program("shop")?;
+    let shop = shop.to_str().context("the path of the shop is no text")?;
+    let command = [shop, "--port", "$(PORT_HTTP)", "--work", "2.5ms", "--startup", "200ms", "--grace", "8s"];
+    Ok([json!({
+        "apiVersion": "homeostat/v1",
+        "kind": "Service",
+        "metadata": {"name": "shop"},
+        "spec": {
+            "run": {"command": command, "workingDirectory": folder},
+            "resources": {"cpu": "150m", "memory": "64Mi"},
+            "ports": [{"name": "http", "protocol": "http"}],
+            "probes": {
+                "readiness": {"http": {"path": "/healthz"}, "every": "250ms", "timeout": "1s", "failures": 2},
+                "liveness": {"http": {"path": "/livez"}, "every": "2s", "timeout": "1s", "failures": 3},
+            },
+            "scale": {
+                "min": FEWEST,
+                "max": 10,
+                "metrics": [{
+                    "type": "Resource",
+                    "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}},
+                }],
+                "behavior": {"scaleUp": {"policies": [
+                    {"type": "Percent", "value": 100, "periodSeconds": 2},
+                    {"type": "Pods", "value": 4, "periodSeconds": 2},
+                ]}},
+            },
+            "expose": {"listen": listen, "port": "http", "balance": "leastLoaded"},
+        },
+    })])
+}
