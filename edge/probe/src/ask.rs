@@ -9,13 +9,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either, select};
-use http_body_util::Empty;
+use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::Request;
 use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
 use model::resource::{Check, HttpCheck, PortName};
 use tokio::net::TcpStream;
+
+/// Bytes of an answer's body that are read, and thrown away, before the connection is closed: any page that speaks of health.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// How long is waited for them. The answer is known by then; this is only to spare the replica a broken connection.
+const BODY_WAIT: Duration = Duration::from_millis(100);
+
+/// Bytes of the head of an answer: twice what the usual servers allow.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// What came of a question.
 pub type Answer = Result<(), Failure>;
@@ -87,7 +96,7 @@ impl Replica {
 
 /// Asks once, and waits at most `timeout` for the answer.
 ///
-/// Redirects are answers and are not followed; the body of an answer is not read.
+/// Redirects are answers and are not followed; what the body says does not matter.
 pub async fn ask(replica: &Replica, check: &Check, timeout: Duration) -> Answer {
     let question = async {
         match check {
@@ -110,8 +119,11 @@ async fn get(address: SocketAddr, check: &HttpCheck) -> Answer {
     let stream = connect(address).await?;
     let broken =
         |error: &dyn std::error::Error| Failure::Broken { path: check.path.clone(), why: error.to_string() };
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(HEAD_BYTES_MAX)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| broken(&error))?;
     let request = Request::get(&check.path)
         .header(HOST, address.to_string())
         .header(USER_AGENT, "homeostat-probe")
@@ -121,6 +133,9 @@ async fn get(address: SocketAddr, check: &HttpCheck) -> Answer {
     let exchange = async {
         let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
         let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), BODY_BYTES_MAX).collect();
+        // A server that meets a reset while it still writes complains in its log, once for each probe.
+        let _ends_somehow = tokio::time::timeout(BODY_WAIT, body).await;
         if (200..400).contains(&status) {
             return Ok(());
         }

@@ -1,12 +1,22 @@
 //! Asking one life again and again.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use model::resource::{Probe, Probes};
+use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::ask::{Replica, ask};
+use crate::ask::{Answer, Replica, ask};
 use crate::thresholds::{ProbeKind, ProbeState};
+
+/// Questions of this process that wait for an answer at the same time; more wait for their turn, and are late.
+///
+/// A hundred replicas that are asked twice a second and take 50 ms have 10 open; the rest is for those that hang until their
+/// timeout, and for the moment after a restart in which all are asked at once.
+const OPEN_QUESTIONS_MAX: usize = 64;
+
+static OPEN_QUESTIONS: Semaphore = Semaphore::const_new(OPEN_QUESTIONS_MAX);
 
 /// Asks one life for its health until it is dropped.
 #[derive(Debug)]
@@ -26,22 +36,22 @@ pub struct Told {
     pub ready: bool,
     /// Whether it need not be restarted.
     pub live: bool,
-    /// Why the last probe failed; `None` when the last answers were good.
+    /// Why a probe failed when it was last asked; `None` when all last answers were good.
     pub note: Option<Arc<str>>,
 }
 
 impl Prober {
-    /// Asks for ever, and calls `tell` at first and whenever what the answers mean has changed. Cancel safe.
+    /// Asks for ever, and calls `tell` at first and whenever what it would tell has changed. Cancel safe.
     ///
     /// The first question of each probe is asked at once; a probe whose answer is late skips what it has missed.
     pub async fn run(&self, tell: impl Fn(Told) + Sync) {
-        let state = Mutex::new(ProbeState::new(&self.probes));
-        tell(told(*lock(&state), None));
+        let answers = Mutex::new(Answers { state: ProbeState::new(&self.probes), failures: BTreeMap::new() });
+        tell(lock(&answers).told());
         if let Some(startup) = &self.probes.startup {
-            self.watch(startup, ProbeKind::Startup, &state, &tell).await;
+            self.watch(startup, ProbeKind::Startup, &answers, &tell).await;
         }
         let watch = async |probe: &Option<Probe>, kind| match probe {
-            Some(probe) => self.watch(probe, kind, &state, &tell).await,
+            Some(probe) => self.watch(probe, kind, &answers, &tell).await,
             None => std::future::pending().await,
         };
         tokio::join!(
@@ -51,31 +61,59 @@ impl Prober {
     }
 
     /// Asks one probe at its pace; a startup probe until it has passed, the others for ever.
-    async fn watch(&self, probe: &Probe, kind: ProbeKind, state: &Mutex<ProbeState>, tell: &impl Fn(Told)) {
+    async fn watch(&self, probe: &Probe, kind: ProbeKind, answers: &Mutex<Answers>, tell: &impl Fn(Told)) {
         let mut beat = interval(probe.every.into());
         beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             beat.tick().await;
-            let answer = ask(&self.replica, &probe.check, probe.timeout.into()).await;
-            let (is_news, now) = {
-                let mut state = lock(state);
-                (state.answer(kind, answer.is_ok()), *state)
+            let answer = {
+                let _turn = OPEN_QUESTIONS.acquire().await.expect("nobody closes it");
+                ask(&self.replica, &probe.check, probe.timeout.into()).await
             };
-            if is_news {
-                tell(told(now, answer.err().map(|failure| failure.to_string().into())));
+            let (before, now) = {
+                let mut answers = lock(answers);
+                let before = answers.told();
+                answers.take(kind, answer);
+                (before, answers.told())
+            };
+            let has_begun = now.begun;
+            if before != now {
+                tell(now);
             }
-            if kind == ProbeKind::Startup && now.has_begun() {
+            if kind == ProbeKind::Startup && has_begun {
                 return;
             }
         }
     }
 }
 
-fn told(state: ProbeState, note: Option<Arc<str>>) -> Told {
-    Told { begun: state.has_begun(), ready: state.is_ready(), live: state.is_live(), note }
+/// What the answers so far mean, and why the last ones were a no.
+#[derive(Debug)]
+struct Answers {
+    state: ProbeState,
+    failures: BTreeMap<ProbeKind, Arc<str>>,
 }
 
-/// A state is whole after every answer.
-fn lock(state: &Mutex<ProbeState>) -> std::sync::MutexGuard<'_, ProbeState> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Answers {
+    fn take(&mut self, kind: ProbeKind, answer: Answer) {
+        self.state.answer(kind, answer.is_ok());
+        match answer {
+            Ok(()) => self.failures.remove(&kind),
+            Err(failure) => self.failures.insert(kind, failure.to_string().into()),
+        };
+    }
+
+    fn told(&self) -> Told {
+        Told {
+            begun: self.state.has_begun(),
+            ready: self.state.is_ready(),
+            live: self.state.is_live(),
+            note: self.failures.values().next().cloned(),
+        }
+    }
+}
+
+/// They are whole after every answer.
+fn lock(answers: &Mutex<Answers>) -> std::sync::MutexGuard<'_, Answers> {
+    answers.lock().unwrap_or_else(PoisonError::into_inner)
 }

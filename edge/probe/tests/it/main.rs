@@ -1,5 +1,7 @@
 //! Probes against real sockets.
 
+#![expect(clippy::disallowed_methods, reason = "the servers of a test end with its runtime")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -118,11 +120,62 @@ async fn a_prober_tells_of_each_change_and_of_nothing_else() {
     let probing = tokio::spawn(async move { prober.run(|now| tell.send(now).unwrap()).await });
     let mut next = async || tokio::time::timeout(LONG, told.recv()).await.unwrap().unwrap();
     assert_eq!(next().await, Told { begun: false, ready: false, live: true, note: None });
+    let why = Some("GET / answered 503".into());
+    assert_eq!(next().await, Told { begun: false, ready: false, live: true, note: why });
     status.store(200, Ordering::SeqCst);
     assert_eq!(next().await, Told { begun: true, ready: false, live: true, note: None });
     assert_eq!(next().await, Told { begun: true, ready: true, live: true, note: None });
     status.store(500, Ordering::SeqCst);
-    let failed = next().await;
-    assert_eq!((failed.ready, failed.note.as_deref()), (false, Some("GET / answered 500")));
+    for ready in [true, false] {
+        let failed = next().await;
+        assert_eq!((failed.ready, failed.note.as_deref()), (ready, Some("GET / answered 500")));
+    }
     probing.abort();
+}
+
+/// The first that is as wanted.
+async fn told_where(probes: &str, port: u16, mut wanted: impl FnMut(&Told) -> bool) -> Told {
+    let prober = Prober { replica: replica(port), probes: serde_json::from_str(probes).unwrap() };
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let looking = async {
+        loop {
+            let now = told.recv().await.unwrap();
+            if wanted(&now) {
+                return now;
+            }
+        }
+    };
+    tokio::select! {
+        () = prober.run(|now| tell.send(now).unwrap()) => panic!("a prober with probes does not end"),
+        found = tokio::time::timeout(LONG, looking) => found.unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn a_replica_that_was_never_ready_says_why() {
+    let port = server(Arc::new(AtomicU16::new(503))).await;
+    let probes = r#"{"readiness": {"http": {"path": "/healthz"}, "every": "5ms"}}"#;
+    let told = told_where(probes, port, |told| told.note.is_some()).await;
+    assert_eq!((told.ready, told.note.as_deref()), (false, Some("GET /healthz answered 503")));
+}
+
+#[tokio::test]
+async fn a_probe_that_passes_does_not_hide_why_another_fails() {
+    let port = server(Arc::new(AtomicU16::new(200))).await;
+    let probes =
+        r#"{"readiness": {"http": {}, "every": "5ms"}, "liveness": {"command": ["false"], "every": "5ms"}}"#;
+    let told = told_where(probes, port, |told| told.ready && !told.live).await;
+    assert_eq!(told.note.as_deref(), Some("it exited with code 1"));
+}
+
+#[tokio::test]
+async fn a_body_without_end_is_a_yes_all_the_same() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        while socket.write_all(&[b'x'; 4096]).await.is_ok() {}
+    });
+    assert_eq!(ask(&replica(port), &check(r#"{"http": {}}"#), LONG).await, Ok(()));
 }
