@@ -71,16 +71,24 @@ pub fn well(now: Time, memory: &mut RestartMemory, ready_since: Option<Time>, se
     let ready_for = now.since(since);
     if ready_for >= settings.crash_loop_well {
         memory.recent.clear();
+        memory.backoff_ms = memory.backoff_ms.min(millis(settings.backoff_max));
     }
     if ready_for >= settings.forget_after {
         memory.backoff_ms = 0;
     }
 }
 
-/// Whether the ends noted make a crash loop.
+/// How many ends in a row make a crash loop; `None` when there is none.
+///
+/// Once begun it goes on until the replica has been well: its own wait is as long as the window, so that the ends that
+/// began it grow too old to be counted while it lasts. That the last wait was longer than any other says that it goes on.
 pub(crate) fn is_crash_loop(now: Time, memory: &RestartMemory, settings: &RestartSettings) -> Option<u32> {
     let begin = now - settings.crash_loop_window;
-    let exits = u32::try_from(memory.recent.iter().filter(|at| **at > begin).count()).unwrap_or(u32::MAX);
+    let as_count = |ends: usize| u32::try_from(ends).unwrap_or(u32::MAX);
+    if memory.backoff_ms > millis(settings.backoff_max) {
+        return Some(as_count(memory.recent.len()));
+    }
+    let exits = as_count(memory.recent.iter().filter(|at| **at > begin).count());
     (exits >= settings.crash_loop_exits).then_some(exits)
 }
 
@@ -99,8 +107,12 @@ fn note(
         None => wait(Duration::from_millis(memory.backoff_ms)),
     };
     // Zero would say "well"; the end that was answered at once still counts.
-    memory.backoff_ms = u64::try_from(wait.min(settings.backoff_max).as_millis()).unwrap_or(u64::MAX).max(1);
+    memory.backoff_ms = millis(wait).max(1);
     memory.not_before = now + wait;
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Nothing after a healthy time; then between the least wait and three times the last one, at most the longest.
