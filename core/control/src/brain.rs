@@ -157,6 +157,10 @@ impl ControlLoop {
             match self.knowledge.fold(now, fact, &mut out.events) {
                 Folded::Same | Folded::Measured => {}
                 Folded::Changed => self.touch_fact(fact),
+                Folded::Faltered { ready_since } => {
+                    self.learn_from_health(now.time, fact, ready_since);
+                    self.touch_fact(fact);
+                }
                 Folded::Lost { exit, ready_since } => {
                     if let Fact::Ended { replica, .. } | Fact::Vanished(replica) = fact {
                         self.learn_from_exit(now.time, replica, analyze::Restart { exit, ready_since });
@@ -180,6 +184,15 @@ impl ControlLoop {
     fn learn_from_exit(&mut self, now: Time, replica: &ReplicaId, restart: analyze::Restart) {
         if let Some(place) = self.knowledge.place_mut(replica) {
             analyze::after_exit(now, &mut place.restart, restart, &self.settings.restart, &mut self.jitter);
+        }
+    }
+
+    /// A time of health that is over counts, also when the replica ends only later.
+    fn learn_from_health(&mut self, now: Time, fact: &Fact, ready_since: Time) {
+        if let Fact::Runs { replica, .. } = fact
+            && let Some(place) = self.knowledge.place_mut(replica)
+        {
+            analyze::well(now, &mut place.restart, Some(ready_since), &self.settings.restart);
         }
     }
 
@@ -241,7 +254,8 @@ impl ControlLoop {
         };
         let exit =
             Exit { status: ExitStatus::Unknown, out_of_memory: false, ran_for: now.since(health.since) };
-        let ready_since = (*since > health.ready_changed).then_some(health.ready_changed);
+        // It was well until its probe began to fail, if it was ready at all.
+        let ready_since = (health.ready && *since > health.ready_changed).then_some(health.ready_changed);
         self.learn_from_exit(now, &replica, analyze::Restart { exit, ready_since });
     }
 

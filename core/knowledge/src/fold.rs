@@ -23,6 +23,11 @@ pub enum Folded {
     Measured,
     /// A replica of the service changed.
     Changed,
+    /// A replica that was ready is not any more.
+    Faltered {
+        /// Since when it had been ready.
+        ready_since: Time,
+    },
     /// A replica ended that was not asked to.
     Lost {
         /// How.
@@ -79,7 +84,8 @@ impl Knowledge {
             .or_insert_with(|| Place::empty(Role::Active, now.time));
         let (begun, ready, live) = match observed.state {
             ReplicaState::Running { ready, live } => (true, ready, live),
-            ReplicaState::Starting | ReplicaState::Stopping | ReplicaState::Exited(_) => (false, false, true),
+            ReplicaState::Stopping => (true, false, true),
+            ReplicaState::Starting | ReplicaState::Exited(_) => (false, false, true),
         };
         let health = Health {
             since: now.time,
@@ -98,6 +104,8 @@ impl Knowledge {
         let Some(service) = self.service_mut(&replica.service) else { return Folded::Same };
         let Some(place) = service.places.get_mut(&replica.ordinal) else { return Folded::Same };
         let empty = |exit| Stage::Empty { since: now.time, exit };
+        // Whoever carried another's share carries nothing now: somebody else may take that over.
+        place.stands_in_for = None;
         match place.stage {
             Stage::Empty { .. } => Folded::Same,
             Stage::Stopping { then, .. } | Stage::Draining { then, .. } => {
@@ -174,7 +182,11 @@ fn runs(now: Now, place: &mut Place, seen: Seen, mut tell: impl FnMut(&Place, Ev
     if let (None, Some(since)) = (before.sick_since, after.sick_since) {
         tell(place, EventKind::Unhealthy, Reason::Unhealthy { since });
     }
-    if is_same { Folded::Same } else { Folded::Changed }
+    match (before.ready, after.ready) {
+        (true, false) => Folded::Faltered { ready_since: before.ready_changed },
+        (true | false, true) | (false, false) if is_same => Folded::Same,
+        (true | false, true) | (false, false) => Folded::Changed,
+    }
 }
 
 fn ran_for(knowledge: &Knowledge, now: Now, replica: &ReplicaId) -> std::time::Duration {
