@@ -16,6 +16,9 @@ pub fn facts(knowledge: &Knowledge, report: &Report, out: &mut Vec<Fact>) {
             out.extend(replicas.iter().map(|observed| fact_of(knowledge, observed)));
             out.extend(vanished(knowledge, *up_to, replicas));
         }
+        Report::Replica(observed) if is_of_closed_place(knowledge, observed) => {
+            out.push(ignored(&observed.replica, observed.incarnation, None));
+        }
         Report::Replica(observed) => out.push(fact_of(knowledge, observed)),
         Report::Usage(samples) => out.extend(samples.iter().map(|usage| {
             let known = knowledge.place(&usage.replica.service, usage.replica.ordinal);
@@ -52,6 +55,15 @@ fn fact_of(knowledge: &Knowledge, observed: &Observed) -> Fact {
         ReplicaState::Stopping => Fact::Runs { replica, begun: true, ready: false, live: true },
         ReplicaState::Exited(exit) => Fact::Ended { replica, exit },
     }
+}
+
+/// Whether it speaks of a life in a place that is closed: a report that came late. What runs there all the same is in the
+/// next inventory, which is believed.
+fn is_of_closed_place(knowledge: &Knowledge, observed: &Observed) -> bool {
+    let service = knowledge.service(&observed.replica.service);
+    service.is_some_and(|service| {
+        !service.places.contains_key(&observed.replica.ordinal) && observed.incarnation <= service.past_life
+    })
 }
 
 /// Replicas that are thought to run and are not in a complete list. One whose start had not reached the node when the list
