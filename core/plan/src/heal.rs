@@ -105,6 +105,10 @@ fn most_active(service: &ServiceState, draft: &Draft) -> Option<Ordinal> {
 
 fn any_survivor(service: &ServiceState, chance: &mut Stream, draft: &Draft) -> Option<Ordinal> {
     let all: Vec<Ordinal> = survivors(service, draft).map(|(ordinal, _)| ordinal).collect();
+    // Nothing is drawn without a choice: how often the loop looked at a loss must not change whom it chooses.
+    if all.is_empty() {
+        return None;
+    }
     let index = usize::try_from(chance.below(all.len() as u64)).unwrap_or(0);
     all.get(index).copied()
 }

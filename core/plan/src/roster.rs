@@ -15,7 +15,8 @@ use crate::draft::Draft;
 ///
 /// A newer declaration is rolled out one replica at a time: one more place than wanted is opened, and an outdated replica goes
 /// only when the number wanted serves without it. A new version that never becomes ready so takes nothing away; when a newer
-/// one replaces it, those of it that have not become ready within `patience` go first, as nothing is lost with them.
+/// one replaces it, those of it that have not become ready within `patience` go first, as nothing is lost with them. Those
+/// that stopped being ready for as long go once a newer one serves: until then what both need may be what is missing.
 pub(crate) fn roster(now: Time, service: &ServiceState, desired: u32, patience: Duration, draft: &mut Draft) {
     actives(now, service, desired, patience, draft);
     spares(service, draft);
@@ -30,7 +31,9 @@ pub(crate) fn clear(service: &ServiceState, draft: &mut Draft) {
 
 fn actives(now: Time, service: &ServiceState, desired: u32, patience: Duration, draft: &mut Draft) {
     let have = service.count();
-    let failed = |place: &Place| failed_at(place, patience).is_some_and(|at| at <= now);
+    let is_proved = service.counting().any(|(_, place)| place.is_serving() && !service.is_outdated(place));
+    let failed_at = |place: &Place| failed_at(place, patience, is_proved);
+    let failed = |place: &Place| failed_at(place).is_some_and(|at| at <= now);
     let outdated_all = || service.counting().filter(|(_, place)| service.is_outdated(place));
     let outdated = outdated_all().find(|(_, place)| failed(place)).or_else(|| outdated_all().next());
     let surge = u32::from(outdated.is_some() && desired > 0);
@@ -56,16 +59,18 @@ fn actives(now: Time, service: &ServiceState, desired: u32, patience: Duration, 
         if service.serving() > desired || failed(place) {
             let reason = Reason::Outdated { runs: place.generation, wanted: declared.generation };
             retire(service, ordinal, place, Writer::Rollout, &reason, draft);
-        } else if let Some(at) = outdated_all().filter_map(|(_, place)| failed_at(place, patience)).min() {
+        } else if let Some(at) = outdated_all().filter_map(|(_, place)| failed_at(place)).min() {
             draft.again_at(at);
         }
     }
 }
 
-/// When a replica that has not become ready is given up; `None` for one that is or was ready, or does not run.
-fn failed_at(place: &Place, patience: Duration) -> Option<Time> {
+/// When a replica that is not ready is given up for a newer one; `None` for one that is ready, or does not run, and while
+/// the newer version `is_proved` by none that serves also for one that has been ready.
+fn failed_at(place: &Place, patience: Duration, is_proved: bool) -> Option<Time> {
     let health = place.health()?;
-    (!health.ready && health.ready_changed == health.since).then(|| health.since + patience)
+    let was_ready = health.ready_changed > health.since;
+    (!health.ready && (is_proved || !was_ready)).then(|| health.ready_changed + patience)
 }
 
 fn spares(service: &ServiceState, draft: &mut Draft) {
@@ -135,7 +140,7 @@ fn retire(
     let then = Afterwards::Close;
     match &place.stage {
         Stage::Empty { .. } => draft.step(writer, Change::Close { ordinal }, reason.clone()),
-        Stage::Running(health) if health.ready && may_be_asked(service, place) => {
+        Stage::Running(health) if (health.ready && may_be_asked(service, place)) || place.in_flight.1 > 0 => {
             draft.step(writer, Change::Drain { ordinal, then }, reason.clone());
         }
         Stage::Running(_) => draft.step(writer, Change::Stop { ordinal, then }, reason.clone()),
