@@ -118,15 +118,11 @@ fn failed(hand: &mut Hand<'_>, knowledge: &mut Knowledge, action: &Action, failu
             service.exposure = Exposure::Failed { revision: declared.revision, message, retry };
             hand.out.tell(hand.now, &declared.name, None, EventKind::ActionFailed, reason);
         }
-        // The next plan writes down what is true then.
-        ActionKind::Remember(memory) => {
-            if let Some(service) = knowledge.service_mut(&memory.service) {
-                service.remembered = None;
-            }
-            hand.out.tell(hand.now, &memory.service, None, EventKind::ActionFailed, reason);
-        }
-        // What must happen in the end is told again, after a while.
-        ActionKind::Stop { .. } | ActionKind::Admit { .. } | ActionKind::Conceal(_) => {
+        // What must happen in the end is told again, after a while; a newer memory takes the place of one that waits.
+        ActionKind::Stop { .. }
+        | ActionKind::Admit { .. }
+        | ActionKind::Conceal(_)
+        | ActionKind::Remember(_) => {
             hand.out.tell(hand.now, action.kind.service(), None, EventKind::ActionFailed, reason);
             hand.flight.postpone(action.clone(), retry);
         }
