@@ -73,9 +73,9 @@ impl<'a> Tally<'a> {
                 let place = self.service.places.get(ordinal);
                 self.in_repair += u32::from(*then == Afterwards::Refill);
                 self.taken += u32::from(place.is_some_and(|place| place.health().is_some()));
-                self.serving -= u32::from(place.is_some_and(Place::is_serving));
+                self.serving = self.serving.saturating_sub(u32::from(place.is_some_and(Place::is_serving)));
             }
-            Change::Close { .. } => self.places -= 1,
+            Change::Close { .. } => self.places = self.places.saturating_sub(1),
             Change::Promote { .. }
             | Change::StandIn { .. }
             | Change::StandDown { .. }
