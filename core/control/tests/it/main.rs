@@ -1,4 +1,15 @@
 //! The loop through its public face: inputs in, actions out.
 
 mod bench;
+mod world;
+
+mod beginning;
 mod found_by_swarm;
+mod healing;
+mod leaving;
+mod outcomes;
+mod returning;
+mod rollout;
+mod sizing;
+mod spares;
+mod suspicion;

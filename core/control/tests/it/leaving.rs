@@ -1,0 +1,200 @@
+//! How replicas leave: without a request cut off, when that can be helped.
+
+use model::action::{ActionKind, Outcome};
+use model::event::EventKind;
+use model::input::Declared;
+use model::memory::{Memory, ScalingMemory};
+use model::resource::{Balance, Expose, ListenAddress, PortName, Timeouts};
+
+use crate::bench::{READY, fixed, name};
+use crate::world::{UNREADY, World, ms, observed, seconds};
+
+fn exposed(service: &str, revision: u64, replicas: u32) -> Declared {
+    let mut declared = fixed(service, revision, replicas);
+    declared.spec.expose = Some(Expose {
+        listen: ListenAddress::parse("127.0.0.1:8080").unwrap(),
+        port: PortName::parse("http").unwrap(),
+        balance: Balance::default(),
+        timeouts: Timeouts::default(),
+    });
+    declared
+}
+
+/// Two replicas with traffic, of which one is to go.
+fn draining() -> World {
+    let mut world = World::with([fixed("shop", 1, 2)]);
+    world.serves("shop-0", 100, 2);
+    world.serves("shop-1", 100, 2);
+    world.passes(ms(10));
+    world.declares(fixed("shop", 2, 1));
+    assert_eq!(world.told(), ["admit shop-1/1 draining"]);
+    world
+}
+
+#[test]
+fn a_drained_replica_is_stopped_when_its_last_request_is_answered() {
+    let mut world = draining();
+    world.applies();
+    world.passes(ms(10));
+    world.serves("shop-1", 100, 1);
+    assert!(world.told().is_empty());
+
+    world.passes(ms(10));
+    world.serves("shop-1", 101, 0);
+    assert_eq!(world.told(), ["stop shop-1/1"]);
+    world.applies();
+    assert_eq!(world.places("shop"), [0]);
+}
+
+#[test]
+fn a_count_from_before_the_drain_took_effect_stops_nothing() {
+    let mut world = draining();
+    world.passes(ms(10));
+    world.serves("shop-1", 101, 0);
+    assert!(world.told().is_empty(), "the proxy may still route to it");
+    world.ends("admit", Outcome::Applied);
+    assert!(world.told().is_empty(), "the count is older than the drain");
+
+    world.passes(ms(10));
+    world.serves("shop-1", 101, 0);
+    assert_eq!(world.told(), ["stop shop-1/1"]);
+}
+
+#[test]
+fn a_drained_replica_that_does_not_finish_is_stopped_at_its_deadline() {
+    let mut world = draining();
+    world.applies();
+    world.serves("shop-1", 100, 2);
+    world.passes(ms(4_999));
+    assert!(world.told().is_empty());
+    world.passes(ms(1));
+    assert_eq!(world.told(), ["stop shop-1/1"]);
+}
+
+#[test]
+fn the_signal_comes_before_the_kill_by_the_grace_declared() {
+    let mut declared = fixed("shop", 2, 0);
+    declared.spec.stop.grace = model::resource::Span::from_secs(3);
+    let mut world = World::with([fixed("shop", 1, 1)]);
+    world.declares(declared);
+    let grace = world.pending.iter().find_map(|action| match &action.kind {
+        ActionKind::Stop { grace, .. } => Some(*grace),
+        ActionKind::Start { .. }
+        | ActionKind::Admit { .. }
+        | ActionKind::Expose(_)
+        | ActionKind::Conceal(_)
+        | ActionKind::Remember(_) => None,
+    });
+    assert_eq!(grace, Some(seconds(3)));
+}
+
+#[test]
+fn a_replica_that_ends_while_it_is_drained_is_not_restarted() {
+    let mut world = draining();
+    world.applies();
+    world.kills("shop-1");
+    world.lives_for(seconds(60));
+    assert!(world.told().is_empty());
+    assert_eq!(world.places("shop"), [0]);
+}
+
+#[test]
+fn those_that_do_not_serve_go_first() {
+    let mut world = World::with([fixed("shop", 1, 3)]);
+    world.sees("shop-0", UNREADY);
+    world.declares(fixed("shop", 2, 2));
+    assert_eq!(world.told(), ["stop shop-0/1"]);
+}
+
+#[test]
+fn of_equals_the_highest_number_goes_first() {
+    let mut world = World::with([fixed("shop", 1, 3)]);
+    world.declares(fixed("shop", 2, 1));
+    world.lives_for(seconds(30));
+    assert_eq!(world.places("shop"), [0]);
+}
+
+#[test]
+fn a_ready_replica_behind_a_listener_is_drained_even_before_its_first_count() {
+    let mut world = World::with([exposed("shop", 1, 2)]);
+    world.declares(exposed("shop", 2, 1));
+    assert_eq!(world.told(), ["expose shop", "admit shop-1/1 draining"]);
+}
+
+#[test]
+fn a_replica_of_an_earlier_run_is_drained_before_it_is_stopped() {
+    let mut world = World::begun();
+    world.declares(exposed("shop", 1, 1));
+    let (desired, scaling) = (Some(2), ScalingMemory::default());
+    world.remembers(Memory { service: name("shop"), desired, scaling, restarts: Vec::new() });
+    world.finds([observed("shop-0", 1, READY), observed("shop-1", 1, READY)]);
+    assert_eq!(world.told(), ["expose shop", "admit shop-0/1 serving", "admit shop-1/1 draining"]);
+}
+
+#[test]
+fn an_unready_replica_with_open_requests_is_drained() {
+    let mut world = World::with([exposed("shop", 1, 2)]);
+    world.serves("shop-0", 10, 3);
+    world.sees("shop-0", UNREADY);
+    world.declares(exposed("shop", 2, 1));
+    assert_eq!(world.told(), ["expose shop", "admit shop-0/1 draining"]);
+}
+
+#[test]
+fn a_withdrawn_service_is_drained_stopped_concealed_and_gone() {
+    let mut world = World::with([exposed("shop", 1, 2)]);
+    world.serves("shop-0", 10, 1);
+    world.serves("shop-1", 10, 1);
+    world.withdraws("shop");
+    let mut told = world.told();
+    told.sort();
+    assert_eq!(told, ["admit shop-0/1 draining", "admit shop-1/1 draining", "conceal shop"]);
+    world.applies();
+    assert!(world.knows("shop"));
+
+    world.lives_for(seconds(10));
+    assert_eq!(world.told(), ["stop shop-0/1", "stop shop-1/1"]);
+    assert!(!world.knows("shop"));
+    assert_eq!(world.heard(EventKind::Gone), 1);
+    world.lives_for(seconds(600));
+    assert!(world.told().is_empty());
+    assert_eq!(world.wakes_in(), None);
+}
+
+#[test]
+fn a_service_that_is_withdrawn_while_it_starts_is_stopped_once_it_has_started() {
+    let mut world = World::begun();
+    world.declares(fixed("shop", 1, 1));
+    world.finds([]);
+    world.withdraws("shop");
+    world.lives_for(seconds(20));
+    assert_eq!(world.told(), ["start shop-0/1 serving", "stop shop-0/1"]);
+    assert!(!world.knows("shop"));
+}
+
+#[test]
+fn a_dead_replica_of_a_withdrawn_service_is_not_started_again() {
+    let mut world = World::with([fixed("shop", 1, 1)]);
+    world.kills("shop-0");
+    world.obeys();
+    world.kills("shop-0");
+    world.told();
+    world.withdraws("shop");
+    world.lives_for(seconds(60));
+    assert!(world.told().is_empty());
+    assert!(!world.knows("shop"));
+}
+
+#[test]
+fn a_service_declared_again_while_it_leaves_is_started_anew_and_listened_for() {
+    let mut world = World::with([exposed("shop", 1, 1)]);
+    world.withdraws("shop");
+    world.told();
+    world.declares(exposed("shop", 2, 1));
+    world.lives_for(seconds(20));
+    let told = world.told();
+    assert!(told.iter().any(|told| told.starts_with("start shop-")), "{told:?}");
+    assert!(told.contains(&"expose shop".to_owned()), "{told:?}");
+    assert_eq!(world.service("shop").serving(), 1);
+    assert_eq!(world.service("shop").name, name("shop"));
+}

@@ -1,0 +1,120 @@
+//! The loop comes back: what ran goes on running, and what was learned is known.
+
+use model::action::ActionKind;
+use model::input::{Input, ReplicaState};
+use model::memory::Memory;
+
+use crate::bench::{READY, autoscaled, fixed};
+use crate::world::{World, killed, ms, observed, seconds};
+
+/// The latest memory that was told of a service.
+fn memory_of(world: &World) -> Memory {
+    world.service("shop").remembered.as_ref().map(|known| Memory::clone(&known.memory)).expect("it is kept")
+}
+
+#[test]
+fn replicas_of_an_earlier_run_are_kept_and_told_their_traffic() {
+    let mut world = World::with([fixed("shop", 1, 3)]);
+    let memory = memory_of(&world);
+    world.begins();
+    world.declares(fixed("shop", 1, 3));
+    world.remembers(memory);
+    world.finds((0..3).map(|place| observed(&format!("shop-{place}"), 1, READY)));
+    assert_eq!(
+        world.told(),
+        ["conceal shop", "admit shop-0/1 serving", "admit shop-1/1 serving", "admit shop-2/1 serving"]
+    );
+    world.lives_for(seconds(600));
+    assert!(world.told().is_empty());
+}
+
+#[test]
+fn the_size_that_was_wanted_is_wanted_still() {
+    let mut world = World::with([autoscaled("shop", 2, 10)]);
+    world.holds("shop", 7, None);
+    world.obeys();
+    world.releases("shop");
+    world.told();
+    let memory = memory_of(&world);
+    world.begins();
+    world.declares(autoscaled("shop", 2, 10));
+    world.remembers(memory);
+    world.finds((0..7).map(|place| observed(&format!("shop-{place}"), 1, READY)));
+    world.lives_for(seconds(60));
+    assert_eq!(world.service("shop").desired, Some(7));
+    assert!(world.told().iter().all(|told| told.starts_with("admit") || told.starts_with("conceal")));
+}
+
+#[test]
+fn the_ladder_of_restarts_goes_on() {
+    let mut world = World::with([fixed("shop", 1, 1)]);
+    for _ in 0..5 {
+        world.kills("shop-0");
+        world.applies();
+        world.passes(seconds(61));
+        world.applies();
+    }
+    let memory = memory_of(&world);
+    let not_before = memory.restarts[0].1.not_before;
+    assert!(not_before > world.now);
+
+    world.begins();
+    world.declares(fixed("shop", 1, 1));
+    world.remembers(memory);
+    world.finds([]);
+    world.applies();
+    world.told();
+    let left = not_before.since(world.now);
+    world.passes(left - ms(1));
+    assert!(world.told().is_empty());
+    world.passes(ms(1));
+    assert_eq!(world.told(), ["start shop-0/6 serving"]);
+}
+
+#[test]
+fn what_died_meanwhile_is_started_with_a_later_life() {
+    let mut world = World::with([fixed("shop", 1, 2)]);
+    let memory = memory_of(&world);
+    world.begins();
+    world.declares(fixed("shop", 1, 2));
+    world.remembers(memory);
+    world.finds([observed("shop-0", 1, READY), observed("shop-1", 1, ReplicaState::Exited(killed()))]);
+    assert_eq!(world.told(), ["conceal shop", "admit shop-0/1 serving", "start shop-1/2 serving"]);
+}
+
+#[test]
+fn nothing_that_ran_is_told_of_before_the_inventory() {
+    let mut world = World::with([fixed("shop", 1, 2)]);
+    world.begins();
+    world.declares(fixed("shop", 1, 2));
+    world.passes(seconds(600));
+    assert!(world.told().is_empty());
+}
+
+#[test]
+fn the_first_action_of_a_run_has_the_epoch_of_the_run() {
+    let mut world = World::with([fixed("shop", 1, 1)]);
+    world.begins();
+    world.declares(fixed("shop", 1, 1));
+    world.finds([]);
+    assert!(world.pending.iter().all(|action| action.id.epoch.0 == 2));
+    assert!(world.pending.iter().any(|action| matches!(action.kind, ActionKind::Start { .. })));
+}
+
+#[test]
+fn the_same_inputs_give_the_same_digests() {
+    let digests = || -> Vec<u64> {
+        let mut world = World::with([fixed("shop", 1, 5), autoscaled("web", 2, 8)]);
+        for round in 0..200_u64 {
+            world.now = world.now + ms(37 * (round % 11));
+            let place = round % 5;
+            world.kills(&format!("shop-{place}"));
+            world.obeys();
+            world.put(&Input::Woke);
+        }
+        world.digests
+    };
+    let first = digests();
+    assert_eq!(first, digests());
+    assert!(first.iter().any(|digest| *digest != 0), "something happened");
+}

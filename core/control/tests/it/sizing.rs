@@ -1,0 +1,115 @@
+//! How many replicas: by hand, by declaration, by load.
+
+use std::time::Duration;
+
+use model::event::EventKind;
+use model::input::Declared;
+use model::resource::Quantity;
+
+use crate::bench::{autoscaled, fixed};
+use crate::world::{World, ms, ordinal, seconds};
+
+/// Aims at half of one core for each replica.
+fn shop(min: u32, max: u32) -> Declared {
+    let mut declared = autoscaled("shop", min, max);
+    declared.spec.resources.cpu = Some(Quantity::parse("1").unwrap());
+    declared
+}
+
+/// For so many half seconds, each of the first `measured` replicas uses `share` thousandths of a core.
+fn work(world: &mut World, spent: &mut Duration, measured: u32, share: u64, halves: u32) {
+    for _ in 0..halves {
+        *spent += ms(share / 2);
+        let names: Vec<_> = (0..measured).map(|place| format!("shop-{place}")).collect();
+        world.uses(names.iter().map(|name| (name.as_str(), *spent)));
+        world.lives_for(ms(500));
+    }
+}
+
+#[test]
+fn a_rise_of_load_scales_out_within_a_period_of_its_measurement() {
+    let mut world = World::with([shop(2, 10)]);
+    let mut spent = Duration::ZERO;
+    work(&mut world, &mut spent, 2, 500, 20);
+    assert_eq!(world.service("shop").desired, Some(2));
+
+    // One metric window later the mean has risen, and one period after that the decision is made.
+    work(&mut world, &mut spent, 2, 1000, 6);
+    assert_eq!(world.service("shop").desired, Some(4));
+    assert_eq!(world.told(), ["start shop-2/1 serving", "start shop-3/1 serving"]);
+}
+
+#[test]
+fn no_load_asks_for_more_than_the_most_declared() {
+    let mut world = World::with([shop(2, 3)]);
+    let mut spent = Duration::ZERO;
+    work(&mut world, &mut spent, 2, 64_000, 40);
+    assert_eq!(world.service("shop").desired, Some(3));
+    assert_eq!(world.places("shop"), [0, 1, 2]);
+}
+
+#[test]
+fn missing_samples_never_scale_in() {
+    let mut world = World::with([shop(2, 10)]);
+    world.holds("shop", 6, None);
+    world.lives_for(seconds(5));
+    world.releases("shop");
+    let mut spent = Duration::ZERO;
+    // One of six is measured, and idle; then none is, for long past every window.
+    work(&mut world, &mut spent, 1, 10, 1400);
+    assert_eq!(world.service("shop").desired, Some(6));
+    world.lives_for(seconds(700));
+    assert_eq!(world.service("shop").desired, Some(6));
+}
+
+#[test]
+fn a_fall_of_load_scales_in_only_after_the_window() {
+    let mut world = World::with([shop(2, 10)]);
+    let mut spent = Duration::ZERO;
+    work(&mut world, &mut spent, 2, 1000, 8);
+    assert_eq!(world.service("shop").desired, Some(4));
+    world.told();
+    work(&mut world, &mut spent, 4, 10, 590);
+    assert_eq!(world.service("shop").desired, Some(4));
+    work(&mut world, &mut spent, 4, 10, 30);
+    assert_eq!(world.service("shop").desired, Some(2));
+    world.lives_for(seconds(20));
+    assert_eq!(world.places("shop"), [0, 1]);
+}
+
+#[test]
+fn a_hold_sets_the_size_until_it_is_released() {
+    let mut world = World::with([fixed("shop", 1, 1)]);
+    world.holds("shop", 3, None);
+    assert_eq!(world.told(), ["start shop-1/1 serving", "start shop-2/1 serving"]);
+    world.lives_for(seconds(3600));
+    assert_eq!(world.service("shop").count(), 3);
+
+    world.releases("shop");
+    world.lives_for(seconds(20));
+    assert_eq!(world.places("shop"), [0]);
+    assert_eq!(world.heard(EventKind::Scaled), 3, "at first, held, released");
+}
+
+#[test]
+fn a_hold_ends_at_its_time_and_not_before() {
+    let mut world = World::with([shop(2, 10)]);
+    world.holds("shop", 5, Some(seconds(60)));
+    world.lives_for(ms(59_000));
+    assert_eq!(world.service("shop").desired, Some(5));
+    world.declares(Declared { autoscaler: None, ..fixed("shop", 2, 2) });
+    assert_eq!(world.service("shop").desired, Some(5), "a declaration does not end it");
+    world.lives_for(seconds(3));
+    assert_eq!(world.service("shop").desired, Some(2));
+}
+
+#[test]
+fn a_slip_of_a_digit_does_not_fill_the_machine() {
+    let mut world = World::begun();
+    world.declares(fixed("shop", 1, 10_000));
+    world.finds([]);
+    world.passes(seconds(10));
+    assert!(world.service("shop").places.len() <= 1000);
+    assert!(world.service("shop").waits.iter().any(|wait| wait.ordinal.is_none()), "and says why");
+    assert_eq!(world.service("shop").places.get(&ordinal(1000)).map(|place| place.incarnation), None);
+}

@@ -1,0 +1,350 @@
+//! A small world around a loop: the story says what happens in it, and reads in words what the loop told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use control::{ControlLoop, Outbox};
+use knowledge::{Place, ServiceState};
+use model::action::{Action, ActionKind, Admission, Failure, FailureKind, Outcome};
+use model::event::EventKind;
+use model::identity::{ActionId, Epoch, Generation, Incarnation, Ordinal, ReplicaId};
+use model::input::{
+    Declared, Exit, ExitStatus, Input, Intent, Observed, ReplicaState, Report, Start, Traffic, Usage,
+};
+use model::memory::Memory;
+use model::name::NodeName;
+use model::quantity::Bytes;
+use model::reason::Reason;
+use model::settings::Settings;
+use model::time::{Now, Time, Wall};
+
+use crate::bench::{READY, name};
+
+/// A loop, its clock, and what it has told so far.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) brain: ControlLoop,
+    pub(crate) now: Time,
+    /// Actions that have no outcome yet, in the order in which they were told first.
+    pub(crate) pending: Vec<Action>,
+    /// What was told of since the story last asked, memories left out.
+    told: Vec<Action>,
+    events: Vec<(EventKind, Reason)>,
+    /// Of what each input so far made come out.
+    pub(crate) digests: Vec<u64>,
+    latest: ActionId,
+    epoch: u64,
+}
+
+impl World {
+    /// A loop that was made, and told nothing.
+    pub(crate) fn new() -> Self {
+        Self {
+            brain: ControlLoop::new(Settings::default()),
+            now: Time::from_millis(1_000_000),
+            pending: Vec::new(),
+            told: Vec::new(),
+            events: Vec::new(),
+            digests: Vec::new(),
+            latest: ActionId::default(),
+            epoch: 0,
+        }
+    }
+
+    /// A run has begun, and nothing is known of what runs.
+    pub(crate) fn begun() -> Self {
+        let mut world = Self::new();
+        world.begins();
+        world
+    }
+
+    /// These services are declared, and all that they ask for runs and is ready.
+    pub(crate) fn with(services: impl IntoIterator<Item = Declared>) -> Self {
+        let mut world = Self::begun();
+        for declared in services {
+            world.declares(declared);
+        }
+        world.finds([]);
+        world.obeys();
+        world.told();
+        world
+    }
+
+    /// Puts one input in, and keeps what comes out. Answers the digest of that.
+    pub(crate) fn put(&mut self, input: &Input) -> u64 {
+        let mut out = Outbox::default();
+        self.brain.step(Now { time: self.now, wall: Wall::from_millis(7) }, input, &mut out);
+        let digest = out.digest();
+        self.digests.push(digest);
+        for action in out.actions {
+            self.latest = self.latest.max(action.id);
+            if self.pending.iter().all(|known| known.id != action.id) {
+                self.pending.push(action.clone());
+            }
+            if !matches!(action.kind, ActionKind::Remember(_)) {
+                self.told.push(action);
+            }
+        }
+        self.events.extend(out.events.into_iter().map(|event| (event.kind, event.reason)));
+        digest
+    }
+
+    /// A run begins, with a later epoch than the one before.
+    pub(crate) fn begins(&mut self) {
+        self.epoch += 1;
+        self.pending.clear();
+        let node = NodeName::parse("here").unwrap();
+        let settings = Arc::new(Settings::default());
+        self.put(&Input::Started(Start { epoch: Epoch(self.epoch), node, seed: 7, settings }));
+    }
+
+    pub(crate) fn declares(&mut self, declared: Declared) {
+        self.put(&Input::Intent(Intent::Declare(Arc::new(declared))));
+    }
+
+    pub(crate) fn withdraws(&mut self, service: &str) {
+        self.put(&Input::Intent(Intent::Withdraw(name(service))));
+    }
+
+    pub(crate) fn holds(&mut self, service: &str, replicas: u32, span: Option<Duration>) {
+        let until = span.map(|span| self.now + span);
+        self.put(&Input::Intent(Intent::Hold { service: name(service), replicas, until }));
+    }
+
+    pub(crate) fn releases(&mut self, service: &str) {
+        self.put(&Input::Intent(Intent::Release(name(service))));
+    }
+
+    pub(crate) fn remembers(&mut self, memory: Memory) {
+        self.put(&Input::Remembered(Arc::new(memory)));
+    }
+
+    /// The node tells of all that it has, after every action told so far had reached it.
+    pub(crate) fn finds(&mut self, replicas: impl IntoIterator<Item = Observed>) {
+        self.finds_as_of(self.latest, replicas);
+    }
+
+    /// The node tells of all that it had when `up_to` was the latest action to have reached it.
+    pub(crate) fn finds_as_of(&mut self, up_to: ActionId, replicas: impl IntoIterator<Item = Observed>) {
+        let node = NodeName::parse("here").unwrap();
+        let replicas = replicas.into_iter().collect();
+        self.put(&Input::Report(Report::Inventory { node, up_to, replicas }));
+    }
+
+    /// The agent tells how the present life of a replica is.
+    pub(crate) fn sees(&mut self, replica: &str, state: ReplicaState) {
+        let life = self.life(replica);
+        self.sees_life(replica, life, state);
+    }
+
+    /// The agent tells how a certain life of a replica is.
+    pub(crate) fn sees_life(&mut self, replica: &str, life: u32, state: ReplicaState) {
+        let generation = self.place(replica).map_or(Generation(1), |place| place.generation);
+        let observed = Observed { generation, ..observed(replica, life, state) };
+        self.put(&Input::Report(Report::Replica(observed)));
+    }
+
+    /// Its liveness probe fails from now on; it goes on being ready.
+    pub(crate) fn sickens(&mut self, replica: &str) {
+        self.sees(replica, ReplicaState::Running { ready: true, live: false });
+    }
+
+    pub(crate) fn kills(&mut self, replica: &str) {
+        self.sees(replica, ReplicaState::Exited(killed()));
+    }
+
+    /// The proxy tells of a replica: requests so far, and those being answered.
+    pub(crate) fn serves(&mut self, replica: &str, requests: u64, in_flight: u32) {
+        let (id, incarnation) = (id(replica), Incarnation(self.life(replica)));
+        self.put(&Input::Report(Report::Traffic(vec![Traffic {
+            service: id.service,
+            ordinal: id.ordinal,
+            incarnation,
+            requests,
+            errors: 0,
+            in_flight,
+            latency_p99: Duration::from_millis(3),
+        }])));
+    }
+
+    /// The agent tells what each of these replicas has used of the processor since its start.
+    pub(crate) fn uses<'a>(&mut self, samples: impl IntoIterator<Item = (&'a str, Duration)>) {
+        let usage = |(replica, cpu_time): (&str, Duration)| Usage {
+            replica: id(replica),
+            incarnation: Incarnation(self.life(replica)),
+            cpu_time,
+            memory: Bytes(1 << 20),
+        };
+        let usages = samples.into_iter().map(usage).collect();
+        self.put(&Input::Report(Report::Usage(usages)));
+    }
+
+    /// Time passes, and the loop is woken whenever it wants to be; nobody obeys it.
+    pub(crate) fn passes(&mut self, span: Duration) {
+        let end = self.now + span;
+        while let Some(due) = self.brain.next_deadline().filter(|due| *due <= end) {
+            self.now = due.max(self.now);
+            self.put(&Input::Woke);
+            assert!(self.brain.next_deadline() > Some(self.now), "the loop wants to be woken at once, again");
+        }
+        self.now = end;
+    }
+
+    /// Time passes, and whatever the loop tells is done at once.
+    pub(crate) fn lives_for(&mut self, span: Duration) {
+        let end = self.now + span;
+        self.obeys();
+        while let Some(due) = self.brain.next_deadline().filter(|due| *due <= end) {
+            self.now = due.max(self.now);
+            self.put(&Input::Woke);
+            self.obeys();
+        }
+        self.now = end.max(self.now);
+    }
+
+    /// Does all that was told: what is started becomes ready, what is drained has no request left, what is stopped ends.
+    pub(crate) fn obeys(&mut self) {
+        while let Some(action) = self.applies_next() {
+            match &action.kind {
+                ActionKind::Start { replica, incarnation, .. } => {
+                    self.sees_life(&replica.to_string(), incarnation.0, READY);
+                }
+                ActionKind::Admit { replica, admission: Admission::Draining, .. } => {
+                    self.now = self.now + Duration::from_millis(1);
+                    self.serves(&replica.to_string(), 0, 0);
+                }
+                ActionKind::Admit { .. }
+                | ActionKind::Stop { .. }
+                | ActionKind::Expose(_)
+                | ActionKind::Conceal(_)
+                | ActionKind::Remember(_) => {}
+            }
+        }
+    }
+
+    /// Does all that was told, and nothing becomes ready of it.
+    pub(crate) fn applies(&mut self) {
+        while self.applies_next().is_some() {}
+    }
+
+    fn applies_next(&mut self) -> Option<Action> {
+        let action = (!self.pending.is_empty()).then(|| self.pending.remove(0))?;
+        if let ActionKind::Stop { replica, incarnation, .. } = &action.kind {
+            self.sees_life(&replica.to_string(), incarnation.0, ReplicaState::Exited(killed()));
+        }
+        self.put(&Input::Ended { action: action.id, outcome: Outcome::Applied });
+        Some(action)
+    }
+
+    /// The first pending action with this verb ends so.
+    pub(crate) fn ends(&mut self, verb: &str, outcome: Outcome) -> ActionId {
+        let at = self.pending.iter().position(|action| action.kind.verb() == verb);
+        let action = self.pending.remove(at.unwrap_or_else(|| panic!("no {verb} is pending")));
+        self.put(&Input::Ended { action: action.id, outcome });
+        action.id
+    }
+
+    /// What was told since the story last asked, in words; memories are left out.
+    pub(crate) fn told(&mut self) -> Vec<String> {
+        self.told.drain(..).map(|action| words(&action)).collect()
+    }
+
+    /// The ids of what was told since the story last asked.
+    pub(crate) fn told_ids(&mut self) -> Vec<ActionId> {
+        self.told.drain(..).map(|action| action.id).collect()
+    }
+
+    /// How often such a thing was told to people so far.
+    pub(crate) fn heard(&self, kind: EventKind) -> usize {
+        self.events.iter().filter(|(known, _)| *known == kind).count()
+    }
+
+    /// Why the service, or a replica of it, waits.
+    pub(crate) fn waits(&self, service: &str) -> Vec<Reason> {
+        self.service(service).waits.iter().map(|wait| wait.reason.clone()).collect()
+    }
+
+    pub(crate) fn service(&self, service: &str) -> &ServiceState {
+        self.brain.knowledge().service(&name(service)).expect("the loop knows the service")
+    }
+
+    pub(crate) fn knows(&self, service: &str) -> bool {
+        self.brain.knowledge().service(&name(service)).is_some()
+    }
+
+    /// The numbers of the places that a service has.
+    pub(crate) fn places(&self, service: &str) -> Vec<u32> {
+        self.service(service).places.keys().map(|ordinal| ordinal.0).collect()
+    }
+
+    pub(crate) fn place(&self, replica: &str) -> Option<&Place> {
+        let id = id(replica);
+        self.brain.knowledge().place(&id.service, id.ordinal)
+    }
+
+    /// The latest life of a replica; 0 when it has no place.
+    pub(crate) fn life(&self, replica: &str) -> u32 {
+        self.place(replica).map_or(0, |place| place.incarnation.0)
+    }
+
+    /// When the loop wants to be woken, from now.
+    pub(crate) fn wakes_in(&self) -> Option<Duration> {
+        self.brain.next_deadline().map(|due| due.since(self.now))
+    }
+}
+
+/// An action in words: `start shop-0/1 serving`.
+fn words(action: &Action) -> String {
+    let traffic = |admission: &Admission| match admission {
+        Admission::Serving { weight: 1 } => "serving".to_owned(),
+        Admission::Serving { weight } => format!("serving x{weight}"),
+        Admission::Draining => "draining".to_owned(),
+        Admission::Spare => "spare".to_owned(),
+    };
+    let verb = action.kind.verb();
+    match &action.kind {
+        ActionKind::Start { replica, incarnation, admission, .. }
+        | ActionKind::Admit { replica, incarnation, admission, .. } => {
+            format!("{verb} {replica}/{incarnation} {}", traffic(admission))
+        }
+        ActionKind::Stop { replica, incarnation, .. } => format!("{verb} {replica}/{incarnation}"),
+        ActionKind::Expose(_) | ActionKind::Conceal(_) | ActionKind::Remember(_) => {
+            format!("{verb} {}", action.kind.service())
+        }
+    }
+}
+
+pub(crate) fn id(replica: &str) -> ReplicaId {
+    ReplicaId::parse(replica).expect("a service, a dash and a number")
+}
+
+pub(crate) fn observed(replica: &str, life: u32, state: ReplicaState) -> Observed {
+    Observed { replica: id(replica), incarnation: Incarnation(life), generation: Generation(1), state }
+}
+
+pub(crate) const UNREADY: ReplicaState = ReplicaState::Running { ready: false, live: true };
+
+pub(crate) fn killed() -> Exit {
+    Exit { status: ExitStatus::Signal(9), out_of_memory: false, ran_for: Duration::from_secs(60) }
+}
+
+pub(crate) fn code(code: i32) -> ReplicaState {
+    let status = ExitStatus::Code(code);
+    ReplicaState::Exited(Exit { status, out_of_memory: false, ran_for: Duration::from_secs(60) })
+}
+
+pub(crate) fn failed(kind: FailureKind) -> Outcome {
+    Outcome::Failed(Failure { kind, message: "it could not be done".into() })
+}
+
+pub(crate) const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(crate) const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+pub(crate) fn ordinal(ordinal: u32) -> Ordinal {
+    Ordinal(ordinal)
+}
