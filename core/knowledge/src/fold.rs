@@ -142,6 +142,7 @@ impl Knowledge {
         let Some(service) = self.service_mut(&traffic.service) else { return Folded::Same };
         let Some(place) = service.places.get_mut(&traffic.ordinal) else { return Folded::Same };
         place.requests.push(at, traffic.requests);
+        place.errors.push(at, traffic.errors);
         place.in_flight = (at, traffic.in_flight);
         place.latency_p99 = traffic.latency_p99;
         // A drained replica waits for nothing but this.

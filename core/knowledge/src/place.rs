@@ -37,6 +37,8 @@ pub struct Place {
     pub memory: Option<(Time, Bytes)>,
     /// Requests since the start of this life.
     pub requests: Series,
+    /// Of those, the ones that failed by the replica's fault.
+    pub errors: Series,
     /// Requests being answered, and when that was seen.
     pub in_flight: (Time, u32),
     /// The 99th percentile of the latency, as last reported.
@@ -114,6 +116,7 @@ impl Place {
             cpu: Series::default(),
             memory: None,
             requests: Series::default(),
+            errors: Series::default(),
             in_flight: (Time::ZERO, 0),
             latency_p99: Duration::ZERO,
         }
@@ -129,6 +132,7 @@ impl Place {
         self.cpu.clear();
         self.memory = None;
         self.requests.clear();
+        self.errors.clear();
         self.in_flight = (Time::ZERO, 0);
         self.latency_p99 = Duration::ZERO;
     }

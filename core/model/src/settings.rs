@@ -18,6 +18,9 @@ pub struct Settings {
     pub metric_window: Duration,
     /// A sample older than this is missing, not zero (law 4). Three sampling intervals of usage, plus one for delay.
     pub sample_age_max: Duration,
+    /// With this per cent of requests failing, a fall of load is no reason to scale in: what fails fast costs little, and the load
+    /// comes back with the cure.
+    pub error_percent_max: u32,
     /// From telling an action to telling it again, by the same id, when nothing is heard of it.
     ///
     /// 10 s: a start or a stop signal takes milliseconds; a platform that needs longer is asked again, not told anew.
@@ -88,6 +91,7 @@ impl Default for Settings {
             period: Duration::from_secs(1),
             metric_window: Duration::from_secs(2),
             sample_age_max: Duration::from_secs(2),
+            error_percent_max: 20,
             action_timeout: Duration::from_secs(10),
             hpa: HpaSettings::default(),
             restart: RestartSettings::default(),

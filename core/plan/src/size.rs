@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use knowledge::series::Series;
 use knowledge::{Place, ServiceState, Stage};
-use model::decision::{Account, Decision, Policy};
+use model::decision::{Account, Decision, Limit, Policy};
 use model::input::Declared;
 use model::memory::ScalingMemory;
 use model::name::ServiceName;
@@ -109,15 +110,18 @@ fn autoscaled(
         .collect();
     let mut memory = service.scaling.clone();
     let verdict = hpa::reconcile(now.time, spec, &scale, &readings, &mut memory, &settings.hpa);
-    hpa::confirm(now.time, spec, &verdict, &mut memory);
-    let desired = verdict.desired;
+    let suspicion = Suspicion::of(&places, settings).filter(|_| verdict.desired < current);
+    if suspicion.is_none() {
+        hpa::confirm(now.time, spec, &verdict, &mut memory);
+    }
+    let desired = if suspicion.is_some() { current } else { verdict.desired };
     let writer = if desired < current { Writer::ScaleIn } else { Writer::ScaleOut };
     let step = (service.desired != Some(desired)).then(|| {
         let summary = verdict.summary(spec).into();
         let reason = Reason::Autoscaled { from: current, to: desired, summary };
         Step { change: Change::Resize { from: service.desired.unwrap_or(0), to: desired }, reason, writer }
     });
-    let account = HpaAccount { at: now, declared: Arc::clone(declared), verdict };
+    let account = HpaAccount { at: now, declared: Arc::clone(declared), verdict, suspicion };
     Size { desired, step, decision: Some(Arc::new(account)), scaling: Some(memory) }
 }
 
@@ -235,12 +239,49 @@ struct HpaAccount {
     at: Now,
     declared: Arc<Declared>,
     verdict: Verdict,
+    suspicion: Option<Suspicion>,
+}
+
+/// A reason not to believe a fall of load (law 4): requests fail, so those that would cost something may not get that far.
+#[derive(Clone, Copy, Debug)]
+struct Suspicion {
+    failed: u64,
+    requests: u64,
+}
+
+impl Suspicion {
+    /// What the proxy counted over the metric window, when it is suspicious.
+    fn of(places: &[&Place], settings: &Settings) -> Option<Self> {
+        let growth = |series: &Series| series.growth(settings.metric_window).map_or(0, |growth| growth.by);
+        let failed: u64 = places.iter().map(|place| growth(&place.errors)).sum();
+        let requests: u64 = places.iter().map(|place| growth(&place.requests)).sum();
+        let is_many = failed > 0 && failed * 100 >= requests * u64::from(settings.error_percent_max);
+        is_many.then_some(Self { failed, requests })
+    }
+
+    /// The decision that would have been made, held.
+    fn hold(self, mut decision: Decision) -> Decision {
+        let Self { failed, requests } = self;
+        let note: Arc<str> =
+            format!("{failed} of {requests} requests failed: the fall of load is not believed").into();
+        let (from, to) = (decision.desired, decision.previous);
+        decision.summary = format!("stays at {to}: {note}").into();
+        decision.desired = to;
+        decision.limits.push(Limit { name: "HeldByErrors", from, to, note });
+        decision
+    }
 }
 
 impl Account for HpaAccount {
     fn decision(&self) -> Decision {
         match &self.declared.autoscaler {
-            Some(spec) => self.verdict.decision(self.declared.name.clone(), self.at, spec),
+            Some(spec) => {
+                let decision = self.verdict.decision(self.declared.name.clone(), self.at, spec);
+                match self.suspicion {
+                    Some(suspicion) => suspicion.hold(decision),
+                    None => decision,
+                }
+            }
             None => unreachable!("an HPA account is made from the declaration's autoscaler only"),
         }
     }
