@@ -80,7 +80,7 @@ pub struct Run {
     /// The program and its arguments; `$(NAME)` in one stands for the environment variable NAME. No shell reads it.
     #[schemars(length(min = 1))]
     pub command: Vec<String>,
-    /// Environment variables, over those of Homeostat itself.
+    /// Environment variables. Besides them a replica gets only PATH, HOME, USER, LANG, its ports as PORT_NAME, and who it is.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// Where it runs; a relative path begins at the folder of the manifest. Default: the folder of the manifest.
@@ -91,11 +91,12 @@ pub struct Run {
     pub user: Option<String>,
 }
 
-/// What each replica may use: its share for placement, the base of its utilization, and its limit.
+/// What each replica may use: the base of its utilization. Memory is a limit; processor is a share of what is scarce, or a limit with
+/// `homeostat up --cpu quota`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Resources {
-    /// Processor, in cores: `250m` is a quarter of one. Above 0. Default: no limit.
+    /// Processor, in cores: `250m` is a quarter of one. Above 0. Default: an equal share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Quantity>,
     /// Memory, in bytes. At least 1Mi. Default: no limit.
