@@ -80,7 +80,7 @@ pub struct Run {
     /// The program and its arguments; `$(NAME)` in one stands for the environment variable NAME. No shell reads it.
     #[schemars(length(min = 1))]
     pub command: Vec<String>,
-    /// Environment variables. Besides them a replica gets only PATH, HOME, USER, LANG, its ports as PORT_NAME, and who it is.
+    /// Environment variables. Besides them a replica gets only PATH, HOME, LANG, its ports as PORT_NAME, and who it is.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// Where it runs; a relative path begins at the folder of the manifest. Default: the folder of the manifest.
