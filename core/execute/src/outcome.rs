@@ -63,11 +63,14 @@ fn applied(hand: &mut Hand<'_>, knowledge: &mut Knowledge, action: &Action) -> S
         }
         ActionKind::Admit { replica, .. } => {
             if let Some(place) = knowledge.place_mut(replica)
-                && let Stage::Draining { admit, since, .. } = &mut place.stage
+                && let Stage::Draining { admit, since, deadline, .. } = &mut place.stage
                 && *admit == Some(action.id)
             {
+                // The time to finish begins when no new request comes any more.
+                let patience = deadline.since(*since);
                 *admit = None;
                 *since = hand.now.time;
+                *deadline = hand.now.time + patience;
             }
         }
         ActionKind::Expose(declared) => {
@@ -132,6 +135,13 @@ fn failed(hand: &mut Hand<'_>, knowledge: &mut Knowledge, action: &Action, failu
 
 /// The life meant is not there: it has ended, or another one is there. What is observed says which.
 fn overtaken(hand: &Hand<'_>, knowledge: &mut Knowledge, action: &Action) -> Settled {
+    if let ActionKind::Admit { replica, .. } = &action.kind
+        && let Some(place) = knowledge.place_mut(replica)
+        && let Stage::Draining { admit, .. } = &mut place.stage
+        && *admit == Some(action.id)
+    {
+        *admit = None;
+    }
     if let ActionKind::Start { replica, .. } = &action.kind
         && let Some(place) = knowledge.place_mut(replica)
         && matches!(place.stage, Stage::Starting { action: told, .. } if told == action.id)

@@ -255,7 +255,11 @@ fn stop_drained(now: Time, service: &ServiceState, draft: &mut Draft) {
         let Stage::Draining { admit, since, deadline, then } = &place.stage else { continue };
         let (seen_at, in_flight) = place.in_flight;
         // A count from before the proxy was told says nothing of what it routed since.
-        let is_empty = admit.is_none() && seen_at > *since && in_flight == 0;
+        let is_empty = seen_at > *since && in_flight == 0;
+        if admit.is_some() {
+            // Until the proxy has been told, new requests come; the action is told again until it has.
+            continue;
+        }
         if is_empty || now >= *deadline {
             let in_flight = if is_empty { 0 } else { in_flight };
             draft.step(
