@@ -1,0 +1,93 @@
+//! How a command ends that did not do what it was asked.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+use crate::paint::{Paint, Tone, printable};
+
+/// The exit code for a thing that failed.
+const FAILED: u8 = 1;
+
+/// The exit code for words that were wrong; clap's too.
+const WRONG_WORDS: u8 = 2;
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The words or the manifests were wrong; nothing was begun.
+    Words(anyhow::Error),
+    /// The thing asked for failed.
+    Work(anyhow::Error),
+    /// Whoever read our output has seen enough, as `head` has: no failure of ours.
+    NobodyReads,
+}
+
+impl Failure {
+    /// The words were wrong, for this reason.
+    pub(crate) fn words(sentence: impl fmt::Display) -> Self {
+        Self::Words(anyhow::anyhow!("{sentence}"))
+    }
+
+    /// The thing failed, for this reason.
+    pub(crate) fn work(sentence: impl fmt::Display) -> Self {
+        Self::Work(anyhow::anyhow!("{sentence}"))
+    }
+
+    /// Says on standard error why, in one sentence, and returns the code to exit with.
+    pub(crate) fn tell(&self, paint: Paint) -> ExitCode {
+        let (error, code) = match self {
+            Self::Words(error) => (error, WRONG_WORDS),
+            Self::Work(error) => (error, FAILED),
+            Self::NobodyReads => return ExitCode::SUCCESS,
+        };
+        eprintln!("{} {}", paint.tone(Tone::Bad, "error:"), sentence_of(error));
+        ExitCode::from(code)
+    }
+}
+
+/// An error and its causes in one line; a cause that only repeats what stands before it is left out.
+pub(crate) fn sentence_of(error: &anyhow::Error) -> String {
+    let mut sentence = String::new();
+    for cause in error.chain() {
+        let words = cause.to_string();
+        if sentence.is_empty() {
+            sentence = words;
+        } else if !sentence.contains(&words) {
+            sentence = format!("{sentence}: {words}");
+        }
+    }
+    printable(&sentence)
+}
+
+/// Any error that says itself what was attempted.
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        let is_broken_pipe = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
+        if error.downcast_ref().is_some_and(is_broken_pipe) { Self::NobodyReads } else { Self::Work(error) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once_and_in_one_line() {
+        let cause = io::Error::new(io::ErrorKind::NotFound, "no such\nfile");
+        let error = Err::<(), _>(cause).context("could not read x").unwrap_err();
+        assert_eq!(sentence_of(&error), "could not read x: no such\u{fffd}file");
+        let told_already = anyhow::anyhow!("refused").context("could not connect: refused");
+        assert_eq!(sentence_of(&told_already), "could not connect: refused");
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_no_failure() {
+        let gone = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert!(matches!(gone, Failure::NobodyReads));
+        assert!(matches!(Failure::from(io::Error::other("full")), Failure::Work(_)));
+    }
+}

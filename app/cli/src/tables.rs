@@ -1,0 +1,142 @@
+//! Resources as rows of tables, for `get`, `describe` and `top`.
+
+use api::v1;
+use model::time::Wall;
+use serde_json::Value;
+
+use crate::figures;
+use crate::output::{Field, UNKNOWN};
+use crate::paint::Tone;
+
+pub(crate) const SERVICE_HEADER: &[&str] = &["NAME", "DESIRED", "READY", "REQ/S", "P99", "CPU", "MEMORY", "STATUS"];
+
+/// A service in the columns of [`SERVICE_HEADER`].
+pub(crate) fn service(service: &v1::Service) -> Vec<Field> {
+    let status = &service.status;
+    let (word, tone) = standing(status);
+    let held = if status.hold.is_some() { ", held" } else { "" };
+    let ready = Field::number(status.ready_replicas);
+    vec![
+        Field::text(service.name()),
+        Field::number(status.desired_replicas),
+        if status.ready_replicas < status.desired_replicas { ready.toned(Tone::Notable) } else { ready },
+        Field::number(figures::rate(status.traffic.requests_per_second)),
+        Field::number(figures::seconds(status.traffic.latency_p99_seconds)),
+        Field::number(figures::millicores(status.usage.cpu_millicores)),
+        Field::number(figures::bytes(status.usage.memory_bytes)),
+        Field::text(format!("{word}{held}")).toned(tone),
+    ]
+}
+
+/// How a service is in one word: the reason of the first condition that does not hold.
+pub(crate) fn standing(status: &v1::ServiceStatus) -> (String, Tone) {
+    let failing = status.conditions.iter().find(|condition| condition.status != "True");
+    match failing {
+        None => ("Ready".to_owned(), Tone::Good),
+        Some(condition) if condition.kind == "Available" => (condition.reason.clone(), Tone::Bad),
+        Some(condition) => (condition.reason.clone(), Tone::Notable),
+    }
+}
+
+pub(crate) const REPLICA_HEADER: &[&str] =
+    &["NAME", "PID", "PHASE", "READY", "RESTARTS", "AGE", "PORTS", "REQ/S", "P99", "CPU", "MEMORY", "MESSAGE"];
+
+/// A replica in the columns of [`REPLICA_HEADER`].
+pub(crate) fn replica(replica: &v1::Replica, now: Wall) -> Vec<Field> {
+    let status = &replica.status;
+    let ports: Vec<String> = status.ports.iter().map(|(name, port)| format!("{name}={port}")).collect();
+    let role = if status.role == "spare" { " (spare)" } else { "" };
+    let or_unknown = |text: String| if text.is_empty() { UNKNOWN.to_owned() } else { text };
+    vec![
+        Field::text(replica.name()),
+        Field::number(status.pid.map_or_else(|| UNKNOWN.to_owned(), |pid| pid.to_string())),
+        Field::text(format!("{}{role}", status.phase)).toned(tone_of(&status.phase)),
+        Field::text(if status.ready { "yes" } else { "no" }),
+        Field::number(status.restarts),
+        Field::number(figures::age(status.started_at.as_deref(), now)),
+        Field::text(or_unknown(ports.join(","))),
+        Field::number(figures::rate(status.traffic.requests_per_second)),
+        Field::number(figures::seconds(status.traffic.latency_p99_seconds)),
+        Field::number(figures::millicores(status.usage.cpu_millicores)),
+        Field::number(figures::bytes(status.usage.memory_bytes)),
+        Field::text(status.message.as_deref().unwrap_or_default()),
+    ]
+}
+
+/// What the phase of a replica means for its looker.
+pub(crate) fn tone_of(phase: &str) -> Tone {
+    match phase {
+        "Running" => Tone::Good,
+        "Unhealthy" | "Backoff" => Tone::Bad,
+        "Stopping" => Tone::Quiet,
+        _ => Tone::Notable,
+    }
+}
+
+pub(crate) const AUTOSCALER_HEADER: &[&str] = &["NAME", "TARGET", "CURRENT", "DESIRED", "MIN", "MAX", "METRICS"];
+
+/// An autoscaler in the columns of [`AUTOSCALER_HEADER`].
+pub(crate) fn autoscaler(autoscaler: &v1::Autoscaler) -> Vec<Field> {
+    let spec = |pointer: &[&str]| {
+        let mut found = autoscaler.spec.get(pointer[0]);
+        for key in &pointer[1..] {
+            found = found.and_then(|value| value.get(key));
+        }
+        match found {
+            None | Some(Value::Null) => UNKNOWN.to_owned(),
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+        }
+    };
+    let status = &autoscaler.status;
+    let metrics: Vec<String> = status
+        .current_metrics
+        .iter()
+        .map(|metric| format!("{} {} of {}", metric.name, metric.current, metric.target))
+        .collect();
+    vec![
+        Field::text(autoscaler.name()),
+        Field::text(format!("service/{}", spec(&["scaleTargetRef", "name"]))),
+        Field::number(status.current_replicas),
+        Field::number(status.desired_replicas),
+        Field::number(spec(&["minReplicas"])),
+        Field::number(spec(&["maxReplicas"])),
+        Field::text(metrics.join(", ")),
+    ]
+}
+
+pub(crate) const NODE_HEADER: &[&str] = &["NAME", "READY", "REPLICAS", "NOT IN FULL"];
+
+/// A node in the columns of [`NODE_HEADER`].
+pub(crate) fn node(node: &v1::Node) -> Vec<Field> {
+    let missing: Vec<String> = node
+        .status
+        .capabilities
+        .iter()
+        .filter_map(|(name, missing)| Some(format!("{name}: {}", missing.as_deref()?)))
+        .collect();
+    let ready = if node.status.ready { ("yes", Tone::Good) } else { ("no", Tone::Bad) };
+    vec![
+        Field::text(node.name()),
+        Field::text(ready.0).toned(ready.1),
+        Field::number(node.status.replicas),
+        Field::text(if missing.is_empty() { UNKNOWN.to_owned() } else { missing.join("; ") }),
+    ]
+}
+
+pub(crate) const EVENT_HEADER: &[&str] = &["AT", "EVENT", "SUBJECT", "WHY"];
+
+/// An event in the columns of [`EVENT_HEADER`].
+pub(crate) fn event(event: &v1::Event) -> Vec<Field> {
+    let subject = match &event.replica {
+        Some(replica) => format!("replica/{replica}"),
+        None => format!("service/{}", event.service),
+    };
+    let reason = Field::text(&event.reason);
+    vec![
+        Field::text(figures::time_of_day(&event.at)).toned(Tone::Quiet),
+        if event.kind == "Warning" { reason.toned(Tone::Notable) } else { reason },
+        Field::text(subject),
+        Field::text(&event.message),
+    ]
+}

@@ -1,0 +1,43 @@
+//! `apply`.
+
+use api::v1;
+use clap::Args;
+use hyper::Method;
+use model::resource::Resource;
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::manifests::{self, Files, Warnings};
+use crate::output::Output;
+use crate::words::Desk;
+
+/// Declare what the manifests say: all of it, or nothing when something is wrong
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Words {
+    #[command(flatten)]
+    files: Files,
+    /// Only say what would change
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
+    let mut manifests = manifests::read(&words.files.file, Warnings::LeftToServer, desk.colours)?;
+    manifests::resolve(&mut manifests)?;
+    let resources: Vec<&Resource> = manifests.resources().collect();
+    if resources.is_empty() {
+        return Err(Failure::words("could not apply anything: the manifests hold no resource"));
+    }
+    let path = if words.dry_run { "/v1/apply?dryRun=true" } else { "/v1/apply" };
+    let answer: Value = desk.client()?.ask(Method::POST, path, Some(&json!({ "items": resources }))).await?;
+    let applied: v1::Applied = serde_json::from_value(answer.clone())?;
+    desk.printer.print(words.output.output, &answer, |_| lines(&applied))
+}
+
+/// A line for each resource: `service/shop created`.
+pub(crate) fn lines(applied: &v1::Applied) -> String {
+    let ending = if applied.dry_run { " (dry run)" } else { "" };
+    applied.items.iter().map(|item| format!("{}/{} {}{ending}\n", item.kind, item.name, item.change)).collect()
+}

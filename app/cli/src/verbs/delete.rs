@@ -1,0 +1,46 @@
+//! `delete`.
+
+use api::v1;
+use clap::Args;
+use hyper::Method;
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::target::{One, Subject};
+use crate::verbs::apply;
+use crate::words::Desk;
+
+/// Withdraw a declaration; the replicas of a deleted service are drained and stopped
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Words {
+    /// What, as service/NAME or hpa/NAME
+    #[arg(value_name = "KIND/NAME", required = true)]
+    targets: Vec<One>,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
+    if let Some(other) = words.targets.iter().find(|one| !is_declared(one.subject)) {
+        return Err(Failure::words(format!(
+            "could not delete {other}: only services and hpas are declared; to be rid of a replica, scale its service"
+        )));
+    }
+    let client = desk.client()?;
+    for one in &words.targets {
+        let path = one.path();
+        let answer: Value = client.ask(Method::DELETE, &path, None).await?;
+        let applied: v1::Applied = serde_json::from_value(answer.clone())?;
+        desk.printer.print(words.output.output, &answer, |_| apply::lines(&applied))?;
+    }
+    Ok(())
+}
+
+/// Whether people declare such things, and so can withdraw them.
+fn is_declared(subject: Subject) -> bool {
+    match subject {
+        Subject::Service | Subject::Autoscaler => true,
+        Subject::Replica | Subject::Node => false,
+    }
+}

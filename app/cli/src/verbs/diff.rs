@@ -1,0 +1,135 @@
+//! `diff`.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use api::v1;
+use clap::Args;
+use manifest::Change;
+use model::resource::Resource;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::client::{AskError, Client};
+use crate::failure::Failure;
+use crate::manifests::{self, Files, Warnings};
+use crate::output::Output;
+use crate::paint::{Paint, Tone, printable};
+use crate::target::Subject;
+use crate::words::Desk;
+
+/// Show what apply would change, field by field; exits 1 when something would
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Words {
+    #[command(flatten)]
+    files: Files,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Serialize)]
+struct Differences {
+    items: Vec<Difference>,
+}
+
+/// What would change in one resource.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Difference {
+    target: String,
+    is_new: bool,
+    changes: Vec<FieldChange>,
+}
+
+/// One field that would change; null where it is not there.
+#[derive(Serialize)]
+struct FieldChange {
+    path: String,
+    old: Option<Value>,
+    new: Option<Value>,
+}
+
+pub(crate) async fn run(desk: &Desk, words: Words) -> Result<ExitCode, Failure> {
+    let mut manifests = manifests::read(&words.files.file, Warnings::LeftToServer, desk.colours)?;
+    manifests::resolve(&mut manifests)?;
+    let client = desk.client()?;
+    let mut items = Vec::new();
+    for resource in manifests.resources() {
+        let kept = kept(&client, resource).await?;
+        let changes = kept.as_ref().map(|kept| manifest::diff(kept, resource)).unwrap_or_default();
+        items.push(Difference {
+            target: format!("{}/{}", subject_of(resource), resource.name()),
+            is_new: kept.is_none(),
+            changes: changes.into_iter().map(field_change).collect(),
+        });
+    }
+    let is_same = items.iter().all(|item| !item.is_new && item.changes.is_empty());
+    let differences = Differences { items };
+    let paint = desk.printer.paint;
+    desk.printer.print(words.output.output, &differences, |all| {
+        all.items.iter().map(|difference| lines(difference, paint)).collect()
+    })?;
+    Ok(if is_same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The resource of the same kind and name that the server keeps; `None` when there is none.
+async fn kept(client: &Client, resource: &Resource) -> Result<Option<Resource>, Failure> {
+    let path = format!("{}/{}", subject_of(resource).path(), resource.name());
+    match client.get::<v1::Object<Value>>(&path).await {
+        Ok(object) => {
+            let mut written = serde_json::to_value(object)?;
+            if let Some(fields) = written.as_object_mut() {
+                fields.remove("status");
+            }
+            Ok(Some(serde_json::from_value(written)?))
+        }
+        Err(AskError::Refused(failure)) if failure.code == api::Code::NotFound.as_str() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn subject_of(resource: &Resource) -> Subject {
+    match resource {
+        Resource::Service(_) => Subject::Service,
+        Resource::HorizontalPodAutoscaler(_) => Subject::Autoscaler,
+    }
+}
+
+fn field_change(change: Change) -> FieldChange {
+    FieldChange { path: change.path, old: change.old, new: change.new }
+}
+
+fn lines(difference: &Difference, paint: Paint) -> String {
+    let target = &difference.target;
+    if difference.is_new {
+        return format!("{}\n", paint.tone(Tone::Good, &format!("+ {target} is new")));
+    }
+    if difference.changes.is_empty() {
+        return format!("  {target} is as it is\n");
+    }
+    let mut text = format!("~ {target}\n");
+    for FieldChange { path, old, new } in &difference.changes {
+        let side = |sign: char, value: &Value| printable(&format!("  {sign} {path}: {value}"));
+        let sides = [(Tone::Bad, '-', old), (Tone::Good, '+', new)];
+        for (tone, sign, value) in sides {
+            if let Some(value) = value {
+                writeln!(text, "{}", paint.tone(tone, &side(sign, value))).expect("writing to a string cannot fail");
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_change_shows_what_was_and_what_becomes() {
+        let change = FieldChange { path: "spec.scale.max".into(), old: Some(json!(5)), new: None };
+        let difference = Difference { target: "service/a".into(), is_new: false, changes: vec![change] };
+        assert_eq!(lines(&difference, Paint { is_on: false }), "~ service/a\n  - spec.scale.max: 5\n");
+    }
+}

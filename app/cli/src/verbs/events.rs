@@ -1,0 +1,67 @@
+//! `events`, once or as they come.
+
+use api::v1;
+use clap::Args;
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::output::{Format, Output, Widths};
+use crate::tables;
+use crate::target::OneService;
+use crate::words::Desk;
+
+/// Events that are shown unless told otherwise.
+const EVENTS_DEFAULT: u32 = 100;
+
+/// Show what happened, oldest first, and why
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Words {
+    /// Only of this service, as service/NAME
+    #[arg(value_name = "SERVICE")]
+    service: Option<OneService>,
+    /// The latest so many
+    #[arg(long, value_name = "N", default_value_t = EVENTS_DEFAULT, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    limit: u32,
+    /// Go on and show what happens
+    #[arg(short, long)]
+    watch: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
+    let service = words.service.map(|OneService(name)| format!("&service={name}")).unwrap_or_default();
+    let path = format!("/v1/events?limit={}{service}", words.limit);
+    let (client, printer, format) = (desk.client()?, desk.printer, words.output.output);
+    if !words.watch {
+        let answer: Value = client.get(&path).await?;
+        let events: v1::List<v1::Event> = serde_json::from_value(answer.clone())?;
+        return printer.print(format, &answer, |_| {
+            if events.items.is_empty() {
+                return "nothing has happened yet\n".to_owned();
+            }
+            let mut grid = printer.table(tables::EVENT_HEADER);
+            events.items.iter().for_each(|event| grid.row(tables::event(event)));
+            grid.finish()
+        });
+    }
+    let mut lines = client.follow(&format!("{path}&watch=true")).await?;
+    let mut widths = Widths::default();
+    let mut grid = printer.table(tables::EVENT_HEADER);
+    while let Some(event) = lines.next_event::<Value>().await {
+        let event = event?;
+        match format {
+            Format::Table => {
+                grid.row(tables::event(&serde_json::from_value(event)?));
+                printer.text(&grid.finish_with(&mut widths))?;
+                grid = printer.table_without_header();
+            }
+            Format::Json => printer.line(&serde_json::to_string(&event)?)?,
+            Format::Yaml => {
+                printer.line("---")?;
+                printer.yaml(&event)?;
+            }
+        }
+    }
+    Err(Failure::work(format!("the watch ended: homeostat at {} stopped", client.server())))
+}

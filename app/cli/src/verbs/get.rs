@@ -1,0 +1,221 @@
+//! `get`, once or as things change.
+
+use std::time::Duration;
+
+use api::v1;
+use clap::Args;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::lines::Lines;
+use crate::output::{Field, Format, Output, Printer, Widths};
+use crate::tables;
+use crate::target::{OneService, Subject, Target};
+use crate::words::Desk;
+
+/// Changes that come within this time of each other are printed as one table.
+const TOGETHER: Duration = Duration::from_millis(50);
+
+/// Show services, replicas, autoscalers or nodes
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Words {
+    /// service, hpa, replica or node, or one of them as KIND/NAME; without it services and replicas
+    #[arg(value_name = "KIND[/NAME]")]
+    target: Option<Target>,
+    /// Only the replicas of this service
+    #[arg(long, value_name = "NAME")]
+    service: Option<OneService>,
+    /// Go on and show what changes
+    #[arg(short, long, requires = "target")]
+    watch: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
+    let client = desk.client()?;
+    let format = words.output.output;
+    let Some(target) = &words.target else {
+        return overview(&client, desk.printer, format, words.service.as_ref()).await;
+    };
+    let path = path(target, words.service.as_ref(), words.watch)?;
+    if words.watch {
+        let lines = client.follow(&path).await?;
+        return watch(&client, desk.printer, format, target.subject, lines).await;
+    }
+    let answer: Value = client.get(&path).await?;
+    let text =
+        if format == Format::Table { table(desk.printer, target.subject, &answer)? } else { String::new() };
+    desk.printer.print(format, &answer, |_| text)
+}
+
+fn path(target: &Target, service: Option<&OneService>, is_watch: bool) -> Result<String, Failure> {
+    let mut path = target.subject.path().to_owned();
+    let mut query = Vec::new();
+    match (&target.name, service) {
+        (Some(name), None) => path = format!("{path}/{name}"),
+        (None, Some(OneService(service))) if target.subject == Subject::Replica => {
+            query.push(format!("service={service}"));
+        }
+        (None, None) => {}
+        (_, Some(_)) => {
+            return Err(Failure::words("--service says which replicas; write `get replicas --service NAME`"));
+        }
+    }
+    if is_watch {
+        query.push("watch=true".to_owned());
+    }
+    Ok(if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) })
+}
+
+/// Services, and under them replicas.
+async fn overview(
+    client: &Client,
+    printer: Printer,
+    format: Format,
+    service: Option<&OneService>,
+) -> Result<(), Failure> {
+    let (all_services, all_replicas) = (Subject::Service.path(), Subject::Replica.path());
+    let (services, replicas): (Value, Value) = match service {
+        None => (client.get(all_services).await?, client.get(all_replicas).await?),
+        Some(OneService(name)) => {
+            let one: Value = client.get(&format!("{all_services}/{name}")).await?;
+            (json!({ "items": [one] }), client.get(&format!("{all_replicas}?service={name}")).await?)
+        }
+    };
+    if format == Format::Table {
+        let services = table(printer, Subject::Service, &services)?;
+        return printer.text(&format!("{services}\n{}", table(printer, Subject::Replica, &replicas)?));
+    }
+    let items: Vec<&Value> = [&services, &replicas].into_iter().flat_map(items_of).collect();
+    printer.print(format, &json!({ "items": items }), |_| String::new())
+}
+
+fn items_of(list: &Value) -> &[Value] {
+    list.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// One resource, or a list of them, as a table.
+fn table(printer: Printer, subject: Subject, answer: &Value) -> Result<String, Failure> {
+    let items = match answer.get("items") {
+        Some(Value::Array(items)) => items.as_slice(),
+        Some(_) | None => std::slice::from_ref(answer),
+    };
+    if items.is_empty() {
+        return Ok(format!("there is no {subject}\n"));
+    }
+    let mut grid = printer.table(header_of(subject));
+    for item in items {
+        grid.row(row(subject, item)?);
+    }
+    Ok(grid.finish())
+}
+
+const fn header_of(subject: Subject) -> &'static [&'static str] {
+    match subject {
+        Subject::Service => tables::SERVICE_HEADER,
+        Subject::Autoscaler => tables::AUTOSCALER_HEADER,
+        Subject::Replica => tables::REPLICA_HEADER,
+        Subject::Node => tables::NODE_HEADER,
+    }
+}
+
+fn row(subject: Subject, item: &Value) -> Result<Vec<Field>, Failure> {
+    fn read<T: DeserializeOwned>(item: &Value) -> Result<T, Failure> {
+        serde_json::from_value(item.clone()).map_err(|error| {
+            let sentence = "could not understand what the server answered (HS0014); is it of another version?";
+            anyhow::Error::new(error).context(sentence).into()
+        })
+    }
+    Ok(match subject {
+        Subject::Service => tables::service(&read::<v1::Service>(item)?),
+        Subject::Autoscaler => tables::autoscaler(&read::<v1::Autoscaler>(item)?),
+        Subject::Replica => tables::replica(&read::<v1::Replica>(item)?, os::wall()),
+        Subject::Node => tables::node(&read::<v1::Node>(item)?),
+    })
+}
+
+/// Prints changes until the server ends.
+async fn watch(
+    client: &Client,
+    printer: Printer,
+    format: Format,
+    subject: Subject,
+    mut lines: Lines,
+) -> Result<(), Failure> {
+    let mut shown = Shown { header: Some(header_of(subject)), widths: Widths::default() };
+    while let Some(first) = lines.next_event().await {
+        let mut batch: Vec<v1::Change<Value>> = vec![first?];
+        // Cancel safe: what was read of an event is kept for the next look.
+        while let Ok(Some(next)) = timeout(TOGETHER, lines.next_event()).await {
+            batch.push(next?);
+        }
+        match format {
+            Format::Table => shown.print(printer, subject, &batch)?,
+            Format::Json => {
+                for change in &batch {
+                    printer.line(&serde_json::to_string(change)?)?;
+                }
+            }
+            Format::Yaml => {
+                for change in &batch {
+                    printer.line("---")?;
+                    printer.yaml(change)?;
+                }
+            }
+        }
+    }
+    Err(Failure::work(format!("the watch ended: homeostat at {} stopped", client.server())))
+}
+
+/// What a watch has printed so far: its header once, and columns that stay where they are.
+struct Shown {
+    header: Option<&'static [&'static str]>,
+    widths: Widths,
+}
+
+impl Shown {
+    fn print(
+        &mut self,
+        printer: Printer,
+        subject: Subject,
+        batch: &[v1::Change<Value>],
+    ) -> Result<(), Failure> {
+        let mut grid = match self.header.take() {
+            Some(header) => printer.table(&[&["CHANGE"], header].concat()),
+            None => printer.table_without_header(),
+        };
+        for change in batch {
+            let word = match change.kind {
+                v1::ChangeKind::Added => "added",
+                v1::ChangeKind::Modified => "modified",
+                v1::ChangeKind::Deleted => "deleted",
+            };
+            let mut fields = vec![Field::text(word)];
+            fields.extend(row(subject, &change.object)?);
+            grid.row(fields);
+        }
+        printer.text(&grid.finish_with(&mut self.widths))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(target: &str, service: Option<&str>, is_watch: bool) -> Option<String> {
+        let service: Option<OneService> = service.map(|name| name.parse().unwrap());
+        path(&target.parse().unwrap(), service.as_ref(), is_watch).ok()
+    }
+
+    #[test]
+    fn what_is_asked_for_is_where_the_api_has_it() {
+        assert_eq!(asked("svc/shop", None, false).unwrap(), "/v1/services/shop");
+        assert_eq!(asked("replicas", Some("shop"), true).unwrap(), "/v1/replicas?service=shop&watch=true");
+        assert_eq!(asked("hpa", None, false).unwrap(), "/v1/horizontalpodautoscalers");
+        assert_eq!(asked("nodes", Some("shop"), false), None, "a node is of no service");
+    }
+}

@@ -1,0 +1,228 @@
+//! How much load, when: a constant rate, steps, a flash sale, or a recorded trace.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use load::profile::{FlashSale, Profile, Step};
+use load::rate::{Factor, Rate};
+use load::replay::{Reading, Replay, Scale, Shape};
+use load::trace::Trace;
+use model::resource::Span;
+
+use crate::failure::Failure;
+
+/// How much, when.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "The load")]
+pub(super) struct ShapeWords {
+    /// The shape; without it the one that the other words belong to
+    #[arg(long, value_enum, conflicts_with = "trace")]
+    profile: Option<Kind>,
+    /// Requests a second
+    #[arg(long, value_name = "RATE", requires = "duration")]
+    rate: Option<Rate>,
+    /// How long, such as 30s
+    #[arg(long, value_name = "DURATION", requires = "rate")]
+    duration: Option<Span>,
+    /// A step of a staircase, as 50:30s; may be given several times
+    #[arg(long, value_name = "RATE:DURATION", value_parser = step, conflicts_with = "rate")]
+    step: Vec<Step>,
+    #[command(flatten)]
+    sale: SaleWords,
+    #[command(flatten)]
+    trace: TraceWords,
+}
+
+/// The shapes that can be asked for by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// One rate: --rate and --duration
+    Constant,
+    /// A staircase: --step several times
+    Steps,
+    /// Quiet, a steep rise, a plateau, a fall, quiet
+    FlashSale,
+}
+
+/// A flash sale.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "A flash sale")]
+struct SaleWords {
+    /// Requests a second before and after
+    #[arg(long, value_name = "RATE", default_value = "20")]
+    base: Rate,
+    /// Requests a second at the height
+    #[arg(long, value_name = "RATE", default_value = "250")]
+    peak: Rate,
+    /// How long it is quiet before
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    lead: Span,
+    /// How long the rise takes
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    rise: Span,
+    /// How long the height lasts
+    #[arg(long, value_name = "DURATION", default_value = "40s")]
+    hold: Span,
+    /// How long the fall takes
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    fall: Span,
+    /// How long it is quiet afterwards
+    #[arg(long, value_name = "DURATION", default_value = "15s")]
+    tail: Span,
+}
+
+/// A recorded load.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "A recorded load")]
+struct TraceWords {
+    /// Replay a trace: CSV, one `timestamp,value` a line
+    #[arg(long, value_name = "CSV", conflicts_with_all = ["rate", "step"])]
+    trace: Option<PathBuf>,
+    /// Only these rows, counted from 0, the second not included
+    #[arg(long, value_name = "A..B", value_parser = rows, requires = "trace", conflicts_with_all = ["skip", "take"])]
+    rows: Option<Range<usize>>,
+    /// Leave out so much recorded time at the beginning
+    #[arg(long, value_name = "DURATION", requires = "trace")]
+    skip: Option<Span>,
+    /// At most so much recorded time
+    #[arg(long, value_name = "DURATION", requires = "trace")]
+    take: Option<Span>,
+    /// How much faster than recorded the time goes; the rate stays
+    #[arg(long, value_name = "FACTOR", requires = "trace")]
+    speed: Option<Factor>,
+    /// What the rate is multiplied with
+    #[arg(long, value_name = "FACTOR", requires = "trace", conflicts_with = "peak_at")]
+    scale: Option<Factor>,
+    /// Scale so that the highest rate is this
+    #[arg(long, value_name = "RATE", requires = "trace")]
+    peak_at: Option<Rate>,
+    /// What the values are
+    #[arg(long, value_enum, requires = "trace")]
+    unit: Option<Unit>,
+    /// The time that each value counts over, where the rows do not tell
+    #[arg(long, value_name = "DURATION", requires = "trace")]
+    interval: Option<Span>,
+    /// What lies between two rows
+    #[arg(long, value_enum, requires = "trace")]
+    between: Option<Between>,
+}
+
+/// What the values of a trace are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Unit {
+    /// Requests in the time from row to row
+    #[default]
+    Count,
+    /// Requests a second
+    Rate,
+}
+
+/// What lies between two rows of a trace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Between {
+    /// A straight line
+    #[default]
+    Line,
+    /// The rate of the first
+    Hold,
+}
+
+fn step(text: &str) -> Result<Step, String> {
+    let (rate, hold) = text.split_once(':').ok_or("write a step as RATE:DURATION, such as 50:30s")?;
+    let rate = Rate::from_str(rate).map_err(|error| error.to_string())?;
+    let hold = Span::parse(hold).map_err(|error| error.to_string())?.as_duration();
+    Ok(Step { rate, hold })
+}
+
+fn rows(text: &str) -> Result<Range<usize>, String> {
+    let wrong = || "write rows as A..B, such as 100..400".to_owned();
+    let (from, to) = text.split_once("..").ok_or_else(wrong)?;
+    let number = |text: &str| text.trim().parse::<usize>().map_err(|_| wrong());
+    let range = number(from)?..number(to)?;
+    if range.is_empty() { Err("there is no row in it: the second number is the larger one".to_owned()) } else { Ok(range) }
+}
+
+impl ShapeWords {
+    /// The profile that the words ask for.
+    pub(super) fn profile(&self) -> Result<Profile, Failure> {
+        if let Some(path) = &self.trace.trace {
+            return self.trace.profile(path);
+        }
+        let profile = match (self.profile, self.rate.zip(self.duration), self.step.as_slice()) {
+            (None | Some(Kind::Constant), Some((rate, duration)), []) => Profile::constant(rate, duration.as_duration()),
+            (None | Some(Kind::Steps), None, steps @ [_, ..]) => Profile::steps(steps),
+            (Some(Kind::FlashSale), None, []) => Profile::flash_sale(&self.sale.shape()),
+            (None, None, []) => {
+                return Err(Failure::words(
+                    "say how much load: --rate and --duration, --step, --profile flash-sale, or --trace",
+                ));
+            }
+            (Some(Kind::Constant), _, _) => return Err(Failure::words("a constant load is --rate and --duration alone")),
+            (Some(Kind::Steps), _, _) => return Err(Failure::words("a load in steps is --step alone, at least once")),
+            (Some(Kind::FlashSale), _, _) => {
+                return Err(Failure::words("a flash sale has neither --rate nor --step; give --base and --peak"));
+            }
+            (None, Some(_), [_, ..]) => return Err(Failure::words("give either --rate or --step")),
+        };
+        profile.map_err(Failure::words)
+    }
+}
+
+impl SaleWords {
+    fn shape(&self) -> FlashSale {
+        FlashSale {
+            base: self.base,
+            peak: self.peak,
+            lead: self.lead.as_duration(),
+            rise: self.rise.as_duration(),
+            hold: self.hold.as_duration(),
+            fall: self.fall.as_duration(),
+            tail: self.tail.as_duration(),
+        }
+    }
+}
+
+impl TraceWords {
+    fn profile(&self, path: &std::path::Path) -> Result<Profile, Failure> {
+        let whole = Trace::open(path)?;
+        let (skip, take) = match &self.rows {
+            Some(rows) => times_of(rows, &whole),
+            None => (
+                self.skip.map_or(Duration::ZERO, Span::as_duration),
+                self.take.map_or(Duration::MAX, Span::as_duration),
+            ),
+        };
+        let trace = whole.part(skip, take).ok_or_else(|| {
+            let len = whole.rows().len();
+            Failure::words(format!("the trace {} has {len} rows, and none of them is asked for", path.display()))
+        })?;
+        let reading = match self.unit.unwrap_or_default() {
+            Unit::Count => Reading::Count { interval: self.interval.map(Span::as_duration) },
+            Unit::Rate => Reading::Rate,
+        };
+        let shape = match self.between.unwrap_or_default() {
+            Between::Line => Shape::Linear,
+            Between::Hold => Shape::Hold,
+        };
+        let scale = match (self.scale, self.peak_at) {
+            (_, Some(peak)) => Scale::PeakAt(peak),
+            (scale, None) => Scale::By(scale.unwrap_or(Factor::ONE)),
+        };
+        let replay = Replay { reading, shape, speed: self.speed.unwrap_or(Factor::ONE), scale };
+        replay.profile_of(&trace).map_err(Failure::words)
+    }
+}
+
+/// From the beginning of a trace to its first row of `rows`, and from there to the first that is none of them.
+fn times_of(rows: &Range<usize>, trace: &Trace) -> (Duration, Duration) {
+    let all = trace.rows();
+    let since_begin = |row: usize| {
+        let found = all.get(row).zip(all.first());
+        found.map_or(Duration::MAX, |(row, first)| Duration::try_from(row.at.duration_since(first.at)).unwrap_or_default())
+    };
+    let (from, to) = (since_begin(rows.start), since_begin(rows.end));
+    (from, to.saturating_sub(from))
+}

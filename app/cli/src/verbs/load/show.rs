@@ -1,0 +1,102 @@
+//! How a load goes, and what came of it, for people.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use load::plot::{self, Between, Frame, Ink};
+use load::report::Point;
+use load::{LoadPlan, Progress, Report};
+use ratatui::crossterm::terminal;
+
+use crate::figures;
+use crate::output::Printer;
+use crate::paint::{Colours, Paint, Tone};
+
+/// Columns of the plot where no terminal tells.
+const WIDTH_DEFAULT: u16 = 80;
+
+/// Columns of the plot at most: wider says nothing more.
+const WIDTH_MAX: u16 = 120;
+
+/// Rows of the plot.
+const HEIGHT: usize = 10;
+
+/// The line on a terminal that shows how the load goes; nothing elsewhere.
+pub(super) struct Gauge {
+    bar: ProgressBar,
+}
+
+impl Gauge {
+    pub(super) fn new(plan: &LoadPlan) -> Self {
+        let length = millis(plan.profile.duration());
+        let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template("{wide_bar:.dim} {prefix} {msg}");
+        bar.set_style(style.expect("the template is a constant that indicatif reads"));
+        Self { bar }
+    }
+
+    pub(super) fn show(&self, progress: &Progress) {
+        let now = progress.elapsed.min(progress.duration);
+        self.bar.set_prefix(format!("{} of {}", figures::clock(now), figures::clock(progress.duration)));
+        let rate = progress.last.map(|point| point.per_second(point.sent));
+        let p99 = progress.last.and_then(|point| point.p99_seconds);
+        let skipped = match progress.skipped {
+            0 => String::new(),
+            skipped => format!("  SKIPPED {skipped}"),
+        };
+        let (rate, p99) = (figures::rate(rate), figures::seconds(p99));
+        let (ok, failed, in_flight) = (progress.ok, progress.failed, progress.in_flight);
+        self.bar
+            .set_message(format!("{rate}/s  ok {ok}  failed {failed}{skipped}  in flight {in_flight}  p99 {p99}"));
+        self.bar.set_position(millis(now));
+    }
+
+    pub(super) fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The summary, and the rates over time as a plot.
+pub(super) fn summary(printer: Printer, report: &Report) -> String {
+    let rows = report.summary();
+    let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for row in rows {
+        let is_bad = match row.name {
+            "failed" => report.failed > 0,
+            "skipped" => true,
+            _ => false,
+        };
+        let line = format!("{:<width$}  {}", row.name, row.value);
+        text.push_str(&if is_bad { printer.paint.tone(Tone::Bad, &line) } else { line });
+        text.push('\n');
+    }
+    text.push('\n');
+    text.push_str(&plot(&report.series));
+    text
+}
+
+fn plot(series: &[Point]) -> String {
+    let rates = |count: fn(&Point) -> u64| -> Vec<(f64, f64)> {
+        series.iter().map(|point| (point.at_seconds, point.per_second(count(point)))).collect()
+    };
+    let (sent, ok) = (rates(|point| point.sent), rates(|point| point.ok));
+    let line = |label, ink, points| plot::Line { label, ink, between: Between::Mean, points };
+    let lines = [line("sent", Ink::Dots, &sent), line("answered well", Ink::Solid, &ok)];
+    let width = terminal::size().map_or(WIDTH_DEFAULT, |(columns, _)| columns).min(WIDTH_MAX);
+    plot::lines(&lines, Frame { width: width.into(), height: HEIGHT, x_unit: "s", y_unit: "req/s" })
+}
+
+/// Says where nobody can overlook it that less was sent than asked for.
+pub(super) fn warn_of_skipped(colours: Colours, report: &Report) {
+    let word = Paint::stderr(colours).tone(Tone::Bad, "warning:");
+    eprintln!(
+        "{word} {} requests were due and not sent, because every connection was busy: the latencies are those of a lower load \
+         than was asked for; raise --connections, or take the service for too slow",
+        report.skipped
+    );
+}

@@ -1,0 +1,83 @@
+//! `logs`: what replicas print.
+
+use api::v1;
+use clap::Args;
+use futures_util::future::try_join_all;
+
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::output::Printer;
+use crate::target::{One, Subject};
+use crate::words::Desk;
+
+/// Lines before the end that are shown unless told otherwise.
+const TAIL_DEFAULT: u32 = 100;
+
+/// Replicas whose logs are followed at once: half of the watches that a server allows, so that others can look too.
+const FOLLOWED_MAX: usize = 32;
+
+/// Show what a replica printed, or all replicas of a service
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Words {
+    /// replica/NAME, or service/NAME for all of its replicas
+    #[arg(value_name = "KIND/NAME")]
+    target: One,
+    /// Go on and show what is printed
+    #[arg(short, long)]
+    follow: bool,
+    /// Lines before the end to begin with
+    #[arg(short = 'n', long, value_name = "N", default_value_t = TAIL_DEFAULT)]
+    tail: u32,
+}
+
+pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
+    let client = desk.client()?;
+    let query = format!("tail={}&follow={}", words.tail, words.follow);
+    match words.target.subject {
+        Subject::Replica => copy(&client, desk.printer, &words.target.name, &query, "").await,
+        Subject::Service => of_service(&client, desk.printer, &words, &query).await,
+        Subject::Autoscaler | Subject::Node => {
+            Err(Failure::words(format!("{} prints nothing; write replica/NAME or service/NAME", words.target)))
+        }
+    }
+}
+
+/// The logs of all replicas of a service: one after the other, or all at once when they are followed.
+async fn of_service(client: &Client, printer: Printer, words: &Words, query: &str) -> Result<(), Failure> {
+    let target = &words.target;
+    let list: v1::List<v1::Replica> = client.get(&format!("/v1/replicas?service={}", target.name)).await?;
+    if list.items.is_empty() {
+        return Err(Failure::work(format!("could not show the logs of {target}: it has no replica")));
+    }
+    let names = list.items.iter().map(v1::Object::name);
+    let copy_of = |name| async move { copy(client, printer, name, query, &format!("{name} | ")).await };
+    if !words.follow {
+        for name in names {
+            copy_of(name).await?;
+        }
+        return Ok(());
+    }
+    if list.items.len() > FOLLOWED_MAX {
+        let sentence = format!(
+            "could not follow {target}: it has {} replicas, and at most {FOLLOWED_MAX} can be followed at once; \
+             follow one with logs -f replica/NAME",
+            list.items.len()
+        );
+        return Err(Failure::work(sentence));
+    }
+    try_join_all(names.map(copy_of)).await.map(drop)
+}
+
+async fn copy(
+    client: &Client,
+    printer: Printer,
+    replica: &str,
+    query: &str,
+    prefix: &str,
+) -> Result<(), Failure> {
+    let mut lines = client.follow(&format!("/v1/replicas/{replica}/logs?{query}")).await?;
+    while let Some(line) = lines.next().await {
+        printer.line(&format!("{prefix}{}", line?))?;
+    }
+    Ok(())
+}

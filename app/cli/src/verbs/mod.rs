@@ -1,0 +1,24 @@
+//! The verbs, one module each: its words, and what it does with them.
+
+pub(crate) mod up;
+
+pub(crate) mod apply;
+pub(crate) mod delete;
+pub(crate) mod diff;
+pub(crate) mod validate;
+
+pub(crate) mod describe;
+pub(crate) mod events;
+pub(crate) mod explain;
+pub(crate) mod get;
+pub(crate) mod logs;
+
+pub(crate) mod scale;
+
+pub(crate) mod load;
+
+pub(crate) mod replay;
+
+pub(crate) mod completions;
+pub(crate) mod schema;
+pub(crate) mod version;

@@ -1,0 +1,148 @@
+//! `replay`: steps the loop through a journal, and fails on the first output that is not what it was.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use control::{ControlLoop, Outbox};
+use journal::{Record, Segment, segments};
+use model::settings::Settings;
+use model::time::Now;
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::figures;
+use crate::output::Output;
+use crate::words::Desk;
+
+/// Characters of an input that a difference shows; an inventory of many replicas is long.
+const INPUT_CHARS_MAX: usize = 400;
+
+/// Step a journal through the code of the control loop, and check that it decides the same
+///
+/// Fails on the first input whose output differs from what the journal says came out: then a decision depended on something that
+/// is not in the journal, or the journal is of another version of this program.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Words {
+    /// A segment of a journal, or a folder of them; without it the journal below --data
+    #[arg(value_name = "PATH")]
+    path: Option<PathBuf>,
+    /// The data folder of `homeostat up`
+    #[arg(long, value_name = "DIR", default_value = super::up::DATA_DEFAULT, conflicts_with = "path")]
+    data: PathBuf,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// What a replay that went well found.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Replayed {
+    segments: u64,
+    steps: u64,
+    actions: u64,
+    events: u64,
+    /// From the first input of a segment to its last, summed.
+    simulated_seconds: f64,
+    elapsed_seconds: f64,
+    steps_per_second: f64,
+}
+
+/// The first input whose output is another than it was.
+#[derive(Debug)]
+struct Difference {
+    segment: PathBuf,
+    /// From 1.
+    number: u64,
+    record: Box<Record>,
+    digest: u64,
+}
+
+impl std::error::Error for Difference {}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut input = format!("{:?}", self.record.input);
+        if let Some((cut, _)) = input.char_indices().nth(INPUT_CHARS_MAX) {
+            input.truncate(cut);
+            input.push('…');
+        }
+        write!(
+            f,
+            "the replay of {} differs at record {} of {}: the journal has the digest {:016x}, this program gives {:016x}; \
+             the input was {input}",
+            self.segment.display(),
+            self.number,
+            figures::timestamp(self.record.now.wall),
+            self.record.digest,
+            self.digest
+        )
+    }
+}
+
+pub(crate) fn run(desk: &Desk, words: &Words) -> Result<(), Failure> {
+    let path = words.path.clone().unwrap_or_else(|| words.data.join("journal"));
+    let paths = segments_at(&path)?;
+    if paths.is_empty() {
+        return Err(Failure::work(format!("there is no journal to replay in {}", path.display())));
+    }
+    let mut replayed = Replayed::default();
+    let begun = os::since_boot();
+    for path in &paths {
+        replay(path, &mut replayed)?;
+    }
+    let elapsed = os::since_boot().saturating_sub(begun);
+    replayed.elapsed_seconds = elapsed.as_secs_f64();
+    replayed.steps_per_second = replayed.steps as f64 / elapsed.max(Duration::from_micros(1)).as_secs_f64();
+    desk.printer.print(words.output.output, &replayed, lines)
+}
+
+/// The file itself, or the segments of the folder, oldest first.
+fn segments_at(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let attempted = || format!("could not look for a journal at {}", path.display());
+    if std::fs::metadata(path).with_context(attempted)?.is_file() {
+        return Ok(vec![path.to_owned()]);
+    }
+    Ok(segments(path).with_context(attempted)?.into_iter().map(|(_, path)| path).collect())
+}
+
+fn replay(path: &Path, replayed: &mut Replayed) -> anyhow::Result<()> {
+    let mut brain = ControlLoop::new(Settings::default());
+    let mut out = Outbox::default();
+    let (mut first, mut last) = (None::<Now>, Now::default());
+    for (number, record) in (1..).zip(Segment::open(path)?) {
+        let record = record?;
+        brain.step(record.now, &record.input, &mut out);
+        let digest = out.digest();
+        if digest != record.digest {
+            let record = Box::new(record);
+            return Err(Difference { segment: path.to_owned(), number, record, digest }.into());
+        }
+        replayed.steps += 1;
+        replayed.actions += out.actions.len() as u64;
+        replayed.events += out.events.len() as u64;
+        out.clear();
+        first.get_or_insert(record.now);
+        last = record.now;
+    }
+    replayed.segments += 1;
+    let span = first.map_or(Duration::ZERO, |first| last.time.since(first.time));
+    replayed.simulated_seconds += span.as_secs_f64();
+    Ok(())
+}
+
+fn lines(it: &Replayed) -> String {
+    format!(
+        "{} inputs of {} segments gave the same {} actions and {} events again\n\
+         {} of the loop's time in {:.2} s, {:.0} steps a second\n",
+        it.steps,
+        it.segments,
+        it.actions,
+        it.events,
+        figures::clock(Duration::from_secs_f64(it.simulated_seconds)),
+        it.elapsed_seconds,
+        it.steps_per_second
+    )
+}

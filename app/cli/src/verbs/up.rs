@@ -1,0 +1,166 @@
+//! `up`: its words, read and checked. What it starts is named by the binary.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use manifest::Manifests;
+use model::resource::Span;
+use model::settings::{GuardSettings, Settings};
+
+use crate::failure::Failure;
+use crate::manifests::{self, Warnings};
+use crate::words::Desk;
+
+/// The folder for data unless told otherwise.
+pub(super) const DATA_DEFAULT: &str = ".homeostat";
+
+/// The port of the API unless told otherwise.
+const PORT_DEFAULT: u16 = 7460;
+
+/// The shortest period: below it the loop would decide on the same samples again (usage is sampled each half second, traffic
+/// four times a second).
+const PERIOD_MIN: Duration = Duration::from_millis(100);
+
+/// The longest period: an hour is longer than any load waits.
+const PERIOD_MAX: Duration = Duration::from_secs(3600);
+
+/// What `homeostat up` was asked for.
+#[derive(Clone, Debug)]
+pub struct Up {
+    /// What to apply at the start; without errors.
+    pub manifests: Manifests,
+    /// Where everything is kept.
+    pub data: PathBuf,
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// How `resources.cpu` is held.
+    pub cpu: Cpu,
+    /// The numbers of the loop.
+    pub settings: Settings,
+    /// What is worth a line in the log.
+    pub log: LogLevel,
+}
+
+/// How `resources.cpu` is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Cpu {
+    /// A replica may use idle processors beyond it; when they are scarce each gets its share
+    Share,
+    /// Never more than declared in any 100 ms
+    Quota,
+}
+
+/// The least grave event that is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
+pub enum LogLevel {
+    /// Nothing at all
+    Off,
+    /// What failed and needs somebody
+    Error,
+    /// What is odd
+    Warn,
+    /// What is done, and why
+    Info,
+    /// What is seen
+    Debug,
+    /// Everything
+    Trace,
+}
+
+/// Run services on this machine until Ctrl-C, which stops them too
+///
+/// One process that is orchestrator, agent, proxy and API. What was applied is kept in the data folder and is there again at the
+/// next start; replicas that outlived a crash are adopted without a restart.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct UpWords {
+    /// Manifests to apply at the start: a file, a folder, or - for standard input; may be given several times
+    #[arg(short, long = "file", value_name = "FILE")]
+    file: Vec<PathBuf>,
+    /// The folder for all that is kept: declarations, journal, logs of replicas
+    #[arg(long, value_name = "DIR", default_value = DATA_DEFAULT)]
+    data: PathBuf,
+    /// Where the API listens; whoever reaches it can run programs here, so keep it on loopback
+    #[arg(long, value_name = "ADDR:PORT", default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT_DEFAULT))]
+    listen: SocketAddr,
+    /// How `resources.cpu` is held
+    #[arg(long, value_enum, default_value = "share")]
+    cpu: Cpu,
+    /// Restarts within a minute on this machine; more wait
+    #[arg(long, value_name = "N", default_value_t = GuardSettings::default().node_restarts_per_minute,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    restarts_per_minute: u32,
+    /// From one scaling decision of a service to its next
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = period)]
+    period: Duration,
+    /// The least grave event that is logged to standard error
+    #[arg(long, env = "HOMEOSTAT_LOG", value_name = "LEVEL", value_enum, ignore_case = true, default_value = "info")]
+    log: LogLevel,
+}
+
+fn period(text: &str) -> Result<Duration, String> {
+    let period = Span::parse(text).map_err(|error| error.to_string())?.as_duration();
+    if (PERIOD_MIN..=PERIOD_MAX).contains(&period) {
+        Ok(period)
+    } else {
+        Err("a period is between 100ms and 1h".to_owned())
+    }
+}
+
+impl UpWords {
+    /// Reads the manifests that the words name.
+    pub(crate) fn read(self, desk: &Desk) -> Result<Up, Failure> {
+        let manifests = manifests::read(&self.file, Warnings::Shown, desk.colours)?;
+        let mut settings = Settings { period: self.period, ..Settings::default() };
+        settings.guard.node_restarts_per_minute = self.restarts_per_minute;
+        settings.guard.cluster_restarts_per_minute =
+            settings.guard.cluster_restarts_per_minute.max(self.restarts_per_minute);
+        Ok(Up { manifests, data: self.data, listen: self.listen, cpu: self.cpu, settings, log: self.log })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::output::Printer;
+    use crate::paint::{Colours, Paint};
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        words: UpWords,
+    }
+
+    fn up(words: &[&str]) -> Result<Up, clap::Error> {
+        let line = Line::try_parse_from(["up"].iter().chain(words))?;
+        let printer = Printer { paint: Paint { is_on: false } };
+        Ok(line.words.read(&Desk::for_tests(Colours::Unwanted, printer)).unwrap())
+    }
+
+    #[test]
+    fn up_alone_listens_on_loopback_with_the_defaults_of_the_loop() {
+        let up = up(&[]).unwrap();
+        assert!(up.listen.ip().is_loopback());
+        assert_eq!((up.settings, up.cpu), (Settings::default(), Cpu::Share));
+    }
+
+    #[test]
+    fn more_restarts_on_the_node_never_exceed_those_of_the_cluster() {
+        let guard = up(&["--restarts-per-minute", "600"]).unwrap().settings.guard;
+        assert_eq!((guard.node_restarts_per_minute, guard.cluster_restarts_per_minute), (600, 600));
+        let guard = up(&["--restarts-per-minute", "20"]).unwrap().settings.guard;
+        assert_eq!((guard.node_restarts_per_minute, guard.cluster_restarts_per_minute), (20, 50));
+    }
+
+    #[test]
+    fn a_period_that_makes_no_sense_is_refused() {
+        for wrong in ["0s", "1", "2h", "soon"] {
+            assert!(up(&["--period", wrong]).is_err(), "{wrong}");
+        }
+        assert_eq!(up(&["--period", "15s"]).unwrap().settings.period, Duration::from_secs(15));
+    }
+}
