@@ -7,6 +7,7 @@ use knowledge::{Exposure, Knowledge, Place, Remembered, ServiceState, Stage};
 use model::action::{ActionKind, Admission};
 use model::event::EventKind;
 use model::identity::{Ordinal, ReplicaId};
+use model::memory::Memory;
 use model::name::ServiceName;
 use model::plan::{Afterwards, Change, Role, Step};
 use model::reason::Reason;
@@ -215,37 +216,36 @@ fn stop_of(service: &ServiceState) -> Option<model::resource::Stop> {
 
 /// Tells what must survive a restart, when it differs from what was written down last.
 ///
-/// The times of old recommendations move with each period; by themselves they are written at most every `refresh`, which
-/// can only make the loop remember them as a little older than they are.
+/// The times of old recommendations move with each period; by themselves they are written at most every `refresh`, so that
+/// the loop remembers none as older than it is by more than that.
 pub fn remember(hand: &mut Hand<'_>, service: &mut ServiceState, refresh: Duration) {
-    let memory = service.memory();
-    let is_due = match &service.remembered {
-        None => true,
-        Some(last) if *last.memory == memory => false,
-        Some(last) => {
-            !differs_in_times_only(&last.memory, &memory) || hand.now.time.since(last.at) >= refresh
-        }
-    };
-    if !is_due {
+    let is_kept = service.remembered.as_ref().is_some_and(|last| {
+        let slack = if hand.now.time.since(last.at) < refresh { refresh } else { Duration::ZERO };
+        is_written(service, &last.memory, slack)
+    });
+    if is_kept {
         return;
     }
     // An older one that is still on its way must not be told again over the newer.
     if let Some(last) = &service.remembered {
         hand.flight.land(last.by);
     }
-    let memory = Arc::new(memory);
+    let memory = Arc::new(service.memory());
     let by = hand.tell(ActionKind::Remember(Arc::clone(&memory)), &Reason::Observed);
     service.remembered = Some(Remembered { at: hand.now.time, memory, by });
 }
 
-fn differs_in_times_only(last: &model::memory::Memory, now: &model::memory::Memory) -> bool {
-    let values = |memory: &model::memory::Memory| {
-        memory.scaling.recommendations.iter().map(|r| r.replicas).collect::<Vec<_>>()
-    };
-    last.desired == now.desired
-        && last.restarts == now.restarts
-        && last.scaling.scale_out == now.scaling.scale_out
-        && last.scaling.scale_in == now.scaling.scale_in
-        && last.scaling.scaled_to_zero == now.scaling.scaled_to_zero
-        && values(last) == values(now)
+/// Whether `last` says what is to be remembered now, but for times of recommendations that have moved by less than `slack`.
+/// Makes nothing: this is asked in each period of each service.
+fn is_written(service: &ServiceState, last: &Memory, slack: Duration) -> bool {
+    let (now, then) = (&service.scaling, &last.scaling);
+    last.desired == service.desired
+        && then.scale_out == now.scale_out
+        && then.scale_in == now.scale_in
+        && then.scaled_to_zero == now.scaled_to_zero
+        && then.recommendations.len() == now.recommendations.len()
+        && then.recommendations.iter().zip(&now.recommendations).all(|(then, now)| {
+            then.replicas == now.replicas && (then.at == now.at || now.at.since(then.at) < slack)
+        })
+        && service.taught().eq(last.restarts.iter().map(|(ordinal, restart)| (*ordinal, restart)))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::decision::Account;
 use model::identity::{ActionId, Generation, Incarnation, Ordinal};
 use model::input::Declared;
-use model::memory::{Memory, ScalingMemory};
+use model::memory::{Memory, RestartMemory, ScalingMemory};
 use model::name::ServiceName;
 use model::plan::{Role, Wait};
 use model::time::Time;
@@ -166,9 +166,10 @@ impl ServiceState {
         }
     }
 
-    /// The number of the next life in `place`: later than every one that it may have had.
+    /// The number of the next life in `place`: later than every one that it may have had. A node that tells of the last
+    /// number there is will refuse the start.
     pub fn next_life(&self, place: &Place) -> Incarnation {
-        Incarnation(place.incarnation.max(place.restart.incarnation).max(self.past_life).0 + 1)
+        Incarnation(place.incarnation.max(place.restart.incarnation).max(self.past_life).0.saturating_add(1))
     }
 
     /// Whether the replica in `place` runs something older than what is declared.
@@ -179,18 +180,19 @@ impl ServiceState {
 
     /// What must survive a restart, as of now.
     pub fn memory(&self) -> Memory {
-        let taught = |place: &&Place| place.restart.incarnation.0 > 0;
         Memory {
             service: self.name.clone(),
             desired: self.desired,
             scaling: self.scaling.clone(),
-            restarts: self
-                .places
-                .iter()
-                .filter(|(_, place)| taught(place))
-                .map(|(ordinal, place)| (*ordinal, place.restart.clone()))
-                .collect(),
+            restarts: self.taught().map(|(ordinal, restart)| (ordinal, restart.clone())).collect(),
         }
+    }
+
+    /// What the ends of its replicas have taught, by place.
+    pub fn taught(&self) -> impl Iterator<Item = (Ordinal, &RestartMemory)> {
+        let has_begun = |place: &&Place| place.restart.incarnation.0 > 0;
+        let places = self.places.iter().filter(move |(_, place)| has_begun(place));
+        places.map(|(ordinal, place)| (*ordinal, &place.restart))
     }
 }
 
