@@ -450,6 +450,8 @@ impl Node {
             for life in site.lives.iter_mut().flatten() {
                 life.admission = None;
                 life.is_probed = false;
+                // Whoever waited for an answer through the proxy waits for nothing now.
+                (life.work.backlog_milli, life.work.answering) = (0, 0);
                 life.seen = Probed { ready: false, live: true };
             }
         }

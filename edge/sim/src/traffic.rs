@@ -134,7 +134,8 @@ impl Life {
     /// Whether the proxy counts it: it may be routed to, or has been.
     fn is_counted(&self) -> bool {
         match self.admission {
-            Some(Admission::Serving { .. } | Admission::Draining) => self.state == LifeState::Up,
+            Some(Admission::Serving { .. }) => self.state == LifeState::Up,
+            Some(Admission::Draining) => matches!(self.state, LifeState::Booting | LifeState::Up),
             Some(Admission::Spare) | None => false,
         }
     }

@@ -41,6 +41,9 @@ struct Words {
     /// Nobody changes anything.
     #[arg(long)]
     no_operator: bool,
+    /// Do not look for the smallest configuration of a failure.
+    #[arg(long)]
+    no_shrink: bool,
     /// Seeds that run side by side. Default: one a core.
     #[arg(long)]
     jobs: Option<NonZeroUsize>,
@@ -108,7 +111,7 @@ fn many(words: &Words, span: Duration, cut: &Cut) -> u64 {
             simulated += report.span;
             if let Some(failure) = &report.failure {
                 failed += 1;
-                print_failure(task, cut, failure);
+                print_failure(task, cut, failure, words.no_shrink);
             }
         }
     });
@@ -146,13 +149,16 @@ fn run_checked(task: Task, cut: &Cut) -> Report {
     report
 }
 
-fn print_failure(task: Task, cut: &Cut, failure: &Failure) {
+fn print_failure(task: Task, cut: &Cut, failure: &Failure, is_brief: bool) {
     let command = |cut: &Cut, span: Duration| {
         let hours = span.as_secs_f64() / 3600.0;
         format!("cargo run --release -p swarm -- --seed {} --hours {hours:.4}{}", task.seed, cut.arguments())
     };
     println!("seed {} failed: {failure}", task.seed);
     println!("  again:    {}", command(cut, task.span));
+    if is_brief {
+        return;
+    }
     let shrunk = shrink(task.seed, task.span, cut, failure);
     println!("  smallest: {} --trace", command(&shrunk.cut, shrunk.span));
     println!("  there:    {}", shrunk.failure);

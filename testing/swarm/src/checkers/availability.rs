@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use model::input::{Input, Intent};
 use model::name::ServiceName;
-use sim::Effect;
+use sim::{Cause, Effect};
 
 use super::{Checker, Look};
 use crate::config::Config;
@@ -14,11 +14,13 @@ use crate::config::Config;
 pub(crate) struct Availability {
     is_faultless: bool,
     served: BTreeSet<ServiceName>,
+    /// Services whose operator has declared something that ends by itself.
+    wobbly: BTreeSet<ServiceName>,
 }
 
 impl Availability {
     pub(crate) fn new(config: &Config) -> Self {
-        Self { is_faultless: config.is_faultless(), served: BTreeSet::new() }
+        Self { is_faultless: config.is_faultless(), served: BTreeSet::new(), wobbly: BTreeSet::new() }
     }
 }
 
@@ -37,6 +39,11 @@ impl Checker for Availability {
         {
             self.served.remove(service);
         }
+        for effect in look.sim.effects() {
+            if let Effect::Ended { replica, cause: Cause::Itself, .. } = effect {
+                self.wobbly.insert(replica.service.clone());
+            }
+        }
         for site in look.sim.node().sites() {
             let desired = look.brain().and_then(|brain| brain.knowledge().service(&site.name)?.desired);
             if desired.is_none_or(|desired| desired == 0) {
@@ -46,19 +53,13 @@ impl Checker for Availability {
             }
         }
         for effect in look.sim.effects() {
-            match effect {
-                Effect::Unanswered { service, requests } if self.served.contains(service) => {
-                    return Err(format!(
-                        "{requests} requests to {service} found no replica though nothing is wrong"
-                    ));
-                }
-                Effect::Ended { replica, cut_off, cause: sim::Cause::Asked, .. } if *cut_off > 0 => {
-                    return Err(format!(
-                        "{cut_off} requests of {replica} were cut off though nothing is wrong"
-                    ));
-                }
-                // tidy: open match: each checker looks at the effects that concern it.
-                _ => {}
+            if let Effect::Unanswered { service, requests } = effect
+                && self.served.contains(service)
+                && !self.wobbly.contains(service)
+            {
+                return Err(format!(
+                    "{requests} requests to {service} found no replica though nothing is wrong"
+                ));
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::action::{Action, ActionKind, Admission};
-use model::identity::{Ordinal, ReplicaId};
+use model::identity::{ActionId, Ordinal, ReplicaId};
 use model::name::ServiceName;
 use model::reason::Reason;
 
@@ -13,6 +13,8 @@ use super::{Checker, Look};
 #[derive(Debug, Default)]
 pub(crate) struct Budgets {
     serving: BTreeMap<ServiceName, BTreeSet<Ordinal>>,
+    /// The latest action seen: one that is told again was judged before.
+    latest: ActionId,
 }
 
 impl Checker for Budgets {
@@ -25,7 +27,10 @@ impl Checker for Budgets {
             self.serving.clear();
             return Ok(());
         };
-        for replica in look.actions().iter().filter_map(taken_by_choice) {
+        let latest = self.latest;
+        self.latest = look.actions().iter().map(|action| action.id).fold(latest, ActionId::max);
+        let new = look.actions().iter().filter(|action| action.id > latest);
+        for replica in new.filter_map(taken_by_choice) {
             let Some(service) = brain.knowledge().service(&replica.service) else { continue };
             let before = self.serving.get(&replica.service);
             if !before.is_some_and(|serving| serving.contains(&replica.ordinal)) {

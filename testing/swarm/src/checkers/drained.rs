@@ -1,11 +1,15 @@
 //! Nobody who could be answered is cut off.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use model::action::{ActionKind, Admission};
-use model::identity::ActionId;
+use model::event::EventKind;
+use model::identity::{ActionId, Ordinal, ReplicaId};
+use model::name::ServiceName;
 use model::reason::Reason;
-use sim::Effect;
+use model::time::Time;
+use sim::{Effect, Turn};
 
 use super::{Checker, Look};
 
@@ -17,7 +21,14 @@ const STOPS_MAX: usize = 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Drained {
     stops: BTreeMap<ActionId, Reason>,
+    /// Since when a replica gets no new requests.
+    drained: BTreeMap<ReplicaId, Time>,
+    /// What the loop has heard to be ready: of anything else it cannot know that it has requests.
+    ready: BTreeSet<(ServiceName, Ordinal)>,
 }
+
+/// The time that replicas of the swarm have to finish their requests.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Checker for Drained {
     fn name(&self) -> &'static str {
@@ -33,16 +44,24 @@ impl Checker for Drained {
                 self.stops.insert(action.id, action.reason.clone());
             }
         }
+        self.hear(look);
+        let now = look.sim.now();
         for effect in look.sim.effects() {
+            if let Effect::Admitted { replica, admission: Admission::Draining, .. } = effect {
+                self.drained.insert(replica.clone(), now);
+            }
             let Effect::Signalled { by, replica, in_flight, was_well: true, .. } = effect else { continue };
             let is_excused = match self.stops.get(by) {
                 None => true,
-                Some(Reason::Drained { in_flight }) => *in_flight > 0,
+                Some(Reason::Drained { .. }) => {
+                    self.drained.remove(replica).is_some_and(|since| now.since(since) >= PATIENCE)
+                }
                 Some(Reason::Unhealthy { .. }) => true,
                 // tidy: open match: no other reason excuses it.
                 Some(_) => false,
             };
-            if *in_flight > 0 && !is_excused {
+            let is_known = self.ready.contains(&(replica.service.clone(), replica.ordinal));
+            if *in_flight > 0 && is_known && !is_excused {
                 return Err(format!(
                     "{replica} was stopped with {in_flight} requests in hand that it could answer"
                 ));
@@ -50,6 +69,30 @@ impl Checker for Drained {
         }
         routed(look)
     }
+}
+
+impl Drained {
+    fn hear(&mut self, look: &Look<'_>) {
+        if look.turn != Turn::Stepped {
+            return;
+        }
+        for event in &look.sim.out().events {
+            let Some((ordinal, _)) = event.replica else { continue };
+            let which = (event.service.clone(), ordinal);
+            match event.kind {
+                EventKind::Ready => self.ready.insert(which),
+                EventKind::Adopted if is_ready(look, &which) => self.ready.insert(which),
+                EventKind::Starting | EventKind::NotReady | EventKind::Exited => self.ready.remove(&which),
+                // tidy: open match: no other event says whether it is ready.
+                _ => false,
+            };
+        }
+    }
+}
+
+fn is_ready(look: &Look<'_>, (service, ordinal): &(ServiceName, Ordinal)) -> bool {
+    let place = look.brain().and_then(|brain| brain.knowledge().place(service, *ordinal));
+    place.is_some_and(knowledge::Place::is_ready)
 }
 
 /// What is known to be out of the traffic is out of it.

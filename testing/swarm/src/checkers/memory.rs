@@ -12,9 +12,10 @@ use model::name::ServiceName;
 use model::reason::Reason;
 use model::resource::SCALE_IN_STABILIZATION_DEFAULT;
 use model::time::Time;
-use sim::{Effect, Site};
+use sim::{Effect, Fault, Site};
 
 use super::{Checker, Look};
+use crate::config::Config;
 
 /// By so much older may a remembered recommendation be than it was: its time alone is written down this seldom.
 const REFRESH: Duration = Duration::from_secs(31);
@@ -25,6 +26,13 @@ pub(crate) struct Memory {
     services: BTreeMap<ServiceName, Seen>,
     /// The latest restart.
     begun: Option<Time>,
+    writes_fail: bool,
+}
+
+impl Memory {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self { writes_fail: config.faults.rate(Fault::WriteFails) > 0, ..Self::default() }
+    }
 }
 
 /// A service as the runs so far have left it.
@@ -52,9 +60,14 @@ impl Checker for Memory {
         for effect in look.sim.effects() {
             if let Effect::KeeperBegan { .. } = effect {
                 self.begun = Some(now);
-                for seen in self.services.values_mut() {
-                    // A run that died before it decided anything leaves what those before it had.
-                    if !seen.now.is_empty() {
+                for (name, seen) in &mut self.services {
+                    // A run that died before it decided anything leaves what those before it had; where writes fail, what
+                    // was written is all that can be asked for.
+                    if self.writes_fail {
+                        let written = look.sim.disk().memories.get(name);
+                        seen.before =
+                            written.map_or_else(Vec::new, |memory| memory.scaling.recommendations.clone());
+                    } else if !seen.now.is_empty() {
                         seen.before = std::mem::take(&mut seen.now);
                     }
                     seen.is_changed = false;

@@ -93,7 +93,7 @@ impl Checkers {
             Box::new(convergence::Convergence::new(config)),
             Box::new(quiet::Quiet),
             Box::new(livelock::Livelock::default()),
-            Box::new(memory::Memory::default()),
+            Box::new(memory::Memory::new(config)),
             Box::new(withdrawal::Withdrawal),
             Box::new(drained::Drained::default()),
             Box::new(availability::Availability::new(config)),
