@@ -1,1 +1,70 @@
-fn main() {}
+//! Homeostat: one binary. Arguments are read by crate `cli`; the drivers are named in [`up`], once.
+
+mod up;
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use cli::{Colours, Cpu, LogLevel};
+use platform_process::CpuPolicy;
+use tracing::level_filters::LevelFilter;
+
+/// Only the user who runs it may look into the data folder: logs and environments of replicas hold secrets.
+const DATA_MODE: u32 = 0o700;
+
+fn main() -> ExitCode {
+    let colours = colours();
+    cli::run(colours, |asked| start(asked, colours))
+}
+
+/// What `NO_COLOR` says; an empty one says nothing (no-color.org).
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read, once")]
+fn colours() -> Colours {
+    let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if is_unwanted { Colours::Unwanted } else { Colours::Allowed }
+}
+
+fn start(asked: cli::Up, colours: Colours) -> anyhow::Result<ExitCode> {
+    log(asked.log, colours);
+    create_data_folder(&asked.data)?;
+    if !asked.listen.ip().is_loopback() {
+        let address = asked.listen;
+        tracing::warn!(%address, "everybody who reaches this address can run programs on this machine: the API asks nobody who they are");
+    }
+    let cpu = match asked.cpu {
+        Cpu::Share => CpuPolicy::Share,
+        Cpu::Quota => CpuPolicy::Quota,
+    };
+    let (manifests, data, listen, settings) = (asked.manifests, asked.data, asked.listen, asked.settings);
+    up::up(up::Up { manifests, data, listen, cpu, settings })
+}
+
+/// One line for each event, on standard error.
+fn log(level: LogLevel, colours: Colours) {
+    let level = match level {
+        LogLevel::Off => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    tracing_subscriber::fmt()
+        .compact()
+        .with_target(false)
+        .with_max_level(level)
+        .with_ansi(colours.on_stderr())
+        // A log that nobody can read any more is no reason to die.
+        .log_internal_errors(false)
+        .with_writer(io::stderr)
+        .init();
+}
+
+fn create_data_folder(data: &Path) -> anyhow::Result<()> {
+    let created = DirBuilder::new().recursive(true).mode(DATA_MODE).create(data);
+    created.with_context(|| format!("could not create the data folder {}; name another with --data", data.display()))
+}

@@ -88,7 +88,7 @@ async fn run(mut up: Up) -> anyhow::Result<ExitCode> {
         wait(&mut signals).await;
     }
     stop.cancel();
-    server.await.context("the API ended by a fault of ours")??;
+    server.await.context("the API ended by a fault of ours")?;
     end(&handle, &agent, proxy).await?;
     applied.map(|()| ExitCode::SUCCESS)
 }
