@@ -1,1 +1,216 @@
-//! Single stories by script.
+//! Single stories by script: what an operator does and what happens to the world, and what the loop makes of it.
+//!
+//! A script has one deed a line, `TIME DEED`, such as `90s kill shop 0`; a line that begins with `#` is for readers. What
+//! comes out are the events of the loop and what truly happened, in lines that an operator can read.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use model::identity::{Generation, Ordinal, ReplicaId};
+use model::input::Intent;
+use model::name::ServiceName;
+use model::quantity::MilliRps;
+use model::resource::{DependencyStage, Recover, Span};
+use model::settings::Settings;
+use sim::{Flaw, Load, Simulation, Turn};
+
+use crate::config::{Kind, ServiceConfig};
+use crate::story;
+
+/// One deed and when it is done, from the beginning of the story.
+#[derive(Debug, Parser)]
+#[command(no_binary_name = true, disable_help_flag = true, disable_help_subcommand = true)]
+struct Line {
+    /// Such as `90s` or `5m`.
+    #[arg(value_parser = span)]
+    at: Duration,
+    #[command(subcommand)]
+    deed: Deed,
+}
+
+#[derive(Debug, Subcommand)]
+enum Deed {
+    /// Declares a service, or declares it anew with something new to run.
+    Declare(Declare),
+    /// So many requests a second come from now on.
+    Load { service: ServiceName, rate: u64 },
+    /// `kill -9` of a replica.
+    Kill { service: ServiceName, replica: u32 },
+    /// A replica answers nothing any more.
+    Hang {
+        service: ServiceName,
+        replica: u32,
+        #[arg(long = "for", value_parser = span)]
+        recovery: Option<Duration>,
+    },
+    /// Just so many replicas, by hand.
+    Hold {
+        service: ServiceName,
+        replicas: u32,
+        #[arg(long = "for", value_parser = span)]
+        lasts: Option<Duration>,
+    },
+    /// The hold ends.
+    Release { service: ServiceName },
+    /// The service shall be no more.
+    Withdraw { service: ServiceName },
+    /// `kill -9` of the orchestrator.
+    KillOrchestrator,
+    /// The end of the story.
+    End,
+}
+
+#[derive(Debug, clap::Args)]
+struct Declare {
+    service: ServiceName,
+    #[arg(long, default_value_t = 2)]
+    replicas: u32,
+    #[arg(long, requires_all = ["max", "cpu"])]
+    min: Option<u32>,
+    #[arg(long)]
+    max: Option<u32>,
+    /// Processor utilization, per cent.
+    #[arg(long)]
+    cpu: Option<u32>,
+    /// Warm spares.
+    #[arg(long)]
+    standby: Option<u32>,
+    #[arg(long)]
+    most_active: bool,
+    #[arg(long)]
+    needs: Option<ServiceName>,
+    /// Its program ends with code 1, so long after it began.
+    #[arg(long, value_parser = span)]
+    ends_after: Option<Duration>,
+    #[arg(long)]
+    never_ready: bool,
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    Span::parse(text).map(Span::as_duration).map_err(|error| error.to_string())
+}
+
+/// A line of a script that says nothing that can be done.
+#[derive(Debug, thiserror::Error)]
+#[error("line {line} of the story is not understood: {source}")]
+pub struct ScriptError {
+    line: usize,
+    source: clap::Error,
+}
+
+/// Tells the story of a script.
+pub fn tell(script: &str) -> Result<String, ScriptError> {
+    let mut told =
+        Story { sim: Simulation::new(1, Settings::default()), text: String::new(), declared: Vec::new() };
+    for (index, line) in script.lines().enumerate() {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let parsed = Line::try_parse_from(line.split_whitespace());
+        let line_read = parsed.map_err(|source| ScriptError { line: index + 1, source })?;
+        told.go_on_until(line_read.at);
+        let _ = writeln!(told.text, "{}  --- {}", story::clock(told.sim.now()), deed_of(line));
+        told.act(line_read.deed);
+    }
+    told.sum_up();
+    Ok(told.text)
+}
+
+fn deed_of(line: &str) -> &str {
+    line.split_once(' ').map_or(line, |(_, deed)| deed.trim())
+}
+
+struct Story {
+    sim: Simulation,
+    text: String,
+    declared: Vec<(ServiceName, u64)>,
+}
+
+impl Story {
+    fn go_on_until(&mut self, at: Duration) {
+        let end = Simulation::begin() + at;
+        loop {
+            let turn = self.sim.turn(end);
+            if turn == Turn::Over {
+                return;
+            }
+            self.note(turn);
+        }
+    }
+
+    fn note(&mut self, turn: Turn) {
+        let at = story::clock(self.sim.now());
+        for line in self.sim.effects().iter().filter_map(story::effect_line) {
+            let _ = writeln!(self.text, "{at}  world  {line}");
+        }
+        if turn == Turn::Stepped {
+            for event in &self.sim.out().events {
+                let _ = writeln!(self.text, "{at}  loop   {}", story::event_line(event));
+            }
+        }
+    }
+
+    fn act(&mut self, deed: Deed) {
+        let place = |service, ordinal| ReplicaId { service, ordinal: Ordinal(ordinal) };
+        match deed {
+            Deed::Declare(declare) => self.declare(declare),
+            Deed::Load { service, rate } => {
+                self.sim.set_load(&service, Load::Constant(MilliRps(rate * 1000)));
+            }
+            Deed::Kill { service, replica } => self.sim.kill(&place(service, replica)),
+            Deed::Hang { service, replica, recovery } => self.sim.hang(&place(service, replica), recovery),
+            Deed::Hold { service, replicas, lasts } => {
+                let until = lasts.map(|span| self.sim.now() + span);
+                self.sim.order(Intent::Hold { service, replicas, until });
+            }
+            Deed::Release { service } => self.sim.order(Intent::Release(service)),
+            Deed::Withdraw { service } => self.sim.order(Intent::Withdraw(service)),
+            Deed::KillOrchestrator => self.sim.kill_keeper(),
+            Deed::End => {}
+        }
+    }
+
+    fn declare(&mut self, declare: Declare) {
+        let mut config = ServiceConfig::plain(declare.service.as_str());
+        config.kind = match (declare.min, declare.max, declare.cpu) {
+            (Some(min), Some(max), Some(percent)) => Kind::Cpu { min, max, percent, behavior: None },
+            (None | Some(_), None | Some(_), None | Some(_)) => Kind::Fixed { replicas: declare.replicas },
+        };
+        config.recover = match (declare.standby, declare.most_active) {
+            (Some(spares), _) => Recover::Standby { spares },
+            (None, true) => Recover::MostActive,
+            (None, false) => Recover::Reschedule,
+        };
+        config.needs = declare.needs.map(|service| (service, DependencyStage::Ready));
+        config.program.flaw = match (declare.ends_after, declare.never_ready) {
+            (Some(after), _) => Flaw::Ends { code: 1, after },
+            (None, true) => Flaw::NeverReady,
+            (None, false) => Flaw::None,
+        };
+        let generation = match self.declared.iter_mut().find(|(service, _)| *service == config.name) {
+            Some((_, generation)) => {
+                *generation += 1;
+                Generation(*generation)
+            }
+            None => {
+                self.declared.push((config.name.clone(), 1));
+                Generation(1)
+            }
+        };
+        self.sim.set_program(&config.name, generation, config.program.clone());
+        self.sim.order(Intent::Declare(config.declared(generation, generation)));
+    }
+
+    /// What became of the requests.
+    fn sum_up(&mut self) {
+        for site in self.sim.node().sites() {
+            let tally = site.tally;
+            let _ = writeln!(
+                self.text,
+                "{}: {} requests; {} found no replica, {} were lost with a replica that ended, {} were cut off",
+                site.name, tally.asked, tally.unanswered, tally.lost_in_crashes, tally.cut_off
+            );
+        }
+    }
+}

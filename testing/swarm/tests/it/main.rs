@@ -1,0 +1,4 @@
+//! Stories whose output an operator can read, and the laws of the swarm itself.
+
+mod stories;
+mod worlds;
