@@ -13,12 +13,15 @@ pub(crate) fn bounds(tally: &Tally<'_>, to: u32) -> Option<Reason> {
 }
 
 /// There are never more places than the bounds, one for a rollout, and those that are on their way out.
-pub(crate) fn room(tally: &Tally<'_>, role: Role) -> Option<Reason> {
+pub(crate) fn room(tally: &Tally<'_>, role: Role, writer: Writer) -> Option<Reason> {
     let (min, max) = declared_bounds(tally);
     let most = tally.settings.replicas_max.saturating_mul(2);
     let is_over = match role {
         // Those wanted, and one for a rollout; what is wanted was held against the bounds before.
-        Role::Active => tally.counting > tally.desired.min(max),
+        Role::Active => {
+            let surge = u32::from(writer == Writer::Rollout);
+            tally.counting >= tally.desired.min(max).saturating_add(surge)
+        }
         Role::Spare => false,
     };
     (is_over || tally.places >= most).then_some(Reason::Bounds { min, max })

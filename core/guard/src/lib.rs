@@ -35,7 +35,7 @@ pub fn judge(knowledge: &Knowledge, settings: &GuardSettings, plan: &Plan) -> Ve
 fn judge_step(tally: &mut Tally<'_>, step: &Step) -> Verdict {
     let refusal = match step.change {
         Change::Resize { to, .. } => budget::bounds(tally, to),
-        Change::Open { role, .. } => budget::room(tally, role),
+        Change::Open { role, .. } => budget::room(tally, role, step.writer),
         Change::Start { ordinal } => budget::storm(tally, ordinal),
         Change::Drain { ordinal, .. } | Change::Stop { ordinal, .. } => {
             budget::disruption(tally, step, ordinal)

@@ -37,8 +37,11 @@ fn actives(now: Time, service: &ServiceState, desired: u32, patience: Duration, 
     let outdated_all = || service.counting().filter(|(_, place)| service.is_outdated(place));
     let outdated = outdated_all().find(|(_, place)| failed(place)).or_else(|| outdated_all().next());
     let surge = u32::from(outdated.is_some() && desired > 0);
-    let (wanted, writer) =
-        if have >= desired { (desired + surge, Writer::Rollout) } else { (desired, Writer::ScaleOut) };
+    let (wanted, writer) = if have >= desired {
+        (desired.saturating_add(surge), Writer::Rollout)
+    } else {
+        (desired, Writer::ScaleOut)
+    };
     if have < wanted {
         let reason = match outdated.filter(|_| writer == Writer::Rollout).zip(service.declared.as_ref()) {
             Some(((_, place), declared)) => {
@@ -91,7 +94,13 @@ fn spares(service: &ServiceState, draft: &mut Draft) {
     }
 }
 
-/// Opens `missing` places at the smallest free numbers.
+/// Most places that one plan opens for a service; the next plan opens more.
+///
+/// 100: more than a machine can begin before the first of them is heard of, which is when the next plan is made. Without it a
+/// slip of some digits in a size made a plan that filled the memory before the guard could refuse it.
+const OPENINGS_MAX: u32 = 100;
+
+/// Opens `missing` places at the smallest free numbers, at most [`OPENINGS_MAX`].
 fn open(
     service: &ServiceState,
     missing: u32,
@@ -102,7 +111,7 @@ fn open(
 ) {
     let opened = draft.steps.iter().filter(|s| matches!(s.change, Change::Open { .. })).count();
     let free = (0..).map(Ordinal).filter(|ordinal| !service.places.contains_key(ordinal));
-    for ordinal in free.skip(opened).take(missing as usize) {
+    for ordinal in free.skip(opened).take(missing.min(OPENINGS_MAX) as usize) {
         draft.step(writer, Change::Open { ordinal, role }, reason.clone());
         draft.step(writer, Change::Start { ordinal }, reason.clone());
     }
