@@ -143,10 +143,12 @@ impl Knowledge {
         let Some(place) = service.places.get_mut(&traffic.ordinal) else { return Folded::Same };
         place.requests.push(at, traffic.requests);
         place.errors.push(at, traffic.errors);
+        let is_news = place.in_flight != (at, traffic.in_flight);
         place.in_flight = (at, traffic.in_flight);
         place.latency_p99 = traffic.latency_p99;
         // A drained replica waits for nothing but this.
-        if matches!(place.stage, Stage::Draining { .. }) { Folded::Changed } else { Folded::Measured }
+        let is_draining = matches!(place.stage, Stage::Draining { .. });
+        if is_draining && is_news { Folded::Changed } else { Folded::Measured }
     }
 }
 
