@@ -105,6 +105,22 @@ fn a_new_version_replaces_one_that_never_became_ready() {
 }
 
 #[test]
+fn a_new_declaration_ends_the_wait_in_a_crash_loop() {
+    let mut bench = Bench::new();
+    bench.declare(fixed("shop", 1, 1));
+    bench.inventory(vec![]);
+    for life in 1..=5 {
+        bench.obey_for(MINUTE);
+        bench.see(&replica("shop", 0), Incarnation(life), Generation(1), ReplicaState::Exited(finished()));
+    }
+    bench.obey_for(MINUTE);
+    assert_eq!(bench.lives("shop"), [(0, 5)], "it waits");
+    bench.declare(Declared { generation: Generation(2), ..fixed("shop", 2, 1) });
+    bench.obey_for(MINUTE);
+    assert_eq!(bench.lives("shop"), [(0, 6)]);
+}
+
+#[test]
 fn replicas_that_all_hang_for_good_are_restarted_in_the_end() {
     let mut bench = Bench::new();
     bench.declare(fixed("shop", 1, 3));

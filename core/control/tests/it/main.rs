@@ -1,11 +1,13 @@
 //! The loop through its public face: inputs in, actions out.
 
 mod bench;
+mod deed;
 mod world;
 
 mod beginning;
 mod found_by_swarm;
 mod healing;
+mod laws;
 mod leaving;
 mod outcomes;
 mod returning;

@@ -113,3 +113,14 @@ fn a_slip_of_a_digit_does_not_fill_the_machine() {
     assert!(world.service("shop").waits.iter().any(|wait| wait.ordinal.is_none()), "and says why");
     assert_eq!(world.service("shop").places.get(&ordinal(1000)).map(|place| place.incarnation), None);
 }
+
+#[test]
+fn a_size_beyond_all_reason_is_refused_and_costs_nothing() {
+    let mut world = World::with([fixed("shop", 1, 2)]);
+    world.holds("shop", u32::MAX, None);
+    world.lives_for(seconds(10));
+    assert!(world.told().is_empty());
+    world.releases("shop");
+    world.lives_for(seconds(10));
+    assert_eq!(world.places("shop"), [0, 1]);
+}

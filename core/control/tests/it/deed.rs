@@ -1,0 +1,328 @@
+//! Random deeds: what may happen in a world, in an order that nobody would think of.
+
+use std::time::Duration;
+
+use model::action::{FailureKind, Outcome, Refusal};
+use model::identity::{Generation, Incarnation, Ordinal, ReplicaId};
+use model::input::{
+    Declared, Exit, ExitStatus, Input, Intent, Observed, ReplicaState, Report, Traffic, Usage,
+};
+use model::quantity::Bytes;
+use model::resource::{Dependency, DependencyStage, Quantity, Recover};
+use proptest::prelude::*;
+
+use crate::bench::{READY, autoscaled, fixed, name};
+use crate::world::{World, failed, killed};
+
+/// The services of the random worlds.
+pub(crate) const SERVICES: [&str; 2] = ["shop", "db"];
+
+/// One thing that happens.
+#[derive(Clone, Debug)]
+pub(crate) enum Deed {
+    /// Time passes; the loop is woken when it asks for it.
+    Passes(u64),
+    /// All that was told is done.
+    Obeys,
+    /// One of the pending actions ends so.
+    Ends(usize, Outcome),
+    /// A declaration, with its revision left to fill in.
+    Declares {
+        service: usize,
+        replicas: u32,
+        spread: Option<u32>,
+        is_new: bool,
+        recover: Recover,
+        needs: bool,
+    },
+    Withdraws(usize),
+    Holds(usize, u32, Option<u64>),
+    Releases(usize),
+    /// The agent tells of the place with this index among those known.
+    Sees(usize, ReplicaState),
+    /// The proxy and the agent tell of the place with this index among those known.
+    Measures(usize, u64, u32),
+    /// The node lists what is known to run, but for every so-many-th.
+    Finds(usize),
+    /// A report as nobody would send it.
+    Hears(Report),
+    /// The loop is killed, and comes back with what it remembered.
+    Returns,
+}
+
+/// A world with both services, into which deeds are done.
+pub(crate) struct Course {
+    pub(crate) world: World,
+    pub(crate) declared: Vec<Option<Declared>>,
+    revision: u64,
+}
+
+impl Course {
+    pub(crate) fn new() -> Self {
+        let mut world = World::begun();
+        world.finds([]);
+        Self { world, declared: vec![None, None], revision: 0 }
+    }
+
+    /// Does one deed: a row of inputs, put one by one through `put`, which may look at the world before and after.
+    pub(crate) fn does(&mut self, deed: &Deed, mut put: impl FnMut(&mut World, &Input)) {
+        match deed {
+            Deed::Passes(ms) => {
+                let end = self.world.now + Duration::from_millis(*ms);
+                while let Some(due) = self.world.brain.next_deadline().filter(|due| *due <= end) {
+                    self.world.now = due.max(self.world.now);
+                    put(&mut self.world, &Input::Woke);
+                }
+                self.world.now = end;
+            }
+            Deed::Obeys => self.world.obeys(),
+            Deed::Ends(which, outcome) => {
+                if !self.world.pending.is_empty() {
+                    let at = which % self.world.pending.len();
+                    let action = self.world.pending.remove(at);
+                    put(&mut self.world, &Input::Ended { action: action.id, outcome: outcome.clone() });
+                }
+            }
+            Deed::Declares { .. } => {
+                let (service, declared) = self.declaration(deed);
+                self.declared[service] = Some(declared.clone());
+                put(&mut self.world, &Input::Intent(Intent::Declare(declared.into())));
+            }
+            Deed::Withdraws(service) => {
+                self.declared[*service] = None;
+                put(&mut self.world, &Input::Intent(Intent::Withdraw(name(SERVICES[*service]))));
+            }
+            Deed::Holds(service, replicas, until) => {
+                let until = until.map(|ms| self.world.now + Duration::from_millis(ms));
+                let (service, replicas) = (name(SERVICES[*service]), *replicas);
+                put(&mut self.world, &Input::Intent(Intent::Hold { service, replicas, until }));
+            }
+            Deed::Releases(service) => {
+                put(&mut self.world, &Input::Intent(Intent::Release(name(SERVICES[*service]))));
+            }
+            Deed::Sees(which, state) => {
+                if let Some(observed) = self.known(*which) {
+                    let observed = Observed { state: *state, ..observed };
+                    put(&mut self.world, &Input::Report(Report::Replica(observed)));
+                }
+            }
+            Deed::Measures(which, amount, in_flight) => {
+                if let Some(observed) = self.known(*which) {
+                    let [usage, traffic] = measurements(&observed, *amount, *in_flight);
+                    put(&mut self.world, &Input::Report(usage));
+                    put(&mut self.world, &Input::Report(traffic));
+                }
+            }
+            Deed::Finds(without) => {
+                let all: Vec<_> = (0..).map_while(|which| self.nth(which)).collect();
+                let kept = all.into_iter().enumerate().filter(|(at, _)| at % (without + 2) != 0);
+                let running = kept.map(|(_, observed)| observed);
+                self.world.finds(running.collect::<Vec<_>>());
+            }
+            Deed::Hears(report) => put(&mut self.world, &Input::Report(report.clone())),
+            Deed::Returns => self.returns(),
+        }
+    }
+
+    fn declaration(&mut self, deed: &Deed) -> (usize, Declared) {
+        let Deed::Declares { service, replicas, spread, is_new, recover, needs } = deed else {
+            unreachable!("only declarations are asked for");
+        };
+        self.revision += 1;
+        let text = SERVICES[*service];
+        let mut declared = match spread {
+            Some(spread) => autoscaled(text, (*replicas).max(1), (*replicas).max(1) + spread),
+            None => fixed(text, 0, *replicas),
+        };
+        let before = self.declared[*service].as_ref().map(|before| before.generation);
+        declared.generation = before.filter(|_| !is_new).unwrap_or(Generation(self.revision));
+        declared.revision = Generation(self.revision);
+        declared.spec.resources.cpu = Quantity::parse("100m").ok();
+        declared.spec.recover = *recover;
+        if *needs && text == "shop" {
+            declared.spec.depends_on = vec![Dependency { service: name("db"), when: DependencyStage::Ready }];
+        }
+        (*service, declared)
+    }
+
+    /// The place with this index, wherever the count begins anew.
+    fn known(&self, which: usize) -> Option<Observed> {
+        let count = (0..).map_while(|at| self.nth(at)).count();
+        self.nth(which.checked_rem(count)?)
+    }
+
+    fn nth(&self, which: usize) -> Option<Observed> {
+        let services = self.world.brain.knowledge().services();
+        let mut places =
+            services.flat_map(|s| s.places.iter().map(|(ordinal, place)| (&s.name, *ordinal, place)));
+        let (service, ordinal, place) = places.nth(which)?;
+        Some(Observed {
+            replica: ReplicaId { service: service.clone(), ordinal },
+            incarnation: place.incarnation,
+            generation: place.generation,
+            state: READY,
+        })
+    }
+
+    fn returns(&mut self) {
+        let knowledge = self.world.brain.knowledge();
+        let memories: Vec<_> =
+            knowledge.services().filter_map(|s| Some(s.remembered.clone()?.memory)).collect();
+        let running: Vec<_> = (0..)
+            .map_while(|which| self.nth(which))
+            .filter(|o| {
+                let place = knowledge.place(&o.replica.service, o.replica.ordinal);
+                place.is_some_and(knowledge::Place::is_occupied)
+            })
+            .collect();
+        self.world.begins();
+        for declared in self.declared.iter().flatten().cloned().collect::<Vec<_>>() {
+            self.world.declares(declared);
+        }
+        for memory in memories {
+            self.world.put(&Input::Remembered(memory));
+        }
+        self.world.finds(running);
+    }
+}
+
+fn measurements(observed: &Observed, amount: u64, in_flight: u32) -> [Report; 2] {
+    let usage = Usage {
+        replica: observed.replica.clone(),
+        incarnation: observed.incarnation,
+        cpu_time: Duration::from_millis(amount),
+        memory: Bytes(amount),
+    };
+    let traffic = Traffic {
+        service: observed.replica.service.clone(),
+        ordinal: observed.replica.ordinal,
+        incarnation: observed.incarnation,
+        requests: amount,
+        errors: amount / 50,
+        in_flight,
+        latency_p99: Duration::from_millis(5),
+    };
+    [Report::Usage(vec![usage]), Report::Traffic(vec![traffic])]
+}
+
+/// Deeds of a world whose node and proxy tell only of what the loop has begun.
+pub(crate) fn orderly() -> impl Strategy<Value = Deed> {
+    let service = 0..SERVICES.len();
+    prop_oneof![
+        6 => (1..40_000_u64).prop_map(Deed::Passes),
+        6 => Just(Deed::Obeys),
+        4 => (any::<usize>(), outcome()).prop_map(|(which, outcome)| Deed::Ends(which, outcome)),
+        3 => declares(0..8_u32),
+        1 => service.clone().prop_map(Deed::Withdraws),
+        1 => (service.clone(), 0..9_u32, prop::option::of(0..90_000_u64))
+            .prop_map(|(service, replicas, until)| Deed::Holds(service, replicas, until)),
+        1 => service.prop_map(Deed::Releases),
+        6 => (any::<usize>(), state()).prop_map(|(which, state)| Deed::Sees(which, state)),
+        3 => (any::<usize>(), 0..100_000_u64, 0..3_u32)
+            .prop_map(|(which, amount, in_flight)| Deed::Measures(which, amount, in_flight)),
+        1 => (0..6_usize).prop_map(Deed::Finds),
+        1 => Just(Deed::Returns),
+    ]
+}
+
+/// Deeds of a world that says anything at all.
+pub(crate) fn wild() -> impl Strategy<Value = Deed> {
+    prop_oneof![
+        4 => orderly(),
+        1 => declares(prop_oneof![0..40_u32, Just(2_000)]),
+        1 => (0..SERVICES.len(), any::<u32>(), prop::option::of(0..90_000_u64))
+            .prop_map(|(service, replicas, until)| Deed::Holds(service, replicas, until)),
+        3 => report().prop_map(Deed::Hears),
+    ]
+}
+
+fn declares(replicas: impl Strategy<Value = u32>) -> impl Strategy<Value = Deed> {
+    let spread = prop::option::of(0..6_u32);
+    (0..SERVICES.len(), replicas, spread, any::<bool>(), recover(), any::<bool>()).prop_map(
+        |(service, replicas, spread, is_new, recover, needs)| Deed::Declares {
+            service,
+            replicas,
+            spread,
+            is_new,
+            recover,
+            needs,
+        },
+    )
+}
+
+fn recover() -> impl Strategy<Value = Recover> {
+    prop_oneof![
+        Just(Recover::Reschedule),
+        (1..3_u32).prop_map(|spares| Recover::Standby { spares }),
+        Just(Recover::MostActive),
+        Just(Recover::Random),
+    ]
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        6 => Just(Outcome::Applied),
+        1 => Just(failed(FailureKind::Declaration)),
+        1 => Just(failed(FailureKind::AddressInUse)),
+        1 => Just(failed(FailureKind::Other)),
+        1 => Just(Outcome::Refused(Refusal::OtherIncarnation)),
+        2 => Just(Outcome::Unknown),
+    ]
+}
+
+fn state() -> impl Strategy<Value = ReplicaState> {
+    let status = prop_oneof![
+        any::<i32>().prop_map(ExitStatus::Code),
+        any::<i32>().prop_map(ExitStatus::Signal),
+        Just(ExitStatus::Unknown),
+    ];
+    let exit = (status, any::<bool>(), any::<u64>()).prop_map(|(status, out_of_memory, ms)| {
+        ReplicaState::Exited(Exit { status, out_of_memory, ran_for: Duration::from_millis(ms) })
+    });
+    prop_oneof![
+        1 => Just(ReplicaState::Starting),
+        5 => any::<(bool, bool)>().prop_map(|(ready, live)| ReplicaState::Running { ready, live }),
+        1 => Just(ReplicaState::Stopping),
+        2 => exit,
+        2 => Just(ReplicaState::Exited(killed())),
+    ]
+}
+
+/// A number that is small, or the largest.
+fn number() -> impl Strategy<Value = u32> {
+    prop_oneof![6 => 0..6_u32, 1 => Just(u32::MAX)]
+}
+
+fn report() -> impl Strategy<Value = Report> {
+    let replica = || {
+        (0..SERVICES.len(), number()).prop_map(|(service, ordinal)| ReplicaId {
+            service: name(SERVICES[service]),
+            ordinal: Ordinal(ordinal),
+        })
+    };
+    let observed = || {
+        (replica(), number(), 0..9_u64, state()).prop_map(|(replica, life, generation, state)| Observed {
+            replica,
+            incarnation: Incarnation(life),
+            generation: Generation(generation),
+            state,
+        })
+    };
+    let amount = prop_oneof![0..1000_u64, Just(u64::MAX)];
+    let inventory =
+        (any::<u64>(), prop::collection::vec(observed(), 0..6)).prop_map(|(sequence, replicas)| {
+            Report::Inventory {
+                node: model::name::NodeName::parse("here").unwrap(),
+                up_to: model::identity::ActionId { epoch: model::identity::Epoch(1), sequence },
+                replicas,
+            }
+        });
+    prop_oneof![
+        3 => observed().prop_map(Report::Replica),
+        1 => inventory,
+        2 => (observed(), amount, number(), any::<bool>()).prop_map(|(observed, amount, in_flight, is_usage)| {
+            let [usage, traffic] = measurements(&observed, amount, in_flight);
+            if is_usage { usage } else { traffic }
+        }),
+    ]
+}

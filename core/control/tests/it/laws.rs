@@ -1,0 +1,213 @@
+//! Laws of the loop: what holds after every input, whatever the world does.
+
+use analyze::findings;
+use guard::Verdict;
+use knowledge::{Place, ServiceState, Stage};
+use model::chance::Stream;
+use model::identity::Ordinal;
+use model::input::{Input, Report};
+use model::reason::Reason;
+use model::resource::Scale;
+use model::settings::Settings;
+use model::time::{Now, Wall};
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+use crate::bench::READY;
+use crate::deed::{Course, Deed, orderly, wild};
+use crate::world::{World, seconds};
+
+fn config(cases: u32, seed: u64) -> ProptestConfig {
+    let (rng_seed, failure_persistence) = (RngSeed::Fixed(seed), None);
+    ProptestConfig { cases, rng_seed, failure_persistence, ..ProptestConfig::default() }
+}
+
+/// Does all deeds; `law` is given the world before and after each input.
+fn hold_always(deeds: &[Deed], mut law: impl FnMut(&World, &Input, &World)) {
+    let mut course = Course::new();
+    for deed in deeds {
+        course.does(deed, |world, input| {
+            let before = world.clone();
+            world.put(input);
+            law(&before, input, world);
+        });
+    }
+}
+
+fn services(world: &World) -> impl Iterator<Item = &ServiceState> {
+    world.brain.knowledge().services().filter(|service| service.declared.is_some())
+}
+
+/// The bounds that people have set for a service, a hold left aside.
+fn bounds(service: &ServiceState) -> (u32, u32) {
+    let declared = service.declared.as_ref().expect("it is declared");
+    match (&declared.autoscaler, &declared.spec.scale) {
+        (Some(autoscaler), _) => (autoscaler.min, autoscaler.max),
+        (None, Scale::Fixed { replicas }) => (*replicas, *replicas),
+        (None, Scale::Auto(auto)) => (auto.min, auto.max),
+    }
+}
+
+/// Which places answered requests before an input, and are on their way out after it.
+fn taken_away(before: Option<&ServiceState>, after: &ServiceState) -> Vec<Ordinal> {
+    let served =
+        |ordinal: &Ordinal| before.and_then(|b| b.places.get(ordinal)).is_some_and(Place::is_serving);
+    let leaves = |place: &Place| matches!(place.stage, Stage::Draining { .. } | Stage::Stopping { .. });
+    let leaving = after.places.iter().filter(|(ordinal, place)| leaves(place) && served(ordinal));
+    leaving.map(|(ordinal, _)| *ordinal).collect()
+}
+
+/// What runs is ready and live again, whatever was said of it last.
+fn recover_all(world: &mut World) {
+    let all = world.brain.knowledge().services().flat_map(|service| {
+        let running = service.places.iter().filter(|(_, place)| place.health().is_some());
+        running.map(|(ordinal, _)| format!("{}-{ordinal}", service.name))
+    });
+    for replica in all.collect::<Vec<_>>() {
+        world.sees(&replica, READY);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(200, 1))]
+
+    /// A refusal is legitimate when it counts what the planner leaves to the guard: restarts of the last minute, repairs on
+    /// their way, and who would be left. The size that the planner chose, and the places for it, are never refused.
+    #[test]
+    fn guard_accepts_what_plan_makes(deeds in prop::collection::vec(orderly(), 1..60)) {
+        let settings = Settings::default();
+        hold_always(&deeds, |_, _, world| {
+            let knowledge = world.brain.knowledge();
+            for service in knowledge.services() {
+                let now = Now { time: world.now, wall: Wall::from_millis(7) };
+                let mut found = Vec::new();
+                findings(world.now, knowledge, service, &settings.restart, &mut found);
+                let mut chance = Stream::named(7, "law");
+                let plan = plan::plan(now, knowledge, service, &found, &settings, &mut chance);
+                for (step, verdict) in plan.steps.iter().zip(guard::judge(knowledge, &settings.guard, &plan)) {
+                    let is_legitimate = match &verdict {
+                        Verdict::Pass => true,
+                        Verdict::Refuse(Reason::StormLimit { until, .. }) => *until > world.now,
+                        Verdict::Refuse(Reason::DisruptionBudget { ready, needed }) => ready < needed,
+                        Verdict::Refuse(Reason::BlastRadius { takes, of }) => takes >= of,
+                        Verdict::Refuse(_) => false,
+                    };
+                    assert!(is_legitimate, "{step:?} is refused: {verdict:?}");
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn never_more_places_than_the_most_wanted_and_one_for_a_rollout(
+        deeds in prop::collection::vec(orderly(), 1..60),
+    ) {
+        hold_always(&deeds, |before, _, after| {
+            for service in services(after) {
+                let had = before.brain.knowledge().service(&service.name).map_or(0, ServiceState::count);
+                let held = service.hold.map_or(0, |hold| hold.replicas);
+                let most = bounds(service).1.max(held) + 1;
+                assert!(service.count() <= most.max(had), "{} has {} places", service.name, service.count());
+            }
+        });
+    }
+
+    #[test]
+    fn the_size_wanted_stays_within_the_bounds(deeds in prop::collection::vec(orderly(), 1..60)) {
+        hold_always(&deeds, |_, _, after| {
+            for service in services(after).filter(|service| service.hold.is_none()) {
+                let (min, max) = bounds(service);
+                let desired = service.desired.expect("a declared service has a size");
+                // A hold that ended a moment ago is answered with the next period.
+                let is_due = service.next_sync <= after.now;
+                assert!((min..=max).contains(&desired) || is_due, "{desired} of {min} to {max}");
+            }
+        });
+    }
+
+    #[test]
+    fn what_serves_is_taken_away_only_when_enough_is_left(deeds in prop::collection::vec(orderly(), 1..60)) {
+        hold_always(&deeds, |before, _, after| {
+            for service in services(after) {
+                let known = before.brain.knowledge().service(&service.name);
+                let taken = taken_away(known, service);
+                let desired = service.desired.unwrap_or(0);
+                assert!(taken.is_empty() || service.serving() >= desired, "{taken:?} of {}", service.name);
+            }
+        });
+    }
+
+    #[test]
+    fn an_input_leaves_the_next_deadline_ahead(deeds in prop::collection::vec(orderly(), 1..60)) {
+        hold_always(&deeds, |_, _, after| {
+            assert!(after.brain.next_deadline().is_none_or(|due| due > after.now));
+        });
+    }
+
+    #[test]
+    fn a_report_told_twice_is_as_one_told_once(deeds in prop::collection::vec(orderly(), 1..60)) {
+        hold_always(&deeds, |_, input, after| {
+            if let Input::Report(report) = input {
+                let mut again = after.clone();
+                let digest = again.put(input);
+                assert_eq!(digest, 0, "the second telling of {report:?}");
+                let seen = |world: &World| match report {
+                    // How the sizing looks is renewed with each plan; what was folded is not.
+                    Report::Traffic(_) => format!("{:?}", world.brain.knowledge().services().map(|s| &s.places).collect::<Vec<_>>()),
+                    Report::Replica(_) | Report::Usage(_) | Report::Inventory { .. } => {
+                        format!("{:?}", world.brain.knowledge())
+                    }
+                };
+                assert_eq!(seen(&again), seen(after));
+            }
+        });
+    }
+}
+
+proptest! {
+    #![proptest_config(config(64, 2))]
+
+    #[test]
+    fn the_same_deeds_give_the_same_digests(deeds in prop::collection::vec(wild(), 1..40)) {
+        let digests = || {
+            let mut course = Course::new();
+            for deed in &deeds {
+                course.does(deed, |world, input| {
+                    world.put(input);
+                });
+            }
+            course.world.digests
+        };
+        prop_assert_eq!(digests(), digests());
+    }
+
+    #[test]
+    fn no_row_of_inputs_makes_the_loop_panic_or_spin(deeds in prop::collection::vec(wild(), 1..60)) {
+        hold_always(&deeds, |_, _, after| {
+            assert!(after.brain.next_deadline().is_none_or(|due| due > after.now));
+        });
+    }
+
+    /// However wild the past, a world that obeys from now on comes to rest with all that is declared serving.
+    #[test]
+    fn a_world_that_obeys_comes_to_rest(deeds in prop::collection::vec(orderly(), 1..60)) {
+        let mut course = Course::new();
+        for deed in &deeds {
+            course.does(deed, |world, input| {
+                world.put(input);
+            });
+        }
+        let world = &mut course.world;
+        for _ in 0..4 {
+            world.lives_for(seconds(1200));
+            recover_all(world);
+        }
+        world.told();
+        world.lives_for(seconds(600));
+        prop_assert_eq!(world.told(), Vec::<String>::new(), "it goes on acting");
+        for service in services(world).filter(|service| service.waits.is_empty()) {
+            prop_assert_eq!(Some(service.serving()), service.desired, "{}", service.name);
+            prop_assert_eq!(service.count(), service.serving());
+        }
+    }
+}
