@@ -91,7 +91,8 @@ fn told(failure: &v1::Failure) -> String {
         "" => problem.message.clone(),
         path => format!("{path}: {}", problem.message),
     };
-    let problems = failure.problems.iter().map(sentence).filter(|problem| !failure.error.contains(problem.as_str()));
+    let problems =
+        failure.problems.iter().map(sentence).filter(|problem| !failure.error.contains(problem.as_str()));
     let more: String = problems.map(|problem| format!("; {problem}")).collect();
     format!("{}{more} ({})", failure.error, failure.code)
 }

@@ -46,18 +46,27 @@ impl Failure {
     }
 }
 
-/// An error and its causes in one line; a cause that only repeats what stands before it is left out.
+/// An error and its causes in one line, and after them what to try.
+///
+/// Messages of the house say `what was attempted; what to try`: the advice comes last, after the cause. A cause that only
+/// repeats what stands before it is left out.
 pub(crate) fn sentence_of(error: &anyhow::Error) -> String {
-    let mut sentence = String::new();
+    let mut attempted = String::new();
+    let mut advice = String::new();
     for cause in error.chain() {
         let words = cause.to_string();
-        if sentence.is_empty() {
-            sentence = words;
-        } else if !sentence.contains(&words) {
-            sentence = format!("{sentence}: {words}");
+        if attempted.contains(&words) {
+            continue;
+        }
+        let (what, try_this) = words.split_once("; ").unwrap_or((&words, ""));
+        for (all, gap, part) in [(&mut attempted, ": ", what), (&mut advice, "; ", try_this)] {
+            if !all.is_empty() && !part.is_empty() {
+                all.push_str(gap);
+            }
+            all.push_str(part);
         }
     }
-    printable(&sentence)
+    printable(&if advice.is_empty() { attempted } else { format!("{attempted}; {advice}") })
 }
 
 /// Any error that says itself what was attempted.
@@ -76,10 +85,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn causes_are_told_once_and_in_one_line() {
+    fn causes_are_told_once_in_one_line_and_advice_comes_last() {
         let cause = io::Error::new(io::ErrorKind::NotFound, "no such\nfile");
         let error = Err::<(), _>(cause).context("could not read x").unwrap_err();
         assert_eq!(sentence_of(&error), "could not read x: no such\u{fffd}file");
+        let cause = io::Error::from(io::ErrorKind::PermissionDenied);
+        let error = Err::<(), _>(cause).context("could not open x; ask its owner (HS0001)").unwrap_err();
+        assert_eq!(sentence_of(&error), "could not open x: permission denied; ask its owner (HS0001)");
         let told_already = anyhow::anyhow!("refused").context("could not connect: refused");
         assert_eq!(sentence_of(&told_already), "could not connect: refused");
     }

@@ -86,8 +86,14 @@ mod tests {
     #[test]
     fn each_figure_has_the_unit_that_fits() {
         assert_eq!([rate(Some(0.25)), rate(Some(9.96)), rate(Some(1250.4))], ["0.2", "10", "1250"]);
-        assert_eq!([seconds(Some(0.00085)), seconds(Some(0.0025)), seconds(Some(1.2))], ["850us", "2.5ms", "1.20s"]);
-        assert_eq!([bytes(Some(2048)), bytes(Some(64 << 20)), bytes(Some(20 << 30))], ["2Ki", "64Mi", "20Gi"]);
+        assert_eq!(
+            [seconds(Some(0.00085)), seconds(Some(0.0025)), seconds(Some(1.2))],
+            ["850us", "2.5ms", "1.20s"]
+        );
+        assert_eq!(
+            [bytes(Some(2048)), bytes(Some(64 << 20)), bytes(Some(20 << 30))],
+            ["2Ki", "64Mi", "20Gi"]
+        );
     }
 
     #[test]

@@ -107,7 +107,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_event_is_read_however_it_was_cut() {
-        let events = events_of(&[": hello\n\ndata: {\"a\"", ":1}\n", "\ndata:{\"b\":\ndata: 2}\n\nevent: x\n\n"]).await;
+        let events =
+            events_of(&[": hello\n\ndata: {\"a\"", ":1}\n", "\ndata:{\"b\":\ndata: 2}\n\nevent: x\n\n"])
+                .await;
         assert_eq!(events, [json!({"a": 1}), json!({"b": 2})]);
     }
 

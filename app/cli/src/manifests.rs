@@ -52,7 +52,9 @@ fn verdict(manifests: &Manifests) -> String {
     let first = errors.next().map(ToString::to_string).unwrap_or_default();
     match errors.count() + manifests.diagnostics_left_out {
         0 => format!("the manifests cannot be used, and nothing was changed: {first}"),
-        more => format!("the manifests have {} errors, and nothing was changed; the first: {first}", more + 1),
+        more => {
+            format!("the manifests have {} errors, and nothing was changed; the first: {first}", more + 1)
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What goes to standard output: tables for people, JSON and YAML for scripts.
 
+use std::fmt;
 use std::io::{self, Write};
 
 use anyhow::Context;
@@ -122,8 +123,18 @@ impl Field {
     }
 
     /// Aligned to the right, as numbers are compared.
-    pub(crate) fn number(text: impl ToString) -> Self {
-        Self { text: text.to_string(), tone: None, is_number: true }
+    pub(crate) fn number(text: impl fmt::Display) -> Self {
+        Self { text: format!("{text}"), tone: None, is_number: true }
+    }
+
+    /// The text and its colour, for those who draw by themselves.
+    pub(crate) fn parts(&self) -> (&str, Option<Tone>) {
+        (&self.text, self.tone)
+    }
+
+    /// Whether it is aligned to the right.
+    pub(crate) fn is_number(&self) -> bool {
+        self.is_number
     }
 
     pub(crate) fn toned(self, tone: Tone) -> Self {

@@ -8,7 +8,8 @@ use crate::figures;
 use crate::output::{Field, UNKNOWN};
 use crate::paint::Tone;
 
-pub(crate) const SERVICE_HEADER: &[&str] = &["NAME", "DESIRED", "READY", "REQ/S", "P99", "CPU", "MEMORY", "STATUS"];
+pub(crate) const SERVICE_HEADER: &[&str] =
+    &["NAME", "DESIRED", "READY", "REQ/S", "P99", "CPU", "MEMORY", "STATUS"];
 
 /// A service in the columns of [`SERVICE_HEADER`].
 pub(crate) fn service(service: &v1::Service) -> Vec<Field> {
@@ -38,8 +39,9 @@ pub(crate) fn standing(status: &v1::ServiceStatus) -> (String, Tone) {
     }
 }
 
-pub(crate) const REPLICA_HEADER: &[&str] =
-    &["NAME", "PID", "PHASE", "READY", "RESTARTS", "AGE", "PORTS", "REQ/S", "P99", "CPU", "MEMORY", "MESSAGE"];
+pub(crate) const REPLICA_HEADER: &[&str] = &[
+    "NAME", "PID", "PHASE", "READY", "RESTARTS", "AGE", "PORTS", "REQ/S", "P99", "CPU", "MEMORY", "MESSAGE",
+];
 
 /// A replica in the columns of [`REPLICA_HEADER`].
 pub(crate) fn replica(replica: &v1::Replica, now: Wall) -> Vec<Field> {
@@ -73,7 +75,8 @@ pub(crate) fn tone_of(phase: &str) -> Tone {
     }
 }
 
-pub(crate) const AUTOSCALER_HEADER: &[&str] = &["NAME", "TARGET", "CURRENT", "DESIRED", "MIN", "MAX", "METRICS"];
+pub(crate) const AUTOSCALER_HEADER: &[&str] =
+    &["NAME", "TARGET", "CURRENT", "DESIRED", "MIN", "MAX", "METRICS"];
 
 /// An autoscaler in the columns of [`AUTOSCALER_HEADER`].
 pub(crate) fn autoscaler(autoscaler: &v1::Autoscaler) -> Vec<Field> {

@@ -48,7 +48,9 @@ impl Subject {
         let lower = text.to_ascii_lowercase();
         match (Kind::parse(text), lower.as_str()) {
             (Some(Kind::Service), _) => Some(Self::Service),
-            (Some(Kind::HorizontalPodAutoscaler), _) | (None, "autoscaler" | "autoscalers") => Some(Self::Autoscaler),
+            (Some(Kind::HorizontalPodAutoscaler), _) | (None, "autoscaler" | "autoscalers") => {
+                Some(Self::Autoscaler)
+            }
             (None, "replica" | "replicas") => Some(Self::Replica),
             (None, "node" | "nodes") => Some(Self::Node),
             (None, _) => None,
@@ -184,7 +186,15 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_name_never_reaches_a_url() {
-        for wrong in ["service/", "service/../nodes", "service/a b", "replica/shop", "node/a?x", "thing", "service/a/b"] {
+        for wrong in [
+            "service/",
+            "service/../nodes",
+            "service/a b",
+            "replica/shop",
+            "node/a?x",
+            "thing",
+            "service/a/b",
+        ] {
             assert!(wrong.parse::<Target>().is_err(), "{wrong}");
         }
         assert!("replica/shop-3".parse::<OneService>().is_err());

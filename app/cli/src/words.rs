@@ -12,7 +12,8 @@ use crate::output::Printer;
 use crate::paint::{Colours, Paint};
 use crate::verbs::up::{Up, UpWords};
 use crate::verbs::{
-    apply, completions, delete, describe, diff, events, explain, get, load, logs, replay, scale, schema, validate, version,
+    apply, completions, delete, describe, diff, events, explain, get, load, logs, replay, scale, schema, top,
+    validate, version,
 };
 
 /// Keeps services in balance: runs, balances, scales and heals them, and says why.
@@ -44,6 +45,7 @@ enum Verb {
     Describe(describe::Words),
     Events(events::Words),
     Logs(logs::Words),
+    Top(top::Words),
     Scale(scale::Words),
     Explain(explain::Words),
     Load(Box<load::Words>),
@@ -106,6 +108,7 @@ fn follow(
         Verb::Describe(words) => wait_for(describe::run(desk, words)).map(done),
         Verb::Events(words) => wait_for(events::run(desk, words)).map(done),
         Verb::Logs(words) => wait_for(logs::run(desk, words)).map(done),
+        Verb::Top(words) => wait_for(top::run(desk, words)).map(done),
         Verb::Scale(words) => wait_for(scale::run(desk, words)).map(done),
         Verb::Explain(words) => wait_for(explain::run(desk, words)).map(done),
         Verb::Load(words) => wait_for(load::run(desk, *words)),

@@ -18,7 +18,7 @@ const DATA_MODE: u32 = 0o700;
 
 fn main() -> ExitCode {
     let colours = colours();
-    cli::run(colours, |asked| start(asked, colours))
+    cli::run(colours, |asked| start(asked, colours, search_path()))
 }
 
 /// What `NO_COLOR` says; an empty one says nothing (no-color.org).
@@ -28,7 +28,13 @@ fn colours() -> Colours {
     if is_unwanted { Colours::Unwanted } else { Colours::Allowed }
 }
 
-fn start(asked: cli::Up, colours: Colours) -> anyhow::Result<ExitCode> {
+/// Where replicas look for programs unless they say otherwise: where we do.
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read, once")]
+fn search_path() -> Option<String> {
+    std::env::var_os("PATH").and_then(|path| path.into_string().ok())
+}
+
+fn start(asked: cli::Up, colours: Colours, path: Option<String>) -> anyhow::Result<ExitCode> {
     log(asked.log, colours);
     create_data_folder(&asked.data)?;
     if !asked.listen.ip().is_loopback() {
@@ -40,7 +46,7 @@ fn start(asked: cli::Up, colours: Colours) -> anyhow::Result<ExitCode> {
         Cpu::Quota => CpuPolicy::Quota,
     };
     let (manifests, data, listen, settings) = (asked.manifests, asked.data, asked.listen, asked.settings);
-    up::up(up::Up { manifests, data, listen, cpu, settings })
+    up::up(up::Up { manifests, data, path, listen, cpu, settings })
 }
 
 /// One line for each event, on standard error.
@@ -66,5 +72,7 @@ fn log(level: LogLevel, colours: Colours) {
 
 fn create_data_folder(data: &Path) -> anyhow::Result<()> {
     let created = DirBuilder::new().recursive(true).mode(DATA_MODE).create(data);
-    created.with_context(|| format!("could not create the data folder {}; name another with --data", data.display()))
+    created.with_context(|| {
+        format!("could not create the data folder {}; name another with --data", data.display())
+    })
 }

@@ -24,6 +24,7 @@ use proxy::{Proxy, ProxyConfig};
 use store_embedded::EmbeddedStore;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Requests under way when we are asked to stop may take so long to finish.
 const PROXY_GRACE: Duration = Duration::from_secs(5);
@@ -35,6 +36,8 @@ pub(crate) struct Up {
     pub(crate) manifests: Manifests,
     /// Where everything is kept.
     pub(crate) data: PathBuf,
+    /// `$PATH` of replicas that declare none; `None` for the platform's own.
+    pub(crate) path: Option<String>,
     /// Where the API listens.
     pub(crate) listen: SocketAddr,
     /// Whether `resources.cpu` is a share or a quota.
@@ -60,11 +63,18 @@ async fn run(mut up: Up) -> anyhow::Result<ExitCode> {
     up.manifests.resolve_paths(&here)?;
     let store = Arc::new(EmbeddedStore::open(&up.data)?);
     let listener = TcpListener::bind(up.listen).await.with_context(|| {
-        format!("could not listen on {} for the API; is another homeostat running? choose another with --listen", up.listen)
+        format!(
+            "could not listen on {} for the API; is another homeostat running? choose another with --listen",
+            up.listen
+        )
     })?;
     let platform: Arc<dyn Platform> = Arc::new(open_platform(&up, &here)?);
     let seed = os::seed()?;
-    let proxy = Proxy::start(&ProxyConfig { seed, connections_max: connections_for(files), ..ProxyConfig::default() })?;
+    let proxy = Proxy::start(&ProxyConfig {
+        seed,
+        connections_max: connections_for(files),
+        ..ProxyConfig::default()
+    })?;
     let node = node_name();
     let (orders, inbox) = channel();
     let handle = orchestrator::start(Doors {
@@ -80,7 +90,8 @@ async fn run(mut up: Up) -> anyhow::Result<ExitCode> {
     let stop = CancellationToken::new();
     let address = listener.local_addr().context("could not tell where the API listens")?;
     let state = api::State::new(handle.clone(), agent.clone(), address, here, stop.clone());
-    let server = tokio::spawn(api::serve(listener, state));
+    let tasks = TaskTracker::new();
+    let server = tasks.spawn(api::serve(listener, state));
 
     let applied = apply(&handle, &up.manifests).await;
     if applied.is_ok() {
@@ -96,8 +107,8 @@ async fn run(mut up: Up) -> anyhow::Result<ExitCode> {
 fn open_platform(up: &Up, here: &Path) -> anyhow::Result<ProcessPlatform> {
     let mut settings = platform_process::Settings::new(&up.data, here);
     settings.cpu = up.cpu;
-    if let Some(path) = std::env::var_os("PATH").and_then(|path| path.into_string().ok()) {
-        settings.path = path;
+    if let Some(path) = &up.path {
+        settings.path.clone_from(path);
     }
     Ok(ProcessPlatform::open(settings)?)
 }
@@ -145,7 +156,8 @@ async fn wait(signals: &mut Signals) {
 async fn end(handle: &Handle, agent: &Agent, proxy: Proxy) -> anyhow::Result<()> {
     handle.stop();
     proxy.shutdown(PROXY_GRACE).await;
-    let stopped = agent.stop_replicas().await.map_err(|error| anyhow!("could not stop the replicas: {error}"))?;
+    let stopped =
+        agent.stop_replicas().await.map_err(|error| anyhow!("could not stop the replicas: {error}"))?;
     tracing::info!(replicas = stopped, "stopped");
     agent.close().await;
     Ok(())
@@ -153,7 +165,8 @@ async fn end(handle: &Handle, agent: &Agent, proxy: Proxy) -> anyhow::Result<()>
 
 /// The machine's name as far as it is one for a node.
 fn node_name() -> NodeName {
-    let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().to_ascii_lowercase();
+    let hostname =
+        std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().to_ascii_lowercase();
     let label = hostname.trim().split('.').next().unwrap_or_default();
     NodeName::parse(label).or_else(|_| NodeName::parse("local")).expect("`local` is a name")
 }

@@ -39,5 +39,9 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
 /// A line for each resource: `service/shop created`.
 pub(crate) fn lines(applied: &v1::Applied) -> String {
     let ending = if applied.dry_run { " (dry run)" } else { "" };
-    applied.items.iter().map(|item| format!("{}/{} {}{ending}\n", item.kind, item.name, item.change)).collect()
+    applied
+        .items
+        .iter()
+        .map(|item| format!("{}/{} {}{ending}\n", item.kind, item.name, item.change))
+        .collect()
 }

@@ -48,7 +48,10 @@ fn lines(printer: Printer, it: &v1::Description) -> String {
     if let Some(autoscaler) = &it.autoscaler {
         let mut grid = printer.table(tables::AUTOSCALER_HEADER);
         grid.row(tables::autoscaler(autoscaler));
-        part("autoscaler", &format!("{}{}", grid.finish(), conditions(printer, &autoscaler.status.conditions)));
+        part(
+            "autoscaler",
+            &format!("{}{}", grid.finish(), conditions(printer, &autoscaler.status.conditions)),
+        );
     }
     let mut grid = printer.table(tables::REPLICA_HEADER);
     it.replicas.iter().for_each(|replica| grid.row(tables::replica(replica, os::wall())));
@@ -58,7 +61,10 @@ fn lines(printer: Printer, it: &v1::Description) -> String {
     }
     let mut grid = printer.table(tables::EVENT_HEADER);
     it.events.iter().for_each(|event| grid.row(tables::event(event)));
-    part("events", &if it.events.is_empty() { "nothing has happened yet\n".to_owned() } else { grid.finish() });
+    part(
+        "events",
+        &if it.events.is_empty() { "nothing has happened yet\n".to_owned() } else { grid.finish() },
+    );
     text
 }
 

@@ -113,7 +113,8 @@ fn lines(difference: &Difference, paint: Paint) -> String {
         let sides = [(Tone::Bad, '-', old), (Tone::Good, '+', new)];
         for (tone, sign, value) in sides {
             if let Some(value) = value {
-                writeln!(text, "{}", paint.tone(tone, &side(sign, value))).expect("writing to a string cannot fail");
+                writeln!(text, "{}", paint.tone(tone, &side(sign, value)))
+                    .expect("writing to a string cannot fail");
             }
         }
     }

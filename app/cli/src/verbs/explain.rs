@@ -107,8 +107,10 @@ fn undone(printer: Printer, it: &v1::Explanation) -> String {
     if !it.waits.is_empty() {
         write!(text, "\n{}\n", printer.paint.tone(Tone::Notable, "waits")).expect(STRING);
         for wait in &it.waits {
-            let who =
-                wait.replica.as_ref().map_or_else(|| it.target.clone(), |replica| format!("replica/{replica}"));
+            let who = wait
+                .replica
+                .as_ref()
+                .map_or_else(|| it.target.clone(), |replica| format!("replica/{replica}"));
             writeln!(text, "  {who}: {}", printable(&wait.message)).expect(STRING);
         }
     }
@@ -129,7 +131,9 @@ fn why_not(printer: Printer, it: &v1::Explanation) -> String {
     let undone = undone(printer, it);
     if held_back.is_empty() && undone.is_empty() {
         let (target, desired, summary) = (&it.target, it.desired, printable(&it.summary));
-        return format!("{target}: nothing was held back; {desired} replicas are what was asked for\n  {summary}\n");
+        return format!(
+            "{target}: nothing was held back; {desired} replicas are what was asked for\n  {summary}\n"
+        );
     }
     format!("{}: {} replicas, decided at {}\n{held_back}{undone}", it.target, it.desired, it.at)
 }
@@ -173,9 +177,12 @@ mod tests {
     #[test]
     fn an_explanation_shows_the_arithmetic_and_each_limit() {
         let text = lines(PRINTER, &explanation());
-        for part in
-            ["service/shop: 4 replicas, 2 before", "ceil(2 x 3.000) = 6", "ScaleUpLimit", "replica/shop-3: starts"]
-        {
+        for part in [
+            "service/shop: 4 replicas, 2 before",
+            "ceil(2 x 3.000) = 6",
+            "ScaleUpLimit",
+            "replica/shop-3: starts",
+        ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
     }

@@ -126,7 +126,8 @@ const fn header_of(subject: Subject) -> &'static [&'static str] {
 fn row(subject: Subject, item: &Value) -> Result<Vec<Field>, Failure> {
     fn read<T: DeserializeOwned>(item: &Value) -> Result<T, Failure> {
         serde_json::from_value(item.clone()).map_err(|error| {
-            let sentence = "could not understand what the server answered (HS0014); is it of another version?";
+            let sentence =
+                "could not understand what the server answered (HS0014); is it of another version?";
             anyhow::Error::new(error).context(sentence).into()
         })
     }
@@ -194,7 +195,8 @@ impl Shown {
                 v1::ChangeKind::Modified => "modified",
                 v1::ChangeKind::Deleted => "deleted",
             };
-            let mut fields = vec![Field::text(word)];
+            // As wide as the longest of the three, so that the columns stay where they are.
+            let mut fields = vec![Field::text(format!("{word:<8}"))];
             fields.extend(row(subject, &change.object)?);
             grid.row(fields);
         }

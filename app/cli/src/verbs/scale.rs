@@ -53,6 +53,8 @@ fn line(scaled: &v1::Scaled) -> String {
         Some(v1::Hold { replicas, until: None }) => {
             format!("{target} is held at {replicas}, until `homeostat scale {target} --auto`\n")
         }
-        Some(v1::Hold { replicas, until: Some(until) }) => format!("{target} is held at {replicas} until {until}\n"),
+        Some(v1::Hold { replicas, until: Some(until) }) => {
+            format!("{target} is held at {replicas} until {until}\n")
+        }
     }
 }

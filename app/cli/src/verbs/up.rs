@@ -96,7 +96,14 @@ pub(crate) struct UpWords {
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = period)]
     period: Duration,
     /// The least grave event that is logged to standard error
-    #[arg(long, env = "HOMEOSTAT_LOG", value_name = "LEVEL", value_enum, ignore_case = true, default_value = "info")]
+    #[arg(
+        long,
+        env = "HOMEOSTAT_LOG",
+        value_name = "LEVEL",
+        value_enum,
+        ignore_case = true,
+        default_value = "info"
+    )]
     log: LogLevel,
 }
 

@@ -23,5 +23,6 @@ pub(crate) fn run(desk: &Desk, words: &Words) -> Result<(), Failure> {
         .map(|resource| format!("{}/{}", resource.kind().as_str().to_lowercase(), resource.name()))
         .collect();
     let valid = serde_json::json!({ "items": found, "warnings": manifests.diagnostics.len() });
-    desk.printer.print(words.output.output, &valid, |_| found.iter().map(|it| format!("{it} is valid\n")).collect())
+    desk.printer
+        .print(words.output.output, &valid, |_| found.iter().map(|it| format!("{it} is valid\n")).collect())
 }

@@ -142,17 +142,29 @@ fn rows(text: &str) -> Result<Range<usize>, String> {
     let (from, to) = text.split_once("..").ok_or_else(wrong)?;
     let number = |text: &str| text.trim().parse::<usize>().map_err(|_| wrong());
     let range = number(from)?..number(to)?;
-    if range.is_empty() { Err("there is no row in it: the second number is the larger one".to_owned()) } else { Ok(range) }
+    if range.is_empty() {
+        Err("there is no row in it: the second number is the larger one".to_owned())
+    } else {
+        Ok(range)
+    }
 }
 
 impl ShapeWords {
     /// The profile that the words ask for.
     pub(super) fn profile(&self) -> Result<Profile, Failure> {
-        if let Some(path) = &self.trace.trace {
-            return self.trace.profile(path);
+        match &self.trace.trace {
+            Some(path) => return self.trace.profile(path),
+            None if self.trace.says_how() => {
+                return Err(Failure::words(
+                    "--speed, --scale and the like say how a trace is replayed: give --trace CSV",
+                ));
+            }
+            None => {}
         }
         let profile = match (self.profile, self.rate.zip(self.duration), self.step.as_slice()) {
-            (None | Some(Kind::Constant), Some((rate, duration)), []) => Profile::constant(rate, duration.as_duration()),
+            (None | Some(Kind::Constant), Some((rate, duration)), []) => {
+                Profile::constant(rate, duration.as_duration())
+            }
             (None | Some(Kind::Steps), None, steps @ [_, ..]) => Profile::steps(steps),
             (Some(Kind::FlashSale), None, []) => Profile::flash_sale(&self.sale.shape()),
             (None, None, []) => {
@@ -160,10 +172,16 @@ impl ShapeWords {
                     "say how much load: --rate and --duration, --step, --profile flash-sale, or --trace",
                 ));
             }
-            (Some(Kind::Constant), _, _) => return Err(Failure::words("a constant load is --rate and --duration alone")),
-            (Some(Kind::Steps), _, _) => return Err(Failure::words("a load in steps is --step alone, at least once")),
+            (Some(Kind::Constant), _, _) => {
+                return Err(Failure::words("a constant load is --rate and --duration alone"));
+            }
+            (Some(Kind::Steps), _, _) => {
+                return Err(Failure::words("a load in steps is --step alone, at least once"));
+            }
             (Some(Kind::FlashSale), _, _) => {
-                return Err(Failure::words("a flash sale has neither --rate nor --step; give --base and --peak"));
+                return Err(Failure::words(
+                    "a flash sale has neither --rate nor --step; give --base and --peak",
+                ));
             }
             (None, Some(_), [_, ..]) => return Err(Failure::words("give either --rate or --step")),
         };
@@ -186,6 +204,13 @@ impl SaleWords {
 }
 
 impl TraceWords {
+    /// Whether any word says how to replay; clap does not ask for the trace itself when another word excludes it.
+    fn says_how(&self) -> bool {
+        let times = [self.skip, self.take, self.interval].iter().any(Option::is_some);
+        let factors = self.speed.is_some() || self.scale.is_some() || self.peak_at.is_some();
+        times || factors || self.rows.is_some() || self.unit.is_some() || self.between.is_some()
+    }
+
     fn profile(&self, path: &std::path::Path) -> Result<Profile, Failure> {
         let whole = Trace::open(path)?;
         let (skip, take) = match &self.rows {
@@ -197,7 +222,10 @@ impl TraceWords {
         };
         let trace = whole.part(skip, take).ok_or_else(|| {
             let len = whole.rows().len();
-            Failure::words(format!("the trace {} has {len} rows, and none of them is asked for", path.display()))
+            Failure::words(format!(
+                "the trace {} has {len} rows, and none of them is asked for",
+                path.display()
+            ))
         })?;
         let reading = match self.unit.unwrap_or_default() {
             Unit::Count => Reading::Count { interval: self.interval.map(Span::as_duration) },
@@ -221,7 +249,9 @@ fn times_of(rows: &Range<usize>, trace: &Trace) -> (Duration, Duration) {
     let all = trace.rows();
     let since_begin = |row: usize| {
         let found = all.get(row).zip(all.first());
-        found.map_or(Duration::MAX, |(row, first)| Duration::try_from(row.at.duration_since(first.at)).unwrap_or_default())
+        found.map_or(Duration::MAX, |(row, first)| {
+            Duration::try_from(row.at.duration_since(first.at)).unwrap_or_default()
+        })
     };
     let (from, to) = (since_begin(rows.start), since_begin(rows.end));
     (from, to.saturating_sub(from))

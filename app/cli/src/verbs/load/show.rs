@@ -46,8 +46,9 @@ impl Gauge {
         };
         let (rate, p99) = (figures::rate(rate), figures::seconds(p99));
         let (ok, failed, in_flight) = (progress.ok, progress.failed, progress.in_flight);
-        self.bar
-            .set_message(format!("{rate}/s  ok {ok}  failed {failed}{skipped}  in flight {in_flight}  p99 {p99}"));
+        self.bar.set_message(format!(
+            "{rate}/s  ok {ok}  failed {failed}{skipped}  in flight {in_flight}  p99 {p99}"
+        ));
         self.bar.set_position(millis(now));
     }
 

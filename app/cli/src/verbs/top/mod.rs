@@ -1,0 +1,185 @@
+//! `top`: services and replicas as they are, live on a terminal, or one frame as text.
+
+mod draw;
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use anyhow::Context;
+use api::v1;
+use clap::Args;
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use tokio::time::{Instant, timeout};
+
+use crate::client::Client;
+use crate::failure::{Failure, sentence_of};
+use crate::figures;
+use crate::output::Printer;
+use crate::tables;
+use crate::target::{OneService, Subject};
+use crate::words::Desk;
+
+/// From one look to the next: as often as the loop decides.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long one look may take before what is shown is called old.
+const LOOK_WAIT_MAX: Duration = Duration::from_secs(3);
+
+/// Show services and replicas live; q quits, arrows choose a service
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Words {
+    /// Only this service, as service/NAME
+    #[arg(value_name = "SERVICE")]
+    service: Option<OneService>,
+}
+
+/// What was seen in one look.
+#[derive(Clone, Debug)]
+struct Scene {
+    server: String,
+    at: String,
+    services: Vec<v1::Service>,
+    replicas: Vec<v1::Replica>,
+}
+
+/// What is shown: the last good look, which service is chosen, and what is wrong.
+#[derive(Debug)]
+struct View {
+    scene: Scene,
+    /// The place of the chosen service in the list; `None` shows the replicas of all.
+    chosen: Option<usize>,
+    /// Why the last look failed; what is shown is older then.
+    trouble: Option<String>,
+}
+
+/// What a key asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    Quit,
+    Up,
+    Down,
+    All,
+}
+
+pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
+    let client = desk.client()?;
+    let scene = look(&client, words.service.as_ref()).await?;
+    if !io::stdout().is_terminal() {
+        return desk.printer.text(&frame(desk.printer, &scene));
+    }
+    let mut terminal = ratatui::try_init()
+        .context("could not take over the terminal; `homeostat top | cat` prints one frame as text")?;
+    let mut view = View { scene, chosen: None, trouble: None };
+    let ended = live(desk, &mut terminal, &client, words.service.as_ref(), &mut view).await;
+    ratatui::restore();
+    ended
+}
+
+/// One frame as text.
+fn frame(printer: Printer, scene: &Scene) -> String {
+    let mut services = printer.table(tables::SERVICE_HEADER);
+    scene.services.iter().for_each(|service| services.row(tables::service(service)));
+    let mut replicas = printer.table(tables::REPLICA_HEADER);
+    scene.replicas.iter().for_each(|replica| replicas.row(tables::replica(replica, os::wall())));
+    format!("homeostat at {}, {}\n\n{}\n{}", scene.server, scene.at, services.finish(), replicas.finish())
+}
+
+/// Looks and draws until somebody quits.
+async fn live(
+    desk: &Desk,
+    terminal: &mut DefaultTerminal,
+    client: &Client,
+    service: Option<&OneService>,
+    view: &mut View,
+) -> Result<(), Failure> {
+    const LOST: &str = "could not draw on the terminal";
+    let is_coloured = desk.printer.paint.is_on;
+    let mut next_look = Instant::now() + LOOK_EVERY;
+    loop {
+        terminal
+            .draw(|frame| draw::draw(view, is_coloured, frame.area(), frame.buffer_mut()))
+            .context(LOST)?;
+        // Nothing else runs on this thread, so it may wait for a key.
+        if event::poll(next_look.saturating_duration_since(Instant::now())).context(LOST)? {
+            // A new size, or anything else, is drawn anew at once, from what is known.
+            match wish_of(&event::read().context(LOST)?) {
+                Some(Wish::Quit) => return Ok(()),
+                Some(wish) => view.follow(wish),
+                None => {}
+            }
+            continue;
+        }
+        match timeout(LOOK_WAIT_MAX, look(client, service)).await {
+            Ok(Ok(scene)) => view.show(scene),
+            Ok(Err(Failure::Words(error) | Failure::Work(error))) => view.trouble = Some(sentence_of(&error)),
+            Ok(Err(Failure::NobodyReads)) => return Ok(()),
+            Err(_) => view.trouble = Some(format!("homeostat at {} does not answer", client.server())),
+        }
+        next_look = Instant::now() + LOOK_EVERY;
+    }
+}
+
+async fn look(client: &Client, service: Option<&OneService>) -> Result<Scene, Failure> {
+    let (services, replicas) = match service {
+        Some(OneService(name)) => {
+            let one: v1::Service = client.get(&format!("{}/{name}", Subject::Service.path())).await?;
+            let list: v1::List<v1::Replica> =
+                client.get(&format!("{}?service={name}", Subject::Replica.path())).await?;
+            (vec![one], list.items)
+        }
+        None => {
+            let services: v1::List<v1::Service> = client.get(Subject::Service.path()).await?;
+            let replicas: v1::List<v1::Replica> = client.get(Subject::Replica.path()).await?;
+            (services.items, replicas.items)
+        }
+    };
+    let at = format!("{:.0}", figures::timestamp(os::wall()));
+    Ok(Scene { server: client.server().to_owned(), at, services, replicas })
+}
+
+fn wish_of(event: &Event) -> Option<Wish> {
+    let Event::Key(KeyEvent { code, modifiers, kind: KeyEventKind::Press, .. }) = event else { return None };
+    match code {
+        KeyCode::Char('q') => Some(Wish::Quit),
+        KeyCode::Char('c') if modifiers.contains(KeyModifiers::CONTROL) => Some(Wish::Quit),
+        KeyCode::Up | KeyCode::Char('k') => Some(Wish::Up),
+        KeyCode::Down | KeyCode::Char('j') => Some(Wish::Down),
+        KeyCode::Esc => Some(Wish::All),
+        _ => None,
+    }
+}
+
+impl View {
+    fn follow(&mut self, wish: Wish) {
+        let last = self.scene.services.len().checked_sub(1);
+        self.chosen = match (wish, self.chosen, last) {
+            (Wish::All | Wish::Quit, _, _) | (_, _, None) => None,
+            (Wish::Down, None, Some(_)) => Some(0),
+            (Wish::Down, Some(at), Some(last)) => Some((at + 1).min(last)),
+            (Wish::Up, None, Some(last)) => Some(last),
+            (Wish::Up, Some(at), Some(last)) => Some(at.saturating_sub(1).min(last)),
+        };
+    }
+
+    /// Takes what was seen; the chosen service stays chosen wherever it now stands.
+    fn show(&mut self, scene: Scene) {
+        let name = self.chosen_service().map(|service| service.name().to_owned());
+        self.chosen = name.and_then(|name| scene.services.iter().position(|service| service.name() == name));
+        self.scene = scene;
+        self.trouble = None;
+    }
+
+    fn chosen_service(&self) -> Option<&v1::Service> {
+        self.scene.services.get(self.chosen?)
+    }
+
+    /// The replicas of the chosen service, or of all.
+    fn replicas(&self) -> impl Iterator<Item = &v1::Replica> {
+        let chosen = self.chosen_service().map(v1::Object::name);
+        self.scene
+            .replicas
+            .iter()
+            .filter(move |replica| chosen.is_none_or(|name| replica.status.service == name))
+    }
+}
