@@ -14,3 +14,6 @@ pub use outcome::{Settled, settle};
 
 mod outbox;
 pub use outbox::Outbox;
+
+#[cfg(test)]
+mod tests;

@@ -19,3 +19,6 @@ pub use fold::Folded;
 
 mod state;
 pub use state::Knowledge;
+
+#[cfg(test)]
+mod tests;

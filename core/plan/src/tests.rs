@@ -1,1 +1,189 @@
+//! Who has his way over a place, and plans as a whole.
 
+use std::sync::Arc;
+
+use knowledge::{Health, Knowledge, Place, Stage};
+use model::chance::Stream;
+use model::identity::{Generation, Incarnation, Ordinal};
+use model::input::{Declared, Exit, ExitStatus};
+use model::name::ServiceName;
+use model::plan::{Afterwards, Change, Plan, Role, Step, Writer};
+use model::reason::Reason;
+use model::resource::{Recover, ServiceSpec};
+use model::settings::Settings;
+use model::time::{Now, Time, Wall};
+
+use crate::arbiter::arbitrate;
+
+const AT: Time = Time::from_millis(1_000_000);
+
+fn step(writer: Writer, change: Change) -> Step {
+    Step { change, reason: Reason::Observed, writer }
+}
+
+fn drain(ordinal: u32) -> Change {
+    Change::Drain { ordinal: Ordinal(ordinal), then: Afterwards::Close }
+}
+
+fn stop(ordinal: u32) -> Change {
+    Change::Stop { ordinal: Ordinal(ordinal), then: Afterwards::Refill }
+}
+
+fn changes(steps: Vec<Step>) -> Vec<Change> {
+    steps.into_iter().map(|step| step.change).collect()
+}
+
+#[test]
+fn the_more_important_writer_has_its_way_whatever_the_order() {
+    let steps = vec![step(Writer::ScaleIn, drain(1)), step(Writer::Heal, stop(1))];
+    assert_eq!(changes(arbitrate(steps)), [stop(1)]);
+    let steps = vec![step(Writer::Heal, stop(1)), step(Writer::Human, drain(1))];
+    assert_eq!(changes(arbitrate(steps)), [drain(1)]);
+}
+
+#[test]
+fn writers_of_different_places_do_not_disturb_each_other() {
+    let steps = vec![step(Writer::ScaleIn, drain(2)), step(Writer::Heal, stop(1))];
+    assert_eq!(changes(arbitrate(steps)), [stop(1), drain(2)]);
+}
+
+#[test]
+fn a_step_that_concerns_two_places_needs_both() {
+    let stand_in = Change::StandIn { ordinal: Ordinal(1), instead_of: Ordinal(0) };
+    let steps = vec![step(Writer::Heal, stand_in), step(Writer::Human, drain(0))];
+    assert_eq!(changes(arbitrate(steps)), [drain(0)]);
+    let promote = Change::Promote { spare: Ordinal(2), instead_of: Ordinal(0) };
+    let steps = vec![step(Writer::Heal, promote), step(Writer::ScaleIn, drain(2))];
+    assert_eq!(changes(arbitrate(steps)), [promote]);
+}
+
+#[test]
+fn a_place_is_opened_and_started_by_one_plan_in_that_order() {
+    let open = Change::Open { ordinal: Ordinal(0), role: Role::Active };
+    let start = Change::Start { ordinal: Ordinal(0) };
+    let steps = vec![step(Writer::ScaleOut, open), step(Writer::ScaleOut, start)];
+    assert_eq!(changes(arbitrate(steps)), [open, start]);
+}
+
+#[test]
+fn steps_of_no_place_all_pass() {
+    let steps = vec![
+        step(Writer::Human, Change::Expose),
+        step(Writer::Heal, Change::SuspendHealing),
+        step(Writer::ScaleOut, Change::Resize { from: 1, to: 2 }),
+    ];
+    assert_eq!(arbitrate(steps).len(), 3);
+}
+
+/// A service of two ready replicas and what they are at, to be planned for.
+struct Case {
+    knowledge: Knowledge,
+    name: ServiceName,
+}
+
+impl Case {
+    fn of(replicas: u32, recover: Recover) -> Self {
+        let written = serde_json::json!({
+            "run": {"command": ["./shop"]}, "scale": {"replicas": replicas}, "ports": [{"name": "http"}],
+        });
+        let mut spec: ServiceSpec = serde_json::from_value(written).unwrap();
+        spec.recover = recover;
+        let name = ServiceName::parse("shop").unwrap();
+        let (revision, generation) = (Generation(2), Generation(2));
+        let declared = Declared { name: name.clone(), revision, generation, spec, autoscaler: None };
+        let mut knowledge = Knowledge::default();
+        knowledge.inventory_seen = true;
+        let service = knowledge.service_or_new(&name);
+        service.declared = Some(Arc::new(declared));
+        service.desired = Some(replicas);
+        Self { knowledge, name }
+    }
+
+    fn with(mut self, ordinal: u32, generation: u64, stage: Stage) -> Self {
+        let mut place = Place::empty(Role::Active, Time::ZERO);
+        place.begin(Incarnation(1), Generation(generation), Default::default(), stage);
+        place.admission = Some(model::action::Admission::Serving { weight: 1 });
+        self.knowledge.service_or_new(&self.name).places.insert(Ordinal(ordinal), place);
+        self
+    }
+
+    fn plan(&self) -> Plan {
+        let now = Now { time: AT, wall: Wall::from_millis(0) };
+        let service = self.knowledge.service(&self.name).unwrap();
+        let mut chance = Stream::named(1, "survivor");
+        crate::plan(now, &self.knowledge, service, &[], &Settings::default(), &mut chance)
+    }
+
+    fn changes(&self) -> Vec<Change> {
+        changes(self.plan().steps)
+    }
+}
+
+fn ready() -> Stage {
+    let since = Time::from_millis(500_000);
+    Stage::Running(Health { since, begun: true, ready: true, ready_changed: since, sick_since: None })
+}
+
+fn dead() -> Stage {
+    let exit = Exit { status: ExitStatus::Signal(9), out_of_memory: false, ran_for: Default::default() };
+    Stage::Empty { since: AT, exit: Some(exit) }
+}
+
+#[test]
+fn a_service_as_wanted_gets_an_empty_plan_that_looks_again_within_a_period() {
+    let plan = Case::of(2, Recover::Reschedule).with(0, 2, ready()).with(1, 2, ready()).plan();
+    assert!(plan.steps.is_empty() && plan.waits.is_empty(), "{plan:?}");
+    assert!(plan.look_again > AT && plan.look_again <= AT + Settings::default().period);
+}
+
+#[test]
+fn planning_changes_nothing_and_says_the_same_twice() {
+    let case = Case::of(3, Recover::MostActive).with(0, 1, ready()).with(1, 2, dead());
+    assert_eq!(case.plan().steps, case.plan().steps);
+}
+
+#[test]
+fn a_lost_replica_is_covered_before_its_place_is_filled() {
+    let case = Case::of(2, Recover::MostActive).with(0, 2, ready()).with(1, 2, dead());
+    let cover = Change::StandIn { ordinal: Ordinal(0), instead_of: Ordinal(1) };
+    assert_eq!(case.changes(), [cover, Change::Start { ordinal: Ordinal(1) }]);
+}
+
+#[test]
+fn the_smallest_free_number_is_opened() {
+    let case = Case::of(3, Recover::Reschedule).with(0, 2, ready()).with(2, 2, ready());
+    let open = Change::Open { ordinal: Ordinal(1), role: Role::Active };
+    assert_eq!(case.changes(), [open, Change::Start { ordinal: Ordinal(1) }]);
+}
+
+#[test]
+fn of_too_many_the_dead_go_before_the_outdated_and_these_before_the_rest() {
+    let case = |desired| {
+        Case::of(desired, Recover::Reschedule).with(0, 1, ready()).with(1, 2, dead()).with(2, 2, ready())
+    };
+    let retires = |changes: Vec<Change>| -> Vec<u32> {
+        changes
+            .iter()
+            .filter(|change| !matches!(change, Change::Resize { .. }))
+            .filter_map(Change::ordinal)
+            .map(|ordinal| ordinal.0)
+            .collect()
+    };
+    // While one is outdated, one more than wanted is kept for the rollout.
+    assert_eq!(retires(case(1).changes()), [1]);
+    assert_eq!(retires(case(0).changes()), [1, 0, 2]);
+}
+
+#[test]
+fn an_undrained_replica_is_given_up_only_once_the_proxy_knows() {
+    let draining = |admit| Stage::Draining {
+        admit,
+        since: Time::from_millis(900_000),
+        deadline: Time::from_millis(905_000),
+        then: Afterwards::Close,
+    };
+    let told = Some(model::identity::ActionId::default());
+    assert!(Case::of(0, Recover::Reschedule).with(0, 2, draining(told)).changes().is_empty());
+    let stop = Change::Stop { ordinal: Ordinal(0), then: Afterwards::Close };
+    assert_eq!(Case::of(0, Recover::Reschedule).with(0, 2, draining(None)).changes(), [stop]);
+}

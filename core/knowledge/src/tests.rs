@@ -1,0 +1,261 @@
+//! Facts into the picture: which change it, which do not, and what is heard of them.
+
+use std::time::Duration;
+
+use model::event::{Event, EventKind};
+use model::fact::{Fact, Irrelevance};
+use model::identity::{ActionId, Generation, Incarnation, Ordinal, ReplicaId};
+use model::input::{Exit, ExitStatus, Observed, ReplicaState, Traffic, Usage};
+use model::name::ServiceName;
+use model::plan::{Afterwards, Role};
+use model::quantity::Bytes;
+use model::reason::Reason;
+use model::time::{Now, Time, Wall};
+
+use crate::{Folded, Health, Knowledge, Place, Stage};
+
+const BEGUN: Time = Time::from_millis(100_000);
+
+fn shop() -> ServiceName {
+    ServiceName::parse("shop").unwrap()
+}
+
+fn replica() -> ReplicaId {
+    ReplicaId { service: shop(), ordinal: Ordinal(0) }
+}
+
+fn killed() -> Exit {
+    Exit { status: ExitStatus::Signal(9), out_of_memory: false, ran_for: Duration::from_secs(5) }
+}
+
+/// A picture with one place, in this stage of its second life.
+fn picture(stage: Stage) -> Knowledge {
+    let mut knowledge = Knowledge::default();
+    let mut place = Place::empty(Role::Active, Time::ZERO);
+    place.begin(Incarnation(2), Generation(1), ActionId::default(), stage);
+    knowledge.service_or_new(&shop()).places.insert(Ordinal(0), place);
+    knowledge
+}
+
+fn fold(knowledge: &mut Knowledge, ms: u64, fact: &Fact) -> (Folded, Vec<EventKind>) {
+    let mut events: Vec<Event> = Vec::new();
+    let now = Now { time: Time::from_millis(ms), wall: Wall::from_millis(0) };
+    let folded = knowledge.fold(now, fact, &mut events);
+    (folded, events.into_iter().map(|event| event.kind).collect())
+}
+
+fn stage(knowledge: &Knowledge) -> Option<&Stage> {
+    knowledge.place(&shop(), Ordinal(0)).map(|place| &place.stage)
+}
+
+fn running(ready: bool) -> Stage {
+    Stage::Running(Health { since: BEGUN, begun: true, ready, ready_changed: BEGUN, sick_since: None })
+}
+
+fn starting() -> Stage {
+    Stage::Starting { action: ActionId::default(), since: BEGUN }
+}
+
+fn draining(then: Afterwards) -> Stage {
+    Stage::Draining { admit: None, since: BEGUN, deadline: BEGUN, then }
+}
+
+fn runs(ready: bool, live: bool) -> Fact {
+    Fact::Runs { replica: replica(), begun: true, ready, live }
+}
+
+fn ended() -> Fact {
+    Fact::Ended { replica: replica(), exit: killed() }
+}
+
+#[test]
+fn a_replica_that_becomes_ready_changes_the_picture_once() {
+    let mut knowledge = picture(starting());
+    assert_eq!(fold(&mut knowledge, 101_000, &runs(true, true)), (Folded::Changed, vec![EventKind::Ready]));
+    assert_eq!(fold(&mut knowledge, 102_000, &runs(true, true)), (Folded::Same, vec![]));
+    assert_eq!(knowledge.service(&shop()).map(crate::ServiceState::serving), Some(1));
+}
+
+#[test]
+fn since_when_a_replica_is_ready_moves_only_with_its_readiness() {
+    let mut knowledge = picture(running(true));
+    fold(&mut knowledge, 150_000, &runs(true, true));
+    let health = |knowledge: &Knowledge| *knowledge.place(&shop(), Ordinal(0)).unwrap().health().unwrap();
+    assert_eq!(health(&knowledge).ready_changed, BEGUN);
+
+    let (folded, events) = fold(&mut knowledge, 160_000, &runs(false, true));
+    assert_eq!((folded, events), (Folded::Faltered { ready_since: BEGUN }, vec![EventKind::NotReady]));
+    assert_eq!(health(&knowledge).ready_changed, Time::from_millis(160_000));
+}
+
+#[test]
+fn a_sick_replica_is_sick_since_its_first_failure_until_it_passes() {
+    let mut knowledge = picture(running(true));
+    let sick = |knowledge: &Knowledge| {
+        knowledge.place(&shop(), Ordinal(0)).and_then(Place::health).and_then(|health| health.sick_since)
+    };
+    assert_eq!(fold(&mut knowledge, 101_000, &runs(true, false)).1, [EventKind::Unhealthy]);
+    assert_eq!(fold(&mut knowledge, 102_000, &runs(true, false)).1, []);
+    assert_eq!(sick(&knowledge), Some(Time::from_millis(101_000)));
+    assert_eq!(knowledge.service(&shop()).map(crate::ServiceState::serving), Some(0));
+
+    fold(&mut knowledge, 103_000, &runs(true, true));
+    assert_eq!(sick(&knowledge), None);
+}
+
+#[test]
+fn a_life_that_is_over_or_on_its_way_out_does_not_come_back() {
+    let over = Stage::Empty { since: BEGUN, exit: None };
+    let stopping = Stage::Stopping { action: ActionId::default(), since: BEGUN, then: Afterwards::Refill };
+    for before in [over, stopping, draining(Afterwards::Close)] {
+        let mut knowledge = picture(before.clone());
+        assert_eq!(fold(&mut knowledge, 101_000, &runs(true, true)), (Folded::Same, vec![]));
+        assert_eq!(stage(&knowledge), Some(&before));
+    }
+}
+
+#[test]
+fn an_end_that_nobody_asked_for_is_a_loss_and_says_how_long_it_was_ready() {
+    let lost = |ready_since| Folded::Lost { exit: killed(), ready_since };
+    for (before, expected) in
+        [(starting(), lost(None)), (running(false), lost(None)), (running(true), lost(Some(BEGUN)))]
+    {
+        let mut knowledge = picture(before);
+        assert_eq!(fold(&mut knowledge, 101_000, &ended()), (expected, vec![EventKind::Exited]));
+        assert_eq!(fold(&mut knowledge, 102_000, &ended()), (Folded::Same, vec![]), "told twice");
+    }
+}
+
+#[test]
+fn an_end_that_was_asked_for_closes_the_place_or_empties_it() {
+    let mut knowledge = picture(draining(Afterwards::Close));
+    assert_eq!(fold(&mut knowledge, 101_000, &ended()), (Folded::Changed, vec![EventKind::Stopped]));
+    assert_eq!(stage(&knowledge), None);
+    let again = Place::empty(Role::Active, BEGUN);
+    let service = knowledge.service(&shop()).unwrap();
+    assert_eq!(service.next_life(&again), Incarnation(3), "its lives are counted on");
+
+    let mut knowledge = picture(draining(Afterwards::Refill));
+    fold(&mut knowledge, 101_000, &ended());
+    let since = Time::from_millis(101_000);
+    assert_eq!(stage(&knowledge), Some(&Stage::Empty { since, exit: None }));
+}
+
+#[test]
+fn one_who_dies_stands_in_for_nobody() {
+    let mut knowledge = picture(running(true));
+    knowledge.place_mut(&replica()).unwrap().stands_in_for = Some(Ordinal(4));
+    fold(&mut knowledge, 101_000, &ended());
+    assert_eq!(knowledge.place(&shop(), Ordinal(0)).unwrap().stands_in_for, None);
+}
+
+#[test]
+fn what_vanished_ended_unseen() {
+    let mut knowledge = picture(running(true));
+    let (folded, _) = fold(&mut knowledge, 107_000, &Fact::Vanished(replica()));
+    let ran_for = Duration::from_secs(7);
+    let exit = Exit { status: ExitStatus::Unknown, out_of_memory: false, ran_for };
+    assert_eq!(folded, Folded::Lost { exit, ready_since: Some(BEGUN) });
+}
+
+#[test]
+fn a_replica_that_appears_is_adopted_with_nothing_known_of_its_traffic() {
+    for state in [
+        ReplicaState::Starting,
+        ReplicaState::Stopping,
+        ReplicaState::Running { ready: true, live: true },
+        ReplicaState::Running { ready: false, live: false },
+    ] {
+        let (incarnation, generation) = (Incarnation(7), Generation(3));
+        let observed = Observed { replica: replica(), incarnation, generation, state };
+        let mut knowledge = Knowledge::default();
+        let adopted = fold(&mut knowledge, 101_000, &Fact::Appeared(observed));
+        assert_eq!(adopted, (Folded::Changed, vec![EventKind::Adopted]));
+        let place = knowledge.place(&shop(), Ordinal(0)).unwrap();
+        assert_eq!((place.incarnation, place.generation, place.admission), (incarnation, generation, None));
+        assert_eq!(place.is_serving(), state == ReplicaState::Running { ready: true, live: true });
+    }
+}
+
+#[test]
+fn what_is_left_out_changes_nothing_but_its_life_is_not_begun_again() {
+    let mut knowledge = picture(running(true));
+    let (replica, incarnation) = (replica(), Incarnation(9));
+    let fact = Fact::Ignored { replica, incarnation, because: Irrelevance::Unknown };
+    assert_eq!(fold(&mut knowledge, 101_000, &fact), (Folded::Same, vec![]));
+    let service = knowledge.service(&shop()).unwrap();
+    assert_eq!(service.next_life(&service.places[&Ordinal(0)]), Incarnation(10));
+}
+
+#[test]
+fn measurements_of_a_new_life_begin_anew() {
+    let mut knowledge = picture(running(true));
+    let usage = |ms| Usage {
+        replica: replica(),
+        incarnation: Incarnation(2),
+        cpu_time: Duration::from_millis(ms),
+        memory: Bytes(1),
+    };
+    let window = Duration::from_secs(2);
+    assert_eq!(fold(&mut knowledge, 101_000, &Fact::Used(usage(0))).0, Folded::Measured);
+    fold(&mut knowledge, 102_000, &Fact::Used(usage(500)));
+    let share = |knowledge: &Knowledge| knowledge.place(&shop(), Ordinal(0)).unwrap().cpu_share(window);
+    assert_eq!(share(&knowledge).map(|cpu| cpu.0), Some(500));
+
+    let place = knowledge.place_mut(&replica()).unwrap();
+    place.begin(Incarnation(3), Generation(1), ActionId::default(), starting());
+    assert_eq!(share(&knowledge), None);
+    assert_eq!(knowledge.place(&shop(), Ordinal(0)).unwrap().in_flight.0, Time::ZERO);
+}
+
+#[test]
+fn a_count_of_requests_is_waited_for_only_while_draining() {
+    let traffic = |in_flight| {
+        Fact::Served(Traffic {
+            service: shop(),
+            ordinal: Ordinal(0),
+            incarnation: Incarnation(2),
+            requests: 5,
+            errors: 0,
+            in_flight,
+            latency_p99: Duration::ZERO,
+        })
+    };
+    assert_eq!(fold(&mut picture(running(true)), 101_000, &traffic(1)).0, Folded::Measured);
+    let mut knowledge = picture(draining(Afterwards::Close));
+    assert_eq!(fold(&mut knowledge, 101_000, &traffic(1)).0, Folded::Changed);
+    assert_eq!(fold(&mut knowledge, 101_000, &traffic(1)).0, Folded::Measured, "told twice");
+    assert_eq!(fold(&mut knowledge, 101_001, &traffic(0)).0, Folded::Changed);
+}
+
+#[test]
+fn restarts_are_counted_within_their_window() {
+    let mut knowledge = Knowledge::default();
+    for second in [1, 2, 50, 61] {
+        knowledge.note_restart(Time::from_millis(second * 1000));
+    }
+    let within =
+        |second: u64| knowledge.restarts_within(Time::from_millis(second * 1000), Duration::from_secs(60));
+    assert_eq!(within(61), (3, Some(Time::from_millis(2000))), "one a minute ago is over");
+    assert_eq!(within(121), (0, None));
+    assert_eq!(Knowledge::default().restarts_within(Time::ZERO, Duration::from_secs(60)), (0, None));
+}
+
+#[test]
+fn who_depends_on_a_service_follows_the_latest_declaration() {
+    let [web, db, cache] = ["web", "db", "cache"].map(|name| ServiceName::parse(name).unwrap());
+    let mut knowledge = Knowledge::default();
+    knowledge.depend(&web, &[], std::slice::from_ref(&db));
+    knowledge.depend(&web, std::slice::from_ref(&db), std::slice::from_ref(&cache));
+    assert_eq!(knowledge.dependents(&db).count(), 0);
+    assert_eq!(knowledge.dependents(&cache).collect::<Vec<_>>(), [&web]);
+}
+
+#[test]
+fn the_reason_of_an_adoption_says_that_it_ran_already() {
+    let mut events = Vec::new();
+    let (incarnation, generation, state) = (Incarnation(1), Generation(1), ReplicaState::Starting);
+    let observed = Observed { replica: replica(), incarnation, generation, state };
+    Knowledge::default().fold(Now::default(), &Fact::Appeared(observed), &mut events);
+    assert_eq!(events.into_iter().map(|event| event.reason).collect::<Vec<_>>(), [Reason::Adopted]);
+}
