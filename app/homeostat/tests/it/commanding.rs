@@ -1,0 +1,148 @@
+//! The verbs against a running Homeostat.
+
+use serde_json::Value;
+
+use crate::house::{House, answer_of, text, wait_until};
+
+#[test]
+fn a_service_is_applied_scaled_by_hand_and_deleted() {
+    let mut house = House::new();
+    house.up(&[]);
+    let manifest = house.write_service("web", "  scale: {replicas: 1}\n");
+    let apply = |more: &[&str]| house.run(&[&["apply", "-f", text(&manifest)], more].concat()).out;
+
+    assert_eq!(apply(&["--dry-run"]), "service/web created (dry run)\n");
+    assert_eq!(house.ask(&["get", "services"])["items"], Value::Array(Vec::new()), "a dry run keeps nothing");
+    assert_eq!(house.run(&["diff", "-f", text(&manifest)]).code, Some(1));
+    assert_eq!(apply(&[]), "service/web created\n");
+    assert_eq!(apply(&[]), "service/web unchanged\n");
+    assert_eq!(house.run(&["diff", "-f", text(&manifest)]).code, Some(0));
+    house.wait_for_ready("web", 1);
+
+    let held = house.ask(&["scale", "service/web", "--replicas", "3", "--for", "10m"]);
+    assert_eq!((&held["target"], &held["hold"]["replicas"]), (&"service/web".into(), &3.into()));
+    house.wait_for_ready("web", 3);
+    let explanation = house.ask(&["explain", "service/web"]);
+    assert_eq!(
+        (&explanation["desired"], &explanation["policy"]),
+        (&3.into(), &"hold".into()),
+        "{explanation}"
+    );
+    house.ask(&["scale", "service/web", "--auto"]);
+    house.wait_for_ready("web", 1);
+
+    assert_eq!(house.run(&["delete", "service/web"]).out, "service/web deleted\n");
+    wait_until("its replicas are gone", || house.replicas("web").is_empty().then_some(()));
+    assert_eq!(house.run(&["get", "service/web"]).code, Some(1));
+}
+
+#[test]
+fn scripts_find_what_they_were_promised() {
+    let mut house = House::new();
+    let manifest = house.write_service("web", "");
+    house.up(&["-f", text(&manifest)]);
+    house.wait_for_ready("web", 1);
+
+    let service = house.ask(&["get", "service/web"]);
+    for pointer in [
+        "/apiVersion",
+        "/kind",
+        "/metadata/name",
+        "/spec/run/command",
+        "/status/desiredReplicas",
+        "/status/replicas",
+        "/status/readyReplicas",
+        "/status/conditions/0/type",
+        "/status/conditions/0/status",
+        "/status/conditions/0/reason",
+        "/status/conditions/0/message",
+        "/status/conditions/0/since",
+    ] {
+        assert!(service.pointer(pointer).is_some(), "{pointer} is missing in {service}");
+    }
+    let replica = house.ask(&["get", "replica/web-0"]);
+    for field in ["service", "node", "pid", "ports", "phase", "ready", "restarts", "startedAt"] {
+        assert!(!replica["status"][field].is_null(), "{field} is missing in {replica}");
+    }
+    let explanation = house.ask(&["explain", "service/web"]);
+    for field in
+        ["target", "at", "desired", "previous", "policy", "metrics", "limits", "guard", "reasons", "summary"]
+    {
+        assert!(explanation.get(field).is_some(), "{field} is missing in {explanation}");
+    }
+    let overview = house.ask(&["get"]);
+    let kinds: Vec<&Value> =
+        overview["items"].as_array().expect("a list").iter().map(|it| &it["kind"]).collect();
+    assert_eq!(kinds, ["Service", "Replica"]);
+}
+
+#[test]
+fn people_see_tables_logs_and_one_frame_of_top() {
+    let mut house = House::new();
+    let manifest = house.write_service("web", "");
+    house.up(&["-f", text(&manifest)]);
+    house.wait_for_ready("web", 1);
+
+    for (words, parts) in [
+        (&["get"][..], &["NAME", "web", "web-0", "Running"][..]),
+        (&["get", "nodes"], &["READY", "yes"]),
+        (&["describe", "service/web"], &["conditions", "Available", "web-0", "the last decision"]),
+        (&["explain", "web", "--why-not"], &["service/web"]),
+        (&["events"], &["Starting", "replica/web-0", "Ready"]),
+        (&["top"], &["homeostat at http://127.0.0.1:", "web-0"]),
+        (&["get", "service/web", "-o", "yaml"], &["kind: Service", "readyReplicas: 1"]),
+    ] {
+        let said = house.run(words);
+        assert_eq!(said.code, Some(0), "{words:?}: {said:?}");
+        assert!(!said.out.contains('\x1b'), "no colours where nobody looks: {said:?}");
+        for part in parts {
+            assert!(said.out.contains(part), "{words:?}: {part:?} is missing: {said:?}");
+        }
+    }
+    let printed = wait_until("the log says where it serves", || {
+        let said = house.run(&["logs", "service/web"]);
+        said.out.contains("serving on").then_some(said.out)
+    });
+    assert!(printed.lines().all(|line| line.starts_with("web-0 | ")), "{printed}");
+}
+
+#[test]
+fn a_look_into_the_past_shows_what_was_decided_then() {
+    let mut house = House::new();
+    let manifest = house.write_service("web", "  scale: {replicas: 1}\n");
+    house.up(&["-f", text(&manifest)]);
+    house.wait_for_ready("web", 1);
+    let first = house.ask(&["explain", "service/web"]);
+    let at = first["at"].as_str().expect("a time").to_owned();
+    house.ask(&["scale", "service/web", "--replicas", "2"]);
+    house.wait_for_ready("web", 2);
+
+    let then = house.ask(&["explain", "service/web", "--at", &at]);
+    assert_eq!((&then["desired"], &then["at"]), (&1.into(), &first["at"]), "{then}");
+    assert_eq!(house.ask(&["explain", "service/web"])["desired"], 2);
+}
+
+#[test]
+fn schemas_and_completions_need_no_server() {
+    let house = House::new();
+    let schema = house.run(&["schema", "service"]).json();
+    assert_eq!(schema["title"], "Service");
+    assert!(house.run(&["schema"]).json()["HorizontalPodAutoscaler"].is_object());
+    for shell in ["bash", "zsh", "fish"] {
+        let said = house.run(&["completions", shell]);
+        assert!(said.code == Some(0) && said.out.contains("homeostat"), "{shell}");
+    }
+    assert_eq!(house.run(&["version"]).out, format!("homeostat {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn the_api_is_not_for_web_pages_of_others() {
+    let mut house = House::new();
+    house.up(&[]);
+    let log = house.log();
+    let address = log.split("api=").nth(1).and_then(|rest| rest.split(' ').next()).expect("it says where");
+    assert_eq!(answer_of(&format!("{address}/healthz")).expect("it answers"), "ok\n");
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let asked = agent.get(format!("{address}/v1/services")).header("Origin", "http://evil.example").call();
+    assert_eq!(asked.expect("it answers").status(), 403);
+}

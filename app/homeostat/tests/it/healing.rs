@@ -1,0 +1,78 @@
+//! A replica that dies, or cannot start.
+
+use rustix::process::{Signal, kill_process};
+use serde_json::Value;
+
+use crate::house::{House, answer_of, free_port, is_running, pid_of, text, wait_until};
+
+#[test]
+fn a_killed_replica_is_replaced_and_the_event_says_why() {
+    let mut house = House::new();
+    let manifest = house.write_service("web", "  scale: {replicas: 2}\n");
+    house.up(&["-f", text(&manifest)]);
+    let before = house.wait_for_ready("web", 2);
+    let victim = pid_of(&before["web-0"]);
+
+    kill_process(victim, Signal::KILL).expect("it runs");
+
+    let after = wait_until("web-0 has a successor that is ready", || {
+        let status = house.replicas("web").remove("web-0")?;
+        (status["ready"] == true && status["pid"].is_number() && pid_of(&status) != victim).then_some(status)
+    });
+    assert_eq!(after["restarts"], 1);
+    assert_eq!(house.replicas("web")["web-1"]["pid"], before["web-1"]["pid"], "the other one was left alone");
+    let events = house.ask(&["events", "service/web"]);
+    let is_it = |event: &Value| {
+        let message = event["message"].as_str().unwrap_or_default();
+        event["reason"] == "Exited" && event["replica"] == "web-0" && message.contains('9')
+    };
+    assert!(events["items"].as_array().is_some_and(|items| items.iter().any(is_it)), "{events}");
+}
+
+#[test]
+fn no_request_fails_while_a_replica_is_killed() {
+    let mut house = House::new();
+    let port = free_port();
+    let more = format!("  scale: {{replicas: 2}}\n  expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n");
+    let manifest = house.write_service("web", &more);
+    house.up(&["-f", text(&manifest)]);
+    let victim = pid_of(&house.wait_for_ready("web", 2)["web-1"]);
+    let url = format!("http://127.0.0.1:{port}/");
+    wait_until("the proxy answers", || answer_of(&url).ok());
+
+    let load = ["load", &url, "--rate", "50", "--duration", "3s", "--fail-on-error", "-o", "json"];
+    let mut load = house.command(&load);
+    let load = load.stdout(std::process::Stdio::piped()).spawn().expect("the binary was built");
+    wait_until("some requests were answered", || {
+        let traffic = &house.ask(&["get", "service/web"])["status"]["traffic"];
+        traffic["requestsPerSecond"].as_f64().filter(|rate| *rate > 1.0)
+    });
+    kill_process(victim, Signal::KILL).expect("it runs");
+
+    let ended = load.wait_with_output().expect("it is ours");
+    let report: Value = serde_json::from_slice(&ended.stdout).expect("a report");
+    assert_eq!((report["failed"].as_u64(), report["skipped"].as_u64()), (Some(0), Some(0)), "{report}");
+    assert_eq!(report["requests"], 150);
+    assert!(ended.status.success(), "--fail-on-error has nothing to fail for");
+    assert!(!is_running(victim) || house.replicas("web")["web-1"]["pid"] != victim.as_raw_nonzero().get());
+}
+
+#[test]
+fn a_missing_program_is_said_in_a_sentence_and_nothing_else_stops() {
+    let mut house = House::new();
+    let good = house.write_service("good", "");
+    let bad = house.write(
+        "bad.yaml",
+        "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: bad}\nspec:\n  run: {command: [./no-such-program]}\n",
+    );
+    house.up(&["-f", text(&good), "-f", text(&bad)]);
+    house.wait_for_ready("good", 1);
+
+    let said = wait_until("the description names the program", || {
+        let said = house.run(&["describe", "service/bad"]);
+        said.out.contains("no-such-program").then_some(said)
+    });
+    assert_eq!(said.code, Some(0));
+    let status = house.ask(&["get", "service/bad"])["status"].clone();
+    assert_eq!(status["readyReplicas"], 0, "{status}");
+}

@@ -1,0 +1,215 @@
+//! One Homeostat of its own for each test: its folder, its process, and the certainty that nothing is left behind.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::replica;
+
+/// How long a condition may take to come true. 60 s: it takes a second on an idle machine; CI's are neither idle nor fast.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The pause between two looks at a condition.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Marks every replica of a house, so that its end can find them whatever became of Homeostat.
+const MARK: &str = "HOMEOSTAT_TEST_HOUSE";
+
+/// A folder, and the `homeostat up` that runs in it.
+pub(crate) struct House {
+    folder: TempDir,
+    up: Option<Child>,
+    server: String,
+    starts: usize,
+}
+
+/// What a command said and how it ended.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Said {
+    /// Standard output as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
+    }
+}
+
+impl House {
+    pub(crate) fn new() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        Self { folder, up: None, server: String::new(), starts: 0 }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file and returns its path.
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, text).expect("the folder is ours");
+        path
+    }
+
+    /// Writes the manifest of a service whose replicas serve HTTP; `more` is further lines of its spec.
+    pub(crate) fn write_service(&self, name: &str, more: &str) -> PathBuf {
+        let program = std::env::current_exe().expect("we run");
+        let words: Vec<String> = replica::WORDS.iter().map(|word| format!("{word:?}")).collect();
+        let text = format!(
+            "apiVersion: homeostat/v1\nkind: Service\nmetadata: {{name: {name}}}\nspec:\n  run:\n    \
+             command: [{:?}, {}]\n    env: {{{}: \"$(PORT_HTTP)\", {MARK}: {:?}}}\n  ports: [{{name: http, protocol: http}}]\n  \
+             probes: {{readiness: {{http: {{path: /}}, every: 100ms, timeout: 5s}}}}\n{more}",
+            program.display().to_string(),
+            words.join(", "),
+            replica::PORT,
+            self.folder.path().display().to_string(),
+        );
+        self.write(&format!("{name}.yaml"), &text)
+    }
+
+    /// A call of the binary that asks this house.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_homeostat"));
+        command.args(words).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.env_remove("HOMEOSTAT_LOG").env("HOMEOSTAT_SERVER", &self.server);
+        command
+    }
+
+    /// Runs the binary to its end.
+    pub(crate) fn run(&self, words: &[&str]) -> Said {
+        let output = self.command(words).output().expect("the binary was built");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it speaks UTF-8");
+        Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// The JSON that a command prints; it must succeed.
+    pub(crate) fn ask(&self, words: &[&str]) -> Value {
+        let said = self.run(&[words, &["-o", "json"]].concat());
+        assert_eq!(said.code, Some(0), "{words:?}: {said:?}");
+        said.json()
+    }
+
+    /// Starts `homeostat up` with these words, on a free port, and waits until it answers.
+    pub(crate) fn up(&mut self, words: &[&str]) {
+        assert!(self.up.is_none(), "it is up already");
+        self.starts += 1;
+        let log = self.path(&format!("up-{}.err", self.starts));
+        let mut command =
+            self.command(&[&["up", "--data", "data", "--listen", "127.0.0.1:0"], words].concat());
+        command.stderr(File::create(&log).expect("the folder is ours")).stdout(Stdio::null());
+        self.up = Some(command.spawn().expect("the binary was built"));
+        self.server = wait_until("homeostat says where its API is", || {
+            let text = fs::read_to_string(&log).expect("it is there");
+            let up = self.up.as_mut().expect("it was started");
+            assert!(up.try_wait().expect("it is ours").is_none(), "up ended by itself: {text}");
+            let (_, after) = text.split_once("api=")?;
+            after.split_once(' ').map(|(address, _)| address.to_owned())
+        });
+    }
+
+    /// What `homeostat up` logged, all starts together.
+    pub(crate) fn log(&self) -> String {
+        let paths = (1..=self.starts).map(|start| self.path(&format!("up-{start}.err")));
+        paths.map(|path| fs::read_to_string(path).expect("it is there")).collect()
+    }
+
+    /// The process number of `homeostat up`.
+    pub(crate) fn pid(&self) -> u32 {
+        self.up.as_ref().expect("it is up").id()
+    }
+
+    /// Sends a signal to `homeostat up` and waits for its end.
+    pub(crate) fn end(&mut self, signal: Signal) -> ExitStatus {
+        let mut up = self.up.take().expect("it is up");
+        kill_process(Pid::from_child(&up), signal).expect("it runs");
+        wait_until("homeostat ends", || up.try_wait().expect("it is ours"))
+    }
+
+    /// Waits until so many replicas of a service are ready, and returns all of its replicas by name.
+    pub(crate) fn wait_for_ready(&self, service: &str, ready: usize) -> BTreeMap<String, Value> {
+        wait_until(&format!("{ready} replicas of {service} are ready"), || {
+            let found = self.replicas(service);
+            let is_ready = |status: &&Value| status["ready"] == true;
+            (found.len() == ready && found.values().filter(is_ready).count() == ready).then_some(found)
+        })
+    }
+
+    /// The status of each replica of a service, by name.
+    pub(crate) fn replicas(&self, service: &str) -> BTreeMap<String, Value> {
+        let list = self.ask(&["get", "replicas", "--service", service]);
+        let items = list["items"].as_array().expect("a list has items");
+        let name = |item: &Value| item["metadata"]["name"].as_str().expect("a name").to_owned();
+        items.iter().map(|item| (name(item), item["status"].clone())).collect()
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        if let Some(mut up) = self.up.take() {
+            // A test has failed; what it looked at is not worth an orderly end.
+            let _ = up.kill();
+            let _ = up.wait();
+        }
+        let mark = format!("{MARK}={}", self.folder.path().display());
+        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+            let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+            let is_ours = environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes());
+            if let (Some(pid), true) = (pid, is_ours) {
+                // One that is gone by now is what was wanted.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+    }
+}
+
+/// Looks again and again until something is there; fails when the deadline is over.
+pub(crate) fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = os::since_boot();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(os::since_boot() - begun < DEADLINE, "not within {} s: {what}", DEADLINE.as_secs());
+        // tidy: pause between looks
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// The process number in a replica's status.
+pub(crate) fn pid_of(status: &Value) -> Pid {
+    let pid = status["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    pid.unwrap_or_else(|| panic!("no process in {status}"))
+}
+
+pub(crate) fn is_running(pid: Pid) -> bool {
+    test_kill_process(pid).is_ok()
+}
+
+/// What is answered at `url`.
+pub(crate) fn answer_of(url: &str) -> Result<String, ureq::Error> {
+    let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(DEADLINE)).build().into();
+    agent.get(url).call()?.body_mut().read_to_string()
+}
+
+/// A port that is free at this moment.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// A path as text.
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().expect("a temporary folder has a plain name")
+}

@@ -1,0 +1,89 @@
+//! What cannot be done is said in one sentence, with the right code, and changes nothing.
+
+use std::net::TcpListener;
+
+use crate::house::{House, Said, text};
+
+/// One sentence on standard error, and this code.
+#[track_caller]
+fn assert_refused(said: &Said, code: i32, parts: &[&str]) {
+    assert_eq!(said.code, Some(code), "{said:?}");
+    let last = said.err.lines().last().unwrap_or_default();
+    assert!(last.starts_with("error: "), "{said:?}");
+    for part in parts {
+        assert!(said.err.contains(part), "{part:?} is missing: {said:?}");
+    }
+    assert!(said.out.is_empty(), "{said:?}");
+}
+
+#[test]
+fn a_broken_manifest_is_refused_with_its_line_before_anything_begins() {
+    let house = House::new();
+    let broken = house.write(
+        "broken.yaml",
+        "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: web}\nspec:\n  run: {comand: [sleep, \"60\"]}\n",
+    );
+    let parts = ["broken.yaml:5", "comand", "did you mean command"];
+    for verb in ["up", "validate", "apply", "diff"] {
+        assert_refused(&house.run(&[verb, "-f", text(&broken)]), 2, &parts);
+    }
+    assert!(!house.path(".homeostat").exists(), "nothing was begun");
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let house = House::new();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    assert_refused(&house.run(&["up", "--listen", &address]), 1, &[&address, "--listen", "in use"]);
+}
+
+#[test]
+fn a_second_homeostat_on_the_same_data_is_refused_and_the_first_goes_on() {
+    let mut house = House::new();
+    house.up(&[]);
+    let said = house.run(&["up", "--data", "data", "--listen", "127.0.0.1:0"]);
+    assert_refused(&said, 1, &["data", &house.pid().to_string()]);
+    assert_eq!(house.run(&["get"]).code, Some(0));
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_made_is_named() {
+    let house = House::new();
+    let file = house.write("file", "");
+    let inside = file.join("data");
+    assert_refused(&house.run(&["up", "--data", text(&inside)]), 1, &[text(&inside), "--data"]);
+}
+
+#[test]
+fn a_server_that_is_not_there_is_named_with_what_to_try() {
+    let house = House::new();
+    let said = house.run(&["get", "--server", "http://127.0.0.1:1"]);
+    assert_refused(&said, 1, &["http://127.0.0.1:1", "homeostat up", "--server", "refused"]);
+    assert_eq!(said.err.lines().count(), 1, "{said:?}");
+}
+
+#[test]
+fn words_that_are_wrong_end_with_two() {
+    let house = House::new();
+    for words in [
+        &["get", "thing"][..],
+        &["scale", "service/web"],
+        &["load", "https://shop.local", "--rate", "1", "--duration", "1s"],
+        &["get", "--server", "https://shop.local"],
+        &["delete", "replica/web-0"],
+        &["nonsense"],
+    ] {
+        let said = house.run(words);
+        assert_eq!(said.code, Some(2), "{words:?}: {said:?}");
+        assert!(said.err.starts_with("error: "), "{words:?}: {said:?}");
+    }
+}
+
+#[test]
+fn a_journal_that_is_none_is_refused() {
+    let house = House::new();
+    let file = house.write("1.journal", "no journal at all");
+    assert_refused(&house.run(&["replay", text(&file)]), 1, &["1.journal", "no journal"]);
+    assert_refused(&house.run(&["replay", "--data", "nowhere"]), 1, &["nowhere"]);
+}

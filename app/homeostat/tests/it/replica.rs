@@ -1,0 +1,29 @@
+//! What the replicas of these tests run: this very test binary, told to be a small HTTP server.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use axum::Router;
+use tokio::net::TcpListener;
+
+/// Tells the test binary that it is a replica, and on which port.
+pub(crate) const PORT: &str = "HOMEOSTAT_TEST_REPLICA_PORT";
+
+/// What makes the test binary run nothing but [`serves_where_it_is_told_to`].
+pub(crate) const WORDS: [&str; 3] = ["--exact", "replica::serves_where_it_is_told_to", "--nocapture"];
+
+/// Answers every request with its process number, until it is stopped. In a run of the tests, where nothing tells it to, it ends
+/// at once.
+#[test]
+fn serves_where_it_is_told_to() {
+    #[expect(clippy::disallowed_methods, reason = "it is how a replica is told its port")]
+    let Ok(port) = std::env::var(PORT) else { return };
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse().expect("a port")));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let listener = TcpListener::bind(address).await.expect("a free port");
+        println!("serving on {address}");
+        let pid = std::process::id().to_string();
+        let router = Router::new().fallback(move || async move { pid });
+        axum::serve(listener, router).await.expect("it serves until it is stopped");
+    });
+}
