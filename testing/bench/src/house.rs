@@ -77,6 +77,8 @@ pub(crate) struct ReplicaStatus {
     pub(crate) ports: BTreeMap<String, u16>,
     /// Whether it answers.
     pub(crate) ready: bool,
+    /// Starts after its first.
+    pub(crate) restarts: u32,
 }
 
 impl Place {
@@ -119,7 +121,7 @@ impl House {
         let server = free_address()?;
         let mut call = Command::new(program("homeostat")?);
         call.arg("up").arg("-f").arg(&declared).arg("--data").arg(place.path().join("data"));
-        call.args(["--listen", &server.to_string()]).args(flags).env_remove("HOMEOSTAT_SERVER");
+        call.args(["--listen", &server.to_string()]).args(flags).env_remove("HOMEOSTAT_LOG");
         call.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(place.path().join("up.err"))?);
         // Ctrl-C reaches us alone; we stop Homeostat, and Homeostat what it started.
         let up = call.process_group(0).spawn().context("could not start homeostat")?;

@@ -22,6 +22,11 @@ const TURN: &str = "6s";
 /// How long nginx may take to listen, and to end.
 const NGINX_WAIT_MAX: Duration = Duration::from_secs(10);
 
+/// The peer and the client, where Debian has them. A bench that lacks them is not run: no test needs them.
+const NGINX: &str = "/usr/sbin/nginx";
+const WRK: &str = "/usr/bin/wrk";
+const APT_GET: &str = "/usr/bin/apt-get";
+
 /// What is asked.
 #[derive(Clone, Copy)]
 enum Way {
@@ -137,7 +142,7 @@ impl Medians {
 fn turn(folder: &Path, address: SocketAddr, proxy: &[Process]) -> anyhow::Result<Turn> {
     let spent = || proxy.iter().map(cpu_time).sum::<anyhow::Result<Duration>>();
     let before = spent()?;
-    let mut call = Command::new("wrk");
+    let mut call = Command::new(WRK);
     call.args(["-t2", "-c64", "-d", TURN, "-s"])
         .arg(folder.join("report.lua"))
         .arg(format!("http://{address}/"));
@@ -163,7 +168,7 @@ struct Nginx(Child);
 
 impl Nginx {
     fn start(folder: &Path, listens: SocketAddr) -> anyhow::Result<Self> {
-        let mut call = Command::new(nginx_program());
+        let mut call = Command::new(NGINX);
         call.arg("-p").arg(folder).arg("-c").arg(folder.join("proxy.conf"));
         call.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let nginx = Self(call.spawn().context("could not start nginx")?);
@@ -203,18 +208,12 @@ impl Drop for Nginx {
     }
 }
 
-fn nginx_program() -> &'static str {
-    "/usr/sbin/nginx"
-}
-
 /// Both programs are there, or are installed where we may.
 fn ensure_tools() -> anyhow::Result<()> {
-    let has_wrk =
-        || Command::new("wrk").arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
-    let is_there = || Path::new(nginx_program()).is_file() && has_wrk();
+    let is_there = || [NGINX, WRK].iter().all(|program| Path::new(program).is_file());
     if !is_there() && rustix::process::getuid().is_root() {
         eprintln!("installing nginx and wrk from the distribution");
-        let mut call = Command::new("apt-get");
+        let mut call = Command::new(APT_GET);
         call.args(["install", "-y", "--no-install-recommends", "nginx-light", "wrk"]);
         // At this runlevel Debian installs a server without starting it.
         call.env("RUNLEVEL", "1").env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
@@ -249,7 +248,7 @@ fn server(listen: SocketAddr, location: &str) -> String {
 /// The backend as a service, so that both proxies have the same one.
 fn manifest(folder: &Path, backend: SocketAddr, listen: SocketAddr) -> serde_json::Value {
     let command = [
-        nginx_program().to_owned(),
+        NGINX.to_owned(),
         "-p".into(),
         folder.display().to_string(),
         "-c".into(),

@@ -2,9 +2,11 @@
 //!
 //! It tells a socket, before anything else, when it began; then it answers every request with `ok`.
 
+use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -23,7 +25,7 @@ pub(crate) struct Options {
 
 /// Where replicas tell that they have begun.
 #[derive(Debug)]
-pub(crate) struct Births(UnixDatagram);
+pub(crate) struct Births(mpsc::Receiver<Birth>);
 
 /// A replica that has begun.
 #[derive(Clone, Copy, Debug)]
@@ -59,21 +61,40 @@ fn tell(socket: &Path, begun: Duration) -> anyhow::Result<()> {
 
 impl Births {
     /// Listens at `path`, which must not be there yet.
+    ///
+    /// A thread takes what is told at once, to the end of this process: the system queues only some ten datagrams and then
+    /// lets their senders wait.
     pub(crate) fn listen(path: &Path) -> anyhow::Result<Self> {
         let door =
             UnixDatagram::bind(path).with_context(|| format!("could not listen at {}", path.display()))?;
-        Ok(Self(door))
+        let (tell, births) = mpsc::channel();
+        let take = move || {
+            while let Ok(birth) = receive(&door) {
+                if tell.send(birth).is_err() {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("births".into()).spawn(take);
+        thread.context("could not start a thread")?;
+        Ok(Self(births))
     }
 
-    /// The next birth that was told; `None` when none is within `limit`, which is more than zero.
+    /// The next birth that was told; `None` when none is within `limit`.
     pub(crate) fn next(&self, limit: Duration) -> Option<Birth> {
-        self.0.set_read_timeout(Some(limit)).ok()?;
-        let mut birth = [0; 12];
-        let told = self.0.recv(&mut birth).ok()?;
-        let (pid, nanos) = birth.get(..told)?.split_first_chunk::<4>()?;
+        self.0.recv_timeout(limit).ok()
+    }
+}
+
+fn receive(door: &UnixDatagram) -> io::Result<Birth> {
+    let mut birth = [0; 12];
+    let told = door.recv(&mut birth)?;
+    let whole = birth.get(..told).and_then(|told| {
+        let (pid, nanos) = told.split_first_chunk::<4>()?;
         let nanos = u64::from_le_bytes(nanos.try_into().ok()?);
         Some(Birth { pid: i32::from_le_bytes(*pid), at: Duration::from_nanos(nanos) })
-    }
+    });
+    whole.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 #[cfg(test)]
