@@ -21,6 +21,9 @@ pub(crate) fn fold(now: Now, knowledge: &mut Knowledge, intent: &Intent, out: &m
             };
             let service = knowledge.service_or_new(&declared.name);
             let before = service.declared.as_deref().map(needs).unwrap_or_default();
+            if service.declared.as_ref().is_some_and(|before| before.generation < declared.generation) {
+                forget_failures(service);
+            }
             service.declared = Some(declared.clone());
             service.last_declared = Some(declared.clone());
             service.next_sync = now.time;
@@ -43,6 +46,15 @@ pub(crate) fn fold(now: Now, knowledge: &mut Knowledge, intent: &Intent, out: &m
             service.hold = None;
             service.next_sync = now.time;
         }
+    }
+}
+
+/// Something new is to run: how often what ran before has failed says nothing about it, and it is tried at once.
+fn forget_failures(service: &mut ServiceState) {
+    for restart in service.places.values_mut().map(|place| &mut place.restart) {
+        restart.recent.clear();
+        restart.backoff_ms = 0;
+        restart.not_before = Time::ZERO;
     }
 }
 
