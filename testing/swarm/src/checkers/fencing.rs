@@ -19,6 +19,8 @@ pub(crate) struct Fencing {
     run: Epoch,
     told: BTreeMap<ActionId, Action>,
     latest: ActionId,
+    /// A run of an earlier epoch that has heard that it is over.
+    refused: Option<Epoch>,
 }
 
 impl Checker for Fencing {
@@ -48,7 +50,11 @@ impl Checker for Fencing {
         }
         let is_deposed =
             matches!(look.sim.input(), Input::Ended { outcome: Outcome::Refused(Refusal::StaleEpoch), .. });
-        if let (Turn::Zombie { epoch }, true) = (look.turn, is_deposed)
+        let Turn::Zombie { epoch } = look.turn else { return Ok(()) };
+        if is_deposed {
+            self.refused = Some(epoch);
+        }
+        if self.refused == Some(epoch)
             && let Some(action) = look.sim.out().actions.first()
         {
             return Err(format!("the loop of epoch {epoch} told action {} after it was refused", action.id));

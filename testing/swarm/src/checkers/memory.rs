@@ -151,6 +151,18 @@ impl Seen {
             .as_ref()
             .map_or(SCALE_IN_STABILIZATION_DEFAULT, |behavior| behavior.scale_down.stabilization);
         self.now.clone_from(&service.scaling.recommendations);
+        let is_known = |before: &Recommendation| {
+            self.now.iter().any(|now| now.replicas == before.replicas && now.at + REFRESH > before.at)
+        };
+        let counts = |before: &&Recommendation| now.since(before.at) + REFRESH < self.window;
+        if let Some(lost) = self.before.iter().filter(counts).find(|before| !is_known(before)) {
+            return Err(format!(
+                "that {} replicas of {} were recommended {} s ago is forgotten since the restart",
+                lost.replicas,
+                service.name,
+                now.since(lost.at).as_secs()
+            ));
+        }
         let desired = service.desired.unwrap_or(0);
         let forgotten = self.before.iter().find(|recommended| {
             recommended.replicas.min(autoscaler.max) > desired
