@@ -103,6 +103,7 @@ async fn a_keeper_killed_at_any_moment_leaves_no_process_that_the_next_does_not_
         let mut keeper = Keeper::start(REPLICAS, "exec sleep 50");
         keeper.wait_for(1);
         // Not a wait for anything: the moment of the kill is what differs from round to round.
+        // tidy: slow on purpose
         tokio::time::sleep(Duration::from_micros(round * 700)).await;
         keeper.kill();
         let unrecorded =
@@ -138,6 +139,7 @@ async fn exit_in_inventory(platform: &ProcessPlatform) -> Exit {
             if let LifeState::Exited(exit) = platform.inventory().await.unwrap()[0].state {
                 return exit;
             }
+            // tidy: pause between looks
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

@@ -67,6 +67,7 @@ pub(crate) async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) ->
             if let Some(found) = look() {
                 return found;
             }
+            // tidy: pause between looks
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

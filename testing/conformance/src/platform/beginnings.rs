@@ -204,6 +204,7 @@ async fn usage_grows_with_work(world: &mut World) {
             if usage[0].cpu_time >= Duration::from_millis(100) && usage[0].memory.0 > 0 {
                 return;
             }
+            // tidy: pause between looks
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

@@ -150,6 +150,7 @@ impl World {
                 if let LifeState::Exited(exit) = self.only_life().await.state {
                     return exit;
                 }
+                // tidy: pause between looks
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
@@ -181,6 +182,7 @@ pub(super) async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) ->
             if let Some(found) = look() {
                 return found;
             }
+            // tidy: pause between looks
             tokio::time::sleep(LOOK_EVERY).await;
         }
     };
