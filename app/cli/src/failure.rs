@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use crate::output::say;
 use crate::paint::{Paint, Tone, printable};
 
 /// The exit code for a thing that failed.
@@ -41,7 +42,7 @@ impl Failure {
             Self::Work(error) => (error, FAILED),
             Self::NobodyReads => return ExitCode::SUCCESS,
         };
-        eprintln!("{} {}", paint.tone(Tone::Bad, "error:"), sentence_of(error));
+        say(&format!("{} {}", paint.tone(Tone::Bad, "error:"), sentence_of(error)));
         ExitCode::from(code)
     }
 }

@@ -9,6 +9,7 @@ use manifest::{Colour, Diagnostic, Input, Manifests};
 use model::resource::check::Severity;
 
 use crate::failure::Failure;
+use crate::output::say;
 use crate::paint::Colours;
 
 /// The words with which manifests are named.
@@ -37,7 +38,7 @@ pub(crate) fn read(files: &[PathBuf], warnings: Warnings, colours: Colours) -> R
     let colour = if colours.on_stderr() { Colour::Always } else { Colour::Never };
     for diagnostic in &manifests.diagnostics {
         if is_error(diagnostic) || warnings == Warnings::Shown {
-            eprintln!("{}", diagnostic.render(colour));
+            say(&diagnostic.render(colour));
         }
     }
     if manifests.has_errors() { Err(Failure::words(verdict(&manifests))) } else { Ok(manifests) }

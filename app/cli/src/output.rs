@@ -103,6 +103,11 @@ impl Printer {
     }
 }
 
+/// Says something beside the answer, on standard error; that nobody hears it is no reason to fail.
+pub(crate) fn say(line: &str) {
+    let _unheard = writeln!(io::stderr(), "{line}");
+}
+
 /// A table being filled.
 #[derive(Debug)]
 pub(crate) struct Grid {

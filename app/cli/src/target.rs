@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use model::identity::ReplicaId;
 use model::name::{NodeName, ServiceName};
-use model::resource::{Kind, ObjectName};
+use model::resource::{Kind, ObjectName, Resource};
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +40,14 @@ impl Subject {
             Self::Autoscaler => "/v1/horizontalpodautoscalers",
             Self::Replica => "/v1/replicas",
             Self::Node => "/v1/nodes",
+        }
+    }
+
+    /// What a manifest declares.
+    pub(crate) const fn of(resource: &Resource) -> Self {
+        match resource {
+            Resource::Service(_) => Self::Service,
+            Resource::HorizontalPodAutoscaler(_) => Self::Autoscaler,
         }
     }
 

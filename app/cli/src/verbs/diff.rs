@@ -58,7 +58,7 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<ExitCode, Failure> 
         let kept = kept(&client, resource).await?;
         let changes = kept.as_ref().map(|kept| manifest::diff(kept, resource)).unwrap_or_default();
         items.push(Difference {
-            target: format!("{}/{}", subject_of(resource), resource.name()),
+            target: format!("{}/{}", Subject::of(resource), resource.name()),
             is_new: kept.is_none(),
             changes: changes.into_iter().map(field_change).collect(),
         });
@@ -74,7 +74,7 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<ExitCode, Failure> 
 
 /// The resource of the same kind and name that the server keeps; `None` when there is none.
 async fn kept(client: &Client, resource: &Resource) -> Result<Option<Resource>, Failure> {
-    let path = format!("{}/{}", subject_of(resource).path(), resource.name());
+    let path = format!("{}/{}", Subject::of(resource).path(), resource.name());
     match client.get::<v1::Object<Value>>(&path).await {
         Ok(object) => {
             let mut written = serde_json::to_value(object)?;
@@ -85,13 +85,6 @@ async fn kept(client: &Client, resource: &Resource) -> Result<Option<Resource>, 
         }
         Err(AskError::Refused(failure)) if failure.code == api::Code::NotFound.as_str() => Ok(None),
         Err(error) => Err(error.into()),
-    }
-}
-
-fn subject_of(resource: &Resource) -> Subject {
-    match resource {
-        Resource::Service(_) => Subject::Service,
-        Resource::HorizontalPodAutoscaler(_) => Subject::Autoscaler,
     }
 }
 

@@ -71,8 +71,8 @@ impl fmt::Display for Difference {
         }
         write!(
             f,
-            "the replay of {} differs at record {} of {}: the journal has the digest {:016x}, this program gives {:016x}; \
-             the input was {input}",
+            "the replay of {} differs at record {} of {} (HS0017): the journal has the digest {:016x}, this program gives \
+             {:016x}, for the input {input}",
             self.segment.display(),
             self.number,
             figures::timestamp(self.record.now.wall),
@@ -108,12 +108,14 @@ fn segments_at(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(segments(path).with_context(attempted)?.into_iter().map(|(_, path)| path).collect())
 }
 
+const UNREADABLE: &str = "could not replay the journal (HS0011)";
+
 fn replay(path: &Path, replayed: &mut Replayed) -> anyhow::Result<()> {
     let mut brain = ControlLoop::new(Settings::default());
     let mut out = Outbox::default();
     let (mut first, mut last) = (None::<Now>, Now::default());
-    for (number, record) in (1..).zip(Segment::open(path)?) {
-        let record = record?;
+    for (number, record) in (1..).zip(Segment::open(path).context(UNREADABLE)?) {
+        let record = record.context(UNREADABLE)?;
         brain.step(record.now, &record.input, &mut out);
         let digest = out.digest();
         if digest != record.digest {
@@ -145,4 +147,57 @@ fn lines(it: &Replayed) -> String {
         it.elapsed_seconds,
         it.steps_per_second
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use journal::Writer;
+    use model::identity::Epoch;
+    use model::input::{Input, Start};
+    use model::name::NodeName;
+    use model::time::{Time, Wall};
+
+    use super::*;
+    use crate::failure::sentence_of;
+
+    /// A journal of one run in which nothing comes out, with these digests of it.
+    fn journal_of(digests: &[u64]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = Writer::begin(folder.path()).unwrap();
+        let node = NodeName::parse("here").unwrap();
+        let start = Start { epoch: Epoch(1), node, seed: 7, settings: Settings::default().into() };
+        let inputs = [Input::Started(start), Input::Woke, Input::Woke];
+        for ((second, digest), input) in (0..).zip(digests).zip(inputs) {
+            let ms = 1_700_000_000_000 + second * 1000;
+            let now = Now { time: Time::from_millis(ms), wall: Wall::from_millis(ms) };
+            writer.append(now, &input, *digest).unwrap();
+        }
+        writer.flush().unwrap();
+        folder
+    }
+
+    fn replay_all(folder: &Path) -> anyhow::Result<Replayed> {
+        let mut replayed = Replayed::default();
+        for path in segments_at(folder)? {
+            replay(&path, &mut replayed)?;
+        }
+        Ok(replayed)
+    }
+
+    #[test]
+    fn a_journal_that_gives_the_same_again_is_counted() {
+        let folder = journal_of(&[0, 0, 0]);
+        let replayed = replay_all(folder.path()).unwrap();
+        assert_eq!((replayed.segments, replayed.steps), (1, 3));
+        assert!((replayed.simulated_seconds - 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_first_output_that_differs_is_named_with_its_input() {
+        let folder = journal_of(&[0, 5, 6]);
+        let sentence = sentence_of(&replay_all(folder.path()).unwrap_err());
+        for part in ["record 2", "2023-11-14T22:13:21Z", "0000000000000005", "Woke", "HS0017", ".journal"] {
+            assert!(sentence.contains(part), "{part} is missing: {sentence}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use clap::Args;
 use crate::failure::Failure;
 use crate::manifests::{self, Files, Warnings};
 use crate::output::Output;
+use crate::target::Subject;
 use crate::words::Desk;
 
 /// Check manifests without a server, and show all that is wrong with them
@@ -20,7 +21,7 @@ pub(crate) fn run(desk: &Desk, words: &Words) -> Result<(), Failure> {
     let manifests = manifests::read(&words.files.file, Warnings::Shown, desk.colours)?;
     let found: Vec<String> = manifests
         .resources()
-        .map(|resource| format!("{}/{}", resource.kind().as_str().to_lowercase(), resource.name()))
+        .map(|resource| format!("{}/{}", Subject::of(resource), resource.name()))
         .collect();
     let valid = serde_json::json!({ "items": found, "warnings": manifests.diagnostics.len() });
     desk.printer

@@ -1,5 +1,8 @@
 //! The verbs against a running Homeostat.
 
+use std::fs::File;
+use std::process::Child;
+
 use serde_json::Value;
 
 use crate::house::{House, answer_of, text, wait_until};
@@ -104,6 +107,55 @@ fn people_see_tables_logs_and_one_frame_of_top() {
         said.out.contains("serving on").then_some(said.out)
     });
     assert!(printed.lines().all(|line| line.starts_with("web-0 | ")), "{printed}");
+}
+
+#[test]
+fn watchers_and_followers_see_what_comes() {
+    let mut house = House::new();
+    let manifest = house.write_service("web", "  scale: {replicas: 1}\n");
+    house.up(&["-f", text(&manifest)]);
+    house.wait_for_ready("web", 1);
+    let watches = [
+        (&["get", "replicas", "-w", "-o", "json"][..], "\"web-1\""),
+        (&["get", "replicas", "-w"], "web-1"),
+        (&["events", "-w"], "replica/web-1"),
+        (&["events", "-w", "-o", "json"], "\"web-1\""),
+        (&["logs", "-f", "replica/web-0"], "serving on"),
+    ];
+    let watchers = watches.map(|(words, part)| (words, part, Watcher::start(&house, words)));
+
+    house.ask(&["scale", "service/web", "--replicas", "2"]);
+
+    for (words, part, watcher) in &watchers {
+        wait_until(&format!("{words:?} shows {part}"), || watcher.seen(&house).contains(part).then_some(()));
+    }
+}
+
+/// A command that goes on until it is dropped.
+struct Watcher {
+    command: Child,
+    output: String,
+}
+
+impl Watcher {
+    fn start(house: &House, words: &[&str]) -> Self {
+        let output = format!("{}.out", words.join("-").replace('/', "-"));
+        let file = File::create(house.path(&output)).expect("the folder is ours");
+        let command = house.command(words).stdout(file).spawn().expect("the binary was built");
+        Self { command, output }
+    }
+
+    fn seen(&self, house: &House) -> String {
+        std::fs::read_to_string(house.path(&self.output)).expect("it is there")
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        // One that has ended by itself is ended enough.
+        let _ = self.command.kill();
+        let _ = self.command.wait();
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod show;
 use std::num::NonZeroU16;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use bytes::Bytes;
 use clap::Args;
 use hyper::Method;
@@ -117,7 +118,7 @@ async fn run_shown(plan: LoadPlan) -> Result<Report, Failure> {
         tokio::select! {
             report = &mut run => {
                 gauge.end();
-                return Ok(report?);
+                return Ok(report.context("could not run the load (HS0015)")?);
             }
             _ = signals.next() => {
                 if stop.is_cancelled() {

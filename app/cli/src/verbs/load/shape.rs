@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::{Args, ValueEnum};
 use load::profile::{FlashSale, Profile, Step};
 use load::rate::{Factor, Rate};
@@ -212,7 +213,7 @@ impl TraceWords {
     }
 
     fn profile(&self, path: &std::path::Path) -> Result<Profile, Failure> {
-        let whole = Trace::open(path)?;
+        let whole = Trace::open(path).context("could not replay the trace (HS0016)")?;
         let (skip, take) = match &self.rows {
             Some(rows) => times_of(rows, &whole),
             None => (

@@ -9,7 +9,7 @@ use load::{LoadPlan, Progress, Report};
 use ratatui::crossterm::terminal;
 
 use crate::figures;
-use crate::output::Printer;
+use crate::output::{Printer, say};
 use crate::paint::{Colours, Paint, Tone};
 
 /// Columns of the plot where no terminal tells.
@@ -95,9 +95,9 @@ fn plot(series: &[Point]) -> String {
 /// Says where nobody can overlook it that less was sent than asked for.
 pub(super) fn warn_of_skipped(colours: Colours, report: &Report) {
     let word = Paint::stderr(colours).tone(Tone::Bad, "warning:");
-    eprintln!(
+    say(&format!(
         "{word} {} requests were due and not sent, because every connection was busy: the latencies are those of a lower load \
          than was asked for; raise --connections, or take the service for too slow",
         report.skipped
-    );
+    ));
 }
