@@ -43,6 +43,11 @@ pub(crate) fn bytes(memory: Option<u64>) -> String {
     }
 }
 
+/// A number of replicas: `1 replica`, `3 replicas`.
+pub(crate) fn replicas(count: u32) -> String {
+    format!("{count} replica{}", if count == 1 { "" } else { "s" })
+}
+
 /// The time since `then`, RFC 3339, in its largest unit: `12s`, `3m`, `5h`, `2d`; zero for what is yet to come.
 pub(crate) fn age(then: Option<&str>, now: Wall) -> String {
     let Some(then) = then.and_then(|then| then.parse::<Timestamp>().ok()) else { return UNKNOWN.to_owned() };

@@ -57,8 +57,11 @@ const STRING: &str = "writing to a string cannot fail";
 pub(crate) fn lines(printer: Printer, it: &v1::Explanation) -> String {
     let (policy, summary) = (printable(&it.policy), printable(&it.summary));
     let mut text = format!(
-        "{}: {} replicas, {} before; decided by {policy} at {}\n  {summary}\n",
-        it.target, it.desired, it.previous, it.at
+        "{}: {}, {} before; decided by {policy} at {}\n  {summary}\n",
+        it.target,
+        figures::replicas(it.desired),
+        it.previous,
+        it.at
     );
     if !it.metrics.is_empty() {
         write!(text, "\n{}", metrics(printer, &it.metrics)).expect(STRING);
@@ -125,17 +128,15 @@ fn why_not(printer: Printer, it: &v1::Explanation) -> String {
     });
     let limits = it.limits.iter().map(|limit| {
         let (name, from, to) = (printable(&limit.name), limit.from, limit.to);
-        format!("  not {from} replicas but {to}, by {name}: {}\n", printable(&limit.note))
+        format!("  not {from} but {to}, by {name}: {}\n", printable(&limit.note))
     });
     let held_back: String = silent.chain(limits).collect();
     let undone = undone(printer, it);
     if held_back.is_empty() && undone.is_empty() {
-        let (target, desired, summary) = (&it.target, it.desired, printable(&it.summary));
-        return format!(
-            "{target}: nothing was held back; {desired} replicas are what was asked for\n  {summary}\n"
-        );
+        let (target, desired, summary) = (&it.target, figures::replicas(it.desired), printable(&it.summary));
+        return format!("{target}: nothing was held back; {desired} is what was asked for\n  {summary}\n");
     }
-    format!("{}: {} replicas, decided at {}\n{held_back}{undone}", it.target, it.desired, it.at)
+    format!("{}: {}, decided at {}\n{held_back}{undone}", it.target, figures::replicas(it.desired), it.at)
 }
 
 #[cfg(test)]
@@ -190,7 +191,7 @@ mod tests {
     #[test]
     fn why_not_leaves_out_what_was_done() {
         let text = why_not(PRINTER, &explanation());
-        assert!(text.contains("not 6 replicas but 4") && text.contains("starts in 2 s"), "{text}");
+        assert!(text.contains("not 6 but 4") && text.contains("starts in 2 s"), "{text}");
         assert!(!text.contains("ceil("), "{text}");
         let done = v1::Explanation { limits: Vec::new(), waits: Vec::new(), ..explanation() };
         assert!(why_not(PRINTER, &done).contains("nothing was held back"));
