@@ -48,4 +48,4 @@ mod failure;
 pub use failure::Code;
 
 mod moment;
-pub use moment::{parse_rfc3339, rfc3339, wall_of};
+pub use moment::rfc3339;

@@ -9,19 +9,23 @@ pub fn rfc3339(wall: Wall) -> String {
     format!("{:.3}", Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX))
 }
 
-/// The calendar time of a point on the loop's clock, as seen from `now`.
-pub fn wall_of(now: Now, time: Time) -> Wall {
-    let (then, here) = (time.as_millis(), now.time.as_millis());
-    let wall = now.wall.as_millis();
-    Wall::from_millis(if then >= here {
-        wall.saturating_add(then - here)
-    } else {
-        wall.saturating_sub(here - then)
-    })
+/// How finely the two clocks are compared, in milliseconds.
+///
+/// Each is cut to whole milliseconds by itself, so their distance seems to change by one from look to look, and a watcher
+/// would be told of a change where there is none. 20 is well above that and below what a person or a script could mean.
+const DISTANCE_STEP_MS: i64 = 20;
+
+/// The calendar time of a point on the loop's clock, as seen from `now`; the same from look to look, to within 10 ms.
+pub(crate) fn wall_of(now: Now, time: Time) -> Wall {
+    let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+    let distance = signed(now.wall.as_millis()).saturating_sub(signed(now.time.as_millis()));
+    let rounded =
+        distance.saturating_add(DISTANCE_STEP_MS / 2).div_euclid(DISTANCE_STEP_MS) * DISTANCE_STEP_MS;
+    Wall::from_millis(u64::try_from(signed(time.as_millis()).saturating_add(rounded)).unwrap_or(0))
 }
 
 /// Reads RFC 3339; `None` when `text` is something else, or before 1970.
-pub fn parse_rfc3339(text: &str) -> Option<Wall> {
+pub(crate) fn parse_rfc3339(text: &str) -> Option<Wall> {
     let timestamp: Timestamp = text.parse().ok()?;
     u64::try_from(timestamp.as_millisecond()).ok().map(Wall::from_millis)
 }
@@ -50,5 +54,19 @@ mod tests {
         let now = Now { time: Time::from_millis(5000), wall: Wall::from_millis(90_000) };
         assert_eq!(wall_of(now, Time::from_millis(4000)), Wall::from_millis(89_000));
         assert_eq!(wall_of(now, Time::from_millis(6000)), Wall::from_millis(91_000));
+        let set_back = Now { wall: Wall::from_millis(1000), ..now };
+        assert_eq!(wall_of(set_back, Time::from_millis(3000)), Wall::from_millis(0));
+        let far = Now { time: Time::from_millis(u64::MAX), wall: Wall::from_millis(u64::MAX) };
+        assert_eq!(wall_of(far, Time::from_millis(7)), Wall::from_millis(7));
+    }
+
+    #[test]
+    fn the_same_point_is_told_the_same_whenever_one_looks() {
+        let then = Time::from_millis(4000);
+        let seen: std::collections::BTreeSet<Wall> = [(5000, 5001), (5001, 5001), (5002, 5001), (9000, 9000)]
+            .map(|(time, wall)| Now { time: Time::from_millis(time), wall: Wall::from_millis(wall) })
+            .map(|now| wall_of(now, then))
+            .into();
+        assert_eq!(seen.len(), 1, "{seen:?}");
     }
 }

@@ -167,8 +167,26 @@ fn changes() -> Vec<Route> {
         },
         Route {
             method: "delete",
+            path: "/v1/services/{name}",
+            summary: "Deletes a service: its replicas finish what they do, then stop",
+            query: &[],
+            body: None,
+            answer: Answer::Json(of::<v1::Applied>),
+            handler: || delete(remove_service),
+        },
+        Route {
+            method: "delete",
+            path: "/v1/horizontalpodautoscalers/{name}",
+            summary: "Deletes a HorizontalPodAutoscaler; its service keeps its size",
+            query: &[],
+            body: None,
+            answer: Answer::Json(of::<v1::Applied>),
+            handler: || delete(remove_autoscaler),
+        },
+        Route {
+            method: "delete",
             path: "/v1/{kind}/{name}",
-            summary: "Deletes a service or a HorizontalPodAutoscaler",
+            summary: "Deletes by any name of a kind, such as svc or hpa",
             query: &[],
             body: None,
             answer: Answer::Json(of::<v1::Applied>),
@@ -442,6 +460,20 @@ async fn apply(
         .ok_or_else(|| Failure::bad_request("could not read the body: it has no Content-Type"))?;
     let mode = if asked.dry_run { Mode::DryRun } else { Mode::Keep };
     apply::apply(&state, media, text, mode).await.map(Json)
+}
+
+async fn remove_service(
+    Of(state): Of<State>,
+    Path(name): Path<String>,
+) -> Result<Json<v1::Applied>, Failure> {
+    apply::delete(&state, Kind::Service, name).await.map(Json)
+}
+
+async fn remove_autoscaler(
+    Of(state): Of<State>,
+    Path(name): Path<String>,
+) -> Result<Json<v1::Applied>, Failure> {
+    apply::delete(&state, Kind::HorizontalPodAutoscaler, name).await.map(Json)
 }
 
 async fn remove(

@@ -1,0 +1,341 @@
+//! The public face of `api`: real sockets, a real loop, real processes.
+
+mod world;
+
+use hyper::{Method, StatusCode};
+use serde_json::{Value, json};
+use world::{Events, World, service};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_is_declared_shown_held_released_and_deleted() {
+    let world = World::start().await;
+    let answer = world.send(Method::POST, "/v1/apply?dryRun=true", &service("shop", 2)).await;
+    assert_eq!(
+        answer.json(),
+        json!({"dryRun": true, "items": [{"kind": "service", "name": "shop", "change": "created"}]})
+    );
+    assert_eq!(world.get("/v1/services/shop").await.status, StatusCode::NOT_FOUND, "a dry run keeps nothing");
+
+    world.declare("shop", 2).await;
+    let shop = world.get("/v1/services/shop").await.json();
+    assert_eq!(shop["apiVersion"], "homeostat/v1");
+    assert_eq!(shop["spec"]["scale"]["replicas"], 2);
+    assert_eq!(shop["status"]["desiredReplicas"], 2);
+    for condition in shop["status"]["conditions"].as_array().unwrap() {
+        for field in ["type", "status", "reason", "message", "since"] {
+            assert!(condition.get(field).is_some(), "{field} of {condition}");
+        }
+    }
+    let again = world.send(Method::POST, "/v1/apply", &json!({"items": [service("shop", 2)]})).await.json();
+    assert_eq!(again["items"][0]["change"], "unchanged");
+
+    let held =
+        world.send(Method::PUT, "/v1/services/shop/scale", &json!({"replicas": 1, "for": "10m"})).await;
+    assert_eq!(held.json()["hold"]["replicas"], 1, "{held:?}");
+    let wanted =
+        |replicas: u32| move |answer: &world::Answer| answer.json()["status"]["readyReplicas"] == replicas;
+    let shop = world.until("/v1/services/shop", wanted(1)).await.json();
+    let until = |value: &Value| {
+        value["hold"]["until"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_second()
+    };
+    assert!(until(&shop["status"]).abs_diff(until(&held.json())) <= 5, "{shop}");
+    let released = world.send(Method::DELETE, "/v1/services/shop/scale", &json!(null)).await.json();
+    assert_eq!(released, json!({"target": "service/shop", "hold": null}));
+    world.until("/v1/services/shop", wanted(2)).await;
+
+    let deleted = world.send(Method::DELETE, "/v1/services/shop", &json!(null)).await.json();
+    assert_eq!(deleted["items"][0]["change"], "deleted");
+    assert_eq!(world.get("/v1/services/shop").await.status, StatusCode::NOT_FOUND);
+    world.until("/v1/replicas", |answer| answer.json() == json!({"items": []})).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_is_shown_with_its_process_and_its_log() {
+    let world = World::start().await;
+    world.declare("shop", 1).await;
+    let list = world.get("/v1/replicas?service=shop").await.json();
+    let replica = &list["items"][0];
+    assert_eq!(replica["metadata"]["name"], "shop-0");
+    let status = &replica["status"];
+    assert_eq!(
+        (&status["service"], &status["node"], &status["ready"]),
+        (&json!("shop"), &json!("here"), &json!(true))
+    );
+    assert_eq!((&status["phase"], &status["restarts"]), (&json!("Running"), &json!(0)));
+    let pid = status["pid"].as_u64().expect("it runs");
+    assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
+    let started: jiff::Timestamp = status["startedAt"].as_str().unwrap().parse().expect("RFC 3339");
+    assert!(started > "2020-01-01T00:00:00Z".parse().unwrap());
+    assert_eq!(world.get("/v1/replicas/shop-0").await.json()["status"]["pid"], pid);
+
+    let log = world.until("/v1/replicas/shop-0/logs?tail=5", |answer| !answer.body.is_empty()).await;
+    assert_eq!((log.text(), log.media.as_str()), ("hello\n", "text/plain; charset=utf-8"));
+    let unknown = world.get("/v1/replicas/shop-7").await;
+    assert_eq!((unknown.status, &unknown.json()["code"]), (StatusCode::NOT_FOUND, &json!("HS0003")));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_decision_is_explained_now_and_as_of_a_time() {
+    let world = World::start().await;
+    world.declare("shop", 1).await;
+    let then = api::rfc3339(world.handle.now().wall);
+    let now = world.get("/v1/services/shop/explain").await.json();
+    for field in
+        ["target", "at", "desired", "previous", "policy", "metrics", "limits", "guard", "reasons", "summary"]
+    {
+        assert!(now.get(field).is_some(), "{field} of {now}");
+    }
+    assert_eq!(
+        (&now["target"], &now["desired"], &now["policy"]),
+        (&json!("service/shop"), &json!(1), &json!("fixed"))
+    );
+
+    world.send(Method::PUT, "/v1/services/shop/scale", &json!({"replicas": 2})).await;
+    world.until("/v1/services/shop/explain", |answer| answer.json()["desired"] == 2).await;
+    let past = world.get(&format!("/v1/services/shop/explain?at={then}")).await;
+    assert_eq!((&past.json()["desired"], &past.json()["policy"]), (&json!(1), &json!("fixed")), "{past:?}");
+    let before = world.get("/v1/services/shop/explain?at=2020-01-01T00:00:00Z").await;
+    assert_eq!((before.status, &before.json()["code"]), (StatusCode::NOT_FOUND, &json!("HS0010")));
+    let page = world.get("/v1/services/shop/describe").await.json();
+    assert_eq!(page["service"]["metadata"]["name"], "shop");
+    assert_eq!(page["explanation"]["desired"], 2);
+    assert!(page["events"].as_array().unwrap().iter().any(|event| event["reason"] == "Scaled"));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watchers_are_told_what_is_there_what_changes_and_what_goes() {
+    let world = World::start().await;
+    let mut events = Events::of(world.open(world.request(Method::GET, "/v1/events?watch=true", "")).await);
+    world.declare("shop", 1).await;
+    events.until(|event| event["reason"] == "Ready" && event["replica"] == "shop-0").await;
+
+    let mut services =
+        Events::of(world.open(world.request(Method::GET, "/v1/services?watch=true", "")).await);
+    let first = services.next().await.unwrap();
+    assert_eq!((&first["type"], &first["object"]["metadata"]["name"]), (&json!("added"), &json!("shop")));
+    world.send(Method::PUT, "/v1/services/shop/scale", &json!({"replicas": 2})).await;
+    services
+        .until(|change| change["type"] == "modified" && change["object"]["status"]["readyReplicas"] == 2)
+        .await;
+    world.send(Method::DELETE, "/v1/services/shop", &Value::Null).await;
+    services.until(|change| change["type"] == "deleted").await;
+
+    let follow = world.open(world.request(Method::GET, "/v1/nodes?watch=true", "")).await;
+    world.end().await;
+    // A watch that is open does not keep the server from stopping.
+    drop(follow);
+    while services.next().await.is_some() {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_wrong_with_a_manifest_is_said_with_its_place_and_changes_nothing() {
+    let world = World::start().await;
+    let mut request = world.request(
+        Method::POST,
+        "/v1/apply",
+        "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: shop}\nspec:\n  run: {comand: [x]}\n",
+    );
+    request.headers_mut().insert("content-type", "application/yaml".parse().unwrap());
+    let answer = world.ask(request).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let failure = answer.json();
+    assert_eq!(failure["code"], "HS0002");
+    let problem = &failure["problems"][0];
+    assert_eq!((&problem["line"], &problem["column"]), (&json!(5), &json!(9)), "{failure}");
+    assert!(problem["message"].as_str().unwrap().contains("command"), "{failure}");
+
+    // The second of two is wrong: the first is not kept either.
+    let mut broken = service("web", 1);
+    broken["spec"]["dependsOn"] = json!([{"service": "nowhere"}]);
+    let answer = world.send(Method::POST, "/v1/apply", &json!([service("shop", 1), broken])).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{answer:?}");
+    assert_eq!(world.get("/v1/services").await.json(), json!({"items": []}));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_understood_is_refused_in_words() {
+    let world = World::start().await;
+    let refused = [
+        (Method::GET, "/v1/nothing", json!(null), 404, "HS0008"),
+        (Method::POST, "/v1/services", json!({}), 405, "HS0008"),
+        (Method::GET, "/v1/services/Not_A_Name", json!(null), 404, "HS0003"),
+        (Method::GET, "/v1/services?wacht=true", json!(null), 400, "HS0008"),
+        (Method::GET, "/v1/events?since=yesterday", json!(null), 400, "HS0008"),
+        (Method::GET, "/v1/services/shop/explain", json!(null), 404, "HS0003"),
+        (Method::POST, "/v1/apply", json!([]), 400, "HS0008"),
+        (Method::POST, "/v1/apply", json!("x".repeat(1024 * 1024)), 413, "HS0008"),
+        (Method::PUT, "/v1/services/shop/scale", json!({"replicas": 1}), 404, "HS0003"),
+        (Method::PUT, "/v1/services/shop/scale", json!({"replicas": -1}), 400, "HS0008"),
+        (Method::PUT, "/v1/services/shop/scale", json!({"replicas": 2_000_000_000}), 400, "HS0008"),
+        (Method::DELETE, "/v1/services/shop", json!(null), 404, "HS0003"),
+        (Method::DELETE, "/v1/svc/shop", json!(null), 404, "HS0003"),
+        (Method::DELETE, "/v1/pods/shop", json!(null), 404, "HS0003"),
+        (Method::DELETE, "/v1/replicas/shop-0", json!(null), 405, "HS0008"),
+    ];
+    for (method, path, body, status, code) in refused {
+        let answer = world.send(method.clone(), path, &body).await;
+        let failure = answer.json();
+        assert_eq!(
+            (answer.status.as_u16(), &failure["code"]),
+            (status, &json!(code)),
+            "{method} {path}: {failure}"
+        );
+        let sentence = failure["error"].as_str().unwrap();
+        assert!(sentence.len() > 20 && !sentence.ends_with('.'), "{sentence}");
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_web_page_of_another_origin_learns_and_changes_nothing() {
+    let world = World::start().await;
+    for (name, value) in [
+        ("origin", "http://evil.example"),
+        ("host", "evil.example"),
+        ("sec-fetch-site", "cross-site"),
+        ("origin", "null"),
+    ] {
+        for method in [Method::GET, Method::POST, Method::DELETE] {
+            let mut request = world.request(method, "/v1/services/shop", &service("shop", 1).to_string());
+            request.headers_mut().insert("content-type", "application/json".parse().unwrap());
+            request.headers_mut().insert(name, value.parse().unwrap());
+            let answer = world.ask(request).await;
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{name}: {value}");
+            assert_eq!(answer.json()["code"], "HS0007");
+        }
+    }
+    let mut form = world.request(Method::POST, "/v1/apply", &service("shop", 1).to_string());
+    form.headers_mut().insert("content-type", "text/plain".parse().unwrap());
+    assert_eq!(world.ask(form).await.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let mut own = world.request(Method::GET, "/v1/services", "");
+    own.headers_mut().insert("origin", format!("http://{}", world.address).parse().unwrap());
+    let answer = world.ask(own).await;
+    assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({"items": []})));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watches_have_a_limit_and_leave_room_for_others() {
+    let world = World::start().await;
+    let mut open = Vec::new();
+    let refused = loop {
+        let response = world.open(world.request(Method::GET, "/v1/services?watch=true", "")).await;
+        if response.status() != StatusCode::OK {
+            break response.status();
+        }
+        open.push(response);
+        assert!(open.len() < 1000, "there is no limit");
+    };
+    assert_eq!((refused, open.len()), (StatusCode::SERVICE_UNAVAILABLE, 64));
+    assert_eq!(world.get("/v1/services").await.status, StatusCode::OK);
+    drop(open);
+    // The places are free again once the server has noticed.
+    world.until("/healthz", |_| true).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn measurements_are_complete_open_metrics() {
+    let world = World::start().await;
+    world.declare("shop", 2).await;
+    let ready = "homeostat_replicas_ready{service=\"shop\"} 2";
+    let answer = world.until("/metrics", |answer| answer.text().contains(ready)).await;
+    assert!(answer.media.starts_with("application/openmetrics-text"), "{}", answer.media);
+    let text = answer.text();
+    for line in [
+        "homeostat_replicas{service=\"shop\",phase=\"Running\"} 2",
+        "homeostat_replica_restarts_total{service=\"shop\",replica=\"shop-0\"} 0",
+        "homeostat_events_total{kind=\"Declared\"} 1",
+        "# TYPE homeostat_loop_rounds counter",
+        "homeostat_ready 1",
+    ] {
+        assert!(text.contains(line), "{line} is missing in\n{text}");
+    }
+    assert!(text.ends_with("# EOF\n"), "OpenMetrics ends with its mark");
+    world.end().await;
+}
+
+/// Every operation of the description is asked, and answers with the media type and the fields that it promises.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_route_answers_as_described() {
+    let world = World::start().await;
+    let described = world.get("/openapi.json").await.json();
+    assert_eq!(described, api::description());
+    let mut asked = 0;
+    // What changes comes first, what deletes last.
+    for method in ["post", "put", "get", "delete"] {
+        for (path, operations) in described["paths"].as_object().unwrap() {
+            let Some(operation) = operations.get(method) else { continue };
+            world.declare("shop", 1).await;
+            let name = match path.as_str() {
+                path if path.contains("/replicas/") => "shop-0",
+                path if path.contains("/nodes/") => "here",
+                _ => "shop",
+            };
+            let path = path.replace("{kind}", "svc").replace("{name}", name);
+            let body = if path.ends_with("/scale") { json!({"replicas": 1}) } else { service("shop", 1) };
+            if path.contains("horizontalpodautoscalers") {
+                world.send(Method::POST, "/v1/apply", &autoscaler()).await;
+            }
+            let answer = world.send(method.to_uppercase().parse().unwrap(), &path, &body).await;
+            assert_eq!(answer.status, StatusCode::OK, "{method} {path}: {answer:?}");
+            let promised = operation["responses"]["200"]["content"].as_object().unwrap();
+            let media = answer.media.split(';').next().unwrap();
+            assert!(promised.contains_key(media), "{method} {path} gave {media}, promised {promised:?}");
+            if media == "application/json" {
+                check_form(
+                    &described,
+                    &promised[media]["schema"],
+                    &answer.json(),
+                    &format!("{method} {path}"),
+                );
+            }
+            asked += 1;
+        }
+    }
+    assert_eq!(asked, 22, "a route was added or lost: is it described?");
+    world.end().await;
+}
+
+fn autoscaler() -> Value {
+    json!({
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "shop"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "homeostat/v1", "kind": "Service", "name": "shop"},
+            "minReplicas": 1,
+            "maxReplicas": 2,
+        },
+    })
+}
+
+/// Checks that `value` has the required fields of `schema`, and no others where it lists all; all the way down.
+fn check_form(described: &Value, schema: &Value, value: &Value, at: &str) {
+    let schema = match schema["$ref"].as_str() {
+        Some(reference) => {
+            described.pointer(reference.trim_start_matches('#')).unwrap_or_else(|| panic!("{reference}"))
+        }
+        None => schema,
+    };
+    if let Some(choices) = schema["anyOf"].as_array() {
+        let meant = choices.iter().find(|choice| (choice["type"] == "null") == value.is_null());
+        return check_form(described, meant.expect("null, or one other form"), value, at);
+    }
+    for required in schema["required"].as_array().into_iter().flatten() {
+        assert!(value.get(required.as_str().unwrap()).is_some(), "{at} lacks {required}: {value}");
+    }
+    if let (Some(properties), Some(object)) = (schema["properties"].as_object(), value.as_object()) {
+        for (name, field) in object {
+            let form = properties.get(name).unwrap_or_else(|| panic!("{at}.{name} is not described"));
+            check_form(described, form, field, &format!("{at}.{name}"));
+        }
+    }
+    for item in value.as_array().into_iter().flatten() {
+        check_form(described, &schema["items"], item, at);
+    }
+}
