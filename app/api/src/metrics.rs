@@ -9,6 +9,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
+use proxy::{Counts, EndpointTraffic};
 
 use crate::failure::Failure;
 use crate::state::State;
@@ -67,15 +68,32 @@ async fn read(state: &State) -> Result<Reading, Failure> {
     for traffic in state.agent.traffic() {
         let service = traffic.service.to_string();
         requests.push(of_counts(&service, None, &traffic.counts));
-        for endpoint in &traffic.endpoints {
-            let replica = format!("{service}-{}", endpoint.id.ordinal);
-            requests.push(of_counts(&service, Some(replica), &endpoint.counts));
+        for (ordinal, counts) in by_ordinal(&traffic.endpoints) {
+            requests.push(of_counts(&service, Some(format!("{service}-{ordinal}")), &counts));
         }
     }
     Ok(Reading { rounds, in_flight, is_ready: state.handle.is_ready(), events, services, requests })
 }
 
-fn of_counts(service: &str, replica: Option<String>, counts: &proxy::Counts) -> Requests {
+/// The sums over all lives of each place: a life that still answers its last requests would else be a second series of one
+/// name, which no scraper takes.
+fn by_ordinal(endpoints: &[EndpointTraffic]) -> BTreeMap<u32, Counts> {
+    let mut sums: BTreeMap<u32, Counts> = BTreeMap::new();
+    for endpoint in endpoints {
+        let sum = sums.entry(endpoint.id.ordinal).or_default();
+        let counts = &endpoint.counts;
+        for (total, more) in sum.status.iter_mut().zip(counts.status) {
+            *total += more;
+        }
+        sum.latency.merge(&counts.latency);
+        sum.retries += counts.retries;
+        sum.failures += counts.failures;
+        sum.connect_failures += counts.connect_failures;
+    }
+    sums
+}
+
+fn of_counts(service: &str, replica: Option<String>, counts: &Counts) -> Requests {
     let mut latency = vec![0; BOUNDS.len() + 1];
     let mut sum = 0.0;
     let mut lower = 0.0;
@@ -244,4 +262,45 @@ fn gauge<'e>(
     help: &str,
 ) -> Result<MetricEncoder<'e>, fmt::Error> {
     encoder.encode_descriptor(name, help, None, MetricType::Gauge)
+}
+
+#[cfg(test)]
+mod tests {
+    use proxy::{EndpointId, EndpointState};
+
+    use super::*;
+
+    #[test]
+    fn a_life_that_ends_and_its_successor_are_one_series() {
+        let life = |incarnation: u32, good: u64| EndpointTraffic {
+            id: EndpointId { ordinal: 0, incarnation },
+            address: ([127, 0, 0, 1], 1).into(),
+            state: EndpointState::Draining,
+            is_ejected: false,
+            in_flight: 0,
+            counts: Counts { status: [0, good, 0, 0, 1], ..Counts::default() },
+        };
+        let sums = by_ordinal(&[life(1, 5), life(2, 7)]);
+        assert_eq!(sums.len(), 1);
+        assert_eq!(sums[&0].status, [0, 12, 0, 0, 2]);
+    }
+
+    #[test]
+    fn a_service_without_traffic_has_a_whole_histogram() {
+        let requests = vec![of_counts("shop", None, &Counts::default())];
+        let reading = Reading {
+            rounds: 1,
+            in_flight: 0,
+            is_ready: true,
+            events: BTreeMap::new(),
+            services: Vec::new(),
+            requests,
+        };
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(reading));
+        let mut written = String::new();
+        text::encode(&mut written, &registry).unwrap();
+        let line = "homeostat_request_duration_seconds_bucket{le=\"+Inf\",service=\"shop\"} 0";
+        assert!(written.contains(line), "{written}");
+    }
 }
