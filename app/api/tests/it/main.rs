@@ -80,7 +80,12 @@ async fn a_replica_is_shown_with_its_process_and_its_log() {
 async fn a_decision_is_explained_now_and_as_of_a_time() {
     let world = World::start().await;
     world.declare("shop", 1).await;
-    let then = api::rfc3339(world.handle.now().wall);
+    let then = world.handle.now().wall;
+    // What comes in the same millisecond belongs to it.
+    while world.handle.now().wall == then {
+        tokio::task::yield_now().await;
+    }
+    let then = api::rfc3339(then);
     let now = world.get("/v1/services/shop/explain").await.json();
     for field in
         ["target", "at", "desired", "previous", "policy", "metrics", "limits", "guard", "reasons", "summary"]
