@@ -187,3 +187,13 @@ fn an_undrained_replica_is_given_up_only_once_the_proxy_knows() {
     let stop = Change::Stop { ordinal: Ordinal(0), then: Afterwards::Close };
     assert_eq!(Case::of(0, Recover::Reschedule).with(0, 2, draining(None)).changes(), [stop]);
 }
+
+#[test]
+fn an_outdated_replica_goes_only_when_as_many_as_wanted_serve_without_it() {
+    let begun = Health { ready: false, ready_changed: AT, since: AT, begun: true, sick_since: None };
+    let rolling =
+        |third| Case::of(2, Recover::Reschedule).with(0, 1, ready()).with(1, 1, ready()).with(2, 2, third);
+    assert!(rolling(Stage::Running(begun)).changes().is_empty(), "the new one does not serve yet");
+    let stop = Change::Stop { ordinal: Ordinal(0), then: Afterwards::Close };
+    assert_eq!(rolling(ready()).changes(), [stop]);
+}
