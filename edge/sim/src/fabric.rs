@@ -123,7 +123,7 @@ impl Fabric {
     }
 
     /// Sends an action to the agent, on a way of its own: a later one may overtake it, and a double may come much later.
-    pub(crate) fn to_agent(&mut self, action: Action) {
+    pub(crate) fn send(&mut self, action: Action) {
         let [first, second] = self.fate();
         if let Some(delay) = second {
             self.after(delay, Happening::ToAgent(action.clone()));
@@ -135,18 +135,18 @@ impl Fabric {
 
     /// Tells the loop that told an action how it ended.
     pub(crate) fn reply(&mut self, action: ActionId, outcome: Outcome) {
-        self.to_loop(action.epoch, Input::Ended { action, outcome });
+        self.tell_loop(action.epoch, Input::Ended { action, outcome });
     }
 
     /// Reports to the run that the agent keeps in touch with; to nobody while there is none.
     pub(crate) fn report(&mut self, report: Report) {
         if let Some(epoch) = self.session {
-            self.to_loop(epoch, Input::Report(report));
+            self.tell_loop(epoch, Input::Report(report));
         }
     }
 
     /// What the agent tells comes in order, over one connection: what is late holds up what follows, a double comes at once.
-    fn to_loop(&mut self, epoch: Epoch, input: Input) {
+    fn tell_loop(&mut self, epoch: Epoch, input: Input) {
         let [first, second] = self.fate();
         let Some(delay) = first else { return };
         let at = (self.now + delay).max(self.heard_until);

@@ -114,7 +114,7 @@ impl Simulation {
             let at = due.max(self.fabric.now + Duration::from_millis(1));
             self.fabric.queue.put(at, Happening::ZombieWakes);
         }
-        for action in std::mem::take(&mut self.out.actions) {
+        for action in self.out.actions.clone() {
             self.tell(action);
         }
         Turn::Zombie { epoch }

@@ -279,7 +279,7 @@ impl Simulation {
             | ActionKind::Stop { .. }
             | ActionKind::Admit { .. }
             | ActionKind::Expose(_)
-            | ActionKind::Conceal(_) => self.fabric.to_agent(action),
+            | ActionKind::Conceal(_) => self.fabric.send(action),
         }
     }
 

@@ -158,8 +158,13 @@ fn random_faults(chance: &mut Stream) -> Faults {
             Fault::SharedStall | Fault::Blind | Fault::ClockStep => 96,
             Fault::KeeperDies => 144,
             Fault::Zombie | Fault::Deaf => 500,
-            Fault::Lost | Fault::Late | Fault::Doubled | Fault::Slow => 125,
-            Fault::Unknown | Fault::Fails | Fault::WriteFails => 125,
+            Fault::Lost
+            | Fault::Late
+            | Fault::Doubled
+            | Fault::Slow
+            | Fault::Unknown
+            | Fault::Fails
+            | Fault::WriteFails => 125,
         };
         if is_on {
             faults = faults.with(fault, u32::try_from(1 + rate * most / 1000).unwrap_or(1));

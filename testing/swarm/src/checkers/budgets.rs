@@ -57,8 +57,8 @@ impl Checker for Budgets {
 /// The replica that an action takes away for scaling or for a rollout.
 fn taken_by_choice(action: &Action) -> Option<&ReplicaId> {
     let replica = match &action.kind {
-        ActionKind::Stop { replica, .. } => replica,
-        ActionKind::Admit { replica, admission: Admission::Draining, .. } => replica,
+        ActionKind::Stop { replica, .. }
+        | ActionKind::Admit { replica, admission: Admission::Draining, .. } => replica,
         ActionKind::Start { .. }
         | ActionKind::Admit { .. }
         | ActionKind::Expose(_)

@@ -52,11 +52,10 @@ impl Checker for Drained {
             }
             let Effect::Signalled { by, replica, in_flight, was_well: true, .. } = effect else { continue };
             let is_excused = match self.stops.get(by) {
-                None => true,
                 Some(Reason::Drained { .. }) => {
                     self.drained.remove(replica).is_some_and(|since| now.since(since) >= PATIENCE)
                 }
-                Some(Reason::Unhealthy { .. }) => true,
+                None | Some(Reason::Unhealthy { .. }) => true,
                 // tidy: open match: no other reason excuses it.
                 Some(_) => false,
             };

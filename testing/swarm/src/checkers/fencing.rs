@@ -36,13 +36,10 @@ impl Checker for Fencing {
             match effect {
                 Effect::Fenced { epoch } => self.fence = *epoch,
                 Effect::KeeperBegan { epoch } => self.run = *epoch,
-                Effect::Began { by, .. } | Effect::Signalled { by, .. } | Effect::Admitted { by, .. } => {
-                    if by.epoch < self.fence {
-                        return Err(format!(
-                            "action {by} had an effect after epoch {} had begun",
-                            self.fence
-                        ));
-                    }
+                Effect::Began { by, .. } | Effect::Signalled { by, .. } | Effect::Admitted { by, .. }
+                    if by.epoch < self.fence =>
+                {
+                    return Err(format!("action {by} had an effect after epoch {} had begun", self.fence));
                 }
                 // tidy: open match: each checker looks at the effects that concern it.
                 _ => {}
