@@ -82,7 +82,7 @@ fn note(metric: &MetricSpec, proposal: &Proposal) -> Arc<str> {
 fn arithmetic(metric: &MetricSpec, proposal: &Proposal) -> String {
     let replicas = proposal.replicas;
     let with_assumed = |assumed: bool| {
-        if assumed { ", with what is assumed of replicas without a sample," } else { "" }
+        if assumed { ", with what is assumed of replicas without a sample" } else { "" }
     };
     match proposal.basis {
         Basis::WithinTolerance { assumed, ratio } => {
