@@ -32,14 +32,15 @@ pub fn settle(
     id: ActionId,
     outcome: &Outcome,
 ) -> (Option<Action>, Settled) {
+    // Whatever action it was of: a later epoch has spoken.
+    if *outcome == Outcome::Refused(Refusal::StaleEpoch) {
+        hand.flight.depose();
+    }
     let Landed::Known(action) = hand.flight.land(id) else { return (None, Settled::Nothing) };
     let settled = match outcome {
         Outcome::Applied => applied(hand, knowledge, &action),
         Outcome::Failed(failure) => failed(hand, knowledge, &action, failure),
-        Outcome::Refused(Refusal::StaleEpoch) => {
-            hand.flight.depose();
-            Settled::Nothing
-        }
+        Outcome::Refused(Refusal::StaleEpoch) => Settled::Nothing,
         Outcome::Refused(Refusal::OtherIncarnation) => overtaken(hand, knowledge, &action),
         Outcome::Unknown => {
             hand.flight.postpone(action.clone(), hand.now.time + hand.timeout);

@@ -110,7 +110,9 @@ fn autoscaled(
         .collect();
     let mut memory = service.scaling.clone();
     let verdict = hpa::reconcile(now.time, spec, &scale, &readings, &mut memory, &settings.hpa);
-    let suspicion = Suspicion::of(&places, settings).filter(|_| verdict.desired < current);
+    // New bounds are no fall of load: they hold whatever fails.
+    let is_believed_from_load = verdict.desired < current && current <= spec.max;
+    let suspicion = Suspicion::of(&places, settings).filter(|_| is_believed_from_load);
     if suspicion.is_none() {
         hpa::confirm(now.time, spec, &verdict, &mut memory);
     }
