@@ -6,7 +6,8 @@ use std::time::Duration;
 use knowledge::ServiceState;
 use model::identity::Ordinal;
 use model::name::ServiceName;
-use model::resource::{Recover, Scale};
+use model::plan::Role;
+use model::resource::Scale;
 use model::time::Time;
 use sim::{Effect, Life, LifeState, Site};
 
@@ -29,7 +30,7 @@ pub(crate) struct Bounds {
 struct Seen {
     bounds: (u32, u32),
     since: Time,
-    /// The largest upper bound, spares included, within [`ARRIVAL`].
+    /// The largest upper bound within [`ARRIVAL`].
     most: u32,
     most_at: Time,
     counting: u32,
@@ -54,19 +55,18 @@ impl Checker for Bounds {
         let Some(brain) = look.brain() else { return Ok(()) };
         for service in brain.knowledge().services() {
             let Some(bounds) = bounds_of(service, now) else { continue };
-            let spares = spares_of(service);
             let seen = self.services.entry(service.name.clone()).or_insert(Seen {
                 bounds,
                 since: now,
-                most: bounds.1 + spares,
+                most: bounds.1,
                 most_at: now,
                 counting: 0,
             });
             if seen.bounds != bounds {
                 (seen.bounds, seen.since) = (bounds, now);
             }
-            if bounds.1 + spares >= seen.most || now.since(seen.most_at) > ARRIVAL {
-                (seen.most, seen.most_at) = (bounds.1 + spares, now);
+            if bounds.1 >= seen.most || now.since(seen.most_at) > ARRIVAL {
+                (seen.most, seen.most_at) = (bounds.1, now);
             }
             check(service, seen, now)?;
             seen.counting = service.count();
@@ -85,13 +85,16 @@ impl Bounds {
             look.brain().and_then(|brain| brain.knowledge().service(service)).map(|known| &known.places);
         let leaves = |ordinal: Ordinal, life: &Life| {
             let place = places.and_then(|places| places.get(&ordinal));
-            place.is_none_or(|place| place.is_leaving() && place.incarnation == life.incarnation)
+            // Spares come and go beside those that the bounds are for.
+            place.is_none_or(|place| {
+                place.role == Role::Spare || (place.is_leaving() && place.incarnation == life.incarnation)
+            })
         };
         let running = running(site, leaves);
         let most = seen.most as usize + 1;
         if running > most {
             return Err(format!(
-                "{running} replicas of {service} run, spares included, where {most} are the most"
+                "{running} replicas of {service} run, spares not counted, where {most} are the most"
             ));
         }
         Ok(())
@@ -122,13 +125,6 @@ fn check(service: &ServiceState, seen: &Seen, now: Time) -> Result<(), String> {
         ));
     }
     Ok(())
-}
-
-fn spares_of(service: &ServiceState) -> u32 {
-    match service.declared.as_ref().map(|declared| declared.spec.recover) {
-        Some(Recover::Standby { spares }) => spares,
-        Some(Recover::Reschedule | Recover::MostActive | Recover::Random) | None => 0,
-    }
 }
 
 fn bounds_of(service: &ServiceState, now: Time) -> Option<(u32, u32)> {

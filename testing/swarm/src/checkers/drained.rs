@@ -56,6 +56,8 @@ impl Checker for Drained {
                     self.drained.remove(replica).is_some_and(|since| now.since(since) >= PATIENCE)
                 }
                 None | Some(Reason::Unhealthy { .. }) => true,
+                // Withdrawn while nobody looked: how it would be drained is not declared any more.
+                Some(Reason::Withdrawn) => is_stranger(look, &replica.service),
                 // tidy: open match: no other reason excuses it.
                 Some(_) => false,
             };
@@ -81,12 +83,19 @@ impl Drained {
             match event.kind {
                 EventKind::Ready => self.ready.insert(which),
                 EventKind::Adopted if is_ready(look, &which) => self.ready.insert(which),
-                EventKind::Starting | EventKind::NotReady | EventKind::Exited => self.ready.remove(&which),
+                EventKind::Starting | EventKind::NotReady | EventKind::Exited | EventKind::Adopted => {
+                    self.ready.remove(&which)
+                }
                 // tidy: open match: no other event says whether it is ready.
                 _ => false,
             };
         }
     }
+}
+
+fn is_stranger(look: &Look<'_>, service: &ServiceName) -> bool {
+    let known = look.sim.brain().and_then(|brain| brain.knowledge().service(service));
+    known.is_none_or(|known| known.last_declared.is_none())
 }
 
 fn is_ready(look: &Look<'_>, (service, ordinal): &(ServiceName, Ordinal)) -> bool {
