@@ -55,10 +55,10 @@ enum End {
     NotReached,
 }
 
-/// CI, cheap and telling things first.
 /// Where the property tests grow their cases from.
 const PROPERTY_SEED: &str = "20261121";
 
+/// CI, cheap and telling things first.
 const STEPS: &[Step] = &[
     Step { name: "needs", proves: "the programs that tests call are there", work: Work::Here(provide_needs) },
     Step { name: "fmt", proves: "the text has one form", work: Work::Cargo(&["fmt", "--all", "--check"]) },

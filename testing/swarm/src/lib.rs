@@ -1,6 +1,6 @@
 //! Many simulated days, each under its own faults, with checkers after every step.
 //!
-//! A seed gives a [`Config`]: which services, which loads, which faults and how often, what an operator does. [`run`] lets the
+//! A seed gives a [`Config`]: which services, which loads, which faults and how often, what an operator does. [`run()`] lets the
 //! world of that seed and the loop in it run, and looks at it with every [checker](checkers). A seed that fails gives the
 //! checker's sentence, the step, and the command that runs it again; [`shrink`](shrink::shrink) finds what can be left out.
 //!

@@ -12,6 +12,7 @@ use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use model::action::{Failure, FailureKind};
 use model::identity::ReplicaId;
@@ -25,6 +26,9 @@ pub(crate) use ports::{PortBook, PortError, ReservedPorts};
 use program::ProgramError;
 use user::{Account, AccountError};
 use variables::TooLong;
+
+/// Held by whoever is between giving up reserved ports and executing the program that gets them.
+static FORKING: Mutex<()> = Mutex::new(());
 
 /// Why a program does not run.
 #[derive(Debug, thiserror::Error)]
@@ -170,6 +174,9 @@ impl Surroundings {
             program.gid(self.gid).uid(self.uid);
         }
         child::isolate(&mut program, cgroup_entrances);
+        // A child between fork and exec still holds the ports that are reserved for others: one at a time, so that none is given
+        // up here and held there. `spawn` returns when the program is executing, and with it the copies are closed.
+        let _one_at_a_time = FORKING.lock().unwrap_or_else(PoisonError::into_inner);
         drop(ports);
         program.spawn().map_err(|source| exec_error(&path, source))
     }

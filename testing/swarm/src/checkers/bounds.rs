@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use knowledge::ServiceState;
-use model::identity::Ordinal;
+use model::identity::{Ordinal, ReplicaId};
 use model::name::ServiceName;
 use model::plan::Role;
 use model::resource::Scale;
@@ -45,7 +45,9 @@ impl Checker for Bounds {
         let now = look.sim.now();
         for effect in look.sim.effects() {
             match effect {
-                Effect::Began { replica, .. } => self.truth(look, &replica.service)?,
+                Effect::Began { replica, .. } if !is_spare(look, replica) => {
+                    self.truth(look, &replica.service)?
+                }
                 // What the new run knows of the bounds, it is told anew.
                 Effect::KeeperBegan { .. } => self.services.values_mut().for_each(|seen| seen.since = now),
                 // tidy: open match: each checker looks at the effects that concern it.
@@ -99,6 +101,11 @@ impl Bounds {
         }
         Ok(())
     }
+}
+
+fn is_spare(look: &Look<'_>, replica: &ReplicaId) -> bool {
+    let place = look.brain().and_then(|brain| brain.knowledge().place(&replica.service, replica.ordinal));
+    place.is_some_and(|place| place.role == Role::Spare)
 }
 
 /// Replicas that run and have not been told to leave.
