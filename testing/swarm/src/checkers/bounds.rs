@@ -46,7 +46,7 @@ impl Checker for Bounds {
         for effect in look.sim.effects() {
             match effect {
                 Effect::Began { replica, .. } if !is_spare(look, replica) => {
-                    self.truth(look, &replica.service)?
+                    self.truth(look, &replica.service)?;
                 }
                 // What the new run knows of the bounds, it is told anew.
                 Effect::KeeperBegan { .. } => self.services.values_mut().for_each(|seen| seen.since = now),
