@@ -1,6 +1,6 @@
 //! Asks replicas how they are: HTTP, TCP and command probes.
 //!
-//! [`ask`] is one question. [`Prober`] asks one life again and again, as declared, and tells whenever the answers change what
+//! [`ask()`] is one question. [`Prober`] asks one life again and again, as declared, and tells whenever the answers change what
 //! they mean; the thresholds are those of [`ProbeState`]. It restarts nothing and routes nothing.
 
 mod thresholds;

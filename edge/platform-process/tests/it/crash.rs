@@ -73,7 +73,8 @@ fn marked(mark: &str) -> BTreeSet<u32> {
 async fn replicas_outlive_a_killed_keeper_and_are_adopted_without_a_restart() {
     let mut keeper = Keeper::start(3, "exec sleep 50");
     keeper.wait_for(3);
-    let before = marked(&keeper.mark);
+    // A shell that is just becoming `sleep` has no environment to be known by.
+    let before = until("three processes", || Some(marked(&keeper.mark)).filter(|all| all.len() == 3)).await;
     keeper.kill();
     let platform = open(&keeper.folder);
     let lives = platform.inventory().await.unwrap();
