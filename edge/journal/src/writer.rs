@@ -58,7 +58,7 @@ pub enum AppendError {
         len: usize,
     },
     /// The disk did not take it.
-    #[error("could not write the journal {path}; free some space, then start again")]
+    #[error("could not write the journal {path}; free some space, and it goes on by itself")]
     Write {
         /// The segment.
         path: PathBuf,
