@@ -16,12 +16,18 @@ struct Need {
 }
 
 /// What is called, by tests or by xtask; `cargo xtask tidy needs` fails when a test calls something else.
-const NEEDS: &[Need] =
-    &[Need { program: "git", package: "git", used_for: "telling tidy which files belong to the house" }];
+const NEEDS: &[Need] = &[
+    Need { program: "git", package: "git", used_for: "telling tidy which files belong to the house" },
+    Need {
+        program: "curl",
+        package: "curl",
+        used_for: "asking the proxy over TLS and HTTP/2 as a user would",
+    },
+];
 
 /// Programs of packages that every Debian has (those marked essential), of which tests may call these.
 const ALWAYS_THERE: &[&str] =
-    &["bash", "cat", "cp", "dd", "env", "false", "sh", "sleep", "tail", "true", "yes"];
+    &["bash", "cat", "cp", "dd", "env", "false", "sh", "sleep", "tail", "true", "unshare", "yes"];
 
 /// Whether a test may call a program: it is on every machine, or provided here.
 pub(crate) fn is_provided(program: &str) -> bool {

@@ -15,7 +15,8 @@ pub(crate) struct Options {
     /// Run only these steps, by name.
     #[arg(long, value_name = "STEP", value_delimiter = ',')]
     only: Vec<String>,
-    /// Folder with recorded load (`traces/*.csv`) for the steps that replay real traces.
+    /// Folder with recorded load (`traces/*.csv`) and Kubernetes' own cases (`hpa/vectors.json`); unless given, the folder
+    /// `shared/data` beside the workspace.
     #[arg(long, env = "HOMEOSTAT_DATA", value_name = "FOLDER")]
     data: Option<PathBuf>,
 }
@@ -202,13 +203,19 @@ fn tests(options: &Options) -> anyhow::Result<Done> {
     } else {
         call.args(["test", "--workspace", "--lib", "--bins", "--tests", "--quiet", "--no-fail-fast"]);
     }
-    if let Some(data) = &options.data {
-        // Tests stand in the folder of their crate.
-        call.env("HOMEOSTAT_DATA", std::path::absolute(data)?);
-    }
+    let data = data(options);
+    // Tests stand in the folder of their crate.
+    call.env("HOMEOSTAT_DATA", std::path::absolute(&data)?);
     cargo::run(&mut call)?;
-    let without = "HOMEOSTAT_DATA is not set: no test read recorded load or Kubernetes' own cases";
-    Ok(if options.data.is_some() { Done::Passed } else { Done::PassedWithout(without.to_owned()) })
+    let missing: Vec<&str> = [("traces", "recorded load"), ("hpa/vectors.json", "Kubernetes' own cases")]
+        .into_iter()
+        .filter_map(|(path, what)| (!data.join(path).exists()).then_some(what))
+        .collect();
+    if missing.is_empty() {
+        return Ok(Done::Passed);
+    }
+    let what = missing.join(" or ");
+    Ok(Done::PassedWithout(format!("no test read {what}: not in {}; set HOMEOSTAT_DATA", data.display())))
 }
 
 fn documentation(_: &Options) -> anyhow::Result<Done> {
@@ -236,13 +243,21 @@ fn short_demo(_: &Options) -> anyhow::Result<Done> {
 }
 
 fn trace_demo(options: &Options) -> anyhow::Result<Done> {
-    let Some(data) = &options.data else {
-        return Ok(Done::LeftOut(
-            "HOMEOSTAT_DATA is not set, so there is no recorded load to replay".to_owned(),
-        ));
-    };
-    demo::run(&demo::Options::short_trace(data.join("traces/wc98_group.csv")))?;
+    let trace = data(options).join("traces/wc98_group.csv");
+    if !trace.is_file() {
+        return Ok(Done::LeftOut(format!(
+            "there is no recorded load to replay: {} is not there; set HOMEOSTAT_DATA to the folder that has traces/wc98_group.csv",
+            trace.display()
+        )));
+    }
+    demo::run(&demo::Options::short_trace(trace))?;
     Ok(Done::Passed)
+}
+
+/// The folder with recorded load and Kubernetes' own cases, whether it is there or not: beside the workspace unless it is told,
+/// as the tests that read it by themselves have it.
+fn data(options: &Options) -> PathBuf {
+    options.data.clone().unwrap_or_else(|| cargo::root().with_file_name("shared").join("data"))
 }
 
 #[cfg(test)]
@@ -253,6 +268,15 @@ mod step_tests {
     fn every_step_has_a_name_of_its_own() {
         let names: std::collections::BTreeSet<&str> = STEPS.iter().map(|step| step.name).collect();
         assert_eq!(names.len(), STEPS.len());
+    }
+
+    #[test]
+    fn a_recorded_load_that_is_not_there_is_named() {
+        let data = Some(PathBuf::from("/nowhere"));
+        let options = Options { keep_going: false, only: Vec::new(), data };
+
+        let Ok(Done::LeftOut(why)) = trace_demo(&options) else { panic!("there is nothing to replay") };
+        assert!(why.contains("/nowhere/traces/wc98_group.csv") && why.contains("HOMEOSTAT_DATA"), "{why}");
     }
 
     #[test]

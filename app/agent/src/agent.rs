@@ -8,16 +8,19 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use model::identity::{ActionId, Incarnation, ReplicaId};
-use model::name::NodeName;
+use model::name::{NodeName, ServiceName};
+use model::quantity::MilliRps;
 use model::resource::PortName;
 use model::time::Wall;
 use orchestrator::{Handle, Order};
 use platform::{Capabilities, LifeState, LogError, LogLines, ObserveError, Platform, StopRequest};
-use proxy::{ServiceTraffic, Table};
+use proxy::{ServiceTraffic, Table, TlsState};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::desk::{Desk, ReplicaDesk};
+use crate::rates::Rates;
+use crate::routes::{self, RouteDetail};
 use crate::{obey, report};
 
 /// Runs replicas on one node; cheap to clone.
@@ -35,6 +38,8 @@ pub(crate) struct Inner {
     pub(crate) tasks: TaskTracker,
     pub(crate) ending: CancellationToken,
     desk: Mutex<Desk>,
+    errors: Mutex<Rates>,
+    route_rates: Mutex<Rates>,
 }
 
 /// What people want to know of a replica beyond what the loop needs.
@@ -86,6 +91,8 @@ impl Agent {
                 tasks: TaskTracker::new(),
                 ending: CancellationToken::new(),
                 desk: Mutex::new(Desk::default()),
+                errors: Mutex::default(),
+                route_rates: Mutex::default(),
             }),
         };
         report::start(&agent.inner);
@@ -107,6 +114,26 @@ impl Agent {
     /// The proxy's counters.
     pub fn traffic(&self) -> Vec<ServiceTraffic> {
         self.inner.table.traffic()
+    }
+
+    /// How the certificates stand that the proxy shows to the clients of a service; `None` when it shows none.
+    pub fn tls(&self, service: &str) -> Option<TlsState> {
+        self.inner.table.tls(service)
+    }
+
+    /// Requests to a service that failed for their clients, per second; `None` while the proxy has not been read twice.
+    pub fn errors_per_second(&self, service: &ServiceName) -> Option<MilliRps> {
+        self.inner.errors().rate(service.as_str())
+    }
+
+    /// What the proxy does for each route, by name.
+    pub fn routes(&self) -> Vec<RouteDetail> {
+        routes::details(&self.inner)
+    }
+
+    /// Requests over a route, per second; `None` while the proxy has not been read twice.
+    pub fn route_requests_per_second(&self, route: &ServiceName) -> Option<MilliRps> {
+        self.inner.route_rates().rate(route.as_str())
     }
 
     /// What the platform can and cannot do here.
@@ -145,6 +172,16 @@ impl Inner {
     /// Each change leaves the desk whole, so a panic while it was locked does no harm.
     pub(crate) fn desk(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As with the desk.
+    pub(crate) fn errors(&self) -> MutexGuard<'_, Rates> {
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As with the desk.
+    pub(crate) fn route_rates(&self) -> MutexGuard<'_, Rates> {
+        self.route_rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn grace_of(&self, replica: &ReplicaId) -> Duration {

@@ -7,13 +7,18 @@ use model::action::{Admission, Refusal};
 use model::identity::{ActionId, Incarnation, Ordinal, ReplicaId};
 use model::input::{Declared, Observed, ReplicaState};
 use model::name::ServiceName;
+use model::resource::ServiceSpec;
 use platform::{Life, LifeState};
 use tokio_util::sync::CancellationToken;
+
+use crate::routes::RoutesDesk;
 
 /// Everything of one node.
 #[derive(Debug, Default)]
 pub(crate) struct Desk {
     pub(crate) services: BTreeMap<ServiceName, ServiceDesk>,
+    /// The routes that the proxy follows, and where.
+    pub(crate) routes: RoutesDesk,
     /// The latest action that has reached this node.
     latest: ActionId,
     /// Starts that are being carried out: the platform may or may not list them yet.
@@ -27,6 +32,8 @@ pub(crate) struct ServiceDesk {
     pub(crate) exposed: Option<Arc<Declared>>,
     /// The latest action about its listener: an older one is without effect.
     pub(crate) exposed_by: ActionId,
+    /// What it is for the routes that lead to it; stays after the last of them until its last replica is gone.
+    pub(crate) routed: Option<Arc<ServiceSpec>>,
     pub(crate) replicas: BTreeMap<Ordinal, ReplicaDesk>,
 }
 

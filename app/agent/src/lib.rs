@@ -7,8 +7,12 @@
 
 mod desk;
 mod obey;
+mod rates;
 mod report;
+mod routes;
 mod routing;
 
 mod agent;
 pub use agent::{Agent, ReplicaDetail};
+pub use routes::RouteDetail;
+pub use routing::check_certificates;

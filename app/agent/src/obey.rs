@@ -12,13 +12,14 @@ use platform::{Event, StartRequest, Started, StopRequest};
 
 use crate::agent::Inner;
 use crate::desk::ReplicaDesk;
-use crate::{report, routing};
+use crate::{report, routes, routing};
 
 /// Obeys until the loop gives no more orders. What takes long goes on by itself, so that no order waits for another one's end.
 pub(crate) fn run(inner: &Arc<Inner>, orders: &Receiver<Order>) {
     while let Ok(order) = orders.recv() {
         match order {
             Order::Act(action) => obey(inner, action),
+            Order::Route(routing) => routes::follow(inner, routing),
             Order::Report => spawn(inner, report::inventory(Arc::clone(inner))),
         }
     }
@@ -126,14 +127,15 @@ fn expose(inner: &Inner, id: ActionId, name: &ServiceName, declared: Option<Arc<
     service.exposed_by = id;
     let before = std::mem::replace(&mut service.exposed, declared);
     if service.exposed.is_none() {
-        inner.table.remove_service(name.as_str());
-        return Outcome::Applied;
+        routes::close(&inner.table, name, service);
     }
     let outcome = routing::route(&inner.table, name, service);
     if outcome != Outcome::Applied {
         // The proxy has left its route as it was.
         service.exposed = before;
     }
+    // It may have given up an address that routes wait for.
+    routes::retry(&inner.table, &mut desk);
     outcome
 }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::identity::{Incarnation, Ordinal, ReplicaId};
-use model::input::{Declared, ExitStatus, Input, Report, Traffic};
+use model::input::{Declared, Demand, ExitStatus, Input, Report, Traffic};
 use model::name::ServiceName;
 use platform::{Event, Life, LifeState, RunEnd, RunRequest};
 use probe::{Prober, RunBeside, Told};
-use proxy::{EndpointTraffic, Histogram};
+use proxy::{Asked, EndpointTraffic, Histogram};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::Inner;
 use crate::desk::{ReplicaDesk, Standing};
 use crate::obey::spawn;
-use crate::routing;
+use crate::{routes, routing};
 
 /// From one report of traffic to the next: the loop sees a rise within this time, without scraping.
 const TRAFFIC_EVERY: Duration = Duration::from_millis(250);
@@ -71,6 +71,7 @@ pub(crate) fn ended(inner: &Inner, life: &Life) {
                 old.probing.cancel();
             }
             routing::route(&inner.table, &life.replica.service, service);
+            routes::let_go(&inner.table, &mut desk, &life.replica.service);
         }
         life.observed(Standing::UNASKED.state())
     };
@@ -123,6 +124,7 @@ pub(crate) async fn inventory(inner: Arc<Inner>) {
             }
         })
         .collect();
+    routes::retry(&inner.table, &mut desk);
     drop(desk);
     let node = inner.node.clone();
     tell(&inner, Input::Report(Report::Inventory { node, up_to, replicas }));
@@ -147,6 +149,51 @@ struct Last {
     latency: BTreeMap<(Arc<str>, balance::EndpointId), Histogram>,
     report: Vec<Traffic>,
     silent_for: u32,
+    demand: LastDemand,
+}
+
+/// The demand that was reported last.
+#[derive(Default)]
+struct LastDemand {
+    report: Vec<Demand>,
+    silent_for: u32,
+}
+
+impl LastDemand {
+    /// Whether a request waits where none did.
+    fn wakes(&self, demand: &[Demand]) -> bool {
+        let waited = |service: &ServiceName| {
+            self.report.iter().any(|before| before.service == *service && before.waiting > 0)
+        };
+        demand.iter().any(|now| now.waiting > 0 && !waited(&now.service))
+    }
+
+    /// Whether it is to be told with this beat: when it is news, or was not told for as long as may be.
+    fn is_due(&mut self, demand: &[Demand]) -> bool {
+        self.silent_for += 1;
+        !demand.is_empty() && (self.report != demand || self.silent_for > TRAFFIC_SILENCE_MAX)
+    }
+}
+
+fn tell_demand(inner: &Inner, last: &mut LastDemand, demand: Vec<Demand>) {
+    *last = LastDemand { report: demand.clone(), silent_for: 0 };
+    tell(inner, Input::Report(Report::Demand(demand)));
+}
+
+/// What is asked of the services that may rest.
+fn read_demand(inner: &Inner) -> Vec<Demand> {
+    let may_rest = |declared: &Arc<Declared>| declared.spec.scale.to_zero().is_some();
+    let names: Vec<ServiceName> = {
+        let desk = inner.desk();
+        let resting = desk.services.iter().filter(|(_, desk)| desk.exposed.as_ref().is_some_and(may_rest));
+        resting.map(|(name, _)| name.clone()).collect()
+    };
+    let demand = |name: ServiceName| {
+        let asked = inner.table.asked(name.as_str())?;
+        let Asked { requests, waiting, in_flight } = asked;
+        Some(Demand { service: name, requests, waiting, in_flight })
+    };
+    names.into_iter().filter_map(demand).collect()
 }
 
 async fn traffic(inner: Arc<Inner>) {
@@ -154,7 +201,22 @@ async fn traffic(inner: Arc<Inner>) {
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = Last::default();
     loop {
-        beat.tick().await;
+        // Both are cancel safe: a beat that is not waited for comes next, and so does a notice.
+        let is_beat = tokio::select! {
+            _ = beat.tick() => true,
+            () = inner.table.awaited() => false,
+        };
+        let demand = read_demand(&inner);
+        if !is_beat {
+            // Most requests that wait are told with the next beat; the first one of a service that rests at once.
+            if last.demand.wakes(&demand) {
+                tell_demand(&inner, &mut last.demand, demand);
+            }
+            continue;
+        }
+        if last.demand.is_due(&demand) {
+            tell_demand(&inner, &mut last.demand, demand);
+        }
         let report = read_traffic(&inner, &mut last);
         let is_news = report.iter().map(counters).ne(last.report.iter().map(counters));
         last.silent_for = if is_news { 0 } else { last.silent_for + 1 };
@@ -175,7 +237,12 @@ fn counters(traffic: &Traffic) -> (&ServiceName, Ordinal, Incarnation, u64, u64,
 fn read_traffic(inner: &Inner, last: &mut Last) -> Vec<Traffic> {
     let mut latency = BTreeMap::new();
     let mut report = Vec::new();
-    for service in inner.table.traffic() {
+    let all = inner.table.traffic();
+    let now = inner.loop_handle.now().time;
+    inner.errors().take(now, all.iter().map(|service| (&service.service, service.errors())));
+    let routes = inner.table.route_traffic();
+    inner.route_rates().take(now, routes.iter().map(|route| (&route.route, route.requests)));
+    for service in all {
         // The proxy's names are those that the desk gave it.
         let Ok(name) = ServiceName::parse(&service.service) else { continue };
         for endpoint in service.endpoints {
@@ -213,7 +280,7 @@ fn sample(service: ServiceName, endpoint: &EndpointTraffic, window: &Histogram) 
         ordinal: Ordinal(endpoint.id.ordinal),
         incarnation: Incarnation(endpoint.id.incarnation),
         requests: counts.requests.saturating_sub(u64::from(endpoint.in_flight)),
-        errors: counts.status[4] + counts.failures + counts.connect_failures,
+        errors: counts.failed_attempts(),
         in_flight: endpoint.in_flight,
         latency_p99: window.quantile(0.99).unwrap_or_default(),
     }

@@ -1,35 +1,72 @@
 //! The proxy's table, kept as the desk says.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use balance::{Balance, EndpointId, Weight};
 use model::action::{Admission, Failure, FailureKind, Outcome};
-use model::input::Declared;
 use model::name::ServiceName;
-use model::resource;
+use model::resource::{self, Expose, PortName, ServiceSpec};
 use platform::Life;
-use proxy::{EndpointRoute, EndpointState, RouteError, ServiceRoute, Table, Timeouts};
+use proxy::{
+    CertificateFiles, EndpointRoute, EndpointState, HashKey, Limits, RouteError, ServiceRoute, SlowStart,
+    Table, Timeouts, Tls, TlsError,
+};
 
 use crate::desk::{ReplicaDesk, ServiceDesk};
 
-/// Sets the route of a service as its desk says; nothing when it is not exposed.
+/// Sets the route of a service as its desk says; nothing when it is neither exposed nor behind a route.
 pub(crate) fn route(table: &Table, name: &ServiceName, desk: &ServiceDesk) -> Outcome {
-    let Some(declared) = &desk.exposed else { return Outcome::Applied };
-    let Some(expose) = &declared.spec.expose else { return Outcome::Applied };
-    let mut route = ServiceRoute::new(name.as_str(), expose.listen.0);
+    let exposed = desk.exposed.as_ref().map(|declared| &declared.spec);
+    let Some(spec) = exposed.or(desk.routed.as_deref()) else { return Outcome::Applied };
+    let mut route = ServiceRoute::without_listener(name.as_str());
+    if let Some(expose) = &spec.expose {
+        if exposed.is_some() {
+            route.listen = Some(expose.listen.0);
+            route.tls = expose.tls.as_ref().map(tls);
+        }
+        follow(&mut route, expose);
+    }
+    if let Some(to_zero) = spec.scale.to_zero() {
+        route.timeouts.endpoint = to_zero.wait.into();
+    }
+    route.endpoints =
+        desk.replicas.values().filter_map(|replica| endpoint(replica, traffic_port(spec)?)).collect();
+    match table.set_service(&route) {
+        Ok(_) => Outcome::Applied,
+        Err(error) => Outcome::Failed(failure(&error)),
+    }
+}
+
+/// The port of a service that gets its requests: that of its `expose`, or the first.
+fn traffic_port(spec: &ServiceSpec) -> Option<&PortName> {
+    let first = || spec.ports.first().map(|port| &port.name);
+    spec.expose.as_ref().map(|expose| &expose.port).or_else(first)
+}
+
+/// Takes over what the declaration says of how requests are treated.
+fn follow(route: &mut ServiceRoute, expose: &Expose) {
     route.balance = balance_of(expose.balance);
+    route.hash_key = hash_key(&expose.hash);
+    route.slow_start = expose.slow_start.map_or(SlowStart::OFF, |window| SlowStart::over(window.into()));
+    route.limits = Limits {
+        in_flight: expose.limits.in_flight.and_then(NonZeroU32::new),
+        in_flight_per_endpoint: expose.limits.in_flight_per_replica.and_then(NonZeroU32::new),
+    };
     route.timeouts = Timeouts {
         connect: expose.timeouts.connect.into(),
         response_head: expose.timeouts.response.into(),
         client_idle: expose.timeouts.idle.into(),
         ..Timeouts::default()
     };
-    route.endpoints = desk.replicas.values().filter_map(|replica| endpoint(replica, declared)).collect();
-    match table.set_service(&route) {
-        Ok(_) => Outcome::Applied,
-        Err(error) => Outcome::Failed(failure(&error)),
-    }
+}
+
+/// Whether the certificates of a service could be shown to its clients if it were exposed now.
+pub fn check_certificates(spec: &resource::ServiceSpec) -> Result<(), TlsError> {
+    let declared = spec.expose.as_ref().and_then(|expose| expose.tls.as_ref());
+    declared.map_or(Ok(()), |declared| proxy::check_certificates(&tls(declared)))
 }
 
 /// Takes a replica out of the traffic at once; its route is set anew afterwards.
@@ -43,9 +80,8 @@ pub(crate) fn endpoint_id(life: &Life) -> EndpointId {
     EndpointId { ordinal: life.replica.ordinal.0, incarnation: life.incarnation.0 }
 }
 
-fn endpoint(replica: &ReplicaDesk, declared: &Declared) -> Option<EndpointRoute> {
-    let expose = declared.spec.expose.as_ref()?;
-    let port = *replica.life.ports.get(&expose.port)?;
+fn endpoint(replica: &ReplicaDesk, port: &PortName) -> Option<EndpointRoute> {
+    let port = *replica.life.ports.get(port)?;
     let mut route =
         EndpointRoute::new(endpoint_id(&replica.life), SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     (route.state, route.weight) = match replica.admission {
@@ -59,12 +95,30 @@ fn endpoint(replica: &ReplicaDesk, declared: &Declared) -> Option<EndpointRoute>
     Some(route)
 }
 
+fn tls(declared: &resource::Tls) -> Tls {
+    let files = declared.certificates.iter();
+    let files = files.map(|pair| CertificateFiles {
+        certificate: PathBuf::from(&pair.certificate),
+        key: PathBuf::from(&pair.key),
+    });
+    Tls { certificates: files.collect() }
+}
+
 fn balance_of(balance: resource::Balance) -> Balance {
     match balance {
         resource::Balance::RoundRobin => Balance::RoundRobin,
         resource::Balance::Random => Balance::Random,
         resource::Balance::Weighted => Balance::Weighted,
         resource::Balance::LeastLoaded => Balance::LeastLoaded,
+        resource::Balance::ConsistentHash => Balance::ConsistentHash,
+    }
+}
+
+fn hash_key(key: &resource::HashKey) -> HashKey {
+    match key {
+        resource::HashKey::Address => HashKey::Address,
+        resource::HashKey::Header(name) => HashKey::Header(Arc::from(name.as_str())),
+        resource::HashKey::Cookie(name) => HashKey::Cookie(Arc::from(name.as_str())),
     }
 }
 
@@ -72,8 +126,10 @@ fn failure(error: &RouteError) -> Failure {
     let kind = match error {
         RouteError::AddressInUse { .. } | RouteError::AddressTaken { .. } => FailureKind::AddressInUse,
         RouteError::Listen { .. }
+        | RouteError::Tls { .. }
         | RouteError::EndpointTwice { .. }
         | RouteError::TooManyEndpoints { .. }
+        | RouteError::Expression(_)
         | RouteError::Stopping { .. } => FailureKind::Other,
     };
     Failure { kind, message: Arc::from(error.to_string()) }

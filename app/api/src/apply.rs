@@ -11,6 +11,7 @@ use model::time::Wall;
 use orchestrator::{Applied, Change};
 use serde_json::Value;
 
+use crate::certificates;
 use crate::failure::{Code, Failure, short_name};
 use crate::gate::Media;
 use crate::moment::{parse_rfc3339, rfc3339};
@@ -36,6 +37,7 @@ pub(crate) async fn apply(
     let resources = read(state, media, body)?;
     let applied = state
         .ask(move |handle| {
+            certificates::check(&resources)?;
             Ok(match mode {
                 Mode::Keep => handle.apply(&resources)?,
                 Mode::DryRun => handle.plan(&resources)?,
@@ -47,7 +49,7 @@ pub(crate) async fn apply(
 
 /// Deletes a resource.
 pub(crate) async fn delete(state: &State, kind: Kind, name: String) -> Result<v1::Applied, Failure> {
-    let applied = Applied { kind, name: name.clone(), change: Change::Deleted };
+    let applied = Applied { kind, name: name.clone(), change: Change::Deleted, warnings: Vec::new() };
     state.ask(move |handle| Ok(handle.delete(kind, &name)?)).await?;
     Ok(v1::Applied { dry_run: false, items: vec![item(&applied)] })
 }
@@ -63,6 +65,7 @@ fn item(applied: &Applied) -> v1::AppliedItem {
         kind: short_name(applied.kind).into(),
         name: applied.name.clone(),
         change: change.into(),
+        warnings: applied.warnings.iter().map(ToString::to_string).collect(),
     }
 }
 

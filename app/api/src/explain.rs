@@ -1,15 +1,17 @@
 //! Why: the last decision on a service, now or at a time, and everything about it in one answer.
 
 use axum::http::StatusCode;
+use std::sync::Arc;
+
 use model::event::EventKind;
 use model::name::ServiceName;
 use model::resource::Resource;
 use model::time::Wall;
-use orchestrator::Handle;
+use orchestrator::{Handle, Told};
 
 use crate::failure::{Code, Failure};
 use crate::moment::rfc3339;
-use crate::past::{self, CHANGES_MAX, size_change};
+use crate::past::{self, CHANGES_MAX};
 use crate::resources;
 use crate::state::State;
 use crate::v1;
@@ -56,9 +58,10 @@ fn nothing_decided(service: &ServiceName, at: Option<Wall>) -> Failure {
 
 fn recent_changes(handle: &Handle, service: &ServiceName) -> Vec<v1::SizeChange> {
     let events = handle.board().recent_events(Some(service), EVENTS_SEARCHED);
-    let resized =
-        events.iter().filter(|event| event.kind == EventKind::Scaled).map(|event| size_change(event));
-    let mut changes: Vec<v1::SizeChange> = resized.collect();
+    let resized = events.iter().filter(|event| event.kind == EventKind::Scaled.name());
+    let mut changes: Vec<v1::SizeChange> = resized
+        .map(|event| v1::SizeChange { at: rfc3339(event.at), message: event.message.clone() })
+        .collect();
     let excess = changes.len().saturating_sub(CHANGES_MAX);
     changes.drain(..excess);
     changes
@@ -75,12 +78,24 @@ fn require(handle: &Handle, service: &ServiceName) -> Result<(), Failure> {
     if is_known { Ok(()) } else { Err(Failure::not_found("service", service.as_str())) }
 }
 
+/// What happened to a service. Fails for one that is not there and of which nothing is told any more.
+pub(crate) fn events_of(
+    handle: &Handle,
+    service: &ServiceName,
+    events: &[Arc<Told>],
+) -> Result<v1::List<v1::Event>, Failure> {
+    if handle.board().recent_events(Some(service), 1).is_empty() {
+        require(handle, service)?;
+    }
+    Ok(v1::List { items: events.iter().map(|event| view::event(event)).collect() })
+}
+
 /// Everything about one service.
 pub(crate) async fn describe(state: &State, service: ServiceName) -> Result<v1::Description, Failure> {
     let agent = state.agent.clone();
     state
         .ask(move |handle| {
-            let declared = resources::services(handle, Some(service.as_str()))?.pop();
+            let declared = resources::services(handle, &agent, Some(service.as_str()))?.pop();
             let view = view::services(handle, Some(vec![service.clone()]))?.pop();
             let (Some(declared), Some(view)) = (declared, view) else {
                 return Err(nothing_decided(&service, None));
@@ -90,7 +105,7 @@ pub(crate) async fn describe(state: &State, service: ServiceName) -> Result<v1::
             Ok(v1::Description {
                 service: declared,
                 autoscaler: autoscaler_of(handle, &service)?,
-                replicas: resources::with_details(places, &agent),
+                replicas: resources::with_details(handle, places, &agent),
                 explanation: view::explanation(&view, recent_changes(handle, &service)),
                 events: events.iter().map(|event| view::event(event)).collect(),
             })
@@ -101,7 +116,7 @@ pub(crate) async fn describe(state: &State, service: ServiceName) -> Result<v1::
 fn autoscaler_of(handle: &Handle, service: &ServiceName) -> Result<Option<v1::Autoscaler>, Failure> {
     let targets = |resource: &Resource| match resource {
         Resource::HorizontalPodAutoscaler(it) => resources::target_of(it).as_ref() == Some(service),
-        Resource::Service(_) => false,
+        Resource::Service(_) | Resource::Route(_) => false,
     };
     let found = handle.resources().into_iter().find(|stored| targets(&stored.resource));
     match found {

@@ -138,6 +138,7 @@ pub(crate) fn short_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Service => "service",
         Kind::HorizontalPodAutoscaler => "hpa",
+        Kind::Route => "route",
     }
 }
 

@@ -65,6 +65,11 @@ fn refused(why: &str) -> Failure {
 ///
 /// A server that listens on every address takes any address for its own, and no name: rebinding needs a name.
 fn is_ours(listen: SocketAddr, authority: &Authority) -> bool {
+    // Its parser takes anything behind a colon for a port, and a user before the host.
+    let after_host = authority.as_str().strip_prefix(authority.host());
+    if after_host != Some("") && (after_host.is_none() || authority.port_u16().is_none()) {
+        return false;
+    }
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
     match host.parse::<IpAddr>() {
         Ok(ip) => ip.is_loopback() || listen.ip().is_unspecified() || ip == listen.ip(),
@@ -122,6 +127,9 @@ mod tests {
             "evil.example:7460",
             "127.0.0.1.evil.example",
             "localhost.evil.example",
+            "127.0.0.1:7460.evil.example",
+            "localhost:",
+            "me@localhost:7460",
             "10.0.0.1",
         ] {
             assert_eq!(

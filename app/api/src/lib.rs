@@ -30,11 +30,14 @@ mod routes;
 mod openapi;
 pub use openapi::description;
 
+mod proxied;
 mod resources;
+mod route;
 mod view;
 
 mod apply;
 
+mod certificates;
 mod explain;
 mod past;
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::UNIX_EPOCH;
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -9,9 +10,10 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
-use proxy::{Counts, EndpointTraffic};
+use proxy::{Counts, EndpointTraffic, RouteTraffic, TlsState};
 
 use crate::failure::Failure;
+use crate::proxied;
 use crate::state::State;
 use crate::v1;
 use crate::view::{self, ServiceView};
@@ -40,9 +42,21 @@ struct Reading {
     rounds: u64,
     in_flight: usize,
     is_ready: bool,
-    events: BTreeMap<&'static str, u64>,
+    events: BTreeMap<String, u64>,
     services: Vec<ServiceView>,
     requests: Vec<Requests>,
+    refused: Vec<(String, v1::Refused)>,
+    tls: Vec<Tls>,
+    routes: Vec<RouteTraffic>,
+}
+
+/// The TLS of one service.
+#[derive(Debug)]
+struct Tls {
+    service: String,
+    handshake_failures: u64,
+    /// Of the certificate that ends first, in seconds since 1970.
+    not_after: i64,
 }
 
 /// The requests of one service, or of one of its replicas.
@@ -64,15 +78,30 @@ async fn read(state: &State) -> Result<Reading, Failure> {
         .ask(|handle| Ok((view::services(handle, None)?, handle.look(|brain, _| brain.actions_in_flight())?)))
         .await?;
     let events = state.events_by_kind().clone();
-    let mut requests = Vec::new();
+    let (mut requests, mut refused, mut tls) = (Vec::new(), Vec::new(), Vec::new());
     for traffic in state.agent.traffic() {
         let service = traffic.service.to_string();
+        refused.push((service.clone(), proxied::of(&traffic).refused));
         requests.push(of_counts(&service, None, &traffic.counts));
+        if let Some(state) = state.agent.tls(&traffic.service) {
+            tls.push(of_tls(&service, traffic.handshake_failures, &state));
+        }
         for (ordinal, counts) in by_ordinal(&traffic.endpoints) {
             requests.push(of_counts(&service, Some(format!("{service}-{ordinal}")), &counts));
         }
     }
-    Ok(Reading { rounds, in_flight, is_ready: state.handle.is_ready(), events, services, requests })
+    let routes = state.agent.routes().into_iter().map(|detail| detail.traffic).collect();
+    Ok(Reading {
+        rounds,
+        in_flight,
+        is_ready: state.handle.is_ready(),
+        events,
+        services,
+        requests,
+        refused,
+        tls,
+        routes,
+    })
 }
 
 /// The sums over all lives of each place: a life that still answers its last requests would else be a second series of one
@@ -91,6 +120,13 @@ fn by_ordinal(endpoints: &[EndpointTraffic]) -> BTreeMap<u32, Counts> {
         sum.connect_failures += counts.connect_failures;
     }
     sums
+}
+
+fn of_tls(service: &str, handshake_failures: u64, state: &TlsState) -> Tls {
+    let first = state.certificates.iter().map(|certificate| certificate.not_after).min();
+    let not_after = first.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default().as_secs();
+    let not_after = i64::try_from(not_after).unwrap_or(i64::MAX);
+    Tls { service: service.to_owned(), handshake_failures, not_after }
 }
 
 fn of_counts(service: &str, replica: Option<String>, counts: &Counts) -> Requests {
@@ -124,7 +160,9 @@ impl Collector for Reading {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_loop(&mut encoder)?;
         self.encode_services(&mut encoder)?;
-        self.encode_requests(&mut encoder)
+        self.encode_requests(&mut encoder)?;
+        self.encode_tls(&mut encoder)?;
+        self.encode_routes(&mut encoder)
     }
 }
 
@@ -138,7 +176,9 @@ impl Reading {
             .encode_gauge(&i64::from(self.is_ready))?;
         let mut events = counter(encoder, "homeostat_events", "What happened, by kind")?;
         for (kind, count) in &self.events {
-            events.encode_family(&[("kind", *kind)])?.encode_counter::<NoLabelSet, _, f64>(count, None)?;
+            events
+                .encode_family(&[("kind", kind.as_str())])?
+                .encode_counter::<NoLabelSet, _, f64>(count, None)?;
         }
         Ok(())
     }
@@ -220,6 +260,14 @@ impl Reading {
                 .encode_family(&labels)?
                 .encode_counter::<NoLabelSet, _, f64>(&requests.failures, None)?;
         }
+        let help = "Requests that the proxy answered 503 itself";
+        let mut refused = counter(encoder, "homeostat_requests_refused", help)?;
+        for (service, counts) in &self.refused {
+            for (reason, count) in [("no_replica", counts.no_replica), ("over_limit", counts.over_limit)] {
+                let labels = [("service", service.as_str()), ("reason", reason)];
+                refused.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+            }
+        }
         let name = "homeostat_request_duration_seconds";
         let help = "From a request's head to the end of its answer";
         let mut latency = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
@@ -230,6 +278,49 @@ impl Reading {
             latency
                 .encode_family(&[("service", requests.service.as_str())])?
                 .encode_histogram::<NoLabelSet>(requests.latency_sum_seconds, count, &buckets, None)?;
+        }
+        Ok(())
+    }
+
+    fn encode_tls(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Clients with which no TLS came about";
+        let mut failures = counter(encoder, "homeostat_tls_handshake_failures", help)?;
+        for tls in &self.tls {
+            failures
+                .encode_family(&[("service", tls.service.as_str())])?
+                .encode_counter::<NoLabelSet, _, f64>(&tls.handshake_failures, None)?;
+        }
+        let name = "homeostat_certificate_not_after_seconds";
+        let mut ends = gauge(encoder, name, "When the first certificate of a service ends, since 1970")?;
+        for tls in &self.tls {
+            ends.encode_family(&[("service", tls.service.as_str())])?.encode_gauge(&tls.not_after)?;
+        }
+        Ok(())
+    }
+
+    fn encode_routes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let name = "homeostat_route_requests";
+        let mut answered = counter(encoder, name, "Answers to requests of a route, by class of status")?;
+        for route in &self.routes {
+            for (class, count) in CLASSES.iter().zip(&route.status) {
+                let labels = [("route", &*route.route), ("status", *class)];
+                answered.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(count, None)?;
+            }
+        }
+        let name = "homeostat_route_requests_over_rate";
+        let mut over_rate = counter(encoder, name, "Requests of a route answered 429 for its limit by time")?;
+        for route in &self.routes {
+            over_rate
+                .encode_family(&[("route", &*route.route)])?
+                .encode_counter::<NoLabelSet, _, f64>(&route.over_rate, None)?;
+        }
+        let name = "homeostat_route_copies";
+        let mut copies = counter(encoder, name, "Copies of requests of a route, by whether they were sent")?;
+        for route in &self.routes {
+            for (fate, count) in [("sent", route.copies), ("left_out", route.copies_left_out)] {
+                let labels = [("route", &*route.route), ("fate", fate)];
+                copies.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+            }
         }
         Ok(())
     }
@@ -266,7 +357,7 @@ fn gauge<'e>(
 
 #[cfg(test)]
 mod tests {
-    use proxy::{EndpointId, EndpointState};
+    use proxy::{EndpointId, EndpointState, Ramp};
 
     use super::*;
 
@@ -276,7 +367,8 @@ mod tests {
             id: EndpointId { ordinal: 0, incarnation },
             address: ([127, 0, 0, 1], 1).into(),
             state: EndpointState::Draining,
-            is_ejected: false,
+            ejection: None,
+            ramp: Ramp::FULL,
             in_flight: 0,
             counts: Counts { status: [0, good, 0, 0, 1], ..Counts::default() },
         };
@@ -295,12 +387,19 @@ mod tests {
             events: BTreeMap::new(),
             services: Vec::new(),
             requests,
+            refused: vec![("shop".into(), v1::Refused { over_limit: 3, ..v1::Refused::default() })],
+            tls: vec![of_tls("shop", 3, &TlsState { certificates: Vec::new(), problem: None })],
+            routes: Vec::new(),
         };
         let mut registry = Registry::default();
         registry.register_collector(Box::new(reading));
         let mut written = String::new();
         text::encode(&mut written, &registry).unwrap();
         let line = "homeostat_request_duration_seconds_bucket{le=\"+Inf\",service=\"shop\"} 0";
+        assert!(written.contains(line), "{written}");
+        let line = "homeostat_requests_refused_total{service=\"shop\",reason=\"over_limit\"} 3";
+        assert!(written.contains(line), "{written}");
+        let line = "homeostat_tls_handshake_failures_total{service=\"shop\"} 3";
         assert!(written.contains(line), "{written}");
     }
 }

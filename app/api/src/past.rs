@@ -77,7 +77,7 @@ fn segment_of(folder: &Path, at: Wall) -> Result<PathBuf, PastError> {
 }
 
 /// A change of size as an explanation shows it.
-pub(crate) fn size_change(event: &model::event::Event) -> v1::SizeChange {
+fn size_change(event: &model::event::Event) -> v1::SizeChange {
     v1::SizeChange { at: rfc3339(event.at.wall), message: event.reason.to_string() }
 }
 

@@ -3,21 +3,32 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use agent::{Agent, ReplicaDetail};
+use model::event::EventKind;
 use model::identity::ReplicaId;
 use model::name::ServiceName;
-use model::resource::{HorizontalPodAutoscaler, Resource};
+use model::quantity::MilliRps;
+use model::resource::{HorizontalPodAutoscaler, Kind, Metadata, Resource, Service};
 use orchestrator::{Handle, Stored};
 use platform::Support;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::certificates;
 use crate::failure::Failure;
 use crate::moment::rfc3339;
+use crate::proxied;
 use crate::v1;
 use crate::view::{self, PlaceView, ServiceView};
 
-/// The services that are declared, or the one of them that is called `name`.
-pub(crate) fn services(handle: &Handle, name: Option<&str>) -> Result<Vec<v1::Service>, Failure> {
+/// The version in which what nobody wrote is shown.
+const API_VERSION: &str = "homeostat/v1";
+
+/// The services that are declared or not gone yet, or the one of them that is called `name`.
+pub(crate) fn services(
+    handle: &Handle,
+    agent: &Agent,
+    name: Option<&str>,
+) -> Result<Vec<v1::Service>, Failure> {
     let declared: BTreeMap<String, Stored> = handle
         .resources()
         .into_iter()
@@ -25,17 +36,48 @@ pub(crate) fn services(handle: &Handle, name: Option<&str>) -> Result<Vec<v1::Se
         .map(|stored| (stored.resource.name().to_owned(), stored))
         .filter(|(found, _)| name.is_none_or(|name| name == found))
         .collect();
-    if let (Some(name), true) = (name, declared.is_empty()) {
+    let names = name.map(|name| ServiceName::parse(name).into_iter().collect());
+    let views = view::services(handle, names)?;
+    if let (Some(name), true) = (name, declared.is_empty() && views.is_empty()) {
         return Err(Failure::not_found("service", name));
     }
-    let names = declared.keys().filter_map(|name| ServiceName::parse(name).ok()).collect();
-    let views: BTreeMap<String, ServiceView> =
-        view::services(handle, Some(names))?.into_iter().map(|view| (view.name.to_string(), view)).collect();
-    // One that was applied in this moment may not have reached the loop yet.
-    Ok(declared
-        .iter()
-        .filter_map(|(name, stored)| Some(object(&stored.resource, views.get(name)?.status.clone())))
-        .collect())
+    // One that was applied in this moment may not have reached the loop yet; one that was deleted is there until its last replica
+    // is gone.
+    let traffic = agent.traffic();
+    let shown = views.into_iter().map(|view| {
+        let proxied = proxied::service(&traffic, &view.name);
+        let certificate = certificates::condition(agent, view.name.as_str(), handle.now().wall);
+        let errors = agent.errors_per_second(&view.name).map(MilliRps::per_second);
+        let resource = declared.get(view.name.as_str()).map(|stored| stored.resource.clone());
+        let mut service = service(resource, view);
+        service.status.traffic.errors_per_second = errors;
+        service.status.proxy = proxied;
+        service.status.conditions.extend(certificate);
+        service
+    });
+    Ok(shown.collect())
+}
+
+/// A service as it was written, or as much of it as is known of one that is deleted.
+fn service(written: Option<Resource>, view: ServiceView) -> v1::Service {
+    let resource = written.or_else(|| {
+        let spec = view.last_declared.as_ref()?.spec.clone();
+        Some(Resource::Service(Service { metadata: Metadata::named(view.name.clone()), spec }))
+    });
+    match resource {
+        Some(resource) => object(&resource, view.status),
+        None => v1::Object {
+            api_version: API_VERSION.into(),
+            kind: Kind::Service.as_str().into(),
+            metadata: name_alone(view.name.as_str()),
+            spec: Map::new(),
+            status: view.status,
+        },
+    }
+}
+
+fn name_alone(name: &str) -> Map<String, Value> {
+    Map::from_iter([("name".to_owned(), Value::from(name))])
 }
 
 /// The autoscalers that are declared, or the one of them that is called `name`.
@@ -88,7 +130,7 @@ pub(crate) fn replicas(handle: &Handle, agent: &Agent, meant: &Meant) -> Result<
     if let (Some(one), true) = (one, places.is_empty()) {
         return Err(Failure::not_found("replica", &one.to_string()));
     }
-    Ok(with_details(places, agent))
+    Ok(with_details(handle, places, agent))
 }
 
 /// Which replicas are meant.
@@ -99,8 +141,15 @@ pub(crate) enum Meant {
     One(ReplicaId),
 }
 
-/// Adds what only the agent knows.
-pub(crate) fn with_details(places: Vec<PlaceView>, agent: &Agent) -> Vec<v1::Replica> {
+/// Adds what only the agent knows, and of a replica that could not be started why.
+pub(crate) fn with_details(handle: &Handle, mut places: Vec<PlaceView>, agent: &Agent) -> Vec<v1::Replica> {
+    let failures = failed_starts(handle, &places);
+    for place in &mut places {
+        if let Some(why) = failures.get(&place.replica) {
+            let wait = place.status.message.take();
+            place.status.message = Some(wait.map_or_else(|| why.clone(), |wait| format!("{wait}; {why}")));
+        }
+    }
     let wanted: BTreeSet<&ReplicaId> = places.iter().map(|place| &place.replica).collect();
     let details: BTreeMap<ReplicaId, ReplicaDetail> = agent
         .details()
@@ -108,7 +157,36 @@ pub(crate) fn with_details(places: Vec<PlaceView>, agent: &Agent) -> Vec<v1::Rep
         .filter(|detail| wanted.contains(&detail.replica))
         .map(|detail| (detail.replica.clone(), detail))
         .collect();
-    places.into_iter().map(|place| replica(place, &details)).collect()
+    let (traffic, now) = (agent.traffic(), handle.now().wall);
+    let shown = places.into_iter().map(|place| {
+        let (name, is_occupied) = (place.replica.clone(), place.is_occupied);
+        let mut shown = replica(place, &details);
+        if is_occupied {
+            shown.status.endpoint = proxied::endpoint(&traffic, &name, &shown.status, now);
+        }
+        shown
+    });
+    shown.collect()
+}
+
+/// Why the replicas of `places` that wait for another try could not be started. The loop knows how the last one ended, and of one
+/// that never began only what it told.
+fn failed_starts(handle: &Handle, places: &[PlaceView]) -> BTreeMap<ReplicaId, String> {
+    let waiting: BTreeSet<&ReplicaId> = places
+        .iter()
+        .filter(|place| !place.has_exited && place.status.phase == "Backoff")
+        .map(|place| &place.replica)
+        .collect();
+    if waiting.is_empty() {
+        return BTreeMap::new();
+    }
+    // Later ones take the place of earlier ones.
+    let failed = handle.board().recent_events(None, usize::MAX).into_iter().filter_map(|event| {
+        let replica = ReplicaId { service: event.service.clone(), ordinal: event.replica? };
+        (event.kind == EventKind::ActionFailed.name() && waiting.contains(&replica))
+            .then(|| (replica, event.message.clone()))
+    });
+    failed.collect()
 }
 
 fn replica(place: PlaceView, details: &BTreeMap<ReplicaId, ReplicaDetail>) -> v1::Replica {
@@ -123,9 +201,9 @@ fn replica(place: PlaceView, details: &BTreeMap<ReplicaId, ReplicaDetail>) -> v1
         status.message = status.message.or_else(|| detail.probe_note.as_ref().map(ToString::to_string));
     }
     v1::Object {
-        api_version: "homeostat/v1".into(),
+        api_version: API_VERSION.into(),
         kind: "Replica".into(),
-        metadata: Map::from_iter([("name".to_owned(), Value::String(place.replica.to_string()))]),
+        metadata: name_alone(&place.replica.to_string()),
         spec: Map::new(),
         status,
     }
@@ -157,9 +235,9 @@ pub(crate) fn nodes(handle: &Handle, agent: &Agent, name: Option<&str>) -> Resul
         ("users", capabilities.users),
     ];
     Ok(vec![v1::Object {
-        api_version: "homeostat/v1".into(),
+        api_version: API_VERSION.into(),
         kind: "Node".into(),
-        metadata: Map::from_iter([("name".to_owned(), Value::String(node.to_string()))]),
+        metadata: name_alone(node.as_str()),
         spec: Map::new(),
         status: v1::NodeStatus {
             ready: seen && handle.is_ready(),

@@ -23,7 +23,7 @@ use crate::logs::{self, TAIL_DEFAULT, Until};
 use crate::moment::parse_rfc3339;
 use crate::resources::{self, Meant};
 use crate::state::State;
-use crate::{explain, metrics, openapi, stream, v1};
+use crate::{explain, metrics, openapi, route, stream, v1};
 
 /// Events that are answered unless told otherwise.
 const EVENTS_DEFAULT: usize = 100;
@@ -138,6 +138,15 @@ fn reads() -> Vec<Route> {
             J(of::<v1::Autoscaler>),
             || get(autoscaler),
         ),
+        read("/v1/routes", "All routes", ONLY_WATCH, J(of::<v1::List<v1::Route>>), || get(shared_routes)),
+        read("/v1/routes/{name}", "One route", ONLY_WATCH, J(of::<v1::Route>), || get(shared_route)),
+        read(
+            "/v1/routes/{name}/describe",
+            "Everything about one route",
+            &[],
+            J(of::<v1::RouteDescription>),
+            || get(describe_route),
+        ),
         read("/v1/replicas", "All replicas", &[SERVICE, WATCH], J(of::<v1::List<v1::Replica>>), || {
             get(replicas)
         }),
@@ -182,6 +191,15 @@ fn changes() -> Vec<Route> {
             body: None,
             answer: Answer::Json(of::<v1::Applied>),
             handler: || delete(remove_autoscaler),
+        },
+        Route {
+            method: "delete",
+            path: "/v1/routes/{name}",
+            summary: "Deletes a route: its requests are for the other routes of its listener, if there are any",
+            query: &[],
+            body: None,
+            answer: Answer::Json(of::<v1::Applied>),
+            handler: || delete(remove_route),
         },
         Route {
             method: "delete",
@@ -299,7 +317,8 @@ where
 }
 
 async fn services(Of(state): Of<State>, Asked(asked): Asked<Watch>) -> Result<Response, Failure> {
-    list(&state, asked.watch, |handle| resources::services(handle, None)).await
+    let agent = state.agent.clone();
+    list(&state, asked.watch, move |handle| resources::services(handle, &agent, None)).await
 }
 
 async fn service(
@@ -307,7 +326,8 @@ async fn service(
     Path(name): Path<String>,
     Asked(asked): Asked<Watch>,
 ) -> Result<Response, Failure> {
-    one(&state, asked.watch, move |handle| resources::services(handle, Some(&name))).await
+    let agent = state.agent.clone();
+    one(&state, asked.watch, move |handle| resources::services(handle, &agent, Some(&name))).await
 }
 
 async fn autoscalers(Of(state): Of<State>, Asked(asked): Asked<Watch>) -> Result<Response, Failure> {
@@ -320,6 +340,27 @@ async fn autoscaler(
     Asked(asked): Asked<Watch>,
 ) -> Result<Response, Failure> {
     one(&state, asked.watch, move |handle| resources::autoscalers(handle, Some(&name))).await
+}
+
+async fn shared_routes(Of(state): Of<State>, Asked(asked): Asked<Watch>) -> Result<Response, Failure> {
+    let agent = state.agent.clone();
+    list(&state, asked.watch, move |handle| route::routes(handle, &agent, None)).await
+}
+
+async fn shared_route(
+    Of(state): Of<State>,
+    Path(name): Path<String>,
+    Asked(asked): Asked<Watch>,
+) -> Result<Response, Failure> {
+    let agent = state.agent.clone();
+    one(&state, asked.watch, move |handle| route::routes(handle, &agent, Some(&name))).await
+}
+
+async fn describe_route(
+    Of(state): Of<State>,
+    Path(name): Path<String>,
+) -> Result<Json<v1::RouteDescription>, Failure> {
+    route::describe(&state, name).await.map(Json)
 }
 
 #[derive(Deserialize)]
@@ -407,11 +448,17 @@ async fn events(Of(state): Of<State>, Asked(asked): Asked<WhichEvents>) -> Resul
     let (handle, meant) = (state.handle.clone(), service.clone());
     let earlier = move || {
         let mut events = handle.board().recent_events(meant.as_ref(), limit);
-        events.retain(|event| since.is_none_or(|since| event.at.wall > since));
+        events.retain(|event| since.is_none_or(|since| event.at > since));
         events
     };
     if asked.watch {
         return stream::events(&state, service, earlier);
+    }
+    if let Some(service) = service {
+        return state
+            .ask(move |handle| explain::events_of(handle, &service, &earlier()))
+            .await
+            .map(|list| Json(list).into_response());
     }
     let items = earlier().iter().map(|event| crate::view::event(event)).collect();
     Ok(Json(v1::List::<v1::Event> { items }).into_response())
@@ -476,13 +523,17 @@ async fn remove_autoscaler(
     apply::delete(&state, Kind::HorizontalPodAutoscaler, name).await.map(Json)
 }
 
+async fn remove_route(Of(state): Of<State>, Path(name): Path<String>) -> Result<Json<v1::Applied>, Failure> {
+    apply::delete(&state, Kind::Route, name).await.map(Json)
+}
+
 async fn remove(
     Of(state): Of<State>,
     Path((kind, name)): Path<(String, String)>,
 ) -> Result<Json<v1::Applied>, Failure> {
     let kind = Kind::parse(&kind).ok_or_else(|| {
         let sentence = format!(
-            "could not delete {kind}/{name}: only services and horizontalpodautoscalers are declared"
+            "could not delete {kind}/{name}: only services, horizontalpodautoscalers and routes are declared"
         );
         Failure::new(StatusCode::NOT_FOUND, Code::NotFound, sentence)
     })?;

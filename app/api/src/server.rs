@@ -29,7 +29,7 @@ pub(crate) const CONNECTIONS_MAX: usize = 256;
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// How long a client may take for the head of a request, and keep a connection without one.
-const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+const HEAD_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long an answer may take to begin: a replay of a whole segment of the journal takes some ten seconds.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
@@ -115,7 +115,7 @@ async fn count_events(state: State) {
     let mut events = state.handle.board().subscribe();
     loop {
         match events.recv().await {
-            Ok(event) => state.count_event(event.kind.name()),
+            Ok(event) => state.count_event(&event.kind),
             Err(RecvError::Lagged(missed)) => tracing::debug!(missed, "events_not_counted"),
             Err(RecvError::Closed) => return,
         }

@@ -35,7 +35,7 @@ struct Shared {
     folder: PathBuf,
     streams: Arc<Semaphore>,
     replays: Arc<Semaphore>,
-    events_by_kind: Mutex<BTreeMap<&'static str, u64>>,
+    events_by_kind: Mutex<BTreeMap<String, u64>>,
     stop: CancellationToken,
 }
 
@@ -103,11 +103,11 @@ impl State {
         })
     }
 
-    pub(crate) fn count_event(&self, kind: &'static str) {
-        *self.events_by_kind().entry(kind).or_default() += 1;
+    pub(crate) fn count_event(&self, kind: &str) {
+        *self.events_by_kind().entry(kind.to_owned()).or_default() += 1;
     }
 
-    pub(crate) fn events_by_kind(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, u64>> {
+    pub(crate) fn events_by_kind(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, u64>> {
         self.shared.events_by_kind.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,9 +9,8 @@ use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use futures_util::stream::{self, Stream};
-use model::event::Event;
 use model::name::ServiceName;
-use orchestrator::Handle;
+use orchestrator::{Handle, Told};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
@@ -106,7 +105,7 @@ fn sent(change: &v1::Change<Value>) -> Sent {
 pub(crate) fn events(
     state: &State,
     service: Option<ServiceName>,
-    earlier: impl FnOnce() -> Vec<Arc<Event>>,
+    earlier: impl FnOnce() -> Vec<Arc<Told>>,
 ) -> Result<Response, Failure> {
     let permit = state.open_stream()?;
     // Subscribing first leaves no gap; what comes meanwhile is in both and told once.
@@ -122,9 +121,9 @@ pub(crate) fn events(
 struct Listener {
     /// Frees the place of this watch when it ends.
     _permit: OwnedSemaphorePermit,
-    receiver: broadcast::Receiver<Arc<Event>>,
+    receiver: broadcast::Receiver<Arc<Told>>,
     service: Option<ServiceName>,
-    earlier: Vec<Arc<Event>>,
+    earlier: Vec<Arc<Told>>,
 }
 
 impl Listener {
@@ -142,14 +141,16 @@ impl Listener {
         }
     }
 
-    fn is_meant(&self, event: &Arc<Event>) -> bool {
+    fn is_meant(&self, event: &Arc<Told>) -> bool {
         self.service.as_ref().is_none_or(|service| event.service == *service)
             && !self.earlier.iter().any(|earlier| Arc::ptr_eq(earlier, event))
     }
 }
 
-fn told(event: &Event) -> Sent {
-    Sent::default().data(serde_json::to_string(&view::event(event)).expect("an event is made of texts"))
+fn told(event: &Told) -> Sent {
+    Sent::default()
+        .id(event.id.to_string())
+        .data(serde_json::to_string(&view::event(event)).expect("an event is made of texts"))
 }
 
 fn answer(state: &State, events: impl Stream<Item = Sent> + Send + 'static) -> Response {

@@ -51,6 +51,9 @@ pub type Node = Object<NodeStatus>;
 /// A HorizontalPodAutoscaler.
 pub type Autoscaler = Object<AutoscalerStatus>;
 
+/// A route.
+pub type Route = Object<RouteStatus>;
+
 /// How a service is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -74,9 +77,22 @@ pub struct ServiceStatus {
     pub traffic: Traffic,
     /// What its replicas use now, summed.
     pub usage: Usage,
-    /// `Available`, `Complete`, `Exposed`, `Healing`.
+    /// What the proxy does with its requests; absent for a service that is not exposed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Proxied>,
+    /// `Available`, `Complete`, `Exposed`, `Healing`; first of a deleted one whose replicas are not gone yet, `Terminating`.
     pub conditions: Vec<Condition>,
 }
+
+impl ServiceStatus {
+    /// Whether the service is deleted, and its replicas are not gone yet.
+    pub fn is_terminating(&self) -> bool {
+        self.conditions.iter().any(|condition| condition.kind == TERMINATING && condition.status == "True")
+    }
+}
+
+/// The condition that only a deleted service has.
+pub const TERMINATING: &str = "Terminating";
 
 /// A size that a person asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -93,6 +109,9 @@ pub struct Hold {
 pub struct Traffic {
     /// Over the metric window; null without two samples in it.
     pub requests_per_second: Option<f64>,
+    /// Those that failed: of a service as its clients saw them, answered 5xx by whoever or broken off; of a replica each attempt
+    /// that it answered 5xx or did not answer. Over two seconds; null without two samples in them.
+    pub errors_per_second: Option<f64>,
     /// Requests that are being answered.
     pub in_flight: u32,
     /// The 99th percentile of the last window; of a service that of its slowest replica; null without traffic.
@@ -107,6 +126,37 @@ pub struct Usage {
     pub cpu_millicores: Option<u64>,
     /// Memory; null before the first sample.
     pub memory_bytes: Option<u64>,
+}
+
+/// What the proxy does with the requests of a service. Counts are since it began to listen for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Proxied {
+    /// Requests that it answered 503 itself.
+    pub refused: Refused,
+    /// Attempts that failed and were made again.
+    pub retries: u64,
+    /// Requests that wait now for a replica to become ready.
+    pub waiting: u32,
+}
+
+/// Requests that the proxy answered 503 itself, by why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Refused {
+    /// No replica became ready in time, or too many requests waited for one.
+    pub no_replica: u64,
+    /// As many were under way as `expose.limits` allows.
+    pub over_limit: u64,
+}
+
+/// How the proxy sees a replica.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Endpoint {
+    /// `Serving`, `SlowStart`, `Ejected`, `Draining` or `Out`.
+    pub state: String,
+    /// Why it does not get its whole share; null when it does.
+    pub message: Option<String>,
 }
 
 /// Something that holds or does not.
@@ -155,6 +205,9 @@ pub struct ReplicaStatus {
     pub adopted: bool,
     /// What it waits for, how it ended, or why its probe fails; null when there is nothing to say.
     pub message: Option<String>,
+    /// How the proxy sees it; absent when its service is not exposed and while nothing runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<Endpoint>,
     /// What it serves now.
     pub traffic: Traffic,
     /// What it uses now.
@@ -185,6 +238,51 @@ pub struct AutoscalerStatus {
     pub conditions: Vec<Condition>,
     /// What each metric said last; empty before the first decision.
     pub current_metrics: Vec<Metric>,
+}
+
+/// How a route is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteStatus {
+    /// Where the proxy listens for it; null while it does not.
+    pub address: Option<String>,
+    /// Requests that were for it, over the last two seconds; null without two samples in them.
+    pub requests_per_second: Option<f64>,
+    /// Requests that were for it since the proxy follows it.
+    pub requests: u64,
+    /// Its answers by class of status, such as `2xx`.
+    pub responses: BTreeMap<String, u64>,
+    /// Requests answered 429 because there were too many in too short a time.
+    pub over_rate: u64,
+    /// Copies that were sent by its mirrors.
+    pub copies: u64,
+    /// Copies that were not sent: the body was too long or did not come in time, or too many were under way.
+    pub copies_left_out: u64,
+    /// `Programmed`, whether the proxy follows it; `ResolvedRefs`, whether every service that it leads to is there.
+    pub conditions: Vec<Condition>,
+}
+
+/// Everything about one route.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RouteDescription {
+    /// The route.
+    pub route: Route,
+    /// The services that it leads to, rule by rule.
+    pub backends: Vec<RouteBackend>,
+}
+
+/// A service behind a rule.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteBackend {
+    /// Which rule, from 0.
+    pub rule: usize,
+    /// The service.
+    pub service: String,
+    /// Its share of the rule's requests, 0 to 1; null where it gets copies only.
+    pub share: Option<f64>,
+    /// Its replicas that answer requests; null when there is no such service.
+    pub ready_replicas: Option<u32>,
 }
 
 /// What one metric said.
@@ -276,6 +374,8 @@ pub struct SizeChange {
 /// Something that happened, or was left undone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
+    /// Its name, which no other event ever has: the run in which it was told and its number there, such as `12-3`.
+    pub id: String,
     /// When.
     pub at: String,
     /// `Normal` or `Warning`.
@@ -325,6 +425,9 @@ pub struct AppliedItem {
     pub name: String,
     /// `created`, `configured`, `unchanged` or `deleted`.
     pub change: String,
+    /// What is wrong with it and did not keep it from being applied; absent when nothing is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Asks to hold a service at a size.

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use control::ControlLoop;
 use knowledge::{Exposure, Health, Place, ServiceState, Stage};
 use model::decision::{Account, Condition, Decision, MetricVerdict};
-use model::event::Event;
 use model::identity::{Ordinal, ReplicaId};
-use model::input::Exit;
+use model::input::{Declared, Exit};
 use model::name::{NodeName, ServiceName};
 use model::plan::{Role, Wait};
+use model::quantity::MilliRps;
 use model::reason::Reason;
 use model::settings::Settings;
 use model::time::{Now, Time};
-use orchestrator::{Handle, Stopped};
+use orchestrator::{Handle, Stopped, Told};
 
 use crate::moment::{rfc3339, wall_of};
 use crate::v1;
@@ -31,6 +31,7 @@ pub(crate) struct ServiceView {
     pub(crate) places: Vec<PlaceView>,
     pub(crate) decision: Option<Arc<dyn Account>>,
     pub(crate) waits: Vec<Wait>,
+    pub(crate) last_declared: Option<Arc<Declared>>,
 }
 
 /// One place of a service, without what only the agent knows.
@@ -38,6 +39,8 @@ pub(crate) struct ServiceView {
 pub(crate) struct PlaceView {
     pub(crate) replica: ReplicaId,
     pub(crate) is_occupied: bool,
+    /// Whether nothing runs since a replica ended by itself.
+    pub(crate) has_exited: bool,
     pub(crate) status: v1::ReplicaStatus,
 }
 
@@ -75,6 +78,7 @@ pub(crate) fn view_of(brain: &ControlLoop, now: Now, name: &ServiceName) -> Opti
         places,
         decision: service.decision.clone(),
         waits: service.waits.clone(),
+        last_declared: service.last_declared.clone(),
     })
 }
 
@@ -92,7 +96,7 @@ impl Look<'_> {
         };
         let declared = service.declared.as_ref();
         v1::ServiceStatus {
-            desired_replicas: service.desired.unwrap_or(0),
+            desired_replicas: declared.and(service.desired).unwrap_or(0),
             replicas: count(&|place| place.counts() && place.is_occupied()),
             ready_replicas: service.serving(),
             spare_replicas: count(&|place| place.role == Role::Spare && place.is_occupied()),
@@ -104,7 +108,8 @@ impl Look<'_> {
             }),
             traffic: sum_of_traffic(places),
             usage: sum_of_usage(places),
-            conditions: self.conditions(service),
+            proxy: None,
+            conditions: if declared.is_some() { self.conditions(service) } else { terminating(service) },
         }
     }
 
@@ -152,7 +157,7 @@ impl Look<'_> {
             message,
             since: None,
         }));
-        let suspended = service.healing_suspended;
+        let suspended = service.healing.suspended;
         conditions.push(claim(
             "Healing",
             suspended.is_none(),
@@ -176,6 +181,8 @@ impl Look<'_> {
         let cpu = place.cpu.last().filter(|(at, _)| fresh(*at)).and_then(|_| place.cpu_share(window));
         let rate =
             place.requests.last().filter(|(at, _)| fresh(*at)).and_then(|_| place.request_rate(window));
+        let errors =
+            place.errors.last().filter(|(at, _)| fresh(*at)).and_then(|_| place.errors.growth(window));
         let p99 = (is_occupied && !place.latency_p99.is_zero()).then_some(place.latency_p99.as_secs_f64());
         let wait = service.waits.iter().find(|wait| wait.ordinal == Some(ordinal));
         let status = v1::ReplicaStatus {
@@ -195,15 +202,18 @@ impl Look<'_> {
             incarnation: place.incarnation.0,
             generation: place.generation.0,
             adopted: false,
-            message: wait.map(|wait| wait.reason.to_string()).or_else(|| last_exit(place)),
+            message: message(wait.map(|wait| wait.reason.to_string()), last_exit(place)),
+            endpoint: None,
             traffic: v1::Traffic {
-                requests_per_second: rate.map(model::quantity::MilliRps::per_second),
+                requests_per_second: rate.map(MilliRps::per_second),
+                errors_per_second: errors.map(|growth| MilliRps::mean(growth.by, growth.over).per_second()),
                 in_flight: if fresh(place.in_flight.0) { place.in_flight.1 } else { 0 },
                 latency_p99_seconds: p99,
             },
             usage: v1::Usage { cpu_millicores: cpu.map(|cpu| cpu.0), memory_bytes: memory },
         };
-        PlaceView { replica, is_occupied, status }
+        let has_exited = matches!(place.stage, Stage::Empty { exit: Some(_), .. });
+        PlaceView { replica, is_occupied, has_exited, status }
     }
 
     fn phase(&self, place: &Place) -> &'static str {
@@ -233,6 +243,14 @@ fn stage_since(stage: &Stage) -> Time {
     }
 }
 
+/// What it waits for, and how the last one ended.
+fn message(wait: Option<String>, exit: Option<String>) -> Option<String> {
+    match (wait, exit) {
+        (Some(wait), Some(exit)) => Some(format!("{wait}; {exit}")),
+        (wait, exit) => wait.or(exit),
+    }
+}
+
 fn last_exit(place: &Place) -> Option<String> {
     match &place.stage {
         Stage::Empty { exit: Some(exit), .. } => Some(exit_sentence(*exit)),
@@ -246,6 +264,27 @@ fn last_exit(place: &Place) -> Option<String> {
 
 fn exit_sentence(exit: Exit) -> String {
     Reason::Exited(exit).to_string()
+}
+
+/// What is to be said of a service that nobody wants any more: only how far its end is.
+fn terminating(service: &ServiceState) -> Vec<v1::Condition> {
+    let left = service.places.values().filter(|place| place.is_occupied()).count();
+    let message = match left {
+        0 => "it is deleted, and its last replica is gone".to_owned(),
+        1 => "it is deleted, and its last replica finishes what it does".to_owned(),
+        left => format!("it is deleted, and {left} replicas finish what they do"),
+    };
+    let claim = |kind: &str, status: &str, reason: &str, message: String| v1::Condition {
+        kind: kind.into(),
+        status: status.into(),
+        reason: reason.into(),
+        message,
+        since: None,
+    };
+    let mut conditions = vec![claim(v1::TERMINATING, "True", "Deleted", message)];
+    conditions
+        .extend(exposed(service).map(|(status, reason, message)| claim("Exposed", status, reason, message)));
+    conditions
 }
 
 /// Status, reason and message; `None` for a service that nobody exposes.
@@ -269,6 +308,8 @@ fn sum_of_traffic(places: &[PlaceView]) -> v1::Traffic {
     let traffic = || places.iter().map(|place| &place.status.traffic);
     v1::Traffic {
         requests_per_second: traffic().filter_map(|one| one.requests_per_second).reduce(|a, b| a + b),
+        // Some fail without having met a replica, and some meet two: only who counts for clients can say.
+        errors_per_second: None,
         in_flight: traffic().map(|one| one.in_flight).sum(),
         latency_p99_seconds: traffic().filter_map(|one| one.latency_p99_seconds).reduce(f64::max),
     }
@@ -371,6 +412,8 @@ fn is_of_guard(reason: &Reason) -> bool {
         | Reason::AboveDesired { .. }
         | Reason::Autoscaled { .. }
         | Reason::Held { .. }
+        | Reason::Idle { .. }
+        | Reason::Awaited { .. }
         | Reason::Exited(_)
         | Reason::Unhealthy { .. }
         | Reason::Outdated { .. }
@@ -378,8 +421,10 @@ fn is_of_guard(reason: &Reason) -> bool {
         | Reason::TakesOver { .. }
         | Reason::StandsDown { .. }
         | Reason::Drained { .. }
+        | Reason::DrainUnanswered { .. }
         | Reason::Backoff { .. }
         | Reason::CrashLoop { .. }
+        | Reason::StartFailed { .. }
         | Reason::DependencyDown { .. }
         | Reason::Overload { .. }
         | Reason::ActionFailed(_)
@@ -395,14 +440,15 @@ fn wait_of(service: &ServiceName, wait: &Wait) -> v1::Wait {
 }
 
 /// An event in the words of `/v1`.
-pub(crate) fn event(event: &Event) -> v1::Event {
-    let replica = event.replica.map(|(ordinal, _)| ReplicaId { service: event.service.clone(), ordinal });
+pub(crate) fn event(event: &Told) -> v1::Event {
+    let replica = event.replica.map(|ordinal| ReplicaId { service: event.service.clone(), ordinal });
     v1::Event {
-        at: rfc3339(event.at.wall),
-        kind: if event.kind.is_warning() { "Warning" } else { "Normal" }.into(),
-        reason: event.kind.name().into(),
+        id: event.id.to_string(),
+        at: rfc3339(event.at),
+        kind: if event.is_warning { "Warning" } else { "Normal" }.into(),
+        reason: event.kind.clone(),
         service: event.service.to_string(),
         replica: replica.map(|replica| replica.to_string()),
-        message: event.reason.to_string(),
+        message: event.message.clone(),
     }
 }

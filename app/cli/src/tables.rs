@@ -9,7 +9,7 @@ use crate::output::{Field, UNKNOWN};
 use crate::paint::Tone;
 
 pub(crate) const SERVICE_HEADER: &[&str] =
-    &["NAME", "DESIRED", "READY", "REQ/S", "P99", "CPU", "MEMORY", "STATUS"];
+    &["NAME", "DESIRED", "READY", "REQ/S", "ERR/S", "P99", "CPU", "MEMORY", "STATUS"];
 
 /// A service in the columns of [`SERVICE_HEADER`].
 pub(crate) fn service(service: &v1::Service) -> Vec<Field> {
@@ -22,6 +22,7 @@ pub(crate) fn service(service: &v1::Service) -> Vec<Field> {
         Field::number(status.desired_replicas),
         if status.ready_replicas < status.desired_replicas { ready.toned(Tone::Notable) } else { ready },
         Field::number(figures::rate(status.traffic.requests_per_second)),
+        errors(&status.traffic),
         Field::number(figures::seconds(status.traffic.latency_p99_seconds)),
         Field::number(figures::millicores(status.usage.cpu_millicores)),
         Field::number(figures::bytes(status.usage.memory_bytes)),
@@ -31,6 +32,9 @@ pub(crate) fn service(service: &v1::Service) -> Vec<Field> {
 
 /// How a service is in one word: the reason of the first condition that does not hold.
 pub(crate) fn standing(status: &v1::ServiceStatus) -> (String, Tone) {
+    if status.is_terminating() {
+        return (v1::TERMINATING.to_owned(), Tone::Notable);
+    }
     let failing = status.conditions.iter().find(|condition| condition.status != "True");
     match failing {
         None => ("Ready".to_owned(), Tone::Good),
@@ -39,8 +43,14 @@ pub(crate) fn standing(status: &v1::ServiceStatus) -> (String, Tone) {
     }
 }
 
+fn errors(traffic: &v1::Traffic) -> Field {
+    let rate = Field::number(figures::rate(traffic.errors_per_second));
+    if traffic.errors_per_second.is_some_and(|rate| rate > 0.0) { rate.toned(Tone::Bad) } else { rate }
+}
+
 pub(crate) const REPLICA_HEADER: &[&str] = &[
-    "NAME", "PID", "PHASE", "READY", "RESTARTS", "AGE", "PORTS", "REQ/S", "P99", "CPU", "MEMORY", "MESSAGE",
+    "NAME", "PID", "PHASE", "READY", "RESTARTS", "AGE", "PORTS", "REQ/S", "ERR/S", "P99", "CPU", "MEMORY",
+    "MESSAGE",
 ];
 
 /// A replica in the columns of [`REPLICA_HEADER`].
@@ -58,6 +68,7 @@ pub(crate) fn replica(replica: &v1::Replica, now: Wall) -> Vec<Field> {
         Field::number(figures::age(status.started_at.as_deref(), now)),
         Field::text(or_unknown(ports.join(","))),
         Field::number(figures::rate(status.traffic.requests_per_second)),
+        errors(&status.traffic),
         Field::number(figures::seconds(status.traffic.latency_p99_seconds)),
         Field::number(figures::millicores(status.usage.cpu_millicores)),
         Field::number(figures::bytes(status.usage.memory_bytes)),
@@ -73,6 +84,33 @@ pub(crate) fn tone_of(phase: &str) -> Tone {
         "Stopping" => Tone::Quiet,
         _ => Tone::Notable,
     }
+}
+
+pub(crate) const ENDPOINT_HEADER: &[&str] = &["ENDPOINT", "STATE", "IN FLIGHT", "WHY"];
+
+/// How the proxy sees a replica, in the columns of [`ENDPOINT_HEADER`]; `None` for one that it does not see.
+pub(crate) fn endpoint(replica: &v1::Replica) -> Option<Vec<Field>> {
+    let endpoint = replica.status.endpoint.as_ref()?;
+    let tone = match endpoint.state.as_str() {
+        "Serving" => Tone::Good,
+        "Ejected" => Tone::Bad,
+        _ => Tone::Notable,
+    };
+    Some(vec![
+        Field::text(replica.name()),
+        Field::text(&endpoint.state).toned(tone),
+        Field::number(replica.status.traffic.in_flight),
+        Field::text(endpoint.message.as_deref().unwrap_or_default()),
+    ])
+}
+
+/// What the proxy did with the requests of a service, in lines.
+pub(crate) fn proxied(it: &v1::Proxied) -> String {
+    let v1::Refused { no_replica, over_limit } = it.refused;
+    format!(
+        "  answered 503: {no_replica} without a replica, {over_limit} over a limit\n  sent again: {}, waiting now: {}\n",
+        it.retries, it.waiting
+    )
 }
 
 pub(crate) const AUTOSCALER_HEADER: &[&str] =
@@ -105,6 +143,36 @@ pub(crate) fn autoscaler(autoscaler: &v1::Autoscaler) -> Vec<Field> {
         Field::number(spec(&["minReplicas"])),
         Field::number(spec(&["maxReplicas"])),
         Field::text(metrics.join(", ")),
+    ]
+}
+
+pub(crate) const ROUTE_HEADER: &[&str] =
+    &["NAME", "ADDRESS", "HOSTNAMES", "RULES", "REQ/S", "2XX", "3XX", "4XX", "5XX", "STATUS"];
+
+/// A route in the columns of [`ROUTE_HEADER`].
+pub(crate) fn route(route: &v1::Route) -> Vec<Field> {
+    let status = &route.status;
+    let list =
+        |name: &str| route.spec.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let hosts: Vec<&str> = list("hostnames").iter().filter_map(Value::as_str).collect();
+    let failing = status.conditions.iter().find(|condition| condition.status != "True");
+    let (word, tone) = match failing {
+        None => ("Ready", Tone::Good),
+        Some(condition) if condition.kind == "Programmed" => (condition.reason.as_str(), Tone::Bad),
+        Some(condition) => (condition.reason.as_str(), Tone::Notable),
+    };
+    let count = |class: &str| Field::number(status.responses.get(class).copied().unwrap_or_default());
+    vec![
+        Field::text(route.name()),
+        Field::text(status.address.as_deref().unwrap_or(UNKNOWN)),
+        Field::text(if hosts.is_empty() { "*".to_owned() } else { hosts.join(",") }),
+        Field::number(list("rules").len()),
+        Field::number(figures::rate(status.requests_per_second)),
+        count("2xx"),
+        count("3xx"),
+        count("4xx"),
+        count("5xx"),
+        Field::text(word).toned(tone),
     ]
 }
 

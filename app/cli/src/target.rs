@@ -14,6 +14,8 @@ pub(crate) enum Subject {
     Service,
     /// HorizontalPodAutoscalers.
     Autoscaler,
+    /// Routes.
+    Route,
     /// Replicas.
     Replica,
     /// Nodes.
@@ -21,13 +23,14 @@ pub(crate) enum Subject {
 }
 
 impl Subject {
-    const ALL: [Self; 4] = [Self::Service, Self::Autoscaler, Self::Replica, Self::Node];
+    const ALL: [Self; 5] = [Self::Service, Self::Autoscaler, Self::Route, Self::Replica, Self::Node];
 
     /// The word for one.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Service => "service",
             Self::Autoscaler => "hpa",
+            Self::Route => "route",
             Self::Replica => "replica",
             Self::Node => "node",
         }
@@ -38,6 +41,7 @@ impl Subject {
         match self {
             Self::Service => "/v1/services",
             Self::Autoscaler => "/v1/horizontalpodautoscalers",
+            Self::Route => "/v1/routes",
             Self::Replica => "/v1/replicas",
             Self::Node => "/v1/nodes",
         }
@@ -48,6 +52,7 @@ impl Subject {
         match resource {
             Resource::Service(_) => Self::Service,
             Resource::HorizontalPodAutoscaler(_) => Self::Autoscaler,
+            Resource::Route(_) => Self::Route,
         }
     }
 
@@ -56,6 +61,7 @@ impl Subject {
         let lower = text.to_ascii_lowercase();
         match (Kind::parse(text), lower.as_str()) {
             (Some(Kind::Service), _) => Some(Self::Service),
+            (Some(Kind::Route), _) => Some(Self::Route),
             (Some(Kind::HorizontalPodAutoscaler), _) | (None, "autoscaler" | "autoscalers") => {
                 Some(Self::Autoscaler)
             }
@@ -68,7 +74,9 @@ impl Subject {
     /// Whether one of these may be called `name`; why not, if not.
     fn check(self, name: &str) -> Result<(), String> {
         match self {
-            Self::Service => ServiceName::parse(name).map(drop).map_err(|error| error.to_string()),
+            Self::Service | Self::Route => {
+                ServiceName::parse(name).map(drop).map_err(|error| error.to_string())
+            }
             Self::Autoscaler => ObjectName::parse(name).map(drop).map_err(|error| error.to_string()),
             Self::Node => NodeName::parse(name).map(drop).map_err(|error| error.to_string()),
             Self::Replica => ReplicaId::parse(name)

@@ -125,6 +125,12 @@ async fn apply(handle: &Handle, manifests: &Manifests) -> anyhow::Result<()> {
     if resources.is_empty() {
         return Ok(());
     }
+    for resource in &resources {
+        if let Resource::Service(service) = resource {
+            agent::check_certificates(&service.spec)
+                .with_context(|| format!("could not apply service/{}", service.name()))?;
+        }
+    }
     let handle = handle.clone();
     let applied = tokio::task::spawn_blocking(move || handle.apply(&resources)).await;
     applied.context("applying the manifests ended by a fault of ours")??;
@@ -136,9 +142,16 @@ fn announce(up: &Up, address: SocketAddr, platform: &dyn Platform) {
         tracing::warn!("{sentence}");
     }
     for resource in up.manifests.resources() {
-        let Resource::Service(service) = resource else { continue };
-        if let Some(expose) = &service.spec.expose {
-            tracing::info!(service = %service.name(), address = %expose.listen.0, "exposed");
+        match resource {
+            Resource::Service(service) => {
+                if let Some(expose) = &service.spec.expose {
+                    tracing::info!(service = %service.name(), address = %expose.listen.0, "exposed");
+                }
+            }
+            Resource::Route(route) => {
+                tracing::info!(route = %route.name(), address = %route.spec.listen, "routed");
+            }
+            Resource::HorizontalPodAutoscaler(_) => {}
         }
     }
     tracing::info!(api = %format_args!("http://{address}"), data = %up.data.display(), "homeostat is up; Ctrl-C stops it and what it started");

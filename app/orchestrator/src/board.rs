@@ -1,51 +1,71 @@
-//! What happened lately, for people who ask or watch.
+//! What happened lately, for people who ask or watch; kept over restarts.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use journal::{EVENTS_MAX, EventId, KeepError, Told, ToldError, ToldFile};
 use model::event::Event;
+use model::identity::Epoch;
 use model::name::ServiceName;
 use tokio::sync::{broadcast, watch};
-
-/// Events kept.
-///
-/// 10,000: a day of ten services that each scale a few hundred times, in about 2 MB.
-const EVENTS_MAX: usize = 10_000;
 
 /// Events that a watcher may lag behind before it is told that it has missed some.
 const LAG_MAX: usize = 1024;
 
-/// The latest events, and a tick for each change that a watcher could see.
+/// The latest events, those of earlier runs included, and a tick for each change that a watcher could see.
 #[derive(Debug)]
 pub struct Board {
-    recent: Mutex<VecDeque<Arc<Event>>>,
-    events: broadcast::Sender<Arc<Event>>,
+    kept: Mutex<Kept>,
+    events: broadcast::Sender<Arc<Told>>,
     changes: watch::Sender<u64>,
 }
 
+/// What is told, in memory and on disk.
+#[derive(Debug)]
+struct Kept {
+    /// The latest, oldest first; at most [`EVENTS_MAX`].
+    recent: VecDeque<Arc<Told>>,
+    file: ToldFile,
+    /// What the latest event is called; the next of the same run has the next number.
+    last: EventId,
+}
+
 impl Board {
-    pub(crate) fn new() -> Self {
-        Self {
-            recent: Mutex::new(VecDeque::new()),
+    /// Opens the board with what is kept in the folder of the journal.
+    pub(crate) fn open(folder: &Path) -> Result<Self, ToldError> {
+        let (file, recent) = ToldFile::open(folder)?;
+        let last = EventId { epoch: Epoch(0), number: 0 };
+        Ok(Self {
+            kept: Mutex::new(Kept { recent, file, last }),
             events: broadcast::Sender::new(LAG_MAX),
             changes: watch::Sender::new(0),
-        }
+        })
+    }
+
+    /// Names the events from now on after a run, which no other run is named after.
+    pub(crate) fn begin_run(&self, epoch: Epoch) {
+        self.kept().last = EventId { epoch, number: 0 };
     }
 
     /// Pins up what one step of the loop had to tell.
-    pub(crate) fn pin(&self, events: &mut Vec<Event>) {
+    ///
+    /// It is told also when it could not be kept; the error says that a restart would forget it.
+    pub(crate) fn pin(&self, events: &mut Vec<Event>) -> Result<(), KeepError> {
         if events.is_empty() {
-            return;
+            return Ok(());
         }
-        let mut recent = self.recent();
-        for event in events.drain(..).map(Arc::new) {
-            if recent.len() == EVENTS_MAX {
-                recent.pop_front();
-            }
-            recent.push_back(Arc::clone(&event));
+        let kept = &mut *self.kept();
+        let new: Vec<_> = events.drain(..).map(|event| Arc::new(kept.told(&event))).collect();
+        kept.recent.extend(new.iter().cloned());
+        let excess = kept.recent.len().saturating_sub(EVENTS_MAX);
+        kept.recent.drain(..excess);
+        let result = kept.file.keep(&kept.recent, new.len());
+        for event in new {
             // Nobody watching is no error.
             drop(self.events.send(event));
         }
+        result
     }
 
     /// Lets watchers look again.
@@ -54,16 +74,16 @@ impl Board {
     }
 
     /// The latest events of `service`, or of all, oldest first, at most `limit`.
-    pub fn recent_events(&self, service: Option<&ServiceName>, limit: usize) -> Vec<Arc<Event>> {
-        let recent = self.recent();
-        let is_meant = |event: &&Arc<Event>| service.is_none_or(|service| event.service == *service);
-        let mut latest: Vec<_> = recent.iter().rev().filter(is_meant).take(limit).cloned().collect();
+    pub fn recent_events(&self, service: Option<&ServiceName>, limit: usize) -> Vec<Arc<Told>> {
+        let kept = self.kept();
+        let is_meant = |event: &&Arc<Told>| service.is_none_or(|service| event.service == *service);
+        let mut latest: Vec<_> = kept.recent.iter().rev().filter(is_meant).take(limit).cloned().collect();
         latest.reverse();
         latest
     }
 
     /// Every event from now on.
-    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Told>> {
         self.events.subscribe()
     }
 
@@ -73,7 +93,14 @@ impl Board {
     }
 
     /// A list of events is whole after every step, so what a panicking reader left is as good as before.
-    fn recent(&self) -> MutexGuard<'_, VecDeque<Arc<Event>>> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn told(&mut self, event: &Event) -> Told {
+        self.last.number += 1;
+        Told::new(self.last, event)
     }
 }

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use control::{ControlLoop, Outbox};
-use journal::{AppendError, OpenError, ReadError, Segment, Writer, segments};
+use journal::{AppendError, OpenError, ReadError, Segment, ToldError, Writer, segments};
 use model::action::{Action, ActionKind};
 use model::event::EventKind;
 use model::input::{Input, Report, Start};
@@ -20,6 +20,7 @@ use store::Store;
 use crate::board::Board;
 use crate::handle::{Handle, Inner, Message};
 use crate::intake::Intake;
+use crate::routing::Routing;
 use crate::scribe::{self, Note};
 use crate::shelf::{Shelf, ShelfError};
 
@@ -59,6 +60,8 @@ pub enum Order {
     Act(Action),
     /// Report everything there is.
     Report,
+    /// Let the proxy follow these routes, and no others.
+    Route(Arc<Routing>),
 }
 
 /// The loop could not be started; nothing was.
@@ -78,6 +81,9 @@ pub enum StartError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The events of earlier runs could not be read.
+    #[error(transparent)]
+    Events(#[from] ToldError),
     /// The journal did not take the beginning.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -121,11 +127,12 @@ pub(crate) fn start(doors: Doors) -> Result<Handle, StartError> {
     let intake = Intake::open(shelf.clone())?;
     let clock = Clock::continued_after(last_journaled(&doors)?);
     let (messages, inbox) = sync_channel(MESSAGES_MAX);
-    let board = Arc::new(Board::new());
+    let board = Arc::new(Board::open(&doors.journal)?);
     let health = Arc::new(Health::default());
     let handle = Handle {
         inner: Arc::new(Inner {
             messages,
+            turn: Mutex::new(()),
             intake: Mutex::new(intake),
             board: Arc::clone(&board),
             clock,
@@ -147,7 +154,10 @@ pub(crate) fn start(doors: Doors) -> Result<Handle, StartError> {
         health,
         notes,
     };
-    engine.begin_run()?;
+    if let Err(error) = engine.begin_run() {
+        engine.journal.abandon();
+        return Err(error);
+    }
     thread::Builder::new()
         .name("loop".into())
         .spawn(move || engine.run(&inbox))
@@ -159,7 +169,7 @@ pub(crate) fn start(doors: Doors) -> Result<Handle, StartError> {
 fn last_journaled(doors: &Doors) -> Result<Time, StartError> {
     let in_folder = |source| StartError::Folder { folder: doors.journal.clone(), source };
     let mut last = Time::ZERO;
-    if let Some((_, path)) = segments(&doors.journal).map_err(in_folder)?.pop() {
+    for (_, path) in segments(&doors.journal).map_err(in_folder)?.into_iter().rev() {
         match Segment::open(&path) {
             Ok(segment) => {
                 for record in segment {
@@ -170,6 +180,10 @@ fn last_journaled(doors: &Doors) -> Result<Time, StartError> {
                 }
             }
             Err(error) => tell_damage(&error),
+        }
+        // One without a record that can be read, as a crash leaves it, says nothing: the one before it does.
+        if last > Time::ZERO {
+            break;
         }
     }
     Ok(last)
@@ -199,6 +213,7 @@ impl Engine {
     fn begin_run(&mut self) -> Result<(), StartError> {
         self.out.clear();
         let epoch = self.shelf.next_epoch()?;
+        self.board.begin_run(epoch);
         let intents = self.handle.inner.intake.lock().unwrap_or_else(PoisonError::into_inner).intents();
         let (holds, memories) = (self.shelf.holds()?, self.shelf.memories()?);
         let start = Start {
@@ -215,8 +230,10 @@ impl Engine {
             self.step(&input)?;
         }
         self.journal.flush()?;
+        self.journal.retire_oldest()?;
         // A declaration that was kept is no news.
         self.out.events.clear();
+        self.order_routes();
         self.hand_out();
         self.order(Order::Report);
         Ok(())
@@ -260,6 +277,7 @@ impl Engine {
                     }
                 }
                 Message::Input(_) => {}
+                Message::RoutesMayHaveChanged => self.order_routes(),
                 Message::Look(look) => looks.push(look),
                 Message::Stop => goes_on = false,
             }
@@ -311,7 +329,9 @@ impl Engine {
             let replica = event.replica.map(|(ordinal, _)| ordinal.0);
             tracing::info!(service = %event.service, replica, reason = %event.reason, "{}", event.kind.name());
         }
-        self.board.pin(&mut self.out.events);
+        if let Err(error) = self.board.pin(&mut self.out.events) {
+            tracing::warn!(error = %sentence(&error), "events_not_kept");
+        }
     }
 
     /// The journal does not take what is written: nothing more is done, for what is not journaled may not have an effect.
@@ -329,8 +349,8 @@ impl Engine {
     /// Begins a new run in a new segment.
     fn renew(&mut self, retry: &mut Option<Time>) {
         let renewed = Writer::begin(&self.doors.journal).map_err(StartError::from).and_then(|journal| {
-            self.journal = journal;
-            self.begin_run()
+            let last = std::mem::replace(&mut self.journal, journal);
+            self.begin_run().inspect_err(|_| std::mem::replace(&mut self.journal, last).abandon())
         });
         match renewed {
             Ok(()) => {
@@ -339,6 +359,13 @@ impl Engine {
             }
             Err(error) => self.falter(&error, retry),
         }
+    }
+
+    /// Hands on what the store holds of routes. The loop decides nothing about them, so its journal need not have them: they go on
+    /// while it is in trouble.
+    fn order_routes(&self) {
+        let routing = self.handle.inner.intake.lock().unwrap_or_else(PoisonError::into_inner).routing();
+        self.order(Order::Route(Arc::new(routing)));
     }
 
     fn order(&self, order: Order) {

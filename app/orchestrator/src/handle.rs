@@ -23,6 +23,8 @@ pub(crate) type Look = Box<dyn FnOnce(&ControlLoop, Now) + Send>;
 pub(crate) enum Message {
     /// Something for the loop.
     Input(Input),
+    /// What is kept of routes, or of the services behind them, may be another than before.
+    RoutesMayHaveChanged,
     /// Something that wants to look at it.
     Look(Look),
     /// The end.
@@ -43,6 +45,9 @@ pub struct Handle {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) messages: SyncSender<Message>,
+    /// Taken for the whole of a change, from what is kept to what the loop was told, so that both hear of changes in one order.
+    pub(crate) turn: Mutex<()>,
+    /// What is kept. Never held while somebody waits for the loop: the loop reads it whenever it begins a run.
     pub(crate) intake: Mutex<Intake>,
     pub(crate) board: Arc<Board>,
     pub(crate) clock: Clock,
@@ -54,6 +59,7 @@ impl std::fmt::Debug for Message {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Input(input) => f.debug_tuple("Input").field(input).finish(),
+            Self::RoutesMayHaveChanged => f.write_str("RoutesMayHaveChanged"),
             Self::Look(_) => f.write_str("Look"),
             Self::Stop => f.write_str("Stop"),
         }
@@ -63,8 +69,9 @@ impl std::fmt::Debug for Message {
 impl Handle {
     /// Checks `resources` with all that is kept, keeps them, all or nothing, and tells the loop. Blocks for a disk write.
     pub fn apply(&self, resources: &[Resource]) -> Result<Vec<Applied>, ApplyError> {
-        let mut intake = self.intake();
-        let (applied, intents) = intake.apply(resources)?;
+        let _turn = self.turn();
+        let (applied, intents) = self.intake().apply(resources)?;
+        self.tell_of_routes()?;
         self.tell(intents)?;
         Ok(applied)
     }
@@ -76,8 +83,9 @@ impl Handle {
 
     /// Deletes a resource; the replicas of a deleted service are drained and stopped. Blocks for a disk write.
     pub fn delete(&self, kind: Kind, name: &str) -> Result<(), ApplyError> {
-        let mut intake = self.intake();
-        let intents = intake.delete(kind, name)?;
+        let _turn = self.turn();
+        let intents = self.intake().delete(kind, name)?;
+        self.tell_of_routes()?;
         Ok(self.tell(intents)?)
     }
 
@@ -88,6 +96,7 @@ impl Handle {
         replicas: u32,
         lasting: Option<Duration>,
     ) -> Result<(), ApplyError> {
+        let _turn = self.turn();
         let until = lasting.map(|span| self.inner.clock.time() + span);
         let intent = self.intake().hold(service, replicas, until)?;
         Ok(self.tell(vec![intent])?)
@@ -95,6 +104,7 @@ impl Handle {
 
     /// Ends the hold on a service; harmless when there is none. Blocks for a disk write.
     pub fn release(&self, service: &ServiceName) -> Result<(), ApplyError> {
+        let _turn = self.turn();
         let intent = self.intake().release(service)?;
         Ok(self.tell(vec![intent])?)
     }
@@ -176,12 +186,76 @@ impl Handle {
         Ok(())
     }
 
+    /// Routes go first, so that an address that a route has given up is free for the service that takes it.
+    fn tell_of_routes(&self) -> Result<(), Stopped> {
+        self.inner.messages.send(Message::RoutesMayHaveChanged).map_err(|_| Stopped)
+    }
+
     fn send_look(&self, look: impl FnOnce(&ControlLoop, Now) + Send + 'static) -> Result<(), Stopped> {
         self.inner.messages.send(Message::Look(Box::new(look))).map_err(|_| Stopped)
+    }
+
+    /// A turn holds nothing that a panicking caller could have left half done.
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.inner.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is kept changes only after its write was acknowledged, so it is whole whatever a panicking caller did.
     fn intake(&self) -> MutexGuard<'_, Intake> {
         self.inner.intake.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc::{channel, sync_channel};
+    use std::thread;
+
+    use model::time::Time;
+    use store::memory::MemoryStore;
+
+    use super::*;
+    use crate::shelf::Shelf;
+
+    /// No wait of a test is meant to last so long: it is there to fail instead of hanging.
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    fn services(count: usize) -> Vec<Resource> {
+        let of = |n| {
+            let written = r#"{"apiVersion":"homeostat/v1","kind":"Service","metadata":{"name":"NAME"},"spec":{"run":{"command":["true"]}}}"#;
+            serde_json::from_str(&written.replace("NAME", &format!("s{n}"))).unwrap()
+        };
+        (0..count).map(of).collect()
+    }
+
+    #[test]
+    fn while_an_apply_waits_for_the_loop_what_is_kept_can_be_read() {
+        let (messages, inbox) = sync_channel(0);
+        let folder = tempfile::tempdir().unwrap();
+        let intake = Intake::open(Shelf::new(Arc::new(MemoryStore::default()))).unwrap();
+        let inner = Inner {
+            messages,
+            turn: Mutex::new(()),
+            intake: Mutex::new(intake),
+            board: Arc::new(Board::open(folder.path()).unwrap()),
+            clock: Clock::continued_after(Time::ZERO),
+            health: Arc::default(),
+            journal: "unused".into(),
+        };
+        let handle = Handle { inner: Arc::new(inner) };
+        let applier = handle.clone();
+        let apply = thread::spawn(move || applier.apply(&services(200)).unwrap().len());
+        // As the loop does when it begins a run, and takes no message meanwhile.
+        let (seen, sees) = channel();
+        thread::spawn(move || {
+            while handle.resources().is_empty() {
+                thread::yield_now();
+            }
+            seen.send(handle.resources().len())
+        });
+        assert_eq!(sees.recv_timeout(DEADLINE), Ok(200), "a whole folder is kept at once");
+        assert_eq!(inbox.iter().take(201).count(), 201, "each service, and once that there may be routes");
+        assert_eq!(apply.join().unwrap(), 200);
     }
 }

@@ -7,10 +7,11 @@ use model::identity::Generation;
 use model::input::Intent;
 use model::name::ServiceName;
 use model::resource::check::{ResourceProblem, Severity, check};
-use model::resource::{Kind, Resource, Service};
+use model::resource::{Kind, Problem, Resource, Service};
 use model::time::Time;
 use store::Txn;
 
+use crate::routing::{KeptRoute, Routing};
 use crate::shelf::{self, Shelf, ShelfError, Stored, StoredHold};
 
 /// What becomes of one resource that was applied.
@@ -22,6 +23,8 @@ pub struct Applied {
     pub name: String,
     /// What changes.
     pub change: Change,
+    /// What is wrong with it and does not keep it from being applied.
+    pub warnings: Vec<Problem>,
 }
 
 /// What changes of a resource.
@@ -96,10 +99,30 @@ impl Intake {
             .values()
             .filter_map(|stored| match &stored.resource {
                 Resource::Service(service) => Some(service.name().clone()),
-                Resource::HorizontalPodAutoscaler(_) => None,
+                Resource::HorizontalPodAutoscaler(_) | Resource::Route(_) => None,
             })
             .collect();
         services.iter().filter_map(|name| self.declare(name)).collect()
+    }
+
+    /// What the proxy must be told of all routes that are kept.
+    pub(crate) fn routing(&self) -> Routing {
+        let mut routing = Routing::default();
+        for stored in self.resources.values() {
+            let Resource::Route(route) = &stored.resource else { continue };
+            for name in route.spec.services() {
+                let key = (Kind::Service, name.to_string());
+                if let Some(Resource::Service(service)) = self.resources.get(&key).map(|it| &it.resource) {
+                    routing.services.entry(name.clone()).or_insert_with(|| Arc::new(service.spec.clone()));
+                }
+            }
+            routing.routes.push(KeptRoute {
+                name: route.name().clone(),
+                created: stored.created,
+                spec: Arc::new(route.spec.clone()),
+            });
+        }
+        routing
     }
 
     /// Checks `given` together with all that is kept, and says what would change; keeps nothing.
@@ -110,16 +133,23 @@ impl Intake {
     /// Checks `given` together with all that is kept, and keeps it, all or nothing. Returns what changed, and what the loop
     /// must be told.
     pub(crate) fn apply(&mut self, given: &[Resource]) -> Result<(Vec<Applied>, Vec<Intent>), ApplyError> {
-        let (merged, applied) = self.merge(given)?;
+        let (mut merged, applied) = self.merge(given)?;
+        let is_new = |key: &(Kind, String), stored: &Stored| self.resources.get(key) != Some(stored);
+        let changed: Vec<_> =
+            merged.iter().filter(|(key, stored)| is_new(key, stored)).map(|(key, _)| key.clone()).collect();
         let mut touched = BTreeSet::new();
         let mut txn = Txn::new();
-        let is_new = |(key, stored): &(&(Kind, String), &Stored)| self.resources.get(*key) != Some(*stored);
-        for (_, stored) in merged.iter().filter(is_new) {
+        for stored in changed.iter().filter_map(|key| merged.get(key)) {
             txn = shelf::put_resource(txn, stored)?;
             touched.extend(service_of(&stored.resource));
         }
-        if !touched.is_empty() {
-            self.shelf.commit(txn)?;
+        if !changed.is_empty() {
+            let revision = self.shelf.commit(txn)?;
+            for key in changed.iter().filter(|key| !self.resources.contains_key(*key)) {
+                if let Some(stored) = merged.get_mut(key) {
+                    stored.created = revision.0;
+                }
+            }
         }
         self.resources = merged;
         Ok((applied, touched.iter().filter_map(|name| self.declare(name)).collect()))
@@ -129,8 +159,12 @@ impl Intake {
     pub(crate) fn delete(&mut self, kind: Kind, name: &str) -> Result<Vec<Intent>, ApplyError> {
         let key = (kind, name.to_owned());
         let not_found = || ApplyError::NotFound { kind, name: name.to_owned() };
-        let service = service_of(&self.resources.get(&key).ok_or_else(not_found)?.resource);
-        let service = service.ok_or_else(not_found)?;
+        let stored = self.resources.get(&key).ok_or_else(not_found)?;
+        let Some(service) = service_of(&stored.resource) else {
+            self.shelf.commit(shelf::delete_resource(Txn::new(), kind, name))?;
+            self.resources.remove(&key);
+            return Ok(Vec::new());
+        };
         if let (Kind::Service, Some(by)) = (kind, self.who_needs(&service)) {
             return Err(ApplyError::Needed { kind, name: name.to_owned(), by });
         }
@@ -145,6 +179,7 @@ impl Intake {
                     txn = shelf::put_resource(txn, stored)?;
                 }
             }
+            Kind::Route => unreachable!("a route is of no one service"),
         }
         self.shelf.commit(txn)?;
         self.resources = rest;
@@ -188,6 +223,8 @@ impl Intake {
                 Resource::HorizontalPodAutoscaler(_) => {
                     service_of(&stored.resource).as_ref() == Some(service)
                 }
+                // Its requests are answered 500 until the service is there again.
+                Resource::Route(_) => false,
             };
             needs.then(|| format!("{}/{}", stored.resource.kind(), stored.resource.name()))
         })
@@ -211,7 +248,7 @@ impl Intake {
                 Some(stored) if stored.resource == *resource => Change::Unchanged,
                 Some(_) => Change::Configured,
             };
-            applied.push(Applied { kind: key.0, name: key.1.clone(), change });
+            applied.push(Applied { kind: key.0, name: key.1.clone(), change, warnings: Vec::new() });
             if change != Change::Unchanged {
                 let stored = renewed(before, resource);
                 merged.insert(key, stored);
@@ -221,8 +258,15 @@ impl Intake {
         let mut all: Vec<Resource> = merged.values().map(|stored| stored.resource.clone()).collect();
         // Two of one name in one call would hide each other in the map.
         all.extend(repeated(given));
-        let mut problems = check(&all, Severity::Error);
-        problems.retain(|problem| problem.severity == Severity::Error);
+        let (problems, warnings): (Vec<_>, Vec<_>) =
+            check(&all, Severity::Error).into_iter().partition(|problem| problem.severity == Severity::Error);
+        for warning in warnings {
+            let about = &all[warning.resource];
+            let is_meant = |it: &&mut Applied| it.kind == about.kind() && it.name == about.name();
+            if let Some(applied) = applied.iter_mut().find(is_meant) {
+                applied.warnings.push(warning.problem);
+            }
+        }
         if problems.is_empty() { Ok((merged, applied)) } else { Err(ApplyError::Invalid(problems)) }
     }
 }
@@ -236,7 +280,9 @@ fn renewed(before: Option<&Stored>, resource: &Resource) -> Stored {
         }
         _ => revision,
     };
-    Stored { resource: resource.clone(), revision, generation }
+    // One that is new is known by the revision in which it is written.
+    let created = before.map_or(0, |stored| stored.created);
+    Stored { resource: resource.clone(), revision, generation, created }
 }
 
 /// Whether a replica of the one may go on as a replica of the other.
@@ -266,11 +312,12 @@ fn repeated(given: &[Resource]) -> Vec<Resource> {
         .collect()
 }
 
-/// The service that a resource is, or is about; `None` for an autoscaler that cannot be read.
+/// The service that a resource is, or is about; `None` for a route, and for an autoscaler that cannot be read.
 fn service_of(resource: &Resource) -> Option<ServiceName> {
     match resource {
         Resource::Service(service) => Some(service.name().clone()),
         Resource::HorizontalPodAutoscaler(hpa) => ServiceName::parse(&hpa.target().name).ok(),
+        Resource::Route(_) => None,
     }
 }
 

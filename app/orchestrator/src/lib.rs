@@ -10,6 +10,7 @@ mod board;
 mod engine;
 mod handle;
 mod intake;
+mod routing;
 mod scribe;
 mod shelf;
 
@@ -17,6 +18,8 @@ pub use board::Board;
 pub use engine::{Doors, Order, StartError};
 pub use handle::{Handle, Stopped};
 pub use intake::{Applied, ApplyError, Change};
+pub use journal::{EventId, Told};
+pub use routing::{KeptRoute, Routing};
 pub use shelf::{ShelfError, Stored};
 
 /// Starts the loop on a thread of its own, from what the store holds.

@@ -9,7 +9,7 @@ use model::identity::ActionId;
 use model::input::Input;
 use model::memory::Memory;
 use model::name::ServiceName;
-use store::Txn;
+use store::{CommitError, Txn};
 
 use crate::handle::Handle;
 use crate::shelf::{self, Shelf, ShelfError};
@@ -34,23 +34,44 @@ pub(crate) fn start(shelf: Shelf, handle: Handle) -> std::io::Result<Sender<Note
 }
 
 fn run(inbox: &Receiver<Note>, shelf: &Shelf, handle: &Handle) {
+    // Rows that could not be removed yet. The loop tells again what it wants remembered, but not what it has forgotten.
+    let mut owed = Vec::new();
     while let Ok(first) = inbox.recv() {
-        let notes: Vec<Note> = std::iter::once(first).chain(inbox.try_iter().take(NOTES_MAX - 1)).collect();
-        let outcome = match write(shelf, &notes) {
-            Ok(()) => Outcome::Applied,
-            Err(error) => {
-                tracing::warn!(error = %error, "memory_not_written");
-                Outcome::Failed(Failure { kind: FailureKind::Other, message: error.to_string().into() })
-            }
-        };
-        for note in &notes {
-            if let Note::Remember(action, _) = note
-                && handle.report(Input::Ended { action: *action, outcome: outcome.clone() }).is_err()
-            {
-                return;
+        let mut notes = std::mem::take(&mut owed);
+        notes.push(first);
+        notes.extend(inbox.try_iter().take(NOTES_MAX - 1));
+        let outcomes = write_each(shelf, &notes);
+        for (note, outcome) in notes.into_iter().zip(outcomes) {
+            match note {
+                Note::Remember(action, _) => {
+                    if handle.report(Input::Ended { action, outcome }).is_err() {
+                        return;
+                    }
+                }
+                Note::Forget(_) if outcome != Outcome::Applied => owed.push(note),
+                Note::Forget(_) => {}
             }
         }
     }
+}
+
+/// Writes all of them at once, and tells what became of each. Where that is too much, each half is written by itself, so that one that
+/// cannot be kept harms no other.
+fn write_each(shelf: &Shelf, notes: &[Note]) -> Vec<Outcome> {
+    let error = match write(shelf, notes) {
+        Ok(()) => return vec![Outcome::Applied; notes.len()],
+        Err(error) => error,
+    };
+    let is_too_much = matches!(error, ShelfError::TooLong(_) | ShelfError::Write(CommitError::TooLarge(_)));
+    if is_too_much && notes.len() > 1 {
+        let (before, after) = notes.split_at(notes.len() / 2);
+        return [write_each(shelf, before), write_each(shelf, after)].concat();
+    }
+    tracing::warn!(error = %error, "memory_not_written");
+    vec![
+        Outcome::Failed(Failure { kind: FailureKind::Other, message: error.to_string().into() });
+        notes.len()
+    ]
 }
 
 fn write(shelf: &Shelf, notes: &[Note]) -> Result<(), ShelfError> {
@@ -61,5 +82,37 @@ fn write(shelf: &Shelf, notes: &[Note]) -> Result<(), ShelfError> {
             Note::Forget(service) => shelf::delete_memory(txn, service),
         };
     }
-    shelf.commit(txn)
+    shelf.commit(txn).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use model::identity::{Epoch, Ordinal};
+    use model::memory::RestartMemory;
+    use store::memory::MemoryStore;
+
+    use super::*;
+
+    fn note(number: u64, name: &str, places: u32) -> Note {
+        let memory = Memory {
+            service: ServiceName::parse(name).unwrap(),
+            desired: Some(places),
+            scaling: Default::default(),
+            restarts: (0..places).map(|place| (Ordinal(place), RestartMemory::default())).collect(),
+            healing: Default::default(),
+        };
+        Note::Remember(ActionId { epoch: Epoch(1), sequence: number }, Arc::new(memory))
+    }
+
+    #[test]
+    fn a_memory_that_is_too_long_keeps_no_other_from_being_written() {
+        let shelf = Shelf::new(Arc::new(MemoryStore::default()));
+        let notes = [note(1, "shop", 2), note(2, "vast", 100_000), note(3, "cart", 3)];
+        let outcomes = write_each(&shelf, &notes);
+        let is_applied: Vec<_> = outcomes.iter().map(|outcome| *outcome == Outcome::Applied).collect();
+        assert_eq!(is_applied, [true, false, true]);
+        let kept: Vec<_> =
+            shelf.memories().unwrap().iter().map(|memory| memory.service.to_string()).collect();
+        assert_eq!(kept, ["cart", "shop"]);
+    }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `services/NAME` | the declaration of a service, with its revision and generation |
 //! | `autoscalers/NAME` | a HorizontalPodAutoscaler as written |
+//! | `routes/NAME` | a route as written |
 //! | `holds/NAME` | a size asked for by hand |
 //! | `memory/NAME` | what the loop remembers of a service |
 //! | `epoch` | the epoch of the latest run |
@@ -21,7 +22,9 @@ use model::name::ServiceName;
 use model::resource::{Kind, Problems, Resource};
 use model::time::Time;
 use serde::{Deserialize, Serialize};
-use store::{Commit, CommitError, Entry, Expect, Key, Prefix, ReadError, Store, Txn, Value, ValueTooLong};
+use store::{
+    Commit, CommitError, Entry, Expect, Key, Prefix, ReadError, Revision, Store, Txn, Value, ValueTooLong,
+};
 
 /// The version of every value that this program writes.
 const VERSION: u32 = 1;
@@ -35,6 +38,8 @@ pub struct Stored {
     pub revision: Generation,
     /// Of a service: the revision in which what its replicas run last changed.
     pub generation: Generation,
+    /// Grows with each resource that is created, and stays as long as it is there.
+    pub created: u64,
 }
 
 /// A size asked for by hand, as it is kept.
@@ -133,12 +138,13 @@ impl Shelf {
     /// All resources, by kind and name.
     pub(crate) fn resources(&self) -> Result<BTreeMap<(Kind, String), Stored>, ShelfError> {
         let mut all = BTreeMap::new();
-        for folder in ["services/", "autoscalers/"] {
+        for folder in ["services/", "autoscalers/", "routes/"] {
             for entry in self.store.list(&prefix_of(folder))?.entries {
                 let stored: StoredResource = read(&entry)?;
                 let name = stored.resource.name().to_owned();
                 let (revision, generation) = (Generation(stored.revision), Generation(stored.generation));
-                let kept = Stored { resource: stored.resource, revision, generation };
+                let created = entry.create_revision.0;
+                let kept = Stored { resource: stored.resource, revision, generation, created };
                 all.insert((kept.resource.kind(), name), kept);
             }
         }
@@ -170,9 +176,10 @@ impl Shelf {
         Ok(all)
     }
 
-    pub(crate) fn commit(&self, txn: Txn) -> Result<(), ShelfError> {
+    /// Writes all of it, or nothing; answers the revision in which it was written.
+    pub(crate) fn commit(&self, txn: Txn) -> Result<Revision, ShelfError> {
         match self.store.commit(txn)? {
-            Commit::Applied { .. } => Ok(()),
+            Commit::Applied { revision } => Ok(revision),
             Commit::Refused { .. } => Err(ShelfError::Overtaken),
         }
     }
@@ -236,6 +243,7 @@ fn resource_key(kind: Kind, name: &str) -> Key {
     match kind {
         Kind::Service => key_of(&format!("services/{name}")),
         Kind::HorizontalPodAutoscaler => key_of(&format!("autoscalers/{name}")),
+        Kind::Route => key_of(&format!("routes/{name}")),
     }
 }
 

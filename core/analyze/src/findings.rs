@@ -17,7 +17,7 @@ pub fn findings(
     settings: &RestartSettings,
     out: &mut Vec<Finding>,
 ) {
-    dependencies(knowledge, service, out);
+    dependencies(now, knowledge, service, out);
     sickness(now, service, settings, out);
     for (ordinal, place) in service.places.iter().filter(|(_, place)| !place.is_occupied()) {
         if let Some(exits) = is_crash_loop(now, &place.restart, settings) {
@@ -26,7 +26,7 @@ pub fn findings(
     }
 }
 
-fn dependencies(knowledge: &Knowledge, service: &ServiceState, out: &mut Vec<Finding>) {
+fn dependencies(now: Time, knowledge: &Knowledge, service: &ServiceState, out: &mut Vec<Finding>) {
     let Some(declared) = &service.declared else { return };
     for dependency in &declared.spec.depends_on {
         let is_there = knowledge.service(&dependency.service).is_some_and(|needed| match dependency.when {
@@ -35,6 +35,9 @@ fn dependencies(knowledge: &Knowledge, service: &ServiceState, out: &mut Vec<Fin
             }
             DependencyStage::Ready => needed.serving() > 0,
         });
+        // One that rests is there for whoever asks.
+        let rests = |needed: &ServiceState| needed.rests() && needed.held(now).is_none();
+        let is_there = is_there || knowledge.service(&dependency.service).is_some_and(rests);
         if !is_there {
             out.push(Finding::DependencyDown { needs: dependency.service.clone() });
         }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::num::NonZeroU16;
 
 use crate::retry::TRIES_MAX;
+use crate::slow_start::Ramp;
 
 /// Names one endpoint of a service: the replica's ordinal and which life of it this is.
 ///
@@ -67,8 +68,23 @@ pub struct Seat {
     pub id: EndpointId,
     /// Its share of the traffic.
     pub weight: Weight,
+    /// The part of that share that it gets now.
+    pub ramp: Ramp,
     /// Whether it may get new requests.
     pub standing: Standing,
+}
+
+impl Seat {
+    /// An endpoint that serves with its whole weight.
+    #[must_use]
+    pub const fn new(id: EndpointId, weight: Weight) -> Self {
+        Self { id, weight, ramp: Ramp::FULL, standing: Standing::Serving }
+    }
+
+    /// The weight that counts now, in hundredths; at least 10.
+    pub(crate) const fn ramped_weight(&self) -> u32 {
+        self.weight.get() as u32 * self.ramp.percent() as u32
+    }
 }
 
 /// The endpoints on which a request has already failed.

@@ -9,32 +9,33 @@
 //! use balance::{Balance, Balancer, EndpointId, Load, Roster, Seat, Standing, Tried, Weight};
 //! use rand_xoshiro::{rand_core::SeedableRng, Xoshiro256PlusPlus};
 //!
-//! let seats = [1, 2].map(|ordinal| Seat {
-//!     id: EndpointId { ordinal, incarnation: 0 },
-//!     weight: Weight::ONE,
-//!     standing: if ordinal == 1 { Standing::Draining } else { Standing::Serving },
-//! });
+//! let mut seats = [1, 2].map(|ordinal| Seat::new(EndpointId { ordinal, incarnation: 0 }, Weight::ONE));
+//! seats[0].standing = Standing::Draining;
 //! let roster = Roster::new(&seats);
 //! let mut rng = Xoshiro256PlusPlus::seed_from_u64(7);
 //! let mut balancer = Balancer::new(Balance::RoundRobin, &roster);
-//! let chosen = balancer.pick(&roster, &Tried::NONE, &mut rng, |_seat| Load::IDLE);
-//! assert_eq!(chosen, Some(1), "the draining endpoint gets nothing new");
+//! let chosen = balancer.pick(&roster, &Tried::NONE, &mut rng, || 0, |_seat| Load::IDLE);
+//! assert_eq!(chosen, Ok(1), "the draining endpoint gets nothing new");
 //! ```
 
 mod endpoint;
 mod roster;
+mod slow_start;
 
 mod balancer;
 mod load;
+mod ring;
 
 mod outlier;
 mod retry;
 
-pub use balancer::{Balance, Balancer};
+pub use balancer::{Balance, Balancer, Unpicked};
 pub use endpoint::{EndpointId, Seat, Standing, Tried, Weight};
 pub use load::{Load, PeakEwma};
-pub use outlier::{Kept, OutlierPolicy, Outliers, Verdict};
+pub use outlier::{Ejection, Kept, OutlierPolicy, Outliers, Verdict};
 pub use retry::{
     Body, Failure, Phase, REPLAY_BYTES_MAX, Refusal, Repeatability, Retry, RetryBudget, TRIES_MAX, may_retry,
 };
+pub use ring::hash_key;
 pub use roster::{PANIC_THRESHOLD_PERCENT, Roster};
+pub use slow_start::{Ramp, SlowStart};

@@ -85,13 +85,26 @@ struct Record {
     id: EndpointId,
     /// The k of the last ejection, less one for each `base` of good behaviour since.
     repeats: u32,
+    /// All ejections of this life.
+    times: u32,
     state: State,
+}
+
+/// That an endpoint sits out, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ejection {
+    /// When it was ejected.
+    pub since: Duration,
+    /// When it comes back.
+    pub until: Duration,
+    /// How often it was ejected in this life, this time included.
+    pub times: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     In { since: Duration },
-    Out { until: Duration },
+    Out { since: Duration, until: Duration },
 }
 
 impl Outliers {
@@ -108,7 +121,7 @@ impl Outliers {
             .into_iter()
             .map(|id| {
                 let known = old.iter().find(|r| r.id == id).copied();
-                known.unwrap_or(Record { id, repeats: 0, state: State::In { since: now } })
+                known.unwrap_or(Record { id, repeats: 0, times: 0, state: State::In { since: now } })
             })
             .collect();
     }
@@ -129,9 +142,10 @@ impl Outliers {
         record.come_back(now);
         record.forgive(now, self.policy.base);
         record.repeats = record.repeats.saturating_add(1);
+        record.times = record.times.saturating_add(1);
         let length = self.policy.base.saturating_mul(record.repeats);
         let until = now + length.min(self.policy.longest);
-        record.state = State::Out { until };
+        record.state = State::Out { since: now, until };
         Verdict::Ejected { until }
     }
 
@@ -147,11 +161,20 @@ impl Outliers {
         self.records.iter().any(|r| r.id == id && r.is_out(now))
     }
 
+    /// Since when, until when and how often an endpoint sits out; `None` for one that does not.
+    #[must_use]
+    pub fn ejection(&self, now: Duration, id: EndpointId) -> Option<Ejection> {
+        self.records.iter().find(|r| r.id == id).and_then(|r| match r.state {
+            State::Out { since, until } if now < until => Some(Ejection { since, until, times: r.times }),
+            State::Out { .. } | State::In { .. } => None,
+        })
+    }
+
     /// When the next endpoint comes back; `None` while nobody sits out.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Duration> {
         let untils = self.records.iter().filter_map(|r| match r.state {
-            State::Out { until } => Some(until),
+            State::Out { until, .. } => Some(until),
             State::In { .. } => None,
         });
         untils.min()
@@ -161,14 +184,14 @@ impl Outliers {
 impl Record {
     fn is_out(&self, now: Duration) -> bool {
         match self.state {
-            State::Out { until } => now < until,
+            State::Out { until, .. } => now < until,
             State::In { .. } => false,
         }
     }
 
     fn come_back(&mut self, now: Duration) -> bool {
         match self.state {
-            State::Out { until } if until <= now => {
+            State::Out { until, .. } if until <= now => {
                 self.state = State::In { since: until };
                 true
             }

@@ -1,6 +1,9 @@
 //! Who may be chosen: built when endpoints change, read for every request.
 
-use crate::endpoint::{Seat, Standing, Tried};
+use std::num::NonZeroU32;
+
+use crate::endpoint::{Seat, Standing};
+use crate::slow_start::Ramp;
 
 /// Below this share of healthy endpoints, ejections are ignored and traffic goes to all that serve.
 ///
@@ -16,8 +19,12 @@ pub struct Roster {
     preferred: Box<[u32]>,
     /// Indices into `seats`: ejected ones, for a request that failed on every preferred one.
     reserve: Box<[u32]>,
-    /// Running sums of the weights of `preferred`.
+    /// Running sums of the ramped weights of `preferred`.
     weight_sums: Box<[u64]>,
+    /// The furthest ramp of `preferred`.
+    furthest: Ramp,
+    /// Requests that one endpoint may have in flight at once; `None` for any number.
+    in_flight_max: Option<NonZeroU32>,
     panicking: bool,
 }
 
@@ -41,11 +48,32 @@ impl Roster {
         let weight_sums = preferred
             .iter()
             .scan(0u64, |sum, &i| {
-                *sum += u64::from(seats[i as usize].weight.get());
+                *sum += u64::from(seats[i as usize].ramped_weight());
                 Some(*sum)
             })
             .collect();
-        Self { seats: seats.into(), preferred, reserve, weight_sums, panicking }
+        let ramps = preferred.iter().map(|&i| seats[i as usize].ramp);
+        let furthest = ramps.max().unwrap_or(Ramp::FULL);
+        let seats = seats.into();
+        Self { seats, preferred, reserve, weight_sums, furthest, in_flight_max: None, panicking }
+    }
+
+    /// The same endpoints, of which none is chosen while it has so many requests in flight; `None` for any number.
+    ///
+    /// Source: the circuit breaker of Envoy (`max_requests`) and the bulkhead of Nygard 2007, "Release It!".
+    #[must_use]
+    pub fn with_in_flight_max(self, in_flight_max: Option<NonZeroU32>) -> Self {
+        Self { in_flight_max, ..self }
+    }
+
+    /// Says whether an endpoint with so many requests in flight may get one more.
+    #[must_use]
+    pub fn has_room(&self, in_flight: u32) -> bool {
+        self.in_flight_max.is_none_or(|max| in_flight < max.get())
+    }
+
+    pub(crate) fn limits_in_flight(&self) -> bool {
+        self.in_flight_max.is_some()
     }
 
     /// The endpoints, in the order they were given.
@@ -78,13 +106,28 @@ impl Roster {
         &self.weight_sums
     }
 
+    /// Says whether a preferred endpoint is less far in its slow start than another: equally young ones share as equals.
+    pub(crate) fn is_ramping(&self) -> bool {
+        self.preferred.iter().any(|&i| self.seat(i).ramp < self.furthest)
+    }
+
+    /// The ramp of the endpoint that is furthest, against which the others' are held.
+    pub(crate) fn furthest(&self) -> Ramp {
+        self.furthest
+    }
+
     pub(crate) fn seat(&self, index: u32) -> &Seat {
         &self.seats[index as usize]
     }
 
-    /// The first of `indices`, from `start` on and around, that the request has not tried.
-    pub(crate) fn untried_from(&self, indices: &[u32], start: usize, tried: &Tried) -> Option<usize> {
+    /// The first of `indices`, from `start` on and around, that is open.
+    pub(crate) fn open_from(
+        &self,
+        indices: &[u32],
+        start: usize,
+        is_open: impl Fn(&u32) -> bool,
+    ) -> Option<usize> {
         let n = indices.len();
-        (0..n).map(|step| (start + step) % n).find(|&at| !tried.contains(self.seat(indices[at]).id))
+        (0..n).map(|step| (start + step) % n).find(|&at| is_open(&indices[at]))
     }
 }

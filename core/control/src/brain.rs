@@ -33,7 +33,6 @@ pub struct ControlLoop {
     agenda: Agenda,
     jitter: Stream,
     survivor: Stream,
-    facts: Vec<Fact>,
     findings: Vec<Finding>,
     touched: Vec<ServiceName>,
 }
@@ -49,7 +48,6 @@ impl ControlLoop {
             agenda: Agenda::default(),
             jitter: Stream::named(0, "restart jitter"),
             survivor: Stream::named(0, "survivor"),
-            facts: Vec::new(),
             findings: Vec::new(),
             touched: Vec::new(),
         }
@@ -151,7 +149,7 @@ impl ControlLoop {
 
     /// Monitor: a report becomes facts, and the facts are folded into the picture.
     fn observe(&mut self, now: Now, report: &Report, out: &mut Outbox) {
-        let mut facts = std::mem::take(&mut self.facts);
+        let mut facts = Vec::new();
         monitor::facts(&self.knowledge, report, &mut facts);
         for fact in &facts {
             match self.knowledge.fold(now, fact, &mut out.events) {
@@ -169,8 +167,6 @@ impl ControlLoop {
                 }
             }
         }
-        facts.clear();
-        self.facts = facts;
         if matches!(report, Report::Inventory { .. }) && !self.knowledge.inventory_seen {
             self.knowledge.inventory_seen = true;
             let all: Vec<_> = self.knowledge.services().map(|service| service.name.clone()).collect();
@@ -188,7 +184,7 @@ impl ControlLoop {
     }
 
     /// A time of health that is over counts, also when the replica ends only later.
-    fn learn_from_health(&mut self, now: Time, fact: &Fact, ready_since: Time) {
+    fn learn_from_health(&mut self, now: Time, fact: &Fact<'_>, ready_since: Time) {
         if let Fact::Runs { replica, .. } = fact
             && let Some(place) = self.knowledge.place_mut(replica)
         {
@@ -196,13 +192,14 @@ impl ControlLoop {
         }
     }
 
-    fn touch_fact(&mut self, fact: &Fact) {
+    fn touch_fact(&mut self, fact: &Fact<'_>) {
         match fact {
             Fact::Appeared(observed) => self.touch(&observed.replica.service.clone()),
             Fact::Runs { replica, .. } | Fact::Ended { replica, .. } | Fact::Vanished(replica) => {
                 self.touch(&replica.service.clone());
             }
             Fact::Served(traffic) => self.touch(&traffic.service.clone()),
+            Fact::Asked(demand) => self.touch(&demand.service.clone()),
             Fact::Used(_) | Fact::Ignored { .. } => {}
         }
     }

@@ -63,9 +63,11 @@ fn forget_failures(service: &mut ServiceState) {
 /// Its places are made, empty, so that what their replicas' ends have taught is there when the inventory fills them. What the
 /// inventory does not fill is begun anew, which is no restart: the whole machine may have been restarted.
 pub(crate) fn recall(now: Time, knowledge: &mut Knowledge, memory: &Memory) {
+    knowledge.recall_restarts(&memory.healing.restarted);
     let service = knowledge.service_or_new(&memory.service);
     service.desired = memory.desired;
     service.scaling = memory.scaling.clone();
+    service.healing = memory.healing.clone();
     // Whether an earlier run's proxy listens is not known: it is told what holds now, one way or the other.
     if service.exposure == Exposure::None {
         service.exposure = Exposure::Shown { revision: Generation(0) };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use knowledge::{Exposure, Knowledge, Place, Remembered, ServiceState, Stage};
+use knowledge::{Exposure, Knowledge, Place, Remembered, ServiceState, Stage, Unanswered};
 use model::action::{ActionKind, Admission};
 use model::event::EventKind;
 use model::identity::{Ordinal, ReplicaId};
@@ -18,6 +18,12 @@ use crate::outbox::Outbox;
 
 /// From the stop signal to the kill, for a replica of which no declaration is known: as `stop.grace` has by default.
 const GRACE_OF_STRANGERS: Duration = Duration::from_secs(10);
+
+/// How often a proxy is told that a replica gets no new requests before the replica goes without an answer.
+///
+/// 3, as one telling may be lost and the next as well. A service whose own times to finish and to stop are longer waits for
+/// as long as they are.
+const TELLINGS: u32 = 3;
 
 /// The weight of a replica that carries another one's share besides its own.
 const WEIGHT_OF_TWO: u32 = 2;
@@ -42,7 +48,7 @@ pub fn carry_out(hand: &mut Hand<'_>, knowledge: &mut Knowledge, service: &Servi
     if let Change::Start { ordinal } = step.change {
         let is_restart = knowledge.place(service, ordinal).is_some_and(|place| place.incarnation.0 > 0);
         if is_restart {
-            knowledge.note_restart(hand.now.time);
+            knowledge.note_restart(service, hand.now.time);
         }
     }
     let Some(service) = knowledge.service_mut(service) else { return };
@@ -76,11 +82,11 @@ pub fn carry_out(hand: &mut Hand<'_>, knowledge: &mut Knowledge, service: &Servi
             service.exposure = Exposure::Concealing { action };
         }
         Change::SuspendHealing => {
-            service.healing_suspended = Some(hand.now.time);
+            service.healing.suspended = Some(hand.now.time);
             hand.out.tell(hand.now, &service.name, None, EventKind::HealingSuspended, step.reason.clone());
         }
         Change::ResumeHealing => {
-            service.healing_suspended = None;
+            service.healing.suspended = None;
             hand.out.tell(hand.now, &service.name, None, EventKind::HealingResumed, step.reason.clone());
         }
     }
@@ -161,7 +167,8 @@ impl Hand<'_> {
 
     fn drain(&mut self, service: &mut ServiceState, ordinal: Ordinal, then: Afterwards, reason: &Reason) {
         let Some(declared) = service.declared.clone().or(service.last_declared.clone()) else { return };
-        let patience: Duration = declared.spec.stop.drain.into();
+        let (patience, grace): (Duration, Duration) =
+            (declared.spec.stop.drain.into(), declared.spec.stop.grace.into());
         let running = service.places.get_mut(&ordinal).filter(|place| place.health().is_some());
         let Some(place) = running else { return };
         let since = self.now.time;
@@ -171,7 +178,9 @@ impl Hand<'_> {
         let (replica, incarnation) =
             (ReplicaId { service: declared.name.clone(), ordinal }, place.incarnation);
         let kind = ActionKind::Admit { replica, incarnation, declared, admission };
-        let admit = Some(self.tell(kind, reason));
+        let action = self.tell(kind, reason);
+        let until = since + (patience + grace).max(self.timeout * TELLINGS);
+        let admit = Some(Unanswered { action, until });
         place.stage = Stage::Draining { admit, since, deadline: since + patience, then };
         self.note(service, ordinal, EventKind::Draining, reason);
     }
@@ -183,12 +192,16 @@ impl Hand<'_> {
             Stage::Running(_) | Stage::Draining { .. } => {}
             Stage::Empty { .. } | Stage::Starting { .. } | Stage::Stopping { .. } => return,
         }
+        // Stopped, it leaves the traffic with its life: whatever the proxy was to be told before is over.
+        if let Stage::Draining { admit: Some(unanswered), .. } = place.stage {
+            self.flight.land(unanswered.action);
+        }
         let replica = ReplicaId { service: service.name.clone(), ordinal };
         let action = self.tell(ActionKind::Stop { replica, incarnation: place.incarnation, grace }, reason);
         place.stands_in_for = None;
         place.stage = Stage::Stopping { action, since: self.now.time, then };
         if matches!(reason, Reason::Unhealthy { .. }) {
-            service.liveness_restart = Some(self.now.time);
+            service.healing.liveness_restart = Some(self.now.time);
         }
         self.note(service, ordinal, EventKind::Stopping, reason);
     }
@@ -243,6 +256,7 @@ fn is_written(service: &ServiceState, last: &Memory, slack: Duration) -> bool {
         && then.scale_out == now.scale_out
         && then.scale_in == now.scale_in
         && then.scaled_to_zero == now.scaled_to_zero
+        && last.healing == service.healing
         && then.recommendations.len() == now.recommendations.len()
         && then.recommendations.iter().zip(&now.recommendations).all(|(then, now)| {
             then.replicas == now.replicas && (then.at == now.at || now.at.since(then.at) < slack)

@@ -65,7 +65,7 @@ fn applied(hand: &mut Hand<'_>, knowledge: &mut Knowledge, action: &Action) -> S
         ActionKind::Admit { replica, .. } => {
             if let Some(place) = knowledge.place_mut(replica)
                 && let Stage::Draining { admit, since, deadline, .. } = &mut place.stage
-                && *admit == Some(action.id)
+                && admit.is_some_and(|unanswered| unanswered.action == action.id)
             {
                 // The time to finish begins when no new request comes any more.
                 let patience = deadline.since(*since);
@@ -112,6 +112,7 @@ fn failed(hand: &mut Hand<'_>, knowledge: &mut Knowledge, action: &Action, failu
                 return Settled::Nothing;
             }
             place.stage = Stage::Empty { since: hand.now.time, exit: None };
+            place.start_failure = Some(Arc::clone(&failure.message));
             let whom = Some((replica.ordinal, place.incarnation));
             hand.out.tell(hand.now, &replica.service, whom, EventKind::ActionFailed, reason);
             return Settled::FailedStart(replica.clone(), failure.kind);
@@ -139,7 +140,7 @@ fn overtaken(hand: &Hand<'_>, knowledge: &mut Knowledge, action: &Action) -> Set
     if let ActionKind::Admit { replica, .. } = &action.kind
         && let Some(place) = knowledge.place_mut(replica)
         && let Stage::Draining { admit, .. } = &mut place.stage
-        && *admit == Some(action.id)
+        && admit.is_some_and(|unanswered| unanswered.action == action.id)
     {
         *admit = None;
     }

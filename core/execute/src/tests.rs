@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::action::ActionKind;
 use model::event::EventKind;
 use model::identity::{ActionId, Epoch};
-use model::memory::{Memory, ScalingMemory};
+use model::memory::{HealingMemory, Memory, ScalingMemory};
 use model::name::ServiceName;
 use model::reason::Reason;
 use model::time::{Now, Time};
@@ -126,8 +126,8 @@ fn a_deposed_flight_tells_nothing_old_or_new() {
 #[test]
 fn outboxes_that_differ_in_anything_have_different_digests() {
     let memory = |desired| {
-        let (scaling, restarts) = (ScalingMemory::default(), Vec::new());
-        ActionKind::Remember(Arc::new(Memory { service: shop(), desired, scaling, restarts }))
+        let (scaling, restarts, healing) = (ScalingMemory::default(), Vec::new(), HealingMemory::default());
+        ActionKind::Remember(Arc::new(Memory { service: shop(), desired, scaling, restarts, healing }))
     };
     let digest = |kind: ActionKind, reason: Reason, epoch: u64| {
         let mut out = Outbox::default();

@@ -1,10 +1,11 @@
 //! The limits themselves: each says `None` to let a step pass, or why not.
 
+use knowledge::RESTART_WINDOW;
 use model::identity::Ordinal;
 use model::plan::{Role, Step, Writer};
 use model::reason::{Reason, StormScope};
 
-use crate::tally::{MINUTE, Tally};
+use crate::tally::Tally;
 
 /// The size wanted stays within the declared bounds, and within what one machine is trusted with.
 pub(crate) fn bounds(tally: &Tally<'_>, to: u32) -> Option<Reason> {
@@ -40,7 +41,7 @@ pub(crate) fn storm(tally: &Tally<'_>, ordinal: Ordinal) -> Option<Reason> {
     } else {
         return None;
     };
-    let until = tally.oldest_restart.unwrap_or(tally.now) + MINUTE;
+    let until = tally.oldest_restart.unwrap_or(tally.now) + RESTART_WINDOW;
     Some(Reason::StormLimit { scope, until })
 }
 
@@ -75,7 +76,9 @@ fn declared_bounds(tally: &Tally<'_>) -> (u32, u32) {
     if let Some(hold) = tally.service.hold.filter(|hold| hold.until.is_none_or(|until| tally.now < until)) {
         return (hold.replicas.min(most), hold.replicas.min(most));
     }
+    let may_rest = declared.spec.scale.to_zero().is_some();
     match &declared.autoscaler {
+        Some(autoscaler) if may_rest => (0, autoscaler.max.min(most)),
         Some(autoscaler) => (autoscaler.min.min(most), autoscaler.max.min(most)),
         None => (0, most),
     }

@@ -1,15 +1,10 @@
 //! What a service would be after the steps let through so far.
 
-use std::time::Duration;
-
-use knowledge::{Knowledge, Place, ServiceState, Stage};
+use knowledge::{Knowledge, Place, RESTART_WINDOW, ServiceState, Stage};
 use model::identity::Ordinal;
 use model::plan::{Afterwards, Change, Role};
 use model::settings::GuardSettings;
 use model::time::Time;
-
-/// The window of the limits on restarts.
-pub(crate) const MINUTE: Duration = Duration::from_mins(1);
 
 /// Running counts over one plan.
 pub(crate) struct Tally<'a> {
@@ -43,7 +38,7 @@ impl<'a> Tally<'a> {
         settings: &'a GuardSettings,
         now: Time,
     ) -> Self {
-        let (restarts, oldest_restart) = knowledge.restarts_within(now, MINUTE);
+        let (restarts, oldest_restart) = knowledge.restarts_within(now, RESTART_WINDOW);
         Self {
             now,
             service,

@@ -55,6 +55,10 @@ impl Case {
         self.knowledge.service_or_new(&self.name).places.insert(Ordinal(ordinal), place);
     }
 
+    fn restarts(&mut self, at: Time) {
+        self.knowledge.note_restart(&self.name, at);
+    }
+
     fn judge(&self, steps: impl IntoIterator<Item = (Writer, Change)>) -> Vec<Verdict> {
         let steps =
             steps.into_iter().map(|(writer, change)| Step { change, reason: Reason::Observed, writer });
@@ -147,12 +151,12 @@ fn the_eleventh_restart_within_a_minute_waits_for_the_first_to_age() {
     let mut case = Case::of(10, 0);
     case.put(0, Role::Active, empty());
     let first = AT - Duration::from_secs(59);
-    case.knowledge.note_restart(AT - Duration::from_secs(60));
+    case.restarts(AT - Duration::from_secs(60));
     for _ in 0..9 {
-        case.knowledge.note_restart(first);
+        case.restarts(first);
     }
     assert_eq!(case.judge([(Writer::Heal, start(0))]), [Verdict::Pass]);
-    case.knowledge.note_restart(AT);
+    case.restarts(AT);
     let until = first + Duration::from_secs(60);
     let limit = Reason::StormLimit { scope: StormScope::Node, until };
     assert_eq!(case.judge([(Writer::Heal, start(0))]), [refused(limit)]);
@@ -172,7 +176,7 @@ fn restarts_of_one_plan_count_among_each_other() {
 fn a_first_start_is_no_restart() {
     let mut case = Case::of(5, 0);
     for _ in 0..60 {
-        case.knowledge.note_restart(AT);
+        case.restarts(AT);
     }
     assert_eq!(case.judge([(Writer::ScaleOut, open(0)), (Writer::ScaleOut, start(0))])[1], Verdict::Pass);
 }

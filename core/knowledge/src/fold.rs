@@ -5,13 +5,13 @@
 use model::event::{Event, EventKind};
 use model::fact::Fact;
 use model::identity::{Generation, ReplicaId};
-use model::input::{Exit, ExitStatus, Observed, ReplicaState, Traffic, Usage};
+use model::input::{self, Exit, ExitStatus, Observed, ReplicaState, Traffic, Usage};
 use model::plan::{Afterwards, Role};
 use model::reason::Reason;
 use model::time::{Now, Time};
 
 use crate::place::{Health, Place, Stage};
-use crate::service::Exposure;
+use crate::service::{Demand, Exposure};
 use crate::state::Knowledge;
 
 /// What folding a fact changed.
@@ -39,7 +39,7 @@ pub enum Folded {
 
 impl Knowledge {
     /// Folds one fact, and appends what people should hear of it.
-    pub fn fold(&mut self, now: Now, fact: &Fact, events: &mut Vec<Event>) -> Folded {
+    pub fn fold(&mut self, now: Now, fact: &Fact<'_>, events: &mut Vec<Event>) -> Folded {
         match fact {
             Fact::Appeared(observed) => self.adopt(now, observed, events),
             Fact::Runs { replica, begun, ready, live } => {
@@ -60,6 +60,7 @@ impl Knowledge {
             }
             Fact::Used(usage) => self.used(now.time, usage),
             Fact::Served(traffic) => self.served(now.time, traffic),
+            Fact::Asked(demand) => self.asked(now.time, demand),
             // What is over needs no care, but its number is not to be used again.
             Fact::Ignored { replica, incarnation, .. } => {
                 let known = self.place(&replica.service, replica.ordinal);
@@ -149,6 +150,21 @@ impl Knowledge {
         // A drained replica waits for nothing but this.
         let is_draining = matches!(place.stage, Stage::Draining { .. });
         if is_draining && is_news { Folded::Changed } else { Folded::Measured }
+    }
+
+    fn asked(&mut self, at: Time, demand: &input::Demand) -> Folded {
+        let Some(service) = self.service_mut(&demand.service) else { return Folded::Same };
+        let input::Demand { requests, waiting, in_flight, .. } = *demand;
+        let has_come = match service.demand {
+            // The counter of a proxy that has begun anew begins at zero.
+            Some(before) => requests != before.requests && requests > 0,
+            None => !service.rests(),
+        };
+        let is_asked = has_come || waiting > 0 || in_flight > 0;
+        let asked = if is_asked { Some(at) } else { service.demand.and_then(|before| before.asked) };
+        service.demand = Some(Demand { at, requests, waiting, asked });
+        // Whoever asks for something of a service that rests waits for the loop.
+        if is_asked && service.rests() { Folded::Changed } else { Folded::Measured }
     }
 }
 

@@ -7,10 +7,10 @@
 //! and what [`model::memory`] bounds.
 
 mod service;
-pub use service::{Exposure, Hold, Remembered, ServiceState};
+pub use service::{Demand, Exposure, Hold, Remembered, ServiceState};
 
 mod place;
-pub use place::{Health, Place, Stage};
+pub use place::{Health, Place, Stage, Unanswered};
 
 pub mod series;
 
@@ -18,7 +18,7 @@ mod fold;
 pub use fold::Folded;
 
 mod state;
-pub use state::Knowledge;
+pub use state::{Knowledge, RESTART_WINDOW};
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! One place of a service, and the replica in it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::action::Admission;
@@ -29,6 +30,8 @@ pub struct Place {
     pub admission: Option<Admission>,
     /// Whose share of the traffic it carries besides its own, until that place serves again.
     pub stands_in_for: Option<Ordinal>,
+    /// Why the latest start failed, in a sentence; `None` when the program ran.
+    pub start_failure: Option<Arc<str>>,
     /// What the ends of its replicas have taught.
     pub restart: RestartMemory,
     /// Processor time, in microseconds since the start of this life.
@@ -66,8 +69,8 @@ pub enum Stage {
     Running(Health),
     /// It runs, gets no new requests, and will be stopped.
     Draining {
-        /// The action that took it out of the traffic, until it has ended.
-        admit: Option<ActionId>,
+        /// The word that takes it out of the traffic, until the proxy has answered it.
+        admit: Option<Unanswered>,
         /// Since when.
         since: Time,
         /// When it is stopped whether it has finished or not.
@@ -84,6 +87,15 @@ pub enum Stage {
         /// What becomes of the place.
         then: Afterwards,
     },
+}
+
+/// A word to the proxy that has no answer yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unanswered {
+    /// The action that says it.
+    pub action: ActionId,
+    /// Until when an answer is waited for.
+    pub until: Time,
 }
 
 /// How a running replica is.
@@ -112,6 +124,7 @@ impl Place {
             generation: Generation(0),
             admission: None,
             stands_in_for: None,
+            start_failure: None,
             restart: RestartMemory::default(),
             cpu: Series::default(),
             memory: None,
@@ -129,6 +142,7 @@ impl Place {
         self.restart.incarnation = incarnation;
         self.generation = generation;
         self.stage = stage;
+        self.start_failure = None;
         self.cpu.clear();
         self.memory = None;
         self.requests.clear();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::decision::Account;
 use model::identity::{ActionId, Generation, Incarnation, Ordinal};
 use model::input::Declared;
-use model::memory::{Memory, RestartMemory, ScalingMemory};
+use model::memory::{HealingMemory, Memory, RestartMemory, ScalingMemory};
 use model::name::ServiceName;
 use model::plan::{Role, Wait};
 use model::time::Time;
@@ -38,12 +38,12 @@ pub struct ServiceState {
     pub decision: Option<Arc<dyn Account>>,
     /// What is not done, and why, as of the latest plan.
     pub waits: Vec<Wait>,
-    /// Since when restarts for failed liveness probes are suspended; `None` while they are not.
-    pub healing_suspended: Option<Time>,
-    /// When a replica was last restarted for a failed liveness probe.
-    pub liveness_restart: Option<Time>,
+    /// What holds its healing back.
+    pub healing: HealingMemory,
     /// How far its listener is.
     pub exposure: Exposure,
+    /// What is asked of it as a whole; `None` before the proxy has told, and for services that never rest.
+    pub demand: Option<Demand>,
     /// When its size is looked at next.
     pub next_sync: Time,
     /// What was last written down of it.
@@ -59,6 +59,19 @@ pub struct Remembered {
     pub memory: Arc<Memory>,
     /// By which action.
     pub by: ActionId,
+}
+
+/// What is asked of a service as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// When the proxy told last.
+    pub at: Time,
+    /// Requests that had come by then.
+    pub requests: u64,
+    /// Requests that waited for a replica then.
+    pub waiting: u32,
+    /// When somebody was last seen to ask for something, or when the proxy first told; `None` for a service that rested by then.
+    pub asked: Option<Time>,
 }
 
 /// A size that a person asked for.
@@ -118,12 +131,23 @@ impl ServiceState {
             places: BTreeMap::new(),
             decision: None,
             waits: Vec::new(),
-            healing_suspended: None,
-            liveness_restart: None,
+            healing: HealingMemory::default(),
             exposure: Exposure::None,
+            demand: None,
             next_sync: Time::ZERO,
             remembered: None,
         }
+    }
+
+    /// Whether it needs no replicas because nobody asks for anything: the next request brings some back, unless a person holds it at none.
+    pub fn rests(&self) -> bool {
+        let may_rest = self.declared.as_ref().is_some_and(|declared| declared.spec.scale.to_zero().is_some());
+        may_rest && self.desired == Some(0)
+    }
+
+    /// The size that a person holds it at.
+    pub fn held(&self, now: Time) -> Option<Hold> {
+        self.hold.filter(|hold| hold.until.is_none_or(|until| now < until))
     }
 
     /// Its places that count towards the number wanted.
@@ -185,6 +209,7 @@ impl ServiceState {
             desired: self.desired,
             scaling: self.scaling.clone(),
             restarts: self.taught().map(|(ordinal, restart)| (ordinal, restart.clone())).collect(),
+            healing: self.healing.clone(),
         }
     }
 

@@ -10,6 +10,9 @@ use model::time::Time;
 use crate::place::Place;
 use crate::service::{ServiceState, as_count};
 
+/// The window of the limits on restarts.
+pub const RESTART_WINDOW: Duration = Duration::from_mins(1);
+
 /// Times of restarts kept for the limits on them: twenty times the default of 50 a minute over the cluster.
 const RESTARTS_MAX: usize = 1000;
 
@@ -108,12 +111,28 @@ impl Knowledge {
         self.dependents.get(service).into_iter().flatten()
     }
 
-    /// Notes a restart, for the limits on restarts.
-    pub fn note_restart(&mut self, at: Time) {
+    /// Notes a restart, for the limits on restarts; with its service, so that it is known after this run as well.
+    pub fn note_restart(&mut self, service: &ServiceName, at: Time) {
         if self.restarts.len() == RESTARTS_MAX {
             self.restarts.pop_front();
         }
         self.restarts.push_back(at);
+        if let Some(service) = self.services.get_mut(service) {
+            let noted = &mut service.healing.restarted;
+            noted.retain(|noted| *noted > at - RESTART_WINDOW);
+            if noted.len() == RESTARTS_MAX {
+                noted.remove(0);
+            }
+            noted.push(at);
+        }
+    }
+
+    /// Takes up the restarts that an earlier run has made of a service.
+    pub fn recall_restarts(&mut self, restarted: &[Time]) {
+        self.restarts.extend(restarted);
+        self.restarts.make_contiguous().sort_unstable();
+        let excess = self.restarts.len().saturating_sub(RESTARTS_MAX);
+        self.restarts.drain(..excess);
     }
 
     /// Restarts within the last `window`, and when the oldest of them was.

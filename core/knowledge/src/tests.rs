@@ -37,7 +37,7 @@ fn picture(stage: Stage) -> Knowledge {
     knowledge
 }
 
-fn fold(knowledge: &mut Knowledge, ms: u64, fact: &Fact) -> (Folded, Vec<EventKind>) {
+fn fold(knowledge: &mut Knowledge, ms: u64, fact: &Fact<'_>) -> (Folded, Vec<EventKind>) {
     let mut events: Vec<Event> = Vec::new();
     let now = Now { time: Time::from_millis(ms), wall: Wall::from_millis(0) };
     let folded = knowledge.fold(now, fact, &mut events);
@@ -60,11 +60,11 @@ fn draining(then: Afterwards) -> Stage {
     Stage::Draining { admit: None, since: BEGUN, deadline: BEGUN, then }
 }
 
-fn runs(ready: bool, live: bool) -> Fact {
+fn runs(ready: bool, live: bool) -> Fact<'static> {
     Fact::Runs { replica: replica(), begun: true, ready, live }
 }
 
-fn ended() -> Fact {
+fn ended() -> Fact<'static> {
     Fact::Ended { replica: replica(), exit: killed() }
 }
 
@@ -169,7 +169,7 @@ fn a_replica_that_appears_is_adopted_with_nothing_known_of_its_traffic() {
         let (incarnation, generation) = (Incarnation(7), Generation(3));
         let observed = Observed { replica: replica(), incarnation, generation, state };
         let mut knowledge = Knowledge::default();
-        let adopted = fold(&mut knowledge, 101_000, &Fact::Appeared(observed));
+        let adopted = fold(&mut knowledge, 101_000, &Fact::Appeared(&observed));
         assert_eq!(adopted, (Folded::Changed, vec![EventKind::Adopted]));
         let place = knowledge.place(&shop(), Ordinal(0)).unwrap();
         assert_eq!((place.incarnation, place.generation, place.admission), (incarnation, generation, None));
@@ -197,8 +197,8 @@ fn measurements_of_a_new_life_begin_anew() {
         memory: Bytes(1),
     };
     let window = Duration::from_secs(2);
-    assert_eq!(fold(&mut knowledge, 101_000, &Fact::Used(usage(0))).0, Folded::Measured);
-    fold(&mut knowledge, 102_000, &Fact::Used(usage(500)));
+    assert_eq!(fold(&mut knowledge, 101_000, &Fact::Used(&usage(0))).0, Folded::Measured);
+    fold(&mut knowledge, 102_000, &Fact::Used(&usage(500)));
     let share = |knowledge: &Knowledge| knowledge.place(&shop(), Ordinal(0)).unwrap().cpu_share(window);
     assert_eq!(share(&knowledge).map(|cpu| cpu.0), Some(500));
 
@@ -210,8 +210,8 @@ fn measurements_of_a_new_life_begin_anew() {
 
 #[test]
 fn a_count_of_requests_is_waited_for_only_while_draining() {
-    let traffic = |in_flight| {
-        Fact::Served(Traffic {
+    let served = |knowledge: &mut Knowledge, ms, in_flight| {
+        let traffic = Traffic {
             service: shop(),
             ordinal: Ordinal(0),
             incarnation: Incarnation(2),
@@ -219,20 +219,21 @@ fn a_count_of_requests_is_waited_for_only_while_draining() {
             errors: 0,
             in_flight,
             latency_p99: Duration::ZERO,
-        })
+        };
+        fold(knowledge, ms, &Fact::Served(&traffic)).0
     };
-    assert_eq!(fold(&mut picture(running(true)), 101_000, &traffic(1)).0, Folded::Measured);
+    assert_eq!(served(&mut picture(running(true)), 101_000, 1), Folded::Measured);
     let mut knowledge = picture(draining(Afterwards::Close));
-    assert_eq!(fold(&mut knowledge, 101_000, &traffic(1)).0, Folded::Changed);
-    assert_eq!(fold(&mut knowledge, 101_000, &traffic(1)).0, Folded::Measured, "told twice");
-    assert_eq!(fold(&mut knowledge, 101_001, &traffic(0)).0, Folded::Changed);
+    assert_eq!(served(&mut knowledge, 101_000, 1), Folded::Changed);
+    assert_eq!(served(&mut knowledge, 101_000, 1), Folded::Measured, "told twice");
+    assert_eq!(served(&mut knowledge, 101_001, 0), Folded::Changed);
 }
 
 #[test]
 fn restarts_are_counted_within_their_window() {
     let mut knowledge = Knowledge::default();
     for second in [1, 2, 50, 61] {
-        knowledge.note_restart(Time::from_millis(second * 1000));
+        knowledge.note_restart(&shop(), Time::from_millis(second * 1000));
     }
     let within =
         |second: u64| knowledge.restarts_within(Time::from_millis(second * 1000), Duration::from_secs(60));
@@ -256,6 +257,6 @@ fn the_reason_of_an_adoption_says_that_it_ran_already() {
     let mut events = Vec::new();
     let (incarnation, generation, state) = (Incarnation(1), Generation(1), ReplicaState::Starting);
     let observed = Observed { replica: replica(), incarnation, generation, state };
-    Knowledge::default().fold(Now::default(), &Fact::Appeared(observed), &mut events);
+    Knowledge::default().fold(Now::default(), &Fact::Appeared(&observed), &mut events);
     assert_eq!(events.into_iter().map(|event| event.reason).collect::<Vec<_>>(), [Reason::Adopted]);
 }

@@ -46,6 +46,8 @@ pub enum Policy {
     Hold,
     /// Kubernetes' horizontal pod autoscaler algorithm.
     Hpa,
+    /// Nobody asks for anything, or somebody does again.
+    ToZero,
 }
 
 /// What one metric said.
@@ -98,6 +100,7 @@ impl Policy {
             Self::Fixed => "fixed",
             Self::Hold => "hold",
             Self::Hpa => "hpa",
+            Self::ToZero => "toZero",
         }
     }
 }

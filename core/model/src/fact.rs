@@ -1,15 +1,17 @@
 //! Validated observations, and what analysis concludes from them.
 
 use crate::identity::{Incarnation, Ordinal, ReplicaId};
-use crate::input::{Exit, Observed, Traffic, Usage};
+use crate::input::{Demand, Exit, Observed, Traffic, Usage};
 use crate::name::ServiceName;
 use crate::time::Time;
 
 /// An observation that belongs to the life it speaks of and tells something new.
+///
+/// Measurements stay where the report has them: there are many, and they are only read.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Fact {
+pub enum Fact<'a> {
     /// A replica runs of which nothing was known: one of an earlier run.
-    Appeared(Observed),
+    Appeared(&'a Observed),
     /// A replica is running, and how.
     Runs {
         /// Which.
@@ -31,9 +33,11 @@ pub enum Fact {
     /// A replica that was thought to run is not there, and nobody saw it end.
     Vanished(ReplicaId),
     /// Processor time and memory of a replica.
-    Used(Usage),
+    Used(&'a Usage),
     /// The proxy's counters of a replica.
-    Served(Traffic),
+    Served(&'a Traffic),
+    /// The proxy's counters of a service.
+    Asked(&'a Demand),
     /// An observation that is left out, and why: it changes nothing.
     Ignored {
         /// Of which replica.

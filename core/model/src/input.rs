@@ -110,6 +110,8 @@ pub enum Report {
     Usage(Vec<Usage>),
     /// Counters of the proxy, of every replica that it may route to or that it is draining.
     Traffic(Vec<Traffic>),
+    /// What is asked of services as a whole, replicas or none: of those that may rest.
+    Demand(Vec<Demand>),
 }
 
 /// A replica as its agent sees it.
@@ -176,6 +178,19 @@ pub struct Usage {
     pub cpu_time: Duration,
     /// Memory in use now, all its processes.
     pub memory: Bytes,
+}
+
+/// The proxy's counters of one service, from when it began to listen for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Demand {
+    /// The service asked for.
+    pub service: ServiceName,
+    /// Requests that came.
+    pub requests: u64,
+    /// Requests that wait for a replica now.
+    pub waiting: u32,
+    /// Requests that are being answered now, tunnels included.
+    pub in_flight: u32,
 }
 
 /// The proxy's counters of one replica, from the start of that replica's life.

@@ -15,6 +15,8 @@ pub struct Memory {
     pub scaling: ScalingMemory,
     /// What its replicas' ends have taught, by place.
     pub restarts: Vec<(Ordinal, RestartMemory)>,
+    /// What holds its healing back.
+    pub healing: HealingMemory,
 }
 
 /// What an autoscaler remembers: Kubernetes' HPA forgets it with each restart of its controller, ours does not.
@@ -65,6 +67,17 @@ pub struct ScaleEvent {
     pub change: u32,
     /// Older than every policy period: its slot may be used again.
     pub outdated: bool,
+}
+
+/// What holds the healing of a service back: breakers, cool-downs and limits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct HealingMemory {
+    /// Since when restarts for failed liveness probes are suspended; `None` while they are not.
+    pub suspended: Option<Time>,
+    /// When a replica was last restarted for a failed liveness probe.
+    pub liveness_restart: Option<Time>,
+    /// Restarts within the window of the limits on them, oldest first, and older ones until the next.
+    pub restarted: Vec<Time>,
 }
 
 /// What the ends of one replica have taught.

@@ -46,6 +46,16 @@ pub enum Reason {
         /// When the hold ends by itself.
         until: Option<Time>,
     },
+    /// Nobody has asked for anything for as long as the declaration says.
+    Idle {
+        /// Since when; `None` when it rested already when this run began.
+        since: Option<Time>,
+    },
+    /// Requests wait for a replica of a service that rests.
+    Awaited {
+        /// How many.
+        waiting: u32,
+    },
     /// The replica ended by itself.
     Exited(Exit),
     /// The replica failed its liveness probe for longer than the balancer needed to go around it.
@@ -77,12 +87,24 @@ pub enum Reason {
         /// Requests cut off.
         in_flight: u32,
     },
+    /// The proxy has not answered in time that the replica gets no new requests; those that it has are cut off.
+    DrainUnanswered {
+        /// Since when it is waited for.
+        since: Time,
+    },
     /// A start must wait: the last ones ended too soon.
     Backoff {
         /// Until when.
         until: Time,
         /// Restarts so far.
         restarts: u32,
+    },
+    /// The last start failed before the program ran.
+    StartFailed {
+        /// One sentence for people.
+        cause: Arc<str>,
+        /// The next try.
+        until: Time,
     },
     /// Too many ends in too short a time.
     CrashLoop {
@@ -212,6 +234,12 @@ impl fmt::Display for Reason {
             Self::Held { replicas, until: Some(until) } => {
                 write!(f, "held at {replicas} by hand until {until}")
             }
+            Self::Idle { since: None } => f.write_str("nobody asks for anything: it rests"),
+            Self::Idle { since: Some(since) } => {
+                write!(f, "nobody has asked for anything since {since}: it rests")
+            }
+            Self::Awaited { waiting: 0 } => f.write_str("somebody asks for something again"),
+            Self::Awaited { waiting } => write!(f, "somebody asks for something again, {waiting} wait"),
             Self::Exited(exit) => {
                 write!(f, "it {} after {:.1?} ({})", exit.class(), exit.ran_for, exit.status)
             }
@@ -224,7 +252,14 @@ impl fmt::Display for Reason {
             Self::Drained { in_flight } => {
                 write!(f, "its time to finish is over with {in_flight} requests open")
             }
+            Self::DrainUnanswered { since } => {
+                write!(
+                    f,
+                    "the proxy has not answered since {since} that it gets no new requests; its time is over"
+                )
+            }
             Self::Backoff { until, restarts } => write!(f, "waits until {until} after {restarts} restarts"),
+            Self::StartFailed { cause, until } => write!(f, "{cause}; next try at {until}"),
             Self::CrashLoop { exits, until } => {
                 write!(f, "ended {exits} times in a row without being well in between; next try at {until}")
             }

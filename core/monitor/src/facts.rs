@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use knowledge::{Knowledge, Place};
+use knowledge::{Knowledge, Place, ServiceState};
 use model::fact::{Fact, Irrelevance};
-use model::identity::{ActionId, Incarnation, ReplicaId};
+use model::identity::{ActionId, Incarnation, Ordinal, ReplicaId};
 use model::input::{Observed, ReplicaState, Report};
+use model::name::ServiceName;
 
 /// Appends what `report` tells that is new and belongs to a life that is meant.
 ///
 /// Reports may come late, twice, or out of order; the same report twice appends facts that fold to the same picture.
-pub fn facts(knowledge: &Knowledge, report: &Report, out: &mut Vec<Fact>) {
+pub fn facts<'a>(knowledge: &Knowledge, report: &'a Report, out: &mut Vec<Fact<'a>>) {
     match report {
         Report::Inventory { node: _, up_to, replicas } => {
             out.extend(replicas.iter().map(|observed| fact_of(knowledge, observed)));
@@ -20,29 +21,52 @@ pub fn facts(knowledge: &Knowledge, report: &Report, out: &mut Vec<Fact>) {
             out.push(ignored(&observed.replica, observed.incarnation, None));
         }
         Report::Replica(observed) => out.push(fact_of(knowledge, observed)),
-        Report::Usage(samples) => out.extend(samples.iter().map(|usage| {
-            let known = knowledge.place(&usage.replica.service, usage.replica.ordinal);
+        Report::Usage(samples) => out.extend(samples.iter().scan(Guide::new(knowledge), |guide, usage| {
+            let known = guide.place(&usage.replica.service, usage.replica.ordinal);
             if known.is_some_and(|place| place.incarnation == usage.incarnation) {
-                return Fact::Used(usage.clone());
+                return Some(Fact::Used(usage));
             }
-            ignored(&usage.replica, usage.incarnation, known)
+            Some(ignored(&usage.replica, usage.incarnation, known))
         })),
-        Report::Traffic(samples) => out.extend(samples.iter().map(|traffic| {
-            let known = knowledge.place(&traffic.service, traffic.ordinal);
-            if known.is_some_and(|place| place.incarnation == traffic.incarnation) {
-                return Fact::Served(traffic.clone());
-            }
-            let replica = ReplicaId { service: traffic.service.clone(), ordinal: traffic.ordinal };
-            ignored(&replica, traffic.incarnation, known)
-        })),
+        Report::Traffic(samples) => {
+            out.extend(samples.iter().scan(Guide::new(knowledge), |guide, traffic| {
+                let known = guide.place(&traffic.service, traffic.ordinal);
+                if known.is_some_and(|place| place.incarnation == traffic.incarnation) {
+                    return Some(Fact::Served(traffic));
+                }
+                let replica = ReplicaId { service: traffic.service.clone(), ordinal: traffic.ordinal };
+                Some(ignored(&replica, traffic.incarnation, known))
+            }));
+        }
+        // Whether a service is known is for the picture to say: it has no lives to tell apart.
+        Report::Demand(samples) => out.extend(samples.iter().map(Fact::Asked)),
     }
 }
 
-fn fact_of(knowledge: &Knowledge, observed: &Observed) -> Fact {
+/// Finds places in the order of a report, which has those of a service together: a service is looked up once.
+struct Guide<'k> {
+    knowledge: &'k Knowledge,
+    here: Option<&'k ServiceState>,
+}
+
+impl<'k> Guide<'k> {
+    fn new(knowledge: &'k Knowledge) -> Self {
+        Self { knowledge, here: None }
+    }
+
+    fn place(&mut self, service: &ServiceName, ordinal: Ordinal) -> Option<&'k Place> {
+        if self.here.is_none_or(|here| here.name != *service) {
+            self.here = self.knowledge.service(service);
+        }
+        self.here?.places.get(&ordinal)
+    }
+}
+
+fn fact_of<'a>(knowledge: &Knowledge, observed: &'a Observed) -> Fact<'a> {
     let known = knowledge.place(&observed.replica.service, observed.replica.ordinal);
     let is_newer = known.is_none_or(|place| observed.incarnation > place.incarnation);
     if is_newer && !matches!(observed.state, ReplicaState::Exited(_)) {
-        return Fact::Appeared(observed.clone());
+        return Fact::Appeared(observed);
     }
     if known.is_none_or(|place| observed.incarnation != place.incarnation) {
         return ignored(&observed.replica, observed.incarnation, known);
@@ -68,7 +92,7 @@ fn is_of_closed_place(knowledge: &Knowledge, observed: &Observed) -> bool {
 
 /// Replicas that are thought to run and are not in a complete list. One whose start had not reached the node when the list
 /// was made is left alone, and so is one whose start is not known to have ended: that action is told again until it is.
-fn vanished(knowledge: &Knowledge, up_to: ActionId, replicas: &[Observed]) -> Vec<Fact> {
+fn vanished(knowledge: &Knowledge, up_to: ActionId, replicas: &[Observed]) -> Vec<Fact<'static>> {
     let seen: BTreeSet<(&ReplicaId, Incarnation)> =
         replicas.iter().map(|o| (&o.replica, o.incarnation)).collect();
     let mut gone = Vec::new();
@@ -92,7 +116,7 @@ fn may_vanish(place: &Place) -> bool {
     }
 }
 
-fn ignored(replica: &ReplicaId, incarnation: Incarnation, known: Option<&Place>) -> Fact {
+fn ignored(replica: &ReplicaId, incarnation: Incarnation, known: Option<&Place>) -> Fact<'static> {
     let because = if known.is_some() { Irrelevance::EarlierLife } else { Irrelevance::Unknown };
     Fact::Ignored { replica: replica.clone(), incarnation, because }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use knowledge::{Knowledge, Place, ServiceState, Stage};
 use model::chance::Stream;
 use model::fact::Finding;
-use model::identity::Ordinal;
+use model::identity::{ActionId, Ordinal};
 use model::plan::{Afterwards, Change, Role, Writer};
 use model::reason::Reason;
 use model::resource::Recover;
@@ -123,6 +123,18 @@ fn is_free(ordinal: Ordinal, draft: &Draft) -> bool {
 /// fails does not come back by itself, and is restarted after all, one at a time.
 const OVERLOAD_PATIENCE: Duration = Duration::from_mins(10);
 
+/// How long a replica of an earlier run may not have been asked for its health by this one.
+///
+/// 1 min: a probe fails three times, ten seconds apart, before it says so; doubled.
+const UNASKED_MAX: Duration = Duration::from_mins(1);
+
+/// Until when it says nothing that no replica of an earlier run fails: their probes have begun anew. `None` when all that run
+/// were begun by this run.
+fn unasked_until(service: &ServiceState) -> Option<Time> {
+    let adopted = service.places.values().filter(|place| place.begun_by == ActionId::default());
+    adopted.filter_map(|place| Some(place.health()?.since + UNASKED_MAX)).max()
+}
+
 /// Restarts one sick replica, unless so many are sick that each by itself is not at fault, or what it needs is missing.
 fn restart_sick(
     now: Time,
@@ -139,23 +151,26 @@ fn restart_sick(
         | Finding::DependencyDown { .. } => None,
     });
     let is_held = overload.is_some() && {
-        let until = service.healing_suspended.unwrap_or(now) + OVERLOAD_PATIENCE;
+        let until = service.healing.suspended.unwrap_or(now) + OVERLOAD_PATIENCE;
         let is_early = now < until;
         if is_early {
             draft.again_at(until);
         }
         is_early
     };
-    match (overload, service.healing_suspended) {
+    match (overload, service.healing.suspended) {
         (Some(reason), None) => draft.step(Writer::Heal, Change::SuspendHealing, reason),
         (Some(reason), Some(_)) => draft.wait(None, reason),
-        (None, Some(_)) => draft.step(Writer::Heal, Change::ResumeHealing, Reason::Observed),
+        (None, Some(_)) => match unasked_until(service).filter(|until| now < *until) {
+            Some(until) => draft.again_at(until),
+            None => draft.step(Writer::Heal, Change::ResumeHealing, Reason::Observed),
+        },
         (None, None) => {}
     }
     if is_held {
         return;
     }
-    let next = service.liveness_restart.map_or(now, |last| last + settings.liveness_interval);
+    let next = service.healing.liveness_restart.map_or(now, |last| last + settings.liveness_interval);
     let missing = missing_dependency(findings);
     for finding in findings {
         match finding {
@@ -233,8 +248,12 @@ fn hold_opened(reason: &Reason, draft: &mut Draft) {
     }
 }
 
+/// Why an empty place waits. A start that failed has a cause of its own, which says more than how often it was tried.
 fn wait_reason(place: &Place, ordinal: Ordinal, findings: &[Finding]) -> Reason {
     let until = place.restart.not_before;
+    if let Some(cause) = &place.start_failure {
+        return Reason::StartFailed { cause: cause.clone(), until };
+    }
     let looping = findings.iter().find_map(|finding| match finding {
         Finding::CrashLoop { ordinal: who, exits } if *who == ordinal => Some(*exits),
         Finding::CrashLoop { .. }
@@ -256,8 +275,15 @@ fn stop_drained(now: Time, service: &ServiceState, draft: &mut Draft) {
         let (seen_at, in_flight) = place.in_flight;
         // A count from before the proxy was told says nothing of what it routed since.
         let is_empty = seen_at > *since && in_flight == 0;
-        if admit.is_some() {
-            // Until the proxy has been told, new requests come; the action is told again until it has.
+        // Until the proxy has been told, new requests come; the action is told again until it has, or until there is no
+        // time left: a proxy that never answers must not keep it for ever.
+        if let Some(unanswered) = admit {
+            if now >= unanswered.until {
+                let change = Change::Stop { ordinal: *ordinal, then: *then };
+                draft.step(Writer::ScaleIn, change, Reason::DrainUnanswered { since: *since });
+            } else {
+                draft.again_at(unanswered.until);
+            }
             continue;
         }
         if is_empty || now >= *deadline {

@@ -6,6 +6,7 @@
 mod arbiter;
 mod draft;
 mod heal;
+mod rest;
 mod roster;
 pub mod scale;
 mod size;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use knowledge::{Exposure, Place, ServiceState, Stage};
+use knowledge::{Exposure, Health, Place, ServiceState, Stage};
 use model::identity::{ActionId, Ordinal};
 use model::plan::{Afterwards, Change, Role, Writer};
 use model::reason::Reason;
@@ -78,8 +78,9 @@ fn failed_at(place: &Place, patience: Duration, is_proved: bool) -> Option<Time>
 
 fn spares(service: &ServiceState, draft: &mut Draft) {
     let wanted = match service.declared.as_ref().map(|declared| declared.spec.recover) {
-        Some(Recover::Standby { spares }) => spares as usize,
-        Some(Recover::Reschedule | Recover::MostActive | Recover::Random) | None => 0,
+        Some(Recover::Standby { spares }) if !service.rests() => spares as usize,
+        Some(Recover::Standby { .. } | Recover::Reschedule | Recover::MostActive | Recover::Random)
+        | None => 0,
     };
     let have = service.spares().count();
     if have < wanted {
@@ -149,12 +150,21 @@ fn retire(
     let then = Afterwards::Close;
     match &place.stage {
         Stage::Empty { .. } => draft.step(writer, Change::Close { ordinal }, reason.clone()),
-        Stage::Running(health) if (health.ready && may_be_asked(service, place)) || place.in_flight.1 > 0 => {
+        Stage::Running(health) if may_have_requests(service, place, health) => {
             draft.step(writer, Change::Drain { ordinal, then }, reason.clone());
         }
         Stage::Running(_) => draft.step(writer, Change::Stop { ordinal, then }, reason.clone()),
         Stage::Starting { .. } | Stage::Draining { .. } | Stage::Stopping { .. } => {}
     }
+}
+
+/// Whether requests may be open at a replica. One that stopped being ready keeps those that it had been given, and a count
+/// from before that moment does not tell how many they are.
+fn may_have_requests(service: &ServiceState, place: &Place, health: &Health) -> bool {
+    let was_ready = health.ready_changed > health.since;
+    let is_counted_since = place.in_flight.0 > health.ready_changed;
+    let may_be_open = health.ready || (was_ready && !is_counted_since);
+    place.in_flight.1 > 0 || (may_be_open && may_be_asked(service, place))
 }
 
 /// Whether a ready replica may have requests to finish: the proxy routes to it at once, and its counts come later. What an

@@ -15,6 +15,7 @@ use model::resource::{AutoscalerSpec, MeteredResource, MetricSpec, REQUEST_RATE_
 use model::settings::Settings;
 use model::time::{Now, Time};
 
+use crate::rest::Rest;
 use crate::scale::hpa::{self, Verdict};
 use crate::scale::reading::{
     Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Requests, Sample, Samples, ScaleView,
@@ -37,18 +38,38 @@ pub(crate) struct Size {
 /// Decides on the size of a declared service; between two decisions the last one stands.
 pub(crate) fn size(now: Now, service: &ServiceState, settings: &Settings) -> Size {
     let Some(declared) = &service.declared else { return kept(service.desired.unwrap_or(0)) };
-    if let (Some(desired), true) = (service.desired, now.time < service.next_sync) {
+    let rest = Rest::of(now.time, service, declared, settings);
+    if let (Some(desired), true) = (service.desired, now.time < service.next_sync)
+        && !matches!(rest, Some(Rest::Over { .. }))
+    {
         return kept(desired);
     }
     let begin = service.desired.filter(|desired| !is_off(*desired, service, declared));
     let begin = begin.unwrap_or_else(|| first_size(declared));
-    if let Some(hold) = service.hold.filter(|hold| hold.until.is_none_or(|until| now.time < until)) {
+    if let Some(hold) = service.held(now.time) {
         let reason = Reason::Held { replicas: hold.replicas, until: hold.until };
         return plain(now, service, Policy::Hold, hold.replicas, reason);
     }
+    match rest {
+        Some(Rest::Idle { since }) => {
+            return plain(now, service, Policy::ToZero, 0, Reason::Idle { since });
+        }
+        Some(Rest::Over { waiting }) => {
+            return plain(
+                now,
+                service,
+                Policy::ToZero,
+                first_size(declared).max(1),
+                Reason::Awaited { waiting },
+            );
+        }
+        None => {}
+    }
     match (&declared.autoscaler, &declared.spec.scale) {
         (Some(spec), _) => autoscaled(now, service, declared, spec, begin, settings),
-        (None, Scale::Fixed { replicas }) => plain(now, service, Policy::Fixed, *replicas, Reason::Declared),
+        (None, Scale::Fixed { replicas, .. }) => {
+            plain(now, service, Policy::Fixed, *replicas, Reason::Declared)
+        }
         (None, Scale::Auto(auto)) => plain(now, service, Policy::Fixed, auto.min, Reason::Declared),
     }
 }
@@ -66,8 +87,8 @@ fn is_off(desired: u32, service: &ServiceState, declared: &Declared) -> bool {
 /// Where a service begins that was never sized, or was held at nothing.
 fn first_size(declared: &Declared) -> u32 {
     match (&declared.spec.scale, &declared.autoscaler) {
-        (Scale::Fixed { replicas }, Some(spec)) => (*replicas).clamp(spec.min.max(1), spec.max),
-        (Scale::Fixed { replicas }, None) => *replicas,
+        (Scale::Fixed { replicas, .. }, Some(spec)) => (*replicas).clamp(spec.min.max(1), spec.max),
+        (Scale::Fixed { replicas, .. }, None) => *replicas,
         (Scale::Auto(auto), _) => auto.min.max(1),
     }
 }
@@ -218,7 +239,7 @@ struct PlainAccount {
 impl Account for PlainAccount {
     fn decision(&self) -> Decision {
         let how = match self.policy {
-            Policy::Hold => self.reason.to_string(),
+            Policy::Hold | Policy::ToZero => self.reason.to_string(),
             Policy::Fixed | Policy::Hpa => format!("its declaration asks for {} replicas", self.desired),
         };
         Decision {

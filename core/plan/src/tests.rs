@@ -175,17 +175,19 @@ fn of_too_many_the_dead_go_before_the_outdated_and_these_before_the_rest() {
 }
 
 #[test]
-fn an_undrained_replica_is_given_up_only_once_the_proxy_knows() {
+fn an_undrained_replica_is_given_up_once_the_proxy_knows_or_had_its_time_to_answer() {
     let draining = |admit| Stage::Draining {
         admit,
         since: Time::from_millis(900_000),
         deadline: Time::from_millis(905_000),
         then: Afterwards::Close,
     };
-    let told = Some(model::identity::ActionId::default());
-    assert!(Case::of(0, Recover::Reschedule).with(0, 2, draining(told)).changes().is_empty());
+    let told = |until| Some(knowledge::Unanswered { action: model::identity::ActionId::default(), until });
+    let waiting = draining(told(AT + std::time::Duration::from_millis(1)));
+    assert!(Case::of(0, Recover::Reschedule).with(0, 2, waiting).changes().is_empty());
     let stop = Change::Stop { ordinal: Ordinal(0), then: Afterwards::Close };
     assert_eq!(Case::of(0, Recover::Reschedule).with(0, 2, draining(None)).changes(), [stop]);
+    assert_eq!(Case::of(0, Recover::Reschedule).with(0, 2, draining(told(AT))).changes(), [stop]);
 }
 
 #[test]

@@ -6,12 +6,16 @@
 //!
 //! A record is `length: u32 le | checksum: u64 le (XXH3 of the body) | body (postcard of v1)`. A torn tail, as a crash leaves
 //! it, ends the segment quietly; damage before the end is an error that names the place.
+//!
+//! Beside the segments lie the events that people were told, see [`ToldFile`].
 
 mod reader;
+mod told;
 mod v1;
 mod writer;
 
 pub use reader::{ReadError, Record, Segment, segments};
+pub use told::{EVENTS_MAX, EventId, KeepError, Told, ToldError, ToldFile};
 pub use v1::{StoredMemory, Unreadable};
 pub use writer::{AppendError, OpenError, Writer};
 

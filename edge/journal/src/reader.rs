@@ -90,10 +90,14 @@ impl<R: Read> Segment<R> {
     /// Reads a segment from anywhere; errors call it `path`.
     pub fn read(path: &Path, from: R) -> Result<Self, ReadError> {
         let mut segment = Self { path: path.to_path_buf(), file: from, read: 0, ended: false };
-        let mut magic = [0; MAGIC.len()];
-        if !segment.fill(&mut magic)? || magic != MAGIC {
+        let mut magic = Vec::with_capacity(MAGIC.len());
+        let read = segment.file.by_ref().take(MAGIC.len() as u64).read_to_end(&mut magic);
+        read.map_err(|source| ReadError::Io { path: path.to_path_buf(), source })?;
+        // One that a crash cut off while it was begun is a segment without records.
+        if !MAGIC.starts_with(&magic) {
             return Err(ReadError::Version { path: path.to_path_buf() });
         }
+        segment.read = magic.len() as u64;
         Ok(segment)
     }
 

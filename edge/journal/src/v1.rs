@@ -8,7 +8,7 @@ use std::time::Duration;
 use model::action::{Failure, FailureKind, Outcome, Refusal};
 use model::identity::{ActionId, Epoch, Generation, Incarnation, Ordinal, ReplicaId};
 use model::input::{self, Declared, ExitStatus, Intent, Observed, ReplicaState, Report, Start};
-use model::memory::{Memory, Recommendation, RestartMemory, ScaleEvent, ScalingMemory};
+use model::memory::{HealingMemory, Memory, Recommendation, RestartMemory, ScaleEvent, ScalingMemory};
 use model::name::{NodeName, ServiceName};
 use model::quantity::Bytes;
 use model::resource::{AutoscalerSpec, ServiceSpec};
@@ -26,18 +26,43 @@ pub(crate) struct Record {
 
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Input {
-    Started { epoch: u64, node: NodeName, seed: u64, settings: Json },
+    Started {
+        epoch: u64,
+        node: NodeName,
+        seed: u64,
+        settings: Json,
+    },
     Woke,
-    Declare { name: ServiceName, revision: u64, generation: u64, spec: Json, autoscaler: Option<Json> },
+    Declare {
+        name: ServiceName,
+        revision: u64,
+        generation: u64,
+        spec: Json,
+        autoscaler: Option<Json>,
+    },
     Withdraw(ServiceName),
-    Hold { service: ServiceName, replicas: u32, until: Option<u64> },
+    Hold {
+        service: ServiceName,
+        replicas: u32,
+        until: Option<u64>,
+    },
     Release(ServiceName),
-    Remembered(StoredMemory),
-    Inventory { node: NodeName, up_to: (u64, u64), replicas: Vec<Seen> },
+    /// As it was before the memory had `healing`; written no more.
+    Remembered(EarlierMemory),
+    Inventory {
+        node: NodeName,
+        up_to: (u64, u64),
+        replicas: Vec<Seen>,
+    },
     Replica(Seen),
     Usage(Vec<Used>),
     Traffic(Vec<Served>),
-    Ended { action: (u64, u64), outcome: Ending },
+    Ended {
+        action: (u64, u64),
+        outcome: Ending,
+    },
+    Recalled(StoredMemory),
+    Demand(Vec<Asked>),
 }
 
 /// A declaration as JSON text.
@@ -86,6 +111,14 @@ pub(crate) struct Served {
 }
 
 #[derive(Serialize, Deserialize)]
+pub(crate) struct Asked {
+    service: ServiceName,
+    requests: u64,
+    waiting: u32,
+    in_flight: u32,
+}
+
+#[derive(Serialize, Deserialize)]
 pub(crate) enum Ending {
     Applied,
     Failed { kind: Kind, message: String },
@@ -103,6 +136,9 @@ pub(crate) enum Kind {
 }
 
 /// What must survive a restart; also the form in which the store keeps it.
+///
+/// The store names each field, so that a row without `healing`, as it was written first, is read as one that holds nothing back.
+/// The journal does not, and has a record of its own for those: [`EarlierMemory`].
 #[derive(Debug, Serialize, Deserialize)]
 pub struct StoredMemory {
     service: ServiceName,
@@ -112,6 +148,27 @@ pub struct StoredMemory {
     scale_in: Vec<(u64, u32, bool)>,
     scaled_to_zero: bool,
     restarts: Vec<StoredRestarts>,
+    #[serde(default)]
+    healing: StoredHealing,
+}
+
+/// [`StoredMemory`] as journals had it first.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct EarlierMemory {
+    service: ServiceName,
+    desired: Option<u32>,
+    recommendations: Vec<(u64, u32)>,
+    scale_out: Vec<(u64, u32, bool)>,
+    scale_in: Vec<(u64, u32, bool)>,
+    scaled_to_zero: bool,
+    restarts: Vec<StoredRestarts>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct StoredHealing {
+    suspended: Option<u64>,
+    liveness_restart: Option<u64>,
+    restarted: Vec<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -145,7 +202,7 @@ impl From<&input::Input> for Input {
             },
             input::Input::Woke => Self::Woke,
             input::Input::Intent(intent) => Self::from(intent),
-            input::Input::Remembered(memory) => Self::Remembered(StoredMemory::from(memory.as_ref())),
+            input::Input::Remembered(memory) => Self::Recalled(StoredMemory::from(memory.as_ref())),
             input::Input::Report(report) => Self::from(report),
             input::Input::Ended { action, outcome } => {
                 Self::Ended { action: id_pair(*action), outcome: Ending::from(outcome) }
@@ -186,6 +243,7 @@ impl From<&Report> for Input {
             Report::Replica(observed) => Self::Replica(Seen::from(observed)),
             Report::Usage(samples) => Self::Usage(samples.iter().map(Used::from).collect()),
             Report::Traffic(samples) => Self::Traffic(samples.iter().map(Served::from).collect()),
+            Report::Demand(samples) => Self::Demand(samples.iter().map(Asked::from).collect()),
         }
     }
 }
@@ -222,7 +280,8 @@ impl TryFrom<Input> for input::Input {
                 Self::Intent(Intent::Hold { service, replicas, until: until.map(Time::from_millis) })
             }
             Input::Release(service) => Self::Intent(Intent::Release(service)),
-            Input::Remembered(memory) => Self::Remembered(Arc::new(memory.into())),
+            Input::Remembered(memory) => Self::Remembered(Arc::new(StoredMemory::from(memory).into())),
+            Input::Recalled(memory) => Self::Remembered(Arc::new(memory.into())),
             Input::Inventory { node, up_to, replicas } => report(Report::Inventory {
                 node,
                 up_to: id_of(up_to),
@@ -231,6 +290,7 @@ impl TryFrom<Input> for input::Input {
             Input::Replica(seen) => report(Report::Replica(seen.into())),
             Input::Usage(samples) => report(Report::Usage(samples.into_iter().map(Into::into).collect())),
             Input::Traffic(samples) => report(Report::Traffic(samples.into_iter().map(Into::into).collect())),
+            Input::Demand(samples) => report(Report::Demand(samples.into_iter().map(Into::into).collect())),
             Input::Ended { action, outcome } => {
                 Self::Ended { action: id_of(action), outcome: outcome.into() }
             }
@@ -336,6 +396,20 @@ impl From<Used> for input::Usage {
     }
 }
 
+impl From<&input::Demand> for Asked {
+    fn from(demand: &input::Demand) -> Self {
+        let input::Demand { service, requests, waiting, in_flight } = demand.clone();
+        Self { service, requests, waiting, in_flight }
+    }
+}
+
+impl From<Asked> for input::Demand {
+    fn from(stored: Asked) -> Self {
+        let Asked { service, requests, waiting, in_flight } = stored;
+        Self { service, requests, waiting, in_flight }
+    }
+}
+
 impl From<&input::Traffic> for Served {
     fn from(traffic: &input::Traffic) -> Self {
         Self {
@@ -429,6 +503,11 @@ impl From<&Memory> for StoredMemory {
             scale_in: events(&memory.scaling.scale_in),
             scaled_to_zero: memory.scaling.scaled_to_zero,
             restarts: memory.restarts.iter().map(restarts).collect(),
+            healing: StoredHealing {
+                suspended: memory.healing.suspended.map(Time::as_millis),
+                liveness_restart: memory.healing.liveness_restart.map(Time::as_millis),
+                restarted: memory.healing.restarted.iter().map(|at| at.as_millis()).collect(),
+            },
         }
     }
 }
@@ -460,6 +539,41 @@ impl From<StoredMemory> for Memory {
                 scaled_to_zero: stored.scaled_to_zero,
             },
             restarts: stored.restarts.into_iter().map(restart).collect(),
+            healing: HealingMemory {
+                suspended: stored.healing.suspended.map(Time::from_millis),
+                liveness_restart: stored.healing.liveness_restart.map(Time::from_millis),
+                restarted: stored.healing.restarted.into_iter().map(Time::from_millis).collect(),
+            },
         }
+    }
+}
+
+impl From<EarlierMemory> for StoredMemory {
+    fn from(earlier: EarlierMemory) -> Self {
+        Self {
+            service: earlier.service,
+            desired: earlier.desired,
+            recommendations: earlier.recommendations,
+            scale_out: earlier.scale_out,
+            scale_in: earlier.scale_in,
+            scaled_to_zero: earlier.scaled_to_zero,
+            restarts: earlier.restarts,
+            healing: StoredHealing::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_a_memory_without_what_holds_healing_back_is_read_as_one_that_holds_nothing() {
+        // Time, wall, digest; the kind of input; the name; desired; no recommendations, no changes; to zero; no restarts.
+        let body = [1, 2, 3, 6, 4, b's', b'h', b'o', b'p', 1, 3, 0, 0, 0, 1, 0];
+        let record: Record = postcard::from_bytes(&body).unwrap();
+        let Ok(input::Input::Remembered(memory)) = record.input.try_into() else { panic!("it is a memory") };
+        assert_eq!((memory.desired, memory.scaling.scaled_to_zero), (Some(3), true));
+        assert_eq!(memory.healing, HealingMemory::default());
     }
 }

@@ -44,7 +44,8 @@ pub enum OpenError {
     },
 }
 
-/// A record may not be on disk; nothing that depends on it may be done.
+/// A record may not be on disk, nor any that was appended with it; nothing that depends on them may be done, and nothing more
+/// appended to this segment.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
     /// The record is longer than [`RECORD_BYTES_MAX`]; nothing was written of it.
@@ -68,7 +69,9 @@ pub enum AppendError {
 }
 
 impl Writer {
-    /// Begins a new segment in `folder`, which is made when it is not there, and removes the oldest beyond [`SEGMENTS_MAX`].
+    /// Begins a new segment in `folder`, which is made when it is not there.
+    ///
+    /// Older ones stay until [`Self::retire_oldest`]: only a run that is on disk may take the place of another.
     pub fn begin(folder: &Path) -> Result<Self, OpenError> {
         let in_folder = |source| OpenError::Folder { folder: folder.to_path_buf(), source };
         fs::create_dir_all(folder).map_err(in_folder)?;
@@ -77,12 +80,12 @@ impl Writer {
         let path = folder.join(format!("{number:010}.journal"));
         let in_segment = |source| OpenError::Segment { path: path.clone(), source };
         let mut file = OpenOptions::new().create_new(true).append(true).open(&path).map_err(in_segment)?;
-        file.write_all(&MAGIC).and_then(|()| file.sync_all()).map_err(in_segment)?;
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(in_folder)?;
-        let excess = (earlier.len() + 1).saturating_sub(SEGMENTS_MAX);
-        for (_, old) in earlier.iter().take(excess) {
-            fs::remove_file(old).map_err(in_folder)?;
+        if let Err(source) = file.write_all(&MAGIC).and_then(|()| file.sync_all()) {
+            // One that could not be begun must not count as a segment: older ones would have to go for it.
+            drop(fs::remove_file(&path));
+            return Err(in_segment(source));
         }
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(in_folder)?;
         let written = MAGIC.len() as u64;
         Ok(Self {
             folder: folder.to_path_buf(),
@@ -91,6 +94,21 @@ impl Writer {
             buffer: Vec::with_capacity(BUFFER_BYTES),
             written,
         })
+    }
+
+    /// Removes the oldest segments beyond [`SEGMENTS_MAX`].
+    pub fn retire_oldest(&self) -> Result<(), OpenError> {
+        let in_folder = |source| OpenError::Folder { folder: self.folder.clone(), source };
+        let all = segments(&self.folder).map_err(in_folder)?;
+        let excess = all.len().saturating_sub(SEGMENTS_MAX);
+        all.iter().take(excess).try_for_each(|(_, old)| fs::remove_file(old).map_err(in_folder))
+    }
+
+    /// Removes the segment: the run that was to begin in it did not, and nothing that it says was done.
+    pub fn abandon(mut self) {
+        self.buffer.clear();
+        // One that stays is read as a run that ended early.
+        drop(fs::remove_file(&self.path));
     }
 
     /// Appends one input with the digest of what came out of it. It is on disk only after [`Self::flush`].
@@ -112,10 +130,15 @@ impl Writer {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        self.file.write_all(&self.buffer).map_err(|source| self.write_error(source))?;
-        self.written += self.buffer.len() as u64;
+        let result = self.file.write_all(&self.buffer);
+        match &result {
+            Ok(()) => self.written += self.buffer.len() as u64,
+            // A part may be written, and must not have the rest of another attempt behind it. That it cannot be cut off leaves a
+            // torn tail, which readers know.
+            Err(_) => drop(self.file.set_len(self.written)),
+        }
         self.buffer.clear();
-        Ok(())
+        result.map_err(|source| self.write_error(source))
     }
 
     /// Brings what was appended to the disk: it survives the machine's end.
@@ -143,5 +166,29 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         drop(self.hand_over());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::time::{Time, Wall};
+
+    use super::*;
+
+    #[test]
+    fn after_a_failed_write_nothing_more_comes_into_the_segment() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = Writer::begin(folder.path()).unwrap();
+        let whole =
+            std::mem::replace(&mut writer.file, OpenOptions::new().write(true).open("/dev/full").unwrap());
+        let now = Now { time: Time::ZERO, wall: Wall::from_millis(0) };
+        writer.append(now, &Input::Woke, 1).unwrap();
+        assert!(matches!(writer.flush(), Err(AppendError::Write { .. })));
+
+        // The disk has room again, and the writer goes away.
+        writer.file = whole;
+        let path = writer.path.clone();
+        drop(writer);
+        assert_eq!(fs::read(path).unwrap(), MAGIC);
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use model::resource::check::{self, Severity};
-use model::resource::{Kind, Resource, schema};
+use model::resource::{Kind, Resource, ServiceSpec, schema};
 use serde_json::Value;
 
 use crate::diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Source};
@@ -39,7 +39,7 @@ pub struct Manifests {
 /// Why a path in a manifest could not be made absolute.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "could not resolve spec.run.workingDirectory of {resource}: the folder {folder:?} has a name that is no UTF-8; rename it"
+    "could not resolve the paths of {resource}: the folder {folder:?} has a name that is no UTF-8; rename it"
 )]
 pub struct PathError {
     /// Name of the resource.
@@ -93,30 +93,25 @@ impl Manifests {
         }
     }
 
-    /// Makes the working directory of each service absolute: a relative one begins at the folder of its manifest, and one
-    /// that is not given is that folder. `current` stands in for what was read from standard input or memory.
+    /// Makes the paths in each service absolute, those of its working directory and of its certificates: a relative one begins at
+    /// the folder of its manifest, and a working directory that is not given is that folder. `current` stands in for what was read from
+    /// standard input or memory.
     ///
     /// After this the resources no longer say what was written; compare and print before. On an error nothing has changed.
     pub fn resolve_paths(&mut self, current: &Path) -> Result<(), PathError> {
         let mut resolved = Vec::with_capacity(self.documents.len());
         for document in &self.documents {
-            let Resource::Service(service) = &document.resource else {
-                resolved.push(None);
-                continue;
-            };
-            let folder = current.join(document.folder.as_deref().unwrap_or(Path::new("")));
-            let written = service.spec.run.working_directory.as_deref().unwrap_or("");
-            // Leaves out each `.` and keeps each `..`, which may lead through a link.
-            let path: PathBuf = folder.join(written).components().collect();
-            let Some(text) = path.to_str() else {
-                return Err(PathError { resource: service.name().to_string(), folder });
-            };
-            resolved.push(Some(text.to_owned()));
-        }
-        for (document, path) in self.documents.iter_mut().zip(resolved) {
-            if let (Resource::Service(service), Some(path)) = (&mut document.resource, path) {
-                service.spec.run.working_directory = Some(path);
+            let mut resource = document.resource.clone();
+            if let Resource::Service(service) = &mut resource {
+                let folder = current.join(document.folder.as_deref().unwrap_or(Path::new("")));
+                if !resolve_paths(&mut service.spec, &folder) {
+                    return Err(PathError { resource: service.name().to_string(), folder });
+                }
             }
+            resolved.push(resource);
+        }
+        for (document, resource) in self.documents.iter_mut().zip(resolved) {
+            document.resource = resource;
         }
         Ok(())
     }
@@ -179,6 +174,19 @@ static FORMS: LazyLock<Vec<KnownForm>> = LazyLock::new(|| {
     forms.collect()
 });
 
+/// Lets each path begin at `folder`; `false` when one of them cannot be written as text then.
+fn resolve_paths(spec: &mut ServiceSpec, folder: &Path) -> bool {
+    let pairs =
+        spec.expose.iter_mut().flat_map(|expose| &mut expose.tls).flat_map(|tls| &mut tls.certificates);
+    let files = pairs.flat_map(|pair| [&mut pair.certificate, &mut pair.key]);
+    let folders = [spec.run.working_directory.get_or_insert_default()];
+    folders.into_iter().chain(files).all(|path| {
+        // Leaves out each `.` and keeps each `..`, which may lead through a link.
+        let resolved: PathBuf = folder.join(&*path).components().collect();
+        resolved.into_os_string().into_string().map(|text| *path = text).is_ok()
+    })
+}
+
 /// The manifests in a document: itself, or the items of a list, as `kubectl get -o yaml` and our own API print it.
 ///
 /// A list is `items` with `kind: List` or without a kind. What else it says is of no use to its items.
@@ -222,7 +230,10 @@ fn known_form(root: &Node) -> Result<&'static KnownForm, Vec<form::Misfit>> {
     let kinds = Kind::ALL.map(Kind::as_str);
     let kind = named(root, "kind", &kinds, "is no kind");
     let version_of = |form: &'static KnownForm| form.api_version;
-    let all_versions: Vec<&str> = FORMS.iter().map(version_of).collect();
+    let mut all_versions: Vec<&str> = FORMS.iter().map(version_of).collect();
+    // Kinds of our own have the same one.
+    let mut seen = BTreeSet::new();
+    all_versions.retain(|version| seen.insert(*version));
     let Ok(kind) = kind else {
         let version = named(root, "apiVersion", &all_versions, "is no version of a kind");
         return Err([kind.err(), version.err()].into_iter().flatten().collect());

@@ -65,11 +65,34 @@ spec:
       resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}
 ";
 
+const ROUTE_EXAMPLE: &str = "\
+apiVersion: homeostat/v1
+kind: Route
+metadata: {name: web}
+spec:
+  listen: \"127.0.0.1:8080\"
+  hostnames: [shop.example.com]
+  rules:
+    - backendRefs: [{name: pages}]
+    - matches: [{path: {type: PathPrefix, value: /api}}]
+      filters:
+        - type: URLRewrite
+          urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}
+      backendRefs: [{name: api, weight: 9}, {name: api-next, weight: 1}]
+      timeouts: {request: 5s}
+    - matches: [{path: {type: Exact, value: /old}}]
+      filters:
+        - type: RequestRedirect
+          requestRedirect: {path: {type: ReplaceFullPath, replaceFullPath: /new}, statusCode: 301}
+  limits: {requests: {perSecond: 50, burst: 100, by: client}, body: 1Mi, connections: 1000}
+";
+
 /// The examples that the reference shows, as manifests.
 pub(crate) const fn example(kind: Kind) -> &'static str {
     match kind {
         Kind::Service => SERVICE_EXAMPLE,
         Kind::HorizontalPodAutoscaler => AUTOSCALER_EXAMPLE,
+        Kind::Route => ROUTE_EXAMPLE,
     }
 }
 
@@ -106,6 +129,11 @@ const fn about(kind: Kind) -> &'static str {
              Homeostat. The annotations `autoscaling.alpha.kubernetes.io/metrics` and `/behavior` of `v1`, and `/behavior` of \
              `v2beta1`, are read too. Homeostat meters `cpu` and `memory`, and the proxy's `http_requests_per_second` as a metric \
              of type Pods."
+        }
+        Kind::Route => {
+            "An address that several services share: which requests go to which service, and what is changed on the way. The fields \
+             are those of the Gateway API's HTTPRoute. A request that no rule is for is answered 404, one whose service is not there 500, \
+             one whose service has no replica that is ready in time 503. A request whose path has an element `.` or `..` is refused with 400."
         }
     }
 }

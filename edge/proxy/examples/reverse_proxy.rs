@@ -23,7 +23,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .zip(endpoints)
         .map(|(ordinal, &address)| EndpointRoute::new(EndpointId { ordinal, incarnation: 1 }, address))
         .collect();
-    println!("{}", proxy.table().set_service(&route)?);
+    if let Some(address) = proxy.table().set_service(&route)? {
+        println!("{address}");
+    }
     loop {
         std::thread::park();
     }

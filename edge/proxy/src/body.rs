@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use balance::{Body as Left, REPLAY_BYTES_MAX};
 use bytes::Bytes;
@@ -11,13 +11,16 @@ use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use thiserror::Error;
 
-use crate::connection::Client;
+use crate::connection::{Client, Protocol};
 use crate::exchange::Exchange;
 use crate::link::Link;
+use crate::router::Gzip;
 
 /// A body that could not be read to its end.
 #[derive(Debug, Error)]
 pub(crate) enum BodyError {
+    #[error("the client's request body is longer than it may be")]
+    TooLong,
     #[error("the client's request body broke off")]
     Request(#[source] hyper::Error),
     #[error("the endpoint's response body broke off")]
@@ -30,11 +33,22 @@ pub(crate) enum BodyError {
 #[derive(Debug)]
 pub(crate) struct Upload {
     client: Rc<Client>,
+    expects: bool,
     source: RefCell<Incoming>,
     length: Option<u64>,
     kept: RefCell<Kept>,
     passed: Cell<u64>,
+    is_broken: Cell<bool>,
+    is_ended: Cell<bool>,
+    /// Bytes that may come; more break it.
+    bytes_max: Cell<u64>,
 }
+
+/// Bytes of a body that are read for nothing, because the endpoint answered without them.
+///
+/// A client that sends more meets a closed connection, as it would have at once. nginx goes by time alone, up to 30 s; a megabyte is
+/// there within the second that is given for it, and costs less than a new connection with TLS.
+const REST_BYTES_MAX: u64 = 1 << 20;
 
 #[derive(Debug)]
 struct Kept {
@@ -47,16 +61,22 @@ struct Kept {
 
 impl Upload {
     /// `None` for a request without a body.
-    pub(crate) fn new(client: &Rc<Client>, source: Incoming) -> Option<Rc<Self>> {
+    ///
+    /// With `expects` the client sends it only once it is told to.
+    pub(crate) fn new(client: &Rc<Client>, source: Incoming, expects: bool) -> Option<Rc<Self>> {
         if source.is_end_stream() {
             return None;
         }
         Some(Rc::new(Self {
             client: Rc::clone(client),
+            expects,
             length: source.size_hint().exact(),
             source: RefCell::new(source),
             kept: RefCell::new(Kept { pieces: Vec::new(), bytes: 0, trailers: None, is_overfull: false }),
             passed: Cell::new(0),
+            is_broken: Cell::new(false),
+            is_ended: Cell::new(false),
+            bytes_max: Cell::new(u64::MAX),
         }))
     }
 
@@ -70,19 +90,67 @@ impl Upload {
         if self.kept.borrow().is_overfull { Left::Consumed } else { Left::Whole }
     }
 
+    /// Allows so many bytes; to be called before any is read.
+    pub(crate) fn limit(&self, bytes_max: u64) {
+        self.bytes_max.set(bytes_max);
+    }
+
+    /// Whether more came, or is announced, than may.
+    pub(crate) fn is_too_long(&self) -> bool {
+        self.passed.get().max(self.length.unwrap_or(0)) > self.bytes_max.get()
+    }
+
     /// Bytes that came from the client so far.
     pub(crate) fn passed(&self) -> u64 {
         self.passed.get()
     }
 
+    /// Whether the client's body broke off or was malformed, so that no endpoint can get the whole request.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.is_broken.get()
+    }
+
+    /// Whether the client has more to send of it, does so unasked, and cannot be answered for good before.
+    pub(crate) fn is_coming(&self) -> bool {
+        // In HTTP/2 a stream can be ended without harm to the others.
+        let blocks_the_next = self.client.protocol == Protocol::Http1;
+        let is_under_way = !self.expects || self.passed.get() > 0;
+        blocks_the_next && is_under_way && !self.is_broken.get() && !self.source.borrow().is_end_stream()
+    }
+
+    /// Reads what the client still sends, for nothing; ready at its end, and when it is too much.
+    pub(crate) fn poll_rest(&self, cx: &mut Context<'_>, read: &mut u64) -> Poll<()> {
+        let mut source = self.source.borrow_mut();
+        while *read <= REST_BYTES_MAX && !source.is_end_stream() {
+            let Some(Ok(frame)) = ready!(Pin::new(&mut *source).poll_frame(cx)) else { break };
+            let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+            *read += bytes;
+            self.passed.set(self.passed.get() + bytes);
+        }
+        Poll::Ready(())
+    }
+
+    /// All of the body, when all of it has come and was kept.
+    fn whole(&self) -> Option<Vec<Bytes>> {
+        let has_come = self.is_ended.get() || self.length == Some(self.passed.get());
+        let kept = self.kept.borrow();
+        (has_come && !kept.is_overfull && !self.is_broken.get()).then(|| kept.pieces.clone())
+    }
+
     fn poll_source(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let polled = Pin::new(&mut *self.source.borrow_mut()).poll_frame(cx);
+        self.is_broken.set(matches!(polled, Poll::Ready(Some(Err(_)))));
+        self.is_ended.set(matches!(polled, Poll::Ready(None)));
         let Poll::Ready(Some(Ok(frame))) = &polled else {
             return polled.map_err(BodyError::Request);
         };
         let mut kept = self.kept.borrow_mut();
         if let Some(piece) = frame.data_ref() {
             self.passed.set(self.passed.get() + piece.len() as u64);
+            if self.is_too_long() {
+                self.is_broken.set(true);
+                return Poll::Ready(Some(Err(BodyError::TooLong)));
+            }
             kept.bytes += piece.len();
             if kept.bytes > REPLAY_BYTES_MAX {
                 kept.is_overfull = true;
@@ -101,7 +169,17 @@ impl Upload {
 #[derive(Debug)]
 pub(crate) enum RequestBody {
     Empty,
-    Upload { upload: Rc<Upload>, next_piece: usize, sent: u64, is_ended: bool },
+    Upload {
+        upload: Rc<Upload>,
+        next_piece: usize,
+        sent: u64,
+        is_ended: bool,
+    },
+    /// One that has come as a whole, for a copy of its request.
+    Copy {
+        pieces: std::vec::IntoIter<Bytes>,
+        left: u64,
+    },
 }
 
 impl RequestBody {
@@ -116,6 +194,16 @@ impl RequestBody {
     }
 }
 
+impl RequestBody {
+    /// The whole body for a copy of the request; `None` when not all of it has come, or it was too long to be kept.
+    pub(crate) fn copy_of(upload: Option<&Rc<Upload>>) -> Option<Self> {
+        let Some(upload) = upload else { return Some(Self::Empty) };
+        let pieces = upload.whole()?;
+        let left = pieces.iter().map(|piece| piece.len() as u64).sum();
+        Some(Self::Copy { pieces: pieces.into_iter(), left })
+    }
+}
+
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;
@@ -124,8 +212,14 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Self::Upload { upload, next_piece, sent, is_ended } = &mut *self else {
-            return Poll::Ready(None);
+        let (upload, next_piece, sent, is_ended) = match &mut *self {
+            Self::Upload { upload, next_piece, sent, is_ended } => (upload, next_piece, sent, is_ended),
+            Self::Copy { pieces, left } => {
+                let piece = pieces.next();
+                *left -= piece.as_ref().map_or(0, Bytes::len) as u64;
+                return Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))));
+            }
+            Self::Empty => return Poll::Ready(None),
         };
         if *is_ended {
             return Poll::Ready(None);
@@ -142,7 +236,7 @@ impl Body for RequestBody {
         };
         let frame = match again {
             Some(frame) => Some(Ok(frame)),
-            None => std::task::ready!(upload.poll_source(cx)),
+            None => ready!(upload.poll_source(cx)),
         };
         *next_piece += 1;
         match &frame {
@@ -156,6 +250,7 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
+            Self::Copy { left, .. } => *left == 0,
             Self::Upload { upload, sent, is_ended, .. } => *is_ended || upload.length == Some(*sent),
         }
     }
@@ -163,6 +258,7 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
+            Self::Copy { left, .. } => SizeHint::with_exact(*left),
             Self::Upload { upload, sent, .. } => {
                 upload.length.map_or_else(SizeHint::default, |n| SizeHint::with_exact(n - sent))
             }
@@ -177,6 +273,8 @@ pub(crate) enum ResponseBody {
     Own(Option<Bytes>),
     /// An endpoint's, with the connection that it comes over.
     Endpoint(Download),
+    /// One of these, made smaller.
+    Gzip(Box<Gzip>),
 }
 
 #[derive(Debug)]
@@ -185,14 +283,21 @@ pub(crate) struct Download {
     /// Given back when the body ends.
     link: Option<Box<Link>>,
     exchange: Exchange,
+    /// How it ends, held back until the client has said what it began to say.
+    end: Option<Option<Box<Frame<Bytes>>>>,
 }
 
 impl Download {
     pub(crate) fn new(body: Incoming, link: Box<Link>, exchange: Exchange) -> Self {
-        Self { body, link: Some(link), exchange }
+        Self { body, link: Some(link), exchange, end: None }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(end) = &mut self.end {
+            ready!(self.exchange.poll_rest(cx));
+            // `None` once it was told.
+            return Poll::Ready(end.take().map(|frame| Ok(*frame)));
+        }
         // First what is there; if nothing is, the connection is driven, and what that brought is taken.
         let mut is_driven = false;
         loop {
@@ -200,7 +305,7 @@ impl Download {
                 Poll::Ready(Some(Ok(frame))) => {
                     self.exchange.passed(frame.data_ref().map_or(0, Bytes::len) as u64);
                     if self.body.is_end_stream() {
-                        self.give_back(cx);
+                        return self.finish(Some(frame), cx);
                     }
                     return Poll::Ready(Some(Ok(frame)));
                 }
@@ -209,8 +314,7 @@ impl Download {
                     return Poll::Ready(Some(Err(BodyError::Response(source))));
                 }
                 Poll::Ready(None) => {
-                    self.give_back(cx);
-                    return Poll::Ready(None);
+                    return self.finish(None, cx);
                 }
                 Poll::Pending if is_driven => return Poll::Pending,
                 Poll::Pending => {}
@@ -227,6 +331,20 @@ impl Download {
                 is_driven = true;
             }
         }
+    }
+
+    /// Ends with `last`, now or once the client has had its say.
+    fn finish(
+        &mut self,
+        last: Option<Frame<Bytes>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.give_back(cx);
+        if self.exchange.poll_rest(cx).is_pending() {
+            self.end = Some(last.map(Box::new));
+            return Poll::Pending;
+        }
+        Poll::Ready(last.map(Ok))
     }
 
     fn give_back(&mut self, cx: &mut Context<'_>) {
@@ -247,13 +365,17 @@ impl Body for ResponseBody {
         match self.get_mut() {
             Self::Own(words) => Poll::Ready(words.take().map(|words| Ok(Frame::data(words)))),
             Self::Endpoint(download) => download.poll_frame(cx),
+            Self::Gzip(gzip) => gzip.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own(words) => words.is_none(),
-            Self::Endpoint(download) => download.body.is_end_stream(),
+            Self::Gzip(gzip) => gzip.is_end_stream(),
+            Self::Endpoint(download) => {
+                download.body.is_end_stream() && !matches!(download.end, Some(Some(_)))
+            }
         }
     }
 
@@ -261,6 +383,7 @@ impl Body for ResponseBody {
         match self {
             Self::Own(words) => SizeHint::with_exact(words.as_ref().map_or(0, Bytes::len) as u64),
             Self::Endpoint(download) => download.body.size_hint(),
+            Self::Gzip(_) => SizeHint::default(),
         }
     }
 }

@@ -3,33 +3,45 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Poll, ready};
 
+use bytes::Bytes;
 use hyper::header::HeaderValue;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::forward;
 use crate::hand::{Hand, Stage};
+use crate::http2::{self, PREFACE};
 use crate::local::LocalService;
+use crate::socket::{ClientSocket, Stream};
+use crate::tls::{self, Terminator};
 use crate::traffic::Shard;
 use crate::tunnel::Tunnel;
 use crate::worker::Worker;
 
 /// Bytes of a request's head at most, beyond which the answer is 431; nginx allows 4 × 8 KiB by default.
-/// hyper also allows 100 headers at most.
-const REQUEST_HEAD_BYTES_MAX: usize = 32 * 1024;
+/// hyper also allows 100 headers at most in HTTP/1.1.
+pub(crate) const REQUEST_HEAD_BYTES_MAX: usize = 32 * 1024;
 
-/// A client's connection, as the requests on it see it.
+/// Bytes that are read at first: most requests whole, and more than the preface of HTTP/2.
+const FIRST_BYTES_MAX: usize = 2048;
+
+/// What is spoken with a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// A client's connection, as the requests on it see it; in HTTP/2, one for each stream.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) worker: Rc<Worker>,
@@ -37,11 +49,30 @@ pub(crate) struct Client {
     pub(crate) hand: Rc<Hand>,
     /// The client's address without the port, as a header value.
     pub(crate) address: HeaderValue,
+    /// `http` or `https`, as the client reached us.
+    pub(crate) scheme: HeaderValue,
+    pub(crate) protocol: Protocol,
     /// Set when a request has become a tunnel, which takes over once hyper lets go of the socket.
-    pub(crate) tunnel: RefCell<Option<Tunnel>>,
+    pub(crate) tunnel: Rc<RefCell<Option<Tunnel>>>,
+    /// The connection as it came, when this is one of its requests that went on to another service.
+    entrance: Option<Rc<Self>>,
 }
 
 impl Client {
+    /// The same client, as a request of it goes on to a service behind the one that it is connected to.
+    pub(crate) fn through(entrance: &Rc<Self>, local: Rc<LocalService>) -> Rc<Self> {
+        Rc::new(Self {
+            worker: Rc::clone(&entrance.worker),
+            local,
+            hand: Rc::clone(&entrance.hand),
+            address: entrance.address.clone(),
+            scheme: entrance.scheme.clone(),
+            protocol: entrance.protocol,
+            tunnel: Rc::clone(&entrance.tunnel),
+            entrance: Some(Rc::clone(entrance)),
+        })
+    }
+
     pub(crate) fn shard(&self) -> &Shard {
         &self.local.service.shards[self.worker.index]
     }
@@ -57,25 +88,125 @@ impl Client {
         }
     }
 
-    fn is_closing(&self) -> bool {
+    /// The same client, as one of its streams sees it.
+    pub(crate) fn for_stream(&self) -> Rc<Self> {
+        Rc::new(Self {
+            worker: Rc::clone(&self.worker),
+            local: Rc::clone(&self.local),
+            hand: self.worker.hands.add(self.local.snapshot().timeouts.request_head),
+            address: self.address.clone(),
+            scheme: self.scheme.clone(),
+            protocol: Protocol::Http2,
+            tunnel: Rc::default(),
+            entrance: None,
+        })
+    }
+
+    /// Hears what a client without TLS says first, and so what it speaks; `None` when it says nothing.
+    ///
+    /// What was read is read again by who speaks with it. So a client of HTTP/1.1 costs no system call more.
+    async fn hear(&self, stream: &TcpStream) -> Option<(Protocol, Bytes)> {
+        let mut heard = Vec::new();
+        poll_fn(|cx| {
+            self.hand.register(cx);
+            loop {
+                if self.hand.is_expired() {
+                    return Poll::Ready(None);
+                }
+                let is_ready = stream.poll_read_ready(cx);
+                // Only after a poll, so that a request that has already arrived is answered.
+                if is_ready.is_pending() && self.is_closing() {
+                    return Poll::Ready(None);
+                }
+                let mut piece = [0; FIRST_BYTES_MAX];
+                match ready!(is_ready).and_then(|()| stream.try_read(&mut piece)) {
+                    Ok(read) if read > 0 => heard.extend_from_slice(&piece[..read]),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                    Ok(_) | Err(_) => return Poll::Ready(None),
+                }
+                if heard.starts_with(PREFACE) {
+                    return Poll::Ready(Some((Protocol::Http2, std::mem::take(&mut heard).into())));
+                }
+                if !PREFACE.starts_with(&heard) {
+                    return Poll::Ready(Some((Protocol::Http1, std::mem::take(&mut heard).into())));
+                }
+            }
+        })
+        .await
+    }
+
+    /// `None` when there is nobody to talk to.
+    async fn shake_hands(&self, terminator: &Terminator, stream: TcpStream) -> Option<(Protocol, Stream)> {
+        let mut handshake = pin!(tls::accept(&self.worker, terminator, stream));
+        let ended = poll_fn(|cx| {
+            self.hand.register(cx);
+            if self.hand.is_expired() || self.is_closing() {
+                return Poll::Ready(None);
+            }
+            handshake.as_mut().poll(cx).map(Some)
+        });
+        match ended.await {
+            Some(Ok(stream)) => {
+                self.hand.arm(Stage::Head, self.local.snapshot().timeouts.request_head);
+                let is_http2 = stream.get_ref().1.alpn_protocol() == Some(tls::HTTP_2);
+                let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
+                Some((protocol, Stream::Tls(Box::new(stream))))
+            }
+            // It left before it had said anything wrong, as a check of the port does.
+            Some(Err(error)) if error.kind() != io::ErrorKind::InvalidData => None,
+            Some(Err(_)) | None => {
+                self.shard().handshake_failures.add(1);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
         self.local.service.is_closing() || self.worker.is_stopping()
     }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.worker.hands.remove(&self.hand);
+        if self.entrance.is_none() {
+            self.worker.hands.remove(&self.hand);
+        }
     }
 }
 
 /// Serves one client until it leaves, is too slow, or the service goes.
 pub(crate) async fn serve(worker: Rc<Worker>, local: Rc<LocalService>, stream: TcpStream, peer: SocketAddr) {
     let hand = worker.hands.add(local.snapshot().timeouts.request_head);
-    let socket = ClientSocket { stream, touched: hand.touched() };
+    let terminator = local.service.terminator();
+    let scheme = HeaderValue::from_static(if terminator.is_some() { "https" } else { "http" });
     let address = HeaderValue::from_str(&peer.ip().to_canonical().to_string())
         .expect("an address is written in visible ASCII");
-    let client = Rc::new(Client { worker, local, hand, address, tunnel: RefCell::new(None) });
-    serve_requests(&client, socket).await;
+    let protocol = Protocol::Http1;
+    let client =
+        Client { worker, local, hand, address, scheme, protocol, tunnel: Rc::default(), entrance: None };
+    let client = Rc::new(client);
+    let (protocol, heard, stream) = match terminator {
+        None => match client.hear(&stream).await {
+            Some((protocol, heard)) => (protocol, heard, Stream::Plain(stream)),
+            None => return,
+        },
+        // Boxed, as are others that are not for everybody: those who speak HTTP/1.1 plainly are not the larger for them.
+        Some(terminator) => match Box::pin(client.shake_hands(&terminator, stream)).await {
+            Some((protocol, stream)) => (protocol, Bytes::new(), stream),
+            None => return,
+        },
+    };
+    match protocol {
+        Protocol::Http1 => {
+            let socket = ClientSocket::new(stream, heard, client.hand.touched());
+            serve_requests(&client, socket).await;
+        }
+        Protocol::Http2 => {
+            // Bytes alone are no request in HTTP/2: with pings a connection stays idle.
+            let socket = ClientSocket::new(stream, heard, Arc::default());
+            Box::pin(http2::serve(&client, socket)).await;
+        }
+    }
     let tunnel = client.tunnel.take();
     if let Some(tunnel) = tunnel {
         tunnel.run(&client).await;
@@ -116,59 +247,5 @@ async fn serve_requests(client: &Rc<Client>, socket: ClientSocket) {
         && error.is_parse()
     {
         client.shard().malformed.add(1);
-    }
-}
-
-/// A client's socket that notes that bytes came.
-#[derive(Debug)]
-pub(crate) struct ClientSocket {
-    stream: TcpStream,
-    touched: Arc<AtomicBool>,
-}
-
-impl ClientSocket {
-    pub(crate) fn into_stream(self) -> TcpStream {
-        self.stream
-    }
-}
-
-impl AsyncRead for ClientSocket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.touched.store(true, Ordering::Relaxed);
-        }
-        read
-    }
-}
-
-impl AsyncWrite for ClientSocket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use balance::{EndpointId, Load, PeakEwma};
 use tokio::sync::Notify;
 
+use crate::gate::Pass;
 use crate::route::EndpointState;
 use crate::traffic::Shard;
 
@@ -64,14 +65,17 @@ impl Endpoint {
         self.in_flight.load(Ordering::SeqCst)
     }
 
-    /// Takes a request on, unless the endpoint has just stopped serving.
+    /// Takes a request on, unless the endpoint has just stopped serving or filled up.
     ///
     /// The count goes up before the state is read, and whoever drains writes the state before reading the count; both
     /// in one total order. So either the request sees the drain or the drain sees the request.
-    pub(crate) fn begin(self: &Arc<Self>) -> Option<InFlight> {
-        self.in_flight.fetch_add(1, Ordering::SeqCst);
-        let in_flight = InFlight { endpoint: Arc::clone(self) };
-        (self.state.load(Ordering::SeqCst) == SERVING).then_some(in_flight)
+    pub(crate) fn begin(self: &Arc<Self>, has_room: impl FnOnce(u32) -> bool) -> Result<InFlight, Refused> {
+        let before = self.in_flight.fetch_add(1, Ordering::SeqCst);
+        let in_flight = InFlight { endpoint: Arc::clone(self), pass: None };
+        if self.state.load(Ordering::SeqCst) != SERVING {
+            return Err(Refused::NotServing);
+        }
+        if has_room(before) { Ok(in_flight) } else { Err(Refused::Full) }
     }
 
     pub(crate) fn load(&self, now: Duration) -> Load {
@@ -121,15 +125,31 @@ impl Endpoint {
     }
 }
 
+/// Why an endpoint does not take a request on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    NotServing,
+    Full,
+}
+
 /// A request that an endpoint is answering; dropping it says that it ended.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     endpoint: Arc<Endpoint>,
+    /// Held for as long where the request is not.
+    pass: Option<Pass>,
 }
 
 impl InFlight {
     pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
+    }
+
+    /// The same, counted as under way for the service, too.
+    pub(crate) fn with_pass(self, pass: Option<Pass>) -> Self {
+        let mut with = self;
+        with.pass = pass;
+        with
     }
 }
 
@@ -159,10 +179,10 @@ mod tests {
     #[test]
     fn only_a_serving_endpoint_takes_a_request_on() {
         let endpoint = serving();
-        assert!(endpoint.begin().is_some());
+        assert!(endpoint.begin(|_| true).is_ok());
         for state in [EndpointState::Draining, EndpointState::Out] {
             endpoint.set_state(state);
-            assert!(endpoint.begin().is_none());
+            assert_eq!(endpoint.begin(|_| true).unwrap_err(), Refused::NotServing);
         }
         assert_eq!(endpoint.in_flight(), 0);
     }
@@ -173,7 +193,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !is_over.load(Ordering::SeqCst) {
-                    if let Some(in_flight) = endpoint.begin() {
+                    if let Ok(in_flight) = endpoint.begin(|_| true) {
                         assert!(!is_gone.load(Ordering::SeqCst), "a request on an endpoint that was let go");
                         drop(in_flight);
                     }

@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Context;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -10,12 +11,16 @@ use hyper::{Response, StatusCode};
 use tokio::time::Instant;
 
 use crate::body::{ResponseBody, Upload};
-use crate::connection::Client;
+use crate::connection::{Client, Protocol};
 use crate::endpoint::{Endpoint, InFlight};
+use crate::gate::{Closed, Pass};
 use crate::hand::Stage;
 use crate::link::{ConnectError, Link};
 use crate::service::Snapshot;
 use crate::traffic::Shard;
+
+/// How long a client may take for the rest of a request that was answered without it.
+const REST_TIME: Duration = Duration::from_secs(1);
 
 /// A request under way; dropping it counts it and lets its endpoint go.
 #[derive(Debug)]
@@ -26,6 +31,10 @@ pub(crate) struct Exchange {
     /// `None` before the first attempt, between attempts, and once the answer is our own.
     attempt: Option<Attempt>,
     upload: Option<Rc<Upload>>,
+    /// `None` until it is let in.
+    pass: Option<Pass>,
+    /// Bytes of the request that were read after the answer, once that has begun.
+    rest: Option<u64>,
     /// Of the final answer; `None` if the client left before there was one.
     status: Option<StatusCode>,
     bytes_out: u64,
@@ -50,6 +59,8 @@ impl Exchange {
             started,
             attempt: None,
             upload,
+            pass: None,
+            rest: None,
             status: None,
             bytes_out: 0,
         }
@@ -57,6 +68,12 @@ impl Exchange {
 
     pub(crate) fn started(&self) -> Instant {
         self.started
+    }
+
+    /// Counts the request among those under way, if so many may be.
+    pub(crate) fn enter(&mut self) -> Result<(), Closed> {
+        self.pass = Some(Pass::take(&self.client.local.service, &self.snapshot)?);
+        Ok(())
     }
 
     /// Goes to an endpoint.
@@ -114,10 +131,14 @@ impl Exchange {
         self.client.hand.arm(Stage::Stream, self.snapshot.timeouts.stream_idle);
     }
 
-    /// The response broke off in the middle.
+    /// The response broke off in the middle. When the request's body did so before, that is what ended it.
     pub(crate) fn broke(&self) {
-        if self.attempt.is_some() {
+        let is_of_client = self.upload.as_ref().is_some_and(|upload| upload.is_broken());
+        if self.attempt.is_some() && !is_of_client {
             self.failed_to_answer();
+            if self.status.is_some_and(|status| !status.is_server_error()) {
+                self.client.shard().broken_off.add(1);
+            }
         }
     }
 
@@ -132,10 +153,36 @@ impl Exchange {
         }
     }
 
+    /// Lets the client finish its request, of which the endpoint did not want the rest: ready when it has, or has had its time.
+    ///
+    /// Closing the connection on it instead would make the system throw away the answer that is on its way, and the client would not
+    /// know whether it may use the connection again.
+    pub(crate) fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(upload) = self.upload.as_ref().filter(|upload| upload.is_coming()) else {
+            return Poll::Ready(());
+        };
+        let hand = &self.client.hand;
+        if self.rest.is_none() {
+            hand.arm(Stage::Response, REST_TIME);
+        } else if hand.take_expired() {
+            return Poll::Ready(());
+        }
+        upload.poll_rest(cx, self.rest.get_or_insert(0))
+    }
+
     /// Lets the endpoint be held by something that outlives the request.
     pub(crate) fn take_in_flight(mut self) -> Option<InFlight> {
         self.settle();
-        self.attempt.take().map(|attempt| attempt.in_flight)
+        let pass = self.pass.take();
+        self.attempt.take().map(|attempt| attempt.in_flight.with_pass(pass))
+    }
+
+    /// Ends without an endpoint, because so many requests are under way as may be.
+    pub(crate) fn refused(self, closed: Closed) -> Response<ResponseBody> {
+        match closed {
+            Closed::Full => self.client.shard().over_limit.add(1),
+        }
+        self.own_words(StatusCode::SERVICE_UNAVAILABLE, closed.words())
     }
 
     /// Ends with an answer of our own.
@@ -148,7 +195,9 @@ impl Exchange {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        } else if status == StatusCode::BAD_REQUEST || status == StatusCode::NOT_IMPLEMENTED {
+        } else if (status == StatusCode::BAD_REQUEST || status == StatusCode::NOT_IMPLEMENTED)
+            && self.client.protocol == Protocol::Http1
+        {
             // Who sends such a request may mean something else by what follows it, too.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }

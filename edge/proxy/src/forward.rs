@@ -1,14 +1,16 @@
 //! One request: to an endpoint, to another if the first fails and that is allowed, and back.
 
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use balance::{
-    Body as Left, EndpointId, Failure, Phase, Refusal as RetryRefusal, Repeatability, Retry, Tried,
+    Body as Left, EndpointId, Failure, Phase, Refusal as RetryRefusal, Repeatability, Retry, Tried, Unpicked,
 };
 use hyper::body::{Body, Incoming};
-use hyper::header::{HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{EXPECT, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Uri};
@@ -17,40 +19,126 @@ use tokio::time::Instant;
 use crate::body::{Download, RequestBody, ResponseBody, Upload};
 use crate::connection::Client;
 use crate::exchange::Exchange;
+use crate::gate::Closed;
 use crate::hand::Stage;
-use crate::headers::{Sender, Wish, prepare_request, prepare_response};
+use crate::headers::{Refusal, Sender, Wish, cookie, prepare_request, prepare_response};
 use crate::link::{Link, SendError};
 use crate::patience::{Impatience, Patience, PauseEnd, Place};
+use crate::route::HashKey;
+use crate::router::{self, Copies};
 use crate::service::{Service, Snapshot};
 use crate::tunnel::Tunnel;
+
+/// What a client is told whose body is longer than its route allows.
+const TOO_LONG: &str = "The request's body is longer than it may be.";
+
+/// A request as it came from a client.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) parts: Parts,
+    body: Incoming,
+    /// The client sends its body only once it is told to.
+    expects: bool,
+    on_upgrade: OnUpgrade,
+    pub(crate) started: Instant,
+}
+
+/// What a route says of a request, beyond what its service does.
+#[derive(Debug, Default)]
+pub(crate) struct Terms {
+    /// For the head of the response, at each try.
+    pub(crate) try_timeout: Option<Duration>,
+    /// Who gets copies of it.
+    pub(crate) copies: Option<Copies>,
+    /// Bytes that its body may have; `None` for any number.
+    pub(crate) body_bytes_max: Option<u64>,
+}
 
 /// Answers one request of a client, in any case.
 pub(crate) async fn answer(client: Rc<Client>, mut request: Request<Incoming>) -> Response<ResponseBody> {
     let started = Instant::now();
+    let on_upgrade = hyper::upgrade::on(&mut request);
+    let (parts, body) = request.into_parts();
+    let expects = parts.headers.contains_key(EXPECT);
+    let mut arrival = Arrival { parts, body, expects, on_upgrade, started };
+    if client.local.router.is_some() {
+        // Boxed, so that requests without routes are not the larger for it.
+        return Box::pin(router::answer(client, arrival)).await;
+    }
+    match prepare(&client, &mut arrival.parts) {
+        Ok(wish) => carry(client, arrival, wish, Terms::default()).await,
+        Err(refusal) => own_words(&client, arrival, refusal.status, refusal.words),
+    }
+}
+
+/// Makes the head of a client's request into what an endpoint gets, or refuses it.
+pub(crate) fn prepare(client: &Client, parts: &mut Parts) -> Result<Wish, Refusal> {
+    let default_host = HeaderValue::from_static("localhost");
+    let forwarded = client.local.snapshot().forwarded;
+    let (address, scheme) = (&client.address, &client.scheme);
+    prepare_request(parts, &Sender { address, scheme, forwarded, default_host: &default_host })
+}
+
+/// Answers a request that goes to no endpoint.
+pub(crate) fn own_words(
+    client: &Rc<Client>,
+    arrival: Arrival,
+    status: StatusCode,
+    words: &'static str,
+) -> Response<ResponseBody> {
+    client.shard().requests.add(1);
+    let upload = Upload::new(client, arrival.body, arrival.expects);
+    Exchange::new(client, &client.local.snapshot(), arrival.started, upload).own_words(status, words)
+}
+
+/// Answers a request for which the time that its route gives it is over.
+pub(crate) fn late(client: &Rc<Client>, started: Instant) -> Response<ResponseBody> {
+    client.shard().requests.add(1);
+    let exchange = Exchange::new(client, &client.local.snapshot(), started, None);
+    exchange.own_words(StatusCode::GATEWAY_TIMEOUT, "The request was not answered in time.")
+}
+
+/// Takes a request whose head is prepared to an endpoint of the client's service, and answers it in any case.
+pub(crate) async fn carry(
+    client: Rc<Client>,
+    arrival: Arrival,
+    wish: Wish,
+    terms: Terms,
+) -> Response<ResponseBody> {
+    let Arrival { mut parts, body, expects, on_upgrade, started } = arrival;
     let snapshot = client.local.snapshot();
     client.shard().requests.add(1);
     client.local.deposit(client.local.service.clock.at(started));
-    let on_upgrade = hyper::upgrade::on(&mut request);
-    let (mut parts, body) = request.into_parts();
-    let upload = Upload::new(&client, body);
-    let exchange = Exchange::new(&client, &snapshot, started, upload.clone());
-    let default_host = HeaderValue::from_static("localhost");
-    let sender =
-        Sender { address: &client.address, forwarded: snapshot.forwarded, default_host: &default_host };
-    let wish = match prepare_request(&mut parts, &sender) {
-        Ok(wish) => wish,
-        Err(refusal) => return exchange.own_words(refusal.status, refusal.words),
-    };
+    let upload = Upload::new(&client, body, expects);
+    let mut exchange = Exchange::new(&client, &snapshot, started, upload.clone());
+    if let (Some(upload), Some(max)) = (&upload, terms.body_bytes_max) {
+        upload.limit(max);
+        if upload.is_too_long() {
+            return exchange.own_words(StatusCode::PAYLOAD_TOO_LARGE, TOO_LONG);
+        }
+    }
+    if let Err(closed) = exchange.enter() {
+        return exchange.refused(closed);
+    }
     if upload.as_ref().is_some_and(|u| u.length().is_none()) {
         // Said explicitly, because hyper would leave out the unannounced body of a GET.
         parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     let head = Head::new(parts);
-    Errand { client, snapshot, head, wish, on_upgrade, upload, is_fresh_only: false }.run(exchange).await
+    let Terms { try_timeout, copies, .. } = terms;
+    // A request that may become a tunnel is more than can be copied.
+    let copy = copies.filter(|_| wish == Wish::Plain).map(|copies| (copies, head.clone(), upload.clone()));
+    let errand =
+        Errand { client, snapshot, try_timeout, head, wish, on_upgrade, upload, is_fresh_only: false };
+    let response = errand.run(exchange).await;
+    if let Some((copies, head, upload)) = copy {
+        copies.send(|| Some(head.request(RequestBody::copy_of(upload.as_ref())?)));
+    }
+    response
 }
 
 /// A request's head as endpoints get it, kept for sending it again.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Head {
     method: Method,
     uri: Uri,
@@ -76,6 +164,8 @@ impl Head {
 struct Errand {
     client: Rc<Client>,
     snapshot: Arc<Snapshot>,
+    /// For the head of the response, in the place of what the service says.
+    try_timeout: Option<Duration>,
     head: Head,
     wish: Wish,
     on_upgrade: OnUpgrade,
@@ -96,6 +186,8 @@ struct Missed {
 enum How {
     Broken(Phase),
     TimedOut,
+    /// The client's body is malformed or broke off: no endpoint can answer that, and none is to blame.
+    Unsendable,
 }
 
 impl Errand {
@@ -106,20 +198,26 @@ impl Errand {
         // The clock is read again only after something has taken time: a reading costs as much as a choice.
         let mut now = exchange.started();
         loop {
-            let Some(in_flight) = self.client.local.choose(&tried, self.service().clock.at(now)) else {
-                let patience = patience.get_or_insert_with(|| Patience::new(self.snapshot.timeouts.endpoint));
-                if let Err(impatience) = self.wait_for_endpoint(&tried, patience).await {
-                    self.client.shard().unavailable.add(1);
-                    return exchange.own_words(StatusCode::SERVICE_UNAVAILABLE, impatience.words());
+            let at = self.service().clock.at(now);
+            let in_flight = match self.client.local.choose(&tried, || self.key(), at) {
+                Ok(in_flight) => in_flight,
+                Err(Unpicked::Full) => return exchange.refused(Closed::Full),
+                Err(Unpicked::Exhausted) => {
+                    let patience =
+                        patience.get_or_insert_with(|| Patience::new(self.snapshot.timeouts.endpoint));
+                    if let Err(impatience) = self.wait_for_endpoint(&tried, patience).await {
+                        self.client.shard().unavailable.add(1);
+                        return exchange.own_words(StatusCode::SERVICE_UNAVAILABLE, impatience.words());
+                    }
+                    (tried, tries, now) = (Tried::NONE, 0, Instant::now());
+                    continue;
                 }
-                (tried, tries, now) = (Tried::NONE, 0, Instant::now());
-                continue;
             };
             tries += 1;
             let id = in_flight.endpoint().id;
             exchange.begin(in_flight, now);
             let missed = match self.attempt(&mut exchange).await {
-                Ok((response, link)) => return self.deliver(exchange, response, link),
+                Ok((response, link)) => return self.deliver(exchange, response, link).await,
                 Err(missed) => missed,
             };
             let phase = match missed.how {
@@ -127,6 +225,13 @@ impl Errand {
                 How::TimedOut => {
                     let words = "The endpoint did not answer in time.";
                     return exchange.own_words(StatusCode::GATEWAY_TIMEOUT, words);
+                }
+                How::Unsendable if self.upload.as_ref().is_some_and(|upload| upload.is_too_long()) => {
+                    return exchange.own_words(StatusCode::PAYLOAD_TOO_LARGE, TOO_LONG);
+                }
+                How::Unsendable => {
+                    let words = "The request's body is malformed or broke off.";
+                    return exchange.own_words(StatusCode::BAD_REQUEST, words);
                 }
             };
             let failure = Failure {
@@ -154,6 +259,17 @@ impl Errand {
         &self.client.local.service
     }
 
+    /// What equal requests have in common, as the service says.
+    fn key(&self) -> u64 {
+        let headers = &self.head.headers;
+        let named = match &self.snapshot.hash_key {
+            HashKey::Address => None,
+            HashKey::Header(name) => headers.get(&**name).map(HeaderValue::as_bytes),
+            HashKey::Cookie(name) => cookie(headers, name),
+        };
+        balance::hash_key(named.unwrap_or(self.client.address.as_bytes()))
+    }
+
     /// Sends the request to the endpoint of the exchange once.
     async fn attempt(&self, exchange: &mut Exchange) -> Result<(Response<Incoming>, Box<Link>), Missed> {
         let timeouts = &self.snapshot.timeouts;
@@ -179,7 +295,7 @@ impl Errand {
         if self.upload.is_some() {
             hand.arm(Stage::Upload, timeouts.stream_idle);
         } else {
-            hand.arm(Stage::Response, timeouts.response_head);
+            hand.arm(Stage::Response, self.try_timeout.unwrap_or(timeouts.response_head));
         }
         let request = self.head.request(RequestBody::of(self.upload.as_ref()));
         let how = match link.send(request, hand).await {
@@ -188,10 +304,21 @@ impl Errand {
                 exchange.answered(response.status());
                 return Ok((response, link));
             }
+            Err(SendError::Closed { .. } | SendError::Broken { .. })
+                if self.upload.as_ref().is_some_and(|upload| upload.is_broken()) =>
+            {
+                How::Unsendable
+            }
             Err(SendError::Closed { phase } | SendError::Broken { phase, .. }) => How::Broken(phase),
             Err(SendError::TimedOut) => How::TimedOut,
         };
-        if !was_kept || how == How::TimedOut {
+        let is_of_endpoint = match how {
+            // A kept connection may have been closed for being idle.
+            How::Broken(_) => !was_kept,
+            How::TimedOut => true,
+            How::Unsendable => false,
+        };
+        if is_of_endpoint {
             exchange.failed_to_answer();
         }
         Err(Missed { how, was_kept })
@@ -213,9 +340,9 @@ impl Errand {
     }
 
     /// Hands the endpoint's response to the client.
-    fn deliver(
+    async fn deliver(
         self,
-        exchange: Exchange,
+        mut exchange: Exchange,
         response: Response<Incoming>,
         link: Box<Link>,
     ) -> Response<ResponseBody> {
@@ -239,6 +366,7 @@ impl Errand {
         }
         let body = if body.is_end_stream() {
             exchange.give_back(link, &mut Context::from_waker(Waker::noop()));
+            poll_fn(|cx| exchange.poll_rest(cx)).await;
             ResponseBody::Own(None)
         } else {
             ResponseBody::Endpoint(Download::new(body, link, exchange))
@@ -249,6 +377,7 @@ impl Errand {
     /// Waits until there may be an endpoint to try: after a change, or after a pause if some have refused.
     async fn wait_for_endpoint(&self, tried: &Tried, patience: &mut Patience) -> Result<(), Impatience> {
         let _place = Place::take(&self.service().waiting, self.snapshot.waiting_max)?;
+        self.client.worker.shared.awaited.notify_one();
         self.client.hand.disarm();
         let changed = self.service().changed.notified();
         tokio::pin!(changed);

@@ -1,8 +1,8 @@
 //! What a proxy must check in a request's head, and what it must change in both heads.
 
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, Entry, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, HOST, HeaderMap, HeaderName, HeaderValue,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode, Uri, Version};
@@ -39,6 +39,8 @@ pub(crate) enum Wish {
 #[derive(Debug)]
 pub(crate) struct Sender<'a> {
     pub(crate) address: &'a HeaderValue,
+    /// How it reached us: `http` or `https`.
+    pub(crate) scheme: &'a HeaderValue,
     pub(crate) forwarded: Forwarded,
     /// For requests of HTTP/1.0, which may lack a `Host`.
     pub(crate) default_host: &'a HeaderValue,
@@ -51,6 +53,7 @@ pub(crate) fn prepare_request(parts: &mut Parts, sender: &Sender<'_>) -> Result<
         return Err(Refusal { status: StatusCode::NOT_IMPLEMENTED, words });
     }
     let host = host_of(parts, sender.default_host)?;
+    join_cookies(&mut parts.headers);
     let wish = wish_of(parts);
     let protocol = parts.headers.remove(UPGRADE).filter(|_| wish == Wish::Upgrade);
     let takes_trailers = takes_trailers(&parts.headers);
@@ -88,7 +91,7 @@ pub(crate) fn prepare_response(headers: &mut HeaderMap, status: StatusCode) {
 }
 
 /// The one host that the request is for: from the target if it is absolute, otherwise from `Host`.
-/// Source: RFC 9112, section 3.2.
+/// Source: RFC 9112, section 3.2; RFC 9113, section 8.3.1.
 fn host_of(parts: &Parts, default: &HeaderValue) -> Result<HeaderValue, Refusal> {
     let refuse = |words| Err(Refusal { status: StatusCode::BAD_REQUEST, words });
     let mut hosts = parts.headers.get_all(HOST).iter();
@@ -96,18 +99,28 @@ fn host_of(parts: &Parts, default: &HeaderValue) -> Result<HeaderValue, Refusal>
     if hosts.next().is_some() {
         return refuse("The request has more than one Host header.");
     }
+    let authority = parts.uri.authority().map(|authority| without_user(authority.as_str()));
     match host {
         Some(host) if !is_host(host.as_bytes()) => return refuse("The request's Host header is not a host."),
         None if parts.version == Version::HTTP_11 => return refuse("The request has no Host header."),
+        None if parts.version == Version::HTTP_2 && authority.is_none() => {
+            return refuse("The request names no host.");
+        }
+        Some(host) if parts.version == Version::HTTP_2 && authority.is_some_and(|a| !is_same(a, host)) => {
+            return refuse("The request names two hosts.");
+        }
         Some(_) | None => {}
     }
-    let authority = parts.uri.authority().map(|a| HeaderValue::from_str(without_user(a.as_str())));
-    match (authority, host) {
+    match (authority.map(HeaderValue::from_str), host) {
         (Some(Ok(authority)), _) => Ok(authority),
         (Some(Err(_)), _) => refuse("The request's target is not a host."),
         (None, Some(host)) => Ok(host.clone()),
         (None, None) => Ok(default.clone()),
     }
+}
+
+fn is_same(authority: &str, host: &HeaderValue) -> bool {
+    authority.as_bytes().eq_ignore_ascii_case(host.as_bytes())
 }
 
 /// Letters, digits and what else a name, an address or a port is written with; nothing that could split or hide one.
@@ -149,8 +162,27 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
     lines.flat_map(|line| line.split(',')).map(str::trim).filter(|token| !token.is_empty())
 }
 
+/// Makes one line of cookies that come as several, as HTTP/2 may send them and HTTP/1.1 may not. Source: RFC 9113, section 8.2.3.
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(COOKIE).iter();
+    if lines.next().is_none() || lines.next().is_none() {
+        return;
+    }
+    let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let joined = HeaderValue::from_bytes(&lines.join(&b"; "[..]));
+    headers.insert(COOKIE, joined.expect("what stood in several lines may stand in one"));
+}
+
+/// The value of a client's first cookie of that name. Source: RFC 6265, section 4.2.1.
+pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    let lines = headers.get_all(COOKIE).into_iter().map(HeaderValue::as_bytes);
+    let pairs = lines.flat_map(|line| line.split(|&b| b == b';')).map(<[u8]>::trim_ascii);
+    let mut values = pairs.filter_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+    values.next()
+}
+
 fn set_forwarded(headers: &mut HeaderMap, sender: &Sender<'_>, host: &HeaderValue) {
-    let proto = HeaderValue::from_static("http");
+    let proto = sender.scheme.clone();
     match sender.forwarded {
         Forwarded::Replace => {
             headers.insert(FORWARDED_FOR, sender.address.clone());

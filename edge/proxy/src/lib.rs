@@ -1,13 +1,13 @@
-//! The data plane: an HTTP/1.1 reverse proxy whose endpoints change while requests run.
+//! The data plane: a reverse proxy for HTTP whose endpoints change while requests run.
 //!
 //! A [`Proxy`] owns its threads; a [`Table`] is the cheap handle through which others say which services there are and
 //! which endpoints they have, and read what the traffic was. Each worker thread runs its own connections, upstream
 //! pools and balancers, and shares nothing with the others but immutable snapshots and counters: no lock is taken to
-//! route a request. A client connection is one task, and the upstream connection that answers it runs inside that very
-//! task, so that a request costs no hand-over between tasks.
+//! route a request. A client connection of HTTP/1.1 is one task, as is each request of one of HTTP/2, and the upstream connection that
+//! answers runs inside that very task, so that a request costs no hand-over between tasks.
 //!
 //! This crate decides nothing: `balance` chooses endpoints, ejects failing ones and says what may be sent again.
-//! It does not terminate TLS, and speaks HTTP/1.1 only.
+//! With clients it speaks HTTP/1.1 and HTTP/2, within TLS where a service has certificates; with endpoints it speaks HTTP/1.1.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -37,11 +37,20 @@ mod endpoint;
 mod traffic;
 
 mod listener;
+mod turnstile;
 mod worker;
 
+mod gate;
+
 mod connection;
+mod http2;
+mod socket;
+mod tls;
+
 mod hand;
 mod headers;
+
+mod router;
 
 mod exchange;
 mod forward;
@@ -52,8 +61,13 @@ mod body;
 mod link;
 mod tunnel;
 
-pub use balance::{Balance, EndpointId, OutlierPolicy, Weight};
+pub use self::route::{
+    AttachedRoute, CertificateFiles, EndpointRoute, EndpointState, Forwarded, Gateway, HashKey, ServiceRoute,
+    Timeouts, Tls,
+};
+pub use balance::{Balance, EndpointId, OutlierPolicy, Ramp, SlowStart, Weight};
+pub use gate::Limits;
 pub use proxy::{Ended, Proxy, ProxyConfig, StartError};
-pub use route::{EndpointRoute, EndpointState, Forwarded, ServiceRoute, Timeouts};
 pub use table::{EndpointError, RouteError, Table};
-pub use traffic::{Counts, EndpointTraffic, Histogram, ServiceTraffic};
+pub use tls::{CertificateState, TlsError, TlsState, check as check_certificates};
+pub use traffic::{Asked, Counts, Ejected, EndpointTraffic, Histogram, RouteTraffic, ServiceTraffic};

@@ -66,6 +66,11 @@ pub(crate) async fn accept(worker: Rc<Worker>, socket: std::net::TcpListener, se
     let places = Arc::clone(&worker.shared.places);
     loop {
         // All of them are cancel safe: a connection that was taken is always handed on.
+        let inside = tokio::select! {
+            biased;
+            () = worker.until_stopping() => return,
+            inside = service.turnstile.enter() => inside,
+        };
         let place = tokio::select! {
             biased;
             () = worker.until_stopping() => return,
@@ -79,7 +84,7 @@ pub(crate) async fn accept(worker: Rc<Worker>, socket: std::net::TcpListener, se
         };
         match accepted {
             Ok((stream, peer)) => {
-                worker.assign(stream, Guest { peer, service: Arc::clone(&service), place }).await;
+                worker.assign(stream, Guest { peer, service: Arc::clone(&service), place, inside }).await;
             }
             // The client gave up before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

@@ -5,13 +5,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use balance::{Balancer, EndpointId, Failure, Retry, RetryBudget, Tried, may_retry};
+use balance::{Balancer, EndpointId, Failure, Retry, RetryBudget, Tried, Unpicked, may_retry};
+use rand_core::Rng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use tokio::time::Instant;
 
-use crate::endpoint::InFlight;
+use crate::endpoint::{InFlight, Refused};
 use crate::link::Link;
 use crate::route::EndpointState;
+use crate::router::LocalRouter;
 use crate::service::{Service, Snapshot};
 
 /// Idle connections kept by one worker to one endpoint.
@@ -22,6 +24,8 @@ const IDLE_LINKS_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct LocalService {
     pub(crate) service: Arc<Service>,
+    /// Where its requests go on to, when it has no endpoints of its own.
+    pub(crate) router: Option<LocalRouter>,
     state: RefCell<State>,
 }
 
@@ -43,7 +47,8 @@ struct Pool {
 }
 
 impl LocalService {
-    pub(crate) fn new(service: Arc<Service>, rng: Xoshiro256PlusPlus) -> Rc<Self> {
+    pub(crate) fn new(service: Arc<Service>, mut rng: Xoshiro256PlusPlus) -> Rc<Self> {
+        let seed = rng.next_u64();
         let snapshot = Arc::clone(&service.snapshot());
         let state = State {
             balancer: Balancer::new(snapshot.balance, &snapshot.roster),
@@ -52,7 +57,8 @@ impl LocalService {
             pools: Vec::new(),
             snapshot: Arc::clone(&snapshot),
         };
-        let local = Rc::new(Self { service, state: RefCell::new(state) });
+        let router = service.router.is_some().then(|| LocalRouter::new(Arc::clone(&service), seed));
+        let local = Rc::new(Self { service, router, state: RefCell::new(state) });
         local.state.borrow_mut().adopt(snapshot);
         local
     }
@@ -64,20 +70,27 @@ impl LocalService {
         Arc::clone(&state.snapshot)
     }
 
-    /// Chooses an endpoint and takes the request on for it; `None` when all that there are have been tried.
-    pub(crate) fn choose(&self, tried: &Tried, now: Duration) -> Option<InFlight> {
+    /// Chooses an endpoint and takes the request on for it, by `key` where equal keys meet the same one.
+    pub(crate) fn choose(
+        &self,
+        tried: &Tried,
+        key: impl Fn() -> u64,
+        now: Duration,
+    ) -> Result<InFlight, Unpicked> {
         let mut tried = *tried;
         let state = &mut *self.state.borrow_mut();
         loop {
             state.refresh(&self.service);
             let State { snapshot, balancer, rng, .. } = &mut *state;
             let load = |seat: usize| snapshot.endpoints[seat].load(now);
-            let seat = balancer.pick(&snapshot.roster, &tried, rng, load)?;
-            if let Some(in_flight) = snapshot.endpoints[seat].begin() {
-                return Some(in_flight);
+            let seat = balancer.pick(&snapshot.roster, &tried, rng, &key, load)?;
+            match snapshot.endpoints[seat].begin(|in_flight| snapshot.roster.has_room(in_flight)) {
+                Ok(in_flight) => return Ok(in_flight),
+                // It stopped serving a moment ago and the snapshot that says so is about to be published.
+                Err(Refused::NotServing) => tried.add(snapshot.endpoints[seat].id),
+                // Another worker was first, and the next look at its load shows that.
+                Err(Refused::Full) => {}
             }
-            // It stopped serving a moment ago and the snapshot that says so is about to be published.
-            tried.add(snapshot.endpoints[seat].id);
         }
     }
 
@@ -108,6 +121,9 @@ impl LocalService {
 
     /// Closes idle connections to endpoints that stopped serving.
     pub(crate) fn refresh(&self) {
+        if let Some(router) = &self.router {
+            router.refresh();
+        }
         self.state.borrow_mut().refresh(&self.service);
     }
 

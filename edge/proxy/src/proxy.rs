@@ -12,6 +12,7 @@ use tokio::runtime::LocalRuntime;
 use tokio::sync::oneshot;
 
 use crate::table::Table;
+use crate::tls::watch;
 use crate::worker::{self, Shared};
 
 /// How big the proxy is.
@@ -49,7 +50,7 @@ pub enum StartError {
         "could not start worker {worker} of the proxy: the system gave no thread; raise the limit of processes"
     )]
     Thread {
-        /// Which worker.
+        /// Which worker; one past the last for the thread that looks at certificates.
         worker: usize,
         /// Why.
         source: io::Error,
@@ -88,7 +89,8 @@ impl Proxy {
         let workers = config.workers.get();
         let (shared, orders) = Shared::new(workers, config.connections_max, config.seed);
         let shared = Arc::new(shared);
-        let table = Table::new(Arc::clone(&shared));
+        let (tell, news) = mpsc::channel();
+        let table = Table::new(Arc::clone(&shared), tell);
         let mut proxy = Self { table, shared, threads: Vec::new(), ended: Vec::new() };
         for (worker, orders) in orders.into_iter().enumerate() {
             // A thread that was started ends when `proxy` is dropped by an early return.
@@ -116,6 +118,10 @@ impl Proxy {
             let started = start.recv().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
             started.map_err(|source| StartError::Runtime { worker, source })?;
         }
+        let table = proxy.table();
+        let thread = std::thread::Builder::new().name("certificates".into());
+        let thread = thread.spawn(move || watch::run(&table, &news));
+        proxy.threads.push(thread.map_err(|source| StartError::Thread { worker: workers, source })?);
         Ok(proxy)
     }
 
@@ -128,6 +134,7 @@ impl Proxy {
     /// Stops accepting, lets requests under way finish for up to `grace`, cuts off the rest, and ends the threads.
     pub async fn shutdown(mut self, grace: Duration) -> Ended {
         self.shared.stop(grace);
+        self.table.tell_watch();
         self.table.close_listeners();
         let mut connections_cut = 0;
         for ended in std::mem::take(&mut self.ended) {
@@ -141,6 +148,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.stop(Duration::ZERO);
+        self.table.tell_watch();
         self.table.close_listeners();
         for thread in self.threads.drain(..) {
             // A panic was printed where it happened.

@@ -1,22 +1,34 @@
 //! What the proxy is told about a service.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use balance::{Balance, EndpointId, OutlierPolicy, Weight};
+use balance::{Balance, EndpointId, OutlierPolicy, SlowStart, Weight};
+use model::resource::RouteSpec;
+
+use crate::gate::Limits;
 
 /// A service: where clients reach it and which endpoints answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceRoute {
     /// Its name, as in the counters.
     pub service: Arc<str>,
-    /// Where clients connect; port 0 lets the system choose.
-    pub listen: SocketAddr,
+    /// Where clients connect; port 0 lets the system choose. `None` for one that is reached through a [`Gateway`] only.
+    pub listen: Option<SocketAddr>,
+    /// The certificates that clients are shown; `None` for a service that speaks plainly.
+    pub tls: Option<Tls>,
     /// How requests are spread.
     pub balance: Balance,
+    /// What requests are told apart by where equal ones go to the same endpoint.
+    pub hash_key: HashKey,
     /// When a failing endpoint sits out.
     pub outliers: OutlierPolicy,
+    /// How long an endpoint that begins to serve takes to its full weight.
+    pub slow_start: SlowStart,
+    /// How many requests may be under way at once; further ones are answered 503 without a wait.
+    pub limits: Limits,
     /// How long to wait for what.
     pub timeouts: Timeouts,
     /// Whether clients are believed about who they forward for.
@@ -34,17 +46,75 @@ impl ServiceRoute {
     /// A service without endpoints, with the defaults for all else.
     #[must_use]
     pub fn new(service: impl Into<Arc<str>>, listen: SocketAddr) -> Self {
+        Self { listen: Some(listen), ..Self::without_listener(service) }
+    }
+
+    /// A service that listens nowhere, without endpoints, with the defaults for all else.
+    #[must_use]
+    pub fn without_listener(service: impl Into<Arc<str>>) -> Self {
         Self {
             service: service.into(),
-            listen,
+            listen: None,
+            tls: None,
             balance: Balance::default(),
+            hash_key: HashKey::default(),
             outliers: OutlierPolicy::default(),
+            slow_start: SlowStart::OFF,
+            limits: Limits::default(),
             timeouts: Timeouts::default(),
             forwarded: Forwarded::default(),
             waiting_max: Self::WAITING_MAX_DEFAULT,
             endpoints: Vec::new(),
         }
     }
+}
+
+/// The certificates with which TLS is spoken to clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// At least one. A client that asks for a name gets the first that holds it, or else the first.
+    pub certificates: Vec<CertificateFiles>,
+}
+
+/// A certificate and its private key, both in PEM. When a file changes, it is read again within a second or two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The certificate, and behind it those that it was signed with.
+    pub certificate: PathBuf,
+    /// The key, not encrypted.
+    pub key: PathBuf,
+}
+
+/// A listener that several services share by their routes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gateway {
+    /// Where clients connect; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// Which requests go where. They name services; one that is not there is as one that cannot answer: 500.
+    pub routes: Vec<AttachedRoute>,
+}
+
+/// A route of a shared listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttachedRoute {
+    /// Its name, as in the counters.
+    pub name: Arc<str>,
+    /// Grows with each route that is created: of two that ask for the same requests the older one gets them.
+    pub created: u64,
+    /// What it asks for.
+    pub spec: Arc<RouteSpec>,
+}
+
+/// What requests are told apart by, for [`Balance::ConsistentHash`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum HashKey {
+    /// The client's address.
+    #[default]
+    Address,
+    /// The first header of this name; the address where there is none.
+    Header(Arc<str>),
+    /// The first cookie of this name; the address where there is none.
+    Cookie(Arc<str>),
 }
 
 /// One endpoint of a service.

@@ -5,14 +5,18 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use balance::{Balance, EndpointId, OutlierPolicy, Outliers, Roster, Seat, Standing, Verdict, Weight};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use balance::{Balance, EndpointId, OutlierPolicy, Outliers, Ramp, Roster, Seat, Standing, Verdict, Weight};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::endpoint::Endpoint;
-use crate::route::{EndpointState, Forwarded, ServiceRoute, Timeouts};
-use crate::traffic::{EndpointTraffic, ServiceTraffic, Shard, sum};
+use crate::gate::{Gate, Limits};
+use crate::route::{EndpointState, Forwarded, HashKey, ServiceRoute, Timeouts};
+use crate::router::Router;
+use crate::tls::Terminator;
+use crate::traffic::{Asked, Ejected, EndpointTraffic, ServiceTraffic, Shard, sum};
+use crate::turnstile::Turnstile;
 
 /// The proxy's own clock: time since it started.
 #[derive(Debug, Clone, Copy)]
@@ -43,10 +47,17 @@ pub(crate) struct Service {
     pub(crate) changed: Notify,
     /// Requests that wait for an endpoint.
     pub(crate) waiting: AtomicU32,
+    pub(crate) gate: Gate,
+    /// What ends the TLS of clients, for those who speak it.
+    terminator: ArcSwapOption<Terminator>,
+    /// Where its requests go on to, when it has no endpoints of its own.
+    pub(crate) router: Option<Router>,
+    /// How many clients are connected to it, and may be.
+    pub(crate) turnstile: Arc<Turnstile>,
     snapshot: ArcSwap<Snapshot>,
     members: Mutex<Members>,
     closing: AtomicBool,
-    /// When the next ejected endpoint comes back, in milliseconds of `clock`; `u64::MAX` for never.
+    /// When the next ejected endpoint comes back or a slow start goes on, in milliseconds of `clock`; `u64::MAX` for never.
     review_at_ms: AtomicU64,
 }
 
@@ -54,7 +65,9 @@ pub(crate) struct Service {
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) balance: Balance,
+    pub(crate) hash_key: HashKey,
     pub(crate) outliers: OutlierPolicy,
+    pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) forwarded: Forwarded,
     pub(crate) waiting_max: u32,
@@ -76,10 +89,30 @@ struct Members {
 struct Member {
     endpoint: Arc<Endpoint>,
     weight: Weight,
+    /// When it last began to serve.
+    serving_since: Duration,
+}
+
+impl Member {
+    fn set_state(&mut self, state: EndpointState, now: Duration) {
+        if state == EndpointState::Serving && self.endpoint.state() != state {
+            self.serving_since = now;
+        }
+        self.endpoint.set_state(state);
+    }
 }
 
 impl Service {
     pub(crate) fn new(route: &ServiceRoute, clock: Clock, workers: usize) -> Self {
+        Self::over(None, route, clock, workers)
+    }
+
+    /// A listener whose requests go on to other services.
+    pub(crate) fn with_router(router: Router, route: &ServiceRoute, clock: Clock, workers: usize) -> Self {
+        Self::over(Some(router), route, clock, workers)
+    }
+
+    fn over(router: Option<Router>, route: &ServiceRoute, clock: Clock, workers: usize) -> Self {
         let mut members = Members {
             route: route.clone(),
             current: Vec::new(),
@@ -93,11 +126,24 @@ impl Service {
             shards: Shard::per_worker(workers),
             changed: Notify::new(),
             waiting: AtomicU32::new(0),
+            gate: Gate::default(),
+            terminator: ArcSwapOption::empty(),
+            router,
+            turnstile: Turnstile::open(),
             snapshot: ArcSwap::from_pointee(members.snapshot(clock.now())),
             members: Mutex::new(members),
             closing: AtomicBool::new(false),
             review_at_ms: AtomicU64::new(u64::MAX),
         }
+    }
+
+    pub(crate) fn terminator(&self) -> Option<Arc<Terminator>> {
+        self.terminator.load_full()
+    }
+
+    /// Decides how clients that come from now on are spoken to.
+    pub(crate) fn set_terminator(&self, terminator: Option<Arc<Terminator>>) {
+        self.terminator.store(terminator);
     }
 
     pub(crate) fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
@@ -114,11 +160,11 @@ impl Service {
     /// Changes the state of one endpoint; `false`, and nothing changes, if there is no such endpoint.
     pub(crate) fn set_state(&self, id: EndpointId, state: EndpointState) -> bool {
         let mut members = self.members();
-        let Some(member) = members.current.iter().find(|m| m.endpoint.id == id) else {
+        let Some(member) = members.current.iter_mut().find(|m| m.endpoint.id == id) else {
             return false;
         };
         if member.endpoint.state() != state {
-            member.endpoint.set_state(state);
+            member.set_state(state, self.clock.now());
             self.publish(&mut members);
         }
         true
@@ -148,15 +194,15 @@ impl Service {
         }
     }
 
-    /// Lets endpoints back in whose time is over. Cheap while there is none.
+    /// Lets endpoints back in whose time is over, and slow starts go on. Cheap while there is neither.
     pub(crate) fn review(&self) {
-        let now_ms = self.clock.now().as_millis() as u64;
-        if now_ms < self.review_at_ms.load(Ordering::Relaxed) {
-            return;
-        }
-        let mut members = self.members();
-        if members.outliers.review(self.clock.now()) {
-            self.publish(&mut members);
+        let is_due = || self.clock.now().as_millis() as u64 >= self.review_at_ms.load(Ordering::Relaxed);
+        if is_due() {
+            let mut members = self.members();
+            // Another worker may have been first.
+            if is_due() {
+                self.publish(&mut members);
+            }
         }
     }
 
@@ -164,6 +210,8 @@ impl Service {
         let members = self.members();
         members.current.iter().for_each(|m| m.endpoint.set_state(EndpointState::Out));
         self.closing.store(true, Ordering::SeqCst);
+        // Whoever accepts for it is to find out that it listens no more.
+        self.turnstile.set_max(usize::MAX);
         drop(members);
         self.changed.notify_waiters();
     }
@@ -176,12 +224,18 @@ impl Service {
         let mut members = self.members();
         members.leaving.retain(|e| e.in_flight() > 0);
         let now = self.clock.now();
-        let endpoints = members.current.iter().map(|m| &m.endpoint).chain(&members.leaving);
-        let endpoints = endpoints.map(|e| EndpointTraffic {
+        let current = members.current.iter().map(|m| (&m.endpoint, members.ramp(m, now)));
+        let endpoints = current.chain(members.leaving.iter().map(|e| (e, Ramp::FULL)));
+        let endpoints = endpoints.map(|(e, ramp)| EndpointTraffic {
             id: e.id,
             address: e.address,
             state: e.state(),
-            is_ejected: members.outliers.is_ejected(now, e.id),
+            ejection: members.outliers.ejection(now, e.id).map(|it| Ejected {
+                ago: now.saturating_sub(it.since),
+                left: it.until.saturating_sub(now),
+                times: it.times,
+            }),
+            ramp,
             in_flight: e.in_flight(),
             counts: sum(&e.shards),
         });
@@ -189,9 +243,22 @@ impl Service {
             service: Arc::clone(&self.name),
             counts: sum(&self.shards),
             unavailable: self.shards.iter().map(|s| s.unavailable.get()).sum(),
+            over_limit: self.shards.iter().map(|s| s.over_limit.get()).sum(),
             malformed: self.shards.iter().map(|s| s.malformed.get()).sum(),
+            handshake_failures: self.shards.iter().map(|s| s.handshake_failures.get()).sum(),
+            broken_off: self.shards.iter().map(|s| s.broken_off.get()).sum(),
             waiting: self.waiting.load(Ordering::Relaxed),
             endpoints: endpoints.collect(),
+        }
+    }
+
+    pub(crate) fn asked(&self) -> Asked {
+        let members = self.members();
+        let endpoints = members.current.iter().map(|m| &m.endpoint).chain(&members.leaving);
+        Asked {
+            requests: self.shards.iter().map(|s| s.requests.get()).sum(),
+            waiting: self.waiting.load(Ordering::Relaxed),
+            in_flight: endpoints.map(|e| e.in_flight()).sum(),
         }
     }
 
@@ -199,8 +266,8 @@ impl Service {
         let now = self.clock.now();
         members.outliers.review(now);
         self.snapshot.store(Arc::new(members.snapshot(now)));
-        let next = members.outliers.next_deadline();
-        self.review_at_ms.store(next.map_or(u64::MAX, |at| at.as_millis() as u64), Ordering::Relaxed);
+        let next = members.next_deadline(now).map_or(u64::MAX, |at| at.as_nanos().div_ceil(1_000_000) as u64);
+        self.review_at_ms.store(next, Ordering::Relaxed);
         self.changed.notify_waiters();
     }
 
@@ -214,16 +281,20 @@ impl Members {
     fn take_over(&mut self, route: &ServiceRoute, now: Duration, workers: usize) {
         let old = std::mem::take(&mut self.current);
         let find = |id: EndpointId, address: SocketAddr| {
-            let known = old.iter().map(|m| &m.endpoint).find(|e| e.id == id && e.address == address);
-            known.map_or_else(|| Arc::new(Endpoint::new(id, address, workers)), Arc::clone)
+            let known = old.iter().find(|m| m.endpoint.id == id && m.endpoint.address == address);
+            known.map_or_else(
+                || (Arc::new(Endpoint::new(id, address, workers)), now),
+                |m| (Arc::clone(&m.endpoint), m.serving_since),
+            )
         };
         self.current = route
             .endpoints
             .iter()
             .map(|e| {
-                let endpoint = find(e.id, e.address);
-                endpoint.set_state(e.state);
-                Member { endpoint, weight: e.weight }
+                let (endpoint, serving_since) = find(e.id, e.address);
+                let mut member = Member { endpoint, weight: e.weight, serving_since };
+                member.set_state(e.state, now);
+                member
             })
             .collect();
         let gone = old.into_iter().map(|m| m.endpoint);
@@ -237,27 +308,41 @@ impl Members {
         self.route = route.clone();
     }
 
+    fn ramp(&self, member: &Member, now: Duration) -> Ramp {
+        self.route.slow_start.ramp(member.serving_since, now)
+    }
+
+    /// When a new snapshot is due though nothing was told.
+    fn next_deadline(&self, now: Duration) -> Option<Duration> {
+        let serving = self.current.iter().filter(|m| m.endpoint.state() == EndpointState::Serving);
+        let steps = serving.filter_map(|m| self.route.slow_start.next_step(m.serving_since, now));
+        steps.chain(self.outliers.next_deadline()).min()
+    }
+
     fn snapshot(&self, now: Duration) -> Snapshot {
         let mut endpoints = Vec::with_capacity(self.current.len());
         let mut seats = Vec::with_capacity(self.current.len());
-        for Member { endpoint, weight } in &self.current {
+        for member in &self.current {
+            let Member { endpoint, weight, .. } = member;
             let standing = match endpoint.state() {
                 EndpointState::Serving if self.outliers.is_ejected(now, endpoint.id) => Standing::Ejected,
                 EndpointState::Serving => Standing::Serving,
                 EndpointState::Draining => Standing::Draining,
                 EndpointState::Out => continue,
             };
-            seats.push(Seat { id: endpoint.id, weight: *weight, standing });
+            seats.push(Seat { id: endpoint.id, weight: *weight, ramp: self.ramp(member, now), standing });
             endpoints.push(Arc::clone(endpoint));
         }
         Snapshot {
             balance: self.route.balance,
+            hash_key: self.route.hash_key.clone(),
             outliers: self.route.outliers,
+            limits: self.route.limits,
             timeouts: self.route.timeouts,
             forwarded: self.route.forwarded,
             waiting_max: self.route.waiting_max,
             endpoints: endpoints.into(),
-            roster: Roster::new(&seats),
+            roster: Roster::new(&seats).with_in_flight_max(self.route.limits.in_flight_per_endpoint),
         }
     }
 }

@@ -4,21 +4,25 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ::route::CompileError;
 use balance::EndpointId;
 use thiserror::Error;
 
 use crate::listener::Listener;
-use crate::route::{EndpointState, ServiceRoute};
+use crate::route::{EndpointState, Gateway, ServiceRoute};
+use crate::router::Router;
 use crate::service::Service;
-use crate::traffic::ServiceTraffic;
+use crate::tls::{Terminator, TlsError, TlsState};
+use crate::traffic::{Asked, RouteTraffic, ServiceTraffic};
 use crate::worker::{Order, Shared};
 
 /// Endpoints of one service at most: each has about 3.3 KiB of counters for each worker, so 54 MiB on four.
 const ENDPOINTS_MAX: usize = 4096;
 
-/// Why a service was not set. Nothing has changed: neither the service nor what it listens on.
+/// Why a service or a shared listener was not set. Nothing has changed: neither the service nor what it listens on.
 #[derive(Debug, Error)]
 pub enum RouteError {
     /// Another program listens there.
@@ -55,6 +59,14 @@ pub enum RouteError {
         /// What the system said.
         source: io::Error,
     },
+    /// The certificates cannot be used.
+    #[error("service `{service}` cannot be reached over TLS: {error}")]
+    Tls {
+        /// The service.
+        service: Arc<str>,
+        /// What is wrong with them.
+        error: TlsError,
+    },
     /// Two endpoints have the same id.
     #[error("service `{service}` cannot be routed: endpoint {id} is named twice")]
     EndpointTwice {
@@ -71,12 +83,21 @@ pub enum RouteError {
         /// How many it has.
         count: usize,
     },
+    /// A route has an expression that cannot be used.
+    #[error("route `{}` cannot be followed: {}", .0.route, .0.why)]
+    Expression(CompileError),
     /// The proxy is shutting down.
     #[error("service `{service}` cannot be routed: the proxy is shutting down")]
     Stopping {
         /// The service.
         service: Arc<str>,
     },
+}
+
+impl From<CompileError> for RouteError {
+    fn from(error: CompileError) -> Self {
+        Self::Expression(error)
+    }
 }
 
 /// Why the state of an endpoint was not changed. Nothing has changed.
@@ -107,53 +128,118 @@ pub enum EndpointError {
 pub struct Table {
     shared: Arc<Shared>,
     entries: Arc<Mutex<BTreeMap<Arc<str>, Entry>>>,
+    /// Tells the watch that there may be certificates to look at.
+    news: Sender<()>,
 }
 
 #[derive(Debug)]
 struct Entry {
     service: Arc<Service>,
-    listener: Listener,
+    /// `None` for a service that is reached through a gateway only.
+    listener: Option<Listener>,
 }
 
 impl Table {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, entries: Arc::default() }
+    pub(crate) fn new(shared: Arc<Shared>, news: Sender<()>) -> Self {
+        Self { shared, entries: Arc::default(), news }
     }
 
     /// Sets a service as a whole; answers where it listens.
     ///
     /// A new service begins to listen; one whose `listen` changed listens on the new address before the old one is
     /// given up; otherwise the listening socket is not touched. Endpoints that keep id and address keep their
-    /// connections and counters; those left out get nothing new and finish what they have.
-    pub fn set_service(&self, route: &ServiceRoute) -> Result<SocketAddr, RouteError> {
+    /// connections and counters; those left out get nothing new and finish what they have. Certificates are read when they are named
+    /// for the first time; from then on changed files are taken by themselves, and connections go on with what they began with.
+    pub fn set_service(&self, route: &ServiceRoute) -> Result<Option<SocketAddr>, RouteError> {
         check(route)?;
         let mut entries = self.entries();
+        let workers = self.shared.doors.len();
+        let terminator = terminator(entries.get(&route.service), route)?;
+        let is_first =
+            terminator.is_some() && !entries.values().any(|entry| entry.service.terminator().is_some());
+        let make = || {
+            let service = Service::new(route, self.shared.clock, workers);
+            // Before it listens: its first client, too, is to be spoken to in the right way.
+            service.set_terminator(terminator.clone());
+            Ok(service)
+        };
+        let actual = self.set(&mut entries, route, make)?;
+        if let Some(entry) = entries.get(&route.service) {
+            entry.service.set_terminator(terminator);
+            entry.service.update(route);
+        }
+        link(&entries);
+        drop(entries);
+        if is_first {
+            self.tell_watch();
+        }
+        self.shared.announce_change();
+        Ok(actual)
+    }
+
+    /// Sets a listener that services share as a whole; answers where it listens.
+    ///
+    /// Requests that are routed later follow the new routes, on the same connections. Routes that keep their name keep their counters.
+    pub fn set_gateway(&self, gateway: &Gateway) -> Result<SocketAddr, RouteError> {
+        let name = name_of(gateway.listen);
+        let route = ServiceRoute::new(Arc::clone(&name), gateway.listen);
+        let mut entries = self.entries();
+        let workers = self.shared.doors.len();
+        let make = || {
+            let router = Router::new(&gateway.routes, workers)?;
+            Ok(Service::with_router(router, &route, self.shared.clock, workers))
+        };
+        let actual = self.set(&mut entries, &route, make)?.unwrap_or(gateway.listen);
+        if let Some(router) = entries.get(&name).and_then(|entry| entry.service.router.as_ref()) {
+            router.update(&gateway.routes)?;
+            router.set_port(actual.port());
+        }
+        if let Some(entry) = entries.get(&name) {
+            entry.service.turnstile.set_max(connections_max(gateway));
+        }
+        link(&entries);
+        drop(entries);
+        self.shared.announce_change();
+        Ok(actual)
+    }
+
+    /// Removes a listener that services share, as [`remove_service`](Self::remove_service) does.
+    pub fn remove_gateway(&self, listen: SocketAddr) -> bool {
+        self.remove_service(&name_of(listen))
+    }
+
+    /// Puts a service where it is to listen, made if it is not there yet.
+    fn set(
+        &self,
+        entries: &mut BTreeMap<Arc<str>, Entry>,
+        route: &ServiceRoute,
+        make: impl FnOnce() -> Result<Service, RouteError>,
+    ) -> Result<Option<SocketAddr>, RouteError> {
         if self.shared.is_stopped() {
             return Err(RouteError::Stopping { service: Arc::clone(&route.service) });
         }
         let known = entries.get(&route.service);
-        let stays = known.is_some_and(|entry| entry.listener.requested == route.listen);
-        let actual = if stays {
-            known.map_or(route.listen, |entry| entry.listener.actual)
-        } else {
-            let (listener, socket) = open(&entries, route)?;
-            let actual = listener.actual;
-            let service = known.map_or_else(
-                || Arc::new(Service::new(route, self.shared.clock, self.shared.doors.len())),
-                |entry| Arc::clone(&entry.service),
-            );
-            self.start_accepting(socket, &service, entries.len());
-            let entry = Entry { service, listener };
-            if let Some(old) = entries.insert(Arc::clone(&route.service), entry) {
-                old.listener.close();
-            }
-            actual
-        };
-        if let Some(entry) = entries.get(&route.service) {
-            entry.service.update(route);
+        let before = known.map(|entry| entry.listener.as_ref().map(|listener| listener.requested));
+        if before == Some(route.listen) {
+            return Ok(known.and_then(|entry| Some(entry.listener.as_ref()?.actual)));
         }
-        drop(entries);
-        self.shared.announce_change();
+        let opened = route.listen.map(|address| open(entries, route, address)).transpose()?;
+        let service = known.map_or_else(|| make().map(Arc::new), |entry| Ok(Arc::clone(&entry.service)));
+        let (listener, socket) = opened.unzip();
+        let actual = listener.as_ref().map(|listener| listener.actual);
+        let service = match service {
+            Ok(service) => service,
+            Err(error) => {
+                listener.inspect(Listener::close);
+                return Err(error);
+            }
+        };
+        if let Some(socket) = socket {
+            self.start_accepting(socket, &service, entries.len());
+        }
+        if let Some(old) = entries.insert(Arc::clone(&route.service), Entry { service, listener }) {
+            old.listener.inspect(Listener::close);
+        }
         Ok(actual)
     }
 
@@ -177,11 +263,14 @@ impl Table {
     /// Removes a service: it stops listening at once, and its connections end after the request they are at.
     /// `false` if there was none.
     pub fn remove_service(&self, service: &str) -> bool {
-        let Some(entry) = self.entries().remove(service) else {
+        let mut entries = self.entries();
+        let Some(entry) = entries.remove(service) else {
             return false;
         };
         entry.service.close();
-        entry.listener.close();
+        entry.listener.inspect(Listener::close);
+        link(&entries);
+        drop(entries);
         self.shared.announce_change();
         true
     }
@@ -189,7 +278,13 @@ impl Table {
     /// Where a service listens.
     #[must_use]
     pub fn address(&self, service: &str) -> Option<SocketAddr> {
-        self.entries().get(service).map(|entry| entry.listener.actual)
+        self.entries().get(service)?.listener.as_ref().map(|listener| listener.actual)
+    }
+
+    /// How the certificates of a service stand; `None` for one that is not known or speaks plainly.
+    #[must_use]
+    pub fn tls(&self, service: &str) -> Option<TlsState> {
+        Some(self.service(service)?.terminator()?.state())
     }
 
     /// All counters, by service name. They only grow: rates are differences between two readings.
@@ -197,8 +292,27 @@ impl Table {
     /// Costs about 1 µs for each endpoint and worker, and stops nobody.
     #[must_use]
     pub fn traffic(&self) -> Vec<ServiceTraffic> {
-        let services: Vec<_> = self.entries().values().map(|entry| Arc::clone(&entry.service)).collect();
+        let services = self.services(|service| service.router.is_none());
         services.iter().map(|service| service.traffic()).collect()
+    }
+
+    /// The counters of all routes, listener by listener.
+    #[must_use]
+    pub fn route_traffic(&self) -> Vec<RouteTraffic> {
+        let gateways = self.services(|service| service.router.is_some());
+        gateways.iter().filter_map(|gateway| gateway.router.as_ref()).flat_map(Router::traffic).collect()
+    }
+
+    fn services(&self, is_meant: impl Fn(&Service) -> bool) -> Vec<Arc<Service>> {
+        let entries = self.entries();
+        let services = entries.values().map(|entry| &entry.service);
+        services.filter(|service| is_meant(service)).map(Arc::clone).collect()
+    }
+
+    /// What is asked of a service as a whole; `None` for one that is not known.
+    #[must_use]
+    pub fn asked(&self, service: &str) -> Option<Asked> {
+        self.service(service).map(|service| service.asked())
     }
 
     /// Requests that an endpoint is answering now, tunnels included; 0 for one that is not known.
@@ -220,9 +334,40 @@ impl Table {
         }
     }
 
+    /// Tells the watch over certificates to look around.
+    pub(crate) fn tell_watch(&self) {
+        // It is gone when the proxy is.
+        let _ = self.news.send(());
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.shared.is_stopped()
+    }
+
+    pub(crate) fn has_certificates(&self) -> bool {
+        self.entries().values().any(|entry| entry.service.terminator().is_some())
+    }
+
+    /// Takes the files of certificates that have changed.
+    pub(crate) fn look_at_certificates(&self) {
+        let services: Vec<_> = self.entries().values().map(|entry| Arc::clone(&entry.service)).collect();
+        for service in services {
+            if let Some(terminator) = service.terminator() {
+                terminator.look(&service.name);
+            }
+        }
+    }
+
+    /// Waits until a request of any service begins to wait for an endpoint, or has since this was last waited for.
+    ///
+    /// For one who can do something about that. Cancel safe; with several who wait, one of them is told.
+    pub async fn awaited(&self) {
+        self.shared.awaited.notified().await;
+    }
+
     /// Stops listening for all services.
     pub(crate) fn close_listeners(&self) {
-        self.entries().values().for_each(|entry| entry.listener.close());
+        self.entries().values().filter_map(|entry| entry.listener.as_ref()).for_each(Listener::close);
     }
 
     fn start_accepting(&self, socket: TcpListener, service: &Arc<Service>, nth: usize) {
@@ -258,13 +403,46 @@ fn check(route: &ServiceRoute) -> Result<(), RouteError> {
     }
 }
 
+/// What ends the TLS of a service from now on: what does so already, unless other files are named.
+fn terminator(known: Option<&Entry>, route: &ServiceRoute) -> Result<Option<Arc<Terminator>>, RouteError> {
+    let Some(tls) = &route.tls else { return Ok(None) };
+    let before = known.and_then(|entry| entry.service.terminator()).filter(|before| before.tls == *tls);
+    let terminator = match before {
+        Some(terminator) => terminator,
+        None => {
+            let read = Terminator::new(tls);
+            Arc::new(read.map_err(|error| RouteError::Tls { service: Arc::clone(&route.service), error })?)
+        }
+    };
+    Ok(Some(terminator))
+}
+
+/// What a shared listener is called among the services; none of them can have this name.
+fn name_of(listen: SocketAddr) -> Arc<str> {
+    format!("routes at {listen}").into()
+}
+
+/// The least that one of its routes says.
+fn connections_max(gateway: &Gateway) -> usize {
+    let declared = gateway.routes.iter().filter_map(|route| route.spec.limits.connections);
+    declared.min().map_or(usize::MAX, |least| least.get() as usize)
+}
+
+/// Lets every shared listener know which services there are.
+fn link(entries: &BTreeMap<Arc<str>, Entry>) {
+    let find = |name: &str| entries.get(name).map(|entry| Arc::clone(&entry.service));
+    entries.values().filter_map(|entry| entry.service.router.as_ref()).for_each(|router| router.link(find));
+}
+
 fn open(
     entries: &BTreeMap<Arc<str>, Entry>,
     route: &ServiceRoute,
+    address: SocketAddr,
 ) -> Result<(Listener, TcpListener), RouteError> {
-    let (service, address) = (Arc::clone(&route.service), route.listen);
+    let service = Arc::clone(&route.service);
     Listener::open(address).map_err(|source| {
-        let ours = entries.iter().find(|(_, entry)| entry.listener.actual == address);
+        let is_there = |entry: &Entry| entry.listener.as_ref().is_some_and(|it| it.actual == address);
+        let ours = entries.iter().find(|(_, entry)| is_there(entry));
         match (source.kind(), ours) {
             (io::ErrorKind::AddrInUse, Some((by, _))) => {
                 RouteError::AddressTaken { service, address, by: Arc::clone(by) }

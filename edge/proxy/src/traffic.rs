@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use balance::EndpointId;
+use balance::{EndpointId, Ramp};
 
 use crate::route::EndpointState;
 
@@ -21,12 +21,46 @@ pub struct ServiceTraffic {
     pub counts: Counts,
     /// Requests answered 503 because no endpoint was ready in time or too many waited.
     pub unavailable: u64,
-    /// Connections closed because what came was not HTTP/1.1.
+    /// Requests answered 503 because so many were under way as may be, to the service or to each of its endpoints.
+    pub over_limit: u64,
+    /// Connections closed because what came was no HTTP.
     pub malformed: u64,
+    /// Handshakes of TLS that failed: what came was no TLS, nothing was agreed on, or it took too long.
+    pub handshake_failures: u64,
+    /// Responses below 500 that broke off in the middle: their clients saw a failure that no status tells of.
+    pub broken_off: u64,
     /// Requests that wait for an endpoint now.
     pub waiting: u32,
     /// Per endpoint, those that left but still answer something included.
     pub endpoints: Vec<EndpointTraffic>,
+}
+
+impl ServiceTraffic {
+    /// Requests that failed for their clients, each once: answered 5xx, by an endpoint or for want of one, or broken off. One that
+    /// was tried again and then answered did not fail.
+    #[must_use]
+    pub fn errors(&self) -> u64 {
+        self.counts.status[4] + self.broken_off
+    }
+}
+
+impl Counts {
+    /// Of an endpoint: attempts that it answered 5xx, did not answer, or could not be reached for.
+    #[must_use]
+    pub fn failed_attempts(&self) -> u64 {
+        self.status[4] + self.failures + self.connect_failures
+    }
+}
+
+/// What is asked of one service as a whole, whether it has endpoints or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// Requests that came since it was first set.
+    pub requests: u64,
+    /// Requests that wait for an endpoint now.
+    pub waiting: u32,
+    /// Requests that endpoints answer now, tunnels included.
+    pub in_flight: u32,
 }
 
 /// The traffic of one endpoint.
@@ -38,12 +72,33 @@ pub struct EndpointTraffic {
     pub address: SocketAddr,
     /// Its state now.
     pub state: EndpointState,
-    /// Whether it sits out now because it kept failing.
-    pub is_ejected: bool,
+    /// That it sits out now because it kept failing.
+    pub ejection: Option<Ejected>,
+    /// How far it has come in its slow start.
+    pub ramp: Ramp,
     /// Requests that it answers now.
     pub in_flight: u32,
     /// Each attempt at a request once.
     pub counts: Counts,
+}
+
+impl EndpointTraffic {
+    /// Says whether it sits out now.
+    #[must_use]
+    pub fn is_ejected(&self) -> bool {
+        self.ejection.is_some()
+    }
+}
+
+/// That an endpoint sits out, as seen from now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ejected {
+    /// How long ago it was ejected.
+    pub ago: Duration,
+    /// After what time it comes back.
+    pub left: Duration,
+    /// How often it was ejected in this life, this time included.
+    pub times: u32,
 }
 
 /// Sums over requests (of a service) or attempts (of an endpoint).
@@ -65,6 +120,23 @@ pub struct Counts {
     pub connect_failures: u64,
     /// Requests sent that got no whole response: broken off, malformed or too late.
     pub failures: u64,
+}
+
+/// What went over one route since it was first set; all numbers only grow.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RouteTraffic {
+    /// Its name.
+    pub route: Arc<str>,
+    /// Requests that were for it.
+    pub requests: u64,
+    /// Its answers by class: 1xx, 2xx, 3xx, 4xx, 5xx.
+    pub status: [u64; 5],
+    /// Requests answered 429 because there were too many in too short a time.
+    pub over_rate: u64,
+    /// Copies that were sent.
+    pub copies: u64,
+    /// Copies that were not sent: the body was too long or did not come in time, or too many were under way.
+    pub copies_left_out: u64,
 }
 
 /// Counts of latencies in buckets whose width grows with the value: at most 6.25 % of it.
@@ -179,7 +251,13 @@ pub(crate) struct Shard {
     /// Used for services only.
     pub(crate) unavailable: Tally,
     /// Used for services only.
+    pub(crate) over_limit: Tally,
+    /// Used for services only.
     pub(crate) malformed: Tally,
+    /// Used for services only.
+    pub(crate) handshake_failures: Tally,
+    /// Used for services only.
+    pub(crate) broken_off: Tally,
     status: [Tally; 5],
     latency: [Tally; BUCKETS],
 }
@@ -194,7 +272,10 @@ impl Default for Shard {
             connect_failures: Tally::default(),
             failures: Tally::default(),
             unavailable: Tally::default(),
+            over_limit: Tally::default(),
             malformed: Tally::default(),
+            handshake_failures: Tally::default(),
+            broken_off: Tally::default(),
             status: Default::default(),
             latency: std::array::from_fn(|_| Tally::default()),
         }
@@ -223,6 +304,40 @@ impl Shard {
         sum.failures += self.failures.get();
         sum.status.iter_mut().zip(&self.status).for_each(|(s, n)| *s += n.get());
         sum.latency.counts.iter_mut().zip(&self.latency).for_each(|(s, n)| *s += n.get());
+    }
+}
+
+/// The part of a route's counters that one worker writes.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct RouteShard {
+    pub(crate) requests: Tally,
+    pub(crate) over_rate: Tally,
+    pub(crate) copies: Tally,
+    pub(crate) copies_left_out: Tally,
+    status: [Tally; 5],
+}
+
+impl RouteShard {
+    pub(crate) fn per_worker(workers: usize) -> Arc<[Self]> {
+        (0..workers).map(|_| Self::default()).collect()
+    }
+
+    /// Counts an answer by its class.
+    pub(crate) fn answered(&self, status: u16) {
+        self.status[usize::from(status / 100).clamp(1, 5) - 1].add(1);
+    }
+
+    pub(crate) fn sum(route: &Arc<str>, shards: &[Self]) -> RouteTraffic {
+        let mut sum = RouteTraffic { route: Arc::clone(route), ..RouteTraffic::default() };
+        for shard in shards {
+            sum.requests += shard.requests.get();
+            sum.over_rate += shard.over_rate.get();
+            sum.copies += shard.copies.get();
+            sum.copies_left_out += shard.copies_left_out.get();
+            sum.status.iter_mut().zip(&shard.status).for_each(|(s, n)| *s += n.get());
+        }
+        sum
     }
 }
 

@@ -12,9 +12,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 use tokio::net::TcpStream;
 
-use crate::connection::{Client, ClientSocket};
+use crate::connection::Client;
 use crate::endpoint::InFlight;
 use crate::hand::{Hand, Stage};
+use crate::socket::ClientSocket;
 
 #[derive(Debug)]
 pub(crate) struct Tunnel {
@@ -36,9 +37,9 @@ impl Tunnel {
             return;
         };
         let parts = upgraded.downcast::<TokioIo<ClientSocket>>().expect("it is the socket that was served");
-        let watched = |stream| Watched { stream, hand: Rc::clone(&client.hand), idle };
-        let mut to_client = watched(parts.io.into_inner().into_stream());
-        let mut to_endpoint = watched(endpoint_stream);
+        let hand = || Rc::clone(&client.hand);
+        let mut to_client = Watched { stream: parts.io.into_inner().into_stream(), hand: hand(), idle };
+        let mut to_endpoint = Watched { stream: endpoint_stream, hand: hand(), idle };
         let mut carry = pin!(async {
             to_endpoint.write_all(&parts.read_buf).await?;
             to_client.write_all(&endpoint_sent).await?;
@@ -61,13 +62,13 @@ impl Tunnel {
 }
 
 /// A socket whose every arrival sets the time of the tunnel anew.
-struct Watched {
-    stream: TcpStream,
+struct Watched<S> {
+    stream: S,
     hand: Rc<Hand>,
     idle: Duration,
 }
 
-impl AsyncRead for Watched {
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -81,7 +82,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }

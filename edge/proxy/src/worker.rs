@@ -20,10 +20,16 @@ use crate::connection;
 use crate::hand::{Hands, TICK};
 use crate::listener;
 use crate::local::LocalService;
+use crate::router::GZIPS_MAX;
 use crate::service::{Clock, Service};
+use crate::turnstile::Inside;
 
 /// Orders that may queue for a worker; its loop takes them as fast as connections can be set up.
 const ORDERS_MAX: usize = 1024;
+
+/// Handshakes that a worker works on between two looks at everything else: at up to 1 ms each for RSA, what is under way waits for 4 ms
+/// at most, however many new clients come.
+const HANDSHAKES_PER_TURN: usize = 4;
 
 /// Idle connections to endpoints are looked at every so many ticks: once a second.
 const TICKS_PER_SWEEP: u32 = 10;
@@ -35,6 +41,8 @@ pub(crate) struct Shared {
     /// One place for each client connection.
     pub(crate) places: Arc<Semaphore>,
     pub(crate) doors: Box<[Door]>,
+    /// Told when a request begins to wait for an endpoint.
+    pub(crate) awaited: Notify,
     stop: CancellationToken,
     /// How long requests under way may take once `stop` is told; set before.
     grace: OnceLock<Duration>,
@@ -66,6 +74,8 @@ pub(crate) struct Guest {
     pub(crate) service: Arc<Service>,
     /// One of the proxy's connections, given back when the guest leaves.
     pub(crate) place: OwnedSemaphorePermit,
+    /// One of the listener's.
+    pub(crate) inside: Inside,
 }
 
 /// One of the connections that a worker has; dropping it takes it off the count.
@@ -107,6 +117,7 @@ impl Shared {
             clock: Clock::start(),
             places,
             doors: doors.into(),
+            awaited: Notify::new(),
             stop: CancellationToken::new(),
             grace: OnceLock::new(),
             seed,
@@ -140,9 +151,17 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) hands: Hands,
+    /// The turns of handshakes.
+    pub(crate) handshakes: Semaphore,
     services: RefCell<Vec<Rc<LocalService>>>,
     connections: TaskTracker,
+    /// Requests of connections that carry several at once. They end with their connection.
+    pub(crate) streams: TaskTracker,
     listeners: TaskTracker,
+    /// Copies of requests; the end of the worker does not wait for them.
+    pub(crate) copies: TaskTracker,
+    /// Answers that may be made smaller at once.
+    pub(crate) gzips: Arc<Semaphore>,
     rng: RefCell<Xoshiro256PlusPlus>,
 }
 
@@ -160,9 +179,13 @@ pub(crate) fn run(
         index,
         shared,
         hands: Hands::new(),
+        handshakes: Semaphore::new(HANDSHAKES_PER_TURN),
         services: RefCell::default(),
         connections: TaskTracker::new(),
+        streams: TaskTracker::new(),
         listeners: TaskTracker::new(),
+        copies: TaskTracker::new(),
+        gzips: Arc::new(Semaphore::new(GZIPS_MAX)),
         rng: RefCell::new(rng),
     });
     runtime.block_on(worker.obey(orders))
@@ -215,7 +238,7 @@ impl Worker {
     }
 
     fn serve(self: &Rc<Self>, stream: TcpStream, guest: Guest, seat: Seat) {
-        let Guest { peer, service, place } = guest;
+        let Guest { peer, service, place, inside } = guest;
         if self.is_quiet() {
             // The loop sleeps without ticks; from now on there is something to watch.
             self.door().changed.notify_one();
@@ -224,7 +247,7 @@ impl Worker {
         let worker = Rc::clone(self);
         self.connections.spawn_local(async move {
             connection::serve(worker, local, stream, peer).await;
-            drop((seat, place));
+            drop((seat, place, inside));
         });
     }
 
@@ -258,7 +281,8 @@ impl Worker {
         self.shared.stop.cancelled().await;
     }
 
-    fn local(&self, service: &Arc<Service>) -> Rc<LocalService> {
+    /// A service as this worker knows it.
+    pub(crate) fn local(&self, service: &Arc<Service>) -> Rc<LocalService> {
         let mut services = self.services.borrow_mut();
         if let Some(local) = services.iter().find(|local| Arc::ptr_eq(&local.service, service)) {
             return Rc::clone(local);
@@ -286,7 +310,8 @@ impl Worker {
 
     /// Says whether there is nothing that time could change, so that an idle proxy does not wake up.
     fn is_quiet(&self) -> bool {
-        self.hands.is_empty() && !self.services.borrow().iter().any(|local| local.has_idle_links())
+        // Not by the hands: a connection that was just handed over has none yet.
+        self.connections.is_empty() && !self.services.borrow().iter().any(|local| local.has_idle_links())
     }
 
     fn door(&self) -> &Door {

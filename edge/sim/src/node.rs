@@ -156,7 +156,8 @@ impl Node {
                 self.admit(fabric, id, replica, *incarnation, *admission);
             }
             ActionKind::Expose(declared) => {
-                self.listen(id, &declared.name, Some(declared.revision));
+                let wait = declared.spec.scale.to_zero().map(|to_zero| to_zero.wait.into());
+                self.listen(id, &declared.name, Some((declared.revision, wait)));
                 self.finish(fabric, id);
             }
             ActionKind::Conceal(service) => {
@@ -297,10 +298,17 @@ impl Node {
         }
     }
 
-    fn listen(&mut self, by: ActionId, service: &ServiceName, revision: Option<model::identity::Generation>) {
+    fn listen(
+        &mut self,
+        by: ActionId,
+        service: &ServiceName,
+        exposed: Option<(model::identity::Generation, Option<Duration>)>,
+    ) {
         let site = self.site_mut(service);
         if by > site.exposed_by {
-            (site.exposed, site.exposed_by) = (revision, by);
+            site.exposed_by = by;
+            site.exposed = exposed.map(|(revision, _)| revision);
+            site.wait = exposed.and_then(|(_, wait)| wait);
         }
     }
 
@@ -447,6 +455,7 @@ impl Node {
     pub(crate) fn forget_what_was_told(&mut self) {
         for site in &mut self.sites {
             site.exposed = None;
+            site.waiting_milli = 0;
             for life in site.lives.iter_mut().flatten() {
                 life.admission = None;
                 life.is_probed = false;
@@ -492,6 +501,12 @@ impl Node {
         traffic.retain(|sample| sees(sample.ordinal));
         if !traffic.is_empty() {
             fabric.report(Report::Traffic(traffic));
+        }
+        if blind.is_none() {
+            let demand: Vec<_> = self.sites.iter().filter_map(Site::demand).collect();
+            if !demand.is_empty() {
+                fabric.report(Report::Demand(demand));
+            }
         }
         if self.ticks.is_multiple_of(2) {
             let mut usage = Vec::new();

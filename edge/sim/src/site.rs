@@ -21,6 +21,8 @@ pub struct Site {
     pub load: Load,
     /// The revision of the declaration that the proxy listens for; `None` while it does not listen.
     pub exposed: Option<Generation>,
+    /// How long requests wait for a replica of it; `None` where it never rests, and they find one at once or never.
+    pub(crate) wait: Option<Duration>,
     /// What became of its requests.
     pub tally: Tally,
     /// The latest action that told the proxy to listen or to stop.
@@ -28,6 +30,8 @@ pub struct Site {
     pub(crate) programs: Vec<(Generation, Program)>,
     pub(crate) asked_milli: u64,
     pub(crate) unanswered_milli: u64,
+    pub(crate) waiting_milli: u64,
+    pub(crate) waiting_since: Time,
 }
 
 /// What became of the requests of a service, since the beginning of the world.
@@ -50,11 +54,14 @@ impl Site {
             lives: Vec::new(),
             load: Load::Constant(Default::default()),
             exposed: None,
+            wait: None,
             tally: Tally::default(),
             exposed_by: ActionId::default(),
             programs: Vec::new(),
             asked_milli: 0,
             unanswered_milli: 0,
+            waiting_milli: 0,
+            waiting_since: Time::ZERO,
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use model::action::Admission;
 use model::identity::{Ordinal, ReplicaId};
-use model::input::{Traffic, Usage};
+use model::input::{Demand, Traffic, Usage};
 use model::time::Time;
 
 use crate::effect::Effect;
@@ -18,6 +18,10 @@ use crate::site::Site;
 pub(crate) const TICK: Duration = Duration::from_millis(250);
 
 const TICK_US: u64 = 250_000;
+
+/// Requests that wait for a replica of a service that rests at most; those beyond are not answered. More than the real proxy's, so that
+/// where nothing goes wrong only time can run out.
+const WAITING_MAX_MILLI: u64 = 100_000_000;
 
 /// Requests that wait for one replica at most; those beyond are answered with an error. A minute of a busy replica.
 const BACKLOG_MAX_MILLI: u64 = 10_000_000;
@@ -41,7 +45,7 @@ impl Site {
         self.tally.asked = self.asked_milli / 1000;
         let weight: u64 = self.lives.iter().flatten().map(Life::weight).sum();
         if weight == 0 {
-            self.unanswered_milli += arriving;
+            self.unanswered_milli += self.turn_away(now, arriving);
             let whole = self.unanswered_milli / 1000;
             let requests = u32::try_from(whole - self.tally.unanswered).unwrap_or(u32::MAX);
             self.tally.unanswered = whole;
@@ -50,12 +54,36 @@ impl Site {
             }
             return;
         }
+        let arriving = arriving + std::mem::take(&mut self.waiting_milli);
         for life in self.lives.iter_mut().flatten() {
             let share = arriving * life.weight() / weight;
             if share > 0 {
                 life.take(share);
             }
         }
+    }
+
+    /// Lets requests wait that find no replica, where they do; returns those that are not answered.
+    fn turn_away(&mut self, now: Time, arriving: u64) -> u64 {
+        let Some(wait) = self.wait else { return arriving };
+        if self.waiting_milli == 0 {
+            self.waiting_since = now;
+        }
+        let waiting = self.waiting_milli + arriving;
+        self.waiting_milli =
+            if now.since(self.waiting_since) > wait { 0 } else { waiting.min(WAITING_MAX_MILLI) };
+        waiting - self.waiting_milli
+    }
+
+    /// What is asked of this service as a whole, where it may rest.
+    pub(crate) fn demand(&self) -> Option<Demand> {
+        self.wait.filter(|_| self.exposed.is_some())?;
+        Some(Demand {
+            service: self.name.clone(),
+            requests: self.asked_milli / 1000,
+            waiting: u32::try_from(self.waiting_milli.div_ceil(1000)).unwrap_or(u32::MAX),
+            in_flight: self.alive().map(Life::in_flight).sum(),
+        })
     }
 
     /// The proxy's counters of this service.

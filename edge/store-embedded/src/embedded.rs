@@ -89,7 +89,9 @@ impl Store for EmbeddedStore {
         self.engine.read(
             || format!("the row {key}"),
             |database| {
-                let stored = database.begin_read()?.open_table(ENTRIES)?.get(key.as_str())?;
+                // The row's bytes are in the database's own page, which only a living transaction keeps from being reused.
+                let txn = database.begin_read()?;
+                let stored = txn.open_table(ENTRIES)?.get(key.as_str())?;
                 stored.map(|stored| decode_entry(key.as_str(), stored.value())).transpose()
             },
         )

@@ -8,8 +8,9 @@ use crate::watch::{Change, Event};
 
 /// Keys that one transaction may name, expectations and operations counted apart.
 ///
-/// 128, as in etcd (`--max-txn-ops`), so that what one store takes every store takes.
-pub const TXN_KEYS_MAX: usize = 128;
+/// 8192: as many of the shortest rows as fit in [`TXN_BYTES_MAX`], so that whoever keeps a whole folder of declarations at once
+/// meets one limit and not two. etcd takes 128 unless told otherwise (`--max-txn-ops`).
+pub const TXN_KEYS_MAX: usize = 8192;
 
 /// Bytes of keys and values that one transaction may write.
 ///

@@ -26,6 +26,10 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use figure::Findings;
 
+/// What ships with the house uses it, so what is measured does too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Clone, Debug, Parser)]
 #[command(name = "bench", about = "Measures what the house reaches, beside what it must reach.")]
 #[command(args_conflicts_with_subcommands = true)]

@@ -10,10 +10,10 @@ use model::input::Declared;
 use model::name::ServiceName;
 use model::quantity::MilliRps;
 use model::resource::{
-    AutoscalerSpec, Balance, Behavior, Dependency, DependencyStage, Expose, ListenAddress, MeteredResource,
+    AutoscalerSpec, Behavior, Dependency, DependencyStage, Expose, ListenAddress, MeteredResource,
     MetricIdentifier, MetricSpec, Percent, PolicyChange, PortName, Probes, Quantity, REQUEST_RATE_METRIC,
     Recover, ResourceTarget, Resources, Run, Scale, ScalingPolicy, ScalingRules, SelectPolicy, ServiceSpec,
-    Stop, Timeouts,
+    Span, Stop, ToZero,
 };
 use sim::{Fault, Faults, Load, Program, Simulation};
 
@@ -61,6 +61,8 @@ pub struct ServiceConfig {
     pub needs: Option<(ServiceName, DependencyStage)>,
     /// Whether the proxy listens for it.
     pub is_exposed: bool,
+    /// Whether it rests while nobody asks for anything.
+    pub to_zero: Option<ToZero>,
     /// How a replica is stopped.
     pub stop: Stop,
     /// How it behaves.
@@ -182,6 +184,7 @@ impl ServiceConfig {
             recover: Recover::Reschedule,
             needs: None,
             is_exposed: true,
+            to_zero: None,
             stop: Stop::default(),
             program: Program::default(),
             load: Load::Constant(MilliRps(0)),
@@ -220,6 +223,23 @@ impl ServiceConfig {
         // What the most replicas can carry at half of their capacity.
         let peak = MilliRps(capacity_milli_rps * u64::from(max) / 2 * chance.below(1000) / 1000);
         service.load = random_load(chance, peak);
+        if service.is_exposed && chance.happens(250) {
+            // It is asked now and then, or not at all; a request an hour would wake it for ever.
+            let points = (0..48)
+                .map(|_| chance.below(2) * MilliRps::max(peak, MilliRps(1000)).0)
+                .map(MilliRps)
+                .collect();
+            service.load = Load::Trace {
+                from: Simulation::begin(),
+                every: Duration::from_mins(1 + chance.below(20)),
+                points,
+            };
+            let (after, wait) = (Span::from_secs(30 + chance.below(600)), Span::from_secs(60));
+            service.to_zero = Some(ToZero { after, wait });
+            if let Kind::Fixed { replicas } = &mut service.kind {
+                *replicas = (*replicas).max(1);
+            }
+        }
         service
     }
 
@@ -228,12 +248,7 @@ impl ServiceConfig {
         let port = PortName::parse("http").expect("a name in the code is a name");
         let listen = ListenAddress::parse("127.0.0.1:8080").expect("an address in the code is an address");
         let milli = |milli: u64| Quantity::from_milli(i64::try_from(milli).unwrap_or(i64::MAX));
-        let expose = || Expose {
-            listen,
-            port: port.clone(),
-            balance: Balance::default(),
-            timeouts: Timeouts::default(),
-        };
+        let expose = || Expose::new(listen, port.clone());
         let spec = ServiceSpec {
             run: Run {
                 command: vec!["./sim".to_owned()],
@@ -264,10 +279,9 @@ impl ServiceConfig {
     }
 
     fn scale(&self) -> Scale {
-        match self.kind {
-            Kind::Fixed { replicas } => Scale::Fixed { replicas },
-            Kind::Cpu { min, .. } | Kind::RequestRate { min, .. } => Scale::Fixed { replicas: min },
-        }
+        let (Kind::Fixed { replicas: min } | Kind::Cpu { min, .. } | Kind::RequestRate { min, .. }) =
+            self.kind;
+        Scale::Fixed { replicas: min, to_zero: self.to_zero }
     }
 
     fn autoscaler(&self) -> Option<AutoscalerSpec> {

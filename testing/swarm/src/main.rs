@@ -14,6 +14,10 @@ use sim::Fault;
 use swarm::shrink::shrink;
 use swarm::{Config, Cut, Failure, Report, regressions, run};
 
+/// As in the binary that ships.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Clone, Debug, Parser)]
 #[command(name = "swarm", about = "Runs simulated days under faults, with checkers after every step.")]
 struct Words {

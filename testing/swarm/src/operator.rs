@@ -79,6 +79,9 @@ impl Operator {
             }
             2 => {
                 ward.config.kind = resized(&ward.config.kind, chance);
+                if let (Kind::Fixed { replicas }, Some(_)) = (&mut ward.config.kind, ward.config.to_zero) {
+                    *replicas = (*replicas).max(1);
+                }
                 ward.declare_in_place(sim);
             }
             3 | 4 => {

@@ -13,6 +13,7 @@ use crate::rust_source::RustSource;
 /// External crates that core/ may use, each with the reason why it is pure enough.
 const CRATES: &[(&str, &str)] = &[
     ("rand_core", "the traits of random streams; every stream is seeded by the caller"),
+    ("regex", "a function of an expression and a text, in time linear to the text"),
     ("rand_xoshiro", "a seeded stream that is the same on every machine"),
     ("schemars", "derives the schema of the resource kinds"),
     ("serde", "derives the written form of the resource kinds"),

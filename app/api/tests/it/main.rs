@@ -45,7 +45,7 @@ async fn a_service_is_declared_shown_held_released_and_deleted() {
 
     let deleted = world.send(Method::DELETE, "/v1/services/shop", &json!(null)).await.json();
     assert_eq!(deleted["items"][0]["change"], "deleted");
-    assert_eq!(world.get("/v1/services/shop").await.status, StatusCode::NOT_FOUND);
+    world.until("/v1/services/shop", |answer| answer.status == StatusCode::NOT_FOUND).await;
     world.until("/v1/replicas", |answer| answer.json() == json!({"items": []})).await;
     world.end().await;
 }
@@ -286,6 +286,9 @@ async fn every_route_answers_as_described() {
             if path.contains("horizontalpodautoscalers") {
                 world.send(Method::POST, "/v1/apply", &autoscaler()).await;
             }
+            if path.contains("/routes/") {
+                world.send(Method::POST, "/v1/apply", &route()).await;
+            }
             let answer = world.send(method.to_uppercase().parse().unwrap(), &path, &body).await;
             assert_eq!(answer.status, StatusCode::OK, "{method} {path}: {answer:?}");
             let promised = operation["responses"]["200"]["content"].as_object().unwrap();
@@ -302,8 +305,17 @@ async fn every_route_answers_as_described() {
             asked += 1;
         }
     }
-    assert_eq!(asked, 22, "a route was added or lost: is it described?");
+    assert_eq!(asked, 26, "a route was added or lost: is it described?");
     world.end().await;
+}
+
+fn route() -> Value {
+    json!({
+        "apiVersion": "homeostat/v1",
+        "kind": "Route",
+        "metadata": {"name": "shop"},
+        "spec": {"listen": "127.0.0.1:0", "rules": [{"backendRefs": [{"name": "shop"}, {"name": "gone"}]}]},
+    })
 }
 
 fn autoscaler() -> Value {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::manifests::{self, Files, Warnings};
-use crate::output::Output;
+use crate::output::{Output, say};
 use crate::words::Desk;
 
 /// Declare what the manifests say: all of it, or nothing when something is wrong
@@ -33,6 +33,11 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
     let path = if words.dry_run { "/v1/apply?dryRun=true" } else { "/v1/apply" };
     let answer: Value = desk.client()?.ask(Method::POST, path, Some(&json!({ "items": resources }))).await?;
     let applied: v1::Applied = serde_json::from_value(answer.clone())?;
+    for item in &applied.items {
+        item.warnings
+            .iter()
+            .for_each(|warning| say(&format!("warning: {}/{}: {warning}", item.kind, item.name)));
+    }
     desk.printer.print(words.output.output, &answer, |_| lines(&applied))
 }
 

@@ -1,6 +1,7 @@
-//! `describe`: everything about one service on one screen.
+//! `describe`: everything about one service, or one route, on one screen.
 
 use std::fmt::Write as _;
+use std::str::FromStr;
 
 use api::v1;
 use clap::Args;
@@ -10,22 +11,44 @@ use crate::failure::Failure;
 use crate::output::{Field, Output, Printer, UNKNOWN};
 use crate::paint::Tone;
 use crate::tables;
-use crate::target::OneService;
+use crate::target::{One, OneService, Subject};
 use crate::verbs::explain;
 use crate::words::Desk;
 
-/// Show everything about one service: conditions, replicas, the last decision, what happened lately
+/// Show everything about one service: conditions, replicas, the last decision, what happened lately; or about one route
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Words {
-    /// Which, as service/NAME
-    #[arg(value_name = "SERVICE")]
-    service: OneService,
+    /// Which, as service/NAME or route/NAME
+    #[arg(value_name = "KIND/NAME")]
+    target: Described,
     #[command(flatten)]
     output: Output,
 }
 
+/// What can be described; a bare name is a service's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Described {
+    Service(OneService),
+    Route(String),
+}
+
+impl FromStr for Described {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<One>() {
+            Ok(One { subject: Subject::Route, name }) => Ok(Self::Route(name)),
+            Ok(_) | Err(_) => text.parse().map(Self::Service),
+        }
+    }
+}
+
 pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
-    let path = format!("/v1/services/{}/describe", words.service.0);
+    let service = match &words.target {
+        Described::Service(OneService(service)) => service,
+        Described::Route(name) => return route(desk, name, &words.output).await,
+    };
+    let path = format!("/v1/services/{service}/describe");
     let answer: Value = desk.client()?.get(&path).await?;
     let description: v1::Description = serde_json::from_value(answer.clone())?;
     let printer = desk.printer;
@@ -56,6 +79,11 @@ fn lines(printer: Printer, it: &v1::Description) -> String {
     let mut grid = printer.table(tables::REPLICA_HEADER);
     it.replicas.iter().for_each(|replica| grid.row(tables::replica(replica, os::wall())));
     part("replicas", &if it.replicas.is_empty() { "there is none\n".to_owned() } else { grid.finish() });
+    if let Some(proxied) = &it.service.status.proxy {
+        let mut grid = printer.table(tables::ENDPOINT_HEADER);
+        it.replicas.iter().filter_map(tables::endpoint).for_each(|row| grid.row(row));
+        part("proxy", &format!("{}{}", tables::proxied(proxied), grid.finish()));
+    }
     if let Some(explanation) = &it.explanation {
         part("the last decision", &explain::lines(printer, explanation));
     }
@@ -65,6 +93,38 @@ fn lines(printer: Printer, it: &v1::Description) -> String {
         "events",
         &if it.events.is_empty() { "nothing has happened yet\n".to_owned() } else { grid.finish() },
     );
+    text
+}
+
+async fn route(desk: &Desk, name: &str, output: &Output) -> Result<(), Failure> {
+    let answer: Value = desk.client()?.get(&format!("/v1/routes/{name}/describe")).await?;
+    let description: v1::RouteDescription = serde_json::from_value(answer.clone())?;
+    let printer = desk.printer;
+    desk.printer.print(output.output, &answer, |_| route_lines(printer, &description))
+}
+
+fn route_lines(printer: Printer, it: &v1::RouteDescription) -> String {
+    let mut grid = printer.table(tables::ROUTE_HEADER);
+    grid.row(tables::route(&it.route));
+    let mut text = format!("route/{}\n{}", it.route.name(), grid.finish());
+    if let Ok(spec) = serde_saphyr::to_string(&it.route.spec) {
+        text += "\nspec\n";
+        spec.lines().for_each(|line| text += &format!("  {line}\n"));
+    }
+    text += &format!("\nconditions\n{}", conditions(printer, &it.route.status.conditions));
+    let mut grid = printer.table(&["RULE", "SERVICE", "SHARE", "READY"]);
+    for backend in &it.backends {
+        let share =
+            backend.share.map_or_else(|| "copies".to_owned(), |share| format!("{:.2} %", share * 100.0));
+        let ready = match backend.ready_replicas {
+            None => Field::text("no such service").toned(Tone::Bad),
+            Some(0) => Field::number(0).toned(Tone::Bad),
+            Some(ready) => Field::number(ready),
+        };
+        grid.row([Field::number(backend.rule), Field::text(&backend.service), Field::number(share), ready]);
+    }
+    text += "\nservices\n";
+    text += &if it.backends.is_empty() { "it leads to none\n".to_owned() } else { grid.finish() };
     text
 }
 

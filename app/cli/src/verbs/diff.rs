@@ -76,6 +76,8 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<ExitCode, Failure> 
 async fn kept(client: &Client, resource: &Resource) -> Result<Option<Resource>, Failure> {
     let path = format!("{}/{}", Subject::of(resource).path(), resource.name());
     match client.get::<v1::Object<Value>>(&path).await {
+        // What is deleted and not gone yet is not kept: applying it declares it anew.
+        Ok(object) if is_terminating(&object.status) => Ok(None),
         Ok(object) => {
             let mut written = serde_json::to_value(object)?;
             if let Some(fields) = written.as_object_mut() {
@@ -86,6 +88,10 @@ async fn kept(client: &Client, resource: &Resource) -> Result<Option<Resource>, 
         Err(AskError::Refused(failure)) if failure.code == api::Code::NotFound.as_str() => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+fn is_terminating(status: &Value) -> bool {
+    serde_json::from_value::<v1::ServiceStatus>(status.clone()).is_ok_and(|status| status.is_terminating())
 }
 
 fn field_change(change: Change) -> FieldChange {

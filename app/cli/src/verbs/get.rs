@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use api::v1;
 use clap::Args;
+use futures_util::future::select_all;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -19,17 +20,17 @@ use crate::words::Desk;
 /// Changes that come within this time of each other are printed as one table.
 const TOGETHER: Duration = Duration::from_millis(50);
 
-/// Show services, replicas, autoscalers or nodes
+/// Show services, replicas, autoscalers, routes or nodes
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Words {
-    /// service, hpa, replica or node, or one of them as KIND/NAME; without it services and replicas
+    /// service, hpa, route, replica or node, or one of them as KIND/NAME; without it services and replicas
     #[arg(value_name = "KIND[/NAME]")]
     target: Option<Target>,
     /// Only the replicas of this service
     #[arg(long, value_name = "NAME")]
     service: Option<OneService>,
     /// Go on and show what changes
-    #[arg(short, long, requires = "target")]
+    #[arg(short, long)]
     watch: bool,
     #[command(flatten)]
     output: Output,
@@ -39,12 +40,18 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
     let client = desk.client()?;
     let format = words.output.output;
     let Some(target) = &words.target else {
-        return overview(&client, desk.printer, format, words.service.as_ref()).await;
+        let service = words.service.as_ref();
+        if words.watch {
+            let services = Watched::begin(&client, Subject::Service, &services_path(service, true)).await?;
+            let replicas = Watched::begin(&client, Subject::Replica, &replicas_path(service, true)).await?;
+            return watch(&client, desk.printer, format, vec![services, replicas]).await;
+        }
+        return overview(&client, desk.printer, format, service).await;
     };
     let path = path(target, words.service.as_ref(), words.watch)?;
     if words.watch {
-        let lines = client.follow(&path).await?;
-        return watch(&client, desk.printer, format, target.subject, lines).await;
+        let watched = Watched::begin(&client, target.subject, &path).await?;
+        return watch(&client, desk.printer, format, vec![watched]).await;
     }
     let answer: Value = client.get(&path).await?;
     let text =
@@ -71,6 +78,18 @@ fn path(target: &Target, service: Option<&OneService>, is_watch: bool) -> Result
     Ok(if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) })
 }
 
+/// Where the services that are meant are, for [`overview`] and its watch.
+fn services_path(service: Option<&OneService>, is_watch: bool) -> String {
+    let name = service.map(|OneService(name)| format!("/{name}")).unwrap_or_default();
+    format!("{}{name}?watch={is_watch}", Subject::Service.path())
+}
+
+/// Where their replicas are.
+fn replicas_path(service: Option<&OneService>, is_watch: bool) -> String {
+    let name = service.map(|OneService(name)| format!("&service={name}")).unwrap_or_default();
+    format!("{}?watch={is_watch}{name}", Subject::Replica.path())
+}
+
 /// Services, and under them replicas.
 async fn overview(
     client: &Client,
@@ -78,14 +97,11 @@ async fn overview(
     format: Format,
     service: Option<&OneService>,
 ) -> Result<(), Failure> {
-    let (all_services, all_replicas) = (Subject::Service.path(), Subject::Replica.path());
-    let (services, replicas): (Value, Value) = match service {
-        None => (client.get(all_services).await?, client.get(all_replicas).await?),
-        Some(OneService(name)) => {
-            let one: Value = client.get(&format!("{all_services}/{name}")).await?;
-            (json!({ "items": [one] }), client.get(&format!("{all_replicas}?service={name}")).await?)
-        }
-    };
+    let mut services: Value = client.get(&services_path(service, false)).await?;
+    if service.is_some() {
+        services = json!({ "items": [services] });
+    }
+    let replicas: Value = client.get(&replicas_path(service, false)).await?;
     if format == Format::Table {
         let services = table(printer, Subject::Service, &services)?;
         return printer.text(&format!("{services}\n{}", table(printer, Subject::Replica, &replicas)?));
@@ -118,6 +134,7 @@ const fn header_of(subject: Subject) -> &'static [&'static str] {
     match subject {
         Subject::Service => tables::SERVICE_HEADER,
         Subject::Autoscaler => tables::AUTOSCALER_HEADER,
+        Subject::Route => tables::ROUTE_HEADER,
         Subject::Replica => tables::REPLICA_HEADER,
         Subject::Node => tables::NODE_HEADER,
     }
@@ -134,28 +151,48 @@ fn row(subject: Subject, item: &Value) -> Result<Vec<Field>, Failure> {
     Ok(match subject {
         Subject::Service => tables::service(&read::<v1::Service>(item)?),
         Subject::Autoscaler => tables::autoscaler(&read::<v1::Autoscaler>(item)?),
+        Subject::Route => tables::route(&read::<v1::Route>(item)?),
         Subject::Replica => tables::replica(&read::<v1::Replica>(item)?, os::wall()),
         Subject::Node => tables::node(&read::<v1::Node>(item)?),
     })
 }
 
-/// Prints changes until the server ends.
+/// What is watched of one kind, and how it is printed.
+struct Watched {
+    subject: Subject,
+    lines: Lines,
+    shown: Shown,
+}
+
+impl Watched {
+    async fn begin(client: &Client, subject: Subject, path: &str) -> Result<Self, Failure> {
+        let lines = client.follow(path).await?;
+        Ok(Self { subject, lines, shown: Shown { header: None, widths: Widths::default() } })
+    }
+}
+
+/// Prints changes, each of its kind, until the server ends.
 async fn watch(
     client: &Client,
     printer: Printer,
     format: Format,
-    subject: Subject,
-    mut lines: Lines,
+    mut all: Vec<Watched>,
 ) -> Result<(), Failure> {
-    let mut shown = Shown { header: Some(header_of(subject)), widths: Widths::default() };
-    while let Some(first) = lines.next_event().await {
+    let mut last = None;
+    loop {
+        // Cancel safe, here and below: what was read of an event is kept for the next look.
+        let next = select_all(all.iter_mut().map(|watched| Box::pin(watched.lines.next_event())));
+        let (Some(first), at, _) = next.await else { break };
+        let Watched { subject, lines, shown } = &mut all[at];
         let mut batch: Vec<v1::Change<Value>> = vec![first?];
-        // Cancel safe: what was read of an event is kept for the next look.
         while let Ok(Some(next)) = timeout(TOGETHER, lines.next_event()).await {
             batch.push(next?);
         }
+        if last.replace(at) != Some(at) {
+            shown.header = Some(header_of(*subject));
+        }
         match format {
-            Format::Table => shown.print(printer, subject, &batch)?,
+            Format::Table => shown.print(printer, *subject, &batch)?,
             Format::Json => {
                 for change in &batch {
                     printer.line(&serde_json::to_string(change)?)?;
@@ -172,7 +209,7 @@ async fn watch(
     Err(Failure::work(format!("the watch ended: homeostat at {} stopped", client.server())))
 }
 
-/// What a watch has printed so far: its header once, and columns that stay where they are.
+/// What a watch has printed so far: its header when another kind was printed before, and columns that stay where they are.
 struct Shown {
     header: Option<&'static [&'static str]>,
     widths: Widths,

@@ -36,7 +36,7 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
     match words.target.subject {
         Subject::Replica => copy(&client, desk.printer, &words.target.name, &query, "").await,
         Subject::Service => of_service(&client, desk.printer, &words, &query).await,
-        Subject::Autoscaler | Subject::Node => Err(Failure::words(format!(
+        Subject::Autoscaler | Subject::Route | Subject::Node => Err(Failure::words(format!(
             "{} prints nothing; write replica/NAME or service/NAME",
             words.target
         ))),

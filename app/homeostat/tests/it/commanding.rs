@@ -1,11 +1,14 @@
 //! The verbs against a running Homeostat.
 
 use std::fs::File;
+use std::io::Write;
+use std::net::TcpStream;
 use std::process::Child;
 
+use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use crate::house::{House, answer_of, text, wait_until};
+use crate::house::{House, answer_of, free_port, pid_of, text, wait_until};
 
 #[test]
 fn a_service_is_applied_scaled_by_hand_and_deleted() {
@@ -35,8 +38,66 @@ fn a_service_is_applied_scaled_by_hand_and_deleted() {
     house.wait_for_ready("web", 1);
 
     assert_eq!(house.run(&["delete", "service/web"]).out, "service/web deleted\n");
-    wait_until("its replicas are gone", || house.replicas("web").is_empty().then_some(()));
-    assert_eq!(house.run(&["get", "service/web"]).code, Some(1));
+    wait_until("it is gone", || (house.run(&["get", "service/web"]).code == Some(1)).then_some(()));
+    assert_eq!(house.replicas("web").len(), 0);
+}
+
+#[test]
+fn a_deleted_service_is_shown_as_terminating_until_its_last_replica_is_gone() {
+    let mut house = House::new();
+    let address = format!("127.0.0.1:{}", free_port());
+    let more = format!("  stop: {{drain: 1h}}\n  expose: {{listen: {address:?}, port: http}}\n");
+    let manifest = house.write_service("web", &more);
+    house.up(&["-f", text(&manifest)]);
+    let pid = pid_of(&house.wait_for_ready("web", 1)["web-0"]);
+    // A request that is never answered keeps the replica draining.
+    let mut held = wait_until("the proxy listens", || TcpStream::connect(&address).ok());
+    held.write_all(b"GET /hold HTTP/1.1\r\nHost: web\r\n\r\n").expect("it listens");
+    wait_until("the replica has the request", || {
+        (house.ask(&["get", "service/web"])["status"]["traffic"]["inFlight"] == 1).then_some(())
+    });
+
+    assert_eq!(house.run(&["delete", "service/web"]).code, Some(0));
+    let service = house.ask(&["get", "service/web"]);
+    let first = &service["status"]["conditions"][0];
+    assert_eq!(
+        (&first["type"], &first["status"], &service["status"]["desiredReplicas"]),
+        (&"Terminating".into(), &"True".into(), &0.into()),
+        "{service}"
+    );
+    assert_eq!(service["spec"]["stop"]["drain"], "1h", "{service}");
+    assert_eq!(house.ask(&["get", "services"])["items"][0]["metadata"]["name"], "web");
+    for verb in [&["get", "services"][..], &["describe", "service/web"], &["top"]] {
+        let said = house.run(verb);
+        assert!(said.code == Some(0) && said.out.contains("Terminating"), "{said:?}");
+    }
+    assert_eq!(house.run(&["diff", "-f", text(&manifest)]).out, "+ service/web is new\n");
+
+    kill_process(pid, Signal::KILL).expect("it still runs");
+    wait_until("it is gone", || (house.run(&["get", "service/web"]).code == Some(1)).then_some(()));
+    assert_eq!(house.ask(&["get", "services"])["items"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn errors_are_counted_for_the_service_and_for_the_replica_that_made_them() {
+    let mut house = House::new();
+    let address = format!("127.0.0.1:{}", free_port());
+    let more = format!("  expose: {{listen: {address:?}, port: http}}\n");
+    let manifest = house.write_service("web", &more);
+    house.up(&["-f", text(&manifest)]);
+    house.wait_for_ready("web", 1);
+    wait_until("the proxy answers", || answer_of(&format!("http://{address}/")).ok());
+    let errors = |what: &str| house.ask(&["get", what])["status"]["traffic"]["errorsPerSecond"].as_f64();
+    wait_until("an answer is no error", || (errors("service/web") == Some(0.0)).then_some(()));
+
+    // Every look follows a failure, so that one is never too old to be seen.
+    wait_until("failures are seen of both", || {
+        answer_of(&format!("http://{address}/fail")).expect_err("it answers 500");
+        let is_seen = |what: &str| errors(what).is_some_and(|rate| rate > 0.0);
+        (is_seen("service/web") && is_seen("replica/web-0")).then_some(())
+    });
+    let frame = house.run(&["top"]).out;
+    assert_eq!(frame.matches("ERR/S").count(), 2, "{frame}");
 }
 
 #[test]
@@ -110,6 +171,40 @@ fn people_see_tables_logs_and_one_frame_of_top() {
 }
 
 #[test]
+fn why_a_replica_does_not_run_stands_beside_it() {
+    let mut house = House::new();
+    let manifest = house.write(
+        "bad.yaml",
+        "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: bad}\nspec:\n  run: {command: [./no-such-program]}\n\
+         ---\napiVersion: homeostat/v1\nkind: Service\nmetadata: {name: short}\nspec:\n  run: {command: [sh, -c, exit 3]}\n",
+    );
+    house.up(&["-f", text(&manifest)]);
+    for (replica, part) in
+        [("replica/bad-0", "no-such-program does not exist"), ("replica/short-0", "code 3")]
+    {
+        wait_until(&format!("{replica} says {part}"), || {
+            let said = house.run(&["get", replica]);
+            (said.code == Some(0) && said.out.contains(part)).then_some(())
+        });
+    }
+}
+
+#[test]
+fn events_of_a_service_that_never_was_are_refused_and_those_of_one_that_is_gone_are_shown() {
+    let mut house = House::new();
+    let manifest = house.write_service("web", "");
+    house.up(&["-f", text(&manifest)]);
+    house.wait_for_ready("web", 1);
+    let said = house.run(&["events", "service/wed"]);
+    assert!(said.code == Some(1) && said.err.contains("could not find service/wed"), "{said:?}");
+
+    house.run(&["delete", "service/web"]);
+    wait_until("it is gone", || (house.run(&["get", "service/web"]).code == Some(1)).then_some(()));
+    let said = house.run(&["events", "service/web"]);
+    assert!(said.code == Some(0) && said.out.contains("Gone"), "{said:?}");
+}
+
+#[test]
 fn watchers_and_followers_see_what_comes() {
     let mut house = House::new();
     let manifest = house.write_service("web", "  scale: {replicas: 1}\n");
@@ -118,6 +213,8 @@ fn watchers_and_followers_see_what_comes() {
     let watches = [
         (&["get", "replicas", "-w", "-o", "json"][..], "\"web-1\""),
         (&["get", "replicas", "-w"], "web-1"),
+        (&["get", "-w"], "web-1"),
+        (&["get", "--watch", "-o", "json"], "\"desiredReplicas\":2"),
         (&["events", "-w"], "replica/web-1"),
         (&["events", "-w", "-o", "json"], "\"web-1\""),
         (&["logs", "-f", "replica/web-0"], "serving on"),

@@ -75,4 +75,9 @@ fn a_missing_program_is_said_in_a_sentence_and_nothing_else_stops() {
     assert_eq!(said.code, Some(0));
     let status = house.ask(&["get", "service/bad"])["status"].clone();
     assert_eq!(status["readyReplicas"], 0, "{status}");
+    for words in [["get", "replicas"].as_slice(), &["explain", "service/bad"]] {
+        wait_until("what the replica waits for names the program", || {
+            house.run(words).out.contains("no-such-program").then_some(())
+        });
+    }
 }

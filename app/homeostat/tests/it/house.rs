@@ -22,6 +22,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Marks every replica of a house, so that its end can find them whatever became of Homeostat.
 const MARK: &str = "HOMEOSTAT_TEST_HOUSE";
 
+/// What starts it, on a free port.
+const UP: [&str; 5] = ["up", "--data", "data", "--listen", "127.0.0.1:0"];
+
 /// A folder, and the `homeostat up` that runs in it.
 pub(crate) struct House {
     folder: TempDir,
@@ -102,11 +105,36 @@ impl House {
 
     /// Starts `homeostat up` with these words, on a free port, and waits until it answers.
     pub(crate) fn up(&mut self, words: &[&str]) {
+        let command = self.command(&[&UP, words].concat());
+        self.begin(command);
+    }
+
+    /// As [`Self::up`], with its data on a disk of so many bytes that nobody else sees, and that is gone with the process.
+    ///
+    /// Gives the folder of that disk as this process may reach it; `None` when the system gives no mount namespace to us.
+    pub(crate) fn up_on_small_disk(&mut self, bytes: u64, words: &[&str]) -> Option<PathBuf> {
+        let data = self.path("data");
+        fs::create_dir(&data).expect("the folder is ours");
+        // Root needs no user namespace, and everybody else gets nowhere without.
+        let unshare = ["-m", "-rm"].into_iter().find(|flags| {
+            let mut mount = Command::new("unshare");
+            mount.args([*flags, "mount", "-t", "tmpfs", "none", text(&data)]).stderr(Stdio::null());
+            mount.status().is_ok_and(|status| status.success())
+        })?;
+        let plain = self.command(&[&UP, words].concat());
+        let mut command = Command::new("unshare");
+        let script = format!("mount -t tmpfs -o size={bytes} none data && exec \"$0\" \"$@\"");
+        command.args([unshare, "sh", "-c", &script]).arg(plain.get_program()).args(plain.get_args());
+        command.current_dir(self.folder.path()).stdin(Stdio::null()).env_remove("HOMEOSTAT_LOG");
+        self.begin(command);
+        // What a process sees as its root, with its mounts, is there for us, too.
+        Some(PathBuf::from(format!("/proc/{}/root{}", self.pid(), text(&data))))
+    }
+
+    fn begin(&mut self, mut command: Command) {
         assert!(self.up.is_none(), "it is up already");
         self.starts += 1;
         let log = self.path(&format!("up-{}.err", self.starts));
-        let mut command =
-            self.command(&[&["up", "--data", "data", "--listen", "127.0.0.1:0"], words].concat());
         command.stderr(File::create(&log).expect("the folder is ours")).stdout(Stdio::null());
         self.up = Some(command.spawn().expect("the binary was built"));
         self.server = wait_until("homeostat says where its API is", || {
@@ -122,6 +150,14 @@ impl House {
     pub(crate) fn log(&self) -> String {
         let paths = (1..=self.starts).map(|start| self.path(&format!("up-{start}.err")));
         paths.map(|path| fs::read_to_string(path).expect("it is there")).collect()
+    }
+
+    /// The status and the words at a path of the API.
+    pub(crate) fn ask_api(&self, path: &str) -> (u16, String) {
+        let config = ureq::Agent::config_builder().timeout_global(Some(DEADLINE)).http_status_as_error(false);
+        let agent: ureq::Agent = config.build().into();
+        let mut answer = agent.get(format!("{}{path}", self.server)).call().expect("it answers");
+        (answer.status().as_u16(), answer.body_mut().read_to_string().expect("it answers in words"))
     }
 
     /// The process number of `homeostat up`.

@@ -1,8 +1,13 @@
 //! End to end: the real binary, real processes, real sockets, looked at through the command line as a user's script would.
 
 mod commanding;
+mod full_disk;
 mod healing;
 mod house;
 mod outliving;
+mod recovering;
 mod refusing;
 mod replica;
+mod resting;
+mod routing;
+mod securing;

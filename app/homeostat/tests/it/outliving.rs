@@ -1,6 +1,9 @@
 //! Work outlives its keeper, and ends with it when it is asked to.
 
+use std::collections::BTreeSet;
+
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::house::{House, answer_of, is_running, pid_of, text, wait_until};
 
@@ -59,4 +62,33 @@ fn what_was_applied_is_there_again_at_the_next_start() {
     house.up(&[]);
     let status = &house.wait_for_ready("web", 1)["web-0"];
     assert_eq!(status["adopted"], false, "it was stopped with the first, and started by the second");
+}
+
+#[test]
+fn events_outlive_a_killed_homeostat_in_order_and_none_is_named_like_another() {
+    let mut house = House::new();
+    let manifest = house.write_service("web", "");
+    house.up(&["-f", text(&manifest)]);
+    house.wait_for_ready("web", 1);
+    let before = events(&house);
+    assert!(before.iter().any(|event| event["reason"] == "Ready"), "{before:?}");
+    house.end(Signal::KILL);
+
+    house.up(&[]);
+    // Adopted, and ready again: then there is nothing left to be told between the two looks below.
+    let after = wait_until("the new run has told all that there is", || {
+        let found = events(&house);
+        (found.len() > before.len() + 1 && found.last()?["reason"] == "Ready").then_some(found)
+    });
+    assert!(after.iter().any(|event| event["reason"] == "Adopted"), "{after:?}");
+
+    assert_eq!(after[..before.len()], before, "what was told is told again, first and in order");
+    let names: BTreeSet<&str> = after.iter().filter_map(|event| event["id"].as_str()).collect();
+    assert_eq!(names.len(), after.len(), "each has a name of its own: {after:?}");
+    let described = house.ask(&["describe", "service/web"]);
+    assert_eq!(described["events"].as_array(), Some(&after), "{described}");
+}
+
+fn events(house: &House) -> Vec<Value> {
+    house.ask(&["events"])["items"].as_array().expect("a list has items").clone()
 }

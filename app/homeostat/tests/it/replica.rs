@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::any;
 use tokio::net::TcpListener;
 
 /// Tells the test binary that it is a replica, and on which port.
@@ -11,7 +13,7 @@ pub(crate) const PORT: &str = "HOMEOSTAT_TEST_REPLICA_PORT";
 /// What makes the test binary run nothing but [`serves_where_it_is_told_to`].
 pub(crate) const WORDS: [&str; 3] = ["--exact", "replica::serves_where_it_is_told_to", "--nocapture"];
 
-/// Answers every request with its process number, until it is stopped. In a run of the tests, where nothing tells it to, it ends
+/// Answers every request with its process number, until it is stopped; `/fail` with 500, and `/hold` never. In a run of the tests, where nothing tells it to, it ends
 /// at once.
 #[test]
 fn serves_where_it_is_told_to() {
@@ -23,7 +25,10 @@ fn serves_where_it_is_told_to() {
         let listener = TcpListener::bind(address).await.expect("a free port");
         println!("serving on {address}");
         let pid = std::process::id().to_string();
-        let router = Router::new().fallback(move || async move { pid });
+        let router = Router::new()
+            .route("/fail", any(|| async { StatusCode::INTERNAL_SERVER_ERROR }))
+            .route("/hold", any(std::future::pending::<StatusCode>))
+            .fallback(move || async move { pid });
         axum::serve(listener, router).await.expect("it serves until it is stopped");
     });
 }

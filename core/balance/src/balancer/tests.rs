@@ -1,18 +1,23 @@
+use std::num::NonZeroU32;
+use std::time::Duration;
+
 use proptest::prelude::*;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::SeedableRng;
 
 use super::*;
 use crate::endpoint::{Seat, Standing, Weight};
+use crate::slow_start::SlowStart;
 
-const WAYS: [Balance; 4] = [Balance::RoundRobin, Balance::Random, Balance::Weighted, Balance::LeastLoaded];
+const WAYS: [Balance; 5] =
+    [Balance::RoundRobin, Balance::Random, Balance::Weighted, Balance::LeastLoaded, Balance::ConsistentHash];
 
 fn id(ordinal: u32) -> EndpointId {
     EndpointId { ordinal, incarnation: 1 }
 }
 
 fn seat(ordinal: u32, weight: u16, standing: Standing) -> Seat {
-    Seat { id: id(ordinal), weight: Weight::new(weight).unwrap(), standing }
+    Seat { standing, ..Seat::new(id(ordinal), Weight::new(weight).unwrap()) }
 }
 
 fn serving(weights: &[u16]) -> Roster {
@@ -25,7 +30,7 @@ fn counts(balance: Balance, roster: &Roster, picks: usize) -> Vec<usize> {
     let mut balancer = Balancer::new(balance, roster);
     let mut counts = vec![0; roster.seats().len()];
     for _ in 0..picks {
-        let chosen = balancer.pick(roster, &Tried::NONE, &mut rng, |_| Load::IDLE);
+        let chosen = balancer.pick(roster, &Tried::NONE, &mut rng, || 7, |_| Load::IDLE);
         counts[chosen.unwrap()] += 1;
     }
     counts
@@ -36,8 +41,9 @@ fn weighted_interleaves_as_nginx_does() {
     let roster = serving(&[5, 1, 1]);
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
     let mut balancer = Balancer::new(Balance::Weighted, &roster);
-    let order: Vec<_> =
-        (0..7).map(|_| balancer.pick(&roster, &Tried::NONE, &mut rng, |_| Load::IDLE).unwrap()).collect();
+    let order: Vec<_> = (0..7)
+        .map(|_| balancer.pick(&roster, &Tried::NONE, &mut rng, || 7, |_| Load::IDLE).unwrap())
+        .collect();
     assert_eq!(order, [0, 0, 1, 0, 2, 0, 0]);
 }
 
@@ -54,8 +60,8 @@ fn least_loaded_avoids_the_slow_endpoint() {
     let mut balancer = Balancer::new(Balance::LeastLoaded, &roster);
     let load = |seat: usize| Load { in_flight: 2, latency_us: if seat == 2 { 80_000.0 } else { 20_000.0 } };
     for _ in 0..1_000 {
-        let chosen = balancer.pick(&roster, &Tried::NONE, &mut rng, load);
-        assert_ne!(chosen, Some(2), "it loses against every other");
+        let chosen = balancer.pick(&roster, &Tried::NONE, &mut rng, || 7, load);
+        assert_ne!(chosen, Ok(2), "it loses against every other");
     }
 }
 
@@ -74,11 +80,91 @@ fn weighted_stays_fair_when_endpoints_come_and_go() {
     for round in 0..600 {
         let roster = if round % 2 == 0 { &small } else { &large };
         balancer.adopt(Balance::Weighted, roster);
-        let chosen = balancer.pick(roster, &Tried::NONE, &mut rng, |_| Load::IDLE);
+        let chosen = balancer.pick(roster, &Tried::NONE, &mut rng, || 7, |_| Load::IDLE);
         counts[chosen.unwrap()] += 1;
         assert_eq!(balancer.credits.iter().map(|c| c.amount).sum::<i64>(), 0);
     }
     assert!(counts.iter().all(|&c| c > 50), "{counts:?}");
+}
+
+/// Three endpoints of full weight, and one that became ready `age` of a ten-second slow start ago.
+fn with_a_young_one(age: u64) -> Roster {
+    let ramp = SlowStart::over(Duration::from_secs(10)).ramp(Duration::ZERO, Duration::from_secs(age));
+    let mut seats = [0, 1, 2, 3].map(|i| seat(i, 1, Standing::Serving));
+    seats[3].ramp = ramp;
+    Roster::new(&seats)
+}
+
+#[test]
+fn a_young_endpoint_gets_a_part_of_its_share_in_every_way_of_balancing() {
+    for way in [Balance::RoundRobin, Balance::Random, Balance::Weighted, Balance::LeastLoaded] {
+        for (age, share) in [(0, 0.1), (5, 0.5)] {
+            let counts = counts(way, &with_a_young_one(age), 31_000);
+            let (young, others) = (counts[3] as f64, counts[..3].iter().sum::<usize>() as f64 / 3.0);
+            // The draw of two gives what it takes from the young one to the others, which makes the part a little smaller.
+            let tolerance = if way == Balance::LeastLoaded { 0.1 } else { 0.035 };
+            assert!((young / others - share).abs() < tolerance, "{way:?} after {age} s: {counts:?}");
+        }
+        let counts = counts(way, &with_a_young_one(10), 31_000);
+        assert!(counts.iter().all(|c| (7_000..8_500).contains(c)), "{way:?}: {counts:?}");
+    }
+}
+
+#[test]
+fn a_young_endpoint_among_two_is_not_drawn_each_time() {
+    let mut seats = [0, 1].map(|i| seat(i, 1, Standing::Serving));
+    seats[1].ramp = Ramp::FLOOR;
+    let roster = Roster::new(&seats);
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(5);
+    let mut balancer = Balancer::new(Balance::LeastLoaded, &roster);
+    // Idle and unknown, it would win every comparison.
+    let load = |seat: usize| if seat == 1 { Load::IDLE } else { Load { in_flight: 9, latency_us: 5_000.0 } };
+    let young =
+        (0..10_000).filter(|_| balancer.pick(&roster, &Tried::NONE, &mut rng, || 7, load) == Ok(1)).count();
+    assert!((850..1_150).contains(&young), "{young}");
+}
+
+#[test]
+fn endpoints_that_are_all_young_share_as_equals() {
+    let seats = [0, 1, 2].map(|i| Seat { ramp: Ramp::FLOOR, ..seat(i, 1, Standing::Serving) });
+    for way in WAYS.into_iter().take(4) {
+        let counts = counts(way, &Roster::new(&seats), 9_000);
+        assert!(counts.iter().all(|c| (2_800..3_200).contains(c)), "{way:?}: {counts:?}");
+    }
+}
+
+#[test]
+fn round_robin_goes_back_to_turns_when_the_youngest_is_grown() {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
+    let (young, grown) = (with_a_young_one(0), with_a_young_one(10));
+    let mut balancer = Balancer::new(Balance::RoundRobin, &young);
+    let mut pick = |balancer: &mut Balancer, roster: &Roster| {
+        balancer.pick(roster, &Tried::NONE, &mut rng, || 7, |_| Load::IDLE).unwrap()
+    };
+    for _ in 0..5 {
+        pick(&mut balancer, &young);
+    }
+    balancer.adopt(Balance::RoundRobin, &grown);
+    let mut round: Vec<_> = (0..4).map(|_| pick(&mut balancer, &grown)).collect();
+    round.sort_unstable();
+    assert_eq!(round, [0, 1, 2, 3]);
+}
+
+#[test]
+fn the_sick_are_not_burdened_because_the_healthy_are_full() {
+    let seats = [seat(0, 1, Standing::Serving), seat(1, 1, Standing::Ejected)];
+    let roster = Roster::new(&seats).with_in_flight_max(NonZeroU32::new(2));
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
+    let load = |seat: usize| Load { in_flight: if seat == 0 { 2 } else { 0 }, latency_us: 1.0 };
+    for way in WAYS {
+        let mut balancer = Balancer::new(way, &roster);
+        let mut tried = Tried::NONE;
+        assert_eq!(balancer.pick(&roster, &tried, &mut rng, || 7, load), Err(Unpicked::Full), "{way:?}");
+        tried.add(id(0));
+        assert_eq!(balancer.pick(&roster, &tried, &mut rng, || 7, load), Ok(1), "{way:?}");
+        tried.add(id(1));
+        assert_eq!(balancer.pick(&roster, &tried, &mut rng, || 7, load), Err(Unpicked::Exhausted));
+    }
 }
 
 fn standings() -> impl Strategy<Value = Standing> {
@@ -127,10 +213,13 @@ proptest! {
         let mut balancer = Balancer::new(WAYS[way], &roster);
         let open = |standing| roster.seats().iter().filter(move |s| s.standing == standing && !tried.contains(s.id)).count();
         for _ in 0..20 {
-            let chosen = balancer.pick(&roster, &tried, &mut rng, |seat| Load { in_flight: seat as u32, latency_us: 9.0 });
+            let chosen = balancer.pick(&roster, &tried, &mut rng, || 7, |seat| Load { in_flight: seat as u32, latency_us: 9.0 });
             match chosen.map(|i| roster.seats()[i]) {
-                None => prop_assert_eq!(open(Standing::Serving) + open(Standing::Ejected), 0),
-                Some(seat) => {
+                Err(why) => {
+                    prop_assert_eq!(why, Unpicked::Exhausted);
+                    prop_assert_eq!(open(Standing::Serving) + open(Standing::Ejected), 0);
+                }
+                Ok(seat) => {
                     prop_assert!(!tried.contains(seat.id));
                     match seat.standing {
                         Standing::Serving => {}
@@ -143,11 +232,31 @@ proptest! {
     }
 
     #[test]
+    fn no_endpoint_is_over_its_limit_and_none_is_left_empty_while_requests_are_refused(
+        roster in rosters(), way in 0usize..5, seed: u64, max in 1u32..6,
+    ) {
+        let roster = roster.with_in_flight_max(NonZeroU32::new(max));
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let mut balancer = Balancer::new(WAYS[way], &roster);
+        let mut in_flight = vec![0u32; roster.seats().len()];
+        let places = roster.preferred().len() * max as usize;
+        for request in 0..places + 3 {
+            let load = |seat: usize| Load { in_flight: in_flight[seat], latency_us: 1.0 };
+            match balancer.pick(&roster, &Tried::NONE, &mut rng, || request as u64, load) {
+                Ok(seat) => in_flight[seat] += 1,
+                Err(Unpicked::Full) => prop_assert!(request >= places, "{request} of {places}"),
+                Err(Unpicked::Exhausted) => prop_assert!(roster.is_empty()),
+            }
+        }
+        prop_assert!(in_flight.iter().all(|&n| n <= max), "{in_flight:?}");
+    }
+
+    #[test]
     fn the_same_seed_chooses_the_same(roster in rosters(), way in 0usize..4, seed: u64) {
         let run = || -> Vec<_> {
             let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
             let mut balancer = Balancer::new(WAYS[way], &roster);
-            (0..50).map(|_| balancer.pick(&roster, &Tried::NONE, &mut rng, |_| Load::IDLE)).collect()
+            (0..50).map(|_| balancer.pick(&roster, &Tried::NONE, &mut rng, || 7, |_| Load::IDLE)).collect()
         };
         prop_assert_eq!(run(), run());
     }

@@ -23,6 +23,8 @@ fn an_ejection_lasts_longer_each_time_and_is_forgiven_in_time() {
     assert!(o.is_ejected(s(29), id(0)) && !o.is_ejected(s(30), id(0)));
     assert_eq!(o.eject(s(31), id(0)), Verdict::Ejected { until: s(31 + 60) });
     assert_eq!(o.eject(s(92), id(0)), Verdict::Ejected { until: s(92 + 90) });
+    assert_eq!(o.ejection(s(181), id(0)), Some(Ejection { since: s(92), until: s(182), times: 3 }));
+    assert_eq!(o.ejection(s(182), id(0)), None);
     // Two bases of good behaviour take two from k = 3.
     assert_eq!(o.eject(s(182 + 60), id(0)), Verdict::Ejected { until: s(242 + 60) });
 }

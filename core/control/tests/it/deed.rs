@@ -5,10 +5,10 @@ use std::time::Duration;
 use model::action::{FailureKind, Outcome, Refusal};
 use model::identity::{Generation, Incarnation, Ordinal, ReplicaId};
 use model::input::{
-    Declared, Exit, ExitStatus, Input, Intent, Observed, ReplicaState, Report, Traffic, Usage,
+    Declared, Demand, Exit, ExitStatus, Input, Intent, Observed, ReplicaState, Report, Traffic, Usage,
 };
 use model::quantity::Bytes;
-use model::resource::{Dependency, DependencyStage, Quantity, Recover};
+use model::resource::{Dependency, DependencyStage, Quantity, Recover, Scale, Span, ToZero};
 use proptest::prelude::*;
 
 use crate::bench::{READY, autoscaled, fixed, name};
@@ -108,9 +108,9 @@ impl Course {
             }
             Deed::Measures(which, amount, in_flight) => {
                 if let Some(observed) = self.known(*which) {
-                    let [usage, traffic] = measurements(&observed, *amount, *in_flight);
-                    put(&mut self.world, &Input::Report(usage));
-                    put(&mut self.world, &Input::Report(traffic));
+                    for report in measurements(&observed, *amount, *in_flight) {
+                        put(&mut self.world, &Input::Report(report));
+                    }
                 }
             }
             Deed::Finds(without) => {
@@ -139,6 +139,10 @@ impl Course {
         declared.revision = Generation(self.revision);
         declared.spec.resources.cpu = Quantity::parse("100m").ok();
         declared.spec.recover = *recover;
+        if replicas % 3 == 1 {
+            let to_zero = Some(ToZero { after: Span::from_secs(10), wait: Span::from_secs(60) });
+            declared.spec.scale = Scale::Fixed { replicas: *replicas, to_zero };
+        }
         if *needs && text == "shop" {
             declared.spec.depends_on = vec![Dependency { service: name("db"), when: DependencyStage::Ready }];
         }
@@ -186,7 +190,7 @@ impl Course {
     }
 }
 
-fn measurements(observed: &Observed, amount: u64, in_flight: u32) -> [Report; 2] {
+fn measurements(observed: &Observed, amount: u64, in_flight: u32) -> [Report; 3] {
     let usage = Usage {
         replica: observed.replica.clone(),
         incarnation: observed.incarnation,
@@ -202,7 +206,9 @@ fn measurements(observed: &Observed, amount: u64, in_flight: u32) -> [Report; 2]
         in_flight,
         latency_p99: Duration::from_millis(5),
     };
-    [Report::Usage(vec![usage]), Report::Traffic(vec![traffic])]
+    let service = observed.replica.service.clone();
+    let demand = Demand { service, requests: amount, waiting: in_flight / 2, in_flight };
+    [Report::Usage(vec![usage]), Report::Traffic(vec![traffic]), Report::Demand(vec![demand])]
 }
 
 /// Deeds of a world whose node and proxy tell only of what the loop has begun.
@@ -320,9 +326,8 @@ fn report() -> impl Strategy<Value = Report> {
     prop_oneof![
         3 => observed().prop_map(Report::Replica),
         1 => inventory,
-        2 => (observed(), amount, number(), any::<bool>()).prop_map(|(observed, amount, in_flight, is_usage)| {
-            let [usage, traffic] = measurements(&observed, amount, in_flight);
-            if is_usage { usage } else { traffic }
+        3 => (observed(), amount, number(), 0..3_usize).prop_map(|(observed, amount, in_flight, which)| {
+            measurements(&observed, amount, in_flight)[which].clone()
         }),
     ]
 }

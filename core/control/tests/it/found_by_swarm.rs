@@ -152,6 +152,7 @@ fn remembered(service: &str, desired: u32) -> model::memory::Memory {
         desired: Some(desired),
         scaling: Default::default(),
         restarts: Vec::new(),
+        healing: Default::default(),
     }
 }
 

@@ -138,10 +138,16 @@ fn a_declaration_that_cannot_be_run_is_tried_once_a_minute() {
     world.told();
     world.ends("start", failed(FailureKind::Declaration));
     assert_eq!(world.heard(EventKind::ActionFailed), 1);
+    let until = world.now + seconds(60);
+    let why = Reason::StartFailed { cause: "it could not be done".into(), until };
+    assert_eq!(world.waits("shop"), [why], "the wait names the cause");
     world.passes(ms(59_999));
     assert!(world.told().is_empty());
     world.passes(ms(1));
     assert_eq!(world.told(), ["start shop-0/2 serving"]);
+    world.applies();
+    world.kills("shop-0");
+    assert!(!matches!(world.waits("shop")[..], [Reason::StartFailed { .. }]), "the program ran");
 }
 
 #[test]

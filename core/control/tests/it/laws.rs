@@ -2,7 +2,7 @@
 
 use analyze::findings;
 use guard::Verdict;
-use knowledge::{Place, ServiceState, Stage};
+use knowledge::{Knowledge, Place, ServiceState, Stage};
 use model::chance::Stream;
 use model::identity::Ordinal;
 use model::input::{Input, Report};
@@ -41,17 +41,33 @@ fn services(world: &World) -> impl Iterator<Item = &ServiceState> {
 /// The bounds that people have set for a service, a hold left aside.
 fn bounds(service: &ServiceState) -> (u32, u32) {
     let declared = service.declared.as_ref().expect("it is declared");
-    match (&declared.autoscaler, &declared.spec.scale) {
+    let (min, max) = match (&declared.autoscaler, &declared.spec.scale) {
         (Some(autoscaler), _) => (autoscaler.min, autoscaler.max),
-        (None, Scale::Fixed { replicas }) => (*replicas, *replicas),
+        (None, Scale::Fixed { replicas, .. }) => (*replicas, *replicas),
         (None, Scale::Auto(auto)) => (auto.min, auto.max),
-    }
+    };
+    if declared.spec.scale.to_zero().is_some() { (0, max) } else { (min, max) }
 }
 
-/// Which places answered requests before an input, and are on their way out after it.
-fn taken_away(before: Option<&ServiceState>, after: &ServiceState) -> Vec<Ordinal> {
+/// The picture that an input is answered with: what was known before it, and what it tells itself. A report that a replica is
+/// not ready any more is no deed of the loop, which answers it on a picture in which that replica serves no longer.
+fn answered_with(before: &World, input: &Input) -> Knowledge {
+    let mut knowledge = before.brain.knowledge().clone();
+    if let Input::Report(report) = input {
+        let mut facts = Vec::new();
+        monitor::facts(&knowledge, report, &mut facts);
+        let now = Now { time: before.now, wall: Wall::from_millis(7) };
+        for fact in &facts {
+            knowledge.fold(now, fact, &mut Vec::new());
+        }
+    }
+    knowledge
+}
+
+/// Which places answered requests in the picture that the loop decided on, and are on their way out after it.
+fn taken_away(picture: Option<&ServiceState>, after: &ServiceState) -> Vec<Ordinal> {
     let served =
-        |ordinal: &Ordinal| before.and_then(|b| b.places.get(ordinal)).is_some_and(Place::is_serving);
+        |ordinal: &Ordinal| picture.and_then(|p| p.places.get(ordinal)).is_some_and(Place::is_serving);
     let leaves = |place: &Place| matches!(place.stage, Stage::Draining { .. } | Stage::Stopping { .. });
     let leaving = after.places.iter().filter(|(ordinal, place)| leaves(place) && served(ordinal));
     leaving.map(|(ordinal, _)| *ordinal).collect()
@@ -127,10 +143,10 @@ proptest! {
 
     #[test]
     fn what_serves_is_taken_away_only_when_enough_is_left(deeds in prop::collection::vec(orderly(), 1..60)) {
-        hold_always(&deeds, |before, _, after| {
+        hold_always(&deeds, |before, input, after| {
+            let picture = answered_with(before, input);
             for service in services(after) {
-                let known = before.brain.knowledge().service(&service.name);
-                let taken = taken_away(known, service);
+                let taken = taken_away(picture.service(&service.name), service);
                 let desired = service.desired.unwrap_or(0);
                 assert!(taken.is_empty() || service.serving() >= desired, "{taken:?} of {}", service.name);
             }
@@ -153,7 +169,7 @@ proptest! {
                 assert_eq!(digest, 0, "the second telling of {report:?}");
                 let seen = |world: &World| match report {
                     // How the sizing looks is renewed with each plan; what was folded is not.
-                    Report::Traffic(_) => format!("{:?}", world.brain.knowledge().services().map(|s| &s.places).collect::<Vec<_>>()),
+                    Report::Traffic(_) | Report::Demand(_) => format!("{:?}", world.brain.knowledge().services().map(|s| &s.places).collect::<Vec<_>>()),
                     Report::Replica(_) | Report::Usage(_) | Report::Inventory { .. } => {
                         format!("{:?}", world.brain.knowledge())
                     }

@@ -3,20 +3,17 @@
 use model::action::{ActionKind, Outcome};
 use model::event::EventKind;
 use model::input::Declared;
-use model::memory::{Memory, ScalingMemory};
-use model::resource::{Balance, Expose, ListenAddress, PortName, Timeouts};
+use model::memory::{HealingMemory, Memory, ScalingMemory};
+use model::reason::Reason;
+use model::resource::{Expose, ListenAddress, PortName};
 
 use crate::bench::{READY, fixed, name};
 use crate::world::{UNREADY, World, ms, observed, seconds};
 
 fn exposed(service: &str, revision: u64, replicas: u32) -> Declared {
     let mut declared = fixed(service, revision, replicas);
-    declared.spec.expose = Some(Expose {
-        listen: ListenAddress::parse("127.0.0.1:8080").unwrap(),
-        port: PortName::parse("http").unwrap(),
-        balance: Balance::default(),
-        timeouts: Timeouts::default(),
-    });
+    let listen = ListenAddress::parse("127.0.0.1:8080").unwrap();
+    declared.spec.expose = Some(Expose::new(listen, PortName::parse("http").unwrap()));
     declared
 }
 
@@ -69,6 +66,38 @@ fn a_drained_replica_that_does_not_finish_is_stopped_at_its_deadline() {
     assert!(world.told().is_empty());
     world.passes(ms(1));
     assert_eq!(world.told(), ["stop shop-1/1"]);
+}
+
+#[test]
+fn a_drain_that_the_proxy_never_answers_ends_after_three_tellings() {
+    let mut world = draining();
+    world.serves("shop-1", 100, 2);
+    world.passes(ms(29_000));
+    assert_eq!(world.told(), ["admit shop-1/1 draining"; 2], "told again by the same id");
+    world.passes(ms(1_000));
+    assert_eq!(world.told().last().map(String::as_str), Some("stop shop-1/1"));
+    assert!(world.heard_because(EventKind::Stopping, |why| matches!(why, Reason::DrainUnanswered { .. })));
+    world.passes(seconds(15));
+    assert_eq!(world.told(), ["stop shop-1/1"], "the proxy is asked no more");
+    world.applies();
+    assert_eq!(world.places("shop"), [0]);
+}
+
+#[test]
+fn a_drain_without_an_answer_waits_for_as_long_as_the_service_may_take() {
+    let mut declared = fixed("shop", 1, 2);
+    declared.spec.stop.drain = model::resource::Span::from_secs(100);
+    declared.spec.stop.grace = model::resource::Span::from_secs(20);
+    let mut world = World::with([declared.clone()]);
+    world.serves("shop-1", 100, 2);
+    declared.revision = model::identity::Generation(2);
+    declared.spec.scale = model::resource::Scale::Fixed { replicas: 1, to_zero: None };
+    world.passes(ms(10));
+    world.declares(declared);
+    world.passes(seconds(119));
+    assert!(world.told().iter().all(|told| told == "admit shop-1/1 draining"));
+    world.passes(seconds(1));
+    assert_eq!(world.told().last().map(String::as_str), Some("stop shop-1/1"));
 }
 
 #[test]
@@ -125,8 +154,8 @@ fn a_ready_replica_behind_a_listener_is_drained_even_before_its_first_count() {
 fn a_replica_of_an_earlier_run_is_drained_before_it_is_stopped() {
     let mut world = World::begun();
     world.declares(exposed("shop", 1, 1));
-    let (desired, scaling) = (Some(2), ScalingMemory::default());
-    world.remembers(Memory { service: name("shop"), desired, scaling, restarts: Vec::new() });
+    let (desired, scaling, healing) = (Some(2), ScalingMemory::default(), HealingMemory::default());
+    world.remembers(Memory { service: name("shop"), desired, scaling, restarts: Vec::new(), healing });
     world.finds([observed("shop-0", 1, READY), observed("shop-1", 1, READY)]);
     assert_eq!(world.told(), ["expose shop", "admit shop-0/1 serving", "admit shop-1/1 draining"]);
 }
@@ -197,4 +226,46 @@ fn a_service_declared_again_while_it_leaves_is_started_anew_and_listened_for() {
     assert!(told.contains(&"expose shop".to_owned()), "{told:?}");
     assert_eq!(world.service("shop").serving(), 1);
     assert_eq!(world.service("shop").name, name("shop"));
+}
+
+/// Three replicas, of which one answers to no start yet, where two are wanted: both that serve are needed.
+fn one_too_many() -> World {
+    let mut world = World::begun();
+    world.declares(fixed("shop", 1, 3));
+    world.finds([]);
+    world.ends("start", Outcome::Unknown);
+    world.obeys();
+    for replica in ["shop-1", "shop-2"] {
+        world.serves(replica, 100, 0);
+    }
+    world.declares(fixed("shop", 2, 2));
+    world.told();
+    world
+}
+
+/// Found by the law `what_serves_is_taken_away_only_when_enough_is_left`, with the seed 20261121.
+#[test]
+fn who_stops_being_ready_goes_at_once_and_who_serves_stays() {
+    let mut world = one_too_many();
+    world.passes(ms(10));
+    assert!(world.told().is_empty(), "two serve, and two are needed");
+    world.sees("shop-2", UNREADY);
+    assert_eq!(world.told(), ["admit shop-2/1 draining"]);
+    world.obeys();
+    assert_eq!(world.places("shop"), [0, 1]);
+}
+
+#[test]
+fn who_stopped_being_ready_keeps_the_requests_that_it_was_given() {
+    let mut world = one_too_many();
+    world.passes(ms(10));
+    world.sees("shop-2", UNREADY);
+    world.ends("admit", Outcome::Applied);
+    world.passes(ms(10));
+    world.serves("shop-2", 101, 1);
+    world.told();
+    world.passes(ms(10));
+    assert!(world.told().is_empty(), "a request came between the last count and the failed probe");
+    world.serves("shop-2", 101, 0);
+    assert_eq!(world.told(), ["stop shop-2/1"]);
 }

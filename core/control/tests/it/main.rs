@@ -10,6 +10,7 @@ mod healing;
 mod laws;
 mod leaving;
 mod outcomes;
+mod resting;
 mod returning;
 mod rollout;
 mod sizing;

@@ -182,12 +182,10 @@ fn a_start_that_is_not_known_to_have_ended_does_not_vanish() {
 #[test]
 fn a_listener_that_cannot_be_had_is_asked_for_again() {
     let mut declared = fixed("shop", 1, 0);
-    declared.spec.expose = Some(model::resource::Expose {
-        listen: model::resource::ListenAddress::parse("127.0.0.1:80").unwrap(),
-        port: model::resource::PortName::parse("http").unwrap(),
-        balance: Default::default(),
-        timeouts: Default::default(),
-    });
+    declared.spec.expose = Some(model::resource::Expose::new(
+        model::resource::ListenAddress::parse("127.0.0.1:80").unwrap(),
+        model::resource::PortName::parse("http").unwrap(),
+    ));
     let mut world = World::begun();
     world.declares(declared);
     world.finds([]);

@@ -1,6 +1,7 @@
 //! The loop comes back: what ran goes on running, and what was learned is known.
 
 use model::action::ActionKind;
+use model::event::EventKind;
 use model::input::{Input, ReplicaState};
 use model::memory::Memory;
 
@@ -69,6 +70,70 @@ fn the_ladder_of_restarts_goes_on() {
     assert!(world.told().is_empty());
     world.passes(ms(1));
     assert_eq!(world.told(), ["start shop-0/6 serving"]);
+}
+
+#[test]
+fn the_window_of_the_storm_limit_goes_on() {
+    let mut world = World::with([fixed("shop", 1, 12)]);
+    for place in 0..10 {
+        world.kills(&format!("shop-{place}"));
+    }
+    let begun = world.now;
+    world.lives_for(seconds(20));
+    let memory = memory_of(&world);
+
+    world.begins();
+    world.declares(fixed("shop", 1, 12));
+    world.remembers(memory);
+    let life = |place| if place < 10 { 2 } else { 1 };
+    world.finds((0..12).map(|place| observed(&format!("shop-{place}"), life(place), READY)));
+    world.told();
+    world.kills("shop-11");
+    assert!(world.told().is_empty(), "ten were restarted within the last minute");
+    world.lives_for(begun.since(world.now) + seconds(39));
+    assert!(world.told().iter().all(|told| !told.starts_with("start")));
+    world.lives_for(seconds(2));
+    assert_eq!(world.told(), ["start shop-11/2 serving"]);
+}
+
+#[test]
+fn suspended_healing_stays_suspended_and_ends_when_it_would_have() {
+    let all = || (0..4).map(|place| format!("shop-{place}"));
+    let mut world = World::with([fixed("shop", 1, 4)]);
+    all().for_each(|replica| world.sickens(&replica));
+    world.lives_for(seconds(300));
+    assert_eq!(world.heard(EventKind::HealingSuspended), 1);
+    let memory = memory_of(&world);
+
+    world.begins();
+    world.declares(fixed("shop", 1, 4));
+    world.remembers(memory);
+    // The probes begin anew as well, and have not failed often enough yet to say so.
+    world.finds(all().map(|replica| observed(&replica, 1, READY)));
+    world.lives_for(seconds(30));
+    all().for_each(|replica| world.sickens(&replica));
+    world.told();
+    world.lives_for(seconds(269));
+    assert!(world.told().is_empty());
+    assert_eq!(world.heard(EventKind::HealingResumed), 0);
+    world.lives_for(seconds(2));
+    assert_eq!(world.told(), ["stop shop-0/1", "start shop-0/2 serving"]);
+}
+
+#[test]
+fn suspended_healing_is_resumed_when_the_probes_had_time_to_fail_and_did_not() {
+    let all = || (0..4).map(|place| format!("shop-{place}"));
+    let mut world = World::with([fixed("shop", 1, 4)]);
+    all().for_each(|replica| world.sickens(&replica));
+    let memory = memory_of(&world);
+    world.begins();
+    world.declares(fixed("shop", 1, 4));
+    world.remembers(memory);
+    world.finds(all().map(|replica| observed(&replica, 1, READY)));
+    world.lives_for(seconds(59));
+    assert_eq!(world.heard(EventKind::HealingResumed), 0);
+    world.lives_for(seconds(2));
+    assert_eq!(world.heard(EventKind::HealingResumed), 1);
 }
 
 #[test]

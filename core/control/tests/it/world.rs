@@ -259,6 +259,11 @@ impl World {
         self.events.iter().filter(|(known, _)| *known == kind).count()
     }
 
+    /// Whether such a thing was told to people for such a reason.
+    pub(crate) fn heard_because(&self, kind: EventKind, is_meant: impl Fn(&Reason) -> bool) -> bool {
+        self.events.iter().any(|(known, why)| *known == kind && is_meant(why))
+    }
+
     /// Why the service, or a replica of it, waits.
     pub(crate) fn waits(&self, service: &str) -> Vec<Reason> {
         self.service(service).waits.iter().map(|wait| wait.reason.clone()).collect()

@@ -2,6 +2,7 @@
 //!
 //! Pure functions over whole resources. All that is wrong is found, not only the first.
 
+mod route;
 mod service;
 mod set;
 
@@ -40,6 +41,7 @@ pub fn check(resources: &[Resource], dangling: Severity) -> Vec<ResourceProblem>
     for (resource, checked) in resources.iter().enumerate() {
         let own = match checked {
             Resource::Service(service) => service::problems(service),
+            Resource::Route(route) => route::problems(route),
             Resource::HorizontalPodAutoscaler(hpa) => match hpa.autoscaler() {
                 Ok(_) => Vec::new(),
                 Err(problems) => {

@@ -25,10 +25,13 @@ mod port;
 mod probe;
 mod problem;
 mod quantity;
+mod resilience;
+pub mod route;
 mod scale;
 pub mod schema;
 mod service;
 mod span;
+mod tls;
 
 use std::fmt;
 
@@ -51,22 +54,28 @@ pub use self::probe::{
 };
 pub use self::problem::{Problem, Problems};
 pub use self::quantity::{QUANTITY_LEN_MAX, Quantity, QuantityError};
-pub use self::scale::{AutoScale, REPLICAS_MAX, Scale};
+pub use self::resilience::{IN_FLIGHT_MAX, Limits};
+pub use self::route::{Route, RouteSpec};
+pub use self::scale::{AutoScale, REPLICAS_MAX, Scale, ToZero};
 pub use self::service::{
-    Balance, Dependency, DependencyStage, Expose, Recover, Resources, Run, SPARES_MAX, Service, ServiceSpec,
-    Signal, Stop, Timeouts,
+    Balance, Dependency, DependencyStage, Expose, HashKey, Recover, Resources, Run, SPARES_MAX, Service,
+    ServiceSpec, Signal, Stop, Timeouts,
 };
 pub use self::span::{Span, SpanError};
+pub use self::tls::{CERTIFICATES_MAX, CertificateFiles, Tls};
 
 /// A resource of any kind.
 ///
 /// In JSON and YAML it is one object with `apiVersion` and `kind`; only formats that describe themselves can hold it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "most resources are services, and there are few of them")]
 pub enum Resource {
     /// Replicas of one program.
     Service(Service),
     /// What scales a service, as Kubernetes writes it.
     HorizontalPodAutoscaler(HorizontalPodAutoscaler),
+    /// Which requests of a shared address go to which services.
+    Route(Route),
 }
 
 /// Which kind of resource.
@@ -76,24 +85,27 @@ pub enum Kind {
     Service,
     /// What scales a service.
     HorizontalPodAutoscaler,
+    /// Which requests of a shared address go to which services.
+    Route,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 2] = [Self::Service, Self::HorizontalPodAutoscaler];
+    pub const ALL: [Self; 3] = [Self::Service, Self::HorizontalPodAutoscaler, Self::Route];
 
     /// The `kind` in manifests.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Service => "Service",
             Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
+            Self::Route => "Route",
         }
     }
 
     /// The versions of the API in which this kind is read, newest first.
     pub const fn api_versions(self) -> &'static [&'static str] {
         match self {
-            Self::Service => &["homeostat/v1"],
+            Self::Service | Self::Route => &["homeostat/v1"],
             Self::HorizontalPodAutoscaler => {
                 &["autoscaling/v2", "autoscaling/v2beta2", "autoscaling/v2beta1", "autoscaling/v1"]
             }
@@ -108,6 +120,7 @@ impl Kind {
             "horizontalpodautoscaler" | "horizontalpodautoscalers" | "hpa" => {
                 Some(Self::HorizontalPodAutoscaler)
             }
+            "route" | "routes" => Some(Self::Route),
             _ => None,
         }
     }
@@ -125,13 +138,14 @@ impl Resource {
         match self {
             Self::Service(_) => Kind::Service,
             Self::HorizontalPodAutoscaler(_) => Kind::HorizontalPodAutoscaler,
+            Self::Route(_) => Kind::Route,
         }
     }
 
     /// The `apiVersion` that it is written under.
     pub const fn api_version(&self) -> &'static str {
         match self {
-            Self::Service(_) => "homeostat/v1",
+            Self::Service(_) | Self::Route(_) => "homeostat/v1",
             Self::HorizontalPodAutoscaler(hpa) => hpa.api_version(),
         }
     }
@@ -141,6 +155,7 @@ impl Resource {
         match self {
             Self::Service(service) => service.metadata.name.as_str(),
             Self::HorizontalPodAutoscaler(hpa) => hpa.name().as_str(),
+            Self::Route(route) => route.name().as_str(),
         }
     }
 }
@@ -174,11 +189,12 @@ impl Serialize for Resource {
                 write(self, form, serializer)
             }
             Self::HorizontalPodAutoscaler(HorizontalPodAutoscaler::V2(form)) => write(self, form, serializer),
+            Self::Route(route) => write(self, route, serializer),
         }
     }
 }
 
-/// Reads `apiVersion` and `kind`, then the rest as they say. The `status` of a Service is the system's answer and is left out.
+/// Reads `apiVersion` and `kind`, then the rest as they say. The `status` of what is ours is the system's answer and is left out.
 impl<'de> Deserialize<'de> for Resource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
@@ -190,12 +206,13 @@ impl<'de> Deserialize<'de> for Resource {
             None => Err(D::Error::missing_field(key)),
         };
         let (api_version, kind) = (take("apiVersion")?, take("kind")?);
-        if kind == Kind::Service.as_str() {
+        if kind == Kind::Service.as_str() || kind == Kind::Route.as_str() {
             object.remove("status");
         }
         let rest = Value::Object(object);
         let resource = match (kind.as_str(), api_version.as_str()) {
             ("Service", "homeostat/v1") => serde_json::from_value(rest).map(Self::Service),
+            ("Route", "homeostat/v1") => serde_json::from_value(rest).map(Self::Route),
             ("HorizontalPodAutoscaler", "autoscaling/v1") => {
                 serde_json::from_value(rest).map(|form| HorizontalPodAutoscaler::V1(form).into())
             }
@@ -221,6 +238,12 @@ impl<'de> Deserialize<'de> for Resource {
 impl From<Service> for Resource {
     fn from(service: Service) -> Self {
         Self::Service(service)
+    }
+}
+
+impl From<Route> for Resource {
+    fn from(route: Route) -> Self {
+        Self::Route(route)
     }
 }
 

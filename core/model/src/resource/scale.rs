@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::hpa::v2;
-use super::{AutoscalerSpec, Problems};
+use super::{AutoscalerSpec, Problems, Span};
 use crate::name::ServiceName;
 
 /// Most replicas of one service: ten times the largest service of the benches, far below where sums of replicas overflow.
@@ -18,6 +18,8 @@ pub enum Scale {
     Fixed {
         /// 0 to [`REPLICAS_MAX`].
         replicas: u32,
+        /// Whether it rests while nobody asks for anything.
+        to_zero: Option<ToZero>,
     },
     /// As many as the metrics ask for, between two bounds.
     Auto(AutoScale),
@@ -25,7 +27,42 @@ pub enum Scale {
 
 impl Default for Scale {
     fn default() -> Self {
-        Self::Fixed { replicas: 1 }
+        Self::Fixed { replicas: 1, to_zero: None }
+    }
+}
+
+impl Scale {
+    /// When the service rests, if it ever does.
+    pub fn to_zero(&self) -> Option<ToZero> {
+        match self {
+            Self::Fixed { to_zero, .. } => *to_zero,
+            Self::Auto(auto) => auto.to_zero,
+        }
+    }
+}
+
+/// A service that rests while nobody asks for anything: it has no replicas then, and the next request starts some. That request waits.
+///
+/// Knative's scale to zero, with its activator in the proxy (knative.dev, "Configuring scale to zero"; there the stable window and
+/// `scale-to-zero-pod-retention-period` are what is `after` here).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ToZero {
+    /// How long nothing was asked before the last replica goes, 1 s to 24 h. Default: 5 min.
+    #[serde(default = "ToZero::after_default")]
+    pub after: Span,
+    /// How long a request waits for the first replica before it is answered 503, 1ms to 1h. Default: 1 min.
+    #[serde(default = "ToZero::wait_default")]
+    pub wait: Span,
+}
+
+impl ToZero {
+    const fn after_default() -> Span {
+        Span::from_secs(300)
+    }
+
+    const fn wait_default() -> Span {
+        Span::from_secs(60)
     }
 }
 
@@ -40,6 +77,8 @@ pub struct AutoScale {
     pub metrics: Vec<v2::MetricSpec>,
     /// How fast the number may change.
     pub behavior: Option<v2::Behavior>,
+    /// Whether it rests while nobody asks for anything.
+    pub to_zero: Option<ToZero>,
 }
 
 impl AutoScale {
@@ -71,6 +110,10 @@ struct ScaleFields {
     /// How fast the number may change, as in `autoscaling/v2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     behavior: Option<v2::Behavior>,
+    /// Lets the service have no replicas while nobody asks for anything; the next request starts some and waits for them. Needs `expose`.
+    /// Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    to_zero: Option<ToZero>,
 }
 
 /// Why the fields of `scale` contradict each other.
@@ -92,22 +135,22 @@ impl TryFrom<ScaleFields> for Scale {
     type Error = ScaleError;
 
     fn try_from(fields: ScaleFields) -> Result<Self, ScaleError> {
-        let ScaleFields { replicas, min, max, metrics, behavior } = fields;
+        let ScaleFields { replicas, min, max, metrics, behavior, to_zero } = fields;
         let says_auto = min.is_some() || !metrics.is_empty() || behavior.is_some();
         if let Some(replicas) = [replicas, min, max].into_iter().flatten().find(|n| *n > REPLICAS_MAX) {
             return Err(ScaleError::TooMany { replicas });
         }
         match (replicas, max) {
-            (Some(replicas), None) if !says_auto => Ok(Self::Fixed { replicas }),
+            (Some(replicas), None) if !says_auto => Ok(Self::Fixed { replicas, to_zero }),
             (Some(_), Some(_) | None) => Err(ScaleError::FixedAndAuto),
             (None, None) if says_auto => Err(ScaleError::NoMax),
-            (None, None) => Ok(Self::default()),
+            (None, None) => Ok(Self::Fixed { replicas: 1, to_zero }),
             (None, Some(max)) => {
                 let min = min.unwrap_or(1);
                 if min > max {
                     return Err(ScaleError::Bounds { min, max });
                 }
-                Ok(Self::Auto(AutoScale { min, max, metrics, behavior }))
+                Ok(Self::Auto(AutoScale { min, max, metrics, behavior, to_zero }))
             }
         }
     }
@@ -116,11 +159,16 @@ impl TryFrom<ScaleFields> for Scale {
 impl From<Scale> for ScaleFields {
     fn from(scale: Scale) -> Self {
         match scale {
-            Scale::Fixed { replicas } => {
-                Self { replicas: Some(replicas), min: None, max: None, metrics: Vec::new(), behavior: None }
-            }
-            Scale::Auto(AutoScale { min, max, metrics, behavior }) => {
-                Self { replicas: None, min: Some(min), max: Some(max), metrics, behavior }
+            Scale::Fixed { replicas, to_zero } => Self {
+                replicas: Some(replicas),
+                min: None,
+                max: None,
+                metrics: Vec::new(),
+                behavior: None,
+                to_zero,
+            },
+            Scale::Auto(AutoScale { min, max, metrics, behavior, to_zero }) => {
+                Self { replicas: None, min: Some(min), max: Some(max), metrics, behavior, to_zero }
             }
         }
     }

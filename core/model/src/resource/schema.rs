@@ -6,7 +6,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::hpa::{Form, v1, v2, v2beta1, v2beta2};
-use super::{Kind, ListenAddress, ObjectName, PortName, Quantity, Recover, Scale, Service, Span};
+use super::route::{HeaderName, HeaderValue, Hostname, PathModifier, RouteFilter, UrlPath};
+use super::{
+    HashKey, Kind, ListenAddress, ObjectName, PortName, Quantity, Recover, Route, Scale, Service, Span, Tls,
+};
 use crate::name::ServiceName;
 
 /// The JSON Schema (draft 2020-12) of `kind` in its newest version.
@@ -27,7 +30,8 @@ pub fn schema_of(api_version: &str, kind: Kind) -> Option<Value> {
             form::<Form<v2beta2::HorizontalPodAutoscalerSpec>>()
         }
         (Kind::HorizontalPodAutoscaler, "autoscaling/v2") => form::<Form<v2::HorizontalPodAutoscalerSpec>>(),
-        (Kind::Service | Kind::HorizontalPodAutoscaler, _) => return None,
+        (Kind::Route, "homeostat/v1") => with_status(form::<Route>()),
+        (Kind::Service | Kind::HorizontalPodAutoscaler | Kind::Route, _) => return None,
     };
     Some(with_envelope(form, api_version, kind))
 }
@@ -71,6 +75,14 @@ pub fn read_as(definition: &str, value: &Value) -> Option<Result<(), String>> {
         "Span" => read::<Span>,
         "Scale" => read::<Scale>,
         "Recover" => read::<Recover>,
+        "HashKey" => read::<HashKey>,
+        "Tls" => read::<Tls>,
+        "Hostname" => read::<Hostname>,
+        "UrlPath" => read::<UrlPath>,
+        "HeaderName" => read::<HeaderName>,
+        "HeaderValue" => read::<HeaderValue>,
+        "RouteFilter" => read::<RouteFilter>,
+        "PathModifier" => read::<PathModifier>,
         "Probe" => super::probe::read,
         _ => return None,
     };

@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AutoscalerSpec, ListenAddress, Metadata, Port, PortName, Probes, Problems, Quantity, Scale, Span,
+    AutoscalerSpec, Limits, ListenAddress, Metadata, Port, PortName, Probes, Problems, Quantity, Scale, Span,
+    Tls,
 };
 use crate::name::ServiceName;
 
@@ -228,16 +229,45 @@ pub enum DependencyStage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Expose {
-    /// The address that the proxy listens on.
+    /// The address that the proxy listens on, for HTTP/1.1 and HTTP/2.
     pub listen: ListenAddress,
     /// The port of the replicas that gets the traffic, by name.
     pub port: PortName,
     /// Which replica gets a request.
     #[serde(default)]
     pub balance: Balance,
+    /// What tells clients apart, for `balance: consistentHash`. Default: their address.
+    #[serde(default, skip_serializing_if = "HashKey::is_default")]
+    pub hash: HashKey,
+    /// How long a replica that has just become ready takes to its whole share of the requests: it begins with a tenth of it, and more
+    /// in a straight line. 1ms to 1h. Default: no time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_start: Option<Span>,
+    /// How many requests may be under way at once; further ones are answered 503 with Retry-After, without a wait.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
+    /// The certificates with which the proxy speaks TLS to clients; changed files are taken by themselves. Default: none, it speaks plainly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
     /// How long the proxy waits.
     #[serde(default)]
     pub timeouts: Timeouts,
+}
+
+impl Expose {
+    /// What holds when only the address and the port are said.
+    pub fn new(listen: ListenAddress, port: PortName) -> Self {
+        Self {
+            listen,
+            port,
+            balance: Balance::default(),
+            hash: HashKey::default(),
+            slow_start: None,
+            limits: Limits::default(),
+            tls: None,
+            timeouts: Timeouts::default(),
+        }
+    }
 }
 
 /// Which replica gets a request.
@@ -255,6 +285,85 @@ pub enum Balance {
     /// The less loaded of two chosen by chance, by requests in flight and latency.
     #[default]
     LeastLoaded,
+    /// The same one for the same client, unless that one has over a quarter more in flight than the mean.
+    ConsistentHash,
+}
+
+/// What tells clients apart when they are to meet the same replica again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "HashFields", into = "HashFields")]
+pub enum HashKey {
+    /// Their address.
+    #[default]
+    Address,
+    /// A header of their requests; their address where it is missing.
+    Header(String),
+    /// A cookie of their requests; their address where it is missing.
+    Cookie(String),
+}
+
+impl HashKey {
+    /// Whether it is what holds when nothing is said.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What tells clients apart, for `balance: consistentHash`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct HashFields {
+    /// A header of the request, by name; the client's address where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    header: Option<String>,
+    /// A cookie of the request, by name; the client's address where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cookie: Option<String>,
+}
+
+/// Why the fields of `hash` are no key.
+#[derive(Debug, thiserror::Error)]
+enum HashError {
+    #[error("requests are told apart by a header or by a cookie, not by both: take one out")]
+    Both,
+    #[error(
+        "`{name}` is no name of a header or cookie: those are 1 to {HASH_NAME_MAX} letters, digits and any of !#$%&'*+-.^_`|~"
+    )]
+    Name { name: String },
+}
+
+/// Bytes of the name of a header or cookie at most; names in use are far shorter.
+const HASH_NAME_MAX: usize = 128;
+
+impl TryFrom<HashFields> for HashKey {
+    type Error = HashError;
+
+    fn try_from(fields: HashFields) -> Result<Self, HashError> {
+        match (fields.header, fields.cookie) {
+            (None, None) => Ok(Self::Address),
+            (Some(header), None) => Ok(Self::Header(token(header)?)),
+            (None, Some(cookie)) => Ok(Self::Cookie(token(cookie)?)),
+            (Some(_), Some(_)) => Err(HashError::Both),
+        }
+    }
+}
+
+impl From<HashKey> for HashFields {
+    fn from(key: HashKey) -> Self {
+        let (header, cookie) = match key {
+            HashKey::Address => (None, None),
+            HashKey::Header(header) => (Some(header), None),
+            HashKey::Cookie(cookie) => (None, Some(cookie)),
+        };
+        Self { header, cookie }
+    }
+}
+
+/// A name as HTTP has it. Source: RFC 9110, section 5.6.2, "token"; RFC 6265, section 4.1.1.
+fn token(name: String) -> Result<String, HashError> {
+    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    let fits = (1..=HASH_NAME_MAX).contains(&name.len()) && name.bytes().all(is_token);
+    if fits { Ok(name) } else { Err(HashError::Name { name }) }
 }
 
 /// How long the proxy waits.

@@ -15,7 +15,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::hpa::{Course, Verdict, confirm, reconcile};
-use super::log::{record_change, record_recommendation};
+use super::log::{change_within, record_change, record_recommendation};
 use super::reading::{
     Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Requests, Sample, Samples, ScaleView,
     Unavailable,
@@ -173,6 +173,18 @@ fn a_full_log_of_changes_forgets_none() {
     }
     let sum: u32 = memory.scale_out.iter().map(|event| event.change).sum();
     assert_eq!((memory.scale_out.len(), sum), (SCALE_EVENTS_MAX, 2 * SCALE_EVENTS_MAX as u32));
+}
+
+/// As in Kubernetes' `storeScaleEvent`: the slot of a change is used again once its own direction's policies are past it,
+/// though a policy of the other direction may look further back.
+#[test]
+fn a_change_is_forgotten_after_the_longest_period_of_its_own_direction() {
+    let behavior = Behavior { scale_up: free(10), scale_down: free(100) };
+    let mut memory = ScalingMemory::default();
+    let later = NOW + Duration::from_secs(20);
+    record_change(&mut memory, NOW, 1, 3, Some(&behavior));
+    record_change(&mut memory, later, 3, 4, Some(&behavior));
+    assert_eq!(change_within(&memory.scale_out, later, Duration::from_secs(100)), 1);
 }
 
 #[test]

@@ -1,17 +1,19 @@
 //! The journal through its public face: what is appended is read back, and damage is told from a torn tail.
 
+mod told;
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use journal::{ReadError, Record, SEGMENTS_MAX, Segment, Writer, segments};
+use journal::{ReadError, Record, SEGMENTS_MAX, Segment, StoredMemory, Writer, segments};
 use model::action::{Failure, FailureKind, Outcome, Refusal};
 use model::identity::{ActionId, Epoch, Generation, Incarnation, Ordinal, ReplicaId};
 use model::input::{
-    Declared, Exit, ExitStatus, Input, Intent, Observed, ReplicaState, Report, Start, Traffic, Usage,
+    Declared, Demand, Exit, ExitStatus, Input, Intent, Observed, ReplicaState, Report, Start, Traffic, Usage,
 };
-use model::memory::{Memory, Recommendation, RestartMemory, ScaleEvent, ScalingMemory};
+use model::memory::{HealingMemory, Memory, Recommendation, RestartMemory, ScaleEvent, ScalingMemory};
 use model::name::{NodeName, ServiceName};
 use model::quantity::Bytes;
 use model::resource::ServiceSpec;
@@ -102,6 +104,7 @@ fn reports() -> impl Iterator<Item = Report> {
         Report::Replica(seen(ReplicaState::Exited(exit))),
         Report::Usage(vec![usage]),
         Report::Traffic(vec![traffic]),
+        Report::Demand(vec![Demand { service: shop(), requests: 10, waiting: 2, in_flight: 1 }]),
     ]
     .into_iter()
 }
@@ -130,6 +133,11 @@ fn memory() -> Memory {
             scaled_to_zero: true,
         },
         restarts: vec![(Ordinal(0), restart)],
+        healing: HealingMemory {
+            suspended: Some(at(8)),
+            liveness_restart: Some(at(9)),
+            restarted: vec![at(10), at(11)],
+        },
     }
 }
 
@@ -154,11 +162,20 @@ fn every_kind_of_input_is_read_back_as_it_was() {
 }
 
 #[test]
+fn a_memory_that_was_stored_before_it_had_what_holds_healing_back_is_read_as_one_that_holds_nothing() {
+    let row = r#"{"service":"shop","desired":3,"recommendations":[[5000,7]],"scale_out":[],"scale_in":[],
+        "scaled_to_zero":false,"restarts":[{"ordinal":0,"incarnation":5,"restarts":4,"recent":[],"backoff_ms":1500,"not_before":3000}]}"#;
+    let memory = Memory::from(serde_json::from_str::<StoredMemory>(row).unwrap());
+    assert_eq!((memory.desired, memory.restarts.len()), (Some(3), 1));
+    assert_eq!(memory.healing, HealingMemory::default());
+}
+
+#[test]
 fn a_torn_tail_ends_the_segment_wherever_it_is_torn() {
     let folder = tempfile::tempdir().unwrap();
     let (path, records) = written(folder.path());
     let whole = fs::read(&path).unwrap();
-    for len in 8..whole.len() {
+    for len in 0..whole.len() {
         fs::write(&path, &whole[..len]).unwrap();
         let read: Vec<Record> = Segment::open(&path).unwrap().collect::<Result<_, _>>().unwrap();
         assert_eq!(read, records[..read.len()], "torn at byte {len}");
@@ -189,10 +206,28 @@ fn a_file_of_another_version_is_refused_by_name() {
 fn only_the_newest_segments_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     for _ in 0..SEGMENTS_MAX + 3 {
-        Writer::begin(folder.path()).unwrap();
+        Writer::begin(folder.path()).unwrap().retire_oldest().unwrap();
     }
-    let numbers: Vec<u64> = segments(folder.path()).unwrap().into_iter().map(|(number, _)| number).collect();
-    assert_eq!(numbers, (4..=SEGMENTS_MAX as u64 + 3).collect::<Vec<_>>());
+    assert_eq!(numbers(folder.path()), (4..=SEGMENTS_MAX as u64 + 3).collect::<Vec<_>>());
+}
+
+#[test]
+fn runs_that_could_not_begin_cost_no_segment() {
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..SEGMENTS_MAX {
+        Writer::begin(folder.path()).unwrap().retire_oldest().unwrap();
+    }
+    let before = numbers(folder.path());
+    for _ in 0..SEGMENTS_MAX {
+        let mut writer = Writer::begin(folder.path()).unwrap();
+        writer.append(now(1), &Input::Woke, 1).unwrap();
+        writer.abandon();
+    }
+    assert_eq!(numbers(folder.path()), before);
+}
+
+fn numbers(folder: &std::path::Path) -> Vec<u64> {
+    segments(folder).unwrap().into_iter().map(|(number, _)| number).collect()
 }
 
 proptest! {

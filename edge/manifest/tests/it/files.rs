@@ -107,7 +107,7 @@ fn a_working_directory_begins_at_the_folder_of_its_manifest() {
         .resources()
         .filter_map(|resource| match resource {
             Resource::Service(service) => service.spec.run.working_directory.clone(),
-            Resource::HorizontalPodAutoscaler(_) => None,
+            Resource::HorizontalPodAutoscaler(_) | Resource::Route(_) => None,
         })
         .collect();
     let folder = folder.path().to_str().expect("UTF-8");
@@ -115,6 +115,22 @@ fn a_working_directory_begins_at_the_folder_of_its_manifest() {
         directories,
         [folder.to_owned(), format!("{folder}/here"), "/there".into(), format!("{folder}/../up")]
     );
+}
+
+#[test]
+fn the_files_of_certificates_begin_at_the_folder_of_their_manifest() {
+    let text = service(
+        "  ports: [{name: http}]\n  expose: {listen: \"127.0.0.1:443\", port: http, tls: {certificate: tls/shop.pem, key: /keys/shop}}\n",
+    );
+    let mut manifests = manifest::parse("<memory>", &text);
+    assert_eq!(manifests.diagnostics, []);
+    manifests.resolve_paths(Path::new("/here")).expect("UTF-8");
+    let Resource::Service(service) = &manifests.documents[0].resource else {
+        panic!("a service was written")
+    };
+    let tls = service.spec.expose.as_ref().and_then(|expose| expose.tls.as_ref()).expect("it was written");
+    let pair = &tls.certificates[0];
+    assert_eq!((pair.certificate.as_str(), pair.key.as_str()), ("/here/tls/shop.pem", "/keys/shop"));
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn every_error_of_a_file_is_said() {
      --> shop.yaml:9:7
       |
     9 | kind: Servise
-      |       ^^^^^^^ expected one of Service, HorizontalPodAutoscaler
+      |       ^^^^^^^ expected one of Service, HorizontalPodAutoscaler, Route
 
     error: the field apiVersion is missing
      --> shop.yaml:9:1
@@ -76,7 +76,7 @@ fn an_unknown_kind_names_the_nearest_one() {
      --> shop.yaml:2:7
       |
     2 | kind: HorizontalPodAutoScaler
-      |       ^^^^^^^^^^^^^^^^^^^^^^^ expected one of Service, HorizontalPodAutoscaler
+      |       ^^^^^^^^^^^^^^^^^^^^^^^ expected one of Service, HorizontalPodAutoscaler, Route
     "#);
 }
 
@@ -98,7 +98,7 @@ fn a_missing_kind_and_version_are_both_said() {
      --> shop.yaml:1:1
       |
     1 | metadata: {name: shop}
-      | ^^^^^^^^ expected one of Service, HorizontalPodAutoscaler
+      | ^^^^^^^^ expected one of Service, HorizontalPodAutoscaler, Route
 
     error: the field apiVersion is missing
      --> shop.yaml:1:1
@@ -168,7 +168,7 @@ fn an_unknown_word_names_the_nearest_one() {
      --> shop.yaml:7:57
       |
     7 |   expose: {listen: "127.0.0.1:80", port: http, balance: least-loaded}
-      |                                                         ^^^^^^^^^^^^ expected one of roundRobin, random, weighted, leastLoaded
+      |                                                         ^^^^^^^^^^^^ expected one of roundRobin, random, weighted, leastLoaded, consistentHash
     "#);
 }
 
@@ -407,7 +407,37 @@ fn fields_of_later_versions_are_unknown_fields() {
      --> shop.yaml:8:5
       |
     8 |     slo: {latency: {quantile: 0.99, below: 200ms}}
-      |     ^^^ expected one of behavior, max, metrics, min, replicas
+      |     ^^^ expected one of behavior, max, metrics, min, replicas, toZero
+    "#);
+}
+
+#[test]
+fn a_service_that_rests_is_one_that_can_be_woken() {
+    let text = service("  scale: {replicas: 0, toZero: {after: 500ms, wait: 2h}}\n");
+    assert_snapshot!(said(&text), @r#"
+    error: spec.scale.toZero: only a service that is exposed can rest: the proxy keeps the requests that wake it; add spec.expose
+     --> shop.yaml:6:24
+      |
+    6 |   scale: {replicas: 0, toZero: {after: 500ms, wait: 2h}}
+      |                        ^^^^^^
+
+    error: spec.scale.toZero: replicas is 0: no request could start one; say how many run while it is awake
+     --> shop.yaml:6:24
+      |
+    6 |   scale: {replicas: 0, toZero: {after: 500ms, wait: 2h}}
+      |                        ^^^^^^
+
+    error: spec.scale.toZero.after: 500ms is not between 1s and 1d
+     --> shop.yaml:6:40
+      |
+    6 |   scale: {replicas: 0, toZero: {after: 500ms, wait: 2h}}
+      |                                        ^^^^^
+
+    error: spec.scale.toZero.wait: 2h is not between 1ms and 1h
+     --> shop.yaml:6:53
+      |
+    6 |   scale: {replicas: 0, toZero: {after: 500ms, wait: 2h}}
+      |                                                     ^^
     "#);
 }
 

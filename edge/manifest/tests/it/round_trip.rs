@@ -4,14 +4,22 @@ use std::num::{NonZeroU16, NonZeroU32};
 use manifest::{diff, to_json, to_yaml, to_yaml_stream};
 use model::name::ServiceName;
 use model::resource::hpa::{Form, shapes, v1, v2, v2beta1, v2beta2};
+use model::resource::route::{
+    BackendRef, Compression, Fraction, HeaderMatch, HeaderModifier, HeaderName, HeaderSetting, HeaderValue,
+    Hostname, LimitBy, Method, PathMatch, PathMatchType, PathModifier, QueryParamMatch, RedirectStatus,
+    RequestLimit, RequestMirror, RequestRedirect, RouteFilter, RouteLimits, RouteMatch, RouteRule,
+    RouteTimeouts, Scheme, UrlPath, UrlRewrite, ValueMatchType,
+};
 use model::resource::{
-    AutoScale, Balance, Check, Dependency, DependencyStage, Expose, HorizontalPodAutoscaler, HttpCheck,
-    ListenAddress, Metadata, ObjectMeta, ObjectName, Port, PortName, Probe, Probes, Protocol, Quantity,
-    Recover, Resource, Resources, Run, Scale, Service, ServiceSpec, Signal, Span, Stop, TcpCheck, Timeouts,
+    AutoScale, Balance, CertificateFiles, Check, Dependency, DependencyStage, Expose, HashKey,
+    HorizontalPodAutoscaler, HttpCheck, Limits, ListenAddress, Metadata, ObjectMeta, ObjectName, Port,
+    PortName, Probe, Probes, Protocol, Quantity, Recover, Resource, Resources, Route, RouteSpec, Run, Scale,
+    Service, ServiceSpec, Signal, Span, Stop, TcpCheck, Timeouts, Tls, ToZero,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
 use proptest::prelude::*;
+use proptest::sample::select;
 
 /// Texts that YAML could take for something else, and any others.
 fn text() -> impl Strategy<Value = String> {
@@ -242,23 +250,41 @@ fn older_behavior() -> BoxedStrategy<v2beta2::Behavior> {
 
 fn scale() -> BoxedStrategy<Scale> {
     let auto = (0..=5_u32, 5..=1_000_000_u32, vec(metric(), 0..2), of(behavior()));
+    let to_zero = || of((span(), span()).prop_map(|(after, wait)| ToZero { after, wait }));
     prop_oneof![
-        (0..=1_000_000_u32).prop_map(|replicas| Scale::Fixed { replicas }),
-        auto.prop_map(|(min, max, metrics, behavior)| Scale::Auto(AutoScale { min, max, metrics, behavior })),
+        (0..=1_000_000_u32, to_zero()).prop_map(|(replicas, to_zero)| Scale::Fixed { replicas, to_zero }),
+        (auto, to_zero()).prop_map(|((min, max, metrics, behavior), to_zero)| {
+            Scale::Auto(AutoScale { min, max, metrics, behavior, to_zero })
+        }),
     ]
     .boxed()
 }
 
+fn resilience() -> BoxedStrategy<(Option<Span>, Limits)> {
+    let limits = (of(any::<u32>()), of(any::<u32>()))
+        .prop_map(|(in_flight, in_flight_per_replica)| Limits { in_flight, in_flight_per_replica });
+    (of(span()), limits).boxed()
+}
+
 fn expose() -> BoxedStrategy<Expose> {
-    use Balance::{LeastLoaded, Random, RoundRobin, Weighted};
-    let balance = proptest::sample::select(vec![RoundRobin, Random, Weighted, LeastLoaded]);
+    use Balance::{ConsistentHash, LeastLoaded, Random, RoundRobin, Weighted};
+    let balance = proptest::sample::select(vec![RoundRobin, Random, Weighted, LeastLoaded, ConsistentHash]);
+    let name = "[A-Za-z0-9_.~-]{1,20}";
+    let hash =
+        prop_oneof![Just(HashKey::Address), name.prop_map(HashKey::Header), name.prop_map(HashKey::Cookie),];
+    let pair = (text(), text()).prop_map(|(certificate, key)| CertificateFiles { certificate, key });
+    let tls = of(vec(pair, 1..4).prop_map(|certificates| Tls { certificates }));
     let timeouts =
         (span(), span(), span()).prop_map(|(connect, response, idle)| Timeouts { connect, response, idle });
-    ((any::<std::net::IpAddr>(), any::<u16>()), port_name(), balance, timeouts)
-        .prop_map(|(listen, port, balance, timeouts)| Expose {
+    ((any::<std::net::IpAddr>(), any::<u16>()), port_name(), balance, hash, resilience(), tls, timeouts)
+        .prop_map(|(listen, port, balance, hash, (slow_start, limits), tls, timeouts)| Expose {
             listen: ListenAddress(listen.into()),
             port,
             balance,
+            hash,
+            slow_start,
+            limits,
+            tls,
             timeouts,
         })
         .boxed()
@@ -372,8 +398,127 @@ fn autoscaler() -> BoxedStrategy<HorizontalPodAutoscaler> {
     .boxed()
 }
 
+fn header_name() -> impl Strategy<Value = HeaderName> {
+    "[A-Za-z0-9!#$%&'*+.^_`|~-]{1,12}".prop_map(|text| HeaderName::parse(&text).expect("a name"))
+}
+
+fn hostname() -> impl Strategy<Value = Hostname> {
+    "(\\*\\.)?[a-z][a-z0-9]{0,5}(\\.[a-z]{1,5}){0,2}".prop_map(|text| Hostname::parse(&text).expect("a host"))
+}
+
+fn url_path() -> impl Strategy<Value = UrlPath> {
+    "(/[a-z0-9:@!$&'()*+,;=_~%-]{1,5}){1,3}/?|/".prop_filter_map("no path", |text| UrlPath::parse(&text).ok())
+}
+
+fn route_match() -> impl Strategy<Value = RouteMatch> {
+    let path = (select(vec![PathMatchType::Exact, PathMatchType::PathPrefix]), url_path())
+        .prop_map(|(kind, value)| PathMatch { kind, value });
+    let kind = || select(vec![ValueMatchType::Exact, ValueMatchType::RegularExpression]);
+    let header =
+        (kind(), header_name(), text()).prop_map(|(kind, name, value)| HeaderMatch { kind, name, value });
+    let param =
+        (kind(), text(), text()).prop_map(|(kind, name, value)| QueryParamMatch { kind, name, value });
+    let methods = vec![
+        Method::Get,
+        Method::Head,
+        Method::Post,
+        Method::Put,
+        Method::Delete,
+        Method::Options,
+        Method::Trace,
+        Method::Patch,
+    ];
+    (path, vec(header, 0..3), vec(param, 0..3), of(select(methods)))
+        .prop_map(|(path, headers, query_params, method)| RouteMatch { path, headers, query_params, method })
+}
+
+fn backend_ref() -> impl Strategy<Value = BackendRef> {
+    (service_name(), any::<u32>()).prop_map(|(name, weight)| BackendRef { name, weight })
+}
+
+fn header_modifier() -> impl Strategy<Value = HeaderModifier> {
+    let setting = || {
+        let value = "[!-~]{1,5}( [!-~]{1,5})?".prop_map(|text| HeaderValue::parse(&text).expect("a value"));
+        vec((header_name(), value).prop_map(|(name, value)| HeaderSetting { name, value }), 0..3)
+    };
+    (setting(), setting(), vec(header_name(), 0..3)).prop_map(|(set, add, remove)| HeaderModifier {
+        set,
+        add,
+        remove,
+    })
+}
+
+fn path_modifier() -> impl Strategy<Value = PathModifier> {
+    prop_oneof![
+        url_path().prop_map(PathModifier::ReplaceFullPath),
+        url_path().prop_map(PathModifier::ReplacePrefixMatch),
+    ]
+}
+
+fn route_filter() -> impl Strategy<Value = RouteFilter> {
+    let fraction = (any::<u32>(), any::<NonZeroU32>())
+        .prop_map(|(numerator, denominator)| Fraction { numerator, denominator });
+    let mirror = (backend_ref(), of(any::<u32>()), of(fraction))
+        .prop_map(|(backend_ref, percent, fraction)| RequestMirror { backend_ref, percent, fraction });
+    let statuses = [301, 302, 303, 307, 308].map(|code| RedirectStatus::try_from(code).expect("a status"));
+    let redirect = (
+        of(select(vec![Scheme::Http, Scheme::Https])),
+        of(hostname()),
+        of(path_modifier()),
+        of(any::<NonZeroU16>()),
+        select(statuses.to_vec()),
+    );
+    let redirect = redirect.prop_map(|(scheme, hostname, path, port, status_code)| RequestRedirect {
+        scheme,
+        hostname,
+        path,
+        port,
+        status_code,
+    });
+    let rewrite =
+        (of(hostname()), of(path_modifier())).prop_map(|(hostname, path)| UrlRewrite { hostname, path });
+    prop_oneof![
+        header_modifier().prop_map(RouteFilter::RequestHeaderModifier),
+        header_modifier().prop_map(RouteFilter::ResponseHeaderModifier),
+        mirror.prop_map(RouteFilter::RequestMirror),
+        redirect.prop_map(RouteFilter::RequestRedirect),
+        rewrite.prop_map(RouteFilter::UrlRewrite),
+    ]
+}
+
+fn route() -> impl Strategy<Value = Route> {
+    let timeouts = (of(span()), of(span()))
+        .prop_map(|(request, backend_request)| RouteTimeouts { request, backend_request });
+    let rule = (vec(route_match(), 0..3), vec(route_filter(), 0..3), vec(backend_ref(), 0..3), timeouts)
+        .prop_map(|(matches, filters, backend_refs, timeouts)| RouteRule {
+            matches,
+            filters,
+            backend_refs,
+            timeouts,
+        });
+    let by = select(vec![LimitBy::All, LimitBy::Client]);
+    let requests = (any::<NonZeroU32>(), of(any::<NonZeroU32>()), by)
+        .prop_map(|(per_second, burst, by)| RequestLimit { per_second, burst, by });
+    let limits = (of(requests), of(quantity()), of(any::<NonZeroU32>()))
+        .prop_map(|(requests, body, connections)| RouteLimits { requests, body, connections });
+    let compression = of(Just(Compression::Gzip));
+    (service_name(), vec(hostname(), 0..3), vec(rule, 0..3), limits, compression).prop_map(
+        |(name, hostnames, rules, limits, compression)| {
+            let listen = ListenAddress::parse("[::1]:80").expect("an address");
+            Route {
+                metadata: Metadata::named(name),
+                spec: RouteSpec { listen, hostnames, rules, limits, compression },
+            }
+        },
+    )
+}
+
 fn resource() -> impl Strategy<Value = Resource> {
-    prop_oneof![service().prop_map(Resource::from), autoscaler().prop_map(Resource::from)]
+    prop_oneof![
+        service().prop_map(Resource::from),
+        autoscaler().prop_map(Resource::from),
+        route().prop_map(Resource::from)
+    ]
 }
 
 /// The one resource in `text`.

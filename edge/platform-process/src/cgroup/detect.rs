@@ -22,24 +22,37 @@ pub(crate) fn detect(scope: &str) -> Cgroups {
             ));
         }
     };
-    let mut v2 = None;
+    let mut bare: Vec<Hierarchy> = Vec::new();
     for candidate in mounts.v2_candidates() {
-        match open_v2(&candidate, scope) {
-            Some(found) if found.controllers.contains(&Controller::Memory) => return cgroups(vec![found]),
-            found => v2 = v2.or(found),
+        let Some(found) = open_v2(&candidate, scope) else { continue };
+        if found.controllers.contains(&Controller::Memory) {
+            give_up(&bare);
+            return cgroups(vec![found]);
         }
+        bare.push(found);
     }
     let v1: Vec<Hierarchy> =
         mounts.v1.iter().filter_map(|(folder, controllers)| open_v1(folder, controllers, scope)).collect();
     if v1.iter().any(|hierarchy| hierarchy.controllers.contains(&Controller::Memory)) {
+        give_up(&bare);
         return cgroups(v1);
     }
-    match v2 {
+    give_up(&v1);
+    give_up(bare.get(1..).unwrap_or_default());
+    match bare.into_iter().next() {
         Some(v2) => cgroups(vec![v2]),
         None => Cgroups::none(
             "replicas run without control groups, so resources are not limited and a process that leaves its group may \
              outlive its replica: no group may be made here; run as root, or with a delegated group (systemd: Delegate=yes)",
         ),
+    }
+}
+
+/// Removes the folders that were made to try hierarchies that are not taken.
+fn give_up(hierarchies: &[Hierarchy]) {
+    for hierarchy in hierarchies {
+        // Cells of an earlier run that chose it are in the way, and shall be.
+        let _ = std::fs::remove_dir(&hierarchy.root);
     }
 }
 
@@ -179,4 +192,25 @@ fn make_usable(root: &Path) -> io::Result<()> {
     let trial = root.join(format!("trial-{}", std::process::id()));
     std::fs::create_dir(&trial)?;
     std::fs::remove_dir(&trial)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_taken_keeps_a_folder_and_that_until_the_end() {
+        let scope = format!("detect-{}", std::process::id());
+        let mounts = Mounts::read().unwrap();
+        let folders = || {
+            let all = mounts.v1.iter().map(|(folder, _)| folder.clone()).chain(mounts.v2_candidates());
+            let roots = all.map(|folder| folder.join("homeostat").join(&scope));
+            roots.filter(|root| root.is_dir()).collect::<BTreeSet<_>>()
+        };
+        let cgroups = detect(&scope);
+        let taken: BTreeSet<_> = cgroups.hierarchies.iter().map(|hierarchy| hierarchy.root.clone()).collect();
+        assert_eq!(folders(), taken);
+        drop(cgroups);
+        assert_eq!(folders(), BTreeSet::new());
+    }
 }

@@ -10,7 +10,12 @@ fn parts(target: &str, headers: &[(&str, &str)]) -> Parts {
 fn prepared(forwarded: Forwarded, mut parts: Parts) -> Result<(Parts, Wish), Refusal> {
     let address = HeaderValue::from_static("192.0.2.7");
     let default_host = HeaderValue::from_static("127.0.0.1:80");
-    let sender = Sender { address: &address, forwarded, default_host: &default_host };
+    let sender = Sender {
+        address: &address,
+        scheme: &HeaderValue::from_static("http"),
+        forwarded,
+        default_host: &default_host,
+    };
     prepare_request(&mut parts, &sender).map(|wish| (parts, wish))
 }
 
@@ -67,6 +72,35 @@ fn an_absolute_target_names_the_host() {
         prepared(Forwarded::Replace, parts("http://me@real:81/a?b", &[("host", "other")])).unwrap();
     assert_eq!(parts.headers["host"], "real:81");
     assert_eq!(parts.uri, "/a?b");
+}
+
+#[test]
+fn http_2_names_its_host_once_and_may_split_its_cookies() {
+    let version_2 = |target: &str, headers: &[(&str, &str)]| {
+        let mut parts = parts(target, headers);
+        parts.version = Version::HTTP_2;
+        prepared(Forwarded::Replace, parts)
+    };
+    for (target, headers) in [
+        ("http://Shop:81/a?b", &[("cookie", "a=1"), ("cookie", "b=2; c=3"), ("te", "trailers")][..]),
+        ("http://Shop:81/a?b", &[("host", "shop:81"), ("cookie", "a=1; b=2; c=3"), ("te", "trailers")]),
+    ] {
+        let (parts, _) = version_2(target, headers).unwrap();
+        assert_eq!(
+            (&parts.headers["host"], parts.uri.to_string()),
+            (&"Shop:81".parse().unwrap(), "/a?b".into())
+        );
+        assert_eq!(parts.version, Version::HTTP_11);
+        assert_eq!(parts.headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);
+        assert_eq!(
+            (&parts.headers["te"], &parts.headers["connection"]),
+            (&"trailers".parse().unwrap(), &"te".parse().unwrap())
+        );
+    }
+    for (target, headers) in [("/", &[][..]), ("http://a/", &[("host", "b")])] {
+        assert_eq!(version_2(target, headers).unwrap_err().status, StatusCode::BAD_REQUEST);
+    }
+    assert_eq!(version_2("/", &[("host", "a")]).unwrap().0.headers["host"], "a");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::kit::*;
 
@@ -105,6 +106,26 @@ async fn a_bad_chunk_ends_both_connections() {
 }
 
 #[tokio::test]
+async fn what_a_client_does_to_its_body_is_not_held_against_endpoints() {
+    let backend = Backend::http(|request: hyper::Request<hyper::body::Incoming>| async move {
+        let body = http_body_util::BodyExt::collect(request.into_body()).await;
+        empty(if body.is_ok() { 200 } else { 400 })
+    })
+    .await;
+    let stand = Stand::new(&[backend.address]);
+    let malformed =
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX\r\n0\r\n\r\n";
+    for _ in 0..10 {
+        let heard = say(stand.address, malformed).await;
+        assert!(heard.starts_with("HTTP/1.1 400 "), "{heard:?}");
+    }
+    let traffic = stand.traffic();
+    assert_eq!((traffic.counts.failures, traffic.endpoints[0].counts.failures), (0, 0));
+    assert!(!traffic.endpoints[0].is_ejected());
+    assert_eq!(traffic.endpoints[0].in_flight, 0);
+}
+
+#[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
     let (backend, _record) = recorder().await;
     let stand = Stand::new(&[backend.address]);
@@ -149,4 +170,59 @@ async fn a_malformed_response_becomes_502() {
     .await;
     let stand = Stand::new(&[backend.address]);
     assert_eq!(stand.client().await.get("/").await.unwrap().status(), 502);
+    let traffic = stand.traffic();
+    assert_eq!(
+        (traffic.errors(), traffic.endpoints[0].counts.failed_attempts()),
+        (1, 1),
+        "once for each who asks"
+    );
+}
+
+/// An endpoint that answers as soon as it has read a head.
+async fn hasty(answer: &'static str) -> Backend {
+    Backend::raw(move |mut stream| async move {
+        // Also a second one, behind a body that came whole after all; until the other side has enough.
+        while read_head(&mut stream).await.contains("\r\n\r\n") {
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_answer_before_the_end_of_the_request_reaches_a_client_that_sends_on() {
+    let answers =
+        ["HTTP/1.1 405 No\r\nContent-Length: 2\r\n\r\nno", "HTTP/1.1 405 No\r\nContent-Length: 0\r\n\r\n"];
+    for answer in answers {
+        let backend = hasty(answer).await;
+        let stand = Stand::new(&[backend.address]);
+        let mut stream = TcpStream::connect(stand.address).await.unwrap();
+        let piece = "x".repeat(50_000);
+        stream.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n").await.unwrap();
+        stream.write_all(piece.as_bytes()).await.unwrap();
+        until(|| stand.traffic().endpoints[0].counts.requests == 1).await;
+        stream.write_all(piece.as_bytes()).await.unwrap();
+        // The same connection takes the next request.
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut heard = String::new();
+        within(stream.read_to_string(&mut heard)).await.unwrap();
+        assert_eq!(heard.matches("HTTP/1.1 405").count(), 2, "{heard}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_never_sends_the_rest_has_its_answer_all_the_same() {
+    let backend = hasty("HTTP/1.1 405 No\r\nContent-Length: 2\r\n\r\nno").await;
+    let stand = Stand::new(&[backend.address]);
+    let heard = say(stand.address, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf").await;
+    assert!(heard.starts_with("HTTP/1.1 405") && heard.ends_with("no"), "{heard}");
+}
+
+#[tokio::test]
+async fn a_client_that_waits_to_be_asked_is_not_asked_for_what_nobody_wants() {
+    let backend = hasty("HTTP/1.1 417 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
+    let stand = Stand::new(&[backend.address]);
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n";
+    let heard = say(stand.address, head).await;
+    assert!(heard.contains("HTTP/1.1 417"), "{heard}");
 }

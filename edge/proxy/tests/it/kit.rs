@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use proxy::{EndpointId, EndpointRoute, Proxy, ProxyConfig, ServiceRoute, ServiceTraffic, Table};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -54,7 +54,7 @@ impl Stand {
         change(&mut config, &mut route);
         let proxy = Proxy::start(&config).unwrap();
         let table = proxy.table();
-        let address = table.set_service(&route).unwrap();
+        let address = table.set_service(&route).unwrap().unwrap();
         Self { proxy, table, route, address }
     }
 
@@ -75,7 +75,11 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
+        Self::over(TcpStream::connect(address).await.unwrap()).await
+    }
+
+    /// Over a stream that is there.
+    pub(crate) async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {

@@ -62,6 +62,18 @@ async fn silent_and_idle_connections_are_closed() {
 }
 
 #[tokio::test]
+async fn silent_connections_are_closed_by_every_worker() {
+    let stand = Stand::with(&[], |_, route| route.timeouts.request_head = SHORT);
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        silent.push(TcpStream::connect(stand.address).await.unwrap());
+    }
+    for stream in silent {
+        is_closed(stream).await;
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_stops_coming_is_cut_off() {
     let backend =
         Backend::http(|request: hyper::Request<_>| async move { hyper::Response::new(request.into_body()) })

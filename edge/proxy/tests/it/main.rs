@@ -1,13 +1,20 @@
 //! The proxy through its public face: real sockets, real endpoints, one of them killed now and then.
 
+mod hashing;
 mod kit;
 
+mod breaking;
 mod draining;
+mod frames;
 mod framing;
+mod http2;
 mod limits;
 mod passing;
 mod retrying;
+mod routing;
+mod slow_start;
 mod storm;
 mod table;
+mod tls;
 mod upgrading;
 mod waiting;

@@ -124,6 +124,7 @@ async fn a_response_that_breaks_off_is_seen_as_broken() {
     stand.client().await.get("/").await.unwrap_err();
     until(|| stand.traffic().endpoints[0].counts.failures == 1).await;
     assert_eq!(stand.traffic().endpoints[0].in_flight, 0);
+    assert_eq!(stand.traffic().errors(), 1, "its status was 200, and yet it failed");
 }
 
 #[tokio::test]

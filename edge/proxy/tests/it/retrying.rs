@@ -145,7 +145,10 @@ async fn an_endpoint_that_keeps_failing_sits_out() {
         client.get("/").await.unwrap();
     }
     let traffic = stand.traffic();
-    assert!(traffic.endpoints[0].is_ejected && !traffic.endpoints[1].is_ejected);
+    assert!(traffic.endpoints[0].is_ejected() && !traffic.endpoints[1].is_ejected());
+    let ejected = traffic.endpoints[0].ejection.unwrap();
+    let whole = ejected.ago + ejected.left;
+    assert_eq!((ejected.times, whole.as_secs_f64().round()), (1, 30.0), "{ejected:?}");
     for _ in 0..20 {
         assert_eq!(client.get("/").await.unwrap().status(), 200);
     }
@@ -165,7 +168,7 @@ async fn an_ejected_endpoint_comes_back_when_its_time_is_over() {
         client.get("/").await.unwrap();
     }
     assert_eq!(stand.traffic().endpoints[0].counts.requests, 5);
-    until(|| !stand.traffic().endpoints[0].is_ejected).await;
+    until(|| !stand.traffic().endpoints[0].is_ejected()).await;
     within(async {
         while stand.traffic().endpoints[0].counts.requests == 5 {
             client.get("/").await.unwrap();

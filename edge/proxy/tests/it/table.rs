@@ -14,7 +14,7 @@ async fn a_port_in_use_is_named_and_changes_nothing() {
     let taken = TcpListener::bind(any()).unwrap();
     let address = taken.local_addr().unwrap();
     let error =
-        stand.table.set_service(&ServiceRoute { listen: address, ..stand.route.clone() }).unwrap_err();
+        stand.table.set_service(&ServiceRoute { listen: Some(address), ..stand.route.clone() }).unwrap_err();
     assert!(matches!(&error, RouteError::AddressInUse { address: a, .. } if *a == address), "{error:?}");
     assert!(error.to_string().contains(&address.to_string()) && error.source().is_some());
     let error = stand.table.set_service(&ServiceRoute::new("other", stand.address)).unwrap_err();
@@ -52,7 +52,7 @@ async fn a_change_of_endpoints_keeps_the_clients_connections() {
     assert_eq!(client.get("/").await.unwrap().body(), "one");
     let mut route = stand.route.clone();
     route.endpoints = vec![EndpointRoute::new(id(1), two.address)];
-    assert_eq!(stand.table.set_service(&route).unwrap(), stand.address);
+    assert_eq!(stand.table.set_service(&route).unwrap(), Some(stand.address));
     assert_eq!(client.get("/").await.unwrap().body(), "two");
     assert_eq!(stand.traffic().counts.requests, 2);
 }
@@ -65,7 +65,7 @@ async fn a_removed_service_frees_its_address_at_once() {
     for _ in 0..20 {
         client.get("/").await.unwrap();
         assert!(stand.table.remove_service(SERVICE));
-        let route = ServiceRoute { listen: stand.address, ..stand.route.clone() };
+        let route = ServiceRoute { listen: Some(stand.address), ..stand.route.clone() };
         stand.table.set_service(&route).unwrap();
         client = stand.client().await;
     }
@@ -89,8 +89,8 @@ async fn a_service_can_move_to_another_address() {
     let mut kept = stand.client().await;
     kept.get("/").await.unwrap();
     let elsewhere = nobody();
-    let route = ServiceRoute { listen: elsewhere, ..stand.route.clone() };
-    assert_eq!(stand.table.set_service(&route).unwrap(), elsewhere);
+    let route = ServiceRoute { listen: Some(elsewhere), ..stand.route.clone() };
+    assert_eq!(stand.table.set_service(&route).unwrap(), Some(elsewhere));
     assert_eq!(Client::connect(elsewhere).await.get("/").await.unwrap().body(), "moved");
     assert_eq!(kept.get("/").await.unwrap().body(), "moved", "clients that are connected stay");
     within(async { while tokio::net::TcpStream::connect(stand.address).await.is_ok() {} }).await;

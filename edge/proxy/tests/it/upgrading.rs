@@ -2,6 +2,7 @@
 
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use proxy::EndpointState;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -9,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::kit::*;
 
 /// Switches to a protocol that sends every byte back, and says hello first.
-async fn echo() -> Backend {
+pub(crate) async fn echo() -> Backend {
     let tunnels = std::sync::Arc::new(std::sync::Mutex::new(JoinSet::new()));
     Backend::http(move |mut request: Request<hyper::body::Incoming>| {
         let tunnels = std::sync::Arc::clone(&tunnels);
@@ -32,7 +33,8 @@ async fn echo() -> Backend {
     .await
 }
 
-const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+pub(crate) const UPGRADE: &str =
+    "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
 
 #[tokio::test]
 async fn a_websocket_passes_as_a_tunnel() {
@@ -50,6 +52,7 @@ async fn a_websocket_passes_as_a_tunnel() {
     let mut heard = head.split_once("\r\n\r\n").unwrap().1.as_bytes().to_vec();
     within(stream.read_to_end(&mut heard)).await.unwrap();
     assert_eq!(String::from_utf8_lossy(&heard), "helloearly and late");
+    stand.table.set_endpoint_state(SERVICE, id(0), EndpointState::Draining).unwrap();
     within(stand.table.drained(SERVICE, id(0))).await;
     assert_eq!(stand.traffic().counts.status[0], 1);
 }

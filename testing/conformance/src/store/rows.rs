@@ -21,6 +21,7 @@ cases! {
     the_largest_value_fits_and_a_larger_transaction_does_not,
     what_was_acknowledged_is_there_after_reopening,
     concurrent_increments_are_all_counted,
+    a_row_read_while_it_is_written_is_whole,
     a_listing_never_shows_half_a_transaction,
 }
 
@@ -176,6 +177,28 @@ fn concurrent_increments_are_all_counted(home: &dyn StoreHome) {
     let row = store.get(&key("count")).unwrap().unwrap();
     assert_eq!(row.value, value(&(THREADS * INCREMENTS).to_string()));
     assert_eq!(row.mod_revision, Revision(1 + THREADS * INCREMENTS));
+}
+
+fn a_row_read_while_it_is_written_is_whole(home: &dyn StoreHome) {
+    const READERS: usize = 4;
+    const READS: usize = 2_000;
+    const WRITES: u8 = 200;
+    let store = home.open();
+    let full_of = |n: u8| Value::new(vec![n; 3_000]).unwrap();
+    store.put(key("row"), full_of(0)).unwrap();
+    let read = || {
+        let row = store.get(&key("row")).unwrap().unwrap();
+        assert_eq!(row.value, full_of(row.value[0]));
+    };
+    thread::scope(|scope| {
+        for _ in 0..READERS {
+            scope.spawn(|| (0..READS).for_each(|_| read()));
+        }
+        (1..=WRITES).for_each(|n| {
+            store.put(key("row"), full_of(n)).unwrap();
+        });
+    });
+    assert_eq!(store.get(&key("row")).unwrap().unwrap().value, full_of(WRITES));
 }
 
 fn a_listing_never_shows_half_a_transaction(home: &dyn StoreHome) {

@@ -98,9 +98,13 @@ impl Oracle {
 
     pub(crate) fn rescaled(&mut self, now: Time, from: u32, to: u32, spec: &AutoscalerSpec) {
         self.emptied = to == 0;
-        if spec.behavior.is_some() {
-            let list = if to > from { &mut self.added } else { &mut self.removed };
-            list.push((now, to.abs_diff(from)));
+        if let Some(behavior) = &spec.behavior {
+            let (list, rules) = match to > from {
+                true => (&mut self.added, &behavior.scale_up),
+                false => (&mut self.removed, &behavior.scale_down),
+            };
+            let longest = rules.policies.iter().map(|policy| policy.period).max().expect("one at least");
+            write_slot(list, now, to.abs_diff(from), longest);
         }
     }
 
@@ -131,10 +135,14 @@ impl Oracle {
 }
 
 /// The last slot that is older than the window, else a new one.
-fn write_slot(log: &mut Vec<(Time, u32)>, now: Time, proposal: u32, window: Duration) {
+///
+/// For changes of size the window is the longest period of their own direction's policies. Both directions look at both lists,
+/// so what was added may be forgotten while a policy of the other direction, with a longer period, would still count it:
+/// Kubernetes forgets it, and so do we.
+fn write_slot(log: &mut Vec<(Time, u32)>, now: Time, number: u32, window: Duration) {
     match log.iter().rposition(|(at, _)| now.since(*at) > window) {
-        Some(slot) => log[slot] = (now, proposal),
-        None => log.push((now, proposal)),
+        Some(slot) => log[slot] = (now, number),
+        None => log.push((now, number)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use knowledge::ServiceState;
 use model::input::{Input, Intent};
 use model::name::ServiceName;
 use sim::{Cause, Effect};
@@ -45,7 +46,12 @@ impl Checker for Availability {
             }
         }
         for site in look.sim.node().sites() {
-            let desired = look.brain().and_then(|brain| brain.knowledge().service(&site.name)?.desired);
+            let service = look.brain().and_then(|brain| brain.knowledge().service(&site.name));
+            // Requests to a service that rests wait for it.
+            if service.is_some_and(ServiceState::rests) {
+                continue;
+            }
+            let desired = service.and_then(|service| service.desired);
             if desired.is_none_or(|desired| desired == 0) {
                 self.served.remove(&site.name);
             } else if !self.served.contains(&site.name) && site.alive().any(sim::Life::is_routed) {

@@ -139,9 +139,11 @@ fn bounds_of(service: &ServiceState, now: Time) -> Option<(u32, u32)> {
     if let Some(hold) = service.hold.filter(|hold| hold.until.is_none_or(|until| now < until)) {
         return Some((hold.replicas, hold.replicas));
     }
-    Some(match (&declared.autoscaler, &declared.spec.scale) {
+    let (min, max) = match (&declared.autoscaler, &declared.spec.scale) {
         (Some(autoscaler), _) => (autoscaler.min, autoscaler.max),
-        (None, Scale::Fixed { replicas }) => (*replicas, *replicas),
+        (None, Scale::Fixed { replicas, .. }) => (*replicas, *replicas),
         (None, Scale::Auto(auto)) => (auto.min, auto.max),
-    })
+    };
+    let may_rest = declared.spec.scale.to_zero().is_some();
+    Some((if may_rest { 0 } else { min }, max))
 }

@@ -32,8 +32,10 @@ impl Convergence {
     fn waiting(&self, look: &Look<'_>) -> BTreeSet<ServiceName> {
         let knowledge = look.sim.brain().map(control::ControlLoop::knowledge);
         let is_absent = |name: &ServiceName| {
+            let known = knowledge.and_then(|known| known.service(name));
             !look.declared().any(|declared| declared == name)
-                || knowledge.and_then(|known| known.service(name)).and_then(|known| known.desired) == Some(0)
+                || known
+                    .is_some_and(|known| known.desired == Some(0) && !(known.rests() && known.hold.is_none()))
         };
         let mut waiting = BTreeSet::new();
         // In the order of the configuration each service needs only earlier ones.
@@ -65,7 +67,9 @@ impl Checker for Convergence {
             let service = brain.knowledge().service(&site.name);
             let is_declared = look.declared().any(|declared| *declared == site.name);
             let found = match service.filter(|_| is_declared) {
-                Some(service) => at_rest(service, site).map_err(|what| what + &excuses(service)),
+                Some(service) => awake(look, service, site)
+                    .and_then(|()| at_rest(service, site))
+                    .map_err(|what| what + &excuses(service)),
                 None if is_declared => Err("the loop does not know it".to_owned()),
                 None => gone(service, site),
             };
@@ -93,14 +97,28 @@ fn excuses(service: &ServiceState) -> String {
     format!("; in the loop's picture: {}; it waits for: [{}]", places.join(", "), waits.join(", "))
 }
 
+/// A service that may rest does so just when nobody asks for anything.
+fn awake(look: &Look<'_>, service: &ServiceState, site: &Site) -> Result<(), String> {
+    let to_zero = service.declared.as_ref().and_then(|declared| declared.spec.scale.to_zero());
+    if to_zero.is_none() || service.hold.is_some() {
+        return Ok(());
+    }
+    let is_asked = site.load.at(look.sim.now()).0 > 0;
+    match (is_asked, service.rests()) {
+        (true, true) => Err("it is asked, and rests".to_owned()),
+        (false, false) => Err("nobody asks, and it does not rest".to_owned()),
+        (true, false) | (false, true) => Ok(()),
+    }
+}
+
 fn at_rest(service: &ServiceState, site: &Site) -> Result<(), String> {
     let Some(declared) = &service.declared else {
         return Err("it is declared, and the loop does not know".to_owned());
     };
     let desired = service.desired.unwrap_or(0) as usize;
     let spares = match declared.spec.recover {
-        Recover::Standby { spares } => spares as usize,
-        Recover::Reschedule | Recover::MostActive | Recover::Random => 0,
+        Recover::Standby { spares } if !service.rests() => spares as usize,
+        Recover::Standby { .. } | Recover::Reschedule | Recover::MostActive | Recover::Random => 0,
     };
     let counted = |is_meant: &dyn Fn(&Life) -> bool| site.alive().filter(|life| is_meant(life)).count();
     let serving = counted(&|life| life.is_well() && life.is_routed());

@@ -12,9 +12,13 @@ pub(crate) const NAME: &str = "determinism";
 /// Steps of each run of the loop that are recorded to be replayed: some twenty simulated minutes.
 const RECORDED_MAX: usize = 10_000;
 
+/// Each so many runs of the loop one is recorded, the first among them: to record a step and to replay it costs as much as a step.
+const RUNS_PER_RECORD: u64 = 4;
+
 /// What went into one run of the loop, with what came out.
 #[derive(Debug, Default)]
 pub(crate) struct Replay {
+    runs: u64,
     recorded: Vec<(Now, Input, u64)>,
     first_step: u64,
     digest: u64,
@@ -29,13 +33,15 @@ impl Replay {
             self.broken = self.broken.take().or_else(|| self.check().err());
             self.recorded.clear();
             self.first_step = sim.steps();
+            self.runs += 1;
         }
-        if sim.out().is_empty() && self.recorded.len() >= RECORDED_MAX {
+        let is_recorded = self.runs % RUNS_PER_RECORD == 1 && self.recorded.len() < RECORDED_MAX;
+        if sim.out().is_empty() && !is_recorded {
             return;
         }
         let digest = sim.out().digest();
         self.digest = (self.digest.rotate_left(5) ^ digest).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        if self.recorded.len() < RECORDED_MAX {
+        if is_recorded {
             self.recorded.push((sim.clock(), sim.input().clone(), digest));
         }
     }

@@ -30,6 +30,9 @@ pub(crate) struct Drained {
 /// The time that replicas of the swarm have to finish their requests.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long the loop waits for a proxy that does not answer.
+const UNANSWERED_MAX: Duration = Duration::from_secs(30);
+
 impl Checker for Drained {
     fn name(&self) -> &'static str {
         "drained"
@@ -55,6 +58,8 @@ impl Checker for Drained {
                 Some(Reason::Drained { .. }) => {
                     self.drained.remove(replica).is_some_and(|since| now.since(since) >= PATIENCE)
                 }
+                // Told three times, ten seconds apart, and no answer came through.
+                Some(Reason::DrainUnanswered { since }) => now.since(*since) >= UNANSWERED_MAX,
                 None | Some(Reason::Unhealthy { .. }) => true,
                 // Withdrawn while nobody looked: how it would be drained is not declared any more.
                 Some(Reason::Withdrawn) => is_stranger(look, &replica.service),

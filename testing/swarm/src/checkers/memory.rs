@@ -141,8 +141,11 @@ impl Seen {
         if is_changed {
             self.before.clear();
         }
-        let scales_in =
-            !is_changed && !is_held && service.desired < self.desired && service.desired.is_some();
+        let scales_in = !is_changed
+            && !is_held
+            && service.desired < self.desired
+            && service.desired.is_some()
+            && !service.rests();
         self.desired = service.desired;
         let autoscaler = service.declared.as_ref().and_then(|declared| declared.autoscaler.as_ref());
         let Some(autoscaler) = autoscaler else { return Ok(()) };

@@ -22,12 +22,19 @@ pub(crate) struct Partial {
 
 impl Partial {
     /// Notes whom a report measures; called for every report.
-    pub(crate) fn note(&mut self, look: &Look<'_>) {
+    pub(crate) fn note<'a>(&mut self, look: &Look<'a>) {
         let now = look.sim.now();
-        let mut measured = |service: &ServiceName| match self.measured.get_mut(service) {
-            Some(at) => *at = now,
-            None => {
-                self.measured.insert(service.clone(), now);
+        let mut latest = None;
+        let mut measured = |service: &'a ServiceName| {
+            // A report has the replicas of a service together.
+            if latest.replace(service) == Some(service) {
+                return;
+            }
+            match self.measured.get_mut(service) {
+                Some(at) => *at = now,
+                None => {
+                    self.measured.insert(service.clone(), now);
+                }
             }
         };
         match look.input() {

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::Severity;
 use crate::resource::{
-    Check, Expose, Port, PortName, Probe, Problem, Quantity, Scale, Service, ServiceSpec, Span,
+    Balance, Check, Expose, IN_FLIGHT_MAX, Port, PortName, Probe, Problem, Quantity, Scale, Service,
+    ServiceSpec, Span,
 };
 
 /// Most ports of one service: each replica reserves each of them, and the dynamic range holds 28,232.
@@ -18,6 +19,12 @@ const WAIT_MIN: Span = Span::from_millis(1);
 
 /// Longest time to wait for anything: past an hour it is a typing error more often than a wish.
 const WAIT_MAX: Span = Span::from_secs(3600);
+
+/// Shortest time without a request after which a service may rest: less would cost more starts than it saves.
+const REST_AFTER_MIN: Span = Span::from_secs(1);
+
+/// Longest time without a request after which a service rests: what is asked once a day would never rest with more.
+const REST_AFTER_MAX: Span = Span::from_secs(86_400);
 
 /// Least memory of a replica, in bytes: no process starts in less than 1 MiB.
 const MEMORY_MIN: i64 = 1024 * 1024;
@@ -39,6 +46,7 @@ pub(super) fn problems(service: &Service) -> Found {
         exposed(expose, &spec.ports, &mut found);
     }
     dependencies(service, &mut found);
+    rest(spec, &mut found);
     if let Err(problems) = service.autoscaler() {
         found.extend(problems.into_vec().into_iter().map(|problem| (Severity::Error, problem)));
     }
@@ -132,9 +140,30 @@ fn ports(spec: &ServiceSpec, found: &mut Found) {
     }
 }
 
+fn rest(spec: &ServiceSpec, found: &mut Found) {
+    let Some(to_zero) = spec.scale.to_zero() else { return };
+    let at = "spec.scale.toZero";
+    if spec.expose.is_none() {
+        let text = "only a service that is exposed can rest: the proxy keeps the requests that wake it; add spec.expose";
+        found.push(error(at, text));
+    }
+    if matches!(spec.scale, Scale::Fixed { replicas: 0, .. }) {
+        found
+            .push(error(at, "replicas is 0: no request could start one; say how many run while it is awake"));
+    }
+    if !(REST_AFTER_MIN..=REST_AFTER_MAX).contains(&to_zero.after) {
+        let text = format!("{} is not between {REST_AFTER_MIN} and {REST_AFTER_MAX}", to_zero.after);
+        found.push(error(format!("{at}.after"), text));
+    }
+    if !(WAIT_MIN..=WAIT_MAX).contains(&to_zero.wait) {
+        let text = format!("{} is not between {WAIT_MIN} and {WAIT_MAX}", to_zero.wait);
+        found.push(error(format!("{at}.wait"), text));
+    }
+}
+
 const fn may_have_several_replicas(scale: &Scale) -> bool {
     match scale {
-        Scale::Fixed { replicas } => *replicas > 1,
+        Scale::Fixed { replicas, .. } => *replicas > 1,
         Scale::Auto(auto) => auto.max > 1,
     }
 }
@@ -194,6 +223,9 @@ fn waits(spec: &ServiceSpec, found: &mut Found) {
     within("spec.stop.grace", spec.stop.grace, Span::ZERO, found);
     within("spec.stop.drain", spec.stop.drain, Span::ZERO, found);
     if let Some(expose) = &spec.expose {
+        if let Some(slow_start) = expose.slow_start {
+            within("spec.expose.slowStart", slow_start, WAIT_MIN, found);
+        }
         within("spec.expose.timeouts.connect", expose.timeouts.connect, WAIT_MIN, found);
         within("spec.expose.timeouts.response", expose.timeouts.response, WAIT_MIN, found);
         within("spec.expose.timeouts.idle", expose.timeouts.idle, WAIT_MIN, found);
@@ -209,6 +241,26 @@ fn within(path: &str, span: Span, min: Span, found: &mut Found) {
 fn exposed(expose: &Expose, ports: &[Port], found: &mut Found) {
     if !has_port(ports, &expose.port) {
         found.push(error("spec.expose.port", no_such_port(&expose.port, ports)));
+    }
+    let limits =
+        [("inFlight", expose.limits.in_flight), ("inFlightPerReplica", expose.limits.in_flight_per_replica)];
+    for (field, limit) in limits.into_iter().filter_map(|(field, limit)| Some((field, limit?))) {
+        if !(1..=IN_FLIGHT_MAX).contains(&limit) {
+            let text = format!("it lies between 1 and {IN_FLIGHT_MAX}, not {limit}");
+            found.push(error(format!("spec.expose.limits.{field}"), text));
+        }
+    }
+    if !expose.hash.is_default() && expose.balance != Balance::ConsistentHash {
+        let text =
+            "it has no effect unless spec.expose.balance is consistentHash: set that, or take this out";
+        found.push(error("spec.expose.hash", text));
+    }
+    for pair in expose.tls.iter().flat_map(|tls| &tls.certificates) {
+        let is_wrong = |path: &str| path.is_empty() || path.contains('\0');
+        if is_wrong(&pair.certificate) || is_wrong(&pair.key) {
+            let text = "the path of a file is not empty and holds no zero byte";
+            found.push(error("spec.expose.tls", text));
+        }
     }
 }
 

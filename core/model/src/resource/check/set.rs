@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ResourceProblem, Severity};
 use crate::name::ServiceName;
-use crate::resource::{ListenAddress, Problem, Resource, Scale, Service};
+use crate::resource::route::RouteFilter;
+use crate::resource::{ListenAddress, Problem, Resource, Route, Scale, Service};
 
 pub(super) fn problems(resources: &[Resource], dangling: Severity) -> Vec<ResourceProblem> {
     let set = Set::new(resources);
@@ -14,6 +15,8 @@ pub(super) fn problems(resources: &[Resource], dangling: Severity) -> Vec<Resour
     found.extend(set.unknown_dependencies(dangling));
     found.extend(set.cycles());
     found.extend(set.same_listeners());
+    found.extend(set.shared_listeners());
+    found.extend(set.unknown_backends());
     found
 }
 
@@ -39,17 +42,19 @@ struct Set<'r> {
     services: BTreeMap<&'r str, (usize, &'r Service)>,
     /// Autoscalers by the name of what they scale.
     targets: Vec<(usize, &'r str)>,
+    routes: Vec<(usize, &'r Route)>,
 }
 
 impl<'r> Set<'r> {
     fn new(resources: &'r [Resource]) -> Self {
-        let mut set = Self { services: BTreeMap::new(), targets: Vec::new() };
+        let mut set = Self { services: BTreeMap::new(), targets: Vec::new(), routes: Vec::new() };
         for (i, resource) in resources.iter().enumerate() {
             match resource {
                 Resource::Service(service) => {
                     set.services.entry(service.name().as_str()).or_insert((i, service));
                 }
                 Resource::HorizontalPodAutoscaler(hpa) => set.targets.push((i, &hpa.target().name)),
+                Resource::Route(route) => set.routes.push((i, route)),
             }
         }
         set
@@ -176,6 +181,68 @@ impl<'r> Set<'r> {
                 found.push(error(i, "spec.expose.listen", text));
             } else {
                 others.push((i, service.name(), expose.listen));
+            }
+        }
+        found
+    }
+    /// Routes may share an address among themselves, the very same one; a service's own listener is its alone.
+    fn shared_listeners(&self) -> Vec<ResourceProblem> {
+        let mut taken: BTreeMap<u16, Vec<(String, ListenAddress)>> = BTreeMap::new();
+        for (_, service) in self.services.values() {
+            if let Some(expose) = &service.spec.expose {
+                let whose = format!("service {}", service.name());
+                taken.entry(expose.listen.0.port()).or_default().push((whose, expose.listen));
+            }
+        }
+        let services: BTreeMap<u16, usize> = taken.iter().map(|(port, all)| (*port, all.len())).collect();
+        let mut found = Vec::new();
+        for (i, route) in &self.routes {
+            let listen = route.spec.listen;
+            let others = taken.entry(listen.0.port()).or_default();
+            let of_services = services.get(&listen.0.port()).copied().unwrap_or(0);
+            let meets = others.iter().enumerate().find(|(nth, (_, address))| {
+                address.meets(listen) && (*nth < of_services || *address != listen)
+            });
+            if let Some((_, (whose, address))) = meets {
+                let text = format!(
+                    "{whose} listens on {address} already; choose another address or port, or route to that service from here \
+                     and take its expose out"
+                );
+                found.push(error(*i, "spec.listen", text));
+            } else {
+                others.push((format!("route {}", route.name()), listen));
+            }
+        }
+        found
+    }
+
+    /// A service that is not there yet is no error: its requests are answered 500 until it is.
+    fn unknown_backends(&self) -> Vec<ResourceProblem> {
+        let mut found = Vec::new();
+        for (resource, route) in &self.routes {
+            let mut look = |path: String, name: &ServiceName| {
+                let text = match self.services.get(name.as_str()) {
+                    None => format!("{}; its requests are answered 500", self.no_such_service(name.as_str())),
+                    Some((_, service)) if service.spec.ports.is_empty() => {
+                        format!(
+                            "service {name} has no port to send requests to: add one under its spec.ports"
+                        )
+                    }
+                    Some(_) => return,
+                };
+                let problem = Problem::at(path, text);
+                found.push(ResourceProblem { resource: *resource, severity: Severity::Warning, problem });
+            };
+            for (r, rule) in route.spec.rules.iter().enumerate() {
+                for (i, backend) in rule.backend_refs.iter().enumerate() {
+                    look(format!("spec.rules[{r}].backendRefs[{i}].name"), &backend.name);
+                }
+                for (i, filter) in rule.filters.iter().enumerate() {
+                    if let RouteFilter::RequestMirror(mirror) = filter {
+                        let at = format!("spec.rules[{r}].filters[{i}].requestMirror.backendRef.name");
+                        look(at, &mirror.backend_ref.name);
+                    }
+                }
             }
         }
         found

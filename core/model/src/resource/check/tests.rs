@@ -103,6 +103,49 @@ fn two_services_cannot_listen_on_one_address() {
 }
 
 #[test]
+fn what_tells_clients_apart_goes_with_hashing_only() {
+    let spec = |balance: &str, hash: Value| {
+        json!({"ports": [{"name": "http"}],
+            "expose": {"listen": "127.0.0.1:80", "port": "http", "balance": balance, "hash": hash}})
+    };
+    assert!(said(&[service("shop", spec("consistentHash", json!({"header": "X-User"})))]).is_empty());
+    has(
+        &[service("shop", spec("roundRobin", json!({"cookie": "sid"})))],
+        "0 spec.expose.hash: it has no effect",
+    );
+}
+
+#[test]
+fn limits_of_requests_have_a_range() {
+    let spec = |field: &str, limit: u32| {
+        service(
+            "shop",
+            json!({"ports": [{"name": "http"}], "scale": {"replicas": 1},
+                "expose": {"listen": "127.0.0.1:80", "port": "http", "limits": {field: limit}}}),
+        )
+    };
+    for field in ["inFlight", "inFlightPerReplica"] {
+        assert!(said(&[spec(field, 1)]).is_empty());
+        assert!(said(&[spec(field, 1_000_000)]).is_empty());
+        for limit in [0, 1_000_001] {
+            let sentence =
+                format!("0 spec.expose.limits.{field}: it lies between 1 and 1000000, not {limit}");
+            has(&[spec(field, limit)], &sentence);
+        }
+    }
+}
+
+#[test]
+fn the_files_of_certificates_have_names() {
+    let spec = |tls: Value| json!({"ports": [{"name": "http"}], "expose": {"listen": "127.0.0.1:443", "port": "http", "tls": tls}});
+    assert!(said(&[service("shop", spec(json!({"certificate": "a.pem", "key": "a.key"})))]).is_empty());
+    has(
+        &[service("shop", spec(json!({"certificate": "a.pem", "key": ""})))],
+        "0 spec.expose.tls: the path of a file is not empty",
+    );
+}
+
+#[test]
 fn exposed_and_probed_ports_exist() {
     let spec = json!({"ports": [{"name": "http"}], "expose": {"listen": "127.0.0.1:80", "port": "web"},
         "probes": {"liveness": {"tcp": {"port": "db"}}}});
@@ -219,5 +262,101 @@ fn the_ranges_that_the_schema_tells_are_the_ones_that_hold() {
     for field in ["min", "max", "replicas"] {
         let most = &schema["$defs"]["Scale"]["properties"][field]["maximum"];
         assert_eq!(*most, json!(crate::resource::REPLICAS_MAX), "{field}");
+    }
+}
+
+fn route(name: &str, spec: Value) -> Resource {
+    let mut whole = json!({"listen": "127.0.0.1:80", "rules": [{"backendRefs": [{"name": "shop"}]}]});
+    let Value::Object(fields) = spec else { panic!("a spec is an object") };
+    for (key, value) in fields {
+        whole[key] = value;
+    }
+    resource("homeostat/v1", "Route", name, &whole)
+}
+
+#[test]
+fn routes_share_an_address_and_services_do_not() {
+    let shop = || service("shop", json!({"ports": [{"name": "http"}]}));
+    assert_eq!(said(&[shop(), route("a", json!({})), route("b", json!({}))]), [""; 0]);
+    let all = route("b", json!({"listen": "0.0.0.0:80"}));
+    has(&[shop(), route("a", json!({})), all], "2 spec.listen: route a listens on 127.0.0.1:80");
+    let exposed = service(
+        "own",
+        json!({"ports": [{"name": "http"}], "expose": {"listen": "127.0.0.1:80", "port": "http"}}),
+    );
+    has(&[shop(), exposed, route("a", json!({}))], "2 spec.listen: service own listens on 127.0.0.1:80");
+}
+
+#[test]
+fn a_route_to_a_service_that_is_not_there_is_warned_of() {
+    let found = check(&[route("a", json!({}))], Severity::Error);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].severity, Severity::Warning);
+    assert_eq!(found[0].problem.path, "spec.rules[0].backendRefs[0].name");
+    has(
+        &[route("a", json!({})), service("shop", json!({}))],
+        "0 spec.rules[0].backendRefs[0].name: service shop has no port",
+    );
+}
+
+#[test]
+fn what_a_rule_cannot_mean_is_refused() {
+    let rule = |rule: Value| route("a", json!({"rules": [rule]}));
+    let rewrite = json!({"type": "URLRewrite", "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}}});
+    let redirect = json!({"type": "RequestRedirect", "requestRedirect": {"hostname": "a.b"}});
+    let set = |name: &str| json!({"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": name, "value": "a"}]}});
+    for (wrong, start) in [
+        (json!({"filters": [rewrite]}), "0 spec.rules[0].filters[0].urlRewrite.path: "),
+        (
+            json!({"filters": [redirect, rewrite], "matches": [{}]}),
+            "0 spec.rules[0].filters[1]: a rule that redirects",
+        ),
+        (
+            json!({"filters": [redirect], "backendRefs": [{"name": "shop"}]}),
+            "0 spec.rules[0].filters[0].requestRedirect: ",
+        ),
+        (json!({"filters": [set("a"), set("b")]}), "0 spec.rules[0].filters[1]: a rule has one filter"),
+        (
+            json!({"filters": [set("Content-Length")]}),
+            "0 spec.rules[0].filters[0].requestHeaderModifier.set[0].name: ",
+        ),
+        (
+            json!({"backendRefs": [{"name": "shop", "weight": 1_000_001}]}),
+            "0 spec.rules[0].backendRefs[0].weight: ",
+        ),
+        (
+            json!({"timeouts": {"request": "1s", "backendRequest": "2s"}}),
+            "0 spec.rules[0].timeouts.backendRequest: ",
+        ),
+        (
+            json!({"matches": [{"headers": [{"name": "a", "value": "b"}, {"name": "A", "value": "c"}]}]}),
+            "0 spec.rules[0].matches[0].headers[1].name: ",
+        ),
+        (
+            json!({"matches": [{"headers": [{"type": "RegularExpression", "name": "a", "value": "("}]}]}),
+            "0 spec.rules[0].matches[0].headers[0].value: it is no regular expression",
+        ),
+        (
+            json!({"matches": [{"queryParams": [{"name": "", "value": "b"}]}]}),
+            "0 spec.rules[0].matches[0].queryParams[0].name: ",
+        ),
+    ] {
+        has(&[rule(wrong)], start);
+    }
+    has(&[route("a", json!({"limits": {"connections": 1_000_001}}))], "0 spec.limits.connections: ");
+    has(&[route("a", json!({"limits": {"body": "1500m"}}))], "0 spec.limits.body: ");
+    has(&[route("a", json!({"rules": []}))], "0 spec.rules: a route has at least one rule");
+    has(&[route("a", json!({"hostnames": ["a", "a"]}))], "0 spec.hostnames[1]: a is named twice");
+}
+
+#[test]
+fn a_filter_has_the_field_that_its_type_names() {
+    for wrong in [
+        json!({"type": "URLRewrite"}),
+        json!({"type": "URLRewrite", "requestRedirect": {}}),
+        json!({"type": "URLRewrite", "urlRewrite": {}, "requestRedirect": {}}),
+        json!({"type": "Other", "urlRewrite": {}}),
+    ] {
+        assert!(serde_json::from_value::<crate::resource::route::RouteFilter>(wrong).is_err());
     }
 }

@@ -1,0 +1,150 @@
+//! Listeners that services share, kept as the routes say.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use model::name::ServiceName;
+use orchestrator::Routing;
+use proxy::{AttachedRoute, Gateway, RouteError, RouteTraffic, Table};
+
+use crate::agent::Inner;
+use crate::desk::{Desk, ServiceDesk};
+use crate::routing;
+
+/// The routes that the agent was told of, and what became of their listeners.
+#[derive(Debug, Default)]
+pub(crate) struct RoutesDesk {
+    routing: Arc<Routing>,
+    /// By the address asked for: the address that is listened on, or why none is.
+    listeners: BTreeMap<SocketAddr, Result<SocketAddr, Arc<str>>>,
+}
+
+/// What people want to know of a route beyond its declaration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteDetail {
+    /// Its name.
+    pub route: ServiceName,
+    /// Where the proxy listens for it, or why it does not.
+    pub listening: Result<SocketAddr, Arc<str>>,
+    /// What went over it.
+    pub traffic: RouteTraffic,
+}
+
+/// Lets the proxy follow these routes and no others.
+pub(crate) fn follow(inner: &Inner, routing: Arc<Routing>) {
+    let desk = &mut *inner.desk();
+    if desk.routes.routing == routing {
+        return;
+    }
+    let gateways = gateways(&routing);
+    desk.routes.listeners.retain(|listen, _| {
+        let stays = gateways.contains_key(listen);
+        if !stays {
+            inner.table.remove_gateway(*listen);
+        }
+        stays
+    });
+    for (name, spec) in &routing.services {
+        let service = desk.service(name);
+        service.routed = Some(Arc::clone(spec));
+        routing::route(&inner.table, name, service);
+    }
+    for gateway in gateways.values() {
+        listen(&inner.table, &mut desk.routes, gateway);
+    }
+    desk.routes.routing = routing;
+    let names: Vec<ServiceName> = desk.services.keys().cloned().collect();
+    names.iter().for_each(|name| let_go(&inner.table, desk, name));
+}
+
+/// Tries again to listen where that has failed.
+pub(crate) fn retry(table: &Table, desk: &mut Desk) {
+    let routes = &mut desk.routes;
+    if routes.listeners.values().all(Result::is_ok) {
+        return;
+    }
+    for gateway in gateways(&routes.routing).values() {
+        if routes.listeners.get(&gateway.listen).is_some_and(Result::is_err) {
+            listen(table, routes, gateway);
+        }
+    }
+}
+
+/// Takes a service out of the proxy that no route leads to any more and that has no replica left which could still answer something.
+pub(crate) fn let_go(table: &Table, desk: &mut Desk, name: &ServiceName) {
+    if desk.routes.routing.services.contains_key(name) {
+        return;
+    }
+    let Some(service) = desk.services.get_mut(name) else { return };
+    if service.routed.is_some() && service.replicas.is_empty() {
+        service.routed = None;
+        close(table, name, service);
+    }
+}
+
+/// Takes a service out of the proxy unless it is exposed or behind a route.
+pub(crate) fn close(table: &Table, name: &ServiceName, service: &ServiceDesk) {
+    if service.exposed.is_none() && service.routed.is_none() {
+        table.remove_service(name.as_str());
+    }
+}
+
+/// What the proxy does for each route.
+pub(crate) fn details(inner: &Inner) -> Vec<RouteDetail> {
+    let mut traffic: BTreeMap<Arc<str>, RouteTraffic> =
+        inner.table.route_traffic().into_iter().map(|it| (Arc::clone(&it.route), it)).collect();
+    let desk = inner.desk();
+    let routes = desk.routes.routing.routes.iter();
+    let detail = routes.filter_map(|route| {
+        Some(RouteDetail {
+            route: route.name.clone(),
+            listening: desk.routes.listeners.get(&route.spec.listen.0)?.clone(),
+            traffic: traffic.remove(route.name.as_str()).unwrap_or_default(),
+        })
+    });
+    detail.collect()
+}
+
+fn gateways(routing: &Routing) -> BTreeMap<SocketAddr, Gateway> {
+    let mut gateways: BTreeMap<SocketAddr, Gateway> = BTreeMap::new();
+    for route in &routing.routes {
+        let listen = route.spec.listen.0;
+        let gateway = gateways.entry(listen).or_insert_with(|| Gateway { listen, routes: Vec::new() });
+        gateway.routes.push(AttachedRoute {
+            name: Arc::from(route.name.as_str()),
+            created: route.created,
+            spec: Arc::clone(&route.spec),
+        });
+    }
+    gateways
+}
+
+fn listen(table: &Table, routes: &mut RoutesDesk, gateway: &Gateway) {
+    let listening = table.set_gateway(gateway).map_err(|error| Arc::from(sentence(&error, gateway.listen)));
+    if let Err(why) = &listening
+        && routes.listeners.get(&gateway.listen).is_none_or(|before| before.as_ref() != Err(why))
+    {
+        tracing::warn!(address = %gateway.listen, error = %why, "route_not_listening");
+    }
+    routes.listeners.insert(gateway.listen, listening);
+}
+
+fn sentence(error: &RouteError, address: SocketAddr) -> String {
+    match error {
+        RouteError::AddressInUse { .. } => {
+            format!("could not listen on {address}: another program does; stop it or choose another address")
+        }
+        RouteError::AddressTaken { by, .. } => {
+            format!("could not listen on {address}: service {by} does; choose another address")
+        }
+        RouteError::Listen { source, .. } => {
+            format!("could not listen on {address}: {source}; check the address and the rights")
+        }
+        RouteError::EndpointTwice { .. }
+        | RouteError::TooManyEndpoints { .. }
+        | RouteError::Tls { .. }
+        | RouteError::Expression(_)
+        | RouteError::Stopping { .. } => error.to_string(),
+    }
+}

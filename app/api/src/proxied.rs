@@ -1,0 +1,79 @@
+//! What the proxy does with requests and with whom, in the words of `/v1`.
+
+use model::identity::ReplicaId;
+use model::name::ServiceName;
+use model::time::Wall;
+use proxy::{Ejected, EndpointState, EndpointTraffic, Ramp, ServiceTraffic};
+
+use crate::moment::rfc3339;
+use crate::v1;
+
+/// What the proxy does with the requests of a service; `None` for one that it does not know.
+pub(crate) fn service(traffic: &[ServiceTraffic], name: &ServiceName) -> Option<v1::Proxied> {
+    traffic.iter().find(|it| *it.service == *name.as_str()).map(of)
+}
+
+/// What the proxy does with the requests of this service.
+pub(crate) fn of(traffic: &ServiceTraffic) -> v1::Proxied {
+    v1::Proxied {
+        refused: v1::Refused { no_replica: traffic.unavailable, over_limit: traffic.over_limit },
+        retries: traffic.counts.retries,
+        waiting: traffic.waiting,
+    }
+}
+
+/// How the proxy sees the present life of a replica, and why that does not get its whole share.
+pub(crate) fn endpoint(
+    traffic: &[ServiceTraffic],
+    replica: &ReplicaId,
+    status: &v1::ReplicaStatus,
+    now: Wall,
+) -> Option<v1::Endpoint> {
+    let service = traffic.iter().find(|it| *it.service == *replica.service.as_str())?;
+    let is_it =
+        |it: &&EndpointTraffic| (it.id.ordinal, it.id.incarnation) == (replica.ordinal.0, status.incarnation);
+    let said = |state: &str, message: Option<String>| v1::Endpoint { state: state.into(), message };
+    let endpoint = match service.endpoints.iter().find(is_it) {
+        None => said("Out", Some(why_out(status))),
+        Some(it) => match (it.state, it.ejection) {
+            (EndpointState::Out, _) => said("Out", Some(why_out(status))),
+            (EndpointState::Draining, _) => {
+                let left = it.in_flight;
+                said("Draining", Some(format!("it gets nothing new and still answers {left} requests")))
+            }
+            (EndpointState::Serving, Some(ejected)) => said("Ejected", Some(why_ejected(ejected, now))),
+            (EndpointState::Serving, None) if it.ramp < Ramp::FULL => {
+                let percent = it.ramp.percent();
+                said("SlowStart", Some(format!("it is new and gets {percent} % of its share")))
+            }
+            (EndpointState::Serving, None) => said("Serving", None),
+        },
+    };
+    Some(endpoint)
+}
+
+fn why_out(status: &v1::ReplicaStatus) -> String {
+    match &status.message {
+        _ if status.ready && status.role == "spare" => {
+            "it is a spare, which gets requests only in place of another".into()
+        }
+        Some(message) => format!("it is not ready: {message}"),
+        None if status.ready => "it is ready, and the proxy is about to be told".into(),
+        None => "it is not ready".into(),
+    }
+}
+
+/// In whole tenths of seconds, so that one ejection reads the same from look to look.
+fn why_ejected(ejected: Ejected, now: Wall) -> String {
+    let at = |ms: u128| {
+        let tenths = u64::try_from(ms.div_euclid(100)).unwrap_or(u64::MAX);
+        rfc3339(Wall::from_millis(tenths.saturating_mul(100)))
+    };
+    let now_ms = u128::from(now.as_millis());
+    let since = at(now_ms.saturating_sub(ejected.ago.as_millis()));
+    let until = at(now_ms + ejected.left.as_millis());
+    let times = ejected.times;
+    format!(
+        "requests to it kept failing: it is left out from {since} to {until}, which is ejection {times} of this replica"
+    )
+}

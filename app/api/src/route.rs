@@ -1,0 +1,119 @@
+//! Routes: as they were written, and what the proxy does for them.
+
+use std::collections::BTreeMap;
+
+use agent::{Agent, RouteDetail};
+use model::name::ServiceName;
+use model::quantity::MilliRps;
+use model::resource::route::{BackendRef, RouteFilter, RouteRule};
+use model::resource::{Kind, Resource, Route};
+use orchestrator::Handle;
+
+use crate::failure::Failure;
+use crate::resources::object;
+use crate::state::State;
+use crate::v1;
+use crate::view;
+
+/// Classes of statuses, in the order of the proxy's counters.
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// The routes that are declared, or the one of them that is called `name`.
+pub(crate) fn routes(handle: &Handle, agent: &Agent, name: Option<&str>) -> Result<Vec<v1::Route>, Failure> {
+    let found = declared(handle, agent, name)?;
+    Ok(found.into_iter().map(|(_, shown)| shown).collect())
+}
+
+/// Everything about one route.
+pub(crate) async fn describe(state: &State, name: String) -> Result<v1::RouteDescription, Failure> {
+    let agent = state.agent.clone();
+    state
+        .ask(move |handle| {
+            let not_found = || Failure::not_found("route", &name);
+            let (route, shown) = declared(handle, &agent, Some(&name))?.pop().ok_or_else(not_found)?;
+            let names: Vec<ServiceName> = route.spec.services().cloned().collect();
+            let ready: BTreeMap<ServiceName, u32> = view::services(handle, Some(names))?
+                .into_iter()
+                .map(|view| (view.name, view.status.ready_replicas))
+                .collect();
+            let rules = route.spec.rules.iter().enumerate();
+            let backends = rules.flat_map(|(nth, rule)| backends(nth, rule, &ready)).collect();
+            Ok(v1::RouteDescription { route: shown, backends })
+        })
+        .await
+}
+
+fn declared(handle: &Handle, agent: &Agent, name: Option<&str>) -> Result<Vec<(Route, v1::Route)>, Failure> {
+    let resources = handle.resources();
+    let details: BTreeMap<ServiceName, RouteDetail> =
+        agent.routes().into_iter().map(|detail| (detail.route.clone(), detail)).collect();
+    let is_service = |meant: &ServiceName| {
+        resources.iter().any(|it| it.resource.kind() == Kind::Service && it.resource.name() == meant.as_str())
+    };
+    let mut found = Vec::new();
+    for stored in &resources {
+        let Resource::Route(route) = &stored.resource else { continue };
+        if name.is_none_or(|name| name == route.name().as_str()) {
+            let missing: Vec<&ServiceName> = route.spec.services().filter(|name| !is_service(name)).collect();
+            let mut status = status(details.get(route.name()), &missing);
+            status.requests_per_second =
+                agent.route_requests_per_second(route.name()).map(MilliRps::per_second);
+            found.push((route.clone(), object(&stored.resource, status)));
+        }
+    }
+    match name {
+        Some(name) if found.is_empty() => Err(Failure::not_found("route", name)),
+        Some(_) | None => Ok(found),
+    }
+}
+
+fn status(detail: Option<&RouteDetail>, missing: &[&ServiceName]) -> v1::RouteStatus {
+    let claim = |kind: &str, status: &str, reason: &str, message: String| v1::Condition {
+        kind: kind.into(),
+        status: status.into(),
+        reason: reason.into(),
+        message,
+        since: None,
+    };
+    let programmed = match detail.map(|detail| &detail.listening) {
+        None => claim("Programmed", "Unknown", "Pending", "the proxy is told to follow it".into()),
+        Some(Ok(address)) => {
+            claim("Programmed", "True", "Programmed", format!("the proxy listens on {address}"))
+        }
+        Some(Err(why)) => claim("Programmed", "False", "AddressNotUsable", why.to_string()),
+    };
+    let resolved = if missing.is_empty() {
+        claim("ResolvedRefs", "True", "ResolvedRefs", "every service that it leads to is there".into())
+    } else {
+        let mut names: Vec<&str> = missing.iter().map(|name| name.as_str()).collect();
+        names.dedup();
+        let message = format!("there is no service {}; its requests are answered 500", names.join(", "));
+        claim("ResolvedRefs", "False", "BackendNotFound", message)
+    };
+    let traffic = detail.map(|detail| &detail.traffic);
+    let classes = CLASSES.iter().zip(traffic.map(|traffic| traffic.status).unwrap_or_default());
+    v1::RouteStatus {
+        address: detail.and_then(|detail| Some(detail.listening.as_ref().ok()?.to_string())),
+        requests_per_second: None,
+        requests: traffic.map_or(0, |traffic| traffic.requests),
+        over_rate: traffic.map_or(0, |traffic| traffic.over_rate),
+        copies: traffic.map_or(0, |traffic| traffic.copies),
+        copies_left_out: traffic.map_or(0, |traffic| traffic.copies_left_out),
+        responses: classes.map(|(class, count)| ((*class).to_owned(), count)).collect(),
+        conditions: vec![programmed, resolved],
+    }
+}
+
+fn backends(nth: usize, rule: &RouteRule, ready: &BTreeMap<ServiceName, u32>) -> Vec<v1::RouteBackend> {
+    let sum: f64 = rule.backend_refs.iter().map(|backend| f64::from(backend.weight)).sum();
+    let one = |backend: &BackendRef, share: Option<f64>| v1::RouteBackend {
+        rule: nth,
+        service: backend.name.to_string(),
+        share,
+        ready_replicas: ready.get(&backend.name).copied(),
+    };
+    let share = |weight: u32| if sum > 0.0 { f64::from(weight) / sum } else { 0.0 };
+    let answering = rule.backend_refs.iter().map(|backend| one(backend, Some(share(backend.weight))));
+    let mirrors = rule.filters.iter().filter_map(RouteFilter::mirror);
+    answering.chain(mirrors.map(|mirror| one(&mirror.backend_ref, None))).collect()
+}

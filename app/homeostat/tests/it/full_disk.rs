@@ -1,0 +1,80 @@
+//! A disk that is full stops decisions, not work; and is forgotten when there is room again.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::house::{House, answer_of, free_port, text, wait_until};
+
+/// The size of the disk: the store and the first segment of the journal need some 3 MiB.
+const DISK_BYTES: u64 = 16 << 20;
+
+/// What is written at once to fill the disk: a page, for that is what it has as its least.
+const PAGE: [u8; 4096] = [b'x'; 4096];
+
+#[test]
+fn a_full_disk_suspends_the_loop_and_nothing_else_until_there_is_room() {
+    let mut house = House::new();
+    let port = free_port();
+    let more = format!("  expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n");
+    let manifest = house.write_service("web", &more);
+    let Some(disk) = house.up_on_small_disk(DISK_BYTES, &["-f", text(&manifest)]) else {
+        // Not by eprintln!, which the test harness keeps to itself when a test passes.
+        let said =
+            writeln!(io::stderr(), "homeostat: LEFT OUT: a full disk, for this system lets nobody mount one");
+        return said.expect("standard error takes a line");
+    };
+    let before = house.wait_for_ready("web", 1);
+    let url = format!("http://127.0.0.1:{port}/");
+    wait_until("the proxy answers", || answer_of(&url).ok());
+    assert_eq!(house.ask_api("/readyz"), (200, "ready\n".to_owned()));
+
+    let filler = disk.join("filler");
+    fill(&filler);
+    let why = wait_until("the loop says that it does not steer", || {
+        // What is counted is reported, and reports need room.
+        answer_of(&url).expect("traffic goes on");
+        let (status, why) = house.ask_api("/readyz");
+        (status == 503).then_some(why)
+    });
+    wait_until("it has tried to begin anew, and could not", || {
+        let (status, why) = house.ask_api("/readyz");
+        assert_eq!(status, 503, "there is no room: {why}");
+        (!why.contains("could not write the journal")).then_some(())
+    });
+    assert!(why.contains("could not") && why.contains("No space left on device"), "{why}");
+    // What others have freed since is taken, too.
+    fill(&filler);
+    answer_of(&url).expect("traffic goes on");
+    let said = house.run(&["scale", "service/web", "--replicas", "2"]);
+    assert_eq!((said.code, said.err.lines().count()), (Some(1), 1), "{said:?}");
+    assert!(said.err.starts_with("error: could not") && said.err.contains("space"), "{said:?}");
+    answer_of(&url).expect("traffic still goes on");
+    assert_eq!(house.wait_for_ready("web", 1)["web-0"]["pid"], before["web-0"]["pid"]);
+
+    fs::remove_file(&filler).expect("it is ours");
+    wait_until("the loop steers again by itself", || (house.ask_api("/readyz").0 == 200).then_some(()));
+    assert_eq!(house.run(&["scale", "service/web", "--replicas", "2"]).code, Some(0));
+    let after = house.wait_for_ready("web", 2);
+    assert_eq!(after["web-0"]["pid"], before["web-0"]["pid"], "nothing was restarted for want of room");
+    let events = house.ask(&["events"]);
+    let reasons: Vec<&Value> =
+        events["items"].as_array().expect("a list").iter().map(|it| &it["reason"]).collect();
+    assert!(reasons.contains(&&Value::from("Scaled")), "{events}");
+    let journal = disk.join("journal");
+    let files = fs::read_dir(&journal).expect("it is there").count();
+    assert_eq!(files, 3, "two segments and the events: no attempt that failed has left one behind");
+    let replayed = house.run(&["replay", text(&journal)]);
+    assert_eq!(replayed.code, Some(0), "{replayed:?}");
+    assert_eq!(house.end(Signal::INT).code(), Some(0), "{}", house.log());
+}
+
+/// Writes until the disk takes no more.
+fn fill(path: &Path) {
+    let mut file = File::options().create(true).append(true).open(path).expect("the disk takes a name");
+    let error = std::iter::from_fn(|| Some(file.write_all(&PAGE))).find_map(Result::err);
+    assert_eq!(error.map(|error| error.kind()), Some(ErrorKind::StorageFull));
+}

@@ -1,0 +1,162 @@
+//! How replicas are taken over, asked for their health, waited for and exchanged.
+
+use std::fs;
+use std::process::{Child, Stdio};
+
+use rustix::process::{Signal, kill_process};
+use serde_json::Value;
+
+use crate::house::{House, answer_of, free_port, pid_of, text, wait_until};
+
+/// Lines of a spec that expose a service, and where.
+fn exposed() -> (String, String) {
+    let port = free_port();
+    let lines = format!("  expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n");
+    (lines, format!("http://127.0.0.1:{port}/"))
+}
+
+/// Begins to send fifty requests a second, and returns once they are answered.
+fn begin_load(house: &House, service: &str, url: &str) -> Child {
+    wait_until("the proxy answers", || answer_of(url).ok());
+    let mut load = house.command(&["load", url, "--rate", "50", "--duration", "8s", "-o", "json"]);
+    let load = load.stdout(Stdio::piped()).spawn().expect("the binary was built");
+    wait_until("requests are answered", || {
+        let traffic = &house.ask(&["get", &format!("service/{service}")])["status"]["traffic"];
+        traffic["requestsPerSecond"].as_f64().filter(|rate| *rate > 10.0)
+    });
+    load
+}
+
+/// Waits for the end of the load, of which no request may have failed.
+fn assert_none_failed(load: Child) {
+    let ended = load.wait_with_output().expect("it is ours");
+    let report: Value = serde_json::from_slice(&ended.stdout).expect("a report");
+    assert_eq!((report["failed"].as_u64(), report["requests"].as_u64()), (Some(0), Some(400)), "{report}");
+}
+
+#[test]
+fn a_warm_spare_takes_the_place_of_a_dead_replica_and_a_new_spare_is_started() {
+    let mut house = House::new();
+    let manifest =
+        house.write_service("web", "  scale: {replicas: 2}\n  recover: {strategy: standby, spares: 1}\n");
+    house.up(&["-f", text(&manifest)]);
+    let with_role = |replicas: &std::collections::BTreeMap<String, Value>, role: &str| -> Vec<i64> {
+        let all = replicas.values().filter(|status| status["role"] == role && status["ready"] == true);
+        all.filter_map(|status| status["pid"].as_i64()).collect()
+    };
+    let before = house.wait_for_ready("web", 3);
+    let (actives, spares) = (with_role(&before, "active"), with_role(&before, "spare"));
+    assert_eq!((actives.len(), spares.len()), (2, 1), "{before:?}");
+
+    let victim = before.values().find(|status| status["pid"] == actives[0]).map(pid_of).expect("it is there");
+    kill_process(victim, Signal::KILL).expect("it runs");
+
+    let after = wait_until("two are active again, and one is a new spare", || {
+        let now = house.replicas("web");
+        let new_spares = with_role(&now, "spare");
+        let is_whole = with_role(&now, "active").len() == 2 && new_spares.len() == 1;
+        (is_whole && new_spares != spares).then_some(now)
+    });
+    let actives_now = with_role(&after, "active");
+    assert!(actives_now.contains(&spares[0]), "the spare was promoted: {after:?}");
+    assert!(actives_now.contains(&actives[1]), "the other one was left alone: {after:?}");
+}
+
+#[test]
+fn those_who_take_over_a_share_leave_no_request_behind() {
+    for strategy in ["mostActive", "random"] {
+        let mut house = House::new();
+        let (expose, url) = exposed();
+        let more = format!("  scale: {{replicas: 3}}\n  recover: {{strategy: {strategy}}}\n{expose}");
+        let manifest = house.write_service("web", &more);
+        house.up(&["-f", text(&manifest)]);
+        let victim = pid_of(&house.wait_for_ready("web", 3)["web-1"]);
+        let load = begin_load(&house, "web", &url);
+
+        kill_process(victim, Signal::KILL).expect("it runs");
+
+        assert_none_failed(load);
+        let after = house.wait_for_ready("web", 3);
+        assert_ne!(pid_of(&after["web-1"]), victim, "{strategy}");
+    }
+}
+
+#[test]
+fn a_replica_that_a_command_calls_sick_leaves_the_traffic_at_once_and_is_restarted_later() {
+    let mut house = House::new();
+    let alive = house.write("alive", "");
+    let probe = "  scale: {replicas: 1}\n";
+    let manifest = house.write_service("web", probe);
+    let probes = "  probes: {readiness: {";
+    let liveness = "  probes: {liveness: {command: [test, -e, alive], every: 100ms}, readiness: {";
+    let written = fs::read_to_string(&manifest).unwrap().replace(probes, liveness);
+    let manifest = house.write("web.yaml", &written);
+    house.up(&["-f", text(&manifest)]);
+    let sick = pid_of(&house.wait_for_ready("web", 1)["web-0"]);
+
+    fs::remove_file(&alive).unwrap();
+    wait_until("it is out of the traffic, and still runs", || {
+        let status = house.replicas("web").remove("web-0")?;
+        (status["ready"] == false && pid_of(&status) == sick).then_some(())
+    });
+
+    house.write("alive", "");
+    wait_until("it is well again, and was not restarted", || {
+        let status = house.replicas("web").remove("web-0")?;
+        (status["ready"] == true && pid_of(&status) == sick).then_some(())
+    });
+
+    fs::remove_file(&alive).unwrap();
+    wait_until("it is restarted, since it does not get well", || {
+        let status = house.replicas("web").remove("web-0")?;
+        (status["pid"].is_number() && pid_of(&status) != sick).then_some(())
+    });
+}
+
+#[test]
+fn who_depends_on_another_starts_once_that_is_ready() {
+    let mut house = House::new();
+    let database = house.write_service("db", "");
+    let closed = fs::read_to_string(&database).unwrap();
+    let asked = closed
+        .replace("{http: {path: /}, every: 100ms, timeout: 5s}", "{command: [test, -e, open], every: 100ms}");
+    assert_ne!(asked, closed);
+    let database = house.write("db.yaml", &asked);
+    let web = house.write_service("web", "  dependsOn: [{service: db, when: ready}]\n");
+    house.up(&["-f", text(&web), "-f", text(&database)]);
+    wait_until("the database runs", || house.replicas("db").remove("db-0")?["pid"].as_i64());
+    let why = wait_until("what waits says for whom", || {
+        let said = house.run(&["describe", "service/web"]);
+        said.out.contains("db").then_some(said.out)
+    });
+    assert!(house.replicas("web").values().all(|status| status["pid"].is_null()), "{why}");
+
+    house.write("open", "");
+    house.wait_for_ready("db", 1);
+    house.wait_for_ready("web", 1);
+}
+
+#[test]
+fn no_request_fails_while_it_scales_in_and_is_exchanged_replica_by_replica() {
+    let mut house = House::new();
+    let (expose, url) = exposed();
+    let manifest = house.write_service("web", &format!("  scale: {{replicas: 4}}\n{expose}"));
+    house.up(&["-f", text(&manifest)]);
+    let before = house.wait_for_ready("web", 4);
+    let load = begin_load(&house, "web", &url);
+
+    assert_eq!(house.run(&["scale", "service/web", "--replicas", "2"]).code, Some(0));
+    house.wait_for_ready("web", 2);
+    let written = fs::read_to_string(&manifest).unwrap().replace("    env: {", "    env: {CHANGED: \"1\", ");
+    let manifest = house.write("web.yaml", &written);
+    assert_eq!(house.run(&["apply", "-f", text(&manifest)]).code, Some(0));
+    wait_until("every replica is a new one", || {
+        let now = house.replicas("web");
+        let is_new = |(name, status): (&String, &Value)| {
+            status["ready"] == true && before[name]["pid"] != status["pid"]
+        };
+        (now.len() == 2 && now.iter().all(is_new)).then_some(())
+    });
+
+    assert_none_failed(load);
+}

@@ -1,0 +1,57 @@
+//! A service that rests while nobody asks, and is there when somebody does.
+
+use rustix::process::Signal;
+
+use crate::house::{House, answer_of, free_port, text, wait_until};
+
+fn resting_house() -> (House, String) {
+    let mut house = House::new();
+    let port = free_port();
+    let manifest = house.write_service(
+        "web",
+        &format!(
+            "  scale: {{replicas: 2, toZero: {{after: 1s, wait: 30s}}}}\n  expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n"
+        ),
+    );
+    house.up(&["-f", text(&manifest)]);
+    (house, format!("http://127.0.0.1:{port}/"))
+}
+
+fn wait_for_rest(house: &House) {
+    wait_until("it rests", || house.replicas("web").is_empty().then_some(()));
+}
+
+#[test]
+fn those_who_ask_at_once_of_a_service_that_rests_are_all_answered() {
+    let (house, url) = resting_house();
+    for _ in 0..3 {
+        wait_for_rest(&house);
+        let askers: Vec<_> = (0..20)
+            .map(|_| {
+                let url = url.clone();
+                std::thread::spawn(move || answer_of(&url))
+            })
+            .collect();
+        for asker in askers {
+            asker.join().expect("it does not panic").expect("it is answered");
+        }
+    }
+    let reasons = house.run(&["events", "service/web"]).out;
+    assert!(reasons.contains("nobody has asked for anything since"), "{reasons}");
+    assert!(reasons.contains("somebody asks for something again"), "{reasons}");
+}
+
+#[test]
+fn a_service_that_rests_still_does_after_a_restart_and_wakes_then() {
+    let (mut house, url) = resting_house();
+    wait_for_rest(&house);
+    house.end(Signal::KILL);
+    house.up(&[]);
+    wait_until("its size is decided on again", || {
+        let status = &house.ask(&["get", "service/web"])["status"];
+        (status["desiredReplicas"] == 0).then_some(())
+    });
+    assert!(house.replicas("web").is_empty());
+    answer_of(&url).expect("it is answered");
+    house.wait_for_ready("web", 2);
+}

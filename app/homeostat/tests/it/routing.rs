@@ -1,0 +1,147 @@
+//! Services that share an address, asked by curl.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Command;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::house::{House, free_port, pid_of, text, wait_until};
+
+/// What curl printed: the answer's body, and behind it its status and where it leads.
+fn curl(words: &[&str]) -> (String, u16, String) {
+    let mut command = Command::new("curl");
+    command.args(["-s", "--max-time", "60", "-w", "\n%{http_code} %{redirect_url}"]).args(words);
+    let output = command.output().expect("the tests need curl");
+    let said = String::from_utf8(output.stdout).expect("it is text");
+    let (body, rest) = said.rsplit_once('\n').expect("the last line is ours");
+    let (status, location) = rest.split_once(' ').expect("two words");
+    (body.to_owned(), status.parse().expect("a status"), location.to_owned())
+}
+
+fn write_route(house: &House, address: &str, rules: &str) -> PathBuf {
+    let head = "apiVersion: homeostat/v1\nkind: Route\nmetadata: {name: shop}\nspec:\n";
+    house.write(
+        "route.yaml",
+        &format!("{head}  listen: {address:?}\n  hostnames: [shop.test]\n  rules:\n{rules}"),
+    )
+}
+
+const RULES: &str = "    - backendRefs: [{name: pages}]\n    \
+     - matches: [{path: {value: /api}}]\n      backendRefs: [{name: api}]\n    \
+     - matches: [{path: {type: Exact, value: /old}}]\n      filters:\n        \
+     - {type: RequestRedirect, requestRedirect: {path: {type: ReplaceFullPath, replaceFullPath: /new}}}\n";
+
+/// The condition of a route of that type: its status and its reason.
+fn condition(house: &House, kind: &str) -> (String, String) {
+    let route = house.ask(&["get", "route/shop"]);
+    let conditions = route["status"]["conditions"].as_array().expect("it has conditions");
+    let found = conditions.iter().find(|it| it["type"] == kind).expect("it has this one");
+    let word = |field: &str| found[field].as_str().expect("a word").to_owned();
+    (word("status"), word("reason"))
+}
+
+#[test]
+fn two_services_behind_one_address_outlive_a_killed_homeostat() {
+    let mut house = House::new();
+    let address = format!("127.0.0.1:{}", free_port());
+    let (pages, api) = (house.write_service("pages", ""), house.write_service("api", ""));
+    let route = write_route(&house, &address, RULES);
+    let url = |path: &str| format!("http://{address}{path}");
+    let ask = |path: &str| curl(&["-H", "Host: shop.test", &url(path)]);
+    house.up(&[]);
+
+    let applied = house.run(&["apply", "-f", text(&route)]);
+    assert_eq!((applied.code, applied.out.as_str()), (Some(0), "route/shop created\n"), "{applied:?}");
+    assert!(
+        applied
+            .err
+            .contains("warning: route/shop: spec.rules[0].backendRefs[0].name: there is no service pages"),
+        "{applied:?}"
+    );
+    wait_until("the proxy listens", || TcpStream::connect(&address).ok());
+    assert_eq!(ask("/").1, 500, "its service is not there");
+    assert_eq!(condition(&house, "ResolvedRefs"), ("False".into(), "BackendNotFound".into()));
+
+    house.run(&["apply", "-f", text(&pages), "-f", text(&api)]);
+    let pid = |service: &str, house: &House| {
+        let replicas = house.wait_for_ready(service, 1);
+        pid_of(&replicas[&format!("{service}-0")]).as_raw_nonzero().get().to_string()
+    };
+    let pids = [pid("pages", &house), pid("api", &house)];
+    let answers = || [ask("/").0, ask("/api/carts").0];
+    assert_eq!(answers(), pids);
+    let http2 = ["--http2-prior-knowledge", "-H", "Host: shop.test", &url("/api")];
+    assert_eq!(curl(&http2).0, pids[1], "clients of HTTP/2 are told apart as well");
+    assert_eq!(
+        ask("/old"),
+        (ask("/old").0, 302, format!("http://shop.test:{}/new", address.rsplit(':').next().unwrap()))
+    );
+    assert_eq!(curl(&[&url("/")]).1, 404, "no route is for this host");
+    assert_eq!(condition(&house, "ResolvedRefs"), ("True".into(), "ResolvedRefs".into()));
+    let described = house.run(&["describe", "route/shop"]).out;
+    assert!(described.contains("pages") && described.contains("100.00 %"), "{described}");
+    assert_eq!(house.run(&["diff", "-f", text(&route)]).code, Some(0));
+
+    house.end(Signal::KILL);
+    house.up(&[]);
+    wait_until("the same replicas answer over the same address", || (answers() == pids).then_some(()));
+
+    assert_eq!(house.run(&["delete", "route/shop"]).out, "route/shop deleted\n");
+    wait_until("nobody listens", || TcpStream::connect(&address).is_err().then_some(()));
+    assert_eq!(house.run(&["get", "route/shop"]).code, Some(1));
+}
+
+#[test]
+fn a_replica_behind_a_route_alone_finishes_its_request_before_it_is_stopped() {
+    let mut house = House::new();
+    let address = format!("127.0.0.1:{}", free_port());
+    let pages = house.write_service("pages", "  stop: {drain: 1h}\n");
+    let route = write_route(&house, &address, "    - backendRefs: [{name: pages}]\n");
+    house.up(&["-f", text(&pages), "-f", text(&route)]);
+    house.wait_for_ready("pages", 1);
+    let mut held = wait_until("the proxy listens", || TcpStream::connect(&address).ok());
+    held.write_all(b"GET /hold HTTP/1.1\r\nHost: shop.test\r\n\r\n").expect("it listens");
+    let traffic = |house: &House| house.ask(&["get", "service/pages"])["status"]["traffic"].clone();
+    wait_until("the replica has the request", || (traffic(&house)["inFlight"] == 1).then_some(()));
+
+    assert_eq!(house.run(&["delete", "service/pages"]).code, Some(0));
+    wait_until("it drains", || {
+        let replicas = house.replicas("pages");
+        (replicas.get("pages-0").map(|status| &status["phase"]) == Some(&Value::from("Draining")))
+            .then_some(())
+    });
+    assert_eq!(
+        curl(&["-H", "Host: shop.test", &format!("http://{address}/")]).1,
+        503,
+        "it has nobody for new requests"
+    );
+    assert_eq!(
+        house.replicas("pages")["pages-0"]["phase"],
+        "Draining",
+        "the one that is there is waited for"
+    );
+    drop(held);
+    wait_until("it is gone", || house.replicas("pages").is_empty().then_some(()));
+    let ask = || curl(&["-H", "Host: shop.test", &format!("http://{address}/")]).1;
+    wait_until("new requests lead nowhere", || (ask() == 500).then_some(()));
+}
+
+#[test]
+fn an_address_that_another_program_has_is_said_and_taken_when_it_is_free() {
+    let mut house = House::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    let pages = house.write_service("pages", "");
+    let route = write_route(&house, &address, "    - backendRefs: [{name: pages}]\n");
+    house.up(&["-f", text(&pages), "-f", text(&route)]);
+    wait_until("it is said", || {
+        (condition(&house, "Programmed") == ("False".into(), "AddressNotUsable".into())).then_some(())
+    });
+    drop(taken);
+    wait_until("it listens", || (condition(&house, "Programmed").0 == "True").then_some(()));
+    house.wait_for_ready("pages", 1);
+    assert_eq!(curl(&["-H", "Host: shop.test", &format!("http://{address}/")]).1, 200);
+}

@@ -1,0 +1,95 @@
+//! Clients over TLS: a declared certificate is shown, exchanged without a restart, and its key stays where it is.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::process::Signal;
+
+use crate::house::{House, Said, free_port, text, wait_until};
+
+/// Puts a new certificate for `localhost` and its key where the manifest says; returns the key as it is written.
+fn renew(house: &House, certificate: &str) -> String {
+    let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    let key = pair.signing_key.serialize_pem();
+    house.write("tls.key", &key);
+    house.write(certificate, &pair.cert.pem());
+    key
+}
+
+/// What curl gets from `localhost` over TLS, trusting only what the house has in `trusted`.
+fn curl(house: &House, port: u16, trusted: &str) -> Said {
+    let mut call = Command::new("curl");
+    call.args(["--silent", "--show-error", "--max-time", "20", "--noproxy", "*", "--tlsv1.3", "--ipv4"]);
+    call.arg("--cacert").arg(house.path(trusted)).arg(format!("https://localhost:{port}/"));
+    let output = call.stdin(Stdio::null()).output().expect("curl is installed");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// Whether a file within a folder holds these bytes.
+fn is_held(folder: &Path, bytes: &[u8]) -> bool {
+    fs::read_dir(folder).into_iter().flatten().flatten().any(|entry| {
+        let path = entry.path();
+        if path.is_dir() {
+            return is_held(&path, bytes);
+        }
+        fs::read(&path).is_ok_and(|content| content.windows(bytes.len()).any(|window| window == bytes))
+    })
+}
+
+#[test]
+fn a_certificate_is_shown_exchanged_and_missed_in_words() {
+    let mut house = House::new();
+    let port = free_port();
+    let expose = format!(
+        "  expose: {{listen: \"127.0.0.1:{port}\", port: http, tls: {{certificate: tls.pem, key: tls.key}}}}\n"
+    );
+    let manifest = house.write_service("web", &expose);
+
+    // Without its files it is not begun with.
+    let refused = house.run(&["up", "--data", "data", "--listen", "127.0.0.1:0", "-f", text(&manifest)]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(
+        refused.err.contains("could not apply service/web") && refused.err.contains("tls.pem"),
+        "{refused:?}"
+    );
+
+    let first_key = renew(&house, "tls.pem");
+    fs::copy(house.path("tls.pem"), house.path("first.pem")).unwrap();
+    house.up(&["-f", text(&manifest)]);
+    house.wait_for_ready("web", 1);
+    let answered = curl(&house, port, "first.pem");
+    assert_eq!((answered.code, answered.err.as_str()), (Some(0), ""));
+    let described = house.run(&["describe", "service/web"]);
+    assert!(described.out.contains("the certificate for localhost is valid until"), "{described:?}");
+
+    let second_key = renew(&house, "tls.pem");
+    wait_until("the new certificate is shown", || {
+        (curl(&house, port, "tls.pem").code == Some(0)).then_some(())
+    });
+    assert_ne!(curl(&house, port, "first.pem").code, Some(0), "the old one is not shown any more");
+
+    // A certificate without its key: what was read before stays in use, and it is said.
+    fs::copy(house.path("tls.pem"), house.path("second.pem")).unwrap();
+    fs::copy(house.path("first.pem"), house.path("tls.pem")).unwrap();
+    let words = "tls.key is not the one of the certificate in";
+    wait_until("it is told", || house.run(&["describe", "service/web"]).out.contains(words).then_some(()));
+    assert_eq!(curl(&house, port, "second.pem").code, Some(0));
+    let changed = fs::read_to_string(&manifest).unwrap().replace("tls.pem", "first.pem");
+    let changed = house.write("web.yaml", &changed);
+    let refused = house.run(&["apply", "-f", text(&changed)]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.err.contains(words), "{refused:?}");
+    assert_eq!(curl(&house, port, "second.pem").code, Some(0));
+
+    let (_, metrics) = house.ask_api("/metrics");
+    assert!(metrics.contains("homeostat_certificate_not_after_seconds{service=\"web\"}"), "{metrics}");
+    let (_, api) = house.ask_api("/v1/services/web");
+    house.end(Signal::INT);
+    for key in [first_key, second_key] {
+        let line = key.lines().nth(1).expect("a key has lines");
+        assert!(!house.log().contains(line) && !api.contains(line) && !metrics.contains(line));
+        assert!(!is_held(&house.path("data"), line.as_bytes()), "a key is kept");
+    }
+}

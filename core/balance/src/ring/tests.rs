@@ -1,0 +1,105 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::endpoint::{EndpointId, Seat, Tried, Weight};
+use crate::slow_start::SlowStart;
+
+fn roster(ordinals: impl IntoIterator<Item = u32>) -> Roster {
+    let seats: Vec<_> = ordinals
+        .into_iter()
+        .map(|ordinal| Seat::new(EndpointId { ordinal, incarnation: 1 }, Weight::ONE))
+        .collect();
+    Roster::new(&seats)
+}
+
+/// The ordinal that each of `keys` keys goes to while nobody has work.
+fn homes(roster: &Roster, keys: u64) -> Vec<u32> {
+    let ring = Ring::of(roster);
+    let home = |key: u64| {
+        let at = ring.pick(roster, |_| true, hash_key(&key.to_le_bytes()), |_| 0).unwrap();
+        roster.seat(roster.preferred()[at]).id.ordinal
+    };
+    (0..keys).map(home).collect()
+}
+
+#[test]
+fn a_new_endpoint_takes_its_share_and_moves_nothing_else() {
+    let (before, after) = (homes(&roster(0..9), 20_000), homes(&roster(0..10), 20_000));
+    let moved: Vec<_> = before.iter().zip(&after).filter(|(b, a)| b != a).collect();
+    assert!(moved.iter().all(|(_, home)| **home == 9), "keys moved between old endpoints");
+    assert!((1_400..2_600).contains(&moved.len()), "{} of 20,000 moved", moved.len());
+}
+
+#[test]
+fn an_endpoint_that_left_gives_its_keys_away_and_moves_nothing_else() {
+    let (before, after) =
+        (homes(&roster(0..10), 20_000), homes(&roster((0..10).filter(|o| *o != 4)), 20_000));
+    assert!(before.iter().zip(&after).all(|(b, a)| b == a || *b == 4));
+}
+
+#[test]
+fn the_successor_of_a_replica_has_its_keys() {
+    let seat = |ordinal, incarnation| Seat::new(EndpointId { ordinal, incarnation }, Weight::ONE);
+    let (old, new) = (Roster::new(&[seat(0, 1), seat(1, 1)]), Roster::new(&[seat(0, 1), seat(1, 7)]));
+    assert_eq!(homes(&old, 1_000), homes(&new, 1_000));
+}
+
+#[test]
+fn shares_follow_the_weights() {
+    let weights = [1, 3].map(|w| Weight::new(w).unwrap());
+    let seats =
+        [0u32, 1].map(|ordinal| Seat::new(EndpointId { ordinal, incarnation: 1 }, weights[ordinal as usize]));
+    let heavy = homes(&Roster::new(&seats), 20_000).into_iter().filter(|&home| home == 1).count();
+    assert!((13_500..16_500).contains(&heavy), "{heavy} of 20,000");
+}
+
+#[test]
+fn keys_move_to_an_endpoint_as_it_ramps_up_and_each_only_once() {
+    let slow = SlowStart::over(Duration::from_secs(10));
+    let at = |second| {
+        let ramp = slow.ramp(Duration::ZERO, Duration::from_secs(second));
+        let seat = |ordinal| Seat::new(EndpointId { ordinal, incarnation: 1 }, Weight::ONE);
+        homes(&Roster::new(&[seat(0), seat(1), Seat { ramp, ..seat(2) }]), 10_000)
+    };
+    let mut before = at(0);
+    for second in 1..=10 {
+        let after = at(second);
+        assert!(before.iter().zip(&after).all(|(b, a)| b == a || *a == 2), "a key moved elsewhere");
+        before = after;
+    }
+    let share = |homes: &[u32]| homes.iter().filter(|&&home| home == 2).count();
+    assert!((200..800).contains(&share(&at(0))), "{}", share(&at(0)));
+    assert!(share(&before) > 2_700, "{}", share(&before));
+}
+
+proptest! {
+    /// One key asked again and again, as a single busy user does: nobody has more than the bound, and all is placed.
+    #[test]
+    fn a_hot_key_overloads_nobody(endpoints in 1u32..20, requests in 1u64..400, key: u64) {
+        let roster = roster(0..endpoints);
+        let ring = Ring::of(&roster);
+        let mut in_flight = vec![0u32; endpoints as usize];
+        for placed in 0..requests {
+            let at = ring.pick(&roster, |_| true, key, |seat| in_flight[seat]).unwrap();
+            in_flight[at] += 1;
+            let bound = ((placed + 1) * LOAD_PERCENT_MAX).div_ceil(u64::from(endpoints) * 100);
+            prop_assert!(u64::from(in_flight[at]) <= bound, "{in_flight:?} after {} requests", placed + 1);
+        }
+    }
+
+    #[test]
+    fn what_was_tried_is_not_chosen_again(endpoints in 1u32..4, key: u64) {
+        let roster = roster(0..endpoints);
+        let ring = Ring::of(&roster);
+        let mut tried = Tried::NONE;
+        for _ in 0..endpoints {
+            let at = ring.pick(&roster, |&i| !tried.contains(roster.seat(i).id), key, |_| 0).unwrap();
+            let id = roster.seat(roster.preferred()[at]).id;
+            prop_assert!(!tried.contains(id));
+            tried.add(id);
+        }
+        prop_assert_eq!(ring.pick(&roster, |&i| !tried.contains(roster.seat(i).id), key, |_| 0), None);
+    }
+}

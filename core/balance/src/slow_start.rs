@@ -1,0 +1,80 @@
+//! Slow start: an endpoint that has just become ready gets a growing part of its share.
+//!
+//! A program that was just started has cold caches, unfilled pools and code that is not compiled yet; the full share at once makes
+//! its first requests slow or makes it fail.
+
+use std::time::Duration;
+
+#[cfg(test)]
+mod tests;
+
+/// How long an endpoint takes from the first request to its full weight.
+///
+/// weight = declared weight × max(10 %, time since it became ready ÷ window). Source: Envoy, "Slow start mode", with its defaults:
+/// `min_weight_percent` 10 and `aggression` 1, which makes the growth a straight line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SlowStart {
+    window: Duration,
+}
+
+impl SlowStart {
+    /// Every endpoint has its full weight from the start.
+    pub const OFF: Self = Self { window: Duration::ZERO };
+
+    /// A slow start of so long; none for zero.
+    #[must_use]
+    pub const fn over(window: Duration) -> Self {
+        Self { window }
+    }
+
+    /// How far an endpoint has come that became ready at `since`.
+    #[must_use]
+    pub fn ramp(self, since: Duration, now: Duration) -> Ramp {
+        let age = now.saturating_sub(since);
+        if age >= self.window {
+            return Ramp::FULL;
+        }
+        // Below 100, because the age is below the window.
+        let percent = (age.as_nanos() * 100 / self.window.as_nanos()) as u8;
+        Ramp((percent - percent % Ramp::STEP_PERCENT).max(Ramp::FLOOR.0))
+    }
+
+    /// When the ramp of such an endpoint grows next; `None` once it is full.
+    #[must_use]
+    pub fn next_step(self, since: Duration, now: Duration) -> Option<Duration> {
+        let ramp = self.ramp(since, now);
+        if ramp == Ramp::FULL {
+            return None;
+        }
+        let percent = u128::from(ramp.0 + Ramp::STEP_PERCENT);
+        // Rounded up, so that the ramp has grown at that time and not a nanosecond later.
+        let nanos = (self.window.as_nanos() * percent).div_ceil(100);
+        Some(since.saturating_add(Duration::from_nanos(nanos.try_into().unwrap_or(u64::MAX))))
+    }
+}
+
+/// The part of its weight that an endpoint carries, in percent: 10 to 100, in steps of 5.
+///
+/// Each step costs a new [`Roster`](crate::Roster); 18 of them are fine enough for what is ramped up over seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ramp(u8);
+
+impl Default for Ramp {
+    fn default() -> Self {
+        Self::FULL
+    }
+}
+
+impl Ramp {
+    /// The part that an endpoint begins with.
+    pub const FLOOR: Self = Self(10);
+    /// All of it.
+    pub const FULL: Self = Self(100);
+    const STEP_PERCENT: u8 = 5;
+
+    /// The part in percent.
+    #[must_use]
+    pub const fn percent(self) -> u8 {
+        self.0
+    }
+}

@@ -1,0 +1,270 @@
+//! What people declare of a listener that several services share: which request goes where, and what is changed on the way.
+//!
+//! The fields are those of the Gateway API's HTTPRoute where it has them, and mean what it says. What it leaves to the
+//! implementation is said at each field. Source: <https://gateway-api.sigs.k8s.io/reference/spec/>, HTTPRoute v1.
+
+mod filter;
+mod limits;
+mod text;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ListenAddress, Metadata, Span};
+use crate::name::ServiceName;
+
+pub use self::filter::{
+    Fraction, HeaderModifier, HeaderSetting, PathModifier, RedirectStatus, RequestMirror, RequestRedirect,
+    RouteFilter, Scheme, UrlRewrite,
+};
+pub use self::limits::{LimitBy, RequestLimit, RouteLimits};
+pub use self::text::{HeaderName, HeaderValue, Hostname, RouteTextError, UrlPath};
+
+/// A route: requests that come to an address, told apart by host, path, method, headers and query, each to its services.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Route {
+    /// Name, labels and annotations.
+    pub metadata: Metadata,
+    /// What is asked for.
+    pub spec: RouteSpec,
+}
+
+impl Route {
+    /// The name of the route.
+    pub const fn name(&self) -> &ServiceName {
+        &self.metadata.name
+    }
+}
+
+/// What is asked for of a route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct RouteSpec {
+    /// The address that the proxy listens on. Several routes may have the same one; no service's `expose` may.
+    pub listen: ListenAddress,
+    /// The hosts that requests are for, up to 16; empty for any. `*.example.com` stands for every name below `example.com`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hostnames: Vec<Hostname>,
+    /// What to do with which requests, 1 to 16.
+    pub rules: Vec<RouteRule>,
+    /// How much may come.
+    #[serde(default, skip_serializing_if = "RouteLimits::is_none")]
+    pub limits: RouteLimits,
+    /// Makes answers smaller for clients that take them so: those of a text-like type, from 256 bytes on, that the service has not packed
+    /// itself. Not for answers in which a secret stands beside what a stranger can choose: their length tells of it (BREACH). Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
+}
+
+/// How answers are made smaller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Compression {
+    /// By gzip (RFC 1952).
+    Gzip,
+}
+
+impl RouteSpec {
+    /// The services that it names, those that get copies included, as often as it names them.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceName> {
+        self.rules.iter().flat_map(|rule| {
+            let mirrors = rule.filters.iter().filter_map(RouteFilter::mirror).map(|it| &it.backend_ref);
+            rule.backend_refs.iter().chain(mirrors).map(|backend| &backend.name)
+        })
+    }
+}
+
+/// What to do with some of the requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct RouteRule {
+    /// The requests meant, each of these by itself, up to 64; empty for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matches: Vec<RouteMatch>,
+    /// What is changed or done on the way, up to 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<RouteFilter>,
+    /// The services that answer, up to 16; none, or none that exists, answers 500.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backend_refs: Vec<BackendRef>,
+    /// How long an answer may take.
+    #[serde(default, skip_serializing_if = "RouteTimeouts::is_default")]
+    pub timeouts: RouteTimeouts,
+}
+
+/// What a request must be like; all that is given must hold.
+///
+/// Of several that hold, one goes first by, in this order: an exact path, the longest prefix, a method, the most headers, the
+/// most query parameters, the oldest route, the first name, the first rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct RouteMatch {
+    /// What its path must be. Default: any.
+    #[serde(default)]
+    pub path: PathMatch,
+    /// What its headers must be, up to 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<HeaderMatch>,
+    /// What the parameters in its query must be, up to 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub query_params: Vec<QueryParamMatch>,
+    /// What its method must be. Default: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<Method>,
+}
+
+/// What a path must be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct PathMatch {
+    /// How it is compared.
+    #[serde(rename = "type")]
+    pub kind: PathMatchType,
+    /// What it is compared with.
+    pub value: UrlPath,
+}
+
+/// How a path is compared.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum PathMatchType {
+    /// It is the value.
+    Exact,
+    /// Its first elements are those of the value: `/a` is the prefix of `/a`, `/a/` and `/a/b`, not of `/ab`.
+    #[default]
+    PathPrefix,
+}
+
+/// What a header must be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct HeaderMatch {
+    /// How it is compared.
+    #[serde(default, rename = "type")]
+    pub kind: ValueMatchType,
+    /// Its name, in any case.
+    pub name: HeaderName,
+    /// What it is compared with. Of a header that comes several times one line has to be so. 1 to 4096 bytes.
+    pub value: String,
+}
+
+/// What a parameter in the query must be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct QueryParamMatch {
+    /// How it is compared.
+    #[serde(default, rename = "type")]
+    pub kind: ValueMatchType,
+    /// Its name, as it is written in the target of the request. 1 to 256 bytes.
+    pub name: String,
+    /// What its first value is compared with, as it is written in the target: `a%20b` stays as it is. 1 to 1024 bytes.
+    pub value: String,
+}
+
+/// How a value is compared.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum ValueMatchType {
+    /// It is the value.
+    #[default]
+    Exact,
+    /// All of it is what the expression describes, in the syntax of the Rust crate `regex`, which takes time in proportion to
+    /// the length of what is looked at.
+    RegularExpression,
+}
+
+/// The method of a request. CONNECT is not among them: the proxy opens no tunnels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    /// Asks for a representation.
+    Get,
+    /// Asks for the head of what GET would answer.
+    Head,
+    /// Hands something over to be dealt with.
+    Post,
+    /// Puts something in the place of what is there.
+    Put,
+    /// Removes what is there.
+    Delete,
+    /// Asks what may be asked.
+    Options,
+    /// Asks for the request itself.
+    Trace,
+    /// Changes a part of what is there.
+    Patch,
+}
+
+impl Method {
+    /// As it is written in a request.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+            Self::Options => "OPTIONS",
+            Self::Trace => "TRACE",
+            Self::Patch => "PATCH",
+        }
+    }
+}
+
+/// A service, and its share of the requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct BackendRef {
+    /// The service. Its requests go to the port of its `expose`, or without one to the first of its ports.
+    pub name: ServiceName,
+    /// Its share: of the sum of all weights, exactly. 0 to 1000000; 0 gets nothing. Default: 1.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub weight: u32,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_one(weight: &u32) -> bool {
+    *weight == 1
+}
+
+/// How long an answer may take; past it the client is answered 504.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct RouteTimeouts {
+    /// From the head of the request to the head of the answer, whatever is tried in between. 0s for no limit, which is the default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<Span>,
+    /// The same for each try at a replica; at most `request`. Default: as the service says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backend_request: Option<Span>,
+}
+
+impl RouteTimeouts {
+    /// Whether nothing is said.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Bytes of a compiled expression at most, and of what it may keep to be quick: 256 KiB hold any that a person would write, and the
+/// 64 that a route may have hold 32 MiB at the very worst.
+const EXPRESSION_BYTES_MAX: usize = 256 * 1024;
+
+/// Compiles an expression that has to describe a whole value, as bytes.
+pub fn expression(text: &str) -> Result<regex::bytes::Regex, regex::Error> {
+    // Parsed alone first, so that a parenthesis too many cannot close ours.
+    let build = |text: &str| {
+        let mut builder = regex::bytes::RegexBuilder::new(text);
+        builder.unicode(false).size_limit(EXPRESSION_BYTES_MAX).dfa_size_limit(EXPRESSION_BYTES_MAX);
+        builder.build()
+    };
+    build(text)?;
+    build(&format!("^(?:{text})$"))
+}

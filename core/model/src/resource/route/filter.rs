@@ -1,0 +1,380 @@
+//! What is changed or done on the way from a client to a service and back.
+
+use std::num::{NonZeroU16, NonZeroU32};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{BackendRef, HeaderName, HeaderValue, Hostname, UrlPath};
+
+/// One change on the way, or one thing done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "FilterFields", into = "FilterFields")]
+pub enum RouteFilter {
+    /// Changes the headers that the service gets.
+    RequestHeaderModifier(HeaderModifier),
+    /// Changes the headers that the client gets.
+    ResponseHeaderModifier(HeaderModifier),
+    /// Sends a copy to another service, whose answer nobody hears.
+    RequestMirror(RequestMirror),
+    /// Answers with another address to go to.
+    RequestRedirect(RequestRedirect),
+    /// Changes the host and the path that the service gets.
+    UrlRewrite(UrlRewrite),
+}
+
+impl RouteFilter {
+    /// Where copies go, when it sends any.
+    pub const fn mirror(&self) -> Option<&RequestMirror> {
+        match self {
+            Self::RequestMirror(mirror) => Some(mirror),
+            Self::RequestHeaderModifier(_)
+            | Self::ResponseHeaderModifier(_)
+            | Self::RequestRedirect(_)
+            | Self::UrlRewrite(_) => None,
+        }
+    }
+}
+
+/// One change on the way, or one thing done: `type` says which, and the field of the same name how.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct FilterFields {
+    /// Which.
+    #[serde(rename = "type")]
+    kind: FilterType,
+    /// Changes the headers that the service gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request_header_modifier: Option<HeaderModifier>,
+    /// Changes the headers that the client gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    response_header_modifier: Option<HeaderModifier>,
+    /// Sends a copy to another service, whose answer nobody hears. Only of requests whose body is whole within 64 KiB; a copy
+    /// never delays or fails the request, and is left out when too many are under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request_mirror: Option<RequestMirror>,
+    /// Answers with another address to go to; not together with `backendRefs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request_redirect: Option<RequestRedirect>,
+    /// Changes the host and the path that the service gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    url_rewrite: Option<UrlRewrite>,
+}
+
+/// Which change, or which thing done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+enum FilterType {
+    /// Changes the headers that the service gets.
+    #[default]
+    RequestHeaderModifier,
+    /// Changes the headers that the client gets.
+    ResponseHeaderModifier,
+    /// Sends a copy to another service.
+    RequestMirror,
+    /// Answers with another address to go to.
+    RequestRedirect,
+    /// Changes the host and the path that the service gets.
+    #[serde(rename = "URLRewrite")]
+    UrlRewrite,
+}
+
+/// Why the fields of a filter are none.
+#[derive(Debug, thiserror::Error)]
+enum FilterError {
+    #[error("the field that `type` names is missing: a filter of type {kind:?} needs it")]
+    Missing { kind: FilterType },
+    #[error(
+        "a filter has the one field that `type` names, and this one of type {kind:?} has another: take it out"
+    )]
+    Other { kind: FilterType },
+}
+
+impl TryFrom<FilterFields> for RouteFilter {
+    type Error = FilterError;
+
+    fn try_from(mut fields: FilterFields) -> Result<Self, FilterError> {
+        let kind = fields.kind;
+        let filter = match kind {
+            FilterType::RequestHeaderModifier => {
+                fields.request_header_modifier.take().map(Self::RequestHeaderModifier)
+            }
+            FilterType::ResponseHeaderModifier => {
+                fields.response_header_modifier.take().map(Self::ResponseHeaderModifier)
+            }
+            FilterType::RequestMirror => fields.request_mirror.take().map(Self::RequestMirror),
+            FilterType::RequestRedirect => fields.request_redirect.take().map(Self::RequestRedirect),
+            FilterType::UrlRewrite => fields.url_rewrite.take().map(Self::UrlRewrite),
+        };
+        let filter = filter.ok_or(FilterError::Missing { kind })?;
+        let is_alone = fields.request_header_modifier.is_none()
+            && fields.response_header_modifier.is_none()
+            && fields.request_mirror.is_none()
+            && fields.request_redirect.is_none()
+            && fields.url_rewrite.is_none();
+        if is_alone { Ok(filter) } else { Err(FilterError::Other { kind }) }
+    }
+}
+
+impl From<RouteFilter> for FilterFields {
+    fn from(filter: RouteFilter) -> Self {
+        let of = |kind| Self { kind, ..Self::default() };
+        match filter {
+            RouteFilter::RequestHeaderModifier(modifier) => {
+                Self { request_header_modifier: Some(modifier), ..of(FilterType::RequestHeaderModifier) }
+            }
+            RouteFilter::ResponseHeaderModifier(modifier) => {
+                Self { response_header_modifier: Some(modifier), ..of(FilterType::ResponseHeaderModifier) }
+            }
+            RouteFilter::RequestMirror(mirror) => {
+                Self { request_mirror: Some(mirror), ..of(FilterType::RequestMirror) }
+            }
+            RouteFilter::RequestRedirect(redirect) => {
+                Self { request_redirect: Some(redirect), ..of(FilterType::RequestRedirect) }
+            }
+            RouteFilter::UrlRewrite(rewrite) => {
+                Self { url_rewrite: Some(rewrite), ..of(FilterType::UrlRewrite) }
+            }
+        }
+    }
+}
+
+/// Changes of headers. A header is named once in all three.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct HeaderModifier {
+    /// Headers in the place of those of that name, up to 16.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<HeaderSetting>,
+    /// Headers beside those of that name, up to 16.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub add: Vec<HeaderSetting>,
+    /// Headers that are taken out, up to 16.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<HeaderName>,
+}
+
+/// A header and its value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct HeaderSetting {
+    /// Its name.
+    pub name: HeaderName,
+    /// Its value.
+    pub value: HeaderValue,
+}
+
+/// Where copies go, and of how many requests. Not both `percent` and `fraction`; without them of all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct RequestMirror {
+    /// The service that gets the copies; its weight has no effect.
+    pub backend_ref: BackendRef,
+    /// Of a hundred requests so many. 0 to 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u32>,
+    /// The share as a fraction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fraction: Option<Fraction>,
+}
+
+/// A share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Fraction {
+    /// So many, at most `denominator`.
+    pub numerator: u32,
+    /// Of so many.
+    #[serde(default = "hundred")]
+    pub denominator: NonZeroU32,
+}
+
+const fn hundred() -> NonZeroU32 {
+    NonZeroU32::new(100).expect("100 is not 0")
+}
+
+impl RequestMirror {
+    /// The share of the requests that is copied.
+    pub const fn share(&self) -> Fraction {
+        match (self.fraction, self.percent) {
+            (Some(fraction), _) => fraction,
+            (None, Some(percent)) => Fraction { numerator: percent, denominator: hundred() },
+            (None, None) => Fraction { numerator: 1, denominator: NonZeroU32::MIN },
+        }
+    }
+}
+
+/// Where the client shall go instead; what is not given stays as it was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct RequestRedirect {
+    /// The scheme.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<Scheme>,
+    /// The host, one without `*`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<Hostname>,
+    /// The path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathModifier>,
+    /// The port. Default: that of `scheme` if it is given, otherwise the listener's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<NonZeroU16>,
+    /// The status of the answer.
+    pub status_code: RedirectStatus,
+}
+
+/// A scheme of URLs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheme {
+    /// Without TLS.
+    Http,
+    /// With TLS.
+    Https,
+}
+
+/// The status of a redirect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u16", into = "u16")]
+pub enum RedirectStatus {
+    /// 301, for good; clients may make a GET of a POST.
+    MovedPermanently,
+    /// 302, for now; clients may make a GET of a POST.
+    #[default]
+    Found,
+    /// 303, to be read by a GET.
+    SeeOther,
+    /// 307, for now, by the same method.
+    TemporaryRedirect,
+    /// 308, for good, by the same method.
+    PermanentRedirect,
+}
+
+impl From<RedirectStatus> for u16 {
+    fn from(status: RedirectStatus) -> Self {
+        match status {
+            RedirectStatus::MovedPermanently => 301,
+            RedirectStatus::Found => 302,
+            RedirectStatus::SeeOther => 303,
+            RedirectStatus::TemporaryRedirect => 307,
+            RedirectStatus::PermanentRedirect => 308,
+        }
+    }
+}
+
+/// A number that is no status of a redirect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the status of a redirect is 301, 302, 303, 307 or 308, not {0}")]
+pub struct RedirectStatusError(u16);
+
+impl TryFrom<u16> for RedirectStatus {
+    type Error = RedirectStatusError;
+
+    fn try_from(status: u16) -> Result<Self, RedirectStatusError> {
+        let all = [
+            Self::MovedPermanently,
+            Self::Found,
+            Self::SeeOther,
+            Self::TemporaryRedirect,
+            Self::PermanentRedirect,
+        ];
+        all.into_iter().find(|it| u16::from(*it) == status).ok_or(RedirectStatusError(status))
+    }
+}
+
+impl JsonSchema for RedirectStatus {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "RedirectStatus".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "The status of a redirect: 301, 302, 303, 307 or 308.",
+            "type": "integer",
+            "enum": [301, 302, 303, 307, 308],
+        })
+    }
+}
+
+/// What the service gets instead; what is not given stays as it was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct UrlRewrite {
+    /// The host, one without `*`. `X-Forwarded-Host` keeps the one that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<Hostname>,
+    /// The path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathModifier>,
+}
+
+/// A path in the place of another; the query stays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "PathModifierFields", into = "PathModifierFields")]
+pub enum PathModifier {
+    /// In the place of the whole path.
+    ReplaceFullPath(UrlPath),
+    /// In the place of the prefix that the rule's only match names.
+    ReplacePrefixMatch(UrlPath),
+}
+
+/// A path in the place of another: `type` says of which part, and the field of the same name which.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct PathModifierFields {
+    /// Of which part.
+    #[serde(rename = "type")]
+    kind: PathModifierType,
+    /// In the place of the whole path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replace_full_path: Option<UrlPath>,
+    /// In the place of the prefix that matched; the rule has one match, by PathPrefix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replace_prefix_match: Option<UrlPath>,
+}
+
+/// Which part of a path is replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+enum PathModifierType {
+    /// All of it.
+    #[default]
+    ReplaceFullPath,
+    /// The prefix that matched.
+    ReplacePrefixMatch,
+}
+
+/// Why the fields of a path are none.
+#[derive(Debug, thiserror::Error)]
+#[error("a path has the field that its `type` names, replaceFullPath or replacePrefixMatch, and no other")]
+struct PathModifierError;
+
+impl TryFrom<PathModifierFields> for PathModifier {
+    type Error = PathModifierError;
+
+    fn try_from(fields: PathModifierFields) -> Result<Self, PathModifierError> {
+        match (fields.kind, fields.replace_full_path, fields.replace_prefix_match) {
+            (PathModifierType::ReplaceFullPath, Some(path), None) => Ok(Self::ReplaceFullPath(path)),
+            (PathModifierType::ReplacePrefixMatch, None, Some(path)) => Ok(Self::ReplacePrefixMatch(path)),
+            (PathModifierType::ReplaceFullPath | PathModifierType::ReplacePrefixMatch, _, _) => {
+                Err(PathModifierError)
+            }
+        }
+    }
+}
+
+impl From<PathModifier> for PathModifierFields {
+    fn from(modifier: PathModifier) -> Self {
+        match modifier {
+            PathModifier::ReplaceFullPath(path) => Self {
+                kind: PathModifierType::ReplaceFullPath,
+                replace_full_path: Some(path),
+                replace_prefix_match: None,
+            },
+            PathModifier::ReplacePrefixMatch(path) => Self {
+                kind: PathModifierType::ReplacePrefixMatch,
+                replace_full_path: None,
+                replace_prefix_match: Some(path),
+            },
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! How much may come over a route.
+
+use std::num::NonZeroU32;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::resource::Quantity;
+
+/// How much may come over a route.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct RouteLimits {
+    /// Requests by time; past it they are answered 429 with Retry-After. Each proxy counts for itself. Default: any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<RequestLimit>,
+    /// Bytes of a request's body; a longer one is answered 413. From 0. Default: any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<Quantity>,
+    /// Connections of clients at once on the address; further ones wait in the system's queue until one ends. Where routes share the
+    /// address, the least holds. 1 to 1000000. Default: any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<NonZeroU32>,
+}
+
+impl RouteLimits {
+    /// Whether nothing is limited.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// So many requests in so much time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct RequestLimit {
+    /// Requests in a second, in the long run. 1 to 1000000.
+    pub per_second: NonZeroU32,
+    /// Requests at once after a quiet time. 1 to 1000000. Default: as many as in a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<NonZeroU32>,
+    /// Whose requests are counted together.
+    #[serde(default)]
+    pub by: LimitBy,
+}
+
+/// Whose requests are counted together.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum LimitBy {
+    /// Everybody's.
+    #[default]
+    All,
+    /// Those of a client, by its address; of IPv6 by the first 64 bits, which are one customer's. Past 65,536 clients at once,
+    /// further ones are counted together.
+    Client,
+}

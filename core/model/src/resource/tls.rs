@@ -1,0 +1,123 @@
+//! How the proxy proves to clients who a service is.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Certificates of one service at most: as many names as a small site has, each read again when its file changes.
+pub const CERTIFICATES_MAX: usize = 64;
+
+/// The certificates with which the proxy speaks TLS to clients.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "TlsFields", into = "TlsFields")]
+pub struct Tls {
+    /// At least one. A client that asks for a name gets the first certificate that holds it, and the first of all when none does.
+    pub certificates: Vec<CertificateFiles>,
+}
+
+/// A certificate and its key, as files: what they hold stays where it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct CertificateFiles {
+    /// The file with the certificate in PEM, and behind it those that it was signed with; a relative path begins at the folder of the
+    /// manifest.
+    pub certificate: String,
+    /// The file with its private key in PEM, not encrypted; a relative path begins at the folder of the manifest.
+    pub key: String,
+}
+
+/// The certificates with which the proxy speaks TLS to clients: one, or a list of them. Changed files are taken without a restart.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct TlsFields {
+    /// The file with the certificate in PEM, and behind it those that it was signed with; a relative path begins at the folder of the
+    /// manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    certificate: Option<String>,
+    /// The file with its private key in PEM, not encrypted; a relative path begins at the folder of the manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    /// Instead of `certificate` and `key`: several pairs, 1 to 64. A client gets the first that holds the name it asks for, or the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    certificates: Vec<CertificateFiles>,
+}
+
+/// Why the fields of `tls` name no certificates.
+#[derive(Debug, thiserror::Error)]
+enum TlsError {
+    #[error(
+        "a certificate goes with its key: give both `certificate` and `key`, or a list under `certificates`"
+    )]
+    Half,
+    #[error("give one certificate with its key, or a list under `certificates`, not both")]
+    Both,
+    #[error("there are {count} certificates, and a service may have {CERTIFICATES_MAX}")]
+    TooMany { count: usize },
+}
+
+impl TryFrom<TlsFields> for Tls {
+    type Error = TlsError;
+
+    fn try_from(fields: TlsFields) -> Result<Self, TlsError> {
+        let TlsFields { certificate, key, certificates } = fields;
+        match (certificate, key, certificates.len()) {
+            (Some(certificate), Some(key), 0) => {
+                Ok(Self { certificates: vec![CertificateFiles { certificate, key }] })
+            }
+            (None, None, 1..=CERTIFICATES_MAX) => Ok(Self { certificates }),
+            (_, _, 0) => Err(TlsError::Half),
+            (None, None, count) => Err(TlsError::TooMany { count }),
+            (Some(_), _, _) | (_, Some(_), _) => Err(TlsError::Both),
+        }
+    }
+}
+
+impl From<Tls> for TlsFields {
+    fn from(mut tls: Tls) -> Self {
+        match (tls.certificates.len(), tls.certificates.pop()) {
+            (1, Some(CertificateFiles { certificate, key })) => {
+                Self { certificate: Some(certificate), key: Some(key), certificates: Vec::new() }
+            }
+            (_, last) => {
+                tls.certificates.extend(last);
+                Self { certificate: None, key: None, certificates: tls.certificates }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(written: Value) -> Result<Tls, String> {
+        serde_json::from_value(written).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn one_certificate_is_written_without_a_list_and_several_with_one() {
+        for written in [
+            json!({"certificate": "a.pem", "key": "a.key"}),
+            json!({"certificates": [{"certificate": "a.pem", "key": "a.key"}, {"certificate": "b.pem", "key": "b.key"}]}),
+        ] {
+            assert_eq!(json!(read(written.clone()).unwrap()), written);
+        }
+    }
+
+    #[test]
+    fn half_a_pair_both_forms_and_too_many_are_refused() {
+        let pair = json!({"certificate": "a.pem", "key": "a.key"});
+        let many = vec![pair.clone(); CERTIFICATES_MAX + 1];
+        for (wrong, why) in [
+            (json!({}), "a certificate goes with its key"),
+            (json!({"certificate": "a.pem"}), "a certificate goes with its key"),
+            (json!({"certificates": [{"certificate": "a.pem"}]}), "missing field `key`"),
+            (json!({"certificate": "a.pem", "key": "a.key", "certificates": [pair]}), "not both"),
+            (json!({"certificates": many}), "there are 65 certificates"),
+        ] {
+            let error = read(wrong).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What a rule makes of the target of a request.
+
+use model::resource::route::{PathModifier, RequestRedirect, Scheme};
+
+use crate::head::name_of;
+
+/// What a client asked for, as far as a redirect goes by it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The scheme.
+    pub scheme: Scheme,
+    /// The host, with or without a port.
+    pub host: &'a str,
+    /// The port of the listener.
+    pub port: u16,
+    /// The path.
+    pub path: &'a str,
+    /// What follows the `?`; empty without one.
+    pub query: &'a str,
+    /// Bytes of the path that the prefix of the match covers.
+    pub prefix_len: usize,
+}
+
+/// The path that takes the place of `path`, of which a prefix of so many bytes matched.
+///
+/// Source: the table at HTTPPathModifier.replacePrefixMatch of the Gateway API, v1.
+pub fn replaced(modifier: &PathModifier, path: &str, prefix_len: usize) -> String {
+    match modifier {
+        PathModifier::ReplaceFullPath(full) => full.as_str().to_owned(),
+        PathModifier::ReplacePrefixMatch(prefix) => {
+            let prefix = prefix.as_str();
+            let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+            // The match cut it where an element ends.
+            let rest = path.get(prefix_len..).unwrap_or_default();
+            let whole = format!("{prefix}{rest}");
+            if whole.starts_with('/') { whole } else { format!("/{whole}") }
+        }
+    }
+}
+
+/// Where a redirect sends the client.
+///
+/// The port is left out where it is the scheme's own. Source: HTTPRequestRedirectFilter of the Gateway API, v1.
+pub fn location(redirect: &RequestRedirect, asked: &Asked<'_>) -> String {
+    let scheme = redirect.scheme.unwrap_or(asked.scheme);
+    let host = redirect.hostname.as_ref().map_or_else(|| name_of(asked.host), |host| host.as_str());
+    let port = match (redirect.port, redirect.scheme) {
+        (Some(port), _) => port.get(),
+        (None, Some(scheme)) => port_of(scheme),
+        (None, None) => asked.port,
+    };
+    let path = redirect.path.as_ref().map(|modifier| replaced(modifier, asked.path, asked.prefix_len));
+    let path = path.as_deref().unwrap_or(asked.path);
+    let scheme_name = match scheme {
+        Scheme::Http => "http",
+        Scheme::Https => "https",
+    };
+    let brackets = if host.contains(':') { ("[", "]") } else { ("", "") };
+    let mut whole = format!("{scheme_name}://{}{host}{}", brackets.0, brackets.1);
+    if port != port_of(scheme) {
+        whole += &format!(":{port}");
+    }
+    whole += path;
+    if !asked.query.is_empty() {
+        whole += "?";
+        whole += asked.query;
+    }
+    whole
+}
+
+const fn port_of(scheme: Scheme) -> u16 {
+    match scheme {
+        Scheme::Http => 80,
+        Scheme::Https => 443,
+    }
+}
+
+/// Whether a path has an element that means "here" or "up", also when it is written with `%2e`.
+///
+/// Such a path would be matched as one and, by a service that resolves it, answered as another. Clients resolve them before
+/// they ask. Source: RFC 3986, section 5.2.4.
+pub fn climbs(path: &str) -> bool {
+    let is_dots = |element: &str| {
+        let mut rest = element.as_bytes();
+        let mut dots = 0;
+        while !rest.is_empty() {
+            rest = match rest {
+                [b'.', rest @ ..] | [b'%', b'2', b'e' | b'E', rest @ ..] => rest,
+                _ => return false,
+            };
+            dots += 1;
+        }
+        (1..=2).contains(&dots)
+    };
+    (path.contains('.') || path.contains('%')) && path.split('/').any(is_dots)
+}
+
+#[cfg(test)]
+mod tests {
+    use model::resource::route::{Hostname, UrlPath};
+
+    use super::*;
+
+    fn path(text: &str) -> UrlPath {
+        UrlPath::parse(text).expect("a path")
+    }
+
+    #[test]
+    fn a_prefix_is_replaced_as_the_specification_shows() {
+        for (asked, prefix, with, becomes) in [
+            ("/foo/bar", "/foo", "/xyz", "/xyz/bar"),
+            ("/foo/bar", "/foo", "/xyz/", "/xyz/bar"),
+            ("/foo/bar", "/foo", "/", "/bar"),
+            ("/foo/", "/foo", "/xyz", "/xyz/"),
+            ("/foo", "/foo", "/xyz", "/xyz"),
+            ("/foo/", "/foo", "/", "/"),
+            ("/foo", "/foo", "/", "/"),
+            ("/bar", "", "/xyz", "/xyz/bar"),
+            ("/", "", "/xyz", "/xyz/"),
+        ] {
+            let modifier = PathModifier::ReplacePrefixMatch(path(with));
+            assert_eq!(replaced(&modifier, asked, prefix.len()), becomes, "{asked} {prefix} {with}");
+        }
+        assert_eq!(replaced(&PathModifier::ReplaceFullPath(path("/a")), "/foo/bar", 4), "/a");
+    }
+
+    #[test]
+    fn a_redirect_changes_what_it_names() {
+        let asked = Asked {
+            scheme: Scheme::Http,
+            host: "Shop.example:8080",
+            port: 8080,
+            path: "/a/b",
+            query: "c=d",
+            prefix_len: 2,
+        };
+        let plain = RequestRedirect::default();
+        let to = |redirect: RequestRedirect| location(&redirect, &asked);
+        assert_eq!(to(plain.clone()), "http://Shop.example:8080/a/b?c=d");
+        assert_eq!(
+            to(RequestRedirect { scheme: Some(Scheme::Https), ..plain.clone() }),
+            "https://Shop.example/a/b?c=d"
+        );
+        let hostname = Some(Hostname::parse("www.example").unwrap());
+        let prefix = Some(PathModifier::ReplacePrefixMatch(path("/z")));
+        let port = std::num::NonZeroU16::new(80);
+        let moved = RequestRedirect { hostname, path: prefix, port, ..plain.clone() };
+        assert_eq!(to(moved), "http://www.example/z/b?c=d");
+        let six = Asked { host: "[::1]:8080", query: "", ..asked };
+        assert_eq!(location(&plain, &six), "http://[::1]:8080/a/b");
+    }
+
+    #[test]
+    fn dots_that_climb_are_seen_however_written() {
+        for path in ["/..", "/a/../b", "/.", "/a/./b", "/%2e%2E/b", "/a/.%2e", "/a/%2e"] {
+            assert!(climbs(path), "{path}");
+        }
+        for path in ["/", "/...", "/a.b", "/.a", "/..a/", "/%2e%2e%2e", "/a%2f..b", "*", "/%20", "/%2"] {
+            assert!(!climbs(path), "{path}");
+        }
+    }
+}

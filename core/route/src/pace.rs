@@ -1,0 +1,106 @@
+//! How many requests may come in what time.
+
+use std::num::NonZeroU32;
+
+/// A limit of requests by time, as a bucket of tokens that fills steadily.
+///
+/// The state of a bucket is one number, the time at which it would be full again (the generic cell rate algorithm's "theoretical
+/// arrival time"), so that it can be kept in one atomic word, and a bucket that is full need not be kept at all.
+/// Source: ITU-T I.371, Annex A, "virtual scheduling".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Nanoseconds for one token.
+    interval_ns: u64,
+    /// Nanoseconds for a whole bucket.
+    depth_ns: u64,
+}
+
+/// Whether a request may come now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may; this is the new state of the bucket.
+    Go {
+        /// When the bucket would be full again, in nanoseconds.
+        full_at_ns: u64,
+    },
+    /// It may not; the bucket is as it was.
+    Wait {
+        /// From now until it might, in nanoseconds.
+        ns: u64,
+    },
+}
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+impl Pace {
+    /// So many requests a second, and up to `burst` at once after a quiet time.
+    pub fn new(per_second: NonZeroU32, burst: NonZeroU32) -> Self {
+        let interval_ns = SECOND_NS / u64::from(per_second.get());
+        Self { interval_ns, depth_ns: interval_ns.saturating_mul(u64::from(burst.get())) }
+    }
+
+    /// Asks for one request at `now_ns`, with the state that the last one left; 0 for a bucket that was never asked.
+    pub fn ask(self, full_at_ns: u64, now_ns: u64) -> Verdict {
+        let full_at_ns = full_at_ns.max(now_ns).saturating_add(self.interval_ns);
+        let over = full_at_ns.saturating_sub(now_ns.saturating_add(self.depth_ns));
+        if over == 0 { Verdict::Go { full_at_ns } } else { Verdict::Wait { ns: over } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn number(n: u32) -> NonZeroU32 {
+        NonZeroU32::new(n).unwrap()
+    }
+
+    #[test]
+    fn a_burst_passes_and_then_the_pace_holds() {
+        let pace = Pace::new(number(10), number(3));
+        let mut state = 0;
+        let mut ask = |now_ns| match pace.ask(state, now_ns) {
+            Verdict::Go { full_at_ns } => {
+                state = full_at_ns;
+                None
+            }
+            Verdict::Wait { ns } => Some(ns),
+        };
+        let start = SECOND_NS;
+        assert_eq!([ask(start), ask(start), ask(start)], [None; 3]);
+        assert_eq!(ask(start), Some(SECOND_NS / 10));
+        assert_eq!(ask(start + SECOND_NS / 10), None);
+        assert_eq!(ask(start + SECOND_NS / 10), Some(SECOND_NS / 10));
+        assert_eq!([ask(start * 9), ask(start * 9), ask(start * 9)], [None; 3]);
+    }
+
+    proptest! {
+        /// The oracle is the bucket as it is told to people: tokens that come, and are taken.
+        #[test]
+        fn it_is_a_bucket_of_tokens(per_second in 1u32..1000, burst in 1u32..20, steps in vec(0u64..200_000_000, 1..100)) {
+            let pace = Pace::new(number(per_second), number(burst));
+            let interval = SECOND_NS / u64::from(per_second);
+            let full = u128::from(interval) * u128::from(burst);
+            let (mut state, mut now, mut tokens_ns) = (0, SECOND_NS, full);
+            for step in steps {
+                now += step;
+                tokens_ns = (tokens_ns + u128::from(step)).min(full);
+                let may = tokens_ns >= u128::from(interval);
+                match pace.ask(state, now) {
+                    Verdict::Go { full_at_ns } => {
+                        prop_assert!(may);
+                        state = full_at_ns;
+                        tokens_ns -= u128::from(interval);
+                    }
+                    Verdict::Wait { ns } => {
+                        prop_assert!(!may);
+                        prop_assert_eq!(u128::from(ns), u128::from(interval) - tokens_ns);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Who is let in: how many requests of a service are under way, and how many may be.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::service::{Service, Snapshot};
+
+/// How many requests may be under way at once; `None` for any number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Of the service, tunnels included.
+    pub in_flight: Option<NonZeroU32>,
+    /// Of each of its endpoints, tunnels included.
+    pub in_flight_per_endpoint: Option<NonZeroU32>,
+}
+
+/// Counts the requests of a service, as far as there is a limit for them: a counter that all workers write is not free.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    under_way: AtomicU32,
+}
+
+/// Why a request is answered 503 instead of being sent to an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// So many are under way as may be.
+    Full,
+}
+
+/// A request that was let in; dropping it lets another in.
+#[derive(Debug)]
+pub(crate) struct Pass {
+    limited: Option<Arc<Service>>,
+}
+
+impl Pass {
+    pub(crate) fn take(service: &Arc<Service>, snapshot: &Snapshot) -> Result<Self, Closed> {
+        let Some(max) = snapshot.limits.in_flight else {
+            return Ok(Self { limited: None });
+        };
+        let before = service.gate.under_way.fetch_add(1, Ordering::Relaxed);
+        let pass = Self { limited: Some(Arc::clone(service)) };
+        if before < max.get() { Ok(pass) } else { Err(Closed::Full) }
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        if let Some(service) = &self.limited {
+            service.gate.under_way.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Closed {
+    /// What the client is told.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Full => "The service has as many requests under way as it may have; try again.",
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! HTTP/2 towards clients: many requests at once over one connection, each with a task and a deadline of its own.
+//!
+//! What keeps the memory of a connection bounded stands in the constants; what keeps its work bounded is the watch over clients that
+//! take back what they ask for. Sources: RFC 9113; CVE-2023-44487 ("rapid reset") and CVE-2025-8671 ("made you reset").
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::rt::Executor;
+use hyper::server::conn::http2::Builder;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+
+use crate::connection::{Client, REQUEST_HEAD_BYTES_MAX};
+use crate::forward;
+use crate::hand::Stage;
+use crate::socket::ClientSocket;
+
+/// What a client sends first when it speaks HTTP/2. Source: RFC 9113, section 3.4.
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Requests under way at once on one connection, the least that RFC 9113, section 6.5.2, recommends; nginx allows 128.
+const STREAMS_MAX: u32 = 100;
+
+/// Bytes of a request's body that may be on their way to us, beyond those that the endpoint has taken.
+///
+/// 128 KiB at 50 ms of round trip are 2.5 MB a second for one request, and four such ones for a connection: 512 KiB are the most that
+/// a connection can make us hold of what no endpoint reads.
+const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;
+
+/// Bytes of a response that wait for a client to take them: 100 streams hold 6.25 MiB at most, of a client that asks for 100 answers and
+/// reads none. Such a one is let go after [`stream_idle`](crate::Timeouts::stream_idle).
+const SEND_BYTES_MAX: usize = 64 * 1024;
+
+/// Streams that were reset and of which our side has not heard yet; with more the connection ends. h2's own default.
+const UNHEARD_RESETS_MAX: usize = 20;
+
+/// Streams that we reset for what the client did wrong on them; with more the connection ends.
+const RESETS_FOR_ERRORS_MAX: usize = 256;
+
+/// Requests that a client may take back before they are answered without being asked to go, when they are more than half of all.
+///
+/// The rule is Envoy's, for whom 500 are enough; 100 are as many as can be under way at once. A client that goes on after it was asked to
+/// go is cut off after ten times as many.
+const TAKEN_BACK_MAX: u64 = 100;
+const TAKEN_BACK_CUT: u64 = 10 * TAKEN_BACK_MAX;
+
+/// How long a client that has nothing under way and was told to go has for going.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// A client's connection, as its streams see it.
+#[derive(Debug)]
+struct Visit {
+    /// Whose hand watches over the time in which no request is under way.
+    client: Rc<Client>,
+    under_way: Cell<u32>,
+    begun: Cell<u64>,
+    taken_back: Cell<u64>,
+    is_told_to_go: Cell<bool>,
+    /// The request that hyper is about to make a task of.
+    beginning: RefCell<Option<Rc<Client>>>,
+}
+
+/// Serves one client until it leaves, has asked nothing for too long, or the service goes.
+pub(crate) async fn serve(client: &Rc<Client>, socket: ClientSocket) {
+    let visit = Rc::new(Visit {
+        client: Rc::clone(client),
+        under_way: Cell::new(0),
+        begun: Cell::new(0),
+        taken_back: Cell::new(0),
+        is_told_to_go: Cell::new(false),
+        beginning: RefCell::new(None),
+    });
+    let service = service_fn(|request| {
+        let stream = visit.begin();
+        let answer = forward::answer(Rc::clone(&stream), request);
+        let pending = Pending { visit: Rc::clone(&visit), is_answered: false };
+        async move {
+            let answer = answer.await;
+            pending.answered();
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let connection = Builder::new(Streams(Rc::clone(&visit)))
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(SEND_BYTES_MAX)
+        .max_header_list_size(REQUEST_HEAD_BYTES_MAX as u32)
+        .max_pending_accept_reset_streams(UNHEARD_RESETS_MAX)
+        .max_local_error_reset_streams(RESETS_FOR_ERRORS_MAX)
+        .serve_connection(TokioIo::new(socket), service);
+    let mut connection = pin!(connection);
+    let hand = &client.hand;
+    let ended = poll_fn(|cx| {
+        hand.register(cx);
+        loop {
+            let is_late = hand.take_expired();
+            if (is_late && visit.is_told_to_go.get()) || visit.is_intolerable() {
+                return Poll::Ready(Ok(()));
+            }
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                return Poll::Ready(ended);
+            }
+            // Only after a poll, so that a request that has already arrived is answered.
+            let has_to_go = is_late || client.is_closing() || visit.is_a_nuisance();
+            if visit.is_told_to_go.get() || !has_to_go {
+                return Poll::Pending;
+            }
+            visit.tell_to_go();
+            connection.as_mut().graceful_shutdown();
+        }
+    });
+    if ended.await.is_err_and(|error| is_of_protocol(&error)) {
+        client.shard().malformed.add(1);
+    }
+}
+
+/// Whether what came was no HTTP/2, or broke its rules.
+fn is_of_protocol(error: &hyper::Error) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    source.is_some_and(|error| error.is_go_away() && error.is_library())
+}
+
+impl Visit {
+    /// A request has come; it is watched over by a hand of its own.
+    fn begin(&self) -> Rc<Client> {
+        if self.under_way.replace(self.under_way.get() + 1) == 0 {
+            self.client.hand.disarm();
+        }
+        self.begun.set(self.begun.get() + 1);
+        let stream = self.client.for_stream();
+        *self.beginning.borrow_mut() = Some(Rc::clone(&stream));
+        stream
+    }
+
+    /// A request has ended, in whatever way.
+    fn end(&self) {
+        self.under_way.set(self.under_way.get() - 1);
+        self.wait_for_request();
+    }
+
+    fn tell_to_go(&self) {
+        self.is_told_to_go.set(true);
+        self.wait_for_request();
+    }
+
+    /// Gives a client that has nothing under way the time that it may have so.
+    fn wait_for_request(&self) {
+        if self.under_way.get() == 0 {
+            let idle = self.client.local.snapshot().timeouts.client_idle;
+            self.client.hand.arm(Stage::Idle, if self.is_told_to_go.get() { GOODBYE } else { idle });
+        }
+    }
+
+    /// Whether the client takes back more than half of what it asks for.
+    fn is_a_nuisance(&self) -> bool {
+        self.taken_back.get() >= TAKEN_BACK_MAX && self.taken_back.get() * 2 > self.begun.get()
+    }
+
+    fn is_intolerable(&self) -> bool {
+        self.is_a_nuisance() && self.taken_back.get() >= TAKEN_BACK_CUT
+    }
+}
+
+/// A request that has no answer yet; dropping it says that the client took it back.
+#[derive(Debug)]
+struct Pending {
+    visit: Rc<Visit>,
+    is_answered: bool,
+}
+
+impl Pending {
+    fn answered(mut self) {
+        self.is_answered = true;
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.visit.taken_back.set(self.visit.taken_back.get() + 1);
+        }
+    }
+}
+
+/// Makes tasks of the requests of a connection.
+#[derive(Debug, Clone)]
+struct Streams(Rc<Visit>);
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for Streams {
+    fn execute(&self, stream: F) {
+        // hyper asks the service for a future and gives it here at once. CONNECT, for which it has others, is refused.
+        let Some(client) = self.0.beginning.take() else { return };
+        let under_way = UnderWay(Rc::clone(&self.0));
+        let worker = Rc::clone(&client.worker);
+        worker.streams.spawn_local(async move {
+            let _under_way = under_way;
+            let mut stream = pin!(stream);
+            poll_fn(|cx| {
+                client.hand.register(cx);
+                // Dropping it resets the stream. For an endpoint that does not answer in time there are words.
+                if client.hand.is_expired() && client.hand.stage() != Stage::Response {
+                    return Poll::Ready(());
+                }
+                stream.as_mut().poll(cx)
+            })
+            .await;
+        });
+    }
+}
+
+/// Dropping it says that a request has ended.
+#[derive(Debug)]
+struct UnderWay(Rc<Visit>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}

@@ -1,0 +1,178 @@
+//! A listener that several services share: its routes, compiled, and who is behind them.
+//!
+//! To the rest of the proxy it is a service without endpoints, which has a router. Each request on it is given to the service that its rule
+//! chooses, and from there on is as any other request of that service.
+
+mod answer;
+mod copy;
+mod edit;
+mod gzip;
+mod limiter;
+mod local;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use ::route::{CompileError, Member};
+use arc_swap::ArcSwap;
+use model::resource::RouteSpec;
+use model::resource::route::{BackendRef, Fraction, RequestRedirect, RouteFilter, RouteRule, UrlRewrite};
+
+use crate::route::AttachedRoute;
+use crate::router::edit::HeaderEdit;
+use crate::router::limiter::Limiter;
+use crate::service::Service;
+use crate::traffic::{RouteShard, RouteTraffic};
+
+pub(crate) use self::answer::answer;
+pub(crate) use self::copy::Copies;
+pub(crate) use self::gzip::{GZIPS_MAX, Gzip};
+pub(crate) use self::local::LocalRouter;
+
+/// What all workers share of it.
+#[derive(Debug)]
+pub(crate) struct Router {
+    plan: ArcSwap<Plan>,
+    workers: usize,
+    /// Where clients connect to it; 0 until it listens.
+    port: AtomicU16,
+}
+
+/// What a request needs to know, never changed once published.
+#[derive(Debug)]
+struct Plan {
+    table: Arc<route::Table>,
+    /// In the order in which the table calls them.
+    routes: Arc<[Arc<Planned>]>,
+    /// Every service that a rule names and that is there.
+    services: BTreeMap<Arc<str>, Arc<Service>>,
+}
+
+/// A route, ready to be followed.
+#[derive(Debug)]
+struct Planned {
+    name: Arc<str>,
+    spec: Arc<RouteSpec>,
+    rules: Box<[Rule]>,
+    shards: Arc<[RouteShard]>,
+    limiter: Option<Arc<Limiter>>,
+}
+
+/// A rule, ready to be followed.
+#[derive(Debug)]
+struct Rule {
+    backends: Box<[Arc<str>]>,
+    weights: Box<[u32]>,
+    redirect: Option<RequestRedirect>,
+    rewrite: Option<UrlRewrite>,
+    request_edit: HeaderEdit,
+    response_edit: HeaderEdit,
+    mirrors: Vec<Mirror>,
+}
+
+/// A service that gets copies, and of how many of the requests.
+#[derive(Debug)]
+struct Mirror {
+    service: Arc<str>,
+    share: Fraction,
+}
+
+impl Router {
+    /// A router over these routes, with nobody behind them yet.
+    pub(crate) fn new(routes: &[AttachedRoute], workers: usize) -> Result<Self, CompileError> {
+        let empty = Plan { table: Arc::default(), routes: Arc::default(), services: BTreeMap::new() };
+        let router = Self { plan: ArcSwap::from_pointee(empty), workers, port: AtomicU16::new(0) };
+        router.update(routes)?;
+        Ok(router)
+    }
+
+    /// Goes over to changed routes; those that keep their name keep their counters. On an error nothing changes.
+    pub(crate) fn update(&self, routes: &[AttachedRoute]) -> Result<(), CompileError> {
+        let before = self.plan.load();
+        let members: Vec<_> =
+            routes.iter().map(|it| Member { name: &it.name, created: it.created, spec: &it.spec }).collect();
+        let table = Arc::new(route::Table::compile(&members)?);
+        let planned = routes.iter().map(|it| {
+            let known = before.routes.iter().find(|known| known.name == it.name);
+            let shards =
+                known.map_or_else(|| RouteShard::per_worker(self.workers), |known| Arc::clone(&known.shards));
+            let limiter = it.spec.limits.requests.map(|declared| {
+                let before = known.and_then(|known| known.limiter.as_ref());
+                let same = before.filter(|limiter| limiter.is(&declared));
+                same.map_or_else(|| Arc::new(Limiter::new(declared)), Arc::clone)
+            });
+            Arc::new(Planned {
+                name: Arc::clone(&it.name),
+                spec: Arc::clone(&it.spec),
+                rules: it.spec.rules.iter().map(Rule::new).collect(),
+                shards,
+                limiter,
+            })
+        });
+        let plan = Plan { table, routes: planned.collect(), services: before.services.clone() };
+        self.plan.store(Arc::new(plan));
+        Ok(())
+    }
+
+    /// Looks again for the services behind its rules; `find` says which there are.
+    pub(crate) fn link(&self, find: impl Fn(&str) -> Option<Arc<Service>>) {
+        let plan = self.plan.load();
+        let rules = plan.routes.iter().flat_map(|route| &route.rules);
+        let services: BTreeMap<_, _> = rules
+            .flat_map(|rule| rule.backends.iter().chain(rule.mirrors.iter().map(|mirror| &mirror.service)))
+            .filter_map(|name| Some((Arc::clone(name), find(name)?)))
+            .collect();
+        let is_same = services.len() == plan.services.len()
+            && services.values().zip(plan.services.values()).all(|(now, then)| Arc::ptr_eq(now, then));
+        if !is_same {
+            let (table, routes) = (Arc::clone(&plan.table), Arc::clone(&plan.routes));
+            self.plan.store(Arc::new(Plan { table, routes, services }));
+        }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_port(&self, port: u16) {
+        self.port.store(port, Ordering::Relaxed);
+    }
+
+    /// The counters of its routes.
+    pub(crate) fn traffic(&self) -> Vec<RouteTraffic> {
+        let plan = self.plan.load();
+        plan.routes.iter().map(|route| RouteShard::sum(&route.name, &route.shards)).collect()
+    }
+}
+
+impl Rule {
+    fn new(declared: &RouteRule) -> Self {
+        let backends = declared.backend_refs.iter().map(|BackendRef { name, .. }| Arc::from(name.as_str()));
+        let weights = declared.backend_refs.iter().map(|backend| backend.weight);
+        let mut rule = Self {
+            backends: backends.collect(),
+            weights: weights.collect(),
+            redirect: None,
+            rewrite: None,
+            request_edit: HeaderEdit::default(),
+            response_edit: HeaderEdit::default(),
+            mirrors: Vec::new(),
+        };
+        for filter in &declared.filters {
+            match filter {
+                RouteFilter::RequestHeaderModifier(modifier) => rule.request_edit = HeaderEdit::new(modifier),
+                RouteFilter::ResponseHeaderModifier(modifier) => {
+                    rule.response_edit = HeaderEdit::new(modifier);
+                }
+                RouteFilter::RequestRedirect(redirect) => rule.redirect = Some(redirect.clone()),
+                RouteFilter::UrlRewrite(rewrite) => rule.rewrite = Some(rewrite.clone()),
+                RouteFilter::RequestMirror(mirror) => {
+                    let service = Arc::from(mirror.backend_ref.name.as_str());
+                    rule.mirrors.push(Mirror { service, share: mirror.share() });
+                }
+            }
+        }
+        rule
+    }
+}

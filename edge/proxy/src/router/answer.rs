@@ -1,0 +1,142 @@
+//! One request on a shared listener: to the rule that it is for, and on to a service of it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use hyper::header::{HOST, HeaderValue, LOCATION, RETRY_AFTER};
+use hyper::http::request::Parts;
+use hyper::{Response, StatusCode};
+use model::resource::Span;
+use model::resource::route::{Compression, RequestRedirect, Scheme};
+use tokio::time::Instant;
+
+use crate::body::ResponseBody;
+use crate::connection::Client;
+use crate::forward::{self, Arrival, Terms};
+use crate::router::local::{LocalRouter, Way};
+use crate::router::{edit, gzip};
+
+/// Answers a request of a client of a shared listener, in any case.
+pub(crate) async fn answer(client: Rc<Client>, mut arrival: Arrival) -> Response<ResponseBody> {
+    let router = client.local.router.as_ref().expect("only a listener with routes asks for them");
+    let wish = match forward::prepare(&client, &mut arrival.parts) {
+        Ok(wish) => wish,
+        Err(refusal) => return forward::own_words(&client, arrival, refusal.status, refusal.words),
+    };
+    if route::climbs(arrival.parts.uri.path()) {
+        let words = "The request's path has an element `.` or `..`; resolve it and ask again.";
+        return forward::own_words(&client, arrival, StatusCode::BAD_REQUEST, words);
+    }
+    let Some(mut way) = router.find(&client.worker, &arrival.parts) else {
+        return forward::own_words(&client, arrival, StatusCode::NOT_FOUND, "No route is for this request.");
+    };
+    way.shard(client.worker.index).requests.add(1);
+    if let Err(wait) = admit(&client, &way, arrival.started) {
+        way.shard(client.worker.index).over_rate.add(1);
+        way.shard(client.worker.index).answered(StatusCode::TOO_MANY_REQUESTS.as_u16());
+        return too_many(&client, arrival, wait);
+    }
+    let takes_gzip = way
+        .compression()
+        .map(|Compression::Gzip| gzip::is_wanted(&arrival.parts.method, &arrival.parts.headers));
+    let mut response = follow(&client, arrival, wish, &mut way).await;
+    way.rule().response_edit.apply(response.headers_mut());
+    if let Some(takes_gzip) = takes_gzip {
+        response = gzip::shrink(response, takes_gzip, &client.worker.gzips);
+    }
+    way.shard(client.worker.index).answered(response.status().as_u16());
+    response
+}
+
+/// Whether the request is within the route's limit by time; `Err` says how long to wait.
+fn admit(client: &Client, way: &Way, now: Instant) -> Result<(), Duration> {
+    let Some(limiter) = way.limiter() else { return Ok(()) };
+    let address = client.address.to_str().ok().and_then(|address| address.parse().ok());
+    // What was written from an address is read as one.
+    let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    limiter.take(address, client.local.service.clock.at(now))
+}
+
+fn too_many(client: &Rc<Client>, arrival: Arrival, wait: Duration) -> Response<ResponseBody> {
+    let words = "There are too many requests; try again later.";
+    let mut response = forward::own_words(client, arrival, StatusCode::TOO_MANY_REQUESTS, words);
+    // In whole seconds, and never too early.
+    let seconds = wait.as_nanos().div_ceil(1_000_000_000).max(1) as u64;
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
+/// Does what the rule says.
+async fn follow(
+    client: &Rc<Client>,
+    mut arrival: Arrival,
+    wish: crate::headers::Wish,
+    way: &mut Way,
+) -> Response<ResponseBody> {
+    let copies = way.copies(&client.worker);
+    let rule = way.rule();
+    if let Some(redirect) = &rule.redirect {
+        return redirected(client, arrival, redirect, way);
+    }
+    let Some(backend) = &way.backend else {
+        let words = "The route of this request leads to no service that is there.";
+        return forward::own_words(client, arrival, StatusCode::INTERNAL_SERVER_ERROR, words);
+    };
+    if let Some(rewrite) = &rule.rewrite
+        && !edit::rewrite(rewrite, &mut arrival.parts, way.prefix_len)
+    {
+        let words = "The request's target cannot be rewritten as its route says.";
+        return forward::own_words(client, arrival, StatusCode::BAD_REQUEST, words);
+    }
+    rule.request_edit.apply(&mut arrival.parts.headers);
+    let limit = |span: Option<Span>| span.filter(|span| *span > Span::ZERO).map(Duration::from);
+    let timeouts = way.timeouts();
+    let body_bytes_max = way.body_bytes_max();
+    let terms = Terms { try_timeout: limit(timeouts.backend_request), copies, body_bytes_max };
+    let target = Client::through(client, Rc::clone(backend));
+    let started = arrival.started;
+    let answered = forward::carry(Rc::clone(&target), arrival, wish, terms);
+    match limit(timeouts.request) {
+        None => answered.await,
+        Some(limit) => match tokio::time::timeout_at(started + limit, answered).await {
+            Ok(response) => response,
+            Err(_elapsed) => {
+                target.shard().answered(StatusCode::GATEWAY_TIMEOUT.as_u16(), limit);
+                forward::late(client, started)
+            }
+        },
+    }
+}
+
+fn redirected(
+    client: &Rc<Client>,
+    arrival: Arrival,
+    redirect: &RequestRedirect,
+    way: &Way,
+) -> Response<ResponseBody> {
+    let location = route::location(redirect, &asked(client, &arrival.parts, way.prefix_len));
+    let status = StatusCode::from_u16(redirect.status_code.into()).unwrap_or(StatusCode::FOUND);
+    match HeaderValue::try_from(location) {
+        Ok(location) => {
+            let mut response = forward::own_words(client, arrival, status, "It is elsewhere.");
+            response.headers_mut().insert(LOCATION, location);
+            response
+        }
+        Err(_) => {
+            let words = "The request's target cannot be redirected as its route says.";
+            forward::own_words(client, arrival, StatusCode::BAD_REQUEST, words)
+        }
+    }
+}
+
+fn asked<'a>(client: &Client, parts: &'a Parts, prefix_len: usize) -> route::Asked<'a> {
+    route::Asked {
+        scheme: if client.scheme == "https" { Scheme::Https } else { Scheme::Http },
+        host: parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
+        port: client.local.router.as_ref().map_or(0, LocalRouter::port),
+        path: parts.uri.path(),
+        query: parts.uri.query().unwrap_or_default(),
+        prefix_len,
+    }
+}

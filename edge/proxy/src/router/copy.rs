@@ -1,0 +1,150 @@
+//! Copies of requests for services whose answers nobody hears.
+//!
+//! A copy is a task of its own, begun when the request itself is answered, so that it can neither delay nor fail it. It is tried once.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use balance::Tried;
+use bytes::Bytes;
+use hyper::Request;
+use hyper::body::{Body, Incoming};
+use tokio::time::Instant;
+
+use crate::body::RequestBody;
+use crate::hand::Hand;
+use crate::link::Link;
+use crate::local::LocalService;
+use crate::traffic::RouteShard;
+use crate::worker::Worker;
+
+/// Copies that a worker has under way at once; further ones are left out.
+///
+/// Each holds one connection, one descriptor and up to 64 KiB of a body: 64 hold 4 MiB. A service that answers in 10 ms gets 6,400
+/// copies a second from each worker.
+const COPIES_MAX: usize = 64;
+
+/// How long a copy may take as a whole. As long as most requests may, and short enough that one that hangs soon makes room.
+const COPY_TIME: Duration = Duration::from_secs(10);
+
+/// Bytes of an answer that are read so that the connection can be used again; a longer one costs a connection.
+const ANSWER_BYTES_MAX: u64 = 1 << 20;
+
+/// What is to be done about the copies of a request.
+#[derive(Debug)]
+pub(crate) struct Copies {
+    worker: Rc<Worker>,
+    shards: Arc<[RouteShard]>,
+    services: Vec<Rc<LocalService>>,
+}
+
+impl Copies {
+    pub(super) fn new(
+        worker: Rc<Worker>,
+        shards: Arc<[RouteShard]>,
+        services: Vec<Rc<LocalService>>,
+    ) -> Self {
+        Self { worker, shards, services }
+    }
+
+    /// Sends each of them, as far as the request can be made again and there are not too many under way.
+    pub(crate) fn send(self, request: impl Fn() -> Option<Request<RequestBody>>) {
+        let shard = &self.shards[self.worker.index];
+        for service in self.services {
+            if request().is_some_and(|request| send(&self.worker, service, request)) {
+                shard.copies.add(1);
+            } else {
+                shard.copies_left_out.add(1);
+            }
+        }
+    }
+}
+
+/// Sends a copy to the service; `false` when there are too many under way already.
+fn send(worker: &Rc<Worker>, service: Rc<LocalService>, request: Request<RequestBody>) -> bool {
+    if worker.copies.len() >= COPIES_MAX {
+        return false;
+    }
+    let owner = Rc::clone(worker);
+    // What becomes of it is in the counters of its endpoint.
+    worker.copies.spawn_local(async move { deliver(&owner, &service, request).await });
+    true
+}
+
+async fn deliver(worker: &Worker, service: &LocalService, request: Request<RequestBody>) {
+    let started = Instant::now();
+    let now = service.service.clock.at(started);
+    // Copies have no client: where equal clients meet the same replica, copies are told apart by their moment.
+    let Ok(in_flight) = service.choose(&Tried::NONE, || now.as_nanos() as u64, now) else {
+        return;
+    };
+    let shard = &in_flight.endpoint().shards[worker.index];
+    shard.requests.add(1);
+    let endpoint = in_flight.endpoint();
+    let kept = service.take_link(endpoint.id).filter(|link| link.is_reusable() && !link.is_closed_by_peer());
+    let link = match kept {
+        Some(link) => Ok(link),
+        None => Link::connect(endpoint.address, service.snapshot().timeouts.connect).await,
+    };
+    let Ok(mut link) = link else {
+        shard.connect_failures.add(1);
+        return;
+    };
+    let watch = Watch::begin(worker);
+    let delivered = tokio::time::timeout(COPY_TIME, async {
+        let response = link.send(request, &watch.hand).await.ok()?;
+        let status = response.status();
+        let read = read_through(response.into_body(), &mut link).await;
+        Some((status, read))
+    });
+    let Ok(Some((status, read))) = delivered.await else {
+        shard.failures.add(1);
+        return;
+    };
+    shard.answered(status.as_u16(), started.elapsed());
+    shard.bytes_out.add(read);
+    if link.is_reusable() {
+        service.put_link(endpoint.id, link, worker.hands.now());
+    }
+}
+
+/// A hand that watches nothing, for as long as it is needed: a copy as a whole has its time.
+struct Watch<'w> {
+    worker: &'w Worker,
+    hand: Rc<Hand>,
+}
+
+impl<'w> Watch<'w> {
+    fn begin(worker: &'w Worker) -> Self {
+        let hand = worker.hands.add(COPY_TIME);
+        hand.disarm();
+        Self { worker, hand }
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.worker.hands.remove(&self.hand);
+    }
+}
+
+/// Reads an answer for nothing; answers how many bytes there were.
+async fn read_through(mut body: Incoming, link: &mut Link) -> u64 {
+    let mut read = 0;
+    std::future::poll_fn(|cx| poll_through(&mut body, link, &mut read, cx)).await;
+    // What is at an end lets its connection be used again only once that has seen it.
+    link.drive(&mut Context::from_waker(std::task::Waker::noop()));
+    read
+}
+
+fn poll_through(body: &mut Incoming, link: &mut Link, read: &mut u64, cx: &mut Context<'_>) -> Poll<()> {
+    while *read <= ANSWER_BYTES_MAX && !body.is_end_stream() {
+        link.drive(cx);
+        let Some(Ok(frame)) = ready!(Pin::new(&mut *body).poll_frame(cx)) else { break };
+        *read += frame.data_ref().map_or(0, Bytes::len) as u64;
+    }
+    Poll::Ready(())
+}

@@ -1,0 +1,217 @@
+//! Answers made smaller on their way to a client that can read them so.
+//!
+//! What has come from the endpoint is passed on as soon as nothing more is there: an answer that comes bit by bit arrives bit by bit.
+
+use std::io::{self, Write};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use hyper::body::{Body, Frame};
+use hyper::header::{
+    ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
+    HeaderMap, HeaderName, HeaderValue, VARY,
+};
+use hyper::{Method, Response, StatusCode};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::body::{BodyError, ResponseBody};
+
+/// Answers that a worker makes smaller at once; further ones go as they are.
+///
+/// Each takes 322 KiB as measured, nearly all of it the window and the tables of the encoder: 128 take 40 MiB.
+pub(crate) const GZIPS_MAX: usize = 128;
+
+/// Answers of fewer bytes go as they are: what is saved would not pay for the head that says so.
+const LENGTH_MIN: u64 = 256;
+
+/// Bytes that are gathered before they are passed on, when more is there at once.
+const PIECE: usize = 16 * 1024;
+
+/// Types of content that get much smaller, besides `text/…` and what ends with `+json` or `+xml`.
+const TYPES: [&str; 7] = [
+    "application/javascript",
+    "application/json",
+    "application/manifest+json",
+    "application/wasm",
+    "application/x-javascript",
+    "application/xml",
+    "image/svg+xml",
+];
+
+/// Whether a client takes gzip. Source: RFC 9110, section 12.5.3.
+pub(super) fn is_wanted(method: &Method, headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|line| line.to_str().ok());
+    let (mut gzip, mut any) = (None, None);
+    for coding in lines.flat_map(|line| line.split(',')) {
+        let mut parts = coding.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+        let is_taken = weight.is_none_or(|weight| weight.parse::<f32>().is_ok_and(|weight| weight > 0.0));
+        if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") {
+            gzip = Some(is_taken);
+        } else if name == "*" {
+            any = Some(is_taken);
+        }
+    }
+    // A HEAD has no body whose length could be told.
+    method != Method::HEAD && gzip.or(any).unwrap_or(false)
+}
+
+/// Makes an answer smaller, if it is one of those that get much smaller, the client takes it so, and there is room.
+pub(super) fn shrink(
+    response: Response<ResponseBody>,
+    is_wanted: bool,
+    room: &Arc<Semaphore>,
+) -> Response<ResponseBody> {
+    let (mut parts, body) = response.into_parts();
+    if !is_shrinkable(parts.status, &parts.headers, &body) {
+        return Response::from_parts(parts, body);
+    }
+    // Said of both forms: a cache must not give the one to who asked for the other.
+    parts.headers.append(VARY, HeaderValue::from_static("accept-encoding"));
+    let room = is_wanted.then(|| Arc::clone(room).try_acquire_owned().ok()).flatten();
+    let Some(room) = room else { return Response::from_parts(parts, body) };
+    parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    parts.headers.remove(CONTENT_LENGTH);
+    parts.headers.remove(ACCEPT_RANGES);
+    weaken(&mut parts.headers);
+    let encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    let gzip = Gzip { source: body, encoder: Some(encoder), has_unsaid: false, trailers: None, _room: room };
+    Response::from_parts(parts, ResponseBody::Gzip(Box::new(gzip)))
+}
+
+fn is_shrinkable(status: StatusCode, headers: &HeaderMap, body: &ResponseBody) -> bool {
+    let text =
+        |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_whole = status.is_success() && status != StatusCode::PARTIAL_CONTENT || status.is_client_error();
+    let may_be_changed = !text(&CACHE_CONTROL).to_ascii_lowercase().contains("no-transform");
+    let is_long = body.size_hint().upper().is_none_or(|length| length >= LENGTH_MIN);
+    is_whole
+        && may_be_changed
+        && is_long
+        && !headers.contains_key(CONTENT_ENCODING)
+        && is_text(text(&CONTENT_TYPE))
+}
+
+fn is_text(content_type: &str) -> bool {
+    let name = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    name.starts_with("text/") || name.ends_with("+json") || name.ends_with("+xml") || TYPES.contains(&&*name)
+}
+
+/// The bytes are other ones now, and only what they mean is the same. Source: RFC 9110, section 8.8.1.
+fn weaken(headers: &mut HeaderMap) {
+    let strong = headers.get(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/"));
+    let weak = strong.and_then(|tag| HeaderValue::from_bytes(&[b"W/", tag.as_bytes()].concat()).ok());
+    if let Some(weak) = weak {
+        headers.insert(ETAG, weak);
+    }
+}
+
+/// An answer's body on its way through the encoder.
+#[derive(Debug)]
+pub(crate) struct Gzip {
+    source: ResponseBody,
+    /// `None` once everything was said.
+    encoder: Option<GzEncoder<Vec<u8>>>,
+    /// The encoder holds something back that the client has not got.
+    has_unsaid: bool,
+    /// What comes behind the last piece.
+    trailers: Option<HeaderMap>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Gzip {
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(encoder) = &mut self.encoder else {
+            return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
+        };
+        loop {
+            match Pin::new(&mut self.source).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(piece) => {
+                        self.has_unsaid = true;
+                        written(encoder.write_all(&piece));
+                        if encoder.get_ref().len() >= PIECE {
+                            return said(encoder);
+                        }
+                    }
+                    Err(frame) => {
+                        self.trailers = frame.into_trailers().ok();
+                        return self.finish();
+                    }
+                },
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(None) => return self.finish(),
+                Poll::Pending if self.has_unsaid => {
+                    self.has_unsaid = false;
+                    written(encoder.flush());
+                    return said(encoder);
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    pub(crate) fn is_end_stream(&self) -> bool {
+        self.encoder.is_none() && self.trailers.is_none()
+    }
+
+    fn finish(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let rest = self.encoder.take().map(GzEncoder::finish);
+        // As above, and there is always an end to be written.
+        let rest = rest.and_then(Result::ok).unwrap_or_default();
+        Poll::Ready(Some(Ok(Frame::data(rest.into()))))
+    }
+}
+
+/// What the encoder has written so far.
+fn said(encoder: &mut GzEncoder<Vec<u8>>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    Poll::Ready(Some(Ok(Frame::data(std::mem::take(encoder.get_mut()).into()))))
+}
+
+fn written(result: io::Result<()>) {
+    result.expect("it is written into memory, which takes everything");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_takes_gzip_when_it_says_so() {
+        let wanted = |text: &'static str| {
+            is_wanted(
+                &Method::GET,
+                &HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(text))]),
+            )
+        };
+        for text in ["gzip", "deflate, GZIP;q=0.5", "*", "br;q=1, *;q=0.1", "x-gzip", "gzip ; q=0.001"] {
+            assert!(wanted(text), "{text}");
+        }
+        for text in ["", "br", "gzip;q=0", "gzip;q=0, *", "*;q=0", "identity", "gzip;q=x"] {
+            assert!(!wanted(text), "{text}");
+        }
+        assert!(!is_wanted(&Method::GET, &HeaderMap::new()));
+    }
+
+    #[test]
+    fn text_is_told_from_what_is_packed_already() {
+        for name in
+            ["text/html; charset=utf-8", "application/JSON", "image/svg+xml", "application/problem+json"]
+        {
+            assert!(is_text(name), "{name}");
+        }
+        for name in
+            ["", "image/png", "application/zip", "application/octet-stream", "video/mp4", "font/woff2"]
+        {
+            assert!(!is_text(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Requests by time, counted over all workers.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use model::resource::route::{LimitBy, RequestLimit};
+use route::{Pace, Verdict};
+
+/// Parts in which clients are kept, so that workers seldom wait for each other.
+const PARTS: usize = 16;
+
+/// Clients that are kept in each part: 16 × 4,096 are 65,536, at some 40 bytes each 2.5 MiB.
+const CLIENTS_MAX: usize = 4096;
+
+/// A limit of requests by time, and what is left of it now.
+#[derive(Debug)]
+pub(super) struct Limiter {
+    declared: RequestLimit,
+    pace: Pace,
+    /// Everybody's bucket; that of clients for whom there is no room where each has one.
+    all: Bucket,
+    clients: Box<[Mutex<Clients>]>,
+}
+
+/// When it would be full again, in nanoseconds.
+#[derive(Debug, Default)]
+struct Bucket(AtomicU64);
+
+#[derive(Debug, Default)]
+struct Clients {
+    /// By address; a full bucket need not be kept.
+    full_at_ns: BTreeMap<u64, u64>,
+    /// When the first of them is full, as of the last look through all.
+    look_at_ns: u64,
+}
+
+impl Limiter {
+    pub(super) fn new(declared: RequestLimit) -> Self {
+        let burst = declared.burst.unwrap_or(declared.per_second);
+        let parts = match declared.by {
+            LimitBy::All => 0,
+            LimitBy::Client => PARTS,
+        };
+        Self {
+            declared,
+            pace: Pace::new(declared.per_second, burst),
+            all: Bucket::default(),
+            clients: (0..parts).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    /// Whether it is what is declared.
+    pub(super) fn is(&self, declared: &RequestLimit) -> bool {
+        self.declared == *declared
+    }
+
+    /// Takes a request of a client at `now`, since any moment; `Err` says how long to wait.
+    pub(super) fn take(&self, client: IpAddr, now: Duration) -> Result<(), Duration> {
+        let now_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let key = key_of(client);
+        let wait_ns = match self.clients.get(part_of(key)) {
+            None => self.all.take(self.pace, now_ns),
+            Some(clients) => {
+                // What is kept of a client is one number, whole whatever a panicking worker did.
+                let mut clients = clients.lock().unwrap_or_else(PoisonError::into_inner);
+                match clients.take(key, self.pace, now_ns) {
+                    Some(wait_ns) => wait_ns,
+                    None => self.all.take(self.pace, now_ns),
+                }
+            }
+        };
+        wait_ns.map_err(Duration::from_nanos)
+    }
+}
+
+impl Bucket {
+    fn take(&self, pace: Pace, now_ns: u64) -> Result<(), u64> {
+        let ask = |state: u64| match pace.ask(state, now_ns) {
+            Verdict::Go { full_at_ns } => Some(full_at_ns),
+            Verdict::Wait { .. } => None,
+        };
+        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, ask);
+        taken.map(drop).map_err(|state| match pace.ask(state, now_ns) {
+            Verdict::Wait { ns } => ns,
+            Verdict::Go { .. } => 0,
+        })
+    }
+}
+
+impl Clients {
+    /// `None` when there is no room for one more client.
+    fn take(&mut self, key: u64, pace: Pace, now_ns: u64) -> Option<Result<(), u64>> {
+        if !self.full_at_ns.contains_key(&key) && self.full_at_ns.len() >= CLIENTS_MAX {
+            self.make_room(now_ns);
+            if self.full_at_ns.len() >= CLIENTS_MAX {
+                return None;
+            }
+        }
+        let state = self.full_at_ns.entry(key).or_default();
+        Some(match pace.ask(*state, now_ns) {
+            Verdict::Go { full_at_ns } => {
+                *state = full_at_ns;
+                Ok(())
+            }
+            Verdict::Wait { ns } => Err(ns),
+        })
+    }
+
+    /// Lets go of full buckets. Cheap while none can be: clients that come in masses must not cost a look through all each.
+    fn make_room(&mut self, now_ns: u64) {
+        if now_ns >= self.look_at_ns {
+            self.full_at_ns.retain(|_, full_at_ns| *full_at_ns > now_ns);
+            self.look_at_ns = self.full_at_ns.values().copied().min().unwrap_or(0);
+        }
+    }
+}
+
+/// What tells clients apart: an IPv4 address, or the first half of an IPv6 address, which is one customer's.
+fn key_of(client: IpAddr) -> u64 {
+    match client.to_canonical() {
+        IpAddr::V4(four) => u64::from(four.to_bits()),
+        // Below 2^32 lies nothing that is routed.
+        IpAddr::V6(six) => (six.to_bits() >> 64) as u64,
+    }
+}
+
+/// Neighbours are spread: by Fibonacci hashing (Knuth, vol. 3, 6.4).
+fn part_of(key: u64) -> usize {
+    (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    fn limiter(by: LimitBy) -> Limiter {
+        let number = |n| NonZeroU32::new(n).unwrap();
+        Limiter::new(RequestLimit { per_second: number(1), burst: Some(number(2)), by })
+    }
+
+    fn client(n: u32) -> IpAddr {
+        std::net::Ipv4Addr::from_bits(n).into()
+    }
+
+    const NOW: Duration = Duration::from_secs(100);
+
+    #[test]
+    fn everybody_shares_one_bucket_or_each_has_one() {
+        let (all, each) = (limiter(LimitBy::All), limiter(LimitBy::Client));
+        for n in 0..2 {
+            assert_eq!(all.take(client(n), NOW), Ok(()));
+        }
+        assert_eq!(all.take(client(2), NOW), Err(Duration::from_secs(1)));
+        for n in (0..9).chain(0..9) {
+            assert_eq!(each.take(client(n), NOW), Ok(()));
+        }
+        assert_eq!(each.take(client(0), NOW), Err(Duration::from_secs(1)));
+        assert_eq!(each.take(client(0), NOW + Duration::from_secs(1)), Ok(()));
+    }
+
+    #[test]
+    fn an_ipv6_customer_is_one_client() {
+        let each = limiter(LimitBy::Client);
+        let of = |text: &str| each.take(text.parse().unwrap(), NOW).is_ok();
+        assert!(of("2001:db8::1") && of("2001:db8::2") && !of("2001:db8::3"));
+        assert!(of("2001:db8:0:1::1"));
+        assert!(
+            of("::ffff:10.0.0.1") && of("10.0.0.1") && !of("10.0.0.1"),
+            "one address, written in two ways"
+        );
+    }
+
+    #[test]
+    fn clients_in_masses_are_counted_together_and_room_is_made_when_buckets_are_full() {
+        let each = limiter(LimitBy::Client);
+        let many = (PARTS * CLIENTS_MAX * 2) as u32;
+        let let_in = (0..many).filter(|n| each.take(client(*n), NOW).is_ok()).count();
+        assert_eq!(
+            let_in,
+            PARTS * CLIENTS_MAX + 2,
+            "as many as there is room for, and a burst of the others"
+        );
+        let kept: usize = each.clients.iter().map(|part| part.lock().unwrap().full_at_ns.len()).sum();
+        assert_eq!(kept, PARTS * CLIENTS_MAX);
+        let later = NOW + Duration::from_secs(1);
+        assert_eq!(each.take(client(many), later), Ok(()));
+        assert_eq!(each.take(client(many), later), Ok(()));
+    }
+}

@@ -1,0 +1,199 @@
+//! A shared listener as one worker knows it: whose turn it is among the services of a rule.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use hyper::header::HOST;
+use hyper::http::request::Parts;
+use model::resource::route::{Compression, Fraction, RouteTimeouts};
+use route::{Head, Portion, Shares};
+
+use crate::local::LocalService;
+use crate::router::copy::Copies;
+use crate::router::limiter::Limiter;
+use crate::router::{Mirror, Plan, Planned, Router, Rule};
+use crate::service::Service;
+use crate::traffic::RouteShard;
+use crate::worker::Worker;
+
+#[derive(Debug)]
+pub(crate) struct LocalRouter {
+    service: Arc<Service>,
+    /// Where in their turns the shares of this worker begin.
+    seed: u64,
+    state: RefCell<Option<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    plan: Arc<Plan>,
+    /// By route and rule.
+    rules: Vec<Vec<LocalRule>>,
+}
+
+#[derive(Debug)]
+struct LocalRule {
+    shares: Shares,
+    /// In the order of the rule's backends; empty once they are of no use any more.
+    backends: Vec<Option<Rc<LocalService>>>,
+    /// In the order of the rule's mirrors; empty as well.
+    mirrors: Vec<LocalMirror>,
+}
+
+#[derive(Debug)]
+struct LocalMirror {
+    portion: Portion,
+    service: Option<Rc<LocalService>>,
+}
+
+/// The rule that a request is for, and who answers.
+#[derive(Debug)]
+pub(super) struct Way {
+    route: Arc<Planned>,
+    rule: usize,
+    pub(super) prefix_len: usize,
+    /// `None` when there is nobody whose turn it could be.
+    pub(super) backend: Option<Rc<LocalService>>,
+    /// Who gets a copy of it.
+    mirrors: Vec<Rc<LocalService>>,
+}
+
+impl Way {
+    pub(super) fn shard(&self, worker: usize) -> &RouteShard {
+        &self.route.shards[worker]
+    }
+
+    /// What is to be done about its copies, if there are to be any.
+    pub(super) fn copies(&mut self, worker: &Rc<Worker>) -> Option<Copies> {
+        if self.mirrors.is_empty() {
+            return None;
+        }
+        let shards = Arc::clone(&self.route.shards);
+        Some(Copies::new(Rc::clone(worker), shards, std::mem::take(&mut self.mirrors)))
+    }
+
+    pub(super) fn limiter(&self) -> Option<&Limiter> {
+        self.route.limiter.as_deref()
+    }
+
+    pub(super) fn compression(&self) -> Option<Compression> {
+        self.route.spec.compression
+    }
+
+    pub(super) fn body_bytes_max(&self) -> Option<u64> {
+        let bytes = self.route.spec.limits.body?.milli() / 1000;
+        Some(u64::try_from(bytes).unwrap_or(0))
+    }
+
+    pub(super) fn timeouts(&self) -> RouteTimeouts {
+        self.route.spec.rules[self.rule].timeouts
+    }
+
+    pub(super) fn rule(&self) -> &Rule {
+        &self.route.rules[self.rule]
+    }
+}
+
+impl LocalRouter {
+    /// For a service that has a router.
+    pub(crate) fn new(service: Arc<Service>, seed: u64) -> Self {
+        Self { service, seed, state: RefCell::new(None) }
+    }
+
+    fn router(&self) -> &Router {
+        self.service.router.as_ref().expect("it is made for services that have one")
+    }
+
+    /// The port that clients connect to.
+    pub(super) fn port(&self) -> u16 {
+        self.router().port()
+    }
+
+    /// The rule that a request is for, whose turn it now was; `None` when it is for none.
+    pub(super) fn find(&self, worker: &Worker, parts: &Parts) -> Option<Way> {
+        let mut state = self.state.borrow_mut();
+        let latest = self.router().plan.load();
+        let state = match &mut *state {
+            Some(state) if Arc::ptr_eq(&state.plan, &latest) => state,
+            other => {
+                let old = other.take();
+                other.insert(State::adopt(old.as_ref(), &latest, self.seed, worker))
+            }
+        };
+        let found = state.plan.table.lookup(&RequestHead(parts))?;
+        let route = Arc::clone(&state.plan.routes[found.route]);
+        let local = &mut state.rules[found.route][found.rule];
+        let backend = local.shares.pick().and_then(|at| local.backends.get(at)?.clone());
+        let declared = &route.rules[found.rule].mirrors;
+        let mirrors = local.mirrors.iter_mut().zip(declared).filter_map(|(mirror, declared)| {
+            let Fraction { numerator, denominator } = declared.share;
+            let takes = mirror.portion.takes(numerator, denominator);
+            mirror.service.clone().filter(|_| takes)
+        });
+        let mirrors = mirrors.collect();
+        Some(Way { route, rule: found.rule, prefix_len: found.prefix_len, backend, mirrors })
+    }
+
+    /// Lets go of services when others may have taken their place.
+    pub(crate) fn refresh(&self) {
+        let mut state = self.state.borrow_mut();
+        let latest = self.router().plan.load();
+        if let Some(state) = state.as_mut().filter(|state| !Arc::ptr_eq(&state.plan, &latest)) {
+            state.rules.iter_mut().flatten().for_each(|rule| {
+                rule.backends.clear();
+                rule.mirrors.clear();
+            });
+        }
+    }
+}
+
+impl State {
+    /// Goes over to a plan; rules that share out as before go on where they were.
+    fn adopt(old: Option<&Self>, plan: &Arc<Plan>, seed: u64, worker: &Worker) -> Self {
+        let before = |name: &str, nth: usize, rule: &Rule| {
+            let old = old?;
+            let at = old.plan.routes.iter().position(|route| *route.name == *name)?;
+            let shares = &old.rules[at].get(nth)?.shares;
+            (*shares.weights() == *rule.weights).then(|| shares.clone())
+        };
+        let local = |name: &Arc<str>| plan.services.get(name).map(|service| worker.local(service));
+        let mirror =
+            |mirror: &Mirror| LocalMirror { portion: Portion::default(), service: local(&mirror.service) };
+        let of_route = |route: &Arc<Planned>| {
+            let rules = route.rules.iter().enumerate();
+            let rules = rules.map(|(nth, rule)| LocalRule {
+                shares: before(&route.name, nth, rule).unwrap_or_else(|| Shares::new(&rule.weights, seed)),
+                backends: rule.backends.iter().map(local).collect(),
+                mirrors: rule.mirrors.iter().map(mirror).collect(),
+            });
+            rules.collect()
+        };
+        Self { plan: Arc::clone(plan), rules: plan.routes.iter().map(of_route).collect() }
+    }
+}
+
+/// A head that was made ready to be sent on.
+struct RequestHead<'a>(&'a Parts);
+
+impl Head for RequestHead<'_> {
+    fn host(&self) -> &str {
+        self.0.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default()
+    }
+
+    fn method(&self) -> &str {
+        self.0.method.as_str()
+    }
+
+    fn path(&self) -> &str {
+        self.0.uri.path()
+    }
+
+    fn query(&self) -> &str {
+        self.0.uri.query().unwrap_or_default()
+    }
+
+    fn has_header(&self, name: &str, fits: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        self.0.headers.get_all(name).iter().any(|value| fits(value.as_bytes()))
+    }
+}

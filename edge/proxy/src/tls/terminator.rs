@@ -1,0 +1,194 @@
+//! The certificates of one service: in use, and looked at again.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use rustix::fs::stat;
+use rustls::ServerConfig;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+use super::certificate::{Loaded, TlsError};
+use crate::route::{CertificateFiles, Tls};
+
+/// How HTTP/2 is called where a protocol is agreed on within a handshake. Source: RFC 9113, section 3.1.
+pub(crate) const HTTP_2: &[u8] = b"h2";
+
+/// What is spoken within TLS, the best first.
+const PROTOCOLS: [&[u8]; 2] = [HTTP_2, b"http/1.1"];
+
+/// How the certificates of a service stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsState {
+    /// Those in use, in the order in which they were given.
+    pub certificates: Vec<CertificateState>,
+    /// Why the files, which have changed, were not taken.
+    pub problem: Option<Arc<str>>,
+}
+
+/// A certificate in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateState {
+    /// Where it was read.
+    pub files: CertificateFiles,
+    /// The host names that it is for, as it has them.
+    pub names: Vec<String>,
+    /// When it begins to be valid.
+    pub not_before: SystemTime,
+    /// When it ceases to be.
+    pub not_after: SystemTime,
+}
+
+/// Whether certificates could be used if they were asked for now.
+pub fn check(tls: &Tls) -> Result<(), TlsError> {
+    Current::read(tls).map(drop)
+}
+
+/// Ends the TLS of a service's clients.
+#[derive(Debug)]
+pub(crate) struct Terminator {
+    pub(crate) tls: Tls,
+    current: ArcSwap<Current>,
+    watched: Mutex<Watched>,
+}
+
+#[derive(Debug)]
+struct Current {
+    config: Arc<ServerConfig>,
+    certificates: Vec<CertificateState>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    /// Of the files in use.
+    taken: Vec<Option<Stamp>>,
+    /// Of the files that could not be used, once.
+    refused: Option<Vec<Option<Stamp>>>,
+    problem: Option<Arc<str>>,
+}
+
+/// What changes when a file does: device, inode, size, and when its content changed in seconds and nanoseconds.
+type Stamp = (u64, u64, i64, i64, i64);
+
+impl Terminator {
+    pub(crate) fn new(tls: &Tls) -> Result<Self, TlsError> {
+        // Before the files are read: what changes in between is seen as changed.
+        let taken = stamps(tls);
+        let current = Current::read(tls)?;
+        Ok(Self {
+            tls: tls.clone(),
+            current: ArcSwap::from_pointee(current),
+            watched: Mutex::new(Watched { taken, refused: None, problem: None }),
+        })
+    }
+
+    /// For the next handshake.
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.current.load().config)
+    }
+
+    pub(crate) fn state(&self) -> TlsState {
+        let problem = self.watched().problem.clone();
+        TlsState { certificates: self.current.load().certificates.clone(), problem }
+    }
+
+    /// Looks at the files, and takes them if they have changed and can be used.
+    ///
+    /// What cannot is reported when the next look finds it unchanged: a certificate and its key are rarely written in the same moment.
+    pub(crate) fn look(&self, service: &str) {
+        let mut watched = self.watched();
+        let found = stamps(&self.tls);
+        if found == watched.taken {
+            watched.refused = None;
+            watched.problem = None;
+            return;
+        }
+        let is_settled = watched.refused.as_ref() == Some(&found);
+        if is_settled && watched.problem.is_some() {
+            return;
+        }
+        match Current::read(&self.tls) {
+            Ok(current) => {
+                self.current.store(Arc::new(current));
+                *watched = Watched { taken: found, refused: None, problem: None };
+                tracing::info!(%service, "certificates taken");
+            }
+            Err(error) => {
+                watched.refused = Some(found);
+                watched.problem = is_settled.then(|| Arc::from(error.to_string()));
+                if is_settled {
+                    tracing::warn!(%service, %error, "certificates not taken; those of before stay in use");
+                }
+            }
+        }
+    }
+
+    /// Each change leaves it whole, so a panic while it was locked does no harm.
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Current {
+    fn read(tls: &Tls) -> Result<Self, TlsError> {
+        let provider = Arc::new(ring::default_provider());
+        let mut certificates = Vec::new();
+        let mut keys = Vec::new();
+        for files in &tls.certificates {
+            let Loaded { key, names, not_before, not_after } = Loaded::read(files, &provider)?;
+            certificates.push(CertificateState { files: files.clone(), names, not_before, not_after });
+            keys.push(Arc::new(key));
+        }
+        let config = Arc::new(config(provider, Chooser { keys })?);
+        Ok(Self { config, certificates })
+    }
+}
+
+fn config(provider: Arc<CryptoProvider>, chooser: Chooser) -> Result<ServerConfig, TlsError> {
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring has cipher suites for TLS 1.2 and 1.3")
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(chooser));
+    config.alpn_protocols = PROTOCOLS.iter().map(|protocol| protocol.to_vec()).collect();
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = ring::Ticketer::new().map_err(|source| TlsError::Tickets { source })?;
+    Ok(config)
+}
+
+/// Finds the certificate that a client gets: the first that holds the name it asks for, or else the first.
+#[derive(Debug)]
+struct Chooser {
+    keys: Vec<Arc<CertifiedKey>>,
+}
+
+impl ResolvesServerCert for Chooser {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let first = self.keys.first()?;
+        let asked = hello.server_name().filter(|_| self.keys.len() > 1);
+        let asked = asked.and_then(|name| ServerName::try_from(name).ok());
+        let fitting = asked
+            .and_then(|name| self.keys.iter().find(|key| key.cert.first().is_some_and(|c| holds(c, &name))));
+        Some(Arc::clone(fitting.unwrap_or(first)))
+    }
+}
+
+fn holds(certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> bool {
+    webpki::EndEntityCert::try_from(certificate)
+        .is_ok_and(|certificate| certificate.verify_is_valid_for_subject_name(name).is_ok())
+}
+
+fn stamps(tls: &Tls) -> Vec<Option<Stamp>> {
+    let files = tls.certificates.iter().flat_map(|pair| [&pair.certificate, &pair.key]);
+    files.map(|path| stamp(path)).collect()
+}
+
+/// `None` for a file that is not there.
+fn stamp(path: &Path) -> Option<Stamp> {
+    let stat = stat(path).ok()?;
+    Some((stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime, stat.st_mtime_nsec as i64))
+}

@@ -1,0 +1,25 @@
+//! The look at the files of certificates, once a second while there are any.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use crate::table::Table;
+
+/// How often files are looked at: a few system calls each, and who replaces a certificate can wait that long.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Looks until the proxy stops. A word through `news` says that there may be certificates now, or that it stops.
+pub(crate) fn run(table: &Table, news: &Receiver<()>) {
+    while !table.is_stopped() {
+        let heard = if table.has_certificates() {
+            news.recv_timeout(LOOK_EVERY)
+        } else {
+            news.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        };
+        match heard {
+            Ok(()) => {}
+            Err(RecvTimeoutError::Timeout) => table.look_at_certificates(),
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}

@@ -1,0 +1,484 @@
+//! HTTP/2 frame by frame: what breaks its rules ends the stream or the connection as RFC 9113 says, and no flood fills the memory.
+//!
+//! The cases are those of h2spec that concern a server, by the sections that they come from. Where h2 answers with a more general error
+//! than the section names, both are right: RFC 9113, section 5.4.1, lets an endpoint take an error of a stream for one of the connection.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, Response};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::kit::*;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PUSH_PROMISE: u8 = 5;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+
+const END_STREAM: u8 = 1;
+const ACK: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+const PROTOCOL_ERROR: u32 = 1;
+const FLOW_CONTROL_ERROR: u32 = 3;
+const FRAME_SIZE_ERROR: u32 = 6;
+const COMPRESSION_ERROR: u32 = 9;
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+#[derive(Debug, Clone)]
+struct Frame {
+    kind: u8,
+    flags: u8,
+    stream: u32,
+    payload: Vec<u8>,
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Frame {
+    Frame { kind, flags, stream, payload: payload.to_vec() }
+}
+
+impl Frame {
+    fn bytes(&self) -> Vec<u8> {
+        let length = u32::try_from(self.payload.len()).unwrap().to_be_bytes();
+        let mut bytes = vec![length[1], length[2], length[3], self.kind, self.flags];
+        bytes.extend(self.stream.to_be_bytes());
+        bytes.extend(&self.payload);
+        bytes
+    }
+
+    /// Of a frame that resets a stream or ends the connection.
+    fn error_code(&self) -> u32 {
+        let at = if self.kind == GOAWAY { 4 } else { 0 };
+        u32::from_be_bytes(self.payload[at..at + 4].try_into().unwrap())
+    }
+}
+
+/// Headers, each literally and without an index. Source: RFC 7541, section 6.2.2.
+fn block(headers: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in headers {
+        block.push(0);
+        for text in [name, value] {
+            // Long ones as an integer of a prefix of 7 bits. Source: RFC 7541, section 5.1.
+            let mut rest = text.len();
+            if rest < 127 {
+                block.push(rest as u8);
+            } else {
+                block.push(127);
+                rest -= 127;
+                while rest >= 128 {
+                    block.push((rest % 128 + 128) as u8);
+                    rest /= 128;
+                }
+                block.push(rest as u8);
+            }
+            block.extend(text.as_bytes());
+        }
+    }
+    block
+}
+
+const GET: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a")];
+
+/// A request without a body, with these headers behind the usual ones.
+fn get(stream: u32, more: &[(&str, &str)]) -> Frame {
+    frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(&[&GET[..], more].concat()))
+}
+
+/// A client that says exactly what it is told to.
+struct Raw(TcpStream);
+
+impl Raw {
+    async fn connect(address: SocketAddr) -> Self {
+        let mut raw = Self(TcpStream::connect(address).await.unwrap());
+        raw.0.set_nodelay(true).unwrap();
+        raw.0.write_all(PREFACE).await.unwrap();
+        raw.send(&[frame(SETTINGS, 0, 0, &[])]).await;
+        raw
+    }
+
+    /// The other side may have had enough already.
+    async fn send(&mut self, frames: &[Frame]) {
+        let bytes: Vec<u8> = frames.iter().flat_map(Frame::bytes).collect();
+        let _ = self.0.write_all(&bytes).await;
+    }
+
+    async fn next(&mut self) -> Option<Frame> {
+        let mut head = [0; 9];
+        within(self.0.read_exact(&mut head)).await.ok()?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let mut payload = vec![0; length];
+        within(self.0.read_exact(&mut payload)).await.ok()?;
+        let stream = u32::from_be_bytes(head[5..].try_into().unwrap());
+        Some(Frame { kind: head[3], flags: head[4], stream, payload })
+    }
+
+    /// The next frame of this kind.
+    async fn find(&mut self, kind: u8) -> Option<Frame> {
+        loop {
+            let frame = self.next().await?;
+            // What settings and windows say is of no matter to these tests, and ours is said.
+            if frame.kind == kind && (kind != PING || frame.flags == ACK) {
+                return Some(frame);
+            }
+        }
+    }
+
+    /// Whether a further request is answered.
+    async fn is_well(&mut self, stream: u32) -> bool {
+        self.send(&[get(stream, &[])]).await;
+        loop {
+            match self.next().await {
+                Some(frame) if frame.kind == HEADERS && frame.stream == stream => return true,
+                Some(frame) if frame.kind != GOAWAY => {}
+                Some(_) | None => return false,
+            }
+        }
+    }
+}
+
+/// An endpoint that counts its requests.
+async fn counting() -> (Backend, Arc<AtomicUsize>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let backend = Backend::http(move |request: Request<hyper::body::Incoming>| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async move {
+            let _ = request.into_body().collect().await;
+            Response::new(Full::new("yes".into()))
+        }
+    })
+    .await;
+    (backend, count)
+}
+
+#[tokio::test]
+async fn what_is_unknown_or_harmless_is_passed_over() {
+    let (backend, _) = counting().await;
+    let stand = Stand::new(&[backend.address]);
+    let mut raw = Raw::connect(stand.address).await;
+    // 5.5: frames of unknown kinds; 6.5.2: settings of unknown names; 4.1: flags of unknown meaning; 5.3.1: priorities.
+    let unknown = [
+        frame(0x20, 7, 0, b"what"),
+        frame(0x21, 0, 1, b"is"),
+        frame(SETTINGS, 0, 0, &[0xff, 0xff, 0, 0, 0, 9]),
+    ];
+    raw.send(&unknown).await;
+    raw.send(&[frame(2, 0, 1, &[0, 0, 0, 0, 16]), frame(PING, 0x8e, 0, b"12345678")]).await;
+    assert_eq!(raw.find(PING).await.unwrap().payload, b"12345678");
+    assert!(raw.is_well(3).await);
+}
+
+/// What is sent, and the error that it ends the connection with.
+type Case = (&'static str, Vec<Frame>, u32);
+
+/// Frames that are wrong by themselves.
+fn broken_frames() -> Vec<Case> {
+    let headers = block(&GET);
+    vec![
+        ("4.2: a frame that is too large", vec![frame(DATA, 0, 1, &[0; 16_385])], FRAME_SIZE_ERROR),
+        (
+            "5.1: a reset of a stream that was not begun",
+            vec![frame(RST_STREAM, 0, 1, &[0, 0, 0, 8])],
+            PROTOCOL_ERROR,
+        ),
+        (
+            "5.1: a window of a stream that was not begun",
+            vec![frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 9])],
+            PROTOCOL_ERROR,
+        ),
+        ("6.1: data of the connection", vec![frame(DATA, 0, 0, b"x")], PROTOCOL_ERROR),
+        ("6.2: headers of the connection", vec![frame(HEADERS, 5, 0, &headers)], PROTOCOL_ERROR),
+        ("6.4: a reset of the connection", vec![frame(RST_STREAM, 0, 0, &[0; 4])], PROTOCOL_ERROR),
+        ("6.4: a reset of wrong size", vec![get(1, &[]), frame(RST_STREAM, 0, 1, &[0; 3])], FRAME_SIZE_ERROR),
+        ("6.5: settings of a stream", vec![frame(SETTINGS, 0, 1, &[])], PROTOCOL_ERROR),
+        ("6.5: settings of wrong size", vec![frame(SETTINGS, 0, 0, &[0; 5])], FRAME_SIZE_ERROR),
+        ("6.5: settings that agree and ask", vec![frame(SETTINGS, ACK, 0, &[0; 6])], FRAME_SIZE_ERROR),
+        ("6.7: a ping of a stream", vec![frame(PING, 0, 1, &[0; 8])], PROTOCOL_ERROR),
+        ("6.7: a ping of wrong size", vec![frame(PING, 0, 0, &[0; 7])], FRAME_SIZE_ERROR),
+        ("6.8: a goodbye of a stream", vec![frame(GOAWAY, 0, 1, &[0; 8])], PROTOCOL_ERROR),
+        ("6.9: a window update of wrong size", vec![frame(WINDOW_UPDATE, 0, 0, &[0; 3])], FRAME_SIZE_ERROR),
+    ]
+}
+
+/// Frames that are wrong where they come.
+fn broken_order() -> Vec<Case> {
+    let headers = block(&GET);
+    vec![
+        ("4.3: headers that are no HPACK", vec![frame(HEADERS, 5, 1, &[0xff; 5])], COMPRESSION_ERROR),
+        (
+            "4.3: a header table that grows beyond what was said",
+            vec![frame(HEADERS, 5, 1, &[0x3f, 0xe2, 0x1f])],
+            COMPRESSION_ERROR,
+        ),
+        ("5.1: data on a stream that was not begun", vec![frame(DATA, END_STREAM, 1, b"x")], PROTOCOL_ERROR),
+        ("5.1.1: a stream of even number", vec![get(2, &[])], PROTOCOL_ERROR),
+        ("5.1.1: a stream of lower number", vec![get(5, &[]), get(3, &[])], PROTOCOL_ERROR),
+        ("6.1: more padding than data", vec![get(1, &[]), frame(DATA, 8, 3, &[9, 1])], PROTOCOL_ERROR),
+        (
+            "6.2: other frames between headers",
+            vec![frame(HEADERS, END_STREAM, 1, &headers[..9]), frame(PING, 0, 0, &[0; 8])],
+            PROTOCOL_ERROR,
+        ),
+        (
+            "6.5.2: a window that is too large",
+            vec![frame(SETTINGS, 0, 0, &[0, 4, 0x80, 0, 0, 0])],
+            FLOW_CONTROL_ERROR,
+        ),
+        (
+            "6.5.2: frames that may be too small",
+            vec![frame(SETTINGS, 0, 0, &[0, 5, 0, 0, 0, 9])],
+            PROTOCOL_ERROR,
+        ),
+        (
+            "6.6: a promise of a client",
+            vec![frame(PUSH_PROMISE, END_HEADERS, 1, &[0, 0, 0, 2])],
+            PROTOCOL_ERROR,
+        ),
+        ("6.9: a window that grows by nothing", vec![frame(WINDOW_UPDATE, 0, 0, &[0; 4])], PROTOCOL_ERROR),
+        (
+            "6.9.1: a window that overflows",
+            vec![frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0xff, 0xff]); 2],
+            FLOW_CONTROL_ERROR,
+        ),
+        (
+            "6.10: a continuation of nothing",
+            vec![frame(CONTINUATION, END_HEADERS, 1, &headers)],
+            PROTOCOL_ERROR,
+        ),
+        (
+            "6.10: a continuation behind the end",
+            vec![get(1, &[]), frame(CONTINUATION, END_HEADERS, 1, &headers)],
+            PROTOCOL_ERROR,
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn what_breaks_the_rules_of_a_connection_ends_it() {
+    let (backend, count) = counting().await;
+    let stand = Stand::new(&[backend.address]);
+    for (name, frames, code) in [broken_frames(), broken_order()].concat() {
+        let mut raw = Raw::connect(stand.address).await;
+        raw.send(&frames).await;
+        if let Some(last) = raw.find(GOAWAY).await {
+            // h2 sometimes takes the more general code, as section 5.4.1 allows.
+            assert!([code, PROTOCOL_ERROR].contains(&last.error_code()), "{name}: {last:?}");
+        }
+        assert!(raw.find(GOAWAY).await.is_none(), "{name}: the connection is closed");
+    }
+    assert!(count.load(Ordering::Relaxed) <= 8, "only what was right before was passed on");
+    assert!(Raw::connect(stand.address).await.is_well(1).await);
+}
+
+#[tokio::test]
+async fn a_malformed_request_is_refused_and_reaches_no_endpoint() {
+    let (backend, count) = counting().await;
+    let stand = Stand::new(&[backend.address]);
+    let request =
+        |headers: &[(&str, &str)], flags: u8| frame(HEADERS, END_HEADERS | flags, 1, &block(headers));
+    let with = |more: (&'static str, &'static str)| vec![get(1, &[more])];
+    let without = |name: &str| {
+        let headers: Vec<_> = GET.into_iter().filter(|header| header.0 != name).collect();
+        vec![request(&headers, END_STREAM)]
+    };
+    let post = |length: &str, body: &[u8]| {
+        let headers = [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", "/"),
+            (":authority", "a"),
+            ("content-length", length),
+        ];
+        vec![request(&headers, 0), frame(DATA, END_STREAM, 1, body)]
+    };
+    let cases: Vec<(&str, Vec<Frame>)> = vec![
+        ("8.2: a name in capitals", with(("X-Name", "x"))),
+        ("8.2.1: a line within a value", with(("x", "a\r\nb: c"))),
+        ("8.2.1: a zero byte within a value", with(("x", "a\0b"))),
+        ("8.2.2: a header of the connection", with(("connection", "close"))),
+        ("8.2.2: an encoding of the transfer", with(("transfer-encoding", "chunked"))),
+        ("8.2.2: other encodings than trailers", with(("te", "gzip"))),
+        ("8.3: an unknown pseudo header", with((":what", "x"))),
+        ("8.3: a pseudo header of responses", with((":status", "200"))),
+        (
+            "8.3: a pseudo header behind others",
+            vec![request(&[&[("x", "y")], &GET[..]].concat(), END_STREAM)],
+        ),
+        ("8.3.1: no method", without(":method")),
+        ("8.3.1: no scheme", without(":scheme")),
+        ("8.3.1: no path", without(":path")),
+        ("8.3.1: two paths", with((":path", "/other"))),
+        ("8.1.1: less than was said", post("5", b"1234")),
+        ("8.1.1: more than was said", post("5", b"12345GET / HTTP/1.1\r\n")),
+        (
+            "8.1.1: nothing of what was said",
+            vec![request(&[&GET[..], &[("content-length", "5")]].concat(), END_STREAM)],
+        ),
+    ];
+    for (name, frames) in cases {
+        let mut raw = Raw::connect(stand.address).await;
+        raw.send(&frames).await;
+        let ended = loop {
+            match raw.next().await.unwrap_or_else(|| panic!("{name}: the connection ends without a word")) {
+                frame if frame.kind == GOAWAY => break frame,
+                frame if frame.stream == 1 && matches!(frame.kind, RST_STREAM | HEADERS) => break frame,
+                _ => {}
+            }
+        };
+        // The stream is reset, or the request is answered 400, of which the status stands in HPACK's table (RFC 7541, A), or all ends.
+        let is_refused = match ended.kind {
+            RST_STREAM | GOAWAY => ended.error_code() == PROTOCOL_ERROR,
+            _ => ended.payload[0] == 0x80 | 12,
+        };
+        assert!(is_refused, "{name}: {ended:?}");
+        let is_over = ended.kind == GOAWAY;
+        assert_eq!(raw.is_well(3).await, !is_over, "{name}");
+    }
+    // One for each connection that was well afterwards; an endpoint may have seen the beginning of a body that broke off.
+    assert!(count.load(Ordering::Relaxed) <= 16 + 2, "{count:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_preface_is_no_http_2() {
+    let stand = Stand::new(&[]);
+    let said = say(stand.address, "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n").await;
+    assert!(said.is_empty() || said.starts_with("HTTP/1.1 4"), "{said}");
+    // Slowly, but right.
+    let mut stream = TcpStream::connect(stand.address).await.unwrap();
+    for byte in PREFACE {
+        stream.write_all(&[*byte]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let mut raw = Raw(stream);
+    raw.send(&[frame(SETTINGS, 0, 0, &[]), frame(PING, 0, 0, &[7; 8])]).await;
+    assert_eq!(raw.find(PING).await.unwrap().payload, [7; 8]);
+}
+
+#[tokio::test]
+async fn headers_without_an_end_are_cut_off() {
+    let stand = Stand::new(&[]);
+    for name_bytes in [10, 10_000] {
+        let mut raw = Raw::connect(stand.address).await;
+        raw.send(&[frame(HEADERS, END_STREAM, 1, &block(&GET))]).await;
+        let more = frame(CONTINUATION, 0, 1, &block(&[("x", &"y".repeat(name_bytes))]));
+        // Far more than any request has; of 10,000 bytes each they would be a gigabyte.
+        let mut writes = 0;
+        while writes < 100_000 && raw.0.write_all(&more.bytes()).await.is_ok() {
+            writes += 1;
+        }
+        assert!(writes < 100_000, "the connection ends");
+    }
+}
+
+/// Kilobytes of memory that this process has.
+fn resident_kib() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_flood_of_requests_that_are_taken_back_ends_and_fills_no_memory() {
+    let (backend, count) = counting().await;
+    let stand = Arc::new(Stand::new(&[backend.address]));
+    let before = resident_kib();
+    let mut floods = JoinSet::new();
+    for _ in 0..20 {
+        let stand = Arc::clone(&stand);
+        floods.spawn(async move {
+            let mut raw = Raw::connect(stand.address).await;
+            let mut begun = 0;
+            // Each takes a request back in the very packet that it comes in.
+            for stream in (1..200_000).step_by(2) {
+                let pair = [get(stream, &[]), frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])];
+                let bytes: Vec<u8> = pair.iter().flat_map(Frame::bytes).collect();
+                if raw.0.write_all(&bytes).await.is_err() {
+                    break;
+                }
+                begun += 1;
+            }
+            begun
+        });
+    }
+    while let Some(begun) = within(floods.join_next()).await {
+        assert!(begun.unwrap() < 100_000, "the connection ends");
+    }
+    let grown = resident_kib().saturating_sub(before);
+    assert!(grown < 64 * 1024, "{grown} KiB more");
+    assert!(count.load(Ordering::Relaxed) <= 20 * 1100, "{count:?}");
+    assert!(Raw::connect(stand.address).await.is_well(1).await, "others are served");
+}
+
+#[tokio::test]
+async fn requests_that_are_taken_back_bit_by_bit_end_the_connection_too() {
+    let backend = Backend::raw(|mut stream| async move {
+        // Never answers.
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    let stand = Stand::new(&[backend.address]);
+    let mut raw = Raw::connect(stand.address).await;
+    let mut told_to_go = false;
+    for stream in (1..).step_by(2) {
+        raw.send(&[get(stream, &[])]).await;
+        // Heard of, so that it is no burst.
+        raw.send(&[frame(PING, 0, 0, &[0; 8])]).await;
+        match raw.next_of(&[PING, GOAWAY]).await {
+            Some(frame) if frame.kind == GOAWAY => {
+                told_to_go = true;
+                break;
+            }
+            Some(_) => raw.send(&[frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])]).await,
+            None => break,
+        }
+        assert!(stream < 2 * 1000, "it goes on");
+    }
+    assert!(told_to_go);
+    until(|| stand.table.in_flight(SERVICE, id(0)) <= 1).await;
+}
+
+impl Raw {
+    async fn next_of(&mut self, kinds: &[u8]) -> Option<Frame> {
+        loop {
+            let frame = self.next().await?;
+            if kinds.contains(&frame.kind) && (frame.kind != PING || frame.flags == ACK) {
+                return Some(frame);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_asks_and_reads_nothing_is_let_go_and_holds_little() {
+    let backend =
+        Backend::http(|_request: Request<_>| async { Response::new(Full::new(vec![b'x'; 1 << 20].into())) })
+            .await;
+    let stand = Stand::with(&[backend.address], |_, route| {
+        route.timeouts.stream_idle = Duration::from_millis(300);
+        route.timeouts.client_idle = Duration::from_millis(300);
+    });
+    let mut raw = Raw::connect(stand.address).await;
+    let requests: Vec<Frame> = (1..200).step_by(2).map(|stream| get(stream, &[])).collect();
+    raw.send(&requests).await;
+    until(|| stand.table.in_flight(SERVICE, id(0)) > 0).await;
+    until(|| stand.table.in_flight(SERVICE, id(0)) == 0).await;
+    // No window was ever opened beyond the first 65,535 bytes.
+    let mut bytes = 0;
+    while let Some(frame) = raw.next().await {
+        bytes += if frame.kind == DATA { frame.payload.len() } else { 0 };
+    }
+    assert!(bytes <= 65_535, "{bytes}");
+}

@@ -1,0 +1,331 @@
+//! Clients that speak HTTP/2: many requests over one connection, each of which is nobody else's business.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::client::conn::http2::SendRequest;
+use hyper::{HeaderMap, Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use proxy::EndpointState;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use crate::kit::*;
+
+type Body = http_body_util::combinators::BoxBody<Bytes, std::io::Error>;
+
+/// A connection of a client that speaks HTTP/2.
+struct Visitor {
+    sender: SendRequest<Body>,
+    connection: JoinSet<hyper::Result<()>>,
+}
+
+impl Visitor {
+    async fn new(stand: &Stand) -> Self {
+        let stream = TcpStream::connect(stand.address).await.unwrap();
+        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+        let (sender, connection) = handshake.await.unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(connection);
+        Self { sender, connection: tasks }
+    }
+
+    async fn send(&self, request: Request<Body>) -> hyper::Result<Response<Incoming>> {
+        let mut sender = self.sender.clone();
+        sender.ready().await?;
+        sender.send_request(request).await
+    }
+
+    async fn get(&self, path: &str) -> hyper::Result<Response<Bytes>> {
+        let (parts, body) = within(self.send(request(path, whole("")))).await?.into_parts();
+        Ok(Response::from_parts(parts, within(body.collect()).await?.to_bytes()))
+    }
+
+    /// Waits until the other side has closed the connection.
+    async fn closed(mut self) {
+        drop(self.sender);
+        let _ = within(self.connection.join_next()).await;
+    }
+}
+
+fn request(path: &str, body: Body) -> Request<Body> {
+    Request::post(format!("http://shop.example{path}")).body(body).unwrap()
+}
+
+fn whole(text: &'static str) -> Body {
+    Full::new(Bytes::from_static(text.as_bytes())).map_err(|never| match never {}).boxed()
+}
+
+/// A body whose pieces come when they are given.
+fn piecewise() -> (mpsc::Sender<Frame<Bytes>>, Body) {
+    let (pieces, mut source) = mpsc::channel::<Frame<Bytes>>(1);
+    let stream = futures_util::stream::poll_fn(move |cx| source.poll_recv(cx).map(|frame| frame.map(Ok)));
+    (pieces, StreamBody::new(stream).boxed())
+}
+
+fn piece(text: &'static str) -> Frame<Bytes> {
+    Frame::data(Bytes::from_static(text.as_bytes()))
+}
+
+/// Answers each request with its own body and trailers as they come.
+async fn echo() -> Backend {
+    Backend::http(|request: Request<Incoming>| async move {
+        Response::builder().header("trailer", "x-end").body(request.into_body()).unwrap()
+    })
+    .await
+}
+
+#[tokio::test]
+async fn many_requests_share_a_connection_and_none_waits_for_another() {
+    let go = Arc::new(Semaphore::new(0));
+    let gate = Arc::clone(&go);
+    let backend = Backend::http(move |request: Request<_>| {
+        let gate = Arc::clone(&gate);
+        async move {
+            if request.uri().path() == "/slow" {
+                let _ = gate.acquire().await;
+            }
+            let host = request.headers()["host"].to_str().unwrap().to_owned();
+            Response::new(Full::new(Bytes::from(format!("{host}{}", request.uri()))))
+        }
+    })
+    .await;
+    let stand = Stand::new(&[backend.address]);
+    let visitor = Visitor::new(&stand).await;
+    let mut slow: Vec<_> = (0..50).map(|_| Box::pin(visitor.get("/slow"))).collect();
+    for future in &mut slow {
+        assert!(futures_util::poll!(future).is_pending());
+    }
+    until_async(|| async { stand.table.in_flight(SERVICE, id(0)) == 50 }, &mut slow).await;
+    let quick = visitor.get("/quick?x=1").await.unwrap();
+    assert_eq!(quick.body(), "shop.example/quick?x=1");
+    go.add_permits(50);
+    for answer in within(futures_util::future::join_all(slow)).await {
+        assert_eq!(answer.unwrap().body(), "shop.example/slow");
+    }
+    assert_eq!(stand.traffic().counts.requests, 51);
+}
+
+/// Waits for a condition while these futures go on.
+async fn until_async<F: Future + Unpin, C: Future<Output = bool>>(holds: impl Fn() -> C, others: &mut [F]) {
+    within(async {
+        while !holds().await {
+            for other in &mut *others {
+                assert!(futures_util::poll!(other).is_pending());
+            }
+            // tidy: pause between looks
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bodies_stream_both_ways_and_trailers_come_behind_them() {
+    let backend = echo().await;
+    let stand = Stand::new(&[backend.address]);
+    let visitor = Visitor::new(&stand).await;
+    let (pieces, body) = piecewise();
+    let mut asked = request("/", body);
+    asked.headers_mut().insert("te", "trailers".parse().unwrap());
+    // HTTP/1.1, which the endpoint speaks, wants them announced.
+    asked.headers_mut().insert("trailer", "x-end".parse().unwrap());
+    let sending = visitor.send(asked);
+    let (answer, ()) = tokio::join!(sending, async { pieces.send(piece("one")).await.unwrap() });
+    let mut answer = answer.unwrap().into_body();
+    // The answer begins while the request goes on: nothing waits for the end.
+    assert_eq!(within(answer.frame()).await.unwrap().unwrap().into_data().unwrap(), "one");
+    for text in ["two", "three"] {
+        pieces.send(piece(text)).await.unwrap();
+        assert_eq!(within(answer.frame()).await.unwrap().unwrap().into_data().unwrap(), text);
+    }
+    let trailers = HeaderMap::from_iter([("x-end".parse().unwrap(), "yes".parse().unwrap())]);
+    pieces.send(Frame::trailers(trailers.clone())).await.unwrap();
+    drop(pieces);
+    let rest = within(answer.collect()).await.unwrap();
+    assert_eq!(rest.trailers(), Some(&trailers));
+    assert_eq!(rest.to_bytes(), "");
+}
+
+#[tokio::test]
+async fn a_large_body_passes_with_small_windows() {
+    let backend = echo().await;
+    let stand = Stand::new(&[backend.address]);
+    let visitor = Visitor::new(&stand).await;
+    let bytes = Bytes::from((0..20_000_000_u32).map(|n| (n % 251) as u8).collect::<Vec<_>>());
+    let body = Full::new(bytes.clone()).map_err(|never| match never {}).boxed();
+    let answer = within(visitor.send(request("/", body))).await.unwrap().into_body();
+    assert!(within(answer.collect()).await.unwrap().to_bytes() == bytes);
+    assert_eq!((stand.traffic().counts.bytes_in, stand.traffic().counts.bytes_out), (20_000_000, 20_000_000));
+}
+
+#[tokio::test]
+async fn an_answer_without_its_request_ends_the_stream_at_once() {
+    let backend = Backend::raw(|mut stream| async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        read_head(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 405 No\r\nContent-Length: 2\r\n\r\nno").await;
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    let stand = Stand::new(&[backend.address]);
+    let visitor = Visitor::new(&stand).await;
+    let (pieces, body) = piecewise();
+    let (answer, _) = tokio::join!(visitor.send(request("/", body)), pieces.send(piece("one")));
+    let answer = answer.unwrap();
+    assert_eq!(answer.status(), 405);
+    // The other pieces are not waited for, though they are not over.
+    assert_eq!(within(answer.into_body().collect()).await.unwrap().to_bytes(), "no");
+    drop(pieces);
+    assert_eq!(visitor.get("/").await.unwrap().status(), 405);
+}
+
+#[tokio::test]
+async fn each_request_has_deadlines_of_its_own() {
+    let backend = Backend::http(|request: Request<Incoming>| async move {
+        match request.uri().path() {
+            "/never" => std::future::pending().await,
+            "/upload" => drop(request.into_body().collect().await),
+            _ => {}
+        }
+        Response::new(Full::new(Bytes::from_static(b"yes")))
+    })
+    .await;
+    let stand = Stand::with(&[backend.address], |_, route| {
+        route.timeouts.response_head = Duration::from_millis(200);
+        route.timeouts.stream_idle = Duration::from_millis(400);
+        route.timeouts.client_idle = DEADLINE;
+    });
+    let visitor = Visitor::new(&stand).await;
+    let (pieces, body) = piecewise();
+    let stalled = async {
+        let (answer, _) = tokio::join!(visitor.send(request("/upload", body)), pieces.send(piece("one")));
+        answer
+    };
+    let (late, reset) = within(async { tokio::join!(visitor.get("/never"), stalled) }).await;
+    assert_eq!(late.unwrap().status(), StatusCode::GATEWAY_TIMEOUT);
+    reset.unwrap_err();
+    // The connection and its other streams have nothing to do with it.
+    assert_eq!(visitor.get("/").await.unwrap().body(), "yes");
+}
+
+#[tokio::test]
+async fn a_request_that_is_taken_back_is_taken_from_its_endpoint() {
+    let came = Arc::new(Notify::new());
+    let told = Arc::clone(&came);
+    let backend = Backend::http(move |_request: Request<_>| {
+        told.notify_one();
+        std::future::pending::<Response<Full<Bytes>>>()
+    })
+    .await;
+    let stand = Stand::new(&[backend.address]);
+    let visitor = Visitor::new(&stand).await;
+    let asking = visitor.get("/");
+    tokio::select! {
+        _ = asking => unreachable!("it never answers"),
+        () = within(came.notified()) => {}
+    }
+    until(|| stand.table.in_flight(SERVICE, id(0)) == 0).await;
+}
+
+#[tokio::test]
+async fn a_drained_endpoint_finishes_the_streams_that_it_has() {
+    let (came, go) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
+    let (told, gate) = (Arc::clone(&came), Arc::clone(&go));
+    let leaving = Backend::http(move |_request: Request<_>| {
+        told.notify_one();
+        let gate = Arc::clone(&gate);
+        async move {
+            let _ = gate.acquire().await;
+            Response::new(Full::new(Bytes::from_static(b"slow")))
+        }
+    })
+    .await;
+    let staying = Backend::named("staying").await;
+    let stand = Stand::new(&[leaving.address]);
+    let visitor = Visitor::new(&stand).await;
+    let mut asked = Box::pin(visitor.get("/"));
+    tokio::select! {
+        _ = &mut asked => unreachable!("it waits"),
+        () = within(came.notified()) => {}
+    }
+    let mut route = stand.route.clone();
+    route.endpoints.push(proxy::EndpointRoute::new(id(1), staying.address));
+    stand.table.set_service(&route).unwrap();
+    stand.table.set_endpoint_state(SERVICE, id(0), EndpointState::Draining).unwrap();
+    for _ in 0..20 {
+        assert_eq!(visitor.get("/").await.unwrap().body(), "staying");
+    }
+    assert_eq!(stand.table.in_flight(SERVICE, id(0)), 1);
+    go.add_permits(1);
+    let (answer, ()) = within(async { tokio::join!(asked, stand.table.drained(SERVICE, id(0))) }).await;
+    assert_eq!(answer.unwrap().body(), "slow");
+}
+
+#[tokio::test]
+async fn a_service_that_goes_and_a_proxy_that_stops_let_streams_finish_and_say_goodbye() {
+    for stops in [false, true] {
+        let (came, go) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
+        let (told, gate) = (Arc::clone(&came), Arc::clone(&go));
+        let backend = Backend::http(move |_request: Request<_>| {
+            told.notify_one();
+            let gate = Arc::clone(&gate);
+            async move {
+                let _ = gate.acquire().await;
+                Response::new(Full::new(Bytes::from_static(b"slow")))
+            }
+        })
+        .await;
+        let stand = Stand::new(&[backend.address]);
+        let (busy, idle) = (Visitor::new(&stand).await, Visitor::new(&stand).await);
+        let mut asked = Box::pin(busy.get("/"));
+        tokio::select! {
+            _ = &mut asked => unreachable!("it waits"),
+            () = within(came.notified()) => {}
+        }
+        let mut ending = JoinSet::new();
+        if stops {
+            let proxy = stand.proxy;
+            ending.spawn(async move { proxy.shutdown(DEADLINE).await.connections_cut });
+        } else {
+            assert!(stand.table.remove_service(SERVICE));
+        }
+        idle.closed().await;
+        go.add_permits(1);
+        assert_eq!(within(asked).await.unwrap().body(), "slow");
+        busy.closed().await;
+        assert!(within(ending.join_next()).await.is_none_or(|cut| cut.unwrap() == 0));
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_ended_without_losing_a_request() {
+    let backend = Backend::named("a").await;
+    let stand = Stand::with(&[backend.address], |_, route| {
+        route.timeouts.client_idle = Duration::from_millis(50);
+        // Bytes that are no request are no beginning of one.
+        route.timeouts.request_head = DEADLINE * 10;
+    });
+    let visitor = Visitor::new(&stand).await;
+    visitor.get("/").await.unwrap();
+    within(visitor.closed()).await;
+    assert_eq!(stand.traffic().malformed, 0);
+}
+
+#[tokio::test]
+async fn what_cannot_be_answered_is_said_without_a_word_about_the_connection() {
+    let stand = Stand::with(&[], |_, route| route.timeouts.endpoint = Duration::ZERO);
+    let visitor = Visitor::new(&stand).await;
+    let answer = visitor.get("/").await.unwrap();
+    assert_eq!(
+        (answer.status(), answer.headers().get("retry-after").is_some()),
+        (StatusCode::SERVICE_UNAVAILABLE, true)
+    );
+    let tunnel = Request::connect("shop.example:80").body(whole("")).unwrap();
+    let answer = within(visitor.send(tunnel)).await.unwrap();
+    assert_eq!((answer.status(), answer.headers().get("connection")), (StatusCode::NOT_IMPLEMENTED, None));
+}

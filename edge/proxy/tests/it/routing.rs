@@ -1,0 +1,570 @@
+//! One listener, several services: which request goes where, and what is changed on the way.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, Response};
+use proxy::{AttachedRoute, EndpointRoute, Gateway, RouteTraffic, ServiceRoute, Table};
+use serde_json::{Value, json};
+
+use crate::kit::*;
+
+/// A route by its name, host and rules.
+fn route(name: &str, hostnames: &[&str], rules: Value) -> AttachedRoute {
+    let mut spec = json!({"listen": "127.0.0.1:0", "hostnames": hostnames});
+    spec["rules"] = rules;
+    AttachedRoute { name: name.into(), created: 1, spec: Arc::new(serde_json::from_value(spec).unwrap()) }
+}
+
+fn set(stand: &Stand, routes: Vec<AttachedRoute>) -> SocketAddr {
+    stand.table.set_gateway(&Gateway { listen: any(), routes }).unwrap()
+}
+
+fn set_service(table: &Table, name: &str, endpoints: &[SocketAddr]) {
+    let mut service = ServiceRoute::without_listener(name);
+    service.endpoints = (0..).zip(endpoints).map(|(i, &a)| EndpointRoute::new(id(i), a)).collect();
+    service.timeouts.endpoint = Duration::from_millis(100);
+    assert_eq!(table.set_service(&service).unwrap(), None);
+}
+
+fn counted(stand: &Stand, name: &str) -> RouteTraffic {
+    stand.table.route_traffic().into_iter().find(|it| &*it.route == name).expect("the route is there")
+}
+
+fn to(service: &str) -> Value {
+    json!([{"name": service}])
+}
+
+fn ask(host: &str, path: &str) -> Request<Full<bytes::Bytes>> {
+    let mut request = request("GET", path, "");
+    request.headers_mut().insert("host", host.parse().unwrap());
+    request
+}
+
+/// Answers with what came: its target, and the headers that the tests look at.
+async fn mirror_of_heads() -> Backend {
+    Backend::http(|request| async move {
+        let headers = request.headers();
+        let of = |name: &str| {
+            let all = headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned());
+            all.collect::<Vec<_>>().join("+")
+        };
+        let said = format!(
+            "{} host={} xfh={} a={} b={}",
+            request.uri(),
+            of("host"),
+            of("x-forwarded-host"),
+            of("a"),
+            of("b")
+        );
+        Response::builder()
+            .header("c", "1")
+            .header("d", "1")
+            .body(Full::new(bytes::Bytes::from(said)))
+            .unwrap()
+    })
+    .await
+}
+
+#[tokio::test]
+async fn hosts_and_paths_of_one_listener_lead_to_their_services() {
+    let (pages, api) = (Backend::named("pages").await, Backend::named("api").await);
+    let stand = Stand::new(&[]);
+    set_service(&stand.table, "pages", &[pages.address]);
+    set_service(&stand.table, "api", &[api.address]);
+    let address = set(
+        &stand,
+        vec![
+            route(
+                "web",
+                &["shop.example"],
+                json!([
+                    {"backendRefs": to("pages")},
+                    {"matches": [{"path": {"value": "/api"}}], "backendRefs": to("api")},
+                ]),
+            ),
+            route(
+                "beta",
+                &["*.shop.example"],
+                json!([{"matches": [{"headers": [{"name": "beta", "value": "1"}]}], "backendRefs": to("api")}]),
+            ),
+        ],
+    );
+    let mut client = Client::connect(address).await;
+    for (host, path, answer) in [
+        ("shop.example", "/", "pages"),
+        ("SHOP.example:80", "/apis", "pages"),
+        ("shop.example", "/api", "api"),
+        ("shop.example", "/api/x?y", "api"),
+    ] {
+        assert_eq!(client.send(ask(host, path)).await.unwrap().body(), answer, "{host}{path}");
+    }
+    assert_eq!(client.send(ask("a.shop.example", "/")).await.unwrap().status(), 404);
+    let mut beta = ask("a.shop.example", "/");
+    beta.headers_mut().insert("Beta", "1".parse().unwrap());
+    assert_eq!(client.send(beta).await.unwrap().body(), "api");
+    assert_eq!(
+        counted(&stand, "web"),
+        RouteTraffic { route: "web".into(), requests: 4, status: [0, 4, 0, 0, 0], ..RouteTraffic::default() }
+    );
+    let of_api = stand.table.traffic().into_iter().find(|it| &*it.service == "api").unwrap();
+    assert_eq!(of_api.counts.requests, 3);
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_there_is_500_and_one_without_endpoints_503() {
+    let backend = Backend::named("late").await;
+    let stand = Stand::new(&[]);
+    let address = set(&stand, vec![route("web", &[], json!([{"backendRefs": to("late")}]))]);
+    let mut client = Client::connect(address).await;
+    assert_eq!(client.get("/").await.unwrap().status(), 500);
+    set_service(&stand.table, "late", &[]);
+    assert_eq!(client.get("/").await.unwrap().status(), 503);
+    set_service(&stand.table, "late", &[backend.address]);
+    assert_eq!(client.get("/").await.unwrap().body(), "late");
+    assert!(stand.table.remove_service("late"));
+    assert_eq!(client.get("/").await.unwrap().status(), 500);
+    assert_eq!(counted(&stand, "web").status, [0, 1, 0, 0, 3]);
+    assert!(stand.table.remove_gateway(any()));
+    // The listener is gone at once, and the connection once its worker has heard of it.
+    within(async { while client.get("/").await.is_ok() {} }).await;
+}
+
+#[tokio::test]
+async fn a_changed_route_is_followed_on_connections_that_are_there() {
+    let (one, two) = (Backend::named("one").await, Backend::named("two").await);
+    let stand = Stand::new(&[]);
+    set_service(&stand.table, "one", &[one.address]);
+    set_service(&stand.table, "two", &[two.address]);
+    let to_one = |name: &str| vec![route("web", &[], json!([{"backendRefs": to(name)}]))];
+    let address = set(&stand, to_one("one"));
+    let mut client = Client::connect(address).await;
+    assert_eq!(client.get("/").await.unwrap().body(), "one");
+    assert_eq!(set(&stand, to_one("two")), address);
+    assert_eq!(client.get("/").await.unwrap().body(), "two");
+    assert_eq!(counted(&stand, "web").requests, 2);
+}
+
+#[tokio::test]
+async fn weights_are_exact_and_a_missing_service_keeps_its_share() {
+    let (old, new) = (Backend::named("old").await, Backend::named("new").await);
+    let stand = Stand::with(&[], |config, _| config.workers = std::num::NonZeroUsize::MIN);
+    set_service(&stand.table, "old", &[old.address]);
+    set_service(&stand.table, "new", &[new.address]);
+    let refs = json!([{"name": "old", "weight": 6}, {"name": "new", "weight": 3}, {"name": "gone", "weight": 1}, {"name": "new", "weight": 0}]);
+    let address = set(&stand, vec![route("web", &[], json!([{"backendRefs": refs}]))]);
+    let mut client = Client::connect(address).await;
+    let mut counts = [0; 3];
+    for _ in 0..50 {
+        let response = client.get("/").await.unwrap();
+        match (response.status().as_u16(), &response.body()[..]) {
+            (200, b"old") => counts[0] += 1,
+            (200, b"new") => counts[1] += 1,
+            (500, _) => counts[2] += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(counts, [30, 15, 5]);
+}
+
+#[tokio::test]
+async fn heads_are_changed_as_the_filters_say() {
+    let backend = mirror_of_heads().await;
+    let stand = Stand::new(&[]);
+    set_service(&stand.table, "shop", &[backend.address]);
+    let filters = json!([
+        {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "A", "value": "set"}], "add": [{"name": "b", "value": "added"}]}},
+        {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"remove": ["C"], "set": [{"name": "d", "value": "2"}]}},
+        {"type": "URLRewrite", "urlRewrite": {"hostname": "inner.example", "path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/v2"}}},
+    ]);
+    let rules =
+        json!([{"matches": [{"path": {"value": "/v1"}}], "filters": filters, "backendRefs": to("shop")}]);
+    let address = set(&stand, vec![route("web", &[], rules)]);
+    let mut request = ask("outer.example", "/v1/carts?x=%20");
+    request.headers_mut().insert("a", "client".parse().unwrap());
+    request.headers_mut().insert("b", "client".parse().unwrap());
+    // What the proxy sets for the service, no client can have taken out as meant for the proxy only.
+    request.headers_mut().insert("connection", "a".parse().unwrap());
+    let response = Client::connect(address).await.send(request).await.unwrap();
+    assert_eq!(response.body(), "/v2/carts?x=%20 host=inner.example xfh=outer.example a=set b=client+added");
+    assert!(!response.headers().contains_key("c"));
+    assert_eq!(response.headers()["d"], "2");
+}
+
+#[tokio::test]
+async fn a_redirect_asks_no_service() {
+    let stand = Stand::new(&[]);
+    let redirect = |it: Value| json!([{"type": "RequestRedirect", "requestRedirect": it}]);
+    let rules = json!([
+        {"filters": redirect(json!({"scheme": "https", "statusCode": 301}))},
+        {"matches": [{"path": {"value": "/old"}}], "filters": redirect(json!({"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/new"}}))},
+    ]);
+    let address = set(&stand, vec![route("web", &[], rules)]);
+    let mut client = Client::connect(address).await;
+    let response = client.send(ask("shop.example:1", "/a?b")).await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["location"]),
+        (301, &"https://shop.example/a?b".parse().unwrap())
+    );
+    let response = client.send(ask("shop.example", "/old/a")).await.unwrap();
+    let location = format!("http://shop.example:{}/new/a", address.port());
+    assert_eq!(
+        (response.status().as_u16(), response.headers()["location"].to_str().unwrap()),
+        (302, &*location)
+    );
+    assert_eq!(counted(&stand, "web").status, [0, 0, 2, 0, 0]);
+}
+
+#[tokio::test]
+async fn what_is_not_answered_in_its_time_is_504() {
+    let silent = Backend::raw(|stream| async move {
+        let _stream = stream;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let stand = Stand::new(&[]);
+    set_service(&stand.table, "shop", &[silent.address]);
+    let rule = |path: &str, timeouts: Value| json!({"matches": [{"path": {"value": path}}], "timeouts": timeouts, "backendRefs": to("shop")});
+    let rules =
+        json!([rule("/all", json!({"request": "50ms"})), rule("/try", json!({"backendRequest": "50ms"}))]);
+    let address = set(&stand, vec![route("web", &[], rules)]);
+    let mut client = Client::connect(address).await;
+    for path in ["/all", "/try"] {
+        assert_eq!(client.get(path).await.unwrap().status(), 504, "{path}");
+    }
+    let of_shop = stand.table.traffic().into_iter().find(|it| &*it.service == "shop").unwrap();
+    assert_eq!(of_shop.counts.status, [0, 0, 0, 0, 2]);
+}
+
+#[tokio::test]
+async fn a_path_that_climbs_out_of_its_prefix_is_refused() {
+    let backend = Backend::named("shop").await;
+    let stand = Stand::new(&[]);
+    set_service(&stand.table, "shop", &[backend.address]);
+    let rules = json!([{"matches": [{"path": {"value": "/public"}}], "backendRefs": to("shop")}]);
+    let address = set(&stand, vec![route("web", &[], rules)]);
+    for path in ["/public/../admin", "/public/%2e%2E/admin", "/public/."] {
+        let said = say(address, format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+        assert!(said.starts_with("HTTP/1.1 400 "), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_goes_through_and_a_tunnel_opens_over_a_route() {
+    let echo = Backend::http(|request: Request<hyper::body::Incoming>| async move {
+        Response::new(Full::new(request.into_body().collect().await.unwrap().to_bytes()))
+    })
+    .await;
+    let switch = Backend::raw(|mut stream| async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        read_head(&mut stream).await;
+        let head = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut bytes = [0; 4];
+        stream.read_exact(&mut bytes).await.unwrap();
+        stream.write_all(&bytes).await.unwrap();
+    })
+    .await;
+    let stand = Stand::new(&[]);
+    set_service(&stand.table, "echo", &[echo.address]);
+    set_service(&stand.table, "switch", &[switch.address]);
+    let rules = json!([
+        {"backendRefs": to("echo")},
+        {"matches": [{"path": {"type": "Exact", "value": "/switch"}, "method": "GET"}], "backendRefs": to("switch")},
+    ]);
+    let address = set(&stand, vec![route("web", &[], rules)]);
+    let body = "x".repeat(200_000);
+    assert_eq!(Client::connect(address).await.post("/switch", &body).await.unwrap().body(), &body);
+    let said =
+        say(address, "GET /switch HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\nping")
+            .await;
+    assert!(said.starts_with("HTTP/1.1 101 ") && said.ends_with("ping"), "{said}");
+}
+
+/// Answers at once, and tells what it got.
+async fn listening() -> (Backend, tokio::sync::mpsc::UnboundedReceiver<String>) {
+    let (tell, heard) = tokio::sync::mpsc::unbounded_channel();
+    let backend = Backend::http(move |request: Request<hyper::body::Incoming>| {
+        let tell = tell.clone();
+        async move {
+            let head = format!("{} {} ", request.method(), request.uri());
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            tell.send(head + &String::from_utf8_lossy(&body)).unwrap();
+            Response::new(Full::new(bytes::Bytes::from_static(b"nobody hears this")))
+        }
+    })
+    .await;
+    (backend, heard)
+}
+
+fn mirrored(share: Value) -> Value {
+    let mut mirror = json!({"backendRef": {"name": "shadow"}});
+    let Value::Object(share) = share else { panic!("an object") };
+    share.into_iter().for_each(|(key, value)| mirror[key] = value);
+    json!([{"filters": [{"type": "RequestMirror", "requestMirror": mirror}], "backendRefs": to("shop")}])
+}
+
+#[tokio::test]
+async fn a_copy_goes_to_the_other_service_and_its_answer_to_nobody() {
+    let echo = Backend::http(|request: Request<hyper::body::Incoming>| async move {
+        Response::new(Full::new(request.into_body().collect().await.unwrap().to_bytes()))
+    })
+    .await;
+    let (shadow, mut heard) = listening().await;
+    let stand = Stand::new(&[]);
+    set_service(&stand.table, "shop", &[echo.address]);
+    set_service(&stand.table, "shadow", &[shadow.address]);
+    let address = set(&stand, vec![route("web", &[], mirrored(json!({})))]);
+    let mut client = Client::connect(address).await;
+    assert_eq!(client.post("/a?b", "carrot").await.unwrap().body(), "carrot");
+    assert_eq!(within(heard.recv()).await.unwrap(), "POST /a?b carrot");
+    assert_eq!(client.get("/c").await.unwrap().body(), "");
+    assert_eq!(within(heard.recv()).await.unwrap(), "GET /c ");
+    let long = "x".repeat(100_000);
+    assert_eq!(client.post("/", &long).await.unwrap().body(), &long);
+    let traffic = counted(&stand, "web");
+    assert_eq!((traffic.copies, traffic.copies_left_out), (2, 1), "a body that is not kept is not copied");
+    let of_shadow = || stand.table.traffic().into_iter().find(|it| &*it.service == "shadow").unwrap();
+    until(|| of_shadow().endpoints[0].counts.status == [0, 2, 0, 0, 0]).await;
+    assert_eq!(of_shadow().counts.requests, 0, "no client asked it");
+}
+
+#[tokio::test]
+async fn a_share_of_copies_is_exact() {
+    let shop = Backend::named("shop").await;
+    let (shadow, mut heard) = listening().await;
+    let stand = Stand::with(&[], |config, _| config.workers = std::num::NonZeroUsize::MIN);
+    set_service(&stand.table, "shop", &[shop.address]);
+    set_service(&stand.table, "shadow", &[shadow.address]);
+    let address = set(&stand, vec![route("web", &[], mirrored(json!({"percent": 25})))]);
+    let mut client = Client::connect(address).await;
+    for n in 1..=8 {
+        client.get(&format!("/{n}")).await.unwrap();
+    }
+    let mut copied = vec![within(heard.recv()).await.unwrap(), within(heard.recv()).await.unwrap()];
+    copied.sort();
+    assert_eq!(copied, ["GET /4 ", "GET /8 "]);
+}
+
+#[tokio::test]
+async fn a_shadow_that_hangs_refuses_or_is_gone_neither_delays_nor_fails_a_request() {
+    let shop = Backend::named("shop").await;
+    let hangs = Backend::raw(|stream| async move {
+        let _stream = stream;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let stand = Stand::with(&[], |config, _| config.workers = std::num::NonZeroUsize::MIN);
+    set_service(&stand.table, "shop", &[shop.address]);
+    let address = set(&stand, vec![route("web", &[], mirrored(json!({})))]);
+    let mut client = Client::connect(address).await;
+    assert_eq!(client.get("/").await.unwrap().body(), "shop");
+    for shadow in [nobody(), hangs.address] {
+        set_service(&stand.table, "shadow", &[shadow]);
+        for _ in 0..100 {
+            assert_eq!(client.get("/").await.unwrap().body(), "shop");
+        }
+    }
+    let traffic = counted(&stand, "web");
+    assert_eq!(traffic.status, [0, 201, 0, 0, 0]);
+    assert!(traffic.copies_left_out >= 36, "no more than 64 are under way at once: {traffic:?}");
+}
+
+/// A route to the service `shop` with limits.
+fn limited(limits: Value) -> Vec<AttachedRoute> {
+    let mut spec = json!({"listen": "127.0.0.1:0", "rules": [{"backendRefs": to("shop")}]});
+    spec["limits"] = limits;
+    vec![AttachedRoute {
+        name: "web".into(),
+        created: 1,
+        spec: Arc::new(serde_json::from_value(spec).unwrap()),
+    }]
+}
+
+#[tokio::test]
+async fn requests_over_the_limit_by_time_are_told_when_to_come_again() {
+    let shop = Backend::named("shop").await;
+    let stand = Stand::new(&[]);
+    set_service(&stand.table, "shop", &[shop.address]);
+    for by in ["all", "client"] {
+        // So slow that no second token comes while the test runs, on a machine however busy.
+        let limits = json!({"requests": {"perSecond": 1, "burst": 3, "by": by}});
+        let address = set(&stand, limited(json!({})));
+        set(&stand, limited(limits.clone()));
+        let mut statuses = Vec::new();
+        // Every worker counts the same bucket.
+        for _ in 0..8 {
+            let response = Client::connect(address).await.get("/").await.unwrap();
+            if response.status() == 429 {
+                let wait: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+                assert_eq!(wait, 1, "{by}");
+            }
+            statuses.push(response.status().as_u16());
+        }
+        assert_eq!(statuses[..3], [200; 3], "{by}");
+        assert!(statuses.contains(&429), "{by}: {statuses:?}");
+        // The same limit told again is the same bucket.
+        let before = counted(&stand, "web");
+        set(&stand, limited(limits));
+        let refused = before.over_rate;
+        assert_eq!(counted(&stand, "web").over_rate, refused);
+        assert_eq!(before.status[3], refused);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_413_announced_or_in_chunks() {
+    let echo = Backend::http(|request: Request<hyper::body::Incoming>| async move {
+        // One that breaks off is nobody's answer.
+        let body =
+            request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        Response::new(Full::new(body))
+    })
+    .await;
+    let stand = Stand::new(&[]);
+    set_service(&stand.table, "shop", &[echo.address]);
+    let address = set(&stand, limited(json!({"body": "1Ki"})));
+    assert_eq!(Client::connect(address).await.post("/", &"x".repeat(1024)).await.unwrap().status(), 200);
+    assert_eq!(Client::connect(address).await.post("/", &"x".repeat(1025)).await.unwrap().status(), 413);
+    let chunk = |n: usize| format!("{n:x}\r\n{}\r\n", "x".repeat(n));
+    let head = "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+    let fits = say(address, format!("{head}{}{}0\r\n\r\n", chunk(512), chunk(512))).await;
+    assert!(fits.starts_with("HTTP/1.1 200 "), "{fits}");
+    let too_long = say(address, format!("{head}{}{}0\r\n\r\n", chunk(512), chunk(513))).await;
+    assert!(too_long.starts_with("HTTP/1.1 413 "), "{too_long}");
+    let of_shop = stand.table.traffic().into_iter().find(|it| &*it.service == "shop").unwrap();
+    assert_eq!(of_shop.endpoints[0].counts.failures, 0, "no endpoint is to blame");
+}
+
+#[tokio::test]
+async fn connections_past_the_limit_wait_until_one_ends() {
+    let shop = Backend::named("shop").await;
+    let stand = Stand::new(&[]);
+    set_service(&stand.table, "shop", &[shop.address]);
+    let address = set(&stand, limited(json!({"connections": 2})));
+    let (mut one, mut two) = (Client::connect(address).await, Client::connect(address).await);
+    assert_eq!(one.get("/").await.unwrap().body(), "shop");
+    assert_eq!(two.get("/").await.unwrap().body(), "shop");
+    // It is connected, by the system, and nobody reads what it asks.
+    let mut three = Client::connect(address).await;
+    let mut waiting = Box::pin(three.get("/"));
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut waiting).await;
+    assert!(early.is_err(), "{early:?}");
+    drop(one);
+    assert_eq!(waiting.await.unwrap().body(), "shop");
+    let mut four = Client::connect(address).await;
+    let mut waiting = Box::pin(four.get("/"));
+    assert!(tokio::time::timeout(Duration::from_millis(200), &mut waiting).await.is_err());
+    set(&stand, limited(json!({})));
+    assert_eq!(waiting.await.unwrap().body(), "shop", "a limit that is lifted lets everybody in");
+}
+
+/// Unpacks an answer.
+fn unpacked(bytes: &[u8]) -> String {
+    use std::io::Read;
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(bytes).read_to_string(&mut text).unwrap();
+    text
+}
+
+#[tokio::test]
+async fn text_is_made_smaller_for_clients_that_take_it_so() {
+    let shop = Backend::http(|request: Request<hyper::body::Incoming>| async move {
+        let text =
+            if request.uri().path() == "/short" { "short".to_owned() } else { "all work ".repeat(20_000) };
+        let answer = Response::builder().header("etag", "\"1\"").header("accept-ranges", "bytes");
+        let answer = match request.uri().path() {
+            "/png" => answer.header("content-type", "image/png"),
+            "/packed" => answer.header("content-type", "text/plain").header("content-encoding", "br"),
+            "/as-is" => answer.header("content-type", "text/plain").header("cache-control", "no-transform"),
+            _ => answer.header("content-type", "text/plain"),
+        };
+        answer.body(Full::new(bytes::Bytes::from(text))).unwrap()
+    })
+    .await;
+    let stand = Stand::new(&[]);
+    set_service(&stand.table, "shop", &[shop.address]);
+    let mut spec = json!({"listen": "127.0.0.1:0", "rules": [{"backendRefs": to("shop")}]});
+    spec["compression"] = json!("gzip");
+    let spec = Arc::new(serde_json::from_value(spec).unwrap());
+    let address = set(&stand, vec![AttachedRoute { name: "web".into(), created: 1, spec }]);
+    let mut client = Client::connect(address).await;
+    let with = |path: &str, encoding: &'static str| {
+        let mut request = request("GET", path, "");
+        request.headers_mut().insert("accept-encoding", encoding.parse().unwrap());
+        request
+    };
+    let packed = client.send(with("/", "br, gzip")).await.unwrap();
+    let header = |response: &Response<bytes::Bytes>, name: &str| {
+        response.headers().get(name).map(|value| value.to_str().unwrap().to_owned())
+    };
+    assert_eq!(header(&packed, "content-encoding").as_deref(), Some("gzip"));
+    assert_eq!(header(&packed, "vary").as_deref(), Some("accept-encoding"));
+    assert_eq!(header(&packed, "etag").as_deref(), Some("W/\"1\""));
+    assert_eq!((header(&packed, "content-length"), header(&packed, "accept-ranges")), (None, None));
+    assert!(packed.body().len() < 10_000, "{}", packed.body().len());
+    assert_eq!(unpacked(packed.body()), "all work ".repeat(20_000));
+    let plain = client.send(with("/", "br")).await.unwrap();
+    assert_eq!((header(&plain, "content-encoding"), plain.body().len()), (None, 180_000));
+    assert_eq!(header(&plain, "vary").as_deref(), Some("accept-encoding"), "a cache has to know");
+    for (path, encoding) in [("/png", None), ("/packed", Some("br")), ("/as-is", None), ("/short", None)] {
+        let as_it_is = client.send(with(path, "gzip")).await.unwrap();
+        assert_eq!(header(&as_it_is, "content-encoding").as_deref(), encoding, "{path}");
+        assert_eq!(header(&as_it_is, "etag").as_deref(), Some("\"1\""), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_comes_bit_by_bit_is_passed_on_bit_by_bit() {
+    let (next, steps) = tokio::sync::watch::channel(1);
+    let shop = Backend::http(move |_request: Request<hyper::body::Incoming>| {
+        let steps = steps.clone();
+        async move {
+            let ticks = futures_util::stream::unfold((0, steps), |(n, mut steps)| async move {
+                steps.wait_for(|may| *may > n).await.ok()?;
+                let tick = bytes::Bytes::from(format!("data: {n}\n\n"));
+                Some((Ok::<_, std::io::Error>(hyper::body::Frame::data(tick)), (n + 1, steps)))
+            });
+            let body = http_body_util::StreamBody::new(Box::pin(ticks));
+            Response::builder().header("content-type", "text/event-stream").body(body).unwrap()
+        }
+    })
+    .await;
+    let stand = Stand::new(&[]);
+    set_service(&stand.table, "shop", &[shop.address]);
+    let mut spec = json!({"listen": "127.0.0.1:0", "rules": [{"backendRefs": to("shop")}]});
+    spec["compression"] = json!("gzip");
+    let spec = Arc::new(serde_json::from_value(spec).unwrap());
+    let address = set(&stand, vec![AttachedRoute { name: "web".into(), created: 1, spec }]);
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    // HTTP/1.0 has no chunks: what follows the head is the body alone.
+    stream.write_all(b"GET / HTTP/1.0\r\nhost: a\r\naccept-encoding: gzip\r\n\r\n").await.unwrap();
+    let mut heard = Vec::new();
+    for n in 0..3 {
+        next.send(n + 1).unwrap();
+        let expected: String = (0..=n).map(|n| format!("data: {n}\n\n")).collect();
+        // The next one is not sent before this one has come.
+        within(async {
+            loop {
+                let at = heard.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4);
+                if at.is_some_and(|at| begun(&heard[at..]) == expected) {
+                    return;
+                }
+                assert!(stream.read_buf(&mut heard).await.unwrap() > 0, "it ended early");
+            }
+        })
+        .await;
+    }
+}
+
+/// What can be unpacked of something that has not ended.
+fn begun(bytes: &[u8]) -> String {
+    use std::io::Read;
+    let mut text = Vec::new();
+    // It breaks off, and what came before that is there.
+    let _ = flate2::read::GzDecoder::new(bytes).read_to_end(&mut text);
+    String::from_utf8(text).unwrap()
+}

@@ -1,0 +1,52 @@
+//! An endpoint that has just begun to serve gets its share bit by bit.
+
+use std::time::Duration;
+
+use proxy::{Balance, EndpointState, Ramp, SlowStart};
+
+use crate::kit::*;
+
+const WINDOW: Duration = Duration::from_millis(1500);
+
+/// Answers of `new` among those that came before the ramp of the second endpoint had reached `percent`.
+async fn answers_until(percent: u8, stand: &Stand, client: &mut Client) -> (u32, u32) {
+    let (mut new, mut all) = (0, 0);
+    while stand.traffic().endpoints[1].ramp.percent() < percent {
+        new += u32::from(client.get("/").await.unwrap().body() == "new");
+        all += 1;
+    }
+    (new, all)
+}
+
+#[tokio::test]
+async fn an_endpoint_that_begins_to_serve_is_given_more_and_more() {
+    for balance in [Balance::RoundRobin, Balance::Weighted, Balance::LeastLoaded] {
+        let (old, new) = (Backend::named("old").await, Backend::named("new").await);
+        let stand = Stand::with(&[old.address, new.address], |_, route| {
+            (route.balance, route.slow_start) = (balance, SlowStart::over(WINDOW));
+            route.endpoints[1].state = EndpointState::Out;
+        });
+        let mut client = stand.client().await;
+        until(|| stand.traffic().endpoints[0].ramp == Ramp::FULL).await;
+        client.get("/").await.unwrap();
+        stand.table.set_endpoint_state(SERVICE, id(1), EndpointState::Serving).unwrap();
+
+        let (early, of_early) = within(answers_until(30, &stand, &mut client)).await;
+        assert!(early > 0, "{balance:?}: nothing of {of_early}");
+        assert!(f64::from(early) < 0.25 * f64::from(of_early), "{balance:?}: {early} of {of_early}");
+        within(answers_until(100, &stand, &mut client)).await;
+        if balance != Balance::LeastLoaded {
+            within(takes_turns(&mut client)).await;
+        }
+    }
+}
+
+/// Returns once the two endpoints have answered twenty requests in turn.
+async fn takes_turns(client: &mut Client) {
+    let (mut in_turn, mut last) = (0, client.get("/").await.unwrap().into_body());
+    while in_turn < 20 {
+        let next = client.get("/").await.unwrap().into_body();
+        in_turn = if next == last { 0 } else { in_turn + 1 };
+        last = next;
+    }
+}

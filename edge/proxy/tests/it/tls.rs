@@ -1,0 +1,406 @@
+//! Clients over TLS: what they are shown, and that a change of certificates costs none of them anything.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
+
+use http_body_util::Full;
+use hyper::{Request, Response};
+use proxy::{CertificateFiles, RouteError, ServiceRoute, TlsState};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::Command;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::kit::*;
+
+/// A folder with certificates, each signed by itself.
+struct Safe {
+    folder: TempDir,
+}
+
+impl Safe {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.folder.path().join(file)
+    }
+
+    /// Puts a new pair for these host names where `name` is read; the certificate is what clients have to be shown.
+    fn put(&self, name: &str, hosts: &[&str]) -> CertificateDer<'static> {
+        let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
+        let pair = rcgen::generate_simple_self_signed(hosts).unwrap();
+        // As who replaces a file under a running server should: whole or not at all.
+        for (ending, text) in [("pem", pair.cert.pem()), ("key", pair.signing_key.serialize_pem())] {
+            let (new, path) = (self.path("new"), self.path(&format!("{name}.{ending}")));
+            fs::write(&new, text).unwrap();
+            fs::rename(new, path).unwrap();
+        }
+        pair.cert.der().clone()
+    }
+
+    fn files(&self, name: &str) -> CertificateFiles {
+        CertificateFiles {
+            certificate: self.path(&format!("{name}.pem")),
+            key: self.path(&format!("{name}.key")),
+        }
+    }
+
+    fn tls(&self, names: &[&str]) -> proxy::Tls {
+        proxy::Tls { certificates: names.iter().map(|name| self.files(name)).collect() }
+    }
+
+    /// A proxy that shows the certificates of these names, and whose endpoint says how it was reached.
+    async fn stand(&self, names: &[&str]) -> (Stand, Backend) {
+        let backend = Backend::http(|request: Request<_>| async move {
+            let scheme = request.headers()["x-forwarded-proto"].to_str().unwrap().to_owned();
+            Response::new(Full::new(scheme.into()))
+        })
+        .await;
+        let stand = Stand::with(&[backend.address], |_, route| route.tls = Some(self.tls(names)));
+        (stand, backend)
+    }
+}
+
+/// Shakes hands for `host`, trusting nobody but `trusted`.
+async fn shake_hands(
+    address: SocketAddr,
+    host: &'static str,
+    trusted: &CertificateDer<'static>,
+    version: &'static SupportedProtocolVersion,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.clone()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect(address).await?;
+    let host = ServerName::try_from(host).unwrap();
+    within(TlsConnector::from(Arc::new(config)).connect(host, stream)).await
+}
+
+async fn client(stand: &Stand, host: &'static str, trusted: &CertificateDer<'static>) -> Client {
+    Client::over(shake_hands(stand.address, host, trusted, &TLS13).await.unwrap()).await
+}
+
+/// Runs curl, trusting the certificate in a file, and returns what it printed.
+async fn curl(arguments: &[&str], trusted: &str, url: &str) -> String {
+    let mut call = Command::new("curl");
+    call.args(["--silent", "--show-error", "--max-time", "20", "--noproxy", "*", "--cacert", trusted]);
+    let output = within(call.args(arguments).arg(url).stdin(Stdio::null()).output()).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn clients_are_answered_over_tls_1_2_and_1_3_and_endpoints_hear_of_it() {
+    let safe = Safe::new();
+    let certificate = safe.put("shop", &["localhost"]);
+    let (stand, _backend) = safe.stand(&["shop"]).await;
+    for version in [&TLS12, &TLS13] {
+        let stream = shake_hands(stand.address, "localhost", &certificate, version).await.unwrap();
+        assert_eq!(stream.get_ref().1.protocol_version(), Some(version.version));
+        let mut client = Client::over(stream).await;
+        for _ in 0..3 {
+            assert_eq!(client.get("/").await.unwrap().body(), "https");
+        }
+    }
+    let url = format!("https://localhost:{}/", stand.address.port());
+    let trusted = safe.path("shop.pem").to_str().unwrap().to_owned();
+    for version in [&["--tlsv1.3"][..], &["--tlsv1.2", "--tls-max", "1.2"]] {
+        assert_eq!(curl(version, &trusted, &url).await, "https");
+    }
+    assert_eq!(stand.traffic().handshake_failures, 0);
+}
+
+#[tokio::test]
+async fn curl_agrees_on_http_2_within_tls_and_knows_it_without() {
+    let safe = Safe::new();
+    safe.put("shop", &["localhost"]);
+    let (stand, _backend) = safe.stand(&["shop"]).await;
+    let trusted = safe.path("shop.pem").to_str().unwrap().to_owned();
+    let url = format!("https://localhost:{}/", stand.address.port());
+    let told = ["--write-out", " %{http_version}"];
+    for (asked, said) in [("--http2", "https 2"), ("--http1.1", "https 1.1")] {
+        assert_eq!(curl(&[&told[..], &[asked]].concat(), &trusted, &url).await, said);
+    }
+    stand.table.set_service(&ServiceRoute { tls: None, ..stand.route.clone() }).unwrap();
+    let url = format!("http://localhost:{}/", stand.address.port());
+    for (asked, said) in [("--http2-prior-knowledge", "http 2"), ("--http2", "http 1.1")] {
+        assert_eq!(curl(&[&told[..], &[asked]].concat(), &trusted, &url).await, said);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_tls_is_refused_and_counted() {
+    let safe = Safe::new();
+    safe.put("shop", &["localhost"]);
+    let (stand, _backend) = safe.stand(&["shop"]).await;
+    let said = say(stand.address, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert!(!said.contains("HTTP"), "{said}");
+    until(|| stand.traffic().handshake_failures == 1).await;
+    // Who only tries whether the port is open does no harm.
+    drop(TcpStream::connect(stand.address).await.unwrap());
+    assert_eq!(stand.traffic().counts.requests, 0);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_shake_hands_is_let_go() {
+    let safe = Safe::new();
+    safe.put("shop", &["localhost"]);
+    let stand = Stand::with(&[], |_, route| {
+        route.tls = Some(safe.tls(&["shop"]));
+        route.timeouts.request_head = Duration::from_millis(50);
+    });
+    let mut silent = TcpStream::connect(stand.address).await.unwrap();
+    let mut slow = TcpStream::connect(stand.address).await.unwrap();
+    // The beginning of a handshake, of which the rest never comes.
+    slow.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01]).await.unwrap();
+    for stream in [&mut silent, &mut slow] {
+        assert_eq!(within(stream.read(&mut [0; 64])).await.unwrap_or(0), 0);
+    }
+    until(|| stand.traffic().handshake_failures == 2).await;
+}
+
+#[tokio::test]
+async fn a_client_gets_the_certificate_of_the_name_it_asks_for_and_otherwise_the_first() {
+    let safe = Safe::new();
+    let first = safe.put("first", &["shop.example"]);
+    let second = safe.put("second", &["bank.example", "*.bank.example"]);
+    let (stand, _backend) = safe.stand(&["first", "second"]).await;
+    for (host, certificate) in
+        [("shop.example", &first), ("bank.example", &second), ("www.bank.example", &second)]
+    {
+        assert_eq!(client(&stand, host, certificate).await.get("/").await.unwrap().status(), 200, "{host}");
+    }
+    let other = shake_hands(stand.address, "other.example", &first, &TLS13).await.unwrap_err();
+    assert!(other.to_string().contains("not valid for name"), "{other}");
+}
+
+#[tokio::test]
+async fn certificates_that_cannot_be_used_are_refused_in_a_sentence_and_nothing_listens() {
+    let safe = Safe::new();
+    safe.put("shop", &["localhost"]);
+    safe.put("other", &["localhost"]);
+    fs::write(safe.path("text.pem"), "a certificate\n").unwrap();
+    fs::write(safe.path("broken.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+        .unwrap();
+    fs::write(safe.path("half.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n").unwrap();
+    fs::write(
+        safe.path("locked.key"),
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+    )
+    .unwrap();
+    let stand = Stand::new(&[]);
+    for (certificate, key, words) in [
+        ("none.pem", "shop.key", "none.pem: No such file or directory"),
+        ("shop.pem", "none.key", "none.key: No such file or directory"),
+        ("text.pem", "shop.key", "text.pem holds no certificate"),
+        ("broken.pem", "shop.key", "broken.pem holds no valid certificate"),
+        ("half.pem", "shop.key", "half.pem as PEM"),
+        ("shop.pem", "shop.pem", "shop.pem holds no private key"),
+        ("shop.pem", "locked.key", "locked.key holds no private key"),
+        ("shop.pem", "other.key", "other.key is not the one of the certificate in"),
+    ] {
+        let mut route = ServiceRoute::new("secure", any());
+        let pair = CertificateFiles { certificate: safe.path(certificate), key: safe.path(key) };
+        route.tls = Some(proxy::Tls { certificates: vec![pair] });
+        let error = stand.table.set_service(&route).unwrap_err();
+        assert!(matches!(error, RouteError::Tls { .. }));
+        let said = error.to_string();
+        assert!(
+            said.starts_with("service `secure` cannot be reached over TLS: ") && said.contains(words),
+            "{said}"
+        );
+        assert_eq!(stand.table.address("secure"), None);
+        assert!(proxy::check_certificates(&route.tls.unwrap()).is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_speaks_plainly_may_go_over_to_tls_and_back_and_loses_nobody() {
+    let safe = Safe::new();
+    let certificate = safe.put("shop", &["localhost"]);
+    let backend = Backend::named("a").await;
+    let stand = Stand::new(&[backend.address]);
+    let mut plain = stand.client().await;
+    plain.get("/").await.unwrap();
+    let secured = ServiceRoute { tls: Some(safe.tls(&["shop"])), ..stand.route.clone() };
+    stand.table.set_service(&secured).unwrap();
+    let mut secret = client(&stand, "localhost", &certificate).await;
+    secret.get("/").await.unwrap();
+    plain.get("/").await.unwrap();
+    let wrong = ServiceRoute { tls: Some(safe.tls(&["none"])), ..stand.route.clone() };
+    stand.table.set_service(&wrong).unwrap_err();
+    // What cannot be done leaves everything as it was.
+    client(&stand, "localhost", &certificate).await.get("/").await.unwrap();
+    stand.table.set_service(&stand.route).unwrap();
+    stand.client().await.get("/").await.unwrap();
+    secret.get("/").await.unwrap();
+    assert_eq!(stand.table.tls(SERVICE), None);
+}
+
+fn state(stand: &Stand) -> TlsState {
+    stand.table.tls(SERVICE).unwrap()
+}
+
+#[tokio::test]
+async fn a_changed_certificate_is_shown_to_new_clients_and_costs_none_a_request() {
+    let safe = Safe::new();
+    let before = safe.put("shop", &["localhost"]);
+    let (stand, _backend) = safe.stand(&["shop"]).await;
+    let stand = Arc::new(stand);
+    let mut old = client(&stand, "localhost", &before).await;
+    let trusted = Arc::new(std::sync::Mutex::new(vec![before]));
+    let (is_over, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let mut load = JoinSet::new();
+    for keeps in [true, true, false, false] {
+        let (stand, trusted) = (Arc::clone(&stand), Arc::clone(&trusted));
+        let (is_over, answered) = (Arc::clone(&is_over), Arc::clone(&answered));
+        load.spawn(async move {
+            let mut kept: Option<Client> = None;
+            while !is_over.load(Ordering::Relaxed) {
+                let mut one = match kept.take() {
+                    Some(client) => client,
+                    None => connect_trusting_any(&stand, &trusted).await,
+                };
+                assert_eq!(one.get("/").await.unwrap().body(), "https");
+                answered.fetch_add(1, Ordering::Relaxed);
+                kept = keeps.then_some(one);
+            }
+        });
+    }
+    for _ in 0..3 {
+        let after = safe.put("shop", &["localhost"]);
+        trusted.lock().unwrap().push(after.clone());
+        within(async {
+            while shake_hands(stand.address, "localhost", &after, &TLS13).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+    is_over.store(true, Ordering::Relaxed);
+    within(async {
+        while let Some(ended) = load.join_next().await {
+            ended.unwrap();
+        }
+    })
+    .await;
+    assert!(answered.load(Ordering::Relaxed) > 100);
+    assert_eq!(old.get("/").await.unwrap().body(), "https");
+    let traffic = stand.traffic();
+    assert_eq!((traffic.errors(), traffic.malformed), (0, 0));
+    assert_eq!(state(&stand).problem, None);
+}
+
+/// A client that accepts every certificate that there has been so far.
+async fn connect_trusting_any(
+    stand: &Stand,
+    trusted: &std::sync::Mutex<Vec<CertificateDer<'static>>>,
+) -> Client {
+    let mut roots = RootCertStore::empty();
+    trusted.lock().unwrap().iter().for_each(|certificate| roots.add(certificate.clone()).unwrap());
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect(stand.address).await.unwrap();
+    let host = ServerName::try_from("localhost").unwrap();
+    Client::over(within(TlsConnector::from(Arc::new(config)).connect(host, stream)).await.unwrap()).await
+}
+
+#[tokio::test]
+async fn a_broken_new_certificate_leaves_the_old_one_in_use_and_is_spoken_of() {
+    let safe = Safe::new();
+    let before = safe.put("shop", &["localhost", "shop.example"]);
+    let (stand, _backend) = safe.stand(&["shop"]).await;
+    let first = state(&stand);
+    let [certificate] = &first.certificates[..] else { panic!("{first:?}") };
+    assert_eq!(certificate.names, ["localhost", "shop.example"]);
+    assert!(UNIX_EPOCH < certificate.not_before && certificate.not_before < certificate.not_after);
+
+    let whole = fs::read(safe.path("shop.pem")).unwrap();
+    fs::write(safe.path("shop.pem"), &whole[..whole.len() / 2]).unwrap();
+    until(|| state(&stand).problem.is_some()).await;
+    let broken = state(&stand);
+    let problem = broken.problem.unwrap();
+    assert!(problem.contains("shop.pem"), "{problem}");
+    assert_eq!(broken.certificates, first.certificates);
+    client(&stand, "localhost", &before).await.get("/").await.unwrap();
+    // A change of the route is not held up by it.
+    stand.table.set_service(&stand.route).unwrap();
+
+    fs::remove_file(safe.path("shop.pem")).unwrap();
+    until(|| state(&stand).problem.is_some_and(|problem| problem.contains("No such file"))).await;
+    let after = safe.put("shop", &["localhost"]);
+    until(|| state(&stand).problem.is_none()).await;
+    client(&stand, "localhost", &after).await.get("/").await.unwrap();
+    assert_eq!(state(&stand).certificates[0].names, ["localhost"]);
+}
+
+#[tokio::test]
+async fn a_proxy_that_stops_does_not_wait_for_handshakes() {
+    let safe = Safe::new();
+    safe.put("shop", &["localhost"]);
+    let (stand, _backend) = safe.stand(&["shop"]).await;
+    let mut silent = TcpStream::connect(stand.address).await.unwrap();
+    let ended = within(stand.proxy.shutdown(DEADLINE)).await;
+    assert_eq!(ended.connections_cut, 0);
+    assert_eq!(within(silent.read(&mut [0])).await.unwrap_or(0), 0);
+}
+
+#[tokio::test]
+async fn a_protocol_may_be_changed_within_tls() {
+    let safe = Safe::new();
+    let certificate = safe.put("shop", &["localhost"]);
+    let backend = Backend::raw(|mut stream| async move {
+        read_head(&mut stream).await;
+        let head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        let (mut from, mut to) = stream.split();
+        let _ = tokio::io::copy(&mut from, &mut to).await;
+    })
+    .await;
+    let stand = Stand::with(&[backend.address], |_, route| route.tls = Some(safe.tls(&["shop"])));
+    let mut stream = shake_hands(stand.address, "localhost", &certificate, &TLS13).await.unwrap();
+    let head = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut heard = Vec::new();
+    while !heard.ends_with(b"\r\n\r\n") {
+        heard.push(within(stream.read_u8()).await.unwrap());
+    }
+    assert!(heard.starts_with(b"HTTP/1.1 101 "));
+    for words in [&b"one"[..], &[7; 100_000]] {
+        let mut back = vec![0; words.len()];
+        let (mut from, mut to) = tokio::io::split(&mut stream);
+        let (written, read) = within(async {
+            tokio::join!(
+                async {
+                    to.write_all(words).await?;
+                    to.flush().await
+                },
+                from.read_exact(&mut back)
+            )
+        })
+        .await;
+        written.unwrap();
+        read.unwrap();
+        assert_eq!(back, words);
+    }
+}
