@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use knowledge::ServiceState;
 use model::input::{Input, Intent};
 use model::name::ServiceName;
+use model::reason::Reason;
 use sim::{Cause, Effect};
 
 use super::{Checker, Look};
@@ -40,6 +41,13 @@ impl Checker for Availability {
         {
             self.served.remove(service);
         }
+        // Declared anew without rest, a service that rests has to begin anew as well.
+        if let Some(Input::Intent(Intent::Declare(declared))) = look.input()
+            && let Some(service) = look.brain().and_then(|brain| brain.knowledge().service(&declared.name))
+            && service.desired == Some(0)
+        {
+            self.served.remove(&declared.name);
+        }
         for effect in look.sim.effects() {
             if let Effect::Ended { replica, cause: Cause::Itself, .. } = effect {
                 self.wobbly.insert(replica.service.clone());
@@ -51,10 +59,16 @@ impl Checker for Availability {
             if service.is_some_and(ServiceState::rests) {
                 continue;
             }
+            // Who wakes while what it depends on is away waits for that first.
+            let is_routed = site.alive().any(sim::Life::is_routed);
+            if !is_routed && service.is_some_and(waits_for_another) {
+                self.served.remove(&site.name);
+                continue;
+            }
             let desired = service.and_then(|service| service.desired);
             if desired.is_none_or(|desired| desired == 0) {
                 self.served.remove(&site.name);
-            } else if !self.served.contains(&site.name) && site.alive().any(sim::Life::is_routed) {
+            } else if !self.served.contains(&site.name) && is_routed {
                 self.served.insert(site.name.clone());
             }
         }
@@ -70,4 +84,8 @@ impl Checker for Availability {
         }
         Ok(())
     }
+}
+
+fn waits_for_another(service: &ServiceState) -> bool {
+    service.waits.iter().any(|wait| matches!(wait.reason, Reason::DependencyDown { .. }))
 }
