@@ -8,11 +8,11 @@ use std::sync::Arc;
 use balance::{Balance, EndpointId, Weight};
 use model::action::{Admission, Failure, FailureKind, Outcome};
 use model::name::ServiceName;
-use model::resource::{self, Expose, PortName, ServiceSpec};
+use model::resource::{self, Expose, Port, PortName, ServiceSpec};
 use platform::Life;
 use proxy::{
-    CertificateFiles, EndpointRoute, EndpointState, HashKey, Limits, RouteError, ServiceRoute, SlowStart,
-    Table, Timeouts, Tls, TlsError,
+    CertificateFiles, EndpointRoute, EndpointState, HashKey, Limits, Protocol, RouteError, ServiceRoute,
+    SlowStart, Table, Timeouts, Tls, TlsError,
 };
 
 use crate::desk::{ReplicaDesk, ServiceDesk};
@@ -32,8 +32,11 @@ pub(crate) fn route(table: &Table, name: &ServiceName, desk: &ServiceDesk) -> Ou
     if let Some(to_zero) = spec.scale.to_zero() {
         route.timeouts.endpoint = to_zero.wait.into();
     }
-    route.endpoints =
-        desk.replicas.values().filter_map(|replica| endpoint(replica, traffic_port(spec)?)).collect();
+    if let Some(port) = traffic_port(spec) {
+        route.protocol = protocol(port.protocol);
+        route.endpoints =
+            desk.replicas.values().filter_map(|replica| endpoint(replica, &port.name)).collect();
+    }
     match table.set_service(&route) {
         Ok(_) => Outcome::Applied,
         Err(error) => Outcome::Failed(failure(&error)),
@@ -41,9 +44,19 @@ pub(crate) fn route(table: &Table, name: &ServiceName, desk: &ServiceDesk) -> Ou
 }
 
 /// The port of a service that gets its requests: that of its `expose`, or the first.
-fn traffic_port(spec: &ServiceSpec) -> Option<&PortName> {
-    let first = || spec.ports.first().map(|port| &port.name);
-    spec.expose.as_ref().map(|expose| &expose.port).or_else(first)
+fn traffic_port(spec: &ServiceSpec) -> Option<&Port> {
+    match &spec.expose {
+        Some(expose) => spec.ports.iter().find(|port| port.name == expose.port),
+        None => spec.ports.first(),
+    }
+}
+
+/// What the proxy speaks on a port.
+fn protocol(declared: resource::Protocol) -> Protocol {
+    match declared {
+        resource::Protocol::Http | resource::Protocol::Tcp => Protocol::Http1,
+        resource::Protocol::Http2 | resource::Protocol::Grpc => Protocol::Http2,
+    }
 }
 
 /// Takes over what the declaration says of how requests are treated.

@@ -43,6 +43,8 @@ pub enum Phase {
     Connecting,
     /// A connection was there, but not one byte of the request was accepted on it.
     Unsent,
+    /// The endpoint said that it will not answer the request and has not looked at it.
+    Refused,
     /// At least one byte of the request was sent, not one of the response has come.
     AwaitingResponse,
     /// The response had begun.
@@ -98,7 +100,8 @@ pub enum Refusal {
 /// Decides whether a failed request may be sent again, and takes the retry from the budget.
 ///
 /// Attempts in which no byte reached an endpoint may be repeated for any method and cost no budget: they put no load
-/// on a service, and a dead endpoint must not make requests fail that the others could answer. Once something was
+/// on a service, and a dead endpoint must not make requests fail that the others could answer. What was refused unseen
+/// may be repeated for any method, too, but within the budget: refusing it was work. Once something was
 /// sent, only idempotent methods go again, and only within the budget. Source: RFC 9110, section 9.2.2: a proxy must
 /// not repeat a non-idempotent request that may have arrived.
 pub fn may_retry(failure: &Failure, budget: &mut RetryBudget, now: Duration) -> Retry {
@@ -110,7 +113,7 @@ pub fn may_retry(failure: &Failure, budget: &mut RetryBudget, now: Duration) -> 
         (Phase::AwaitingResponse, Repeatability::ActsEachTime) => {
             return Retry::No(Refusal::MayHaveActed);
         }
-        (Phase::AwaitingResponse, Repeatability::Idempotent) => true,
+        (Phase::AwaitingResponse, Repeatability::Idempotent) | (Phase::Refused, _) => true,
         (Phase::Connecting | Phase::Unsent, _) => false,
     };
     match failure.body {

@@ -1,7 +1,7 @@
 //! A small HTTP server to put behind the proxy, for its tests and measurements.
 //!
 //! `backend [ADDRESS] [BYTES]` listens, prints where on one line, and answers every request with BYTES bytes; a request
-//! with a body gets its body back. It runs until it is killed.
+//! with a body gets its body back, and one for `/empty` nothing at all. It speaks HTTP/1.1 and HTTP/2, as its client does, and runs until it is killed.
 
 use std::convert::Infallible;
 use std::io::Write;
@@ -9,10 +9,10 @@ use std::io::Write;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::{Body, Incoming};
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -32,11 +32,13 @@ async fn main() -> std::io::Result<()> {
         let page = page.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let page = page.clone();
-            async move { Ok::<_, Infallible>(answer(request, page)) }
+            async move { Ok::<_, Infallible>(answer(request, page).await) }
         });
         connections.spawn(async move {
             // A client that goes away is no event here.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let _ = auto::Builder::new(TokioExecutor::new())
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
         });
         while connections.try_join_next().is_some() {}
     }
@@ -44,8 +46,12 @@ async fn main() -> std::io::Result<()> {
 
 type Answer = Response<Either<http_body_util::combinators::BoxBody<Bytes, hyper::Error>, Full<Bytes>>>;
 
-fn answer(request: Request<Incoming>, page: Bytes) -> Answer {
-    if request.body().is_end_stream() {
+async fn answer(request: Request<Incoming>, page: Bytes) -> Answer {
+    if request.uri().path() == "/empty" {
+        // What broke off is nobody's any more.
+        let _ = request.into_body().collect().await;
+        Response::new(Either::Right(Full::default()))
+    } else if request.body().is_end_stream() {
         Response::new(Either::Right(Full::new(page)))
     } else {
         Response::new(Either::Left(request.into_body().boxed()))

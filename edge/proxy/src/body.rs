@@ -11,9 +11,10 @@ use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use thiserror::Error;
 
-use crate::connection::{Client, Protocol};
+use crate::connection::Client;
 use crate::exchange::Exchange;
-use crate::link::Link;
+use crate::line::{Inbound, Line};
+use crate::route::Protocol;
 use crate::router::Gzip;
 
 /// A body that could not be read to its end.
@@ -25,6 +26,8 @@ pub(crate) enum BodyError {
     Request(#[source] hyper::Error),
     #[error("the endpoint's response body broke off")]
     Response(#[source] hyper::Error),
+    #[error("the endpoint's response body was reset")]
+    Reset(#[source] h2::Error),
     #[error("the endpoint closed the connection in the middle of its response")]
     Truncated,
 }
@@ -132,9 +135,21 @@ impl Upload {
 
     /// All of the body, when all of it has come and was kept.
     fn whole(&self) -> Option<Vec<Bytes>> {
-        let has_come = self.is_ended.get() || self.length == Some(self.passed.get());
+        let has_come = self.is_ended.get() || self.length == Some(self.passed.get()) || self.is_dry();
         let kept = self.kept.borrow();
         (has_come && !kept.is_overfull && !self.is_broken.get()).then(|| kept.pieces.clone())
+    }
+
+    /// Whether nothing more will come from the client, as far as that is known without asking for it.
+    fn is_dry(&self) -> bool {
+        self.source.borrow().is_end_stream()
+    }
+
+    /// Whether one who has sent so many pieces and bytes has sent all that there will be.
+    fn is_sent(&self, pieces: usize, bytes: u64) -> bool {
+        let kept = self.kept.borrow();
+        let has_sent_kept = kept.pieces.len() <= pieces && kept.trailers.is_none();
+        self.length == Some(bytes) || (has_sent_kept && self.is_dry())
     }
 
     fn poll_source(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -243,7 +258,8 @@ impl Body for RequestBody {
             Some(Ok(frame)) => *sent += frame.data_ref().map_or(0, Bytes::len) as u64,
             Some(Err(_)) | None => *is_ended = true,
         }
-        upload.client.uploading(*is_ended || upload.length == Some(*sent));
+        *is_ended |= upload.is_sent(*next_piece, *sent);
+        upload.client.uploading(*is_ended);
         Poll::Ready(frame)
     }
 
@@ -251,7 +267,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => true,
             Self::Copy { left, .. } => *left == 0,
-            Self::Upload { upload, sent, is_ended, .. } => *is_ended || upload.length == Some(*sent),
+            Self::Upload { is_ended, .. } => *is_ended,
         }
     }
 
@@ -279,17 +295,17 @@ pub(crate) enum ResponseBody {
 
 #[derive(Debug)]
 pub(crate) struct Download {
-    body: Incoming,
+    body: Inbound,
     /// Given back when the body ends.
-    link: Option<Box<Link>>,
+    line: Option<Line>,
     exchange: Exchange,
     /// How it ends, held back until the client has said what it began to say.
     end: Option<Option<Box<Frame<Bytes>>>>,
 }
 
 impl Download {
-    pub(crate) fn new(body: Incoming, link: Box<Link>, exchange: Exchange) -> Self {
-        Self { body, link: Some(link), exchange, end: None }
+    pub(crate) fn new(body: Inbound, line: Line, exchange: Exchange) -> Self {
+        Self { body, line: Some(line), exchange, end: None }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -301,7 +317,7 @@ impl Download {
         // First what is there; if nothing is, the connection is driven, and what that brought is taken.
         let mut is_driven = false;
         loop {
-            match Pin::new(&mut self.body).poll_frame(cx) {
+            match self.body.poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     self.exchange.passed(frame.data_ref().map_or(0, Bytes::len) as u64);
                     if self.body.is_end_stream() {
@@ -309,9 +325,9 @@ impl Download {
                     }
                     return Poll::Ready(Some(Ok(frame)));
                 }
-                Poll::Ready(Some(Err(source))) => {
+                Poll::Ready(Some(Err(error))) => {
                     self.exchange.broke();
-                    return Poll::Ready(Some(Err(BodyError::Response(source))));
+                    return Poll::Ready(Some(Err(error)));
                 }
                 Poll::Ready(None) => {
                     return self.finish(None, cx);
@@ -319,14 +335,14 @@ impl Download {
                 Poll::Pending if is_driven => return Poll::Pending,
                 Poll::Pending => {}
             }
-            let Some(link) = &mut self.link else {
+            let Some(line) = &mut self.line else {
                 self.exchange.broke();
                 return Poll::Ready(Some(Err(BodyError::Truncated)));
             };
-            link.drive(cx);
-            if link.is_finished() {
+            line.drive(cx);
+            if line.is_finished() {
                 // What was read before the end is still to come; then the body ends or breaks.
-                self.link = None;
+                self.line = None;
             } else {
                 is_driven = true;
             }
@@ -339,6 +355,7 @@ impl Download {
         last: Option<Frame<Bytes>>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.exchange.ended(last.as_ref().and_then(Frame::trailers_ref));
         self.give_back(cx);
         if self.exchange.poll_rest(cx).is_pending() {
             self.end = Some(last.map(Box::new));
@@ -348,8 +365,8 @@ impl Download {
     }
 
     fn give_back(&mut self, cx: &mut Context<'_>) {
-        if let Some(link) = self.link.take() {
-            self.exchange.give_back(link, cx);
+        if let Some(line) = self.line.take() {
+            self.exchange.give_back(line, cx);
         }
     }
 }

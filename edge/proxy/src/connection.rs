@@ -21,6 +21,7 @@ use crate::forward;
 use crate::hand::{Hand, Stage};
 use crate::http2::{self, PREFACE};
 use crate::local::LocalService;
+use crate::route::Protocol;
 use crate::socket::{ClientSocket, Stream};
 use crate::tls::{self, Terminator};
 use crate::traffic::Shard;
@@ -33,13 +34,6 @@ pub(crate) const REQUEST_HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// Bytes that are read at first: most requests whole, and more than the preface of HTTP/2.
 const FIRST_BYTES_MAX: usize = 2048;
-
-/// What is spoken with a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Protocol {
-    Http1,
-    Http2,
-}
 
 /// A client's connection, as the requests on it see it; in HTTP/2, one for each stream.
 #[derive(Debug)]

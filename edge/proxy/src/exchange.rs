@@ -6,18 +6,21 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use tokio::time::Instant;
 
 use crate::body::{ResponseBody, Upload};
-use crate::connection::{Client, Protocol};
+use crate::connection::Client;
 use crate::endpoint::{Endpoint, InFlight};
 use crate::gate::{Closed, Pass};
+use crate::grpc::{self, Code, Dialect};
 use crate::hand::Stage;
-use crate::link::{ConnectError, Link};
+use crate::line::Line;
+use crate::route::Protocol;
 use crate::service::Snapshot;
 use crate::traffic::Shard;
+use crate::wire::ConnectError;
 
 /// How long a client may take for the rest of a request that was answered without it.
 const REST_TIME: Duration = Duration::from_secs(1);
@@ -28,6 +31,7 @@ pub(crate) struct Exchange {
     client: Rc<Client>,
     snapshot: Arc<Snapshot>,
     started: Instant,
+    dialect: Dialect,
     /// `None` before the first attempt, between attempts, and once the answer is our own.
     attempt: Option<Attempt>,
     upload: Option<Rc<Upload>>,
@@ -35,7 +39,7 @@ pub(crate) struct Exchange {
     pass: Option<Pass>,
     /// Bytes of the request that were read after the answer, once that has begun.
     rest: Option<u64>,
-    /// Of the final answer; `None` if the client left before there was one.
+    /// Of the final answer, of a call of gRPC as it says the same in its own words; `None` if the client left before there was one.
     status: Option<StatusCode>,
     bytes_out: u64,
 }
@@ -44,6 +48,8 @@ pub(crate) struct Exchange {
 struct Attempt {
     in_flight: InFlight,
     started: Instant,
+    /// How long the head of an answer took whose outcome only its trailers will tell.
+    undecided: Option<Duration>,
 }
 
 impl Exchange {
@@ -51,12 +57,14 @@ impl Exchange {
         client: &Rc<Client>,
         snapshot: &Arc<Snapshot>,
         started: Instant,
+        dialect: Dialect,
         upload: Option<Rc<Upload>>,
     ) -> Self {
         Self {
             client: Rc::clone(client),
             snapshot: Arc::clone(snapshot),
             started,
+            dialect,
             attempt: None,
             upload,
             pass: None,
@@ -79,7 +87,7 @@ impl Exchange {
     /// Goes to an endpoint.
     pub(crate) fn begin(&mut self, in_flight: InFlight, started: Instant) {
         self.shard_of(in_flight.endpoint()).requests.add(1);
-        self.attempt = Some(Attempt { in_flight, started });
+        self.attempt = Some(Attempt { in_flight, started, undecided: None });
     }
 
     /// The endpoint of the attempt that was [begun](Self::begin).
@@ -111,17 +119,37 @@ impl Exchange {
     }
 
     /// The head of the endpoint's response is there.
-    pub(crate) fn answered(&mut self, status: StatusCode) {
+    pub(crate) fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
         self.status = Some(status);
-        let Some(attempt) = &self.attempt else {
+        let Some(attempt) = &mut self.attempt else {
             return;
         };
-        if status.is_server_error() {
+        let latency = attempt.started.elapsed();
+        let outcome = match self.dialect {
+            Dialect::Http => Some(status),
+            Dialect::Grpc => grpc::outcome_of_head(status, headers),
+        };
+        match outcome {
+            Some(outcome) => self.decided(outcome, latency),
+            None => attempt.undecided = Some(latency),
+        }
+    }
+
+    /// The endpoint's response is whole.
+    pub(crate) fn ended(&mut self, trailers: Option<&HeaderMap>) {
+        if let Some(latency) = self.attempt.as_mut().and_then(|attempt| attempt.undecided.take()) {
+            self.decided(grpc::outcome_of_trailers(trailers), latency);
+        }
+    }
+
+    /// How the request ended is known, and counts for the endpoint with the time that the head took.
+    fn decided(&mut self, outcome: StatusCode, latency: Duration) {
+        self.status = Some(outcome);
+        if outcome.is_server_error() {
             self.strike();
-        } else {
-            let now = Instant::now();
-            let at = self.client.local.service.clock.at(now);
-            attempt.in_flight.endpoint().succeeded(at, now.saturating_duration_since(attempt.started));
+        } else if let Some(attempt) = &self.attempt {
+            let at = self.client.local.service.clock.at(Instant::now());
+            attempt.in_flight.endpoint().succeeded(at, latency);
         }
     }
 
@@ -142,8 +170,9 @@ impl Exchange {
         }
     }
 
-    /// Puts the connection aside for the next request, if it can take one.
-    pub(crate) fn give_back(&self, mut link: Box<Link>, cx: &mut Context<'_>) {
+    /// Puts the connection aside for the next request, if it can take one; one that is shared is left to the others.
+    pub(crate) fn give_back(&self, line: Line, cx: &mut Context<'_>) {
+        let Line::Http1(mut link) = line else { return };
         if !link.is_reusable() {
             link.drive(cx);
         }
@@ -182,17 +211,23 @@ impl Exchange {
         match closed {
             Closed::Full => self.client.shard().over_limit.add(1),
         }
-        self.own_words(StatusCode::SERVICE_UNAVAILABLE, closed.words())
+        self.own_answer(StatusCode::SERVICE_UNAVAILABLE, Code::RESOURCE_EXHAUSTED, closed.words())
     }
 
     /// Ends with an answer of our own.
-    pub(crate) fn own_words(mut self, status: StatusCode, words: &'static str) -> Response<ResponseBody> {
+    pub(crate) fn own_words(self, status: StatusCode, words: &'static str) -> Response<ResponseBody> {
+        self.own_answer(status, Code::of_own(status), words)
+    }
+
+    /// Ends with an answer of our own, which counts by its status, whatever the client speaks.
+    fn own_answer(mut self, status: StatusCode, code: Code, words: &'static str) -> Response<ResponseBody> {
         self.attempt = None;
         self.status = Some(status);
-        let mut response = Response::new(ResponseBody::Own(Some(Bytes::from_static(words.as_bytes()))));
-        *response.status_mut() = status;
+        let mut response = match self.dialect {
+            Dialect::Grpc => grpc::answer(code, words, ResponseBody::Own(None)),
+            Dialect::Http => plain(status, words),
+        };
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         } else if (status == StatusCode::BAD_REQUEST || status == StatusCode::NOT_IMPLEMENTED)
@@ -250,4 +285,11 @@ impl Drop for Exchange {
         let timeouts = &self.snapshot.timeouts;
         self.client.hand.arm_idle(timeouts.client_idle, timeouts.request_head);
     }
+}
+
+fn plain(status: StatusCode, words: &'static str) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::Own(Some(Bytes::from_static(words.as_bytes()))));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
 }

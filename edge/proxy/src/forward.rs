@@ -9,7 +9,7 @@ use std::time::Duration;
 use balance::{
     Body as Left, EndpointId, Failure, Phase, Refusal as RetryRefusal, Repeatability, Retry, Tried, Unpicked,
 };
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{EXPECT, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
@@ -20,14 +20,17 @@ use crate::body::{Download, RequestBody, ResponseBody, Upload};
 use crate::connection::Client;
 use crate::exchange::Exchange;
 use crate::gate::Closed;
+use crate::grpc::{self, Dialect};
 use crate::hand::Stage;
 use crate::headers::{Refusal, Sender, Wish, cookie, prepare_request, prepare_response};
-use crate::link::{Link, SendError};
+use crate::line::{Entry, Inbound, Line, SendError};
+use crate::link::Link;
 use crate::patience::{Impatience, Patience, PauseEnd, Place};
-use crate::route::HashKey;
+use crate::route::{HashKey, Protocol};
 use crate::router::{self, Copies};
 use crate::service::{Service, Snapshot};
 use crate::tunnel::Tunnel;
+use crate::wire::ConnectError;
 
 /// What a client is told whose body is longer than its route allows.
 const TOO_LONG: &str = "The request's body is longer than it may be.";
@@ -41,6 +44,7 @@ pub(crate) struct Arrival {
     expects: bool,
     on_upgrade: OnUpgrade,
     pub(crate) started: Instant,
+    pub(crate) dialect: Dialect,
 }
 
 /// What a route says of a request, beyond what its service does.
@@ -60,7 +64,8 @@ pub(crate) async fn answer(client: Rc<Client>, mut request: Request<Incoming>) -
     let on_upgrade = hyper::upgrade::on(&mut request);
     let (parts, body) = request.into_parts();
     let expects = parts.headers.contains_key(EXPECT);
-    let mut arrival = Arrival { parts, body, expects, on_upgrade, started };
+    let dialect = grpc::dialect(&parts.headers);
+    let mut arrival = Arrival { parts, body, expects, on_upgrade, started, dialect };
     if client.local.router.is_some() {
         // Boxed, so that requests without routes are not the larger for it.
         return Box::pin(router::answer(client, arrival)).await;
@@ -88,13 +93,14 @@ pub(crate) fn own_words(
 ) -> Response<ResponseBody> {
     client.shard().requests.add(1);
     let upload = Upload::new(client, arrival.body, arrival.expects);
-    Exchange::new(client, &client.local.snapshot(), arrival.started, upload).own_words(status, words)
+    let exchange = Exchange::new(client, &client.local.snapshot(), arrival.started, arrival.dialect, upload);
+    exchange.own_words(status, words)
 }
 
 /// Answers a request for which the time that its route gives it is over.
-pub(crate) fn late(client: &Rc<Client>, started: Instant) -> Response<ResponseBody> {
+pub(crate) fn late(client: &Rc<Client>, started: Instant, dialect: Dialect) -> Response<ResponseBody> {
     client.shard().requests.add(1);
-    let exchange = Exchange::new(client, &client.local.snapshot(), started, None);
+    let exchange = Exchange::new(client, &client.local.snapshot(), started, dialect, None);
     exchange.own_words(StatusCode::GATEWAY_TIMEOUT, "The request was not answered in time.")
 }
 
@@ -105,12 +111,12 @@ pub(crate) async fn carry(
     wish: Wish,
     terms: Terms,
 ) -> Response<ResponseBody> {
-    let Arrival { mut parts, body, expects, on_upgrade, started } = arrival;
+    let Arrival { mut parts, body, expects, on_upgrade, started, dialect } = arrival;
     let snapshot = client.local.snapshot();
     client.shard().requests.add(1);
     client.local.deposit(client.local.service.clock.at(started));
     let upload = Upload::new(&client, body, expects);
-    let mut exchange = Exchange::new(&client, &snapshot, started, upload.clone());
+    let mut exchange = Exchange::new(&client, &snapshot, started, dialect, upload.clone());
     if let (Some(upload), Some(max)) = (&upload, terms.body_bytes_max) {
         upload.limit(max);
         if upload.is_too_long() {
@@ -217,7 +223,7 @@ impl Errand {
             let id = in_flight.endpoint().id;
             exchange.begin(in_flight, now);
             let missed = match self.attempt(&mut exchange).await {
-                Ok((response, link)) => return self.deliver(exchange, response, link).await,
+                Ok((response, line)) => return self.deliver(exchange, response, line).await,
                 Err(missed) => missed,
             };
             let phase = match missed.how {
@@ -271,52 +277,44 @@ impl Errand {
     }
 
     /// Sends the request to the endpoint of the exchange once.
-    async fn attempt(&self, exchange: &mut Exchange) -> Result<(Response<Incoming>, Box<Link>), Missed> {
+    async fn attempt(&self, exchange: &mut Exchange) -> Result<(Response<Inbound>, Line), Missed> {
         let timeouts = &self.snapshot.timeouts;
         let hand = &self.client.hand;
-        let endpoint = exchange.endpoint();
-        let (id, address) = (endpoint.id, endpoint.address);
-        let kept = self.kept_link(id);
-        let was_kept = kept.is_some();
-        let mut link = match kept {
-            Some(link) => link,
-            None => {
-                hand.disarm();
-                match Link::connect(address, timeouts.connect).await {
-                    Ok(link) => link,
-                    Err(error) => {
-                        tracing::debug!(service = %self.service().name, endpoint = %id, %address, %error, "connect failed");
-                        exchange.failed_to_connect(&error);
-                        return Err(Missed { how: How::Broken(Phase::Connecting), was_kept });
-                    }
-                }
-            }
-        };
+        let (entry, was_kept) = self.entry(exchange).await?;
         if self.upload.is_some() {
             hand.arm(Stage::Upload, timeouts.stream_idle);
         } else {
             hand.arm(Stage::Response, self.try_timeout.unwrap_or(timeouts.response_head));
         }
         let request = self.head.request(RequestBody::of(self.upload.as_ref()));
-        let how = match link.send(request, hand).await {
-            Ok(response) => {
+        let sent = entry.send(request, hand, &self.client.worker).await;
+        // What was reset on a connection that goes on is not for the connection's age.
+        let was_kept =
+            was_kept && !matches!(&sent, Err(SendError::Reset { source, .. }) if source.is_reset());
+        let how = match sent {
+            Ok((response, line)) => {
                 hand.arm(Stage::Stream, timeouts.stream_idle);
-                exchange.answered(response.status());
-                return Ok((response, link));
+                exchange.answered(response.status(), response.headers());
+                return Ok((response, line));
             }
-            Err(SendError::Closed { .. } | SendError::Broken { .. })
+            Err(SendError::Closed { .. } | SendError::Broken { .. } | SendError::Reset { .. })
                 if self.upload.as_ref().is_some_and(|upload| upload.is_broken()) =>
             {
                 How::Unsendable
             }
-            Err(SendError::Closed { phase } | SendError::Broken { phase, .. }) => How::Broken(phase),
+            Err(
+                SendError::Closed { phase }
+                | SendError::Broken { phase, .. }
+                | SendError::Reset { phase, .. },
+            ) => How::Broken(phase),
             Err(SendError::TimedOut) => How::TimedOut,
         };
         let is_of_endpoint = match how {
+            // Saying no to a request that it has not looked at is an endpoint's right.
+            How::Broken(Phase::Refused) | How::Unsendable => false,
             // A kept connection may have been closed for being idle.
             How::Broken(_) => !was_kept,
             How::TimedOut => true,
-            How::Unsendable => false,
         };
         if is_of_endpoint {
             exchange.failed_to_answer();
@@ -324,13 +322,41 @@ impl Errand {
         Err(Missed { how, was_kept })
     }
 
+    /// Opens a line to the endpoint of the exchange; says too whether that was open before.
+    async fn entry(&self, exchange: &Exchange) -> Result<(Entry, bool), Missed> {
+        let hand = &self.client.hand;
+        let (id, address) = (exchange.endpoint().id, exchange.endpoint().address);
+        let failed = |error: &ConnectError| {
+            tracing::debug!(service = %self.service().name, endpoint = %id, %address, %error, "connect failed");
+            exchange.failed_to_connect(error);
+            Missed { how: How::Broken(Phase::Connecting), was_kept: false }
+        };
+        match self.snapshot.protocol {
+            Protocol::Http1 => {
+                if let Some(link) = self.kept_link(id) {
+                    return Ok((Entry::Http1(link), true));
+                }
+                hand.disarm();
+                let link = Link::connect(address, self.snapshot.timeouts.connect).await;
+                Ok((Entry::Http1(link.map_err(|error| failed(&error))?), false))
+            }
+            Protocol::Http2 => {
+                let lane =
+                    self.client.local.take_lane(&self.client.worker, exchange.endpoint(), self.is_careful());
+                let was_open = lane.is_established();
+                hand.disarm();
+                let gate = lane.opened().await.map_err(|error| failed(&error))?;
+                Ok((Entry::Http2(lane, gate), was_open))
+            }
+        }
+    }
+
     /// A kept connection to the endpoint that, for a request that must not be sent twice, is surely still open.
     fn kept_link(&self, id: EndpointId) -> Option<Box<Link>> {
         if self.is_fresh_only {
             return None;
         }
-        let repeatability = Repeatability::of_method(self.head.method.as_str());
-        let is_careful = repeatability == Repeatability::ActsEachTime || self.upload.is_some();
+        let is_careful = self.is_careful();
         loop {
             let link = self.client.local.take_link(id)?;
             if link.is_reusable() && !(is_careful && link.is_closed_by_peer()) {
@@ -339,18 +365,24 @@ impl Errand {
         }
     }
 
+    /// Whether it is worth a system call that the request does not go into a connection that is closed already.
+    fn is_careful(&self) -> bool {
+        let repeatability = Repeatability::of_method(self.head.method.as_str());
+        repeatability == Repeatability::ActsEachTime || self.upload.is_some()
+    }
+
     /// Hands the endpoint's response to the client.
     async fn deliver(
         self,
         mut exchange: Exchange,
-        response: Response<Incoming>,
-        link: Box<Link>,
+        response: Response<Inbound>,
+        line: Line,
     ) -> Response<ResponseBody> {
         let (mut parts, body) = response.into_parts();
         prepare_response(&mut parts.headers, parts.status);
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             let Some((endpoint_stream, endpoint_sent)) =
-                link.into_stream().filter(|_| self.wish == Wish::Upgrade)
+                line.into_stream().filter(|_| self.wish == Wish::Upgrade)
             else {
                 let words = "The endpoint changed the protocol unasked.";
                 return exchange.own_words(StatusCode::BAD_GATEWAY, words);
@@ -365,11 +397,12 @@ impl Errand {
             return Response::from_parts(parts, ResponseBody::Own(None));
         }
         let body = if body.is_end_stream() {
-            exchange.give_back(link, &mut Context::from_waker(Waker::noop()));
+            exchange.ended(None);
+            exchange.give_back(line, &mut Context::from_waker(Waker::noop()));
             poll_fn(|cx| exchange.poll_rest(cx)).await;
             ResponseBody::Own(None)
         } else {
-            ResponseBody::Endpoint(Download::new(body, link, exchange))
+            ResponseBody::Endpoint(Download::new(body, line, exchange))
         };
         Response::from_parts(parts, body)
     }

@@ -7,7 +7,7 @@
 //! answers runs inside that very task, so that a request costs no hand-over between tasks.
 //!
 //! This crate decides nothing: `balance` chooses endpoints, ejects failing ones and says what may be sent again.
-//! With clients it speaks HTTP/1.1 and HTTP/2, within TLS where a service has certificates; with endpoints it speaks HTTP/1.1.
+//! With clients it speaks HTTP/1.1 and HTTP/2, within TLS where a service has certificates; with endpoints HTTP/1.1 or HTTP/2, as the service says.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -58,12 +58,16 @@ mod local;
 mod patience;
 
 mod body;
+mod grpc;
+mod line;
 mod link;
+mod trunk;
 mod tunnel;
+mod wire;
 
 pub use self::route::{
-    AttachedRoute, CertificateFiles, EndpointRoute, EndpointState, Forwarded, Gateway, HashKey, ServiceRoute,
-    Timeouts, Tls,
+    AttachedRoute, CertificateFiles, EndpointRoute, EndpointState, Forwarded, Gateway, HashKey, Protocol,
+    ServiceRoute, Timeouts, Tls,
 };
 pub use balance::{Balance, EndpointId, OutlierPolicy, Ramp, SlowStart, Weight};
 pub use gate::Limits;

@@ -4,12 +4,9 @@
 //! the request that uses it polls it, so that a response reaches the client's connection without a hand-over between
 //! tasks. Between requests nobody polls it; what happened meanwhile shows when it is taken up again.
 
-use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
-use std::rc::Rc;
+use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -19,18 +16,16 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
-use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::body::RequestBody;
 use crate::hand::Hand;
+use crate::line::SendError;
+use crate::wire::{ConnectError, Wire};
 
 /// Bytes of a response's head at most; a larger one counts as malformed. nginx allows 4 to 8 KiB by default.
-const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// An established connection and hyper's two ends of it.
 #[derive(Debug)]
@@ -44,59 +39,12 @@ pub(crate) struct Link {
     pub(crate) idle_since: Instant,
 }
 
-/// Why no connection was made.
-#[derive(Debug, Error)]
-pub(crate) enum ConnectError {
-    #[error("the endpoint refused the connection")]
-    Refused(#[source] io::Error),
-    #[error("the system has no socket for the connection: descriptors, ports or memory have run out")]
-    Shortage(#[source] io::Error),
-    #[error("the endpoint did not accept the connection in time")]
-    TimedOut,
-    #[error("the connection could not be set up")]
-    Handshake(#[source] hyper::Error),
-}
-
-/// Why no response came.
-#[derive(Debug, Error)]
-pub(crate) enum SendError {
-    #[error("the endpoint closed the connection before it answered")]
-    Closed { phase: Phase },
-    #[error("the connection broke before an answer came")]
-    Broken { phase: Phase, source: hyper::Error },
-    #[error("the endpoint did not answer in time")]
-    TimedOut,
-}
-
-impl ConnectError {
-    fn from_open(source: io::Error) -> Self {
-        let ours = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS, Errno::NOMEM];
-        if ours.iter().any(|errno| source.raw_os_error() == Some(errno.raw_os_error())) {
-            Self::Shortage(source)
-        } else {
-            Self::Refused(source)
-        }
-    }
-
-    /// Whether it says something about the endpoint, and not about ourselves.
-    pub(crate) fn is_of_endpoint(&self) -> bool {
-        match self {
-            Self::Refused(_) | Self::TimedOut => true,
-            Self::Shortage(_) | Self::Handshake(_) => false,
-        }
-    }
-}
-
 impl Link {
     pub(crate) async fn connect(address: SocketAddr, timeout: Duration) -> Result<Box<Self>, ConnectError> {
-        let stream = match tokio::time::timeout(timeout, open(address)).await {
-            Ok(opened) => opened.map_err(ConnectError::from_open)?,
-            Err(_elapsed) => return Err(ConnectError::TimedOut),
-        };
-        let wire = Wire::new(stream);
+        let wire = Wire::connect(address, timeout).await?;
         let (sender, connection) = Builder::new()
             .max_header_size(RESPONSE_HEAD_BYTES_MAX)
-            .handshake(wire.share())
+            .handshake(TokioIo::new(wire.clone()))
             .await
             .map_err(ConnectError::Handshake)?;
         let idle_since = Instant::now();
@@ -112,7 +60,7 @@ impl Link {
         request: Request<RequestBody>,
         hand: &Hand,
     ) -> Result<Response<Incoming>, SendError> {
-        let (sent, received) = (self.wire.0.sent.get(), self.wire.0.received.get());
+        let (sent, received) = (self.wire.sent(), self.wire.received());
         let mut answer = pin!(self.sender.send_request(request));
         let (connection, is_finished) = (&mut self.connection, &mut self.is_finished);
         let answered = poll_fn(|cx| {
@@ -125,9 +73,9 @@ impl Link {
             }
         });
         let answered = answered.await;
-        let phase = if self.wire.0.received.get() != received {
+        let phase = if self.wire.received() != received {
             Phase::Responding
-        } else if self.wire.0.sent.get() != sent {
+        } else if self.wire.sent() != sent {
             Phase::AwaitingResponse
         } else {
             Phase::Unsent
@@ -163,10 +111,7 @@ impl Link {
     /// Asks the system whether the endpoint has closed the connection or said something unasked: one system call,
     /// for requests that cannot be repeated if it has.
     pub(crate) fn is_closed_by_peer(&self) -> bool {
-        let stream = self.wire.0.stream.borrow();
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        let peeked = recv(&*stream, &mut [0u8; 1], flags);
-        !matches!(peeked, Err(Errno::AGAIN))
+        self.wire.has_news()
     }
 
     /// Takes the socket back after an upgrade, with what hyper had read beyond the response's head.
@@ -176,8 +121,7 @@ impl Link {
         drop(sender);
         let parts = connection.into_parts();
         drop(parts.io);
-        let stream = Rc::into_inner(wire.0)?.stream.into_inner();
-        Some((stream, parts.read_buf))
+        Some((wire.into_stream()?, parts.read_buf))
     }
 }
 
@@ -189,76 +133,6 @@ fn drive(
     if !*is_finished {
         // Its error, if any, reaches the one who waits for the response or its body.
         *is_finished = connection.poll_without_shutdown(cx).is_ready();
-    }
-}
-
-async fn open(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_nodelay(true)?;
-    socket.connect(address).await
-}
-
-/// The socket, shared with hyper so that the bytes that pass can be counted and the socket be asked.
-#[derive(Debug)]
-struct Wire(Rc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    stream: RefCell<TcpStream>,
-    sent: Cell<u64>,
-    received: Cell<u64>,
-}
-
-impl Wire {
-    fn new(stream: TcpStream) -> Self {
-        let stream = RefCell::new(stream);
-        Self(Rc::new(Shared { stream, sent: Cell::new(0), received: Cell::new(0) }))
-    }
-
-    fn share(&self) -> TokioIo<Self> {
-        TokioIo::new(Self(Rc::clone(&self.0)))
-    }
-
-    fn count_sent(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(n)) = &written {
-            self.0.sent.set(self.0.sent.get() + *n as u64);
-        }
-        written
-    }
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = Pin::new(&mut *self.0.stream.borrow_mut()).poll_read(cx, buf);
-        self.0.received.set(self.0.received.get() + (buf.filled().len() - before) as u64);
-        read
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.count_sent(Pin::new(&mut *self.0.stream.borrow_mut()).poll_write(cx, buf))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.count_sent(Pin::new(&mut *self.0.stream.borrow_mut()).poll_write_vectored(cx, bufs))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0.stream.borrow_mut()).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0.stream.borrow_mut()).poll_shutdown(cx)
     }
 }
 

@@ -10,11 +10,13 @@ use rand_core::Rng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use tokio::time::Instant;
 
-use crate::endpoint::{InFlight, Refused};
+use crate::endpoint::{Endpoint, InFlight, Refused};
 use crate::link::Link;
 use crate::route::EndpointState;
 use crate::router::LocalRouter;
 use crate::service::{Service, Snapshot};
+use crate::trunk::{self, Lane, Trunks};
+use crate::worker::Worker;
 
 /// Idle connections kept by one worker to one endpoint.
 ///
@@ -44,6 +46,8 @@ struct Pool {
     id: EndpointId,
     #[expect(clippy::vec_box, reason = "a link is over 500 bytes and moves in and out for every request")]
     idle: Vec<Box<Link>>,
+    /// Where the endpoint speaks HTTP/2.
+    trunks: Trunks,
 }
 
 impl LocalService {
@@ -119,6 +123,18 @@ impl LocalService {
         }
     }
 
+    /// A place on a connection of HTTP/2 to an endpoint.
+    ///
+    /// With `is_careful` that has surely not been closed from the other side.
+    pub(crate) fn take_lane(&self, worker: &Worker, endpoint: &Endpoint, is_careful: bool) -> Lane {
+        let state = &mut *self.state.borrow_mut();
+        let timeout = state.snapshot.timeouts.connect;
+        match state.pool(endpoint.id) {
+            Some(pool) => pool.trunks.lane(worker, endpoint.address, timeout, is_careful),
+            None => trunk::private_lane(worker, endpoint.address, timeout),
+        }
+    }
+
     /// Closes idle connections to endpoints that stopped serving.
     pub(crate) fn refresh(&self) {
         if let Some(router) = &self.router {
@@ -135,11 +151,12 @@ impl LocalService {
             pool.idle.retain_mut(|link| {
                 now.saturating_duration_since(link.idle_since) < keep && link.is_open_when_idle()
             });
+            pool.trunks.sweep(now, keep);
         }
     }
 
     pub(crate) fn has_idle_links(&self) -> bool {
-        self.state.borrow().pools.iter().any(|pool| !pool.idle.is_empty())
+        self.state.borrow().pools.iter().any(|pool| !pool.idle.is_empty() || !pool.trunks.is_empty())
     }
 }
 
@@ -160,11 +177,11 @@ impl State {
             .map(|endpoint| {
                 let was_there = self.snapshot.endpoints.iter().any(|e| Arc::ptr_eq(e, endpoint));
                 let known = old.iter_mut().find(|pool| pool.id == endpoint.id && was_there);
-                let idle = match endpoint.state() {
-                    EndpointState::Serving => known.map(|pool| std::mem::take(&mut pool.idle)),
-                    EndpointState::Draining | EndpointState::Out => None,
-                };
-                Pool { id: endpoint.id, idle: idle.unwrap_or_default() }
+                let kept = known.filter(|_| endpoint.state() == EndpointState::Serving);
+                let (idle, trunks) = kept
+                    .map(|pool| (std::mem::take(&mut pool.idle), std::mem::take(&mut pool.trunks)))
+                    .unzip();
+                Pool { id: endpoint.id, idle: idle.unwrap_or_default(), trunks: trunks.unwrap_or_default() }
             })
             .collect();
         self.snapshot = snapshot;

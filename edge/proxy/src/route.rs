@@ -19,6 +19,8 @@ pub struct ServiceRoute {
     pub listen: Option<SocketAddr>,
     /// The certificates that clients are shown; `None` for a service that speaks plainly.
     pub tls: Option<Tls>,
+    /// What is spoken with the endpoints.
+    pub protocol: Protocol,
     /// How requests are spread.
     pub balance: Balance,
     /// What requests are told apart by where equal ones go to the same endpoint.
@@ -56,6 +58,7 @@ impl ServiceRoute {
             service: service.into(),
             listen: None,
             tls: None,
+            protocol: Protocol::default(),
             balance: Balance::default(),
             hash_key: HashKey::default(),
             outliers: OutlierPolicy::default(),
@@ -67,6 +70,16 @@ impl ServiceRoute {
             endpoints: Vec::new(),
         }
     }
+}
+
+/// What is spoken on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// HTTP/1.1: one request at a time on each connection.
+    #[default]
+    Http1,
+    /// HTTP/2: many requests on one connection. With endpoints it is spoken without TLS and without being agreed on ("prior knowledge").
+    Http2,
 }
 
 /// The certificates with which TLS is spoken to clients.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::endpoint::Endpoint;
 use crate::gate::{Gate, Limits};
-use crate::route::{EndpointState, Forwarded, HashKey, ServiceRoute, Timeouts};
+use crate::route::{EndpointState, Forwarded, HashKey, Protocol, ServiceRoute, Timeouts};
 use crate::router::Router;
 use crate::tls::Terminator;
 use crate::traffic::{Asked, Ejected, EndpointTraffic, ServiceTraffic, Shard, sum};
@@ -64,6 +64,7 @@ pub(crate) struct Service {
 /// What a request needs to know, never changed once published.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
+    pub(crate) protocol: Protocol,
     pub(crate) balance: Balance,
     pub(crate) hash_key: HashKey,
     pub(crate) outliers: OutlierPolicy,
@@ -334,6 +335,7 @@ impl Members {
             endpoints.push(Arc::clone(endpoint));
         }
         Snapshot {
+            protocol: self.route.protocol,
             balance: self.route.balance,
             hash_key: self.route.hash_key.clone(),
             outliers: self.route.outliers,

@@ -157,6 +157,8 @@ pub(crate) struct Worker {
     connections: TaskTracker,
     /// Requests of connections that carry several at once. They end with their connection.
     pub(crate) streams: TaskTracker,
+    /// Connections to endpoints that carry several requests at once. They end with the last who uses them.
+    pub(crate) trunks: TaskTracker,
     listeners: TaskTracker,
     /// Copies of requests; the end of the worker does not wait for them.
     pub(crate) copies: TaskTracker,
@@ -183,6 +185,7 @@ pub(crate) fn run(
         services: RefCell::default(),
         connections: TaskTracker::new(),
         streams: TaskTracker::new(),
+        trunks: TaskTracker::new(),
         listeners: TaskTracker::new(),
         copies: TaskTracker::new(),
         gzips: Arc::new(Semaphore::new(GZIPS_MAX)),

@@ -4,6 +4,7 @@ mod commanding;
 mod full_disk;
 mod healing;
 mod house;
+mod multiplexing;
 mod outliving;
 mod recovering;
 mod refusing;

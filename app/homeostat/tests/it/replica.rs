@@ -1,11 +1,15 @@
-//! What the replicas of these tests run: this very test binary, told to be a small HTTP server.
+//! What the replicas of these tests run: this very test binary, told to be a small HTTP server, which speaks HTTP/1.1 and HTTP/2.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::http::{Request, StatusCode};
 use axum::routing::any;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 /// Tells the test binary that it is a replica, and on which port.
 pub(crate) const PORT: &str = "HOMEOSTAT_TEST_REPLICA_PORT";
@@ -13,7 +17,7 @@ pub(crate) const PORT: &str = "HOMEOSTAT_TEST_REPLICA_PORT";
 /// What makes the test binary run nothing but [`serves_where_it_is_told_to`].
 pub(crate) const WORDS: [&str; 3] = ["--exact", "replica::serves_where_it_is_told_to", "--nocapture"];
 
-/// Answers every request with its process number, until it is stopped; `/fail` with 500, and `/hold` never. In a run of the tests, where nothing tells it to, it ends
+/// Answers every request with its process number, until it is stopped; `/fail` with 500, `/version` with that of HTTP, and `/hold` never. In a run of the tests, where nothing tells it to, it ends
 /// at once.
 #[test]
 fn serves_where_it_is_told_to() {
@@ -27,8 +31,22 @@ fn serves_where_it_is_told_to() {
         let pid = std::process::id().to_string();
         let router = Router::new()
             .route("/fail", any(|| async { StatusCode::INTERNAL_SERVER_ERROR }))
+            .route(
+                "/version",
+                any(|request: Request<axum::body::Body>| async move { format!("{:?}", request.version()) }),
+            )
             .route("/hold", any(std::future::pending::<StatusCode>))
             .fallback(move || async move { pid });
-        axum::serve(listener, router).await.expect("it serves until it is stopped");
+        let mut connections = JoinSet::new();
+        loop {
+            let (stream, _) = listener.accept().await.expect("it serves until it is stopped");
+            let service = TowerToHyperService::new(router.clone());
+            connections.spawn(async move {
+                // Others come and go as they like.
+                let _ = auto::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            });
+        }
     });
 }

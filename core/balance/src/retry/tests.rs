@@ -18,6 +18,15 @@ fn a_post_goes_again_only_when_nothing_was_sent() {
 }
 
 #[test]
+fn what_was_refused_unseen_goes_again_within_the_budget() {
+    assert_eq!(decide(&failed("POST", Phase::Refused)), Retry::Yes);
+    let mut budget = RetryBudget::new(Duration::ZERO);
+    while budget.withdraw(Duration::ZERO) {}
+    let decided = may_retry(&failed("POST", Phase::Refused), &mut budget, Duration::ZERO);
+    assert_eq!(decided, Retry::No(Refusal::BudgetSpent));
+}
+
+#[test]
 fn a_get_goes_again_until_the_response_begins() {
     assert_eq!(decide(&failed("GET", Phase::AwaitingResponse)), Retry::Yes);
     assert_eq!(decide(&failed("GET", Phase::Responding)), Retry::No(Refusal::ResponseBegun));

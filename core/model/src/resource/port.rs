@@ -35,6 +35,8 @@ pub enum Protocol {
     /// HTTP/1.1.
     #[default]
     Http,
+    /// HTTP/2 without TLS, spoken from the first byte: Kubernetes' `kubernetes.io/h2c`.
+    Http2,
     /// gRPC, which is HTTP/2 without TLS.
     Grpc,
     /// Bytes over TCP that Homeostat does not look into.

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::body::ResponseBody;
 use crate::connection::Client;
 use crate::forward::{self, Arrival, Terms};
+use crate::grpc;
 use crate::router::local::{LocalRouter, Way};
 use crate::router::{edit, gzip};
 
@@ -45,7 +46,7 @@ pub(crate) async fn answer(client: Rc<Client>, mut arrival: Arrival) -> Response
     if let Some(takes_gzip) = takes_gzip {
         response = gzip::shrink(response, takes_gzip, &client.worker.gzips);
     }
-    way.shard(client.worker.index).answered(response.status().as_u16());
+    way.shard(client.worker.index).answered(grpc::counted(&response).as_u16());
     response
 }
 
@@ -95,7 +96,7 @@ async fn follow(
     let body_bytes_max = way.body_bytes_max();
     let terms = Terms { try_timeout: limit(timeouts.backend_request), copies, body_bytes_max };
     let target = Client::through(client, Rc::clone(backend));
-    let started = arrival.started;
+    let (started, dialect) = (arrival.started, arrival.dialect);
     let answered = forward::carry(Rc::clone(&target), arrival, wish, terms);
     match limit(timeouts.request) {
         None => answered.await,
@@ -103,7 +104,7 @@ async fn follow(
             Ok(response) => response,
             Err(_elapsed) => {
                 target.shard().answered(StatusCode::GATEWAY_TIMEOUT.as_u16(), limit);
-                forward::late(client, started)
+                forward::late(client, started, dialect)
             }
         },
     }

@@ -2,7 +2,6 @@
 //!
 //! A copy is a task of its own, begun when the request itself is answered, so that it can neither delay nor fail it. It is tried once.
 
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -11,13 +10,15 @@ use std::time::Duration;
 use balance::Tried;
 use bytes::Bytes;
 use hyper::Request;
-use hyper::body::{Body, Incoming};
 use tokio::time::Instant;
 
 use crate::body::RequestBody;
+use crate::endpoint::Endpoint;
 use crate::hand::Hand;
+use crate::line::{Entry, Inbound, Line};
 use crate::link::Link;
 use crate::local::LocalService;
+use crate::route::Protocol;
 use crate::traffic::RouteShard;
 use crate::worker::Worker;
 
@@ -84,30 +85,47 @@ async fn deliver(worker: &Worker, service: &LocalService, request: Request<Reque
     let shard = &in_flight.endpoint().shards[worker.index];
     shard.requests.add(1);
     let endpoint = in_flight.endpoint();
-    let kept = service.take_link(endpoint.id).filter(|link| link.is_reusable() && !link.is_closed_by_peer());
-    let link = match kept {
-        Some(link) => Ok(link),
-        None => Link::connect(endpoint.address, service.snapshot().timeouts.connect).await,
-    };
-    let Ok(mut link) = link else {
+    let Some(entry) = entry(worker, service, endpoint).await else {
         shard.connect_failures.add(1);
         return;
     };
     let watch = Watch::begin(worker);
     let delivered = tokio::time::timeout(COPY_TIME, async {
-        let response = link.send(request, &watch.hand).await.ok()?;
+        let (response, mut line) = entry.send(request, &watch.hand, worker).await.ok()?;
         let status = response.status();
-        let read = read_through(response.into_body(), &mut link).await;
-        Some((status, read))
+        let read = read_through(response.into_body(), &mut line).await;
+        Some((status, read, line))
     });
-    let Ok(Some((status, read))) = delivered.await else {
+    let Ok(Some((status, read, line))) = delivered.await else {
         shard.failures.add(1);
         return;
     };
     shard.answered(status.as_u16(), started.elapsed());
     shard.bytes_out.add(read);
-    if link.is_reusable() {
+    if let Line::Http1(link) = line
+        && link.is_reusable()
+    {
         service.put_link(endpoint.id, link, worker.hands.now());
+    }
+}
+
+/// An open line to the endpoint.
+async fn entry(worker: &Worker, service: &LocalService, endpoint: &Endpoint) -> Option<Entry> {
+    let snapshot = service.snapshot();
+    match snapshot.protocol {
+        Protocol::Http1 => {
+            let kept = service.take_link(endpoint.id);
+            let link = match kept.filter(|link| link.is_reusable() && !link.is_closed_by_peer()) {
+                Some(link) => link,
+                None => Link::connect(endpoint.address, snapshot.timeouts.connect).await.ok()?,
+            };
+            Some(Entry::Http1(link))
+        }
+        Protocol::Http2 => {
+            let lane = service.take_lane(worker, endpoint, true);
+            let gate = lane.opened().await.ok()?;
+            Some(Entry::Http2(lane, gate))
+        }
     }
 }
 
@@ -132,18 +150,18 @@ impl Drop for Watch<'_> {
 }
 
 /// Reads an answer for nothing; answers how many bytes there were.
-async fn read_through(mut body: Incoming, link: &mut Link) -> u64 {
+async fn read_through(mut body: Inbound, line: &mut Line) -> u64 {
     let mut read = 0;
-    std::future::poll_fn(|cx| poll_through(&mut body, link, &mut read, cx)).await;
+    std::future::poll_fn(|cx| poll_through(&mut body, line, &mut read, cx)).await;
     // What is at an end lets its connection be used again only once that has seen it.
-    link.drive(&mut Context::from_waker(std::task::Waker::noop()));
+    line.drive(&mut Context::from_waker(std::task::Waker::noop()));
     read
 }
 
-fn poll_through(body: &mut Incoming, link: &mut Link, read: &mut u64, cx: &mut Context<'_>) -> Poll<()> {
+fn poll_through(body: &mut Inbound, line: &mut Line, read: &mut u64, cx: &mut Context<'_>) -> Poll<()> {
     while *read <= ANSWER_BYTES_MAX && !body.is_end_stream() {
-        link.drive(cx);
-        let Some(Ok(frame)) = ready!(Pin::new(&mut *body).poll_frame(cx)) else { break };
+        line.drive(cx);
+        let Some(Ok(frame)) = ready!(body.poll_frame(cx)) else { break };
         *read += frame.data_ref().map_or(0, Bytes::len) as u64;
     }
     Poll::Ready(())

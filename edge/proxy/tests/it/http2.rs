@@ -16,16 +16,16 @@ use tokio::task::JoinSet;
 
 use crate::kit::*;
 
-type Body = http_body_util::combinators::BoxBody<Bytes, std::io::Error>;
+pub(crate) type Body = http_body_util::combinators::BoxBody<Bytes, std::io::Error>;
 
 /// A connection of a client that speaks HTTP/2.
-struct Visitor {
+pub(crate) struct Visitor {
     sender: SendRequest<Body>,
     connection: JoinSet<hyper::Result<()>>,
 }
 
 impl Visitor {
-    async fn new(stand: &Stand) -> Self {
+    pub(crate) async fn new(stand: &Stand) -> Self {
         let stream = TcpStream::connect(stand.address).await.unwrap();
         let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
         let (sender, connection) = handshake.await.unwrap();
@@ -34,13 +34,13 @@ impl Visitor {
         Self { sender, connection: tasks }
     }
 
-    async fn send(&self, request: Request<Body>) -> hyper::Result<Response<Incoming>> {
+    pub(crate) async fn send(&self, request: Request<Body>) -> hyper::Result<Response<Incoming>> {
         let mut sender = self.sender.clone();
         sender.ready().await?;
         sender.send_request(request).await
     }
 
-    async fn get(&self, path: &str) -> hyper::Result<Response<Bytes>> {
+    pub(crate) async fn get(&self, path: &str) -> hyper::Result<Response<Bytes>> {
         let (parts, body) = within(self.send(request(path, whole("")))).await?.into_parts();
         Ok(Response::from_parts(parts, within(body.collect()).await?.to_bytes()))
     }
@@ -52,22 +52,22 @@ impl Visitor {
     }
 }
 
-fn request(path: &str, body: Body) -> Request<Body> {
+pub(crate) fn request(path: &str, body: Body) -> Request<Body> {
     Request::post(format!("http://shop.example{path}")).body(body).unwrap()
 }
 
-fn whole(text: &'static str) -> Body {
+pub(crate) fn whole(text: &'static str) -> Body {
     Full::new(Bytes::from_static(text.as_bytes())).map_err(|never| match never {}).boxed()
 }
 
 /// A body whose pieces come when they are given.
-fn piecewise() -> (mpsc::Sender<Frame<Bytes>>, Body) {
+pub(crate) fn piecewise() -> (mpsc::Sender<Frame<Bytes>>, Body) {
     let (pieces, mut source) = mpsc::channel::<Frame<Bytes>>(1);
     let stream = futures_util::stream::poll_fn(move |cx| source.poll_recv(cx).map(|frame| frame.map(Ok)));
     (pieces, StreamBody::new(stream).boxed())
 }
 
-fn piece(text: &'static str) -> Frame<Bytes> {
+pub(crate) fn piece(text: &'static str) -> Frame<Bytes> {
     Frame::data(Bytes::from_static(text.as_bytes()))
 }
 
@@ -111,7 +111,10 @@ async fn many_requests_share_a_connection_and_none_waits_for_another() {
 }
 
 /// Waits for a condition while these futures go on.
-async fn until_async<F: Future + Unpin, C: Future<Output = bool>>(holds: impl Fn() -> C, others: &mut [F]) {
+pub(crate) async fn until_async<F: Future + Unpin, C: Future<Output = bool>>(
+    holds: impl Fn() -> C,
+    others: &mut [F],
+) {
     within(async {
         while !holds().await {
             for other in &mut *others {

@@ -11,7 +11,7 @@ use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::SendRequest;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use proxy::{EndpointId, EndpointRoute, Proxy, ProxyConfig, ServiceRoute, ServiceTraffic, Table};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -160,6 +160,29 @@ impl Backend {
                 let connection = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service)
                     .with_upgrades();
+                let _ = connection.await;
+            }
+        };
+        Self::raw(serve).await
+    }
+
+    /// As [`Self::http`], over HTTP/2, of which the endpoint allows so many requests at once on a connection.
+    pub(crate) async fn http2<A, F, B>(streams: u32, answer: A) -> Self
+    where
+        A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + 'static,
+    {
+        let serve = move |stream: TcpStream| {
+            let answer = answer.clone();
+            async move {
+                let service = service_fn(move |request| {
+                    let answered = answer(request);
+                    async move { Ok::<_, Infallible>(answered.await) }
+                });
+                let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                    .max_concurrent_streams(streams)
+                    .serve_connection(TokioIo::new(stream), service);
                 let _ = connection.await;
             }
         };

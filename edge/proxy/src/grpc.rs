@@ -1,0 +1,178 @@
+//! What a proxy has to know of gRPC: how it is recognised, how its outcome is read, and how it is answered in place of an endpoint.
+//!
+//! Sources: grpc/doc/PROTOCOL-HTTP2.md; grpc/doc/statuscodes.md; grpc/doc/http-grpc-status-mapping.md.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+
+const CONTENT: &str = "application/grpc";
+const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// What a client speaks, and so how it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Http,
+    Grpc,
+}
+
+/// The outcome of a call, as `grpc-status` says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Code(u8);
+
+impl Code {
+    pub(crate) const UNKNOWN: Self = Self(2);
+    pub(crate) const DEADLINE_EXCEEDED: Self = Self(4);
+    pub(crate) const PERMISSION_DENIED: Self = Self(7);
+    pub(crate) const RESOURCE_EXHAUSTED: Self = Self(8);
+    pub(crate) const UNIMPLEMENTED: Self = Self(12);
+    pub(crate) const INTERNAL: Self = Self(13);
+    pub(crate) const UNAVAILABLE: Self = Self(14);
+    pub(crate) const UNAUTHENTICATED: Self = Self(16);
+
+    /// What an answer of the proxy means in gRPC: as the specification maps statuses of those who do not speak it, but a proxy that does
+    /// knows that a gateway timeout is a deadline, and that what is too much or too many is no defect.
+    pub(crate) fn of_own(status: StatusCode) -> Self {
+        match status {
+            StatusCode::BAD_REQUEST => Self::INTERNAL,
+            StatusCode::UNAUTHORIZED => Self::UNAUTHENTICATED,
+            StatusCode::FORBIDDEN => Self::PERMISSION_DENIED,
+            StatusCode::NOT_FOUND | StatusCode::NOT_IMPLEMENTED => Self::UNIMPLEMENTED,
+            StatusCode::PAYLOAD_TOO_LARGE | StatusCode::TOO_MANY_REQUESTS => Self::RESOURCE_EXHAUSTED,
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => Self::UNAVAILABLE,
+            StatusCode::GATEWAY_TIMEOUT => Self::DEADLINE_EXCEEDED,
+            _ => Self::UNKNOWN,
+        }
+    }
+
+    /// The status of HTTP that says the same, by which calls are counted: 5xx is what a server is to blame for.
+    /// Source: google/rpc/code.proto, "HTTP Mapping". What it does not know counts as UNKNOWN.
+    fn http(self) -> u16 {
+        match self.0 {
+            0 => 200,
+            1 => 499,
+            3 | 9 | 11 => 400,
+            4 => 504,
+            5 => 404,
+            6 | 10 => 409,
+            7 => 403,
+            8 => 429,
+            12 => 501,
+            14 => 503,
+            16 => 401,
+            _ => 500,
+        }
+    }
+}
+
+/// Whether somebody speaks gRPC; gRPC-Web, which is HTTP with words of its own, is not meant.
+pub(crate) fn dialect(headers: &HeaderMap) -> Dialect {
+    let content = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let rest = content.and_then(|content| content.strip_prefix(CONTENT.as_bytes()));
+    match rest {
+        Some([] | [b'+' | b';', ..]) => Dialect::Grpc,
+        Some(_) | None => Dialect::Http,
+    }
+}
+
+/// The outcome of a call by the head of its response; `None` when only the trailers will say it.
+pub(crate) fn outcome_of_head(status: StatusCode, headers: &HeaderMap) -> Option<StatusCode> {
+    let is_open = status == StatusCode::OK && dialect(headers) == Dialect::Grpc;
+    if is_open { told(headers) } else { Some(status) }
+}
+
+/// The outcome of a call by its trailers, which have to tell it.
+pub(crate) fn outcome_of_trailers(trailers: Option<&HeaderMap>) -> StatusCode {
+    trailers.and_then(told).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// The status that a response is counted by as far as its head tells.
+pub(crate) fn counted(response: &Response<impl Sized>) -> StatusCode {
+    outcome_of_head(response.status(), response.headers()).unwrap_or(StatusCode::OK)
+}
+
+fn told(headers: &HeaderMap) -> Option<StatusCode> {
+    let code = headers.get(STATUS)?.to_str().ok().and_then(|code| code.parse().ok());
+    StatusCode::from_u16(code.map_or(Code::UNKNOWN, Code).http()).ok()
+}
+
+/// Makes a response that is its trailers only, as HTTP/2 sends a head without a body.
+pub(crate) fn answer<B>(code: Code, words: &'static str, body: B) -> Response<B> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT));
+    headers.insert(STATUS, HeaderValue::from(u16::from(code.0)));
+    if let Ok(message) = HeaderValue::from_str(&encoded(words)) {
+        headers.insert(MESSAGE, message);
+    }
+    response
+}
+
+/// Percent-encodes what may not stand in `grpc-message` as it is. Source: PROTOCOL-HTTP2.md, "Status-Message".
+fn encoded(words: &str) -> Cow<'_, str> {
+    let is_plain = |b: u8| (b' '..=b'~').contains(&b) && b != b'%';
+    if words.bytes().all(is_plain) {
+        return Cow::Borrowed(words);
+    }
+    let mut encoded = String::with_capacity(words.len() + 8);
+    for byte in words.bytes() {
+        if is_plain(byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    Cow::Owned(encoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|&(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn grpc_is_known_by_its_content_type_and_grpc_web_is_something_else() {
+        for content in ["application/grpc", "application/grpc+proto", "application/grpc;v=1"] {
+            assert_eq!(dialect(&headers(&[("content-type", content)])), Dialect::Grpc, "{content}");
+        }
+        for content in ["application/grpc-web", "application/grpc-web+proto", "application/json", ""] {
+            assert_eq!(dialect(&headers(&[("content-type", content)])), Dialect::Http, "{content}");
+        }
+        assert_eq!(dialect(&headers(&[])), Dialect::Http);
+    }
+
+    #[test]
+    fn what_a_server_is_to_blame_for_counts_as_5xx() {
+        // OpenTelemetry's semantic conventions name the same as errors of a server.
+        let of_server: Vec<u8> = (0..=16).filter(|code| Code(*code).http() >= 500).collect();
+        assert_eq!(of_server, [2, 4, 12, 13, 14, 15]);
+        assert_eq!((Code(0).http(), Code(200).http()), (200, 500));
+    }
+
+    #[test]
+    fn an_outcome_is_told_by_the_head_or_by_the_trailers() {
+        let plain = headers(&[("content-type", "application/grpc")]);
+        assert_eq!(outcome_of_head(StatusCode::OK, &plain), None);
+        assert_eq!(outcome_of_head(StatusCode::BAD_GATEWAY, &plain), Some(StatusCode::BAD_GATEWAY));
+        let failed = headers(&[("content-type", "application/grpc"), ("grpc-status", "14")]);
+        assert_eq!(outcome_of_head(StatusCode::OK, &failed), Some(StatusCode::SERVICE_UNAVAILABLE));
+        assert_eq!(outcome_of_trailers(Some(&failed)), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(outcome_of_trailers(Some(&headers(&[("grpc-status", "0")]))), StatusCode::OK);
+        for silent in [None, Some(&plain), Some(&headers(&[("grpc-status", "what")]))] {
+            assert_eq!(outcome_of_trailers(silent), StatusCode::INTERNAL_SERVER_ERROR);
+        }
+    }
+
+    #[test]
+    fn a_message_is_written_as_the_protocol_says() {
+        assert_eq!(encoded("No endpoint; try again."), "No endpoint; try again.");
+        assert_eq!(encoded("100 %\u{e9}\n"), "100 %25%C3%A9%0A");
+    }
+}

@@ -1,0 +1,159 @@
+//! What carries a request to its endpoint and the response back: a connection of its own, or a lane of a shared one.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use balance::Phase;
+use bytes::Bytes;
+use h2::{Reason, RecvStream};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::{Request, Response};
+use thiserror::Error;
+use tokio::net::TcpStream;
+
+use crate::body::{BodyError, RequestBody};
+use crate::hand::Hand;
+use crate::link::Link;
+use crate::trunk::{Gate, Lane};
+use crate::worker::Worker;
+
+/// Why no response came.
+#[derive(Debug, Error)]
+pub(crate) enum SendError {
+    #[error("the endpoint closed the connection before it answered")]
+    Closed { phase: Phase },
+    #[error("the connection broke before an answer came")]
+    Broken { phase: Phase, source: hyper::Error },
+    #[error("the stream ended before an answer came")]
+    Reset { phase: Phase, source: h2::Error },
+    #[error("the endpoint did not answer in time")]
+    TimedOut,
+}
+
+/// An open way to an endpoint.
+#[derive(Debug)]
+pub(crate) enum Line {
+    /// A connection of HTTP/1.1, which the one who uses it has to drive.
+    Http1(Box<Link>),
+    /// A lane of a connection of HTTP/2.
+    #[expect(dead_code, reason = "it is held until the response is over, and does its work by being dropped")]
+    Http2(Lane),
+}
+
+/// What a request that is to be sent goes through: whatever stands in front of its line is open.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    Http1(Box<Link>),
+    Http2(Lane, Gate),
+}
+
+impl Entry {
+    /// Sends a request and waits for the head of the response; `hand` says when that took too long.
+    pub(crate) async fn send(
+        self,
+        request: Request<RequestBody>,
+        hand: &Hand,
+        worker: &Worker,
+    ) -> Result<(Response<Inbound>, Line), SendError> {
+        match self {
+            Self::Http1(mut link) => {
+                let response = link.send(request, hand).await?;
+                Ok((response.map(Inbound::Http1), Line::Http1(link)))
+            }
+            Self::Http2(mut lane, gate) => {
+                let response = lane.send(gate, request, hand, worker).await?;
+                Ok((response.map(Inbound::Http2), Line::Http2(lane)))
+            }
+        }
+    }
+}
+
+impl Line {
+    /// Lets it read and write what it can, unless it does so by itself.
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
+        match self {
+            Self::Http1(link) => link.drive(cx),
+            Self::Http2(_) => {}
+        }
+    }
+
+    /// Whether nothing more will come over it.
+    pub(crate) fn is_finished(&self) -> bool {
+        match self {
+            Self::Http1(link) => link.is_finished(),
+            // Its body says so.
+            Self::Http2(_) => false,
+        }
+    }
+
+    /// The socket, after an upgrade; there is none in HTTP/2.
+    pub(crate) fn into_stream(self) -> Option<(TcpStream, Bytes)> {
+        match self {
+            Self::Http1(link) => link.into_stream(),
+            Self::Http2(_) => None,
+        }
+    }
+}
+
+/// The body of an endpoint's response.
+#[derive(Debug)]
+pub(crate) enum Inbound {
+    Http1(Incoming),
+    Http2(RecvStream),
+}
+
+impl Inbound {
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Http1(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(BodyError::Response))),
+            Self::Http2(stream) => poll_stream(stream, cx),
+        }
+    }
+
+    pub(crate) fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(stream) => stream.is_end_stream(),
+        }
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(body) => body.size_hint(),
+            // What is said of its length is in the head.
+            Self::Http2(_) => SizeHint::default(),
+        }
+    }
+}
+
+fn poll_stream(
+    stream: &mut RecvStream,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    if let Some(piece) = ready!(stream.poll_data(cx)) {
+        match piece {
+            Ok(piece) => {
+                // Fails only for a stream that has been closed, and then nobody waits for room.
+                let _ = stream.flow_control().release_capacity(piece.len());
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+            // The response is whole, and the rest of the request is not wanted. Source: RFC 9113, section 8.1.
+            Err(error) if is_no_error(&error) => {}
+            Err(error) => return Poll::Ready(Some(Err(BodyError::Reset(error)))),
+        }
+    }
+    Poll::Ready(match ready!(stream.poll_trailers(cx)) {
+        Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
+        Err(error) if is_no_error(&error) => None,
+        Err(error) => Some(Err(BodyError::Reset(error))),
+    })
+}
+
+fn is_no_error(error: &h2::Error) -> bool {
+    error.is_reset() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR)
+}

@@ -1,0 +1,231 @@
+//! One connection to an endpoint that speaks HTTP/2, shared by many requests at once.
+//!
+//! A trunk is a task of its own, for it goes on while none of its requests is looked at. Each request takes a [`Lane`] of it, and what is
+//! left of the trunk when the last one lets go says goodbye by itself. h2 is asked directly, without hyper between: only so a request that
+//! is dropped resets its stream at once, and only so it can be told whether the endpoint has looked at it. Source: RFC 9113.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{Builder, Connection, SendRequest};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::link::RESPONSE_HEAD_BYTES_MAX;
+use crate::wire::{ConnectError, Wire};
+use crate::worker::Worker;
+
+mod head;
+mod lane;
+mod sending;
+
+pub(crate) use lane::{Gate, Lane};
+
+/// Requests at once on one trunk, however many more the endpoint would take, as long as there may be another trunk: what RFC 9113,
+/// section 6.5.2, calls the least that makes sense, beyond which one lost packet holds up too many.
+const LANES_MAX: u32 = 100;
+
+/// Trunks from one worker to one endpoint: 800 requests at once, and more on the same ones if the endpoint takes them.
+const TRUNKS_MAX: usize = 8;
+
+/// Bytes of a response that may be on their way to us, beyond those that the client has taken.
+///
+/// The connection as a whole is held back by nothing else, so that clients that do not read hold up nobody but themselves: 100 of them
+/// make a trunk hold 12.5 MiB at most, until they are let go after [`stream_idle`](crate::Timeouts::stream_idle).
+const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
+
+/// Bytes of a request's body that wait for the endpoint to take them.
+const SEND_BYTES_MAX: usize = 64 * 1024;
+
+/// A connection of HTTP/2, from the moment that it is wanted.
+#[derive(Debug)]
+pub(crate) struct Trunk {
+    state: RefCell<State>,
+    /// Told once, when it has opened or failed to.
+    settled: Notify,
+    lanes: Cell<u32>,
+    /// Requests at once that the endpoint allows.
+    lanes_allowed: Cell<usize>,
+    /// It gets no new requests: one was not answered in time, and it may be the connection.
+    is_retired: Cell<bool>,
+    /// Since when it was seen without requests.
+    idle_since: Cell<Option<Instant>>,
+}
+
+#[derive(Debug)]
+enum State {
+    Opening,
+    Open(SendRequest<Bytes>, Wire),
+    Failed(Rc<ConnectError>),
+}
+
+impl Trunk {
+    /// Begins to connect; whoever wants to use it waits for that.
+    fn open(worker: &Worker, address: SocketAddr, timeout: Duration) -> Rc<Self> {
+        let trunk = Rc::new(Self {
+            state: RefCell::new(State::Opening),
+            settled: Notify::new(),
+            lanes: Cell::new(0),
+            lanes_allowed: Cell::new(usize::MAX),
+            is_retired: Cell::new(false),
+            idle_since: Cell::new(None),
+        });
+        worker.trunks.spawn_local(run(Rc::clone(&trunk), address, timeout));
+        trunk
+    }
+
+    /// Whether it takes requests, or will: it was not closed and the endpoint has not said goodbye.
+    fn is_open(&self) -> bool {
+        !self.is_retired.get()
+            && match &mut *self.state.borrow_mut() {
+                State::Opening => true,
+                State::Open(sender, _) => {
+                    let ready = sender.poll_ready(&mut Context::from_waker(Waker::noop()));
+                    !matches!(ready, Poll::Ready(Err(_)))
+                }
+                State::Failed(_) => false,
+            }
+    }
+
+    /// Asks the system whether the endpoint has left, of which the runtime may not have heard yet.
+    fn has_hung_up(&self) -> bool {
+        matches!(&*self.state.borrow(), State::Open(_, wire) if wire.has_hung_up())
+    }
+
+    fn has_room(&self) -> bool {
+        let lanes = self.lanes.get();
+        lanes < LANES_MAX && (lanes as usize) < self.lanes_allowed.get()
+    }
+
+    fn is_established(&self) -> bool {
+        matches!(&*self.state.borrow(), State::Open(..))
+    }
+
+    fn settle(&self, state: State) {
+        *self.state.borrow_mut() = state;
+        self.settled.notify_waiters();
+    }
+
+    /// Waits until it can be used; says why it cannot.
+    async fn opened(&self) -> Result<(SendRequest<Bytes>, Wire), Rc<ConnectError>> {
+        loop {
+            let settled = self.settled.notified();
+            match &*self.state.borrow() {
+                State::Open(sender, wire) => return Ok((sender.clone(), wire.clone())),
+                State::Failed(error) => return Err(Rc::clone(error)),
+                State::Opening => {}
+            }
+            settled.await;
+        }
+    }
+}
+
+/// Connects, and lets bytes pass until the connection has ended.
+async fn run(trunk: Rc<Trunk>, address: SocketAddr, timeout: Duration) {
+    match establish(address, timeout).await {
+        Err(error) => trunk.settle(State::Failed(Rc::new(error))),
+        Ok((sender, wire, connection)) => {
+            trunk.settle(State::Open(sender, wire));
+            // Those who use it keep it; with the last of them gone it ends.
+            let weak = Rc::downgrade(&trunk);
+            drop(trunk);
+            drive(connection, &weak).await;
+        }
+    }
+}
+
+type Established = (SendRequest<Bytes>, Wire, Connection<Wire, Bytes>);
+
+async fn establish(address: SocketAddr, timeout: Duration) -> Result<Established, ConnectError> {
+    let wire = Wire::connect(address, timeout).await?;
+    let handshake = Builder::new()
+        .enable_push(false)
+        .initial_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buffer_size(SEND_BYTES_MAX)
+        .max_header_list_size(RESPONSE_HEAD_BYTES_MAX as u32)
+        // Until the endpoint has said how many it takes; the others wait in the trunk for that.
+        .initial_max_send_streams(1)
+        .handshake(wire.clone())
+        .await;
+    let (sender, connection) = handshake.map_err(ConnectError::Preface)?;
+    Ok((sender, wire, connection))
+}
+
+async fn drive(connection: Connection<Wire, Bytes>, trunk: &Weak<Trunk>) {
+    let mut connection = pin!(connection);
+    let ended = poll_fn(|cx| {
+        let polled = connection.as_mut().poll(cx);
+        if let Some(trunk) = trunk.upgrade() {
+            trunk.lanes_allowed.set(connection.max_concurrent_send_streams());
+        }
+        polled
+    });
+    // Its requests hear of an error, each for itself.
+    if let Err(error) = ended.await {
+        tracing::debug!(%error, "trunk broke");
+    }
+}
+
+/// The trunks of one worker to one endpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Trunks(Vec<Rc<Trunk>>);
+
+impl Trunks {
+    /// A place for a request: on the first trunk that has room, or else on a new one, or else on that with the fewest.
+    ///
+    /// With `is_careful` the trunk surely has not been closed from the other side: for requests that must not be sent twice.
+    pub(crate) fn lane(
+        &mut self,
+        worker: &Worker,
+        to: SocketAddr,
+        timeout: Duration,
+        is_careful: bool,
+    ) -> Lane {
+        self.0.retain(|trunk| trunk.is_open());
+        loop {
+            let roomy = self.0.iter().position(|trunk| trunk.has_room());
+            let at = match roomy {
+                Some(at) => at,
+                None if self.0.len() < TRUNKS_MAX => {
+                    self.0.push(Trunk::open(worker, to, timeout));
+                    self.0.len() - 1
+                }
+                None => {
+                    let lanes = self.0.iter().enumerate().map(|(at, trunk)| (trunk.lanes.get(), at));
+                    lanes.min().map_or(0, |(_, at)| at)
+                }
+            };
+            if !is_careful || !self.0[at].has_hung_up() {
+                return Lane::take(&self.0[at]);
+            }
+            self.0.remove(at);
+        }
+    }
+
+    /// Lets go of those that are of no use any more, or had nothing to do for `keep`.
+    pub(crate) fn sweep(&mut self, now: Instant, keep: Duration) {
+        self.0.retain(|trunk| {
+            let is_idle = trunk.lanes.get() == 0 && trunk.is_established();
+            let since = is_idle.then(|| trunk.idle_since.get().unwrap_or(now));
+            trunk.idle_since.set(since);
+            trunk.is_open() && since.is_none_or(|since| now.saturating_duration_since(since) < keep)
+        });
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A place on a trunk that no other request will share, to an endpoint that has just stopped serving.
+pub(crate) fn private_lane(worker: &Worker, to: SocketAddr, timeout: Duration) -> Lane {
+    Lane::take(&Trunk::open(worker, to, timeout))
+}

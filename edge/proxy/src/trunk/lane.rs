@@ -1,0 +1,127 @@
+//! One request's place on a trunk.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use balance::Phase;
+use bytes::Bytes;
+use h2::client::SendRequest;
+use h2::{Reason, RecvStream};
+use hyper::body::Body;
+use hyper::{Request, Response};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::body::RequestBody;
+use crate::hand::Hand;
+use crate::line::SendError;
+use crate::trunk::sending::{Sending, Sent};
+use crate::trunk::{Trunk, head};
+use crate::wire::{ConnectError, Wire};
+use crate::worker::Worker;
+
+/// A place on a trunk; dropping it gives it back, and resets the stream if that has not ended.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    trunk: Rc<Trunk>,
+    /// The rest of the request's body, which goes on while the response comes.
+    rest: Option<AbortOnDropHandle<()>>,
+}
+
+/// A trunk that has opened, as one request may use it.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    sender: SendRequest<Bytes>,
+    wire: Wire,
+}
+
+impl Lane {
+    pub(super) fn take(trunk: &Rc<Trunk>) -> Self {
+        trunk.lanes.set(trunk.lanes.get() + 1);
+        trunk.idle_since.set(None);
+        Self { trunk: Rc::clone(trunk), rest: None }
+    }
+
+    /// Whether the trunk was open before this request came, so that its end says little about the endpoint.
+    pub(crate) fn is_established(&self) -> bool {
+        self.trunk.is_established()
+    }
+
+    /// Waits until the trunk is open.
+    pub(crate) async fn opened(&self) -> Result<Gate, Rc<ConnectError>> {
+        let (sender, wire) = self.trunk.opened().await?;
+        Ok(Gate { sender, wire })
+    }
+
+    /// Sends a request and waits for the head of the response; `hand` says when that took too long.
+    pub(crate) async fn send(
+        &mut self,
+        gate: Gate,
+        request: Request<RequestBody>,
+        hand: &Hand,
+        worker: &Worker,
+    ) -> Result<Response<RecvStream>, SendError> {
+        let Gate { mut sender, wire } = gate;
+        let (parts, body) = request.into_parts();
+        let sent = wire.sent();
+        let broken =
+            |source: h2::Error| SendError::Reset { phase: phase_of(&source, wire.sent() != sent), source };
+        // A trunk that takes no more requests says so here, before anything is sent.
+        poll_fn(|cx| sender.poll_ready(cx)).await.map_err(broken)?;
+        let is_whole = body.is_end_stream();
+        let (mut answer, stream) = sender.send_request(head::to_http2(parts), is_whole).map_err(broken)?;
+        // What keeps the trunk alive from here on is the stream.
+        drop(sender);
+        let mut sending = (!is_whole).then(|| Sending::new(stream, body));
+        let answered = poll_fn(|cx| {
+            // First what came: with an answer there, it may be in vain to send more.
+            if let Poll::Ready(answered) = Pin::new(&mut answer).poll(cx) {
+                return Poll::Ready(Some(answered));
+            }
+            if let Some(Poll::Ready(sent)) = sending.as_mut().map(|sending| Pin::new(sending).poll(cx)) {
+                sending = None;
+                if sent == Sent::Broken {
+                    return Poll::Ready(Some(Err(Reason::CANCEL.into())));
+                }
+            }
+            if hand.take_expired() { Poll::Ready(None) } else { Poll::Pending }
+        });
+        match answered.await {
+            Some(Ok(response)) => {
+                self.rest = sending.map(|sending| {
+                    // How it ends, the response tells.
+                    AbortOnDropHandle::new(worker.streams.spawn_local(async move {
+                        sending.await;
+                    }))
+                });
+                Ok(response)
+            }
+            Some(Err(source)) => Err(broken(source)),
+            None => {
+                self.trunk.is_retired.set(true);
+                Err(SendError::TimedOut)
+            }
+        }
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.trunk.lanes.set(self.trunk.lanes.get() - 1);
+    }
+}
+
+/// How far a request had come that was not answered.
+///
+/// An endpoint that refuses a stream, or that goes and names the last one it looked at, says that it has done nothing about it.
+/// Source: RFC 9113, section 8.7.
+fn phase_of(error: &h2::Error, was_written: bool) -> Phase {
+    let was_refused = error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM);
+    match was_written {
+        _ if error.is_remote() && was_refused => Phase::Refused,
+        // Not one byte went to the endpoint since, of this request or another.
+        false => Phase::Unsent,
+        true => Phase::AwaitingResponse,
+    }
+}

@@ -1,0 +1,98 @@
+//! A request's body on its way up, as fast as the endpoint takes it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::{Reason, SendStream};
+use hyper::body::Body;
+
+use crate::body::RequestBody;
+
+/// Ready when nothing is left to send.
+#[derive(Debug)]
+pub(super) struct Sending {
+    stream: SendStream<Bytes>,
+    body: RequestBody,
+    /// A piece that waits for the endpoint to have room for it.
+    piece: Option<Bytes>,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// All of it went, or the endpoint wants no more.
+    Done,
+    /// The client's body broke off; the stream was reset.
+    Broken,
+}
+
+impl Sending {
+    pub(super) fn new(stream: SendStream<Bytes>, body: RequestBody) -> Self {
+        Self { stream, body, piece: None }
+    }
+
+    /// Sends the piece that waits, once there is room for some of it. `Err` when the endpoint wants no more.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        if self.piece.is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        while self.stream.capacity() == 0 {
+            match ready!(self.stream.poll_capacity(cx)) {
+                Some(room) => drop(room?),
+                None => return Poll::Ready(Err(Reason::STREAM_CLOSED.into())),
+            }
+        }
+        let piece = self.piece.take().unwrap_or_default();
+        Poll::Ready(self.stream.send_data(piece, self.body.is_end_stream()))
+    }
+
+    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<Sent, h2::Error>> {
+        loop {
+            ready!(self.poll_piece(cx))?;
+            if self.body.is_end_stream() {
+                return Poll::Ready(Ok(Sent::Done));
+            }
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                Some(Err(_)) => {
+                    self.stream.send_reset(Reason::CANCEL);
+                    return Poll::Ready(Ok(Sent::Broken));
+                }
+                None => {
+                    self.stream.send_data(Bytes::new(), true)?;
+                    return Poll::Ready(Ok(Sent::Done));
+                }
+            };
+            match frame.into_data() {
+                // Frames that hold nothing are what floods are made of: of an endpoint that counts them, a hundred end the connection.
+                Ok(piece) if piece.is_empty() && self.body.is_end_stream() => {
+                    self.stream.send_data(piece, true)?;
+                }
+                Ok(piece) if piece.is_empty() => {}
+                Ok(piece) => {
+                    // The smallest claim on the connection's window; what is sent then raises it to its length.
+                    self.stream.reserve_capacity(1);
+                    self.piece = Some(piece);
+                }
+                Err(frame) => {
+                    if let Ok(trailers) = frame.into_trailers() {
+                        self.stream.reserve_capacity(0);
+                        self.stream.send_trailers(trailers)?;
+                        return Poll::Ready(Ok(Sent::Done));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Future for Sending {
+    type Output = Sent;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Sent> {
+        // An endpoint that wants no more has said why in its response, or in what came instead of one.
+        self.get_mut().poll_sent(cx).map(|sent| sent.unwrap_or(Sent::Done))
+    }
+}

@@ -1,0 +1,315 @@
+//! gRPC with a client and a server that others have built: all kinds of calls pass, and what the proxy says itself is said as gRPC says it.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use proxy::{AttachedRoute, Gateway, OutlierPolicy, Protocol, ServiceRoute};
+use serde_json::json;
+use tokio::sync::{Notify, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status, Streaming};
+
+use crate::kit::*;
+
+/// Messages that are bytes and nothing else.
+#[derive(Debug, Clone, Copy, Default)]
+struct Plain;
+
+impl Codec for Plain {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Plain {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        into.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Plain {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining())))
+    }
+}
+
+type Messages = std::pin::Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
+
+/// What an endpoint does with a call: the path says which of these.
+async fn called(path: &str, mut messages: Streaming<Bytes>, left: Arc<Notify>) -> Result<Messages, Status> {
+    match path {
+        "/t/Echo" => Ok(Box::pin(messages)),
+        // Fails after it has begun, so that only trailers tell.
+        "/t/Late" => {
+            let first = messages.next().await.unwrap_or_else(|| Err(Status::invalid_argument("nothing")));
+            Ok(Box::pin(tokio_stream::iter([first, Err(Status::internal("broken: 100 %"))])))
+        }
+        "/t/Missing" => Err(Status::not_found("it is not here")),
+        "/t/Never" => {
+            let _left = Leaving(left);
+            std::future::pending().await
+        }
+        _ => Err(Status::unavailable("not now")),
+    }
+}
+
+/// Tells that its call was given up.
+struct Leaving(Arc<Notify>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+/// An endpoint that speaks gRPC.
+async fn endpoint(left: &Arc<Notify>) -> Backend {
+    let left = Arc::clone(left);
+    Backend::raw(move |stream| {
+        let left = Arc::clone(&left);
+        async move {
+            let service = service_fn(move |request: Request<Incoming>| {
+                let (left, path) = (Arc::clone(&left), request.uri().path().to_owned());
+                let call = Call { path: path.into(), left };
+                async move {
+                    let request = request.map(tonic::body::Body::new);
+                    Ok::<_, Infallible>(tonic::server::Grpc::new(Plain).streaming(call, request).await)
+                }
+            });
+            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+        }
+    })
+    .await
+}
+
+#[derive(Clone)]
+struct Call {
+    path: Arc<str>,
+    left: Arc<Notify>,
+}
+
+impl tonic::server::StreamingService<Bytes> for Call {
+    type Response = Bytes;
+    type ResponseStream = Messages;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<tonic::Response<Messages>, Status>> + Send>>;
+
+    fn call(&mut self, request: tonic::Request<Streaming<Bytes>>) -> Self::Future {
+        let Self { path, left } = self.clone();
+        Box::pin(async move {
+            let mut response = tonic::Response::new(called(&path, request.into_inner(), left).await?);
+            response.metadata_mut().insert("x-said", "yes".parse().unwrap());
+            Ok(response)
+        })
+    }
+}
+
+/// A client of the proxy.
+async fn caller(address: std::net::SocketAddr) -> tonic::client::Grpc<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+    tonic::client::Grpc::new(within(endpoint.connect()).await.unwrap())
+}
+
+/// Calls with these messages; answers what came back, or how it failed.
+async fn call(
+    grpc: &tonic::client::Grpc<Channel>,
+    path: &'static str,
+    messages: &[&'static str],
+) -> Result<Vec<Bytes>, Status> {
+    let messages: Vec<Bytes> = messages.iter().map(|text| Bytes::from_static(text.as_bytes())).collect();
+    let mut grpc = grpc.clone();
+    within(async move {
+        grpc.ready().await.unwrap();
+        let request = tonic::Request::new(tokio_stream::iter(messages));
+        let response = grpc.streaming(request, path.parse().unwrap(), Plain).await?;
+        response.into_inner().collect::<Result<Vec<_>, _>>().await
+    })
+    .await
+}
+
+fn stand(backend: &Backend, change: impl FnOnce(&mut ServiceRoute)) -> Stand {
+    Stand::with(&[backend.address], |_, route| {
+        route.protocol = Protocol::Http2;
+        change(route);
+    })
+}
+
+#[tokio::test]
+async fn calls_of_all_kinds_pass_with_their_metadata_and_outcome() {
+    let backend = endpoint(&Arc::default()).await;
+    let stand = stand(&backend, |_| {});
+    let grpc = caller(stand.address).await;
+    assert_eq!(call(&grpc, "/t/Echo", &["one"]).await.unwrap(), ["one"]);
+    assert_eq!(call(&grpc, "/t/Echo", &["one", "two", "three"]).await.unwrap(), ["one", "two", "three"]);
+    assert_eq!(call(&grpc, "/t/Echo", &[]).await.unwrap(), [""; 0]);
+    let late = call(&grpc, "/t/Late", &["one"]).await.unwrap_err();
+    assert_eq!((late.code(), late.message()), (Code::Internal, "broken: 100 %"));
+    let missing = call(&grpc, "/t/Missing", &["one"]).await.unwrap_err();
+    assert_eq!((missing.code(), missing.message()), (Code::NotFound, "it is not here"));
+    // Each message is answered before the next is sent.
+    let (messages, source) = mpsc::channel(1);
+    messages.send(Bytes::from_static(b"a")).await.unwrap();
+    let request = tonic::Request::new(ReceiverStream::new(source));
+    let mut streaming = grpc.clone();
+    streaming.ready().await.unwrap();
+    let response = within(streaming.streaming(request, "/t/Echo".parse().unwrap(), Plain)).await.unwrap();
+    assert_eq!(response.metadata().get("x-said").unwrap(), "yes");
+    let mut answers = response.into_inner();
+    for text in ["a", "b", "c"] {
+        assert_eq!(within(answers.next()).await.unwrap().unwrap(), text);
+        let _ = messages.send(Bytes::from_static(if text == "a" { b"b" } else { b"c" })).await;
+    }
+    drop(messages);
+}
+
+#[tokio::test]
+async fn many_calls_at_once_share_what_there_is() {
+    let backend = endpoint(&Arc::default()).await;
+    let stand = stand(&backend, |_| {});
+    let grpc = caller(stand.address).await;
+    let calls = (0..500).map(|_| call(&grpc, "/t/Echo", &["x", "y"]));
+    for answers in futures_util::future::join_all(calls).await {
+        assert_eq!(answers.unwrap(), ["x", "y"]);
+    }
+}
+
+#[tokio::test]
+async fn what_the_proxy_says_itself_is_an_outcome_of_grpc() {
+    let nobody = Stand::with(&[], |_, route| route.timeouts.endpoint = Duration::ZERO);
+    let status = call(&caller(nobody.address).await, "/t/Echo", &["one"]).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(status.message(), "No endpoint of the service became ready in time; try again.");
+    let traffic = nobody.traffic();
+    assert_eq!((traffic.counts.status[4], traffic.unavailable), (1, 1), "it counts as 503");
+
+    let left = Arc::new(Notify::new());
+    let backend = endpoint(&left).await;
+    let late = stand(&backend, |route| {
+        route.timeouts.response_head = Duration::from_millis(100);
+        route.limits.in_flight = std::num::NonZeroU32::new(1);
+    });
+    let grpc = caller(late.address).await;
+    let slow = call(&grpc, "/t/Never", &["one"]);
+    let full = async {
+        until(|| late.table.in_flight(SERVICE, id(0)) == 1).await;
+        call(&grpc, "/t/Echo", &["one"]).await
+    };
+    let (slow, full) = tokio::join!(slow, full);
+    assert_eq!(slow.unwrap_err().code(), Code::DeadlineExceeded);
+    assert_eq!(full.unwrap_err().code(), Code::ResourceExhausted);
+    within(left.notified()).await;
+}
+
+#[tokio::test]
+async fn an_answer_of_the_proxy_is_its_trailers_only() {
+    let nobody = Stand::with(&[], |_, route| route.timeouts.endpoint = Duration::ZERO);
+    let mut asked = request("POST", "/t/Echo", "");
+    asked.headers_mut().insert("content-type", "application/grpc+proto".parse().unwrap());
+    let answer = nobody.client().await.send(asked).await.unwrap();
+    let said = |name: &str| answer.headers().get(name).unwrap().to_str().unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), said("content-type"), said("grpc-status")),
+        (200, "application/grpc", "14")
+    );
+    assert_eq!(answer.body(), "");
+}
+
+#[tokio::test]
+async fn a_call_that_is_given_up_is_given_up_at_its_endpoint() {
+    let left = Arc::new(Notify::new());
+    let backend = endpoint(&left).await;
+    let stand = stand(&backend, |_| {});
+    let grpc = caller(stand.address).await;
+    let given_up = {
+        let calling = call(&grpc, "/t/Never", &["one"]);
+        tokio::pin!(calling);
+        tokio::select! {
+            _ = &mut calling => false,
+            () = until(|| stand.table.in_flight(SERVICE, id(0)) == 1) => true,
+        }
+    };
+    assert!(given_up);
+    within(left.notified()).await;
+    assert_eq!(call(&grpc, "/t/Echo", &["still"]).await.unwrap(), ["still"]);
+}
+
+#[tokio::test]
+async fn outcomes_that_a_server_is_to_blame_for_count_as_errors_and_eject_it() {
+    let backend = endpoint(&Arc::default()).await;
+    let stand = stand(&backend, |route| {
+        route.outliers = OutlierPolicy { failures_in_a_row: 3, ..OutlierPolicy::default() };
+    });
+    let grpc = caller(stand.address).await;
+    for _ in 0..5 {
+        call(&grpc, "/t/Missing", &["one"]).await.unwrap_err();
+    }
+    call(&grpc, "/t/Echo", &["one"]).await.unwrap();
+    let traffic = stand.traffic();
+    assert_eq!(traffic.counts.status, [0, 1, 0, 5, 0], "NOT_FOUND is an answer");
+    assert!(!traffic.endpoints[0].is_ejected());
+    for path in ["/t/Late", "/t/Other", "/t/Late"] {
+        call(&grpc, path, &["one"]).await.unwrap_err();
+    }
+    let traffic = stand.traffic();
+    assert_eq!((traffic.counts.status[4], traffic.errors()), (3, 3), "by trailers as by a head alone");
+    assert!(traffic.endpoints[0].is_ejected());
+}
+
+#[tokio::test]
+async fn calls_are_routed_by_their_method() {
+    let backend = endpoint(&Arc::default()).await;
+    let stand = stand(&backend, |_| {});
+    let spec = json!({"listen": "127.0.0.1:0", "rules": [
+        {"matches": [{"path": {"type": "PathPrefix", "value": "/t"}}], "backendRefs": [{"name": SERVICE}]}]});
+    let spec = Arc::new(serde_json::from_value(spec).unwrap());
+    let routes = vec![AttachedRoute { name: "calls".into(), created: 1, spec }];
+    let grpc = caller(stand.table.set_gateway(&Gateway { listen: any(), routes }).unwrap()).await;
+    assert_eq!(call(&grpc, "/t/Echo", &["one"]).await.unwrap(), ["one"]);
+    assert_eq!(call(&grpc, "/t/Other", &["one"]).await.unwrap_err().code(), Code::Unavailable);
+    let unknown = call(&grpc, "/elsewhere/Echo", &["one"]).await.unwrap_err();
+    assert_eq!((unknown.code(), unknown.message()), (Code::Unimplemented, "No route is for this request."));
+    let route = stand.table.route_traffic().remove(0);
+    assert_eq!(
+        (route.requests, route.status),
+        (2, [0, 1, 0, 0, 1]),
+        "heads that tell the outcome count by it"
+    );
+}
+
+#[tokio::test]
+async fn a_response_that_is_no_grpc_counts_by_its_status() {
+    let backend = Backend::http2(100, |_| async {
+        Response::builder().status(502).body(Empty::<Bytes>::new()).unwrap()
+    })
+    .await;
+    let stand = stand(&backend, |_| {});
+    let status = call(&caller(stand.address).await, "/t/Echo", &["one"]).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "as the client maps 502");
+    assert_eq!(stand.traffic().counts.status[4], 1);
+}

@@ -1,0 +1,104 @@
+//! `greeter serve` greets; `greeter greet` calls it, as often and as fast as asked.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use greeter::{GreeterClient, GreeterServer, Host, Name};
+use tokio::signal::unix::{SignalKind, signal};
+use tonic::Code;
+use tonic::transport::{Endpoint, Server};
+
+#[derive(Debug, Parser)]
+#[command(about = "A small gRPC service, and a client that calls it")]
+struct Words {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Serves on a port of this machine until SIGTERM, then finishes the calls that it has.
+    Serve {
+        /// The port.
+        #[arg(long)]
+        port: u16,
+        /// Who greets.
+        #[arg(long, default_value = "greeter")]
+        signature: String,
+    },
+    /// Calls a greeter and prints what it says.
+    Greet {
+        /// Where it is, such as http://127.0.0.1:50051.
+        #[arg(long)]
+        url: String,
+        /// Who is to be greeted.
+        #[arg(long, default_value = "world")]
+        name: String,
+        /// How many calls, all at once on one connection.
+        #[arg(long, default_value_t = 1)]
+        calls: u32,
+        /// Calls GreetOften instead of Greet: each call gets several greetings.
+        #[arg(long)]
+        often: bool,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let ended = match Words::parse().verb {
+        Verb::Serve { port, signature } => serve(port, signature).await,
+        Verb::Greet { url, name, calls, often } => greet(&url, &name, calls, often).await,
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(port: u16, signature: String) -> Result<(), String> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut term =
+        signal(SignalKind::terminate()).map_err(|error| format!("could not wait for SIGTERM: {error}"))?;
+    let server = Server::builder().add_service(GreeterServer::new(Host { signature }));
+    let served = server.serve_with_shutdown(address, async move {
+        term.recv().await;
+    });
+    served.await.map_err(|error| format!("could not serve on {address}: {error}"))
+}
+
+/// Fails when one of the calls did.
+async fn greet(url: &str, name: &str, calls: u32, often: bool) -> Result<(), String> {
+    let endpoint =
+        Endpoint::from_shared(url.to_owned()).map_err(|error| format!("{url} is no address: {error}"))?;
+    let channel = endpoint.connect().await.map_err(|error| format!("could not connect to {url}: {error}"))?;
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..calls {
+        let (mut client, name) = (GreeterClient::new(channel.clone()), Name { name: name.to_owned() });
+        tasks.spawn(async move {
+            if !often {
+                return client.greet(name).await.map(|greeting| vec![greeting.into_inner().words]);
+            }
+            let mut greetings = client.greet_often(name).await?.into_inner();
+            let mut words = Vec::new();
+            while let Some(greeting) = greetings.message().await? {
+                words.push(greeting.words);
+            }
+            Ok(words)
+        });
+    }
+    let mut failed = 0;
+    while let Some(ended) = tasks.join_next().await {
+        match ended.unwrap_or_else(|panicked| Err(tonic::Status::new(Code::Internal, panicked.to_string()))) {
+            Ok(words) => println!("{}", words.join("\n")),
+            Err(status) => {
+                failed += 1;
+                eprintln!("{:?}: {}", status.code(), status.message());
+            }
+        }
+    }
+    if failed == 0 { Ok(()) } else { Err(format!("{failed} of {calls} calls failed")) }
+}
