@@ -17,6 +17,8 @@ struct Need {
 
 /// What is called, by tests or by xtask; `cargo xtask tidy needs` fails when a test calls something else.
 const NEEDS: &[Need] = &[
+    Need { program: "nginx", package: "nginx", used_for: "being a balancer of somebody else" },
+    Need { program: "haproxy", package: "haproxy", used_for: "being a balancer of somebody else" },
     Need { program: "git", package: "git", used_for: "telling tidy which files belong to the house" },
     Need {
         program: "curl",

@@ -6,6 +6,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use external::{Keepers, Kept};
 use futures_util::future::join_all;
 use model::identity::{ActionId, Incarnation, ReplicaId};
 use model::name::{NodeName, ServiceName};
@@ -18,6 +19,7 @@ use proxy::{ServiceTraffic, Table, TlsState};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::balancers;
 use crate::desk::{Desk, ReplicaDesk};
 use crate::rates::Rates;
 use crate::routes::{self, RouteDetail};
@@ -33,6 +35,7 @@ pub(crate) struct Inner {
     pub(crate) node: NodeName,
     pub(crate) platform: Arc<dyn Platform>,
     pub(crate) table: Table,
+    pub(crate) balancers: Keepers,
     pub(crate) loop_handle: Handle,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) tasks: TaskTracker,
@@ -81,13 +84,15 @@ impl Agent {
         loop_handle: Handle,
         orders: Receiver<Order>,
     ) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Handle::current();
         let agent = Self {
             inner: Arc::new(Inner {
                 node,
                 platform,
                 table,
+                balancers: balancers::keepers(runtime.clone(), loop_handle.clone()),
                 loop_handle,
-                runtime: tokio::runtime::Handle::current(),
+                runtime,
                 tasks: TaskTracker::new(),
                 ending: CancellationToken::new(),
                 desk: Mutex::new(Desk::default()),
@@ -121,6 +126,11 @@ impl Agent {
         self.inner.table.tls(service)
     }
 
+    /// How the balancers of somebody else stand that are told of the replicas of a service, in the order of their files.
+    pub fn balancers(&self, service: &ServiceName) -> Vec<Kept> {
+        self.inner.balancers.state(service)
+    }
+
     /// Requests to a service that failed for their clients, per second; `None` while the proxy has not been read twice.
     pub fn errors_per_second(&self, service: &ServiceName) -> Option<MilliRps> {
         self.inner.errors().rate(service.as_str())
@@ -148,10 +158,12 @@ impl Agent {
         self.inner.tasks.wait().await;
     }
 
-    /// Stops every replica, all at once, each with its declared grace, and waits for their ends. Returns how many there were.
+    /// Stops every replica, all at once, each with its declared grace, and waits for their ends. Returns how many there were. Balancers of
+    /// somebody else are told before that there is none.
     ///
     /// To be called when the loop has ended, or it would start them again.
     pub async fn stop_replicas(&self) -> Result<usize, ObserveError> {
+        self.inner.balancers.close(balancers::CLOSE_MAX).await;
         let lives = self.inner.platform.inventory().await?;
         let running: Vec<_> =
             lives.into_iter().filter(|life| !matches!(life.state, LifeState::Exited(_))).collect();

@@ -5,6 +5,7 @@
 //! what it reports is the state as it is, whole, again and again. What it does by itself is only what cannot wait: a replica that
 //! has ended or fails its probes gets no traffic from that moment on.
 
+mod balancers;
 mod desk;
 mod obey;
 mod rates;

@@ -39,8 +39,17 @@ fn obey(inner: &Arc<Inner>, action: Action) {
         }
         ActionKind::Admit { replica, incarnation, declared, admission } => {
             let outcome = admit(inner, id, &replica, incarnation, declared, admission);
-            ended(inner, id, outcome);
-            report::traffic_of(inner, &replica.service);
+            let applied = inner.balancers.applied(&replica.service);
+            if admission == Admission::Draining && outcome == Outcome::Applied && !applied.is_now() {
+                // New requests come until every balancer has been told.
+                let inner_too = Arc::clone(inner);
+                spawn(inner, async move {
+                    applied.wait().await;
+                    admitted(&inner_too, id, outcome, &replica.service);
+                });
+            } else {
+                admitted(inner, id, outcome, &replica.service);
+            }
         }
         ActionKind::Expose(declared) => {
             let name = declared.name.clone();
@@ -51,6 +60,11 @@ fn obey(inner: &Arc<Inner>, action: Action) {
             unreachable!("what is to be remembered goes to the store, not to an agent")
         }
     }
+}
+
+fn admitted(inner: &Inner, id: ActionId, outcome: Outcome, service: &ServiceName) {
+    ended(inner, id, outcome);
+    report::traffic_of(inner, service);
 }
 
 async fn start(inner: Arc<Inner>, request: StartRequest, admission: Admission) {
@@ -115,7 +129,7 @@ fn admit(
     }
     known.declared = Some(declared);
     let service = desk.service(&replica.service);
-    routing::route(&inner.table, &replica.service, service)
+    routing::route(inner, &replica.service, service)
 }
 
 fn expose(inner: &Inner, id: ActionId, name: &ServiceName, declared: Option<Arc<Declared>>) -> Outcome {
@@ -129,7 +143,7 @@ fn expose(inner: &Inner, id: ActionId, name: &ServiceName, declared: Option<Arc<
     if service.exposed.is_none() {
         routes::close(&inner.table, name, service);
     }
-    let outcome = routing::route(&inner.table, name, service);
+    let outcome = routing::route(inner, name, service);
     if outcome != Outcome::Applied {
         // The proxy has left its route as it was.
         service.exposed = before;

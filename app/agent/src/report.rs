@@ -15,6 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::Inner;
+use crate::balancers::Elsewhere;
 use crate::desk::{ReplicaDesk, Standing};
 use crate::obey::spawn;
 use crate::{routes, routing};
@@ -70,7 +71,7 @@ pub(crate) fn ended(inner: &Inner, life: &Life) {
             if let Some(old) = service.replicas.remove(&ordinal) {
                 old.probing.cancel();
             }
-            routing::route(&inner.table, &life.replica.service, service);
+            routing::route(inner, &life.replica.service, service);
             routes::let_go(&inner.table, &mut desk, &life.replica.service);
         }
         life.observed(Standing::UNASKED.state())
@@ -236,6 +237,7 @@ fn counters(traffic: &Traffic) -> (&ServiceName, Ordinal, Incarnation, u64, u64,
 
 fn read_traffic(inner: &Inner, last: &mut Last) -> Vec<Traffic> {
     let mut latency = BTreeMap::new();
+    let mut elsewhere = Elsewhere::default();
     let mut report = Vec::new();
     let all = inner.table.traffic();
     let now = inner.loop_handle.now().time;
@@ -251,7 +253,10 @@ fn read_traffic(inner: &Inner, last: &mut Last) -> Vec<Traffic> {
                 Some(earlier) => endpoint.counts.latency.since(earlier),
                 None => endpoint.counts.latency.clone(),
             };
-            report.push(sample(name.clone(), &endpoint, &window));
+            report.push(Traffic {
+                in_flight: endpoint.in_flight + elsewhere.under_way(inner, &name, &endpoint),
+                ..sample(name.clone(), &endpoint, &window)
+            });
             latency.insert(key, endpoint.counts.latency);
         }
     }
@@ -262,11 +267,15 @@ fn read_traffic(inner: &Inner, last: &mut Last) -> Vec<Traffic> {
 /// The counters of one service as they are now, between two beats: whoever waits for a drained replica need not wait longer.
 pub(crate) fn traffic_of(inner: &Inner, name: &ServiceName) {
     let all = inner.table.traffic();
+    let mut elsewhere = Elsewhere::default();
     let samples: Vec<Traffic> = all
         .iter()
         .filter(|service| *service.service == *name.as_str())
         .flat_map(|service| &service.endpoints)
-        .map(|endpoint| sample(name.clone(), endpoint, &Histogram::default()))
+        .map(|endpoint| Traffic {
+            in_flight: endpoint.in_flight + elsewhere.under_way(inner, name, endpoint),
+            ..sample(name.clone(), endpoint, &Histogram::default())
+        })
         .collect();
     if !samples.is_empty() {
         tell(inner, Input::Report(Report::Traffic(samples)));
@@ -318,7 +327,7 @@ fn health(inner: &Inner, replica: &ReplicaId, incarnation: Incarnation, told: To
         known.standing = Standing { begun: told.begun, ready: told.ready, live: told.live };
         known.probe_note = told.note;
         let observed = known.observed();
-        routing::route(&inner.table, &replica.service, desk.service(&replica.service));
+        routing::route(inner, &replica.service, desk.service(&replica.service));
         observed
     };
     tell(inner, Input::Report(Report::Replica(observed)));

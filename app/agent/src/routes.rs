@@ -48,7 +48,7 @@ pub(crate) fn follow(inner: &Inner, routing: Arc<Routing>) {
     for (name, spec) in &routing.services {
         let service = desk.service(name);
         service.routed = Some(Arc::clone(spec));
-        routing::route(&inner.table, name, service);
+        routing::route(inner, name, service);
     }
     for gateway in gateways.values() {
         listen(&inner.table, &mut desk.routes, gateway);

@@ -15,16 +15,22 @@ use proxy::{
     SlowStart, Table, Timeouts, Tls, TlsError,
 };
 
+use crate::agent::Inner;
+use crate::balancers;
 use crate::desk::{ReplicaDesk, ServiceDesk};
 
-/// Sets the route of a service as its desk says; nothing when it is neither exposed nor behind a route.
-pub(crate) fn route(table: &Table, name: &ServiceName, desk: &ServiceDesk) -> Outcome {
+/// Sets the route of a service as its desk says, in the proxy and in every balancer that is told to; nothing when it is neither exposed nor behind
+/// a route.
+pub(crate) fn route(inner: &Inner, name: &ServiceName, desk: &ServiceDesk) -> Outcome {
     let exposed = desk.exposed.as_ref().map(|declared| &declared.spec);
-    let Some(spec) = exposed.or(desk.routed.as_deref()) else { return Outcome::Applied };
+    let Some(spec) = exposed.or(desk.routed.as_deref()) else {
+        balancers::forget(inner, name);
+        return Outcome::Applied;
+    };
     let mut route = ServiceRoute::without_listener(name.as_str());
     if let Some(expose) = &spec.expose {
         if exposed.is_some() {
-            route.listen = Some(expose.listen.0);
+            route.listen = expose.listen.map(|listen| listen.0);
             route.tls = expose.tls.as_ref().map(tls);
         }
         follow(&mut route, expose);
@@ -37,8 +43,11 @@ pub(crate) fn route(table: &Table, name: &ServiceName, desk: &ServiceDesk) -> Ou
         route.endpoints =
             desk.replicas.values().filter_map(|replica| endpoint(replica, &port.name)).collect();
     }
-    match table.set_service(&route) {
-        Ok(_) => Outcome::Applied,
+    match inner.table.set_service(&route) {
+        Ok(_) => {
+            balancers::tell(inner, name, desk, &route);
+            Outcome::Applied
+        }
         Err(error) => Outcome::Failed(failure(&error)),
     }
 }

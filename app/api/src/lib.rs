@@ -37,6 +37,7 @@ mod view;
 
 mod apply;
 
+mod balancers;
 mod certificates;
 mod explain;
 mod past;

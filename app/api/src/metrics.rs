@@ -12,6 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use proxy::{Counts, EndpointTraffic, RouteTraffic, TlsState};
 
+use crate::balancers;
 use crate::failure::Failure;
 use crate::proxied;
 use crate::state::State;
@@ -48,6 +49,8 @@ struct Reading {
     refused: Vec<(String, v1::Refused)>,
     tls: Vec<Tls>,
     routes: Vec<RouteTraffic>,
+    /// Balancers of somebody else, with the services that they are told of.
+    external: Vec<(String, v1::External)>,
 }
 
 /// The TLS of one service.
@@ -90,6 +93,11 @@ async fn read(state: &State) -> Result<Reading, Failure> {
             requests.push(of_counts(&service, Some(format!("{service}-{ordinal}")), &counts));
         }
     }
+    let external = services.iter().flat_map(|service| {
+        let told = balancers::external(&state.agent.balancers(&service.name));
+        told.into_iter().map(|external| (service.name.to_string(), external))
+    });
+    let external = external.collect();
     let routes = state.agent.routes().into_iter().map(|detail| detail.traffic).collect();
     Ok(Reading {
         rounds,
@@ -101,6 +109,7 @@ async fn read(state: &State) -> Result<Reading, Failure> {
         refused,
         tls,
         routes,
+        external,
     })
 }
 
@@ -162,7 +171,8 @@ impl Collector for Reading {
         self.encode_services(&mut encoder)?;
         self.encode_requests(&mut encoder)?;
         self.encode_tls(&mut encoder)?;
-        self.encode_routes(&mut encoder)
+        self.encode_routes(&mut encoder)?;
+        self.encode_external(&mut encoder)
     }
 }
 
@@ -298,6 +308,26 @@ impl Reading {
         Ok(())
     }
 
+    fn encode_external(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help =
+            "How often a balancer of somebody else was told of the replicas, by whether it has taken them";
+        let mut reloads = counter(encoder, "homeostat_external_reloads", help)?;
+        for (service, it) in &self.external {
+            for (result, count) in [("taken", it.reloads), ("failed", it.failures)] {
+                let labels = [("service", service.as_str()), ("file", it.file.as_str()), ("result", result)];
+                reloads.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+            }
+        }
+        let help = "Whether a balancer of somebody else has what it should";
+        let mut current = gauge(encoder, "homeostat_external_current", help)?;
+        for (service, it) in &self.external {
+            let labels = [("service", service.as_str()), ("file", it.file.as_str())];
+            let is_current = i64::from(it.problem.is_none() && it.reloaded_at.is_some());
+            current.encode_family(&labels)?.encode_gauge(&is_current)?;
+        }
+        Ok(())
+    }
+
     fn encode_routes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let name = "homeostat_route_requests";
         let mut answered = counter(encoder, name, "Answers to requests of a route, by class of status")?;
@@ -390,6 +420,7 @@ mod tests {
             refused: vec![("shop".into(), v1::Refused { over_limit: 3, ..v1::Refused::default() })],
             tls: vec![of_tls("shop", 3, &TlsState { certificates: Vec::new(), problem: None })],
             routes: Vec::new(),
+            external: Vec::new(),
         };
         let mut registry = Registry::default();
         registry.register_collector(Box::new(reading));

@@ -13,6 +13,7 @@ use platform::Support;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::balancers;
 use crate::certificates;
 use crate::failure::Failure;
 use crate::moment::rfc3339;
@@ -47,12 +48,15 @@ pub(crate) fn services(
     let shown = views.into_iter().map(|view| {
         let proxied = proxied::service(&traffic, &view.name);
         let certificate = certificates::condition(agent, view.name.as_str(), handle.now().wall);
+        let kept = agent.balancers(&view.name);
         let errors = agent.errors_per_second(&view.name).map(MilliRps::per_second);
         let resource = declared.get(view.name.as_str()).map(|stored| stored.resource.clone());
         let mut service = service(resource, view);
         service.status.traffic.errors_per_second = errors;
         service.status.proxy = proxied;
         service.status.conditions.extend(certificate);
+        service.status.conditions.extend(balancers::condition(&kept));
+        service.status.external = balancers::external(&kept);
         service
     });
     Ok(shown.collect())

@@ -80,7 +80,10 @@ pub struct ServiceStatus {
     /// What the proxy does with its requests; absent for a service that is not exposed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<Proxied>,
-    /// `Available`, `Complete`, `Exposed`, `Healing`; first of a deleted one whose replicas are not gone yet, `Terminating`.
+    /// How the balancers of `expose.external` stand, in the order of their files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub external: Vec<External>,
+    /// `Available`, `Complete`, `Exposed`, `External`, `Healing`; first of a deleted one whose replicas are not gone yet, `Terminating`.
     pub conditions: Vec<Condition>,
 }
 
@@ -126,6 +129,29 @@ pub struct Usage {
     pub cpu_millicores: Option<u64>,
     /// Memory; null before the first sample.
     pub memory_bytes: Option<u64>,
+}
+
+/// How a balancer of somebody else stands that is told of the replicas. Counts are since this process began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct External {
+    /// `nginx` or `HAProxy`.
+    pub format: String,
+    /// Its file.
+    pub file: String,
+    /// Replicas that may get requests in what it took last.
+    pub serving_replicas: u64,
+    /// When the file was last written; null while this process has not.
+    pub written_at: Option<String>,
+    /// When it was last reloaded; null while this process has not.
+    pub reloaded_at: Option<String>,
+    /// How often it was reloaded.
+    pub reloads: u64,
+    /// How often the file could not be written, was refused by the check, or the reload failed.
+    pub failures: u64,
+    /// Why it does not have what it should; absent while it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// What the proxy does with the requests of a service. Counts are since it began to listen for it.

@@ -109,6 +109,7 @@ impl Look<'_> {
             traffic: sum_of_traffic(places),
             usage: sum_of_usage(places),
             proxy: None,
+            external: Vec::new(),
             conditions: if declared.is_some() { self.conditions(service) } else { terminating(service) },
         }
     }
@@ -290,7 +291,12 @@ fn terminating(service: &ServiceState) -> Vec<v1::Condition> {
 /// Status, reason and message; `None` for a service that nobody exposes.
 fn exposed(service: &ServiceState) -> Option<(&'static str, &'static str, String)> {
     let listen = service.last_declared.as_ref().and_then(|declared| declared.spec.expose.as_ref());
-    let address = listen.map(|expose| expose.listen.to_string()).unwrap_or_default();
+    let address = match listen.map(|expose| expose.listen) {
+        Some(Some(listen)) => listen.to_string(),
+        // It is reached over balancers that are not ours; the condition External speaks of them.
+        Some(None) => return None,
+        None => String::new(),
+    };
     match &service.exposure {
         Exposure::None if listen.is_none() || service.declared.is_none() => None,
         Exposure::None | Exposure::Telling { .. } => {

@@ -144,8 +144,8 @@ fn announce(up: &Up, address: SocketAddr, platform: &dyn Platform) {
     for resource in up.manifests.resources() {
         match resource {
             Resource::Service(service) => {
-                if let Some(expose) = &service.spec.expose {
-                    tracing::info!(service = %service.name(), address = %expose.listen.0, "exposed");
+                if let Some(listen) = service.spec.expose.as_ref().and_then(|expose| expose.listen) {
+                    tracing::info!(service = %service.name(), address = %listen, "exposed");
                 }
             }
             Resource::Route(route) => {

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use journal::{EVENTS_MAX, EventId, KeepError, Told, ToldError, ToldFile};
-use model::event::Event;
+use model::event::{Event, EventKind};
 use model::identity::Epoch;
 use model::name::ServiceName;
+use model::time::Wall;
 use tokio::sync::{broadcast, watch};
 
 /// Events that a watcher may lag behind before it is told that it has missed some.
@@ -65,6 +66,34 @@ impl Board {
             // Nobody watching is no error.
             drop(self.events.send(event));
         }
+        result
+    }
+
+    /// Pins up something that the loop has no part in.
+    pub(crate) fn post(
+        &self,
+        at: Wall,
+        service: &ServiceName,
+        kind: EventKind,
+        message: String,
+    ) -> Result<(), KeepError> {
+        let kept = &mut *self.kept();
+        kept.last.number += 1;
+        let event = Arc::new(Told {
+            id: kept.last,
+            at,
+            service: service.clone(),
+            replica: None,
+            kind: kind.name().to_owned(),
+            is_warning: kind.is_warning(),
+            message,
+        });
+        kept.recent.push_back(Arc::clone(&event));
+        let excess = kept.recent.len().saturating_sub(EVENTS_MAX);
+        kept.recent.drain(..excess);
+        let result = kept.file.keep(&kept.recent, 1);
+        // Nobody watching is no error.
+        drop(self.events.send(event));
         result
     }
 

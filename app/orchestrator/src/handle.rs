@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use control::ControlLoop;
+use model::event::EventKind;
 use model::input::{Input, Intent};
 use model::name::ServiceName;
 use model::resource::{Kind, Resource};
@@ -146,6 +147,16 @@ impl Handle {
             }
             Err(TrySendError::Disconnected(_)) => Err(Stopped),
         }
+    }
+
+    /// Tells people of something that the loop has no part in.
+    pub fn tell_people(&self, service: &ServiceName, kind: EventKind, message: String) {
+        tracing::info!(service = %service, reason = %message, "{}", kind.name());
+        let posted = self.inner.board.post(self.now().wall, service, kind, message);
+        if let Err(error) = posted {
+            tracing::warn!(error = %error, "events_not_kept");
+        }
+        self.inner.board.tick();
     }
 
     /// What happened lately, and ticks for watchers.

@@ -63,6 +63,10 @@ pub enum EventKind {
     HealingSuspended,
     /// They are resumed.
     HealingResumed,
+    /// A balancer of somebody else has taken the replicas.
+    BalancerReloaded,
+    /// A balancer of somebody else does not have the replicas as they are.
+    BalancerFailed,
 }
 
 impl EventKind {
@@ -89,6 +93,8 @@ impl EventKind {
             Self::ActionFailed => "ActionFailed",
             Self::HealingSuspended => "HealingSuspended",
             Self::HealingResumed => "HealingResumed",
+            Self::BalancerReloaded => "BalancerReloaded",
+            Self::BalancerFailed => "BalancerFailed",
         }
     }
 
@@ -101,7 +107,8 @@ impl EventKind {
             | Self::Waiting
             | Self::Refused
             | Self::ActionFailed
-            | Self::HealingSuspended => true,
+            | Self::HealingSuspended
+            | Self::BalancerFailed => true,
             Self::Declared
             | Self::Withdrawn
             | Self::Gone
@@ -114,7 +121,8 @@ impl EventKind {
             | Self::Stopped
             | Self::TookOver
             | Self::StoodDown
-            | Self::HealingResumed => false,
+            | Self::HealingResumed
+            | Self::BalancerReloaded => false,
         }
     }
 }

@@ -93,7 +93,8 @@ impl Manifests {
         }
     }
 
-    /// Makes the paths in each service absolute, those of its working directory and of its certificates: a relative one begins at
+    /// Makes the paths in each service absolute, those of its working directory, of its certificates and of what is
+    /// written for other balancers: a relative one begins at
     /// the folder of its manifest, and a working directory that is not given is that folder. `current` stands in for what was read from
     /// standard input or memory.
     ///
@@ -176,9 +177,11 @@ static FORMS: LazyLock<Vec<KnownForm>> = LazyLock::new(|| {
 
 /// Lets each path begin at `folder`; `false` when one of them cannot be written as text then.
 fn resolve_paths(spec: &mut ServiceSpec, folder: &Path) -> bool {
-    let pairs =
-        spec.expose.iter_mut().flat_map(|expose| &mut expose.tls).flat_map(|tls| &mut tls.certificates);
-    let files = pairs.flat_map(|pair| [&mut pair.certificate, &mut pair.key]);
+    let files = spec.expose.iter_mut().flat_map(|expose| {
+        let pairs = expose.tls.iter_mut().flat_map(|tls| &mut tls.certificates);
+        let pairs = pairs.flat_map(|pair| [&mut pair.certificate, &mut pair.key]);
+        pairs.chain(expose.external.iter_mut().map(|external| &mut external.file))
+    });
     let folders = [spec.run.working_directory.get_or_insert_default()];
     folders.into_iter().chain(files).all(|path| {
         // Leaves out each `.` and keeps each `..`, which may lead through a link.

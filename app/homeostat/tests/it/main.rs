@@ -1,5 +1,6 @@
 //! End to end: the real binary, real processes, real sockets, looked at through the command line as a user's script would.
 
+mod balancing;
 mod commanding;
 mod full_disk;
 mod healing;

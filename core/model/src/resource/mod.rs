@@ -19,6 +19,7 @@
 
 mod autoscaler;
 pub mod check;
+mod external;
 pub mod hpa;
 mod metadata;
 mod port;
@@ -42,6 +43,9 @@ pub use self::autoscaler::{
     AutoscalerSpec, Behavior, CPU_UTILIZATION_DEFAULT, MIN_REPLICAS_DEFAULT, MeteredResource,
     MetricIdentifier, MetricSpec, Percent, PolicyChange, REQUEST_RATE_METRIC, ResourceTarget,
     SCALE_IN_STABILIZATION_DEFAULT, ScalingPolicy, ScalingRules, SelectPolicy, TotalTarget,
+};
+pub use self::external::{
+    CANDIDATE, EXTERNALS_MAX, External, ExternalFormat, ExternalName, ExternalNameError,
 };
 pub use self::hpa::HorizontalPodAutoscaler;
 pub use self::metadata::{Metadata, OBJECT_NAME_LEN_MAX, ObjectMeta, ObjectName};

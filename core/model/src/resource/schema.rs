@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::hpa::{Form, v1, v2, v2beta1, v2beta2};
 use super::route::{HeaderName, HeaderValue, Hostname, PathModifier, RouteFilter, UrlPath};
 use super::{
-    HashKey, Kind, ListenAddress, ObjectName, PortName, Quantity, Recover, Route, Scale, Service, Span, Tls,
+    ExternalName, HashKey, Kind, ListenAddress, ObjectName, PortName, Quantity, Recover, Route, Scale,
+    Service, Span, Tls,
 };
 use crate::name::ServiceName;
 
@@ -76,6 +77,7 @@ pub fn read_as(definition: &str, value: &Value) -> Option<Result<(), String>> {
         "Scale" => read::<Scale>,
         "Recover" => read::<Recover>,
         "HashKey" => read::<HashKey>,
+        "ExternalName" => read::<ExternalName>,
         "Tls" => read::<Tls>,
         "Hostname" => read::<Hostname>,
         "UrlPath" => read::<UrlPath>,

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AutoscalerSpec, Limits, ListenAddress, Metadata, Port, PortName, Probes, Problems, Quantity, Scale, Span,
-    Tls,
+    AutoscalerSpec, External, Limits, ListenAddress, Metadata, Port, PortName, Probes, Problems, Quantity,
+    Scale, Span, Tls,
 };
 use crate::name::ServiceName;
 
@@ -62,7 +62,7 @@ pub struct ServiceSpec {
     /// The services that must run before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<Dependency>,
-    /// Where the proxy listens for this service. Default: nowhere.
+    /// Where this service is reached. Default: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expose: Option<Expose>,
     /// How a replica is stopped.
@@ -225,12 +225,13 @@ pub enum DependencyStage {
     Ready,
 }
 
-/// Where the proxy listens for a service, and how it chooses a replica.
+/// Where a service is reached, and how a replica is chosen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Expose {
-    /// The address that the proxy listens on, for HTTP/1.1 and HTTP/2.
-    pub listen: ListenAddress,
+    /// The address that the proxy listens on, for HTTP/1.1 and HTTP/2. Needed unless there is `external`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<ListenAddress>,
     /// The port of the replicas that gets the traffic, by name.
     pub port: PortName,
     /// Which replica gets a request.
@@ -252,13 +253,17 @@ pub struct Expose {
     /// How long the proxy waits.
     #[serde(default)]
     pub timeouts: Timeouts,
+    /// Balancers of your own that are kept told of the replicas, 1 to 8. They get addresses, weights, `balance` and `hash`; the rest of this is the
+    /// proxy's alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub external: Vec<External>,
 }
 
 impl Expose {
     /// What holds when only the address and the port are said.
     pub fn new(listen: ListenAddress, port: PortName) -> Self {
         Self {
-            listen,
+            listen: Some(listen),
             port,
             balance: Balance::default(),
             hash: HashKey::default(),
@@ -266,6 +271,7 @@ impl Expose {
             limits: Limits::default(),
             tls: None,
             timeouts: Timeouts::default(),
+            external: Vec::new(),
         }
     }
 }

@@ -11,10 +11,11 @@ use model::resource::route::{
     RouteTimeouts, Scheme, UrlPath, UrlRewrite, ValueMatchType,
 };
 use model::resource::{
-    AutoScale, Balance, CertificateFiles, Check, Dependency, DependencyStage, Expose, HashKey,
-    HorizontalPodAutoscaler, HttpCheck, Limits, ListenAddress, Metadata, ObjectMeta, ObjectName, Port,
-    PortName, Probe, Probes, Protocol, Quantity, Recover, Resource, Resources, Route, RouteSpec, Run, Scale,
-    Service, ServiceSpec, Signal, Span, Stop, TcpCheck, Timeouts, Tls, ToZero,
+    AutoScale, Balance, CertificateFiles, Check, Dependency, DependencyStage, Expose, External,
+    ExternalFormat, ExternalName, HashKey, HorizontalPodAutoscaler, HttpCheck, Limits, ListenAddress,
+    Metadata, ObjectMeta, ObjectName, Port, PortName, Probe, Probes, Protocol, Quantity, Recover, Resource,
+    Resources, Route, RouteSpec, Run, Scale, Service, ServiceSpec, Signal, Span, Stop, TcpCheck, Timeouts,
+    Tls, ToZero,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -266,6 +267,22 @@ fn resilience() -> BoxedStrategy<(Option<Span>, Limits)> {
     (of(span()), limits).boxed()
 }
 
+fn external() -> BoxedStrategy<External> {
+    let format = proptest::sample::select(vec![ExternalFormat::Nginx, ExternalFormat::Haproxy]);
+    let name = "[A-Za-z0-9][A-Za-z0-9._-]{0,20}".prop_map(|name| ExternalName::parse(&name).expect("a name"));
+    (format, text(), of(name), vec(text(), 1..4), vec(text(), 1..4), (span(), span()))
+        .prop_map(|(format, file, name, check, reload, (timeout, every))| External {
+            format,
+            file,
+            name,
+            check,
+            reload,
+            timeout,
+            every,
+        })
+        .boxed()
+}
+
 fn expose() -> BoxedStrategy<Expose> {
     use Balance::{ConsistentHash, LeastLoaded, Random, RoundRobin, Weighted};
     let balance = proptest::sample::select(vec![RoundRobin, Random, Weighted, LeastLoaded, ConsistentHash]);
@@ -276,9 +293,11 @@ fn expose() -> BoxedStrategy<Expose> {
     let tls = of(vec(pair, 1..4).prop_map(|certificates| Tls { certificates }));
     let timeouts =
         (span(), span(), span()).prop_map(|(connect, response, idle)| Timeouts { connect, response, idle });
-    ((any::<std::net::IpAddr>(), any::<u16>()), port_name(), balance, hash, resilience(), tls, timeouts)
-        .prop_map(|(listen, port, balance, hash, (slow_start, limits), tls, timeouts)| Expose {
-            listen: ListenAddress(listen.into()),
+    let listen = of((any::<std::net::IpAddr>(), any::<u16>()));
+    let reached = (listen, vec(external(), 0..3));
+    (reached, port_name(), balance, hash, resilience(), tls, timeouts)
+        .prop_map(|((listen, external), port, balance, hash, (slow_start, limits), tls, timeouts)| Expose {
+            listen: listen.map(|listen| ListenAddress(listen.into())),
             port,
             balance,
             hash,
@@ -286,6 +305,7 @@ fn expose() -> BoxedStrategy<Expose> {
             limits,
             tls,
             timeouts,
+            external,
         })
         .boxed()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Severity;
+use super::{Severity, external};
 use crate::resource::{
     Balance, Check, Expose, IN_FLIGHT_MAX, Port, PortName, Probe, Problem, Quantity, Scale, Service,
     ServiceSpec, Span,
@@ -30,9 +30,9 @@ const REST_AFTER_MAX: Span = Span::from_secs(86_400);
 const MEMORY_MIN: i64 = 1024 * 1024;
 
 /// Longest command line with environment, in bytes: half of what Linux takes by default (`ARG_MAX`, 2 MiB).
-const COMMAND_BYTES_MAX: usize = 1024 * 1024;
+pub(super) const COMMAND_BYTES_MAX: usize = 1024 * 1024;
 
-type Found = Vec<(Severity, Problem)>;
+pub(super) type Found = Vec<(Severity, Problem)>;
 
 pub(super) fn problems(service: &Service) -> Found {
     let mut found = Found::new();
@@ -44,6 +44,7 @@ pub(super) fn problems(service: &Service) -> Found {
     waits(spec, &mut found);
     if let Some(expose) = &spec.expose {
         exposed(expose, &spec.ports, &mut found);
+        external::problems(spec, expose, &mut found);
     }
     dependencies(service, &mut found);
     rest(spec, &mut found);
@@ -53,7 +54,7 @@ pub(super) fn problems(service: &Service) -> Found {
     found
 }
 
-fn error(path: impl Into<String>, text: impl Into<String>) -> (Severity, Problem) {
+pub(super) fn error(path: impl Into<String>, text: impl Into<String>) -> (Severity, Problem) {
     (Severity::Error, Problem::at(path, text))
 }
 

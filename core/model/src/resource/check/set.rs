@@ -16,6 +16,7 @@ pub(super) fn problems(resources: &[Resource], dangling: Severity) -> Vec<Resour
     found.extend(set.cycles());
     found.extend(set.same_listeners());
     found.extend(set.shared_listeners());
+    found.extend(set.shared_files());
     found.extend(set.unknown_backends());
     found
 }
@@ -34,6 +35,11 @@ fn duplicates(resources: &[Resource]) -> Vec<ResourceProblem> {
             error(i, "metadata.name", text)
         })
         .collect()
+}
+
+/// Where the proxy listens for a service.
+fn listener(service: &Service) -> Option<ListenAddress> {
+    service.spec.expose.as_ref()?.listen
 }
 
 /// Resources by kind, each with its place in the checked list.
@@ -168,30 +174,47 @@ impl<'r> Set<'r> {
         // By port, so that ten thousand services do not cost their square.
         let mut by_port: BTreeMap<u16, Vec<(usize, &ServiceName, ListenAddress)>> = BTreeMap::new();
         let mut exposed: Vec<_> =
-            self.services.values().filter_map(|(i, s)| Some((*i, *s, s.spec.expose.as_ref()?))).collect();
+            self.services.values().filter_map(|(i, s)| Some((*i, *s, listener(s)?))).collect();
         exposed.sort_by_key(|(i, _, _)| *i);
         let mut found = Vec::new();
-        for (i, service, expose) in exposed {
-            let others = by_port.entry(expose.listen.0.port()).or_default();
-            if let Some((_, other, address)) =
-                others.iter().find(|(_, _, address)| address.meets(expose.listen))
-            {
+        for (i, service, listen) in exposed {
+            let others = by_port.entry(listen.0.port()).or_default();
+            if let Some((_, other, address)) = others.iter().find(|(_, _, address)| address.meets(listen)) {
                 let text =
                     format!("service {other} listens on {address} already; choose another address or port");
                 found.push(error(i, "spec.expose.listen", text));
             } else {
-                others.push((i, service.name(), expose.listen));
+                others.push((i, service.name(), listen));
             }
         }
         found
     }
+
+    /// Two that write one file would undo each other's work for ever.
+    fn shared_files(&self) -> Vec<ResourceProblem> {
+        let mut services: Vec<_> = self.services.values().collect();
+        services.sort_by_key(|(i, _)| *i);
+        let mut taken: BTreeMap<&str, &ServiceName> = BTreeMap::new();
+        let mut found = Vec::new();
+        for (i, service) in services {
+            let externals = service.spec.expose.iter().flat_map(|expose| &expose.external).enumerate();
+            for (nth, external) in externals {
+                if let Some(other) = taken.insert(&external.file, service.name()) {
+                    let text = format!("service {other} has its file there already; choose another file");
+                    found.push(error(*i, &format!("spec.expose.external[{nth}].file"), text));
+                }
+            }
+        }
+        found
+    }
+
     /// Routes may share an address among themselves, the very same one; a service's own listener is its alone.
     fn shared_listeners(&self) -> Vec<ResourceProblem> {
         let mut taken: BTreeMap<u16, Vec<(String, ListenAddress)>> = BTreeMap::new();
         for (_, service) in self.services.values() {
-            if let Some(expose) = &service.spec.expose {
+            if let Some(listen) = listener(service) {
                 let whose = format!("service {}", service.name());
-                taken.entry(expose.listen.0.port()).or_default().push((whose, expose.listen));
+                taken.entry(listen.0.port()).or_default().push((whose, listen));
             }
         }
         let services: BTreeMap<u16, usize> = taken.iter().map(|(port, all)| (*port, all.len())).collect();

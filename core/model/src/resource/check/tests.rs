@@ -145,6 +145,79 @@ fn the_files_of_certificates_have_names() {
     );
 }
 
+/// A service that is told to one balancer, with these fields of `external` over those that are right.
+fn told(name: &str, expose: &Value, external: &Value) -> Resource {
+    let mut one = json!({"format": "nginx", "file": "/run/shop.conf", "check": ["nginx", "-t"], "reload": ["nginx", "-s", "reload"]});
+    let fields = external.as_object().expect("an object").clone();
+    one.as_object_mut().expect("an object").extend(fields);
+    let mut spec = json!({"port": "http", "external": [one]});
+    spec.as_object_mut().expect("an object").extend(expose.as_object().expect("an object").clone());
+    service(name, json!({"ports": [{"name": "http"}], "expose": spec}))
+}
+
+#[test]
+fn a_service_is_reached_over_the_proxy_or_over_a_balancer_of_somebody_else() {
+    let none = json!({"ports": [{"name": "http"}], "expose": {"port": "http"}});
+    has(&[service("shop", none)], "0 spec.expose.listen: say where the service is reached");
+    assert_eq!(said(&[told("shop", &json!({}), &json!({}))]), [""; 0]);
+    assert_eq!(said(&[told("shop", &json!({"listen": "127.0.0.1:80"}), &json!({}))]), [""; 0]);
+    let tls = json!({"tls": {"certificate": "a.pem", "key": "a.key"}});
+    has(&[told("shop", &tls, &json!({}))], "0 spec.expose.tls: only the proxy shows certificates");
+}
+
+#[test]
+fn what_is_no_file_no_command_and_no_time_of_a_balancer_is_refused() {
+    for (external, sentence) in [
+        (json!({"file": ""}), "0 spec.expose.external[0].file: it is the path of a file"),
+        (json!({"file": "/etc/nginx/"}), "0 spec.expose.external[0].file: it is the path of a file"),
+        (json!({"file": "/etc/.."}), "0 spec.expose.external[0].file: it is the path of a file"),
+        (json!({"file": "/etc/a\nb"}), "0 spec.expose.external[0].file: it is the path of a file"),
+        (json!({"check": []}), "0 spec.expose.external[0].check: it names at least a program"),
+        (json!({"reload": [""]}), "0 spec.expose.external[0].reload: it names at least a program"),
+        (
+            json!({"reload": ["a", "\0"]}),
+            "0 spec.expose.external[0].reload: an argument cannot hold a zero byte",
+        ),
+        (json!({"timeout": "1h"}), "0 spec.expose.external[0].timeout: it lies between 100ms and 10m"),
+        (json!({"every": "1ms"}), "0 spec.expose.external[0].every: it lies between 100ms and 1h"),
+    ] {
+        has(&[told("shop", &json!({}), &external)], sentence);
+    }
+}
+
+#[test]
+fn two_services_cannot_write_one_file() {
+    let set = [told("z", &json!({}), &json!({})), told("a", &json!({}), &json!({}))];
+    has(&set, "1 spec.expose.external[0].file: service z has its file there already");
+}
+
+#[test]
+fn what_rests_is_not_told_to_a_balancer_that_cannot_wake_it() {
+    let Resource::Service(mut shop) = told("shop", &json!({"listen": "127.0.0.1:80"}), &json!({})) else {
+        unreachable!("it is a service")
+    };
+    let scale = json!({"replicas": 1, "toZero": {"after": "20s"}});
+    shop.spec.scale = serde_json::from_value(scale).expect("a scale");
+    has(&[Resource::Service(shop)], "0 spec.scale.toZero: only requests over the proxy");
+}
+
+#[test]
+fn names_that_a_balancer_cannot_say_do_not_tell_clients_apart() {
+    let expose = |hash: Value| json!({"balance": "consistentHash", "hash": hash});
+    let (nginx, haproxy) = (json!({}), json!({"format": "haproxy"}));
+    for (external, hash, fits) in [
+        (&nginx, json!({"header": "X-User"}), true),
+        (&nginx, json!({"header": "x_user"}), false),
+        (&nginx, json!({"cookie": "user_id"}), true),
+        (&nginx, json!({"cookie": "user-id"}), false),
+        (&haproxy, json!({"cookie": "user-id"}), true),
+        (&haproxy, json!({"header": "x#y"}), false),
+    ] {
+        let found = said(&[told("shop", &expose(hash.clone()), external)]);
+        assert_eq!(found.is_empty(), fits, "{hash} {found:?}");
+    }
+}
+
 #[test]
 fn exposed_and_probed_ports_exist() {
     let spec = json!({"ports": [{"name": "http"}], "expose": {"listen": "127.0.0.1:80", "port": "web"},

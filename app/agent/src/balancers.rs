@@ -1,0 +1,105 @@
+//! Balancers of somebody else, told of the replicas as the desk says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use external::{Connections, Keepers, Notice, Server, Standing, Upstream};
+use model::action::Admission;
+use model::event::EventKind;
+use model::name::ServiceName;
+use orchestrator::Handle;
+use platform::LifeState;
+use proxy::{EndpointRoute, EndpointState, EndpointTraffic, Protocol, ServiceRoute};
+
+use crate::agent::Inner;
+use crate::desk::{ReplicaDesk, ServiceDesk};
+
+/// How long the end of everything waits for balancers to be told of it: a check and a reload that each take their time by default.
+pub(crate) const CLOSE_MAX: Duration = Duration::from_secs(20);
+
+/// Keeps no file yet; what is to be heard of one becomes an event of its service.
+pub(crate) fn keepers(runtime: tokio::runtime::Handle, people: Handle) -> Keepers {
+    let tell = move |notice: Notice| {
+        let kind = if notice.is_warning { EventKind::BalancerFailed } else { EventKind::BalancerReloaded };
+        people.tell_people(&notice.service, kind, notice.message);
+    };
+    Keepers::new(runtime, Arc::new(tell))
+}
+
+/// Lets the balancers of a service have its replicas as the proxy has them.
+pub(crate) fn tell(inner: &Inner, name: &ServiceName, desk: &ServiceDesk, route: &ServiceRoute) {
+    let exposed = desk.exposed.as_ref().and_then(|declared| declared.spec.expose.as_ref());
+    let Some(expose) = exposed else { return forget(inner, name) };
+    let servers: Vec<Server> = route.endpoints.iter().filter_map(server).collect();
+    let is_served = servers.iter().any(|server| matches!(server.standing, Standing::Serving { .. }));
+    let is_settled = is_served && desk.replicas.values().all(is_known);
+    let upstream = Upstream {
+        service: name.to_string(),
+        name: name.to_string(),
+        http2: route.protocol == Protocol::Http2,
+        balance: expose.balance,
+        hash: expose.hash.clone(),
+        servers,
+    };
+    inner.balancers.set(name, &expose.external, &upstream, is_settled);
+}
+
+/// Leaves the balancers of a service without its replicas.
+pub(crate) fn forget(inner: &Inner, name: &ServiceName) {
+    let none = Upstream {
+        service: name.to_string(),
+        name: name.to_string(),
+        http2: false,
+        balance: Default::default(),
+        hash: Default::default(),
+        servers: Vec::new(),
+    };
+    inner.balancers.set(name, &[], &none, true);
+}
+
+fn server(endpoint: &EndpointRoute) -> Option<Server> {
+    let standing = match endpoint.state {
+        EndpointState::Serving => Standing::Serving { weight: endpoint.weight.get() },
+        EndpointState::Draining => Standing::Draining,
+        EndpointState::Out => return None,
+    };
+    Some(Server { ordinal: endpoint.id.ordinal, address: endpoint.address, standing })
+}
+
+/// Whether it is known if a replica answers: it was told what it gets, and its probes have said something.
+fn is_known(replica: &ReplicaDesk) -> bool {
+    let is_told = replica.declared.is_some();
+    let may_be_asked =
+        matches!(replica.admission, Admission::Serving { .. }) && replica.life.state == LifeState::Running;
+    is_told && (replica.standing.begun || !may_be_asked)
+}
+
+/// What is under way that the proxy does not see, at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Elsewhere {
+    /// `None` when they could not be listed.
+    connections: Option<Option<Connections>>,
+}
+
+impl Elsewhere {
+    /// What a draining replica may still be asked over balancers of somebody else: at most as many requests as connections are open to it, and one at
+    /// least while a balancer may not follow yet what it was told, or the connections are not known.
+    pub(crate) fn under_way(
+        &mut self,
+        inner: &Inner,
+        service: &ServiceName,
+        endpoint: &EndpointTraffic,
+    ) -> u32 {
+        if endpoint.state != EndpointState::Draining {
+            return 0;
+        }
+        let Some(is_settling) = inner.balancers.is_settling(service) else { return 0 };
+        let connections = self.connections.get_or_insert_with(|| {
+            Connections::read().map_err(|error| tracing::warn!(error = %error, "connections_not_listed")).ok()
+        });
+        // What the proxy has under way itself has a connection each.
+        let open =
+            connections.as_ref().map(|all| all.to(endpoint.address).saturating_sub(endpoint.in_flight));
+        open.unwrap_or(1).max(u32::from(is_settling))
+    }
+}

@@ -1,0 +1,170 @@
+//! Runs a balancer's check or reload: an argument list, no shell, within its time, and with what it said bounded.
+
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+
+/// Bytes kept of what a program says on each of its outputs; the rest is read and dropped, so that it does not block.
+const SAID_MAX: usize = 64 * 1024;
+
+/// Characters of it that are quoted: a sentence or two.
+const QUOTED_MAX: usize = 400;
+
+/// How long the outputs of a program that has ended are read on: a child that it left behind may hold them open for ever.
+const LINGER_MAX: Duration = Duration::from_millis(200);
+
+/// Why a program has not done what it was run for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    #[error("`{program}` could not be started: {source}; check that it is installed and on the PATH")]
+    Start { program: String, source: std::io::Error },
+    #[error("`{words}` {status}{said}")]
+    Failed { words: String, status: String, said: String },
+    #[error("`{words}` did not end within {timeout:?} and was killed{said}")]
+    TimedOut { words: String, timeout: Duration, said: String },
+}
+
+/// Runs `words` in `folder` until it succeeds; whatever it started in its process group ends with a timeout.
+pub(crate) async fn run(words: &[String], folder: &Path, timeout: Duration) -> Result<(), RunError> {
+    let program = words.first().map(String::as_str).unwrap_or_default();
+    let start_failed = |source| RunError::Start { program: quoted(program), source };
+    let mut command = Command::new(program);
+    command.args(words.iter().skip(1)).current_dir(folder).process_group(0).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut group = Group(command.spawn().map_err(start_failed)?);
+    let (out, err) = (group.0.stdout.take(), group.0.stderr.take());
+    let (mut from_out, mut from_err) = (Vec::new(), Vec::new());
+    let ended = {
+        let mut reading = std::pin::pin!(async {
+            tokio::join!(read(out, &mut from_out), read(err, &mut from_err));
+        });
+        let mut has_read_all = false;
+        let ended = tokio::time::timeout(timeout, async {
+            // Both are cancel safe: the readers keep what they have, and the wait is asked again.
+            tokio::select! {
+                status = group.0.wait() => return status,
+                () = &mut reading => has_read_all = true,
+            }
+            group.0.wait().await
+        });
+        let ended = ended.await;
+        if !has_read_all {
+            // What it printed last.
+            let _no_more = tokio::time::timeout(LINGER_MAX, &mut reading).await;
+        }
+        ended
+    };
+    let said = said(&from_err, &from_out);
+    let words = quoted(&words.join(" "));
+    match ended {
+        Ok(Ok(status)) if status.success() => Ok(()),
+        Ok(Ok(status)) => Err(RunError::Failed { words, status: describe(status), said }),
+        Ok(Err(source)) => Err(start_failed(source)),
+        Err(_elapsed) => Err(RunError::TimedOut { words, timeout, said }),
+    }
+}
+
+/// A program with the process group that it leads; dropped before its end, all of it is killed.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // No number once it was waited for: it may belong to another by now.
+        let pid = self.0.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        if let Some(group) = pid {
+            let _gone_already = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+async fn read(from: Option<impl AsyncRead + Unpin>, to: &mut Vec<u8>) {
+    let Some(mut from) = from else { return };
+    let mut chunk = [0; 4096];
+    // What cannot be read says nothing.
+    while let Ok(read @ 1..) = from.read(&mut chunk).await {
+        let room = SAID_MAX.saturating_sub(to.len()).min(read);
+        to.extend_from_slice(&chunk[..room]);
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt as _;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with code {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+/// What a program said, as the end of a sentence: on its error output, or else on the other one.
+fn said(err: &[u8], out: &[u8]) -> String {
+    let text = [err, out].map(|bytes| quoted(&String::from_utf8_lossy(bytes)));
+    text.into_iter().find(|text| !text.is_empty()).map(|text| format!(": {text}")).unwrap_or_default()
+}
+
+/// On one line, without control characters, and cut.
+fn quoted(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let line = lines.join("; ");
+    let plain = line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
+    let mut cut: String = plain.take(QUOTED_MAX).collect();
+    if line.chars().nth(QUOTED_MAX).is_some() {
+        cut.push('…');
+    }
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn sh(script: &str, timeout: Duration) -> Result<(), String> {
+        let words = ["sh", "-c", script].map(str::to_owned);
+        run(&words, Path::new("/"), timeout).await.map_err(|error| error.to_string())
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn what_fails_says_how_and_quotes_what_it_said_on_one_line() {
+        assert_eq!(sh("exit 0", LONG).await, Ok(()));
+        let error = sh("echo out; echo 'bad\tline'  >&2; echo more >&2; exit 3", LONG).await.unwrap_err();
+        assert!(error.ends_with("` ended with code 3: bad\u{fffd}line; more"), "{error}");
+        assert!(sh("echo only; exit 1", LONG).await.unwrap_err().ends_with("code 1: only"));
+        assert!(sh("kill -9 $$", LONG).await.unwrap_err().contains("was killed by signal 9"));
+        let none = run(&["/no/such/program".to_owned()], Path::new("/"), LONG).await.unwrap_err();
+        assert!(none.to_string().contains("could not be started"), "{none}");
+    }
+
+    #[tokio::test]
+    async fn what_hangs_is_killed_with_everything_that_it_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let pid = folder.path().join("pid");
+        let script = format!("sleep 1000 & echo $! > {}; wait", pid.display());
+        let error = sh(&script, Duration::from_millis(500)).await.unwrap_err();
+        assert!(error.contains("did not end within 500ms and was killed"), "{error}");
+        let child: u32 = std::fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+        let stat = format!("/proc/{child}/stat");
+        // Killed, it may be there as a zombie for whoever takes in orphans.
+        while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z")) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_says_without_end_neither_blocks_nor_fills_the_memory() {
+        let error = sh("yes | head -c 1000000; exit 1", LONG).await.unwrap_err();
+        assert!(error.len() < 3 * QUOTED_MAX, "{}", error.len());
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_it_leaves_behind_is_not_waited_for() {
+        let begun = os::since_boot();
+        assert_eq!(sh("(exec sleep 30) & exit 0", LONG).await, Ok(()));
+        assert!(os::since_boot() - begun < Duration::from_secs(20));
+    }
+}

@@ -1,0 +1,240 @@
+//! A balancer's file: a candidate beside it, and its place, which the candidate takes in one step.
+//!
+//! `FILE.candidate` is what is to be checked. `FILE.before` is there while a candidate stands in the file's place and is not known to be good:
+//! after a crash it says that what stands there is not to be trusted, and what to put back.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use os::{Durability, write_atomically};
+
+use crate::render::KEPT;
+
+/// Bytes of a file that is read back: some ten times the largest that is written, a service of 1,000 replicas.
+const READ_MAX: u64 = 1024 * 1024;
+
+/// One file that a balancer reads.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    path: PathBuf,
+}
+
+/// Why a file is not as it should be; what was in force is.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PlaceError {
+    #[error(
+        "could not write {path}: it is there, and homeostat has not written it; take it away or choose another path"
+    )]
+    Foreign { path: PathBuf },
+    #[error("could not write {path}: {source}; check that its folder is there and may be written to")]
+    Io { path: PathBuf, source: io::Error },
+}
+
+impl Place {
+    pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the file is: what checks and reloads run in.
+    pub(crate) fn folder(&self) -> &Path {
+        self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    }
+
+    pub(crate) fn candidate(&self) -> PathBuf {
+        self.beside(".candidate")
+    }
+
+    /// Undoes what a crash has left half done.
+    pub(crate) fn recover(&self) -> Result<(), PlaceError> {
+        match fs::rename(self.beside(".before"), &self.path) {
+            Ok(()) => self.settle(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+        .map_err(|source| self.failed(source))
+    }
+
+    pub(crate) fn is_there(&self) -> bool {
+        self.path.exists()
+    }
+
+    /// Whether the file has this text already. Fails for a file of somebody else: it is never replaced.
+    pub(crate) fn has(&self, text: &str) -> Result<bool, PlaceError> {
+        let mut content = Vec::new();
+        match File::open(&self.path).and_then(|file| file.take(READ_MAX).read_to_end(&mut content)) {
+            Ok(_) if content.is_empty() || content.starts_with(KEPT.as_bytes()) => {
+                Ok(content == text.as_bytes())
+            }
+            Ok(_) => Err(PlaceError::Foreign { path: self.path.clone() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(self.failed(source)),
+        }
+    }
+
+    /// Writes the candidate, which may be read by whom the file may be read by.
+    pub(crate) fn propose(&self, text: &str) -> Result<(), PlaceError> {
+        let candidate = self.candidate();
+        write_atomically(&candidate, text.as_bytes(), Durability::Machine)
+            .map_err(|error| error.source)
+            .and_then(|()| match fs::metadata(&self.path) {
+                Ok(before) => fs::set_permissions(&candidate, before.permissions()),
+                Err(_none_before) => Ok(()),
+            })
+            .map_err(|source| self.failed(source))
+    }
+
+    /// The candidate takes the file's place for good.
+    pub(crate) fn accept(&self) -> Result<(), PlaceError> {
+        fs::rename(self.candidate(), &self.path)
+            .and_then(|()| self.settle())
+            .map_err(|source| self.failed(source))
+    }
+
+    /// The candidate goes.
+    pub(crate) fn reject(&self) {
+        // One that stays is overwritten by the next.
+        let _ = fs::remove_file(self.candidate());
+    }
+
+    /// The candidate takes the file's place until it is known to be good or not.
+    pub(crate) fn try_on(&self) -> Result<(), PlaceError> {
+        let before = self.beside(".before");
+        match fs::hard_link(&self.path, &before) {
+            Ok(()) => {}
+            // The first of its kind: there is nothing to put back.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(self.failed(source)),
+        }
+        self.accept()
+    }
+
+    /// What was tried on stays.
+    pub(crate) fn keep(&self) -> Result<(), PlaceError> {
+        match fs::remove_file(self.beside(".before")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.failed(error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// What was before what was tried on is put back.
+    pub(crate) fn put_back(&self) -> Result<(), PlaceError> {
+        match fs::rename(self.beside(".before"), &self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::remove_file(&self.path),
+            put => put,
+        }
+        .and_then(|()| self.settle())
+        .map_err(|source| self.failed(source))
+    }
+
+    /// The folder is on the disk, and with it which file has the name.
+    fn settle(&self) -> io::Result<()> {
+        File::open(self.folder())?.sync_all()
+    }
+
+    fn beside(&self, ending: &str) -> PathBuf {
+        let mut path = self.path.as_os_str().to_owned();
+        path.push(ending);
+        PathBuf::from(path)
+    }
+
+    fn failed(&self, source: io::Error) -> PlaceError {
+        PlaceError::Io { path: self.path.clone(), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(more: &str) -> String {
+        format!("{KEPT}{more}\n")
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_was_tried_on_is_kept_or_put_back_and_nothing_is_left_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::new(folder.path().join("shop.conf"));
+        let content = || fs::read_to_string(place.path()).ok();
+        place.propose(&text("bad")).unwrap();
+        place.try_on().unwrap();
+        assert_eq!(content(), Some(text("bad")));
+        place.put_back().unwrap();
+        assert_eq!(content(), None, "there was none before");
+        for (new, is_good) in [("one", true), ("two", false), ("three", true)] {
+            place.propose(&text(new)).unwrap();
+            place.try_on().unwrap();
+            if is_good {
+                place.keep().unwrap()
+            } else {
+                place.put_back().unwrap()
+            }
+            assert_eq!(content(), Some(text(if is_good { new } else { "one" })));
+            assert_eq!(names(folder.path()), ["shop.conf"]);
+        }
+        place.propose(&text("four")).unwrap();
+        place.reject();
+        assert_eq!((content(), names(folder.path())), (Some(text("three")), vec!["shop.conf".to_owned()]));
+    }
+
+    #[test]
+    fn after_a_crash_in_the_middle_of_a_check_the_file_of_before_is_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::new(folder.path().join("shop.conf"));
+        place.propose(&text("good")).unwrap();
+        place.accept().unwrap();
+        place.propose(&text("unknown")).unwrap();
+        place.try_on().unwrap();
+
+        let place = Place::new(place.path());
+        place.recover().unwrap();
+        assert!(place.has(&text("good")).unwrap());
+        place.recover().unwrap();
+        assert!(place.has(&text("good")).unwrap(), "once is enough");
+    }
+
+    #[test]
+    fn a_file_of_somebody_else_is_not_touched_and_an_empty_one_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::new(folder.path().join("nginx.conf"));
+        fs::write(place.path(), "worker_processes 4;\n").unwrap();
+        let error = place.has(&text("")).unwrap_err().to_string();
+        assert!(
+            error.contains("homeostat has not written it; take it away or choose another path"),
+            "{error}"
+        );
+        fs::write(place.path(), "").unwrap();
+        assert!(!place.has(&text("")).unwrap());
+    }
+
+    #[test]
+    fn who_may_read_the_file_may_read_the_next_one() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::new(folder.path().join("shop.conf"));
+        place.propose(&text("one")).unwrap();
+        place.accept().unwrap();
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o640)).unwrap();
+        place.propose(&text("two")).unwrap();
+        place.accept().unwrap();
+        assert_eq!(fs::metadata(place.path()).unwrap().permissions().mode() & 0o777, 0o640);
+    }
+
+    #[test]
+    fn what_cannot_be_written_says_where_and_what_to_check() {
+        let place = Place::new("/no/such/folder/shop.conf");
+        let error = place.propose("").unwrap_err().to_string();
+        assert!(error.starts_with("could not write /no/such/folder/shop.conf: "), "{error}");
+    }
+}

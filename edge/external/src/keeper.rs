@@ -1,0 +1,283 @@
+//! One file, kept: from what is wanted to what the balancer has.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::name::ServiceName;
+use model::resource::{CANDIDATE, External};
+use model::time::Wall;
+use tokio::sync::watch;
+
+use crate::command::{self, RunError};
+use crate::file::{Place, PlaceError};
+use crate::keepers::{Notice, Tell};
+use crate::pace::Pace;
+
+/// How long a file of an earlier run is left as it is while its replicas have not all been asked for their health yet: a start must not tell a
+/// balancer, which goes on by itself, that there is nobody. 30 s: what takes longer to answer a probe is not well.
+const BEGIN_MAX: Duration = Duration::from_secs(30);
+
+/// What is to be in a file.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) service: ServiceName,
+    pub(crate) external: Arc<External>,
+    pub(crate) text: Arc<str>,
+    /// Replicas that may get requests.
+    pub(crate) serving: usize,
+    /// Grows with each change.
+    pub(crate) number: u64,
+    /// Whether all replicas are known for what they are.
+    pub(crate) is_settled: bool,
+    /// Whether the keeper's work is done with it.
+    pub(crate) is_last: bool,
+}
+
+/// A file and how it is.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// How it was declared.
+    pub external: Arc<External>,
+    /// How it is.
+    pub state: FileState,
+}
+
+/// How a balancer's file is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileState {
+    /// When it was last written; `None` while this run has not.
+    pub written_at: Option<Wall>,
+    /// When the balancer last took it; `None` while it has not in this run.
+    pub reloaded_at: Option<Wall>,
+    /// Replicas that may get requests in what the balancer took last.
+    pub serving: usize,
+    /// Why the balancer does not have what it should.
+    pub trouble: Option<Trouble>,
+    /// How often the balancer took it.
+    pub reloads: u64,
+    /// How often it could not be written, was refused, or was not taken.
+    pub failures: u64,
+    /// The number of what the balancer has.
+    pub(crate) in_force: u64,
+    /// Since when, as the machine counts.
+    pub(crate) in_force_since: Duration,
+}
+
+/// Why a balancer does not have what it should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Since when it does not.
+    pub since: Wall,
+    /// What was attempted last, and why it failed.
+    pub sentence: Arc<str>,
+}
+
+/// Why a balancer does not have what it should.
+#[derive(Debug, thiserror::Error)]
+enum KeepError {
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    #[error("{format} would not take {path} as it is to be, and what it was stays in force: {source}")]
+    Check { format: String, path: String, source: RunError },
+    #[error("could not reload {format} after {path} was written: {source}")]
+    Reload { format: String, path: String, source: RunError },
+    #[error("could not write {path}: the task that was to do so has failed")]
+    Broken { path: String },
+}
+
+/// What became of a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Brought {
+    /// The balancer had it already.
+    AsItWas,
+    /// The balancer has taken it.
+    Taken,
+}
+
+/// Keeps one file until what is wanted is the last, and the balancer has it.
+pub(crate) struct Keeper {
+    pub(crate) place: Place,
+    pub(crate) wanted: watch::Receiver<Wanted>,
+    pub(crate) state: watch::Sender<FileState>,
+    pub(crate) tell: Tell,
+}
+
+impl Keeper {
+    pub(crate) async fn run(mut self) {
+        let begun = os::since_boot();
+        let recovered = self.blocking(Place::recover).await;
+        let is_of_before = recovered.is_ok() && self.place.is_there();
+        let mut pace = Pace::new(Duration::ZERO);
+        let mut seen = None;
+        loop {
+            let wanted = self.wanted.borrow_and_update().clone();
+            let now = os::since_boot();
+            if seen != Some(wanted.number) {
+                seen = Some(wanted.number);
+                pace.every = wanted.external.every.into();
+                pace.changed(now);
+            }
+            let is_held = is_of_before && !wanted.is_settled && !wanted.is_last && self.is_untried();
+            let due = pace.due().map(|due| if is_held { due.max(begun + BEGIN_MAX) } else { due });
+            match due {
+                Some(due) if now >= due || wanted.is_last && self.is_behind(&wanted) => {
+                    let result = self.bring(&wanted).await;
+                    let is_done = result.is_ok();
+                    if is_done {
+                        pace.done(os::since_boot())
+                    } else {
+                        pace.failed(os::since_boot())
+                    }
+                    self.account(&wanted, result);
+                    if is_done && wanted.is_last {
+                        return;
+                    }
+                }
+                due => {
+                    let wait = due.map_or(Duration::MAX, |due| due - now);
+                    // Both are cancel safe: a change is there until it is looked at.
+                    tokio::select! {
+                        changed = self.wanted.changed() => if changed.is_err() { return },
+                        () = tokio::time::sleep(wait) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether nothing was attempted yet.
+    fn is_untried(&self) -> bool {
+        let state = self.state.borrow();
+        state.reloads == 0 && state.failures == 0
+    }
+
+    /// Whether this was never attempted.
+    fn is_behind(&self, wanted: &Wanted) -> bool {
+        self.state.borrow().trouble.is_none() && self.state.borrow().in_force < wanted.number
+    }
+
+    /// Lets the file and the balancer be as wanted.
+    async fn bring(&self, wanted: &Wanted) -> Result<Brought, KeepError> {
+        let text = Arc::clone(&wanted.text);
+        let is_there = self.blocking(move |place| place.has(&text)).await?;
+        let is_taken = self.state.borrow().trouble.is_none() && self.state.borrow().reloads > 0;
+        if is_there && is_taken {
+            return Ok(Brought::AsItWas);
+        }
+        if is_there {
+            // Of an earlier run, or not taken when it was written: whether it is good may have changed since.
+            self.check(wanted, self.place.path().to_string_lossy().as_ref()).await?;
+        } else {
+            let text = Arc::clone(&wanted.text);
+            self.blocking(move |place| place.propose(&text)).await?;
+            if wanted.external.checks_aside() {
+                self.check_aside(wanted).await?
+            } else {
+                self.check_on(wanted).await?
+            }
+            self.state.send_modify(|state| state.written_at = Some(os::wall()));
+        }
+        let reloaded =
+            command::run(&wanted.external.reload, self.place.folder(), wanted.external.timeout.into());
+        reloaded.await.map_err(|source| KeepError::Reload {
+            format: wanted.external.format.to_string(),
+            path: wanted.external.file.clone(),
+            source,
+        })?;
+        Ok(Brought::Taken)
+    }
+
+    /// The candidate is looked at where it lies, and only then takes the file's place.
+    async fn check_aside(&self, wanted: &Wanted) -> Result<(), KeepError> {
+        let candidate = self.place.candidate();
+        if let Err(refused) = self.check(wanted, candidate.to_string_lossy().as_ref()).await {
+            self.blocking(|place| {
+                place.reject();
+                Ok(())
+            })
+            .await?;
+            return Err(refused);
+        }
+        self.blocking(Place::accept).await
+    }
+
+    /// The candidate takes the file's place, is looked at there, and gives it back when it is refused.
+    async fn check_on(&self, wanted: &Wanted) -> Result<(), KeepError> {
+        self.blocking(Place::try_on).await?;
+        match self.check(wanted, self.place.path().to_string_lossy().as_ref()).await {
+            Ok(()) => self.blocking(Place::keep).await,
+            Err(refused) => {
+                self.blocking(Place::put_back).await?;
+                Err(refused)
+            }
+        }
+    }
+
+    async fn check(&self, wanted: &Wanted, candidate: &str) -> Result<(), KeepError> {
+        let external = &wanted.external;
+        let words: Vec<String> =
+            external.check.iter().map(|word| word.replace(CANDIDATE, candidate)).collect();
+        let checked = command::run(&words, self.place.folder(), external.timeout.into()).await;
+        checked.map_err(|source| KeepError::Check {
+            format: external.format.to_string(),
+            path: external.file.clone(),
+            source,
+        })
+    }
+
+    /// Notes how it went, and tells people of what is new.
+    fn account(&self, wanted: &Wanted, result: Result<Brought, KeepError>) {
+        let (is_warning, message) = match result {
+            Ok(brought) => {
+                self.state.send_modify(|state| {
+                    (state.in_force, state.serving, state.trouble) = (wanted.number, wanted.serving, None);
+                    if brought == Brought::Taken {
+                        state.reloads += 1;
+                        (state.reloaded_at, state.in_force_since) = (Some(os::wall()), os::since_boot());
+                    }
+                });
+                if brought == Brought::AsItWas {
+                    return;
+                }
+                let (format, file) = (wanted.external.format, &wanted.external.file);
+                (false, format!("{format} has taken {file} with {}", replicas(wanted.serving)))
+            }
+            Err(error) => {
+                let sentence: Arc<str> = error.to_string().into();
+                let old = self.state.borrow().trouble.clone();
+                let since = old.as_ref().map_or_else(os::wall, |trouble| trouble.since);
+                let is_known = old.is_some_and(|trouble| trouble.sentence == sentence);
+                let trouble = Some(Trouble { since, sentence: Arc::clone(&sentence) });
+                self.state.send_modify(|state| {
+                    state.failures += 1;
+                    state.trouble = trouble;
+                });
+                if is_known {
+                    return;
+                }
+                tracing::warn!(service = %wanted.service, error = %sentence, "balancer_not_told");
+                (true, sentence.to_string())
+            }
+        };
+        (self.tell)(Notice { service: wanted.service.clone(), is_warning, message });
+    }
+
+    /// Does something to the file on a thread that may wait for the disk.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Place) -> Result<T, PlaceError> + Send + 'static,
+    ) -> Result<T, KeepError> {
+        let place = self.place.clone();
+        let done = tokio::task::spawn_blocking(move || work(&place)).await;
+        let broken = |_| KeepError::Broken { path: self.place.path().display().to_string() };
+        Ok(done.map_err(broken)??)
+    }
+}
+
+fn replicas(count: usize) -> String {
+    match count {
+        0 => "no replica".to_owned(),
+        1 => "1 replica".to_owned(),
+        count => format!("{count} replicas"),
+    }
+}

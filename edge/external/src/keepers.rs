@@ -1,0 +1,240 @@
+//! All files that are kept.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use model::name::ServiceName;
+use model::resource::External;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use crate::file::Place;
+use crate::keeper::{FileState, Keeper, Kept, Wanted};
+use crate::render::render;
+use crate::upstream::{Standing, Upstream};
+
+/// From a reload until the balancer can be believed to follow it: a reload ends when it has been asked for, and the new processes take over a
+/// moment later. An old one may by then have chosen a replica for a request that it had already begun to read.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// Something about a file that people are to hear of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Whose replicas are in the file.
+    pub service: ServiceName,
+    /// Whether it tells of trouble.
+    pub is_warning: bool,
+    /// What happened.
+    pub message: String,
+}
+
+/// Tells people; called on a task, must not block.
+pub type Tell = Arc<dyn Fn(Notice) + Send + Sync>;
+
+/// Keeps files of balancers; cheap to clone.
+#[derive(Clone)]
+pub struct Keepers {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    runtime: Handle,
+    tasks: TaskTracker,
+    tell: Tell,
+    shelf: Mutex<Shelf>,
+}
+
+#[derive(Default)]
+struct Shelf {
+    by_file: BTreeMap<PathBuf, Entry>,
+    /// Whether nothing is wanted any more.
+    is_closed: bool,
+}
+
+struct Entry {
+    wanted: watch::Sender<Wanted>,
+    state: watch::Receiver<FileState>,
+}
+
+impl Entry {
+    /// Whether it has, or had last, the replicas of a service.
+    fn is_of(&self, service: &ServiceName) -> bool {
+        self.wanted.borrow().service == *service
+    }
+
+    /// Whether a balancer may still send requests by what it was told before.
+    fn is_settling(&self, now: Duration) -> bool {
+        let state = self.state.borrow();
+        state.in_force < self.wanted.borrow().number || now.saturating_sub(state.in_force_since) < SETTLE
+    }
+}
+
+impl fmt::Debug for Keepers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let files: Vec<PathBuf> = self.shelf().by_file.keys().cloned().collect();
+        f.debug_struct("Keepers").field("files", &files).finish()
+    }
+}
+
+impl Keepers {
+    /// Keeps none yet; their tasks will run on `runtime`.
+    pub fn new(runtime: Handle, tell: Tell) -> Self {
+        let inner = Inner { runtime, tasks: TaskTracker::new(), tell, shelf: Mutex::default() };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Lets the balancers of a service have these replicas, and no other balancer any of them.
+    ///
+    /// A file that is not named any more is left with no server in it, since a configuration that includes it may need it. `is_settled` says
+    /// that all replicas are known for what they are. Returns at once.
+    pub fn set(&self, service: &ServiceName, externals: &[External], upstream: &Upstream, is_settled: bool) {
+        let shelf = &mut *self.shelf();
+        if shelf.is_closed {
+            return;
+        }
+        let now = os::since_boot();
+        shelf.by_file.retain(|_, entry| !entry.wanted.is_closed() || entry.is_settling(now));
+        for (file, entry) in &mut shelf.by_file {
+            let is_named = externals.iter().any(|external| PathBuf::from(&external.file) == *file);
+            if entry.is_of(service) && !is_named {
+                retire(entry);
+            }
+        }
+        for external in externals {
+            let name = external.name_for(service);
+            let upstream = Upstream { name: name.to_owned(), ..upstream.clone() };
+            let serves = |standing: Standing| matches!(standing, Standing::Serving { .. });
+            let wanted = Wanted {
+                service: service.clone(),
+                external: Arc::new(external.clone()),
+                text: render(external.format, &upstream).into(),
+                serving: upstream.servers.iter().filter(|server| serves(server.standing)).count(),
+                number: 1,
+                is_settled,
+                is_last: false,
+            };
+            self.want(shelf, wanted);
+        }
+    }
+
+    /// How the files of a service are, in the order of their paths.
+    pub fn state(&self, service: &ServiceName) -> Vec<Kept> {
+        let shelf = self.shelf();
+        let own =
+            shelf.by_file.values().filter(|entry| entry.is_of(service) && !entry.wanted.borrow().is_last);
+        let kept = own.map(|entry| Kept {
+            external: Arc::clone(&entry.wanted.borrow().external),
+            state: entry.state.borrow().clone(),
+        });
+        kept.collect()
+    }
+
+    /// What ends when the balancers of a service have what they are to have now.
+    pub fn applied(&self, service: &ServiceName) -> Applied {
+        let shelf = self.shelf();
+        let own = shelf.by_file.values().filter(|entry| entry.is_of(service));
+        Applied(own.map(|entry| (entry.state.clone(), entry.wanted.borrow().number)).collect())
+    }
+
+    /// Whether a balancer of a service may still send requests by what it was told before; `None` when there is none that could.
+    pub fn is_settling(&self, service: &ServiceName) -> Option<bool> {
+        let now = os::since_boot();
+        let shelf = self.shelf();
+        let own = shelf.by_file.values().filter(|entry| entry.is_of(service));
+        own.map(|entry| entry.is_settling(now)).reduce(|a, b| a || b)
+    }
+
+    /// Leaves all files without a server, and waits until their balancers have taken that, at most `limit`.
+    ///
+    /// To be called before the replicas are stopped: another program may get their ports.
+    pub async fn close(&self, limit: Duration) {
+        {
+            let shelf = &mut *self.shelf();
+            shelf.is_closed = true;
+            shelf.by_file.values_mut().for_each(retire);
+        }
+        self.inner.tasks.close();
+        if tokio::time::timeout(limit, self.inner.tasks.wait()).await.is_err() {
+            tracing::warn!("a balancer was not told that the replicas are stopped");
+        }
+    }
+
+    fn want(&self, shelf: &mut Shelf, new: Wanted) {
+        let file = PathBuf::from(&new.external.file);
+        let known = shelf.by_file.get(&file).filter(|entry| !entry.wanted.is_closed());
+        if let Some(entry) = known {
+            entry.wanted.send_if_modified(|wanted| change(wanted, new));
+            return;
+        }
+        let (wanted, receiver) = watch::channel(new);
+        let (sender, state) = watch::channel(FileState::default());
+        let keeper = Keeper {
+            place: Place::new(&file),
+            wanted: receiver,
+            state: sender,
+            tell: Arc::clone(&self.inner.tell),
+        };
+        self.inner.tasks.spawn_on(keeper.run(), &self.inner.runtime);
+        shelf.by_file.insert(file, Entry { wanted, state });
+    }
+
+    /// Each change leaves it whole, so a panic while it was locked does no harm.
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.inner.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Puts the new in place of the old, and gives it a number, when they differ.
+fn change(wanted: &mut Wanted, mut new: Wanted) -> bool {
+    let is_same_text = wanted.text == new.text;
+    let is_same = is_same_text
+        && (&wanted.service, &wanted.external, wanted.is_settled, wanted.is_last)
+            == (&new.service, &new.external, new.is_settled, new.is_last);
+    // What differs in something else than the text is in force when the text is.
+    new.number = wanted.number + u64::from(!is_same_text || wanted.external != new.external);
+    *wanted = new;
+    !is_same
+}
+
+fn retire(entry: &mut Entry) {
+    entry.wanted.send_if_modified(|wanted| {
+        if wanted.is_last {
+            return false;
+        }
+        let none = Upstream {
+            service: wanted.service.to_string(),
+            name: wanted.external.name_for(&wanted.service).to_owned(),
+            http2: false,
+            balance: model::resource::Balance::RoundRobin,
+            hash: model::resource::HashKey::Address,
+            servers: Vec::new(),
+        };
+        wanted.text = render(wanted.external.format, &none).into();
+        (wanted.serving, wanted.is_last) = (0, true);
+        wanted.number += 1;
+        true
+    });
+}
+
+/// Waits for balancers to have what they are to have.
+#[derive(Debug)]
+pub struct Applied(Vec<(watch::Receiver<FileState>, u64)>);
+
+impl Applied {
+    /// Whether they have it.
+    pub fn is_now(&self) -> bool {
+        self.0.iter().all(|(state, number)| state.borrow().in_force >= *number)
+    }
+
+    /// Ends when they have it, or nobody cares for them any more.
+    pub async fn wait(self) {
+        for (mut state, number) in self.0 {
+            // A keeper that has ended will not do more.
+            let _ended = state.wait_for(|state| state.in_force >= number).await;
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! When a file is written: after changes were gathered, not too often, and after a failure later and later.
+
+use std::time::Duration;
+
+/// How long after a change further ones are waited for: what one decision moves comes within it, and a balancer that has to know of a dead
+/// replica does not wait long.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// The longest wait after a failure; a person who has mended the cause sees the effect within it.
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+
+/// The times of one file. Times are since an arbitrary moment, the same for all calls.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    /// The shortest time between two tries.
+    pub(crate) every: Duration,
+    last: Option<Duration>,
+    failures: u32,
+    due: Option<Duration>,
+}
+
+impl Pace {
+    pub(crate) const fn new(every: Duration) -> Self {
+        Self { every, last: None, failures: 0, due: None }
+    }
+
+    /// Another text is wanted. Further changes do not put it off, and a wait after a failure is over: it was for another text.
+    pub(crate) fn changed(&mut self, now: Duration) {
+        let earliest = self.last.map_or(Duration::ZERO, |last| last + self.every);
+        let due = (now + GATHER).max(earliest);
+        self.due = Some(self.due.map_or(due, |before| before.min(due)));
+    }
+
+    /// It was tried, and the balancer has it.
+    pub(crate) fn done(&mut self, now: Duration) {
+        (self.last, self.failures, self.due) = (Some(now), 0, None);
+    }
+
+    /// It was tried, and the balancer does not have it.
+    pub(crate) fn failed(&mut self, now: Duration) {
+        self.last = Some(now);
+        let wait = self.every.saturating_mul(1 << self.failures.min(16)).min(BACKOFF_MAX.max(self.every));
+        self.failures = self.failures.saturating_add(1);
+        self.due = Some(now + wait);
+    }
+
+    /// When it is to be tried next; `None` while nothing is to be done.
+    pub(crate) const fn due(&self) -> Option<Duration> {
+        self.due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn changes_are_gathered_without_being_put_off_for_ever() {
+        let mut pace = Pace::new(SECOND);
+        for ms in [1000, 1010, 1049] {
+            pace.changed(at(ms));
+            assert_eq!(pace.due(), Some(at(1050)));
+        }
+    }
+
+    #[test]
+    fn one_write_follows_another_after_the_declared_time() {
+        let mut pace = Pace::new(SECOND);
+        pace.changed(at(1000));
+        pace.done(at(1060));
+        assert_eq!(pace.due(), None);
+        pace.changed(at(1100));
+        assert_eq!(pace.due(), Some(at(2060)));
+        pace.done(at(2060));
+        pace.changed(at(9000));
+        assert_eq!(pace.due(), Some(at(9050)));
+    }
+
+    #[test]
+    fn failures_wait_longer_and_longer_up_to_a_minute_until_one_succeeds() {
+        let mut pace = Pace::new(SECOND);
+        let mut now = at(1000);
+        let mut waits = Vec::new();
+        for _ in 0..9 {
+            pace.failed(now);
+            waits.push((pace.due().unwrap() - now).as_secs());
+            now = pace.due().unwrap();
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        pace.done(now);
+        pace.failed(now);
+        assert_eq!(pace.due(), Some(now + SECOND));
+    }
+
+    #[test]
+    fn a_new_text_does_not_wait_for_the_failures_of_the_old() {
+        let mut pace = Pace::new(SECOND);
+        for _ in 0..7 {
+            pace.failed(at(1000));
+        }
+        pace.changed(at(1500));
+        assert_eq!(pace.due(), Some(at(2000)));
+    }
+
+    #[test]
+    fn who_writes_once_an_hour_waits_no_less_after_a_failure() {
+        let mut pace = Pace::new(SECOND * 3600);
+        pace.failed(at(0));
+        pace.failed(at(0));
+        assert_eq!(pace.due(), Some(SECOND * 3600));
+    }
+}

@@ -1,0 +1,54 @@
+//! HAProxy: a `backend`, as a further file of its configuration.
+//!
+//! Source: HAProxy's configuration manual, sections 4.2 (`balance`, `hash-type`, `hash-balance-factor`) and 5.2 (`weight`); all of it is in
+//! HAProxy 2.6 and later.
+
+use std::fmt::Write as _;
+
+use model::resource::{Balance, HashKey};
+
+use super::{head, word};
+use crate::upstream::{Standing, Upstream};
+
+/// The greatest weight that HAProxy takes.
+const WEIGHT_MAX: u16 = 256;
+
+pub(super) fn render(upstream: &Upstream) -> String {
+    let mut text = head(upstream);
+    let mut line =
+        |words: std::fmt::Arguments<'_>| text.write_fmt(words).expect("writing to a string cannot fail");
+    line(format_args!("backend {}\n{}", word(&upstream.name), balance(upstream)));
+    for server in &upstream.servers {
+        let weight = match server.standing {
+            Standing::Serving { weight } => weight.clamp(1, WEIGHT_MAX),
+            // HAProxy's way to say that a server gets nothing new: it shows as DRAIN.
+            Standing::Draining => 0,
+        };
+        let (service, ordinal) = (word(&upstream.service), server.ordinal);
+        line(format_args!("    server {service}-{ordinal} {} weight {weight}\n", server.address));
+    }
+    text
+}
+
+fn balance(upstream: &Upstream) -> String {
+    let by_key = |sample: &str| {
+        format!(
+            "    http-request set-var(txn.homeostat_key) src\n    \
+             http-request set-var(txn.homeostat_key) {sample} if {{ {sample} -m found }}\n    \
+             balance hash var(txn.homeostat_key)\n{CONSISTENT}"
+        )
+    };
+    match upstream.balance {
+        Balance::RoundRobin | Balance::Weighted => "    balance roundrobin\n".to_owned(),
+        Balance::Random => "    balance random(1)\n".to_owned(),
+        Balance::LeastLoaded => "    balance random(2)\n".to_owned(),
+        Balance::ConsistentHash => match &upstream.hash {
+            HashKey::Address => format!("    balance source\n{CONSISTENT}"),
+            HashKey::Header(header) => by_key(&format!("req.hdr({})", word(header))),
+            HashKey::Cookie(cookie) => by_key(&format!("req.cook({})", word(cookie))),
+        },
+    }
+}
+
+/// On a ring, and past a server that has over a quarter more than the mean, as the proxy does.
+const CONSISTENT: &str = "    hash-type consistent\n    hash-balance-factor 125\n";

@@ -1,0 +1,69 @@
+//! nginx: an `upstream`, for an `include` within `http`.
+//!
+//! Source: nginx's documentation, module `ngx_http_upstream_module`; all of it is in nginx 1.18 and later.
+
+use std::fmt::Write as _;
+
+use model::resource::{Balance, HashKey};
+
+use super::{head, word};
+use crate::upstream::{Standing, Upstream};
+
+/// What the worker processes share of an upstream: whether a server fails is learned once, and loads are compared over all of them.
+///
+/// A server takes less than 1 KiB there, and a service has at most 1,000. Pages that are not used take no memory.
+const ZONE: &str = "1m";
+
+/// Idle connections to the replicas that each worker process keeps, where the `location` lets it: with `proxy_http_version 1.1` and without a
+/// `Connection` header. It is what nginx itself shows as an example.
+const KEEPALIVE: u32 = 32;
+
+pub(super) fn render(upstream: &Upstream) -> String {
+    let name = word(&upstream.name);
+    let mut text = head(upstream);
+    let method = match upstream.balance {
+        Balance::RoundRobin | Balance::Weighted => String::new(),
+        Balance::Random => "    random;\n".to_owned(),
+        Balance::LeastLoaded => "    random two least_conn;\n".to_owned(),
+        Balance::ConsistentHash => {
+            let key = match &upstream.hash {
+                HashKey::Address => "$remote_addr".to_owned(),
+                HashKey::Header(header) => map(&mut text, &name, &variable("http", header)),
+                HashKey::Cookie(cookie) => map(&mut text, &name, &variable("cookie", cookie)),
+            };
+            format!("    hash {key} consistent;\n")
+        }
+    };
+    let mut line =
+        |words: std::fmt::Arguments<'_>| text.write_fmt(words).expect("writing to a string cannot fail");
+    line(format_args!(
+        "upstream {name} {{\n    zone homeostat_{name} {ZONE};\n{method}    keepalive {KEEPALIVE};\n"
+    ));
+    for server in &upstream.servers {
+        match server.standing {
+            Standing::Serving { weight } => {
+                line(format_args!("    server {} weight={weight};\n", server.address))
+            }
+            Standing::Draining => line(format_args!("    server {} down;\n", server.address)),
+        }
+    }
+    if upstream.servers.is_empty() {
+        line(format_args!("    # nginx wants one, and there is none: 502.\n    server 127.0.0.1:1 down;\n"));
+    }
+    line(format_args!("}}\n"));
+    text
+}
+
+/// A variable of nginx, which knows names in small letters with `_` for `-`.
+fn variable(of: &str, name: &str) -> String {
+    let name = word(name).replace(['-', '.'], "_").to_ascii_lowercase();
+    format!("${of}_{name}")
+}
+
+/// Writes what stands in for a header or cookie that is missing, the client's address, and gives its name.
+fn map(text: &mut String, name: &str, variable: &str) -> String {
+    let key = format!("$homeostat_{}", name.replace(['-', '.'], "_").to_ascii_lowercase());
+    writeln!(text, "map {variable} {key} {{\n    default {variable};\n    \"\" $remote_addr;\n}}")
+        .expect("writing to a string cannot fail");
+    key
+}

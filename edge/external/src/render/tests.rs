@@ -1,0 +1,92 @@
+use std::net::SocketAddr;
+
+use model::resource::{Balance, ExternalFormat, HashKey};
+use proptest::prelude::*;
+
+use super::*;
+use crate::upstream::{Server, Standing};
+
+fn server(ordinal: u32, standing: Standing) -> Server {
+    let address = SocketAddr::from(([127, 0, 0, 1], 40_000 + u16::try_from(ordinal).unwrap()));
+    Server { ordinal, address, standing }
+}
+
+fn upstream(balance: Balance, hash: HashKey, servers: Vec<Server>) -> Upstream {
+    Upstream { service: "shop".into(), name: "shop.blue".into(), http2: false, balance, hash, servers }
+}
+
+fn three() -> Vec<Server> {
+    let serving = |weight| Standing::Serving { weight };
+    vec![server(0, serving(1)), server(1, Standing::Draining), server(2, serving(2))]
+}
+
+/// What is in the folder of golden files under that name.
+fn golden(name: &str) -> &'static str {
+    match name {
+        "nginx-least-loaded" => include_str!("golden/nginx-least-loaded.conf"),
+        "nginx-none" => include_str!("golden/nginx-none.conf"),
+        "nginx-by-header" => include_str!("golden/nginx-by-header.conf"),
+        "nginx-by-address" => include_str!("golden/nginx-by-address.conf"),
+        "haproxy-least-loaded" => include_str!("golden/haproxy-least-loaded.cfg"),
+        "haproxy-none" => include_str!("golden/haproxy-none.cfg"),
+        "haproxy-by-cookie" => include_str!("golden/haproxy-by-cookie.cfg"),
+        "haproxy-by-address" => include_str!("golden/haproxy-by-address.cfg"),
+        other => panic!("there is no golden file {other}"),
+    }
+}
+
+#[test]
+fn a_file_is_as_people_were_shown_it() {
+    use Balance::{ConsistentHash, LeastLoaded, RoundRobin};
+    use ExternalFormat::{Haproxy, Nginx};
+    let header = || HashKey::Header("X-User".into());
+    let cookie = || HashKey::Cookie("user_id".into());
+    for (name, format, upstream) in [
+        ("nginx-least-loaded", Nginx, upstream(LeastLoaded, HashKey::Address, three())),
+        ("nginx-none", Nginx, upstream(RoundRobin, HashKey::Address, Vec::new())),
+        ("nginx-by-header", Nginx, upstream(ConsistentHash, header(), three())),
+        ("nginx-by-address", Nginx, upstream(ConsistentHash, HashKey::Address, three())),
+        ("haproxy-least-loaded", Haproxy, upstream(LeastLoaded, HashKey::Address, three())),
+        ("haproxy-none", Haproxy, upstream(RoundRobin, HashKey::Address, Vec::new())),
+        ("haproxy-by-cookie", Haproxy, upstream(ConsistentHash, cookie(), three())),
+        ("haproxy-by-address", Haproxy, upstream(ConsistentHash, HashKey::Address, three())),
+    ] {
+        assert_eq!(render(format, &upstream), golden(name), "{name}");
+    }
+}
+
+#[test]
+fn replicas_that_speak_http2_are_asked_so() {
+    let three = upstream(Balance::LeastLoaded, HashKey::Address, three());
+    let text = render(ExternalFormat::Haproxy, &Upstream { http2: true, ..three });
+    assert!(text.contains("server shop-0 127.0.0.1:40000 proto h2 weight 1\n"), "{text}");
+}
+
+#[test]
+fn a_weight_that_haproxy_does_not_take_is_the_greatest_that_it_does() {
+    let heavy = vec![server(0, Standing::Serving { weight: u16::MAX })];
+    let text = render(ExternalFormat::Haproxy, &upstream(Balance::Weighted, HashKey::Address, heavy));
+    assert!(text.ends_with("weight 256\n"), "{text}");
+}
+
+proptest! {
+    /// What a name holds changes no line but its own, whoever has let it in.
+    #[test]
+    fn no_name_can_say_more_than_a_name(service in any::<String>(), name in any::<String>(), key in any::<String>()) {
+        for format in [ExternalFormat::Nginx, ExternalFormat::Haproxy] {
+            for hash in [HashKey::Header(key.clone()), HashKey::Cookie(key.clone())] {
+                let wild = Upstream { service: service.clone(), name: name.clone(), http2: false, balance: Balance::ConsistentHash, hash: hash.clone(), servers: three() };
+                let tame = Upstream { service: "s".into(), name: "n".into(), ..wild.clone() };
+                let tame = Upstream { hash: HashKey::Header("k".into()), ..tame };
+                let (wild, tame) = (render(format, &wild), render(format, &tame));
+                let lines = |text: &str| text.lines().map(|line| line.split(' ').count()).collect::<Vec<_>>();
+                prop_assert_eq!(lines(&wild), lines(&tame));
+                prop_assert!(wild.is_ascii());
+                for special in ['"', '\'', '\\', ';', '{', '}', '#', '$'] {
+                    let count = |text: &str| text.matches(special).count();
+                    prop_assert_eq!(count(&wild), count(&tame));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+use std::fs;
+use std::time::Duration;
+
+use model::resource::Span;
+
+use crate::world::{World, names, shop, upstream, wait_until};
+
+#[tokio::test]
+async fn what_changes_is_checked_written_and_reloaded_and_what_does_not_is_left_alone() {
+    let world = World::new();
+    let external = world.external("cp shop.conf seen", "cp shop.conf taken");
+    world.set(&external, &[4001]);
+    world.settled().await;
+    assert!(world.content("shop.conf").contains("server 127.0.0.1:4001 weight=1;"));
+    assert_eq!(world.content("seen"), world.content("shop.conf"));
+    assert_eq!(world.content("taken"), world.content("shop.conf"));
+    let first = world.state();
+    assert!(first.written_at.is_some() && first.reloaded_at.is_some() && first.serving == 1, "{first:?}");
+
+    world.set(&external, &[4001]);
+    world.set(&external, &[4001, 4002]);
+    world.set(&external, &[4001]);
+    world.settled().await;
+    assert_eq!((world.reloads(), world.state().written_at), (1, first.written_at), "it is as it was");
+    let told = world.hears("nginx has taken").await;
+    assert!(told[0].message.ends_with("shop.conf with 1 replica") && !told[0].is_warning, "{told:?}");
+}
+
+#[tokio::test]
+async fn many_changes_in_a_moment_are_one_reload() {
+    let world = World::new();
+    let external = world.external("true", "true");
+    for port in 4001..4500 {
+        world.set(&external, &[port]);
+    }
+    world.settled().await;
+    assert!(world.content("shop.conf").contains("127.0.0.1:4499"));
+    assert_eq!(world.reloads(), 1);
+}
+
+#[tokio::test]
+async fn a_candidate_that_the_check_refuses_leaves_the_file_and_the_balancer_as_they_were() {
+    for check in [
+        "! grep 4002 shop.conf || { echo bad port >&2; exit 1; }",
+        "! grep 4002 \"$(FILE)\" || { echo bad port >&2; exit 1; }",
+    ] {
+        let world = World::new();
+        let external = world.external(check, "true");
+        world.set(&external, &[4001]);
+        world.settled().await;
+        let (good, reloads) = (world.content("shop.conf"), world.reloads());
+
+        world.set(&external, &[4002]);
+        world.hears("bad port").await;
+        let state = world.state();
+        let sentence = state.trouble.expect("it was refused").sentence;
+        assert!(sentence.starts_with("nginx would not take "), "{sentence}");
+        assert!(sentence.contains("what it was stays in force: `sh -c"), "{sentence}");
+        wait_until("it is tried again", || (world.state().failures > 1).then_some(())).await;
+        wait_until("the file of before is in its place", || {
+            (world.content("shop.conf") == good).then_some(())
+        })
+        .await;
+        assert_eq!(world.reloads(), reloads);
+
+        world.set(&external, &[4003]);
+        world.settled().await;
+        assert_eq!(world.state().trouble, None);
+        assert_eq!(names(world.path(".").as_path()), ["reloads", "shop.conf"]);
+    }
+}
+
+#[tokio::test]
+async fn a_reload_that_fails_or_hangs_is_tried_again_until_it_succeeds_and_told_once() {
+    let world = World::new();
+    let mut external = world.external("true", "test -e mended || { echo not running >&2; exit 1; }");
+    world.set(&external, &[4001]);
+    world.hears("could not reload nginx after").await;
+    wait_until("it is tried again", || (world.reloads() > 2).then_some(())).await;
+    assert!(!world.keepers.applied(&shop()).is_now());
+    fs::write(world.path("mended"), "").unwrap();
+    world.settled().await;
+    let told = world.hears("nginx has taken").await;
+    assert_eq!(told.iter().filter(|notice| notice.is_warning).count(), 1, "{told:?}");
+
+    external = world.external("true", "test -e quick || sleep 1000");
+    external.timeout = Span::from_millis(100);
+    world.set(&external, &[4002]);
+    world.hears("did not end within 100ms and was killed").await;
+    fs::write(world.path("quick"), "").unwrap();
+    external.timeout = Span::from_secs(20);
+    world.set(&external, &[4002]);
+    world.settled().await;
+    assert_eq!(world.state().trouble, None);
+}
+
+#[tokio::test]
+async fn a_file_of_an_earlier_run_stays_until_its_replicas_are_known_and_is_reloaded_once() {
+    let world = World::new();
+    let external = world.external("true", "true");
+    world.set(&external, &[4001]);
+    world.settled().await;
+    let before = world.content("shop.conf");
+
+    let again = World::new();
+    fs::copy(world.path("shop.conf"), again.path("shop.conf")).unwrap();
+    let external = again.external("true", "true");
+    again.keepers.set(&shop(), std::slice::from_ref(&external), &upstream(&[]), false);
+    // A keeper that does not wait for its replicas has written long before its neighbour has.
+    let mut neighbour = again.external("true", "true");
+    neighbour.file = again.path("other.conf").to_str().unwrap().to_owned();
+    again.keepers.set(&"other".parse().unwrap(), &[neighbour], &upstream(&[]), false);
+    let other = again.keepers.applied(&"other".parse().unwrap());
+    tokio::time::timeout(Duration::from_secs(20), other.wait()).await.expect("it does not wait");
+    assert_eq!(again.content("shop.conf"), before);
+    assert!(!again.keepers.applied(&shop()).is_now());
+
+    let reloads = again.reloads();
+    again.set(&external, &[4001]);
+    again.settled().await;
+    assert_eq!(again.content("shop.conf"), before);
+    assert_eq!(
+        (again.state().written_at, again.reloads()),
+        (None, reloads + 1),
+        "it is reloaded, not written"
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_longer_declared_and_what_ends_leaves_a_file_without_servers() {
+    let world = World::new();
+    let external = world.external("true", "true");
+    world.set(&external, &[4001]);
+    world.settled().await;
+    world.keepers.set(&shop(), &[], &upstream(&[4001]), true);
+    wait_until("nothing is left in it", || (!world.content("shop.conf").contains("4001")).then_some(()))
+        .await;
+    assert!(
+        world.content("shop.conf").contains("upstream shop {") && world.keepers.state(&shop()).is_empty()
+    );
+
+    world.set(&external, &[4002]);
+    world.settled().await;
+    world.keepers.close(Duration::from_secs(20)).await;
+    assert!(!world.content("shop.conf").contains("4002"));
+    world.set(&external, &[4003]);
+    assert!(!world.content("shop.conf").contains("4003"), "nothing is wanted any more");
+}
+
+#[tokio::test]
+async fn a_file_of_somebody_else_is_never_replaced() {
+    let world = World::new();
+    fs::write(world.path("shop.conf"), "worker_processes 4;\n").unwrap();
+    world.set(&world.external("true", "true"), &[4001]);
+    let told = world.hears("homeostat has not written it; take it away or choose another path").await;
+    assert!(told[0].is_warning);
+    assert_eq!((world.content("shop.conf").as_str(), world.reloads()), ("worker_processes 4;\n", 0));
+}
+
+#[tokio::test]
+async fn no_shell_reads_what_is_run() {
+    let world = World::new();
+    let mut external = world.external("true", "true");
+    external.check =
+        ["sh", "-c", "printf %s \"$1\" > argument", "sh", "$(touch hacked); `touch hacked` $(FILE)"]
+            .map(str::to_owned)
+            .to_vec();
+    world.set(&external, &[4001]);
+    world.settled().await;
+    let candidate = world.path("shop.conf.candidate");
+    let expected = format!("$(touch hacked); `touch hacked` {}", candidate.display());
+    assert_eq!(world.content("argument"), expected);
+    assert!(!world.path("hacked").exists());
+}

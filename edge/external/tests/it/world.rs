@@ -1,0 +1,124 @@
+//! A folder, the files kept in it, and what was told of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use external::{FileState, Keepers, Notice, Server, Standing, Upstream};
+use model::name::ServiceName;
+use model::resource::{Balance, External, ExternalFormat, HashKey, Span};
+use tempfile::TempDir;
+
+/// No wait of a test is meant to last so long: it is there to fail instead of hanging.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The pause between two looks at a condition.
+const PAUSE: Duration = Duration::from_millis(5);
+
+pub(crate) struct World {
+    folder: TempDir,
+    pub(crate) keepers: Keepers,
+    told: Arc<Mutex<Vec<Notice>>>,
+}
+
+pub(crate) fn shop() -> ServiceName {
+    ServiceName::parse("shop").unwrap()
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let teller = Arc::clone(&told);
+        let tell = Arc::new(move |notice| teller.lock().unwrap().push(notice));
+        let keepers = Keepers::new(tokio::runtime::Handle::current(), tell);
+        Self { folder: TempDir::new().unwrap(), keepers, told }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn content(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// A balancer whose check is the script `check` and whose reload appends a line to `reloads` and then is the script `reload`.
+    pub(crate) fn external(&self, check: &str, reload: &str) -> External {
+        let sh = |script: &str| ["sh", "-c", script, "sh"].map(str::to_owned).to_vec();
+        External {
+            format: ExternalFormat::Nginx,
+            file: self.path("shop.conf").to_str().unwrap().to_owned(),
+            name: None,
+            check: sh(check),
+            reload: sh(&format!("echo >> reloads; {reload}")),
+            timeout: Span::from_secs(20),
+            every: Span::from_millis(100),
+        }
+    }
+
+    pub(crate) fn reloads(&self) -> usize {
+        self.content("reloads").lines().count()
+    }
+
+    /// Lets the balancer have these replicas, by the ports of those that serve.
+    pub(crate) fn set(&self, external: &External, ports: &[u16]) {
+        self.keepers.set(&shop(), std::slice::from_ref(external), &upstream(ports), true);
+    }
+
+    pub(crate) fn state(&self) -> FileState {
+        self.keepers.state(&shop()).pop().expect("one is kept").state
+    }
+
+    pub(crate) async fn settled(&self) {
+        tokio::time::timeout(DEADLINE, self.keepers.applied(&shop()).wait())
+            .await
+            .expect("it is told in time");
+    }
+
+    /// Waits until something is told that holds this text, and gives what was told.
+    pub(crate) async fn hears(&self, text: &str) -> Vec<Notice> {
+        wait_until(text, || {
+            let told = self.told.lock().unwrap().clone();
+            told.iter().any(|notice| notice.message.contains(text)).then_some(told)
+        })
+        .await
+    }
+}
+
+pub(crate) fn upstream(ports: &[u16]) -> Upstream {
+    let server = |(ordinal, port): (usize, &u16)| Server {
+        ordinal: u32::try_from(ordinal).unwrap(),
+        address: ([127, 0, 0, 1], *port).into(),
+        standing: Standing::Serving { weight: 1 },
+    };
+    let servers = ports.iter().enumerate().map(server).collect();
+    let service = "shop".to_owned();
+    Upstream {
+        name: service.clone(),
+        service,
+        http2: false,
+        balance: Balance::RoundRobin,
+        hash: HashKey::Address,
+        servers,
+    }
+}
+
+pub(crate) fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+pub(crate) async fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = os::since_boot();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(os::since_boot() - begun < DEADLINE, "not in time: {what}");
+        // tidy: pause between looks
+        tokio::time::sleep(PAUSE).await;
+    }
+}
