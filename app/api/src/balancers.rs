@@ -88,7 +88,7 @@ mod tests {
         let at = Wall::from_millis(0);
         let well = || {
             kept("nginx", |state| {
-                (state.written_at, state.reloaded_at, state.serving) = (Some(at), Some(at), 2)
+                (state.written_at, state.reloaded_at, state.serving) = (Some(at), Some(at), 2);
             })
         };
         let found = said(&[well()]);

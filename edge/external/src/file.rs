@@ -176,9 +176,9 @@ mod tests {
             place.propose(&text(new)).unwrap();
             place.try_on().unwrap();
             if is_good {
-                place.keep().unwrap()
+                place.keep().unwrap();
             } else {
-                place.put_back().unwrap()
+                place.put_back().unwrap();
             }
             assert_eq!(content(), Some(text(if is_good { new } else { "one" })));
             assert_eq!(names(folder.path()), ["shop.conf"]);

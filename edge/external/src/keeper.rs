@@ -124,9 +124,9 @@ impl Keeper {
                     let result = self.bring(&wanted).await;
                     let is_done = result.is_ok();
                     if is_done {
-                        pace.done(os::since_boot())
+                        pace.done(os::since_boot());
                     } else {
-                        pace.failed(os::since_boot())
+                        pace.failed(os::since_boot());
                     }
                     self.account(&wanted, result);
                     if is_done && wanted.is_last {
@@ -171,9 +171,9 @@ impl Keeper {
             let text = Arc::clone(&wanted.text);
             self.blocking(move |place| place.propose(&text)).await?;
             if wanted.external.checks_aside() {
-                self.check_aside(wanted).await?
+                self.check_aside(wanted).await?;
             } else {
-                self.check_on(wanted).await?
+                self.check_on(wanted).await?;
             }
             self.state.send_modify(|state| state.written_at = Some(os::wall()));
         }

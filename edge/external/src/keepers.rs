@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -99,7 +99,7 @@ impl Keepers {
         let now = os::since_boot();
         shelf.by_file.retain(|_, entry| !entry.wanted.is_closed() || entry.is_settling(now));
         for (file, entry) in &mut shelf.by_file {
-            let is_named = externals.iter().any(|external| PathBuf::from(&external.file) == *file);
+            let is_named = externals.iter().any(|external| Path::new(&external.file) == file.as_path());
             if entry.is_of(service) && !is_named {
                 retire(entry);
             }

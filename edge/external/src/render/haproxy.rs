@@ -3,8 +3,6 @@
 //! Source: HAProxy's configuration manual, sections 4.2 (`balance`, `hash-type`, `hash-balance-factor`) and 5.2 (`weight`); all of it is in
 //! HAProxy 2.6 and later.
 
-use std::fmt::Write as _;
-
 use model::resource::{Balance, HashKey};
 
 use super::{head, word};
@@ -15,9 +13,7 @@ const WEIGHT_MAX: u16 = 256;
 
 pub(super) fn render(upstream: &Upstream) -> String {
     let mut text = head(upstream);
-    let mut line =
-        |words: std::fmt::Arguments<'_>| text.write_fmt(words).expect("writing to a string cannot fail");
-    line(format_args!("backend {}\n{}", word(&upstream.name), balance(upstream)));
+    text += &format!("backend {}\n{}", word(&upstream.name), balance(upstream));
     for server in &upstream.servers {
         let weight = match server.standing {
             Standing::Serving { weight } => weight.clamp(1, WEIGHT_MAX),
@@ -25,7 +21,7 @@ pub(super) fn render(upstream: &Upstream) -> String {
             Standing::Draining => 0,
         };
         let (service, ordinal) = (word(&upstream.service), server.ordinal);
-        line(format_args!("    server {service}-{ordinal} {} weight {weight}\n", server.address));
+        text += &format!("    server {service}-{ordinal} {} weight {weight}\n", server.address);
     }
     text
 }

@@ -2,8 +2,6 @@
 //!
 //! Source: nginx's documentation, module `ngx_http_upstream_module`; all of it is in nginx 1.18 and later.
 
-use std::fmt::Write as _;
-
 use model::resource::{Balance, HashKey};
 
 use super::{head, word};
@@ -34,23 +32,21 @@ pub(super) fn render(upstream: &Upstream) -> String {
             format!("    hash {key} consistent;\n")
         }
     };
-    let mut line =
-        |words: std::fmt::Arguments<'_>| text.write_fmt(words).expect("writing to a string cannot fail");
-    line(format_args!(
+    text += &format!(
         "upstream {name} {{\n    zone homeostat_{name} {ZONE};\n{method}    keepalive {KEEPALIVE};\n"
-    ));
+    );
     for server in &upstream.servers {
         match server.standing {
             Standing::Serving { weight } => {
-                line(format_args!("    server {} weight={weight};\n", server.address))
+                text += &format!("    server {} weight={weight};\n", server.address);
             }
-            Standing::Draining => line(format_args!("    server {} down;\n", server.address)),
+            Standing::Draining => text += &format!("    server {} down;\n", server.address),
         }
     }
     if upstream.servers.is_empty() {
-        line(format_args!("    # nginx wants one, and there is none: 502.\n    server 127.0.0.1:1 down;\n"));
+        text += "    # nginx wants one, and there is none: 502.\n    server 127.0.0.1:1 down;\n";
     }
-    line(format_args!("}}\n"));
+    text += "}\n";
     text
 }
 
@@ -63,7 +59,6 @@ fn variable(of: &str, name: &str) -> String {
 /// Writes what stands in for a header or cookie that is missing, the client's address, and gives its name.
 fn map(text: &mut String, name: &str, variable: &str) -> String {
     let key = format!("$homeostat_{}", name.replace(['-', '.'], "_").to_ascii_lowercase());
-    writeln!(text, "map {variable} {key} {{\n    default {variable};\n    \"\" $remote_addr;\n}}")
-        .expect("writing to a string cannot fail");
+    *text += &format!("map {variable} {key} {{\n    default {variable};\n    \"\" $remote_addr;\n}}\n");
     key
 }
