@@ -21,7 +21,8 @@ pub(super) fn render(upstream: &Upstream) -> String {
             Standing::Draining => 0,
         };
         let (service, ordinal) = (word(&upstream.service), server.ordinal);
-        text += &format!("    server {service}-{ordinal} {} weight {weight}\n", server.address);
+        let speaks = if upstream.http2 { " proto h2" } else { "" };
+        text += &format!("    server {service}-{ordinal} {}{speaks} weight {weight}\n", server.address);
     }
     text
 }
