@@ -11,8 +11,8 @@ use model::name::ServiceName;
 use model::resource::{self, Expose, Port, PortName, ServiceSpec};
 use platform::Life;
 use proxy::{
-    CertificateFiles, EndpointRoute, EndpointState, HashKey, Limits, Protocol, RouteError, ServiceRoute,
-    SlowStart, Table, Timeouts, Tls, TlsError,
+    AdaptivePolicy, CertificateFiles, EndpointRoute, EndpointState, HashKey, Limits, Protocol, RouteError,
+    ServiceRoute, SlowStart, Table, Timeouts, Tls, TlsError,
 };
 
 use crate::agent::Inner;
@@ -76,6 +76,7 @@ fn follow(route: &mut ServiceRoute, expose: &Expose) {
     route.limits = Limits {
         in_flight: expose.limits.in_flight.and_then(NonZeroU32::new),
         in_flight_per_endpoint: expose.limits.in_flight_per_replica.and_then(NonZeroU32::new),
+        adaptive: expose.limits.adaptive.map(adaptive),
     };
     route.timeouts = Timeouts {
         connect: expose.timeouts.connect.into(),
@@ -83,6 +84,13 @@ fn follow(route: &mut ServiceRoute, expose: &Expose) {
         client_idle: expose.timeouts.idle.into(),
         ..Timeouts::default()
     };
+}
+
+fn adaptive(declared: resource::Adaptive) -> AdaptivePolicy {
+    // What is kept was checked; 1 is the least where it was not.
+    let bound = |bound| NonZeroU32::new(bound).unwrap_or(NonZeroU32::MIN);
+    let resource::Adaptive { min, max, tolerance_percent } = declared;
+    AdaptivePolicy { min: bound(min), max: bound(max), tolerance_percent }
 }
 
 /// Whether the certificates of a service could be shown to its clients if it were exposed now.

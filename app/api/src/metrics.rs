@@ -46,7 +46,7 @@ struct Reading {
     events: BTreeMap<String, u64>,
     services: Vec<ServiceView>,
     requests: Vec<Requests>,
-    refused: Vec<(String, v1::Refused)>,
+    proxied: Vec<(String, v1::Proxied)>,
     tls: Vec<Tls>,
     routes: Vec<RouteTraffic>,
     /// Balancers of somebody else, with the services that they are told of.
@@ -81,10 +81,10 @@ async fn read(state: &State) -> Result<Reading, Failure> {
         .ask(|handle| Ok((view::services(handle, None)?, handle.look(|brain, _| brain.actions_in_flight())?)))
         .await?;
     let events = state.events_by_kind().clone();
-    let (mut requests, mut refused, mut tls) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut requests, mut by_proxy, mut tls) = (Vec::new(), Vec::new(), Vec::new());
     for traffic in state.agent.traffic() {
         let service = traffic.service.to_string();
-        refused.push((service.clone(), proxied::of(&traffic).refused));
+        by_proxy.push((service.clone(), proxied::of(&traffic)));
         requests.push(of_counts(&service, None, &traffic.counts));
         if let Some(state) = state.agent.tls(&traffic.service) {
             tls.push(of_tls(&service, traffic.handshake_failures, &state));
@@ -106,7 +106,7 @@ async fn read(state: &State) -> Result<Reading, Failure> {
         events,
         services,
         requests,
-        refused,
+        proxied: by_proxy,
         tls,
         routes,
         external,
@@ -272,10 +272,20 @@ impl Reading {
         }
         let help = "Requests that the proxy answered 503 itself";
         let mut refused = counter(encoder, "homeostat_requests_refused", help)?;
-        for (service, counts) in &self.refused {
-            for (reason, count) in [("no_replica", counts.no_replica), ("over_limit", counts.over_limit)] {
+        for (service, proxied) in &self.proxied {
+            let v1::Refused { no_replica, over_limit, shed } = proxied.refused;
+            for (reason, count) in [("no_replica", no_replica), ("over_limit", over_limit), ("shed", shed)] {
                 let labels = [("service", service.as_str()), ("reason", reason)];
                 refused.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+            }
+        }
+        let name = "homeostat_concurrency_limit";
+        let mut limits =
+            gauge(encoder, name, "Requests that may await an answer at once, as found by itself")?;
+        for (service, proxied) in &self.proxied {
+            if let Some(adaptive) = proxied.adaptive {
+                let limit = f64::from(adaptive.limit);
+                limits.encode_family(&[("service", service.as_str())])?.encode_gauge(&limit)?;
             }
         }
         let name = "homeostat_request_duration_seconds";
@@ -410,6 +420,9 @@ mod tests {
     #[test]
     fn a_service_without_traffic_has_a_whole_histogram() {
         let requests = vec![of_counts("shop", None, &Counts::default())];
+        let refused = v1::Refused { no_replica: 0, over_limit: 3, shed: 5 };
+        let adaptive = Some(v1::Adaptive { limit: 24, ..v1::Adaptive::default() });
+        let proxied = v1::Proxied { refused, adaptive, ..v1::Proxied::default() };
         let reading = Reading {
             rounds: 1,
             in_flight: 0,
@@ -417,7 +430,7 @@ mod tests {
             events: BTreeMap::new(),
             services: Vec::new(),
             requests,
-            refused: vec![("shop".into(), v1::Refused { over_limit: 3, ..v1::Refused::default() })],
+            proxied: vec![("shop".into(), proxied)],
             tls: vec![of_tls("shop", 3, &TlsState { certificates: Vec::new(), problem: None })],
             routes: Vec::new(),
             external: Vec::new(),
@@ -429,6 +442,10 @@ mod tests {
         let line = "homeostat_request_duration_seconds_bucket{le=\"+Inf\",service=\"shop\"} 0";
         assert!(written.contains(line), "{written}");
         let line = "homeostat_requests_refused_total{service=\"shop\",reason=\"over_limit\"} 3";
+        assert!(written.contains(line), "{written}");
+        let line = "homeostat_requests_refused_total{service=\"shop\",reason=\"shed\"} 5";
+        assert!(written.contains(line), "{written}");
+        let line = "homeostat_concurrency_limit{service=\"shop\"} 24.0";
         assert!(written.contains(line), "{written}");
         let line = "homeostat_tls_handshake_failures_total{service=\"shop\"} 3";
         assert!(written.contains(line), "{written}");

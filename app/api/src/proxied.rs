@@ -3,7 +3,7 @@
 use model::identity::ReplicaId;
 use model::name::ServiceName;
 use model::time::Wall;
-use proxy::{Ejected, EndpointState, EndpointTraffic, Ramp, ServiceTraffic};
+use proxy::{Adaptive, Ejected, EndpointState, EndpointTraffic, Ramp, ServiceTraffic};
 
 use crate::moment::rfc3339;
 use crate::v1;
@@ -16,10 +16,20 @@ pub(crate) fn service(traffic: &[ServiceTraffic], name: &ServiceName) -> Option<
 /// What the proxy does with the requests of this service.
 pub(crate) fn of(traffic: &ServiceTraffic) -> v1::Proxied {
     v1::Proxied {
-        refused: v1::Refused { no_replica: traffic.unavailable, over_limit: traffic.over_limit },
+        refused: v1::Refused {
+            no_replica: traffic.unavailable,
+            over_limit: traffic.over_limit,
+            shed: traffic.shed,
+        },
         retries: traffic.counts.retries,
         waiting: traffic.waiting,
+        adaptive: traffic.adaptive.map(adaptive),
     }
+}
+
+fn adaptive(found: Adaptive) -> v1::Adaptive {
+    let Adaptive { limit, awaiting, best } = found;
+    v1::Adaptive { limit, awaiting, best_latency_seconds: best.map(|best| best.as_secs_f64()) }
 }
 
 /// How the proxy sees the present life of a replica, and why that does not get its whole share.

@@ -155,7 +155,7 @@ pub struct External {
 }
 
 /// What the proxy does with the requests of a service. Counts are since it began to listen for it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Proxied {
     /// Requests that it answered 503 itself.
@@ -164,6 +164,21 @@ pub struct Proxied {
     pub retries: u64,
     /// Requests that wait now for a replica to become ready.
     pub waiting: u32,
+    /// The limit that is found by itself; absent without `expose.limits.adaptive`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adaptive: Option<Adaptive>,
+}
+
+/// How many requests may await the head of an answer now, as found from how long answers take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Adaptive {
+    /// So many may.
+    pub limit: u32,
+    /// So many do.
+    pub awaiting: u32,
+    /// What most answers take while nothing waits for anything else; null before it was measured.
+    pub best_latency_seconds: Option<f64>,
 }
 
 /// Requests that the proxy answered 503 itself, by why.
@@ -172,8 +187,11 @@ pub struct Proxied {
 pub struct Refused {
     /// No replica became ready in time, or too many requests waited for one.
     pub no_replica: u64,
-    /// As many were under way as `expose.limits` allows.
+    /// As many were under way as `inFlight` or `inFlightPerReplica` of `expose.limits` allows.
     pub over_limit: u64,
+    /// More than the service can answer in good time, by `expose.limits.adaptive`.
+    #[serde(default)]
+    pub shed: u64,
 }
 
 /// How the proxy sees a replica.

@@ -106,11 +106,20 @@ pub(crate) fn endpoint(replica: &v1::Replica) -> Option<Vec<Field>> {
 
 /// What the proxy did with the requests of a service, in lines.
 pub(crate) fn proxied(it: &v1::Proxied) -> String {
-    let v1::Refused { no_replica, over_limit } = it.refused;
-    format!(
-        "  answered 503: {no_replica} without a replica, {over_limit} over a limit\n  sent again: {}, waiting now: {}\n",
+    let v1::Refused { no_replica, over_limit, shed } = it.refused;
+    let mut lines = format!(
+        "  answered 503: {no_replica} without a replica, {over_limit} over a limit, {shed} more than can be answered in good time\n  \
+         sent again: {}, waiting now: {}\n",
         it.retries, it.waiting
-    )
+    );
+    if let Some(v1::Adaptive { limit, awaiting, best_latency_seconds }) = it.adaptive {
+        let best = best_latency_seconds.map_or_else(
+            || "nothing was measured yet".to_owned(),
+            |seconds| format!("the best latency is {:.1} ms", seconds * 1000.0),
+        );
+        lines.push_str(&format!("  may await an answer now: {limit}, do: {awaiting}; {best}\n"));
+    }
+    lines
 }
 
 pub(crate) const AUTOSCALER_HEADER: &[&str] =

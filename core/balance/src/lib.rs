@@ -1,4 +1,4 @@
-//! Which endpoint gets the request, whether a failed one may be tried again, and who is out for a while.
+//! Which endpoint gets the request, whether a failed one may be tried again, who is out for a while, and how many may be under way.
 //!
 //! The data plane (`edge/proxy`) asks; this crate answers. It never reads a clock, never draws a number of its own,
 //! never does I/O and, once a [`Roster`] stands, never allocates: [`Balancer::pick`] may run for every request.
@@ -29,6 +29,9 @@ mod ring;
 mod outlier;
 mod retry;
 
+mod adaptive;
+
+pub use adaptive::{AdaptiveLimit, AdaptivePolicy};
 pub use balancer::{Balance, Balancer, Unpicked};
 pub use endpoint::{EndpointId, Seat, Standing, Tried, Weight};
 pub use load::{Load, PeakEwma};

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use thiserror::Error;
+use tokio::time::Instant;
 
 use crate::connection::Client;
 use crate::exchange::Exchange;
@@ -43,6 +44,8 @@ pub(crate) struct Upload {
     passed: Cell<u64>,
     is_broken: Cell<bool>,
     is_ended: Cell<bool>,
+    /// When the last piece of it was passed on.
+    sent: Cell<Option<Instant>>,
     /// Bytes that may come; more break it.
     bytes_max: Cell<u64>,
 }
@@ -79,6 +82,7 @@ impl Upload {
             passed: Cell::new(0),
             is_broken: Cell::new(false),
             is_ended: Cell::new(false),
+            sent: Cell::new(None),
             bytes_max: Cell::new(u64::MAX),
         }))
     }
@@ -106,6 +110,11 @@ impl Upload {
     /// Bytes that came from the client so far.
     pub(crate) fn passed(&self) -> u64 {
         self.passed.get()
+    }
+
+    /// When the last piece of it was passed on; `None` before.
+    pub(crate) fn sent(&self) -> Option<Instant> {
+        self.sent.get()
     }
 
     /// Whether the client's body broke off or was malformed, so that no endpoint can get the whole request.
@@ -259,6 +268,9 @@ impl Body for RequestBody {
             Some(Err(_)) | None => *is_ended = true,
         }
         *is_ended |= upload.is_sent(*next_piece, *sent);
+        if *is_ended {
+            upload.sent.set(Some(Instant::now()));
+        }
         upload.client.uploading(*is_ended);
         Poll::Ready(frame)
     }

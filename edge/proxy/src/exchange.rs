@@ -19,6 +19,7 @@ use crate::hand::Stage;
 use crate::line::Line;
 use crate::route::Protocol;
 use crate::service::Snapshot;
+use crate::shedder::Ticket;
 use crate::traffic::Shard;
 use crate::wire::ConnectError;
 
@@ -50,6 +51,8 @@ struct Attempt {
     started: Instant,
     /// How long the head of an answer took whose outcome only its trailers will tell.
     undecided: Option<Duration>,
+    /// Until the head of the response is there, where those are counted that await it.
+    ticket: Option<Box<Ticket>>,
 }
 
 impl Exchange {
@@ -84,10 +87,12 @@ impl Exchange {
         Ok(())
     }
 
-    /// Goes to an endpoint.
-    pub(crate) fn begin(&mut self, in_flight: InFlight, started: Instant) {
+    /// Goes to an endpoint, unless so many requests await an answer as may.
+    pub(crate) fn begin(&mut self, in_flight: InFlight, started: Instant) -> Result<(), Closed> {
+        let ticket = Ticket::take(&self.client.local.service, started, self.upload.as_ref())?;
         self.shard_of(in_flight.endpoint()).requests.add(1);
-        self.attempt = Some(Attempt { in_flight, started, undecided: None });
+        self.attempt = Some(Attempt { in_flight, started, undecided: None, ticket });
+        Ok(())
     }
 
     /// The endpoint of the attempt that was [begun](Self::begin).
@@ -129,6 +134,11 @@ impl Exchange {
             Dialect::Http => Some(status),
             Dialect::Grpc => grpc::outcome_of_head(status, headers),
         };
+        if let Some(ticket) =
+            attempt.ticket.take().filter(|_| !outcome.is_some_and(|it| it.is_server_error()))
+        {
+            ticket.answered();
+        }
         match outcome {
             Some(outcome) => self.decided(outcome, latency),
             None => attempt.undecided = Some(latency),
@@ -210,6 +220,7 @@ impl Exchange {
     pub(crate) fn refused(self, closed: Closed) -> Response<ResponseBody> {
         match closed {
             Closed::Full => self.client.shard().over_limit.add(1),
+            Closed::Saturated => self.client.shard().shed.add(1),
         }
         self.own_answer(StatusCode::SERVICE_UNAVAILABLE, Code::RESOURCE_EXHAUSTED, closed.words())
     }

@@ -221,7 +221,9 @@ impl Errand {
             };
             tries += 1;
             let id = in_flight.endpoint().id;
-            exchange.begin(in_flight, now);
+            if let Err(closed) = exchange.begin(in_flight, now) {
+                return exchange.refused(closed);
+            }
             let missed = match self.attempt(&mut exchange).await {
                 Ok((response, line)) => return self.deliver(exchange, response, line).await,
                 Err(missed) => missed,

@@ -4,6 +4,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use balance::AdaptivePolicy;
+
 use crate::service::{Service, Snapshot};
 
 /// How many requests may be under way at once; `None` for any number.
@@ -13,6 +15,8 @@ pub struct Limits {
     pub in_flight: Option<NonZeroU32>,
     /// Of each of its endpoints, tunnels included.
     pub in_flight_per_endpoint: Option<NonZeroU32>,
+    /// Of the service, as far as they await the head of an answer: as many as it can take without becoming slow.
+    pub adaptive: Option<AdaptivePolicy>,
 }
 
 /// Counts the requests of a service, as far as there is a limit for them: a counter that all workers write is not free.
@@ -26,6 +30,8 @@ pub(crate) struct Gate {
 pub(crate) enum Closed {
     /// So many are under way as may be.
     Full,
+    /// So many await an answer that more would make all slower.
+    Saturated,
 }
 
 /// A request that was let in; dropping it lets another in.
@@ -58,6 +64,7 @@ impl Closed {
     pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Full => "The service has as many requests under way as it may have; try again.",
+            Self::Saturated => "The service has more requests than it can answer in good time; try again.",
         }
     }
 }

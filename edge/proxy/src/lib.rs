@@ -41,6 +41,7 @@ mod turnstile;
 mod worker;
 
 mod gate;
+mod shedder;
 
 mod connection;
 mod http2;
@@ -69,9 +70,11 @@ pub use self::route::{
     AttachedRoute, CertificateFiles, EndpointRoute, EndpointState, Forwarded, Gateway, HashKey, Protocol,
     ServiceRoute, Timeouts, Tls,
 };
-pub use balance::{Balance, EndpointId, OutlierPolicy, Ramp, SlowStart, Weight};
+pub use balance::{AdaptivePolicy, Balance, EndpointId, OutlierPolicy, Ramp, SlowStart, Weight};
 pub use gate::Limits;
 pub use proxy::{Ended, Proxy, ProxyConfig, StartError};
 pub use table::{EndpointError, RouteError, Table};
 pub use tls::{CertificateState, TlsError, TlsState, check as check_certificates};
-pub use traffic::{Asked, Counts, Ejected, EndpointTraffic, Histogram, RouteTraffic, ServiceTraffic};
+pub use traffic::{
+    Adaptive, Asked, Counts, Ejected, EndpointTraffic, Histogram, RouteTraffic, ServiceTraffic,
+};

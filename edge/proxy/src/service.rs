@@ -14,6 +14,7 @@ use crate::endpoint::Endpoint;
 use crate::gate::{Gate, Limits};
 use crate::route::{EndpointState, Forwarded, HashKey, Protocol, ServiceRoute, Timeouts};
 use crate::router::Router;
+use crate::shedder::Shedder;
 use crate::tls::Terminator;
 use crate::traffic::{Asked, Ejected, EndpointTraffic, ServiceTraffic, Shard, sum};
 use crate::turnstile::Turnstile;
@@ -48,6 +49,7 @@ pub(crate) struct Service {
     /// Requests that wait for an endpoint.
     pub(crate) waiting: AtomicU32,
     pub(crate) gate: Gate,
+    pub(crate) shedder: Shedder,
     /// What ends the TLS of clients, for those who speak it.
     terminator: ArcSwapOption<Terminator>,
     /// Where its requests go on to, when it has no endpoints of its own.
@@ -121,6 +123,8 @@ impl Service {
             outliers: Outliers::new(route.outliers),
         };
         members.take_over(route, clock.now(), workers);
+        let shedder = Shedder::default();
+        shedder.declare(route.limits.adaptive, clock.now());
         Self {
             name: Arc::clone(&route.service),
             clock,
@@ -128,6 +132,7 @@ impl Service {
             changed: Notify::new(),
             waiting: AtomicU32::new(0),
             gate: Gate::default(),
+            shedder,
             terminator: ArcSwapOption::empty(),
             router,
             turnstile: Turnstile::open(),
@@ -155,6 +160,7 @@ impl Service {
     pub(crate) fn update(&self, route: &ServiceRoute) {
         let mut members = self.members();
         members.take_over(route, self.clock.now(), self.shards.len());
+        self.shedder.declare(route.limits.adaptive, self.clock.now());
         self.publish(&mut members);
     }
 
@@ -245,6 +251,8 @@ impl Service {
             counts: sum(&self.shards),
             unavailable: self.shards.iter().map(|s| s.unavailable.get()).sum(),
             over_limit: self.shards.iter().map(|s| s.over_limit.get()).sum(),
+            shed: self.shards.iter().map(|s| s.shed.get()).sum(),
+            adaptive: self.shedder.adaptive(),
             malformed: self.shards.iter().map(|s| s.malformed.get()).sum(),
             handshake_failures: self.shards.iter().map(|s| s.handshake_failures.get()).sum(),
             broken_off: self.shards.iter().map(|s| s.broken_off.get()).sum(),

@@ -23,6 +23,10 @@ pub struct ServiceTraffic {
     pub unavailable: u64,
     /// Requests answered 503 because so many were under way as may be, to the service or to each of its endpoints.
     pub over_limit: u64,
+    /// Requests answered 503 because so many awaited an answer that more would have made all slower.
+    pub shed: u64,
+    /// How many may await an answer now, where that is found by itself.
+    pub adaptive: Option<Adaptive>,
     /// Connections closed because what came was no HTTP.
     pub malformed: u64,
     /// Handshakes of TLS that failed: what came was no TLS, nothing was agreed on, or it took too long.
@@ -50,6 +54,17 @@ impl Counts {
     pub fn failed_attempts(&self) -> u64 {
         self.status[4] + self.failures + self.connect_failures
     }
+}
+
+/// How many requests of a service may await the head of an answer, as of now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Adaptive {
+    /// So many may.
+    pub limit: u32,
+    /// So many do.
+    pub awaiting: u32,
+    /// The best latency that the limit is found by; `None` before it was measured.
+    pub best: Option<Duration>,
 }
 
 /// What is asked of one service as a whole, whether it has endpoints or not.
@@ -253,6 +268,8 @@ pub(crate) struct Shard {
     /// Used for services only.
     pub(crate) over_limit: Tally,
     /// Used for services only.
+    pub(crate) shed: Tally,
+    /// Used for services only.
     pub(crate) malformed: Tally,
     /// Used for services only.
     pub(crate) handshake_failures: Tally,
@@ -273,6 +290,7 @@ impl Default for Shard {
             failures: Tally::default(),
             unavailable: Tally::default(),
             over_limit: Tally::default(),
+            shed: Tally::default(),
             malformed: Tally::default(),
             handshake_failures: Tally::default(),
             broken_off: Tally::default(),

@@ -13,3 +13,4 @@ mod replica;
 mod resting;
 mod routing;
 mod securing;
+mod shedding;

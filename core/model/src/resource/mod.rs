@@ -58,7 +58,7 @@ pub use self::probe::{
 };
 pub use self::problem::{Problem, Problems};
 pub use self::quantity::{QUANTITY_LEN_MAX, Quantity, QuantityError};
-pub use self::resilience::{IN_FLIGHT_MAX, Limits};
+pub use self::resilience::{Adaptive, IN_FLIGHT_MAX, Limits, TOLERANCE_PERCENT_MAX};
 pub use self::route::{Route, RouteSpec};
 pub use self::scale::{AutoScale, REPLICAS_MAX, Scale, ToZero};
 pub use self::service::{

@@ -13,6 +13,29 @@ pub struct Limits {
     /// To each replica; refused is only what no other replica has room for. 1 to 1000000. Default: any number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight_per_replica: Option<u32>,
+    /// To all replicas together as many as they can answer in good time, found from how long answers take; `{}` for the usual bounds.
+    /// It counts requests that await the head of an answer. Default: any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adaptive: Option<Adaptive>,
+}
+
+/// Within which bounds it is found how many requests may await an answer, and when answers count as slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Adaptive {
+    /// So many always may. 1 to 1000000, at most `max`.
+    pub min: u32,
+    /// More never may. 1 to 1000000.
+    pub max: u32,
+    /// How far half of the answers may take longer than the best seen, in percent of it, before fewer may. More lets more in and makes
+    /// them wait longer; less refuses where times differ by chance. 0 to 1000.
+    pub tolerance_percent: u32,
+}
+
+impl Default for Adaptive {
+    fn default() -> Self {
+        Self { min: 3, max: 1000, tolerance_percent: 50 }
+    }
 }
 
 impl Limits {
@@ -24,3 +47,6 @@ impl Limits {
 
 /// Most requests that a limit can allow at once: past a million a typing error is likelier than a wish.
 pub const IN_FLIGHT_MAX: u32 = 1_000_000;
+
+/// Most that answers may be slower, in percent: past eleven times the best nothing is kept fast any more.
+pub const TOLERANCE_PERCENT_MAX: u32 = 1_000;

@@ -11,7 +11,7 @@ use model::resource::route::{
     RouteTimeouts, Scheme, UrlPath, UrlRewrite, ValueMatchType,
 };
 use model::resource::{
-    AutoScale, Balance, CertificateFiles, Check, Dependency, DependencyStage, Expose, External,
+    Adaptive, AutoScale, Balance, CertificateFiles, Check, Dependency, DependencyStage, Expose, External,
     ExternalFormat, ExternalName, HashKey, HorizontalPodAutoscaler, HttpCheck, Limits, ListenAddress,
     Metadata, ObjectMeta, ObjectName, Port, PortName, Probe, Probes, Protocol, Quantity, Recover, Resource,
     Resources, Route, RouteSpec, Run, Scale, Service, ServiceSpec, Signal, Span, Stop, TcpCheck, Timeouts,
@@ -262,8 +262,11 @@ fn scale() -> BoxedStrategy<Scale> {
 }
 
 fn resilience() -> BoxedStrategy<(Option<Span>, Limits)> {
-    let limits = (of(any::<u32>()), of(any::<u32>()))
-        .prop_map(|(in_flight, in_flight_per_replica)| Limits { in_flight, in_flight_per_replica });
+    let adaptive = (any::<u32>(), any::<u32>(), any::<u32>())
+        .prop_map(|(min, max, tolerance_percent)| Adaptive { min, max, tolerance_percent });
+    let limits = (of(any::<u32>()), of(any::<u32>()), of(adaptive)).prop_map(
+        |(in_flight, in_flight_per_replica, adaptive)| Limits { in_flight, in_flight_per_replica, adaptive },
+    );
     (of(span()), limits).boxed()
 }
 

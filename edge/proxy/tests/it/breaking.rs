@@ -34,6 +34,7 @@ fn limits(in_flight: Option<u32>, in_flight_per_endpoint: Option<u32>) -> Limits
     Limits {
         in_flight: in_flight.and_then(NonZeroU32::new),
         in_flight_per_endpoint: in_flight_per_endpoint.and_then(NonZeroU32::new),
+        adaptive: None,
     }
 }
 

@@ -14,6 +14,7 @@ mod multiplex;
 mod passing;
 mod retrying;
 mod routing;
+mod shedding;
 mod slow_start;
 mod storm;
 mod table;

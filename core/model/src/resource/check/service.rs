@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{Severity, external};
 use crate::resource::{
-    Balance, Check, Expose, IN_FLIGHT_MAX, Port, PortName, Probe, Problem, Quantity, Scale, Service,
-    ServiceSpec, Span,
+    Adaptive, Balance, Check, Expose, IN_FLIGHT_MAX, Limits, Port, PortName, Probe, Problem, Quantity, Scale,
+    Service, ServiceSpec, Span, TOLERANCE_PERCENT_MAX,
 };
 
 /// Most ports of one service: each replica reserves each of them, and the dynamic range holds 28,232.
@@ -243,14 +243,7 @@ fn exposed(expose: &Expose, ports: &[Port], found: &mut Found) {
     if !has_port(ports, &expose.port) {
         found.push(error("spec.expose.port", no_such_port(&expose.port, ports)));
     }
-    let limits =
-        [("inFlight", expose.limits.in_flight), ("inFlightPerReplica", expose.limits.in_flight_per_replica)];
-    for (field, limit) in limits.into_iter().filter_map(|(field, limit)| Some((field, limit?))) {
-        if !(1..=IN_FLIGHT_MAX).contains(&limit) {
-            let text = format!("it lies between 1 and {IN_FLIGHT_MAX}, not {limit}");
-            found.push(error(format!("spec.expose.limits.{field}"), text));
-        }
-    }
+    limits(&expose.limits, found);
     if !expose.hash.is_default() && expose.balance != Balance::ConsistentHash {
         let text =
             "it has no effect unless spec.expose.balance is consistentHash: set that, or take this out";
@@ -263,6 +256,21 @@ fn exposed(expose: &Expose, ports: &[Port], found: &mut Found) {
             found.push(error("spec.expose.tls", text));
         }
     }
+}
+
+fn limits(limits: &Limits, found: &mut Found) {
+    let mut between = |field: &str, least: u32, most: u32, it: Option<u32>| {
+        if let Some(it) = it.filter(|it| !(least..=most).contains(it)) {
+            let text = format!("it lies between {least} and {most}, not {it}");
+            found.push(error(format!("spec.expose.limits.{field}"), text));
+        }
+    };
+    between("inFlight", 1, IN_FLIGHT_MAX, limits.in_flight);
+    between("inFlightPerReplica", 1, IN_FLIGHT_MAX, limits.in_flight_per_replica);
+    let Some(Adaptive { min, max, tolerance_percent }) = limits.adaptive else { return };
+    between("adaptive.max", 1, IN_FLIGHT_MAX, Some(max));
+    between("adaptive.min", 1, max.clamp(1, IN_FLIGHT_MAX), Some(min));
+    between("adaptive.tolerancePercent", 0, TOLERANCE_PERCENT_MAX, Some(tolerance_percent));
 }
 
 fn dependencies(service: &Service, found: &mut Found) {

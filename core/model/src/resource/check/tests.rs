@@ -136,6 +136,25 @@ fn limits_of_requests_have_a_range() {
 }
 
 #[test]
+fn the_bounds_of_a_limit_that_is_found_have_a_range_and_an_order() {
+    let spec = |adaptive: Value| {
+        json!({"ports": [{"name": "http"}], "scale": {"replicas": 1},
+            "expose": {"listen": "127.0.0.1:80", "port": "http", "limits": {"adaptive": adaptive}}})
+    };
+    for adaptive in [json!({}), json!({"min": 7, "max": 7}), json!({"tolerancePercent": 0})] {
+        assert!(said(&[service("shop", spec(adaptive))]).is_empty());
+    }
+    for (adaptive, sentence) in [
+        (json!({"min": 8, "max": 7}), "min: it lies between 1 and 7, not 8"),
+        (json!({"min": 0}), "min: it lies between 1 and 1000, not 0"),
+        (json!({"max": 1_000_001}), "max: it lies between 1 and 1000000, not 1000001"),
+        (json!({"tolerancePercent": 1001}), "tolerancePercent: it lies between 0 and 1000, not 1001"),
+    ] {
+        has(&[service("shop", spec(adaptive))], &format!("0 spec.expose.limits.adaptive.{sentence}"));
+    }
+}
+
+#[test]
 fn the_files_of_certificates_have_names() {
     let spec = |tls: Value| json!({"ports": [{"name": "http"}], "expose": {"listen": "127.0.0.1:443", "port": "http", "tls": tls}});
     assert!(said(&[service("shop", spec(json!({"certificate": "a.pem", "key": "a.key"})))]).is_empty());

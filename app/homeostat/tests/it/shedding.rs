@@ -1,0 +1,48 @@
+//! A service that has as many requests as it can answer in good time: who is refused, and where that is said.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use serde_json::json;
+
+use crate::house::{House, free_port, text, wait_until};
+
+#[test]
+fn what_a_saturated_service_cannot_answer_is_refused_and_told_apart() {
+    let mut house = House::new();
+    let address = format!("127.0.0.1:{}", free_port());
+    let limits = "{inFlight: 9, adaptive: {min: 1, max: 2}}";
+    let more = format!("  expose: {{listen: {address:?}, port: http, limits: {limits}}}\n");
+    let manifest = house.write_service("web", &more);
+    house.up(&["-f", text(&manifest)]);
+    house.wait_for_ready("web", 1);
+    let proxied = || house.ask(&["get", "service/web"])["status"]["proxy"].clone();
+    let ask = |path: &str| {
+        let mut stream = wait_until("the proxy listens", || TcpStream::connect(&address).ok());
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n").expect("it listens");
+        stream
+    };
+    let held = [ask("/hold"), ask("/hold")];
+    let adaptive = json!({"limit": 2, "awaiting": 2, "bestLatencySeconds": null});
+    wait_until("both await an answer", || (proxied()["adaptive"] == adaptive).then_some(()));
+
+    let mut answer = String::new();
+    ask("/").read_to_string(&mut answer).expect("it answers and closes");
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 1"), "{answer}");
+    assert_eq!(proxied()["refused"], json!({"noReplica": 0, "overLimit": 0, "shed": 1}));
+    let described = house.run(&["describe", "service/web"]).out;
+    assert!(described.contains("1 more than can be answered in good time"), "{described}");
+    assert!(described.contains("may await an answer now: 2, do: 2; nothing was measured yet"), "{described}");
+    let (_, metrics) = house.ask_api("/metrics");
+    for line in [
+        "homeostat_requests_refused_total{service=\"web\",reason=\"shed\"} 1",
+        "homeostat_concurrency_limit{service=\"web\"} 2",
+    ] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+
+    drop(held);
+    wait_until("there is room again", || (proxied()["adaptive"]["awaiting"] == 0).then_some(()));
+    ask("/").read_to_string(&mut answer).expect("it answers and closes");
+    assert!(answer.contains("HTTP/1.1 200 "), "{answer}");
+}

@@ -1,0 +1,249 @@
+//! Load shedding: how many requests of a service may await an answer at once, found from how long answers take.
+//!
+//! A service that gets more than it can do answers ever later, until nobody waits for its answers any more and all that it does is for
+//! nothing. How much it can do is seen from outside: up to there more requests at once make no answer slower, past it each waits for
+//! the others. So the limit follows the **gradient** of latency, the best that the service has shown over the present one:
+//!
+//! limit ← limit × gradient + √(limit × gradient), with gradient = best × (1 + tolerance) ÷ median, between ½ and 2
+//!
+//! The root is headroom: without it the limit would never grow. Source: Envoy, "Adaptive Concurrency", the gradient controller
+//! (`docs/root/configuration/http/http_filters/adaptive_concurrency_filter.rst`); that a limit grows only where it is used, and the
+//! wide tolerance, are Netflix' (`concurrency-limits`, `Gradient2Limit`).
+//!
+//! The **best latency** is what all depends on, and the two differ from this in how they keep it. Envoy lets almost nobody in once a
+//! minute to measure it anew, which refuses requests of services that are well. Here it is measured by what happens anyway:
+//!
+//! - Answers that are faster for a while are the new best.
+//! - When the limit has shrunk until half as many are under way and no answer is faster for it, the crowd was not what made them slow: the
+//!   service has become slower, and what is measured is the new best.
+//! - Only while the limit is reached, so that requests are refused already, it is also looked for on purpose, the first time and then, if
+//!   answers are slow, once in [`LOOK_EVERY`]: the limit is halved as long as that makes answers faster. TCP's BBR does so (`PROBE_RTT`).
+//!
+//! An answer counts only if its request began under the present limit; so the limit is never changed twice for one queue.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use self::window::{Seen, Window};
+
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+/// Between which bounds the limit is found, and what counts as slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdaptivePolicy {
+    /// The limit is never below.
+    pub min: NonZeroU32,
+    /// The limit is never above; `min` holds where this is less.
+    pub max: NonZeroU32,
+    /// How far above the best latency the median may lie before the limit shrinks, in percent of the best.
+    pub tolerance_percent: u32,
+}
+
+impl Default for AdaptivePolicy {
+    /// Envoy's bounds and Netflix' tolerance.
+    fn default() -> Self {
+        let bound = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+        Self { min: bound(3), max: bound(1000), tolerance_percent: 50 }
+    }
+}
+
+/// The limit before anything was measured: Netflix'.
+const FIRST: f64 = 20.0;
+
+/// How often the best latency is looked for on purpose while a service is saturated.
+///
+/// Looking takes a few windows of which the last has about half of what the service can do: at most 1 % of what it does in 30 s.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// Half as many requests make answers faster when these take less than three quarters of the time: midway between what is
+/// expected of a queue (half) and of none (all).
+const FASTER: f64 = 0.75;
+
+/// Windows in a row whose mean may be the new best: so many that chance alone makes it no more than some percent too low.
+const STRETCH: u32 = 8;
+
+/// Finds the limit of one service.
+#[derive(Debug, Clone)]
+pub struct AdaptiveLimit {
+    policy: AdaptivePolicy,
+    limit: f64,
+    best: Option<Best>,
+    /// From where a descent of the limit is judged; `None` while it does not descend.
+    rung: Option<Seen>,
+    phase: Phase,
+    window: Window,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    /// The limit follows the gradient.
+    Following,
+    /// The limit is lowered to see the best latency; it was this, and the median that, before.
+    Looking { limit: f64, latency_us: f64 },
+}
+
+/// The latency of the service while nothing waits for anything else.
+#[derive(Debug, Clone, Copy)]
+struct Best {
+    latency_us: f64,
+    /// When it was measured by lowering the limit.
+    measured: Option<Duration>,
+    /// The sum of medians since it was set or last undercut, and of how many windows.
+    stretch: (f64, u32),
+}
+
+impl AdaptiveLimit {
+    /// A limit that nothing was measured for yet.
+    #[must_use]
+    pub fn new(policy: AdaptivePolicy, now: Duration) -> Self {
+        let mut new = Self {
+            policy,
+            limit: 0.0,
+            best: None,
+            rung: None,
+            phase: Phase::Following,
+            window: Window::starting(now),
+        };
+        new.limit = new.bounded(FIRST);
+        new
+    }
+
+    /// Under which policy it was found.
+    #[must_use]
+    pub fn policy(&self) -> AdaptivePolicy {
+        self.policy
+    }
+
+    /// How many requests may await an answer now; at least 1.
+    #[must_use]
+    pub fn get(&self) -> u32 {
+        self.limit as u32
+    }
+
+    /// The best latency that the service has shown; `None` before the first window is over.
+    #[must_use]
+    pub fn best(&self) -> Option<Duration> {
+        self.best.map(|best| Duration::from_secs_f64(best.latency_us / 1e6))
+    }
+
+    /// Takes in that an answer came after `latency`, and that until then `awaiting` requests, this one included, had none.
+    ///
+    /// O(1), and O(n) in the at most 512 latencies of a window at its end.
+    pub fn observe(&mut self, now: Duration, latency: Duration, awaiting: u32) {
+        let shortest =
+            self.best.map_or(Duration::ZERO, |best| Duration::from_micros(2 * best.latency_us as u64));
+        if let Some(seen) = self.window.add(now, latency, awaiting, shortest) {
+            let next = match self.phase {
+                Phase::Following => self.follow(now, seen),
+                Phase::Looking { limit, latency_us } => self.look(now, seen, limit / latency_us),
+            };
+            self.limit = self.bounded(next);
+        }
+    }
+
+    /// Takes in that no answer, or a failure, came within `latency`.
+    ///
+    /// It tells that a good answer would have taken longer, or nothing: what fails at once must not pass for fast. Without it a
+    /// service all of whose clients give up would look as if it had no requests.
+    pub fn observe_failure(&mut self, now: Duration, latency: Duration, awaiting: u32) {
+        let slow = self.best.map(|best| best.latency_us * self.tolerated());
+        if slow.is_some_and(|slow_us| latency.as_secs_f64() * 1e6 > slow_us) {
+            self.observe(now, latency, awaiting);
+        }
+    }
+
+    /// The next limit by the gradient.
+    fn follow(&mut self, now: Duration, seen: Seen) -> f64 {
+        let best = self.best.get_or_insert(Best::of(seen.latency_us, None));
+        best.note(seen.latency_us);
+        let Best { latency_us, measured, .. } = *best;
+        let gradient = (latency_us * self.tolerated() / seen.latency_us).clamp(0.5, 2.0);
+        let is_slow = gradient < 1.0;
+        if !is_slow {
+            self.rung = None;
+        } else if self.has_descended_in_vain(seen) {
+            self.best = Some(Best::of(seen.latency_us, Some(now)));
+            self.rung = None;
+            return self.limit;
+        }
+        // One that was never measured may be that of a crowd that was there from the beginning.
+        let is_due = measured.is_none_or(|at| is_slow && now.saturating_sub(at) >= LOOK_EVERY);
+        if is_due && seen.most >= self.get() {
+            self.rung = Some(seen);
+            self.phase = Phase::Looking { limit: self.limit, latency_us: seen.latency_us };
+            return self.limit / 2.0;
+        }
+        let scaled = self.limit * gradient;
+        let next = scaled + scaled.sqrt();
+        // What is not used to the half says nothing of whether more would do.
+        let is_used = f64::from(seen.most) >= self.limit / 2.0;
+        if is_used { next } else { next.min(self.limit) }
+    }
+
+    /// Whether half as many requests are no faster; notes what the next ones are to be judged by.
+    fn has_descended_in_vain(&mut self, seen: Seen) -> bool {
+        let is_half = |rung: Seen| seen.mean <= rung.mean / 2.0;
+        let is_least = |rung: Seen| self.is_lowest() && seen.mean < rung.mean;
+        match self.rung {
+            Some(rung) if !is_half(rung) && !is_least(rung) => false,
+            Some(rung) if !seen.is_faster_than(rung) => true,
+            Some(_) | None => {
+                self.rung = Some(seen);
+                false
+            }
+        }
+    }
+
+    /// The next limit on the way down to the best latency, or back from there.
+    ///
+    /// `rate` is that of the answers before, in microseconds: by Little's law so many requests as it brings within the latency that
+    /// is tolerated are enough for it.
+    fn look(&mut self, now: Duration, seen: Seen, rate: f64) -> f64 {
+        let rung = self.rung.unwrap_or(seen);
+        let is_faster = seen.is_faster_than(rung);
+        if is_faster && !self.is_lowest() {
+            self.rung = Some(seen);
+            return self.limit / 2.0;
+        }
+        let least_us = seen.latency_us.min(rung.latency_us);
+        // Where fewer still may be faster, but must not be tried, what was seen before may be better.
+        let known_us = self.best.filter(|_| is_faster).map_or(least_us, |best| best.latency_us);
+        let best_us = least_us.min(known_us);
+        self.best = Some(Best::of(best_us, Some(now)));
+        self.rung = None;
+        self.phase = Phase::Following;
+        rate * best_us * self.tolerated()
+    }
+
+    fn is_lowest(&self) -> bool {
+        self.get() <= self.policy.min.get()
+    }
+
+    /// How many times the best latency is not slow yet; at least 1.
+    fn tolerated(&self) -> f64 {
+        1.0 + f64::from(self.policy.tolerance_percent) / 100.0
+    }
+
+    fn bounded(&self, limit: f64) -> f64 {
+        limit.min(self.policy.max.get().into()).max(self.policy.min.get().into())
+    }
+}
+
+impl Best {
+    fn of(latency_us: f64, measured: Option<Duration>) -> Self {
+        Self { latency_us, measured, stretch: (0.0, 0) }
+    }
+
+    fn note(&mut self, latency_us: f64) {
+        let (sum, windows) = (self.stretch.0 + latency_us, self.stretch.1 + 1);
+        if windows < STRETCH {
+            self.stretch = (sum, windows);
+            return;
+        }
+        self.stretch = (0.0, 0);
+        self.latency_us = self.latency_us.min(sum / f64::from(windows));
+    }
+}

@@ -1,0 +1,277 @@
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+use proptest::prelude::*;
+use rand_core::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use super::*;
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// A service that does so many things at once, each in so much time by chance, and lets the others wait.
+struct World {
+    limit: AdaptiveLimit,
+    /// Without it everybody is let in.
+    is_shedding: bool,
+    rng: Xoshiro256PlusPlus,
+    now: Duration,
+    servers: u32,
+    mean: Duration,
+    /// How much chance there is in the time that things take, from 0 (none) to 1 (exponentially distributed).
+    spread: f64,
+    busy: u32,
+    queue: VecDeque<Duration>,
+    /// When what is being done is done, and when its request came.
+    done: BinaryHeap<Reverse<(Duration, Duration)>>,
+    next_arrival: Duration,
+}
+
+/// What became of the requests of a while.
+#[derive(Debug, Default)]
+struct Tale {
+    latencies: Vec<Duration>,
+    refused: u32,
+}
+
+impl Tale {
+    fn median(&mut self) -> Duration {
+        self.latencies.sort_unstable();
+        self.latencies[self.latencies.len() / 2]
+    }
+
+    fn answered_within(&self, longest: Duration) -> usize {
+        self.latencies.iter().filter(|&&latency| latency <= longest).count()
+    }
+}
+
+impl World {
+    fn new(servers: u32, mean: Duration, spread: f64) -> Self {
+        Self {
+            limit: AdaptiveLimit::new(AdaptivePolicy::default(), Duration::ZERO),
+            is_shedding: true,
+            rng: Xoshiro256PlusPlus::seed_from_u64(11),
+            now: Duration::ZERO,
+            servers,
+            mean,
+            spread,
+            busy: 0,
+            queue: VecDeque::new(),
+            done: BinaryHeap::new(),
+            next_arrival: Duration::ZERO,
+        }
+    }
+
+    /// Requests per second that it can answer.
+    fn capacity(&self) -> f64 {
+        f64::from(self.servers) / self.mean.as_secs_f64()
+    }
+
+    fn awaiting(&self) -> u32 {
+        self.busy + self.queue.len() as u32
+    }
+
+    fn exponential(&mut self, mean: Duration) -> Duration {
+        let share = (self.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+        mean.mul_f64(-(1.0 - share).ln())
+    }
+
+    fn begin(&mut self, came: Duration) {
+        let chance = self.exponential(self.mean);
+        let takes = self.mean.mul_f64(1.0 - self.spread) + chance.mul_f64(self.spread);
+        self.busy += 1;
+        self.done.push(Reverse((self.now + takes, came)));
+    }
+
+    /// So much time passes, with `load` times as many requests as can be answered.
+    fn pass(&mut self, time: Duration, load: f64) -> Tale {
+        let end = self.now + time;
+        let every = Duration::from_secs_f64(1.0 / (load * self.capacity()));
+        self.next_arrival = self.now;
+        let mut tale = Tale::default();
+        loop {
+            let done = self.done.peek().map_or(Duration::MAX, |Reverse((at, _))| *at);
+            self.now = done.min(self.next_arrival);
+            if self.now >= end {
+                self.now = end;
+                return tale;
+            }
+            if done <= self.next_arrival {
+                let Reverse((_, came)) = self.done.pop().expect("there is one");
+                self.limit.observe(self.now, self.now - came, self.awaiting());
+                tale.latencies.push(self.now - came);
+                self.busy -= 1;
+            } else {
+                self.next_arrival = self.now + self.exponential(every);
+                if self.is_shedding && self.awaiting() >= self.limit.get() {
+                    tale.refused += 1;
+                } else {
+                    self.queue.push_back(self.now);
+                }
+            }
+            while self.busy < self.servers {
+                let Some(came) = self.queue.pop_front() else { break };
+                self.begin(came);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_saturated_service_answers_as_many_and_those_in_time() {
+    for (servers, mean, spread) in
+        [(1, ms(20), 0.5), (4, ms(20), 0.2), (16, ms(50), 1.0), (200, ms(100), 0.5)]
+    {
+        let mut shedding = World::new(servers, mean, spread);
+        let mut open = World::new(servers, mean, spread);
+        open.is_shedding = false;
+        let case = format!("{servers} servers of {mean:?}, spread {spread}");
+        shedding.pass(ms(60_000), 2.0);
+        open.pass(ms(60_000), 2.0);
+        let (mut shed, flooded) = (shedding.pass(ms(60_000), 2.0), open.pass(ms(60_000), 2.0));
+        let possible = shedding.capacity() * 60.0;
+        let limit = shedding.limit.get();
+        assert!(
+            shed.latencies.len() as f64 > 0.9 * possible,
+            "{case}: {} of {possible}",
+            shed.latencies.len()
+        );
+        assert!(shed.median() < 5 * mean, "{case}: {:?} at limit {limit}", shed.median());
+        assert_eq!(flooded.answered_within(10 * mean), 0, "{case}: without a limit all come too late");
+    }
+}
+
+#[test]
+fn a_service_that_is_well_refuses_nobody() {
+    for (servers, mean, spread) in [(2, ms(5), 0.3), (50, ms(20), 1.0), (400, ms(100), 1.0)] {
+        let mut world = World::new(servers, mean, spread);
+        // A load that grows as that of a morning does.
+        for load in [0.05, 0.1, 0.2, 0.3, 0.4] {
+            world.pass(ms(10_000), load);
+        }
+        let tale = world.pass(ms(600_000), 0.5);
+        let case = format!("{servers} servers of {mean:?}, limit {}", world.limit.get());
+        assert_eq!(tale.refused, 0, "{case} refused of {}", tale.latencies.len());
+    }
+}
+
+#[test]
+fn one_that_starts_amid_a_flood_finds_its_limit() {
+    let mut world = World::new(2, ms(10), 0.3);
+    world.is_shedding = false;
+    world.pass(ms(2_000), 3.0);
+    world.is_shedding = true;
+    // The limit has seen nothing but a flood so far.
+    world.limit = AdaptiveLimit::new(AdaptivePolicy::default(), world.now);
+    world.pass(ms(20_000), 3.0);
+    let mut tale = world.pass(ms(10_000), 3.0);
+    assert!(tale.median() < ms(60), "{:?} at limit {}", tale.median(), world.limit.get());
+}
+
+#[test]
+fn a_service_that_becomes_slower_without_a_crowd_gets_its_limit_back() {
+    let mut world = World::new(100, ms(10), 0.5);
+    world.pass(ms(30_000), 0.6);
+    world.mean = ms(40);
+    // As many in flight as before, each four times as long.
+    let change = world.pass(ms(20_000), 0.6);
+    let after = world.pass(ms(60_000), 0.6);
+    assert!(change.refused > 0, "it cannot know at once");
+    assert_eq!(after.refused, 0, "limit {}, best {:?}", world.limit.get(), world.limit.best());
+}
+
+#[test]
+fn more_servers_are_used_and_fewer_not_overrun() {
+    let mut world = World::new(4, ms(10), 0.2);
+    world.pass(ms(60_000), 2.0);
+    let small = world.limit.get();
+    world.servers = 40;
+    world.pass(ms(30_000), 2.0);
+    let tale = world.pass(ms(30_000), 2.0);
+    assert!(tale.latencies.len() as f64 > 0.9 * world.capacity() * 30.0, "{}", world.limit.get());
+    world.servers = 4;
+    world.pass(ms(30_000), 2.0);
+    let mut tale = world.pass(ms(30_000), 2.0);
+    assert!(tale.median() < ms(60), "{:?} at limit {}, once {small}", tale.median(), world.limit.get());
+}
+
+#[test]
+fn clients_that_give_up_are_heard_too() {
+    let mut limit = AdaptiveLimit::new(AdaptivePolicy::default(), Duration::ZERO);
+    let mut now = Duration::ZERO;
+    let mut pass = |limit: &mut AdaptiveLimit, windows: u32, observe: fn(&mut AdaptiveLimit, Duration)| {
+        for _ in 0..windows * 500 {
+            now += ms(2);
+            observe(limit, now);
+        }
+    };
+    pass(&mut limit, 8, |limit, now| limit.observe(now, ms(1), limit.get()));
+    let well = limit.get();
+    pass(&mut limit, 8, |limit, now| limit.observe_failure(now, Duration::ZERO, limit.get()));
+    assert_eq!(limit.get(), well, "what fails at once says nothing");
+    // Each has waited for all before it when it gives up.
+    pass(&mut limit, 8, |limit, now| limit.observe_failure(now, ms(limit.get().into()), limit.get()));
+    assert!(limit.get() < well / 4, "{} of {well}", limit.get());
+}
+
+proptest! {
+    #[test]
+    fn the_limit_keeps_its_bounds_and_the_same_answers_give_the_same_limit(
+        (min, max, tolerance_percent) in (1u32..2_000, 1u32..2_000, 0u32..2_000),
+        steps in prop::collection::vec((0u64..200, 0u64..200_000_000, 0u32..5_000, any::<bool>()), 0..2_000),
+    ) {
+        let [low, high] = [min, max].map(|n| NonZeroU32::new(n).unwrap());
+        let policy = AdaptivePolicy { min: low, max: high, tolerance_percent };
+        let run = || {
+            let mut limit = AdaptiveLimit::new(policy, Duration::ZERO);
+            let mut now = Duration::ZERO;
+            let mut limits = Vec::new();
+            for &(millis, latency_us, awaiting, is_answer) in &steps {
+                now += ms(millis);
+                let latency = Duration::from_micros(latency_us);
+                match is_answer {
+                    true => limit.observe(now, latency, awaiting),
+                    false => limit.observe_failure(now, latency, awaiting),
+                }
+                limits.push(limit.get());
+            }
+            limits
+        };
+        let limits = run();
+        prop_assert!(limits.iter().all(|&limit| limit >= min && limit <= max.max(min)));
+        prop_assert_eq!(limits, run());
+    }
+
+    #[test]
+    fn where_latency_never_changes_the_limit_falls_once_at_most_to_make_sure(
+        latency_us in 1u64..1_000_000,
+        crowds in prop::collection::vec(1u32..400, 1..40),
+    ) {
+        let mut limit = AdaptiveLimit::new(AdaptivePolicy::default(), Duration::ZERO);
+        let latency = Duration::from_micros(latency_us);
+        let mut now = latency;
+        let (mut before, mut falls) = (limit.get(), 0);
+        for crowd in crowds {
+            for _ in 0..200 {
+                now += Duration::from_millis(1) + latency;
+                limit.observe(now, latency, crowd.min(limit.get()));
+                falls += u32::from(limit.get() < before);
+                before = limit.get();
+            }
+        }
+        prop_assert!(falls <= 1, "{falls} times");
+    }
+
+    #[test]
+    fn what_is_not_used_does_not_grow(awaiting in 1u32..10, latency_us in 1u64..100_000) {
+        let mut limit = AdaptiveLimit::new(AdaptivePolicy::default(), Duration::ZERO);
+        let mut now = Duration::ZERO;
+        for _ in 0..2_000 {
+            now += ms(200);
+            limit.observe(now, Duration::from_micros(latency_us), awaiting);
+        }
+        prop_assert_eq!(limit.get(), 20);
+    }
+}

@@ -1,0 +1,118 @@
+//! Load shedding: how many requests of a service await the head of an answer, and how many may.
+//!
+//! A request counts from when it goes to an endpoint until the head of the answer is there: what comes after, a long download, a slow
+//! reader or a tunnel, says nothing about how much the service has to do.
+
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use balance::{AdaptiveLimit, AdaptivePolicy};
+use tokio::time::Instant;
+
+use crate::body::Upload;
+use crate::gate::Closed;
+use crate::service::Service;
+use crate::traffic::Adaptive;
+
+/// The limit of one service that is found while it runs, as all workers share it; or none.
+#[derive(Debug, Default)]
+pub(crate) struct Shedder {
+    /// 0 for none, so that a service without it costs its requests one look.
+    limit: AtomicU32,
+    awaiting: AtomicU32,
+    found: Mutex<Option<AdaptiveLimit>>,
+}
+
+/// A request that awaits the head of its answer; dropping it says that none came, or a failure.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    service: Arc<Service>,
+    started: Instant,
+    upload: Option<Rc<Upload>>,
+    is_answered: bool,
+}
+
+impl Shedder {
+    /// Takes over what is declared; what was found is kept where that has not changed.
+    pub(crate) fn declare(&self, policy: Option<AdaptivePolicy>, now: Duration) {
+        let mut found = self.found();
+        if found.as_ref().map(AdaptiveLimit::policy) != policy {
+            *found = policy.map(|policy| AdaptiveLimit::new(policy, now));
+            self.limit.store(found.as_ref().map_or(0, AdaptiveLimit::get), Ordering::Relaxed);
+        }
+    }
+
+    /// What holds now; `None` without a limit.
+    pub(crate) fn adaptive(&self) -> Option<Adaptive> {
+        let awaiting = self.awaiting.load(Ordering::Relaxed);
+        let found = self.found();
+        found.as_ref().map(|found| Adaptive { limit: found.get(), awaiting, best: found.best() })
+    }
+
+    fn observe(&self, observe: impl FnOnce(&mut AdaptiveLimit)) {
+        // One that another worker is in the way of is left out: a median survives that, and nobody waits.
+        let Ok(mut found) = self.found.try_lock() else { return };
+        if let Some(found) = found.as_mut() {
+            observe(found);
+            self.limit.store(found.get(), Ordering::Relaxed);
+        }
+    }
+
+    /// A panic while it was held cannot leave it worse than with a sample too few.
+    fn found(&self) -> MutexGuard<'_, Option<AdaptiveLimit>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ticket {
+    /// Lets a request to the service if not so many await an answer as may; `None` where any number may.
+    pub(crate) fn take(
+        service: &Arc<Service>,
+        started: Instant,
+        upload: Option<&Rc<Upload>>,
+    ) -> Result<Option<Box<Self>>, Closed> {
+        let shedder = &service.shedder;
+        let limit = shedder.limit.load(Ordering::Relaxed);
+        if limit == 0 {
+            return Ok(None);
+        }
+        let may_await = |awaiting: u32| (awaiting < limit).then_some(awaiting + 1);
+        let Ok(_) = shedder.awaiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, may_await) else {
+            return Err(Closed::Saturated);
+        };
+        let service = Arc::clone(service);
+        // Boxed, so that requests to a service without it are not the larger for it.
+        Ok(Some(Box::new(Self { service, started, upload: upload.cloned(), is_answered: false })))
+    }
+
+    /// The head of a good answer is there.
+    pub(crate) fn answered(mut self) {
+        self.is_answered = true;
+    }
+
+    /// When the service had all of the request; `None` before. How long the client takes to send it says nothing about the service.
+    fn sent(&self) -> Option<Instant> {
+        match &self.upload {
+            None => Some(self.started),
+            Some(upload) => upload.sent().map(|sent| sent.max(self.started)),
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let shedder = &self.service.shedder;
+        let awaiting = shedder.awaiting.fetch_sub(1, Ordering::Relaxed);
+        debug_assert!(awaiting > 0, "each end has its begin");
+        if let Some(sent) = self.sent() {
+            let now = Instant::now();
+            let (at, latency) = (self.service.clock.at(now), now.saturating_duration_since(sent));
+            shedder.observe(|found| match self.is_answered {
+                true => found.observe(at, latency, awaiting),
+                false => found.observe_failure(at, latency, awaiting),
+            });
+        }
+    }
+}
