@@ -183,7 +183,7 @@ fn tell_demand(inner: &Inner, last: &mut LastDemand, demand: Vec<Demand>) {
 
 /// What is asked of the services that may rest.
 fn read_demand(inner: &Inner) -> Vec<Demand> {
-    let may_rest = |declared: &Arc<Declared>| declared.spec.scale.to_zero().is_some();
+    let may_rest = |declared: &Arc<Declared>| declared.spec.scale.to_zero.is_some();
     let names: Vec<ServiceName> = {
         let desk = inner.desk();
         let resting = desk.services.iter().filter(|(_, desk)| desk.exposed.as_ref().is_some_and(may_rest));

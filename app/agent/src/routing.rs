@@ -35,7 +35,7 @@ pub(crate) fn route(inner: &Inner, name: &ServiceName, desk: &ServiceDesk) -> Ou
         }
         follow(&mut route, expose);
     }
-    if let Some(to_zero) = spec.scale.to_zero() {
+    if let Some(to_zero) = spec.scale.to_zero {
         route.timeouts.endpoint = to_zero.wait.into();
     }
     if let Some(port) = traffic_port(spec) {

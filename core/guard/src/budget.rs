@@ -41,7 +41,7 @@ pub(crate) fn storm(tally: &Tally<'_>, ordinal: Ordinal) -> Option<Reason> {
     } else {
         return None;
     };
-    let until = tally.oldest_restart.unwrap_or(tally.now) + RESTART_WINDOW;
+    let until = tally.oldest_restart.unwrap_or(tally.now.time) + RESTART_WINDOW;
     Some(Reason::StormLimit { scope, until })
 }
 
@@ -73,13 +73,15 @@ pub(crate) fn disruption(tally: &Tally<'_>, step: &Step, ordinal: Ordinal) -> Op
 fn declared_bounds(tally: &Tally<'_>) -> (u32, u32) {
     let most = tally.settings.replicas_max;
     let Some(declared) = &tally.service.declared else { return (0, 0) };
-    if let Some(hold) = tally.service.hold.filter(|hold| hold.until.is_none_or(|until| tally.now < until)) {
+    if let Some(hold) =
+        tally.service.hold.filter(|hold| hold.until.is_none_or(|until| tally.now.time < until))
+    {
         return (hold.replicas.min(most), hold.replicas.min(most));
     }
-    let may_rest = declared.spec.scale.to_zero().is_some();
-    match &declared.autoscaler {
-        Some(autoscaler) if may_rest => (0, autoscaler.max.min(most)),
-        Some(autoscaler) => (autoscaler.min.min(most), autoscaler.max.min(most)),
-        None => (0, most),
+    if declared.autoscaler.is_none() {
+        return (0, most);
     }
+    let bounds = declared.bounds(tally.now.wall);
+    let min = if declared.spec.scale.to_zero.is_some() { 0 } else { bounds.min };
+    (min.min(most), bounds.max.min(most))
 }

@@ -28,7 +28,7 @@ pub fn judge(knowledge: &Knowledge, settings: &GuardSettings, plan: &Plan) -> Ve
     let Some(service) = knowledge.service(&plan.service) else {
         return plan.steps.iter().map(|_| Verdict::Pass).collect();
     };
-    let mut tally = Tally::of(knowledge, service, settings, plan.at.time);
+    let mut tally = Tally::of(knowledge, service, settings, plan.at);
     plan.steps.iter().map(|step| judge_step(&mut tally, step)).collect()
 }
 

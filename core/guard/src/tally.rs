@@ -4,11 +4,11 @@ use knowledge::{Knowledge, Place, RESTART_WINDOW, ServiceState, Stage};
 use model::identity::Ordinal;
 use model::plan::{Afterwards, Change, Role};
 use model::settings::GuardSettings;
-use model::time::Time;
+use model::time::{Now, Time};
 
 /// Running counts over one plan.
 pub(crate) struct Tally<'a> {
-    pub(crate) now: Time,
+    pub(crate) now: Now,
     pub(crate) service: &'a ServiceState,
     pub(crate) settings: &'a GuardSettings,
     /// Replicas wanted.
@@ -36,9 +36,9 @@ impl<'a> Tally<'a> {
         knowledge: &Knowledge,
         service: &'a ServiceState,
         settings: &'a GuardSettings,
-        now: Time,
+        now: Now,
     ) -> Self {
-        let (restarts, oldest_restart) = knowledge.restarts_within(now, RESTART_WINDOW);
+        let (restarts, oldest_restart) = knowledge.restarts_within(now.time, RESTART_WINDOW);
         Self {
             now,
             service,

@@ -141,7 +141,7 @@ impl ServiceState {
 
     /// Whether it needs no replicas because nobody asks for anything: the next request brings some back, unless a person holds it at none.
     pub fn rests(&self) -> bool {
-        let may_rest = self.declared.as_ref().is_some_and(|declared| declared.spec.scale.to_zero().is_some());
+        let may_rest = self.declared.as_ref().is_some_and(|declared| declared.spec.scale.to_zero.is_some());
         may_rest && self.desired == Some(0)
     }
 

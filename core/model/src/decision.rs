@@ -44,6 +44,8 @@ pub enum Policy {
     Fixed,
     /// A person holds it.
     Hold,
+    /// A schedule says other than the fixed size.
+    Schedule,
     /// Kubernetes' horizontal pod autoscaler algorithm.
     Hpa,
     /// Nobody asks for anything, or somebody does again.
@@ -99,6 +101,7 @@ impl Policy {
         match self {
             Self::Fixed => "fixed",
             Self::Hold => "hold",
+            Self::Schedule => "schedule",
             Self::Hpa => "hpa",
             Self::ToZero => "toZero",
         }

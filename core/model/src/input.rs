@@ -8,9 +8,9 @@ use crate::identity::{ActionId, Epoch, Generation, Incarnation, Ordinal, Replica
 use crate::memory::Memory;
 use crate::name::{NodeName, ServiceName};
 use crate::quantity::Bytes;
-use crate::resource::{AutoscalerSpec, ServiceSpec};
+use crate::resource::{AutoscalerSpec, Bounds, ServiceSpec};
 use crate::settings::Settings;
-use crate::time::Time;
+use crate::time::{Time, Wall};
 
 /// One input of the loop; it is journaled before the loop sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,6 +90,15 @@ pub struct Declared {
     pub spec: ServiceSpec,
     /// Its autoscaler, from `spec.scale` or from a HorizontalPodAutoscaler that names it; `None` keeps a fixed count.
     pub autoscaler: Option<AutoscalerSpec>,
+}
+
+impl Declared {
+    /// The fewest and the most replicas that are wanted at `at`, by schedule and else as usual; a hold and rest left aside.
+    pub fn bounds(&self, at: Wall) -> Bounds {
+        let scale = &self.spec.scale;
+        let own = self.autoscaler.as_ref().map(|spec| Bounds { min: spec.min, max: spec.max });
+        own.unwrap_or_else(|| scale.bounds()).at(at, &scale.schedule)
+    }
 }
 
 /// What a sensor saw.

@@ -46,6 +46,11 @@ pub enum Reason {
         /// When the hold ends by itself.
         until: Option<Time>,
     },
+    /// A schedule says how many.
+    Scheduled {
+        /// Which, and until when, in a sentence.
+        note: Arc<str>,
+    },
     /// Nobody has asked for anything for as long as the declaration says.
     Idle {
         /// Since when; `None` when it rested already when this run began.
@@ -234,6 +239,7 @@ impl fmt::Display for Reason {
             Self::Held { replicas, until: Some(until) } => {
                 write!(f, "held at {replicas} by hand until {until}")
             }
+            Self::Scheduled { note } => f.write_str(note),
             Self::Idle { since: None } => f.write_str("nobody asks for anything: it rests"),
             Self::Idle { since: Some(since) } => {
                 write!(f, "nobody has asked for anything since {since}: it rests")

@@ -10,6 +10,7 @@ mod rest;
 mod roster;
 pub mod scale;
 mod size;
+mod term;
 
 use knowledge::{Exposure, Knowledge, ServiceState};
 use model::chance::Stream;

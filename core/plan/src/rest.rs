@@ -31,7 +31,7 @@ impl Rest {
         declared: &Declared,
         settings: &Settings,
     ) -> Option<Self> {
-        let after = declared.spec.scale.to_zero()?.after.as_duration();
+        let after = declared.spec.scale.to_zero?.after.as_duration();
         let was_asked = |demand: Demand| demand.asked.is_some_and(|asked| now.since(asked) < after);
         if service.rests() {
             return Some(match service.demand {

@@ -11,7 +11,7 @@ use model::memory::ScalingMemory;
 use model::name::ServiceName;
 use model::plan::{Change, Role, Step, Writer};
 use model::reason::Reason;
-use model::resource::{AutoscalerSpec, MeteredResource, MetricSpec, REQUEST_RATE_METRIC, Scale};
+use model::resource::{AutoscalerSpec, Bounds, Count, MeteredResource, MetricSpec, REQUEST_RATE_METRIC};
 use model::settings::Settings;
 use model::time::{Now, Time};
 
@@ -21,6 +21,7 @@ use crate::scale::reading::{
     Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Requests, Sample, Samples, ScaleView,
     Unavailable,
 };
+use crate::term::Term;
 
 /// What was decided on the size.
 #[derive(Debug)]
@@ -38,14 +39,15 @@ pub(crate) struct Size {
 /// Decides on the size of a declared service; between two decisions the last one stands.
 pub(crate) fn size(now: Now, service: &ServiceState, settings: &Settings) -> Size {
     let Some(declared) = &service.declared else { return kept(service.desired.unwrap_or(0)) };
-    let rest = Rest::of(now.time, service, declared, settings);
+    let term = Term::of(now.wall, declared);
+    let rest = Rest::of(now.time, service, declared, settings).filter(|_| !term.is_fixed(declared));
     if let (Some(desired), true) = (service.desired, now.time < service.next_sync)
         && !matches!(rest, Some(Rest::Over { .. }))
     {
         return kept(desired);
     }
-    let begin = service.desired.filter(|desired| !is_off(*desired, service, declared));
-    let begin = begin.unwrap_or_else(|| first_size(declared));
+    let begin = service.desired.filter(|desired| !is_off(*desired, service, &term));
+    let begin = begin.unwrap_or_else(|| first_size(declared, &term));
     if let Some(hold) = service.held(now.time) {
         let reason = Reason::Held { replicas: hold.replicas, until: hold.until };
         return plain(now, service, Policy::Hold, hold.replicas, reason);
@@ -59,18 +61,16 @@ pub(crate) fn size(now: Now, service: &ServiceState, settings: &Settings) -> Siz
                 now,
                 service,
                 Policy::ToZero,
-                first_size(declared).max(1),
+                first_size(declared, &term).max(1),
                 Reason::Awaited { waiting },
             );
         }
         None => {}
     }
-    match (&declared.autoscaler, &declared.spec.scale) {
-        (Some(spec), _) => autoscaled(now, service, declared, spec, begin, settings),
-        (None, Scale::Fixed { replicas, .. }) => {
-            plain(now, service, Policy::Fixed, *replicas, Reason::Declared)
-        }
-        (None, Scale::Auto(auto)) => plain(now, service, Policy::Fixed, auto.min, Reason::Declared),
+    match (&declared.autoscaler, &declared.spec.scale.count) {
+        (Some(spec), _) => autoscaled(now, service, declared, (spec, term), begin, settings),
+        (None, Count::Fixed(replicas)) => fixed(now, service, declared, *replicas, &term),
+        (None, Count::Auto(auto)) => fixed(now, service, declared, auto.min, &term),
     }
 }
 
@@ -79,17 +79,26 @@ fn kept(desired: u32) -> Size {
 }
 
 /// Whether nothing runs by a person's wish that is over: an autoscaler would take it for one that lasts, and stay off.
-fn is_off(desired: u32, service: &ServiceState, declared: &Declared) -> bool {
-    let allows_zero = declared.autoscaler.as_ref().is_none_or(|spec| spec.min == 0);
-    desired == 0 && !allows_zero && !service.scaling.scaled_to_zero
+fn is_off(desired: u32, service: &ServiceState, term: &Term) -> bool {
+    desired == 0 && term.bounds.min > 0 && !service.scaling.scaled_to_zero
 }
 
 /// Where a service begins that was never sized, or was held at nothing.
-fn first_size(declared: &Declared) -> u32 {
-    match (&declared.spec.scale, &declared.autoscaler) {
-        (Scale::Fixed { replicas, .. }, Some(spec)) => (*replicas).clamp(spec.min.max(1), spec.max),
-        (Scale::Fixed { replicas, .. }, None) => *replicas,
-        (Scale::Auto(auto), _) => auto.min.max(1),
+fn first_size(declared: &Declared, term: &Term) -> u32 {
+    let Bounds { min, max } = term.bounds;
+    match (&declared.spec.scale.count, &declared.autoscaler) {
+        (Count::Fixed(replicas), Some(_)) => (*replicas).clamp(min.max(1), max.max(1)),
+        (Count::Fixed(replicas), None) => (*replicas).clamp(min, max),
+        (Count::Auto(_), _) => min.max(1),
+    }
+}
+
+/// A size that does not depend on load, but perhaps on the time of day.
+fn fixed(now: Now, service: &ServiceState, declared: &Declared, replicas: u32, term: &Term) -> Size {
+    let within = replicas.clamp(term.bounds.min, term.bounds.max);
+    match term.note(declared).filter(|_| within != replicas) {
+        Some(note) => plain(now, service, Policy::Schedule, within, Reason::Scheduled { note: note.into() }),
+        None => plain(now, service, Policy::Fixed, within, Reason::Declared),
     }
 }
 
@@ -110,10 +119,11 @@ fn autoscaled(
     now: Now,
     service: &ServiceState,
     declared: &Arc<Declared>,
-    spec: &AutoscalerSpec,
+    (spec, term): (&AutoscalerSpec, Term),
     current: u32,
     settings: &Settings,
 ) -> Size {
+    let spec = &*term.bound(spec);
     let places: Vec<&Place> = service.places.values().filter(|place| place.role == Role::Active).collect();
     let views: Vec<ReplicaView> = places.iter().map(|place| view(place)).collect();
     let scale = ScaleView {
@@ -140,11 +150,11 @@ fn autoscaled(
     let desired = if suspicion.is_some() { current } else { verdict.desired };
     let writer = if desired < current { Writer::ScaleIn } else { Writer::ScaleOut };
     let step = (service.desired != Some(desired)).then(|| {
-        let summary = verdict.summary(spec).into();
+        let summary = with_note(verdict.summary(spec), term.note(declared)).into();
         let reason = Reason::Autoscaled { from: current, to: desired, summary };
         Step { change: Change::Resize { from: service.desired.unwrap_or(0), to: desired }, reason, writer }
     });
-    let account = HpaAccount { at: now, declared: Arc::clone(declared), verdict, suspicion };
+    let account = HpaAccount { at: now, declared: Arc::clone(declared), verdict, suspicion, term };
     Size { desired, step, decision: Some(Arc::new(account)), scaling: Some(memory) }
 }
 
@@ -226,6 +236,23 @@ fn milli(value: u64) -> Milli {
     Milli(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
+/// The decision with what the schedules say about it.
+fn scheduled(mut decision: Decision, note: Option<String>) -> Decision {
+    if let Some(note) = note {
+        let (from, to) = (decision.desired, decision.desired);
+        decision.summary = with_note(decision.summary.to_string(), Some(note.clone())).into();
+        decision.limits.push(Limit { name: "Scheduled", from, to, note: note.into() });
+    }
+    decision
+}
+
+fn with_note(summary: String, note: Option<String>) -> String {
+    match note {
+        Some(note) => summary + "; " + &note,
+        None => summary,
+    }
+}
+
 #[derive(Debug)]
 struct PlainAccount {
     service: ServiceName,
@@ -239,7 +266,7 @@ struct PlainAccount {
 impl Account for PlainAccount {
     fn decision(&self) -> Decision {
         let how = match self.policy {
-            Policy::Hold | Policy::ToZero => self.reason.to_string(),
+            Policy::Hold | Policy::Schedule | Policy::ToZero => self.reason.to_string(),
             Policy::Fixed | Policy::Hpa => format!("its declaration asks for {} replicas", self.desired),
         };
         Decision {
@@ -263,6 +290,7 @@ struct HpaAccount {
     declared: Arc<Declared>,
     verdict: Verdict,
     suspicion: Option<Suspicion>,
+    term: Term,
 }
 
 /// A reason not to believe a fall of load (law 4): requests fail, so those that would cost something may not get that far.
@@ -299,11 +327,13 @@ impl Account for HpaAccount {
     fn decision(&self) -> Decision {
         match &self.declared.autoscaler {
             Some(spec) => {
-                let decision = self.verdict.decision(self.declared.name.clone(), self.at, spec);
-                match self.suspicion {
+                let spec = self.term.bound(spec);
+                let decision = self.verdict.decision(self.declared.name.clone(), self.at, &spec);
+                let decision = match self.suspicion {
                     Some(suspicion) => suspicion.hold(decision),
                     None => decision,
-                }
+                };
+                scheduled(decision, self.term.note(&self.declared))
             }
             None => unreachable!("an HPA account is made from the declaration's autoscaler only"),
         }

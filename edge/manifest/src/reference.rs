@@ -261,6 +261,8 @@ impl<'s> Table<'s> {
     fn takes(&self, form: &'s Value, definition: Option<&str>) -> String {
         match definition {
             Some("Span") => return "span".to_owned(),
+            Some("Cron") => return "crontab time".to_owned(),
+            Some("Zone") => return "time zone".to_owned(),
             Some("Quantity") => return "quantity".to_owned(),
             Some("ListenAddress") => return "IP address and port".to_owned(),
             Some("ServiceName" | "ObjectName" | "PortName") => return "name".to_owned(),

@@ -156,7 +156,7 @@ impl Node {
                 self.admit(fabric, id, replica, *incarnation, *admission);
             }
             ActionKind::Expose(declared) => {
-                let wait = declared.spec.scale.to_zero().map(|to_zero| to_zero.wait.into());
+                let wait = declared.spec.scale.to_zero.map(|to_zero| to_zero.wait.into());
                 self.listen(id, &declared.name, Some((declared.revision, wait)));
                 self.finish(fabric, id);
             }

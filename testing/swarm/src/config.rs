@@ -10,10 +10,10 @@ use model::input::Declared;
 use model::name::ServiceName;
 use model::quantity::MilliRps;
 use model::resource::{
-    AutoscalerSpec, Behavior, Dependency, DependencyStage, Expose, ListenAddress, MeteredResource,
-    MetricIdentifier, MetricSpec, Percent, PolicyChange, PortName, Probes, Quantity, REQUEST_RATE_METRIC,
-    Recover, ResourceTarget, Resources, Run, Scale, ScalingPolicy, ScalingRules, SelectPolicy, ServiceSpec,
-    Span, Stop, ToZero,
+    AutoscalerSpec, Behavior, Count, Cron, Dependency, DependencyStage, Expose, ListenAddress,
+    MeteredResource, MetricIdentifier, MetricSpec, Percent, PolicyChange, PortName, Probes, Quantity,
+    REQUEST_RATE_METRIC, Recover, ResourceTarget, Resources, Run, Scale, ScalingPolicy, ScalingRules,
+    Schedule, SelectPolicy, ServiceSpec, Span, Stop, ToZero, Zone,
 };
 use sim::{Fault, Faults, Load, Program, Simulation};
 
@@ -63,6 +63,8 @@ pub struct ServiceConfig {
     pub is_exposed: bool,
     /// Whether it rests while nobody asks for anything.
     pub to_zero: Option<ToZero>,
+    /// Times at which other bounds hold.
+    pub schedule: Vec<Schedule>,
     /// How a replica is stopped.
     pub stop: Stop,
     /// How it behaves.
@@ -106,9 +108,11 @@ impl Config {
     pub fn of_seed(seed: u64, span: Duration, cut: &Cut) -> Self {
         let mut chance = Stream::named(seed, "services");
         let count = usize::try_from(1 + chance.below(NAMES.len() as u64)).unwrap_or(1);
+        let mut schedules = Stream::named(seed, "schedules");
         let mut services: Vec<ServiceConfig> = Vec::new();
         for name in NAMES.iter().take(count) {
-            let service = ServiceConfig::random(&mut chance, name, &services);
+            let mut service = ServiceConfig::random(&mut chance, name, &services);
+            service.schedule = random_schedule(&mut schedules);
             services.push(service);
         }
         if let Some(most) = cut.services {
@@ -185,6 +189,7 @@ impl ServiceConfig {
             needs: None,
             is_exposed: true,
             to_zero: None,
+            schedule: Vec::new(),
             stop: Stop::default(),
             program: Program::default(),
             load: Load::Constant(MilliRps(0)),
@@ -281,7 +286,7 @@ impl ServiceConfig {
     fn scale(&self) -> Scale {
         let (Kind::Fixed { replicas: min } | Kind::Cpu { min, .. } | Kind::RequestRate { min, .. }) =
             self.kind;
-        Scale::Fixed { replicas: min, to_zero: self.to_zero }
+        Scale { count: Count::Fixed(min), schedule: self.schedule.clone(), to_zero: self.to_zero }
     }
 
     fn autoscaler(&self) -> Option<AutoscalerSpec> {
@@ -321,6 +326,30 @@ fn random_program(chance: &mut Stream) -> Program {
         stop: millis(chance.below(3000)),
         ..Program::default()
     }
+}
+
+/// Mostly none; else one or two that come several times in a simulated day, in zones that are whole hours apart and not.
+fn random_schedule(chance: &mut Stream) -> Vec<Schedule> {
+    let windows = if chance.happens(250) { 1 + chance.below(2) } else { 0 };
+    let window = |_| {
+        let cron = ["0 */4 * * *", "30 6,18 * * *", "*/20 * * * *", "5 0-12/3 * * 0-4"];
+        let zone = ["UTC", "Asia/Kolkata", "America/New_York"];
+        let floor = count(chance.below(5));
+        let ceiling = floor + count(chance.below(4));
+        Schedule {
+            cron: Cron::parse(pick(chance, &cron)).expect("a time in the code is a time"),
+            timezone: Zone::parse(pick(chance, &zone)).expect("a zone in the code is a zone"),
+            duration: Span::from_secs(60 * (1 + chance.below(240))),
+            min: chance.happens(700).then_some(floor),
+            max: Some(ceiling),
+        }
+    };
+    (0..windows).map(window).collect()
+}
+
+fn pick<'a>(chance: &mut Stream, of: &[&'a str]) -> &'a str {
+    let index = usize::try_from(chance.below(of.len() as u64)).unwrap_or(0);
+    of[index]
 }
 
 fn random_load(chance: &mut Stream, peak: MilliRps) -> Load {

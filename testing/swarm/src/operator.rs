@@ -5,6 +5,7 @@ use std::time::Duration;
 use model::chance::Stream;
 use model::identity::Generation;
 use model::input::Intent;
+use model::resource::Schedule;
 use model::time::Time;
 use sim::{Flaw, Load, Simulation};
 
@@ -24,6 +25,8 @@ struct Ward {
     revision: u64,
     generation: u64,
     is_declared: bool,
+    /// Its schedules, while the world is brought to rest.
+    laid_by: Vec<Schedule>,
 }
 
 impl Operator {
@@ -34,6 +37,7 @@ impl Operator {
             revision: 0,
             generation: 0,
             is_declared: false,
+            laid_by: Vec::new(),
         };
         Self {
             chance: Stream::named(config.seed, "operator"),
@@ -103,7 +107,7 @@ impl Operator {
         }
     }
 
-    /// Makes the world one that a loop can bring to rest: what is declared works, holds end, loads stay as they are.
+    /// Makes the world one that a loop can bring to rest: what is declared works, holds end, loads stay as they are, and so do bounds.
     ///
     /// What is withdrawn may stay so.
     pub(crate) fn settle(&mut self, sim: &mut Simulation) {
@@ -111,6 +115,7 @@ impl Operator {
         for ward in &mut self.wards {
             let service = ward.config.name.clone();
             sim.set_load(&service, Load::Constant(ward.config.load.at(now)));
+            ward.laid_by.append(&mut ward.config.schedule);
             if ward.is_declared {
                 ward.declare_anew(sim, Flaw::None);
                 if self.chance.happens(700) {
@@ -125,9 +130,13 @@ impl Operator {
         }
     }
 
-    /// Brings the loads of the services back.
+    /// Brings the loads of the services back, and what they do at which time of day.
     pub(crate) fn resume(&mut self, sim: &mut Simulation) {
-        for ward in &self.wards {
+        for ward in &mut self.wards {
+            ward.config.schedule.append(&mut ward.laid_by);
+            if ward.is_declared && !ward.config.schedule.is_empty() {
+                ward.declare_in_place(sim);
+            }
             sim.set_load(&ward.config.name, ward.config.load.clone());
         }
     }

@@ -12,6 +12,8 @@ use crate::rust_source::RustSource;
 
 /// External crates that core/ may use, each with the reason why it is pure enough.
 const CRATES: &[(&str, &str)] = &[
+    ("croner", "a function of a crontab time and a calendar time"),
+    ("jiff", "calendars and the bundled time zones; clippy bans its clock and the machine's own zones"),
     ("rand_core", "the traits of random streams; every stream is seeded by the caller"),
     ("regex", "a function of an expression and a text, in time linear to the text"),
     ("rand_xoshiro", "a seeded stream that is the same on every machine"),

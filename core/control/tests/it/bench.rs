@@ -163,7 +163,7 @@ pub(crate) fn fixed(service: &str, revision: u64, replicas: u32) -> Declared {
         resources: Resources::default(),
         ports: Vec::new(),
         probes: Probes::default(),
-        scale: Scale::Fixed { replicas, to_zero: None },
+        scale: Scale::fixed(replicas),
         recover: Recover::Reschedule,
         depends_on: Vec::new(),
         expose: None,

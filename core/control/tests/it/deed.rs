@@ -8,7 +8,9 @@ use model::input::{
     Declared, Demand, Exit, ExitStatus, Input, Intent, Observed, ReplicaState, Report, Traffic, Usage,
 };
 use model::quantity::Bytes;
-use model::resource::{Dependency, DependencyStage, Quantity, Recover, Scale, Span, ToZero};
+use model::resource::{
+    Cron, Dependency, DependencyStage, Quantity, Recover, Scale, Schedule, Span, ToZero, Zone,
+};
 use proptest::prelude::*;
 
 use crate::bench::{READY, autoscaled, fixed, name};
@@ -141,7 +143,15 @@ impl Course {
         declared.spec.recover = *recover;
         if replicas % 3 == 1 {
             let to_zero = Some(ToZero { after: Span::from_secs(10), wait: Span::from_secs(60) });
-            declared.spec.scale = Scale::Fixed { replicas: *replicas, to_zero };
+            declared.spec.scale = Scale { to_zero, ..Scale::fixed(*replicas) };
+        }
+        // The story's calendar stands still, so this window is always open.
+        if replicas % 4 == 2 {
+            let (cron, duration) =
+                (Cron::parse("* * * * *").expect("it is a crontab time"), Span::from_secs(120));
+            let (min, max) = (Some(1), Some(3));
+            declared.spec.scale.schedule =
+                vec![Schedule { cron, timezone: Zone::default(), duration, min, max }];
         }
         if *needs && text == "shop" {
             declared.spec.depends_on = vec![Dependency { service: name("db"), when: DependencyStage::Ready }];

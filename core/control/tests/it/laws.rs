@@ -7,7 +7,7 @@ use model::chance::Stream;
 use model::identity::Ordinal;
 use model::input::{Input, Report};
 use model::reason::Reason;
-use model::resource::Scale;
+use model::resource::Bounds;
 use model::settings::Settings;
 use model::time::{Now, Wall};
 use proptest::prelude::*;
@@ -39,14 +39,10 @@ fn services(world: &World) -> impl Iterator<Item = &ServiceState> {
 }
 
 /// The bounds that people have set for a service, a hold left aside.
-fn bounds(service: &ServiceState) -> (u32, u32) {
+fn bounds(service: &ServiceState, wall: Wall) -> (u32, u32) {
     let declared = service.declared.as_ref().expect("it is declared");
-    let (min, max) = match (&declared.autoscaler, &declared.spec.scale) {
-        (Some(autoscaler), _) => (autoscaler.min, autoscaler.max),
-        (None, Scale::Fixed { replicas, .. }) => (*replicas, *replicas),
-        (None, Scale::Auto(auto)) => (auto.min, auto.max),
-    };
-    if declared.spec.scale.to_zero().is_some() { (0, max) } else { (min, max) }
+    let Bounds { min, max } = declared.bounds(wall);
+    if declared.spec.scale.to_zero.is_some() { (0, max) } else { (min, max) }
 }
 
 /// The picture that an input is answered with: what was known before it, and what it tells itself. A report that a replica is
@@ -56,7 +52,7 @@ fn answered_with(before: &World, input: &Input) -> Knowledge {
     if let Input::Report(report) = input {
         let mut facts = Vec::new();
         monitor::facts(&knowledge, report, &mut facts);
-        let now = Now { time: before.now, wall: Wall::from_millis(7) };
+        let now = Now { time: before.now, wall: before.wall };
         for fact in &facts {
             knowledge.fold(now, fact, &mut Vec::new());
         }
@@ -95,7 +91,7 @@ proptest! {
         hold_always(&deeds, |_, _, world| {
             let knowledge = world.brain.knowledge();
             for service in knowledge.services() {
-                let now = Now { time: world.now, wall: Wall::from_millis(7) };
+                let now = Now { time: world.now, wall: world.wall };
                 let mut found = Vec::new();
                 findings(world.now, knowledge, service, &settings.restart, &mut found);
                 let mut chance = Stream::named(7, "law");
@@ -122,7 +118,7 @@ proptest! {
             for service in services(after) {
                 let had = before.brain.knowledge().service(&service.name).map_or(0, ServiceState::count);
                 let held = service.hold.map_or(0, |hold| hold.replicas);
-                let most = bounds(service).1.max(held) + 1;
+                let most = bounds(service, after.wall).1.max(held) + 1;
                 assert!(service.count() <= most.max(had), "{} has {} places", service.name, service.count());
             }
         });
@@ -132,7 +128,7 @@ proptest! {
     fn the_size_wanted_stays_within_the_bounds(deeds in prop::collection::vec(orderly(), 1..60)) {
         hold_always(&deeds, |_, _, after| {
             for service in services(after).filter(|service| service.hold.is_none()) {
-                let (min, max) = bounds(service);
+                let (min, max) = bounds(service, after.wall);
                 let desired = service.desired.expect("a declared service has a size");
                 // A hold that ended a moment ago is answered with the next period.
                 let is_due = service.next_sync <= after.now;

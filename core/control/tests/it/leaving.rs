@@ -91,7 +91,7 @@ fn a_drain_without_an_answer_waits_for_as_long_as_the_service_may_take() {
     let mut world = World::with([declared.clone()]);
     world.serves("shop-1", 100, 2);
     declared.revision = model::identity::Generation(2);
-    declared.spec.scale = model::resource::Scale::Fixed { replicas: 1, to_zero: None };
+    declared.spec.scale = model::resource::Scale::fixed(1);
     world.passes(ms(10));
     world.declares(declared);
     world.passes(seconds(119));

@@ -13,6 +13,7 @@ mod outcomes;
 mod resting;
 mod returning;
 mod rollout;
+mod scheduled;
 mod sizing;
 mod spares;
 mod suspicion;

@@ -15,7 +15,7 @@ const AFTER: Duration = Duration::from_secs(60);
 
 fn may_rest(mut declared: Declared, replicas: u32) -> Declared {
     let to_zero = Some(ToZero { after: Span::from_secs(60), wait: Span::from_secs(60) });
-    declared.spec.scale = Scale::Fixed { replicas, to_zero };
+    declared.spec.scale = Scale { to_zero, ..Scale::fixed(replicas) };
     let listen = ListenAddress::parse("127.0.0.1:8080").unwrap();
     declared.spec.expose = Some(Expose::new(listen, PortName::parse("http").unwrap()));
     declared

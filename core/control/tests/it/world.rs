@@ -25,6 +25,8 @@ use crate::bench::{READY, name};
 pub(crate) struct World {
     pub(crate) brain: ControlLoop,
     pub(crate) now: Time,
+    /// The calendar time, which stands still until the story says otherwise: waits do not look at it.
+    pub(crate) wall: Wall,
     /// Actions that have no outcome yet, in the order in which they were told first.
     pub(crate) pending: Vec<Action>,
     /// What was told of since the story last asked, memories left out.
@@ -42,6 +44,7 @@ impl World {
         Self {
             brain: ControlLoop::new(Settings::default()),
             now: Time::from_millis(1_000_000),
+            wall: Wall::from_millis(7),
             pending: Vec::new(),
             told: Vec::new(),
             events: Vec::new(),
@@ -73,7 +76,7 @@ impl World {
     /// Puts one input in, and keeps what comes out. Answers the digest of that.
     pub(crate) fn put(&mut self, input: &Input) -> u64 {
         let mut out = Outbox::default();
-        self.brain.step(Now { time: self.now, wall: Wall::from_millis(7) }, input, &mut out);
+        self.brain.step(Now { time: self.now, wall: self.wall }, input, &mut out);
         let digest = out.digest();
         self.digests.push(digest);
         for action in out.actions {

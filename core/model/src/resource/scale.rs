@@ -4,39 +4,50 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::hpa::v2;
-use super::{AutoscalerSpec, Problems, Span};
+use super::{AutoscalerSpec, Bounds, Problems, Schedule, Span};
 use crate::name::ServiceName;
 
 /// Most replicas of one service: ten times the largest service of the benches, far below where sums of replicas overflow.
 pub const REPLICAS_MAX: u32 = 1_000_000;
 
-/// How many replicas of a service run.
+/// How many replicas of a service run, and when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "ScaleFields", into = "ScaleFields")]
-pub enum Scale {
-    /// Always this many, unless a HorizontalPodAutoscaler targets the service: then it starts with this many.
-    Fixed {
-        /// 0 to [`REPLICAS_MAX`].
-        replicas: u32,
-        /// Whether it rests while nobody asks for anything.
-        to_zero: Option<ToZero>,
-    },
+pub struct Scale {
+    /// How many.
+    pub count: Count,
+    /// Times at which other bounds hold.
+    pub schedule: Vec<Schedule>,
+    /// Whether it rests while nobody asks for anything.
+    pub to_zero: Option<ToZero>,
+}
+
+/// How many replicas of a service run, times and rest left aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// Always this many, 0 to [`REPLICAS_MAX`], unless a HorizontalPodAutoscaler targets the service: then it starts with this many.
+    Fixed(u32),
     /// As many as the metrics ask for, between two bounds.
     Auto(AutoScale),
 }
 
 impl Default for Scale {
     fn default() -> Self {
-        Self::Fixed { replicas: 1, to_zero: None }
+        Self::fixed(1)
     }
 }
 
 impl Scale {
-    /// When the service rests, if it ever does.
-    pub fn to_zero(&self) -> Option<ToZero> {
-        match self {
-            Self::Fixed { to_zero, .. } => *to_zero,
-            Self::Auto(auto) => auto.to_zero,
+    /// Always so many.
+    pub const fn fixed(replicas: u32) -> Self {
+        Self { count: Count::Fixed(replicas), schedule: Vec::new(), to_zero: None }
+    }
+
+    /// The fewest and the most replicas, times and rest left aside.
+    pub const fn bounds(&self) -> Bounds {
+        match &self.count {
+            Count::Fixed(replicas) => Bounds { min: *replicas, max: *replicas },
+            Count::Auto(auto) => Bounds { min: auto.min, max: auto.max },
         }
     }
 }
@@ -77,8 +88,6 @@ pub struct AutoScale {
     pub metrics: Vec<v2::MetricSpec>,
     /// How fast the number may change.
     pub behavior: Option<v2::Behavior>,
-    /// Whether it rests while nobody asks for anything.
-    pub to_zero: Option<ToZero>,
 }
 
 impl AutoScale {
@@ -110,6 +119,9 @@ struct ScaleFields {
     /// How fast the number may change, as in `autoscaling/v2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     behavior: Option<v2::Behavior>,
+    /// Times at which other bounds hold, in a time zone. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    schedule: Vec<Schedule>,
     /// Lets the service have no replicas while nobody asks for anything; the next request starts some and waits for them. Needs `expose`.
     /// Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -135,40 +147,43 @@ impl TryFrom<ScaleFields> for Scale {
     type Error = ScaleError;
 
     fn try_from(fields: ScaleFields) -> Result<Self, ScaleError> {
-        let ScaleFields { replicas, min, max, metrics, behavior, to_zero } = fields;
+        let ScaleFields { replicas, min, max, metrics, behavior, schedule, to_zero } = fields;
         let says_auto = min.is_some() || !metrics.is_empty() || behavior.is_some();
         if let Some(replicas) = [replicas, min, max].into_iter().flatten().find(|n| *n > REPLICAS_MAX) {
             return Err(ScaleError::TooMany { replicas });
         }
-        match (replicas, max) {
-            (Some(replicas), None) if !says_auto => Ok(Self::Fixed { replicas, to_zero }),
-            (Some(_), Some(_) | None) => Err(ScaleError::FixedAndAuto),
-            (None, None) if says_auto => Err(ScaleError::NoMax),
-            (None, None) => Ok(Self::Fixed { replicas: 1, to_zero }),
+        let count = match (replicas, max) {
+            (Some(replicas), None) if !says_auto => Count::Fixed(replicas),
+            (Some(_), Some(_) | None) => return Err(ScaleError::FixedAndAuto),
+            (None, None) if says_auto => return Err(ScaleError::NoMax),
+            (None, None) => Count::Fixed(1),
             (None, Some(max)) => {
                 let min = min.unwrap_or(1);
                 if min > max {
                     return Err(ScaleError::Bounds { min, max });
                 }
-                Ok(Self::Auto(AutoScale { min, max, metrics, behavior, to_zero }))
+                Count::Auto(AutoScale { min, max, metrics, behavior })
             }
-        }
+        };
+        Ok(Self { count, schedule, to_zero })
     }
 }
 
 impl From<Scale> for ScaleFields {
     fn from(scale: Scale) -> Self {
-        match scale {
-            Scale::Fixed { replicas, to_zero } => Self {
+        let Scale { count, schedule, to_zero } = scale;
+        match count {
+            Count::Fixed(replicas) => Self {
                 replicas: Some(replicas),
                 min: None,
                 max: None,
                 metrics: Vec::new(),
                 behavior: None,
+                schedule,
                 to_zero,
             },
-            Scale::Auto(AutoScale { min, max, metrics, behavior, to_zero }) => {
-                Self { replicas: None, min: Some(min), max: Some(max), metrics, behavior, to_zero }
+            Count::Auto(AutoScale { min, max, metrics, behavior }) => {
+                Self { replicas: None, min: Some(min), max: Some(max), metrics, behavior, schedule, to_zero }
             }
         }
     }

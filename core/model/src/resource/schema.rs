@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::hpa::{Form, v1, v2, v2beta1, v2beta2};
 use super::route::{HeaderName, HeaderValue, Hostname, PathModifier, RouteFilter, UrlPath};
 use super::{
-    ExternalName, HashKey, Kind, ListenAddress, ObjectName, PortName, Quantity, Recover, Route, Scale,
-    Service, Span, Tls,
+    Cron, ExternalName, HashKey, Kind, ListenAddress, ObjectName, PortName, Quantity, Recover, Route, Scale,
+    Service, Span, Tls, Zone,
 };
 use crate::name::ServiceName;
 
@@ -74,6 +74,8 @@ pub fn read_as(definition: &str, value: &Value) -> Option<Result<(), String>> {
         "ListenAddress" => read::<ListenAddress>,
         "Quantity" => read::<Quantity>,
         "Span" => read::<Span>,
+        "Cron" => read::<Cron>,
+        "Zone" => read::<Zone>,
         "Scale" => read::<Scale>,
         "Recover" => read::<Recover>,
         "HashKey" => read::<HashKey>,

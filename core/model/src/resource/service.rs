@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AutoscalerSpec, External, Limits, ListenAddress, Metadata, Port, PortName, Probes, Problems, Quantity,
-    Scale, Span, Tls,
+    AutoscalerSpec, Count, External, Limits, ListenAddress, Metadata, Port, PortName, Probes, Problems,
+    Quantity, Scale, Span, Tls,
 };
 use crate::name::ServiceName;
 
@@ -31,9 +31,9 @@ impl Service {
     ///
     /// Fails when a metric or a rule of `scale` says what no autoscaler can do.
     pub fn autoscaler(&self) -> Result<Option<AutoscalerSpec>, Problems> {
-        match &self.spec.scale {
-            Scale::Fixed { .. } => Ok(None),
-            Scale::Auto(auto) => auto.to_spec(self.name()).map(Some),
+        match &self.spec.scale.count {
+            Count::Fixed(_) => Ok(None),
+            Count::Auto(auto) => auto.to_spec(self.name()).map(Some),
         }
     }
 }

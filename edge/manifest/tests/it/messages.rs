@@ -407,7 +407,7 @@ fn fields_of_later_versions_are_unknown_fields() {
      --> shop.yaml:8:5
       |
     8 |     slo: {latency: {quantile: 0.99, below: 200ms}}
-      |     ^^^ expected one of behavior, max, metrics, min, replicas, toZero
+      |     ^^^ expected one of behavior, max, metrics, min, replicas, schedule, toZero
     "#);
 }
 
@@ -438,6 +438,50 @@ fn a_service_that_rests_is_one_that_can_be_woken() {
       |
     6 |   scale: {replicas: 0, toZero: {after: 500ms, wait: 2h}}
       |                                                     ^^
+    "#);
+}
+
+#[test]
+fn a_schedule_that_cannot_be_kept_is_shown() {
+    let text = service(
+        "  scale:\n    max: 3\n    schedule:\n      - {cron: \"0 0 30 2 *\", duration: 10h, min: 2}\n      \
+         - {cron: \"0 8 * * 1-5\", timezone: Europe/Atlantis, duration: 10h, min: 2}\n",
+    );
+    assert_snapshot!(said(&text), @r#"
+    error: spec.scale.schedule[0].cron: "0 0 30 2 *" never comes: there is no such day
+     --> shop.yaml:9:16
+      |
+    9 |       - {cron: "0 0 30 2 *", duration: 10h, min: 2}
+      |                ^^^^^^^^^^^^
+
+    error: spec.scale.schedule[1].timezone: "Europe/Atlantis" is no time zone of the IANA database; write one such as UTC, Europe/Berlin or Asia/Shanghai
+      --> shop.yaml:10:41
+       |
+    10 |       - {cron: "0 8 * * 1-5", timezone: Europe/Atlantis, duration: 10h, min: 2}
+       |                                         ^^^^^^^^^^^^^^^
+    "#);
+    let text = service(
+        "  scale:\n    max: 3\n    schedule:\n      - {cron: \"0 8 * * *\", duration: 10s}\n      \
+         - {cron: \"0 8 * * *\", duration: 10h, min: 4, max: 2}\n",
+    );
+    assert_snapshot!(said(&text), @r#"
+    error: spec.scale.schedule[0].duration: 10s is not between 1m and 366d
+     --> shop.yaml:9:39
+      |
+    9 |       - {cron: "0 8 * * *", duration: 10s}
+      |                                       ^^^
+
+    error: spec.scale.schedule[0]: a schedule without min and max changes nothing: give one of them, or both
+     --> shop.yaml:9:10
+      |
+    9 |       - {cron: "0 8 * * *", duration: 10s}
+      |          ^^^^
+
+    error: spec.scale.schedule[1].min: min (4) is above max (2)
+      --> shop.yaml:10:49
+       |
+    10 |       - {cron: "0 8 * * *", duration: 10h, min: 4, max: 2}
+       |                                                 ^
     "#);
 }
 

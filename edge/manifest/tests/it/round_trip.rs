@@ -11,11 +11,11 @@ use model::resource::route::{
     RouteTimeouts, Scheme, UrlPath, UrlRewrite, ValueMatchType,
 };
 use model::resource::{
-    Adaptive, AutoScale, Balance, CertificateFiles, Check, Dependency, DependencyStage, Expose, External,
-    ExternalFormat, ExternalName, HashKey, HorizontalPodAutoscaler, HttpCheck, Limits, ListenAddress,
-    Metadata, ObjectMeta, ObjectName, Port, PortName, Probe, Probes, Protocol, Quantity, Recover, Resource,
-    Resources, Route, RouteSpec, Run, Scale, Service, ServiceSpec, Signal, Span, Stop, TcpCheck, Timeouts,
-    Tls, ToZero,
+    Adaptive, AutoScale, Balance, CertificateFiles, Check, Count, Cron, Dependency, DependencyStage, Expose,
+    External, ExternalFormat, ExternalName, HashKey, HorizontalPodAutoscaler, HttpCheck, Limits,
+    ListenAddress, Metadata, ObjectMeta, ObjectName, Port, PortName, Probe, Probes, Protocol, Quantity,
+    Recover, Resource, Resources, Route, RouteSpec, Run, Scale, Schedule, Service, ServiceSpec, Signal, Span,
+    Stop, TcpCheck, Timeouts, Tls, ToZero, Zone,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -252,13 +252,36 @@ fn older_behavior() -> BoxedStrategy<v2beta2::Behavior> {
 fn scale() -> BoxedStrategy<Scale> {
     let auto = (0..=5_u32, 5..=1_000_000_u32, vec(metric(), 0..2), of(behavior()));
     let to_zero = || of((span(), span()).prop_map(|(after, wait)| ToZero { after, wait }));
-    prop_oneof![
-        (0..=1_000_000_u32, to_zero()).prop_map(|(replicas, to_zero)| Scale::Fixed { replicas, to_zero }),
-        (auto, to_zero()).prop_map(|((min, max, metrics, behavior), to_zero)| {
-            Scale::Auto(AutoScale { min, max, metrics, behavior, to_zero })
-        }),
-    ]
-    .boxed()
+    let count = prop_oneof![
+        (0..=1_000_000_u32).prop_map(Count::Fixed),
+        auto.prop_map(|(min, max, metrics, behavior)| Count::Auto(AutoScale { min, max, metrics, behavior })),
+    ];
+    (count, vec(schedule(), 0..3), to_zero())
+        .prop_map(|(count, schedule, to_zero)| Scale { count, schedule, to_zero })
+        .boxed()
+}
+
+fn schedule() -> BoxedStrategy<Schedule> {
+    let cron = proptest::sample::select(vec![
+        "0 8 * * 1-5",
+        "*/5 * * * *",
+        "@daily",
+        "0 0 29 2 *",
+        "30 2 * MAR SUN",
+    ]);
+    let cron = cron.prop_map(|text| Cron::parse(text).expect("it is a crontab time"));
+    let zone = proptest::sample::select(vec!["UTC", "Asia/Shanghai", "Europe/Berlin", "America/St_Johns"]);
+    let zone = zone.prop_map(|name| Zone::parse(name).expect("it is a time zone"));
+    let duration = (60_000..=86_400_000_u64).prop_map(Span::from_millis);
+    (cron, zone, duration, of(0..=5_u32), 5..=1_000_000_u32)
+        .prop_map(|(cron, timezone, duration, min, max)| Schedule {
+            cron,
+            timezone,
+            duration,
+            min,
+            max: Some(max),
+        })
+        .boxed()
 }
 
 fn resilience() -> BoxedStrategy<(Option<Span>, Limits)> {

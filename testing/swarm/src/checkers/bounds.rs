@@ -7,8 +7,8 @@ use knowledge::ServiceState;
 use model::identity::{Ordinal, ReplicaId};
 use model::name::ServiceName;
 use model::plan::Role;
-use model::resource::Scale;
-use model::time::Time;
+use model::resource;
+use model::time::{Now, Time};
 use sim::{Effect, Life, LifeState, Site};
 
 use super::{Checker, Look};
@@ -56,7 +56,7 @@ impl Checker for Bounds {
         }
         let Some(brain) = look.brain() else { return Ok(()) };
         for service in brain.knowledge().services() {
-            let Some(bounds) = bounds_of(service, now) else { continue };
+            let Some(bounds) = bounds_of(service, look.sim.clock()) else { continue };
             let seen = self.services.entry(service.name.clone()).or_insert(Seen {
                 bounds,
                 since: now,
@@ -134,16 +134,12 @@ fn check(service: &ServiceState, seen: &Seen, now: Time) -> Result<(), String> {
     Ok(())
 }
 
-fn bounds_of(service: &ServiceState, now: Time) -> Option<(u32, u32)> {
+fn bounds_of(service: &ServiceState, now: Now) -> Option<(u32, u32)> {
     let declared = service.declared.as_ref()?;
-    if let Some(hold) = service.hold.filter(|hold| hold.until.is_none_or(|until| now < until)) {
+    if let Some(hold) = service.hold.filter(|hold| hold.until.is_none_or(|until| now.time < until)) {
         return Some((hold.replicas, hold.replicas));
     }
-    let (min, max) = match (&declared.autoscaler, &declared.spec.scale) {
-        (Some(autoscaler), _) => (autoscaler.min, autoscaler.max),
-        (None, Scale::Fixed { replicas, .. }) => (*replicas, *replicas),
-        (None, Scale::Auto(auto)) => (auto.min, auto.max),
-    };
-    let may_rest = declared.spec.scale.to_zero().is_some();
+    let resource::Bounds { min, max } = declared.bounds(now.wall);
+    let may_rest = declared.spec.scale.to_zero.is_some();
     Some((if may_rest { 0 } else { min }, max))
 }

@@ -99,7 +99,7 @@ fn excuses(service: &ServiceState) -> String {
 
 /// A service that may rest does so just when nobody asks for anything.
 fn awake(look: &Look<'_>, service: &ServiceState, site: &Site) -> Result<(), String> {
-    let to_zero = service.declared.as_ref().and_then(|declared| declared.spec.scale.to_zero());
+    let to_zero = service.declared.as_ref().and_then(|declared| declared.spec.scale.to_zero);
     if to_zero.is_none() || service.hold.is_some() {
         return Ok(());
     }

@@ -62,7 +62,7 @@ impl Checker for Partial {
             let Reason::Autoscaled { from, to, .. } = &event.reason else { continue };
             let settings =
                 brain.knowledge().service(&event.service).and_then(|service| service.declared.as_ref());
-            let max = settings.and_then(|declared| Some(declared.autoscaler.as_ref()?.max));
+            let max = settings.map(|declared| declared.bounds(look.sim.clock().wall).max);
             let is_choice = to < from && max.is_none_or(|max| *from <= max);
             let measured = self.measured.get(&event.service);
             if is_choice && measured.is_none_or(|at| now.since(*at) > FRESH) {

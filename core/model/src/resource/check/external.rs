@@ -33,7 +33,7 @@ pub(super) fn problems(spec: &ServiceSpec, expose: &Expose, found: &mut Found) {
         let text = format!("a service is told to at most {EXTERNALS_MAX}, not {}", expose.external.len());
         found.push(error("spec.expose.external", text));
     }
-    if spec.scale.to_zero().is_some() && !(expose.external.is_empty() && expose.listen.is_some()) {
+    if spec.scale.to_zero.is_some() && !(expose.external.is_empty() && expose.listen.is_some()) {
         let text = "only requests over the proxy keep a service awake and wake it: give it an address under \
                     spec.expose.listen, and take spec.expose.external out";
         found.push(error("spec.scale.toZero", text));

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{Severity, external};
 use crate::resource::{
-    Adaptive, Balance, Check, Expose, IN_FLIGHT_MAX, Limits, Port, PortName, Probe, Problem, Quantity, Scale,
-    Service, ServiceSpec, Span, TOLERANCE_PERCENT_MAX,
+    Adaptive, Balance, Check, Count, Expose, IN_FLIGHT_MAX, Limits, Port, PortName, Probe, Problem, Quantity,
+    REPLICAS_MAX, Scale, Service, ServiceSpec, Span, TOLERANCE_PERCENT_MAX,
 };
 
 /// Most ports of one service: each replica reserves each of them, and the dynamic range holds 28,232.
@@ -25,6 +25,15 @@ const REST_AFTER_MIN: Span = Span::from_secs(1);
 
 /// Longest time without a request after which a service rests: what is asked once a day would never rest with more.
 const REST_AFTER_MAX: Span = Span::from_secs(86_400);
+
+/// Most schedules of a service: an hour of each day of the week would need 168, and nobody could follow them.
+const SCHEDULES_MAX: usize = 64;
+
+/// Shortest window of a schedule: crontab knows nothing shorter.
+const WINDOW_MIN: Span = Span::from_secs(60);
+
+/// Longest window of a schedule: one that begins once a year holds always by then.
+const WINDOW_MAX: Span = Span::from_secs(366 * 86_400);
 
 /// Least memory of a replica, in bytes: no process starts in less than 1 MiB.
 const MEMORY_MIN: i64 = 1024 * 1024;
@@ -48,6 +57,7 @@ pub(super) fn problems(service: &Service) -> Found {
     }
     dependencies(service, &mut found);
     rest(spec, &mut found);
+    schedules(&spec.scale, &mut found);
     if let Err(problems) = service.autoscaler() {
         found.extend(problems.into_vec().into_iter().map(|problem| (Severity::Error, problem)));
     }
@@ -142,13 +152,13 @@ fn ports(spec: &ServiceSpec, found: &mut Found) {
 }
 
 fn rest(spec: &ServiceSpec, found: &mut Found) {
-    let Some(to_zero) = spec.scale.to_zero() else { return };
+    let Some(to_zero) = spec.scale.to_zero else { return };
     let at = "spec.scale.toZero";
     if spec.expose.is_none() {
         let text = "only a service that is exposed can rest: the proxy keeps the requests that wake it; add spec.expose";
         found.push(error(at, text));
     }
-    if matches!(spec.scale, Scale::Fixed { replicas: 0, .. }) {
+    if spec.scale.count == Count::Fixed(0) {
         found
             .push(error(at, "replicas is 0: no request could start one; say how many run while it is awake"));
     }
@@ -162,11 +172,40 @@ fn rest(spec: &ServiceSpec, found: &mut Found) {
     }
 }
 
-const fn may_have_several_replicas(scale: &Scale) -> bool {
-    match scale {
-        Scale::Fixed { replicas, .. } => *replicas > 1,
-        Scale::Auto(auto) => auto.max > 1,
+fn schedules(scale: &Scale, found: &mut Found) {
+    if scale.schedule.len() > SCHEDULES_MAX {
+        let text = format!("a service has at most {SCHEDULES_MAX} schedules, not {}", scale.schedule.len());
+        found.push(error("spec.scale.schedule", text));
     }
+    for (i, schedule) in scale.schedule.iter().enumerate() {
+        let at = format!("spec.scale.schedule[{i}]");
+        let duration = schedule.duration;
+        if !(WINDOW_MIN..=WINDOW_MAX).contains(&duration) {
+            let text = format!("{duration} is not between {WINDOW_MIN} and {WINDOW_MAX}");
+            found.push(error(format!("{at}.duration"), text));
+        }
+        match (schedule.min, schedule.max) {
+            (None, None) => {
+                found.push(error(
+                    &at,
+                    "a schedule without min and max changes nothing: give one of them, or both",
+                ));
+            }
+            (Some(min), Some(max)) if min > max => {
+                found.push(error(format!("{at}.min"), format!("min ({min}) is above max ({max})")));
+            }
+            (Some(_), _) | (_, Some(_)) => {}
+        }
+        let replicas = [schedule.min, schedule.max].into_iter().flatten().max();
+        if let Some(replicas) = replicas.filter(|replicas| *replicas > REPLICAS_MAX) {
+            let text = format!("at most {REPLICAS_MAX} replicas of a service can run, not {replicas}");
+            found.push(error(&at, text));
+        }
+    }
+}
+
+fn may_have_several_replicas(scale: &Scale) -> bool {
+    scale.bounds().max > 1 || scale.schedule.iter().any(|schedule| schedule.min.is_some_and(|min| min > 1))
 }
 
 fn probes(spec: &ServiceSpec, found: &mut Found) {

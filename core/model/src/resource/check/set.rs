@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{ResourceProblem, Severity};
 use crate::name::ServiceName;
 use crate::resource::route::RouteFilter;
-use crate::resource::{ListenAddress, Problem, Resource, Route, Scale, Service};
+use crate::resource::{Count, ListenAddress, Problem, Resource, Route, Service};
 
 pub(super) fn problems(resources: &[Resource], dangling: Severity) -> Vec<ResourceProblem> {
     let set = Set::new(resources);
@@ -93,9 +93,9 @@ impl<'r> Set<'r> {
         let mut scaled: BTreeSet<&str> = BTreeSet::new();
         let mut found = Vec::new();
         for (i, target) in &self.targets {
-            let own = self.services.get(target).is_some_and(|(_, service)| match &service.spec.scale {
-                Scale::Auto(_) => true,
-                Scale::Fixed { .. } => false,
+            let own = self.services.get(target).is_some_and(|(_, service)| match &service.spec.scale.count {
+                Count::Auto(_) => true,
+                Count::Fixed(_) => false,
             });
             if own {
                 let text = format!(

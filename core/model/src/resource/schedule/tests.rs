@@ -1,0 +1,104 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// A calendar time with its offset, as the loop knows it.
+fn wall(text: &str) -> Wall {
+    let time: Timestamp = text.parse().expect("it is a time");
+    Wall::from_millis(u64::try_from(time.as_millisecond()).expect("it is after 1970"))
+}
+
+fn schedule(cron: &str, zone: &str, hours: u64) -> Schedule {
+    Schedule {
+        cron: Cron::parse(cron).expect("it is a crontab time"),
+        timezone: Zone::parse(zone).expect("it is a time zone"),
+        duration: Span::from_secs(hours * 3600),
+        min: Some(6),
+        max: None,
+    }
+}
+
+#[test]
+fn office_hours_hold_on_weekdays_in_their_own_zone() {
+    let office = schedule("0 8 * * 1-5", "Asia/Shanghai", 10);
+    let holds = |text| office.window(wall(text)).is_some();
+    assert!(!holds("2026-11-27T07:59:59.999+08:00"));
+    assert!(holds("2026-11-27T08:00:00+08:00"), "a Friday");
+    assert!(holds("2026-11-27T17:59:59.999+08:00"));
+    assert!(!holds("2026-11-27T18:00:00+08:00"));
+    assert!(!holds("2026-11-28T12:00:00+08:00"), "a Saturday");
+}
+
+#[test]
+fn summer_time_moves_the_beginning_with_the_clocks_and_not_the_length() {
+    let office = schedule("0 8 * * *", "Europe/Berlin", 10);
+    for (begins, ends) in [
+        ("2026-03-28T07:00:00Z", "2026-03-28T17:00:00Z"),
+        ("2026-03-29T06:00:00Z", "2026-03-29T16:00:00Z"),
+        ("2026-10-24T06:00:00Z", "2026-10-24T16:00:00Z"),
+        ("2026-10-25T07:00:00Z", "2026-10-25T17:00:00Z"),
+    ] {
+        let window = office.window(wall(begins)).expect("it begins then");
+        assert_eq!(window, Window { from: wall(begins), until: wall(ends) });
+        assert_eq!(office.window(wall(ends)), None);
+    }
+}
+
+#[test]
+fn a_time_that_clocks_leave_out_comes_when_they_go_on_and_one_that_comes_twice_comes_once() {
+    let night = schedule("30 2 * * *", "Europe/Berlin", 1);
+    let begins = |day: &str, from: &str| {
+        assert_eq!(night.window(wall(day)).map(|window| window.from), Some(wall(from)), "at {day}");
+    };
+    begins("2026-03-29T01:00:00Z", "2026-03-29T01:00:00Z");
+    begins("2026-10-25T00:45:00Z", "2026-10-25T00:30:00Z");
+    assert_eq!(night.window(wall("2026-10-25T01:45:00Z")), None, "2:45 again, an hour later");
+}
+
+#[test]
+fn windows_that_overlap_hold_on() {
+    let always = schedule("0 * * * *", "UTC", 2);
+    let window = always.window(wall("2026-11-27T10:30:00Z")).expect("it always holds");
+    assert_eq!(window.until, wall("2026-11-27T12:00:00Z"));
+}
+
+#[test]
+fn a_floor_wins_over_a_ceiling_below_it() {
+    let usual = Bounds { min: 2, max: 20 };
+    let now = wall("2026-11-27T10:30:00Z");
+    let always = |min, max| Schedule { min, max, ..schedule("0 * * * *", "UTC", 2) };
+    assert_eq!(usual.at(now, &[]), usual);
+    assert_eq!(usual.at(now, &[always(Some(6), None)]), Bounds { min: 6, max: 20 });
+    assert_eq!(usual.at(now, &[always(None, Some(1))]), Bounds { min: 1, max: 1 });
+    assert_eq!(usual.at(now, &[always(Some(40), None)]), Bounds { min: 40, max: 40 });
+    assert_eq!(
+        usual.at(now, &[always(Some(6), Some(30)), always(Some(4), Some(5))]),
+        Bounds { min: 6, max: 6 }
+    );
+}
+
+#[test]
+fn what_cannot_be_read_or_never_comes_is_refused() {
+    for text in ["", "* * *", "61 * * * *", "0 8 * * 1-5 2027", "0 0 8 * * 1-5", "every morning"] {
+        assert!(matches!(Cron::parse(text), Err(CronError::Unreadable { .. })), "{text:?}");
+    }
+    assert!(matches!(Cron::parse("0 0 30 2 *"), Err(CronError::Never { .. })));
+    assert!(Cron::parse("0 0 29 2 *").is_ok(), "in leap years");
+    let error = Zone::parse("Europe/Atlantis").expect_err("it has sunk");
+    assert!(error.to_string().contains("Europe/Atlantis"), "{error}");
+    assert_eq!(Zone::parse("europe/berlin").expect("case does not matter").name(), "Europe/Berlin");
+}
+
+proptest! {
+    /// A window holds from its beginning on, and what it says of itself is the same wherever in it somebody looks.
+    #[test]
+    fn a_window_is_the_same_seen_from_anywhere_in_it(at in 1_600_000_000_000_u64..1_900_000_000_000) {
+        let night = schedule("17 3 * * 2,5", "America/New_York", 30);
+        if let Some(window) = night.window(Wall::from_millis(at)) {
+            prop_assert!(window.from.as_millis() <= at && at < window.until.as_millis());
+            prop_assert_eq!(night.window(window.from), Some(window));
+            let last = Wall::from_millis(window.until.as_millis() - 1);
+            prop_assert_eq!(night.window(last), Some(window));
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The bounds that hold now: the usual ones, or those of the schedules whose windows are open.
+
+use std::borrow::Cow;
+
+use model::input::Declared;
+use model::resource::{AutoscalerSpec, Bounds, Schedule, Window};
+use model::time::Wall;
+
+/// The bounds of a service at one moment, and what makes them so.
+#[derive(Clone, Debug)]
+pub(crate) struct Term {
+    pub(crate) bounds: Bounds,
+    /// The open windows, each of the schedule with this number.
+    open: Vec<(usize, Window)>,
+}
+
+impl Term {
+    pub(crate) fn of(at: Wall, declared: &Declared) -> Self {
+        let schedule = &declared.spec.scale.schedule;
+        let open = schedule.iter().enumerate().filter_map(|(i, schedule)| Some((i, schedule.window(at)?)));
+        Self { bounds: declared.bounds(at), open: open.collect() }
+    }
+
+    /// Whether it does not matter if anybody asks for something: a schedule wants replicas anyway, or none at all.
+    pub(crate) fn is_fixed(&self, declared: &Declared) -> bool {
+        self.bounds.max == 0
+            || self.schedules(declared).any(|(schedule, _)| schedule.min.is_some_and(|min| min > 0))
+    }
+
+    /// The autoscaler between these bounds.
+    pub(crate) fn bound<'a>(&self, spec: &'a AutoscalerSpec) -> Cow<'a, AutoscalerSpec> {
+        let Bounds { min, max } = self.bounds;
+        if (spec.min, spec.max) == (min, max) {
+            return Cow::Borrowed(spec);
+        }
+        Cow::Owned(AutoscalerSpec { min, max, ..spec.clone() })
+    }
+
+    /// Which schedules hold and until when; `None` when none does.
+    pub(crate) fn note(&self, declared: &Declared) -> Option<String> {
+        let notes: Vec<String> =
+            self.schedules(declared).map(|(schedule, window)| note(schedule, window)).collect();
+        (!notes.is_empty()).then(|| notes.join(", and "))
+    }
+
+    fn schedules<'a>(&'a self, declared: &'a Declared) -> impl Iterator<Item = (&'a Schedule, Window)> {
+        let schedule = &declared.spec.scale.schedule;
+        self.open.iter().filter_map(|(i, window)| Some((schedule.get(*i)?, *window)))
+    }
+}
+
+fn note(schedule: &Schedule, window: Window) -> String {
+    let bounds = match (schedule.min, schedule.max) {
+        (Some(min), Some(max)) => format!("{min} to {max} replicas"),
+        (Some(min), None) => format!("at least {min} replicas"),
+        (None, Some(max)) => format!("at most {max} replicas"),
+        (None, None) => "nothing".to_owned(),
+    };
+    let until = schedule.timezone.show(window.until);
+    format!("schedule {:?} in {} wants {bounds} until {until}", schedule.cron.to_string(), schedule.timezone)
+}
