@@ -250,7 +250,7 @@ fn usage(keeper: &Keeper) -> io::Result<Vec<Usage>> {
             cpu_time,
             memory,
         };
-        match living.record.cell.as_ref().and_then(crate::cgroup::Cell::usage).map(usage) {
+        match living.usage().map(usage) {
             Some(usage) => usages.push(usage),
             None => without_cell.push(living),
         }

@@ -2,8 +2,11 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use model::input::{Exit, ExitStatus};
+use model::quantity::Bytes;
 use model::resource::Signal as StopSignal;
 use platform::{Life, LifeState};
 use rustix::io::Errno;
@@ -11,6 +14,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, pi
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::cgroup::{Cell, Meter};
 use crate::record::Record;
 
 /// A life that this driver keeps, running or ended.
@@ -20,6 +24,8 @@ pub(crate) struct Living {
     pub(crate) adopted: bool,
     /// The main process; none when it had ended before this driver was opened.
     process: Option<OwnedFd>,
+    /// What its cell accounts, opened when it is first asked for; none where that cannot be read.
+    meter: OnceLock<Option<Meter>>,
     state: watch::Sender<LifeState>,
     /// When it is to be killed; none until it is told to stop.
     kill_at: watch::Sender<Option<Instant>>,
@@ -35,7 +41,14 @@ impl Living {
     }
 
     fn new(record: Record, process: Option<OwnedFd>, state: LifeState, adopted: bool) -> Self {
-        Self { record, adopted, process, state: watch::Sender::new(state), kill_at: watch::Sender::new(None) }
+        Self {
+            record,
+            adopted,
+            process,
+            meter: OnceLock::new(),
+            state: watch::Sender::new(state),
+            kill_at: watch::Sender::new(None),
+        }
     }
 
     pub(crate) fn life(&self) -> Life {
@@ -52,6 +65,12 @@ impl Living {
 
     pub(crate) fn process(&self) -> Option<BorrowedFd<'_>> {
         self.process.as_ref().map(|process| process.as_fd())
+    }
+
+    /// Processor time and memory as its cell accounts them; none without a cell that does.
+    pub(crate) fn usage(&self) -> Option<(Duration, Bytes)> {
+        let open = || self.record.cell.as_ref().and_then(Cell::meter);
+        self.meter.get_or_init(open).as_ref()?.read()
     }
 
     pub(crate) fn states(&self) -> watch::Receiver<LifeState> {

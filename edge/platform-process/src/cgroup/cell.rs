@@ -9,7 +9,7 @@ use model::quantity::{Bytes, MilliCpu};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
-use super::{Controller, Hierarchy, Version};
+use super::{Controller, Hierarchy, Meter, Version};
 use crate::settings::CpuPolicy;
 
 /// Most processes and threads of one replica: many times what servers use, and far below what would starve the machine
@@ -140,24 +140,12 @@ impl Cell {
         field(&folder.path.join(file), "oom_kill").unwrap_or(0)
     }
 
-    /// Processor time spent so far, and memory in use without file pages that the kernel can drop at once, as Kubernetes
-    /// counts it; none when the cell does not account both.
-    pub(crate) fn usage(&self) -> Option<(Duration, Bytes)> {
-        let time = match self.with(Controller::CpuAccounting) {
-            Some(folder) => Duration::from_nanos(number(&folder.path.join("cpuacct.usage"))?),
-            None => {
-                let folder = self.folders.iter().find(|folder| folder.version == Version::V2)?;
-                Duration::from_micros(field(&folder.path.join("cpu.stat"), "usage_usec")?)
-            }
-        };
-        let folder = self.with(Controller::Memory)?;
-        let (used, droppable) = match folder.version {
-            Version::V1 => ("memory.usage_in_bytes", "total_inactive_file"),
-            Version::V2 => ("memory.current", "inactive_file"),
-        };
-        let used = number(&folder.path.join(used))?;
-        let droppable = field(&folder.path.join("memory.stat"), droppable).unwrap_or(0);
-        Some((time, Bytes(used.saturating_sub(droppable))))
+    /// Opens what the cell accounts; none when it does not account both processor time and memory.
+    pub(crate) fn meter(&self) -> Option<Meter> {
+        let unified = || self.folders.iter().find(|folder| folder.version == Version::V2);
+        let cpu = self.with(Controller::CpuAccounting).or_else(unified)?;
+        let memory = self.with(Controller::Memory)?;
+        Meter::open((&cpu.path, cpu.version), (&memory.path, memory.version))
     }
 
     /// Removes the cell; fails while something is in it. Removing it again does nothing.
@@ -250,13 +238,13 @@ fn write_if_there(folder: &Path, file: &str, value: &str) -> io::Result<()> {
     }
 }
 
-fn number(path: &Path) -> Option<u64> {
-    std::fs::read_to_string(path).ok()?.trim().parse().ok()
-}
-
 /// The value behind `name` in a file of `name value` lines.
 fn field(path: &Path, name: &str) -> Option<u64> {
-    let text = std::fs::read_to_string(path).ok()?;
+    value(&std::fs::read_to_string(path).ok()?, name)
+}
+
+/// The value behind `name` in lines of `name value`.
+pub(super) fn value(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
 }
 

@@ -2,6 +2,7 @@
 
 mod cell;
 mod detect;
+mod meter;
 mod spare;
 
 use std::collections::BTreeSet;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use cell::{Cell, Limits};
 pub(crate) use detect::detect;
+pub(crate) use meter::Meter;
 pub(crate) use spare::Birthplace;
 use spare::{SPARES_MAX, Spare};
 
