@@ -15,7 +15,7 @@ use model::resource::PortName;
 use model::time::Wall;
 use orchestrator::{Handle, Order};
 use platform::{Capabilities, LifeState, LogError, LogLines, ObserveError, Platform, StopRequest};
-use proxy::{ServiceTraffic, Table, TlsState};
+use proxy::{AccessLogState, ServiceTraffic, Table, TlsState};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -124,6 +124,11 @@ impl Agent {
     /// How the certificates stand that the proxy shows to the clients of a service; `None` when it shows none.
     pub fn tls(&self, service: &str) -> Option<TlsState> {
         self.inner.table.tls(service)
+    }
+
+    /// How the access logs are, by file.
+    pub fn access_logs(&self) -> Vec<AccessLogState> {
+        self.inner.table.access_logs()
     }
 
     /// How the balancers of somebody else stand that are told of the replicas of a service, in the order of their files.

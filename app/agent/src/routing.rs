@@ -32,6 +32,7 @@ pub(crate) fn route(inner: &Inner, name: &ServiceName, desk: &ServiceDesk) -> Ou
         if exposed.is_some() {
             route.listen = expose.listen.map(|listen| listen.0);
             route.tls = expose.tls.as_ref().map(tls);
+            route.access_log.clone_from(&expose.access_log);
         }
         follow(&mut route, expose);
     }

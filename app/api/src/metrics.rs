@@ -10,7 +10,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
-use proxy::{Counts, EndpointTraffic, RouteTraffic, TlsState};
+use proxy::{AccessLogState, Counts, EndpointTraffic, RouteTraffic, TlsState};
 
 use crate::balancers;
 use crate::failure::Failure;
@@ -51,6 +51,7 @@ struct Reading {
     routes: Vec<RouteTraffic>,
     /// Balancers of somebody else, with the services that they are told of.
     external: Vec<(String, v1::External)>,
+    access_logs: Vec<AccessLogState>,
 }
 
 /// The TLS of one service.
@@ -110,6 +111,7 @@ async fn read(state: &State) -> Result<Reading, Failure> {
         tls,
         routes,
         external,
+        access_logs: state.agent.access_logs(),
     })
 }
 
@@ -172,7 +174,8 @@ impl Collector for Reading {
         self.encode_requests(&mut encoder)?;
         self.encode_tls(&mut encoder)?;
         self.encode_routes(&mut encoder)?;
-        self.encode_external(&mut encoder)
+        self.encode_external(&mut encoder)?;
+        self.encode_access_logs(&mut encoder)
     }
 }
 
@@ -318,6 +321,18 @@ impl Reading {
         Ok(())
     }
 
+    fn encode_access_logs(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Lines of access logs, by whether they were written";
+        let mut lines = counter(encoder, "homeostat_access_log_lines", help)?;
+        for log in &self.access_logs {
+            for (result, count) in [("written", log.written), ("dropped", log.dropped)] {
+                let labels = [("file", &*log.file), ("result", result)];
+                lines.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+            }
+        }
+        Ok(())
+    }
+
     fn encode_external(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help =
             "How often a balancer of somebody else was told of the replicas, by whether it has taken them";
@@ -434,6 +449,7 @@ mod tests {
             tls: vec![of_tls("shop", 3, &TlsState { certificates: Vec::new(), problem: None })],
             routes: Vec::new(),
             external: Vec::new(),
+            access_logs: Vec::new(),
         };
         let mut registry = Registry::default();
         registry.register_collector(Box::new(reading));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use model::resource::check::{self, Severity};
-use model::resource::{Kind, Resource, ServiceSpec, schema};
+use model::resource::{AccessLog, Kind, Resource, ServiceSpec, schema};
 use serde_json::Value;
 
 use crate::diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Source};
@@ -93,8 +93,8 @@ impl Manifests {
         }
     }
 
-    /// Makes the paths in each service absolute, those of its working directory, of its certificates and of what is
-    /// written for other balancers: a relative one begins at
+    /// Makes the paths in each service absolute, those of its working directory, of its certificates, of logs and of what
+    /// is written for other balancers: a relative one begins at
     /// the folder of its manifest, and a working directory that is not given is that folder. `current` stands in for what was read from
     /// standard input or memory.
     ///
@@ -103,11 +103,16 @@ impl Manifests {
         let mut resolved = Vec::with_capacity(self.documents.len());
         for document in &self.documents {
             let mut resource = document.resource.clone();
-            if let Resource::Service(service) = &mut resource {
-                let folder = current.join(document.folder.as_deref().unwrap_or(Path::new("")));
-                if !resolve_paths(&mut service.spec, &folder) {
-                    return Err(PathError { resource: service.name().to_string(), folder });
+            let folder = current.join(document.folder.as_deref().unwrap_or(Path::new("")));
+            let is_resolved = match &mut resource {
+                Resource::Service(service) => resolve_paths(&mut service.spec, &folder),
+                Resource::Route(route) => {
+                    log_file(&mut route.spec.access_log).all(|path| begin_at(&folder, path))
                 }
+                Resource::HorizontalPodAutoscaler(_) => true,
+            };
+            if !is_resolved {
+                return Err(PathError { resource: resource.name().to_owned(), folder });
             }
             resolved.push(resource);
         }
@@ -180,14 +185,23 @@ fn resolve_paths(spec: &mut ServiceSpec, folder: &Path) -> bool {
     let files = spec.expose.iter_mut().flat_map(|expose| {
         let pairs = expose.tls.iter_mut().flat_map(|tls| &mut tls.certificates);
         let pairs = pairs.flat_map(|pair| [&mut pair.certificate, &mut pair.key]);
-        pairs.chain(expose.external.iter_mut().map(|external| &mut external.file))
+        let externals = expose.external.iter_mut().map(|external| &mut external.file);
+        pairs.chain(externals).chain(log_file(&mut expose.access_log))
     });
     let folders = [spec.run.working_directory.get_or_insert_default()];
-    folders.into_iter().chain(files).all(|path| {
-        // Leaves out each `.` and keeps each `..`, which may lead through a link.
-        let resolved: PathBuf = folder.join(&*path).components().collect();
-        resolved.into_os_string().into_string().map(|text| *path = text).is_ok()
-    })
+    folders.into_iter().chain(files).all(|path| begin_at(folder, path))
+}
+
+/// The path of a log, unless it is none.
+fn log_file(log: &mut Option<AccessLog>) -> impl Iterator<Item = &mut String> {
+    log.iter_mut().filter(|log| !log.is_standard_output()).map(|log| &mut log.file)
+}
+
+/// Lets a path begin at `folder`; `false` when it cannot be written as text then.
+fn begin_at(folder: &Path, path: &mut String) -> bool {
+    // Leaves out each `.` and keeps each `..`, which may lead through a link.
+    let resolved: PathBuf = folder.join(&*path).components().collect();
+    resolved.into_os_string().into_string().map(|text| *path = text).is_ok()
 }
 
 /// The manifests in a document: itself, or the items of a list, as `kubectl get -o yaml` and our own API print it.

@@ -296,6 +296,10 @@ impl Body for RequestBody {
 
 /// What the client gets.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all bodies are an endpoint's, and a box would cost each of them an allocation"
+)]
 pub(crate) enum ResponseBody {
     /// Words of our own.
     Own(Option<Bytes>),

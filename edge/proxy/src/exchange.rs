@@ -10,6 +10,7 @@ use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTE
 use hyper::{Response, StatusCode};
 use tokio::time::Instant;
 
+use crate::access::Record;
 use crate::body::{ResponseBody, Upload};
 use crate::connection::Client;
 use crate::endpoint::{Endpoint, InFlight};
@@ -43,6 +44,8 @@ pub(crate) struct Exchange {
     /// Of the final answer, of a call of gRPC as it says the same in its own words; `None` if the client left before there was one.
     status: Option<StatusCode>,
     bytes_out: u64,
+    /// What is logged of it.
+    record: Option<Rc<Record>>,
 }
 
 #[derive(Debug)]
@@ -62,7 +65,11 @@ impl Exchange {
         started: Instant,
         dialect: Dialect,
         upload: Option<Rc<Upload>>,
+        record: Option<Rc<Record>>,
     ) -> Self {
+        if let Some(record) = &record {
+            record.goes_to(client);
+        }
         Self {
             client: Rc::clone(client),
             snapshot: Arc::clone(snapshot),
@@ -74,7 +81,12 @@ impl Exchange {
             rest: None,
             status: None,
             bytes_out: 0,
+            record,
         }
+    }
+
+    pub(crate) fn record(&self) -> Option<Rc<Record>> {
+        self.record.clone()
     }
 
     pub(crate) fn started(&self) -> Instant {
@@ -91,6 +103,9 @@ impl Exchange {
     pub(crate) fn begin(&mut self, in_flight: InFlight, started: Instant) -> Result<(), Closed> {
         let ticket = Ticket::take(&self.client.local.service, started, self.upload.as_ref())?;
         self.shard_of(in_flight.endpoint()).requests.add(1);
+        if let Some(record) = &self.record {
+            record.tries(in_flight.endpoint().id);
+        }
         self.attempt = Some(Attempt { in_flight, started, undecided: None, ticket });
         Ok(())
     }
@@ -234,6 +249,9 @@ impl Exchange {
     fn own_answer(mut self, status: StatusCode, code: Code, words: &'static str) -> Response<ResponseBody> {
         self.attempt = None;
         self.status = Some(status);
+        if let Some(record) = &self.record {
+            record.answered(status.as_u16(), words.len() as u64, None);
+        }
         let mut response = match self.dialect {
             Dialect::Grpc => grpc::answer(code, words, ResponseBody::Own(None)),
             Dialect::Http => plain(status, words),
@@ -283,6 +301,11 @@ impl Exchange {
             shard.bytes_in.add(bytes_in);
             shard.bytes_out.add(self.bytes_out);
         };
+        if let Some(record) = &self.record {
+            let upstream =
+                self.attempt.as_ref().map(|attempt| now.saturating_duration_since(attempt.started));
+            record.answered(status.as_u16(), self.bytes_out, upstream);
+        }
         count(self.client.shard(), self.started);
         if let Some(attempt) = &self.attempt {
             count(self.shard_of(attempt.in_flight.endpoint()), attempt.started);

@@ -16,6 +16,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use tokio::time::Instant;
 
+use crate::access::Record;
 use crate::body::{Download, RequestBody, ResponseBody, Upload};
 use crate::connection::Client;
 use crate::exchange::Exchange;
@@ -45,6 +46,8 @@ pub(crate) struct Arrival {
     on_upgrade: OnUpgrade,
     pub(crate) started: Instant,
     pub(crate) dialect: Dialect,
+    /// What is logged of it.
+    pub(crate) record: Option<Rc<Record>>,
 }
 
 /// What a route says of a request, beyond what its service does.
@@ -65,7 +68,9 @@ pub(crate) async fn answer(client: Rc<Client>, mut request: Request<Incoming>) -
     let (parts, body) = request.into_parts();
     let expects = parts.headers.contains_key(EXPECT);
     let dialect = grpc::dialect(&parts.headers);
-    let mut arrival = Arrival { parts, body, expects, on_upgrade, started, dialect };
+    let log = client.local.service.access_log();
+    let record = log.map(|log| Rc::new(Record::new(log, &client, &parts, started)));
+    let mut arrival = Arrival { parts, body, expects, on_upgrade, started, dialect, record };
     if client.local.router.is_some() {
         // Boxed, so that requests without routes are not the larger for it.
         return Box::pin(router::answer(client, arrival)).await;
@@ -93,14 +98,20 @@ pub(crate) fn own_words(
 ) -> Response<ResponseBody> {
     client.shard().requests.add(1);
     let upload = Upload::new(client, arrival.body, arrival.expects);
-    let exchange = Exchange::new(client, &client.local.snapshot(), arrival.started, arrival.dialect, upload);
+    let Arrival { started, dialect, record, .. } = arrival;
+    let exchange = Exchange::new(client, &client.local.snapshot(), started, dialect, upload, record);
     exchange.own_words(status, words)
 }
 
 /// Answers a request for which the time that its route gives it is over.
-pub(crate) fn late(client: &Rc<Client>, started: Instant, dialect: Dialect) -> Response<ResponseBody> {
+pub(crate) fn late(
+    client: &Rc<Client>,
+    started: Instant,
+    dialect: Dialect,
+    record: Option<Rc<Record>>,
+) -> Response<ResponseBody> {
     client.shard().requests.add(1);
-    let exchange = Exchange::new(client, &client.local.snapshot(), started, dialect, None);
+    let exchange = Exchange::new(client, &client.local.snapshot(), started, dialect, None, record);
     exchange.own_words(StatusCode::GATEWAY_TIMEOUT, "The request was not answered in time.")
 }
 
@@ -111,12 +122,12 @@ pub(crate) async fn carry(
     wish: Wish,
     terms: Terms,
 ) -> Response<ResponseBody> {
-    let Arrival { mut parts, body, expects, on_upgrade, started, dialect } = arrival;
+    let Arrival { mut parts, body, expects, on_upgrade, started, dialect, record } = arrival;
     let snapshot = client.local.snapshot();
     client.shard().requests.add(1);
     client.local.deposit(client.local.service.clock.at(started));
     let upload = Upload::new(&client, body, expects);
-    let mut exchange = Exchange::new(&client, &snapshot, started, dialect, upload.clone());
+    let mut exchange = Exchange::new(&client, &snapshot, started, dialect, upload.clone(), record);
     if let (Some(upload), Some(max)) = (&upload, terms.body_bytes_max) {
         upload.limit(max);
         if upload.is_too_long() {
@@ -389,11 +400,13 @@ impl Errand {
                 let words = "The endpoint changed the protocol unasked.";
                 return exchange.own_words(StatusCode::BAD_GATEWAY, words);
             };
+            let record = exchange.record();
             let tunnel = exchange.take_in_flight().map(|in_flight| Tunnel {
                 on_upgrade: self.on_upgrade,
                 endpoint_stream,
                 endpoint_sent,
                 in_flight,
+                record,
             });
             *self.client.tunnel.borrow_mut() = tunnel;
             return Response::from_parts(parts, ResponseBody::Own(None));

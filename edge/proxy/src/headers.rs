@@ -9,6 +9,8 @@ use hyper::{Method, StatusCode, Uri, Version};
 
 use crate::route::Forwarded;
 
+pub(crate) mod trace;
+
 #[cfg(test)]
 mod tests;
 
@@ -70,6 +72,7 @@ pub(crate) fn prepare_request(parts: &mut Parts, sender: &Sender<'_>) -> Result<
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
+    trace::prepare(headers);
     set_forwarded(headers, sender, &host);
     headers.insert(HOST, host);
     if parts.uri.authority().is_some() {

@@ -43,6 +43,8 @@ mod worker;
 mod gate;
 mod shedder;
 
+mod access;
+
 mod connection;
 mod http2;
 mod socket;
@@ -66,6 +68,7 @@ mod trunk;
 mod tunnel;
 mod wire;
 
+pub use self::access::AccessLogState;
 pub use self::route::{
     AttachedRoute, CertificateFiles, EndpointRoute, EndpointState, Forwarded, Gateway, HashKey, Protocol,
     ServiceRoute, Timeouts, Tls,

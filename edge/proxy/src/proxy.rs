@@ -11,6 +11,7 @@ use thiserror::Error;
 use tokio::runtime::LocalRuntime;
 use tokio::sync::oneshot;
 
+use crate::access::{self, Logs};
 use crate::table::Table;
 use crate::tls::watch;
 use crate::worker::{self, Shared};
@@ -50,7 +51,7 @@ pub enum StartError {
         "could not start worker {worker} of the proxy: the system gave no thread; raise the limit of processes"
     )]
     Thread {
-        /// Which worker; one past the last for the thread that looks at certificates.
+        /// Which worker; one past the last for the threads that look at certificates and write logs.
         worker: usize,
         /// Why.
         source: io::Error,
@@ -81,17 +82,23 @@ pub struct Proxy {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     ended: Vec<oneshot::Receiver<usize>>,
+    /// Writes access logs, until all who could log have ended.
+    writer: Option<JoinHandle<()>>,
 }
 
 impl Proxy {
     /// Starts the threads. No service is there yet.
     pub fn start(config: &ProxyConfig) -> Result<Self, StartError> {
         let workers = config.workers.get();
-        let (shared, orders) = Shared::new(workers, config.connections_max, config.seed);
+        let (logs, messages) = Logs::new();
+        let (shared, orders) = Shared::new(workers, config.connections_max, config.seed, logs);
         let shared = Arc::new(shared);
         let (tell, news) = mpsc::channel();
         let table = Table::new(Arc::clone(&shared), tell);
-        let mut proxy = Self { table, shared, threads: Vec::new(), ended: Vec::new() };
+        let mut proxy = Self { table, shared, threads: Vec::new(), ended: Vec::new(), writer: None };
+        let writer = std::thread::Builder::new().name("access-log".into());
+        let writer = writer.spawn(move || access::run(&messages));
+        proxy.writer = Some(writer.map_err(|source| StartError::Thread { worker: workers, source })?);
         for (worker, orders) in orders.into_iter().enumerate() {
             // A thread that was started ends when `proxy` is dropped by an early return.
             let (report_start, start) = mpsc::channel();
@@ -153,6 +160,10 @@ impl Drop for Proxy {
         for thread in self.threads.drain(..) {
             // A panic was printed where it happened.
             let _ = thread.join();
+        }
+        self.shared.logs.stop();
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
         }
     }
 }

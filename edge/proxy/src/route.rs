@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use balance::{Balance, EndpointId, OutlierPolicy, SlowStart, Weight};
-use model::resource::RouteSpec;
+use model::resource::{AccessLog, RouteSpec};
 
 use crate::gate::Limits;
 
@@ -19,6 +19,8 @@ pub struct ServiceRoute {
     pub listen: Option<SocketAddr>,
     /// The certificates that clients are shown; `None` for a service that speaks plainly.
     pub tls: Option<Tls>,
+    /// Where the requests of its listener are logged; `None` for nowhere.
+    pub access_log: Option<AccessLog>,
     /// What is spoken with the endpoints.
     pub protocol: Protocol,
     /// How requests are spread.
@@ -58,6 +60,7 @@ impl ServiceRoute {
             service: service.into(),
             listen: None,
             tls: None,
+            access_log: None,
             protocol: Protocol::default(),
             balance: Balance::default(),
             hash_key: HashKey::default(),

@@ -19,6 +19,7 @@ use arc_swap::ArcSwap;
 use model::resource::RouteSpec;
 use model::resource::route::{BackendRef, Fraction, RequestRedirect, RouteFilter, RouteRule, UrlRewrite};
 
+use crate::access::{Log, Logs};
 use crate::route::AttachedRoute;
 use crate::router::edit::HeaderEdit;
 use crate::router::limiter::Limiter;
@@ -57,6 +58,7 @@ struct Planned {
     rules: Box<[Rule]>,
     shards: Arc<[RouteShard]>,
     limiter: Option<Arc<Limiter>>,
+    log: Option<Arc<Log>>,
 }
 
 /// A rule, ready to be followed.
@@ -80,15 +82,15 @@ struct Mirror {
 
 impl Router {
     /// A router over these routes, with nobody behind them yet.
-    pub(crate) fn new(routes: &[AttachedRoute], workers: usize) -> Result<Self, CompileError> {
+    pub(crate) fn new(routes: &[AttachedRoute], workers: usize, logs: &Logs) -> Result<Self, CompileError> {
         let empty = Plan { table: Arc::default(), routes: Arc::default(), services: BTreeMap::new() };
         let router = Self { plan: ArcSwap::from_pointee(empty), workers, port: AtomicU16::new(0) };
-        router.update(routes)?;
+        router.update(routes, logs)?;
         Ok(router)
     }
 
     /// Goes over to changed routes; those that keep their name keep their counters. On an error nothing changes.
-    pub(crate) fn update(&self, routes: &[AttachedRoute]) -> Result<(), CompileError> {
+    pub(crate) fn update(&self, routes: &[AttachedRoute], logs: &Logs) -> Result<(), CompileError> {
         let before = self.plan.load();
         let members: Vec<_> =
             routes.iter().map(|it| Member { name: &it.name, created: it.created, spec: &it.spec }).collect();
@@ -108,6 +110,7 @@ impl Router {
                 rules: it.spec.rules.iter().map(Rule::new).collect(),
                 shards,
                 limiter,
+                log: it.spec.access_log.as_ref().map(|declared| logs.log(declared)),
             })
         });
         let plan = Plan { table, routes: planned.collect(), services: before.services.clone() };

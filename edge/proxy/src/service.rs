@@ -10,6 +10,7 @@ use balance::{Balance, EndpointId, OutlierPolicy, Outliers, Ramp, Roster, Seat, 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::access::Log;
 use crate::endpoint::Endpoint;
 use crate::gate::{Gate, Limits};
 use crate::route::{EndpointState, Forwarded, HashKey, Protocol, ServiceRoute, Timeouts};
@@ -52,6 +53,8 @@ pub(crate) struct Service {
     pub(crate) shedder: Shedder,
     /// What ends the TLS of clients, for those who speak it.
     terminator: ArcSwapOption<Terminator>,
+    /// Where requests of its own listener are logged.
+    access_log: ArcSwapOption<Log>,
     /// Where its requests go on to, when it has no endpoints of its own.
     pub(crate) router: Option<Router>,
     /// How many clients are connected to it, and may be.
@@ -134,6 +137,7 @@ impl Service {
             gate: Gate::default(),
             shedder,
             terminator: ArcSwapOption::empty(),
+            access_log: ArcSwapOption::empty(),
             router,
             turnstile: Turnstile::open(),
             snapshot: ArcSwap::from_pointee(members.snapshot(clock.now())),
@@ -150,6 +154,15 @@ impl Service {
     /// Decides how clients that come from now on are spoken to.
     pub(crate) fn set_terminator(&self, terminator: Option<Arc<Terminator>>) {
         self.terminator.store(terminator);
+    }
+
+    pub(crate) fn access_log(&self) -> Option<Arc<Log>> {
+        self.access_log.load_full()
+    }
+
+    /// Decides where requests that come from now on are logged.
+    pub(crate) fn set_access_log(&self, log: Option<Arc<Log>>) {
+        self.access_log.store(log);
     }
 
     pub(crate) fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {

@@ -11,6 +11,7 @@ use ::route::CompileError;
 use balance::EndpointId;
 use thiserror::Error;
 
+use crate::access::AccessLogState;
 use crate::listener::Listener;
 use crate::route::{EndpointState, Gateway, ServiceRoute};
 use crate::router::Router;
@@ -157,15 +158,18 @@ impl Table {
         let terminator = terminator(entries.get(&route.service), route)?;
         let is_first =
             terminator.is_some() && !entries.values().any(|entry| entry.service.terminator().is_some());
+        let log = route.access_log.as_ref().map(|declared| self.shared.logs.log(declared));
         let make = || {
             let service = Service::new(route, self.shared.clock, workers);
             // Before it listens: its first client, too, is to be spoken to in the right way.
             service.set_terminator(terminator.clone());
+            service.set_access_log(log.clone());
             Ok(service)
         };
         let actual = self.set(&mut entries, route, make)?;
         if let Some(entry) = entries.get(&route.service) {
             entry.service.set_terminator(terminator);
+            entry.service.set_access_log(log);
             entry.service.update(route);
         }
         link(&entries);
@@ -186,12 +190,12 @@ impl Table {
         let mut entries = self.entries();
         let workers = self.shared.doors.len();
         let make = || {
-            let router = Router::new(&gateway.routes, workers)?;
+            let router = Router::new(&gateway.routes, workers, &self.shared.logs)?;
             Ok(Service::with_router(router, &route, self.shared.clock, workers))
         };
         let actual = self.set(&mut entries, &route, make)?.unwrap_or(gateway.listen);
         if let Some(router) = entries.get(&name).and_then(|entry| entry.service.router.as_ref()) {
-            router.update(&gateway.routes)?;
+            router.update(&gateway.routes, &self.shared.logs)?;
             router.set_port(actual.port());
         }
         if let Some(entry) = entries.get(&name) {
@@ -201,6 +205,11 @@ impl Table {
         drop(entries);
         self.shared.announce_change();
         Ok(actual)
+    }
+
+    /// How the access logs are, by file.
+    pub fn access_logs(&self) -> Vec<AccessLogState> {
+        self.shared.logs.states()
     }
 
     /// Removes a listener that services share, as [`remove_service`](Self::remove_service) does.

@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 use tokio::net::TcpStream;
 
+use crate::access::Record;
 use crate::connection::Client;
 use crate::endpoint::InFlight;
 use crate::hand::{Hand, Stage};
@@ -25,12 +26,14 @@ pub(crate) struct Tunnel {
     pub(crate) endpoint_sent: Bytes,
     /// A tunnel counts as a request in flight, so that draining waits for it.
     pub(crate) in_flight: InFlight,
+    /// It is logged when it ends.
+    pub(crate) record: Option<Rc<Record>>,
 }
 
 impl Tunnel {
     /// Carries bytes until both sides have ended, one breaks, or nothing came for [`stream_idle`](crate::Timeouts::stream_idle).
     pub(crate) async fn run(self, client: &Rc<Client>) {
-        let Self { on_upgrade, endpoint_stream, endpoint_sent, in_flight } = self;
+        let Self { on_upgrade, endpoint_stream, endpoint_sent, in_flight, record: _record } = self;
         let idle = client.local.snapshot().timeouts.stream_idle;
         client.hand.arm(Stage::Stream, idle);
         let Ok(upgraded) = on_upgrade.await else {

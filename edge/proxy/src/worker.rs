@@ -16,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::Logs;
 use crate::connection;
 use crate::hand::{Hands, TICK};
 use crate::listener;
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) doors: Box<[Door]>,
     /// Told when a request begins to wait for an endpoint.
     pub(crate) awaited: Notify,
+    pub(crate) logs: Logs,
     stop: CancellationToken,
     /// How long requests under way may take once `stop` is told; set before.
     grace: OnceLock<Duration>,
@@ -104,6 +106,7 @@ impl Shared {
         workers: usize,
         connections_max: usize,
         seed: u64,
+        logs: Logs,
     ) -> (Self, Vec<mpsc::Receiver<Order>>) {
         let (doors, orders): (Vec<_>, Vec<_>) = (0..workers)
             .map(|_| {
@@ -118,6 +121,7 @@ impl Shared {
             places,
             doors: doors.into(),
             awaited: Notify::new(),
+            logs,
             stop: CancellationToken::new(),
             grace: OnceLock::new(),
             seed,

@@ -5,6 +5,7 @@ mod commanding;
 mod full_disk;
 mod healing;
 mod house;
+mod logging;
 mod multiplexing;
 mod outliving;
 mod recovering;

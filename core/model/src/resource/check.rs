@@ -2,6 +2,7 @@
 //!
 //! Pure functions over whole resources. All that is wrong is found, not only the first.
 
+mod access_log;
 mod external;
 mod route;
 mod service;

@@ -17,6 +17,7 @@
 //! assert_eq!(resource.name(), "shop");
 //! ```
 
+mod access_log;
 mod autoscaler;
 pub mod check;
 mod external;
@@ -40,6 +41,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+pub use self::access_log::{AccessLog, AccessLogFormat};
 pub use self::autoscaler::{
     AutoscalerSpec, Behavior, CPU_UTILIZATION_DEFAULT, MIN_REPLICAS_DEFAULT, MeteredResource,
     MetricIdentifier, MetricSpec, Percent, PolicyChange, REQUEST_RATE_METRIC, ResourceTarget,

@@ -10,7 +10,7 @@ mod text;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ListenAddress, Metadata, Span};
+use super::{AccessLog, ListenAddress, Metadata, Span};
 use crate::name::ServiceName;
 
 pub use self::filter::{
@@ -55,6 +55,9 @@ pub struct RouteSpec {
     /// itself. Not for answers in which a secret stands beside what a stranger can choose: their length tells of it (BREACH). Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
+    /// A line for each request that it is for. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_log: Option<AccessLog>,
 }
 
 /// How answers are made smaller.

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AutoscalerSpec, Count, External, Limits, ListenAddress, Metadata, Port, PortName, Probes, Problems,
-    Quantity, Scale, Span, Tls,
+    AccessLog, AutoscalerSpec, Count, External, Limits, ListenAddress, Metadata, Port, PortName, Probes,
+    Problems, Quantity, Scale, Span, Tls,
 };
 use crate::name::ServiceName;
 
@@ -253,6 +253,9 @@ pub struct Expose {
     /// How long the proxy waits.
     #[serde(default)]
     pub timeouts: Timeouts,
+    /// A line for each request that comes in by `listen`. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_log: Option<AccessLog>,
     /// Balancers of your own that are kept told of the replicas, 1 to 8. They get addresses, weights, `balance` and `hash`; the rest of this is the
     /// proxy's alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -271,6 +274,7 @@ impl Expose {
             limits: Limits::default(),
             tls: None,
             timeouts: Timeouts::default(),
+            access_log: None,
             external: Vec::new(),
         }
     }

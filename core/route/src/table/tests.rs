@@ -199,6 +199,7 @@ fn routes() -> impl Strategy<Value = Vec<Declared>> {
                     rules,
                     limits: RouteLimits::default(),
                     compression: None,
+                    access_log: None,
                 },
             }
         });

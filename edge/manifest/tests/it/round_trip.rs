@@ -11,11 +11,11 @@ use model::resource::route::{
     RouteTimeouts, Scheme, UrlPath, UrlRewrite, ValueMatchType,
 };
 use model::resource::{
-    Adaptive, AutoScale, Balance, CertificateFiles, Check, Count, Cron, Dependency, DependencyStage, Expose,
-    External, ExternalFormat, ExternalName, HashKey, HorizontalPodAutoscaler, HttpCheck, Limits,
-    ListenAddress, Metadata, ObjectMeta, ObjectName, Port, PortName, Probe, Probes, Protocol, Quantity,
-    Recover, Resource, Resources, Route, RouteSpec, Run, Scale, Schedule, Service, ServiceSpec, Signal, Span,
-    Stop, TcpCheck, Timeouts, Tls, ToZero, Zone,
+    AccessLog, AccessLogFormat, Adaptive, AutoScale, Balance, CertificateFiles, Check, Count, Cron,
+    Dependency, DependencyStage, Expose, External, ExternalFormat, ExternalName, HashKey,
+    HorizontalPodAutoscaler, HttpCheck, Limits, ListenAddress, Metadata, ObjectMeta, ObjectName, Port,
+    PortName, Probe, Probes, Protocol, Quantity, Recover, Resource, Resources, Route, RouteSpec, Run, Scale,
+    Schedule, Service, ServiceSpec, Signal, Span, Stop, TcpCheck, Timeouts, Tls, ToZero, Zone,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -293,6 +293,13 @@ fn resilience() -> BoxedStrategy<(Option<Span>, Limits)> {
     (of(span()), limits).boxed()
 }
 
+fn access_log() -> BoxedStrategy<AccessLog> {
+    let format = proptest::sample::select(vec![AccessLogFormat::Json, AccessLogFormat::Combined]);
+    (text(), format, quantity(), any::<u32>())
+        .prop_map(|(file, format, size, keep)| AccessLog { file, format, size, keep })
+        .boxed()
+}
+
 fn external() -> BoxedStrategy<External> {
     let format = proptest::sample::select(vec![ExternalFormat::Nginx, ExternalFormat::Haproxy]);
     let name = "[A-Za-z0-9][A-Za-z0-9._-]{0,20}".prop_map(|name| ExternalName::parse(&name).expect("a name"));
@@ -320,19 +327,24 @@ fn expose() -> BoxedStrategy<Expose> {
     let timeouts =
         (span(), span(), span()).prop_map(|(connect, response, idle)| Timeouts { connect, response, idle });
     let listen = of((any::<std::net::IpAddr>(), any::<u16>()));
-    let reached = (listen, vec(external(), 0..3));
+    let reached = (listen, vec(external(), 0..3), of(access_log()));
     (reached, port_name(), balance, hash, resilience(), tls, timeouts)
-        .prop_map(|((listen, external), port, balance, hash, (slow_start, limits), tls, timeouts)| Expose {
-            listen: listen.map(|listen| ListenAddress(listen.into())),
-            port,
-            balance,
-            hash,
-            slow_start,
-            limits,
-            tls,
-            timeouts,
-            external,
-        })
+        .prop_map(
+            |((listen, external, access_log), port, balance, hash, (slow_start, limits), tls, timeouts)| {
+                Expose {
+                    listen: listen.map(|listen| ListenAddress(listen.into())),
+                    port,
+                    balance,
+                    hash,
+                    slow_start,
+                    limits,
+                    tls,
+                    timeouts,
+                    access_log,
+                    external,
+                }
+            },
+        )
         .boxed()
 }
 
@@ -549,15 +561,14 @@ fn route() -> impl Strategy<Value = Route> {
     let limits = (of(requests), of(quantity()), of(any::<NonZeroU32>()))
         .prop_map(|(requests, body, connections)| RouteLimits { requests, body, connections });
     let compression = of(Just(Compression::Gzip));
-    (service_name(), vec(hostname(), 0..3), vec(rule, 0..3), limits, compression).prop_map(
-        |(name, hostnames, rules, limits, compression)| {
+    (service_name(), vec(hostname(), 0..3), vec(rule, 0..3), limits, (compression, of(access_log())))
+        .prop_map(|(name, hostnames, rules, limits, (compression, access_log))| {
             let listen = ListenAddress::parse("[::1]:80").expect("an address");
             Route {
                 metadata: Metadata::named(name),
-                spec: RouteSpec { listen, hostnames, rules, limits, compression },
+                spec: RouteSpec { listen, hostnames, rules, limits, compression, access_log },
             }
-        },
-    )
+        })
 }
 
 fn resource() -> impl Strategy<Value = Resource> {

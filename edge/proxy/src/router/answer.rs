@@ -33,6 +33,7 @@ pub(crate) async fn answer(client: Rc<Client>, mut arrival: Arrival) -> Response
         return forward::own_words(&client, arrival, StatusCode::NOT_FOUND, "No route is for this request.");
     };
     way.shard(client.worker.index).requests.add(1);
+    arrival.record = way.record(&client, &arrival);
     if let Err(wait) = admit(&client, &way, arrival.started) {
         way.shard(client.worker.index).over_rate.add(1);
         way.shard(client.worker.index).answered(StatusCode::TOO_MANY_REQUESTS.as_u16());
@@ -96,7 +97,7 @@ async fn follow(
     let body_bytes_max = way.body_bytes_max();
     let terms = Terms { try_timeout: limit(timeouts.backend_request), copies, body_bytes_max };
     let target = Client::through(client, Rc::clone(backend));
-    let (started, dialect) = (arrival.started, arrival.dialect);
+    let (started, dialect, record) = (arrival.started, arrival.dialect, arrival.record.clone());
     let answered = forward::carry(Rc::clone(&target), arrival, wish, terms);
     match limit(timeouts.request) {
         None => answered.await,
@@ -104,7 +105,7 @@ async fn follow(
             Ok(response) => response,
             Err(_elapsed) => {
                 target.shard().answered(StatusCode::GATEWAY_TIMEOUT.as_u16(), limit);
-                forward::late(client, started, dialect)
+                forward::late(client, started, dialect, record)
             }
         },
     }

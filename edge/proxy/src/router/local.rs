@@ -9,6 +9,9 @@ use hyper::http::request::Parts;
 use model::resource::route::{Compression, Fraction, RouteTimeouts};
 use route::{Head, Portion, Shares};
 
+use crate::access::Record;
+use crate::connection::Client;
+use crate::forward::Arrival;
 use crate::local::LocalService;
 use crate::router::copy::Copies;
 use crate::router::limiter::Limiter;
@@ -75,6 +78,14 @@ impl Way {
 
     pub(super) fn limiter(&self) -> Option<&Limiter> {
         self.route.limiter.as_deref()
+    }
+
+    /// A record of a request that this is the way of, when such are logged.
+    pub(super) fn record(&self, client: &Client, arrival: &Arrival) -> Option<Rc<Record>> {
+        let log = Arc::clone(self.route.log.as_ref()?);
+        let record = Record::new(log, client, &arrival.parts, arrival.started);
+        record.is_for(&self.route.name);
+        Some(Rc::new(record))
     }
 
     pub(super) fn compression(&self) -> Option<Compression> {

@@ -1,5 +1,6 @@
 //! What must hold of the balancers of somebody else that a service is told to.
 
+use super::access_log;
 use super::service::{COMMAND_BYTES_MAX, Found, error};
 use crate::resource::{EXTERNALS_MAX, Expose, External, ExternalFormat, HashKey, ServiceSpec, Span};
 
@@ -29,6 +30,13 @@ pub(super) fn problems(spec: &ServiceSpec, expose: &Expose, found: &mut Found) {
             "only the proxy shows certificates: give it an address under listen",
         ));
     }
+    if let Some(log) = &expose.access_log {
+        access_log::problems("spec.expose.accessLog", log, found);
+        if expose.listen.is_none() {
+            let text = "only the proxy writes one: give it an address under listen, or let your own balancer write it";
+            found.push(error("spec.expose.accessLog", text));
+        }
+    }
     if expose.external.len() > EXTERNALS_MAX {
         let text = format!("a service is told to at most {EXTERNALS_MAX}, not {}", expose.external.len());
         found.push(error("spec.expose.external", text));
@@ -49,7 +57,7 @@ pub(super) fn problems(spec: &ServiceSpec, expose: &Expose, found: &mut Found) {
     }
 }
 
-fn file(at: &str, path: &str, found: &mut Found) {
+pub(super) fn file(at: &str, path: &str, found: &mut Found) {
     let last = path.rsplit('/').next().unwrap_or_default();
     if matches!(last, "" | "." | "..") || path.len() > PATH_LEN_MAX || path.contains(char::is_control) {
         let text = format!(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Severity;
+use super::{Severity, access_log};
 use crate::resource::route::{
     BackendRef, HeaderModifier, HeaderName, Hostname, PathMatchType, PathModifier, RequestMirror,
     RouteFilter, RouteMatch, RouteRule, RouteTimeouts, ValueMatchType,
@@ -72,6 +72,9 @@ pub(super) fn problems(route: &Route) -> Found {
     let expressions = kinds.filter(|kind| *kind == ValueMatchType::RegularExpression).count();
     at_most("spec.rules", "regular expressions", expressions, EXPRESSIONS_MAX, &mut found);
     limits(spec, &mut found);
+    if let Some(log) = &spec.access_log {
+        access_log::problems("spec.accessLog", log, &mut found);
+    }
     let mut hosts = BTreeSet::new();
     for (i, host) in spec.hostnames.iter().enumerate().filter(|(_, host)| !hosts.insert(*host)) {
         found.push(error(format!("spec.hostnames[{i}]"), format!("{host} is named twice")));

@@ -205,6 +205,32 @@ fn what_is_no_file_no_command_and_no_time_of_a_balancer_is_refused() {
 }
 
 #[test]
+fn a_log_has_a_file_and_bounds() {
+    let log = |log: Value| told("shop", &json!({"listen": "127.0.0.1:80", "accessLog": log}), &json!({}));
+    for right in [
+        json!({"file": "-"}),
+        json!({"file": "/var/log/shop.log", "format": "combined", "size": "1Gi", "keep": 0}),
+    ] {
+        assert_eq!(said(&[log(right)]), [""; 0]);
+    }
+    for (wrong, sentence) in [
+        (json!({"file": ""}), "0 spec.expose.accessLog.file: it is the path of a file"),
+        (
+            json!({"file": "-", "size": "1"}),
+            "0 spec.expose.accessLog.size: it is a whole number of bytes between 4Ki and 1Ti",
+        ),
+        (
+            json!({"file": "-", "keep": 1001}),
+            "0 spec.expose.accessLog.keep: at most 1000 files are kept, not 1001",
+        ),
+    ] {
+        has(&[log(wrong)], sentence);
+    }
+    let elsewhere = told("shop", &json!({"accessLog": {"file": "-"}}), &json!({}));
+    has(&[elsewhere], "0 spec.expose.accessLog: only the proxy writes one");
+}
+
+#[test]
 fn two_services_cannot_write_one_file() {
     let set = [told("z", &json!({}), &json!({})), told("a", &json!({}), &json!({}))];
     has(&set, "1 spec.expose.external[0].file: service z has its file there already");

@@ -1,0 +1,75 @@
+//! What a line of an access log says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::{HOST, HeaderMap, HeaderName, REFERER, USER_AGENT};
+use hyper::http::request::Parts;
+use model::time::Wall;
+
+use crate::headers::trace;
+
+/// Bytes kept of a request's target. Longer ones are cut: a line is for people and tools, not for replaying.
+const TARGET_MAX: usize = 4096;
+
+/// Bytes kept of a header's value.
+const VALUE_MAX: usize = 1024;
+
+/// The header by which many name a request.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// One request. What a client wrote is kept as the bytes that it was, and made harmless when it is written.
+#[derive(Debug, Default)]
+pub(crate) struct Entry {
+    pub(super) time: Wall,
+    pub(super) client: Box<[u8]>,
+    pub(super) method: Box<str>,
+    pub(super) host: Box<[u8]>,
+    pub(super) target: Box<[u8]>,
+    pub(super) protocol: &'static str,
+    pub(super) user_agent: Box<[u8]>,
+    pub(super) referer: Box<[u8]>,
+    pub(super) request_id: Box<[u8]>,
+    pub(super) trace_id: Option<Box<str>>,
+    pub(super) route: Option<Arc<str>>,
+    pub(super) service: Option<Arc<str>>,
+    pub(super) replica: Option<u32>,
+    pub(super) tries: u32,
+    /// 0 until the request is answered.
+    pub(super) status: u16,
+    pub(super) bytes: u64,
+    pub(super) duration: Duration,
+    pub(super) upstream: Option<Duration>,
+}
+
+impl Entry {
+    /// A request as it came.
+    pub(super) fn new(time: Wall, client: &[u8], protocol: &'static str, parts: &Parts) -> Self {
+        let target = parts.uri.path_and_query().map_or("*", |target| target.as_str());
+        let of = |name| cut(value(&parts.headers, name), VALUE_MAX);
+        Self {
+            time,
+            client: cut(client, VALUE_MAX),
+            method: parts.method.as_str().into(),
+            host: match parts.uri.authority() {
+                Some(authority) => cut(authority.as_str().as_bytes(), VALUE_MAX),
+                None => of(HOST),
+            },
+            target: cut(target.as_bytes(), TARGET_MAX),
+            protocol,
+            user_agent: of(USER_AGENT),
+            referer: of(REFERER),
+            request_id: of(REQUEST_ID),
+            trace_id: trace::trace_id(&parts.headers).map(Box::from),
+            ..Self::default()
+        }
+    }
+}
+
+fn value(headers: &HeaderMap, name: HeaderName) -> &[u8] {
+    headers.get(name).map_or(&[], |value| value.as_bytes())
+}
+
+fn cut(bytes: &[u8], max: usize) -> Box<[u8]> {
+    bytes.get(..max).unwrap_or(bytes).into()
+}

@@ -1,0 +1,151 @@
+//! A log's file: appended to, and rotated before it grows too long.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use model::resource::AccessLog;
+
+/// Where lines go.
+#[derive(Debug)]
+pub(super) enum Sink {
+    /// The standard output of this process.
+    Output(io::Stdout),
+    /// A file that is rotated.
+    File(Rotated),
+}
+
+/// An open file with what may be in it.
+#[derive(Debug)]
+pub(super) struct Rotated {
+    path: PathBuf,
+    file: File,
+    len: u64,
+    len_max: u64,
+    keep: u32,
+}
+
+impl Sink {
+    pub(super) fn open(declared: &AccessLog) -> io::Result<Self> {
+        if declared.is_standard_output() {
+            return Ok(Self::Output(io::stdout()));
+        }
+        let path = PathBuf::from(&declared.file);
+        let file = open(&path)?;
+        let len = file.metadata()?.len();
+        Ok(Self::File(Rotated { path, file, len, len_max: declared.bytes_max(), keep: declared.keep }))
+    }
+
+    /// Writes whole lines.
+    pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Output(output) => output.write_all(lines).and_then(|()| output.flush()),
+            Self::File(rotated) => rotated.write(lines),
+        }
+    }
+
+    /// Whether lines of so many bytes would go into the file that is open.
+    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
+        match self {
+            Self::Output(_) => true,
+            Self::File(rotated) => rotated.len + bytes as u64 <= rotated.len_max,
+        }
+    }
+
+    /// Whether the file still has its name: another program may have moved it, as `logrotate` does.
+    pub(super) fn is_current(&self) -> bool {
+        let Self::File(rotated) = self else { return true };
+        let (Ok(open), Ok(named)) = (rotated.file.metadata(), fs::metadata(&rotated.path)) else {
+            return false;
+        };
+        (open.dev(), open.ino()) == (named.dev(), named.ino())
+    }
+}
+
+impl Rotated {
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        if self.len > 0 && self.len + lines.len() as u64 > self.len_max {
+            rotate(&self.path, self.keep)?;
+            self.file = open(&self.path)?;
+            self.len = 0;
+        }
+        self.file.write_all(lines)?;
+        self.len += lines.len() as u64;
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+/// Moves each file to the next number, and the last one away. A crash in between leaves a number out and loses nothing.
+fn rotate(path: &Path, keep: u32) -> io::Result<()> {
+    let absent_is_fine = |result: io::Result<()>| match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    if keep == 0 {
+        return absent_is_fine(fs::remove_file(path));
+    }
+    for number in (1..keep).rev() {
+        absent_is_fine(fs::rename(numbered(path, number), numbered(path, number + 1)))?;
+    }
+    absent_is_fine(fs::rename(path, numbered(path, 1)))
+}
+
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(format!(".{number}"));
+    PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn declared(file: &Path, size: &str, keep: u32) -> AccessLog {
+        let file = file.to_str().unwrap();
+        serde_json::from_value(serde_json::json!({"file": file, "size": size, "keep": keep})).unwrap()
+    }
+
+    #[test]
+    fn a_file_that_would_be_too_long_moves_on_and_only_so_many_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let mut sink = Sink::open(&declared(&path, "25", 2)).unwrap();
+        for number in 0..10 {
+            sink.write(format!("line {number:04}\n").as_bytes()).unwrap();
+        }
+        let read = |path: &Path| fs::read_to_string(path).unwrap();
+        assert_eq!(read(&path), "line 0008\nline 0009\n");
+        assert_eq!(read(&numbered(&path, 1)), "line 0006\nline 0007\n");
+        assert_eq!(read(&numbered(&path, 2)), "line 0004\nline 0005\n");
+        assert!(!numbered(&path, 3).exists());
+    }
+
+    #[test]
+    fn what_is_there_counts_and_is_appended_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        fs::write(&path, "before\n").unwrap();
+        let mut sink = Sink::open(&declared(&path, "12", 0)).unwrap();
+        assert!(sink.has_room_for(5) && !sink.has_room_for(6));
+        sink.write(b"now\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "before\nnow\n");
+        sink.write(b"next\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "next\n", "none is kept");
+    }
+
+    #[test]
+    fn a_file_that_another_program_has_moved_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let sink = Sink::open(&declared(&path, "1Ki", 1)).unwrap();
+        assert!(sink.is_current());
+        fs::rename(&path, folder.path().join("moved")).unwrap();
+        assert!(!sink.is_current());
+    }
+}

@@ -1,0 +1,215 @@
+//! A request as a line of text: a function of the request and nothing else.
+//!
+//! Whatever a client wrote, a line stays one line, and no field of it can be taken for another.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use model::resource::AccessLogFormat;
+use serde::Serialize;
+
+use super::entry::Entry;
+
+/// What nginx logs for a client that left before there was an answer.
+const LEFT: u16 = 499;
+
+/// The line, with its end.
+pub(super) fn line(entry: &Entry, format: AccessLogFormat) -> String {
+    let mut line = match format {
+        AccessLogFormat::Json => json(entry),
+        AccessLogFormat::Combined => combined(entry),
+    };
+    line.push('\n');
+    line
+}
+
+fn status(entry: &Entry) -> u16 {
+    if entry.status == 0 { LEFT } else { entry.status }
+}
+
+/// The fields of JSON, in the order in which they are written.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Fields<'a> {
+    time: String,
+    client: &'a str,
+    method: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    host: &'a str,
+    path: &'a str,
+    protocol: &'a str,
+    status: u16,
+    bytes: u64,
+    duration_seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replica: Option<String>,
+    tries: u32,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    user_agent: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    referer: &'a str,
+}
+
+fn json(entry: &Entry) -> String {
+    let text = |bytes| String::from_utf8_lossy(bytes);
+    let replica = entry.replica.zip(entry.service.as_ref());
+    let fields = Fields {
+        time: timestamp(entry).strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
+        client: &text(&entry.client),
+        method: &entry.method,
+        host: &text(&entry.host),
+        path: &text(&entry.target),
+        protocol: entry.protocol,
+        status: status(entry),
+        bytes: entry.bytes,
+        duration_seconds: seconds(entry.duration),
+        upstream_seconds: entry.upstream.map(seconds),
+        route: entry.route.as_deref(),
+        service: entry.service.as_deref(),
+        replica: replica.map(|(ordinal, service)| format!("{service}-{ordinal}")),
+        tries: entry.tries,
+        request_id: &text(&entry.request_id),
+        trace_id: entry.trace_id.as_deref(),
+        user_agent: &text(&entry.user_agent),
+        referer: &text(&entry.referer),
+    };
+    serde_json::to_string(&fields).expect("text and numbers are JSON")
+}
+
+/// Source: Apache HTTP Server, `mod_log_config`, "combined": `%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-agent}i"`.
+fn combined(entry: &Entry) -> String {
+    let mut line = String::with_capacity(256);
+    escape(&mut line, &entry.client);
+    let time = timestamp(entry).strftime("%d/%b/%Y:%H:%M:%S +0000");
+    write!(line, " - - [{time}] \"").expect(NEVER);
+    escape(&mut line, entry.method.as_bytes());
+    line.push(' ');
+    escape(&mut line, &entry.target);
+    write!(line, " {}\" {} ", entry.protocol, status(entry)).expect(NEVER);
+    if entry.bytes == 0 {
+        line.push('-');
+    } else {
+        write!(line, "{}", entry.bytes).expect(NEVER);
+    }
+    for value in [&entry.referer, &entry.user_agent] {
+        line.push_str(" \"");
+        if value.is_empty() {
+            line.push('-');
+        } else {
+            escape(&mut line, value);
+        }
+        line.push('"');
+    }
+    line
+}
+
+const NEVER: &str = "writing to a string cannot fail";
+
+/// Writes printable ASCII as it is, and everything else so that it can be told what it was.
+///
+/// Source: Apache HTTP Server, `mod_log_config`: "non-printable and other special characters in %r, %i and %o are escaped using \xhh sequences", `"`
+/// and `\` by a backslash.
+fn escape(line: &mut String, bytes: &[u8]) {
+    for &byte in bytes {
+        match byte {
+            b'"' | b'\\' => {
+                line.push('\\');
+                line.push(char::from(byte));
+            }
+            b' '..=b'~' => line.push(char::from(byte)),
+            _ => write!(line, "\\x{byte:02x}").expect(NEVER),
+        }
+    }
+}
+
+fn timestamp(entry: &Entry) -> Timestamp {
+    let ms = i64::try_from(entry.time.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX)
+}
+
+/// To the microsecond: what is behind it is noise.
+fn seconds(duration: Duration) -> f64 {
+    Duration::from_micros(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)).as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use model::time::Wall;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry() -> Entry {
+        Entry {
+            time: Wall::from_millis(1_764_288_000_123),
+            client: b"127.0.0.1"[..].into(),
+            method: "GET".into(),
+            host: b"shop.test"[..].into(),
+            target: b"/carts?id=1"[..].into(),
+            protocol: "HTTP/1.1",
+            user_agent: b"curl/8"[..].into(),
+            service: Some(Arc::from("shop")),
+            replica: Some(2),
+            tries: 2,
+            status: 200,
+            bytes: 17,
+            duration: Duration::from_nanos(1_234_567),
+            upstream: Some(Duration::from_micros(1_000)),
+            ..Entry::default()
+        }
+    }
+
+    #[test]
+    fn a_request_is_a_line_of_json_without_what_is_not_known() {
+        assert_eq!(
+            line(&entry(), AccessLogFormat::Json),
+            "{\"time\":\"2025-11-28T00:00:00.123Z\",\"client\":\"127.0.0.1\",\"method\":\"GET\",\"host\":\"shop.test\",\"path\":\"/carts?id=1\",\
+             \"protocol\":\"HTTP/1.1\",\"status\":200,\"bytes\":17,\"durationSeconds\":0.001234,\"upstreamSeconds\":0.001,\"service\":\"shop\",\
+             \"replica\":\"shop-2\",\"tries\":2,\"userAgent\":\"curl/8\"}\n"
+        );
+    }
+
+    #[test]
+    fn a_request_is_a_line_as_apache_writes_it() {
+        assert_eq!(
+            line(&entry(), AccessLogFormat::Combined),
+            "127.0.0.1 - - [28/Nov/2025:00:00:00 +0000] \"GET /carts?id=1 HTTP/1.1\" 200 17 \"-\" \"curl/8\"\n"
+        );
+        let odd = Entry { user_agent: b"a\"b\\c\n\xff"[..].into(), bytes: 0, status: 0, ..entry() };
+        let text = line(&odd, AccessLogFormat::Combined);
+        assert!(text.ends_with(" 499 - \"-\" \"a\\\"b\\\\c\\x0a\\xff\"\n"), "{text}");
+    }
+
+    proptest! {
+        /// Whatever a client sends, its line is one line, and reads back as what it sent.
+        #[test]
+        fn no_client_can_write_a_second_line_or_another_field(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let mut wild = entry();
+            wild.user_agent = bytes.clone().into();
+            wild.referer = bytes.clone().into();
+            wild.target = bytes.clone().into();
+            let json = line(&wild, AccessLogFormat::Json);
+            prop_assert_eq!(json.matches('\n').count(), 1);
+            let read: serde_json::Value = serde_json::from_str(&json).unwrap();
+            prop_assert_eq!(read["path"].as_str().unwrap(), String::from_utf8_lossy(&bytes));
+            prop_assert_eq!(&read["status"], 200);
+            let combined = line(&wild, AccessLogFormat::Combined);
+            prop_assert!(combined.trim_end().bytes().all(|b| (b' '..=b'~').contains(&b)) && combined.matches('\n').count() == 1);
+            let quotes = combined.replace("\\\\", "").replace("\\\"", "").matches('"').count();
+            prop_assert_eq!(quotes, 6);
+        }
+    }
+}

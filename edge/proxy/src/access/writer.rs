@@ -1,0 +1,120 @@
+//! The thread that writes access logs.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use super::file::Sink;
+use super::line::line;
+use super::{Log, Message};
+
+/// Bytes gathered for one write: what fits in the processor's cache, at some 300 bytes a line.
+const BATCH_BYTES_MAX: usize = 64 * 1024;
+
+/// How often files are looked at: whether they have their names still, and whether anybody logs to them.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A log with its file and the lines that are not in it yet.
+struct Open {
+    log: Arc<Log>,
+    sink: Option<Sink>,
+    lines: String,
+    count: u64,
+    /// Whether it was said that it cannot be written.
+    is_known_bad: bool,
+}
+
+/// Writes what comes until it is told to stop.
+pub(crate) fn run(messages: &Receiver<Message>) {
+    let mut logs: BTreeMap<String, Open> = BTreeMap::new();
+    let mut looked = os::since_boot();
+    loop {
+        match messages.recv_timeout(LOOK_EVERY) {
+            Ok(message) => {
+                let is_stopped =
+                    take(&mut logs, message) || messages.try_iter().any(|more| take(&mut logs, more));
+                logs.values_mut().for_each(Open::flush);
+                if is_stopped {
+                    return;
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        if os::since_boot() - looked >= LOOK_EVERY {
+            looked = os::since_boot();
+            // The only one left who has it is this thread.
+            logs.retain(|_, open| Arc::strong_count(&open.log) > 1);
+            logs.values_mut().for_each(Open::look);
+        }
+    }
+}
+
+/// Adds a line to those of its log; `true` when there is to be no other.
+fn take(logs: &mut BTreeMap<String, Open>, message: Message) -> bool {
+    let (log, entry) = match message {
+        Message::Line(log, entry) => (log, entry),
+        Message::Stop => return true,
+    };
+    let line = line(&entry, log.declared.format);
+    let open = logs.entry(log.declared.file.clone()).or_insert_with(|| Open::new(&log));
+    if !Arc::ptr_eq(&open.log, &log) {
+        open.flush();
+        *open = Open::new(&log);
+    }
+    let is_full = open.lines.len() + line.len() > BATCH_BYTES_MAX;
+    let fits = open.sink.as_ref().is_none_or(|sink| sink.has_room_for(open.lines.len() + line.len()));
+    if is_full || !fits {
+        open.flush();
+    }
+    open.lines.push_str(&line);
+    open.count += 1;
+    false
+}
+
+impl Open {
+    fn new(log: &Arc<Log>) -> Self {
+        Self { log: Arc::clone(log), sink: None, lines: String::new(), count: 0, is_known_bad: false }
+    }
+
+    /// Writes the lines, or counts them as lost.
+    fn flush(&mut self) {
+        if self.lines.is_empty() {
+            return;
+        }
+        match self.write() {
+            Ok(()) => {
+                self.log.wrote(self.count);
+                self.is_known_bad = false;
+            }
+            Err(error) => {
+                self.log.lost(self.count);
+                self.sink = None;
+                if !self.is_known_bad {
+                    let file = &self.log.declared.file;
+                    tracing::warn!(%file, %error, "access log not written; its lines are dropped until it can be");
+                }
+                self.is_known_bad = true;
+            }
+        }
+        self.lines.clear();
+        self.count = 0;
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let sink = match &mut self.sink {
+            Some(sink) => sink,
+            none => none.insert(Sink::open(&self.log.declared)?),
+        };
+        sink.write(self.lines.as_bytes())
+    }
+
+    /// Lets go of a file that has another name by now: the next line goes to the one that has it.
+    fn look(&mut self) {
+        if self.sink.as_ref().is_some_and(|sink| !sink.is_current()) {
+            self.sink = None;
+        }
+    }
+}

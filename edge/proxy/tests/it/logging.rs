@@ -1,0 +1,200 @@
+//! A line for each request, and none that waits for it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use model::resource::{AccessLog, RouteSpec};
+use proxy::{AttachedRoute, Gateway, ServiceRoute};
+use serde_json::{Value, json};
+
+use crate::kit::*;
+
+fn log(file: &Path, more: &Value) -> AccessLog {
+    let mut declared = json!({"file": file});
+    declared.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    serde_json::from_value(declared).unwrap()
+}
+
+/// A stand whose service has a log in a folder of its own.
+fn stand(endpoints: &[std::net::SocketAddr], more: &Value) -> (Stand, tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let declared = log(&path, more);
+    let stand = Stand::with(endpoints, |_, route| {
+        route.access_log = Some(declared);
+        route.balance = proxy::Balance::RoundRobin;
+    });
+    (stand, folder, path)
+}
+
+async fn lines(path: &Path, count: usize) -> Vec<String> {
+    let read = || fs::read_to_string(path).unwrap_or_default();
+    until(|| read().lines().count() >= count).await;
+    read().lines().map(str::to_owned).collect()
+}
+
+async fn objects(path: &Path, count: usize) -> Vec<Value> {
+    lines(path, count).await.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn each_request_is_a_line_with_who_asked_who_answered_and_how_long_it_took() {
+    let good = Backend::named("good").await;
+    let gone = Backend::named("gone").await.stop().await;
+    let (stand, _folder, path) = stand(&[gone, good.address], &json!({}));
+    let mut client = stand.client().await;
+    let mut asked = request("GET", "/carts?id=1", "");
+    let headers = asked.headers_mut();
+    headers.insert("user-agent", "test/1 \"quoted\"".parse().unwrap());
+    headers.insert("referer", "http://a.test/".parse().unwrap());
+    headers.insert("x-request-id", "r-17".parse().unwrap());
+    headers.insert("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap());
+    assert_eq!(client.send(asked).await.unwrap().body(), "good");
+
+    let line = objects(&path, 1).await.remove(0);
+    let expected = json!({
+        "client": "127.0.0.1", "method": "GET", "host": "shop.example", "path": "/carts?id=1", "protocol": "HTTP/1.1",
+        "status": 200, "bytes": 4, "service": "shop", "replica": "shop-1", "tries": 2, "requestId": "r-17",
+        "traceId": "4bf92f3577b34da6a3ce929d0e0e4736", "userAgent": "test/1 \"quoted\"", "referer": "http://a.test/",
+    });
+    for (key, value) in expected.as_object().unwrap() {
+        assert_eq!(&line[key], value, "{key} in {line}");
+    }
+    let (all, upstream) =
+        (line["durationSeconds"].as_f64().unwrap(), line["upstreamSeconds"].as_f64().unwrap());
+    assert!(0.0 < upstream && upstream <= all && all < 30.0, "{line}");
+    assert!(
+        line["time"].as_str().unwrap().ends_with('Z') && line["time"].as_str().unwrap().len() == 24,
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn what_the_proxy_says_itself_and_whom_it_lost_is_logged_too() {
+    let (held, _folder, path) = stand(&[], &json!({}));
+    let stand = held;
+    let refused = say(stand.address, "GET / HTTP/1.1\r\nConnection: close\r\n\r\n").await;
+    assert!(refused.starts_with("HTTP/1.1 400"), "{refused}");
+    let line = objects(&path, 1).await.remove(0);
+    assert_eq!((&line["status"], &line["tries"]), (&json!(400), &json!(0)), "{line}");
+    assert!(line["bytes"].as_u64().unwrap() > 10 && line.get("replica").is_none(), "{line}");
+
+    // This one waits for an endpoint until its client has had enough.
+    let stream = tokio::net::TcpStream::connect(stand.address).await.unwrap();
+    let mut client = Client::over(stream).await;
+    let asked = client.get("/waits");
+    let traffic = || stand.table.asked(SERVICE).unwrap().waiting;
+    tokio::select! {
+        _ = asked => panic!("nobody can answer"),
+        () = until(|| traffic() == 1) => {}
+    }
+    drop(client);
+    let line = objects(&path, 2).await.remove(1);
+    assert_eq!((&line["status"], &line["path"]), (&json!(499), &json!("/waits")), "{line}");
+}
+
+#[tokio::test]
+async fn a_combined_log_cannot_be_forged() {
+    let good = Backend::named("good").await;
+    let (stand, _folder, path) = stand(&[good.address], &json!({"format": "combined"}));
+    let head = b"GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nUser-Agent: a\" 200\t1 \"\xff\r\n\r\n";
+    say(stand.address, head).await;
+    let line = lines(&path, 1).await.remove(0);
+    let (before, after) = line.split_once('[').unwrap();
+    assert_eq!(before, "127.0.0.1 - - ");
+    let (_time, rest) = after.split_once("] ").unwrap();
+    assert_eq!(rest, r#""GET /a HTTP/1.1" 200 4 "-" "a\" 200\x091 \"\xff""#);
+}
+
+#[tokio::test]
+async fn a_route_logs_with_its_name_whoever_answers_once() {
+    let (good, slow) = (Backend::named("good").await, Backend::raw(|_stream| std::future::pending()).await);
+    let stand = Stand::new(&[good.address]);
+    let mut hanging = ServiceRoute::without_listener("slow");
+    hanging.endpoints.push(proxy::EndpointRoute::new(id(0), slow.address));
+    stand.table.set_service(&hanging).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("routes.log");
+    let spec = json!({
+        "listen": "127.0.0.1:0", "accessLog": {"file": path},
+        "rules": [
+            {"backendRefs": [{"name": SERVICE}]},
+            {"matches": [{"path": {"value": "/slow"}}], "backendRefs": [{"name": "slow"}], "timeouts": {"request": "50ms"}},
+            {"matches": [{"path": {"value": "/old"}}], "filters": [{"type": "RequestRedirect", "requestRedirect": {"scheme": "https"}}]},
+        ],
+    });
+    let spec: RouteSpec = serde_json::from_value(spec).unwrap();
+    let route = AttachedRoute { name: "web".into(), created: 1, spec: Arc::new(spec) };
+    let address = stand.table.set_gateway(&Gateway { listen: any(), routes: vec![route] }).unwrap();
+    let mut client = Client::connect(address).await;
+    for asked in ["/", "/slow", "/old"] {
+        client.get(asked).await.unwrap();
+    }
+    let seen = objects(&path, 3).await;
+    let field = |name: &str| seen.iter().map(|line| line[name].clone()).collect::<Vec<_>>();
+    assert_eq!(field("status"), [200, 504, 302]);
+    assert_eq!(field("route"), ["web", "web", "web"]);
+    assert_eq!(field("service"), [json!("shop"), json!("slow"), Value::Null]);
+    assert_eq!(field("replica"), [json!("shop-0"), json!("slow-0"), Value::Null]);
+}
+
+#[tokio::test]
+async fn files_move_on_by_size_and_one_that_somebody_moved_is_begun_anew() {
+    let good = Backend::named("good").await;
+    let (stand, folder, path) = stand(&[good.address], &json!({"size": "4Ki", "keep": 3}));
+    let mut client = stand.client().await;
+    for number in 0..60 {
+        client.get(&format!("/{number}")).await.unwrap();
+    }
+    let state = || stand.table.access_logs().remove(0);
+    until(|| state().written == 60).await;
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap_or_default();
+    let kept: String = ["access.log.3", "access.log.2", "access.log.1", "access.log"].map(read).concat();
+    let numbers: Vec<String> = kept
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["path"].as_str().unwrap().to_owned())
+        .collect();
+    let first = 60 - numbers.len();
+    assert_eq!(numbers, (first..60).map(|number| format!("/{number}")).collect::<Vec<_>>());
+    assert!(
+        fs::metadata(&path).unwrap().len() <= 4096
+            && fs::metadata(folder.path().join("access.log.1")).unwrap().len() <= 4096
+    );
+    assert!(!folder.path().join("access.log.4").exists());
+
+    fs::rename(&path, folder.path().join("moved")).unwrap();
+    within(async {
+        while !path.exists() {
+            client.get("/later").await.unwrap();
+        }
+    })
+    .await;
+    assert!(objects(&path, 1).await[0]["path"] == "/later");
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_costs_no_request_and_is_counted() {
+    let good = Backend::named("good").await;
+    let stand = Stand::with(&[good.address], |_, route| {
+        route.access_log = Some(log(Path::new("/no/such/folder/access.log"), &json!({})));
+    });
+    let mut client = stand.client().await;
+    for _ in 0..10 {
+        assert_eq!(client.get("/").await.unwrap().body(), "good");
+    }
+    until(|| stand.table.access_logs()[0].dropped == 10).await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_ends_has_written_what_it_was_asked() {
+    let good = Backend::named("good").await;
+    let (stand, _folder, path) = stand(&[good.address], &json!({}));
+    let mut client = stand.client().await;
+    for _ in 0..50 {
+        client.get("/").await.unwrap();
+    }
+    drop(client);
+    stand.proxy.shutdown(DEADLINE).await;
+    assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 50);
+}
