@@ -418,6 +418,7 @@ fn is_of_guard(reason: &Reason) -> bool {
         | Reason::AboveDesired { .. }
         | Reason::Autoscaled { .. }
         | Reason::Held { .. }
+        | Reason::ScalingOff
         | Reason::Scheduled { .. }
         | Reason::Idle { .. }
         | Reason::Awaited { .. }

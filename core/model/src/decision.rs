@@ -44,6 +44,8 @@ pub enum Policy {
     Fixed,
     /// A person holds it.
     Hold,
+    /// A person has turned its autoscaler off.
+    Off,
     /// A schedule says other than the fixed size.
     Schedule,
     /// Kubernetes' horizontal pod autoscaler algorithm.
@@ -101,6 +103,7 @@ impl Policy {
         match self {
             Self::Fixed => "fixed",
             Self::Hold => "hold",
+            Self::Off => "off",
             Self::Schedule => "schedule",
             Self::Hpa => "hpa",
             Self::ToZero => "toZero",

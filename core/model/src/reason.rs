@@ -46,6 +46,8 @@ pub enum Reason {
         /// When the hold ends by itself.
         until: Option<Time>,
     },
+    /// Its autoscaler is turned off.
+    ScalingOff,
     /// A schedule says how many.
     Scheduled {
         /// Which, and until when, in a sentence.
@@ -238,6 +240,9 @@ impl fmt::Display for Reason {
             }
             Self::Held { replicas, until: Some(until) } => {
                 write!(f, "held at {replicas} by hand until {until}")
+            }
+            Self::ScalingOff => {
+                f.write_str("its autoscaler is off (spec.scale.mode): the number stays as it is")
             }
             Self::Scheduled { note } => f.write_str(note),
             Self::Idle { since: None } => f.write_str("nobody asks for anything: it rests"),

@@ -6,6 +6,7 @@
 mod arbiter;
 mod draft;
 mod heal;
+mod mode;
 mod rest;
 mod roster;
 pub mod scale;

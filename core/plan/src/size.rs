@@ -11,10 +11,13 @@ use model::memory::ScalingMemory;
 use model::name::ServiceName;
 use model::plan::{Change, Role, Step, Writer};
 use model::reason::Reason;
-use model::resource::{AutoscalerSpec, Bounds, Count, MeteredResource, MetricSpec, REQUEST_RATE_METRIC};
+use model::resource::{
+    AutoscalerSpec, Bounds, Count, MeteredResource, MetricSpec, REQUEST_RATE_METRIC, ScaleMode,
+};
 use model::settings::Settings;
 use model::time::{Now, Time};
 
+use crate::mode::{curbed, followed};
 use crate::rest::Rest;
 use crate::scale::hpa::{self, Verdict};
 use crate::scale::reading::{
@@ -68,6 +71,10 @@ pub(crate) fn size(now: Now, service: &ServiceState, settings: &Settings) -> Siz
         None => {}
     }
     match (&declared.autoscaler, &declared.spec.scale.count) {
+        (Some(_), _) if declared.spec.scale.mode == ScaleMode::Off => {
+            let kept = followed(ScaleMode::Off, begin, begin, term.bounds);
+            plain(now, service, Policy::Off, kept, Reason::ScalingOff)
+        }
         (Some(spec), _) => autoscaled(now, service, declared, (spec, term), begin, settings),
         (None, Count::Fixed(replicas)) => fixed(now, service, declared, *replicas, &term),
         (None, Count::Auto(auto)) => fixed(now, service, declared, auto.min, &term),
@@ -144,17 +151,18 @@ fn autoscaled(
     // New bounds are no fall of load: they hold whatever fails.
     let is_believed_from_load = verdict.desired < current && current <= spec.max;
     let suspicion = Suspicion::of(&places, settings).filter(|_| is_believed_from_load);
-    if suspicion.is_none() {
+    let proposed = if suspicion.is_some() { current } else { verdict.desired };
+    let desired = followed(declared.spec.scale.mode, current, proposed, term.bounds);
+    if desired == verdict.desired {
         hpa::confirm(now.time, spec, &verdict, &mut memory);
     }
-    let desired = if suspicion.is_some() { current } else { verdict.desired };
     let writer = if desired < current { Writer::ScaleIn } else { Writer::ScaleOut };
+    let account = HpaAccount { at: now, declared: Arc::clone(declared), verdict, suspicion, term, desired };
     let step = (service.desired != Some(desired)).then(|| {
-        let summary = with_note(verdict.summary(spec), term.note(declared)).into();
+        let summary = account.decision().summary;
         let reason = Reason::Autoscaled { from: current, to: desired, summary };
         Step { change: Change::Resize { from: service.desired.unwrap_or(0), to: desired }, reason, writer }
     });
-    let account = HpaAccount { at: now, declared: Arc::clone(declared), verdict, suspicion, term };
     Size { desired, step, decision: Some(Arc::new(account)), scaling: Some(memory) }
 }
 
@@ -266,7 +274,7 @@ struct PlainAccount {
 impl Account for PlainAccount {
     fn decision(&self) -> Decision {
         let how = match self.policy {
-            Policy::Hold | Policy::Schedule | Policy::ToZero => self.reason.to_string(),
+            Policy::Hold | Policy::Off | Policy::Schedule | Policy::ToZero => self.reason.to_string(),
             Policy::Fixed | Policy::Hpa => format!("its declaration asks for {} replicas", self.desired),
         };
         Decision {
@@ -291,6 +299,8 @@ struct HpaAccount {
     verdict: Verdict,
     suspicion: Option<Suspicion>,
     term: Term,
+    /// Replicas wanted from now on, whatever the verdict.
+    desired: u32,
 }
 
 /// A reason not to believe a fall of load (law 4): requests fail, so those that would cost something may not get that far.
@@ -333,7 +343,8 @@ impl Account for HpaAccount {
                     Some(suspicion) => suspicion.hold(decision),
                     None => decision,
                 };
-                scheduled(decision, self.term.note(&self.declared))
+                let decision = scheduled(decision, self.term.note(&self.declared));
+                curbed(self.declared.spec.scale.mode, self.desired, decision)
             }
             None => unreachable!("an HPA account is made from the declaration's autoscaler only"),
         }

@@ -12,8 +12,8 @@ use model::quantity::MilliRps;
 use model::resource::{
     AutoscalerSpec, Behavior, Count, Cron, Dependency, DependencyStage, Expose, ListenAddress,
     MeteredResource, MetricIdentifier, MetricSpec, Percent, PolicyChange, PortName, Probes, Quantity,
-    REQUEST_RATE_METRIC, Recover, ResourceTarget, Resources, Run, Scale, ScalingPolicy, ScalingRules,
-    Schedule, SelectPolicy, ServiceSpec, Span, Stop, ToZero, Zone,
+    REQUEST_RATE_METRIC, Recover, ResourceTarget, Resources, Run, Scale, ScaleMode, ScalingPolicy,
+    ScalingRules, Schedule, SelectPolicy, ServiceSpec, Span, Stop, ToZero, Zone,
 };
 use sim::{Fault, Faults, Load, Program, Simulation};
 
@@ -63,6 +63,8 @@ pub struct ServiceConfig {
     pub is_exposed: bool,
     /// Whether it rests while nobody asks for anything.
     pub to_zero: Option<ToZero>,
+    /// How far its autoscaler is followed.
+    pub mode: ScaleMode,
     /// Times at which other bounds hold.
     pub schedule: Vec<Schedule>,
     /// How a replica is stopped.
@@ -108,11 +110,13 @@ impl Config {
     pub fn of_seed(seed: u64, span: Duration, cut: &Cut) -> Self {
         let mut chance = Stream::named(seed, "services");
         let count = usize::try_from(1 + chance.below(NAMES.len() as u64)).unwrap_or(1);
+        let mut modes = Stream::named(seed, "modes");
         let mut schedules = Stream::named(seed, "schedules");
         let mut services: Vec<ServiceConfig> = Vec::new();
         for name in NAMES.iter().take(count) {
             let mut service = ServiceConfig::random(&mut chance, name, &services);
             service.schedule = random_schedule(&mut schedules);
+            service.mode = random_mode(&mut modes);
             services.push(service);
         }
         if let Some(most) = cut.services {
@@ -189,6 +193,7 @@ impl ServiceConfig {
             needs: None,
             is_exposed: true,
             to_zero: None,
+            mode: ScaleMode::On,
             schedule: Vec::new(),
             stop: Stop::default(),
             program: Program::default(),
@@ -286,7 +291,12 @@ impl ServiceConfig {
     fn scale(&self) -> Scale {
         let (Kind::Fixed { replicas: min } | Kind::Cpu { min, .. } | Kind::RequestRate { min, .. }) =
             self.kind;
-        Scale { count: Count::Fixed(min), schedule: self.schedule.clone(), to_zero: self.to_zero }
+        Scale {
+            count: Count::Fixed(min),
+            mode: self.mode,
+            schedule: self.schedule.clone(),
+            to_zero: self.to_zero,
+        }
     }
 
     fn autoscaler(&self) -> Option<AutoscalerSpec> {
@@ -345,6 +355,15 @@ fn random_schedule(chance: &mut Stream) -> Vec<Schedule> {
         }
     };
     (0..windows).map(window).collect()
+}
+
+fn random_mode(chance: &mut Stream) -> ScaleMode {
+    match chance.below(10) {
+        0 => ScaleMode::Off,
+        1 => ScaleMode::Shadow,
+        2 => ScaleMode::UpOnly,
+        _ => ScaleMode::On,
+    }
 }
 
 fn pick<'a>(chance: &mut Stream, of: &[&'a str]) -> &'a str {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use model::decision::Policy;
 use model::event::EventKind;
 use model::input::Declared;
-use model::resource::Quantity;
+use model::resource::{Quantity, ScaleMode};
 
 use crate::bench::{autoscaled, fixed};
 use crate::world::{World, ms, ordinal, seconds};
@@ -123,4 +124,62 @@ fn a_size_beyond_all_reason_is_refused_and_costs_nothing() {
     world.releases("shop");
     world.lives_for(seconds(10));
     assert_eq!(world.places("shop"), [0, 1]);
+}
+
+/// A shop of two that is as busy as four would like, for long enough, in this mode.
+fn busy(mode: ScaleMode) -> (World, Duration) {
+    let mut declared = shop(2, 10);
+    declared.spec.scale.mode = mode;
+    let mut world = World::with([declared]);
+    let mut spent = Duration::ZERO;
+    work(&mut world, &mut spent, 2, 500, 20);
+    work(&mut world, &mut spent, 2, 1000, 6);
+    (world, spent)
+}
+
+#[test]
+fn in_shadow_it_says_what_it_would_do_and_does_not() {
+    let (world, _) = busy(ScaleMode::Shadow);
+    assert_eq!(world.service("shop").desired, Some(2));
+    let decision = world.service("shop").decision.as_ref().unwrap().decision();
+    assert_eq!((decision.policy, decision.desired), (Policy::Hpa, 2));
+    let limit = decision.limits.last().unwrap();
+    assert_eq!((limit.name, limit.from, limit.to), ("Shadow", 4, 2));
+    assert!(decision.summary.contains("it would be: from 2 to 4"), "{}", decision.summary);
+}
+
+#[test]
+fn what_only_adds_never_takes_away() {
+    let (mut world, mut spent) = busy(ScaleMode::UpOnly);
+    assert_eq!(world.service("shop").desired, Some(4));
+    world.obeys();
+    work(&mut world, &mut spent, 4, 0, 1400);
+    assert_eq!(world.service("shop").desired, Some(4));
+    let decision = world.service("shop").decision.as_ref().unwrap().decision();
+    assert_eq!(decision.limits.last().map(|limit| limit.name), Some("UpOnly"));
+}
+
+#[test]
+fn an_autoscaler_that_is_off_keeps_the_number_and_one_that_is_on_again_goes_on_from_it() {
+    let (mut world, mut spent) = busy(ScaleMode::Off);
+    assert_eq!(world.service("shop").desired, Some(2));
+    assert_eq!(world.service("shop").decision.as_ref().unwrap().decision().policy, Policy::Off);
+    let mut declared = shop(2, 10);
+    declared.revision = model::identity::Generation(2);
+    world.declares(declared);
+    work(&mut world, &mut spent, 2, 1000, 6);
+    assert_eq!(world.service("shop").desired, Some(4));
+}
+
+#[test]
+fn bounds_hold_in_every_mode() {
+    for mode in [ScaleMode::On, ScaleMode::UpOnly, ScaleMode::Shadow, ScaleMode::Off] {
+        let (mut world, _) = busy(mode);
+        let mut declared = shop(1, 1);
+        declared.revision = model::identity::Generation(2);
+        declared.spec.scale.mode = mode;
+        world.declares(declared);
+        world.lives_for(seconds(3));
+        assert_eq!(world.service("shop").desired, Some(1), "{mode:?}");
+    }
 }

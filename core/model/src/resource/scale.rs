@@ -16,10 +16,35 @@ pub const REPLICAS_MAX: u32 = 1_000_000;
 pub struct Scale {
     /// How many.
     pub count: Count,
+    /// How far its autoscaler is followed.
+    pub mode: ScaleMode,
     /// Times at which other bounds hold.
     pub schedule: Vec<Schedule>,
     /// Whether it rests while nobody asks for anything.
     pub to_zero: Option<ToZero>,
+}
+
+/// How far an autoscaler is followed. Bounds, schedules, rest and holds by hand are followed in every mode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ScaleMode {
+    /// Its decisions are carried out.
+    #[default]
+    On,
+    /// Replicas are added, and never taken away.
+    UpOnly,
+    /// It decides, and that is recorded; the number stays as it is.
+    Shadow,
+    /// It does not decide; the number stays as it is.
+    Off,
+}
+
+impl ScaleMode {
+    /// Whether it is [`Self::On`].
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    fn is_on(&self) -> bool {
+        *self == Self::On
+    }
 }
 
 /// How many replicas of a service run, times and rest left aside.
@@ -40,7 +65,7 @@ impl Default for Scale {
 impl Scale {
     /// Always so many.
     pub const fn fixed(replicas: u32) -> Self {
-        Self { count: Count::Fixed(replicas), schedule: Vec::new(), to_zero: None }
+        Self { count: Count::Fixed(replicas), mode: ScaleMode::On, schedule: Vec::new(), to_zero: None }
     }
 
     /// The fewest and the most replicas, times and rest left aside.
@@ -119,6 +144,9 @@ struct ScaleFields {
     /// How fast the number may change, as in `autoscaling/v2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     behavior: Option<v2::Behavior>,
+    /// How far its autoscaler is followed, be it this one or a HorizontalPodAutoscaler's. Default: on.
+    #[serde(default, skip_serializing_if = "ScaleMode::is_on")]
+    mode: ScaleMode,
     /// Times at which other bounds hold, in a time zone. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     schedule: Vec<Schedule>,
@@ -147,7 +175,7 @@ impl TryFrom<ScaleFields> for Scale {
     type Error = ScaleError;
 
     fn try_from(fields: ScaleFields) -> Result<Self, ScaleError> {
-        let ScaleFields { replicas, min, max, metrics, behavior, schedule, to_zero } = fields;
+        let ScaleFields { replicas, min, max, metrics, behavior, mode, schedule, to_zero } = fields;
         let says_auto = min.is_some() || !metrics.is_empty() || behavior.is_some();
         if let Some(replicas) = [replicas, min, max].into_iter().flatten().find(|n| *n > REPLICAS_MAX) {
             return Err(ScaleError::TooMany { replicas });
@@ -165,13 +193,13 @@ impl TryFrom<ScaleFields> for Scale {
                 Count::Auto(AutoScale { min, max, metrics, behavior })
             }
         };
-        Ok(Self { count, schedule, to_zero })
+        Ok(Self { count, mode, schedule, to_zero })
     }
 }
 
 impl From<Scale> for ScaleFields {
     fn from(scale: Scale) -> Self {
-        let Scale { count, schedule, to_zero } = scale;
+        let Scale { count, mode, schedule, to_zero } = scale;
         match count {
             Count::Fixed(replicas) => Self {
                 replicas: Some(replicas),
@@ -179,12 +207,20 @@ impl From<Scale> for ScaleFields {
                 max: None,
                 metrics: Vec::new(),
                 behavior: None,
+                mode,
                 schedule,
                 to_zero,
             },
-            Count::Auto(AutoScale { min, max, metrics, behavior }) => {
-                Self { replicas: None, min: Some(min), max: Some(max), metrics, behavior, schedule, to_zero }
-            }
+            Count::Auto(AutoScale { min, max, metrics, behavior }) => Self {
+                replicas: None,
+                min: Some(min),
+                max: Some(max),
+                metrics,
+                behavior,
+                mode,
+                schedule,
+                to_zero,
+            },
         }
     }
 }

@@ -15,7 +15,7 @@ use model::resource::{
     Dependency, DependencyStage, Expose, External, ExternalFormat, ExternalName, HashKey,
     HorizontalPodAutoscaler, HttpCheck, Limits, ListenAddress, Metadata, ObjectMeta, ObjectName, Port,
     PortName, Probe, Probes, Protocol, Quantity, Recover, Resource, Resources, Route, RouteSpec, Run, Scale,
-    Schedule, Service, ServiceSpec, Signal, Span, Stop, TcpCheck, Timeouts, Tls, ToZero, Zone,
+    ScaleMode, Schedule, Service, ServiceSpec, Signal, Span, Stop, TcpCheck, Timeouts, Tls, ToZero, Zone,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -256,8 +256,9 @@ fn scale() -> BoxedStrategy<Scale> {
         (0..=1_000_000_u32).prop_map(Count::Fixed),
         auto.prop_map(|(min, max, metrics, behavior)| Count::Auto(AutoScale { min, max, metrics, behavior })),
     ];
-    (count, vec(schedule(), 0..3), to_zero())
-        .prop_map(|(count, schedule, to_zero)| Scale { count, schedule, to_zero })
+    let mode = select(vec![ScaleMode::On, ScaleMode::UpOnly, ScaleMode::Shadow, ScaleMode::Off]);
+    (count, mode, vec(schedule(), 0..3), to_zero())
+        .prop_map(|(count, mode, schedule, to_zero)| Scale { count, mode, schedule, to_zero })
         .boxed()
 }
 

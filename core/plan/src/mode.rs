@@ -1,0 +1,36 @@
+//! How far what the autoscaler proposes is followed.
+
+use model::decision::{Decision, Limit};
+use model::resource::{Bounds, ScaleMode};
+
+/// The number wanted when `proposed` is found for `current` replicas. New bounds hold in every mode.
+pub(crate) fn followed(mode: ScaleMode, current: u32, proposed: u32, bounds: Bounds) -> u32 {
+    let kept = current.clamp(bounds.min, bounds.max);
+    match mode {
+        ScaleMode::On => proposed,
+        ScaleMode::UpOnly => proposed.max(kept),
+        ScaleMode::Shadow | ScaleMode::Off => kept,
+    }
+}
+
+/// The decision as it is followed, and what it would have been.
+pub(crate) fn curbed(mode: ScaleMode, wanted: u32, mut decision: Decision) -> Decision {
+    let (from, to) = (decision.desired, wanted);
+    if from == to && mode != ScaleMode::Shadow {
+        return decision;
+    }
+    let (name, why) = match mode {
+        ScaleMode::On | ScaleMode::Off => return decision,
+        ScaleMode::UpOnly => ("UpOnly", "its mode is upOnly: replicas are added, and never taken away"),
+        ScaleMode::Shadow => ("Shadow", "its mode is shadow: what it decides is recorded, without effect"),
+    };
+    let stays = if to == decision.previous {
+        "stays at".to_owned()
+    } else {
+        format!("from {} to", decision.previous)
+    };
+    decision.summary = format!("{stays} {to} ({why}); it would be: {}", decision.summary).into();
+    decision.desired = to;
+    decision.limits.push(Limit { name, from, to, note: why.into() });
+    decision
+}
