@@ -11,8 +11,8 @@ use model::name::ServiceName;
 use model::resource::{self, Expose, Port, PortName, ServiceSpec};
 use platform::Life;
 use proxy::{
-    AdaptivePolicy, CertificateFiles, EndpointRoute, EndpointState, HashKey, Limits, Protocol, RouteError,
-    ServiceRoute, SlowStart, Table, Timeouts, Tls, TlsError,
+    AdaptivePolicy, CertificateFiles, EndpointRoute, EndpointState, HashKey, Limits, Protocol, ProxyVersion,
+    RouteError, ServiceRoute, SlowStart, Table, Timeouts, Tls, TlsError,
 };
 
 use crate::agent::Inner;
@@ -33,6 +33,7 @@ pub(crate) fn route(inner: &Inner, name: &ServiceName, desk: &ServiceDesk) -> Ou
             route.listen = expose.listen.map(|listen| listen.0);
             route.tls = expose.tls.as_ref().map(tls);
             route.access_log.clone_from(&expose.access_log);
+            route.proxy_protocol.accept = expose.proxy_protocol.accept;
         }
         follow(&mut route, expose);
     }
@@ -73,6 +74,10 @@ fn protocol(declared: resource::Protocol) -> Protocol {
 fn follow(route: &mut ServiceRoute, expose: &Expose) {
     route.balance = balance_of(expose.balance);
     route.hash_key = hash_key(&expose.hash);
+    route.proxy_protocol.send = expose.proxy_protocol.send.map(|version| match version {
+        resource::ProxyVersion::V1 => ProxyVersion::V1,
+        resource::ProxyVersion::V2 => ProxyVersion::V2,
+    });
     route.slow_start = expose.slow_start.map_or(SlowStart::OFF, |window| SlowStart::over(window.into()));
     route.limits = Limits {
         in_flight: expose.limits.in_flight.and_then(NonZeroU32::new),

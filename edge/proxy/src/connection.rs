@@ -21,6 +21,7 @@ use crate::forward;
 use crate::hand::{Hand, Stage};
 use crate::http2::{self, PREFACE};
 use crate::local::LocalService;
+use crate::preamble::{self, Ends, Heard};
 use crate::route::Protocol;
 use crate::socket::{ClientSocket, Stream};
 use crate::tls::{self, Terminator};
@@ -35,12 +36,18 @@ pub(crate) const REQUEST_HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Bytes that are read at first: most requests whole, and more than the preface of HTTP/2.
 const FIRST_BYTES_MAX: usize = 2048;
 
+/// A connection that did not say whose it is, though it had to.
+#[derive(Debug, Clone, Copy)]
+struct Uninvited;
+
 /// A client's connection, as the requests on it see it; in HTTP/2, one for each stream.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) worker: Rc<Worker>,
     pub(crate) local: Rc<LocalService>,
     pub(crate) hand: Rc<Hand>,
+    /// Between whom the connection is, where an endpoint is to be told.
+    pub(crate) ends: Option<Ends>,
     /// The client's address without the port, as a header value.
     pub(crate) address: HeaderValue,
     /// `http` or `https`, as the client reached us.
@@ -59,6 +66,7 @@ impl Client {
             worker: Rc::clone(&entrance.worker),
             local,
             hand: Rc::clone(&entrance.hand),
+            ends: entrance.ends,
             address: entrance.address.clone(),
             scheme: entrance.scheme.clone(),
             protocol: entrance.protocol,
@@ -88,12 +96,39 @@ impl Client {
             worker: Rc::clone(&self.worker),
             local: Rc::clone(&self.local),
             hand: self.worker.hands.add(self.local.snapshot().timeouts.request_head),
+            ends: self.ends,
             address: self.address.clone(),
             scheme: self.scheme.clone(),
             protocol: Protocol::Http2,
             tunnel: Rc::default(),
             entrance: None,
         })
+    }
+
+    /// Learns whose the connection is, from what the system says or from the header in front of it; `Err` when there is nobody to talk to.
+    async fn is_introduced(&mut self, stream: &TcpStream, peer: SocketAddr) -> Result<(), Uninvited> {
+        let snapshot = self.local.snapshot();
+        let mut ends = None;
+        if snapshot.proxy_protocol.accept {
+            match preamble::hear(stream, &self.hand, || self.is_closing()).await {
+                Heard::From(said) => {
+                    self.address = written(said.source);
+                    ends = Some(said);
+                }
+                Heard::Itself => {}
+                Heard::Nothing => {
+                    self.shard().malformed.add(1);
+                    return Err(Uninvited);
+                }
+                Heard::Closing => return Err(Uninvited),
+            }
+        }
+        // Services behind a shared listener may want to be told, too.
+        if snapshot.proxy_protocol.send.is_some() || self.local.router.is_some() {
+            let here = || Some(Ends { source: peer, destination: stream.local_addr().ok()? });
+            self.ends = ends.or_else(here);
+        }
+        Ok(())
     }
 
     /// Hears what a client without TLS says first, and so what it speaks; `None` when it says nothing.
@@ -173,11 +208,20 @@ pub(crate) async fn serve(worker: Rc<Worker>, local: Rc<LocalService>, stream: T
     let hand = worker.hands.add(local.snapshot().timeouts.request_head);
     let terminator = local.service.terminator();
     let scheme = HeaderValue::from_static(if terminator.is_some() { "https" } else { "http" });
-    let address = HeaderValue::from_str(&peer.ip().to_canonical().to_string())
-        .expect("an address is written in visible ASCII");
-    let protocol = Protocol::Http1;
-    let client =
-        Client { worker, local, hand, address, scheme, protocol, tunnel: Rc::default(), entrance: None };
+    let mut client = Client {
+        worker,
+        local,
+        hand,
+        ends: None,
+        address: written(peer),
+        scheme,
+        protocol: Protocol::Http1,
+        tunnel: Rc::default(),
+        entrance: None,
+    };
+    if client.is_introduced(&stream, peer).await.is_err() {
+        return;
+    }
     let client = Rc::new(client);
     let (protocol, heard, stream) = match terminator {
         None => match client.hear(&stream).await {
@@ -205,6 +249,12 @@ pub(crate) async fn serve(worker: Rc<Worker>, local: Rc<LocalService>, stream: T
     if let Some(tunnel) = tunnel {
         tunnel.run(&client).await;
     }
+}
+
+/// An address without its port, as a header has it.
+fn written(address: SocketAddr) -> HeaderValue {
+    HeaderValue::from_str(&address.ip().to_canonical().to_string())
+        .expect("an address is written in visible ASCII")
 }
 
 async fn serve_requests(client: &Rc<Client>, socket: ClientSocket) {

@@ -350,7 +350,8 @@ impl Errand {
                     return Ok((Entry::Http1(link), true));
                 }
                 hand.disarm();
-                let link = Link::connect(address, self.snapshot.timeouts.connect).await;
+                let introduction = self.snapshot.introduction(self.client.ends);
+                let link = Link::connect(address, self.snapshot.timeouts.connect, introduction).await;
                 Ok((Entry::Http1(link.map_err(|error| failed(&error))?), false))
             }
             Protocol::Http2 => {
@@ -371,7 +372,7 @@ impl Errand {
         }
         let is_careful = self.is_careful();
         loop {
-            let link = self.client.local.take_link(id)?;
+            let link = self.client.local.take_link(id, self.client.ends)?;
             if link.is_reusable() && !(is_careful && link.is_closed_by_peer()) {
                 return Some(link);
             }

@@ -52,6 +52,7 @@ mod tls;
 
 mod hand;
 mod headers;
+mod preamble;
 
 mod router;
 
@@ -71,7 +72,7 @@ mod wire;
 pub use self::access::AccessLogState;
 pub use self::route::{
     AttachedRoute, CertificateFiles, EndpointRoute, EndpointState, Forwarded, Gateway, HashKey, Protocol,
-    ServiceRoute, Timeouts, Tls,
+    ProxyProtocol, ProxyVersion, ServiceRoute, Timeouts, Tls,
 };
 pub use balance::{AdaptivePolicy, Balance, EndpointId, OutlierPolicy, Ramp, SlowStart, Weight};
 pub use gate::Limits;

@@ -16,12 +16,14 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::body::RequestBody;
 use crate::hand::Hand;
 use crate::line::SendError;
+use crate::preamble::{self, Ends, Introduction};
 use crate::wire::{ConnectError, Wire};
 
 /// Bytes of a response's head at most; a larger one counts as malformed. nginx allows 4 to 8 KiB by default.
@@ -35,20 +37,38 @@ pub(crate) struct Link {
     /// hyper is done with the connection; it must not be polled again.
     is_finished: bool,
     wire: Wire,
+    /// Whose requests it carries, where the endpoint was told.
+    told: Option<Ends>,
     /// When it was last put aside.
     pub(crate) idle_since: Instant,
 }
 
 impl Link {
-    pub(crate) async fn connect(address: SocketAddr, timeout: Duration) -> Result<Box<Self>, ConnectError> {
-        let wire = Wire::connect(address, timeout).await?;
+    /// Connects to an endpoint within `timeout`; where it wants to be told whose the connection is, that is said first.
+    pub(crate) async fn connect(
+        address: SocketAddr,
+        timeout: Duration,
+        introduction: Option<Introduction>,
+    ) -> Result<Box<Self>, ConnectError> {
+        let mut wire = Wire::connect(address, timeout).await?;
+        if let Some(Introduction { version, ends }) = introduction {
+            let header = preamble::header(version, ends);
+            // A new socket has room for it.
+            wire.write_all(&header).await.map_err(ConnectError::Refused)?;
+        }
         let (sender, connection) = Builder::new()
             .max_header_size(RESPONSE_HEAD_BYTES_MAX)
             .handshake(TokioIo::new(wire.clone()))
             .await
             .map_err(ConnectError::Handshake)?;
         let idle_since = Instant::now();
-        Ok(Box::new(Self { sender, connection, is_finished: false, wire, idle_since }))
+        let told = introduction.and_then(|introduction| introduction.ends);
+        Ok(Box::new(Self { sender, connection, is_finished: false, wire, told, idle_since }))
+    }
+
+    /// Whether it may carry requests of this client.
+    pub(crate) fn is_for(&self, ends: Option<Ends>) -> bool {
+        self.told == ends
     }
 
     /// Sends a request and waits for the head of the response; `hand` says when that took too long.
@@ -143,7 +163,8 @@ mod tests {
     #[tokio::test]
     async fn a_close_is_seen_before_the_runtime_hears_of_it() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let link = Link::connect(listener.local_addr().unwrap(), Duration::from_secs(30)).await.unwrap();
+        let link =
+            Link::connect(listener.local_addr().unwrap(), Duration::from_secs(30), None).await.unwrap();
         let (stream, _peer) = listener.accept().unwrap();
         assert!(!link.is_closed_by_peer());
         drop(stream);

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::endpoint::{Endpoint, InFlight, Refused};
 use crate::link::Link;
+use crate::preamble::Ends;
 use crate::route::EndpointState;
 use crate::router::LocalRouter;
 use crate::service::{Service, Snapshot};
@@ -108,9 +109,15 @@ impl LocalService {
         may_retry(failure, &mut self.state.borrow_mut().budget, now)
     }
 
-    /// An idle connection to an endpoint, the one used last.
-    pub(crate) fn take_link(&self, id: EndpointId) -> Option<Box<Link>> {
-        self.state.borrow_mut().pool(id)?.idle.pop()
+    /// An idle connection to an endpoint, the one used last; where endpoints are told whose it is, only one of `ends`.
+    pub(crate) fn take_link(&self, id: EndpointId, ends: Option<Ends>) -> Option<Box<Link>> {
+        let state = &mut *self.state.borrow_mut();
+        if state.snapshot.proxy_protocol.send.is_none() {
+            return state.pool(id)?.idle.pop();
+        }
+        let idle = &mut state.pool(id)?.idle;
+        let at = idle.iter().rposition(|link| link.is_for(ends))?;
+        Some(idle.remove(at))
     }
 
     /// Puts a connection aside, unless its endpoint has stopped serving or there are enough.

@@ -21,6 +21,8 @@ pub struct ServiceRoute {
     pub tls: Option<Tls>,
     /// Where the requests of its listener are logged; `None` for nowhere.
     pub access_log: Option<AccessLog>,
+    /// Headers that say whose a connection is.
+    pub proxy_protocol: ProxyProtocol,
     /// What is spoken with the endpoints.
     pub protocol: Protocol,
     /// How requests are spread.
@@ -61,6 +63,7 @@ impl ServiceRoute {
             listen: None,
             tls: None,
             access_log: None,
+            proxy_protocol: ProxyProtocol::default(),
             protocol: Protocol::default(),
             balance: Balance::default(),
             hash_key: HashKey::default(),
@@ -83,6 +86,24 @@ pub enum Protocol {
     Http1,
     /// HTTP/2: many requests on one connection. With endpoints it is spoken without TLS and without being agreed on ("prior knowledge").
     Http2,
+}
+
+/// The PROXY protocol: in front of a connection a header says whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ProxyProtocol {
+    /// Clients begin each connection with such a header, and are believed; those that do not are let go.
+    pub accept: bool,
+    /// Connections to endpoints begin with one. Those of [`Protocol::Http2`] are shared by clients, and none is sent there.
+    pub send: Option<ProxyVersion>,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Bytes.
+    V2,
 }
 
 /// The certificates with which TLS is spoken to clients.

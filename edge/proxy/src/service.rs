@@ -13,7 +13,8 @@ use tokio::time::Instant;
 use crate::access::Log;
 use crate::endpoint::Endpoint;
 use crate::gate::{Gate, Limits};
-use crate::route::{EndpointState, Forwarded, HashKey, Protocol, ServiceRoute, Timeouts};
+use crate::preamble::{Ends, Introduction};
+use crate::route::{EndpointState, Forwarded, HashKey, Protocol, ProxyProtocol, ServiceRoute, Timeouts};
 use crate::router::Router;
 use crate::shedder::Shedder;
 use crate::tls::Terminator;
@@ -69,6 +70,7 @@ pub(crate) struct Service {
 /// What a request needs to know, never changed once published.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
+    pub(crate) proxy_protocol: ProxyProtocol,
     pub(crate) protocol: Protocol,
     pub(crate) balance: Balance,
     pub(crate) hash_key: HashKey,
@@ -105,6 +107,13 @@ impl Member {
             self.serving_since = now;
         }
         self.endpoint.set_state(state);
+    }
+}
+
+impl Snapshot {
+    /// What an endpoint is told in front of a connection for a client; `None` where it wants to hear nothing.
+    pub(crate) fn introduction(&self, ends: Option<Ends>) -> Option<Introduction> {
+        self.proxy_protocol.send.map(|version| Introduction { version, ends })
     }
 }
 
@@ -356,6 +365,7 @@ impl Members {
             endpoints.push(Arc::clone(endpoint));
         }
         Snapshot {
+            proxy_protocol: self.route.proxy_protocol,
             protocol: self.route.protocol,
             balance: self.route.balance,
             hash_key: self.route.hash_key.clone(),

@@ -27,7 +27,7 @@ pub struct ServiceTraffic {
     pub shed: u64,
     /// How many may await an answer now, where that is found by itself.
     pub adaptive: Option<Adaptive>,
-    /// Connections closed because what came was no HTTP.
+    /// Connections closed because what came was no HTTP, or lacked the header of the PROXY protocol where one is wanted.
     pub malformed: u64,
     /// Handshakes of TLS that failed: what came was no TLS, nothing was agreed on, or it took too long.
     pub handshake_failures: u64,

@@ -5,6 +5,7 @@ mod commanding;
 mod full_disk;
 mod healing;
 mod house;
+mod introducing;
 mod logging;
 mod multiplexing;
 mod outliving;

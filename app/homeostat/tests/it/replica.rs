@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use axum::Router;
-use axum::http::{Request, StatusCode};
+use axum::http::{HeaderMap, Request, StatusCode};
 use axum::routing::any;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -17,7 +17,7 @@ pub(crate) const PORT: &str = "HOMEOSTAT_TEST_REPLICA_PORT";
 /// What makes the test binary run nothing but [`serves_where_it_is_told_to`].
 pub(crate) const WORDS: [&str; 3] = ["--exact", "replica::serves_where_it_is_told_to", "--nocapture"];
 
-/// Answers every request with its process number, until it is stopped; `/fail` with 500, `/version` with that of HTTP, and `/hold` never. In a run of the tests, where nothing tells it to, it ends
+/// Answers every request with its process number, until it is stopped; `/fail` with 500, `/version` with that of HTTP, `/whose` with whom it is forwarded for, and `/hold` never. In a run of the tests, where nothing tells it to, it ends
 /// at once.
 #[test]
 fn serves_where_it_is_told_to() {
@@ -34,6 +34,10 @@ fn serves_where_it_is_told_to() {
             .route(
                 "/version",
                 any(|request: Request<axum::body::Body>| async move { format!("{:?}", request.version()) }),
+            )
+            .route(
+                "/whose",
+                any(|headers: HeaderMap| async move { headers["x-forwarded-for"].as_bytes().to_vec() }),
             )
             .route("/hold", any(std::future::pending::<StatusCode>))
             .fallback(move || async move { pid });

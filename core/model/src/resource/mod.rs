@@ -26,6 +26,7 @@ mod metadata;
 mod port;
 mod probe;
 mod problem;
+mod proxied;
 mod quantity;
 mod resilience;
 pub mod route;
@@ -60,6 +61,7 @@ pub use self::probe::{
     TIMEOUT_DEFAULT, TcpCheck,
 };
 pub use self::problem::{Problem, Problems};
+pub use self::proxied::{ProxyProtocol, ProxyVersion};
 pub use self::quantity::{QUANTITY_LEN_MAX, Quantity, QuantityError};
 pub use self::resilience::{Adaptive, IN_FLIGHT_MAX, Limits, TOLERANCE_PERCENT_MAX};
 pub use self::route::{Route, RouteSpec};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AccessLog, AutoscalerSpec, Count, External, Limits, ListenAddress, Metadata, Port, PortName, Probes,
-    Problems, Quantity, Scale, Span, Tls,
+    Problems, ProxyProtocol, Quantity, Scale, Span, Tls,
 };
 use crate::name::ServiceName;
 
@@ -250,6 +250,9 @@ pub struct Expose {
     /// The certificates with which the proxy speaks TLS to clients; changed files are taken by themselves. Default: none, it speaks plainly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
+    /// Headers that say whose a connection is, as proxies in front send them and some services want them.
+    #[serde(default, skip_serializing_if = "ProxyProtocol::is_none")]
+    pub proxy_protocol: ProxyProtocol,
     /// How long the proxy waits.
     #[serde(default)]
     pub timeouts: Timeouts,
@@ -273,6 +276,7 @@ impl Expose {
             slow_start: None,
             limits: Limits::default(),
             tls: None,
+            proxy_protocol: ProxyProtocol::default(),
             timeouts: Timeouts::default(),
             access_log: None,
             external: Vec::new(),

@@ -14,8 +14,9 @@ use model::resource::{
     AccessLog, AccessLogFormat, Adaptive, AutoScale, Balance, CertificateFiles, Check, Count, Cron,
     Dependency, DependencyStage, Expose, External, ExternalFormat, ExternalName, HashKey,
     HorizontalPodAutoscaler, HttpCheck, Limits, ListenAddress, Metadata, ObjectMeta, ObjectName, Port,
-    PortName, Probe, Probes, Protocol, Quantity, Recover, Resource, Resources, Route, RouteSpec, Run, Scale,
-    ScaleMode, Schedule, Service, ServiceSpec, Signal, Span, Stop, TcpCheck, Timeouts, Tls, ToZero, Zone,
+    PortName, Probe, Probes, Protocol, ProxyProtocol, ProxyVersion, Quantity, Recover, Resource, Resources,
+    Route, RouteSpec, Run, Scale, ScaleMode, Schedule, Service, ServiceSpec, Signal, Span, Stop, TcpCheck,
+    Timeouts, Tls, ToZero, Zone,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -328,10 +329,21 @@ fn expose() -> BoxedStrategy<Expose> {
     let timeouts =
         (span(), span(), span()).prop_map(|(connect, response, idle)| Timeouts { connect, response, idle });
     let listen = of((any::<std::net::IpAddr>(), any::<u16>()));
-    let reached = (listen, vec(external(), 0..3), of(access_log()));
+    let version = proptest::sample::select(vec![ProxyVersion::V1, ProxyVersion::V2]);
+    let proxy_protocol =
+        (any::<bool>(), of(version)).prop_map(|(accept, send)| ProxyProtocol { accept, send });
+    let reached = (listen, vec(external(), 0..3), of(access_log()), proxy_protocol);
     (reached, port_name(), balance, hash, resilience(), tls, timeouts)
         .prop_map(
-            |((listen, external, access_log), port, balance, hash, (slow_start, limits), tls, timeouts)| {
+            |(
+                (listen, external, access_log, proxy_protocol),
+                port,
+                balance,
+                hash,
+                (slow_start, limits),
+                tls,
+                timeouts,
+            )| {
                 Expose {
                     listen: listen.map(|listen| ListenAddress(listen.into())),
                     port,
@@ -340,6 +352,7 @@ fn expose() -> BoxedStrategy<Expose> {
                     slow_start,
                     limits,
                     tls,
+                    proxy_protocol,
                     timeouts,
                     access_log,
                     external,

@@ -114,10 +114,14 @@ async fn entry(worker: &Worker, service: &LocalService, endpoint: &Endpoint) -> 
     let snapshot = service.snapshot();
     match snapshot.protocol {
         Protocol::Http1 => {
-            let kept = service.take_link(endpoint.id);
+            let kept = service.take_link(endpoint.id, None);
             let link = match kept.filter(|link| link.is_reusable() && !link.is_closed_by_peer()) {
                 Some(link) => link,
-                None => Link::connect(endpoint.address, snapshot.timeouts.connect).await.ok()?,
+                None => {
+                    Link::connect(endpoint.address, snapshot.timeouts.connect, snapshot.introduction(None))
+                        .await
+                        .ok()?
+                }
             };
             Some(Entry::Http1(link))
         }

@@ -13,6 +13,7 @@ mod limits;
 mod logging;
 mod multiplex;
 mod passing;
+mod preamble;
 mod retrying;
 mod routing;
 mod shedding;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{Severity, external};
 use crate::resource::{
-    Adaptive, Balance, Check, Count, Expose, IN_FLIGHT_MAX, Limits, Port, PortName, Probe, Problem, Quantity,
-    REPLICAS_MAX, Scale, Service, ServiceSpec, Span, TOLERANCE_PERCENT_MAX,
+    Adaptive, Balance, Check, Count, Expose, IN_FLIGHT_MAX, Limits, Port, PortName, Probe, Problem, Protocol,
+    Quantity, REPLICAS_MAX, Scale, Service, ServiceSpec, Span, TOLERANCE_PERCENT_MAX,
 };
 
 /// Most ports of one service: each replica reserves each of them, and the dynamic range holds 28,232.
@@ -287,6 +287,14 @@ fn exposed(expose: &Expose, ports: &[Port], found: &mut Found) {
         let text =
             "it has no effect unless spec.expose.balance is consistentHash: set that, or take this out";
         found.push(error("spec.expose.hash", text));
+    }
+    let port = ports.iter().find(|port| port.name == expose.port);
+    if let (Some(_), Some(Protocol::Http2 | Protocol::Grpc)) =
+        (expose.proxy_protocol.send, port.map(|port| port.protocol))
+    {
+        let text = "connections of HTTP/2 to a replica are shared by all clients and cannot say whose they are: take it out, and read \
+                    X-Forwarded-For";
+        found.push(error("spec.expose.proxyProtocol.send", text));
     }
     for pair in expose.tls.iter().flat_map(|tls| &tls.certificates) {
         let is_wrong = |path: &str| path.is_empty() || path.contains('\0');

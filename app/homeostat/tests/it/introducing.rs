@@ -1,0 +1,49 @@
+//! Clients behind a proxy of the fourth layer, of which the PROXY protocol tells.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+
+use crate::house::{House, free_port, text};
+
+fn say(port: u16, words: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the proxy listens");
+    stream.write_all(words.as_bytes()).expect("it listens");
+    let mut heard = String::new();
+    // One that was let go may have been so in the middle of our words.
+    let _ = stream.read_to_string(&mut heard);
+    heard
+}
+
+#[test]
+fn a_client_is_who_the_proxy_in_front_says() {
+    let mut house = House::new();
+    let port = free_port();
+    let expose =
+        format!("  expose: {{listen: \"127.0.0.1:{port}\", port: http, proxyProtocol: {{accept: true}}}}\n");
+    let manifest = house.write_service("web", &expose);
+    house.up(&["-f", text(&manifest)]);
+    house.wait_for_ready("web", 1);
+
+    let request = "GET /whose HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let answer = say(port, &format!("PROXY TCP4 203.0.113.7 192.0.2.1 4000 443\r\n{request}"));
+    assert!(answer.ends_with("203.0.113.7"), "{answer}");
+    assert_eq!(say(port, request), "");
+
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--max-time", "20", "--noproxy", "*", "--haproxy-protocol"]);
+    let output = curl.arg(format!("http://127.0.0.1:{port}/whose")).stdin(Stdio::null()).output();
+    assert_eq!(output.expect("curl is installed").stdout, b"127.0.0.1");
+}
+
+#[test]
+fn a_header_for_connections_that_all_clients_share_is_refused() {
+    let house = House::new();
+    let expose = "  expose: {listen: \"127.0.0.1:1\", port: http, proxyProtocol: {send: v2}}\n";
+    let manifest = house.write_service("web", expose);
+    let declared = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, declared.replace("protocol: http", "protocol: grpc")).unwrap();
+    let refused = house.run(&["validate", "-f", text(&manifest)]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.err.contains("shared by all clients"), "{refused:?}");
+}
