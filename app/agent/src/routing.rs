@@ -65,7 +65,8 @@ fn traffic_port(spec: &ServiceSpec) -> Option<&Port> {
 /// What the proxy speaks on a port.
 fn protocol(declared: resource::Protocol) -> Protocol {
     match declared {
-        resource::Protocol::Http | resource::Protocol::Tcp => Protocol::Http1,
+        resource::Protocol::Http => Protocol::Http1,
+        resource::Protocol::Tcp => Protocol::Tcp,
         resource::Protocol::Http2 | resource::Protocol::Grpc => Protocol::Http2,
     }
 }
@@ -88,6 +89,7 @@ fn follow(route: &mut ServiceRoute, expose: &Expose) {
         connect: expose.timeouts.connect.into(),
         response_head: expose.timeouts.response.into(),
         client_idle: expose.timeouts.idle.into(),
+        stream_idle: expose.timeouts.stream.into(),
         ..Timeouts::default()
     };
 }

@@ -17,6 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use crate::conduit;
 use crate::forward;
 use crate::hand::{Hand, Stage};
 use crate::http2::{self, PREFACE};
@@ -223,14 +224,16 @@ pub(crate) async fn serve(worker: Rc<Worker>, local: Rc<LocalService>, stream: T
         return;
     }
     let client = Rc::new(client);
+    let is_tcp = client.local.snapshot().protocol == Protocol::Tcp;
     let (protocol, heard, stream) = match terminator {
+        None if is_tcp => (Protocol::Tcp, Bytes::new(), Stream::Plain(stream)),
         None => match client.hear(&stream).await {
             Some((protocol, heard)) => (protocol, heard, Stream::Plain(stream)),
             None => return,
         },
         // Boxed, as are others that are not for everybody: those who speak HTTP/1.1 plainly are not the larger for them.
         Some(terminator) => match Box::pin(client.shake_hands(&terminator, stream)).await {
-            Some((protocol, stream)) => (protocol, Bytes::new(), stream),
+            Some((protocol, stream)) => (if is_tcp { Protocol::Tcp } else { protocol }, Bytes::new(), stream),
             None => return,
         },
     };
@@ -244,6 +247,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, local: Rc<LocalService>, stream: T
             let socket = ClientSocket::new(stream, heard, Arc::default());
             Box::pin(http2::serve(&client, socket)).await;
         }
+        Protocol::Tcp => Box::pin(conduit::serve(&client, stream)).await,
     }
     let tunnel = client.tunnel.take();
     if let Some(tunnel) = tunnel {

@@ -273,16 +273,8 @@ impl Exchange {
         let Some(attempt) = &self.attempt else {
             return;
         };
-        let endpoint = attempt.in_flight.endpoint();
-        let now = Instant::now();
         let service = &self.client.local.service;
-        let latency = now.saturating_duration_since(attempt.started);
-        let in_a_row = endpoint.failed(service.clock.at(now), latency);
-        let outliers = &self.snapshot.outliers;
-        // An endpoint that may not be ejected now is considered again only after as many further failures.
-        if outliers.trips(in_a_row) && in_a_row.is_multiple_of(outliers.failures_in_a_row.max(1)) {
-            service.eject(endpoint.id);
-        }
+        service.strike(attempt.in_flight.endpoint(), &self.snapshot.outliers, attempt.started.elapsed());
     }
 
     fn shard_of<'a>(&self, endpoint: &'a Endpoint) -> &'a Shard {

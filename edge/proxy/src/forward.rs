@@ -26,7 +26,7 @@ use crate::hand::Stage;
 use crate::headers::{Refusal, Sender, Wish, cookie, prepare_request, prepare_response};
 use crate::line::{Entry, Inbound, Line, SendError};
 use crate::link::Link;
-use crate::patience::{Impatience, Patience, PauseEnd, Place};
+use crate::patience::Patience;
 use crate::route::{HashKey, Protocol};
 use crate::router::{self, Copies};
 use crate::service::{Service, Snapshot};
@@ -222,7 +222,7 @@ impl Errand {
                 Err(Unpicked::Exhausted) => {
                     let patience =
                         patience.get_or_insert_with(|| Patience::new(self.snapshot.timeouts.endpoint));
-                    if let Err(impatience) = self.wait_for_endpoint(&tried, patience).await {
+                    if let Err(impatience) = patience.wait(&self.client, &self.snapshot, &tried).await {
                         self.client.shard().unavailable.add(1);
                         return exchange.own_words(StatusCode::SERVICE_UNAVAILABLE, impatience.words());
                     }
@@ -345,7 +345,8 @@ impl Errand {
             Missed { how: How::Broken(Phase::Connecting), was_kept: false }
         };
         match self.snapshot.protocol {
-            Protocol::Http1 => {
+            // Routes send requests to whatever they name.
+            Protocol::Http1 | Protocol::Tcp => {
                 if let Some(link) = self.kept_link(id) {
                     return Ok((Entry::Http1(link), true));
                 }
@@ -421,28 +422,6 @@ impl Errand {
             ResponseBody::Endpoint(Download::new(body, line, exchange))
         };
         Response::from_parts(parts, body)
-    }
-
-    /// Waits until there may be an endpoint to try: after a change, or after a pause if some have refused.
-    async fn wait_for_endpoint(&self, tried: &Tried, patience: &mut Patience) -> Result<(), Impatience> {
-        let _place = Place::take(&self.service().waiting, self.snapshot.waiting_max)?;
-        self.client.worker.shared.awaited.notify_one();
-        self.client.hand.disarm();
-        let changed = self.service().changed.notified();
-        tokio::pin!(changed);
-        // Registered before the roster is looked at again, so that no change in between is missed.
-        changed.as_mut().enable();
-        if self.service().is_closing() {
-            return Err(Impatience::Closing);
-        }
-        if tried.is_empty() && !self.client.local.snapshot().roster.is_empty() {
-            return Ok(());
-        }
-        let (pause, end) = patience.next_pause(tried)?;
-        match (tokio::time::timeout(pause, changed).await, end) {
-            (Ok(()), _) | (Err(_), PauseEnd::TryAgain) => Ok(()),
-            (Err(_), PauseEnd::GiveUp) => Err(Impatience::TooLong),
-        }
     }
 }
 

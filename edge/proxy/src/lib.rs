@@ -56,6 +56,7 @@ mod preamble;
 
 mod router;
 
+mod conduit;
 mod exchange;
 mod forward;
 mod local;

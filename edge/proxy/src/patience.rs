@@ -6,6 +6,9 @@ use std::time::Duration;
 use balance::Tried;
 use tokio::time::Instant;
 
+use crate::connection::Client;
+use crate::service::Snapshot;
+
 /// The first pause before endpoints that refused are asked again; each further one is twice as long, up to
 /// [`PAUSE_MAX`]. A process that was just started listens after about as long.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -20,7 +23,7 @@ pub(crate) struct Patience {
 
 /// What follows when a pause is over and nothing changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PauseEnd {
+enum PauseEnd {
     TryAgain,
     GiveUp,
 }
@@ -39,9 +42,37 @@ impl Patience {
         Self { deadline: now.checked_add(whole).unwrap_or(now), pause: PAUSE_MIN }
     }
 
+    /// Waits until there may be an endpoint to try: after a change, or after a pause if some have refused.
+    pub(crate) async fn wait(
+        &mut self,
+        client: &Client,
+        snapshot: &Snapshot,
+        tried: &Tried,
+    ) -> Result<(), Impatience> {
+        let service = &client.local.service;
+        let _place = Place::take(&service.waiting, snapshot.waiting_max)?;
+        client.worker.shared.awaited.notify_one();
+        client.hand.disarm();
+        let changed = service.changed.notified();
+        tokio::pin!(changed);
+        // Registered before the roster is looked at again, so that no change in between is missed.
+        changed.as_mut().enable();
+        if service.is_closing() {
+            return Err(Impatience::Closing);
+        }
+        if tried.is_empty() && !client.local.snapshot().roster.is_empty() {
+            return Ok(());
+        }
+        let (pause, end) = self.next_pause(tried)?;
+        match (tokio::time::timeout(pause, changed).await, end) {
+            (Ok(()), _) | (Err(_), PauseEnd::TryAgain) => Ok(()),
+            (Err(_), PauseEnd::GiveUp) => Err(Impatience::TooLong),
+        }
+    }
+
     /// How long to wait now. With endpoints that refused it is worth asking them again after a short pause;
     /// without any, only a change helps.
-    pub(crate) fn next_pause(&mut self, tried: &Tried) -> Result<(Duration, PauseEnd), Impatience> {
+    fn next_pause(&mut self, tried: &Tried) -> Result<(Duration, PauseEnd), Impatience> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(Impatience::TooLong);
@@ -70,10 +101,10 @@ impl Impatience {
 
 /// One of the places for waiting requests, given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Place<'a>(&'a AtomicU32);
+struct Place<'a>(&'a AtomicU32);
 
 impl<'a> Place<'a> {
-    pub(crate) fn take(waiting: &'a AtomicU32, max: u32) -> Result<Self, Impatience> {
+    fn take(waiting: &'a AtomicU32, max: u32) -> Result<Self, Impatience> {
         let place = Self(waiting);
         let before = waiting.fetch_add(1, Ordering::Relaxed);
         if before >= max { Err(Impatience::TooMany) } else { Ok(place) }

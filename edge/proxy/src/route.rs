@@ -84,6 +84,8 @@ pub enum Protocol {
     /// HTTP/1.1: one request at a time on each connection.
     #[default]
     Http1,
+    /// Bytes, whatever they mean: each connection of a client is one to an endpoint, and counts as a request.
+    Tcp,
     /// HTTP/2: many requests on one connection. With endpoints it is spoken without TLS and without being agreed on ("prior knowledge").
     Http2,
 }
@@ -199,7 +201,7 @@ pub struct Timeouts {
     pub connect: Duration,
     /// For the head of the response once the request is sent, before 504.
     pub response_head: Duration,
-    /// Between two pieces of a body, in either direction, and in a tunnel.
+    /// Between two pieces of a body, in either direction, and in a tunnel or a connection of [`Protocol::Tcp`].
     pub stream_idle: Duration,
     /// How long an unused connection to an endpoint is kept.
     pub upstream_idle: Duration,

@@ -206,8 +206,17 @@ impl Service {
         current.chain(&members.leaving).find(|e| e.id == id).cloned()
     }
 
+    /// Notes a failure of an endpoint; several in a row are a reason to let it sit out.
+    pub(crate) fn strike(&self, endpoint: &Endpoint, outliers: &OutlierPolicy, latency: Duration) {
+        let in_a_row = endpoint.failed(self.clock.now(), latency);
+        // An endpoint that may not be ejected now is considered again only after as many further failures.
+        if outliers.trips(in_a_row) && in_a_row.is_multiple_of(outliers.failures_in_a_row.max(1)) {
+            self.eject(endpoint.id);
+        }
+    }
+
     /// Lets an endpoint sit out that failed too often in a row, if that is still allowed.
-    pub(crate) fn eject(&self, id: EndpointId) {
+    fn eject(&self, id: EndpointId) {
         let mut members = self.members();
         match members.outliers.eject(self.clock.now(), id) {
             Verdict::Ejected { until } => {

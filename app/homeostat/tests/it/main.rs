@@ -2,6 +2,7 @@
 
 mod balancing;
 mod commanding;
+mod connecting;
 mod full_disk;
 mod healing;
 mod house;

@@ -39,7 +39,7 @@ pub enum Protocol {
     Http2,
     /// gRPC, which is HTTP/2 without TLS.
     Grpc,
-    /// Bytes over TCP that Homeostat does not look into.
+    /// Bytes over TCP that Homeostat does not look into: its connections are balanced.
     Tcp,
 }
 

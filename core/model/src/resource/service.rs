@@ -390,11 +390,18 @@ pub struct Timeouts {
     pub response: Span,
     /// For the next request on a client's connection. 1ms to 1h.
     pub idle: Span,
+    /// For the next bytes, in either direction, of what has begun: a body, a stream, a WebSocket, or a connection of plain TCP. 1ms to 1h.
+    pub stream: Span,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect: Span::from_millis(500), response: Span::from_secs(30), idle: Span::from_secs(60) }
+        Self {
+            connect: Span::from_millis(500),
+            response: Span::from_secs(30),
+            idle: Span::from_secs(60),
+            stream: Span::from_secs(300),
+        }
     }
 }
 

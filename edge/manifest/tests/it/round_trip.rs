@@ -326,8 +326,12 @@ fn expose() -> BoxedStrategy<Expose> {
         prop_oneof![Just(HashKey::Address), name.prop_map(HashKey::Header), name.prop_map(HashKey::Cookie),];
     let pair = (text(), text()).prop_map(|(certificate, key)| CertificateFiles { certificate, key });
     let tls = of(vec(pair, 1..4).prop_map(|certificates| Tls { certificates }));
-    let timeouts =
-        (span(), span(), span()).prop_map(|(connect, response, idle)| Timeouts { connect, response, idle });
+    let timeouts = (span(), span(), span(), span()).prop_map(|(connect, response, idle, stream)| Timeouts {
+        connect,
+        response,
+        idle,
+        stream,
+    });
     let listen = of((any::<std::net::IpAddr>(), any::<u16>()));
     let version = proptest::sample::select(vec![ProxyVersion::V1, ProxyVersion::V2]);
     let proxy_protocol =

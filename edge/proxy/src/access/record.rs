@@ -25,7 +25,8 @@ impl Record {
     /// A request that has just come.
     pub(crate) fn new(log: Arc<Log>, client: &Client, parts: &Parts, started: Instant) -> Self {
         let protocol = match client.protocol {
-            Protocol::Http1 => "HTTP/1.1",
+            // Where bytes pass unread there are no requests.
+            Protocol::Http1 | Protocol::Tcp => "HTTP/1.1",
             Protocol::Http2 => "HTTP/2.0",
         };
         let entry = Entry::new(os::wall(), client.address.as_bytes(), protocol, parts);

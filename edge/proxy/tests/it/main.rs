@@ -4,6 +4,7 @@ mod hashing;
 mod kit;
 
 mod breaking;
+mod conduit;
 mod draining;
 mod frames;
 mod framing;

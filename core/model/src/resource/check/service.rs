@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{Severity, external};
 use crate::resource::{
-    Adaptive, Balance, Check, Count, Expose, IN_FLIGHT_MAX, Limits, Port, PortName, Probe, Problem, Protocol,
-    Quantity, REPLICAS_MAX, Scale, Service, ServiceSpec, Span, TOLERANCE_PERCENT_MAX,
+    Adaptive, Balance, Check, Count, Expose, HashKey, IN_FLIGHT_MAX, Limits, Port, PortName, Probe, Problem,
+    Protocol, Quantity, REPLICAS_MAX, Scale, Service, ServiceSpec, Span, TOLERANCE_PERCENT_MAX,
 };
 
 /// Most ports of one service: each replica reserves each of them, and the dynamic range holds 28,232.
@@ -269,6 +269,7 @@ fn waits(spec: &ServiceSpec, found: &mut Found) {
         within("spec.expose.timeouts.connect", expose.timeouts.connect, WAIT_MIN, found);
         within("spec.expose.timeouts.response", expose.timeouts.response, WAIT_MIN, found);
         within("spec.expose.timeouts.idle", expose.timeouts.idle, WAIT_MIN, found);
+        within("spec.expose.timeouts.stream", expose.timeouts.stream, WAIT_MIN, found);
     }
 }
 
@@ -288,19 +289,42 @@ fn exposed(expose: &Expose, ports: &[Port], found: &mut Found) {
             "it has no effect unless spec.expose.balance is consistentHash: set that, or take this out";
         found.push(error("spec.expose.hash", text));
     }
-    let port = ports.iter().find(|port| port.name == expose.port);
-    if let (Some(_), Some(Protocol::Http2 | Protocol::Grpc)) =
-        (expose.proxy_protocol.send, port.map(|port| port.protocol))
-    {
-        let text = "connections of HTTP/2 to a replica are shared by all clients and cannot say whose they are: take it out, and read \
-                    X-Forwarded-For";
-        found.push(error("spec.expose.proxyProtocol.send", text));
+    if let Some(port) = ports.iter().find(|port| port.name == expose.port) {
+        spoken(expose, port.protocol, found);
     }
     for pair in expose.tls.iter().flat_map(|tls| &tls.certificates) {
         let is_wrong = |path: &str| path.is_empty() || path.contains('\0');
         if is_wrong(&pair.certificate) || is_wrong(&pair.key) {
             let text = "the path of a file is not empty and holds no zero byte";
             found.push(error("spec.expose.tls", text));
+        }
+    }
+}
+
+/// What cannot be had of those who speak so.
+fn spoken(expose: &Expose, protocol: Protocol, found: &mut Found) {
+    match protocol {
+        Protocol::Http => {}
+        Protocol::Http2 | Protocol::Grpc => {
+            if expose.proxy_protocol.send.is_some() {
+                let text = "connections of HTTP/2 to a replica are shared by all clients and cannot say whose they are: take it out, \
+                            and read X-Forwarded-For";
+                found.push(error("spec.expose.proxyProtocol.send", text));
+            }
+        }
+        Protocol::Tcp => {
+            if matches!(expose.hash, HashKey::Header(_) | HashKey::Cookie(_)) {
+                let text = "nobody looks into plain TCP, so that clients are told apart by their address alone: take it out";
+                found.push(error("spec.expose.hash", text));
+            }
+            if expose.access_log.is_some() {
+                let text = "nobody looks into plain TCP, so that there are no requests to log: take it out";
+                found.push(error("spec.expose.accessLog", text));
+            }
+            if expose.limits.adaptive.is_some() {
+                let text = "nobody looks into plain TCP, so that no answer tells how busy the service is: limit inFlight instead";
+                found.push(error("spec.expose.limits.adaptive", text));
+            }
         }
     }
 }

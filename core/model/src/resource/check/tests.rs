@@ -346,6 +346,29 @@ fn all_that_is_wrong_with_an_autoscaler_is_said() {
 }
 
 #[test]
+fn what_a_protocol_cannot_do_is_not_asked_of_it() {
+    let spec = |protocol: &str, more: Value| {
+        let mut expose = json!({"listen": "127.0.0.1:80", "port": "p"});
+        expose.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"ports": [{"name": "p", "protocol": protocol}], "expose": expose})
+    };
+    let by_header = json!({"balance": "consistentHash", "hash": {"header": "user"}});
+    let sends = json!({"proxyProtocol": {"accept": true, "send": "v2"}});
+    let adapts = json!({"limits": {"adaptive": {}}});
+    for (protocol, more, problems) in [
+        ("tcp", &by_header, "0 spec.expose.hash: nobody looks into plain TCP"),
+        ("tcp", &adapts, "0 spec.expose.limits.adaptive: nobody looks into plain TCP"),
+        ("grpc", &sends, "0 spec.expose.proxyProtocol.send: connections of HTTP/2"),
+        ("http2", &sends, "0 spec.expose.proxyProtocol.send: connections of HTTP/2"),
+    ] {
+        has(&[service("a", spec(protocol, more.clone()))], problems);
+    }
+    for (protocol, more) in [("http", &by_header), ("http", &sends), ("tcp", &sends), ("grpc", &by_header)] {
+        assert!(said(&[service("a", spec(protocol, more.clone()))]).is_empty(), "{protocol}");
+    }
+}
+
+#[test]
 fn the_ranges_that_the_schema_tells_are_the_ones_that_hold() {
     use crate::resource::Kind;
     use crate::resource::schema::schema;
@@ -357,6 +380,7 @@ fn the_ranges_that_the_schema_tells_are_the_ones_that_hold() {
         ("Timeouts", "connect", "1ms", "0s"),
         ("Timeouts", "response", "1ms", "0s"),
         ("Timeouts", "idle", "1ms", "0s"),
+        ("Timeouts", "stream", "1ms", "0s"),
         ("Stop", "grace", "0s", ""),
         ("Stop", "drain", "0s", ""),
     ];

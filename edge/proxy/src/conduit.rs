@@ -1,0 +1,207 @@
+//! Plain TCP: a connection of a client becomes one to an endpoint, and bytes pass both ways until both sides have ended.
+//!
+//! A connection counts as a request: it is balanced, limited, waited for and drained like one. One that reaches an endpoint counts as 2xx when
+//! it ends, one that reaches none as 5xx.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use balance::{Body, Failure, Phase, Repeatability, Retry, Tried, Unpicked};
+use hyper::StatusCode;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
+use tokio::time::Instant;
+
+use crate::connection::Client;
+use crate::endpoint::InFlight;
+use crate::gate::Pass;
+use crate::hand::{Hand, Stage};
+use crate::patience::Patience;
+use crate::preamble::{self, Introduction};
+use crate::service::Snapshot;
+use crate::socket::Stream;
+use crate::traffic::{Shard, Tally};
+use crate::wire::{ConnectError, Wire};
+
+/// What the load of an endpoint is reckoned with that has accepted a connection: the least that there is, so that the number of its connections
+/// alone makes it busy. How fast it accepts says nothing about how long they last.
+const LATENCY: Duration = Duration::from_micros(1);
+
+/// Serves one client until both sides have ended, one breaks, or neither says anything for
+/// [`stream_idle`](crate::Timeouts::stream_idle).
+pub(crate) async fn serve(client: &Rc<Client>, stream: Stream) {
+    let started = Instant::now();
+    let snapshot = client.local.snapshot();
+    client.shard().requests.add(1);
+    client.local.deposit(client.local.service.clock.at(started));
+    let answered = |status: StatusCode| client.shard().answered(status.as_u16(), started.elapsed());
+    // A closed connection is all that can be said to somebody whose language is not known.
+    let reached = match Pass::take(&client.local.service, &snapshot) {
+        Ok(pass) => connect(client, &snapshot).await.map(|reached| (reached, pass)),
+        Err(_) => Err(Unreached::Full),
+    };
+    match reached {
+        Ok((Reached { in_flight, wire }, _pass)) => {
+            let endpoint = in_flight.endpoint();
+            let shard = &endpoint.shards[client.worker.index];
+            let since = Instant::now();
+            carry(client, &snapshot, shard, stream, wire).await;
+            shard.answered(StatusCode::OK.as_u16(), since.elapsed());
+            answered(StatusCode::OK);
+        }
+        Err(unreached) => {
+            match unreached {
+                Unreached::Full => client.shard().over_limit.add(1),
+                Unreached::Unavailable => client.shard().unavailable.add(1),
+                Unreached::Refused => {}
+            }
+            answered(StatusCode::SERVICE_UNAVAILABLE);
+        }
+    }
+}
+
+/// A connection to an endpoint.
+struct Reached {
+    in_flight: InFlight,
+    wire: Wire,
+}
+
+/// Why there is none.
+enum Unreached {
+    /// So many are open as may be.
+    Full,
+    /// No endpoint became ready in time, or too many wait for one.
+    Unavailable,
+    /// Too many endpoints did not accept it.
+    Refused,
+}
+
+/// Connects to an endpoint, or to another: as long as no byte was passed, nothing is lost by that.
+async fn connect(client: &Rc<Client>, snapshot: &Arc<Snapshot>) -> Result<Reached, Unreached> {
+    let mut tried = Tried::NONE;
+    let mut tries = 0;
+    let mut patience: Option<Patience> = None;
+    let now = || client.local.service.clock.now();
+    let key = || balance::hash_key(client.address.as_bytes());
+    loop {
+        let in_flight = match client.local.choose(&tried, key, now()) {
+            Ok(in_flight) => in_flight,
+            Err(Unpicked::Full) => return Err(Unreached::Full),
+            Err(Unpicked::Exhausted) => {
+                let patience = patience.get_or_insert_with(|| Patience::new(snapshot.timeouts.endpoint));
+                patience.wait(client, snapshot, &tried).await.map_err(|_| Unreached::Unavailable)?;
+                (tried, tries) = (Tried::NONE, 0);
+                continue;
+            }
+        };
+        tries += 1;
+        let endpoint = in_flight.endpoint();
+        let shard = &endpoint.shards[client.worker.index];
+        shard.requests.add(1);
+        let since = Instant::now();
+        client.hand.disarm();
+        match begin(client, snapshot, endpoint.address).await {
+            Ok(wire) => {
+                endpoint.succeeded(now(), LATENCY);
+                return Ok(Reached { in_flight, wire });
+            }
+            Err(error) => {
+                tracing::debug!(service = %client.local.service.name, endpoint = %endpoint.id, %error, "connect failed");
+                shard.connect_failures.add(1);
+                client.shard().connect_failures.add(1);
+                if error.is_of_endpoint() {
+                    client.local.service.strike(endpoint, &snapshot.outliers, since.elapsed());
+                }
+            }
+        }
+        let failure = Failure {
+            repeatability: Repeatability::ActsEachTime,
+            phase: Phase::Connecting,
+            body: Body::Whole,
+            tries,
+        };
+        match client.local.may_retry(&failure, now()) {
+            Retry::Yes => {
+                shard.retries.add(1);
+                client.shard().retries.add(1);
+                tried.add(endpoint.id);
+            }
+            Retry::No(_) => return Err(Unreached::Refused),
+        }
+    }
+}
+
+/// Connects to an endpoint, and tells it whose the connection is where it wants to know.
+async fn begin(
+    client: &Client,
+    snapshot: &Snapshot,
+    address: std::net::SocketAddr,
+) -> Result<Wire, ConnectError> {
+    let mut wire = Wire::connect(address, snapshot.timeouts.connect).await?;
+    if let Some(Introduction { version, ends }) = snapshot.introduction(client.ends) {
+        // A new socket has room for it.
+        wire.write_all(&preamble::header(version, ends)).await.map_err(ConnectError::Refused)?;
+    }
+    Ok(wire)
+}
+
+/// Passes bytes, and the end of each side to the other, which may go on for as long as it likes.
+async fn carry(client: &Rc<Client>, snapshot: &Snapshot, shard: &Shard, stream: Stream, wire: Wire) {
+    let idle = snapshot.timeouts.stream_idle;
+    let hand = &*client.hand;
+    hand.arm(Stage::Stream, idle);
+    let service = client.shard();
+    let mut client_end = Counted { stream, hand, idle, tallies: [&service.bytes_in, &shard.bytes_in] };
+    let mut endpoint_end =
+        Counted { stream: wire, hand, idle, tallies: [&service.bytes_out, &shard.bytes_out] };
+    let mut carry = pin!(copy_bidirectional(&mut client_end, &mut endpoint_end));
+    poll_fn(|cx| {
+        hand.register(cx);
+        // How it ends is the two sides' affair: a break of one is a break for the other.
+        if hand.is_expired() { Poll::Ready(()) } else { carry.as_mut().poll(cx).map(drop) }
+    })
+    .await;
+}
+
+/// A side of which every arrival is counted, and sets the time of the connection anew.
+struct Counted<'a, S> {
+    stream: S,
+    hand: &'a Hand,
+    idle: Duration,
+    tallies: [&'a Tally; 2],
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<'_, S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if read.is_ready() {
+            let bytes = (buf.filled().len() - before) as u64;
+            self.tallies.iter().for_each(|tally| tally.add(bytes));
+            self.hand.arm(Stage::Stream, self.idle);
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<'_, S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
