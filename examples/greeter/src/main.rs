@@ -1,5 +1,6 @@
 //! `greeter serve` greets; `greeter greet` calls it, as often and as fast as asked.
 
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
@@ -93,7 +94,10 @@ async fn greet(url: &str, name: &str, calls: u32, often: bool) -> Result<(), Str
     let mut failed = 0;
     while let Some(ended) = tasks.join_next().await {
         match ended.unwrap_or_else(|panicked| Err(tonic::Status::new(Code::Internal, panicked.to_string()))) {
-            Ok(words) => println!("{}", words.join("\n")),
+            Ok(words) => {
+                // Whoever has read enough of it may close it.
+                let _ = writeln!(std::io::stdout(), "{}", words.join("\n"));
+            }
             Err(status) => {
                 failed += 1;
                 eprintln!("{:?}: {}", status.code(), status.message());
