@@ -25,6 +25,11 @@ const NEEDS: &[Need] = &[
         package: "curl",
         used_for: "asking the proxy over TLS and HTTP/2 as a user would",
     },
+    Need {
+        program: "prometheus",
+        package: "prometheus",
+        used_for: "answering PromQL about a page that it has scraped",
+    },
 ];
 
 /// Programs of packages that every Debian has (those marked essential), of which tests may call these.

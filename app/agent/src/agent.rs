@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::balancers;
 use crate::desk::{Desk, ReplicaDesk};
+use crate::measuring::{self, MeasuringDesk, SourceDetail};
 use crate::rates::Rates;
 use crate::routes::{self, RouteDetail};
 use crate::{obey, report};
@@ -43,6 +44,7 @@ pub(crate) struct Inner {
     desk: Mutex<Desk>,
     errors: Mutex<Rates>,
     route_rates: Mutex<Rates>,
+    measuring: Mutex<MeasuringDesk>,
 }
 
 /// What people want to know of a replica beyond what the loop needs.
@@ -98,6 +100,7 @@ impl Agent {
                 desk: Mutex::new(Desk::default()),
                 errors: Mutex::default(),
                 route_rates: Mutex::default(),
+                measuring: Mutex::default(),
             }),
         };
         report::start(&agent.inner);
@@ -151,6 +154,11 @@ impl Agent {
         self.inner.route_rates().rate(route.as_str())
     }
 
+    /// What each source of a metric says, by name.
+    pub fn sources(&self) -> Vec<SourceDetail> {
+        measuring::details(&self.inner)
+    }
+
     /// What the platform can and cannot do here.
     pub fn capabilities(&self) -> Capabilities {
         self.inner.platform.capabilities()
@@ -199,6 +207,11 @@ impl Inner {
     /// As with the desk.
     pub(crate) fn route_rates(&self) -> MutexGuard<'_, Rates> {
         self.route_rates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As with the desk.
+    pub(crate) fn measuring(&self) -> MutexGuard<'_, MeasuringDesk> {
+        self.measuring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn grace_of(&self, replica: &ReplicaId) -> Duration {

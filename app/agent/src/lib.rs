@@ -1,5 +1,5 @@
-//! Runs replicas for the orchestrator on one node: starts and stops them, asks them for their health, routes traffic to them,
-//! and reports what it sees.
+//! Runs replicas for the orchestrator on one node: starts and stops them, asks them for their health, routes traffic to them, asks
+//! the sources of metrics, and reports what it sees.
 //!
 //! It decides nothing about how many replicas there are or which of them go: it obeys orders in the order in which they come, and
 //! what it reports is the state as it is, whole, again and again. What it does by itself is only what cannot wait: a replica that
@@ -7,6 +7,7 @@
 
 mod balancers;
 mod desk;
+mod measuring;
 mod obey;
 mod rates;
 mod report;
@@ -15,5 +16,6 @@ mod routing;
 
 mod agent;
 pub use agent::{Agent, ReplicaDetail};
+pub use measuring::SourceDetail;
 pub use routes::RouteDetail;
 pub use routing::check_certificates;

@@ -12,7 +12,7 @@ use platform::{Event, StartRequest, Started, StopRequest};
 
 use crate::agent::Inner;
 use crate::desk::ReplicaDesk;
-use crate::{report, routes, routing};
+use crate::{measuring, report, routes, routing};
 
 /// Obeys until the loop gives no more orders. What takes long goes on by itself, so that no order waits for another one's end.
 pub(crate) fn run(inner: &Arc<Inner>, orders: &Receiver<Order>) {
@@ -20,6 +20,7 @@ pub(crate) fn run(inner: &Arc<Inner>, orders: &Receiver<Order>) {
         match order {
             Order::Act(action) => obey(inner, action),
             Order::Route(routing) => routes::follow(inner, routing),
+            Order::Measure(measuring) => measuring::follow(inner, &measuring),
             Order::Report => spawn(inner, report::inventory(Arc::clone(inner))),
         }
     }

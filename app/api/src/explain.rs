@@ -116,7 +116,7 @@ pub(crate) async fn describe(state: &State, service: ServiceName) -> Result<v1::
 fn autoscaler_of(handle: &Handle, service: &ServiceName) -> Result<Option<v1::Autoscaler>, Failure> {
     let targets = |resource: &Resource| match resource {
         Resource::HorizontalPodAutoscaler(it) => resources::target_of(it).as_ref() == Some(service),
-        Resource::Service(_) | Resource::Route(_) => false,
+        Resource::Service(_) | Resource::Route(_) | Resource::MetricSource(_) => false,
     };
     let found = handle.resources().into_iter().find(|stored| targets(&stored.resource));
     match found {

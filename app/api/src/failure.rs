@@ -139,6 +139,7 @@ pub(crate) fn short_name(kind: Kind) -> &'static str {
         Kind::Service => "service",
         Kind::HorizontalPodAutoscaler => "hpa",
         Kind::Route => "route",
+        Kind::MetricSource => "metricsource",
     }
 }
 

@@ -14,6 +14,7 @@ use proxy::{AccessLogState, Counts, EndpointTraffic, RouteTraffic, TlsState};
 
 use crate::balancers;
 use crate::failure::Failure;
+use crate::metric_source;
 use crate::proxied;
 use crate::state::State;
 use crate::v1;
@@ -52,6 +53,7 @@ struct Reading {
     /// Balancers of somebody else, with the services that they are told of.
     external: Vec<(String, v1::External)>,
     access_logs: Vec<AccessLogState>,
+    sources: Vec<v1::MetricSource>,
 }
 
 /// The TLS of one service.
@@ -99,6 +101,8 @@ async fn read(state: &State) -> Result<Reading, Failure> {
         told.into_iter().map(|external| (service.name.to_string(), external))
     });
     let external = external.collect();
+    let agent = state.agent.clone();
+    let sources = state.ask(move |handle| metric_source::sources(handle, &agent, None)).await?;
     let routes = state.agent.routes().into_iter().map(|detail| detail.traffic).collect();
     Ok(Reading {
         rounds,
@@ -112,6 +116,7 @@ async fn read(state: &State) -> Result<Reading, Failure> {
         routes,
         external,
         access_logs: state.agent.access_logs(),
+        sources,
     })
 }
 
@@ -175,7 +180,8 @@ impl Collector for Reading {
         self.encode_tls(&mut encoder)?;
         self.encode_routes(&mut encoder)?;
         self.encode_external(&mut encoder)?;
-        self.encode_access_logs(&mut encoder)
+        self.encode_access_logs(&mut encoder)?;
+        self.encode_sources(&mut encoder)
     }
 }
 
@@ -353,6 +359,23 @@ impl Reading {
         Ok(())
     }
 
+    fn encode_sources(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let name = "homeostat_metric_source_up";
+        let mut up = gauge(encoder, name, "Whether what a source of a metric measured last stands")?;
+        for source in &self.sources {
+            let stands = source.status.conditions.iter().all(|condition| condition.status == "True");
+            up.encode_family(&[("source", source.name())])?.encode_gauge(&i64::from(stands))?;
+        }
+        let name = "homeostat_metric_source_value";
+        let mut values = gauge(encoder, name, "What a source of a metric measured last")?;
+        for source in &self.sources {
+            if let Some(value) = &source.status.value {
+                values.encode_family(&[("source", source.name())])?.encode_gauge(value)?;
+            }
+        }
+        Ok(())
+    }
+
     fn encode_routes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let name = "homeostat_route_requests";
         let mut answered = counter(encoder, name, "Answers to requests of a route, by class of status")?;
@@ -450,6 +473,7 @@ mod tests {
             routes: Vec::new(),
             external: Vec::new(),
             access_logs: Vec::new(),
+            sources: Vec::new(),
         };
         let mut registry = Registry::default();
         registry.register_collector(Box::new(reading));

@@ -23,7 +23,7 @@ use crate::logs::{self, TAIL_DEFAULT, Until};
 use crate::moment::parse_rfc3339;
 use crate::resources::{self, Meant};
 use crate::state::State;
-use crate::{explain, metrics, openapi, route, stream, v1};
+use crate::{explain, metric_source, metrics, openapi, route, stream, v1};
 
 /// Events that are answered unless told otherwise.
 const EVENTS_DEFAULT: usize = 100;
@@ -85,16 +85,19 @@ fn read(
     Route { method: "get", path, summary, query, body: None, answer, handler }
 }
 
+const ONLY_WATCH: &[Parameter] = &[WATCH];
+
 /// Everything that can be asked.
 pub(crate) fn routes() -> Vec<Route> {
     let mut routes = reads();
+    routes.extend(reads_around());
     routes.extend(changes());
+    routes.extend(deletions());
     routes.extend(about_itself());
     routes
 }
 
 fn reads() -> Vec<Route> {
-    const ONLY_WATCH: &[Parameter] = &[WATCH];
     const EVENTS: &[Parameter] = &[
         SERVICE,
         parameter("since", "string", "Only later than this time, RFC 3339."),
@@ -138,15 +141,6 @@ fn reads() -> Vec<Route> {
             J(of::<v1::Autoscaler>),
             || get(autoscaler),
         ),
-        read("/v1/routes", "All routes", ONLY_WATCH, J(of::<v1::List<v1::Route>>), || get(shared_routes)),
-        read("/v1/routes/{name}", "One route", ONLY_WATCH, J(of::<v1::Route>), || get(shared_route)),
-        read(
-            "/v1/routes/{name}/describe",
-            "Everything about one route",
-            &[],
-            J(of::<v1::RouteDescription>),
-            || get(describe_route),
-        ),
         read("/v1/replicas", "All replicas", &[SERVICE, WATCH], J(of::<v1::List<v1::Replica>>), || {
             get(replicas)
         }),
@@ -162,6 +156,43 @@ fn reads() -> Vec<Route> {
     ]
 }
 
+/// What goes around the loop: routes, and sources of metrics.
+fn reads_around() -> Vec<Route> {
+    use Answer::Json as J;
+    vec![
+        read("/v1/routes", "All routes", ONLY_WATCH, J(of::<v1::List<v1::Route>>), || get(shared_routes)),
+        read("/v1/routes/{name}", "One route", ONLY_WATCH, J(of::<v1::Route>), || get(shared_route)),
+        read(
+            "/v1/routes/{name}/describe",
+            "Everything about one route",
+            &[],
+            J(of::<v1::RouteDescription>),
+            || get(describe_route),
+        ),
+        read(
+            "/v1/metricsources",
+            "All sources of metrics",
+            ONLY_WATCH,
+            J(of::<v1::List<v1::MetricSource>>),
+            || get(metric_sources),
+        ),
+        read(
+            "/v1/metricsources/{name}",
+            "One source of a metric",
+            ONLY_WATCH,
+            J(of::<v1::MetricSource>),
+            || get(one_metric_source),
+        ),
+        read(
+            "/v1/metricsources/{name}/describe",
+            "Everything about one source of a metric",
+            &[],
+            J(of::<v1::MetricSourceDescription>),
+            || get(describe_metric_source),
+        ),
+    ]
+}
+
 fn changes() -> Vec<Route> {
     const DRY_RUN: &[Parameter] = &[parameter("dryRun", "boolean", "Only say what would change.")];
     vec![
@@ -174,6 +205,29 @@ fn changes() -> Vec<Route> {
             answer: Answer::Json(of::<v1::Applied>),
             handler: || post(apply),
         },
+        Route {
+            method: "put",
+            path: "/v1/services/{name}/scale",
+            summary: "Holds a service at a size",
+            query: &[],
+            body: Some(of::<v1::ScaleRequest>),
+            answer: Answer::Json(of::<v1::Scaled>),
+            handler: || put(hold),
+        },
+        Route {
+            method: "delete",
+            path: "/v1/services/{name}/scale",
+            summary: "Lets a service size itself again",
+            query: &[],
+            body: None,
+            answer: Answer::Json(of::<v1::Scaled>),
+            handler: || delete(release),
+        },
+    ]
+}
+
+fn deletions() -> Vec<Route> {
+    vec![
         Route {
             method: "delete",
             path: "/v1/services/{name}",
@@ -203,30 +257,21 @@ fn changes() -> Vec<Route> {
         },
         Route {
             method: "delete",
+            path: "/v1/metricsources/{name}",
+            summary: "Deletes a source of a metric: what is scaled by it keeps its size",
+            query: &[],
+            body: None,
+            answer: Answer::Json(of::<v1::Applied>),
+            handler: || delete(remove_metric_source),
+        },
+        Route {
+            method: "delete",
             path: "/v1/{kind}/{name}",
             summary: "Deletes by any name of a kind, such as svc or hpa",
             query: &[],
             body: None,
             answer: Answer::Json(of::<v1::Applied>),
             handler: || delete(remove),
-        },
-        Route {
-            method: "put",
-            path: "/v1/services/{name}/scale",
-            summary: "Holds a service at a size",
-            query: &[],
-            body: Some(of::<v1::ScaleRequest>),
-            answer: Answer::Json(of::<v1::Scaled>),
-            handler: || put(hold),
-        },
-        Route {
-            method: "delete",
-            path: "/v1/services/{name}/scale",
-            summary: "Lets a service size itself again",
-            query: &[],
-            body: None,
-            answer: Answer::Json(of::<v1::Scaled>),
-            handler: || delete(release),
         },
     ]
 }
@@ -361,6 +406,27 @@ async fn describe_route(
     Path(name): Path<String>,
 ) -> Result<Json<v1::RouteDescription>, Failure> {
     route::describe(&state, name).await.map(Json)
+}
+
+async fn metric_sources(Of(state): Of<State>, Asked(asked): Asked<Watch>) -> Result<Response, Failure> {
+    let agent = state.agent.clone();
+    list(&state, asked.watch, move |handle| metric_source::sources(handle, &agent, None)).await
+}
+
+async fn one_metric_source(
+    Of(state): Of<State>,
+    Path(name): Path<String>,
+    Asked(asked): Asked<Watch>,
+) -> Result<Response, Failure> {
+    let agent = state.agent.clone();
+    one(&state, asked.watch, move |handle| metric_source::sources(handle, &agent, Some(&name))).await
+}
+
+async fn describe_metric_source(
+    Of(state): Of<State>,
+    Path(name): Path<String>,
+) -> Result<Json<v1::MetricSourceDescription>, Failure> {
+    metric_source::describe(&state, name).await.map(Json)
 }
 
 #[derive(Deserialize)]
@@ -527,13 +593,20 @@ async fn remove_route(Of(state): Of<State>, Path(name): Path<String>) -> Result<
     apply::delete(&state, Kind::Route, name).await.map(Json)
 }
 
+async fn remove_metric_source(
+    Of(state): Of<State>,
+    Path(name): Path<String>,
+) -> Result<Json<v1::Applied>, Failure> {
+    apply::delete(&state, Kind::MetricSource, name).await.map(Json)
+}
+
 async fn remove(
     Of(state): Of<State>,
     Path((kind, name)): Path<(String, String)>,
 ) -> Result<Json<v1::Applied>, Failure> {
     let kind = Kind::parse(&kind).ok_or_else(|| {
         let sentence = format!(
-            "could not delete {kind}/{name}: only services, horizontalpodautoscalers and routes are declared"
+            "could not delete {kind}/{name}: only services, horizontalpodautoscalers, routes and metricsources are declared"
         );
         Failure::new(StatusCode::NOT_FOUND, Code::NotFound, sentence)
     })?;

@@ -54,6 +54,9 @@ pub type Autoscaler = Object<AutoscalerStatus>;
 /// A route.
 pub type Route = Object<RouteStatus>;
 
+/// A source of a metric.
+pub type MetricSource = Object<MetricSourceStatus>;
+
 /// How a service is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -313,6 +316,51 @@ pub struct RouteDescription {
     pub route: Route,
     /// The services that it leads to, rule by rule.
     pub backends: Vec<RouteBackend>,
+}
+
+/// How a source of a metric is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MetricSourceStatus {
+    /// The sum of what it measured last; of replicas their mean. Null before the first measurement, and when there was nothing to measure.
+    pub value: Option<f64>,
+    /// The series that it measured last, or the replicas that answered.
+    pub series: usize,
+    /// When it measured last; null before.
+    pub measured_at: Option<String>,
+    /// Why it could not measure the last time that it could not; null when it always could.
+    pub last_error: Option<String>,
+    /// When that was.
+    pub last_error_at: Option<String>,
+    /// `Measuring`, whether what it says stands.
+    pub conditions: Vec<Condition>,
+}
+
+/// Everything about one source of a metric.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MetricSourceDescription {
+    /// The source.
+    pub source: MetricSource,
+    /// What it measured last, the first 100 series or replicas.
+    pub readings: Vec<MetricReading>,
+    /// The services that are scaled by it.
+    pub services: Vec<String>,
+}
+
+/// One number that a source measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MetricReading {
+    /// The replica whose it is; absent when it is of none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<String>,
+    /// What the series is told apart by.
+    pub labels: BTreeMap<String, String>,
+    /// Its value; null when the replica could not be asked.
+    pub value: Option<f64>,
+    /// Why it could not; null when it could.
+    pub message: Option<String>,
 }
 
 /// A service behind a rule.

@@ -185,6 +185,35 @@ pub(crate) fn route(route: &v1::Route) -> Vec<Field> {
     ]
 }
 
+pub(crate) const METRIC_SOURCE_HEADER: &[&str] =
+    &["NAME", "METRIC", "FROM", "VALUE", "SERIES", "MEASURED", "STATUS", "LAST ERROR"];
+
+/// A source of a metric in the columns of [`METRIC_SOURCE_HEADER`].
+pub(crate) fn metric_source(source: &v1::MetricSource, now: Wall) -> Vec<Field> {
+    let status = &source.status;
+    let metric = source.spec.get("metric").and_then(Value::as_str).unwrap_or_default();
+    let from = source.spec.get("from").and_then(Value::as_object).and_then(|from| from.keys().next());
+    let standing = status.conditions.first();
+    let (word, tone) = standing.map_or(("", Tone::Notable), |condition| {
+        let tone = match condition.status.as_str() {
+            "True" => Tone::Good,
+            "False" => Tone::Bad,
+            _ => Tone::Notable,
+        };
+        (condition.reason.as_str(), tone)
+    });
+    vec![
+        Field::text(source.name()),
+        Field::text(metric),
+        Field::text(from.map_or(UNKNOWN, String::as_str)),
+        Field::number(status.value.map_or_else(|| UNKNOWN.to_owned(), |value| value.to_string())),
+        Field::number(status.series),
+        Field::number(figures::age(status.measured_at.as_deref(), now)),
+        Field::text(word).toned(tone),
+        Field::text(status.last_error.as_deref().unwrap_or_default()),
+    ]
+}
+
 pub(crate) const NODE_HEADER: &[&str] = &["NAME", "READY", "REPLICAS", "NOT IN FULL"];
 
 /// A node in the columns of [`NODE_HEADER`].

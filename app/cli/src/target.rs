@@ -16,6 +16,8 @@ pub(crate) enum Subject {
     Autoscaler,
     /// Routes.
     Route,
+    /// Sources of metrics.
+    MetricSource,
     /// Replicas.
     Replica,
     /// Nodes.
@@ -23,7 +25,8 @@ pub(crate) enum Subject {
 }
 
 impl Subject {
-    const ALL: [Self; 5] = [Self::Service, Self::Autoscaler, Self::Route, Self::Replica, Self::Node];
+    const ALL: [Self; 6] =
+        [Self::Service, Self::Autoscaler, Self::Route, Self::MetricSource, Self::Replica, Self::Node];
 
     /// The word for one.
     pub(crate) const fn word(self) -> &'static str {
@@ -31,6 +34,7 @@ impl Subject {
             Self::Service => "service",
             Self::Autoscaler => "hpa",
             Self::Route => "route",
+            Self::MetricSource => "metricsource",
             Self::Replica => "replica",
             Self::Node => "node",
         }
@@ -42,6 +46,7 @@ impl Subject {
             Self::Service => "/v1/services",
             Self::Autoscaler => "/v1/horizontalpodautoscalers",
             Self::Route => "/v1/routes",
+            Self::MetricSource => "/v1/metricsources",
             Self::Replica => "/v1/replicas",
             Self::Node => "/v1/nodes",
         }
@@ -53,6 +58,7 @@ impl Subject {
             Resource::Service(_) => Self::Service,
             Resource::HorizontalPodAutoscaler(_) => Self::Autoscaler,
             Resource::Route(_) => Self::Route,
+            Resource::MetricSource(_) => Self::MetricSource,
         }
     }
 
@@ -62,6 +68,7 @@ impl Subject {
         match (Kind::parse(text), lower.as_str()) {
             (Some(Kind::Service), _) => Some(Self::Service),
             (Some(Kind::Route), _) => Some(Self::Route),
+            (Some(Kind::MetricSource), _) => Some(Self::MetricSource),
             (Some(Kind::HorizontalPodAutoscaler), _) | (None, "autoscaler" | "autoscalers") => {
                 Some(Self::Autoscaler)
             }
@@ -74,7 +81,7 @@ impl Subject {
     /// Whether one of these may be called `name`; why not, if not.
     fn check(self, name: &str) -> Result<(), String> {
         match self {
-            Self::Service | Self::Route => {
+            Self::Service | Self::Route | Self::MetricSource => {
                 ServiceName::parse(name).map(drop).map_err(|error| error.to_string())
             }
             Self::Autoscaler => ObjectName::parse(name).map(drop).map_err(|error| error.to_string()),

@@ -151,7 +151,7 @@ fn announce(up: &Up, address: SocketAddr, platform: &dyn Platform) {
             Resource::Route(route) => {
                 tracing::info!(route = %route.name(), address = %route.spec.listen, "routed");
             }
-            Resource::HorizontalPodAutoscaler(_) => {}
+            Resource::HorizontalPodAutoscaler(_) | Resource::MetricSource(_) => {}
         }
     }
     tracing::info!(api = %format_args!("http://{address}"), data = %up.data.display(), "homeostat is up; Ctrl-C stops it and what it started");

@@ -20,6 +20,7 @@ use store::Store;
 use crate::board::Board;
 use crate::handle::{Handle, Inner, Message};
 use crate::intake::Intake;
+use crate::measuring::Measuring;
 use crate::routing::Routing;
 use crate::scribe::{self, Note};
 use crate::shelf::{Shelf, ShelfError};
@@ -62,6 +63,8 @@ pub enum Order {
     Report,
     /// Let the proxy follow these routes, and no others.
     Route(Arc<Routing>),
+    /// Measure by these sources, and no others.
+    Measure(Arc<Measuring>),
 }
 
 /// The loop could not be started; nothing was.
@@ -233,7 +236,7 @@ impl Engine {
         self.journal.retire_oldest()?;
         // A declaration that was kept is no news.
         self.out.events.clear();
-        self.order_routes();
+        self.order_around();
         self.hand_out();
         self.order(Order::Report);
         Ok(())
@@ -277,7 +280,7 @@ impl Engine {
                     }
                 }
                 Message::Input(_) => {}
-                Message::RoutesMayHaveChanged => self.order_routes(),
+                Message::KeptMayHaveChanged => self.order_around(),
                 Message::Look(look) => looks.push(look),
                 Message::Stop => goes_on = false,
             }
@@ -361,11 +364,14 @@ impl Engine {
         }
     }
 
-    /// Hands on what the store holds of routes. The loop decides nothing about them, so its journal need not have them: they go on
-    /// while it is in trouble.
-    fn order_routes(&self) {
-        let routing = self.handle.inner.intake.lock().unwrap_or_else(PoisonError::into_inner).routing();
+    /// Hands on what the store holds of routes and of sources of metrics. The loop decides nothing about them, so its journal need not
+    /// have them: they go on while it is in trouble.
+    fn order_around(&self) {
+        let intake = self.handle.inner.intake.lock().unwrap_or_else(PoisonError::into_inner);
+        let (routing, measuring) = (intake.routing(), intake.measuring());
+        drop(intake);
         self.order(Order::Route(Arc::new(routing)));
+        self.order(Order::Measure(Arc::new(measuring)));
     }
 
     fn order(&self, order: Order) {

@@ -24,8 +24,8 @@ pub(crate) type Look = Box<dyn FnOnce(&ControlLoop, Now) + Send>;
 pub(crate) enum Message {
     /// Something for the loop.
     Input(Input),
-    /// What is kept of routes, or of the services behind them, may be another than before.
-    RoutesMayHaveChanged,
+    /// What is kept of routes, of the services behind them, or of sources of metrics, may be another than before.
+    KeptMayHaveChanged,
     /// Something that wants to look at it.
     Look(Look),
     /// The end.
@@ -60,7 +60,7 @@ impl std::fmt::Debug for Message {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Input(input) => f.debug_tuple("Input").field(input).finish(),
-            Self::RoutesMayHaveChanged => f.write_str("RoutesMayHaveChanged"),
+            Self::KeptMayHaveChanged => f.write_str("KeptMayHaveChanged"),
             Self::Look(_) => f.write_str("Look"),
             Self::Stop => f.write_str("Stop"),
         }
@@ -72,7 +72,7 @@ impl Handle {
     pub fn apply(&self, resources: &[Resource]) -> Result<Vec<Applied>, ApplyError> {
         let _turn = self.turn();
         let (applied, intents) = self.intake().apply(resources)?;
-        self.tell_of_routes()?;
+        self.tell_around()?;
         self.tell(intents)?;
         Ok(applied)
     }
@@ -86,7 +86,7 @@ impl Handle {
     pub fn delete(&self, kind: Kind, name: &str) -> Result<(), ApplyError> {
         let _turn = self.turn();
         let intents = self.intake().delete(kind, name)?;
-        self.tell_of_routes()?;
+        self.tell_around()?;
         Ok(self.tell(intents)?)
     }
 
@@ -198,8 +198,8 @@ impl Handle {
     }
 
     /// Routes go first, so that an address that a route has given up is free for the service that takes it.
-    fn tell_of_routes(&self) -> Result<(), Stopped> {
-        self.inner.messages.send(Message::RoutesMayHaveChanged).map_err(|_| Stopped)
+    fn tell_around(&self) -> Result<(), Stopped> {
+        self.inner.messages.send(Message::KeptMayHaveChanged).map_err(|_| Stopped)
     }
 
     fn send_look(&self, look: impl FnOnce(&ControlLoop, Now) + Send + 'static) -> Result<(), Stopped> {

@@ -7,10 +7,11 @@ use model::identity::Generation;
 use model::input::Intent;
 use model::name::ServiceName;
 use model::resource::check::{ResourceProblem, Severity, check};
-use model::resource::{Kind, Problem, Resource, Service};
+use model::resource::{Kind, MetricOrigin, Problem, Resource, Service};
 use model::time::Time;
 use store::Txn;
 
+use crate::measuring::Measuring;
 use crate::routing::{KeptRoute, Routing};
 use crate::shelf::{self, Shelf, ShelfError, Stored, StoredHold};
 
@@ -99,7 +100,7 @@ impl Intake {
             .values()
             .filter_map(|stored| match &stored.resource {
                 Resource::Service(service) => Some(service.name().clone()),
-                Resource::HorizontalPodAutoscaler(_) | Resource::Route(_) => None,
+                Resource::HorizontalPodAutoscaler(_) | Resource::Route(_) | Resource::MetricSource(_) => None,
             })
             .collect();
         services.iter().filter_map(|name| self.declare(name)).collect()
@@ -123,6 +124,15 @@ impl Intake {
             });
         }
         routing
+    }
+
+    /// What the agent must be told of all sources of metrics that are kept.
+    pub(crate) fn measuring(&self) -> Measuring {
+        let sources = self.resources.values().filter_map(|stored| match &stored.resource {
+            Resource::MetricSource(source) => Some((source.name().clone(), Arc::new(source.spec.clone()))),
+            Resource::Service(_) | Resource::HorizontalPodAutoscaler(_) | Resource::Route(_) => None,
+        });
+        Measuring { sources: sources.collect() }
     }
 
     /// Checks `given` together with all that is kept, and says what would change; keeps nothing.
@@ -179,7 +189,7 @@ impl Intake {
                     txn = shelf::put_resource(txn, stored)?;
                 }
             }
-            Kind::Route => unreachable!("a route is of no one service"),
+            Kind::Route | Kind::MetricSource => unreachable!("routes and sources are of no one service"),
         }
         self.shelf.commit(txn)?;
         self.resources = rest;
@@ -223,6 +233,10 @@ impl Intake {
                 Resource::HorizontalPodAutoscaler(_) => {
                     service_of(&stored.resource).as_ref() == Some(service)
                 }
+                Resource::MetricSource(source) => match &source.spec.from {
+                    MetricOrigin::Replicas(origin) => origin.service == *service,
+                    MetricOrigin::Prometheus(_) | MetricOrigin::Http(_) | MetricOrigin::Command(_) => false,
+                },
                 // Its requests are answered 500 until the service is there again.
                 Resource::Route(_) => false,
             };
@@ -312,12 +326,12 @@ fn repeated(given: &[Resource]) -> Vec<Resource> {
         .collect()
 }
 
-/// The service that a resource is, or is about; `None` for a route, and for an autoscaler that cannot be read.
+/// The service that a resource is, or is about; `None` for a route and a source, and for an autoscaler that cannot be read.
 fn service_of(resource: &Resource) -> Option<ServiceName> {
     match resource {
         Resource::Service(service) => Some(service.name().clone()),
         Resource::HorizontalPodAutoscaler(hpa) => ServiceName::parse(&hpa.target().name).ok(),
-        Resource::Route(_) => None,
+        Resource::Route(_) | Resource::MetricSource(_) => None,
     }
 }
 

@@ -10,6 +10,7 @@ mod board;
 mod engine;
 mod handle;
 mod intake;
+mod measuring;
 mod routing;
 mod scribe;
 mod shelf;
@@ -19,6 +20,7 @@ pub use engine::{Doors, Order, StartError};
 pub use handle::{Handle, Stopped};
 pub use intake::{Applied, ApplyError, Change};
 pub use journal::{EventId, Told};
+pub use measuring::Measuring;
 pub use routing::{KeptRoute, Routing};
 pub use shelf::{ShelfError, Stored};
 

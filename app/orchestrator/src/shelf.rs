@@ -5,6 +5,7 @@
 //! | `services/NAME` | the declaration of a service, with its revision and generation |
 //! | `autoscalers/NAME` | a HorizontalPodAutoscaler as written |
 //! | `routes/NAME` | a route as written |
+//! | `metricsources/NAME` | a source of a metric as written |
 //! | `holds/NAME` | a size asked for by hand |
 //! | `memory/NAME` | what the loop remembers of a service |
 //! | `epoch` | the epoch of the latest run |
@@ -138,7 +139,7 @@ impl Shelf {
     /// All resources, by kind and name.
     pub(crate) fn resources(&self) -> Result<BTreeMap<(Kind, String), Stored>, ShelfError> {
         let mut all = BTreeMap::new();
-        for folder in ["services/", "autoscalers/", "routes/"] {
+        for folder in ["services/", "autoscalers/", "routes/", "metricsources/"] {
             for entry in self.store.list(&prefix_of(folder))?.entries {
                 let stored: StoredResource = read(&entry)?;
                 let name = stored.resource.name().to_owned();
@@ -244,6 +245,7 @@ fn resource_key(kind: Kind, name: &str) -> Key {
         Kind::Service => key_of(&format!("services/{name}")),
         Kind::HorizontalPodAutoscaler => key_of(&format!("autoscalers/{name}")),
         Kind::Route => key_of(&format!("routes/{name}")),
+        Kind::MetricSource => key_of(&format!("metricsources/{name}")),
     }
 }
 

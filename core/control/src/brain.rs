@@ -200,7 +200,7 @@ impl ControlLoop {
             }
             Fact::Served(traffic) => self.touch(&traffic.service.clone()),
             Fact::Asked(demand) => self.touch(&demand.service.clone()),
-            Fact::Used(_) | Fact::Ignored { .. } => {}
+            Fact::Used(_) | Fact::Measured(_) | Fact::Ignored { .. } => {}
         }
     }
 

@@ -61,6 +61,10 @@ impl Knowledge {
             Fact::Used(usage) => self.used(now.time, usage),
             Fact::Served(traffic) => self.served(now.time, traffic),
             Fact::Asked(demand) => self.asked(now.time, demand),
+            Fact::Measured(measured) => {
+                self.measured.take(now.time, measured);
+                Folded::Measured
+            }
             // What is over needs no care, but its number is not to be used again.
             Fact::Ignored { replica, incarnation, .. } => {
                 let known = self.place(&replica.service, replica.ordinal);

@@ -4,7 +4,7 @@
 //! here chooses between two actions. Everything is in ordered maps, so that walking it gives the same order in each run.
 //!
 //! Of each thing only a bounded window is kept: [`series::SAMPLES_MAX`] samples a counter, the restarts of the last minute,
-//! and what [`model::memory`] bounds.
+//! what [`model::memory`] bounds, and the latest measurement of each of [`model::resource::METRIC_SOURCES_MAX`] sources.
 
 mod service;
 pub use service::{Demand, Exposure, Hold, Remembered, ServiceState};
@@ -13,6 +13,9 @@ mod place;
 pub use place::{Health, Place, Stage, Unanswered};
 
 pub mod series;
+
+mod measured;
+pub use measured::{Lack, Latest, Reading, ReplicaReading};
 
 mod fold;
 pub use fold::Folded;

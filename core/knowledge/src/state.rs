@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use model::identity::{Epoch, Incarnation, Ordinal, ReplicaId};
+use model::measure::MetricKey;
 use model::name::{NodeName, ServiceName};
 use model::time::Time;
 
+use crate::measured::{Reading, Readings};
 use crate::place::Place;
 use crate::service::{ServiceState, as_count};
 
@@ -31,6 +33,8 @@ pub struct Knowledge {
     services: BTreeMap<ServiceName, ServiceState>,
     dependents: BTreeMap<ServiceName, BTreeSet<ServiceName>>,
     restarts: VecDeque<Time>,
+    /// What sources of metrics have measured last.
+    pub(crate) measured: Readings,
     /// The latest lives of services that are forgotten: their places may be opened again.
     past_lives: BTreeMap<ServiceName, Incarnation>,
 }
@@ -82,6 +86,11 @@ impl Knowledge {
     /// All services by name.
     pub fn services(&self) -> impl Iterator<Item = &ServiceState> {
         self.services.values()
+    }
+
+    /// What the source of a metric has measured last; `None` when there is no source.
+    pub fn reading(&self, key: &MetricKey) -> Option<&Reading> {
+        self.measured.of(key)
     }
 
     /// The place of a replica.

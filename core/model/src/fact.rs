@@ -2,6 +2,7 @@
 
 use crate::identity::{Incarnation, Ordinal, ReplicaId};
 use crate::input::{Demand, Exit, Observed, Traffic, Usage};
+use crate::measure::Measured;
 use crate::name::ServiceName;
 use crate::time::Time;
 
@@ -38,6 +39,8 @@ pub enum Fact<'a> {
     Served(&'a Traffic),
     /// The proxy's counters of a service.
     Asked(&'a Demand),
+    /// What a source of a metric has measured.
+    Measured(&'a Measured),
     /// An observation that is left out, and why: it changes nothing.
     Ignored {
         /// Of which replica.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::action::Outcome;
 use crate::identity::{ActionId, Epoch, Generation, Incarnation, Ordinal, ReplicaId};
+use crate::measure::Measured;
 use crate::memory::Memory;
 use crate::name::{NodeName, ServiceName};
 use crate::quantity::Bytes;
@@ -121,6 +122,8 @@ pub enum Report {
     Traffic(Vec<Traffic>),
     /// What is asked of services as a whole, replicas or none: of those that may rest.
     Demand(Vec<Demand>),
+    /// What sources of metrics have measured.
+    Measured(Vec<Measured>),
 }
 
 /// A replica as its agent sees it.

@@ -15,6 +15,7 @@ pub mod settings;
 
 pub mod fact;
 pub mod input;
+pub mod measure;
 pub mod memory;
 
 pub mod decision;

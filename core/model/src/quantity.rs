@@ -15,6 +15,49 @@ pub struct Bytes(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MilliRps(pub u64);
 
+/// A measured amount in thousandths of its unit: millicores, thousandths of a byte or of a request per second.
+///
+/// Whole numbers, as in Kubernetes, so that sums do not depend on their order. May be negative: some series are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Milli(pub i64);
+
+/// Why a number cannot be an amount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoAmount {
+    /// It is not a number.
+    #[error("NaN is no number")]
+    NotANumber,
+    /// It is without end.
+    #[error("infinity is no number to scale by")]
+    Infinite,
+    /// Its thousandths do not fit in 64 bits.
+    #[error("it is beyond 9223372036854775, the largest amount that is counted")]
+    TooLarge,
+}
+
+impl Milli {
+    /// The sum, held at the ends of the range.
+    pub fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// `amount` to the nearest thousandth, a half away from zero.
+    pub fn nearest(amount: f64) -> Result<Self, NoAmount> {
+        // The first whole number of thousandths that does not fit; exact, as all powers of two are.
+        const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+        let milli = (amount * 1000.0).round();
+        if amount.is_nan() {
+            Err(NoAmount::NotANumber)
+        } else if amount.is_infinite() {
+            Err(NoAmount::Infinite)
+        } else if (-BEYOND..BEYOND).contains(&milli) {
+            Ok(Self(milli as i64))
+        } else {
+            Err(NoAmount::TooLarge)
+        }
+    }
+}
+
 impl MilliCpu {
     /// The mean share over `window` in which `used` processor time was spent; zero for an empty window.
     pub fn mean(used: Duration, window: Duration) -> Self {
@@ -39,6 +82,13 @@ impl MilliRps {
     /// Requests per second.
     pub fn per_second(self) -> f64 {
         self.0 as f64 / 1000.0
+    }
+}
+
+/// As Kubernetes writes a quantity: wholes, or thousandths with an `m`.
+impl fmt::Display for Milli {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 % 1000 == 0 { write!(f, "{}", self.0 / 1000) } else { write!(f, "{}m", self.0) }
     }
 }
 
@@ -81,5 +131,28 @@ mod tests {
     fn means_keep_three_digits_behind_the_point() {
         assert_eq!(MilliCpu::mean(Duration::from_millis(125), Duration::from_secs(2)), MilliCpu(62));
         assert_eq!(MilliRps::mean(1, Duration::from_secs(2)), MilliRps(500));
+    }
+
+    #[test]
+    fn an_amount_is_rounded_to_the_nearest_thousandth() {
+        for (amount, milli) in
+            [(0.0, 0), (1.0004, 1000), (1.0006, 1001), (-2.5, -2500), (9e15, 9_000_000_000_000_000_000)]
+        {
+            assert_eq!(Milli::nearest(amount), Ok(Milli(milli)), "{amount}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_amount_is_refused_and_not_bent() {
+        for (amount, why) in [
+            (f64::NAN, NoAmount::NotANumber),
+            (f64::INFINITY, NoAmount::Infinite),
+            (f64::NEG_INFINITY, NoAmount::Infinite),
+            (1e300, NoAmount::TooLarge),
+            (-1e300, NoAmount::TooLarge),
+            (9.3e15, NoAmount::TooLarge),
+        ] {
+            assert_eq!(Milli::nearest(amount), Err(why), "{amount}");
+        }
     }
 }

@@ -40,6 +40,8 @@ pub fn facts<'a>(knowledge: &Knowledge, report: &'a Report, out: &mut Vec<Fact<'
         }
         // Whether a service is known is for the picture to say: it has no lives to tell apart.
         Report::Demand(samples) => out.extend(samples.iter().map(Fact::Asked)),
+        // Which life of a replica a number is of is compared where it is used: the measurement may come before the replica.
+        Report::Measured(measured) => out.extend(measured.iter().map(Fact::Measured)),
     }
 }
 

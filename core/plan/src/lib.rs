@@ -6,6 +6,7 @@
 mod arbiter;
 mod draft;
 mod heal;
+mod measured;
 mod mode;
 mod rest;
 mod roster;
@@ -45,7 +46,7 @@ pub fn plan(
         look_again: now.time,
     };
     if service.declared.is_some() {
-        let size = size::size(now, service, settings);
+        let size = size::size(now, knowledge, service, settings);
         if let Some(step) = size.step {
             draft.steps.push(step);
         }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use knowledge::series::Series;
-use knowledge::{Place, ServiceState, Stage};
+use knowledge::{Knowledge, Place, ServiceState, Stage};
 use model::decision::{Account, Decision, Limit, Policy};
+use model::identity::Ordinal;
 use model::input::Declared;
 use model::memory::ScalingMemory;
 use model::name::ServiceName;
@@ -17,6 +18,7 @@ use model::resource::{
 use model::settings::Settings;
 use model::time::{Now, Time};
 
+use crate::measured;
 use crate::mode::{curbed, followed};
 use crate::rest::Rest;
 use crate::scale::hpa::{self, Verdict};
@@ -40,7 +42,7 @@ pub(crate) struct Size {
 }
 
 /// Decides on the size of a declared service; between two decisions the last one stands.
-pub(crate) fn size(now: Now, service: &ServiceState, settings: &Settings) -> Size {
+pub(crate) fn size(now: Now, knowledge: &Knowledge, service: &ServiceState, settings: &Settings) -> Size {
     let Some(declared) = &service.declared else { return kept(service.desired.unwrap_or(0)) };
     let term = Term::of(now.wall, declared);
     let rest = Rest::of(now.time, service, declared, settings).filter(|_| !term.is_fixed(declared));
@@ -75,7 +77,10 @@ pub(crate) fn size(now: Now, service: &ServiceState, settings: &Settings) -> Siz
             let kept = followed(ScaleMode::Off, begin, begin, term.bounds);
             plain(now, service, Policy::Off, kept, Reason::ScalingOff)
         }
-        (Some(spec), _) => autoscaled(now, service, declared, (spec, term), begin, settings),
+        (Some(spec), _) => {
+            let sight = Sight { now, knowledge, service, declared, settings };
+            autoscaled(&sight, (spec, term), begin)
+        }
         (None, Count::Fixed(replicas)) => fixed(now, service, declared, *replicas, &term),
         (None, Count::Auto(auto)) => fixed(now, service, declared, auto.min, &term),
     }
@@ -122,30 +127,29 @@ fn resize(service: &ServiceState, to: u32, reason: Reason, writer: Writer) -> Op
     (service.desired != Some(to)).then_some(Step { change: Change::Resize { from, to }, reason, writer })
 }
 
-fn autoscaled(
+/// What an autoscaler looks at.
+struct Sight<'a> {
     now: Now,
-    service: &ServiceState,
-    declared: &Arc<Declared>,
-    (spec, term): (&AutoscalerSpec, Term),
-    current: u32,
-    settings: &Settings,
-) -> Size {
+    knowledge: &'a Knowledge,
+    service: &'a ServiceState,
+    declared: &'a Arc<Declared>,
+    settings: &'a Settings,
+}
+
+fn autoscaled(sight: &Sight<'_>, (spec, term): (&AutoscalerSpec, Term), current: u32) -> Size {
     let spec = &*term.bound(spec);
-    let places: Vec<&Place> = service.places.values().filter(|place| place.role == Role::Active).collect();
-    let views: Vec<ReplicaView> = places.iter().map(|place| view(place)).collect();
+    let Sight { now, service, declared, settings, .. } = *sight;
+    let active = service.places.iter().filter(|(_, place)| place.role == Role::Active);
+    let places: Vec<(Ordinal, &Place)> = active.map(|(ordinal, place)| (*ordinal, place)).collect();
+    let views: Vec<ReplicaView> = places.iter().map(|(_, place)| view(place)).collect();
     let scale = ScaleView {
         spec_replicas: current,
         status_replicas: service.count(),
         members: Members::Known(&views),
     };
-    let samples: Vec<_> =
-        spec.metrics.iter().map(|metric| samples(now.time, metric, &places, settings)).collect();
-    let readings: Vec<_> = spec
-        .metrics
-        .iter()
-        .zip(&samples)
-        .map(|(metric, samples)| reading(metric, samples, declared))
-        .collect();
+    let taken: Vec<Taken> = spec.metrics.iter().map(|metric| sight.take(metric, &places)).collect();
+    let readings: Vec<_> =
+        spec.metrics.iter().zip(&taken).map(|(metric, taken)| reading(metric, taken, declared)).collect();
     let mut memory = service.scaling.clone();
     let verdict = hpa::reconcile(now.time, spec, &scale, &readings, &mut memory, &settings.hpa);
     // New bounds are no fall of load: they hold whatever fails.
@@ -180,27 +184,56 @@ fn view(place: &Place) -> ReplicaView {
     }
 }
 
-/// What was measured of each replica, when the metric is one of replicas that we meter ourselves.
-fn samples(
+/// What was measured of a metric.
+enum Taken {
+    /// Of each replica.
+    Each(Vec<Result<Sample, Gap>>),
+    /// Of the whole.
+    Whole(Vec<Milli>),
+    /// Nothing that may be counted on.
+    Nothing(Unavailable),
+}
+
+impl Sight<'_> {
+    fn take(&self, metric: &MetricSpec, places: &[(Ordinal, &Place)]) -> Taken {
+        let (now, knowledge, service) = (self.now.time, self.knowledge, &self.service.name);
+        let whole = |measured: Result<_, _>| measured.map_or_else(Taken::Nothing, Taken::Whole);
+        let metered = |measure| Taken::Each(metered(now, measure, places, self.settings));
+        match metric {
+            MetricSpec::Resource { resource: MeteredResource::Cpu, .. }
+            | MetricSpec::ContainerResource { resource: MeteredResource::Cpu, .. } => metered(cpu),
+            MetricSpec::Resource { resource: MeteredResource::Memory, .. }
+            | MetricSpec::ContainerResource { resource: MeteredResource::Memory, .. } => metered(memory),
+            MetricSpec::Pods { metric, .. } if metric.name == REQUEST_RATE_METRIC => metered(request_rate),
+            MetricSpec::Pods { metric: named, .. } => {
+                measured::of_replicas(now, knowledge, (metric, named), service, places)
+                    .map_or_else(Taken::Nothing, Taken::Each)
+            }
+            MetricSpec::Object { metric: named, .. } => {
+                whole(measured::of_object(now, knowledge, (metric, named), service))
+            }
+            MetricSpec::External { metric: named, .. } => {
+                whole(measured::of_outside(now, knowledge, (metric, named), service))
+            }
+        }
+    }
+}
+
+/// How something is read that we meter ourselves.
+type Meter = fn(&Place, Duration) -> Option<Sample>;
+
+fn metered(
     now: Time,
-    metric: &MetricSpec,
-    places: &[&Place],
+    measure: Meter,
+    places: &[(Ordinal, &Place)],
     settings: &Settings,
-) -> Option<Vec<Result<Sample, Gap>>> {
-    let measure: fn(&Place, Duration) -> Option<Sample> = match metric {
-        MetricSpec::Resource { resource: MeteredResource::Cpu, .. }
-        | MetricSpec::ContainerResource { resource: MeteredResource::Cpu, .. } => cpu,
-        MetricSpec::Resource { resource: MeteredResource::Memory, .. }
-        | MetricSpec::ContainerResource { resource: MeteredResource::Memory, .. } => memory,
-        MetricSpec::Pods { metric, .. } if metric.name == REQUEST_RATE_METRIC => request_rate,
-        MetricSpec::Pods { .. } | MetricSpec::Object { .. } | MetricSpec::External { .. } => return None,
-    };
-    let one = |place: &&Place| match measure(place, settings.metric_window) {
+) -> Vec<Result<Sample, Gap>> {
+    let one = |(_, place): &(Ordinal, &Place)| match measure(place, settings.metric_window) {
         None => Err(Gap::Absent),
         Some(sample) if now.since(sample.at) > settings.sample_age_max => Err(Gap::Stale),
         Some(sample) => Ok(sample),
     };
-    Some(places.iter().map(one).collect())
+    places.iter().map(one).collect()
 }
 
 fn cpu(place: &Place, window: Duration) -> Option<Sample> {
@@ -220,12 +253,12 @@ fn request_rate(place: &Place, window: Duration) -> Option<Sample> {
     Some(Sample { value: milli(rate.0), at: growth.at, window: growth.over })
 }
 
-fn reading<'a>(
-    metric: &MetricSpec,
-    samples: &'a Option<Vec<Result<Sample, Gap>>>,
-    declared: &Declared,
-) -> MetricReading<'a> {
-    let Some(by_replica) = samples else { return MetricReading::Unavailable(Unavailable::NoSource) };
+fn reading<'a>(metric: &MetricSpec, taken: &'a Taken, declared: &Declared) -> MetricReading<'a> {
+    let by_replica = match taken {
+        Taken::Each(by_replica) => by_replica,
+        Taken::Whole(series) => return MetricReading::Series(series),
+        Taken::Nothing(why) => return MetricReading::Unavailable(why.clone()),
+    };
     let resources = &declared.spec.resources;
     let request = match metric {
         MetricSpec::Resource { resource, .. } | MetricSpec::ContainerResource { resource, .. } => {
@@ -312,10 +345,10 @@ struct Suspicion {
 
 impl Suspicion {
     /// What the proxy counted over the metric window, when it is suspicious.
-    fn of(places: &[&Place], settings: &Settings) -> Option<Self> {
+    fn of(places: &[(Ordinal, &Place)], settings: &Settings) -> Option<Self> {
         let growth = |series: &Series| series.growth(settings.metric_window).map_or(0, |growth| growth.by);
-        let failed: u64 = places.iter().map(|place| growth(&place.errors)).sum();
-        let requests: u64 = places.iter().map(|place| growth(&place.requests)).sum();
+        let failed: u64 = places.iter().map(|(_, place)| growth(&place.errors)).sum();
+        let requests: u64 = places.iter().map(|(_, place)| growth(&place.requests)).sum();
         let is_many = failed > 0 && failed * 100 >= requests * u64::from(settings.error_percent_max);
         is_many.then_some(Self { failed, requests })
     }

@@ -2,6 +2,8 @@
 //!
 //! Declarations are kept as JSON within the record, since they are versioned by their `apiVersion` and are not positional.
 
+mod measured;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ use model::quantity::Bytes;
 use model::resource::{AutoscalerSpec, ServiceSpec};
 use model::time::{Now, Time, Wall};
 use serde::{Deserialize, Serialize};
+
+use crate::v1::measured::StoredMeasured;
 
 /// One record of the journal.
 #[derive(Serialize, Deserialize)]
@@ -63,6 +67,7 @@ pub(crate) enum Input {
     },
     Recalled(StoredMemory),
     Demand(Vec<Asked>),
+    Measured(Vec<StoredMeasured>),
 }
 
 /// A declaration as JSON text.
@@ -244,6 +249,7 @@ impl From<&Report> for Input {
             Report::Usage(samples) => Self::Usage(samples.iter().map(Used::from).collect()),
             Report::Traffic(samples) => Self::Traffic(samples.iter().map(Served::from).collect()),
             Report::Demand(samples) => Self::Demand(samples.iter().map(Asked::from).collect()),
+            Report::Measured(measured) => Self::Measured(measured.iter().map(StoredMeasured::from).collect()),
         }
     }
 }
@@ -291,6 +297,9 @@ impl TryFrom<Input> for input::Input {
             Input::Usage(samples) => report(Report::Usage(samples.into_iter().map(Into::into).collect())),
             Input::Traffic(samples) => report(Report::Traffic(samples.into_iter().map(Into::into).collect())),
             Input::Demand(samples) => report(Report::Demand(samples.into_iter().map(Into::into).collect())),
+            Input::Measured(measured) => {
+                report(Report::Measured(measured.into_iter().map(Into::into).collect()))
+            }
             Input::Ended { action, outcome } => {
                 Self::Ended { action: id_of(action), outcome: outcome.into() }
             }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use model::resource::check::{self, Severity};
-use model::resource::{AccessLog, Kind, Resource, ServiceSpec, schema};
+use model::resource::{
+    AccessLog, HttpOrigin, Kind, MetricOrigin, PrometheusOrigin, Resource, ServiceSpec, schema,
+};
 use serde_json::Value;
 
 use crate::diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Source};
@@ -93,10 +95,9 @@ impl Manifests {
         }
     }
 
-    /// Makes the paths in each service absolute, those of its working directory, of its certificates, of logs and of what
-    /// is written for other balancers: a relative one begins at
-    /// the folder of its manifest, and a working directory that is not given is that folder. `current` stands in for what was read from
-    /// standard input or memory.
+    /// Makes the paths in each resource absolute, those of working directories, certificates, tokens, logs and what is written for other
+    /// balancers: a relative one begins at the folder of its manifest, and a working directory that is not given is that folder. `current`
+    /// stands in for what was read from standard input or memory.
     ///
     /// After this the resources no longer say what was written; compare and print before. On an error nothing has changed.
     pub fn resolve_paths(&mut self, current: &Path) -> Result<(), PathError> {
@@ -104,14 +105,7 @@ impl Manifests {
         for document in &self.documents {
             let mut resource = document.resource.clone();
             let folder = current.join(document.folder.as_deref().unwrap_or(Path::new("")));
-            let is_resolved = match &mut resource {
-                Resource::Service(service) => resolve_paths(&mut service.spec, &folder),
-                Resource::Route(route) => {
-                    log_file(&mut route.spec.access_log).all(|path| begin_at(&folder, path))
-                }
-                Resource::HorizontalPodAutoscaler(_) => true,
-            };
-            if !is_resolved {
+            if !resolve_paths(paths_of(&mut resource), &folder) {
                 return Err(PathError { resource: resource.name().to_owned(), folder });
             }
             resolved.push(resource);
@@ -180,16 +174,30 @@ static FORMS: LazyLock<Vec<KnownForm>> = LazyLock::new(|| {
     forms.collect()
 });
 
-/// Lets each path begin at `folder`; `false` when one of them cannot be written as text then.
-fn resolve_paths(spec: &mut ServiceSpec, folder: &Path) -> bool {
-    let files = spec.expose.iter_mut().flat_map(|expose| {
-        let pairs = expose.tls.iter_mut().flat_map(|tls| &mut tls.certificates);
-        let pairs = pairs.flat_map(|pair| [&mut pair.certificate, &mut pair.key]);
-        let externals = expose.external.iter_mut().map(|external| &mut external.file);
-        pairs.chain(externals).chain(log_file(&mut expose.access_log))
-    });
-    let folders = [spec.run.working_directory.get_or_insert_default()];
-    folders.into_iter().chain(files).all(|path| begin_at(folder, path))
+/// The paths in a resource; a working directory that is not given is the empty path.
+fn paths_of(resource: &mut Resource) -> Vec<&mut String> {
+    match resource {
+        Resource::Service(service) => {
+            let ServiceSpec { run, expose, .. } = &mut service.spec;
+            let files = expose.iter_mut().flat_map(|expose| {
+                let pairs = expose.tls.iter_mut().flat_map(|tls| &mut tls.certificates);
+                let pairs = pairs.flat_map(|pair| [&mut pair.certificate, &mut pair.key]);
+                let externals = expose.external.iter_mut().map(|external| &mut external.file);
+                pairs.chain(externals).chain(log_file(&mut expose.access_log))
+            });
+            std::iter::once(run.working_directory.get_or_insert_default()).chain(files).collect()
+        }
+        Resource::MetricSource(source) => match &mut source.spec.from {
+            MetricOrigin::Prometheus(PrometheusOrigin { bearer_token_file, .. })
+            | MetricOrigin::Http(HttpOrigin { bearer_token_file, .. }) => {
+                bearer_token_file.iter_mut().collect()
+            }
+            MetricOrigin::Command(command) => vec![command.working_directory.get_or_insert_default()],
+            MetricOrigin::Replicas(_) => Vec::new(),
+        },
+        Resource::Route(route) => log_file(&mut route.spec.access_log).collect(),
+        Resource::HorizontalPodAutoscaler(_) => Vec::new(),
+    }
 }
 
 /// The path of a log, unless it is none.
@@ -197,11 +205,13 @@ fn log_file(log: &mut Option<AccessLog>) -> impl Iterator<Item = &mut String> {
     log.iter_mut().filter(|log| !log.is_standard_output()).map(|log| &mut log.file)
 }
 
-/// Lets a path begin at `folder`; `false` when it cannot be written as text then.
-fn begin_at(folder: &Path, path: &mut String) -> bool {
-    // Leaves out each `.` and keeps each `..`, which may lead through a link.
-    let resolved: PathBuf = folder.join(&*path).components().collect();
-    resolved.into_os_string().into_string().map(|text| *path = text).is_ok()
+/// Lets each path begin at `folder`; `false` when one of them cannot be written as text then.
+fn resolve_paths(paths: Vec<&mut String>, folder: &Path) -> bool {
+    paths.into_iter().all(|path| {
+        // Leaves out each `.` and keeps each `..`, which may lead through a link.
+        let resolved: PathBuf = folder.join(&*path).components().collect();
+        resolved.into_os_string().into_string().map(|text| *path = text).is_ok()
+    })
 }
 
 /// The manifests in a document: itself, or the items of a list, as `kubectl get -o yaml` and our own API print it.

@@ -87,12 +87,26 @@ spec:
   limits: {requests: {perSecond: 50, burst: 100, by: client}, body: 1Mi, connections: 1000}
 ";
 
+const METRIC_SOURCE_EXAMPLE: &str = "\
+apiVersion: homeostat/v1
+kind: MetricSource
+metadata: {name: mail-queue}
+spec:
+  metric: queue_length
+  from:
+    prometheus: {url: \"http://127.0.0.1:9090\", query: \"sum by (queue) (jobs_waiting)\"}
+  every: 5s
+  timeout: 2s
+  staleAfter: 30s
+";
+
 /// The examples that the reference shows, as manifests.
 pub(crate) const fn example(kind: Kind) -> &'static str {
     match kind {
         Kind::Service => SERVICE_EXAMPLE,
         Kind::HorizontalPodAutoscaler => AUTOSCALER_EXAMPLE,
         Kind::Route => ROUTE_EXAMPLE,
+        Kind::MetricSource => METRIC_SOURCE_EXAMPLE,
     }
 }
 
@@ -128,12 +142,18 @@ const fn about(kind: Kind) -> &'static str {
             "Kubernetes' own manifests, read in the four forms that there have been. `scaleTargetRef.name` names a Service of \
              Homeostat. The annotations `autoscaling.alpha.kubernetes.io/metrics` and `/behavior` of `v1`, and `/behavior` of \
              `v2beta1`, are read too. Homeostat meters `cpu` and `memory`, and the proxy's `http_requests_per_second` as a metric \
-             of type Pods."
+             of type Pods; other metrics of types Pods, Object and External are measured by a MetricSource."
         }
         Kind::Route => {
             "An address that several services share: which requests go to which service, and what is changed on the way. The fields \
              are those of the Gateway API's HTTPRoute. A request that no rule is for is answered 404, one whose service is not there 500, \
              one whose service has no replica that is ready in time 503. A request whose path has an element `.` or `..` is refused with 400."
+        }
+        Kind::MetricSource => {
+            "Where the numbers of one metric come from. A HorizontalPodAutoscaler, or `scale.metrics` of a service, names the metric and \
+             knows nothing of its source; its `selector` selects by the labels of the series. What is measured stands until it is older \
+             than `staleAfter`, whatever fails meanwhile. No series, a value of zero, a failure and silence are four things: only a value \
+             scales in. `NaN` and infinities are failures."
         }
     }
 }

@@ -39,7 +39,7 @@ mod node;
 pub use node::Node;
 
 mod site;
-pub use site::{Site, Tally};
+pub use site::{ASKED_METRIC, Site, Tally};
 
 mod life;
 pub use life::{Life, LifeState};

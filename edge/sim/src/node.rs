@@ -516,6 +516,14 @@ impl Node {
                 fabric.report(Report::Usage(usage));
             }
         }
+        // Every second; half of the blindness is silence, the other half failure.
+        if self.ticks.is_multiple_of(4) && blind.is_none_or(|blind| blind.is_partial) {
+            let sources = self.sites.iter().filter_map(|site| site.measured(fabric.now, blind.is_none()));
+            let measured: Vec<_> = sources.collect();
+            if !measured.is_empty() {
+                fabric.report(Report::Measured(measured));
+            }
+        }
         // Every 10 s.
         if self.ticks.is_multiple_of(40) {
             self.sites.iter_mut().for_each(|site| site.forget_ended(fabric.now, ENDED_KEPT));

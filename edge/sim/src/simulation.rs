@@ -160,6 +160,12 @@ impl Simulation {
         self.node.site_mut(service).load = load;
     }
 
+    /// Lets a source measure from now on what is asked of a service: the metric [`ASKED_METRIC`](crate::ASKED_METRIC) of the object
+    /// of kind Service with its name. It asks once a second, and fails or is silent while the node is blind.
+    pub fn set_source(&mut self, service: &ServiceName) {
+        self.node.site_mut(service).is_measured = true;
+    }
+
     /// A person's wish is written down, and told to the loop when there is one.
     pub fn order(&mut self, intent: Intent) {
         self.disk.keep(&intent);

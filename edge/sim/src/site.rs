@@ -10,6 +10,9 @@ use crate::life::Life;
 use crate::load::Load;
 use crate::program::Program;
 
+/// What a source of the simulated world measures: requests a second that are asked for, whoever answers them.
+pub const ASKED_METRIC: &str = "asked_per_second";
+
 /// One service on the node, as it truly is.
 #[derive(Debug)]
 pub struct Site {
@@ -23,6 +26,8 @@ pub struct Site {
     pub exposed: Option<Generation>,
     /// How long requests wait for a replica of it; `None` where it never rests, and they find one at once or never.
     pub(crate) wait: Option<Duration>,
+    /// Whether a source measures what is asked of it, as the metric [`ASKED_METRIC`] of the object with its name.
+    pub(crate) is_measured: bool,
     /// What became of its requests.
     pub tally: Tally,
     /// The latest action that told the proxy to listen or to stop.
@@ -55,6 +60,7 @@ impl Site {
             load: Load::Constant(Default::default()),
             exposed: None,
             wait: None,
+            is_measured: false,
             tally: Tally::default(),
             exposed_by: ActionId::default(),
             programs: Vec::new(),

@@ -8,16 +8,21 @@ use std::time::Duration;
 use model::action::Admission;
 use model::identity::{Ordinal, ReplicaId};
 use model::input::{Demand, Traffic, Usage};
+use model::measure::{Labels, Measured, MetricKey, Said, Series, Whose};
+use model::quantity::Milli;
 use model::time::Time;
 
 use crate::effect::Effect;
 use crate::life::{Life, LifeState};
-use crate::site::Site;
+use crate::site::{ASKED_METRIC, Site};
 
 /// From one count of the proxy to the next, and so the grain of the queues.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
 
 const TICK_US: u64 = 250_000;
+
+/// For how long a measurement of a source stands: five that are lost.
+const STALE_AFTER: Duration = Duration::from_secs(5);
 
 /// Requests that wait for a replica of a service that rests at most; those beyond are not answered. More than the real proxy's, so that
 /// where nothing goes wrong only time can run out.
@@ -84,6 +89,22 @@ impl Site {
             waiting: u32::try_from(self.waiting_milli.div_ceil(1000)).unwrap_or(u32::MAX),
             in_flight: self.alive().map(Life::in_flight).sum(),
         })
+    }
+
+    /// What the source of this service says, where there is one.
+    pub(crate) fn measured(&self, now: Time, sees: bool) -> Option<Measured> {
+        if !self.is_measured {
+            return None;
+        }
+        let whose = Whose::Object { kind: "Service".into(), name: self.name.as_str().into() };
+        let asked = Milli(i64::try_from(self.load.at(now).0).unwrap_or(i64::MAX));
+        let said = if sees {
+            Said::Series(vec![Series { labels: Labels::new(), value: asked }])
+        } else {
+            Said::Failed("the node is blind".into())
+        };
+        let key = MetricKey { metric: ASKED_METRIC.into(), whose };
+        Some(Measured { source: self.name.clone(), key, stale_after: STALE_AFTER, said })
     }
 
     /// The proxy's counters of this service.

@@ -9,13 +9,14 @@ use model::identity::Generation;
 use model::input::Declared;
 use model::name::ServiceName;
 use model::quantity::MilliRps;
+use model::resource::hpa::shapes::CrossVersionObjectReference;
 use model::resource::{
     AutoscalerSpec, Behavior, Count, Cron, Dependency, DependencyStage, Expose, ListenAddress,
     MeteredResource, MetricIdentifier, MetricSpec, Percent, PolicyChange, PortName, Probes, Quantity,
     REQUEST_RATE_METRIC, Recover, ResourceTarget, Resources, Run, Scale, ScaleMode, ScalingPolicy,
-    ScalingRules, Schedule, SelectPolicy, ServiceSpec, Span, Stop, ToZero, Zone,
+    ScalingRules, Schedule, SelectPolicy, ServiceSpec, Span, Stop, ToZero, TotalTarget, Zone,
 };
-use sim::{Fault, Faults, Load, Program, Simulation};
+use sim::{ASKED_METRIC, Fault, Faults, Load, Program, Simulation};
 
 /// Names for the services of a world, which are at most as many.
 const NAMES: [&str; 4] = ["web", "shop", "cart", "db"];
@@ -103,6 +104,15 @@ pub enum Kind {
         /// Requests a second for each replica.
         average: u32,
     },
+    /// Requests a second and replica are held, as a source outside the proxy measures them.
+    Asked {
+        /// Fewest replicas.
+        min: u32,
+        /// Most replicas.
+        max: u32,
+        /// Requests a second for each replica.
+        average: u32,
+    },
 }
 
 impl Config {
@@ -119,6 +129,9 @@ impl Config {
             service.mode = random_mode(&mut modes);
             services.push(service);
         }
+        // A stream of its own, so that the rest of a world is as it was without sources.
+        let mut sources = Stream::named(seed, "metric sources");
+        services.iter_mut().for_each(|service| service.may_be_measured(&mut sources));
         if let Some(most) = cut.services {
             services.truncate(most.max(1));
         }
@@ -253,6 +266,13 @@ impl ServiceConfig {
         service
     }
 
+    /// Takes what is asked of it from a source instead of the proxy, now and then.
+    fn may_be_measured(&mut self, chance: &mut Stream) {
+        if let (Kind::RequestRate { min, max, average }, true) = (&self.kind, chance.happens(500)) {
+            self.kind = Kind::Asked { min: *min, max: *max, average: *average };
+        }
+    }
+
     /// The declaration of it, at `revision`, running `generation`.
     pub fn declared(&self, revision: Generation, generation: Generation) -> Arc<Declared> {
         let port = PortName::parse("http").expect("a name in the code is a name");
@@ -289,8 +309,10 @@ impl ServiceConfig {
     }
 
     fn scale(&self) -> Scale {
-        let (Kind::Fixed { replicas: min } | Kind::Cpu { min, .. } | Kind::RequestRate { min, .. }) =
-            self.kind;
+        let (Kind::Fixed { replicas: min }
+        | Kind::Cpu { min, .. }
+        | Kind::RequestRate { min, .. }
+        | Kind::Asked { min, .. }) = self.kind;
         Scale {
             count: Count::Fixed(min),
             mode: self.mode,
@@ -311,6 +333,16 @@ impl ServiceConfig {
                 let average = Quantity::from_milli(i64::from(*average) * 1000);
                 (min, max, MetricSpec::Pods { metric, average }, None)
             }
+            Kind::Asked { min, max, average } => {
+                let metric = MetricIdentifier { name: ASKED_METRIC.to_owned(), selector: None };
+                let target = TotalTarget::Average(Quantity::from_milli(i64::from(*average) * 1000));
+                let object = CrossVersionObjectReference {
+                    kind: "Service".to_owned(),
+                    name: self.name.to_string(),
+                    api_version: None,
+                };
+                (min, max, MetricSpec::Object { object, metric, target }, None)
+            }
         };
         let (min, max, metrics) = (*min, *max, vec![metric]);
         Some(AutoscalerSpec { service: self.name.clone(), min, max, metrics, behavior })
@@ -320,7 +352,9 @@ impl ServiceConfig {
     pub fn bounds(&self) -> (u32, u32) {
         match self.kind {
             Kind::Fixed { replicas } => (replicas, replicas),
-            Kind::Cpu { min, max, .. } | Kind::RequestRate { min, max, .. } => (min, max),
+            Kind::Cpu { min, max, .. }
+            | Kind::RequestRate { min, max, .. }
+            | Kind::Asked { min, max, .. } => (min, max),
         }
     }
 }

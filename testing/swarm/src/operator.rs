@@ -49,6 +49,9 @@ impl Operator {
     pub(crate) fn begin(&mut self, sim: &mut Simulation) {
         for ward in &mut self.wards {
             sim.set_load(&ward.config.name, ward.config.load.clone());
+            if matches!(ward.config.kind, Kind::Asked { .. }) {
+                sim.set_source(&ward.config.name);
+            }
             ward.declare_anew(sim, Flaw::None);
         }
     }
@@ -171,6 +174,10 @@ fn resized(kind: &Kind, chance: &mut Stream) -> Kind {
         Kind::RequestRate { average, .. } => {
             let min = 1 + few(3);
             Kind::RequestRate { min, max: min + few(8), average: *average }
+        }
+        Kind::Asked { average, .. } => {
+            let min = 1 + few(3);
+            Kind::Asked { min, max: min + few(8), average: *average }
         }
     }
 }

@@ -15,11 +15,13 @@ const CRATES: &[(&str, &str)] = &[
     ("croner", "a function of a crontab time and a calendar time"),
     ("jiff", "calendars and the bundled time zones; clippy bans its clock and the machine's own zones"),
     ("rand_core", "the traits of random streams; every stream is seeded by the caller"),
+    ("http", "the form of a URL: a function of a text"),
     ("regex", "a function of an expression and a text, in time linear to the text"),
     ("rand_xoshiro", "a seeded stream that is the same on every machine"),
     ("schemars", "derives the schema of the resource kinds"),
     ("serde", "derives the written form of the resource kinds"),
     ("serde_json", "values inside resources whose form is the user's: annotations, schema"),
+    ("serde_json_path", "a function of a query and a value"),
     ("thiserror", "derives error messages"),
     ("xxhash-rust", "digests of outputs: a function of bytes"),
 ];

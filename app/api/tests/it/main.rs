@@ -289,6 +289,9 @@ async fn every_route_answers_as_described() {
             if path.contains("/routes/") {
                 world.send(Method::POST, "/v1/apply", &route()).await;
             }
+            if path.contains("/metricsources/") {
+                world.send(Method::POST, "/v1/apply", &metric_source()).await;
+            }
             let answer = world.send(method.to_uppercase().parse().unwrap(), &path, &body).await;
             assert_eq!(answer.status, StatusCode::OK, "{method} {path}: {answer:?}");
             let promised = operation["responses"]["200"]["content"].as_object().unwrap();
@@ -305,7 +308,7 @@ async fn every_route_answers_as_described() {
             asked += 1;
         }
     }
-    assert_eq!(asked, 26, "a route was added or lost: is it described?");
+    assert_eq!(asked, 30, "a route was added or lost: is it described?");
     world.end().await;
 }
 
@@ -315,6 +318,15 @@ fn route() -> Value {
         "kind": "Route",
         "metadata": {"name": "shop"},
         "spec": {"listen": "127.0.0.1:0", "rules": [{"backendRefs": [{"name": "shop"}, {"name": "gone"}]}]},
+    })
+}
+
+fn metric_source() -> Value {
+    json!({
+        "apiVersion": "homeostat/v1",
+        "kind": "MetricSource",
+        "metadata": {"name": "shop"},
+        "spec": {"metric": "jobs", "from": {"command": {"argv": ["echo", "3"]}}},
     })
 }
 

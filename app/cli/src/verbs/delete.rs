@@ -14,7 +14,7 @@ use crate::words::Desk;
 /// Withdraw a declaration; the replicas of a deleted service are drained and stopped
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Words {
-    /// What, as service/NAME, hpa/NAME or route/NAME
+    /// What, as service/NAME, hpa/NAME, route/NAME or metricsource/NAME
     #[arg(value_name = "KIND/NAME", required = true)]
     targets: Vec<One>,
     #[command(flatten)]
@@ -24,7 +24,7 @@ pub(crate) struct Words {
 pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
     if let Some(other) = words.targets.iter().find(|one| !is_declared(one.subject)) {
         return Err(Failure::words(format!(
-            "could not delete {other}: only services, hpas and routes are declared; to be rid of a replica, scale its service"
+            "could not delete {other}: only services, hpas, routes and metricsources are declared; to be rid of a replica, scale its service"
         )));
     }
     let client = desk.client()?;
@@ -40,7 +40,7 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
 /// Whether people declare such things, and so can withdraw them.
 fn is_declared(subject: Subject) -> bool {
     match subject {
-        Subject::Service | Subject::Autoscaler | Subject::Route => true,
+        Subject::Service | Subject::Autoscaler | Subject::Route | Subject::MetricSource => true,
         Subject::Replica | Subject::Node => false,
     }
 }

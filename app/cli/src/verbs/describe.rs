@@ -1,4 +1,4 @@
-//! `describe`: everything about one service, or one route, on one screen.
+//! `describe`: everything about one service, one route, or one source of a metric, on one screen.
 
 use std::fmt::Write as _;
 use std::str::FromStr;
@@ -15,10 +15,10 @@ use crate::target::{One, OneService, Subject};
 use crate::verbs::explain;
 use crate::words::Desk;
 
-/// Show everything about one service: conditions, replicas, the last decision, what happened lately; or about one route
+/// Show everything about one service: conditions, replicas, the last decision, what happened lately; or about one route or source of a metric
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Words {
-    /// Which, as service/NAME or route/NAME
+    /// Which, as service/NAME, route/NAME or metricsource/NAME
     #[arg(value_name = "KIND/NAME")]
     target: Described,
     #[command(flatten)]
@@ -30,6 +30,7 @@ pub(crate) struct Words {
 enum Described {
     Service(OneService),
     Route(String),
+    MetricSource(String),
 }
 
 impl FromStr for Described {
@@ -38,6 +39,7 @@ impl FromStr for Described {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.parse::<One>() {
             Ok(One { subject: Subject::Route, name }) => Ok(Self::Route(name)),
+            Ok(One { subject: Subject::MetricSource, name }) => Ok(Self::MetricSource(name)),
             Ok(_) | Err(_) => text.parse().map(Self::Service),
         }
     }
@@ -47,6 +49,7 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
     let service = match &words.target {
         Described::Service(OneService(service)) => service,
         Described::Route(name) => return route(desk, name, &words.output).await,
+        Described::MetricSource(name) => return metric_source(desk, name, &words.output).await,
     };
     let path = format!("/v1/services/{service}/describe");
     let answer: Value = desk.client()?.get(&path).await?;
@@ -125,6 +128,40 @@ fn route_lines(printer: Printer, it: &v1::RouteDescription) -> String {
     }
     text += "\nservices\n";
     text += &if it.backends.is_empty() { "it leads to none\n".to_owned() } else { grid.finish() };
+    text
+}
+
+async fn metric_source(desk: &Desk, name: &str, output: &Output) -> Result<(), Failure> {
+    let answer: Value = desk.client()?.get(&format!("/v1/metricsources/{name}/describe")).await?;
+    let description: v1::MetricSourceDescription = serde_json::from_value(answer.clone())?;
+    let printer = desk.printer;
+    desk.printer.print(output.output, &answer, |_| metric_source_lines(printer, &description))
+}
+
+fn metric_source_lines(printer: Printer, it: &v1::MetricSourceDescription) -> String {
+    let mut grid = printer.table(tables::METRIC_SOURCE_HEADER);
+    grid.row(tables::metric_source(&it.source, os::wall()));
+    let mut text = format!("metricsource/{}\n{}", it.source.name(), grid.finish());
+    if let Ok(spec) = serde_saphyr::to_string(&it.source.spec) {
+        text += "\nspec\n";
+        spec.lines().for_each(|line| text += &format!("  {line}\n"));
+    }
+    text += &format!("\nconditions\n{}", conditions(printer, &it.source.status.conditions));
+    let mut grid = printer.table(&["REPLICA", "LABELS", "VALUE", "WHY NOT"]);
+    for reading in &it.readings {
+        let labels: Vec<String> =
+            reading.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        grid.row([
+            Field::text(reading.replica.as_deref().unwrap_or(UNKNOWN)),
+            Field::text(labels.join(",")),
+            Field::number(reading.value.map_or_else(|| UNKNOWN.to_owned(), |value| value.to_string())),
+            Field::text(reading.message.as_deref().unwrap_or_default()),
+        ]);
+    }
+    text += "\nseries\n";
+    text += &if it.readings.is_empty() { "there is none\n".to_owned() } else { grid.finish() };
+    let services = if it.services.is_empty() { "none".to_owned() } else { it.services.join(", ") };
+    text += &format!("\nservices that are scaled by it: {services}\n");
     text
 }
 

@@ -135,6 +135,7 @@ const fn header_of(subject: Subject) -> &'static [&'static str] {
         Subject::Service => tables::SERVICE_HEADER,
         Subject::Autoscaler => tables::AUTOSCALER_HEADER,
         Subject::Route => tables::ROUTE_HEADER,
+        Subject::MetricSource => tables::METRIC_SOURCE_HEADER,
         Subject::Replica => tables::REPLICA_HEADER,
         Subject::Node => tables::NODE_HEADER,
     }
@@ -152,6 +153,7 @@ fn row(subject: Subject, item: &Value) -> Result<Vec<Field>, Failure> {
         Subject::Service => tables::service(&read::<v1::Service>(item)?),
         Subject::Autoscaler => tables::autoscaler(&read::<v1::Autoscaler>(item)?),
         Subject::Route => tables::route(&read::<v1::Route>(item)?),
+        Subject::MetricSource => tables::metric_source(&read::<v1::MetricSource>(item)?, os::wall()),
         Subject::Replica => tables::replica(&read::<v1::Replica>(item)?, os::wall()),
         Subject::Node => tables::node(&read::<v1::Node>(item)?),
     })

@@ -8,6 +8,7 @@ mod healing;
 mod house;
 mod introducing;
 mod logging;
+mod measuring;
 mod multiplexing;
 mod outliving;
 mod recovering;

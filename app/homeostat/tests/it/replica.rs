@@ -17,7 +17,8 @@ pub(crate) const PORT: &str = "HOMEOSTAT_TEST_REPLICA_PORT";
 /// What makes the test binary run nothing but [`serves_where_it_is_told_to`].
 pub(crate) const WORDS: [&str; 3] = ["--exact", "replica::serves_where_it_is_told_to", "--nocapture"];
 
-/// Answers every request with its process number, until it is stopped; `/fail` with 500, `/version` with that of HTTP, `/whose` with whom it is forwarded for, and `/hold` never. In a run of the tests, where nothing tells it to, it ends
+/// Answers every request with its process number, until it is stopped; `/fail` with 500, `/metrics` with 20 jobs,
+/// `/version` with that of HTTP, `/whose` with whom it is forwarded for, and `/hold` never. In a run of the tests, where nothing tells it to, it ends
 /// at once.
 #[test]
 fn serves_where_it_is_told_to() {
@@ -39,6 +40,7 @@ fn serves_where_it_is_told_to() {
                 "/whose",
                 any(|headers: HeaderMap| async move { headers["x-forwarded-for"].as_bytes().to_vec() }),
             )
+            .route("/metrics", any(|| async { "# TYPE jobs_running gauge\njobs_running 20\n" }))
             .route("/hold", any(std::future::pending::<StatusCode>))
             .fallback(move || async move { pid });
         let mut connections = JoinSet::new();

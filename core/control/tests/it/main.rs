@@ -9,6 +9,7 @@ mod found_by_swarm;
 mod healing;
 mod laws;
 mod leaving;
+mod measuring;
 mod outcomes;
 mod resting;
 mod returning;

@@ -4,6 +4,7 @@
 
 mod access_log;
 mod external;
+mod metric_source;
 mod route;
 mod service;
 mod set;
@@ -44,6 +45,7 @@ pub fn check(resources: &[Resource], dangling: Severity) -> Vec<ResourceProblem>
         let own = match checked {
             Resource::Service(service) => service::problems(service),
             Resource::Route(route) => route::problems(route),
+            Resource::MetricSource(source) => metric_source::problems(source),
             Resource::HorizontalPodAutoscaler(hpa) => match hpa.autoscaler() {
                 Ok(_) => Vec::new(),
                 Err(problems) => {

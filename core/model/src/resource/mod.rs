@@ -23,6 +23,7 @@ pub mod check;
 mod external;
 pub mod hpa;
 mod metadata;
+mod metric_source;
 mod port;
 mod probe;
 mod problem;
@@ -53,6 +54,11 @@ pub use self::external::{
 };
 pub use self::hpa::HorizontalPodAutoscaler;
 pub use self::metadata::{Metadata, OBJECT_NAME_LEN_MAX, ObjectMeta, ObjectName};
+pub use self::metric_source::{
+    CommandOrigin, HttpOrigin, HttpUrl, HttpUrlError, JsonPath, JsonPathError, MEASURE_EVERY_DEFAULT,
+    MEASURE_TIMEOUT_DEFAULT, METRIC_SOURCES_MAX, MeasuredObject, MetricOrigin, MetricSource,
+    MetricSourceSpec, PrometheusOrigin, ReplicasOrigin, SERIES_MAX, URL_LEN_MAX,
+};
 pub use self::port::{
     ListenAddress, ListenAddressError, PORT_NAME_LEN_MAX, Port, PortName, PortNameError, Protocol,
 };
@@ -86,6 +92,8 @@ pub enum Resource {
     HorizontalPodAutoscaler(HorizontalPodAutoscaler),
     /// Which requests of a shared address go to which services.
     Route(Route),
+    /// Where the numbers of a metric come from.
+    MetricSource(MetricSource),
 }
 
 /// Which kind of resource.
@@ -97,11 +105,14 @@ pub enum Kind {
     HorizontalPodAutoscaler,
     /// Which requests of a shared address go to which services.
     Route,
+    /// Where the numbers of a metric come from.
+    MetricSource,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Service, Self::HorizontalPodAutoscaler, Self::Route];
+    pub const ALL: [Self; 4] =
+        [Self::Service, Self::HorizontalPodAutoscaler, Self::Route, Self::MetricSource];
 
     /// The `kind` in manifests.
     pub const fn as_str(self) -> &'static str {
@@ -109,13 +120,14 @@ impl Kind {
             Self::Service => "Service",
             Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
             Self::Route => "Route",
+            Self::MetricSource => "MetricSource",
         }
     }
 
     /// The versions of the API in which this kind is read, newest first.
     pub const fn api_versions(self) -> &'static [&'static str] {
         match self {
-            Self::Service | Self::Route => &["homeostat/v1"],
+            Self::Service | Self::Route | Self::MetricSource => &["homeostat/v1"],
             Self::HorizontalPodAutoscaler => {
                 &["autoscaling/v2", "autoscaling/v2beta2", "autoscaling/v2beta1", "autoscaling/v1"]
             }
@@ -131,6 +143,7 @@ impl Kind {
                 Some(Self::HorizontalPodAutoscaler)
             }
             "route" | "routes" => Some(Self::Route),
+            "metricsource" | "metricsources" => Some(Self::MetricSource),
             _ => None,
         }
     }
@@ -149,13 +162,14 @@ impl Resource {
             Self::Service(_) => Kind::Service,
             Self::HorizontalPodAutoscaler(_) => Kind::HorizontalPodAutoscaler,
             Self::Route(_) => Kind::Route,
+            Self::MetricSource(_) => Kind::MetricSource,
         }
     }
 
     /// The `apiVersion` that it is written under.
     pub const fn api_version(&self) -> &'static str {
         match self {
-            Self::Service(_) | Self::Route(_) => "homeostat/v1",
+            Self::Service(_) | Self::Route(_) | Self::MetricSource(_) => "homeostat/v1",
             Self::HorizontalPodAutoscaler(hpa) => hpa.api_version(),
         }
     }
@@ -166,6 +180,7 @@ impl Resource {
             Self::Service(service) => service.metadata.name.as_str(),
             Self::HorizontalPodAutoscaler(hpa) => hpa.name().as_str(),
             Self::Route(route) => route.name().as_str(),
+            Self::MetricSource(source) => source.name().as_str(),
         }
     }
 }
@@ -200,6 +215,7 @@ impl Serialize for Resource {
             }
             Self::HorizontalPodAutoscaler(HorizontalPodAutoscaler::V2(form)) => write(self, form, serializer),
             Self::Route(route) => write(self, route, serializer),
+            Self::MetricSource(source) => write(self, source, serializer),
         }
     }
 }
@@ -216,13 +232,15 @@ impl<'de> Deserialize<'de> for Resource {
             None => Err(D::Error::missing_field(key)),
         };
         let (api_version, kind) = (take("apiVersion")?, take("kind")?);
-        if kind == Kind::Service.as_str() || kind == Kind::Route.as_str() {
+        let ours = [Kind::Service, Kind::Route, Kind::MetricSource];
+        if ours.map(Kind::as_str).contains(&kind.as_str()) {
             object.remove("status");
         }
         let rest = Value::Object(object);
         let resource = match (kind.as_str(), api_version.as_str()) {
             ("Service", "homeostat/v1") => serde_json::from_value(rest).map(Self::Service),
             ("Route", "homeostat/v1") => serde_json::from_value(rest).map(Self::Route),
+            ("MetricSource", "homeostat/v1") => serde_json::from_value(rest).map(Self::MetricSource),
             ("HorizontalPodAutoscaler", "autoscaling/v1") => {
                 serde_json::from_value(rest).map(|form| HorizontalPodAutoscaler::V1(form).into())
             }
@@ -254,6 +272,12 @@ impl From<Service> for Resource {
 impl From<Route> for Resource {
     fn from(route: Route) -> Self {
         Self::Route(route)
+    }
+}
+
+impl From<MetricSource> for Resource {
+    fn from(source: MetricSource) -> Self {
+        Self::MetricSource(source)
     }
 }
 

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::hpa::{Form, v1, v2, v2beta1, v2beta2};
 use super::route::{HeaderName, HeaderValue, Hostname, PathModifier, RouteFilter, UrlPath};
 use super::{
-    Cron, ExternalName, HashKey, Kind, ListenAddress, ObjectName, PortName, Quantity, Recover, Route, Scale,
-    Service, Span, Tls, Zone,
+    Cron, ExternalName, HashKey, HttpUrl, JsonPath, Kind, ListenAddress, MetricOrigin, MetricSource,
+    ObjectName, PortName, Quantity, Recover, Route, Scale, Service, Span, Tls, Zone,
 };
 use crate::name::ServiceName;
 
@@ -32,7 +32,8 @@ pub fn schema_of(api_version: &str, kind: Kind) -> Option<Value> {
         }
         (Kind::HorizontalPodAutoscaler, "autoscaling/v2") => form::<Form<v2::HorizontalPodAutoscalerSpec>>(),
         (Kind::Route, "homeostat/v1") => with_status(form::<Route>()),
-        (Kind::Service | Kind::HorizontalPodAutoscaler | Kind::Route, _) => return None,
+        (Kind::MetricSource, "homeostat/v1") => with_status(form::<MetricSource>()),
+        (Kind::Service | Kind::HorizontalPodAutoscaler | Kind::Route | Kind::MetricSource, _) => return None,
     };
     Some(with_envelope(form, api_version, kind))
 }
@@ -87,6 +88,9 @@ pub fn read_as(definition: &str, value: &Value) -> Option<Result<(), String>> {
         "HeaderValue" => read::<HeaderValue>,
         "RouteFilter" => read::<RouteFilter>,
         "PathModifier" => read::<PathModifier>,
+        "HttpUrl" => read::<HttpUrl>,
+        "JsonPath" => read::<JsonPath>,
+        "MetricOrigin" => read::<MetricOrigin>,
         "Probe" => super::probe::read,
         _ => return None,
     };

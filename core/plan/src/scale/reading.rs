@@ -4,15 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use model::quantity::Milli;
 use model::time::Time;
 
 use super::request::RequestFault;
-
-/// A measured amount in thousandths of its unit: millicores, thousandths of a byte or of a request per second.
-///
-/// Whole numbers, as in Kubernetes, so that sums do not depend on their order. May be negative: some series are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Milli(pub i64);
 
 /// The target of an autoscaler at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -161,13 +156,6 @@ impl Requests<'_> {
             Self::Each(requests) => requests.get(index).copied().unwrap_or_default(),
             Self::Unset | Self::Unknown(_) => Milli(0),
         }
-    }
-}
-
-/// As Kubernetes writes a quantity: wholes, or thousandths with an `m`.
-impl fmt::Display for Milli {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 % 1000 == 0 { write!(f, "{}", self.0 / 1000) } else { write!(f, "{}m", self.0) }
     }
 }
 

@@ -113,10 +113,3 @@ impl ContainerRole {
         }
     }
 }
-
-impl Milli {
-    /// The sum, held at the ends of the range.
-    pub(super) fn plus(self, other: Self) -> Self {
-        Self(self.0.saturating_add(other.0))
-    }
-}

@@ -13,9 +13,10 @@ use model::identity::{ActionId, Epoch, Generation, Incarnation, Ordinal, Replica
 use model::input::{
     Declared, Demand, Exit, ExitStatus, Input, Intent, Observed, ReplicaState, Report, Start, Traffic, Usage,
 };
+use model::measure::{Measured, MetricKey, ReplicaSaid, Said, Series, Whose};
 use model::memory::{HealingMemory, Memory, Recommendation, RestartMemory, ScaleEvent, ScalingMemory};
 use model::name::{NodeName, ServiceName};
-use model::quantity::Bytes;
+use model::quantity::{Bytes, Milli};
 use model::resource::ServiceSpec;
 use model::settings::Settings;
 use model::time::{Now, Time, Wall};
@@ -105,8 +106,32 @@ fn reports() -> impl Iterator<Item = Report> {
         Report::Usage(vec![usage]),
         Report::Traffic(vec![traffic]),
         Report::Demand(vec![Demand { service: shop(), requests: 10, waiting: 2, in_flight: 1 }]),
+        Report::Measured(measured()),
     ]
     .into_iter()
+}
+
+fn measured() -> Vec<Measured> {
+    let series = Series { labels: [("queue".into(), "mail".into())].into(), value: Milli(-1500) };
+    let replica = |said| ReplicaSaid { ordinal: Ordinal(3), incarnation: Incarnation(2), said };
+    let object = Whose::Object { kind: "Ingress".into(), name: "web".into() };
+    let all = [
+        (Whose::Outside, Said::Series(vec![series.clone()])),
+        (object, Said::Failed("it is down".into())),
+        (
+            Whose::Replicas(shop()),
+            Said::Replicas(vec![replica(Ok(vec![series])), replica(Err("it is down".into()))]),
+        ),
+        (Whose::Outside, Said::Begun),
+        (Whose::Outside, Said::Withdrawn),
+    ];
+    let one = |(whose, said)| Measured {
+        source: shop(),
+        key: MetricKey { metric: "queue_length".into(), whose },
+        stale_after: Duration::from_secs(20),
+        said,
+    };
+    all.into_iter().map(one).collect()
 }
 
 fn outcomes() -> impl Iterator<Item = Outcome> {

@@ -107,7 +107,7 @@ fn a_working_directory_begins_at_the_folder_of_its_manifest() {
         .resources()
         .filter_map(|resource| match resource {
             Resource::Service(service) => service.spec.run.working_directory.clone(),
-            Resource::HorizontalPodAutoscaler(_) | Resource::Route(_) => None,
+            Resource::HorizontalPodAutoscaler(_) | Resource::Route(_) | Resource::MetricSource(_) => None,
         })
         .collect();
     let folder = folder.path().to_str().expect("UTF-8");

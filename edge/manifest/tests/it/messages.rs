@@ -59,7 +59,7 @@ fn every_error_of_a_file_is_said() {
      --> shop.yaml:9:7
       |
     9 | kind: Servise
-      |       ^^^^^^^ expected one of Service, HorizontalPodAutoscaler, Route
+      |       ^^^^^^^ expected one of Service, HorizontalPodAutoscaler, Route, MetricSource
 
     error: the field apiVersion is missing
      --> shop.yaml:9:1
@@ -76,7 +76,7 @@ fn an_unknown_kind_names_the_nearest_one() {
      --> shop.yaml:2:7
       |
     2 | kind: HorizontalPodAutoScaler
-      |       ^^^^^^^^^^^^^^^^^^^^^^^ expected one of Service, HorizontalPodAutoscaler, Route
+      |       ^^^^^^^^^^^^^^^^^^^^^^^ expected one of Service, HorizontalPodAutoscaler, Route, MetricSource
     "#);
 }
 
@@ -98,7 +98,7 @@ fn a_missing_kind_and_version_are_both_said() {
      --> shop.yaml:1:1
       |
     1 | metadata: {name: shop}
-      | ^^^^^^^^ expected one of Service, HorizontalPodAutoscaler, Route
+      | ^^^^^^^^ expected one of Service, HorizontalPodAutoscaler, Route, MetricSource
 
     error: the field apiVersion is missing
      --> shop.yaml:1:1

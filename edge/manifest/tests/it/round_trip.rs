@@ -11,12 +11,13 @@ use model::resource::route::{
     RouteTimeouts, Scheme, UrlPath, UrlRewrite, ValueMatchType,
 };
 use model::resource::{
-    AccessLog, AccessLogFormat, Adaptive, AutoScale, Balance, CertificateFiles, Check, Count, Cron,
-    Dependency, DependencyStage, Expose, External, ExternalFormat, ExternalName, HashKey,
-    HorizontalPodAutoscaler, HttpCheck, Limits, ListenAddress, Metadata, ObjectMeta, ObjectName, Port,
-    PortName, Probe, Probes, Protocol, ProxyProtocol, ProxyVersion, Quantity, Recover, Resource, Resources,
-    Route, RouteSpec, Run, Scale, ScaleMode, Schedule, Service, ServiceSpec, Signal, Span, Stop, TcpCheck,
-    Timeouts, Tls, ToZero, Zone,
+    AccessLog, AccessLogFormat, Adaptive, AutoScale, Balance, CertificateFiles, Check, CommandOrigin, Count,
+    Cron, Dependency, DependencyStage, Expose, External, ExternalFormat, ExternalName, HashKey,
+    HorizontalPodAutoscaler, HttpCheck, HttpOrigin, HttpUrl, JsonPath, Limits, ListenAddress, MeasuredObject,
+    Metadata, MetricOrigin, MetricSource, MetricSourceSpec, ObjectMeta, ObjectName, Port, PortName, Probe,
+    Probes, PrometheusOrigin, Protocol, ProxyProtocol, ProxyVersion, Quantity, Recover, ReplicasOrigin,
+    Resource, Resources, Route, RouteSpec, Run, Scale, ScaleMode, Schedule, Service, ServiceSpec, Signal,
+    Span, Stop, TcpCheck, Timeouts, Tls, ToZero, Zone,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -589,11 +590,49 @@ fn route() -> impl Strategy<Value = Route> {
         })
 }
 
+fn metric_origin() -> impl Strategy<Value = MetricOrigin> {
+    let url = || {
+        select(vec!["http://localhost:9090", "http://[::1]/a?b=c"])
+            .prop_map(|url| HttpUrl::parse(url).unwrap())
+    };
+    let path =
+        select(vec!["$", "$.a['b c'][0]", "$..[?@.a == 'b']"]).prop_map(|it| JsonPath::parse(it).unwrap());
+    let prometheus = (url(), text(), of(text()))
+        .prop_map(|(url, query, bearer_token_file)| PrometheusOrigin { url, query, bearer_token_file });
+    let http = (url(), path, of(text())).prop_map(|(url, value, bearer_token_file)| HttpOrigin {
+        url,
+        value,
+        bearer_token_file,
+    });
+    let command = (vec(text(), 1..4), of(text()), of(text()))
+        .prop_map(|(argv, working_directory, series)| CommandOrigin { argv, working_directory, series });
+    let replicas = (service_name(), of(port_name()), "/[a-z]{0,5}", of(text()), of(span())).prop_map(
+        |(service, port, path, series, window)| ReplicasOrigin { service, port, path, series, window },
+    );
+    prop_oneof![
+        prometheus.prop_map(MetricOrigin::Prometheus),
+        http.prop_map(MetricOrigin::Http),
+        command.prop_map(MetricOrigin::Command),
+        replicas.prop_map(MetricOrigin::Replicas),
+    ]
+}
+
+fn metric_source() -> impl Strategy<Value = MetricSource> {
+    let of_object = (text(), text()).prop_map(|(kind, name)| MeasuredObject { kind, name });
+    (service_name(), text(), of(of_object), metric_origin(), span(), span(), of(span())).prop_map(
+        |(name, metric, of, from, every, timeout, stale_after)| MetricSource {
+            metadata: Metadata::named(name),
+            spec: MetricSourceSpec { metric, of, from, every, timeout, stale_after },
+        },
+    )
+}
+
 fn resource() -> impl Strategy<Value = Resource> {
     prop_oneof![
         service().prop_map(Resource::from),
         autoscaler().prop_map(Resource::from),
-        route().prop_map(Resource::from)
+        route().prop_map(Resource::from),
+        metric_source().prop_map(Resource::from)
     ]
 }
 

@@ -156,7 +156,10 @@ impl<'a> Look<'a> {
             Turn::Stepped => {
                 let is_measurement = matches!(
                     self.sim.input(),
-                    Input::Woke | Input::Report(Report::Traffic(_) | Report::Usage(_) | Report::Demand(_))
+                    Input::Woke
+                        | Input::Report(
+                            Report::Traffic(_) | Report::Usage(_) | Report::Demand(_) | Report::Measured(_)
+                        )
                 );
                 !is_measurement || !self.sim.out().is_empty()
             }

@@ -1,11 +1,13 @@
 //! What must hold between resources.
 
+mod metrics;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ResourceProblem, Severity};
 use crate::name::ServiceName;
 use crate::resource::route::RouteFilter;
-use crate::resource::{Count, ListenAddress, Problem, Resource, Route, Service};
+use crate::resource::{Count, ListenAddress, MetricSource, Problem, Resource, Route, Service};
 
 pub(super) fn problems(resources: &[Resource], dangling: Severity) -> Vec<ResourceProblem> {
     let set = Set::new(resources);
@@ -18,6 +20,7 @@ pub(super) fn problems(resources: &[Resource], dangling: Severity) -> Vec<Resour
     found.extend(set.shared_listeners());
     found.extend(set.shared_files());
     found.extend(set.unknown_backends());
+    found.extend(metrics::problems(&set, resources, dangling));
     found
 }
 
@@ -49,11 +52,17 @@ struct Set<'r> {
     /// Autoscalers by the name of what they scale.
     targets: Vec<(usize, &'r str)>,
     routes: Vec<(usize, &'r Route)>,
+    metric_sources: Vec<(usize, &'r MetricSource)>,
 }
 
 impl<'r> Set<'r> {
     fn new(resources: &'r [Resource]) -> Self {
-        let mut set = Self { services: BTreeMap::new(), targets: Vec::new(), routes: Vec::new() };
+        let mut set = Self {
+            services: BTreeMap::new(),
+            targets: Vec::new(),
+            routes: Vec::new(),
+            metric_sources: Vec::new(),
+        };
         for (i, resource) in resources.iter().enumerate() {
             match resource {
                 Resource::Service(service) => {
@@ -61,6 +70,7 @@ impl<'r> Set<'r> {
                 }
                 Resource::HorizontalPodAutoscaler(hpa) => set.targets.push((i, &hpa.target().name)),
                 Resource::Route(route) => set.routes.push((i, route)),
+                Resource::MetricSource(source) => set.metric_sources.push((i, source)),
             }
         }
         set

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::measure::Labels;
 use crate::resource::Quantity;
 
 /// Points at one object by kind and name.
@@ -20,7 +21,7 @@ pub struct CrossVersionObjectReference {
     pub api_version: Option<String>,
 }
 
-/// Selects by labels; all conditions hold together. Empty selects nothing here, unlike in Kubernetes.
+/// Selects by labels; all conditions hold together. Empty selects everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct LabelSelector {
@@ -43,6 +44,27 @@ pub struct LabelSelectorRequirement {
     /// The values that In and NotIn compare with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
+}
+
+impl LabelSelector {
+    /// Whether all its conditions hold of what is labelled so. A label that is not there has none of the values of NotIn.
+    ///
+    /// Source: Kubernetes `apimachinery/pkg/labels/selector.go`, `Requirement.Matches`.
+    pub fn selects(&self, labels: &Labels) -> bool {
+        let value = |key: &str| labels.get(key).map(|value| &**value);
+        let has_value = |(key, wanted): (&String, &String)| value(key) == Some(wanted);
+        self.match_labels.iter().all(has_value)
+            && self.match_expressions.iter().all(|requirement| {
+                let found = value(&requirement.key);
+                let is_one = found.is_some_and(|found| requirement.values.iter().any(|it| it == found));
+                match requirement.operator {
+                    SelectorOperator::In => is_one,
+                    SelectorOperator::NotIn => !is_one,
+                    SelectorOperator::Exists => found.is_some(),
+                    SelectorOperator::DoesNotExist => found.is_none(),
+                }
+            })
+    }
 }
 
 /// What must hold of a label.

@@ -17,7 +17,9 @@ fn read(version: &str, annotations: &Value, spec: &Value) -> HorizontalPodAutosc
         "metadata": {"name": "shop", "annotations": annotations}, "spec": whole});
     match serde_json::from_value(written).expect("a manifest of this form") {
         Resource::HorizontalPodAutoscaler(hpa) => hpa,
-        Resource::Service(_) | Resource::Route(_) => unreachable!("the kind says otherwise"),
+        Resource::Service(_) | Resource::Route(_) | Resource::MetricSource(_) => {
+            unreachable!("the kind says otherwise")
+        }
     }
 }
 

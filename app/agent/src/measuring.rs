@@ -1,0 +1,144 @@
+//! Sources of metrics, asked as they are declared.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use measure::{Replica, Source};
+use model::input::{Input, Report};
+use model::measure::{Measured, Said};
+use model::name::ServiceName;
+use model::resource::{MetricOrigin, MetricSourceSpec, ReplicasOrigin};
+use model::time::Wall;
+use orchestrator::Measuring;
+use platform::LifeState;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::Inner;
+use crate::desk::ReplicaDesk;
+use crate::obey::spawn;
+use crate::report;
+
+/// The sources that the agent was told of, and what they say.
+#[derive(Debug, Default)]
+pub(crate) struct MeasuringDesk {
+    sources: BTreeMap<ServiceName, SourceDesk>,
+}
+
+#[derive(Debug)]
+struct SourceDesk {
+    spec: Arc<MetricSourceSpec>,
+    /// Ends its task.
+    asking: CancellationToken,
+    detail: SourceDetail,
+}
+
+/// What people want to know of a source beyond its declaration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceDetail {
+    /// Its name.
+    pub source: ServiceName,
+    /// The last answer that was one, and when it came; of replicas what each said last, failures included.
+    pub measured: Option<(Wall, Said)>,
+    /// Why it could not measure the last time that it could not, and when; of replicas for one of them.
+    pub failed: Option<(Wall, Arc<str>)>,
+}
+
+impl SourceDetail {
+    fn take(&mut self, now: Wall, said: &Said) {
+        match said {
+            Said::Begun | Said::Withdrawn => {}
+            Said::Failed(why) => self.failed = Some((now, Arc::clone(why))),
+            Said::Series(_) => self.measured = Some((now, said.clone())),
+            Said::Replicas(replicas) => {
+                self.measured = Some((now, said.clone()));
+                let failed = replicas.iter().find_map(|replica| {
+                    let why = replica.said.as_ref().err()?;
+                    Some(format!("of replica {}: {why}", replica.ordinal.0))
+                });
+                self.failed = failed.map(|why| (now, why.into())).or(self.failed.take());
+            }
+        }
+    }
+}
+
+/// Lets these sources be asked, and no others. Those that stay as they are go on.
+pub(crate) fn follow(inner: &Arc<Inner>, measuring: &Measuring) {
+    let desk = &mut *inner.measuring();
+    let mut told = Vec::new();
+    let stays = |name: &ServiceName, known: &SourceDesk| {
+        measuring.sources.iter().any(|(meant, spec)| meant == name && *spec == known.spec)
+    };
+    desk.sources.retain(|name, known| {
+        let stays = stays(name, known);
+        if !stays {
+            known.asking.cancel();
+            told.push(measured(name, &known.spec, Said::Withdrawn));
+        }
+        stays
+    });
+    for (name, spec) in &measuring.sources {
+        // Told also of those that go on: a loop that has begun a new run knows of none.
+        told.push(measured(name, spec, Said::Begun));
+        desk.sources.entry(name.clone()).or_insert_with(|| begin(inner, name, spec));
+    }
+    if !told.is_empty() {
+        report::tell(inner, Input::Report(Report::Measured(told)));
+    }
+}
+
+/// What each source says, by name.
+pub(crate) fn details(inner: &Inner) -> Vec<SourceDetail> {
+    inner.measuring().sources.values().map(|source| source.detail.clone()).collect()
+}
+
+fn measured(source: &ServiceName, spec: &MetricSourceSpec, said: Said) -> Measured {
+    Measured { source: source.clone(), key: spec.key(), stale_after: spec.stale_after(), said }
+}
+
+fn begin(inner: &Arc<Inner>, name: &ServiceName, spec: &Arc<MetricSourceSpec>) -> SourceDesk {
+    let asking = CancellationToken::new();
+    let (asker, origin_of) = (Arc::clone(inner), Arc::clone(spec));
+    let replicas = move || match &origin_of.from {
+        MetricOrigin::Replicas(origin) => replicas_of(&asker, origin),
+        MetricOrigin::Prometheus(_) | MetricOrigin::Http(_) | MetricOrigin::Command(_) => Vec::new(),
+    };
+    let (teller, told_of, source, ended) =
+        (Arc::clone(inner), Arc::clone(spec), name.clone(), asking.clone());
+    let tell = move |said: Said| {
+        // Held until it is told, so that nothing is told of a source after it was withdrawn.
+        let mut desk = teller.measuring();
+        if let (Some(known), false) = (desk.sources.get_mut(&source), ended.is_cancelled()) {
+            known.detail.take(teller.loop_handle.now().wall, &said);
+            report::tell(&teller, Input::Report(Report::Measured(vec![measured(&source, &told_of, said)])));
+        }
+    };
+    // Chance only spreads the load of many sources: without it they ask together.
+    let chance = os::seed().unwrap_or_default();
+    let (asked, cancelled) = (Source::new(Arc::clone(spec)), asking.clone());
+    spawn(inner, async move {
+        // Both are cancel safe: an answer that is not waited for any more is nobody's.
+        tokio::select! {
+            () = cancelled.cancelled() => {}
+            () = asked.run(chance, replicas, tell) => {}
+        }
+    });
+    let detail = SourceDetail { source: name.clone(), measured: None, failed: None };
+    SourceDesk { spec: Arc::clone(spec), asking, detail }
+}
+
+/// The replicas of a service that have begun their work.
+fn replicas_of(inner: &Inner, origin: &ReplicasOrigin) -> Vec<Replica> {
+    let desk = inner.desk();
+    let Some(service) = desk.services.get(&origin.service) else { return Vec::new() };
+    let has_begun =
+        |replica: &&ReplicaDesk| replica.life.state == LifeState::Running && replica.standing.begun;
+    service.replicas.values().filter(has_begun).map(|replica| ask_of(replica, origin)).collect()
+}
+
+fn ask_of(replica: &ReplicaDesk, origin: &ReplicasOrigin) -> Replica {
+    let life = &replica.life;
+    let first = replica.declared.as_ref().and_then(|declared| declared.spec.ports.first());
+    let name = origin.port.as_ref().or(first.map(|port| &port.name));
+    let port = name.and_then(|name| life.ports.get(name)).copied();
+    Replica { ordinal: life.replica.ordinal, incarnation: life.incarnation, port }
+}

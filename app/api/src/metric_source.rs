@@ -1,0 +1,200 @@
+//! Sources of metrics: as they were written, and what they say.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent::{Agent, SourceDetail};
+use model::measure::{MetricKey, ReplicaSaid, Said, Series};
+use model::name::ServiceName;
+use model::quantity::Milli;
+use model::resource::{MetricSource, MetricSourceSpec, Resource};
+use model::time::Wall;
+use orchestrator::{Handle, Stored};
+
+use crate::failure::Failure;
+use crate::moment::rfc3339;
+use crate::resources::object;
+use crate::state::State;
+use crate::v1;
+
+/// Readings shown of one source: what people look through.
+const READINGS_SHOWN: usize = 100;
+
+/// The sources that are declared, or the one of them that is called `name`.
+pub(crate) fn sources(
+    handle: &Handle,
+    agent: &Agent,
+    name: Option<&str>,
+) -> Result<Vec<v1::MetricSource>, Failure> {
+    let found = declared(handle, agent, name)?;
+    Ok(found.into_iter().map(|(_, _, shown)| shown).collect())
+}
+
+/// Everything about one source.
+pub(crate) async fn describe(state: &State, name: String) -> Result<v1::MetricSourceDescription, Failure> {
+    let agent = state.agent.clone();
+    state
+        .ask(move |handle| {
+            let not_found = || Failure::not_found("metricsource", &name);
+            let (source, detail, shown) =
+                declared(handle, &agent, Some(&name))?.pop().ok_or_else(not_found)?;
+            let readings = detail.map(|detail| readings(&source.spec, &detail)).unwrap_or_default();
+            let services = services(&handle.resources(), &source.spec.key());
+            Ok(v1::MetricSourceDescription { source: shown, readings, services })
+        })
+        .await
+}
+
+type Declared = (MetricSource, Option<SourceDetail>, v1::MetricSource);
+
+fn declared(handle: &Handle, agent: &Agent, name: Option<&str>) -> Result<Vec<Declared>, Failure> {
+    let mut details: BTreeMap<ServiceName, SourceDetail> =
+        agent.sources().into_iter().map(|detail| (detail.source.clone(), detail)).collect();
+    let now = handle.now().wall;
+    let mut found = Vec::new();
+    for stored in handle.resources() {
+        let Resource::MetricSource(source) = &stored.resource else { continue };
+        if name.is_none_or(|name| name == source.name().as_str()) {
+            let detail = details.remove(source.name());
+            let shown = object(&stored.resource, status(&source.spec, detail.as_ref(), now));
+            found.push((source.clone(), detail, shown));
+        }
+    }
+    match name {
+        Some(name) if found.is_empty() => Err(Failure::not_found("metricsource", name)),
+        Some(_) | None => Ok(found),
+    }
+}
+
+/// The services whose autoscalers ask for the metric.
+fn services(kept: &[Stored], key: &MetricKey) -> Vec<String> {
+    let asks = |stored: &Stored| {
+        let spec = match &stored.resource {
+            Resource::Service(service) => service.autoscaler().ok().flatten(),
+            Resource::HorizontalPodAutoscaler(hpa) => hpa.autoscaler().ok(),
+            Resource::Route(_) | Resource::MetricSource(_) => None,
+        }?;
+        let is_asked = spec.metrics.iter().any(|it| MetricKey::of(it, &spec.service).as_ref() == Some(key));
+        is_asked.then(|| spec.service.to_string())
+    };
+    kept.iter().filter_map(asks).collect()
+}
+
+fn status(spec: &MetricSourceSpec, detail: Option<&SourceDetail>, now: Wall) -> v1::MetricSourceStatus {
+    let measured = detail.and_then(|detail| detail.measured.as_ref());
+    let failed = detail.and_then(|detail| detail.failed.as_ref());
+    let (value, series) = measured.map_or((None, 0), |(_, said)| summary(said));
+    v1::MetricSourceStatus {
+        value,
+        series,
+        measured_at: measured.map(|(at, _)| rfc3339(*at)),
+        last_error: failed.map(|(_, why)| why.to_string()),
+        last_error_at: failed.map(|(at, _)| rfc3339(*at)),
+        conditions: vec![measuring(spec, measured, failed, now)],
+    }
+}
+
+/// Whether what it says stands, by the same rule as the loop's.
+fn measuring(
+    spec: &MetricSourceSpec,
+    measured: Option<&(Wall, Said)>,
+    failed: Option<&(Wall, Arc<str>)>,
+    now: Wall,
+) -> v1::Condition {
+    let claim = |status: &str, reason: &str, message: String, since: Option<Wall>| v1::Condition {
+        kind: "Measuring".into(),
+        status: status.into(),
+        reason: reason.into(),
+        message,
+        since: since.map(rfc3339),
+    };
+    let age = |at: Wall| Duration::from_millis(now.as_millis().saturating_sub(at.as_millis()));
+    let is_fresh = |at: Wall| age(at) <= spec.stale_after();
+    match (measured, failed) {
+        (Some((at, said)), _) if is_fresh(*at) => match said {
+            Said::Replicas(replicas) if replicas.is_empty() => {
+                claim("Unknown", "NoReplicas", "there is no replica to ask".into(), Some(*at))
+            }
+            Said::Replicas(replicas) if replicas.iter().all(|it| it.said.is_err()) => {
+                let why = failed.map(|(_, why)| why.to_string()).unwrap_or_default();
+                claim("False", "Failed", format!("no replica could be asked; {why}"), Some(*at))
+            }
+            Said::Series(series) if series.is_empty() => {
+                let message = "it answers, and has no such series: that is not zero".to_owned();
+                claim("False", "Absent", message, Some(*at))
+            }
+            Said::Begun | Said::Series(_) | Said::Replicas(_) | Said::Failed(_) | Said::Withdrawn => {
+                claim("True", "Measured", "the last measurement stands".into(), Some(*at))
+            }
+        },
+        (_, Some((at, why))) => claim("False", "Failed", why.to_string(), Some(*at)),
+        (Some((at, _)), None) => {
+            claim("False", "Stale", "nothing was heard since the last measurement".into(), Some(*at))
+        }
+        (None, None) => claim("Unknown", "Pending", "it has not been asked yet".into(), None),
+    }
+}
+
+/// The sum of all series, or the mean over the replicas that answered; and how many there are.
+fn summary(said: &Said) -> (Option<f64>, usize) {
+    match said {
+        Said::Begun | Said::Failed(_) | Said::Withdrawn => (None, 0),
+        Said::Series(series) => (sum(series), series.len()),
+        Said::Replicas(replicas) => {
+            let values: Vec<f64> =
+                replicas.iter().filter_map(|replica| sum(replica.said.as_ref().ok()?)).collect();
+            let mean = values.iter().sum::<f64>() / values.len() as f64;
+            ((!values.is_empty()).then_some(mean), values.len())
+        }
+    }
+}
+
+fn sum(series: &[Series]) -> Option<f64> {
+    series.iter().map(|series| series.value).reduce(Milli::plus).map(whole)
+}
+
+fn whole(value: Milli) -> f64 {
+    value.0 as f64 / 1000.0
+}
+
+fn readings(spec: &MetricSourceSpec, detail: &SourceDetail) -> Vec<v1::MetricReading> {
+    let of = |replica: Option<String>, series: &Series| v1::MetricReading {
+        replica,
+        labels: series.labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+        value: Some(whole(series.value)),
+        message: None,
+    };
+    let mut shown: Vec<v1::MetricReading> = match detail.measured.as_ref().map(|(_, said)| said) {
+        None | Some(Said::Begun | Said::Failed(_) | Said::Withdrawn) => Vec::new(),
+        Some(Said::Series(series)) => {
+            series.iter().take(READINGS_SHOWN).map(|series| of(None, series)).collect()
+        }
+        Some(Said::Replicas(replicas)) => replicas
+            .iter()
+            .flat_map(|replica| match &replica.said {
+                Ok(series) => {
+                    series.iter().map(|series| of(Some(replica_name(spec, replica)), series)).collect()
+                }
+                Err(why) => vec![v1::MetricReading {
+                    replica: Some(replica_name(spec, replica)),
+                    labels: BTreeMap::new(),
+                    value: None,
+                    message: Some(why.to_string()),
+                }],
+            })
+            .take(READINGS_SHOWN)
+            .collect(),
+    };
+    shown.sort_by(|a, b| (&a.replica, &a.labels).cmp(&(&b.replica, &b.labels)));
+    shown
+}
+
+fn replica_name(spec: &MetricSourceSpec, replica: &ReplicaSaid) -> String {
+    match spec.key().whose {
+        model::measure::Whose::Replicas(service) => format!("{service}-{}", replica.ordinal.0),
+        model::measure::Whose::Outside | model::measure::Whose::Object { .. } => {
+            replica.ordinal.0.to_string()
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Services that are scaled by what is measured elsewhere.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use serde_json::Value;
+
+use crate::house::{House, answer_of, free_port, text, wait_until};
+
+/// Scales by a queue outside, ten jobs for each replica, without waiting for it to stay so.
+const BY_QUEUE: &str = "  scale:
+    min: 1
+    max: 6
+    behavior: {scaleDown: {stabilizationWindowSeconds: 0}}
+    metrics:
+      - type: External
+        external:
+          metric: {name: queue_length, selector: {matchLabels: {queue: mail}}}
+          target: {type: AverageValue, averageValue: 10}
+";
+
+/// A source of the queue's length; `from` is where it comes from.
+fn write_source(house: &House, metric: &str, from: &str) -> String {
+    let name = metric.replace('_', "-");
+    let manifest = format!(
+        "apiVersion: homeostat/v1\nkind: MetricSource\nmetadata: {{name: {name}}}\nspec:\n  metric: {metric}\n  \
+         from: {from}\n  every: 250ms\n  timeout: 2s\n"
+    );
+    text(&house.write(&format!("{name}.yaml"), &manifest)).to_owned()
+}
+
+/// Answers every connection so, each on a thread of its own that ends with the process.
+fn serve(answer: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let answer = Arc::new(answer);
+    thread::spawn(move || {
+        for mut socket in listener.incoming().flatten() {
+            let answer = Arc::clone(&answer);
+            thread::spawn(move || {
+                let mut request = [0; 4096];
+                let _asked = socket.read(&mut request);
+                answer(socket);
+            });
+        }
+    });
+    port
+}
+
+fn page(mut socket: TcpStream, media: &str, body: &str) {
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {media}\r\nconnection: close\r\n");
+    let _asker_may_be_gone = write!(socket, "{head}content-length: {}\r\n\r\n{body}", body.len());
+}
+
+/// A page of metrics with a queue of so many jobs.
+fn serve_queue(length: &Arc<AtomicU64>) -> u16 {
+    let length = Arc::clone(length);
+    serve(move |socket| {
+        let jobs = length.load(Ordering::SeqCst);
+        let body = format!(
+            "# TYPE jobs_waiting gauge\njobs_waiting{{queue=\"mail\"}} {jobs}\njobs_waiting{{queue=\"print\"}} 900\n"
+        );
+        page(socket, "text/plain; version=0.0.4", &body);
+    })
+}
+
+/// A Prometheus of its own that reads the page on a port twice a second; ended with the test.
+struct Prometheus {
+    process: Child,
+    port: u16,
+}
+
+impl Prometheus {
+    fn start(house: &House, of: u16) -> Self {
+        let config = format!(
+            "global: {{scrape_interval: 500ms, scrape_timeout: 400ms}}\nscrape_configs:\n  - job_name: queue\n    \
+             static_configs: [{{targets: [\"127.0.0.1:{of}\"]}}]\n"
+        );
+        let port = free_port();
+        let mut command = Command::new("prometheus");
+        command.arg(format!("--config.file={}", text(&house.write("prometheus.yml", &config))));
+        command.arg(format!("--storage.tsdb.path={}", text(&house.path("tsdb"))));
+        command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = command.spawn().expect("prometheus is installed; `cargo xtask test` sees to it");
+        let it = Self { process, port };
+        wait_until("prometheus is ready", || answer_of(&format!("http://127.0.0.1:{port}/-/ready")).ok());
+        it
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn source(house: &House, name: &str) -> Value {
+    house.ask(&["get", &format!("metricsource/{name}")])["status"].clone()
+}
+
+#[test]
+fn a_service_follows_a_query_to_a_real_prometheus() {
+    let mut house = House::new();
+    let length = Arc::new(AtomicU64::new(35));
+    let prometheus = Prometheus::start(&house, serve_queue(&length));
+    let manifest = house.write_service("worker", BY_QUEUE);
+    let url = format!("http://127.0.0.1:{}", prometheus.port);
+    let from = format!("{{prometheus: {{url: {url:?}, query: sum by (queue) (jobs_waiting)}}}}");
+    let queue = write_source(&house, "queue_length", &from);
+    house.up(&["-f", text(&manifest), "-f", &queue]);
+
+    // Of the two queues only the one that is selected counts: it would be six otherwise.
+    house.wait_for_ready("worker", 4);
+    let told = house.run(&["explain", "service/worker"]).out;
+    assert!(told.contains("from 1 to 4: queue_length at 35, target 10"), "{told}");
+    let described = house.run(&["describe", "metricsource/queue-length"]).out;
+    for part in ["queue=mail", "35", "queue=print", "900", "services that are scaled by it: worker"] {
+        assert!(described.contains(part), "{part} is missing in {described}");
+    }
+
+    length.store(5, Ordering::SeqCst);
+    house.wait_for_ready("worker", 1);
+
+    // Nobody answers any more: nothing is scaled in, nothing out, and it is said why.
+    length.store(75, Ordering::SeqCst);
+    house.wait_for_ready("worker", 6);
+    drop(prometheus);
+    let why = wait_until("the measurement is too old", || {
+        let told = house.run(&["explain", "service/worker"]).out;
+        told.contains("reading it failed").then_some(told)
+    });
+    assert!(why.contains("could not connect to 127.0.0.1"), "{why}");
+    house.wait_for_ready("worker", 6);
+}
+
+#[test]
+fn what_hangs_lies_or_never_ends_scales_nothing_and_is_said() {
+    let mut house = House::new();
+    let mut manifests = vec![text(&house.write_service("worker", BY_QUEUE)).to_owned()];
+    let hangs = serve(|mut socket| {
+        let _until_it_is_left = socket.read(&mut [0; 1]);
+    });
+    let lies = serve(|socket| page(socket, "text/html", "<html><body>502</body></html>"));
+    let endless = serve(|mut socket| {
+        let mut written = socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n");
+        while written.is_ok() {
+            written = socket.write_all(&[b' '; 64 * 1024]);
+        }
+    });
+    let no_number = serve(|socket| page(socket, "application/json", "{\"length\": \"NaN\"}"));
+    let wrong = [
+        ("queue_length", hangs, "did not answer within 2s"),
+        ("lies", lies, "answered no JSON (text/html)"),
+        ("endless", endless, "more than 4194304 bytes"),
+        ("no_number", no_number, "NaN is no number"),
+    ];
+    for (metric, port, _) in wrong {
+        let from = format!("{{http: {{url: \"http://127.0.0.1:{port}/\", value: $.length}}}}");
+        manifests.push(write_source(&house, metric, &from));
+    }
+    let words: Vec<&str> = manifests.iter().flat_map(|manifest| ["-f", manifest]).collect();
+    house.up(&words);
+    house.wait_for_ready("worker", 1);
+    for (metric, _, why) in wrong {
+        let said = wait_until("it is said why", || {
+            source(&house, &metric.replace('_', "-"))["lastError"].as_str().map(str::to_owned)
+        });
+        assert!(said.contains(why), "{metric}: {said}");
+    }
+    wait_until("the decision says why", || {
+        let told = house.run(&["explain", "service/worker"]).out;
+        told.contains("queue_length gives no number, because reading it failed").then_some(())
+    });
+    assert_eq!(house.replicas("worker").len(), 1);
+}
+
+#[test]
+fn a_service_is_scaled_by_what_its_replicas_say_and_remembers_it_over_a_crash() {
+    let mut house = House::new();
+    let manifest = house.write_service(
+        "worker",
+        "  scale:\n    min: 1\n    max: 3\n    metrics:\n      - type: Pods\n        pods: {metric: {name: jobs}, \
+         target: {type: AverageValue, averageValue: 10}}\n",
+    );
+    let from = "{replicas: {service: worker, series: jobs_running}}";
+    let jobs = write_source(&house, "jobs", from);
+    house.up(&["-f", text(&manifest), "-f", &jobs]);
+    // Each says 20, however many there are.
+    house.wait_for_ready("worker", 3);
+    let described = wait_until("all three are asked", || {
+        let described = house.run(&["describe", "metricsource/jobs"]).out;
+        described.contains("worker-2").then_some(described)
+    });
+    assert!(described.contains("worker-0") && described.contains("Measured"), "{described}");
+
+    house.end(rustix::process::Signal::KILL);
+    house.up(&[]);
+    wait_until("it measures again", || (source(&house, "jobs")["series"] == 3).then_some(()));
+    house.wait_for_ready("worker", 3);
+    let needed = house.run(&["delete", "service/worker"]);
+    assert!(needed.err.contains("MetricSource/jobs needs it"), "{needed:?}");
+    assert_eq!(house.run(&["delete", "metricsource/jobs"]).code, Some(0));
+    wait_until("the loop knows that there is no source", || {
+        house.run(&["explain", "service/worker"]).out.contains("there is no source").then_some(())
+    });
+}

@@ -1,0 +1,184 @@
+//! Sizes that follow what sources of metrics measure.
+
+use std::time::Duration;
+
+use model::identity::{Incarnation, Ordinal};
+use model::input::{Declared, Input, Report};
+use model::measure::{Measured, MetricKey, ReplicaSaid, Said, Series, Whose};
+use model::quantity::Milli;
+use model::resource::hpa::shapes::{
+    CrossVersionObjectReference, LabelSelector, LabelSelectorRequirement, SelectorOperator,
+};
+use model::resource::{
+    Behavior, MetricIdentifier, MetricSpec, PolicyChange, Quantity, ScalingPolicy, ScalingRules,
+    SelectPolicy, TotalTarget,
+};
+
+use crate::bench::{autoscaled, name};
+use crate::world::{World, ms, seconds};
+
+/// For how long a measurement stands in these stories.
+const STALE_AFTER: Duration = Duration::from_secs(10);
+
+fn queue(selector: Option<LabelSelector>) -> MetricIdentifier {
+    MetricIdentifier { name: "queue_length".into(), selector }
+}
+
+fn ten() -> Quantity {
+    Quantity::parse("10").unwrap()
+}
+
+fn external(selector: Option<LabelSelector>) -> MetricSpec {
+    MetricSpec::External { metric: queue(selector), target: TotalTarget::Average(ten()) }
+}
+
+/// A shop of one to nine that changes its size as fast as it is asked to.
+fn shop(metric: MetricSpec) -> Declared {
+    let mut declared = autoscaled("shop", 1, 9);
+    let policy = ScalingPolicy { change: PolicyChange::Pods(100), period: Duration::from_secs(1) };
+    let rules = ScalingRules {
+        stabilization: Duration::ZERO,
+        select: SelectPolicy::Max,
+        policies: vec![policy],
+        tolerance: None,
+    };
+    let spec = declared.autoscaler.as_mut().unwrap();
+    spec.metrics = vec![metric];
+    spec.behavior = Some(Behavior { scale_up: rules.clone(), scale_down: rules });
+    declared
+}
+
+fn series(queue: &str, value: i64) -> Series {
+    Series { labels: [("queue".into(), queue.into())].into(), value: Milli(value * 1000) }
+}
+
+fn says(world: &mut World, whose: Whose, said: Said) {
+    let key = MetricKey { metric: "queue_length".into(), whose };
+    let measured = Measured { source: name("queue"), key, stale_after: STALE_AFTER, said };
+    world.put(&Input::Report(Report::Measured(vec![measured])));
+}
+
+fn measures(world: &mut World, all: &[(&str, i64)]) {
+    let all = all.iter().map(|(queue, value)| series(queue, *value)).collect();
+    says(world, Whose::Outside, Said::Series(all));
+    world.lives_for(seconds(2));
+}
+
+fn summary(world: &World) -> String {
+    world.service("shop").decision.as_ref().unwrap().decision().summary.to_string()
+}
+
+#[test]
+fn a_queue_outside_scales_out_and_in() {
+    let mut world = World::with([shop(external(None))]);
+    measures(&mut world, &[("mail", 20), ("print", 15)]);
+    assert_eq!(world.places("shop"), [0, 1, 2, 3]);
+    measures(&mut world, &[("mail", 5)]);
+    assert_eq!(world.places("shop"), [0]);
+    // Zero is a measurement.
+    measures(&mut world, &[("mail", 0)]);
+    assert!(summary(&world).contains("queue_length at 0, target 10"), "{}", summary(&world));
+}
+
+#[test]
+fn only_the_series_that_are_selected_count() {
+    let requirement = |operator, values: &[&str]| LabelSelectorRequirement {
+        key: "queue".into(),
+        operator,
+        values: values.iter().map(|value| (*value).to_owned()).collect(),
+    };
+    let selector = LabelSelector {
+        match_labels: Default::default(),
+        match_expressions: vec![requirement(SelectorOperator::NotIn, &["print"])],
+    };
+    let mut world = World::with([shop(external(Some(selector)))]);
+    measures(&mut world, &[("mail", 20), ("print", 70)]);
+    assert_eq!(world.places("shop"), [0, 1]);
+    // None that is selected is not zero.
+    measures(&mut world, &[("print", 70)]);
+    assert_eq!(world.places("shop"), [0, 1]);
+    assert!(summary(&world).contains("no measurement of it, which is not zero"), "{}", summary(&world));
+}
+
+#[test]
+fn absent_failed_stale_and_no_source_are_told_apart_and_none_scales_in() {
+    let mut world = World::with([shop(external(None))]);
+    world.lives_for(seconds(2));
+    assert!(summary(&world).contains("there is no source that could measure it"), "{}", summary(&world));
+    says(&mut world, Whose::Outside, Said::Begun);
+    world.lives_for(seconds(2));
+    assert!(summary(&world).contains("no measurement of it, which is not zero"), "{}", summary(&world));
+
+    measures(&mut world, &[("mail", 40)]);
+    assert_eq!(world.places("shop"), [0, 1, 2, 3]);
+    says(&mut world, Whose::Outside, Said::Failed("the server is down".into()));
+    world.lives_for(seconds(3));
+    // One failure undoes no measurement: it stands until it is too old.
+    assert!(summary(&world).contains("queue_length at 10"), "{}", summary(&world));
+    world.lives_for(STALE_AFTER);
+    assert!(summary(&world).contains("reading it failed: the server is down"), "{}", summary(&world));
+
+    measures(&mut world, &[("mail", 40)]);
+    world.lives_for(STALE_AFTER + seconds(1));
+    assert!(summary(&world).contains("is too old"), "{}", summary(&world));
+    measures(&mut world, &[]);
+    assert!(summary(&world).contains("no measurement of it, which is not zero"), "{}", summary(&world));
+    says(&mut world, Whose::Outside, Said::Withdrawn);
+    world.lives_for(seconds(2));
+    assert!(summary(&world).contains("there is no source"), "{}", summary(&world));
+    assert_eq!(world.places("shop"), [0, 1, 2, 3]);
+}
+
+#[test]
+fn a_metric_of_an_object_is_one_series() {
+    let object =
+        CrossVersionObjectReference { kind: "Ingress".into(), name: "web".into(), api_version: None };
+    let target = TotalTarget::Value(ten());
+    let mut world = World::with([shop(MetricSpec::Object { object, metric: queue(None), target })]);
+    let whose = Whose::Object { kind: "Ingress".into(), name: "web".into() };
+    says(&mut world, whose.clone(), Said::Series(vec![series("mail", 30)]));
+    world.lives_for(ms(1500));
+    assert_eq!(world.places("shop"), [0, 1, 2]);
+    says(&mut world, whose, Said::Series(vec![series("mail", 1), series("print", 1)]));
+    world.lives_for(seconds(2));
+    assert!(summary(&world).contains("2 series were measured where one is meant"), "{}", summary(&world));
+    assert_eq!(world.places("shop"), [0, 1, 2]);
+}
+
+/// What the first places of the shop say of themselves, each a queue or a failure.
+fn replicas_say(world: &mut World, values: &[Result<i64, &str>]) {
+    let said = values.iter().zip(0..).map(|(value, place)| ReplicaSaid {
+        ordinal: Ordinal(place),
+        incarnation: Incarnation(1),
+        said: value.map(|value| vec![series("mail", value)]).map_err(Into::into),
+    });
+    says(world, Whose::Replicas(name("shop")), Said::Replicas(said.collect()));
+    world.lives_for(seconds(2));
+}
+
+#[test]
+fn what_replicas_say_of_themselves_is_averaged_and_a_mute_one_never_scales_in() {
+    let mut world = World::with([shop(MetricSpec::Pods { metric: queue(None), average: ten() })]);
+    replicas_say(&mut world, &[Ok(38)]);
+    assert_eq!(world.places("shop"), [0, 1, 2, 3]);
+    // Idle ones are given up one by one; a mute one is taken to be at its target meanwhile.
+    replicas_say(&mut world, &[Ok(9), Ok(9), Err("it is gone"), Ok(9)]);
+    assert_eq!(world.places("shop"), [0, 1, 2, 3]);
+    let note = world.service("shop").decision.as_ref().unwrap().decision().metrics[0].note.clone();
+    assert!(note.contains("3 ready, 1 missing (1 failed)"), "{note}");
+    replicas_say(&mut world, &[Err("it is gone"); 4]);
+    world.lives_for(STALE_AFTER);
+    assert!(summary(&world).contains("0 ready, 4 missing (4 failed)"), "{}", summary(&world));
+    assert_eq!(world.places("shop"), [0, 1, 2, 3]);
+}
+
+#[test]
+fn what_an_earlier_life_of_a_replica_said_does_not_count() {
+    let mut world = World::with([shop(MetricSpec::Pods { metric: queue(None), average: ten() })]);
+    world.kills("shop-0");
+    world.lives_for(seconds(2));
+    assert_eq!(world.life("shop-0"), 2);
+    replicas_say(&mut world, &[Ok(90)]);
+    assert_eq!(world.places("shop"), [0]);
+    assert!(summary(&world).contains("no replica that counts has been measured"), "{}", summary(&world));
+}

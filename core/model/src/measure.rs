@@ -1,0 +1,117 @@
+//! What the sources of metrics measure: numbers from outside, each with the labels that it is told apart by.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::identity::{Incarnation, Ordinal};
+use crate::name::ServiceName;
+use crate::quantity::Milli;
+use crate::resource::MetricSpec;
+
+/// What autoscalers find a metric by: its name, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MetricKey {
+    /// Its name.
+    pub metric: Arc<str>,
+    /// Whose it is.
+    pub whose: Whose,
+}
+
+/// Whose a metric is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Whose {
+    /// Nobody's here: what is outside is measured.
+    Outside,
+    /// That of one object, whatever Homeostat knows of it.
+    Object {
+        /// Its kind.
+        kind: Arc<str>,
+        /// Its name.
+        name: Arc<str>,
+    },
+    /// Each replica's of a service.
+    Replicas(ServiceName),
+}
+
+/// What came of one measurement by one source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measured {
+    /// The source.
+    pub source: ServiceName,
+    /// What it measures.
+    pub key: MetricKey,
+    /// For how long what it says stands while it says nothing else.
+    pub stale_after: Duration,
+    /// What it says.
+    pub said: Said,
+}
+
+/// What a source says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// It was declared, and has not measured yet.
+    Begun,
+    /// The series of the metric; none at all is an answer as well, and not zero.
+    Series(Vec<Series>),
+    /// What each replica said that was asked. One that is not in it was not there to be asked.
+    Replicas(Vec<ReplicaSaid>),
+    /// It could not measure, and why: one sentence.
+    Failed(Arc<str>),
+    /// It is declared no more.
+    Withdrawn,
+}
+
+/// What one replica said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaSaid {
+    /// Its place.
+    pub ordinal: Ordinal,
+    /// Which life of it.
+    pub incarnation: Incarnation,
+    /// Its series; or why it could not be asked, as one sentence.
+    pub said: Result<Vec<Series>, Arc<str>>,
+}
+
+/// Labels by name.
+pub type Labels = BTreeMap<Arc<str>, Arc<str>>;
+
+/// One series of a metric, at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Series {
+    /// What it is told apart by.
+    pub labels: Labels,
+    /// Its value.
+    pub value: Milli,
+}
+
+impl MetricKey {
+    /// What `metric` of an autoscaler of `service` is measured as; `None` for what Homeostat meters itself.
+    pub fn of(metric: &MetricSpec, service: &ServiceName) -> Option<Self> {
+        let key = |name: &str, whose| Some(Self { metric: name.into(), whose });
+        match metric {
+            MetricSpec::Resource { .. } | MetricSpec::ContainerResource { .. } => None,
+            MetricSpec::Pods { metric, .. } if metric.name == crate::resource::REQUEST_RATE_METRIC => None,
+            MetricSpec::Pods { metric, .. } => key(&metric.name, Whose::Replicas(service.clone())),
+            MetricSpec::Object { object, metric, .. } => {
+                let whose =
+                    Whose::Object { kind: object.kind.as_str().into(), name: object.name.as_str().into() };
+                key(&metric.name, whose)
+            }
+            MetricSpec::External { metric, .. } => key(&metric.name, Whose::Outside),
+        }
+    }
+}
+
+/// Such as `queue_length`, `queue_length of Ingress web`, `queue_length of each replica of shop`.
+impl fmt::Display for MetricKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { metric, whose } = self;
+        match whose {
+            Whose::Outside => f.write_str(metric),
+            Whose::Object { kind, name } => write!(f, "{metric} of {kind} {name}"),
+            Whose::Replicas(service) => write!(f, "{metric} of each replica of {service}"),
+        }
+    }
+}

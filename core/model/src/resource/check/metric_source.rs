@@ -1,0 +1,116 @@
+//! What must hold of a source of a metric by itself.
+
+use super::Severity;
+use crate::resource::{
+    CommandOrigin, MetricOrigin, MetricSource, MetricSourceSpec, Problem, PrometheusOrigin,
+    REQUEST_RATE_METRIC, ReplicasOrigin, Span,
+};
+
+/// Longest name of a metric, in bytes: as Kubernetes limits names of objects.
+const METRIC_LEN_MAX: usize = 253;
+
+/// Longest expression, in bytes: it has to fit in a request line beside the rest of the URL, with three bytes for each of its own.
+const QUERY_LEN_MAX: usize = 4096;
+
+/// Longest command line, in bytes: as of a probe's program.
+const COMMAND_BYTES_MAX: usize = 1024 * 1024;
+
+/// Shortest pace: faster asks more of a server than its clients do, and the loop decides once a second.
+const EVERY_MIN: Span = Span::from_millis(100);
+
+/// Shortest time to wait for an answer.
+const WAIT_MIN: Span = Span::from_millis(1);
+
+/// Longest pace, and longest time to wait for an answer: as for all waits.
+const WAIT_MAX: Span = Span::from_secs(3600);
+
+/// Longest time for which a measurement may stand: what is measured once a day.
+const STALE_AFTER_MAX: Span = Span::from_secs(86_400);
+
+/// Readings of a counter within the window of its rate: each is kept, of each series of each replica.
+const RATE_READINGS_MAX: u64 = 20;
+
+type Found = Vec<(Severity, Problem)>;
+
+pub(super) fn problems(source: &MetricSource) -> Found {
+    let mut found = Found::new();
+    let spec = &source.spec;
+    name("spec.metric", &spec.metric, &mut found);
+    between("spec.every", spec.every, EVERY_MIN, WAIT_MAX, &mut found);
+    between("spec.timeout", spec.timeout, WAIT_MIN, WAIT_MAX, &mut found);
+    if let Some(span) = spec.stale_after {
+        between("spec.staleAfter", span, spec.every, STALE_AFTER_MAX, &mut found);
+    }
+    for (field, text) in spec.of.iter().flat_map(|of| [("kind", &of.kind), ("name", &of.name)]) {
+        name(&format!("spec.of.{field}"), text, &mut found);
+    }
+    origin(spec, &mut found);
+    found
+}
+
+fn error(path: impl Into<String>, text: impl Into<String>) -> (Severity, Problem) {
+    (Severity::Error, Problem::at(path, text))
+}
+
+fn between(path: &str, span: Span, min: Span, max: Span, found: &mut Found) {
+    if !(min..=max).contains(&span) {
+        found.push(error(path, format!("it lies between {min} and {max}, not {span}")));
+    }
+}
+
+fn name(path: &str, name: &str, found: &mut Found) {
+    let is_name = (1..=METRIC_LEN_MAX).contains(&name.len())
+        && !name.contains(|c: char| c.is_whitespace() || c.is_control());
+    if !is_name {
+        found.push(error(path, format!("it has 1 to {METRIC_LEN_MAX} bytes without space")));
+    }
+}
+
+fn origin(spec: &MetricSourceSpec, found: &mut Found) {
+    if spec.from.bearer_token_file().is_some_and(str::is_empty) {
+        found.push(error("spec.from", "bearerTokenFile names a file"));
+    }
+    match &spec.from {
+        MetricOrigin::Prometheus(PrometheusOrigin { query, url, .. }) => {
+            if !(1..=QUERY_LEN_MAX).contains(&query.len()) {
+                let text = format!("it has 1 to {QUERY_LEN_MAX} bytes, not {}", query.len());
+                found.push(error("spec.from.prometheus.query", text));
+            }
+            if url.as_str().contains('?') {
+                let text = "it says where the server is, and has no query of its own";
+                found.push(error("spec.from.prometheus.url", text));
+            }
+        }
+        MetricOrigin::Http(_) => {}
+        MetricOrigin::Command(CommandOrigin { argv, series, .. }) => {
+            let bytes: usize = argv.iter().map(|argument| argument.len() + 1).sum();
+            if argv.first().is_none_or(String::is_empty) {
+                found.push(error("spec.from.command.argv", "a command names a program"));
+            } else if bytes > COMMAND_BYTES_MAX || argv.iter().any(|argument| argument.contains('\0')) {
+                let text = format!("a command line has at most {COMMAND_BYTES_MAX} bytes, none of them 0");
+                found.push(error("spec.from.command.argv", text));
+            }
+            series.iter().for_each(|series| name("spec.from.command.series", series, found));
+        }
+        MetricOrigin::Replicas(origin) => of_replicas(spec, origin, found),
+    }
+}
+
+fn of_replicas(spec: &MetricSourceSpec, origin: &ReplicasOrigin, found: &mut Found) {
+    if spec.of.is_some() {
+        found.push(error("spec.of", "what replicas say is theirs: take `of` out"));
+    }
+    if spec.metric == REQUEST_RATE_METRIC {
+        let text =
+            format!("the proxy measures {REQUEST_RATE_METRIC} of each replica itself: choose another name");
+        found.push(error("spec.metric", text));
+    }
+    if !origin.path.starts_with('/') || origin.path.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        found.push(error("spec.from.replicas.path", "a path begins with '/' and has no space"));
+    }
+    origin.series.iter().for_each(|series| name("spec.from.replicas.series", series, found));
+    let window_max = Span::from_millis(spec.every.as_millis().saturating_mul(RATE_READINGS_MAX));
+    if let Some(window) = origin.window {
+        between("spec.from.replicas.window", window, spec.every, window_max, found);
+    }
+}

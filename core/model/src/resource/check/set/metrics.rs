@@ -1,0 +1,87 @@
+//! What must hold between metrics and where they come from.
+
+use std::collections::BTreeMap;
+
+use super::{ResourceProblem, Set, Severity, error};
+use crate::measure::MetricKey;
+use crate::resource::{
+    AutoscalerSpec, METRIC_SOURCES_MAX, MetricOrigin, Problem, ReplicasOrigin, Resource, ServiceSpec,
+};
+
+pub(super) fn problems(set: &Set<'_>, resources: &[Resource], dangling: Severity) -> Vec<ResourceProblem> {
+    let mut found = too_many(set);
+    let sources = sources(set, &mut found);
+    for (i, source) in &set.metric_sources {
+        if let MetricOrigin::Replicas(origin) = &source.spec.from {
+            found.extend(replicas(set, origin, *i, dangling));
+        }
+    }
+    for (i, resource) in resources.iter().enumerate() {
+        let (spec, path) = match resource {
+            Resource::Service(service) => (service.autoscaler().ok().flatten(), "spec.scale.metrics"),
+            Resource::HorizontalPodAutoscaler(hpa) => (hpa.autoscaler().ok(), "spec.metrics"),
+            Resource::Route(_) | Resource::MetricSource(_) => (None, ""),
+        };
+        found.extend(spec.iter().flat_map(|spec| unmeasured(spec, &sources, i, path)));
+    }
+    found
+}
+
+fn too_many(set: &Set<'_>) -> Vec<ResourceProblem> {
+    let beyond = set.metric_sources.get(METRIC_SOURCES_MAX);
+    let text = || {
+        let count = set.metric_sources.len();
+        format!(
+            "there would be {count} MetricSources, and may be {METRIC_SOURCES_MAX}; delete what nothing scales by"
+        )
+    };
+    beyond.map(|(i, _)| error(*i, "metadata.name", text())).into_iter().collect()
+}
+
+/// The sources by what they measure; two for one thing would speak against each other.
+fn sources<'s>(set: &Set<'s>, found: &mut Vec<ResourceProblem>) -> BTreeMap<MetricKey, &'s str> {
+    let mut sources = BTreeMap::new();
+    for (i, source) in &set.metric_sources {
+        let key = source.spec.key();
+        if let Some(other) = sources.get(&key) {
+            let text = format!("metricsource/{other} measures {key} already: remove one of them");
+            found.push(error(*i, "spec.metric", text));
+        } else {
+            sources.insert(key, source.name().as_str());
+        }
+    }
+    sources
+}
+
+fn replicas(set: &Set<'_>, origin: &ReplicasOrigin, i: usize, dangling: Severity) -> Option<ResourceProblem> {
+    let name = origin.service.as_str();
+    let Some((_, service)) = set.services.get(name) else {
+        let problem = Problem::at("spec.from.replicas.service", set.no_such_service(name));
+        return Some(ResourceProblem { resource: i, severity: dangling, problem });
+    };
+    let why = no_port(&service.spec, origin)?;
+    Some(error(i, "spec.from.replicas.port", format!("service {name} {why}")))
+}
+
+fn no_port(spec: &ServiceSpec, origin: &ReplicasOrigin) -> Option<String> {
+    match &origin.port {
+        None if spec.ports.is_empty() => Some("has no port to ask: add one under its spec.ports".to_owned()),
+        Some(port) if spec.ports.iter().all(|it| it.name != *port) => Some(format!("has no port {port}")),
+        None | Some(_) => None,
+    }
+}
+
+/// Metrics that nothing measures: allowed, since their source may be declared later.
+fn unmeasured<'a>(
+    spec: &'a AutoscalerSpec,
+    sources: &'a BTreeMap<MetricKey, &str>,
+    resource: usize,
+    path: &'a str,
+) -> impl Iterator<Item = ResourceProblem> + use<'a> {
+    spec.metrics.iter().enumerate().filter_map(move |(nth, metric)| {
+        let key = MetricKey::of(metric, &spec.service).filter(|key| !sources.contains_key(key))?;
+        let text = format!("nothing measures {key} yet: declare a MetricSource for it");
+        let problem = Problem::at(format!("{path}[{nth}]"), text);
+        Some(ResourceProblem { resource, severity: Severity::Warning, problem })
+    })
+}

@@ -1,0 +1,94 @@
+//! What the sources of metrics have measured, as the autoscaler takes it.
+
+use std::time::Duration;
+
+use knowledge::{Knowledge, Lack, Latest, Place, Reading};
+use model::identity::Ordinal;
+use model::measure::{MetricKey, Series};
+use model::name::ServiceName;
+use model::quantity::Milli;
+use model::resource::{MetricIdentifier, MetricSpec};
+use model::time::Time;
+
+use crate::scale::reading::{Gap, Sample, Unavailable};
+
+/// The reading of `metric`, which autoscales `service`; `None` when there is no source.
+fn reading_of<'k>(
+    knowledge: &'k Knowledge,
+    metric: &MetricSpec,
+    service: &ServiceName,
+) -> Option<&'k Reading> {
+    knowledge.reading(&MetricKey::of(metric, service)?)
+}
+
+/// What the replicas at `places` say of themselves, in their order; each is the sum of the series that are selected.
+pub(crate) fn of_replicas(
+    now: Time,
+    knowledge: &Knowledge,
+    metric: (&MetricSpec, &MetricIdentifier),
+    service: &ServiceName,
+    places: &[(Ordinal, &Place)],
+) -> Result<Vec<Result<Sample, Gap>>, Unavailable> {
+    let (spec, identifier) = metric;
+    let reading = reading_of(knowledge, spec, service).ok_or(Unavailable::NoSource)?;
+    let one = |(ordinal, place): &(Ordinal, &Place)| {
+        let said = reading.by_replica.get(ordinal).filter(|said| said.incarnation == place.incarnation);
+        let (at, series) =
+            said.ok_or(Gap::Absent)?.latest.at(now, reading.stale_after).map_err(|lack| gap(&lack))?;
+        let value = selected(series, identifier).reduce(Milli::plus).ok_or(Gap::Absent)?;
+        Ok(Sample { value, at, window: Duration::ZERO })
+    };
+    Ok(places.iter().map(one).collect())
+}
+
+/// All series of a metric of what is outside that are selected.
+pub(crate) fn of_outside(
+    now: Time,
+    knowledge: &Knowledge,
+    metric: (&MetricSpec, &MetricIdentifier),
+    service: &ServiceName,
+) -> Result<Vec<Milli>, Unavailable> {
+    let (spec, identifier) = metric;
+    let reading = reading_of(knowledge, spec, service).ok_or(Unavailable::NoSource)?;
+    let values: Vec<Milli> = selected(standing(now, &reading.whole, reading)?, identifier).collect();
+    if values.is_empty() { Err(Unavailable::Absent) } else { Ok(values) }
+}
+
+/// The one series of a metric of an object that is selected.
+pub(crate) fn of_object(
+    now: Time,
+    knowledge: &Knowledge,
+    metric: (&MetricSpec, &MetricIdentifier),
+    service: &ServiceName,
+) -> Result<Vec<Milli>, Unavailable> {
+    let values = of_outside(now, knowledge, metric, service)?;
+    if values.len() > 1 {
+        let why = format!("{} series were measured where one is meant; select or sum them", values.len());
+        return Err(Unavailable::Failed(why.into()));
+    }
+    Ok(values)
+}
+
+fn standing<'l>(now: Time, latest: &'l Latest, reading: &Reading) -> Result<&'l [Series], Unavailable> {
+    let (_, series) = latest.at(now, reading.stale_after).map_err(|lack| match lack {
+        Lack::Absent => Unavailable::Absent,
+        Lack::Stale { since } => Unavailable::Stale { since },
+        Lack::Failed(why) => Unavailable::Failed(why),
+    })?;
+    Ok(series)
+}
+
+fn gap(lack: &Lack) -> Gap {
+    match lack {
+        Lack::Absent => Gap::Absent,
+        Lack::Stale { .. } => Gap::Stale,
+        Lack::Failed(_) => Gap::Failed,
+    }
+}
+
+fn selected<'s>(series: &'s [Series], metric: &'s MetricIdentifier) -> impl Iterator<Item = Milli> + use<'s> {
+    let selector = metric.selector.as_ref();
+    let is_selected =
+        move |series: &&Series| selector.is_none_or(|selector| selector.selects(&series.labels));
+    series.iter().filter(is_selected).map(|series| series.value)
+}

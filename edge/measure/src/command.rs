@@ -1,0 +1,94 @@
+//! What a program prints.
+
+use std::process::Stdio;
+
+use model::measure::Labels;
+use model::resource::CommandOrigin;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::{Child, Command};
+
+use crate::exposition::{self, Form};
+use crate::failure::Failure;
+use crate::page::ANSWER_BYTES_MAX;
+
+/// Bytes of its error output that are looked at; the rest is thrown away.
+const SAID_BYTES_MAX: u64 = 4096;
+
+/// Runs the program to its end and reads what it has printed; `metric` is taken from a text of metrics.
+///
+/// Dropped, it kills the program with everything in its process group.
+pub(crate) async fn ask(origin: &CommandOrigin, metric: &str) -> Result<Vec<(Labels, f64)>, Failure> {
+    let (program, arguments) =
+        origin.argv.split_first().map_or(("", &[][..]), |(it, rest)| (it.as_str(), rest));
+    let not_run =
+        |error: std::io::Error| Failure::NotRun { program: program.to_owned(), why: error.to_string() };
+    let mut command = Command::new(program);
+    command.args(arguments).process_group(0).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if let Some(folder) = &origin.working_directory {
+        command.current_dir(folder);
+    }
+    let mut running = Running(command.spawn().map_err(not_run)?);
+    let (stdout, stderr) = (running.0.stdout.take(), running.0.stderr.take());
+    let (printed, said) = tokio::join!(printed(stdout), said(stderr));
+    let printed = printed.map_err(not_run)?;
+    if printed.len() > ANSWER_BYTES_MAX {
+        return Err(Failure::TooLong { what: format!("{program:?}") });
+    }
+    let status = running.0.wait().await.map_err(not_run)?;
+    if !status.success() {
+        return Err(Failure::Ended { program: program.to_owned(), status: status.to_string(), said });
+    }
+    read(&printed, program, origin.series.as_deref().unwrap_or(metric))
+}
+
+fn read(printed: &[u8], program: &str, metric: &str) -> Result<Vec<(Labels, f64)>, Failure> {
+    let what = || format!("{program:?}");
+    let text = std::str::from_utf8(printed).map_err(|_| Failure::NoText { what: what() })?;
+    if let Ok(number) = text.trim().parse() {
+        return Ok(vec![(Labels::new(), number)]);
+    }
+    let samples =
+        exposition::read(text, Form::Prometheus).map_err(|why| Failure::Exposition { what: what(), why })?;
+    let meant = samples.into_iter().filter(|sample| sample.name == metric);
+    Ok(meant.map(|sample| (sample.labels, sample.value)).collect())
+}
+
+/// Up to one byte more than allowed, which tells too much from just enough.
+async fn printed(output: Option<impl AsyncRead + Unpin>) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(output) = output {
+        output.take(ANSWER_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).await?;
+    }
+    Ok(bytes)
+}
+
+/// The last line of the beginning of what it wrote to its error output.
+async fn said(output: Option<impl AsyncRead + Unpin>) -> String {
+    let Some(mut output) = output else { return String::new() };
+    let mut bytes = Vec::new();
+    let read = (&mut output).take(SAID_BYTES_MAX).read_to_end(&mut bytes).await;
+    // A program that cannot write its complaints would wait for ever.
+    let thrown_away = tokio::io::copy(&mut output, &mut tokio::io::sink()).await;
+    if read.and(thrown_away).is_err() {
+        return String::new();
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let last: String = last.chars().filter(|c| !c.is_control()).take(200).collect();
+    if last.is_empty() { last } else { format!(": {last}") }
+}
+
+/// A program that runs, at the head of its own process group.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Once it was waited for there is no number any more, which could be another's by then.
+        let group = self.0.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        if let Some(group) = group {
+            let _nothing_left = kill_process_group(group, Signal::KILL);
+        }
+    }
+}

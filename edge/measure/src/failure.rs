@@ -1,0 +1,146 @@
+//! Why a measurement could not be made.
+
+use std::time::Duration;
+
+use model::quantity::NoAmount;
+use model::resource::SERIES_MAX;
+
+use crate::exposition::Malformed;
+use crate::page::ANSWER_BYTES_MAX;
+
+/// Why a measurement could not be made: one sentence for people.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Nobody takes a connection.
+    #[error("could not connect to {authority}: {why}; is the server up, and the address right?")]
+    Connect {
+        /// Host and port.
+        authority: String,
+        /// What the system says.
+        why: String,
+    },
+    /// No whole answer came in time.
+    #[error("{what} did not answer within {within:?}; raise the timeout or ask for less")]
+    TimedOut {
+        /// What was asked.
+        what: String,
+        /// For how long it was waited.
+        within: Duration,
+    },
+    /// The answer is no HTTP, or broke off.
+    #[error("{url} was not answered: {why}")]
+    Broken {
+        /// What was asked for.
+        url: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The answer is a redirect, which is not followed: it may lead anywhere.
+    #[error("{url} redirects to {to:?}, which is not followed; name the address that answers")]
+    Redirected {
+        /// What was asked for.
+        url: String,
+        /// Where it leads.
+        to: String,
+    },
+    /// The status says no.
+    #[error("{url} answered {status}{why}")]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// The status.
+        status: u16,
+        /// What a server of PromQL says beyond that, after a colon; else empty.
+        why: String,
+    },
+    /// The answer is longer than is read.
+    #[error("{what} answered more than {ANSWER_BYTES_MAX} bytes, which is as much as is read; ask for less")]
+    TooLong {
+        /// What was asked.
+        what: String,
+    },
+    /// The answer is no text.
+    #[error("{what} answered no UTF-8 text")]
+    NoText {
+        /// What was asked.
+        what: String,
+    },
+    /// The answer is not JSON of the form that is expected.
+    #[error("{url} answered no {expected}{media}: {why}")]
+    Json {
+        /// What was asked for.
+        url: String,
+        /// What ought to have come.
+        expected: &'static str,
+        /// What kind of answer it says it is, in brackets; else empty.
+        media: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The server of PromQL has no value of a kind that can be used.
+    #[error(
+        "the query gives a {found}, and a scalar or an instant vector is meant; see a range to its end by a function such as rate"
+    )]
+    Shape {
+        /// What it gives.
+        found: String,
+    },
+    /// What a query in JSON selects is no number.
+    #[error("{url} has no number at {path}: it is {found}")]
+    NoNumber {
+        /// What was asked for.
+        url: String,
+        /// The query.
+        path: String,
+        /// What stands there.
+        found: String,
+    },
+    /// The answer is no text in the form that metrics are written in.
+    #[error("{what} answered no metrics as text: {why}")]
+    Exposition {
+        /// What was asked.
+        what: String,
+        /// What is wrong, and where.
+        why: Malformed,
+    },
+    /// A value is no amount.
+    #[error("the value of {series} cannot be counted on: {why}")]
+    Value {
+        /// Which series.
+        series: String,
+        /// What is wrong with it.
+        why: NoAmount,
+    },
+    /// There are more series than are looked at.
+    #[error("there are more than {SERIES_MAX} series; sum them by fewer labels")]
+    TooManySeries,
+    /// The program could not be run.
+    #[error("could not run {program:?}: {why}")]
+    NotRun {
+        /// Which program.
+        program: String,
+        /// What the system says.
+        why: String,
+    },
+    /// The program said that it failed.
+    #[error("{program:?} ended with {status}{said}")]
+    Ended {
+        /// Which program.
+        program: String,
+        /// How.
+        status: String,
+        /// The last line that it wrote to its error output, after a colon; else empty.
+        said: String,
+    },
+    /// The token could not be read; it is never shown.
+    #[error("could not read the token in {file}: {why}")]
+    Token {
+        /// Which file.
+        file: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The replica does not have the port.
+    #[error("it has no such port")]
+    NoPort,
+}

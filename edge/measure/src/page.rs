@@ -1,0 +1,134 @@
+//! One page by HTTP.
+
+use std::pin::pin;
+
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use hyper::client::conn::http1;
+use hyper::header::{
+    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, LOCATION, USER_AGENT,
+};
+use hyper::{Request, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::failure::Failure;
+
+/// Bytes of an answer that are read: 1,000 series of 4 KiB, or the page of a large exporter.
+pub(crate) const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes of the head of an answer: twice what the usual servers allow.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of a token: those in use have less than a thousand.
+const TOKEN_BYTES_MAX: usize = 16 * 1024;
+
+/// What is asked for.
+pub(crate) struct Question<'a> {
+    pub(crate) uri: Uri,
+    /// What kinds of answer are understood.
+    pub(crate) accept: &'static str,
+    /// The file of a token to show.
+    pub(crate) token_file: Option<&'a str>,
+}
+
+/// What came back.
+pub(crate) struct Page {
+    /// What was asked for, without what a client may have hidden in its query.
+    pub(crate) url: String,
+    pub(crate) status: StatusCode,
+    /// Its `Content-Type`, in lower case; empty when there is none.
+    pub(crate) media: String,
+    pub(crate) body: Bytes,
+}
+
+impl Page {
+    /// Its media type in brackets, for sentences.
+    pub(crate) fn media_in_brackets(&self) -> String {
+        if self.media.is_empty() { String::new() } else { format!(" ({})", self.media) }
+    }
+
+    /// The page, when its status says that it is one.
+    pub(crate) fn good(self) -> Result<Self, Failure> {
+        if self.status.is_success() {
+            return Ok(self);
+        }
+        Err(Failure::Status { url: self.url, status: self.status.as_u16(), why: String::new() })
+    }
+
+    pub(crate) fn text(&self) -> Result<&str, Failure> {
+        std::str::from_utf8(&self.body).map_err(|_| Failure::NoText { what: self.url.clone() })
+    }
+}
+
+/// Asks for a page; a redirect is a failure. To be held within a time by the caller.
+pub(crate) async fn get(question: Question<'_>) -> Result<Page, Failure> {
+    let Question { uri, accept, token_file } = question;
+    let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(80));
+    let authority = format!("{host}:{port}");
+    let url = format!("http://{authority}{}", uri.path());
+    let target = uri.path_and_query().map_or("/", |it| it.as_str());
+    let broken = |error: &dyn std::error::Error| Failure::Broken { url: url.clone(), why: sentence(error) };
+    let mut request = Request::get(target)
+        .header(HOST, uri.authority().map_or(authority.as_str(), |it| it.as_str()))
+        .header(USER_AGENT, "homeostat")
+        .header(ACCEPT, accept)
+        .header(CONNECTION, "close");
+    if let Some(file) = token_file {
+        request = request.header(AUTHORIZATION, bearer(file).await?);
+    }
+    let request = request.body(Empty::<Bytes>::new()).map_err(|error| broken(&error))?;
+    // Brackets belong to the URL of an IPv6 address and not to its name.
+    let name = host.trim_start_matches('[').trim_end_matches(']');
+    let connected = TcpStream::connect((name, port)).await;
+    let stream = connected.map_err(|error| Failure::Connect { authority, why: error.to_string() })?;
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(HEAD_BYTES_MAX)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| broken(&error))?;
+    let exchange = async {
+        let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
+        let (head, body) = response.into_parts();
+        let text =
+            |name| head.headers.get(name).and_then(|it: &HeaderValue| it.to_str().ok()).unwrap_or_default();
+        if head.status.is_redirection() {
+            return Err(Failure::Redirected { url: url.clone(), to: text(LOCATION).to_owned() });
+        }
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                Failure::TooLong { what: url.clone() }
+            } else {
+                Failure::Broken { url: url.clone(), why: sentence(&*error) }
+            }
+        })?;
+        let media = text(CONTENT_TYPE).to_ascii_lowercase();
+        Ok(Page { url: url.clone(), status: head.status, media, body: body.to_bytes() })
+    };
+    // The connection may end in the very moment in which it hands the answer over; then the answer is there all the same.
+    match select(pin!(exchange), pin!(connection)).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right((_, exchange)) => exchange.await,
+    }
+}
+
+/// The token in `file` as the value of a header that no log shows.
+async fn bearer(file: &str) -> Result<HeaderValue, Failure> {
+    let wrong = |why: String| Failure::Token { file: file.to_owned(), why };
+    let length = tokio::fs::metadata(file).await.map_err(|error| wrong(error.to_string()))?.len();
+    if length > TOKEN_BYTES_MAX as u64 {
+        return Err(wrong(format!("it has more than {TOKEN_BYTES_MAX} bytes")));
+    }
+    let token = tokio::fs::read_to_string(file).await.map_err(|error| wrong(error.to_string()))?;
+    let mut value = HeaderValue::try_from(format!("Bearer {}", token.trim()))
+        .map_err(|_| wrong("it holds what no header may hold".to_owned()))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// An error with its causes, in one sentence.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |sentence, cause| format!("{sentence}: {cause}"))
+}

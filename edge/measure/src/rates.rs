@@ -1,0 +1,122 @@
+//! Counters that become rates.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use model::identity::{Incarnation, Ordinal};
+use model::measure::Labels;
+use tokio::time::Instant;
+
+/// Counters of replicas, by replica and labels.
+#[derive(Debug, Default)]
+pub(crate) struct Rates {
+    replicas: BTreeMap<(Ordinal, Incarnation), BTreeMap<Labels, Counter>>,
+}
+
+/// One counter: what it would be, had it never begun anew.
+#[derive(Debug, Default)]
+struct Counter {
+    /// What it counted before it began anew, all times together.
+    before: f64,
+    /// As it was read last.
+    last: f64,
+    readings: VecDeque<(Instant, f64)>,
+}
+
+impl Rates {
+    /// Forgets replicas that are gone.
+    pub(crate) fn keep(&mut self, is_there: impl Fn(Ordinal, Incarnation) -> bool) {
+        self.replicas.retain(|(ordinal, incarnation), _| is_there(*ordinal, *incarnation));
+    }
+
+    /// Takes the counters that a replica showed at `at`, and gives the mean rate of each over `window`, per second.
+    ///
+    /// One that was read only once has no rate yet, which is not zero. A counter that shrinks has begun anew from zero, as Prometheus
+    /// takes it. Counters that are no longer shown are forgotten.
+    pub(crate) fn take(
+        &mut self,
+        replica: (Ordinal, Incarnation),
+        at: Instant,
+        window: Duration,
+        counters: Vec<(Labels, f64)>,
+    ) -> Vec<(Labels, f64)> {
+        let mut known = std::mem::take(self.replicas.entry(replica).or_default());
+        let mut kept = BTreeMap::new();
+        let mut rates = Vec::new();
+        for (labels, value) in counters {
+            let mut counter = known.remove(&labels).unwrap_or_default();
+            counter.push(at, window, value);
+            rates.extend(counter.rate().map(|rate| (labels.clone(), rate)));
+            kept.insert(labels, counter);
+        }
+        self.replicas.insert(replica, kept);
+        rates
+    }
+}
+
+impl Counter {
+    fn push(&mut self, at: Instant, window: Duration, value: f64) {
+        if value < self.last {
+            self.before += self.last;
+        }
+        self.last = value;
+        self.readings.push_back((at, self.before + value));
+        while self.readings.front().is_some_and(|(first, _)| at.duration_since(*first) > window)
+            && self.readings.len() > 2
+        {
+            self.readings.pop_front();
+        }
+    }
+
+    fn rate(&self) -> Option<f64> {
+        let ((first, from), (last, to)) = (self.readings.front()?, self.readings.back()?);
+        let over = last.duration_since(*first);
+        (over > Duration::ZERO).then(|| (to - from) / over.as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_secs(10);
+
+    /// The rates after readings at such seconds.
+    fn rates(readings: &[(u64, f64)]) -> Vec<Option<f64>> {
+        let begin = Instant::now();
+        let mut rates = Rates::default();
+        let replica = (Ordinal(0), Incarnation(1));
+        let mut take = |(at, value): &(u64, f64)| {
+            let at = begin + Duration::from_secs(*at);
+            let given = rates.take(replica, at, WINDOW, vec![(Labels::new(), *value)]);
+            given.first().map(|(_, rate)| *rate)
+        };
+        readings.iter().map(&mut take).collect()
+    }
+
+    #[test]
+    fn a_rate_is_the_mean_over_the_window() {
+        let given = rates(&[(0, 100.0), (5, 150.0), (10, 150.0), (15, 160.0)]);
+        assert_eq!(given, [None, Some(10.0), Some(5.0), Some(1.0)]);
+    }
+
+    #[test]
+    fn a_counter_that_begins_anew_has_counted_all_the_same() {
+        assert_eq!(rates(&[(0, 100.0), (5, 150.0), (10, 20.0)]), [None, Some(10.0), Some(7.0)]);
+    }
+
+    #[test]
+    fn readings_far_apart_give_the_rate_between_them() {
+        assert_eq!(rates(&[(0, 0.0), (60, 60.0), (120, 180.0)]), [None, Some(1.0), Some(2.0)]);
+    }
+
+    #[test]
+    fn a_replica_that_is_gone_is_forgotten() {
+        let mut rates = Rates::default();
+        let (replica, at) = ((Ordinal(0), Incarnation(1)), Instant::now());
+        let one = || vec![(Labels::new(), 1.0)];
+        rates.take(replica, at, WINDOW, one());
+        rates.keep(|_, incarnation| incarnation > Incarnation(1));
+        assert_eq!(rates.take(replica, at + WINDOW, WINDOW, one()), []);
+    }
+}

@@ -1,0 +1,30 @@
+//! From what was read to what is told.
+
+use model::measure::{Labels, Series};
+use model::quantity::Milli;
+use model::resource::SERIES_MAX;
+
+use crate::failure::Failure;
+
+/// The values as amounts; one that is none spoils all, since a sum without it would be wrong and nobody would know.
+pub(crate) fn amounts(
+    metric: &str,
+    values: impl IntoIterator<Item = (Labels, f64)>,
+) -> Result<Vec<Series>, Failure> {
+    let mut series = Vec::new();
+    for (labels, value) in values {
+        if series.len() == SERIES_MAX {
+            return Err(Failure::TooManySeries);
+        }
+        let value = Milli::nearest(value)
+            .map_err(|why| Failure::Value { series: format!("{metric}{}", written(&labels)), why })?;
+        series.push(Series { labels, value });
+    }
+    Ok(series)
+}
+
+/// Such as `{queue="mail"}`; nothing for no labels.
+fn written(labels: &Labels) -> String {
+    let pairs: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+    if pairs.is_empty() { String::new() } else { format!("{{{}}}", pairs.join(",")) }
+}

@@ -1,0 +1,159 @@
+//! One source: its beat, and what it asks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use hyper::Uri;
+use model::identity::{Incarnation, Ordinal};
+use model::measure::{Labels, ReplicaSaid, Said};
+use model::resource::{MetricOrigin, MetricSourceSpec, ReplicasOrigin};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+
+use crate::exposition::{self, Form};
+use crate::failure::Failure;
+use crate::page::{Question, get};
+use crate::rates::Rates;
+use crate::series::amounts;
+use crate::{command, json, promql};
+
+/// Replicas that are asked at once: one page each of 4 MiB at most.
+const ASKED_AT_ONCE: usize = 16;
+
+/// Series of one replica at most, so that those of 1,000 replicas stay within what is kept.
+const REPLICA_SERIES_MAX: usize = 100;
+
+/// What is understood of the pages of replicas.
+const ACCEPT_TEXT: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.9";
+
+/// A replica to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replica {
+    /// Its place.
+    pub ordinal: Ordinal,
+    /// Which life of it.
+    pub incarnation: Incarnation,
+    /// The port to ask, on 127.0.0.1; `None` when it has no such port.
+    pub port: Option<u16>,
+}
+
+/// One metric from one place.
+#[derive(Debug)]
+pub struct Source {
+    spec: Arc<MetricSourceSpec>,
+    rates: Rates,
+}
+
+impl Source {
+    /// A source that has asked nothing yet.
+    pub fn new(spec: Arc<MetricSourceSpec>) -> Self {
+        Self { spec, rates: Rates::default() }
+    }
+
+    /// Asks in the declared beat and tells what came of it; without end. Drop it to end it.
+    ///
+    /// `chance` chooses when within its beat it asks, so that sources that were declared together do not ask together. `replicas` says
+    /// whom to ask, when the source is of replicas. A beat that comes while an answer is outstanding is put off.
+    pub async fn run(mut self, chance: u64, replicas: impl Fn() -> Vec<Replica>, mut tell: impl FnMut(Said)) {
+        let every = Duration::from(self.spec.every);
+        let mut beat = interval_at(Instant::now() + first_wait(every, chance), every);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            beat.tick().await;
+            tell(self.measure(&replicas()).await);
+        }
+    }
+
+    /// Asks once.
+    pub async fn measure(&mut self, replicas: &[Replica]) -> Said {
+        let spec = Arc::clone(&self.spec);
+        let patience = Duration::from(spec.timeout);
+        let answer = match &spec.from {
+            MetricOrigin::Replicas(origin) => return Said::Replicas(self.ask_all(origin, replicas).await),
+            MetricOrigin::Prometheus(origin) => {
+                within(patience, origin.url.as_str(), promql::ask(origin, spec.timeout)).await
+            }
+            MetricOrigin::Http(origin) => within(patience, origin.url.as_str(), json::ask(origin)).await,
+            MetricOrigin::Command(origin) => {
+                let program = origin.argv.first().map(String::as_str).unwrap_or_default();
+                within(patience, program, command::ask(origin, &spec.metric)).await
+            }
+        };
+        match answer.and_then(|values| amounts(&spec.metric, values)) {
+            Ok(series) => Said::Series(series),
+            Err(failure) => Said::Failed(failure.to_string().into()),
+        }
+    }
+
+    async fn ask_all(&mut self, origin: &ReplicasOrigin, replicas: &[Replica]) -> Vec<ReplicaSaid> {
+        let (spec, patience) = (Arc::clone(&self.spec), Duration::from(self.spec.timeout));
+        let series = origin.series.as_deref().unwrap_or(&spec.metric);
+        let ask = |replica: Replica| async move {
+            let what = format!("port {}", replica.port.unwrap_or_default());
+            let page = within(patience, &what, ask_replica(replica, origin, series)).await;
+            (replica, Instant::now(), page)
+        };
+        let answers: Vec<_> =
+            stream::iter(replicas.iter().copied().map(ask)).buffer_unordered(ASKED_AT_ONCE).collect().await;
+        self.rates.keep(|ordinal, incarnation| {
+            replicas.iter().any(|it| (it.ordinal, it.incarnation) == (ordinal, incarnation))
+        });
+        let window = spec.rate_window();
+        let told = answers.into_iter().map(|(replica, at, page)| {
+            let Replica { ordinal, incarnation, .. } = replica;
+            let said = page.and_then(|shown| {
+                let rates = self.rates.take((ordinal, incarnation), at, window, shown.counters);
+                amounts(series, shown.gauges.into_iter().chain(rates))
+            });
+            ReplicaSaid { ordinal, incarnation, said: said.map_err(|failure| failure.to_string().into()) }
+        });
+        told.collect()
+    }
+}
+
+/// What a replica shows of one metric.
+struct Shown {
+    gauges: Vec<(Labels, f64)>,
+    counters: Vec<(Labels, f64)>,
+}
+
+async fn ask_replica(replica: Replica, origin: &ReplicasOrigin, series: &str) -> Result<Shown, Failure> {
+    let port = replica.port.ok_or(Failure::NoPort)?;
+    let url = format!("http://127.0.0.1:{port}{}", origin.path);
+    let uri: Uri = url
+        .parse()
+        .map_err(|error: hyper::http::uri::InvalidUri| Failure::Broken { url, why: error.to_string() })?;
+    let page = get(Question { uri, accept: ACCEPT_TEXT, token_file: None }).await?.good()?;
+    let is_open = page.media.starts_with("application/openmetrics-text");
+    let form = if is_open { Form::OpenMetrics } else { Form::Prometheus };
+    let samples = exposition::read(page.text()?, form).map_err(|why| Failure::Exposition {
+        what: format!("{}{}", page.url, page.media_in_brackets()),
+        why,
+    })?;
+    let mut meant = samples.into_iter().filter(|sample| sample.name == series);
+    let (mut gauges, mut counters) = (Vec::new(), Vec::new());
+    for sample in meant.by_ref().take(REPLICA_SERIES_MAX) {
+        let kind = if sample.is_cumulative { &mut counters } else { &mut gauges };
+        kind.push((sample.labels, sample.value));
+    }
+    if meant.next().is_some() {
+        return Err(Failure::TooManySeries);
+    }
+    Ok(Shown { gauges, counters })
+}
+
+async fn within<T>(
+    patience: Duration,
+    what: &str,
+    answer: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let late = |_| Err(Failure::TimedOut { what: what.to_owned(), within: patience });
+    timeout(patience, answer).await.unwrap_or_else(late)
+}
+
+/// Somewhere in the first beat, but within a second: whoever declares a source waits for it.
+fn first_wait(every: Duration, chance: u64) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(1);
+    every.min(LONGEST).mul_f64((chance % 1000) as f64 / 1000.0)
+}

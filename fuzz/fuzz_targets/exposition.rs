@@ -1,0 +1,18 @@
+//! Any text is read as metrics without a panic, or refused with its line; what is read has labels and a value each.
+//!
+//! `cargo +nightly fuzz run exposition`
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use measure::exposition::{Form, read};
+
+fuzz_target!(|text: &str| {
+    let lines = text.lines().count().max(1);
+    for form in [Form::Prometheus, Form::OpenMetrics] {
+        match read(text, form) {
+            Ok(samples) => assert!(samples.len() <= lines && samples.iter().all(|sample| sample.labels.len() <= 64)),
+            Err(malformed) => assert!((1..=lines).contains(&malformed.line), "{malformed}"),
+        }
+    }
+});

@@ -1,0 +1,11 @@
+//! Any bytes are read as the answer of a server of PromQL without a panic, or refused.
+//!
+//! `cargo +nightly fuzz run promql`
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let _whatever = measure::promql::read(bytes);
+});
