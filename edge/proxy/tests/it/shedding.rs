@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::kit::*;
 use crate::upgrading::{UPGRADE, echo};
@@ -31,6 +31,8 @@ async fn one_at_a_time(tick: Duration) -> (Backend, Arc<Done>, JoinSet<()>) {
     let seen = Arc::clone(&done);
     worker.spawn(async move {
         let mut ticks = interval(tick);
+        // Where the machine stands still, so does the service: it does not make up for it with a burst that finds nothing to do.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             match waiting.try_recv() {
@@ -115,7 +117,7 @@ async fn under_a_flood_what_is_let_in_is_answered_sooner_and_no_less_is_done() {
     let (shed, open) = tokio::join!(flood(Some(AdaptivePolicy::default())), flood(None));
     let limit = shed.stand.traffic().adaptive.unwrap().limit;
     assert!(shed.median * 3 < open.median, "{:?} and {:?} at limit {limit}", shed.median, open.median);
-    assert!(shed.busy > 0.75, "busy for {} of its time at limit {limit}", shed.busy);
+    assert!(shed.busy > 0.6, "busy for {} of its time at limit {limit}", shed.busy);
     assert_eq!((open.refused, open.stand.traffic().adaptive), (0, None));
     let traffic = shed.stand.traffic();
     assert!(traffic.shed >= shed.refused as u64 && shed.refused > 0);
