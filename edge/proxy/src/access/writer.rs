@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::file::Sink;
 use super::line::line;
-use super::{Log, Message};
+use super::{Log, Message, QUEUE_MAX};
 
 /// Bytes gathered for one write: what fits in the processor's cache, at some 300 bytes a line.
 const BATCH_BYTES_MAX: usize = 64 * 1024;
@@ -33,8 +33,8 @@ pub(crate) fn run(messages: &Receiver<Message>) {
     loop {
         match messages.recv_timeout(LOOK_EVERY) {
             Ok(message) => {
-                let is_stopped =
-                    take(&mut logs, message) || messages.try_iter().any(|more| take(&mut logs, more));
+                let is_stopped = take(&mut logs, message)
+                    || messages.try_iter().take(QUEUE_MAX).any(|more| take(&mut logs, more));
                 logs.values_mut().for_each(Open::flush);
                 if is_stopped {
                     return;
