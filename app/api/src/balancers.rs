@@ -40,7 +40,7 @@ pub(crate) fn condition(kept: &[Kept]) -> Option<v1::Condition> {
         let sentences: Vec<&str> = troubles.map(|trouble| &*trouble.sentence).collect();
         return Some(claim("False", "NotTaken", sentences.join("; "), Some(since)));
     }
-    if let Some(waiting) = kept.iter().find(|kept| kept.state.reloaded_at.is_none()) {
+    if let Some(waiting) = kept.iter().find(|kept| !kept.is_current) {
         let message = format!("{} has not been told yet", waiting.external.format);
         return Some(claim("Unknown", "Telling", message, None));
     }
@@ -75,7 +75,8 @@ mod tests {
         let external: External = serde_json::from_str(&declared).unwrap();
         let mut state = FileState::default();
         change(&mut state);
-        Kept { external: Arc::new(external), state }
+        let is_current = state.reloaded_at.is_some();
+        Kept { external: Arc::new(external), state, is_current }
     }
 
     fn said(kept: &[Kept]) -> (String, String, String) {

@@ -40,6 +40,8 @@ pub struct Kept {
     pub external: Arc<External>,
     /// How it is.
     pub state: FileState,
+    /// Whether the balancer has what is wanted now.
+    pub is_current: bool,
 }
 
 /// How a balancer's file is.

@@ -126,9 +126,10 @@ impl Keepers {
         let shelf = self.shelf();
         let own =
             shelf.by_file.values().filter(|entry| entry.is_of(service) && !entry.wanted.borrow().is_last);
-        let kept = own.map(|entry| Kept {
-            external: Arc::clone(&entry.wanted.borrow().external),
-            state: entry.state.borrow().clone(),
+        let kept = own.map(|entry| {
+            let (wanted, state) = (entry.wanted.borrow(), entry.state.borrow().clone());
+            let is_current = state.in_force >= wanted.number;
+            Kept { external: Arc::clone(&wanted.external), state, is_current }
         });
         kept.collect()
     }
