@@ -11,8 +11,8 @@ use model::name::ServiceName;
 use model::resource::{self, Expose, Port, PortName, ServiceSpec};
 use platform::Life;
 use proxy::{
-    AdaptivePolicy, CertificateFiles, EndpointRoute, EndpointState, HashKey, Limits, Protocol, ProxyVersion,
-    RouteError, ServiceRoute, SlowStart, Table, Timeouts, Tls, TlsError,
+    AdaptivePolicy, CertificateFiles, EndpointRoute, EndpointState, HashKey, HedgeAfter, HedgePolicy, Limits,
+    Protocol, ProxyVersion, RouteError, ServiceRoute, SlowStart, Table, Timeouts, Tls, TlsError,
 };
 
 use crate::agent::Inner;
@@ -85,6 +85,7 @@ fn follow(route: &mut ServiceRoute, expose: &Expose) {
         in_flight_per_endpoint: expose.limits.in_flight_per_replica.and_then(NonZeroU32::new),
         adaptive: expose.limits.adaptive.map(adaptive),
     };
+    route.hedge = expose.hedge.map(hedge);
     route.timeouts = Timeouts {
         connect: expose.timeouts.connect.into(),
         response_head: expose.timeouts.response.into(),
@@ -99,6 +100,17 @@ fn adaptive(declared: resource::Adaptive) -> AdaptivePolicy {
     let bound = |bound| NonZeroU32::new(bound).unwrap_or(NonZeroU32::MIN);
     let resource::Adaptive { min, max, tolerance_percent } = declared;
     AdaptivePolicy { min: bound(min), max: bound(max), tolerance_percent }
+}
+
+fn hedge(declared: resource::Hedge) -> HedgePolicy {
+    let percent = |percent: u32| u8::try_from(percent).unwrap_or(u8::MAX);
+    let percentile = declared.percentile.unwrap_or(resource::HEDGE_PERCENTILE);
+    HedgePolicy {
+        after: declared
+            .after
+            .map_or(HedgeAfter::Percentile(percent(percentile)), |after| HedgeAfter::Fixed(after.into())),
+        budget_percent: percent(declared.budget_percent),
+    }
 }
 
 /// Whether the certificates of a service could be shown to its clients if it were exposed now.

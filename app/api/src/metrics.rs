@@ -177,6 +177,7 @@ impl Collector for Reading {
         self.encode_loop(&mut encoder)?;
         self.encode_services(&mut encoder)?;
         self.encode_requests(&mut encoder)?;
+        self.encode_proxied(&mut encoder)?;
         self.encode_tls(&mut encoder)?;
         self.encode_routes(&mut encoder)?;
         self.encode_external(&mut encoder)?;
@@ -279,24 +280,6 @@ impl Reading {
                 .encode_family(&labels)?
                 .encode_counter::<NoLabelSet, _, f64>(&requests.failures, None)?;
         }
-        let help = "Requests that the proxy answered 503 itself";
-        let mut refused = counter(encoder, "homeostat_requests_refused", help)?;
-        for (service, proxied) in &self.proxied {
-            let v1::Refused { no_replica, over_limit, shed } = proxied.refused;
-            for (reason, count) in [("no_replica", no_replica), ("over_limit", over_limit), ("shed", shed)] {
-                let labels = [("service", service.as_str()), ("reason", reason)];
-                refused.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
-            }
-        }
-        let name = "homeostat_concurrency_limit";
-        let mut limits =
-            gauge(encoder, name, "Requests that may await an answer at once, as found by itself")?;
-        for (service, proxied) in &self.proxied {
-            if let Some(adaptive) = proxied.adaptive {
-                let limit = f64::from(adaptive.limit);
-                limits.encode_family(&[("service", service.as_str())])?.encode_gauge(&limit)?;
-            }
-        }
         let name = "homeostat_request_duration_seconds";
         let help = "From a request's head to the end of its answer";
         let mut latency = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
@@ -307,6 +290,43 @@ impl Reading {
             latency
                 .encode_family(&[("service", requests.service.as_str())])?
                 .encode_histogram::<NoLabelSet>(requests.latency_sum_seconds, count, &buckets, None)?;
+        }
+        Ok(())
+    }
+
+    /// What the proxy does beside carrying requests to replicas.
+    fn encode_proxied(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Requests that the proxy answered 503 itself";
+        let mut refused = counter(encoder, "homeostat_requests_refused", help)?;
+        for (service, proxied) in &self.proxied {
+            let v1::Refused { no_replica, over_limit, shed } = proxied.refused;
+            for (reason, count) in [("no_replica", no_replica), ("over_limit", over_limit), ("shed", shed)] {
+                let labels = [("service", service.as_str()), ("reason", reason)];
+                refused.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+            }
+        }
+        let help = "Requests sent to a second replica, too, because the first took long";
+        let mut hedges = counter(encoder, "homeostat_request_hedges", help)?;
+        for (service, proxied) in &self.proxied {
+            let labels = [("service", service.as_str())];
+            hedges.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&proxied.hedges, None)?;
+        }
+        let help = "Requests that a second replica answered before the first";
+        let mut hedges_won = counter(encoder, "homeostat_request_hedges_won", help)?;
+        for (service, proxied) in &self.proxied {
+            let labels = [("service", service.as_str())];
+            hedges_won
+                .encode_family(&labels)?
+                .encode_counter::<NoLabelSet, _, f64>(&proxied.hedges_won, None)?;
+        }
+        let name = "homeostat_concurrency_limit";
+        let mut limits =
+            gauge(encoder, name, "Requests that may await an answer at once, as found by itself")?;
+        for (service, proxied) in &self.proxied {
+            if let Some(adaptive) = proxied.adaptive {
+                let limit = f64::from(adaptive.limit);
+                limits.encode_family(&[("service", service.as_str())])?.encode_gauge(&limit)?;
+            }
         }
         Ok(())
     }
@@ -460,7 +480,7 @@ mod tests {
         let requests = vec![of_counts("shop", None, &Counts::default())];
         let refused = v1::Refused { no_replica: 0, over_limit: 3, shed: 5 };
         let adaptive = Some(v1::Adaptive { limit: 24, ..v1::Adaptive::default() });
-        let proxied = v1::Proxied { refused, adaptive, ..v1::Proxied::default() };
+        let proxied = v1::Proxied { refused, adaptive, hedges: 8, hedges_won: 6, ..v1::Proxied::default() };
         let reading = Reading {
             rounds: 1,
             in_flight: 0,
@@ -485,6 +505,12 @@ mod tests {
         assert!(written.contains(line), "{written}");
         let line = "homeostat_requests_refused_total{service=\"shop\",reason=\"shed\"} 5";
         assert!(written.contains(line), "{written}");
+        for line in [
+            "homeostat_request_hedges_total{service=\"shop\"} 8",
+            "homeostat_request_hedges_won_total{service=\"shop\"} 6",
+        ] {
+            assert!(written.contains(line), "{written}");
+        }
         let line = "homeostat_concurrency_limit{service=\"shop\"} 24.0";
         assert!(written.contains(line), "{written}");
         let line = "homeostat_tls_handshake_failures_total{service=\"shop\"} 3";

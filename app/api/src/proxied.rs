@@ -22,6 +22,8 @@ pub(crate) fn of(traffic: &ServiceTraffic) -> v1::Proxied {
             shed: traffic.shed,
         },
         retries: traffic.counts.retries,
+        hedges: traffic.hedges,
+        hedges_won: traffic.hedges_won,
         waiting: traffic.waiting,
         adaptive: traffic.adaptive.map(adaptive),
     }

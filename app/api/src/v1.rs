@@ -165,6 +165,12 @@ pub struct Proxied {
     pub refused: Refused,
     /// Attempts that failed and were made again.
     pub retries: u64,
+    /// Requests that were sent to a second replica, too, because the first took long.
+    #[serde(default)]
+    pub hedges: u64,
+    /// Those of them that the second replica answered first.
+    #[serde(default)]
+    pub hedges_won: u64,
     /// Requests that wait now for a replica to become ready.
     pub waiting: u32,
     /// The limit that is found by itself; absent without `expose.limits.adaptive`.

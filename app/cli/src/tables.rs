@@ -112,6 +112,12 @@ pub(crate) fn proxied(it: &v1::Proxied) -> String {
          sent again: {}, waiting now: {}\n",
         it.retries, it.waiting
     );
+    if it.hedges > 0 {
+        lines.push_str(&format!(
+            "  sent to a second replica, too: {}, which answered first: {}\n",
+            it.hedges, it.hedges_won
+        ));
+    }
     if let Some(v1::Adaptive { limit, awaiting, best_latency_seconds }) = it.adaptive {
         let best = best_latency_seconds.map_or_else(
             || "nothing was measured yet".to_owned(),

@@ -30,10 +30,12 @@ mod outlier;
 mod retry;
 
 mod adaptive;
+mod hedge;
 
 pub use adaptive::{AdaptiveLimit, AdaptivePolicy};
 pub use balancer::{Balance, Balancer, Unpicked};
 pub use endpoint::{EndpointId, Seat, Standing, Tried, Weight};
+pub use hedge::{HedgeAfter, HedgePolicy, Hedger, is_safe};
 pub use load::{Load, PeakEwma};
 pub use outlier::{Ejection, Kept, OutlierPolicy, Outliers, Verdict};
 pub use retry::{

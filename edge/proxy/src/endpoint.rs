@@ -100,6 +100,11 @@ impl Endpoint {
         self.failures_in_a_row.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
+    /// Notes that another endpoint has answered first; what this one would have said is not known.
+    pub(crate) fn outpaced(&self, now: Duration, latency: Duration) {
+        self.observe(|mean| mean.observe_failure(now, latency));
+    }
+
     /// Forgets the failures, when an endpoint that sat out comes back.
     pub(crate) fn forgive(&self) {
         self.failures_in_a_row.store(0, Ordering::Relaxed);

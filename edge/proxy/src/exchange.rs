@@ -34,6 +34,8 @@ pub(crate) struct Exchange {
     snapshot: Arc<Snapshot>,
     started: Instant,
     dialect: Dialect,
+    /// It is a second attempt at a request that another exchange counts.
+    is_beside: bool,
     /// `None` before the first attempt, between attempts, and once the answer is our own.
     attempt: Option<Attempt>,
     upload: Option<Rc<Upload>>,
@@ -75,6 +77,7 @@ impl Exchange {
             snapshot: Arc::clone(snapshot),
             started,
             dialect,
+            is_beside: false,
             attempt: None,
             upload,
             pass: None,
@@ -87,6 +90,13 @@ impl Exchange {
 
     pub(crate) fn record(&self) -> Option<Rc<Record>> {
         self.record.clone()
+    }
+
+    /// For a second attempt at a request without a body, beside the first of another exchange.
+    pub(crate) fn beside(client: &Rc<Client>, snapshot: &Arc<Snapshot>, started: Instant) -> Self {
+        let mut beside = Self::new(client, snapshot, started, Dialect::Http, None, None);
+        beside.is_beside = true;
+        beside
     }
 
     pub(crate) fn started(&self) -> Instant {
@@ -129,6 +139,29 @@ impl Exchange {
         self.shard_of(self.endpoint()).failures.add(1);
         self.client.shard().failures.add(1);
         self.strike();
+    }
+
+    /// The attempt beside this one has answered first: it is the one of this exchange from now on.
+    pub(crate) fn overtaken_by(&mut self, mut faster: Self) {
+        self.outpaced();
+        if let Some(record) = &self.record {
+            record.tries(faster.endpoint().id);
+        }
+        self.attempt = faster.attempt.take();
+        self.status = faster.status.take();
+    }
+
+    /// The attempt beside which this one was made has answered first.
+    pub(crate) fn give_up(mut self) {
+        self.outpaced();
+    }
+
+    /// Ends the attempt; that it has taken so long already counts for its endpoint.
+    fn outpaced(&mut self) {
+        if let Some(attempt) = self.attempt.take() {
+            let at = self.client.local.service.clock.at(Instant::now());
+            attempt.in_flight.endpoint().outpaced(at, attempt.started.elapsed());
+        }
     }
 
     /// The attempt failed and there will be another.
@@ -307,6 +340,9 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        if self.is_beside {
+            return;
+        }
         self.settle();
         let timeouts = &self.snapshot.timeouts;
         self.client.hand.arm_idle(timeouts.client_idle, timeouts.request_head);

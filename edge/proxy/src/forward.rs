@@ -33,6 +33,8 @@ use crate::service::{Service, Snapshot};
 use crate::tunnel::Tunnel;
 use crate::wire::ConnectError;
 
+mod hedge;
+
 /// What a client is told whose body is longer than its route allows.
 const TOO_LONG: &str = "The request's body is longer than it may be.";
 
@@ -235,7 +237,7 @@ impl Errand {
             if let Err(closed) = exchange.begin(in_flight, now) {
                 return exchange.refused(closed);
             }
-            let missed = match self.attempt(&mut exchange).await {
+            let missed = match self.attempt_in_time(&mut exchange, &mut tried).await {
                 Ok((response, line)) => return self.deliver(exchange, response, line).await,
                 Err(missed) => missed,
             };
@@ -297,7 +299,7 @@ impl Errand {
         if self.upload.is_some() {
             hand.arm(Stage::Upload, timeouts.stream_idle);
         } else {
-            hand.arm(Stage::Response, self.try_timeout.unwrap_or(timeouts.response_head));
+            hand.arm(Stage::Response, self.response_time());
         }
         let request = self.head.request(RequestBody::of(self.upload.as_ref()));
         let sent = entry.send(request, hand, &self.client.worker).await;
@@ -333,6 +335,11 @@ impl Errand {
             exchange.failed_to_answer();
         }
         Err(Missed { how, was_kept })
+    }
+
+    /// How long an endpoint has for the head of its response.
+    fn response_time(&self) -> Duration {
+        self.try_timeout.unwrap_or(self.snapshot.timeouts.response_head)
     }
 
     /// Opens a line to the endpoint of the exchange; says too whether that was open before.

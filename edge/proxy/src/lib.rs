@@ -75,7 +75,9 @@ pub use self::route::{
     AttachedRoute, CertificateFiles, EndpointRoute, EndpointState, Forwarded, Gateway, HashKey, Protocol,
     ProxyProtocol, ProxyVersion, ServiceRoute, Timeouts, Tls,
 };
-pub use balance::{AdaptivePolicy, Balance, EndpointId, OutlierPolicy, Ramp, SlowStart, Weight};
+pub use balance::{
+    AdaptivePolicy, Balance, EndpointId, HedgeAfter, HedgePolicy, OutlierPolicy, Ramp, SlowStart, Weight,
+};
 pub use gate::Limits;
 pub use proxy::{Ended, Proxy, ProxyConfig, StartError};
 pub use table::{EndpointError, RouteError, Table};

@@ -5,7 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use balance::{Balancer, EndpointId, Failure, Retry, RetryBudget, Tried, Unpicked, may_retry};
+use balance::{
+    Balancer, EndpointId, Failure, Hedger, Retry, RetryBudget, Standing, Tried, Unpicked, may_retry,
+};
 use rand_core::Rng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use tokio::time::Instant;
@@ -37,6 +39,7 @@ struct State {
     snapshot: Arc<Snapshot>,
     balancer: Balancer,
     budget: RetryBudget,
+    hedger: Option<Hedger>,
     rng: Xoshiro256PlusPlus,
     /// In the order of the snapshot's endpoints.
     pools: Vec<Pool>,
@@ -58,6 +61,7 @@ impl LocalService {
         let state = State {
             balancer: Balancer::new(snapshot.balance, &snapshot.roster),
             budget: RetryBudget::new(service.clock.now()),
+            hedger: None,
             rng,
             pools: Vec::new(),
             snapshot: Arc::clone(&snapshot),
@@ -107,6 +111,29 @@ impl LocalService {
     /// Asks whether a failed request may go again.
     pub(crate) fn may_retry(&self, failure: &Failure, now: Duration) -> Retry {
         may_retry(failure, &mut self.state.borrow_mut().budget, now)
+    }
+
+    /// Notes that a request came that may be sent twice; after what time it should be, if at all.
+    pub(crate) fn hedge_delay(&self) -> Option<Duration> {
+        self.state.borrow_mut().hedger.as_mut()?.admit()
+    }
+
+    /// Notes how long the answer to such a request took.
+    pub(crate) fn answered_in(&self, latency: Duration) {
+        if let Some(hedger) = &mut self.state.borrow_mut().hedger {
+            hedger.observe(latency);
+        }
+    }
+
+    /// Chooses a second endpoint for a request, as [`choose`](Self::choose) does, that serves and is well; `None` when there is none, or
+    /// so many were sent twice as may be.
+    pub(crate) fn hedge(&self, tried: &Tried, key: impl Fn() -> u64, now: Duration) -> Option<InFlight> {
+        let in_flight = self.choose(tried, key, now).ok()?;
+        let State { snapshot, hedger, budget, .. } = &mut *self.state.borrow_mut();
+        let id = in_flight.endpoint().id;
+        let mut seats = snapshot.roster.seats().iter();
+        let is_well = seats.any(|seat| seat.id == id && seat.standing == Standing::Serving);
+        (is_well && hedger.as_mut()?.withdraw(budget, now)).then_some(in_flight)
     }
 
     /// An idle connection to an endpoint, the one used last; where endpoints are told whose it is, only one of `ends`.
@@ -177,6 +204,9 @@ impl State {
 
     fn adopt(&mut self, snapshot: Arc<Snapshot>) {
         self.balancer.adopt(snapshot.balance, &snapshot.roster);
+        if self.hedger.as_ref().map(Hedger::policy) != snapshot.hedge {
+            self.hedger = snapshot.hedge.map(Hedger::new);
+        }
         let mut old = std::mem::take(&mut self.pools);
         self.pools = snapshot
             .endpoints

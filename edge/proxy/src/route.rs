@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use balance::{Balance, EndpointId, OutlierPolicy, SlowStart, Weight};
+use balance::{Balance, EndpointId, HedgePolicy, OutlierPolicy, SlowStart, Weight};
 use model::resource::{AccessLog, RouteSpec};
 
 use crate::gate::Limits;
@@ -35,6 +35,8 @@ pub struct ServiceRoute {
     pub slow_start: SlowStart,
     /// How many requests may be under way at once; further ones are answered 503 without a wait.
     pub limits: Limits,
+    /// When a request that may be sent twice is sent to a second endpoint, too; `None` for never.
+    pub hedge: Option<HedgePolicy>,
     /// How long to wait for what.
     pub timeouts: Timeouts,
     /// Whether clients are believed about who they forward for.
@@ -70,6 +72,7 @@ impl ServiceRoute {
             outliers: OutlierPolicy::default(),
             slow_start: SlowStart::OFF,
             limits: Limits::default(),
+            hedge: None,
             timeouts: Timeouts::default(),
             forwarded: Forwarded::default(),
             waiting_max: Self::WAITING_MAX_DEFAULT,

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use balance::{Balance, EndpointId, OutlierPolicy, Outliers, Ramp, Roster, Seat, Standing, Verdict, Weight};
+use balance::{
+    Balance, EndpointId, HedgePolicy, OutlierPolicy, Outliers, Ramp, Roster, Seat, Standing, Verdict, Weight,
+};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -76,6 +78,7 @@ pub(crate) struct Snapshot {
     pub(crate) hash_key: HashKey,
     pub(crate) outliers: OutlierPolicy,
     pub(crate) limits: Limits,
+    pub(crate) hedge: Option<HedgePolicy>,
     pub(crate) timeouts: Timeouts,
     pub(crate) forwarded: Forwarded,
     pub(crate) waiting_max: u32,
@@ -283,6 +286,8 @@ impl Service {
             unavailable: self.shards.iter().map(|s| s.unavailable.get()).sum(),
             over_limit: self.shards.iter().map(|s| s.over_limit.get()).sum(),
             shed: self.shards.iter().map(|s| s.shed.get()).sum(),
+            hedges: self.shards.iter().map(|s| s.hedges.get()).sum(),
+            hedges_won: self.shards.iter().map(|s| s.hedges_won.get()).sum(),
             adaptive: self.shedder.adaptive(),
             malformed: self.shards.iter().map(|s| s.malformed.get()).sum(),
             handshake_failures: self.shards.iter().map(|s| s.handshake_failures.get()).sum(),
@@ -380,6 +385,7 @@ impl Members {
             hash_key: self.route.hash_key.clone(),
             outliers: self.route.outliers,
             limits: self.route.limits,
+            hedge: self.route.hedge,
             timeouts: self.route.timeouts,
             forwarded: self.route.forwarded,
             waiting_max: self.route.waiting_max,

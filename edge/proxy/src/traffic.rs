@@ -25,6 +25,10 @@ pub struct ServiceTraffic {
     pub over_limit: u64,
     /// Requests answered 503 because so many awaited an answer that more would have made all slower.
     pub shed: u64,
+    /// Requests that were sent to a second endpoint because the first took long.
+    pub hedges: u64,
+    /// Those of them that the second endpoint answered first.
+    pub hedges_won: u64,
     /// How many may await an answer now, where that is found by itself.
     pub adaptive: Option<Adaptive>,
     /// Connections closed because what came was no HTTP, or lacked the header of the PROXY protocol where one is wanted.
@@ -270,6 +274,10 @@ pub(crate) struct Shard {
     /// Used for services only.
     pub(crate) shed: Tally,
     /// Used for services only.
+    pub(crate) hedges: Tally,
+    /// Used for services only.
+    pub(crate) hedges_won: Tally,
+    /// Used for services only.
     pub(crate) malformed: Tally,
     /// Used for services only.
     pub(crate) handshake_failures: Tally,
@@ -291,6 +299,8 @@ impl Default for Shard {
             unavailable: Tally::default(),
             over_limit: Tally::default(),
             shed: Tally::default(),
+            hedges: Tally::default(),
+            hedges_won: Tally::default(),
             malformed: Tally::default(),
             handshake_failures: Tally::default(),
             broken_off: Tally::default(),

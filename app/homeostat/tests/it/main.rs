@@ -5,6 +5,7 @@ mod commanding;
 mod connecting;
 mod full_disk;
 mod healing;
+mod hedging;
 mod house;
 mod introducing;
 mod logging;

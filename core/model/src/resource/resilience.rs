@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::resource::Span;
+
 /// How many requests may be under way at once; further ones are answered 503 with Retry-After, without a wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
@@ -44,6 +46,32 @@ impl Limits {
         *self == Self::default()
     }
 }
+
+/// When a request that takes long is sent to a second replica, too. The first answer counts, and the other attempt is given up.
+///
+/// Only requests that no replica acts on are: GET, HEAD, OPTIONS and TRACE without a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Hedge {
+    /// How long the first replica has for the head of its answer. 1ms to 1h. Default: as `percentile` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Span>,
+    /// The first replica has as long as so many percent of the latest answers took. 50 to 99; not beside `after`. Default: 95.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percentile: Option<u32>,
+    /// Requests that are sent twice, in percent of those that could be, at most. They count as retries, too, which have a limit of their
+    /// own. 1 to 100.
+    pub budget_percent: u32,
+}
+
+impl Default for Hedge {
+    fn default() -> Self {
+        Self { after: None, percentile: None, budget_percent: 10 }
+    }
+}
+
+/// The percentile after which requests are sent twice when nothing else is said. Source: Dean and Barroso 2013, "The Tail at Scale".
+pub const HEDGE_PERCENTILE: u32 = 95;
 
 /// Most requests that a limit can allow at once: past a million a typing error is likelier than a wish.
 pub const IN_FLIGHT_MAX: u32 = 1_000_000;

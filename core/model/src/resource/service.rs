@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccessLog, AutoscalerSpec, Count, External, Limits, ListenAddress, Metadata, Port, PortName, Probes,
-    Problems, ProxyProtocol, Quantity, Scale, Span, Tls,
+    AccessLog, AutoscalerSpec, Count, External, Hedge, Limits, ListenAddress, Metadata, Port, PortName,
+    Probes, Problems, ProxyProtocol, Quantity, Scale, Span, Tls,
 };
 use crate::name::ServiceName;
 
@@ -247,6 +247,9 @@ pub struct Expose {
     /// How many requests may be under way at once; further ones are answered 503 with Retry-After, without a wait.
     #[serde(default, skip_serializing_if = "Limits::is_none")]
     pub limits: Limits,
+    /// When a request that takes long is sent to a second replica, too; `{}` for one that takes longer than 95 % do. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedge: Option<Hedge>,
     /// The certificates with which the proxy speaks TLS to clients; changed files are taken by themselves. Default: none, it speaks plainly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
@@ -275,6 +278,7 @@ impl Expose {
             hash: HashKey::default(),
             slow_start: None,
             limits: Limits::default(),
+            hedge: None,
             tls: None,
             proxy_protocol: ProxyProtocol::default(),
             timeouts: Timeouts::default(),

@@ -12,7 +12,7 @@ use model::resource::route::{
 };
 use model::resource::{
     AccessLog, AccessLogFormat, Adaptive, AutoScale, Balance, CertificateFiles, Check, CommandOrigin, Count,
-    Cron, Dependency, DependencyStage, Expose, External, ExternalFormat, ExternalName, HashKey,
+    Cron, Dependency, DependencyStage, Expose, External, ExternalFormat, ExternalName, HashKey, Hedge,
     HorizontalPodAutoscaler, HttpCheck, HttpOrigin, HttpUrl, JsonPath, Limits, ListenAddress, MeasuredObject,
     Metadata, MetricOrigin, MetricSource, MetricSourceSpec, ObjectMeta, ObjectName, Port, PortName, Probe,
     Probes, PrometheusOrigin, Protocol, ProxyProtocol, ProxyVersion, Quantity, Recover, ReplicasOrigin,
@@ -287,13 +287,15 @@ fn schedule() -> BoxedStrategy<Schedule> {
         .boxed()
 }
 
-fn resilience() -> BoxedStrategy<(Option<Span>, Limits)> {
+fn resilience() -> BoxedStrategy<(Option<Span>, Limits, Option<Hedge>)> {
     let adaptive = (any::<u32>(), any::<u32>(), any::<u32>())
         .prop_map(|(min, max, tolerance_percent)| Adaptive { min, max, tolerance_percent });
     let limits = (of(any::<u32>()), of(any::<u32>()), of(adaptive)).prop_map(
         |(in_flight, in_flight_per_replica, adaptive)| Limits { in_flight, in_flight_per_replica, adaptive },
     );
-    (of(span()), limits).boxed()
+    let hedge = of((of(span()), of(any::<u32>()), any::<u32>())
+        .prop_map(|(after, percentile, budget_percent)| Hedge { after, percentile, budget_percent }));
+    (of(span()), limits, hedge).boxed()
 }
 
 fn access_log() -> BoxedStrategy<AccessLog> {
@@ -345,7 +347,7 @@ fn expose() -> BoxedStrategy<Expose> {
                 port,
                 balance,
                 hash,
-                (slow_start, limits),
+                (slow_start, limits, hedge),
                 tls,
                 timeouts,
             )| {
@@ -356,6 +358,7 @@ fn expose() -> BoxedStrategy<Expose> {
                     hash,
                     slow_start,
                     limits,
+                    hedge,
                     tls,
                     proxy_protocol,
                     timeouts,

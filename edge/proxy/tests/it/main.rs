@@ -9,6 +9,7 @@ mod draining;
 mod frames;
 mod framing;
 mod grpc;
+mod hedging;
 mod http2;
 mod limits;
 mod logging;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{Severity, external};
 use crate::resource::{
-    Adaptive, Balance, Check, Count, Expose, HashKey, IN_FLIGHT_MAX, Limits, Port, PortName, Probe, Problem,
-    Protocol, Quantity, REPLICAS_MAX, Scale, Service, ServiceSpec, Span, TOLERANCE_PERCENT_MAX,
+    Adaptive, Balance, Check, Count, Expose, HashKey, Hedge, IN_FLIGHT_MAX, Limits, Port, PortName, Probe,
+    Problem, Protocol, Quantity, REPLICAS_MAX, Scale, Service, ServiceSpec, Span, TOLERANCE_PERCENT_MAX,
 };
 
 /// Most ports of one service: each replica reserves each of them, and the dynamic range holds 28,232.
@@ -284,6 +284,7 @@ fn exposed(expose: &Expose, ports: &[Port], found: &mut Found) {
         found.push(error("spec.expose.port", no_such_port(&expose.port, ports)));
     }
     limits(&expose.limits, found);
+    hedge(expose.hedge, found);
     if !expose.hash.is_default() && expose.balance != Balance::ConsistentHash {
         let text =
             "it has no effect unless spec.expose.balance is consistentHash: set that, or take this out";
@@ -325,6 +326,11 @@ fn spoken(expose: &Expose, protocol: Protocol, found: &mut Found) {
                 let text = "nobody looks into plain TCP, so that no answer tells how busy the service is: limit inFlight instead";
                 found.push(error("spec.expose.limits.adaptive", text));
             }
+            if expose.hedge.is_some() {
+                let text =
+                    "nobody looks into plain TCP, so that there is no request to send twice: take it out";
+                found.push(error("spec.expose.hedge", text));
+            }
         }
     }
 }
@@ -342,6 +348,25 @@ fn limits(limits: &Limits, found: &mut Found) {
     between("adaptive.max", 1, IN_FLIGHT_MAX, Some(max));
     between("adaptive.min", 1, max.clamp(1, IN_FLIGHT_MAX), Some(min));
     between("adaptive.tolerancePercent", 0, TOLERANCE_PERCENT_MAX, Some(tolerance_percent));
+}
+
+fn hedge(hedge: Option<Hedge>, found: &mut Found) {
+    let Some(Hedge { after, percentile, budget_percent }) = hedge else { return };
+    if let Some(after) = after {
+        within("spec.expose.hedge.after", after, WAIT_MIN, found);
+        if percentile.is_some() {
+            let text = "the time is said by after already: take one of the two out";
+            found.push(error("spec.expose.hedge.percentile", text));
+        }
+    }
+    let mut between = |field: &str, least: u32, most: u32, it: Option<u32>| {
+        if let Some(it) = it.filter(|it| !(least..=most).contains(it)) {
+            let text = format!("it lies between {least} and {most}, not {it}");
+            found.push(error(format!("spec.expose.hedge.{field}"), text));
+        }
+    };
+    between("percentile", 50, 99, percentile);
+    between("budgetPercent", 1, 100, Some(budget_percent));
 }
 
 fn dependencies(service: &Service, found: &mut Found) {

@@ -155,6 +155,25 @@ fn the_bounds_of_a_limit_that_is_found_have_a_range_and_an_order() {
 }
 
 #[test]
+fn a_hedge_follows_a_time_or_a_percentile() {
+    let spec = |hedge: Value| {
+        json!({"ports": [{"name": "http"}], "scale": {"replicas": 2},
+            "expose": {"listen": "127.0.0.1:80", "port": "http", "hedge": hedge}})
+    };
+    for hedge in [json!({}), json!({"after": "50ms"}), json!({"percentile": 99, "budgetPercent": 1})] {
+        assert!(said(&[service("shop", spec(hedge))]).is_empty());
+    }
+    for (hedge, sentence) in [
+        (json!({"after": "50ms", "percentile": 99}), "percentile: the time is said by after already"),
+        (json!({"after": "0s"}), "after: it lies between"),
+        (json!({"percentile": 100}), "percentile: it lies between 50 and 99, not 100"),
+        (json!({"budgetPercent": 0}), "budgetPercent: it lies between 1 and 100, not 0"),
+    ] {
+        has(&[service("shop", spec(hedge))], &format!("0 spec.expose.hedge.{sentence}"));
+    }
+}
+
+#[test]
 fn the_files_of_certificates_have_names() {
     let spec = |tls: Value| json!({"ports": [{"name": "http"}], "expose": {"listen": "127.0.0.1:443", "port": "http", "tls": tls}});
     assert!(said(&[service("shop", spec(json!({"certificate": "a.pem", "key": "a.key"})))]).is_empty());
@@ -355,9 +374,11 @@ fn what_a_protocol_cannot_do_is_not_asked_of_it() {
     let by_header = json!({"balance": "consistentHash", "hash": {"header": "user"}});
     let sends = json!({"proxyProtocol": {"accept": true, "send": "v2"}});
     let adapts = json!({"limits": {"adaptive": {}}});
+    let hedges = json!({"hedge": {}});
     for (protocol, more, problems) in [
         ("tcp", &by_header, "0 spec.expose.hash: nobody looks into plain TCP"),
         ("tcp", &adapts, "0 spec.expose.limits.adaptive: nobody looks into plain TCP"),
+        ("tcp", &hedges, "0 spec.expose.hedge: nobody looks into plain TCP"),
         ("grpc", &sends, "0 spec.expose.proxyProtocol.send: connections of HTTP/2"),
         ("http2", &sends, "0 spec.expose.proxyProtocol.send: connections of HTTP/2"),
     ] {

@@ -1,0 +1,82 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::retry::Repeatability;
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+fn hedger(after: HedgeAfter, budget_percent: u8) -> Hedger {
+    Hedger::new(HedgePolicy { after, budget_percent })
+}
+
+#[test]
+fn what_may_be_sent_twice_at_once_may_be_sent_again_but_not_the_other_way_round() {
+    for method in ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "POST", "PATCH", "get", ""] {
+        assert!(
+            !is_safe(method) || Repeatability::of_method(method) == Repeatability::Idempotent,
+            "{method}"
+        );
+    }
+    assert!(!is_safe("DELETE") && !is_safe("PUT") && is_safe("GET"));
+}
+
+#[test]
+fn a_percentile_is_that_of_the_latest_answers() {
+    let mut hedger = hedger(HedgeAfter::Percentile(95), 10);
+    (1..64).for_each(|n| hedger.observe(ms(n)));
+    assert_eq!(hedger.admit(), None, "too few");
+    (0..4_000).for_each(|n| hedger.observe(ms(n % 100)));
+    let delay = hedger.admit().unwrap();
+    assert!((ms(92)..=ms(98)).contains(&delay), "{delay:?}");
+    (0..1_000).for_each(|_| hedger.observe(ms(7)));
+    assert_eq!(hedger.admit(), Some(ms(7)));
+}
+
+#[test]
+fn without_retries_left_there_is_no_hedge_and_without_hedges_left_no_retry_is_taken() {
+    let mut hedger = hedger(HedgeAfter::Fixed(ms(5)), 1);
+    let mut retries = RetryBudget::new(Duration::ZERO);
+    let hedges = (0..100).filter(|_| hedger.withdraw(&mut retries, Duration::ZERO)).count();
+    assert_eq!(hedges as f64, SAVED_MAX);
+    let left = (0..1_000).filter(|_| retries.withdraw(Duration::ZERO)).count();
+    assert_eq!(left as f64, RetryBudget::RESERVE - SAVED_MAX);
+    (0..1_000).for_each(|_| _ = hedger.admit());
+    assert!(!hedger.withdraw(&mut retries, Duration::ZERO));
+}
+
+proptest! {
+    #[test]
+    fn hedges_never_exceed_their_share(
+        budget_percent in 1u8..=100,
+        wishes in prop::collection::vec(0u32..4, 0..2_000),
+    ) {
+        let mut hedger = hedger(HedgeAfter::Fixed(ms(5)), budget_percent);
+        let mut retries = RetryBudget::new(Duration::ZERO);
+        let (mut requests, mut hedges) = (0.0, 0.0);
+        for wished in wishes {
+            hedger.admit();
+            retries.deposit(Duration::ZERO);
+            requests += 1.0;
+            hedges += (0..wished).filter(|_| hedger.withdraw(&mut retries, Duration::ZERO)).count() as f64;
+            prop_assert!(hedges <= requests * f64::from(budget_percent) / 100.0 + SAVED_MAX + 1e-6);
+        }
+    }
+
+    #[test]
+    fn the_share_of_answers_above_the_delay_is_what_was_asked_for(
+        percentile in 50u8..=99,
+        latencies in prop::collection::vec(1u32..10_000_000, 512..1_500),
+    ) {
+        let mut hedger = hedger(HedgeAfter::Percentile(percentile), 10);
+        latencies.iter().for_each(|&us| hedger.observe(Duration::from_micros(us.into())));
+        let delay = hedger.admit().unwrap();
+        // The percentile was taken at the last whole 32 and is that of the 512 before.
+        let seen = &latencies[latencies.len() / 32 * 32 - 512..latencies.len() / 32 * 32];
+        let above = seen.iter().filter(|&&us| Duration::from_micros(us.into()) > delay).count();
+        prop_assert!(above * 100 <= 512 * usize::from(100 - percentile));
+        let at_least = seen.iter().filter(|&&us| Duration::from_micros(us.into()) >= delay).count();
+        prop_assert!(at_least * 100 >= 512 * usize::from(100 - percentile));
+    }
+}

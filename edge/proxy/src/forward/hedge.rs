@@ -1,0 +1,168 @@
+//! A request that takes long goes to a second endpoint, too; the first answer counts, and the other attempt is given up.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use balance::{EndpointId, Phase, Tried, is_safe};
+use hyper::Response;
+use tokio::time::{Instant, timeout};
+
+use super::{Errand, How, Missed};
+use crate::exchange::Exchange;
+use crate::hand::Stage;
+use crate::headers::Wish;
+use crate::line::{Inbound, Line};
+
+type Answer = (Response<Inbound>, Line);
+type Attempted = Result<Answer, Missed>;
+
+/// How a race between two attempts ended.
+enum Race {
+    First(Answer),
+    Second(Answer),
+    /// The time of one is over, and so is that of the other, which is this one if it had not failed before.
+    Late(Missed, Option<Other>),
+    /// Both failed.
+    Lost {
+        first: Missed,
+        second: Missed,
+    },
+}
+
+enum Other {
+    First,
+    Second,
+}
+
+impl Errand {
+    /// Sends the request to the endpoint of the exchange, and to another one as well when that takes long, if the service says so and
+    /// the request may be sent twice at once. Of both, those that have failed for good are added to `tried`, but for the first.
+    pub(super) async fn attempt_in_time(&self, exchange: &mut Exchange, tried: &mut Tried) -> Attempted {
+        let may = self.snapshot.hedge.is_some()
+            && self.upload.is_none()
+            && self.wish == Wish::Plain
+            && is_safe(self.head.method.as_str());
+        // Boxed, so that requests to other services are not the larger for it.
+        if may { Box::pin(self.attempt_hedged(exchange, tried)).await } else { self.attempt(exchange).await }
+    }
+
+    async fn attempt_hedged(&self, exchange: &mut Exchange, tried: &mut Tried) -> Attempted {
+        let begun = Instant::now();
+        let attempted = match self.client.local.hedge_delay() {
+            Some(delay) => self.attempt_twice(exchange, tried, delay).await,
+            None => self.attempt(exchange).await,
+        };
+        if attempted.is_ok() {
+            self.client.local.answered_in(begun.elapsed());
+        }
+        attempted
+    }
+
+    async fn attempt_twice(&self, exchange: &mut Exchange, tried: &mut Tried, delay: Duration) -> Attempted {
+        let first_id = exchange.endpoint().id;
+        // Boxed, so that it can be dropped, and the exchange be used again, before this is over.
+        let mut first = Box::pin(self.attempt(exchange));
+        if let Ok(attempted) = timeout(delay, first.as_mut()).await {
+            return attempted;
+        }
+        let Some(mut second) = self.hedge(first_id, tried) else { return first.await };
+        let race = {
+            let second = pin!(self.attempt(&mut second));
+            self.race(first.as_mut(), second).await
+        };
+        drop(first);
+        match race {
+            Race::First(answer) => {
+                second.give_up();
+                Ok(answer)
+            }
+            Race::Second(answer) => {
+                self.client.shard().hedges_won.add(1);
+                exchange.overtaken_by(second);
+                Ok(answer)
+            }
+            Race::Late(missed, other) => {
+                match other {
+                    Some(Other::First) => exchange.failed_to_answer(),
+                    Some(Other::Second) => second.failed_to_answer(),
+                    None => {}
+                }
+                Err(missed)
+            }
+            Race::Lost { first, second: missed } => {
+                if !missed.was_kept {
+                    tried.add(second.endpoint().id);
+                }
+                Err(first)
+            }
+        }
+    }
+
+    /// Begins a second attempt at an endpoint other than the first, if there is one and hedges are left.
+    fn hedge(&self, first: EndpointId, tried: &Tried) -> Option<Exchange> {
+        let now = Instant::now();
+        let mut tried = *tried;
+        tried.add(first);
+        let in_flight = self.client.local.hedge(&tried, || self.key(), self.service().clock.at(now))?;
+        let mut second = Exchange::beside(&self.client, &self.snapshot, now);
+        second.begin(in_flight, now).ok()?;
+        self.client.shard().hedges.add(1);
+        Some(second)
+    }
+
+    /// Waits until one of both has answered, or its time is over, or neither is left.
+    async fn race<F, S>(&self, mut first: Pin<&mut F>, mut second: Pin<&mut S>) -> Race
+    where
+        F: Future<Output = Attempted>,
+        S: Future<Output = Attempted>,
+    {
+        let (mut first_missed, mut second_missed) = (None, None);
+        poll_fn(|cx| {
+            if first_missed.is_none()
+                && let Poll::Ready(attempted) = first.as_mut().poll(cx)
+            {
+                match attempted {
+                    Ok(answer) => return Poll::Ready(Race::First(answer)),
+                    Err(missed) if missed.how == How::TimedOut => {
+                        let other = second_missed.is_none().then_some(Other::Second);
+                        return Poll::Ready(Race::Late(missed, other));
+                    }
+                    Err(missed) => first_missed = Some(missed),
+                }
+            }
+            if second_missed.is_none()
+                && let Poll::Ready(attempted) = second.as_mut().poll(cx)
+            {
+                // An error of the second is no reason not to wait for the first.
+                let attempted = match attempted {
+                    Ok((response, _)) if first_missed.is_none() && response.status().is_server_error() => {
+                        Err(Missed { how: How::Broken(Phase::Responding), was_kept: false })
+                    }
+                    attempted => attempted,
+                };
+                match attempted {
+                    Ok(answer) => return Poll::Ready(Race::Second(answer)),
+                    Err(missed) if missed.how == How::TimedOut => {
+                        let other = first_missed.is_none().then_some(Other::First);
+                        return Poll::Ready(Race::Late(missed, other));
+                    }
+                    Err(missed) => {
+                        second_missed = Some(missed);
+                        // There is one watch for both, and a connection that fails leaves it off.
+                        self.client.hand.arm(Stage::Response, self.response_time());
+                    }
+                }
+            }
+            match (first_missed.take(), second_missed.take()) {
+                (Some(first), Some(second)) => Poll::Ready(Race::Lost { first, second }),
+                (one, other) => {
+                    (first_missed, second_missed) = (one, other);
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+}
