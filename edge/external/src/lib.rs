@@ -1,6 +1,6 @@
 //! Keeps balancers of other makers told of the replicas of a service, by the files that they read.
 //!
-//! What is to be in a file is a pure function of the replicas ([`render`]). Each file has a keeper: a task that gathers changes, lets the
+//! What is to be in a file is a pure function of the replicas ([`render()`]). Each file has a keeper: a task that gathers changes, lets the
 //! balancer's own check look at a candidate, puts that in the file's place in one step, and reloads the balancer. What a check refuses never
 //! stays in the file's place, and what failed is tried again with a growing wait.
 //!
