@@ -166,7 +166,10 @@ impl Hand<'_> {
     }
 
     fn drain(&mut self, service: &mut ServiceState, ordinal: Ordinal, then: Afterwards, reason: &Reason) {
-        let Some(declared) = service.declared.clone().or(service.last_declared.clone()) else { return };
+        // Of a service that this run was never told of, the proxy cannot be told either what to do with a replica: it is stopped.
+        let Some(declared) = service.declared.clone().or(service.last_declared.clone()) else {
+            return self.stop(service, ordinal, then, reason);
+        };
         let (patience, grace): (Duration, Duration) =
             (declared.spec.stop.drain.into(), declared.spec.stop.grace.into());
         let running = service.places.get_mut(&ordinal).filter(|place| place.health().is_some());

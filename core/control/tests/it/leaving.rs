@@ -161,6 +161,16 @@ fn a_replica_of_an_earlier_run_is_drained_before_it_is_stopped() {
 }
 
 #[test]
+fn a_replica_that_serves_for_nobody_this_run_knows_of_is_stopped() {
+    let mut world = World::begun();
+    world.finds([observed("shop-0", 1, READY)]);
+    world.told();
+    world.serves("shop-0", 10, 3);
+    world.lives_for(seconds(60));
+    assert_eq!(world.brain.knowledge().services().count(), 0, "it is gone, {:?}", world.told());
+}
+
+#[test]
 fn an_unready_replica_with_open_requests_is_drained() {
     let mut world = World::with([exposed("shop", 1, 2)]);
     world.serves("shop-0", 10, 3);

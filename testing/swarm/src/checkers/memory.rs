@@ -11,7 +11,7 @@ use model::memory::Recommendation;
 use model::name::ServiceName;
 use model::reason::Reason;
 use model::resource::SCALE_IN_STABILIZATION_DEFAULT;
-use model::time::Time;
+use model::time::{Now, Time};
 use sim::{Effect, Fault, Site};
 
 use super::{Checker, Look};
@@ -80,7 +80,7 @@ impl Checker for Memory {
         let Some(brain) = look.brain() else { return Ok(()) };
         for service in brain.knowledge().services() {
             let seen = self.services.entry(service.name.clone()).or_default();
-            seen.look(now, service)?;
+            seen.look(look.sim.clock(), service)?;
         }
         self.services.retain(|name, _| brain.knowledge().service(name).is_some());
         self.nothing_stopped(look)
@@ -133,7 +133,8 @@ fn has_surplus(desired: u32) -> impl Fn(&Site) -> bool {
 }
 
 impl Seen {
-    fn look(&mut self, now: Time, service: &ServiceState) -> Result<(), String> {
+    fn look(&mut self, clock: Now, service: &ServiceState) -> Result<(), String> {
+        let now = clock.time;
         let declared = service.declared.as_ref().map(|declared| declared.revision);
         let is_held = service.hold.is_some_and(|hold| hold.until.is_none_or(|until| now < until));
         let is_changed = declared != self.declared || is_held != self.is_held;
@@ -167,9 +168,9 @@ impl Seen {
             ));
         }
         let desired = service.desired.unwrap_or(0);
+        let most = service.declared.as_ref().map_or(0, |declared| declared.bounds(clock.wall).max);
         let forgotten = self.before.iter().find(|recommended| {
-            recommended.replicas.min(autoscaler.max) > desired
-                && now.since(recommended.at) + REFRESH < self.window
+            recommended.replicas.min(most) > desired && now.since(recommended.at) + REFRESH < self.window
         });
         match forgotten.filter(|_| scales_in) {
             Some(recommended) => Err(format!(

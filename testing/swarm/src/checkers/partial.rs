@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use model::event::EventKind;
 use model::input::{Input, Report};
+use model::measure::Said;
 use model::name::ServiceName;
 use model::reason::Reason;
 use model::time::Time;
@@ -14,9 +15,13 @@ use super::{Checker, Look};
 /// A sample older than this is none: twice what the loop itself allows, so that a late one is not held against it.
 const FRESH: Duration = Duration::from_secs(4);
 
+/// What a source has measured stands for as long as its declaration says, and a period of the loop.
+const PERIOD: Duration = Duration::from_secs(1);
+
 /// No service is scaled in by its autoscaler while none of its replicas is measured.
 #[derive(Debug, Default)]
 pub(crate) struct Partial {
+    /// Until when what was measured of a service may be counted on.
     measured: BTreeMap<ServiceName, Time>,
 }
 
@@ -25,24 +30,30 @@ impl Partial {
     pub(crate) fn note<'a>(&mut self, look: &Look<'a>) {
         let now = look.sim.now();
         let mut latest = None;
-        let mut measured = |service: &'a ServiceName| {
+        let mut measured = |service: &'a ServiceName, stands: Duration| {
             // A report has the replicas of a service together.
             if latest.replace(service) == Some(service) {
                 return;
             }
+            let until = now + stands;
             match self.measured.get_mut(service) {
-                Some(at) => *at = now,
+                Some(known) => *known = until.max(*known),
                 None => {
-                    self.measured.insert(service.clone(), now);
+                    self.measured.insert(service.clone(), until);
                 }
             }
         };
         match look.input() {
             Some(Input::Report(Report::Usage(samples))) => {
-                samples.iter().for_each(|sample| measured(&sample.replica.service));
+                samples.iter().for_each(|sample| measured(&sample.replica.service, FRESH));
             }
             Some(Input::Report(Report::Traffic(samples))) => {
-                samples.iter().for_each(|sample| measured(&sample.service));
+                samples.iter().for_each(|sample| measured(&sample.service, FRESH));
+            }
+            Some(Input::Report(Report::Measured(sources))) => {
+                for source in sources.iter().filter(|source| matches!(source.said, Said::Series(_))) {
+                    measured(&source.source, source.stale_after + PERIOD);
+                }
             }
             // tidy: open match: only measurements are looked at.
             _ => {}
@@ -65,7 +76,7 @@ impl Checker for Partial {
             let max = settings.map(|declared| declared.bounds(look.sim.clock().wall).max);
             let is_choice = to < from && max.is_none_or(|max| *from <= max);
             let measured = self.measured.get(&event.service);
-            if is_choice && measured.is_none_or(|at| now.since(*at) > FRESH) {
+            if is_choice && measured.is_none_or(|until| now > *until) {
                 return Err(format!(
                     "{} was scaled in from {from} to {to} while nothing of it was measured",
                     event.service
