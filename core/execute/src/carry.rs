@@ -166,9 +166,13 @@ impl Hand<'_> {
     }
 
     fn drain(&mut self, service: &mut ServiceState, ordinal: Ordinal, then: Afterwards, reason: &Reason) {
-        // Of a service that this run was never told of, the proxy cannot be told either what to do with a replica: it is stopped.
+        // Of a service that this run was never told of, the proxy cannot be told either what to do with a replica: it is stopped
+        // once nobody listens for it.
         let Some(declared) = service.declared.clone().or(service.last_declared.clone()) else {
-            return self.stop(service, ordinal, then, reason);
+            if service.exposure == Exposure::None {
+                self.stop(service, ordinal, then, reason);
+            }
+            return;
         };
         let (patience, grace): (Duration, Duration) =
             (declared.spec.stop.drain.into(), declared.spec.stop.grace.into());
