@@ -3,6 +3,8 @@
 //! Everything here is plain data that can be compared and printed. Nothing here decides, waits, or touches the world.
 //! Values that come from outside are checked once, where they enter ([`name`], [`resource`]); inside, the type is trusted.
 
+mod text;
+
 pub mod time;
 
 pub mod chance;
