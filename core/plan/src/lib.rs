@@ -3,6 +3,7 @@
 //! [`plan`] looks at one service as it is (level-triggered) and says what shall be done now, what is not done, and why.
 //! It changes nothing: a dry run, a simulation and the real thing are the same call.
 
+mod account;
 mod arbiter;
 mod draft;
 mod heal;
@@ -10,8 +11,11 @@ mod measured;
 mod mode;
 mod rest;
 mod roster;
+mod ruling;
 pub mod scale;
+mod scene;
 mod size;
+mod taken;
 mod term;
 
 use knowledge::{Exposure, Knowledge, ServiceState};

@@ -1,0 +1,97 @@
+//! The decision itself: a function of the scene.
+
+use model::decision::Policy;
+use model::memory::ScalingMemory;
+use model::reason::Reason;
+use model::resource::{AutoscalerSpec, Count, ScaleMode};
+
+use crate::mode::followed;
+use crate::rest::Rest;
+use crate::scale::hpa::{self, Verdict};
+use crate::scale::reading::{Members, ScaleView};
+use crate::scene::{Scene, Suspicion};
+use crate::taken::reading;
+
+/// What was decided, and how it came about.
+#[derive(Debug)]
+pub(crate) struct Ruling {
+    /// Replicas wanted from now on.
+    pub(crate) desired: u32,
+    pub(crate) course: Course,
+}
+
+/// How a decision came about.
+#[derive(Debug)]
+pub(crate) enum Course {
+    /// It needed no arithmetic.
+    Plain { policy: Policy, reason: Reason },
+    /// The autoscaler was asked, which need not be followed.
+    Scaled {
+        verdict: Verdict,
+        /// Why a fall of load was not believed; `None` when it was, or there was none.
+        suspicion: Option<Suspicion>,
+    },
+}
+
+impl Scene {
+    /// Decides, and says what the autoscaler remembers from then on, when it was asked.
+    pub(crate) fn decide(&self) -> (Ruling, Option<ScalingMemory>) {
+        if let Some(hold) = self.hold {
+            let reason = Reason::Held { replicas: hold.replicas, until: hold.until };
+            return plain(Policy::Hold, hold.replicas, reason);
+        }
+        match self.rest {
+            Some(Rest::Idle { since }) => return plain(Policy::ToZero, 0, Reason::Idle { since }),
+            Some(Rest::Over { waiting }) => {
+                return plain(Policy::ToZero, self.first_size().max(1), Reason::Awaited { waiting });
+            }
+            None => {}
+        }
+        let scale = &self.declared.spec.scale;
+        match (&self.declared.autoscaler, &scale.count) {
+            (Some(_), _) if scale.mode == ScaleMode::Off => {
+                let kept = followed(ScaleMode::Off, self.current, self.current, self.term.bounds);
+                plain(Policy::Off, kept, Reason::ScalingOff)
+            }
+            (Some(spec), _) => self.scaled(&self.term.bound(spec)),
+            (None, Count::Fixed(replicas)) => self.fixed(*replicas),
+            (None, Count::Auto(auto)) => self.fixed(auto.min),
+        }
+    }
+
+    /// A size that does not depend on load, but perhaps on the time of day.
+    fn fixed(&self, replicas: u32) -> (Ruling, Option<ScalingMemory>) {
+        let within = replicas.clamp(self.term.bounds.min, self.term.bounds.max);
+        match self.term.note(&self.declared).filter(|_| within != replicas) {
+            Some(note) => plain(Policy::Schedule, within, Reason::Scheduled { note: note.into() }),
+            None => plain(Policy::Fixed, within, Reason::Declared),
+        }
+    }
+
+    fn scaled(&self, spec: &AutoscalerSpec) -> (Ruling, Option<ScalingMemory>) {
+        let (now, current, sight) = (self.now.time, self.current, &self.sight);
+        let view = ScaleView {
+            spec_replicas: current,
+            status_replicas: sight.count,
+            members: Members::Known(&sight.replicas),
+        };
+        let metrics = spec.metrics.iter().zip(&sight.taken);
+        let readings: Vec<_> =
+            metrics.map(|(metric, taken)| reading(metric, taken, &self.declared)).collect();
+        let mut memory = sight.memory.clone();
+        let verdict = hpa::reconcile(now, spec, &view, &readings, &mut memory, &self.hpa);
+        // New bounds are no fall of load: they hold whatever fails.
+        let is_believed_from_load = verdict.desired < current && current <= spec.max;
+        let suspicion = sight.suspicion.filter(|_| is_believed_from_load);
+        let proposed = if suspicion.is_some() { current } else { verdict.desired };
+        let desired = followed(self.declared.spec.scale.mode, current, proposed, self.term.bounds);
+        if desired == verdict.desired {
+            hpa::confirm(now, spec, &verdict, &mut memory);
+        }
+        (Ruling { desired, course: Course::Scaled { verdict, suspicion } }, Some(memory))
+    }
+}
+
+fn plain(policy: Policy, desired: u32, reason: Reason) -> (Ruling, Option<ScalingMemory>) {
+    (Ruling { desired, course: Course::Plain { policy, reason } }, None)
+}

@@ -1,0 +1,151 @@
+//! All that a decision on the size of a service depends on, taken out of the picture at one moment.
+//!
+//! What is decided is a function of the scene alone (`ruling.rs`), so that a decision can be made again, and made as if something
+//! had been otherwise, for as long as the scene is kept.
+
+use std::sync::Arc;
+
+use knowledge::series::Series;
+use knowledge::{Hold, Knowledge, Place, ServiceState, Stage};
+use model::identity::Ordinal;
+use model::input::Declared;
+use model::memory::ScalingMemory;
+use model::plan::Role;
+use model::resource::{Bounds, Count};
+use model::settings::{HpaSettings, Settings};
+use model::time::Now;
+
+use crate::rest::Rest;
+use crate::scale::reading::{Phase, Readiness, ReplicaView};
+use crate::taken::{Taken, Taker};
+use crate::term::Term;
+
+/// All that a decision on the size of a service depends on.
+#[derive(Clone, Debug)]
+pub(crate) struct Scene {
+    pub(crate) now: Now,
+    pub(crate) declared: Arc<Declared>,
+    pub(crate) term: Term,
+    /// Replicas wanted until now; `None` before the first decision.
+    pub(crate) desired: Option<u32>,
+    /// Replicas that the decision begins from.
+    pub(crate) current: u32,
+    /// By which a person holds it.
+    pub(crate) hold: Option<Hold>,
+    pub(crate) rest: Option<Rest>,
+    /// What an autoscaler looks at; empty without one.
+    pub(crate) sight: Sight,
+    pub(crate) hpa: HpaSettings,
+}
+
+/// What an autoscaler looks at.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sight {
+    /// Replicas there are.
+    pub(crate) count: u32,
+    /// Those that the metrics are of.
+    pub(crate) replicas: Vec<ReplicaView>,
+    /// What was measured of each metric, in the order of the declaration.
+    pub(crate) taken: Vec<Taken>,
+    /// What it remembered before the decision.
+    pub(crate) memory: ScalingMemory,
+    pub(crate) suspicion: Option<Suspicion>,
+}
+
+/// A reason not to believe a fall of load (law 4): requests fail, so those that would cost something may not get that far.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Suspicion {
+    pub(crate) failed: u64,
+    pub(crate) requests: u64,
+}
+
+impl Scene {
+    pub(crate) fn of(
+        now: Now,
+        (knowledge, service): (&Knowledge, &ServiceState),
+        (declared, term, rest): (&Arc<Declared>, Term, Option<Rest>),
+        settings: &Settings,
+    ) -> Self {
+        let begin = service.desired.filter(|desired| !is_off(*desired, &service.scaling, &term));
+        let current = begin.unwrap_or_else(|| first_size(declared, &term));
+        Self {
+            now,
+            desired: service.desired,
+            current,
+            hold: service.held(now.time),
+            rest,
+            sight: Sight::of(now, (knowledge, service), declared, settings),
+            hpa: settings.hpa.clone(),
+            declared: Arc::clone(declared),
+            term,
+        }
+    }
+
+    /// Where a service begins that was never sized, or was held at nothing.
+    pub(crate) fn first_size(&self) -> u32 {
+        first_size(&self.declared, &self.term)
+    }
+}
+
+/// Whether nothing runs by a person's wish that is over: an autoscaler would take it for one that lasts, and stay off.
+fn is_off(desired: u32, memory: &ScalingMemory, term: &Term) -> bool {
+    desired == 0 && term.bounds.min > 0 && !memory.scaled_to_zero
+}
+
+fn first_size(declared: &Declared, term: &Term) -> u32 {
+    let Bounds { min, max } = term.bounds;
+    match (&declared.spec.scale.count, &declared.autoscaler) {
+        (Count::Fixed(replicas), Some(_)) => (*replicas).clamp(min.max(1), max.max(1)),
+        (Count::Fixed(replicas), None) => (*replicas).clamp(min, max),
+        (Count::Auto(_), _) => min.max(1),
+    }
+}
+
+impl Sight {
+    fn of(
+        now: Now,
+        (knowledge, service): (&Knowledge, &ServiceState),
+        declared: &Declared,
+        settings: &Settings,
+    ) -> Self {
+        let Some(spec) = &declared.autoscaler else { return Self::default() };
+        let active = service.places.iter().filter(|(_, place)| place.role == Role::Active);
+        let places: Vec<(Ordinal, &Place)> = active.map(|(ordinal, place)| (*ordinal, place)).collect();
+        let taker = Taker { now: now.time, knowledge, service: &service.name, places: &places, settings };
+        Self {
+            count: service.count(),
+            replicas: places.iter().map(|(_, place)| view(place)).collect(),
+            taken: spec.metrics.iter().map(|metric| taker.take(metric)).collect(),
+            memory: service.scaling.clone(),
+            suspicion: Suspicion::of(&places, settings),
+        }
+    }
+}
+
+fn view(place: &Place) -> ReplicaView {
+    let readiness =
+        place.health().map(|health| Readiness { ready: health.ready, since: health.ready_changed });
+    ReplicaView {
+        phase: match place.stage {
+            Stage::Empty { .. } | Stage::Starting { .. } => Phase::Pending,
+            Stage::Running(_) | Stage::Draining { .. } | Stage::Stopping { .. } => Phase::Running,
+        },
+        leaving: matches!(place.stage, Stage::Draining { .. } | Stage::Stopping { .. }),
+        started: place.health().map(|health| health.since),
+        readiness,
+    }
+}
+
+impl Suspicion {
+    /// What the proxy counted over the metric window, when it is suspicious.
+    fn of(places: &[(Ordinal, &Place)], settings: &Settings) -> Option<Self> {
+        let growth = |series: &Series| series.growth(settings.metric_window).map_or(0, |growth| growth.by);
+        let failed: u64 = places.iter().map(|(_, place)| growth(&place.errors)).sum();
+        if failed == 0 {
+            return None;
+        }
+        let requests: u64 = places.iter().map(|(_, place)| growth(&place.requests)).sum();
+        let is_many = failed * 100 >= requests * u64::from(settings.error_percent_max);
+        is_many.then_some(Self { failed, requests })
+    }
+}

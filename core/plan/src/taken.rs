@@ -1,0 +1,118 @@
+//! What was measured of each metric, kept apart from the picture that it was taken from.
+
+use std::time::Duration;
+
+use knowledge::{Knowledge, Place};
+use model::identity::Ordinal;
+use model::input::Declared;
+use model::name::ServiceName;
+use model::resource::{MeteredResource, MetricSpec, REQUEST_RATE_METRIC};
+use model::settings::Settings;
+use model::time::Time;
+
+use crate::measured;
+use crate::scale::reading::{Gap, MetricReading, Milli, Requests, Sample, Samples, Unavailable};
+
+/// What was measured of a metric.
+#[derive(Clone, Debug)]
+pub(crate) enum Taken {
+    /// Of each replica.
+    Each(Vec<Result<Sample, Gap>>),
+    /// Of the whole.
+    Whole(Vec<Milli>),
+    /// Nothing that may be counted on.
+    Nothing(Unavailable),
+}
+
+/// Takes what was measured of one service.
+pub(crate) struct Taker<'a> {
+    pub(crate) now: Time,
+    pub(crate) knowledge: &'a Knowledge,
+    pub(crate) service: &'a ServiceName,
+    pub(crate) places: &'a [(Ordinal, &'a Place)],
+    pub(crate) settings: &'a Settings,
+}
+
+impl Taker<'_> {
+    pub(crate) fn take(&self, metric: &MetricSpec) -> Taken {
+        let Self { now, knowledge, service, places, .. } = *self;
+        let whole = |measured: Result<_, _>| measured.map_or_else(Taken::Nothing, Taken::Whole);
+        let metered = |measure| Taken::Each(metered(now, measure, places, self.settings));
+        match metric {
+            MetricSpec::Resource { resource: MeteredResource::Cpu, .. }
+            | MetricSpec::ContainerResource { resource: MeteredResource::Cpu, .. } => metered(cpu),
+            MetricSpec::Resource { resource: MeteredResource::Memory, .. }
+            | MetricSpec::ContainerResource { resource: MeteredResource::Memory, .. } => metered(memory),
+            MetricSpec::Pods { metric, .. } if metric.name == REQUEST_RATE_METRIC => metered(request_rate),
+            MetricSpec::Pods { metric: named, .. } => {
+                measured::of_replicas(now, knowledge, (metric, named), service, places)
+                    .map_or_else(Taken::Nothing, Taken::Each)
+            }
+            MetricSpec::Object { metric: named, .. } => {
+                whole(measured::of_object(now, knowledge, (metric, named), service))
+            }
+            MetricSpec::External { metric: named, .. } => {
+                whole(measured::of_outside(now, knowledge, (metric, named), service))
+            }
+        }
+    }
+}
+
+/// How something is read that we meter ourselves.
+type Meter = fn(&Place, Duration) -> Option<Sample>;
+
+fn metered(
+    now: Time,
+    measure: Meter,
+    places: &[(Ordinal, &Place)],
+    settings: &Settings,
+) -> Vec<Result<Sample, Gap>> {
+    let one = |(_, place): &(Ordinal, &Place)| match measure(place, settings.metric_window) {
+        None => Err(Gap::Absent),
+        Some(sample) if now.since(sample.at) > settings.sample_age_max => Err(Gap::Stale),
+        Some(sample) => Ok(sample),
+    };
+    places.iter().map(one).collect()
+}
+
+fn cpu(place: &Place, window: Duration) -> Option<Sample> {
+    let growth = place.cpu.growth(window)?;
+    let used = place.cpu_share(window)?;
+    Some(Sample { value: milli(used.0), at: growth.at, window: growth.over })
+}
+
+fn memory(place: &Place, _: Duration) -> Option<Sample> {
+    let (at, bytes) = place.memory?;
+    Some(Sample { value: milli(bytes.0.saturating_mul(1000)), at, window: Duration::ZERO })
+}
+
+fn request_rate(place: &Place, window: Duration) -> Option<Sample> {
+    let growth = place.requests.growth(window)?;
+    let rate = place.request_rate(window)?;
+    Some(Sample { value: milli(rate.0), at: growth.at, window: growth.over })
+}
+
+/// What the autoscaler reads of `metric` from what was taken.
+pub(crate) fn reading<'a>(metric: &MetricSpec, taken: &'a Taken, declared: &Declared) -> MetricReading<'a> {
+    let by_replica = match taken {
+        Taken::Each(by_replica) => by_replica,
+        Taken::Whole(series) => return MetricReading::Series(series),
+        Taken::Nothing(why) => return MetricReading::Unavailable(why.clone()),
+    };
+    let resources = &declared.spec.resources;
+    let request = match metric {
+        MetricSpec::Resource { resource, .. } | MetricSpec::ContainerResource { resource, .. } => {
+            match resource {
+                MeteredResource::Cpu => resources.cpu,
+                MeteredResource::Memory => resources.memory,
+            }
+        }
+        MetricSpec::Pods { .. } | MetricSpec::Object { .. } | MetricSpec::External { .. } => None,
+    };
+    let requests = request.map_or(Requests::Unset, |quantity| Requests::Same(Milli(quantity.milli())));
+    MetricReading::Each(Samples { by_replica, strangers: 0, requests })
+}
+
+fn milli(value: u64) -> Milli {
+    Milli(i64::try_from(value).unwrap_or(i64::MAX))
+}
