@@ -1,4 +1,7 @@
 //! The phases of the loop do not know each other; only `control` knows their order.
+//!
+//! `fluid` may ask `plan`, and no other phase: it knows no order, and what it simulates has to be the production code
+//! (docs/decisions/0022).
 
 use anyhow::Result;
 
@@ -7,6 +10,9 @@ use crate::house::House;
 
 const PHASES: [&str; 5] = ["monitor", "analyze", "plan", "guard", "execute"];
 
+/// The crate that shows what a phase would have decided, and that phase.
+const SIMULATED: (&str, &str) = ("fluid", "plan");
+
 pub(super) fn check(house: &House) -> Result<Verdict> {
     let mut verdict = Verdict { seen: 0, of: "crates that may know a phase", violations: Vec::new() };
     for package in &house.packages {
@@ -14,7 +20,8 @@ pub(super) fn check(house: &House) -> Result<Verdict> {
         if package.name == "control" || package.ring() == "testing" {
             continue;
         }
-        for need in package.needs.iter().filter(|need| PHASES.contains(&need.name.as_str())) {
+        let is_forbidden = |need: &str| PHASES.contains(&need) && (package.name.as_str(), need) != SIMULATED;
+        for need in package.needs.iter().filter(|need| is_forbidden(&need.name)) {
             verdict.violations.push(Violation::of(
                 &package.manifest(),
                 format!(
@@ -42,9 +49,10 @@ mod tests {
             Package::planted("core/guard", &["plan"]),
             Package::planted("app/orchestrator", &["execute"]),
             Package::planted("testing/bench", &["plan"]),
+            Package::planted("core/fluid", &["plan", "guard"]),
         ]);
 
         let found = findings(check, &house);
-        assert_eq!(found.len(), 3, "{found:?}");
+        assert_eq!(found.len(), 4, "{found:?}");
     }
 }

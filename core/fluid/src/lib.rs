@@ -1,0 +1,48 @@
+//! What a scaling policy would have done: a service as a fluid, tick by tick, over recorded load.
+//!
+//! A [`Run`] takes the load of one tick after the other, asks its [`Policy`] how many replicas there shall be, starts and stops them, and
+//! serves the load from a queue. At the end it says how often the promise was broken, what it cost, and the elasticity metrics of
+//! the field. [`ticks::Ticks`] makes ticks of the rows of a trace. All of it streams: what is kept does not grow with the trace.
+//!
+//! The model is fluid and, unless a [`World`](world::World) disturbs it, without chance: within a tick requests come evenly, and all replicas carry
+//! the same. It never looks at the clock, a file or a trace's name, and no policy sees the load of a tick before it is over unless
+//! it says so ([`Policy::foresight`]).
+//!
+//! ```
+//! use fluid::policy::{hpa::Hpa, oracle::Oracle};
+//! use fluid::{Capacity, Run, Service, world::World};
+//! use model::time::Wall;
+//!
+//! let service = Service::with_capacity(Capacity::per_second(50.0)?);
+//! let mut hpa = Run::new(&service, Hpa::by_requests(&service), World::calm(), Wall::default());
+//! let mut oracle = Run::new(&service, Oracle::exact(&service), World::calm(), Wall::default());
+//! for tick in 0..5760 {
+//!     let load = if tick % 240 < 60 { 900.0 } else { 120.0 };
+//!     hpa.offer(load);
+//!     oracle.offer(load);
+//! }
+//! let (hpa, oracle) = (hpa.finish().score, oracle.finish().score);
+//! assert!(hpa.violation_minutes() > 0.0 && oracle.violation_minutes() == 0.0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod service;
+
+pub mod ticks;
+
+pub mod policy;
+
+mod fleet;
+mod run;
+pub mod world;
+
+mod score;
+pub mod trail;
+
+pub mod window;
+
+pub use fleet::{Fleet, Replica};
+pub use policy::{Past, Policy, Sight};
+pub use run::{Outcome, Run};
+pub use score::{Elasticity, Score};
+pub use service::{Capacity, OutOfRange, Service, Share, capacity_for, quantile};

@@ -1,0 +1,168 @@
+//! What may go otherwise than in the published model: starts that take longer or fail, unequal replicas, lost replicas, noisy arrivals.
+//!
+//! All of it is drawn from seeded streams, one for each purpose, so that the same seed gives every policy the same world.
+
+use std::time::Duration;
+
+use model::chance::Stream;
+
+use crate::fleet::{Fleet, Replica};
+use crate::service::{Service, Share};
+
+/// What may happen to the replicas; [`World::calm`] is the published model.
+#[derive(Clone, Debug)]
+pub struct World {
+    disturbance: Disturbance,
+    /// Those to come, the next one last.
+    losses: Vec<Loss>,
+    starts: Stream,
+    speeds: Stream,
+}
+
+/// How a world differs from a calm one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Disturbance {
+    /// The coefficient of variation of the time that a start takes, which is log-normal around [`Service::start_up`]; 0 for always the
+    /// same.
+    pub start_up_spread: f64,
+    /// The part of all starts that fail: after its start-up time such a replica is gone, and another is started.
+    pub failed_starts: Option<Share>,
+    /// The coefficient of variation of what a replica carries, which is log-normal around the capacity; 0 for all alike.
+    pub speed_spread: f64,
+    /// When replicas are lost.
+    pub losses: Vec<Loss>,
+}
+
+/// Ready replicas that are lost at once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Loss {
+    /// After so long, in whole ticks, rounded up.
+    pub after: Duration,
+    /// How many.
+    pub lost: Lost,
+}
+
+/// How many replicas are lost.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Lost {
+    /// So many, or all when there are fewer.
+    Count(u32),
+    /// So large a part of those that are ready, rounded up.
+    Part(Share),
+}
+
+impl World {
+    /// Nothing happens that a policy has not asked for.
+    pub fn calm() -> Self {
+        Self::new(Disturbance::default(), 0)
+    }
+
+    /// The world that `seed` makes of a disturbance.
+    pub fn new(disturbance: Disturbance, seed: u64) -> Self {
+        let mut losses = disturbance.losses.clone();
+        losses.sort_by_key(|loss| std::cmp::Reverse(loss.after));
+        Self {
+            disturbance,
+            losses,
+            starts: Stream::named(seed, "starts"),
+            speeds: Stream::named(seed, "speeds"),
+        }
+    }
+
+    /// Takes away what is lost by `tick`.
+    pub(crate) fn strike(&mut self, tick: u64, service: &Service, fleet: &mut Fleet) {
+        while let Some(loss) = self.losses.pop_if(|loss| service.ticks_in(loss.after) <= tick) {
+            let ready = fleet.ready();
+            let lost = match loss.lost {
+                Lost::Count(count) => count.min(ready),
+                Lost::Part(part) => (part.part() * f64::from(ready)).ceil() as u32,
+            };
+            fleet.lose_ready(lost as usize);
+        }
+    }
+
+    /// A replica that is started in `tick`.
+    pub(crate) fn replica(&mut self, tick: u64, service: &Service) -> Replica {
+        let Disturbance { start_up_spread, failed_starts, .. } = self.disturbance;
+        let start_up = if start_up_spread > 0.0 {
+            let factor = log_normal(&mut self.starts, start_up_spread);
+            service.ticks_in(
+                Duration::try_from_secs_f64(service.start_up.as_secs_f64() * factor).unwrap_or(Duration::MAX),
+            )
+        } else {
+            service.start_up_ticks()
+        };
+        let is_doomed = failed_starts.is_some_and(|part| uniform(&mut self.starts) < part.part());
+        Replica { started: tick, ready: tick.saturating_add(start_up), speed: self.speed(), is_doomed }
+    }
+
+    /// What one replica carries, as a part of the usual.
+    pub(crate) fn speed(&mut self) -> f64 {
+        let spread = self.disturbance.speed_spread;
+        if spread > 0.0 { log_normal(&mut self.speeds, spread) } else { 1.0 }
+    }
+}
+
+/// How arrivals scatter around the load of the trace.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Noise {
+    /// As the arrivals of many people who know nothing of each other: the count of a tick is drawn from Poisson's distribution.
+    Poisson,
+    /// Each tick's load times a log-normal factor of mean 1 with this coefficient of variation.
+    Spread(f64),
+}
+
+/// Noise and the stream that it is drawn from.
+#[derive(Clone, Debug)]
+pub struct Arrivals {
+    noise: Noise,
+    stream: Stream,
+}
+
+impl Arrivals {
+    /// The arrivals that `seed` makes of `noise`.
+    pub fn new(noise: Noise, seed: u64) -> Self {
+        Self { noise, stream: Stream::named(seed, "arrivals") }
+    }
+
+    /// The load of a tick that has `load`, in requests a second, on the mean.
+    pub fn scatter(&mut self, load: f64, tick: Duration) -> f64 {
+        match self.noise {
+            Noise::Poisson => poisson(&mut self.stream, load * tick.as_secs_f64()) / tick.as_secs_f64(),
+            Noise::Spread(spread) => load * log_normal(&mut self.stream, spread),
+        }
+    }
+}
+
+/// A number from 0 up to 1, and never 1.
+fn uniform(stream: &mut Stream) -> f64 {
+    (stream.bits() >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// A draw from the normal distribution of mean 0 and deviation 1. Source: Box and Muller 1958.
+fn normal(stream: &mut Stream) -> f64 {
+    let radius = (-2.0 * (1.0 - uniform(stream)).ln()).sqrt();
+    radius * (std::f64::consts::TAU * uniform(stream)).cos()
+}
+
+/// A draw from the log-normal distribution of mean 1 with this coefficient of variation.
+fn log_normal(stream: &mut Stream, variation: f64) -> f64 {
+    let variance = (variation * variation).ln_1p();
+    (variance.sqrt() * normal(stream) - variance / 2.0).exp()
+}
+
+/// A draw from Poisson's distribution: by products of uniform numbers up to a mean of 30 (Knuth, "Seminumerical Algorithms", 3.4.1), above
+/// that by the normal distribution, whose error is below one in a thousand there.
+fn poisson(stream: &mut Stream, mean: f64) -> f64 {
+    if mean > 30.0 {
+        return (mean + mean.sqrt() * normal(stream)).round().max(0.0);
+    }
+    let end = (-mean).exp();
+    let mut product = uniform(stream);
+    let mut count = 0.0;
+    while product > end {
+        product *= uniform(stream);
+        count += 1.0;
+    }
+    count
+}

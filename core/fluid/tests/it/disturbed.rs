@@ -1,0 +1,115 @@
+//! Worlds that are not calm.
+
+use std::time::Duration;
+
+use fluid::policy::constant::Constant;
+use fluid::policy::hpa::Hpa;
+use fluid::world::{Arrivals, Disturbance, Loss, Lost, Noise, World};
+use fluid::{Outcome, Policy, Run, Service, Share, Sight};
+use model::time::Wall;
+
+use crate::policies::service;
+
+const TICK: Duration = Duration::from_secs(15);
+
+fn disturbed(
+    service: &Service,
+    policy: impl Policy + 'static,
+    disturbance: Disturbance,
+    seed: u64,
+) -> Outcome {
+    let mut run = Run::new(service, policy, World::new(disturbance, seed), Wall::default());
+    (0..2000).for_each(|tick| run.offer(if tick % 100 < 50 { 35.0 } else { 140.0 }));
+    run.finish()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_world_and_another_another() {
+    let service = service(10.0);
+    let disturbance = Disturbance {
+        start_up_spread: 0.5,
+        failed_starts: Share::of(0.1).ok(),
+        speed_spread: 0.2,
+        losses: Vec::new(),
+    };
+    let of = |seed| disturbed(&service, Hpa::by_cpu(&service), disturbance.clone(), seed);
+    assert_eq!(of(7), of(7));
+    assert_ne!(of(7).score, of(8).score);
+    let calm = disturbed(&service, Hpa::by_cpu(&service), Disturbance::default(), 7);
+    assert!(of(7).score.violated_ticks > calm.score.violated_ticks, "disturbance costs something");
+}
+
+#[test]
+fn lost_replicas_are_replaced_and_missed_until_the_new_ones_are_ready() {
+    let losses = vec![
+        Loss { after: TICK * 10, lost: Lost::Part(Share::of(0.5).unwrap()) },
+        Loss { after: TICK * 100, lost: Lost::Count(999) },
+    ];
+    let (numbers, kept) = watched();
+    let disturbance = Disturbance { losses, ..Disturbance::default() };
+    disturbed(&service(10.0), move |sight: &Sight<'_>| kept(sight, 10), disturbance, 0);
+    let numbers = numbers.borrow();
+    assert_eq!(numbers[9..16], [10, 5, 5, 5, 5, 10, 10]);
+    assert_eq!(numbers[99..105], [10, 0, 0, 0, 0, 10]);
+}
+
+#[test]
+fn a_start_that_fails_is_made_again() {
+    let disturbance = Disturbance { failed_starts: Some(Share::WHOLE), ..Disturbance::default() };
+    let (numbers, kept) = watched();
+    // It begins with five, which are there; five more never come.
+    let outcome = disturbed(&service(10.0), move |sight: &Sight<'_>| kept(sight, 10), disturbance, 0);
+    assert!(numbers.borrow().iter().all(|ready| *ready == 5));
+    assert_eq!(outcome.score.starts, 5 * 500, "five each four ticks");
+}
+
+#[test]
+fn slow_starts_and_unequal_replicas_are_around_what_is_declared() {
+    let service = service(10.0);
+    let spread = Disturbance { start_up_spread: 0.8, speed_spread: 0.3, ..Disturbance::default() };
+    let mut speeds = Vec::new();
+    for seed in 0..400 {
+        let outcome = disturbed(&service, Constant(5), spread.clone(), seed);
+        speeds.push(outcome.trail.points()[0].capacity() / 50.0);
+    }
+    let mean = speeds.iter().sum::<f64>() / speeds.len() as f64;
+    assert!((mean - 1.0).abs() < 0.03, "{mean}");
+    let deviation =
+        (speeds.iter().map(|speed| (speed - mean).powi(2)).sum::<f64>() / speeds.len() as f64).sqrt();
+    assert!((deviation - 0.3 / 5_f64.sqrt()).abs() < 0.03, "{deviation}");
+}
+
+#[test]
+fn noise_keeps_the_mean_and_has_the_variance_that_it_says() {
+    for (load, noise, variance) in [
+        (2.0, Noise::Poisson, 2.0 / 15.0),
+        (40.0, Noise::Poisson, 40.0 / 15.0),
+        (40.0, Noise::Spread(0.25), 100.0),
+        (0.0, Noise::Poisson, 0.0),
+        (0.0, Noise::Spread(0.5), 0.0),
+    ] {
+        let mut arrivals = Arrivals::new(noise, 3);
+        let loads: Vec<f64> = (0..20_000).map(|_| arrivals.scatter(load, TICK)).collect();
+        let mean = loads.iter().sum::<f64>() / loads.len() as f64;
+        let found = loads.iter().map(|load| (load - mean).powi(2)).sum::<f64>() / loads.len() as f64;
+        assert!((mean - load).abs() <= 0.02 * load, "{noise:?} around {load}: {mean}");
+        assert!(
+            (found - variance).abs() <= 0.06 * variance,
+            "{noise:?} around {load}: {found}, not {variance}"
+        );
+        assert!(loads.iter().all(|load| *load >= 0.0));
+    }
+}
+
+type Numbers = std::rc::Rc<std::cell::RefCell<Vec<u32>>>;
+
+/// A policy's body that writes down how many are ready after what has struck them, one tick late, and wants a number.
+fn watched() -> (Numbers, impl Fn(&Sight<'_>, u32) -> u32) {
+    let numbers = Numbers::default();
+    let kept = std::rc::Rc::clone(&numbers);
+    let keep = move |sight: &Sight<'_>, wanted: u32| {
+        kept.borrow_mut().push(sight.fleet.ready());
+        wanted
+    };
+    (numbers, keep)
+}

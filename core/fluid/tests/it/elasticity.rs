@@ -1,0 +1,41 @@
+//! The elasticity metrics against their formulas by hand.
+
+use fluid::Sight;
+
+use crate::policies::{service, upon};
+
+#[test]
+fn theta_tau_and_upsilon_are_those_of_the_formulas() {
+    // Demands 2, 4, 4, 2, 1 against supplies 2, 2, 4, 4, 1.
+    let mut service = service(10.0);
+    service.start_up = std::time::Duration::ZERO;
+    let supply = [2, 2, 4, 4, 1];
+    let loads = [14.0, 28.0, 28.0, 14.0, 7.0];
+    let score = upon(&service, move |sight: &Sight<'_>| supply[sight.tick as usize], &loads).score;
+    let e = score.elasticity();
+    let close = |a: f64, b: f64| (a - b).abs() < 1e-9;
+    assert!(close(e.theta_u, 100.0 / 5.0 * (2.0 / 4.0)), "{e:?}");
+    assert!(close(e.theta_o, 100.0 / 5.0 * (2.0 / 2.0)), "{e:?}");
+    assert!(close(e.theta_o_of_supply, 100.0 / 5.0 * (2.0 / 4.0)), "{e:?}");
+    assert!(close(e.tau_u, 20.0) && close(e.tau_o, 20.0), "{e:?}");
+    // Demand goes up, keeps, down, down; supply keeps, goes up, keeps, down: they agree once in four.
+    assert!(close(e.instability, 75.0), "{e:?}");
+    assert_eq!((score.replica_ticks, score.starts, score.actions), (13, 2, 2));
+    assert!(close(score.replica_hours(), 13.0 * 15.0 / 3600.0));
+
+    let still = upon(&service, |_: &Sight<'_>| 3, &loads).score.elasticity();
+    let ratios = (still.theta_u / e.theta_u)
+        * (still.theta_o / e.theta_o)
+        * (still.tau_u / e.tau_u)
+        * (still.tau_o / e.tau_o);
+    assert!(close(e.speed_up_over(&still), ratios.powf(0.25)));
+    assert_eq!(e.speed_up_over(&e), 1.0);
+}
+
+#[test]
+fn the_error_budget_is_what_the_promise_leaves() {
+    let score = upon(&service(10.0), |_: &Sight<'_>| 1, &[5.0, 5.0, 5.0, 25.0]).score;
+    assert_eq!(score.violated_requests_percent(), 62.5);
+    assert!((score.budget_used(0.9).unwrap() - 6.25).abs() < 1e-9);
+    assert_eq!(score.budget_used(1.0), None);
+}

@@ -1,0 +1,154 @@
+//! The policies, on loads that can be followed by hand, and on any.
+
+use fluid::policy::constant::{Constant, Demands};
+use fluid::policy::hpa::Hpa;
+use fluid::policy::oracle::Oracle;
+use fluid::world::World;
+use fluid::{Capacity, Outcome, Policy, Run, Service, Share, capacity_for, quantile};
+use model::time::Wall;
+use proptest::prelude::*;
+
+pub(crate) fn service(capacity: f64) -> Service {
+    Service::with_capacity(Capacity::per_second(capacity).expect("it is above 0"))
+}
+
+pub(crate) fn upon(service: &Service, policy: impl Policy + 'static, loads: &[f64]) -> Outcome {
+    let mut run = Run::new(service, policy, World::calm(), Wall::default());
+    loads.iter().for_each(|load| run.offer(*load));
+    run.finish()
+}
+
+/// Wanted replicas of each tick.
+fn wanted(service: &Service, mut policy: impl Policy + 'static, loads: &[f64]) -> Vec<u32> {
+    let numbers = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let kept = std::rc::Rc::clone(&numbers);
+    upon(
+        service,
+        move |sight: &fluid::Sight<'_>| {
+            let wanted = policy.wanted(sight);
+            kept.borrow_mut().push(wanted);
+            wanted
+        },
+        loads,
+    );
+    numbers.borrow().clone()
+}
+
+/// A rise from 2 replicas' worth to 20, and back.
+fn block() -> Vec<f64> {
+    [vec![14.0; 8], vec![140.0; 24], vec![14.0; 40]].concat()
+}
+
+#[test]
+fn the_autoscaler_by_requests_doubles_each_tick_and_holds_for_five_minutes() {
+    let service = service(10.0);
+    let numbers = wanted(&service, Hpa::by_requests(&service), &block());
+    assert_eq!(numbers[..8], [2; 8]);
+    // It sees the rise a tick late; by at most four or by double.
+    assert_eq!(numbers[8..13], [2, 6, 12, 20, 20]);
+    let fall = 32;
+    assert_eq!(numbers[fall + 20], 20, "a recommendation of 300 s ago still holds");
+    assert_eq!(numbers[fall + 21], 2);
+}
+
+#[test]
+fn the_autoscaler_by_cpu_counts_starting_replicas_as_idle_when_it_grows() {
+    let service = service(10.0);
+    let numbers = wanted(&service, Hpa::by_cpu(&service), &block());
+    // Full ones ask for 1/0.7 times as many, rounded up: 3, 5, 8, 12. With those starting, full ones are within the tolerance.
+    assert_eq!(numbers[8..21], [2, 3, 3, 3, 3, 5, 5, 5, 5, 8, 8, 8, 8]);
+}
+
+#[test]
+fn the_oracle_starts_a_replica_just_so_early_that_it_is_ready() {
+    let service = service(10.0);
+    let numbers = wanted(&service, |_: &fluid::Sight<'_>| 0, &block());
+    assert_eq!(numbers.len(), block().len());
+    let outcome = upon(&service, Oracle::exact(&service), &block());
+    let elasticity = outcome.score.elasticity();
+    assert_eq!((outcome.score.violated_ticks, elasticity.theta_u, elasticity.theta_o), (0, 0.0, 0.0));
+    // Twice 18 starts' ticks: paid for while they start.
+    assert_eq!(outcome.score.replica_ticks, 8 * 2 + 24 * 20 + 40 * 2 + 4 * 18);
+    let stable = upon(&service, Oracle::stable(&service), &block());
+    assert_eq!(stable.score.replica_ticks, outcome.score.replica_ticks + 20 * 18);
+    assert!(
+        upon(&service, Oracle::lean(&service), &block()).score.replica_ticks < outcome.score.replica_ticks
+    );
+}
+
+#[test]
+fn the_best_constants_are_those_of_the_demands() {
+    let mut demands = Demands::of(&service(10.0));
+    assert_eq!(
+        (demands.peak(), demands.mean(), demands.at_least(0.5)),
+        (Constant(1), Constant(1), Constant(1))
+    );
+    for load in [7.0, 14.0, 21.0, 70.0] {
+        demands.count(load);
+    }
+    assert_eq!((demands.peak(), demands.mean()), (Constant(10), Constant(4)));
+    assert_eq!(
+        (demands.at_least(0.0), demands.at_least(0.5), demands.at_least(0.95)),
+        (Constant(1), Constant(3), Constant(10))
+    );
+}
+
+#[test]
+fn the_capacity_is_that_of_which_the_peak_needs_so_many() {
+    let mut loads: Vec<f64> = (0..=100).rev().map(f64::from).collect();
+    let p99 = quantile(&mut loads, 0.99).unwrap();
+    assert_eq!((p99, quantile(&mut loads, 0.995), quantile(&mut [], 0.5)), (99.0, Some(99.5), None));
+    let capacity = capacity_for(p99, 40, Share::of(0.7).unwrap()).unwrap();
+    assert_eq!(Service::with_capacity(capacity).demand(p99), 40);
+    assert!(
+        capacity_for(0.0, 40, Share::WHOLE).is_err() && capacity_for(f64::NAN, 40, Share::WHOLE).is_err()
+    );
+    assert!(Share::of(0.0).is_err() && Share::of(1.01).is_err() && Share::of(f64::NAN).is_err());
+}
+
+#[test]
+fn a_demand_of_a_whole_number_of_replicas_is_not_rounded_up_to_the_next() {
+    let service = service(0.1);
+    for replicas in 1..=200 {
+        assert_eq!(service.demand(0.07 * f64::from(replicas)), replicas);
+    }
+    assert_eq!((service.demand(0.0), service.demand(f64::INFINITY), service.demand(f64::NAN)), (1, 200, 1));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn who_knows_the_load_never_breaks_the_promise_within_the_bounds(
+        loads in prop::collection::vec(0.0..1400.0_f64, 1..300), start_up in 0_u64..200,
+    ) {
+        let mut service = service(10.0);
+        service.start_up = std::time::Duration::from_secs(start_up);
+        // Before the first tick nothing can be started, so a rise in the first ticks cannot be met.
+        let calm_first = [vec![loads[0]; service.start_up_ticks() as usize], loads].concat();
+        for oracle in [Oracle::exact(&service), Oracle::stable(&service), Oracle::lean(&service)] {
+            prop_assert_eq!(upon(&service, oracle, &calm_first).score.violated_ticks, 0);
+        }
+    }
+
+    #[test]
+    fn every_policy_stays_within_the_bounds_and_no_request_is_lost_or_made(
+        loads in prop::collection::vec(0.0..1e5_f64, 1..200), min in 0_u32..4, more in 0_u32..30,
+    ) {
+        let mut service = service(10.0);
+        service.bounds = model::resource::Bounds { min, max: min + more };
+        let policies: [Box<dyn Policy>; 3] = [
+            Box::new(Hpa::by_cpu(&service)), Box::new(Hpa::by_requests(&service)), Box::new(Oracle::stable(&service)),
+        ];
+        for policy in policies {
+            let score = upon(&service, policy, &loads).score;
+            prop_assert!(score.replica_ticks <= loads.len() as u64 * u64::from(min + more));
+            prop_assert!(score.replica_ticks >= loads.len() as u64 * u64::from(min));
+            prop_assert!(score.requests_violated <= score.requests && score.requests_dropped <= score.requests * 1.000_001);
+            let e = score.elasticity();
+            for part in [e.theta_u, e.theta_o_of_supply, e.tau_u, e.tau_o, e.instability, e.tau_u + e.tau_o] {
+                prop_assert!((0.0..=100.000_001).contains(&part), "{:?}", e);
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The model against published figures, on real traces when they are there: `HOMEOSTAT_DATA` names the folder that has `traces/*.csv`.
+//!
+//! The figures (figures.csv) are of an independent implementation of the same model. Every figure of every policy here is met within 2 % on
+//! every trace.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fluid::policy::constant::Demands;
+use fluid::policy::hpa::Hpa;
+use fluid::policy::oracle::Oracle;
+use fluid::ticks::Ticks;
+use fluid::world::World;
+use fluid::{Policy, Run, Score, Service, Share, capacity_for, quantile};
+use load::trace::Trace;
+use model::time::Wall;
+
+const FIGURES: &str = include_str!("figures.csv");
+
+/// Traces whose values are rates already; those of the others are counts of an interval.
+const RATES: [&str; 4] = ["azvm2019_cpu", "llm_deepseek_r1", "llm_qwen_small", "rds_cpu_shift"];
+
+/// How far a figure may be from the published one: 2 % of it, and what rounding to five digits makes of small ones.
+fn is_met(ours: f64, published: f64) -> bool {
+    (ours - published).abs() <= 0.02 * published + 2e-5
+}
+
+fn policy(name: &str, service: &Service, demands: &Demands) -> Option<Box<dyn Policy>> {
+    Some(match name {
+        "static_peak" => Box::new(demands.peak()),
+        "static_p95" => Box::new(demands.at_least(0.95)),
+        "static_mean" => Box::new(demands.mean()),
+        "hpa_cpu" => Box::new(Hpa::by_cpu(service)),
+        "hpa_rps" => Box::new(Hpa::by_requests(service)),
+        "oracle60" => Box::new(Oracle::exact(service)),
+        "oracle60_stab300" => Box::new(Oracle::stable(service)),
+        "oracle60_lean95" => Box::new(Oracle::lean(service)),
+        _ => return None,
+    })
+}
+
+/// The figures of a score, in the order of the published columns from the fourth on.
+fn figures(score: &Score) -> [f64; 12] {
+    let e = score.elasticity();
+    [
+        e.theta_u,
+        e.theta_o,
+        e.tau_u,
+        e.tau_o,
+        e.instability,
+        score.violated_time_percent(),
+        score.violated_requests_percent(),
+        score.dropped_requests_percent(),
+        score.hot_time_percent(),
+        score.replica_hours(),
+        score.actions as f64,
+        score.starts as f64,
+    ]
+}
+
+fn loads(trace: &Path, name: &str) -> Vec<f64> {
+    let trace = Trace::open(trace).expect("the trace can be read");
+    let interval = trace.interval().expect("it has several rows");
+    let per_second = if RATES.contains(&name) { 1.0 } else { interval.as_secs_f64() };
+    let mut ticks = Ticks::new(interval, Duration::from_secs(15));
+    let mut loads = Vec::new();
+    for row in trace.rows() {
+        ticks
+            .push(row.at.as_millisecond(), row.value / per_second, &mut |load| loads.push(load))
+            .expect("it is in order");
+    }
+    ticks.finish(&mut |load| loads.push(load));
+    loads
+}
+
+/// Compares all policies on one trace; nothing when the traces are not there.
+fn compare(trace: &str) {
+    let Some(folder) = real_traces() else { return };
+    let loads = loads(&folder.join(format!("{trace}.csv")), trace);
+    let p99 = quantile(&mut loads.clone(), 0.99).expect("there are ticks");
+    let capacity = capacity_for(p99, 40, Share::of(0.7).expect("a share")).expect("there is load");
+    let service = Service::with_capacity(capacity);
+    let mut demands = Demands::of(&service);
+    loads.iter().for_each(|load| demands.count(*load));
+
+    let mut compared = 0;
+    let (columns, rows) = FIGURES.split_once('\n').expect("it has a header");
+    for row in rows.lines().map(|row| row.split(',').collect::<Vec<_>>()).filter(|row| row[0] == trace) {
+        let Some(policy) = policy(row[1], &service, &demands) else { continue };
+        let mut run = Run::new(&service, policy, World::calm(), Wall::default());
+        loads.iter().for_each(|load| run.offer(*load));
+        let ours = [&[capacity.rate()][..], &figures(&run.finish().score)].concat();
+        for ((column, published), ours) in columns.split(',').zip(&row).skip(2).zip(ours) {
+            let published: f64 = published.parse().expect("a figure is a number");
+            assert!(is_met(ours, published), "{trace}, {}, {column}: {ours}, not {published}", row[1]);
+            compared += 1;
+        }
+    }
+    assert!(compared >= 8 * 13, "there are figures of eight policies");
+}
+
+/// Returns the folder of the real traces, or says that they were left out.
+#[expect(clippy::disallowed_methods, reason = "a test has no command line to be told by")]
+fn real_traces() -> Option<PathBuf> {
+    let beside_the_workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data");
+    let data =
+        std::env::var_os("HOMEOSTAT_DATA").map_or_else(|| PathBuf::from(beside_the_workspace), PathBuf::from);
+    let traces = data.join("traces");
+    if traces.is_dir() {
+        return Some(traces);
+    }
+    // Not by eprintln!, which the test harness keeps to itself when a test passes.
+    let said = writeln!(
+        std::io::stderr(),
+        "published: LEFT OUT: no real traces in {}; set HOMEOSTAT_DATA to the folder that has them",
+        traces.display()
+    );
+    said.expect("standard error takes a line");
+    None
+}
+
+/// One test for each trace, so that they run side by side.
+macro_rules! traces {
+    ($($trace:ident)*) => {
+        $(#[test]
+        fn $trace() {
+            compare(stringify!($trace));
+        })*
+
+        #[test]
+        fn every_trace_of_the_figures_has_its_test() {
+            let tested = [$(stringify!($trace)),*];
+            let named = FIGURES.lines().skip(1).filter_map(|row| row.split(',').next());
+            assert!(named.into_iter().all(|trace| tested.contains(&trace)));
+        }
+    };
+}
+
+traces! {
+    azfn_blocks azfn_cron_daily azfn_large_daily azfn_noisy_daily azfn_office azfn_sparse_burst
+    azvm2019_cpu azvm_arrivals elb_requests llm_azure_code llm_deepseek_r1 llm_mooncake_conv
+    llm_qwen_small nasa_jul95 nyc_taxi rds_cpu_shift tweets_aapl wc98_group
+}
