@@ -9,7 +9,7 @@ use model::input::Declared;
 use model::name::ServiceName;
 use model::plan::{Afterwards, Change, Plan, Role, Step, Writer};
 use model::reason::{Reason, StormScope};
-use model::resource::AutoscalerSpec;
+use model::resource::{AutoscalerSpec, ScalePolicy};
 use model::settings::GuardSettings;
 use model::time::{Now, Time, Wall};
 use proptest::prelude::*;
@@ -34,6 +34,7 @@ impl Case {
             min: 1,
             max: 10,
             metrics: Vec::new(),
+            policy: ScalePolicy::Hpa,
             behavior: None,
         });
         let (revision, generation) = (Generation(1), Generation(1));

@@ -50,6 +50,8 @@ pub enum Policy {
     Schedule,
     /// Kubernetes' horizontal pod autoscaler algorithm.
     Hpa,
+    /// As `Hpa`, but all metrics must agree on a change.
+    Unanimous,
     /// Nobody asks for anything, or somebody does again.
     ToZero,
 }
@@ -106,6 +108,7 @@ impl Policy {
             Self::Off => "off",
             Self::Schedule => "schedule",
             Self::Hpa => "hpa",
+            Self::Unanimous => "unanimous",
             Self::ToZero => "toZero",
         }
     }

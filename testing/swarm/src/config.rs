@@ -13,8 +13,8 @@ use model::resource::hpa::shapes::CrossVersionObjectReference;
 use model::resource::{
     AutoscalerSpec, Behavior, Count, Cron, Dependency, DependencyStage, Expose, ListenAddress,
     MeteredResource, MetricIdentifier, MetricSpec, Percent, PolicyChange, PortName, Probes, Quantity,
-    REQUEST_RATE_METRIC, Recover, ResourceTarget, Resources, Run, Scale, ScaleMode, ScalingPolicy,
-    ScalingRules, Schedule, SelectPolicy, ServiceSpec, Span, Stop, ToZero, TotalTarget, Zone,
+    REQUEST_RATE_METRIC, Recover, ResourceTarget, Resources, Run, Scale, ScaleMode, ScalePolicy,
+    ScalingPolicy, ScalingRules, Schedule, SelectPolicy, ServiceSpec, Span, Stop, ToZero, TotalTarget, Zone,
 };
 use sim::{ASKED_METRIC, Fault, Faults, Load, Program, Simulation};
 
@@ -345,7 +345,8 @@ impl ServiceConfig {
             }
         };
         let (min, max, metrics) = (*min, *max, vec![metric]);
-        Some(AutoscalerSpec { service: self.name.clone(), min, max, metrics, behavior })
+        let policy = ScalePolicy::Hpa;
+        Some(AutoscalerSpec { service: self.name.clone(), min, max, metrics, policy, behavior })
     }
 
     /// The bounds of its size.

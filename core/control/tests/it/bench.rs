@@ -12,7 +12,7 @@ use model::input::{
 use model::name::{NodeName, ServiceName};
 use model::resource::{
     AutoscalerSpec, MeteredResource, MetricSpec, Percent, Probes, Recover, ResourceTarget, Resources, Run,
-    Scale, ServiceSpec, Stop,
+    Scale, ScalePolicy, ServiceSpec, Stop,
 };
 use model::settings::Settings;
 use model::time::{Now, Time, Wall};
@@ -182,6 +182,13 @@ pub(crate) fn fixed(service: &str, revision: u64, replicas: u32) -> Declared {
 pub(crate) fn autoscaled(service: &str, min: u32, max: u32) -> Declared {
     let target = ResourceTarget::Utilization(Percent(50));
     let metrics = vec![MetricSpec::Resource { resource: MeteredResource::Cpu, target }];
-    let autoscaler = AutoscalerSpec { service: name(service), min, max, metrics, behavior: None };
+    let autoscaler = AutoscalerSpec {
+        service: name(service),
+        min,
+        max,
+        metrics,
+        policy: ScalePolicy::Hpa,
+        behavior: None,
+    };
     Declared { autoscaler: Some(autoscaler), ..fixed(service, 1, min) }
 }

@@ -10,8 +10,8 @@ use model::name::ServiceName;
 use model::quantity::Milli;
 use model::resource::{
     AutoscalerSpec, Behavior, Bounds, MeteredResource, MetricIdentifier, MetricSpec, Percent, PolicyChange,
-    Quantity, REQUEST_RATE_METRIC, ResourceTarget, SCALE_IN_STABILIZATION_DEFAULT, ScalingPolicy,
-    ScalingRules, SelectPolicy, TotalTarget,
+    Quantity, REQUEST_RATE_METRIC, ResourceTarget, SCALE_IN_STABILIZATION_DEFAULT, ScalePolicy,
+    ScalingPolicy, ScalingRules, SelectPolicy, TotalTarget,
 };
 use model::settings::HpaSettings;
 use model::time::Time;
@@ -220,6 +220,7 @@ fn baseline(service: &Service, metric: MetricSpec) -> AutoscalerSpec {
         min,
         max,
         metrics: vec![metric],
+        policy: ScalePolicy::Hpa,
         behavior: Some(Behavior {
             scale_up: rules(Duration::ZERO, &[PolicyChange::Pods(4), double]),
             // Production asks recommendations younger than the window, the published rule those that are not older.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Quantity;
 use super::hpa::shapes::{CrossVersionObjectReference, LabelSelector};
+use super::{Quantity, ScalePolicy};
 use crate::name::ServiceName;
 
 /// The Pods metric that the proxy's own counters answer: requests that a replica served, per second.
@@ -39,8 +39,11 @@ pub struct AutoscalerSpec {
     pub min: u32,
     /// Most replicas, at least 1.
     pub max: u32,
-    /// What is measured, at least one; the metric that asks for most replicas wins.
+    /// What is measured, at least one.
     pub metrics: Vec<MetricSpec>,
+    /// How a number follows from what they measure.
+    #[serde(default, skip_serializing_if = "ScalePolicy::is_hpa")]
+    pub policy: ScalePolicy,
     /// How fast the number may change; none means HPA's rules from before `behavior` existed.
     pub behavior: Option<Behavior>,
 }

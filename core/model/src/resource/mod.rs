@@ -24,6 +24,7 @@ mod external;
 pub mod hpa;
 mod metadata;
 mod metric_source;
+mod policy;
 mod port;
 mod probe;
 mod problem;
@@ -59,6 +60,7 @@ pub use self::metric_source::{
     MEASURE_TIMEOUT_DEFAULT, METRIC_SOURCES_MAX, MeasuredObject, MetricOrigin, MetricSource,
     MetricSourceSpec, PrometheusOrigin, ReplicasOrigin, SERIES_MAX, URL_LEN_MAX,
 };
+pub use self::policy::ScalePolicy;
 pub use self::port::{
     ListenAddress, ListenAddressError, PORT_NAME_LEN_MAX, Port, PortName, PortNameError, Protocol,
 };

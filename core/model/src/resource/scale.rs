@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::hpa::v2;
-use super::{AutoscalerSpec, Bounds, Problems, Schedule, Span};
+use super::{AutoscalerSpec, Bounds, Problems, ScalePolicy, Schedule, Span};
 use crate::name::ServiceName;
 
 /// Most replicas of one service: ten times the largest service of the benches, far below where sums of replicas overflow.
@@ -109,8 +109,10 @@ pub struct AutoScale {
     pub min: u32,
     /// Most replicas.
     pub max: u32,
-    /// What is measured; the metric that asks for most wins. None means processor utilization at 80 %.
+    /// What is measured. None means processor utilization at 80 %.
     pub metrics: Vec<v2::MetricSpec>,
+    /// How a number follows from what is measured.
+    pub policy: ScalePolicy,
     /// How fast the number may change.
     pub behavior: Option<v2::Behavior>,
 }
@@ -118,7 +120,8 @@ pub struct AutoScale {
 impl AutoScale {
     /// The autoscaler of `service` that these fields describe.
     pub fn to_spec(&self, service: &ServiceName) -> Result<AutoscalerSpec, Problems> {
-        v2::normalize(service.clone(), (self.min, self.max), &self.metrics, self.behavior.as_ref())
+        let bounds = (self.min, self.max);
+        v2::normalize(service.clone(), bounds, &self.metrics, self.behavior.as_ref(), &self.policy)
     }
 }
 
@@ -138,9 +141,12 @@ struct ScaleFields {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     max: Option<u32>,
-    /// What is measured, as in `autoscaling/v2`; the metric that asks for most wins. Default: cpu utilization at 80 %.
+    /// What is measured, as in `autoscaling/v2`. Default: cpu utilization at 80 %.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     metrics: Vec<v2::MetricSpec>,
+    /// How a number follows from what is measured. Default: hpa.
+    #[serde(default, skip_serializing_if = "ScalePolicy::is_hpa")]
+    policy: ScalePolicy,
     /// How fast the number may change, as in `autoscaling/v2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     behavior: Option<v2::Behavior>,
@@ -163,7 +169,7 @@ enum ScaleError {
         "a fixed number of replicas stands alone: give either replicas, or min and max with what to measure"
     )]
     FixedAndAuto,
-    #[error("min, metrics and behavior need max, the most replicas that may run")]
+    #[error("min, metrics, policy and behavior need max, the most replicas that may run")]
     NoMax,
     #[error("min ({min}) is above max ({max})")]
     Bounds { min: u32, max: u32 },
@@ -175,8 +181,8 @@ impl TryFrom<ScaleFields> for Scale {
     type Error = ScaleError;
 
     fn try_from(fields: ScaleFields) -> Result<Self, ScaleError> {
-        let ScaleFields { replicas, min, max, metrics, behavior, mode, schedule, to_zero } = fields;
-        let says_auto = min.is_some() || !metrics.is_empty() || behavior.is_some();
+        let ScaleFields { replicas, min, max, metrics, policy, behavior, mode, schedule, to_zero } = fields;
+        let says_auto = min.is_some() || !metrics.is_empty() || !policy.is_hpa() || behavior.is_some();
         if let Some(replicas) = [replicas, min, max].into_iter().flatten().find(|n| *n > REPLICAS_MAX) {
             return Err(ScaleError::TooMany { replicas });
         }
@@ -190,7 +196,7 @@ impl TryFrom<ScaleFields> for Scale {
                 if min > max {
                     return Err(ScaleError::Bounds { min, max });
                 }
-                Count::Auto(AutoScale { min, max, metrics, behavior })
+                Count::Auto(AutoScale { min, max, metrics, policy, behavior })
             }
         };
         Ok(Self { count, mode, schedule, to_zero })
@@ -206,16 +212,18 @@ impl From<Scale> for ScaleFields {
                 min: None,
                 max: None,
                 metrics: Vec::new(),
+                policy: ScalePolicy::Hpa,
                 behavior: None,
                 mode,
                 schedule,
                 to_zero,
             },
-            Count::Auto(AutoScale { min, max, metrics, behavior }) => Self {
+            Count::Auto(AutoScale { min, max, metrics, policy, behavior }) => Self {
                 replicas: None,
                 min: Some(min),
                 max: Some(max),
                 metrics,
+                policy,
                 behavior,
                 mode,
                 schedule,

@@ -1,6 +1,6 @@
-//! Several metrics, one number: the largest proposal, and no scale-in on partial data.
-//!
-//! Source: Kubernetes `pkg/controller/podautoscaler/horizontal.go`, `computeReplicasForMetrics`.
+//! Several metrics, one number: the largest proposal, and no scale-in on partial data; or what all agree on.
+
+use model::resource::ScalePolicy;
 
 use super::proposal::{MetricFault, Proposal};
 
@@ -9,10 +9,10 @@ use super::proposal::{MetricFault, Proposal};
 pub enum Combined {
     /// This many replicas.
     Chosen {
-        /// The largest proposal.
+        /// The number.
         replicas: u32,
-        /// Whose it is; the first of equals.
-        metric: usize,
+        /// What gave it.
+        choice: Choice,
     },
     /// No number: no metric is valid, or some are not and the others would scale in.
     Held {
@@ -23,8 +23,49 @@ pub enum Combined {
     },
 }
 
-/// Combines what the metrics say, in their order. A fault among them may let the service grow, never shrink.
-pub fn combine(metrics: &[Result<Proposal, MetricFault>], current: u32) -> Combined {
+/// What gave a number. Metrics are named by their place in the declaration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The largest proposal; the first of equals.
+    Largest {
+        /// Whose it is.
+        metric: usize,
+    },
+    /// All asked for a change this way, or for none.
+    Agreed {
+        /// The metric that asked for least of it.
+        metric: usize,
+    },
+    /// They did not all ask for a change the same way, so the number stays.
+    Divided {
+        /// The first that asked for a change.
+        metric: usize,
+        /// The first that did not ask for the same.
+        against: usize,
+    },
+}
+
+impl Choice {
+    /// The metric that gave the number, or would have.
+    pub fn metric(self) -> usize {
+        match self {
+            Self::Largest { metric } | Self::Agreed { metric } | Self::Divided { metric, .. } => metric,
+        }
+    }
+}
+
+/// Combines what the metrics say, in their order, as `policy` has it.
+pub fn combine(policy: &ScalePolicy, metrics: &[Result<Proposal, MetricFault>], current: u32) -> Combined {
+    match policy {
+        ScalePolicy::Hpa => largest(metrics, current),
+        ScalePolicy::Unanimous => unanimous(metrics, current),
+    }
+}
+
+/// The largest proposal. A fault among the metrics may let the service grow, never shrink.
+///
+/// Source: Kubernetes `pkg/controller/podautoscaler/horizontal.go`, `computeReplicasForMetrics`.
+fn largest(metrics: &[Result<Proposal, MetricFault>], current: u32) -> Combined {
     let mut chosen: Option<(u32, usize)> = None;
     let mut first_invalid = None;
     for (index, verdict) in metrics.iter().enumerate() {
@@ -40,7 +81,82 @@ pub fn combine(metrics: &[Result<Proposal, MetricFault>], current: u32) -> Combi
         (Some((replicas, _)), Some(invalid)) if replicas < current => {
             Combined::Held { invalid, asked: Some(replicas) }
         }
-        (Some((replicas, metric)), Some(_) | None) => Combined::Chosen { replicas, metric },
+        (Some((replicas, metric)), Some(_) | None) => {
+            Combined::Chosen { replicas, choice: Choice::Largest { metric } }
+        }
         (None, invalid) => Combined::Held { invalid: invalid.unwrap_or(0), asked: None },
+    }
+}
+
+/// The proposal nearest to `current`, when all ask for a change the same way.
+fn unanimous(metrics: &[Result<Proposal, MetricFault>], current: u32) -> Combined {
+    let mut asked = Vec::with_capacity(metrics.len());
+    for (index, verdict) in metrics.iter().enumerate() {
+        match verdict {
+            Ok(proposal) => asked.push(proposal.replicas),
+            Err(_) => return Combined::Held { invalid: index, asked: None },
+        }
+    }
+    let way = |replicas: u32| replicas.cmp(&current);
+    let Some(first) = asked.iter().position(|replicas| way(*replicas).is_ne()) else {
+        return match asked.first() {
+            Some(_) => Combined::Chosen { replicas: current, choice: Choice::Agreed { metric: 0 } },
+            None => Combined::Held { invalid: 0, asked: None },
+        };
+    };
+    if let Some(against) = asked.iter().position(|replicas| way(*replicas) != way(asked[first])) {
+        let choice = Choice::Divided { metric: first, against };
+        return Combined::Chosen { replicas: current, choice };
+    }
+    let distance = |(_, replicas): &(usize, &u32)| replicas.abs_diff(current);
+    let (metric, replicas) =
+        asked.iter().enumerate().min_by_key(distance).expect("one has asked for a change");
+    Combined::Chosen { replicas: *replicas, choice: Choice::Agreed { metric } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::classify::Census;
+    use super::super::proposal::Basis;
+    use super::super::ratio::Level;
+    use super::super::reading::Milli;
+    use super::*;
+
+    fn asks(replicas: u32) -> Result<Proposal, MetricFault> {
+        let level = Level { average: Milli(0), utilization: None, ratio: 1.0 };
+        let basis = Basis::WithinTolerance { assumed: false, ratio: 1.0 };
+        Ok(Proposal { replicas, level, census: Census::default(), basis })
+    }
+
+    fn agreed(metrics: &[Result<Proposal, MetricFault>]) -> Combined {
+        combine(&ScalePolicy::Unanimous, metrics, 5)
+    }
+
+    #[test]
+    fn all_must_ask_for_more_and_the_least_of_it_wins() {
+        let chosen = Combined::Chosen { replicas: 6, choice: Choice::Agreed { metric: 1 } };
+        assert_eq!(agreed(&[asks(9), asks(6), asks(7)]), chosen);
+    }
+
+    #[test]
+    fn all_must_ask_for_fewer_and_the_least_change_wins() {
+        let chosen = Combined::Chosen { replicas: 4, choice: Choice::Agreed { metric: 0 } };
+        assert_eq!(agreed(&[asks(4), asks(2)]), chosen);
+    }
+
+    #[test]
+    fn while_they_disagree_the_number_stays() {
+        for (metrics, metric, against) in
+            [([asks(9), asks(2)], 0, 1), ([asks(9), asks(5)], 0, 1), ([asks(5), asks(4)], 1, 0)]
+        {
+            let choice = Choice::Divided { metric, against };
+            assert_eq!(agreed(&metrics), Combined::Chosen { replicas: 5, choice });
+        }
+    }
+
+    #[test]
+    fn one_that_cannot_be_measured_holds_the_number() {
+        let held = Combined::Held { invalid: 1, asked: None };
+        assert_eq!(agreed(&[asks(9), Err(MetricFault::NoReplicas)]), held);
     }
 }

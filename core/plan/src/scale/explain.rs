@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use model::decision::{Condition, Decision, Limit, MetricVerdict, Policy};
 use model::name::ServiceName;
-use model::resource::{AutoscalerSpec, MetricSpec, PolicyChange};
+use model::resource::{AutoscalerSpec, MetricSpec, PolicyChange, ScalePolicy};
 use model::time::{Now, Time};
 
+use super::combine::Choice;
 use super::hpa::{Course, Verdict};
 use super::limit::{Cap, Limited, Rate};
 use super::proposal::MetricFault;
@@ -35,7 +36,7 @@ impl Verdict {
             at,
             desired: self.desired,
             previous: self.previous,
-            policy: Policy::Hpa,
+            policy: policy_of(&spec.policy),
             metrics: self.metric_verdicts(spec),
             limits: self.limits(at.time),
             conditions: self.conditions(spec, &Carried::Out),
@@ -61,7 +62,7 @@ impl Verdict {
             Course::BelowMin(bounds) => {
                 vec![clamp("TooFewReplicas", format!("at least {} are wanted", bounds.min))]
             }
-            Course::Scaled { stabilized, limited, metric: _ } => {
+            Course::Scaled { stabilized, limited, choice: _ } => {
                 stabilized.limit(now).into_iter().chain(limited.limit()).collect()
             }
         }
@@ -83,8 +84,8 @@ impl Verdict {
                 conditions.push(condition("ScalingActive", false, reason, fault.to_string()));
             }
             Course::Held { invalid, asked: _ } => conditions.push(self.inactive(spec, *invalid)),
-            Course::Scaled { metric, limited, stabilized: _ } => {
-                let message = format!("{} gave the number", name_at(spec, *metric));
+            Course::Scaled { choice, limited, stabilized: _ } => {
+                let message = gave(spec, *choice);
                 conditions.push(condition("ScalingActive", true, "ValidMetricFound", message));
                 conditions.push(limited.condition());
             }
@@ -146,11 +147,8 @@ impl Verdict {
             }
             Course::NoMembers(fault) => format!("stays at {desired}: {fault}"),
             Course::Held { invalid, asked } => self.held_summary(spec, *invalid, *asked),
-            Course::Scaled { metric, stabilized, limited } => {
-                let asks = match (spec.metrics.get(*metric), self.metrics.get(*metric)) {
-                    (Some(metric), Some(Ok(proposal))) => asks(metric, proposal),
-                    (Some(_) | None, _) => String::new(),
-                };
+            Course::Scaled { choice, stabilized, limited } => {
+                let asks = self.asked(spec, *choice);
                 let head = if previous == desired {
                     format!("stays at {desired}: {asks}")
                 } else {
@@ -159,6 +157,20 @@ impl Verdict {
                 let held = stabilized.held.map(|_| stabilized.note());
                 let limits = held.into_iter().chain(limited.note());
                 limits.fold(head, |sentence, limit| sentence + "; " + &limit)
+            }
+        }
+    }
+
+    /// What gave the number, with its arithmetic.
+    fn asked(&self, spec: &AutoscalerSpec, choice: Choice) -> String {
+        let of = |index: usize| match (spec.metrics.get(index), self.metrics.get(index)) {
+            (Some(metric), Some(Ok(proposal))) => asks(metric, proposal),
+            (Some(_) | None, _) => String::new(),
+        };
+        match choice {
+            Choice::Largest { metric } | Choice::Agreed { metric } => of(metric),
+            Choice::Divided { metric, against } => {
+                format!("its metrics do not agree on a change: {}, while {}", of(metric), of(against))
             }
         }
     }
@@ -292,6 +304,25 @@ impl fmt::Display for Rate {
         let secs = applied.policy.period.as_secs();
         write!(f, " may be {verb} in {secs} s, and there were {} at its start: ", applied.base)?;
         write!(f, "{} at {end}", self.limit)
+    }
+}
+
+fn policy_of(policy: &ScalePolicy) -> Policy {
+    match policy {
+        ScalePolicy::Hpa => Policy::Hpa,
+        ScalePolicy::Unanimous => Policy::Unanimous,
+    }
+}
+
+/// What gave the number, as a condition says it.
+fn gave(spec: &AutoscalerSpec, choice: Choice) -> String {
+    let name = name_at(spec, choice.metric());
+    match choice {
+        Choice::Largest { .. } => format!("{name} gave the number"),
+        Choice::Agreed { .. } => format!("all metrics agree, and {name} asks for the least change"),
+        Choice::Divided { against, .. } => {
+            format!("{name} asks for a change that {} does not ask for", name_at(spec, against))
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use model::settings::HpaSettings;
 use model::time::Time;
 
 use super::classify::Warmup;
-use super::combine::{Combined, combine};
+use super::combine::{Choice, Combined, combine};
 use super::limit::{self, Bounds, GROWTH, Limited};
 use super::log::{record_change, record_recommendation};
 use super::proposal::{MetricFault, Proposal};
@@ -57,8 +57,8 @@ pub enum Course {
     },
     /// The metrics decided, then stabilisation, then bounds and rates.
     Scaled {
-        /// The metric with the largest proposal, by its place in the declaration.
-        metric: usize,
+        /// What gave the number.
+        choice: Choice,
         /// The proposal, before and after stabilisation.
         stabilized: Stabilized,
         /// That number, before and after bounds and rates.
@@ -163,14 +163,14 @@ impl Pass<'_> {
             .enumerate()
             .map(|(index, metric)| self.propose(metric, reading_of(index)))
             .collect();
-        let (proposal, metric) = match combine(&metrics, current) {
+        let (proposal, choice) = match combine(&self.spec.policy, &metrics, current) {
             Combined::Held { invalid, asked } => {
                 return Verdict { metrics, ..Verdict::kept(current, Course::Held { invalid, asked }) };
             }
-            Combined::Chosen { replicas, metric } => (replicas, metric),
+            Combined::Chosen { replicas, choice } => (replicas, choice),
         };
         let (stabilized, limited) = self.normalize(proposal, memory);
-        let course = Course::Scaled { metric, stabilized, limited };
+        let course = Course::Scaled { choice, stabilized, limited };
         Verdict { desired: limited.replicas, metrics, ..Verdict::kept(current, course) }
     }
 

@@ -6,13 +6,14 @@ use model::memory::{RECOMMENDATIONS_MAX, Recommendation, SCALE_EVENTS_MAX, Scale
 use model::name::ServiceName;
 use model::resource::{
     AutoscalerSpec, Behavior, MeteredResource, MetricIdentifier, MetricSpec, Percent, PolicyChange, Quantity,
-    ResourceTarget, ScalingPolicy, ScalingRules, SelectPolicy, TotalTarget,
+    ResourceTarget, ScalePolicy, ScalingPolicy, ScalingRules, SelectPolicy, TotalTarget,
 };
 use model::settings::HpaSettings;
 use model::time::Time;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use proptest::sample::select;
 
 use super::hpa::{Course, Verdict, confirm, reconcile};
 use super::log::{change_within, record_change, record_recommendation};
@@ -196,19 +197,20 @@ fn a_verdict_without_change_leaves_no_event() {
 }
 
 fn world() -> impl Strategy<Value = World> {
-    let bounds = (0..5_u32, 1..30_u32, option::of(behavior()));
+    let policy = select(vec![ScalePolicy::Hpa, ScalePolicy::Unanimous]);
+    let bounds = (0..5_u32, 1..30_u32, option::of(behavior()), policy);
     let replicas = vec((replica(), used()), 0..12);
     let memory = (recommendations(), events(), events(), any::<bool>());
     (bounds, replicas, option::weighted(0.8, 0..50_000_i64), memory).prop_map(
         |(
-            (min, above, behavior),
+            (min, above, behavior, policy),
             replicas,
             queue,
             (recommendations, scale_out, scale_in, scaled_to_zero),
         )| {
             let (replicas, used): (Vec<_>, Vec<_>) = replicas.into_iter().unzip();
             World {
-                spec: spec(min, min + above, behavior),
+                spec: AutoscalerSpec { policy, ..spec(min, min + above, behavior) },
                 current: u32::try_from(replicas.len()).expect("few"),
                 replicas,
                 request: 500,
@@ -233,6 +235,7 @@ fn spec(min: u32, max: u32, behavior: Option<Behavior>) -> AutoscalerSpec {
             },
             MetricSpec::External { metric, target: TotalTarget::Average(Quantity::from_milli(3000)) },
         ],
+        policy: ScalePolicy::Hpa,
         behavior,
     }
 }

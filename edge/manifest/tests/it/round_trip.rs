@@ -16,8 +16,8 @@ use model::resource::{
     HorizontalPodAutoscaler, HttpCheck, HttpOrigin, HttpUrl, JsonPath, Limits, ListenAddress, MeasuredObject,
     Metadata, MetricOrigin, MetricSource, MetricSourceSpec, ObjectMeta, ObjectName, Port, PortName, Probe,
     Probes, PrometheusOrigin, Protocol, ProxyProtocol, ProxyVersion, Quantity, Recover, ReplicasOrigin,
-    Resource, Resources, Route, RouteSpec, Run, Scale, ScaleMode, Schedule, Service, ServiceSpec, Signal,
-    Span, Stop, TcpCheck, Timeouts, Tls, ToZero, Zone,
+    Resource, Resources, Route, RouteSpec, Run, Scale, ScaleMode, ScalePolicy, Schedule, Service,
+    ServiceSpec, Signal, Span, Stop, TcpCheck, Timeouts, Tls, ToZero, Zone,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -251,12 +251,18 @@ fn older_behavior() -> BoxedStrategy<v2beta2::Behavior> {
         .boxed()
 }
 
+fn policy() -> BoxedStrategy<ScalePolicy> {
+    select(vec![ScalePolicy::Hpa, ScalePolicy::Unanimous]).boxed()
+}
+
 fn scale() -> BoxedStrategy<Scale> {
-    let auto = (0..=5_u32, 5..=1_000_000_u32, vec(metric(), 0..2), of(behavior()));
+    let auto = (0..=5_u32, 5..=1_000_000_u32, vec(metric(), 0..2), policy(), of(behavior()));
     let to_zero = || of((span(), span()).prop_map(|(after, wait)| ToZero { after, wait }));
     let count = prop_oneof![
         (0..=1_000_000_u32).prop_map(Count::Fixed),
-        auto.prop_map(|(min, max, metrics, behavior)| Count::Auto(AutoScale { min, max, metrics, behavior })),
+        auto.prop_map(|(min, max, metrics, policy, behavior)| {
+            Count::Auto(AutoScale { min, max, metrics, policy, behavior })
+        }),
     ];
     let mode = select(vec![ScaleMode::On, ScaleMode::UpOnly, ScaleMode::Shadow, ScaleMode::Off]);
     (count, mode, vec(schedule(), 0..3), to_zero())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::memory::ScalingMemory;
-use model::resource::{AutoscalerSpec, MetricSpec, Quantity};
+use model::resource::{AutoscalerSpec, MetricSpec, Quantity, ScalePolicy};
 use model::settings::HpaSettings;
 use plan::scale::hpa::reconcile;
 use plan::scale::proposal::{MetricFault, Proposal};
@@ -53,6 +53,7 @@ pub(super) fn replica_calc(row: &Row) -> Result<(), String> {
         min: 0,
         max: u32::MAX,
         metrics: vec![metric],
+        policy: ScalePolicy::Hpa,
         behavior: Some(behavior_of(tolerances.0, tolerances.1)),
     };
     let settings = HpaSettings {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::memory::ScalingMemory;
-use model::resource::{AutoscalerSpec, Behavior};
+use model::resource::{AutoscalerSpec, Behavior, ScalePolicy};
 use model::settings::HpaSettings;
 use plan::scale::explain::Carried;
 use plan::scale::hpa::{Verdict, reconcile};
@@ -88,6 +88,7 @@ pub(super) fn reconcile_row(row: &Row) -> Result<(), String> {
         min: input.spec.min_replicas,
         max: input.spec.max_replicas,
         metrics,
+        policy: ScalePolicy::Hpa,
         behavior: behavior.transpose()?,
     };
     let replicas = translate::replicas(&input.pods)?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::memory::ScalingMemory;
-use model::resource::AutoscalerSpec;
+use model::resource::{AutoscalerSpec, ScalePolicy};
 use model::settings::HpaSettings;
 use plan::scale::explain::Carried;
 use plan::scale::hpa::{Verdict, reconcile};
@@ -60,8 +60,14 @@ pub(super) fn condition_reason(row: &Row) -> Result<(), String> {
         "autoscaling disabled by zero replicas" => (0, known, cpu()?, busy()),
         other => return Err(format!("no situation {other:?} is known")),
     };
-    let spec =
-        AutoscalerSpec { service: target_name(), min: 1, max: 5, metrics: vec![metric], behavior: None };
+    let spec = AutoscalerSpec {
+        service: target_name(),
+        min: 1,
+        max: 5,
+        metrics: vec![metric],
+        policy: ScalePolicy::Hpa,
+        behavior: None,
+    };
     let view = ScaleView { spec_replicas, status_replicas: spec_replicas, members };
     let mut memory = ScalingMemory::default();
     let settings = HpaSettings::default();

@@ -2,6 +2,7 @@
 
 use model::resource::{Quantity, ScalingRules, SelectPolicy};
 use model::time::Time;
+use plan::scale::combine::Choice;
 use plan::scale::explain::Carried;
 use plan::scale::hpa::Course;
 use plan::scale::proposal::{Basis, MetricFault};
@@ -210,7 +211,11 @@ fn the_metric_that_asks_for_most_decides() {
     let mut scene = Scene::of(2).cpu(50, &[600, 600]).queue(10, &[15]).ingress(10, 18);
     let verdict = scene.decide();
     assert_eq!(verdict.desired, 4);
-    assert!(matches!(verdict.course, Course::Scaled { metric: 2, .. }), "{:?}", verdict.course);
+    assert!(
+        matches!(verdict.course, Course::Scaled { choice: Choice::Largest { metric: 2 }, .. }),
+        "{:?}",
+        verdict.course
+    );
 }
 
 #[test]

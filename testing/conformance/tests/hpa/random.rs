@@ -7,7 +7,7 @@ use model::name::ServiceName;
 use model::resource::hpa::shapes::CrossVersionObjectReference;
 use model::resource::{
     AutoscalerSpec, Behavior, MeteredResource, MetricIdentifier, MetricSpec, Percent, PolicyChange, Quantity,
-    ResourceTarget, ScalingPolicy, ScalingRules, SelectPolicy, TotalTarget,
+    ResourceTarget, ScalePolicy, ScalingPolicy, ScalingRules, SelectPolicy, TotalTarget,
 };
 use model::settings::HpaSettings;
 use model::time::{Now, Time, Wall};
@@ -205,6 +205,7 @@ fn spec() -> impl Strategy<Value = AutoscalerSpec> {
         min,
         max: min + above,
         metrics,
+        policy: ScalePolicy::Hpa,
         behavior: None,
     })
 }

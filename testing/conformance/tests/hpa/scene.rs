@@ -8,7 +8,7 @@ use model::name::ServiceName;
 use model::resource::hpa::shapes::CrossVersionObjectReference;
 use model::resource::{
     AutoscalerSpec, Behavior, MeteredResource, MetricIdentifier, MetricSpec, Percent, PolicyChange, Quantity,
-    ResourceTarget, ScalingPolicy, ScalingRules, SelectPolicy, TotalTarget,
+    ResourceTarget, ScalePolicy, ScalingPolicy, ScalingRules, SelectPolicy, TotalTarget,
 };
 use model::settings::HpaSettings;
 use model::time::{Now, Time, Wall};
@@ -49,6 +49,7 @@ impl Scene {
             min: 1,
             max: 100,
             metrics: Vec::new(),
+            policy: ScalePolicy::Hpa,
             behavior: None,
         };
         let mut scene = Self {

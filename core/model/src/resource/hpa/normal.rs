@@ -16,7 +16,7 @@ use crate::resource::autoscaler::{
     ScalingPolicy, ScalingRules, SelectPolicy, TotalTarget,
 };
 use crate::resource::scale::REPLICAS_MAX;
-use crate::resource::{Problem, Problems, Quantity};
+use crate::resource::{Problem, Problems, Quantity, ScalePolicy};
 
 /// Longest stabilization window, in seconds (Kubernetes `MaxStabilizationWindowSeconds`).
 const STABILIZATION_SECS_MAX: i32 = 3600;
@@ -65,10 +65,12 @@ pub fn normalize(
     bounds: (u32, u32),
     metrics: &[v2::MetricSpec],
     behavior: Option<&v2::Behavior>,
+    policy: &ScalePolicy,
 ) -> Result<AutoscalerSpec, Problems> {
     let (min, max) = bounds;
     let bounds = Bounds { min, max, min_path: "spec.scale.min", max_path: "spec.scale.max" };
-    Found::default().complete(service, &bounds, "spec.scale", metrics, behavior)
+    let spec = Found::default().complete(service, &bounds, "spec.scale", metrics, behavior)?;
+    Ok(AutoscalerSpec { policy: policy.clone(), ..spec })
 }
 
 struct Bounds {
@@ -109,8 +111,8 @@ impl Found {
         }
         self.bounds(bounds, metrics);
         let behavior = behavior.map(|behavior| self.behavior(&format!("{base}.behavior"), behavior));
-        let spec = AutoscalerSpec { service, min: bounds.min, max: bounds.max, metrics: specs, behavior };
-        Problems::or(self.0, spec)
+        let (min, max, policy) = (bounds.min, bounds.max, ScalePolicy::Hpa);
+        Problems::or(self.0, AutoscalerSpec { service, min, max, metrics: specs, policy, behavior })
     }
 
     fn bounds(&mut self, bounds: &Bounds, metrics: &[v2::MetricSpec]) {
