@@ -65,9 +65,12 @@ pub(crate) enum Input {
         action: (u64, u64),
         outcome: Ending,
     },
-    Recalled(StoredMemory),
+    /// As it was while memories were positional; written no more.
+    Recalled(RecalledMemory),
     Demand(Vec<Asked>),
     Measured(Vec<StoredMeasured>),
+    /// A [`StoredMemory`] as JSON text, which names its fields: what is added to it later needs no record of its own.
+    Memory(Json),
 }
 
 /// A declaration as JSON text.
@@ -142,8 +145,8 @@ pub(crate) enum Kind {
 
 /// What must survive a restart; also the form in which the store keeps it.
 ///
-/// The store names each field, so that a row without `healing`, as it was written first, is read as one that holds nothing back.
-/// The journal does not, and has a record of its own for those: [`EarlierMemory`].
+/// Each field is named, so that what was written before a field was there is read as if nothing were known of it. The journal's first
+/// records of memories named none: [`EarlierMemory`], [`RecalledMemory`].
 #[derive(Debug, Serialize, Deserialize)]
 pub struct StoredMemory {
     service: ServiceName,
@@ -154,6 +157,13 @@ pub struct StoredMemory {
     scaled_to_zero: bool,
     restarts: Vec<StoredRestarts>,
     #[serde(default)]
+    healing: StoredHealing,
+}
+
+/// [`StoredMemory`] as journals had it second.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RecalledMemory {
+    earlier: EarlierMemory,
     healing: StoredHealing,
 }
 
@@ -207,7 +217,7 @@ impl From<&input::Input> for Input {
             },
             input::Input::Woke => Self::Woke,
             input::Input::Intent(intent) => Self::from(intent),
-            input::Input::Remembered(memory) => Self::Recalled(StoredMemory::from(memory.as_ref())),
+            input::Input::Remembered(memory) => Self::Memory(Json::of(&StoredMemory::from(memory.as_ref()))),
             input::Input::Report(report) => Self::from(report),
             input::Input::Ended { action, outcome } => {
                 Self::Ended { action: id_pair(*action), outcome: Ending::from(outcome) }
@@ -287,7 +297,8 @@ impl TryFrom<Input> for input::Input {
             }
             Input::Release(service) => Self::Intent(Intent::Release(service)),
             Input::Remembered(memory) => Self::Remembered(Arc::new(StoredMemory::from(memory).into())),
-            Input::Recalled(memory) => Self::Remembered(Arc::new(memory.into())),
+            Input::Recalled(memory) => Self::Remembered(Arc::new(StoredMemory::from(memory).into())),
+            Input::Memory(memory) => Self::Remembered(Arc::new(memory.read::<StoredMemory>()?.into())),
             Input::Inventory { node, up_to, replicas } => report(Report::Inventory {
                 node,
                 up_to: id_of(up_to),
@@ -572,6 +583,12 @@ impl From<EarlierMemory> for StoredMemory {
     }
 }
 
+impl From<RecalledMemory> for StoredMemory {
+    fn from(recalled: RecalledMemory) -> Self {
+        Self { healing: recalled.healing, ..Self::from(recalled.earlier) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -584,5 +601,16 @@ mod tests {
         let Ok(input::Input::Remembered(memory)) = record.input.try_into() else { panic!("it is a memory") };
         assert_eq!((memory.desired, memory.scaling.scaled_to_zero), (Some(3), true));
         assert_eq!(memory.healing, HealingMemory::default());
+    }
+
+    #[test]
+    fn a_record_of_a_memory_without_names_is_read_as_it_was_written() {
+        // As above, as the kind of input that came after; then suspended, no last restart for a probe, and one restart.
+        let body = [1, 2, 3, 12, 4, b's', b'h', b'o', b'p', 1, 3, 0, 0, 0, 1, 0, 1, 5, 0, 1, 9];
+        let record: Record = postcard::from_bytes(&body).unwrap();
+        let Ok(input::Input::Remembered(memory)) = record.input.try_into() else { panic!("it is a memory") };
+        assert_eq!((memory.desired, memory.scaling.scaled_to_zero), (Some(3), true));
+        let (suspended, restarted) = (Some(Time::from_millis(5)), vec![Time::from_millis(9)]);
+        assert_eq!(memory.healing, HealingMemory { suspended, liveness_restart: None, restarted });
     }
 }
