@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use std::sync::Arc;
 
+use model::decision::Asked;
 use model::event::EventKind;
 use model::name::ServiceName;
 use model::resource::Resource;
@@ -24,27 +25,36 @@ const EVENTS_SHOWN: usize = 20;
 const EVENTS_SEARCHED: usize = 1000;
 
 /// The last decision, and why.
-pub(crate) async fn present(state: &State, service: ServiceName) -> Result<v1::Explanation, Failure> {
+pub(crate) async fn present(
+    state: &State,
+    service: ServiceName,
+    asked: Option<Asked>,
+) -> Result<v1::Explanation, Failure> {
     state
         .ask(move |handle| {
             require(handle, &service)?;
             let view = view::services(handle, Some(vec![service.clone()]))?.pop();
             let changes = recent_changes(handle, &service);
-            view.and_then(|view| view::explanation(&view, changes))
+            view.and_then(|view| view::explanation(&view, changes, asked))
                 .ok_or_else(|| nothing_decided(&service, None))
         })
         .await
 }
 
 /// The last decision as of `at`, and why, as the journal has it.
-pub(crate) async fn past(state: &State, service: ServiceName, at: Wall) -> Result<v1::Explanation, Failure> {
+pub(crate) async fn past(
+    state: &State,
+    service: ServiceName,
+    at: Wall,
+    asked: Option<Asked>,
+) -> Result<v1::Explanation, Failure> {
     let permit = state.open_replay()?;
     state
         .ask(move |handle| {
             let found = past::at(handle.journal_folder(), &service, at);
             drop(permit);
             found?
-                .and_then(|(view, changes)| view::explanation(&view, changes))
+                .and_then(|(view, changes)| view::explanation(&view, changes, asked))
                 .ok_or_else(|| nothing_decided(&service, Some(at)))
         })
         .await
@@ -106,7 +116,7 @@ pub(crate) async fn describe(state: &State, service: ServiceName) -> Result<v1::
                 service: declared,
                 autoscaler: autoscaler_of(handle, &service)?,
                 replicas: resources::with_details(handle, places, &agent),
-                explanation: view::explanation(&view, recent_changes(handle, &service)),
+                explanation: view::explanation(&view, recent_changes(handle, &service), None),
                 events: events.iter().map(|event| view::event(event)).collect(),
             })
         })

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::balancers;
 use crate::certificates;
+use crate::decided;
 use crate::failure::Failure;
 use crate::moment::rfc3339;
 use crate::proxied;
@@ -117,7 +118,7 @@ fn autoscaler_status(view: Option<&ServiceView>) -> v1::AutoscalerStatus {
         current_replicas: of_view(|status| status.replicas),
         desired_replicas: of_view(|status| status.desired_replicas),
         conditions: decision.as_ref().map(|it| view::scaling_conditions(&it.conditions)).unwrap_or_default(),
-        current_metrics: decision.as_ref().map(view::metrics).unwrap_or_default(),
+        current_metrics: decision.as_ref().map(decided::metrics).unwrap_or_default(),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::logs::{self, TAIL_DEFAULT, Until};
 use crate::moment::parse_rfc3339;
 use crate::resources::{self, Meant};
 use crate::state::State;
-use crate::{explain, metric_source, metrics, openapi, route, stream, v1};
+use crate::{decided, explain, metric_source, metrics, openapi, route, stream, v1};
 
 /// Events that are answered unless told otherwise.
 const EVENTS_DEFAULT: usize = 100;
@@ -108,7 +108,10 @@ fn reads() -> Vec<Route> {
         parameter("tail", "integer", "Lines before the end; 100 unless given."),
         parameter("follow", "boolean", "Go on with what is printed later."),
     ];
-    const AT: &[Parameter] = &[parameter("at", "string", "As of this time, RFC 3339, from the journal.")];
+    const EXPLAIN: &[Parameter] = &[
+        parameter("at", "string", "As of this time, RFC 3339, from the journal."),
+        parameter("whyNot", "string", "Also why not `out`, `in`, or a number of replicas."),
+    ];
     use Answer::{Json as J, Text};
     vec![
         read("/v1/services", "All services", ONLY_WATCH, J(of::<v1::List<v1::Service>>), || get(services)),
@@ -123,7 +126,7 @@ fn reads() -> Vec<Route> {
         read(
             "/v1/services/{name}/explain",
             "The last scaling decision, and why",
-            AT,
+            EXPLAIN,
             J(of::<v1::Explanation>),
             || get(explain),
         ),
@@ -535,9 +538,10 @@ async fn describe(Of(state): Of<State>, Path(name): Path<String>) -> Result<Json
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct When {
     at: Option<String>,
+    why_not: Option<String>,
 }
 
 async fn explain(
@@ -546,11 +550,20 @@ async fn explain(
     Asked(asked): Asked<When>,
 ) -> Result<Json<v1::Explanation>, Failure> {
     let service = service_name(&name)?;
+    let why_not = asked.why_not.as_deref().map(why_not).transpose()?;
     match asked.at.as_deref().map(time).transpose()? {
-        Some(at) => explain::past(&state, service, at).await,
-        None => explain::present(&state, service).await,
+        Some(at) => explain::past(&state, service, at, why_not).await,
+        None => explain::present(&state, service, why_not).await,
     }
     .map(Json)
+}
+
+fn why_not(text: &str) -> Result<model::decision::Asked, Failure> {
+    decided::parse_asked(text).ok_or_else(|| {
+        Failure::bad_request(format!(
+            "could not tell what {text:?} asks about: whyNot is out, in, or a number of replicas"
+        ))
+    })
 }
 
 #[derive(Deserialize)]

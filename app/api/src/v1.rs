@@ -9,6 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+mod decided;
+pub use decided::{Evidence, MetricLevel, Prospect, SampleCount, Tolerance, WhyNot};
+
 /// A resource with what the system answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -396,6 +399,9 @@ pub struct Metric {
     pub ratio: Option<f64>,
     /// Replicas that it asks for; null when it cannot say.
     pub proposal: Option<u32>,
+    /// Whose samples counted; null for a metric of no replicas.
+    #[serde(default)]
+    pub samples: Option<SampleCount>,
     /// The arithmetic, or why there is none.
     pub note: String,
 }
@@ -415,6 +421,7 @@ pub struct Limit {
 
 /// The last scaling decision of a service, and why.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Explanation {
     /// What was decided on, as `service/NAME`.
     pub target: String,
@@ -428,10 +435,22 @@ pub struct Explanation {
     pub policy: String,
     /// What each metric said; empty when none was asked.
     pub metrics: Vec<Metric>,
+    /// How far a ratio may be from 1 without a change; null when no ratio was taken.
+    #[serde(default)]
+    pub tolerance: Option<Tolerance>,
     /// What changed the number after the metrics, in order.
     pub limits: Vec<Limit>,
+    /// What lies behind those limits, latest first, at most 8.
+    #[serde(default)]
+    pub evidence: Vec<Evidence>,
     /// What the guard refuses; null when nothing.
     pub guard: Option<String>,
+    /// What would have to change for another outcome.
+    #[serde(default)]
+    pub prospects: Vec<Prospect>,
+    /// Why not what `whyNot` asks about; null when nothing was asked.
+    #[serde(default)]
+    pub why_not: Option<WhyNot>,
     /// Why, from the first cause to the last.
     pub reasons: Vec<Because>,
     /// What is not done yet, and why not.

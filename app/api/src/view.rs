@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use control::ControlLoop;
 use knowledge::{Exposure, Health, Place, ServiceState, Stage};
-use model::decision::{Account, Condition, Decision, MetricVerdict};
+use model::decision::{Account, Asked, Condition, Decision};
 use model::identity::{Ordinal, ReplicaId};
 use model::input::{Declared, Exit};
 use model::name::{NodeName, ServiceName};
@@ -15,6 +15,7 @@ use model::settings::Settings;
 use model::time::{Now, Time};
 use orchestrator::{Handle, Stopped, Told};
 
+use crate::decided;
 use crate::moment::{rfc3339, wall_of};
 use crate::v1;
 
@@ -330,8 +331,13 @@ fn sum_of_usage(places: &[PlaceView]) -> v1::Usage {
 }
 
 /// The last decision on a service in words; `None` before the first.
-pub(crate) fn explanation(view: &ServiceView, changes: Vec<v1::SizeChange>) -> Option<v1::Explanation> {
-    let decision = view.decision.as_ref()?.decision();
+pub(crate) fn explanation(
+    view: &ServiceView,
+    changes: Vec<v1::SizeChange>,
+    asked: Option<Asked>,
+) -> Option<v1::Explanation> {
+    let account = &**view.decision.as_ref()?;
+    let decision = account.decision();
     let guard = decision
         .guard
         .clone()
@@ -342,36 +348,18 @@ pub(crate) fn explanation(view: &ServiceView, changes: Vec<v1::SizeChange>) -> O
         desired: decision.desired,
         previous: decision.previous,
         policy: decision.policy.name().into(),
-        metrics: metrics(&decision),
-        limits: decision
-            .limits
-            .iter()
-            .map(|limit| v1::Limit {
-                name: limit.name.into(),
-                from: limit.from,
-                to: limit.to,
-                note: limit.note.to_string(),
-            })
-            .collect(),
+        metrics: decided::metrics(&decision),
+        tolerance: decided::tolerance(&decision),
+        limits: decided::limits(&decision),
+        evidence: decided::evidence(&decision),
+        prospects: decided::prospects(&account.prospects()),
+        why_not: asked.map(|asked| decided::why_not(account, asked)),
         guard: guard.map(|reason| reason.to_string()),
         reasons: reasons(&decision),
         waits: view.waits.iter().map(|wait| wait_of(&view.name, wait)).collect(),
         changes,
         summary: decision.summary.to_string(),
     })
-}
-
-/// What each metric said.
-pub(crate) fn metrics(decision: &Decision) -> Vec<v1::Metric> {
-    let metric = |said: &MetricVerdict| v1::Metric {
-        name: said.name.to_string(),
-        current: said.current.to_string(),
-        target: said.target.to_string(),
-        ratio: said.ratio,
-        proposal: said.proposal,
-        note: said.note.to_string(),
-    };
-    decision.metrics.iter().map(metric).collect()
 }
 
 /// Kubernetes' conditions of an autoscaler.

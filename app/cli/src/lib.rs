@@ -11,6 +11,7 @@ mod failure;
 mod words;
 
 mod figures;
+mod moment;
 mod output;
 mod paint;
 mod tables;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::name::ServiceName;
 use crate::reason::Reason;
-use crate::time::Now;
+use crate::time::{Now, Wall};
 
 /// One scaling decision, whole: enough to follow the arithmetic by hand.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,8 +21,12 @@ pub struct Decision {
     pub policy: Policy,
     /// What each metric said; empty when no metric was asked.
     pub metrics: Vec<MetricVerdict>,
+    /// How far a ratio may be from 1 without a change; `None` when no ratio was taken.
+    pub tolerance: Option<Tolerance>,
     /// What changed the number after the metrics, in order.
     pub limits: Vec<Limit>,
+    /// What lies behind those limits, latest first; at most [`EVIDENCE_MAX`].
+    pub evidence: Vec<Evidence>,
     /// Kubernetes' conditions of a HorizontalPodAutoscaler; empty for other policies.
     pub conditions: Vec<Condition>,
     /// What the guard refused of it; `None` when nothing.
@@ -35,6 +39,128 @@ pub struct Decision {
 pub trait Account: std::fmt::Debug + Send + Sync {
     /// The record, in words.
     fn decision(&self) -> Decision;
+
+    /// A number that two decisions on a service share when their outcome and their reason are the same, whatever was measured.
+    fn gist(&self) -> u64;
+
+    /// How far each metric is from its aim: measured ÷ aimed at, `None` when nothing was measured. In the order of [`Decision::metrics`].
+    fn ratios(&self) -> Vec<Option<f64>>;
+
+    /// What would have to change for another outcome, found by deciding again on what was seen with just that changed.
+    ///
+    /// Costs some thousand decisions: for people who ask and for what is kept, not for each decision.
+    fn prospects(&self) -> Vec<Prospect>;
+
+    /// Why not the number that is asked about, and what it would take. Costs as much as [`Self::prospects`].
+    fn why_not(&self, asked: Asked) -> WhyNot;
+}
+
+/// A number of replicas that was not decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Asked {
+    /// More than was decided.
+    Out,
+    /// Fewer than was decided.
+    In,
+    /// Just so many.
+    Exactly(u32),
+}
+
+/// Why something was not decided.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WhyNot {
+    /// What speaks against it, in sentences, from the first cause to the last.
+    pub because: Vec<Arc<str>>,
+    /// What it would take.
+    pub prospects: Vec<Prospect>,
+}
+
+/// Another outcome, and what would have to change for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prospect {
+    /// Replicas wanted then; those that are wanted now when nothing leads elsewhere.
+    pub desired: u32,
+    /// What has to change.
+    pub need: Need,
+    /// Where metrics would have to be; empty when it takes no other load.
+    pub levels: Vec<MetricLevel>,
+    /// From when on that would be decided; `None` for at once.
+    pub at: Option<Wall>,
+    /// All of it in one sentence.
+    pub note: Arc<str>,
+}
+
+/// What has to change for another outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Need {
+    /// Nothing but the time.
+    Time,
+    /// The load.
+    Load,
+    /// The hold of a person has to end.
+    Release,
+    /// Somebody has to ask for something.
+    Request,
+    /// `spec.scale.mode` has to be `on`.
+    Mode,
+    /// The declaration: no load and no time leads there.
+    Declaration,
+}
+
+/// Where a metric would have to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricLevel {
+    /// Which metric.
+    pub name: Arc<str>,
+    /// Where it would be, with its unit.
+    pub level: Arc<str>,
+}
+
+/// How far a ratio may be from 1 without a change, as parts of one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tolerance {
+    /// Above 1.
+    pub up: f64,
+    /// Below 1.
+    pub down: f64,
+}
+
+/// Most of what lies behind limits that a record names.
+///
+/// 8: a rate policy that has counted more changes is understood from the latest.
+pub const EVIDENCE_MAX: usize = 8;
+
+/// Something earlier that limits a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Evidence {
+    /// When it was.
+    pub at: Wall,
+    /// What.
+    pub what: Earlier,
+}
+
+/// What was earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Earlier {
+    /// So many replicas were recommended.
+    Recommended(u32),
+    /// So many were added.
+    Added(u32),
+    /// So many were taken away.
+    Removed(u32),
+}
+
+/// Replicas by what became of their samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SampleCount {
+    /// Counted with their sample.
+    pub used: u32,
+    /// Not at work yet.
+    pub unready: u32,
+    /// Without a sample, or with one that is too old or could not be read.
+    pub missing: u32,
+    /// On their way out.
+    pub ignored: u32,
 }
 
 /// Which policy decided on the size.
@@ -69,6 +195,8 @@ pub struct MetricVerdict {
     pub ratio: Option<f64>,
     /// Replicas that this metric asks for; `None` when it cannot say.
     pub proposal: Option<u32>,
+    /// Whose samples counted; `None` for a metric of no replicas.
+    pub samples: Option<SampleCount>,
     /// The arithmetic, or why there is none.
     pub note: Arc<str>,
 }
@@ -97,6 +225,20 @@ pub struct Condition {
     pub reason: &'static str,
     /// For people.
     pub message: Arc<str>,
+}
+
+impl Need {
+    /// The name that users see.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Time => "time",
+            Self::Load => "load",
+            Self::Release => "release",
+            Self::Request => "request",
+            Self::Mode => "mode",
+            Self::Declaration => "declaration",
+        }
+    }
 }
 
 impl Policy {

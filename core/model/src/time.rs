@@ -79,9 +79,20 @@ impl Wall {
 /// The time of day in UTC, as the loop's clock has it: `06:20:15.250`.
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (seconds, ms) = (self.0 / 1000, self.0 % 1000);
-        write!(f, "{:02}:{:02}:{:02}.{ms:03}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
+        time_of_day(self.0, f)
     }
+}
+
+/// The time of day in UTC: `06:20:15.250`.
+impl fmt::Display for Wall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        time_of_day(self.0, f)
+    }
+}
+
+fn time_of_day(ms: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let (seconds, ms) = (ms / 1000, ms % 1000);
+    write!(f, "{:02}:{:02}:{:02}.{ms:03}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
 }
 
 fn millis(span: Duration) -> u64 {

@@ -1,12 +1,17 @@
 //! A decision with the scene that it was made on: its words are made when somebody asks.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::mem::discriminant;
 use std::sync::Arc;
 
-use model::decision::{Account, Decision, Limit, Policy};
+use model::decision::{Account, Asked, Decision, Limit, Policy, Prospect, Tolerance, WhyNot};
 use model::reason::Reason;
 
 use crate::mode::curbed;
+use crate::prospect::Goal;
 use crate::ruling::{Course, Ruling};
+use crate::scale::hpa;
+use crate::scale::proposal::Proposal;
 use crate::scene::{Scene, Suspicion};
 
 /// A decision, and what it was made on.
@@ -17,6 +22,12 @@ pub(crate) struct Situation {
 }
 
 impl Situation {
+    /// What is decided on `scene`.
+    pub(crate) fn of(scene: Scene) -> Self {
+        let (ruling, _) = scene.decide();
+        Self { scene, ruling }
+    }
+
     /// Why the size is what was decided.
     pub(crate) fn reason(&self) -> Reason {
         match &self.ruling.course {
@@ -42,7 +53,9 @@ impl Situation {
             previous: self.scene.desired.unwrap_or(0),
             policy,
             metrics: Vec::new(),
+            tolerance: None,
             limits: Vec::new(),
+            evidence: Vec::new(),
             conditions: Vec::new(),
             guard: None,
             summary: summary.into(),
@@ -52,11 +65,17 @@ impl Situation {
 
 impl Account for Situation {
     fn decision(&self) -> Decision {
-        let Scene { now, declared, term, .. } = &self.scene;
+        let Scene { now, declared, term, sight, hpa, .. } = &self.scene;
         match (&self.ruling.course, &declared.autoscaler) {
             (Course::Plain { policy, reason }, _) => self.plain(*policy, reason),
             (Course::Scaled { verdict, suspicion }, Some(spec)) => {
-                let decision = verdict.decision(declared.name.clone(), *now, &term.bound(spec));
+                let mut decision = verdict.decision(declared.name.clone(), *now, &term.bound(spec));
+                decision.evidence = verdict.evidence(*now, &sight.memory);
+                let is_ratio = decision.metrics.iter().any(|metric| metric.ratio.is_some());
+                decision.tolerance = is_ratio.then(|| {
+                    let band = hpa::tolerance_of(spec, hpa);
+                    Tolerance { up: band.up, down: band.down }
+                });
                 let decision = match suspicion {
                     Some(suspicion) => suspicion.hold(decision),
                     None => decision,
@@ -69,6 +88,62 @@ impl Account for Situation {
             }
         }
     }
+
+    fn gist(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.scene.declared.revision, self.scene.current, self.ruling.desired).hash(&mut hasher);
+        match &self.ruling.course {
+            Course::Plain { policy, reason } => (policy, discriminant(reason)).hash(&mut hasher),
+            Course::Scaled { verdict, suspicion } => {
+                suspicion.is_some().hash(&mut hasher);
+                verdict.hash_gist(&mut hasher);
+            }
+        }
+        hasher.finish()
+    }
+
+    fn ratios(&self) -> Vec<Option<f64>> {
+        match &self.ruling.course {
+            Course::Plain { .. } => Vec::new(),
+            Course::Scaled { verdict, .. } => {
+                let ratio = |said: &Result<Proposal, _>| said.as_ref().ok().map(|it| it.level.ratio);
+                verdict.metrics.iter().map(|said| ratio(said).filter(|ratio| ratio.is_finite())).collect()
+            }
+        }
+    }
+
+    fn prospects(&self) -> Vec<Prospect> {
+        self.all_prospects()
+    }
+
+    fn why_not(&self, asked: Asked) -> WhyNot {
+        if asked == Asked::Exactly(self.ruling.desired) {
+            return WhyNot { because: vec!["that is what was decided".into()], prospects: Vec::new() };
+        }
+        let goal = Goal::new(asked, self.ruling.desired);
+        WhyNot { because: against(&self.decision(), goal), prospects: vec![self.towards(goal)] }
+    }
+}
+
+/// What in `decision` speaks against `goal`: the metrics that ask for something else, and what changed the number past it.
+fn against(decision: &Decision, goal: Goal) -> Vec<Arc<str>> {
+    let wanted = goal.nearest();
+    let is_short = |replicas: u32| if goal.is_out() { replicas < wanted } else { replicas > wanted };
+    let metrics = decision.metrics.iter().filter_map(|metric| match metric.proposal {
+        Some(proposal) if is_short(proposal) => {
+            Some(format!("{} asks for {proposal}: {}", metric.name, metric.note).into())
+        }
+        Some(_) => None,
+        None => Some(format!("{} asks for nothing: {}", metric.name, metric.note).into()),
+    });
+    let past = decision.limits.iter().filter(|limit| !is_short(limit.from) && is_short(limit.to));
+    let limits =
+        past.map(|limit| format!("not {} but {}, by {}: {}", limit.from, limit.to, limit.name, limit.note));
+    let mut because: Vec<Arc<str>> = metrics.chain(limits.map(Into::into)).collect();
+    if because.is_empty() {
+        because.push(Arc::clone(&decision.summary));
+    }
+    because
 }
 
 impl Suspicion {

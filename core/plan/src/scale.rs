@@ -30,6 +30,7 @@ pub mod stabilize;
 pub mod hpa;
 
 pub mod explain;
+mod trace;
 mod wording;
 
 #[cfg(test)]

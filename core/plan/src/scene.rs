@@ -4,6 +4,7 @@
 //! had been otherwise, for as long as the scene is kept.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use knowledge::series::Series;
 use knowledge::{Hold, Knowledge, Place, ServiceState, Stage};
@@ -36,6 +37,8 @@ pub(crate) struct Scene {
     /// What an autoscaler looks at; empty without one.
     pub(crate) sight: Sight,
     pub(crate) hpa: HpaSettings,
+    /// From one decision to the next.
+    pub(crate) period: Duration,
 }
 
 /// What an autoscaler looks at.
@@ -66,16 +69,15 @@ impl Scene {
         (declared, term, rest): (&Arc<Declared>, Term, Option<Rest>),
         settings: &Settings,
     ) -> Self {
-        let begin = service.desired.filter(|desired| !is_off(*desired, &service.scaling, &term));
-        let current = begin.unwrap_or_else(|| first_size(declared, &term));
         Self {
             now,
             desired: service.desired,
-            current,
+            current: begin(service.desired, &service.scaling, (declared, &term)),
             hold: service.held(now.time),
             rest,
             sight: Sight::of(now, (knowledge, service), declared, settings),
             hpa: settings.hpa.clone(),
+            period: settings.period,
             declared: Arc::clone(declared),
             term,
         }
@@ -85,6 +87,12 @@ impl Scene {
     pub(crate) fn first_size(&self) -> u32 {
         first_size(&self.declared, &self.term)
     }
+}
+
+/// What a decision begins from, when `desired` replicas were wanted until now.
+pub(crate) fn begin(desired: Option<u32>, memory: &ScalingMemory, whose: (&Declared, &Term)) -> u32 {
+    let (declared, term) = whose;
+    desired.filter(|desired| !is_off(*desired, memory, term)).unwrap_or_else(|| first_size(declared, term))
 }
 
 /// Whether nothing runs by a person's wish that is over: an autoscaler would take it for one that lasts, and stay off.

@@ -11,7 +11,7 @@ use model::settings::Settings;
 use model::time::Time;
 
 use crate::measured;
-use crate::scale::reading::{Gap, MetricReading, Milli, Requests, Sample, Samples, Unavailable};
+use crate::scale::reading::{Gap, MetricReading, Milli, ReplicaView, Requests, Sample, Samples, Unavailable};
 
 /// What was measured of a metric.
 #[derive(Clone, Debug)]
@@ -115,4 +115,57 @@ pub(crate) fn reading<'a>(metric: &MetricSpec, taken: &'a Taken, declared: &Decl
 
 fn milli(value: u64) -> Milli {
     Milli(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+/// As measured: the origin of a dial on the load, in parts per million.
+pub(crate) const AS_MEASURED: u64 = 1_000_000;
+
+impl Taken {
+    /// What would have been taken with the load at `ppm` millionths of what it was.
+    ///
+    /// Each sample keeps its share of the whole, and what has no sample gets none. A metric at zero, which no factor moves, and one that
+    /// was not measured at all are taken as one unit for each replica or series at [`AS_MEASURED`] beyond zero.
+    pub(crate) fn dialed(&self, ppm: u64, metric: &MetricSpec, replicas: &[ReplicaView], now: Time) -> Self {
+        let invented = scaled(Milli(1000), ppm);
+        match self {
+            Self::Each(samples) if samples.iter().any(Result::is_ok) => {
+                let is_idle = samples.iter().flatten().all(|sample| sample.value.0 == 0);
+                let dial = |sample: &Sample| Sample { value: dialed(sample.value, is_idle, ppm), ..*sample };
+                Self::Each(
+                    samples.iter().map(|sample| sample.as_ref().map(dial).map_err(|gap| *gap)).collect(),
+                )
+            }
+            Self::Whole(series) if !series.is_empty() => {
+                let is_idle = series.iter().all(|value| value.0 == 0);
+                Self::Whole(series.iter().map(|value| dialed(*value, is_idle, ppm)).collect())
+            }
+            Self::Each(_) | Self::Whole(_) | Self::Nothing(_) => match metric {
+                MetricSpec::Resource { .. }
+                | MetricSpec::ContainerResource { .. }
+                | MetricSpec::Pods { .. } => {
+                    let sample = Sample { value: invented, at: now, window: Duration::ZERO };
+                    Self::Each(vec![Ok(sample); replicas.len()])
+                }
+                MetricSpec::Object { .. } | MetricSpec::External { .. } => Self::Whole(vec![invented]),
+            },
+        }
+    }
+
+    /// What was taken, told by so much later: what was measured goes on as it is.
+    pub(crate) fn advance(&mut self, by: Duration) {
+        match self {
+            Self::Each(samples) => samples.iter_mut().flatten().for_each(|sample| sample.at = sample.at + by),
+            Self::Whole(_) | Self::Nothing(_) => {}
+        }
+    }
+}
+
+fn dialed(value: Milli, is_idle: bool, ppm: u64) -> Milli {
+    if is_idle { scaled(Milli(1000), ppm.saturating_sub(AS_MEASURED)) } else { scaled(value, ppm) }
+}
+
+/// Held at the ends of the range.
+fn scaled(value: Milli, ppm: u64) -> Milli {
+    let exact = i128::from(value.0) * i128::from(ppm) / i128::from(AS_MEASURED);
+    Milli(exact.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64)
 }

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use api::v1;
 use clap::Args;
 use jiff::Timestamp;
-use model::resource::Span;
 use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::figures;
+use crate::moment::moment;
 use crate::output::{Field, Output, Printer, UNKNOWN};
 use crate::paint::{Tone, printable};
 use crate::target::OneService;
@@ -21,33 +21,36 @@ pub(crate) struct Words {
     /// Which, as service/NAME
     #[arg(value_name = "SERVICE")]
     service: OneService,
-    /// As of this time, from the journal: RFC 3339, or how long ago, such as 5m
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    /// As of this time, from the journal: RFC 3339, a time of day here such as 12:03, or how long ago, such as 5m
+    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
     at: Option<Timestamp>,
-    /// Only what was not done, and why not
-    #[arg(long)]
-    why_not: bool,
+    /// Why not more (out), fewer (in) or just N replicas, and what it would take; alone, all that was not done
+    #[arg(long, value_name = "out|in|N", num_args = 0..=1, default_missing_value = "", value_parser = asked)]
+    why_not: Option<String>,
     #[command(flatten)]
     output: Output,
 }
 
-/// A time as people write it: RFC 3339, or a length of time before now.
-fn moment(text: &str) -> Result<Timestamp, String> {
-    if let Ok(ago) = Span::parse(text) {
-        let now = figures::timestamp(os::wall());
-        return now.checked_sub(ago.as_duration()).map_err(|error| error.to_string());
+/// What `--why-not` asks about; nothing for all that was not done.
+fn asked(text: &str) -> Result<String, String> {
+    if matches!(text, "" | "out" | "in") || text.parse::<u32>().is_ok() {
+        return Ok(text.to_owned());
     }
-    text.parse().map_err(|_| "write a time as 2026-01-31T18:00:00Z, or how long ago, as 5m".to_owned())
+    Err("write out, in, or a number of replicas, and the service before it".to_owned())
 }
 
 pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
-    let at = words.at.map(|at| format!("?at={at:.3}")).unwrap_or_default();
-    let path = format!("/v1/services/{}/explain{at}", words.service.0);
+    let at = words.at.map(|at| format!("at={at:.3}"));
+    let why_not = words.why_not.as_ref().filter(|asked| !asked.is_empty()).map(|it| format!("whyNot={it}"));
+    let query: Vec<String> = at.into_iter().chain(why_not).collect();
+    let path = format!("/v1/services/{}/explain?{}", words.service.0, query.join("&"));
     let answer: Value = desk.client()?.get(&path).await?;
     let explanation: v1::Explanation = serde_json::from_value(answer.clone())?;
     let printer = desk.printer;
-    desk.printer.print(words.output.output, &answer, |_| {
-        if words.why_not { why_not(printer, &explanation) } else { lines(printer, &explanation) }
+    desk.printer.print(words.output.output, &answer, |_| match (&explanation.why_not, &words.why_not) {
+        (Some(why), _) => reasons_against(printer, &explanation, why),
+        (None, Some(_)) => held_back(printer, &explanation),
+        (None, None) => lines(printer, &explanation),
     })
 }
 
@@ -74,7 +77,9 @@ pub(crate) fn lines(printer: Printer, it: &v1::Explanation) -> String {
         }
         write!(text, "\n{}", grid.finish()).expect(STRING);
     }
+    text.push_str(&behind(it));
     text.push_str(&undone(printer, it));
+    text.push_str(&otherwise(&it.prospects));
     if !it.changes.is_empty() {
         text.push_str("\nchanges of size\n");
         for change in &it.changes {
@@ -100,6 +105,47 @@ fn metrics(printer: Printer, metrics: &[v1::Metric]) -> String {
     grid.finish()
 }
 
+/// What lies behind the limits: recommendations and changes of earlier; empty when nothing does.
+fn behind(it: &v1::Explanation) -> String {
+    let mut text = String::new();
+    if !it.evidence.is_empty() {
+        text.push_str("\nbehind the limits\n");
+    }
+    for v1::Evidence { at, kind, replicas } in &it.evidence {
+        writeln!(text, "  {at}  {} {}", figures::replicas(*replicas), printable(kind)).expect(STRING);
+    }
+    text
+}
+
+/// What would lead elsewhere.
+fn otherwise(prospects: &[v1::Prospect]) -> String {
+    let mut text = String::new();
+    if !prospects.is_empty() {
+        text.push_str("\nwhat would change it\n");
+    }
+    for prospect in prospects {
+        writeln!(text, "  {}", printable(&prospect.message)).expect(STRING);
+    }
+    text
+}
+
+/// The answer to "why not so many?".
+fn reasons_against(printer: Printer, it: &v1::Explanation, why: &v1::WhyNot) -> String {
+    let asked = match &*why.asked {
+        "out" => "more".to_owned(),
+        "in" => "fewer".to_owned(),
+        number => printable(number),
+    };
+    let (decided, at) = (figures::replicas(it.desired), &it.at);
+    let mut text = format!("{}: why not {asked}? {decided}, decided at {at}\n", it.target);
+    for cause in &why.because {
+        writeln!(text, "  {}", printable(cause)).expect(STRING);
+    }
+    text.push_str(&undone(printer, it));
+    text.push_str(&otherwise(&why.prospects));
+    text
+}
+
 /// What the guard refuses, and what waits; empty when nothing does.
 fn undone(printer: Printer, it: &v1::Explanation) -> String {
     let mut text = String::new();
@@ -121,7 +167,7 @@ fn undone(printer: Printer, it: &v1::Explanation) -> String {
 }
 
 /// What was not done: metrics that could not say, limits that changed the number, the guard's refusals, waits.
-fn why_not(printer: Printer, it: &v1::Explanation) -> String {
+fn held_back(printer: Printer, it: &v1::Explanation) -> String {
     let silent = it.metrics.iter().filter(|metric| metric.proposal.is_none());
     let silent = silent.map(|metric| {
         format!("  {} asks for nothing: {}\n", printable(&metric.name), printable(&metric.note))
@@ -130,13 +176,13 @@ fn why_not(printer: Printer, it: &v1::Explanation) -> String {
         let (name, from, to) = (printable(&limit.name), limit.from, limit.to);
         format!("  not {from} but {to}, by {name}: {}\n", printable(&limit.note))
     });
-    let held_back: String = silent.chain(limits).collect();
+    let causes: String = silent.chain(limits).collect();
     let undone = undone(printer, it);
-    if held_back.is_empty() && undone.is_empty() {
+    if causes.is_empty() && undone.is_empty() {
         let (target, desired, summary) = (&it.target, figures::replicas(it.desired), printable(&it.summary));
         return format!("{target}: nothing was held back; {desired} is what was asked for\n  {summary}\n");
     }
-    format!("{}: {}, decided at {}\n{held_back}{undone}", it.target, figures::replicas(it.desired), it.at)
+    format!("{}: {}, decided at {}\n{causes}{undone}", it.target, figures::replicas(it.desired), it.at)
 }
 
 #[cfg(test)]
@@ -159,8 +205,23 @@ mod tests {
                 target: "50 %".into(),
                 ratio: Some(3.0),
                 proposal: Some(6),
+                samples: None,
                 note: "ceil(2 x 3.000) = 6".into(),
             }],
+            tolerance: Some(v1::Tolerance { up: 0.1, down: 0.1 }),
+            evidence: vec![v1::Evidence {
+                at: "2026-11-21T05:59:50.000Z".into(),
+                kind: "added".into(),
+                replicas: 2,
+            }],
+            prospects: vec![v1::Prospect {
+                desired: 6,
+                need: "time".into(),
+                levels: Vec::new(),
+                at: Some("2026-11-21T06:00:05.000Z".into()),
+                message: "at 06:00:05.000 UTC with the load as it is: 6 replicas".into(),
+            }],
+            why_not: None,
             limits: vec![v1::Limit {
                 name: "ScaleUpLimit".into(),
                 from: 6,
@@ -183,6 +244,8 @@ mod tests {
             "ceil(2 x 3.000) = 6",
             "ScaleUpLimit",
             "replica/shop-3: starts",
+            "2 replicas added",
+            "what would change it\n  at 06:00:05.000 UTC",
         ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
@@ -190,17 +253,27 @@ mod tests {
 
     #[test]
     fn why_not_leaves_out_what_was_done() {
-        let text = why_not(PRINTER, &explanation());
+        let text = held_back(PRINTER, &explanation());
         assert!(text.contains("not 6 but 4") && text.contains("starts in 2 s"), "{text}");
         assert!(!text.contains("ceil("), "{text}");
         let done = v1::Explanation { limits: Vec::new(), waits: Vec::new(), ..explanation() };
-        assert!(why_not(PRINTER, &done).contains("nothing was held back"));
+        assert!(held_back(PRINTER, &done).contains("nothing was held back"));
     }
 
     #[test]
-    fn a_moment_is_a_time_or_how_long_ago() {
-        assert_eq!(moment("2026-01-31T18:00:00+01:00").unwrap(), "2026-01-31T17:00:00Z".parse().unwrap());
-        assert!(moment("5m").unwrap() < figures::timestamp(os::wall()));
-        assert!(moment("yesterday").is_err());
+    fn why_not_a_number_says_what_speaks_against_it_and_what_it_takes() {
+        let because = vec!["cpu asks for 4: because".to_owned()];
+        let prospects = explanation().prospects;
+        let why = v1::WhyNot { asked: "8".into(), because, prospects };
+        let text = reasons_against(PRINTER, &explanation(), &why);
+        for part in ["why not 8? 4 replicas", "cpu asks for 4", "with the load as it is: 6 replicas"] {
+            assert!(text.contains(part), "{part} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn why_not_asks_about_more_fewer_or_a_number() {
+        assert!(["", "out", "in", "8"].into_iter().all(|it| asked(it).is_ok()));
+        assert!(asked("service/web").unwrap_err().contains("the service before it"));
     }
 }

@@ -3,6 +3,7 @@
 mod balancing;
 mod commanding;
 mod connecting;
+mod explaining;
 mod full_disk;
 mod healing;
 mod hedging;

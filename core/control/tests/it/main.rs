@@ -5,6 +5,7 @@ mod deed;
 mod world;
 
 mod beginning;
+mod explaining;
 mod found_by_swarm;
 mod healing;
 mod laws;

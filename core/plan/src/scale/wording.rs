@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use model::decision::MetricVerdict;
+use model::decision::{MetricVerdict, SampleCount};
 use model::quantity::Bytes;
 use model::resource::{AutoscalerSpec, MeteredResource, MetricSpec, ResourceTarget, TotalTarget};
 
+use super::classify::Census;
 use super::proposal::{Basis, MetricFault, Proposal};
 use super::reading::Milli;
 
@@ -39,6 +40,7 @@ pub(super) fn metric_verdict(metric: &MetricSpec, said: &Result<Proposal, Metric
             target,
             ratio: Some(proposal.level.ratio).filter(|ratio| ratio.is_finite()),
             proposal: Some(proposal.replicas),
+            samples: counted(proposal.census),
             note: note(metric, proposal),
         },
         Err(fault) => MetricVerdict {
@@ -47,9 +49,24 @@ pub(super) fn metric_verdict(metric: &MetricSpec, said: &Result<Proposal, Metric
             target,
             ratio: None,
             proposal: None,
+            samples: match fault {
+                MetricFault::NoSamples(census) | MetricFault::Mismatch(census) => counted(*census),
+                MetricFault::Unavailable(_)
+                | MetricFault::NoReplicas
+                | MetricFault::NoRequest
+                | MetricFault::Request(_)
+                | MetricFault::Target
+                | MetricFault::Shape => None,
+            },
             note: fault.to_string().into(),
         },
     }
+}
+
+fn counted(census: Census) -> Option<SampleCount> {
+    let Census { ready, unready, ignored, .. } = census;
+    let counted = SampleCount { used: ready, unready, missing: census.missing(), ignored };
+    (counted != SampleCount::default()).then_some(counted)
 }
 
 /// Such as `cpu at 124 %, target 50 %: 2.480 × 2 replicas, rounded up, is 5`.

@@ -1,0 +1,88 @@
+//! A decision in the words of `/v1`.
+
+use model::decision::{Account, Asked, Decision, Earlier, Evidence, MetricVerdict, Prospect};
+
+use crate::moment::rfc3339;
+use crate::v1;
+
+/// What each metric said.
+pub(crate) fn metrics(decision: &Decision) -> Vec<v1::Metric> {
+    let metric = |said: &MetricVerdict| v1::Metric {
+        name: said.name.to_string(),
+        current: said.current.to_string(),
+        target: said.target.to_string(),
+        ratio: said.ratio,
+        proposal: said.proposal,
+        samples: said.samples.map(|count| v1::SampleCount {
+            used: count.used,
+            unready: count.unready,
+            missing: count.missing,
+            ignored: count.ignored,
+        }),
+        note: said.note.to_string(),
+    };
+    decision.metrics.iter().map(metric).collect()
+}
+
+pub(crate) fn limits(decision: &Decision) -> Vec<v1::Limit> {
+    let limit = |limit: &model::decision::Limit| v1::Limit {
+        name: limit.name.into(),
+        from: limit.from,
+        to: limit.to,
+        note: limit.note.to_string(),
+    };
+    decision.limits.iter().map(limit).collect()
+}
+
+pub(crate) fn tolerance(decision: &Decision) -> Option<v1::Tolerance> {
+    decision.tolerance.map(|band| v1::Tolerance { up: band.up, down: band.down })
+}
+
+pub(crate) fn evidence(decision: &Decision) -> Vec<v1::Evidence> {
+    let evidence = |Evidence { at, what }: &Evidence| {
+        let (kind, replicas) = match *what {
+            Earlier::Recommended(replicas) => ("recommended", replicas),
+            Earlier::Added(replicas) => ("added", replicas),
+            Earlier::Removed(replicas) => ("removed", replicas),
+        };
+        v1::Evidence { at: rfc3339(*at), kind: kind.into(), replicas }
+    };
+    decision.evidence.iter().map(evidence).collect()
+}
+
+pub(crate) fn prospects(prospects: &[Prospect]) -> Vec<v1::Prospect> {
+    let prospect = |it: &Prospect| v1::Prospect {
+        desired: it.desired,
+        need: it.need.name().into(),
+        levels: it
+            .levels
+            .iter()
+            .map(|level| v1::MetricLevel { name: level.name.to_string(), level: level.level.to_string() })
+            .collect(),
+        at: it.at.map(rfc3339),
+        message: it.note.to_string(),
+    };
+    prospects.iter().map(prospect).collect()
+}
+
+pub(crate) fn why_not(account: &dyn Account, asked: Asked) -> v1::WhyNot {
+    let why = account.why_not(asked);
+    v1::WhyNot {
+        asked: match asked {
+            Asked::Out => "out".into(),
+            Asked::In => "in".into(),
+            Asked::Exactly(replicas) => replicas.to_string(),
+        },
+        because: why.because.iter().map(ToString::to_string).collect(),
+        prospects: prospects(&why.prospects),
+    }
+}
+
+/// Reads `out`, `in` or a number of replicas.
+pub(crate) fn parse_asked(text: &str) -> Option<Asked> {
+    match text {
+        "out" => Some(Asked::Out),
+        "in" => Some(Asked::In),
+        number => number.parse().ok().map(Asked::Exactly),
+    }
+}

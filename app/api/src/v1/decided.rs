@@ -1,0 +1,72 @@
+//! A decision whole: what was counted, what stood behind its limits, and what would have led elsewhere.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How far a ratio may be from 1 without a change, as parts of one.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Tolerance {
+    /// Above 1.
+    pub up: f64,
+    /// Below 1.
+    pub down: f64,
+}
+
+/// Replicas by what became of their samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SampleCount {
+    /// Counted with their sample.
+    pub used: u32,
+    /// Not at work yet.
+    pub unready: u32,
+    /// Without a sample, or with one that is too old or could not be read.
+    pub missing: u32,
+    /// On their way out.
+    pub ignored: u32,
+}
+
+/// Something earlier that limits the decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Evidence {
+    /// When it was.
+    pub at: String,
+    /// `recommended`, `added` or `removed`.
+    pub kind: String,
+    /// So many replicas.
+    pub replicas: u32,
+}
+
+/// Another outcome, and what would have to change for it: found by deciding again with just that changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Prospect {
+    /// Replicas wanted then; those that are wanted now when nothing leads elsewhere.
+    pub desired: u32,
+    /// `time`, `load`, `release`, `request`, `mode`, or `declaration` when no load and no time leads there.
+    pub need: String,
+    /// Where metrics would have to be; empty when it takes no other load.
+    pub levels: Vec<MetricLevel>,
+    /// From when on that would be decided, if all else stays; null for at once.
+    pub at: Option<String>,
+    /// All of it in one sentence.
+    pub message: String,
+}
+
+/// Where a metric would have to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MetricLevel {
+    /// Which metric.
+    pub name: String,
+    /// Where, with its unit.
+    pub level: String,
+}
+
+/// Why a number was not decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WhyNot {
+    /// `out`, `in`, or a number.
+    pub asked: String,
+    /// What speaks against it, from the first cause to the last.
+    pub because: Vec<String>,
+    /// What it would take.
+    pub prospects: Vec<Prospect>,
+}

@@ -1,0 +1,68 @@
+//! Decisions explained: what they were made of, and what would have led elsewhere.
+
+use serde_json::Value;
+
+use crate::house::{House, text, wait_until};
+
+/// Follows the number in the file `queue`, ten for each replica.
+const BY_QUEUE: &str = "  scale:
+    min: 1
+    max: 6
+    behavior: {scaleDown: {stabilizationWindowSeconds: 3600}}
+    metrics:
+      - type: External
+        external: {metric: {name: queue}, target: {type: AverageValue, averageValue: 10}}
+---
+apiVersion: homeostat/v1
+kind: MetricSource
+metadata: {name: queue}
+spec: {metric: queue, from: {command: {argv: [cat, queue]}}, every: 200ms, staleAfter: 1m}
+";
+
+/// A service that has followed a queue of 35.
+fn house_of_four() -> House {
+    let mut house = House::new();
+    house.write("queue", "35");
+    let manifest = house.write_service("worker", BY_QUEUE);
+    house.up(&["-f", text(&manifest)]);
+    house.wait_for_ready("worker", 4);
+    house
+}
+
+fn prospects(explanation: &Value) -> Vec<(String, u64, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let one = |it: &Value| (text(&it["need"]), it["desired"].as_u64().unwrap_or(0), text(&it["message"]));
+    explanation["prospects"].as_array().expect("a list").iter().map(one).collect()
+}
+
+#[test]
+fn an_explanation_says_what_would_change_it_and_that_comes_true() {
+    let house = house_of_four();
+    let settled = wait_until("the queue is shared by four", || {
+        let told = house.ask(&["explain", "service/worker"]);
+        (told["metrics"][0]["current"] == "8.75").then_some(told)
+    });
+    let (_, more, message) = prospects(&settled).swap_remove(0);
+    assert_eq!((more, &*message), (5, "with queue at 11.001 (now 8.75): 5 replicas"), "{settled}");
+    let told = house.run(&["explain", "service/worker"]).out;
+    assert!(told.contains("what would change it\n  with queue at 11.001"), "{told}");
+
+    let why = house.run(&["explain", "service/worker", "--why-not", "8"]);
+    assert!(why.out.contains("why not 8? 4 replicas"), "{why:?}");
+    assert!(why.out.contains("no load within the next hour leads to 8: at most 6 are allowed"), "{why:?}");
+    let fewer = house.ask(&["explain", "service/worker", "--why-not", "in"])["whyNot"].clone();
+    assert!(fewer["prospects"][0]["at"].is_string(), "it takes an hour: {fewer}");
+    let wrong = house.run(&["explain", "service/worker", "--why-not", "many"]);
+    assert_eq!(wrong.code, Some(2), "{wrong:?}");
+
+    house.write("queue", "44.001");
+    house.wait_for_ready("worker", 5);
+    let held = wait_until("the fall is held", || {
+        house.write("queue", "12");
+        let told = house.ask(&["explain", "service/worker"]);
+        (told["limits"][0]["name"] == "ScaleDownStabilized").then_some(told)
+    });
+    assert_eq!(held["evidence"][0]["kind"], "recommended", "{held}");
+    assert_eq!(held["evidence"][0]["replicas"], 5, "{held}");
+    assert_eq!(prospects(&held)[0].0, "time", "{held}");
+}

@@ -1,0 +1,203 @@
+//! What is said of other outcomes comes true: each prospect is tried in the loop itself.
+
+use std::time::Duration;
+
+use model::decision::{Asked, Decision, Need, Prospect, WhyNot};
+use model::input::{Declared, Input, Report};
+use model::measure::{Measured, MetricKey, Said, Series, Whose};
+use model::quantity::Milli;
+use model::resource::{
+    Behavior, MetricIdentifier, MetricSpec, PolicyChange, Quantity, ScaleMode, ScalingPolicy, ScalingRules,
+    SelectPolicy, TotalTarget,
+};
+use model::time::Time;
+
+use crate::bench::{autoscaled, name};
+use crate::world::{World, seconds};
+
+/// A shop of one to nine replicas, one for each ten that wait in a queue.
+fn shop(behavior: Option<Behavior>) -> Declared {
+    let mut declared = autoscaled("shop", 1, 9);
+    let spec = declared.autoscaler.as_mut().unwrap();
+    let target = TotalTarget::Average(Quantity::parse("10").unwrap());
+    let metric = MetricIdentifier { name: "queue".into(), selector: None };
+    spec.metrics = vec![MetricSpec::External { metric, target }];
+    spec.behavior = behavior;
+    declared
+}
+
+fn rules(pods: u32, period: u64, stabilization: u64) -> ScalingRules {
+    let policy = ScalingPolicy { change: PolicyChange::Pods(pods), period: seconds(period) };
+    ScalingRules {
+        stabilization: seconds(stabilization),
+        select: SelectPolicy::Max,
+        policies: vec![policy],
+        tolerance: None,
+    }
+}
+
+fn waits(world: &mut World, milli: i64) {
+    let key = MetricKey { metric: "queue".into(), whose: Whose::Outside };
+    let series = vec![Series { labels: [].into(), value: Milli(milli) }];
+    let (source, stale_after) = (name("queue"), seconds(3600));
+    let measured = Measured { source, key, stale_after, said: Said::Series(series) };
+    world.put(&Input::Report(Report::Measured(vec![measured])));
+}
+
+/// So many have waited for so long.
+fn after(world: &World, milli: i64, span: Duration) -> World {
+    let mut world = world.clone();
+    waits(&mut world, milli);
+    world.lives_for(span);
+    world
+}
+
+fn decision(world: &World) -> Decision {
+    world.service("shop").decision.as_ref().unwrap().decision()
+}
+
+fn desired(world: &World) -> u32 {
+    world.service("shop").desired.unwrap()
+}
+
+fn prospects(world: &World) -> Vec<Prospect> {
+    world.service("shop").decision.as_ref().unwrap().prospects()
+}
+
+fn why_not(world: &World, asked: Asked) -> WhyNot {
+    world.service("shop").decision.as_ref().unwrap().why_not(asked)
+}
+
+fn of(prospects: &[Prospect], need: Need) -> &Prospect {
+    prospects.iter().find(|it| it.need == need).unwrap_or_else(|| panic!("no {need:?} in {prospects:#?}"))
+}
+
+/// How long after its decision a prospect comes about.
+fn wait_for(world: &World, prospect: &Prospect) -> Duration {
+    let made = decision(world).at.wall;
+    Duration::from_millis(prospect.at.expect("it takes time").as_millis() - made.as_millis())
+}
+
+/// When the size becomes another, if the load stays.
+fn turns(world: &World) -> Time {
+    let (mut world, before) = (world.clone(), desired(world));
+    let end = world.now + Duration::from_hours(4);
+    while desired(&world) == before {
+        assert!(world.now < end, "it stays at {before}");
+        world.lives_for(seconds(1));
+    }
+    decision(&world).at.time
+}
+
+#[test]
+fn a_load_that_is_said_to_lead_to_more_does_and_one_just_below_does_not() {
+    let world = after(&World::with([shop(None)]), 35_000, seconds(3));
+    let out = prospects(&world).into_iter().find(|it| it.need == Need::Load && it.desired > 4).unwrap();
+    assert_eq!((out.desired, out.at), (5, None), "{out:?}");
+    assert_eq!(&*out.note, "with queue at 11.001 (now 8.75): 5 replicas");
+    assert_eq!(desired(&after(&world, 44_001, seconds(2))), 5);
+    assert_eq!(desired(&after(&world, 44_000, seconds(2))), 4);
+}
+
+#[test]
+fn a_size_that_the_past_holds_is_said_to_end_when_it_does() {
+    let world = after(&World::with([shop(None)]), 35_000, seconds(3));
+    let world = after(&world, 12_000, seconds(100));
+    let all = prospects(&world);
+    let by_itself = of(&all, Need::Time);
+    assert_eq!(by_itself.desired, 2, "{by_itself:?}");
+    assert!(by_itself.note.contains("until then within the last 300 s 4 were recommended"), "{by_itself:?}");
+    let waited = turns(&world).since(decision(&world).at.time);
+    assert_eq!(wait_for(&world, by_itself), waited);
+    assert!(waited > seconds(100) && waited < seconds(300), "{waited:?}");
+    let evidence = decision(&world).evidence;
+    assert_eq!(evidence.len(), 1, "the recommendation that holds it is named: {evidence:?}");
+}
+
+#[test]
+fn fewer_replicas_take_a_lower_load_for_as_long_as_is_said() {
+    let world = after(&World::with([shop(None)]), 35_000, seconds(3));
+    let fewer = prospects(&world).into_iter().find(|it| it.desired < 4).unwrap();
+    assert_eq!((fewer.need, fewer.desired), (Need::Load, 3), "{fewer:?}");
+    let waited = wait_for(&world, &fewer);
+    let lasting = after(&world, 30_000, waited);
+    assert_eq!(desired(&lasting), 3);
+    assert_eq!(desired(&after(&world, 30_000, waited.saturating_sub(seconds(1)))), 4);
+    assert_eq!(desired(&after(&world, 30_001, waited)), 4, "{fewer:?}");
+}
+
+#[test]
+fn a_rate_policy_is_said_to_let_more_through_when_it_does() {
+    let behavior = Behavior { scale_up: rules(2, 60, 0), scale_down: rules(1, 60, 0) };
+    let world = after(&World::with([shop(Some(behavior))]), 85_000, seconds(5));
+    assert_eq!(desired(&world), 3);
+    let all = prospects(&world);
+    let by_itself = of(&all, Need::Time);
+    assert_eq!(by_itself.desired, 5, "{by_itself:?}");
+    assert_eq!(wait_for(&world, by_itself), turns(&world).since(decision(&world).at.time));
+    let why = why_not(&world, Asked::Exactly(8));
+    assert!(why.because.iter().any(|it| it.contains("ScaleUpLimit")), "{why:?}");
+    let by_then = &why.prospects[0];
+    assert_eq!((by_then.need, by_then.desired), (Need::Time, 9), "{why:?}");
+    assert!(by_then.note.contains("8 is not on the way"), "{why:?}");
+    let waited = wait_for(&world, by_then);
+    assert_eq!(desired(&after(&world, 85_000, waited)), 9);
+    assert_eq!(desired(&after(&world, 85_000, waited.saturating_sub(seconds(1)))), 7);
+}
+
+#[test]
+fn what_no_load_leads_to_is_said_with_what_stands_in_the_way() {
+    let world = after(&World::with([shop(None)]), 35_000, seconds(3));
+    let why = why_not(&world, Asked::Exactly(12));
+    assert_eq!(why.prospects[0].need, Need::Declaration);
+    assert!(why.prospects[0].note.contains("leads to 12: at most 9 are allowed"), "{why:?}");
+    assert!(why.because[0].contains("queue asks for 4"), "{why:?}");
+    assert_eq!(&*why_not(&world, Asked::Exactly(4)).because[0], "that is what was decided");
+}
+
+#[test]
+fn a_hold_is_said_to_end_and_what_comes_then() {
+    let mut world = after(&World::with([shop(None)]), 35_000, seconds(3));
+    world.holds("shop", 2, Some(Duration::from_mins(30)));
+    world.lives_for(seconds(2));
+    let all = prospects(&world);
+    assert_eq!(of(&all, Need::Release).desired, 4, "{all:?}");
+    let end = of(&all, Need::Time);
+    assert_eq!((end.desired, wait_for(&world, end)), (4, turns(&world).since(decision(&world).at.time)));
+    world.releases("shop");
+    world.lives_for(seconds(2));
+    assert_eq!(desired(&world), 4);
+}
+
+#[test]
+fn a_metric_that_is_silent_is_said_to_decide_once_it_speaks() {
+    let mut world = World::with([shop(None)]);
+    world.lives_for(seconds(2));
+    let all = prospects(&world);
+    let more = of(&all, Need::Load);
+    assert_eq!(more.desired, 2, "{all:?}");
+    assert!(more.note.contains("(now unknown)"), "{more:?}");
+}
+
+#[test]
+fn in_shadow_it_is_said_what_the_mode_on_would_do() {
+    let mut declared = shop(None);
+    declared.spec.scale.mode = ScaleMode::Shadow;
+    let world = after(&World::with([declared]), 35_000, seconds(3));
+    assert_eq!((desired(&world), of(&prospects(&world), Need::Mode).desired), (1, 4));
+}
+
+#[test]
+fn a_fixed_size_is_said_to_depend_on_nothing_but_the_declaration() {
+    let mut world = World::with([crate::bench::fixed("shop", 1, 3)]);
+    world.lives_for(seconds(2));
+    assert_eq!(prospects(&world).iter().map(|it| it.need).collect::<Vec<_>>(), [Need::Declaration]);
+}
+
+#[test]
+fn decisions_of_one_reason_have_one_gist_whatever_was_measured() {
+    let gist = |world: &World| world.service("shop").decision.as_ref().unwrap().gist();
+    let world = after(&World::with([shop(None)]), 35_000, seconds(3));
+    assert_eq!(gist(&world), gist(&after(&world, 36_000, seconds(2))));
+    assert_ne!(gist(&world), gist(&after(&world, 12_000, seconds(2))), "it is held now");
+}

@@ -1,0 +1,323 @@
+//! What would have to change for another outcome: found by deciding again, never by knowing how it is decided.
+//!
+//! A load that leads elsewhere is bracketed by doubling and found by bisection over the readings; a time, by letting the loop go on
+//! with the readings as they are. Each answer is a scene that was decided upon, so it holds whatever the policy. Where more load could
+//! lead to fewer replicas, an answer is one of the places where the outcome turns, not always the nearest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::decision::{Account, Asked, MetricLevel, Need, Policy, Prospect};
+use model::resource::ScaleMode;
+use model::time::Wall;
+
+use crate::account::Situation;
+use crate::imagined::Dial;
+use crate::ruling::Course;
+use crate::scene::Scene;
+use crate::taken::AS_MEASURED;
+
+/// Decisions of the loop that are made one after the other, each a period later; beyond them every [`STRIDE`].
+///
+/// 600: ten minutes at the loop's own period, exactly as it will decide them, in about a millisecond.
+const STEPS: u32 = 600;
+
+/// From one decision to the next beyond [`STEPS`]. An answer is that much too late at most.
+const STRIDE: Duration = Duration::from_secs(15);
+
+/// How far ahead is looked: the longest window of a HorizontalPodAutoscaler's behavior.
+const HORIZON: Duration = Duration::from_hours(1);
+
+/// How far ahead is looked for a schedule that begins or ends, and how closely.
+const DAY: Duration = Duration::from_hours(24);
+const SCHEDULE_STRIDE: Duration = Duration::from_mins(5);
+
+/// The largest load that is imagined: 2³⁰ times what was measured.
+const MOST: u64 = AS_MEASURED << 30;
+
+/// Another outcome that is looked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Goal {
+    asked: Asked,
+    /// Replicas that were decided.
+    decided: u32,
+}
+
+impl Goal {
+    pub(crate) fn new(asked: Asked, decided: u32) -> Self {
+        Self { asked, decided }
+    }
+
+    /// Whether more replicas are looked for.
+    pub(crate) fn is_out(self) -> bool {
+        match self.asked {
+            Asked::Out => true,
+            Asked::In => false,
+            Asked::Exactly(replicas) => replicas > self.decided,
+        }
+    }
+
+    /// Whether `desired` replicas are at least as far away as was asked for.
+    fn is_met(self, desired: u32) -> bool {
+        let nearest = self.nearest();
+        if self.is_out() { desired >= nearest } else { desired <= nearest && desired < self.decided }
+    }
+
+    /// The number that was asked for, or the next one that way.
+    pub(crate) fn nearest(self) -> u32 {
+        match self.asked {
+            Asked::Out => self.decided.saturating_add(1),
+            Asked::In => self.decided.saturating_sub(1),
+            Asked::Exactly(replicas) => replicas,
+        }
+    }
+
+    /// The prospect, which says so when it leads beyond the number that was asked for.
+    fn told_of(self, mut prospect: Prospect) -> Prospect {
+        if let Asked::Exactly(wanted) = self.asked
+            && wanted != prospect.desired
+        {
+            prospect.note = format!("{}; {wanted} is not on the way there", prospect.note).into();
+        }
+        prospect
+    }
+
+    /// Where loads are looked for that way.
+    fn extreme(self) -> u64 {
+        if self.is_out() { MOST } else { 0 }
+    }
+}
+
+impl Situation {
+    /// What leads to another outcome: time alone, more load, less load, or another word.
+    pub(crate) fn all_prospects(&self) -> Vec<Prospect> {
+        let decided = self.ruling.desired;
+        let mut found: Vec<Prospect> = self.by_time(|desired| desired != decided).into_iter().collect();
+        found.extend(self.by_word());
+        if self.is_from_load() {
+            found.push(self.towards(Goal::new(Asked::Out, self.ruling.desired)));
+            if self.ruling.desired > 0 {
+                found.push(self.towards(Goal::new(Asked::In, self.ruling.desired)));
+            }
+        }
+        if found.is_empty() {
+            found.push(
+                self.nothing("only another declaration (spec.scale), a hold or a schedule leads elsewhere"),
+            );
+        }
+        found
+    }
+
+    /// What leads to `goal`: the least that has to change, or that nothing does.
+    pub(crate) fn towards(&self, goal: Goal) -> Prospect {
+        let word = self.by_word().filter(|prospect| goal.is_met(prospect.desired));
+        self.by_load(goal)
+            .or(word)
+            .or_else(|| self.by_time(|desired| goal.is_met(desired)).map(|prospect| goal.told_of(prospect)))
+            .or_else(|| self.by_load_and_time(goal))
+            .unwrap_or_else(|| self.in_vain(goal))
+    }
+
+    fn is_from_load(&self) -> bool {
+        matches!(self.ruling.course, Course::Scaled { .. })
+    }
+
+    /// What the loop decides by and by if nothing else changes, as soon as it `is_met`.
+    fn by_time(&self, is_met: impl Fn(u32) -> bool) -> Option<Prospect> {
+        let decided = self.ruling.desired;
+        let mut next = self.next();
+        if let Some(until) = next.hold.and_then(|hold| hold.until) {
+            next.advance(until.since(next.now.time), decided, None);
+        } else if !self.is_from_load() && next.declared.spec.scale.schedule.is_empty() {
+            return None;
+        }
+        let after = run(next, is_met).met()?;
+        let (desired, at) = (after.ruling.desired, after.scene.now.wall);
+        let limits = self.decision().limits;
+        let until: Vec<&str> = limits.iter().map(|limit| &*limit.note).collect();
+        let until =
+            if until.is_empty() { String::new() } else { format!("; until then {}", until.join(", ")) };
+        let note = format!("at {} with the load as it is: {}{until}", clock(at), replicas(desired));
+        Some(Prospect { desired, need: Need::Time, levels: Vec::new(), at: Some(at), note: note.into() })
+    }
+
+    /// What a person, or a request, leads to at once.
+    fn by_word(&self) -> Option<Prospect> {
+        let (need, scene, what) = match &self.ruling.course {
+            Course::Plain { policy: Policy::Hold, .. } => {
+                (Need::Release, self.scene.released(), "once it is released")
+            }
+            Course::Plain { policy: Policy::ToZero, .. } if self.ruling.desired == 0 => {
+                (Need::Request, self.scene.asked(), "with the next request")
+            }
+            Course::Plain { policy: Policy::Off, .. } => (Need::Mode, self.scene.followed(), "in mode on"),
+            Course::Scaled { .. } if self.scene.declared.spec.scale.mode != ScaleMode::On => {
+                (Need::Mode, self.scene.followed(), "in mode on")
+            }
+            Course::Plain { .. } | Course::Scaled { .. } => return None,
+        };
+        let other = Self::of(scene);
+        let desired = other.ruling.desired;
+        let note = format!("{what}: {} ({})", replicas(desired), other.decision().summary);
+        Some(Prospect { desired, need, levels: Vec::new(), at: None, note: note.into() })
+    }
+
+    /// The nearest load that leads to `goal` at once.
+    fn by_load(&self, goal: Goal) -> Option<Prospect> {
+        let (dial, ppm) = self.dials().find_map(|dial| Some((dial, turn(&self.scene, dial, goal)?)))?;
+        let other = Self::of(self.scene.at_load(dial, ppm));
+        Some(self.with_load(&other, (dial, ppm), goal))
+    }
+
+    /// The nearest load that leads to `goal` once it has lasted long enough.
+    fn by_load_and_time(&self, goal: Goal) -> Option<Prospect> {
+        let next = self.next();
+        let lasting = |dial, ppm| run(next.at_load(dial, ppm), |desired| goal.is_met(desired)).met();
+        self.dials().find_map(|dial| {
+            let extreme = lasting(dial, goal.extreme())?;
+            // By then it depends on the load alone; whether one nearer by leads there as well is tried from the beginning.
+            let by_then = extreme.scene.now.time.since(next.now.time);
+            let mut scene = Scene { sight: next.sight.clone(), ..extreme.scene.clone() };
+            scene.sight.taken.iter_mut().for_each(|taken| taken.advance(by_then));
+            scene.sight.memory = extreme.scene.sight.memory.clone();
+            let near = turn(&scene, dial, goal).and_then(|ppm| Some((lasting(dial, ppm)?, ppm)));
+            let (other, ppm) = near.unwrap_or((extreme, goal.extreme()));
+            Some(self.with_load(&other, (dial, ppm), goal))
+        })
+    }
+
+    /// Each metric by itself, then all together.
+    fn dials(&self) -> impl Iterator<Item = Dial> + use<> {
+        let metrics = if self.is_from_load() { self.scene.sight.taken.len() } else { 0 };
+        (0..metrics).map(Dial::One).chain((metrics > 1).then_some(Dial::All))
+    }
+
+    /// The scene of the next decision, if nothing changes.
+    fn next(&self) -> Scene {
+        let (ruling, memory) = self.scene.decide();
+        let mut scene = self.scene.clone();
+        scene.advance(scene.period, ruling.desired, memory);
+        scene
+    }
+
+    /// `other` is what is decided with that load.
+    fn with_load(&self, other: &Self, (dial, ppm): (Dial, u64), goal: Goal) -> Prospect {
+        let (now, then) = (self.decision().metrics, other.decision());
+        let named = |index: usize| {
+            let said = then.metrics.get(index)?;
+            Some(MetricLevel { name: Arc::clone(&said.name), level: Arc::clone(&said.current) })
+        };
+        let levels: Vec<MetricLevel> = match dial {
+            Dial::One(index) => named(index).into_iter().collect(),
+            Dial::All => (0..then.metrics.len()).filter_map(named).collect(),
+        };
+        let each: Vec<String> =
+            levels.iter().map(|MetricLevel { name, level }| format!("{name} at {level}")).collect();
+        let load = match dial {
+            Dial::All => {
+                let percent = ppm as f64 / (AS_MEASURED / 100) as f64;
+                format!("all metrics at {percent:.0} % of what they are ({})", each.join(", "))
+            }
+            Dial::One(index) => match now.get(index) {
+                Some(said) => format!("{} (now {})", each.join(", "), said.current),
+                None => each.join(", "),
+            },
+        };
+        let at = (other.scene.now != self.scene.now).then_some(other.scene.now.wall);
+        let until = at.map(|at| format!(" until {}", clock(at))).unwrap_or_default();
+        let desired = other.ruling.desired;
+        let note = format!("with {load}{until}: {}", replicas(desired));
+        goal.told_of(Prospect { desired, need: Need::Load, levels, at, note: note.into() })
+    }
+
+    /// Neither a load nor a time leads to `goal`; what stands in the way of the largest or the smallest load there could be.
+    fn in_vain(&self, goal: Goal) -> Prospect {
+        let lasting = run(self.next().at_load(Dial::All, goal.extreme()), |_| false);
+        let decision = lasting.end.decision();
+        let why = decision.limits.last().map_or(decision.summary, |limit| Arc::clone(&limit.note));
+        let way = match goal.asked {
+            Asked::Out => "more".to_owned(),
+            Asked::In => "fewer".to_owned(),
+            Asked::Exactly(wanted) => wanted.to_string(),
+        };
+        self.nothing(&format!("no load within the next hour leads to {way}: {why}"))
+    }
+
+    fn nothing(&self, note: &str) -> Prospect {
+        let desired = self.ruling.desired;
+        Prospect { desired, need: Need::Declaration, levels: Vec::new(), at: None, note: note.into() }
+    }
+}
+
+/// The load nearest to what was measured that leads to `goal`, in millionths of it; `None` when none does.
+fn turn(scene: &Scene, dial: Dial, goal: Goal) -> Option<u64> {
+    let is_met = |ppm: u64| goal.is_met(scene.at_load(dial, ppm).decide().0.desired);
+    // What was not measured may lead there where the dial begins; then the load that no longer does is looked for.
+    let (not, met) = if goal.is_out() == is_met(AS_MEASURED) {
+        match (goal.is_out(), is_met(0)) {
+            (true, true) => return Some(0),
+            (true, false) => (0, AS_MEASURED),
+            (false, true) => (AS_MEASURED, 0),
+            (false, false) => return None,
+        }
+    } else {
+        let larger = std::iter::successors(Some(AS_MEASURED * 2), |ppm| (*ppm < MOST).then_some(ppm * 2));
+        let turned = larger.into_iter().find(|ppm| is_met(*ppm) == goal.is_out())?;
+        if goal.is_out() { (turned / 2, turned) } else { (turned, turned / 2) }
+    };
+    Some(bisect(not, met, is_met))
+}
+
+/// The number next to one that is not met, between `not` and `met`, which lie either way round.
+fn bisect(mut not: u64, mut met: u64, is_met: impl Fn(u64) -> bool) -> u64 {
+    while not.abs_diff(met) > 1 {
+        let middle = not.midpoint(met);
+        *(if is_met(middle) { &mut met } else { &mut not }) = middle;
+    }
+    met
+}
+
+/// Where the loop came to.
+struct Way {
+    end: Situation,
+    is_met: bool,
+}
+
+impl Way {
+    fn met(self) -> Option<Situation> {
+        self.is_met.then_some(self.end)
+    }
+}
+
+/// The first decision from `scene` on that `is_met`, if the readings stay; the last one within the horizon when there is none.
+fn run(mut scene: Scene, is_met: impl Fn(u32) -> bool) -> Way {
+    let begin = scene.now.time;
+    let horizon = if scene.declared.spec.scale.schedule.is_empty() { HORIZON } else { DAY };
+    let mut step = 0;
+    loop {
+        let (ruling, memory) = scene.decide();
+        let elapsed = scene.now.time.since(begin);
+        let is_met = is_met(ruling.desired);
+        if is_met || elapsed >= horizon {
+            return Way { end: Situation { scene, ruling }, is_met };
+        }
+        let by = match step {
+            0..STEPS => scene.period,
+            STEPS.. if elapsed < HORIZON => STRIDE.max(scene.period),
+            STEPS.. => SCHEDULE_STRIDE.max(scene.period),
+        };
+        scene.advance(by, ruling.desired, memory);
+        step += 1;
+    }
+}
+
+fn replicas(count: u32) -> String {
+    if count == 1 { "1 replica".to_owned() } else { format!("{count} replicas") }
+}
+
+fn clock(at: Wall) -> String {
+    format!("{at} UTC")
+}
+
+#[cfg(test)]
+mod tests;

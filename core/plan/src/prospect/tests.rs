@@ -1,0 +1,123 @@
+//! A load that is found is a turn: on one side of it the outcome is met, on the other it is not.
+
+use model::identity::Generation;
+use model::input::Declared;
+use model::memory::{Recommendation, ScalingMemory};
+use model::name::ServiceName;
+use model::resource::{
+    AutoscalerSpec, MeteredResource, MetricIdentifier, MetricSpec, Percent, Quantity, ResourceTarget,
+    ServiceSpec, TotalTarget,
+};
+use model::settings::Settings;
+use model::time::{Now, Time};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::scale::reading::{Gap, Milli, Phase, Readiness, ReplicaView, Sample, Unavailable};
+use crate::scene::Sight;
+use crate::taken::Taken;
+use crate::term::Term;
+
+const NOW: Time = Time::from_millis(100_000_000);
+
+fn scene(current: u32, used: &[Option<i64>], queue: Option<i64>, recommended: u32) -> Scene {
+    let name = ServiceName::parse("shop").unwrap();
+    let written = serde_json::json!({
+        "run": {"command": ["./shop"]}, "resources": {"cpu": "1"}, "ports": [{"name": "http"}],
+    });
+    let spec: ServiceSpec = serde_json::from_value(written).unwrap();
+    let target = ResourceTarget::Utilization(Percent(50));
+    let metrics = vec![
+        MetricSpec::Resource { resource: MeteredResource::Cpu, target },
+        MetricSpec::External {
+            metric: MetricIdentifier { name: "queue".into(), selector: None },
+            target: TotalTarget::Average(Quantity::parse("10").unwrap()),
+        },
+    ];
+    let autoscaler = AutoscalerSpec { service: name.clone(), min: 1, max: 40, metrics, behavior: None };
+    let (revision, generation) = (Generation(1), Generation(1));
+    let declared = Declared { name, revision, generation, spec, autoscaler: Some(autoscaler) };
+    let now = Now { time: NOW, wall: Wall::from_millis(NOW.as_millis()) };
+    let settled = NOW - Duration::from_hours(1);
+    let replica = ReplicaView {
+        phase: Phase::Running,
+        leaving: false,
+        started: Some(settled),
+        readiness: Some(Readiness { ready: true, since: settled }),
+    };
+    let sample = |value| Sample { value: Milli(value), at: NOW, window: Duration::from_secs(2) };
+    let settings = Settings::default();
+    Scene {
+        now,
+        term: Term::of(now.wall, &declared),
+        declared: Arc::new(declared),
+        desired: Some(current),
+        current,
+        hold: None,
+        rest: None,
+        sight: Sight {
+            count: current,
+            replicas: vec![replica; used.len()],
+            taken: vec![
+                Taken::Each(used.iter().map(|used| used.map(sample).ok_or(Gap::Absent)).collect()),
+                queue.map_or(Taken::Nothing(Unavailable::Absent), |total| Taken::Whole(vec![Milli(total)])),
+            ],
+            memory: ScalingMemory {
+                recommendations: vec![Recommendation {
+                    at: NOW - Duration::from_secs(7),
+                    replicas: recommended,
+                }],
+                ..ScalingMemory::default()
+            },
+            suspicion: None,
+        },
+        period: settings.period,
+        hpa: settings.hpa,
+    }
+}
+
+fn scenes() -> impl Strategy<Value = Scene> {
+    let used = vec(prop::option::weighted(0.9, prop_oneof![Just(0_i64), 0..3000_i64]), 1..6);
+    let queue = prop::option::weighted(0.8, prop_oneof![Just(0_i64), 0..300_000_i64]);
+    (1..12_u32, used, queue, 1..12_u32)
+        .prop_map(|(current, used, queue, recommended)| scene(current, &used, queue, recommended))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn a_load_that_is_found_is_where_the_outcome_turns(scene in scenes(), is_out: bool) {
+        let decided = scene.decide().0.desired;
+        let goal = Goal::new(if is_out { Asked::Out } else { Asked::In }, decided);
+        let is_met = |dial, ppm| goal.is_met(scene.at_load(dial, ppm).decide().0.desired);
+        for dial in [Dial::One(0), Dial::One(1), Dial::All] {
+            match turn(&scene, dial, goal) {
+                None => prop_assert!(!is_met(dial, goal.extreme())),
+                Some(0) => prop_assert!(is_met(dial, 0)),
+                Some(ppm) => {
+                    prop_assert!(is_met(dial, ppm));
+                    prop_assert!(!is_met(dial, ppm + 1) || !is_met(dial, ppm - 1));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_other_outcomes_is_an_outcome_of_the_very_decision(scene in scenes()) {
+        let situation = Situation::of(scene);
+        for prospect in situation.all_prospects() {
+            let is_other = prospect.desired != situation.ruling.desired;
+            prop_assert_eq!(is_other, prospect.need != Need::Declaration, "{:?}", prospect);
+        }
+    }
+}
+
+#[test]
+fn what_was_measured_is_its_own_load() {
+    let scene = scene(4, &[Some(700), Some(300), None, Some(0)], Some(12_345), 4);
+    for dial in [Dial::One(0), Dial::One(1), Dial::All] {
+        assert_eq!(scene.at_load(dial, AS_MEASURED).decide().0.desired, scene.decide().0.desired);
+    }
+}

@@ -1,0 +1,59 @@
+//! What of a verdict is kept for later: which recommendation or change lies behind it, and what tells it from another.
+
+use std::hash::{Hash, Hasher};
+use std::mem::discriminant;
+use std::time::Duration;
+
+use model::decision::{EVIDENCE_MAX, Earlier, Evidence};
+use model::memory::{ScaleEvent, ScalingMemory};
+use model::time::{Now, Time, Wall};
+
+use super::hpa::{Course, Verdict};
+use super::limit::Cap;
+
+impl Verdict {
+    /// The recommendation that held the number, and the changes that the rate policy counted, latest first.
+    ///
+    /// `before` is what was remembered before the verdict.
+    pub fn evidence(&self, now: Now, before: &ScalingMemory) -> Vec<Evidence> {
+        let Course::Scaled { stabilized, limited, .. } = &self.course else { return Vec::new() };
+        let mut found: Vec<(Time, Earlier)> = Vec::new();
+        if let Some(slot) = stabilized.held.and_then(|held| held.by) {
+            found.push((slot.at, Earlier::Recommended(slot.replicas)));
+        }
+        if let Some(Cap::Rate(rate)) = limited.by
+            && let Some(applied) = rate.policy
+        {
+            let period = applied.policy.period;
+            found.extend(changes(&before.scale_out, now.time, period).map(|(at, n)| (at, Earlier::Added(n))));
+            found
+                .extend(changes(&before.scale_in, now.time, period).map(|(at, n)| (at, Earlier::Removed(n))));
+        }
+        found.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        found.truncate(EVIDENCE_MAX);
+        found.into_iter().map(|(at, what)| Evidence { at: wall_of(now, at), what }).collect()
+    }
+
+    /// Feeds what came out, and by which way, without what was measured.
+    pub(crate) fn hash_gist(&self, hasher: &mut impl Hasher) {
+        (self.previous, self.desired, discriminant(&self.course)).hash(hasher);
+        for said in &self.metrics {
+            said.is_ok().hash(hasher);
+        }
+        if let Course::Scaled { metric, stabilized, limited } = &self.course {
+            let held = stabilized.held.map(|held| held.direction);
+            (metric, held, limited.by.map(Cap::reason)).hash(hasher);
+        }
+    }
+}
+
+fn changes(events: &[ScaleEvent], now: Time, period: Duration) -> impl Iterator<Item = (Time, u32)> {
+    let counts = move |event: &&ScaleEvent| now.since(event.at) < period;
+    events.iter().filter(counts).map(|event| (event.at, event.change))
+}
+
+/// The calendar time of something earlier on the loop's clock.
+fn wall_of(now: Now, earlier: Time) -> Wall {
+    let age = u64::try_from(now.time.since(earlier).as_millis()).unwrap_or(u64::MAX);
+    Wall::from_millis(now.wall.as_millis().saturating_sub(age))
+}
