@@ -6,7 +6,7 @@ use model::memory::{Recommendation, ScalingMemory};
 use model::name::ServiceName;
 use model::resource::{
     AutoscalerSpec, MeteredResource, MetricIdentifier, MetricSpec, Percent, Quantity, ResourceTarget,
-    ServiceSpec, TotalTarget,
+    ScalePolicy, ServiceSpec, TotalTarget,
 };
 use model::settings::Settings;
 use model::time::{Now, Time};
@@ -35,7 +35,9 @@ fn scene(current: u32, used: &[Option<i64>], queue: Option<i64>, recommended: u3
             target: TotalTarget::Average(Quantity::parse("10").unwrap()),
         },
     ];
-    let autoscaler = AutoscalerSpec { service: name.clone(), min: 1, max: 40, metrics, behavior: None };
+    let policy = ScalePolicy::Hpa;
+    let autoscaler =
+        AutoscalerSpec { service: name.clone(), min: 1, max: 40, metrics, policy, behavior: None };
     let (revision, generation) = (Generation(1), Generation(1));
     let declared = Declared { name, revision, generation, spec, autoscaler: Some(autoscaler) };
     let now = Now { time: NOW, wall: Wall::from_millis(NOW.as_millis()) };

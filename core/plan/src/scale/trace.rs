@@ -40,9 +40,9 @@ impl Verdict {
         for said in &self.metrics {
             said.is_ok().hash(hasher);
         }
-        if let Course::Scaled { metric, stabilized, limited } = &self.course {
+        if let Course::Scaled { choice, stabilized, limited } = &self.course {
             let held = stabilized.held.map(|held| held.direction);
-            (metric, held, limited.by.map(Cap::reason)).hash(hasher);
+            (discriminant(choice), choice.metric(), held, limited.by.map(Cap::reason)).hash(hasher);
         }
     }
 }
