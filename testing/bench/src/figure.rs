@@ -14,10 +14,23 @@ pub(crate) struct Findings {
     pub(crate) repeat: String,
     /// Under which circumstances the figures came to be, in sentences.
     pub(crate) setting: Vec<String>,
+    /// What the figures are made of, in rows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) sheets: Vec<Sheet>,
     /// What was measured; empty when the bench could not be run.
     pub(crate) figures: Vec<Figure>,
     /// Why it was not run, or not to its end.
     pub(crate) skipped: Option<String>,
+}
+
+/// A table of texts.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Sheet {
+    /// The names of the columns.
+    pub(crate) header: Vec<String>,
+    /// As many texts each.
+    pub(crate) rows: Vec<Vec<String>>,
 }
 
 /// One number.
@@ -68,7 +81,7 @@ impl Findings {
     /// Nothing measured yet.
     pub(crate) fn of(bench: &'static str) -> Self {
         let repeat = format!("cargo xtask bench {bench}");
-        Self { bench, repeat, setting: Vec::new(), figures: Vec::new(), skipped: None }
+        Self { bench, repeat, setting: Vec::new(), sheets: Vec::new(), figures: Vec::new(), skipped: None }
     }
 
     /// Not run, for the reason of `error`.

@@ -6,10 +6,13 @@
 
 mod figure;
 mod print;
+mod recorded;
 mod spans;
 
 mod core_step;
 mod simulator;
+
+mod forecast;
 
 mod house;
 mod loading;
@@ -20,6 +23,7 @@ mod proxy;
 mod restart;
 mod scale_out;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -40,6 +44,9 @@ struct Words {
     /// Print JSON on standard output instead of tables.
     #[arg(long)]
     json: bool,
+    /// The folder that has recorded loads, as `traces/*.csv`.
+    #[arg(long, env = "HOMEOSTAT_DATA", value_name = "FOLDER")]
+    data: Option<PathBuf>,
     /// Exit with 1 when a target is missed or a bench could not be run.
     #[arg(long)]
     strict: bool,
@@ -69,10 +76,12 @@ enum Bench {
     Idle,
     /// Requests a second, latency and processor time of the proxy beside those of nginx.
     Proxy,
+    /// How good forecasts are over recorded loads.
+    Forecast,
 }
 
 impl Bench {
-    fn run(self) -> anyhow::Result<Findings> {
+    fn run(self, data: Option<&Path>) -> anyhow::Result<Findings> {
         match self {
             Self::CoreStep => core_step::run(),
             Self::Simulator => simulator::run(),
@@ -80,6 +89,7 @@ impl Bench {
             Self::ScaleOut => scale_out::run(),
             Self::Idle => idle::run(),
             Self::Proxy => proxy::run(),
+            Self::Forecast => forecast::run(data),
         }
     }
 
@@ -91,6 +101,7 @@ impl Bench {
             Self::ScaleOut => "scale-out",
             Self::Idle => "idle",
             Self::Proxy => "proxy",
+            Self::Forecast => "forecast",
         }
     }
 }
@@ -121,7 +132,8 @@ fn run_benches(words: &Words) -> ExitCode {
     let mut all = Vec::new();
     for bench in benches {
         eprintln!("running {}", bench.name());
-        let findings = bench.run().unwrap_or_else(|error| Findings::skipped(bench.name(), &error));
+        let findings =
+            bench.run(words.data.as_deref()).unwrap_or_else(|error| Findings::skipped(bench.name(), &error));
         if !words.json {
             print::table(&findings);
         }

@@ -13,6 +13,15 @@ pub(crate) fn table(findings: &Findings) {
     if let Some(why) = &findings.skipped {
         println!("  not run: {why}");
     }
+    for sheet in &findings.sheets {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_header(&sheet.header);
+        table.add_rows(&sheet.rows);
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        println!("{table}");
+    }
     if !findings.figures.is_empty() {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_header(["figure", "measured", "target", ""]);

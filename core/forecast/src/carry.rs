@@ -1,0 +1,62 @@
+//! What is left of a deviation from what is usual.
+
+/// The share of a deviation that is left after the horizon, found by regression through 0.
+///
+/// Deviations are ratios, in logarithms: a day that is twice as busy in the morning is twice as busy in the evening.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Carry {
+    product: f64,
+    square: f64,
+}
+
+/// The share of the mean load that is added to both sides of a ratio: at night, three requests instead of one are no trebled day.
+const FLOOR: f64 = 0.05;
+
+/// How far `load` is from what is usual, as the logarithm of their ratio; `mean` is the mean load.
+pub(crate) fn deviation(load: f64, usual: f64, mean: f64) -> f64 {
+    let floor = FLOOR * mean + f64::MIN_POSITIVE;
+    ((load + floor) / (usual + floor)).ln()
+}
+
+impl Carry {
+    /// What is expected where `usual` is usual, when the load now deviates by `deviation`.
+    pub(crate) fn anchored(self, deviation: f64, usual: f64, mean: f64) -> f64 {
+        let floor = FLOOR * mean + f64::MIN_POSITIVE;
+        (usual + floor) * (self.share() * deviation).exp() - floor
+    }
+
+    /// Learns that a deviation of `before` became one of `after`; forgets over `memory` observations.
+    pub(crate) fn learn(&mut self, before: f64, after: f64, memory: f64) {
+        let kept = 1.0 - 1.0 / memory;
+        // Weighted by their size and not by its square: a burst must not decide alone what becomes of ordinary deviations.
+        let size = before.hypot(after).max(f64::MIN_POSITIVE);
+        self.product = self.product * kept + before * after / size;
+        self.square = self.square * kept + before * before / size;
+    }
+
+    fn share(self) -> f64 {
+        if self.square > 0.0 { (self.product / self.square).clamp(0.0, 1.0) } else { 1.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_a_deviation_is_left_when_half_was_left_before() {
+        let mut carry = Carry::default();
+        for step in 0..100 {
+            let before = f64::from(step % 7) / 10.0;
+            carry.learn(before, before / 2.0, 50.0);
+        }
+        let expected = carry.anchored(deviation(200.0, 100.0, 0.0), 100.0, 0.0);
+        assert!((expected - 100.0 * 2f64.sqrt()).abs() < 1e-6, "{expected}");
+    }
+
+    #[test]
+    fn nothing_learnt_means_that_all_is_left() {
+        let expected = Carry::default().anchored(deviation(200.0, 100.0, 10.0), 100.0, 10.0);
+        assert!((expected - 200.0).abs() < 1e-9, "{expected}");
+    }
+}

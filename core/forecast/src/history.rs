@@ -1,0 +1,98 @@
+//! The load of the last steps.
+
+use crate::settings::HISTORY_STEPS;
+
+/// A ring of the last [`HISTORY_STEPS`] steps: values that were measured, and the gaps between them.
+///
+/// Every value is finite and at least 0; a gap holds the last value that was measured and is marked.
+#[derive(Clone, Debug)]
+pub(crate) struct History {
+    values: Vec<f32>,
+    is_measured: Vec<bool>,
+    /// Steps ever pushed.
+    count: u64,
+    /// The highest value of each stretch of the ring, so that the highest of all is found without looking at every one.
+    peaks: [f32; STRETCHES],
+}
+
+const STRETCHES: usize = 64;
+const STRETCH: usize = HISTORY_STEPS / STRETCHES;
+
+impl History {
+    pub(crate) fn new() -> Self {
+        Self { values: Vec::new(), is_measured: Vec::new(), count: 0, peaks: [0.0; STRETCHES] }
+    }
+
+    /// Appends a step; `None` is a gap.
+    pub(crate) fn push(&mut self, value: Option<f64>) {
+        let at = (self.count % HISTORY_STEPS as u64) as usize;
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "seven digits of a load are more than its measure has"
+        )]
+        let kept = value.map_or_else(|| self.ago(0).unwrap_or(0.0) as f32, |value| value as f32);
+        if at == self.values.len() {
+            self.values.push(kept);
+            self.is_measured.push(value.is_some());
+        } else {
+            self.values[at] = kept;
+            self.is_measured[at] = value.is_some();
+        }
+        let stretch = at / STRETCH;
+        self.peaks[stretch] = if at.is_multiple_of(STRETCH) { kept } else { self.peaks[stretch].max(kept) };
+        self.count += 1;
+    }
+
+    /// Takes the latest step back, which `overwritten` stood in the place of: see [`Self::oldest`].
+    pub(crate) fn take_back(&mut self, overwritten: Option<(f32, bool)>) {
+        self.count -= 1;
+        let at = (self.count % HISTORY_STEPS as u64) as usize;
+        match overwritten {
+            Some(oldest) => (self.values[at], self.is_measured[at]) = oldest,
+            None => {
+                self.values.pop();
+                self.is_measured.pop();
+            }
+        }
+    }
+
+    /// The step that the next one takes the place of.
+    pub(crate) fn oldest(&self) -> Option<(f32, bool)> {
+        let at = (self.count % HISTORY_STEPS as u64) as usize;
+        self.values.get(at).map(|&value| (value, self.is_measured[at]))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// How many steps were ever pushed; the next one has this number.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The value so many steps before the latest, measured or carried over a gap.
+    pub(crate) fn ago(&self, steps: usize) -> Option<f64> {
+        self.index(steps).map(|index| f64::from(self.values[index]))
+    }
+
+    /// The value so many steps before the latest, when it was measured.
+    pub(crate) fn measured_ago(&self, steps: usize) -> Option<f64> {
+        let index = self.index(steps)?;
+        self.is_measured[index].then(|| f64::from(self.values[index]))
+    }
+
+    /// The highest value that is kept, of a little more than the last [`HISTORY_STEPS`] at most.
+    pub(crate) fn peak(&self) -> f64 {
+        f64::from(self.peaks.iter().copied().fold(0.0, f32::max))
+    }
+
+    fn index(&self, steps: usize) -> Option<usize> {
+        (steps < self.values.len()).then(|| ((self.count - 1 - steps as u64) % HISTORY_STEPS as u64) as usize)
+    }
+
+    /// The values from the oldest to the latest.
+    pub(crate) fn oldest_first(&self) -> impl Iterator<Item = f64> + '_ {
+        (0..self.len()).rev().filter_map(|steps| self.ago(steps))
+    }
+}

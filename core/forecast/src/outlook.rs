@@ -1,0 +1,161 @@
+//! What is known of a series at one moment: the input of every model.
+
+use crate::carry::deviation;
+use crate::history::History;
+use crate::profile::Profile;
+use crate::settings::Horizon;
+use crate::smoothing::Smoothing;
+
+/// Everything that the models look at, kept up to the latest step.
+#[derive(Clone, Debug)]
+pub(crate) struct Outlook {
+    pub(crate) history: History,
+    pub(crate) pace: Pace,
+    /// A period of its own, the day, the week; in the order of [`Model`](crate::Model).
+    pub(crate) profiles: [Option<Profile>; 3],
+    memory: f64,
+}
+
+/// What moves with each step, and is small enough to be kept while a step is only supposed.
+#[derive(Clone, Debug)]
+pub(crate) struct Pace {
+    pub(crate) level: Smoothing,
+    pub(crate) trend: Smoothing,
+    /// The mean load over the memory: the unit in which the regression thinks.
+    pub(crate) mean: f64,
+    /// Mean absolute change from step to step: of the last few steps, and over the memory.
+    pub(crate) change_fast: f64,
+    pub(crate) change_slow: f64,
+}
+
+impl Pace {
+    fn learn(&mut self, value: f64, change: f64, weight: f64) {
+        self.level.learn(value);
+        self.trend.learn(value);
+        self.mean += weight * (value - self.mean);
+        self.change_fast += CHANGE_FAST_WEIGHT * (change - self.change_fast);
+        self.change_slow += weight * (change - self.change_slow);
+    }
+}
+
+/// What the newest change weighs in the unrest of late: about the last ten count.
+const CHANGE_FAST_WEIGHT: f64 = 0.15;
+
+/// Inputs of the regression.
+pub(crate) const INPUTS: usize = 13;
+
+impl Outlook {
+    pub(crate) fn new(memory: f64) -> Self {
+        let pace = Pace {
+            level: Smoothing::of_level(memory),
+            trend: Smoothing::of_trend(memory),
+            mean: 0.0,
+            change_fast: 0.0,
+            change_slow: 0.0,
+        };
+        Self { history: History::new(), pace, profiles: [const { None }; 3], memory }
+    }
+
+    /// Takes the next step; `None` is a gap, of which nothing is learnt.
+    pub(crate) fn push(&mut self, value: Option<f64>) {
+        let number = self.history.count();
+        self.advance(value);
+        if let Some(value) = value {
+            for profile in self.profiles.iter_mut().flatten() {
+                profile.learn(number, value);
+            }
+        }
+    }
+
+    /// What `look` sees if the next step were one of `value`; nothing is learnt from that.
+    pub(crate) fn supposing<T>(&mut self, value: f64, look: impl FnOnce(&Self) -> T) -> T {
+        let (pace, overwritten) = (self.pace.clone(), self.history.oldest());
+        self.advance(Some(value));
+        let seen = look(self);
+        self.history.take_back(overwritten);
+        self.pace = pace;
+        seen
+    }
+
+    fn advance(&mut self, value: Option<f64>) {
+        let weight = 1.0 / self.memory.min(self.history.count() as f64 + 1.0);
+        let before = self.history.ago(0);
+        self.history.push(value);
+        if let Some(value) = value {
+            let change = before.map_or(0.0, |before| (value - before).abs());
+            self.pace.learn(value, change, weight);
+        }
+    }
+
+    pub(crate) fn last(&self) -> f64 {
+        self.history.ago(0).unwrap_or(0.0)
+    }
+
+    /// The number of the latest step.
+    pub(crate) fn now(&self) -> u64 {
+        self.history.count().saturating_sub(1)
+    }
+
+    /// What is usual over the horizon by the profile at `index`.
+    pub(crate) fn usual_ahead(&self, index: usize, horizon: Horizon) -> Option<f64> {
+        let profile = self.profiles[index].as_ref()?;
+        horizon
+            .range()
+            .map(|steps| profile.usual(self.now() + steps as u64))
+            .try_fold(0.0f64, |highest, usual| usual.map(|usual| highest.max(usual)))
+    }
+
+    /// How far the load usually is from that.
+    pub(crate) fn spread_ahead(&self, index: usize, horizon: Horizon) -> Option<f64> {
+        let profile = self.profiles[index].as_ref()?;
+        horizon
+            .range()
+            .map(|steps| profile.spread(self.now() + steps as u64))
+            .try_fold(0.0f64, |highest, spread| spread.map(|spread| highest.max(spread)))
+    }
+
+    /// How far the level is from what is usual now by the profile at `index`.
+    pub(crate) fn deviation(&self, index: usize) -> Option<f64> {
+        let usual = self.profiles[index].as_ref()?.usual(self.now())?;
+        Some(deviation(self.pace.level.level(), usual, self.pace.mean))
+    }
+
+    /// The highest that was measured one period before the horizon.
+    fn period_ago(&self, index: usize, horizon: Horizon) -> Option<f64> {
+        let period = self.profiles[index].as_ref()?.season().steps;
+        let range = horizon.range();
+        let values = range.filter(|&steps| steps <= period).map(|steps| self.history.ago(period - steps));
+        values.flatten().reduce(f64::max)
+    }
+
+    /// The inputs of the regression, in units of the mean load: the load, and how far from it everything else would be.
+    /// What is not known is as far from it as persistence.
+    pub(crate) fn inputs(&self, horizon: Horizon, anchored: [Option<f64>; 3]) -> [f64; INPUTS] {
+        let last = self.last();
+        let away = |load: Option<f64>| load.map_or(0.0, |load| load - last);
+        let ahead = |index| away(self.usual_ahead(index, horizon));
+        let loads = [
+            last,
+            away(self.history.ago(1)),
+            away(self.history.ago(2)),
+            self.pace.level.level() - last,
+            self.pace.trend.ahead(horizon.steps()) - last,
+            ahead(0),
+            ahead(1),
+            ahead(2),
+            away(anchored[1]),
+            away(anchored[2]),
+            away(self.period_ago(1, horizon)),
+            away(self.period_ago(2, horizon)),
+        ];
+        let unit = self.pace.mean.max(f64::MIN_POSITIVE);
+        let mut inputs = [1.0; INPUTS];
+        for (input, load) in inputs[1..].iter_mut().zip(loads) {
+            *input = (load / unit).clamp(-INPUT_MAX, INPUT_MAX);
+        }
+        inputs
+    }
+}
+
+/// Inputs beyond so many times the mean load count as that: a burst must not teach the regression a new world.
+pub(crate) const INPUT_MAX: f64 = 100.0;

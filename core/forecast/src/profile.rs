@@ -1,0 +1,91 @@
+//! What is usual at each moment of a season.
+
+use crate::season::Season;
+
+/// The mean and the spread of the load at each step of one period, with old periods forgotten.
+///
+/// A period weighs a quarter of the newest, once four were seen: the usual day follows a change of habits within a week.
+#[derive(Clone, Debug)]
+pub(crate) struct Profile {
+    season: Season,
+    slots: Vec<Slot>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    mean: f32,
+    /// Mean distance from the mean.
+    spread: f32,
+    periods: u8,
+}
+
+const NEWEST_WEIGHT: f32 = 0.25;
+
+/// How many spreads one value may move the mean of its moment: an outlier is no habit.
+const OUTLIER_SPREADS: f32 = 8.0;
+
+impl Profile {
+    pub(crate) fn new(season: Season) -> Self {
+        Self { season, slots: vec![Slot::default(); season.steps] }
+    }
+
+    pub(crate) fn season(&self) -> Season {
+        self.season
+    }
+
+    pub(crate) fn set_strength(&mut self, strength: f64) {
+        self.season.strength = strength;
+    }
+
+    /// Learns the value of the step with this number.
+    pub(crate) fn learn(&mut self, number: u64, value: f64) {
+        let index = self.index(number);
+        let slot = &mut self.slots[index];
+        #[expect(clippy::cast_possible_truncation, reason = "seven digits are more than a habit has")]
+        let mut off = value as f32 - slot.mean;
+        if slot.periods >= 3 {
+            let most = OUTLIER_SPREADS * slot.spread + 0.5 * slot.mean;
+            off = off.clamp(-most.max(f32::MIN_POSITIVE), most.max(f32::MIN_POSITIVE));
+        }
+        let weight = NEWEST_WEIGHT.max(1.0 / f32::from(slot.periods + 1));
+        slot.mean += weight * off;
+        if slot.periods > 0 {
+            slot.spread += weight.min(0.5) * (off.abs() - slot.spread);
+        }
+        slot.periods = slot.periods.saturating_add(1).min(100);
+    }
+
+    /// What is usual at the step with this number, smoothed over its neighbours; `None` before a period was seen.
+    pub(crate) fn usual(&self, number: u64) -> Option<f64> {
+        let index = self.index(number);
+        let here = self.slots[index];
+        if here.periods == 0 {
+            return None;
+        }
+        let [before, after] = self.neighbours(index, here);
+        Some(f64::from((before.mean + 2.0 * here.mean + after.mean) / 4.0))
+    }
+
+    /// How far the load is from that on average; `None` before two periods were seen.
+    pub(crate) fn spread(&self, number: u64) -> Option<f64> {
+        let index = self.index(number);
+        let here = self.slots[index];
+        if here.periods < 2 {
+            return None;
+        }
+        let [before, after] = self.neighbours(index, here);
+        Some(f64::from(before.spread.max(after.spread).max(here.spread)))
+    }
+
+    /// The slots before and after that at `index`; `here` where nothing was seen yet.
+    fn neighbours(&self, index: usize, here: Slot) -> [Slot; 2] {
+        let last = self.slots.len() - 1;
+        let before = if index == 0 { last } else { index - 1 };
+        let after = if index == last { 0 } else { index + 1 };
+        [before, after].map(|index| if self.slots[index].periods == 0 { here } else { self.slots[index] })
+    }
+
+    fn index(&self, number: u64) -> usize {
+        (number % self.slots.len() as u64) as usize
+    }
+}

@@ -1,0 +1,334 @@
+//! One horizon: the models forecast, time passes, and each is scored by what came.
+
+use std::collections::VecDeque;
+
+use crate::calibration::{Calibration, pinball};
+use crate::carry::{Carry, deviation};
+use crate::forecast::{Forecast, Quantile, Report, Standing};
+use crate::mixture::{Mixture, Outcome};
+use crate::model::{Model, POINTS};
+use crate::outlook::{INPUT_MAX, INPUTS, Outlook};
+use crate::regression::Regression;
+use crate::settings::{Horizon, LEVELS_MAX};
+use crate::sketch::Sketch;
+use crate::width::{Surroundings, WIDTH_INPUTS, Width};
+
+/// Each model with a band of steady width, and with one whose width it has learnt.
+const ENTRANTS: usize = 2 * POINTS;
+
+/// The competition for one horizon.
+#[derive(Clone, Debug)]
+pub(crate) struct Race {
+    horizon: Horizon,
+    levels: Vec<f64>,
+    memory: f64,
+    /// How many forecasts were scored.
+    scored: u64,
+    widths: [Width; POINTS],
+    regression: Regression<INPUTS>,
+    /// What is left of a deviation from each profile at the horizon.
+    carries: [Carry; 3],
+    sketches: Vec<Sketch>,
+    /// The quantiles of each sketch, refreshed in turn.
+    stretches: Vec<[f32; LEVELS_MAX]>,
+    books: Vec<Book>,
+    open: VecDeque<Bet>,
+}
+
+/// One quantile: who is worth what, and how the whole is calibrated.
+#[derive(Clone, Debug)]
+struct Book {
+    mixture: Mixture<ENTRANTS>,
+    losses: [f64; ENTRANTS],
+    blend: Calibration,
+    persistence: Calibration,
+}
+
+/// What was forecast at one step, until it is known what came.
+#[derive(Clone, Debug)]
+struct Bet {
+    points: [f32; POINTS],
+    /// Which models had a forecast.
+    is_awake: [bool; POINTS],
+    widths: [f32; ENTRANTS],
+    width_inputs: [[f32; WIDTH_INPUTS]; POINTS],
+    inputs: [f32; INPUTS],
+    /// The mean load then: the unit of the inputs.
+    unit: f64,
+    deviations: [Option<f32>; 3],
+    usual: [Option<f32>; 3],
+    quantiles: [[f32; ENTRANTS]; LEVELS_MAX],
+    blends: [f32; LEVELS_MAX],
+    calibrated: [f32; LEVELS_MAX],
+    persisted: [f32; LEVELS_MAX],
+}
+
+/// Persistence must be beaten by this much before anything else is believed.
+const ADVANTAGE_MIN: f64 = 0.02;
+
+/// Forecasts that must be scored before anything but persistence is believed, and how many of them must not overlap: of an hour ahead
+/// in minutes, sixty in a row are scored by nearly the same hour.
+const SCORED_MIN: u64 = 30;
+const APART_MIN: u64 = 4;
+
+impl Race {
+    pub(crate) fn new(horizon: Horizon, levels: &[f64], memory: f64) -> Self {
+        let book = Book {
+            mixture: Mixture::new(),
+            losses: [0.0; ENTRANTS],
+            blend: Calibration::default(),
+            persistence: Calibration::default(),
+        };
+        Self {
+            horizon,
+            levels: levels.to_vec(),
+            memory,
+            scored: 0,
+            widths: std::array::from_fn(|_| Width::new(memory)),
+            regression: Regression::new([0.0; INPUTS], memory),
+            carries: [Carry::default(); 3],
+            sketches: vec![Sketch::new(); ENTRANTS],
+            stretches: vec![[0.0; LEVELS_MAX]; ENTRANTS],
+            books: vec![book; levels.len()],
+            open: VecDeque::with_capacity(horizon.steps()),
+        }
+    }
+
+    /// Scores what is due by the latest step of `outlook`, and forecasts anew.
+    pub(crate) fn advance(&mut self, outlook: &Outlook) {
+        if self.open.len() == self.horizon.steps()
+            && let Some(bet) = self.open.pop_front()
+            && let Some(actual) = self.outcome(outlook)
+        {
+            self.score(&bet, actual);
+        }
+        let bet = self.bet(outlook);
+        self.open.push_back(bet);
+    }
+
+    /// What came over the horizon that ends now; `None` when it was not measured.
+    fn outcome(&self, outlook: &Outlook) -> Option<f64> {
+        match self.horizon {
+            Horizon::At(_) => outlook.history.measured_ago(0),
+            Horizon::PeakWithin(steps) => (0..steps)
+                .map(|ago| outlook.history.measured_ago(ago))
+                .try_fold(0.0f64, |highest, value| value.map(|value| highest.max(value))),
+        }
+    }
+
+    fn score(&mut self, bet: &Bet, actual: f64) {
+        self.scored += 1;
+        // What a model was worth before it had learnt says little: only the later half of a short past counts.
+        let memory = (self.scored as f64 / 2.0).clamp(1.0, self.memory);
+        let kept = (1.0 - 1.0 / memory) as f32;
+        for (index, carry) in self.carries.iter_mut().enumerate() {
+            if let (Some(before), Some(usual)) = (bet.deviations[index], bet.usual[index]) {
+                carry.learn(f64::from(before), deviation(actual, f64::from(usual), bet.unit), self.memory);
+            }
+        }
+        let inputs = bet.inputs.map(f64::from);
+        let unit = bet.unit.max(f64::MIN_POSITIVE);
+        let change = (actual - f64::from(bet.points[0])) / unit;
+        self.regression.learn(&inputs, change.clamp(-INPUT_MAX, INPUT_MAX));
+        for index in (0..POINTS).filter(|&index| bet.is_awake[index]) {
+            let error = actual - f64::from(bet.points[index]);
+            self.widths[index].learn(error.abs(), &bet.width_inputs[index], memory, unit);
+            for entrant in [2 * index, 2 * index + 1] {
+                self.sketches[entrant].add(error / f64::from(bet.widths[entrant]), kept);
+                if self.is_turn_of(entrant) {
+                    self.stretches[entrant] = stretches_of(&self.sketches[entrant], &self.levels);
+                }
+            }
+        }
+        for (place, book) in self.books.iter_mut().enumerate() {
+            book.learn(bet, place, self.levels[place], actual, memory);
+        }
+    }
+
+    /// Quantiles of errors move slowly: once there are many, each is read anew at every eighth step.
+    fn is_turn_of(&self, entrant: usize) -> bool {
+        self.scored < 256 || (self.scored + entrant as u64).is_multiple_of(8)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "seven digits are more than a forecast has")]
+    fn bet(&self, outlook: &Outlook) -> Bet {
+        let ceiling = PEAKS_MAX * outlook.history.peak();
+        let deviations: [Option<f64>; 3] = std::array::from_fn(|index| outlook.deviation(index));
+        let usual: [Option<f64>; 3] = std::array::from_fn(|index| outlook.usual_ahead(index, self.horizon));
+        let anchored = self.anchored(outlook, &deviations, &usual);
+        let inputs = outlook.inputs(self.horizon, anchored);
+        let points = self.points_of(outlook, &inputs, anchored);
+        let mut bet = Bet {
+            points: points.map(|point| point.unwrap_or(0.0).clamp(0.0, ceiling) as f32),
+            is_awake: points.map(|point| point.is_some()),
+            widths: [1.0; ENTRANTS],
+            width_inputs: [[0.0; WIDTH_INPUTS]; POINTS],
+            inputs: inputs.map(|input| input as f32),
+            unit: outlook.pace.mean,
+            deviations: deviations.map(|deviation| deviation.map(|deviation| deviation as f32)),
+            usual: usual.map(|usual| usual.map(|usual| usual as f32)),
+            quantiles: [[0.0; ENTRANTS]; LEVELS_MAX],
+            blends: [0.0; LEVELS_MAX],
+            calibrated: [0.0; LEVELS_MAX],
+            persisted: [0.0; LEVELS_MAX],
+        };
+        let surroundings = Surroundings::of(outlook, self.horizon);
+        for index in (0..POINTS).filter(|&index| bet.is_awake[index]) {
+            let width = &self.widths[index];
+            let inputs = width.inputs(&surroundings, f64::from(bet.points[index]));
+            [bet.widths[2 * index], bet.widths[2 * index + 1]] = width.widths(&inputs, &surroundings);
+            bet.width_inputs[index] = inputs.map(|input| input as f32);
+        }
+        self.set_quantiles(&mut bet, ceiling as f32);
+        bet
+    }
+
+    fn set_quantiles(&self, bet: &mut Bet, ceiling: f32) {
+        let is_awake = bet.awake_entrants();
+        for (place, book) in self.books.iter().enumerate() {
+            for entrant in 0..ENTRANTS {
+                let quantile = bet.points[entrant / 2] + self.stretches[entrant][place] * bet.widths[entrant];
+                bet.quantiles[place][entrant] = quantile.clamp(0.0, ceiling);
+            }
+            let blend = book.mixture.blend(&bet.quantiles[place], &is_awake);
+            let width = book.mixture.blend(&bet.widths, &is_awake);
+            bet.blends[place] = blend;
+            bet.calibrated[place] = book.blend.applied(blend, width).clamp(0.0, ceiling);
+            let persisted = book.persistence.applied(bet.quantiles[place][0], bet.widths[0]);
+            bet.persisted[place] = persisted.clamp(0.0, ceiling);
+        }
+    }
+
+    /// What is usual over the horizon, raised or lowered by what will be left of the present deviation.
+    fn anchored(
+        &self,
+        outlook: &Outlook,
+        deviations: &[Option<f64>; 3],
+        usual: &[Option<f64>; 3],
+    ) -> [Option<f64>; 3] {
+        std::array::from_fn(|index| {
+            Some(self.carries[index].anchored(deviations[index]?, usual[index]?, outlook.pace.mean))
+        })
+    }
+
+    fn points_of(
+        &self,
+        outlook: &Outlook,
+        inputs: &[f64; INPUTS],
+        anchored: [Option<f64>; 3],
+    ) -> [Option<f64>; POINTS] {
+        let trend = outlook.pace.trend.ahead(self.horizon.steps());
+        let trend = if matches!(self.horizon, Horizon::PeakWithin(_)) {
+            trend.max(outlook.pace.trend.level())
+        } else {
+            trend
+        };
+        let regression = outlook.last() + self.regression.predict(inputs) * outlook.pace.mean;
+        Model::POINTS.map(|model| match model {
+            Model::Persistence | Model::Blend => Some(outlook.last()),
+            Model::Level => Some(outlook.pace.level.level()),
+            Model::Trend => Some(trend),
+            Model::Season => anchored[0],
+            Model::Day => anchored[1],
+            Model::Week => anchored[2],
+            Model::Regression => self.has_seen_enough().then_some(regression),
+        })
+    }
+
+    /// What is expected of the future that begins now; `None` before the first step.
+    pub(crate) fn forecast(&self) -> Option<Forecast> {
+        self.open.back().map(|bet| self.said(bet))
+    }
+
+    /// What would be expected after the steps of `outlook`, of which the latest is only supposed.
+    pub(crate) fn forecast_supposing(&self, outlook: &Outlook) -> Forecast {
+        self.said(&self.bet(outlook))
+    }
+
+    fn said(&self, bet: &Bet) -> Forecast {
+        let quantile = |(place, book): (usize, &Book)| {
+            let is_blend = self.is_believed(book);
+            let load = if is_blend { bet.calibrated[place] } else { bet.persisted[place] };
+            let by = if is_blend { Model::Blend } else { Model::Persistence };
+            Quantile { level: self.levels[place], load: f64::from(load), by }
+        };
+        Forecast { horizon: self.horizon, quantiles: self.books.iter().enumerate().map(quantile).collect() }
+    }
+
+    /// Whether the blend has beaten the last value.
+    fn is_believed(&self, book: &Book) -> bool {
+        self.has_seen_enough() && book.blend.loss < (1.0 - ADVANTAGE_MIN) * book.persistence.loss
+    }
+
+    fn has_seen_enough(&self) -> bool {
+        self.scored >= SCORED_MIN.max(APART_MIN * self.horizon.steps() as u64)
+    }
+
+    /// How good each model has been.
+    pub(crate) fn reports(&self) -> impl Iterator<Item = Report> {
+        self.books.iter().zip(&self.levels).map(|(book, &level)| Report {
+            horizon: self.horizon,
+            level,
+            scored: self.scored,
+            coverage: if self.is_believed(book) { book.blend.coverage } else { book.persistence.coverage },
+            beats_persistence: self.is_believed(book),
+            standings: self.standings(book),
+        })
+    }
+
+    fn standings(&self, book: &Book) -> Vec<Standing> {
+        let is_awake = self.open.back().map_or([false; POINTS], |bet| bet.is_awake);
+        let awake = Model::POINTS.into_iter().enumerate().filter(|&(index, _)| is_awake[index]);
+        let weights = book.mixture.weights();
+        let mut standings: Vec<Standing> = awake
+            .map(|(index, model)| Standing {
+                model,
+                loss: match model {
+                    Model::Persistence => book.persistence.loss,
+                    // tidy: open match: only that one is calibrated by itself
+                    _ => book.losses[2 * index].min(book.losses[2 * index + 1]),
+                },
+                weight: f64::from(weights[2 * index] + weights[2 * index + 1]),
+            })
+            .collect();
+        standings.push(Standing { model: Model::Blend, loss: book.blend.loss, weight: 1.0 });
+        standings.sort_by(|one, other| one.loss.total_cmp(&other.loss));
+        standings
+    }
+}
+
+/// The quantiles of the errors, in widths.
+#[expect(clippy::cast_possible_truncation, reason = "a quantile of errors needs no more digits")]
+fn stretches_of(sketch: &Sketch, levels: &[f64]) -> [f32; LEVELS_MAX] {
+    std::array::from_fn(|place| levels.get(place).map_or(0.0, |&level| sketch.quantile(level) as f32))
+}
+
+/// A forecast stays below so many times the highest load that is remembered: nothing is extrapolated wildly.
+const PEAKS_MAX: f64 = 2.0;
+
+impl Bet {
+    fn awake_entrants(&self) -> [bool; ENTRANTS] {
+        std::array::from_fn(|entrant| self.is_awake[entrant / 2])
+    }
+}
+
+impl Book {
+    #[expect(clippy::cast_possible_truncation, reason = "seven digits are more than a score has")]
+    fn learn(&mut self, bet: &Bet, place: usize, level: f64, actual: f64, memory: f64) {
+        let quantiles = &bet.quantiles[place];
+        let is_awake = bet.awake_entrants();
+        let outcome = Outcome {
+            blended: bet.blends[place],
+            actual: actual as f32,
+            level: level as f32,
+            kept: (1.0 - 1.0 / memory) as f32,
+        };
+        self.mixture.learn(quantiles, &is_awake, outcome);
+        for entrant in (0..ENTRANTS).filter(|&entrant| is_awake[entrant]) {
+            let loss = &mut self.losses[entrant];
+            *loss += (pinball(actual, f64::from(quantiles[entrant]), level) - *loss) / memory;
+        }
+        self.blend.learn(actual, f64::from(bet.calibrated[place]), level, memory);
+        self.persistence.learn(actual, f64::from(bet.persisted[place]), level, memory);
+    }
+}

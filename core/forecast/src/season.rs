@@ -1,0 +1,125 @@
+//! Which seasons a series has.
+
+use crate::history::History;
+
+/// A period after which the load repeats itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Season {
+    /// How long it is, in steps; at least 2.
+    pub steps: usize,
+    /// The correlation of the load with itself one period before, from 0 to 1.
+    pub strength: f64,
+}
+
+/// A correlation below it is no season.
+///
+/// Twice the 95 % bound of white noise over a day of five minutes, 1.96 / √288 = 0.12.
+const STRENGTH_MIN: f64 = 0.24;
+
+/// The longest period that is looked for step by step.
+const SHORT_MAX: usize = 400;
+
+/// Steps of the series that are correlated.
+const SHORT_WINDOW: usize = 2400;
+
+/// Finds the seasons of `history`: the day and the week, and the strongest other period.
+///
+/// Day and week are taken as soon as a quarter more than one of them is known, however strong they are: the models that use them
+/// compete, and a service that rests at weekends has no strong day. Other periods are peaks of the autocorrelation (Box,
+/// Jenkins and Reinsel, "Time Series Analysis", ch. 2) that are neither. Square roots of the load keep single bursts from
+/// deciding. At most a millisecond.
+pub(crate) fn seasons_of(history: &History, day: usize, week: usize) -> [Option<Season>; 3] {
+    let values: Vec<f32> = history.oldest_first().map(|value| value.sqrt() as f32).collect();
+    // A long season shows in the mean of an hour, however noisy its steps are.
+    let wide = (day / 24).max(1);
+    let smooth: Vec<f32> =
+        values.chunks_exact(wide).map(|chunk| chunk.iter().sum::<f32>() / wide as f32).collect();
+    [other_season(&values, &[day, week]), season(&smooth, wide, day), season(&smooth, wide, week)]
+}
+
+/// The season of `steps`, if `smooth`, of which each value stands for `wide` steps, repeats after it.
+fn season(smooth: &[f32], wide: usize, steps: usize) -> Option<Season> {
+    let lag = steps / wide;
+    if lag < 2 || smooth.len() < lag + lag / 4 {
+        return None;
+    }
+    let strength = correlation(smooth, lag)?;
+    Some(Season { steps, strength: strength.max(0.0) })
+}
+
+fn other_season(values: &[f32], known: &[usize]) -> Option<Season> {
+    let recent = &values[values.len().saturating_sub(SHORT_WINDOW)..];
+    let at = autocorrelations(recent, SHORT_MAX.min(recent.len() / 3))?;
+    // A series that moves slowly resembles itself after any short while: a peak counts by how far it rises above the lowest
+    // correlation before it.
+    let mut lowest = 1.0f64;
+    let mut best: Option<(f64, Season)> = None;
+    for lag in 2..at.len() - 1 {
+        lowest = lowest.min(at[lag - 1]);
+        let is_peak = at[lag] > at[lag - 1] && at[lag] >= at[lag + 1];
+        let rise = at[lag] - lowest;
+        let is_known = known.iter().any(|&steps| lag.abs_diff(steps) * 20 <= steps);
+        let is_better = best.is_none_or(|(best, _)| rise > best + BETTER_BY);
+        if is_peak && !is_known && at[lag] >= STRENGTH_MIN && rise >= STRENGTH_MIN && is_better {
+            best = Some((rise, Season { steps: lag, strength: at[lag].min(1.0) }));
+        }
+    }
+    best.map(|(_, season)| season)
+}
+
+/// By how much a longer period must rise higher: each multiple of a period is a peak as well.
+const BETTER_BY: f64 = 0.05;
+
+/// The autocorrelations at lags from 0 to `longest`; `None` when the series is too short or does not vary.
+fn autocorrelations(values: &[f32], longest: usize) -> Option<Vec<f64>> {
+    if longest < 3 {
+        return None;
+    }
+    let mean = mean_of(values);
+    let centred: Vec<f32> = values.iter().map(|value| value - mean).collect();
+    let variance = product(&centred, &centred) / centred.len() as f64;
+    if variance < 1e-12 {
+        return None;
+    }
+    let at_lag = |lag: usize| {
+        let (late, early) = (&centred[lag..], &centred[..centred.len() - lag]);
+        product(late, early) / late.len() as f64 / variance
+    };
+    Some((0..=longest).map(at_lag).collect())
+}
+
+/// The correlation of a series with itself `lag` steps before; `None` when it does not vary.
+fn correlation(values: &[f32], lag: usize) -> Option<f64> {
+    let (late, early) = (&values[lag..], &values[..values.len() - lag]);
+    let centred = |part: &[f32]| {
+        let mean = mean_of(part);
+        part.iter().map(|value| value - mean).collect::<Vec<f32>>()
+    };
+    let (late, early) = (centred(late), centred(early));
+    let spread = product(&late, &late) * product(&early, &early);
+    (spread > 1e-12).then(|| product(&late, &early) / spread.sqrt())
+}
+
+/// Independent sums, so that several are added at once.
+const LANES: usize = 8;
+
+/// The sum of the products of two parts of the same length; up to seven of the last are left out.
+fn product(one: &[f32], other: &[f32]) -> f64 {
+    let mut sums = [0.0f32; LANES];
+    for (one, other) in one.chunks_exact(LANES).zip(other.chunks_exact(LANES)) {
+        for (sum, (one, other)) in sums.iter_mut().zip(one.iter().zip(other)) {
+            *sum += one * other;
+        }
+    }
+    sums.iter().map(|&sum| f64::from(sum)).sum()
+}
+
+/// The mean, of all but up to seven of the last.
+fn mean_of(values: &[f32]) -> f32 {
+    let ones = [1.0f32; LANES];
+    let whole = values.len() / LANES * LANES;
+    let sum: f64 = values.chunks_exact(LANES).map(|chunk| product(chunk, &ones)).sum();
+    #[expect(clippy::cast_possible_truncation, reason = "it only centres")]
+    let mean = (sum / whole.max(1) as f64) as f32;
+    mean
+}

@@ -1,0 +1,122 @@
+//! What a forecaster is asked for.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// Horizons of one forecaster.
+///
+/// 4: the start of a replica, and what people look at. Each costs about a microsecond a step.
+pub const HORIZONS_MAX: usize = 4;
+
+/// Quantiles of one forecaster.
+///
+/// 3: the middle, the band, and the one that sizes the service. Each costs 32 quantiles a horizon and step.
+pub const LEVELS_MAX: usize = 6;
+
+/// Steps that a horizon may lie ahead.
+///
+/// 512: what was forecast is kept until it can be scored, at 760 bytes a step.
+pub const AHEAD_MAX: usize = 512;
+
+/// Steps of load that are kept.
+///
+/// 16,384 = eleven days of minutes, which show a week, or eight weeks of five minutes; 80 KiB.
+pub const HISTORY_STEPS: usize = 16_384;
+
+/// For which time the load is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Horizon {
+    /// The mean of the step that lies so many steps ahead, from 1.
+    At(usize),
+    /// The highest of the next so many steps, from 1: what a service must be sized for, when that is how long a start takes.
+    PeakWithin(usize),
+}
+
+impl Horizon {
+    /// How many steps pass until it is known what came.
+    #[must_use]
+    pub fn steps(self) -> usize {
+        match self {
+            Self::At(steps) | Self::PeakWithin(steps) => steps,
+        }
+    }
+
+    /// The steps ahead that it looks at.
+    pub(crate) fn range(self) -> std::ops::RangeInclusive<usize> {
+        match self {
+            Self::At(steps) => steps..=steps,
+            Self::PeakWithin(steps) => 1..=steps,
+        }
+    }
+}
+
+/// What a [`Forecaster`](crate::Forecaster) is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    step: Duration,
+    horizons: Vec<Horizon>,
+    levels: Vec<f64>,
+}
+
+/// Why there is no forecaster for such settings.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum SettingsError {
+    /// No step, or one that no season fits.
+    #[error("a step of {0:?} is of no use for a forecast; use one between a second and an hour")]
+    Step(Duration),
+    /// None or too many, none ahead, or too far.
+    #[error(
+        "a forecaster takes one to {HORIZONS_MAX} horizons of 1 to {AHEAD_MAX} steps; take a longer step to look further"
+    )]
+    Horizons,
+    /// None or too many, or not between 0 and 1.
+    #[error("a forecaster takes one to {LEVELS_MAX} quantiles, each above 0 and below 1")]
+    Levels,
+}
+
+impl Settings {
+    /// Load in steps of `step`, looked ahead at each of `horizons`, at the quantiles `levels` (0.95: exceeded once in twenty).
+    ///
+    /// # Errors
+    ///
+    /// When a forecaster could not keep what is asked for within its bounds.
+    pub fn new(step: Duration, horizons: &[Horizon], levels: &[f64]) -> Result<Self, SettingsError> {
+        if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&step) {
+            return Err(SettingsError::Step(step));
+        }
+        let is_near = |horizon: &Horizon| (1..=AHEAD_MAX).contains(&horizon.steps());
+        if !(1..=HORIZONS_MAX).contains(&horizons.len()) || !horizons.iter().all(is_near) {
+            return Err(SettingsError::Horizons);
+        }
+        let is_level = |level: &f64| *level > 0.0 && *level < 1.0;
+        if !(1..=LEVELS_MAX).contains(&levels.len()) || !levels.iter().all(is_level) {
+            return Err(SettingsError::Levels);
+        }
+        Ok(Self { step, horizons: horizons.to_vec(), levels: levels.to_vec() })
+    }
+
+    /// How long a step is.
+    #[must_use]
+    pub fn step(&self) -> Duration {
+        self.step
+    }
+
+    /// For which times the load is wanted.
+    #[must_use]
+    pub fn horizons(&self) -> &[Horizon] {
+        &self.horizons
+    }
+
+    /// At which quantiles.
+    #[must_use]
+    pub fn levels(&self) -> &[f64] {
+        &self.levels
+    }
+
+    /// How many whole steps `span` is, at least 1.
+    pub(crate) fn steps_in(&self, span: Duration) -> usize {
+        let steps = (span.as_millis() / self.step.as_millis().max(1)).max(1);
+        usize::try_from(steps).unwrap_or(usize::MAX)
+    }
+}

@@ -1,0 +1,290 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::{Rng, SeedableRng};
+
+use super::*;
+
+const STEP: Duration = Duration::from_secs(300);
+const DAY: usize = 288;
+
+/// Numbers from 0 to 1 that are the same in every run.
+struct Noise(Xoshiro256PlusPlus);
+
+impl Noise {
+    fn new(seed: u64) -> Self {
+        Self(Xoshiro256PlusPlus::seed_from_u64(seed))
+    }
+
+    fn next(&mut self) -> f64 {
+        (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+fn forecaster(horizons: &[Horizon]) -> Forecaster {
+    Forecaster::new(Settings::new(STEP, horizons, &[0.95]).expect("the settings are sound"))
+}
+
+/// Feeds `loads` from the step with the number `from`, and closes the last.
+fn feed(forecaster: &mut Forecaster, from: usize, loads: impl IntoIterator<Item = f64>) -> usize {
+    let mut number = from;
+    for load in loads {
+        assert_eq!(forecaster.observe(STEP * number as u32, load), Taken::Counted);
+        number += 1;
+    }
+    forecaster.close(STEP * number as u32);
+    number
+}
+
+fn wave(number: usize) -> f64 {
+    let phase = number as f64 / DAY as f64 * std::f64::consts::TAU;
+    1000.0 * (1.2 - phase.cos())
+}
+
+/// Mean losses of what was said, and of the last value with a band of the past errors, over the steps of `loads` from `from`.
+struct Trial {
+    ours: f64,
+    naive: f64,
+    coverage: f64,
+    highest: f64,
+}
+
+fn trial(loads: &[f64], horizon: Horizon, from: usize) -> Trial {
+    let steps = horizon.steps();
+    let mut forecaster = forecaster(&[horizon]);
+    let mut said = Vec::new();
+    for (number, &load) in loads.iter().enumerate() {
+        feed(&mut forecaster, number, [load]);
+        said.push(forecaster.forecasts()[0].quantiles[0].load);
+    }
+    let mut trial = Trial { ours: 0.0, naive: 0.0, coverage: 0.0, highest: 0.0 };
+    let count = (loads.len() - steps - from) as f64;
+    for now in from..loads.len() - steps {
+        let actual = loads[now + steps];
+        let mut errors: Vec<f64> = (now.saturating_sub(7 * DAY)..now - steps)
+            .map(|then| loads[then + steps] - loads[then])
+            .collect();
+        let place = errors.len() * 95 / 100;
+        let naive = loads[now] + *errors.select_nth_unstable_by(place, f64::total_cmp).1;
+        trial.ours += pinball(actual, said[now], 0.95) / count;
+        trial.naive += pinball(actual, naive.max(0.0), 0.95) / count;
+        trial.coverage += f64::from(u8::from(actual <= said[now])) / count;
+        trial.highest = trial.highest.max(said[now]);
+    }
+    trial
+}
+
+#[test]
+fn a_daily_wave_is_found_and_beats_the_last_value() {
+    let mut noise = Noise::new(1);
+    let loads: Vec<f64> = (0..10 * DAY).map(|number| wave(number) * (0.9 + 0.2 * noise.next())).collect();
+    let trial = trial(&loads, Horizon::At(12), 6 * DAY);
+    assert!(trial.ours < 0.35 * trial.naive, "{} of {}", trial.ours, trial.naive);
+    assert!((0.93..=0.97).contains(&trial.coverage), "{}", trial.coverage);
+
+    let mut forecaster = forecaster(&[Horizon::At(12)]);
+    feed(&mut forecaster, 0, loads);
+    assert!(forecaster.seasons().iter().any(|season| season.steps == DAY && season.strength > 0.9));
+    let report = &forecaster.reports()[0];
+    assert!(report.beats_persistence);
+    assert!(report.standings[0].loss < report.standings.last().expect("there are several").loss);
+}
+
+#[test]
+fn nothing_beats_the_last_value_of_a_random_walk_and_that_is_said() {
+    let mut noise = Noise::new(2);
+    let mut load = 1000.0;
+    let walk = (0..8 * DAY).map(|_| {
+        load = (load + 40.0 * (noise.next() - 0.5)).max(0.0);
+        load
+    });
+    let mut forecaster = forecaster(&[Horizon::At(1), Horizon::At(12)]);
+    feed(&mut forecaster, 0, walk);
+    for report in forecaster.reports() {
+        assert!(!report.beats_persistence, "{report:?}");
+        assert!((0.93..=0.97).contains(&report.coverage), "{report:?}");
+    }
+    assert!(forecaster.forecasts().iter().all(|forecast| forecast.quantiles[0].by == Model::Persistence));
+}
+
+#[test]
+fn a_period_that_is_no_day_is_found() {
+    let mut forecaster = forecaster(&[Horizon::At(3)]);
+    feed(&mut forecaster, 0, (0..3 * DAY).map(|number| if number % 37 < 5 { 500.0 } else { 20.0 }));
+    assert!(forecaster.seasons().iter().any(|season| season.steps == 37), "{:?}", forecaster.seasons());
+    let seen = (0..37).map(|ahead| {
+        feed(&mut forecaster, 3 * DAY + ahead, [if (3 * DAY + ahead) % 37 < 5 { 500.0 } else { 20.0 }]);
+        forecaster.forecasts()[0].quantiles[0].load
+    });
+    let high = seen.filter(|&load| load > 400.0).count();
+    assert!((4..=7).contains(&high), "five steps of each period are high, {high} were foreseen");
+}
+
+#[test]
+fn a_band_is_as_wide_as_the_time_of_day_is_restless() {
+    let mut noise = Noise::new(3);
+    let loads = |number: usize, noise: &mut Noise| {
+        let spread = if number % DAY < DAY / 2 { 10.0 } else { 400.0 };
+        1000.0 + spread * (noise.next() - 0.5)
+    };
+    let mut forecaster = forecaster(&[Horizon::At(1)]);
+    let quiet = feed(&mut forecaster, 0, (0..8 * DAY + DAY / 4).map(|number| loads(number, &mut noise)));
+    let band = |forecaster: &Forecaster| forecaster.forecasts()[0].quantiles[0].load - 1000.0;
+    let quiet_band = band(&forecaster);
+    feed(&mut forecaster, quiet, (quiet..quiet + DAY / 2).map(|number| loads(number, &mut noise)));
+    let restless_band = band(&forecaster);
+    assert!(quiet_band < 40.0 && restless_band > 100.0, "{quiet_band} by day, {restless_band} by night");
+}
+
+#[test]
+fn what_is_no_load_changes_nothing() {
+    let mut forecaster = forecaster(&[Horizon::At(1)]);
+    let next = feed(&mut forecaster, 0, (0..DAY).map(wave));
+    let before = format!("{forecaster:?}");
+    for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, -f64::MIN_POSITIVE, f64::MAX] {
+        assert_eq!(forecaster.observe(STEP * next as u32, bad), Taken::NotALoad, "{bad}");
+    }
+    assert_eq!(forecaster.observe(STEP * (next as u32 - 1), 1.0), Taken::TooLate);
+    assert_eq!(format!("{forecaster:?}"), before);
+}
+
+#[test]
+fn samples_of_one_step_count_with_their_mean_and_late_ones_not_at_all() {
+    let mut forecaster = forecaster(&[Horizon::At(1)]);
+    let sample = |second: u64, load: f64, forecaster: &mut Forecaster| {
+        forecaster.observe(Duration::from_secs(second), load)
+    };
+    assert_eq!(sample(0, 10.0, &mut forecaster), Taken::Counted);
+    assert_eq!(sample(299, 20.0, &mut forecaster), Taken::Counted);
+    assert!(forecaster.forecasts().is_empty(), "no step is over yet");
+    assert_eq!(sample(300, 99.0, &mut forecaster), Taken::Counted);
+    assert_eq!(forecaster.forecasts()[0].quantiles[0].load, 15.0);
+    assert_eq!(sample(100, 1.0, &mut forecaster), Taken::TooLate);
+    assert_eq!(forecaster.steps(), 1);
+}
+
+#[test]
+fn a_gap_keeps_the_time_of_day_and_one_longer_than_memory_begins_anew() {
+    let mut forecaster = forecaster(&[Horizon::At(12)]);
+    feed(&mut forecaster, 0, (0..6 * DAY).map(wave));
+    let after = 7 * DAY + DAY / 4;
+    let next = feed(&mut forecaster, after, (after..after + 12).map(wave));
+    let said = forecaster.forecasts()[0].quantiles[0].load;
+    assert!((0.9..1.5).contains(&(said / wave(next + 11))), "{said} where {} comes", wave(next + 11));
+
+    feed(&mut forecaster, next + 2 * HISTORY_STEPS, [5.0]);
+    assert_eq!(forecaster.steps(), 1);
+    assert_eq!(forecaster.forecasts()[0].quantiles[0].load, 5.0);
+}
+
+#[test]
+fn a_season_that_turns_around_costs_at_most_twice_what_the_last_value_would() {
+    let loads: Vec<f64> =
+        (0..14 * DAY).map(|number| wave(if number < 7 * DAY { number } else { number + DAY / 2 })).collect();
+    let trial = trial(&loads, Horizon::At(12), 7 * DAY);
+    assert!(trial.ours < 2.0 * trial.naive, "{} of {}", trial.ours, trial.naive);
+    assert!(trial.highest < 2.0 * 2200.0 + 1.0, "{}", trial.highest);
+}
+
+#[test]
+fn a_load_that_dies_is_believed_dead_within_a_day() {
+    let mut forecaster = forecaster(&[Horizon::At(12)]);
+    let dead = feed(&mut forecaster, 0, (0..7 * DAY).map(wave));
+    feed(&mut forecaster, dead, std::iter::repeat_n(0.0, DAY));
+    let said = forecaster.forecasts()[0].quantiles[0].load;
+    assert!(said < 100.0, "{said} requests a second were expected of a dead service");
+}
+
+#[test]
+fn a_step_of_a_hundredfold_is_followed_at_once_and_never_doubled() {
+    let mut noise = Noise::new(4);
+    let mut forecaster = forecaster(&[Horizon::At(1), Horizon::At(12)]);
+    let from = feed(&mut forecaster, 0, (0..4 * DAY).map(|_| 10.0 + noise.next()));
+    for number in from..from + 2 * DAY {
+        feed(&mut forecaster, number, [1000.0 + 100.0 * noise.next()]);
+        for forecast in forecaster.forecasts() {
+            let said = forecast.quantiles[0].load;
+            assert!(said <= 2.0 * 1100.0, "{said}");
+            assert!(said >= 900.0 || number < from + 24, "{said} two hours after the step");
+        }
+    }
+}
+
+#[test]
+fn a_sawtooth_at_the_period_of_the_search_for_seasons_does_no_harm() {
+    let loads: Vec<f64> = (0..12 * DAY).map(|number| (number % DAY) as f64 * 10.0 + 1.0).collect();
+    let trial = trial(&loads, Horizon::At(12), 4 * DAY);
+    assert!(trial.ours < trial.naive, "{} of {}", trial.ours, trial.naive);
+}
+
+#[test]
+fn a_slow_poison_of_bursts_moves_the_usual_day_by_bounded_steps() {
+    let mut noise = Noise::new(5);
+    let loads: Vec<f64> =
+        (0..10 * DAY).map(|number| if noise.next() < 0.01 { 100_000.0 } else { wave(number) }).collect();
+    let trial = trial(&loads, Horizon::At(12), 5 * DAY);
+    assert!(trial.ours < 1.05 * trial.naive, "{} of {}", trial.ours, trial.naive);
+}
+
+#[test]
+fn a_far_horizon_is_bounded_by_its_own_errors_as_soon_as_there_are_some() {
+    let mut noise = Noise::new(6);
+    let mut forecaster = forecaster(&[Horizon::At(60)]);
+    let next = feed(&mut forecaster, 0, (0..120).map(|_| 1000.0 + 100.0 * noise.next()));
+    for number in next..next + 60 {
+        feed(&mut forecaster, number, [1000.0 + 100.0 * noise.next()]);
+        let said = forecaster.forecasts()[0].quantiles[0].load;
+        assert!((1000.0..1300.0).contains(&said), "{said}");
+    }
+}
+
+#[test]
+fn settings_that_cannot_be_kept_are_refused() {
+    let hour = Duration::from_secs(3600);
+    assert_eq!(Settings::new(hour * 2, &[Horizon::At(1)], &[0.5]), Err(SettingsError::Step(hour * 2)));
+    assert_eq!(Settings::new(hour, &[], &[0.5]), Err(SettingsError::Horizons));
+    assert_eq!(Settings::new(hour, &[Horizon::PeakWithin(0)], &[0.5]), Err(SettingsError::Horizons));
+    assert_eq!(Settings::new(hour, &[Horizon::At(AHEAD_MAX + 1)], &[0.5]), Err(SettingsError::Horizons));
+    assert_eq!(Settings::new(hour, &[Horizon::At(1)], &[1.0]), Err(SettingsError::Levels));
+    assert_eq!(Settings::new(hour, &[Horizon::At(1)], &[f64::NAN]), Err(SettingsError::Levels));
+}
+
+/// Loads as they may come: ordinary, tiny, huge, none at all, and what is no load.
+fn any_sample() -> impl Strategy<Value = (u32, f64)> {
+    let load = prop_oneof![
+        8 => 0.0..1000.0f64,
+        2 => Just(0.0),
+        1 => 0.0..1e-300f64,
+        1 => 1e12..1e16f64,
+        1 => any::<f64>(),
+    ];
+    (prop_oneof![20 => 1u32..2, 1 => 0u32..60], load)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn every_forecast_is_finite_and_below_twice_the_peak(samples in prop::collection::vec(any_sample(), 1..400)) {
+        let settings = Settings::new(STEP, &[Horizon::At(1), Horizon::PeakWithin(3)], &[0.5, 0.999]).unwrap();
+        let (mut one, mut other) = (Forecaster::new(settings.clone()), Forecaster::new(settings));
+        let (mut number, mut peak) = (0u32, 0.0f64);
+        for (later, load) in samples {
+            number += later;
+            let taken = one.observe(STEP * number, load);
+            prop_assert_eq!(taken, other.observe(STEP * number, load));
+            if taken == Taken::Counted {
+                peak = peak.max(load);
+            }
+            for forecast in one.forecasts() {
+                for quantile in forecast.quantiles {
+                    prop_assert!((0.0..=2.0001 * peak).contains(&quantile.load), "{:?} of {}", quantile, peak);
+                }
+            }
+        }
+        prop_assert_eq!(one.forecasts(), other.forecasts());
+        let reports = one.reports();
+        prop_assert!(reports.iter().flat_map(|report| &report.standings).all(|standing| standing.loss.is_finite()));
+    }
+}

@@ -1,0 +1,108 @@
+//! How wide the band around a forecast is.
+
+use crate::outlook::Outlook;
+use crate::regression::Regression;
+use crate::settings::Horizon;
+
+/// Inputs of the width of a band.
+pub(crate) const WIDTH_INPUTS: usize = 5;
+
+/// How far a model has been off, and what that depends on.
+///
+/// The steady width is its mean error. The learnt one multiplies it by what a regression of the logarithm of errors says for the
+/// level that is expected, the errors and the unrest of late, and the usual spread of that time of day: quantiles of errors in such
+/// widths are conditional ones (Lei et al., "Distribution-free predictive inference for regression", 2018, locally weighted).
+#[derive(Clone, Debug)]
+pub(crate) struct Width {
+    off: f64,
+    off_lately: f64,
+    scored: u32,
+    learnt: Regression<WIDTH_INPUTS>,
+}
+
+/// The least width of a band, as a share of the mean load: a constant load has some band too.
+const WIDTH_MIN: f64 = 1e-4;
+
+/// By how much a learnt width may differ from the steady one.
+const WIDTH_RANGE: f64 = 16.0;
+
+/// Scored forecasts after which their mean error is believed by half, and the width of a walk at random by the other half.
+const TRUST_HALF: u32 = 20;
+
+/// Forecasts that the errors of late are of.
+const LATELY: f64 = 8.0;
+
+/// Before anything is learnt: wider where the level is high, as the square root, and where errors were large of late.
+const WEIGHTS_START: [f64; WIDTH_INPUTS] = [0.0, 0.5, 0.5, 0.0, 0.0];
+
+impl Width {
+    /// Forgets over `memory` forecasts.
+    pub(crate) fn new(memory: f64) -> Self {
+        Self { off: 0.0, off_lately: 0.0, scored: 0, learnt: Regression::new(WEIGHTS_START, memory) }
+    }
+
+    /// What the width around `point` may depend on.
+    pub(crate) fn inputs(&self, surroundings: &Surroundings, point: f64) -> [f64; WIDTH_INPUTS] {
+        let Surroundings { mean, unrest, usual_spread, .. } = *surroundings;
+        let steady = self.steady(mean);
+        let level = ratio_in_logs(point, mean, 0.01 * mean);
+        let lately = ratio_in_logs(self.off_lately, steady, 0.01 * steady);
+        let usual = usual_spread.map_or(0.0, |spread| ratio_in_logs(spread, steady, 0.01 * steady));
+        [1.0, level, lately, unrest, usual]
+    }
+
+    /// The steady and the learnt width, each above 0.
+    #[expect(clippy::cast_possible_truncation, reason = "seven digits are more than a width has")]
+    pub(crate) fn widths(&self, inputs: &[f64; WIDTH_INPUTS], surroundings: &Surroundings) -> [f32; 2] {
+        let trust = f64::from(self.scored) / f64::from(self.scored.saturating_add(TRUST_HALF));
+        let steady = trust * self.steady(surroundings.mean) + (1.0 - trust) * surroundings.width_of_a_walk;
+        let learnt = steady * self.learnt.predict(inputs).exp().clamp(1.0 / WIDTH_RANGE, WIDTH_RANGE);
+        // Smaller would be 0 as an f32, and an error divided by it no number.
+        [steady, learnt].map(|width| width.max(1e-30) as f32)
+    }
+
+    /// Learns that the forecast was off by `off`; forgets over `memory` forecasts.
+    pub(crate) fn learn(&mut self, off: f64, inputs: &[f32; WIDTH_INPUTS], memory: f64, mean: f64) {
+        if self.off > 0.0 {
+            let steady = self.steady(mean);
+            self.learnt.learn(&inputs.map(f64::from), ratio_in_logs(off, steady, 0.02 * steady));
+        }
+        self.scored = self.scored.saturating_add(1);
+        self.off += (off - self.off) / memory;
+        self.off_lately += (off - self.off_lately) / memory.min(LATELY);
+    }
+
+    fn steady(&self, mean: f64) -> f64 {
+        self.off.max(mean * WIDTH_MIN).max(f64::MIN_POSITIVE)
+    }
+}
+
+/// What a width may depend on besides its model.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Surroundings {
+    mean: f64,
+    unrest: f64,
+    usual_spread: Option<f64>,
+    /// How far off the last value would be if the load went at random; what is taken before much was scored.
+    width_of_a_walk: f64,
+}
+
+/// The least width before anything was scored, as a share of the mean load: errors must not be measured in nothing.
+const WIDTH_START: f64 = 0.1;
+
+impl Surroundings {
+    pub(crate) fn of(outlook: &Outlook, horizon: Horizon) -> Self {
+        let mean = outlook.pace.mean.max(f64::MIN_POSITIVE);
+        let walk = outlook.pace.change_slow * (horizon.steps() as f64).sqrt();
+        Self {
+            mean,
+            width_of_a_walk: walk.max(WIDTH_START * mean),
+            unrest: ratio_in_logs(outlook.pace.change_fast, outlook.pace.change_slow, WIDTH_MIN * mean),
+            usual_spread: [1, 2, 0].into_iter().find_map(|index| outlook.spread_ahead(index, horizon)),
+        }
+    }
+}
+
+fn ratio_in_logs(of: f64, to: f64, floor: f64) -> f64 {
+    ((of + floor) / (to + floor)).ln().clamp(-6.0, 6.0)
+}
