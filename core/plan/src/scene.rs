@@ -18,6 +18,7 @@ use model::time::Now;
 
 use crate::rest::Rest;
 use crate::scale::reading::{Phase, Readiness, ReplicaView};
+use crate::suppose::Supposed;
 use crate::taken::{Taken, Taker};
 use crate::term::Term;
 
@@ -81,6 +82,22 @@ impl Scene {
             declared: Arc::clone(declared),
             term,
         }
+    }
+
+    /// The scene of a service that stands as somebody supposes.
+    pub(crate) fn supposed(
+        now: Now,
+        declared: Arc<Declared>,
+        supposed: Supposed,
+        (memory, settings): (ScalingMemory, &Settings),
+    ) -> Self {
+        let term = Term::of(now.wall, &declared);
+        let Supposed { desired, count, replicas, taken } = supposed;
+        let begin = desired.filter(|desired| !is_off(*desired, &memory, &term));
+        let current = begin.unwrap_or_else(|| first_size(&declared, &term));
+        let sight = Sight { count, replicas, taken, memory, suspicion: None };
+        let (hpa, period) = (settings.hpa.clone(), settings.period);
+        Self { now, desired, current, hold: None, rest: None, sight, hpa, period, declared, term }
     }
 
     /// Where a service begins that was never sized, or was held at nothing.

@@ -15,7 +15,7 @@ use crate::scale::reading::{Gap, MetricReading, Milli, ReplicaView, Requests, Sa
 
 /// What was measured of a metric.
 #[derive(Clone, Debug)]
-pub(crate) enum Taken {
+pub enum Taken {
     /// Of each replica.
     Each(Vec<Result<Sample, Gap>>),
     /// Of the whole.

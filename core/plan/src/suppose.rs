@@ -1,0 +1,133 @@
+//! What would be decided on the size of a service that stood as somebody says: for those who try a declaration before they trust it.
+
+use std::sync::Arc;
+
+use model::input::Declared;
+use model::memory::ScalingMemory;
+use model::settings::Settings;
+use model::time::Now;
+
+use crate::scale::reading::ReplicaView;
+use crate::scene::Scene;
+pub use crate::taken::Taken;
+
+/// A service that is decided on as it is supposed to stand, with the memory of what was decided before.
+///
+/// The decision is the one of production, from the same scene: bounds, schedules, autoscaler and mode. Nobody holds the size by hand, no request
+/// fails, and it does not rest: these depend on what only a real service has.
+#[derive(Clone, Debug)]
+pub struct Supposition {
+    declared: Arc<Declared>,
+    settings: Settings,
+    memory: ScalingMemory,
+}
+
+/// How a service is supposed to stand.
+#[derive(Clone, Debug, Default)]
+pub struct Supposed {
+    /// Replicas wanted until now; `None` before the first decision.
+    pub desired: Option<u32>,
+    /// Replicas there are.
+    pub count: u32,
+    /// The replicas that the metrics are of.
+    pub replicas: Vec<ReplicaView>,
+    /// What was measured of each metric of the autoscaler, in the order of its declaration.
+    pub taken: Vec<Taken>,
+}
+
+impl Supposition {
+    /// A service about which nothing was decided yet.
+    pub fn of(declared: Arc<Declared>, settings: Settings) -> Self {
+        Self { declared, settings, memory: ScalingMemory::default() }
+    }
+
+    /// The service.
+    pub fn declared(&self) -> &Declared {
+        &self.declared
+    }
+
+    /// Replicas wanted from `now` on.
+    pub fn decide(&mut self, now: Now, supposed: Supposed) -> u32 {
+        let memory = std::mem::take(&mut self.memory);
+        let scene = Scene::supposed(now, Arc::clone(&self.declared), supposed, (memory, &self.settings));
+        let (ruling, memory) = scene.decide();
+        self.memory = memory.unwrap_or(scene.sight.memory);
+        ruling.desired
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use model::resource::Resource;
+    use model::time::{Time, Wall};
+
+    use super::*;
+    use crate::scale::reading::{Milli, Phase, Readiness, Sample};
+
+    fn declared(scale: &serde_json::Value) -> Arc<Declared> {
+        let resource: Resource = serde_json::from_value(serde_json::json!({
+            "apiVersion": "homeostat/v1", "kind": "Service", "metadata": {"name": "shop"},
+            "spec": {"run": {"command": ["shop"]}, "resources": {"cpu": "1"}, "scale": scale},
+        }))
+        .expect("it is a service");
+        let Resource::Service(service) = resource else { panic!("it is a service") };
+        Arc::new(Declared {
+            name: service.name().clone(),
+            revision: model::identity::Generation::default(),
+            generation: model::identity::Generation::default(),
+            autoscaler: service.autoscaler().expect("it can be one"),
+            spec: service.spec,
+        })
+    }
+
+    /// Two ready replicas that use so much of the processor each.
+    fn busy(milli: i64, now: Now) -> Supposed {
+        let begun = Time::ZERO;
+        let view = ReplicaView {
+            phase: Phase::Running,
+            leaving: false,
+            started: Some(begun),
+            readiness: Some(Readiness { ready: true, since: begun }),
+        };
+        let sample = Ok(Sample { value: Milli(milli), at: now.time, window: Duration::ZERO });
+        Supposed {
+            desired: Some(2),
+            count: 2,
+            replicas: vec![view; 2],
+            taken: vec![Taken::Each(vec![sample; 2])],
+        }
+    }
+
+    fn at(seconds: u64) -> Now {
+        Now { time: Time::from_millis(seconds * 1000), wall: Wall::from_millis(seconds * 1000) }
+    }
+
+    #[test]
+    fn an_autoscaler_is_asked_and_remembers() {
+        let spec = serde_json::json!({"min": 1, "max": 9});
+        let mut service = Supposition::of(declared(&spec), Settings::default());
+        assert_eq!(service.decide(at(1000), busy(1600, at(1000))), 4, "at 80 % it wants double");
+        let idle = Supposed { desired: Some(4), ..busy(100, at(1010)) };
+        assert_eq!(service.decide(at(1010), idle), 4, "five minutes are not over");
+    }
+
+    #[test]
+    fn schedules_and_modes_hold_as_in_production() {
+        let spec = serde_json::json!({
+            "min": 1, "max": 9, "mode": "upOnly",
+            "schedule": [{"cron": "0 0 * * *", "timezone": "UTC", "duration": "1h", "min": 6}],
+        });
+        let mut service = Supposition::of(declared(&spec), Settings::default());
+        assert_eq!(service.decide(at(60), busy(100, at(60))), 6, "it is a minute past midnight");
+        let noon = at(12 * 3600);
+        assert_eq!(service.decide(noon, Supposed { desired: Some(6), ..busy(100, noon) }), 6, "and up only");
+    }
+
+    #[test]
+    fn a_fixed_number_is_what_it_is() {
+        let mut service = Supposition::of(declared(&serde_json::json!({"replicas": 3})), Settings::default());
+        assert_eq!(service.decide(at(0), Supposed::default()), 3);
+    }
+}
