@@ -30,6 +30,7 @@ pub mod profile;
 pub mod schedule;
 
 pub mod replay;
+pub mod rows;
 pub mod trace;
 
 pub mod plan;

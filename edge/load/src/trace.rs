@@ -1,4 +1,4 @@
-//! Recorded load: reading `timestamp,value` from CSV.
+//! Recorded load, kept whole.
 
 use std::fs::File;
 use std::io::Read;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use thiserror::Error;
 
-use crate::rate::excerpt;
+use crate::rows::Rows;
 
 /// Recorded load, oldest first: at least one row, times strictly rising, values finite and not negative.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,12 +29,6 @@ pub struct Row {
 ///
 /// 1,051,200 = two years of minutes. At 24 bytes a row that is 25 MB.
 pub const TRACE_ROWS_MAX: usize = 2 * 365 * 24 * 60;
-
-/// Bytes of one trace's CSV.
-///
-/// 64 MiB = [`TRACE_ROWS_MAX`] rows of 60 characters and some room: a time with fractions and a value of full
-/// precision are 50.
-pub const TRACE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Why a trace could not be read. Nothing has changed.
 #[derive(Debug, Error)]
@@ -73,9 +67,10 @@ pub enum TraceError {
         /// The name of the trace.
         name: String,
     },
-    /// More than [`TRACE_BYTES_MAX`] or [`TRACE_ROWS_MAX`].
-    #[error("the trace {name} is longer than {TRACE_ROWS_MAX} rows or {} MiB; cut it, or sum its rows over longer \
-        intervals", TRACE_BYTES_MAX / (1024 * 1024))]
+    /// More than [`TRACE_ROWS_MAX`], where a trace is kept whole.
+    #[error(
+        "the trace {name} is longer than {TRACE_ROWS_MAX} rows; cut it, or sum its rows over longer intervals"
+    )]
     TooLarge {
         /// The name of the trace.
         name: String,
@@ -85,6 +80,12 @@ pub enum TraceError {
 /// What is wrong with one line of a trace.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum RowProblem {
+    /// More than [`LINE_BYTES_MAX`](crate::rows::LINE_BYTES_MAX).
+    #[error(
+        "it is longer than {} bytes; a trace has one `timestamp,value` a line",
+        crate::rows::LINE_BYTES_MAX
+    )]
+    Length,
     /// Bytes that are no text, or no CSV.
     #[error("this is no text in UTF-8; a trace is a text file with one `timestamp,value` a line")]
     Text,
@@ -128,38 +129,14 @@ impl Trace {
         }
     }
 
-    /// Reads a trace; `name` is what errors call it.
-    ///
-    /// The first line may be a header: it is one when neither of its fields could be data. Empty lines and
-    /// lines that begin with `#` are passed over.
+    /// Reads a trace as [`Rows`] do; `name` is what errors call it.
     pub fn read(from: impl Read, name: &str) -> Result<Self, TraceError> {
-        let row_error = |line, problem| TraceError::Row { name: name.to_owned(), line, problem };
-        let text = read_text(from, name)?;
-        let mut reader = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .comment(Some(b'#'))
-            .trim(csv::Trim::All)
-            .from_reader(text.as_bytes());
         let mut rows: Vec<Row> = Vec::new();
-        let mut record = csv::StringRecord::new();
-        let mut is_first = true;
-        loop {
-            let begins = reader.position().byte();
-            let line = || line_of_record(&text, begins);
-            match reader.read_record(&mut record) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(_) => return Err(row_error(line(), RowProblem::Text)),
-            }
-            let parsed = Row::parse(&record, rows.last());
-            if std::mem::take(&mut is_first) && parsed.is_err() && is_header(&record) {
-                continue;
-            }
-            rows.push(parsed.map_err(|problem| row_error(line(), problem))?);
-            if rows.len() > TRACE_ROWS_MAX {
+        for row in Rows::of(from, name) {
+            if rows.len() >= TRACE_ROWS_MAX {
                 return Err(TraceError::TooLarge { name: name.to_owned() });
             }
+            rows.push(row?);
         }
         if rows.is_empty() { Err(TraceError::Empty { name: name.to_owned() }) } else { Ok(Self { rows }) }
     }
@@ -175,9 +152,7 @@ impl Trace {
     /// `None` when there is only one row.
     #[must_use]
     pub fn interval(&self) -> Option<Duration> {
-        let mut gaps: Vec<Duration> = self.rows.windows(2).map(|pair| between(&pair[0], &pair[1])).collect();
-        let middle = gaps.len() / 2;
-        if gaps.is_empty() { None } else { Some(*gaps.select_nth_unstable(middle).1) }
+        usual_gap(&self.rows)
     }
 
     /// Returns the part that begins `skip` after the first row and lasts for `take`, in the trace's own time.
@@ -193,78 +168,19 @@ impl Trace {
     }
 }
 
-/// Reads all of a trace's text, within its limit.
-fn read_text(from: impl Read, name: &str) -> Result<String, TraceError> {
-    let mut bytes = Vec::new();
-    let read = from.take(TRACE_BYTES_MAX + 1).read_to_end(&mut bytes);
-    let length = read.map_err(|source| TraceError::Read { name: name.to_owned(), source })?;
-    if length as u64 > TRACE_BYTES_MAX {
-        return Err(TraceError::TooLarge { name: name.to_owned() });
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let good = error.utf8_error().valid_up_to();
-        let line_feeds = error.as_bytes()[..good].iter().filter(|byte| **byte == b'\n').count();
-        TraceError::Row { name: name.to_owned(), line: line_feeds as u64 + 1, problem: RowProblem::Text }
-    })
-}
-
-/// Returns the line that a record is on, given where the reader stood before it.
+/// Returns how far apart rows are that come in order: the median of the gaps, so that a hole does not matter.
 ///
-/// The reader passes over empty lines and comments together with the record that comes after them. Only errors
-/// need to know, so that it may take time.
-fn line_of_record(text: &str, reader_at: u64) -> u64 {
-    let (before, mut rest) = text.split_at(usize::try_from(reader_at).unwrap_or(text.len()));
-    let mut line = before.matches('\n').count() as u64 + 1;
-    while let Some((first, after)) = rest.split_once('\n') {
-        if !first.trim_matches('\r').is_empty() && !first.starts_with('#') {
-            break;
-        }
-        rest = after;
-        line += 1;
-    }
-    line
+/// `None` when there is only one row, or none.
+#[must_use]
+pub fn usual_gap(rows: &[Row]) -> Option<Duration> {
+    let mut gaps: Vec<Duration> = rows.windows(2).map(|pair| between(&pair[0], &pair[1])).collect();
+    let middle = gaps.len() / 2;
+    if gaps.is_empty() { None } else { Some(*gaps.select_nth_unstable(middle).1) }
 }
 
 /// Returns the time from one row to a later one.
 pub(crate) fn between(earlier: &Row, later: &Row) -> Duration {
     later.at.duration_since(earlier.at).unsigned_abs()
-}
-
-impl Row {
-    fn parse(record: &csv::StringRecord, before: Option<&Self>) -> Result<Self, RowProblem> {
-        let (Some(time), Some(value), 2) = (record.get(0), record.get(1), record.len()) else {
-            return Err(RowProblem::Fields { found: record.len() });
-        };
-        let at = time_of(time).ok_or_else(|| RowProblem::Time { text: excerpt(time) })?;
-        let value = amount_of(value).ok_or_else(|| RowProblem::Value { text: excerpt(value) })?;
-        match before {
-            Some(before) if at <= before.at => Err(RowProblem::Order { at, before: before.at }),
-            Some(_) | None => Ok(Self { at, value }),
-        }
-    }
-}
-
-/// Returns the time that a field says: RFC 3339, or seconds since 1970 with or without a fraction.
-fn time_of(field: &str) -> Option<Timestamp> {
-    if let Ok(at) = field.parse::<Timestamp>() {
-        return Some(at);
-    }
-    if let Ok(seconds) = field.parse::<i64>() {
-        return Timestamp::from_second(seconds).ok();
-    }
-    let seconds = field.parse::<f64>().ok().filter(|seconds| seconds.is_finite())?;
-    let since_1970 = jiff::SignedDuration::try_from_secs_f64(seconds).ok()?;
-    Timestamp::from_duration(since_1970).ok()
-}
-
-/// Returns the amount of load that a field says.
-fn amount_of(field: &str) -> Option<f64> {
-    field.parse().ok().filter(|amount: &f64| amount.is_finite() && *amount >= 0.0)
-}
-
-/// Whether a first line names its columns: none of its fields could be data.
-fn is_header(record: &csv::StringRecord) -> bool {
-    record.len() == 2 && record.iter().all(|field| time_of(field).is_none() && field.parse::<f64>().is_err())
 }
 
 #[cfg(test)]
@@ -334,7 +250,9 @@ mod tests {
     #[test]
     fn a_stream_without_end_is_refused_within_the_limit() {
         let endless_field = Trace::read(std::io::repeat(b'1'), "endless");
-        assert!(matches!(endless_field, Err(TraceError::TooLarge { .. })), "{endless_field:?}");
+        let is_refused =
+            matches!(endless_field, Err(TraceError::Row { line: 1, problem: RowProblem::Length, .. }));
+        assert!(is_refused, "{endless_field:?}");
     }
 
     #[test]

@@ -1,0 +1,243 @@
+//! Reading `timestamp,value` from CSV, one row after the other: what is kept does not grow with the trace.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use csv_core::ReadRecordResult;
+use jiff::Timestamp;
+
+use crate::rate::excerpt;
+use crate::trace::{Row, RowProblem, TraceError};
+
+/// Bytes of one line.
+///
+/// 4 KiB: a time with fractions and a value of full precision are 50 bytes; the rest is room for what people add by mistake, so that the
+/// message can say what is wrong with it.
+pub const LINE_BYTES_MAX: usize = 4096;
+
+/// Fields that are told apart; more are only counted.
+const FIELDS_MAX: usize = 8;
+
+/// The rows of a trace as they are read: times strictly rising, values finite and not negative.
+///
+/// The first line may be a header: it is one when neither of its fields could be data. Empty lines and lines that begin with `#` are passed
+/// over. After an error nothing comes.
+pub struct Rows<'a> {
+    from: Box<dyn BufRead + 'a>,
+    name: String,
+    csv: csv_core::Reader,
+    line: Vec<u8>,
+    number: u64,
+    before: Option<Row>,
+    is_begun: bool,
+    is_over: bool,
+}
+
+impl std::fmt::Debug for Rows<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rows").field("name", &self.name).field("line", &self.number).finish_non_exhaustive()
+    }
+}
+
+impl Rows<'static> {
+    /// The rows of the file at `path`.
+    pub fn open(path: &Path) -> Result<Self, TraceError> {
+        let name = path.display().to_string();
+        match File::open(path) {
+            Ok(file) => Ok(Self::of(file, &name)),
+            Err(source) => Err(TraceError::Open { name, source }),
+        }
+    }
+}
+
+impl<'a> Rows<'a> {
+    /// The rows of what is read; `name` is what errors call it.
+    pub fn of(from: impl Read + 'a, name: &str) -> Self {
+        Self {
+            from: Box::new(BufReader::new(from)),
+            name: name.to_owned(),
+            csv: csv_core::Reader::new(),
+            line: Vec::new(),
+            number: 0,
+            before: None,
+            is_begun: false,
+            is_over: false,
+        }
+    }
+
+    /// The line that the latest row was on, counted from 1; 0 before the first.
+    #[must_use]
+    pub fn line(&self) -> u64 {
+        self.number
+    }
+
+    /// The error that one line is.
+    #[must_use]
+    pub fn error(&self, problem: RowProblem) -> TraceError {
+        TraceError::Row { name: self.name.clone(), line: self.number, problem }
+    }
+
+    /// Reads up to the next line that says something; false at the end.
+    fn advance(&mut self) -> Result<bool, TraceError> {
+        loop {
+            self.line.clear();
+            let mut part = (&mut self.from).take(LINE_BYTES_MAX as u64 + 1);
+            let read = part.read_until(b'\n', &mut self.line);
+            let length = read.map_err(|source| TraceError::Read { name: self.name.clone(), source })?;
+            if length == 0 {
+                return Ok(false);
+            }
+            self.number += 1;
+            if length > LINE_BYTES_MAX {
+                return Err(self.error(RowProblem::Length));
+            }
+            let said = self.line.trim_ascii();
+            if !said.is_empty() && !said.starts_with(b"#") {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// The row of the present line; `None` for a header.
+    fn parse(&mut self) -> Result<Option<Row>, RowProblem> {
+        let mut text = [0; LINE_BYTES_MAX];
+        let mut ends = [0; FIELDS_MAX];
+        // One line is one record: what a quote leaves open is not looked for on the next.
+        let line = self.line.trim_ascii_end();
+        self.csv.reset();
+        let (mut state, _, written, mut found) = self.csv.read_record(line, &mut text, &mut ends);
+        if state == ReadRecordResult::InputEmpty {
+            let (end, _, _, more) = self.csv.read_record(&[], &mut text[written..], &mut ends[found..]);
+            (state, found) = (end, found + more);
+        }
+        if state == ReadRecordResult::OutputEndsFull {
+            return Err(RowProblem::Fields { found: FIELDS_MAX + 1 });
+        }
+        let text = std::str::from_utf8(&text[..ends[..found].last().copied().unwrap_or(0)]);
+        let text = text.map_err(|_| RowProblem::Text)?;
+        let mut fields = [""; FIELDS_MAX];
+        let mut begin = 0;
+        for (field, end) in fields.iter_mut().zip(&ends[..found]) {
+            *field = text.get(begin..*end).ok_or(RowProblem::Text)?.trim();
+            begin = *end;
+        }
+        let fields = &fields[..found];
+        let parsed = Row::parse(fields, self.before.as_ref());
+        match parsed {
+            Err(_) if !self.is_begun && is_header(fields) => Ok(None),
+            parsed => parsed.map(Some),
+        }
+    }
+
+    fn read(&mut self) -> Result<Option<Row>, TraceError> {
+        while self.advance()? {
+            let parsed = self.parse();
+            self.is_begun = true;
+            if let Some(row) = parsed.map_err(|problem| self.error(problem))? {
+                self.before = Some(row);
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Iterator for Rows<'_> {
+    type Item = Result<Row, TraceError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_over {
+            return None;
+        }
+        let read = self.read();
+        self.is_over = !matches!(read, Ok(Some(_)));
+        read.transpose()
+    }
+}
+
+impl Row {
+    fn parse(fields: &[&str], before: Option<&Self>) -> Result<Self, RowProblem> {
+        let &[time, value] = fields else { return Err(RowProblem::Fields { found: fields.len() }) };
+        let at = time_of(time).ok_or_else(|| RowProblem::Time { text: excerpt(time) })?;
+        let value = amount_of(value).ok_or_else(|| RowProblem::Value { text: excerpt(value) })?;
+        match before {
+            Some(before) if at <= before.at => Err(RowProblem::Order { at, before: before.at }),
+            Some(_) | None => Ok(Self { at, value }),
+        }
+    }
+}
+
+/// Returns the time that a field says: RFC 3339, or seconds since 1970 with or without a fraction.
+fn time_of(field: &str) -> Option<Timestamp> {
+    if let Ok(at) = field.parse::<Timestamp>() {
+        return Some(at);
+    }
+    if let Ok(seconds) = field.parse::<i64>() {
+        return Timestamp::from_second(seconds).ok();
+    }
+    let seconds = field.parse::<f64>().ok().filter(|seconds| seconds.is_finite())?;
+    let since_1970 = jiff::SignedDuration::try_from_secs_f64(seconds).ok()?;
+    Timestamp::from_duration(since_1970).ok()
+}
+
+/// Returns the amount of load that a field says.
+fn amount_of(field: &str) -> Option<f64> {
+    field.parse().ok().filter(|amount: &f64| amount.is_finite() && *amount >= 0.0)
+}
+
+/// Whether a first line names its columns: none of its fields could be data.
+fn is_header(fields: &[&str]) -> bool {
+    fields.len() == 2 && fields.iter().all(|field| time_of(field).is_none() && field.parse::<f64>().is_err())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(text: &str) -> Vec<Result<Row, TraceError>> {
+        Rows::of(text.as_bytes(), "t.csv").collect()
+    }
+
+    #[test]
+    fn rows_come_one_by_one_until_the_first_that_is_wrong() {
+        let read = rows("60,1\n120,2\nx,3\n180,4\n");
+        assert_eq!(read.len(), 3, "after an error nothing comes");
+        assert!(read[..2].iter().all(Result::is_ok) && read[2].is_err());
+    }
+
+    #[test]
+    fn fields_may_be_quoted_and_a_quote_ends_with_its_line() {
+        let read = rows("\"60\",\"1.5\"\n\"120,2\n180,3\n");
+        assert_eq!(read[0].as_ref().unwrap().value, 1.5);
+        assert!(
+            read[1].as_ref().unwrap_err().to_string().contains("line 2: expected the two fields"),
+            "{read:?}"
+        );
+    }
+
+    #[test]
+    fn many_fields_and_long_lines_are_refused_in_a_sentence() {
+        let many = rows(&"1,".repeat(100));
+        assert!(many[0].as_ref().unwrap_err().to_string().contains("found 9"), "{many:?}");
+        let long = rows(&format!("60,1\n{}\n", "1".repeat(5000)));
+        assert!(
+            long[1].as_ref().unwrap_err().to_string().contains("line 2: it is longer than 4096 bytes"),
+            "{long:?}"
+        );
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_passed_over() {
+        assert_eq!(rows("\u{feff}60,1\n")[0].as_ref().unwrap().value, 1.0);
+    }
+
+    #[test]
+    fn what_is_kept_does_not_grow_with_the_trace() {
+        let line = b"# a comment as long as a row\n";
+        let endless = std::io::Cursor::new(line.repeat(40_000)).chain(&b"60,1\n"[..]);
+        let mut rows = Rows::of(endless, "t.csv");
+        assert!(rows.next().is_some_and(|row| row.is_ok()) && rows.line() == 40_001);
+        assert!(rows.line.capacity() <= 2 * LINE_BYTES_MAX);
+    }
+}
