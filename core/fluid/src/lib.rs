@@ -9,20 +9,20 @@
 //! it says so ([`Policy::foresight`]).
 //!
 //! ```
-//! use fluid::policy::{hpa::Hpa, oracle::Oracle};
+//! use fluid::policy::{hpa, oracle::Oracle};
 //! use fluid::{Capacity, Run, Service, world::World};
 //! use model::time::Wall;
 //!
 //! let service = Service::with_capacity(Capacity::per_second(50.0)?);
-//! let mut hpa = Run::new(&service, Hpa::by_requests(&service), World::calm(), Wall::default());
+//! let mut scaled = Run::new(&service, hpa::by_requests(&service), World::calm(), Wall::default());
 //! let mut oracle = Run::new(&service, Oracle::exact(&service), World::calm(), Wall::default());
 //! for tick in 0..5760 {
 //!     let load = if tick % 240 < 60 { 900.0 } else { 120.0 };
-//!     hpa.offer(load);
+//!     scaled.offer(load);
 //!     oracle.offer(load);
 //! }
-//! let (hpa, oracle) = (hpa.finish().score, oracle.finish().score);
-//! assert!(hpa.violation_minutes() > 0.0 && oracle.violation_minutes() == 0.0);
+//! let (scaled, oracle) = (scaled.finish().score, oracle.finish().score);
+//! assert!(scaled.violation_minutes() > 0.0 && oracle.violation_minutes() == 0.0);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -1,13 +1,23 @@
 //! What a policy is: told what a tick was like, it says how many replicas there shall be.
 
+use std::time::Duration;
+
 use model::time::Now;
 
 use crate::fleet::Fleet;
 use crate::service::Service;
 
+pub mod calendar;
 pub mod constant;
+pub mod declaration;
 pub mod hpa;
+mod meters;
 pub mod oracle;
+pub mod surge;
+pub mod trend;
+
+/// How long policies without rules of their own keep the largest number that they wanted: as Kubernetes' autoscaler does.
+const HOLD: Duration = Duration::from_secs(300);
 
 /// A rule for the number of replicas.
 ///

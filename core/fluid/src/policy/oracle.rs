@@ -22,7 +22,7 @@ impl Oracle {
 
     /// Holds the largest number of the last five minutes: fair to every policy that must not flap.
     pub fn stable(service: &Service) -> Self {
-        Self::new(service, service.target, Duration::from_secs(300))
+        Self::new(service, service.target, super::HOLD)
     }
 
     /// Uses 95 % of each replica: the least cost at which this model has no violation.

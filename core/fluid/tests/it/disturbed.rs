@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fluid::policy::constant::Constant;
-use fluid::policy::hpa::Hpa;
+use fluid::policy::hpa;
 use fluid::world::{Arrivals, Disturbance, Loss, Lost, Noise, World};
 use fluid::{Outcome, Policy, Run, Service, Share, Sight};
 use model::time::Wall;
@@ -32,10 +32,10 @@ fn the_same_seed_gives_the_same_world_and_another_another() {
         speed_spread: 0.2,
         losses: Vec::new(),
     };
-    let of = |seed| disturbed(&service, Hpa::by_cpu(&service), disturbance.clone(), seed);
+    let of = |seed| disturbed(&service, hpa::by_cpu(&service), disturbance.clone(), seed);
     assert_eq!(of(7), of(7));
     assert_ne!(of(7).score, of(8).score);
-    let calm = disturbed(&service, Hpa::by_cpu(&service), Disturbance::default(), 7);
+    let calm = disturbed(&service, hpa::by_cpu(&service), Disturbance::default(), 7);
     assert!(of(7).score.violated_ticks > calm.score.violated_ticks, "disturbance costs something");
 }
 

@@ -1,8 +1,11 @@
 //! The policies, on loads that can be followed by hand, and on any.
 
+use fluid::policy::calendar::Calendar;
 use fluid::policy::constant::{Constant, Demands};
-use fluid::policy::hpa::Hpa;
+use fluid::policy::hpa;
 use fluid::policy::oracle::Oracle;
+use fluid::policy::surge::Surge;
+use fluid::policy::trend::Trend;
 use fluid::world::World;
 use fluid::{Capacity, Outcome, Policy, Run, Service, Share, capacity_for, quantile};
 use model::time::Wall;
@@ -42,7 +45,7 @@ fn block() -> Vec<f64> {
 #[test]
 fn the_autoscaler_by_requests_doubles_each_tick_and_holds_for_five_minutes() {
     let service = service(10.0);
-    let numbers = wanted(&service, Hpa::by_requests(&service), &block());
+    let numbers = wanted(&service, hpa::by_requests(&service), &block());
     assert_eq!(numbers[..8], [2; 8]);
     // It sees the rise a tick late; by at most four or by double.
     assert_eq!(numbers[8..13], [2, 6, 12, 20, 20]);
@@ -54,7 +57,7 @@ fn the_autoscaler_by_requests_doubles_each_tick_and_holds_for_five_minutes() {
 #[test]
 fn the_autoscaler_by_cpu_counts_starting_replicas_as_idle_when_it_grows() {
     let service = service(10.0);
-    let numbers = wanted(&service, Hpa::by_cpu(&service), &block());
+    let numbers = wanted(&service, hpa::by_cpu(&service), &block());
     // Full ones ask for 1/0.7 times as many, rounded up: 3, 5, 8, 12. With those starting, full ones are within the tolerance.
     assert_eq!(numbers[8..21], [2, 3, 3, 3, 3, 5, 5, 5, 5, 8, 8, 8, 8]);
 }
@@ -138,7 +141,7 @@ proptest! {
         let mut service = service(10.0);
         service.bounds = model::resource::Bounds { min, max: min + more };
         let policies: [Box<dyn Policy>; 3] = [
-            Box::new(Hpa::by_cpu(&service)), Box::new(Hpa::by_requests(&service)), Box::new(Oracle::stable(&service)),
+            Box::new(hpa::by_cpu(&service)), Box::new(hpa::by_requests(&service)), Box::new(Oracle::stable(&service)),
         ];
         for policy in policies {
             let score = upon(&service, policy, &loads).score;
@@ -151,4 +154,47 @@ proptest! {
             }
         }
     }
+}
+
+/// Three days of 100 quiet ticks and 100 busy ones, 28 times a day, with 160 ticks left at its end.
+fn days() -> Vec<f64> {
+    let day: Vec<f64> =
+        (0..5760).map(|tick| if tick % 200 < 100 || tick >= 5600 { 14.0 } else { 140.0 }).collect();
+    [day.clone(), day.clone(), day].concat()
+}
+
+#[test]
+fn the_calendar_knows_the_day_before_and_ten_minutes_around() {
+    let service = service(10.0);
+    let numbers = wanted(&service, Calendar::alone(&service, Constant(3)), &days());
+    assert!(numbers[..5760].iter().all(|number| *number == 3), "the first day is the other policy's");
+    let day = &numbers[5760..2 * 5760];
+    // Ten minutes are 40 ticks: busy from tick 60 of 200 to tick 40 of the next.
+    assert_eq!((day[39], day[41], day[59], day[60], day[99], day[239], day[240]), (2, 2, 2, 20, 20, 20, 2));
+    assert_eq!((day[5600 + 38], day[5600 + 40]), (20, 2));
+    let with = wanted(&service, Calendar::with(&service, Constant(3)), &days());
+    assert_eq!((with[5760 + 39], with[5760 + 60]), (3, 20), "the larger of both");
+}
+
+#[test]
+fn the_trend_is_ahead_of_a_steady_rise() {
+    let service = service(10.0);
+    let loads: Vec<f64> = (0..240).map(|tick| 7.0 * f64::from(tick)).collect();
+    let numbers = wanted(&service, Trend::of(&service), &loads);
+    // A replica more each tick. It sees tick 199, of which the last whole minute's mean is 198; two minutes on that is 206 and some.
+    assert!((200..=200).contains(&numbers[200]) && numbers[150] > 152, "{}, {}", numbers[150], numbers[200]);
+    let level = wanted(&service, Trend::of(&service), &[70.0; 60]);
+    assert_eq!(level, [10; 60]);
+}
+
+#[test]
+fn the_surge_keeps_what_the_load_has_risen_by_while_a_replica_starts() {
+    let service = service(10.0);
+    // Every 20 ticks it rises by two replicas' worth for one tick: seven of twenty ticks see that rise coming.
+    let loads: Vec<f64> = (0..1000).map(|tick| if tick % 20 == 0 { 21.0 } else { 7.0 }).collect();
+    let numbers = wanted(&service, Surge::at_target(&service), &loads);
+    assert_eq!(numbers[10], 3, "the peak of tick 0 is held");
+    assert_eq!(numbers[239], 3);
+    assert!(numbers[300..].contains(&5), "the reserve comes on top of every load");
+    assert!(numbers[300..].iter().all(|number| *number >= 3));
 }

@@ -1,0 +1,99 @@
+//! What was needed at this time of the day before: the schedule that somebody would write who looks at last week.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::{Policy, Sight};
+use crate::service::Service;
+use crate::window::WindowMax;
+
+const DAY: Duration = Duration::from_hours(24);
+/// Days that are looked back on.
+const DAYS: u64 = 7;
+/// How far around the time of day is looked: people write round times.
+const AROUND: Duration = Duration::from_mins(10);
+
+/// The largest demand around the same time of day on the last seven days; another policy until the first day is over.
+///
+/// It learns from what came, not from what was served, so that it does not learn its own mistakes.
+pub struct Calendar {
+    first: Box<dyn Policy>,
+    is_floor: bool,
+    ticks_a_day: u64,
+    around: u64,
+    sliding: WindowMax<u32>,
+    /// The largest demand around each tick, the oldest first; the last one is that of [`Self::around`] ticks ago.
+    largest: VecDeque<u32>,
+}
+
+impl Calendar {
+    /// Its own number alone once there is one, and that of `first` before.
+    pub fn alone(service: &Service, first: impl Policy + 'static) -> Self {
+        Self::new(service, Box::new(first), false)
+    }
+
+    /// The larger of its own number and that of `other`.
+    pub fn with(service: &Service, other: impl Policy + 'static) -> Self {
+        Self::new(service, Box::new(other), true)
+    }
+
+    fn new(service: &Service, first: Box<dyn Policy>, is_floor: bool) -> Self {
+        let around = service.ticks_in(AROUND);
+        let sliding = WindowMax::of_ticks(2 * around);
+        Self {
+            first,
+            is_floor,
+            ticks_a_day: service.ticks_in(DAY),
+            around,
+            sliding,
+            largest: VecDeque::new(),
+        }
+    }
+
+    /// Takes the demand of the tick before `tick`.
+    fn learn(&mut self, tick: u64, demand: u32) {
+        let largest = self.sliding.largest_with(tick - 1, demand);
+        if tick > self.around {
+            self.largest.push_back(largest);
+        }
+        if self.largest.len() as u64 > DAYS * self.ticks_a_day {
+            self.largest.pop_front();
+        }
+    }
+
+    /// The largest demand around this time on the days before; `None` in the first day.
+    fn before(&self, tick: u64) -> Option<u32> {
+        // The entry of tick `t` is the last one when `t + around` is the latest tick seen.
+        let latest = tick.checked_sub(1 + self.around)?;
+        let on_day = |day: u64| {
+            let back = latest.checked_sub(tick.checked_sub(day * self.ticks_a_day)?)?;
+            let at = (self.largest.len() as u64).checked_sub(1 + back)?;
+            self.largest.get(usize::try_from(at).ok()?).copied()
+        };
+        (1..=DAYS).filter_map(on_day).max()
+    }
+}
+
+impl std::fmt::Debug for Calendar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Calendar").field("ticks", &self.largest.len()).finish_non_exhaustive()
+    }
+}
+
+impl Policy for Calendar {
+    fn foresight(&self) -> usize {
+        self.first.foresight()
+    }
+
+    fn wanted(&mut self, sight: &Sight<'_>) -> u32 {
+        if let Some(past) = sight.last {
+            self.learn(sight.tick, sight.service.demand(past.load));
+        }
+        let first = self.first.wanted(sight);
+        match self.before(sight.tick) {
+            Some(before) if self.is_floor => before.max(first),
+            Some(before) => before,
+            None => first,
+        }
+    }
+}

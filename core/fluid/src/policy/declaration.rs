@@ -1,0 +1,62 @@
+//! What a manifest declares, decided by the planner itself from what the model reports.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::input::Declared;
+use model::quantity::Milli;
+use model::settings::Settings;
+use plan::suppose::{Supposed, Supposition};
+
+pub use super::meters::Meter;
+use super::meters::{Meters, views};
+use super::{Policy, Sight};
+
+/// The policy of a declared service: its bounds, schedules, mode and autoscaler.
+///
+/// Nothing of its arithmetic is here: [`Supposition::decide`] decides as the loop does, from the same views of replicas and the same samples. Its first
+/// decision comes after the first tick: before that nothing was measured.
+#[derive(Clone, Debug)]
+pub struct Declaration {
+    supposition: Supposition,
+    meters: Meters,
+}
+
+impl Declaration {
+    /// The policy that `declared` has, with samples that are each measured over `window`.
+    pub fn of(declared: Arc<Declared>, settings: Settings, window: Duration) -> Self {
+        let request = declared.spec.resources.cpu.map(|request| Milli(request.milli()));
+        let meters = declared.autoscaler.as_ref().map(|spec| Meters::of(spec, request, window));
+        let meters = meters.unwrap_or_else(|| Meters { meters: Vec::new(), request, window });
+        Self { supposition: Supposition::of(declared, settings), meters }
+    }
+
+    /// The same, with these meters for its metrics.
+    pub(crate) fn metered(mut self, meters: Vec<Meter>) -> Self {
+        self.meters.meters = meters;
+        self
+    }
+
+    /// What the model reports for each metric, in the order of the declaration; empty without an autoscaler.
+    pub fn meters(&self) -> &[Meter] {
+        &self.meters.meters
+    }
+
+    /// The service.
+    pub fn declared(&self) -> &Declared {
+        self.supposition.declared()
+    }
+}
+
+impl Policy for Declaration {
+    fn wanted(&mut self, sight: &Sight<'_>) -> u32 {
+        let Some(past) = sight.last else { return sight.wanted };
+        let supposed = Supposed {
+            desired: Some(sight.wanted),
+            count: sight.fleet.total(),
+            replicas: views(sight),
+            taken: self.meters.take(sight, past),
+        };
+        self.supposition.decide(sight.now, supposed)
+    }
+}

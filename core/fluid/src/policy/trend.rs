@@ -1,0 +1,63 @@
+//! Where the load is going: the line that the last minutes lie on, drawn a little further.
+
+use std::time::Duration;
+
+use super::{Policy, Sight};
+use crate::service::Service;
+use crate::window::WindowMax;
+
+/// How strongly the newest minute moves the level.
+const LEVEL: f64 = 0.6;
+/// How strongly it moves the slope.
+const SLOPE: f64 = 0.2;
+/// Minutes that the line is drawn further: a start-up of one, and one until a decision shows.
+const AHEAD: f64 = 2.0;
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// Sizes for the larger of the present load and of a trend two minutes on, and holds the largest number of the last five minutes.
+///
+/// Source: Holt 1957, double exponential smoothing, over the means of whole minutes.
+#[derive(Clone, Debug)]
+pub struct Trend {
+    ticks_a_minute: u64,
+    sum: f64,
+    count: u64,
+    line: Option<(f64, f64)>,
+    hold: WindowMax<u32>,
+}
+
+impl Trend {
+    /// A trend that knows nothing yet.
+    pub fn of(service: &Service) -> Self {
+        Self {
+            ticks_a_minute: service.ticks_in(MINUTE).max(1),
+            sum: 0.0,
+            count: 0,
+            line: None,
+            hold: WindowMax::of_ticks(service.ticks_in(super::HOLD)),
+        }
+    }
+
+    fn learn(&mut self, load: f64) {
+        self.sum += load;
+        self.count += 1;
+        if self.count < self.ticks_a_minute {
+            return;
+        }
+        let minute = self.sum / self.count as f64;
+        (self.sum, self.count) = (0.0, 0);
+        self.line = Some(self.line.map_or((minute, 0.0), |(level, slope)| {
+            let next = LEVEL * minute + (1.0 - LEVEL) * (level + slope);
+            (next, SLOPE * (next - level) + (1.0 - SLOPE) * slope)
+        }));
+    }
+}
+
+impl Policy for Trend {
+    fn wanted(&mut self, sight: &Sight<'_>) -> u32 {
+        let Some(past) = sight.last else { return sight.wanted };
+        self.learn(past.load);
+        let trend = self.line.map_or(0.0, |(level, slope)| level + AHEAD * slope);
+        self.hold.largest_with(sight.tick, sight.service.demand(trend.max(past.load)))
+    }
+}
