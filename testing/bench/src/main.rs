@@ -10,6 +10,7 @@ mod recorded;
 mod spans;
 
 mod core_step;
+mod simulate;
 mod simulator;
 
 mod forecast;
@@ -68,6 +69,8 @@ enum Bench {
     CoreStep,
     /// Steps of the simulator in a second of one core.
     Simulator,
+    /// A year of minutes by each policy of `homeostat simulate`.
+    Simulate,
     /// From kill -9 of a replica to its successor's exec.
     Restart,
     /// From a step of the load to the first request that a new replica serves.
@@ -85,6 +88,7 @@ impl Bench {
         match self {
             Self::CoreStep => core_step::run(),
             Self::Simulator => simulator::run(),
+            Self::Simulate => simulate::run(),
             Self::Restart => restart::run(),
             Self::ScaleOut => scale_out::run(),
             Self::Idle => idle::run(),
@@ -97,6 +101,7 @@ impl Bench {
         match self {
             Self::CoreStep => "core-step",
             Self::Simulator => "simulator",
+            Self::Simulate => "simulate",
             Self::Restart => "restart",
             Self::ScaleOut => "scale-out",
             Self::Idle => "idle",

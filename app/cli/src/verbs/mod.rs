@@ -19,6 +19,7 @@ pub(crate) mod scale;
 pub(crate) mod load;
 
 pub(crate) mod replay;
+pub(crate) mod simulate;
 
 pub(crate) mod completions;
 pub(crate) mod schema;

@@ -20,3 +20,4 @@ mod resting;
 mod routing;
 mod securing;
 mod shedding;
+mod simulating;

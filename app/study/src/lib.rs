@@ -1,0 +1,22 @@
+//! Policies side by side over recorded load: what `homeostat simulate` does, apart from its words.
+//!
+//! [`compare`] reads a [`Recording`] and tries each [`Candidate`] on it; [`Summary`] is what that comes to, in the form that scripts read. It
+//! streams: a recording is read twice or three times and never kept. Nothing here asks a running Homeostat or changes anything.
+
+mod recording;
+
+mod candidate;
+mod declared;
+
+mod study;
+
+mod summary;
+
+mod page;
+
+pub use candidate::{BUILTINS, Builtin, Candidate, Kind, ORACLES};
+pub use declared::{DeclaredError, capacity_told, declared, notes_on, widest_bounds};
+pub use page::page;
+pub use recording::{Extent, Reading, Recording, RecordingError, Source};
+pub use study::{CapacityRule, Findings, Progress, Setting, StudyError, Tried, compare};
+pub use summary::{Measure, PolicySummary, Summary};

@@ -1,0 +1,204 @@
+//! Policies side by side over one recording.
+
+use std::time::Duration;
+
+use fluid::policy::constant::Demands;
+use fluid::world::{Arrivals, Disturbance, Noise, World};
+use fluid::{Capacity, OutOfRange, Outcome, Run, Service, Share, capacity_for, quantile};
+use model::resource::Bounds;
+use model::time::Wall;
+use thiserror::Error;
+
+use crate::candidate::{Candidate, Kind};
+use crate::recording::{Extent, Recording, RecordingError};
+
+/// The load of which [`CapacityRule::ForPeak`] speaks, as a quantile over ticks.
+const PEAK: f64 = 0.99;
+
+/// Ticks of which a quantile is taken.
+///
+/// 16 Mi = eight years of 15 s, 128 MiB in memory.
+const TICKS_SORTED_MAX: u64 = 16 * 1024 * 1024;
+
+/// What the policies are tried on.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// How long a tick lasts.
+    pub tick: Duration,
+    /// What a replica carries.
+    pub capacity: CapacityRule,
+    /// The share of it that is to be used.
+    pub target: Share,
+    /// From a start to the first request served.
+    pub start_up: Duration,
+    /// Fewest and most replicas.
+    pub bounds: Bounds,
+    /// How arrivals scatter; `None` for not at all.
+    pub noise: Option<Noise>,
+    /// What happens to replicas.
+    pub disturbance: Disturbance,
+    /// What chance grows from.
+    pub seed: u64,
+}
+
+/// How it is known what a replica carries.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum CapacityRule {
+    /// It is this.
+    Given(Capacity),
+    /// So that the 99th percentile of the load needs so many replicas at the target.
+    ForPeak(u32),
+}
+
+/// Why policies cannot be compared. Nothing has changed.
+#[derive(Debug, Error)]
+pub enum StudyError {
+    /// The recording cannot be used.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    /// There is nearly no load to find the capacity from.
+    #[error(
+        "99 of 100 ticks of the trace {name} have no load, so what a replica carries cannot be found from it; give it as --capacity"
+    )]
+    NoLoad {
+        /// The name of the recording.
+        name: String,
+        /// What came of it.
+        source: OutOfRange,
+    },
+    /// There are too many ticks to sort.
+    #[error(
+        "the trace {name} has more than {TICKS_SORTED_MAX} ticks, of which no percentile is taken; give what a replica carries as --capacity"
+    )]
+    TooLong {
+        /// The name of the recording.
+        name: String,
+    },
+}
+
+/// How far a study is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The recording is being read to find out how long and how high it is; so many ticks so far.
+    Reading(u64),
+    /// Policies are tried: so many ticks of so many.
+    Trying(u64, u64),
+}
+
+/// From one word on progress to the next, in ticks.
+const PROGRESS_EACH: u64 = 4096;
+
+/// What a comparison found.
+#[derive(Clone, Debug)]
+pub struct Findings {
+    /// The name of the recording.
+    pub trace: String,
+    /// What was read of it.
+    pub extent: Extent,
+    /// What the policies were tried on.
+    pub service: Service,
+    /// The policies in the order in which they were given.
+    pub results: Vec<Tried>,
+}
+
+/// A policy and how it did.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    /// What it is called.
+    pub name: String,
+    /// What it knows.
+    pub kind: Kind,
+    /// What it does.
+    pub about: String,
+    /// How it did, and how it went.
+    pub outcome: Outcome,
+}
+
+/// Tries `candidates` on `recording`, all in one pass, after one to find out how high the load is.
+pub fn compare(
+    recording: &Recording,
+    setting: &Setting,
+    candidates: &[Candidate],
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Findings, StudyError> {
+    let (service, demands, extent) = survey(recording, setting, progress)?;
+    let begin = Wall::from_millis(u64::try_from(extent.begin.as_millisecond()).unwrap_or(0));
+    let run = |candidate: &Candidate| {
+        let world = World::new(setting.disturbance.clone(), setting.seed);
+        Run::new(&service, candidate.policy(&service, &demands), world, begin)
+    };
+    let mut runs: Vec<Run> = candidates.iter().map(run).collect();
+    let mut ticks = 0;
+    recording.each_tick(setting.tick, setting.arrivals(), &mut |load| {
+        if ticks % PROGRESS_EACH == 0 {
+            progress(Progress::Trying(ticks, extent.ticks));
+        }
+        ticks += 1;
+        runs.iter_mut().for_each(|run| run.offer(load));
+    })?;
+    let tried = |(candidate, run): (&Candidate, Run)| {
+        let Candidate { name, kind, about, .. } = candidate.clone();
+        Tried { name, kind, about, outcome: run.finish() }
+    };
+    let results = candidates.iter().zip(runs).map(tried).collect();
+    Ok(Findings { trace: recording.name.clone(), extent, service, results })
+}
+
+/// Reads a recording once: what a replica carries, and how often each number of replicas is demanded.
+fn survey(
+    recording: &Recording,
+    setting: &Setting,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(Service, Demands, Extent), StudyError> {
+    let capacity = match setting.capacity {
+        CapacityRule::Given(capacity) => capacity,
+        CapacityRule::ForPeak(replicas) => {
+            let load = peak(recording, setting, progress)?;
+            capacity_for(load, replicas, setting.target)
+                .map_err(|source| StudyError::NoLoad { name: recording.name.clone(), source })?
+        }
+    };
+    let service = setting.service(capacity);
+    let mut demands = Demands::of(&service);
+    let extent = recording.each_tick(setting.tick, setting.arrivals(), &mut |load| demands.count(load))?;
+    Ok((service, demands, extent))
+}
+
+/// The load that 99 of 100 ticks do not exceed, before any noise.
+fn peak(
+    recording: &Recording,
+    setting: &Setting,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<f64, StudyError> {
+    let mut loads = Vec::new();
+    let mut ticks = 0;
+    recording.each_tick(setting.tick, None, &mut |load| {
+        if ticks % PROGRESS_EACH == 0 {
+            progress(Progress::Reading(ticks));
+        }
+        ticks += 1;
+        if ticks <= TICKS_SORTED_MAX {
+            loads.push(load);
+        }
+    })?;
+    if ticks > TICKS_SORTED_MAX {
+        return Err(StudyError::TooLong { name: recording.name.clone() });
+    }
+    Ok(quantile(&mut loads, PEAK).unwrap_or(0.0))
+}
+
+impl Setting {
+    fn service(&self, capacity: Capacity) -> Service {
+        Service {
+            tick: self.tick,
+            target: self.target,
+            start_up: self.start_up,
+            bounds: self.bounds,
+            ..Service::with_capacity(capacity)
+        }
+    }
+
+    fn arrivals(&self) -> Option<Arrivals> {
+        self.noise.map(|noise| Arrivals::new(noise, self.seed))
+    }
+}

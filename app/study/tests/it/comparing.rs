@@ -1,0 +1,159 @@
+//! Comparisons and their verdicts.
+
+use std::time::Duration;
+
+use fluid::world::{Disturbance, Loss, Lost, Noise};
+use fluid::{Capacity, Share};
+use model::resource::Bounds;
+use study::{
+    BUILTINS, Candidate, CapacityRule, Findings, Kind, Measure, Progress, Setting, StudyError, Summary,
+    compare,
+};
+
+use crate::recording::{file, recording};
+
+pub(crate) const MEASURE: Measure = Measure { promise: 0.999, price: Some(0.5) };
+
+pub(crate) fn setting() -> Setting {
+    Setting {
+        tick: Duration::from_secs(15),
+        capacity: CapacityRule::ForPeak(40),
+        target: Share::of(0.7).unwrap(),
+        start_up: Duration::from_secs(60),
+        bounds: Bounds { min: 1, max: 200 },
+        noise: None,
+        disturbance: Disturbance::default(),
+        seed: 0,
+    }
+}
+
+/// Three days of minutes with a steep rise each evening.
+pub(crate) fn evenings() -> String {
+    let minute = |n: u32| if n % 1440 >= 1200 { 6000 } else { 600 };
+    (0..3 * 1440).map(|n| format!("{},{}\n", n * 60, minute(n))).collect()
+}
+
+pub(crate) fn all() -> Vec<Candidate> {
+    BUILTINS.iter().map(Candidate::from).collect()
+}
+
+pub(crate) fn compared(
+    text: &str,
+    setting: &Setting,
+    candidates: &[Candidate],
+) -> Result<Findings, StudyError> {
+    let (_folder, path) = file(text);
+    compare(&recording(&path), setting, candidates, &mut |_| {})
+}
+
+#[test]
+fn a_schedule_is_best_where_every_evening_is_alike() {
+    let findings = compared(&evenings(), &setting(), &all()).unwrap();
+    let summary = Summary::of(&findings, MEASURE, Vec::new());
+    let of = |name: &str| summary.policies.iter().find(|policy| policy.name == name).unwrap();
+
+    assert_eq!(summary.best.as_deref(), Some("schedule"), "{}", summary.verdict);
+    assert!(
+        summary.verdict.starts_with("schedule is best: it is the cheapest that keeps the promise for 99.9 %"),
+        "{}",
+        summary.verdict
+    );
+    assert_eq!(of("schedule").violated_requests_percent, 0.0);
+    assert!(of("hpa").violated_requests_percent > 0.1, "it sees the rise when it is there");
+    assert_eq!(of("oracle").replica_hours_to_oracle, Some(1.0));
+    assert!(of("oracle-lean").replica_hours < of("oracle").replica_hours);
+    assert_eq!(of("peak").actions, 0);
+    assert_eq!(of("hpa").cost, Some(0.5 * of("hpa").replica_hours));
+    assert!(!of("oracle").could_run && !of("peak").could_run && of("trend").could_run);
+    assert_eq!(summary.hours, 48.0, "the first day is not counted");
+}
+
+#[test]
+fn when_nobody_keeps_the_promise_the_nearest_is_named() {
+    let candidates: Vec<Candidate> =
+        all().into_iter().filter(|candidate| candidate.name.starts_with("hpa")).collect();
+    let findings = compared(&evenings(), &setting(), &candidates).unwrap();
+    let summary = Summary::of(&findings, Measure { promise: 1.0, price: None }, vec!["a note".to_owned()]);
+    assert!(
+        summary
+            .verdict
+            .starts_with("No policy keeps the promise for 100 % of the requests; hpa-requests comes nearest"),
+        "{}",
+        summary.verdict
+    );
+    assert_eq!((summary.policies[0].cost, summary.notes.as_slice()), (None, &["a note".to_owned()][..]));
+    let oracle: Vec<Candidate> =
+        all().into_iter().filter(|candidate| candidate.kind == Kind::Oracle).collect();
+    let only = Summary::of(&compared(&evenings(), &setting(), &oracle).unwrap(), MEASURE, Vec::new());
+    assert_eq!(only.best, None);
+}
+
+#[test]
+fn the_form_for_scripts_is_the_declared_one() {
+    let findings = compared(&evenings(), &setting(), &all()).unwrap();
+    let json = serde_json::to_value(Summary::of(&findings, MEASURE, Vec::new())).unwrap();
+    assert_eq!(json["trace"], "load.csv");
+    for field in [
+        "name",
+        "sloViolationMinutes",
+        "replicaHours",
+        "cost",
+        "actions",
+        "thetaU",
+        "thetaO",
+        "tauU",
+        "tauO",
+        "instability",
+    ] {
+        assert!(!json["policies"][0][field].is_null(), "{field}: {json}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_and_trouble_costs_something() {
+    let troubled = Setting {
+        noise: Some(Noise::Poisson),
+        disturbance: Disturbance {
+            start_up_spread: 0.5,
+            failed_starts: Share::of(0.2).ok(),
+            speed_spread: 0.2,
+            losses: vec![Loss { after: Duration::from_hours(60), lost: Lost::Part(Share::of(0.5).unwrap()) }],
+        },
+        ..setting()
+    };
+    let score = |setting: &Setting| {
+        let findings = compared(&evenings(), setting, &all()).unwrap();
+        findings.results.into_iter().map(|tried| tried.outcome.score).collect::<Vec<_>>()
+    };
+    assert_eq!(score(&troubled), score(&troubled));
+    assert_ne!(score(&troubled), score(&Setting { seed: 1, ..troubled.clone() }));
+    let violated = |scores: &[fluid::Score]| scores.iter().map(|score| score.violated_ticks).sum::<u64>();
+    assert!(violated(&score(&troubled)) > violated(&score(&setting())));
+}
+
+#[test]
+fn a_capacity_that_is_given_is_taken_and_silence_needs_one() {
+    let given = Setting { capacity: CapacityRule::Given(Capacity::per_second(10.0).unwrap()), ..setting() };
+    assert_eq!(compared(&evenings(), &given, &all()).unwrap().service.capacity.rate(), 10.0);
+    let found = compared(&evenings(), &setting(), &all()).unwrap();
+    assert!((found.service.capacity.rate() - 100.0 / 28.0).abs() < 1e-9);
+    let silence = "0,0\n60,0\n120,0\n";
+    let refused = compared(silence, &setting(), &all()).expect_err("there is nothing to find it from");
+    assert!(refused.to_string().contains("give it as --capacity"), "{refused}");
+    let summary = Summary::of(&compared(silence, &given, &all()).unwrap(), MEASURE, Vec::new());
+    assert!(
+        summary
+            .policies
+            .iter()
+            .all(|policy| policy.violated_requests_percent == 0.0 && policy.theta_u.is_finite())
+    );
+}
+
+#[test]
+fn progress_is_told_up_to_the_end() {
+    let (_folder, path) = file(&evenings());
+    let mut told = Vec::new();
+    compare(&recording(&path), &setting(), &all()[..1], &mut |progress| told.push(progress)).unwrap();
+    assert_eq!(told.first(), Some(&Progress::Reading(0)));
+    assert!(matches!(told.last(), Some(Progress::Trying(done, 17_280)) if *done > 12_000), "{told:?}");
+}

@@ -1,0 +1,124 @@
+//! Services as manifests declare them.
+
+use std::sync::Arc;
+
+use fluid::Share;
+use model::resource::{Bounds, Resource};
+use study::{
+    Candidate, CapacityRule, DeclaredError, Setting, Summary, capacity_told, declared, notes_on,
+    widest_bounds,
+};
+
+use crate::comparing::{MEASURE, compared, evenings, setting};
+
+fn service(name: &str, scale: &serde_json::Value) -> Resource {
+    resource(serde_json::json!({
+        "apiVersion": "homeostat/v1", "kind": "Service", "metadata": {"name": name},
+        "spec": {"run": {"command": ["shop"]}, "resources": {"cpu": "1"}, "scale": scale},
+    }))
+}
+
+fn autoscaler(of: &str) -> Resource {
+    resource(serde_json::json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "any"},
+        "spec": {"scaleTargetRef": {"kind": "Service", "name": of}, "minReplicas": 2, "maxReplicas": 80, "metrics": [
+            {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}},
+        ]},
+    }))
+}
+
+fn resource(json: serde_json::Value) -> Resource {
+    serde_json::from_value(json).expect("it is a resource")
+}
+
+#[test]
+fn the_only_service_is_meant_and_one_of_several_is_named() {
+    let (shop, till) = (
+        service("shop", &serde_json::json!({"replicas": 3})),
+        service("till", &serde_json::json!({"replicas": 1})),
+    );
+    assert_eq!(declared([&shop], None).unwrap().name.as_str(), "shop");
+    assert_eq!(declared([&shop, &till], Some("till")).unwrap().name.as_str(), "till");
+    let several = declared([&shop, &till], None).expect_err("it is not clear which");
+    assert!(
+        several.to_string().contains("several services: shop, till; say which with --service"),
+        "{several}"
+    );
+    assert!(matches!(declared([&shop], Some("bar")), Err(DeclaredError::Unknown { .. })));
+    assert!(matches!(declared([], None), Err(DeclaredError::Nothing)));
+}
+
+#[test]
+fn an_autoscaler_goes_with_its_service_or_stands_for_one() {
+    let shop = service("shop", &serde_json::json!({"replicas": 3}));
+    let with = declared([&shop, &autoscaler("shop")], None).unwrap();
+    assert_eq!(widest_bounds(&with), Bounds { min: 2, max: 80 });
+    let alone = declared([&autoscaler("shop")], None).unwrap();
+    assert_eq!((alone.name.as_str(), widest_bounds(&alone)), ("shop", Bounds { min: 2, max: 80 }));
+}
+
+#[test]
+fn schedules_widen_the_bounds_and_are_followed() {
+    let shop = service(
+        "shop",
+        &serde_json::json!({
+            "min": 1, "max": 80,
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}}],
+            "schedule": [{"cron": "55 19 * * *", "timezone": "UTC", "duration": "4h5m", "min": 44}],
+        }),
+    );
+    let shop = Arc::new(declared([&shop], None).unwrap());
+    assert_eq!(widest_bounds(&shop), Bounds { min: 1, max: 80 });
+    let setting = Setting { bounds: widest_bounds(&shop), ..setting() };
+    let findings = compared(&evenings(), &setting, &[Candidate::declared(&shop)]).unwrap();
+    let summary = Summary::of(&findings, MEASURE, Vec::new());
+    assert_eq!(summary.policies[0].violated_requests_percent, 0.0, "{summary:?}");
+    assert_eq!(summary.best.as_deref(), Some("declared"));
+}
+
+#[test]
+fn an_autoscaler_by_requests_tells_what_a_replica_carries() {
+    let shop = service(
+        "shop",
+        &serde_json::json!({
+            "max": 20,
+            "metrics": [{"type": "Pods", "pods": {"metric": {"name": "http_requests_per_second"}, "target": {"type": "AverageValue", "averageValue": "14"}}}],
+        }),
+    );
+    let shop = Arc::new(declared([&shop], None).unwrap());
+    let capacity = capacity_told(&shop, Share::of(0.7).unwrap()).unwrap();
+    assert!((capacity.rate() - 20.0).abs() < 1e-9);
+    assert!(notes_on(&shop).is_empty());
+    let setting =
+        Setting { capacity: CapacityRule::Given(capacity), bounds: widest_bounds(&shop), ..setting() };
+    let findings = compared(&evenings(), &setting, &[Candidate::declared(&shop)]).unwrap();
+    let score = &findings.results[0].outcome.score;
+    // 100 requests a second are eight replicas, 10 are one: for 4 of 24 hours.
+    assert!(
+        (score.replica_hours() / (2.0 * (4.0 * 8.0 + 20.0)) - 1.0).abs() < 0.03,
+        "{}",
+        score.replica_hours()
+    );
+}
+
+#[test]
+fn what_the_model_does_not_have_is_said() {
+    let shop = service(
+        "shop",
+        &serde_json::json!({
+            "max": 20, "toZero": {},
+            "metrics": [
+                {"type": "Resource", "resource": {"name": "memory", "target": {"type": "AverageValue", "averageValue": "1Gi"}}},
+                {"type": "External", "external": {"metric": {"name": "orders"}, "target": {"type": "AverageValue", "averageValue": "5"}}},
+            ],
+        }),
+    );
+    let notes = notes_on(&Arc::new(declared([&shop], None).unwrap())).join("\n");
+    for part in [
+        "memory is not in the model",
+        "orders is taken to be the load",
+        "may rest, which is not in the model",
+    ] {
+        assert!(notes.contains(part), "{part}: {notes}");
+    }
+}
