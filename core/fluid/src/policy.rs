@@ -13,6 +13,7 @@ pub mod declaration;
 pub mod hpa;
 mod meters;
 pub mod oracle;
+pub mod slo;
 pub mod surge;
 pub mod trend;
 

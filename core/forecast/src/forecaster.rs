@@ -163,17 +163,15 @@ impl Forecaster {
         self.races.iter().filter_map(Race::forecast).collect()
     }
 
-    /// What would be expected if the step that is being filled were over and as it is until now: the freshest word there is, and a
-    /// rougher one than [`Self::forecasts`] gives once it is over. Nothing is learnt from it. Empty before the first step is over.
+    /// What would be expected at the horizon with this place in the settings if the step that is being filled were over and as it is until
+    /// now: the freshest word there is, and a rougher one than [`Self::forecasts`] gives once it is over. Nothing is learnt from it.
+    ///
+    /// `None` before the first step is over, while the present one has no sample, and for a place that is none.
     #[must_use]
-    pub fn forecasts_now(&mut self) -> Vec<Forecast> {
-        let Some(load) = self.open.and_then(|open| open.mean()) else { return self.forecasts() };
-        if self.steps() == 0 {
-            return Vec::new();
-        }
-        let races = &self.races;
-        self.outlook
-            .supposing(load, |outlook| races.iter().map(|race| race.forecast_supposing(outlook)).collect())
+    pub fn forecast_now(&mut self, place: usize) -> Option<Forecast> {
+        let load = self.open?.mean()?;
+        let race = self.races.get(place).filter(|_| self.outlook.history.count() > 0)?;
+        Some(self.outlook.supposing(load, |outlook| race.forecast_supposing(outlook)))
     }
 
     /// How good each model has been at each horizon and quantile.

@@ -15,6 +15,13 @@ pub(crate) struct History {
     peaks: [f32; STRETCHES],
 }
 
+/// What one step took the place of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Overwritten {
+    oldest: Option<(f32, bool)>,
+    peak: f32,
+}
+
 const STRETCHES: usize = 64;
 const STRETCH: usize = HISTORY_STEPS / STRETCHES;
 
@@ -43,23 +50,25 @@ impl History {
         self.count += 1;
     }
 
-    /// Takes the latest step back, which `overwritten` stood in the place of: see [`Self::oldest`].
-    pub(crate) fn take_back(&mut self, overwritten: Option<(f32, bool)>) {
+    /// What the next step will take the place of.
+    pub(crate) fn next_place(&self) -> Overwritten {
+        let at = (self.count % HISTORY_STEPS as u64) as usize;
+        let oldest = self.values.get(at).map(|&value| (value, self.is_measured[at]));
+        Overwritten { oldest, peak: self.peaks[at / STRETCH] }
+    }
+
+    /// Takes the latest step back, before which [`Self::next_place`] was what it took the place of.
+    pub(crate) fn take_back(&mut self, overwritten: &Overwritten) {
         self.count -= 1;
         let at = (self.count % HISTORY_STEPS as u64) as usize;
-        match overwritten {
+        self.peaks[at / STRETCH] = overwritten.peak;
+        match overwritten.oldest {
             Some(oldest) => (self.values[at], self.is_measured[at]) = oldest,
             None => {
                 self.values.pop();
                 self.is_measured.pop();
             }
         }
-    }
-
-    /// The step that the next one takes the place of.
-    pub(crate) fn oldest(&self) -> Option<(f32, bool)> {
-        let at = (self.count % HISTORY_STEPS as u64) as usize;
-        self.values.get(at).map(|&value| (value, self.is_measured[at]))
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -69,10 +69,10 @@ impl Outlook {
 
     /// What `look` sees if the next step were one of `value`; nothing is learnt from that.
     pub(crate) fn supposing<T>(&mut self, value: f64, look: impl FnOnce(&Self) -> T) -> T {
-        let (pace, overwritten) = (self.pace.clone(), self.history.oldest());
+        let (pace, overwritten) = (self.pace.clone(), self.history.next_place());
         self.advance(Some(value));
         let seen = look(self);
-        self.history.take_back(overwritten);
+        self.history.take_back(&overwritten);
         self.pace = pace;
         seen
     }

@@ -17,6 +17,7 @@ mod ruling;
 pub mod scale;
 mod scene;
 mod size;
+pub mod slo;
 pub mod suppose;
 mod taken;
 mod term;

@@ -75,6 +75,8 @@ pub(crate) enum Unit {
     PercentOfCore,
     /// One program's figure over another's.
     Ratio,
+    /// What the name of the figure says.
+    Plain,
 }
 
 impl Findings {
@@ -142,6 +144,7 @@ impl Unit {
             Self::PerSecond => format!("{}/s", Grouped(value)),
             Self::PercentOfCore => format!("{} % of a core", significant(value)),
             Self::Ratio => format!("{value:.2} ×"),
+            Self::Plain => format!("{value:.3}"),
         }
     }
 }

@@ -14,6 +14,7 @@ mod simulate;
 mod simulator;
 
 mod forecast;
+mod foresight;
 
 mod house;
 mod loading;
@@ -81,6 +82,8 @@ enum Bench {
     Proxy,
     /// How good forecasts are over recorded loads.
     Forecast,
+    /// What policies would have done over recorded loads.
+    Foresight,
 }
 
 impl Bench {
@@ -94,6 +97,7 @@ impl Bench {
             Self::Idle => idle::run(),
             Self::Proxy => proxy::run(),
             Self::Forecast => forecast::run(data),
+            Self::Foresight => foresight::run(data),
         }
     }
 
@@ -107,6 +111,7 @@ impl Bench {
             Self::Idle => "idle",
             Self::Proxy => "proxy",
             Self::Forecast => "forecast",
+            Self::Foresight => "foresight",
         }
     }
 }

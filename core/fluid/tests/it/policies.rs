@@ -4,11 +4,13 @@ use fluid::policy::calendar::Calendar;
 use fluid::policy::constant::{Constant, Demands};
 use fluid::policy::hpa;
 use fluid::policy::oracle::Oracle;
+use fluid::policy::slo::Slo;
 use fluid::policy::surge::Surge;
 use fluid::policy::trend::Trend;
 use fluid::world::World;
 use fluid::{Capacity, Outcome, Policy, Run, Service, Share, capacity_for, quantile};
 use model::time::Wall;
+use plan::slo::Objective;
 use proptest::prelude::*;
 
 pub(crate) fn service(capacity: f64) -> Service {
@@ -197,4 +199,27 @@ fn the_surge_keeps_what_the_load_has_risen_by_while_a_replica_starts() {
     assert_eq!(numbers[239], 3);
     assert!(numbers[300..].contains(&5), "the reserve comes on top of every load");
     assert!(numbers[300..].iter().all(|number| *number >= 3));
+}
+
+/// Days of office hours with a burst of a quarter of an hour at noon, each value for a minute.
+fn office_with_a_rush(days: usize) -> Vec<f64> {
+    let minute = |minute: usize| match minute % 1440 {
+        720..735 => 600.0,
+        480..1020 => 200.0,
+        _ => 20.0,
+    };
+    (0..days * 5760).map(|tick| minute(tick / 4) * (1.0 + 0.01 * ((tick / 4 * 37) % 11) as f64)).collect()
+}
+
+#[test]
+fn slo_first_breaks_fewer_promises_at_less_cost_than_the_autoscaler_where_days_repeat() {
+    let service = service(10.0);
+    let loads = office_with_a_rush(6);
+    let objective = Objective::of(0.999).expect("it is a share");
+    let slo = || Slo::new(&service, objective, None).expect("a minute can be forecast");
+    let (ours, hpa) = (upon(&service, slo(), &loads), upon(&service, hpa::by_requests(&service), &loads));
+    let (ours_score, hpa_score) = (&ours.score, &hpa.score);
+    assert!(ours_score.requests_violated < hpa_score.requests_violated, "{ours_score:?}\n{hpa_score:?}");
+    assert!(ours_score.replica_hours() < hpa_score.replica_hours(), "{ours_score:?}\n{hpa_score:?}");
+    assert_eq!(ours, upon(&service, slo(), &loads), "the same load gives the same run");
 }
