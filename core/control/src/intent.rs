@@ -5,7 +5,7 @@ use knowledge::{Exposure, Hold, Knowledge, Place, ServiceState, Stage};
 use model::event::EventKind;
 use model::identity::Generation;
 use model::input::{Declared, Intent};
-use model::memory::Memory;
+use model::memory::{Memory, PolicyMemory};
 use model::name::ServiceName;
 use model::plan::Role;
 use model::reason::Reason;
@@ -23,6 +23,9 @@ pub(crate) fn fold(now: Now, knowledge: &mut Knowledge, intent: &Intent, out: &m
             let before = service.declared.as_deref().map(needs).unwrap_or_default();
             if service.declared.as_ref().is_some_and(|before| before.generation < declared.generation) {
                 forget_failures(service);
+            }
+            if service.declared.as_ref().is_some_and(|before| is_scaled_otherwise(before, declared)) {
+                service.scaling.policy = PolicyMemory::default();
             }
             service.declared = Some(declared.clone());
             service.last_declared = Some(declared.clone());
@@ -46,6 +49,14 @@ pub(crate) fn fold(now: Now, knowledge: &mut Knowledge, intent: &Intent, out: &m
             service.hold = None;
             service.next_sync = now.time;
         }
+    }
+}
+
+/// Whether another policy decides, or over other metrics: what one has measured says nothing to another.
+fn is_scaled_otherwise(before: &Declared, after: &Declared) -> bool {
+    match (&before.autoscaler, &after.autoscaler) {
+        (Some(before), Some(after)) => before.policy != after.policy || before.metrics != after.metrics,
+        (Some(_), None) | (None, _) => true,
     }
 }
 

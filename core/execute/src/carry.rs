@@ -236,8 +236,8 @@ fn stop_of(service: &ServiceState) -> Option<model::resource::Stop> {
 
 /// Tells what must survive a restart, when it differs from what was written down last.
 ///
-/// The times of old recommendations move with each period; by themselves they are written at most every `refresh`, so that
-/// the loop remembers none as older than it is by more than that.
+/// The times of old recommendations, and what policies have measured, move with each period; by themselves they are written at most
+/// every `refresh`, so that the loop remembers none as older than it is by more than that.
 pub fn remember(hand: &mut Hand<'_>, service: &mut ServiceState, refresh: Duration) {
     let is_kept = service.remembered.as_ref().is_some_and(|last| {
         let slack = if hand.now.time.since(last.at) < refresh { refresh } else { Duration::ZERO };
@@ -255,7 +255,8 @@ pub fn remember(hand: &mut Hand<'_>, service: &mut ServiceState, refresh: Durati
     service.remembered = Some(Remembered { at: hand.now.time, memory, by });
 }
 
-/// Whether `last` says what is to be remembered now, but for times of recommendations that have moved by less than `slack`.
+/// Whether `last` says what is to be remembered now, but for times of recommendations that have moved by less than `slack`, and for what
+/// policies have measured while there is any.
 /// Makes nothing: this is asked in each period of each service.
 fn is_written(service: &ServiceState, last: &Memory, slack: Duration) -> bool {
     let (now, then) = (&service.scaling, &last.scaling);
@@ -263,6 +264,7 @@ fn is_written(service: &ServiceState, last: &Memory, slack: Duration) -> bool {
         && then.scale_out == now.scale_out
         && then.scale_in == now.scale_in
         && then.scaled_to_zero == now.scaled_to_zero
+        && (then.policy == now.policy || (!slack.is_zero() && now.policy.is_as(&then.policy)))
         && last.healing == service.healing
         && then.recommendations.len() == now.recommendations.len()
         && then.recommendations.iter().zip(&now.recommendations).all(|(then, now)| {

@@ -178,6 +178,14 @@ pub enum Policy {
     Hpa,
     /// As `Hpa`, but all metrics must agree on a change.
     Unanimous,
+    /// Steps by how high or how low one metric is.
+    Step,
+    /// High and low watermark of one metric.
+    Watermarks,
+    /// As `Hpa`, but replicas that have just begun are waited for.
+    TargetTracking,
+    /// A long mean of one metric, and a short one while load multiplies.
+    Burst,
     /// Nobody asks for anything, or somebody does again.
     ToZero,
 }
@@ -251,6 +259,10 @@ impl Policy {
             Self::Schedule => "schedule",
             Self::Hpa => "hpa",
             Self::Unanimous => "unanimous",
+            Self::Step => "step",
+            Self::Watermarks => "watermarks",
+            Self::TargetTracking => "targetTracking",
+            Self::Burst => "burst",
             Self::ToZero => "toZero",
         }
     }

@@ -3,6 +3,7 @@
 //! Everything here is plain data that can be compared and printed. Nothing here decides, waits, or touches the world.
 //! Values that come from outside are checked once, where they enter ([`name`], [`resource`]); inside, the type is trusted.
 
+mod nearest;
 mod text;
 
 pub mod time;
@@ -26,3 +27,5 @@ pub mod plan;
 pub mod action;
 pub mod event;
 pub mod reason;
+
+pub use nearest::nearest;

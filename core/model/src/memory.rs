@@ -2,6 +2,7 @@
 
 use crate::identity::{Incarnation, Ordinal};
 use crate::name::ServiceName;
+use crate::quantity::Milli;
 use crate::time::Time;
 
 /// Everything of one service that outlives the run that learned it.
@@ -21,7 +22,7 @@ pub struct Memory {
 
 /// What an autoscaler remembers: Kubernetes' HPA forgets it with each restart of its controller, ours does not.
 ///
-/// Bounded: see [`RECOMMENDATIONS_MAX`] and [`SCALE_EVENTS_MAX`].
+/// Bounded: see [`RECOMMENDATIONS_MAX`], [`SCALE_EVENTS_MAX`] and [`Past`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ScalingMemory {
     /// Earlier recommendations, for stabilisation, each number at most once: see [`RECOMMENDATIONS_MAX`]. Empty before
@@ -34,6 +35,127 @@ pub struct ScalingMemory {
     /// The autoscaler itself took the last replica away, so it may bring one back even where zero is no longer allowed; zero
     /// replicas that somebody else asked for turn it off then.
     pub scaled_to_zero: bool,
+    /// What its policy goes by.
+    pub policy: PolicyMemory,
+}
+
+/// What the policy of an autoscaler goes by from one decision to the next. Empty for `hpa`, which goes by recommendations alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PolicyMemory {
+    /// When it last added replicas; `None` before.
+    pub grown: Option<Time>,
+    /// When it last removed replicas; `None` before.
+    pub shrunk: Option<Time>,
+    /// What was measured, as far as it looks back.
+    pub past: Past,
+}
+
+/// What was measured, as far as a policy looks back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Past {
+    /// It does not, or has not looked yet.
+    #[default]
+    None,
+    /// Which change the metrics ask for; for policies that wait before they follow.
+    Asking(Asking),
+    /// What came of the latest evaluations; for steps.
+    Evaluations(Evaluations),
+    /// The load of a window; for bursts.
+    Load(LoadMemory),
+}
+
+/// Which change the metrics ask for, and since when without a break.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Asking {
+    /// None.
+    #[default]
+    Nothing,
+    /// More replicas.
+    More {
+        /// Since when.
+        since: Time,
+    },
+    /// Fewer replicas.
+    Fewer {
+        /// Since when.
+        since: Time,
+    },
+}
+
+/// The evaluations of a metric since the size was changed last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Evaluations {
+    /// When the metric was looked at last; so that looking twice at one time is looking once.
+    pub noted: Time,
+    /// When the one that is under way was begun.
+    pub since: Time,
+    /// The sum of what was measured in it.
+    pub sum: Milli,
+    /// How often it was measured in it.
+    pub count: u32,
+    /// The means of those that are over, oldest first; `None` where nothing was measured. At most as many as the policy looks at,
+    /// which are at most [`EVALUATIONS_MAX`](crate::resource::EVALUATIONS_MAX).
+    pub means: Vec<Option<Milli>>,
+}
+
+/// The load of a service over a window, in as many parts as the window asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LoadMemory {
+    /// When the metric was looked at last; so that looking twice at one time is looking once.
+    pub noted: Time,
+    /// Since when it has been measured, without a gap of a whole window.
+    pub since: Time,
+    /// Its parts, oldest first; those during which nothing was measured are left out. At most [`LOAD_PARTS_MAX`].
+    pub parts: Vec<LoadPart>,
+    /// The burst that is on; `None` when none is.
+    pub panic: Option<Panic>,
+}
+
+/// What was measured in one part of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LoadPart {
+    /// When it began.
+    pub at: Time,
+    /// The sum of what was measured.
+    pub sum: Milli,
+    /// How often it was measured; at least 1.
+    pub count: u32,
+}
+
+/// A burst of load, during which nothing is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Panic {
+    /// When it began.
+    pub since: Time,
+    /// When the load was last above the threshold.
+    pub over: Time,
+    /// The most replicas that it has asked for.
+    pub peak: u32,
+}
+
+/// Parts of a panic window: what leaves it leaves in sixths.
+pub const LOAD_PARTS_PER_PANIC: u32 = 6;
+
+/// Most parts kept of a load: a stable window of [`PANICS_PER_STABLE_MAX`](crate::resource::PANICS_PER_STABLE_MAX) panic windows, and the
+/// parts that have begun to leave it and to come.
+pub const LOAD_PARTS_MAX: usize =
+    (crate::resource::PANICS_PER_STABLE_MAX * LOAD_PARTS_PER_PANIC + 2) as usize;
+
+impl PolicyMemory {
+    /// Whether `then` says the same but for what was measured, which moves with every decision.
+    pub fn is_as(&self, then: &Self) -> bool {
+        let burst = |past: &Past| match past {
+            Past::Load(LoadMemory { panic: Some(Panic { since, over: _, peak }), .. }) => {
+                Some((*since, *peak))
+            }
+            Past::None | Past::Asking(_) | Past::Evaluations(_) | Past::Load(_) => None,
+        };
+        let kind = std::mem::discriminant;
+        self.grown == then.grown
+            && self.shrunk == then.shrunk
+            && kind(&self.past) == kind(&then.past)
+            && burst(&self.past) == burst(&then.past)
+    }
 }
 
 /// Most recommendations kept for a service.

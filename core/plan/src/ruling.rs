@@ -22,6 +22,10 @@ pub(crate) struct Ruling {
 
 /// How a decision came about.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is kept for each service, and most of those that decide are large"
+)]
 pub(crate) enum Course {
     /// It needed no arithmetic.
     Plain { policy: Policy, reason: Reason },

@@ -22,6 +22,13 @@ pub mod proposal;
 pub mod replicas;
 pub mod totals;
 
+pub mod question;
+
+pub mod burst;
+pub mod step;
+pub mod tracking;
+pub mod watermarks;
+
 pub mod combine;
 pub mod limit;
 pub mod log;
@@ -30,8 +37,11 @@ pub mod stabilize;
 pub mod hpa;
 
 pub mod explain;
+mod telling;
 mod trace;
 mod wording;
 
+#[cfg(test)]
+mod policy_tests;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 //! Declarations are kept as JSON within the record, since they are versioned by their `apiVersion` and are not positional.
 
 mod measured;
+mod policy;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use model::time::{Now, Time, Wall};
 use serde::{Deserialize, Serialize};
 
 use crate::v1::measured::StoredMeasured;
+use crate::v1::policy::StoredPolicy;
 
 /// One record of the journal.
 #[derive(Serialize, Deserialize)]
@@ -158,6 +160,8 @@ pub struct StoredMemory {
     restarts: Vec<StoredRestarts>,
     #[serde(default)]
     healing: StoredHealing,
+    #[serde(default)]
+    policy: StoredPolicy,
 }
 
 /// [`StoredMemory`] as journals had it second.
@@ -528,6 +532,7 @@ impl From<&Memory> for StoredMemory {
                 liveness_restart: memory.healing.liveness_restart.map(Time::as_millis),
                 restarted: memory.healing.restarted.iter().map(|at| at.as_millis()).collect(),
             },
+            policy: StoredPolicy::from(&memory.scaling.policy),
         }
     }
 }
@@ -557,6 +562,7 @@ impl From<StoredMemory> for Memory {
                 scale_out: events(stored.scale_out),
                 scale_in: events(stored.scale_in),
                 scaled_to_zero: stored.scaled_to_zero,
+                policy: stored.policy.into(),
             },
             restarts: stored.restarts.into_iter().map(restart).collect(),
             healing: HealingMemory {
@@ -579,6 +585,7 @@ impl From<EarlierMemory> for StoredMemory {
             scaled_to_zero: earlier.scaled_to_zero,
             restarts: earlier.restarts,
             healing: StoredHealing::default(),
+            policy: StoredPolicy::default(),
         }
     }
 }
@@ -591,6 +598,8 @@ impl From<RecalledMemory> for StoredMemory {
 
 #[cfg(test)]
 mod tests {
+    use model::memory::PolicyMemory;
+
     use super::*;
 
     #[test]
@@ -612,5 +621,6 @@ mod tests {
         assert_eq!((memory.desired, memory.scaling.scaled_to_zero), (Some(3), true));
         let (suspended, restarted) = (Some(Time::from_millis(5)), vec![Time::from_millis(9)]);
         assert_eq!(memory.healing, HealingMemory { suspended, liveness_restart: None, restarted });
+        assert_eq!(memory.scaling.policy, PolicyMemory::default());
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
+use model::nearest;
 use model::resource::check::{self, Severity};
 use model::resource::{
     AccessLog, HttpOrigin, Kind, MetricOrigin, PrometheusOrigin, Resource, ServiceSpec, schema,
@@ -12,7 +13,6 @@ use serde_json::Value;
 
 use crate::diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Source};
 use crate::form;
-use crate::nearest::nearest;
 use crate::tree::{self, Content, Node};
 
 /// One resource and where it was written.

@@ -6,10 +6,10 @@
 
 use std::ops::Range;
 
+use model::nearest;
 use model::resource::schema;
 use serde_json::{Map, Value};
 
-use crate::nearest::nearest;
 use crate::scalar;
 use crate::tree::{Content, Entry, Node};
 
@@ -111,8 +111,15 @@ impl<'s> Fitting<'s> {
 
     fn shape(&mut self, place: &Place<'_>, form: &Form<'s>) -> Option<Value> {
         let words = words_of(form.schema);
+        let named = named_forms(form.schema);
+        match &place.node.content {
+            Content::Mapping(entries) if !named.is_empty() => {
+                return self.named(place, entries, &words, &named);
+            }
+            Content::Mapping(_) | Content::Scalar { .. } | Content::Sequence(_) => {}
+        }
         if !words.is_empty() {
-            return self.word(place, &words);
+            return self.word(place, &words, &named);
         }
         let types = types_of(form.schema);
         let reads_itself = form.definition.is_some_and(|name| schema::read_as(name, &Value::Null).is_some());
@@ -150,11 +157,20 @@ impl<'s> Fitting<'s> {
         }
     }
 
-    fn word(&mut self, place: &Place<'_>, words: &[&str]) -> Option<Value> {
+    fn word(&mut self, place: &Place<'_>, words: &[&str], named: &[NamedForm<'s>]) -> Option<Value> {
+        let names: Vec<&str> = words.iter().copied().chain(named.iter().map(|(name, _)| *name)).collect();
         let Content::Scalar { text, .. } = &place.node.content else {
-            self.add(place, format!("expected one word, found {}", describe(place.node)), one_of(words));
+            self.add(place, format!("expected one word, found {}", describe(place.node)), one_of(&names));
             return None;
         };
+        if named.iter().any(|(name, _)| name == text) {
+            self.add(
+                place,
+                format!("{text} has fields: write {{{text}: {{}}}}, with those that are meant"),
+                "",
+            );
+            return None;
+        }
         if words.contains(&text.as_str()) {
             return Some(text.as_str().into());
         }
@@ -163,9 +179,40 @@ impl<'s> Fitting<'s> {
         } else {
             format!("{text:?} is not known here")
         };
-        let meant = nearest(text, words.iter().copied()).map(|word| format!("; did you mean {word}?"));
-        self.add(place, found + &meant.unwrap_or_default(), one_of(words));
+        let meant = nearest(text, names.iter().copied()).map(|word| format!("; did you mean {word}?"));
+        self.add(place, found + &meant.unwrap_or_default(), one_of(&names));
         None
+    }
+
+    /// One of several forms under its name, where some of the choices are bare words.
+    fn named(
+        &mut self,
+        place: &Place<'_>,
+        entries: &[Entry],
+        words: &[&str],
+        named: &[NamedForm<'s>],
+    ) -> Option<Value> {
+        let names: Vec<&str> = named.iter().map(|(name, _)| *name).collect();
+        let mut object = Map::new();
+        for entry in entries {
+            let under = place.under(entry);
+            match named.iter().find(|(name, _)| *name == entry.key) {
+                Some((_, form)) => {
+                    let value = self.node(&under, form);
+                    object.extend(value.map(|value| (entry.key.clone(), value)));
+                }
+                None if words.contains(&entry.key.as_str()) => {
+                    let at = Place { node: under.node, at: entry.key_span.clone(), path: under.path };
+                    self.add(&at, format!("{0} has no fields: write the word {0} alone", entry.key), "");
+                }
+                None => self.unknown(&under, entry, &names),
+            }
+        }
+        if entries.len() != 1 {
+            self.add(place, format!("give exactly one of {}; found {}", names.join(", "), entries.len()), "");
+            return None;
+        }
+        Some(Value::Object(object))
     }
 
     fn object(&mut self, place: &Place<'_>, entries: &[Entry], schema: &'s Value) -> Option<Value> {
@@ -231,6 +278,9 @@ impl<'s> Fitting<'s> {
                 places.push(path.to_owned());
             }
             fields.iter().for_each(|(key, field)| self.places_of(name, &join(path, key), field, places));
+        }
+        for (key, inner) in named_forms(form) {
+            self.places_of(name, &join(path, key), inner, places);
         }
         if form["items"].is_object() {
             self.places_of(name, &format!("{path}[]"), &form["items"], places);
@@ -303,6 +353,16 @@ fn words_of(schema: &Value) -> Vec<&str> {
         return texts(&schema["enum"]).collect();
     }
     schema["oneOf"].as_array().into_iter().flatten().flat_map(|way| words_of(way)).collect()
+}
+
+/// A form by the name that it is chosen by.
+pub(crate) type NamedForm<'s> = (&'s str, &'s Value);
+
+/// The forms of which a schema allows one, each under its name.
+pub(crate) fn named_forms(schema: &Value) -> Vec<NamedForm<'_>> {
+    let ways = schema["oneOf"].as_array().into_iter().flatten();
+    let fields = ways.filter_map(|way| way["properties"].as_object());
+    fields.flatten().map(|(name, form)| (name.as_str(), form)).collect()
 }
 
 /// The JSON types that a schema allows, null left out; empty when any is.

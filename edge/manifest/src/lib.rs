@@ -16,7 +16,6 @@ mod diff;
 mod document;
 mod files;
 mod form;
-mod nearest;
 mod reference;
 mod scalar;
 mod tree;

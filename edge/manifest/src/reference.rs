@@ -7,6 +7,8 @@ use model::resource::Kind;
 use model::resource::schema::schema_of;
 use serde_json::Value;
 
+use crate::form::named_forms;
+
 const HEAD: &str = "\
 <!-- Written by `cargo run -p manifest --example reference > docs/resources.md`; a test holds it against the schema. -->
 
@@ -242,7 +244,7 @@ impl<'s> Table<'s> {
             }
             return;
         }
-        for (name, field) in fields(form) {
+        for (name, field) in fields(form).chain(named_forms(form)) {
             self.field(&format!("{path}.{name}"), name, field, form);
         }
         if form["items"].is_object() {
@@ -297,6 +299,11 @@ impl<'s> Table<'s> {
             .filter_map(|way| way.as_str().or(way["const"].as_str()))
             .map(|word| format!("`{word}`"))
             .collect();
+        let names: Vec<String> = named_forms(form).iter().map(|(name, _)| format!("`{name}`")).collect();
+        if !names.is_empty() {
+            let words = words.iter().map(|word| format!("{word}, ")).collect::<String>();
+            return format!("{words}or a mapping with one of {}", names.join(", "));
+        }
         if !words.is_empty() {
             return words.join(", ");
         }

@@ -11,10 +11,11 @@ use model::name::ServiceName;
 use model::quantity::MilliRps;
 use model::resource::hpa::shapes::CrossVersionObjectReference;
 use model::resource::{
-    AutoscalerSpec, Behavior, Count, Cron, Dependency, DependencyStage, Expose, ListenAddress,
-    MeteredResource, MetricIdentifier, MetricSpec, Percent, PolicyChange, PortName, Probes, Quantity,
-    REQUEST_RATE_METRIC, Recover, ResourceTarget, Resources, Run, Scale, ScaleMode, ScalePolicy,
-    ScalingPolicy, ScalingRules, Schedule, SelectPolicy, ServiceSpec, Span, Stop, ToZero, TotalTarget, Zone,
+    AutoscalerSpec, Behavior, BurstPolicy, Cooldown, Count, Cron, Dependency, DependencyStage, Evaluation,
+    Expose, ListenAddress, MeteredResource, MetricIdentifier, MetricSpec, Percent, PolicyChange, PortName,
+    Probes, Quantity, REQUEST_RATE_METRIC, Recover, ResourceTarget, Resources, Run, Scale, ScaleMode,
+    ScalePolicy, ScaleStep, ScalingPolicy, ScalingRules, Schedule, SelectPolicy, ServiceSpec, Span,
+    StepChange, StepPolicy, Stop, ToZero, TotalTarget, TrackingPolicy, WatermarkPolicy, Zone,
 };
 use sim::{ASKED_METRIC, Fault, Faults, Load, Program, Simulation};
 
@@ -64,6 +65,8 @@ pub struct ServiceConfig {
     pub is_exposed: bool,
     /// Whether it rests while nobody asks for anything.
     pub to_zero: Option<ToZero>,
+    /// How a number follows from what is measured; without effect where its size is declared.
+    pub policy: ScalePolicy,
     /// How far its autoscaler is followed.
     pub mode: ScaleMode,
     /// Times at which other bounds hold.
@@ -132,6 +135,8 @@ impl Config {
         // A stream of its own, so that the rest of a world is as it was without sources.
         let mut sources = Stream::named(seed, "metric sources");
         services.iter_mut().for_each(|service| service.may_be_measured(&mut sources));
+        let mut policies = Stream::named(seed, "policies");
+        services.iter_mut().for_each(|service| service.policy = random_policy(&mut policies, service.aim()));
         if let Some(most) = cut.services {
             services.truncate(most.max(1));
         }
@@ -206,6 +211,7 @@ impl ServiceConfig {
             needs: None,
             is_exposed: true,
             to_zero: None,
+            policy: ScalePolicy::Hpa,
             mode: ScaleMode::On,
             schedule: Vec::new(),
             stop: Stop::default(),
@@ -345,8 +351,19 @@ impl ServiceConfig {
             }
         };
         let (min, max, metrics) = (*min, *max, vec![metric]);
-        let policy = ScalePolicy::Hpa;
+        let policy = self.policy.clone();
+        // A step at a time, each stabilised for minutes, takes longer than a world is given to come to rest.
+        let behavior = if matches!(policy, ScalePolicy::Step(_)) { Some(quick_behavior()) } else { behavior };
         Some(AutoscalerSpec { service: self.name.clone(), min, max, metrics, policy, behavior })
+    }
+
+    /// What its metric aims at for each replica; 1 where its size is declared.
+    fn aim(&self) -> u32 {
+        match self.kind {
+            Kind::Fixed { .. } => 1,
+            Kind::Cpu { percent, .. } => percent,
+            Kind::RequestRate { average, .. } | Kind::Asked { average, .. } => average,
+        }
     }
 
     /// The bounds of its size.
@@ -392,6 +409,55 @@ fn random_schedule(chance: &mut Stream) -> Vec<Schedule> {
     (0..windows).map(window).collect()
 }
 
+/// Mostly Kubernetes' own; else one of the others, with thresholds around what is aimed at.
+fn random_policy(chance: &mut Stream, aim: u32) -> ScalePolicy {
+    let part =
+        |percent: u64| Quantity::from_milli(i64::try_from(u64::from(aim) * percent * 10).unwrap_or(i64::MAX));
+    let secs = |chance: &mut Stream, most: u64| Span::from_secs(chance.below(most + 1));
+    let (high, low) = (part(100 + chance.below(50)), part(30 + chance.below(40)));
+    match chance.below(10) {
+        0 => {
+            let far = part(200);
+            let share = StepChange::Percent { percent: Percent(10 + count(chance.below(90))), at_least: 1 };
+            // Less than half of the high one, so that what one of two replicas has alone is no reason to start the other again.
+            let low = part(20 + chance.below(25));
+            let above = vec![
+                ScaleStep { from: Some(high), to: Some(far), change: StepChange::Replicas(1) },
+                ScaleStep { from: Some(far), to: None, change: share },
+            ];
+            let below = vec![ScaleStep { from: None, to: Some(low), change: StepChange::Replicas(1) }];
+            let breaches = 1 + count(chance.below(3));
+            let of = Some(breaches + count(chance.below(3)));
+            let evaluation = Evaluation { every: Span::from_secs(1 + chance.below(10)), breaches, of };
+            let cooldown = Cooldown { scale_out: secs(chance, 60), scale_in: secs(chance, 60) };
+            ScalePolicy::Step(StepPolicy { metric: None, above, below, evaluation, cooldown })
+        }
+        1 => ScalePolicy::Watermarks(WatermarkPolicy {
+            metric: None,
+            high,
+            low,
+            out_after: secs(chance, 20),
+            in_after: secs(chance, 120),
+        }),
+        2 => ScalePolicy::TargetTracking(TrackingPolicy {
+            warmup: secs(chance, 120),
+            out_after: secs(chance, 10),
+            in_after: secs(chance, 60),
+        }),
+        3 => {
+            let stable = 20 + chance.below(280);
+            ScalePolicy::Burst(BurstPolicy {
+                metric: None,
+                stable_window: Span::from_secs(stable),
+                panic_window: Span::from_secs((stable / (1 + chance.below(20))).max(1)),
+                panic_threshold_percent: 110 + count(chance.below(300)),
+            })
+        }
+        4 => ScalePolicy::Unanimous,
+        _ => ScalePolicy::Hpa,
+    }
+}
+
 fn random_mode(chance: &mut Stream) -> ScaleMode {
     match chance.below(10) {
         0 => ScaleMode::Off,
@@ -424,6 +490,15 @@ fn random_load(chance: &mut Stream, peak: MilliRps) -> Load {
             Load::Trace { from: Simulation::begin(), every: minutes(1 + chance.below(9)), points }
         }
     }
+}
+
+/// As fast as the policy says.
+fn quick_behavior() -> Behavior {
+    let change = PolicyChange::Percent(Percent(100));
+    let policies = vec![ScalingPolicy { change, period: Duration::from_secs(15) }];
+    let rules =
+        ScalingRules { stabilization: Duration::ZERO, select: SelectPolicy::Max, policies, tolerance: None };
+    Behavior { scale_up: rules.clone(), scale_down: rules }
 }
 
 fn random_behavior(chance: &mut Stream) -> Behavior {
@@ -464,6 +539,9 @@ impl fmt::Display for Config {
         writeln!(f, "faults: {}", if faults.is_empty() { "none".to_owned() } else { faults.join(", ") })?;
         for service in &self.services {
             write!(f, "service {}: {:?}, {:?}", service.name, service.kind, service.recover)?;
+            if !service.policy.is_hpa() {
+                write!(f, ", {:?}", service.policy)?;
+            }
             if let Some((needs, stage)) = &service.needs {
                 write!(f, ", needs {needs} {stage:?}")?;
             }

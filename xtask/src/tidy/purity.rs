@@ -22,6 +22,7 @@ const CRATES: &[(&str, &str)] = &[
     ("serde", "derives the written form of the resource kinds"),
     ("serde_json", "values inside resources whose form is the user's: annotations, schema"),
     ("serde_json_path", "a function of a query and a value"),
+    ("strsim", "how far two texts are from each other"),
     ("thiserror", "derives error messages"),
     ("xxhash-rust", "digests of outputs: a function of bytes"),
 ];

@@ -13,6 +13,7 @@ mod logging;
 mod measuring;
 mod multiplexing;
 mod outliving;
+mod pacing;
 mod recovering;
 mod refusing;
 mod replica;

@@ -93,6 +93,18 @@ pub enum MetricSpec {
     },
 }
 
+impl MetricSpec {
+    /// The name that policies know it by: the resource's, or the metric's.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Resource { resource, .. } | Self::ContainerResource { resource, .. } => resource.as_str(),
+            Self::Pods { metric, .. } | Self::Object { metric, .. } | Self::External { metric, .. } => {
+                &metric.name
+            }
+        }
+    }
+}
+
 /// What replicas use and Homeostat meters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -60,7 +60,10 @@ pub use self::metric_source::{
     MEASURE_TIMEOUT_DEFAULT, METRIC_SOURCES_MAX, MeasuredObject, MetricOrigin, MetricSource,
     MetricSourceSpec, PrometheusOrigin, ReplicasOrigin, SERIES_MAX, URL_LEN_MAX,
 };
-pub use self::policy::ScalePolicy;
+pub use self::policy::{
+    BurstPolicy, Cooldown, EVALUATIONS_MAX, Evaluation, PANICS_PER_STABLE_MAX, ScalePolicy, ScaleStep,
+    StepChange, StepPolicy, TrackingPolicy, WatermarkPolicy,
+};
 pub use self::port::{
     ListenAddress, ListenAddressError, PORT_NAME_LEN_MAX, Port, PortName, PortNameError, Protocol,
 };

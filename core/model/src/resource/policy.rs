@@ -1,7 +1,25 @@
 //! How a number of replicas follows from what the metrics measure.
 
+mod burst;
+mod found;
+mod pace;
+mod step;
+mod tracking;
+mod watermarks;
+
+#[cfg(test)]
+mod tests;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use self::burst::{BurstPolicy, PANICS_PER_STABLE_MAX};
+use self::found::Found;
+pub use self::pace::{Cooldown, EVALUATIONS_MAX, Evaluation};
+pub use self::step::{ScaleStep, StepChange, StepPolicy};
+pub use self::tracking::TrackingPolicy;
+pub use self::watermarks::WatermarkPolicy;
+use super::{MetricSpec, Problem};
 
 /// How a number of replicas follows from what the metrics measure. Stabilisation, bounds and rates come after it, whichever it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -14,11 +32,56 @@ pub enum ScalePolicy {
     /// As `hpa`, but all metrics must ask for more before there are more, and the one that asks for least of it wins. While they
     /// disagree, or one of them cannot be measured, the number stays.
     Unanimous,
+    /// Replicas are added or removed in steps, by how high or how low one metric is.
+    Step(StepPolicy),
+    /// Replicas are added above a high watermark and removed below a low one.
+    Watermarks(WatermarkPolicy),
+    /// As `hpa`, but replicas that have just begun are waited for.
+    TargetTracking(TrackingPolicy),
+    /// The number follows a long mean of one metric, and a short one while load multiplies.
+    Burst(BurstPolicy),
 }
 
 impl ScalePolicy {
     /// Whether it is Kubernetes' own.
     pub fn is_hpa(&self) -> bool {
         *self == Self::Hpa
+    }
+
+    /// The policy that a manifest names so.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Hpa => "hpa",
+            Self::Unanimous => "unanimous",
+            Self::Step(_) => "step",
+            Self::Watermarks(_) => "watermarks",
+            Self::TargetTracking(_) => "targetTracking",
+            Self::Burst(_) => "burst",
+        }
+    }
+
+    /// The one metric that it looks at, by its place among `metrics`; `None` when it looks at all of them.
+    pub fn only_metric(&self, metrics: &[MetricSpec]) -> Option<usize> {
+        let name = match self {
+            Self::Hpa | Self::Unanimous | Self::TargetTracking(_) => return None,
+            Self::Step(step) => &step.metric,
+            Self::Watermarks(watermarks) => &watermarks.metric,
+            Self::Burst(burst) => &burst.metric,
+        };
+        let place = |name: &String| metrics.iter().position(|metric| metric.name() == name);
+        Some(name.as_ref().and_then(place).unwrap_or(0))
+    }
+
+    /// What is wrong with it as the policy at the path `base.policy` over `metrics`.
+    pub(super) fn problems(&self, base: &str, metrics: &[MetricSpec]) -> Vec<Problem> {
+        let (mut found, at) = (Found::default(), format!("{base}.policy.{}", self.name()));
+        match self {
+            Self::Hpa | Self::Unanimous => {}
+            Self::Step(step) => step.problems(&at, metrics, &mut found),
+            Self::Watermarks(watermarks) => watermarks.problems(&at, metrics, &mut found),
+            Self::TargetTracking(tracking) => tracking.problems(&at, &mut found),
+            Self::Burst(burst) => burst.problems(&at, metrics, &mut found),
+        }
+        found.0
     }
 }

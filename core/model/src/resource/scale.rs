@@ -49,6 +49,10 @@ impl ScaleMode {
 
 /// How many replicas of a service run, times and rest left aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "each service has one, and those with an autoscaler are the usual ones"
+)]
 pub enum Count {
     /// Always this many, 0 to [`REPLICAS_MAX`], unless a HorizontalPodAutoscaler targets the service: then it starts with this many.
     Fixed(u32),

@@ -9,7 +9,7 @@ use super::hpa::{Form, v1, v2, v2beta1, v2beta2};
 use super::route::{HeaderName, HeaderValue, Hostname, PathModifier, RouteFilter, UrlPath};
 use super::{
     Cron, ExternalName, HashKey, HttpUrl, JsonPath, Kind, ListenAddress, MetricOrigin, MetricSource,
-    ObjectName, PortName, Quantity, Recover, Route, Scale, Service, Span, Tls, Zone,
+    ObjectName, PortName, Quantity, Recover, Route, Scale, ScaleStep, Service, Span, Tls, Zone,
 };
 use crate::name::ServiceName;
 
@@ -78,6 +78,7 @@ pub fn read_as(definition: &str, value: &Value) -> Option<Result<(), String>> {
         "Cron" => read::<Cron>,
         "Zone" => read::<Zone>,
         "Scale" => read::<Scale>,
+        "ScaleStep" => read::<ScaleStep>,
         "Recover" => read::<Recover>,
         "HashKey" => read::<HashKey>,
         "ExternalName" => read::<ExternalName>,

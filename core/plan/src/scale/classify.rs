@@ -26,6 +26,13 @@ pub enum Standing {
 pub enum Warmup {
     /// From the start: memory, and metrics that the service itself reports.
     None,
+    /// Once it has been ready for a while.
+    Serving {
+        /// The time of the decision.
+        now: Time,
+        /// For how long.
+        warmup: Duration,
+    },
     /// Once it has started up: processor time, of which starting takes more than working.
     Cpu {
         /// The time of the decision.
@@ -75,12 +82,39 @@ impl Standing {
 
 impl Warmup {
     fn holds_back(self, replica: &ReplicaView, sample: &Sample) -> bool {
-        let Self::Cpu { now, initialization_period, initial_readiness_delay } = self else { return false };
+        let (now, initialization_period, initial_readiness_delay) = match self {
+            Self::None => return false,
+            Self::Serving { .. } => return !self.is_warm(replica),
+            Self::Cpu { now, initialization_period, initial_readiness_delay } => {
+                (now, initialization_period, initial_readiness_delay)
+            }
+        };
         let (Some(readiness), Some(started)) = (replica.readiness, replica.started) else { return true };
         if started + initialization_period > now {
             !readiness.ready || sample.at < readiness.since + sample.window
         } else {
             !readiness.ready && started + initial_readiness_delay > readiness.since
+        }
+    }
+}
+
+impl Warmup {
+    /// Whether `replica` has been ready for as long as it takes; always, where that is not asked.
+    pub fn is_warm(self, replica: &ReplicaView) -> bool {
+        match self {
+            Self::None | Self::Cpu { .. } => true,
+            Self::Serving { now, .. } => self.warm_at(replica).is_some_and(|at| at <= now),
+        }
+    }
+
+    /// When `replica` will have been, or had been, ready for as long as it takes; `None` when it is not ready, or that is not asked.
+    pub fn warm_at(self, replica: &ReplicaView) -> Option<Time> {
+        match self {
+            Self::None | Self::Cpu { .. } => None,
+            Self::Serving { warmup, .. } => {
+                let ready = replica.readiness.filter(|readiness| readiness.ready);
+                ready.map(|readiness| readiness.since + warmup)
+            }
         }
     }
 }
@@ -98,12 +132,13 @@ pub fn standings<'a>(
     })
 }
 
-/// Replicas that answer requests: running and ready.
+/// Replicas that answer requests: running, ready, and warm where that is asked.
 ///
 /// Source: `getReadyPodsCount` of the same file; a replica on its way out counts until it stops being ready.
-pub fn serving_count(replicas: &[ReplicaView]) -> u32 {
+pub fn serving_count(replicas: &[ReplicaView], warmup: Warmup) -> u32 {
     let serves = |replica: &&ReplicaView| {
-        replica.phase == Phase::Running && replica.readiness.is_some_and(|readiness| readiness.ready)
+        let is_ready = replica.readiness.is_some_and(|readiness| readiness.ready);
+        replica.phase == Phase::Running && is_ready && warmup.is_warm(replica)
     };
     u32::try_from(replicas.iter().filter(serves).count()).unwrap_or(u32::MAX)
 }

@@ -1,8 +1,14 @@
 //! Several metrics, one number: the largest proposal, and no scale-in on partial data; or what all agree on.
 
+use model::memory::PolicyMemory;
 use model::resource::ScalePolicy;
 
+use super::burst::{self, Windowed};
 use super::proposal::{MetricFault, Proposal};
+use super::question::Question;
+use super::step::{self, Stepped};
+use super::tracking::{self, Tracked};
+use super::watermarks::{self, Marked};
 
 /// What the metrics of an autoscaler come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,29 +49,48 @@ pub enum Choice {
         /// The first that did not ask for the same.
         against: usize,
     },
+    /// Steps over one metric.
+    Step(Stepped),
+    /// Watermarks of one metric.
+    Watermarks(Marked),
+    /// The largest proposal, followed with care.
+    Tracking(Tracked),
+    /// Windows over one metric.
+    Burst(Windowed),
 }
 
 impl Choice {
     /// The metric that gave the number, or would have.
     pub fn metric(self) -> usize {
         match self {
-            Self::Largest { metric } | Self::Agreed { metric } | Self::Divided { metric, .. } => metric,
+            Self::Largest { metric }
+            | Self::Agreed { metric }
+            | Self::Divided { metric, .. }
+            | Self::Step(Stepped { metric, .. })
+            | Self::Watermarks(Marked { metric, .. })
+            | Self::Tracking(Tracked { metric, .. })
+            | Self::Burst(Windowed { metric, .. }) => metric,
         }
     }
 }
 
-/// Combines what the metrics say, in their order, as `policy` has it.
-pub fn combine(policy: &ScalePolicy, metrics: &[Result<Proposal, MetricFault>], current: u32) -> Combined {
-    match policy {
+/// Combines what the metrics say, in their order, as the policy has it. Policies that look back note in `memory` what is so now.
+pub fn combine(question: &Question<'_>, memory: &mut PolicyMemory) -> Combined {
+    let &Question { metrics, current, .. } = question;
+    match &question.spec.policy {
         ScalePolicy::Hpa => largest(metrics, current),
         ScalePolicy::Unanimous => unanimous(metrics, current),
+        ScalePolicy::Step(policy) => step::choose(policy, question, memory),
+        ScalePolicy::Watermarks(policy) => watermarks::choose(policy, question, memory),
+        ScalePolicy::TargetTracking(policy) => tracking::choose(*policy, question, memory),
+        ScalePolicy::Burst(policy) => burst::choose(policy, question, memory),
     }
 }
 
 /// The largest proposal. A fault among the metrics may let the service grow, never shrink.
 ///
 /// Source: Kubernetes `pkg/controller/podautoscaler/horizontal.go`, `computeReplicasForMetrics`.
-fn largest(metrics: &[Result<Proposal, MetricFault>], current: u32) -> Combined {
+pub(super) fn largest(metrics: &[Result<Proposal, MetricFault>], current: u32) -> Combined {
     let mut chosen: Option<(u32, usize)> = None;
     let mut first_invalid = None;
     for (index, verdict) in metrics.iter().enumerate() {
@@ -129,7 +154,7 @@ mod tests {
     }
 
     fn agreed(metrics: &[Result<Proposal, MetricFault>]) -> Combined {
-        combine(&ScalePolicy::Unanimous, metrics, 5)
+        unanimous(metrics, 5)
     }
 
     #[test]

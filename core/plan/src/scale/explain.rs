@@ -14,9 +14,10 @@ use model::time::{Now, Time};
 use super::combine::Choice;
 use super::hpa::{Course, Verdict};
 use super::limit::{Cap, Limited, Rate};
-use super::proposal::MetricFault;
+use super::proposal::{MetricFault, Proposal};
 use super::reading::{SelectorFault, Unavailable};
 use super::stabilize::{Direction, Stabilized};
+use super::telling::{aim, told};
 use super::wording::{Named, asks, metric_verdict, name_at};
 
 /// What became of a verdict that changes the number of replicas.
@@ -49,7 +50,27 @@ impl Verdict {
 
     /// What each metric said.
     pub fn metric_verdicts(&self, spec: &AutoscalerSpec) -> Vec<MetricVerdict> {
-        spec.metrics.iter().zip(&self.metrics).map(|(metric, said)| metric_verdict(metric, said)).collect()
+        let verdicts = spec.metrics.iter().zip(&self.metrics).enumerate();
+        verdicts
+            .map(|(place, (metric, said))| self.looked_at(spec, place, metric_verdict(metric, said)))
+            .collect()
+    }
+
+    /// What a metric said, where only one is looked at: the others decide nothing, and that one is held against something else than its
+    /// target.
+    fn looked_at(&self, spec: &AutoscalerSpec, place: usize, mut verdict: MetricVerdict) -> MetricVerdict {
+        let Some(only) = spec.policy.only_metric(&spec.metrics) else { return verdict };
+        if place != only {
+            let note = format!("it decides nothing: the policy looks at {} alone", name_at(spec, only));
+            (verdict.ratio, verdict.proposal, verdict.note) = (None, None, note.into());
+        } else if let Course::Scaled { choice, stabilized, .. } = self.course {
+            verdict.proposal = Some(stabilized.proposal);
+            verdict.note = self.asked(spec, choice).into();
+            if let Some(aim) = spec.metrics.get(only).and_then(|metric| aim(spec, metric)) {
+                (verdict.ratio, verdict.target) = (None, aim.into());
+            }
+        }
+        verdict
     }
 
     /// What changed the number after the metrics, in order.
@@ -165,16 +186,26 @@ impl Verdict {
 
     /// What gave the number, with its arithmetic.
     fn asked(&self, spec: &AutoscalerSpec, choice: Choice) -> String {
+        if let Some(told) = told(spec, choice, self.previous, self.proposal(choice)) {
+            return told;
+        }
         let of = |index: usize| match (spec.metrics.get(index), self.metrics.get(index)) {
             (Some(metric), Some(Ok(proposal))) => asks(metric, proposal),
             (Some(_) | None, _) => String::new(),
         };
         match choice {
             Choice::Largest { metric } | Choice::Agreed { metric } => of(metric),
+            Choice::Step(_) | Choice::Watermarks(_) | Choice::Tracking(_) | Choice::Burst(_) => {
+                of(choice.metric())
+            }
             Choice::Divided { metric, against } => {
                 format!("its metrics do not agree on a change: {}, while {}", of(metric), of(against))
             }
         }
+    }
+
+    fn proposal(&self, choice: Choice) -> Option<&Proposal> {
+        self.metrics.get(choice.metric()).and_then(|said| said.as_ref().ok())
     }
 
     fn held_summary(&self, spec: &AutoscalerSpec, invalid: usize, asked: Option<u32>) -> String {
@@ -313,6 +344,10 @@ fn policy_of(policy: &ScalePolicy) -> Policy {
     match policy {
         ScalePolicy::Hpa => Policy::Hpa,
         ScalePolicy::Unanimous => Policy::Unanimous,
+        ScalePolicy::Step(_) => Policy::Step,
+        ScalePolicy::Watermarks(_) => Policy::Watermarks,
+        ScalePolicy::TargetTracking(_) => Policy::TargetTracking,
+        ScalePolicy::Burst(_) => Policy::Burst,
     }
 }
 
@@ -320,7 +355,11 @@ fn policy_of(policy: &ScalePolicy) -> Policy {
 fn gave(spec: &AutoscalerSpec, choice: Choice) -> String {
     let name = name_at(spec, choice.metric());
     match choice {
-        Choice::Largest { .. } => format!("{name} gave the number"),
+        Choice::Largest { .. }
+        | Choice::Step(_)
+        | Choice::Watermarks(_)
+        | Choice::Tracking(_)
+        | Choice::Burst(_) => format!("{name} gave the number"),
         Choice::Agreed { .. } => format!("all metrics agree, and {name} asks for the least change"),
         Choice::Divided { against, .. } => {
             format!("{name} asks for a change that {} does not ask for", name_at(spec, against))

@@ -4,7 +4,8 @@
 
 use model::memory::ScalingMemory;
 use model::resource::{
-    AutoscalerSpec, MeteredResource, MetricSpec, Quantity, ResourceTarget, ScalingRules, TotalTarget,
+    AutoscalerSpec, MeteredResource, MetricSpec, Quantity, ResourceTarget, ScalePolicy, ScalingRules,
+    TotalTarget,
 };
 use model::settings::HpaSettings;
 use model::time::Time;
@@ -14,10 +15,12 @@ use super::combine::{Choice, Combined, combine};
 use super::limit::{self, Bounds, GROWTH, Limited};
 use super::log::{record_change, record_recommendation};
 use super::proposal::{MetricFault, Proposal};
+use super::question::Question;
 use super::ratio::{Aim, Tolerance};
 use super::reading::{Members, MetricReading, Milli, ReplicaView, ScaleView, SelectorFault, Unavailable};
 use super::replicas::PerReplica;
 use super::stabilize::{self, Stabilized};
+use super::step;
 use super::totals;
 
 /// What one pass came to, with every number on the way. Texts are made on demand: see [`Verdict::decision`].
@@ -126,6 +129,16 @@ pub fn confirm(now: Time, spec: &AutoscalerSpec, verdict: &Verdict, memory: &mut
     if verdict.is_rescale() {
         record_change(memory, now, verdict.previous, verdict.desired, spec.behavior.as_ref());
         memory.scaled_to_zero = verdict.desired == 0;
+        match &spec.policy {
+            ScalePolicy::Step(_) => {
+                step::note_change(&mut memory.policy, now, verdict.previous, verdict.desired);
+            }
+            ScalePolicy::Hpa
+            | ScalePolicy::Unanimous
+            | ScalePolicy::Watermarks(_)
+            | ScalePolicy::TargetTracking(_)
+            | ScalePolicy::Burst(_) => {}
+        }
     }
 }
 
@@ -163,7 +176,15 @@ impl Pass<'_> {
             .enumerate()
             .map(|(index, metric)| self.propose(metric, reading_of(index)))
             .collect();
-        let (proposal, choice) = match combine(&self.spec.policy, &metrics, current) {
+        let question = Question {
+            now: self.now,
+            spec: self.spec,
+            metrics: &metrics,
+            current,
+            replicas: self.replicas,
+            tolerance: tolerance_of(self.spec, self.settings),
+        };
+        let (proposal, choice) = match combine(&question, &mut memory.policy) {
             Combined::Held { invalid, asked } => {
                 return Verdict { metrics, ..Verdict::kept(current, Course::Held { invalid, asked }) };
             }
@@ -203,7 +224,7 @@ impl Pass<'_> {
                 self.propose_each(aim, self.warmup_of(*resource), reading)
             }
             MetricSpec::Pods { average, metric: _ } => {
-                self.propose_each(Aim::Average(milli(*average)), Warmup::None, reading)
+                self.propose_each(Aim::Average(milli(*average)), self.warmup(), reading)
             }
             MetricSpec::Object { target, object: _, metric: _ }
             | MetricSpec::External { target, metric: _ } => self.propose_total(*target, reading),
@@ -250,7 +271,8 @@ impl Pass<'_> {
                 Err(MetricFault::Target)
             }
             TotalTarget::Value(value) => {
-                totals::for_value(total, milli(value), self.view.spec_replicas, self.replicas, tolerance)
+                let replicas = (self.replicas, self.warmup());
+                totals::for_value(total, milli(value), self.view.spec_replicas, replicas, tolerance)
             }
             TotalTarget::Average(value) => {
                 Ok(totals::for_average(total, milli(value), self.view.status_replicas, tolerance))
@@ -259,13 +281,27 @@ impl Pass<'_> {
     }
 
     fn warmup_of(&self, resource: MeteredResource) -> Warmup {
-        match resource {
-            MeteredResource::Cpu => Warmup::Cpu {
+        match (self.warmup(), resource) {
+            (Warmup::None, MeteredResource::Cpu) => Warmup::Cpu {
                 now: self.now,
                 initialization_period: self.settings.cpu_initialization_period,
                 initial_readiness_delay: self.settings.initial_readiness_delay,
             },
-            MeteredResource::Memory => Warmup::None,
+            (warmup, MeteredResource::Cpu | MeteredResource::Memory) => warmup,
+        }
+    }
+
+    /// When replicas count, as the policy has it.
+    fn warmup(&self) -> Warmup {
+        match &self.spec.policy {
+            ScalePolicy::TargetTracking(tracking) => {
+                Warmup::Serving { now: self.now, warmup: tracking.warmup.as_duration() }
+            }
+            ScalePolicy::Hpa
+            | ScalePolicy::Unanimous
+            | ScalePolicy::Step(_)
+            | ScalePolicy::Watermarks(_)
+            | ScalePolicy::Burst(_) => Warmup::None,
         }
     }
 }

@@ -47,6 +47,13 @@ pub struct Level {
     pub ratio: f64,
 }
 
+impl Level {
+    /// The number that is held against the target: per cent, the mean, or the total.
+    pub fn value(&self) -> Milli {
+        self.utilization.map_or(self.average, |percent| Milli(percent.saturating_mul(1000)))
+    }
+}
+
 impl Tolerance {
     /// Whether `ratio` calls for no change; both ends included. Never for a ratio that is no number.
     pub fn includes(self, ratio: f64) -> bool {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use model::memory::{RECOMMENDATIONS_MAX, Recommendation, SCALE_EVENTS_MAX, ScaleEvent, ScalingMemory};
+use model::memory::{
+    Asking, Evaluations, LoadMemory, LoadPart, Panic, Past, PolicyMemory, RECOMMENDATIONS_MAX,
+    Recommendation, SCALE_EVENTS_MAX, ScaleEvent, ScalingMemory,
+};
 use model::name::ServiceName;
 use model::resource::{
     AutoscalerSpec, Behavior, MeteredResource, MetricIdentifier, MetricSpec, Percent, PolicyChange, Quantity,
@@ -96,6 +99,8 @@ proptest! {
     #[test]
     fn a_metric_that_says_nothing_never_scales_in(mut world in world()) {
         world.queue = None;
+        // What is not looked at does not matter.
+        prop_assume!(world.spec.policy.only_metric(&world.spec.metrics) != Some(0));
         let verdict = world.decide(&mut world.memory.clone());
         let is_clamp = matches!(verdict.course, Course::AboveMax(_));
         prop_assert!(verdict.desired >= world.current || is_clamp, "{verdict:?}");
@@ -197,16 +202,15 @@ fn a_verdict_without_change_leaves_no_event() {
 }
 
 fn world() -> impl Strategy<Value = World> {
-    let policy = select(vec![ScalePolicy::Hpa, ScalePolicy::Unanimous]);
-    let bounds = (0..5_u32, 1..30_u32, option::of(behavior()), policy);
+    let bounds = (0..5_u32, 1..30_u32, option::of(behavior()), policy());
     let replicas = vec((replica(), used()), 0..12);
-    let memory = (recommendations(), events(), events(), any::<bool>());
+    let memory = (recommendations(), events(), events(), any::<bool>(), policy_memory());
     (bounds, replicas, option::weighted(0.8, 0..50_000_i64), memory).prop_map(
         |(
             (min, above, behavior, policy),
             replicas,
             queue,
-            (recommendations, scale_out, scale_in, scaled_to_zero),
+            (recommendations, scale_out, scale_in, scaled_to_zero, policy_memory),
         )| {
             let (replicas, used): (Vec<_>, Vec<_>) = replicas.into_iter().unzip();
             World {
@@ -216,10 +220,71 @@ fn world() -> impl Strategy<Value = World> {
                 request: 500,
                 used,
                 queue,
-                memory: ScalingMemory { recommendations, scale_out, scale_in, scaled_to_zero },
+                memory: ScalingMemory {
+                    recommendations,
+                    scale_out,
+                    scale_in,
+                    scaled_to_zero,
+                    policy: policy_memory,
+                },
             }
         },
     )
+}
+
+fn policy() -> impl Strategy<Value = ScalePolicy> {
+    // Over the share of the processor (per cent), over the queue (jobs for each replica), and over both.
+    select(vec![
+        "\"hpa\"",
+        "\"unanimous\"",
+        r#"{"step": {"metric": "cpu", "above": [{"from": 70, "to": 85, "replicas": 2}, {"from": 85, "percent": 80}],
+            "below": [{"to": 20, "percent": 40}, {"from": 20, "to": 40, "replicas": 1}]}}"#,
+        r#"{"step": {"metric": "queue", "above": [{"from": 4, "exactly": 9}], "evaluation": {"breaches": 1}}}"#,
+        r#"{"step": {"metric": "queue", "below": [{"to": 2, "exactly": 0}], "cooldown": {"in": "5m"}}}"#,
+        r#"{"watermarks": {"metric": "cpu", "high": 80, "low": 30}}"#,
+        r#"{"watermarks": {"metric": "queue", "high": 5, "low": 2, "outAfter": "10s", "inAfter": "1m"}}"#,
+        r#"{"targetTracking": {}}"#,
+        r#"{"targetTracking": {"warmup": "5m", "outAfter": "0s", "inAfter": "0s"}}"#,
+        r#"{"burst": {"metric": "cpu"}}"#,
+        r#"{"burst": {"metric": "queue", "stableWindow": "5m", "panicWindow": "1m", "panicThresholdPercent": 110}}"#,
+    ])
+    .prop_map(|written| serde_json::from_str(written).expect("a policy in the code is a policy"))
+}
+
+fn policy_memory() -> impl Strategy<Value = PolicyMemory> {
+    let ago = || (0..400_u64).prop_map(|secs| NOW - Duration::from_secs(secs));
+    let asking = prop_oneof![
+        Just(Asking::Nothing),
+        ago().prop_map(|since| Asking::More { since }),
+        ago().prop_map(|since| Asking::Fewer { since }),
+    ];
+    let mean = || option::weighted(0.9, (0..120_000_i64).prop_map(Milli));
+    let evaluations = (ago(), vec(mean(), 0..6)).prop_map(|(since, means)| {
+        let count = u32::from(since < NOW);
+        Evaluations { noted: NOW - Duration::from_secs(1), since, sum: Milli(50_000), count, means }
+    });
+    let panic = (0..200_u64, 0..100_u64, 1..30_u32).prop_map(|(earlier, secs, peak)| {
+        let over = NOW - Duration::from_secs(secs);
+        Panic { since: over - Duration::from_secs(earlier), over, peak }
+    });
+    let load = (vec(0..900_000_i64, 0..60), option::weighted(0.3, panic)).prop_map(|(loads, panic)| {
+        let begin = NOW - Duration::from_secs(loads.len() as u64);
+        let at = |second: usize| begin + Duration::from_secs(second as u64);
+        let part = |(second, sum)| LoadPart { at: at(second), sum: Milli(sum), count: 1 };
+        let parts = loads.into_iter().enumerate().map(part).collect();
+        LoadMemory { noted: NOW - Duration::from_secs(1), since: begin, parts, panic }
+    });
+    let past = prop_oneof![
+        Just(Past::None),
+        asking.prop_map(Past::Asking),
+        evaluations.prop_map(Past::Evaluations),
+        load.prop_map(Past::Load),
+    ];
+    (option::of(ago()), option::of(ago()), past).prop_map(|(grown, shrunk, past)| PolicyMemory {
+        grown,
+        shrunk,
+        past,
+    })
 }
 
 fn spec(min: u32, max: u32, behavior: Option<Behavior>) -> AutoscalerSpec {

@@ -3,7 +3,7 @@
 //! Source: Kubernetes `pkg/controller/podautoscaler/replica_calculator.go`, `GetObjectMetricReplicas`,
 //! `GetObjectPerPodMetricReplicas` and their External twins.
 
-use super::classify::{Census, serving_count};
+use super::classify::{Census, Warmup, serving_count};
 use super::proposal::{Basis, MetricFault, Proposal};
 use super::ratio::{Level, Tolerance, replicas_ceil};
 use super::reading::{Milli, ReplicaView};
@@ -21,7 +21,7 @@ pub fn for_value(
     total: Milli,
     target: Milli,
     current: u32,
-    replicas: &[ReplicaView],
+    (replicas, warmup): (&[ReplicaView], Warmup),
     tolerance: Tolerance,
 ) -> Result<Proposal, MetricFault> {
     let ratio = total.0 as f64 / target.0 as f64;
@@ -37,7 +37,7 @@ pub fn for_value(
     if replicas.is_empty() {
         return Err(MetricFault::NoReplicas);
     }
-    let serving = serving_count(replicas);
+    let serving = serving_count(replicas, warmup);
     Ok(Proposal {
         replicas: replicas_ceil(ratio * f64::from(serving)),
         level,

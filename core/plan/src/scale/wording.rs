@@ -15,7 +15,7 @@ use super::reading::Milli;
 pub(super) struct Named<'a>(pub(super) &'a MetricSpec);
 
 /// An amount with the unit of its metric.
-struct Amount {
+pub(super) struct Amount {
     unit: Unit,
     milli: Milli,
 }
@@ -125,10 +125,7 @@ fn arithmetic(metric: &MetricSpec, proposal: &Proposal) -> String {
 }
 
 fn current_of(metric: &MetricSpec, proposal: &Proposal) -> Amount {
-    match proposal.level.utilization {
-        Some(percent) => Amount { unit: Unit::Percent, milli: Milli(percent.saturating_mul(1000)) },
-        None => Amount { unit: amount_unit(metric), milli: proposal.level.average },
-    }
+    amount_of(metric, proposal.level.value())
 }
 
 fn target_of(metric: &MetricSpec) -> Amount {
@@ -148,6 +145,16 @@ fn target_of(metric: &MetricSpec) -> Amount {
             }
         },
     }
+}
+
+/// An amount that is read as the target of `metric` is: in per cent, as a mean, or in all.
+pub(super) fn amount_of(metric: &MetricSpec, milli: Milli) -> Amount {
+    let is_share = matches!(
+        metric,
+        MetricSpec::Resource { target: ResourceTarget::Utilization(_), .. }
+            | MetricSpec::ContainerResource { target: ResourceTarget::Utilization(_), .. }
+    );
+    Amount { unit: if is_share { Unit::Percent } else { amount_unit(metric) }, milli }
 }
 
 fn amount_unit(metric: &MetricSpec) -> Unit {
@@ -183,7 +190,7 @@ impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Milli(milli) = self.milli;
         match self.unit {
-            Unit::Percent => write!(f, "{} %", milli / 1000),
+            Unit::Percent => write!(f, "{} %", milli as f64 / 1000.0),
             Unit::Cores => write!(f, "{milli}m"),
             Unit::Bytes => write!(f, "{}", Bytes(u64::try_from(milli / 1000).unwrap_or(0))),
             // A float of this size prints its shortest text: 12.5, not 12.500.

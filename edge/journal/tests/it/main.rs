@@ -14,7 +14,10 @@ use model::input::{
     Declared, Demand, Exit, ExitStatus, Input, Intent, Observed, ReplicaState, Report, Start, Traffic, Usage,
 };
 use model::measure::{Measured, MetricKey, ReplicaSaid, Said, Series, Whose};
-use model::memory::{HealingMemory, Memory, Recommendation, RestartMemory, ScaleEvent, ScalingMemory};
+use model::memory::{
+    Asking, Evaluations, HealingMemory, LoadMemory, LoadPart, Memory, Panic, Past, PolicyMemory,
+    Recommendation, RestartMemory, ScaleEvent, ScalingMemory,
+};
 use model::name::{NodeName, ServiceName};
 use model::quantity::{Bytes, Milli};
 use model::resource::ServiceSpec;
@@ -141,6 +144,35 @@ fn outcomes() -> impl Iterator<Item = Outcome> {
 }
 
 fn memory() -> Memory {
+    remembering(Past::None)
+}
+
+/// A memory of each kind of policy that looks back.
+fn memories_of_policies() -> Vec<Memory> {
+    let evaluations = Evaluations {
+        noted: at(1),
+        since: at(2),
+        sum: Milli(3),
+        count: 4,
+        means: vec![Some(Milli(5)), None],
+    };
+    let load = LoadMemory {
+        noted: at(1),
+        since: at(2),
+        parts: vec![LoadPart { at: at(3), sum: Milli(4), count: 5 }],
+        panic: Some(Panic { since: at(6), over: at(7), peak: 8 }),
+    };
+    let pasts = [
+        Past::Asking(Asking::Nothing),
+        Past::Asking(Asking::More { since: at(1) }),
+        Past::Asking(Asking::Fewer { since: at(2) }),
+        Past::Evaluations(evaluations),
+        Past::Load(load),
+    ];
+    pasts.map(remembering).into()
+}
+
+fn remembering(past: Past) -> Memory {
     let restart = RestartMemory {
         incarnation: Incarnation(5),
         restarts: 4,
@@ -156,6 +188,7 @@ fn memory() -> Memory {
             scale_out: vec![ScaleEvent { at: at(6), change: 2, outdated: false }],
             scale_in: vec![ScaleEvent { at: at(7), change: 1, outdated: true }],
             scaled_to_zero: true,
+            policy: PolicyMemory { grown: Some(at(12)), shrunk: None, past },
         },
         restarts: vec![(Ordinal(0), restart)],
         healing: HealingMemory {
@@ -193,6 +226,23 @@ fn a_memory_that_was_stored_before_it_had_what_holds_healing_back_is_read_as_one
     let memory = Memory::from(serde_json::from_str::<StoredMemory>(row).unwrap());
     assert_eq!((memory.desired, memory.restarts.len()), (Some(3), 1));
     assert_eq!(memory.healing, HealingMemory::default());
+    assert_eq!(memory.scaling.policy, PolicyMemory::default());
+}
+
+#[test]
+fn what_policies_go_by_is_stored_and_read_back() {
+    for memory in memories_of_policies() {
+        let row = serde_json::to_string(&StoredMemory::from(&memory)).unwrap();
+        assert_eq!(Memory::from(serde_json::from_str::<StoredMemory>(&row).unwrap()), memory);
+        let input = Input::Remembered(Arc::new(memory));
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = Writer::begin(folder.path()).unwrap();
+        writer.append(now(0), &input, 0).unwrap();
+        writer.flush().unwrap();
+        let (_, path) = segments(folder.path()).unwrap().pop().unwrap();
+        let read: Vec<Record> = Segment::open(&path).unwrap().collect::<Result<_, _>>().unwrap();
+        assert_eq!(read[0].input, input);
+    }
 }
 
 #[test]

@@ -507,3 +507,88 @@ fn control_characters_do_not_reach_the_terminal() {
     let text = said(&service("  \"\\e[31m\": 1\n"));
     assert!(!text.contains('\u{1b}'), "{text:?}");
 }
+
+fn with_policy(policy: &str) -> String {
+    service(&format!("  scale:\n    max: 3\n    policy: {policy}\n"))
+}
+
+#[test]
+fn a_policy_is_a_word_or_the_fields_of_one() {
+    assert_snapshot!(said(&with_policy("stepp")), @r#"
+    error: spec.scale.policy: "stepp" is not known here; did you mean step?
+     --> shop.yaml:8:13
+      |
+    8 |     policy: stepp
+      |             ^^^^^ expected one of hpa, unanimous, step, watermarks, targetTracking, burst
+    "#);
+    assert_snapshot!(said(&with_policy("step")), @r#"
+    error: spec.scale.policy: step has fields: write {step: {}}, with those that are meant
+     --> shop.yaml:8:13
+      |
+    8 |     policy: step
+      |             ^^^^
+    "#);
+    assert_snapshot!(said(&with_policy("{stepp: {}}")), @r#"
+    error: spec.scale.policy.stepp: there is no field "stepp" here; did you mean step?
+     --> shop.yaml:8:14
+      |
+    8 |     policy: {stepp: {}}
+      |              ^^^^^ expected one of step, watermarks, targetTracking, burst
+    "#);
+    assert_snapshot!(said(&with_policy("{hpa: {}}")), @r#"
+    error: spec.scale.policy.hpa: hpa has no fields: write the word hpa alone
+     --> shop.yaml:8:14
+      |
+    8 |     policy: {hpa: {}}
+      |              ^^^
+    "#);
+    assert_snapshot!(said(&with_policy("{burst: {}, targetTracking: {}}")), @r#"
+    error: spec.scale.policy: give exactly one of step, watermarks, targetTracking, burst; found 2
+     --> shop.yaml:8:5
+      |
+    8 |     policy: {burst: {}, targetTracking: {}}
+      |     ^^^^^^
+    "#);
+}
+
+#[test]
+fn the_steps_of_a_policy_are_held_against_each_other_where_they_stand() {
+    assert_snapshot!(
+        said(&with_policy("\n      step:\n        metric: cpuu\n        above:\n        - {from: 70, to: 90, replicas: 1}\n        - {from: 95, replicas: 2, percent: 3}\n        - {form: 95}")),
+        @r#"
+    error: spec.scale.policy.step.above[1]: give exactly one of replicas, percent, exactly; found replicas and percent
+      --> shop.yaml:13:12
+       |
+    13 |         - {from: 95, replicas: 2, percent: 3}
+       |            ^^^^
+
+    error: spec.scale.policy.step.above[2].form: there is no field "form" here; did you mean from?
+      --> shop.yaml:14:12
+       |
+    14 |         - {form: 95}
+       |            ^^^^ expected one of atLeast, exactly, from, percent, replicas, to
+
+    error: spec.scale.policy.step.above[2]: give exactly one of replicas, percent, exactly; found none of them
+      --> shop.yaml:14:12
+       |
+    14 |         - {form: 95}
+       |            ^^^^
+    "#
+    );
+    assert_snapshot!(
+        said(&with_policy("\n      step:\n        metric: cpuu\n        above:\n        - {from: 70, to: 90, replicas: 1}\n        - {from: 95, replicas: 2}")),
+        @r#"
+    error: spec.scale.policy.step.metric: no metric here is called "cpuu"; did you mean cpu?
+      --> shop.yaml:10:17
+       |
+    10 |         metric: cpuu
+       |                 ^^^^
+
+    error: spec.scale.policy.step.above[1].from: from 90 to 95 there is a gap: let it begin at 90
+      --> shop.yaml:13:18
+       |
+    13 |         - {from: 95, replicas: 2}
+       |                  ^^
+    "#
+    );
+}

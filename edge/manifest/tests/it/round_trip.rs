@@ -11,13 +11,14 @@ use model::resource::route::{
     RouteTimeouts, Scheme, UrlPath, UrlRewrite, ValueMatchType,
 };
 use model::resource::{
-    AccessLog, AccessLogFormat, Adaptive, AutoScale, Balance, CertificateFiles, Check, CommandOrigin, Count,
-    Cron, Dependency, DependencyStage, Expose, External, ExternalFormat, ExternalName, HashKey, Hedge,
-    HorizontalPodAutoscaler, HttpCheck, HttpOrigin, HttpUrl, JsonPath, Limits, ListenAddress, MeasuredObject,
-    Metadata, MetricOrigin, MetricSource, MetricSourceSpec, ObjectMeta, ObjectName, Port, PortName, Probe,
-    Probes, PrometheusOrigin, Protocol, ProxyProtocol, ProxyVersion, Quantity, Recover, ReplicasOrigin,
-    Resource, Resources, Route, RouteSpec, Run, Scale, ScaleMode, ScalePolicy, Schedule, Service,
-    ServiceSpec, Signal, Span, Stop, TcpCheck, Timeouts, Tls, ToZero, Zone,
+    AccessLog, AccessLogFormat, Adaptive, AutoScale, Balance, BurstPolicy, CertificateFiles, Check,
+    CommandOrigin, Cooldown, Count, Cron, Dependency, DependencyStage, Evaluation, Expose, External,
+    ExternalFormat, ExternalName, HashKey, Hedge, HorizontalPodAutoscaler, HttpCheck, HttpOrigin, HttpUrl,
+    JsonPath, Limits, ListenAddress, MeasuredObject, Metadata, MetricOrigin, MetricSource, MetricSourceSpec,
+    ObjectMeta, ObjectName, Percent, Port, PortName, Probe, Probes, PrometheusOrigin, Protocol,
+    ProxyProtocol, ProxyVersion, Quantity, Recover, ReplicasOrigin, Resource, Resources, Route, RouteSpec,
+    Run, Scale, ScaleMode, ScalePolicy, ScaleStep, Schedule, Service, ServiceSpec, Signal, Span, StepChange,
+    StepPolicy, Stop, TcpCheck, Timeouts, Tls, ToZero, TrackingPolicy, WatermarkPolicy, Zone,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -252,7 +253,57 @@ fn older_behavior() -> BoxedStrategy<v2beta2::Behavior> {
 }
 
 fn policy() -> BoxedStrategy<ScalePolicy> {
-    select(vec![ScalePolicy::Hpa, ScalePolicy::Unanimous]).boxed()
+    prop_oneof![
+        select(vec![ScalePolicy::Hpa, ScalePolicy::Unanimous]),
+        step_policy().prop_map(ScalePolicy::Step),
+        (of(text()), quantity(), quantity(), span(), span()).prop_map(
+            |(metric, high, low, out_after, in_after)| {
+                ScalePolicy::Watermarks(WatermarkPolicy { metric, high, low, out_after, in_after })
+            }
+        ),
+        (span(), span(), span()).prop_map(|(warmup, out_after, in_after)| {
+            ScalePolicy::TargetTracking(TrackingPolicy { warmup, out_after, in_after })
+        }),
+        (of(text()), span(), span(), any::<u32>()).prop_map(
+            |(metric, stable_window, panic_window, panic_threshold_percent)| {
+                ScalePolicy::Burst(BurstPolicy {
+                    metric,
+                    stable_window,
+                    panic_window,
+                    panic_threshold_percent,
+                })
+            }
+        ),
+    ]
+    .boxed()
+}
+
+fn step_policy() -> BoxedStrategy<StepPolicy> {
+    let change = prop_oneof![
+        (1..=1_000_000_u32).prop_map(StepChange::Replicas),
+        (1..=10_000_u32, 1..=1_000_000_u32)
+            .prop_map(|(percent, at_least)| StepChange::Percent { percent: Percent(percent), at_least }),
+        (0..=1_000_000_u32).prop_map(StepChange::Exactly),
+    ];
+    let threshold = || (0..1000_i64).prop_map(|whole| Quantity::from_milli(whole * 250));
+    let step = (of(threshold()), of(threshold()), change)
+        .prop_filter("out of order", |(from, to, _)| from.is_none() || to.is_none() || from < to)
+        .prop_map(|(from, to, change)| ScaleStep { from, to, change });
+    let evaluation = (span(), any::<u32>(), of(any::<u32>())).prop_map(|(every, breaches, of)| Evaluation {
+        every,
+        breaches,
+        of,
+    });
+    let cooldown = (span(), span()).prop_map(|(scale_out, scale_in)| Cooldown { scale_out, scale_in });
+    (of(text()), vec(step.clone(), 0..3), vec(step, 0..3), evaluation, cooldown)
+        .prop_map(|(metric, above, below, evaluation, cooldown)| StepPolicy {
+            metric,
+            above,
+            below,
+            evaluation,
+            cooldown,
+        })
+        .boxed()
 }
 
 fn scale() -> BoxedStrategy<Scale> {

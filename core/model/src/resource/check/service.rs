@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use super::{Severity, external};
 use crate::resource::{
-    Adaptive, Balance, Check, Count, Expose, HashKey, Hedge, IN_FLIGHT_MAX, Limits, Port, PortName, Probe,
-    Problem, Protocol, Quantity, REPLICAS_MAX, Scale, Service, ServiceSpec, Span, TOLERANCE_PERCENT_MAX,
+    Adaptive, AutoscalerSpec, Balance, Check, Count, Expose, HashKey, Hedge, IN_FLIGHT_MAX, Limits, Port,
+    PortName, Probe, Problem, Protocol, Quantity, REPLICAS_MAX, Scale, Service, ServiceSpec, Span,
+    TOLERANCE_PERCENT_MAX,
 };
 
 /// Most ports of one service: each replica reserves each of them, and the dynamic range holds 28,232.
@@ -58,8 +59,12 @@ pub(super) fn problems(service: &Service) -> Found {
     dependencies(service, &mut found);
     rest(spec, &mut found);
     schedules(&spec.scale, &mut found);
-    if let Err(problems) = service.autoscaler() {
-        found.extend(problems.into_vec().into_iter().map(|problem| (Severity::Error, problem)));
+    match service.autoscaler() {
+        Ok(Some(autoscaler)) => not_looked_at(&autoscaler, &mut found),
+        Ok(None) => {}
+        Err(problems) => {
+            found.extend(problems.into_vec().into_iter().map(|problem| (Severity::Error, problem)));
+        }
     }
     found
 }
@@ -201,6 +206,20 @@ fn schedules(scale: &Scale, found: &mut Found) {
             let text = format!("at most {REPLICAS_MAX} replicas of a service can run, not {replicas}");
             found.push(error(&at, text));
         }
+    }
+}
+
+/// Metrics that decide nothing, because the policy looks at another one alone.
+fn not_looked_at(autoscaler: &AutoscalerSpec, found: &mut Found) {
+    let (policy, metrics) = (&autoscaler.policy, &autoscaler.metrics);
+    let Some(only) = policy.only_metric(metrics) else { return };
+    for (i, metric) in metrics.iter().enumerate().filter(|(i, _)| *i != only) {
+        let (name, looked_at) = (metric.name(), metrics[only].name());
+        let text = format!(
+            "{name} is shown and decides nothing: policy {} looks at {looked_at} alone",
+            policy.name()
+        );
+        found.push((Severity::Warning, Problem::at(format!("spec.scale.metrics[{i}]"), text)));
     }
 }
 

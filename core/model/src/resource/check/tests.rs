@@ -116,6 +116,22 @@ fn what_tells_clients_apart_goes_with_hashing_only() {
 }
 
 #[test]
+fn a_metric_that_decides_nothing_is_pointed_out() {
+    let metric = |name: &str| json!({"type": "External", "external": {"metric": {"name": name}, "target": {"type": "Value", "value": 1}}});
+    let scale = |policy: Value| json!({"scale": {"max": 3, "metrics": [metric("lag"), metric("queue")], "policy": policy}});
+    let said = |policy| said(&[service("shop", scale(policy))]);
+    let marks = json!({"watermarks": {"metric": "queue", "high": 2, "low": 1}});
+    let is_told = |line: &String| line.contains("decides nothing");
+    assert_eq!(
+        said(marks).into_iter().filter(is_told).collect::<Vec<_>>(),
+        ["0 spec.scale.metrics[0]: lag is shown and decides nothing: policy watermarks looks at queue alone"]
+    );
+    assert!(
+        !said(json!("hpa")).iter().any(is_told) && !said(json!({"targetTracking": {}})).iter().any(is_told)
+    );
+}
+
+#[test]
 fn limits_of_requests_have_a_range() {
     let spec = |field: &str, limit: u32| {
         service(

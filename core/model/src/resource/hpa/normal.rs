@@ -70,7 +70,8 @@ pub fn normalize(
     let (min, max) = bounds;
     let bounds = Bounds { min, max, min_path: "spec.scale.min", max_path: "spec.scale.max" };
     let spec = Found::default().complete(service, &bounds, "spec.scale", metrics, behavior)?;
-    Ok(AutoscalerSpec { policy: policy.clone(), ..spec })
+    let problems = policy.problems("spec.scale", &spec.metrics);
+    Problems::or(problems, AutoscalerSpec { policy: policy.clone(), ..spec })
 }
 
 struct Bounds {

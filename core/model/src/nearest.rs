@@ -6,7 +6,7 @@ const NAME_BYTES_MAX: usize = 64;
 /// The one of `known` that `written` most likely means; none when nothing is near.
 ///
 /// Near is the same but for case, `_` and `-`, or within a third of its length in edits (insert, delete, change, swap).
-pub(crate) fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     if written.len() > NAME_BYTES_MAX {
         return None;
     }

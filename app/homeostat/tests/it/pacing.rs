@@ -1,0 +1,90 @@
+//! Services whose policy looks back: steps and bursts.
+
+use rustix::process::Signal;
+
+use crate::house::{House, text, wait_until};
+
+/// A house with a service that is scaled by the number in the file `load`, spread over its replicas; `policy` is the lines of its policy.
+fn house(load: u32, policy: &str) -> House {
+    let mut house = House::new();
+    house.write("load", &load.to_string());
+    let source = house.write(
+        "load.yaml",
+        "apiVersion: homeostat/v1\nkind: MetricSource\nmetadata: {name: load}\nspec:\n  metric: load\n  \
+         from: {command: {argv: [cat, load]}}\n  every: 100ms\n  timeout: 5s\n  staleAfter: 20s\n",
+    );
+    let service = house.write_service(
+        "worker",
+        &format!(
+            "  scale:\n    min: 1\n    max: 6\n    behavior: {{scaleDown: {{stabilizationWindowSeconds: 0}}}}\n    metrics:\n      \
+             - type: External\n        external: {{metric: {{name: load}}, target: {{type: AverageValue, averageValue: 50}}}}\n    \
+             policy:\n{policy}"
+        ),
+    );
+    house.up(&["-f", text(&service), "-f", text(&source)]);
+    house
+}
+
+fn explained(house: &House, part: &str) -> String {
+    wait_until(part, || {
+        let told = house.run(&["explain", "service/worker"]).out;
+        told.contains(part).then_some(told)
+    })
+}
+
+const STEPS: &str = "      step:
+        above:
+          - {from: 60, to: 100, replicas: 1}
+          - {from: 100, exactly: 3}
+        below: [{to: 20, replicas: 1}]
+        evaluation: {every: 1s, breaches: 2}
+        cooldown: {out: 0s, in: 1h}
+";
+
+#[test]
+fn a_step_is_taken_and_its_cool_down_survives_a_restart() {
+    let mut house = house(180, STEPS);
+    house.wait_for_ready("worker", 3);
+    let told = house.run(&["events", "service/worker"]).out;
+    assert!(
+        told.contains("from 1 to 3: load at 180 in the latest evaluation, and from 60 on in 2 of"),
+        "{told}"
+    );
+    assert!(told.contains("the step from 100 on goes to 3, 1 + 2 is 3"), "{told}");
+    explained(&house, "load at 60 in the latest evaluation, and from 60 on");
+
+    house.write("load", "200");
+    house.wait_for_ready("worker", 4);
+    house.write("load", "8");
+    let rests = "none is removed before ";
+    let until =
+        |told: &str| told.split_once(rests).map(|(_, after)| after[.."hh:mm:ss.mmm".len()].to_owned());
+    let before = until(&explained(&house, rests)).expect("it says so");
+    house.end(Signal::KILL);
+    house.up(&[]);
+    assert_eq!(until(&explained(&house, rests)), Some(before), "the cool-down begins anew");
+    house.wait_for_ready("worker", 4);
+}
+
+const BURST: &str = "      burst: {stableWindow: 8s, panicWindow: 1s}\n";
+
+#[test]
+fn a_burst_is_followed_at_once_and_nothing_is_removed_before_it_is_over() {
+    let house = house(50, BURST);
+    house.wait_for_ready("worker", 1);
+    // Once the window has been seen whole.
+    explained(&house, "near enough to keep 1");
+    house.write("load", "280");
+    house.wait_for_ready("worker", 6);
+    house.write("load", "10");
+    let told = explained(&house, "a burst since ");
+    assert!(
+        told.contains("replicas at its peak: load at") && told.contains("; none is removed before "),
+        "{told}"
+    );
+    explained(&house, "a burst since ");
+    assert_eq!(house.replicas("worker").len(), 6);
+    house.wait_for_ready("worker", 1);
+    let told = house.run(&["events", "service/worker"]).out;
+    assert!(told.contains("in all over 8s, which at 50 each asks for"), "{told}");
+}

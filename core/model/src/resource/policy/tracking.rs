@@ -1,0 +1,40 @@
+//! Target tracking: as Kubernetes' algorithm, but replicas that have just begun are waited for.
+//!
+//! Source: AWS EC2 Auto Scaling, "Target tracking scaling policies" and "Set the default instance warmup". What differs is in
+//! docs/decisions/0024.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Found;
+use super::pace::delays;
+use crate::resource::Span;
+
+/// Each metric asks for replicas in the ratio of measured to wanted, and the one that asks for most wins, as with `hpa`; but replicas
+/// that are not warm yet are not measured, count as ordered already when more are asked for, and keep any from being removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct TrackingPolicy {
+    /// How long a replica that has become ready takes until what it uses is what it will use. 0s to 1h.
+    pub warmup: Span,
+    /// How long more must have been asked for, without a break, before replicas are added. 0s to 1h.
+    pub out_after: Span,
+    /// How long fewer must have been asked for, without a break, before replicas are removed. 0s to 1h. Scale-in is stabilised besides,
+    /// as `behavior` says.
+    pub in_after: Span,
+}
+
+/// Three and fifteen periods of the loop, as CloudWatch's alarms of a target take three and fifteen of theirs.
+impl Default for TrackingPolicy {
+    fn default() -> Self {
+        Self { warmup: Span::from_secs(30), out_after: Span::from_secs(3), in_after: Span::from_secs(15) }
+    }
+}
+
+impl TrackingPolicy {
+    /// What is wrong with it as the policy at the path `at`.
+    pub(super) fn problems(&self, at: &str, found: &mut Found) {
+        let Self { warmup, out_after, in_after } = *self;
+        delays(at, [("warmup", warmup), ("outAfter", out_after), ("inAfter", in_after)], found);
+    }
+}

@@ -1,0 +1,172 @@
+//! Burst: the number follows the mean of a load over a stable window, and while a short window asks for several times the replicas
+//! there are, the larger of both; then none is removed.
+//!
+//! Source: knative/serving `pkg/autoscaler/scaling/autoscaler.go`, and `pkg/autoscaler/aggregation/bucketing.go` for the windows. What
+//! differs: docs/decisions/0024.
+
+use std::time::Duration;
+
+use model::memory::{LOAD_PARTS_MAX, LOAD_PARTS_PER_PANIC, LoadMemory, LoadPart, Panic, Past, PolicyMemory};
+use model::resource::BurstPolicy;
+use model::time::Time;
+
+use super::combine::{Choice, Combined};
+use super::question::{Question, replicas_at_most, target_of};
+use super::reading::Milli;
+
+/// What the windows of a policy came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Windowed {
+    /// The metric, by its place in the declaration.
+    pub metric: usize,
+    /// The mean load of the stable window, in the unit of the metric.
+    pub stable: Milli,
+    /// How many replicas it asks for.
+    pub stable_asks: u32,
+    /// The mean load of the panic window.
+    pub panic: Milli,
+    /// How many replicas it asks for.
+    pub panic_asks: u32,
+    /// What each replica should carry.
+    pub each: Milli,
+    /// Replicas that were ready, at least 1.
+    pub ready: u32,
+    /// How the number came about.
+    pub course: WindowCourse,
+}
+
+/// How the number of a [`Windowed`] came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowCourse {
+    /// As the stable window asks.
+    Stable,
+    /// The stable window asks for a number that is near enough.
+    Near,
+    /// The stable window asks for fewer, and has not been seen whole yet.
+    Short {
+        /// When it has been.
+        until: Time,
+    },
+    /// Some replicas that ought to be measured are not, so that none is removed.
+    Partial,
+    /// A burst is on.
+    Panic {
+        /// Since when.
+        since: Time,
+        /// When it ends, unless the panic window goes above the threshold again.
+        until: Time,
+        /// The most replicas that it has asked for.
+        peak: u32,
+    },
+}
+
+/// Decides by windows; notes in `memory` the load of now.
+pub(super) fn choose(policy: &BurstPolicy, question: &Question<'_>, memory: &mut PolicyMemory) -> Combined {
+    let (now, current) = (question.now, question.current);
+    let (metric, proposal) = question.only_metric();
+    let (Some(proposal), Some(spec)) = (proposal, question.spec.metrics.get(metric)) else {
+        return Combined::Held { invalid: metric, asked: None };
+    };
+    let mut load = match std::mem::take(&mut memory.past) {
+        Past::Load(load) => load,
+        Past::None | Past::Asking(_) | Past::Evaluations(_) => LoadMemory::default(),
+    };
+    let carried = i64::try_from(question.load(metric, proposal)).unwrap_or(i64::MAX);
+    note(&mut load, now, Milli(carried), policy);
+    let (stable, panic) = (
+        mean(&load, now, policy.stable_window.as_duration()),
+        mean(&load, now, policy.panic_window.as_duration()),
+    );
+    let each = target_of(spec);
+    let asks = |mean: Milli| replicas_at_most(i128::from(mean.0), each);
+    let (stable_asks, panic_asks) = (asks(stable), asks(panic));
+    let ready = question.serving().max(1);
+    // By the load itself, where Knative rounds it up to replicas first: a third one is no burst of two.
+    let due = i128::from(policy.panic_threshold_percent) * i128::from(each.0) * i128::from(ready);
+    let is_over = i128::from(panic.0) * 100 >= due;
+    load.panic = panicking(load.panic, now, (is_over, stable_asks.max(panic_asks)), policy);
+    let (replicas, course) = match load.panic {
+        Some(Panic { since, over, peak }) => {
+            let until = over + policy.stable_window.as_duration();
+            (peak.max(current), WindowCourse::Panic { since, until, peak })
+        }
+        None => calm(policy, question, &load, (stable, each)),
+    };
+    memory.past = Past::Load(load);
+    let windowed = Windowed { metric, stable, stable_asks, panic, panic_asks, each, ready, course };
+    Combined::Chosen { replicas, choice: Choice::Burst(windowed) }
+}
+
+/// Adds the load of now, and forgets what has left the stable window.
+fn note(memory: &mut LoadMemory, now: Time, load: Milli, policy: &BurstPolicy) {
+    if memory.noted == now && !memory.parts.is_empty() {
+        return;
+    }
+    memory.noted = now;
+    let width = (policy.panic_window.as_duration() / LOAD_PARTS_PER_PANIC).max(Duration::from_millis(1));
+    let begin = now - policy.stable_window.as_duration();
+    let over = memory.parts.iter().take_while(|part| part.at + width <= begin).count();
+    memory.parts.drain(..over);
+    if memory.parts.is_empty() {
+        memory.since = now;
+    }
+    match memory.parts.last_mut() {
+        Some(part) if now < part.at + width => {
+            part.sum = part.sum.plus(load);
+            part.count += 1;
+        }
+        Some(_) | None => memory.parts.push(LoadPart { at: now, sum: load, count: 1 }),
+    }
+    debug_assert!(memory.parts.len() <= LOAD_PARTS_MAX, "a part is no shorter than its share of the window");
+}
+
+/// The mean of what was measured over the last `window`. What was not measured is left out, where Knative counts it as nothing.
+fn mean(memory: &LoadMemory, now: Time, window: Duration) -> Milli {
+    let begin = now - window;
+    let within = memory.parts.iter().filter(|part| part.at > begin);
+    let (sum, count) = within.fold((0_i128, 0_i128), |(sum, count), part| {
+        (sum + i128::from(part.sum.0), count + i128::from(part.count))
+    });
+    Milli(i64::try_from(sum.checked_div(count).unwrap_or(0)).unwrap_or(i64::MAX))
+}
+
+/// The burst that is on from now: begun or gone on with while the panic window is over the threshold, and kept for a stable window after.
+fn panicking(
+    before: Option<Panic>,
+    now: Time,
+    (is_over, asks): (bool, u32),
+    policy: &BurstPolicy,
+) -> Option<Panic> {
+    match before {
+        None => is_over.then_some(Panic { since: now, over: now, peak: asks }),
+        Some(Panic { since, over, peak }) => {
+            let over = if is_over { now } else { over };
+            let is_on = now < over + policy.stable_window.as_duration();
+            is_on.then_some(Panic { since, over, peak: peak.max(asks) })
+        }
+    }
+}
+
+/// What the stable window alone asks for, as far as it may.
+fn calm(
+    policy: &BurstPolicy,
+    question: &Question<'_>,
+    memory: &LoadMemory,
+    (mean, each): (Milli, Milli),
+) -> (u32, WindowCourse) {
+    let (now, current) = (question.now, question.current);
+    let ratio = mean.0 as f64 / (each.0 as f64 * f64::from(current));
+    let asked = replicas_at_most(i128::from(mean.0), each);
+    let until = memory.since + policy.stable_window.as_duration();
+    let (_, proposal) = question.only_metric();
+    let is_partial = proposal.is_some_and(|proposal| proposal.census.missing() > 0);
+    if current > 0 && question.tolerance.includes(ratio) {
+        (current, WindowCourse::Near)
+    } else if asked < current && is_partial {
+        (current, WindowCourse::Partial)
+    } else if asked < current && now < until {
+        (current, WindowCourse::Short { until })
+    } else {
+        (asked, WindowCourse::Stable)
+    }
+}

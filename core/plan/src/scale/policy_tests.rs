@@ -1,0 +1,108 @@
+//! Policies that look back: steps, watermarks, target tracking, bursts.
+
+mod bursts;
+mod closed_loop;
+mod steps;
+mod targets;
+mod watermarks;
+
+use std::time::Duration;
+
+use model::memory::ScalingMemory;
+use model::name::ServiceName;
+use model::resource::{
+    AutoscalerSpec, Behavior, MetricIdentifier, MetricSpec, Percent, PolicyChange, Quantity, ScalePolicy,
+    ScalingPolicy, ScalingRules, SelectPolicy,
+};
+use model::settings::HpaSettings;
+use model::time::Time;
+
+use super::hpa::{Verdict, confirm, reconcile};
+use super::reading::{
+    Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Requests, Sample, Samples, ScaleView,
+};
+
+/// A service whose replicas are measured each second, and whose decisions are carried out at once.
+struct Bench {
+    spec: AutoscalerSpec,
+    now: Time,
+    memory: ScalingMemory,
+    current: u32,
+    replicas: Vec<ReplicaView>,
+}
+
+impl Bench {
+    /// `current` replicas of up to 100 that have been ready for an hour, and are to have 50 requests a second each.
+    fn new(policy: &str, current: u32) -> Self {
+        let policy: ScalePolicy = serde_json::from_str(policy).expect("a policy in the code is a policy");
+        let metric = MetricIdentifier { name: "rate".to_owned(), selector: None };
+        let spec = AutoscalerSpec {
+            service: ServiceName::parse("shop").expect("a valid name"),
+            min: 1,
+            max: 100,
+            metrics: vec![MetricSpec::Pods { metric, average: Quantity::from_milli(50_000) }],
+            policy,
+            behavior: Some(Behavior { scale_up: at_once(), scale_down: at_once() }),
+        };
+        let now = Time::from_millis(100_000_000);
+        let replicas = vec![ready(now - Duration::from_hours(1)); current as usize];
+        Self { spec, now, memory: ScalingMemory::default(), current, replicas }
+    }
+
+    /// A second passes; then each replica that is ready has so many requests a second.
+    fn after_a_second(&mut self, each: u32) -> Verdict {
+        self.measured(|replica| {
+            let is_ready = replica.readiness.is_some_and(|readiness| readiness.ready);
+            if is_ready { Ok(Milli(i64::from(each) * 1000)) } else { Err(Gap::Absent) }
+        })
+    }
+
+    /// As often as said; the last verdict.
+    fn after_seconds(&mut self, seconds: u32, each: u32) -> Verdict {
+        (0..seconds).map(|_| self.after_a_second(each)).last().expect("a second at least")
+    }
+
+    /// A second passes, in which nothing is measured.
+    fn after_silence(&mut self) -> Verdict {
+        self.measured(|_| Err(Gap::Absent))
+    }
+
+    fn measured(&mut self, measure: impl Fn(&ReplicaView) -> Result<Milli, Gap>) -> Verdict {
+        self.now = self.now + Duration::from_secs(1);
+        let sample = |value| Sample { value, at: self.now, window: Duration::from_secs(2) };
+        let samples: Vec<_> = self.replicas.iter().map(|replica| measure(replica).map(sample)).collect();
+        let reading = Samples { by_replica: &samples, strangers: 0, requests: Requests::Unset };
+        let view = ScaleView {
+            spec_replicas: self.current,
+            status_replicas: self.current,
+            members: Members::Known(&self.replicas),
+        };
+        let readings = [MetricReading::Each(reading)];
+        let verdict =
+            reconcile(self.now, &self.spec, &view, &readings, &mut self.memory, &HpaSettings::default());
+        confirm(self.now, &self.spec, &verdict, &mut self.memory);
+        self.current = verdict.desired;
+        self.replicas.resize(self.current as usize, ready(self.now));
+        verdict
+    }
+
+    fn told(&self, verdict: &Verdict) -> String {
+        verdict.summary(&self.spec)
+    }
+}
+
+fn ready(since: Time) -> ReplicaView {
+    let readiness = Some(Readiness { ready: true, since });
+    ReplicaView { phase: Phase::Running, leaving: false, started: Some(since), readiness }
+}
+
+/// Neither stabilised nor limited: what is seen is the policy's own doing.
+fn at_once() -> ScalingRules {
+    let change = PolicyChange::Percent(Percent(1000));
+    ScalingRules {
+        stabilization: Duration::ZERO,
+        select: SelectPolicy::Max,
+        policies: vec![ScalingPolicy { change, period: Duration::from_secs(1) }],
+        tolerance: None,
+    }
+}

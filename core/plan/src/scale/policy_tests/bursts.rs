@@ -1,0 +1,131 @@
+use model::memory::{LOAD_PARTS_MAX, Past};
+
+use super::super::burst::WindowCourse;
+use super::super::combine::Choice;
+use super::super::hpa::Course;
+use super::*;
+
+const BURST: &str =
+    r#"{"burst": {"stableWindow": "60s", "panicWindow": "6s", "panicThresholdPercent": 200}}"#;
+
+fn course(verdict: &Verdict) -> WindowCourse {
+    match verdict.course {
+        Course::Scaled { choice: Choice::Burst(windowed), .. } => windowed.course,
+        other => panic!("no window: {other:?}"),
+    }
+}
+
+#[test]
+fn on_every_day_the_number_follows_the_stable_window() {
+    let mut bench = Bench::new(BURST, 4);
+    bench.after_seconds(60, 50);
+    // Four replicas with 75: the minute's mean passes what the tolerance lets through after a while, without a burst.
+    let sizes: Vec<u32> = (0..60).map(|_| bench.after_a_second(75).desired).collect();
+    assert_eq!(sizes[10], 4);
+    assert!(sizes[59] > 4 && sizes.is_sorted(), "{sizes:?}");
+}
+
+#[test]
+fn a_burst_is_followed_at_once_and_nothing_is_removed_in_it() {
+    let mut bench = Bench::new(BURST, 4);
+    bench.after_seconds(60, 50);
+    // Four times the load for six seconds, shared out to the replicas there are.
+    let verdicts: Vec<_> = (0..6).map(|_| bench.after_a_second(800 / bench.current)).collect();
+    let begun = verdicts.iter().position(|verdict| matches!(course(verdict), WindowCourse::Panic { .. }));
+    assert_eq!(begun, Some(1), "with two of the six seconds the short mean asks for twice the replicas");
+    let peak = &verdicts[5];
+    assert!((15..=16).contains(&peak.desired), "{peak:?}");
+    let WindowCourse::Panic { until, .. } = course(peak) else { panic!("{peak:?}") };
+    // It is over as suddenly, and the number stays for a stable window.
+    while bench.now + Duration::from_secs(1) < until {
+        assert_eq!(bench.after_a_second(1).desired, peak.desired);
+    }
+    let calm = bench.after_seconds(40, 1);
+    assert_eq!(course(&calm), WindowCourse::Stable);
+    assert_eq!(calm.desired, 1);
+}
+
+#[test]
+fn a_burst_says_its_arithmetic() {
+    let mut bench = Bench::new(BURST, 4);
+    bench.after_seconds(60, 50);
+    bench.replicas.truncate(4);
+    let before = bench.now;
+    let verdict = (0..6).map(|_| bench.after_a_second(400)).find(Verdict::is_rescale).expect("a burst");
+    let since = bench.now;
+    assert!(since <= before + Duration::from_secs(3));
+    let until = since + Duration::from_secs(60);
+    let told = bench.told(&verdict);
+    for part in [
+        format!("a burst since {since}, "),
+        " in all over 6s, which at 50 each asks for ".to_owned(),
+        "with 4 ready (it begins at 200 % of what these should carry)".to_owned(),
+        " in all over 1m, which at 50 each asks for ".to_owned(),
+        format!("none is removed before {until}"),
+    ] {
+        assert!(told.contains(&part), "{part} is missing in {told}");
+    }
+}
+
+#[test]
+fn one_replica_more_is_no_burst() {
+    let mut bench = Bench::new(&BURST.replace("200", "115"), 2);
+    // A whole percent above the target, which rounded up is half as many replicas again.
+    let verdict = bench.after_seconds(120, 51);
+    assert_eq!((verdict.desired, course(&verdict)), (2, WindowCourse::Near));
+}
+
+#[test]
+fn nothing_is_removed_before_a_stable_window_was_seen() {
+    let mut bench = Bench::new(BURST, 10);
+    let first = bench.after_a_second(5);
+    let until = bench.now + Duration::from_secs(60);
+    assert_eq!(course(&first), WindowCourse::Short { until });
+    assert_eq!(bench.after_seconds(59, 5).desired, 10);
+    assert_eq!(bench.after_a_second(5).desired, 1);
+}
+
+#[test]
+fn seconds_without_a_measurement_are_not_seconds_without_load() {
+    let mut bench = Bench::new(BURST, 4);
+    bench.after_seconds(60, 50);
+    for _ in 0..40 {
+        assert!(matches!(bench.after_silence().course, Course::Held { .. }));
+    }
+    let verdict = bench.after_a_second(50);
+    assert_eq!((verdict.desired, course(&verdict)), (4, WindowCourse::Near));
+}
+
+#[test]
+fn after_a_silence_of_a_stable_window_it_begins_anew() {
+    let mut bench = Bench::new(BURST, 4);
+    bench.after_seconds(60, 50);
+    for _ in 0..60 {
+        bench.after_silence();
+    }
+    let verdict = bench.after_a_second(1);
+    assert_eq!(course(&verdict), WindowCourse::Short { until: bench.now + Duration::from_secs(60) });
+}
+
+#[test]
+fn no_more_is_remembered_than_the_windows_need() {
+    for windows in
+        [r#""stableWindow": "1h", "panicWindow": "3m""#, r#""stableWindow": "20s", "panicWindow": "1s""#]
+    {
+        let mut bench = Bench::new(&format!(r#"{{"burst": {{{windows}}}}}"#), 4);
+        bench.after_seconds(8000, 50);
+        let Past::Load(load) = &bench.memory.policy.past else { panic!("it looks back") };
+        assert!(load.parts.len() <= LOAD_PARTS_MAX, "{}", load.parts.len());
+    }
+}
+
+#[test]
+fn a_replica_without_a_sample_keeps_all_from_being_removed() {
+    let mut bench = Bench::new(BURST, 4);
+    bench.after_seconds(60, 30);
+    let first = bench.replicas[0];
+    bench.replicas[0].started = None;
+    let current = bench.current;
+    let verdict = bench.measured(|replica| if *replica == first { Ok(Milli(5000)) } else { Err(Gap::Stale) });
+    assert_eq!(verdict.desired, current);
+}

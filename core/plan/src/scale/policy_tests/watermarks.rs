@@ -1,0 +1,119 @@
+use super::super::combine::Choice;
+use super::super::hpa::Course;
+use super::super::watermarks::MarkCourse;
+use super::*;
+
+const MARKS: &str = r#"{"watermarks": {"high": 80, "low": 40}}"#;
+const PATIENT: &str = r#"{"watermarks": {"high": 80, "low": 40, "outAfter": "10s", "inAfter": "1m"}}"#;
+
+fn course(verdict: &Verdict) -> MarkCourse {
+    match verdict.course {
+        Course::Scaled { choice: Choice::Watermarks(marked), .. } => marked.course,
+        other => panic!("no watermark: {other:?}"),
+    }
+}
+
+#[test]
+fn between_the_watermarks_the_number_rests() {
+    for each in [40, 60, 80] {
+        let mut bench = Bench::new(MARKS, 4);
+        let verdict = bench.after_seconds(600, each);
+        assert_eq!((verdict.desired, course(&verdict)), (4, MarkCourse::Resting), "{each}");
+        assert_eq!(
+            bench.told(&verdict),
+            format!("stays at 4: rate at {each}, between the watermarks 40 and 80, so 4 are kept")
+        );
+    }
+}
+
+#[test]
+fn above_the_high_one_as_many_are_added_as_bring_it_down_to_it() {
+    let mut bench = Bench::new(MARKS, 4);
+    let verdict = bench.after_a_second(100);
+    assert_eq!(verdict.desired, 5);
+    assert_eq!(
+        bench.told(&verdict),
+        "from 4 to 5: rate at 100, above the high watermark 80: 400 in all, shared out to at most 80 each, is 5"
+    );
+}
+
+#[test]
+fn below_the_low_one_as_many_are_removed_as_bring_it_up_to_it() {
+    let mut bench = Bench::new(MARKS, 10);
+    let verdict = bench.after_a_second(30);
+    assert_eq!(verdict.desired, 7);
+    assert_eq!(
+        bench.told(&verdict),
+        "from 10 to 7: rate at 30, below the low watermark 40: 300 in all, shared out to at least 40 and at most 80 each, is 7"
+    );
+}
+
+#[test]
+fn what_is_left_is_never_above_the_high_one() {
+    // A low watermark near the high one: 1.6 replicas at 50, of which one alone would have 80.
+    let mut bench = Bench::new(r#"{"watermarks": {"high": 60, "low": 50}}"#, 2);
+    let verdict = bench.after_a_second(40);
+    assert_eq!((verdict.desired, course(&verdict)), (2, MarkCourse::Resting));
+    assert_eq!(
+        bench.told(&verdict),
+        "stays at 2: rate at 40, below the low watermark 50, but fewer would be above the high one (60), so 2 are kept"
+    );
+}
+
+#[test]
+fn a_change_waits_until_it_was_asked_for_without_a_break() {
+    let mut bench = Bench::new(PATIENT, 4);
+    assert_eq!(bench.after_seconds(9, 100).desired, 4);
+    assert_eq!(bench.after_a_second(60).desired, 4, "a break");
+    let verdict = bench.after_a_second(100);
+    let until = bench.now + Duration::from_secs(10);
+    assert_eq!(
+        bench.told(&verdict),
+        format!(
+            "stays at 4: rate at 100, above the high watermark 80: 5 replicas from {until} on, if it stays there; until then 4"
+        )
+    );
+    assert_eq!(bench.after_seconds(9, 100).desired, 4);
+    assert_eq!(bench.after_a_second(100).desired, 5);
+}
+
+#[test]
+fn removing_has_a_delay_of_its_own() {
+    let mut bench = Bench::new(PATIENT, 4);
+    assert_eq!(bench.after_seconds(60, 20).desired, 4);
+    assert_eq!(bench.after_a_second(20).desired, 2);
+}
+
+#[test]
+fn silence_breaks_the_wait_and_holds_the_number() {
+    let mut bench = Bench::new(PATIENT, 4);
+    bench.after_seconds(59, 20);
+    assert!(matches!(bench.after_silence().course, Course::Held { .. }));
+    assert_eq!(bench.after_seconds(60, 20).desired, 4);
+}
+
+#[test]
+fn a_replica_without_a_sample_keeps_all_from_being_removed() {
+    let mut bench = Bench::new(MARKS, 4);
+    let first = bench.replicas[0];
+    bench.replicas[0].started = None;
+    let verdict =
+        bench.measured(|replica| if *replica == first { Ok(Milli(5000)) } else { Err(Gap::Failed) });
+    assert_eq!((verdict.desired, course(&verdict)), (4, MarkCourse::Partial));
+}
+
+#[test]
+fn replicas_on_their_way_are_not_ordered_twice() {
+    let mut bench = Bench::new(MARKS, 4);
+    assert_eq!(bench.after_a_second(100).desired, 5);
+    // The fifth is not ready yet, so that the others have as much as before.
+    bench.replicas[4].readiness = Some(Readiness { ready: false, since: bench.now });
+    bench.replicas[4].phase = Phase::Pending;
+    let verdict = bench.after_a_second(100);
+    assert_eq!((verdict.desired, course(&verdict)), (5, MarkCourse::Resting));
+    assert!(
+        bench.told(&verdict).contains("as many as carry it are on their way"),
+        "{}",
+        bench.told(&verdict)
+    );
+}

@@ -1,0 +1,115 @@
+//! What a policy is asked: what the metrics say, of which replicas, and how many of these there are.
+
+use model::memory::{Asking, Past, PolicyMemory};
+use model::resource::{AutoscalerSpec, MetricSpec, ResourceTarget, TotalTarget};
+use model::time::Time;
+
+use super::classify::{Warmup, serving_count};
+use super::proposal::{Basis, MetricFault, Proposal};
+use super::ratio::Tolerance;
+use super::reading::{Milli, ReplicaView};
+
+/// What a policy is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// When.
+    pub now: Time,
+    /// The autoscaler, whose policy is asked.
+    pub spec: &'a AutoscalerSpec,
+    /// What each metric proposes, in the order of the declaration.
+    pub metrics: &'a [Result<Proposal, MetricFault>],
+    /// Replicas wanted until now.
+    pub current: u32,
+    /// The replicas as they are.
+    pub replicas: &'a [ReplicaView],
+    /// How far from its target a metric may be without a change.
+    pub tolerance: Tolerance,
+}
+
+impl<'a> Question<'a> {
+    /// The one metric that the policy looks at, by its place, and what it proposes.
+    pub(super) fn only_metric(&self) -> (usize, Option<&'a Proposal>) {
+        let place = self.spec.policy.only_metric(&self.spec.metrics).unwrap_or(0);
+        (place, self.metrics.get(place).and_then(|said| said.as_ref().ok()))
+    }
+
+    /// Replicas that answer requests.
+    pub(super) fn serving(&self) -> u32 {
+        serving_count(self.replicas, Warmup::None)
+    }
+
+    /// What all replicas together carry of the metric at this place, in its unit: what `proposal` has measured, times those that it is a
+    /// mean over. At least 0.
+    pub(super) fn load(&self, place: usize, proposal: &Proposal) -> i128 {
+        let value = i128::from(proposal.level.value().0.max(0));
+        match (self.spec.metrics.get(place), proposal.basis) {
+            (_, Basis::Shared { total, existing: _ }) => i128::from(total.0.max(0)),
+            (Some(MetricSpec::Object { target, .. } | MetricSpec::External { target, .. }), _) => {
+                match target {
+                    TotalTarget::Average(_) => value * i128::from(self.current),
+                    // As HPA: from nothing, a single replica is taken to carry it.
+                    TotalTarget::Value(_) if self.current == 0 => value,
+                    TotalTarget::Value(_) => value * i128::from(self.serving()),
+                }
+            }
+            (
+                Some(
+                    MetricSpec::Resource { .. }
+                    | MetricSpec::ContainerResource { .. }
+                    | MetricSpec::Pods { .. },
+                )
+                | None,
+                _,
+            ) => value * i128::from(proposal.census.ready),
+        }
+    }
+}
+
+/// What each replica should carry of `metric`, in its unit; above 0.
+pub(super) fn target_of(metric: &MetricSpec) -> Milli {
+    match metric {
+        MetricSpec::Resource { target, .. } | MetricSpec::ContainerResource { target, .. } => match target {
+            ResourceTarget::Utilization(percent) => Milli(i64::from(percent.0) * 1000),
+            ResourceTarget::Average(average) => Milli(average.milli()),
+        },
+        MetricSpec::Pods { average, .. } => Milli(average.milli()),
+        MetricSpec::Object { target, .. } | MetricSpec::External { target, .. } => match target {
+            TotalTarget::Value(value) | TotalTarget::Average(value) => Milli(value.milli()),
+        },
+    }
+}
+
+/// `load` shared out so that nobody carries more than `each`; 0 replicas for no load. Within what Kubernetes' 32 bits can count.
+pub(super) fn replicas_at_most(load: i128, each: Milli) -> u32 {
+    within_32_bits((load + i128::from(each.0) - 1).checked_div(i128::from(each.0)).unwrap_or(0))
+}
+
+/// `load` shared out so that nobody carries less than `each`; 0 replicas for less than that.
+pub(super) fn replicas_at_least(load: i128, each: Milli) -> u32 {
+    within_32_bits(load.checked_div(i128::from(each.0)).unwrap_or(0))
+}
+
+fn within_32_bits(replicas: i128) -> u32 {
+    u32::try_from(replicas.clamp(0, i128::from(i32::MAX))).expect("clamped to the range of the type")
+}
+
+/// Notes in `memory` which change is asked for by going from `current` to `asked`, and says since when it has been, without a break.
+pub(super) fn since_asked(memory: &mut PolicyMemory, now: Time, current: u32, asked: u32) -> Time {
+    let before = match memory.past {
+        Past::Asking(asking) => asking,
+        Past::None | Past::Evaluations(_) | Past::Load(_) => Asking::Nothing,
+    };
+    let (asking, since) = match (asked.cmp(&current), before) {
+        (std::cmp::Ordering::Greater, Asking::More { since })
+        | (std::cmp::Ordering::Less, Asking::Fewer { since }) => (before, since),
+        (std::cmp::Ordering::Greater, Asking::Nothing | Asking::Fewer { .. }) => {
+            (Asking::More { since: now }, now)
+        }
+        (std::cmp::Ordering::Less, Asking::Nothing | Asking::More { .. }) => {
+            (Asking::Fewer { since: now }, now)
+        }
+        (std::cmp::Ordering::Equal, _) => (Asking::Nothing, now),
+    };
+    memory.past = Past::Asking(asking);
+    since
+}

@@ -1,0 +1,246 @@
+//! The words for policies that look back: what was found, what follows from it, and what is waited for.
+
+use model::resource::{
+    AutoscalerSpec, BurstPolicy, MetricSpec, Quantity, ScalePolicy, ScaleStep, StepChange, StepPolicy,
+    WatermarkPolicy,
+};
+
+use super::burst::{WindowCourse, Windowed};
+use super::combine::Choice;
+use super::proposal::Proposal;
+use super::reading::Milli;
+use super::stabilize::Direction;
+use super::step::{StepCourse, Stepped, applied, side};
+use super::tracking::{TrackCourse, Tracked};
+use super::watermarks::{MarkCourse, Marked};
+use super::wording::{Named, amount_of, asks};
+
+/// What a policy of `spec` that looks back came to, with its arithmetic; `None` for the others.
+///
+/// `current` are the replicas wanted until now, `proposal` what the metric of `choice` proposes by itself.
+pub(super) fn told(
+    spec: &AutoscalerSpec,
+    choice: Choice,
+    current: u32,
+    proposal: Option<&Proposal>,
+) -> Option<String> {
+    let metric = spec.metrics.get(choice.metric())?;
+    match (choice, &spec.policy) {
+        (Choice::Step(stepped), ScalePolicy::Step(policy)) => {
+            Some(of_steps(policy, metric, stepped, current))
+        }
+        (Choice::Watermarks(marked), ScalePolicy::Watermarks(policy)) => {
+            Some(of_watermarks(policy, metric, marked, current))
+        }
+        (Choice::Tracking(tracked), _) => {
+            Some(asks(metric, proposal?) + &of_tracking(tracked).unwrap_or_default())
+        }
+        (Choice::Burst(windowed), ScalePolicy::Burst(policy)) => {
+            Some(of_windows(policy, metric, windowed, current))
+        }
+        (
+            Choice::Largest { .. }
+            | Choice::Agreed { .. }
+            | Choice::Divided { .. }
+            | Choice::Step(_)
+            | Choice::Watermarks(_)
+            | Choice::Burst(_),
+            _,
+        ) => None,
+    }
+}
+
+/// What the one metric that a policy looks at is held against; `None` for policies that hold it against its target.
+pub(super) fn aim(spec: &AutoscalerSpec, metric: &MetricSpec) -> Option<String> {
+    let amount = |milli: i64| amount_of(metric, Milli(milli));
+    match &spec.policy {
+        ScalePolicy::Step(policy) => {
+            let low = policy
+                .below
+                .last()
+                .and_then(|step| step.to)
+                .map(|to| format!("below {}", amount(to.milli())));
+            let high = policy.above.first().and_then(|step| step.from);
+            let high = high.map(|from| format!("from {} on", amount(from.milli())));
+            Some(low.into_iter().chain(high).collect::<Vec<_>>().join(", "))
+        }
+        ScalePolicy::Watermarks(policy) => {
+            Some(format!("{} to {}", amount(policy.low.milli()), amount(policy.high.milli())))
+        }
+        ScalePolicy::Hpa
+        | ScalePolicy::Unanimous
+        | ScalePolicy::TargetTracking(_)
+        | ScalePolicy::Burst(_) => None,
+    }
+}
+
+/// Such as `http_requests_per_second at 84 in the latest evaluation, and from 70 on in 3 of 3: the step from 80 on adds 50 %, 2 + 1 is 3`.
+fn of_steps(policy: &StepPolicy, metric: &MetricSpec, stepped: Stepped, current: u32) -> String {
+    let (name, every, of) = (Named(metric), policy.evaluation.every, stepped.evaluations);
+    let kept = format!("so {current} are kept");
+    let Some(latest) = stepped.latest else {
+        return if of == 0 {
+            format!("{name} is evaluated every {every}, and none is over since the last change, {kept}")
+        } else {
+            format!("{name} was not measured during the latest evaluation, {kept}")
+        };
+    };
+    let found = format!("{name} at {} in the latest evaluation", amount_of(metric, latest));
+    let edge = |direction| edge(policy, direction, metric);
+    let agreed = |direction, breaches: u32| {
+        format!("{found}, and {} in {breaches} of the latest {of}", edge(direction))
+    };
+    match stepped.course {
+        StepCourse::Unknown | StepCourse::Resting => format!("{found}, where no step is, {kept}"),
+        StepCourse::Few { direction, breaches } => {
+            format!("{}, where {} must be, {kept}", agreed(direction, breaches), policy.evaluation.breaches)
+        }
+        StepCourse::Cooling { direction, until } => {
+            let verb = verb(direction);
+            format!(
+                "{found}, {}, but none is {verb} before {until}: the last change rests until then",
+                edge(direction)
+            )
+        }
+        StepCourse::Partial => {
+            format!("{found}, but replicas without a sample are never taken for idle ones, {kept}")
+        }
+        StepCourse::Taken { direction, breaches, step } => {
+            let after = applied(policy, direction, step, current);
+            let (sign, by) = if after >= current { ('+', after - current) } else { ('-', current - after) };
+            let step = side(policy, direction).get(step).map(|step| done(step, direction, metric));
+            let step = step.unwrap_or_default();
+            format!("{}: the step {step}, {current} {sign} {by} is {after}", agreed(direction, breaches))
+        }
+    }
+}
+
+/// Where the steps of a side begin: `from 70 on`, `below 30`.
+fn edge(policy: &StepPolicy, direction: Direction, metric: &MetricSpec) -> String {
+    let steps = side(policy, direction);
+    match direction {
+        Direction::Out => range(steps.first().and_then(|step| step.from), None, metric),
+        Direction::In => range(None, steps.last().and_then(|step| step.to), metric),
+    }
+}
+
+fn range(from: Option<Quantity>, to: Option<Quantity>, metric: &MetricSpec) -> String {
+    let amount = |quantity: Quantity| amount_of(metric, Milli(quantity.milli()));
+    match (from, to) {
+        (Some(from), Some(to)) => format!("from {} to {}", amount(from), amount(to)),
+        (Some(from), None) => format!("from {} on", amount(from)),
+        (None, Some(to)) => format!("below {}", amount(to)),
+        (None, None) => "everywhere".to_owned(),
+    }
+}
+
+/// Such as `from 70 to 80 adds 2`.
+fn done(step: &ScaleStep, direction: Direction, metric: &MetricSpec) -> String {
+    let verb = match direction {
+        Direction::Out => "adds",
+        Direction::In => "removes",
+    };
+    let change = match step.change {
+        StepChange::Replicas(replicas) => format!("{verb} {replicas}"),
+        StepChange::Percent { percent, at_least: 1 } => format!("{verb} {} %", percent.0),
+        StepChange::Percent { percent, at_least } => format!("{verb} {} %, at least {at_least}", percent.0),
+        StepChange::Exactly(exactly) => format!("goes to {exactly}"),
+    };
+    format!("{} {change}", range(step.from, step.to, metric))
+}
+
+fn verb(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Out => "added",
+        Direction::In => "removed",
+    }
+}
+
+/// Such as `cpu at 91 %, above the high watermark 80 %: 182 % shared out at 80 % at most is 3`.
+fn of_watermarks(policy: &WatermarkPolicy, metric: &MetricSpec, marked: Marked, current: u32) -> String {
+    let amount = |milli: i64| amount_of(metric, Milli(milli));
+    let (high, low) = (amount(policy.high.milli()), amount(policy.low.milli()));
+    let at = format!("{} at {}", Named(metric), amount_of(metric, marked.value));
+    let kept = format!("so {current} are kept");
+    let beyond = |direction| match direction {
+        Direction::Out => format!("{at}, above the high watermark {high}"),
+        Direction::In => format!("{at}, below the low watermark {low}"),
+    };
+    match marked.course {
+        MarkCourse::Resting if marked.value.0 > policy.high.milli() => {
+            format!("{}, but as many as carry it are on their way, {kept}", beyond(Direction::Out))
+        }
+        MarkCourse::Resting if marked.value.0 < policy.low.milli() => {
+            format!("{}, but fewer would be above the high one ({high}), {kept}", beyond(Direction::In))
+        }
+        MarkCourse::Resting => format!("{at}, between the watermarks {low} and {high}, {kept}"),
+        MarkCourse::Waiting { direction, asked, until } => {
+            format!(
+                "{}: {asked} replicas from {until} on, if it stays there; until then {current}",
+                beyond(direction)
+            )
+        }
+        MarkCourse::Partial => {
+            format!(
+                "{}, but replicas without a sample are never taken for idle ones, {kept}",
+                beyond(Direction::In)
+            )
+        }
+        MarkCourse::Beyond { direction, asked } => {
+            let each = match direction {
+                Direction::Out => format!("at most {high}"),
+                Direction::In => format!("at least {low} and at most {high}"),
+            };
+            let load = amount_of(metric, marked.load);
+            format!("{}: {load} in all, shared out to {each} each, is {asked}", beyond(direction))
+        }
+    }
+}
+
+fn of_tracking(tracked: Tracked) -> Option<String> {
+    match tracked.course {
+        TrackCourse::Followed => None,
+        TrackCourse::Waiting { direction, until } => {
+            Some(format!("; none is {} before {until}, and only if it stays so", verb(direction)))
+        }
+        TrackCourse::Partial => {
+            Some("; but replicas without a sample are never taken for idle ones".to_owned())
+        }
+        TrackCourse::Warming { replicas, until } => {
+            let until = until.map(|until| format!(" until {until}")).unwrap_or_default();
+            Some(format!("; but {replicas} of the replicas warm up{until}, and none is removed meanwhile"))
+        }
+    }
+}
+
+/// Such as `http_requests_per_second at 212.5 in all over 1m, which at 50 each asks for 5`.
+fn of_windows(policy: &BurstPolicy, metric: &MetricSpec, windowed: Windowed, current: u32) -> String {
+    let each = amount_of(metric, windowed.each);
+    let over = |mean: Milli, window, asks: u32| {
+        format!("{} in all over {window}, which at {each} each asks for {asks}", amount_of(metric, mean))
+    };
+    let name = Named(metric);
+    let stable = over(windowed.stable, policy.stable_window, windowed.stable_asks);
+    match windowed.course {
+        WindowCourse::Stable => format!("{name} at {stable}"),
+        WindowCourse::Near => format!("{name} at {stable}: near enough to keep {current}"),
+        WindowCourse::Short { until } => {
+            format!(
+                "{name} at {stable}; but the window is seen whole at {until} only, and none is removed before"
+            )
+        }
+        WindowCourse::Partial => {
+            format!(
+                "{name} at {stable}; but replicas without a sample are never taken for idle ones, so {current} are kept"
+            )
+        }
+        WindowCourse::Panic { since, until, peak } => {
+            let panic = over(windowed.panic, policy.panic_window, windowed.panic_asks);
+            let (ready, threshold) = (windowed.ready, policy.panic_threshold_percent);
+            format!(
+                "a burst since {since}, {peak} replicas at its peak: {name} at {panic}, with {ready} ready (it begins at {threshold} % \
+                 of what these should carry), and at {stable}; none is removed before {until}"
+            )
+        }
+    }
+}

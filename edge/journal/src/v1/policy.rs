@@ -1,0 +1,87 @@
+//! What the policy of an autoscaler goes by, as it is stored.
+
+use model::memory::{Asking, Evaluations, LoadMemory, LoadPart, Panic, Past, PolicyMemory};
+use model::quantity::Milli;
+use model::time::Time;
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct StoredPolicy {
+    grown: Option<u64>,
+    shrunk: Option<u64>,
+    past: StoredPast,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+enum StoredPast {
+    #[default]
+    None,
+    AsksNothing,
+    AsksMore(u64),
+    AsksFewer(u64),
+    Evaluations {
+        noted: u64,
+        since: u64,
+        sum: i64,
+        count: u32,
+        means: Vec<Option<i64>>,
+    },
+    Load {
+        noted: u64,
+        since: u64,
+        parts: Vec<(u64, i64, u32)>,
+        /// Since, over, peak.
+        panic: Option<(u64, u64, u32)>,
+    },
+}
+
+impl From<&PolicyMemory> for StoredPolicy {
+    fn from(memory: &PolicyMemory) -> Self {
+        let past = match &memory.past {
+            Past::None => StoredPast::None,
+            Past::Asking(Asking::Nothing) => StoredPast::AsksNothing,
+            Past::Asking(Asking::More { since }) => StoredPast::AsksMore(since.as_millis()),
+            Past::Asking(Asking::Fewer { since }) => StoredPast::AsksFewer(since.as_millis()),
+            Past::Evaluations(Evaluations { noted, since, sum, count, means }) => StoredPast::Evaluations {
+                noted: noted.as_millis(),
+                since: since.as_millis(),
+                sum: sum.0,
+                count: *count,
+                means: means.iter().map(|mean| mean.map(|Milli(mean)| mean)).collect(),
+            },
+            Past::Load(LoadMemory { noted, since, parts, panic }) => StoredPast::Load {
+                noted: noted.as_millis(),
+                since: since.as_millis(),
+                parts: parts.iter().map(|part| (part.at.as_millis(), part.sum.0, part.count)).collect(),
+                panic: panic.map(|panic| (panic.since.as_millis(), panic.over.as_millis(), panic.peak)),
+            },
+        };
+        Self { grown: memory.grown.map(Time::as_millis), shrunk: memory.shrunk.map(Time::as_millis), past }
+    }
+}
+
+impl From<StoredPolicy> for PolicyMemory {
+    fn from(stored: StoredPolicy) -> Self {
+        let at = Time::from_millis;
+        let past = match stored.past {
+            StoredPast::None => Past::None,
+            StoredPast::AsksNothing => Past::Asking(Asking::Nothing),
+            StoredPast::AsksMore(since) => Past::Asking(Asking::More { since: at(since) }),
+            StoredPast::AsksFewer(since) => Past::Asking(Asking::Fewer { since: at(since) }),
+            StoredPast::Evaluations { noted, since, sum, count, means } => Past::Evaluations(Evaluations {
+                noted: at(noted),
+                since: at(since),
+                sum: Milli(sum),
+                count,
+                means: means.into_iter().map(|mean| mean.map(Milli)).collect(),
+            }),
+            StoredPast::Load { noted, since, parts, panic } => {
+                let part = |(begun, sum, count)| LoadPart { at: at(begun), sum: Milli(sum), count };
+                let panic = panic.map(|(since, over, peak)| Panic { since: at(since), over: at(over), peak });
+                let parts = parts.into_iter().map(part).collect();
+                Past::Load(LoadMemory { noted: at(noted), since: at(since), parts, panic })
+            }
+        };
+        Self { grown: stored.grown.map(at), shrunk: stored.shrunk.map(at), past }
+    }
+}
