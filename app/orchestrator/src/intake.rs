@@ -7,7 +7,7 @@ use model::identity::Generation;
 use model::input::Intent;
 use model::name::ServiceName;
 use model::resource::check::{ResourceProblem, Severity, check};
-use model::resource::{Kind, MetricOrigin, Problem, Resource, Service};
+use model::resource::{Kind, MetricOrigin, Problem, Resource, Service, Sizes};
 use model::time::Time;
 use store::Txn;
 
@@ -64,6 +64,18 @@ pub enum ApplyError {
         name: String,
         /// What needs it.
         by: String,
+    },
+    /// The service may not have so many replicas.
+    #[error(
+        "could not hold service/{service} at {replicas} replicas: only {sizes} are allowed (spec.scale.sizes); ask for one of those"
+    )]
+    Size {
+        /// The service.
+        service: ServiceName,
+        /// How many were asked for.
+        replicas: u32,
+        /// What it may have.
+        sizes: Sizes,
     },
     /// The store failed.
     #[error(transparent)]
@@ -196,7 +208,7 @@ impl Intake {
         Ok(vec![self.declare(&service).unwrap_or(Intent::Withdraw(service))])
     }
 
-    /// Holds a service at a size, until `until` or until released.
+    /// Holds a service at a size that it may have, until `until` or until released.
     pub(crate) fn hold(
         &self,
         service: &ServiceName,
@@ -204,6 +216,10 @@ impl Intake {
         until: Option<Time>,
     ) -> Result<Intent, ApplyError> {
         self.require(service)?;
+        if let Some(sizes) = self.sizes_of(service).filter(|sizes| !sizes.allows(replicas)) {
+            let (service, sizes) = (service.clone(), sizes.clone());
+            return Err(ApplyError::Size { service, replicas, sizes });
+        }
         let hold = StoredHold::new(replicas, until);
         self.shelf.commit(shelf::put_hold(Txn::new(), service, hold)?)?;
         Ok(hold.intent(service.clone()))
@@ -222,6 +238,13 @@ impl Intake {
             return Ok(());
         }
         Err(ApplyError::NotFound { kind, name })
+    }
+
+    fn sizes_of(&self, service: &ServiceName) -> Option<&Sizes> {
+        match &self.resources.get(&(Kind::Service, service.to_string()))?.resource {
+            Resource::Service(service) => service.spec.scale.sizes.as_ref(),
+            Resource::HorizontalPodAutoscaler(_) | Resource::Route(_) | Resource::MetricSource(_) => None,
+        }
     }
 
     fn who_needs(&self, service: &ServiceName) -> Option<String> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use model::decision::{Account, Asked, Decision, Limit, Policy, Prospect, Tolerance, WhyNot};
 use model::reason::Reason;
 
+use crate::fit::{self, limited};
 use crate::mode::curbed;
 use crate::prospect::Goal;
 use crate::ruling::{Course, Ruling};
@@ -39,12 +40,18 @@ impl Situation {
         }
     }
 
-    fn plain(&self, policy: Policy, reason: &Reason) -> Decision {
+    fn plain(&self, policy: Policy, reason: &Reason, asked: Option<u32>) -> Decision {
+        let Scene { declared, term, .. } = &self.scene;
         let desired = self.ruling.desired;
+        let limit = asked.and_then(|asked| fit::limit(declared, asked, term.bounds));
         let summary = if policy == Policy::Fixed {
-            format!("its declaration asks for {desired} replicas")
+            format!("its declaration asks for {} replicas", asked.unwrap_or(desired))
         } else {
             reason.to_string()
+        };
+        let summary = match &limit {
+            Some(limit) => format!("{summary}; {}", limit.note),
+            None => summary,
         };
         Decision {
             service: self.scene.declared.name.clone(),
@@ -54,7 +61,7 @@ impl Situation {
             policy,
             metrics: Vec::new(),
             tolerance: None,
-            limits: Vec::new(),
+            limits: limit.into_iter().collect(),
             evidence: Vec::new(),
             conditions: Vec::new(),
             guard: None,
@@ -67,7 +74,7 @@ impl Account for Situation {
     fn decision(&self) -> Decision {
         let Scene { now, declared, term, sight, hpa, .. } = &self.scene;
         match (&self.ruling.course, &declared.autoscaler) {
-            (Course::Plain { policy, reason }, _) => self.plain(*policy, reason),
+            (Course::Plain { policy, reason, asked }, _) => self.plain(*policy, reason, *asked),
             (Course::Scaled { verdict, suspicion }, Some(spec)) => {
                 let mut decision = verdict.decision(declared.name.clone(), *now, &term.bound(spec));
                 decision.evidence = verdict.evidence(*now, &sight.memory);
@@ -81,6 +88,10 @@ impl Account for Situation {
                     None => decision,
                 };
                 let decision = scheduled(decision, term.note(declared));
+                let decision = match fit::limit(declared, decision.desired, term.bounds) {
+                    Some(limit) => limited(decision, limit),
+                    None => decision,
+                };
                 curbed(declared.spec.scale.mode, self.ruling.desired, decision)
             }
             (Course::Scaled { .. }, None) => {
@@ -93,7 +104,7 @@ impl Account for Situation {
         let mut hasher = DefaultHasher::new();
         (self.scene.declared.revision, self.scene.current, self.ruling.desired).hash(&mut hasher);
         match &self.ruling.course {
-            Course::Plain { policy, reason } => (policy, discriminant(reason)).hash(&mut hasher),
+            Course::Plain { policy, reason, .. } => (policy, discriminant(reason)).hash(&mut hasher),
             Course::Scaled { verdict, suspicion } => {
                 suspicion.is_some().hash(&mut hasher);
                 verdict.hash_gist(&mut hasher);

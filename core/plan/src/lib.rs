@@ -6,6 +6,7 @@
 mod account;
 mod arbiter;
 mod draft;
+mod fit;
 mod heal;
 mod imagined;
 mod measured;

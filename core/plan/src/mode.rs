@@ -1,11 +1,10 @@
 //! How far what the autoscaler proposes is followed.
 
 use model::decision::{Decision, Limit};
-use model::resource::{Bounds, ScaleMode};
+use model::resource::ScaleMode;
 
-/// The number wanted when `proposed` is found for `current` replicas. New bounds hold in every mode.
-pub(crate) fn followed(mode: ScaleMode, current: u32, proposed: u32, bounds: Bounds) -> u32 {
-    let kept = current.clamp(bounds.min, bounds.max);
+/// The number wanted when `proposed` is found, and `kept` is what there is, within bounds and sizes: new ones hold in every mode.
+pub(crate) fn followed(mode: ScaleMode, kept: u32, proposed: u32) -> u32 {
     match mode {
         ScaleMode::On => proposed,
         ScaleMode::UpOnly => proposed.max(kept),

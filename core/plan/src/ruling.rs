@@ -5,6 +5,7 @@ use model::memory::ScalingMemory;
 use model::reason::Reason;
 use model::resource::{AutoscalerSpec, Count, ScaleMode};
 
+use crate::fit::fit;
 use crate::mode::followed;
 use crate::rest::Rest;
 use crate::scale::hpa::{self, Verdict};
@@ -28,7 +29,12 @@ pub(crate) struct Ruling {
 )]
 pub(crate) enum Course {
     /// It needed no arithmetic.
-    Plain { policy: Policy, reason: Reason },
+    Plain {
+        policy: Policy,
+        reason: Reason,
+        /// The number before it was rounded to an allowed size; `None` for one that is not rounded, as a person or nobody asked for it.
+        asked: Option<u32>,
+    },
     /// The autoscaler was asked, which need not be followed.
     Scaled {
         verdict: Verdict,
@@ -54,8 +60,7 @@ impl Scene {
         let scale = &self.declared.spec.scale;
         match (&self.declared.autoscaler, &scale.count) {
             (Some(_), _) if scale.mode == ScaleMode::Off => {
-                let kept = followed(ScaleMode::Off, self.current, self.current, self.term.bounds);
-                plain(Policy::Off, kept, Reason::ScalingOff)
+                self.allowed(Policy::Off, self.within(self.current), Reason::ScalingOff)
             }
             (Some(spec), _) => self.scaled(&self.term.bound(spec)),
             (None, Count::Fixed(replicas)) => self.fixed(*replicas),
@@ -65,11 +70,25 @@ impl Scene {
 
     /// A size that does not depend on load, but perhaps on the time of day.
     fn fixed(&self, replicas: u32) -> (Ruling, Option<ScalingMemory>) {
-        let within = replicas.clamp(self.term.bounds.min, self.term.bounds.max);
+        let within = self.within(replicas);
         match self.term.note(&self.declared).filter(|_| within != replicas) {
-            Some(note) => plain(Policy::Schedule, within, Reason::Scheduled { note: note.into() }),
-            None => plain(Policy::Fixed, within, Reason::Declared),
+            Some(note) => self.allowed(Policy::Schedule, within, Reason::Scheduled { note: note.into() }),
+            None => self.allowed(Policy::Fixed, within, Reason::Declared),
         }
+    }
+
+    /// A size that needed no arithmetic, but for the rounding to an allowed one.
+    fn allowed(&self, policy: Policy, asked: u32, reason: Reason) -> (Ruling, Option<ScalingMemory>) {
+        let course = Course::Plain { policy, reason, asked: Some(asked) };
+        (Ruling { desired: self.fitting(asked), course }, None)
+    }
+
+    fn within(&self, replicas: u32) -> u32 {
+        replicas.clamp(self.term.bounds.min, self.term.bounds.max)
+    }
+
+    fn fitting(&self, replicas: u32) -> u32 {
+        fit(&self.declared, replicas, self.term.bounds).replicas()
     }
 
     fn scaled(&self, spec: &AutoscalerSpec) -> (Ruling, Option<ScalingMemory>) {
@@ -88,14 +107,13 @@ impl Scene {
         let is_believed_from_load = verdict.desired < current && current <= spec.max;
         let suspicion = sight.suspicion.filter(|_| is_believed_from_load);
         let proposed = if suspicion.is_some() { current } else { verdict.desired };
-        let desired = followed(self.declared.spec.scale.mode, current, proposed, self.term.bounds);
-        if desired == verdict.desired {
-            hpa::confirm(now, spec, &verdict, &mut memory);
-        }
+        let kept = self.fitting(self.within(current));
+        let desired = followed(self.declared.spec.scale.mode, kept, self.fitting(proposed));
+        hpa::record(now, spec, current, desired, &mut memory);
         (Ruling { desired, course: Course::Scaled { verdict, suspicion } }, Some(memory))
     }
 }
 
 fn plain(policy: Policy, desired: u32, reason: Reason) -> (Ruling, Option<ScalingMemory>) {
-    (Ruling { desired, course: Course::Plain { policy, reason } }, None)
+    (Ruling { desired, course: Course::Plain { policy, reason, asked: None } }, None)
 }

@@ -16,6 +16,7 @@ use model::resource::{Bounds, Count};
 use model::settings::{HpaSettings, Settings};
 use model::time::Now;
 
+use crate::fit::fit;
 use crate::rest::Rest;
 use crate::scale::reading::{Phase, Readiness, ReplicaView};
 use crate::suppose::Supposed;
@@ -119,11 +120,12 @@ fn is_off(desired: u32, memory: &ScalingMemory, term: &Term) -> bool {
 
 fn first_size(declared: &Declared, term: &Term) -> u32 {
     let Bounds { min, max } = term.bounds;
-    match (&declared.spec.scale.count, &declared.autoscaler) {
+    let replicas = match (&declared.spec.scale.count, &declared.autoscaler) {
         (Count::Fixed(replicas), Some(_)) => (*replicas).clamp(min.max(1), max.max(1)),
         (Count::Fixed(replicas), None) => (*replicas).clamp(min, max),
         (Count::Auto(_), _) => min.max(1),
-    }
+    };
+    fit(declared, replicas, term.bounds).replicas()
 }
 
 impl Sight {

@@ -1,6 +1,7 @@
 //! What a seed is about: services, loads and faults, drawn at random.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use model::resource::{
     AutoscalerSpec, Behavior, BurstPolicy, Cooldown, Count, Cron, Dependency, DependencyStage, Evaluation,
     Expose, ListenAddress, MeteredResource, MetricIdentifier, MetricSpec, Percent, PolicyChange, PortName,
     Probes, Quantity, REQUEST_RATE_METRIC, Recover, ResourceTarget, Resources, Run, Scale, ScaleMode,
-    ScalePolicy, ScaleStep, ScalingPolicy, ScalingRules, Schedule, SelectPolicy, ServiceSpec, Span,
+    ScalePolicy, ScaleStep, ScalingPolicy, ScalingRules, Schedule, SelectPolicy, ServiceSpec, Sizes, Span,
     StepChange, StepPolicy, Stop, ToZero, TotalTarget, TrackingPolicy, WatermarkPolicy, Zone,
 };
 use sim::{ASKED_METRIC, Fault, Faults, Load, Program, Simulation};
@@ -71,6 +72,8 @@ pub struct ServiceConfig {
     pub mode: ScaleMode,
     /// Times at which other bounds hold.
     pub schedule: Vec<Schedule>,
+    /// Which numbers of replicas it may have.
+    pub sizes: Option<Sizes>,
     /// How a replica is stopped.
     pub stop: Stop,
     /// How it behaves.
@@ -125,11 +128,13 @@ impl Config {
         let count = usize::try_from(1 + chance.below(NAMES.len() as u64)).unwrap_or(1);
         let mut modes = Stream::named(seed, "modes");
         let mut schedules = Stream::named(seed, "schedules");
+        let mut sizes = Stream::named(seed, "allowed sizes");
         let mut services: Vec<ServiceConfig> = Vec::new();
         for name in NAMES.iter().take(count) {
             let mut service = ServiceConfig::random(&mut chance, name, &services);
             service.schedule = random_schedule(&mut schedules);
             service.mode = random_mode(&mut modes);
+            service.sizes = random_sizes(&mut sizes);
             services.push(service);
         }
         // A stream of its own, so that the rest of a world is as it was without sources.
@@ -214,6 +219,7 @@ impl ServiceConfig {
             policy: ScalePolicy::Hpa,
             mode: ScaleMode::On,
             schedule: Vec::new(),
+            sizes: None,
             stop: Stop::default(),
             program: Program::default(),
             load: Load::Constant(MilliRps(0)),
@@ -324,6 +330,7 @@ impl ServiceConfig {
             mode: self.mode,
             schedule: self.schedule.clone(),
             to_zero: self.to_zero,
+            sizes: self.sizes.clone(),
         }
     }
 
@@ -467,6 +474,17 @@ fn random_mode(chance: &mut Stream) -> ScaleMode {
     }
 }
 
+/// Mostly any; else some of which now and then none lies within the bounds.
+fn random_sizes(chance: &mut Stream) -> Option<Sizes> {
+    match chance.below(12) {
+        0 => Some(Sizes::Odd),
+        1 => Some(Sizes::PowersOfTwo),
+        2 => NonZeroU32::new(2 + count(chance.below(3))).map(Sizes::MultiplesOf),
+        3 => Some(Sizes::OneOf(vec![2, 3 + count(chance.below(3)), 8])),
+        _ => None,
+    }
+}
+
 fn pick<'a>(chance: &mut Stream, of: &[&'a str]) -> &'a str {
     let index = usize::try_from(chance.below(of.len() as u64)).unwrap_or(0);
     of[index]
@@ -544,6 +562,9 @@ impl fmt::Display for Config {
             }
             if let Some((needs, stage)) = &service.needs {
                 write!(f, ", needs {needs} {stage:?}")?;
+            }
+            if let Some(sizes) = &service.sizes {
+                write!(f, ", only {sizes}")?;
             }
             writeln!(f, ", load {}", shape(&service.load))?;
         }

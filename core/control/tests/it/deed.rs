@@ -9,7 +9,7 @@ use model::input::{
 };
 use model::quantity::Bytes;
 use model::resource::{
-    Cron, Dependency, DependencyStage, Quantity, Recover, Scale, Schedule, Span, ToZero, Zone,
+    Cron, Dependency, DependencyStage, Quantity, Recover, Scale, Schedule, Sizes, Span, ToZero, Zone,
 };
 use proptest::prelude::*;
 
@@ -144,6 +144,9 @@ impl Course {
         if replicas % 3 == 1 {
             let to_zero = Some(ToZero { after: Span::from_secs(10), wait: Span::from_secs(60) });
             declared.spec.scale = Scale { to_zero, ..Scale::fixed(*replicas) };
+        }
+        if replicas % 5 == 3 {
+            declared.spec.scale.sizes = Some(Sizes::Odd);
         }
         // The story's calendar stands still, so this window is always open.
         if replicas % 4 == 2 {

@@ -138,6 +138,20 @@ proptest! {
     }
 
     #[test]
+    fn the_size_wanted_is_an_allowed_one(deeds in prop::collection::vec(orderly(), 1..60)) {
+        hold_always(&deeds, |_, _, after| {
+            for service in services(after).filter(|service| service.hold.is_none()) {
+                let declared = service.declared.as_ref().expect("it is declared");
+                let Some(sizes) = &declared.spec.scale.sizes else { continue };
+                let desired = service.desired.expect("a declared service has a size");
+                let is_due = service.next_sync <= after.now;
+                let is_reachable = sizes.has_any_within(declared.bounds(after.wall));
+                assert!(sizes.allows(desired) || is_due || !is_reachable, "{desired} of {sizes}");
+            }
+        });
+    }
+
+    #[test]
     fn what_serves_is_taken_away_only_when_enough_is_left(deeds in prop::collection::vec(orderly(), 1..60)) {
         hold_always(&deeds, |before, input, after| {
             let picture = answered_with(before, input);

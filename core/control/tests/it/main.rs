@@ -4,6 +4,7 @@ mod bench;
 mod deed;
 mod world;
 
+mod allowed_sizes;
 mod beginning;
 mod explaining;
 mod found_by_swarm;

@@ -11,14 +11,14 @@ use crate::bench::{autoscaled, fixed};
 use crate::world::{World, ms, ordinal, seconds};
 
 /// Aims at half of one core for each replica.
-fn shop(min: u32, max: u32) -> Declared {
+pub(crate) fn shop(min: u32, max: u32) -> Declared {
     let mut declared = autoscaled("shop", min, max);
     declared.spec.resources.cpu = Some(Quantity::parse("1").unwrap());
     declared
 }
 
 /// For so many half seconds, each of the first `measured` replicas uses `share` thousandths of a core.
-fn work(world: &mut World, spent: &mut Duration, measured: u32, share: u64, halves: u32) {
+pub(crate) fn work(world: &mut World, spent: &mut Duration, measured: u32, share: u64, halves: u32) {
     for _ in 0..halves {
         *spent += ms(share / 2);
         let names: Vec<_> = (0..measured).map(|place| format!("shop-{place}")).collect();

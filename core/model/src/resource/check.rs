@@ -8,6 +8,7 @@ mod metric_source;
 mod route;
 mod service;
 mod set;
+mod sizes;
 
 #[cfg(test)]
 mod tests;
@@ -60,6 +61,7 @@ pub fn check(resources: &[Resource], dangling: Severity) -> Vec<ResourceProblem>
         }));
     }
     found.extend(set::problems(resources, dangling));
+    found.extend(sizes::problems(resources));
     found.sort_by_key(|problem| problem.resource);
     found
 }

@@ -36,6 +36,7 @@ mod scale;
 mod schedule;
 pub mod schema;
 mod service;
+mod sizes;
 mod span;
 mod tls;
 
@@ -82,6 +83,7 @@ pub use self::service::{
     Balance, Dependency, DependencyStage, Expose, HashKey, Recover, Resources, Run, SPARES_MAX, Service,
     ServiceSpec, Signal, Stop, Timeouts,
 };
+pub use self::sizes::{Fit, SIZES_MAX, Sizes};
 pub use self::span::{Span, SpanError};
 pub use self::tls::{CERTIFICATES_MAX, CertificateFiles, Tls};
 

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::hpa::v2;
-use super::{AutoscalerSpec, Bounds, Problems, ScalePolicy, Schedule, Span};
+use super::{AutoscalerSpec, Bounds, Problems, ScalePolicy, Schedule, Sizes, Span};
 use crate::name::ServiceName;
 
 /// Most replicas of one service: ten times the largest service of the benches, far below where sums of replicas overflow.
@@ -22,6 +22,8 @@ pub struct Scale {
     pub schedule: Vec<Schedule>,
     /// Whether it rests while nobody asks for anything.
     pub to_zero: Option<ToZero>,
+    /// Which numbers of replicas it may have; `None` for any.
+    pub sizes: Option<Sizes>,
 }
 
 /// How far an autoscaler is followed. Bounds, schedules, rest and holds by hand are followed in every mode.
@@ -69,7 +71,13 @@ impl Default for Scale {
 impl Scale {
     /// Always so many.
     pub const fn fixed(replicas: u32) -> Self {
-        Self { count: Count::Fixed(replicas), mode: ScaleMode::On, schedule: Vec::new(), to_zero: None }
+        Self {
+            count: Count::Fixed(replicas),
+            mode: ScaleMode::On,
+            schedule: Vec::new(),
+            to_zero: None,
+            sizes: None,
+        }
     }
 
     /// The fewest and the most replicas, times and rest left aside.
@@ -164,6 +172,9 @@ struct ScaleFields {
     /// Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     to_zero: Option<ToZero>,
+    /// The numbers of replicas that it may have: what is found, by whomever, is rounded up to the next of them. Default: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sizes: Option<Sizes>,
 }
 
 /// Why the fields of `scale` contradict each other.
@@ -185,7 +196,8 @@ impl TryFrom<ScaleFields> for Scale {
     type Error = ScaleError;
 
     fn try_from(fields: ScaleFields) -> Result<Self, ScaleError> {
-        let ScaleFields { replicas, min, max, metrics, policy, behavior, mode, schedule, to_zero } = fields;
+        let ScaleFields { replicas, min, max, metrics, policy, behavior, mode, schedule, to_zero, sizes } =
+            fields;
         let says_auto = min.is_some() || !metrics.is_empty() || !policy.is_hpa() || behavior.is_some();
         if let Some(replicas) = [replicas, min, max].into_iter().flatten().find(|n| *n > REPLICAS_MAX) {
             return Err(ScaleError::TooMany { replicas });
@@ -203,36 +215,30 @@ impl TryFrom<ScaleFields> for Scale {
                 Count::Auto(AutoScale { min, max, metrics, policy, behavior })
             }
         };
-        Ok(Self { count, mode, schedule, to_zero })
+        Ok(Self { count, mode, schedule, to_zero, sizes })
     }
 }
 
 impl From<Scale> for ScaleFields {
     fn from(scale: Scale) -> Self {
-        let Scale { count, mode, schedule, to_zero } = scale;
+        let Scale { count, mode, schedule, to_zero, sizes } = scale;
+        let nothing = Self {
+            replicas: None,
+            min: None,
+            max: None,
+            metrics: Vec::new(),
+            policy: ScalePolicy::Hpa,
+            behavior: None,
+            mode,
+            schedule,
+            to_zero,
+            sizes,
+        };
         match count {
-            Count::Fixed(replicas) => Self {
-                replicas: Some(replicas),
-                min: None,
-                max: None,
-                metrics: Vec::new(),
-                policy: ScalePolicy::Hpa,
-                behavior: None,
-                mode,
-                schedule,
-                to_zero,
-            },
-            Count::Auto(AutoScale { min, max, metrics, policy, behavior }) => Self {
-                replicas: None,
-                min: Some(min),
-                max: Some(max),
-                metrics,
-                policy,
-                behavior,
-                mode,
-                schedule,
-                to_zero,
-            },
+            Count::Fixed(replicas) => Self { replicas: Some(replicas), ..nothing },
+            Count::Auto(AutoScale { min, max, metrics, policy, behavior }) => {
+                Self { min: Some(min), max: Some(max), metrics, policy, behavior, ..nothing }
+            }
         }
     }
 }

@@ -70,9 +70,20 @@ impl Bounds {
     /// Bounds that contradict each other leave the floor: too many replicas cost money, too few cost requests.
     #[must_use]
     pub fn at(self, at: Wall, schedule: &[Schedule]) -> Self {
-        let holding = || schedule.iter().filter(|schedule| schedule.window(at).is_some());
-        let min = holding().filter_map(|schedule| schedule.min).max();
-        let max = holding().filter_map(|schedule| schedule.max).min();
+        self.under(schedule.iter().filter(|schedule| schedule.window(at).is_some()))
+    }
+
+    /// The bounds while all of `holding` hold.
+    #[must_use]
+    pub fn under<'s>(self, holding: impl IntoIterator<Item = &'s Schedule>) -> Self {
+        let (mut min, mut max) = (None, None);
+        for schedule in holding {
+            min = min.max(schedule.min);
+            max = match (max, schedule.max) {
+                (Some(least), Some(other)) => Some(u32::min(least, other)),
+                (known, other) => known.or(other),
+            };
+        }
         match (min, max) {
             (Some(min), Some(max)) => Self { min, max: max.max(min) },
             (Some(min), None) => Self { min, max: self.max.max(min) },

@@ -9,7 +9,7 @@ use super::hpa::{Form, v1, v2, v2beta1, v2beta2};
 use super::route::{HeaderName, HeaderValue, Hostname, PathModifier, RouteFilter, UrlPath};
 use super::{
     Cron, ExternalName, HashKey, HttpUrl, JsonPath, Kind, ListenAddress, MetricOrigin, MetricSource,
-    ObjectName, PortName, Quantity, Recover, Route, Scale, ScaleStep, Service, Span, Tls, Zone,
+    ObjectName, PortName, Quantity, Recover, Route, Scale, ScaleStep, Service, Sizes, Span, Tls, Zone,
 };
 use crate::name::ServiceName;
 
@@ -79,6 +79,7 @@ pub fn read_as(definition: &str, value: &Value) -> Option<Result<(), String>> {
         "Zone" => read::<Zone>,
         "Scale" => read::<Scale>,
         "ScaleStep" => read::<ScaleStep>,
+        "Sizes" => read::<Sizes>,
         "Recover" => read::<Recover>,
         "HashKey" => read::<HashKey>,
         "ExternalName" => read::<ExternalName>,

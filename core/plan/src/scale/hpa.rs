@@ -123,16 +123,19 @@ pub fn reconcile(
     Verdict { was_scaled_to_zero, ..verdict }
 }
 
-/// Writes down that the rescale of `verdict` was made: rate policies count it, and zero replicas of our own making are told
-/// from zero replicas that somebody asked for. Without effect when the verdict is no rescale.
+/// Writes down that the rescale of `verdict` was made: see [`record`]. Without effect when the verdict is no rescale.
 pub fn confirm(now: Time, spec: &AutoscalerSpec, verdict: &Verdict, memory: &mut ScalingMemory) {
-    if verdict.is_rescale() {
-        record_change(memory, now, verdict.previous, verdict.desired, spec.behavior.as_ref());
-        memory.scaled_to_zero = verdict.desired == 0;
+    record(now, spec, verdict.previous, verdict.desired, memory);
+}
+
+/// Writes down that the number of replicas was changed, whatever the verdict was: rate policies count it, and zero replicas of our own
+/// making are told from zero replicas that somebody asked for. Without effect when nothing changed.
+pub fn record(now: Time, spec: &AutoscalerSpec, previous: u32, desired: u32, memory: &mut ScalingMemory) {
+    if previous != desired {
+        record_change(memory, now, previous, desired, spec.behavior.as_ref());
+        memory.scaled_to_zero = desired == 0;
         match &spec.policy {
-            ScalePolicy::Step(_) => {
-                step::note_change(&mut memory.policy, now, verdict.previous, verdict.desired);
-            }
+            ScalePolicy::Step(_) => step::note_change(&mut memory.policy, now, previous, desired),
             ScalePolicy::Hpa
             | ScalePolicy::Unanimous
             | ScalePolicy::Watermarks(_)

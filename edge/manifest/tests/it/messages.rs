@@ -407,7 +407,7 @@ fn fields_of_later_versions_are_unknown_fields() {
      --> shop.yaml:8:5
       |
     8 |     slo: {latency: {quantile: 0.99, below: 200ms}}
-      |     ^^^ expected one of behavior, max, metrics, min, mode, policy, replicas, schedule, toZero
+      |     ^^^ expected one of behavior, max, metrics, min, mode, policy, replicas, schedule, sizes, toZero
     "#);
 }
 
@@ -483,6 +483,38 @@ fn a_schedule_that_cannot_be_kept_is_shown() {
     10 |       - {cron: "0 8 * * *", duration: 10h, min: 4, max: 2}
        |                                                 ^
     "#);
+}
+
+#[test]
+fn sizes_that_say_nothing_or_leave_none_are_shown() {
+    assert_snapshot!(said(&service("  scale: {max: 3, sizes: {only: even}}\n")), @r#"
+    error: spec.scale.sizes.only: "even" is not known here
+     --> shop.yaml:6:33
+      |
+    6 |   scale: {max: 3, sizes: {only: even}}
+      |                                 ^^^^ expected one of odd, powersOfTwo
+    "#);
+    assert_snapshot!(said(&service("  scale: {max: 3, sizes: {only: odd, multiplesOf: 3}}\n")), @r"
+    error: spec.scale.sizes: give exactly one of only, multiplesOf and oneOf
+     --> shop.yaml:6:19
+      |
+    6 |   scale: {max: 3, sizes: {only: odd, multiplesOf: 3}}
+      |                   ^^^^^
+    ");
+    assert_snapshot!(said(&service("  scale: {min: 4, max: 6, sizes: {oneOf: [3, 7]}}\n")), @r"
+    error: spec.scale.sizes: only the numbers 3, 7 are allowed (scale.sizes), and none of them lies within the bounds of 4 to 6: widen the bounds, or allow other sizes
+     --> shop.yaml:6:27
+      |
+    6 |   scale: {min: 4, max: 6, sizes: {oneOf: [3, 7]}}
+      |                           ^^^^^
+    ");
+    assert_snapshot!(said(&service("  scale: {replicas: 4, sizes: {only: odd}}\n")), @r"
+    error: spec.scale.sizes: only odd numbers are allowed (scale.sizes), and none of them lies within the bounds of 4 to 4: widen the bounds, or allow other sizes
+     --> shop.yaml:6:24
+      |
+    6 |   scale: {replicas: 4, sizes: {only: odd}}
+      |                        ^^^^^
+    ");
 }
 
 #[test]

@@ -17,10 +17,10 @@ use model::resource::{
     JsonPath, Limits, ListenAddress, MeasuredObject, Metadata, MetricOrigin, MetricSource, MetricSourceSpec,
     ObjectMeta, ObjectName, Percent, Port, PortName, Probe, Probes, PrometheusOrigin, Protocol,
     ProxyProtocol, ProxyVersion, Quantity, Recover, ReplicasOrigin, Resource, Resources, Route, RouteSpec,
-    Run, Scale, ScaleMode, ScalePolicy, ScaleStep, Schedule, Service, ServiceSpec, Signal, Span, StepChange,
-    StepPolicy, Stop, TcpCheck, Timeouts, Tls, ToZero, TrackingPolicy, WatermarkPolicy, Zone,
+    Run, Scale, ScaleMode, ScalePolicy, ScaleStep, Schedule, Service, ServiceSpec, Signal, Sizes, Span,
+    StepChange, StepPolicy, Stop, TcpCheck, Timeouts, Tls, ToZero, TrackingPolicy, WatermarkPolicy, Zone,
 };
-use proptest::collection::{btree_map, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -316,9 +316,19 @@ fn scale() -> BoxedStrategy<Scale> {
         }),
     ];
     let mode = select(vec![ScaleMode::On, ScaleMode::UpOnly, ScaleMode::Shadow, ScaleMode::Off]);
-    (count, mode, vec(schedule(), 0..3), to_zero())
-        .prop_map(|(count, mode, schedule, to_zero)| Scale { count, mode, schedule, to_zero })
+    (count, mode, vec(schedule(), 0..3), to_zero(), of(sizes()))
+        .prop_map(|(count, mode, schedule, to_zero, sizes)| Scale { count, mode, schedule, to_zero, sizes })
         .boxed()
+}
+
+fn sizes() -> impl Strategy<Value = Sizes> {
+    let size = || 1..=1_000_000_u32;
+    prop_oneof![
+        Just(Sizes::Odd),
+        Just(Sizes::PowersOfTwo),
+        size().prop_map(|step| Sizes::MultiplesOf(NonZeroU32::new(step).expect("at least 1"))),
+        btree_set(size(), 1..5).prop_map(|sizes| Sizes::OneOf(sizes.into_iter().collect())),
+    ]
 }
 
 fn schedule() -> BoxedStrategy<Schedule> {

@@ -19,7 +19,7 @@ const ANSWER: Duration = Duration::from_secs(3);
 /// Time for an action to arrive, however late.
 const ARRIVAL: Duration = Duration::from_mins(1);
 
-/// What is wanted lies within the bounds, and what runs never grows beyond them, but for one in a rollout.
+/// What is wanted lies within the bounds and is an allowed size, and what runs never grows beyond them, but for one in a rollout.
 #[derive(Debug, Default)]
 pub(crate) struct Bounds {
     services: BTreeMap<ServiceName, Seen>,
@@ -70,7 +70,7 @@ impl Checker for Bounds {
             if bounds.1 >= seen.most || now.since(seen.most_at) > ARRIVAL {
                 (seen.most, seen.most_at) = (bounds.1, now);
             }
-            check(service, seen, now)?;
+            check(service, seen, look.sim.clock())?;
             seen.counting = service.count();
         }
         Ok(())
@@ -114,13 +114,17 @@ fn running(site: &Site, leaves: impl Fn(Ordinal, &Life) -> bool) -> usize {
     site.places().filter(|(ordinal, life)| stays(life.state) && !leaves(*ordinal, life)).count()
 }
 
-fn check(service: &ServiceState, seen: &Seen, now: Time) -> Result<(), String> {
+fn check(service: &ServiceState, seen: &Seen, clock: Now) -> Result<(), String> {
+    let now = clock.time;
     let (min, max) = seen.bounds;
     let name = &service.name;
     let is_settled = now.since(seen.since) > ANSWER;
     match service.desired {
         Some(desired) if is_settled && !(min..=max).contains(&desired) => {
             return Err(format!("{desired} replicas of {name} are wanted, the bounds are {min} to {max}"));
+        }
+        Some(desired) if is_settled && !is_allowed(service, desired, clock) => {
+            return Err(format!("{desired} replicas of {name} are wanted, which is no allowed size"));
         }
         None if is_settled => return Err(format!("no number of replicas of {name} has been decided on")),
         Some(_) | None => {}
@@ -132,6 +136,15 @@ fn check(service: &ServiceState, seen: &Seen, now: Time) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// Whether the number is one that the service may have, or none of those lies within the bounds; a hold by hand is as it was asked for.
+fn is_allowed(service: &ServiceState, desired: u32, now: Now) -> bool {
+    let is_held = service.hold.is_some_and(|hold| hold.until.is_none_or(|until| now.time < until));
+    let Some(declared) = service.declared.as_ref().filter(|_| !is_held) else { return true };
+    let is_meant =
+        |sizes: &resource::Sizes| sizes.allows(desired) || !sizes.has_any_within(declared.bounds(now.wall));
+    declared.spec.scale.sizes.as_ref().is_none_or(is_meant)
 }
 
 fn bounds_of(service: &ServiceState, now: Now) -> Option<(u32, u32)> {

@@ -74,7 +74,10 @@ impl Checker for Partial {
             let settings =
                 brain.knowledge().service(&event.service).and_then(|service| service.declared.as_ref());
             let max = settings.map(|declared| declared.bounds(look.sim.clock().wall).max);
-            let is_choice = to < from && max.is_none_or(|max| *from <= max);
+            // Nor has it a choice from a size that is not allowed and has none above within the bounds.
+            let sizes = settings.and_then(|declared| declared.spec.scale.sizes.as_ref());
+            let is_allowed = sizes.is_none_or(|sizes| sizes.allows(*from));
+            let is_choice = to < from && is_allowed && max.is_none_or(|max| *from <= max);
             let measured = self.measured.get(&event.service);
             if is_choice && measured.is_none_or(|until| now > *until) {
                 return Err(format!(

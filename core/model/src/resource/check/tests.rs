@@ -56,6 +56,21 @@ fn an_autoscaler_without_its_service_is_as_grave_as_the_caller_says() {
 }
 
 #[test]
+fn an_allowed_size_lies_within_the_bounds_whoever_sets_them() {
+    let odd = json!({"only": "odd"});
+    let four = service("a", json!({"scale": {"replicas": 4, "sizes": odd}}));
+    has(std::slice::from_ref(&four), "0 spec.scale.sizes: only odd numbers are allowed");
+    assert_eq!(said(&[four, hpa("a", "a")]), [""; 0], "its autoscaler may have 1, 3 and 5");
+    let fives = service("a", json!({"scale": {"replicas": 5, "sizes": {"multiplesOf": 5}}}));
+    assert_eq!(said(&[fives.clone(), hpa("a", "a")]), [""; 0]);
+    let sixes = service("a", json!({"scale": {"replicas": 6, "sizes": {"multiplesOf": 6}}}));
+    has(&[sixes, hpa("a", "a")], "0 spec.scale.sizes");
+    let night = json!({"cron": "0 0 * * *", "duration": "6h", "max": 2, "min": 2});
+    let shop = service("a", json!({"scale": {"max": 9, "sizes": odd, "schedule": [night]}}));
+    has(&[shop], "0 spec.scale.schedule[0]: only odd numbers are allowed");
+}
+
+#[test]
 fn a_service_has_at_most_one_autoscaler() {
     let set = [service("shop", json!({})), hpa("a", "shop"), hpa("b", "shop")];
     has(&set, "2 spec.scaleTargetRef.name: another HorizontalPodAutoscaler scales shop");

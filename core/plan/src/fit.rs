@@ -1,0 +1,49 @@
+//! Rounding to the sizes that a service may have, and the words for what a limit makes of a decision.
+
+use model::decision::{Decision, Limit};
+use model::input::Declared;
+use model::resource::{Bounds, Fit};
+
+/// `replicas` as a size that the service may have, within the `bounds` of now.
+pub(crate) fn fit(declared: &Declared, replicas: u32, bounds: Bounds) -> Fit {
+    declared.spec.scale.sizes.as_ref().map_or(Fit::As(replicas), |sizes| sizes.fit(replicas, bounds))
+}
+
+/// What rounding `from` made of it; `None` when it changed nothing and had nothing to say.
+pub(crate) fn limit(declared: &Declared, from: u32, bounds: Bounds) -> Option<Limit> {
+    let sizes = declared.spec.scale.sizes.as_ref()?;
+    let fit = sizes.fit(from, bounds);
+    let to = fit.replicas();
+    let Bounds { min, max } = bounds;
+    let note = match fit {
+        Fit::As(_) => return None,
+        Fit::Up(_) => format!("only {sizes} are allowed, and {to} is the next"),
+        Fit::Down(_) => {
+            format!("only {sizes} are allowed, and {to} is the most of them within {min} to {max}")
+        }
+        Fit::None(_) => {
+            format!("only {sizes} are allowed, but none lies within the bounds of {min} to {max}, which win")
+        }
+    };
+    Some(Limit { name: "AllowedSizes", from, to, note: note.into() })
+}
+
+/// The decision after `limit` was applied to it.
+pub(crate) fn limited(mut decision: Decision, limit: Limit) -> Decision {
+    let before = head(decision.previous, decision.desired);
+    let after = head(decision.previous, limit.to);
+    let why = decision.summary.strip_prefix(&before).unwrap_or(&decision.summary);
+    decision.summary = format!("{after}{why}; {}", limit.note).into();
+    decision.desired = limit.to;
+    decision.limits.push(limit);
+    decision
+}
+
+/// How the summary of a decision begins.
+fn head(previous: u32, desired: u32) -> String {
+    if previous == desired {
+        format!("stays at {desired}: ")
+    } else {
+        format!("from {previous} to {desired}: ")
+    }
+}
