@@ -1,9 +1,10 @@
-//! Changing: apply, delete, hold at a size, release.
+//! Changing: apply, delete, hold at a size, pause, protect, and the reverse of each.
 
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use manifest::{Diagnostic, Manifests};
+use model::identity::ReplicaId;
 use model::name::ServiceName;
 use model::resource::check::Severity;
 use model::resource::{Kind, REPLICAS_MAX, Resource, Span};
@@ -151,26 +152,33 @@ pub(crate) async fn hold(
         );
         return Err(Failure::bad_request(sentence));
     }
-    let lasting = lasting(&request, now)?;
+    let lasting = lasting("hold", (request.lasting.as_deref(), request.until.as_deref()), now)?;
     let target = format!("service/{service}");
     state.ask(move |handle| Ok(handle.hold(&service, replicas, lasting)?)).await?;
     let until = lasting.map(|span| rfc3339(later(now, span)));
     Ok(v1::Scaled { target, hold: Some(v1::Hold { replicas, until }) })
 }
 
-fn lasting(request: &v1::ScaleRequest, now: Wall) -> Result<Option<Duration>, Failure> {
-    match (&request.lasting, &request.until) {
+/// How long something shall last that is asked for in words, from `now`; `None` without an end.
+fn lasting(
+    verb: &str,
+    (span, until): (Option<&str>, Option<&str>),
+    now: Wall,
+) -> Result<Option<Duration>, Failure> {
+    match (span, until) {
         (None, None) => Ok(None),
-        (Some(_), Some(_)) => Err(Failure::bad_request("could not hold it: give for or until, not both")),
+        (Some(_), Some(_)) => {
+            Err(Failure::bad_request(format!("could not {verb} it: give for or until, not both")))
+        }
         (Some(span), None) => Span::parse(span)
             .map(|span| Some(span.as_duration()))
-            .map_err(|error| Failure::bad_request(format!("could not hold it for {span:?}: {error}"))),
+            .map_err(|error| Failure::bad_request(format!("could not {verb} it for {span:?}: {error}"))),
         (None, Some(until)) => parse_rfc3339(until)
             .filter(|until| *until > now)
             .map(|until| Some(Duration::from_millis(until.as_millis() - now.as_millis())))
             .ok_or_else(|| {
                 Failure::bad_request(format!(
-                    "could not hold it until {until:?}: write a time to come, as 2026-01-31T18:00:00Z"
+                    "could not {verb} it until {until:?}: write a time to come, as 2026-01-31T18:00:00Z"
                 ))
             }),
     }
@@ -188,33 +196,83 @@ pub(crate) async fn release(state: &State, service: ServiceName) -> Result<v1::S
     Ok(v1::Scaled { target, hold: None })
 }
 
+/// Lets the autoscaler of a service decide nothing.
+pub(crate) async fn pause(
+    state: &State,
+    service: ServiceName,
+    request: v1::Lasting,
+    now: Wall,
+) -> Result<v1::Paused, Failure> {
+    let lasting = lasting("pause", (request.lasting.as_deref(), request.until.as_deref()), now)?;
+    let target = format!("service/{service}");
+    state.ask(move |handle| Ok(handle.pause(&service, lasting)?)).await?;
+    let until = lasting.map(|span| rfc3339(later(now, span)));
+    Ok(v1::Paused { target, pause: Some(v1::Pause { until }) })
+}
+
+/// Lets the autoscaler of a service decide again.
+pub(crate) async fn resume(state: &State, service: ServiceName) -> Result<v1::Paused, Failure> {
+    let target = format!("service/{service}");
+    state.ask(move |handle| Ok(handle.resume(&service)?)).await?;
+    Ok(v1::Paused { target, pause: None })
+}
+
+/// The longest protection: what is forgotten costs a replica for a month at most.
+const PROTECTION_MAX: Duration = Duration::from_hours(30 * 24);
+
+/// Protects a replica from being removed when its service shrinks.
+pub(crate) async fn protect(
+    state: &State,
+    replica: ReplicaId,
+    request: v1::Lasting,
+    now: Wall,
+) -> Result<v1::Protected, Failure> {
+    let words = (request.lasting.as_deref(), request.until.as_deref());
+    let lasting = lasting("protect", words, now)?.filter(|span| *span <= PROTECTION_MAX).ok_or_else(|| {
+        let sentence = format!(
+            "could not protect replica/{replica}: a protection has an end, at most 30 days from now; say how long, as 2h"
+        );
+        Failure::bad_request(sentence)
+    })?;
+    let target = format!("replica/{replica}");
+    state.ask(move |handle| Ok(handle.protect(&replica, lasting)?)).await?;
+    Ok(v1::Protected { target, protected_until: Some(rfc3339(later(now, lasting))) })
+}
+
+/// Lets a replica be removed again.
+pub(crate) async fn unprotect(state: &State, replica: ReplicaId) -> Result<v1::Protected, Failure> {
+    let target = format!("replica/{replica}");
+    state.ask(move |handle| Ok(handle.unprotect(&replica)?)).await?;
+    Ok(v1::Protected { target, protected_until: None })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn request(lasting: Option<&str>, until: Option<&str>) -> v1::ScaleRequest {
-        v1::ScaleRequest { replicas: 3, lasting: lasting.map(Into::into), until: until.map(Into::into) }
+    fn lasts(span: Option<&str>, until: Option<&str>) -> Result<Option<Duration>, Failure> {
+        lasting("hold", (span, until), NOW)
     }
 
     const NOW: Wall = Wall::from_millis(1_700_000_000_000);
 
     #[test]
     fn a_hold_lasts_for_a_span_or_until_a_time_or_until_released() {
-        assert_eq!(lasting(&request(None, None), NOW).unwrap(), None);
-        assert_eq!(lasting(&request(Some("10m"), None), NOW).unwrap(), Some(Duration::from_mins(10)));
-        let until = lasting(&request(None, Some("2023-11-14T22:14:20Z")), NOW).unwrap();
+        assert_eq!(lasts(None, None).unwrap(), None);
+        assert_eq!(lasts(Some("10m"), None).unwrap(), Some(Duration::from_mins(10)));
+        let until = lasts(None, Some("2023-11-14T22:14:20Z")).unwrap();
         assert_eq!(until, Some(Duration::from_mins(1)));
     }
 
     #[test]
     fn a_hold_into_the_past_or_two_ways_at_once_is_refused() {
         for wrong in [
-            request(Some("10m"), Some("2123-11-14T22:14:20Z")),
-            request(Some("10"), None),
-            request(None, Some("2023-11-14T22:13:20Z")),
-            request(None, Some("tomorrow")),
+            (Some("10m"), Some("2123-11-14T22:14:20Z")),
+            (Some("10"), None),
+            (None, Some("2023-11-14T22:13:20Z")),
+            (None, Some("tomorrow")),
         ] {
-            assert!(lasting(&wrong, NOW).is_err(), "{wrong:?}");
+            assert!(lasts(wrong.0, wrong.1).is_err(), "{wrong:?}");
         }
     }
 }

@@ -121,7 +121,10 @@ impl From<ApplyError> for Failure {
                     .with_problems(problems)
             }
             ApplyError::NotFound { kind, name } => Self::not_found(short_name(kind), &name),
-            ApplyError::Size { .. } => Self::bad_request(chain(&error)),
+            ApplyError::Size { .. } | ApplyError::NothingToPause(_) | ApplyError::Protections(_) => {
+                Self::bad_request(chain(&error))
+            }
+            ApplyError::NoSuchReplica(_) => Self::new(StatusCode::NOT_FOUND, Code::NotFound, chain(&error)),
             ApplyError::Needed { .. } => Self::new(StatusCode::CONFLICT, Code::Needed, chain(&error)),
             ApplyError::Shelf(ShelfError::TooLong(_)) => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, Code::NotKept, chain(&error))

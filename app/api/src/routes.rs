@@ -92,6 +92,7 @@ pub(crate) fn routes() -> Vec<Route> {
     let mut routes = reads();
     routes.extend(reads_around());
     routes.extend(changes());
+    routes.extend(orders());
     routes.extend(deletions());
     routes.extend(about_itself());
     routes
@@ -225,6 +226,47 @@ fn changes() -> Vec<Route> {
             body: None,
             answer: Answer::Json(of::<v1::Scaled>),
             handler: || delete(release),
+        },
+    ]
+}
+
+fn orders() -> Vec<Route> {
+    vec![
+        Route {
+            method: "put",
+            path: "/v1/services/{name}/pause",
+            summary: "Lets the autoscaler of a service decide nothing",
+            query: &[],
+            body: Some(of::<v1::Lasting>),
+            answer: Answer::Json(of::<v1::Paused>),
+            handler: || put(pause),
+        },
+        Route {
+            method: "delete",
+            path: "/v1/services/{name}/pause",
+            summary: "Lets the autoscaler of a service decide again",
+            query: &[],
+            body: None,
+            answer: Answer::Json(of::<v1::Paused>),
+            handler: || delete(resume),
+        },
+        Route {
+            method: "put",
+            path: "/v1/replicas/{name}/protection",
+            summary: "Protects a replica from being removed when its service shrinks",
+            query: &[],
+            body: Some(of::<v1::Lasting>),
+            answer: Answer::Json(of::<v1::Protected>),
+            handler: || put(protect),
+        },
+        Route {
+            method: "delete",
+            path: "/v1/replicas/{name}/protection",
+            summary: "Lets a replica be removed again",
+            query: &[],
+            body: None,
+            answer: Answer::Json(of::<v1::Protected>),
+            handler: || delete(unprotect),
         },
     ]
 }
@@ -640,6 +682,43 @@ async fn hold(
 
 async fn release(Of(state): Of<State>, Path(name): Path<String>) -> Result<Json<v1::Scaled>, Failure> {
     apply::release(&state, service_name(&name)?).await.map(Json)
+}
+
+async fn pause(
+    Of(state): Of<State>,
+    Path(name): Path<String>,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Result<Json<v1::Paused>, Failure> {
+    let request = how_long(&whole(body)?, &format!("pause service/{name}"))?;
+    let now = state.handle.now().wall;
+    apply::pause(&state, service_name(&name)?, request, now).await.map(Json)
+}
+
+async fn resume(Of(state): Of<State>, Path(name): Path<String>) -> Result<Json<v1::Paused>, Failure> {
+    apply::resume(&state, service_name(&name)?).await.map(Json)
+}
+
+async fn protect(
+    Of(state): Of<State>,
+    Path(name): Path<String>,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Result<Json<v1::Protected>, Failure> {
+    let request = how_long(&whole(body)?, &format!("protect replica/{name}"))?;
+    let now = state.handle.now().wall;
+    apply::protect(&state, replica_id(&name)?, request, now).await.map(Json)
+}
+
+async fn unprotect(Of(state): Of<State>, Path(name): Path<String>) -> Result<Json<v1::Protected>, Failure> {
+    apply::unprotect(&state, replica_id(&name)?).await.map(Json)
+}
+
+/// How long something shall last, as a body says; one that says nothing is as an empty object.
+fn how_long(body: &[u8], what: &str) -> Result<v1::Lasting, Failure> {
+    if body.is_empty() {
+        return Ok(v1::Lasting::default());
+    }
+    serde_json::from_slice(body)
+        .map_err(|error| Failure::bad_request(format!("could not read for how long to {what}: {error}")))
 }
 
 async fn ready(Of(state): Of<State>) -> Response {

@@ -79,6 +79,9 @@ pub struct ServiceStatus {
     /// The size that a person holds it at; absent when none does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
+    /// While a person lets its autoscaler decide nothing; absent when none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
     /// What it serves now, summed over its replicas.
     pub traffic: Traffic,
     /// What its replicas use now, summed.
@@ -109,6 +112,13 @@ pub struct Hold {
     /// How many replicas.
     pub replicas: u32,
     /// When it ends by itself; null holds until released.
+    pub until: Option<String>,
+}
+
+/// A time in which an autoscaler decides nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Pause {
+    /// When it ends by itself; null lasts until resumed.
     pub until: Option<String>,
 }
 
@@ -259,6 +269,9 @@ pub struct ReplicaStatus {
     pub generation: u64,
     /// Whether it was running already when Homeostat started.
     pub adopted: bool,
+    /// Until when it is not removed when its service shrinks; absent when it may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protected_until: Option<String>,
     /// What it waits for, how it ended, or why its probe fails; null when there is nothing to say.
     pub message: Option<String>,
     /// How the proxy sees it; absent when its service is not exposed and while nothing runs.
@@ -431,7 +444,7 @@ pub struct Explanation {
     pub desired: u32,
     /// Replicas wanted before.
     pub previous: u32,
-    /// `fixed`, `hold` or `hpa`.
+    /// `fixed`, `schedule`, `hold`, `off`, `paused`, `toZero` or `hpa`.
     pub policy: String,
     /// What each metric said; empty when none was asked.
     pub metrics: Vec<Metric>,
@@ -568,6 +581,37 @@ pub struct Scaled {
     pub target: String,
     /// The hold; null when the service sizes itself.
     pub hold: Option<Hold>,
+}
+
+/// Asks for something that lasts for a time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lasting {
+    /// How long, such as `2h`; not with `until`.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub lasting: Option<String>,
+    /// Until when, RFC 3339; not with `for`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+/// Whether the autoscaler of a service is paused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Paused {
+    /// As `service/NAME`.
+    pub target: String,
+    /// The pause; null when the autoscaler decides.
+    pub pause: Option<Pause>,
+}
+
+/// Whether a replica is protected from being removed when its service shrinks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Protected {
+    /// As `replica/NAME`.
+    pub target: String,
+    /// Until when; null when it may be removed.
+    pub protected_until: Option<String>,
 }
 
 /// One change that a watcher is told of.

@@ -107,6 +107,9 @@ impl Look<'_> {
                 replicas: hold.replicas,
                 until: hold.until.map(|time| self.at(time)),
             }),
+            pause: service
+                .paused(self.now.time)
+                .map(|pause| v1::Pause { until: pause.until.map(|time| self.at(time)) }),
             traffic: sum_of_traffic(places),
             usage: sum_of_usage(places),
             proxy: None,
@@ -204,6 +207,7 @@ impl Look<'_> {
             incarnation: place.incarnation.0,
             generation: place.generation.0,
             adopted: false,
+            protected_until: service.protected_until(self.now.time, ordinal).map(|until| self.at(until)),
             message: message(wait.map(|wait| wait.reason.to_string()), last_exit(place)),
             endpoint: None,
             traffic: v1::Traffic {
@@ -400,6 +404,7 @@ fn is_of_guard(reason: &Reason) -> bool {
         | Reason::Bounds { .. }
         | Reason::DisruptionBudget { .. }
         | Reason::BlastRadius { .. } => true,
+        Reason::Protected { .. } | Reason::Paused { .. } | Reason::Resumed => false,
         Reason::Declared
         | Reason::Withdrawn
         | Reason::BelowDesired { .. }

@@ -15,7 +15,11 @@ pub(crate) const SERVICE_HEADER: &[&str] =
 pub(crate) fn service(service: &v1::Service) -> Vec<Field> {
     let status = &service.status;
     let (word, tone) = standing(status);
-    let held = if status.hold.is_some() { ", held" } else { "" };
+    let held = match (&status.hold, &status.pause) {
+        (Some(_), _) => ", held",
+        (None, Some(_)) => ", paused",
+        (None, None) => "",
+    };
     let ready = Field::number(status.ready_replicas);
     vec![
         Field::text(service.name()),
@@ -58,11 +62,12 @@ pub(crate) fn replica(replica: &v1::Replica, now: Wall) -> Vec<Field> {
     let status = &replica.status;
     let ports: Vec<String> = status.ports.iter().map(|(name, port)| format!("{name}={port}")).collect();
     let role = if status.role == "spare" { " (spare)" } else { "" };
+    let protected = if status.protected_until.is_some() { " (protected)" } else { "" };
     let or_unknown = |text: String| if text.is_empty() { UNKNOWN.to_owned() } else { text };
     vec![
         Field::text(replica.name()),
         Field::number(status.pid.map_or_else(|| UNKNOWN.to_owned(), |pid| pid.to_string())),
-        Field::text(format!("{}{role}", status.phase)).toned(tone_of(&status.phase)),
+        Field::text(format!("{}{role}{protected}", status.phase)).toned(tone_of(&status.phase)),
         Field::text(if status.ready { "yes" } else { "no" }),
         Field::number(status.restarts),
         Field::number(figures::age(status.started_at.as_deref(), now)),

@@ -180,6 +180,21 @@ impl FromStr for OneService {
     }
 }
 
+/// One replica: `replica/NAME`, or its bare name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OneReplica(pub(crate) ReplicaId);
+
+impl FromStr for OneReplica {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = if text.contains('/') { text.to_owned() } else { format!("replica/{text}") };
+        let one: One = text.parse()?;
+        let found = (one.subject == Subject::Replica).then(|| ReplicaId::parse(&one.name)).flatten();
+        found.map(Self).ok_or_else(|| format!("{one} is no replica; write replica/NAME, as replica/shop-0"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,5 +236,7 @@ mod tests {
             assert!(wrong.parse::<Target>().is_err(), "{wrong}");
         }
         assert!("replica/shop-3".parse::<OneService>().is_err());
+        assert!("service/shop".parse::<OneReplica>().unwrap_err().contains("replica/NAME"));
+        assert_eq!("shop-3".parse::<OneReplica>(), "replica/shop-3".parse::<OneReplica>());
     }
 }

@@ -12,8 +12,8 @@ use crate::output::Printer;
 use crate::paint::{Colours, Paint};
 use crate::verbs::up::{Up, UpWords};
 use crate::verbs::{
-    apply, completions, delete, describe, diff, events, explain, get, load, logs, replay, scale, schema,
-    simulate, top, validate, version,
+    apply, completions, delete, describe, diff, events, explain, get, load, logs, pause, protect, replay,
+    scale, schema, simulate, top, validate, version,
 };
 
 /// Keeps services in balance: runs, balances, scales and heals them, and says why.
@@ -47,6 +47,10 @@ enum Verb {
     Logs(logs::Words),
     Top(top::Words),
     Scale(scale::Words),
+    Pause(pause::Words),
+    Resume(pause::ResumeWords),
+    Protect(protect::Words),
+    Unprotect(protect::UnprotectWords),
     Explain(explain::Words),
     Load(Box<load::Words>),
     Simulate(Box<simulate::Words>),
@@ -111,6 +115,10 @@ fn follow(
         Verb::Logs(words) => wait_for(logs::run(desk, words)).map(done),
         Verb::Top(words) => wait_for(top::run(desk, words)).map(done),
         Verb::Scale(words) => wait_for(scale::run(desk, words)).map(done),
+        Verb::Pause(words) => wait_for(pause::run(desk, words)).map(done),
+        Verb::Resume(words) => wait_for(pause::resume(desk, words)).map(done),
+        Verb::Protect(words) => wait_for(protect::run(desk, words)).map(done),
+        Verb::Unprotect(words) => wait_for(protect::unprotect(desk, words)).map(done),
         Verb::Explain(words) => wait_for(explain::run(desk, words)).map(done),
         Verb::Load(words) => wait_for(load::run(desk, *words)),
         Verb::Simulate(words) => simulate::run(desk, &words),

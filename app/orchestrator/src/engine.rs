@@ -218,7 +218,7 @@ impl Engine {
         let epoch = self.shelf.next_epoch()?;
         self.board.begin_run(epoch);
         let intents = self.handle.inner.intake.lock().unwrap_or_else(PoisonError::into_inner).intents();
-        let (holds, memories) = (self.shelf.holds()?, self.shelf.memories()?);
+        let (orders, memories) = (self.shelf.orders()?, self.shelf.memories()?);
         let start = Start {
             epoch,
             node: self.doors.node.clone(),
@@ -227,7 +227,7 @@ impl Engine {
         };
         let inputs = std::iter::once(Input::Started(start))
             .chain(intents.into_iter().map(Input::Intent))
-            .chain(holds.into_iter().map(Input::Intent))
+            .chain(orders.into_iter().map(Input::Intent))
             .chain(memories.into_iter().map(Input::Remembered));
         for input in inputs {
             self.step(&input)?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use control::ControlLoop;
 use model::event::EventKind;
+use model::identity::ReplicaId;
 use model::input::{Input, Intent};
 use model::name::ServiceName;
 use model::resource::{Kind, Resource};
@@ -107,6 +108,45 @@ impl Handle {
     pub fn release(&self, service: &ServiceName) -> Result<(), ApplyError> {
         let _turn = self.turn();
         let intent = self.intake().release(service)?;
+        Ok(self.tell(vec![intent])?)
+    }
+
+    /// Pauses the autoscaler of a service, for a time or until resumed. Blocks for a disk write.
+    pub fn pause(&self, service: &ServiceName, lasting: Option<Duration>) -> Result<(), ApplyError> {
+        let _turn = self.turn();
+        let until = lasting.map(|span| self.inner.clock.time() + span);
+        let intent = self.intake().pause(service, until)?;
+        Ok(self.tell(vec![intent])?)
+    }
+
+    /// Ends the pause of an autoscaler; harmless when there is none. Blocks for a disk write.
+    pub fn resume(&self, service: &ServiceName) -> Result<(), ApplyError> {
+        let _turn = self.turn();
+        let intent = self.intake().resume(service)?;
+        Ok(self.tell(vec![intent])?)
+    }
+
+    /// Protects the life of a replica that runs now from being removed when its service shrinks, for a time. Blocks for a disk write.
+    ///
+    /// Fails with [`ApplyError::NoSuchReplica`] when none runs, or it is on its way out already.
+    pub fn protect(&self, replica: &ReplicaId, lasting: Duration) -> Result<(), ApplyError> {
+        let _turn = self.turn();
+        let whom = replica.clone();
+        let life = self.look(move |brain, _| {
+            let place = brain.knowledge().place(&whom.service, whom.ordinal)?;
+            (place.is_occupied() && !place.is_leaving()).then_some(place.incarnation)
+        })?;
+        let incarnation = life.ok_or_else(|| ApplyError::NoSuchReplica(replica.clone()))?;
+        let now = self.inner.clock.time();
+        let intent = self.intake().protect(replica, incarnation, (now, now + lasting))?;
+        Ok(self.tell(vec![intent])?)
+    }
+
+    /// Lets a replica be removed again; harmless when it is not protected. Blocks for a disk write.
+    pub fn unprotect(&self, replica: &ReplicaId) -> Result<(), ApplyError> {
+        let _turn = self.turn();
+        let now = self.inner.clock.time();
+        let intent = self.intake().unprotect(replica, now)?;
         Ok(self.tell(vec![intent])?)
     }
 

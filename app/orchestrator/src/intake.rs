@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::identity::Generation;
+use model::identity::{Generation, Incarnation, ReplicaId};
 use model::input::Intent;
 use model::name::ServiceName;
 use model::resource::check::{ResourceProblem, Severity, check};
@@ -13,7 +13,10 @@ use store::Txn;
 
 use crate::measuring::Measuring;
 use crate::routing::{KeptRoute, Routing};
-use crate::shelf::{self, Shelf, ShelfError, Stored, StoredHold};
+use crate::shelf::{self, Shelf, ShelfError, Stored, StoredHold, StoredPause};
+
+/// Most protected replicas of one service: as many as the guard lets it have.
+const PROTECTIONS_MAX: usize = 1000;
 
 /// What becomes of one resource that was applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +80,21 @@ pub enum ApplyError {
         /// What it may have.
         sizes: Sizes,
     },
+    /// The service has no autoscaler that could be paused.
+    #[error(
+        "could not pause service/{0}: it has no autoscaler, its size is as declared; `homeostat scale` holds it at another"
+    )]
+    NothingToPause(ServiceName),
+    /// No such replica runs.
+    #[error(
+        "could not protect replica/{0}: no such replica runs, or it is on its way out; `homeostat get replicas` lists them"
+    )]
+    NoSuchReplica(ReplicaId),
+    /// The service has too many protected replicas already.
+    #[error(
+        "could not protect replica/{0}: {PROTECTIONS_MAX} replicas of its service are protected already; take one of those back"
+    )]
+    Protections(ReplicaId),
     /// The store failed.
     #[error(transparent)]
     Shelf(#[from] ShelfError),
@@ -177,7 +195,7 @@ impl Intake {
         Ok((applied, touched.iter().filter_map(|name| self.declare(name)).collect()))
     }
 
-    /// Removes a resource, and with a service its hold. Returns what the loop must be told.
+    /// Removes a resource, and with a service what was ordered about it by hand. Returns what the loop must be told.
     pub(crate) fn delete(&mut self, kind: Kind, name: &str) -> Result<Vec<Intent>, ApplyError> {
         let key = (kind, name.to_owned());
         let not_found = || ApplyError::NotFound { kind, name: name.to_owned() };
@@ -194,7 +212,11 @@ impl Intake {
         rest.remove(&key);
         let mut txn = shelf::delete_resource(Txn::new(), kind, name);
         match kind {
-            Kind::Service => txn = shelf::delete_hold(txn, &service),
+            Kind::Service => {
+                txn = shelf::delete_hold(txn, &service);
+                txn = shelf::delete_pause(txn, &service);
+                txn = shelf::delete_protections(txn, &service);
+            }
             Kind::HorizontalPodAutoscaler => {
                 if let Some(stored) = rest.get_mut(&(Kind::Service, service.to_string())) {
                     stored.revision = Generation(stored.revision.0 + 1);
@@ -230,6 +252,53 @@ impl Intake {
         self.require(service)?;
         self.shelf.commit(shelf::delete_hold(Txn::new(), service))?;
         Ok(Intent::Release(service.clone()))
+    }
+
+    /// Pauses the autoscaler of a service, until `until` or until resumed.
+    pub(crate) fn pause(&self, service: &ServiceName, until: Option<Time>) -> Result<Intent, ApplyError> {
+        self.require(service)?;
+        let declared = shelf::declared(&self.resources, service);
+        if declared.is_ok_and(|declared| declared.is_some_and(|declared| declared.autoscaler.is_none())) {
+            return Err(ApplyError::NothingToPause(service.clone()));
+        }
+        let pause = StoredPause::new(until);
+        self.shelf.commit(shelf::put_pause(Txn::new(), service, pause)?)?;
+        Ok(pause.intent(service.clone()))
+    }
+
+    /// Ends the pause of an autoscaler; there need not be one.
+    pub(crate) fn resume(&self, service: &ServiceName) -> Result<Intent, ApplyError> {
+        self.require(service)?;
+        self.shelf.commit(shelf::delete_pause(Txn::new(), service))?;
+        Ok(Intent::Resume(service.clone()))
+    }
+
+    /// Protects the life `incarnation` of a replica from being removed, until `until`.
+    pub(crate) fn protect(
+        &self,
+        replica: &ReplicaId,
+        incarnation: Incarnation,
+        (now, until): (Time, Time),
+    ) -> Result<Intent, ApplyError> {
+        self.require(&replica.service)?;
+        let mut kept = self.shelf.protections(&replica.service)?;
+        kept.forget_ended(now);
+        kept.add(replica.ordinal, incarnation, until);
+        if kept.len() > PROTECTIONS_MAX {
+            return Err(ApplyError::Protections(replica.clone()));
+        }
+        self.shelf.commit(shelf::put_protections(Txn::new(), &replica.service, &kept)?)?;
+        Ok(Intent::Protect { replica: replica.clone(), incarnation, until })
+    }
+
+    /// Takes the protection of a replica back; there need not be one.
+    pub(crate) fn unprotect(&self, replica: &ReplicaId, now: Time) -> Result<Intent, ApplyError> {
+        self.require(&replica.service)?;
+        let mut kept = self.shelf.protections(&replica.service)?;
+        kept.forget_ended(now);
+        kept.remove(replica.ordinal);
+        self.shelf.commit(shelf::put_protections(Txn::new(), &replica.service, &kept)?)?;
+        Ok(Intent::Unprotect(replica.clone()))
     }
 
     fn require(&self, service: &ServiceName) -> Result<(), ApplyError> {

@@ -7,6 +7,8 @@
 //! | `routes/NAME` | a route as written |
 //! | `metricsources/NAME` | a source of a metric as written |
 //! | `holds/NAME` | a size asked for by hand |
+//! | `pauses/NAME` | until when its autoscaler decides nothing |
+//! | `protections/NAME` | its replicas that are not to be removed |
 //! | `memory/NAME` | what the loop remembers of a service |
 //! | `epoch` | the epoch of the latest run |
 //!
@@ -16,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use journal::StoredMemory;
-use model::identity::{Epoch, Generation};
+use model::identity::{Epoch, Generation, Incarnation, Ordinal, ReplicaId};
 use model::input::{Declared, Intent};
 use model::memory::Memory;
 use model::name::ServiceName;
@@ -50,6 +52,28 @@ pub(crate) struct StoredHold {
     v: u32,
     replicas: u32,
     until_ms: Option<u64>,
+}
+
+/// A pause of an autoscaler, as it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StoredPause {
+    v: u32,
+    until_ms: Option<u64>,
+}
+
+/// The replicas of a service that are not to be removed, as they are kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredProtections {
+    v: u32,
+    replicas: BTreeMap<u32, StoredProtection>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StoredProtection {
+    incarnation: u32,
+    until_ms: u64,
 }
 
 /// What is kept could not be read or written; nothing has changed unless the error says that it is in doubt.
@@ -115,6 +139,51 @@ impl StoredHold {
     }
 }
 
+impl StoredPause {
+    pub(crate) fn new(until: Option<Time>) -> Self {
+        Self { v: VERSION, until_ms: until.map(Time::as_millis) }
+    }
+
+    pub(crate) fn intent(self, service: ServiceName) -> Intent {
+        Intent::Pause { service, until: self.until_ms.map(Time::from_millis) }
+    }
+}
+
+impl Default for StoredProtections {
+    fn default() -> Self {
+        Self { v: VERSION, replicas: BTreeMap::new() }
+    }
+}
+
+impl StoredProtections {
+    /// Keeps those that have not ended by `now`.
+    pub(crate) fn forget_ended(&mut self, now: Time) {
+        self.replicas.retain(|_, protection| protection.until_ms > now.as_millis());
+    }
+
+    pub(crate) fn add(&mut self, ordinal: Ordinal, incarnation: Incarnation, until: Time) {
+        let protection = StoredProtection { incarnation: incarnation.0, until_ms: until.as_millis() };
+        self.replicas.insert(ordinal.0, protection);
+    }
+
+    pub(crate) fn remove(&mut self, ordinal: Ordinal) {
+        self.replicas.remove(&ordinal.0);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.replicas.len()
+    }
+
+    fn intents(self, service: &ServiceName) -> Vec<Intent> {
+        let intent = |(ordinal, protection): (u32, StoredProtection)| Intent::Protect {
+            replica: ReplicaId { service: service.clone(), ordinal: Ordinal(ordinal) },
+            incarnation: Incarnation(protection.incarnation),
+            until: Time::from_millis(protection.until_ms),
+        };
+        self.replicas.into_iter().map(intent).collect()
+    }
+}
+
 impl Shelf {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         Self { store }
@@ -152,8 +221,19 @@ impl Shelf {
         Ok(all)
     }
 
-    pub(crate) fn holds(&self) -> Result<Vec<Intent>, ShelfError> {
-        self.each("holds/", |name, hold: StoredHold| hold.intent(name))
+    /// What people want beside what they declare: sizes by hand, pauses, protections.
+    pub(crate) fn orders(&self) -> Result<Vec<Intent>, ShelfError> {
+        let mut orders = self.each("holds/", |name, hold: StoredHold| hold.intent(name))?;
+        orders.extend(self.each("pauses/", |name, pause: StoredPause| pause.intent(name))?);
+        let protections = self.each("protections/", |name, kept: StoredProtections| kept.intents(&name))?;
+        orders.extend(protections.into_iter().flatten());
+        Ok(orders)
+    }
+
+    /// The replicas of a service that are not to be removed.
+    pub(crate) fn protections(&self, service: &ServiceName) -> Result<StoredProtections, ShelfError> {
+        let entry = self.store.get(&key_of(&format!("protections/{service}")))?;
+        entry.map_or_else(|| Ok(StoredProtections::default()), |entry| read(&entry))
     }
 
     pub(crate) fn memories(&self) -> Result<Vec<Arc<Memory>>, ShelfError> {
@@ -208,6 +288,30 @@ pub(crate) fn put_hold(txn: Txn, service: &ServiceName, hold: StoredHold) -> Res
 
 pub(crate) fn delete_hold(txn: Txn, service: &ServiceName) -> Txn {
     txn.delete(key_of(&format!("holds/{service}")))
+}
+
+pub(crate) fn put_pause(txn: Txn, service: &ServiceName, pause: StoredPause) -> Result<Txn, ShelfError> {
+    Ok(txn.put(key_of(&format!("pauses/{service}")), value_of(&pause)?))
+}
+
+pub(crate) fn delete_pause(txn: Txn, service: &ServiceName) -> Txn {
+    txn.delete(key_of(&format!("pauses/{service}")))
+}
+
+/// Adds the protections of a service to a transaction; their row goes with the last of them.
+pub(crate) fn put_protections(
+    txn: Txn,
+    service: &ServiceName,
+    kept: &StoredProtections,
+) -> Result<Txn, ShelfError> {
+    if kept.len() == 0 {
+        return Ok(delete_protections(txn, service));
+    }
+    Ok(txn.put(key_of(&format!("protections/{service}")), value_of(kept)?))
+}
+
+pub(crate) fn delete_protections(txn: Txn, service: &ServiceName) -> Txn {
+    txn.delete(key_of(&format!("protections/{service}")))
 }
 
 pub(crate) fn put_memory(txn: Txn, memory: &Memory) -> Result<Txn, ShelfError> {

@@ -1,7 +1,7 @@
 //! Folding what people want into the picture.
 
 use execute::Outbox;
-use knowledge::{Exposure, Hold, Knowledge, Place, ServiceState, Stage};
+use knowledge::{Exposure, Hold, Knowledge, Pause, Place, Protection, ServiceState, Stage};
 use model::event::EventKind;
 use model::identity::Generation;
 use model::input::{Declared, Intent};
@@ -48,6 +48,37 @@ pub(crate) fn fold(now: Now, knowledge: &mut Knowledge, intent: &Intent, out: &m
             let Some(service) = knowledge.service_mut(service) else { return };
             service.hold = None;
             service.next_sync = now.time;
+        }
+        Intent::Pause { service: name, until } => {
+            let service = knowledge.service_or_new(name);
+            service.pause = Some(Pause { until: *until });
+            service.next_sync = now.time;
+            out.tell(now, name, None, EventKind::Paused, Reason::Paused { until: *until });
+        }
+        Intent::Resume(name) => {
+            let Some(service) = knowledge.service_mut(name) else { return };
+            if service.pause.take().is_some() {
+                service.next_sync = now.time;
+                out.tell(now, name, None, EventKind::Resumed, Reason::Resumed);
+            }
+        }
+        Intent::Protect { replica, incarnation, until } => {
+            let service = knowledge.service_or_new(&replica.service);
+            service.protections.retain(|_, protection| now.time < protection.until);
+            service
+                .protections
+                .insert(replica.ordinal, Protection { incarnation: *incarnation, until: *until });
+            service.next_sync = now.time;
+            let whom = Some((replica.ordinal, *incarnation));
+            out.tell(now, &replica.service, whom, EventKind::Protected, Reason::Protected { until: *until });
+        }
+        Intent::Unprotect(replica) => {
+            let Some(service) = knowledge.service_mut(&replica.service) else { return };
+            if let Some(Protection { incarnation, .. }) = service.protections.remove(&replica.ordinal) {
+                service.next_sync = now.time;
+                let whom = Some((replica.ordinal, incarnation));
+                out.tell(now, &replica.service, whom, EventKind::Unprotected, Reason::Resumed);
+            }
         }
     }
 }

@@ -117,7 +117,8 @@ impl Hand<'_> {
         let generation = declared.generation;
         let action = self.tell(ActionKind::Start { replica, incarnation, declared, admission }, reason);
         place.admission = Some(admission);
-        place.begin(incarnation, generation, action, Stage::Starting { action, since: self.now.time });
+        let since = self.now.time;
+        place.begin(since, incarnation, generation, (action, Stage::Starting { action, since }));
         self.note(service, ordinal, EventKind::Starting, reason);
     }
 

@@ -2,7 +2,7 @@
 
 use knowledge::RESTART_WINDOW;
 use model::identity::Ordinal;
-use model::plan::{Role, Step, Writer};
+use model::plan::{Afterwards, Change, Role, Step, Writer};
 use model::reason::{Reason, StormScope};
 
 use crate::tally::Tally;
@@ -43,6 +43,18 @@ pub(crate) fn storm(tally: &Tally<'_>, ordinal: Ordinal) -> Option<Reason> {
     };
     let until = tally.oldest_restart.unwrap_or(tally.now.time) + RESTART_WINDOW;
     Some(Reason::StormLimit { scope, until })
+}
+
+/// A replica that a person protects is not removed because its service shrinks; it may be healed, and replaced by a newer one.
+pub(crate) fn protection(tally: &Tally<'_>, step: &Step, ordinal: Ordinal) -> Option<Reason> {
+    let (Change::Drain { then, .. } | Change::Stop { then, .. }) = step.change else { return None };
+    // One that has drained is on its way out already, and a spare is kept for what it may have to take over.
+    let is_removed = then == Afterwards::Close && tally.is_running(ordinal) && !tally.is_spare(ordinal);
+    if step.writer != Writer::ScaleIn || !is_removed {
+        return None;
+    }
+    let until = tally.service.protected_until(tally.now.time, ordinal)?;
+    Some(Reason::Protected { until })
 }
 
 /// What serves is taken away only while enough is left, and never everything at once (laws 5 and 6).

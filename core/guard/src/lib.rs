@@ -38,7 +38,7 @@ fn judge_step(tally: &mut Tally<'_>, step: &Step) -> Verdict {
         Change::Open { role, .. } => budget::room(tally, role, step.writer),
         Change::Start { ordinal } => budget::storm(tally, ordinal),
         Change::Drain { ordinal, .. } | Change::Stop { ordinal, .. } => {
-            budget::disruption(tally, step, ordinal)
+            budget::protection(tally, step, ordinal).or_else(|| budget::disruption(tally, step, ordinal))
         }
         // These take nothing away and fill no machine.
         Change::Promote { .. }

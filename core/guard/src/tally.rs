@@ -92,6 +92,11 @@ impl<'a> Tally<'a> {
         self.service.places.get(&ordinal).is_some_and(Place::is_serving)
     }
 
+    /// Whether a replica of this place runs and is not on its way out.
+    pub(crate) fn is_running(&self, ordinal: Ordinal) -> bool {
+        self.service.places.get(&ordinal).is_some_and(|place| place.health().is_some())
+    }
+
     /// Whether the place is that of a spare.
     pub(crate) fn is_spare(&self, ordinal: Ordinal) -> bool {
         self.service.places.get(&ordinal).is_some_and(|place| place.role == Role::Spare)

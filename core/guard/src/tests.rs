@@ -52,7 +52,7 @@ impl Case {
 
     fn put(&mut self, ordinal: u32, role: Role, stage: Stage) {
         let mut place = Place::empty(role, Time::ZERO);
-        place.begin(Incarnation(1), Generation(1), Default::default(), stage);
+        place.begin(Time::ZERO, Incarnation(1), Generation(1), (Default::default(), stage));
         self.knowledge.service_or_new(&self.name).places.insert(Ordinal(ordinal), place);
     }
 

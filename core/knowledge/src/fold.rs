@@ -100,7 +100,8 @@ impl Knowledge {
             sick_since: (!live).then_some(now.time),
         };
         place.admission = None;
-        place.begin(observed.incarnation, observed.generation, Default::default(), Stage::Running(health));
+        let running = (Default::default(), Stage::Running(health));
+        place.begin(now.time, observed.incarnation, observed.generation, running);
         events.push(event(now, &observed.replica, place, EventKind::Adopted, Reason::Adopted));
         Folded::Changed
     }

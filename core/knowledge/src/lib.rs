@@ -7,7 +7,7 @@
 //! what [`model::memory`] bounds, and the latest measurement of each of [`model::resource::METRIC_SOURCES_MAX`] sources.
 
 mod service;
-pub use service::{Demand, Exposure, Hold, Remembered, ServiceState};
+pub use service::{Demand, Exposure, Hold, Pause, Protection, Remembered, ServiceState};
 
 mod place;
 pub use place::{Health, Place, Stage, Unanswered};

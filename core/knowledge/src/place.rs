@@ -135,10 +135,19 @@ impl Place {
         }
     }
 
-    /// Begins a new life: measurements of the last one are forgotten.
-    pub fn begin(&mut self, incarnation: Incarnation, generation: Generation, by: ActionId, stage: Stage) {
+    /// Begins a new life at `now`: measurements of the last one are forgotten. One that is remembered began when it did.
+    pub fn begin(
+        &mut self,
+        now: Time,
+        incarnation: Incarnation,
+        generation: Generation,
+        (by, stage): (ActionId, Stage),
+    ) {
         self.incarnation = incarnation;
         self.begun_by = by;
+        if self.restart.incarnation != incarnation || self.restart.began == Time::ZERO {
+            self.restart.began = now;
+        }
         self.restart.incarnation = incarnation;
         self.generation = generation;
         self.stage = stage;

@@ -24,6 +24,10 @@ pub struct ServiceState {
     pub last_declared: Option<Arc<Declared>>,
     /// The size that a person asked for, while the hold lasts.
     pub hold: Option<Hold>,
+    /// While a person lets its autoscaler decide nothing.
+    pub pause: Option<Pause>,
+    /// Replicas that are not to be removed when it shrinks.
+    pub protections: BTreeMap<Ordinal, Protection>,
     /// How many replicas are wanted; `None` before the first decision.
     pub desired: Option<u32>,
     /// What its autoscaler remembers.
@@ -83,6 +87,22 @@ pub struct Hold {
     pub until: Option<Time>,
 }
 
+/// A time in which a person lets the autoscaler decide nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// When it ends by itself.
+    pub until: Option<Time>,
+}
+
+/// A person's word that a replica is not to be removed when its service shrinks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protection {
+    /// The life that is meant: the protection ends with it.
+    pub incarnation: Incarnation,
+    /// When it ends by itself.
+    pub until: Time,
+}
+
 /// How far the listener of a service is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Exposure {
@@ -125,6 +145,8 @@ impl ServiceState {
             declared: None,
             last_declared: None,
             hold: None,
+            pause: None,
+            protections: BTreeMap::new(),
             desired: None,
             scaling: ScalingMemory::default(),
             past_life: Incarnation(0),
@@ -148,6 +170,20 @@ impl ServiceState {
     /// The size that a person holds it at.
     pub fn held(&self, now: Time) -> Option<Hold> {
         self.hold.filter(|hold| hold.until.is_none_or(|until| now < until))
+    }
+
+    /// While its autoscaler is paused.
+    pub fn paused(&self, now: Time) -> Option<Pause> {
+        self.pause.filter(|pause| pause.until.is_none_or(|until| now < until))
+    }
+
+    /// Until when the replica in a place is protected from being removed; `None` for one that is not, or is on its way out already.
+    pub fn protected_until(&self, now: Time, ordinal: Ordinal) -> Option<Time> {
+        let Protection { incarnation, until } =
+            self.protections.get(&ordinal).copied().filter(|protection| now < protection.until)?;
+        let place = self.places.get(&ordinal)?;
+        let is_meant = place.incarnation == incarnation && place.is_occupied() && !place.is_leaving();
+        is_meant.then_some(until)
     }
 
     /// Its places that count towards the number wanted.
@@ -185,6 +221,7 @@ impl ServiceState {
 
     /// Closes a place; a later one goes on with its lives.
     pub fn close(&mut self, ordinal: Ordinal) {
+        self.protections.remove(&ordinal);
         if let Some(place) = self.places.remove(&ordinal) {
             self.past_life = self.past_life.max(place.incarnation).max(place.restart.incarnation);
         }

@@ -32,7 +32,7 @@ fn killed() -> Exit {
 fn picture(stage: Stage) -> Knowledge {
     let mut knowledge = Knowledge::default();
     let mut place = Place::empty(Role::Active, Time::ZERO);
-    place.begin(Incarnation(2), Generation(1), ActionId::default(), stage);
+    place.begin(Time::ZERO, Incarnation(2), Generation(1), (ActionId::default(), stage));
     knowledge.service_or_new(&shop()).places.insert(Ordinal(0), place);
     knowledge
 }
@@ -203,7 +203,7 @@ fn measurements_of_a_new_life_begin_anew() {
     assert_eq!(share(&knowledge).map(|cpu| cpu.0), Some(500));
 
     let place = knowledge.place_mut(&replica()).unwrap();
-    place.begin(Incarnation(3), Generation(1), ActionId::default(), starting());
+    place.begin(Time::ZERO, Incarnation(3), Generation(1), (ActionId::default(), starting()));
     assert_eq!(share(&knowledge), None);
     assert_eq!(knowledge.place(&shop(), Ordinal(0)).unwrap().in_flight.0, Time::ZERO);
 }

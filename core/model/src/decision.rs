@@ -97,7 +97,7 @@ pub enum Need {
     Time,
     /// The load.
     Load,
-    /// The hold of a person has to end.
+    /// The hold or the pause of a person has to end.
     Release,
     /// Somebody has to ask for something.
     Request,
@@ -172,6 +172,8 @@ pub enum Policy {
     Hold,
     /// A person has turned its autoscaler off.
     Off,
+    /// A person has paused its autoscaler.
+    Paused,
     /// A schedule says other than the fixed size.
     Schedule,
     /// Kubernetes' horizontal pod autoscaler algorithm.
@@ -256,6 +258,7 @@ impl Policy {
             Self::Fixed => "fixed",
             Self::Hold => "hold",
             Self::Off => "off",
+            Self::Paused => "paused",
             Self::Schedule => "schedule",
             Self::Hpa => "hpa",
             Self::Unanimous => "unanimous",

@@ -63,6 +63,14 @@ pub enum EventKind {
     HealingSuspended,
     /// They are resumed.
     HealingResumed,
+    /// Its autoscaler is paused.
+    Paused,
+    /// Its autoscaler decides again.
+    Resumed,
+    /// A replica is protected from being removed.
+    Protected,
+    /// A replica may be removed again.
+    Unprotected,
     /// A balancer of somebody else has taken the replicas.
     BalancerReloaded,
     /// A balancer of somebody else does not have the replicas as they are.
@@ -93,6 +101,10 @@ impl EventKind {
             Self::ActionFailed => "ActionFailed",
             Self::HealingSuspended => "HealingSuspended",
             Self::HealingResumed => "HealingResumed",
+            Self::Paused => "Paused",
+            Self::Resumed => "Resumed",
+            Self::Protected => "Protected",
+            Self::Unprotected => "Unprotected",
             Self::BalancerReloaded => "BalancerReloaded",
             Self::BalancerFailed => "BalancerFailed",
         }
@@ -122,6 +134,10 @@ impl EventKind {
             | Self::TookOver
             | Self::StoodDown
             | Self::HealingResumed
+            | Self::Paused
+            | Self::Resumed
+            | Self::Protected
+            | Self::Unprotected
             | Self::BalancerReloaded => false,
         }
     }

@@ -66,6 +66,26 @@ pub enum Intent {
     },
     /// The hold on the service ends.
     Release(ServiceName),
+    /// The autoscaler of the service decides nothing: the number stays as it is, within its bounds.
+    Pause {
+        /// The service meant.
+        service: ServiceName,
+        /// When the pause ends by itself; `None` lasts until resumed.
+        until: Option<Time>,
+    },
+    /// The autoscaler of the service decides again.
+    Resume(ServiceName),
+    /// A replica is not to be removed when its service shrinks.
+    Protect {
+        /// Which replica.
+        replica: ReplicaId,
+        /// Which life of it: the protection ends with that.
+        incarnation: Incarnation,
+        /// When the protection ends by itself.
+        until: Time,
+    },
+    /// The replica may be removed again.
+    Unprotect(ReplicaId),
 }
 
 impl Intent {
@@ -73,7 +93,12 @@ impl Intent {
     pub fn service(&self) -> &ServiceName {
         match self {
             Self::Declare(declared) => &declared.name,
-            Self::Withdraw(service) | Self::Hold { service, .. } | Self::Release(service) => service,
+            Self::Withdraw(service)
+            | Self::Hold { service, .. }
+            | Self::Release(service)
+            | Self::Pause { service, .. }
+            | Self::Resume(service) => service,
+            Self::Protect { replica, .. } | Self::Unprotect(replica) => &replica.service,
         }
     }
 }

@@ -215,4 +215,6 @@ pub struct RestartMemory {
     pub backoff_ms: u64,
     /// No start before this time.
     pub not_before: Time,
+    /// When the latest life was begun; the start of the clock when that is not known.
+    pub began: Time,
 }

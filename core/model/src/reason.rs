@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::identity::{Generation, Ordinal};
 use crate::input::{Exit, ExitStatus};
 use crate::name::ServiceName;
+use crate::resource::Remove;
 use crate::time::Time;
 
 /// Why something was done or not done; closed, so that each use says what each reason means there.
@@ -29,7 +30,21 @@ pub enum Reason {
         have: u32,
         /// Replicas there shall be.
         desired: u32,
+        /// Who goes first of those that serve.
+        first: Remove,
     },
+    /// A person protects it from being removed.
+    Protected {
+        /// When that ends by itself.
+        until: Time,
+    },
+    /// A person lets its autoscaler decide nothing.
+    Paused {
+        /// When that ends by itself.
+        until: Option<Time>,
+    },
+    /// A person lets it decide again, or takes a protection back.
+    Resumed,
     /// The autoscaler decided so; its decision record has the arithmetic.
     Autoscaled {
         /// Replicas before.
@@ -233,13 +248,18 @@ impl fmt::Display for Reason {
             Self::Declared => f.write_str("its declaration asks for it"),
             Self::Withdrawn => f.write_str("its declaration was taken back"),
             Self::BelowDesired { have, desired } => write!(f, "{have} replicas of {desired} wanted"),
-            Self::AboveDesired { have, desired } => write!(f, "{have} replicas, only {desired} wanted"),
-            Self::Autoscaled { summary, .. } => f.write_str(summary),
-            Self::Held { replicas, until: None } => {
-                write!(f, "held at {replicas} by hand until released")
+            Self::AboveDesired { have, desired, first } => {
+                write!(f, "{have} replicas, only {desired} wanted{}", first_to_go(*first))
             }
-            Self::Held { replicas, until: Some(until) } => {
-                write!(f, "held at {replicas} by hand until {until}")
+            Self::Protected { until } => write!(f, "it is protected from being removed until {until}"),
+            Self::Paused { until } => {
+                let until = or_until(*until, "resumed");
+                write!(f, "its autoscaler is paused by hand until {until}: the number stays as it is")
+            }
+            Self::Resumed => f.write_str("a person has said so"),
+            Self::Autoscaled { summary, .. } => f.write_str(summary),
+            Self::Held { replicas, until } => {
+                write!(f, "held at {replicas} by hand until {}", or_until(*until, "released"))
             }
             Self::ScalingOff => {
                 f.write_str("its autoscaler is off (spec.scale.mode): the number stays as it is")
@@ -296,6 +316,20 @@ impl fmt::Display for Reason {
             Self::Adopted => f.write_str("it was running already"),
             Self::Observed => f.write_str("it was seen so"),
         }
+    }
+}
+
+/// The end of what a person ordered, or the deed that ends it.
+fn or_until(until: Option<Time>, deed: &str) -> String {
+    until.map_or_else(|| deed.to_owned(), |until| until.to_string())
+}
+
+fn first_to_go(remove: Remove) -> &'static str {
+    match remove {
+        Remove::HighestNumber => "",
+        Remove::LeastBusy => "; the least busy go first",
+        Remove::Oldest => "; the oldest go first",
+        Remove::Newest => "; the newest go first",
     }
 }
 

@@ -13,7 +13,7 @@ use crate::prospect::Goal;
 use crate::ruling::{Course, Ruling};
 use crate::scale::hpa;
 use crate::scale::proposal::Proposal;
-use crate::scene::{Scene, Suspicion};
+use crate::scene::{Protected, Scene, Suspicion};
 
 /// A decision, and what it was made on.
 #[derive(Debug)]
@@ -88,6 +88,7 @@ impl Account for Situation {
                     None => decision,
                 };
                 let decision = scheduled(decision, term.note(declared));
+                let decision = spared(&self.scene, decision);
                 let decision = match fit::limit(declared, decision.desired, term.bounds) {
                     Some(limit) => limited(decision, limit),
                     None => decision,
@@ -169,6 +170,14 @@ impl Suspicion {
         decision.limits.push(Limit { name: "HeldByErrors", from, to, note });
         decision
     }
+}
+
+/// The decision with those replicas that are protected, when they are more than it leaves.
+fn spared(scene: &Scene, decision: Decision) -> Decision {
+    let (from, to) = (decision.desired, scene.spared(decision.desired));
+    let Some(Protected { replicas, until }) = scene.protected.filter(|_| from != to) else { return decision };
+    let note = format!("{replicas} are protected from being removed, until {until} or longer");
+    limited(decision, Limit { name: "Protected", from, to, note: note.into() })
 }
 
 /// The decision with what the schedules say about it.

@@ -50,11 +50,18 @@ impl Scene {
         self.current = begin(self.desired, &self.sight.memory, (&self.declared, &self.term));
         let now = self.now.time;
         self.hold = self.hold.filter(|hold| hold.until.is_none_or(|until| now < until));
+        self.pause = self.pause.filter(|pause| pause.until.is_none_or(|until| now < until));
+        self.protected = self.protected.filter(|protected| now < protected.until);
     }
 
     /// The scene without a hold.
     pub(crate) fn released(&self) -> Self {
         Self { hold: None, ..self.clone() }
+    }
+
+    /// The scene with an autoscaler that decides.
+    pub(crate) fn resumed(&self) -> Self {
+        Self { pause: None, ..self.clone() }
     }
 
     /// The scene with one request waiting.

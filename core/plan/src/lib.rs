@@ -22,6 +22,7 @@ pub mod slo;
 pub mod suppose;
 mod taken;
 mod term;
+mod victims;
 
 use knowledge::{Exposure, Knowledge, ServiceState};
 use model::chance::Stream;
@@ -60,8 +61,7 @@ pub fn plan(
             draft.steps.push(step);
         }
         (plan.decision, plan.scaling) = (size.decision, size.scaling);
-        let patience = settings.restart.liveness_grace;
-        roster::roster(now.time, service, size.desired, patience, &mut draft);
+        roster::roster(now.time, service, size.desired, settings, &mut draft);
     } else {
         roster::clear(service, &mut draft);
     }

@@ -126,7 +126,8 @@ impl Situation {
     fn by_time(&self, is_met: impl Fn(u32) -> bool) -> Option<Prospect> {
         let decided = self.ruling.desired;
         let mut next = self.next();
-        if let Some(until) = next.hold.and_then(|hold| hold.until) {
+        let paused = next.pause.filter(|_| next.hold.is_none()).and_then(|pause| pause.until);
+        if let Some(until) = next.hold.and_then(|hold| hold.until).or(paused) {
             next.advance(until.since(next.now.time), decided, None);
         } else if !self.is_from_load() && next.declared.spec.scale.schedule.is_empty() {
             return None;
@@ -146,6 +147,9 @@ impl Situation {
         let (need, scene, what) = match &self.ruling.course {
             Course::Plain { policy: Policy::Hold, .. } => {
                 (Need::Release, self.scene.released(), "once it is released")
+            }
+            Course::Plain { policy: Policy::Paused, .. } => {
+                (Need::Release, self.scene.resumed(), "once it is resumed")
             }
             Course::Plain { policy: Policy::ToZero, .. } if self.ruling.desired == 0 => {
                 (Need::Request, self.scene.asked(), "with the next request")

@@ -7,18 +7,26 @@ use model::identity::{ActionId, Ordinal};
 use model::plan::{Afterwards, Change, Role, Writer};
 use model::reason::Reason;
 use model::resource::Recover;
+use model::settings::Settings;
 use model::time::Time;
 
 use crate::draft::Draft;
+use crate::victims::{Victims, first_to_go, victims};
 
 /// Adds the steps that bring the number of places to what is wanted.
 ///
 /// A newer declaration is rolled out one replica at a time: one more place than wanted is opened, and an outdated replica goes
 /// only when the number wanted serves without it. A new version that never becomes ready so takes nothing away; when a newer
-/// one replaces it, those of it that have not become ready within `patience` go first, as nothing is lost with them. Those
+/// one replaces it, those of it that have not become ready within the grace of a failing probe go first, as nothing is lost with them. Those
 /// that stopped being ready for as long go once a newer one serves: until then what both need may be what is missing.
-pub(crate) fn roster(now: Time, service: &ServiceState, desired: u32, patience: Duration, draft: &mut Draft) {
-    actives(now, service, desired, patience, draft);
+pub(crate) fn roster(
+    now: Time,
+    service: &ServiceState,
+    desired: u32,
+    settings: &Settings,
+    draft: &mut Draft,
+) {
+    actives(now, service, desired, settings, draft);
     spares(service, draft);
 }
 
@@ -29,7 +37,8 @@ pub(crate) fn clear(service: &ServiceState, draft: &mut Draft) {
     }
 }
 
-fn actives(now: Time, service: &ServiceState, desired: u32, patience: Duration, draft: &mut Draft) {
+fn actives(now: Time, service: &ServiceState, desired: u32, settings: &Settings, draft: &mut Draft) {
+    let patience = settings.restart.liveness_grace;
     let have = service.count();
     let is_proved = service.counting().any(|(_, place)| place.is_serving() && !service.is_outdated(place));
     let failed_at = |place: &Place| failed_at(place, patience, is_proved);
@@ -51,9 +60,14 @@ fn actives(now: Time, service: &ServiceState, desired: u32, patience: Duration, 
         };
         open(service, wanted - have, Role::Active, writer, &reason, draft);
     } else if have > wanted {
-        let reason = Reason::AboveDesired { have, desired };
-        for ordinal in victims(service, have - wanted) {
+        let reason = Reason::AboveDesired { have, desired, first: first_to_go(service) };
+        let Victims { go, kept } = victims(now, service, have - wanted, settings);
+        for ordinal in go {
             retire(service, ordinal, &service.places[&ordinal], Writer::ScaleIn, &reason, draft);
+        }
+        for (ordinal, until) in kept {
+            draft.wait(Some(ordinal), Reason::Protected { until });
+            draft.again_at(until);
         }
     } else if let Some((ordinal, place)) = outdated
         && surge > 0
@@ -116,26 +130,6 @@ fn open(
         draft.step(writer, Change::Open { ordinal, role }, reason.clone());
         draft.step(writer, Change::Start { ordinal }, reason.clone());
     }
-}
-
-/// Which replicas go: first those whose going costs least, and of equals the one with the highest number.
-///
-/// A start on its way is left to end first, as nothing can be said of it yet.
-fn victims(service: &ServiceState, excess: u32) -> Vec<Ordinal> {
-    let cost = |place: &Place| match &place.stage {
-        Stage::Empty { .. } => Some(0),
-        Stage::Running(health) if health.sick_since.is_some() => Some(1),
-        Stage::Running(health) if !health.ready => Some(2),
-        Stage::Running(_) if service.is_outdated(place) => Some(3),
-        Stage::Running(_) => Some(4),
-        Stage::Starting { .. } | Stage::Draining { .. } | Stage::Stopping { .. } => None,
-    };
-    let mut candidates: Vec<_> = service
-        .counting()
-        .filter_map(|(ordinal, place)| Some((cost(place)?, std::cmp::Reverse(ordinal))))
-        .collect();
-    candidates.sort_unstable();
-    candidates.into_iter().take(excess as usize).map(|(_, ordinal)| ordinal.0).collect()
 }
 
 /// Takes a place away in the gentlest way that its stage allows.

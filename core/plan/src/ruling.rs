@@ -1,5 +1,6 @@
 //! The decision itself: a function of the scene.
 
+use knowledge::Pause;
 use model::decision::Policy;
 use model::memory::ScalingMemory;
 use model::reason::Reason;
@@ -58,6 +59,9 @@ impl Scene {
             None => {}
         }
         let scale = &self.declared.spec.scale;
+        if let (Some(Pause { until }), Some(_)) = (self.pause, &self.declared.autoscaler) {
+            return self.allowed(Policy::Paused, self.within(self.current), Reason::Paused { until });
+        }
         match (&self.declared.autoscaler, &scale.count) {
             (Some(_), _) if scale.mode == ScaleMode::Off => {
                 self.allowed(Policy::Off, self.within(self.current), Reason::ScalingOff)
@@ -81,6 +85,12 @@ impl Scene {
     fn allowed(&self, policy: Policy, asked: u32, reason: Reason) -> (Ruling, Option<ScalingMemory>) {
         let course = Course::Plain { policy, reason, asked: Some(asked) };
         (Ruling { desired: self.fitting(asked), course }, None)
+    }
+
+    /// At least as many as are protected, within the bounds.
+    pub(crate) fn spared(&self, replicas: u32) -> u32 {
+        let least = self.protected.map_or(0, |protected| protected.replicas);
+        replicas.max(least.min(self.term.bounds.max))
     }
 
     fn within(&self, replicas: u32) -> u32 {
@@ -107,6 +117,7 @@ impl Scene {
         let is_believed_from_load = verdict.desired < current && current <= spec.max;
         let suspicion = sight.suspicion.filter(|_| is_believed_from_load);
         let proposed = if suspicion.is_some() { current } else { verdict.desired };
+        let proposed = self.spared(proposed);
         let kept = self.fitting(self.within(current));
         let desired = followed(self.declared.spec.scale.mode, kept, self.fitting(proposed));
         hpa::record(now, spec, current, desired, &mut memory);

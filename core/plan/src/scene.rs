@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use knowledge::series::Series;
-use knowledge::{Hold, Knowledge, Place, ServiceState, Stage};
+use knowledge::{Hold, Knowledge, Pause, Place, ServiceState, Stage};
 use model::identity::Ordinal;
 use model::input::Declared;
 use model::memory::ScalingMemory;
 use model::plan::Role;
 use model::resource::{Bounds, Count};
 use model::settings::{HpaSettings, Settings};
-use model::time::Now;
+use model::time::{Now, Time};
 
 use crate::fit::fit;
 use crate::rest::Rest;
@@ -36,11 +36,24 @@ pub(crate) struct Scene {
     /// By which a person holds it.
     pub(crate) hold: Option<Hold>,
     pub(crate) rest: Option<Rest>,
+    /// While a person lets the autoscaler decide nothing.
+    pub(crate) pause: Option<Pause>,
+    /// Replicas that may not be removed.
+    pub(crate) protected: Option<Protected>,
     /// What an autoscaler looks at; empty without one.
     pub(crate) sight: Sight,
     pub(crate) hpa: HpaSettings,
     /// From one decision to the next.
     pub(crate) period: Duration,
+}
+
+/// Replicas that may not be removed, so that the number does not fall below theirs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Protected {
+    /// How many.
+    pub(crate) replicas: u32,
+    /// When the first protection ends by itself.
+    pub(crate) until: Time,
 }
 
 /// What an autoscaler looks at.
@@ -77,6 +90,8 @@ impl Scene {
             current: begin(service.desired, &service.scaling, (declared, &term)),
             hold: service.held(now.time),
             rest,
+            pause: service.paused(now.time),
+            protected: Protected::of(now.time, service),
             sight: Sight::of(now, (knowledge, service), declared, settings),
             hpa: settings.hpa.clone(),
             period: settings.period,
@@ -111,6 +126,20 @@ impl Scene {
 pub(crate) fn begin(desired: Option<u32>, memory: &ScalingMemory, whose: (&Declared, &Term)) -> u32 {
     let (declared, term) = whose;
     desired.filter(|desired| !is_off(*desired, memory, term)).unwrap_or_else(|| first_size(declared, term))
+}
+
+impl Protected {
+    /// `None` when none is.
+    fn of(now: Time, service: &ServiceState) -> Option<Self> {
+        if service.protections.is_empty() {
+            return None;
+        }
+        let counting = service.counting();
+        let ends: Vec<Time> =
+            counting.filter_map(|(ordinal, _)| service.protected_until(now, ordinal)).collect();
+        let until = ends.iter().copied().min()?;
+        Some(Self { replicas: u32::try_from(ends.len()).unwrap_or(u32::MAX), until })
+    }
 }
 
 /// Whether nothing runs by a person's wish that is over: an autoscaler would take it for one that lasts, and stay off.

@@ -101,7 +101,7 @@ impl Case {
 
     fn with(mut self, ordinal: u32, generation: u64, stage: Stage) -> Self {
         let mut place = Place::empty(Role::Active, Time::ZERO);
-        place.begin(Incarnation(1), Generation(generation), Default::default(), stage);
+        place.begin(Time::ZERO, Incarnation(1), Generation(generation), (Default::default(), stage));
         place.admission = Some(model::action::Admission::Serving { weight: 1 });
         self.knowledge.service_or_new(&self.name).places.insert(Ordinal(ordinal), place);
         self

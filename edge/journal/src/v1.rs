@@ -5,6 +5,7 @@
 mod measured;
 mod policy;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +74,17 @@ pub(crate) enum Input {
     Measured(Vec<StoredMeasured>),
     /// A [`StoredMemory`] as JSON text, which names its fields: what is added to it later needs no record of its own.
     Memory(Json),
+    Pause {
+        service: ServiceName,
+        until: Option<u64>,
+    },
+    Resume(ServiceName),
+    Protect {
+        replica: (ServiceName, u32),
+        incarnation: u32,
+        until: u64,
+    },
+    Unprotect((ServiceName, u32)),
 }
 
 /// A declaration as JSON text.
@@ -162,6 +174,9 @@ pub struct StoredMemory {
     healing: StoredHealing,
     #[serde(default)]
     policy: StoredPolicy,
+    /// When the latest life of each place was begun.
+    #[serde(default)]
+    began: Vec<(u32, u64)>,
 }
 
 /// [`StoredMemory`] as journals had it second.
@@ -247,6 +262,16 @@ impl From<&Intent> for Input {
                 until: until.map(Time::as_millis),
             },
             Intent::Release(service) => Self::Release(service.clone()),
+            Intent::Pause { service, until } => {
+                Self::Pause { service: service.clone(), until: until.map(Time::as_millis) }
+            }
+            Intent::Resume(service) => Self::Resume(service.clone()),
+            Intent::Protect { replica, incarnation, until } => Self::Protect {
+                replica: replica_pair(replica),
+                incarnation: incarnation.0,
+                until: until.as_millis(),
+            },
+            Intent::Unprotect(replica) => Self::Unprotect(replica_pair(replica)),
         }
     }
 }
@@ -300,6 +325,16 @@ impl TryFrom<Input> for input::Input {
                 Self::Intent(Intent::Hold { service, replicas, until: until.map(Time::from_millis) })
             }
             Input::Release(service) => Self::Intent(Intent::Release(service)),
+            Input::Pause { service, until } => {
+                Self::Intent(Intent::Pause { service, until: until.map(Time::from_millis) })
+            }
+            Input::Resume(service) => Self::Intent(Intent::Resume(service)),
+            Input::Protect { replica, incarnation, until } => Self::Intent(Intent::Protect {
+                replica: replica_of(replica),
+                incarnation: Incarnation(incarnation),
+                until: Time::from_millis(until),
+            }),
+            Input::Unprotect(replica) => Self::Intent(Intent::Unprotect(replica_of(replica))),
             Input::Remembered(memory) => Self::Remembered(Arc::new(StoredMemory::from(memory).into())),
             Input::Recalled(memory) => Self::Remembered(Arc::new(StoredMemory::from(memory).into())),
             Input::Memory(memory) => Self::Remembered(Arc::new(memory.read::<StoredMemory>()?.into())),
@@ -533,6 +568,11 @@ impl From<&Memory> for StoredMemory {
                 restarted: memory.healing.restarted.iter().map(|at| at.as_millis()).collect(),
             },
             policy: StoredPolicy::from(&memory.scaling.policy),
+            began: memory
+                .restarts
+                .iter()
+                .map(|(ordinal, restart)| (ordinal.0, restart.began.as_millis()))
+                .collect(),
         }
     }
 }
@@ -544,8 +584,10 @@ impl From<StoredMemory> for Memory {
             events.into_iter().map(event).collect()
         };
         let recommendation = |(at, replicas)| Recommendation { at: Time::from_millis(at), replicas };
+        let began: BTreeMap<u32, u64> = stored.began.into_iter().collect();
         let restart = |stored: StoredRestarts| {
             let restart = RestartMemory {
+                began: Time::from_millis(began.get(&stored.ordinal).copied().unwrap_or(0)),
                 incarnation: Incarnation(stored.incarnation),
                 restarts: stored.restarts,
                 recent: stored.recent.into_iter().map(Time::from_millis).collect(),
@@ -586,6 +628,7 @@ impl From<EarlierMemory> for StoredMemory {
             restarts: earlier.restarts,
             healing: StoredHealing::default(),
             policy: StoredPolicy::default(),
+            began: Vec::new(),
         }
     }
 }

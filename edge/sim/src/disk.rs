@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::identity::Epoch;
+use model::identity::{Epoch, ReplicaId};
 use model::input::{Declared, Intent};
 use model::memory::Memory;
 use model::name::ServiceName;
@@ -20,6 +20,10 @@ pub struct Disk {
     pub declared: BTreeMap<ServiceName, Arc<Declared>>,
     /// What is held by hand.
     pub holds: BTreeMap<ServiceName, Intent>,
+    /// Whose autoscaler is paused.
+    pub pauses: BTreeMap<ServiceName, Intent>,
+    /// Which replicas are protected from being removed.
+    pub protections: BTreeMap<ReplicaId, Intent>,
     /// What is remembered.
     pub memories: BTreeMap<ServiceName, Arc<Memory>>,
 }
@@ -34,6 +38,8 @@ impl Disk {
             Intent::Withdraw(service) => {
                 self.declared.remove(service);
                 self.holds.remove(service);
+                self.pauses.remove(service);
+                self.protections.retain(|replica, _| replica.service != *service);
             }
             Intent::Hold { service, .. } => {
                 self.holds.insert(service.clone(), intent.clone());
@@ -41,7 +47,24 @@ impl Disk {
             Intent::Release(service) => {
                 self.holds.remove(service);
             }
+            Intent::Pause { service, .. } => {
+                self.pauses.insert(service.clone(), intent.clone());
+            }
+            Intent::Resume(service) => {
+                self.pauses.remove(service);
+            }
+            Intent::Protect { replica, .. } => {
+                self.protections.insert(replica.clone(), intent.clone());
+            }
+            Intent::Unprotect(replica) => {
+                self.protections.remove(replica);
+            }
         }
+    }
+
+    /// What people want beside what they declare, to be told to a run that begins.
+    pub(crate) fn orders(&self) -> impl Iterator<Item = &Intent> {
+        self.holds.values().chain(self.pauses.values()).chain(self.protections.values())
     }
 
     /// Forgets a service of which nothing is left; one that is declared again is kept.

@@ -69,7 +69,7 @@ impl Simulation {
             vec![Input::Started(Start { epoch, node, seed, settings: Arc::clone(&self.keeper.settings) })];
         let declared = self.disk.declared.values();
         inputs.extend(declared.map(|declared| Input::Intent(Intent::Declare(Arc::clone(declared)))));
-        inputs.extend(self.disk.holds.values().map(|hold| Input::Intent(hold.clone())));
+        inputs.extend(self.disk.orders().map(|order| Input::Intent(order.clone())));
         inputs.extend(self.disk.memories.values().map(|memory| Input::Remembered(Arc::clone(memory))));
         for input in inputs {
             self.fabric.queue.put(self.fabric.now, Happening::ToLoop { epoch, input });

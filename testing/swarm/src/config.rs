@@ -14,7 +14,7 @@ use model::resource::hpa::shapes::CrossVersionObjectReference;
 use model::resource::{
     AutoscalerSpec, Behavior, BurstPolicy, Cooldown, Count, Cron, Dependency, DependencyStage, Evaluation,
     Expose, ListenAddress, MeteredResource, MetricIdentifier, MetricSpec, Percent, PolicyChange, PortName,
-    Probes, Quantity, REQUEST_RATE_METRIC, Recover, ResourceTarget, Resources, Run, Scale, ScaleMode,
+    Probes, Quantity, REQUEST_RATE_METRIC, Recover, Remove, ResourceTarget, Resources, Run, Scale, ScaleMode,
     ScalePolicy, ScaleStep, ScalingPolicy, ScalingRules, Schedule, SelectPolicy, ServiceSpec, Sizes, Span,
     StepChange, StepPolicy, Stop, ToZero, TotalTarget, TrackingPolicy, WatermarkPolicy, Zone,
 };
@@ -74,6 +74,8 @@ pub struct ServiceConfig {
     pub schedule: Vec<Schedule>,
     /// Which numbers of replicas it may have.
     pub sizes: Option<Sizes>,
+    /// Who goes first when it shrinks.
+    pub remove: Remove,
     /// How a replica is stopped.
     pub stop: Stop,
     /// How it behaves.
@@ -129,12 +131,14 @@ impl Config {
         let mut modes = Stream::named(seed, "modes");
         let mut schedules = Stream::named(seed, "schedules");
         let mut sizes = Stream::named(seed, "allowed sizes");
+        let mut removals = Stream::named(seed, "removals");
         let mut services: Vec<ServiceConfig> = Vec::new();
         for name in NAMES.iter().take(count) {
             let mut service = ServiceConfig::random(&mut chance, name, &services);
             service.schedule = random_schedule(&mut schedules);
             service.mode = random_mode(&mut modes);
             service.sizes = random_sizes(&mut sizes);
+            service.remove = random_removal(&mut removals);
             services.push(service);
         }
         // A stream of its own, so that the rest of a world is as it was without sources.
@@ -220,6 +224,7 @@ impl ServiceConfig {
             mode: ScaleMode::On,
             schedule: Vec::new(),
             sizes: None,
+            remove: Remove::HighestNumber,
             stop: Stop::default(),
             program: Program::default(),
             load: Load::Constant(MilliRps(0)),
@@ -331,6 +336,7 @@ impl ServiceConfig {
             schedule: self.schedule.clone(),
             to_zero: self.to_zero,
             sizes: self.sizes.clone(),
+            remove: self.remove,
         }
     }
 
@@ -482,6 +488,15 @@ fn random_sizes(chance: &mut Stream) -> Option<Sizes> {
         2 => NonZeroU32::new(2 + count(chance.below(3))).map(Sizes::MultiplesOf),
         3 => Some(Sizes::OneOf(vec![2, 3 + count(chance.below(3)), 8])),
         _ => None,
+    }
+}
+
+fn random_removal(chance: &mut Stream) -> Remove {
+    match chance.below(6) {
+        0 => Remove::LeastBusy,
+        1 => Remove::Oldest,
+        2 => Remove::Newest,
+        _ => Remove::HighestNumber,
     }
 }
 

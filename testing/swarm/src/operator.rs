@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use model::chance::Stream;
-use model::identity::Generation;
+use model::identity::{Generation, ReplicaId};
 use model::input::Intent;
 use model::resource::Schedule;
 use model::time::Time;
-use sim::{Flaw, Load, Simulation};
+use sim::{Flaw, Load, Simulation, Site};
 
 use crate::config::{Config, Kind, ServiceConfig};
 
@@ -15,6 +15,8 @@ use crate::config::{Config, Kind, ServiceConfig};
 #[derive(Debug)]
 pub(crate) struct Operator {
     chance: Stream,
+    /// For pauses and protections, so that the rest of a world is as it was without.
+    orders: Stream,
     wards: Vec<Ward>,
 }
 
@@ -41,6 +43,7 @@ impl Operator {
         };
         Self {
             chance: Stream::named(config.seed, "operator"),
+            orders: Stream::named(config.seed, "operator's orders"),
             wards: config.services.iter().map(ward).collect(),
         }
     }
@@ -63,6 +66,9 @@ impl Operator {
 
     /// Does something.
     pub(crate) fn act(&mut self, sim: &mut Simulation) {
+        if self.orders.happens(300) {
+            self.order(sim);
+        }
         let index = usize::try_from(self.chance.below(self.wards.len() as u64)).unwrap_or(0);
         let chance = &mut self.chance;
         let ward = &mut self.wards[index];
@@ -110,16 +116,49 @@ impl Operator {
         }
     }
 
+    /// Pauses an autoscaler or protects a replica, or takes one of these back.
+    fn order(&mut self, sim: &mut Simulation) {
+        let chance = &mut self.orders;
+        let index = usize::try_from(chance.below(self.wards.len() as u64)).unwrap_or(0);
+        let ward = &self.wards[index];
+        if !ward.is_declared {
+            return;
+        }
+        let service = ward.config.name.clone();
+        let until = sim.now() + chance.span(Duration::from_secs(30), Duration::from_mins(30));
+        match chance.below(4) {
+            0 => sim.order(Intent::Pause { service, until: Some(until) }),
+            1 => sim.order(Intent::Resume(service)),
+            2 => {
+                let site = sim.node().site(&service);
+                let alive: Vec<_> = site.into_iter().flat_map(Site::places).collect();
+                let Some(index) = chance.below(8).checked_rem(alive.len() as u64) else { return };
+                let (ordinal, life) = alive[usize::try_from(index).unwrap_or(0)];
+                let (replica, incarnation) = (ReplicaId { service, ordinal }, life.incarnation);
+                sim.order(Intent::Protect { replica, incarnation, until });
+            }
+            _ => {
+                let of_it = |replica: &&ReplicaId| replica.service == service;
+                if let Some(replica) = sim.disk().protections.keys().find(of_it).cloned() {
+                    sim.order(Intent::Unprotect(replica));
+                }
+            }
+        }
+    }
+
     /// Makes the world one that a loop can bring to rest: what is declared works, holds end, loads stay as they are, and so do bounds.
     ///
     /// What is withdrawn may stay so.
     pub(crate) fn settle(&mut self, sim: &mut Simulation) {
         let now = sim.now();
+        let protected: Vec<_> = sim.disk().protections.keys().cloned().collect();
+        protected.into_iter().for_each(|replica| sim.order(Intent::Unprotect(replica)));
         for ward in &mut self.wards {
             let service = ward.config.name.clone();
             sim.set_load(&service, Load::Constant(ward.config.load.at(now)));
             ward.laid_by.append(&mut ward.config.schedule);
             if ward.is_declared {
+                sim.order(Intent::Resume(service.clone()));
                 ward.declare_anew(sim, Flaw::None);
                 if self.chance.happens(700) {
                     sim.order(Intent::Release(service));

@@ -14,6 +14,8 @@ pub(crate) mod get;
 pub(crate) mod logs;
 pub(crate) mod top;
 
+pub(crate) mod pause;
+pub(crate) mod protect;
 pub(crate) mod scale;
 
 pub(crate) mod load;

@@ -9,7 +9,7 @@ use model::input::{
 };
 use model::quantity::Bytes;
 use model::resource::{
-    Cron, Dependency, DependencyStage, Quantity, Recover, Scale, Schedule, Sizes, Span, ToZero, Zone,
+    Cron, Dependency, DependencyStage, Quantity, Recover, Remove, Scale, Schedule, Sizes, Span, ToZero, Zone,
 };
 use proptest::prelude::*;
 
@@ -40,6 +40,9 @@ pub(crate) enum Deed {
     Withdraws(usize),
     Holds(usize, u32, Option<u64>),
     Releases(usize),
+    Pauses(usize, Option<u64>),
+    /// The place with this index among those known is protected for so many milliseconds.
+    Protects(usize, u64),
     /// The agent tells of the place with this index among those known.
     Sees(usize, ReplicaState),
     /// The proxy and the agent tell of the place with this index among those known.
@@ -102,6 +105,17 @@ impl Course {
             Deed::Releases(service) => {
                 put(&mut self.world, &Input::Intent(Intent::Release(name(SERVICES[*service]))));
             }
+            Deed::Pauses(service, until) => {
+                let until = until.map(|ms| self.world.now + Duration::from_millis(ms));
+                let service = name(SERVICES[*service]);
+                put(&mut self.world, &Input::Intent(Intent::Pause { service, until }));
+            }
+            Deed::Protects(which, ms) => {
+                if let Some(Observed { replica, incarnation, .. }) = self.known(*which) {
+                    let until = self.world.now + Duration::from_millis(*ms);
+                    put(&mut self.world, &Input::Intent(Intent::Protect { replica, incarnation, until }));
+                }
+            }
             Deed::Sees(which, state) => {
                 if let Some(observed) = self.known(*which) {
                     let observed = Observed { state: *state, ..observed };
@@ -148,6 +162,12 @@ impl Course {
         if replicas % 5 == 3 {
             declared.spec.scale.sizes = Some(Sizes::Odd);
         }
+        declared.spec.scale.remove = match replicas % 4 {
+            0 => Remove::HighestNumber,
+            1 => Remove::LeastBusy,
+            2 => Remove::Oldest,
+            _ => Remove::Newest,
+        };
         // The story's calendar stands still, so this window is always open.
         if replicas % 4 == 2 {
             let (cron, duration) =
@@ -235,7 +255,10 @@ pub(crate) fn orderly() -> impl Strategy<Value = Deed> {
         1 => service.clone().prop_map(Deed::Withdraws),
         1 => (service.clone(), 0..9_u32, prop::option::of(0..90_000_u64))
             .prop_map(|(service, replicas, until)| Deed::Holds(service, replicas, until)),
-        1 => service.prop_map(Deed::Releases),
+        1 => service.clone().prop_map(Deed::Releases),
+        1 => (service, prop::option::of(0..90_000_u64))
+            .prop_map(|(service, until)| Deed::Pauses(service, until)),
+        2 => (any::<usize>(), 0..90_000_u64).prop_map(|(which, ms)| Deed::Protects(which, ms)),
         6 => (any::<usize>(), state()).prop_map(|(which, state)| Deed::Sees(which, state)),
         3 => (any::<usize>(), 0..100_000_u64, 0..3_u32)
             .prop_map(|(which, amount, in_flight)| Deed::Measures(which, amount, in_flight)),

@@ -3,6 +3,7 @@
 use analyze::findings;
 use guard::Verdict;
 use knowledge::{Knowledge, Place, ServiceState, Stage};
+use model::action::{Action, ActionKind};
 use model::chance::Stream;
 use model::identity::Ordinal;
 use model::input::{Input, Report};
@@ -147,6 +148,22 @@ proptest! {
                 let is_due = service.next_sync <= after.now;
                 let is_reachable = sizes.has_any_within(declared.bounds(after.wall));
                 assert!(sizes.allows(desired) || is_due || !is_reachable, "{desired} of {sizes}");
+            }
+        });
+    }
+
+    #[test]
+    fn who_is_protected_is_not_removed(deeds in prop::collection::vec(orderly(), 1..60)) {
+        hold_always(&deeds, |before, input, after| {
+            let picture = answered_with(before, input);
+            let is_new = |action: &&Action| before.pending.iter().all(|known| known.id != action.id);
+            for action in after.pending.iter().filter(is_new) {
+                let (ActionKind::Stop { replica, .. } | ActionKind::Admit { replica, .. }) = &action.kind else {
+                    continue;
+                };
+                let until = picture.service(&replica.service).and_then(|it| it.protected_until(after.now, replica.ordinal));
+                let is_removed = matches!(action.reason, Reason::AboveDesired { .. });
+                assert!(!is_removed || until.is_none(), "{replica} is removed, and protected until {until:?}");
             }
         });
     }

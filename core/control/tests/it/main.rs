@@ -13,6 +13,8 @@ mod laws;
 mod leaving;
 mod measuring;
 mod outcomes;
+mod pausing;
+mod removing;
 mod resting;
 mod returning;
 mod rollout;

@@ -24,6 +24,34 @@ pub struct Scale {
     pub to_zero: Option<ToZero>,
     /// Which numbers of replicas it may have; `None` for any.
     pub sizes: Option<Sizes>,
+    /// Who goes first when it shrinks.
+    pub remove: Remove,
+}
+
+/// Which of the replicas that serve goes first when a service shrinks.
+///
+/// Whoever does not serve goes before them in any case: empty places, those that fail, those that are starting, those that run an older
+/// declaration. One that is protected never does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Remove {
+    /// The one with the highest number: what is left is numbered from 0.
+    #[default]
+    HighestNumber,
+    /// The one with the fewest requests under way; of equals the one with the fewest a second, then the least processor time.
+    LeastBusy,
+    /// The one that was started first.
+    Oldest,
+    /// The one that was started last.
+    Newest,
+}
+
+impl Remove {
+    /// Whether it is [`Self::HighestNumber`].
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How far an autoscaler is followed. Bounds, schedules, rest and holds by hand are followed in every mode.
@@ -77,6 +105,7 @@ impl Scale {
             schedule: Vec::new(),
             to_zero: None,
             sizes: None,
+            remove: Remove::HighestNumber,
         }
     }
 
@@ -175,6 +204,9 @@ struct ScaleFields {
     /// The numbers of replicas that it may have: what is found, by whomever, is rounded up to the next of them. Default: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sizes: Option<Sizes>,
+    /// Which of the replicas that serve goes first when the service shrinks. Default: highestNumber.
+    #[serde(default, skip_serializing_if = "Remove::is_default")]
+    remove: Remove,
 }
 
 /// Why the fields of `scale` contradict each other.
@@ -196,8 +228,19 @@ impl TryFrom<ScaleFields> for Scale {
     type Error = ScaleError;
 
     fn try_from(fields: ScaleFields) -> Result<Self, ScaleError> {
-        let ScaleFields { replicas, min, max, metrics, policy, behavior, mode, schedule, to_zero, sizes } =
-            fields;
+        let ScaleFields {
+            replicas,
+            min,
+            max,
+            metrics,
+            policy,
+            behavior,
+            mode,
+            schedule,
+            to_zero,
+            sizes,
+            remove,
+        } = fields;
         let says_auto = min.is_some() || !metrics.is_empty() || !policy.is_hpa() || behavior.is_some();
         if let Some(replicas) = [replicas, min, max].into_iter().flatten().find(|n| *n > REPLICAS_MAX) {
             return Err(ScaleError::TooMany { replicas });
@@ -215,13 +258,13 @@ impl TryFrom<ScaleFields> for Scale {
                 Count::Auto(AutoScale { min, max, metrics, policy, behavior })
             }
         };
-        Ok(Self { count, mode, schedule, to_zero, sizes })
+        Ok(Self { count, mode, schedule, to_zero, sizes, remove })
     }
 }
 
 impl From<Scale> for ScaleFields {
     fn from(scale: Scale) -> Self {
-        let Scale { count, mode, schedule, to_zero, sizes } = scale;
+        let Scale { count, mode, schedule, to_zero, sizes, remove } = scale;
         let nothing = Self {
             replicas: None,
             min: None,
@@ -233,6 +276,7 @@ impl From<Scale> for ScaleFields {
             schedule,
             to_zero,
             sizes,
+            remove,
         };
         match count {
             Count::Fixed(replicas) => Self { replicas: Some(replicas), ..nothing },

@@ -58,6 +58,8 @@ fn scene(current: u32, used: &[Option<i64>], queue: Option<i64>, recommended: u3
         current,
         hold: None,
         rest: None,
+        pause: None,
+        protected: None,
         sight: Sight {
             count: current,
             replicas: vec![replica; used.len()],

@@ -70,6 +70,10 @@ fn intents() -> impl Iterator<Item = Intent> {
         Intent::Declare(Arc::new(declared)),
         Intent::Hold { service: shop(), replicas: 4, until: Some(at(99)) },
         Intent::Release(shop()),
+        Intent::Pause { service: shop(), until: Some(at(99)) },
+        Intent::Resume(shop()),
+        Intent::Protect { replica: replica(), incarnation: Incarnation(2), until: at(99) },
+        Intent::Unprotect(replica()),
         Intent::Withdraw(shop()),
     ]
     .into_iter()
@@ -174,6 +178,7 @@ fn memories_of_policies() -> Vec<Memory> {
 
 fn remembering(past: Past) -> Memory {
     let restart = RestartMemory {
+        began: at(5),
         incarnation: Incarnation(5),
         restarts: 4,
         recent: vec![at(1), at(2)],

@@ -16,9 +16,10 @@ use model::resource::{
     ExternalFormat, ExternalName, HashKey, Hedge, HorizontalPodAutoscaler, HttpCheck, HttpOrigin, HttpUrl,
     JsonPath, Limits, ListenAddress, MeasuredObject, Metadata, MetricOrigin, MetricSource, MetricSourceSpec,
     ObjectMeta, ObjectName, Percent, Port, PortName, Probe, Probes, PrometheusOrigin, Protocol,
-    ProxyProtocol, ProxyVersion, Quantity, Recover, ReplicasOrigin, Resource, Resources, Route, RouteSpec,
-    Run, Scale, ScaleMode, ScalePolicy, ScaleStep, Schedule, Service, ServiceSpec, Signal, Sizes, Span,
-    StepChange, StepPolicy, Stop, TcpCheck, Timeouts, Tls, ToZero, TrackingPolicy, WatermarkPolicy, Zone,
+    ProxyProtocol, ProxyVersion, Quantity, Recover, Remove, ReplicasOrigin, Resource, Resources, Route,
+    RouteSpec, Run, Scale, ScaleMode, ScalePolicy, ScaleStep, Schedule, Service, ServiceSpec, Signal, Sizes,
+    Span, StepChange, StepPolicy, Stop, TcpCheck, Timeouts, Tls, ToZero, TrackingPolicy, WatermarkPolicy,
+    Zone,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
@@ -316,8 +317,16 @@ fn scale() -> BoxedStrategy<Scale> {
         }),
     ];
     let mode = select(vec![ScaleMode::On, ScaleMode::UpOnly, ScaleMode::Shadow, ScaleMode::Off]);
-    (count, mode, vec(schedule(), 0..3), to_zero(), of(sizes()))
-        .prop_map(|(count, mode, schedule, to_zero, sizes)| Scale { count, mode, schedule, to_zero, sizes })
+    let remove = select(vec![Remove::HighestNumber, Remove::LeastBusy, Remove::Oldest, Remove::Newest]);
+    (count, mode, vec(schedule(), 0..3), to_zero(), of(sizes()), remove)
+        .prop_map(|(count, mode, schedule, to_zero, sizes, remove)| Scale {
+            count,
+            mode,
+            schedule,
+            to_zero,
+            sizes,
+            remove,
+        })
         .boxed()
 }
 

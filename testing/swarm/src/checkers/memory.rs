@@ -95,6 +95,8 @@ impl Memory {
             Intent::Declare(declared) => seen.is_changed |= seen.declared != Some(declared.revision),
             Intent::Hold { .. } => seen.is_changed |= !seen.is_held,
             Intent::Withdraw(_) | Intent::Release(_) => seen.is_changed = true,
+            // They keep what there is, or let it change by itself again.
+            Intent::Pause { .. } | Intent::Resume(_) | Intent::Protect { .. } | Intent::Unprotect(_) => {}
         }
     }
 
@@ -106,7 +108,7 @@ impl Memory {
             return Ok(());
         }
         for action in look.actions() {
-            let (ActionKind::Stop { replica, .. }, Reason::AboveDesired { have, desired }) =
+            let (ActionKind::Stop { replica, .. }, Reason::AboveDesired { have, desired, .. }) =
                 (&action.kind, &action.reason)
             else {
                 continue;

@@ -14,6 +14,7 @@ mod livelock;
 mod memory;
 mod once;
 mod partial;
+mod protected;
 mod quiet;
 mod withdrawal;
 
@@ -96,6 +97,7 @@ impl Checkers {
             Box::new(memory::Memory::new(config)),
             Box::new(withdrawal::Withdrawal),
             Box::new(drained::Drained::default()),
+            Box::new(protected::Protected),
             Box::new(availability::Availability::new(config)),
         ];
         Self {

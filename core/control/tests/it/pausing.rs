@@ -1,0 +1,61 @@
+//! The autoscaler of a service is paused by hand.
+
+use std::time::Duration;
+
+use model::decision::Policy;
+use model::event::EventKind;
+use model::identity::Generation;
+use model::input::{Input, Intent};
+
+use crate::bench::name;
+use crate::sizing::{shop, work};
+use crate::world::{World, seconds};
+
+fn pauses(world: &mut World, span: Option<u64>) {
+    let until = span.map(|span| world.now + seconds(span));
+    world.put(&Input::Intent(Intent::Pause { service: name("shop"), until }));
+}
+
+#[test]
+fn a_paused_autoscaler_keeps_the_number_and_says_until_when() {
+    let mut world = World::with([shop(2, 10)]);
+    pauses(&mut world, Some(30));
+    let mut spent = Duration::ZERO;
+    work(&mut world, &mut spent, 2, 1000, 50);
+    assert_eq!(world.service("shop").desired, Some(2));
+    let decision = world.service("shop").decision.as_ref().unwrap().decision();
+    assert_eq!(decision.policy, Policy::Paused);
+    assert!(decision.summary.starts_with("its autoscaler is paused by hand until "), "{}", decision.summary);
+    work(&mut world, &mut spent, 2, 1000, 20);
+    assert_eq!(world.service("shop").desired, Some(4), "the pause is over");
+}
+
+#[test]
+fn a_pause_without_an_end_lasts_until_it_is_resumed() {
+    let mut world = World::with([shop(2, 10)]);
+    pauses(&mut world, None);
+    let mut spent = Duration::ZERO;
+    work(&mut world, &mut spent, 2, 1000, 4000);
+    assert_eq!(world.service("shop").desired, Some(2));
+    world.put(&Input::Intent(Intent::Resume(name("shop"))));
+    work(&mut world, &mut spent, 2, 1000, 6);
+    assert_eq!(world.service("shop").desired, Some(4));
+    assert_eq!((world.heard(EventKind::Paused), world.heard(EventKind::Resumed)), (1, 1));
+}
+
+#[test]
+fn new_bounds_and_a_size_by_hand_hold_while_it_is_paused() {
+    let mut world = World::with([shop(2, 10)]);
+    pauses(&mut world, None);
+    let mut declared = shop(3, 10);
+    declared.revision = Generation(2);
+    world.declares(declared);
+    world.lives_for(seconds(3));
+    assert_eq!(world.service("shop").desired, Some(3));
+    world.holds("shop", 6, None);
+    world.lives_for(seconds(3));
+    assert_eq!(world.service("shop").desired, Some(6));
+    world.releases("shop");
+    world.lives_for(seconds(3));
+    assert_eq!(world.service("shop").desired, Some(6), "paused, it stays as it was left");
+}

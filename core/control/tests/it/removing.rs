@@ -1,0 +1,194 @@
+//! Which replicas go when a service shrinks: `scale.remove`, and those that a person protects.
+
+use model::event::EventKind;
+use model::identity::{Generation, Incarnation};
+use model::input::{Declared, Input, Intent};
+use model::reason::Reason;
+use model::resource::Remove;
+
+use crate::bench::fixed;
+use crate::sizing::{shop, work};
+use crate::world::{UNREADY, World, id, observed, seconds};
+
+fn removing(remove: Remove, replicas: u32) -> Declared {
+    let mut declared = fixed("shop", 1, replicas);
+    declared.spec.scale.remove = remove;
+    declared
+}
+
+/// Replicas begun one second after the other, in the order of their numbers.
+fn grown(remove: Remove, replicas: u32) -> World {
+    let mut world = World::with([removing(remove, 1)]);
+    for size in 2..=replicas {
+        world.lives_for(seconds(1));
+        let mut declared = removing(remove, size);
+        declared.revision = Generation(u64::from(size));
+        world.declares(declared);
+        world.lives_for(seconds(1));
+    }
+    world.told();
+    world
+}
+
+fn shrinks(world: &mut World, remove: Remove, replicas: u32) -> Vec<u32> {
+    let mut declared = removing(remove, replicas);
+    declared.revision = Generation(100);
+    world.declares(declared);
+    world.lives_for(seconds(30));
+    world.places("shop")
+}
+
+#[test]
+fn by_default_the_highest_number_goes() {
+    let mut world = grown(Remove::HighestNumber, 4);
+    world.kills("shop-0");
+    world.lives_for(seconds(10));
+    assert_eq!(shrinks(&mut world, Remove::HighestNumber, 2), [0, 1]);
+}
+
+#[test]
+fn the_oldest_goes_and_one_that_was_started_anew_is_none() {
+    let mut world = grown(Remove::Oldest, 4);
+    world.kills("shop-0");
+    world.lives_for(seconds(10));
+    assert_eq!(shrinks(&mut world, Remove::Oldest, 2), [0, 3]);
+    assert!(world.heard_because(EventKind::Stopping, |why| why.to_string().ends_with("the oldest go first")));
+}
+
+#[test]
+fn the_newest_goes_whatever_its_number() {
+    let mut world = grown(Remove::Newest, 4);
+    world.kills("shop-0");
+    world.lives_for(seconds(10));
+    assert_eq!(shrinks(&mut world, Remove::Newest, 2), [1, 2]);
+}
+
+#[test]
+fn who_is_oldest_is_known_after_a_restart() {
+    let mut world = grown(Remove::Oldest, 3);
+    world.kills("shop-0");
+    world.lives_for(seconds(10));
+    let memory = world.service("shop").memory();
+    world.begins();
+    world.declares(removing(Remove::Oldest, 3));
+    world.remembers(memory);
+    let running = [("shop-0", 2), ("shop-1", 1), ("shop-2", 1)];
+    world.finds(running.map(|(replica, life)| observed(replica, life, crate::bench::READY)));
+    world.lives_for(seconds(5));
+    assert_eq!(shrinks(&mut world, Remove::Oldest, 1), [0]);
+}
+
+#[test]
+fn the_least_busy_goes_and_one_that_is_silent_counts_as_busy() {
+    let mut world = grown(Remove::LeastBusy, 4);
+    for beat in 1..=4_u64 {
+        world.serves("shop-0", beat * 10, 0);
+        world.serves("shop-1", beat * 50, 2);
+        world.serves("shop-2", beat * 100, 0);
+        // Of shop-3 nothing is heard.
+        world.lives_for(model::time::Time::from_millis(250).since(model::time::Time::ZERO));
+    }
+    world.told();
+    let mut declared = removing(Remove::LeastBusy, 2);
+    declared.revision = Generation(100);
+    world.declares(declared);
+    assert_eq!(world.told(), ["admit shop-0/1 draining", "admit shop-2/1 draining"]);
+}
+
+#[test]
+fn what_does_not_serve_goes_before_what_serves_in_every_order() {
+    for remove in [Remove::HighestNumber, Remove::LeastBusy, Remove::Oldest, Remove::Newest] {
+        let mut world = grown(remove, 4);
+        world.sees("shop-1", UNREADY);
+        world.told();
+        assert_eq!(shrinks(&mut world, remove, 3), [0, 2, 3], "{remove:?}");
+    }
+}
+
+#[test]
+fn one_that_is_starting_goes_before_one_that_serves() {
+    let mut world = World::with([removing(Remove::HighestNumber, 2)]);
+    let mut declared = removing(Remove::HighestNumber, 3);
+    declared.revision = Generation(2);
+    world.declares(declared);
+    let mut declared = removing(Remove::HighestNumber, 2);
+    declared.revision = Generation(3);
+    world.told();
+    world.declares(declared);
+    assert!(
+        world.told().is_empty(),
+        "nothing can be said of a start on its way, and nobody goes in its stead"
+    );
+    world.lives_for(seconds(10));
+    assert_eq!(world.places("shop"), [0, 1]);
+}
+
+fn protects(world: &mut World, replica: &str, span: u64) {
+    let until = world.now + seconds(span);
+    let (replica, incarnation) = (id(replica), Incarnation(world.life(replica)));
+    world.put(&Input::Intent(Intent::Protect { replica, incarnation, until }));
+}
+
+#[test]
+fn a_protected_replica_stays_until_its_protection_ends() {
+    let mut world = grown(Remove::HighestNumber, 4);
+    protects(&mut world, "shop-3", 100);
+    assert_eq!(shrinks(&mut world, Remove::HighestNumber, 2), [0, 3]);
+    assert_eq!(world.heard(EventKind::Protected), 1);
+    protects(&mut world, "shop-0", 60);
+    assert_eq!(shrinks(&mut world, Remove::HighestNumber, 1), [0, 3]);
+    let waits = world.waits("shop");
+    assert!(matches!(waits[..], [Reason::Protected { .. }]), "and says why: {waits:?}");
+    world.lives_for(seconds(60));
+    assert_eq!(world.places("shop"), [3], "the first protection is over");
+}
+
+#[test]
+fn a_protection_is_taken_back() {
+    let mut world = grown(Remove::HighestNumber, 3);
+    protects(&mut world, "shop-2", 3600);
+    assert_eq!(shrinks(&mut world, Remove::HighestNumber, 0), [2]);
+    world.put(&Input::Intent(Intent::Unprotect(id("shop-2"))));
+    world.lives_for(seconds(20));
+    assert!(world.places("shop").is_empty());
+}
+
+#[test]
+fn a_protection_is_of_one_life_and_does_not_hinder_healing() {
+    let mut world = grown(Remove::HighestNumber, 3);
+    protects(&mut world, "shop-2", 3600);
+    world.kills("shop-2");
+    world.lives_for(seconds(10));
+    assert_eq!(world.life("shop-2"), 2, "it is healed");
+    assert_eq!(shrinks(&mut world, Remove::HighestNumber, 1), [0], "and what was protected is over");
+}
+
+#[test]
+fn a_rollout_replaces_a_protected_replica() {
+    let mut world = grown(Remove::HighestNumber, 2);
+    protects(&mut world, "shop-1", 3600);
+    let mut declared = removing(Remove::HighestNumber, 2);
+    (declared.revision, declared.generation) = (Generation(100), Generation(100));
+    world.declares(declared);
+    world.lives_for(seconds(60));
+    let generations = world.service("shop").places.values().map(|place| place.generation.0);
+    assert!(generations.into_iter().all(|generation| generation == 100));
+}
+
+#[test]
+fn an_autoscaler_keeps_as_many_as_are_protected_and_says_so() {
+    let mut world = World::with([shop(1, 10)]);
+    world.holds("shop", 4, None);
+    world.lives_for(seconds(5));
+    for replica in ["shop-1", "shop-2", "shop-3"] {
+        protects(&mut world, replica, 7200);
+    }
+    world.releases("shop");
+    let mut spent = std::time::Duration::ZERO;
+    work(&mut world, &mut spent, 4, 10, 1400);
+    assert_eq!(world.service("shop").desired, Some(3));
+    assert_eq!(world.places("shop"), [1, 2, 3]);
+    let decision = world.service("shop").decision.as_ref().unwrap().decision();
+    assert_eq!(decision.limits.last().map(|limit| (limit.name, limit.to)), Some(("Protected", 3)));
+    assert!(decision.summary.contains("3 are protected from being removed, until "), "{}", decision.summary);
+}

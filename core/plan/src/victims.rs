@@ -1,0 +1,83 @@
+//! Which replicas go when there are more than wanted.
+
+use std::cmp::Reverse;
+
+use knowledge::{Place, ServiceState, Stage};
+use model::identity::Ordinal;
+use model::resource::Remove;
+use model::settings::Settings;
+use model::time::Time;
+
+/// Who goes, and who would have, but is protected.
+#[derive(Debug, Default)]
+pub(crate) struct Victims {
+    pub(crate) go: Vec<Ordinal>,
+    /// Protected replicas that keep the number up, each with the end of its protection.
+    pub(crate) kept: Vec<(Ordinal, Time)>,
+}
+
+/// `excess` places to take away: first those whose going costs least, and of equals in the order of the declaration.
+///
+/// A start on its way counts as gone already, though nothing can be done about it before it ends: a replica that serves does not go in its
+/// stead. One that is protected never goes, not even when too many are left so.
+pub(crate) fn victims(now: Time, service: &ServiceState, excess: u32, settings: &Settings) -> Victims {
+    let remove = first_to_go(service);
+    let mut candidates: Vec<_> = service
+        .counting()
+        .map(|(ordinal, place)| {
+            let turn = turn(now, remove, (ordinal, place), settings);
+            (cost(service, place), turn, Reverse(ordinal))
+        })
+        .collect();
+    candidates.sort_unstable();
+    let mut victims = Victims::default();
+    for (_, _, Reverse(ordinal)) in candidates {
+        match service.protected_until(now, ordinal) {
+            Some(until) => victims.kept.push((ordinal, until)),
+            None if victims.go.len() < excess as usize => victims.go.push(ordinal),
+            None => {}
+        }
+    }
+    let missing = (excess as usize).saturating_sub(victims.go.len());
+    victims.kept.truncate(missing);
+    victims
+}
+
+/// How the declaration says that a service shrinks.
+pub(crate) fn first_to_go(service: &ServiceState) -> Remove {
+    service.declared.as_ref().map_or_else(Remove::default, |declared| declared.spec.scale.remove)
+}
+
+/// What is lost with a place, in steps: nothing runs, it fails, it is not ready, it is starting, it has to go anyway, it serves.
+fn cost(service: &ServiceState, place: &Place) -> u8 {
+    match &place.stage {
+        Stage::Empty { .. } => 0,
+        Stage::Running(health) if health.sick_since.is_some() => 1,
+        Stage::Running(health) if !health.ready => 2,
+        Stage::Starting { .. } => 3,
+        Stage::Running(_) if service.is_outdated(place) => 4,
+        // The others do not count towards the number wanted.
+        Stage::Running(_) | Stage::Draining { .. } | Stage::Stopping { .. } => 5,
+    }
+}
+
+/// Where a replica stands among those that are as dear: the smallest goes first.
+fn turn(now: Time, remove: Remove, (ordinal, place): (Ordinal, &Place), settings: &Settings) -> [u64; 3] {
+    let began = place.restart.began.as_millis();
+    match remove {
+        Remove::HighestNumber => [0; 3],
+        Remove::Oldest => [began, u64::from(ordinal.0), 0],
+        Remove::Newest => [u64::MAX - began, 0, 0],
+        Remove::LeastBusy => {
+            // Absent is not zero: one of which nothing was heard lately may be the busiest.
+            let is_fresh = |at: Time| now.since(at) <= settings.sample_age_max;
+            let (seen, in_flight) = place.in_flight;
+            let in_flight = if is_fresh(seen) { u64::from(in_flight) } else { u64::MAX };
+            let rate = place.requests.last().filter(|(at, _)| is_fresh(*at));
+            let rate = rate.and_then(|_| place.request_rate(settings.metric_window));
+            let cpu = place.cpu.last().filter(|(at, _)| is_fresh(*at));
+            let cpu = cpu.and_then(|_| place.cpu_share(settings.metric_window));
+            [in_flight, rate.map_or(u64::MAX, |rate| rate.0), cpu.map_or(u64::MAX, |cpu| cpu.0)]
+        }
+    }
+}
