@@ -404,8 +404,10 @@ fn is_of_guard(reason: &Reason) -> bool {
         | Reason::Bounds { .. }
         | Reason::DisruptionBudget { .. }
         | Reason::BlastRadius { .. } => true,
-        Reason::Protected { .. } | Reason::Paused { .. } | Reason::Resumed => false,
         Reason::Declared
+        | Reason::Protected { .. }
+        | Reason::Paused { .. }
+        | Reason::Resumed
         | Reason::Withdrawn
         | Reason::BelowDesired { .. }
         | Reason::AboveDesired { .. }

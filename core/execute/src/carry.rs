@@ -266,6 +266,7 @@ fn is_written(service: &ServiceState, last: &Memory, slack: Duration) -> bool {
         && then.scale_in == now.scale_in
         && then.scaled_to_zero == now.scaled_to_zero
         && (then.policy == now.policy || (!slack.is_zero() && now.policy.is_as(&then.policy)))
+        && then.flaps == now.flaps
         && last.healing == service.healing
         && then.recommendations.len() == now.recommendations.len()
         && then.recommendations.iter().zip(&now.recommendations).all(|(then, now)| {

@@ -37,6 +37,10 @@ pub struct ScalingMemory {
     pub scaled_to_zero: bool,
     /// What its policy goes by.
     pub policy: PolicyMemory,
+    /// How often the number has changed its direction; empty without a budget for that.
+    pub flaps: FlapMemory,
+    /// What each metric was at the last look, by its place in the declaration. Not kept over a restart: a metric is then looked at anew.
+    pub levels: Vec<LevelMemory>,
 }
 
 /// What the policy of an autoscaler goes by from one decision to the next. Empty for `hpa`, which goes by recommendations alone.
@@ -156,6 +160,44 @@ impl PolicyMemory {
             && kind(&self.past) == kind(&then.past)
             && burst(&self.past) == burst(&then.past)
     }
+}
+
+/// Which way a number of replicas goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Way {
+    /// To more.
+    Out,
+    /// To fewer.
+    In,
+}
+
+/// How often a number of replicas has changed its direction.
+///
+/// Bounded by the budget: going down is not a turn once that is used up, and going up needs a way down before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FlapMemory {
+    /// Which way it went last; `None` before it went any.
+    pub way: Option<Way>,
+    /// When it turned, oldest first, within the time of the budget, and older ones until the next.
+    pub turns: Vec<Time>,
+}
+
+/// What a metric was at the last look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LevelMemory {
+    /// Its ratio to its target, in thousandths.
+    pub ratio: i64,
+    /// While a steep fall of it is not believed.
+    pub fall: Option<Fall>,
+}
+
+/// A steep fall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fall {
+    /// From which ratio, in thousandths.
+    pub from: i64,
+    /// Since when.
+    pub since: Time,
 }
 
 /// Most recommendations kept for a service.

@@ -252,15 +252,10 @@ impl fmt::Display for Reason {
                 write!(f, "{have} replicas, only {desired} wanted{}", first_to_go(*first))
             }
             Self::Protected { until } => write!(f, "it is protected from being removed until {until}"),
-            Self::Paused { until } => {
-                let until = or_until(*until, "resumed");
-                write!(f, "its autoscaler is paused by hand until {until}: the number stays as it is")
-            }
+            Self::Paused { until } => f.write_str(&paused(*until)),
             Self::Resumed => f.write_str("a person has said so"),
             Self::Autoscaled { summary, .. } => f.write_str(summary),
-            Self::Held { replicas, until } => {
-                write!(f, "held at {replicas} by hand until {}", or_until(*until, "released"))
-            }
+            Self::Held { replicas, until } => f.write_str(&held(*replicas, *until)),
             Self::ScalingOff => {
                 f.write_str("its autoscaler is off (spec.scale.mode): the number stays as it is")
             }
@@ -317,6 +312,15 @@ impl fmt::Display for Reason {
             Self::Observed => f.write_str("it was seen so"),
         }
     }
+}
+
+fn held(replicas: u32, until: Option<Time>) -> String {
+    format!("held at {replicas} by hand until {}", or_until(until, "released"))
+}
+
+fn paused(until: Option<Time>) -> String {
+    let until = or_until(until, "resumed");
+    format!("its autoscaler is paused by hand until {until}: the number stays as it is")
 }
 
 /// The end of what a person ordered, or the deed that ends it.

@@ -13,7 +13,7 @@ use crate::prospect::Goal;
 use crate::ruling::{Course, Ruling};
 use crate::scale::hpa;
 use crate::scale::proposal::Proposal;
-use crate::scene::{Protected, Scene, Suspicion};
+use crate::scene::{Protected, Scene};
 
 /// A decision, and what it was made on.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl Account for Situation {
         let Scene { now, declared, term, sight, hpa, .. } = &self.scene;
         match (&self.ruling.course, &declared.autoscaler) {
             (Course::Plain { policy, reason, asked }, _) => self.plain(*policy, reason, *asked),
-            (Course::Scaled { verdict, suspicion }, Some(spec)) => {
+            (Course::Scaled { verdict, doubt }, Some(spec)) => {
                 let mut decision = verdict.decision(declared.name.clone(), *now, &term.bound(spec));
                 decision.evidence = verdict.evidence(*now, &sight.memory);
                 let is_ratio = decision.metrics.iter().any(|metric| metric.ratio.is_some());
@@ -83,8 +83,8 @@ impl Account for Situation {
                     let band = hpa::tolerance_of(spec, hpa);
                     Tolerance { up: band.up, down: band.down }
                 });
-                let decision = match suspicion {
-                    Some(suspicion) => suspicion.hold(decision),
+                let decision = match doubt {
+                    Some(doubt) => doubt.hold(decision),
                     None => decision,
                 };
                 let decision = scheduled(decision, term.note(declared));
@@ -106,8 +106,8 @@ impl Account for Situation {
         (self.scene.declared.revision, self.scene.current, self.ruling.desired).hash(&mut hasher);
         match &self.ruling.course {
             Course::Plain { policy, reason, .. } => (policy, discriminant(reason)).hash(&mut hasher),
-            Course::Scaled { verdict, suspicion } => {
-                suspicion.is_some().hash(&mut hasher);
+            Course::Scaled { verdict, doubt } => {
+                doubt.as_ref().map(discriminant).hash(&mut hasher);
                 verdict.hash_gist(&mut hasher);
             }
         }
@@ -156,20 +156,6 @@ fn against(decision: &Decision, goal: Goal) -> Vec<Arc<str>> {
         because.push(Arc::clone(&decision.summary));
     }
     because
-}
-
-impl Suspicion {
-    /// The decision that would have been made, held.
-    fn hold(self, mut decision: Decision) -> Decision {
-        let Self { failed, requests } = self;
-        let note: Arc<str> =
-            format!("{failed} of {requests} requests failed: the fall of load is not believed").into();
-        let (from, to) = (decision.desired, decision.previous);
-        decision.summary = format!("stays at {to}: {note}").into();
-        decision.desired = to;
-        decision.limits.push(Limit { name: "HeldByErrors", from, to, note });
-        decision
-    }
 }
 
 /// The decision with those replicas that are protected, when they are more than it leaves.

@@ -5,6 +5,7 @@
 
 mod account;
 mod arbiter;
+mod doubt;
 mod draft;
 mod fit;
 mod heal;
@@ -56,7 +57,7 @@ pub fn plan(
         look_again: now.time,
     };
     if service.declared.is_some() {
-        let size = size::size(now, knowledge, service, settings);
+        let size = size::size(now, (knowledge, service, findings), settings);
         if let Some(step) = size.step {
             draft.steps.push(step);
         }

@@ -2,16 +2,17 @@
 
 use knowledge::Pause;
 use model::decision::Policy;
-use model::memory::ScalingMemory;
+use model::memory::{FlapMemory, ScalingMemory};
 use model::reason::Reason;
 use model::resource::{AutoscalerSpec, Count, ScaleMode};
 
+use crate::doubt::{self, Doubt};
 use crate::fit::fit;
 use crate::mode::followed;
 use crate::rest::Rest;
 use crate::scale::hpa::{self, Verdict};
 use crate::scale::reading::{Members, ScaleView};
-use crate::scene::{Scene, Suspicion};
+use crate::scene::Scene;
 use crate::taken::reading;
 
 /// What was decided, and how it came about.
@@ -39,8 +40,8 @@ pub(crate) enum Course {
     /// The autoscaler was asked, which need not be followed.
     Scaled {
         verdict: Verdict,
-        /// Why a fall of load was not believed; `None` when it was, or there was none.
-        suspicion: Option<Suspicion>,
+        /// Why fewer are not followed; `None` when they are, or were not asked for.
+        doubt: Option<Doubt>,
     },
 }
 
@@ -113,15 +114,38 @@ impl Scene {
             metrics.map(|(metric, taken)| reading(metric, taken, &self.declared)).collect();
         let mut memory = sight.memory.clone();
         let verdict = hpa::reconcile(now, spec, &view, &readings, &mut memory, &self.hpa);
+        let fall = doubt::fall(now, &verdict, &mut memory.levels);
         // New bounds are no fall of load: they hold whatever fails.
         let is_believed_from_load = verdict.desired < current && current <= spec.max;
-        let suspicion = sight.suspicion.filter(|_| is_believed_from_load);
-        let proposed = if suspicion.is_some() { current } else { verdict.desired };
+        let doubt = is_believed_from_load.then(|| self.doubt(&verdict, fall)).flatten();
+        let proposed = if doubt.is_some() { current } else { verdict.desired };
         let proposed = self.spared(proposed);
         let kept = self.fitting(self.within(current));
         let desired = followed(self.declared.spec.scale.mode, kept, self.fitting(proposed));
         hpa::record(now, spec, current, desired, &mut memory);
-        (Ruling { desired, course: Course::Scaled { verdict, suspicion } }, Some(memory))
+        match self.declared.spec.scale.flaps {
+            Some(flaps) if desired != current && matches!(verdict.course, hpa::Course::Scaled { .. }) => {
+                doubt::note_change(now, flaps, (current, desired), &mut memory.flaps);
+            }
+            Some(_) => {}
+            None => memory.flaps = FlapMemory::default(),
+        }
+        (Ruling { desired, course: Course::Scaled { verdict, doubt } }, Some(memory))
+    }
+
+    /// The first reason not to follow `verdict` to fewer replicas.
+    fn doubt(&self, verdict: &Verdict, fall: Option<Doubt>) -> Option<Doubt> {
+        let sight = &self.sight;
+        let errors = sight.errors.map(Doubt::Errors);
+        let flaps = || {
+            let flaps = self.declared.spec.scale.flaps?;
+            doubt::flapping(self.now.time, flaps, &sight.memory.flaps)
+        };
+        errors
+            .or_else(|| sight.incident.clone().map(Doubt::Incident))
+            .or_else(|| doubt::silence(verdict))
+            .or(fall)
+            .or_else(flaps)
     }
 }
 

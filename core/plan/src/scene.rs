@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use knowledge::series::Series;
 use knowledge::{Hold, Knowledge, Pause, Place, ServiceState, Stage};
+use model::fact::Finding;
 use model::identity::Ordinal;
 use model::input::Declared;
 use model::memory::ScalingMemory;
@@ -16,6 +16,7 @@ use model::resource::{Bounds, Count};
 use model::settings::{HpaSettings, Settings};
 use model::time::{Now, Time};
 
+use crate::doubt::{Errors, Incident};
 use crate::fit::fit;
 use crate::rest::Rest;
 use crate::scale::reading::{Phase, Readiness, ReplicaView};
@@ -67,20 +68,14 @@ pub(crate) struct Sight {
     pub(crate) taken: Vec<Taken>,
     /// What it remembered before the decision.
     pub(crate) memory: ScalingMemory,
-    pub(crate) suspicion: Option<Suspicion>,
-}
-
-/// A reason not to believe a fall of load (law 4): requests fail, so those that would cost something may not get that far.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Suspicion {
-    pub(crate) failed: u64,
-    pub(crate) requests: u64,
+    pub(crate) errors: Option<Errors>,
+    pub(crate) incident: Option<Incident>,
 }
 
 impl Scene {
     pub(crate) fn of(
         now: Now,
-        (knowledge, service): (&Knowledge, &ServiceState),
+        (knowledge, service, findings): (&Knowledge, &ServiceState, &[Finding]),
         (declared, term, rest): (&Arc<Declared>, Term, Option<Rest>),
         settings: &Settings,
     ) -> Self {
@@ -92,7 +87,7 @@ impl Scene {
             rest,
             pause: service.paused(now.time),
             protected: Protected::of(now.time, service),
-            sight: Sight::of(now, (knowledge, service), declared, settings),
+            sight: Sight::of(now, (knowledge, service, findings), declared, settings),
             hpa: settings.hpa.clone(),
             period: settings.period,
             declared: Arc::clone(declared),
@@ -160,7 +155,7 @@ fn first_size(declared: &Declared, term: &Term) -> u32 {
 impl Sight {
     fn of(
         now: Now,
-        (knowledge, service): (&Knowledge, &ServiceState),
+        (knowledge, service, findings): (&Knowledge, &ServiceState, &[Finding]),
         declared: &Declared,
         settings: &Settings,
     ) -> Self {
@@ -173,7 +168,8 @@ impl Sight {
             replicas: places.iter().map(|(_, place)| view(place)).collect(),
             taken: spec.metrics.iter().map(|metric| taker.take(metric)).collect(),
             memory: service.scaling.clone(),
-            suspicion: Suspicion::of(&places, settings),
+            errors: Errors::of(&places, settings),
+            incident: Incident::of(service, findings),
         }
     }
 }
@@ -189,19 +185,5 @@ fn view(place: &Place) -> ReplicaView {
         leaving: matches!(place.stage, Stage::Draining { .. } | Stage::Stopping { .. }),
         started: place.health().map(|health| health.since),
         readiness,
-    }
-}
-
-impl Suspicion {
-    /// What the proxy counted over the metric window, when it is suspicious.
-    fn of(places: &[(Ordinal, &Place)], settings: &Settings) -> Option<Self> {
-        let growth = |series: &Series| series.growth(settings.metric_window).map_or(0, |growth| growth.by);
-        let failed: u64 = places.iter().map(|(_, place)| growth(&place.errors)).sum();
-        if failed == 0 {
-            return None;
-        }
-        let requests: u64 = places.iter().map(|(_, place)| growth(&place.requests)).sum();
-        let is_many = failed * 100 >= requests * u64::from(settings.error_percent_max);
-        is_many.then_some(Self { failed, requests })
     }
 }

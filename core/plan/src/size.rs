@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use knowledge::{Knowledge, ServiceState};
 use model::decision::Account;
+use model::fact::Finding;
 use model::memory::ScalingMemory;
 use model::plan::{Change, Step, Writer};
 use model::settings::Settings;
@@ -29,7 +30,11 @@ pub(crate) struct Size {
 }
 
 /// Decides on the size of a declared service; between two decisions the last one stands.
-pub(crate) fn size(now: Now, knowledge: &Knowledge, service: &ServiceState, settings: &Settings) -> Size {
+pub(crate) fn size(
+    now: Now,
+    (knowledge, service, findings): (&Knowledge, &ServiceState, &[Finding]),
+    settings: &Settings,
+) -> Size {
     let Some(declared) = &service.declared else { return kept(service.desired.unwrap_or(0)) };
     let term = Term::of(now.wall, declared);
     let rest = Rest::of(now.time, service, declared, settings).filter(|_| !term.is_fixed(declared));
@@ -38,7 +43,7 @@ pub(crate) fn size(now: Now, knowledge: &Knowledge, service: &ServiceState, sett
     {
         return kept(desired);
     }
-    decided(Scene::of(now, (knowledge, service), (declared, term, rest), settings))
+    decided(Scene::of(now, (knowledge, service, findings), (declared, term, rest), settings))
 }
 
 fn kept(desired: u32) -> Size {

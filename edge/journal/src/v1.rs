@@ -12,7 +12,9 @@ use std::time::Duration;
 use model::action::{Failure, FailureKind, Outcome, Refusal};
 use model::identity::{ActionId, Epoch, Generation, Incarnation, Ordinal, ReplicaId};
 use model::input::{self, Declared, ExitStatus, Intent, Observed, ReplicaState, Report, Start};
-use model::memory::{HealingMemory, Memory, Recommendation, RestartMemory, ScaleEvent, ScalingMemory};
+use model::memory::{
+    FlapMemory, HealingMemory, Memory, Recommendation, RestartMemory, ScaleEvent, ScalingMemory, Way,
+};
 use model::name::{NodeName, ServiceName};
 use model::quantity::Bytes;
 use model::resource::{AutoscalerSpec, ServiceSpec};
@@ -177,6 +179,14 @@ pub struct StoredMemory {
     /// When the latest life of each place was begun.
     #[serde(default)]
     began: Vec<(u32, u64)>,
+    #[serde(default)]
+    flaps: StoredFlaps,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct StoredFlaps {
+    grew: Option<bool>,
+    turns: Vec<u64>,
 }
 
 /// [`StoredMemory`] as journals had it second.
@@ -568,6 +578,10 @@ impl From<&Memory> for StoredMemory {
                 restarted: memory.healing.restarted.iter().map(|at| at.as_millis()).collect(),
             },
             policy: StoredPolicy::from(&memory.scaling.policy),
+            flaps: StoredFlaps {
+                grew: memory.scaling.flaps.way.map(|way| way == Way::Out),
+                turns: memory.scaling.flaps.turns.iter().map(|at| at.as_millis()).collect(),
+            },
             began: memory
                 .restarts
                 .iter()
@@ -605,6 +619,11 @@ impl From<StoredMemory> for Memory {
                 scale_in: events(stored.scale_in),
                 scaled_to_zero: stored.scaled_to_zero,
                 policy: stored.policy.into(),
+                flaps: FlapMemory {
+                    way: stored.flaps.grew.map(|grew| if grew { Way::Out } else { Way::In }),
+                    turns: stored.flaps.turns.into_iter().map(Time::from_millis).collect(),
+                },
+                levels: Vec::new(),
             },
             restarts: stored.restarts.into_iter().map(restart).collect(),
             healing: HealingMemory {
@@ -629,6 +648,7 @@ impl From<EarlierMemory> for StoredMemory {
             healing: StoredHealing::default(),
             policy: StoredPolicy::default(),
             began: Vec::new(),
+            flaps: StoredFlaps::default(),
         }
     }
 }

@@ -13,10 +13,10 @@ use model::quantity::MilliRps;
 use model::resource::hpa::shapes::CrossVersionObjectReference;
 use model::resource::{
     AutoscalerSpec, Behavior, BurstPolicy, Cooldown, Count, Cron, Dependency, DependencyStage, Evaluation,
-    Expose, ListenAddress, MeteredResource, MetricIdentifier, MetricSpec, Percent, PolicyChange, PortName,
-    Probes, Quantity, REQUEST_RATE_METRIC, Recover, Remove, ResourceTarget, Resources, Run, Scale, ScaleMode,
-    ScalePolicy, ScaleStep, ScalingPolicy, ScalingRules, Schedule, SelectPolicy, ServiceSpec, Sizes, Span,
-    StepChange, StepPolicy, Stop, ToZero, TotalTarget, TrackingPolicy, WatermarkPolicy, Zone,
+    Expose, Flaps, ListenAddress, MeteredResource, MetricIdentifier, MetricSpec, Percent, PolicyChange,
+    PortName, Probes, Quantity, REQUEST_RATE_METRIC, Recover, Remove, ResourceTarget, Resources, Run, Scale,
+    ScaleMode, ScalePolicy, ScaleStep, ScalingPolicy, ScalingRules, Schedule, SelectPolicy, ServiceSpec,
+    Sizes, Span, StepChange, StepPolicy, Stop, ToZero, TotalTarget, TrackingPolicy, WatermarkPolicy, Zone,
 };
 use sim::{ASKED_METRIC, Fault, Faults, Load, Program, Simulation};
 
@@ -76,6 +76,8 @@ pub struct ServiceConfig {
     pub sizes: Option<Sizes>,
     /// Who goes first when it shrinks.
     pub remove: Remove,
+    /// How often its number may turn around.
+    pub flaps: Option<Flaps>,
     /// How a replica is stopped.
     pub stop: Stop,
     /// How it behaves.
@@ -139,6 +141,7 @@ impl Config {
             service.mode = random_mode(&mut modes);
             service.sizes = random_sizes(&mut sizes);
             service.remove = random_removal(&mut removals);
+            service.flaps = random_flaps(&mut removals);
             services.push(service);
         }
         // A stream of its own, so that the rest of a world is as it was without sources.
@@ -225,6 +228,7 @@ impl ServiceConfig {
             schedule: Vec::new(),
             sizes: None,
             remove: Remove::HighestNumber,
+            flaps: None,
             stop: Stop::default(),
             program: Program::default(),
             load: Load::Constant(MilliRps(0)),
@@ -337,6 +341,7 @@ impl ServiceConfig {
             to_zero: self.to_zero,
             sizes: self.sizes.clone(),
             remove: self.remove,
+            flaps: self.flaps,
         }
     }
 
@@ -489,6 +494,11 @@ fn random_sizes(chance: &mut Stream) -> Option<Sizes> {
         3 => Some(Sizes::OneOf(vec![2, 3 + count(chance.below(3)), 8])),
         _ => None,
     }
+}
+
+fn random_flaps(chance: &mut Stream) -> Option<Flaps> {
+    let (most, per) = (1 + count(chance.below(4)), Span::from_secs(60 * (1 + chance.below(30))));
+    chance.happens(250).then_some(Flaps { most, per })
 }
 
 fn random_removal(chance: &mut Stream) -> Remove {

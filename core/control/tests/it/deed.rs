@@ -9,7 +9,8 @@ use model::input::{
 };
 use model::quantity::Bytes;
 use model::resource::{
-    Cron, Dependency, DependencyStage, Quantity, Recover, Remove, Scale, Schedule, Sizes, Span, ToZero, Zone,
+    Cron, Dependency, DependencyStage, Flaps, Quantity, Recover, Remove, Scale, Schedule, Sizes, Span,
+    ToZero, Zone,
 };
 use proptest::prelude::*;
 
@@ -162,6 +163,8 @@ impl Course {
         if replicas % 5 == 3 {
             declared.spec.scale.sizes = Some(Sizes::Odd);
         }
+        declared.spec.scale.flaps =
+            (replicas % 3 == 2).then_some(Flaps { most: 1, per: Span::from_secs(60) });
         declared.spec.scale.remove = match replicas % 4 {
             0 => Remove::HighestNumber,
             1 => Remove::LeastBusy,

@@ -6,6 +6,7 @@ mod world;
 
 mod allowed_sizes;
 mod beginning;
+mod doubting;
 mod explaining;
 mod found_by_swarm;
 mod healing;

@@ -77,7 +77,7 @@ pub use self::proxied::{ProxyProtocol, ProxyVersion};
 pub use self::quantity::{QUANTITY_LEN_MAX, Quantity, QuantityError};
 pub use self::resilience::{Adaptive, HEDGE_PERCENTILE, Hedge, IN_FLIGHT_MAX, Limits, TOLERANCE_PERCENT_MAX};
 pub use self::route::{Route, RouteSpec};
-pub use self::scale::{AutoScale, Count, REPLICAS_MAX, Remove, Scale, ScaleMode, ToZero};
+pub use self::scale::{AutoScale, Count, Flaps, REPLICAS_MAX, Remove, Scale, ScaleMode, ToZero};
 pub use self::schedule::{Bounds, Cron, CronError, Schedule, Window, Zone, ZoneError};
 pub use self::service::{
     Balance, Dependency, DependencyStage, Expose, HashKey, Recover, Resources, Run, SPARES_MAX, Service,

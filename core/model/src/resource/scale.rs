@@ -26,6 +26,19 @@ pub struct Scale {
     pub sizes: Option<Sizes>,
     /// Who goes first when it shrinks.
     pub remove: Remove,
+    /// How often its number may turn around; `None` for any number of times.
+    pub flaps: Option<Flaps>,
+}
+
+/// How often a number of replicas may change its direction before it goes down no more for a while. It always goes up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Flaps {
+    /// So many changes of direction, 1 to 100.
+    #[schemars(range(min = 1, max = 100))]
+    pub most: u32,
+    /// Within this time, 1s to 1d.
+    pub per: Span,
 }
 
 /// Which of the replicas that serve goes first when a service shrinks.
@@ -106,6 +119,7 @@ impl Scale {
             to_zero: None,
             sizes: None,
             remove: Remove::HighestNumber,
+            flaps: None,
         }
     }
 
@@ -207,6 +221,10 @@ struct ScaleFields {
     /// Which of the replicas that serve goes first when the service shrinks. Default: highestNumber.
     #[serde(default, skip_serializing_if = "Remove::is_default")]
     remove: Remove,
+    /// How often the number may change its direction within a time before it goes down no more for a while; it always goes up. Default: as often as the
+    /// metrics ask for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    flaps: Option<Flaps>,
 }
 
 /// Why the fields of `scale` contradict each other.
@@ -240,6 +258,7 @@ impl TryFrom<ScaleFields> for Scale {
             to_zero,
             sizes,
             remove,
+            flaps,
         } = fields;
         let says_auto = min.is_some() || !metrics.is_empty() || !policy.is_hpa() || behavior.is_some();
         if let Some(replicas) = [replicas, min, max].into_iter().flatten().find(|n| *n > REPLICAS_MAX) {
@@ -258,13 +277,13 @@ impl TryFrom<ScaleFields> for Scale {
                 Count::Auto(AutoScale { min, max, metrics, policy, behavior })
             }
         };
-        Ok(Self { count, mode, schedule, to_zero, sizes, remove })
+        Ok(Self { count, mode, schedule, to_zero, sizes, remove, flaps })
     }
 }
 
 impl From<Scale> for ScaleFields {
     fn from(scale: Scale) -> Self {
-        let Scale { count, mode, schedule, to_zero, sizes, remove } = scale;
+        let Scale { count, mode, schedule, to_zero, sizes, remove, flaps } = scale;
         let nothing = Self {
             replicas: None,
             min: None,
@@ -277,6 +296,7 @@ impl From<Scale> for ScaleFields {
             to_zero,
             sizes,
             remove,
+            flaps,
         };
         match count {
             Count::Fixed(replicas) => Self { replicas: Some(replicas), ..nothing },

@@ -74,7 +74,8 @@ fn scene(current: u32, used: &[Option<i64>], queue: Option<i64>, recommended: u3
                 }],
                 ..ScalingMemory::default()
             },
-            suspicion: None,
+            errors: None,
+            incident: None,
         },
         period: settings.period,
         hpa: settings.hpa,

@@ -226,6 +226,7 @@ fn world() -> impl Strategy<Value = World> {
                     scale_in,
                     scaled_to_zero,
                     policy: policy_memory,
+                    ..Default::default()
                 },
             }
         },

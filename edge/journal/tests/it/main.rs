@@ -15,8 +15,8 @@ use model::input::{
 };
 use model::measure::{Measured, MetricKey, ReplicaSaid, Said, Series, Whose};
 use model::memory::{
-    Asking, Evaluations, HealingMemory, LoadMemory, LoadPart, Memory, Panic, Past, PolicyMemory,
-    Recommendation, RestartMemory, ScaleEvent, ScalingMemory,
+    Asking, Evaluations, FlapMemory, HealingMemory, LoadMemory, LoadPart, Memory, Panic, Past, PolicyMemory,
+    Recommendation, RestartMemory, ScaleEvent, ScalingMemory, Way,
 };
 use model::name::{NodeName, ServiceName};
 use model::quantity::{Bytes, Milli};
@@ -194,6 +194,8 @@ fn remembering(past: Past) -> Memory {
             scale_in: vec![ScaleEvent { at: at(7), change: 1, outdated: true }],
             scaled_to_zero: true,
             policy: PolicyMemory { grown: Some(at(12)), shrunk: None, past },
+            flaps: FlapMemory { way: Some(Way::In), turns: vec![at(3), at(8)] },
+            levels: Vec::new(),
         },
         restarts: vec![(Ordinal(0), restart)],
         healing: HealingMemory {

@@ -13,13 +13,13 @@ use model::resource::route::{
 use model::resource::{
     AccessLog, AccessLogFormat, Adaptive, AutoScale, Balance, BurstPolicy, CertificateFiles, Check,
     CommandOrigin, Cooldown, Count, Cron, Dependency, DependencyStage, Evaluation, Expose, External,
-    ExternalFormat, ExternalName, HashKey, Hedge, HorizontalPodAutoscaler, HttpCheck, HttpOrigin, HttpUrl,
-    JsonPath, Limits, ListenAddress, MeasuredObject, Metadata, MetricOrigin, MetricSource, MetricSourceSpec,
-    ObjectMeta, ObjectName, Percent, Port, PortName, Probe, Probes, PrometheusOrigin, Protocol,
-    ProxyProtocol, ProxyVersion, Quantity, Recover, Remove, ReplicasOrigin, Resource, Resources, Route,
-    RouteSpec, Run, Scale, ScaleMode, ScalePolicy, ScaleStep, Schedule, Service, ServiceSpec, Signal, Sizes,
-    Span, StepChange, StepPolicy, Stop, TcpCheck, Timeouts, Tls, ToZero, TrackingPolicy, WatermarkPolicy,
-    Zone,
+    ExternalFormat, ExternalName, Flaps, HashKey, Hedge, HorizontalPodAutoscaler, HttpCheck, HttpOrigin,
+    HttpUrl, JsonPath, Limits, ListenAddress, MeasuredObject, Metadata, MetricOrigin, MetricSource,
+    MetricSourceSpec, ObjectMeta, ObjectName, Percent, Port, PortName, Probe, Probes, PrometheusOrigin,
+    Protocol, ProxyProtocol, ProxyVersion, Quantity, Recover, Remove, ReplicasOrigin, Resource, Resources,
+    Route, RouteSpec, Run, Scale, ScaleMode, ScalePolicy, ScaleStep, Schedule, Service, ServiceSpec, Signal,
+    Sizes, Span, StepChange, StepPolicy, Stop, TcpCheck, Timeouts, Tls, ToZero, TrackingPolicy,
+    WatermarkPolicy, Zone,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
@@ -318,14 +318,18 @@ fn scale() -> BoxedStrategy<Scale> {
     ];
     let mode = select(vec![ScaleMode::On, ScaleMode::UpOnly, ScaleMode::Shadow, ScaleMode::Off]);
     let remove = select(vec![Remove::HighestNumber, Remove::LeastBusy, Remove::Oldest, Remove::Newest]);
-    (count, mode, vec(schedule(), 0..3), to_zero(), of(sizes()), remove)
-        .prop_map(|(count, mode, schedule, to_zero, sizes, remove)| Scale {
+    let flaps =
+        of((1..=100_u32, (1..=86_400_u64).prop_map(Span::from_secs))
+            .prop_map(|(most, per)| Flaps { most, per }));
+    (count, mode, vec(schedule(), 0..3), to_zero(), of(sizes()), remove, flaps)
+        .prop_map(|(count, mode, schedule, to_zero, sizes, remove, flaps)| Scale {
             count,
             mode,
             schedule,
             to_zero,
             sizes,
             remove,
+            flaps,
         })
         .boxed()
 }

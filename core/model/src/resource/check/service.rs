@@ -30,6 +30,9 @@ const REST_AFTER_MAX: Span = Span::from_secs(86_400);
 /// Most schedules of a service: an hour of each day of the week would need 168, and nobody could follow them.
 const SCHEDULES_MAX: usize = 64;
 
+/// Most changes of direction that a budget allows: who allows more has none.
+const FLAPS_MAX: u32 = 100;
+
 /// Shortest window of a schedule: crontab knows nothing shorter.
 const WINDOW_MIN: Span = Span::from_secs(60);
 
@@ -59,6 +62,7 @@ pub(super) fn problems(service: &Service) -> Found {
     dependencies(service, &mut found);
     rest(spec, &mut found);
     schedules(&spec.scale, &mut found);
+    flaps(&spec.scale, &mut found);
     match service.autoscaler() {
         Ok(Some(autoscaler)) => not_looked_at(&autoscaler, &mut found),
         Ok(None) => {}
@@ -220,6 +224,20 @@ fn not_looked_at(autoscaler: &AutoscalerSpec, found: &mut Found) {
             policy.name()
         );
         found.push((Severity::Warning, Problem::at(format!("spec.scale.metrics[{i}]"), text)));
+    }
+}
+
+fn flaps(scale: &Scale, found: &mut Found) {
+    let Some(flaps) = scale.flaps else { return };
+    if !(1..=FLAPS_MAX).contains(&flaps.most) {
+        found.push(error(
+            "spec.scale.flaps.most",
+            format!("it lies between 1 and {FLAPS_MAX}, not {}", flaps.most),
+        ));
+    }
+    if !(REST_AFTER_MIN..=REST_AFTER_MAX).contains(&flaps.per) {
+        let text = format!("{} is not between {REST_AFTER_MIN} and {REST_AFTER_MAX}", flaps.per);
+        found.push(error("spec.scale.flaps.per", text));
     }
 }
 

@@ -1,0 +1,261 @@
+//! Why fewer replicas are not followed although the metrics ask for them: a fall of load that need not be one, and a time at which
+//! nothing ought to be taken away (law 4).
+
+use std::time::Duration;
+
+use knowledge::series::Series;
+use knowledge::{Place, ServiceState, Stage};
+use model::decision::{Decision, Limit};
+use model::fact::Finding;
+use model::identity::Ordinal;
+use model::memory::{Fall, FlapMemory, LevelMemory, Way};
+use model::name::ServiceName;
+use model::plan::Afterwards;
+use model::resource::Flaps;
+use model::settings::Settings;
+use model::time::Time;
+
+use crate::scale::hpa::Verdict;
+
+/// A reason to keep what there is.
+#[derive(Clone, Debug)]
+pub(crate) enum Doubt {
+    /// Requests fail, so those that would cost something may not get that far.
+    Errors(Errors),
+    /// Something is wrong with the service, or it is being changed.
+    Incident(Incident),
+    /// A metric has fallen steeply from one look to the next; before and after in thousandths of its target.
+    Fall {
+        from: i64,
+        to: i64,
+        /// When it is believed, if it lasts.
+        until: Time,
+    },
+    /// Most replicas have no sample of a metric.
+    Silence { missing: u32, of: u32 },
+    /// The number has changed its direction as often as is allowed.
+    Flaps { flaps: Flaps, until: Time },
+}
+
+/// Requests over the metric window, of which suspiciously many failed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Errors {
+    pub(crate) failed: u64,
+    pub(crate) requests: u64,
+}
+
+/// What is wrong with a service, or is being done about it.
+#[derive(Clone, Debug)]
+pub(crate) enum Incident {
+    /// Something that it needs is not there.
+    Dependency(ServiceName),
+    /// Many replicas fail their liveness probes together.
+    Overload { failing: u32, of: u32 },
+    /// A replica ends again and again.
+    CrashLoop { ordinal: Ordinal, exits: u32 },
+    /// A replica fails its liveness probe.
+    Failing(Ordinal),
+    /// A replica has ended, and its successor does not serve yet.
+    Healing(Ordinal),
+    /// Some replicas run an older declaration.
+    Rollout { outdated: usize },
+}
+
+/// How long a metric must stay down that fell to nearly nothing at once before it is believed.
+///
+/// 30 s: a source that restarts, or a balancer that is reloaded, is back by then. Longer outages show in errors and in what is missing.
+const NOTHING_BELIEVED_AFTER: Duration = Duration::from_secs(30);
+
+/// How long any other steep fall must last.
+///
+/// 3 s: means are taken over two seconds, so that a fall to nothing looks like one to a half at first.
+const FALL_BELIEVED_AFTER: Duration = Duration::from_secs(3);
+
+/// From at least so much of its target a metric falls steeply, in thousandths; below, noise does.
+const FALL_FROM_MIN: i64 = 200;
+
+/// What is left after a steep fall, at most, in per cent: as after a fall to nothing, when a quarter of the mean is of after it.
+const FALL_TO_PERCENT: i64 = 75;
+
+/// What is left after a fall to nearly nothing, at most, in per cent.
+const NOTHING_PERCENT: i64 = 10;
+
+impl Errors {
+    /// What the proxy counted over the metric window, when it is suspicious.
+    pub(crate) fn of(places: &[(Ordinal, &Place)], settings: &Settings) -> Option<Self> {
+        let growth = |series: &Series| series.growth(settings.metric_window).map_or(0, |growth| growth.by);
+        let failed: u64 = places.iter().map(|(_, place)| growth(&place.errors)).sum();
+        if failed == 0 {
+            return None;
+        }
+        let requests: u64 = places.iter().map(|(_, place)| growth(&place.requests)).sum();
+        let is_many = failed * 100 >= requests * u64::from(settings.error_percent_max);
+        is_many.then_some(Self { failed, requests })
+    }
+}
+
+impl Incident {
+    /// The gravest of what is wrong; `None` when all is well.
+    pub(crate) fn of(service: &ServiceState, findings: &[Finding]) -> Option<Self> {
+        let found = findings.iter().map(|finding| match finding {
+            Finding::DependencyDown { needs } => Self::Dependency(needs.clone()),
+            Finding::Overload { failing, of } => Self::Overload { failing: *failing, of: *of },
+            Finding::CrashLoop { ordinal, exits } => Self::CrashLoop { ordinal: *ordinal, exits: *exits },
+            Finding::Sick { ordinal, .. } | Finding::Ailing { ordinal, .. } => Self::Failing(*ordinal),
+        });
+        found.min_by_key(Self::rank).or_else(|| repair(service)).or_else(|| rollout(service))
+    }
+
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Dependency(_) => 0,
+            Self::Overload { .. } => 1,
+            Self::CrashLoop { .. } => 2,
+            Self::Failing(_) => 3,
+            Self::Healing(_) => 4,
+            Self::Rollout { .. } => 5,
+        }
+    }
+}
+
+/// A replica that is lost and not there again.
+fn repair(service: &ServiceState) -> Option<Incident> {
+    let is_repaired = |place: &Place| match &place.stage {
+        Stage::Empty { exit, .. } => exit.is_some(),
+        // Its place was filled anew after an end that was not long ago.
+        Stage::Starting { .. } => !place.restart.recent.is_empty(),
+        Stage::Running(health) => !health.ready && !place.restart.recent.is_empty(),
+        Stage::Draining { then, .. } | Stage::Stopping { then, .. } => *then == Afterwards::Refill,
+    };
+    let mut counting = service.counting();
+    counting.find(|(_, place)| is_repaired(place)).map(|(ordinal, _)| Incident::Healing(ordinal))
+}
+
+fn rollout(service: &ServiceState) -> Option<Incident> {
+    let outdated = service.counting().filter(|(_, place)| service.is_outdated(place)).count();
+    (outdated > 0).then_some(Incident::Rollout { outdated })
+}
+
+/// Whether most replicas are silent on one of the metrics.
+pub(crate) fn silence(verdict: &Verdict) -> Option<Doubt> {
+    let heard = verdict.metrics.iter().filter_map(|said| said.as_ref().ok());
+    let mut silent = heard.map(|proposal| (proposal.census.missing(), proposal.census.ready));
+    let (missing, ready) = silent.find(|(missing, ready)| missing > ready)?;
+    Some(Doubt::Silence { missing, of: missing + ready })
+}
+
+/// Compares each metric with what it was at the last look, and writes down what it is now.
+///
+/// A steep fall is believed once it has lasted, longer when it is one to nearly nothing, and is over when the metric is back. A metric that says
+/// nothing stays what it was: what it says next is compared with that.
+pub(crate) fn fall(now: Time, verdict: &Verdict, levels: &mut Vec<LevelMemory>) -> Option<Doubt> {
+    levels.resize(verdict.metrics.len(), LevelMemory::default());
+    let mut doubt: Option<(Time, Fall, i64)> = None;
+    for (said, level) in verdict.metrics.iter().zip(levels) {
+        let Ok(proposal) = said else { continue };
+        if !proposal.level.ratio.is_finite() {
+            continue;
+        }
+        let ratio = (proposal.level.ratio * 1000.0) as i64;
+        let lasts =
+            |fall: &Fall| is_left(ratio, FALL_TO_PERCENT, fall.from) && now < believed_at(*fall, ratio);
+        let falls = level.ratio >= FALL_FROM_MIN && is_left(ratio, FALL_TO_PERCENT, level.ratio);
+        level.fall = match level.fall {
+            Some(fall) => Some(fall).filter(lasts),
+            None => falls.then_some(Fall { from: level.ratio, since: now }),
+        };
+        level.ratio = ratio;
+        let held = level.fall.map(|fall| (believed_at(fall, ratio), fall, ratio));
+        doubt = doubt.into_iter().chain(held).max_by_key(|(until, ..)| *until);
+    }
+    doubt.map(|(until, Fall { from, .. }, to)| Doubt::Fall { from, to, until })
+}
+
+/// Whether at most so many per cent are left of what there was. Ratios saturate far above any that is measured.
+fn is_left(ratio: i64, percent: i64, from: i64) -> bool {
+    ratio.saturating_mul(100) <= from.saturating_mul(percent)
+}
+
+fn believed_at(fall: Fall, ratio: i64) -> Time {
+    let is_nothing = is_left(ratio, NOTHING_PERCENT, fall.from);
+    fall.since + if is_nothing { NOTHING_BELIEVED_AFTER } else { FALL_BELIEVED_AFTER }
+}
+
+/// Whether going down would be one change of direction too many.
+pub(crate) fn flapping(now: Time, flaps: Flaps, memory: &FlapMemory) -> Option<Doubt> {
+    let per = flaps.per.as_duration();
+    let turns: Vec<Time> = memory.turns.iter().copied().filter(|turn| now.since(*turn) < per).collect();
+    let is_turn = memory.way == Some(Way::Out);
+    let decisive = turns.len().checked_sub(flaps.most as usize).and_then(|index| turns.get(index))?;
+    is_turn.then(|| Doubt::Flaps { flaps, until: *decisive + per })
+}
+
+/// Writes down that the number went another way, or on in its own.
+pub(crate) fn note_change(now: Time, flaps: Flaps, (from, to): (u32, u32), memory: &mut FlapMemory) {
+    let way = if to > from { Way::Out } else { Way::In };
+    if memory.way.is_some_and(|last| last != way) {
+        memory.turns.retain(|turn| now.since(*turn) < flaps.per.as_duration());
+        memory.turns.push(now);
+    }
+    memory.way = Some(way);
+}
+
+impl Doubt {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Errors(_) => "HeldByErrors",
+            Self::Incident(_) => "HeldByIncident",
+            Self::Fall { .. } => "HeldBySuddenFall",
+            Self::Silence { .. } => "HeldBySilence",
+            Self::Flaps { .. } => "HeldByFlaps",
+        }
+    }
+
+    fn note(&self) -> String {
+        match self {
+            Self::Errors(Errors { failed, requests }) => {
+                format!("{failed} of {requests} requests failed: the fall of load is not believed")
+            }
+            Self::Incident(incident) => format!("nothing is taken away while {}", incident.note()),
+            Self::Fall { from, to, until } => {
+                let (from, to) = (from / 10, to / 10);
+                format!(
+                    "a metric fell from {from} % to {to} % of its target, which is believed if it lasts until {until}"
+                )
+            }
+            Self::Silence { missing, of } => {
+                format!("{missing} of {of} replicas are not measured: the fall of load is not believed")
+            }
+            Self::Flaps { flaps: Flaps { most, per }, until } => {
+                format!(
+                    "the number has turned around {most} times within {per}, so that it does not fall before {until}"
+                )
+            }
+        }
+    }
+
+    /// The decision that would have been made, held.
+    pub(crate) fn hold(&self, mut decision: Decision) -> Decision {
+        let note = self.note();
+        let (from, to) = (decision.desired, decision.previous);
+        decision.summary = format!("stays at {to}: {note}").into();
+        decision.desired = to;
+        decision.limits.push(Limit { name: self.name(), from, to, note: note.into() });
+        decision
+    }
+}
+
+impl Incident {
+    fn note(&self) -> String {
+        match self {
+            Self::Dependency(needs) => format!("service {needs}, which it depends on, is not ready"),
+            Self::Overload { failing, of } => format!("{failing} of {of} replicas fail at once"),
+            Self::CrashLoop { ordinal, exits } => {
+                format!("replica {ordinal} has ended {exits} times in a row")
+            }
+            Self::Failing(ordinal) => format!("replica {ordinal} fails its liveness probe"),
+            Self::Healing(ordinal) => format!("replica {ordinal} has ended and does not serve again yet"),
+            Self::Rollout { outdated } => format!("{outdated} replicas run an older declaration"),
+        }
+    }
+}
