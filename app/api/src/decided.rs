@@ -68,13 +68,18 @@ pub(crate) fn prospects(prospects: &[Prospect]) -> Vec<v1::Prospect> {
 pub(crate) fn why_not(account: &dyn Account, asked: Asked) -> v1::WhyNot {
     let why = account.why_not(asked);
     v1::WhyNot {
-        asked: match asked {
-            Asked::Out => "out".into(),
-            Asked::In => "in".into(),
-            Asked::Exactly(replicas) => replicas.to_string(),
-        },
+        asked: asked_word(asked),
         because: why.because.iter().map(ToString::to_string).collect(),
         prospects: prospects(&why.prospects),
+    }
+}
+
+/// `out`, `in` or a number of replicas.
+pub(crate) fn asked_word(asked: Asked) -> String {
+    match asked {
+        Asked::Out => "out".to_owned(),
+        Asked::In => "in".to_owned(),
+        Asked::Exactly(replicas) => replicas.to_string(),
     }
 }
 

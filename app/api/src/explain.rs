@@ -11,6 +11,7 @@ use model::time::Wall;
 use orchestrator::{Handle, Told};
 
 use crate::failure::{Code, Failure};
+use crate::history;
 use crate::moment::rfc3339;
 use crate::past::{self, CHANGES_MAX};
 use crate::resources;
@@ -41,7 +42,7 @@ pub(crate) async fn present(
         .await
 }
 
-/// The last decision as of `at`, and why, as the journal has it.
+/// The last decision as of `at`, and why: as the journal has it, or where that no longer reaches, the history.
 pub(crate) async fn past(
     state: &State,
     service: ServiceName,
@@ -53,9 +54,18 @@ pub(crate) async fn past(
         .ask(move |handle| {
             let found = past::at(handle.journal_folder(), &service, at);
             drop(permit);
-            found?
-                .and_then(|(view, changes)| view::explanation(&view, changes, asked))
-                .ok_or_else(|| nothing_decided(&service, Some(at)))
+            let replayed =
+                found.map(|found| found.and_then(|(view, changes)| view::explanation(&view, changes, asked)));
+            match replayed {
+                Ok(Some(explanation)) => Ok(explanation),
+                // The journal is whole and short, the history is long.
+                Ok(None) => history::at(handle, &service, at, asked)?
+                    .ok_or_else(|| nothing_decided(&service, Some(at))),
+                Err(failure) if failure.is(Code::NothingDecided) => {
+                    history::at(handle, &service, at, asked)?.ok_or(failure)
+                }
+                Err(failure) => Err(failure),
+            }
         })
         .await
 }
@@ -78,7 +88,7 @@ fn recent_changes(handle: &Handle, service: &ServiceName) -> Vec<v1::SizeChange>
 }
 
 /// Fails for a service that is neither declared nor still there.
-fn require(handle: &Handle, service: &ServiceName) -> Result<(), Failure> {
+pub(crate) fn require(handle: &Handle, service: &ServiceName) -> Result<(), Failure> {
     let is_it = |resource: &Resource| matches!(resource, Resource::Service(it) if it.name() == service);
     if handle.resources().iter().any(|stored| is_it(&stored.resource)) {
         return Ok(());

@@ -70,6 +70,11 @@ impl Failure {
         Self { status, body: Box::new(body) }
     }
 
+    /// Whether it fails for this reason.
+    pub(crate) fn is(&self, code: Code) -> bool {
+        self.body.code == code.as_str()
+    }
+
     pub(crate) fn with_problems(mut self, problems: Vec<v1::Problem>) -> Self {
         self.body.problems = problems;
         self

@@ -42,6 +42,7 @@ mod apply;
 mod balancers;
 mod certificates;
 mod explain;
+mod history;
 mod past;
 
 mod stream;

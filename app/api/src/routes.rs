@@ -10,6 +10,7 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use model::identity::ReplicaId;
 use model::name::ServiceName;
 use model::resource::Kind;
+use model::time::Wall;
 use orchestrator::Handle;
 use platform::TAIL_LINES_MAX;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -23,7 +24,7 @@ use crate::logs::{self, TAIL_DEFAULT, Until};
 use crate::moment::parse_rfc3339;
 use crate::resources::{self, Meant};
 use crate::state::State;
-use crate::{decided, explain, metric_source, metrics, openapi, route, stream, v1};
+use crate::{decided, explain, history, metric_source, metrics, openapi, route, stream, v1};
 
 /// Events that are answered unless told otherwise.
 const EVENTS_DEFAULT: usize = 100;
@@ -110,8 +111,17 @@ fn reads() -> Vec<Route> {
         parameter("follow", "boolean", "Go on with what is printed later."),
     ];
     const EXPLAIN: &[Parameter] = &[
-        parameter("at", "string", "As of this time, RFC 3339, from the journal."),
+        parameter("at", "string", "As of this time, RFC 3339, from the journal or the history."),
         parameter("whyNot", "string", "Also why not `out`, `in`, or a number of replicas."),
+    ];
+    const HISTORY: &[Parameter] = &[
+        parameter(
+            "since",
+            "string",
+            "What went on at this time or later, RFC 3339; an hour before `until` unless given.",
+        ),
+        parameter("until", "string", "What began at this time or before, RFC 3339; now unless given."),
+        parameter("limit", "integer", "The latest so many; 100 unless given, 1000 at most."),
     ];
     use Answer::{Json as J, Text};
     vec![
@@ -130,6 +140,13 @@ fn reads() -> Vec<Route> {
             EXPLAIN,
             J(of::<v1::Explanation>),
             || get(explain),
+        ),
+        read(
+            "/v1/services/{name}/history",
+            "What was decided on a service, oldest first",
+            HISTORY,
+            J(of::<v1::History>),
+            || get(history),
         ),
         read(
             "/v1/horizontalpodautoscalers",
@@ -598,6 +615,34 @@ async fn explain(
         None => explain::present(&state, service, why_not).await,
     }
     .map(Json)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Within {
+    since: Option<String>,
+    until: Option<String>,
+    #[serde(default = "runs_default")]
+    limit: usize,
+}
+
+fn runs_default() -> usize {
+    history::RUNS_DEFAULT
+}
+
+/// How far a history looks back unless told otherwise, in milliseconds.
+const HOUR_MS: u64 = 3_600_000;
+
+async fn history(
+    Of(state): Of<State>,
+    Path(name): Path<String>,
+    Asked(asked): Asked<Within>,
+) -> Result<Json<v1::History>, Failure> {
+    let service = service_name(&name)?;
+    let until = asked.until.as_deref().map(time).transpose()?.unwrap_or_else(|| state.handle.now().wall);
+    let hour_before = Wall::from_millis(until.as_millis().saturating_sub(HOUR_MS));
+    let since = asked.since.as_deref().map(time).transpose()?.unwrap_or(hour_before);
+    history::history(&state, service, (since, until), asked.limit).await.map(Json)
 }
 
 fn why_not(text: &str) -> Result<model::decision::Asked, Failure> {

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 mod decided;
-pub use decided::{Evidence, MetricLevel, Prospect, SampleCount, Tolerance, WhyNot};
+pub use decided::{
+    Evidence, History, KeptDecision, KeptSpan, MetricLevel, Prospect, Range, SampleCount, Tolerance, WhyNot,
+};
 
 /// A resource with what the system answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -470,6 +472,9 @@ pub struct Explanation {
     pub waits: Vec<Wait>,
     /// The last changes of size, oldest first.
     pub changes: Vec<SizeChange>,
+    /// Of a decision from the history: for how long and how often it was made alike; null for one from the journal, or the last.
+    #[serde(default)]
+    pub kept: Option<KeptSpan>,
     /// The decision in one sentence.
     pub summary: String,
 }

@@ -362,6 +362,7 @@ pub(crate) fn explanation(
         reasons: reasons(&decision),
         waits: view.waits.iter().map(|wait| wait_of(&view.name, wait)).collect(),
         changes,
+        kept: None,
         summary: decision.summary.to_string(),
     })
 }

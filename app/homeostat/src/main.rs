@@ -50,8 +50,9 @@ fn start(asked: cli::Up, colours: Colours, path: Option<String>) -> anyhow::Resu
         Cpu::Share => CpuPolicy::Share,
         Cpu::Quota => CpuPolicy::Quota,
     };
-    let (manifests, data, listen, settings) = (asked.manifests, asked.data, asked.listen, asked.settings);
-    up::up(up::Up { manifests, data, path, listen, cpu, settings })
+    let (manifests, data, listen) = (asked.manifests, asked.data, asked.listen);
+    let (history, settings) = (asked.history, asked.settings);
+    up::up(up::Up { manifests, data, path, listen, cpu, history, settings })
 }
 
 /// One line for each event, on standard error.

@@ -16,7 +16,7 @@ use manifest::Manifests;
 use model::name::NodeName;
 use model::resource::Resource;
 use model::settings::Settings;
-use orchestrator::{Doors, Handle};
+use orchestrator::{Doors, Handle, HistoryKept};
 use os::{Signals, StopSignal};
 use platform::Platform;
 use platform_process::{CpuPolicy, ProcessPlatform};
@@ -42,6 +42,8 @@ pub(crate) struct Up {
     pub(crate) listen: SocketAddr,
     /// Whether `resources.cpu` is a share or a quota.
     pub(crate) cpu: CpuPolicy,
+    /// For how long decisions are kept.
+    pub(crate) history: Duration,
     /// The numbers of the loop.
     pub(crate) settings: Settings,
 }
@@ -80,6 +82,7 @@ async fn run(mut up: Up) -> anyhow::Result<ExitCode> {
     let handle = orchestrator::start(Doors {
         store,
         journal: up.data.join("journal"),
+        history: HistoryKept { folder: up.data.join("history"), keep: up.history },
         node: node.clone(),
         seed,
         settings: up.settings.clone(),

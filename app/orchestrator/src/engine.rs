@@ -18,6 +18,7 @@ use os::Clock;
 use store::Store;
 
 use crate::board::Board;
+use crate::chronicle::{Chronicle, HistoryKept};
 use crate::handle::{Handle, Inner, Message};
 use crate::intake::Intake;
 use crate::measuring::Measuring;
@@ -43,6 +44,8 @@ pub struct Doors {
     pub store: Arc<dyn Store>,
     /// The folder of the journal; made when it is not there.
     pub journal: PathBuf,
+    /// Where and for how long decisions are kept.
+    pub history: HistoryKept,
     /// The node that is kept.
     pub node: NodeName,
     /// Where every random stream grows from.
@@ -132,6 +135,7 @@ pub(crate) fn start(doors: Doors) -> Result<Handle, StartError> {
     let (messages, inbox) = sync_channel(MESSAGES_MAX);
     let board = Arc::new(Board::open(&doors.journal)?);
     let health = Arc::new(Health::default());
+    let chronicle = Chronicle::start(&doors.history).map_err(StartError::Thread)?;
     let handle = Handle {
         inner: Arc::new(Inner {
             messages,
@@ -141,6 +145,7 @@ pub(crate) fn start(doors: Doors) -> Result<Handle, StartError> {
             clock,
             health: Arc::clone(&health),
             journal: doors.journal.clone(),
+            chronicle: chronicle.clone(),
         }),
     };
     let notes = scribe::start(shelf.clone(), handle.clone()).map_err(StartError::Thread)?;
@@ -156,6 +161,7 @@ pub(crate) fn start(doors: Doors) -> Result<Handle, StartError> {
         board,
         health,
         notes,
+        chronicle,
     };
     if let Err(error) = engine.begin_run() {
         engine.journal.abandon();
@@ -207,6 +213,7 @@ struct Engine {
     board: Arc<Board>,
     health: Arc<Health>,
     notes: Sender<Note>,
+    chronicle: Chronicle,
 }
 
 impl Engine {
@@ -217,6 +224,7 @@ impl Engine {
         self.out.clear();
         let epoch = self.shelf.next_epoch()?;
         self.board.begin_run(epoch);
+        self.chronicle.begin_run(epoch);
         let intents = self.handle.inner.intake.lock().unwrap_or_else(PoisonError::into_inner).intents();
         let (orders, memories) = (self.shelf.orders()?, self.shelf.memories()?);
         let start = Start {
@@ -308,11 +316,13 @@ impl Engine {
         let digest = out.digest();
         self.out.actions.append(&mut out.actions);
         self.out.events.append(&mut out.events);
+        self.out.decisions.append(&mut out.decisions);
         self.journal.append(now, input, digest)
     }
 
     /// Hands the actions to those who do them, and the events to those who watch. What led to them is on disk.
     fn hand_out(&mut self) {
+        self.chronicle.keep(std::mem::take(&mut self.out.decisions));
         let actions = std::mem::take(&mut self.out.actions);
         for action in actions {
             match &action.kind {

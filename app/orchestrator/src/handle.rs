@@ -11,10 +11,11 @@ use model::identity::ReplicaId;
 use model::input::{Input, Intent};
 use model::name::ServiceName;
 use model::resource::{Kind, Resource};
-use model::time::Now;
+use model::time::{Now, Wall};
 use os::Clock;
 
 use crate::board::Board;
+use crate::chronicle::Chronicle;
 use crate::intake::{Applied, ApplyError, Intake};
 use crate::shelf::Stored;
 
@@ -55,6 +56,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     pub(crate) health: Arc<crate::engine::Health>,
     pub(crate) journal: std::path::PathBuf,
+    pub(crate) chronicle: Chronicle,
 }
 
 impl std::fmt::Debug for Message {
@@ -209,6 +211,16 @@ impl Handle {
         &self.inner.journal
     }
 
+    /// The latest `limit` of what was decided on `service` within `since` and `until`. Blocks for the disk.
+    pub fn history(
+        &self,
+        service: &ServiceName,
+        within: (Wall, Wall),
+        limit: usize,
+    ) -> Result<journal::Past, std::io::Error> {
+        self.inner.chronicle.read(service, within, limit)
+    }
+
     /// Both clocks at this moment.
     pub fn now(&self) -> Now {
         self.inner.clock.now()
@@ -224,9 +236,10 @@ impl Handle {
         self.inner.health.trouble()
     }
 
-    /// Ends the loop's thread after what it is at. Replicas are left running.
+    /// Ends the loop's thread after what it is at, and lets the history be written. Replicas are left running.
     pub fn stop(&self) {
         drop(self.inner.messages.send(Message::Stop));
+        self.inner.chronicle.flush();
     }
 
     /// What is kept is kept; only then may the loop be told, in full, however long its queue is.
@@ -293,6 +306,7 @@ mod tests {
             clock: Clock::continued_after(Time::ZERO),
             health: Arc::default(),
             journal: "unused".into(),
+            chronicle: Chronicle::start(&crate::HistoryKept::in_folder("unused".into())).unwrap(),
         };
         let handle = Handle { inner: Arc::new(inner) };
         let applier = handle.clone();

@@ -7,6 +7,7 @@
 //! It decides nothing about replicas: that is `core/control`. It runs nothing: that is whoever takes the orders.
 
 mod board;
+mod chronicle;
 mod engine;
 mod handle;
 mod intake;
@@ -16,10 +17,11 @@ mod scribe;
 mod shelf;
 
 pub use board::Board;
+pub use chronicle::{HISTORY_KEPT, HistoryKept};
 pub use engine::{Doors, Order, StartError};
 pub use handle::{Handle, Stopped};
 pub use intake::{Applied, ApplyError, Change};
-pub use journal::{EventId, Told};
+pub use journal::{EventId, Kept, Past, Told, kept};
 pub use measuring::Measuring;
 pub use routing::{KeptRoute, Routing};
 pub use shelf::{ShelfError, Stored};

@@ -6,6 +6,7 @@ use execute::{Flight, Hand, Outbox, Settled};
 use guard::Verdict;
 use knowledge::{Exposure, Folded, Knowledge, ServiceState};
 use model::chance::Stream;
+use model::decision::Decided;
 use model::event::EventKind;
 use model::fact::{Fact, Finding};
 use model::identity::ReplicaId;
@@ -262,6 +263,10 @@ impl ControlLoop {
         let timeout = self.settings.action_timeout;
         let Some(service) = self.knowledge.service_mut(&plan.service) else { return };
         if let Some(decision) = plan.decision {
+            let guard = plan.steps.iter().zip(verdicts).find_map(refused_size).cloned();
+            let decided =
+                Decided { service: plan.service.clone(), at: now, account: decision.clone(), guard };
+            out.decisions.push(decided);
             service.decision = Some(decision);
             service.next_sync = next_sync(service.next_sync, now.time, period);
         }
@@ -289,6 +294,14 @@ impl ControlLoop {
         // A withdrawn service is sized no more.
         let sync = service.declared.as_ref().map(|_| service.next_sync);
         self.agenda.set(&plan.service, sync.map_or(plan.look_again, |sync| plan.look_again.min(sync)));
+    }
+}
+
+/// What the guard says against a change of size.
+fn refused_size<'v>((step, verdict): (&Step, &'v Verdict)) -> Option<&'v Reason> {
+    match (step.change, verdict) {
+        (Change::Resize { .. }, Verdict::Refuse(reason)) => Some(reason),
+        (_, Verdict::Refuse(_) | Verdict::Pass) => None,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::hash::{Hash, Hasher};
 
 use model::action::{Action, ActionKind};
+use model::decision::Decided;
 use model::event::{Event, EventKind};
 use model::identity::{Incarnation, Ordinal};
 use model::name::ServiceName;
@@ -16,6 +17,9 @@ pub struct Outbox {
     pub actions: Vec<Action>,
     /// To be shown.
     pub events: Vec<Event>,
+    /// To be kept for those who ask later: every decision on a size, also those that changed nothing. No part of the digest, which is
+    /// of what has an effect.
+    pub decisions: Vec<Decided>,
 }
 
 impl Outbox {
@@ -23,9 +27,10 @@ impl Outbox {
     pub fn clear(&mut self) {
         self.actions.clear();
         self.events.clear();
+        self.decisions.clear();
     }
 
-    /// Whether nothing came out.
+    /// Whether nothing came out that has an effect.
     pub fn is_empty(&self) -> bool {
         self.actions.is_empty() && self.events.is_empty()
     }

@@ -40,6 +40,9 @@ pub trait Account: std::fmt::Debug + Send + Sync {
     /// The record, in words.
     fn decision(&self) -> Decision;
 
+    /// Replicas wanted from then on: [`Decision::desired`] without its words.
+    fn desired(&self) -> u32;
+
     /// A number that two decisions on a service share when their outcome and their reason are the same, whatever was measured.
     fn gist(&self) -> u64;
 
@@ -53,6 +56,27 @@ pub trait Account: std::fmt::Debug + Send + Sync {
 
     /// Why not the number that is asked about, and what it would take. Costs as much as [`Self::prospects`].
     fn why_not(&self, asked: Asked) -> WhyNot;
+}
+
+/// A decision that was made, and what became of it.
+#[derive(Clone, Debug)]
+pub struct Decided {
+    /// On which service.
+    pub service: ServiceName,
+    /// When.
+    pub at: Now,
+    /// The decision.
+    pub account: Arc<dyn Account>,
+    /// What the guard refused of it; `None` when nothing.
+    pub guard: Option<Reason>,
+}
+
+/// The same on the same service at the same time, as far as outcome and reason go.
+impl PartialEq for Decided {
+    fn eq(&self, other: &Self) -> bool {
+        let of = |it: &Self| (it.at, it.account.gist());
+        self.service == other.service && of(self) == of(other) && self.guard == other.guard
+    }
 }
 
 /// A number of replicas that was not decided.

@@ -101,6 +101,10 @@ impl Account for Situation {
         }
     }
 
+    fn desired(&self) -> u32 {
+        self.ruling.desired
+    }
+
     fn gist(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         (self.scene.declared.revision, self.scene.current, self.ruling.desired).hash(&mut hasher);

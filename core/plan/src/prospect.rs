@@ -95,9 +95,11 @@ impl Situation {
         let mut found: Vec<Prospect> = self.by_time(|desired| desired != decided).into_iter().collect();
         found.extend(self.by_word());
         if self.is_from_load() {
-            found.push(self.towards(Goal::new(Asked::Out, self.ruling.desired)));
-            if self.ruling.desired > 0 {
-                found.push(self.towards(Goal::new(Asked::In, self.ruling.desired)));
+            let ways = [Asked::Out].into_iter().chain((decided > 0).then_some(Asked::In));
+            for prospect in ways.map(|asked| self.towards(Goal::new(asked, decided))) {
+                if !found.contains(&prospect) {
+                    found.push(prospect);
+                }
             }
         }
         if found.is_empty() {

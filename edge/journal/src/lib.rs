@@ -7,13 +7,19 @@
 //! A record is `length: u32 le | checksum: u64 le (XXH3 of the body) | body (postcard of v1)`. A torn tail, as a crash leaves
 //! it, ends the segment quietly; damage before the end is an error that names the place.
 //!
-//! Beside the segments lie the events that people were told, see [`ToldFile`].
+//! Beside the segments lie the events that people were told, see [`ToldFile`], and elsewhere the history of decisions, see [`History`].
 
+mod history;
+pub mod kept;
 mod reader;
 mod told;
 mod v1;
 mod writer;
 
+pub use history::{
+    HISTORY_BYTES_MAX, HISTORY_SEGMENT_BYTES_MAX, History, HistoryError, Past, kept_services, read,
+};
+pub use kept::Kept;
 pub use reader::{ReadError, Record, Segment, segments};
 pub use told::{EVENTS_MAX, EventId, KeepError, Told, ToldError, ToldFile};
 pub use v1::{StoredMemory, Unreadable};

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Explanation;
+
 /// How far a ratio may be from 1 without a change, as parts of one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Tolerance {
@@ -69,4 +71,51 @@ pub struct WhyNot {
     pub because: Vec<String>,
     /// What it would take.
     pub prospects: Vec<Prospect>,
+}
+
+/// For how long and how often decisions were made with one outcome and one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KeptSpan {
+    /// When the first was made.
+    pub from: String,
+    /// When the last was made.
+    pub to: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// What was decided on a service, as the history has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct History {
+    /// As `service/NAME`.
+    pub target: String,
+    /// Whether there is more that is older: ask with an earlier `until`.
+    pub is_cut: bool,
+    /// Oldest first. Those of one outcome alternate where their times overlap.
+    pub items: Vec<KeptDecision>,
+}
+
+/// Decisions of one outcome and one reason.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct KeptDecision {
+    /// When the first was made.
+    pub from: String,
+    /// When the last was made.
+    pub to: String,
+    /// How many.
+    pub count: u64,
+    /// Between what each metric's ratio was, in the order of the decision's metrics; null for one that was never measured.
+    pub ratios: Vec<Option<Range>>,
+    /// The first of them, whole.
+    pub decision: Explanation,
+}
+
+/// The least and the largest.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Range {
+    /// The least.
+    pub low: f64,
+    /// The largest.
+    pub high: f64,
 }

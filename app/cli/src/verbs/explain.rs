@@ -1,5 +1,7 @@
 //! `explain`: the last decision, and why.
 
+mod history;
+
 use std::fmt::Write as _;
 
 use api::v1;
@@ -21,12 +23,21 @@ pub(crate) struct Words {
     /// Which, as service/NAME
     #[arg(value_name = "SERVICE")]
     service: OneService,
-    /// As of this time, from the journal: RFC 3339, a time of day here such as 12:03, or how long ago, such as 5m
+    /// As of this time: RFC 3339, a time of day here such as 12:03, or how long ago, such as 5m
     #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
     at: Option<Timestamp>,
     /// Why not more (out), fewer (in) or just N replicas, and what it would take; alone, all that was not done
     #[arg(long, value_name = "out|in|N", num_args = 0..=1, default_missing_value = "", value_parser = asked)]
     why_not: Option<String>,
+    /// What was decided from this time on, as a table and a plot; written as that of --at
+    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true, conflicts_with_all = ["at", "why_not"])]
+    since: Option<Timestamp>,
+    /// What was decided up to this time; from an hour before unless --since says otherwise
+    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true, conflicts_with_all = ["at", "why_not"])]
+    until: Option<Timestamp>,
+    /// Of --since and --until the latest so many
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
     #[command(flatten)]
     output: Output,
 }
@@ -40,6 +51,9 @@ fn asked(text: &str) -> Result<String, String> {
 }
 
 pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
+    if words.since.is_some() || words.until.is_some() {
+        return past(desk, &words).await;
+    }
     let at = words.at.map(|at| format!("at={at:.3}"));
     let why_not = words.why_not.as_ref().filter(|asked| !asked.is_empty()).map(|it| format!("whyNot={it}"));
     let query: Vec<String> = at.into_iter().chain(why_not).collect();
@@ -54,6 +68,15 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
     })
 }
 
+async fn past(desk: &Desk, words: &Words) -> Result<(), Failure> {
+    let bound = |name, at: Option<Timestamp>| at.map(|at| format!("&{name}={at:.3}")).unwrap_or_default();
+    let (since, until) = (bound("since", words.since), bound("until", words.until));
+    let path = format!("/v1/services/{}/history?limit={}{since}{until}", words.service.0, words.limit);
+    let answer: Value = desk.client()?.get(&path).await?;
+    let history: v1::History = serde_json::from_value(answer.clone())?;
+    desk.printer.print(words.output.output, &answer, |_| history::lines(desk.printer, &history))
+}
+
 const STRING: &str = "writing to a string cannot fail";
 
 /// The whole of it: the sentence, the metrics with their arithmetic, what changed the number, what is not done yet.
@@ -66,6 +89,10 @@ pub(crate) fn lines(printer: Printer, it: &v1::Explanation) -> String {
         it.previous,
         it.at
     );
+    if let Some(v1::KeptSpan { to, count, .. }) = &it.kept {
+        writeln!(text, "  from the history: {count} such decisions until {to}, of which this was the first")
+            .expect(STRING);
+    }
     if !it.metrics.is_empty() {
         write!(text, "\n{}", metrics(printer, &it.metrics)).expect(STRING);
     }
@@ -232,6 +259,7 @@ mod tests {
             reasons: Vec::new(),
             waits: vec![v1::Wait { replica: Some("shop-3".into()), message: "starts in 2 s".into() }],
             changes: Vec::new(),
+            kept: None,
             summary: "cpu asks for 6".into(),
         }
     }

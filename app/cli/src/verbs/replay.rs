@@ -1,5 +1,6 @@
 //! `replay`: steps the loop through a journal, and fails on the first output that is not what it was.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,9 +8,13 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use control::{ControlLoop, Outbox};
-use journal::{Record, Segment, segments};
+use journal::kept::Record as KeptRecord;
+use journal::{Kept, Record, Segment, segments};
+use model::decision::Decided;
+use model::input::Input;
+use model::name::ServiceName;
 use model::settings::Settings;
-use model::time::Now;
+use model::time::{Now, Time, Wall};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -23,7 +28,8 @@ const INPUT_CHARS_MAX: usize = 400;
 /// Step a journal through the code of the control loop, and check that it decides the same
 ///
 /// Fails on the first input whose output differs from what the journal says came out: then a decision depended on something that
-/// is not in the journal, or the journal is of another version of this program.
+/// is not in the journal, or the journal is of another version of this program. Decisions that the history below --data has kept of
+/// that time are decided again as well, and must be the same bit for bit.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Words {
     /// A segment of a journal, or a folder of them; without it the journal below --data
@@ -44,10 +50,28 @@ struct Replayed {
     steps: u64,
     actions: u64,
     events: u64,
+    /// Decisions of the history that were made again.
+    decisions: u64,
     /// From the first input of a segment to its last, summed.
     simulated_seconds: f64,
     elapsed_seconds: f64,
     steps_per_second: f64,
+}
+
+/// A decision of the history that is another than it was.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the replay of {} differs in a decision on service/{service} of {} (HS0017): the history has {kept:?}, this program gives {again:?}",
+    segment.display(),
+    figures::timestamp(*at)
+)]
+struct OtherDecision {
+    segment: PathBuf,
+    service: ServiceName,
+    at: Wall,
+    kept: String,
+    /// Empty when nothing was decided then.
+    again: String,
 }
 
 /// The first input whose output is another than it was.
@@ -90,8 +114,9 @@ pub(crate) fn run(desk: &Desk, words: &Words) -> Result<(), Failure> {
     }
     let mut replayed = Replayed::default();
     let begun = os::since_boot();
+    let history = words.path.is_none().then(|| words.data.join("history"));
     for path in &paths {
-        replay(path, &mut replayed)?;
+        replay(path, history.as_deref(), &mut replayed)?;
     }
     let elapsed = os::since_boot().saturating_sub(begun);
     replayed.elapsed_seconds = elapsed.as_secs_f64();
@@ -110,7 +135,8 @@ fn segments_at(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
 
 const UNREADABLE: &str = "could not replay the journal (HS0011)";
 
-fn replay(path: &Path, replayed: &mut Replayed) -> anyhow::Result<()> {
+fn replay(path: &Path, history: Option<&Path>, replayed: &mut Replayed) -> anyhow::Result<()> {
+    let mut awaited = history.map_or_else(|| Ok(Awaited::default()), |folder| awaited(path, folder))?;
     let mut brain = ControlLoop::new(Settings::default());
     let mut out = Outbox::default();
     let (mut first, mut last) = (None::<Now>, Now::default());
@@ -122,6 +148,12 @@ fn replay(path: &Path, replayed: &mut Replayed) -> anyhow::Result<()> {
             let record = Box::new(record);
             return Err(Difference { segment: path.to_owned(), number, record, digest }.into());
         }
+        for decided in &out.decisions {
+            if let Some(kept) = awaited.remove(&(decided.service.clone(), decided.at.time)) {
+                compare(path, decided, &kept)?;
+                replayed.decisions += 1;
+            }
+        }
         replayed.steps += 1;
         replayed.actions += out.actions.len() as u64;
         replayed.events += out.events.len() as u64;
@@ -129,20 +161,68 @@ fn replay(path: &Path, replayed: &mut Replayed) -> anyhow::Result<()> {
         first.get_or_insert(record.now);
         last = record.now;
     }
+    if let Some(((service, _), kept)) = awaited.pop_first() {
+        return Err(difference(path, &service, &kept, String::new()).into());
+    }
     replayed.segments += 1;
     let span = first.map_or(Duration::ZERO, |first| last.time.since(first.time));
     replayed.simulated_seconds += span.as_secs_f64();
     Ok(())
 }
 
+/// What the history has of the run of a segment, by when it was decided.
+type Awaited = BTreeMap<(ServiceName, Time), Kept>;
+
+/// Runs of decisions that are decided again at most, for each service: what a segment holds of a busy one, and more.
+const AWAITED_MAX: usize = 20_000;
+
+fn awaited(path: &Path, history: &Path) -> anyhow::Result<Awaited> {
+    let (mut run, mut within) = (None, None::<(Now, Now)>);
+    for record in Segment::open(path).context(UNREADABLE)? {
+        let record = record.context(UNREADABLE)?;
+        if let Input::Started(start) = &record.input {
+            run = Some(start.epoch);
+        }
+        within = Some((within.map_or(record.now, |(first, _)| first), record.now));
+    }
+    let (Some(run), Some((first, last))) = (run, within) else { return Ok(Awaited::new()) };
+    let attempted = || format!("could not read the history in {}", history.display());
+    let mut found = Awaited::new();
+    for service in journal::kept_services(history).with_context(attempted)? {
+        // The calendar may have been set meanwhile; which run it was says what belongs to it.
+        let within = (first.wall.min(last.wall), first.wall.max(last.wall));
+        let past = journal::read(history, &service, within, AWAITED_MAX).with_context(attempted)?;
+        let of_run = |kept: &Kept| kept.epoch == run && (first.time..=last.time).contains(&kept.from.time);
+        let kept = past.kept.into_iter().filter(of_run);
+        found.extend(kept.map(|kept| ((service.clone(), kept.from.time), kept)));
+    }
+    Ok(found)
+}
+
+/// Fails when the decision is another than was kept, in a single bit of its record.
+fn compare(segment: &Path, decided: &Decided, kept: &Kept) -> Result<(), OtherDecision> {
+    let (decision, prospects) = (decided.account.decision(), decided.account.prospects());
+    let again = KeptRecord::new(&decision, &prospects, decided.guard.as_ref());
+    if again.encoded() == kept.record.encoded() {
+        return Ok(());
+    }
+    Err(difference(segment, &decided.service, kept, format!("{again:?}")))
+}
+
+fn difference(segment: &Path, service: &ServiceName, kept: &Kept, again: String) -> OtherDecision {
+    let (service, at) = (service.clone(), kept.from.wall);
+    OtherDecision { segment: segment.to_owned(), service, at, kept: format!("{:?}", kept.record), again }
+}
+
 fn lines(it: &Replayed) -> String {
     format!(
-        "{} inputs of {} segments gave the same {} actions and {} events again\n\
+        "{} inputs of {} segments gave the same {} actions and {} events again, and {} decisions of the history\n\
          {} of the loop's time in {:.2} s, {:.0} steps a second\n",
         it.steps,
         it.segments,
         it.actions,
         it.events,
+        it.decisions,
         figures::clock(Duration::from_secs_f64(it.simulated_seconds)),
         it.elapsed_seconds,
         it.steps_per_second
@@ -153,9 +233,8 @@ fn lines(it: &Replayed) -> String {
 mod tests {
     use journal::Writer;
     use model::identity::Epoch;
-    use model::input::{Input, Start};
+    use model::input::Start;
     use model::name::NodeName;
-    use model::time::{Time, Wall};
 
     use super::*;
     use crate::failure::sentence_of;
@@ -179,7 +258,7 @@ mod tests {
     fn replay_all(folder: &Path) -> anyhow::Result<Replayed> {
         let mut replayed = Replayed::default();
         for path in segments_at(folder)? {
-            replay(&path, &mut replayed)?;
+            replay(&path, None, &mut replayed)?;
         }
         Ok(replayed)
     }

@@ -26,6 +26,9 @@ const PERIOD_MIN: Duration = Duration::from_millis(100);
 /// The longest period: an hour is longer than any load waits.
 const PERIOD_MAX: Duration = Duration::from_secs(3600);
 
+/// The shortest time for which decisions are kept: what is older is looked for once an hour.
+const HISTORY_MIN: Duration = Duration::from_hours(1);
+
 /// What `homeostat up` was asked for.
 #[derive(Clone, Debug)]
 pub struct Up {
@@ -37,6 +40,8 @@ pub struct Up {
     pub listen: SocketAddr,
     /// How `resources.cpu` is held.
     pub cpu: Cpu,
+    /// For how long decisions are kept.
+    pub history: Duration,
     /// The numbers of the loop.
     pub settings: Settings,
     /// What is worth a line in the log.
@@ -95,6 +100,9 @@ pub(crate) struct UpWords {
     /// From one scaling decision of a service to its next
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = period)]
     period: Duration,
+    /// For how long decisions are kept, for `explain` to look back at; a busy service takes 1 MB a day, and never more than 48 MiB
+    #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = history)]
+    history: Duration,
     /// The least grave event that is logged to standard error
     #[arg(
         long,
@@ -116,6 +124,11 @@ fn period(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn history(text: &str) -> Result<Duration, String> {
+    let kept = Span::parse(text).map_err(|error| error.to_string())?.as_duration();
+    if kept >= HISTORY_MIN { Ok(kept) } else { Err("decisions are kept for an hour at least".to_owned()) }
+}
+
 impl UpWords {
     /// Reads the manifests that the words name.
     pub(crate) fn read(self, desk: &Desk) -> Result<Up, Failure> {
@@ -124,7 +137,8 @@ impl UpWords {
         settings.guard.node_restarts_per_minute = self.restarts_per_minute;
         settings.guard.cluster_restarts_per_minute =
             settings.guard.cluster_restarts_per_minute.max(self.restarts_per_minute);
-        Ok(Up { manifests, data: self.data, listen: self.listen, cpu: self.cpu, settings, log: self.log })
+        let Self { data, listen, cpu, history, log, .. } = self;
+        Ok(Up { manifests, data, listen, cpu, history, settings, log })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Decisions explained: what they were made of, and what would have led elsewhere.
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::house::{House, text, wait_until};
@@ -27,6 +28,48 @@ fn house_of_four() -> House {
     house.up(&["-f", text(&manifest)]);
     house.wait_for_ready("worker", 4);
     house
+}
+
+fn decisions(history: &Value) -> &[Value] {
+    history["items"].as_array().expect("a list")
+}
+
+/// The decisions that are kept of a service of which nothing changes any more.
+fn settled_history(house: &House) -> Value {
+    wait_until("the history has a run of decisions that goes on", || {
+        let history = house.ask(&["explain", "service/worker", "--since", "1h"]);
+        let lasts = decisions(&history).last()?["count"].as_u64()? > 5;
+        lasts.then_some(history)
+    })
+}
+
+#[test]
+fn what_was_decided_is_kept_read_back_and_decided_again_bit_for_bit() {
+    let mut house = house_of_four();
+    let history = settled_history(&house);
+    let first = decisions(&history).iter().find(|it| it["decision"]["desired"] == 4).expect("it wanted four");
+    assert_eq!(first["decision"]["metrics"][0]["current"], "35", "{first}");
+    let table = house.run(&["explain", "service/worker", "--since", "-1h"]).out;
+    for part in ["replicas wanted since", "DECISIONS", "1 to 4", "stays at 4"] {
+        assert!(table.contains(part), "{part} is missing in {table}");
+    }
+    let cut = house.ask(&["explain", "service/worker", "--since", "1h", "--limit", "1"]);
+    assert_eq!((decisions(&cut).len(), &cut["isCut"]), (1, &true.into()), "{cut}");
+
+    house.end(Signal::TERM);
+    let replayed = house.run(&["replay", "--data", "data", "-o", "json"]).json();
+    assert!(replayed["decisions"].as_u64() >= Some(decisions(&history).len() as u64), "{replayed}");
+
+    // The journal is gone, as it is after a week; what it was is still known.
+    std::fs::remove_dir_all(house.path("data/journal")).expect("it is ours");
+    house.up(&[]);
+    house.wait_for_ready("worker", 4);
+    let at = first["from"].as_str().expect("a time");
+    let then = house.ask(&["explain", "service/worker", "--at", at]);
+    assert_eq!(then["summary"], first["decision"]["summary"], "{then}");
+    assert_eq!(then["kept"]["count"], first["count"], "{then}");
+    let told = house.run(&["explain", "service/worker", "--at", at, "--why-not", "out"]).out;
+    assert!(told.contains("the journal reaches back no more"), "{told}");
 }
 
 fn prospects(explanation: &Value) -> Vec<(String, u64, String)> {

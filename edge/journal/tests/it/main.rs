@@ -1,5 +1,6 @@
 //! The journal through its public face: what is appended is read back, and damage is told from a torn tail.
 
+mod history;
 mod told;
 
 use std::fs;

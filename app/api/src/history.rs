@@ -1,0 +1,165 @@
+//! What was decided earlier, as the history has it.
+
+use axum::http::StatusCode;
+use model::decision::Asked;
+use model::name::ServiceName;
+use model::time::Wall;
+use orchestrator::{Handle, Kept, Past};
+
+use crate::decided::asked_word;
+use crate::failure::{Code, Failure};
+use crate::moment::rfc3339;
+use crate::state::State;
+use crate::v1;
+
+/// Runs of decisions that are answered unless told otherwise.
+pub(crate) const RUNS_DEFAULT: usize = 100;
+
+/// Most runs of one answer: about 2 MB.
+pub(crate) const RUNS_MAX: usize = 1000;
+
+/// What was decided on `service` within this time, oldest first.
+pub(crate) async fn history(
+    state: &State,
+    service: ServiceName,
+    within: (Wall, Wall),
+    limit: usize,
+) -> Result<v1::History, Failure> {
+    state
+        .ask(move |handle| {
+            let past = read(handle, &service, within, limit.min(RUNS_MAX))?;
+            if past.kept.is_empty() {
+                crate::explain::require(handle, &service)?;
+            }
+            let one = |kept: &Kept| v1::KeptDecision {
+                from: rfc3339(kept.from.wall),
+                to: rfc3339(kept.to.wall),
+                count: kept.count,
+                ratios: kept
+                    .ratios
+                    .iter()
+                    .map(|ratio| ratio.map(|(low, high)| v1::Range { low, high }))
+                    .collect(),
+                decision: explanation(&service, kept, None),
+            };
+            Ok(v1::History {
+                target: format!("service/{service}"),
+                is_cut: past.is_cut,
+                items: past.kept.iter().map(one).collect(),
+            })
+        })
+        .await
+}
+
+/// The decision as of `at`; of several that alternated, the one that began last.
+pub(crate) fn at(
+    handle: &Handle,
+    service: &ServiceName,
+    at: Wall,
+    asked: Option<Asked>,
+) -> Result<Option<v1::Explanation>, Failure> {
+    let past = read(handle, service, (Wall::default(), at), RUNS_DEFAULT)?;
+    // Those that went on beyond others that began later are told of by when they ended.
+    let last = past.kept.iter().max_by_key(|kept| kept.to.wall.min(at));
+    Ok(last.map(|kept| explanation(service, kept, asked)))
+}
+
+fn read(handle: &Handle, service: &ServiceName, within: (Wall, Wall), limit: usize) -> Result<Past, Failure> {
+    handle.history(service, within, limit).map_err(|error| {
+        let sentence = format!("could not read the history of service/{service}: {error}");
+        Failure::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Journal, sentence)
+    })
+}
+
+/// The first of these decisions in the words of `/v1`.
+fn explanation(service: &ServiceName, kept: &Kept, asked: Option<Asked>) -> v1::Explanation {
+    let record = &kept.record;
+    let prospects: Vec<v1::Prospect> = record.prospects.iter().map(prospect).collect();
+    v1::Explanation {
+        target: format!("service/{service}"),
+        at: rfc3339(kept.from.wall),
+        desired: record.desired,
+        previous: record.previous,
+        policy: record.policy.clone(),
+        metrics: record.metrics.iter().map(metric).collect(),
+        tolerance: record.tolerance.map(|(up, down)| v1::Tolerance { up, down }),
+        limits: record.limits.iter().map(limit).collect(),
+        evidence: record.evidence.iter().map(evidence).collect(),
+        guard: record.guard.clone(),
+        why_not: asked.map(|asked| why_not(kept, &prospects, asked)),
+        prospects,
+        reasons: vec![v1::Because { code: "summary".into(), message: record.summary.clone() }],
+        waits: Vec::new(),
+        changes: Vec::new(),
+        kept: Some(v1::KeptSpan {
+            from: rfc3339(kept.from.wall),
+            to: rfc3339(kept.to.wall),
+            count: kept.count,
+        }),
+        summary: record.summary.clone(),
+    }
+}
+
+/// What was kept of it: what the decision was made on is there no more, so nothing can be found anew.
+fn why_not(kept: &Kept, prospects: &[v1::Prospect], asked: Asked) -> v1::WhyNot {
+    let decided = kept.record.desired;
+    let is_that_way = |desired: u32| match asked {
+        Asked::Out => desired > decided,
+        Asked::In => desired < decided,
+        Asked::Exactly(wanted) => (desired > decided) == (wanted > decided),
+    };
+    let limits =
+        kept.record.limits.iter().map(|it| format!("{} to {}, by {}: {}", it.from, it.to, it.name, it.note));
+    let because = [
+        "the journal reaches back no more to what it was decided on; this is what was kept of it".to_owned(),
+        kept.record.summary.clone(),
+    ];
+    v1::WhyNot {
+        asked: asked_word(asked),
+        because: because.into_iter().chain(limits).collect(),
+        prospects: prospects.iter().filter(|it| is_that_way(it.desired)).cloned().collect(),
+    }
+}
+
+fn metric(said: &orchestrator::kept::Metric) -> v1::Metric {
+    v1::Metric {
+        name: said.name.clone(),
+        current: said.current.clone(),
+        target: said.target.clone(),
+        ratio: said.ratio,
+        proposal: said.proposal,
+        samples: said.samples.map(|[used, unready, missing, ignored]| v1::SampleCount {
+            used,
+            unready,
+            missing,
+            ignored,
+        }),
+        note: said.note.clone(),
+    }
+}
+
+fn limit(it: &orchestrator::kept::Limit) -> v1::Limit {
+    v1::Limit { name: it.name.clone(), from: it.from, to: it.to, note: it.note.clone() }
+}
+
+fn evidence(&(at, what, replicas): &(u64, orchestrator::kept::Earlier, u32)) -> v1::Evidence {
+    use orchestrator::kept::Earlier;
+    let kind = match what {
+        Earlier::Recommended => "recommended",
+        Earlier::Added => "added",
+        Earlier::Removed => "removed",
+    };
+    v1::Evidence { at: rfc3339(Wall::from_millis(at)), kind: kind.into(), replicas }
+}
+
+fn prospect(it: &orchestrator::kept::Otherwise) -> v1::Prospect {
+    let level =
+        |(name, level): &(String, String)| v1::MetricLevel { name: name.clone(), level: level.clone() };
+    v1::Prospect {
+        desired: it.desired,
+        need: it.need.clone(),
+        levels: it.levels.iter().map(level).collect(),
+        at: it.at.map(|at| rfc3339(Wall::from_millis(at))),
+        message: it.note.clone(),
+    }
+}

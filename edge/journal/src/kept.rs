@@ -1,0 +1,239 @@
+//! A decision as it is kept: in words, so that no later version has to decide anew what it would have said.
+
+use model::decision::{self, Decision, EVIDENCE_MAX, Evidence, Prospect};
+use model::identity::Epoch;
+use model::reason::Reason;
+use model::time::{Now, Time, Wall};
+use serde::{Deserialize, Serialize};
+
+/// Longest record of a decision, in bytes: what does not fit is cut from the least needed on.
+///
+/// 2 KiB: a decision on four metrics takes about half of it.
+pub const KEPT_BYTES_MAX: usize = 2 << 10;
+
+/// Characters of one sentence when a record is too long.
+const SENTENCE_MAX: usize = 120;
+
+/// Metrics of a record that is too long; others are left out.
+const METRICS_MAX: usize = 6;
+
+/// Decisions of one outcome and one reason, one after the other: the first of them whole, and how often and how far they went.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    /// The run in which they were made.
+    pub epoch: Epoch,
+    /// When the first was made.
+    pub from: Now,
+    /// When the last was made.
+    pub to: Now,
+    /// How many they were.
+    pub count: u64,
+    /// The least and the largest ratio of each metric, in the order of the record; `None` for one that was never measured.
+    pub ratios: Vec<Option<(f64, f64)>>,
+    /// The first of them.
+    pub record: Record,
+}
+
+/// One decision, whole. The fields are those of [`Decision`], in words.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Replicas wanted from then on.
+    pub desired: u32,
+    /// Replicas wanted before.
+    pub previous: u32,
+    /// Which policy decided.
+    pub policy: String,
+    /// What each metric said.
+    pub metrics: Vec<Metric>,
+    /// The tolerance above and below 1; `None` when no ratio was taken.
+    pub tolerance: Option<(f64, f64)>,
+    /// What changed the number after the metrics.
+    pub limits: Vec<Limit>,
+    /// When so many replicas were recommended, added or removed: what lies behind the limits.
+    pub evidence: Vec<(u64, Earlier, u32)>,
+    /// What the guard refused of it.
+    pub guard: Option<String>,
+    /// What would have to change for another outcome.
+    pub prospects: Vec<Otherwise>,
+    /// The decision in one sentence.
+    pub summary: String,
+}
+
+/// What one metric said.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metric {
+    /// Its name.
+    pub name: String,
+    /// What was measured, with its unit.
+    pub current: String,
+    /// What is aimed at, with its unit.
+    pub target: String,
+    /// Measured ÷ aimed at.
+    pub ratio: Option<f64>,
+    /// Replicas that it asks for.
+    pub proposal: Option<u32>,
+    /// Replicas with a sample that counted, not at work yet, without one, and on their way out.
+    pub samples: Option<[u32; 4]>,
+    /// The arithmetic, or why there is none.
+    pub note: String,
+}
+
+/// A step that changed the number after the metrics.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// Which limit.
+    pub name: String,
+    /// Replicas before it.
+    pub from: u32,
+    /// Replicas after it.
+    pub to: u32,
+    /// Its numbers in a sentence.
+    pub note: String,
+}
+
+/// What was earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Earlier {
+    /// Replicas were recommended.
+    Recommended,
+    /// Replicas were added.
+    Added,
+    /// Replicas were removed.
+    Removed,
+}
+
+/// Another outcome, and what would have had to change for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Otherwise {
+    /// Replicas wanted then.
+    pub desired: u32,
+    /// What would have had to change.
+    pub need: String,
+    /// Where which metrics would have had to be.
+    pub levels: Vec<(String, String)>,
+    /// From when on, in milliseconds of the calendar.
+    pub at: Option<u64>,
+    /// All of it in one sentence.
+    pub note: String,
+}
+
+impl Record {
+    /// Puts a decision into words; `guard` is what the guard refused of it.
+    ///
+    /// Not longer than [`KEPT_BYTES_MAX`]: of one that would be, sentences are cut, then prospects and metrics are left out.
+    pub fn new(decision: &Decision, prospects: &[Prospect], guard: Option<&Reason>) -> Self {
+        let guard = guard.or(decision.guard.as_ref()).map(ToString::to_string);
+        let mut record = Self {
+            desired: decision.desired,
+            previous: decision.previous,
+            policy: decision.policy.name().to_owned(),
+            metrics: decision.metrics.iter().map(Metric::from).collect(),
+            tolerance: decision.tolerance.map(|band| (band.up, band.down)),
+            limits: decision.limits.iter().map(Limit::from).collect(),
+            evidence: decision.evidence.iter().map(earlier).collect(),
+            guard,
+            prospects: prospects.iter().map(Otherwise::from).collect(),
+            summary: decision.summary.to_string(),
+        };
+        record.fit();
+        record
+    }
+
+    fn fit(&mut self) {
+        let cuts: [fn(&mut Self); 5] = [
+            |it| it.sentences().for_each(|sentence| cut(sentence, SENTENCE_MAX)),
+            |it| it.prospects.clear(),
+            |it| it.metrics.truncate(METRICS_MAX),
+            |it| it.evidence.clear(),
+            // Names are bounded by the manifest; what is left fits.
+            |it| it.sentences().for_each(|sentence| cut(sentence, SENTENCE_MAX / 4)),
+        ];
+        for make_shorter in cuts {
+            if self.encoded().len() <= KEPT_BYTES_MAX {
+                return;
+            }
+            make_shorter(self);
+        }
+    }
+
+    /// As it is kept, bit for bit.
+    pub fn encoded(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).expect("postcard can hold numbers and texts")
+    }
+
+    fn sentences(&mut self) -> impl Iterator<Item = &mut String> {
+        let metrics = self.metrics.iter_mut().map(|metric| &mut metric.note);
+        let limits = self.limits.iter_mut().map(|limit| &mut limit.note);
+        let prospects = self.prospects.iter_mut().map(|it| &mut it.note);
+        metrics.chain(limits).chain(prospects).chain(&mut self.guard).chain([&mut self.summary])
+    }
+}
+
+fn cut(sentence: &mut String, chars: usize) {
+    if let Some((end, _)) = sentence.char_indices().nth(chars) {
+        sentence.truncate(end);
+        sentence.push('…');
+    }
+}
+
+fn earlier(it: &Evidence) -> (u64, Earlier, u32) {
+    let (what, replicas) = match it.what {
+        decision::Earlier::Recommended(replicas) => (Earlier::Recommended, replicas),
+        decision::Earlier::Added(replicas) => (Earlier::Added, replicas),
+        decision::Earlier::Removed(replicas) => (Earlier::Removed, replicas),
+    };
+    (it.at.as_millis(), what, replicas)
+}
+
+impl From<&decision::MetricVerdict> for Metric {
+    fn from(said: &decision::MetricVerdict) -> Self {
+        Self {
+            name: said.name.to_string(),
+            current: said.current.to_string(),
+            target: said.target.to_string(),
+            ratio: said.ratio,
+            proposal: said.proposal,
+            samples: said.samples.map(|it| [it.used, it.unready, it.missing, it.ignored]),
+            note: said.note.to_string(),
+        }
+    }
+}
+
+impl From<&decision::Limit> for Limit {
+    fn from(limit: &decision::Limit) -> Self {
+        Self { name: limit.name.to_owned(), from: limit.from, to: limit.to, note: limit.note.to_string() }
+    }
+}
+
+impl From<&Prospect> for Otherwise {
+    fn from(it: &Prospect) -> Self {
+        Self {
+            desired: it.desired,
+            need: it.need.name().to_owned(),
+            levels: it.levels.iter().map(|level| (level.name.to_string(), level.level.to_string())).collect(),
+            at: it.at.map(Wall::as_millis),
+            note: it.note.to_string(),
+        }
+    }
+}
+
+/// The two clocks as they are stored.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Clocks {
+    time: u64,
+    wall: u64,
+}
+
+impl From<Now> for Clocks {
+    fn from(now: Now) -> Self {
+        Self { time: now.time.as_millis(), wall: now.wall.as_millis() }
+    }
+}
+
+impl From<Clocks> for Now {
+    fn from(clocks: Clocks) -> Self {
+        Self { time: Time::from_millis(clocks.time), wall: Wall::from_millis(clocks.wall) }
+    }
+}
+
+const _: () = assert!(EVIDENCE_MAX <= 16, "what lies behind limits must leave room for the rest of a record");
