@@ -71,7 +71,7 @@ fn item(applied: &Applied) -> v1::AppliedItem {
 }
 
 /// The resources in a body: YAML documents, one JSON resource, or a JSON list of them, bare or under `items`.
-fn read(state: &State, media: Media, body: &str) -> Result<Vec<Resource>, Failure> {
+pub(crate) fn read(state: &State, media: Media, body: &str) -> Result<Vec<Resource>, Failure> {
     let mut parts: Vec<Manifests> = match media {
         Media::Yaml => vec![manifest::parse("the request", body)],
         Media::Json => match serde_json::from_str(body) {

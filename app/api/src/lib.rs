@@ -38,6 +38,7 @@ mod route;
 mod view;
 
 mod apply;
+mod trial;
 
 mod balancers;
 mod certificates;

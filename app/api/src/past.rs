@@ -22,7 +22,7 @@ pub(crate) const CHANGES_MAX: usize = 10;
 
 /// The past cannot be told.
 #[derive(Debug, thiserror::Error)]
-enum PastError {
+pub(crate) enum PastError {
     #[error("could not list the journal in {folder}")]
     List { folder: PathBuf, source: io::Error },
     #[error(transparent)]
@@ -81,7 +81,8 @@ fn size_change(event: &model::event::Event) -> v1::SizeChange {
     v1::SizeChange { at: rfc3339(event.at.wall), message: event.reason.to_string() }
 }
 
-fn failure(error: &PastError) -> Failure {
+/// What the client is told of it.
+pub(crate) fn failure(error: &PastError) -> Failure {
     match error {
         PastError::Before { .. } => {
             let sentence = format!("could not look into the past: {error}");

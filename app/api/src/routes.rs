@@ -19,12 +19,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::apply::{self, Mode};
 use crate::failure::{Code, Failure};
-use crate::gate::media;
+use crate::gate::{Media, media};
 use crate::logs::{self, TAIL_DEFAULT, Until};
 use crate::moment::parse_rfc3339;
 use crate::resources::{self, Meant};
 use crate::state::State;
-use crate::{decided, explain, history, metric_source, metrics, openapi, route, stream, v1};
+use crate::{decided, explain, history, metric_source, metrics, openapi, route, stream, trial, v1};
 
 /// Events that are answered unless told otherwise.
 const EVENTS_DEFAULT: usize = 100;
@@ -91,6 +91,7 @@ const ONLY_WATCH: &[Parameter] = &[WATCH];
 /// Everything that can be asked.
 pub(crate) fn routes() -> Vec<Route> {
     let mut routes = reads();
+    routes.extend(reads_why());
     routes.extend(reads_around());
     routes.extend(changes());
     routes.extend(orders());
@@ -110,19 +111,6 @@ fn reads() -> Vec<Route> {
         parameter("tail", "integer", "Lines before the end; 100 unless given."),
         parameter("follow", "boolean", "Go on with what is printed later."),
     ];
-    const EXPLAIN: &[Parameter] = &[
-        parameter("at", "string", "As of this time, RFC 3339, from the journal or the history."),
-        parameter("whyNot", "string", "Also why not `out`, `in`, or a number of replicas."),
-    ];
-    const HISTORY: &[Parameter] = &[
-        parameter(
-            "since",
-            "string",
-            "What went on at this time or later, RFC 3339; an hour before `until` unless given.",
-        ),
-        parameter("until", "string", "What began at this time or before, RFC 3339; now unless given."),
-        parameter("limit", "integer", "The latest so many; 100 unless given, 1000 at most."),
-    ];
     use Answer::{Json as J, Text};
     vec![
         read("/v1/services", "All services", ONLY_WATCH, J(of::<v1::List<v1::Service>>), || get(services)),
@@ -133,20 +121,6 @@ fn reads() -> Vec<Route> {
             &[],
             J(of::<v1::Description>),
             || get(describe),
-        ),
-        read(
-            "/v1/services/{name}/explain",
-            "The last scaling decision, and why",
-            EXPLAIN,
-            J(of::<v1::Explanation>),
-            || get(explain),
-        ),
-        read(
-            "/v1/services/{name}/history",
-            "What was decided on a service, oldest first",
-            HISTORY,
-            J(of::<v1::History>),
-            || get(history),
         ),
         read(
             "/v1/horizontalpodautoscalers",
@@ -174,6 +148,40 @@ fn reads() -> Vec<Route> {
         read("/v1/events", "What happened, oldest first", EVENTS, J(of::<v1::List<v1::Event>>), || {
             get(events)
         }),
+    ]
+}
+
+/// Why a service has the size that it has, now and earlier.
+fn reads_why() -> Vec<Route> {
+    const EXPLAIN: &[Parameter] = &[
+        parameter("at", "string", "As of this time, RFC 3339, from the journal or the history."),
+        parameter("whyNot", "string", "Also why not `out`, `in`, or a number of replicas."),
+    ];
+    const HISTORY: &[Parameter] = &[
+        parameter(
+            "since",
+            "string",
+            "What went on at this time or later, RFC 3339; an hour before `until` unless given.",
+        ),
+        parameter("until", "string", "What began at this time or before, RFC 3339; now unless given."),
+        parameter("limit", "integer", "The latest so many; 100 unless given, 1000 at most."),
+    ];
+    use Answer::Json as J;
+    vec![
+        read(
+            "/v1/services/{name}/explain",
+            "The last scaling decision, and why",
+            EXPLAIN,
+            J(of::<v1::Explanation>),
+            || get(explain),
+        ),
+        read(
+            "/v1/services/{name}/history",
+            "What was decided on a service, oldest first",
+            HISTORY,
+            J(of::<v1::History>),
+            || get(history),
+        ),
     ]
 }
 
@@ -225,6 +233,15 @@ fn changes() -> Vec<Route> {
             body: Some(anything),
             answer: Answer::Json(of::<v1::Applied>),
             handler: || post(apply),
+        },
+        Route {
+            method: "post",
+            path: "/v1/trial",
+            summary: "What changed declarations would decide, now and over the last hour; keeps nothing",
+            query: &[],
+            body: Some(anything),
+            answer: Answer::Json(of::<v1::Trials>),
+            handler: || post(try_out),
         },
         Route {
             method: "put",
@@ -667,12 +684,28 @@ async fn apply(
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<Json<v1::Applied>, Failure> {
     let body = whole(body)?;
-    let text = str::from_utf8(&body)
-        .map_err(|_| Failure::bad_request("could not read the body: it is no UTF-8 text"))?;
-    let media = media(&headers)
-        .ok_or_else(|| Failure::bad_request("could not read the body: it has no Content-Type"))?;
+    let (text, media) = written(&body, &headers)?;
     let mode = if asked.dry_run { Mode::DryRun } else { Mode::Keep };
     apply::apply(&state, media, text, mode).await.map(Json)
+}
+
+async fn try_out(
+    Of(state): Of<State>,
+    headers: HeaderMap,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Result<Json<v1::Trials>, Failure> {
+    let body = whole(body)?;
+    let (text, media) = written(&body, &headers)?;
+    trial::trial(&state, media, text).await.map(Json)
+}
+
+/// The text of a body, and in what it is written.
+fn written<'b>(body: &'b [u8], headers: &HeaderMap) -> Result<(&'b str, Media), Failure> {
+    let text = str::from_utf8(body)
+        .map_err(|_| Failure::bad_request("could not read the body: it is no UTF-8 text"))?;
+    let media = media(headers)
+        .ok_or_else(|| Failure::bad_request("could not read the body: it has no Content-Type"))?;
+    Ok((text, media))
 }
 
 async fn remove_service(

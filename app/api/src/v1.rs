@@ -11,7 +11,8 @@ use serde_json::{Map, Value};
 
 mod decided;
 pub use decided::{
-    Evidence, History, KeptDecision, KeptSpan, MetricLevel, Prospect, Range, SampleCount, Tolerance, WhyNot,
+    Evidence, History, KeptDecision, KeptSpan, MetricLevel, Prospect, Range, SampleCount, Tolerance, Trial,
+    TrialHour, TrialPoint, TrialSide, Trials, WhyNot,
 };
 
 /// A resource with what the system answers.

@@ -21,6 +21,7 @@ mod lines;
 mod target;
 
 mod manifests;
+mod trial;
 mod verbs;
 
 pub use paint::Colours;

@@ -108,7 +108,12 @@ fn run(inbox: &Receiver<Page>, mut history: History) {
         let result = match page {
             Page::Run(epoch) => history.begin_run(epoch),
             Page::Decided(all) => {
-                all.iter().fold(Ok(()), |result, decided| result.and(history.keep(decided)))
+                // Each of them, whatever became of the one before.
+                let mut result = Ok(());
+                for decided in &all {
+                    result = result.and(history.keep(decided));
+                }
+                result
             }
             Page::Flush(done) => {
                 let result = history.flush();

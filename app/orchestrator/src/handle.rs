@@ -8,7 +8,7 @@ use std::time::Duration;
 use control::ControlLoop;
 use model::event::EventKind;
 use model::identity::ReplicaId;
-use model::input::{Input, Intent};
+use model::input::{Declared, Input, Intent};
 use model::name::ServiceName;
 use model::resource::{Kind, Resource};
 use model::time::{Now, Wall};
@@ -83,6 +83,11 @@ impl Handle {
     /// What [`Self::apply`] would change; keeps nothing.
     pub fn plan(&self, resources: &[Resource]) -> Result<Vec<Applied>, ApplyError> {
         self.intake().plan(resources)
+    }
+
+    /// What would be declared of every service that [`Self::apply`] would change; keeps nothing.
+    pub fn declarations(&self, resources: &[Resource]) -> Result<Vec<Arc<Declared>>, ApplyError> {
+        self.intake().declarations(resources)
     }
 
     /// Deletes a resource; the replicas of a deleted service are drained and stopped. Blocks for a disk write.

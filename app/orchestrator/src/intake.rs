@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::identity::{Generation, Incarnation, ReplicaId};
-use model::input::Intent;
+use model::input::{Declared, Intent};
 use model::name::ServiceName;
 use model::resource::check::{ResourceProblem, Severity, check};
 use model::resource::{Kind, MetricOrigin, Problem, Resource, Service, Sizes};
@@ -168,6 +168,18 @@ impl Intake {
     /// Checks `given` together with all that is kept, and says what would change; keeps nothing.
     pub(crate) fn plan(&self, given: &[Resource]) -> Result<Vec<Applied>, ApplyError> {
         Ok(self.merge(given)?.1)
+    }
+
+    /// Checks `given` together with all that is kept, and says what would then be declared of every service that would change; keeps
+    /// nothing.
+    pub(crate) fn declarations(&self, given: &[Resource]) -> Result<Vec<Arc<Declared>>, ApplyError> {
+        let merged = self.merge(given)?.0;
+        let is_new = |key: &(Kind, String), stored: &Stored| self.resources.get(key) != Some(stored);
+        let changed = merged.iter().filter(|(key, stored)| is_new(key, stored));
+        let touched: BTreeSet<ServiceName> =
+            changed.filter_map(|(_, stored)| service_of(&stored.resource)).collect();
+        let declared = |name| shelf::declared(&merged, name).ok().flatten().map(Arc::new);
+        Ok(touched.iter().filter_map(declared).collect())
     }
 
     /// Checks `given` together with all that is kept, and keeps it, all or nothing. Returns what changed, and what the loop

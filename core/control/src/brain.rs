@@ -86,6 +86,13 @@ impl ControlLoop {
         &self.knowledge
     }
 
+    /// What is known of `service` means this at `now`.
+    pub fn findings(&self, now: Time, service: &ServiceState) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        analyze::findings(now, &self.knowledge, service, &self.settings.restart, &mut findings);
+        findings
+    }
+
     /// The numbers that it runs with.
     pub fn settings(&self) -> &Settings {
         &self.settings

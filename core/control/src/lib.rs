@@ -26,3 +26,4 @@ mod intent;
 
 pub use brain::ControlLoop;
 pub use execute::Outbox;
+pub use plan::Trial;

@@ -23,7 +23,10 @@ pub mod slo;
 pub mod suppose;
 mod taken;
 mod term;
+mod trial;
 mod victims;
+
+pub use trial::Trial;
 
 use knowledge::{Exposure, Knowledge, ServiceState};
 use model::chance::Stream;

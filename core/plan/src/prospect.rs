@@ -19,7 +19,7 @@ use crate::taken::AS_MEASURED;
 
 /// Decisions of the loop that are made one after the other, each a period later; beyond them every [`STRIDE`].
 ///
-/// 600: ten minutes at the loop's own period, exactly as it will decide them, in about a millisecond.
+/// 600: ten minutes at the loop's own period, exactly as it will decide them; most windows are shorter.
 const STEPS: u32 = 600;
 
 /// From one decision to the next beyond [`STEPS`]. An answer is that much too late at most.

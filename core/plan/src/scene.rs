@@ -12,7 +12,7 @@ use model::identity::Ordinal;
 use model::input::Declared;
 use model::memory::ScalingMemory;
 use model::plan::Role;
-use model::resource::{Bounds, Count};
+use model::resource::{Bounds, Count, REPLICAS_MAX};
 use model::settings::{HpaSettings, Settings};
 use model::time::{Now, Time};
 
@@ -106,9 +106,22 @@ impl Scene {
         let Supposed { desired, count, replicas, taken } = supposed;
         let begin = desired.filter(|desired| !is_off(*desired, &memory, &term));
         let current = begin.unwrap_or_else(|| first_size(&declared, &term));
-        let sight = Sight { count, replicas, taken, memory, suspicion: None };
+        let sight = Sight { count, replicas, taken, memory, errors: None, incident: None };
         let (hpa, period) = (settings.hpa.clone(), settings.period);
-        Self { now, desired, current, hold: None, rest: None, sight, hpa, period, declared, term }
+        Self {
+            now,
+            desired,
+            current,
+            hold: None,
+            rest: None,
+            pause: None,
+            protected: None,
+            sight,
+            hpa,
+            period,
+            declared,
+            term,
+        }
     }
 
     /// Where a service begins that was never sized, or was held at nothing.
@@ -173,6 +186,26 @@ impl Sight {
         }
     }
 }
+
+impl Sight {
+    /// The same load, spread evenly over so many replicas that are at work; as it is where there are as many.
+    pub(crate) fn spread_over(&mut self, replicas: u32) {
+        let is_serving = |view: &&ReplicaView| {
+            view.phase == Phase::Running && !view.leaving && view.readiness.is_some_and(|it| it.ready)
+        };
+        let Some(serving) = self.replicas.iter().find(is_serving).copied() else { return };
+        if self.count == replicas {
+            return;
+        }
+        let many = usize::try_from(replicas).unwrap_or(usize::MAX).min(REPLICAS_SPREAD_MAX);
+        self.count = replicas;
+        self.replicas = vec![serving; many];
+        self.taken.iter_mut().for_each(|taken| taken.spread_over(many));
+    }
+}
+
+/// Most replicas that a load is spread over, as many as a service may have.
+const REPLICAS_SPREAD_MAX: usize = REPLICAS_MAX as usize;
 
 fn view(place: &Place) -> ReplicaView {
     let readiness =

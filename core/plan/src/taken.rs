@@ -151,6 +151,19 @@ impl Taken {
         }
     }
 
+    /// What was taken, had the same load been carried by so many.
+    pub(crate) fn spread_over(&mut self, replicas: usize) {
+        let Self::Each(samples) = self else { return };
+        let Some(latest) = samples.iter().flatten().max_by_key(|sample| sample.at).copied() else {
+            samples.resize(replicas, Err(Gap::Absent));
+            return;
+        };
+        let total: i128 = samples.iter().flatten().map(|sample| i128::from(sample.value.0)).sum();
+        let share = total / i128::try_from(replicas.max(1)).unwrap_or(1);
+        let value = Milli(i64::try_from(share).unwrap_or(i64::MAX));
+        *samples = vec![Ok(Sample { value, ..latest }); replicas];
+    }
+
     /// What was taken, told by so much later: what was measured goes on as it is.
     pub(crate) fn advance(&mut self, by: Duration) {
         match self {

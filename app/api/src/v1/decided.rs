@@ -119,3 +119,67 @@ pub struct Range {
     /// The largest.
     pub high: f64,
 }
+
+/// What changed declarations would decide.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Trials {
+    /// Each service that would change; none that is new.
+    pub items: Vec<Trial>,
+}
+
+/// What a changed declaration would decide on one service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Trial {
+    /// As `service/NAME`.
+    pub target: String,
+    /// Replicas wanted now, by the declaration that holds.
+    pub wanted: u32,
+    /// Replicas that the changed one would want now.
+    pub desired: u32,
+    /// Why, in one sentence.
+    pub summary: String,
+    /// Over the last hour; null when the journal has no decision of it.
+    pub hour: Option<TrialHour>,
+}
+
+/// A changed declaration beside the one that holds, fed with every input of the last hour. The load is the one that was: it is taken to
+/// spread evenly over the replicas that there would have been, and not to change with their number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TrialHour {
+    /// The first decision.
+    pub since: String,
+    /// The last decision.
+    pub until: String,
+    /// How many times was decided.
+    pub decisions: u64,
+    /// By what holds.
+    pub holds: TrialSide,
+    /// By what is tried.
+    pub tried: TrialSide,
+    /// At most 600 of the decisions, evenly chosen, oldest first.
+    pub points: Vec<TrialPoint>,
+}
+
+/// How one declaration did.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TrialSide {
+    /// Fewest replicas wanted.
+    pub least: u32,
+    /// Most replicas wanted.
+    pub most: u32,
+    /// Replicas wanted on average over the decisions.
+    pub mean: f64,
+    /// How often the number changed.
+    pub changes: u32,
+}
+
+/// Two decisions at one time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TrialPoint {
+    /// When.
+    pub at: String,
+    /// Replicas wanted by what holds.
+    pub holds: u32,
+    /// Replicas wanted by what is tried.
+    pub tried: u32,
+}

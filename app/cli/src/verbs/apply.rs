@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::failure::Failure;
 use crate::manifests::{self, Files, Warnings};
 use crate::output::{Output, say};
+use crate::trial;
 use crate::words::Desk;
 
 /// Declare what the manifests say: all of it, or nothing when something is wrong
@@ -16,7 +17,7 @@ use crate::words::Desk;
 pub(crate) struct Words {
     #[command(flatten)]
     files: Files,
-    /// Only say what would change
+    /// Only say what would change, and what it would decide now and would have over the last hour
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -38,7 +39,12 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
             .iter()
             .for_each(|warning| say(&format!("warning: {}/{}: {warning}", item.kind, item.name)));
     }
-    desk.printer.print(words.output.output, &answer, |_| lines(&applied))
+    if !words.dry_run {
+        return desk.printer.print(words.output.output, &answer, |_| lines(&applied));
+    }
+    let trials = trial::of(desk, &resources).await;
+    let answer = trial::beside(answer, trials.as_ref());
+    desk.printer.print(words.output.output, &answer, |_| lines(&applied) + &trial::lines(trials.as_ref()))
 }
 
 /// A line for each resource: `service/shop created`.

@@ -16,9 +16,10 @@ use crate::manifests::{self, Files, Warnings};
 use crate::output::Output;
 use crate::paint::{Paint, Tone, printable};
 use crate::target::Subject;
+use crate::trial;
 use crate::words::Desk;
 
-/// Show what apply would change, field by field; exits 1 when something would
+/// Show what apply would change, field by field, and what it would decide; exits 1 when something would
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Words {
     #[command(flatten)]
@@ -30,6 +31,9 @@ pub(crate) struct Words {
 #[derive(Serialize)]
 struct Differences {
     items: Vec<Difference>,
+    /// What the changed services would decide; absent when none that runs would change.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    trials: Vec<v1::Trial>,
 }
 
 /// What would change in one resource.
@@ -64,10 +68,13 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<ExitCode, Failure> 
         });
     }
     let is_same = items.iter().all(|item| !item.is_new && item.changes.is_empty());
-    let differences = Differences { items };
+    let resources: Vec<&Resource> = manifests.resources().collect();
+    let trials = if is_same { None } else { trial::of(desk, &resources).await };
+    let tried = trial::lines(trials.as_ref());
+    let differences = Differences { items, trials: trials.map(|it| it.items).unwrap_or_default() };
     let paint = desk.printer.paint;
     desk.printer.print(words.output.output, &differences, |all| {
-        all.items.iter().map(|difference| lines(difference, paint)).collect()
+        all.items.iter().map(|difference| lines(difference, paint)).collect::<String>() + &tried
     })?;
     Ok(if is_same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -109,3 +109,28 @@ fn an_explanation_says_what_would_change_it_and_that_comes_true() {
     assert_eq!(held["evidence"][0]["replicas"], 5, "{held}");
     assert_eq!(prospects(&held)[0].0, "time", "{held}");
 }
+
+#[test]
+fn a_dry_run_says_what_a_changed_policy_decides_now_and_would_have_in_the_last_hour() {
+    let house = house_of_four();
+    let manifest = house.path("worker.yaml");
+    let smaller = std::fs::read_to_string(&manifest).expect("it was written").replace("max: 6", "max: 2");
+    let changed = house.write("smaller.yaml", &smaller);
+    let tried = wait_until("the last hour has decisions", || {
+        let tried = house.ask(&["apply", "--dry-run", "-f", text(&changed)])["trials"][0].clone();
+        (tried["hour"]["decisions"].as_u64()? > 3).then_some(tried)
+    });
+    assert_eq!((&tried["wanted"], &tried["desired"]), (&4.into(), &2.into()), "{tried}");
+    assert_eq!((&tried["hour"]["holds"]["most"], &tried["hour"]["tried"]["most"]), (&4.into(), &2.into()));
+    assert_eq!(house.ask(&["explain", "service/worker"])["desired"], 4, "it has no effect");
+
+    let told = house.run(&["diff", "-f", text(&changed)]);
+    assert_eq!(told.code, Some(1), "{told:?}");
+    for part in
+        ["spec.scale.max: 2", "with it: 2 replicas now, 4 replicas without", "The load is the one that was"]
+    {
+        assert!(told.out.contains(part), "{part} is missing in {told:?}");
+    }
+    let same = house.run(&["diff", "-f", text(&manifest)]);
+    assert!(same.code == Some(0) && !same.out.contains("with it"), "{same:?}");
+}

@@ -1,5 +1,6 @@
 //! What is said of other outcomes comes true: each prospect is tried in the loop itself.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::decision::{Asked, Decision, Need, Prospect, WhyNot};
@@ -11,6 +12,7 @@ use model::resource::{
     SelectPolicy, TotalTarget,
 };
 use model::time::Time;
+use plan::Trial;
 
 use crate::bench::{autoscaled, name};
 use crate::world::{World, seconds};
@@ -200,4 +202,38 @@ fn decisions_of_one_reason_have_one_gist_whatever_was_measured() {
     let world = after(&World::with([shop(None)]), 35_000, seconds(3));
     assert_eq!(gist(&world), gist(&after(&world, 36_000, seconds(2))));
     assert_ne!(gist(&world), gist(&after(&world, 12_000, seconds(2))), "it is held now");
+}
+
+/// What a trial decides each second beside the loop, and what the loop decides.
+fn tried(mut world: World, declared: Declared, load: impl Fn(i64) -> i64) -> Vec<(u32, u32)> {
+    let begin = world.service("shop");
+    let mut trial = Trial::new(Arc::new(declared), begin);
+    let each = |second| {
+        waits(&mut world, load(second));
+        world.lives_for(seconds(1));
+        let (at, service) = (decision(&world).at, world.service("shop"));
+        let account = trial.decide(at, (world.brain.knowledge(), service, &[]), world.brain.settings());
+        (desired(&world), account.desired())
+    };
+    (0..900).map(each).collect()
+}
+
+#[test]
+fn a_trial_of_what_holds_decides_what_the_loop_decides() {
+    let load = |second: i64| 40_000 + 30_000 * ((second / 100) % 3 - 1) + second * 7919 % 5000;
+    let both = tried(World::with([shop(None)]), shop(None), load);
+    assert!(both.iter().all(|(holds, tried)| holds == tried), "{both:?}");
+    assert!(both.iter().any(|(holds, _)| *holds > 5) && both[0].0 < 5, "the load moved it");
+}
+
+#[test]
+fn a_trial_has_its_own_bounds_and_its_own_memory_and_no_effect() {
+    let mut smaller = shop(Some(Behavior { scale_up: rules(100, 1, 0), scale_down: rules(100, 1, 0) }));
+    smaller.autoscaler.as_mut().unwrap().max = 3;
+    let load = |second: i64| if second < 300 { 60_000 } else { 5_000 };
+    let both = tried(World::with([shop(None)]), smaller, load);
+    assert_eq!(both[200], (6, 3));
+    // What holds waits for five minutes, what is tried does not.
+    assert_eq!(both[400], (6, 1));
+    assert_eq!(both[899], (1, 1));
 }

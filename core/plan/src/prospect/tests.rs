@@ -126,3 +126,19 @@ fn what_was_measured_is_its_own_load() {
         assert_eq!(scene.at_load(dial, AS_MEASURED).decide().0.desired, scene.decide().0.desired);
     }
 }
+
+#[test]
+fn the_same_load_on_more_or_fewer_replicas_asks_for_the_same_number() {
+    for many in [1, 2, 3, 8, 30] {
+        let mut spread = scene(4, &[Some(900), Some(700), Some(800), Some(800)], Some(1000), 4);
+        spread.current = many;
+        spread.sight.spread_over(many);
+        assert_eq!((spread.sight.count, spread.sight.replicas.len()), (many, many as usize));
+        // 3.2 cores at half a core each, but for what is cut off on the way, and what is near enough.
+        let asked = match &spread.decide().0.course {
+            Course::Scaled { verdict, .. } => verdict.metrics[0].as_ref().map(|it| it.replicas).unwrap(),
+            Course::Plain { .. } => panic!("it has an autoscaler"),
+        };
+        assert!((6..=8).contains(&asked), "{asked} for a load spread over {many}");
+    }
+}

@@ -276,7 +276,7 @@ fn a_service_that_never_rests_stays_within_its_size() {
     story.history.flush().unwrap();
     // As many full segments as there is room for, and two more.
     let old = fs::read(&story.segments()[0]).unwrap();
-    let full = vec![old, vec![0; 1 << 20]].concat();
+    let full = [old, vec![0; 1 << 20]].concat();
     for number in 2..=50 {
         fs::write(story.folder.path().join(format!("shop/{number:010}.decisions")), &full).unwrap();
     }

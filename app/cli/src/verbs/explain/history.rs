@@ -30,8 +30,8 @@ pub(super) fn lines(printer: Printer, it: &v1::History) -> String {
             Field::text(&run.to),
             Field::number(run.count),
             Field::number(replicas(&run.decision)),
-            Field::text(&ratios(&run.ratios)),
-            Field::text(&printable(&run.decision.summary)),
+            Field::text(ratios(&run.ratios)),
+            Field::text(printable(&run.decision.summary)),
         ]);
     }
     text.push('\n');

@@ -1,0 +1,170 @@
+//! What changed declarations would decide: now, and over the last hour as the journal has it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use control::{ControlLoop, Outbox, Trial};
+use journal::{Segment, segments};
+use model::input::Declared;
+use model::name::ServiceName;
+use model::settings::Settings;
+use model::time::{Now, Wall};
+use orchestrator::Handle;
+
+use crate::apply;
+use crate::failure::Failure;
+use crate::gate::Media;
+use crate::moment::rfc3339;
+use crate::past::{self, PastError};
+use crate::state::State;
+use crate::v1;
+
+/// How far back a trial looks, in milliseconds.
+const HOUR_MS: u64 = 3_600_000;
+
+/// Services of one trial: each has its own course over the hour.
+const SERVICES_MAX: usize = 20;
+
+/// Points of a course that are answered; a longer one is thinned out.
+const POINTS_MAX: usize = 600;
+
+/// One service, as it is decided on and as it would be.
+struct Course {
+    declared: Arc<Declared>,
+    trial: Option<Trial>,
+    /// When, by what holds, and by what is tried.
+    points: Vec<(Wall, u32, u32)>,
+}
+
+/// Tries what `body` would change.
+pub(crate) async fn trial(state: &State, media: Media, body: &str) -> Result<v1::Trials, Failure> {
+    let resources = apply::read(state, media, body)?;
+    let permit = state.open_replay()?;
+    state
+        .ask(move |handle| {
+            let declared = handle.declarations(&resources)?;
+            if declared.len() > SERVICES_MAX {
+                let sentence = format!("could not try so many changes: {SERVICES_MAX} services at once");
+                return Err(Failure::bad_request(sentence));
+            }
+            let now = handle.now().wall;
+            let since = Wall::from_millis(now.as_millis().saturating_sub(HOUR_MS));
+            let mut items = Vec::new();
+            for declared in &declared {
+                items.extend(at_once(handle, declared)?);
+            }
+            let known = |name: &ServiceName| items.iter().any(|it: &v1::Trial| it.target == target(name));
+            let mut courses: Vec<Course> = declared
+                .iter()
+                .filter(|declared| known(&declared.name))
+                .map(|declared| Course { declared: declared.clone(), trial: None, points: Vec::new() })
+                .collect();
+            let result = over(handle.journal_folder(), since, &mut courses);
+            drop(permit);
+            result.map_err(|error| past::failure(&error))?;
+            for (item, course) in items.iter_mut().zip(&courses) {
+                item.hour = summed(course);
+            }
+            Ok(v1::Trials { items })
+        })
+        .await
+}
+
+fn target(name: &ServiceName) -> String {
+    format!("service/{name}")
+}
+
+/// What would be decided on what is known now; `None` for a service that is new.
+fn at_once(handle: &Handle, declared: &Arc<Declared>) -> Result<Option<v1::Trial>, Failure> {
+    let declared = Arc::clone(declared);
+    let account = handle.look(move |brain, now| {
+        let service = brain.knowledge().service(&declared.name).filter(|it| it.declared.is_some())?;
+        let mut trial = Trial::new(Arc::clone(&declared), service);
+        let wanted = service.desired.unwrap_or(0);
+        Some((wanted, {
+            let findings = brain.findings(now.time, service);
+            trial.decide(now, (brain.knowledge(), service, &findings), brain.settings())
+        }))
+    })?;
+    Ok(account.map(|(wanted, account)| {
+        let decision = account.decision();
+        v1::Trial {
+            target: target(&decision.service),
+            wanted,
+            desired: decision.desired,
+            summary: decision.summary.to_string(),
+            hour: None,
+        }
+    }))
+}
+
+/// Steps the journal from `since` on, and lets each trial decide whenever its service was decided on.
+fn over(folder: &Path, since: Wall, courses: &mut [Course]) -> Result<(), PastError> {
+    let list = |source| PastError::List { folder: folder.to_path_buf(), source };
+    let all = segments(folder).map_err(list)?;
+    let mut paths = Vec::new();
+    for (_, path) in all.into_iter().rev() {
+        let mut segment = Segment::open(&path)?;
+        let first = segment.next().transpose()?;
+        paths.push(path);
+        if first.is_some_and(|first| first.now.wall <= since) {
+            break;
+        }
+    }
+    for path in paths.into_iter().rev() {
+        let mut brain = ControlLoop::new(Settings::default());
+        let mut out = Outbox::default();
+        for record in Segment::open(&path)? {
+            let record = record?;
+            brain.step(record.now, &record.input, &mut out);
+            for decided in out.decisions.iter().filter(|decided| decided.at.wall >= since) {
+                for course in courses.iter_mut().filter(|course| course.declared.name == decided.service) {
+                    course.go_on(&brain, decided.at, decided.account.desired());
+                }
+            }
+            out.clear();
+        }
+    }
+    Ok(())
+}
+
+impl Course {
+    fn go_on(&mut self, brain: &ControlLoop, at: Now, holds: u32) {
+        let Some(service) = brain.knowledge().service(&self.declared.name) else { return };
+        let trial = self.trial.get_or_insert_with(|| Trial::new(Arc::clone(&self.declared), service));
+        let findings = brain.findings(at.time, service);
+        let seen = (brain.knowledge(), service, &findings[..]);
+        let tried = trial.decide(at, seen, brain.settings()).desired();
+        self.points.push((at.wall, holds, tried));
+    }
+}
+
+/// The course in figures; `None` when nothing was decided in that time.
+fn summed(course: &Course) -> Option<v1::TrialHour> {
+    let points = &course.points;
+    let ((first, ..), (last, ..)) = (points.first()?, points.last()?);
+    let side = |of: fn(&(Wall, u32, u32)) -> u32| {
+        let sizes = points.iter().map(of);
+        let changes = points.windows(2).filter(|pair| of(&pair[0]) != of(&pair[1])).count();
+        v1::TrialSide {
+            least: sizes.clone().min().unwrap_or(0),
+            most: sizes.clone().max().unwrap_or(0),
+            mean: sizes.map(f64::from).sum::<f64>() / points.len() as f64,
+            changes: u32::try_from(changes).unwrap_or(u32::MAX),
+        }
+    };
+    let stride = points.len().div_ceil(POINTS_MAX);
+    let point = |(at, holds, tried): &(Wall, u32, u32)| v1::TrialPoint {
+        at: rfc3339(*at),
+        holds: *holds,
+        tried: *tried,
+    };
+    Some(v1::TrialHour {
+        since: rfc3339(*first),
+        until: rfc3339(*last),
+        decisions: points.len() as u64,
+        holds: side(|point| point.1),
+        tried: side(|point| point.2),
+        points: points.iter().step_by(stride).map(point).collect(),
+    })
+}

@@ -1,0 +1,136 @@
+//! What changed manifests would decide: now, and over the last hour.
+
+use std::fmt::Write as _;
+
+use api::v1;
+use hyper::Method;
+use jiff::Timestamp;
+use load::plot::{self, Between, Frame, Ink};
+use model::resource::Resource;
+use ratatui::crossterm::terminal;
+use serde_json::{Value, json};
+
+use crate::figures;
+use crate::output::say;
+use crate::paint::printable;
+use crate::words::Desk;
+
+/// Columns of the plot where no terminal tells.
+const WIDTH_DEFAULT: u16 = 80;
+
+/// Columns of the plot at most: wider says nothing more.
+const WIDTH_MAX: u16 = 120;
+
+/// Rows of the plot.
+const HEIGHT: usize = 8;
+
+/// Lets the server try `resources`. That it cannot is said, and is no failure: what would change is known without.
+pub(crate) async fn of(desk: &Desk, resources: &[&Resource]) -> Option<v1::Trials> {
+    let asked =
+        desk.client().ok()?.ask(Method::POST, "/v1/trial", Some(&json!({ "items": resources }))).await;
+    let read = asked.map(serde_json::from_value::<v1::Trials>);
+    match read {
+        Ok(Ok(trials)) => Some(trials),
+        Ok(Err(error)) => {
+            say(&format!("note: what it would decide could not be read: {error}"));
+            None
+        }
+        Err(error) => {
+            say(&format!("note: what it would decide is not known: {error}"));
+            None
+        }
+    }
+}
+
+/// The answer of the server with what was tried beside it.
+pub(crate) fn beside(mut answer: Value, trials: Option<&v1::Trials>) -> Value {
+    if let (Some(fields), Some(trials)) = (answer.as_object_mut(), trials) {
+        fields.insert("trials".into(), json!(trials.items));
+    }
+    answer
+}
+
+const STRING: &str = "writing to a string cannot fail";
+
+/// All of it for people; empty when no service that runs would change.
+pub(crate) fn lines(trials: Option<&v1::Trials>) -> String {
+    let items = trials.map(|trials| trials.items.as_slice()).unwrap_or_default();
+    items.iter().map(one).collect()
+}
+
+fn one(it: &v1::Trial) -> String {
+    let (wanted, desired) = (figures::replicas(it.wanted), figures::replicas(it.desired));
+    let summary = printable(&it.summary);
+    let mut text = format!("\n{} with it: {desired} now, {wanted} without\n  {summary}\n", it.target);
+    let Some(hour) = &it.hour else {
+        text.push_str("  nothing is recorded of the last hour\n");
+        return text;
+    };
+    writeln!(text, "  since {}, on each of {} decisions:", hour.since, hour.decisions).expect(STRING);
+    for (name, side) in [("as it is", &hour.holds), ("with it", &hour.tried)] {
+        let v1::TrialSide { least, most, mean, changes } = side;
+        writeln!(
+            text,
+            "  {name:<9} {least} to {most} replicas, {mean:.1} on average, {changes} changes of size"
+        )
+        .expect(STRING);
+    }
+    text.push_str(&plot_of(hour));
+    text.push_str(
+        "  The load is the one that was, spread evenly over the replicas that there would have been; another number \
+         might have drawn another load.\n",
+    );
+    text
+}
+
+fn plot_of(hour: &v1::TrialHour) -> String {
+    let seconds = |at: &str| at.parse::<Timestamp>().map_or(0.0, |at| at.as_millisecond() as f64 / 1000.0);
+    let begin = seconds(&hour.since);
+    let points = |of: fn(&v1::TrialPoint) -> u32| -> Vec<(f64, f64)> {
+        hour.points.iter().map(|point| (seconds(&point.at) - begin, f64::from(of(point)))).collect()
+    };
+    let (holds, tried) = (points(|point| point.holds), points(|point| point.tried));
+    let line = |label, ink, points| plot::Line { label, ink, between: Between::Hold, points };
+    let lines = [line("as it is", Ink::Dots, &holds), line("with it", Ink::Solid, &tried)];
+    let width = terminal::size().map_or(WIDTH_DEFAULT, |(columns, _)| columns).min(WIDTH_MAX);
+    plot::lines(&lines, Frame { width: width.into(), height: HEIGHT, x_unit: "s", y_unit: "replicas" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trial_shows_both_courses_and_what_is_assumed() {
+        let side = |most| v1::TrialSide { least: 1, most, mean: 2.0, changes: 3 };
+        let point = |second: u32, tried| v1::TrialPoint {
+            at: format!("2026-11-21T05:00:{second:02}.000Z"),
+            holds: 4,
+            tried,
+        };
+        let hour = v1::TrialHour {
+            since: "2026-11-21T05:00:00.000Z".into(),
+            until: "2026-11-21T05:00:30.000Z".into(),
+            decisions: 30,
+            holds: side(4),
+            tried: side(2),
+            points: vec![point(0, 1), point(30, 2)],
+        };
+        let trial = v1::Trial {
+            target: "service/shop".into(),
+            wanted: 4,
+            desired: 2,
+            summary: "at most 2 are allowed".into(),
+            hour: Some(hour),
+        };
+        let text = lines(Some(&v1::Trials { items: vec![trial] }));
+        for part in [
+            "service/shop with it: 2 replicas now, 4 replicas without",
+            "with it   1 to 2 replicas, 2.0 on average, 3 changes",
+            "The load is the one that was",
+        ] {
+            assert!(text.contains(part), "{part} is missing in\n{text}");
+        }
+        assert_eq!(lines(None), "");
+    }
+}

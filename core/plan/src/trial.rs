@@ -1,0 +1,58 @@
+//! What another declaration would decide, beside the one that holds and without effect.
+
+use std::sync::Arc;
+
+use knowledge::{Knowledge, ServiceState};
+use model::decision::Account;
+use model::fact::Finding;
+use model::input::Declared;
+use model::memory::ScalingMemory;
+use model::settings::Settings;
+use model::time::Now;
+
+use crate::account::Situation;
+use crate::rest::Rest;
+use crate::scene::{Scene, begin};
+use crate::term::Term;
+
+/// A declaration that is tried: it remembers and goes on from what it would have decided itself.
+///
+/// Where that is another number than there are replicas, the load that was measured is taken to spread evenly over as many as there
+/// would have been: the same load in all, for nobody knows what load another size would have drawn.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    declared: Arc<Declared>,
+    desired: Option<u32>,
+    memory: ScalingMemory,
+}
+
+impl Trial {
+    /// A trial that begins with the size and the memory that `service` has.
+    pub fn new(declared: Arc<Declared>, service: &ServiceState) -> Self {
+        Self { declared, desired: service.desired, memory: service.scaling.clone() }
+    }
+
+    /// Decides on what is known of `service` now and what that means, `findings`, and goes on from there.
+    pub fn decide(
+        &mut self,
+        now: Now,
+        (knowledge, service, findings): (&Knowledge, &ServiceState, &[Finding]),
+        settings: &Settings,
+    ) -> Arc<dyn Account> {
+        let term = Term::of(now.wall, &self.declared);
+        let rest =
+            Rest::of(now.time, service, &self.declared, settings).filter(|_| !term.is_fixed(&self.declared));
+        let mut scene =
+            Scene::of(now, (knowledge, service, findings), (&self.declared, term, rest), settings);
+        scene.desired = self.desired;
+        scene.sight.memory = self.memory.clone();
+        scene.current = begin(self.desired, &self.memory, (&self.declared, &scene.term));
+        scene.sight.spread_over(scene.current);
+        let (ruling, memory) = scene.decide();
+        self.desired = Some(ruling.desired);
+        if let Some(memory) = memory {
+            self.memory = memory;
+        }
+        Arc::new(Situation { scene, ruling })
+    }
+}
