@@ -212,6 +212,8 @@ pub enum Policy {
     TargetTracking,
     /// A long mean of one metric, and a short one while load multiplies.
     Burst,
+    /// A formula over several metrics.
+    Formula,
     /// Nobody asks for anything, or somebody does again.
     ToZero,
 }
@@ -290,6 +292,7 @@ impl Policy {
             Self::Watermarks => "watermarks",
             Self::TargetTracking => "targetTracking",
             Self::Burst => "burst",
+            Self::Formula => "formula",
             Self::ToZero => "toZero",
         }
     }

@@ -29,7 +29,9 @@ pub mod step;
 pub mod tracking;
 pub mod watermarks;
 
+pub mod against;
 pub mod combine;
+pub mod formula;
 pub mod limit;
 pub mod log;
 pub mod stabilize;

@@ -13,10 +13,11 @@ use model::quantity::MilliRps;
 use model::resource::hpa::shapes::CrossVersionObjectReference;
 use model::resource::{
     AutoscalerSpec, Behavior, BurstPolicy, Cooldown, Count, Cron, Dependency, DependencyStage, Evaluation,
-    Expose, Flaps, ListenAddress, MeteredResource, MetricIdentifier, MetricSpec, Percent, PolicyChange,
-    PortName, Probes, Quantity, REQUEST_RATE_METRIC, Recover, Remove, ResourceTarget, Resources, Run, Scale,
-    ScaleMode, ScalePolicy, ScaleStep, ScalingPolicy, ScalingRules, Schedule, SelectPolicy, ServiceSpec,
-    Sizes, Span, StepChange, StepPolicy, Stop, ToZero, TotalTarget, TrackingPolicy, WatermarkPolicy, Zone,
+    Expose, Flaps, Formula, FormulaPolicy, FormulaTarget, ListenAddress, MeteredResource, MetricIdentifier,
+    MetricSpec, Percent, PolicyChange, PortName, Probes, Quantity, REQUEST_RATE_METRIC, Recover, Remove,
+    ResourceTarget, Resources, Run, Scale, ScaleMode, ScalePolicy, ScaleStep, ScalingPolicy, ScalingRules,
+    Schedule, SelectPolicy, ServiceSpec, Sizes, Span, StepChange, StepPolicy, Stop, ToZero, TotalTarget,
+    TrackingPolicy, WatermarkPolicy, Zone,
 };
 use sim::{ASKED_METRIC, Fault, Faults, Load, Program, Simulation};
 
@@ -149,6 +150,8 @@ impl Config {
         services.iter_mut().for_each(|service| service.may_be_measured(&mut sources));
         let mut policies = Stream::named(seed, "policies");
         services.iter_mut().for_each(|service| service.policy = random_policy(&mut policies, service.aim()));
+        let mut formulas = Stream::named(seed, "formulas");
+        services.iter_mut().for_each(|service| service.may_be_computed(&mut formulas));
         if let Some(most) = cut.services {
             services.truncate(most.max(1));
         }
@@ -373,6 +376,27 @@ impl ServiceConfig {
         // A step at a time, each stabilised for minutes, takes longer than a world is given to come to rest.
         let behavior = if matches!(policy, ScalePolicy::Step(_)) { Some(quick_behavior()) } else { behavior };
         Some(AutoscalerSpec { service: self.name.clone(), min, max, metrics, policy, behavior })
+    }
+
+    /// Takes its number from a formula over its metric, now and then; half of these divide by what may be zero, and hold then.
+    fn may_be_computed(&mut self, chance: &mut Stream) {
+        let (metric, metric_type) = match self.kind {
+            Kind::Fixed { .. } => return,
+            Kind::Cpu { .. } => ("cpu", FormulaTarget::Value),
+            Kind::RequestRate { .. } => (REQUEST_RATE_METRIC, FormulaTarget::Value),
+            Kind::Asked { .. } => (ASKED_METRIC, FormulaTarget::AverageValue),
+        };
+        if !chance.happens(150) {
+            return;
+        }
+        let expression = match chance.below(3) {
+            0 => format!("max({metric}, 0.5)"),
+            1 => format!("{metric} * {metric} / {metric}"),
+            _ => format!("({metric} | default(1)) * (1 if ready_replicas > 0 else 0)"),
+        };
+        let expression = Formula::parse(&expression).expect("a formula in the code is a formula");
+        let target = Some(Quantity::from_milli(i64::from(self.aim()) * 1000));
+        self.policy = ScalePolicy::Formula(FormulaPolicy { expression, target, metric_type });
     }
 
     /// What its metric aims at for each replica; 1 where its size is declared.

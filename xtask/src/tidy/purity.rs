@@ -14,6 +14,7 @@ use crate::rust_source::RustSource;
 const CRATES: &[(&str, &str)] = &[
     ("croner", "a function of a crontab time and a calendar time"),
     ("jiff", "calendars and the bundled time zones; clippy bans its clock and the machine's own zones"),
+    ("minijinja", "its reader of expressions only: a function of a text"),
     ("rand_core", "the traits of random streams; every stream is seeded by the caller"),
     ("http", "the form of a URL: a function of a text"),
     ("regex", "a function of an expression and a text, in time linear to the text"),

@@ -2,6 +2,7 @@
 
 mod balancing;
 mod commanding;
+mod computing;
 mod connecting;
 mod explaining;
 mod full_disk;

@@ -21,6 +21,7 @@ mod access_log;
 mod autoscaler;
 pub mod check;
 mod external;
+mod formula;
 pub mod hpa;
 mod metadata;
 mod metric_source;
@@ -54,6 +55,9 @@ pub use self::autoscaler::{
 pub use self::external::{
     CANDIDATE, EXTERNALS_MAX, External, ExternalFormat, ExternalName, ExternalNameError,
 };
+pub use self::formula::{
+    FORMULA_LEN_MAX, FORMULA_NESTING_MAX, FORMULA_TOKENS_MAX, Formula, FormulaError, Undefined,
+};
 pub use self::hpa::HorizontalPodAutoscaler;
 pub use self::metadata::{Metadata, OBJECT_NAME_LEN_MAX, ObjectMeta, ObjectName};
 pub use self::metric_source::{
@@ -62,8 +66,9 @@ pub use self::metric_source::{
     MetricSourceSpec, PrometheusOrigin, ReplicasOrigin, SERIES_MAX, URL_LEN_MAX,
 };
 pub use self::policy::{
-    BurstPolicy, Cooldown, EVALUATIONS_MAX, Evaluation, PANICS_PER_STABLE_MAX, ScalePolicy, ScaleStep,
-    StepChange, StepPolicy, TrackingPolicy, WatermarkPolicy,
+    BurstPolicy, Cooldown, EVALUATIONS_MAX, Evaluation, FormulaPolicy, FormulaTarget, PANICS_PER_STABLE_MAX,
+    READY_REPLICAS_NAME, REPLICAS_NAME, ScalePolicy, ScaleStep, StepChange, StepPolicy, TrackingPolicy,
+    WatermarkPolicy,
 };
 pub use self::port::{
     ListenAddress, ListenAddressError, PORT_NAME_LEN_MAX, Port, PortName, PortNameError, Protocol,

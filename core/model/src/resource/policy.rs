@@ -1,6 +1,7 @@
 //! How a number of replicas follows from what the metrics measure.
 
 mod burst;
+mod formula;
 mod found;
 mod pace;
 mod step;
@@ -14,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::burst::{BurstPolicy, PANICS_PER_STABLE_MAX};
+pub use self::formula::{FormulaPolicy, FormulaTarget, READY_REPLICAS_NAME, REPLICAS_NAME};
 use self::found::Found;
 pub use self::pace::{Cooldown, EVALUATIONS_MAX, Evaluation};
 pub use self::step::{ScaleStep, StepChange, StepPolicy};
@@ -40,6 +42,8 @@ pub enum ScalePolicy {
     TargetTracking(TrackingPolicy),
     /// The number follows a long mean of one metric, and a short one while load multiplies.
     Burst(BurstPolicy),
+    /// The number follows from a formula over several metrics.
+    Formula(FormulaPolicy),
 }
 
 impl ScalePolicy {
@@ -57,13 +61,14 @@ impl ScalePolicy {
             Self::Watermarks(_) => "watermarks",
             Self::TargetTracking(_) => "targetTracking",
             Self::Burst(_) => "burst",
+            Self::Formula(_) => "formula",
         }
     }
 
     /// The one metric that it looks at, by its place among `metrics`; `None` when it looks at all of them.
     pub fn only_metric(&self, metrics: &[MetricSpec]) -> Option<usize> {
         let name = match self {
-            Self::Hpa | Self::Unanimous | Self::TargetTracking(_) => return None,
+            Self::Hpa | Self::Unanimous | Self::TargetTracking(_) | Self::Formula(_) => return None,
             Self::Step(step) => &step.metric,
             Self::Watermarks(watermarks) => &watermarks.metric,
             Self::Burst(burst) => &burst.metric,
@@ -81,6 +86,7 @@ impl ScalePolicy {
             Self::Watermarks(watermarks) => watermarks.problems(&at, metrics, &mut found),
             Self::TargetTracking(tracking) => tracking.problems(&at, &mut found),
             Self::Burst(burst) => burst.problems(&at, metrics, &mut found),
+            Self::Formula(formula) => formula.problems(&at, metrics, &mut found),
         }
         found.0
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::hpa::{Form, v1, v2, v2beta1, v2beta2};
 use super::route::{HeaderName, HeaderValue, Hostname, PathModifier, RouteFilter, UrlPath};
 use super::{
-    Cron, ExternalName, HashKey, HttpUrl, JsonPath, Kind, ListenAddress, MetricOrigin, MetricSource,
+    Cron, ExternalName, Formula, HashKey, HttpUrl, JsonPath, Kind, ListenAddress, MetricOrigin, MetricSource,
     ObjectName, PortName, Quantity, Recover, Route, Scale, ScaleStep, Service, Sizes, Span, Tls, Zone,
 };
 use crate::name::ServiceName;
@@ -76,6 +76,7 @@ pub fn read_as(definition: &str, value: &Value) -> Option<Result<(), String>> {
         "Quantity" => read::<Quantity>,
         "Span" => read::<Span>,
         "Cron" => read::<Cron>,
+        "Formula" => read::<Formula>,
         "Zone" => read::<Zone>,
         "Scale" => read::<Scale>,
         "ScaleStep" => read::<ScaleStep>,

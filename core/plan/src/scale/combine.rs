@@ -3,7 +3,9 @@
 use model::memory::PolicyMemory;
 use model::resource::ScalePolicy;
 
+use super::against::NoNumber;
 use super::burst::{self, Windowed};
+use super::formula::{self, Computed};
 use super::proposal::{MetricFault, Proposal};
 use super::question::Question;
 use super::step::{self, Stepped};
@@ -11,7 +13,7 @@ use super::tracking::{self, Tracked};
 use super::watermarks::{self, Marked};
 
 /// What the metrics of an autoscaler come to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Combined {
     /// This many replicas.
     Chosen {
@@ -27,10 +29,12 @@ pub enum Combined {
         /// What the valid ones ask for, when there are any.
         asked: Option<u32>,
     },
+    /// No number: what the metrics say was put together, and came to none.
+    Unanswered(NoNumber),
 }
 
 /// What gave a number. Metrics are named by their place in the declaration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Choice {
     /// The largest proposal; the first of equals.
     Largest {
@@ -57,19 +61,22 @@ pub enum Choice {
     Tracking(Tracked),
     /// Windows over one metric.
     Burst(Windowed),
+    /// A formula over several.
+    Formula(Computed),
 }
 
 impl Choice {
-    /// The metric that gave the number, or would have.
-    pub fn metric(self) -> usize {
+    /// The metric that gave the number, or would have; `None` where several did together.
+    pub fn metric(self) -> Option<usize> {
         match self {
+            Self::Formula(_) => None,
             Self::Largest { metric }
             | Self::Agreed { metric }
             | Self::Divided { metric, .. }
             | Self::Step(Stepped { metric, .. })
             | Self::Watermarks(Marked { metric, .. })
             | Self::Tracking(Tracked { metric, .. })
-            | Self::Burst(Windowed { metric, .. }) => metric,
+            | Self::Burst(Windowed { metric, .. }) => Some(metric),
         }
     }
 }
@@ -84,6 +91,7 @@ pub fn combine(question: &Question<'_>, memory: &mut PolicyMemory) -> Combined {
         ScalePolicy::Watermarks(policy) => watermarks::choose(policy, question, memory),
         ScalePolicy::TargetTracking(policy) => tracking::choose(*policy, question, memory),
         ScalePolicy::Burst(policy) => burst::choose(policy, question, memory),
+        ScalePolicy::Formula(policy) => formula::choose(policy, question),
     }
 }
 
@@ -148,7 +156,7 @@ mod tests {
     use super::*;
 
     fn asks(replicas: u32) -> Result<Proposal, MetricFault> {
-        let level = Level { average: Milli(0), utilization: None, ratio: 1.0 };
+        let level = Level { average: Milli(0), utilization: None, ratio: 1.0, total: None };
         let basis = Basis::WithinTolerance { assumed: false, ratio: 1.0 };
         Ok(Proposal { replicas, level, census: Census::default(), basis })
     }

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use model::decision::{Condition, Decision, Limit, MetricVerdict, Policy};
 use model::name::ServiceName;
-use model::resource::{AutoscalerSpec, MetricSpec, PolicyChange, ScalePolicy};
+use model::resource::{AutoscalerSpec, FormulaPolicy, MetricSpec, PolicyChange, ScalePolicy};
 use model::time::{Now, Time};
 
 use super::combine::Choice;
+use super::formula;
 use super::hpa::{Course, Verdict};
 use super::limit::{Cap, Limited, Rate};
 use super::proposal::{MetricFault, Proposal};
@@ -51,9 +52,34 @@ impl Verdict {
     /// What each metric said.
     pub fn metric_verdicts(&self, spec: &AutoscalerSpec) -> Vec<MetricVerdict> {
         let verdicts = spec.metrics.iter().zip(&self.metrics).enumerate();
+        let verdicts =
+            verdicts.map(|(place, (metric, said))| self.looked_at(spec, place, metric_verdict(metric, said)));
+        let mut verdicts: Vec<MetricVerdict> = verdicts.collect();
+        if let (ScalePolicy::Formula(policy), false) = (&spec.policy, verdicts.is_empty()) {
+            formula::put_together(policy, spec, &mut verdicts);
+            verdicts.push(self.formula_verdict(policy, spec));
+        }
         verdicts
-            .map(|(place, (metric, said))| self.looked_at(spec, place, metric_verdict(metric, said)))
-            .collect()
+    }
+
+    /// What the formula came to, as if it were one more metric.
+    fn formula_verdict(&self, policy: &FormulaPolicy, spec: &AutoscalerSpec) -> MetricVerdict {
+        match self.course {
+            Course::Scaled { choice: Choice::Formula(computed), stabilized, .. } => {
+                let note = formula::reckoned(spec, &self.metrics, computed.reckoning, stabilized.proposal);
+                formula::verdict(policy, Ok((computed, stabilized.proposal)), note)
+            }
+            Course::Unanswered(why) => formula::verdict(policy, Err(()), why.to_string()),
+            Course::Unreadable
+            | Course::Off
+            | Course::AboveMax(_)
+            | Course::BelowMin(_)
+            | Course::NoMembers(_)
+            | Course::Held { .. }
+            | Course::Scaled { .. } => {
+                formula::verdict(policy, Err(()), "a metric that it needs is missing".to_owned())
+            }
+        }
     }
 
     /// What a metric said, where only one is looked at: the others decide nothing, and that one is held against something else than its
@@ -65,7 +91,7 @@ impl Verdict {
             (verdict.ratio, verdict.proposal, verdict.note) = (None, None, note.into());
         } else if let Course::Scaled { choice, stabilized, .. } = self.course {
             verdict.proposal = Some(stabilized.proposal);
-            verdict.note = self.asked(spec, choice).into();
+            verdict.note = self.asked(spec, choice, stabilized.proposal).into();
             if let Some(aim) = spec.metrics.get(only).and_then(|metric| aim(spec, metric)) {
                 (verdict.ratio, verdict.target) = (None, aim.into());
             }
@@ -78,7 +104,11 @@ impl Verdict {
         let clamp =
             |name, note: String| Limit { name, from: self.previous, to: self.desired, note: note.into() };
         match &self.course {
-            Course::Unreadable | Course::Off | Course::NoMembers(_) | Course::Held { .. } => Vec::new(),
+            Course::Unreadable
+            | Course::Off
+            | Course::NoMembers(_)
+            | Course::Held { .. }
+            | Course::Unanswered(_) => Vec::new(),
             Course::AboveMax(bounds) => {
                 vec![clamp("TooManyReplicas", format!("at most {} are allowed", bounds.max))]
             }
@@ -107,6 +137,10 @@ impl Verdict {
                 conditions.push(condition("ScalingActive", false, reason, fault.to_string()));
             }
             Course::Held { invalid, asked: _ } => conditions.push(self.inactive(spec, *invalid)),
+            Course::Unanswered(why) => {
+                let message = formula::unanswered(spec, *why);
+                conditions.push(condition("ScalingActive", false, "FormulaUndefined", message));
+            }
             Course::Scaled { choice, limited, stabilized: _ } => {
                 let message = gave(spec, *choice);
                 conditions.push(condition("ScalingActive", true, "ValidMetricFound", message));
@@ -140,7 +174,8 @@ impl Verdict {
                 | Course::AboveMax(_)
                 | Course::BelowMin(_)
                 | Course::NoMembers(_)
-                | Course::Held { .. },
+                | Course::Held { .. }
+                | Course::Unanswered(_),
                 _,
             ) => (true, "SucceededGetScale", "the target was read".into()),
         };
@@ -170,8 +205,9 @@ impl Verdict {
             }
             Course::NoMembers(fault) => format!("stays at {desired}: {fault}"),
             Course::Held { invalid, asked } => self.held_summary(spec, *invalid, *asked),
+            Course::Unanswered(why) => format!("stays at {desired}: {}", formula::unanswered(spec, *why)),
             Course::Scaled { choice, stabilized, limited } => {
-                let asks = self.asked(spec, *choice);
+                let asks = self.asked(spec, *choice, stabilized.proposal);
                 let head = if previous == desired {
                     format!("stays at {desired}: {asks}")
                 } else {
@@ -184,8 +220,8 @@ impl Verdict {
         }
     }
 
-    /// What gave the number, with its arithmetic.
-    fn asked(&self, spec: &AutoscalerSpec, choice: Choice) -> String {
+    /// What gave the `number`, with its arithmetic.
+    fn asked(&self, spec: &AutoscalerSpec, choice: Choice, number: u32) -> String {
         if let Some(told) = told(spec, choice, self.previous, self.proposal(choice)) {
             return told;
         }
@@ -196,7 +232,10 @@ impl Verdict {
         match choice {
             Choice::Largest { metric } | Choice::Agreed { metric } => of(metric),
             Choice::Step(_) | Choice::Watermarks(_) | Choice::Tracking(_) | Choice::Burst(_) => {
-                of(choice.metric())
+                choice.metric().map(of).unwrap_or_default()
+            }
+            Choice::Formula(computed) => {
+                formula::told(spec, &self.metrics, computed, (self.previous, number))
             }
             Choice::Divided { metric, against } => {
                 format!("its metrics do not agree on a change: {}, while {}", of(metric), of(against))
@@ -205,7 +244,7 @@ impl Verdict {
     }
 
     fn proposal(&self, choice: Choice) -> Option<&Proposal> {
-        self.metrics.get(choice.metric()).and_then(|said| said.as_ref().ok())
+        self.metrics.get(choice.metric()?)?.as_ref().ok()
     }
 
     fn held_summary(&self, spec: &AutoscalerSpec, invalid: usize, asked: Option<u32>) -> String {
@@ -348,18 +387,20 @@ fn policy_of(policy: &ScalePolicy) -> Policy {
         ScalePolicy::Watermarks(_) => Policy::Watermarks,
         ScalePolicy::TargetTracking(_) => Policy::TargetTracking,
         ScalePolicy::Burst(_) => Policy::Burst,
+        ScalePolicy::Formula(_) => Policy::Formula,
     }
 }
 
 /// What gave the number, as a condition says it.
 fn gave(spec: &AutoscalerSpec, choice: Choice) -> String {
-    let name = name_at(spec, choice.metric());
+    let name = choice.metric().map_or_else(|| "the formula".to_owned(), |metric| name_at(spec, metric));
     match choice {
         Choice::Largest { .. }
         | Choice::Step(_)
         | Choice::Watermarks(_)
         | Choice::Tracking(_)
-        | Choice::Burst(_) => format!("{name} gave the number"),
+        | Choice::Burst(_)
+        | Choice::Formula(_) => format!("{name} gave the number"),
         Choice::Agreed { .. } => format!("all metrics agree, and {name} asks for the least change"),
         Choice::Divided { against, .. } => {
             format!("{name} asks for a change that {} does not ask for", name_at(spec, against))

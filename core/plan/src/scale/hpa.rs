@@ -10,6 +10,7 @@ use model::resource::{
 use model::settings::HpaSettings;
 use model::time::Time;
 
+use super::against::NoNumber;
 use super::classify::Warmup;
 use super::combine::{Choice, Combined, combine};
 use super::limit::{self, Bounds, GROWTH, Limited};
@@ -39,7 +40,7 @@ pub struct Verdict {
 }
 
 /// How the number of a [`Verdict`] came about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Course {
     /// The target could not be read; nothing was looked at.
     Unreadable,
@@ -58,6 +59,8 @@ pub enum Course {
         /// What the valid ones ask for: fewer replicas, which partial data cannot justify.
         asked: Option<u32>,
     },
+    /// What the metrics say was put together, and came to no number.
+    Unanswered(NoNumber),
     /// The metrics decided, then stabilisation, then bounds and rates.
     Scaled {
         /// What gave the number.
@@ -140,7 +143,8 @@ pub fn record(now: Time, spec: &AutoscalerSpec, previous: u32, desired: u32, mem
             | ScalePolicy::Unanimous
             | ScalePolicy::Watermarks(_)
             | ScalePolicy::TargetTracking(_)
-            | ScalePolicy::Burst(_) => {}
+            | ScalePolicy::Burst(_)
+            | ScalePolicy::Formula(_) => {}
         }
     }
 }
@@ -184,12 +188,16 @@ impl Pass<'_> {
             spec: self.spec,
             metrics: &metrics,
             current,
+            existing: self.view.status_replicas,
             replicas: self.replicas,
             tolerance: tolerance_of(self.spec, self.settings),
         };
         let (proposal, choice) = match combine(&question, &mut memory.policy) {
             Combined::Held { invalid, asked } => {
                 return Verdict { metrics, ..Verdict::kept(current, Course::Held { invalid, asked }) };
+            }
+            Combined::Unanswered(why) => {
+                return Verdict { metrics, ..Verdict::kept(current, Course::Unanswered(why)) };
             }
             Combined::Chosen { replicas, choice } => (replicas, choice),
         };
@@ -304,7 +312,8 @@ impl Pass<'_> {
             | ScalePolicy::Unanimous
             | ScalePolicy::Step(_)
             | ScalePolicy::Watermarks(_)
-            | ScalePolicy::Burst(_) => Warmup::None,
+            | ScalePolicy::Burst(_)
+            | ScalePolicy::Formula(_) => Warmup::None,
         }
     }
 }

@@ -20,6 +20,8 @@ pub struct Question<'a> {
     pub metrics: &'a [Result<Proposal, MetricFault>],
     /// Replicas wanted until now.
     pub current: u32,
+    /// Replicas there are.
+    pub existing: u32,
     /// The replicas as they are.
     pub replicas: &'a [ReplicaView],
     /// How far from its target a metric may be without a change.

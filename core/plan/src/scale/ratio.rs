@@ -45,9 +45,21 @@ pub struct Level {
     pub utilization: Option<i64>,
     /// Measured ÷ aimed at.
     pub ratio: f64,
+    /// What all replicas share; `None` for what is measured of each.
+    pub total: Option<Milli>,
 }
 
 impl Level {
+    /// What was measured: per cent, the mean, or the total.
+    pub fn whole(&self) -> Milli {
+        self.total.unwrap_or_else(|| self.value())
+    }
+
+    /// [`Self::whole`] as a number in its unit.
+    pub fn measured(&self) -> f64 {
+        self.whole().0 as f64 / 1000.0
+    }
+
     /// The number that is held against the target: per cent, the mean, or the total.
     pub fn value(&self) -> Milli {
         self.utilization.map_or(self.average, |percent| Milli(percent.saturating_mul(1000)))
@@ -93,7 +105,7 @@ impl Sums {
             }
             Aim::Average(target) => (None, average as f64 / target.0 as f64),
         };
-        Some(Level { average: as_milli(average), utilization, ratio })
+        Some(Level { average: as_milli(average), utilization, ratio, total: None })
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) fn told(
     current: u32,
     proposal: Option<&Proposal>,
 ) -> Option<String> {
-    let metric = spec.metrics.get(choice.metric())?;
+    let metric = spec.metrics.get(choice.metric()?)?;
     match (choice, &spec.policy) {
         (Choice::Step(stepped), ScalePolicy::Step(policy)) => {
             Some(of_steps(policy, metric, stepped, current))
@@ -44,7 +44,8 @@ pub(super) fn told(
             | Choice::Divided { .. }
             | Choice::Step(_)
             | Choice::Watermarks(_)
-            | Choice::Burst(_),
+            | Choice::Burst(_)
+            | Choice::Formula(_),
             _,
         ) => None,
     }
@@ -70,7 +71,8 @@ pub(super) fn aim(spec: &AutoscalerSpec, metric: &MetricSpec) -> Option<String> 
         ScalePolicy::Hpa
         | ScalePolicy::Unanimous
         | ScalePolicy::TargetTracking(_)
-        | ScalePolicy::Burst(_) => None,
+        | ScalePolicy::Burst(_)
+        | ScalePolicy::Formula(_) => None,
     }
 }
 

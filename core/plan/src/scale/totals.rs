@@ -25,7 +25,7 @@ pub fn for_value(
     tolerance: Tolerance,
 ) -> Result<Proposal, MetricFault> {
     let ratio = total.0 as f64 / target.0 as f64;
-    let level = Level { average: total, utilization: None, ratio };
+    let level = Level { average: total, utilization: None, ratio, total: Some(total) };
     if current == 0 {
         let basis = Basis::FromZero { ratio };
         return Ok(Proposal { replicas: replicas_ceil(ratio), level, census: Census::default(), basis });
@@ -53,7 +53,7 @@ pub fn for_value(
 pub fn for_average(total: Milli, target: Milli, existing: u32, tolerance: Tolerance) -> Proposal {
     let ratio = total.0 as f64 / (target.0 as f64 * f64::from(existing));
     let share = (total.0 as f64 / f64::from(existing)).ceil();
-    let level = Level { average: Milli(share as i64), utilization: None, ratio };
+    let level = Level { average: Milli(share as i64), utilization: None, ratio, total: Some(total) };
     let (replicas, basis) = if tolerance.includes(ratio) {
         (existing, Basis::WithinTolerance { assumed: false, ratio })
     } else {

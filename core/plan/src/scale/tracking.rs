@@ -50,11 +50,12 @@ pub enum TrackCourse {
 /// Decides by targets; notes in `memory` since when a change has been asked for.
 pub(super) fn choose(policy: TrackingPolicy, question: &Question<'_>, memory: &mut PolicyMemory) -> Combined {
     let (now, current) = (question.now, question.current);
-    let Combined::Chosen { replicas: asked, choice } = largest(question.metrics, current) else {
+    let Combined::Chosen { replicas: asked, choice: Choice::Largest { metric } } =
+        largest(question.metrics, current)
+    else {
         since_asked(memory, now, current, current);
         return largest(question.metrics, current);
     };
-    let metric = choice.metric();
     let course = if asked < current { unfit(policy, question) } else { None };
     let followed = if course.is_some() { current } else { asked };
     let since = since_asked(memory, now, current, followed);

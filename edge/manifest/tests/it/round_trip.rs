@@ -13,13 +13,13 @@ use model::resource::route::{
 use model::resource::{
     AccessLog, AccessLogFormat, Adaptive, AutoScale, Balance, BurstPolicy, CertificateFiles, Check,
     CommandOrigin, Cooldown, Count, Cron, Dependency, DependencyStage, Evaluation, Expose, External,
-    ExternalFormat, ExternalName, Flaps, HashKey, Hedge, HorizontalPodAutoscaler, HttpCheck, HttpOrigin,
-    HttpUrl, JsonPath, Limits, ListenAddress, MeasuredObject, Metadata, MetricOrigin, MetricSource,
-    MetricSourceSpec, ObjectMeta, ObjectName, Percent, Port, PortName, Probe, Probes, PrometheusOrigin,
-    Protocol, ProxyProtocol, ProxyVersion, Quantity, Recover, Remove, ReplicasOrigin, Resource, Resources,
-    Route, RouteSpec, Run, Scale, ScaleMode, ScalePolicy, ScaleStep, Schedule, Service, ServiceSpec, Signal,
-    Sizes, Span, StepChange, StepPolicy, Stop, TcpCheck, Timeouts, Tls, ToZero, TrackingPolicy,
-    WatermarkPolicy, Zone,
+    ExternalFormat, ExternalName, Flaps, Formula, FormulaPolicy, FormulaTarget, HashKey, Hedge,
+    HorizontalPodAutoscaler, HttpCheck, HttpOrigin, HttpUrl, JsonPath, Limits, ListenAddress, MeasuredObject,
+    Metadata, MetricOrigin, MetricSource, MetricSourceSpec, ObjectMeta, ObjectName, Percent, Port, PortName,
+    Probe, Probes, PrometheusOrigin, Protocol, ProxyProtocol, ProxyVersion, Quantity, Recover, Remove,
+    ReplicasOrigin, Resource, Resources, Route, RouteSpec, Run, Scale, ScaleMode, ScalePolicy, ScaleStep,
+    Schedule, Service, ServiceSpec, Signal, Sizes, Span, StepChange, StepPolicy, Stop, TcpCheck, Timeouts,
+    Tls, ToZero, TrackingPolicy, WatermarkPolicy, Zone,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
@@ -275,8 +275,25 @@ fn policy() -> BoxedStrategy<ScalePolicy> {
                 })
             }
         ),
+        formula_policy().prop_map(ScalePolicy::Formula),
     ]
     .boxed()
+}
+
+fn formula_policy() -> BoxedStrategy<FormulaPolicy> {
+    let name = "[a-zé\"' {}#:-]{1,9}".prop_map(|name: String| format!("{name:?}"));
+    let number = prop_oneof![
+        name.prop_map(|name| format!("metric({name})")),
+        "q[a-z_]{0,9}",
+        any::<u32>().prop_map(|number| number.to_string()),
+    ];
+    let expression = (number.clone(), select(vec![" + ", "\n  / ", " if 1 < 2 else ", "*"]), number);
+    let expression =
+        expression.prop_map(|(a, between, b)| Formula::parse(&format!("{a}{between}{b}")).unwrap());
+    let metric_type = select(vec![FormulaTarget::Value, FormulaTarget::AverageValue]);
+    (expression, of(quantity()), metric_type)
+        .prop_map(|(expression, target, metric_type)| FormulaPolicy { expression, target, metric_type })
+        .boxed()
 }
 
 fn step_policy() -> BoxedStrategy<StepPolicy> {

@@ -12,6 +12,10 @@ impl Found {
         self.0.push(Problem::at(path, text));
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn within(&mut self, path: &str, span: Span, (least, most): (Span, Span)) {
         if !(least..=most).contains(&span) {
             self.add(path, format!("it lies between {least} and {most}, not {span}"));

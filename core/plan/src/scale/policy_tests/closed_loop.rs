@@ -4,12 +4,13 @@ use model::chance::Stream;
 
 use super::*;
 
-const POLICIES: [&str; 4] = [
+const POLICIES: [&str; 5] = [
     r#"{"step": {"above": [{"from": 70, "to": 100, "replicas": 1}, {"from": 100, "percent": 50}],
         "below": [{"to": 15, "percent": 30}, {"from": 15, "to": 30, "replicas": 1}]}}"#,
     r#"{"watermarks": {"high": 70, "low": 40, "inAfter": "30s"}}"#,
     r#"{"targetTracking": {}}"#,
     r#"{"burst": {}}"#,
+    r#"{"formula": {"expression": "max(rate / 50, 0.1)", "target": 1}}"#,
 ];
 
 /// From an order to a replica that serves.
@@ -63,7 +64,9 @@ fn noise_of_a_fifth_does_not_make_the_size_flap() {
 
 #[test]
 fn each_policy_brings_a_load_to_where_it_asks_for_it() {
-    for (policy, (least, most)) in POLICIES.into_iter().zip([(30, 70), (40, 70), (35, 56), (35, 56)]) {
+    for (policy, (least, most)) in
+        POLICIES.into_iter().zip([(30, 70), (40, 70), (35, 56), (35, 56), (35, 56)])
+    {
         for load in [260, 777, 1500] {
             let size = hour(policy, load, 7, true).pop().expect("an hour has seconds");
             let each = load / size;

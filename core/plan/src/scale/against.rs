@@ -1,0 +1,148 @@
+//! How many replicas one number made of several metrics asks for.
+//!
+//! Source: Kubernetes `pkg/controller/podautoscaler/replica_calculator.go`, `GetObjectMetricReplicas` and
+//! `GetObjectPerPodMetricReplicas`, which is what KEDA's composed metric is given to.
+
+use std::fmt;
+
+use model::resource::{FormulaTarget, MetricSpec, Undefined};
+
+use super::proposal::Proposal;
+use super::question::Question;
+use super::ratio::replicas_ceil;
+
+/// What a number is held against.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Aim {
+    /// Nothing: it is a number of replicas.
+    Itself,
+    /// The value that it should have, above 0, and what should have it.
+    Target(f64, FormulaTarget),
+}
+
+/// The arithmetic from a number to one of replicas.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Reckoning {
+    /// It is one, rounded up.
+    Itself,
+    /// The number stays: the ratio is near enough to 1.
+    WithinTolerance {
+        /// Number ÷ target.
+        ratio: f64,
+    },
+    /// `ratio × times`, rounded up.
+    Ratio {
+        /// Number ÷ target.
+        ratio: f64,
+        /// Replicas that it was measured over.
+        times: u32,
+    },
+    /// `ratio`, rounded up: there is no replica to compare with.
+    FromZero {
+        /// Number ÷ target.
+        ratio: f64,
+    },
+    /// `number ÷ target`, rounded up.
+    Shared {
+        /// The replicas it was shared by.
+        existing: u32,
+    },
+    /// The number stays: fewer are asked for while not all replicas are measured that ought to be.
+    Partial {
+        /// Of which metric, by its place in the declaration.
+        metric: usize,
+        /// What is asked for.
+        asked: u32,
+    },
+}
+
+/// Why no number follows from metrics that were all measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NoNumber {
+    /// The formula has no value.
+    Undefined(Undefined),
+    /// Its value is below zero.
+    Negative,
+    /// No replica answers requests, so that there is nothing to multiply.
+    NoneServing,
+}
+
+/// What `number` asks for, which follows from the metrics at these places of the declaration.
+pub(super) fn reckon(
+    number: f64,
+    aim: Aim,
+    metrics: &(impl Iterator<Item = usize> + Clone),
+    question: &Question<'_>,
+) -> Result<(u32, Reckoning), NoNumber> {
+    if number < 0.0 {
+        return Err(NoNumber::Negative);
+    }
+    let (replicas, reckoning) = match aim {
+        Aim::Itself => (replicas_ceil(number), Reckoning::Itself),
+        Aim::Target(target, FormulaTarget::Value) => by_ratio(number / target, metrics.clone(), question)?,
+        Aim::Target(target, FormulaTarget::AverageValue) => {
+            let existing = question.existing;
+            let ratio = number / (target * f64::from(existing));
+            if question.tolerance.includes(ratio) {
+                (existing, Reckoning::WithinTolerance { ratio })
+            } else {
+                (replicas_ceil(number / target), Reckoning::Shared { existing })
+            }
+        }
+    };
+    let current = question.current;
+    match metrics.clone().find(|place| is_partial(question, *place)).filter(|_| replicas < current) {
+        Some(metric) => Ok((current, Reckoning::Partial { metric, asked: replicas })),
+        None => Ok((replicas, reckoning)),
+    }
+}
+
+fn by_ratio(
+    ratio: f64,
+    metrics: impl Iterator<Item = usize>,
+    question: &Question<'_>,
+) -> Result<(u32, Reckoning), NoNumber> {
+    if question.current == 0 {
+        return Ok((replicas_ceil(ratio), Reckoning::FromZero { ratio }));
+    }
+    if question.tolerance.includes(ratio) {
+        return Ok((question.current, Reckoning::WithinTolerance { ratio }));
+    }
+    // What a mean is over is what it stands for: replicas that have only just begun to serve carry part of it already.
+    let times = metrics.filter_map(|place| measured_over(question, place)).min();
+    match times.unwrap_or_else(|| question.serving()) {
+        0 => Err(NoNumber::NoneServing),
+        times => Ok((replicas_ceil(ratio * f64::from(times)), Reckoning::Ratio { ratio, times })),
+    }
+}
+
+fn proposal<'a>(question: &Question<'a>, place: usize) -> Option<&'a Proposal> {
+    question.metrics.get(place)?.as_ref().ok()
+}
+
+fn is_partial(question: &Question<'_>, place: usize) -> bool {
+    proposal(question, place).is_some_and(|proposal| proposal.census.missing() > 0)
+}
+
+/// Replicas that a metric of each replica is a mean over; `None` for metrics of the whole, and without a measurement.
+fn measured_over(question: &Question<'_>, place: usize) -> Option<u32> {
+    match question.spec.metrics.get(place)? {
+        MetricSpec::Resource { .. } | MetricSpec::ContainerResource { .. } | MetricSpec::Pods { .. } => {
+            proposal(question, place).map(|proposal| proposal.census.ready)
+        }
+        MetricSpec::Object { .. } | MetricSpec::External { .. } => None,
+    }
+}
+
+impl fmt::Display for NoNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Undefined(Undefined::Missing(_)) => "something in it is missing",
+            Self::Undefined(Undefined::DivisionByZero) => "it divides by zero",
+            Self::Undefined(Undefined::RootOfNegative) => "it takes the root of a negative number",
+            Self::Undefined(Undefined::TooLarge) => "it comes to more than a number can hold",
+            Self::Negative => "it comes to less than zero",
+            Self::NoneServing => "no replica answers requests, so that there is nothing to compare with",
+        })
+    }
+}

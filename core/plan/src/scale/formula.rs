@@ -1,0 +1,196 @@
+//! One number out of several metrics, by a formula.
+//!
+//! Source: KEDA 2.20, `scalingModifiers` (pkg/scaling/modifiers), where a metric that cannot be read is nil, too, and `??` is what
+//! `default` is here. What differs is in docs/decisions/0025.
+
+use std::fmt::Write;
+
+use model::decision::MetricVerdict;
+use model::resource::{
+    AutoscalerSpec, FormulaPolicy, MetricSpec, Quantity, READY_REPLICAS_NAME, REPLICAS_NAME, ScalePolicy,
+    Undefined,
+};
+
+use super::against::{Aim, NoNumber, Reckoning, reckon};
+use super::combine::{Choice, Combined};
+use super::proposal::{MetricFault, Proposal};
+use super::question::Question;
+use super::wording::amount_of;
+
+/// What a formula came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Computed {
+    /// Its value, at least 0.
+    pub value: f64,
+    /// What follows from it.
+    pub reckoning: Reckoning,
+    /// Replicas that answered requests.
+    pub ready: u32,
+}
+
+/// Decides by the formula.
+pub(super) fn choose(policy: &FormulaPolicy, question: &Question<'_>) -> Combined {
+    let (spec, current, ready) = (question.spec, question.current, question.serving());
+    let value_of = |place: usize| -> Option<f64> {
+        match policy.expression.name(place)? {
+            REPLICAS_NAME => Some(f64::from(current)),
+            READY_REPLICAS_NAME => Some(f64::from(ready)),
+            name => Some(question.metrics.get(metric_named(spec, name)?)?.as_ref().ok()?.level.measured()),
+        }
+    };
+    let value = match policy.expression.value(&value_of) {
+        Ok(value) => value,
+        Err(Undefined::Missing(place)) => {
+            let invalid =
+                policy.expression.name(place).and_then(|name| metric_named(spec, name)).unwrap_or(0);
+            return Combined::Held { invalid, asked: None };
+        }
+        Err(why) => return Combined::Unanswered(NoNumber::Undefined(why)),
+    };
+    let metrics = policy.expression.names().filter_map(|name| metric_named(spec, name));
+    match reckon(value, aim(policy), &metrics, question) {
+        Ok((replicas, reckoning)) => {
+            Combined::Chosen { replicas, choice: Choice::Formula(Computed { value, reckoning, ready }) }
+        }
+        Err(why) => Combined::Unanswered(why),
+    }
+}
+
+fn aim(policy: &FormulaPolicy) -> Aim {
+    let target = |target: Quantity| Aim::Target(target.milli() as f64 / 1000.0, policy.metric_type);
+    policy.target.map_or(Aim::Itself, target)
+}
+
+fn metric_named(spec: &AutoscalerSpec, name: &str) -> Option<usize> {
+    spec.metrics.iter().position(|metric| metric.name() == name)
+}
+
+/// Such as `max(cpu / 60, queue / 30) is 1.75 (cpu 105 %, queue 12), target 1: 1.750 × 2 replicas, rounded up, is 4`.
+pub(super) fn told(
+    spec: &AutoscalerSpec,
+    metrics: &[Result<Proposal, MetricFault>],
+    computed: Computed,
+    (current, asked): (u32, u32),
+) -> String {
+    let ScalePolicy::Formula(policy) = &spec.policy else { return String::new() };
+    let mut sentence = format!("{} is {}", one_line(policy.expression.as_str()), figure(computed.value));
+    let operands: Vec<String> = policy
+        .expression
+        .names()
+        .map(|name| match (name, metric_named(spec, name)) {
+            (REPLICAS_NAME, _) => format!("{name} {current}"),
+            (READY_REPLICAS_NAME, _) => format!("{name} {}", computed.ready),
+            (_, Some(place)) => operand(name, spec.metrics.get(place), metrics.get(place)),
+            (_, None) => name.to_owned(),
+        })
+        .collect();
+    // What a string takes never fails.
+    let _ = write!(sentence, " ({})", operands.join(", "));
+    if let Some(target) = policy.target {
+        let _ = write!(sentence, ", target {target}");
+    }
+    sentence + ": " + &reckoned(spec, metrics, computed.reckoning, asked)
+}
+
+fn operand(name: &str, metric: Option<&MetricSpec>, said: Option<&Result<Proposal, MetricFault>>) -> String {
+    match (metric, said) {
+        (Some(metric), Some(Ok(proposal))) => format!("{name} {}", amount_of(metric, proposal.level.whole())),
+        (_, _) => format!("{name} missing"),
+    }
+}
+
+/// How `asked` replicas follow from a number.
+pub(super) fn reckoned(
+    spec: &AutoscalerSpec,
+    metrics: &[Result<Proposal, MetricFault>],
+    reckoning: Reckoning,
+    asked: u32,
+) -> String {
+    match reckoning {
+        Reckoning::Itself => format!("rounded up, {asked} replicas"),
+        Reckoning::WithinTolerance { ratio } => {
+            format!("the ratio {ratio:.3} is near enough to 1 to keep {asked}")
+        }
+        Reckoning::Ratio { ratio, times } => format!("{ratio:.3} × {times} replicas, rounded up, is {asked}"),
+        Reckoning::FromZero { ratio } => format!("from zero, {ratio:.3} rounded up is {asked}"),
+        Reckoning::Shared { existing } => {
+            format!("shared by {existing} replicas; divided by the target and rounded up it is {asked}")
+        }
+        Reckoning::Partial { metric, asked } => {
+            let name = spec.metrics.get(metric).map_or("a metric", MetricSpec::name);
+            let census =
+                metrics.get(metric).and_then(|said| said.as_ref().ok()).map(|proposal| proposal.census);
+            let census = census.map(|census| format!(" ({census})")).unwrap_or_default();
+            format!(
+                "that asks for {asked}, but {name} is not measured of all replicas{census}, and partial data never scales in"
+            )
+        }
+    }
+}
+
+/// What each metric said, where the formula puts them together: by itself none of them asks for anything.
+pub(super) fn put_together(policy: &FormulaPolicy, spec: &AutoscalerSpec, verdicts: &mut [MetricVerdict]) {
+    for (metric, verdict) in spec.metrics.iter().zip(verdicts) {
+        if verdict.proposal.is_none() {
+            continue;
+        }
+        let is_named = policy.expression.names().any(|name| name == metric.name());
+        let note = if is_named {
+            "the formula names it"
+        } else {
+            "it decides nothing: the formula does not name it"
+        };
+        (verdict.ratio, verdict.proposal, verdict.note) = (None, None, note.into());
+    }
+}
+
+/// What the formula came to, as if it were one more metric.
+pub(super) fn verdict(
+    policy: &FormulaPolicy,
+    computed: Result<(Computed, u32), ()>,
+    note: String,
+) -> MetricVerdict {
+    let computed = computed.ok();
+    let ratio = computed.and_then(|(computed, _)| match computed.reckoning {
+        Reckoning::WithinTolerance { ratio }
+        | Reckoning::Ratio { ratio, .. }
+        | Reckoning::FromZero { ratio } => Some(ratio),
+        Reckoning::Itself | Reckoning::Shared { .. } | Reckoning::Partial { .. } => None,
+    });
+    MetricVerdict {
+        name: "formula".into(),
+        current: computed.map_or_else(|| "unknown".into(), |(computed, _)| figure(computed.value).into()),
+        target: policy.target.map_or_else(|| "-".into(), |target| target.to_string().into()),
+        ratio,
+        proposal: computed.map(|(_, replicas)| replicas),
+        note: note.into(),
+        samples: None,
+    }
+}
+
+/// Why there is no number.
+pub(super) fn unanswered(spec: &AutoscalerSpec, why: NoNumber) -> String {
+    match &spec.policy {
+        ScalePolicy::Formula(policy) => {
+            format!("the formula {} gives no number, because {why}", one_line(policy.expression.as_str()))
+        }
+        ScalePolicy::Hpa
+        | ScalePolicy::Unanimous
+        | ScalePolicy::Step(_)
+        | ScalePolicy::Watermarks(_)
+        | ScalePolicy::TargetTracking(_)
+        | ScalePolicy::Burst(_) => why.to_string(),
+    }
+}
+
+/// A number with as many places as matter to a reader.
+pub(super) fn figure(number: f64) -> String {
+    if number.abs() >= 1e9 { format!("{number:e}") } else { ((number * 1000.0).round() / 1000.0).to_string() }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests;
