@@ -35,6 +35,7 @@ mod metric_source;
 mod proxied;
 mod resources;
 mod route;
+mod scaling;
 mod view;
 
 mod apply;

@@ -81,6 +81,17 @@ fn service(written: Option<Resource>, view: ServiceView) -> v1::Service {
     }
 }
 
+/// An object that nobody writes.
+pub(crate) fn by_name<S>(kind: &str, name: &str, status: S) -> v1::Object<S> {
+    v1::Object {
+        api_version: API_VERSION.into(),
+        kind: kind.into(),
+        metadata: name_alone(name),
+        spec: Map::new(),
+        status,
+    }
+}
+
 fn name_alone(name: &str) -> Map<String, Value> {
     Map::from_iter([("name".to_owned(), Value::from(name))])
 }

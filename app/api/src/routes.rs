@@ -24,7 +24,7 @@ use crate::logs::{self, TAIL_DEFAULT, Until};
 use crate::moment::parse_rfc3339;
 use crate::resources::{self, Meant};
 use crate::state::State;
-use crate::{decided, explain, history, metric_source, metrics, openapi, route, stream, trial, v1};
+use crate::{decided, explain, history, metric_source, metrics, openapi, route, scaling, stream, trial, v1};
 
 /// Events that are answered unless told otherwise.
 const EVENTS_DEFAULT: usize = 100;
@@ -92,6 +92,7 @@ const ONLY_WATCH: &[Parameter] = &[WATCH];
 pub(crate) fn routes() -> Vec<Route> {
     let mut routes = reads();
     routes.extend(reads_why());
+    routes.extend(reads_of_scaling());
     routes.extend(reads_around());
     routes.extend(changes());
     routes.extend(orders());
@@ -181,6 +182,27 @@ fn reads_why() -> Vec<Route> {
             HISTORY,
             J(of::<v1::History>),
             || get(history),
+        ),
+    ]
+}
+
+/// How autoscalers compare.
+fn reads_of_scaling() -> Vec<Route> {
+    use Answer::Json as J;
+    vec![
+        read(
+            "/v1/scaling",
+            "How the autoscalers of each service compare that are tried beside the acting one",
+            ONLY_WATCH,
+            J(of::<v1::List<v1::Scaling>>),
+            || get(all_scaling),
+        ),
+        read(
+            "/v1/scaling/{name}",
+            "How the autoscalers of one service compare",
+            ONLY_WATCH,
+            J(of::<v1::Scaling>),
+            || get(one_scaling),
         ),
     ]
 }
@@ -555,6 +577,18 @@ async fn replica_logs(
 ) -> Result<Response, Failure> {
     let until = if asked.follow { Until::Stopped } else { Until::Present };
     logs::logs(&state, &replica_id(&name)?, asked.tail.min(TAIL_LINES_MAX), until).await
+}
+
+async fn all_scaling(Of(state): Of<State>, Asked(asked): Asked<Watch>) -> Result<Response, Failure> {
+    list(&state, asked.watch, |handle| scaling::scaling(handle, None)).await
+}
+
+async fn one_scaling(
+    Of(state): Of<State>,
+    Path(name): Path<String>,
+    Asked(asked): Asked<Watch>,
+) -> Result<Response, Failure> {
+    one(&state, asked.watch, move |handle| scaling::scaling(handle, Some(&name))).await
 }
 
 async fn nodes(Of(state): Of<State>, Asked(asked): Asked<Watch>) -> Result<Response, Failure> {

@@ -63,6 +63,9 @@ pub type Route = Object<RouteStatus>;
 /// A source of a metric.
 pub type MetricSource = Object<MetricSourceStatus>;
 
+/// How the autoscalers of a service compare: the acting one, and those that are tried beside it.
+pub type Scaling = Object<ScalingStatus>;
+
 /// How a service is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -388,6 +391,104 @@ pub struct MetricReading {
     pub message: Option<String>,
 }
 
+/// How the autoscalers of a service compare.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScalingStatus {
+    /// Replicas that the acting one wants now.
+    pub desired_replicas: u32,
+    /// Which policy decides, such as `hpa`, `formula`, `hold` or `fixed`.
+    pub policy: String,
+    /// Those that are tried beside it, in the order of the declaration.
+    pub shadows: Vec<ShadowStatus>,
+}
+
+/// An autoscaler that is tried without effect, and how it compares with the acting one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShadowStatus {
+    /// Its name.
+    pub name: String,
+    /// Its policy, such as `hpa` or `formula`.
+    pub policy: String,
+    /// Replicas that it would run now.
+    pub desired_replicas: u32,
+    /// Since when both are compared.
+    pub since: String,
+    /// How much of the time since then counts: that in which the service rested, or nobody looked, does not.
+    pub counted_seconds: f64,
+    /// What it would have come to.
+    pub own: ScalingTally,
+    /// What the acting one has come to in the same time.
+    pub acting: ScalingTally,
+    /// When it would have run fewer than the acting one.
+    pub below: ScalingDifference,
+    /// When it would have run more.
+    pub above: ScalingDifference,
+    /// Its latest changes, oldest first.
+    pub changes: Vec<ShadowChange>,
+    /// Its last decision in one sentence; null while it is not asked.
+    pub summary: Option<String>,
+}
+
+/// What an autoscaler has come to over some time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScalingTally {
+    /// Replicas times hours.
+    pub replica_hours: f64,
+    /// How often it grew.
+    pub scale_outs: u32,
+    /// How often it shrank.
+    pub scale_ins: u32,
+    /// How often it went the other way than the last time.
+    pub reversals: u32,
+    /// How long a metric was above its target by more than its tolerance. Of a shadow, as if its replicas shared the load.
+    pub over_target_seconds: f64,
+    /// How long its metrics gave no number.
+    pub without_number_seconds: f64,
+}
+
+/// How long a number differed, and by how much.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScalingDifference {
+    /// How long.
+    pub seconds: f64,
+    /// By how many replicas times hours.
+    pub replica_hours: f64,
+}
+
+/// A change that a shadow would have made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ShadowChange {
+    /// When.
+    pub at: String,
+    /// Replicas before.
+    pub from: u32,
+    /// Replicas from then on.
+    pub to: u32,
+}
+
+/// The last decision of an autoscaler that is tried without effect.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ShadowExplanation {
+    /// Its name.
+    pub name: String,
+    /// Replicas that it would run from then on.
+    pub desired: u32,
+    /// Replicas that it would have run before.
+    pub previous: u32,
+    /// Its policy.
+    pub policy: String,
+    /// What each metric said, as if its own replicas shared the load.
+    pub metrics: Vec<Metric>,
+    /// What changed the number after the metrics, in order.
+    pub limits: Vec<Limit>,
+    /// The decision in one sentence.
+    pub summary: String,
+}
+
 /// A service behind a rule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -478,6 +579,9 @@ pub struct Explanation {
     pub kept: Option<KeptSpan>,
     /// The decision in one sentence.
     pub summary: String,
+    /// What the autoscalers would have decided that are tried beside it; absent when none is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shadows: Vec<ShadowExplanation>,
 }
 
 /// One cause.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use control::ControlLoop;
 use knowledge::{Exposure, Health, Place, ServiceState, Stage};
-use model::decision::{Account, Asked, Condition, Decision};
+use model::decision::{Account, Asked, Condition, Decision, ShadowDecision};
 use model::identity::{Ordinal, ReplicaId};
 use model::input::{Declared, Exit};
+use model::memory::ShadowMemory;
 use model::name::{NodeName, ServiceName};
 use model::plan::{Role, Wait};
 use model::quantity::MilliRps;
@@ -33,6 +34,10 @@ pub(crate) struct ServiceView {
     pub(crate) decision: Option<Arc<dyn Account>>,
     pub(crate) waits: Vec<Wait>,
     pub(crate) last_declared: Option<Arc<Declared>>,
+    /// What is remembered of the autoscalers that are tried beside the acting one.
+    pub(crate) shadows: Vec<ShadowMemory>,
+    /// When it was looked at.
+    pub(crate) now: Now,
 }
 
 /// One place of a service, without what only the agent knows.
@@ -80,6 +85,8 @@ pub(crate) fn view_of(brain: &ControlLoop, now: Now, name: &ServiceName) -> Opti
         decision: service.decision.clone(),
         waits: service.waits.clone(),
         last_declared: service.last_declared.clone(),
+        shadows: service.shadows.clone(),
+        now,
     })
 }
 
@@ -364,7 +371,20 @@ pub(crate) fn explanation(
         changes,
         kept: None,
         summary: decision.summary.to_string(),
+        shadows: decision.shadows.iter().map(shadow_explanation).collect(),
     })
+}
+
+fn shadow_explanation(ShadowDecision { name, decision }: &ShadowDecision) -> v1::ShadowExplanation {
+    v1::ShadowExplanation {
+        name: name.to_string(),
+        desired: decision.desired,
+        previous: decision.previous,
+        policy: decision.policy.name().into(),
+        metrics: decided::metrics(decision),
+        limits: decided::limits(decision),
+        summary: decision.summary.to_string(),
+    }
 }
 
 /// Kubernetes' conditions of an autoscaler.

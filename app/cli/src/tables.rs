@@ -1,5 +1,7 @@
 //! Resources as rows of tables, for `get`, `describe` and `top`.
 
+use std::time::Duration;
+
 use api::v1;
 use model::time::Wall;
 use serde_json::Value;
@@ -131,6 +133,81 @@ pub(crate) fn proxied(it: &v1::Proxied) -> String {
         lines.push_str(&format!("  may await an answer now: {limit}, do: {awaiting}; {best}\n"));
     }
     lines
+}
+
+pub(crate) const SCALING_HEADER: &[&str] = &[
+    "SERVICE",
+    "AUTOSCALER",
+    "POLICY",
+    "OVER",
+    "WANTS",
+    "REPLICA-H",
+    "COST",
+    "OUT",
+    "IN",
+    "TURNS",
+    "BELOW",
+    "ABOVE",
+    "OVER TARGET",
+    "NO NUMBER",
+];
+
+/// The acting autoscaler of a service over the longest time, and each that is tried beside it over its own, in the columns of
+/// [`SCALING_HEADER`]. The acting one's own figures over the time of each are in the JSON.
+pub(crate) fn scaling(scaling: &v1::Scaling) -> Vec<Vec<Field>> {
+    let status = &scaling.status;
+    let whole = |seconds: f64| Duration::from_secs(seconds.max(0.0) as u64);
+    let clock = |seconds: f64| {
+        Field::number(if seconds < 1.0 { UNKNOWN.to_owned() } else { figures::clock(whole(seconds)) })
+    };
+    let row = |name: &str, policy: &str, wants: u32, counted: f64, tally: &v1::ScalingTally| {
+        vec![
+            Field::text(scaling.name()),
+            Field::text(name),
+            Field::text(policy),
+            Field::number(figures::clock(whole(counted))),
+            Field::number(wants),
+            Field::number(format!("{:.2}", tally.replica_hours)),
+        ]
+    };
+    let counts =
+        |tally: &v1::ScalingTally| [tally.scale_outs, tally.scale_ins, tally.reversals].map(Field::number);
+    let longest = status.shadows.iter().max_by(|a, b| a.counted_seconds.total_cmp(&b.counted_seconds));
+    let acting = match longest {
+        Some(shadow) => {
+            let tally = &shadow.acting;
+            let mut fields =
+                row("acting", &status.policy, status.desired_replicas, shadow.counted_seconds, tally);
+            fields.push(Field::number(UNKNOWN));
+            fields.extend(counts(tally));
+            fields.extend([Field::number(UNKNOWN), Field::number(UNKNOWN)]);
+            fields.extend([clock(tally.over_target_seconds), clock(tally.without_number_seconds)]);
+            fields
+        }
+        None => {
+            let mut fields =
+                vec![Field::text(scaling.name()), Field::text("acting"), Field::text(&status.policy)];
+            fields.extend([Field::number(UNKNOWN), Field::number(status.desired_replicas)]);
+            fields.extend((fields.len()..SCALING_HEADER.len()).map(|_| Field::number(UNKNOWN)));
+            fields
+        }
+    };
+    let shadows = status.shadows.iter().map(|shadow| {
+        let own = &shadow.own;
+        let mut fields =
+            row(&shadow.name, &shadow.policy, shadow.desired_replicas, shadow.counted_seconds, own);
+        fields.push(Field::number(cost(own.replica_hours, shadow.acting.replica_hours)));
+        fields.extend(counts(own));
+        fields.extend([clock(shadow.below.seconds), clock(shadow.above.seconds)]);
+        fields.extend([clock(own.over_target_seconds), clock(own.without_number_seconds)]);
+        fields
+    });
+    std::iter::once(acting).chain(shadows).collect()
+}
+
+/// How much more or less one costs than the other, in per cent.
+fn cost(own: f64, acting: f64) -> String {
+    if acting > 0.0 { format!("{:+.0} %", (own / acting - 1.0) * 100.0) } else { UNKNOWN.to_owned() }
 }
 
 pub(crate) const AUTOSCALER_HEADER: &[&str] =

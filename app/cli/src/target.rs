@@ -22,11 +22,20 @@ pub(crate) enum Subject {
     Replica,
     /// Nodes.
     Node,
+    /// How the autoscalers of services compare.
+    Scaling,
 }
 
 impl Subject {
-    const ALL: [Self; 6] =
-        [Self::Service, Self::Autoscaler, Self::Route, Self::MetricSource, Self::Replica, Self::Node];
+    const ALL: [Self; 7] = [
+        Self::Service,
+        Self::Autoscaler,
+        Self::Route,
+        Self::MetricSource,
+        Self::Replica,
+        Self::Node,
+        Self::Scaling,
+    ];
 
     /// The word for one.
     pub(crate) const fn word(self) -> &'static str {
@@ -37,6 +46,7 @@ impl Subject {
             Self::MetricSource => "metricsource",
             Self::Replica => "replica",
             Self::Node => "node",
+            Self::Scaling => "scaling",
         }
     }
 
@@ -49,6 +59,7 @@ impl Subject {
             Self::MetricSource => "/v1/metricsources",
             Self::Replica => "/v1/replicas",
             Self::Node => "/v1/nodes",
+            Self::Scaling => "/v1/scaling",
         }
     }
 
@@ -74,6 +85,7 @@ impl Subject {
             }
             (None, "replica" | "replicas") => Some(Self::Replica),
             (None, "node" | "nodes") => Some(Self::Node),
+            (None, "scaling") => Some(Self::Scaling),
             (None, _) => None,
         }
     }
@@ -81,7 +93,7 @@ impl Subject {
     /// Whether one of these may be called `name`; why not, if not.
     fn check(self, name: &str) -> Result<(), String> {
         match self {
-            Self::Service | Self::Route | Self::MetricSource => {
+            Self::Service | Self::Route | Self::MetricSource | Self::Scaling => {
                 ServiceName::parse(name).map(drop).map_err(|error| error.to_string())
             }
             Self::Autoscaler => ObjectName::parse(name).map(drop).map_err(|error| error.to_string()),

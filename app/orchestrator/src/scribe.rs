@@ -98,6 +98,7 @@ mod tests {
             service: ServiceName::parse(name).unwrap(),
             desired: Some(places),
             scaling: Default::default(),
+            shadows: Vec::new(),
             restarts: (0..places).map(|place| (Ordinal(place), RestartMemory::default())).collect(),
             healing: Default::default(),
         };

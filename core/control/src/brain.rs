@@ -283,6 +283,9 @@ impl ControlLoop {
         if let (Some(scaling), true) = (plan.scaling, plan.steps.iter().zip(verdicts).all(is_resized)) {
             service.scaling = scaling;
         }
+        if let Some(shadows) = plan.shadows {
+            service.shadows = shadows;
+        }
         let mut waits = plan.waits;
         waits.extend(plan.steps.iter().zip(verdicts).filter_map(|(step, verdict)| match verdict {
             Verdict::Refuse(reason) => Some(Wait { ordinal: step.change.ordinal(), reason: reason.clone() }),

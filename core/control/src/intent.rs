@@ -1,5 +1,7 @@
 //! Folding what people want into the picture.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use execute::Outbox;
 use knowledge::{Exposure, Hold, Knowledge, Pause, Place, Protection, ServiceState, Stage};
 use model::event::EventKind;
@@ -9,8 +11,8 @@ use model::memory::{Memory, PolicyMemory};
 use model::name::ServiceName;
 use model::plan::Role;
 use model::reason::Reason;
-use model::resource::Recover;
-use model::time::{Now, Time};
+use model::resource::{AutoscalerSpec, ObjectName, Recover};
+use model::time::{Now, Time, Wall};
 
 /// Folds one change of intent; a new plan for its service is due at once.
 pub(crate) fn fold(now: Now, knowledge: &mut Knowledge, intent: &Intent, out: &mut Outbox) {
@@ -26,6 +28,10 @@ pub(crate) fn fold(now: Now, knowledge: &mut Knowledge, intent: &Intent, out: &m
             }
             if service.declared.as_ref().is_some_and(|before| is_scaled_otherwise(before, declared)) {
                 service.scaling.policy = PolicyMemory::default();
+            }
+            if let Some(before) = &service.declared {
+                let kept = still_shadowed(now.wall, before, declared);
+                service.shadows.retain(|shadow| kept.contains(&shadow.name));
             }
             service.declared = Some(declared.clone());
             service.last_declared = Some(declared.clone());
@@ -91,6 +97,14 @@ fn is_scaled_otherwise(before: &Declared, after: &Declared) -> bool {
     }
 }
 
+/// The shadows that are as they were: what another one has come to says nothing of them.
+fn still_shadowed(at: Wall, before: &Declared, after: &Declared) -> BTreeSet<ObjectName> {
+    let earlier: BTreeMap<&ObjectName, AutoscalerSpec> = before.shadows(at).collect();
+    let is_kept =
+        |(name, spec): &(&ObjectName, AutoscalerSpec)| earlier.get(name).is_some_and(|it| it == spec);
+    after.shadows(at).filter(is_kept).map(|(name, _)| name.clone()).collect()
+}
+
 /// Something new is to run: how often what ran before has failed says nothing about it, and it is tried at once.
 fn forget_failures(service: &mut ServiceState) {
     for restart in service.places.values_mut().map(|place| &mut place.restart) {
@@ -109,6 +123,7 @@ pub(crate) fn recall(now: Time, knowledge: &mut Knowledge, memory: &Memory) {
     let service = knowledge.service_or_new(&memory.service);
     service.desired = memory.desired;
     service.scaling = memory.scaling.clone();
+    service.shadows.clone_from(&memory.shadows);
     service.healing = memory.healing.clone();
     // Whether an earlier run's proxy listens is not known: it is told what holds now, one way or the other.
     if service.exposure == Exposure::None {

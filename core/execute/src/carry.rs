@@ -268,6 +268,8 @@ fn is_written(service: &ServiceState, last: &Memory, slack: Duration) -> bool {
         && (then.policy == now.policy || (!slack.is_zero() && now.policy.is_as(&then.policy)))
         && then.flaps == now.flaps
         && last.healing == service.healing
+        && last.shadows.len() == service.shadows.len()
+        && service.shadows.iter().zip(&last.shadows).all(|(now, then)| now.is_kept_by(then, slack))
         && then.recommendations.len() == now.recommendations.len()
         && then.recommendations.iter().zip(&now.recommendations).all(|(then, now)| {
             then.replicas == now.replicas && (then.at == now.at || now.at.since(then.at) < slack)

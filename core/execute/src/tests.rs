@@ -127,7 +127,14 @@ fn a_deposed_flight_tells_nothing_old_or_new() {
 fn outboxes_that_differ_in_anything_have_different_digests() {
     let memory = |desired| {
         let (scaling, restarts, healing) = (ScalingMemory::default(), Vec::new(), HealingMemory::default());
-        ActionKind::Remember(Arc::new(Memory { service: shop(), desired, scaling, restarts, healing }))
+        ActionKind::Remember(Arc::new(Memory {
+            service: shop(),
+            desired,
+            scaling,
+            shadows: Vec::new(),
+            restarts,
+            healing,
+        }))
     };
     let digest = |kind: ActionKind, reason: Reason, epoch: u64| {
         let mut out = Outbox::default();

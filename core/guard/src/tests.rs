@@ -69,6 +69,7 @@ impl Case {
             steps: steps.collect(),
             decision: None,
             scaling: None,
+            shadows: None,
             waits: Vec::new(),
             look_again: AT,
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::decision::Account;
 use model::identity::{ActionId, Generation, Incarnation, Ordinal};
 use model::input::Declared;
-use model::memory::{HealingMemory, Memory, RestartMemory, ScalingMemory};
+use model::memory::{HealingMemory, Memory, RestartMemory, ScalingMemory, ShadowMemory};
 use model::name::ServiceName;
 use model::plan::{Role, Wait};
 use model::time::Time;
@@ -32,6 +32,8 @@ pub struct ServiceState {
     pub desired: Option<u32>,
     /// What its autoscaler remembers.
     pub scaling: ScalingMemory,
+    /// What the autoscalers remember that are tried beside it.
+    pub shadows: Vec<ShadowMemory>,
     /// The latest life of all places that are closed: a place that is opened anew goes on from there.
     ///
     /// The node knows the lives of a place by their numbers, also after it was closed, and begins none twice.
@@ -149,6 +151,7 @@ impl ServiceState {
             protections: BTreeMap::new(),
             desired: None,
             scaling: ScalingMemory::default(),
+            shadows: Vec::new(),
             past_life: Incarnation(0),
             places: BTreeMap::new(),
             decision: None,
@@ -245,6 +248,7 @@ impl ServiceState {
             service: self.name.clone(),
             desired: self.desired,
             scaling: self.scaling.clone(),
+            shadows: self.shadows.clone(),
             restarts: self.taught().map(|(ordinal, restart)| (ordinal, restart.clone())).collect(),
             healing: self.healing.clone(),
         }

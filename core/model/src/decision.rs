@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::name::ServiceName;
 use crate::reason::Reason;
+use crate::resource::ObjectName;
 use crate::time::{Now, Wall};
 
 /// One scaling decision, whole: enough to follow the arithmetic by hand.
@@ -33,6 +34,17 @@ pub struct Decision {
     pub guard: Option<Reason>,
     /// The decision in one sentence.
     pub summary: Arc<str>,
+    /// What the autoscalers would have decided that are tried beside it.
+    pub shadows: Vec<ShadowDecision>,
+}
+
+/// What an autoscaler would have decided that is tried without effect.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShadowDecision {
+    /// Its name.
+    pub name: ObjectName,
+    /// The decision, whole.
+    pub decision: Decision,
 }
 
 /// A decision whose words are made only when somebody asks for them: most are the same as the last, and unread.

@@ -9,7 +9,7 @@ use crate::measure::Measured;
 use crate::memory::Memory;
 use crate::name::{NodeName, ServiceName};
 use crate::quantity::Bytes;
-use crate::resource::{AutoscalerSpec, Bounds, ServiceSpec};
+use crate::resource::{AutoscalerSpec, Bounds, ObjectName, ServiceSpec};
 use crate::settings::Settings;
 use crate::time::{Time, Wall};
 
@@ -124,6 +124,18 @@ impl Declared {
         let scale = &self.spec.scale;
         let own = self.autoscaler.as_ref().map(|spec| Bounds { min: spec.min, max: spec.max });
         own.unwrap_or_else(|| scale.bounds()).at(at, &scale.schedule)
+    }
+
+    /// The autoscalers that are tried beside the acting one, each with its name and between the bounds that hold at `at`.
+    pub fn shadows(&self, at: Wall) -> impl Iterator<Item = (&ObjectName, AutoscalerSpec)> {
+        let acting = self.autoscaler.as_ref();
+        self.spec.scale.shadows.iter().filter_map(move |shadow| {
+            // What is kept was checked; with an autoscaler that is gone since, a shadow of it may have nothing to go by.
+            let spec = shadow.to_spec(&self.name, acting).ok()?;
+            let usual = Bounds { min: spec.min, max: spec.max };
+            let Bounds { min, max } = usual.at(at, &self.spec.scale.schedule);
+            Some((&shadow.name, AutoscalerSpec { min, max, ..spec }))
+        })
     }
 }
 

@@ -1,5 +1,8 @@
 //! What the loop must still know after a restart (law 7).
 
+mod shadow;
+
+pub use self::shadow::{Difference, Heading, SHADOW_CHANGES_MAX, ShadowMemory, SizeChange, Tally};
 use crate::identity::{Incarnation, Ordinal};
 use crate::name::ServiceName;
 use crate::quantity::Milli;
@@ -14,6 +17,8 @@ pub struct Memory {
     pub desired: Option<u32>,
     /// What its autoscaler remembers.
     pub scaling: ScalingMemory,
+    /// What the autoscalers remember that are tried beside it, in the order of the declaration.
+    pub shadows: Vec<ShadowMemory>,
     /// What its replicas' ends have taught, by place.
     pub restarts: Vec<(Ordinal, RestartMemory)>,
     /// What holds its healing back.

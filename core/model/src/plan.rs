@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::decision::Account;
 use crate::identity::Ordinal;
-use crate::memory::ScalingMemory;
+use crate::memory::{ScalingMemory, ShadowMemory};
 use crate::name::ServiceName;
 use crate::reason::Reason;
 use crate::time::{Now, Time};
@@ -22,6 +22,8 @@ pub struct Plan {
     pub decision: Option<Arc<dyn Account>>,
     /// What the autoscaler remembers from now on, when that has changed.
     pub scaling: Option<ScalingMemory>,
+    /// What the autoscalers remember from now on that are tried beside it, when they were asked.
+    pub shadows: Option<Vec<ShadowMemory>>,
     /// What is not done, and why: the answer to "why not?".
     pub waits: Vec<Wait>,
     /// When a new plan may differ if nothing else comes first.

@@ -14,19 +14,22 @@ use crate::ruling::{Course, Ruling};
 use crate::scale::hpa;
 use crate::scale::proposal::Proposal;
 use crate::scene::{Protected, Scene};
+use crate::shadow::ShadowRuling;
 
 /// A decision, and what it was made on.
 #[derive(Debug)]
 pub(crate) struct Situation {
     pub(crate) scene: Scene,
     pub(crate) ruling: Ruling,
+    /// What each of the scene's shadows would have decided.
+    pub(crate) shadows: Vec<ShadowRuling>,
 }
 
 impl Situation {
     /// What is decided on `scene`.
     pub(crate) fn of(scene: Scene) -> Self {
         let (ruling, _) = scene.decide();
-        Self { scene, ruling }
+        Self { scene, ruling, shadows: Vec::new() }
     }
 
     /// Why the size is what was decided.
@@ -35,7 +38,7 @@ impl Situation {
             Course::Plain { reason, .. } => reason.clone(),
             Course::Scaled { .. } => {
                 let (from, to) = (self.scene.current, self.ruling.desired);
-                Reason::Autoscaled { from, to, summary: self.decision().summary }
+                Reason::Autoscaled { from, to, summary: self.acting().summary }
             }
         }
     }
@@ -66,12 +69,12 @@ impl Situation {
             conditions: Vec::new(),
             guard: None,
             summary: summary.into(),
+            shadows: Vec::new(),
         }
     }
-}
 
-impl Account for Situation {
-    fn decision(&self) -> Decision {
+    /// What the acting one has decided.
+    fn acting(&self) -> Decision {
         let Scene { now, declared, term, sight, hpa, .. } = &self.scene;
         match (&self.ruling.course, &declared.autoscaler) {
             (Course::Plain { policy, reason, asked }, _) => self.plain(*policy, reason, *asked),
@@ -99,6 +102,36 @@ impl Account for Situation {
                 unreachable!("an autoscaler's verdict is made from the declaration's autoscaler only")
             }
         }
+    }
+}
+
+/// What in `decision` speaks against `goal`: the metrics that ask for something else, and what changed the number past it.
+fn against(decision: &Decision, goal: Goal) -> Vec<Arc<str>> {
+    let wanted = goal.nearest();
+    let is_short = |replicas: u32| if goal.is_out() { replicas < wanted } else { replicas > wanted };
+    let metrics = decision.metrics.iter().filter_map(|metric| match metric.proposal {
+        Some(proposal) if is_short(proposal) => {
+            Some(format!("{} asks for {proposal}: {}", metric.name, metric.note).into())
+        }
+        Some(_) => None,
+        None => Some(format!("{} asks for nothing: {}", metric.name, metric.note).into()),
+    });
+    let past = decision.limits.iter().filter(|limit| !is_short(limit.from) && is_short(limit.to));
+    let limits =
+        past.map(|limit| format!("not {} but {}, by {}: {}", limit.from, limit.to, limit.name, limit.note));
+    let mut because: Vec<Arc<str>> = metrics.chain(limits.map(Into::into)).collect();
+    if because.is_empty() {
+        because.push(Arc::clone(&decision.summary));
+    }
+    because
+}
+
+impl Account for Situation {
+    fn decision(&self) -> Decision {
+        let Scene { now, declared, shadows, .. } = &self.scene;
+        let told =
+            shadows.iter().zip(&self.shadows).map(|(shadow, ruling)| shadow.told(ruling, declared, *now));
+        Decision { shadows: told.collect(), ..self.acting() }
     }
 
     fn desired(&self) -> u32 {
@@ -139,27 +172,6 @@ impl Account for Situation {
         let goal = Goal::new(asked, self.ruling.desired);
         WhyNot { because: against(&self.decision(), goal), prospects: vec![self.towards(goal)] }
     }
-}
-
-/// What in `decision` speaks against `goal`: the metrics that ask for something else, and what changed the number past it.
-fn against(decision: &Decision, goal: Goal) -> Vec<Arc<str>> {
-    let wanted = goal.nearest();
-    let is_short = |replicas: u32| if goal.is_out() { replicas < wanted } else { replicas > wanted };
-    let metrics = decision.metrics.iter().filter_map(|metric| match metric.proposal {
-        Some(proposal) if is_short(proposal) => {
-            Some(format!("{} asks for {proposal}: {}", metric.name, metric.note).into())
-        }
-        Some(_) => None,
-        None => Some(format!("{} asks for nothing: {}", metric.name, metric.note).into()),
-    });
-    let past = decision.limits.iter().filter(|limit| !is_short(limit.from) && is_short(limit.to));
-    let limits =
-        past.map(|limit| format!("not {} but {}, by {}: {}", limit.from, limit.to, limit.name, limit.note));
-    let mut because: Vec<Arc<str>> = metrics.chain(limits.map(Into::into)).collect();
-    if because.is_empty() {
-        because.push(Arc::clone(&decision.summary));
-    }
-    because
 }
 
 /// The decision with those replicas that are protected, when they are more than it leaves.

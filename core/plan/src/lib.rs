@@ -18,6 +18,7 @@ mod roster;
 mod ruling;
 pub mod scale;
 mod scene;
+mod shadow;
 mod size;
 pub mod slo;
 pub mod suppose;
@@ -56,6 +57,7 @@ pub fn plan(
         steps: Vec::new(),
         decision: None,
         scaling: None,
+        shadows: None,
         waits: Vec::new(),
         look_again: now.time,
     };
@@ -64,7 +66,7 @@ pub fn plan(
         if let Some(step) = size.step {
             draft.steps.push(step);
         }
-        (plan.decision, plan.scaling) = (size.decision, size.scaling);
+        (plan.decision, plan.scaling, plan.shadows) = (size.decision, size.scaling, size.shadows);
         roster::roster(now.time, service, size.desired, settings, &mut draft);
     } else {
         roster::clear(service, &mut draft);

@@ -305,7 +305,7 @@ fn run(mut scene: Scene, is_met: impl Fn(u32) -> bool) -> Way {
         let elapsed = scene.now.time.since(begin);
         let is_met = is_met(ruling.desired);
         if is_met || elapsed >= horizon {
-            return Way { end: Situation { scene, ruling }, is_met };
+            return Way { end: Situation { scene, ruling, shadows: Vec::new() }, is_met };
         }
         let by = match step {
             0..STEPS => scene.period,

@@ -135,17 +135,20 @@ impl Scene {
 
     /// The first reason not to follow `verdict` to fewer replicas.
     fn doubt(&self, verdict: &Verdict, fall: Option<Doubt>) -> Option<Doubt> {
-        let sight = &self.sight;
-        let errors = sight.errors.map(Doubt::Errors);
         let flaps = || {
             let flaps = self.declared.spec.scale.flaps?;
-            doubt::flapping(self.now.time, flaps, &sight.memory.flaps)
+            doubt::flapping(self.now.time, flaps, &self.sight.memory.flaps)
         };
+        self.disbelief(verdict, fall).or_else(flaps)
+    }
+
+    /// The first reason not to believe the fall of load that `verdict` tells of, or not to act on it now.
+    pub(crate) fn disbelief(&self, verdict: &Verdict, fall: Option<Doubt>) -> Option<Doubt> {
+        let errors = self.sight.errors.map(Doubt::Errors);
         errors
-            .or_else(|| sight.incident.clone().map(Doubt::Incident))
+            .or_else(|| self.sight.incident.clone().map(Doubt::Incident))
             .or_else(|| doubt::silence(verdict))
             .or(fall)
-            .or_else(flaps)
     }
 }
 

@@ -12,7 +12,7 @@ use model::identity::Ordinal;
 use model::input::Declared;
 use model::memory::ScalingMemory;
 use model::plan::Role;
-use model::resource::{Bounds, Count, REPLICAS_MAX};
+use model::resource::{AutoscalerSpec, Bounds, Count, REPLICAS_MAX};
 use model::settings::{HpaSettings, Settings};
 use model::time::{Now, Time};
 
@@ -20,6 +20,7 @@ use crate::doubt::{Errors, Incident};
 use crate::fit::fit;
 use crate::rest::Rest;
 use crate::scale::reading::{Phase, Readiness, ReplicaView};
+use crate::shadow::ShadowScene;
 use crate::suppose::Supposed;
 use crate::taken::{Taken, Taker};
 use crate::term::Term;
@@ -46,6 +47,10 @@ pub(crate) struct Scene {
     pub(crate) hpa: HpaSettings,
     /// From one decision to the next.
     pub(crate) period: Duration,
+    /// Autoscalers that are tried beside the acting one; none are asked while the service rests.
+    pub(crate) shadows: Vec<ShadowScene>,
+    /// Most replicas that the guard lets a service have.
+    pub(crate) replicas_max: u32,
 }
 
 /// Replicas that may not be removed, so that the number does not fall below theirs.
@@ -79,15 +84,18 @@ impl Scene {
         (declared, term, rest): (&Arc<Declared>, Term, Option<Rest>),
         settings: &Settings,
     ) -> Self {
+        let (sight, shadows) = Sight::of(now, (knowledge, service, findings), declared, settings);
         Self {
             now,
             desired: service.desired,
             current: begin(service.desired, &service.scaling, (declared, &term)),
             hold: service.held(now.time),
+            shadows: if rest.is_none() { shadows } else { Vec::new() },
             rest,
             pause: service.paused(now.time),
             protected: Protected::of(now.time, service),
-            sight: Sight::of(now, (knowledge, service, findings), declared, settings),
+            sight,
+            replicas_max: settings.guard.replicas_max,
             hpa: settings.hpa.clone(),
             period: settings.period,
             declared: Arc::clone(declared),
@@ -107,7 +115,6 @@ impl Scene {
         let begin = desired.filter(|desired| !is_off(*desired, &memory, &term));
         let current = begin.unwrap_or_else(|| first_size(&declared, &term));
         let sight = Sight { count, replicas, taken, memory, errors: None, incident: None };
-        let (hpa, period) = (settings.hpa.clone(), settings.period);
         Self {
             now,
             desired,
@@ -117,8 +124,10 @@ impl Scene {
             pause: None,
             protected: None,
             sight,
-            hpa,
-            period,
+            hpa: settings.hpa.clone(),
+            period: settings.period,
+            shadows: Vec::new(),
+            replicas_max: settings.guard.replicas_max,
             declared,
             term,
         }
@@ -171,19 +180,30 @@ impl Sight {
         (knowledge, service, findings): (&Knowledge, &ServiceState, &[Finding]),
         declared: &Declared,
         settings: &Settings,
-    ) -> Self {
-        let Some(spec) = &declared.autoscaler else { return Self::default() };
+    ) -> (Self, Vec<ShadowScene>) {
+        if declared.autoscaler.is_none() && declared.spec.scale.shadows.is_empty() {
+            return (Self::default(), Vec::new());
+        }
         let active = service.places.iter().filter(|(_, place)| place.role == Role::Active);
         let places: Vec<(Ordinal, &Place)> = active.map(|(ordinal, place)| (*ordinal, place)).collect();
         let taker = Taker { now: now.time, knowledge, service: &service.name, places: &places, settings };
-        Self {
+        let take = |spec: &AutoscalerSpec| spec.metrics.iter().map(|metric| taker.take(metric)).collect();
+        let shadows = declared.shadows(now.wall).map(|(name, spec)| ShadowScene {
+            taken: take(&spec),
+            memory: service.shadows.iter().find(|memory| memory.name == *name).cloned(),
+            name: name.clone(),
+            spec,
+        });
+        let shadows = shadows.collect();
+        let sight = Self {
             count: service.count(),
             replicas: places.iter().map(|(_, place)| view(place)).collect(),
-            taken: spec.metrics.iter().map(|metric| taker.take(metric)).collect(),
+            taken: declared.autoscaler.as_ref().map(take).unwrap_or_default(),
             memory: service.scaling.clone(),
             errors: Errors::of(&places, settings),
             incident: Incident::of(service, findings),
-        }
+        };
+        (sight, shadows)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use knowledge::{Knowledge, ServiceState};
 use model::decision::Account;
 use model::fact::Finding;
-use model::memory::ScalingMemory;
+use model::memory::{ScalingMemory, ShadowMemory};
 use model::plan::{Change, Step, Writer};
 use model::settings::Settings;
 use model::time::Now;
@@ -27,6 +27,8 @@ pub(crate) struct Size {
     pub(crate) decision: Option<Arc<dyn Account>>,
     /// What the autoscaler remembers from now on, when it was asked.
     pub(crate) scaling: Option<ScalingMemory>,
+    /// What the shadows remember from now on, when they were asked.
+    pub(crate) shadows: Option<Vec<ShadowMemory>>,
 }
 
 /// Decides on the size of a declared service; between two decisions the last one stands.
@@ -47,21 +49,24 @@ pub(crate) fn size(
 }
 
 fn kept(desired: u32) -> Size {
-    Size { desired, step: None, decision: None, scaling: None }
+    Size { desired, step: None, decision: None, scaling: None, shadows: None }
 }
 
 fn decided(scene: Scene) -> Size {
     let (ruling, scaling) = scene.decide();
+    let (shadows, remembered) = scene.shadow(&ruling);
     let (before, desired) = (scene.desired, ruling.desired);
     let writer = match ruling.course {
         Course::Plain { .. } => Writer::Human,
         Course::Scaled { .. } if desired < scene.current => Writer::ScaleIn,
         Course::Scaled { .. } => Writer::ScaleOut,
     };
-    let situation = Situation { scene, ruling };
+    let is_asked = scene.rest.is_none();
+    let situation = Situation { scene, ruling, shadows };
     let step = (before != Some(desired)).then(|| {
         let change = Change::Resize { from: before.unwrap_or(0), to: desired };
         Step { change, reason: situation.reason(), writer }
     });
-    Size { desired, step, decision: Some(Arc::new(situation)), scaling }
+    let shadows = is_asked.then_some(remembered);
+    Size { desired, step, decision: Some(Arc::new(situation)), scaling, shadows }
 }

@@ -53,6 +53,8 @@ impl Trial {
         if let Some(memory) = memory {
             self.memory = memory;
         }
-        Arc::new(Situation { scene, ruling })
+        // Of a trial, what others would do beside it is of no interest.
+        scene.shadows.clear();
+        Arc::new(Situation { scene, ruling, shadows: Vec::new() })
     }
 }

@@ -4,6 +4,8 @@
 
 mod measured;
 mod policy;
+mod scaling;
+mod shadow;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,9 +14,7 @@ use std::time::Duration;
 use model::action::{Failure, FailureKind, Outcome, Refusal};
 use model::identity::{ActionId, Epoch, Generation, Incarnation, Ordinal, ReplicaId};
 use model::input::{self, Declared, ExitStatus, Intent, Observed, ReplicaState, Report, Start};
-use model::memory::{
-    FlapMemory, HealingMemory, Memory, Recommendation, RestartMemory, ScaleEvent, ScalingMemory, Way,
-};
+use model::memory::{HealingMemory, Memory, RestartMemory};
 use model::name::{NodeName, ServiceName};
 use model::quantity::Bytes;
 use model::resource::{AutoscalerSpec, ServiceSpec};
@@ -23,6 +23,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::v1::measured::StoredMeasured;
 use crate::v1::policy::StoredPolicy;
+use crate::v1::scaling::{StoredFlaps, StoredScaling};
+use crate::v1::shadow::StoredShadow;
 
 /// One record of the journal.
 #[derive(Serialize, Deserialize)]
@@ -167,26 +169,16 @@ pub(crate) enum Kind {
 pub struct StoredMemory {
     service: ServiceName,
     desired: Option<u32>,
-    recommendations: Vec<(u64, u32)>,
-    scale_out: Vec<(u64, u32, bool)>,
-    scale_in: Vec<(u64, u32, bool)>,
-    scaled_to_zero: bool,
+    #[serde(flatten)]
+    scaling: StoredScaling,
     restarts: Vec<StoredRestarts>,
     #[serde(default)]
     healing: StoredHealing,
     #[serde(default)]
-    policy: StoredPolicy,
+    shadows: Vec<StoredShadow>,
     /// When the latest life of each place was begun.
     #[serde(default)]
     began: Vec<(u32, u64)>,
-    #[serde(default)]
-    flaps: StoredFlaps,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct StoredFlaps {
-    grew: Option<bool>,
-    turns: Vec<u64>,
 }
 
 /// [`StoredMemory`] as journals had it second.
@@ -548,9 +540,6 @@ impl From<Ending> for Outcome {
 
 impl From<&Memory> for StoredMemory {
     fn from(memory: &Memory) -> Self {
-        let events = |events: &[ScaleEvent]| {
-            events.iter().map(|event| (event.at.as_millis(), event.change, event.outdated)).collect()
-        };
         let restarts = |(ordinal, restart): &(Ordinal, RestartMemory)| StoredRestarts {
             ordinal: ordinal.0,
             incarnation: restart.incarnation.0,
@@ -562,26 +551,14 @@ impl From<&Memory> for StoredMemory {
         Self {
             service: memory.service.clone(),
             desired: memory.desired,
-            recommendations: memory
-                .scaling
-                .recommendations
-                .iter()
-                .map(|r| (r.at.as_millis(), r.replicas))
-                .collect(),
-            scale_out: events(&memory.scaling.scale_out),
-            scale_in: events(&memory.scaling.scale_in),
-            scaled_to_zero: memory.scaling.scaled_to_zero,
+            scaling: StoredScaling::from(&memory.scaling),
             restarts: memory.restarts.iter().map(restarts).collect(),
             healing: StoredHealing {
                 suspended: memory.healing.suspended.map(Time::as_millis),
                 liveness_restart: memory.healing.liveness_restart.map(Time::as_millis),
                 restarted: memory.healing.restarted.iter().map(|at| at.as_millis()).collect(),
             },
-            policy: StoredPolicy::from(&memory.scaling.policy),
-            flaps: StoredFlaps {
-                grew: memory.scaling.flaps.way.map(|way| way == Way::Out),
-                turns: memory.scaling.flaps.turns.iter().map(|at| at.as_millis()).collect(),
-            },
+            shadows: memory.shadows.iter().map(StoredShadow::from).collect(),
             began: memory
                 .restarts
                 .iter()
@@ -593,11 +570,6 @@ impl From<&Memory> for StoredMemory {
 
 impl From<StoredMemory> for Memory {
     fn from(stored: StoredMemory) -> Self {
-        let events = |events: Vec<(u64, u32, bool)>| {
-            let event = |(at, change, outdated)| ScaleEvent { at: Time::from_millis(at), change, outdated };
-            events.into_iter().map(event).collect()
-        };
-        let recommendation = |(at, replicas)| Recommendation { at: Time::from_millis(at), replicas };
         let began: BTreeMap<u32, u64> = stored.began.into_iter().collect();
         let restart = |stored: StoredRestarts| {
             let restart = RestartMemory {
@@ -613,18 +585,8 @@ impl From<StoredMemory> for Memory {
         Self {
             service: stored.service,
             desired: stored.desired,
-            scaling: ScalingMemory {
-                recommendations: stored.recommendations.into_iter().map(recommendation).collect(),
-                scale_out: events(stored.scale_out),
-                scale_in: events(stored.scale_in),
-                scaled_to_zero: stored.scaled_to_zero,
-                policy: stored.policy.into(),
-                flaps: FlapMemory {
-                    way: stored.flaps.grew.map(|grew| if grew { Way::Out } else { Way::In }),
-                    turns: stored.flaps.turns.into_iter().map(Time::from_millis).collect(),
-                },
-                levels: Vec::new(),
-            },
+            scaling: stored.scaling.into(),
+            shadows: stored.shadows.into_iter().map(Into::into).collect(),
             restarts: stored.restarts.into_iter().map(restart).collect(),
             healing: HealingMemory {
                 suspended: stored.healing.suspended.map(Time::from_millis),
@@ -640,15 +602,18 @@ impl From<EarlierMemory> for StoredMemory {
         Self {
             service: earlier.service,
             desired: earlier.desired,
-            recommendations: earlier.recommendations,
-            scale_out: earlier.scale_out,
-            scale_in: earlier.scale_in,
-            scaled_to_zero: earlier.scaled_to_zero,
+            scaling: StoredScaling {
+                recommendations: earlier.recommendations,
+                scale_out: earlier.scale_out,
+                scale_in: earlier.scale_in,
+                scaled_to_zero: earlier.scaled_to_zero,
+                policy: StoredPolicy::default(),
+                flaps: StoredFlaps::default(),
+            },
             restarts: earlier.restarts,
             healing: StoredHealing::default(),
-            policy: StoredPolicy::default(),
+            shadows: Vec::new(),
             began: Vec::new(),
-            flaps: StoredFlaps::default(),
         }
     }
 }

@@ -16,8 +16,8 @@ use model::resource::{
     Expose, Flaps, Formula, FormulaPolicy, FormulaTarget, ListenAddress, MeteredResource, MetricIdentifier,
     MetricSpec, Percent, PolicyChange, PortName, Probes, Quantity, REQUEST_RATE_METRIC, Recover, Remove,
     ResourceTarget, Resources, Run, Scale, ScaleMode, ScalePolicy, ScaleStep, ScalingPolicy, ScalingRules,
-    Schedule, SelectPolicy, ServiceSpec, Sizes, Span, StepChange, StepPolicy, Stop, ToZero, TotalTarget,
-    TrackingPolicy, WatermarkPolicy, Zone,
+    Schedule, SelectPolicy, ServiceSpec, Shadow, Sizes, Span, StepChange, StepPolicy, Stop, ToZero,
+    TotalTarget, TrackingPolicy, WatermarkPolicy, Zone,
 };
 use sim::{ASKED_METRIC, Fault, Faults, Load, Program, Simulation};
 
@@ -67,6 +67,8 @@ pub struct ServiceConfig {
     pub is_exposed: bool,
     /// Whether it rests while nobody asks for anything.
     pub to_zero: Option<ToZero>,
+    /// Autoscalers that are tried beside its own.
+    pub shadows: Vec<Shadow>,
     /// How a number follows from what is measured; without effect where its size is declared.
     pub policy: ScalePolicy,
     /// How far its autoscaler is followed.
@@ -150,6 +152,11 @@ impl Config {
         services.iter_mut().for_each(|service| service.may_be_measured(&mut sources));
         let mut policies = Stream::named(seed, "policies");
         services.iter_mut().for_each(|service| service.policy = random_policy(&mut policies, service.aim()));
+        let mut shadows = Stream::named(seed, "shadows");
+        for service in &mut services {
+            let aim = service.aim();
+            service.shadows = random_shadows(&mut shadows, aim);
+        }
         let mut formulas = Stream::named(seed, "formulas");
         services.iter_mut().for_each(|service| service.may_be_computed(&mut formulas));
         if let Some(most) = cut.services {
@@ -226,6 +233,7 @@ impl ServiceConfig {
             needs: None,
             is_exposed: true,
             to_zero: None,
+            shadows: Vec::new(),
             policy: ScalePolicy::Hpa,
             mode: ScaleMode::On,
             schedule: Vec::new(),
@@ -345,6 +353,7 @@ impl ServiceConfig {
             sizes: self.sizes.clone(),
             remove: self.remove,
             flaps: self.flaps,
+            shadows: self.shadows.clone(),
         }
     }
 
@@ -498,6 +507,26 @@ fn random_policy(chance: &mut Stream, aim: u32) -> ScalePolicy {
         4 => ScalePolicy::Unanimous,
         _ => ScalePolicy::Hpa,
     }
+}
+
+/// Mostly none; else one or two with policies and bounds of their own, over the metric of the acting one.
+fn random_shadows(chance: &mut Stream, aim: u32) -> Vec<Shadow> {
+    let many = if chance.happens(250) { 1 + chance.below(2) } else { 0 };
+    let shadow = |nth| {
+        let name = ServiceName::parse(&format!("shadow-{nth}")).expect("a name in the code is a name");
+        let policy = Some(random_policy(chance, aim));
+        let min = 1 + count(chance.below(2));
+        let max = min + count(chance.below(9));
+        Shadow {
+            name: name.into(),
+            policy,
+            metrics: Vec::new(),
+            behavior: None,
+            min: Some(min),
+            max: Some(max),
+        }
+    };
+    (0..many).map(shadow).collect()
 }
 
 fn random_mode(chance: &mut Stream) -> ScaleMode {

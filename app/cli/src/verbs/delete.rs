@@ -41,6 +41,6 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
 fn is_declared(subject: Subject) -> bool {
     match subject {
         Subject::Service | Subject::Autoscaler | Subject::Route | Subject::MetricSource => true,
-        Subject::Replica | Subject::Node => false,
+        Subject::Replica | Subject::Node | Subject::Scaling => false,
     }
 }

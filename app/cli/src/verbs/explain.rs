@@ -96,6 +96,9 @@ pub(crate) fn lines(printer: Printer, it: &v1::Explanation) -> String {
     if !it.metrics.is_empty() {
         write!(text, "\n{}", metrics(printer, &it.metrics)).expect(STRING);
     }
+    if !it.shadows.is_empty() {
+        write!(text, "\n{}", shadows(printer, &it.shadows)).expect(STRING);
+    }
     if !it.limits.is_empty() {
         let mut grid = printer.table(&["LIMIT", "FROM", "TO", "WHY"]);
         for limit in &it.limits {
@@ -171,6 +174,16 @@ fn reasons_against(printer: Printer, it: &v1::Explanation, why: &v1::WhyNot) -> 
     text.push_str(&undone(printer, it));
     text.push_str(&otherwise(&why.prospects));
     text
+}
+
+/// What those would have decided that are tried beside it.
+fn shadows(printer: Printer, shadows: &[v1::ShadowExplanation]) -> String {
+    let mut grid = printer.table(&["SHADOW", "POLICY", "WANTS", "WHY"]);
+    for shadow in shadows {
+        let (name, policy) = (Field::text(&shadow.name), Field::text(&shadow.policy));
+        grid.row([name, policy, Field::number(shadow.desired), Field::text(&shadow.summary)]);
+    }
+    grid.finish()
 }
 
 /// What the guard refuses, and what waits; empty when nothing does.
@@ -261,6 +274,7 @@ mod tests {
             changes: Vec::new(),
             kept: None,
             summary: "cpu asks for 6".into(),
+            shadows: Vec::new(),
         }
     }
 

@@ -20,12 +20,15 @@ use crate::words::Desk;
 /// Changes that come within this time of each other are printed as one table.
 const TOGETHER: Duration = Duration::from_millis(50);
 
-/// Show services, replicas, autoscalers, routes or nodes
+/// Show services, replicas, autoscalers, routes or nodes, or how autoscalers compare
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Words {
-    /// service, hpa, route, replica or node, or one of them as KIND/NAME; without it services and replicas
+    /// service, hpa, route, replica or node, or one of them as KIND/NAME; scaling; without it services and replicas
     #[arg(value_name = "KIND[/NAME]")]
     target: Option<Target>,
+    /// Of `scaling` only that of this service, as service/NAME
+    #[arg(value_name = "SERVICE")]
+    of: Option<OneService>,
     /// Only the replicas of this service
     #[arg(long, value_name = "NAME")]
     service: Option<OneService>,
@@ -48,6 +51,7 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
         }
         return overview(&client, desk.printer, format, service).await;
     };
+    let target = &named(target, words.of.as_ref())?;
     let path = path(target, words.service.as_ref(), words.watch)?;
     if words.watch {
         let watched = Watched::begin(&client, target.subject, &path).await?;
@@ -57,6 +61,19 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
     let text =
         if format == Format::Table { table(desk.printer, target.subject, &answer)? } else { String::new() };
     desk.printer.print(format, &answer, |_| text)
+}
+
+/// `scaling service/NAME` is `scaling/NAME`.
+fn named(target: &Target, of: Option<&OneService>) -> Result<Target, Failure> {
+    match (of, &target.name, target.subject) {
+        (None, _, _) => Ok(target.clone()),
+        (Some(OneService(service)), None, Subject::Scaling) => {
+            Ok(Target { subject: Subject::Scaling, name: Some(service.to_string()) })
+        }
+        (Some(OneService(service)), _, _) => Err(Failure::words(format!(
+            "{service} is one word too many; write KIND/NAME, or `get scaling service/NAME`"
+        ))),
+    }
 }
 
 fn path(target: &Target, service: Option<&OneService>, is_watch: bool) -> Result<String, Failure> {
@@ -125,7 +142,9 @@ fn table(printer: Printer, subject: Subject, answer: &Value) -> Result<String, F
     }
     let mut grid = printer.table(header_of(subject));
     for item in items {
-        grid.row(row(subject, item)?);
+        for fields in rows(subject, item)? {
+            grid.row(fields);
+        }
     }
     Ok(grid.finish())
 }
@@ -138,10 +157,12 @@ const fn header_of(subject: Subject) -> &'static [&'static str] {
         Subject::MetricSource => tables::METRIC_SOURCE_HEADER,
         Subject::Replica => tables::REPLICA_HEADER,
         Subject::Node => tables::NODE_HEADER,
+        Subject::Scaling => tables::SCALING_HEADER,
     }
 }
 
-fn row(subject: Subject, item: &Value) -> Result<Vec<Field>, Failure> {
+/// A resource in the columns of its kind, in as many rows as it has something to say.
+fn rows(subject: Subject, item: &Value) -> Result<Vec<Vec<Field>>, Failure> {
     fn read<T: DeserializeOwned>(item: &Value) -> Result<T, Failure> {
         serde_json::from_value(item.clone()).map_err(|error| {
             let sentence =
@@ -149,14 +170,16 @@ fn row(subject: Subject, item: &Value) -> Result<Vec<Field>, Failure> {
             anyhow::Error::new(error).context(sentence).into()
         })
     }
-    Ok(match subject {
+    let row = match subject {
         Subject::Service => tables::service(&read::<v1::Service>(item)?),
         Subject::Autoscaler => tables::autoscaler(&read::<v1::Autoscaler>(item)?),
         Subject::Route => tables::route(&read::<v1::Route>(item)?),
         Subject::MetricSource => tables::metric_source(&read::<v1::MetricSource>(item)?, os::wall()),
         Subject::Replica => tables::replica(&read::<v1::Replica>(item)?, os::wall()),
         Subject::Node => tables::node(&read::<v1::Node>(item)?),
-    })
+        Subject::Scaling => return Ok(tables::scaling(&read::<v1::Scaling>(item)?)),
+    };
+    Ok(vec![row])
 }
 
 /// What is watched of one kind, and how it is printed.
@@ -234,10 +257,12 @@ impl Shown {
                 v1::ChangeKind::Modified => "modified",
                 v1::ChangeKind::Deleted => "deleted",
             };
-            // As wide as the longest of the three, so that the columns stay where they are.
-            let mut fields = vec![Field::text(format!("{word:<8}"))];
-            fields.extend(row(subject, &change.object)?);
-            grid.row(fields);
+            for row in rows(subject, &change.object)? {
+                // As wide as the longest of the three, so that the columns stay where they are.
+                let mut fields = vec![Field::text(format!("{word:<8}"))];
+                fields.extend(row);
+                grid.row(fields);
+            }
         }
         printer.text(&grid.finish_with(&mut self.widths))
     }

@@ -36,9 +36,12 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
     match words.target.subject {
         Subject::Replica => copy(&client, desk.printer, &words.target.name, &query, "").await,
         Subject::Service => of_service(&client, desk.printer, &words, &query).await,
-        Subject::Autoscaler | Subject::Route | Subject::MetricSource | Subject::Node => Err(Failure::words(
-            format!("{} prints nothing; write replica/NAME or service/NAME", words.target),
-        )),
+        Subject::Autoscaler | Subject::Route | Subject::MetricSource | Subject::Node | Subject::Scaling => {
+            Err(Failure::words(format!(
+                "{} prints nothing; write replica/NAME or service/NAME",
+                words.target
+            )))
+        }
     }
 }
 

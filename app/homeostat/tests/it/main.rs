@@ -2,6 +2,7 @@
 
 mod balancing;
 mod commanding;
+mod comparing;
 mod computing;
 mod connecting;
 mod explaining;

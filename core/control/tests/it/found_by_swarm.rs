@@ -151,6 +151,7 @@ fn remembered(service: &str, desired: u32) -> model::memory::Memory {
         service: name(service),
         desired: Some(desired),
         scaling: Default::default(),
+        shadows: Vec::new(),
         restarts: Vec::new(),
         healing: Default::default(),
     }

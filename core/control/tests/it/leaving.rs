@@ -155,7 +155,14 @@ fn a_replica_of_an_earlier_run_is_drained_before_it_is_stopped() {
     let mut world = World::begun();
     world.declares(exposed("shop", 1, 1));
     let (desired, scaling, healing) = (Some(2), ScalingMemory::default(), HealingMemory::default());
-    world.remembers(Memory { service: name("shop"), desired, scaling, restarts: Vec::new(), healing });
+    world.remembers(Memory {
+        service: name("shop"),
+        desired,
+        scaling,
+        shadows: Vec::new(),
+        restarts: Vec::new(),
+        healing,
+    });
     world.finds([observed("shop-0", 1, READY), observed("shop-1", 1, READY)]);
     assert_eq!(world.told(), ["expose shop", "admit shop-0/1 serving", "admit shop-1/1 draining"]);
 }

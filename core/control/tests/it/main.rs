@@ -20,6 +20,7 @@ mod resting;
 mod returning;
 mod rollout;
 mod scheduled;
+mod shadowed;
 mod sizing;
 mod spares;
 mod suspicion;

@@ -37,6 +37,7 @@ mod scale;
 mod schedule;
 pub mod schema;
 mod service;
+mod shadow;
 mod sizes;
 mod span;
 mod tls;
@@ -88,6 +89,7 @@ pub use self::service::{
     Balance, Dependency, DependencyStage, Expose, HashKey, Recover, Resources, Run, SPARES_MAX, Service,
     ServiceSpec, Signal, Stop, Timeouts,
 };
+pub use self::shadow::{SHADOWS_MAX, Shadow};
 pub use self::sizes::{Fit, SIZES_MAX, Sizes};
 pub use self::span::{Span, SpanError};
 pub use self::tls::{CERTIFICATES_MAX, CertificateFiles, Tls};

@@ -29,6 +29,11 @@ impl fmt::Display for Problem {
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
+    /// One problem.
+    pub(super) fn of(problem: Problem) -> Self {
+        Self(vec![problem])
+    }
+
     /// `good` when nothing is wrong, else all that is.
     pub(super) fn or<T>(problems: Vec<Problem>, good: T) -> Result<T, Self> {
         if problems.is_empty() { Ok(good) } else { Err(Self(problems)) }

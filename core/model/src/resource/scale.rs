@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::hpa::v2;
-use super::{AutoscalerSpec, Bounds, Problems, ScalePolicy, Schedule, Sizes, Span};
+use super::{AutoscalerSpec, Bounds, Problems, ScalePolicy, Schedule, Shadow, Sizes, Span};
 use crate::name::ServiceName;
 
 /// Most replicas of one service: ten times the largest service of the benches, far below where sums of replicas overflow.
@@ -22,6 +22,8 @@ pub struct Scale {
     pub schedule: Vec<Schedule>,
     /// Whether it rests while nobody asks for anything.
     pub to_zero: Option<ToZero>,
+    /// Autoscalers that are tried beside it.
+    pub shadows: Vec<Shadow>,
     /// Which numbers of replicas it may have; `None` for any.
     pub sizes: Option<Sizes>,
     /// Who goes first when it shrinks.
@@ -120,6 +122,7 @@ impl Scale {
             sizes: None,
             remove: Remove::HighestNumber,
             flaps: None,
+            shadows: Vec::new(),
         }
     }
 
@@ -225,6 +228,10 @@ struct ScaleFields {
     /// metrics ask for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     flaps: Option<Flaps>,
+    /// Autoscalers that decide beside the acting one, without any effect: they are recorded and compared, see `homeostat get scaling`.
+    /// At most 8. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    shadows: Vec<Shadow>,
 }
 
 /// Why the fields of `scale` contradict each other.
@@ -259,6 +266,7 @@ impl TryFrom<ScaleFields> for Scale {
             sizes,
             remove,
             flaps,
+            shadows,
         } = fields;
         let says_auto = min.is_some() || !metrics.is_empty() || !policy.is_hpa() || behavior.is_some();
         if let Some(replicas) = [replicas, min, max].into_iter().flatten().find(|n| *n > REPLICAS_MAX) {
@@ -277,13 +285,13 @@ impl TryFrom<ScaleFields> for Scale {
                 Count::Auto(AutoScale { min, max, metrics, policy, behavior })
             }
         };
-        Ok(Self { count, mode, schedule, to_zero, sizes, remove, flaps })
+        Ok(Self { count, mode, schedule, to_zero, sizes, remove, flaps, shadows })
     }
 }
 
 impl From<Scale> for ScaleFields {
     fn from(scale: Scale) -> Self {
-        let Scale { count, mode, schedule, to_zero, sizes, remove, flaps } = scale;
+        let Scale { count, mode, schedule, to_zero, sizes, remove, flaps, shadows } = scale;
         let nothing = Self {
             replicas: None,
             min: None,
@@ -297,6 +305,7 @@ impl From<Scale> for ScaleFields {
             sizes,
             remove,
             flaps,
+            shadows,
         };
         match count {
             Count::Fixed(replicas) => Self { replicas: Some(replicas), ..nothing },

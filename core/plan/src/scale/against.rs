@@ -44,6 +44,8 @@ pub enum Reckoning {
     },
     /// `number ÷ target`, rounded up.
     Shared {
+        /// Number ÷ target ÷ replicas.
+        ratio: f64,
         /// The replicas it was shared by.
         existing: u32,
     },
@@ -54,6 +56,19 @@ pub enum Reckoning {
         /// What is asked for.
         asked: u32,
     },
+}
+
+impl Reckoning {
+    /// Number ÷ target; `None` where there is none.
+    pub fn ratio(self) -> Option<f64> {
+        match self {
+            Self::WithinTolerance { ratio }
+            | Self::Ratio { ratio, .. }
+            | Self::FromZero { ratio }
+            | Self::Shared { ratio, .. } => Some(ratio),
+            Self::Itself | Self::Partial { .. } => None,
+        }
+    }
 }
 
 /// Why no number follows from metrics that were all measured.
@@ -86,7 +101,7 @@ pub(super) fn reckon(
             if question.tolerance.includes(ratio) {
                 (existing, Reckoning::WithinTolerance { ratio })
             } else {
-                (replicas_ceil(number / target), Reckoning::Shared { existing })
+                (replicas_ceil(number / target), Reckoning::Shared { ratio, existing })
             }
         }
     };

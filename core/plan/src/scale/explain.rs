@@ -46,6 +46,7 @@ impl Verdict {
             conditions: self.conditions(spec, &Carried::Out),
             guard: None,
             summary: self.summary(spec).into(),
+            shadows: Vec::new(),
         }
     }
 

@@ -113,7 +113,7 @@ pub(super) fn reckoned(
         }
         Reckoning::Ratio { ratio, times } => format!("{ratio:.3} × {times} replicas, rounded up, is {asked}"),
         Reckoning::FromZero { ratio } => format!("from zero, {ratio:.3} rounded up is {asked}"),
-        Reckoning::Shared { existing } => {
+        Reckoning::Shared { existing, ratio: _ } => {
             format!("shared by {existing} replicas; divided by the target and rounded up it is {asked}")
         }
         Reckoning::Partial { metric, asked } => {
@@ -151,12 +151,7 @@ pub(super) fn verdict(
     note: String,
 ) -> MetricVerdict {
     let computed = computed.ok();
-    let ratio = computed.and_then(|(computed, _)| match computed.reckoning {
-        Reckoning::WithinTolerance { ratio }
-        | Reckoning::Ratio { ratio, .. }
-        | Reckoning::FromZero { ratio } => Some(ratio),
-        Reckoning::Itself | Reckoning::Shared { .. } | Reckoning::Partial { .. } => None,
-    });
+    let ratio = computed.and_then(|(computed, _)| computed.reckoning.ratio());
     MetricVerdict {
         name: "formula".into(),
         current: computed.map_or_else(|| "unknown".into(), |(computed, _)| figure(computed.value).into()),

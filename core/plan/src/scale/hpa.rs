@@ -78,6 +78,34 @@ impl Verdict {
         self.desired != self.previous
     }
 
+    /// Whether what was measured is above its target by more than `tolerance`: the value of a formula, or else any metric.
+    pub fn is_over(&self, tolerance: f64) -> bool {
+        let is_above = |ratio: f64| ratio > 1.0 + tolerance;
+        match self.course {
+            Course::Scaled { choice: Choice::Formula(computed), .. } => {
+                computed.reckoning.ratio().is_some_and(is_above)
+            }
+            Course::Scaled { .. }
+            | Course::Held { .. }
+            | Course::Unanswered(_)
+            | Course::Unreadable
+            | Course::Off
+            | Course::AboveMax(_)
+            | Course::BelowMin(_)
+            | Course::NoMembers(_) => {
+                self.metrics.iter().flatten().any(|proposal| is_above(proposal.level.ratio))
+            }
+        }
+    }
+
+    /// Whether the metrics gave no number to act on.
+    pub fn is_without_number(&self) -> bool {
+        match self.course {
+            Course::Held { .. } | Course::Unanswered(_) | Course::NoMembers(_) | Course::Unreadable => true,
+            Course::Scaled { .. } | Course::Off | Course::AboveMax(_) | Course::BelowMin(_) => false,
+        }
+    }
+
     /// A pass over a target that could not be read: it keeps what it has.
     pub fn unreadable(previous: u32) -> Self {
         Self::kept(previous, Course::Unreadable)

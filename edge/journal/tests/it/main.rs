@@ -17,11 +17,11 @@ use model::input::{
 use model::measure::{Measured, MetricKey, ReplicaSaid, Said, Series, Whose};
 use model::memory::{
     Asking, Evaluations, FlapMemory, HealingMemory, LoadMemory, LoadPart, Memory, Panic, Past, PolicyMemory,
-    Recommendation, RestartMemory, ScaleEvent, ScalingMemory, Way,
+    Recommendation, RestartMemory, ScaleEvent, ScalingMemory, ShadowMemory, Way,
 };
 use model::name::{NodeName, ServiceName};
 use model::quantity::{Bytes, Milli};
-use model::resource::ServiceSpec;
+use model::resource::{ObjectName, ServiceSpec};
 use model::settings::Settings;
 use model::time::{Now, Time, Wall};
 use proptest::prelude::*;
@@ -198,6 +198,7 @@ fn remembering(past: Past) -> Memory {
             flaps: FlapMemory { way: Some(Way::In), turns: vec![at(3), at(8)] },
             levels: Vec::new(),
         },
+        shadows: vec![shadow()],
         restarts: vec![(Ordinal(0), restart)],
         healing: HealingMemory {
             suspended: Some(at(8)),
@@ -205,6 +206,17 @@ fn remembering(past: Past) -> Memory {
             restarted: vec![at(10), at(11)],
         },
     }
+}
+
+fn shadow() -> ShadowMemory {
+    let scaling = ScalingMemory { scaled_to_zero: true, ..ScalingMemory::default() };
+    let mut shadow = ShadowMemory::new(ObjectName::parse("by-queue").unwrap(), at(20), 4, scaling);
+    shadow.count(Duration::from_secs(3), 6);
+    shadow.own.note(Duration::from_secs(2), true, false);
+    shadow.acting.turn(6, 5);
+    shadow.resize(at(23), 7);
+    shadow.count(Duration::from_secs(1), 5);
+    shadow
 }
 
 fn written(folder: &std::path::Path) -> (PathBuf, Vec<Record>) {

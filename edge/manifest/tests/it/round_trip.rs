@@ -18,8 +18,8 @@ use model::resource::{
     Metadata, MetricOrigin, MetricSource, MetricSourceSpec, ObjectMeta, ObjectName, Percent, Port, PortName,
     Probe, Probes, PrometheusOrigin, Protocol, ProxyProtocol, ProxyVersion, Quantity, Recover, Remove,
     ReplicasOrigin, Resource, Resources, Route, RouteSpec, Run, Scale, ScaleMode, ScalePolicy, ScaleStep,
-    Schedule, Service, ServiceSpec, Signal, Sizes, Span, StepChange, StepPolicy, Stop, TcpCheck, Timeouts,
-    Tls, ToZero, TrackingPolicy, WatermarkPolicy, Zone,
+    Schedule, Service, ServiceSpec, Shadow, Signal, Sizes, Span, StepChange, StepPolicy, Stop, TcpCheck,
+    Timeouts, Tls, ToZero, TrackingPolicy, WatermarkPolicy, Zone,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
@@ -324,6 +324,20 @@ fn step_policy() -> BoxedStrategy<StepPolicy> {
         .boxed()
 }
 
+fn shadow() -> BoxedStrategy<Shadow> {
+    let bounds = (of(0..=5_u32), of(5..=1_000_000_u32));
+    (service_name(), of(policy()), vec(metric(), 0..2), of(behavior()), bounds)
+        .prop_map(|(name, policy, metrics, behavior, (min, max))| Shadow {
+            name: name.into(),
+            policy,
+            metrics,
+            behavior,
+            min,
+            max,
+        })
+        .boxed()
+}
+
 fn scale() -> BoxedStrategy<Scale> {
     let auto = (0..=5_u32, 5..=1_000_000_u32, vec(metric(), 0..2), policy(), of(behavior()));
     let to_zero = || of((span(), span()).prop_map(|(after, wait)| ToZero { after, wait }));
@@ -338,15 +352,16 @@ fn scale() -> BoxedStrategy<Scale> {
     let flaps =
         of((1..=100_u32, (1..=86_400_u64).prop_map(Span::from_secs))
             .prop_map(|(most, per)| Flaps { most, per }));
-    (count, mode, vec(schedule(), 0..3), to_zero(), of(sizes()), remove, flaps)
-        .prop_map(|(count, mode, schedule, to_zero, sizes, remove, flaps)| Scale {
+    (count, mode, vec(schedule(), 0..3), to_zero(), of(sizes()), remove, flaps, vec(shadow(), 0..2))
+        .prop_map(|(count, mode, schedule, to_zero, sizes, remove, flaps, shadows)| Scale {
             count,
             mode,
             schedule,
             to_zero,
-            sizes,
-            remove,
             flaps,
+            remove,
+            shadows,
+            sizes,
         })
         .boxed()
 }

@@ -67,6 +67,7 @@ impl World {
                 service: name.clone(),
                 desired: Some(EACH),
                 scaling: ScalingMemory::default(),
+                shadows: Vec::new(),
                 restarts: Vec::new(),
                 healing: HealingMemory::default(),
             };

@@ -1,6 +1,7 @@
 //! What must hold between resources.
 
 mod metrics;
+mod shadows;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +22,7 @@ pub(super) fn problems(resources: &[Resource], dangling: Severity) -> Vec<Resour
     found.extend(set.shared_files());
     found.extend(set.unknown_backends());
     found.extend(metrics::problems(&set, resources, dangling));
+    found.extend(shadows::problems(resources, dangling));
     found
 }
 

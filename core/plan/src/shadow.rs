@@ -1,0 +1,187 @@
+//! Autoscalers that are tried beside the acting one: what each would have decided, and how that compares.
+//!
+//! A shadow is asked as if its own number of replicas shared the load that the replicas there are share: each of them would be measured
+//! with its part of what is measured in all. So it is followed through its own ups and downs and not through those of the acting one.
+//! That is the assumption by which every autoscaler of this kind scales, and its limits are those of every such prediction: replicas that
+//! are at their limit could do more work than they are seen to do, and a shadow with more of them does not see that.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use model::decision::{Decision, ShadowDecision};
+use model::input::Declared;
+use model::memory::{PolicyMemory, ScalingMemory, ShadowMemory};
+use model::resource::{AutoscalerSpec, ObjectName};
+use model::time::{Now, Time};
+
+use crate::doubt::{self, Doubt};
+use crate::ruling::{Course, Ruling};
+use crate::scale::hpa::{self, Verdict};
+use crate::scale::reading::{Gap, Members, Milli, Phase, Readiness, ReplicaView, Sample, ScaleView};
+use crate::scene::Scene;
+use crate::taken::{Taken, reading};
+
+/// Longest time between two decisions that is scored.
+///
+/// 10 s: ten periods. Past it nobody looked (the service rested, or this process did not run), and nobody knows how it was.
+const GAP_MAX: Duration = Duration::from_secs(10);
+
+/// All that the decision of a shadow depends on, besides what the acting one sees.
+#[derive(Clone, Debug)]
+pub(crate) struct ShadowScene {
+    pub(crate) name: ObjectName,
+    /// Between the bounds of now.
+    pub(crate) spec: AutoscalerSpec,
+    /// What was measured of each of its metrics.
+    pub(crate) taken: Vec<Taken>,
+    /// What it remembered before the decision; `None` at its first.
+    pub(crate) memory: Option<ShadowMemory>,
+}
+
+/// What a shadow would have decided.
+#[derive(Debug)]
+pub(crate) struct ShadowRuling {
+    pub(crate) desired: u32,
+    pub(crate) verdict: Verdict,
+    /// Why fewer are not followed; `None` when they are, or were not asked for.
+    pub(crate) doubt: Option<Doubt>,
+}
+
+impl Scene {
+    /// What each shadow would decide, and what it remembers from then on. Nobody is asked while the service rests.
+    pub(crate) fn shadow(&self, acting: &Ruling) -> (Vec<ShadowRuling>, Vec<ShadowMemory>) {
+        self.shadows.iter().map(|shadow| shadow.decide(self, acting)).unzip()
+    }
+}
+
+impl ShadowScene {
+    fn decide(&self, scene: &Scene, acting: &Ruling) -> (ShadowRuling, ShadowMemory) {
+        let (now, spec) = (scene.now.time, &self.spec);
+        let mut memory = self.memory.clone().unwrap_or_else(|| self.begin(scene));
+        let current = memory.desired;
+        let otherwise = Otherwise::of(scene, &self.taken, current);
+        let view = ScaleView {
+            spec_replicas: current,
+            status_replicas: otherwise.count,
+            members: Members::Known(&otherwise.replicas),
+        };
+        let readings: Vec<_> = spec
+            .metrics
+            .iter()
+            .zip(&*otherwise.taken)
+            .map(|(metric, taken)| reading(metric, taken, &scene.declared))
+            .collect();
+        let verdict = hpa::reconcile(now, spec, &view, &readings, &mut memory.scaling, &scene.hpa);
+        let is_believed_from_load = verdict.desired < current && current <= spec.max;
+        let fall = doubt::fall(now, &verdict, &mut memory.scaling.levels);
+        let doubt = is_believed_from_load.then(|| scene.disbelief(&verdict, fall)).flatten();
+        let proposed = if doubt.is_some() { current } else { verdict.desired };
+        let desired = proposed.min(scene.replicas_max);
+        if desired == verdict.desired {
+            hpa::confirm(now, spec, &verdict, &mut memory.scaling);
+        }
+        score(&mut memory, scene, acting, (&verdict, spec));
+        memory.resize(now, desired);
+        (ShadowRuling { desired, verdict, doubt }, memory)
+    }
+
+    /// The decision, in words.
+    pub(crate) fn told(&self, ruling: &ShadowRuling, declared: &Declared, now: Now) -> ShadowDecision {
+        let decision: Decision = ruling.verdict.decision(declared.name.clone(), now, &self.spec);
+        let decision = match &ruling.doubt {
+            Some(doubt) => doubt.hold(decision),
+            None => Decision { desired: ruling.desired, ..decision },
+        };
+        ShadowDecision { name: self.name.clone(), decision }
+    }
+
+    /// It begins where the acting one is, with what that one remembers.
+    fn begin(&self, scene: &Scene) -> ShadowMemory {
+        let desired = scene.current.clamp(self.spec.min, self.spec.max);
+        let is_same =
+            scene.declared.autoscaler.as_ref().is_some_and(|acting| acting.policy == self.spec.policy);
+        let acting = scene.sight.memory.clone();
+        let policy = if is_same { acting.policy } else { PolicyMemory::default() };
+        let scaling = ScalingMemory { scaled_to_zero: desired == 0, policy, ..acting };
+        ShadowMemory::new(self.name.clone(), scene.now.time, desired, scaling)
+    }
+}
+
+/// Adds the time since the last decision to what each of both has come to, with the numbers that they wanted during it.
+fn score(
+    memory: &mut ShadowMemory,
+    scene: &Scene,
+    acting: &Ruling,
+    (verdict, spec): (&Verdict, &AutoscalerSpec),
+) {
+    let now = scene.now.time;
+    let passed = now.since(std::mem::replace(&mut memory.until, now));
+    let acted = scene.desired.unwrap_or(scene.current);
+    if passed <= GAP_MAX {
+        memory.count(passed, acted);
+        let note = |verdict: &Verdict, spec: &AutoscalerSpec| {
+            (passed, verdict.is_over(hpa::tolerance_of(spec, &scene.hpa).up), verdict.is_without_number())
+        };
+        let (passed, is_over, is_held) = note(verdict, spec);
+        memory.own.note(passed, is_over, is_held);
+        if let (Course::Scaled { verdict, .. }, Some(spec)) = (&acting.course, &scene.declared.autoscaler) {
+            let (passed, is_over, is_held) = note(verdict, spec);
+            memory.acting.note(passed, is_over, is_held);
+        }
+    }
+    memory.acting.turn(acted, acting.desired);
+}
+
+/// What a shadow sees: the service as if it had another number of replicas, which share what those there are do.
+struct Otherwise<'a> {
+    count: u32,
+    replicas: Cow<'a, [ReplicaView]>,
+    taken: Cow<'a, [Taken]>,
+}
+
+impl<'a> Otherwise<'a> {
+    fn of(scene: &'a Scene, taken: &'a [Taken], count: u32) -> Self {
+        let sight = &scene.sight;
+        if count == scene.current {
+            let (replicas, taken) = (Cow::Borrowed(&*sight.replicas), Cow::Borrowed(taken));
+            return Self { count: sight.count, replicas, taken };
+        }
+        let serving: Vec<usize> =
+            (0..sight.replicas.len()).filter(|at| serves(&sight.replicas[*at])).collect();
+        // They have been at work for long: what those of now need to begin is known of those only.
+        let readiness = Some(Readiness { ready: true, since: Time::ZERO });
+        let one = ReplicaView { phase: Phase::Running, leaving: false, started: Some(Time::ZERO), readiness };
+        let taken = taken.iter().map(|taken| match taken {
+            Taken::Each(samples) => Taken::Each(shared(samples, &serving, count)),
+            Taken::Whole(_) | Taken::Nothing(_) => taken.clone(),
+        });
+        Self { count, replicas: vec![one; count as usize].into(), taken: taken.collect() }
+    }
+}
+
+fn serves(replica: &ReplicaView) -> bool {
+    let is_ready = replica.readiness.is_some_and(|readiness| readiness.ready);
+    replica.phase == Phase::Running && is_ready && !replica.leaving
+}
+
+/// What `count` replicas would be measured with that share what the `serving` ones do. Of those that cannot be measured one is left, so that the
+/// data are partial as they are.
+fn shared(samples: &[Result<Sample, Gap>], serving: &[usize], count: u32) -> Vec<Result<Sample, Gap>> {
+    let of = |at: &usize| samples.get(*at).copied().unwrap_or(Err(Gap::Absent));
+    let measured: Vec<Sample> = serving.iter().filter_map(|at| of(at).ok()).collect();
+    let gap = serving.iter().find_map(|at| of(at).err());
+    let Some(latest) = measured.iter().max_by_key(|sample| sample.at) else {
+        return vec![Err(gap.unwrap_or(Gap::Absent)); count as usize];
+    };
+    let sum: i128 = measured.iter().map(|sample| i128::from(sample.value.0)).sum();
+    let in_all = sum * serving.len() as i128 / measured.len() as i128;
+    let each = i64::try_from(in_all / i128::from(count.max(1))).unwrap_or(i64::MAX);
+    let mut all = vec![Ok(Sample { value: Milli(each), ..*latest }); count as usize];
+    if let (Some(gap), Some(last)) = (gap, all.last_mut()) {
+        *last = Err(gap);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! What an autoscaler remembers, as it is stored.
+
+use model::memory::{FlapMemory, Recommendation, ScaleEvent, ScalingMemory, Way};
+use model::time::Time;
+use serde::{Deserialize, Serialize};
+
+use super::policy::StoredPolicy;
+
+/// What an autoscaler remembers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct StoredScaling {
+    /// When, and how many.
+    pub(super) recommendations: Vec<(u64, u32)>,
+    /// When, how many, and whether it is outdated.
+    pub(super) scale_out: Vec<(u64, u32, bool)>,
+    pub(super) scale_in: Vec<(u64, u32, bool)>,
+    pub(super) scaled_to_zero: bool,
+    #[serde(default)]
+    pub(super) policy: StoredPolicy,
+    #[serde(default)]
+    pub(super) flaps: StoredFlaps,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct StoredFlaps {
+    grew: Option<bool>,
+    turns: Vec<u64>,
+}
+
+impl From<&ScalingMemory> for StoredScaling {
+    fn from(scaling: &ScalingMemory) -> Self {
+        let events = |events: &[ScaleEvent]| {
+            events.iter().map(|event| (event.at.as_millis(), event.change, event.outdated)).collect()
+        };
+        let recommendation = |slot: &Recommendation| (slot.at.as_millis(), slot.replicas);
+        Self {
+            recommendations: scaling.recommendations.iter().map(recommendation).collect(),
+            scale_out: events(&scaling.scale_out),
+            scale_in: events(&scaling.scale_in),
+            scaled_to_zero: scaling.scaled_to_zero,
+            policy: StoredPolicy::from(&scaling.policy),
+            flaps: StoredFlaps {
+                grew: scaling.flaps.way.map(|way| way == Way::Out),
+                turns: scaling.flaps.turns.iter().map(|at| at.as_millis()).collect(),
+            },
+        }
+    }
+}
+
+impl From<StoredScaling> for ScalingMemory {
+    fn from(stored: StoredScaling) -> Self {
+        let events = |events: Vec<(u64, u32, bool)>| {
+            let event = |(at, change, outdated)| ScaleEvent { at: Time::from_millis(at), change, outdated };
+            events.into_iter().map(event).collect()
+        };
+        let recommendation = |(at, replicas)| Recommendation { at: Time::from_millis(at), replicas };
+        Self {
+            recommendations: stored.recommendations.into_iter().map(recommendation).collect(),
+            scale_out: events(stored.scale_out),
+            scale_in: events(stored.scale_in),
+            scaled_to_zero: stored.scaled_to_zero,
+            policy: stored.policy.into(),
+            flaps: FlapMemory {
+                way: stored.flaps.grew.map(|grew| if grew { Way::Out } else { Way::In }),
+                turns: stored.flaps.turns.into_iter().map(Time::from_millis).collect(),
+            },
+            levels: Vec::new(),
+        }
+    }
+}
