@@ -190,8 +190,12 @@ pub struct FlapMemory {
 /// What a metric was at the last look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LevelMemory {
+    /// When that was.
+    pub at: Time,
     /// Its ratio to its target, in thousandths.
     pub ratio: i64,
+    /// Over all replicas that were measured, so that it stays what it is when these become more or fewer: the same times their number.
+    pub total: i64,
     /// While a steep fall of it is not believed.
     pub fall: Option<Fall>,
 }
@@ -199,7 +203,7 @@ pub struct LevelMemory {
 /// A steep fall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fall {
-    /// From which ratio, in thousandths.
+    /// From which total.
     pub from: i64,
     /// Since when.
     pub since: Time,

@@ -16,6 +16,7 @@ use model::settings::Settings;
 use model::time::Time;
 
 use crate::scale::hpa::Verdict;
+use crate::scale::proposal::{Basis, Proposal};
 
 /// A reason to keep what there is.
 #[derive(Clone, Debug)]
@@ -24,7 +25,7 @@ pub(crate) enum Doubt {
     Errors(Errors),
     /// Something is wrong with the service, or it is being changed.
     Incident(Incident),
-    /// A metric has fallen steeply from one look to the next; before and after in thousandths of its target.
+    /// A metric has fallen steeply from one look to the next; before and after over all replicas, in thousandths of the target of one.
     Fall {
         from: i64,
         to: i64,
@@ -76,6 +77,11 @@ const FALL_FROM_MIN: i64 = 200;
 
 /// What is left after a steep fall, at most, in per cent: as after a fall to nothing, when a quarter of the mean is of after it.
 const FALL_TO_PERCENT: i64 = 75;
+
+/// After longer without a look, a metric is looked at anew: nobody knows whether it fell at once.
+///
+/// 10 s: ten periods.
+const LOOK_MAX: Duration = Duration::from_secs(10);
 
 /// What is left after a fall to nearly nothing, at most, in per cent.
 const NOTHING_PERCENT: i64 = 10;
@@ -147,7 +153,7 @@ pub(crate) fn silence(verdict: &Verdict) -> Option<Doubt> {
 /// Compares each metric with what it was at the last look, and writes down what it is now.
 ///
 /// A steep fall is believed once it has lasted, longer when it is one to nearly nothing, and is over when the metric is back. A metric that says
-/// nothing stays what it was: what it says next is compared with that.
+/// nothing stays what it was: what it says next is compared with that, unless it was silent, or nobody looked, for longer than [`LOOK_MAX`].
 pub(crate) fn fall(now: Time, verdict: &Verdict, levels: &mut Vec<LevelMemory>) -> Option<Doubt> {
     levels.resize(verdict.metrics.len(), LevelMemory::default());
     let mut doubt: Option<(Time, Fall, i64)> = None;
@@ -157,27 +163,41 @@ pub(crate) fn fall(now: Time, verdict: &Verdict, levels: &mut Vec<LevelMemory>) 
             continue;
         }
         let ratio = (proposal.level.ratio * 1000.0) as i64;
+        let total = ratio.saturating_mul(i64::from(measured(proposal)));
+        let is_known = now.since(level.at) <= LOOK_MAX;
         let lasts =
-            |fall: &Fall| is_left(ratio, FALL_TO_PERCENT, fall.from) && now < believed_at(*fall, ratio);
-        let falls = level.ratio >= FALL_FROM_MIN && is_left(ratio, FALL_TO_PERCENT, level.ratio);
-        level.fall = match level.fall {
+            |fall: &Fall| is_left(total, FALL_TO_PERCENT, fall.from) && now < believed_at(*fall, total);
+        let falls = level.ratio >= FALL_FROM_MIN && is_left(total, FALL_TO_PERCENT, level.total);
+        let fall = match level.fall.filter(|_| is_known) {
             Some(fall) => Some(fall).filter(lasts),
-            None => falls.then_some(Fall { from: level.ratio, since: now }),
+            None => (is_known && falls).then_some(Fall { from: level.total, since: now }),
         };
-        level.ratio = ratio;
-        let held = level.fall.map(|fall| (believed_at(fall, ratio), fall, ratio));
+        *level = LevelMemory { at: now, ratio, total, fall };
+        let held = fall.map(|fall| (believed_at(fall, total), fall, total));
         doubt = doubt.into_iter().chain(held).max_by_key(|(until, ..)| *until);
     }
     doubt.map(|(until, Fall { from, .. }, to)| Doubt::Fall { from, to, until })
 }
 
-/// Whether at most so many per cent are left of what there was. Ratios saturate far above any that is measured.
-fn is_left(ratio: i64, percent: i64, from: i64) -> bool {
-    ratio.saturating_mul(100) <= from.saturating_mul(percent)
+/// How many replicas the ratio of a metric is a mean over; 1 for a metric of the whole.
+fn measured(proposal: &Proposal) -> u32 {
+    match proposal.basis {
+        Basis::Shared { existing, .. } => existing.max(1),
+        Basis::WithinTolerance { .. }
+        | Basis::Ratio { .. }
+        | Basis::DirectionTurned { .. }
+        | Basis::AgainstRatio { .. }
+        | Basis::FromZero { .. } => proposal.census.ready.max(1),
+    }
 }
 
-fn believed_at(fall: Fall, ratio: i64) -> Time {
-    let is_nothing = is_left(ratio, NOTHING_PERCENT, fall.from);
+/// Whether at most so many per cent are left of what there was. Ratios saturate far above any that is measured.
+fn is_left(total: i64, percent: i64, from: i64) -> bool {
+    total.saturating_mul(100) <= from.saturating_mul(percent)
+}
+
+fn believed_at(fall: Fall, total: i64) -> Time {
+    let is_nothing = is_left(total, NOTHING_PERCENT, fall.from);
     fall.since + if is_nothing { NOTHING_BELIEVED_AFTER } else { FALL_BELIEVED_AFTER }
 }
 
@@ -218,9 +238,9 @@ impl Doubt {
             }
             Self::Incident(incident) => format!("nothing is taken away while {}", incident.note()),
             Self::Fall { from, to, until } => {
-                let (from, to) = (from / 10, to / 10);
+                let left = to.saturating_mul(100) / (*from).max(1);
                 format!(
-                    "a metric fell from {from} % to {to} % of its target, which is believed if it lasts until {until}"
+                    "a metric fell to {left} % of what it was, which is believed if it lasts until {until}"
                 )
             }
             Self::Silence { missing, of } => {

@@ -282,8 +282,13 @@ async fn every_route_answers_as_described() {
                 _ => "shop",
             };
             let path = path.replace("{kind}", "svc").replace("{name}", name);
-            let body = if path.ends_with("/scale") { json!({"replicas": 1}) } else { service("shop", 1) };
-            if path.contains("horizontalpodautoscalers") {
+            let body = match path.rsplit('/').next() {
+                Some("scale") => json!({"replicas": 1}),
+                Some("pause" | "protection") => json!({"for": "10m"}),
+                Some(_) | None => service("shop", 1),
+            };
+            let is_paused = method == "put" && path.ends_with("/pause");
+            if path.contains("horizontalpodautoscalers") || is_paused {
                 world.send(Method::POST, "/v1/apply", &autoscaler()).await;
             }
             if path.contains("/routes/") {

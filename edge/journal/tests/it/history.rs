@@ -262,6 +262,7 @@ fn no_record_is_longer_than_two_kibibytes() {
         evidence: Vec::new(),
         conditions: Vec::new(),
         guard: None,
+        shadows: Vec::new(),
         summary: long(),
     };
     let record = Record::new(&decision, &[], None);

@@ -46,6 +46,18 @@ fn a_burst_is_followed_at_once_and_nothing_is_removed_in_it() {
 }
 
 #[test]
+fn a_burst_that_goes_on_ends_a_stable_window_after_it_was_last_seen() {
+    let mut bench = Bench::new(BURST, 4);
+    bench.spec.max = 4;
+    bench.after_seconds(60, 50);
+    // There can be no more replicas, so that the threshold stays passed.
+    let verdict = bench.after_seconds(90, 200);
+    let WindowCourse::Panic { since, until, .. } = course(&verdict) else { panic!("{verdict:?}") };
+    assert!(since + Duration::from_secs(60) < bench.now, "it has been on for longer than a window");
+    assert_eq!(until, bench.now + Duration::from_secs(60));
+}
+
+#[test]
 fn a_burst_says_its_arithmetic() {
     let mut bench = Bench::new(BURST, 4);
     bench.after_seconds(60, 50);
