@@ -34,6 +34,7 @@ mod decided;
 mod metric_source;
 mod proxied;
 mod resources;
+mod rightsize;
 mod route;
 mod scaling;
 mod view;

@@ -92,6 +92,9 @@ pub struct ServiceStatus {
     pub traffic: Traffic,
     /// What its replicas use now, summed.
     pub usage: Usage,
+    /// How large a replica should be; absent where nothing is learned of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recommendation: Option<Recommendation>,
     /// What the proxy does with its requests; absent for a service that is not exposed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<Proxied>,
@@ -151,6 +154,39 @@ pub struct Usage {
     pub cpu_millicores: Option<u64>,
     /// Memory; null before the first sample.
     pub memory_bytes: Option<u64>,
+}
+
+/// How large a replica should be by what was learned of its use.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Recommendation {
+    /// What becomes of it: `recommend` or `initial`.
+    pub mode: String,
+    /// Processor, in thousandths of a core; null before the first sample.
+    pub cpu_millicores: Option<RecommendedAmount>,
+    /// Memory, in bytes; null before the first sample.
+    pub memory_bytes: Option<RecommendedAmount>,
+    /// Samples of the processor: a replica gives one a minute.
+    pub samples: u64,
+    /// In days of samples of one replica.
+    pub confidence_days: f64,
+    /// What is done with it now, in a sentence.
+    pub message: String,
+}
+
+/// An amount that should do, and bounds outside of which it is wrong with confidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RecommendedAmount {
+    /// What is declared; null when nothing is.
+    pub declared: Option<u64>,
+    /// Less is too little.
+    pub lower: u64,
+    /// Covers nine of ten samples, with a margin.
+    pub target: u64,
+    /// More is waste; null before there is any confidence.
+    pub upper: Option<u64>,
+    /// What replicas that are started now get instead of what is declared; null when that.
+    pub given: Option<u64>,
 }
 
 /// How a balancer of somebody else stands that is told of the replicas. Counts are since this process began.

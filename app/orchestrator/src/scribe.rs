@@ -95,12 +95,9 @@ mod tests {
 
     fn note(number: u64, name: &str, places: u32) -> Note {
         let memory = Memory {
-            service: ServiceName::parse(name).unwrap(),
             desired: Some(places),
-            scaling: Default::default(),
-            shadows: Vec::new(),
             restarts: (0..places).map(|place| (Ordinal(place), RestartMemory::default())).collect(),
-            healing: Default::default(),
+            ..Memory::blank(ServiceName::parse(name).unwrap())
         };
         Note::Remember(ActionId { epoch: Epoch(1), sequence: number }, Arc::new(memory))
     }

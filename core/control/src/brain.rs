@@ -235,6 +235,9 @@ impl ControlLoop {
 
     fn carry_out(&mut self, now: Now, plan: &Plan, verdicts: &[Verdict], out: &mut Outbox) {
         let timeout = self.settings.action_timeout;
+        if let Some(service) = self.knowledge.service_mut(&plan.service) {
+            service.allotment = plan.allotment;
+        }
         for (step, verdict) in plan.steps.iter().zip(verdicts) {
             match verdict {
                 Verdict::Pass => {

@@ -1,6 +1,7 @@
 //! Folding what people want into the picture.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use execute::Outbox;
 use knowledge::{Exposure, Hold, Knowledge, Pause, Place, Protection, ServiceState, Stage};
@@ -17,28 +18,7 @@ use model::time::{Now, Time, Wall};
 /// Folds one change of intent; a new plan for its service is due at once.
 pub(crate) fn fold(now: Now, knowledge: &mut Knowledge, intent: &Intent, out: &mut Outbox) {
     match intent {
-        Intent::Declare(declared) => {
-            let needs = |declared: &Declared| -> Vec<ServiceName> {
-                declared.spec.depends_on.iter().map(|dependency| dependency.service.clone()).collect()
-            };
-            let service = knowledge.service_or_new(&declared.name);
-            let before = service.declared.as_deref().map(needs).unwrap_or_default();
-            if service.declared.as_ref().is_some_and(|before| before.generation < declared.generation) {
-                forget_failures(service);
-            }
-            if service.declared.as_ref().is_some_and(|before| is_scaled_otherwise(before, declared)) {
-                service.scaling.policy = PolicyMemory::default();
-            }
-            if let Some(before) = &service.declared {
-                let kept = still_shadowed(now.wall, before, declared);
-                service.shadows.retain(|shadow| kept.contains(&shadow.name));
-            }
-            service.declared = Some(declared.clone());
-            service.last_declared = Some(declared.clone());
-            service.next_sync = now.time;
-            knowledge.depend(&declared.name, &before, &needs(declared));
-            out.tell(now, &declared.name, None, EventKind::Declared, Reason::Declared);
-        }
+        Intent::Declare(declared) => declare(now, knowledge, declared, out),
         Intent::Withdraw(name) => {
             let Some(service) = knowledge.service_mut(name) else { return };
             if service.declared.take().is_some() {
@@ -89,6 +69,33 @@ pub(crate) fn fold(now: Now, knowledge: &mut Knowledge, intent: &Intent, out: &m
     }
 }
 
+/// Folds a declaration: what an earlier one has left behind goes, as far as it says nothing of this one.
+fn declare(now: Now, knowledge: &mut Knowledge, declared: &Arc<Declared>, out: &mut Outbox) {
+    let needs = |declared: &Declared| -> Vec<ServiceName> {
+        declared.spec.depends_on.iter().map(|dependency| dependency.service.clone()).collect()
+    };
+    let service = knowledge.service_or_new(&declared.name);
+    let before = service.declared.as_deref().map(needs).unwrap_or_default();
+    if service.declared.as_ref().is_some_and(|before| before.generation < declared.generation) {
+        forget_failures(service);
+    }
+    if service.declared.as_ref().is_some_and(|before| is_scaled_otherwise(before, declared)) {
+        service.scaling.policy = PolicyMemory::default();
+    }
+    if let Some(before) = &service.declared {
+        let kept = still_shadowed(now.wall, before, declared);
+        service.shadows.retain(|shadow| kept.contains(&shadow.name));
+    }
+    service.declared = Some(declared.clone());
+    service.last_declared = Some(declared.clone());
+    if !service.is_measured() {
+        service.usage = Default::default();
+    }
+    service.next_sync = now.time;
+    knowledge.depend(&declared.name, &before, &needs(declared));
+    out.tell(now, &declared.name, None, EventKind::Declared, Reason::Declared);
+}
+
 /// Whether another policy decides, or over other metrics: what one has measured says nothing to another.
 fn is_scaled_otherwise(before: &Declared, after: &Declared) -> bool {
     match (&before.autoscaler, &after.autoscaler) {
@@ -125,6 +132,7 @@ pub(crate) fn recall(now: Time, knowledge: &mut Knowledge, memory: &Memory) {
     service.scaling = memory.scaling.clone();
     service.shadows.clone_from(&memory.shadows);
     service.healing = memory.healing.clone();
+    service.usage = memory.usage.clone();
     // Whether an earlier run's proxy listens is not known: it is told what holds now, one way or the other.
     if service.exposure == Exposure::None {
         service.exposure = Exposure::Shown { revision: Generation(0) };

@@ -105,7 +105,8 @@ impl Hand<'_> {
     }
 
     fn start(&mut self, service: &mut ServiceState, ordinal: Ordinal, reason: &Reason) {
-        let Some(declared) = service.declared.clone() else { return };
+        let Some(declared) = service.declared.as_ref() else { return };
+        let declared = declared.allotted(service.allotment);
         let Some(place) = service.places.get(&ordinal).filter(|place| !place.is_occupied()) else { return };
         let incarnation = service.next_life(place);
         let Some(place) = service.places.get_mut(&ordinal) else { return };
@@ -119,6 +120,7 @@ impl Hand<'_> {
         place.admission = Some(admission);
         let since = self.now.time;
         place.begin(since, incarnation, generation, (action, Stage::Starting { action, since }));
+        place.allotment = service.allotment;
         self.note(service, ordinal, EventKind::Starting, reason);
     }
 
@@ -235,14 +237,20 @@ fn stop_of(service: &ServiceState) -> Option<model::resource::Stop> {
     service.declared.as_ref().or(service.last_declared.as_ref()).map(|declared| declared.spec.stop)
 }
 
+/// What replicas use is learned with every sample; by itself that is written at most so often.
+///
+/// 10 min, as Kubernetes' recommender writes its checkpoints: a restart forgets less than a hundredth of a half-life.
+const USAGE_REFRESH: Duration = Duration::from_mins(10);
+
 /// Tells what must survive a restart, when it differs from what was written down last.
 ///
 /// The times of old recommendations, and what policies have measured, move with each period; by themselves they are written at most
 /// every `refresh`, so that the loop remembers none as older than it is by more than that.
 pub fn remember(hand: &mut Hand<'_>, service: &mut ServiceState, refresh: Duration) {
     let is_kept = service.remembered.as_ref().is_some_and(|last| {
-        let slack = if hand.now.time.since(last.at) < refresh { refresh } else { Duration::ZERO };
-        is_written(service, &last.memory, slack)
+        let age = hand.now.time.since(last.at);
+        let slack = if age < refresh { refresh } else { Duration::ZERO };
+        is_written(service, &last.memory, slack) && is_usage_written(service, &last.memory, age)
     });
     if is_kept {
         return;
@@ -275,4 +283,10 @@ fn is_written(service: &ServiceState, last: &Memory, slack: Duration) -> bool {
             then.replicas == now.replicas && (then.at == now.at || now.at.since(then.at) < slack)
         })
         && service.taught().eq(last.restarts.iter().map(|(ordinal, restart)| (*ordinal, restart)))
+}
+
+/// Whether `last`, written `age` ago, is near enough to what replicas use by now. What is to be forgotten is written at once.
+fn is_usage_written(service: &ServiceState, last: &Memory, age: Duration) -> bool {
+    let is_added_to = service.usage.samples >= last.usage.samples;
+    (is_added_to && age < USAGE_REFRESH) || last.usage == service.usage
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::action::ActionKind;
 use model::event::EventKind;
 use model::identity::{ActionId, Epoch};
-use model::memory::{HealingMemory, Memory, ScalingMemory};
+use model::memory::Memory;
 use model::name::ServiceName;
 use model::reason::Reason;
 use model::time::{Now, Time};
@@ -125,17 +125,7 @@ fn a_deposed_flight_tells_nothing_old_or_new() {
 
 #[test]
 fn outboxes_that_differ_in_anything_have_different_digests() {
-    let memory = |desired| {
-        let (scaling, restarts, healing) = (ScalingMemory::default(), Vec::new(), HealingMemory::default());
-        ActionKind::Remember(Arc::new(Memory {
-            service: shop(),
-            desired,
-            scaling,
-            shadows: Vec::new(),
-            restarts,
-            healing,
-        }))
-    };
+    let memory = |desired| ActionKind::Remember(Arc::new(Memory { desired, ..Memory::blank(shop()) }));
     let digest = |kind: ActionKind, reason: Reason, epoch: u64| {
         let mut out = Outbox::default();
         Flight::of_epoch(Epoch(epoch)).tell(at(0), TIMEOUT, kind, reason, &mut out);

@@ -7,7 +7,7 @@ use knowledge::{Health, Hold, Knowledge, Place, Stage};
 use model::identity::{Generation, Incarnation, Ordinal};
 use model::input::Declared;
 use model::name::ServiceName;
-use model::plan::{Afterwards, Change, Plan, Role, Step, Writer};
+use model::plan::{Afterwards, Allotment, Change, Plan, Role, Step, Writer};
 use model::reason::{Reason, StormScope};
 use model::resource::{AutoscalerSpec, ScalePolicy};
 use model::settings::GuardSettings;
@@ -70,6 +70,7 @@ impl Case {
             decision: None,
             scaling: None,
             shadows: None,
+            allotment: Allotment::default(),
             waits: Vec::new(),
             look_again: AT,
         };

@@ -10,6 +10,7 @@ use model::plan::{Afterwards, Role};
 use model::reason::Reason;
 use model::time::{Now, Time};
 
+use crate::appetite;
 use crate::place::{Health, Place, Stage};
 use crate::service::{Demand, Exposure};
 use crate::state::Knowledge;
@@ -108,6 +109,9 @@ impl Knowledge {
 
     fn end(&mut self, now: Now, replica: &ReplicaId, exit: Exit, events: &mut Vec<Event>) -> Folded {
         let Some(service) = self.service_mut(&replica.service) else { return Folded::Same };
+        if exit.out_of_memory && service.is_measured() {
+            service.ran_out_of_memory(replica.ordinal, now.time);
+        }
         let Some(place) = service.places.get_mut(&replica.ordinal) else { return Folded::Same };
         let empty = |exit| Stage::Empty { since: now.time, exit };
         // Whoever carried another's share carries nothing now: somebody else may take that over.
@@ -138,9 +142,14 @@ impl Knowledge {
     }
 
     fn used(&mut self, at: Time, usage: &Usage) -> Folded {
-        let Some(place) = self.place_mut(&usage.replica) else { return Folded::Same };
+        let Some(service) = self.service_mut(&usage.replica.service) else { return Folded::Same };
+        let is_measured = service.is_measured();
+        let Some(place) = service.places.get_mut(&usage.replica.ordinal) else { return Folded::Same };
         place.cpu.push(at, u64::try_from(usage.cpu_time.as_micros()).unwrap_or(u64::MAX));
         place.memory = Some((at, usage.memory));
+        if is_measured {
+            appetite::observe(&mut service.usage, place, at, usage.memory);
+        }
         Folded::Measured
     }
 

@@ -14,6 +14,9 @@ pub use place::{Health, Place, Stage, Unanswered};
 
 pub mod series;
 
+mod appetite;
+pub use appetite::{Estimate, Gauge, Range, confidence, estimate};
+
 mod measured;
 pub use measured::{Lack, Latest, Reading, ReplicaReading};
 

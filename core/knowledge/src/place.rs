@@ -7,10 +7,11 @@ use model::action::Admission;
 use model::identity::{ActionId, Generation, Incarnation, Ordinal};
 use model::input::Exit;
 use model::memory::RestartMemory;
-use model::plan::{Afterwards, Role};
+use model::plan::{Afterwards, Allotment, Role};
 use model::quantity::{Bytes, MilliCpu, MilliRps};
 use model::time::Time;
 
+use crate::appetite::Gauge;
 use crate::series::Series;
 
 /// A place of a service: a number that one replica at a time fills.
@@ -30,6 +31,8 @@ pub struct Place {
     pub admission: Option<Admission>,
     /// Whose share of the traffic it carries besides its own, until that place serves again.
     pub stands_in_for: Option<Ordinal>,
+    /// What that life was given instead of what is declared; nothing for one of an earlier run, of which it is not known.
+    pub allotment: Allotment,
     /// Why the latest start failed, in a sentence; `None` when the program ran.
     pub start_failure: Option<Arc<str>>,
     /// What the ends of its replicas have taught.
@@ -38,6 +41,8 @@ pub struct Place {
     pub cpu: Series,
     /// Memory in use, and when that was seen.
     pub memory: Option<(Time, Bytes)>,
+    /// What it uses, as far as that is not counted yet.
+    pub gauge: Gauge,
     /// Requests since the start of this life.
     pub requests: Series,
     /// Of those, the ones that failed by the replica's fault.
@@ -124,10 +129,12 @@ impl Place {
             generation: Generation(0),
             admission: None,
             stands_in_for: None,
+            allotment: Allotment::default(),
             start_failure: None,
             restart: RestartMemory::default(),
             cpu: Series::default(),
             memory: None,
+            gauge: Gauge::default(),
             requests: Series::default(),
             errors: Series::default(),
             in_flight: (Time::ZERO, 0),
@@ -151,9 +158,11 @@ impl Place {
         self.restart.incarnation = incarnation;
         self.generation = generation;
         self.stage = stage;
+        self.allotment = Allotment::default();
         self.start_failure = None;
         self.cpu.clear();
         self.memory = None;
+        self.gauge = Gauge::default();
         self.requests.clear();
         self.errors.clear();
         self.in_flight = (Time::ZERO, 0);

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use model::decision::Account;
 use model::identity::{ActionId, Generation, Incarnation, Ordinal};
 use model::input::Declared;
-use model::memory::{HealingMemory, Memory, RestartMemory, ScalingMemory, ShadowMemory};
+use model::memory::{HealingMemory, Memory, RestartMemory, ScalingMemory, ShadowMemory, UsageProfile};
 use model::name::ServiceName;
-use model::plan::{Role, Wait};
+use model::plan::{Allotment, Role, Wait};
+use model::quantity::Bytes;
+use model::resource::VerticalMode;
 use model::time::Time;
 
+use crate::appetite;
 use crate::place::Place;
 
 /// Everything known of one service.
@@ -46,6 +49,10 @@ pub struct ServiceState {
     pub waits: Vec<Wait>,
     /// What holds its healing back.
     pub healing: HealingMemory,
+    /// What its replicas have used, as far as its declaration wants that to be learned.
+    pub usage: UsageProfile,
+    /// What replicas that are started from now on get instead of what is declared.
+    pub allotment: Allotment,
     /// How far its listener is.
     pub exposure: Exposure,
     /// What is asked of it as a whole; `None` before the proxy has told, and for services that never rest.
@@ -157,6 +164,8 @@ impl ServiceState {
             decision: None,
             waits: Vec::new(),
             healing: HealingMemory::default(),
+            usage: UsageProfile::default(),
+            allotment: Allotment::default(),
             exposure: Exposure::None,
             demand: None,
             next_sync: Time::ZERO,
@@ -168,6 +177,27 @@ impl ServiceState {
     pub fn rests(&self) -> bool {
         let may_rest = self.declared.as_ref().is_some_and(|declared| declared.spec.scale.to_zero.is_some());
         may_rest && self.desired == Some(0)
+    }
+
+    /// Whether its declaration wants it to be learned what its replicas use.
+    pub fn is_measured(&self) -> bool {
+        let vertical = self.declared.as_ref().and_then(|declared| declared.spec.scale.vertical.as_ref());
+        vertical.is_some_and(|vertical| vertical.mode != VerticalMode::Off)
+    }
+
+    /// Learns from the end of the replica of a place, which memory ran out for.
+    pub(crate) fn ran_out_of_memory(&mut self, ordinal: Ordinal, at: Time) {
+        let limit = self.places.get(&ordinal).and_then(|place| self.memory_limit(place));
+        if let Some(place) = self.places.get_mut(&ordinal).filter(|place| place.is_occupied()) {
+            appetite::ran_out_of_memory(&mut self.usage, place, at, limit);
+        }
+    }
+
+    /// The memory that the replica of `place` may use; `None` without a limit.
+    pub fn memory_limit(&self, place: &Place) -> Option<Bytes> {
+        let declared = || self.declared.as_ref()?.spec.resources.memory;
+        let declared = || Some(Bytes(u64::try_from(declared()?.units_ceil()).unwrap_or(0)));
+        place.allotment.memory.or_else(declared)
     }
 
     /// The size that a person holds it at.
@@ -251,6 +281,7 @@ impl ServiceState {
             shadows: self.shadows.clone(),
             restarts: self.taught().map(|(ordinal, restart)| (ordinal, restart.clone())).collect(),
             healing: self.healing.clone(),
+            usage: self.usage.clone(),
         }
     }
 

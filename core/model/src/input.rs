@@ -8,8 +8,9 @@ use crate::identity::{ActionId, Epoch, Generation, Incarnation, Ordinal, Replica
 use crate::measure::Measured;
 use crate::memory::Memory;
 use crate::name::{NodeName, ServiceName};
+use crate::plan::Allotment;
 use crate::quantity::Bytes;
-use crate::resource::{AutoscalerSpec, Bounds, ObjectName, ServiceSpec};
+use crate::resource::{AutoscalerSpec, Bounds, ObjectName, Quantity, ServiceSpec};
 use crate::settings::Settings;
 use crate::time::{Time, Wall};
 
@@ -119,6 +120,20 @@ pub struct Declared {
 }
 
 impl Declared {
+    /// The same, with the resources of a replica as allotted to it.
+    pub fn allotted(self: &Arc<Self>, allotment: Allotment) -> Arc<Self> {
+        if allotment == Allotment::default() {
+            return Arc::clone(self);
+        }
+        let mut changed = Self::clone(self);
+        let resources = &mut changed.spec.resources;
+        let amount = |amount: u64| Quantity::from_milli(i64::try_from(amount).unwrap_or(i64::MAX));
+        resources.cpu = allotment.cpu.map(|cpu| amount(cpu.0)).or(resources.cpu);
+        resources.memory =
+            allotment.memory.map(|memory| amount(memory.0.saturating_mul(1000))).or(resources.memory);
+        Arc::new(changed)
+    }
+
     /// The fewest and the most replicas that are wanted at `at`, by schedule and else as usual; a hold and rest left aside.
     pub fn bounds(&self, at: Wall) -> Bounds {
         let scale = &self.spec.scale;

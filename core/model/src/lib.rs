@@ -9,6 +9,7 @@ mod text;
 pub mod time;
 
 pub mod chance;
+pub mod histogram;
 pub mod identity;
 pub mod name;
 pub mod quantity;

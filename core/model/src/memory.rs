@@ -3,6 +3,8 @@
 mod shadow;
 
 pub use self::shadow::{Difference, Heading, SHADOW_CHANGES_MAX, ShadowMemory, SizeChange, Tally};
+
+use crate::histogram::DecayingHistogram;
 use crate::identity::{Incarnation, Ordinal};
 use crate::name::ServiceName;
 use crate::quantity::Milli;
@@ -23,6 +25,23 @@ pub struct Memory {
     pub restarts: Vec<(Ordinal, RestartMemory)>,
     /// What holds its healing back.
     pub healing: HealingMemory,
+    /// What its replicas have used; empty when nothing is learned of it.
+    pub usage: UsageProfile,
+}
+
+impl Memory {
+    /// A memory of a service of which nothing was learned.
+    pub fn blank(service: ServiceName) -> Self {
+        Self {
+            service,
+            desired: None,
+            scaling: ScalingMemory::default(),
+            shadows: Vec::new(),
+            restarts: Vec::new(),
+            healing: HealingMemory::default(),
+            usage: UsageProfile::default(),
+        }
+    }
 }
 
 /// What an autoscaler remembers: Kubernetes' HPA forgets it with each restart of its controller, ours does not.
@@ -251,6 +270,21 @@ pub struct HealingMemory {
     pub liveness_restart: Option<Time>,
     /// Restarts within the window of the limits on them, oldest first, and older ones until the next.
     pub restarted: Vec<Time>,
+}
+
+/// What the replicas of a service have used, so that it can be told how large one should be.
+///
+/// Bounded: two histograms of at most 176 buckets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct UsageProfile {
+    /// Processor of ready replicas, in thousandths of a core: means over a minute.
+    pub cpu: DecayingHistogram,
+    /// Memory of replicas, in bytes: the most of each day of each life, and more than that where memory ran out.
+    pub memory: DecayingHistogram,
+    /// When the first sample was taken; `None` before it.
+    pub since: Option<Time>,
+    /// Samples of the processor that were taken.
+    pub samples: u64,
 }
 
 /// What the ends of one replica have taught.

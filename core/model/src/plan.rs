@@ -6,6 +6,7 @@ use crate::decision::Account;
 use crate::identity::Ordinal;
 use crate::memory::{ScalingMemory, ShadowMemory};
 use crate::name::ServiceName;
+use crate::quantity::{Bytes, MilliCpu};
 use crate::reason::Reason;
 use crate::time::{Now, Time};
 
@@ -24,10 +25,21 @@ pub struct Plan {
     pub scaling: Option<ScalingMemory>,
     /// What the autoscalers remember from now on that are tried beside it, when they were asked.
     pub shadows: Option<Vec<ShadowMemory>>,
+    /// What replicas that are started from now on get instead of what is declared.
+    pub allotment: Allotment,
     /// What is not done, and why: the answer to "why not?".
     pub waits: Vec<Wait>,
     /// When a new plan may differ if nothing else comes first.
     pub look_again: Time,
+}
+
+/// What a replica gets instead of what is declared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Allotment {
+    /// Processor; `None` leaves it as declared.
+    pub cpu: Option<MilliCpu>,
+    /// Memory; `None` leaves it as declared.
+    pub memory: Option<Bytes>,
 }
 
 /// One ordered part of a plan.

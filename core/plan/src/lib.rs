@@ -25,6 +25,7 @@ pub mod suppose;
 mod taken;
 mod term;
 mod trial;
+pub mod vertical;
 mod victims;
 
 pub use trial::Trial;
@@ -58,6 +59,7 @@ pub fn plan(
         decision: None,
         scaling: None,
         shadows: None,
+        allotment: vertical::allotment(now.time, service),
         waits: Vec::new(),
         look_again: now.time,
     };

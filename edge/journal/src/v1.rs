@@ -6,6 +6,7 @@ mod measured;
 mod policy;
 mod scaling;
 mod shadow;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::v1::measured::StoredMeasured;
 use crate::v1::policy::StoredPolicy;
 use crate::v1::scaling::{StoredFlaps, StoredScaling};
 use crate::v1::shadow::StoredShadow;
+use crate::v1::usage::StoredUsage;
 
 /// One record of the journal.
 #[derive(Serialize, Deserialize)]
@@ -179,6 +181,8 @@ pub struct StoredMemory {
     /// When the latest life of each place was begun.
     #[serde(default)]
     began: Vec<(u32, u64)>,
+    #[serde(default)]
+    usage: StoredUsage,
 }
 
 /// [`StoredMemory`] as journals had it second.
@@ -564,6 +568,7 @@ impl From<&Memory> for StoredMemory {
                 .iter()
                 .map(|(ordinal, restart)| (ordinal.0, restart.began.as_millis()))
                 .collect(),
+            usage: StoredUsage::from(&memory.usage),
         }
     }
 }
@@ -593,6 +598,7 @@ impl From<StoredMemory> for Memory {
                 liveness_restart: stored.healing.liveness_restart.map(Time::from_millis),
                 restarted: stored.healing.restarted.into_iter().map(Time::from_millis).collect(),
             },
+            usage: stored.usage.into(),
         }
     }
 }
@@ -614,6 +620,7 @@ impl From<EarlierMemory> for StoredMemory {
             healing: StoredHealing::default(),
             shadows: Vec::new(),
             began: Vec::new(),
+            usage: StoredUsage::default(),
         }
     }
 }

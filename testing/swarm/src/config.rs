@@ -17,7 +17,7 @@ use model::resource::{
     MetricSpec, Percent, PolicyChange, PortName, Probes, Quantity, REQUEST_RATE_METRIC, Recover, Remove,
     ResourceTarget, Resources, Run, Scale, ScaleMode, ScalePolicy, ScaleStep, ScalingPolicy, ScalingRules,
     Schedule, SelectPolicy, ServiceSpec, Shadow, Sizes, Span, StepChange, StepPolicy, Stop, ToZero,
-    TotalTarget, TrackingPolicy, WatermarkPolicy, Zone,
+    TotalTarget, TrackingPolicy, Vertical, VerticalMode, WatermarkPolicy, Zone,
 };
 use sim::{ASKED_METRIC, Fault, Faults, Load, Program, Simulation};
 
@@ -73,6 +73,8 @@ pub struct ServiceConfig {
     pub policy: ScalePolicy,
     /// How far its autoscaler is followed.
     pub mode: ScaleMode,
+    /// What is learned of the size of its replicas.
+    pub vertical: Option<Vertical>,
     /// Times at which other bounds hold.
     pub schedule: Vec<Schedule>,
     /// Which numbers of replicas it may have.
@@ -159,6 +161,8 @@ impl Config {
         }
         let mut formulas = Stream::named(seed, "formulas");
         services.iter_mut().for_each(|service| service.may_be_computed(&mut formulas));
+        let mut sizes = Stream::named(seed, "vertical");
+        services.iter_mut().for_each(|service| service.vertical = random_vertical(&mut sizes));
         if let Some(most) = cut.services {
             services.truncate(most.max(1));
         }
@@ -236,6 +240,7 @@ impl ServiceConfig {
             shadows: Vec::new(),
             policy: ScalePolicy::Hpa,
             mode: ScaleMode::On,
+            vertical: None,
             schedule: Vec::new(),
             sizes: None,
             remove: Remove::HighestNumber,
@@ -354,6 +359,7 @@ impl ServiceConfig {
             remove: self.remove,
             flaps: self.flaps,
             shadows: self.shadows.clone(),
+            vertical: self.vertical.clone(),
         }
     }
 
@@ -561,6 +567,16 @@ fn random_removal(chance: &mut Stream) -> Remove {
         2 => Remove::Newest,
         _ => Remove::HighestNumber,
     }
+}
+
+fn random_vertical(chance: &mut Stream) -> Option<Vertical> {
+    let mode = match chance.below(10) {
+        0..=5 => return None,
+        6 => VerticalMode::Off,
+        7 => VerticalMode::Recommend,
+        _ => VerticalMode::Initial,
+    };
+    Some(Vertical { mode, ..Vertical::default() })
 }
 
 fn pick<'a>(chance: &mut Stream, of: &[&'a str]) -> &'a str {

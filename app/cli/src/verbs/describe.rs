@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::failure::Failure;
+use crate::figures;
 use crate::output::{Field, Output, Printer, UNKNOWN};
 use crate::paint::Tone;
 use crate::tables;
@@ -82,6 +83,9 @@ fn lines(printer: Printer, it: &v1::Description) -> String {
     let mut grid = printer.table(tables::REPLICA_HEADER);
     it.replicas.iter().for_each(|replica| grid.row(tables::replica(replica, os::wall())));
     part("replicas", &if it.replicas.is_empty() { "there is none\n".to_owned() } else { grid.finish() });
+    if let Some(recommended) = &it.service.status.recommendation {
+        part("size of a replica", &recommendation(printer, recommended));
+    }
     if let Some(proxied) = &it.service.status.proxy {
         let mut grid = printer.table(tables::ENDPOINT_HEADER);
         it.replicas.iter().filter_map(tables::endpoint).for_each(|row| grid.row(row));
@@ -97,6 +101,26 @@ fn lines(printer: Printer, it: &v1::Description) -> String {
         &if it.events.is_empty() { "nothing has happened yet\n".to_owned() } else { grid.finish() },
     );
     text
+}
+
+fn recommendation(printer: Printer, it: &v1::Recommendation) -> String {
+    let mut grid = printer.table(&["RESOURCE", "DECLARED", "LOWER", "TARGET", "UPPER", "STARTS WITH"]);
+    let mut row = |name: &str, amount: v1::RecommendedAmount, figure: fn(Option<u64>) -> String| {
+        let v1::RecommendedAmount { declared, lower, target, upper, given } = amount;
+        let cells = [declared, Some(lower), Some(target), upper, given.or(declared)];
+        let fields = cells.into_iter().map(|cell| Field::number(figure(cell)));
+        grid.row(std::iter::once(Field::text(name)).chain(fields));
+    };
+    if let Some(cpu) = it.cpu_millicores {
+        row("cpu", cpu, figures::millicores);
+    }
+    if let Some(memory) = it.memory_bytes {
+        row("memory", memory, figures::bytes);
+    }
+    let is_empty = it.cpu_millicores.is_none() && it.memory_bytes.is_none();
+    let table = if is_empty { String::new() } else { grid.finish() };
+    let v1::Recommendation { mode, message, samples, confidence_days, .. } = it;
+    format!("{table}  {mode}: {message}; measured: {samples} min, confidence: {confidence_days:.2} days\n")
 }
 
 async fn route(desk: &Desk, name: &str, output: &Output) -> Result<(), Failure> {

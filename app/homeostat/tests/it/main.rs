@@ -20,6 +20,7 @@ mod recovering;
 mod refusing;
 mod replica;
 mod resting;
+mod rightsizing;
 mod routing;
 mod securing;
 mod shedding;

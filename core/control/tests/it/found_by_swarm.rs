@@ -147,14 +147,7 @@ fn a_listener_of_an_earlier_run_that_nobody_wants_is_closed() {
 }
 
 fn remembered(service: &str, desired: u32) -> model::memory::Memory {
-    model::memory::Memory {
-        service: name(service),
-        desired: Some(desired),
-        scaling: Default::default(),
-        shadows: Vec::new(),
-        restarts: Vec::new(),
-        healing: Default::default(),
-    }
+    model::memory::Memory { desired: Some(desired), ..model::memory::Memory::blank(name(service)) }
 }
 
 #[test]

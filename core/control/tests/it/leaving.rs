@@ -3,7 +3,7 @@
 use model::action::{ActionKind, Outcome};
 use model::event::EventKind;
 use model::input::Declared;
-use model::memory::{HealingMemory, Memory, ScalingMemory};
+use model::memory::Memory;
 use model::reason::Reason;
 use model::resource::{Expose, ListenAddress, PortName};
 
@@ -154,15 +154,7 @@ fn a_ready_replica_behind_a_listener_is_drained_even_before_its_first_count() {
 fn a_replica_of_an_earlier_run_is_drained_before_it_is_stopped() {
     let mut world = World::begun();
     world.declares(exposed("shop", 1, 1));
-    let (desired, scaling, healing) = (Some(2), ScalingMemory::default(), HealingMemory::default());
-    world.remembers(Memory {
-        service: name("shop"),
-        desired,
-        scaling,
-        shadows: Vec::new(),
-        restarts: Vec::new(),
-        healing,
-    });
+    world.remembers(Memory { desired: Some(2), ..Memory::blank(name("shop")) });
     world.finds([observed("shop-0", 1, READY), observed("shop-1", 1, READY)]);
     assert_eq!(world.told(), ["expose shop", "admit shop-0/1 serving", "admit shop-1/1 draining"]);
 }

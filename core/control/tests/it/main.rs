@@ -24,3 +24,4 @@ mod shadowed;
 mod sizing;
 mod spares;
 mod suspicion;
+mod vertical;

@@ -41,6 +41,7 @@ mod shadow;
 mod sizes;
 mod span;
 mod tls;
+mod vertical;
 
 use std::fmt;
 
@@ -93,6 +94,7 @@ pub use self::shadow::{SHADOWS_MAX, Shadow};
 pub use self::sizes::{Fit, SIZES_MAX, Sizes};
 pub use self::span::{Span, SpanError};
 pub use self::tls::{CERTIFICATES_MAX, CertificateFiles, Tls};
+pub use self::vertical::{AmountRange, Vertical, VerticalMode};
 
 /// A resource of any kind.
 ///

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::hpa::v2;
-use super::{AutoscalerSpec, Bounds, Problems, ScalePolicy, Schedule, Shadow, Sizes, Span};
+use super::{AutoscalerSpec, Bounds, Problems, ScalePolicy, Schedule, Shadow, Sizes, Span, Vertical};
 use crate::name::ServiceName;
 
 /// Most replicas of one service: ten times the largest service of the benches, far below where sums of replicas overflow.
@@ -22,6 +22,8 @@ pub struct Scale {
     pub schedule: Vec<Schedule>,
     /// Whether it rests while nobody asks for anything.
     pub to_zero: Option<ToZero>,
+    /// What is learned of the size of a replica; `None` learns nothing.
+    pub vertical: Option<Vertical>,
     /// Autoscalers that are tried beside it.
     pub shadows: Vec<Shadow>,
     /// Which numbers of replicas it may have; `None` for any.
@@ -123,6 +125,7 @@ impl Scale {
             remove: Remove::HighestNumber,
             flaps: None,
             shadows: Vec::new(),
+            vertical: None,
         }
     }
 
@@ -232,6 +235,9 @@ struct ScaleFields {
     /// At most 8. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     shadows: Vec<Shadow>,
+    /// What is learned of the processor and memory that a replica needs. Default: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    vertical: Option<Vertical>,
 }
 
 /// Why the fields of `scale` contradict each other.
@@ -267,6 +273,7 @@ impl TryFrom<ScaleFields> for Scale {
             remove,
             flaps,
             shadows,
+            vertical,
         } = fields;
         let says_auto = min.is_some() || !metrics.is_empty() || !policy.is_hpa() || behavior.is_some();
         if let Some(replicas) = [replicas, min, max].into_iter().flatten().find(|n| *n > REPLICAS_MAX) {
@@ -285,13 +292,13 @@ impl TryFrom<ScaleFields> for Scale {
                 Count::Auto(AutoScale { min, max, metrics, policy, behavior })
             }
         };
-        Ok(Self { count, mode, schedule, to_zero, sizes, remove, flaps, shadows })
+        Ok(Self { count, mode, schedule, to_zero, sizes, remove, flaps, shadows, vertical })
     }
 }
 
 impl From<Scale> for ScaleFields {
     fn from(scale: Scale) -> Self {
-        let Scale { count, mode, schedule, to_zero, sizes, remove, flaps, shadows } = scale;
+        let Scale { count, mode, schedule, to_zero, sizes, remove, flaps, shadows, vertical } = scale;
         let nothing = Self {
             replicas: None,
             min: None,
@@ -306,6 +313,7 @@ impl From<Scale> for ScaleFields {
             remove,
             flaps,
             shadows,
+            vertical,
         };
         match count {
             Count::Fixed(replicas) => Self { replicas: Some(replicas), ..nothing },

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use journal::{ReadError, Record, SEGMENTS_MAX, Segment, StoredMemory, Writer, segments};
 use model::action::{Failure, FailureKind, Outcome, Refusal};
+use model::histogram::Width;
 use model::identity::{ActionId, Epoch, Generation, Incarnation, Ordinal, ReplicaId};
 use model::input::{
     Declared, Demand, Exit, ExitStatus, Input, Intent, Observed, ReplicaState, Report, Start, Traffic, Usage,
@@ -17,7 +18,7 @@ use model::input::{
 use model::measure::{Measured, MetricKey, ReplicaSaid, Said, Series, Whose};
 use model::memory::{
     Asking, Evaluations, FlapMemory, HealingMemory, LoadMemory, LoadPart, Memory, Panic, Past, PolicyMemory,
-    Recommendation, RestartMemory, ScaleEvent, ScalingMemory, ShadowMemory, Way,
+    Recommendation, RestartMemory, ScaleEvent, ScalingMemory, ShadowMemory, UsageProfile, Way,
 };
 use model::name::{NodeName, ServiceName};
 use model::quantity::{Bytes, Milli};
@@ -205,6 +206,7 @@ fn remembering(past: Past) -> Memory {
             liveness_restart: Some(at(9)),
             restarted: vec![at(10), at(11)],
         },
+        usage: usage(),
     }
 }
 
@@ -217,6 +219,15 @@ fn shadow() -> ShadowMemory {
     shadow.resize(at(23), 7);
     shadow.count(Duration::from_secs(1), 5);
     shadow
+}
+
+fn usage() -> UsageProfile {
+    let mut usage = UsageProfile { since: Some(at(12)), samples: 3, ..UsageProfile::default() };
+    for sample in [0, 250, 250, 4000] {
+        usage.cpu.add(at(13), sample, Width(10));
+        usage.memory.add(at(14), sample << 20, Width(10_000_000));
+    }
+    usage
 }
 
 fn written(folder: &std::path::Path) -> (PathBuf, Vec<Record>) {

@@ -407,7 +407,7 @@ fn fields_of_later_versions_are_unknown_fields() {
      --> shop.yaml:8:5
       |
     8 |     slo: {latency: {quantile: 0.99, below: 200ms}}
-      |     ^^^ expected one of behavior, flaps, max, metrics, min, mode, policy, remove, replicas, schedule, shadows, sizes, toZero
+      |     ^^^ expected one of behavior, flaps, max, metrics, min, mode, policy, remove, replicas, schedule, shadows, sizes, toZero, vertical
     "#);
 }
 

@@ -11,15 +11,15 @@ use model::resource::route::{
     RouteTimeouts, Scheme, UrlPath, UrlRewrite, ValueMatchType,
 };
 use model::resource::{
-    AccessLog, AccessLogFormat, Adaptive, AutoScale, Balance, BurstPolicy, CertificateFiles, Check,
-    CommandOrigin, Cooldown, Count, Cron, Dependency, DependencyStage, Evaluation, Expose, External,
+    AccessLog, AccessLogFormat, Adaptive, AmountRange, AutoScale, Balance, BurstPolicy, CertificateFiles,
+    Check, CommandOrigin, Cooldown, Count, Cron, Dependency, DependencyStage, Evaluation, Expose, External,
     ExternalFormat, ExternalName, Flaps, Formula, FormulaPolicy, FormulaTarget, HashKey, Hedge,
     HorizontalPodAutoscaler, HttpCheck, HttpOrigin, HttpUrl, JsonPath, Limits, ListenAddress, MeasuredObject,
     Metadata, MetricOrigin, MetricSource, MetricSourceSpec, ObjectMeta, ObjectName, Percent, Port, PortName,
     Probe, Probes, PrometheusOrigin, Protocol, ProxyProtocol, ProxyVersion, Quantity, Recover, Remove,
     ReplicasOrigin, Resource, Resources, Route, RouteSpec, Run, Scale, ScaleMode, ScalePolicy, ScaleStep,
     Schedule, Service, ServiceSpec, Shadow, Signal, Sizes, Span, StepChange, StepPolicy, Stop, TcpCheck,
-    Timeouts, Tls, ToZero, TrackingPolicy, WatermarkPolicy, Zone,
+    Timeouts, Tls, ToZero, TrackingPolicy, Vertical, VerticalMode, WatermarkPolicy, Zone,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
@@ -352,8 +352,18 @@ fn scale() -> BoxedStrategy<Scale> {
     let flaps =
         of((1..=100_u32, (1..=86_400_u64).prop_map(Span::from_secs))
             .prop_map(|(most, per)| Flaps { most, per }));
-    (count, mode, vec(schedule(), 0..3), to_zero(), of(sizes()), remove, flaps, vec(shadow(), 0..2))
-        .prop_map(|(count, mode, schedule, to_zero, sizes, remove, flaps, shadows)| Scale {
+    (
+        count,
+        mode,
+        vec(schedule(), 0..3),
+        to_zero(),
+        of(sizes()),
+        remove,
+        flaps,
+        vec(shadow(), 0..2),
+        of(vertical()),
+    )
+        .prop_map(|(count, mode, schedule, to_zero, sizes, remove, flaps, shadows, vertical)| Scale {
             count,
             mode,
             schedule,
@@ -362,6 +372,7 @@ fn scale() -> BoxedStrategy<Scale> {
             remove,
             shadows,
             sizes,
+            vertical,
         })
         .boxed()
 }
@@ -374,6 +385,12 @@ fn sizes() -> impl Strategy<Value = Sizes> {
         size().prop_map(|step| Sizes::MultiplesOf(NonZeroU32::new(step).expect("at least 1"))),
         btree_set(size(), 1..5).prop_map(|sizes| Sizes::OneOf(sizes.into_iter().collect())),
     ]
+}
+
+fn vertical() -> impl Strategy<Value = Vertical> {
+    let range = || (of(quantity()), of(quantity())).prop_map(|(min, max)| AmountRange { min, max });
+    let mode = select(vec![VerticalMode::Off, VerticalMode::Recommend, VerticalMode::Initial]);
+    (mode, range(), range()).prop_map(|(mode, cpu, memory)| Vertical { mode, cpu, memory })
 }
 
 fn schedule() -> BoxedStrategy<Schedule> {

@@ -9,7 +9,7 @@ use model::identity::{Epoch, Generation, Incarnation, Ordinal, ReplicaId};
 use model::input::{
     Declared, Exit, ExitStatus, Input, Intent, Observed, ReplicaState, Report, Start, Traffic, Usage,
 };
-use model::memory::{HealingMemory, Memory, ScalingMemory};
+use model::memory::Memory;
 use model::name::{NodeName, ServiceName};
 use model::quantity::Bytes;
 use model::resource::Service;
@@ -63,14 +63,7 @@ impl World {
         for number in 0..SERVICES {
             let name = ServiceName::parse(&format!("service-{number:05}")).expect("it is a DNS label");
             world.step(&Input::Intent(Intent::Declare(Arc::new(declaration(&name)))));
-            let memory = Memory {
-                service: name.clone(),
-                desired: Some(EACH),
-                scaling: ScalingMemory::default(),
-                shadows: Vec::new(),
-                restarts: Vec::new(),
-                healing: HealingMemory::default(),
-            };
+            let memory = Memory { desired: Some(EACH), ..Memory::blank(name.clone()) };
             world.step(&Input::Remembered(Arc::new(memory)));
             world.services.push(Kept { name, cpu_time: Duration::ZERO, requests: 0 });
         }

@@ -62,6 +62,7 @@ pub(super) fn problems(service: &Service) -> Found {
     dependencies(service, &mut found);
     rest(spec, &mut found);
     schedules(&spec.scale, &mut found);
+    vertical(&spec.scale, &mut found);
     flaps(&spec.scale, &mut found);
     match service.autoscaler() {
         Ok(Some(autoscaler)) => not_looked_at(&autoscaler, &mut found),
@@ -238,6 +239,23 @@ fn flaps(scale: &Scale, found: &mut Found) {
     if !(REST_AFTER_MIN..=REST_AFTER_MAX).contains(&flaps.per) {
         let text = format!("{} is not between {REST_AFTER_MIN} and {REST_AFTER_MAX}", flaps.per);
         found.push(error("spec.scale.flaps.per", text));
+    }
+}
+
+fn vertical(scale: &Scale, found: &mut Found) {
+    let Some(vertical) = &scale.vertical else { return };
+    for (name, range) in [("cpu", &vertical.cpu), ("memory", &vertical.memory)] {
+        let at = format!("spec.scale.vertical.{name}");
+        for (end, amount) in [("min", range.min), ("max", range.max)] {
+            if amount.is_some_and(|amount| amount <= Quantity::ZERO) {
+                found.push(error(format!("{at}.{end}"), "an amount of a resource is above zero"));
+            }
+        }
+        if let (Some(min), Some(max)) = (range.min, range.max)
+            && min > max
+        {
+            found.push(error(format!("{at}.min"), format!("min ({min}) is above max ({max})")));
+        }
     }
 }
 

@@ -1,0 +1,243 @@
+//! A histogram in which old samples weigh less: what a recommendation of resources is read from.
+//!
+//! Source: Kubernetes' Vertical Pod Autoscaler, `pkg/recommender/util/decaying_histogram.go` and `histogram_options.go`: buckets that grow by 5 %,
+//! percentiles that are the end of a bucket, weights that halve with each half-life. Here weights are whole numbers, so that nothing
+//! depends on the order of samples, and within a half-life a weight grows in a straight line instead of by an exponential.
+
+use std::time::Duration;
+
+use crate::time::Time;
+
+/// Buckets: the last one begins above 100,000 times the width of the first.
+const BUCKETS: usize = 176;
+
+/// The weight of a whole sample at the beginning of a half-life. 2^40 samples of it can be counted.
+const UNIT: u64 = 1 << 20;
+
+/// How long until a sample weighs half.
+pub const HALF_LIFE: Duration = Duration::from_hours(24);
+
+/// Where each bucket begins, in thousandths of the width of the first: bucket `k` begins at `(1.05^k - 1) ÷ 0.05` widths.
+const STARTS: [u64; BUCKETS + 1] = {
+    let mut starts = [0; BUCKETS + 1];
+    // In millionths, so that rounding does not add up.
+    let (mut start, mut width, mut k) = (0_u128, 1_000_000_000_u128, 0);
+    while k <= BUCKETS {
+        starts[k] = (start / 1_000_000) as u64;
+        start += width;
+        width = width * 105 / 100;
+        k += 1;
+    }
+    starts
+};
+
+/// Weights of samples by size. Sizes are counted in widths of the first bucket: see [`Width`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct DecayingHistogram {
+    /// By bucket, without zeros at the end.
+    weights: Vec<u64>,
+    /// When the half-life began from which weights are counted.
+    reference: Time,
+}
+
+/// The width of the first bucket, in the unit of the samples: smaller ones are not told apart. At least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Width(pub u64);
+
+impl DecayingHistogram {
+    /// A histogram of the given weights by the number of their bucket; those of buckets that there are not are dropped.
+    pub fn from_parts(weights: impl IntoIterator<Item = (usize, u64)>, reference: Time) -> Self {
+        let mut all = vec![0; BUCKETS];
+        for (bucket, weight) in weights {
+            if let Some(kept) = all.get_mut(bucket) {
+                *kept = weight;
+            }
+        }
+        let mut histogram = Self { weights: all, reference };
+        histogram.trim();
+        histogram
+    }
+
+    /// The weights by bucket, without zeros at the end.
+    pub fn weights(&self) -> &[u64] {
+        &self.weights
+    }
+
+    /// From when on weights are counted.
+    pub fn reference(&self) -> Time {
+        self.reference
+    }
+
+    /// Whether nothing in it weighs anything.
+    pub fn is_empty(&self) -> bool {
+        self.weights.is_empty()
+    }
+
+    /// Takes a sample of `now` in. A sample beyond the last bucket counts as one in it.
+    pub fn add(&mut self, now: Time, sample: u64, width: Width) {
+        self.decay(now);
+        let weight = self.weight_at(now);
+        let bucket = bucket_of(sample, width);
+        if self.weights.len() <= bucket {
+            self.weights.resize(bucket + 1, 0);
+        }
+        self.weights[bucket] = self.weights[bucket].saturating_add(weight);
+    }
+
+    /// Takes a sample out again that came in at `at`, as far as it still weighs something.
+    pub fn take_back(&mut self, at: Time, sample: u64, width: Width) {
+        let weight = self.weight_at(at);
+        if let Some(kept) = self.weights.get_mut(bucket_of(sample, width)) {
+            *kept = kept.saturating_sub(weight);
+        }
+        self.trim();
+    }
+
+    /// The size that the given share of the weight, in hundredths from 1 to 100, does not exceed: the end of a bucket. `None` when empty.
+    pub fn percentile(&self, percent: u32, width: Width) -> Option<u64> {
+        let total: u128 = self.weights.iter().map(|weight| u128::from(*weight)).sum();
+        let wanted = total * u128::from(percent);
+        let mut seen = 0;
+        for (bucket, weight) in self.weights.iter().enumerate() {
+            seen += u128::from(*weight) * 100;
+            if *weight > 0 && seen >= wanted {
+                return Some(sized(STARTS[bucket + 1], width));
+            }
+        }
+        None
+    }
+
+    /// Lets whole half-lives pass: what weighs less than a millionth of a sample is forgotten.
+    fn decay(&mut self, now: Time) {
+        let half_lives = now.since(self.reference).as_millis() / HALF_LIFE.as_millis();
+        if half_lives == 0 {
+            return;
+        }
+        let shift = u32::try_from(half_lives).unwrap_or(u32::MAX);
+        for weight in &mut self.weights {
+            *weight = weight.checked_shr(shift).unwrap_or(0);
+        }
+        self.trim();
+        let passed = HALF_LIFE.saturating_mul(shift);
+        self.reference = if self.weights.is_empty() { now } else { self.reference + passed };
+    }
+
+    /// What a sample of `at` weighs, beside those counted from `reference`.
+    fn weight_at(&self, at: Time) -> u64 {
+        let half_life = u64::try_from(HALF_LIFE.as_millis()).expect("a day is few milliseconds");
+        let (now, reference) = (at.as_millis(), self.reference.as_millis());
+        if now >= reference {
+            return UNIT + ((now - reference).min(half_life) * UNIT) / half_life;
+        }
+        let halvings = (reference - now).div_ceil(half_life);
+        let into = halvings * half_life - (reference - now);
+        let then = UNIT + into * UNIT / half_life;
+        u32::try_from(halvings).ok().and_then(|shift| then.checked_shr(shift)).unwrap_or(0)
+    }
+
+    fn trim(&mut self) {
+        while self.weights.last() == Some(&0) {
+            self.weights.pop();
+        }
+    }
+}
+
+fn bucket_of(sample: u64, width: Width) -> usize {
+    let widths = u128::from(sample) * 1000 / u128::from(width.0.max(1));
+    let after = STARTS.partition_point(|start| u128::from(*start) <= widths);
+    after.saturating_sub(1).min(BUCKETS - 1)
+}
+
+fn sized(widths: u64, width: Width) -> u64 {
+    u64::try_from(u128::from(widths) * u128::from(width.0) / 1000).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CPU: Width = Width(10);
+    const NOW: Time = Time::from_millis(1_000_000_000);
+
+    fn day(days: u64) -> Time {
+        NOW + HALF_LIFE * u32::try_from(days).expect("few")
+    }
+
+    #[test]
+    fn buckets_begin_where_the_recommender_of_kubernetes_has_them() {
+        // 0.01 × (1.05^k - 1) ÷ 0.05 cores, in thousandths.
+        for (bucket, milli) in [(1, 10), (2, 20), (10, 125), (40, 1207), (100, 26_100)] {
+            assert_eq!(sized(STARTS[bucket], CPU), milli, "bucket {bucket}");
+        }
+        assert!(sized(STARTS[BUCKETS], CPU) > 1_000_000, "up to a thousand cores");
+    }
+
+    #[test]
+    fn a_percentile_is_the_end_of_its_bucket() {
+        let mut histogram = DecayingHistogram::default();
+        assert_eq!(histogram.percentile(90, CPU), None);
+        for sample in [5, 5, 5, 5, 5, 5, 5, 5, 5, 120] {
+            histogram.add(NOW, sample, CPU);
+        }
+        assert_eq!(histogram.percentile(90, CPU), Some(10));
+        assert_eq!(histogram.percentile(91, CPU), Some(125));
+    }
+
+    #[test]
+    fn a_sample_weighs_half_after_a_half_life() {
+        let mut histogram = DecayingHistogram::default();
+        histogram.add(day(0), 5, CPU);
+        histogram.add(day(0), 5, CPU);
+        histogram.add(day(1), 120, CPU);
+        // Two halves against one whole.
+        assert_eq!(histogram.percentile(50, CPU), Some(10));
+        assert_eq!(histogram.percentile(51, CPU), Some(125));
+    }
+
+    #[test]
+    fn what_is_taken_back_leaves_nothing_behind_days_later() {
+        let mut histogram = DecayingHistogram::default();
+        let before = NOW + Duration::from_hours(7);
+        histogram.add(before, 125, CPU);
+        histogram.add(day(3), 5, CPU);
+        histogram.take_back(before, 125, CPU);
+        assert_eq!(histogram.percentile(100, CPU), Some(10));
+    }
+
+    #[test]
+    fn a_month_of_silence_forgets_everything() {
+        let mut histogram = DecayingHistogram::default();
+        histogram.add(NOW, 125, CPU);
+        histogram.add(day(60), 5, CPU);
+        assert_eq!(histogram.percentile(100, CPU), Some(10));
+    }
+
+    proptest! {
+        #[test]
+        fn a_percentile_covers_its_share_and_little_more(mut samples in vec(0..2_000_000_u64, 1..200), percent in 1..=100_u32) {
+            let mut histogram = DecayingHistogram::default();
+            for sample in &samples {
+                histogram.add(NOW, *sample, CPU);
+            }
+            let found = histogram.percentile(percent, CPU).expect("there are samples");
+            samples.sort_unstable();
+            let rank = (samples.len() * percent as usize).div_ceil(100).max(1) - 1;
+            let exact = samples[rank].min(sized(STARTS[BUCKETS - 1], CPU));
+            prop_assert!(found >= exact && found <= exact + exact / 19 + 11, "{found} for {exact}");
+        }
+
+        #[test]
+        fn the_order_of_samples_of_a_moment_does_not_matter(samples in vec(0..u64::MAX, 1..50), later in 0..10_000_000_u64) {
+            let at = Time::from_millis(NOW.as_millis() + later);
+            let all = |samples: &mut dyn Iterator<Item = &u64>| {
+                let mut histogram = DecayingHistogram::default();
+                samples.for_each(|sample| histogram.add(at, *sample, CPU));
+                histogram
+            };
+            prop_assert_eq!(all(&mut samples.iter()), all(&mut samples.iter().rev()));
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! How large a replica is: what is learned of its use, and what becomes of it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Quantity;
+
+/// What is learned of the processor and memory that replicas use, and what becomes of it. A resource that the service is scaled by stays as
+/// declared: the number of replicas answers its load already.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Vertical {
+    /// What becomes of it. Default: recommend.
+    #[serde(default)]
+    pub mode: VerticalMode,
+    /// Bounds for the processor, in cores. Default: at least 25m.
+    #[serde(default, skip_serializing_if = "AmountRange::is_open")]
+    pub cpu: AmountRange,
+    /// Bounds for memory, in bytes. Default: at least 16Mi.
+    #[serde(default, skip_serializing_if = "AmountRange::is_open")]
+    pub memory: AmountRange,
+}
+
+/// What becomes of a recommendation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum VerticalMode {
+    /// Nothing is learned, and what was learned is forgotten.
+    Off,
+    /// It is shown.
+    #[default]
+    Recommend,
+    /// Replicas are started with it; those that run keep what they have.
+    Initial,
+}
+
+/// The least and the most of something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct AmountRange {
+    /// The least. Above 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<Quantity>,
+    /// The most; not below `min`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<Quantity>,
+}
+
+impl AmountRange {
+    /// Whether nothing is bounded.
+    pub fn is_open(&self) -> bool {
+        *self == Self::default()
+    }
+}
