@@ -555,8 +555,9 @@ fn random_sizes(chance: &mut Stream) -> Option<Sizes> {
     }
 }
 
+/// Budgets of times well within which a world is given to come to rest.
 fn random_flaps(chance: &mut Stream) -> Option<Flaps> {
-    let (most, per) = (1 + count(chance.below(4)), Span::from_secs(60 * (1 + chance.below(30))));
+    let (most, per) = (1 + count(chance.below(4)), Span::from_secs(60 * (1 + chance.below(20))));
     chance.happens(250).then_some(Flaps { most, per })
 }
 

@@ -106,7 +106,10 @@ pub(super) fn reckon(
         }
     };
     let current = question.current;
-    match metrics.clone().find(|place| is_partial(question, *place)).filter(|_| replicas < current) {
+    // What stands in for all that is measured may be too much, and is no reason to take anything away.
+    let is_silent = metrics.clone().all(|place| proposal(question, place).is_none());
+    let partial = metrics.clone().find(|place| is_silent || is_partial(question, *place));
+    match partial.filter(|_| replicas < current) {
         Some(metric) => Ok((current, Reckoning::Partial { metric, asked: replicas })),
         None => Ok((replicas, reckoning)),
     }

@@ -118,12 +118,14 @@ pub(super) fn reckoned(
         }
         Reckoning::Partial { metric, asked } => {
             let name = spec.metrics.get(metric).map_or("a metric", MetricSpec::name);
-            let census =
-                metrics.get(metric).and_then(|said| said.as_ref().ok()).map(|proposal| proposal.census);
-            let census = census.map(|census| format!(" ({census})")).unwrap_or_default();
-            format!(
-                "that asks for {asked}, but {name} is not measured of all replicas{census}, and partial data never scales in"
-            )
+            match metrics.get(metric).and_then(|said| said.as_ref().ok()) {
+                Some(Proposal { census, .. }) => format!(
+                    "that asks for {asked}, but {name} is not measured of all replicas ({census}), and partial data never scales in"
+                ),
+                None => format!(
+                    "that asks for {asked}, but nothing that it names is measured, and what stands in never scales in"
+                ),
+            }
         }
     }
 }

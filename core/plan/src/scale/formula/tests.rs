@@ -186,6 +186,21 @@ fn partial_data_may_scale_out_and_never_in() {
 }
 
 #[test]
+fn what_stands_in_for_everything_may_scale_out_and_never_in() {
+    let fewer = r#"{"expression": "queue | default(1)", "target": 10, "metricType": "AverageValue"}"#;
+    let (desired, told) = Case::of(fewer, &[500, 500, 500], None).told();
+    assert_eq!(desired, 3);
+    assert!(
+        told.ends_with(
+            "asks for 1, but nothing that it names is measured, and what stands in never scales in"
+        ),
+        "{told}"
+    );
+    let more = r#"{"expression": "queue | default(60)", "target": 10, "metricType": "AverageValue"}"#;
+    assert_eq!(Case::of(more, &[500, 500, 500], None).told().0, 6);
+}
+
+#[test]
 fn replicas_that_only_just_serve_do_not_multiply_what_the_others_measured() {
     // Four serve, two of them for so short that their processor does not count yet.
     let mut case = Case::of(r#"{"expression": "cpu", "target": 60}"#, &[1200, 1200, 0, 0], Some(0));
