@@ -10,6 +10,7 @@ mod recorded;
 mod spans;
 
 mod core_step;
+mod scaling;
 mod simulate;
 mod simulator;
 
@@ -68,6 +69,8 @@ enum Mode {
 enum Bench {
     /// One step of the loop with 10,000 services and 100,000 replicas known: time and memory.
     CoreStep,
+    /// Decisions of 10,000 autoscalers with four metrics each.
+    Scaling,
     /// Steps of the simulator in a second of one core.
     Simulator,
     /// A year of minutes by each policy of `homeostat simulate`.
@@ -90,6 +93,7 @@ impl Bench {
     fn run(self, data: Option<&Path>) -> anyhow::Result<Findings> {
         match self {
             Self::CoreStep => core_step::run(),
+            Self::Scaling => scaling::run(),
             Self::Simulator => simulator::run(),
             Self::Simulate => simulate::run(),
             Self::Restart => restart::run(),
@@ -104,6 +108,7 @@ impl Bench {
     fn name(self) -> &'static str {
         match self {
             Self::CoreStep => "core-step",
+            Self::Scaling => "scaling",
             Self::Simulator => "simulator",
             Self::Simulate => "simulate",
             Self::Restart => "restart",

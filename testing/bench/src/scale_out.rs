@@ -13,6 +13,8 @@ use crate::house::{self, House, Place};
 use crate::loading::Loading;
 use crate::spans::Spans;
 
+/// Until the decision: a tenth of the mean of Kubernetes' autoscaler, 27.5 s (kubernetes/kubernetes#110317).
+const DECIDED: Target = Target::AtMost(2.75);
 const P50: Target = Target::AtMost(2.0);
 const P99: Target = Target::AtMost(4.0);
 
@@ -46,26 +48,38 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
     let shop = house::free_address()?;
     let manifests = manifests(place.path(), shop)?;
     let mut house = House::up(place, &manifests, &[])?;
-    let mut spans = Spans::new();
+    let [mut decided, mut started, mut spans] = std::array::from_fn(|_| Spans::new());
     let (mut requests, mut failed) = (0, 0);
     for _ in 0..ROUNDS {
         calm(&mut house, shop)?;
         let known = pids(&house)?;
         let begun = os::since_boot();
         let loading = Loading::begin(shop, BUSY, WAIT_MAX * 2)?;
+        house.wait(WAIT_MAX, "more replicas are wanted", |house| wants_more(house).then_some(()))?;
+        let decision = os::since_boot().saturating_sub(begun);
         house.wait(WAIT_MAX, "a new replica serves", |house| {
             has_new_one_served(house, &known).then_some(())
         })?;
-        spans.add(os::since_boot().saturating_sub(begun));
+        let served = os::since_boot().saturating_sub(begun);
+        decided.add(decision);
+        started.add(served.saturating_sub(decision));
+        spans.add(served);
         let report = loading.end()?;
         requests += report.requests;
         failed += report.failed;
     }
+    decided.tell("from the step to the decision", [Some(DECIDED), None, None], &mut findings);
+    started.tell("from the decision to that request", [None; 3], &mut findings);
     let what = "from the step to the first request that a new replica served";
     spans.tell(what, [Some(P50), Some(P99), None], &mut findings);
     findings.note("requests", requests as f64, Unit::Count);
     findings.note("failed requests", failed as f64, Unit::Count);
     Ok(findings)
+}
+
+/// Whether more replicas are wanted than it begins with.
+fn wants_more(house: &House) -> bool {
+    house.services().is_ok_and(|services| services.iter().any(|status| status.desired_replicas > FEWEST))
 }
 
 /// Brings the shop back to its fewest replicas and to a quiet load.
