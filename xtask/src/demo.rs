@@ -8,6 +8,7 @@
 
 mod leftovers;
 mod plot;
+mod rehearsal;
 mod stage;
 mod story;
 mod summary;
@@ -131,10 +132,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("could not create a temporary folder")?;
     let arguments = options.load_arguments(folder.path())?;
     let mut stage = Stage::set(&root, folder.path(), options.data.as_deref(), is_interrupted)?;
-    let told = story::tell(&mut stage, &arguments);
+    let told = story::tell(&mut stage, &arguments).and_then(|run| {
+        let agreement = rehearsal::compare(&stage, folder.path(), &run)?;
+        Ok((run, agreement))
+    });
     let ended = stage.clear();
-    let run = told?;
-    summary::print(&run);
+    let (run, agreement) = told?;
+    summary::print(&run, &agreement);
     ended?;
-    summary::verdict(&run)
+    summary::verdict(&run, &agreement)
 }

@@ -14,6 +14,7 @@ mod figures;
 mod moment;
 mod output;
 mod paint;
+mod picture;
 mod tables;
 
 mod client;

@@ -5,21 +5,15 @@ use std::fmt::Write as _;
 use api::v1;
 use hyper::Method;
 use jiff::Timestamp;
-use load::plot::{self, Between, Frame, Ink};
+use load::plot::{Between, Ink, Line};
 use model::resource::Resource;
-use ratatui::crossterm::terminal;
 use serde_json::{Value, json};
 
 use crate::figures;
 use crate::output::say;
 use crate::paint::printable;
+use crate::picture;
 use crate::words::Desk;
-
-/// Columns of the plot where no terminal tells.
-const WIDTH_DEFAULT: u16 = 80;
-
-/// Columns of the plot at most: wider says nothing more.
-const WIDTH_MAX: u16 = 120;
 
 /// Rows of the plot.
 const HEIGHT: usize = 8;
@@ -90,10 +84,9 @@ fn plot_of(hour: &v1::TrialHour) -> String {
         hour.points.iter().map(|point| (seconds(&point.at) - begin, f64::from(of(point)))).collect()
     };
     let (holds, tried) = (points(|point| point.holds), points(|point| point.tried));
-    let line = |label, ink, points| plot::Line { label, ink, between: Between::Hold, points };
+    let line = |label, ink, points| Line { label, ink, between: Between::Hold, points };
     let lines = [line("as it is", Ink::Dots, &holds), line("with it", Ink::Solid, &tried)];
-    let width = terminal::size().map_or(WIDTH_DEFAULT, |(columns, _)| columns).min(WIDTH_MAX);
-    plot::lines(&lines, Frame { width: width.into(), height: HEIGHT, x_unit: "s", y_unit: "replicas" })
+    picture::of(&lines, HEIGHT, "s", "replicas")
 }
 
 #[cfg(test)]

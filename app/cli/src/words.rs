@@ -12,8 +12,8 @@ use crate::output::Printer;
 use crate::paint::{Colours, Paint};
 use crate::verbs::up::{Up, UpWords};
 use crate::verbs::{
-    apply, completions, delete, describe, diff, events, explain, get, load, logs, pause, protect, replay,
-    scale, schema, simulate, top, validate, version,
+    apply, completions, delete, describe, diff, events, explain, get, load, logs, pause, protect, rehearse,
+    replay, scale, schema, simulate, top, validate, version,
 };
 
 /// Keeps services in balance: runs, balances, scales and heals them, and says why.
@@ -54,6 +54,7 @@ enum Verb {
     Explain(explain::Words),
     Load(Box<load::Words>),
     Simulate(Box<simulate::Words>),
+    Rehearse(Box<rehearse::Words>),
     Replay(replay::Words),
     Schema(schema::Words),
     Completions(completions::Words),
@@ -122,6 +123,7 @@ fn follow(
         Verb::Explain(words) => wait_for(explain::run(desk, words)).map(done),
         Verb::Load(words) => wait_for(load::run(desk, *words)),
         Verb::Simulate(words) => simulate::run(desk, &words),
+        Verb::Rehearse(words) => rehearse::run(desk, &words),
         Verb::Replay(words) => replay::run(desk, &words).map(done),
         Verb::Schema(words) => schema::run(desk, words).map(done),
         Verb::Completions(words) => completions::run(desk, words).map(done),

@@ -50,7 +50,23 @@ pub fn declared<'r>(
     resources: impl IntoIterator<Item = &'r Resource>,
     name: Option<&str>,
 ) -> Result<Declared, DeclaredError> {
-    let mut services = Vec::new();
+    chosen(found(resources)?, name).map(as_declared)
+}
+
+/// All services among `resources`, each with the autoscaler that targets it, in the order in which they are declared.
+pub fn all_declared<'r>(
+    resources: impl IntoIterator<Item = &'r Resource>,
+) -> Result<Vec<Declared>, DeclaredError> {
+    Ok(found(resources)?.into_iter().map(as_declared).collect())
+}
+
+fn as_declared((name, spec, autoscaler): Found) -> Declared {
+    let generation = Generation::default();
+    Declared { name, revision: generation, generation, spec, autoscaler }
+}
+
+fn found<'r>(resources: impl IntoIterator<Item = &'r Resource>) -> Result<Vec<Found>, DeclaredError> {
+    let mut services: Vec<Found> = Vec::new();
     let mut autoscalers = Vec::new();
     let failed = |name: &str, source| DeclaredError::Autoscaler { name: name.to_owned(), source };
     for resource in resources {
@@ -73,9 +89,7 @@ pub fn declared<'r>(
             None => services.push((autoscaler.service.clone(), bare(), Some(autoscaler))),
         }
     }
-    let (name, spec, autoscaler) = chosen(services, name)?;
-    let generation = Generation::default();
-    Ok(Declared { name, revision: generation, generation, spec, autoscaler })
+    Ok(services)
 }
 
 type Found = (ServiceName, ServiceSpec, Option<AutoscalerSpec>);

@@ -15,7 +15,7 @@ mod summary;
 mod page;
 
 pub use candidate::{BUILTINS, Builtin, Candidate, Kind, ORACLES};
-pub use declared::{DeclaredError, capacity_told, declared, notes_on, widest_bounds};
+pub use declared::{DeclaredError, all_declared, capacity_told, declared, notes_on, widest_bounds};
 pub use page::page;
 pub use recording::{Extent, Reading, Recording, RecordingError, Source};
 pub use study::{CapacityRule, Findings, Progress, Setting, StudyError, Tried, compare};

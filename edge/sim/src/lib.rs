@@ -45,6 +45,10 @@ mod life;
 pub use life::{Life, LifeState};
 
 mod traffic;
+pub use traffic::TICK;
+
+mod words;
+pub use words::{clock, readable};
 
 mod keeper;
 

@@ -10,7 +10,7 @@ use model::input::{Exit, ExitStatus, Input, Intent};
 use model::memory::Memory;
 use model::name::{NodeName, ServiceName};
 use model::settings::Settings;
-use model::time::{Now, Time};
+use model::time::{Now, Time, Wall};
 
 use crate::disk::Disk;
 use crate::effect::Effect;
@@ -139,6 +139,11 @@ impl Simulation {
     /// What truly happened in the latest turn.
     pub fn effects(&self) -> &[Effect] {
         &self.fabric.effects
+    }
+
+    /// What the wall clock shows from now on; schedules hold by it.
+    pub fn set_wall(&mut self, shows: Wall) {
+        self.wall_ahead_ms = shows.as_millis().cast_signed() - self.fabric.now.as_millis().cast_signed();
     }
 
     /// How often each fault happens from now on.

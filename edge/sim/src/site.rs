@@ -34,6 +34,7 @@ pub struct Site {
     pub(crate) exposed_by: ActionId,
     pub(crate) programs: Vec<(Generation, Program)>,
     pub(crate) asked_milli: u64,
+    pub(crate) unheard_milli: u64,
     pub(crate) unanswered_milli: u64,
     pub(crate) waiting_milli: u64,
     pub(crate) waiting_since: Time,
@@ -42,14 +43,18 @@ pub struct Site {
 /// What became of the requests of a service, since the beginning of the world.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Those that came.
+    /// Those that came to the proxy.
     pub asked: u64,
+    /// Those that came while the proxy did not listen for the service, and are not among the ones asked.
+    pub unheard: u64,
     /// Those that came while no replica could be asked.
     pub unanswered: u64,
     /// Those whose replica ended by itself before it answered.
     pub lost_in_crashes: u64,
     /// Those whose replica was stopped before it answered.
     pub cut_off: u64,
+    /// Those that a replica turned away, because too many waited for it.
+    pub refused: u64,
 }
 
 impl Site {
@@ -65,6 +70,7 @@ impl Site {
             exposed_by: ActionId::default(),
             programs: Vec::new(),
             asked_milli: 0,
+            unheard_milli: 0,
             unanswered_milli: 0,
             waiting_milli: 0,
             waiting_since: Time::ZERO,

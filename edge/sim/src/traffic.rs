@@ -17,7 +17,7 @@ use crate::life::{Life, LifeState};
 use crate::site::{ASKED_METRIC, Site};
 
 /// From one count of the proxy to the next, and so the grain of the queues.
-pub(crate) const TICK: Duration = Duration::from_millis(250);
+pub const TICK: Duration = Duration::from_millis(250);
 
 const TICK_US: u64 = 250_000;
 
@@ -41,11 +41,13 @@ impl Site {
     }
 
     fn route(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        if self.exposed.is_none() {
-            return;
-        }
         // A quarter of a second's worth of thousandths.
         let arriving = self.load.at(now).0 / 4;
+        if self.exposed.is_none() {
+            self.unheard_milli += arriving;
+            self.tally.unheard = self.unheard_milli / 1000;
+            return;
+        }
         self.asked_milli += arriving;
         self.tally.asked = self.asked_milli / 1000;
         let weight: u64 = self.lives.iter().flatten().map(Life::weight).sum();
@@ -63,7 +65,7 @@ impl Site {
         for life in self.lives.iter_mut().flatten() {
             let share = arriving * life.weight() / weight;
             if share > 0 {
-                life.take(share);
+                self.tally.refused += life.take(share);
             }
         }
     }
@@ -143,12 +145,15 @@ impl Site {
 }
 
 impl Life {
-    fn take(&mut self, requests_milli: u64) {
+    /// Takes requests, in thousandths, and returns how many it turned away, whole ones.
+    fn take(&mut self, requests_milli: u64) -> u64 {
         let work = &mut self.work;
         work.was_asked = true;
         let room = BACKLOG_MAX_MILLI.saturating_sub(work.backlog_milli);
         work.backlog_milli += requests_milli.min(room);
-        work.errors += requests_milli.saturating_sub(room) / 1000;
+        let refused = requests_milli.saturating_sub(room) / 1000;
+        work.errors += refused;
+        refused
     }
 
     /// Works for one tick.

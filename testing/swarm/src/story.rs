@@ -5,14 +5,17 @@ use std::io::Write;
 
 use model::action::{Action, ActionKind, Admission};
 use model::event::Event;
+use model::reason::Reason;
 use model::time::Time;
 use sim::{Cause, Effect, Simulation, Turn};
 
-/// Hours, minutes, seconds and milliseconds since the world began.
+/// The time since the world began.
 pub fn clock(at: Time) -> String {
-    let ms = u64::try_from(at.since(Simulation::begin()).as_millis()).unwrap_or(u64::MAX);
-    let (hours, minutes, seconds) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
-    format!("{hours:02}:{minutes:02}:{seconds:02}.{:03}", ms % 1000)
+    sim::clock(Simulation::begin(), at)
+}
+
+fn readable(reason: &Reason) -> String {
+    sim::readable(Simulation::begin(), reason)
 }
 
 /// Writes what a turn brought: what the loop did and says, and what truly happened.
@@ -81,22 +84,6 @@ fn traffic(admission: Admission) -> String {
         Admission::Draining => "draining".to_owned(),
         Admission::Spare => "spare".to_owned(),
     }
-}
-
-fn readable(reason: &model::reason::Reason) -> String {
-    let text = reason.to_string();
-    text.split(' ').map(story_time).collect::<Vec<_>>().join(" ")
-}
-
-/// `t+1728000012.345s` becomes `00:00:12.345`.
-fn story_time(word: &str) -> String {
-    let parsed = word.strip_prefix("t+").and_then(|rest| {
-        let (number, tail) = rest.split_once('s')?;
-        let (seconds, millis) = number.split_once('.')?;
-        let ms = seconds.parse::<u64>().ok()? * 1000 + millis.parse::<u64>().ok()?;
-        Some(clock(Time::from_millis(ms)) + tail)
-    });
-    parsed.unwrap_or_else(|| word.to_owned())
 }
 
 /// What truly happened, when it is more than an echo of an action.

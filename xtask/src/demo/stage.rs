@@ -18,7 +18,7 @@ use super::watch::{Service, ServiceStatus};
 use crate::cargo;
 
 /// What is shown.
-const EXAMPLE: &str = "examples/flash-sale";
+pub(super) const EXAMPLE: &str = "examples/flash-sale";
 /// Where the API listens when nobody says otherwise.
 const API: &str = "127.0.0.1:7460";
 /// Where the example exposes the shop.

@@ -3,13 +3,14 @@
 use anyhow::{bail, ensure};
 
 use super::plot;
+use super::rehearsal::{APART_PERCENT_MAX, Agreement, NEAR_PERCENT_MIN};
 use super::story::Run;
 
 /// Columns of a plot: what fits beside its labels on the narrowest usual terminal.
 const PLOT_WIDTH: usize = 70;
 
 /// Prints the run: numbers, plots, the killed replica, the decisions with their reasons.
-pub(super) fn print(run: &Run) {
+pub(super) fn print(run: &Run, agreement: &Agreement) {
     let load = &run.load;
     println!();
     println!(
@@ -26,7 +27,7 @@ pub(super) fn print(run: &Run) {
     println!("p50        {:>10}", milliseconds(load.latency_seconds.p50));
     println!("p99        {:>10}", milliseconds(load.latency_seconds.p99));
     println!();
-    print_plots(run);
+    print_plots(run, agreement);
     if let Some(killed) = &run.killed {
         let ending = killed.successor_after.map_or("and had no successor".to_owned(), |after| {
             format!("and a successor was seen ready {:.1} s later", after.as_secs_f64())
@@ -40,6 +41,14 @@ pub(super) fn print(run: &Run) {
         );
     }
     println!();
+    println!(
+        "rehearsed with this load: {:.0} replica-seconds where {:.0} were used, {:.0} % apart; within one replica in {:.0} % of the moments",
+        agreement.rehearsed,
+        agreement.real,
+        agreement.apart_percent(),
+        agreement.near_percent
+    );
+    println!();
     println!("decisions");
     for decision in &run.decisions {
         println!("  {}  {} -> {}  {}", decision.at, decision.previous, decision.desired, decision.summary);
@@ -50,7 +59,7 @@ pub(super) fn print(run: &Run) {
     println!();
 }
 
-fn print_plots(run: &Run) {
+fn print_plots(run: &Run, agreement: &Agreement) {
     let until = run.samples.last().map_or(0.0, |sample| sample.at.as_secs_f64());
     let mut load: Vec<(f64, f64)> = run
         .load
@@ -69,6 +78,8 @@ fn print_plots(run: &Run) {
     plot::columns(&load, until, PLOT_WIDTH, 5).iter().for_each(|row| println!("{row}"));
     println!("ready replicas");
     plot::columns(&ready, until, PLOT_WIDTH, 5).iter().for_each(|row| println!("{row}"));
+    println!("ready replicas, as homeostat rehearse has them");
+    plot::columns(&agreement.ready, until, PLOT_WIDTH, 5).iter().for_each(|row| println!("{row}"));
     println!("       └{}", "─".repeat(PLOT_WIDTH));
     println!("        0 s{:>width$}", format!("{until:.0} s"), width = PLOT_WIDTH - 3);
 }
@@ -78,7 +89,7 @@ fn milliseconds(seconds: Option<f64>) -> String {
 }
 
 /// Whether Homeostat did its main job; fails with the first thing that it did not do.
-pub(super) fn verdict(run: &Run) -> anyhow::Result<()> {
+pub(super) fn verdict(run: &Run, agreement: &Agreement) -> anyhow::Result<()> {
     ensure!(run.load.requests > 0, "the load sent no request, so nothing was shown");
     ensure!(run.load.failed == 0, "{} of {} requests failed; none may", run.load.failed, run.load.requests);
     let start = run.at_start.ready_replicas;
@@ -93,6 +104,13 @@ pub(super) fn verdict(run: &Run) -> anyhow::Result<()> {
     ensure!(
         after <= before,
         "the shop did not scale in: {after} replicas are wanted, {before} were before the load"
+    );
+    ensure!(
+        agreement.apart_percent() <= APART_PERCENT_MAX && agreement.near_percent >= NEAR_PERCENT_MIN,
+        "the rehearsal is {:.0} % apart from what happened and near it in {:.0} % of the moments; at most {APART_PERCENT_MAX} % and at least \
+         {NEAR_PERCENT_MIN} % are asked for",
+        agreement.apart_percent(),
+        agreement.near_percent
     );
     println!("the shop scaled from {start} to {most} replicas and back to {after}, and no request failed");
     Ok(())
@@ -136,15 +154,31 @@ mod tests {
         }
     }
 
+    fn good_agreement() -> Agreement {
+        Agreement { real: 100.0, rehearsed: 90.0, near_percent: 95.0, ready: Vec::new() }
+    }
+
     fn complaint(change: fn(&mut Run)) -> String {
         let mut run = good_run();
         change(&mut run);
-        verdict(&run).expect_err("something is wrong with it").to_string()
+        verdict(&run, &good_agreement()).expect_err("something is wrong with it").to_string()
     }
 
     #[test]
     fn a_run_that_scaled_out_healed_and_scaled_in_is_good() {
-        assert!(verdict(&good_run()).is_ok());
+        assert!(verdict(&good_run(), &good_agreement()).is_ok());
+    }
+
+    #[test]
+    fn a_rehearsal_that_is_far_from_what_happened_is_told() {
+        for far in [
+            Agreement { rehearsed: 116.0, ..good_agreement() },
+            Agreement { rehearsed: 84.0, ..good_agreement() },
+            Agreement { near_percent: 89.0, ..good_agreement() },
+        ] {
+            let said = verdict(&good_run(), &far).expect_err("it is far off").to_string();
+            assert!(said.contains("apart from what happened"), "{said}");
+        }
     }
 
     #[test]

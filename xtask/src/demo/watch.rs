@@ -100,6 +100,26 @@ pub(super) struct Point {
     pub(super) sent: u64,
 }
 
+/// `homeostat rehearse -o json`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Rehearsal {
+    pub(super) services: Vec<Course>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Course {
+    pub(super) samples: Vec<Rehearsed>,
+}
+
+/// One moment of a rehearsal.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Rehearsed {
+    pub(super) at_seconds: f64,
+    pub(super) running: u32,
+    pub(super) ready: u32,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,6 +20,7 @@ pub(crate) mod scale;
 
 pub(crate) mod load;
 
+pub(crate) mod rehearse;
 pub(crate) mod replay;
 pub(crate) mod simulate;
 

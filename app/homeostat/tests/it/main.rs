@@ -18,6 +18,7 @@ mod outliving;
 mod pacing;
 mod recovering;
 mod refusing;
+mod rehearsing;
 mod replica;
 mod resting;
 mod rightsizing;

@@ -64,6 +64,20 @@ fn a_server_that_is_not_there_is_named_with_what_to_try() {
 }
 
 #[test]
+fn a_load_that_nobody_answers_has_failed() {
+    let house = House::new();
+    let said =
+        house.run(&["load", "http://127.0.0.1:1/", "--rate", "20", "--duration", "500ms", "-o", "json"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.err.contains("none of the 10 requests to 127.0.0.1:1 was answered"), "{said:?}");
+    assert_eq!(
+        (&said.json()["requests"], &said.json()["failed"]),
+        (&10.into(), &10.into()),
+        "it is reported"
+    );
+}
+
+#[test]
 fn words_that_are_wrong_end_with_two() {
     let house = House::new();
     for words in [

@@ -57,7 +57,7 @@ pub(super) fn is_wanted(method: &Method, headers: &HeaderMap) -> bool {
             any = Some(is_taken);
         }
     }
-    // A HEAD has no body whose length could be told.
+    // What a HEAD is answered with has no body to make smaller.
     method != Method::HEAD && gzip.or(any).unwrap_or(false)
 }
 
@@ -89,7 +89,9 @@ fn is_shrinkable(status: StatusCode, headers: &HeaderMap, body: &ResponseBody) -
         |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let is_whole = status.is_success() && status != StatusCode::PARTIAL_CONTENT || status.is_client_error();
     let may_be_changed = !text(&CACHE_CONTROL).to_ascii_lowercase().contains("no-transform");
-    let is_long = body.size_hint().upper().is_none_or(|length| length >= LENGTH_MIN);
+    // An answer to HEAD has no body, and tells the length of the one that GET would get.
+    let told = text(&CONTENT_LENGTH).parse::<u64>().ok();
+    let is_long = told.or(body.size_hint().upper()).is_none_or(|length| length >= LENGTH_MIN);
     is_whole
         && may_be_changed
         && is_long

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use proxy::{AttachedRoute, EndpointRoute, Gateway, RouteTraffic, ServiceRoute, Table};
 use serde_json::{Value, json};
 
@@ -509,6 +509,13 @@ async fn text_is_made_smaller_for_clients_that_take_it_so() {
     let plain = client.send(with("/", "br")).await.unwrap();
     assert_eq!((header(&plain, "content-encoding"), plain.body().len()), (None, 180_000));
     assert_eq!(header(&plain, "vary").as_deref(), Some("accept-encoding"), "a cache has to know");
+    let mut head = with("/", "gzip");
+    *head.method_mut() = Method::HEAD;
+    let head = client.send(head).await.unwrap();
+    assert_eq!(
+        (header(&head, "content-encoding"), header(&head, "vary").as_deref()),
+        (None, Some("accept-encoding"))
+    );
     for (path, encoding) in [("/png", None), ("/packed", Some("br")), ("/as-is", None), ("/short", None)] {
         let as_it_is = client.send(with(path, "gzip")).await.unwrap();
         assert_eq!(header(&as_it_is, "content-encoding").as_deref(), encoding, "{path}");

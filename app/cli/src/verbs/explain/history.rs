@@ -2,17 +2,11 @@
 
 use api::v1;
 use jiff::Timestamp;
-use load::plot::{self, Between, Frame, Ink};
-use ratatui::crossterm::terminal;
+use load::plot::{Between, Ink, Line};
 
 use crate::output::{Field, Printer, UNKNOWN};
 use crate::paint::printable;
-
-/// Columns of the plot where no terminal tells.
-const WIDTH_DEFAULT: u16 = 80;
-
-/// Columns of the plot at most: wider says nothing more.
-const WIDTH_MAX: u16 = 120;
+use crate::picture;
 
 /// Rows of the plot.
 const HEIGHT: usize = 8;
@@ -66,10 +60,7 @@ fn plot_of(it: &v1::History) -> String {
     if let Some((_, last)) = points.last().copied() {
         points.push((end - begin, last));
     }
-    let line =
-        plot::Line { label: "replicas wanted", ink: Ink::Solid, between: Between::Hold, points: &points };
-    let width = terminal::size().map_or(WIDTH_DEFAULT, |(columns, _)| columns).min(WIDTH_MAX);
-    let frame = Frame { width: width.into(), height: HEIGHT, x_unit: "s", y_unit: "" };
+    let line = Line { label: "replicas wanted", ink: Ink::Solid, between: Between::Hold, points: &points };
     let first = it.items.first().map_or(UNKNOWN, |run| &run.from);
-    format!("{}: replicas wanted since {first}\n{}", it.target, plot::lines(&[line], frame))
+    format!("{}: replicas wanted since {first}\n{}", it.target, picture::of(&[line], HEIGHT, "s", ""))
 }

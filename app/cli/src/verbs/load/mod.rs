@@ -92,6 +92,7 @@ impl Words {
 
 pub(crate) async fn run(desk: &Desk, words: Words) -> Result<ExitCode, Failure> {
     let plan = words.plan()?;
+    let address = format!("{}:{}", words.url.host(), words.url.port());
     os::raise_open_files();
     let report = run_shown(plan).await?;
     match words.output.output {
@@ -101,6 +102,12 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<ExitCode, Failure> 
     }
     if report.skipped > 0 {
         show::warn_of_skipped(desk.colours, &report);
+    }
+    if report.requests > 0 && report.statuses.is_empty() {
+        return Err(Failure::work(format!(
+            "none of the {} requests to {address} was answered; check the address, and whether something listens there",
+            report.requests
+        )));
     }
     let has_failed = report.failed + report.skipped > 0;
     Ok(if words.fail_on_error && has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })

@@ -3,20 +3,14 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use load::plot::{self, Between, Frame, Ink};
+use load::plot::{Between, Ink, Line};
 use load::report::Point;
 use load::{LoadPlan, Progress, Report};
-use ratatui::crossterm::terminal;
 
 use crate::figures;
 use crate::output::{Printer, say};
 use crate::paint::{Colours, Paint, Tone};
-
-/// Columns of the plot where no terminal tells.
-const WIDTH_DEFAULT: u16 = 80;
-
-/// Columns of the plot at most: wider says nothing more.
-const WIDTH_MAX: u16 = 120;
+use crate::picture;
 
 /// Rows of the plot.
 const HEIGHT: usize = 10;
@@ -86,10 +80,9 @@ fn plot(series: &[Point]) -> String {
         series.iter().map(|point| (point.at_seconds, point.per_second(count(point)))).collect()
     };
     let (sent, ok) = (rates(|point| point.sent), rates(|point| point.ok));
-    let line = |label, ink, points| plot::Line { label, ink, between: Between::Mean, points };
+    let line = |label, ink, points| Line { label, ink, between: Between::Mean, points };
     let lines = [line("sent", Ink::Dots, &sent), line("answered well", Ink::Solid, &ok)];
-    let width = terminal::size().map_or(WIDTH_DEFAULT, |(columns, _)| columns).min(WIDTH_MAX);
-    plot::lines(&lines, Frame { width: width.into(), height: HEIGHT, x_unit: "s", y_unit: "req/s" })
+    picture::of(&lines, HEIGHT, "s", "req/s")
 }
 
 /// Says where nobody can overlook it that less was sent than asked for.

@@ -1,18 +1,12 @@
 //! A comparison for people: a table, a verdict, a plot; and how far it is.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use load::plot::{self, Between, Frame, Ink};
-use ratatui::crossterm::terminal;
+use load::plot::{Between, Ink, Line};
 use study::{Findings, PolicySummary, Progress, Summary, Tried};
 
 use crate::output::{Field, Printer, UNKNOWN};
 use crate::paint::Tone;
-
-/// Columns of the plot where no terminal tells.
-const WIDTH_DEFAULT: u16 = 80;
-
-/// Columns of the plot at most: wider says nothing more.
-const WIDTH_MAX: u16 = 120;
+use crate::picture;
 
 /// Rows of the plot.
 const HEIGHT: usize = 14;
@@ -114,11 +108,10 @@ pub(super) fn plot(findings: &Findings, summary: &Summary) -> String {
     }
     let label = format!("capacity of {}", tried.name);
     let lines = [
-        plot::Line { label: &label, ink: Ink::Solid, between: Between::Mean, points: &capacity },
-        plot::Line { label: "load", ink: Ink::Dots, between: Between::Mean, points: &load },
+        Line { label: &label, ink: Ink::Solid, between: Between::Mean, points: &capacity },
+        Line { label: "load", ink: Ink::Dots, between: Between::Mean, points: &load },
     ];
-    let width = terminal::size().map_or(WIDTH_DEFAULT, |(columns, _)| columns).min(WIDTH_MAX);
-    plot::lines(&lines, Frame { width: width.into(), height: HEIGHT, x_unit: "h", y_unit: "req/s" })
+    picture::of(&lines, HEIGHT, "h", "req/s")
 }
 
 /// Requests a second with what digits say something.

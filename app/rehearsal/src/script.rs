@@ -1,0 +1,139 @@
+//! What is rehearsed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::identity::ReplicaId;
+use model::input::Declared;
+use model::quantity::MilliRps;
+use model::settings::Settings;
+use model::time::{Time, Wall};
+use sim::{Faults, Load, Program};
+use thiserror::Error;
+
+/// What is rehearsed.
+#[derive(Clone, Debug)]
+pub struct Script {
+    /// The services, each with its program and its load.
+    pub parts: Vec<Part>,
+    /// How long; at most [`SPAN_MAX`].
+    pub span: Duration,
+    /// What the wall clock shows at the beginning: schedules hold by it.
+    pub begin: Wall,
+    /// What goes wrong at a time that is known.
+    pub mishaps: Vec<Mishap>,
+    /// What goes wrong by chance, and how often.
+    pub faults: Faults,
+    /// The loop's own numbers.
+    pub settings: Settings,
+    /// What chance grows from.
+    pub seed: u64,
+}
+
+/// One service.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// As declared.
+    pub declared: Declared,
+    /// How its replicas behave.
+    pub program: Program,
+    /// What is asked of it.
+    pub asked: Asked,
+}
+
+/// What is asked of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Always the same.
+    Rate(MilliRps),
+    /// What was recorded, from its first point on and, when it is shorter than the rehearsal, over and over.
+    Recorded {
+        /// How long each point holds; not zero.
+        every: Duration,
+        /// The points.
+        points: Arc<[MilliRps]>,
+    },
+}
+
+impl Asked {
+    /// It, from `begin` on.
+    pub(crate) fn from(&self, begin: Time) -> Load {
+        match self {
+            Self::Rate(rate) => Load::Constant(*rate),
+            Self::Recorded { every, points } => {
+                Load::Trace { from: begin, every: *every, points: Arc::clone(points) }
+            }
+        }
+    }
+}
+
+/// One thing that goes wrong at a time that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mishap {
+    /// How long after the beginning.
+    pub after: Duration,
+    /// What.
+    pub deed: Deed,
+}
+
+/// What goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// `kill -9` of a replica; without effect where none runs.
+    Kill(ReplicaId),
+    /// A replica answers nothing any more, until it is restarted.
+    Hang(ReplicaId),
+    /// `kill -9` of Homeostat itself, which begins anew within two minutes.
+    KillHomeostat,
+}
+
+/// The longest rehearsal.
+///
+/// A year; a service of ten replicas takes about a second a day.
+pub const SPAN_MAX: Duration = Duration::from_hours(365 * 24);
+
+/// Why there is nothing to rehearse.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ScriptError {
+    /// No service.
+    #[error("the manifests declare no service, so there is nothing to rehearse; name a file that does")]
+    NoService,
+    /// No time, or too much.
+    #[error("{0:?} cannot be rehearsed; give more than nothing, and at most a year")]
+    Span(Duration),
+    /// A deed is done to a replica of no service.
+    #[error("no service is called {service}, so that nothing can happen to its replicas; there are: {known}")]
+    NoSuchService {
+        /// The name.
+        service: String,
+        /// Those there are.
+        known: String,
+    },
+}
+
+impl Script {
+    /// Checks that it can be rehearsed.
+    ///
+    /// # Errors
+    ///
+    /// When it has no service, no time or too much, or a deed that is done to none of its services.
+    pub fn check(&self) -> Result<(), ScriptError> {
+        if self.parts.is_empty() {
+            return Err(ScriptError::NoService);
+        }
+        if self.span.is_zero() || self.span > SPAN_MAX {
+            return Err(ScriptError::Span(self.span));
+        }
+        for mishap in &self.mishaps {
+            let (Deed::Kill(replica) | Deed::Hang(replica)) = &mishap.deed else { continue };
+            if !self.parts.iter().any(|part| part.declared.name == replica.service) {
+                let known: Vec<&str> = self.parts.iter().map(|part| part.declared.name.as_str()).collect();
+                return Err(ScriptError::NoSuchService {
+                    service: replica.service.to_string(),
+                    known: known.join(", "),
+                });
+            }
+        }
+        Ok(())
+    }
+}

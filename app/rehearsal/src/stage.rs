@@ -1,0 +1,242 @@
+//! The rehearsal itself: the simulated machine, and somebody who writes down what happens.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::event::{Event, EventKind};
+use model::input::Intent;
+use model::time::Time;
+use sim::{Cause, Effect, Simulation, Site, TICK, Turn};
+
+use crate::report::{Course, EVENTS_MAX, Rehearsal, Requests, SAMPLES_MAX, Sample, Told};
+use crate::script::{Deed, Mishap, Part, Script, ScriptError};
+
+/// How long is waited, before anything is asked, until all that is declared runs.
+const PRELUDE_MAX: Duration = Duration::from_mins(10);
+
+/// Lets the loop run what the script declares, and says now and then how much of it is over.
+///
+/// It begins, and requests come, once every service has the replicas that it wants, or after ten minutes: what happened before is told with negative
+/// times.
+///
+/// # Errors
+///
+/// When the script cannot be rehearsed; nothing has happened then.
+pub fn rehearse(script: &Script, progress: &mut dyn FnMut(Duration)) -> Result<Rehearsal, ScriptError> {
+    script.check()?;
+    let mut sim = Simulation::new(script.seed, script.settings.clone()).in_one_process();
+    sim.set_wall(script.begin);
+    let mut notes = Notes::new(script);
+    for Part { declared, program, .. } in &script.parts {
+        sim.set_program(&declared.name, declared.generation, program.clone());
+        sim.order(Intent::Declare(Arc::new(declared.clone())));
+    }
+    while !stands(&sim, script) && sim.now().since(Simulation::begin()) < PRELUDE_MAX {
+        let next = sim.now() + TICK;
+        advance(&mut sim, next, &mut notes);
+    }
+    notes.zero = sim.now();
+    sim.set_wall(script.begin);
+    sim.set_faults(script.faults.clone());
+    for Part { declared, asked, .. } in &script.parts {
+        sim.set_load(&declared.name, asked.from(notes.zero));
+    }
+    play(&mut sim, script, &mut notes, progress);
+    Ok(notes.finish(&sim, script))
+}
+
+/// From the moment in which requests come to the end.
+fn play(sim: &mut Simulation, script: &Script, notes: &mut Notes, progress: &mut dyn FnMut(Duration)) {
+    let mut mishaps: Vec<&Mishap> = script.mishaps.iter().collect();
+    mishaps.sort_by_key(|mishap| std::cmp::Reverse(mishap.after));
+    let zero = notes.zero;
+    let mut since = Duration::ZERO;
+    while since < script.span {
+        notes.look(sim, since);
+        let next = (since + TICK).min(script.span);
+        while let Some(mishap) = mishaps.pop_if(|mishap| mishap.after < next) {
+            advance(sim, zero + mishap.after, notes);
+            happen(sim, &mishap.deed);
+            notes.hear(sim, Turn::World);
+        }
+        advance(sim, zero + next, notes);
+        notes.count(sim, next - since);
+        since = next;
+        progress(since);
+    }
+}
+
+/// Whether every service has the replicas that it wants.
+fn stands(sim: &Simulation, script: &Script) -> bool {
+    let Some(brain) = sim.brain() else { return false };
+    script.parts.iter().all(|part| {
+        let name = &part.declared.name;
+        let wanted = brain.knowledge().service(name).and_then(|service| service.desired);
+        let site = sim.node().sites().iter().find(|site| site.name == *name);
+        wanted.is_some_and(|wanted| site.map_or(0, ready) >= wanted)
+    })
+}
+
+fn advance(sim: &mut Simulation, until: Time, notes: &mut Notes) {
+    loop {
+        let turn = sim.turn(until);
+        notes.hear(sim, turn);
+        if turn == Turn::Over {
+            return;
+        }
+    }
+}
+
+fn happen(sim: &mut Simulation, deed: &Deed) {
+    match deed {
+        Deed::Kill(replica) => sim.kill(replica),
+        Deed::Hang(replica) => sim.hang(replica, None),
+        Deed::KillHomeostat => sim.kill_keeper(),
+    }
+}
+
+/// What is written down on the way.
+struct Notes {
+    /// When requests begin to come.
+    zero: Time,
+    courses: BTreeMap<String, Course>,
+    events: Vec<(Time, Event)>,
+    events_left_out: u64,
+    /// From one sample to the next.
+    every: Duration,
+    next_sample: Duration,
+}
+
+impl Notes {
+    fn new(script: &Script) -> Self {
+        let ticks = script.span.as_millis().div_ceil(TICK.as_millis());
+        let stride = u32::try_from(ticks.div_ceil(u128::from(SAMPLES_MAX))).unwrap_or(u32::MAX);
+        let course = |name: &str| Course {
+            name: name.to_owned(),
+            requests: Requests::default(),
+            replica_seconds: 0.0,
+            ready_min: u32::MAX,
+            ready_max: 0,
+            actions: 0,
+            starts: 0,
+            failures: 0,
+            in_flight_max: 0,
+            samples: Vec::new(),
+        };
+        let names = script.parts.iter().map(|part| part.declared.name.as_str());
+        Self {
+            zero: Simulation::begin(),
+            courses: names.map(|name| (name.to_owned(), course(name))).collect(),
+            events: Vec::new(),
+            events_left_out: 0,
+            every: TICK * stride,
+            next_sample: Duration::ZERO,
+        }
+    }
+
+    /// Takes a sample of each service when one is due.
+    fn look(&mut self, sim: &Simulation, since: Duration) {
+        if since < self.next_sample {
+            return;
+        }
+        self.next_sample = since + self.every;
+        for site in sim.node().sites() {
+            let Some(course) = self.courses.get_mut(site.name.as_str()) else { continue };
+            let knowledge = sim.brain().map(control::ControlLoop::knowledge);
+            let known = knowledge.and_then(|knowledge| knowledge.service(&site.name)?.desired);
+            let before = course.samples.last().copied().unwrap_or_default();
+            course.samples.push(Sample {
+                at_seconds: since.as_secs_f64(),
+                load: site.load.at(sim.now()).per_second(),
+                // While Homeostat is down nobody wants anything else.
+                desired: known.unwrap_or(before.desired),
+                running: running(site),
+                ready: ready(site),
+            });
+        }
+    }
+
+    /// Counts what has gone on for `span`.
+    fn count(&mut self, sim: &Simulation, span: Duration) {
+        for site in sim.node().sites() {
+            let Some(course) = self.courses.get_mut(site.name.as_str()) else { continue };
+            course.replica_seconds += f64::from(running(site)) * span.as_secs_f64();
+            let ready = ready(site);
+            course.ready_min = course.ready_min.min(ready);
+            course.ready_max = course.ready_max.max(ready);
+            let in_flight = site.alive().map(|life| u64::from(life.in_flight())).sum();
+            course.in_flight_max = course.in_flight_max.max(in_flight);
+        }
+    }
+
+    /// Writes down what the loop said and what truly happened.
+    fn hear(&mut self, sim: &Simulation, turn: Turn) {
+        for effect in sim.effects() {
+            let (replica, is_start) = match effect {
+                Effect::Began { replica, .. } => (replica, true),
+                Effect::Ended { replica, cause: Cause::Itself, .. } => (replica, false),
+                // tidy: open match: only what a life begins or ends with is counted here
+                _ => continue,
+            };
+            let Some(course) = self.courses.get_mut(replica.service.as_str()) else { continue };
+            *(if is_start { &mut course.starts } else { &mut course.failures }) += 1;
+        }
+        if turn != Turn::Stepped {
+            return;
+        }
+        for event in &sim.out().events {
+            if event.kind == EventKind::Scaled
+                && let Some(course) = self.courses.get_mut(event.service.as_str())
+            {
+                course.actions += 1;
+            }
+            if self.events.len() < EVENTS_MAX {
+                self.events.push((sim.now(), event.clone()));
+            } else {
+                self.events_left_out += 1;
+            }
+        }
+    }
+
+    fn finish(mut self, sim: &Simulation, script: &Script) -> Rehearsal {
+        for site in sim.node().sites() {
+            if let Some(course) = self.courses.get_mut(site.name.as_str()) {
+                let tally = site.tally;
+                course.requests = Requests {
+                    asked: tally.asked + tally.unheard,
+                    unanswered: tally.unanswered + tally.unheard,
+                    lost: tally.lost_in_crashes + tally.cut_off,
+                    refused: tally.refused,
+                };
+            }
+        }
+        Rehearsal {
+            seconds: script.span.as_secs_f64(),
+            seed: script.seed,
+            steps: sim.steps(),
+            services: self.courses.into_values().collect(),
+            events: self.events.iter().map(|(at, event)| told(self.zero, *at, event)).collect(),
+            events_left_out: self.events_left_out,
+        }
+    }
+}
+
+fn told(zero: Time, at: Time, event: &Event) -> Told {
+    Told {
+        at: sim::clock(zero, at),
+        service: event.service.to_string(),
+        replica: event.replica.map(|(ordinal, _)| format!("{}-{ordinal}", event.service)),
+        kind: event.kind.name().to_owned(),
+        is_warning: event.kind.is_warning(),
+        reason: sim::readable(zero, &event.reason),
+    }
+}
+
+fn running(site: &Site) -> u32 {
+    u32::try_from(site.alive().count()).unwrap_or(u32::MAX)
+}
+
+fn ready(site: &Site) -> u32 {
+    u32::try_from(site.alive().filter(|life| life.is_routed()).count()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,146 @@
+//! Whole rehearsals: what the loop of production makes of a declared service on a simulated machine.
+
+use std::time::Duration;
+
+use model::identity::{Generation, Ordinal, ReplicaId};
+use model::input::Declared;
+use model::name::ServiceName;
+use model::quantity::MilliRps;
+use model::settings::Settings;
+use model::time::Wall;
+use rehearsal::{Asked, Deed, Mishap, Part, Rehearsal, Script, ScriptError, rehearse};
+use sim::{Fault, Faults, Program};
+
+/// A service whose replicas answer 100 requests a second each.
+fn part(name: &str, spec: &serde_json::Value, rate: u64) -> Part {
+    let mut whole = serde_json::json!({
+        "run": {"command": ["unused"]},
+        "ports": [{"name": "http", "protocol": "http"}],
+        "expose": {"listen": "127.0.0.1:8080", "port": "http"},
+    });
+    let more = spec.as_object().expect("a map").clone();
+    whole.as_object_mut().expect("a map").extend(more);
+    let spec: model::resource::ServiceSpec = serde_json::from_value(whole).expect("it is well formed");
+    let service = ServiceName::parse(name).expect("a constant name");
+    let declared = Declared {
+        name: service,
+        revision: Generation(1),
+        generation: Generation(1),
+        autoscaler: None,
+        spec,
+    };
+    let program = Program { cpu_limit_milli: 1000, ..Program::default() };
+    Part { declared, program, asked: Asked::Rate(MilliRps(rate * 1000)) }
+}
+
+fn script(parts: Vec<Part>) -> Script {
+    Script {
+        parts,
+        span: Duration::from_mins(5),
+        begin: Wall::from_millis(1_700_000_000_000),
+        mishaps: Vec::new(),
+        faults: Faults::default(),
+        settings: Settings::default(),
+        seed: 7,
+    }
+}
+
+fn replica(service: &str, ordinal: u32) -> ReplicaId {
+    ReplicaId { service: ServiceName::parse(service).expect("a constant name"), ordinal: Ordinal(ordinal) }
+}
+
+fn played(script: &Script) -> Rehearsal {
+    rehearse(script, &mut |_| {}).expect("it can be rehearsed")
+}
+
+#[test]
+fn a_quiet_service_answers_everything_and_costs_what_was_declared() {
+    let found = played(&script(vec![part("shop", &serde_json::json!({"scale": {"replicas": 3}}), 100)]));
+    let shop = &found.services[0];
+
+    assert_eq!((shop.requests.asked, shop.requests.failed()), (30_000, 0));
+    assert_eq!((shop.ready_min, shop.ready_max, shop.starts, shop.failures), (3, 3, 3, 0));
+    assert!((shop.replica_seconds - 900.0).abs() < 1e-6, "{}", shop.replica_seconds);
+    assert!(found.events.first().is_some_and(|event| event.at.starts_with('-')), "it began before");
+}
+
+#[test]
+fn the_same_script_ends_the_same_and_another_seed_does_not() {
+    let mut stormy = script(vec![part("shop", &serde_json::json!({"scale": {"replicas": 4}}), 300)]);
+    stormy.faults = Faults::default().with(Fault::Crash, 2_000).with(Fault::Lost, 20);
+    let first = played(&stormy);
+    let again = played(&stormy);
+    stormy.seed += 1;
+
+    assert!(first.services[0].failures > 0, "something went wrong: {first:?}");
+    assert_eq!(first, again);
+    assert_ne!(first.events, played(&stormy).events);
+}
+
+#[test]
+fn a_killed_replica_is_started_again_and_one_that_hangs_too() {
+    let mut script = script(vec![part("shop", &serde_json::json!({"scale": {"replicas": 4}}), 100)]);
+    script.mishaps = vec![
+        Mishap { after: Duration::from_mins(1), deed: Deed::Kill(replica("shop", 0)) },
+        Mishap { after: Duration::from_mins(2), deed: Deed::Hang(replica("shop", 1)) },
+    ];
+    let found = played(&script);
+    let shop = &found.services[0];
+
+    assert_eq!((shop.failures, shop.starts), (1, 6), "{:?}", found.events);
+    assert_eq!((shop.ready_min, shop.samples.last().map(|sample| sample.ready)), (3, Some(4)));
+    let exit = found.events.iter().find(|event| event.kind == "Exited").expect("its end is told");
+    assert!(exit.at.starts_with("00:01:00.") && exit.replica.as_deref() == Some("shop-0"), "{exit:?}");
+}
+
+#[test]
+fn replicas_go_on_while_homeostat_is_down() {
+    let mut script = script(vec![part("shop", &serde_json::json!({"scale": {"replicas": 2}}), 100)]);
+    script.mishaps = vec![Mishap { after: Duration::from_mins(1), deed: Deed::KillHomeostat }];
+    let shop = &played(&script).services[0];
+
+    assert_eq!((shop.starts, shop.failures), (2, 0), "they were taken over");
+    assert_eq!(shop.requests.asked, 30_000);
+    assert!(shop.requests.unanswered > 0, "nobody listens while it is down");
+    assert!(shop.samples.iter().all(|sample| (sample.running, sample.desired) == (2, 2)));
+}
+
+#[test]
+fn a_service_waits_for_what_it_depends_on() {
+    let needs = serde_json::json!({"dependsOn": [{"service": "store", "when": "ready"}]});
+    let found = played(&script(vec![part("shop", &needs, 10), part("store", &serde_json::json!({}), 10)]));
+    let first = |service: &str, kind: &str| {
+        let told = found.events.iter().position(|event| event.service == service && event.kind == kind);
+        told.unwrap_or_else(|| panic!("no {kind} of {service}: {:?}", found.events))
+    };
+
+    assert!(first("store", "Ready") < first("shop", "Starting"));
+}
+
+#[test]
+fn a_recording_that_is_shorter_than_the_rehearsal_begins_anew() {
+    let mut part = part("shop", &serde_json::json!({}), 0);
+    let points = [10_000, 20_000].map(MilliRps).into();
+    part.asked = Asked::Recorded { every: Duration::from_secs(1), points };
+    let found = played(&script(vec![part]));
+
+    let loads: Vec<f64> = found.services[0].samples.iter().step_by(4).take(4).map(|it| it.load).collect();
+    assert_eq!(loads, [10.0, 20.0, 10.0, 20.0]);
+}
+
+#[test]
+fn what_cannot_be_rehearsed_is_said() {
+    let good = script(vec![part("shop", &serde_json::json!({}), 1)]);
+    let refused = |change: fn(&mut Script)| {
+        let mut script = good.clone();
+        change(&mut script);
+        rehearse(&script, &mut |_| {}).expect_err("it cannot be rehearsed")
+    };
+
+    assert_eq!(refused(|script| script.parts.clear()), ScriptError::NoService);
+    assert_eq!(refused(|script| script.span = Duration::ZERO), ScriptError::Span(Duration::ZERO));
+    let nobody = refused(|script| {
+        script.mishaps = vec![Mishap { after: Duration::ZERO, deed: Deed::Kill(replica("cart", 0)) }];
+    });
+    assert!(nobody.to_string().contains("no service is called cart"), "{nobody}");
+}

@@ -1,0 +1,110 @@
+//! The same run in simulated time: the load that was really sent, the replica that was really killed, and what the loop makes of both on a
+//! simulated machine. So far as the two agree, what `homeostat rehearse` says beforehand can be believed.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::Context;
+
+use super::stage::{self, Stage};
+use super::story::{Run, Sample};
+use super::watch::Rehearsal;
+
+/// What a page of the example costs, and how long a replica takes until it answers: `--work` and `--startup` of
+/// examples/flash-sale/service.yaml, with the sockets and the first probe.
+const PROGRAM: [&str; 4] = ["--cost", "2.65ms", "--start-up", "300ms"];
+
+/// How far the rehearsal and what really happened may be apart in replica-seconds.
+pub(super) const APART_PERCENT_MAX: f64 = 15.0;
+
+/// In how many of the moments that were looked at they may differ by one replica at most.
+pub(super) const NEAR_PERCENT_MIN: f64 = 90.0;
+
+/// How far what was rehearsed and what happened are apart.
+#[derive(Debug)]
+pub(super) struct Agreement {
+    /// Replicas times how long they ran, in seconds.
+    pub(super) real: f64,
+    /// The same in the rehearsal.
+    pub(super) rehearsed: f64,
+    /// Of the moments that were looked at, those in which the numbers of replicas differ by one at most, in per cent.
+    pub(super) near_percent: f64,
+    /// The ready replicas of the rehearsal, over seconds.
+    pub(super) ready: Vec<(f64, f64)>,
+}
+
+impl Agreement {
+    /// How far apart the replica-seconds are, in per cent of the real ones.
+    pub(super) fn apart_percent(&self) -> f64 {
+        (self.rehearsed - self.real).abs() / self.real * 100.0
+    }
+}
+
+/// Rehearses what happened in `run`, and compares.
+pub(super) fn compare(stage: &Stage, folder: &Path, run: &Run) -> anyhow::Result<Agreement> {
+    let trace = folder.join("sent.csv");
+    std::fs::write(&trace, sent(run)).with_context(|| format!("could not write {}", trace.display()))?;
+    let load = format!("shop={}", trace.display());
+    let kill = run.killed.as_ref().map(|killed| format!("{}@{}ms", killed.name, killed.at.as_millis()));
+    let mut words = vec!["rehearse", "-f", stage::EXAMPLE, "--load", &load, "--unit", "rate"];
+    words.extend(PROGRAM);
+    words.extend(kill.iter().flat_map(|kill| ["--kill", kill]));
+    let rehearsal: Rehearsal = stage.ask(&words)?;
+    let course = rehearsal.services.first().context("homeostat rehearse tells of no service")?;
+    let points = |of: fn(&super::watch::Rehearsed) -> u32| -> Vec<(f64, f64)> {
+        course.samples.iter().map(|sample| (sample.at_seconds, f64::from(of(sample)))).collect()
+    };
+    Ok(agreement(&run.samples, &points(|sample| sample.running), points(|sample| sample.ready)))
+}
+
+/// What was really sent, a row a second, up to the last look.
+fn sent(run: &Run) -> String {
+    let seconds = run.samples.last().map_or(0, |sample| sample.at.as_secs()) + 1;
+    let mut text = "timestamp,value\n".to_owned();
+    for second in 0..seconds {
+        let (begin, end) = (second as f64, (second + 1) as f64);
+        let within = run.load.series.iter().map(|point| {
+            let overlap = (point.at_seconds + point.seconds).min(end) - point.at_seconds.max(begin);
+            point.sent as f64 * overlap.max(0.0) / point.seconds.max(f64::MIN_POSITIVE)
+        });
+        let _ = writeln!(text, "{second},{}", within.sum::<f64>());
+    }
+    text
+}
+
+fn agreement(samples: &[Sample], rehearsed: &[(f64, f64)], ready: Vec<(f64, f64)>) -> Agreement {
+    let then = |at: f64| rehearsed.iter().take_while(|(since, _)| *since <= at).last().map_or(0.0, |it| it.1);
+    let (mut real, mut sum, mut near) = (0.0, 0.0, 0_usize);
+    for (sample, next) in samples.iter().zip(samples.iter().skip(1)) {
+        let span = next.at.saturating_sub(sample.at).as_secs_f64();
+        let (was, would_be) = (f64::from(sample.status.replicas), then(sample.at.as_secs_f64()));
+        real += was * span;
+        sum += would_be * span;
+        near += usize::from((was - would_be).abs() <= 1.0);
+    }
+    let moments = samples.len().saturating_sub(1).max(1);
+    Agreement { real, rehearsed: sum, near_percent: near as f64 / moments as f64 * 100.0, ready }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::demo::watch::ServiceStatus;
+
+    fn sample(seconds: u64, replicas: u32) -> Sample {
+        let status = ServiceStatus { desired_replicas: replicas, replicas, ready_replicas: replicas };
+        Sample { at: Duration::from_secs(seconds), status }
+    }
+
+    #[test]
+    fn agreement_is_told_by_sums_and_by_moments() {
+        let real = [sample(0, 2), sample(1, 4), sample(2, 8), sample(3, 8)];
+        let agreed = agreement(&real, &[(0.0, 2.0), (0.9, 3.0), (2.5, 8.0)], Vec::new());
+
+        assert_eq!((agreed.real, agreed.rehearsed), (14.0, 8.0));
+        assert!((agreed.near_percent - 200.0 / 3.0).abs() < 1e-9, "in the last moment they are five apart");
+        assert!((agreed.apart_percent() - 600.0 / 14.0).abs() < 1e-9);
+    }
+}
