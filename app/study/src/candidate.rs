@@ -8,6 +8,8 @@ use fluid::policy::constant::Demands;
 use fluid::policy::declaration::Declaration;
 use fluid::policy::hpa;
 use fluid::policy::oracle::Oracle;
+use fluid::policy::peers;
+use fluid::policy::slo::{Objective, Slo, SloError};
 use fluid::policy::surge::Surge;
 use fluid::policy::trend::Trend;
 use fluid::{Policy, Service};
@@ -26,7 +28,18 @@ pub struct Candidate {
     make: Arc<Make>,
 }
 
-type Make = dyn Fn(&Service, &Demands) -> Box<dyn Policy>;
+type Make = dyn Fn(&Ground<'_>) -> Result<Box<dyn Policy>, SloError>;
+
+/// What a policy is made for.
+#[derive(Clone, Copy, Debug)]
+pub struct Ground<'a> {
+    /// The service.
+    pub service: &'a Service,
+    /// How often each number of replicas is demanded; only those of [`Kind::Hindsight`] look at it.
+    pub demands: &'a Demands,
+    /// The part of the requests that is to be well, 0 to 1.
+    pub promise: f64,
+}
 
 /// What a policy knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,85 +63,109 @@ pub struct Builtin {
     pub kind: Kind,
     /// What it does.
     pub about: &'static str,
-    make: fn(&Service, &Demands) -> Box<dyn Policy>,
+    make: fn(&Ground<'_>) -> Result<Box<dyn Policy>, SloError>,
 }
 
 /// Those that are run beside every comparison: what can be reached, at once and without flapping.
 pub const ORACLES: [&str; 2] = ["oracle", "oracle-stable"];
 
 /// All that are known by name.
-pub const BUILTINS: [Builtin; 12] = [
+pub const BUILTINS: [Builtin; 16] = [
     Builtin {
         name: "hpa",
         kind: Kind::Causal,
         about: "Kubernetes' autoscaler by processor time",
-        make: |service, _| Box::new(hpa::by_cpu(service)),
+        make: |on| Ok(Box::new(hpa::by_cpu(on.service))),
     },
     Builtin {
         name: "hpa-requests",
         kind: Kind::Causal,
         about: "Kubernetes' autoscaler by the rate of requests",
-        make: |service, _| Box::new(hpa::by_requests(service)),
+        make: |on| Ok(Box::new(hpa::by_requests(on.service))),
+    },
+    Builtin {
+        name: "step",
+        kind: Kind::Causal,
+        about: "steps over the processor time of the last minute, as EC2 Auto Scaling",
+        make: |on| Ok(Box::new(peers::step(on.service))),
+    },
+    Builtin {
+        name: "target-tracking",
+        kind: Kind::Causal,
+        about: "processor time above its target for three minutes, or below it for fifteen, as EC2 Auto Scaling",
+        make: |on| Ok(Box::new(peers::target_tracking(on.service))),
+    },
+    Builtin {
+        name: "burst",
+        kind: Kind::Causal,
+        about: "the rate of requests of a minute, and of seconds while that asks for twice what is ready, as Knative",
+        make: |on| Ok(Box::new(peers::burst(on.service))),
+    },
+    Builtin {
+        name: "slo",
+        kind: Kind::Causal,
+        about: "SLO-first: what keeps the promise at least cost, by the load ahead",
+        make: |on| Ok(Box::new(Slo::new(on.service, Objective::of(on.promise)?, None)?)),
     },
     Builtin {
         name: "schedule",
         kind: Kind::Causal,
         about: "the largest demand at this time of the day in the last week; the first day as hpa-requests",
-        make: |service, _| Box::new(Calendar::alone(service, hpa::by_requests(service))),
+        make: |on| Ok(Box::new(Calendar::alone(on.service, hpa::by_requests(on.service)))),
     },
     Builtin {
         name: "schedule+hpa",
         kind: Kind::Causal,
         about: "the larger of schedule and hpa-requests",
-        make: |service, _| Box::new(Calendar::with(service, hpa::by_requests(service))),
+        make: |on| Ok(Box::new(Calendar::with(on.service, hpa::by_requests(on.service)))),
     },
     Builtin {
         name: "trend",
         kind: Kind::Causal,
         about: "Holt's line over the last minutes, two minutes on",
-        make: |service, _| Box::new(Trend::of(service)),
+        make: |on| Ok(Box::new(Trend::of(on.service))),
     },
     Builtin {
         name: "surge",
         kind: Kind::Causal,
         about: "the load and what it rises by within a start-up in 95 of 100 cases",
-        make: |service, _| Box::new(Surge::at_target(service)),
+        make: |on| Ok(Box::new(Surge::at_target(on.service))),
     },
     Builtin {
         name: "surge-lean",
         kind: Kind::Causal,
         about: "the same for 99 of 100 cases, with 90 % of each replica used",
-        make: |service, _| Box::new(Surge::lean(service)),
+        make: |on| Ok(Box::new(Surge::lean(on.service))),
     },
     Builtin {
         name: "peak",
         kind: Kind::Hindsight,
         about: "always as many as the peak needs",
-        make: |_, demands| Box::new(demands.peak()),
+        make: |on| Ok(Box::new(on.demands.peak())),
     },
     Builtin {
         name: "p95",
         kind: Kind::Hindsight,
         about: "always as many as 95 % of the time need",
-        make: |_, demands| Box::new(demands.at_least(0.95)),
+        make: |on| Ok(Box::new(on.demands.at_least(0.95))),
     },
     Builtin {
         name: "oracle",
         kind: Kind::Oracle,
         about: "knows the load for as long as a replica takes to start",
-        make: |service, _| Box::new(Oracle::exact(service)),
+        make: |on| Ok(Box::new(Oracle::exact(on.service))),
     },
     Builtin {
         name: "oracle-stable",
         kind: Kind::Oracle,
         about: "the same, and holds the largest number of the last five minutes",
-        make: |service, _| Box::new(Oracle::stable(service)),
+        make: |on| Ok(Box::new(Oracle::stable(on.service))),
     },
     Builtin {
         name: "oracle-lean",
         kind: Kind::Oracle,
         about: "the same with 95 % of each replica used: the least cost without a violation",
-        make: |service, _| Box::new(Oracle::lean(service)),
+        make: |on| Ok(Box::new(Oracle::lean(on.service))),
     },
 ];
 
@@ -146,13 +183,12 @@ impl From<&Builtin> for Candidate {
 }
 
 impl Candidate {
-    /// A policy that is made by `make` for a service of which it may know how often each number of replicas was demanded; only those of
-    /// [`Kind::Hindsight`] look at that.
+    /// A policy that is made by `make`, which says why when there is none for such a service.
     pub fn new(
         name: &str,
         kind: Kind,
         about: &str,
-        make: impl Fn(&Service, &Demands) -> Box<dyn Policy> + 'static,
+        make: impl Fn(&Ground<'_>) -> Result<Box<dyn Policy>, SloError> + 'static,
     ) -> Self {
         Self { name: name.to_owned(), kind, about: about.to_owned(), make: Arc::new(make) }
     }
@@ -162,16 +198,20 @@ impl Candidate {
         let about = format!("what {} declares", declared.name);
         let declared = Arc::clone(declared);
         let settings = Settings::default();
-        Self::new("declared", Kind::Declared, &about, move |service, _| {
+        Self::new("declared", Kind::Declared, &about, move |on| {
             // A sample covers a tick when ticks are shorter than production's windows.
-            let window = settings.metric_window.min(service.tick);
-            Box::new(Declaration::of(Arc::clone(&declared), settings.clone(), window))
+            let window = settings.metric_window.min(on.service.tick);
+            Ok(Box::new(Declaration::of(Arc::clone(&declared), settings.clone(), window)))
         })
     }
 
     /// The policy, made for a service.
-    pub fn policy(&self, service: &Service, demands: &Demands) -> Box<dyn Policy> {
-        (self.make)(service, demands)
+    ///
+    /// # Errors
+    ///
+    /// When it sizes by a promise that is none, or cannot look as far ahead as a start takes.
+    pub fn policy(&self, on: &Ground<'_>) -> Result<Box<dyn Policy>, SloError> {
+        (self.make)(on)
     }
 }
 

@@ -14,7 +14,7 @@ mod summary;
 
 mod page;
 
-pub use candidate::{BUILTINS, Builtin, Candidate, Kind, ORACLES};
+pub use candidate::{BUILTINS, Builtin, Candidate, Ground, Kind, ORACLES};
 pub use declared::{DeclaredError, all_declared, capacity_told, declared, notes_on, widest_bounds};
 pub use page::page;
 pub use recording::{Extent, Reading, Recording, RecordingError, Source};

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use fluid::policy::constant::Demands;
+use fluid::policy::slo::SloError;
 use fluid::world::{Arrivals, Disturbance, Noise, World};
 use fluid::{Capacity, OutOfRange, Outcome, Run, Service, Share, capacity_for, quantile};
 use model::resource::Bounds;
 use model::time::Wall;
 use thiserror::Error;
 
-use crate::candidate::{Candidate, Kind};
+use crate::candidate::{Candidate, Ground, Kind};
 use crate::recording::{Extent, Recording, RecordingError};
 
 /// The load of which [`CapacityRule::ForPeak`] speaks, as a quantile over ticks.
@@ -39,6 +40,8 @@ pub struct Setting {
     pub disturbance: Disturbance,
     /// What chance grows from.
     pub seed: u64,
+    /// The part of the requests that is to be well, 0 to 1: what policies are told that size by a promise.
+    pub promise: f64,
 }
 
 /// How it is known what a replica carries.
@@ -73,6 +76,16 @@ pub enum StudyError {
     TooLong {
         /// The name of the recording.
         name: String,
+    },
+    /// A policy cannot be made for such a service.
+    #[error(
+        "could not try the policy {policy}; leave it out of --compare, or give another --promise or --start-up"
+    )]
+    Policy {
+        /// Its name.
+        policy: String,
+        /// Why not.
+        source: SloError,
     },
 }
 
@@ -123,11 +136,14 @@ pub fn compare(
 ) -> Result<Findings, StudyError> {
     let (service, demands, extent) = survey(recording, setting, progress)?;
     let begin = Wall::from_millis(u64::try_from(extent.begin.as_millisecond()).unwrap_or(0));
+    let on = Ground { service: &service, demands: &demands, promise: setting.promise };
     let run = |candidate: &Candidate| {
-        let world = World::new(setting.disturbance.clone(), setting.seed);
-        Run::new(&service, candidate.policy(&service, &demands), world, begin)
+        let policy = candidate.policy(&on);
+        let policy =
+            policy.map_err(|source| StudyError::Policy { policy: candidate.name.clone(), source })?;
+        Ok(Run::new(&service, policy, World::new(setting.disturbance.clone(), setting.seed), begin))
     };
-    let mut runs: Vec<Run> = candidates.iter().map(run).collect();
+    let mut runs = candidates.iter().map(run).collect::<Result<Vec<Run>, StudyError>>()?;
     let mut ticks = 0;
     recording.each_tick(setting.tick, setting.arrivals(), &mut |load| {
         if ticks % PROGRESS_EACH == 0 {

@@ -13,9 +13,11 @@ pub mod declaration;
 pub mod hpa;
 mod meters;
 pub mod oracle;
+pub mod peers;
 pub mod slo;
 pub mod surge;
 pub mod trend;
+mod written;
 
 /// How long policies without rules of their own keep the largest number that they wanted: as Kubernetes' autoscaler does.
 const HOLD: Duration = Duration::from_secs(300);

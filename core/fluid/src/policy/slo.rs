@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use plan::slo::{Limits, Moment, Objective, PerReplica, Price, SloError, SloFirst};
+use plan::slo::{Limits, Moment, PerReplica, Price, SloFirst};
+pub use plan::slo::{Objective, SloError};
 
 use super::{Policy, Sight};
 use crate::service::Service;

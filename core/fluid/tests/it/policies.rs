@@ -4,6 +4,7 @@ use fluid::policy::calendar::Calendar;
 use fluid::policy::constant::{Constant, Demands};
 use fluid::policy::hpa;
 use fluid::policy::oracle::Oracle;
+use fluid::policy::peers;
 use fluid::policy::slo::Slo;
 use fluid::policy::surge::Surge;
 use fluid::policy::trend::Trend;
@@ -62,6 +63,61 @@ fn the_autoscaler_by_cpu_counts_starting_replicas_as_idle_when_it_grows() {
     let numbers = wanted(&service, hpa::by_cpu(&service), &block());
     // Full ones ask for 1/0.7 times as many, rounded up: 3, 5, 8, 12. With those starting, full ones are within the tolerance.
     assert_eq!(numbers[8..21], [2, 3, 3, 3, 3, 5, 5, 5, 5, 8, 8, 8, 8]);
+}
+
+#[test]
+fn steps_add_by_how_full_the_last_minute_was_and_remove_after_five_minutes_of_little() {
+    let service = service(10.0);
+    // Two replicas' worth, ten minutes of ten, and twenty of two.
+    let loads = [vec![14.0; 8], vec![70.0; 40], vec![14.0; 80]].concat();
+    let numbers = wanted(&service, peers::step(&service), &loads);
+    // Full: half more each minute, of 2, 3 and 5; what is ordered is not there yet, so it goes on.
+    assert!(numbers[8..12] == [2; 4] && numbers[13] == 3, "{numbers:?}");
+    let full = numbers[8..48].windows(2).filter(|pair| pair[1] > pair[0]).map(|pair| (pair[0], pair[1]));
+    for (before, after) in full {
+        assert!(after <= before + before.div_ceil(2) && after > before, "{before} to {after}");
+    }
+    assert!(numbers[47] >= 10, "{numbers:?}");
+    assert_eq!(numbers[48..67], [numbers[47]; 19], "five minutes are not over");
+    assert!(numbers[127] < numbers[47], "a fifth of the load needs fewer");
+}
+
+#[test]
+fn target_tracking_waits_for_three_minutes_of_more_and_fifteen_of_fewer() {
+    let service = service(10.0);
+    let loads = [vec![14.0; 8], vec![70.0; 80], vec![14.0; 100]].concat();
+    let numbers = wanted(&service, peers::target_tracking(&service), &loads);
+    // The tick after the rise asks for more; twelve later it has been three minutes.
+    assert_eq!(numbers[8..21], [2; 13]);
+    assert!(numbers[21] == 3 && numbers[87] >= 10, "{numbers:?}");
+    assert_eq!(numbers[88..149], [numbers[87]; 61]);
+    assert_eq!(numbers[149], 2, "fifteen minutes after the first tick that asked for fewer");
+}
+
+#[test]
+fn a_burst_is_followed_at_once_and_the_mean_of_a_minute_after_it() {
+    let service = service(10.0);
+    let numbers = wanted(&service, peers::burst(&service), &block());
+    assert_eq!(numbers[..9], [2; 9]);
+    // Ten times the load: by at most four or by double, although the mean of a minute asks for a quarter of it at first.
+    assert_eq!(numbers[9..13], [6, 12, 20, 20]);
+    let fall = 32;
+    assert_eq!(numbers[fall + 1..fall + 6], [16, 11, 7, 2, 2], "the burst is long over, and the mean falls");
+}
+
+#[test]
+fn the_policies_of_others_are_there_for_every_target_and_tick() {
+    for (target, tick) in [(0.05, 1), (0.5, 60), (0.95, 300), (1.0, 3600)] {
+        let service = Service {
+            target: Share::of(target).unwrap(),
+            tick: std::time::Duration::from_secs(tick),
+            ..service(10.0)
+        };
+        for policy in [peers::step, peers::target_tracking, peers::burst] {
+            let score = upon(&service, policy(&service), &block()).score;
+            assert!(score.replica_ticks > 0, "{target}, {tick}");
+        }
+    }
 }
 
 #[test]

@@ -63,17 +63,21 @@ pub(crate) struct Words {
 
 const POLICIES: &str = "\
 Policies:
-  hpa            Kubernetes' autoscaler by processor time
-  hpa-requests   Kubernetes' autoscaler by the rate of requests
-  schedule       the largest demand at this time of the day in the last week
-  schedule+hpa   the larger of schedule and hpa-requests
-  trend          Holt's line over the last minutes, two minutes on
-  surge          the load and what it rises by within a start-up in 95 of 100 cases
-  surge-lean     the same for 99 of 100 cases, with 90 % of each replica used
-  peak, p95      always as many as the peak, or 95 % of the time, need
-  oracle         knows the load for as long as a replica takes to start; always shown
-  oracle-stable  the same, and holds the largest number of five minutes; always shown
-  oracle-lean    the same with 95 % of each replica used: the least cost without a violation";
+  hpa              Kubernetes' autoscaler by processor time
+  hpa-requests     Kubernetes' autoscaler by the rate of requests
+  step             steps over the processor time of the last minute, as EC2 Auto Scaling
+  target-tracking  processor time above its target for three minutes, or below it for fifteen, as EC2 Auto Scaling
+  burst            the rate of requests of a minute, and of seconds while that asks for twice what is ready, as Knative
+  slo              SLO-first: what keeps --promise at least cost, by the load ahead
+  schedule         the largest demand at this time of the day in the last week
+  schedule+hpa     the larger of schedule and hpa-requests
+  trend            Holt's line over the last minutes, two minutes on
+  surge            the load and what it rises by within a start-up in 95 of 100 cases
+  surge-lean       the same for 99 of 100 cases, with 90 % of each replica used
+  peak,            p95      always as many as the peak, or 95 % of the time, need
+  oracle           knows the load for as long as a replica takes to start; always shown
+  oracle-stable    the same, and holds the largest number of five minutes; always shown
+  oracle-lean      the same with 95 % of each replica used: the least cost without a violation";
 
 /// The load.
 #[derive(Clone, Debug, Args)]
@@ -228,6 +232,7 @@ impl Words {
             noise: self.world.noise,
             disturbance: self.world.disturbance()?,
             seed: self.world.seed,
+            promise: self.measure.promise,
         })
     }
 
