@@ -30,6 +30,7 @@ const NEEDS: &[Need] = &[
         package: "prometheus",
         used_for: "answering PromQL about a page that it has scraped",
     },
+    Need { program: "promtool", package: "prometheus", used_for: "giving a Prometheus a history of weeks" },
 ];
 
 /// Programs of packages that every Debian has (those marked essential), of which tests may call these.

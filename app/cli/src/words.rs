@@ -10,10 +10,11 @@ use crate::client::{Client, SERVER_DEFAULT};
 use crate::failure::Failure;
 use crate::output::Printer;
 use crate::paint::{Colours, Paint};
+use crate::verbs::study::{backtest, simulate, tune};
 use crate::verbs::up::{Up, UpWords};
 use crate::verbs::{
     apply, completions, delete, describe, diff, events, explain, get, load, logs, pause, protect, rehearse,
-    replay, scale, schema, simulate, top, validate, version,
+    replay, scale, schema, top, validate, version,
 };
 
 /// Keeps services in balance: runs, balances, scales and heals them, and says why.
@@ -55,6 +56,8 @@ enum Verb {
     Load(Box<load::Words>),
     Simulate(Box<simulate::Words>),
     Rehearse(Box<rehearse::Words>),
+    Backtest(Box<backtest::Words>),
+    Tune(Box<tune::Words>),
     Replay(replay::Words),
     Schema(schema::Words),
     Completions(completions::Words),
@@ -124,6 +127,8 @@ fn follow(
         Verb::Load(words) => wait_for(load::run(desk, *words)),
         Verb::Simulate(words) => simulate::run(desk, &words),
         Verb::Rehearse(words) => rehearse::run(desk, &words),
+        Verb::Backtest(words) => backtest::run(desk, &words),
+        Verb::Tune(words) => tune::run(desk, &words),
         Verb::Replay(words) => replay::run(desk, &words).map(done),
         Verb::Schema(words) => schema::run(desk, words).map(done),
         Verb::Completions(words) => completions::run(desk, words).map(done),
@@ -132,7 +137,7 @@ fn follow(
 }
 
 /// Runs a verb that talks to others to its end.
-fn wait_for<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(crate) fn wait_for<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("could not start: the system gave no event queue")?.block_on(work)
 }

@@ -12,6 +12,8 @@ mod study;
 
 mod summary;
 
+mod tune;
+
 mod page;
 
 pub use candidate::{BUILTINS, Builtin, Candidate, Ground, Kind, ORACLES};
@@ -20,3 +22,4 @@ pub use page::page;
 pub use recording::{Extent, Reading, Recording, RecordingError, Source};
 pub use study::{CapacityRule, Findings, Progress, Setting, StudyError, Tried, compare};
 pub use summary::{Measure, PolicySummary, Summary};
+pub use tune::{PartSummary, Parts, Tuned, Tuning, tune};

@@ -61,12 +61,12 @@ pub enum RecordingError {
     #[error(transparent)]
     Trace(#[from] TraceError),
     /// A row cannot be used.
-    #[error("could not use the trace {name}, line {line}: {fault}")]
+    #[error("could not use the trace {name}, {place}: {fault}")]
     Row {
         /// The name of the recording.
         name: String,
-        /// The line, counted from 1.
-        line: u64,
+        /// Where: the line of a file, counted from 1, or the time of a row.
+        place: String,
         /// Why.
         fault: RowFault,
     },
@@ -151,17 +151,17 @@ impl Recording {
     }
 
     fn each_row(&self, take: &mut dyn FnMut(Row) -> Result<(), RowFault>) -> Result<(), RecordingError> {
-        let fault = |line, fault| RecordingError::Row { name: self.name.clone(), line, fault };
+        let fault = |place, fault| RecordingError::Row { name: self.name.clone(), place, fault };
         match &self.source {
             Source::Rows(rows) => {
-                for (row, line) in rows.iter().zip(1..) {
-                    take(*row).map_err(|found| fault(line, found))?;
+                for row in rows {
+                    take(*row).map_err(|found| fault(format!("the row of {}", row.at), found))?;
                 }
             }
             Source::File(path) => {
                 let mut rows = Rows::open(path)?;
                 while let Some(row) = rows.next() {
-                    take(row?).map_err(|found| fault(rows.line(), found))?;
+                    take(row?).map_err(|found| fault(format!("line {}", rows.line()), found))?;
                 }
             }
         }

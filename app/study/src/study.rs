@@ -19,7 +19,7 @@ const PEAK: f64 = 0.99;
 /// Ticks of which a quantile is taken.
 ///
 /// 16 Mi = eight years of 15 s, 128 MiB in memory.
-const TICKS_SORTED_MAX: u64 = 16 * 1024 * 1024;
+pub(crate) const TICKS_SORTED_MAX: u64 = 16 * 1024 * 1024;
 
 /// What the policies are tried on.
 #[derive(Clone, Debug)]
@@ -94,12 +94,12 @@ pub enum StudyError {
 pub enum Progress {
     /// The recording is being read to find out how long and how high it is; so many ticks so far.
     Reading(u64),
-    /// Policies are tried: so many ticks of so many.
+    /// Policies are tried: so many ticks, or settings, of so many.
     Trying(u64, u64),
 }
 
 /// From one word on progress to the next, in ticks.
-const PROGRESS_EACH: u64 = 4096;
+pub(crate) const PROGRESS_EACH: u64 = 4096;
 
 /// What a comparison found.
 #[derive(Clone, Debug)]
@@ -161,7 +161,7 @@ pub fn compare(
 }
 
 /// Reads a recording once: what a replica carries, and how often each number of replicas is demanded.
-fn survey(
+pub(crate) fn survey(
     recording: &Recording,
     setting: &Setting,
     progress: &mut dyn FnMut(Progress),
@@ -214,7 +214,7 @@ impl Setting {
         }
     }
 
-    fn arrivals(&self) -> Option<Arrivals> {
+    pub(crate) fn arrivals(&self) -> Option<Arrivals> {
         self.noise.map(|noise| Arrivals::new(noise, self.seed))
     }
 }

@@ -1,5 +1,6 @@
 //! What a comparison comes to, in the form that scripts read, and which policy is best.
 
+use fluid::ticks::Mended;
 use fluid::{Elasticity, Score};
 use serde::Serialize;
 
@@ -119,7 +120,7 @@ impl Summary {
             best: best.map(|best| best.name.clone()),
             verdict: verdict(&policies, best, measure),
             policies,
-            notes: [notes, mended(findings)].concat(),
+            notes: [notes, mended(findings.extent.mended)].concat(),
         }
     }
 }
@@ -207,7 +208,7 @@ fn verdict(policies: &[PolicySummary], best: Option<&PolicySummary>, measure: Me
 }
 
 /// Per cents with two digits that say something, and never a nought for what is not nothing.
-fn share(percent: f64) -> String {
+pub(crate) fn share(percent: f64) -> String {
     if percent == 0.0 {
         "none of them".to_owned()
     } else if percent < 0.01 {
@@ -217,8 +218,8 @@ fn share(percent: f64) -> String {
     }
 }
 
-fn mended(findings: &Findings) -> Vec<String> {
-    let mended = findings.extent.mended;
+/// What had to be mended, each as a sentence.
+pub(crate) fn mended(mended: Mended) -> Vec<String> {
     let mut notes = Vec::new();
     if mended.gaps > 0 {
         notes.push(format!(

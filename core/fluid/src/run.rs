@@ -29,6 +29,8 @@ pub struct Run {
     tally: Tally,
     /// The same without the warm-up; which of them counts is known at the end.
     tally_warm: Tally,
+    /// Ticks at the beginning that are not counted at all.
+    uncounted: u64,
     trail: Trail,
 }
 
@@ -67,8 +69,16 @@ impl Run {
             queue: 0.0,
             tally_warm: tally.clone(),
             tally,
+            uncounted: 0,
             trail: Trail::default(),
         }
+    }
+
+    /// The same, of which only the ticks from `tick` on are counted, and all of those: for what is to be tried on a part with the memory of what
+    /// came before.
+    #[must_use]
+    pub fn counted_from(self, tick: u64) -> Self {
+        Self { uncounted: tick, ..self }
     }
 
     /// Takes the load of the next tick, in requests a second.
@@ -85,7 +95,8 @@ impl Run {
         while !self.ahead.is_empty() {
             self.step();
         }
-        let counted = if self.service.is_warm_up_left_out(self.tick) { self.tally_warm } else { self.tally };
+        let is_warm_up_left_out = self.uncounted == 0 && self.service.is_warm_up_left_out(self.tick);
+        let counted = if is_warm_up_left_out { self.tally_warm } else { self.tally };
         Outcome { score: counted.score(), trail: self.trail }
     }
 
@@ -189,7 +200,9 @@ impl Run {
             is_action,
             started,
         };
-        self.tally.count(&counted);
+        if self.tick >= self.uncounted {
+            self.tally.count(&counted);
+        }
         if !self.service.is_in_warm_up(self.tick) {
             self.tally_warm.count(&counted);
         }

@@ -16,6 +16,11 @@ const HELD_MAX: Duration = Duration::from_secs(60);
 /// 31 days: a month that was not recorded says nothing, and a slip in a date would otherwise be simulated for years.
 pub const GAP_MAX: Duration = Duration::from_hours(31 * 24);
 
+/// The largest load, in requests a second.
+///
+/// 10¹⁵: a million times what the largest sites of the world have together, and small enough that no sum over a billion ticks is rounded to infinity.
+pub const LOAD_MAX: f64 = 1e15;
+
 /// Makes ticks of rows.
 #[derive(Clone, Debug)]
 pub struct Ticks {
@@ -63,6 +68,11 @@ pub enum RowFault {
     /// Negative, infinite or no number.
     #[error("its value is no load; write a number of zero or more")]
     Value,
+    /// More than [`LOAD_MAX`].
+    #[error(
+        "its value is more than {LOAD_MAX:e} requests a second, which is no load; look at its unit, and at --scale-load"
+    )]
+    Large,
 }
 
 impl Ticks {
@@ -83,6 +93,9 @@ impl Ticks {
     pub fn push(&mut self, at_ms: i64, rate: f64, out: &mut impl FnMut(f64)) -> Result<(), RowFault> {
         if !(rate >= 0.0 && rate.is_finite()) {
             return Err(RowFault::Value);
+        }
+        if rate > LOAD_MAX {
+            return Err(RowFault::Large);
         }
         let Some(open) = self.open else {
             self.first_at_ms = at_ms;

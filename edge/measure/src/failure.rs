@@ -85,6 +85,14 @@ pub enum Failure {
         /// What it gives.
         found: String,
     },
+    /// What a query gives over a time is not one series of numbers.
+    #[error(
+        "the query gives {found}, and one series of numbers is meant; sum what it gives, as sum(rate(NAME[1m]))"
+    )]
+    Series {
+        /// What it gives.
+        found: String,
+    },
     /// What a query in JSON selects is no number.
     #[error("{url} has no number at {path}: it is {found}")]
     NoNumber {

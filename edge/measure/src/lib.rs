@@ -20,6 +20,7 @@ mod command;
 mod json;
 mod page;
 pub mod promql;
+pub mod range;
 mod rates;
 
 pub mod exposition;

@@ -50,11 +50,16 @@ pub(crate) async fn ask(origin: &PrometheusOrigin, timeout: Span) -> Result<Vec<
     if page.status.is_success() {
         return values(&page);
     }
+    Err(refusal(page))
+}
+
+/// Why a server did not answer, in its own words when it has some.
+pub(crate) fn refusal(page: Page) -> Failure {
     let why = match serde_json::from_slice(&page.body) {
         Ok(Answer::Error { error }) => format!(": {}", short(&error)),
         Ok(Answer::Success { .. }) | Err(_) => String::new(),
     };
-    Err(Failure::Status { url: page.url, status: page.status.as_u16(), why })
+    Failure::Status { url: page.url, status: page.status.as_u16(), why }
 }
 
 fn uri(base: &str, query: &str, timeout: Span) -> Result<Uri, InvalidUri> {
@@ -119,7 +124,7 @@ pub fn read(body: &[u8]) -> Result<Vec<(Labels, f64)>, Unreadable> {
 }
 
 /// As much of what a server says as fits in a sentence.
-fn short(text: &str) -> String {
+pub(crate) fn short(text: &str) -> String {
     const LEN_MAX: usize = 200;
     text.chars().filter(|c| !c.is_control()).take(LEN_MAX).collect()
 }

@@ -10,8 +10,8 @@ use model::resource::Resource;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::client::{AskError, Client};
 use crate::failure::Failure;
+use crate::kept::kept;
 use crate::manifests::{self, Files, Warnings};
 use crate::output::Output;
 use crate::paint::{Paint, Tone, printable};
@@ -59,7 +59,7 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<ExitCode, Failure> 
     let client = desk.client()?;
     let mut items = Vec::new();
     for resource in manifests.resources() {
-        let kept = kept(&client, resource).await?;
+        let kept = kept(&client, Subject::of(resource), resource.name()).await?;
         let changes = kept.as_ref().map(|kept| manifest::diff(kept, resource)).unwrap_or_default();
         items.push(Difference {
             target: format!("{}/{}", Subject::of(resource), resource.name()),
@@ -77,28 +77,6 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<ExitCode, Failure> 
         all.items.iter().map(|difference| lines(difference, paint)).collect::<String>() + &tried
     })?;
     Ok(if is_same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// The resource of the same kind and name that the server keeps; `None` when there is none.
-async fn kept(client: &Client, resource: &Resource) -> Result<Option<Resource>, Failure> {
-    let path = format!("{}/{}", Subject::of(resource).path(), resource.name());
-    match client.get::<v1::Object<Value>>(&path).await {
-        // What is deleted and not gone yet is not kept: applying it declares it anew.
-        Ok(object) if is_terminating(&object.status) => Ok(None),
-        Ok(object) => {
-            let mut written = serde_json::to_value(object)?;
-            if let Some(fields) = written.as_object_mut() {
-                fields.remove("status");
-            }
-            Ok(Some(serde_json::from_value(written)?))
-        }
-        Err(AskError::Refused(failure)) if failure.code == api::Code::NotFound.as_str() => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn is_terminating(status: &Value) -> bool {
-    serde_json::from_value::<v1::ServiceStatus>(status.clone()).is_ok_and(|status| status.is_terminating())
 }
 
 fn field_change(change: Change) -> FieldChange {

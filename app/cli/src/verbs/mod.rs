@@ -22,7 +22,7 @@ pub(crate) mod load;
 
 pub(crate) mod rehearse;
 pub(crate) mod replay;
-pub(crate) mod simulate;
+pub(crate) mod study;
 
 pub(crate) mod completions;
 pub(crate) mod schema;

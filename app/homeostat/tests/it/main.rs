@@ -1,5 +1,6 @@
 //! End to end: the real binary, real processes, real sockets, looked at through the command line as a user's script would.
 
+mod backtesting;
 mod balancing;
 mod commanding;
 mod comparing;
@@ -16,6 +17,7 @@ mod measuring;
 mod multiplexing;
 mod outliving;
 mod pacing;
+mod prometheus;
 mod recovering;
 mod refusing;
 mod rehearsing;

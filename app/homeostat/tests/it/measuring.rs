@@ -2,14 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use serde_json::Value;
 
-use crate::house::{House, answer_of, free_port, text, wait_until};
+use crate::house::{House, text, wait_until};
+use crate::prometheus::Prometheus;
 
 /// Scales by a queue outside, ten jobs for each replica, without waiting for it to stay so.
 const BY_QUEUE: &str = "  scale:
@@ -68,38 +68,6 @@ fn serve_queue(length: &Arc<AtomicU64>) -> u16 {
     })
 }
 
-/// A Prometheus of its own that reads the page on a port twice a second; ended with the test.
-struct Prometheus {
-    process: Child,
-    port: u16,
-}
-
-impl Prometheus {
-    fn start(house: &House, of: u16) -> Self {
-        let config = format!(
-            "global: {{scrape_interval: 500ms, scrape_timeout: 400ms}}\nscrape_configs:\n  - job_name: queue\n    \
-             static_configs: [{{targets: [\"127.0.0.1:{of}\"]}}]\n"
-        );
-        let port = free_port();
-        let mut command = Command::new("prometheus");
-        command.arg(format!("--config.file={}", text(&house.write("prometheus.yml", &config))));
-        command.arg(format!("--storage.tsdb.path={}", text(&house.path("tsdb"))));
-        command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let process = command.spawn().expect("prometheus is installed; `cargo xtask test` sees to it");
-        let it = Self { process, port };
-        wait_until("prometheus is ready", || answer_of(&format!("http://127.0.0.1:{port}/-/ready")).ok());
-        it
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 fn source(house: &House, name: &str) -> Value {
     house.ask(&["get", &format!("metricsource/{name}")])["status"].clone()
 }
@@ -108,9 +76,9 @@ fn source(house: &House, name: &str) -> Value {
 fn a_service_follows_a_query_to_a_real_prometheus() {
     let mut house = House::new();
     let length = Arc::new(AtomicU64::new(35));
-    let prometheus = Prometheus::start(&house, serve_queue(&length));
+    let prometheus = Prometheus::reading(&house, serve_queue(&length));
     let manifest = house.write_service("worker", BY_QUEUE);
-    let url = format!("http://127.0.0.1:{}", prometheus.port);
+    let url = prometheus.url();
     let from = format!("{{prometheus: {{url: {url:?}, query: sum by (queue) (jobs_waiting)}}}}");
     let queue = write_source(&house, "queue_length", &from);
     house.up(&["-f", text(&manifest), "-f", &queue]);

@@ -167,6 +167,19 @@ fn a_promise_that_is_none_is_refused_by_the_policy_that_sizes_by_it() {
 }
 
 #[test]
+fn of_more_ticks_than_can_be_sorted_no_percentile_is_taken_and_the_rest_is_streamed() {
+    // Eight months of a row each, in ticks of a second.
+    let rows: String = (0..8).map(|month| format!("{},1000\n", month * 30 * 86_400)).collect();
+    let (_folder, path) = file(&rows);
+    let months = study::Recording { interval: Some(Duration::from_hours(24)), ..recording(&path) };
+    let seconds = Setting { tick: Duration::from_secs(1), ..setting() };
+    let refused = compare(&months, &seconds, &[], &mut |_| {}).expect_err("they are too many");
+    assert!(refused.to_string().contains("give what a replica carries as --capacity"), "{refused}");
+    let given = Setting { capacity: CapacityRule::Given(Capacity::per_second(10.0).unwrap()), ..seconds };
+    assert_eq!(compare(&months, &given, &[], &mut |_| {}).unwrap().extent.ticks, (7 * 30 + 1) * 86_400);
+}
+
+#[test]
 fn progress_is_told_up_to_the_end() {
     let (_folder, path) = file(&evenings());
     let mut told = Vec::new();

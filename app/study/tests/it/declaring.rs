@@ -11,7 +11,7 @@ use study::{
 
 use crate::comparing::{MEASURE, compared, evenings, setting};
 
-fn service(name: &str, scale: &serde_json::Value) -> Resource {
+pub(crate) fn service(name: &str, scale: &serde_json::Value) -> Resource {
     resource(serde_json::json!({
         "apiVersion": "homeostat/v1", "kind": "Service", "metadata": {"name": name},
         "spec": {"run": {"command": ["shop"]}, "resources": {"cpu": "1"}, "scale": scale},

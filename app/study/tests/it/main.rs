@@ -4,3 +4,4 @@ mod comparing;
 mod declaring;
 mod paging;
 mod recording;
+mod tuning;

@@ -1,6 +1,9 @@
 //! The elasticity metrics against their formulas by hand.
 
-use fluid::Sight;
+use fluid::policy::hpa;
+use fluid::world::World;
+use fluid::{Run, Sight};
+use model::time::Wall;
 
 use crate::policies::{service, upon};
 
@@ -38,4 +41,23 @@ fn the_error_budget_is_what_the_promise_leaves() {
     assert_eq!(score.violated_requests_percent(), 62.5);
     assert!((score.budget_used(0.9).unwrap() - 6.25).abs() < 1e-9);
     assert_eq!(score.budget_used(1.0), None);
+}
+
+#[test]
+fn a_part_is_counted_with_the_memory_of_what_came_before() {
+    let service = service(10.0);
+    let loads: Vec<f64> = (0..20_000).map(|tick| if tick % 500 < 60 { 140.0 } else { 14.0 }).collect();
+    let run = |from: u64| {
+        let mut run =
+            Run::new(&service, hpa::by_requests(&service), World::calm(), Wall::default()).counted_from(from);
+        loads.iter().for_each(|load| run.offer(*load));
+        run.finish().score
+    };
+    let (half, later) = (run(10_000), run(10_001));
+    assert_eq!((half.ticks, later.ticks), (10_000, 9_999), "the first day is left out of the whole only");
+    assert!(half.requests - later.requests == 140.0 * 15.0, "tick 10,000 is one of a rush");
+    assert_eq!(run(0).ticks, 20_000 - 5760);
+    assert!(half.violated_ticks > 0 && half.violated_ticks * 2 < loads.len() as u64);
+    // It begins the part with the replicas that the part before left: no rush of its own comes from that.
+    assert_eq!(run(19_990).starts, 0);
 }

@@ -214,6 +214,27 @@ proptest! {
     }
 }
 
+#[test]
+fn the_largest_load_there_may_be_gives_figures_and_no_policy_is_misled_by_it() {
+    let service = service(10.0);
+    let loads = [vec![14.0; 20], vec![fluid::ticks::LOAD_MAX; 40], vec![0.0; 40]].concat();
+    let slo = Slo::new(&service, Objective::of(0.999).unwrap(), None).unwrap();
+    let policies: [Box<dyn Policy>; 6] = [
+        Box::new(hpa::by_cpu(&service)),
+        Box::new(hpa::by_requests(&service)),
+        Box::new(Surge::lean(&service)),
+        Box::new(Trend::of(&service)),
+        Box::new(Calendar::with(&service, hpa::by_requests(&service))),
+        Box::new(slo),
+    ];
+    for policy in policies {
+        let score = upon(&service, policy, &loads).score;
+        let violated = score.violated_requests_percent();
+        assert!(violated > 99.9 && violated <= 100.0 && score.requests.is_finite(), "{score:?}");
+        assert!(score.elasticity().theta_u.is_finite() && score.replica_ticks > 40 * 50, "{score:?}");
+    }
+}
+
 /// Three days of 100 quiet ticks and 100 busy ones, 28 times a day, with 160 ticks left at its end.
 fn days() -> Vec<f64> {
     let day: Vec<f64> =

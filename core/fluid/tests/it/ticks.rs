@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fluid::ticks::{GAP_MAX, Mended, RowFault, Ticks};
+use fluid::ticks::{GAP_MAX, LOAD_MAX, Mended, RowFault, Ticks};
 use proptest::prelude::*;
 
 /// The ticks of 15 s that rows make, given as `(second, rate)`.
@@ -74,6 +74,7 @@ fn what_is_no_row_is_refused() {
     for wrong in [-1.0, f64::NAN, f64::INFINITY] {
         assert_eq!(push(0, wrong), Err(RowFault::Value));
     }
+    assert_eq!((push(0, 2.0 * LOAD_MAX), push(0, 1e308)), (Err(RowFault::Large), Err(RowFault::Large)));
     assert_eq!(push(600, 1.0), Ok(()));
     assert_eq!(push(0, 1.0), Err(RowFault::Order));
     let far = 700 + GAP_MAX.as_secs() as i64;
@@ -109,7 +110,7 @@ proptest! {
     ) {
         let mut ticks = Ticks::new(Duration::from_secs(interval), Duration::from_millis(tick.max(1000)));
         for (at, rate) in rows {
-            ticks.push(at, rate, &mut |load| assert!(load >= 0.0 && load.is_finite())).ok();
+            ticks.push(at, rate, &mut |load| assert!((0.0..=LOAD_MAX).contains(&load))).ok();
         }
         ticks.finish(&mut |_| {});
     }

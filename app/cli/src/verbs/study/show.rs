@@ -124,7 +124,7 @@ pub(super) fn rate(rate: f64) -> String {
 }
 
 /// Per cents: never a nought for what is not nothing.
-fn percent(percent: f64) -> String {
+pub(super) fn percent(percent: f64) -> String {
     match percent {
         0.0 => "0".to_owned(),
         percent if percent < 0.001 => "<0.001".to_owned(),

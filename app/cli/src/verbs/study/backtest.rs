@@ -1,0 +1,51 @@
+//! `backtest`: what the policy of a service would have done over its own history.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::recorded::HistoryWords;
+use super::subject::SubjectWords;
+use super::world::WorldWords;
+use super::{CompareWords, Comparison, MeasureWords, POLICIES, ReplicaWords, ShowWords};
+use crate::failure::Failure;
+use crate::words::Desk;
+
+/// Show what the policy of a service would have done over its own history, beside others: as simulate, from a Prometheus, a CSV, or what was kept
+///
+/// The service is the one that the server keeps, or that of -f. Its load is asked of a Prometheus, read from a CSV, or, without either, put together
+/// from the decisions that Homeostat has kept. Nothing is changed.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = POLICIES)]
+pub(crate) struct Words {
+    #[command(flatten)]
+    subject: SubjectWords,
+    #[command(flatten)]
+    compare: CompareWords,
+    #[command(flatten)]
+    history: HistoryWords,
+    #[command(flatten)]
+    replica: ReplicaWords,
+    #[command(flatten)]
+    world: WorldWords,
+    #[command(flatten)]
+    measure: MeasureWords,
+    #[command(flatten)]
+    show: ShowWords,
+}
+
+pub(crate) fn run(desk: &Desk, words: &Words) -> Result<ExitCode, Failure> {
+    let subject = words.subject.subject(desk)?;
+    let declared = Some(&subject.declared);
+    let history = words.history.read(desk, words.subject.name())?;
+    let setting = words.replica.setting(declared, None, &words.world, words.measure)?;
+    let comparison = Comparison {
+        candidates: words.compare.candidates(declared),
+        notes: [history.notes, words.replica.notes(declared, setting.capacity)].concat(),
+        setting,
+        measure: words.measure.measure(),
+        show: &words.show,
+    };
+    comparison.over(desk, &[history.recording])?;
+    Ok(ExitCode::SUCCESS)
+}

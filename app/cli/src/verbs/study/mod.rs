@@ -1,0 +1,278 @@
+//! Policies over recorded load: what would have been done, over which history, and which settings would have done better.
+
+pub(crate) mod backtest;
+pub(crate) mod simulate;
+pub(crate) mod tune;
+
+mod load;
+mod recorded;
+mod show;
+mod subject;
+mod world;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Args;
+use fluid::{Capacity, Share};
+use model::input::Declared;
+use model::resource::{Bounds, Span};
+use serde::Serialize;
+use study::{
+    BUILTINS, Builtin, Candidate, CapacityRule, Findings, Measure, ORACLES, Recording, Setting, Summary,
+};
+
+use crate::failure::Failure;
+use crate::output::{Format, Output};
+use crate::words::Desk;
+use show::Gauge;
+use world::WorldWords;
+
+const POLICIES: &str = "\
+Policies:
+  hpa              Kubernetes' autoscaler by processor time
+  hpa-requests     Kubernetes' autoscaler by the rate of requests
+  step             steps over the processor time of the last minute, as EC2 Auto Scaling
+  target-tracking  processor time above its target for three minutes, or below it for fifteen, as EC2 Auto Scaling
+  burst            the rate of requests of a minute, and of seconds while that asks for twice what is ready, as Knative
+  slo              SLO-first: what keeps --promise at least cost, by the load ahead
+  schedule         the largest demand at this time of the day in the last week
+  schedule+hpa     the larger of schedule and hpa-requests
+  trend            Holt's line over the last minutes, two minutes on
+  surge            the load and what it rises by within a start-up in 95 of 100 cases
+  surge-lean       the same for 99 of 100 cases, with 90 % of each replica used
+  peak,            p95      always as many as the peak, or 95 % of the time, need
+  oracle           knows the load for as long as a replica takes to start; always shown
+  oracle-stable    the same, and holds the largest number of five minutes; always shown
+  oracle-lean      the same with 95 % of each replica used: the least cost without a violation";
+
+/// Which policies.
+#[derive(Clone, Debug, Args)]
+struct CompareWords {
+    /// Policies to try beside it, with commas between
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = builtin, default_value = "hpa,hpa-requests,schedule,surge")]
+    compare: Vec<String>,
+}
+
+/// The replicas.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "The replicas")]
+struct ReplicaWords {
+    /// Requests a second that one replica carries at most; without it, what its autoscaler aims at or --peak-replicas says
+    #[arg(long, value_name = "RATE", value_parser = capacity, conflicts_with = "peak_replicas")]
+    capacity: Option<Capacity>,
+    /// Replicas that the 99th percentile of the load needs; 40 without it, or 70 % of a smaller max
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    peak_replicas: Option<u32>,
+    /// The share of the capacity that is to be used
+    #[arg(long, value_name = "SHARE", default_value = "0.7", value_parser = share)]
+    target: Share,
+    /// From a start to the first request served
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    start_up: Span,
+    /// How often is decided, 1s to 1h
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = tick)]
+    tick: Span,
+}
+
+/// What counts.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "What counts")]
+struct MeasureWords {
+    /// Requests of which so many are to be well; the cheapest policy that keeps it is the best
+    #[arg(long, value_name = "PERCENT", default_value = "99.9%", value_parser = world::part)]
+    promise: f64,
+    /// What an hour of a replica costs
+    #[arg(long, value_name = "PRICE", value_parser = price)]
+    price: Option<f64>,
+}
+
+/// How it is shown.
+#[derive(Clone, Debug, Args)]
+struct ShowWords {
+    /// Write a page with pictures to this file
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+    /// Draw the load and the capacity of the best policy
+    #[arg(long)]
+    plot: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Several traces, in the form that scripts read.
+#[derive(Serialize)]
+struct Summaries<'a> {
+    items: &'a [Summary],
+}
+
+/// What is tried, and on what.
+struct Comparison<'a> {
+    candidates: Vec<Candidate>,
+    setting: Setting,
+    measure: Measure,
+    /// What had to be assumed, each as a sentence.
+    notes: Vec<String>,
+    show: &'a ShowWords,
+}
+
+impl Comparison<'_> {
+    /// Tries everything on each of `recordings`, and shows what came of it.
+    fn over(&self, desk: &Desk, recordings: &[Recording]) -> Result<(), Failure> {
+        let mut compared: Vec<(Findings, Summary)> = Vec::new();
+        for recording in recordings {
+            let gauge = Gauge::new(&recording.name);
+            let findings = study::compare(recording, &self.setting, &self.candidates, &mut |progress| {
+                gauge.show(progress);
+            });
+            gauge.end();
+            let findings = findings.context("could not simulate (HS0016)")?;
+            let summary = Summary::of(&findings, self.measure, self.notes.clone());
+            compared.push((findings, summary));
+        }
+        self.show.print(desk, &compared)?;
+        self.show.report(&compared, self.measure)
+    }
+}
+
+impl ShowWords {
+    fn print(&self, desk: &Desk, compared: &[(Findings, Summary)]) -> Result<(), Failure> {
+        let printer = desk.printer;
+        if self.output.output == Format::Table {
+            for (number, (findings, summary)) in compared.iter().enumerate() {
+                let gap = if number > 0 { "\n" } else { "" };
+                printer.text(&format!("{gap}{}", show::summary(printer, summary)))?;
+                if self.plot {
+                    printer.text(&format!("\n{}", show::plot(findings, summary)))?;
+                }
+            }
+            return Ok(());
+        }
+        let summaries: Vec<Summary> = compared.iter().map(|(_, summary)| summary.clone()).collect();
+        match (self.output.output, summaries.as_slice()) {
+            (Format::Yaml, [summary]) => printer.yaml(summary),
+            (Format::Yaml, items) => printer.yaml(&Summaries { items }),
+            (Format::Json | Format::Table, [summary]) => printer.json(summary),
+            (Format::Json | Format::Table, items) => printer.json(&Summaries { items }),
+        }
+    }
+
+    fn report(&self, compared: &[(Findings, Summary)], measure: Measure) -> Result<(), Failure> {
+        let Some(path) = &self.report else { return Ok(()) };
+        let written = std::fs::write(path, study::page(compared, measure));
+        written.with_context(|| {
+            format!("could not write the report {}; check its folder and its permissions", path.display())
+        })?;
+        Ok(())
+    }
+}
+
+impl CompareWords {
+    /// The declared policy, those that were named, and the oracles.
+    fn candidates(&self, declared: Option<&Arc<Declared>>) -> Vec<Candidate> {
+        let mut names: Vec<&str> = self.compare.iter().map(String::as_str).collect();
+        names.extend(ORACLES);
+        let mut candidates: Vec<Candidate> = declared.map(Candidate::declared).into_iter().collect();
+        for builtin in names.into_iter().filter_map(Builtin::named) {
+            if !candidates.iter().any(|candidate| candidate.name == builtin.name) {
+                candidates.push(Candidate::from(builtin));
+            }
+        }
+        candidates
+    }
+}
+
+impl MeasureWords {
+    fn measure(self) -> Measure {
+        Measure { promise: self.promise, price: self.price }
+    }
+}
+
+impl ReplicaWords {
+    /// What is tried on: `bounds` where no manifest says any.
+    fn setting(
+        &self,
+        declared: Option<&Arc<Declared>>,
+        bounds: Option<Bounds>,
+        world: &WorldWords,
+        measure: MeasureWords,
+    ) -> Result<Setting, Failure> {
+        let bounds = declared.map(|declared| study::widest_bounds(declared)).or(bounds);
+        let bounds = bounds.unwrap_or(Bounds { min: 1, max: 200 });
+        Ok(Setting {
+            tick: self.tick.as_duration(),
+            capacity: self.capacity(declared, bounds),
+            target: self.target,
+            start_up: self.start_up.as_duration(),
+            bounds,
+            noise: world.noise,
+            disturbance: world.disturbance()?,
+            seed: world.seed,
+            promise: measure.promise,
+        })
+    }
+
+    fn capacity(&self, declared: Option<&Arc<Declared>>, bounds: Bounds) -> CapacityRule {
+        let told = || declared.and_then(|declared| study::capacity_told(declared, self.target));
+        match (self.capacity, self.peak_replicas) {
+            (Some(capacity), _) => CapacityRule::Given(capacity),
+            (None, Some(replicas)) => CapacityRule::ForPeak(replicas),
+            (None, None) => told().map_or_else(
+                // Room above the 99th percentile: what the published figures have is 40 of 200.
+                || CapacityRule::ForPeak((bounds.max.saturating_mul(7) / 10).clamp(1, 40)),
+                CapacityRule::Given,
+            ),
+        }
+    }
+
+    /// What has to be assumed of the service and its replicas.
+    fn notes(&self, declared: Option<&Arc<Declared>>, capacity: CapacityRule) -> Vec<String> {
+        let mut notes = declared.map(study::notes_on).unwrap_or_default();
+        let is_given = self.capacity.is_some() || self.peak_replicas.is_some();
+        match capacity {
+            CapacityRule::Given(capacity) if !is_given => notes.push(format!(
+                "a replica is taken to carry {} requests a second, of which its autoscaler aims at the target share; give --capacity where that \
+                 is known",
+                show::rate(capacity.rate())
+            )),
+            CapacityRule::ForPeak(replicas) if !is_given => notes.push(format!(
+                "what a replica carries is not known: so much that the 99th percentile of the load needs {replicas} of them; give --capacity"
+            )),
+            CapacityRule::Given(_) | CapacityRule::ForPeak(_) => {}
+        }
+        notes
+    }
+}
+
+fn builtin(name: &str) -> Result<String, String> {
+    let name = name.trim();
+    let names = || BUILTINS.map(|builtin| builtin.name).join(", ");
+    let found = Builtin::named(name).map(|builtin| builtin.name.to_owned());
+    found.ok_or_else(|| format!("there is no policy {name:?}; there are {}", names()))
+}
+
+fn price(text: &str) -> Result<f64, String> {
+    let wrong = || format!("{text:?} is no price; write a number of zero or more, such as 0.04");
+    text.parse().ok().filter(|price: &f64| *price >= 0.0 && price.is_finite()).ok_or_else(wrong)
+}
+
+fn capacity(text: &str) -> Result<Capacity, String> {
+    let rate =
+        text.parse().map_err(|_| format!("{text:?} is no rate; write requests a second, such as 50"))?;
+    Capacity::per_second(rate).map_err(|error| error.to_string())
+}
+
+fn share(text: &str) -> Result<Share, String> {
+    Share::of(world::part(text)?).map_err(|error| error.to_string())
+}
+
+fn tick(text: &str) -> Result<Span, String> {
+    let span = Span::parse(text).map_err(|error| error.to_string())?;
+    let is_sound = (1..=3600).contains(&span.as_duration().as_secs());
+    if is_sound {
+        Ok(span)
+    } else {
+        Err(format!("a tick of {text} is none that can be tried; give 1s to 1h"))
+    }
+}

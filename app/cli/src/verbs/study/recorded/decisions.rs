@@ -1,0 +1,176 @@
+//! The load as the history of decisions tells it: coarse, and there without anybody having set up anything.
+//!
+//! A decision says how many requests a second each replica served, as a ratio to its aim, and how many replicas that was of. Runs of equal decisions
+//! are kept as one with the range of their ratios: a run stands for its middle.
+
+use api::v1;
+use jiff::Timestamp;
+use load::trace::Row;
+use measure::range::Stretch;
+use model::name::ServiceName;
+use model::resource::REQUEST_RATE_METRIC;
+
+use super::Told;
+use crate::failure::Failure;
+use crate::figures;
+use crate::words::Desk;
+
+/// Runs of one answer, as many as the server gives.
+const RUNS: usize = 1000;
+
+/// Answers at most: 200,000 runs are more than thirty days of a busy service.
+const ANSWERS_MAX: usize = 200;
+
+/// Less of a history says nothing of a policy.
+const ROWS_MIN: usize = 60;
+
+/// Reads what the server has kept of `service`, a row for each step of `stretch` of which something is known.
+pub(super) async fn read(desk: &Desk, service: &ServiceName, stretch: Stretch) -> Result<Told, Failure> {
+    let client = desk.client()?;
+    let (from, mut until) = (figures::timestamp(stretch.from), figures::timestamp(stretch.until));
+    let mut runs: Vec<v1::KeptDecision> = Vec::new();
+    for _ in 0..ANSWERS_MAX {
+        let path = format!("/v1/services/{service}/history?limit={RUNS}&since={from:.3}&until={until:.3}");
+        let mut history: v1::History = client.get(&path).await?;
+        let first = history.items.first().and_then(|run| run.from.parse::<Timestamp>().ok());
+        let is_cut = history.is_cut;
+        history.items.append(&mut runs);
+        runs = history.items;
+        let before = first.and_then(|first| first.checked_sub(std::time::Duration::from_millis(1)).ok());
+        match before {
+            Some(before) if is_cut && before > from => until = before,
+            Some(_) | None => break,
+        }
+    }
+    told(&runs, service, stretch)
+}
+
+fn told(runs: &[v1::KeptDecision], service: &ServiceName, stretch: Stretch) -> Result<Told, Failure> {
+    let steps = usize::try_from(stretch.points()).unwrap_or(usize::MAX);
+    let mut sums = vec![(0.0, 0_u32); steps];
+    let (begin, step) =
+        (stretch.from.as_millis(), u64::try_from(stretch.step.as_millis()).unwrap_or(u64::MAX).max(1));
+    let mut known = 0;
+    for (run, load) in runs.iter().filter_map(|run| Some((run, load_of(run)?))) {
+        known += 1;
+        let place = |text: &str| {
+            let ms = text.parse::<Timestamp>().ok().and_then(|at| u64::try_from(at.as_millisecond()).ok())?;
+            usize::try_from(ms.saturating_sub(begin) / step).ok()
+        };
+        let (Some(first), Some(last)) = (place(&run.from), place(&run.to)) else { continue };
+        for (sum, count) in sums.iter_mut().take(last.saturating_add(1)).skip(first) {
+            *sum += load;
+            *count += 1;
+        }
+    }
+    let at = |place: usize| figures::timestamp(model::time::Wall::from_millis(begin + place as u64 * step));
+    let row = |(place, (sum, count)): (usize, &(f64, u32))| {
+        (*count > 0).then(|| Row { at: at(place), value: sum / f64::from(*count) })
+    };
+    let rows: Vec<Row> = sums.iter().enumerate().filter_map(row).collect();
+    if rows.len() < ROWS_MIN {
+        return Err(Failure::work(too_little(runs.len(), rows.len(), service, stretch)));
+    }
+    let notes = vec![format!(
+        "the load is put together from {known} kept runs of decisions on {REQUEST_RATE_METRIC}: between its changes of size it is the middle of what \
+         was seen, so peaks are lower than they were; a Prometheus knows it better"
+    )];
+    Ok(Told { rows, notes })
+}
+
+/// Requests a second in the middle of a run; `None` when its decisions say nothing of requests.
+fn load_of(run: &v1::KeptDecision) -> Option<f64> {
+    let place = run.decision.metrics.iter().position(|metric| metric.name == REQUEST_RATE_METRIC)?;
+    let metric = &run.decision.metrics[place];
+    let v1::Range { low, high } = run.ratios.get(place).copied().flatten()?;
+    let aim: f64 = metric.target.parse().ok()?;
+    let replicas = f64::from(metric.samples?.used);
+    let load = f64::midpoint(low, high) * aim * replicas;
+    (load >= 0.0 && load.is_finite()).then_some(load)
+}
+
+/// Why the history is of no use, and what is.
+fn too_little(runs: usize, rows: usize, service: &ServiceName, stretch: Stretch) -> String {
+    let since = figures::timestamp(stretch.from);
+    let what = match (runs, rows) {
+        (0, _) => format!("nothing is kept of service/{service} since {since}"),
+        (_, 0) => format!("no decision on service/{service} since {since} says how many requests it served"),
+        (_, rows) => format!(
+            "the history of service/{service} has {rows} of the {ROWS_MIN} steps of {:?} that it takes at least",
+            stretch.step
+        ),
+    };
+    format!(
+        "{what}; only services that scale by {REQUEST_RATE_METRIC} leave a history of their load: let it run for longer, or give --prometheus \
+         with --query, or --trace (HS0018)"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use model::time::Wall;
+    use serde_json::json;
+
+    use super::*;
+
+    const STRETCH: Stretch = Stretch {
+        from: Wall::from_millis(0),
+        until: Wall::from_millis(2 * 3_600_000),
+        step: Duration::from_mins(1),
+    };
+
+    /// Decisions from one minute to another with ratios in this range to an aim of 10, of so many replicas.
+    fn run(minutes: (u32, u32), range: (f64, f64), replicas: u32, metric: &str) -> v1::KeptDecision {
+        let at =
+            |minute: u32| Timestamp::from_second(i64::from(minute) * 60).expect("it is a time").to_string();
+        let metric = json!({
+            "name": metric, "current": "12", "target": "10", "ratio": range.0, "proposal": replicas,
+            "samples": {"used": replicas, "unready": 1, "missing": 0, "ignored": 0}, "note": "",
+        });
+        serde_json::from_value(json!({
+            "from": at(minutes.0), "to": at(minutes.1), "count": 60, "ratios": [{"low": range.0, "high": range.1}],
+            "decision": {
+                "target": "service/shop", "at": at(minutes.0), "desired": replicas, "previous": replicas, "policy": "hpa",
+                "metrics": [metric], "tolerance": null, "limits": [], "evidence": [], "guard": null, "reasons": [], "waits": [],
+                "changes": [], "kept": null, "summary": "", "prospects": [], "whyNot": null, "shadows": [],
+            },
+        }))
+        .expect("it is what the server answers")
+    }
+
+    fn told_of(runs: &[v1::KeptDecision]) -> Result<Told, String> {
+        let service = ServiceName::parse("shop").expect("it is a name");
+        told(runs, &service, STRETCH).map_err(|failure| match failure {
+            Failure::Words(error) | Failure::Work(error) => error.to_string(),
+            Failure::NobodyReads => String::new(),
+        })
+    }
+
+    #[test]
+    fn a_run_stands_for_the_middle_of_what_its_replicas_served_together() {
+        let requests = "http_requests_per_second";
+        let told = told_of(&[run((0, 79), (0.5, 1.5), 3, requests), run((40, 99), (1.0, 1.0), 6, requests)])
+            .unwrap();
+        let minute = |minute: usize| told.rows[minute].value;
+        assert_eq!(told.rows.len(), 100, "of the last twenty minutes nothing is known");
+        assert_eq!((minute(0), minute(39), minute(99)), (30.0, 30.0, 60.0));
+        assert_eq!(minute(60), 45.0, "two that went on at once are averaged");
+        assert!(told.notes[0].contains("from 2 kept runs"), "{:?}", told.notes);
+    }
+
+    #[test]
+    fn it_is_said_what_is_missing() {
+        assert!(
+            told_of(&[])
+                .err()
+                .unwrap()
+                .contains("nothing is kept of service/shop since 1970-01-01T00:00:00Z")
+        );
+        let silent = told_of(&[run((0, 99), (0.5, 1.5), 3, "cpu")]).err().unwrap();
+        assert!(silent.contains("says how many requests it served; only services that scale by"), "{silent}");
+        let short = told_of(&[run((0, 9), (0.5, 1.5), 3, "http_requests_per_second")]).err().unwrap();
+        assert!(short.contains("has 10 of the 60 steps of 60s"), "{short}");
+    }
+}

@@ -1,0 +1,87 @@
+//! `simulate`: what a policy would have done over recorded load, beside others.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use model::input::Declared;
+use model::resource::Bounds;
+
+use super::load::LoadWords;
+use super::world::WorldWords;
+use super::{CompareWords, Comparison, MeasureWords, POLICIES, ReplicaWords, ShowWords};
+use crate::failure::Failure;
+use crate::manifests::{self, Warnings};
+use crate::words::Desk;
+
+/// Show what a scaling policy would have done with recorded load, beside others and beside those who know the future
+///
+/// With -f the policy of the declared service is tried, by the code that decides in production. Nothing runs and nothing is changed. Each tick of
+/// 15 s the policy sees the one before and says how many replicas there shall be; they take --start-up to start; load that does not fit
+/// waits. The promise is broken while more than half a second of work waits. The first day of more than two is not counted.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = POLICIES)]
+pub(crate) struct Words {
+    /// A manifest with the service or its HorizontalPodAutoscaler, a folder of them, or - for standard input; may be given several times
+    #[arg(short, long = "file", value_name = "FILE")]
+    file: Vec<PathBuf>,
+    /// Which service, when the manifests declare several
+    #[arg(long, value_name = "NAME", requires = "file")]
+    service: Option<String>,
+    /// Fewest and most replicas, where no manifest says; 1..200 without it
+    #[arg(long, value_name = "MIN..MAX", value_parser = bounds, conflicts_with = "file")]
+    replicas: Option<Bounds>,
+    #[command(flatten)]
+    compare: CompareWords,
+    /// Recorded load: CSV, one `timestamp,value` a line, or - for standard input; may be given several times
+    #[arg(long, value_name = "CSV", required = true, num_args = 1.., help_heading = "The load")]
+    trace: Vec<PathBuf>,
+    #[command(flatten)]
+    load: LoadWords,
+    #[command(flatten)]
+    replica: ReplicaWords,
+    #[command(flatten)]
+    world: WorldWords,
+    #[command(flatten)]
+    measure: MeasureWords,
+    #[command(flatten)]
+    show: ShowWords,
+}
+
+pub(crate) fn run(desk: &Desk, words: &Words) -> Result<ExitCode, Failure> {
+    let declared = words.declared(desk)?;
+    let declared = declared.as_ref();
+    let setting = words.replica.setting(declared, words.replicas, &words.world, words.measure)?;
+    let recordings = words.trace.iter().map(|path| words.load.of_file(path));
+    let recordings = recordings.collect::<Result<Vec<_>, _>>()?;
+    let comparison = Comparison {
+        candidates: words.compare.candidates(declared),
+        notes: words.replica.notes(declared, setting.capacity),
+        setting,
+        measure: words.measure.measure(),
+        show: &words.show,
+    };
+    comparison.over(desk, &recordings)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Words {
+    /// The service whose policy is tried; `None` when no manifest is named.
+    fn declared(&self, desk: &Desk) -> Result<Option<Arc<Declared>>, Failure> {
+        if self.file.is_empty() {
+            return Ok(None);
+        }
+        let manifests = manifests::read(&self.file, Warnings::Shown, desk.colours)?;
+        let declared = study::declared(manifests.resources(), self.service.as_deref());
+        Ok(Some(Arc::new(declared.map_err(Failure::words)?)))
+    }
+}
+
+fn bounds(text: &str) -> Result<Bounds, String> {
+    let wrong = || format!("{text:?} are no bounds; write them as MIN..MAX, such as 2..20");
+    let (min, max) = text.split_once("..").ok_or_else(wrong)?;
+    let (min, max) = (min.trim().parse().map_err(|_| wrong())?, max.trim().parse().map_err(|_| wrong())?);
+    let is_sound = min <= max && (1..=model::resource::REPLICAS_MAX).contains(&max);
+    if is_sound { Ok(Bounds { min, max }) } else { Err(wrong()) }
+}

@@ -1,0 +1,236 @@
+//! `tune`: settings of a service's policy that would have done better, as a diff to approve.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use model::resource::{Bounds, Resource};
+use serde::Serialize;
+use serde_json::Value;
+use similar::TextDiff;
+use study::{PartSummary, Parts, Tuned, Tuning};
+
+use super::recorded::HistoryWords;
+use super::show::{self, Gauge};
+use super::subject::SubjectWords;
+use super::world::{self, WorldWords};
+use super::{MeasureWords, ReplicaWords};
+use crate::failure::Failure;
+use crate::output::{Field, Output, Printer};
+use crate::paint::{Paint, Tone, printable};
+use crate::target::Subject;
+use crate::words::Desk;
+
+/// Search the settings of a service's policy over its history, and show what a change would be worth, as a diff to approve
+///
+/// Targets, fewest replicas, stabilisation, tolerances, delays, thresholds and floors of the schedule are turned on the first part of the history. What
+/// is found is shown only when it is better on the rest, too. Nothing is changed: apply what you approve.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Words {
+    #[command(flatten)]
+    subject: SubjectWords,
+    /// Settings that are tried at most
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    runs: u32,
+    /// The part of the history that is searched on; the rest is held out
+    #[arg(long, value_name = "PART", default_value = "67%", value_parser = part)]
+    search_on: f64,
+    #[command(flatten)]
+    history: HistoryWords,
+    #[command(flatten)]
+    replica: ReplicaWords,
+    #[command(flatten)]
+    world: WorldWords,
+    #[command(flatten)]
+    measure: MeasureWords,
+    /// Write the manifests with the change to this file, to be applied; nothing is written when nothing is proposed
+    #[arg(long, value_name = "FILE.yaml")]
+    write: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// What a search came to, for scripts.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    target: String,
+    trace: String,
+    /// Settings that were tried, and fields that can be turned.
+    runs: u32,
+    knobs: usize,
+    /// When the held-out part begins.
+    split: String,
+    /// Whether a change is proposed.
+    is_better: bool,
+    /// On the part that was searched on.
+    searched: Sides,
+    /// On the held-out part.
+    held_out: Sides,
+    /// What would be changed; empty when nothing is proposed.
+    changes: Vec<Change>,
+    /// The same as a unified diff of the manifests.
+    diff: String,
+    verdict: String,
+    notes: Vec<String>,
+}
+
+/// The declared settings, and the best that were found.
+#[derive(Serialize)]
+struct Sides {
+    before: PartSummary,
+    after: Option<PartSummary>,
+}
+
+/// One field that would change; null where it is not there.
+#[derive(Serialize)]
+struct Change {
+    target: String,
+    path: String,
+    old: Option<Value>,
+    new: Option<Value>,
+}
+
+pub(crate) fn run(desk: &Desk, words: &Words) -> Result<ExitCode, Failure> {
+    let subject = words.subject.subject(desk)?;
+    let name = words.subject.name().as_str();
+    let history = words.history.read(desk, words.subject.name())?;
+    let declared = Some(&subject.declared);
+    let mut setting = words.replica.setting(declared, None, &words.world, words.measure)?;
+    let notes = [history.notes, words.replica.notes(declared, setting.capacity)].concat();
+    // Fewer than are declared may be tried, too.
+    setting.bounds = Bounds { min: setting.bounds.min.min(1), ..setting.bounds };
+    let tuning = Tuning { runs_max: words.runs, seed: words.world.seed, searched: words.search_on };
+    let gauge = Gauge::new(&history.recording.name);
+    let on = (&setting, words.measure.measure());
+    let tuned = study::tune(&history.recording, on, (&subject.resources, name), tuning, &mut |progress| {
+        gauge.show(progress);
+    });
+    gauge.end();
+    let tuned = tuned.context("could not tune (HS0016)")?;
+    if tuned.knobs == 0 {
+        return Err(Failure::work(format!(
+            "could not tune service/{name}: it has no autoscaler with settings; give it min and max, or see what one would do by simulate --compare"
+        )));
+    }
+    let answer = Answer::of(name, &subject.resources, &tuned, words, notes)?;
+    let printer = desk.printer;
+    printer.print(words.output.output, &answer, |answer| lines(answer, printer))?;
+    if let (Some(path), Some(resources)) = (&words.write, &tuned.resources) {
+        let written = std::fs::write(path, manifest::to_yaml_stream(resources)?);
+        written.with_context(|| {
+            format!("could not write the manifests {}; check its folder and its permissions", path.display())
+        })?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Answer {
+    fn of(
+        name: &str,
+        resources: &[Resource],
+        tuned: &Tuned,
+        words: &Words,
+        notes: Vec<String>,
+    ) -> Result<Self, Failure> {
+        let measure = words.measure.measure();
+        let sides = |part: fn(&Parts) -> &fluid::Score| Sides {
+            before: PartSummary::of(part(&tuned.before), measure),
+            after: tuned.after.as_ref().map(|after| PartSummary::of(part(after), measure)),
+        };
+        let (mut changes, mut diff) = (Vec::new(), String::new());
+        for (old, new) in resources.iter().zip(tuned.resources.iter().flatten()) {
+            let target = format!("{}/{}", Subject::of(old), old.name());
+            let changed = manifest::diff(old, new);
+            if !changed.is_empty() {
+                diff.push_str(&unified(&target, old, new)?);
+            }
+            changes.extend(changed.into_iter().map(|change| Change {
+                target: target.clone(),
+                path: change.path,
+                old: change.old,
+                new: change.new,
+            }));
+        }
+        Ok(Self {
+            target: format!("service/{name}"),
+            trace: tuned.trace.clone(),
+            runs: tuned.runs,
+            knobs: tuned.knobs,
+            split: tuned.split.to_string(),
+            is_better: tuned.resources.is_some(),
+            searched: sides(|parts| &parts.searched),
+            held_out: sides(|parts| &parts.held_out),
+            changes,
+            diff,
+            verdict: tuned.verdict(measure),
+            notes: [notes, tuned.notes()].concat(),
+        })
+    }
+}
+
+/// The manifests as `apply` would take them, one against the other.
+fn unified(target: &str, old: &Resource, new: &Resource) -> Result<String, Failure> {
+    let (old, new) = (manifest::to_yaml(old)?, manifest::to_yaml(new)?);
+    let diff = TextDiff::from_lines(&old, &new);
+    Ok(diff.unified_diff().context_radius(2).header(target, &format!("{target} (tuned)")).to_string())
+}
+
+const STRING: &str = "writing to a string cannot fail";
+
+fn lines(answer: &Answer, printer: Printer) -> String {
+    let mut text = format!(
+        "{}: {} settings of {} fields tried over {}; held out from {} on\n\n",
+        answer.target,
+        answer.runs,
+        answer.knobs,
+        printable(&answer.trace),
+        answer.split
+    );
+    let mut grid =
+        printer.table(&["PART", "SETTINGS", "VIOLATED", "MINUTES", "REPLICA-H", "ACTIONS", "STARTS"]);
+    for (part, sides) in [("searched", &answer.searched), ("held out", &answer.held_out)] {
+        for (settings, side) in [("declared", Some(&sides.before)), ("found", sides.after.as_ref())] {
+            let Some(side) = side else { continue };
+            grid.row([
+                Field::text(part),
+                Field::text(settings),
+                Field::number(format!("{} %", show::percent(side.violated_requests_percent))),
+                Field::number(format!("{:.1}", side.slo_violation_minutes)),
+                Field::number(format!("{:.1}", side.replica_hours)),
+                Field::number(side.actions),
+                Field::number(side.starts),
+            ]);
+        }
+    }
+    write!(text, "{}\n{}\n", grid.finish(), answer.verdict).expect(STRING);
+    if !answer.diff.is_empty() {
+        write!(text, "\n{}", coloured(&answer.diff, printer.paint)).expect(STRING);
+    }
+    for note in &answer.notes {
+        writeln!(text, "note: {note}").expect(STRING);
+    }
+    text
+}
+
+fn coloured(diff: &str, paint: Paint) -> String {
+    let line = |line: &str| {
+        let tone = match line.chars().next() {
+            Some('+') => Some(Tone::Good),
+            Some('-') => Some(Tone::Bad),
+            _ => None,
+        };
+        let line = printable(line);
+        format!("{}\n", tone.map_or(line.clone(), |tone| paint.tone(tone, &line)))
+    };
+    diff.lines().map(line).collect()
+}
+
+/// A part from 10 to 95 %.
+fn part(text: &str) -> Result<f64, String> {
+    let part = world::part(text)?;
+    let is_sound = (0.1..=0.95).contains(&part);
+    if is_sound { Ok(part) } else { Err(format!("{text:?} leaves too little on one side; give 10% to 95%")) }
+}

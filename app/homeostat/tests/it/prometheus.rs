@@ -1,0 +1,60 @@
+//! A real Prometheus of a test's own, ended with the test.
+
+use std::process::{Child, Command, Stdio};
+
+use crate::house::{House, answer_of, free_port, text, wait_until};
+
+/// A Prometheus with its data in the house.
+pub(crate) struct Prometheus {
+    process: Child,
+    port: u16,
+}
+
+impl Prometheus {
+    /// One that reads the page on a port twice a second.
+    pub(crate) fn reading(house: &House, of: u16) -> Self {
+        Self::start(
+            house,
+            &format!(
+                "global: {{scrape_interval: 500ms, scrape_timeout: 400ms}}\nscrape_configs:\n  - job_name: queue\n    \
+                 static_configs: [{{targets: [\"127.0.0.1:{of}\"]}}]\n"
+            ),
+        )
+    }
+
+    /// One that reads nothing and knows what `history` says, as OpenMetrics with times.
+    pub(crate) fn knowing(house: &House, history: &str) -> Self {
+        let (samples, data) = (house.write("history.om", history), house.path("tsdb"));
+        let mut promtool = Command::new("promtool");
+        promtool.args(["tsdb", "create-blocks-from", "openmetrics", text(&samples), text(&data)]);
+        let made = promtool.stdin(Stdio::null()).output().expect("promtool comes with prometheus");
+        assert!(made.status.success(), "{made:?}");
+        Self::start(house, "global: {}\n")
+    }
+
+    fn start(house: &House, config: &str) -> Self {
+        let port = free_port();
+        let mut command = Command::new("prometheus");
+        command.arg(format!("--config.file={}", text(&house.write("prometheus.yml", config))));
+        command.arg(format!("--storage.tsdb.path={}", text(&house.path("tsdb"))));
+        command.arg("--storage.tsdb.retention.time=100y");
+        command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = command.spawn().expect("prometheus is installed; `cargo xtask test` sees to it");
+        let it = Self { process, port };
+        wait_until("prometheus is ready", || answer_of(&format!("{}/-/ready", it.url())).ok());
+        it
+    }
+
+    /// Where it answers.
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

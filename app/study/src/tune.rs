@@ -1,0 +1,374 @@
+//! Which settings of a service's policy would have done better: searched for on the first part of a history, and believed by what they do on the rest.
+
+mod knob;
+mod search;
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use fluid::policy::slo::SloError;
+use fluid::world::World;
+use fluid::{Run, Score, Service};
+use jiff::Timestamp;
+use model::resource::Resource;
+use model::time::Wall;
+use serde::Serialize;
+use serde_json::Value;
+
+use self::knob::{Knob, knobs_of, written};
+use self::search::{Point, search};
+use crate::candidate::{Candidate, Ground};
+use crate::declared::declared;
+use crate::recording::{Extent, Recording};
+use crate::study::{PROGRESS_EACH, Progress, Setting, StudyError, TICKS_SORTED_MAX, survey};
+use crate::summary::{Measure, mended, share};
+
+/// How settings are searched for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tuning {
+    /// Settings that are tried at most.
+    pub runs_max: u32,
+    /// What the order of the search grows from.
+    pub seed: u64,
+    /// The part of the history that is searched on, above 0 and below 1; the rest is held out.
+    pub searched: f64,
+}
+
+/// What a search came to.
+#[derive(Clone, Debug)]
+pub struct Tuned {
+    /// The name of the recording.
+    pub trace: String,
+    /// What was read of it.
+    pub extent: Extent,
+    /// What the settings were tried on.
+    pub service: Service,
+    /// When the held-out part begins.
+    pub split: Timestamp,
+    /// Fields that can be turned.
+    pub knobs: usize,
+    /// Settings that were tried.
+    pub runs: u32,
+    /// How the declared settings did.
+    pub before: Parts,
+    /// How the best found did; `None` when none is better on the part that was searched on.
+    pub after: Option<Parts>,
+    /// The resources with them; `None` when they are not better on the held-out part, too.
+    pub resources: Option<Vec<Resource>>,
+}
+
+/// How settings did on both parts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parts {
+    /// On the first, which was searched on.
+    pub searched: Score,
+    /// On the rest, with what was remembered of the first.
+    pub held_out: Score,
+}
+
+/// How settings did on one part. Times carry their unit in their name; parts are per cents.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PartSummary {
+    /// Hours of it that count.
+    pub hours: f64,
+    /// Minutes with the promise broken.
+    pub slo_violation_minutes: f64,
+    /// Requests that came while it was broken, in per cent of all.
+    pub violated_requests_percent: f64,
+    /// Hours of replicas, ready or starting.
+    pub replica_hours: f64,
+    /// What they cost; `None` without a price.
+    pub cost: Option<f64>,
+    /// Ticks in which the wanted number changed.
+    pub actions: u64,
+    /// Replicas started.
+    pub starts: u64,
+}
+
+impl PartSummary {
+    /// What `score` comes to by `measure`.
+    pub fn of(score: &Score, measure: Measure) -> Self {
+        Self {
+            hours: score.hours(),
+            slo_violation_minutes: score.violation_minutes(),
+            violated_requests_percent: score.violated_requests_percent(),
+            replica_hours: score.replica_hours(),
+            cost: measure.price.map(|price| price * score.replica_hours()),
+            actions: score.actions,
+            starts: score.starts,
+        }
+    }
+}
+
+/// Of less than two weeks the part that is searched on has no week with the one that is held out to compare with.
+const HISTORY_SHORT: f64 = 14.0 * 24.0;
+
+impl Tuned {
+    /// What came of it, as a sentence.
+    pub fn verdict(&self, measure: Measure) -> String {
+        let Some(after) = &self.after else {
+            return format!(
+                "Nothing better was found in {} runs: on the part that was searched on, no settings are cheaper by a hundredth and keep the promise as \
+                 well as those that are declared.",
+                self.runs
+            );
+        };
+        let worth = worth(&self.before.held_out, &after.held_out, measure);
+        if self.resources.is_some() {
+            return format!("On the held-out part, the change would have {worth}.");
+        }
+        format!(
+            "Nothing is proposed: the best settings of the part that was searched on would have {worth} on the held-out part. They fit that part and not \
+             the load; a longer history would tell more."
+        )
+    }
+
+    /// What is to be distrusted, each as a sentence.
+    pub fn notes(&self) -> Vec<String> {
+        let hours = self.extent.ticks as f64 * self.service.tick.as_secs_f64() / 3600.0;
+        let mut notes = Vec::new();
+        if hours < HISTORY_SHORT {
+            notes.push(format!(
+                "{:.1} days are a short history: settings that fit them may not fit the next; two weeks show a week twice",
+                hours / 24.0
+            ));
+        }
+        notes.extend(mended(self.extent.mended));
+        notes
+    }
+}
+
+/// What a change is worth, to go on with "would have".
+fn worth(before: &Score, after: &Score, measure: Measure) -> String {
+    let part = |score: &Score| match score.violated_requests_percent() {
+        0.0 => "no request".to_owned(),
+        percent => format!("{} of the requests", share(percent)),
+    };
+    let violated = format!("broken the promise for {} instead of {}", part(after), part(before));
+    let hours = 100.0 * (after.replica_hours() / before.replica_hours().max(f64::MIN_POSITIVE) - 1.0);
+    let way = if hours > 0.0 { "more" } else { "fewer" };
+    let money = measure.price.map_or(String::new(), |price| {
+        format!(" ({:+.2} in money)", price * (after.replica_hours() - before.replica_hours()))
+    });
+    format!(
+        "{violated}, with {:.1} % {way} replica-hours{money} and {} changes of size instead of {}",
+        hours.abs(),
+        after.actions,
+        before.actions
+    )
+}
+
+/// The part of what the promise allows to be broken that the search may use: settings that need all of it on one part break the promise on the next.
+const BUDGET_SEARCHED: f64 = 0.5;
+
+/// How much better settings must be to be worth a change: a hundredth. Less is no more than chance, and every change is read by somebody.
+const WORTH: f64 = 0.01;
+
+/// How much worse than the best settings may be that turn a knob less.
+const WORTH_A_KNOB: f64 = 0.002;
+
+/// What settings cost: replica-hours, as many times as they break what the promise allows to be broken.
+///
+/// So the cheapest that keep the promise are best, and among those that do not, breaking it half as often is worth twice as many replicas and
+/// no more: a load that nobody can keep up with is no reason to pay anything.
+#[derive(Clone, Copy, Debug)]
+struct Cost {
+    weighed: f64,
+    actions: u64,
+}
+
+impl Cost {
+    fn of(score: &Score, measure: Measure) -> Self {
+        let overspent = score.budget_used(measure.promise).map_or_else(
+            // A promise without a budget is broken by anything.
+            || 1.0 + score.violated_requests_percent(),
+            |used| used.max(1.0),
+        );
+        Self { weighed: score.replica_hours() * overspent, actions: score.actions }
+    }
+
+    fn is_better_by(self, part: f64, other: Self) -> bool {
+        self.weighed < other.weighed * (1.0 - part)
+    }
+}
+
+impl PartialEq for Cost {
+    fn eq(&self, other: &Self) -> bool {
+        self.partial_cmp(other) == Some(Ordering::Equal)
+    }
+}
+
+impl PartialOrd for Cost {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.weighed.total_cmp(&other.weighed).then(self.actions.cmp(&other.actions)))
+    }
+}
+
+/// Searches for better settings of the service `name` among `resources` over `recording`.
+///
+/// Nothing that is found is told unless it is better on the held-out part as well, which only one of all settings is tried on.
+pub fn tune(
+    recording: &Recording,
+    (setting, measure): (&Setting, Measure),
+    (resources, name): (&[Resource], &str),
+    tuning: Tuning,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Tuned, StudyError> {
+    let bench = Bench::new(recording, setting, measure, (resources, name), tuning, progress)?;
+    let knobs: Vec<(usize, Knob)> = bench.knobs();
+    let lens: Vec<usize> = knobs.iter().map(|(_, knob)| knob.len()).collect();
+    let present: Point = knobs.iter().map(|(_, knob)| knob.present()).collect();
+    let careful = Measure { promise: 1.0 - BUDGET_SEARCHED * (1.0 - measure.promise), ..measure };
+    let mut tried = 0;
+    let mut cost = |point: &Point| {
+        progress(Progress::Trying(tried, u64::from(tuning.runs_max)));
+        tried += 1;
+        let resources = bench.turned(&knobs, point)?;
+        Some(Cost::of(&bench.searched(&resources)?, careful))
+    };
+    let (best, mut runs) = search(&lens, &present, (tuning.runs_max, tuning.seed), &mut cost);
+    let (best, more) = plainest(best, &present, &mut cost);
+    runs += more;
+    let before = bench.parts(resources)?;
+    let after = bench.turned(&knobs, &best).filter(|_| best != present);
+    let after = after.map(|resources| bench.parts(&resources).map(|parts| (parts, resources))).transpose()?;
+    let after = after.filter(|(parts, _)| is_better(&parts.searched, &before.searched, measure));
+    let is_upheld = |parts: &Parts| is_better(&parts.held_out, &before.held_out, measure);
+    let resources =
+        after.as_ref().filter(|(parts, _)| is_upheld(parts)).map(|(_, resources)| resources.clone());
+    Ok(Tuned {
+        trace: recording.name.clone(),
+        extent: bench.extent,
+        split: bench.split_at(),
+        knobs: knobs.len(),
+        runs,
+        before,
+        after: after.map(|(parts, _)| parts),
+        resources,
+        service: bench.service,
+    })
+}
+
+/// Whether it costs less by what is worth a change, and does not break the promise for more than before where it is broken.
+fn is_better(after: &Score, before: &Score, measure: Measure) -> bool {
+    let violated = |score: &Score| score.violated_requests_percent();
+    let allowed = 100.0 * (1.0 - measure.promise);
+    Cost::of(after, measure).is_better_by(WORTH, Cost::of(before, measure))
+        && violated(after) <= violated(before).max(allowed)
+}
+
+/// Turns back each knob that is not worth it.
+fn plainest(best: Point, present: &Point, cost: &mut dyn FnMut(&Point) -> Option<Cost>) -> (Point, u32) {
+    let turned: Vec<usize> = (0..best.len()).filter(|knob| best[*knob] != present[*knob]).collect();
+    let Some(least) = cost(&best).filter(|_| !turned.is_empty()) else { return (best, 1) };
+    let (mut plain, mut runs) = (best, 1);
+    for knob in turned {
+        let mut back = plain.clone();
+        back[knob] = present[knob];
+        runs += 1;
+        let is_as_good = cost(&back).is_some_and(|cost| cost.weighed <= least.weighed * (1.0 + WORTH_A_KNOB));
+        if is_as_good {
+            plain = back;
+        }
+    }
+    (plain, runs)
+}
+
+/// What settings are tried on.
+struct Bench<'a> {
+    setting: &'a Setting,
+    service: Service,
+    demands: fluid::policy::constant::Demands,
+    extent: Extent,
+    loads: Vec<f64>,
+    /// The first tick that is held out.
+    split: usize,
+    resources: &'a [Resource],
+    name: &'a str,
+}
+
+impl<'a> Bench<'a> {
+    fn new(
+        recording: &Recording,
+        setting: &'a Setting,
+        measure: Measure,
+        (resources, name): (&'a [Resource], &'a str),
+        tuning: Tuning,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, StudyError> {
+        debug_assert!(setting.promise == measure.promise, "policies and people mean the same promise");
+        let (service, demands, extent) = survey(recording, setting, progress)?;
+        if extent.ticks > TICKS_SORTED_MAX {
+            return Err(StudyError::TooLong { name: recording.name.clone() });
+        }
+        let mut loads = Vec::with_capacity(usize::try_from(extent.ticks).unwrap_or(0));
+        recording.each_tick(setting.tick, setting.arrivals(), &mut |load| {
+            if (loads.len() as u64).is_multiple_of(PROGRESS_EACH) {
+                progress(Progress::Reading(loads.len() as u64));
+            }
+            loads.push(load);
+        })?;
+        let split = (loads.len() as f64 * tuning.searched.clamp(0.0, 1.0)) as usize;
+        Ok(Self { setting, service, demands, extent, split, loads, resources, name })
+    }
+
+    /// What can be turned, with the place of its resource: of the autoscaler that decides.
+    fn knobs(&self) -> Vec<(usize, Knob)> {
+        let is_meant = |resource: &Resource| match resource {
+            Resource::Service(service) => service.name().as_str() == self.name,
+            Resource::HorizontalPodAutoscaler(hpa) => {
+                hpa.autoscaler().is_ok_and(|spec| spec.service.as_str() == self.name)
+            }
+            Resource::Route(_) | Resource::MetricSource(_) => false,
+        };
+        let meant = self.resources.iter().enumerate().filter(|(_, resource)| is_meant(resource));
+        meant
+            .flat_map(|(place, resource)| {
+                knobs_of(resource, self.service.capacity).into_iter().map(move |knob| (place, knob))
+            })
+            .collect()
+    }
+
+    /// The resources with the knobs turned; `None` when that makes something that cannot be applied.
+    fn turned(&self, knobs: &[(usize, Knob)], point: &Point) -> Option<Vec<Resource>> {
+        let mut manifests: Vec<Value> = self.resources.iter().map(written).collect();
+        for ((resource, knob), place) in knobs.iter().zip(point) {
+            knob.turn(&mut manifests[*resource], *place);
+        }
+        let resources: Result<Vec<Resource>, _> = manifests.into_iter().map(serde_json::from_value).collect();
+        let resources = resources.ok()?;
+        declared(&resources, Some(self.name)).is_ok().then_some(resources)
+    }
+
+    /// How they do on the part that is searched on; `None` when they cannot be tried.
+    fn searched(&self, resources: &[Resource]) -> Option<Score> {
+        let mut run = self.run(resources).ok()?;
+        self.loads[..self.split].iter().for_each(|load| run.offer(*load));
+        Some(run.finish().score)
+    }
+
+    /// How they do on both parts.
+    fn parts(&self, resources: &[Resource]) -> Result<Parts, StudyError> {
+        let failed = |source| StudyError::Policy { policy: self.name.to_owned(), source };
+        let mut searched = self.run(resources).map_err(failed)?;
+        self.loads[..self.split].iter().for_each(|load| searched.offer(*load));
+        let mut whole = self.run(resources).map_err(failed)?.counted_from(self.split as u64);
+        self.loads.iter().for_each(|load| whole.offer(*load));
+        Ok(Parts { searched: searched.finish().score, held_out: whole.finish().score })
+    }
+
+    fn run(&self, resources: &[Resource]) -> Result<Run, SloError> {
+        let declared = declared(resources, Some(self.name)).expect("it was looked at before");
+        let on = Ground { service: &self.service, demands: &self.demands, promise: self.setting.promise };
+        let policy = Candidate::declared(&Arc::new(declared)).policy(&on)?;
+        let world = World::new(self.setting.disturbance.clone(), self.setting.seed);
+        let begin = Wall::from_millis(u64::try_from(self.extent.begin.as_millisecond()).unwrap_or(0));
+        Ok(Run::new(&self.service, policy, world, begin))
+    }
+
+    fn split_at(&self) -> Timestamp {
+        let ticks = u32::try_from(self.split).unwrap_or(u32::MAX);
+        self.extent.begin.checked_add(self.setting.tick.saturating_mul(ticks)).unwrap_or(Timestamp::MAX)
+    }
+}

@@ -1,0 +1,81 @@
+//! Settings that are searched for, and when they are proposed.
+
+use fluid::{Capacity, Score, Share};
+use model::resource::{Bounds, Resource};
+use study::{CapacityRule, Measure, Setting, Tuned, Tuning, tune};
+
+use crate::comparing::{MEASURE, setting};
+use crate::declaring::service;
+use crate::recording::{file, recording};
+
+const TUNING: Tuning = Tuning { runs_max: 50, seed: 1, searched: 0.67 };
+
+fn shop(min: u32, target: &str) -> Resource {
+    let metric = serde_json::json!({"metric": {"name": "http_requests_per_second"}, "target": {"type": "AverageValue", "averageValue": target}});
+    service(
+        "shop",
+        &serde_json::json!({"min": min, "max": 60, "metrics": [{"type": "Pods", "pods": metric}]}),
+    )
+}
+
+fn tuned_by(resource: &Resource, load: impl Fn(u32) -> u32, tuning: Tuning) -> Tuned {
+    let rows: String = (0..3 * 1440).map(|n| format!("{},{}\n", n * 60, 60 * load(n))).collect();
+    let (_folder, path) = file(&rows);
+    let setting = Setting {
+        capacity: CapacityRule::Given(Capacity::per_second(20.0).unwrap()),
+        target: Share::of(0.7).unwrap(),
+        bounds: Bounds { min: 1, max: 60 },
+        ..setting()
+    };
+    let on = (&setting, Measure { promise: setting.promise, ..MEASURE });
+    tune(&recording(&path), on, (std::slice::from_ref(resource), "shop"), tuning, &mut |_| {}).unwrap()
+}
+
+/// Slow days.
+fn tides(minute: u32) -> u32 {
+    let day = f64::from(minute % 1440) / 1440.0 * std::f64::consts::TAU;
+    (200.0 + 150.0 * day.sin()) as u32
+}
+
+/// Calm for two days; then an evening rush that comes within a minute.
+fn rush_after_two_days(minute: u32) -> u32 {
+    if minute >= 2 * 1440 && (1200..1230).contains(&(minute % 1440)) { 700 } else { 120 }
+}
+
+#[test]
+fn waste_is_found_and_upheld_by_the_rest() {
+    let wasteful = shop(30, "6");
+    let tuned = tuned_by(&wasteful, tides, TUNING);
+    let after = tuned.after.as_ref().expect("there is waste");
+    assert!(after.held_out.replica_hours() < 0.6 * tuned.before.held_out.replica_hours(), "{tuned:?}");
+    assert!(after.held_out.violated_requests_percent() <= 0.1);
+    let resources = tuned.resources.as_ref().expect("it is better on the rest, too");
+    assert!(resources.len() == 1 && resources[0] != wasteful);
+    assert!(tuned.verdict(MEASURE).contains("fewer replica-hours"), "{}", tuned.verdict(MEASURE));
+    assert!(tuned.notes().iter().any(|note| note.contains("3.0 days are a short history")));
+    assert!(tuned.runs <= 50 + 12);
+    let again = tuned_by(&wasteful, tides, TUNING);
+    assert_eq!(
+        (&again.resources, &again.after),
+        (&tuned.resources, &tuned.after),
+        "the same seed finds the same"
+    );
+}
+
+#[test]
+fn what_fits_only_the_part_that_was_searched_on_is_not_proposed() {
+    let tuned = tuned_by(&shop(40, "14"), rush_after_two_days, TUNING);
+    let after = tuned.after.as_ref().expect("in calm days forty are too many");
+    assert!(after.searched.replica_hours() < tuned.before.searched.replica_hours());
+    let violated = Score::violated_requests_percent;
+    assert!(violated(&after.held_out) > violated(&tuned.before.held_out), "{tuned:?}");
+    assert_eq!(tuned.resources, None);
+    assert!(tuned.verdict(MEASURE).starts_with("Nothing is proposed: "), "{}", tuned.verdict(MEASURE));
+}
+
+#[test]
+fn where_nothing_is_better_it_is_said() {
+    let tuned = tuned_by(&shop(1, "17"), |_| 17, TUNING);
+    assert_eq!((&tuned.after, &tuned.resources), (&None, &None));
+    assert!(tuned.verdict(MEASURE).starts_with("Nothing better was found in "), "{}", tuned.verdict(MEASURE));
+}
