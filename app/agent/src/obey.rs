@@ -8,7 +8,7 @@ use model::identity::{ActionId, Incarnation, ReplicaId};
 use model::input::{Declared, Input};
 use model::name::ServiceName;
 use orchestrator::Order;
-use platform::{Event, StartRequest, Started, StopRequest};
+use platform::{AllotRequest, Event, StartRequest, Started, StopRequest};
 
 use crate::agent::Inner;
 use crate::desk::ReplicaDesk;
@@ -37,6 +37,10 @@ fn obey(inner: &Arc<Inner>, action: Action) {
         }
         ActionKind::Stop { replica, incarnation, grace } => {
             spawn(inner, stop(Arc::clone(inner), StopRequest { action: id, replica, incarnation, grace }));
+        }
+        ActionKind::Allot { replica, incarnation, resources } => {
+            let request = AllotRequest { action: id, replica, incarnation, resources };
+            spawn(inner, allot(Arc::clone(inner), request));
         }
         ActionKind::Admit { replica, incarnation, declared, admission } => {
             let outcome = admit(inner, id, &replica, incarnation, declared, admission);
@@ -103,6 +107,12 @@ async fn stop(inner: Arc<Inner>, request: StopRequest) {
             report::ended(&inner, &life);
         }
     }
+    ended(&inner, id, outcome);
+}
+
+async fn allot(inner: Arc<Inner>, request: AllotRequest) {
+    let id = request.action;
+    let outcome = inner.platform.allot(request).await;
     ended(&inner, id, outcome);
 }
 

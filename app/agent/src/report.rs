@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::identity::{Incarnation, Ordinal, ReplicaId};
-use model::input::{Declared, Demand, ExitStatus, Input, Report, Traffic};
+use model::input::{Allotted, Declared, Demand, ExitStatus, Input, Report, Traffic};
 use model::name::ServiceName;
 use platform::{Event, Life, LifeState, RunEnd, RunRequest};
 use probe::{Prober, RunBeside, Told};
@@ -99,6 +99,7 @@ pub(crate) async fn inventory(inner: Arc<Inner>) {
             return;
         }
     };
+    let allotted: Vec<Allotted> = lives.iter().filter_map(allotted).collect();
     let mut desk = inner.desk();
     let replicas = lives
         .into_iter()
@@ -129,6 +130,16 @@ pub(crate) async fn inventory(inner: Arc<Inner>) {
     drop(desk);
     let node = inner.node.clone();
     tell(&inner, Input::Report(Report::Inventory { node, up_to, replicas }));
+    if !allotted.is_empty() {
+        tell(&inner, Input::Report(Report::Allotted(allotted)));
+    }
+}
+
+/// What a running life may use; `None` where that is not known.
+fn allotted(life: &Life) -> Option<Allotted> {
+    let resources = life.resources?;
+    let (replica, incarnation) = (life.replica.clone(), life.incarnation);
+    (life.state == LifeState::Running).then_some(Allotted { replica, incarnation, resources })
 }
 
 async fn usage(inner: Arc<Inner>) {

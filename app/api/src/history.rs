@@ -91,6 +91,7 @@ fn explanation(service: &ServiceName, kept: &Kept, asked: Option<Asked>) -> v1::
         reasons: vec![v1::Because { code: "summary".into(), message: record.summary.clone() }],
         waits: Vec::new(),
         changes: Vec::new(),
+        size_of_replica: None,
         shadows: Vec::new(),
         kept: Some(v1::KeptSpan {
             from: rfc3339(kept.from.wall),

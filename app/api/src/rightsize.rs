@@ -1,41 +1,67 @@
 //! How large a replica should be by what was learned, in the words of `/v1`.
 
 use control::vertical::{self, INITIAL_SAMPLES, Recommendation};
-use knowledge::{Range, ServiceState};
+use knowledge::{Fitting, Place, Range, ServiceState};
+use model::decision::Account;
 use model::quantity::{Bytes, MilliCpu};
-use model::resource::VerticalMode;
+use model::resource::{Quantity, Resources, VerticalMode};
 use model::time::Time;
 
 use crate::v1;
 
 /// What is recommended for the replicas of `service` at `now`; `None` where nothing is learned.
 pub(crate) fn recommended(now: Time, service: &ServiceState) -> Option<v1::Recommendation> {
-    let found = vertical::recommendation(now, service)?;
+    let unmet = service.decision.as_deref().and_then(Account::unmet);
+    let found = vertical::recommendation(now, service, unmet)?;
     let declared = service.declared.as_ref()?;
     let mode = declared.spec.scale.vertical.as_ref()?.mode;
     let declared = declared.spec.resources;
-    let whole = |amount: i64| u64::try_from(amount).unwrap_or(0);
     Some(v1::Recommendation {
         mode: match mode {
             VerticalMode::Off => "off",
             VerticalMode::Recommend => "recommend",
             VerticalMode::Initial => "initial",
+            VerticalMode::Auto => "auto",
         }
         .into(),
         cpu_millicores: found.cpu.map(|range| v1::RecommendedAmount {
-            declared: declared.cpu.map(|cpu| whole(cpu.milli())),
+            declared: declared.cpu.map(milli),
             given: service.allotment.cpu.map(|cpu| cpu.0),
+            running: span(service, |resources| resources.cpu.map(milli)),
             ..of(range, |MilliCpu(milli)| milli)
         }),
         memory_bytes: found.memory.map(|range| v1::RecommendedAmount {
-            declared: declared.memory.map(|memory| whole(memory.units_ceil())),
+            declared: declared.memory.map(units),
             given: service.allotment.memory.map(|memory| memory.0),
+            running: span(service, |resources| resources.memory.map(units)),
             ..of(range, |Bytes(bytes)| bytes)
         }),
         samples: service.usage.samples,
         confidence_days: found.confidence,
         message: message(mode, service, &found),
     })
+}
+
+fn milli(amount: Quantity) -> u64 {
+    u64::try_from(amount.milli()).unwrap_or(0)
+}
+
+fn units(amount: Quantity) -> u64 {
+    u64::try_from(amount.units_ceil()).unwrap_or(0)
+}
+
+/// The least and the most that running replicas may use.
+fn span(service: &ServiceState, amount: impl Fn(Resources) -> Option<u64>) -> Option<v1::AmountSpan> {
+    let amounts = running(service).filter_map(|place| amount(place.resources?));
+    let spans = amounts.map(|amount| v1::AmountSpan { least: amount, most: amount });
+    spans.reduce(|one, other| v1::AmountSpan {
+        least: one.least.min(other.least),
+        most: one.most.max(other.most),
+    })
+}
+
+fn running(service: &ServiceState) -> impl Iterator<Item = &Place> {
+    service.places.values().filter(|place| place.health().is_some())
 }
 
 fn of<T>(range: Range<T>, number: impl Fn(T) -> u64) -> v1::RecommendedAmount {
@@ -47,6 +73,7 @@ fn of<T>(range: Range<T>, number: impl Fn(T) -> u64) -> v1::RecommendedAmount {
         // Without confidence there is no bound.
         upper: Some(number(upper)).filter(|upper| *upper < u64::MAX),
         given: None,
+        running: None,
     }
 }
 
@@ -58,12 +85,45 @@ fn message(mode: VerticalMode, service: &ServiceState, found: &Recommendation) -
         (true, true) => "; both stay as declared, because the number of replicas follows them",
     };
     let samples = service.usage.samples;
+    let waits = || {
+        format!(
+            "replicas start as declared until an hour of one replica was measured ({samples} of {INITIAL_SAMPLES} minutes)"
+        )
+    };
     match mode {
         VerticalMode::Off => "nothing is learned".into(),
         VerticalMode::Recommend => "shown, without effect".into(),
-        VerticalMode::Initial if samples < INITIAL_SAMPLES => format!(
-            "replicas start as declared until an hour of one replica was measured ({samples} of {INITIAL_SAMPLES} minutes)"
-        ),
+        VerticalMode::Initial if samples < INITIAL_SAMPLES => waits(),
         VerticalMode::Initial => format!("replicas that are started get the target{followed}"),
+        VerticalMode::Auto => match found.growth {
+            Some(growth) => format!("{}{}", grown(&growth), manner(service)),
+            None if samples < INITIAL_SAMPLES => waits(),
+            None => format!("every replica gets the target{followed}{}", manner(service)),
+        },
+    }
+}
+
+/// Why it is the size that grows, and not the number.
+fn grown(growth: &vertical::Growth) -> String {
+    let vertical::Growth { unmet, cpu, memory } = growth;
+    let cpu = cpu.map(|cpu| format!("cpu {cpu}"));
+    let memory = memory.map(|memory| format!("memory {memory}"));
+    let amounts: Vec<String> = cpu.into_iter().chain(memory).collect();
+    let amounts = if amounts.is_empty() { "no more than they have".to_owned() } else { amounts.join(", ") };
+    format!(
+        "the metrics ask for {} replicas and {} may run, so each gets {amounts} while that is so",
+        unmet.asked, unmet.most
+    )
+}
+
+/// How replicas that run come to another size.
+fn manner(service: &ServiceState) -> String {
+    let fixed = running(service).find_map(|place| match &place.fitting {
+        Fitting::Fixed { message } => Some(message),
+        Fitting::Done { .. } | Fitting::Telling { .. } | Fitting::Failed { .. } => None,
+    });
+    match fixed {
+        Some(message) => format!("; those that run are replaced one at a time, because {message}"),
+        None => "; those that run are changed in place".to_owned(),
     }
 }

@@ -17,8 +17,8 @@ pub use decided::{
 
 mod scaling;
 pub use scaling::{
-    Recommendation, RecommendedAmount, ScalingDifference, ScalingStatus, ScalingTally, ShadowChange,
-    ShadowExplanation, ShadowStatus,
+    AmountSpan, Recommendation, RecommendedAmount, ScalingDifference, ScalingStatus, ScalingTally,
+    ShadowChange, ShadowExplanation, ShadowStatus,
 };
 
 /// A resource with what the system answers.
@@ -490,6 +490,9 @@ pub struct Explanation {
     pub kept: Option<KeptSpan>,
     /// The decision in one sentence.
     pub summary: String,
+    /// What becomes of the size of a replica, in a sentence; null where nothing is learned of it, and for decisions from the history.
+    #[serde(default)]
+    pub size_of_replica: Option<String>,
     /// What the autoscalers would have decided that are tried beside it; absent when none is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shadows: Vec<ShadowExplanation>,

@@ -372,6 +372,11 @@ pub(crate) fn explanation(
         changes,
         kept: None,
         summary: decision.summary.to_string(),
+        size_of_replica: view
+            .status
+            .recommendation
+            .as_ref()
+            .map(|found| format!("{}: {}", found.mode, found.message)),
         shadows: decision.shadows.iter().map(shadow_explanation).collect(),
     })
 }
@@ -425,7 +430,8 @@ fn is_of_guard(reason: &Reason) -> bool {
         Reason::StormLimit { .. }
         | Reason::Bounds { .. }
         | Reason::DisruptionBudget { .. }
-        | Reason::BlastRadius { .. } => true,
+        | Reason::BlastRadius { .. }
+        | Reason::Squeezed { .. } => true,
         Reason::Declared
         | Reason::Protected { .. }
         | Reason::Paused { .. }
@@ -454,6 +460,7 @@ fn is_of_guard(reason: &Reason) -> bool {
         | Reason::Overload { .. }
         | Reason::ActionFailed(_)
         | Reason::OutcomeUnknown
+        | Reason::Fitted { .. }
         | Reason::Adopted
         | Reason::Observed => false,
     }

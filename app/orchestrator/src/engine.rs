@@ -330,6 +330,7 @@ impl Engine {
                 ActionKind::Start { .. }
                 | ActionKind::Stop { .. }
                 | ActionKind::Admit { .. }
+                | ActionKind::Allot { .. }
                 | ActionKind::Expose(_)
                 | ActionKind::Conceal(_) => self.order(Order::Act(action)),
             }

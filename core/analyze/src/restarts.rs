@@ -56,7 +56,9 @@ pub fn after_failed_start(
     jitter: &mut Stream,
 ) {
     match kind {
-        FailureKind::Declaration => note(now, memory, settings, |_| settings.backoff_max),
+        FailureKind::Declaration | FailureKind::Unsupported => {
+            note(now, memory, settings, |_| settings.backoff_max);
+        }
         FailureKind::AddressInUse | FailureKind::DiskFull | FailureKind::Other => {
             // A start that failed is never the first end after a healthy time: something is wrong with starting.
             memory.backoff_ms = memory.backoff_ms.max(1);

@@ -207,6 +207,7 @@ impl ControlLoop {
                 self.touch(&replica.service.clone());
             }
             Fact::Served(traffic) => self.touch(&traffic.service.clone()),
+            Fact::Allotted(allotted) => self.touch(&allotted.replica.service.clone()),
             Fact::Asked(demand) => self.touch(&demand.service.clone()),
             Fact::Used(_) | Fact::Measured(_) | Fact::Ignored { .. } => {}
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use knowledge::{Exposure, Knowledge, Place, Remembered, ServiceState, Stage, Unanswered};
+use knowledge::{Exposure, Fitting, Knowledge, Place, Remembered, ServiceState, Stage, Unanswered};
 use model::action::{ActionKind, Admission};
 use model::event::EventKind;
 use model::identity::{Ordinal, ReplicaId};
@@ -11,6 +11,7 @@ use model::memory::Memory;
 use model::name::ServiceName;
 use model::plan::{Afterwards, Change, Role, Step};
 use model::reason::Reason;
+use model::resource::Resources;
 use model::time::Now;
 
 use crate::flight::Flight;
@@ -69,6 +70,7 @@ pub fn carry_out(hand: &mut Hand<'_>, knowledge: &mut Knowledge, service: &Servi
         }
         Change::StandDown { ordinal } => hand.stand_in(service, ordinal, None, &step.reason),
         Change::Welcome { ordinal } => hand.admit(service, ordinal, &step.reason),
+        Change::Allot { ordinal, resources } => hand.allot(service, ordinal, resources, &step.reason),
         Change::Drain { ordinal, then } => hand.drain(service, ordinal, then, &step.reason),
         Change::Stop { ordinal, then } => hand.stop(service, ordinal, then, &step.reason),
         Change::Close { ordinal } => {
@@ -115,12 +117,12 @@ impl Hand<'_> {
         }
         let admission = admission_of(place);
         let replica = ReplicaId { service: service.name.clone(), ordinal };
-        let generation = declared.generation;
+        let (generation, resources) = (declared.generation, declared.spec.resources);
         let action = self.tell(ActionKind::Start { replica, incarnation, declared, admission }, reason);
         place.admission = Some(admission);
         let since = self.now.time;
         place.begin(since, incarnation, generation, (action, Stage::Starting { action, since }));
-        place.allotment = service.allotment;
+        place.resources = Some(resources);
         self.note(service, ordinal, EventKind::Starting, reason);
     }
 
@@ -166,6 +168,19 @@ impl Hand<'_> {
         let replica = ReplicaId { service: declared.name.clone(), ordinal };
         let (incarnation, declared) = (place.incarnation, Arc::clone(declared));
         self.tell(ActionKind::Admit { replica, incarnation, declared, admission }, reason);
+    }
+
+    /// Tells a running replica's platform what it may use. What is under way is waited for.
+    fn allot(&mut self, service: &mut ServiceState, ordinal: Ordinal, resources: Resources, reason: &Reason) {
+        let Some(place) = service.places.get_mut(&ordinal).filter(|place| place.health().is_some()) else {
+            return;
+        };
+        if matches!(place.fitting, Fitting::Telling { .. }) {
+            return;
+        }
+        let replica = ReplicaId { service: service.name.clone(), ordinal };
+        let kind = ActionKind::Allot { replica, incarnation: place.incarnation, resources };
+        place.fitting = Fitting::Telling { action: self.tell(kind, reason), resources };
     }
 
     fn drain(&mut self, service: &mut ServiceState, ordinal: Ordinal, then: Afterwards, reason: &Reason) {

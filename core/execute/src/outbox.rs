@@ -76,6 +76,9 @@ fn hash_target(kind: &ActionKind, hasher: &mut impl Hasher) {
         ActionKind::Admit { replica, incarnation, declared, admission } => {
             (replica, incarnation, declared.revision, admission).hash(hasher);
         }
+        ActionKind::Allot { replica, incarnation, resources } => {
+            (replica, incarnation, resources).hash(hasher);
+        }
         ActionKind::Expose(declared) => (&declared.name, declared.revision).hash(hasher),
         ActionKind::Conceal(service) => service.hash(hasher),
         ActionKind::Remember(memory) => memory.hash(hasher),

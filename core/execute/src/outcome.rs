@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use knowledge::{Exposure, Health, Knowledge, Stage};
+use knowledge::{Exposure, Fitting, Health, Knowledge, Place, Stage};
 use model::action::{Action, ActionKind, Failure, FailureKind, Outcome, Refusal};
 use model::event::EventKind;
 use model::fact::Fact;
@@ -74,6 +74,13 @@ fn applied(hand: &mut Hand<'_>, knowledge: &mut Knowledge, action: &Action) -> S
                 *deadline = hand.now.time + patience;
             }
         }
+        ActionKind::Allot { replica, resources, .. } => {
+            let Some(place) = awaited(knowledge, action.id, replica) else { return Settled::Nothing };
+            place.resources = Some(*resources);
+            place.fitting = Fitting::Done { since: hand.now.time };
+            let whom = Some((replica.ordinal, place.incarnation));
+            hand.out.tell(hand.now, &replica.service, whom, EventKind::Allotted, action.reason.clone());
+        }
         ActionKind::Expose(declared) => {
             if let Some(service) = knowledge.service_mut(&declared.name)
                 && matches!(service.exposure, Exposure::Telling { action: told, .. } if told == action.id)
@@ -117,6 +124,19 @@ fn failed(hand: &mut Hand<'_>, knowledge: &mut Knowledge, action: &Action, failu
             hand.out.tell(hand.now, &replica.service, whom, EventKind::ActionFailed, reason);
             return Settled::FailedStart(replica.clone(), failure.kind);
         }
+        ActionKind::Allot { replica, .. } => {
+            let Some(place) = awaited(knowledge, action.id, replica) else { return Settled::Nothing };
+            let message = Arc::clone(&failure.message);
+            place.fitting = match failure.kind {
+                FailureKind::Unsupported => Fitting::Fixed { message },
+                FailureKind::Declaration
+                | FailureKind::AddressInUse
+                | FailureKind::DiskFull
+                | FailureKind::Other => Fitting::Failed { message, retry },
+            };
+            let whom = Some((replica.ordinal, place.incarnation));
+            hand.out.tell(hand.now, &replica.service, whom, EventKind::ActionFailed, reason);
+        }
         ActionKind::Expose(declared) => {
             let Some(service) = knowledge.service_mut(&declared.name) else { return Settled::Nothing };
             let message = Arc::clone(&failure.message);
@@ -135,6 +155,13 @@ fn failed(hand: &mut Hand<'_>, knowledge: &mut Knowledge, action: &Action, failu
     Settled::Service
 }
 
+/// The place that waits for the platform to have changed what its replica may use, by this action.
+fn awaited<'k>(knowledge: &'k mut Knowledge, id: ActionId, replica: &ReplicaId) -> Option<&'k mut Place> {
+    let place = knowledge.place_mut(replica)?;
+    let is_awaited = matches!(place.fitting, Fitting::Telling { action, .. } if action == id);
+    is_awaited.then_some(place)
+}
+
 /// The life meant is not there: it has ended, or another one is there. What is observed says which.
 fn overtaken(hand: &Hand<'_>, knowledge: &mut Knowledge, action: &Action) -> Settled {
     if let ActionKind::Admit { replica, .. } = &action.kind
@@ -143,6 +170,11 @@ fn overtaken(hand: &Hand<'_>, knowledge: &mut Knowledge, action: &Action) -> Set
         && admit.is_some_and(|unanswered| unanswered.action == action.id)
     {
         *admit = None;
+    }
+    if let ActionKind::Allot { replica, .. } = &action.kind
+        && let Some(place) = awaited(knowledge, action.id, replica)
+    {
+        place.fitting = Fitting::Done { since: hand.now.time };
     }
     if let ActionKind::Start { replica, .. } = &action.kind
         && let Some(place) = knowledge.place_mut(replica)

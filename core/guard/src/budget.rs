@@ -3,7 +3,9 @@
 use knowledge::RESTART_WINDOW;
 use model::identity::Ordinal;
 use model::plan::{Afterwards, Change, Role, Step, Writer};
+use model::quantity::Bytes;
 use model::reason::{Reason, StormScope};
+use model::resource::Resources;
 
 use crate::tally::Tally;
 
@@ -13,14 +15,14 @@ pub(crate) fn bounds(tally: &Tally<'_>, to: u32) -> Option<Reason> {
     (to < min || to > max).then_some(Reason::Bounds { min, max })
 }
 
-/// There are never more places than the bounds, one for a rollout, and those that are on their way out.
+/// There are never more places than the bounds, one that another one is replaced by, and those that are on their way out.
 pub(crate) fn room(tally: &Tally<'_>, role: Role, writer: Writer) -> Option<Reason> {
     let (min, max) = declared_bounds(tally);
     let most = tally.settings.replicas_max.saturating_mul(2);
     let is_over = match role {
-        // Those wanted, and one for a rollout; what is wanted was held against the bounds before.
+        // Those wanted, and one that another one is replaced by; what is wanted was held against the bounds before.
         Role::Active => {
-            let surge = u32::from(writer == Writer::Rollout);
+            let surge = u32::from(matches!(writer, Writer::Rollout | Writer::Fit));
             tally.counting >= tally.desired.min(max).saturating_add(surge)
         }
         Role::Spare => false,
@@ -45,16 +47,24 @@ pub(crate) fn storm(tally: &Tally<'_>, ordinal: Ordinal) -> Option<Reason> {
     Some(Reason::StormLimit { scope, until })
 }
 
-/// A replica that a person protects is not removed because its service shrinks; it may be healed, and replaced by a newer one.
+/// A replica that a person protects is not removed because its service shrinks, nor replaced by one of another size; it may be healed, and
+/// replaced by a newer one.
 pub(crate) fn protection(tally: &Tally<'_>, step: &Step, ordinal: Ordinal) -> Option<Reason> {
     let (Change::Drain { then, .. } | Change::Stop { then, .. }) = step.change else { return None };
     // One that has drained is on its way out already, and a spare is kept for what it may have to take over.
     let is_removed = then == Afterwards::Close && tally.is_running(ordinal) && !tally.is_spare(ordinal);
-    if step.writer != Writer::ScaleIn || !is_removed {
+    if !matches!(step.writer, Writer::ScaleIn | Writer::Fit) || !is_removed {
         return None;
     }
     let until = tally.service.protected_until(tally.now.time, ordinal)?;
     Some(Reason::Protected { until })
+}
+
+/// A running replica keeps at least the memory that it uses: with less, the kernel would kill it.
+pub(crate) fn squeeze(tally: &Tally<'_>, ordinal: Ordinal, resources: Resources) -> Option<Reason> {
+    let (_, uses) = tally.service.places.get(&ordinal)?.memory?;
+    let allotted = Bytes(u64::try_from(resources.memory?.units_ceil()).unwrap_or(0));
+    (allotted < uses).then_some(Reason::Squeezed { uses, allotted })
 }
 
 /// What serves is taken away only while enough is left, and never everything at once (laws 5 and 6).

@@ -40,6 +40,7 @@ fn judge_step(tally: &mut Tally<'_>, step: &Step) -> Verdict {
         Change::Drain { ordinal, .. } | Change::Stop { ordinal, .. } => {
             budget::protection(tally, step, ordinal).or_else(|| budget::disruption(tally, step, ordinal))
         }
+        Change::Allot { ordinal, resources } => budget::squeeze(tally, ordinal, resources),
         // These take nothing away and fill no machine.
         Change::Promote { .. }
         | Change::StandIn { .. }

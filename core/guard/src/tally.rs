@@ -75,6 +75,7 @@ impl<'a> Tally<'a> {
             | Change::StandIn { .. }
             | Change::StandDown { .. }
             | Change::Welcome { .. }
+            | Change::Allot { .. }
             | Change::Expose
             | Change::Conceal
             | Change::SuspendHealing

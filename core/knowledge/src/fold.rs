@@ -5,13 +5,13 @@
 use model::event::{Event, EventKind};
 use model::fact::Fact;
 use model::identity::{Generation, ReplicaId};
-use model::input::{self, Exit, ExitStatus, Observed, ReplicaState, Traffic, Usage};
+use model::input::{self, Allotted, Exit, ExitStatus, Observed, ReplicaState, Traffic, Usage};
 use model::plan::{Afterwards, Role};
 use model::reason::Reason;
 use model::time::{Now, Time};
 
 use crate::appetite;
-use crate::place::{Health, Place, Stage};
+use crate::place::{Fitting, Health, Place, Stage};
 use crate::service::{Demand, Exposure};
 use crate::state::Knowledge;
 
@@ -61,6 +61,7 @@ impl Knowledge {
             }
             Fact::Used(usage) => self.used(now.time, usage),
             Fact::Served(traffic) => self.served(now.time, traffic),
+            Fact::Allotted(allotted) => self.allotted(now.time, allotted),
             Fact::Asked(demand) => self.asked(now.time, demand),
             Fact::Measured(measured) => {
                 self.measured.take(now.time, measured);
@@ -164,6 +165,19 @@ impl Knowledge {
         // A drained replica waits for nothing but this.
         let is_draining = matches!(place.stage, Stage::Draining { .. });
         if is_draining && is_news { Folded::Changed } else { Folded::Measured }
+    }
+
+    /// What the platform says counts, but while it is being told something else: then it may speak of before or after.
+    fn allotted(&mut self, at: Time, allotted: &Allotted) -> Folded {
+        let Some(place) = self.place_mut(&allotted.replica) else { return Folded::Same };
+        if place.resources == Some(allotted.resources) || matches!(place.fitting, Fitting::Telling { .. }) {
+            return Folded::Same;
+        }
+        place.resources = Some(allotted.resources);
+        if matches!(place.fitting, Fitting::Done { .. }) {
+            place.fitting = Fitting::Done { since: at };
+        }
+        Folded::Changed
     }
 
     fn asked(&mut self, at: Time, demand: &input::Demand) -> Folded {

@@ -10,7 +10,7 @@ mod service;
 pub use service::{Demand, Exposure, Hold, Pause, Protection, Remembered, ServiceState};
 
 mod place;
-pub use place::{Health, Place, Stage, Unanswered};
+pub use place::{Fitting, Health, Place, Stage, Unanswered};
 
 pub mod series;
 

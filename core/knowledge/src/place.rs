@@ -7,8 +7,9 @@ use model::action::Admission;
 use model::identity::{ActionId, Generation, Incarnation, Ordinal};
 use model::input::Exit;
 use model::memory::RestartMemory;
-use model::plan::{Afterwards, Allotment, Role};
+use model::plan::{Afterwards, Role};
 use model::quantity::{Bytes, MilliCpu, MilliRps};
+use model::resource::Resources;
 use model::time::Time;
 
 use crate::appetite::Gauge;
@@ -31,8 +32,10 @@ pub struct Place {
     pub admission: Option<Admission>,
     /// Whose share of the traffic it carries besides its own, until that place serves again.
     pub stands_in_for: Option<Ordinal>,
-    /// What that life was given instead of what is declared; nothing for one of an earlier run, of which it is not known.
-    pub allotment: Allotment,
+    /// What that life may use; `None` while it is not known, as of one of an earlier run.
+    pub resources: Option<Resources>,
+    /// How far changing that is.
+    pub fitting: Fitting,
     /// Why the latest start failed, in a sentence; `None` when the program ran.
     pub start_failure: Option<Arc<str>>,
     /// What the ends of its replicas have taught.
@@ -94,6 +97,35 @@ pub enum Stage {
     },
 }
 
+/// How far changing what a running replica may use is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fitting {
+    /// Nothing is being changed.
+    Done {
+        /// Since when it has been as it is.
+        since: Time,
+    },
+    /// The platform was told, and has not answered yet.
+    Telling {
+        /// By which action.
+        action: ActionId,
+        /// What it shall be able to use.
+        resources: Resources,
+    },
+    /// The platform could not.
+    Failed {
+        /// One sentence for people.
+        message: Arc<str>,
+        /// When to try again.
+        retry: Time,
+    },
+    /// The platform cannot do that to this life: only a successor can have another size.
+    Fixed {
+        /// One sentence for people.
+        message: Arc<str>,
+    },
+}
+
 /// A word to the proxy that has no answer yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unanswered {
@@ -129,7 +161,8 @@ impl Place {
             generation: Generation(0),
             admission: None,
             stands_in_for: None,
-            allotment: Allotment::default(),
+            resources: None,
+            fitting: Fitting::Done { since },
             start_failure: None,
             restart: RestartMemory::default(),
             cpu: Series::default(),
@@ -158,7 +191,8 @@ impl Place {
         self.restart.incarnation = incarnation;
         self.generation = generation;
         self.stage = stage;
-        self.allotment = Allotment::default();
+        self.resources = None;
+        self.fitting = Fitting::Done { since: now };
         self.start_failure = None;
         self.cpu.clear();
         self.memory = None;

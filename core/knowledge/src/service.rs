@@ -195,9 +195,9 @@ impl ServiceState {
 
     /// The memory that the replica of `place` may use; `None` without a limit.
     pub fn memory_limit(&self, place: &Place) -> Option<Bytes> {
-        let declared = || self.declared.as_ref()?.spec.resources.memory;
-        let declared = || Some(Bytes(u64::try_from(declared()?.units_ceil()).unwrap_or(0)));
-        place.allotment.memory.or_else(declared)
+        let declared = || Some(self.declared.as_ref()?.spec.resources);
+        let memory = place.resources.or_else(declared)?.memory?;
+        Some(Bytes(u64::try_from(memory.units_ceil()).unwrap_or(0)))
     }
 
     /// The size that a person holds it at.

@@ -9,6 +9,7 @@ use crate::input::Declared;
 use crate::memory::Memory;
 use crate::name::ServiceName;
 use crate::reason::Reason;
+use crate::resource::Resources;
 
 /// One request to the world. Repeating it by its id does nothing; one with an older epoch is refused.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +56,16 @@ pub enum ActionKind {
         declared: Arc<Declared>,
         /// What traffic it gets.
         admission: Admission,
+    },
+    /// Let a running replica use more or less than it may now, without a break. One that is older than the last for this life is without
+    /// effect.
+    Allot {
+        /// The place meant.
+        replica: ReplicaId,
+        /// The life meant; another one is left alone.
+        incarnation: Incarnation,
+        /// What it may use from now on; what is not named stays as it is.
+        resources: Resources,
     },
     /// Listen for a service and balance its requests, as its `expose` says; replaces what was there for it. One that is older
     /// than the last for the service, or than its `Conceal`, is without effect.
@@ -110,6 +121,8 @@ pub enum FailureKind {
     AddressInUse,
     /// The disk is full.
     DiskFull,
+    /// It cannot be done to what runs here, however often it is tried; what is begun anew can have it.
+    Unsupported,
     /// Anything else; it may pass.
     Other,
 }
@@ -127,9 +140,10 @@ impl ActionKind {
     /// The service concerned.
     pub fn service(&self) -> &ServiceName {
         match self {
-            Self::Start { replica, .. } | Self::Stop { replica, .. } | Self::Admit { replica, .. } => {
-                &replica.service
-            }
+            Self::Start { replica, .. }
+            | Self::Stop { replica, .. }
+            | Self::Admit { replica, .. }
+            | Self::Allot { replica, .. } => &replica.service,
             Self::Expose(declared) => &declared.name,
             Self::Conceal(service) => service,
             Self::Remember(memory) => &memory.service,
@@ -142,6 +156,7 @@ impl ActionKind {
             Self::Start { .. } => "start",
             Self::Stop { .. } => "stop",
             Self::Admit { .. } => "admit",
+            Self::Allot { .. } => "allot",
             Self::Expose(_) => "expose",
             Self::Conceal(_) => "conceal",
             Self::Remember(_) => "remember",
@@ -155,6 +170,7 @@ impl fmt::Display for FailureKind {
             Self::Declaration => "the declaration cannot be run here",
             Self::AddressInUse => "the address is in use",
             Self::DiskFull => "the disk is full",
+            Self::Unsupported => "it cannot be done to what runs",
             Self::Other => "it failed",
         })
     }

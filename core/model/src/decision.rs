@@ -58,6 +58,9 @@ pub trait Account: std::fmt::Debug + Send + Sync {
     /// A number that two decisions on a service share when their outcome and their reason are the same, whatever was measured.
     fn gist(&self) -> u64;
 
+    /// What it could not follow the metrics to, because no more replicas may run; `None` where it could.
+    fn unmet(&self) -> Option<Unmet>;
+
     /// How far each metric is from its aim: measured ÷ aimed at, `None` when nothing was measured. In the order of [`Decision::metrics`].
     fn ratios(&self) -> Vec<Option<f64>>;
 
@@ -68,6 +71,15 @@ pub trait Account: std::fmt::Debug + Send + Sync {
 
     /// Why not the number that is asked about, and what it would take. Costs as much as [`Self::prospects`].
     fn why_not(&self, asked: Asked) -> WhyNot;
+}
+
+/// More replicas than may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Unmet {
+    /// How many the metrics ask for; above `most`.
+    pub asked: u32,
+    /// How many run, and may; at least 1.
+    pub most: u32,
 }
 
 /// A decision that was made, and what became of it.

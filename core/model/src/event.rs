@@ -71,6 +71,8 @@ pub enum EventKind {
     Protected,
     /// A replica may be removed again.
     Unprotected,
+    /// A running replica may use more or less than before.
+    Allotted,
     /// A balancer of somebody else has taken the replicas.
     BalancerReloaded,
     /// A balancer of somebody else does not have the replicas as they are.
@@ -105,6 +107,7 @@ impl EventKind {
             Self::Resumed => "Resumed",
             Self::Protected => "Protected",
             Self::Unprotected => "Unprotected",
+            Self::Allotted => "Allotted",
             Self::BalancerReloaded => "BalancerReloaded",
             Self::BalancerFailed => "BalancerFailed",
         }
@@ -138,6 +141,7 @@ impl EventKind {
             | Self::Resumed
             | Self::Protected
             | Self::Unprotected
+            | Self::Allotted
             | Self::BalancerReloaded => false,
         }
     }

@@ -1,7 +1,7 @@
 //! Validated observations, and what analysis concludes from them.
 
 use crate::identity::{Incarnation, Ordinal, ReplicaId};
-use crate::input::{Demand, Exit, Observed, Traffic, Usage};
+use crate::input::{Allotted, Demand, Exit, Observed, Traffic, Usage};
 use crate::measure::Measured;
 use crate::name::ServiceName;
 use crate::time::Time;
@@ -41,6 +41,8 @@ pub enum Fact<'a> {
     Asked(&'a Demand),
     /// What a source of a metric has measured.
     Measured(&'a Measured),
+    /// What a replica may use.
+    Allotted(&'a Allotted),
     /// An observation that is left out, and why: it changes nothing.
     Ignored {
         /// Of which replica.

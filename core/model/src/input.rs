@@ -10,7 +10,7 @@ use crate::memory::Memory;
 use crate::name::{NodeName, ServiceName};
 use crate::plan::Allotment;
 use crate::quantity::Bytes;
-use crate::resource::{AutoscalerSpec, Bounds, ObjectName, Quantity, ServiceSpec};
+use crate::resource::{AutoscalerSpec, Bounds, ObjectName, Resources, ServiceSpec};
 use crate::settings::Settings;
 use crate::time::{Time, Wall};
 
@@ -126,11 +126,7 @@ impl Declared {
             return Arc::clone(self);
         }
         let mut changed = Self::clone(self);
-        let resources = &mut changed.spec.resources;
-        let amount = |amount: u64| Quantity::from_milli(i64::try_from(amount).unwrap_or(i64::MAX));
-        resources.cpu = allotment.cpu.map(|cpu| amount(cpu.0)).or(resources.cpu);
-        resources.memory =
-            allotment.memory.map(|memory| amount(memory.0.saturating_mul(1000))).or(resources.memory);
+        changed.spec.resources = allotment.instead_of(self.spec.resources);
         Arc::new(changed)
     }
 
@@ -176,6 +172,19 @@ pub enum Report {
     Demand(Vec<Demand>),
     /// What sources of metrics have measured.
     Measured(Vec<Measured>),
+    /// What running replicas may use, of services whose replicas are changed as they run.
+    Allotted(Vec<Allotted>),
+}
+
+/// What a running replica may use, as its platform has it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Allotted {
+    /// Which replica.
+    pub replica: ReplicaId,
+    /// Which life of it.
+    pub incarnation: Incarnation,
+    /// What it may use; what is not named it may use without a limit.
+    pub resources: Resources,
 }
 
 /// A replica as its agent sees it.

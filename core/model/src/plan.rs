@@ -8,6 +8,7 @@ use crate::memory::{ScalingMemory, ShadowMemory};
 use crate::name::ServiceName;
 use crate::quantity::{Bytes, MilliCpu};
 use crate::reason::Reason;
+use crate::resource::{Quantity, Resources};
 use crate::time::{Now, Time};
 
 /// What shall be done for one service now; whole and fixed, so that carrying it out leaves nothing to choose.
@@ -40,6 +41,17 @@ pub struct Allotment {
     pub cpu: Option<MilliCpu>,
     /// Memory; `None` leaves it as declared.
     pub memory: Option<Bytes>,
+}
+
+impl Allotment {
+    /// What a replica may use that has this instead of what it is given otherwise.
+    pub fn instead_of(self, given: Resources) -> Resources {
+        let amount = |amount: u64| Quantity::from_milli(i64::try_from(amount).unwrap_or(i64::MAX));
+        Resources {
+            cpu: self.cpu.map(|cpu| amount(cpu.0)).or(given.cpu),
+            memory: self.memory.map(|memory| amount(memory.0.saturating_mul(1000))).or(given.memory),
+        }
+    }
 }
 
 /// One ordered part of a plan.
@@ -122,6 +134,13 @@ pub enum Change {
         /// What becomes of the place.
         then: Afterwards,
     },
+    /// Let a running replica use more or less than it may now.
+    Allot {
+        /// Which place.
+        ordinal: Ordinal,
+        /// What its replica may use from now on.
+        resources: Resources,
+    },
     /// Take away a place in which nothing runs.
     Close {
         /// Which place.
@@ -168,6 +187,8 @@ pub enum Writer {
     ScaleOut,
     /// Fewer replicas.
     ScaleIn,
+    /// Replicas of another size.
+    Fit,
 }
 
 impl Change {
@@ -187,6 +208,7 @@ impl Change {
             | Self::Promote { spare: ordinal, .. }
             | Self::Drain { ordinal, .. }
             | Self::Stop { ordinal, .. }
+            | Self::Allot { ordinal, .. }
             | Self::Close { ordinal } => Some(*ordinal),
         }
     }
@@ -202,6 +224,7 @@ impl Change {
             | Self::StandIn { .. }
             | Self::StandDown { .. }
             | Self::Welcome { .. }
+            | Self::Allot { .. }
             | Self::Close { .. }
             | Self::Expose
             | Self::Conceal

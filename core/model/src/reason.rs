@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::identity::{Generation, Ordinal};
 use crate::input::{Exit, ExitStatus};
 use crate::name::ServiceName;
+use crate::quantity::Bytes;
 use crate::resource::Remove;
 use crate::time::Time;
 
@@ -183,6 +184,18 @@ pub enum Reason {
     Adopted,
     /// What the observation says.
     Observed,
+    /// It shall have another size.
+    Fitted {
+        /// From what to what, and why, in a sentence.
+        note: Arc<str>,
+    },
+    /// It would have less memory than it uses.
+    Squeezed {
+        /// What it uses.
+        uses: Bytes,
+        /// What it would have.
+        allotted: Bytes,
+    },
 }
 
 /// What a limit on restarts counts.
@@ -271,6 +284,10 @@ impl fmt::Display for Reason {
             }
             Self::Unhealthy { since } => write!(f, "its liveness probe has failed since {since}"),
             Self::Outdated { runs, wanted } => write!(f, "it runs generation {runs}, wanted is {wanted}"),
+            Self::Fitted { note } => f.write_str(note),
+            Self::Squeezed { uses, allotted } => {
+                write!(f, "it uses {uses} of memory, and would have {allotted}")
+            }
             Self::SpareWanted => f.write_str("a warm spare is wanted"),
             Self::TakesOver { from } => write!(f, "takes over from replica {from}"),
             Self::StandsDown { from } => write!(f, "replica {from} serves again"),

@@ -38,6 +38,13 @@ pub fn facts<'a>(knowledge: &Knowledge, report: &'a Report, out: &mut Vec<Fact<'
                 Some(ignored(&replica, traffic.incarnation, known))
             }));
         }
+        Report::Allotted(all) => out.extend(all.iter().map(|allotted| {
+            let known = knowledge.place(&allotted.replica.service, allotted.replica.ordinal);
+            if known.is_some_and(|place| place.incarnation == allotted.incarnation) {
+                return Fact::Allotted(allotted);
+            }
+            ignored(&allotted.replica, allotted.incarnation, known)
+        })),
         // Whether a service is known is for the picture to say: it has no lives to tell apart.
         Report::Demand(samples) => out.extend(samples.iter().map(Fact::Asked)),
         // Which life of a replica a number is of is compared where it is used: the measurement may come before the replica.

@@ -4,14 +4,16 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::discriminant;
 use std::sync::Arc;
 
-use model::decision::{Account, Asked, Decision, Limit, Policy, Prospect, Tolerance, WhyNot};
+use model::decision::{Account, Asked, Decision, Limit, Policy, Prospect, Tolerance, Unmet, WhyNot};
 use model::reason::Reason;
+use model::resource::ScaleMode;
 
 use crate::fit::{self, limited};
 use crate::mode::curbed;
 use crate::prospect::Goal;
 use crate::ruling::{Course, Ruling};
 use crate::scale::hpa;
+use crate::scale::limit::Cap;
 use crate::scale::proposal::Proposal;
 use crate::scene::{Protected, Scene};
 use crate::shadow::ShadowRuling;
@@ -149,6 +151,19 @@ impl Account for Situation {
             }
         }
         hasher.finish()
+    }
+
+    fn unmet(&self) -> Option<Unmet> {
+        let Course::Scaled { verdict, doubt: _ } = &self.ruling.course else { return None };
+        let hpa::Course::Scaled { limited, .. } = verdict.course else { return None };
+        let (desired, current) = (self.ruling.desired, self.scene.current);
+        // Where the number is not followed, it need not be the most.
+        let is_followed = match self.scene.declared.spec.scale.mode {
+            ScaleMode::On | ScaleMode::UpOnly => true,
+            ScaleMode::Shadow | ScaleMode::Off => current >= limited.replicas,
+        };
+        let is_at_most = limited.by == Some(Cap::Max) && desired == current && desired > 0;
+        (is_followed && is_at_most).then_some(Unmet { asked: limited.from, most: desired })
     }
 
     fn ratios(&self) -> Vec<Option<f64>> {

@@ -35,6 +35,7 @@ fn other_place(change: &Change) -> Option<model::identity::Ordinal> {
         | Change::Start { .. }
         | Change::StandDown { .. }
         | Change::Welcome { .. }
+        | Change::Allot { .. }
         | Change::Drain { .. }
         | Change::Stop { .. }
         | Change::Close { .. }

@@ -13,6 +13,7 @@ mod imagined;
 mod measured;
 mod mode;
 mod prospect;
+mod refit;
 mod rest;
 mod roster;
 mod ruling;
@@ -32,8 +33,9 @@ pub use trial::Trial;
 
 use knowledge::{Exposure, Knowledge, ServiceState};
 use model::chance::Stream;
+use model::decision::Account;
 use model::fact::Finding;
-use model::plan::{Change, Plan, Writer};
+use model::plan::{Allotment, Change, Plan, Writer};
 use model::reason::Reason;
 use model::settings::Settings;
 use model::time::{Now, Time};
@@ -59,7 +61,7 @@ pub fn plan(
         decision: None,
         scaling: None,
         shadows: None,
-        allotment: vertical::allotment(now.time, service),
+        allotment: Allotment::default(),
         waits: Vec::new(),
         look_again: now.time,
     };
@@ -69,7 +71,11 @@ pub fn plan(
             draft.steps.push(step);
         }
         (plan.decision, plan.scaling, plan.shadows) = (size.decision, size.scaling, size.shadows);
-        roster::roster(now.time, service, size.desired, settings, &mut draft);
+        let decision = plan.decision.as_deref().or(service.decision.as_deref());
+        let unmet = decision.and_then(Account::unmet);
+        plan.allotment = vertical::allotment(now.time, service, unmet);
+        roster::roster(now.time, (service, findings), size.desired, settings, &mut draft);
+        refit::refit(now.time, (service, findings), unmet, &mut draft);
     } else {
         roster::clear(service, &mut draft);
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use knowledge::{Exposure, Health, Place, ServiceState, Stage};
+use model::fact::Finding;
 use model::identity::{ActionId, Ordinal};
 use model::plan::{Afterwards, Change, Role, Writer};
 use model::reason::Reason;
@@ -11,6 +12,7 @@ use model::settings::Settings;
 use model::time::Time;
 
 use crate::draft::Draft;
+use crate::refit;
 use crate::victims::{Victims, first_to_go, victims};
 
 /// Adds the steps that bring the number of places to what is wanted.
@@ -18,15 +20,16 @@ use crate::victims::{Victims, first_to_go, victims};
 /// A newer declaration is rolled out one replica at a time: one more place than wanted is opened, and an outdated replica goes
 /// only when the number wanted serves without it. A new version that never becomes ready so takes nothing away; when a newer
 /// one replaces it, those of it that have not become ready within the grace of a failing probe go first, as nothing is lost with them. Those
-/// that stopped being ready for as long go once a newer one serves: until then what both need may be what is missing.
+/// that stopped being ready for as long go once a newer one serves: until then what both need may be what is missing. A replica of a size that cannot be changed as it runs is replaced in the same way.
 pub(crate) fn roster(
     now: Time,
-    service: &ServiceState,
+    (service, findings): (&ServiceState, &[Finding]),
     desired: u32,
     settings: &Settings,
     draft: &mut Draft,
 ) {
-    actives(now, service, desired, settings, draft);
+    let misfit = refit::to_replace(now, (service, findings), desired, draft).filter(|_| desired > 0);
+    actives(now, service, (desired, misfit), settings, draft);
     spares(service, draft);
 }
 
@@ -37,7 +40,13 @@ pub(crate) fn clear(service: &ServiceState, draft: &mut Draft) {
     }
 }
 
-fn actives(now: Time, service: &ServiceState, desired: u32, settings: &Settings, draft: &mut Draft) {
+fn actives(
+    now: Time,
+    service: &ServiceState,
+    (desired, misfit): (u32, Option<(Ordinal, Reason)>),
+    settings: &Settings,
+    draft: &mut Draft,
+) {
     let patience = settings.restart.liveness_grace;
     let have = service.count();
     let is_proved = service.counting().any(|(_, place)| place.is_serving() && !service.is_outdated(place));
@@ -45,18 +54,16 @@ fn actives(now: Time, service: &ServiceState, desired: u32, settings: &Settings,
     let failed = |place: &Place| failed_at(place).is_some_and(|at| at <= now);
     let outdated_all = || service.counting().filter(|(_, place)| service.is_outdated(place));
     let outdated = outdated_all().find(|(_, place)| failed(place)).or_else(|| outdated_all().next());
-    let surge = u32::from(outdated.is_some() && desired > 0);
-    let (wanted, writer) = if have >= desired {
-        (desired.saturating_add(surge), Writer::Rollout)
-    } else {
-        (desired, Writer::ScaleOut)
-    };
+    let surge = u32::from((outdated.is_some() || misfit.is_some()) && desired > 0);
+    let wanted = if have >= desired { desired.saturating_add(surge) } else { desired };
     if have < wanted {
-        let reason = match outdated.filter(|_| writer == Writer::Rollout).zip(service.declared.as_ref()) {
-            Some(((_, place), declared)) => {
-                Reason::Outdated { runs: place.generation, wanted: declared.generation }
+        let (writer, reason) = match (outdated.zip(service.declared.as_ref()), &misfit) {
+            _ if have < desired => (Writer::ScaleOut, Reason::BelowDesired { have, desired }),
+            (Some(((_, place), declared)), _) => {
+                (Writer::Rollout, Reason::Outdated { runs: place.generation, wanted: declared.generation })
             }
-            None => Reason::BelowDesired { have, desired },
+            (None, Some((_, reason))) => (Writer::Fit, reason.clone()),
+            (None, None) => (Writer::ScaleOut, Reason::BelowDesired { have, desired }),
         };
         open(service, wanted - have, Role::Active, writer, &reason, draft);
     } else if have > wanted {
@@ -79,6 +86,10 @@ fn actives(now: Time, service: &ServiceState, desired: u32, settings: &Settings,
         } else if let Some(at) = outdated_all().filter_map(|(_, place)| failed_at(place)).min() {
             draft.again_at(at);
         }
+    } else if let Some((ordinal, reason)) = misfit
+        && service.serving() > desired
+    {
+        retire(service, ordinal, &service.places[&ordinal], Writer::Fit, &reason, draft);
     }
 }
 

@@ -1,6 +1,8 @@
 //! How large a replica should be, by what was learned of its use.
 
 use knowledge::{Range, ServiceState};
+use model::decision::Unmet;
+use model::input::Declared;
 use model::plan::Allotment;
 use model::quantity::{Bytes, MilliCpu};
 use model::resource::{AmountRange, MeteredResource, MetricSpec, Quantity, Vertical, VerticalMode};
@@ -30,44 +32,115 @@ pub struct Recommendation {
     pub memory_is_horizontal: bool,
     /// In days of samples.
     pub confidence: f64,
+    /// What each replica gets for those that may not run; only where replicas are changed as they run.
+    pub growth: Option<Growth>,
 }
 
-/// The recommendation for `service` at `now`; `None` for a service of which nothing is learned.
-pub fn recommendation(now: Time, service: &ServiceState) -> Option<Recommendation> {
+/// What each replica gets while the metrics ask for more replicas than may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Growth {
+    /// How many are asked for, and how many may run.
+    pub unmet: Unmet,
+    /// Processor; `None` without an amount to grow from.
+    pub cpu: Option<MilliCpu>,
+    /// Memory; only where the number of replicas follows memory.
+    pub memory: Option<Bytes>,
+}
+
+/// Without a bound of the declaration, a replica grows to so many times what it has otherwise: as a number without a behavior does in one
+/// decision of Kubernetes' autoscaler.
+const GROWTH_MAX: u64 = 2;
+
+/// The recommendation for `service` at `now`, while `unmet` says what its number of replicas cannot follow; `None` for a service of which
+/// nothing is learned.
+pub fn recommendation(now: Time, service: &ServiceState, unmet: Option<Unmet>) -> Option<Recommendation> {
     let declared = service.declared.as_ref().filter(|_| service.is_measured())?;
     let vertical = declared.spec.scale.vertical.as_ref()?;
-    let metrics = declared.autoscaler.as_ref().map_or(&[][..], |spec| &spec.metrics);
-    let follows = |meant: MeteredResource| {
-        metrics.iter().any(|metric| match metric {
-            MetricSpec::Resource { resource, .. } | MetricSpec::ContainerResource { resource, .. } => {
-                *resource == meant
-            }
-            MetricSpec::Pods { .. } | MetricSpec::Object { .. } | MetricSpec::External { .. } => false,
-        })
-    };
     let estimate = knowledge::estimate(&service.usage, now);
-    let Vertical { cpu, memory, mode: _ } = vertical;
-    Some(Recommendation {
+    let Vertical { cpu, memory, mode } = vertical;
+    let found = Recommendation {
         cpu: estimate.cpu.map(|range| within(range, &milli_cores(cpu))),
         memory: estimate.memory.map(|range| within(range, &bytes(memory))),
-        cpu_is_horizontal: follows(MeteredResource::Cpu),
-        memory_is_horizontal: follows(MeteredResource::Memory),
+        cpu_is_horizontal: follows(declared, MeteredResource::Cpu),
+        memory_is_horizontal: follows(declared, MeteredResource::Memory),
         confidence: knowledge::confidence(&service.usage, now),
+        growth: None,
+    };
+    let unmet = unmet.filter(|_| *mode == VerticalMode::Auto);
+    let growth = unmet.map(|unmet| grown(unmet, vertical, declared, &found.learned(service)));
+    Some(Recommendation { growth, ..found })
+}
+
+impl Recommendation {
+    /// What was learned, as far as it counts: enough was measured, and the number of replicas does not follow it.
+    pub(crate) fn learned(&self, service: &ServiceState) -> Learned {
+        let is_enough = service.usage.samples >= INITIAL_SAMPLES;
+        Learned {
+            cpu: self.cpu.filter(|_| is_enough && !self.cpu_is_horizontal),
+            memory: self.memory.filter(|_| is_enough && !self.memory_is_horizontal),
+        }
+    }
+}
+
+/// What was learned and counts.
+pub(crate) struct Learned {
+    pub(crate) cpu: Option<Range<MilliCpu>>,
+    pub(crate) memory: Option<Range<Bytes>>,
+}
+
+/// What was asked for in replicas, in the size of those that may run.
+fn grown(unmet: Unmet, vertical: &Vertical, declared: &Declared, learned: &Learned) -> Growth {
+    let Unmet { asked, most } = unmet;
+    let grown = |base: u64, bound: Option<u64>| {
+        let asked = u128::from(base) * u128::from(asked) / u128::from(most.max(1));
+        let asked = u64::try_from(asked).unwrap_or(u64::MAX);
+        asked.min(bound.unwrap_or(base.saturating_mul(GROWTH_MAX))).max(base)
+    };
+    let resources = declared.spec.resources;
+    let cpu = learned.cpu.map(|range| range.target).or(resources.cpu.map(cores));
+    let memory = resources.memory.map(size).filter(|_| learned.memory.is_none());
+    let is_by_memory = follows(declared, MeteredResource::Memory);
+    Growth {
+        unmet,
+        cpu: cpu.map(|MilliCpu(base)| MilliCpu(grown(base, vertical.cpu.max.map(|most| cores(most).0)))),
+        memory: memory
+            .filter(|_| is_by_memory)
+            .map(|Bytes(base)| Bytes(grown(base, vertical.memory.max.map(|most| size(most).0)))),
+    }
+}
+
+/// Whether the number of replicas follows the use of a resource.
+fn follows(declared: &Declared, meant: MeteredResource) -> bool {
+    let metrics = declared.autoscaler.as_ref().map_or(&[][..], |spec| &spec.metrics);
+    metrics.iter().any(|metric| match metric {
+        MetricSpec::Resource { resource, .. } | MetricSpec::ContainerResource { resource, .. } => {
+            *resource == meant
+        }
+        MetricSpec::Pods { .. } | MetricSpec::Object { .. } | MetricSpec::External { .. } => false,
     })
 }
 
 /// What replicas that are started now get instead of what is declared.
-pub(crate) fn allotment(now: Time, service: &ServiceState) -> Allotment {
-    let vertical = service.declared.as_ref().and_then(|declared| declared.spec.scale.vertical.as_ref());
-    let is_meant = vertical.is_some_and(|vertical| vertical.mode == VerticalMode::Initial);
-    if !is_meant || service.usage.samples < INITIAL_SAMPLES {
+pub(crate) fn allotment(now: Time, service: &ServiceState, unmet: Option<Unmet>) -> Allotment {
+    let is_meant = match mode_of(service) {
+        VerticalMode::Initial | VerticalMode::Auto => true,
+        VerticalMode::Off | VerticalMode::Recommend => false,
+    };
+    let Some(recommended) = recommendation(now, service, unmet).filter(|_| is_meant) else {
         return Allotment::default();
-    }
-    let Some(recommended) = recommendation(now, service) else { return Allotment::default() };
+    };
+    let learned = recommended.learned(service);
+    let growth = |of: fn(Growth) -> Option<u64>| recommended.growth.and_then(of);
     Allotment {
-        cpu: recommended.cpu.filter(|_| !recommended.cpu_is_horizontal).map(|range| range.target),
-        memory: recommended.memory.filter(|_| !recommended.memory_is_horizontal).map(|range| range.target),
+        cpu: growth(|it| Some(it.cpu?.0)).map(MilliCpu).or(learned.cpu.map(|range| range.target)),
+        memory: growth(|it| Some(it.memory?.0)).map(Bytes).or(learned.memory.map(|range| range.target)),
     }
+}
+
+/// What becomes of what is learned of `service`.
+pub(crate) fn mode_of(service: &ServiceState) -> VerticalMode {
+    let vertical = service.declared.as_ref().and_then(|declared| declared.spec.scale.vertical.as_ref());
+    vertical.map_or(VerticalMode::Off, |vertical| vertical.mode)
 }
 
 fn within<T: Ord + Copy>(range: Range<T>, (least, most): &(T, Option<T>)) -> Range<T> {
@@ -79,11 +152,19 @@ fn within<T: Ord + Copy>(range: Range<T>, (least, most): &(T, Option<T>)) -> Ran
 }
 
 fn milli_cores(bounds: &AmountRange) -> (MilliCpu, Option<MilliCpu>) {
-    let of = |amount: Quantity| MilliCpu(u64::try_from(amount.milli()).unwrap_or(0));
-    (bounds.min.map_or(CPU_MIN, of), bounds.max.map(of))
+    (bounds.min.map_or(CPU_MIN, cores), bounds.max.map(cores))
 }
 
 fn bytes(bounds: &AmountRange) -> (Bytes, Option<Bytes>) {
-    let of = |amount: Quantity| Bytes(u64::try_from(amount.units_ceil()).unwrap_or(0));
-    (bounds.min.map_or(MEMORY_MIN, of), bounds.max.map(of))
+    (bounds.min.map_or(MEMORY_MIN, size), bounds.max.map(size))
+}
+
+/// Thousandths of a core; 0 for what is below.
+pub(crate) fn cores(amount: Quantity) -> MilliCpu {
+    MilliCpu(u64::try_from(amount.milli()).unwrap_or(0))
+}
+
+/// Whole bytes; 0 for what is below.
+pub(crate) fn size(amount: Quantity) -> Bytes {
+    Bytes(u64::try_from(amount.units_ceil()).unwrap_or(0))
 }

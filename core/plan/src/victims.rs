@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use knowledge::{Place, ServiceState, Stage};
+use knowledge::{Fitting, Place, ServiceState, Stage};
 use model::identity::Ordinal;
 use model::resource::Remove;
 use model::settings::Settings;
@@ -56,6 +56,7 @@ fn cost(service: &ServiceState, place: &Place) -> u8 {
         Stage::Running(health) if !health.ready => 2,
         Stage::Starting { .. } => 3,
         Stage::Running(_) if service.is_outdated(place) => 4,
+        Stage::Running(_) if matches!(place.fitting, Fitting::Fixed { .. }) => 4,
         // The others do not count towards the number wanted.
         Stage::Running(_) | Stage::Draining { .. } | Stage::Stopping { .. } => 5,
     }

@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use model::action::{Failure, FailureKind, Outcome, Refusal};
 use model::identity::{ActionId, Epoch, Generation, Incarnation, Ordinal, ReplicaId};
-use model::input::{self, Declared, ExitStatus, Intent, Observed, ReplicaState, Report, Start};
+use model::input::{self, Allotted, Declared, ExitStatus, Intent, Observed, ReplicaState, Report, Start};
 use model::memory::{HealingMemory, Memory, RestartMemory};
 use model::name::{NodeName, ServiceName};
 use model::quantity::Bytes;
-use model::resource::{AutoscalerSpec, ServiceSpec};
+use model::resource::{AutoscalerSpec, Quantity, Resources, ServiceSpec};
 use model::time::{Now, Time, Wall};
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +91,7 @@ pub(crate) enum Input {
         until: u64,
     },
     Unprotect((ServiceName, u32)),
+    Allotted(Vec<StoredAllotted>),
 }
 
 /// A declaration as JSON text.
@@ -161,6 +162,7 @@ pub(crate) enum Kind {
     AddressInUse,
     DiskFull,
     Other,
+    Unsupported,
 }
 
 /// What must survive a restart; also the form in which the store keeps it.
@@ -294,6 +296,7 @@ impl From<&Report> for Input {
             Report::Usage(samples) => Self::Usage(samples.iter().map(Used::from).collect()),
             Report::Traffic(samples) => Self::Traffic(samples.iter().map(Served::from).collect()),
             Report::Demand(samples) => Self::Demand(samples.iter().map(Asked::from).collect()),
+            Report::Allotted(all) => Self::Allotted(all.iter().map(stored_allotted).collect()),
             Report::Measured(measured) => Self::Measured(measured.iter().map(StoredMeasured::from).collect()),
         }
     }
@@ -356,6 +359,7 @@ impl TryFrom<Input> for input::Input {
             Input::Measured(measured) => {
                 report(Report::Measured(measured.into_iter().map(Into::into).collect()))
             }
+            Input::Allotted(all) => report(Report::Allotted(all.into_iter().map(allotted).collect())),
             Input::Ended { action, outcome } => {
                 Self::Ended { action: id_of(action), outcome: outcome.into() }
             }
@@ -387,6 +391,23 @@ fn replica_of((service, ordinal): (ServiceName, u32)) -> ReplicaId {
 
 fn replica_pair(replica: &ReplicaId) -> (ServiceName, u32) {
     (replica.service.clone(), replica.ordinal.0)
+}
+
+/// Whose, which life, processor and memory, in thousandths.
+type StoredAllotted = ((ServiceName, u32), u32, Option<i64>, Option<i64>);
+
+fn stored_allotted(of: &Allotted) -> StoredAllotted {
+    let Resources { cpu, memory } = of.resources;
+    (replica_pair(&of.replica), of.incarnation.0, cpu.map(Quantity::milli), memory.map(Quantity::milli))
+}
+
+fn allotted((replica, incarnation, cpu, memory): StoredAllotted) -> Allotted {
+    let amount = |milli: Option<i64>| milli.map(Quantity::from_milli);
+    Allotted {
+        replica: replica_of(replica),
+        incarnation: Incarnation(incarnation),
+        resources: Resources { cpu: amount(cpu), memory: amount(memory) },
+    }
 }
 
 impl From<&Observed> for Seen {
@@ -512,6 +533,7 @@ impl From<&Outcome> for Ending {
                     FailureKind::AddressInUse => Kind::AddressInUse,
                     FailureKind::DiskFull => Kind::DiskFull,
                     FailureKind::Other => Kind::Other,
+                    FailureKind::Unsupported => Kind::Unsupported,
                 },
                 message: failure.message.to_string(),
             },
@@ -532,6 +554,7 @@ impl From<Ending> for Outcome {
                     Kind::AddressInUse => FailureKind::AddressInUse,
                     Kind::DiskFull => FailureKind::DiskFull,
                     Kind::Other => FailureKind::Other,
+                    Kind::Unsupported => FailureKind::Unsupported,
                 },
                 message: message.into(),
             }),

@@ -12,8 +12,8 @@ use model::identity::ReplicaId;
 use model::input::Usage;
 use os::{FileLock, LockError};
 use platform::{
-    Capabilities, Event, Life, LogError, LogLines, ObserveError, Platform, RunEnd, RunError, RunRequest,
-    StartRequest, Started, StopRequest, Support,
+    AllotRequest, Capabilities, Event, Life, LogError, LogLines, ObserveError, Platform, RunEnd, RunError,
+    RunRequest, StartRequest, Started, StopRequest, Support,
 };
 use tokio::sync::broadcast;
 
@@ -23,7 +23,7 @@ use crate::keeper::{Keeper, Parts};
 use crate::launch::{failure, failure_kind};
 use crate::record::{ReadError, Records};
 use crate::settings::{CgroupUse, Settings};
-use crate::{adopt, beside, ending, log, process_table, starting};
+use crate::{adopt, allotting, beside, ending, log, process_table, starting};
 
 /// Looks at the control groups of replicas that have all ended, when the driver is closed: together half a second, and the
 /// next driver removes what is left.
@@ -179,6 +179,27 @@ impl Platform for ProcessPlatform {
             }
         }
         .boxed()
+    }
+
+    fn allot(&self, request: AllotRequest) -> BoxFuture<'_, Outcome> {
+        let keeper = self.keeper.clone();
+        let task = self.keeper.tasks.spawn(async move {
+            let place = keeper.known_place(&request.replica);
+            let turn = match &place {
+                Some(place) => Some(place.turn.clone().lock_owned().await),
+                None => None,
+            };
+            let last = place.and_then(|place| place.last());
+            let hands = keeper.clone();
+            let allotted = keeper.tasks.spawn_blocking(move || {
+                let outcome = allotting::allot(&hands, last.as_ref(), &request);
+                drop(turn);
+                outcome
+            });
+            allotted.await
+        });
+        // As with a start.
+        async move { task.await.map_or(Outcome::Unknown, |ended| ended.unwrap_or(Outcome::Unknown)) }.boxed()
     }
 
     fn inventory(&self) -> BoxFuture<'_, Result<Vec<Life>, ObserveError>> {

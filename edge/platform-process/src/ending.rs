@@ -83,6 +83,7 @@ fn settle(keeper: &Arc<Keeper>, living: &Arc<Living>) {
     };
     let kills = living.record.cell.as_ref().map_or(0, Cell::out_of_memory_kills);
     let exit = Exit { status, out_of_memory: kills > 0 && is_killed(status), ran_for: living.record.age() };
+    living.allotted().is_over = true;
     // Before the end is told, since a successor writes its own record to the same place.
     if let Err(error) = keeper.records.keep(&living.record.ended(exit)) {
         // The next run then finds no such process, and takes its end as unknown.

@@ -22,6 +22,7 @@ mod driver;
 mod settings;
 
 mod adopt;
+mod allotting;
 mod beside;
 mod ending;
 mod keeper;

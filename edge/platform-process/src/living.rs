@@ -2,12 +2,13 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
+use model::identity::ActionId;
 use model::input::{Exit, ExitStatus};
 use model::quantity::Bytes;
-use model::resource::Signal as StopSignal;
+use model::resource::{Resources, Signal as StopSignal};
 use platform::{Life, LifeState};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_send_signal, waitid};
@@ -22,6 +23,7 @@ use crate::record::Record;
 pub(crate) struct Living {
     pub(crate) record: Record,
     pub(crate) adopted: bool,
+    allotted: Mutex<Allotted>,
     /// The main process; none when it had ended before this driver was opened.
     process: Option<OwnedFd>,
     /// What its cell accounts, opened when it is first asked for; none where that cannot be read.
@@ -29,6 +31,17 @@ pub(crate) struct Living {
     state: watch::Sender<LifeState>,
     /// When it is to be killed; none until it is told to stop.
     kill_at: watch::Sender<Option<Instant>>,
+}
+
+/// What a life may use.
+#[derive(Debug)]
+pub(crate) struct Allotted {
+    /// The latest action that said so; the default one for what it was begun with.
+    pub(crate) by: ActionId,
+    /// `None` when it is not known.
+    pub(crate) resources: Option<Resources>,
+    /// Its end is being written down: nothing may be written over it.
+    pub(crate) is_over: bool,
 }
 
 impl Living {
@@ -41,9 +54,11 @@ impl Living {
     }
 
     fn new(record: Record, process: Option<OwnedFd>, state: LifeState, adopted: bool) -> Self {
+        let allotted = Allotted { by: ActionId::default(), resources: record.resources, is_over: false };
         Self {
             record,
             adopted,
+            allotted: Mutex::new(allotted),
             process,
             meter: OnceLock::new(),
             state: watch::Sender::new(state),
@@ -52,7 +67,12 @@ impl Living {
     }
 
     pub(crate) fn life(&self) -> Life {
-        self.record.life(self.state(), self.adopted)
+        Life { resources: self.allotted().resources, ..self.record.life(self.state(), self.adopted) }
+    }
+
+    /// What it may use. Held while that is changed.
+    pub(crate) fn allotted(&self) -> MutexGuard<'_, Allotted> {
+        self.allotted.lock().expect("nobody panics while holding what is allotted")
     }
 
     pub(crate) fn state(&self) -> LifeState {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use model::identity::{ActionId, Epoch, Generation, Incarnation, Ordinal, ReplicaId};
 use model::input::{Exit, ExitStatus};
 use model::name::ServiceName;
-use model::resource::{PortName, Signal};
+use model::resource::{PortName, Resources, Signal};
 use model::time::Wall;
 use os::{Durability, WriteError, write_atomically};
 use platform::{Life, LifeState};
@@ -54,6 +54,9 @@ pub(crate) struct Record {
     pub(crate) cell: Option<Cell>,
     pub(crate) surroundings: Surroundings,
     exit: Option<ExitRecord>,
+    /// What it may use; earlier versions did not write it.
+    #[serde(default)]
+    pub(crate) resources: Option<Resources>,
 }
 
 /// A process that cannot be mistaken for another: numbers are used again, but not with the same start.
@@ -87,6 +90,7 @@ pub(crate) struct Beginning {
     pub(crate) stop_signal: Signal,
     pub(crate) cell: Option<Cell>,
     pub(crate) surroundings: Surroundings,
+    pub(crate) resources: Resources,
 }
 
 impl Record {
@@ -110,6 +114,7 @@ impl Record {
             cell: beginning.cell,
             surroundings: beginning.surroundings,
             exit: None,
+            resources: Some(beginning.resources),
         }
     }
 
@@ -151,6 +156,11 @@ impl Record {
         }
     }
 
+    /// This life with other resources.
+    pub(crate) fn with(&self, resources: Option<Resources>) -> Self {
+        Self { resources, ..self.clone() }
+    }
+
     /// How long the life has lasted; zero when it belongs to an earlier boot.
     pub(crate) fn age(&self) -> Duration {
         os::since_boot().saturating_sub(Duration::from_millis(self.started_since_boot_ms))
@@ -165,6 +175,7 @@ impl Record {
             state,
             pid: self.process.map(|process| process.pid),
             ports: self.ports.clone(),
+            resources: self.resources,
             started_at: Wall::from_millis(self.started_at_unix_ms),
             adopted,
         }

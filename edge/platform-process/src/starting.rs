@@ -110,6 +110,7 @@ fn begin(keeper: &Arc<Keeper>, request: &StartRequest, attempt: &str) -> Result<
             stop_signal: spec.stop.signal,
             cell,
             surroundings,
+            resources: spec.resources,
         });
         let cell = record.cell.clone();
         let program = Program { command: spec.run.command.clone(), log, ports: reserved, birthplace };
@@ -209,7 +210,7 @@ fn cell_name(replica: &ReplicaId, token: &str) -> String {
     format!("{replica}.{}", &token[..8])
 }
 
-fn limits(resources: &Resources, keeper: &Keeper) -> Limits {
+pub(crate) fn limits(resources: &Resources, keeper: &Keeper) -> Limits {
     let cpu = resources.cpu.map(|cpu| MilliCpu(u64::try_from(cpu.milli()).unwrap_or(0)));
     let memory =
         resources.memory.map(|memory: Quantity| Bytes(u64::try_from(memory.units_ceil()).unwrap_or(0)));

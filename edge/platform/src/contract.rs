@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use model::action::Outcome;
 use model::identity::{ActionId, Incarnation, ReplicaId};
 use model::input::{Declared, ExitStatus, Usage};
+use model::resource::Resources;
 use tokio::sync::broadcast;
 
 use crate::life::Life;
@@ -15,7 +16,7 @@ use crate::logs::{LogError, LogLines};
 
 /// Runs replicas somewhere.
 ///
-/// **Operations** [`start`](Self::start), [`stop`](Self::stop), [`inventory`](Self::inventory),
+/// **Operations** [`start`](Self::start), [`stop`](Self::stop), [`allot`](Self::allot), [`inventory`](Self::inventory),
 /// [`usage`](Self::usage), [`events`](Self::events), [`run_beside`](Self::run_beside), [`logs`](Self::logs).
 ///
 /// **Guarantees** An `Applied` outcome survives a restart of the driver, which finds all replicas again and stops none.
@@ -42,6 +43,14 @@ pub trait Platform: fmt::Debug + Send + Sync {
     /// A repeated stop waits for the same end; one with a shorter grace shortens it. `Unknown` when the kernel has not
     /// let the process go yet.
     fn stop(&self, request: StopRequest) -> BoxFuture<'_, Outcome>;
+
+    /// Lets a running life use more or less than it may now, without a break; `Applied` when it is so.
+    ///
+    /// What is not named stays as it is, and what replicas are not held to here ([`capabilities`](Self::capabilities)) is only written down. An
+    /// action that is older than the last for this life is `Applied` without effect. `Failed` changes nothing: with `Unsupported` when this
+    /// life cannot be changed at all, with another kind when it uses more memory than it would have, or the kernel says no. A life that is
+    /// not there, or has ended, is `Refused`.
+    fn allot(&self, request: AllotRequest) -> BoxFuture<'_, Outcome>;
 
     /// The last life of every place, running or ended not long ago, in the order of their places.
     fn inventory(&self) -> BoxFuture<'_, Result<Vec<Life>, ObserveError>>;
@@ -103,6 +112,19 @@ pub struct StopRequest {
     pub incarnation: Incarnation,
     /// From the stop signal to the kill; zero kills at once.
     pub grace: Duration,
+}
+
+/// Asks that a life may use more or less.
+#[derive(Clone, Debug)]
+pub struct AllotRequest {
+    /// The idempotency key, with the epoch.
+    pub action: ActionId,
+    /// The place meant.
+    pub replica: ReplicaId,
+    /// The life meant; another one is left alone.
+    pub incarnation: Incarnation,
+    /// What it may use from now on; what is not named stays as it is.
+    pub resources: Resources,
 }
 
 /// Asks for a program to be run beside a replica.

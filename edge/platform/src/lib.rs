@@ -9,8 +9,8 @@ mod life;
 mod logs;
 
 pub use contract::{
-    Capabilities, Event, ObserveError, Platform, RunEnd, RunError, RunRequest, StartRequest, Started,
-    StopRequest, Support,
+    AllotRequest, Capabilities, Event, ObserveError, Platform, RunEnd, RunError, RunRequest, StartRequest,
+    Started, StopRequest, Support,
 };
 pub use life::{Life, LifeState};
 pub use logs::{LINE_LEN_MAX, LogError, LogLine, LogLines, TAIL_LINES_MAX};

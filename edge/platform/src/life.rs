@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use model::identity::{ActionId, Generation, Incarnation, ReplicaId};
 use model::input::{Exit, Observed, ReplicaState};
-use model::resource::PortName;
+use model::resource::{PortName, Resources};
 use model::time::Wall;
 
 /// One life of a replica, with what people and probes want to know of it.
@@ -24,6 +24,8 @@ pub struct Life {
     pub pid: Option<u32>,
     /// The number of each of its ports, on 127.0.0.1.
     pub ports: BTreeMap<PortName, u16>,
+    /// What it may use; `None` when that was not written down, which earlier versions did not.
+    pub resources: Option<Resources>,
     /// When its program began to execute.
     pub started_at: Wall,
     /// Whether it was running already when this driver was opened.

@@ -4,6 +4,7 @@ use model::action::{Admission, Refusal};
 use model::identity::{ActionId, Epoch, Incarnation, ReplicaId};
 use model::input::Exit;
 use model::name::ServiceName;
+use model::resource::Resources;
 
 /// One thing that has truly happened, whether or not the loop hears of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +74,15 @@ pub enum Effect {
         replica: ReplicaId,
         /// What it gets.
         admission: Admission,
+    },
+    /// A replica may use other amounts from now on.
+    Allotted {
+        /// By which action.
+        by: ActionId,
+        /// Which.
+        replica: ReplicaId,
+        /// What it was told to be able to use; what is not named stayed as it was.
+        resources: Resources,
     },
     /// Requests came while no replica could be asked.
     Unanswered {

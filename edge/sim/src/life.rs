@@ -5,6 +5,7 @@ use std::time::Duration;
 use model::action::Admission;
 use model::identity::{ActionId, Generation, Incarnation};
 use model::input::{Exit, ReplicaState};
+use model::resource::Resources;
 use model::time::Time;
 
 use crate::program::Program;
@@ -36,6 +37,10 @@ pub struct Life {
     pub(crate) is_deaf: bool,
     /// The stops that wait for its end.
     pub(crate) stoppers: Vec<ActionId>,
+    /// What it may use, as the platform has it.
+    pub resources: Resources,
+    /// The latest action that said so.
+    pub(crate) allotted_by: ActionId,
     pub(crate) program: Program,
     pub(crate) begun_at: Time,
     /// Tells this life from every other one of the world, whatever its number.
@@ -86,6 +91,17 @@ pub(crate) struct Work {
 }
 
 impl Life {
+    /// Lets it use other amounts from now on; what is not named stays as it is.
+    pub(crate) fn allot(&mut self, by: ActionId, resources: Resources) {
+        let Resources { cpu, memory } = resources;
+        self.allotted_by = by;
+        self.resources =
+            Resources { cpu: cpu.or(self.resources.cpu), memory: memory.or(self.resources.memory) };
+        if let Some(cpu) = cpu {
+            self.program.cpu_limit_milli = u64::try_from(cpu.milli()).unwrap_or(0).max(1);
+        }
+    }
+
     /// Whether a process of it runs, or is about to.
     pub fn is_alive(&self) -> bool {
         !matches!(self.state, LifeState::Ended { .. })

@@ -11,6 +11,7 @@ use model::action::{Action, ActionKind, Admission, Failure, FailureKind, Outcome
 use model::identity::{ActionId, Epoch, Incarnation, Ordinal, ReplicaId};
 use model::input::{Declared, Exit, ExitStatus, Observed, Report};
 use model::name::{NodeName, ServiceName};
+use model::resource::Resources;
 use model::time::Time;
 
 use crate::effect::{Cause, Effect};
@@ -155,6 +156,9 @@ impl Node {
             ActionKind::Admit { replica, incarnation, admission, .. } => {
                 self.admit(fabric, id, replica, *incarnation, *admission);
             }
+            ActionKind::Allot { replica, incarnation, resources } => {
+                self.allot(fabric, id, replica, *incarnation, *resources);
+            }
             ActionKind::Expose(declared) => {
                 let wait = declared.spec.scale.to_zero.map(|to_zero| to_zero.wait.into());
                 self.listen(id, &declared.name, Some((declared.revision, wait)));
@@ -200,7 +204,7 @@ impl Node {
         let lives = &mut fabric.chance.lives;
         let exec = lives.span(program.exec.0, program.exec.1);
         let is_deaf = befalls(&fabric.faults, Fault::Deaf, lives);
-        let life = Life {
+        let mut life = Life {
             incarnation,
             generation: declared.generation,
             begun_by: by,
@@ -213,11 +217,14 @@ impl Node {
             seen: Probed { ready: false, live: true },
             is_deaf,
             stoppers: Vec::new(),
+            resources: Resources::default(),
+            allotted_by: ActionId::default(),
             program,
             begun_at: fabric.now,
             serial: self.lives_begun,
             work: Work::default(),
         };
+        life.allot(by, declared.spec.resources);
         let places = &mut self.sites[site].lives;
         if places.len() <= place {
             places.resize_with(place + 1, || None);
@@ -296,6 +303,40 @@ impl Node {
             }
             None => refuse(fabric, by, Refusal::OtherIncarnation),
         }
+    }
+
+    fn allot(
+        &mut self,
+        fabric: &mut Fabric,
+        by: ActionId,
+        replica: &ReplicaId,
+        incarnation: Incarnation,
+        resources: Resources,
+    ) {
+        let index = self.site_index(&replica.service);
+        let life = self.sites[index].lives.get_mut(replica.ordinal.0 as usize).and_then(Option::as_mut);
+        let Some(life) = life.filter(|life| life.incarnation == incarnation && life.is_alive()) else {
+            return refuse(fabric, by, Refusal::OtherIncarnation);
+        };
+        let memory = resources.memory.map(|memory| u64::try_from(memory.units_ceil()).unwrap_or(0));
+        let why = if !life.program.is_fittable {
+            Some((FailureKind::Unsupported, "this world cannot change what runs"))
+        } else if memory.is_some_and(|limit| limit < life.program.memory.0) {
+            Some((FailureKind::Other, "it uses more memory than that"))
+        } else {
+            None
+        };
+        if let Some((kind, why)) = why {
+            let message = format!("could not change what {replica} may use: {why}").into();
+            let outcome = Outcome::Failed(Failure { kind, message });
+            self.note_done(by, outcome.clone());
+            return fabric.reply(by, outcome);
+        }
+        if by > life.allotted_by {
+            life.allot(by, resources);
+            fabric.effects.push(Effect::Allotted { by, replica: replica.clone(), resources });
+        }
+        self.finish(fabric, by);
     }
 
     fn listen(
@@ -537,6 +578,10 @@ impl Node {
             replicas.extend(site.places().map(|(ordinal, life)| observed(site, ordinal, life)));
         }
         fabric.report(Report::Inventory { node: self.name.clone(), up_to: self.up_to, replicas });
+        let allotted: Vec<_> = self.sites.iter().flat_map(Site::allotted).collect();
+        if !allotted.is_empty() {
+            fabric.report(Report::Allotted(allotted));
+        }
     }
 
     fn report_life(&self, fabric: &mut Fabric, which: LifeKey) {

@@ -21,6 +21,8 @@ pub struct Program {
     pub memory: Bytes,
     /// From its stop signal to its end.
     pub stop: Duration,
+    /// Whether its platform can change what it may use while it runs.
+    pub is_fittable: bool,
     /// What is wrong with it.
     pub flaw: Flaw,
 }
@@ -63,6 +65,7 @@ impl Default for Program {
             boot_cpu_milli: 200,
             memory: Bytes(64 << 20),
             stop: Duration::from_millis(50),
+            is_fittable: true,
             flaw: Flaw::None,
         }
     }

@@ -289,6 +289,7 @@ impl Simulation {
             ActionKind::Start { .. }
             | ActionKind::Stop { .. }
             | ActionKind::Admit { .. }
+            | ActionKind::Allot { .. }
             | ActionKind::Expose(_)
             | ActionKind::Conceal(_) => self.fabric.send(action),
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use model::action::Admission;
 use model::identity::{Ordinal, ReplicaId};
-use model::input::{Demand, Traffic, Usage};
+use model::input::{Allotted, Demand, Traffic, Usage};
 use model::measure::{Labels, Measured, MetricKey, Said, Series, Whose};
 use model::quantity::Milli;
 use model::time::Time;
@@ -135,6 +135,15 @@ impl Site {
                 memory: life.program.memory,
             });
         }
+    }
+
+    /// What its replicas may use, as the platform has it.
+    pub(crate) fn allotted(&self) -> impl Iterator<Item = Allotted> {
+        self.places().filter(|(_, life)| life.is_running()).map(|(ordinal, life)| Allotted {
+            replica: ReplicaId { service: self.name.clone(), ordinal },
+            incarnation: life.incarnation,
+            resources: life.resources,
+        })
     }
 
     /// Its places that have ever been filled, by number.

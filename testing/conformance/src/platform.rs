@@ -3,6 +3,7 @@
 //! The replicas are a line of `/bin/sh`. None runs for longer than a minute, so a case that panics leaves nothing behind
 //! for long.
 
+mod allotments;
 mod beginnings;
 mod endings;
 mod survival;
@@ -35,7 +36,9 @@ type Case = fn(&mut World) -> BoxFuture<'_, ()>;
 ///
 /// Each case gets a home of its own, and all its replicas are killed when it is over.
 pub async fn suite(new_home: &dyn Fn() -> Box<dyn PlatformHome>) {
-    for (name, case) in [beginnings::CASES, endings::CASES, survival::CASES].into_iter().flatten() {
+    for (name, case) in
+        [beginnings::CASES, endings::CASES, survival::CASES, allotments::CASES].into_iter().flatten()
+    {
         eprintln!("case {name}");
         let mut world = World::new(new_home()).await;
         case(&mut world).await;

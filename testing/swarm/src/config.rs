@@ -163,6 +163,8 @@ impl Config {
         services.iter_mut().for_each(|service| service.may_be_computed(&mut formulas));
         let mut sizes = Stream::named(seed, "vertical");
         services.iter_mut().for_each(|service| service.vertical = random_vertical(&mut sizes));
+        let mut platforms = Stream::named(seed, "platforms");
+        services.iter_mut().for_each(|service| service.program.is_fittable = platforms.happens(700));
         if let Some(most) = cut.services {
             services.truncate(most.max(1));
         }
@@ -575,7 +577,8 @@ fn random_vertical(chance: &mut Stream) -> Option<Vertical> {
         0..=5 => return None,
         6 => VerticalMode::Off,
         7 => VerticalMode::Recommend,
-        _ => VerticalMode::Initial,
+        8 => VerticalMode::Initial,
+        _ => VerticalMode::Auto,
     };
     Some(Vertical { mode, ..Vertical::default() })
 }

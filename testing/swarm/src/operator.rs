@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::chance::Stream;
 use model::identity::{Generation, ReplicaId};
 use model::input::Intent;
-use model::resource::Schedule;
+use model::resource::{Schedule, VerticalMode};
 use model::time::Time;
 use sim::{Flaw, Load, Simulation, Site};
 
@@ -29,6 +29,8 @@ struct Ward {
     is_declared: bool,
     /// Its schedules, while the world is brought to rest.
     laid_by: Vec<Schedule>,
+    /// What becomes of the size of its replicas, while the world is brought to rest: who is replaced for that may be at any time.
+    sized_later: Option<VerticalMode>,
 }
 
 impl Operator {
@@ -40,6 +42,7 @@ impl Operator {
             generation: 0,
             is_declared: false,
             laid_by: Vec::new(),
+            sized_later: None,
         };
         Self {
             chance: Stream::named(config.seed, "operator"),
@@ -157,6 +160,10 @@ impl Operator {
             let service = ward.config.name.clone();
             sim.set_load(&service, Load::Constant(ward.config.load.at(now)));
             ward.laid_by.append(&mut ward.config.schedule);
+            if let Some(vertical) = ward.config.vertical.as_mut().filter(|_| !ward.config.program.is_fittable)
+            {
+                ward.sized_later = Some(std::mem::take(&mut vertical.mode));
+            }
             if ward.is_declared {
                 sim.order(Intent::Resume(service.clone()));
                 ward.declare_anew(sim, Flaw::None);
@@ -176,7 +183,12 @@ impl Operator {
     pub(crate) fn resume(&mut self, sim: &mut Simulation) {
         for ward in &mut self.wards {
             ward.config.schedule.append(&mut ward.laid_by);
-            if ward.is_declared && !ward.config.schedule.is_empty() {
+            let sized = ward.config.vertical.as_mut().zip(ward.sized_later.take());
+            let is_sized = sized.is_some();
+            if let Some((vertical, mode)) = sized {
+                vertical.mode = mode;
+            }
+            if ward.is_declared && (is_sized || !ward.config.schedule.is_empty()) {
                 ward.declare_in_place(sim);
             }
             sim.set_load(&ward.config.name, ward.config.load.clone());

@@ -6,6 +6,7 @@ use std::io::Write;
 use model::action::{Action, ActionKind, Admission};
 use model::event::Event;
 use model::reason::Reason;
+use model::resource::{Quantity, Resources};
 use model::time::Time;
 use sim::{Cause, Effect, Simulation, Turn};
 
@@ -71,6 +72,9 @@ pub fn action_line(action: &Action) -> String {
         ActionKind::Admit { replica, incarnation, admission, .. } => {
             format!("admit {replica} life {incarnation} {}", traffic(*admission))
         }
+        ActionKind::Allot { replica, incarnation, resources } => {
+            format!("allot {replica} life {incarnation} {}", amounts(resources))
+        }
         ActionKind::Expose(declared) => format!("expose {} revision {}", declared.name, declared.revision),
         ActionKind::Conceal(service) => format!("conceal {service}"),
         ActionKind::Remember(memory) => format!("remember {}", memory.service),
@@ -86,10 +90,17 @@ fn traffic(admission: Admission) -> String {
     }
 }
 
+fn amounts(resources: &Resources) -> String {
+    let amount = |of: Option<Quantity>| of.map_or_else(|| "as it is".to_owned(), |amount| amount.to_string());
+    format!("cpu {}, memory {}", amount(resources.cpu), amount(resources.memory))
+}
+
 /// What truly happened, when it is more than an echo of an action.
 pub fn effect_line(effect: &Effect) -> Option<String> {
     Some(match effect {
-        Effect::Began { .. } | Effect::Admitted { .. } | Effect::Fenced { .. } => return None,
+        Effect::Began { .. } | Effect::Admitted { .. } | Effect::Allotted { .. } | Effect::Fenced { .. } => {
+            return None;
+        }
         Effect::Signalled { replica, incarnation, in_flight, .. } => {
             format!("{replica} life {incarnation} gets its stop signal with {in_flight} requests in flight")
         }

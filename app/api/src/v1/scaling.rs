@@ -107,7 +107,7 @@ pub struct ShadowExplanation {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Recommendation {
-    /// What becomes of it: `recommend` or `initial`.
+    /// What becomes of it: `recommend`, `initial` or `auto`.
     pub mode: String,
     /// Processor, in thousandths of a core; null before the first sample.
     pub cpu_millicores: Option<RecommendedAmount>,
@@ -134,4 +134,16 @@ pub struct RecommendedAmount {
     pub upper: Option<u64>,
     /// What replicas that are started now get instead of what is declared; null when that.
     pub given: Option<u64>,
+    /// The least and the most that running replicas may use now; null where it is not known or not limited.
+    #[serde(default)]
+    pub running: Option<AmountSpan>,
+}
+
+/// The least and the most of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AmountSpan {
+    /// The least.
+    pub least: u64,
+    /// The most.
+    pub most: u64,
 }

@@ -104,12 +104,19 @@ fn lines(printer: Printer, it: &v1::Description) -> String {
 }
 
 fn recommendation(printer: Printer, it: &v1::Recommendation) -> String {
-    let mut grid = printer.table(&["RESOURCE", "DECLARED", "LOWER", "TARGET", "UPPER", "STARTS WITH"]);
+    let mut grid =
+        printer.table(&["RESOURCE", "DECLARED", "LOWER", "TARGET", "UPPER", "STARTS WITH", "RUNS WITH"]);
     let mut row = |name: &str, amount: v1::RecommendedAmount, figure: fn(Option<u64>) -> String| {
-        let v1::RecommendedAmount { declared, lower, target, upper, given } = amount;
+        let v1::RecommendedAmount { declared, lower, target, upper, given, running } = amount;
+        let runs_with = match running {
+            Some(v1::AmountSpan { least, most }) if least < most => {
+                format!("{} to {}", figure(Some(least)), figure(Some(most)))
+            }
+            running => figure(running.map(|span| span.most)),
+        };
         let cells = [declared, Some(lower), Some(target), upper, given.or(declared)];
-        let fields = cells.into_iter().map(|cell| Field::number(figure(cell)));
-        grid.row(std::iter::once(Field::text(name)).chain(fields));
+        let cells = cells.into_iter().map(figure).chain([runs_with]);
+        grid.row(std::iter::once(Field::text(name)).chain(cells.map(Field::number)));
     };
     if let Some(cpu) = it.cpu_millicores {
         row("cpu", cpu, figures::millicores);

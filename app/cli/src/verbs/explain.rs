@@ -108,6 +108,9 @@ pub(crate) fn lines(printer: Printer, it: &v1::Explanation) -> String {
         write!(text, "\n{}", grid.finish()).expect(STRING);
     }
     text.push_str(&behind(it));
+    if let Some(size) = &it.size_of_replica {
+        write!(text, "\nsize of a replica\n  {}\n", printable(size)).expect(STRING);
+    }
     text.push_str(&undone(printer, it));
     text.push_str(&otherwise(&it.prospects));
     if !it.changes.is_empty() {
@@ -274,6 +277,7 @@ mod tests {
             changes: Vec::new(),
             kept: None,
             summary: "cpu asks for 6".into(),
+            size_of_replica: Some("auto: changed in place".into()),
             shadows: Vec::new(),
         }
     }
@@ -287,6 +291,7 @@ mod tests {
             "ScaleUpLimit",
             "replica/shop-3: starts",
             "2 replicas added",
+            "size of a replica\n  auto: changed in place",
             "what would change it\n  at 06:00:05.000 UTC",
         ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");

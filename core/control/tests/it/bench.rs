@@ -90,12 +90,20 @@ impl Bench {
                     self.put(&Input::Report(Report::Traffic(vec![idle(&replica, incarnation)])));
                 }
             }
-            ActionKind::Expose(_) | ActionKind::Conceal(_) | ActionKind::Remember(_) => self.end(action.id),
+            ActionKind::Allot { .. }
+            | ActionKind::Expose(_)
+            | ActionKind::Conceal(_)
+            | ActionKind::Remember(_) => self.end(action.id),
         }
     }
 
     fn end(&mut self, action: ActionId) {
-        self.put(&Input::Ended { action, outcome: Outcome::Applied });
+        self.end_as(action, Outcome::Applied);
+    }
+
+    /// An action ends.
+    pub(crate) fn end_as(&mut self, action: ActionId, outcome: Outcome) {
+        self.put(&Input::Ended { action, outcome });
     }
 
     /// The agent tells how one replica is.

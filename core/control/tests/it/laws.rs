@@ -197,7 +197,11 @@ proptest! {
                 let seen = |world: &World| match report {
                     // How the sizing looks is renewed with each plan; what was folded is not.
                     Report::Traffic(_) | Report::Demand(_) => format!("{:?}", world.brain.knowledge().services().map(|s| &s.places).collect::<Vec<_>>()),
-                    Report::Replica(_) | Report::Usage(_) | Report::Inventory { .. } | Report::Measured(_) => {
+                    Report::Replica(_)
+                    | Report::Usage(_)
+                    | Report::Inventory { .. }
+                    | Report::Measured(_)
+                    | Report::Allotted(_) => {
                         format!("{:?}", world.brain.knowledge())
                     }
                 };

@@ -110,6 +110,7 @@ fn the_signal_comes_before_the_kill_by_the_grace_declared() {
         ActionKind::Stop { grace, .. } => Some(*grace),
         ActionKind::Start { .. }
         | ActionKind::Admit { .. }
+        | ActionKind::Allot { .. }
         | ActionKind::Expose(_)
         | ActionKind::Conceal(_)
         | ActionKind::Remember(_) => None,

@@ -60,6 +60,7 @@ fn started_place(world: &World) -> u32 {
         model::action::ActionKind::Start { replica, .. } => replica.ordinal.0,
         model::action::ActionKind::Stop { .. }
         | model::action::ActionKind::Admit { .. }
+        | model::action::ActionKind::Allot { .. }
         | model::action::ActionKind::Expose(_)
         | model::action::ActionKind::Conceal(_)
         | model::action::ActionKind::Remember(_) => 0,

@@ -87,7 +87,7 @@ fn recommendations_alone_change_nothing() {
     bench.declare(declared(2, 2, recommend));
     assert_eq!(started_with(&bench.told), [AS_DECLARED]);
     let service = bench.brain.knowledge().service(&ServiceName::parse("shop").unwrap()).unwrap();
-    let found = plan::vertical::recommendation(bench.now, service).expect("it was learned");
+    let found = plan::vertical::recommendation(bench.now, service, None).expect("it was learned");
     assert!(found.cpu.is_some() && found.memory.is_some(), "{found:?}");
 }
 

@@ -217,6 +217,7 @@ impl World {
                     self.serves(&replica.to_string(), 0, 0);
                 }
                 ActionKind::Admit { .. }
+                | ActionKind::Allot { .. }
                 | ActionKind::Stop { .. }
                 | ActionKind::Expose(_)
                 | ActionKind::Conceal(_)
@@ -316,6 +317,7 @@ fn words(action: &Action) -> String {
             format!("{verb} {replica}/{incarnation} {}", traffic(admission))
         }
         ActionKind::Stop { replica, incarnation, .. } => format!("{verb} {replica}/{incarnation}"),
+        ActionKind::Allot { replica, incarnation, .. } => format!("{verb} {replica}/{incarnation}"),
         ActionKind::Expose(_) | ActionKind::Conceal(_) | ActionKind::Remember(_) => {
             format!("{verb} {}", action.kind.service())
         }

@@ -94,7 +94,7 @@ pub struct Run {
 
 /// What each replica may use: the base of its utilization. Memory is a limit; processor is a share of what is scarce, or a limit with
 /// `homeostat up --cpu quota`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Resources {
     /// Processor, in cores: `250m` is a quarter of one. Above 0. Default: an equal share.

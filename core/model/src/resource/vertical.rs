@@ -32,6 +32,9 @@ pub enum VerticalMode {
     Recommend,
     /// Replicas are started with it; those that run keep what they have.
     Initial,
+    /// Replicas are started with it, and those that run are changed to it: as they run where the platform can do that, else by a successor each,
+    /// one at a time. While the metrics ask for more replicas than may run, each gets more processor for that.
+    Auto,
 }
 
 /// The least and the most of something.

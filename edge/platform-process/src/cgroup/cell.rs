@@ -72,7 +72,7 @@ impl Cell {
     }
 
     /// Writes the limits.
-    pub(super) fn limit(&self, limits: &Limits) -> io::Result<()> {
+    pub(crate) fn limit(&self, limits: &Limits) -> io::Result<()> {
         self.folders.iter().try_for_each(|folder| folder.limit(limits))
     }
 
@@ -201,8 +201,17 @@ impl Folder {
         let memory = memory.to_string();
         match self.version {
             Version::V1 => {
-                write(&self.path, "memory.limit_in_bytes", &memory)?;
-                write_if_there(&self.path, "memory.memsw.limit_in_bytes", &memory)
+                let limit = || write(&self.path, "memory.limit_in_bytes", &memory);
+                let with_swap = || write_if_there(&self.path, "memory.memsw.limit_in_bytes", &memory);
+                match limit() {
+                    // The limit with swap is never the lower one: where it is in the way, it is raised first.
+                    Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                        with_swap()?;
+                        limit()
+                    }
+                    Err(error) => Err(error),
+                    Ok(()) => with_swap(),
+                }
             }
             Version::V2 => {
                 write(&self.path, "memory.max", &memory)?;

@@ -120,6 +120,11 @@ impl Cgroups {
         Ok(Some((cell, birthplace)))
     }
 
+    /// Whether lives get cells here.
+    pub(crate) fn are_used(&self) -> bool {
+        !self.hierarchies.is_empty()
+    }
+
     /// Gives up the spare cells and removes what is empty; returns whether no cell is left.
     pub(crate) fn close_down(&self) -> bool {
         let spares = std::mem::take(&mut *self.spares());

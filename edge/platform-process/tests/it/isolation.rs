@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use model::action::Outcome;
 use model::input::ExitStatus;
-use platform::{Event, LifeState, Platform as _, Support};
+use model::resource::{Quantity, Resources};
+use platform::{AllotRequest, Event, LifeState, Platform as _, Support};
 use serde_json::json;
 
-use crate::world::{PATIENCE, end, open, start, text_of, until};
+use crate::world::{PATIENCE, action, end, open, start, text_of, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_of_the_keeper_is_inherited() {
@@ -84,6 +86,58 @@ async fn a_replica_that_takes_too_much_memory_is_killed_and_the_kernel_is_named(
     assert_eq!(exit.status, ExitStatus::Signal(9));
     assert!(!exit.out_of_memory);
     platform.close().await;
+}
+
+/// What the kernel holds the memory of a process to, as its control group says.
+fn memory_limit(pid: u32) -> Option<u64> {
+    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let of = |line: &str| {
+        let (_, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        let (root, file) = match controllers {
+            "memory" => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            _other => return None,
+        };
+        std::fs::read_to_string(format!("{root}{path}/{file}")).ok()?.trim().parse().ok()
+    };
+    groups.lines().find_map(of)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_limits_of_a_running_replica_are_raised_and_lowered_but_not_below_what_it_uses() {
+    let folder = tempfile::tempdir().unwrap();
+    let platform = open(&folder);
+    if platform.capabilities().memory != Support::Full {
+        return;
+    }
+    let out = folder.path().join("out");
+    // 24 MiB in a variable of the shell, and it goes on.
+    let script = "held=$(head -c 25165824 /dev/zero | tr '\\0' x); echo $${#held} > $OUT.new; mv $OUT.new $OUT; sleep 50";
+    let spec = json!({
+        "run": {"command": ["/bin/sh", "-c", script], "env": {"OUT": out}},
+        "resources": {"memory": "128Mi"},
+    });
+    let life = start(&platform, 1, spec).await;
+    assert_eq!(until("what it holds", || text_of(&out)).await.trim(), "25165824");
+    let pid = life.pid.unwrap();
+    let allot = async |sequence: u64, memory: &str| {
+        let resources = Resources { cpu: None, memory: Quantity::parse(memory).ok() };
+        let (replica, incarnation) = (life.replica.clone(), life.incarnation);
+        let request = AllotRequest { action: action(2, sequence), replica, incarnation, resources };
+        platform.allot(request).await
+    };
+    const MIB: u64 = 1 << 20;
+    for (sequence, memory, bytes) in [(2, "256Mi", 256 * MIB), (3, "96Mi", 96 * MIB), (4, "512Mi", 512 * MIB)]
+    {
+        assert_eq!(allot(sequence, memory).await, Outcome::Applied);
+        assert_eq!(memory_limit(pid), Some(bytes));
+    }
+    let Outcome::Failed(failure) = allot(5, "8Mi").await else { panic!("it uses 24 MiB") };
+    assert!(failure.message.contains("bytes of memory"), "{}", failure.message);
+    assert_eq!(memory_limit(pid), Some(512 * MIB));
+    assert_eq!(platform.inventory().await.unwrap()[0].state, LifeState::Running);
+    end(platform).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -61,9 +61,14 @@ fn taken_by_choice(action: &Action) -> Option<&ReplicaId> {
         | ActionKind::Admit { replica, admission: Admission::Draining, .. } => replica,
         ActionKind::Start { .. }
         | ActionKind::Admit { .. }
+        | ActionKind::Allot { .. }
         | ActionKind::Expose(_)
         | ActionKind::Conceal(_)
         | ActionKind::Remember(_) => return None,
     };
-    matches!(action.reason, Reason::AboveDesired { .. } | Reason::Outdated { .. }).then_some(replica)
+    let is_choice = matches!(
+        action.reason,
+        Reason::AboveDesired { .. } | Reason::Outdated { .. } | Reason::Fitted { .. }
+    );
+    is_choice.then_some(replica)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use knowledge::{Exposure, ServiceState, Stage};
 use model::action::Admission;
 use model::name::ServiceName;
-use model::resource::Recover;
+use model::resource::{Recover, VerticalMode};
 use sim::{Life, Site};
 
 use super::{Checker, Look};
@@ -132,6 +132,17 @@ fn at_rest(service: &ServiceState, site: &Site) -> Result<(), String> {
     let alive = site.alive().count();
     if alive != desired + spares {
         return Err(format!("{alive} replicas run, {} are wanted", desired + spares));
+    }
+    if declared.spec.scale.vertical.as_ref().is_some_and(|vertical| vertical.mode == VerticalMode::Auto) {
+        for (ordinal, life) in site.places().filter(|(_, life)| life.is_alive()) {
+            let known = service.places.get(&ordinal).and_then(|place| place.resources);
+            if known != Some(life.resources) {
+                return Err(format!(
+                    "replica {ordinal} may use {:?}, the loop takes it for {known:?}",
+                    life.resources
+                ));
+            }
+        }
     }
     let outdated = counted(&|life| life.generation != declared.generation);
     if outdated > 0 {

@@ -160,7 +160,11 @@ impl<'a> Look<'a> {
                     self.sim.input(),
                     Input::Woke
                         | Input::Report(
-                            Report::Traffic(_) | Report::Usage(_) | Report::Demand(_) | Report::Measured(_)
+                            Report::Traffic(_)
+                                | Report::Usage(_)
+                                | Report::Demand(_)
+                                | Report::Measured(_)
+                                | Report::Allotted(_)
                         )
                 );
                 !is_measurement || !self.sim.out().is_empty()

@@ -49,6 +49,7 @@ impl Checker for Once {
                 ActionKind::Start { replica, incarnation, .. } => ("start", replica, incarnation),
                 ActionKind::Stop { replica, incarnation, .. } => ("stop", replica, incarnation),
                 ActionKind::Admit { .. }
+                | ActionKind::Allot { .. }
                 | ActionKind::Expose(_)
                 | ActionKind::Conceal(_)
                 | ActionKind::Remember(_) => continue,

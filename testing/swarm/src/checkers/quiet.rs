@@ -24,7 +24,8 @@ impl Checker for Quiet {
             | ActionKind::Admit { .. }
             | ActionKind::Expose(_)
             | ActionKind::Conceal(_) => true,
-            ActionKind::Remember(_) => false,
+            // What replicas use goes on being learned, and a change of what one may use disturbs nobody.
+            ActionKind::Allot { .. } | ActionKind::Remember(_) => false,
         };
         match look.actions().iter().find(|action| disturbs(&action.kind)) {
             None => Ok(()),

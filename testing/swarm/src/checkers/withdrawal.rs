@@ -41,6 +41,7 @@ fn takes_away(action: &Action) -> bool {
         ActionKind::Stop { .. } => true,
         ActionKind::Admit { admission, .. } => *admission == Admission::Draining,
         ActionKind::Start { .. }
+        | ActionKind::Allot { .. }
         | ActionKind::Expose(_)
         | ActionKind::Conceal(_)
         | ActionKind::Remember(_) => false,

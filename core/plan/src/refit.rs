@@ -1,0 +1,284 @@
+//! Running replicas of another size than they should have: changed as they run, or replaced where the platform cannot do that.
+//!
+//! When a difference is worth a change is taken from the updater of Kubernetes' Vertical Pod Autoscaler
+//! (`pkg/updater/priority/update_priority_calculator.go`): at once outside of the bounds of the recommendation, and after a while when it is a
+//! tenth off. Other than there, a change is made in place first, so that the while can be short.
+
+use std::time::Duration;
+
+use knowledge::{Fitting, Place, Range, ServiceState};
+use model::decision::Unmet;
+use model::fact::Finding;
+use model::identity::Ordinal;
+use model::input::Declared;
+use model::plan::{Allotment, Change, Writer};
+use model::quantity::{Bytes, MilliCpu};
+use model::reason::Reason;
+use model::resource::{Resources, VerticalMode};
+use model::time::Time;
+
+use crate::doubt::Incident;
+use crate::draft::Draft;
+use crate::vertical::{Growth, cores, mode_of, recommendation, size};
+
+/// After a change, a replica that has too much, if not far too much, keeps it for so long.
+///
+/// 10 min: twice the five minutes over which an autoscaler keeps a peak, so that what a peak needed is not taken away between two of them.
+const LESS_AFTER: Duration = Duration::from_mins(10);
+
+/// After a change, a replica that could do with a tenth more waits for it so long; one that has too little does not wait.
+const MORE_AFTER: Duration = Duration::from_mins(1);
+
+/// A replica runs for so long before another one takes its place because of its size alone: the first minutes of a recommendation move most.
+const REPLACED_AFTER: Duration = Duration::from_mins(10);
+
+/// And for so long when its size is off by a tenth, but within the bounds: a restart costs more than that. As Kubernetes' updater has it.
+const REPLACED_FOR_A_TENTH_AFTER: Duration = Duration::from_hours(12);
+
+/// From one such start to the next replacement: the last one has to prove itself first. As often as Kubernetes' updater looks.
+const REPLACEMENT_PAUSE: Duration = Duration::from_mins(1);
+
+/// Beyond the memory in use that a running replica keeps, in hundredths, as beyond what is recommended.
+const MARGIN_PERCENT: u64 = 15;
+
+/// And so much is too little.
+const MARGIN_PERCENT_MIN: u64 = 5;
+
+/// What the replicas of a service should have.
+struct Aims {
+    /// In thousandths of a core.
+    cpu: Option<Aim>,
+    /// In bytes.
+    memory: Option<Aim>,
+    /// The most memory that may be given because of what is in use.
+    memory_max: Option<Bytes>,
+}
+
+/// How much of a resource a replica should have; less than `lower` is too little, more than `upper` too much.
+#[derive(Clone, Copy)]
+struct Aim {
+    lower: u64,
+    target: u64,
+    upper: u64,
+    because: Because,
+}
+
+/// Where an aim comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Because {
+    Learned,
+    Declared,
+    Unmet(Unmet),
+}
+
+/// How far what a replica has is from what it should have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Misfit {
+    TooLittle,
+    CouldHaveMore,
+    CouldHaveLess,
+    TooMuch,
+}
+
+/// Adds the step that changes a running replica that has another size than it should have, one at a time.
+pub(crate) fn refit(
+    now: Time,
+    (service, findings): (&ServiceState, &[Finding]),
+    unmet: Option<Unmet>,
+    draft: &mut Draft,
+) {
+    let Some(declared) = is_fitted(now, service) else { return };
+    if service.places.values().any(|place| matches!(place.fitting, Fitting::Telling { .. })) {
+        return;
+    }
+    let Some(aims) = Aims::of(now, service, declared, unmet) else { return };
+    let is_calm = Incident::of(service, findings).is_none();
+    for (ordinal, place) in &service.places {
+        let Some(given) = place.resources.filter(|_| place.health().is_some()) else { continue };
+        if draft.takes_away(*ordinal) || service.is_outdated(place) {
+            continue;
+        }
+        let since = match &place.fitting {
+            Fitting::Done { since } => *since,
+            Fitting::Failed { message, retry } if now < *retry => {
+                draft.again_at(*retry);
+                draft.wait(Some(*ordinal), Reason::ActionFailed(message.clone()));
+                continue;
+            }
+            Fitting::Failed { retry, .. } => *retry,
+            Fitting::Fixed { .. } | Fitting::Telling { .. } => continue,
+        };
+        if let Some((resources, note)) = aims.keeping(place, given).change(given, is_calm, now.since(since)) {
+            let change = Change::Allot { ordinal: *ordinal, resources };
+            draft.step(Writer::Fit, change, Reason::Fitted { note: note.into() });
+            return;
+        }
+    }
+}
+
+/// The replica that is to be replaced next because its size cannot be changed, and why; `None` while something else is the matter with the
+/// service, or a person protects it.
+pub(crate) fn to_replace(
+    now: Time,
+    (service, findings): (&ServiceState, &[Finding]),
+    desired: u32,
+    draft: &mut Draft,
+) -> Option<(Ordinal, Reason)> {
+    let declared = is_fitted(now, service)?;
+    let fixed = |(_, place): &(Ordinal, &Place)| matches!(place.fitting, Fitting::Fixed { .. });
+    if !service.counting().any(|it| fixed(&it)) || Incident::of(service, findings).is_some() {
+        return None;
+    }
+    let began = service.counting().map(|(_, place)| place.restart.began).max()?;
+    if service.count() == desired && now < began + REPLACEMENT_PAUSE {
+        return None;
+    }
+    // A peak is no time for restarts.
+    let aims = Aims::of(now, service, declared, None)?;
+    for (ordinal, place) in service.counting().filter(fixed) {
+        let (Some(given), Some(health)) = (place.resources, place.health()) else { continue };
+        let Some(note) = aims.keeping(place, given).replacement(given, now.since(health.since)) else {
+            continue;
+        };
+        match service.protected_until(now, ordinal) {
+            Some(until) => draft.wait(Some(ordinal), Reason::Protected { until }),
+            None => return Some((ordinal, Reason::Fitted { note: note.into() })),
+        }
+    }
+    None
+}
+
+/// The declaration, where running replicas are to have the size that is recommended now. A pause by hand is one of sizes of both kinds.
+fn is_fitted(now: Time, service: &ServiceState) -> Option<&Declared> {
+    let is_meant = mode_of(service) == VerticalMode::Auto && service.paused(now).is_none();
+    service.declared.as_deref().filter(|_| is_meant)
+}
+
+impl Aims {
+    fn of(now: Time, service: &ServiceState, declared: &Declared, unmet: Option<Unmet>) -> Option<Self> {
+        let found = recommendation(now, service, unmet)?;
+        let learned = found.learned(service);
+        let Resources { cpu, memory } = declared.spec.resources;
+        let grown = |of: fn(Growth) -> Option<u64>| {
+            let growth = found.growth?;
+            Some(Aim::grown(of(growth)?, growth.unmet))
+        };
+        let cpu_of = |range: Range<MilliCpu>| Aim::learned(range.lower.0, range.target.0, range.upper.0);
+        let memory_of = |range: Range<Bytes>| Aim::learned(range.lower.0, range.target.0, range.upper.0);
+        Some(Self {
+            cpu: grown(|it| Some(it.cpu?.0))
+                .or(learned.cpu.map(cpu_of))
+                .or(cpu.map(|amount| Aim::declared(cores(amount).0))),
+            memory: grown(|it| Some(it.memory?.0))
+                .or(learned.memory.map(memory_of))
+                .or(memory.map(|amount| Aim::declared(size(amount).0))),
+            memory_max: declared.spec.scale.vertical.as_ref()?.memory.max.map(size),
+        })
+    }
+
+    /// For the replica of `place`, which keeps the memory that it uses now, and a margin: a limit below it would end it.
+    fn keeping(&self, place: &Place, given: Resources) -> Self {
+        let uses = place.memory.map_or(0, |(_, Bytes(uses))| uses);
+        let most = |because| match because {
+            Because::Learned => self.memory_max,
+            Because::Declared | Because::Unmet(_) => given.memory.map(size),
+        };
+        let kept = |aim: Aim| {
+            let most = most(aim.because).map_or(u64::MAX, |Bytes(most)| most);
+            let with = |percent: u64| uses.saturating_add(uses.saturating_mul(percent) / 100).min(most);
+            let target = aim.target.max(with(MARGIN_PERCENT));
+            let lower = aim.lower.max(with(MARGIN_PERCENT_MIN));
+            Aim { lower, target, upper: aim.upper.max(target), because: aim.because }
+        };
+        let memory = self.memory.map(kept).filter(|aim| aim.target >= uses);
+        Self { cpu: self.cpu, memory, memory_max: self.memory_max }
+    }
+
+    /// What the replica shall have instead of `given`, and why; `None` for the same. It is taken something away in calm times only.
+    fn change(&self, given: Resources, is_calm: bool, rests_for: Duration) -> Option<(Resources, String)> {
+        self.corrected(given, |misfit| match misfit {
+            Misfit::TooLittle => true,
+            Misfit::CouldHaveMore => rests_for >= MORE_AFTER,
+            Misfit::CouldHaveLess | Misfit::TooMuch => is_calm && rests_for >= LESS_AFTER,
+        })
+    }
+
+    /// Why another replica shall take the place of one that has had `given` for so long.
+    fn replacement(&self, given: Resources, runs_for: Duration) -> Option<String> {
+        let found = self.corrected(given, |misfit| match misfit {
+            Misfit::TooLittle | Misfit::TooMuch => runs_for >= REPLACED_AFTER,
+            Misfit::CouldHaveMore | Misfit::CouldHaveLess => runs_for >= REPLACED_FOR_A_TENTH_AFTER,
+        });
+        found.map(|(_, note)| note)
+    }
+
+    /// What a replica shall have instead of `given`, as far as the difference is due to be made good.
+    fn corrected(&self, given: Resources, is_due: impl Fn(Misfit) -> bool) -> Option<(Resources, String)> {
+        let due =
+            |given: Option<u64>, aim: Option<Aim>| aim.filter(|aim| aim.misfit(given).is_some_and(&is_due));
+        let (cores, bytes) = (given.cpu.map(|it| cores(it).0), given.memory.map(|it| size(it).0));
+        let (cpu, memory) = (due(cores, self.cpu), due(bytes, self.memory));
+        let notes: Vec<String> = [
+            cpu.map(|aim| aim.note("cpu", cores, &|milli| MilliCpu(milli).to_string())),
+            memory.map(|aim| aim.note("memory", bytes, &|bytes| Bytes(bytes).to_string())),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let allotted = Allotment {
+            cpu: cpu.map(|aim| MilliCpu(aim.target)),
+            memory: memory.map(|aim| Bytes(aim.target)),
+        };
+        (!notes.is_empty()).then(|| (allotted.instead_of(given), notes.join("; ")))
+    }
+}
+
+impl Aim {
+    fn learned(lower: u64, target: u64, upper: u64) -> Self {
+        Self { lower, target, upper, because: Because::Learned }
+    }
+
+    fn declared(amount: u64) -> Self {
+        Self { lower: amount, target: amount, upper: amount, because: Because::Declared }
+    }
+
+    /// What is asked for moves with each measurement: what is a tenth off does as well.
+    fn grown(amount: u64, unmet: Unmet) -> Self {
+        let tenth = amount / 10;
+        let (lower, upper) = (amount - tenth, amount.saturating_add(tenth));
+        Self { lower, target: amount, upper, because: Because::Unmet(unmet) }
+    }
+
+    /// How far `given` is from it; without a limit it is more than any. `None` where it is as good.
+    fn misfit(&self, given: Option<u64>) -> Option<Misfit> {
+        let Some(given) = given else { return Some(Misfit::TooMuch) };
+        let (is, should) = (u128::from(given), u128::from(self.target));
+        if given < self.lower {
+            Some(Misfit::TooLittle)
+        } else if given > self.upper {
+            Some(Misfit::TooMuch)
+        } else if should * 10 >= is * 11 {
+            Some(Misfit::CouldHaveMore)
+        } else if should * 10 <= is * 9 {
+            Some(Misfit::CouldHaveLess)
+        } else {
+            None
+        }
+    }
+
+    fn note(&self, name: &str, given: Option<u64>, show: &dyn Fn(u64) -> String) -> String {
+        let Self { lower, target, upper, because } = *self;
+        let why = match because {
+            Because::Declared => "as declared".to_owned(),
+            Because::Unmet(Unmet { asked, most }) => {
+                format!("the metrics ask for {asked} replicas, of which {most} may run")
+            }
+            Because::Learned if upper == u64::MAX => format!("less than {} is too little", show(lower)),
+            Because::Learned => {
+                format!("less than {} is too little, more than {} too much", show(lower), show(upper))
+            }
+        };
+        let given = given.map_or_else(|| "without a limit".to_owned(), show);
+        format!("{name} {given}, from now on {}: {why}", show(target))
+    }
+}

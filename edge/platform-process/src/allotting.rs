@@ -1,0 +1,77 @@
+//! Changing what a running life may use: the limits of its control groups are written anew.
+
+use std::sync::Arc;
+
+use model::action::{FailureKind, Outcome, Refusal};
+use model::quantity::Bytes;
+use model::resource::Resources;
+use platform::{AllotRequest, LifeState};
+
+use crate::cgroup::Limits;
+use crate::fence::Denied;
+use crate::keeper::Keeper;
+use crate::launch::{failure, failure_kind};
+use crate::living::Living;
+use crate::starting::limits;
+
+/// Does what is asked for; the caller has the turn of the place. Blocks for a moment.
+pub(crate) fn allot(keeper: &Keeper, last: Option<&Arc<Living>>, request: &AllotRequest) -> Outcome {
+    let attempt = format!("could not change what {} may use", request.replica);
+    match keeper.fence.admit(request.action.epoch) {
+        Ok(()) => {}
+        Err(Denied::Stale(refusal)) => return Outcome::Refused(refusal),
+        Err(Denied::NotKept(error)) => {
+            return Outcome::Failed(failure(&attempt, failure_kind(&error.source), &error));
+        }
+    }
+    let meant = last.filter(|living| living.record.incarnation() == request.incarnation);
+    let Some(living) = meant.filter(|living| living.state() == LifeState::Running) else {
+        return Outcome::Refused(Refusal::OtherIncarnation);
+    };
+    let mut allotted = living.allotted();
+    if allotted.is_over {
+        return Outcome::Refused(Refusal::OtherIncarnation);
+    }
+    if request.action <= allotted.by {
+        return Outcome::Applied;
+    }
+    if let Err(Unchanged { kind, why }) = hold_to(keeper, living, &request.resources) {
+        return Outcome::Failed(failure(&attempt, kind, &why));
+    }
+    let known = allotted.resources.unwrap_or_default();
+    let Resources { cpu, memory } = request.resources;
+    let resources = Some(Resources { cpu: cpu.or(known.cpu), memory: memory.or(known.memory) });
+    (allotted.by, allotted.resources) = (request.action, resources);
+    if let Err(error) = keeper.records.keep(&living.record.with(resources)) {
+        // The next run takes the life to have what it had, and changes it again.
+        tracing::warn!(replica = %request.replica, error = %error.source, "changed limits not written down");
+    }
+    Outcome::Applied
+}
+
+/// Why a life is not held to other limits.
+struct Unchanged {
+    kind: FailureKind,
+    why: String,
+}
+
+fn hold_to(keeper: &Keeper, living: &Living, resources: &Resources) -> Result<(), Unchanged> {
+    if !keeper.cgroups.are_used() {
+        return Ok(());
+    }
+    let Some(cell) = &living.record.cell else {
+        let why = "it was started without a control group, which a running replica cannot get".to_owned();
+        return Err(Unchanged { kind: FailureKind::Unsupported, why });
+    };
+    let limits: Limits = limits(resources, keeper);
+    if let (Some(Bytes(limit)), Some((_, Bytes(uses)))) = (limits.memory, living.usage())
+        && limit < uses
+    {
+        let why = format!("it uses {uses} bytes of memory and would have {limit}");
+        return Err(Unchanged { kind: FailureKind::Other, why });
+    }
+    cell.limit(&limits).map_err(|error| Unchanged {
+        kind: failure_kind(&error),
+        why: format!("its control group does not take the limits ({error})"),
+    })
+}
