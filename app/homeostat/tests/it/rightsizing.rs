@@ -35,6 +35,44 @@ fn what_a_replica_uses_is_learned_and_shown() {
     );
 }
 
+/// A service of one replica at most, which a file of jobs asks for more of.
+fn crowded(house: &House) -> [std::path::PathBuf; 2] {
+    house.write("jobs", "10");
+    let source = house.write(
+        "source.yaml",
+        "apiVersion: homeostat/v1\nkind: MetricSource\nmetadata: {name: jobs}\nspec:\n  metric: jobs\n  \
+         from: {command: {argv: [cat, jobs]}}\n  every: 250ms\n  timeout: 2s\n  staleAfter: 2s\n",
+    );
+    let external = "{type: External, external: {metric: {name: jobs}, target: {type: AverageValue, averageValue: 10}}}";
+    let scale = format!(
+        "  resources: {{cpu: 100m, memory: 256Mi}}\n  scale:\n    min: 1\n    max: 1\n    metrics: [{external}]\n    \
+         vertical: {{mode: auto, cpu: {{max: 250m}}}}\n"
+    );
+    [house.write_service("worker", &scale), source]
+}
+
+#[test]
+fn a_service_at_its_most_replicas_grows_in_place_and_says_so() {
+    let mut house = House::new();
+    let [service, source] = crowded(&house);
+    house.up(&["-f", text(&service), "-f", text(&source)]);
+    house.wait_for_ready("worker", 1);
+    let told = |house: &House, verb: &[&str], part: &str| {
+        wait_until(part, || {
+            let told = house.run(verb).out;
+            told.contains(part).then_some(told)
+        })
+    };
+    house.write("jobs", "30");
+    let grown = "cpu 100m, from now on 250m: the metrics ask for 3 replicas, of which 1 may run";
+    told(&house, &["events", "service/worker"], grown);
+    let told_why = told(&house, &["explain", "service/worker"], "size of a replica");
+    let why = "auto: the metrics ask for 3 replicas and 1 may run, so each gets cpu 250m while that is so; those that run are changed in place";
+    assert!(told_why.contains(why), "{told_why}");
+    let replica = house.ask(&["get", "replica/worker-0"]);
+    assert_eq!(replica.pointer("/status/restarts").and_then(serde_json::Value::as_u64), Some(0), "{replica}");
+}
+
 #[test]
 fn bounds_that_contradict_each_other_are_refused() {
     let house = House::new();
