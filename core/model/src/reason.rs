@@ -285,9 +285,7 @@ impl fmt::Display for Reason {
             Self::Unhealthy { since } => write!(f, "its liveness probe has failed since {since}"),
             Self::Outdated { runs, wanted } => write!(f, "it runs generation {runs}, wanted is {wanted}"),
             Self::Fitted { note } => f.write_str(note),
-            Self::Squeezed { uses, allotted } => {
-                write!(f, "it uses {uses} of memory, and would have {allotted}")
-            }
+            Self::Squeezed { uses, allotted } => f.write_str(&squeezed(*uses, *allotted)),
             Self::SpareWanted => f.write_str("a warm spare is wanted"),
             Self::TakesOver { from } => write!(f, "takes over from replica {from}"),
             Self::StandsDown { from } => write!(f, "replica {from} serves again"),
@@ -295,12 +293,7 @@ impl fmt::Display for Reason {
             Self::Drained { in_flight } => {
                 write!(f, "its time to finish is over with {in_flight} requests open")
             }
-            Self::DrainUnanswered { since } => {
-                write!(
-                    f,
-                    "the proxy has not answered since {since} that it gets no new requests; its time is over"
-                )
-            }
+            Self::DrainUnanswered { since } => f.write_str(&unanswered(*since)),
             Self::Backoff { until, restarts } => write!(f, "waits until {until} after {restarts} restarts"),
             Self::StartFailed { cause, until } => write!(f, "{cause}; next try at {until}"),
             Self::CrashLoop { exits, until } => {
@@ -329,6 +322,14 @@ impl fmt::Display for Reason {
             Self::Observed => f.write_str("it was seen so"),
         }
     }
+}
+
+fn unanswered(since: Time) -> String {
+    format!("the proxy has not answered since {since} that it gets no new requests; its time is over")
+}
+
+fn squeezed(uses: Bytes, allotted: Bytes) -> String {
+    format!("it uses {uses} of memory, and would have {allotted}")
 }
 
 fn held(replicas: u32, until: Option<Time>) -> String {

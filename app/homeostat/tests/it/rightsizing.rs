@@ -43,7 +43,8 @@ fn crowded(house: &House) -> [std::path::PathBuf; 2] {
         "apiVersion: homeostat/v1\nkind: MetricSource\nmetadata: {name: jobs}\nspec:\n  metric: jobs\n  \
          from: {command: {argv: [cat, jobs]}}\n  every: 250ms\n  timeout: 2s\n  staleAfter: 2s\n",
     );
-    let external = "{type: External, external: {metric: {name: jobs}, target: {type: AverageValue, averageValue: 10}}}";
+    let external =
+        "{type: External, external: {metric: {name: jobs}, target: {type: AverageValue, averageValue: 10}}}";
     let scale = format!(
         "  resources: {{cpu: 100m, memory: 256Mi}}\n  scale:\n    min: 1\n    max: 1\n    metrics: [{external}]\n    \
          vertical: {{mode: auto, cpu: {{max: 250m}}}}\n"

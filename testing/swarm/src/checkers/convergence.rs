@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use knowledge::{Exposure, ServiceState, Stage};
+use knowledge::{Exposure, Fitting, ServiceState, Stage};
 use model::action::Admission;
 use model::name::ServiceName;
 use model::resource::{Recover, VerticalMode};
@@ -135,8 +135,11 @@ fn at_rest(service: &ServiceState, site: &Site) -> Result<(), String> {
     }
     if declared.spec.scale.vertical.as_ref().is_some_and(|vertical| vertical.mode == VerticalMode::Auto) {
         for (ordinal, life) in site.places().filter(|(_, life)| life.is_alive()) {
-            let known = service.places.get(&ordinal).and_then(|place| place.resources);
-            if known != Some(life.resources) {
+            let place = service.places.get(&ordinal);
+            // What replicas use goes on being learned, so that one may be changed at any time.
+            let is_changed = place.is_some_and(|place| matches!(place.fitting, Fitting::Telling { .. }));
+            let known = place.and_then(|place| place.resources);
+            if known != Some(life.resources) && !is_changed {
                 return Err(format!(
                     "replica {ordinal} may use {:?}, the loop takes it for {known:?}",
                     life.resources

@@ -151,12 +151,8 @@ fn sizes() -> impl Strategy<Value = Sizes> {
 
 fn vertical() -> impl Strategy<Value = Vertical> {
     let range = || (of(quantity()), of(quantity())).prop_map(|(min, max)| AmountRange { min, max });
-    let mode = select(vec![
-        VerticalMode::Off,
-        VerticalMode::Recommend,
-        VerticalMode::Initial,
-        VerticalMode::Auto,
-    ]);
+    let mode =
+        select(vec![VerticalMode::Off, VerticalMode::Recommend, VerticalMode::Initial, VerticalMode::Auto]);
     (mode, range(), range()).prop_map(|(mode, cpu, memory)| Vertical { mode, cpu, memory })
 }
 
