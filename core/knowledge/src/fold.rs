@@ -11,7 +11,7 @@ use model::reason::Reason;
 use model::time::{Now, Time};
 
 use crate::appetite;
-use crate::place::{Fitting, Health, Place, Stage};
+use crate::place::{Fitting, Health, Place, SLOWEST_HELD, Stage};
 use crate::service::{Demand, Exposure};
 use crate::state::Knowledge;
 
@@ -162,6 +162,10 @@ impl Knowledge {
         let is_news = place.in_flight != (at, traffic.in_flight);
         place.in_flight = (at, traffic.in_flight);
         place.latency_p99 = traffic.latency_p99;
+        let (since, slowest) = place.slowest;
+        if traffic.latency_p99 >= slowest || at.since(since) >= SLOWEST_HELD {
+            place.slowest = (at, traffic.latency_p99);
+        }
         // A drained replica waits for nothing but this.
         let is_draining = matches!(place.stage, Stage::Draining { .. });
         if is_draining && is_news { Folded::Changed } else { Folded::Measured }

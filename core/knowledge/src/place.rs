@@ -54,7 +54,13 @@ pub struct Place {
     pub in_flight: (Time, u32),
     /// The 99th percentile of the latency, as last reported.
     pub latency_p99: Duration,
+    /// The largest of these within two seconds, and when it was reported.
+    pub slowest: (Time, Duration),
 }
+
+/// How long the largest latency stands: as long as the means of other metrics are over. A window of the proxy is a quarter of a second, and some
+/// have no request.
+pub(crate) const SLOWEST_HELD: Duration = Duration::from_secs(2);
 
 /// How far the replica of a place is. Each stage holds what only it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,6 +178,7 @@ impl Place {
             errors: Series::default(),
             in_flight: (Time::ZERO, 0),
             latency_p99: Duration::ZERO,
+            slowest: (Time::ZERO, Duration::ZERO),
         }
     }
 
@@ -201,6 +208,7 @@ impl Place {
         self.errors.clear();
         self.in_flight = (Time::ZERO, 0);
         self.latency_p99 = Duration::ZERO;
+        self.slowest = (Time::ZERO, Duration::ZERO);
     }
 
     /// Whether it counts towards the number of replicas wanted: it serves, will serve, or is to be filled again.

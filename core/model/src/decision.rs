@@ -238,6 +238,8 @@ pub enum Policy {
     Burst,
     /// A formula over several metrics.
     Formula,
+    /// A weighted mean of all metrics.
+    Composite,
     /// Nobody asks for anything, or somebody does again.
     ToZero,
 }
@@ -317,6 +319,7 @@ impl Policy {
             Self::TargetTracking => "targetTracking",
             Self::Burst => "burst",
             Self::Formula => "formula",
+            Self::Composite => "composite",
             Self::ToZero => "toZero",
         }
     }

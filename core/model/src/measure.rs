@@ -92,7 +92,7 @@ impl MetricKey {
         let key = |name: &str, whose| Some(Self { metric: name.into(), whose });
         match metric {
             MetricSpec::Resource { .. } | MetricSpec::ContainerResource { .. } => None,
-            MetricSpec::Pods { metric, .. } if metric.name == crate::resource::REQUEST_RATE_METRIC => None,
+            MetricSpec::Pods { metric, .. } if crate::resource::is_of_proxy(&metric.name) => None,
             MetricSpec::Pods { metric, .. } => key(&metric.name, Whose::Replicas(service.clone())),
             MetricSpec::Object { object, metric, .. } => {
                 let whose =

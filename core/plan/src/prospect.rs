@@ -187,6 +187,8 @@ impl Situation {
             scene.sight.taken.iter_mut().for_each(|taken| taken.advance(by_then));
             scene.sight.memory = extreme.scene.sight.memory.clone();
             let near = turn(&scene, dial, goal).and_then(|ppm| Some((lasting(dial, ppm)?, ppm)));
+            // What a policy remembers of the largest load need not fit a smaller one; then each load is tried for itself.
+            let near = near.or_else(|| least_lasting(&next, (dial, by_then * 2), goal));
             let (other, ppm) = near.unwrap_or((extreme, goal.extreme()));
             Some(self.with_load(&other, (dial, ppm), goal))
         })
@@ -274,6 +276,25 @@ fn turn(scene: &Scene, dial: Dial, goal: Goal) -> Option<u64> {
     Some(bisect(not, met, is_met))
 }
 
+/// The least load that leads to `goal` if it lasts for `span`, to a thousandth of what was measured, and what is decided by then.
+///
+/// Costs some forty times the decisions of that span.
+fn least_lasting(next: &Scene, (dial, span): (Dial, Duration), goal: Goal) -> Option<(Situation, u64)> {
+    let lasting = |ppm| run_for(span, next.at_load(dial, ppm), |desired| goal.is_met(desired)).met();
+    let (mut not, mut met) = if goal.is_out() {
+        let larger = std::iter::successors(Some(AS_MEASURED * 2), |ppm| (*ppm < MOST).then_some(ppm * 2));
+        let met = larger.into_iter().find(|ppm| lasting(*ppm).is_some())?;
+        (met / 2, met)
+    } else {
+        (AS_MEASURED, 0)
+    };
+    while not.abs_diff(met) > AS_MEASURED / 1000 {
+        let middle = not.midpoint(met);
+        *(if lasting(middle).is_some() { &mut met } else { &mut not }) = middle;
+    }
+    lasting(met).map(|situation| (situation, met))
+}
+
 /// The number next to one that is not met, between `not` and `met`, which lie either way round.
 fn bisect(mut not: u64, mut met: u64, is_met: impl Fn(u64) -> bool) -> u64 {
     while not.abs_diff(met) > 1 {
@@ -296,9 +317,13 @@ impl Way {
 }
 
 /// The first decision from `scene` on that `is_met`, if the readings stay; the last one within the horizon when there is none.
-fn run(mut scene: Scene, is_met: impl Fn(u32) -> bool) -> Way {
-    let begin = scene.now.time;
+fn run(scene: Scene, is_met: impl Fn(u32) -> bool) -> Way {
     let horizon = if scene.declared.spec.scale.schedule.is_empty() { HORIZON } else { DAY };
+    run_for(horizon, scene, is_met)
+}
+
+fn run_for(horizon: Duration, mut scene: Scene, is_met: impl Fn(u32) -> bool) -> Way {
+    let begin = scene.now.time;
     let mut step = 0;
     loop {
         let (ruling, memory) = scene.decide();

@@ -31,6 +31,7 @@ pub mod watermarks;
 
 pub mod against;
 pub mod combine;
+pub mod composite;
 pub mod formula;
 pub mod limit;
 pub mod log;

@@ -6,7 +6,7 @@ use knowledge::{Knowledge, Place};
 use model::identity::Ordinal;
 use model::input::Declared;
 use model::name::ServiceName;
-use model::resource::{MeteredResource, MetricSpec, REQUEST_RATE_METRIC};
+use model::resource::{MeteredResource, MetricSpec, REQUEST_RATE_METRIC, RESPONSE_TIME_METRIC};
 use model::settings::Settings;
 use model::time::Time;
 
@@ -44,6 +44,7 @@ impl Taker<'_> {
             MetricSpec::Resource { resource: MeteredResource::Memory, .. }
             | MetricSpec::ContainerResource { resource: MeteredResource::Memory, .. } => metered(memory),
             MetricSpec::Pods { metric, .. } if metric.name == REQUEST_RATE_METRIC => metered(request_rate),
+            MetricSpec::Pods { metric, .. } if metric.name == RESPONSE_TIME_METRIC => metered(response_time),
             MetricSpec::Pods { metric: named, .. } => {
                 measured::of_replicas(now, knowledge, (metric, named), service, places)
                     .map_or_else(Taken::Nothing, Taken::Each)
@@ -90,6 +91,13 @@ fn request_rate(place: &Place, window: Duration) -> Option<Sample> {
     let growth = place.requests.growth(window)?;
     let rate = place.request_rate(window)?;
     Some(Sample { value: milli(rate.0), at: growth.at, window: growth.over })
+}
+
+/// In thousandths of a second. Who is asked for nothing keeps nobody waiting.
+fn response_time(place: &Place, _: Duration) -> Option<Sample> {
+    let (at, _) = place.requests.last()?;
+    let value = milli(u64::try_from(place.slowest.1.as_millis()).unwrap_or(u64::MAX));
+    Some(Sample { value, at, window: Duration::ZERO })
 }
 
 /// What the autoscaler reads of `metric` from what was taken.

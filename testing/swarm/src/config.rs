@@ -12,12 +12,13 @@ use model::name::ServiceName;
 use model::quantity::MilliRps;
 use model::resource::hpa::shapes::CrossVersionObjectReference;
 use model::resource::{
-    AutoscalerSpec, Behavior, BurstPolicy, Cooldown, Count, Cron, Dependency, DependencyStage, Evaluation,
-    Expose, Flaps, Formula, FormulaPolicy, FormulaTarget, ListenAddress, MeteredResource, MetricIdentifier,
-    MetricSpec, Percent, PolicyChange, PortName, Probes, Quantity, REQUEST_RATE_METRIC, Recover, Remove,
-    ResourceTarget, Resources, Run, Scale, ScaleMode, ScalePolicy, ScaleStep, ScalingPolicy, ScalingRules,
-    Schedule, SelectPolicy, ServiceSpec, Shadow, Sizes, Span, StepChange, StepPolicy, Stop, ToZero,
-    TotalTarget, TrackingPolicy, Vertical, VerticalMode, WatermarkPolicy, Zone,
+    AutoscalerSpec, Behavior, BurstPolicy, CompositePolicy, Cooldown, Count, Cron, Dependency,
+    DependencyStage, Evaluation, Expose, Flaps, Formula, FormulaPolicy, FormulaTarget, ListenAddress,
+    MeteredResource, MetricIdentifier, MetricSpec, Percent, PolicyChange, PortName, Probes, Quantity,
+    REQUEST_RATE_METRIC, Recover, Remove, ResourceTarget, Resources, Run, Scale, ScaleMode, ScalePolicy,
+    ScaleStep, ScalingPolicy, ScalingRules, Schedule, SelectPolicy, ServiceSpec, Shadow, Sizes, Span,
+    StepChange, StepPolicy, Stop, ToZero, TotalTarget, TrackingPolicy, Vertical, VerticalMode,
+    WatermarkPolicy, Zone,
 };
 use sim::{ASKED_METRIC, Fault, Faults, Load, Program, Simulation};
 
@@ -513,6 +514,7 @@ fn random_policy(chance: &mut Stream, aim: u32) -> ScalePolicy {
             })
         }
         4 => ScalePolicy::Unanimous,
+        5 => ScalePolicy::Composite(CompositePolicy::default()),
         _ => ScalePolicy::Hpa,
     }
 }

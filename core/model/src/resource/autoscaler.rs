@@ -14,6 +14,9 @@ use crate::name::ServiceName;
 /// The Pods metric that the proxy's own counters answer: requests that a replica served, per second.
 pub const REQUEST_RATE_METRIC: &str = "http_requests_per_second";
 
+/// The Pods metric that the proxy measures besides: how long a replica takes for 99 of 100 requests, in seconds; 0 while it is asked for nothing.
+pub const RESPONSE_TIME_METRIC: &str = "http_response_time_p99_seconds";
+
 /// Fewest replicas when a manifest does not say.
 pub const MIN_REPLICAS_DEFAULT: u32 = 1;
 
@@ -70,7 +73,7 @@ pub enum MetricSpec {
     },
     /// What replicas report of themselves, averaged over them.
     Pods {
-        /// Which metric; [`REQUEST_RATE_METRIC`] is the proxy's.
+        /// Which metric; [`REQUEST_RATE_METRIC`] and [`RESPONSE_TIME_METRIC`] are the proxy's.
         metric: MetricIdentifier,
         /// The mean that it should have.
         average: Quantity,
@@ -91,6 +94,11 @@ pub enum MetricSpec {
         /// The value that it should have.
         target: TotalTarget,
     },
+}
+
+/// Whether the proxy measures the Pods metric of this name.
+pub fn is_of_proxy(name: &str) -> bool {
+    name == REQUEST_RATE_METRIC || name == RESPONSE_TIME_METRIC
 }
 
 impl MetricSpec {

@@ -51,8 +51,9 @@ use serde_json::{Map, Value};
 pub use self::access_log::{AccessLog, AccessLogFormat};
 pub use self::autoscaler::{
     AutoscalerSpec, Behavior, CPU_UTILIZATION_DEFAULT, MIN_REPLICAS_DEFAULT, MeteredResource,
-    MetricIdentifier, MetricSpec, Percent, PolicyChange, REQUEST_RATE_METRIC, ResourceTarget,
-    SCALE_IN_STABILIZATION_DEFAULT, ScalingPolicy, ScalingRules, SelectPolicy, TotalTarget,
+    MetricIdentifier, MetricSpec, Percent, PolicyChange, REQUEST_RATE_METRIC, RESPONSE_TIME_METRIC,
+    ResourceTarget, SCALE_IN_STABILIZATION_DEFAULT, ScalingPolicy, ScalingRules, SelectPolicy, TotalTarget,
+    is_of_proxy,
 };
 pub use self::external::{
     CANDIDATE, EXTERNALS_MAX, External, ExternalFormat, ExternalName, ExternalNameError,
@@ -68,9 +69,9 @@ pub use self::metric_source::{
     MetricSourceSpec, PrometheusOrigin, ReplicasOrigin, SERIES_MAX, URL_LEN_MAX,
 };
 pub use self::policy::{
-    BurstPolicy, Cooldown, EVALUATIONS_MAX, Evaluation, FormulaPolicy, FormulaTarget, PANICS_PER_STABLE_MAX,
-    READY_REPLICAS_NAME, REPLICAS_NAME, ScalePolicy, ScaleStep, StepChange, StepPolicy, TrackingPolicy,
-    WatermarkPolicy,
+    BurstPolicy, CompositePolicy, Cooldown, EVALUATIONS_MAX, Evaluation, FormulaPolicy, FormulaTarget,
+    PANICS_PER_STABLE_MAX, READY_REPLICAS_NAME, REPLICAS_NAME, ScalePolicy, ScaleStep, StepChange,
+    StepPolicy, TrackingPolicy, WatermarkPolicy,
 };
 pub use self::port::{
     ListenAddress, ListenAddressError, PORT_NAME_LEN_MAX, Port, PortName, PortNameError, Protocol,

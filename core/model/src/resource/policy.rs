@@ -1,6 +1,7 @@
 //! How a number of replicas follows from what the metrics measure.
 
 mod burst;
+mod composite;
 mod formula;
 mod found;
 mod pace;
@@ -15,6 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::burst::{BurstPolicy, PANICS_PER_STABLE_MAX};
+pub use self::composite::CompositePolicy;
 pub use self::formula::{FormulaPolicy, FormulaTarget, READY_REPLICAS_NAME, REPLICAS_NAME};
 use self::found::Found;
 pub use self::pace::{Cooldown, EVALUATIONS_MAX, Evaluation};
@@ -44,6 +46,8 @@ pub enum ScalePolicy {
     Burst(BurstPolicy),
     /// The number follows from a formula over several metrics.
     Formula(FormulaPolicy),
+    /// The number follows from a weighted mean of all metrics, each as a part of its target.
+    Composite(CompositePolicy),
 }
 
 impl ScalePolicy {
@@ -62,13 +66,16 @@ impl ScalePolicy {
             Self::TargetTracking(_) => "targetTracking",
             Self::Burst(_) => "burst",
             Self::Formula(_) => "formula",
+            Self::Composite(_) => "composite",
         }
     }
 
     /// The one metric that it looks at, by its place among `metrics`; `None` when it looks at all of them.
     pub fn only_metric(&self, metrics: &[MetricSpec]) -> Option<usize> {
         let name = match self {
-            Self::Hpa | Self::Unanimous | Self::TargetTracking(_) | Self::Formula(_) => return None,
+            Self::Hpa | Self::Unanimous | Self::TargetTracking(_) | Self::Formula(_) | Self::Composite(_) => {
+                return None;
+            }
             Self::Step(step) => &step.metric,
             Self::Watermarks(watermarks) => &watermarks.metric,
             Self::Burst(burst) => &burst.metric,
@@ -87,6 +94,7 @@ impl ScalePolicy {
             Self::TargetTracking(tracking) => tracking.problems(&at, &mut found),
             Self::Burst(burst) => burst.problems(&at, metrics, &mut found),
             Self::Formula(formula) => formula.problems(&at, metrics, &mut found),
+            Self::Composite(composite) => composite.problems(&at, metrics, &mut found),
         }
         found.0
     }

@@ -122,6 +122,24 @@ proptest! {
 }
 
 #[test]
+fn a_step_that_is_far_from_nothing_names_the_load_where_it_begins() {
+    let policy = serde_json::json!({"step": {
+        "metric": "cpu",
+        "above": [{"from": "70", "replicas": 1}],
+        "evaluation": {"every": "10s", "breaches": 3},
+    }});
+    let policy: ScalePolicy = serde_json::from_value(policy).unwrap();
+    let mut scene = scene(2, &[Some(0), Some(0)], Some(0), 2);
+    let mut declared = Declared::clone(&scene.declared);
+    declared.autoscaler.as_mut().unwrap().policy = policy;
+    scene.declared = Arc::new(declared);
+    let situation = Situation::of(scene);
+    let found = situation.towards(Goal::new(Asked::Out, situation.ruling.desired));
+    assert_eq!((found.need, found.desired), (Need::Load, 3), "{found:?}");
+    assert_eq!(&*found.levels[0].level, "70 %", "{found:?}");
+}
+
+#[test]
 fn what_was_measured_is_its_own_load() {
     let scene = scene(4, &[Some(700), Some(300), None, Some(0)], Some(12_345), 4);
     for dial in [Dial::One(0), Dial::One(1), Dial::All] {

@@ -5,6 +5,7 @@ use model::resource::ScalePolicy;
 
 use super::against::NoNumber;
 use super::burst::{self, Windowed};
+use super::composite::{self, Composed};
 use super::formula::{self, Computed};
 use super::proposal::{MetricFault, Proposal};
 use super::question::Question;
@@ -63,13 +64,15 @@ pub enum Choice {
     Burst(Windowed),
     /// A formula over several.
     Formula(Computed),
+    /// A weighted mean of all.
+    Composite(Composed),
 }
 
 impl Choice {
     /// The metric that gave the number, or would have; `None` where several did together.
     pub fn metric(self) -> Option<usize> {
         match self {
-            Self::Formula(_) => None,
+            Self::Formula(_) | Self::Composite(_) => None,
             Self::Largest { metric }
             | Self::Agreed { metric }
             | Self::Divided { metric, .. }
@@ -92,6 +95,7 @@ pub fn combine(question: &Question<'_>, memory: &mut PolicyMemory) -> Combined {
         ScalePolicy::TargetTracking(policy) => tracking::choose(*policy, question, memory),
         ScalePolicy::Burst(policy) => burst::choose(policy, question, memory),
         ScalePolicy::Formula(policy) => formula::choose(policy, question),
+        ScalePolicy::Composite(policy) => composite::choose(policy, question),
     }
 }
 

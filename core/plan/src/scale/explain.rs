@@ -8,10 +8,13 @@ use std::sync::Arc;
 
 use model::decision::{Condition, Decision, Limit, MetricVerdict, Policy};
 use model::name::ServiceName;
-use model::resource::{AutoscalerSpec, FormulaPolicy, MetricSpec, PolicyChange, ScalePolicy};
+use model::resource::{
+    AutoscalerSpec, CompositePolicy, FormulaPolicy, MetricSpec, PolicyChange, ScalePolicy,
+};
 use model::time::{Now, Time};
 
 use super::combine::Choice;
+use super::composite;
 use super::formula;
 use super::hpa::{Course, Verdict};
 use super::limit::{Cap, Limited, Rate};
@@ -56,9 +59,24 @@ impl Verdict {
         let verdicts =
             verdicts.map(|(place, (metric, said))| self.looked_at(spec, place, metric_verdict(metric, said)));
         let mut verdicts: Vec<MetricVerdict> = verdicts.collect();
-        if let (ScalePolicy::Formula(policy), false) = (&spec.policy, verdicts.is_empty()) {
-            formula::put_together(policy, spec, &mut verdicts);
-            verdicts.push(self.formula_verdict(policy, spec));
+        if verdicts.is_empty() {
+            return verdicts;
+        }
+        match &spec.policy {
+            ScalePolicy::Formula(policy) => {
+                formula::put_together(policy, spec, &mut verdicts);
+                verdicts.push(self.formula_verdict(policy, spec));
+            }
+            ScalePolicy::Composite(policy) => {
+                composite::put_together(policy, spec, &mut verdicts);
+                verdicts.push(self.composite_verdict(policy, spec));
+            }
+            ScalePolicy::Hpa
+            | ScalePolicy::Unanimous
+            | ScalePolicy::Step(_)
+            | ScalePolicy::Watermarks(_)
+            | ScalePolicy::TargetTracking(_)
+            | ScalePolicy::Burst(_) => {}
         }
         verdicts
     }
@@ -79,6 +97,27 @@ impl Verdict {
             | Course::Held { .. }
             | Course::Scaled { .. } => {
                 formula::verdict(policy, Err(()), "a metric that it needs is missing".to_owned())
+            }
+        }
+    }
+
+    /// The load, as if it were one more metric.
+    fn composite_verdict(&self, policy: &CompositePolicy, spec: &AutoscalerSpec) -> MetricVerdict {
+        match self.course {
+            Course::Scaled { choice: Choice::Composite(composed), stabilized, .. } => {
+                let asked = stabilized.proposal;
+                let note = composite::told(policy, spec, &self.metrics, composed, asked);
+                composite::verdict(Some((composed, asked)), note)
+            }
+            Course::Unanswered(why) => composite::verdict(None, why.to_string()),
+            Course::Unreadable
+            | Course::Off
+            | Course::AboveMax(_)
+            | Course::BelowMin(_)
+            | Course::NoMembers(_)
+            | Course::Held { .. }
+            | Course::Scaled { .. } => {
+                composite::verdict(None, "a metric that weighs something is missing".to_owned())
             }
         }
     }
@@ -238,6 +277,18 @@ impl Verdict {
             Choice::Formula(computed) => {
                 formula::told(spec, &self.metrics, computed, (self.previous, number))
             }
+            Choice::Composite(composed) => match &spec.policy {
+                ScalePolicy::Composite(policy) => {
+                    composite::told(policy, spec, &self.metrics, composed, number)
+                }
+                ScalePolicy::Hpa
+                | ScalePolicy::Unanimous
+                | ScalePolicy::Step(_)
+                | ScalePolicy::Watermarks(_)
+                | ScalePolicy::TargetTracking(_)
+                | ScalePolicy::Burst(_)
+                | ScalePolicy::Formula(_) => String::new(),
+            },
             Choice::Divided { metric, against } => {
                 format!("its metrics do not agree on a change: {}, while {}", of(metric), of(against))
             }
@@ -389,19 +440,23 @@ fn policy_of(policy: &ScalePolicy) -> Policy {
         ScalePolicy::TargetTracking(_) => Policy::TargetTracking,
         ScalePolicy::Burst(_) => Policy::Burst,
         ScalePolicy::Formula(_) => Policy::Formula,
+        ScalePolicy::Composite(_) => Policy::Composite,
     }
 }
 
 /// What gave the number, as a condition says it.
 fn gave(spec: &AutoscalerSpec, choice: Choice) -> String {
-    let name = choice.metric().map_or_else(|| "the formula".to_owned(), |metric| name_at(spec, metric));
+    let is_mean = matches!(choice, Choice::Composite(_));
+    let together = || if is_mean { "the composite load".to_owned() } else { "the formula".to_owned() };
+    let name = choice.metric().map_or_else(together, |metric| name_at(spec, metric));
     match choice {
         Choice::Largest { .. }
         | Choice::Step(_)
         | Choice::Watermarks(_)
         | Choice::Tracking(_)
         | Choice::Burst(_)
-        | Choice::Formula(_) => format!("{name} gave the number"),
+        | Choice::Formula(_)
+        | Choice::Composite(_) => format!("{name} gave the number"),
         Choice::Agreed { .. } => format!("all metrics agree, and {name} asks for the least change"),
         Choice::Divided { against, .. } => {
             format!("{name} asks for a change that {} does not ask for", name_at(spec, against))

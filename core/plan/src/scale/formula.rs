@@ -176,7 +176,8 @@ pub(super) fn unanswered(spec: &AutoscalerSpec, why: NoNumber) -> String {
         | ScalePolicy::Step(_)
         | ScalePolicy::Watermarks(_)
         | ScalePolicy::TargetTracking(_)
-        | ScalePolicy::Burst(_) => why.to_string(),
+        | ScalePolicy::Burst(_)
+        | ScalePolicy::Composite(_) => why.to_string(),
     }
 }
 

@@ -78,13 +78,14 @@ impl Verdict {
         self.desired != self.previous
     }
 
-    /// Whether what was measured is above its target by more than `tolerance`: the value of a formula, or else any metric.
+    /// Whether what was measured is above its target by more than `tolerance`: the value of a formula or a mean, or else any metric.
     pub fn is_over(&self, tolerance: f64) -> bool {
         let is_above = |ratio: f64| ratio > 1.0 + tolerance;
         match self.course {
             Course::Scaled { choice: Choice::Formula(computed), .. } => {
                 computed.reckoning.ratio().is_some_and(is_above)
             }
+            Course::Scaled { choice: Choice::Composite(composed), .. } => is_above(composed.load),
             Course::Scaled { .. }
             | Course::Held { .. }
             | Course::Unanswered(_)
@@ -172,7 +173,8 @@ pub fn record(now: Time, spec: &AutoscalerSpec, previous: u32, desired: u32, mem
             | ScalePolicy::Watermarks(_)
             | ScalePolicy::TargetTracking(_)
             | ScalePolicy::Burst(_)
-            | ScalePolicy::Formula(_) => {}
+            | ScalePolicy::Formula(_)
+            | ScalePolicy::Composite(_) => {}
         }
     }
 }
@@ -341,7 +343,8 @@ impl Pass<'_> {
             | ScalePolicy::Step(_)
             | ScalePolicy::Watermarks(_)
             | ScalePolicy::Burst(_)
-            | ScalePolicy::Formula(_) => Warmup::None,
+            | ScalePolicy::Formula(_)
+            | ScalePolicy::Composite(_) => Warmup::None,
         }
     }
 }

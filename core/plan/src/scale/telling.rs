@@ -45,7 +45,8 @@ pub(super) fn told(
             | Choice::Step(_)
             | Choice::Watermarks(_)
             | Choice::Burst(_)
-            | Choice::Formula(_),
+            | Choice::Formula(_)
+            | Choice::Composite(_),
             _,
         ) => None,
     }
@@ -72,7 +73,8 @@ pub(super) fn aim(spec: &AutoscalerSpec, metric: &MetricSpec) -> Option<String> 
         | ScalePolicy::Unanimous
         | ScalePolicy::TargetTracking(_)
         | ScalePolicy::Burst(_)
-        | ScalePolicy::Formula(_) => None,
+        | ScalePolicy::Formula(_)
+        | ScalePolicy::Composite(_) => None,
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::Severity;
 use crate::resource::{
-    CommandOrigin, MetricOrigin, MetricSource, MetricSourceSpec, Problem, PrometheusOrigin,
-    REQUEST_RATE_METRIC, ReplicasOrigin, Span,
+    CommandOrigin, MetricOrigin, MetricSource, MetricSourceSpec, Problem, PrometheusOrigin, ReplicasOrigin,
+    Span, is_of_proxy,
 };
 
 /// Longest name of a metric, in bytes: as Kubernetes limits names of objects.
@@ -100,9 +100,8 @@ fn of_replicas(spec: &MetricSourceSpec, origin: &ReplicasOrigin, found: &mut Fou
     if spec.of.is_some() {
         found.push(error("spec.of", "what replicas say is theirs: take `of` out"));
     }
-    if spec.metric == REQUEST_RATE_METRIC {
-        let text =
-            format!("the proxy measures {REQUEST_RATE_METRIC} of each replica itself: choose another name");
+    if is_of_proxy(&spec.metric) {
+        let text = format!("the proxy measures {} of each replica itself: choose another name", spec.metric);
         found.push(error("spec.metric", text));
     }
     if !origin.path.starts_with('/') || origin.path.contains(|c: char| c.is_whitespace() || c.is_control()) {

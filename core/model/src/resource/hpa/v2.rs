@@ -88,7 +88,7 @@ pub struct ObjectMetricSource {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct PodsMetricSource {
-    /// The metric; `http_requests_per_second` is what Homeostat's proxy counts.
+    /// The metric; `http_requests_per_second` and `http_response_time_p99_seconds` are what Homeostat's proxy measures.
     pub metric: MetricIdentifier,
     /// The mean over the replicas that it should have.
     pub target: MetricTarget,

@@ -1,0 +1,122 @@
+//! One load out of all metrics: a weighted mean, in which each counts as a part of its target.
+
+use model::decision::MetricVerdict;
+use model::resource::{AutoscalerSpec, CompositePolicy, FormulaTarget, MetricSpec};
+
+use super::against::{Aim, Reckoning, reckon};
+use super::combine::{Choice, Combined};
+use super::formula::{figure, reckoned};
+use super::proposal::{MetricFault, Proposal};
+use super::question::Question;
+
+/// What the load came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Composed {
+    /// The weighted mean; 1 is what it should be.
+    pub load: f64,
+    /// What follows from it.
+    pub reckoning: Reckoning,
+    /// The first metric that is missing, and was taken for 0.
+    pub missing: Option<usize>,
+}
+
+/// Decides by the weighted mean.
+///
+/// What is missing is taken for idle: when the others ask for more all the same, that is followed; anything else holds the number, as partial
+/// data never scales in.
+pub(super) fn choose(policy: &CompositePolicy, question: &Question<'_>) -> Combined {
+    let counted = || parts(policy, question.spec, question.metrics).filter(|part| part.weight > 0.0);
+    let weights: f64 = counted().map(|part| part.weight).sum();
+    let load = counted().map(|part| part.weight * part.ratio.unwrap_or(0.0)).sum::<f64>() / weights;
+    let missing = counted().find(|part| part.ratio.is_none()).map(|part| part.place);
+    let places = question.spec.metrics.iter().enumerate();
+    let places =
+        places.filter(|(_, metric)| policy.weight(metric.name()).milli() > 0).map(|(place, _)| place);
+    match (reckon(load, Aim::Target(1.0, FormulaTarget::Value), &places, question), missing) {
+        (Ok((replicas, _)), Some(invalid)) if replicas <= question.current => {
+            Combined::Held { invalid, asked: Some(replicas).filter(|asked| *asked < question.current) }
+        }
+        (Ok((replicas, reckoning)), missing) => {
+            Combined::Chosen { replicas, choice: Choice::Composite(Composed { load, reckoning, missing }) }
+        }
+        (Err(_), Some(invalid)) => Combined::Held { invalid, asked: None },
+        (Err(why), None) => Combined::Unanswered(why),
+    }
+}
+
+/// One metric's part in the mean.
+struct Part<'a> {
+    place: usize,
+    name: &'a str,
+    weight: f64,
+    /// Measured ÷ aimed at; `None` when nothing was measured.
+    ratio: Option<f64>,
+}
+
+fn parts<'a>(
+    policy: &'a CompositePolicy,
+    spec: &'a AutoscalerSpec,
+    said: &'a [Result<Proposal, MetricFault>],
+) -> impl Iterator<Item = Part<'a>> {
+    spec.metrics.iter().enumerate().map(|(place, metric)| {
+        let ratio = said.get(place).and_then(|said| said.as_ref().ok()).map(|proposal| proposal.level.ratio);
+        let weight = policy.weight(metric.name()).milli() as f64 / 1000.0;
+        Part { place, name: metric.name(), weight, ratio: ratio.filter(|ratio| ratio.is_finite()) }
+    })
+}
+
+/// Such as `the load is (3 × cpu 1.24 + 1 × memory 0.5) / 4 = 1.055: the ratio 1.055 is near enough to 1 to keep 2`.
+pub(super) fn told(
+    policy: &CompositePolicy,
+    spec: &AutoscalerSpec,
+    said: &[Result<Proposal, MetricFault>],
+    composed: Composed,
+    asked: u32,
+) -> String {
+    let counted: Vec<Part<'_>> = parts(policy, spec, said).filter(|part| part.weight > 0.0).collect();
+    let weights: f64 = counted.iter().map(|part| part.weight).sum();
+    let part = |part: &Part<'_>| {
+        let ratio = part.ratio.map_or_else(|| "missing, taken for 0".to_owned(), figure);
+        format!("{} × {} {ratio}", figure(part.weight), part.name)
+    };
+    let sum: Vec<String> = counted.iter().map(part).collect();
+    let (load, weights) = (figure(composed.load), figure(weights));
+    let reckoned = reckoned(spec, said, composed.reckoning, asked);
+    format!("the load is ({}) / {weights} = {load}: {reckoned}", sum.join(" + "))
+}
+
+/// What each metric said, where a mean puts them together: by itself none of them asks for anything.
+pub(super) fn put_together(policy: &CompositePolicy, spec: &AutoscalerSpec, verdicts: &mut [MetricVerdict]) {
+    let weight = |metric: &MetricSpec| policy.weight(metric.name()).milli() as f64 / 1000.0;
+    let weights: f64 = spec.metrics.iter().map(weight).sum();
+    for (metric, verdict) in spec.metrics.iter().zip(verdicts) {
+        if verdict.proposal.take().is_none() {
+            continue;
+        }
+        verdict.note = match weight(metric) {
+            0.0 => "it decides nothing: it weighs 0".into(),
+            weight => {
+                let part = verdict.ratio.map_or_else(String::new, |ratio| {
+                    format!(", which is {} of the load", figure(weight * ratio / weights))
+                });
+                format!("it weighs {} of {}{part}", figure(weight), figure(weights)).into()
+            }
+        };
+    }
+}
+
+/// The load, as if it were one more metric.
+pub(super) fn verdict(composed: Option<(Composed, u32)>, note: String) -> MetricVerdict {
+    MetricVerdict {
+        name: "composite load".into(),
+        current: composed.map_or_else(|| "unknown".into(), |(composed, _)| figure(composed.load).into()),
+        target: "1".into(),
+        ratio: composed.map(|(composed, _)| composed.load),
+        proposal: composed.map(|(_, replicas)| replicas),
+        note: note.into(),
+        samples: None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
