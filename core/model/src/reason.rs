@@ -272,7 +272,7 @@ impl fmt::Display for Reason {
             Self::ScalingOff => {
                 f.write_str("its autoscaler is off (spec.scale.mode): the number stays as it is")
             }
-            Self::Scheduled { note } => f.write_str(note),
+            Self::Scheduled { note } | Self::Fitted { note } => f.write_str(note),
             Self::Idle { since: None } => f.write_str("nobody asks for anything: it rests"),
             Self::Idle { since: Some(since) } => {
                 write!(f, "nobody has asked for anything since {since}: it rests")
@@ -284,7 +284,6 @@ impl fmt::Display for Reason {
             }
             Self::Unhealthy { since } => write!(f, "its liveness probe has failed since {since}"),
             Self::Outdated { runs, wanted } => write!(f, "it runs generation {runs}, wanted is {wanted}"),
-            Self::Fitted { note } => f.write_str(note),
             Self::Squeezed { uses, allotted } => f.write_str(&squeezed(*uses, *allotted)),
             Self::SpareWanted => f.write_str("a warm spare is wanted"),
             Self::TakesOver { from } => write!(f, "takes over from replica {from}"),

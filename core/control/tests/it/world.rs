@@ -316,8 +316,9 @@ fn words(action: &Action) -> String {
         | ActionKind::Admit { replica, incarnation, admission, .. } => {
             format!("{verb} {replica}/{incarnation} {}", traffic(admission))
         }
-        ActionKind::Stop { replica, incarnation, .. } => format!("{verb} {replica}/{incarnation}"),
-        ActionKind::Allot { replica, incarnation, .. } => format!("{verb} {replica}/{incarnation}"),
+        ActionKind::Stop { replica, incarnation, .. } | ActionKind::Allot { replica, incarnation, .. } => {
+            format!("{verb} {replica}/{incarnation}")
+        }
         ActionKind::Expose(_) | ActionKind::Conceal(_) | ActionKind::Remember(_) => {
             format!("{verb} {}", action.kind.service())
         }

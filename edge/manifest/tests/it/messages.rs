@@ -551,7 +551,7 @@ fn a_policy_is_a_word_or_the_fields_of_one() {
      --> shop.yaml:8:13
       |
     8 |     policy: stepp
-      |             ^^^^^ expected one of hpa, unanimous, step, watermarks, targetTracking, burst, formula
+      |             ^^^^^ expected one of hpa, unanimous, step, watermarks, targetTracking, burst, formula, composite
     "#);
     assert_snapshot!(said(&with_policy("step")), @r#"
     error: spec.scale.policy: step has fields: write {step: {}}, with those that are meant
@@ -565,7 +565,7 @@ fn a_policy_is_a_word_or_the_fields_of_one() {
      --> shop.yaml:8:14
       |
     8 |     policy: {stepp: {}}
-      |              ^^^^^ expected one of step, watermarks, targetTracking, burst, formula
+      |              ^^^^^ expected one of step, watermarks, targetTracking, burst, formula, composite
     "#);
     assert_snapshot!(said(&with_policy("{hpa: {}}")), @r#"
     error: spec.scale.policy.hpa: hpa has no fields: write the word hpa alone
