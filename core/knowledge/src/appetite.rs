@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use model::histogram::Width;
 use model::memory::UsageProfile;
+use model::plan::Allotment;
 use model::quantity::{Bytes, MilliCpu};
 use model::time::Time;
 
@@ -37,9 +38,17 @@ const MARGIN_PERCENT: u64 = 15;
 /// Samples of the processor in a day of one replica.
 const SAMPLES_A_DAY: f64 = 1440.0;
 
-/// What a place's life has shown that is not counted yet.
+/// What a place's life was given, and what it has shown that is not counted yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Gauge {
+pub struct Appetite {
+    /// What it was given instead of what is declared.
+    pub allotment: Allotment,
+    gauge: Gauge,
+}
+
+/// What a life has shown that is not counted yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Gauge {
     /// Where the minute began that is being measured: when, and the processor time until then, in microseconds.
     minute: Option<(Time, u64)>,
     peak: Option<Peak>,
@@ -77,24 +86,31 @@ pub struct Range<T> {
 
 /// Takes a report of what the replica of `place` uses into `profile`.
 pub(crate) fn observe(profile: &mut UsageProfile, place: &mut Place, at: Time, memory: Bytes) {
-    observe_cpu(profile, place, at);
-    observe_memory(profile, &mut place.gauge, at, memory.0);
+    let spent = place.cpu.last().filter(|(seen, _)| *seen == at && place.is_ready());
+    let gauge = gauge(place);
+    observe_cpu(profile, gauge, spent);
+    observe_memory(profile, gauge, at, memory.0);
 }
 
-fn observe_cpu(profile: &mut UsageProfile, place: &mut Place, at: Time) {
-    let Some((at, used)) = place.cpu.last().filter(|(seen, _)| *seen == at && place.is_ready()) else {
-        place.gauge.minute = None;
+fn gauge(place: &mut Place) -> &mut Gauge {
+    &mut place.appetite.get_or_insert_default().gauge
+}
+
+/// `spent`: the processor time until now, of a replica that is ready.
+fn observe_cpu(profile: &mut UsageProfile, gauge: &mut Gauge, spent: Option<(Time, u64)>) {
+    let Some((at, used)) = spent else {
+        gauge.minute = None;
         return;
     };
-    let Some((begun, before)) = place.gauge.minute else {
-        place.gauge.minute = Some((at, used));
+    let Some((begun, before)) = gauge.minute else {
+        gauge.minute = Some((at, used));
         return;
     };
     let over = at.since(begun);
     if over < CPU_SAMPLE {
         return;
     }
-    place.gauge.minute = Some((at, used));
+    gauge.minute = Some((at, used));
     if over <= CPU_SAMPLE_MAX {
         let mean = MilliCpu::mean(Duration::from_micros(used.saturating_sub(before)), over);
         profile.cpu.add(at, mean.0, CPU_WIDTH);
@@ -126,10 +142,11 @@ pub(crate) fn ran_out_of_memory(
     at: Time,
     limit: Option<Bytes>,
 ) {
-    let peak = place.gauge.peak.map_or(0, |peak| peak.bytes);
+    let gauge = gauge(place);
+    let peak = gauge.peak.map_or(0, |peak| peak.bytes);
     let used = limit.map_or(0, |limit| limit.0).max(peak);
     let needed = used.saturating_add(OUT_OF_MEMORY_BUMP.0).max(used.saturating_add(used / 5));
-    observe_memory(profile, &mut place.gauge, at, needed);
+    observe_memory(profile, gauge, at, needed);
 }
 
 /// How large a replica should be by what `profile` has seen until `now`.
@@ -263,7 +280,7 @@ mod tests {
         let (mut profile, mut place) = (UsageProfile::default(), ready());
         for (minute, mib) in [50, 300, 80].into_iter().enumerate() {
             let at = BEGIN + Duration::from_mins(minute as u64);
-            observe_memory(&mut profile, &mut place.gauge, at, mib * MIB);
+            observe_memory(&mut profile, gauge(&mut place), at, mib * MIB);
         }
         let only = |percent| profile.memory.percentile(percent, MEMORY_WIDTH);
         assert_eq!(only(1), only(100));
@@ -273,7 +290,7 @@ mod tests {
     #[test]
     fn after_memory_ran_out_more_is_recommended_than_there_was() {
         let (mut profile, mut place) = (UsageProfile::default(), ready());
-        observe_memory(&mut profile, &mut place.gauge, BEGIN, 900 * MIB);
+        observe_memory(&mut profile, gauge(&mut place), BEGIN, 900 * MIB);
         ran_out_of_memory(&mut profile, &mut place, BEGIN + Duration::from_secs(1), Some(Bytes(1024 * MIB)));
         let memory = estimate(&profile, BEGIN + Duration::from_secs(2)).memory.expect("it was measured");
         assert!(memory.target.0 > 1228 * MIB, "{memory:?}");

@@ -30,7 +30,8 @@ pub struct Knowledge {
     pub node: Option<NodeName>,
     /// Whether it was seen what runs: before that, nothing is started, as it may be there already.
     pub inventory_seen: bool,
-    services: BTreeMap<ServiceName, ServiceState>,
+    /// Boxed, because a node of such a map has room for eleven and is half empty when names come in order.
+    services: BTreeMap<ServiceName, Box<ServiceState>>,
     dependents: BTreeMap<ServiceName, BTreeSet<ServiceName>>,
     restarts: VecDeque<Time>,
     /// What sources of metrics have measured last.
@@ -42,12 +43,12 @@ pub struct Knowledge {
 impl Knowledge {
     /// The service, when anything is known of it.
     pub fn service(&self, name: &ServiceName) -> Option<&ServiceState> {
-        self.services.get(name)
+        self.services.get(name).map(Box::as_ref)
     }
 
     /// The service, to fold something into.
     pub fn service_mut(&mut self, name: &ServiceName) -> Option<&mut ServiceState> {
-        self.services.get_mut(name)
+        self.services.get_mut(name).map(Box::as_mut)
     }
 
     /// The service, made when nothing is known of it yet.
@@ -56,7 +57,7 @@ impl Knowledge {
         self.services.entry(name.clone()).or_insert_with(|| {
             let mut service = ServiceState::named(name.clone());
             service.past_life = past_lives.remove(name).unwrap_or_default();
-            service
+            Box::new(service)
         })
     }
 
@@ -85,7 +86,7 @@ impl Knowledge {
 
     /// All services by name.
     pub fn services(&self) -> impl Iterator<Item = &ServiceState> {
-        self.services.values()
+        self.services.values().map(Box::as_ref)
     }
 
     /// What the source of a metric has measured last; `None` when there is no source.
