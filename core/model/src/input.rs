@@ -132,9 +132,13 @@ impl Declared {
 
     /// The fewest and the most replicas that are wanted at `at`, by schedule and else as usual; a hold and rest left aside.
     pub fn bounds(&self, at: Wall) -> Bounds {
-        let scale = &self.spec.scale;
+        self.usual_bounds().at(at, &self.spec.scale.schedule)
+    }
+
+    /// The bounds while no schedule says others.
+    pub fn usual_bounds(&self) -> Bounds {
         let own = self.autoscaler.as_ref().map(|spec| Bounds { min: spec.min, max: spec.max });
-        own.unwrap_or_else(|| scale.bounds()).at(at, &scale.schedule)
+        own.unwrap_or_else(|| self.spec.scale.bounds())
     }
 
     /// The autoscalers that are tried beside the acting one, each with its name and between the bounds that hold at `at`.

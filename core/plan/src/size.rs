@@ -38,11 +38,16 @@ pub(crate) fn size(
     settings: &Settings,
 ) -> Size {
     let Some(declared) = &service.declared else { return kept(service.desired.unwrap_or(0)) };
+    let rest = Rest::of(now.time, service, declared, settings);
+    let stands = service.desired.filter(|_| now.time < service.next_sync);
+    let is_over = |rest: &Option<Rest>| matches!(rest, Some(Rest::Over { .. }));
+    if let Some(desired) = stands.filter(|_| !is_over(&rest)) {
+        return kept(desired);
+    }
+    // Only now: to find the windows of a schedule takes longer than all else here.
     let term = Term::of(now.wall, declared);
-    let rest = Rest::of(now.time, service, declared, settings).filter(|_| !term.is_fixed(declared));
-    if let (Some(desired), true) = (service.desired, now.time < service.next_sync)
-        && !matches!(rest, Some(Rest::Over { .. }))
-    {
+    let rest = rest.filter(|_| !term.is_fixed(declared));
+    if let Some(desired) = stands.filter(|_| !is_over(&rest)) {
         return kept(desired);
     }
     decided(Scene::of(now, (knowledge, service, findings), (declared, term, rest), settings))

@@ -18,7 +18,9 @@ impl Term {
     pub(crate) fn of(at: Wall, declared: &Declared) -> Self {
         let schedule = &declared.spec.scale.schedule;
         let open = schedule.iter().enumerate().filter_map(|(i, schedule)| Some((i, schedule.window(at)?)));
-        Self { bounds: declared.bounds(at), open: open.collect() }
+        let open: Vec<_> = open.collect();
+        let bounds = declared.usual_bounds().under(open.iter().map(|(i, _)| &schedule[*i]));
+        Self { bounds, open }
     }
 
     /// Whether it does not matter if anybody asks for something: a schedule wants replicas anyway, or none at all.
