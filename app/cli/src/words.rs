@@ -87,7 +87,9 @@ impl Desk {
 }
 
 /// Reads the words of this process and does what they say; `up` is what the binary makes of `homeostat up`.
-pub fn run(colours: Colours, up: impl FnOnce(Up) -> anyhow::Result<ExitCode>) -> ExitCode {
+///
+/// Not generic over `up`: all verbs would be compiled with the binary, beside what they share with those of this crate.
+pub fn run(colours: Colours, up: &dyn Fn(Up) -> anyhow::Result<ExitCode>) -> ExitCode {
     let words = match Words::try_parse() {
         Ok(words) => words,
         Err(wrong) => {
@@ -101,11 +103,7 @@ pub fn run(colours: Colours, up: impl FnOnce(Up) -> anyhow::Result<ExitCode>) ->
     follow(words.verb, &desk, up).unwrap_or_else(|failure| failure.tell(Paint::stderr(colours)))
 }
 
-fn follow(
-    verb: Verb,
-    desk: &Desk,
-    up: impl FnOnce(Up) -> anyhow::Result<ExitCode>,
-) -> Result<ExitCode, Failure> {
+fn follow(verb: Verb, desk: &Desk, up: &dyn Fn(Up) -> anyhow::Result<ExitCode>) -> Result<ExitCode, Failure> {
     let done = |()| ExitCode::SUCCESS;
     match verb {
         Verb::Up(words) => Ok(up(words.read(desk)?)?),

@@ -23,7 +23,7 @@ const DATA_MODE: u32 = 0o700;
 
 fn main() -> ExitCode {
     let colours = colours();
-    cli::run(colours, |asked| start(asked, colours, search_path()))
+    cli::run(colours, &|asked| start(asked, colours, search_path()))
 }
 
 /// What `NO_COLOR` says; an empty one says nothing (no-color.org).

@@ -240,13 +240,23 @@ impl Serialize for Resource {
 /// Reads `apiVersion` and `kind`, then the rest as they say. The `status` of what is ours is the system's answer and is left out.
 impl<'de> Deserialize<'de> for Resource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let object = Map::deserialize(deserializer)?;
+        Self::of(object).map_err(serde::de::Error::custom)
+    }
+}
+
+impl Resource {
+    /// What an object says in JSON.
+    ///
+    /// Apart from [`Deserialize`], which is compiled anew in every crate that reads a resource, once for each form that it reads from: this
+    /// is all of the house's forms, hundreds of kilobytes, and is compiled here alone.
+    fn of(mut object: Map<String, Value>) -> Result<Self, serde_json::Error> {
         use serde::de::Error;
 
-        let mut object = Map::deserialize(deserializer)?;
         let mut take = |key: &'static str| match object.remove(key) {
             Some(Value::String(text)) => Ok(text),
-            Some(_) => Err(D::Error::custom(format!("{key} is a text"))),
-            None => Err(D::Error::missing_field(key)),
+            Some(_) => Err(serde_json::Error::custom(format!("{key} is a text"))),
+            None => Err(serde_json::Error::missing_field(key)),
         };
         let (api_version, kind) = (take("apiVersion")?, take("kind")?);
         let ours = [Kind::Service, Kind::Route, Kind::MetricSource];
@@ -254,7 +264,7 @@ impl<'de> Deserialize<'de> for Resource {
             object.remove("status");
         }
         let rest = Value::Object(object);
-        let resource = match (kind.as_str(), api_version.as_str()) {
+        match (kind.as_str(), api_version.as_str()) {
             ("Service", "homeostat/v1") => serde_json::from_value(rest).map(Self::Service),
             ("Route", "homeostat/v1") => serde_json::from_value(rest).map(Self::Route),
             ("MetricSource", "homeostat/v1") => serde_json::from_value(rest).map(Self::MetricSource),
@@ -270,13 +280,10 @@ impl<'de> Deserialize<'de> for Resource {
             ("HorizontalPodAutoscaler", "autoscaling/v2") => {
                 serde_json::from_value(rest).map(|form| HorizontalPodAutoscaler::V2(form).into())
             }
-            _ => {
-                return Err(D::Error::custom(format!(
-                    "no kind {kind:?} is known in apiVersion {api_version:?}"
-                )));
-            }
-        };
-        resource.map_err(D::Error::custom)
+            _ => Err(serde_json::Error::custom(format!(
+                "no kind {kind:?} is known in apiVersion {api_version:?}"
+            ))),
+        }
     }
 }
 
