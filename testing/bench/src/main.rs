@@ -10,6 +10,7 @@ mod recorded;
 mod spans;
 
 mod core_step;
+mod explaining;
 mod scaling;
 mod simulate;
 mod simulator;
@@ -71,6 +72,8 @@ enum Bench {
     CoreStep,
     /// Decisions of 10,000 autoscalers with four metrics each.
     Scaling,
+    /// What it costs to say why a decision was made, and what would change it.
+    Explaining,
     /// Steps of the simulator in a second of one core.
     Simulator,
     /// A year of minutes by each policy of `homeostat simulate`.
@@ -94,6 +97,7 @@ impl Bench {
         match self {
             Self::CoreStep => core_step::run(),
             Self::Scaling => scaling::run(),
+            Self::Explaining => explaining::run(),
             Self::Simulator => simulator::run(),
             Self::Simulate => simulate::run(),
             Self::Restart => restart::run(),
@@ -109,6 +113,7 @@ impl Bench {
         match self {
             Self::CoreStep => "core-step",
             Self::Scaling => "scaling",
+            Self::Explaining => "explaining",
             Self::Simulator => "simulator",
             Self::Simulate => "simulate",
             Self::Restart => "restart",

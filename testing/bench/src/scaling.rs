@@ -41,12 +41,14 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
     ));
     let settings = HpaSettings::default();
     let mut all: Vec<Scaled> = (0..AUTOSCALERS).map(Scaled::new).collect();
+    let mut sight = Sight::default();
     let mut costs = Costs::new();
     let (mut changes, mut cpu) = (0_u64, Duration::ZERO);
     for round in 0..ROUNDS {
         let now = BEGIN + Duration::from_secs(round);
         let watch = Stopwatch::start();
-        let changed = all.iter_mut().map(|scaled| u64::from(scaled.decide(now, &settings))).sum::<u64>();
+        let changed =
+            all.iter_mut().map(|scaled| u64::from(scaled.decide(now, &mut sight, &settings))).sum::<u64>();
         let cost = watch.stop();
         if round >= ROUNDS - TAKEN {
             costs.add(cost);
@@ -66,36 +68,34 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
     Ok(findings)
 }
 
-/// One autoscaler, what it remembers, and the world that it sees.
+/// One autoscaler, and what it remembers.
 struct Scaled {
     spec: AutoscalerSpec,
     memory: ScalingMemory,
-    replicas: Vec<ReplicaView>,
-    samples: Vec<Result<Sample, Gap>>,
     current: u32,
     /// How far its load is ahead of the first one's.
     phase: u64,
 }
 
+/// What an autoscaler looks at: taken right before it is asked, as the loop takes its scene out of the picture.
+#[derive(Default)]
+struct Sight {
+    replicas: Vec<ReplicaView>,
+    samples: Vec<Result<Sample, Gap>>,
+}
+
 impl Scaled {
     fn new(number: usize) -> Self {
-        Self {
-            spec: spec(),
-            memory: ScalingMemory::default(),
-            replicas: Vec::new(),
-            samples: Vec::new(),
-            current: EACH,
-            phase: number as u64 * 7,
-        }
+        Self { spec: spec(), memory: ScalingMemory::default(), current: EACH, phase: number as u64 * 7 }
     }
 
     /// One decision, carried out at once. Whether it changed the size.
-    fn decide(&mut self, now: Time, settings: &HpaSettings) -> bool {
+    fn decide(&mut self, now: Time, sight: &mut Sight, settings: &HpaSettings) -> bool {
         // Between a third of what ten replicas should carry and twice of it, as a triangle.
         let at = (now.since(BEGIN).as_secs() + self.phase) % 1200;
         let load = 330 + at.min(1200 - at) * 1670 / 600;
         let each = Milli(i64::try_from(load * 10 / u64::from(self.current)).expect("small"));
-        self.replicas.clear();
+        sight.replicas.clear();
         let readiness = Some(Readiness { ready: true, since: Time::from_millis(0) });
         let view = ReplicaView {
             phase: Phase::Running,
@@ -103,13 +103,13 @@ impl Scaled {
             started: Some(Time::from_millis(0)),
             readiness,
         };
-        self.replicas.resize(self.current as usize, view);
-        self.samples.clear();
+        sight.replicas.resize(self.current as usize, view);
+        sight.samples.clear();
         let sample = Sample { value: each, at: now, window: Duration::from_secs(2) };
-        self.samples.resize(self.current as usize, Ok(sample));
+        sight.samples.resize(self.current as usize, Ok(sample));
         let queue = [Milli(i64::try_from(load * 10).expect("small"))];
         let of =
-            |requests| MetricReading::Each(Samples { by_replica: &self.samples, strangers: 0, requests });
+            |requests| MetricReading::Each(Samples { by_replica: &sight.samples, strangers: 0, requests });
         let readings = [
             of(Requests::Same(Milli(1000))),
             of(Requests::Same(Milli(1000))),
@@ -119,7 +119,7 @@ impl Scaled {
         let view = ScaleView {
             spec_replicas: self.current,
             status_replicas: self.current,
-            members: Members::Known(&self.replicas),
+            members: Members::Known(&sight.replicas),
         };
         let verdict = reconcile(now, &self.spec, &view, &readings, &mut self.memory, settings);
         confirm(now, &self.spec, &verdict, &mut self.memory);

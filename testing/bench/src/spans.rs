@@ -113,6 +113,11 @@ impl Costs {
         self.cpu.add(cost.cpu);
     }
 
+    /// What half of them did not exceed by the clock, in seconds; 0 of none.
+    pub(crate) fn median(&self) -> f64 {
+        self.elapsed.quantile(0.5)
+    }
+
     /// Notes p50 and p99 by the clock and the dearest by processor time, each of which should be within `target`; and the
     /// longest by the clock, which also says how long others had the core.
     pub(crate) fn tell(&self, what: &str, target: Target, findings: &mut Findings) {
