@@ -64,7 +64,12 @@ pub(crate) fn at(
     Ok(last.map(|kept| explanation(service, kept, asked)))
 }
 
-fn read(handle: &Handle, service: &ServiceName, within: (Wall, Wall), limit: usize) -> Result<Past, Failure> {
+pub(crate) fn read(
+    handle: &Handle,
+    service: &ServiceName,
+    within: (Wall, Wall),
+    limit: usize,
+) -> Result<Past, Failure> {
     handle.history(service, within, limit).map_err(|error| {
         let sentence = format!("could not read the history of service/{service}: {error}");
         Failure::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Journal, sentence)

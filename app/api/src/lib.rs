@@ -45,6 +45,7 @@ mod trial;
 mod balancers;
 mod certificates;
 mod explain;
+mod hindsight;
 mod history;
 mod past;
 

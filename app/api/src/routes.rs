@@ -1,6 +1,7 @@
 //! What can be asked: one table, from which both the router and its description are made.
 
 mod changing;
+mod looking_back;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -95,6 +96,7 @@ const ONLY_WATCH: &[Parameter] = &[WATCH];
 pub(crate) fn routes() -> Vec<Route> {
     let mut routes = reads();
     routes.extend(reads_why());
+    routes.extend(looking_back::reads_of_the_past());
     routes.extend(reads_of_scaling());
     routes.extend(reads_around());
     routes.extend(changes());

@@ -15,6 +15,9 @@ pub use decided::{
     TrialHour, TrialPoint, TrialSide, Trials, WhyNot,
 };
 
+mod hindsight;
+pub use hindsight::{Advice, AdviceWorth, FieldChange, Recommendations};
+
 mod scaling;
 pub use scaling::{
     AmountSpan, Recommendation, RecommendedAmount, ScalingDifference, ScalingStatus, ScalingTally,

@@ -27,4 +27,4 @@ mod intent;
 pub use brain::ControlLoop;
 pub use execute::Outbox;
 pub use plan::Trial;
-pub use plan::vertical;
+pub use plan::{hindsight, vertical};

@@ -9,6 +9,7 @@ mod doubt;
 mod draft;
 mod fit;
 mod heal;
+pub mod hindsight;
 mod imagined;
 mod measured;
 mod mode;

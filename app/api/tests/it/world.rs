@@ -1,7 +1,7 @@
 //! A whole Homeostat behind a real socket: loop, agent, processes; only the store is in memory.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -59,8 +59,14 @@ impl Answer {
 
 impl World {
     pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// With what `before` has put into the data folder.
+    pub(crate) async fn start_with(before: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().to_path_buf();
+        before(&data);
         let platform =
             Arc::new(ProcessPlatform::open(platform_process::Settings::new(&data, &data)).unwrap());
         let proxy = Proxy::start(&ProxyConfig::default()).unwrap();

@@ -42,15 +42,7 @@ struct Differences {
 struct Difference {
     target: String,
     is_new: bool,
-    changes: Vec<FieldChange>,
-}
-
-/// One field that would change; null where it is not there.
-#[derive(Serialize)]
-struct FieldChange {
-    path: String,
-    old: Option<Value>,
-    new: Option<Value>,
+    changes: Vec<v1::FieldChange>,
 }
 
 pub(crate) async fn run(desk: &Desk, words: Words) -> Result<ExitCode, Failure> {
@@ -79,8 +71,8 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<ExitCode, Failure> 
     Ok(if is_same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn field_change(change: Change) -> FieldChange {
-    FieldChange { path: change.path, old: change.old, new: change.new }
+fn field_change(change: Change) -> v1::FieldChange {
+    v1::FieldChange { path: change.path, old: change.old, new: change.new }
 }
 
 fn lines(difference: &Difference, paint: Paint) -> String {
@@ -91,8 +83,13 @@ fn lines(difference: &Difference, paint: Paint) -> String {
     if difference.changes.is_empty() {
         return format!("  {target} is as it is\n");
     }
-    let mut text = format!("~ {target}\n");
-    for FieldChange { path, old, new } in &difference.changes {
+    format!("~ {target}\n{}", changed(&difference.changes, paint))
+}
+
+/// What each field was and becomes, a line each.
+pub(crate) fn changed(changes: &[v1::FieldChange], paint: Paint) -> String {
+    let mut text = String::new();
+    for v1::FieldChange { path, old, new } in changes {
         let side = |sign: char, value: &Value| printable(&format!("  {sign} {path}: {value}"));
         let sides = [(Tone::Bad, '-', old), (Tone::Good, '+', new)];
         for (tone, sign, value) in sides {
@@ -113,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_change_shows_what_was_and_what_becomes() {
-        let change = FieldChange { path: "spec.scale.max".into(), old: Some(json!(5)), new: None };
+        let change = v1::FieldChange { path: "spec.scale.max".into(), old: Some(json!(5)), new: None };
         let difference = Difference { target: "service/a".into(), is_new: false, changes: vec![change] };
         assert_eq!(lines(&difference, Paint { is_on: false }), "~ service/a\n  - spec.scale.max: 5\n");
     }

@@ -12,6 +12,7 @@ pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod get;
 pub(crate) mod logs;
+pub(crate) mod recommendations;
 pub(crate) mod top;
 
 pub(crate) mod pause;

@@ -1,0 +1,120 @@
+//! What a look back at services shows, in the words of `/v1`.
+
+use control::hindsight::{self, Advice, Stretch, Worth};
+use knowledge::ServiceState;
+use manifest::Change;
+use model::name::ServiceName;
+use model::quantity::Bytes;
+use model::resource::{Metadata, Resource, Service};
+use model::settings::Settings;
+use model::time::{Time, Wall};
+use orchestrator::{Handle, Kept};
+
+use crate::failure::Failure;
+use crate::moment::rfc3339;
+use crate::state::State;
+use crate::{explain, history, v1};
+
+/// How far is looked back unless told otherwise, in milliseconds: 30 days, as long as decisions are kept.
+const LOOK_BACK_MS: u64 = 30 * 24 * 3_600_000;
+
+/// Most runs of decisions that are looked at of a service: about 20 MB; of more the latest.
+const RUNS_MAX: usize = 10_000;
+
+/// What the time since `since` shows of one service, or of all that are declared.
+pub(crate) async fn recommendations(
+    state: &State,
+    which: Option<ServiceName>,
+    since: Option<Wall>,
+) -> Result<v1::Recommendations, Failure> {
+    let permit = state.open_replay()?;
+    state
+        .ask(move |handle| {
+            let until = handle.now().wall;
+            let since = since.unwrap_or(Wall::from_millis(until.as_millis().saturating_sub(LOOK_BACK_MS)));
+            let names = match which {
+                Some(name) => {
+                    explain::require(handle, &name)?;
+                    vec![name]
+                }
+                None => declared(handle)?,
+            };
+            let mut items = Vec::new();
+            for name in &names {
+                items.extend(of_service(handle, name, (since, until))?);
+            }
+            drop(permit);
+            Ok(v1::Recommendations { since: rfc3339(since), until: rfc3339(until), items })
+        })
+        .await
+}
+
+fn declared(handle: &Handle) -> Result<Vec<ServiceName>, Failure> {
+    Ok(handle.look(|brain, _| {
+        let declared = brain.knowledge().services().filter(|service| service.declared.is_some());
+        declared.map(|service| service.name.clone()).collect()
+    })?)
+}
+
+fn of_service(handle: &Handle, name: &ServiceName, within: (Wall, Wall)) -> Result<Vec<v1::Advice>, Failure> {
+    let asked = name.clone();
+    let found: Option<(Time, ServiceState, Settings)> = handle.look(move |brain, now| {
+        Some((now.time, brain.knowledge().service(&asked)?.clone(), brain.settings().clone()))
+    })?;
+    let Some((now, service, settings)) = found else { return Ok(Vec::new()) };
+    let past = history::read(handle, name, within, RUNS_MAX)?;
+    let stretches: Vec<Stretch> = past.kept.iter().map(stretch).collect();
+    let advice = hindsight::advice(now, &service, &stretches, &settings);
+    Ok(advice.iter().map(|advice| worded(&service, advice)).collect())
+}
+
+/// A run of the history. Of decisions that followed the first, only the ratios are kept: what a metric asked for grows with its own.
+fn stretch(kept: &Kept) -> Stretch {
+    let asked = kept.record.metrics.iter().enumerate().map(|(index, metric)| {
+        let proposal = metric.proposal?;
+        let highest = kept.ratios.get(index).copied().flatten().map(|(_, high)| high);
+        let growth = highest.zip(metric.ratio).map_or(1.0, |(high, first)| high / first);
+        // The cast holds at the ends of its range.
+        Some(if growth > 1.0 { (f64::from(proposal) * growth).ceil() as u32 } else { proposal })
+    });
+    Stretch {
+        from: kept.from.wall,
+        to: kept.to.wall,
+        count: kept.count,
+        desired: kept.record.desired,
+        asked: asked.collect(),
+    }
+}
+
+fn worded(service: &ServiceState, advice: &Advice) -> v1::Advice {
+    v1::Advice {
+        target: format!("service/{}", service.name),
+        kind: advice.kind.name().into(),
+        message: advice.note.clone(),
+        worth: worth(advice.worth),
+        changes: changes(service, advice),
+    }
+}
+
+fn worth(worth: Worth) -> v1::AdviceWorth {
+    let none = v1::AdviceWorth::default();
+    match worth {
+        Worth::LackedReplicaHours(hours) => v1::AdviceWorth { lacked_replica_hours: Some(hours), ..none },
+        Worth::SparedReplicaHours(hours) => v1::AdviceWorth { spared_replica_hours: Some(hours), ..none },
+        Worth::SparedCores(cores) => v1::AdviceWorth { spared_cores: Some(cores), ..none },
+        Worth::SparedMemory(Bytes(bytes)) => v1::AdviceWorth { spared_bytes: Some(bytes), ..none },
+        Worth::LackedMemory(Bytes(bytes)) => v1::AdviceWorth { lacked_bytes: Some(bytes), ..none },
+        Worth::SparedStarts(starts) => v1::AdviceWorth { spared_starts: Some(starts), ..none },
+        Worth::Uncounted => none,
+    }
+}
+
+/// What the manifest of the service would say instead, field by field.
+fn changes(service: &ServiceState, advice: &Advice) -> Vec<v1::FieldChange> {
+    let Some(declared) = &service.declared else { return Vec::new() };
+    let of = |spec| Resource::Service(Service { metadata: Metadata::named(service.name.clone()), spec });
+    let mut advised = declared.spec.clone();
+    advice.remedy.apply(&mut advised);
+    let changes = manifest::diff(&of(declared.spec.clone()), &of(advised));
+    changes.into_iter().map(|Change { path, old, new }| v1::FieldChange { path, old, new }).collect()
+}

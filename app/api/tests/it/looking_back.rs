@@ -1,0 +1,111 @@
+//! A day that lies in the history is looked back at.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use control::{ControlLoop, Outbox};
+use hyper::{Method, StatusCode};
+use journal::History;
+use model::identity::{ActionId, Epoch, Generation};
+use model::input::{Declared, Input, Intent, Report, Start};
+use model::measure::{Measured, MetricKey, Said, Series, Whose};
+use model::name::{NodeName, ServiceName};
+use model::quantity::Milli;
+use model::resource::Resource;
+use model::settings::Settings;
+use model::time::{Now, Time, Wall};
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// A worker for each ten that wait, at most four.
+fn worker() -> Value {
+    json!({
+        "apiVersion": "homeostat/v1", "kind": "Service", "metadata": {"name": "worker"},
+        "spec": {
+            "run": {"command": ["sh", "-c", "exec sleep 600"]},
+            "scale": {"min": 1, "max": 4, "metrics": [{
+                "type": "External",
+                "external": {"metric": {"name": "queue"}, "target": {"type": "AverageValue", "averageValue": 10}},
+            }]},
+            "stop": {"signal": "SIGKILL", "drain": "0s"},
+        },
+    })
+}
+
+/// Lets a loop decide for more than a day until now, of which for half an hour ninety waited and else five, and keeps it in `folder`.
+fn yesterday(folder: &Path) {
+    let mut history = History::new(folder.to_owned(), 30 * DAY);
+    history.begin_run(Epoch(1)).unwrap();
+    let mut brain = ControlLoop::new(Settings::default());
+    let begin = os::wall().as_millis() - u64::try_from((DAY + Duration::from_hours(1)).as_millis()).unwrap();
+    let mut put = |elapsed: Duration, input: &Input| {
+        let ms = u64::try_from(elapsed.as_millis()).unwrap();
+        let now = Now { time: Time::from_millis(1_000_000 + ms), wall: Wall::from_millis(begin + ms) };
+        let mut out = Outbox::default();
+        brain.step(now, input, &mut out);
+        out.decisions.iter().for_each(|decided| history.keep(decided).unwrap());
+    };
+    let node = NodeName::parse("there").unwrap();
+    let settings = Arc::new(Settings::default());
+    let started = Start { epoch: Epoch(1), node: node.clone(), seed: 7, settings };
+    put(Duration::ZERO, &Input::Started(started));
+    put(Duration::ZERO, &Input::Intent(Intent::Declare(Arc::new(declared()))));
+    let (up_to, replicas) = (ActionId::default(), Vec::new());
+    put(Duration::ZERO, &Input::Report(Report::Inventory { node, up_to, replicas }));
+    let mut second = 0;
+    while second < DAY.as_secs() + 1800 {
+        let is_busy = (3600..5400).contains(&second);
+        // It is looked at each second where that matters.
+        second += if is_busy { 1 } else { 60 };
+        let waiting = if is_busy { 90_000 } else { 5_000 };
+        put(Duration::from_secs(second), &Input::Report(Report::Measured(vec![measured(waiting)])));
+        put(Duration::from_secs(second), &Input::Woke);
+    }
+    history.flush().unwrap();
+}
+
+fn measured(milli: i64) -> Measured {
+    Measured {
+        source: ServiceName::parse("queues").unwrap(),
+        key: MetricKey { metric: "queue".into(), whose: Whose::Outside },
+        stale_after: Duration::from_mins(2),
+        said: Said::Series(vec![Series { labels: [].into(), value: Milli(milli) }]),
+    }
+}
+
+fn declared() -> Declared {
+    let Ok(Resource::Service(service)) = serde_json::from_value(worker()) else { panic!("it is a service") };
+    let (name, autoscaler) = (service.name().clone(), service.autoscaler().unwrap());
+    Declared { name, revision: Generation(1), generation: Generation(1), spec: service.spec, autoscaler }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_maximum_that_was_too_low_yesterday_is_told_with_its_worth_and_the_change() {
+    let world = World::start_with(|data| yesterday(&data.join("history"))).await;
+    let applied = world.send(Method::POST, "/v1/apply", &worker()).await;
+    assert_eq!(applied.status, StatusCode::OK, "{applied:?}");
+
+    let found = world.get("/v1/services/worker/recommendations").await.json();
+    let [advice] = &found["items"].as_array().unwrap()[..] else { panic!("{found}") };
+    assert_eq!(
+        (&advice["target"], &advice["kind"]),
+        (&json!("service/worker"), &json!("MaxReached")),
+        "{found}"
+    );
+    let lacked = advice["worth"]["lackedReplicaHours"].as_f64().unwrap();
+    assert!((2.3..=2.7).contains(&lacked), "five more, for half an hour: {found}");
+    assert_eq!(advice["changes"], json!([{"path": "spec.scale.max", "old": 4, "new": 9}]));
+
+    let all = world.get("/v1/recommendations").await.json();
+    assert_eq!(all["items"], found["items"]);
+    let begun = found["until"].as_str().unwrap();
+    let since_now = world.get(&format!("/v1/services/worker/recommendations?since={begun}")).await.json();
+    assert_eq!(since_now["items"], json!([]), "what went on before is not looked at");
+    let unknown = world.get("/v1/services/nobody/recommendations").await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND, "{unknown:?}");
+    world.end().await;
+}

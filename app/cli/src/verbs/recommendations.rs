@@ -1,0 +1,118 @@
+//! `recommendations`: bottlenecks and waste found in history, and what to declare instead.
+
+use std::fmt::Write as _;
+
+use api::v1;
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::figures;
+use crate::moment::moment;
+use crate::output::Output;
+use crate::paint::{Paint, printable};
+use crate::target::OneService;
+use crate::verbs::diff::changed;
+use crate::words::Desk;
+
+/// List bottlenecks and waste found in 30 days of decisions, what each is worth, and what to declare instead
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Words {
+    /// Of which service, as service/NAME; all unless given
+    #[arg(value_name = "SERVICE")]
+    service: Option<OneService>,
+    /// Look back to this time: RFC 3339, a time of day here such as 12:03, or how long ago, such as 7d
+    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
+    since: Option<Timestamp>,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
+    let since = words.since.map(|since| format!("?since={since:.3}")).unwrap_or_default();
+    let path = match &words.service {
+        Some(service) => format!("/v1/services/{}/recommendations{since}", service.0),
+        None => format!("/v1/recommendations{since}"),
+    };
+    let answer: Value = desk.client()?.get(&path).await?;
+    let found: v1::Recommendations = serde_json::from_value(answer.clone())?;
+    desk.printer.print(words.output.output, &answer, |_| lines(&found, desk.printer.paint))
+}
+
+const STRING: &str = "writing to a string cannot fail";
+
+fn lines(found: &v1::Recommendations, paint: Paint) -> String {
+    if found.items.is_empty() {
+        return format!("nothing to recommend by what was decided since {}\n", found.since);
+    }
+    let mut text = String::new();
+    for advice in &found.items {
+        let v1::Advice { target, kind, message, worth: of, changes } = advice;
+        writeln!(text, "{target}: {}\n  {}", printable(kind), printable(message)).expect(STRING);
+        if let Some(worth) = worth(of) {
+            writeln!(text, "  {worth}").expect(STRING);
+        }
+        text.push_str(&changed(changes, paint));
+        text.push('\n');
+    }
+    writeln!(text, "since {}; each for itself, and worth what it would have been in that time", found.since)
+        .expect(STRING);
+    text
+}
+
+/// What it is worth, in words; `None` when that cannot be counted.
+fn worth(of: &v1::AdviceWorth) -> Option<String> {
+    let lacked = |what: String| format!("it lacked {what}");
+    let spared = |what: String| format!("it could do without {what}");
+    let replica_hours = |hours: f64| format!("{hours:.1} replica-hours");
+    let cores = |cores: f64| format!("{cores:.2} cores");
+    let memory = |bytes: u64| figures::bytes(Some(bytes));
+    let starts = |starts: u32| format!("{starts} starts of replicas");
+    of.lacked_replica_hours
+        .map(replica_hours)
+        .or_else(|| of.lacked_bytes.map(memory))
+        .map(lacked)
+        .or_else(|| of.spared_replica_hours.map(replica_hours).map(spared))
+        .or_else(|| of.spared_cores.map(cores).map(spared))
+        .or_else(|| of.spared_bytes.map(memory).map(spared))
+        .or_else(|| of.spared_starts.map(starts).map(spared))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn advice_says_what_was_seen_what_it_is_worth_and_what_to_write() {
+        let change =
+            v1::FieldChange { path: "spec.scale.max".into(), old: Some(json!(10)), new: Some(json!(14)) };
+        let advice = v1::Advice {
+            target: "service/shop".into(),
+            kind: "MaxReached".into(),
+            message: "for 2.0 h its metrics asked for more".into(),
+            worth: v1::AdviceWorth { lacked_replica_hours: Some(6.0), ..Default::default() },
+            changes: vec![change],
+        };
+        let found = v1::Recommendations {
+            since: "2026-11-01T00:00:00.000Z".into(),
+            until: "2026-12-01T00:00:00.000Z".into(),
+            items: vec![advice],
+        };
+        let text = lines(&found, Paint { is_on: false });
+        let expected = "service/shop: MaxReached\n  for 2.0 h its metrics asked for more\n  it lacked 6.0 replica-hours\n  \
+                        - spec.scale.max: 10\n  + spec.scale.max: 14\n";
+        assert!(text.starts_with(expected), "{text}");
+    }
+
+    #[test]
+    fn nothing_found_is_said() {
+        let found = v1::Recommendations { since: "then".into(), until: "now".into(), items: Vec::new() };
+        assert_eq!(
+            lines(&found, Paint { is_on: false }),
+            "nothing to recommend by what was decided since then\n"
+        );
+    }
+}
