@@ -7,7 +7,6 @@ const FLASH_SALE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/fl
 /// A rise from 20 to 250 requests a second within eight seconds, half a minute of that, and a fall.
 fn sale() -> String {
     let rate = |second: u32| match second {
-        0..4 => 20,
         4..12 => 20 + (second - 4) * 29,
         12..40 => 250,
         _ => 20,
