@@ -21,7 +21,7 @@ use model::time::{Now, Time, Wall};
 use serde_json::{Value, json};
 
 use crate::figure::{Findings, Target, Unit};
-use crate::spans::{Costs, Stopwatch};
+use crate::spans::{Cost, Costs, Stopwatch};
 
 /// What a person waits for at most: a tenth of a second feels like none (Nielsen 1993).
 const ASKED: Target = Target::AtMost(0.1);
@@ -68,14 +68,18 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
     ];
     for (name, policy) in policies {
         let costs = costs_of(&policy).with_context(|| format!("with the policy {name}"))?;
-        findings.note(
-            format!("{name}: a step of the loop with a decision, p50"),
-            costs.decided.median(),
-            Unit::Seconds,
-        );
-        findings.note(format!("{name}: its record in words, p50"), costs.told.median(), Unit::Seconds);
-        costs.prospects.tell(&format!("{name}: what would change it"), ASKED, &mut findings);
-        costs.why_not.tell(&format!("{name}: why not fewer"), ASKED, &mut findings);
+        let mut note = |what: &str, costs: &Costs| {
+            let name = format!("{name}: {what}, p50 by processor time");
+            findings.note(name, costs.median_cpu(), Unit::Seconds);
+        };
+        note("a step of the loop with a decision", &costs.decided);
+        note("its record in words", &costs.told);
+        note("what would change it", &costs.prospects);
+        note("why not fewer", &costs.why_not);
+        for (what, costs) in [("what would change it", &costs.prospects), ("why not fewer", &costs.why_not)] {
+            let name = format!("{name}: {what}, dearest by processor time");
+            findings.hold(name, costs.dearest_cpu(), Unit::Seconds, ASKED);
+        }
     }
     Ok(findings)
 }
@@ -96,9 +100,9 @@ fn costs_of(policy: &Value) -> anyhow::Result<Spent> {
         for _ in 0..4 {
             world.report(second);
         }
-        let watch = Stopwatch::start();
-        let account = world.decide().context("a second went by without a decision")?;
-        spent.decided.add(watch.stop());
+        world.step(&Input::Woke);
+        let (account, cost) = world.decided.take().context("a second went by without a decision")?;
+        spent.decided.add(cost);
         world.carry_out();
         if second % EXPLAINED_ONE_IN == 0 {
             spent.explain(account.as_ref());
@@ -126,6 +130,7 @@ struct World {
     out: Outbox,
     now: Time,
     name: ServiceName,
+    decided: Option<(Arc<dyn Account>, Cost)>,
     /// Processor time and requests of each replica since it was started.
     used: Vec<(Duration, u64)>,
 }
@@ -135,7 +140,7 @@ impl World {
         let name = ServiceName::parse("shop")?;
         let brain = ControlLoop::new(Settings::default());
         let used = vec![(Duration::ZERO, 0); BEGIN_WITH as usize];
-        let mut world = Self { brain, out: Outbox::default(), now: BEGIN, name, used };
+        let mut world = Self { brain, out: Outbox::default(), now: BEGIN, name, decided: None, used };
         let settings = Arc::new(Settings::default());
         let declared = declared(&world.name, policy)?;
         let memory = Memory { desired: Some(BEGIN_WITH), ..Memory::blank(world.name.clone()) };
@@ -148,9 +153,16 @@ impl World {
         Ok(world)
     }
 
+    /// Steps the loop, and keeps the latest decision with what the step cost in which it was made.
     fn step(&mut self, input: &Input) {
         let now = Now { time: self.now, wall: Wall::from_millis(self.now.as_millis()) };
+        let before = self.out.decisions.len();
+        let watch = Stopwatch::start();
         self.brain.step(now, input, &mut self.out);
+        let cost = watch.stop();
+        if let Some(decided) = self.out.decisions[before..].last() {
+            self.decided = Some((Arc::clone(&decided.account), cost));
+        }
     }
 
     /// A quarter of a second of load, spread evenly: from 100 to 1,000 requests a second and back in four minutes.
@@ -190,12 +202,6 @@ impl World {
         let running = places.filter(|(_, place)| place.is_occupied());
         let is_stopping = |place: &Place| matches!(place.stage, Stage::Stopping { .. });
         running.map(|(number, place)| (*number, place.incarnation, is_stopping(place))).collect()
-    }
-
-    /// Wakes the loop; the decision that it makes then, if it makes one.
-    fn decide(&mut self) -> Option<Arc<dyn Account>> {
-        self.step(&Input::Woke);
-        self.out.decisions.last().map(|decided| Arc::clone(&decided.account))
     }
 
     /// Everything that was told is done, and what was started is ready.

@@ -113,9 +113,14 @@ impl Costs {
         self.cpu.add(cost.cpu);
     }
 
-    /// What half of them did not exceed by the clock, in seconds; 0 of none.
-    pub(crate) fn median(&self) -> f64 {
-        self.elapsed.quantile(0.5)
+    /// What half of them did not exceed by processor time, in seconds; 0 of none.
+    pub(crate) fn median_cpu(&self) -> f64 {
+        self.cpu.quantile(0.5)
+    }
+
+    /// The dearest by processor time, in seconds; 0 of none.
+    pub(crate) fn dearest_cpu(&self) -> f64 {
+        self.cpu.longest()
     }
 
     /// Notes p50 and p99 by the clock and the dearest by processor time, each of which should be within `target`; and the
