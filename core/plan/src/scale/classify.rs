@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::time::Time;
 
-use super::reading::{Gap, Phase, ReplicaView, Sample, Samples};
+use super::reading::{Gap, Milli, Phase, ReplicaView, Sample, Samples};
 
 /// How one replica enters a metric's arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,8 +17,8 @@ pub enum Standing {
     Unready,
     /// It ought to be measured and is not: what is assumed goes against the direction of the change.
     Missing(Gap),
-    /// With its sample.
-    Ready(Sample),
+    /// With what its sample says.
+    Ready(Milli),
 }
 
 /// When the sample of a replica is that of one at work.
@@ -65,7 +65,9 @@ pub struct Census {
 
 impl Standing {
     /// How `replica` stands with the sample that there is of it; the first rule that fits decides.
-    pub fn of(replica: &ReplicaView, sample: Result<Sample, Gap>, warmup: Warmup) -> Self {
+    // Asked once for each replica and metric: of a call and a copy of the sample a third of a decision would be made.
+    #[inline]
+    pub fn of(replica: &ReplicaView, sample: Result<&Sample, Gap>, warmup: Warmup) -> Self {
         if replica.leaving || replica.phase == Phase::Failed {
             return Self::Ignored;
         }
@@ -74,13 +76,14 @@ impl Standing {
         }
         match sample {
             Err(gap) => Self::Missing(gap),
-            Ok(sample) if warmup.holds_back(replica, &sample) => Self::Unready,
-            Ok(sample) => Self::Ready(sample),
+            Ok(sample) if warmup.holds_back(replica, sample) => Self::Unready,
+            Ok(sample) => Self::Ready(sample.value),
         }
     }
 }
 
 impl Warmup {
+    #[inline]
     fn holds_back(self, replica: &ReplicaView, sample: &Sample) -> bool {
         let (now, initialization_period, initial_readiness_delay) = match self {
             Self::None => return false,
@@ -127,7 +130,8 @@ pub fn standings<'a>(
 ) -> impl Iterator<Item = Standing> + use<'a> {
     let by_replica = samples.by_replica;
     replicas.iter().enumerate().map(move |(index, replica)| {
-        let sample = by_replica.get(index).copied().unwrap_or(Err(Gap::Absent));
+        let sample =
+            by_replica.get(index).map_or(Err(Gap::Absent), |known| known.as_ref().map_err(|gap| *gap));
         Standing::of(replica, sample, warmup)
     })
 }

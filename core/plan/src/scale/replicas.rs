@@ -64,7 +64,7 @@ impl PerReplica {
                 Standing::Ignored => {}
                 Standing::Unready => tally.unready.add(Milli(0), requested),
                 Standing::Missing(_) => tally.missing.add(self.aim.assumed_busy(requested), requested),
-                Standing::Ready(sample) => tally.ready.add(sample.value, requested),
+                Standing::Ready(used) => tally.ready.add(used, requested),
             }
         }
         tally
