@@ -10,7 +10,7 @@ use super::*;
 
 const HOUR_MS: u64 = 3_600_000;
 
-fn service(spec: Value) -> ServiceState {
+fn service(spec: &Value) -> ServiceState {
     let written = json!({"metadata": {"name": "shop"}, "spec": spec});
     let service: Service = serde_json::from_value(written).expect("it is a service");
     let mut state = ServiceState::named(service.name().clone());
@@ -29,7 +29,7 @@ fn scaled(min: u32, max: u32) -> ServiceState {
     let requests = json!({"type": "Pods", "pods": {
         "metric": {"name": "http_requests_per_second"}, "target": {"type": "AverageValue", "averageValue": 30},
     }});
-    service(json!({
+    service(&json!({
         "run": {"command": ["shop"]}, "resources": {"cpu": "1"},
         "scale": {"min": min, "max": max, "metrics": [cpu, requests]},
     }))
@@ -128,7 +128,7 @@ fn replicas_that_come_back_at_once_need_not_have_gone() {
 
 /// A service of three replicas that used this much for two days.
 fn learned(cpu: u64, memory: u64) -> ServiceState {
-    let mut service = service(json!({
+    let mut service = service(&json!({
         "run": {"command": ["shop"]}, "resources": {"cpu": "1", "memory": "256Mi"},
         "scale": {"replicas": 3, "vertical": {"mode": "recommend"}},
     }));
