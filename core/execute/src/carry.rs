@@ -123,7 +123,6 @@ impl Hand<'_> {
         let since = self.now.time;
         place.begin(since, incarnation, generation, (action, Stage::Starting { action, since }));
         place.resources = Some(resources);
-        place.allot(service.allotment);
         self.note(service, ordinal, EventKind::Starting, reason);
     }
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use model::histogram::Width;
 use model::memory::UsageProfile;
-use model::plan::Allotment;
 use model::quantity::{Bytes, MilliCpu};
 use model::time::Time;
 
@@ -38,17 +37,9 @@ const MARGIN_PERCENT: u64 = 15;
 /// Samples of the processor in a day of one replica.
 const SAMPLES_A_DAY: f64 = 1440.0;
 
-/// What a place's life was given, and what it has shown that is not counted yet.
+/// What a place's life has shown that is not counted yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Appetite {
-    /// What it was given instead of what is declared.
-    pub allotment: Allotment,
-    gauge: Gauge,
-}
-
-/// What a life has shown that is not counted yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Gauge {
+pub struct Gauge {
     /// Where the minute began that is being measured: when, and the processor time until then, in microseconds.
     minute: Option<(Time, u64)>,
     peak: Option<Peak>,
@@ -93,7 +84,7 @@ pub(crate) fn observe(profile: &mut UsageProfile, place: &mut Place, at: Time, m
 }
 
 fn gauge(place: &mut Place) -> &mut Gauge {
-    &mut place.appetite.get_or_insert_default().gauge
+    place.gauge.get_or_insert_default()
 }
 
 /// `spent`: the processor time until now, of a replica that is ready.

@@ -15,7 +15,7 @@ pub use place::{Fitting, Health, Place, Stage, Unanswered};
 pub mod series;
 
 mod appetite;
-pub use appetite::{Appetite, Estimate, Range, confidence, estimate};
+pub use appetite::{Estimate, Gauge, Range, confidence, estimate};
 
 mod measured;
 pub use measured::{Lack, Latest, Reading, ReplicaReading};

@@ -12,7 +12,7 @@ use model::quantity::{Bytes, MilliCpu, MilliRps};
 use model::resource::Resources;
 use model::time::Time;
 
-use crate::appetite::Appetite;
+use crate::appetite::Gauge;
 use crate::series::Series;
 
 /// A place of a service: a number that one replica at a time fills.
@@ -44,8 +44,8 @@ pub struct Place {
     pub cpu: Series,
     /// Memory in use, and when that was seen.
     pub memory: Option<(Time, Bytes)>,
-    /// What that life was given, and uses, where that is not just as declared; boxed, as most services learn nothing of it.
-    pub appetite: Option<Box<Appetite>>,
+    /// What it uses, as far as that is not counted yet; `None` until then, boxed because most services learn nothing of it.
+    pub gauge: Option<Box<Gauge>>,
     /// Requests since the start of this life.
     pub requests: Series,
     /// Of those, the ones that failed by the replica's fault.
@@ -173,7 +173,7 @@ impl Place {
             restart: RestartMemory::default(),
             cpu: Series::default(),
             memory: None,
-            appetite: None,
+            gauge: None,
             requests: Series::default(),
             errors: Series::default(),
             in_flight: (Time::ZERO, 0),
@@ -203,24 +203,12 @@ impl Place {
         self.start_failure = None;
         self.cpu.clear();
         self.memory = None;
-        self.appetite = None;
+        self.gauge = None;
         self.requests.clear();
         self.errors.clear();
         self.in_flight = (Time::ZERO, 0);
         self.latency_p99 = Duration::ZERO;
         self.slowest = (Time::ZERO, Duration::ZERO);
-    }
-
-    /// What its life was given instead of what is declared; nothing for one of an earlier run, of which it is not known.
-    pub fn allotment(&self) -> Allotment {
-        self.appetite.as_ref().map(|appetite| appetite.allotment).unwrap_or_default()
-    }
-
-    /// Notes what its life is given.
-    pub fn allot(&mut self, allotment: Allotment) {
-        if self.appetite.is_some() || allotment != Allotment::default() {
-            self.appetite.get_or_insert_default().allotment = allotment;
-        }
     }
 
     /// Whether it counts towards the number of replicas wanted: it serves, will serve, or is to be filled again.

@@ -198,9 +198,6 @@ impl ServiceState {
         let declared = || Some(self.declared.as_ref()?.spec.resources);
         let memory = place.resources.or_else(declared)?.memory?;
         Some(Bytes(u64::try_from(memory.units_ceil()).unwrap_or(0)))
-        let declared = || self.declared.as_ref()?.spec.resources.memory;
-        let declared = || Some(Bytes(u64::try_from(declared()?.units_ceil()).unwrap_or(0)));
-        place.allotment().memory.or_else(declared)
     }
 
     /// The size that a person holds it at.

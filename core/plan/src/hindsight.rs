@@ -198,7 +198,8 @@ impl View<'_> {
     }
 
     fn of_sizes(&self, now: Time, service: &ServiceState) -> Vec<Advice> {
-        let learned = vertical::recommendation(now, service).filter(|it| it.confidence >= CONFIDENCE_MIN);
+        let learned =
+            vertical::recommendation(now, service, None).filter(|it| it.confidence >= CONFIDENCE_MIN);
         let Some(learned) = learned else { return Vec::new() };
         let replicas = self.mean().unwrap_or_else(|| f64::from(service.desired.unwrap_or(0)));
         let resources = &self.spec.resources;
