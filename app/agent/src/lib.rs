@@ -7,6 +7,7 @@
 
 mod balancers;
 mod desk;
+mod latency;
 mod measuring;
 mod obey;
 mod rates;

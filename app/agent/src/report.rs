@@ -18,13 +18,16 @@ use crate::agent::Inner;
 use crate::balancers::Elsewhere;
 use crate::desk::{ReplicaDesk, Standing};
 use crate::obey::spawn;
-use crate::{routes, routing};
+use crate::{latency, routes, routing};
 
 /// From one report of traffic to the next: the loop sees a rise within this time, without scraping.
 const TRAFFIC_EVERY: Duration = Duration::from_millis(250);
 
 /// An unchanged report of traffic is left out at most so many times in a row: silence must not look like a broken sensor.
 const TRAFFIC_SILENCE_MAX: u32 = 3;
+
+/// From one report of latencies to the next, in beats: windows of five seconds end on time to a fifth.
+const LATENCIES_EVERY: u32 = 4;
 
 /// From one report of processor time and memory to the next.
 const USAGE_EVERY: Duration = Duration::from_millis(500);
@@ -211,7 +214,7 @@ fn read_demand(inner: &Inner) -> Vec<Demand> {
 async fn traffic(inner: Arc<Inner>) {
     let mut beat = interval(TRAFFIC_EVERY);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut last = Last::default();
+    let (mut last, mut beats) = (Last::default(), 0_u32);
     loop {
         // Both are cancel safe: a beat that is not waited for comes next, and so does a notice.
         let is_beat = tokio::select! {
@@ -225,6 +228,10 @@ async fn traffic(inner: Arc<Inner>) {
                 tell_demand(&inner, &mut last.demand, demand);
             }
             continue;
+        }
+        beats = beats.wrapping_add(1);
+        if beats.is_multiple_of(LATENCIES_EVERY) {
+            latency::report(&inner);
         }
         if last.demand.is_due(&demand) {
             tell_demand(&inner, &mut last.demand, demand);

@@ -30,6 +30,7 @@ mod routes;
 mod openapi;
 pub use openapi::description;
 
+mod capacity;
 mod decided;
 mod metric_source;
 mod proxied;

@@ -20,8 +20,8 @@ pub use hindsight::{Advice, AdviceWorth, FieldChange, Recommendations};
 
 mod scaling;
 pub use scaling::{
-    AmountSpan, Recommendation, RecommendedAmount, ScalingDifference, ScalingStatus, ScalingTally,
-    ShadowChange, ShadowExplanation, ShadowStatus,
+    Capacity, LearnedCapacity, Recommendation, RecommendedAmount, ScalingDifference, ScalingStatus,
+    ScalingTally, ShadowChange, ShadowExplanation, ShadowStatus,
 };
 
 /// A resource with what the system answers.
@@ -104,6 +104,9 @@ pub struct ServiceStatus {
     /// How large a replica should be; absent where nothing is learned of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recommendation: Option<Recommendation>,
+    /// What a replica carries within what the service promises; absent where nothing is promised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Capacity>,
     /// What the proxy does with its requests; absent for a service that is not exposed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<Proxied>,

@@ -18,7 +18,7 @@ use orchestrator::{Handle, Stopped, Told};
 
 use crate::decided;
 use crate::moment::{rfc3339, wall_of};
-use crate::{rightsize, v1};
+use crate::{capacity, rightsize, v1};
 
 /// Services looked at in one go on the loop's thread.
 ///
@@ -119,6 +119,7 @@ impl Look<'_> {
                 .map(|pause| v1::Pause { until: pause.until.map(|time| self.at(time)) }),
             traffic: sum_of_traffic(places),
             usage: sum_of_usage(places),
+            capacity: capacity::known(service),
             recommendation: rightsize::recommended(self.now.time, service),
             proxy: None,
             external: Vec::new(),

@@ -91,6 +91,9 @@ fn declare(now: Now, knowledge: &mut Knowledge, declared: &Arc<Declared>, out: &
     if !service.is_measured() {
         service.usage = Default::default();
     }
+    if service.promise().is_none() {
+        service.capacity = None;
+    }
     service.next_sync = now.time;
     knowledge.depend(&declared.name, &before, &needs(declared));
     out.tell(now, &declared.name, None, EventKind::Declared, Reason::Declared);
@@ -133,6 +136,7 @@ pub(crate) fn recall(now: Time, knowledge: &mut Knowledge, memory: &Memory) {
     service.shadows.clone_from(&memory.shadows);
     service.healing = memory.healing.clone();
     service.usage = memory.usage.clone();
+    service.capacity.clone_from(&memory.capacity);
     // Whether an earlier run's proxy listens is not known: it is told what holds now, one way or the other.
     if service.exposure == Exposure::None {
         service.exposure = Exposure::Shown { revision: Generation(0) };

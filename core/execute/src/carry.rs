@@ -7,7 +7,7 @@ use knowledge::{Exposure, Fitting, Knowledge, Place, Remembered, ServiceState, S
 use model::action::{ActionKind, Admission};
 use model::event::EventKind;
 use model::identity::{Ordinal, ReplicaId};
-use model::memory::Memory;
+use model::memory::{CapacityMemory, Memory};
 use model::name::ServiceName;
 use model::plan::{Afterwards, Change, Role, Step};
 use model::reason::Reason;
@@ -265,7 +265,9 @@ pub fn remember(hand: &mut Hand<'_>, service: &mut ServiceState, refresh: Durati
     let is_kept = service.remembered.as_ref().is_some_and(|last| {
         let age = hand.now.time.since(last.at);
         let slack = if age < refresh { refresh } else { Duration::ZERO };
-        is_written(service, &last.memory, slack) && is_usage_written(service, &last.memory, age)
+        is_written(service, &last.memory, slack)
+            && is_usage_written(service, &last.memory, age)
+            && is_capacity_written(service, &last.memory, age)
     });
     if is_kept {
         return;
@@ -304,4 +306,12 @@ fn is_written(service: &ServiceState, last: &Memory, slack: Duration) -> bool {
 fn is_usage_written(service: &ServiceState, last: &Memory, age: Duration) -> bool {
     let is_added_to = service.usage.samples >= last.usage.samples;
     (is_added_to && age < USAGE_REFRESH) || last.usage == service.usage
+}
+
+/// Whether `last`, written `age` ago, is near enough to what replicas carry by now. What is to be forgotten is written at once.
+fn is_capacity_written(service: &ServiceState, last: &Memory, age: Duration) -> bool {
+    let of_promise = |memory: &CapacityMemory| (memory.below, memory.quantile);
+    let (now, then) = (service.capacity.as_deref(), last.capacity.as_deref());
+    let is_added_to = now.is_some() && now.map(of_promise) == then.map(of_promise);
+    (is_added_to && age < USAGE_REFRESH) || now == then
 }

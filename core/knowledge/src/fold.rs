@@ -5,15 +5,16 @@
 use model::event::{Event, EventKind};
 use model::fact::Fact;
 use model::identity::{Generation, ReplicaId};
-use model::input::{self, Allotted, Exit, ExitStatus, Observed, ReplicaState, Traffic, Usage};
+use model::input::{self, Exit, ExitStatus, Observed, ReplicaState, Traffic, Usage};
+use model::latency::Latencies;
 use model::plan::{Afterwards, Role};
 use model::reason::Reason;
 use model::time::{Now, Time};
 
-use crate::appetite;
-use crate::place::{Fitting, Health, Place, SLOWEST_HELD, Stage};
+use crate::place::{Health, Place, Stage};
 use crate::service::{Demand, Exposure};
 use crate::state::Knowledge;
+use crate::{appetite, capacity};
 
 /// What folding a fact changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +62,7 @@ impl Knowledge {
             }
             Fact::Used(usage) => self.used(now.time, usage),
             Fact::Served(traffic) => self.served(now.time, traffic),
-            Fact::Allotted(allotted) => self.allotted(now.time, allotted),
+            Fact::Timed(latencies) => self.timed(now.time, latencies),
             Fact::Asked(demand) => self.asked(now.time, demand),
             Fact::Measured(measured) => {
                 self.measured.take(now.time, measured);
@@ -156,32 +157,30 @@ impl Knowledge {
 
     fn served(&mut self, at: Time, traffic: &Traffic) -> Folded {
         let Some(service) = self.service_mut(&traffic.service) else { return Folded::Same };
+        let promises = service.promise().is_some();
         let Some(place) = service.places.get_mut(&traffic.ordinal) else { return Folded::Same };
         place.requests.push(at, traffic.requests);
         place.errors.push(at, traffic.errors);
         let is_news = place.in_flight != (at, traffic.in_flight);
         place.in_flight = (at, traffic.in_flight);
         place.latency_p99 = traffic.latency_p99;
-        let (since, slowest) = place.slowest;
-        if traffic.latency_p99 >= slowest || at.since(since) >= SLOWEST_HELD {
-            place.slowest = (at, traffic.latency_p99);
+        if promises {
+            let asked = place.asked.get_or_insert_default();
+            // What is seen of both at two moments may be fewer than before; none are taken back.
+            let before = asked.last().map_or(0, |(_, before)| before);
+            asked.push(at, traffic.requests.saturating_add(traffic.in_flight.into()).max(before));
         }
         // A drained replica waits for nothing but this.
         let is_draining = matches!(place.stage, Stage::Draining { .. });
         if is_draining && is_news { Folded::Changed } else { Folded::Measured }
     }
 
-    /// What the platform says counts, but while it is being told something else: then it may speak of before or after.
-    fn allotted(&mut self, at: Time, allotted: &Allotted) -> Folded {
-        let Some(place) = self.place_mut(&allotted.replica) else { return Folded::Same };
-        if place.resources == Some(allotted.resources) || matches!(place.fitting, Fitting::Telling { .. }) {
-            return Folded::Same;
-        }
-        place.resources = Some(allotted.resources);
-        if matches!(place.fitting, Fitting::Done { .. }) {
-            place.fitting = Fitting::Done { since: at };
-        }
-        Folded::Changed
+    fn timed(&mut self, at: Time, latencies: &Latencies) -> Folded {
+        let Some(service) = self.service_mut(&latencies.service) else { return Folded::Same };
+        let Some(promise) = service.promise().map(|slo| slo.latency) else { return Folded::Same };
+        let Some(place) = service.places.get_mut(&latencies.ordinal) else { return Folded::Same };
+        capacity::observe(&mut service.capacity, promise, place, (at, latencies));
+        Folded::Measured
     }
 
     fn asked(&mut self, at: Time, demand: &input::Demand) -> Folded {

@@ -17,6 +17,8 @@ pub mod series;
 mod appetite;
 pub use appetite::{Estimate, Gauge, Range, confidence, estimate};
 
+pub mod capacity;
+
 mod measured;
 pub use measured::{Lack, Latest, Reading, ReplicaReading};
 

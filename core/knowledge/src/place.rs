@@ -13,6 +13,7 @@ use model::resource::Resources;
 use model::time::Time;
 
 use crate::appetite::Gauge;
+use crate::capacity::Watch;
 use crate::series::Series;
 
 /// A place of a service: a number that one replica at a time fills.
@@ -54,8 +55,10 @@ pub struct Place {
     pub in_flight: (Time, u32),
     /// The 99th percentile of the latency, as last reported.
     pub latency_p99: Duration,
-    /// The largest of these within two seconds, and when it was reported.
-    pub slowest: (Time, Duration),
+    /// Requests that were begun since the start of this life, answered or not; `None` where nothing is promised.
+    pub asked: Option<Box<Series>>,
+    /// Where the window began in which it is watched; `None` while it is not.
+    pub watch: Option<Box<Watch>>,
 }
 
 /// How long the largest latency stands: as long as the means of other metrics are over. A window of the proxy is a quarter of a second, and some
@@ -178,7 +181,8 @@ impl Place {
             errors: Series::default(),
             in_flight: (Time::ZERO, 0),
             latency_p99: Duration::ZERO,
-            slowest: (Time::ZERO, Duration::ZERO),
+            asked: None,
+            watch: None,
         }
     }
 
@@ -208,7 +212,8 @@ impl Place {
         self.errors.clear();
         self.in_flight = (Time::ZERO, 0);
         self.latency_p99 = Duration::ZERO;
-        self.slowest = (Time::ZERO, Duration::ZERO);
+        self.asked = None;
+        self.watch = None;
     }
 
     /// Whether it counts towards the number of replicas wanted: it serves, will serve, or is to be filled again.

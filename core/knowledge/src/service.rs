@@ -6,11 +6,13 @@ use std::sync::Arc;
 use model::decision::Account;
 use model::identity::{ActionId, Generation, Incarnation, Ordinal};
 use model::input::Declared;
-use model::memory::{HealingMemory, Memory, RestartMemory, ScalingMemory, ShadowMemory, UsageProfile};
+use model::memory::{
+    CapacityMemory, HealingMemory, Memory, RestartMemory, ScalingMemory, ShadowMemory, UsageProfile,
+};
 use model::name::ServiceName;
 use model::plan::{Allotment, Role, Wait};
 use model::quantity::Bytes;
-use model::resource::VerticalMode;
+use model::resource::{Slo, VerticalMode};
 use model::time::Time;
 
 use crate::appetite;
@@ -51,6 +53,8 @@ pub struct ServiceState {
     pub healing: HealingMemory,
     /// What its replicas have used, as far as its declaration wants that to be learned.
     pub usage: UsageProfile,
+    /// What its replicas were seen to carry within what it promises; `None` before that, and for one that promises nothing.
+    pub capacity: Option<Box<CapacityMemory>>,
     /// What replicas that are started from now on get instead of what is declared.
     pub allotment: Allotment,
     /// How far its listener is.
@@ -165,6 +169,7 @@ impl ServiceState {
             waits: Vec::new(),
             healing: HealingMemory::default(),
             usage: UsageProfile::default(),
+            capacity: None,
             allotment: Allotment::default(),
             exposure: Exposure::None,
             demand: None,
@@ -183,6 +188,11 @@ impl ServiceState {
     pub fn is_measured(&self) -> bool {
         let vertical = self.declared.as_ref().and_then(|declared| declared.spec.scale.vertical.as_ref());
         vertical.is_some_and(|vertical| vertical.mode != VerticalMode::Off)
+    }
+
+    /// What it promises to those who ask it; `None` for nothing.
+    pub fn promise(&self) -> Option<&Slo> {
+        self.declared.as_ref()?.promise()
     }
 
     /// Learns from the end of the replica of a place, which memory ran out for.
@@ -282,6 +292,7 @@ impl ServiceState {
             restarts: self.taught().map(|(ordinal, restart)| (ordinal, restart.clone())).collect(),
             healing: self.healing.clone(),
             usage: self.usage.clone(),
+            capacity: self.capacity.clone(),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Validated observations, and what analysis concludes from them.
 
 use crate::identity::{Incarnation, Ordinal, ReplicaId};
-use crate::input::{Allotted, Demand, Exit, Observed, Traffic, Usage};
+use crate::input::{Demand, Exit, Observed, Traffic, Usage};
+use crate::latency::Latencies;
 use crate::measure::Measured;
 use crate::name::ServiceName;
 use crate::time::Time;
@@ -37,6 +38,8 @@ pub enum Fact<'a> {
     Used(&'a Usage),
     /// The proxy's counters of a replica.
     Served(&'a Traffic),
+    /// How fast a replica answers.
+    Timed(&'a Latencies),
     /// The proxy's counters of a service.
     Asked(&'a Demand),
     /// What a source of a metric has measured.

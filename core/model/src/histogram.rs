@@ -93,6 +93,12 @@ impl DecayingHistogram {
         self.trim();
     }
 
+    /// The end of each bucket that weighs anything, and what it weighs, smallest first.
+    pub fn sizes(&self, width: Width) -> impl DoubleEndedIterator<Item = (u64, u64)> {
+        let sized = move |(bucket, weight): (usize, &u64)| (sized(STARTS[bucket + 1], width), *weight);
+        self.weights.iter().enumerate().map(sized).filter(|(_, weight)| *weight > 0)
+    }
+
     /// The size that the given share of the weight, in hundredths from 1 to 100, does not exceed: the end of a bucket. `None` when empty.
     pub fn percentile(&self, percent: u32, width: Width) -> Option<u64> {
         let total: u128 = self.weights.iter().map(|weight| u128::from(*weight)).sum();

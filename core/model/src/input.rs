@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use crate::action::Outcome;
 use crate::identity::{ActionId, Epoch, Generation, Incarnation, Ordinal, ReplicaId};
+use crate::latency::Latencies;
 use crate::measure::Measured;
 use crate::memory::Memory;
 use crate::name::{NodeName, ServiceName};
 use crate::plan::Allotment;
 use crate::quantity::Bytes;
-use crate::resource::{AutoscalerSpec, Bounds, ObjectName, Resources, ServiceSpec};
+use crate::resource::{AutoscalerSpec, Bounds, ObjectName, Quantity, ServiceSpec, Slo};
 use crate::settings::Settings;
 use crate::time::{Time, Wall};
 
@@ -141,6 +142,12 @@ impl Declared {
         own.unwrap_or_else(|| self.spec.scale.bounds())
     }
 
+    /// What it promises to those who ask it, for the acting autoscaler or the first that is tried beside it; `None` for nothing.
+    pub fn promise(&self) -> Option<&Slo> {
+        let acting = self.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
+        acting.or_else(|| self.spec.scale.promise())
+    }
+
     /// The autoscalers that are tried beside the acting one, each with its name and between the bounds that hold at `at`.
     pub fn shadows(&self, at: Wall) -> impl Iterator<Item = (&ObjectName, AutoscalerSpec)> {
         let acting = self.autoscaler.as_ref();
@@ -172,6 +179,8 @@ pub enum Report {
     Usage(Vec<Usage>),
     /// Counters of the proxy, of every replica that it may route to or that it is draining.
     Traffic(Vec<Traffic>),
+    /// How fast replicas answer: those of services that promise a latency.
+    Latencies(Vec<Latencies>),
     /// What is asked of services as a whole, replicas or none: of those that may rest.
     Demand(Vec<Demand>),
     /// What sources of metrics have measured.

@@ -19,6 +19,7 @@ pub mod settings;
 
 pub mod fact;
 pub mod input;
+pub mod latency;
 pub mod measure;
 pub mod memory;
 

@@ -1,7 +1,13 @@
 //! What the loop must still know after a restart (law 7).
 
+mod capacity;
+mod rise;
 mod shadow;
 
+pub use self::capacity::{
+    CAPACITY_RATES_MAX, CAPACITY_VERSIONS_MAX, CapacityMemory, RateEvidence, VersionCapacity,
+};
+pub use self::rise::{LoadPeak, RISE_STEP, RISE_STEPS_MAX, RiseMemory};
 pub use self::shadow::{Difference, Heading, SHADOW_CHANGES_MAX, ShadowMemory, SizeChange, Tally};
 
 use crate::histogram::DecayingHistogram;
@@ -27,6 +33,8 @@ pub struct Memory {
     pub healing: HealingMemory,
     /// What its replicas have used; empty when nothing is learned of it.
     pub usage: UsageProfile,
+    /// What its replicas were seen to carry within what it promises; `None` when nothing is learned of that.
+    pub capacity: Option<Box<CapacityMemory>>,
 }
 
 impl Memory {
@@ -40,6 +48,7 @@ impl Memory {
             restarts: Vec::new(),
             healing: HealingMemory::default(),
             usage: UsageProfile::default(),
+            capacity: None,
         }
     }
 }
@@ -90,6 +99,8 @@ pub enum Past {
     Evaluations(Evaluations),
     /// The load of a window; for bursts.
     Load(LoadMemory),
+    /// How far the load rises while a replica starts; for promises.
+    Rises(RiseMemory),
 }
 
 /// Which change the metrics ask for, and since when without a break.
@@ -176,7 +187,7 @@ impl PolicyMemory {
             Past::Load(LoadMemory { panic: Some(Panic { since, over: _, peak }), .. }) => {
                 Some((*since, *peak))
             }
-            Past::None | Past::Asking(_) | Past::Evaluations(_) | Past::Load(_) => None,
+            Past::None | Past::Asking(_) | Past::Evaluations(_) | Past::Load(_) | Past::Rises(_) => None,
         };
         let kind = std::mem::discriminant;
         self.grown == then.grown

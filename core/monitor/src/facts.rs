@@ -38,13 +38,16 @@ pub fn facts<'a>(knowledge: &Knowledge, report: &'a Report, out: &mut Vec<Fact<'
                 Some(ignored(&replica, traffic.incarnation, known))
             }));
         }
-        Report::Allotted(all) => out.extend(all.iter().map(|allotted| {
-            let known = knowledge.place(&allotted.replica.service, allotted.replica.ordinal);
-            if known.is_some_and(|place| place.incarnation == allotted.incarnation) {
-                return Fact::Allotted(allotted);
-            }
-            ignored(&allotted.replica, allotted.incarnation, known)
-        })),
+        Report::Latencies(samples) => {
+            out.extend(samples.iter().scan(Guide::new(knowledge), |guide, latencies| {
+                let known = guide.place(&latencies.service, latencies.ordinal);
+                if known.is_some_and(|place| place.incarnation == latencies.incarnation) {
+                    return Some(Fact::Timed(latencies));
+                }
+                let replica = ReplicaId { service: latencies.service.clone(), ordinal: latencies.ordinal };
+                Some(ignored(&replica, latencies.incarnation, known))
+            }));
+        }
         // Whether a service is known is for the picture to say: it has no lives to tell apart.
         Report::Demand(samples) => out.extend(samples.iter().map(Fact::Asked)),
         // Which life of a replica a number is of is compared where it is used: the measurement may come before the replica.

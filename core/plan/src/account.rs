@@ -81,13 +81,16 @@ impl Situation {
         match (&self.ruling.course, &declared.autoscaler) {
             (Course::Plain { policy, reason, asked }, _) => self.plain(*policy, reason, *asked),
             (Course::Scaled { verdict, doubt }, Some(spec)) => {
-                let mut decision = verdict.decision(declared.name.clone(), *now, &term.bound(spec));
+                let mut decision = verdict.decision(declared.name.clone(), *now, &self.scene.acting(spec));
                 decision.evidence = verdict.evidence(*now, &sight.memory);
                 let is_ratio = decision.metrics.iter().any(|metric| metric.ratio.is_some());
                 decision.tolerance = is_ratio.then(|| {
                     let band = hpa::tolerance_of(spec, hpa);
                     Tolerance { up: band.up, down: band.down }
                 });
+                if let (Some(learned), Some(metric)) = (sight.capacity, decision.metrics.first_mut()) {
+                    metric.note = format!("{}; a replica carries {learned}", metric.note).into();
+                }
                 let decision = match doubt {
                     Some(doubt) => doubt.hold(decision),
                     None => decision,

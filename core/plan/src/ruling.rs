@@ -67,7 +67,7 @@ impl Scene {
             (Some(_), _) if scale.mode == ScaleMode::Off => {
                 self.allowed(Policy::Off, self.within(self.current), Reason::ScalingOff)
             }
-            (Some(spec), _) => self.scaled(&self.term.bound(spec)),
+            (Some(spec), _) => self.scaled(&self.acting(spec)),
             (None, Count::Fixed(replicas)) => self.fixed(*replicas),
             (None, Count::Auto(auto)) => self.fixed(auto.min),
         }

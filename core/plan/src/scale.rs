@@ -25,6 +25,7 @@ pub mod totals;
 pub mod question;
 
 pub mod burst;
+pub mod promise;
 pub mod step;
 pub mod tracking;
 pub mod watermarks;

@@ -3,23 +3,25 @@
 //! What is decided is a function of the scene alone (`ruling.rs`), so that a decision can be made again, and made as if something
 //! had been otherwise, for as long as the scene is kept.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use knowledge::capacity::{self, Learned};
 use knowledge::{Hold, Knowledge, Pause, Place, ServiceState, Stage};
 use model::fact::Finding;
 use model::identity::Ordinal;
 use model::input::Declared;
 use model::memory::ScalingMemory;
 use model::plan::Role;
-use model::resource::{AutoscalerSpec, Bounds, Count, REPLICAS_MAX};
+use model::resource::{AutoscalerSpec, Bounds, Count, MetricSpec, Quantity, REPLICAS_MAX};
 use model::settings::{HpaSettings, Settings};
 use model::time::{Now, Time};
 
 use crate::doubt::{Errors, Incident};
 use crate::fit::fit;
 use crate::rest::Rest;
-use crate::scale::reading::{Phase, Readiness, ReplicaView};
+use crate::scale::reading::{Phase, Readiness, ReplicaView, Unavailable};
 use crate::shadow::ShadowScene;
 use crate::suppose::Supposed;
 use crate::taken::{Taken, Taker};
@@ -71,6 +73,8 @@ pub(crate) struct Sight {
     pub(crate) replicas: Vec<ReplicaView>,
     /// What was measured of each metric, in the order of the declaration.
     pub(crate) taken: Vec<Taken>,
+    /// What one replica carries within what is promised; `None` while that is not known, and where nothing is promised.
+    pub(crate) capacity: Option<Learned>,
     /// What it remembered before the decision.
     pub(crate) memory: ScalingMemory,
     pub(crate) errors: Option<Errors>,
@@ -111,10 +115,11 @@ impl Scene {
         (memory, settings): (ScalingMemory, &Settings),
     ) -> Self {
         let term = Term::of(now.wall, &declared);
-        let Supposed { desired, count, replicas, taken } = supposed;
+        let Supposed { desired, count, replicas, taken, carries } = supposed;
         let begin = desired.filter(|desired| !is_off(*desired, &memory, &term));
         let current = begin.unwrap_or_else(|| first_size(&declared, &term));
-        let sight = Sight { count, replicas, taken, memory, errors: None, incident: None };
+        let capacity = carries.map(Learned::supposed);
+        let sight = Sight { count, replicas, taken, capacity, memory, errors: None, incident: None };
         Self {
             now,
             desired,
@@ -187,23 +192,53 @@ impl Sight {
         let active = service.places.iter().filter(|(_, place)| place.role == Role::Active);
         let places: Vec<(Ordinal, &Place)> = active.map(|(ordinal, place)| (*ordinal, place)).collect();
         let taker = Taker { now: now.time, knowledge, service: &service.name, places: &places, settings };
-        let take = |spec: &AutoscalerSpec| spec.metrics.iter().map(|metric| taker.take(metric)).collect();
+        let carried = |spec: &AutoscalerSpec| carried(service, spec);
+        let take = |spec: &AutoscalerSpec| match spec.policy.slo() {
+            Some(_) if carried(spec).is_none() => vec![Taken::Nothing(Unavailable::Unlearned)],
+            Some(slo) => vec![taker.asked(slo.latency)],
+            None => spec.metrics.iter().map(|metric| taker.take(metric)).collect(),
+        };
         let shadows = declared.shadows(now.wall).map(|(name, spec)| ShadowScene {
             taken: take(&spec),
             memory: service.shadows.iter().find(|memory| memory.name == *name).cloned(),
             name: name.clone(),
-            spec,
+            spec: aimed(Cow::Borrowed(&spec), carried(&spec)).into_owned(),
         });
         let shadows = shadows.collect();
         let sight = Self {
             count: service.count(),
             replicas: places.iter().map(|(_, place)| view(place)).collect(),
             taken: declared.autoscaler.as_ref().map(take).unwrap_or_default(),
+            capacity: declared.autoscaler.as_ref().and_then(carried),
             memory: service.scaling.clone(),
             errors: Errors::of(&places, settings),
             incident: Incident::of(service, findings),
         };
         (sight, shadows)
+    }
+}
+
+/// What one replica carries within what `spec` promises.
+fn carried(service: &ServiceState, spec: &AutoscalerSpec) -> Option<Learned> {
+    let slo = spec.policy.slo()?;
+    let generation = service.declared.as_ref()?.generation;
+    capacity::estimate(service.capacity.as_deref(), generation, slo)
+}
+
+/// `spec` with what one replica carries as the mean that it should have, where it keeps a promise.
+fn aimed(spec: Cow<'_, AutoscalerSpec>, capacity: Option<Learned>) -> Cow<'_, AutoscalerSpec> {
+    let (Some(learned), Some(_)) = (capacity, spec.policy.slo()) else { return spec };
+    let mut spec = spec.into_owned();
+    if let Some(MetricSpec::Pods { average, .. }) = spec.metrics.first_mut() {
+        *average = Quantity::from_milli(i64::try_from(learned.rate.0).unwrap_or(i64::MAX).max(1));
+    }
+    Cow::Owned(spec)
+}
+
+impl Scene {
+    /// The acting autoscaler as it decides now: between the bounds of the term, and by what a replica carries.
+    pub(crate) fn acting<'a>(&self, spec: &'a AutoscalerSpec) -> Cow<'a, AutoscalerSpec> {
+        aimed(self.term.bound(spec), self.sight.capacity)
     }
 }
 

@@ -54,6 +54,12 @@ impl Objective {
         if share > 0.0 && share < 1.0 { Ok(Self(share)) } else { Err(SloError::Objective(share)) }
     }
 
+    /// What a violated request costs with nothing of the budget spent.
+    #[must_use]
+    pub fn price(self) -> Price {
+        Price(PRICE_OF_BUDGET / self.budget())
+    }
+
     /// The share that may be missed.
     #[must_use]
     pub fn budget(self) -> f64 {
@@ -62,6 +68,12 @@ impl Objective {
 }
 
 impl Price {
+    /// In requests that a replica could have carried meanwhile; above 0.
+    #[must_use]
+    pub fn requests(self) -> f64 {
+        self.0
+    }
+
     /// Takes requests of a replica.
     ///
     /// # Errors
@@ -376,7 +388,7 @@ impl Spent {
         let budget = objective.budget();
         let pace = if self.requests > 0.0 { self.violated / self.requests / budget } else { 0.0 };
         let rise = 1.0 + pace * PRICE_OF_SPENDING / PRICE_OF_BUDGET;
-        Price(PRICE_OF_BUDGET / budget * rise.min(PRICE_RISE_MAX))
+        Price(objective.price().0 * rise.min(PRICE_RISE_MAX))
     }
 }
 

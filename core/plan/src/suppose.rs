@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use model::input::Declared;
 use model::memory::ScalingMemory;
+use model::quantity::MilliRps;
 use model::settings::Settings;
 use model::time::Now;
 
@@ -33,6 +34,8 @@ pub struct Supposed {
     pub replicas: Vec<ReplicaView>,
     /// What was measured of each metric of the autoscaler, in the order of its declaration.
     pub taken: Vec<Taken>,
+    /// Requests a second that one replica carries, for a service that is sized by what it promises; `None` goes by what that declares.
+    pub carries: Option<MilliRps>,
 }
 
 impl Supposition {
@@ -97,6 +100,7 @@ mod tests {
             count: 2,
             replicas: vec![view; 2],
             taken: vec![Taken::Each(vec![sample; 2])],
+            carries: None,
         }
     }
 

@@ -6,7 +6,8 @@ use knowledge::{Knowledge, Place};
 use model::identity::Ordinal;
 use model::input::Declared;
 use model::name::ServiceName;
-use model::resource::{MeteredResource, MetricSpec, REQUEST_RATE_METRIC, RESPONSE_TIME_METRIC};
+use model::quantity::MilliRps;
+use model::resource::{LatencySlo, MeteredResource, MetricSpec, REQUEST_RATE_METRIC};
 use model::settings::Settings;
 use model::time::Time;
 
@@ -37,7 +38,9 @@ impl Taker<'_> {
     pub(crate) fn take(&self, metric: &MetricSpec) -> Taken {
         let Self { now, knowledge, service, places, .. } = *self;
         let whole = |measured: Result<_, _>| measured.map_or_else(Taken::Nothing, Taken::Whole);
-        let metered = |measure| Taken::Each(metered(now, measure, places, self.settings));
+        let metered = |measure: fn(&Place, Duration) -> Option<Sample>| {
+            Taken::Each(metered(now, measure, places, self.settings))
+        };
         match metric {
             MetricSpec::Resource { resource: MeteredResource::Cpu, .. }
             | MetricSpec::ContainerResource { resource: MeteredResource::Cpu, .. } => metered(cpu),
@@ -59,12 +62,33 @@ impl Taker<'_> {
     }
 }
 
-/// How something is read that we meter ourselves.
-type Meter = fn(&Place, Duration) -> Option<Sample>;
+impl Taker<'_> {
+    /// The requests that come, of each replica: those that were begun, and what of the waiting is to be worked off.
+    pub(crate) fn asked(&self, promise: LatencySlo) -> Taken {
+        let measure = |place: &Place, window: Duration| asked(place, window, promise);
+        Taken::Each(metered(self.now, measure, self.places, self.settings))
+    }
+}
+
+/// In which time the requests are to be worked off that have waited for longer than is promised.
+///
+/// 10 s: the time of two windows in which a promise is watched.
+const WORKED_OFF_IN: u64 = 10;
+
+fn asked(place: &Place, window: Duration, promise: LatencySlo) -> Option<Sample> {
+    let growth = place.asked.as_ref()?.growth(window)?;
+    let rate = MilliRps::mean(growth.by, growth.over).0;
+    // As many are under way at that rate when each takes what is promised (Little 1961).
+    let usual = rate.saturating_mul(promise.below.as_millis()) / 1_000_000;
+    let (_, under_way) = place.in_flight;
+    let waiting = u64::from(under_way).saturating_sub(usual);
+    let value = rate.saturating_add(waiting.saturating_mul(1000) / WORKED_OFF_IN);
+    Some(Sample { value: milli(value), at: growth.at, window: growth.over })
+}
 
 fn metered(
     now: Time,
-    measure: Meter,
+    measure: impl Fn(&Place, Duration) -> Option<Sample>,
     places: &[(Ordinal, &Place)],
     settings: &Settings,
 ) -> Vec<Result<Sample, Gap>> {
@@ -147,6 +171,8 @@ impl Taken {
                 let is_idle = series.iter().all(|value| value.0 == 0);
                 Self::Whole(series.iter().map(|value| dialed(*value, is_idle, ppm)).collect())
             }
+            // No load shows what a replica carries.
+            Self::Nothing(Unavailable::Unlearned) => self.clone(),
             Self::Each(_) | Self::Whole(_) | Self::Nothing(_) => match metric {
                 MetricSpec::Resource { .. }
                 | MetricSpec::ContainerResource { .. }

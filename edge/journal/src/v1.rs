@@ -2,6 +2,8 @@
 //!
 //! Declarations are kept as JSON within the record, since they are versioned by their `apiVersion` and are not positional.
 
+mod capacity;
+mod latency;
 mod measured;
 mod policy;
 mod scaling;
@@ -22,6 +24,8 @@ use model::resource::{AutoscalerSpec, Quantity, Resources, ServiceSpec};
 use model::time::{Now, Time, Wall};
 use serde::{Deserialize, Serialize};
 
+use crate::v1::capacity::StoredCapacity;
+use crate::v1::latency::StoredLatencies;
 use crate::v1::measured::StoredMeasured;
 use crate::v1::policy::StoredPolicy;
 use crate::v1::scaling::{StoredFlaps, StoredScaling};
@@ -91,7 +95,7 @@ pub(crate) enum Input {
         until: u64,
     },
     Unprotect((ServiceName, u32)),
-    Allotted(Vec<StoredAllotted>),
+    Latencies(Vec<StoredLatencies>),
 }
 
 /// A declaration as JSON text.
@@ -185,6 +189,8 @@ pub struct StoredMemory {
     began: Vec<(u32, u64)>,
     #[serde(default)]
     usage: StoredUsage,
+    #[serde(default)]
+    capacity: Option<StoredCapacity>,
 }
 
 /// [`StoredMemory`] as journals had it second.
@@ -294,6 +300,7 @@ impl From<&Report> for Input {
             },
             Report::Replica(observed) => Self::Replica(Seen::from(observed)),
             Report::Usage(samples) => Self::Usage(samples.iter().map(Used::from).collect()),
+            Report::Latencies(samples) => Self::Latencies(samples.iter().map(Into::into).collect()),
             Report::Traffic(samples) => Self::Traffic(samples.iter().map(Served::from).collect()),
             Report::Demand(samples) => Self::Demand(samples.iter().map(Asked::from).collect()),
             Report::Allotted(all) => Self::Allotted(all.iter().map(stored_allotted).collect()),
@@ -354,6 +361,9 @@ impl TryFrom<Input> for input::Input {
             }),
             Input::Replica(seen) => report(Report::Replica(seen.into())),
             Input::Usage(samples) => report(Report::Usage(samples.into_iter().map(Into::into).collect())),
+            Input::Latencies(samples) => {
+                report(Report::Latencies(samples.into_iter().map(Into::into).collect()))
+            }
             Input::Traffic(samples) => report(Report::Traffic(samples.into_iter().map(Into::into).collect())),
             Input::Demand(samples) => report(Report::Demand(samples.into_iter().map(Into::into).collect())),
             Input::Measured(measured) => {
@@ -592,6 +602,7 @@ impl From<&Memory> for StoredMemory {
                 .map(|(ordinal, restart)| (ordinal.0, restart.began.as_millis()))
                 .collect(),
             usage: StoredUsage::from(&memory.usage),
+            capacity: memory.capacity.as_deref().map(StoredCapacity::from),
         }
     }
 }
@@ -622,6 +633,7 @@ impl From<StoredMemory> for Memory {
                 restarted: stored.healing.restarted.into_iter().map(Time::from_millis).collect(),
             },
             usage: stored.usage.into(),
+            capacity: stored.capacity.map(|capacity| Box::new(capacity.into())),
         }
     }
 }
@@ -644,6 +656,7 @@ impl From<EarlierMemory> for StoredMemory {
             shadows: Vec::new(),
             began: Vec::new(),
             usage: StoredUsage::default(),
+            capacity: None,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::action::Admission;
 use model::identity::{ActionId, Generation, Incarnation};
 use model::input::{Exit, ReplicaState};
-use model::resource::Resources;
+use model::latency::LATENCY_CLASSES;
 use model::time::Time;
 
 use crate::program::Program;
@@ -86,6 +86,8 @@ pub(crate) struct Work {
     pub(crate) errors: u64,
     pub(crate) cpu_us: u64,
     pub(crate) last_latency_us: u64,
+    /// By class of latency, where one is promised.
+    pub(crate) timed_milli: [u64; LATENCY_CLASSES],
     /// It has been routed to.
     pub(crate) was_asked: bool,
 }

@@ -160,8 +160,7 @@ impl Node {
                 self.allot(fabric, id, replica, *incarnation, *resources);
             }
             ActionKind::Expose(declared) => {
-                let wait = declared.spec.scale.to_zero.map(|to_zero| to_zero.wait.into());
-                self.listen(id, &declared.name, Some((declared.revision, wait)));
+                self.listen(id, &declared.name, Some(declared));
                 self.finish(fabric, id);
             }
             ActionKind::Conceal(service) => {
@@ -305,51 +304,14 @@ impl Node {
         }
     }
 
-    fn allot(
-        &mut self,
-        fabric: &mut Fabric,
-        by: ActionId,
-        replica: &ReplicaId,
-        incarnation: Incarnation,
-        resources: Resources,
-    ) {
-        let index = self.site_index(&replica.service);
-        let life = self.sites[index].lives.get_mut(replica.ordinal.0 as usize).and_then(Option::as_mut);
-        let Some(life) = life.filter(|life| life.incarnation == incarnation && life.is_alive()) else {
-            return refuse(fabric, by, Refusal::OtherIncarnation);
-        };
-        let memory = resources.memory.map(|memory| u64::try_from(memory.units_ceil()).unwrap_or(0));
-        let why = if !life.program.is_fittable {
-            Some((FailureKind::Unsupported, "this world cannot change what runs"))
-        } else if memory.is_some_and(|limit| limit < life.program.memory.0) {
-            Some((FailureKind::Other, "it uses more memory than that"))
-        } else {
-            None
-        };
-        if let Some((kind, why)) = why {
-            let message = format!("could not change what {replica} may use: {why}").into();
-            let outcome = Outcome::Failed(Failure { kind, message });
-            self.note_done(by, outcome.clone());
-            return fabric.reply(by, outcome);
-        }
-        if by > life.allotted_by {
-            life.allot(by, resources);
-            fabric.effects.push(Effect::Allotted { by, replica: replica.clone(), resources });
-        }
-        self.finish(fabric, by);
-    }
-
-    fn listen(
-        &mut self,
-        by: ActionId,
-        service: &ServiceName,
-        exposed: Option<(model::identity::Generation, Option<Duration>)>,
-    ) {
+    fn listen(&mut self, by: ActionId, service: &ServiceName, exposed: Option<&Declared>) {
         let site = self.site_mut(service);
         if by > site.exposed_by {
             site.exposed_by = by;
-            site.exposed = exposed.map(|(revision, _)| revision);
-            site.wait = exposed.and_then(|(_, wait)| wait);
+            site.exposed = exposed.map(|declared| declared.revision);
+            let scale = exposed.map(|declared| &declared.spec.scale);
+            site.wait = scale.and_then(|scale| scale.to_zero).map(|to_zero| to_zero.wait.into());
+            site.promised = exposed.and_then(Declared::promise).map(|slo| slo.latency.below.as_duration());
         }
     }
 
@@ -555,6 +517,14 @@ impl Node {
             usage.retain(|sample| sees(sample.replica.ordinal));
             if !usage.is_empty() {
                 fabric.report(Report::Usage(usage));
+            }
+        }
+        if self.ticks.is_multiple_of(4) {
+            let mut latencies = Vec::new();
+            self.sites.iter().for_each(|site| site.time(&mut latencies));
+            latencies.retain(|sample| sees(sample.ordinal));
+            if !latencies.is_empty() {
+                fabric.report(Report::Latencies(latencies));
             }
         }
         // Every second; half of the blindness is silence, the other half failure.

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use model::action::Admission;
 use model::identity::{Ordinal, ReplicaId};
-use model::input::{Allotted, Demand, Traffic, Usage};
+use model::input::{Demand, Traffic, Usage};
+use model::latency::{Latencies, class_of};
 use model::measure::{Labels, Measured, MetricKey, Said, Series, Whose};
 use model::quantity::Milli;
 use model::time::Time;
@@ -36,7 +37,7 @@ impl Site {
     pub(crate) fn tick(&mut self, now: Time, effects: &mut Vec<Effect>) {
         self.route(now, effects);
         for life in self.lives.iter_mut().flatten() {
-            life.work_on();
+            life.work_on(self.promised);
         }
     }
 
@@ -125,6 +126,21 @@ impl Site {
         }
     }
 
+    /// The proxy's latencies of this service, where it promises one.
+    pub(crate) fn time(&self, out: &mut Vec<Latencies>) {
+        let Some(promised) = self.promised else { return };
+        for (ordinal, life) in self.places().filter(|(_, life)| life.is_counted()) {
+            out.push(Latencies {
+                service: self.name.clone(),
+                ordinal,
+                incarnation: life.incarnation,
+                promised,
+                failed: life.work.errors,
+                answered: life.work.timed_milli.map(|milli| milli / 1000),
+            });
+        }
+    }
+
     /// Processor time and memory of this service's replicas.
     pub(crate) fn measure(&self, out: &mut Vec<Usage>) {
         for (ordinal, life) in self.places().filter(|(_, life)| life.is_running()) {
@@ -166,7 +182,7 @@ impl Life {
     }
 
     /// Works for one tick.
-    fn work_on(&mut self) {
+    fn work_on(&mut self, promised: Option<Duration>) {
         match self.state {
             LifeState::Booting => {
                 self.work.cpu_us += self.program.boot_cpu_milli * TICK_US / 1000;
@@ -185,6 +201,9 @@ impl Life {
         // Those of the end of the tick are still being answered when it ends.
         work.answering = u32::try_from(answered * cost_us.min(TICK_US) / TICK_US / 1000).unwrap_or(u32::MAX);
         work.last_latency_us = cost_us + work.backlog_milli.saturating_mul(TICK_US) / capacity;
+        if let Some(promised) = promised {
+            work.timed_milli[class_of(Duration::from_micros(work.last_latency_us), promised)] += answered;
+        }
         work.backlog_milli -= answered;
         work.answered_milli += answered;
         work.cpu_us += answered * cost_us / 1000;

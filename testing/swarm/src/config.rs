@@ -12,12 +12,12 @@ use model::name::ServiceName;
 use model::quantity::MilliRps;
 use model::resource::hpa::shapes::CrossVersionObjectReference;
 use model::resource::{
-    AutoscalerSpec, Behavior, BurstPolicy, CompositePolicy, Cooldown, Count, Cron, Dependency,
-    DependencyStage, Evaluation, Expose, Flaps, Formula, FormulaPolicy, FormulaTarget, ListenAddress,
-    MeteredResource, MetricIdentifier, MetricSpec, Percent, PolicyChange, PortName, Probes, Quantity,
-    REQUEST_RATE_METRIC, Recover, Remove, ResourceTarget, Resources, Run, Scale, ScaleMode, ScalePolicy,
-    ScaleStep, ScalingPolicy, ScalingRules, Schedule, SelectPolicy, ServiceSpec, Shadow, Sizes, Span,
-    StepChange, StepPolicy, Stop, ToZero, TotalTarget, TrackingPolicy, Vertical, VerticalMode,
+    AutoscalerSpec, Behavior, BurstPolicy, Cooldown, Count, Cron, Dependency, DependencyStage, Evaluation,
+    Expose, Flaps, Formula, FormulaPolicy, FormulaTarget, Fraction, LatencySlo, ListenAddress,
+    MeteredResource, MetricIdentifier, MetricSpec, ObjectName, Percent, PolicyChange, PortName, Probes,
+    Quantity, REQUEST_RATE_METRIC, Recover, Remove, ResourceTarget, Resources, Run, Scale, ScaleMode,
+    ScalePolicy, ScaleStep, ScalingPolicy, ScalingRules, Schedule, SelectPolicy, ServiceSpec, Shadow, Sizes,
+    Slo, Span, StepChange, StepPolicy, Stop, ToZero, TotalTarget, TrackingPolicy, Vertical, VerticalMode,
     WatermarkPolicy, Zone,
 };
 use sim::{ASKED_METRIC, Fault, Faults, Load, Program, Simulation};
@@ -162,6 +162,8 @@ impl Config {
         }
         let mut formulas = Stream::named(seed, "formulas");
         services.iter_mut().for_each(|service| service.may_be_computed(&mut formulas));
+        let mut promises = Stream::named(seed, "promises");
+        services.iter_mut().for_each(|service| service.may_promise(&mut promises));
         let mut sizes = Stream::named(seed, "vertical");
         services.iter_mut().for_each(|service| service.vertical = random_vertical(&mut sizes));
         let mut platforms = Stream::named(seed, "platforms");
@@ -389,8 +391,9 @@ impl ServiceConfig {
                 (min, max, MetricSpec::Object { object, metric, target }, None)
             }
         };
-        let (min, max, metrics) = (*min, *max, vec![metric]);
         let policy = self.policy.clone();
+        let metric = policy.slo().map_or(metric, Slo::metric);
+        let (min, max, metrics) = (*min, *max, vec![metric]);
         // A step at a time, each stabilised for minutes, takes longer than a world is given to come to rest.
         let behavior = if matches!(policy, ScalePolicy::Step(_)) { Some(quick_behavior()) } else { behavior };
         Some(AutoscalerSpec { service: self.name.clone(), min, max, metrics, policy, behavior })
@@ -415,6 +418,36 @@ impl ServiceConfig {
         let expression = Formula::parse(&expression).expect("a formula in the code is a formula");
         let target = Some(Quantity::from_milli(i64::from(self.aim()) * 1000));
         self.policy = ScalePolicy::Formula(FormulaPolicy { expression, target, metric_type });
+    }
+
+    /// Promises a latency that its replicas keep up to some load, now and then, and is sized by that; or has that tried beside it.
+    fn may_promise(&mut self, chance: &mut Stream) {
+        if matches!(self.kind, Kind::Fixed { .. } | Kind::Asked { .. }) || !chance.happens(250) {
+            return;
+        }
+        let cost = u64::try_from(self.program.cost.as_millis()).unwrap_or(0);
+        let slo = Slo {
+            latency: LatencySlo {
+                quantile: Fraction::from_millionths(900_000 + 10_000 * count(chance.below(10))),
+                below: Span::from_millis(cost + 20 + chance.below(400)),
+            },
+            objective: Fraction::from_millionths(990_000 + 1000 * count(chance.below(10))),
+            capacity: chance.happens(500).then(|| Quantity::from_milli(1000)),
+        };
+        if chance.happens(300) {
+            let name = ObjectName::parse("promise").expect("a name in the code is a name");
+            let (min, max) = self.bounds();
+            self.shadows.push(Shadow {
+                name,
+                policy: Some(ScalePolicy::Slo(slo)),
+                metrics: Vec::new(),
+                behavior: None,
+                min: Some(min),
+                max: Some(max),
+            });
+        } else {
+            self.policy = ScalePolicy::Slo(slo);
+        }
     }
 
     /// What its metric aims at for each replica; 1 where its size is declared.

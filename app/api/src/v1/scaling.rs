@@ -103,6 +103,37 @@ pub struct ShadowExplanation {
     pub summary: String,
 }
 
+/// What a replica carries within what its service promises.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Capacity {
+    /// What is promised, such as `p99 < 200ms`.
+    pub promise: String,
+    /// What is acted on; null while nothing is known.
+    pub acting: Option<LearnedCapacity>,
+    /// What was learned of each version, oldest first.
+    pub versions: Vec<LearnedCapacity>,
+}
+
+/// Requests a second that one replica carries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LearnedCapacity {
+    /// Of which generation; null for what is declared.
+    pub generation: Option<u64>,
+    /// So many.
+    pub requests_per_second: f64,
+    /// At least so many were carried.
+    pub lower: f64,
+    /// More were not carried, or cannot be told yet.
+    pub upper: f64,
+    /// Windows of at least five seconds of one replica that it was learned from.
+    pub windows: u64,
+    /// What it rests on: `curve` (rates that were carried, and how the latency grew), `kept` (rates that were carried), `overload` (rates that
+    /// were not), `before` (most of what the version before carries) or `declared`.
+    pub ground: String,
+}
+
 /// How large a replica should be by what was learned of its use.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

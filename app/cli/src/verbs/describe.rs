@@ -86,6 +86,9 @@ fn lines(printer: Printer, it: &v1::Description) -> String {
     if let Some(recommended) = &it.service.status.recommendation {
         part("size of a replica", &recommendation(printer, recommended));
     }
+    if let Some(known) = &it.service.status.capacity {
+        part("what a replica carries", &capacity(printer, known));
+    }
     if let Some(proxied) = &it.service.status.proxy {
         let mut grid = printer.table(tables::ENDPOINT_HEADER);
         it.replicas.iter().filter_map(tables::endpoint).for_each(|row| grid.row(row));
@@ -101,6 +104,26 @@ fn lines(printer: Printer, it: &v1::Description) -> String {
         &if it.events.is_empty() { "nothing has happened yet\n".to_owned() } else { grid.finish() },
     );
     text
+}
+
+fn capacity(printer: Printer, it: &v1::Capacity) -> String {
+    let v1::Capacity { promise, acting, versions } = it;
+    if versions.is_empty() && acting.is_none() {
+        return format!("  within {promise}: not known yet\n");
+    }
+    let mut grid = printer.table(&["GENERATION", "REQUESTS/S", "LOWER", "UPPER", "WINDOWS", "BY"]);
+    let mut row = |name: String, it: &v1::LearnedCapacity| {
+        let rate = |rate: f64| Field::number(format!("{rate:.1}"));
+        let windows = Field::number(it.windows.to_string());
+        let fields = [rate(it.requests_per_second), rate(it.lower), rate(it.upper), windows];
+        grid.row(std::iter::once(Field::text(name)).chain(fields).chain([Field::text(it.ground.clone())]));
+    };
+    let name = |it: &v1::LearnedCapacity| it.generation.map_or_else(|| "-".to_owned(), |it| it.to_string());
+    versions.iter().for_each(|version| row(name(version), version));
+    if let Some(acting) = acting {
+        row("acted on".to_owned(), acting);
+    }
+    format!("{}  within {promise}\n", grid.finish())
 }
 
 fn recommendation(printer: Printer, it: &v1::Recommendation) -> String {

@@ -7,6 +7,7 @@ use model::identity::{Generation, Incarnation, Ordinal, ReplicaId};
 use model::input::{
     Declared, Demand, Exit, ExitStatus, Input, Intent, Observed, ReplicaState, Report, Traffic, Usage,
 };
+use model::latency::{LATENCY_CLASSES, Latencies};
 use model::quantity::Bytes;
 use model::resource::{
     Cron, Dependency, DependencyStage, Flaps, Quantity, Recover, Remove, Scale, Schedule, Sizes, Span,
@@ -226,7 +227,7 @@ impl Course {
     }
 }
 
-fn measurements(observed: &Observed, amount: u64, in_flight: u32) -> [Report; 3] {
+fn measurements(observed: &Observed, amount: u64, in_flight: u32) -> [Report; 4] {
     let usage = Usage {
         replica: observed.replica.clone(),
         incarnation: observed.incarnation,
@@ -244,7 +245,20 @@ fn measurements(observed: &Observed, amount: u64, in_flight: u32) -> [Report; 3]
     };
     let service = observed.replica.service.clone();
     let demand = Demand { service, requests: amount, waiting: in_flight / 2, in_flight };
-    [Report::Usage(vec![usage]), Report::Traffic(vec![traffic]), Report::Demand(vec![demand])]
+    let latencies = Latencies {
+        service: observed.replica.service.clone(),
+        ordinal: observed.replica.ordinal,
+        incarnation: observed.incarnation,
+        promised: Duration::from_millis(200),
+        failed: amount / 50,
+        answered: [amount / 16; LATENCY_CLASSES],
+    };
+    [
+        Report::Usage(vec![usage]),
+        Report::Traffic(vec![traffic]),
+        Report::Demand(vec![demand]),
+        Report::Latencies(vec![latencies]),
+    ]
 }
 
 /// Deeds of a world whose node and proxy tell only of what the loop has begun.

@@ -16,6 +16,7 @@ mod leaving;
 mod measuring;
 mod outcomes;
 mod pausing;
+mod promising;
 mod removing;
 mod resting;
 mod returning;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::input::Declared;
-use model::quantity::Milli;
+use model::quantity::{Milli, MilliRps};
 use model::settings::Settings;
 use plan::suppose::{Supposed, Supposition};
 
@@ -56,6 +56,7 @@ impl Policy for Declaration {
             count: sight.fleet.total(),
             replicas: views(sight),
             taken: self.meters.take(sight, past),
+            carries: Some(MilliRps((sight.service.capacity.rate() * 1000.0) as u64)),
         };
         self.supposition.decide(sight.now, supposed)
     }

@@ -22,6 +22,7 @@ mod autoscaler;
 pub mod check;
 mod external;
 mod formula;
+mod fraction;
 pub mod hpa;
 mod metadata;
 mod metric_source;
@@ -39,6 +40,7 @@ pub mod schema;
 mod service;
 mod shadow;
 mod sizes;
+mod slo;
 mod span;
 mod tls;
 mod vertical;
@@ -61,6 +63,7 @@ pub use self::external::{
 pub use self::formula::{
     FORMULA_LEN_MAX, FORMULA_NESTING_MAX, FORMULA_TOKENS_MAX, Formula, FormulaError, Undefined,
 };
+pub use self::fraction::{Fraction, NoFraction};
 pub use self::hpa::HorizontalPodAutoscaler;
 pub use self::metadata::{Metadata, OBJECT_NAME_LEN_MAX, ObjectMeta, ObjectName};
 pub use self::metric_source::{
@@ -93,6 +96,7 @@ pub use self::service::{
 };
 pub use self::shadow::{SHADOWS_MAX, Shadow};
 pub use self::sizes::{Fit, SIZES_MAX, Sizes};
+pub use self::slo::{LatencySlo, PROMISE_MAX, PROMISE_MIN, Slo};
 pub use self::span::{Span, SpanError};
 pub use self::tls::{CERTIFICATES_MAX, CertificateFiles, Tls};
 pub use self::vertical::{AmountRange, Vertical, VerticalMode};

@@ -23,7 +23,7 @@ pub use self::pace::{Cooldown, EVALUATIONS_MAX, Evaluation};
 pub use self::step::{ScaleStep, StepChange, StepPolicy};
 pub use self::tracking::TrackingPolicy;
 pub use self::watermarks::WatermarkPolicy;
-use super::{MetricSpec, Problem};
+use super::{MetricSpec, Problem, Slo};
 
 /// How a number of replicas follows from what the metrics measure. Stabilisation, bounds and rates come after it, whichever it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -46,8 +46,8 @@ pub enum ScalePolicy {
     Burst(BurstPolicy),
     /// The number follows from a formula over several metrics.
     Formula(FormulaPolicy),
-    /// The number follows from a weighted mean of all metrics, each as a part of its target.
-    Composite(CompositePolicy),
+    /// As many replicas as keep a promise at least cost, by what one is seen to carry. It looks at the requests that come, and at no metric.
+    Slo(Slo),
 }
 
 impl ScalePolicy {
@@ -66,7 +66,21 @@ impl ScalePolicy {
             Self::TargetTracking(_) => "targetTracking",
             Self::Burst(_) => "burst",
             Self::Formula(_) => "formula",
-            Self::Composite(_) => "composite",
+            Self::Slo(_) => "slo",
+        }
+    }
+
+    /// The promise that it keeps; `None` for those that keep something else.
+    pub const fn slo(&self) -> Option<&Slo> {
+        match self {
+            Self::Slo(slo) => Some(slo),
+            Self::Hpa
+            | Self::Unanimous
+            | Self::Step(_)
+            | Self::Watermarks(_)
+            | Self::TargetTracking(_)
+            | Self::Burst(_)
+            | Self::Formula(_) => None,
         }
     }
 
@@ -79,6 +93,7 @@ impl ScalePolicy {
             Self::Step(step) => &step.metric,
             Self::Watermarks(watermarks) => &watermarks.metric,
             Self::Burst(burst) => &burst.metric,
+            Self::Slo(_) => return Some(0),
         };
         let place = |name: &String| metrics.iter().position(|metric| metric.name() == name);
         Some(name.as_ref().and_then(place).unwrap_or(0))
@@ -94,7 +109,7 @@ impl ScalePolicy {
             Self::TargetTracking(tracking) => tracking.problems(&at, &mut found),
             Self::Burst(burst) => burst.problems(&at, metrics, &mut found),
             Self::Formula(formula) => formula.problems(&at, metrics, &mut found),
-            Self::Composite(composite) => composite.problems(&at, metrics, &mut found),
+            Self::Slo(slo) => found.0.extend(slo.problems(&at)),
         }
         found.0
     }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::hpa::v2;
-use super::{AutoscalerSpec, Bounds, Problems, ScalePolicy, Schedule, Shadow, Sizes, Span, Vertical};
+use super::{AutoscalerSpec, Bounds, Problems, ScalePolicy, Schedule, Shadow, Sizes, Slo, Span, Vertical};
 use crate::name::ServiceName;
 
 /// Most replicas of one service: ten times the largest service of the benches, far below where sums of replicas overflow.
@@ -129,6 +129,16 @@ impl Scale {
         }
     }
 
+    /// What is promised, for the autoscaler or else for the first that is tried beside it; `None` for nothing.
+    pub fn promise(&self) -> Option<&Slo> {
+        let acting = match &self.count {
+            Count::Fixed(_) => None,
+            Count::Auto(auto) => auto.policy.slo(),
+        };
+        let tried = || self.shadows.iter().find_map(|shadow| shadow.policy.as_ref()?.slo());
+        acting.or_else(tried)
+    }
+
     /// The fewest and the most replicas, times and rest left aside.
     pub const fn bounds(&self) -> Bounds {
         match &self.count {
@@ -208,6 +218,10 @@ struct ScaleFields {
     /// How a number follows from what is measured. Default: hpa.
     #[serde(default, skip_serializing_if = "ScalePolicy::is_hpa")]
     policy: ScalePolicy,
+    /// What the service promises to those who ask it. It is sized to keep that at least cost, without metrics or another policy. The same
+    /// as `policy.slo`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    slo: Option<Slo>,
     /// How fast the number may change, as in `autoscaling/v2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     behavior: Option<v2::Behavior>,
@@ -247,8 +261,10 @@ enum ScaleError {
         "a fixed number of replicas stands alone: give either replicas, or min and max with what to measure"
     )]
     FixedAndAuto,
-    #[error("min, metrics, policy and behavior need max, the most replicas that may run")]
+    #[error("min, metrics, policy, slo and behavior need max, the most replicas that may run")]
     NoMax,
+    #[error("slo is a policy of its own: give either slo or policy")]
+    TwoPolicies,
     #[error("min ({min}) is above max ({max})")]
     Bounds { min: u32, max: u32 },
     #[error("at most {REPLICAS_MAX} replicas of a service can run, not {replicas}")]
@@ -265,6 +281,7 @@ impl TryFrom<ScaleFields> for Scale {
             max,
             metrics,
             policy,
+            slo,
             behavior,
             mode,
             schedule,
@@ -275,6 +292,11 @@ impl TryFrom<ScaleFields> for Scale {
             shadows,
             vertical,
         } = fields;
+        let policy = match slo {
+            Some(_) if !policy.is_hpa() => return Err(ScaleError::TwoPolicies),
+            Some(slo) => ScalePolicy::Slo(slo),
+            None => policy,
+        };
         let says_auto = min.is_some() || !metrics.is_empty() || !policy.is_hpa() || behavior.is_some();
         if let Some(replicas) = [replicas, min, max].into_iter().flatten().find(|n| *n > REPLICAS_MAX) {
             return Err(ScaleError::TooMany { replicas });
@@ -305,6 +327,7 @@ impl From<Scale> for ScaleFields {
             max: None,
             metrics: Vec::new(),
             policy: ScalePolicy::Hpa,
+            slo: None,
             behavior: None,
             mode,
             schedule,
@@ -318,7 +341,11 @@ impl From<Scale> for ScaleFields {
         match count {
             Count::Fixed(replicas) => Self { replicas: Some(replicas), ..nothing },
             Count::Auto(AutoScale { min, max, metrics, policy, behavior }) => {
-                Self { min: Some(min), max: Some(max), metrics, policy, behavior, ..nothing }
+                let (slo, policy) = match policy {
+                    ScalePolicy::Slo(slo) => (Some(slo), ScalePolicy::Hpa),
+                    other => (None, other),
+                };
+                Self { min: Some(min), max: Some(max), metrics, policy, slo, behavior, ..nothing }
             }
         }
     }

@@ -57,7 +57,11 @@ impl Shadow {
             v2::normalize(service.clone(), bounds, &self.metrics, self.behavior.as_ref(), &ScalePolicy::Hpa);
         let mut spec = own.map_err(|problems| problems.map_paths(|path| within(path).to_owned()))?;
         if let Some(acting) = acting {
-            if self.metrics.is_empty() {
+            let is_promise =
+                |policy: Option<&ScalePolicy>| policy.is_some_and(|policy| policy.slo().is_some());
+            // What a promise looks at has no target that another policy could go by.
+            let is_shared = !is_promise(Some(&acting.policy)) || self.policy.is_none();
+            if self.metrics.is_empty() && is_shared {
                 spec.metrics.clone_from(&acting.metrics);
             }
             if self.behavior.is_none() {
@@ -68,8 +72,16 @@ impl Shadow {
         if let Some(policy) = &self.policy {
             spec.policy = policy.clone();
         }
+        let mut problems = Vec::new();
+        if let ScalePolicy::Slo(slo) = &spec.policy {
+            if !self.metrics.is_empty() {
+                let text = "a promise is kept by the requests that come, without metrics";
+                problems.push(Problem::at("metrics", text));
+            }
+            spec.metrics = vec![slo.metric()];
+        }
         spec.min = min;
-        let mut problems = spec.policy.problems("spec.scale", &spec.metrics);
+        problems.extend(spec.policy.problems("spec.scale", &spec.metrics));
         problems.iter_mut().for_each(|problem| problem.path = within(&problem.path).to_owned());
         if min == 0 && !spec.metrics.iter().any(is_of_the_whole) {
             let text =

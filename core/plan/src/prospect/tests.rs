@@ -69,6 +69,7 @@ fn scene(current: u32, used: &[Option<i64>], queue: Option<i64>, recommended: u3
                 Taken::Each(used.iter().map(|used| used.map(sample).ok_or(Gap::Absent)).collect()),
                 queue.map_or(Taken::Nothing(Unavailable::Absent), |total| Taken::Whole(vec![Milli(total)])),
             ],
+            capacity: None,
             memory: ScalingMemory {
                 recommendations: vec![Recommendation {
                     at: NOW - Duration::from_secs(7),

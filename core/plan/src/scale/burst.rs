@@ -69,7 +69,7 @@ pub(super) fn choose(policy: &BurstPolicy, question: &Question<'_>, memory: &mut
     };
     let mut load = match std::mem::take(&mut memory.past) {
         Past::Load(load) => load,
-        Past::None | Past::Asking(_) | Past::Evaluations(_) => LoadMemory::default(),
+        Past::None | Past::Asking(_) | Past::Evaluations(_) | Past::Rises(_) => LoadMemory::default(),
     };
     let carried = i64::try_from(question.load(metric, proposal)).unwrap_or(i64::MAX);
     note(&mut load, now, Milli(carried), policy);

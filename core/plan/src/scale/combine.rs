@@ -7,6 +7,7 @@ use super::against::NoNumber;
 use super::burst::{self, Windowed};
 use super::composite::{self, Composed};
 use super::formula::{self, Computed};
+use super::promise::{self, Promised};
 use super::proposal::{MetricFault, Proposal};
 use super::question::Question;
 use super::step::{self, Stepped};
@@ -64,15 +65,16 @@ pub enum Choice {
     Burst(Windowed),
     /// A formula over several.
     Formula(Computed),
-    /// A weighted mean of all.
-    Composite(Composed),
+    /// What a promise takes.
+    Promise(Promised),
 }
 
 impl Choice {
     /// The metric that gave the number, or would have; `None` where several did together.
     pub fn metric(self) -> Option<usize> {
         match self {
-            Self::Formula(_) | Self::Composite(_) => None,
+            Self::Formula(_) => None,
+            Self::Promise(_) => Some(0),
             Self::Largest { metric }
             | Self::Agreed { metric }
             | Self::Divided { metric, .. }
@@ -95,7 +97,7 @@ pub fn combine(question: &Question<'_>, memory: &mut PolicyMemory) -> Combined {
         ScalePolicy::TargetTracking(policy) => tracking::choose(*policy, question, memory),
         ScalePolicy::Burst(policy) => burst::choose(policy, question, memory),
         ScalePolicy::Formula(policy) => formula::choose(policy, question),
-        ScalePolicy::Composite(policy) => composite::choose(policy, question),
+        ScalePolicy::Slo(slo) => promise::choose(slo, question, memory),
     }
 }
 

@@ -271,9 +271,11 @@ impl Verdict {
         };
         match choice {
             Choice::Largest { metric } | Choice::Agreed { metric } => of(metric),
-            Choice::Step(_) | Choice::Watermarks(_) | Choice::Tracking(_) | Choice::Burst(_) => {
-                choice.metric().map(of).unwrap_or_default()
-            }
+            Choice::Step(_)
+            | Choice::Watermarks(_)
+            | Choice::Tracking(_)
+            | Choice::Burst(_)
+            | Choice::Promise(_) => choice.metric().map(of).unwrap_or_default(),
             Choice::Formula(computed) => {
                 formula::told(spec, &self.metrics, computed, (self.previous, number))
             }
@@ -440,7 +442,7 @@ fn policy_of(policy: &ScalePolicy) -> Policy {
         ScalePolicy::TargetTracking(_) => Policy::TargetTracking,
         ScalePolicy::Burst(_) => Policy::Burst,
         ScalePolicy::Formula(_) => Policy::Formula,
-        ScalePolicy::Composite(_) => Policy::Composite,
+        ScalePolicy::Slo(_) => Policy::Slo,
     }
 }
 
@@ -456,7 +458,7 @@ fn gave(spec: &AutoscalerSpec, choice: Choice) -> String {
         | Choice::Tracking(_)
         | Choice::Burst(_)
         | Choice::Formula(_)
-        | Choice::Composite(_) => format!("{name} gave the number"),
+        | Choice::Promise(_) => format!("{name} gave the number"),
         Choice::Agreed { .. } => format!("all metrics agree, and {name} asks for the least change"),
         Choice::Divided { against, .. } => {
             format!("{name} asks for a change that {} does not ask for", name_at(spec, against))

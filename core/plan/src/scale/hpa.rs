@@ -174,7 +174,7 @@ pub fn record(now: Time, spec: &AutoscalerSpec, previous: u32, desired: u32, mem
             | ScalePolicy::TargetTracking(_)
             | ScalePolicy::Burst(_)
             | ScalePolicy::Formula(_)
-            | ScalePolicy::Composite(_) => {}
+            | ScalePolicy::Slo(_) => {}
         }
     }
 }
@@ -344,7 +344,7 @@ impl Pass<'_> {
             | ScalePolicy::Watermarks(_)
             | ScalePolicy::Burst(_)
             | ScalePolicy::Formula(_)
-            | ScalePolicy::Composite(_) => Warmup::None,
+            | ScalePolicy::Slo(_) => Warmup::None,
         }
     }
 }

@@ -99,7 +99,7 @@ fn within_32_bits(replicas: i128) -> u32 {
 pub(super) fn since_asked(memory: &mut PolicyMemory, now: Time, current: u32, asked: u32) -> Time {
     let before = match memory.past {
         Past::Asking(asking) => asking,
-        Past::None | Past::Evaluations(_) | Past::Load(_) => Asking::Nothing,
+        Past::None | Past::Evaluations(_) | Past::Load(_) | Past::Rises(_) => Asking::Nothing,
     };
     let (asking, since) = match (asked.cmp(&current), before) {
         (std::cmp::Ordering::Greater, Asking::More { since })

@@ -146,6 +146,8 @@ pub enum Unavailable {
     Failed(Arc<str>),
     /// There is no source that could measure it.
     NoSource,
+    /// It is measured, and what a replica carries of it is not known yet.
+    Unlearned,
 }
 
 impl Requests<'_> {
@@ -166,6 +168,7 @@ impl fmt::Display for Unavailable {
             Self::Stale { since } => write!(f, "its last measurement, of {since}, is too old"),
             Self::Failed(why) => write!(f, "reading it failed: {why}"),
             Self::NoSource => f.write_str("there is no source that could measure it"),
+            Self::Unlearned => f.write_str("what a replica carries within its promise is not known yet"),
         }
     }
 }

@@ -65,7 +65,7 @@ pub(super) fn choose(policy: &StepPolicy, question: &Question<'_>, memory: &mut 
     let value = proposal.map(|proposal| proposal.level.value().max(Milli(0)));
     let mut evaluations = match std::mem::take(&mut memory.past) {
         Past::Evaluations(evaluations) => evaluations,
-        Past::None | Past::Asking(_) | Past::Load(_) => begun(question.now),
+        Past::None | Past::Asking(_) | Past::Load(_) | Past::Rises(_) => begun(question.now),
     };
     observe(&mut evaluations, question.now, value, policy.evaluation);
     let course = judge(policy, question, memory, &evaluations);

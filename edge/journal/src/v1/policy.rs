@@ -1,6 +1,11 @@
 //! What the policy of an autoscaler goes by, as it is stored.
 
-use model::memory::{Asking, Evaluations, LoadMemory, LoadPart, Panic, Past, PolicyMemory};
+use std::time::Duration;
+
+use super::usage::StoredHistogram;
+use model::memory::{
+    Asking, Evaluations, LoadMemory, LoadPart, LoadPeak, Panic, Past, PolicyMemory, RiseMemory,
+};
 use model::quantity::Milli;
 use model::time::Time;
 use serde::{Deserialize, Serialize};
@@ -33,6 +38,14 @@ enum StoredPast {
         /// Since, over, peak.
         panic: Option<(u64, u64, u32)>,
     },
+    Rises {
+        start_ms: u64,
+        start_at: u64,
+        /// Step, load.
+        peaks: Vec<(u64, i64)>,
+        rises: StoredHistogram,
+        seen: u64,
+    },
 }
 
 impl From<&PolicyMemory> for StoredPolicy {
@@ -54,6 +67,13 @@ impl From<&PolicyMemory> for StoredPolicy {
                 since: since.as_millis(),
                 parts: parts.iter().map(|part| (part.at.as_millis(), part.sum.0, part.count)).collect(),
                 panic: panic.map(|panic| (panic.since.as_millis(), panic.over.as_millis(), panic.peak)),
+            },
+            Past::Rises(RiseMemory { start, start_at, peaks, rises, seen }) => StoredPast::Rises {
+                start_ms: u64::try_from(start.as_millis()).unwrap_or(u64::MAX),
+                start_at: start_at.as_millis(),
+                peaks: peaks.iter().map(|peak| (peak.step, peak.load.0)).collect(),
+                rises: StoredHistogram::from(rises),
+                seen: *seen,
             },
         };
         Self { grown: memory.grown.map(Time::as_millis), shrunk: memory.shrunk.map(Time::as_millis), past }
@@ -80,6 +100,19 @@ impl From<StoredPolicy> for PolicyMemory {
                 let panic = panic.map(|(since, over, peak)| Panic { since: at(since), over: at(over), peak });
                 let parts = parts.into_iter().map(part).collect();
                 Past::Load(LoadMemory { noted: at(noted), since: at(since), parts, panic })
+            }
+            StoredPast::Rises { start_ms, start_at, mut peaks, rises, seen } => {
+                // Steps are counted on from the last, so they are in order.
+                peaks.sort_unstable();
+                peaks.dedup_by_key(|(step, _)| *step);
+                let peak = |(step, load)| LoadPeak { step, load: Milli(load) };
+                Past::Rises(RiseMemory {
+                    start: Duration::from_millis(start_ms),
+                    start_at: at(start_at),
+                    peaks: peaks.into_iter().map(peak).collect(),
+                    rises: rises.into(),
+                    seen,
+                })
             }
         };
         Self { grown: stored.grown.map(at), shrunk: stored.shrunk.map(at), past }

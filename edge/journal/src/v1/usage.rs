@@ -15,7 +15,7 @@ pub(super) struct StoredUsage {
 
 /// The weights of the buckets that have one, by their numbers: most have none.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct StoredHistogram {
+pub(super) struct StoredHistogram {
     reference: u64,
     weights: Vec<(usize, u64)>,
 }

@@ -10,19 +10,21 @@ use std::time::Duration;
 
 use journal::{ReadError, Record, SEGMENTS_MAX, Segment, StoredMemory, Writer, segments};
 use model::action::{Failure, FailureKind, Outcome, Refusal};
-use model::histogram::Width;
+use model::histogram::{DecayingHistogram, Width};
 use model::identity::{ActionId, Epoch, Generation, Incarnation, Ordinal, ReplicaId};
 use model::input::{
     Declared, Demand, Exit, ExitStatus, Input, Intent, Observed, ReplicaState, Report, Start, Traffic, Usage,
 };
+use model::latency::{LATENCY_CLASSES, Latencies};
 use model::measure::{Measured, MetricKey, ReplicaSaid, Said, Series, Whose};
 use model::memory::{
-    Asking, Evaluations, FlapMemory, HealingMemory, LoadMemory, LoadPart, Memory, Panic, Past, PolicyMemory,
-    Recommendation, RestartMemory, ScaleEvent, ScalingMemory, ShadowMemory, UsageProfile, Way,
+    Asking, CapacityMemory, Evaluations, FlapMemory, HealingMemory, LoadMemory, LoadPart, LoadPeak, Memory,
+    Panic, Past, PolicyMemory, RateEvidence, Recommendation, RestartMemory, RiseMemory, ScaleEvent,
+    ScalingMemory, ShadowMemory, UsageProfile, VersionCapacity, Way,
 };
 use model::name::{NodeName, ServiceName};
-use model::quantity::{Bytes, Milli};
-use model::resource::{ObjectName, ServiceSpec};
+use model::quantity::{Bytes, Milli, MilliRps};
+use model::resource::{Fraction, ObjectName, ServiceSpec};
 use model::settings::Settings;
 use model::time::{Now, Time, Wall};
 use proptest::prelude::*;
@@ -114,10 +116,24 @@ fn reports() -> impl Iterator<Item = Report> {
         Report::Replica(seen(ReplicaState::Exited(exit))),
         Report::Usage(vec![usage]),
         Report::Traffic(vec![traffic]),
+        Report::Latencies(vec![latencies()]),
         Report::Demand(vec![Demand { service: shop(), requests: 10, waiting: 2, in_flight: 1 }]),
         Report::Measured(measured()),
     ]
     .into_iter()
+}
+
+fn latencies() -> Latencies {
+    let mut answered = [0; LATENCY_CLASSES];
+    (answered[0], answered[LATENCY_CLASSES - 1]) = (7, 1);
+    Latencies {
+        service: shop(),
+        ordinal: Ordinal(3),
+        incarnation: Incarnation(2),
+        promised: Duration::from_millis(200),
+        failed: 1,
+        answered,
+    }
 }
 
 fn measured() -> Vec<Measured> {
@@ -174,6 +190,7 @@ fn memories_of_policies() -> Vec<Memory> {
         Past::Asking(Asking::Fewer { since: at(2) }),
         Past::Evaluations(evaluations),
         Past::Load(load),
+        Past::Rises(rises()),
     ];
     pasts.map(remembering).into()
 }
@@ -207,7 +224,33 @@ fn remembering(past: Past) -> Memory {
             restarted: vec![at(10), at(11)],
         },
         usage: usage(),
+        capacity: Some(Box::new(capacity())),
     }
+}
+
+fn capacity() -> CapacityMemory {
+    let mut classes = [0; LATENCY_CLASSES];
+    (classes[2], classes[15]) = (3, 1);
+    let rate = RateEvidence { bucket: 90, well: 12, late: 4, rates: 40_000, classes };
+    let version = VersionCapacity {
+        generation: Generation(4),
+        windows: 4,
+        best: MilliRps(10_000),
+        best_at: at(3),
+        rates: vec![rate],
+    };
+    CapacityMemory {
+        below: Duration::from_millis(200),
+        quantile: Fraction::from_millionths(990_000),
+        versions: vec![version],
+    }
+}
+
+fn rises() -> RiseMemory {
+    let mut rises = DecayingHistogram::default();
+    rises.add(at(13), 120, Width(10));
+    let peaks = vec![LoadPeak { step: 3, load: Milli(5000) }];
+    RiseMemory { start: Duration::from_secs(8), start_at: at(2), peaks, rises, seen: 7 }
 }
 
 fn shadow() -> ShadowMemory {

@@ -161,10 +161,10 @@ impl<'a> Look<'a> {
                     Input::Woke
                         | Input::Report(
                             Report::Traffic(_)
+                                | Report::Latencies(_)
                                 | Report::Usage(_)
                                 | Report::Demand(_)
                                 | Report::Measured(_)
-                                | Report::Allotted(_)
                         )
                 );
                 !is_measurement || !self.sim.out().is_empty()

@@ -69,8 +69,15 @@ pub fn normalize(
 ) -> Result<AutoscalerSpec, Problems> {
     let (min, max) = bounds;
     let bounds = Bounds { min, max, min_path: "spec.scale.min", max_path: "spec.scale.max" };
-    let spec = Found::default().complete(service, &bounds, "spec.scale", metrics, behavior)?;
-    let problems = policy.problems("spec.scale", &spec.metrics);
+    let mut spec = Found::default().complete(service, &bounds, "spec.scale", metrics, behavior)?;
+    let mut problems = policy.problems("spec.scale", &spec.metrics);
+    if let Some(slo) = policy.slo() {
+        if !metrics.is_empty() {
+            let text = "a promise is kept by the requests that come, without metrics: take them out, or slo";
+            problems.push(Problem::at("spec.scale.metrics", text));
+        }
+        spec.metrics = vec![slo.metric()];
+    }
     Problems::or(problems, AutoscalerSpec { policy: policy.clone(), ..spec })
 }
 

@@ -201,3 +201,33 @@ fn target_tracking_waits_for_an_hour_at_most() {
         );
     }
 }
+
+#[test]
+fn a_promise_stands_alone_and_within_what_can_be_learned() {
+    let slo = |latency: Value| json!({"slo": {"latency": latency}});
+    let of = |policy: Value| said(policy, &[]);
+    assert_eq!(of(slo(json!({"quantile": 0.99, "below": "200ms"}))), [""; 0]);
+    assert_eq!(
+        of(slo(json!({"quantile": 0.9999, "below": "1m"}))),
+        [
+            "spec.scale.policy.slo.latency.quantile: must be between 0.5 and 0.999, not 0.9999",
+            "spec.scale.policy.slo.latency.below: must be between 1ms and 30s, not 1m",
+        ]
+    );
+    let policy =
+        json!({"slo": {"latency": {"quantile": 0.9, "below": "1s"}, "objective": 0.4, "capacity": 0}});
+    assert_eq!(of(policy).len(), 2);
+    let metrics = said(slo(json!({"quantile": 0.99, "below": "200ms"})), &["queue"]);
+    assert!(metrics.len() == 1 && metrics[0].starts_with("spec.scale.metrics:"), "{metrics:?}");
+}
+
+#[test]
+fn a_promise_is_written_as_a_field_of_its_own() {
+    let written = json!({"max": 9, "slo": {"latency": {"quantile": 0.99, "below": "200ms"}}});
+    let scale: crate::resource::Scale = serde_json::from_value(written.clone()).expect("a scale");
+    assert_eq!(scale.promise().map(|slo| slo.latency.to_string()).as_deref(), Some("p99 < 200ms"));
+    let printed = serde_json::to_value(&scale).expect("printed");
+    assert_eq!((&printed["slo"], printed.get("policy")), (&written["slo"], None));
+    let twice = json!({"max": 9, "policy": "unanimous", "slo": written["slo"]});
+    assert!(serde_json::from_value::<crate::resource::Scale>(twice).is_err());
+}

@@ -3,10 +3,10 @@
 use std::num::NonZeroU32;
 
 use model::resource::{
-    AmountRange, AutoScale, BurstPolicy, CompositePolicy, Cooldown, Count, Cron, Evaluation, Flaps, Formula,
-    FormulaPolicy, FormulaTarget, Percent, Quantity, Remove, Scale, ScaleMode, ScalePolicy, ScaleStep,
-    Schedule, Shadow, Sizes, Span, StepChange, StepPolicy, ToZero, TrackingPolicy, Vertical, VerticalMode,
-    WatermarkPolicy, Zone,
+    AmountRange, AutoScale, BurstPolicy, Cooldown, Count, Cron, Evaluation, Flaps, Formula, FormulaPolicy,
+    FormulaTarget, Fraction, LatencySlo, Percent, Quantity, Remove, Scale, ScaleMode, ScalePolicy, ScaleStep,
+    Schedule, Shadow, Sizes, Slo, Span, StepChange, StepPolicy, ToZero, TrackingPolicy, Vertical,
+    VerticalMode, WatermarkPolicy, Zone,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
@@ -38,10 +38,20 @@ fn policy() -> BoxedStrategy<ScalePolicy> {
             }
         ),
         formula_policy().prop_map(ScalePolicy::Formula),
-        btree_map(text(), quantity(), 0..3)
-            .prop_map(|weights| ScalePolicy::Composite(CompositePolicy { weights })),
+        slo().prop_map(ScalePolicy::Slo),
     ]
     .boxed()
+}
+
+fn slo() -> BoxedStrategy<Slo> {
+    let share = || (1..1_000_000_u32).prop_map(Fraction::from_millionths);
+    (share(), span(), share(), of(quantity()))
+        .prop_map(|(quantile, below, objective, capacity)| Slo {
+            latency: LatencySlo { quantile, below },
+            objective,
+            capacity,
+        })
+        .boxed()
 }
 
 fn formula_policy() -> BoxedStrategy<FormulaPolicy> {

@@ -1,0 +1,65 @@
+//! How fast the replicas answer whose services promise a latency.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::identity::{Incarnation, Ordinal};
+use model::input::{Declared, Input, Report};
+use model::latency::{LATENCY_CLASSES, Latencies, class_of};
+use model::name::ServiceName;
+use proxy::{EndpointTraffic, Histogram};
+
+use crate::agent::Inner;
+use crate::report::tell;
+
+/// Tells the latencies that were counted since each life began.
+pub(crate) fn report(inner: &Inner) {
+    let promised = promised(inner);
+    if promised.is_empty() {
+        return;
+    }
+    let mut latencies = Vec::new();
+    for traffic in inner.table.traffic() {
+        let Some((name, promised)) = promised.get(&traffic.service) else { continue };
+        let counted = traffic.endpoints.iter().map(|endpoint| counted(name, *promised, endpoint));
+        latencies.extend(counted);
+    }
+    if !latencies.is_empty() {
+        tell(inner, Input::Report(Report::Latencies(latencies)));
+    }
+}
+
+/// What each service promises, by its name in the proxy.
+fn promised(inner: &Inner) -> BTreeMap<Arc<str>, (ServiceName, Duration)> {
+    let desk = inner.desk();
+    let promised = desk.services.iter().filter_map(|(name, service)| {
+        let exposed = service.exposed.as_deref().and_then(Declared::promise);
+        let slo = exposed.or_else(|| service.routed.as_ref()?.scale.promise())?;
+        Some((Arc::from(name.as_str()), (name.clone(), slo.latency.below.as_duration())))
+    });
+    promised.collect()
+}
+
+fn counted(name: &ServiceName, promised: Duration, endpoint: &EndpointTraffic) -> Latencies {
+    Latencies {
+        service: name.clone(),
+        ordinal: Ordinal(endpoint.id.ordinal),
+        incarnation: Incarnation(endpoint.id.incarnation),
+        promised,
+        failed: endpoint.counts.failed_attempts(),
+        answered: by_class(&endpoint.counts.latency, promised),
+    }
+}
+
+/// A bucket of the histogram is in the class of its middle: its ends are at most an eighth apart.
+fn by_class(histogram: &Histogram, promised: Duration) -> [u64; LATENCY_CLASSES] {
+    let (mut answered, mut begin) = ([0; LATENCY_CLASSES], Duration::ZERO);
+    for (end, count) in histogram.buckets() {
+        if count > 0 {
+            answered[class_of((begin + end) / 2, promised)] += count;
+        }
+        begin = end;
+    }
+    answered
+}

@@ -1,0 +1,36 @@
+//! What a replica carries within the promise of its service, in the words of `/v1`.
+
+use knowledge::ServiceState;
+use knowledge::capacity::{Ground, Learned, estimate, learned};
+
+use crate::v1;
+
+/// What is known of the replicas of `service`; `None` where nothing is promised.
+pub(crate) fn known(service: &ServiceState) -> Option<v1::Capacity> {
+    let slo = service.promise()?;
+    let memory = service.capacity.as_deref();
+    let generation = service.declared.as_ref()?.generation;
+    Some(v1::Capacity {
+        promise: slo.latency.to_string(),
+        acting: estimate(memory, generation, slo).map(told),
+        versions: memory.into_iter().flat_map(learned).map(told).collect(),
+    })
+}
+
+fn told(it: Learned) -> v1::LearnedCapacity {
+    v1::LearnedCapacity {
+        generation: it.generation.map(|generation| generation.0),
+        requests_per_second: it.rate.per_second(),
+        lower: it.lower.per_second(),
+        upper: it.upper.per_second(),
+        windows: it.windows,
+        ground: match it.ground {
+            Ground::Curve => "curve",
+            Ground::Kept => "kept",
+            Ground::Overload => "overload",
+            Ground::Before => "before",
+            Ground::Declared => "declared",
+        }
+        .into(),
+    }
+}

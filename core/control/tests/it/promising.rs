@@ -1,0 +1,248 @@
+//! Services that are sized by what they promise, through the whole loop.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use knowledge::capacity::{Ground, Learned, estimate};
+use model::decision::Decision;
+use model::identity::{Generation, Incarnation};
+use model::input::{Declared, Input, Report, Traffic};
+use model::latency::{LATENCY_CLASSES, Latencies};
+use model::resource::{AutoScale, Count, Fraction, LatencySlo, Quantity, ScalePolicy, Slo, Span};
+
+use crate::bench::{READY, fixed, name};
+use crate::world::{World, id, observed};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn slo(capacity: Option<i64>) -> Slo {
+    Slo {
+        latency: LatencySlo { quantile: Fraction::from_millionths(990_000), below: Span::from_millis(200) },
+        objective: Fraction::from_millionths(999_000),
+        capacity: capacity.and_then(Quantity::from_units),
+    }
+}
+
+/// A service of 2 to 20 replicas that promises 200 ms.
+fn promising(revision: u64, generation: u64, slo: Slo) -> Declared {
+    let mut declared = fixed("shop", revision, 2);
+    declared.generation = Generation(generation);
+    let policy = ScalePolicy::Slo(slo);
+    let auto = AutoScale { min: 2, max: 20, metrics: Vec::new(), policy, behavior: None };
+    declared.autoscaler = Some(auto.to_spec(&declared.name).expect("a promise"));
+    declared.spec.scale.count = Count::Auto(auto);
+    declared
+}
+
+/// What the proxy has counted of a life.
+#[derive(Default)]
+struct Counted {
+    requests: u64,
+    answered: [u64; LATENCY_CLASSES],
+    waiting: f64,
+}
+
+/// A service in a world whose replicas are equally fast.
+struct Shop {
+    world: World,
+    counted: BTreeMap<(String, u32), Counted>,
+    /// Requests a second that a replica carries within the promise, and the most that it answers.
+    carries: f64,
+    /// Replica-seconds so far.
+    cost: u32,
+    requests: f64,
+    late: f64,
+}
+
+impl Shop {
+    fn new(declared: Declared) -> Self {
+        let mut world = World::with([declared]);
+        world.finds([observed("shop-0", 1, READY), observed("shop-1", 1, READY)]);
+        Self { world, counted: BTreeMap::new(), carries: 40.0, cost: 0, requests: 0.0, late: 0.0 }
+    }
+
+    /// A second in which so many requests come.
+    fn second(&mut self, load: f64) {
+        self.world.lives_for(SECOND);
+        let serving: Vec<(String, u32)> = self
+            .world
+            .service("shop")
+            .places
+            .iter()
+            .filter(|(_, place)| place.is_serving())
+            .map(|(ordinal, place)| (format!("shop-{}", ordinal.0), place.incarnation.0))
+            .collect();
+        self.cost += serving.len() as u32;
+        let share = load / serving.len().max(1) as f64;
+        for key in serving {
+            self.work(&key, share);
+        }
+    }
+
+    fn work(&mut self, key: &(String, u32), share: f64) {
+        let most = self.carries * 1.1;
+        let counted = self.counted.entry(key.clone()).or_default();
+        let asked = share + counted.waiting;
+        let answered = asked.min(most);
+        counted.waiting = asked - answered;
+        // As in a queue: twice as long at half of what it can answer, and late from where it carries no more.
+        let seconds = if counted.waiting > 0.0 { 1.0 } else { (0.018 / (1.0 - answered / most)).min(1.0) };
+        let class = model::latency::class_of(Duration::from_secs_f64(seconds), Duration::from_millis(200));
+        counted.requests += answered as u64;
+        counted.answered[class] += answered as u64;
+        self.requests += answered;
+        self.late += if seconds > 0.2 { answered } else { 0.0 };
+        let (replica, incarnation) = (id(&key.0), Incarnation(key.1));
+        let traffic = Traffic {
+            service: replica.service.clone(),
+            ordinal: replica.ordinal,
+            incarnation,
+            requests: counted.requests,
+            errors: 0,
+            in_flight: counted.waiting as u32,
+            latency_p99: Duration::from_secs_f64(seconds),
+        };
+        let latencies = Latencies {
+            service: replica.service,
+            ordinal: replica.ordinal,
+            incarnation,
+            promised: Duration::from_millis(200),
+            failed: 0,
+            answered: counted.answered,
+        };
+        self.world.put(&Input::Report(Report::Traffic(vec![traffic])));
+        self.world.put(&Input::Report(Report::Latencies(vec![latencies])));
+    }
+
+    fn minutes(&mut self, minutes: u32, load: impl Fn(f64) -> f64) {
+        for second in 0..minutes * 60 {
+            self.second(load(f64::from(second) / f64::from(minutes * 60)));
+        }
+    }
+
+    fn desired(&self) -> u32 {
+        self.world.service("shop").desired.expect("decided")
+    }
+
+    fn learned(&self) -> Option<Learned> {
+        let service = self.world.service("shop");
+        let declared = service.declared.as_ref()?;
+        estimate(service.capacity.as_deref(), declared.generation, service.promise()?)
+    }
+
+    fn decision(&self) -> Decision {
+        self.world.service("shop").decision.as_ref().expect("decided").decision()
+    }
+}
+
+#[test]
+fn until_anything_is_known_the_number_stays_and_that_is_said() {
+    let mut shop = Shop::new(promising(1, 1, slo(None)));
+    shop.second(30.0);
+    assert_eq!(shop.desired(), 2);
+    let summary = shop.decision().summary;
+    assert!(summary.contains("not known yet"), "{summary}");
+}
+
+#[test]
+fn a_declared_capacity_is_gone_by_until_more_is_known() {
+    let mut shop = Shop::new(promising(1, 1, slo(Some(25))));
+    for _ in 0..8 {
+        shop.second(40.0);
+    }
+    // With three tenths kept free, as nothing is known of its rises either.
+    assert_eq!(shop.desired(), 3);
+    let note = shop.decision().metrics[0].note.clone();
+    assert!(note.contains("as declared, until more is known"), "{note}");
+}
+
+#[test]
+fn a_promise_is_kept_through_a_rise_at_a_sensible_cost() {
+    let mut shop = Shop::new(promising(1, 1, slo(None)));
+    // An hour of mornings that rise to 60, so that it is known how the load rises.
+    for _ in 0..3 {
+        shop.minutes(10, |part| 30.0 + 30.0 * part);
+        shop.minutes(10, |part| 60.0 - 30.0 * part);
+    }
+    (shop.cost, shop.requests, shop.late) = (0, 0.0, 0.0);
+    shop.minutes(10, |part| 30.0 + 370.0 * part);
+    shop.minutes(20, |_| 400.0);
+    let late = shop.late / shop.requests;
+    assert!(late < 0.001, "{late} of the requests were late");
+    // Ten carry it, each at its limit, and half of that while it rises: 300 replica-minutes at least.
+    let minutes = shop.cost / 60;
+    assert!(minutes < 400, "{minutes} replica-minutes");
+    let learned = shop.learned().expect("it was watched");
+    assert!((28.0..=44.0).contains(&learned.rate.per_second()), "{learned:?}");
+}
+
+#[test]
+fn what_was_learned_is_told_with_its_band_and_from_how_many_windows() {
+    let mut shop = Shop::new(promising(1, 1, slo(None)));
+    for _ in 0..4 {
+        shop.minutes(10, |part| 30.0 + 60.0 * part);
+    }
+    let decision = shop.decision();
+    let (metric, learned) = (&decision.metrics[0], shop.learned().expect("it was watched"));
+    assert_eq!((&*metric.name, metric.proposal), ("http_requests_per_second", Some(shop.desired())));
+    let told = format!("a replica carries {learned}");
+    assert!(metric.note.contains(&told) && told.contains("windows of version 1"), "{}", metric.note);
+    assert!(metric.note.contains("until another would serve"), "{}", metric.note);
+}
+
+#[test]
+fn what_was_learned_is_there_after_a_restart() {
+    let mut shop = Shop::new(promising(1, 1, slo(None)));
+    shop.minutes(20, |part| 30.0 + 60.0 * part);
+    let (before, memory) = (shop.learned(), shop.world.service("shop").memory());
+    let mut world = World::begun();
+    world.declares(promising(1, 1, slo(None)));
+    world.remembers(memory);
+    world.finds([observed("shop-0", 1, READY), observed("shop-1", 1, READY)]);
+    shop.world = world;
+    assert!(before.is_some());
+    assert_eq!(shop.learned(), before);
+}
+
+#[test]
+fn another_promise_is_learned_anew_and_none_is_forgotten() {
+    let mut shop = Shop::new(promising(1, 1, slo(None)));
+    shop.minutes(20, |part| 30.0 + 60.0 * part);
+    let mut other = slo(None);
+    other.latency.quantile = Fraction::from_millionths(900_000);
+    shop.world.declares(promising(2, 1, other));
+    assert_eq!(shop.learned(), None);
+    shop.world.declares(Declared { generation: Generation(1), ..fixed("shop", 3, 2) });
+    assert_eq!(shop.world.service("shop").capacity, None);
+}
+
+#[test]
+fn a_new_version_begins_with_most_of_what_the_one_before_carries() {
+    let mut shop = Shop::new(promising(1, 1, slo(None)));
+    shop.minutes(20, |part| 30.0 + 60.0 * part);
+    let before = shop.learned().expect("it was watched");
+    shop.world.declares(promising(2, 2, slo(None)));
+    let after = shop.learned().expect("passed on");
+    assert_eq!((after.ground, after.rate.0), (Ground::Before, before.rate.0 / 100 * 80));
+}
+
+#[test]
+fn a_poison_of_what_is_learned_costs_at_most_the_bounds_and_is_got_over() {
+    let mut shop = Shop::new(promising(1, 1, slo(None)));
+    for _ in 0..3 {
+        shop.minutes(10, |part| 30.0 + 60.0 * part);
+    }
+    let before = shop.desired();
+    // Whatever is asked is answered late, by and by, whoever answers: no replica helps.
+    for step in 1..30 {
+        shop.carries = 40.0 / f64::from(step);
+        shop.minutes(1, |_| 60.0);
+        assert!((2..=20).contains(&shop.desired()));
+    }
+    shop.carries = 40.0;
+    for _ in 0..9 {
+        shop.minutes(10, |part| 30.0 + 60.0 * part);
+    }
+    assert!(shop.desired() <= before + 2, "{} after {before}: {:?}", shop.desired(), shop.learned());
+    assert_eq!(name("shop"), shop.world.service("shop").name);
+}

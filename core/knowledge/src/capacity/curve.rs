@@ -1,0 +1,150 @@
+//! How the latency grows with the rate.
+//!
+//! The Universal Scalability Law (Gunther, "Guerrilla Capacity Planning", 2007, chapter 4) has throughput over n requests under way as
+//! X = γn ÷ (1 + α(n−1) + βn(n−1)). The time that a request takes is n ÷ X (Little 1961), so it is a parabola in n: a + bn + cn², where
+//! b is contention for what is shared and c what it costs to agree. With c = 0 it is the queue with one server, whose time is 1 ÷ (μ − λ); with
+//! several servers it begins flatter and ends alike.
+//!
+//! Here the time is the promised quantile of the latency, and n the requests that would be under way if each took that long: in a queue with one
+//! server quantiles grow as the mean does.
+
+use model::latency::{LATENCY_CLASSES, LATENCY_SHARES};
+use model::memory::VersionCapacity;
+
+use super::evidence::{mean_rate, usual_class};
+
+/// Fewest windows of a rate that the curve goes by.
+const WINDOWS_MIN: u32 = 3;
+
+/// Most windows that count of one rate, so that the usual load does not outvote the others.
+const WINDOWS_COUNTED: u32 = 16;
+
+/// A curve that misses what was seen by more than this part of it, in the mean, is not believed.
+const RESIDUAL_MAX: f64 = 0.35;
+
+/// The latency as a parabola in the requests under way, in shares of the promise.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Curve {
+    /// Of a request alone.
+    a: f64,
+    /// For each request under way.
+    b: f64,
+    /// For each pair of them.
+    c: f64,
+    /// Promised latency, in seconds.
+    below: f64,
+}
+
+/// What was seen at a rate.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    share: f64,
+    under_way: f64,
+    weight: f64,
+}
+
+impl Curve {
+    /// The curve through what was seen of a version; `None` when that is too little, or on no such curve.
+    pub(super) fn of(version: &VersionCapacity, below: f64) -> Option<Self> {
+        let seen = version.rates.iter().filter_map(|rate| {
+            let windows = rate.windows();
+            let share = share_of(usual_class(rate));
+            let under_way = mean_rate(rate) * share * below;
+            let weight = f64::from(windows.min(WINDOWS_COUNTED)) / (share * share);
+            (windows >= WINDOWS_MIN).then_some(Seen { share, under_way, weight })
+        });
+        let seen: Vec<Seen> = seen.collect();
+        // The law has no negative part: where one would fit best, the best without it is taken.
+        let curves = [[true, true], [true, false], [false, true]];
+        let fitted = curves.into_iter().find_map(|parts| fit(&seen, parts))?;
+        let [a, b, c] = fitted;
+        let curve = Self { a, b, c, below };
+        (curve.residual(&seen) <= RESIDUAL_MAX).then_some(curve)
+    }
+
+    /// The rate at which the latency is this share of the promise, in requests a second; 0 when it is more without any load.
+    pub(super) fn rate_at(self, share: f64) -> f64 {
+        let Self { a, b, c, below } = self;
+        if a >= share {
+            return 0.0;
+        }
+        let under_way = if c > 0.0 {
+            let root = (b * b + 4.0 * c * (share - a)).sqrt();
+            // The same as (root − b) ÷ 2c, without the difference of two numbers that are nearly equal.
+            let at_share = 2.0 * (share - a) / (root + b);
+            // Beyond the most that it can answer, more requests under way are fewer answers.
+            at_share.min((a / c).sqrt())
+        } else {
+            (share - a) / b
+        };
+        under_way / ((a + b * under_way + c * under_way * under_way) * below)
+    }
+
+    /// How far what was seen is from it, as a part of what was seen, in the mean.
+    fn residual(self, seen: &[Seen]) -> f64 {
+        let Self { a, b, c, .. } = self;
+        let missed = |at: &Seen| (a + b * at.under_way + c * at.under_way * at.under_way) / at.share - 1.0;
+        let sum: f64 = seen.iter().map(|at| missed(at) * missed(at)).sum();
+        (sum / seen.len() as f64).sqrt()
+    }
+}
+
+/// The middle of a class of latencies, in shares of the promise; one and a half times where the last begins.
+fn share_of(class: usize) -> f64 {
+    let bound = |at: usize| LATENCY_SHARES.get(at).map_or(0.0, |share| f64::from(*share) / 1000.0);
+    if class >= LATENCY_CLASSES - 1 {
+        return 1.5 * bound(LATENCY_CLASSES - 2);
+    }
+    let begin = class.checked_sub(1).map_or(0.0, bound);
+    (begin + bound(class)) / 2.0
+}
+
+/// Least squares of relative errors over the parts that may be there; `None` when they do not follow from what was seen, or one is negative.
+fn fit(seen: &[Seen], [has_b, has_c]: [bool; 2]) -> Option<[f64; 3]> {
+    let is_in = [true, has_b, has_c];
+    if seen.len() < is_in.iter().filter(|is_in| **is_in).count() {
+        return None;
+    }
+    let most = seen.iter().fold(0.0_f64, |most, at| most.max(at.under_way));
+    let mut rows = [[0.0_f64; 4]; 3];
+    for at in seen {
+        // Terms of about one are solved for more exactly than squares of thousands.
+        let n = at.under_way / most;
+        let terms = [1.0, n, n * n];
+        for (row, term) in rows.iter_mut().zip(terms) {
+            let right = [terms[0], terms[1], terms[2], at.share];
+            row.iter_mut().zip(right).for_each(|(cell, right)| *cell += at.weight * term * right);
+        }
+    }
+    for left_out in (0..3).filter(|part| !is_in[*part]) {
+        rows.iter_mut().for_each(|row| row[left_out] = 0.0);
+        rows[left_out] = [0.0; 4];
+        rows[left_out][left_out] = 1.0;
+    }
+    let [a, b, c] = solve(rows)?;
+    let is_law = a > 0.0 && b >= 0.0 && c >= 0.0 && b + c > 0.0;
+    is_law.then_some([a, b / most, c / (most * most)])
+}
+
+/// What is left of a pivot that is none.
+const NO_PIVOT: f64 = 1e-9;
+
+/// Gauss' elimination of three positive definite equations; `None` when they do not tell all three unknowns apart.
+fn solve(mut rows: [[f64; 4]; 3]) -> Option<[f64; 3]> {
+    let before = [rows[0][0], rows[1][1], rows[2][2]];
+    for at in 0..3 {
+        let pivot = rows[at];
+        // What is not a number ends as none: its quotients are not finite.
+        if pivot[at] <= NO_PIVOT * before[at] {
+            return None;
+        }
+        for (other, row) in rows.iter_mut().enumerate() {
+            if other != at {
+                let factor = row[at] / pivot[at];
+                row.iter_mut().zip(pivot).for_each(|(cell, above)| *cell -= factor * above);
+            }
+        }
+    }
+    let found = [0, 1, 2].map(|at| rows[at][3] / rows[at][at]);
+    found.iter().all(|value| value.is_finite()).then_some(found)
+}

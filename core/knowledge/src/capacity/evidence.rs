@@ -1,0 +1,166 @@
+//! At which rates the promise was kept.
+//!
+//! A window speaks for its own rate, and more quietly for others: where the promise is kept at one rate it is kept at lower ones, and where it is
+//! broken, as a rule, it is broken at higher ones. So the latest windows count even where there are older ones of rates that do not come any
+//! more. Each rate hears so many windows at most; what is older fades as new ones come.
+
+use model::latency::LATENCY_CLASSES;
+use model::memory::{CAPACITY_RATES_MAX, RateEvidence, VersionCapacity};
+use model::quantity::MilliRps;
+
+use super::Point;
+
+/// What a window weighs at its own rate, in quarters of one.
+const OWN: u32 = 4;
+
+/// What a window that kept the promise weighs at lower rates.
+const IMPLIED_WELL: u32 = 1;
+
+/// What one that broke it weighs at higher rates: bad news is believed sooner.
+const IMPLIED_LATE: u32 = 2;
+
+/// A window whose latency is at most a quarter of the promise speaks for rates up to the double as well: what was broken there and does not come any
+/// more is tried again.
+pub(super) const CLASS_FAR: usize = 4;
+
+/// What a rate hears at most: 64 windows, so that a third of a minute of four replicas outweighs nothing and two minutes of them do.
+const HEARD_MAX: u32 = 64 * OWN;
+
+/// Windows whose latencies are kept at a rate.
+const WINDOWS_MAX: u32 = 64;
+
+/// Fewer windows say nothing of a rate.
+const HEARD_MIN: u32 = 3 * OWN;
+
+/// The promise is kept at a rate while at most one in so many windows is late: a sixth of them may be by chance, or for reasons of
+/// their own.
+const LATE_ONE_IN: u32 = 6;
+
+/// Bits of a rate that tell buckets apart within a doubling: eight of them, each an eighth wide at most.
+const STEP_BITS: u32 = 3;
+
+/// The bucket of a rate.
+fn bucket_of(rate: MilliRps) -> u16 {
+    let steps = 1 << STEP_BITS;
+    if rate.0 < steps {
+        return rate.0 as u16;
+    }
+    let doubling = rate.0.ilog2() - STEP_BITS;
+    // At most 8 × 62 + 7.
+    (steps * u64::from(doubling) + (rate.0 >> doubling)) as u16
+}
+
+/// Takes a window in.
+pub(super) fn take(version: &mut VersionCapacity, point: Point) {
+    version.windows = version.windows.saturating_add(1);
+    let bucket = bucket_of(point.rate);
+    let at = match version.rates.binary_search_by_key(&bucket, |rate| rate.bucket) {
+        Ok(at) => at,
+        Err(at) => {
+            version.rates.insert(at, RateEvidence { bucket, ..RateEvidence::default() });
+            at
+        }
+    };
+    note(&mut version.rates[at], point);
+    hear(&mut version.rates[at], point, OWN);
+    // One late window among many is no matter of the rate, and says nothing of others.
+    let (others, weight) = if !point.is_late() {
+        let reached = if point.class <= CLASS_FAR {
+            bucket_of(MilliRps(point.rate.0.saturating_mul(2)))
+        } else {
+            bucket
+        };
+        let end = version.rates.partition_point(|rate| rate.bucket <= reached);
+        (&mut version.rates[..end], IMPLIED_WELL)
+    } else if is_kept(&version.rates[at]) {
+        (&mut [][..], 0)
+    } else {
+        (&mut version.rates[at + 1..], IMPLIED_LATE)
+    };
+    let others = others.iter_mut().filter(|other| other.bucket != bucket);
+    others.for_each(|other| hear(other, point, weight));
+    if version.rates.len() > CAPACITY_RATES_MAX {
+        let least = (0..version.rates.len()).filter(|other| *other != at);
+        if let Some(least) = least.min_by_key(|other| version.rates[*other].windows()) {
+            version.rates.remove(least);
+        }
+    }
+}
+
+/// Keeps the latency of a window at its rate.
+fn note(rate: &mut RateEvidence, point: Point) {
+    if rate.windows() >= WINDOWS_MAX {
+        let mean = rate.rates / u64::from(rate.windows());
+        rate.classes.iter_mut().for_each(|count| *count /= 2);
+        rate.rates = mean.saturating_mul(u64::from(rate.windows()));
+    }
+    if let Some(count) = rate.classes.get_mut(point.class.min(LATENCY_CLASSES - 1)) {
+        *count += 1;
+        rate.rates = rate.rates.saturating_add(point.rate.0);
+    }
+}
+
+fn hear(rate: &mut RateEvidence, point: Point, weight: u32) {
+    *(if point.is_late() { &mut rate.late } else { &mut rate.well }) += weight;
+    if rate.well + rate.late > HEARD_MAX {
+        rate.well /= 2;
+        rate.late /= 2;
+    }
+}
+
+fn is_heard(rate: &RateEvidence) -> bool {
+    rate.well + rate.late >= HEARD_MIN && rate.windows() > 0
+}
+
+fn is_kept(rate: &RateEvidence) -> bool {
+    rate.late * LATE_ONE_IN <= rate.well + rate.late
+}
+
+/// The highest rate at which the promise was kept.
+pub(super) fn kept(version: &VersionCapacity) -> Option<&RateEvidence> {
+    version.rates.iter().rev().find(|rate| is_heard(rate) && is_kept(rate))
+}
+
+/// The lowest rate above `kept` at which it was broken as often as not.
+pub(super) fn broken<'a>(
+    version: &'a VersionCapacity,
+    kept: Option<&RateEvidence>,
+) -> Option<&'a RateEvidence> {
+    let is_above = |rate: &&RateEvidence| kept.is_none_or(|kept| rate.bucket > kept.bucket);
+    let mut above = version.rates.iter().filter(is_above);
+    above.find(|rate| is_heard(rate) && rate.late >= rate.well)
+}
+
+/// The mean of the rates that a bucket has seen, in requests a second.
+pub(super) fn mean_rate(rate: &RateEvidence) -> f64 {
+    rate.rates as f64 / f64::from(rate.windows().max(1)) / 1000.0
+}
+
+/// The class of latency that three of four windows of a rate do not exceed: half of them would say less than all requests together do, as
+/// requests that are late come together.
+pub(super) fn usual_class(rate: &RateEvidence) -> usize {
+    let most = (rate.windows() * 3).div_ceil(4);
+    let mut seen = 0;
+    let class = rate.classes.iter().position(|count| {
+        seen += u32::from(*count);
+        seen >= most
+    });
+    class.unwrap_or(LATENCY_CLASSES - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_an_eighth_wide_at_most_and_in_order() {
+        let mut before = None;
+        for rate in (1..200_000).chain([u64::MAX / 2, u64::MAX]) {
+            let bucket = bucket_of(MilliRps(rate));
+            assert!(before.is_none_or(|before| bucket >= before), "{rate}");
+            before = Some(bucket);
+        }
+        assert!(bucket_of(MilliRps(9000)) < bucket_of(MilliRps(10_200)));
+        assert!(u64::from(bucket_of(MilliRps(u64::MAX))) < 8 * 62 + 8);
+    }
+}

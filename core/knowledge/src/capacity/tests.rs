@@ -1,0 +1,327 @@
+//! The learner against queues whose truth is known.
+
+use std::time::Duration;
+
+use model::identity::Generation;
+use model::latency::{LATENCY_CLASSES, LATENCY_SHARES};
+use model::memory::CapacityMemory;
+use model::quantity::MilliRps;
+use model::resource::{Fraction, LatencySlo, Quantity, Slo, Span};
+use model::time::Time;
+use proptest::prelude::*;
+
+use super::{Ground, Learned, Point, estimate, note};
+
+const BELOW: f64 = 0.2;
+const BEGIN: Time = Time::from_millis(1_000_000_000);
+const FIRST: Generation = Generation(1);
+const SECOND: Generation = Generation(2);
+
+fn slo() -> Slo {
+    let below = Span::from_millis(200);
+    let latency = LatencySlo { quantile: Fraction::from_millionths(990_000), below };
+    Slo { latency, objective: Fraction::from_millionths(999_000), capacity: None }
+}
+
+fn blank() -> CapacityMemory {
+    CapacityMemory {
+        below: Duration::from_millis(200),
+        quantile: Fraction::from_millionths(990_000),
+        versions: Vec::new(),
+    }
+}
+
+/// Numbers between 0 and 1 from a seed (Lehmer, "Mathematical methods in large-scale computing units", 1951).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+    }
+
+    fn exponential(&mut self, rate: f64) -> f64 {
+        -self.roll().ln() / rate
+    }
+}
+
+/// A replica: requests come by chance, wait in one queue, and are answered by so many servers.
+struct Queue {
+    /// Answers a second of one server.
+    speed: f64,
+    /// By how much each request under way slows all: contention for what is shared.
+    drag: f64,
+    free_at: Vec<f64>,
+    /// Requests that are not answered yet: when they will be, and after how long.
+    under_way: Vec<(f64, f64)>,
+    now: f64,
+    dice: Dice,
+}
+
+impl Queue {
+    fn new(servers: usize, speed: f64, drag: f64, seed: u64) -> Self {
+        let free_at = vec![0.0; servers];
+        Self { speed, drag, free_at, under_way: Vec::new(), now: 0.0, dice: Dice(seed) }
+    }
+
+    /// The latencies of the answers of a time in which so many requests come.
+    fn answers(&mut self, rate: f64, requests: usize) -> Vec<f64> {
+        for _ in 0..requests {
+            self.now += self.dice.exponential(rate);
+            let next = (0..self.free_at.len()).min_by(|a, b| self.free_at[*a].total_cmp(&self.free_at[*b]));
+            let busy = self.free_at.iter().filter(|at| **at > self.now).count() as f64;
+            let free_at = &mut self.free_at[next.expect("a server")];
+            *free_at = free_at.max(self.now) + self.dice.exponential(self.speed / (1.0 + self.drag * busy));
+            self.under_way.push((*free_at, *free_at - self.now));
+        }
+        let now = self.now;
+        let (done, left) = self.under_way.drain(..).partition(|(at, _)| *at <= now);
+        self.under_way = left;
+        let done: Vec<(f64, f64)> = done;
+        done.into_iter().map(|(_, latency)| latency).collect()
+    }
+
+    /// What a window of about four seconds shows.
+    fn window(&mut self, rate: f64) -> Point {
+        let begin = self.now;
+        let answers = self.answers(rate, (rate * 4.0).max(150.0) as usize);
+        point(answers.len() as f64 / (self.now - begin), quantile(answers) / BELOW)
+    }
+
+    /// The rate at which the 99th percentile is what is promised, found by many requests.
+    fn truth(&self) -> f64 {
+        let (mut low, mut high) = (0.0, self.speed * self.free_at.len() as f64);
+        for _ in 0..9 {
+            let rate = f64::midpoint(low, high);
+            let mut queue = Self::new(self.free_at.len(), self.speed, self.drag, 7);
+            let is_kept = quantile(queue.answers(rate, 20_000)) <= BELOW;
+            *(if is_kept { &mut low } else { &mut high }) = rate;
+        }
+        low
+    }
+}
+
+fn quantile(mut latencies: Vec<f64>) -> f64 {
+    latencies.sort_by(f64::total_cmp);
+    latencies.get((latencies.len() * 99).div_ceil(100).saturating_sub(1)).copied().unwrap_or(0.0)
+}
+
+fn point(rate: f64, share: f64) -> Point {
+    let above = LATENCY_SHARES.partition_point(|bound| f64::from(*bound) < share * 1000.0);
+    Point { rate: MilliRps((rate * 1000.0) as u64), class: above.min(LATENCY_CLASSES - 1) }
+}
+
+fn at(seconds: u32) -> Time {
+    BEGIN + Duration::from_secs(u64::from(seconds))
+}
+
+/// Windows at each of the rates, over and over.
+fn watch(memory: &mut CapacityMemory, generation: Generation, queue: &mut Queue, rates: &[f64], rounds: u32) {
+    for round in 0..rounds {
+        for rate in rates {
+            note(memory, generation, at(round * 60), queue.window(*rate));
+        }
+    }
+}
+
+fn of(memory: &CapacityMemory, generation: Generation) -> Learned {
+    estimate(Some(memory), generation, &slo()).expect("it has seen enough")
+}
+
+fn parts(truth: f64, parts: &[u32]) -> Vec<f64> {
+    parts.iter().map(|percent| truth * f64::from(*percent) / 100.0).collect()
+}
+
+const DAY: [u32; 12] = [10, 20, 35, 50, 65, 80, 95, 110, 90, 70, 45, 25];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn the_truth_lies_in_the_band_once_both_sides_of_it_were_seen(
+        servers in 1_usize..5, speed in 8.0..30.0_f64, drag in prop_oneof![Just(0.0), 0.0..0.1_f64], seed: u64,
+    ) {
+        let mut queue = Queue::new(servers, speed + 30.0, drag, seed);
+        let truth = queue.truth();
+        prop_assume!(truth > 3.0);
+        let mut memory = blank();
+        watch(&mut memory, FIRST, &mut queue, &parts(truth, &DAY), 8);
+        let learned = of(&memory, FIRST);
+        let (lower, rate, upper) =
+            (learned.lower.per_second(), learned.rate.per_second(), learned.upper.per_second());
+        prop_assert!(lower <= truth * 1.15 && truth * 0.85 <= upper, "{truth} {learned:?}");
+        prop_assert!(rate >= truth * 0.6 && rate <= truth * 1.15, "{truth} {learned:?}");
+    }
+
+    #[test]
+    fn nothing_is_believed_far_beyond_what_was_served_well(
+        servers in 1_usize..5, speed in 40.0..60.0_f64, seed: u64, most in 5_u32..60,
+    ) {
+        let mut queue = Queue::new(servers, speed, 0.0, seed);
+        let truth = queue.truth();
+        prop_assume!(truth > 3.0);
+        let mut memory = blank();
+        let seen = parts(truth, &[most / 4 + 1, most / 2 + 1, most]);
+        watch(&mut memory, FIRST, &mut queue, &seen, 10);
+        let learned = of(&memory, FIRST);
+        let highest = truth * f64::from(most) / 100.0;
+        prop_assert!(learned.rate.per_second() <= 2.0 * 1.2 * highest, "{highest} {learned:?}");
+        prop_assert!(learned.rate.per_second() <= truth * 1.2, "{truth} {learned:?}");
+    }
+
+    #[test]
+    fn whatever_is_seen_the_band_is_in_order_and_above_nothing(
+        points in proptest::collection::vec((0_u64..u64::MAX, 0..LATENCY_CLASSES, 0_u64..4), 1..400),
+    ) {
+        let mut memory = blank();
+        for (i, (rate, class, generation)) in points.iter().enumerate() {
+            let point = Point { rate: MilliRps(*rate), class: *class };
+            note(&mut memory, Generation(*generation), at(i as u32), point);
+        }
+        for generation in 0..5 {
+            if let Some(learned) = estimate(Some(&memory), Generation(generation), &slo()) {
+                prop_assert!(learned.rate > MilliRps(0));
+                prop_assert!(learned.lower <= learned.rate && learned.rate <= learned.upper, "{learned:?}");
+            }
+        }
+    }
+}
+
+/// A replica with four servers of 50 a second each, and its truth.
+fn known() -> (Queue, f64) {
+    let queue = Queue::new(4, 50.0, 0.0, 11);
+    let truth = queue.truth();
+    (queue, truth)
+}
+
+#[test]
+fn nothing_is_known_before_the_third_window() {
+    let (mut queue, truth) = known();
+    let mut memory = blank();
+    for _ in 0..2 {
+        note(&mut memory, FIRST, BEGIN, queue.window(truth / 2.0));
+    }
+    assert_eq!(estimate(Some(&memory), FIRST, &slo()), None);
+    let declared = Slo { capacity: Some(Quantity::from_milli(25_000)), ..slo() };
+    let learned = estimate(Some(&memory), FIRST, &declared).expect("declared");
+    assert_eq!((learned.rate, learned.ground), (MilliRps(25_000), Ground::Declared));
+}
+
+#[test]
+fn overload_alone_is_believed_to_be_too_much() {
+    let (mut queue, truth) = known();
+    let mut memory = blank();
+    watch(&mut memory, FIRST, &mut queue, &[truth * 3.0], 10);
+    let learned = of(&memory, FIRST);
+    assert_eq!(learned.ground, Ground::Overload);
+    assert!(
+        learned.rate.per_second() < truth * 1.1 && learned.rate.per_second() > truth / 3.0,
+        "{learned:?}"
+    );
+}
+
+#[test]
+fn a_service_that_rests_keeps_what_was_learned() {
+    let (mut queue, truth) = known();
+    let mut memory = blank();
+    watch(&mut memory, FIRST, &mut queue, &parts(truth, &DAY), 10);
+    let before = of(&memory, FIRST);
+    for night in 0..1000 {
+        note(&mut memory, FIRST, at(1000 + night * 60), queue.window(truth / 50.0));
+    }
+    let after = of(&memory, FIRST);
+    assert!(
+        after.rate.0 * 10 >= before.rate.0 * 9 && after.rate.0 <= before.rate.0 * 11 / 10,
+        "{before:?} {after:?}"
+    );
+}
+
+#[test]
+fn outliers_at_any_rate_change_nothing() {
+    let (mut queue, truth) = known();
+    let mut memory = blank();
+    watch(&mut memory, FIRST, &mut queue, &parts(truth, &DAY), 12);
+    let before = of(&memory, FIRST);
+    // One window in ten is of another world.
+    for round in 0..20 {
+        for (i, percent) in DAY.iter().enumerate() {
+            let rate = truth * f64::from(*percent) / 100.0;
+            let outlier = (i + round as usize).is_multiple_of(10);
+            let point = if outlier { point(rate, 8.0) } else { queue.window(rate) };
+            note(&mut memory, FIRST, at(round * 60), point);
+        }
+    }
+    let after = of(&memory, FIRST);
+    assert!(after.rate.0 * 4 >= before.rate.0 * 3, "{before:?} {after:?}");
+}
+
+#[test]
+fn a_poison_costs_at_most_a_factor_of_what_was_served_well() {
+    let (mut queue, truth) = known();
+    let mut memory = blank();
+    watch(&mut memory, FIRST, &mut queue, &parts(truth, &DAY), 12);
+    let before = of(&memory, FIRST);
+    // Whatever the rate, it is late: no replica helps. Slowly at first, then always.
+    for window in 0..3000_u32 {
+        let is_late = window % 3000 < window;
+        let rate = truth / f64::from(1 + window / 300);
+        let point = if is_late && window.is_multiple_of(1 + 5 / (1 + window / 200)) {
+            point(rate, 3.0)
+        } else {
+            queue.window(rate)
+        };
+        note(&mut memory, FIRST, at(720 + window), point);
+    }
+    let after = of(&memory, FIRST);
+    assert!(after.rate.0 * 5 >= before.rate.0, "{before:?} {after:?}");
+    // And when it is over, it is learned again.
+    watch(&mut memory, FIRST, &mut queue, &parts(truth, &DAY), 40);
+    let healed = of(&memory, FIRST);
+    assert!(healed.rate.0 * 4 >= before.rate.0 * 3, "{before:?} {healed:?}");
+}
+
+#[test]
+fn a_lasting_change_is_believed_within_minutes() {
+    let (mut queue, truth) = known();
+    let mut memory = blank();
+    watch(&mut memory, FIRST, &mut queue, &parts(truth, &DAY), 30);
+    // What it depends on has become slow: three quarters are gone. Two replicas tell for three minutes.
+    let mut slow = Queue::new(1, 50.0, 0.0, 5);
+    for window in 0..72 {
+        note(&mut memory, FIRST, at(1800 + window * 5 / 2), slow.window(truth / 2.0));
+    }
+    let after = of(&memory, FIRST);
+    assert!(after.rate.per_second() <= truth * 0.5, "{truth} {after:?}");
+}
+
+#[test]
+fn a_new_version_begins_with_most_of_what_the_last_one_carried_and_goes_its_own_way() {
+    let (mut queue, truth) = known();
+    let mut memory = blank();
+    watch(&mut memory, FIRST, &mut queue, &parts(truth, &DAY), 12);
+    let before = of(&memory, FIRST);
+    let inherited = of(&memory, SECOND);
+    assert_eq!((inherited.rate.0, inherited.ground), (before.rate.0 / 100 * 80, Ground::Before));
+    // It is half as fast, and that is seen where the first one still kept its promise.
+    let mut slower = Queue::new(2, 50.0, 0.0, 3);
+    let truth_after = slower.truth();
+    watch(&mut memory, SECOND, &mut slower, &parts(truth_after, &[40, 90, 130, 160]), 6);
+    let own = of(&memory, SECOND);
+    assert!(
+        own.rate.per_second() <= truth_after * 1.12 && own.generation == Some(SECOND),
+        "{truth_after} {own:?}"
+    );
+    // The first one is remembered: it may come back.
+    assert_eq!(of(&memory, FIRST), before);
+}
+
+#[test]
+fn memory_is_bounded() {
+    let mut memory = blank();
+    for i in 0..20_000_u64 {
+        let point = Point { rate: MilliRps(i * i), class: (i % 16) as usize };
+        note(&mut memory, Generation(i / 2000), at(i as u32), point);
+    }
+    assert_eq!(memory.versions.len(), model::memory::CAPACITY_VERSIONS_MAX);
+    assert!(memory.versions.iter().all(|version| version.rates.len() <= model::memory::CAPACITY_RATES_MAX));
+}

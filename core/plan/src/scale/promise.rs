@@ -1,0 +1,160 @@
+//! SLO-first: the number of replicas that keeps a promise at least cost, by what one of them carries.
+//!
+//! What one carries is learned ([`knowledge::capacity`]) and stands as the target of the one metric, the requests that come. The number is
+//! that of a newsvendor, as in [`crate::slo`]: of replicas, and of the requests that come while the load exceeds what those can carry. How far the load
+//! may rise before a replica that is started now can help is what it was seen to rise within as long before.
+
+use std::time::Duration;
+
+use model::histogram::Width;
+use model::memory::{LoadPeak, Past, PolicyMemory, RISE_STEP, RISE_STEPS_MAX, RiseMemory};
+use model::resource::Slo;
+use model::time::Time;
+
+use super::combine::{Choice, Combined};
+use super::question::{Question, replicas_at_most, target_of};
+use super::reading::{Milli, Phase};
+use crate::slo::Objective;
+
+/// What a promise asks for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Promised {
+    /// The requests that come to all replicas, a second, and what of the waiting is to be worked off.
+    pub load: Milli,
+    /// What one replica carries.
+    pub capacity: Milli,
+    /// Replicas that carry the load as it is.
+    pub needed: u32,
+    /// Replicas that cost least, as far as the load may rise.
+    pub floor: u32,
+    /// In how many millionths of the times seen the load rose past what `floor` carries.
+    pub risk: u32,
+    /// Within this time.
+    pub horizon: Duration,
+    /// Too few rises were seen, so that a share of the capacity is kept free.
+    pub is_new: bool,
+    /// Some replicas that ought to be measured are not, so that none is removed.
+    pub is_partial: bool,
+}
+
+/// Rises that are told apart: by a hundredth of the load, and by a twentieth of themselves.
+const RISE_WIDTH: Width = Width(10);
+
+/// Before so many steps were seen, half an hour of them, the distribution of rises says too little.
+const RISES_MIN: u64 = 360;
+
+/// The share of the capacity that is used until then: what a horizontal pod autoscaler is usually set to.
+const USED_WHILE_NEW_PERCENT: i128 = 70;
+
+/// The least load that a rise is held against: one request a second is no multiple of nothing.
+const BASE_MIN: Milli = Milli(1000);
+
+/// How long a slow start counts: half of what is beyond a quicker one is forgotten in each such time.
+const START_FORGOTTEN: Duration = Duration::from_hours(1);
+
+/// Decides by what one replica carries; notes in `memory` how the load rises.
+pub(super) fn choose(slo: &Slo, question: &Question<'_>, memory: &mut PolicyMemory) -> Combined {
+    let (metric, proposal) = question.only_metric();
+    let (Some(proposal), Some(spec)) = (proposal, question.spec.metrics.get(metric)) else {
+        return Combined::Held { invalid: metric, asked: None };
+    };
+    let mut rises = match std::mem::take(&mut memory.past) {
+        Past::Rises(rises) => rises,
+        Past::None | Past::Asking(_) | Past::Evaluations(_) | Past::Load(_) => RiseMemory::default(),
+    };
+    let carried = question.load(metric, proposal);
+    let (load, capacity) = (Milli(i64::try_from(carried).unwrap_or(i64::MAX)), target_of(spec));
+    note_starts(&mut rises, question);
+    let horizon = rises.start + RISE_STEP;
+    note_load(&mut rises, question.now, load, horizon);
+    let needed = replicas_at_most(carried, capacity);
+    let is_new = rises.seen < RISES_MIN;
+    let (floor, risk) =
+        if is_new { (with_reserve(load, capacity), 0) } else { cheapest(&rises, slo, load, capacity) };
+    memory.past = Past::Rises(rises);
+    let asked = needed.max(floor);
+    let is_partial = asked < question.current && proposal.census.missing() > 0;
+    let replicas = if is_partial { question.current } else { asked };
+    let promised = Promised { load, capacity, needed, floor, risk, horizon, is_new, is_partial };
+    Combined::Chosen { replicas, choice: Choice::Promise(promised) }
+}
+
+/// Keeps how long replicas take to start: as the slowest of those that serve did, and slowly less when they are quicker.
+fn note_starts(memory: &mut RiseMemory, question: &Question<'_>) {
+    let took = question.replicas.iter().filter_map(|replica| {
+        let readiness = replica.readiness.filter(|readiness| readiness.ready)?;
+        (replica.phase == Phase::Running && !replica.leaving)
+            .then_some(readiness.since.since(replica.started?))
+    });
+    // A replica that became ready again after a while took no longer to start.
+    let most = RISE_STEP * u32::try_from(RISE_STEPS_MAX - 1).unwrap_or(u32::MAX);
+    let slowest = took.max().unwrap_or(Duration::ZERO).min(most);
+    if slowest >= memory.start {
+        (memory.start, memory.start_at) = (slowest, question.now);
+    } else if question.now.since(memory.start_at) >= START_FORGOTTEN {
+        memory.start = slowest + (memory.start - slowest) / 2;
+        memory.start_at = question.now;
+    }
+}
+
+/// Keeps the largest load of each step; when one is over, how far the load rose within the horizon that ends with it.
+fn note_load(memory: &mut RiseMemory, now: Time, load: Milli, horizon: Duration) {
+    let step = now.as_millis() / u64::try_from(RISE_STEP.as_millis()).unwrap_or(u64::MAX);
+    match memory.peaks.last_mut() {
+        Some(last) if last.step >= step => {
+            last.load = last.load.max(load);
+            return;
+        }
+        Some(_) => note_rise(memory, now, horizon),
+        None => {}
+    }
+    memory.peaks.push(LoadPeak { step, load });
+    let excess = memory.peaks.len().saturating_sub(RISE_STEPS_MAX + 2);
+    memory.peaks.drain(..excess);
+}
+
+/// The load of a step and the largest of the steps that came within the horizon after it. Steps that nobody saw say nothing.
+fn note_rise(memory: &mut RiseMemory, now: Time, horizon: Duration) {
+    let steps = horizon.as_millis().div_ceil(RISE_STEP.as_millis());
+    let steps = usize::try_from(steps).unwrap_or(usize::MAX).clamp(1, RISE_STEPS_MAX);
+    let Some(begin) = memory.peaks.len().checked_sub(steps + 1) else { return };
+    let [base, after @ ..] = &memory.peaks[begin..] else { return };
+    let is_whole = after.last().is_some_and(|last| last.step - base.step == steps as u64);
+    let Some(most) = after.iter().map(|peak| peak.load).max().filter(|_| is_whole) else { return };
+    let base = base.load.max(BASE_MIN);
+    let rise = i128::from(most.0.saturating_sub(base.0).max(0)) * 1000 / i128::from(base.0);
+    memory.rises.add(now, u64::try_from(rise).unwrap_or(u64::MAX), RISE_WIDTH);
+    memory.seen = memory.seen.saturating_add(1);
+}
+
+/// Replicas that carry the load with the reserve of a service that is not known yet.
+fn with_reserve(load: Milli, capacity: Milli) -> u32 {
+    replicas_at_most(i128::from(load.0) * 100 / USED_WHILE_NEW_PERCENT, capacity)
+}
+
+/// The number at which replicas and the requests that come while the load exceeds what they carry cost least together; and in how many
+/// millionths of the times seen the load rose past that.
+///
+/// The cost falls only where one more of the rises seen is carried, so that no other number need be tried.
+fn cheapest(memory: &RiseMemory, slo: &Slo, load: Milli, capacity: Milli) -> (u32, u32) {
+    let objective = Objective::of(f64::from(slo.objective.millionths()) / 1e6);
+    let price = objective.map_or(0.0, |objective| objective.price().requests());
+    let (load, one) = (load.0.max(0) as f64, capacity.0.max(1) as f64);
+    let all: u64 = memory.rises.sizes(RISE_WIDTH).map(|(_, weight)| weight).sum();
+    let share = |weight: u64| weight as f64 / all.max(1) as f64;
+    let replicas_of = |loads: f64| replicas_at_most(loads.min(9e17) as i128, capacity);
+    let (mut best, mut violated, mut above) = ((f64::INFINITY, 0, 0.0), 0.0, 0.0);
+    // From the largest rise down, so that what is not carried adds up.
+    for (rise, weight) in memory.rises.sizes(RISE_WIDTH).rev() {
+        let risen = load * (1.0 + rise as f64 / 1000.0);
+        let replicas = replicas_of(risen);
+        let cost = f64::from(replicas) + price * violated / one;
+        if cost <= best.0 {
+            best = (cost, replicas, above);
+        }
+        violated += share(weight) * risen;
+        above += share(weight);
+    }
+    let (_, replicas, risk) = best;
+    (replicas, (risk * 1e6) as u32)
+}
