@@ -1,7 +1,8 @@
-//! Policies that look back: steps, watermarks, target tracking, bursts.
+//! Policies that look back: steps, watermarks, target tracking, bursts, promises.
 
 mod bursts;
 mod closed_loop;
+mod promises;
 mod steps;
 mod targets;
 mod watermarks;

@@ -1,0 +1,127 @@
+use model::memory::{Past, RISE_STEPS_MAX, RiseMemory};
+
+use super::super::combine::Choice;
+use super::super::hpa::Course;
+use super::super::promise::Promised;
+use super::*;
+
+/// A promise of which a replica carries 50 requests a second.
+fn promising(objective: &str) -> String {
+    format!(r#"{{"slo": {{"latency": {{"quantile": 0.99, "below": "200ms"}}, "objective": {objective}}}}}"#)
+}
+
+/// A second of so many requests in all.
+fn second(bench: &mut Bench, load: i64) -> Verdict {
+    let each = Milli(load * 1000 / i64::from(bench.current.max(1)));
+    bench.measured(|_| Ok(each))
+}
+
+fn promised(verdict: &Verdict) -> Promised {
+    match verdict.course {
+        Course::Scaled { choice: Choice::Promise(promised), .. } => promised,
+        other => panic!("no promise: {other:?}"),
+    }
+}
+
+fn rises(bench: &Bench) -> &RiseMemory {
+    match &bench.memory.policy.past {
+        Past::Rises(rises) => rises,
+        other => panic!("no rises: {other:?}"),
+    }
+}
+
+/// Minutes of 100 requests a second, each second one with twice as many, so that it is known how the load rises; the last one is quiet.
+fn knowing(objective: &str) -> Bench {
+    let mut bench = Bench::new(&promising(objective), 4);
+    for minute in 0..41 {
+        for _ in 0..60 {
+            second(&mut bench, if minute % 2 == 0 { 100 } else { 200 });
+        }
+    }
+    bench
+}
+
+#[test]
+fn a_service_that_is_not_known_keeps_three_tenths_free() {
+    let mut bench = Bench::new(&promising("0.999"), 4);
+    let verdict = second(&mut bench, 141);
+    assert!(promised(&verdict).is_new, "{verdict:?}");
+    assert_eq!((promised(&verdict).needed, verdict.desired), (3, 5));
+}
+
+#[test]
+fn a_load_that_never_rises_gets_what_it_needs() {
+    let mut bench = Bench::new(&promising("0.999"), 4);
+    let verdict = (0..2400).map(|_| second(&mut bench, 190)).last().expect("forty minutes");
+    assert_eq!((promised(&verdict).is_new, verdict.desired), (false, 4));
+}
+
+#[test]
+fn what_a_load_was_seen_to_rise_to_is_provided_for() {
+    let mut bench = knowing("0.999");
+    let verdict = second(&mut bench, 100);
+    assert_eq!((promised(&verdict).needed, promised(&verdict).risk), (2, 0), "{verdict:?}");
+    assert!((4..=5).contains(&verdict.desired), "{verdict:?}");
+    let told = bench.told(&verdict);
+    assert!(told.contains("rose past what") && told.contains("0 % of the times"), "{told}");
+}
+
+#[test]
+fn what_costs_more_than_it_saves_is_not_provided_for() {
+    let mut bench = knowing("0.5");
+    let verdict = second(&mut bench, 100);
+    assert_eq!(verdict.desired, 3, "a hundredth above two: {verdict:?}");
+    assert!(promised(&verdict).risk > 20_000, "{verdict:?}");
+}
+
+#[test]
+fn nothing_is_removed_while_not_all_replicas_are_measured() {
+    let mut bench = Bench::new(&promising("0.999"), 6);
+    let is_first = std::cell::Cell::new(true);
+    let verdict =
+        bench.measured(|_| if is_first.replace(false) { Err(Gap::Absent) } else { Ok(Milli(10_000)) });
+    assert!(promised(&verdict).is_partial && verdict.desired == 6, "{verdict:?}");
+}
+
+#[test]
+fn a_start_counts_as_long_as_the_slowest_took_and_is_forgotten_by_and_by() {
+    let mut bench = Bench::new(&promising("0.999"), 4);
+    for replica in &mut bench.replicas[..1] {
+        replica.started = replica.readiness.map(|readiness| readiness.since - Duration::from_secs(40));
+    }
+    second(&mut bench, 150);
+    assert_eq!(rises(&bench).start, Duration::from_secs(40));
+    bench.replicas = vec![ready(bench.now - Duration::from_hours(1)); 4];
+    for _ in 0..3601 {
+        second(&mut bench, 140);
+    }
+    assert_eq!(rises(&bench).start, Duration::from_secs(20));
+}
+
+#[test]
+fn what_it_remembers_is_bounded_and_looking_twice_is_looking_once() {
+    let mut bench = knowing("0.999");
+    assert!(rises(&bench).peaks.len() <= RISE_STEPS_MAX + 2);
+    let before = rises(&bench).clone();
+    bench.now = bench.now - Duration::from_secs(1);
+    second(&mut bench, 100);
+    assert_eq!(rises(&bench), &before);
+}
+
+#[test]
+fn a_time_that_nobody_saw_is_no_rise() {
+    let mut bench = Bench::new(&promising("0.999"), 4);
+    for _ in 0..60 {
+        second(&mut bench, 100);
+    }
+    let seen = rises(&bench).seen;
+    bench.now = bench.now + Duration::from_mins(10);
+    second(&mut bench, 190);
+    assert!(rises(&bench).seen <= seen + 1, "{} after {seen}", rises(&bench).seen);
+    assert_eq!(
+        rises(&bench).rises.percentile(100, model::histogram::Width(10)),
+        Some(10),
+        "{:?}",
+        rises(&bench)
+    );
+}
