@@ -402,12 +402,12 @@ fn an_alias_without_an_anchor_is_shown() {
 
 #[test]
 fn fields_of_later_versions_are_unknown_fields() {
-    assert_snapshot!(said(&service("  scale:\n    max: 3\n    slo: {latency: {quantile: 0.99, below: 200ms}}\n")), @r#"
-    error: spec.scale.slo: there is no field "slo" here
+    assert_snapshot!(said(&service("  scale:\n    max: 3\n    budget: 20\n")), @r#"
+    error: spec.scale.budget: there is no field "budget" here
      --> shop.yaml:8:5
       |
-    8 |     slo: {latency: {quantile: 0.99, below: 200ms}}
-      |     ^^^ expected one of behavior, flaps, max, metrics, min, mode, policy, remove, replicas, schedule, shadows, sizes, toZero, vertical
+    8 |     budget: 20
+      |     ^^^^^^ expected one of behavior, flaps, max, metrics, min, mode, policy, remove, replicas, schedule, shadows, sizes, slo, toZero, vertical
     "#);
 }
 
@@ -551,7 +551,7 @@ fn a_policy_is_a_word_or_the_fields_of_one() {
      --> shop.yaml:8:13
       |
     8 |     policy: stepp
-      |             ^^^^^ expected one of hpa, unanimous, step, watermarks, targetTracking, burst, formula, composite
+      |             ^^^^^ expected one of hpa, unanimous, step, watermarks, targetTracking, burst, formula, slo
     "#);
     assert_snapshot!(said(&with_policy("step")), @r#"
     error: spec.scale.policy: step has fields: write {step: {}}, with those that are meant
@@ -565,7 +565,7 @@ fn a_policy_is_a_word_or_the_fields_of_one() {
      --> shop.yaml:8:14
       |
     8 |     policy: {stepp: {}}
-      |              ^^^^^ expected one of step, watermarks, targetTracking, burst, formula, composite
+      |              ^^^^^ expected one of step, watermarks, targetTracking, burst, formula, slo
     "#);
     assert_snapshot!(said(&with_policy("{hpa: {}}")), @r#"
     error: spec.scale.policy.hpa: hpa has no fields: write the word hpa alone
@@ -575,7 +575,7 @@ fn a_policy_is_a_word_or_the_fields_of_one() {
       |              ^^^
     "#);
     assert_snapshot!(said(&with_policy("{burst: {}, targetTracking: {}}")), @r#"
-    error: spec.scale.policy: give exactly one of step, watermarks, targetTracking, burst, formula; found 2
+    error: spec.scale.policy: give exactly one of step, watermarks, targetTracking, burst, formula, slo; found 2
      --> shop.yaml:8:5
       |
     8 |     policy: {burst: {}, targetTracking: {}}

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use knowledge::{Exposure, Fitting, ServiceState, Stage};
 use model::action::Admission;
+use model::input::Declared;
 use model::name::ServiceName;
 use model::resource::{Recover, VerticalMode};
 use sim::{Life, Site};
@@ -115,6 +116,9 @@ fn at_rest(service: &ServiceState, site: &Site) -> Result<(), String> {
     let Some(declared) = &service.declared else {
         return Err("it is declared, and the loop does not know".to_owned());
     };
+    if is_learning(service, declared) {
+        return Ok(());
+    }
     let desired = service.desired.unwrap_or(0) as usize;
     let spares = match declared.spec.recover {
         Recover::Standby { spares } if !service.rests() => spares as usize,
@@ -165,6 +169,13 @@ fn at_rest(service: &ServiceState, site: &Site) -> Result<(), String> {
         return Err(format!("the proxy listens for revision {:?}, wanted is {wanted:?}", site.exposed));
     }
     Ok(())
+}
+
+/// What a replica carries is learned in calm times as well: a service that is sized by it goes on being resized, and is not at rest on the way.
+fn is_learning(service: &ServiceState, declared: &Declared) -> bool {
+    let acting = declared.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
+    let is_on_its_way = |stage: &Stage| !matches!(stage, Stage::Running(_) | Stage::Empty { .. });
+    acting.is_some() && service.places.values().any(|place| is_on_its_way(&place.stage))
 }
 
 fn gone(service: Option<&ServiceState>, site: &Site) -> Result<(), String> {
