@@ -195,13 +195,14 @@ fn tell_demand(inner: &Inner, last: &mut LastDemand, demand: Vec<Demand>) {
     tell(inner, Input::Report(Report::Demand(demand)));
 }
 
-/// What is asked of the services that may rest.
+/// What is asked of the services that may rest, and of those of which it is forecast.
 fn read_demand(inner: &Inner) -> Vec<Demand> {
-    let may_rest = |declared: &Arc<Declared>| declared.spec.scale.to_zero.is_some();
+    let is_told =
+        |declared: &Arc<Declared>| declared.spec.scale.to_zero.is_some() || declared.foretold().is_some();
     let names: Vec<ServiceName> = {
         let desk = inner.desk();
-        let resting = desk.services.iter().filter(|(_, desk)| desk.exposed.as_ref().is_some_and(may_rest));
-        resting.map(|(name, _)| name.clone()).collect()
+        let told = desk.services.iter().filter(|(_, desk)| desk.exposed.as_ref().is_some_and(is_told));
+        told.map(|(name, _)| name.clone()).collect()
     };
     let demand = |name: ServiceName| {
         let asked = inner.table.asked(name.as_str())?;

@@ -1,5 +1,6 @@
 //! Writes down what must survive a restart, on a thread of its own, so that the loop never waits for that disk write.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -7,7 +8,7 @@ use std::thread;
 use model::action::{Failure, FailureKind, Outcome};
 use model::identity::ActionId;
 use model::input::Input;
-use model::memory::Memory;
+use model::memory::{LoadRecord, Memory};
 use model::name::ServiceName;
 use store::{CommitError, Txn};
 
@@ -33,14 +34,18 @@ pub(crate) fn start(shelf: Shelf, handle: Handle) -> std::io::Result<Sender<Note
     Ok(notes)
 }
 
+/// The load of each service as it was written last, of those that something was written of: it is written when it is another one.
+type Loads = BTreeMap<ServiceName, Option<Arc<LoadRecord>>>;
+
 fn run(inbox: &Receiver<Note>, shelf: &Shelf, handle: &Handle) {
+    let mut loads = Loads::new();
     // Rows that could not be removed yet. The loop tells again what it wants remembered, but not what it has forgotten.
     let mut owed = Vec::new();
     while let Ok(first) = inbox.recv() {
         let mut notes = std::mem::take(&mut owed);
         notes.push(first);
         notes.extend(inbox.try_iter().take(NOTES_MAX - 1));
-        let outcomes = write_each(shelf, &notes);
+        let outcomes = write_each(shelf, &notes, &mut loads);
         for (note, outcome) in notes.into_iter().zip(outcomes) {
             match note {
                 Note::Remember(action, _) => {
@@ -57,15 +62,18 @@ fn run(inbox: &Receiver<Note>, shelf: &Shelf, handle: &Handle) {
 
 /// Writes all of them at once, and tells what became of each. Where that is too much, each half is written by itself, so that one that
 /// cannot be kept harms no other.
-fn write_each(shelf: &Shelf, notes: &[Note]) -> Vec<Outcome> {
-    let error = match write(shelf, notes) {
-        Ok(()) => return vec![Outcome::Applied; notes.len()],
+fn write_each(shelf: &Shelf, notes: &[Note], loads: &mut Loads) -> Vec<Outcome> {
+    let error = match write(shelf, notes, loads) {
+        Ok(()) => {
+            notes.iter().for_each(|note| note_load(note, loads));
+            return vec![Outcome::Applied; notes.len()];
+        }
         Err(error) => error,
     };
     let is_too_much = matches!(error, ShelfError::TooLong(_) | ShelfError::Write(CommitError::TooLarge(_)));
     if is_too_much && notes.len() > 1 {
         let (before, after) = notes.split_at(notes.len() / 2);
-        return [write_each(shelf, before), write_each(shelf, after)].concat();
+        return [write_each(shelf, before, loads), write_each(shelf, after, loads)].concat();
     }
     tracing::warn!(error = %error, "memory_not_written");
     vec![
@@ -74,21 +82,44 @@ fn write_each(shelf: &Shelf, notes: &[Note]) -> Vec<Outcome> {
     ]
 }
 
-fn write(shelf: &Shelf, notes: &[Note]) -> Result<(), ShelfError> {
+fn write(shelf: &Shelf, notes: &[Note], loads: &Loads) -> Result<(), ShelfError> {
     let mut txn = Txn::new();
     for note in notes {
         txn = match note {
-            Note::Remember(_, memory) => shelf::put_memory(txn, memory)?,
+            Note::Remember(_, memory) => put_load(shelf::put_memory(txn, memory)?, memory, loads)?,
             Note::Forget(service) => shelf::delete_memory(txn, service),
         };
     }
     shelf.commit(txn).map(drop)
 }
 
+/// Adds the load of a service to a transaction, when it is not what was written last.
+fn put_load(txn: Txn, memory: &Memory, loads: &Loads) -> Result<Txn, ShelfError> {
+    match (&memory.load, loads.get(&memory.service)) {
+        (Some(load), Some(Some(written))) if Arc::ptr_eq(load, written) => Ok(txn),
+        (None, Some(None)) => Ok(txn),
+        (Some(load), _) => shelf::put_load(txn, &memory.service, load),
+        (None, _) => Ok(shelf::delete_load(txn, &memory.service)),
+    }
+}
+
+fn note_load(written: &Note, loads: &mut Loads) {
+    match written {
+        Note::Remember(_, memory) => {
+            loads.insert(memory.service.clone(), memory.load.clone());
+        }
+        Note::Forget(service) => {
+            loads.remove(service);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use model::identity::{Epoch, Ordinal};
-    use model::memory::RestartMemory;
+    use model::memory::{Exchange, LoadSource, RestartMemory, StepLoad};
     use store::memory::MemoryStore;
 
     use super::*;
@@ -106,11 +137,42 @@ mod tests {
     fn a_memory_that_is_too_long_keeps_no_other_from_being_written() {
         let shelf = Shelf::new(Arc::new(MemoryStore::default()));
         let notes = [note(1, "shop", 2), note(2, "vast", 100_000), note(3, "cart", 3)];
-        let outcomes = write_each(&shelf, &notes);
+        let outcomes = write_each(&shelf, &notes, &mut Loads::new());
         let is_applied: Vec<_> = outcomes.iter().map(|outcome| *outcome == Outcome::Applied).collect();
         assert_eq!(is_applied, [true, false, true]);
         let kept: Vec<_> =
             shelf.memories().unwrap().iter().map(|memory| memory.service.to_string()).collect();
         assert_eq!(kept, ["cart", "shop"]);
+    }
+
+    #[test]
+    fn a_load_is_written_when_it_is_another_one_and_comes_back_with_the_memory() {
+        let load = |first| {
+            Some(Arc::new(LoadRecord {
+                source: LoadSource::Requests,
+                step: Duration::from_secs(60),
+                first,
+                loads: vec![StepLoad::of(12_500), StepLoad::GAP],
+                exchange: Exchange::default(),
+                starts_ms: vec![900],
+            }))
+        };
+        let shelf = Shelf::new(Arc::new(MemoryStore::default()));
+        let mut loads = Loads::new();
+        let mut remember = |desired, load: &Option<Arc<LoadRecord>>| {
+            let blank = Memory::blank(ServiceName::parse("shop").unwrap());
+            let memory = Memory { desired: Some(desired), load: load.clone(), ..blank };
+            let note = Note::Remember(ActionId { epoch: Epoch(1), sequence: 1 }, Arc::new(memory));
+            assert_eq!(write_each(&shelf, &[note], &mut loads), [Outcome::Applied]);
+            let kept = shelf.memories().unwrap().remove(0);
+            assert_eq!((kept.desired, &kept.load), (Some(desired), load));
+        };
+        let first = load(7);
+        remember(1, &first);
+        remember(2, &first);
+        remember(3, &load(9));
+        remember(4, &None);
+        shelf.commit(shelf::delete_memory(Txn::new(), &ServiceName::parse("shop").unwrap())).unwrap();
+        assert!(shelf.memories().unwrap().is_empty());
     }
 }

@@ -9,7 +9,8 @@
 //! | `holds/NAME` | a size asked for by hand |
 //! | `pauses/NAME` | until when its autoscaler decides nothing |
 //! | `protections/NAME` | its replicas that are not to be removed |
-//! | `memory/NAME` | what the loop remembers of a service |
+//! | `memory/NAME` | what the loop remembers of a service, but for |
+//! | `loads/NAME` | its load, where that is forecast |
 //! | `epoch` | the epoch of the latest run |
 //!
 //! Every value is JSON with its version in `v`.
@@ -17,10 +18,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use journal::StoredMemory;
+use journal::{StoredLoad, StoredMemory};
 use model::identity::{Epoch, Generation, Incarnation, Ordinal, ReplicaId};
 use model::input::{Declared, Intent};
-use model::memory::Memory;
+use model::memory::{LoadRecord, Memory};
 use model::name::ServiceName;
 use model::resource::{Kind, Problems, Resource};
 use model::time::Time;
@@ -237,7 +238,12 @@ impl Shelf {
     }
 
     pub(crate) fn memories(&self) -> Result<Vec<Arc<Memory>>, ShelfError> {
-        self.each("memory/", |_, stored: Versioned<StoredMemory>| Arc::new(stored.value.into()))
+        let load = |name, stored: Versioned<StoredLoad>| (name, Arc::new(LoadRecord::from(stored.value)));
+        let mut loads: BTreeMap<ServiceName, Arc<LoadRecord>> =
+            self.each("loads/", load)?.into_iter().collect();
+        let memories = self.each("memory/", |_, stored: Versioned<StoredMemory>| Memory::from(stored.value))?;
+        let whole = |memory: Memory| Memory { load: loads.remove(&memory.service), ..memory };
+        Ok(memories.into_iter().map(whole).map(Arc::new).collect())
     }
 
     fn each<T, R>(&self, folder: &str, of: impl Fn(ServiceName, T) -> R) -> Result<Vec<R>, ShelfError>
@@ -315,12 +321,21 @@ pub(crate) fn delete_protections(txn: Txn, service: &ServiceName) -> Txn {
 }
 
 pub(crate) fn put_memory(txn: Txn, memory: &Memory) -> Result<Txn, ShelfError> {
-    let value = Versioned { v: VERSION, value: StoredMemory::from(memory) };
+    let value = Versioned { v: VERSION, value: StoredMemory::without_load(memory) };
     Ok(txn.put(key_of(&format!("memory/{}", memory.service)), value_of(&value)?))
 }
 
 pub(crate) fn delete_memory(txn: Txn, service: &ServiceName) -> Txn {
-    txn.delete(key_of(&format!("memory/{service}")))
+    delete_load(txn.delete(key_of(&format!("memory/{service}"))), service)
+}
+
+pub(crate) fn put_load(txn: Txn, service: &ServiceName, load: &LoadRecord) -> Result<Txn, ShelfError> {
+    let value = Versioned { v: VERSION, value: StoredLoad::from(load) };
+    Ok(txn.put(key_of(&format!("loads/{service}")), value_of(&value)?))
+}
+
+pub(crate) fn delete_load(txn: Txn, service: &ServiceName) -> Txn {
+    txn.delete(key_of(&format!("loads/{service}")))
 }
 
 /// A service with the autoscaler that targets it, as the loop takes it.

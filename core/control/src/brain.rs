@@ -221,10 +221,15 @@ impl ControlLoop {
 
     /// Analyze, plan, guard, execute: for one service, on the picture as it is.
     fn reconcile(&mut self, now: Now, name: &ServiceName, out: &mut Outbox) {
-        let Some(service) = self.knowledge.service(name) else {
+        let Some(mut service) = self.knowledge.service(name) else {
             self.agenda.remove(name);
             return;
         };
+        if service.foresight.is_some() {
+            self.look_ahead(now.time, name);
+            let Some(looked) = self.knowledge.service(name) else { return };
+            service = looked;
+        }
         self.findings.clear();
         analyze::findings(now.time, &self.knowledge, service, &self.settings.restart, &mut self.findings);
         let plan =
@@ -232,6 +237,15 @@ impl ControlLoop {
         let verdicts = guard::judge(&self.knowledge, &self.settings.guard, &plan);
         self.carry_out(now, &plan, &verdicts, out);
         self.conclude(now, plan, &verdicts, out);
+    }
+
+    /// Learns from the load of a service whose size is to be decided on, where its load is forecast.
+    fn look_ahead(&mut self, now: Time, name: &ServiceName) {
+        let settings = &self.settings;
+        let is_due = |service: &&mut ServiceState| now >= service.next_sync;
+        let Some(service) = self.knowledge.service_mut(name).filter(is_due) else { return };
+        let need = service.need(now, settings.sample_age_max);
+        service.foresight.iter_mut().for_each(|foresight| foresight.look(now, need, settings.period));
     }
 
     fn carry_out(&mut self, now: Now, plan: &Plan, verdicts: &[Verdict], out: &mut Outbox) {

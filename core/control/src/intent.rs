@@ -81,6 +81,7 @@ fn declare(now: Now, knowledge: &mut Knowledge, declared: &Arc<Declared>, out: &
     }
     if service.declared.as_ref().is_some_and(|before| is_scaled_otherwise(before, declared)) {
         service.scaling.policy = PolicyMemory::default();
+        service.foresight.iter_mut().for_each(|foresight| foresight.retarget(now.time));
     }
     if let Some(before) = &service.declared {
         let kept = still_shadowed(now.wall, before, declared);
@@ -91,9 +92,7 @@ fn declare(now: Now, knowledge: &mut Knowledge, declared: &Arc<Declared>, out: &
     if !service.is_measured() {
         service.usage = Default::default();
     }
-    if service.promise().is_none() {
-        service.capacity = None;
-    }
+    service.set_foresight(now.time, None);
     service.next_sync = now.time;
     knowledge.depend(&declared.name, &before, &needs(declared));
     out.tell(now, &declared.name, None, EventKind::Declared, Reason::Declared);
@@ -109,10 +108,10 @@ fn is_scaled_otherwise(before: &Declared, after: &Declared) -> bool {
 
 /// The shadows that are as they were: what another one has come to says nothing of them.
 fn still_shadowed(at: Wall, before: &Declared, after: &Declared) -> BTreeSet<ObjectName> {
-    let earlier: BTreeMap<&ObjectName, AutoscalerSpec> = before.shadows(at).collect();
+    let earlier: BTreeMap<ObjectName, AutoscalerSpec> = before.shadows(at).collect();
     let is_kept =
-        |(name, spec): &(&ObjectName, AutoscalerSpec)| earlier.get(name).is_some_and(|it| it == spec);
-    after.shadows(at).filter(is_kept).map(|(name, _)| name.clone()).collect()
+        |(name, spec): &(ObjectName, AutoscalerSpec)| earlier.get(name).is_some_and(|it| it == spec);
+    after.shadows(at).filter(is_kept).map(|(name, _)| name).collect()
 }
 
 /// Something new is to run: how often what ran before has failed says nothing about it, and it is tried at once.
@@ -136,7 +135,7 @@ pub(crate) fn recall(now: Time, knowledge: &mut Knowledge, memory: &Memory) {
     service.shadows.clone_from(&memory.shadows);
     service.healing = memory.healing.clone();
     service.usage = memory.usage.clone();
-    service.capacity.clone_from(&memory.capacity);
+    service.set_foresight(now, memory.load.as_ref());
     // Whether an earlier run's proxy listens is not known: it is told what holds now, one way or the other.
     if service.exposure == Exposure::None {
         service.exposure = Exposure::Shown { revision: Generation(0) };

@@ -293,6 +293,7 @@ fn is_written(service: &ServiceState, last: &Memory, slack: Duration) -> bool {
         && (then.policy == now.policy || (!slack.is_zero() && now.policy.is_as(&then.policy)))
         && then.flaps == now.flaps
         && last.healing == service.healing
+        && is_load_written(service, last)
         && last.shadows.len() == service.shadows.len()
         && service.shadows.iter().zip(&last.shadows).all(|(now, then)| now.is_kept_by(then, slack))
         && then.recommendations.len() == now.recommendations.len()
@@ -300,6 +301,15 @@ fn is_written(service: &ServiceState, last: &Memory, slack: Duration) -> bool {
             then.replicas == now.replicas && (then.at == now.at || now.at.since(then.at) < slack)
         })
         && service.taught().eq(last.restarts.iter().map(|(ordinal, restart)| (*ordinal, restart)))
+}
+
+/// Whether `last` is what is to be written down of the load: that is another one each time that it is to be written anew.
+fn is_load_written(service: &ServiceState, last: &Memory) -> bool {
+    match (&last.load, service.foresight.as_ref()) {
+        (Some(last), Some(foresight)) => Arc::ptr_eq(last, foresight.remembered()),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
 }
 
 /// Whether `last`, written `age` ago, is near enough to what replicas use by now. What is to be forgotten is written at once.

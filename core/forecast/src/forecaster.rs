@@ -58,6 +58,9 @@ const LOAD_MAX: f64 = 1e15;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
+/// Steps after which seasons are looked for at the latest: a period shows in three of them, and shorter than 20 steps few are.
+const SEASONS_FIRST: usize = 64;
+
 impl Forecaster {
     /// Knows nothing yet.
     #[must_use]
@@ -68,7 +71,7 @@ impl Forecaster {
             .iter()
             .map(|&horizon| Race::new(horizon, settings.levels(), memory))
             .collect();
-        let until_seasons = settings.steps_in(DAY) / 4;
+        let until_seasons = (settings.steps_in(DAY) / 4).clamp(1, SEASONS_FIRST);
         Self { settings, outlook: Outlook::new(memory), races, open: None, until_seasons }
     }
 
@@ -130,7 +133,13 @@ impl Forecaster {
 
     fn find_seasons(&mut self) {
         let day = self.settings.steps_in(DAY);
-        self.until_seasons = if self.outlook.history.len() < 2 * day { (day / 4).max(1) } else { day };
+        let known = self.outlook.history.len();
+        // Short periods show early: until a quarter of a day is known, twice as much must be known each time.
+        self.until_seasons = match (day / 4).checked_sub(known) {
+            Some(left) if left > 0 => left.min(known).max(1),
+            Some(_) | None if known < 2 * day => (day / 4).max(1),
+            Some(_) | None => day,
+        };
         let found = seasons_of(&self.outlook.history, day, self.settings.steps_in(WEEK));
         for (index, season) in found.into_iter().enumerate() {
             self.set_season(index, season);

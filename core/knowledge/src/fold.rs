@@ -4,7 +4,7 @@
 
 use model::event::{Event, EventKind};
 use model::fact::Fact;
-use model::identity::{Generation, ReplicaId};
+use model::identity::{ActionId, Generation, ReplicaId};
 use model::input::{self, Exit, ExitStatus, Observed, ReplicaState, Traffic, Usage};
 use model::latency::Latencies;
 use model::plan::{Afterwards, Role};
@@ -47,9 +47,14 @@ impl Knowledge {
             Fact::Runs { replica, begun, ready, live } => {
                 let Some(place) = self.place_mut(replica) else { return Folded::Same };
                 let seen = Seen { begun: *begun, ready: *ready, live: *live };
-                runs(now, place, seen, |place, kind, reason| {
+                let is_starting = place.was_never_ready();
+                let folded = runs(now, place, seen, |place, kind, reason| {
                     events.push(event(now, replica, place, kind, reason));
-                })
+                });
+                if is_starting && folded == Folded::Changed {
+                    self.learn_from_start(now.time, replica);
+                }
+                folded
             }
             Fact::Ended { replica, exit } => self.end(now, replica, *exit, events),
             Fact::Vanished(replica) => {
@@ -76,6 +81,19 @@ impl Knowledge {
                 }
                 Folded::Same
             }
+        }
+    }
+
+    /// Notes how long a replica took that is ready for the first time. Of one that an earlier run has begun, that is not known.
+    fn learn_from_start(&mut self, now: Time, replica: &ReplicaId) {
+        let Some(service) = self.service_mut(&replica.service) else { return };
+        let place = service.places.get(&replica.ordinal);
+        let Some(place) = place.filter(|place| place.is_ready() && place.begun_by != ActionId::default()) else {
+            return;
+        };
+        let took = now.since(place.restart.began);
+        if let Some(foresight) = &mut service.foresight {
+            foresight.started(took);
         }
     }
 
@@ -186,6 +204,9 @@ impl Knowledge {
     fn asked(&mut self, at: Time, demand: &input::Demand) -> Folded {
         let Some(service) = self.service_mut(&demand.service) else { return Folded::Same };
         let input::Demand { requests, waiting, in_flight, .. } = *demand;
+        if let Some(foresight) = &mut service.foresight {
+            foresight.asked(at, requests);
+        }
         let has_come = match service.demand {
             // The counter of a proxy that has begun anew begins at zero.
             Some(before) => requests != before.requests && requests > 0,

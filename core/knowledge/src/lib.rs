@@ -4,7 +4,7 @@
 //! here chooses between two actions. Everything is in ordered maps, so that walking it gives the same order in each run.
 //!
 //! Of each thing only a bounded window is kept: [`series::SAMPLES_MAX`] samples a counter, the restarts of the last minute,
-//! what [`model::memory`] bounds, and the latest measurement of each of [`model::resource::METRIC_SOURCES_MAX`] sources.
+//! what [`model::memory`] bounds, what a [`Foresight`] keeps of services that ask for one, and the latest measurement of each of [`model::resource::METRIC_SOURCES_MAX`] sources.
 
 mod service;
 pub use service::{Demand, Exposure, Hold, Pause, Protection, Remembered, ServiceState};
@@ -17,7 +17,8 @@ pub mod series;
 mod appetite;
 pub use appetite::{Estimate, Gauge, Range, confidence, estimate};
 
-pub mod capacity;
+mod foresight;
+pub use foresight::{Expected, Foresight, Unforeseen};
 
 mod measured;
 pub use measured::{Lack, Latest, Reading, ReplicaReading};

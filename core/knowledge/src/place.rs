@@ -250,6 +250,15 @@ impl Place {
         self.health().is_some_and(|health| health.ready && health.sick_since.is_none())
     }
 
+    /// Whether its replica is starting, or runs and has never been ready yet.
+    pub fn was_never_ready(&self) -> bool {
+        match &self.stage {
+            Stage::Starting { .. } => true,
+            Stage::Running(health) => !health.ready && health.ready_changed == health.since,
+            Stage::Empty { .. } | Stage::Draining { .. } | Stage::Stopping { .. } => false,
+        }
+    }
+
     /// Whether it answers requests now.
     pub fn is_serving(&self) -> bool {
         self.role == Role::Active && self.is_ready()

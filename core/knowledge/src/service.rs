@@ -2,20 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::decision::Account;
 use model::identity::{ActionId, Generation, Incarnation, Ordinal};
 use model::input::Declared;
-use model::memory::{
-    CapacityMemory, HealingMemory, Memory, RestartMemory, ScalingMemory, ShadowMemory, UsageProfile,
-};
+use model::memory::{HealingMemory, LoadRecord, LoadSource, Memory, RestartMemory, ScalingMemory, ShadowMemory, UsageProfile};
 use model::name::ServiceName;
 use model::plan::{Allotment, Role, Wait};
 use model::quantity::Bytes;
-use model::resource::{Slo, VerticalMode};
+use model::resource::{ScalePolicy, VerticalMode};
 use model::time::Time;
 
 use crate::appetite;
+use crate::foresight::Foresight;
 use crate::place::Place;
 
 /// Everything known of one service.
@@ -53,8 +53,8 @@ pub struct ServiceState {
     pub healing: HealingMemory,
     /// What its replicas have used, as far as its declaration wants that to be learned.
     pub usage: UsageProfile,
-    /// What its replicas were seen to carry within what it promises; `None` before that, and for one that promises nothing.
-    pub capacity: Option<Box<CapacityMemory>>,
+    /// What is known of its load, and forecast of it; `None` for services whose declaration wants no forecast.
+    pub foresight: Option<Box<Foresight>>,
     /// What replicas that are started from now on get instead of what is declared.
     pub allotment: Allotment,
     /// How far its listener is.
@@ -169,7 +169,7 @@ impl ServiceState {
             waits: Vec::new(),
             healing: HealingMemory::default(),
             usage: UsageProfile::default(),
-            capacity: None,
+            foresight: None,
             allotment: Allotment::default(),
             exposure: Exposure::None,
             demand: None,
@@ -190,9 +190,30 @@ impl ServiceState {
         vertical.is_some_and(|vertical| vertical.mode != VerticalMode::Off)
     }
 
-    /// What it promises to those who ask it; `None` for nothing.
-    pub fn promise(&self) -> Option<&Slo> {
-        self.declared.as_ref()?.promise()
+    /// Begins or ends to look ahead, as its declaration has it, with what was `remembered` of its load.
+    pub fn set_foresight(&mut self, now: Time, remembered: Option<&Arc<LoadRecord>>) {
+        let declared = self.declared.as_deref().and_then(|declared| Some((declared, declared.foretold()?)));
+        let Some((declared, rule)) = declared else {
+            self.foresight = None;
+            return;
+        };
+        let source = if declared.spec.expose.is_some() { LoadSource::Requests } else { LoadSource::Need };
+        match (&mut self.foresight, remembered) {
+            (Some(foresight), None) => foresight.ruled(rule, source, now),
+            (_, remembered) => {
+                self.foresight = Some(Box::new(Foresight::new(rule, source, remembered, now)));
+            }
+        }
+    }
+
+    /// Replicas that its autoscaler's metrics asked for when they were looked at last, in thousandths and not rounded; `None` when that is
+    /// longer ago than `within`, or they were not measured.
+    pub fn need(&self, now: Time, within: Duration) -> Option<u64> {
+        let policy = &self.declared.as_ref()?.autoscaler.as_ref().filter(|spec| spec.has_targets())?.policy;
+        let levels = self.scaling.levels.iter().filter(|level| now.since(level.at) <= within);
+        let totals = levels.map(|level| u64::try_from(level.total).unwrap_or(0));
+        // All have to agree on more replicas: the least asks for as many as there would be.
+        if matches!(policy, ScalePolicy::Unanimous) { totals.min() } else { totals.max() }
     }
 
     /// Learns from the end of the replica of a place, which memory ran out for.
@@ -292,7 +313,7 @@ impl ServiceState {
             restarts: self.taught().map(|(ordinal, restart)| (ordinal, restart.clone())).collect(),
             healing: self.healing.clone(),
             usage: self.usage.clone(),
-            capacity: self.capacity.clone(),
+            load: self.foresight.as_ref().map(|foresight| Arc::clone(foresight.remembered())),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::memory::Memory;
 use crate::name::{NodeName, ServiceName};
 use crate::plan::Allotment;
 use crate::quantity::Bytes;
-use crate::resource::{AutoscalerSpec, Bounds, ObjectName, Quantity, ServiceSpec, Slo};
+use crate::resource::{AutoscalerSpec, Bounds, ForecastMode, Forecasting, ObjectName, Quantity, ServiceSpec};
 use crate::settings::Settings;
 use crate::time::{Time, Wall};
 
@@ -148,15 +148,24 @@ impl Declared {
         acting.or_else(|| self.spec.scale.promise())
     }
 
-    /// The autoscalers that are tried beside the acting one, each with its name and between the bounds that hold at `at`.
-    pub fn shadows(&self, at: Wall) -> impl Iterator<Item = (&ObjectName, AutoscalerSpec)> {
+    /// By which rule its load is forecast; `None` when it is not.
+    pub fn foretold(&self) -> Option<Forecasting> {
+        self.spec.scale.forecast.filter(|forecast| forecast.mode != ForecastMode::Off)
+    }
+
+    /// The autoscalers that are tried beside the acting one, each with its name and between the bounds that hold at `at`. A forecast in mode
+    /// `shadow` is one of them: the acting one, raised by it.
+    pub fn shadows(&self, at: Wall) -> impl Iterator<Item = (ObjectName, AutoscalerSpec)> {
         let acting = self.autoscaler.as_ref();
-        self.spec.scale.shadows.iter().filter_map(move |shadow| {
-            // What is kept was checked; with an autoscaler that is gone since, a shadow of it may have nothing to go by.
-            let spec = shadow.to_spec(&self.name, acting).ok()?;
+        // What is kept was checked; with an autoscaler that is gone since, a shadow of it may have nothing to go by.
+        let own = self.spec.scale.shadows.iter();
+        let own = own.map(move |shadow| Some((shadow.name.clone(), shadow.to_spec(&self.name, acting).ok()?)));
+        let is_shadow = self.foretold().is_some_and(|forecast| forecast.mode == ForecastMode::Shadow);
+        let foretold = acting.filter(|_| is_shadow).map(|acting| (ObjectName::forecast(), acting.clone()));
+        own.flatten().chain(foretold).map(move |(name, spec)| {
             let usual = Bounds { min: spec.min, max: spec.max };
             let Bounds { min, max } = usual.at(at, &self.spec.scale.schedule);
-            Some((&shadow.name, AutoscalerSpec { min, max, ..spec }))
+            (name, AutoscalerSpec { min, max, ..spec })
         })
     }
 }
@@ -179,9 +188,7 @@ pub enum Report {
     Usage(Vec<Usage>),
     /// Counters of the proxy, of every replica that it may route to or that it is draining.
     Traffic(Vec<Traffic>),
-    /// How fast replicas answer: those of services that promise a latency.
-    Latencies(Vec<Latencies>),
-    /// What is asked of services as a whole, replicas or none: of those that may rest.
+    /// What is asked of services as a whole, replicas or none: of those that may rest, and of those whose load is forecast.
     Demand(Vec<Demand>),
     /// What sources of metrics have measured.
     Measured(Vec<Measured>),

@@ -1,14 +1,12 @@
 //! What the loop must still know after a restart (law 7).
 
-mod capacity;
-mod rise;
+mod load;
 mod shadow;
 
-pub use self::capacity::{
-    CAPACITY_RATES_MAX, CAPACITY_VERSIONS_MAX, CapacityMemory, RateEvidence, VersionCapacity,
-};
-pub use self::rise::{LoadPeak, RISE_STEP, RISE_STEPS_MAX, RiseMemory};
+pub use self::load::{Exchange, LOAD_STEPS_MAX, LoadRecord, LoadSource, Octave, STARTS_MAX, StepLoad};
 pub use self::shadow::{Difference, Heading, SHADOW_CHANGES_MAX, ShadowMemory, SizeChange, Tally};
+
+use std::sync::Arc;
 
 use crate::histogram::DecayingHistogram;
 use crate::identity::{Incarnation, Ordinal};
@@ -33,8 +31,8 @@ pub struct Memory {
     pub healing: HealingMemory,
     /// What its replicas have used; empty when nothing is learned of it.
     pub usage: UsageProfile,
-    /// What its replicas were seen to carry within what it promises; `None` when nothing is learned of that.
-    pub capacity: Option<Box<CapacityMemory>>,
+    /// Its load, and what carries it; `None` when nothing is forecast of it.
+    pub load: Option<Arc<LoadRecord>>,
 }
 
 impl Memory {
@@ -48,7 +46,7 @@ impl Memory {
             restarts: Vec::new(),
             healing: HealingMemory::default(),
             usage: UsageProfile::default(),
-            capacity: None,
+            load: None,
         }
     }
 }

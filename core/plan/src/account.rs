@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use model::decision::{Account, Asked, Decision, Limit, Policy, Prospect, Tolerance, Unmet, WhyNot};
 use model::reason::Reason;
-use model::resource::ScaleMode;
+use model::resource::FORECAST_SHADOW;
 
 use crate::fit::{self, limited};
 use crate::mode::curbed;
@@ -88,8 +88,8 @@ impl Situation {
                     let band = hpa::tolerance_of(spec, hpa);
                     Tolerance { up: band.up, down: band.down }
                 });
-                if let (Some(learned), Some(metric)) = (sight.capacity, decision.metrics.first_mut()) {
-                    metric.note = format!("{}; a replica carries {learned}", metric.note).into();
+                if let Some(foreseen) = &self.scene.foreseen {
+                    decision = foreseen.tell(verdict.raised(), decision);
                 }
                 let decision = match doubt {
                     Some(doubt) => doubt.hold(decision),
@@ -133,9 +133,14 @@ fn against(decision: &Decision, goal: Goal) -> Vec<Arc<str>> {
 
 impl Account for Situation {
     fn decision(&self) -> Decision {
-        let Scene { now, declared, shadows, .. } = &self.scene;
-        let told =
-            shadows.iter().zip(&self.shadows).map(|(shadow, ruling)| shadow.told(ruling, declared, *now));
+        let Scene { now, declared, shadows, foreseen, .. } = &self.scene;
+        let told = shadows.iter().zip(&self.shadows).map(|(shadow, ruling)| {
+            let mut told = shadow.told(ruling, declared, *now);
+            if let (Some(foreseen), FORECAST_SHADOW) = (foreseen, shadow.name.as_str()) {
+                told.decision = foreseen.tell(ruling.verdict.raised(), told.decision);
+            }
+            told
+        });
         Decision { shadows: told.collect(), ..self.acting() }
     }
 

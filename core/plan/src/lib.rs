@@ -8,6 +8,7 @@ mod arbiter;
 mod doubt;
 mod draft;
 mod fit;
+mod foreseen;
 mod heal;
 pub mod hindsight;
 mod imagined;

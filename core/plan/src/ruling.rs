@@ -4,7 +4,7 @@ use knowledge::Pause;
 use model::decision::Policy;
 use model::memory::{FlapMemory, ScalingMemory};
 use model::reason::Reason;
-use model::resource::{AutoscalerSpec, Count, ScaleMode};
+use model::resource::{AutoscalerSpec, Count, ForecastMode, ScaleMode};
 
 use crate::doubt::{self, Doubt};
 use crate::fit::fit;
@@ -113,7 +113,8 @@ impl Scene {
         let readings: Vec<_> =
             metrics.map(|(metric, taken)| reading(metric, taken, &self.declared)).collect();
         let mut memory = sight.memory.clone();
-        let verdict = hpa::reconcile(now, spec, &view, &readings, &mut memory, &self.hpa);
+        let floor = self.floor(spec, ForecastMode::On);
+        let verdict = hpa::reconcile_above(floor, now, (spec, &view), &readings, &mut memory, &self.hpa);
         let fall = doubt::fall(now, &verdict, &mut memory.levels);
         // New bounds are no fall of load: they hold whatever fails.
         let is_believed_from_load = verdict.desired < current && current <= spec.max;
@@ -131,6 +132,12 @@ impl Scene {
             None => memory.flaps = FlapMemory::default(),
         }
         (Ruling { desired, course: Course::Scaled { verdict, doubt } }, Some(memory))
+    }
+
+    /// The fewest replicas that may be recommended by what is forecast in `mode`; 0 without.
+    pub(crate) fn floor(&self, spec: &AutoscalerSpec, mode: ForecastMode) -> u32 {
+        let foreseen = self.foreseen.as_ref().filter(|foreseen| foreseen.mode == mode);
+        foreseen.map_or(0, |foreseen| foreseen.floor(hpa::tolerance_of(spec, &self.hpa).up))
     }
 
     /// The first reason not to follow `verdict` to fewer replicas.

@@ -20,6 +20,7 @@ use model::time::{Now, Time};
 
 use crate::doubt::{Errors, Incident};
 use crate::fit::fit;
+use crate::foreseen::Foreseen;
 use crate::rest::Rest;
 use crate::scale::reading::{Phase, Readiness, ReplicaView, Unavailable};
 use crate::shadow::ShadowScene;
@@ -46,6 +47,8 @@ pub(crate) struct Scene {
     pub(crate) protected: Option<Protected>,
     /// What an autoscaler looks at; empty without one.
     pub(crate) sight: Sight,
+    /// What the load ahead needs; `None` where it is not forecast.
+    pub(crate) foreseen: Option<Box<Foreseen>>,
     pub(crate) hpa: HpaSettings,
     /// From one decision to the next.
     pub(crate) period: Duration,
@@ -99,6 +102,7 @@ impl Scene {
             pause: service.paused(now.time),
             protected: Protected::of(now.time, service),
             sight,
+            foreseen: Foreseen::of(service),
             replicas_max: settings.guard.replicas_max,
             hpa: settings.hpa.clone(),
             period: settings.period,
@@ -129,6 +133,7 @@ impl Scene {
             pause: None,
             protected: None,
             sight,
+            foreseen: None,
             hpa: settings.hpa.clone(),
             period: settings.period,
             shadows: Vec::new(),
@@ -200,9 +205,9 @@ impl Sight {
         };
         let shadows = declared.shadows(now.wall).map(|(name, spec)| ShadowScene {
             taken: take(&spec),
-            memory: service.shadows.iter().find(|memory| memory.name == *name).cloned(),
-            name: name.clone(),
-            spec: aimed(Cow::Borrowed(&spec), carried(&spec)).into_owned(),
+            memory: service.shadows.iter().find(|memory| memory.name == name).cloned(),
+            name,
+            spec,
         });
         let shadows = shadows.collect();
         let sight = Self {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use model::decision::{Decision, ShadowDecision};
 use model::input::Declared;
 use model::memory::{PolicyMemory, ScalingMemory, ShadowMemory};
-use model::resource::{AutoscalerSpec, ObjectName};
+use model::resource::{AutoscalerSpec, FORECAST_SHADOW, ForecastMode, ObjectName};
 use model::time::{Now, Time};
 
 use crate::doubt::{self, Doubt};
@@ -71,7 +71,10 @@ impl ShadowScene {
             .zip(&*otherwise.taken)
             .map(|(metric, taken)| reading(metric, taken, &scene.declared))
             .collect();
-        let verdict = hpa::reconcile(now, spec, &view, &readings, &mut memory.scaling, &scene.hpa);
+        let is_forecast = self.name.as_str() == FORECAST_SHADOW;
+        let floor = if is_forecast { scene.floor(spec, ForecastMode::Shadow) } else { 0 };
+        let scaling = &mut memory.scaling;
+        let verdict = hpa::reconcile_above(floor, now, (spec, &view), &readings, scaling, &scene.hpa);
         let is_believed_from_load = verdict.desired < current && current <= spec.max;
         let fall = doubt::fall(now, &verdict, &mut memory.scaling.levels);
         let doubt = is_believed_from_load.then(|| scene.disbelief(&verdict, fall)).flatten();

@@ -22,7 +22,7 @@ pub use history::{
 pub use kept::Kept;
 pub use reader::{ReadError, Record, Segment, segments};
 pub use told::{EVENTS_MAX, EventId, KeepError, Told, ToldError, ToldFile};
-pub use v1::{StoredMemory, Unreadable};
+pub use v1::{StoredLoad, StoredMemory, Unreadable};
 pub use writer::{AppendError, OpenError, Writer};
 
 /// Segments kept.

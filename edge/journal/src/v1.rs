@@ -2,8 +2,7 @@
 //!
 //! Declarations are kept as JSON within the record, since they are versioned by their `apiVersion` and are not positional.
 
-mod capacity;
-mod latency;
+mod load;
 mod measured;
 mod policy;
 mod scaling;
@@ -24,8 +23,7 @@ use model::resource::{AutoscalerSpec, Quantity, Resources, ServiceSpec};
 use model::time::{Now, Time, Wall};
 use serde::{Deserialize, Serialize};
 
-use crate::v1::capacity::StoredCapacity;
-use crate::v1::latency::StoredLatencies;
+pub use self::load::StoredLoad;
 use crate::v1::measured::StoredMeasured;
 use crate::v1::policy::StoredPolicy;
 use crate::v1::scaling::{StoredFlaps, StoredScaling};
@@ -189,8 +187,15 @@ pub struct StoredMemory {
     began: Vec<(u32, u64)>,
     #[serde(default)]
     usage: StoredUsage,
-    #[serde(default)]
-    capacity: Option<StoredCapacity>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    load: Option<StoredLoad>,
+}
+
+impl StoredMemory {
+    /// All but the load, which is larger than the rest and is written less often.
+    pub fn without_load(memory: &Memory) -> Self {
+        Self::from(&Memory { load: None, ..memory.clone() })
+    }
 }
 
 /// [`StoredMemory`] as journals had it second.
@@ -602,7 +607,7 @@ impl From<&Memory> for StoredMemory {
                 .map(|(ordinal, restart)| (ordinal.0, restart.began.as_millis()))
                 .collect(),
             usage: StoredUsage::from(&memory.usage),
-            capacity: memory.capacity.as_deref().map(StoredCapacity::from),
+            load: memory.load.as_deref().map(StoredLoad::from),
         }
     }
 }
@@ -633,7 +638,7 @@ impl From<StoredMemory> for Memory {
                 restarted: stored.healing.restarted.into_iter().map(Time::from_millis).collect(),
             },
             usage: stored.usage.into(),
-            capacity: stored.capacity.map(|capacity| Box::new(capacity.into())),
+            load: stored.load.map(|load| Arc::new(load.into())),
         }
     }
 }
@@ -656,7 +661,7 @@ impl From<EarlierMemory> for StoredMemory {
             shadows: Vec::new(),
             began: Vec::new(),
             usage: StoredUsage::default(),
-            capacity: None,
+            load: None,
         }
     }
 }

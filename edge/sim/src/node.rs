@@ -304,14 +304,20 @@ impl Node {
         }
     }
 
-    fn listen(&mut self, by: ActionId, service: &ServiceName, exposed: Option<&Declared>) {
+    fn listen(
+        &mut self,
+        by: ActionId,
+        service: &ServiceName,
+        exposed: Option<&Declared>,
+    ) {
         let site = self.site_mut(service);
         if by > site.exposed_by {
             site.exposed_by = by;
             site.exposed = exposed.map(|declared| declared.revision);
-            let scale = exposed.map(|declared| &declared.spec.scale);
-            site.wait = scale.and_then(|scale| scale.to_zero).map(|to_zero| to_zero.wait.into());
-            site.promised = exposed.and_then(Declared::promise).map(|slo| slo.latency.below.as_duration());
+            let to_zero = exposed.and_then(|declared| declared.spec.scale.to_zero);
+            site.wait = to_zero.map(|to_zero| to_zero.wait.into());
+            site.tells_demand =
+                to_zero.is_some() || exposed.is_some_and(|declared| declared.foretold().is_some());
         }
     }
 

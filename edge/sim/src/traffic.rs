@@ -83,10 +83,9 @@ impl Site {
         waiting - self.waiting_milli
     }
 
-    /// What is asked of this service as a whole, where it may rest.
+    /// What is asked of this service as a whole, where it may rest or that is forecast.
     pub(crate) fn demand(&self) -> Option<Demand> {
-        self.wait.filter(|_| self.exposed.is_some())?;
-        Some(Demand {
+        (self.tells_demand && self.exposed.is_some()).then(|| Demand {
             service: self.name.clone(),
             requests: self.asked_milli / 1000,
             waiting: u32::try_from(self.waiting_milli.div_ceil(1000)).unwrap_or(u32::MAX),

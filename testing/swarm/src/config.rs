@@ -13,12 +13,11 @@ use model::quantity::MilliRps;
 use model::resource::hpa::shapes::CrossVersionObjectReference;
 use model::resource::{
     AutoscalerSpec, Behavior, BurstPolicy, Cooldown, Count, Cron, Dependency, DependencyStage, Evaluation,
-    Expose, Flaps, Formula, FormulaPolicy, FormulaTarget, Fraction, LatencySlo, ListenAddress,
-    MeteredResource, MetricIdentifier, MetricSpec, ObjectName, Percent, PolicyChange, PortName, Probes,
-    Quantity, REQUEST_RATE_METRIC, Recover, Remove, ResourceTarget, Resources, Run, Scale, ScaleMode,
-    ScalePolicy, ScaleStep, ScalingPolicy, ScalingRules, Schedule, SelectPolicy, ServiceSpec, Shadow, Sizes,
-    Slo, Span, StepChange, StepPolicy, Stop, ToZero, TotalTarget, TrackingPolicy, Vertical, VerticalMode,
-    WatermarkPolicy, Zone,
+    Expose, Flaps, ForecastMode, Forecasting, Formula, FormulaPolicy, FormulaTarget, ListenAddress, MeteredResource, MetricIdentifier,
+    MetricSpec, Percent, PolicyChange, PortName, Probes, Quantile, Quantity, REQUEST_RATE_METRIC, Recover, Remove,
+    ResourceTarget, Resources, Run, Scale, ScaleMode, ScalePolicy, ScaleStep, ScalingPolicy, ScalingRules,
+    Schedule, SelectPolicy, ServiceSpec, Shadow, Sizes, Span, StepChange, StepPolicy, Stop, ToZero,
+    TotalTarget, TrackingPolicy, Vertical, VerticalMode, WatermarkPolicy, Zone,
 };
 use sim::{ASKED_METRIC, Fault, Faults, Load, Program, Simulation};
 
@@ -84,6 +83,8 @@ pub struct ServiceConfig {
     pub remove: Remove,
     /// How often its number may turn around.
     pub flaps: Option<Flaps>,
+    /// What is forecast of its load.
+    pub forecast: Option<Forecasting>,
     /// How a replica is stopped.
     pub stop: Stop,
     /// How it behaves.
@@ -166,8 +167,8 @@ impl Config {
         services.iter_mut().for_each(|service| service.may_promise(&mut promises));
         let mut sizes = Stream::named(seed, "vertical");
         services.iter_mut().for_each(|service| service.vertical = random_vertical(&mut sizes));
-        let mut platforms = Stream::named(seed, "platforms");
-        services.iter_mut().for_each(|service| service.program.is_fittable = platforms.happens(700));
+        let mut forecasts = Stream::named(seed, "forecasts");
+        services.iter_mut().for_each(|service| service.forecast = random_forecast(&mut forecasts));
         if let Some(most) = cut.services {
             services.truncate(most.max(1));
         }
@@ -250,6 +251,7 @@ impl ServiceConfig {
             sizes: None,
             remove: Remove::HighestNumber,
             flaps: None,
+            forecast: None,
             stop: Stop::default(),
             program: Program::default(),
             load: Load::Constant(MilliRps(0)),
@@ -365,6 +367,7 @@ impl ServiceConfig {
             flaps: self.flaps,
             shadows: self.shadows.clone(),
             vertical: self.vertical.clone(),
+            forecast: self.forecast,
         }
     }
 
@@ -596,6 +599,21 @@ fn random_sizes(chance: &mut Stream) -> Option<Sizes> {
 fn random_flaps(chance: &mut Stream) -> Option<Flaps> {
     let (most, per) = (1 + count(chance.below(4)), Span::from_secs(60 * (1 + chance.below(20))));
     chance.happens(250).then_some(Flaps { most, per })
+}
+
+/// Mostly none; steps from ones that a world has thousands of to ones that it has some of.
+fn random_forecast(chance: &mut Stream) -> Option<Forecasting> {
+    let mode = match chance.below(10) {
+        0..=4 => return None,
+        5 => ForecastMode::Off,
+        6 | 7 => ForecastMode::Shadow,
+        _ => ForecastMode::On,
+    };
+    let quantile = [0.5, 0.8, 0.95, 0.99][usize::try_from(chance.below(4)).unwrap_or(0)];
+    let step = Span::from_secs([10, 60, 300][usize::try_from(chance.below(3)).unwrap_or(0)]);
+    let horizon = chance.happens(300).then(|| Span::from_millis(step.as_millis() * (1 + chance.below(20))));
+    let quantile = Quantile::try_from(quantile).expect("a probability in the code is one");
+    Some(Forecasting { quantile, horizon, step, ..Forecasting::of_mode(mode) })
 }
 
 fn random_removal(chance: &mut Stream) -> Remove {

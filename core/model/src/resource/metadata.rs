@@ -59,6 +59,11 @@ impl ObjectName {
         Ok(Self(text.into()))
     }
 
+    /// The name of the shadow that shows what a forecast would have done.
+    pub(crate) fn forecast() -> Self {
+        Self(super::FORECAST_SHADOW.into())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

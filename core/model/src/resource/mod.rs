@@ -21,6 +21,7 @@ mod access_log;
 mod autoscaler;
 pub mod check;
 mod external;
+mod forecasting;
 mod formula;
 mod fraction;
 pub mod hpa;
@@ -59,6 +60,9 @@ pub use self::autoscaler::{
 };
 pub use self::external::{
     CANDIDATE, EXTERNALS_MAX, External, ExternalFormat, ExternalName, ExternalNameError,
+};
+pub use self::forecasting::{
+    FORECAST_SHADOW, ForecastMode, Forecasting, Quantile, QuantileError, STEPS_AHEAD_MAX,
 };
 pub use self::formula::{
     FORMULA_LEN_MAX, FORMULA_NESTING_MAX, FORMULA_TOKENS_MAX, Formula, FormulaError, Undefined,

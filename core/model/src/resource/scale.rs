@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::hpa::v2;
-use super::{AutoscalerSpec, Bounds, Problems, ScalePolicy, Schedule, Shadow, Sizes, Slo, Span, Vertical};
+use super::{AutoscalerSpec, Bounds, Forecasting, Problems, ScalePolicy, Schedule, Shadow, Sizes, Span, Vertical};
 use crate::name::ServiceName;
 
 /// Most replicas of one service: ten times the largest service of the benches, far below where sums of replicas overflow.
@@ -32,6 +32,8 @@ pub struct Scale {
     pub remove: Remove,
     /// How often its number may turn around; `None` for any number of times.
     pub flaps: Option<Flaps>,
+    /// What is forecast of its load; `None` for nothing.
+    pub forecast: Option<Forecasting>,
 }
 
 /// How often a number of replicas may change its direction before it goes down no more for a while. It always goes up.
@@ -126,6 +128,7 @@ impl Scale {
             flaps: None,
             shadows: Vec::new(),
             vertical: None,
+            forecast: None,
         }
     }
 
@@ -252,6 +255,9 @@ struct ScaleFields {
     /// What is learned of the processor and memory that a replica needs. Default: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     vertical: Option<Vertical>,
+    /// Scales ahead of the load: what is forecast of it, and what becomes of the forecast. Default: nothing is forecast.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    forecast: Option<Forecasting>,
 }
 
 /// Why the fields of `scale` contradict each other.
@@ -291,6 +297,7 @@ impl TryFrom<ScaleFields> for Scale {
             flaps,
             shadows,
             vertical,
+            forecast,
         } = fields;
         let policy = match slo {
             Some(_) if !policy.is_hpa() => return Err(ScaleError::TwoPolicies),
@@ -314,13 +321,13 @@ impl TryFrom<ScaleFields> for Scale {
                 Count::Auto(AutoScale { min, max, metrics, policy, behavior })
             }
         };
-        Ok(Self { count, mode, schedule, to_zero, sizes, remove, flaps, shadows, vertical })
+        Ok(Self { count, mode, schedule, to_zero, sizes, remove, flaps, shadows, vertical, forecast })
     }
 }
 
 impl From<Scale> for ScaleFields {
     fn from(scale: Scale) -> Self {
-        let Scale { count, mode, schedule, to_zero, sizes, remove, flaps, shadows, vertical } = scale;
+        let Scale { count, mode, schedule, to_zero, sizes, remove, flaps, shadows, vertical, forecast } = scale;
         let nothing = Self {
             replicas: None,
             min: None,
@@ -337,6 +344,7 @@ impl From<Scale> for ScaleFields {
             flaps,
             shadows,
             vertical,
+            forecast,
         };
         match count {
             Count::Fixed(replicas) => Self { replicas: Some(replicas), ..nothing },

@@ -9,7 +9,7 @@ use super::hpa::{Form, v1, v2, v2beta1, v2beta2};
 use super::route::{HeaderName, HeaderValue, Hostname, PathModifier, RouteFilter, UrlPath};
 use super::{
     Cron, ExternalName, Formula, HashKey, HttpUrl, JsonPath, Kind, ListenAddress, MetricOrigin, MetricSource,
-    ObjectName, PortName, Quantity, Recover, Route, Scale, ScaleStep, Service, Sizes, Span, Tls, Zone,
+    ObjectName, PortName, Quantile, Quantity, Recover, Route, Scale, ScaleStep, Service, Sizes, Span, Tls, Zone,
 };
 use crate::name::ServiceName;
 
@@ -77,6 +77,7 @@ pub fn read_as(definition: &str, value: &Value) -> Option<Result<(), String>> {
         "Span" => read::<Span>,
         "Cron" => read::<Cron>,
         "Formula" => read::<Formula>,
+        "Quantile" => read::<Quantile>,
         "Zone" => read::<Zone>,
         "Scale" => read::<Scale>,
         "ScaleStep" => read::<ScaleStep>,

@@ -51,6 +51,7 @@ fn scene(current: u32, used: &[Option<i64>], queue: Option<i64>, recommended: u3
     let sample = |value| Sample { value: Milli(value), at: NOW, window: Duration::from_secs(2) };
     let settings = Settings::default();
     Scene {
+        foreseen: None,
         shadows: Vec::new(),
         replicas_max: 1000,
         now,

@@ -84,9 +84,10 @@ impl Verdict {
     /// What the formula came to, as if it were one more metric.
     fn formula_verdict(&self, policy: &FormulaPolicy, spec: &AutoscalerSpec) -> MetricVerdict {
         match self.course {
-            Course::Scaled { choice: Choice::Formula(computed), stabilized, .. } => {
-                let note = formula::reckoned(spec, &self.metrics, computed.reckoning, stabilized.proposal);
-                formula::verdict(policy, Ok((computed, stabilized.proposal)), note)
+            Course::Scaled { choice: Choice::Formula(computed), raised_from, stabilized, .. } => {
+                let number = raised_from.unwrap_or(stabilized.proposal);
+                let note = formula::reckoned(spec, &self.metrics, computed.reckoning, number);
+                formula::verdict(policy, Ok((computed, number)), note)
             }
             Course::Unanswered(why) => formula::verdict(policy, Err(()), why.to_string()),
             Course::Unreadable
@@ -129,14 +130,29 @@ impl Verdict {
         if place != only {
             let note = format!("it decides nothing: the policy looks at {} alone", name_at(spec, only));
             (verdict.ratio, verdict.proposal, verdict.note) = (None, None, note.into());
-        } else if let Course::Scaled { choice, stabilized, .. } = self.course {
-            verdict.proposal = Some(stabilized.proposal);
-            verdict.note = self.asked(spec, choice, stabilized.proposal).into();
+        } else if let Course::Scaled { choice, raised_from, stabilized, .. } = self.course {
+            let number = raised_from.unwrap_or(stabilized.proposal);
+            verdict.proposal = Some(number);
+            verdict.note = self.asked(spec, choice, number).into();
             if let Some(aim) = spec.metrics.get(only).and_then(|metric| aim(spec, metric)) {
                 (verdict.ratio, verdict.target) = (None, aim.into());
             }
         }
         verdict
+    }
+
+    /// The number that the metrics gave and the one that the load ahead asks for, where that is more.
+    pub(crate) fn raised(&self) -> Option<(u32, u32)> {
+        match self.course {
+            Course::Scaled { raised_from, stabilized, .. } => Some((raised_from?, stabilized.proposal)),
+            Course::Unreadable
+            | Course::Off
+            | Course::AboveMax(_)
+            | Course::BelowMin(_)
+            | Course::NoMembers(_)
+            | Course::Held { .. }
+            | Course::Unanswered(_) => None,
+        }
     }
 
     /// What changed the number after the metrics, in order.
@@ -155,7 +171,7 @@ impl Verdict {
             Course::BelowMin(bounds) => {
                 vec![clamp("TooFewReplicas", format!("at least {} are wanted", bounds.min))]
             }
-            Course::Scaled { stabilized, limited, choice: _ } => {
+            Course::Scaled { stabilized, limited, choice: _, raised_from: _ } => {
                 stabilized.limit(now).into_iter().chain(limited.limit()).collect()
             }
         }
@@ -181,7 +197,7 @@ impl Verdict {
                 let message = formula::unanswered(spec, *why);
                 conditions.push(condition("ScalingActive", false, "FormulaUndefined", message));
             }
-            Course::Scaled { choice, limited, stabilized: _ } => {
+            Course::Scaled { choice, limited, stabilized: _, raised_from: _ } => {
                 let message = gave(spec, *choice);
                 conditions.push(condition("ScalingActive", true, "ValidMetricFound", message));
                 conditions.push(limited.condition());
@@ -246,15 +262,17 @@ impl Verdict {
             Course::NoMembers(fault) => format!("stays at {desired}: {fault}"),
             Course::Held { invalid, asked } => self.held_summary(spec, *invalid, *asked),
             Course::Unanswered(why) => format!("stays at {desired}: {}", formula::unanswered(spec, *why)),
-            Course::Scaled { choice, stabilized, limited } => {
-                let asks = self.asked(spec, *choice, stabilized.proposal);
+            Course::Scaled { choice, raised_from, stabilized, limited } => {
+                let asks = self.asked(spec, *choice, raised_from.unwrap_or(stabilized.proposal));
+                let ahead = raised_from
+                    .map(|from| format!("not {from} but {}, for the load ahead", stabilized.proposal));
                 let head = if previous == desired {
                     format!("stays at {desired}: {asks}")
                 } else {
                     format!("from {previous} to {desired}: {asks}")
                 };
                 let held = stabilized.held.map(|_| stabilized.note());
-                let limits = held.into_iter().chain(limited.note());
+                let limits = ahead.into_iter().chain(held).chain(limited.note());
                 limits.fold(head, |sentence, limit| sentence + "; " + &limit)
             }
         }

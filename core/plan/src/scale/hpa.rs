@@ -65,6 +65,8 @@ pub enum Course {
     Scaled {
         /// What gave the number.
         choice: Choice,
+        /// The number that it gave, where the load ahead asks for more; `None` where it does not.
+        raised_from: Option<u32>,
         /// The proposal, before and after stabilisation.
         stabilized: Stabilized,
         /// That number, before and after bounds and rates.
@@ -130,6 +132,19 @@ pub fn reconcile(
     memory: &mut ScalingMemory,
     settings: &HpaSettings,
 ) -> Verdict {
+    reconcile_above(0, now, (spec, view), readings, memory, settings)
+}
+
+/// The same, where no number below `floor` is recommended, whatever the metrics ask for. Stabilisation, bounds and rates come after it, and while
+/// the metrics give no number there is none to raise.
+pub fn reconcile_above(
+    floor: u32,
+    now: Time,
+    (spec, view): (&AutoscalerSpec, &ScaleView<'_>),
+    readings: &[MetricReading<'_>],
+    memory: &mut ScalingMemory,
+    settings: &HpaSettings,
+) -> Verdict {
     let current = view.spec_replicas;
     let bounds = Bounds::from(spec);
     if memory.recommendations.is_empty() {
@@ -147,7 +162,7 @@ pub fn reconcile(
         match view.members {
             Members::Unknown(fault) => Verdict::kept(current, Course::NoMembers(fault)),
             Members::Known(replicas) => {
-                let pass = Pass { now, spec, view, replicas, settings };
+                let pass = Pass { floor, now, spec, view, replicas, settings };
                 pass.run(readings, memory)
             }
         }
@@ -194,6 +209,7 @@ pub fn tolerance_of(spec: &AutoscalerSpec, settings: &HpaSettings) -> Tolerance 
 }
 
 struct Pass<'a> {
+    floor: u32,
     now: Time,
     spec: &'a AutoscalerSpec,
     view: &'a ScaleView<'a>,
@@ -231,8 +247,9 @@ impl Pass<'_> {
             }
             Combined::Chosen { replicas, choice } => (replicas, choice),
         };
-        let (stabilized, limited) = self.normalize(proposal, memory);
-        let course = Course::Scaled { choice, stabilized, limited };
+        let raised_from = (proposal < self.floor).then_some(proposal);
+        let (stabilized, limited) = self.normalize(proposal.max(self.floor), memory);
+        let course = Course::Scaled { choice, raised_from, stabilized, limited };
         Verdict { desired: limited.replicas, metrics, ..Verdict::kept(current, course) }
     }
 

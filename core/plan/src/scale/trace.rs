@@ -40,9 +40,10 @@ impl Verdict {
         for said in &self.metrics {
             said.is_ok().hash(hasher);
         }
-        if let Course::Scaled { choice, stabilized, limited } = &self.course {
+        if let Course::Scaled { choice, raised_from, stabilized, limited } = &self.course {
             let held = stabilized.held.map(|held| held.direction);
             (discriminant(choice), choice.metric(), held, limited.by.map(Cap::reason)).hash(hasher);
+            raised_from.is_some().hash(hasher);
         }
     }
 }

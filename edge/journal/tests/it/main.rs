@@ -17,11 +17,7 @@ use model::input::{
 };
 use model::latency::{LATENCY_CLASSES, Latencies};
 use model::measure::{Measured, MetricKey, ReplicaSaid, Said, Series, Whose};
-use model::memory::{
-    Asking, CapacityMemory, Evaluations, FlapMemory, HealingMemory, LoadMemory, LoadPart, LoadPeak, Memory,
-    Panic, Past, PolicyMemory, RateEvidence, Recommendation, RestartMemory, RiseMemory, ScaleEvent,
-    ScalingMemory, ShadowMemory, UsageProfile, VersionCapacity, Way,
-};
+use model::memory::{Asking, Evaluations, Exchange, FlapMemory, HealingMemory, LoadMemory, LoadPart, LoadRecord, LoadSource, Memory, Panic, Past, PolicyMemory, Recommendation, RestartMemory, ScaleEvent, ScalingMemory, ShadowMemory, StepLoad, UsageProfile, Way};
 use model::name::{NodeName, ServiceName};
 use model::quantity::{Bytes, Milli, MilliRps};
 use model::resource::{Fraction, ObjectName, ServiceSpec};
@@ -224,7 +220,21 @@ fn remembering(past: Past) -> Memory {
             restarted: vec![at(10), at(11)],
         },
         usage: usage(),
-        capacity: Some(Box::new(capacity())),
+        load: Some(Arc::new(load())),
+    }
+}
+
+fn load() -> LoadRecord {
+    let mut exchange = Exchange::default();
+    exchange.note(12_000, 3_000);
+    exchange.note(300, 100);
+    LoadRecord {
+        source: LoadSource::Need,
+        step: Duration::from_secs(60),
+        first: 28_000_000,
+        loads: vec![StepLoad::of(0), StepLoad::GAP, StepLoad::of(123_456_789)],
+        exchange,
+        starts_ms: vec![800, 1200],
     }
 }
 
@@ -301,8 +311,8 @@ fn a_memory_that_was_stored_before_it_had_what_holds_healing_back_is_read_as_one
     assert_eq!((memory.desired, memory.restarts.len()), (Some(3), 1));
     assert_eq!(memory.healing, HealingMemory::default());
     assert_eq!(memory.scaling.policy, PolicyMemory::default());
+    assert_eq!(memory.load, None);
 }
-
 #[test]
 fn what_policies_go_by_is_stored_and_read_back() {
     for memory in memories_of_policies() {

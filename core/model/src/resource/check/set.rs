@@ -1,5 +1,6 @@
 //! What must hold between resources.
 
+mod forecasting;
 mod metrics;
 mod shadows;
 
@@ -23,6 +24,7 @@ pub(super) fn problems(resources: &[Resource], dangling: Severity) -> Vec<Resour
     found.extend(set.unknown_backends());
     found.extend(metrics::problems(&set, resources, dangling));
     found.extend(shadows::problems(resources, dangling));
+    found.extend(forecasting::problems(resources, dangling));
     found
 }
 

@@ -3,10 +3,10 @@
 use std::num::NonZeroU32;
 
 use model::resource::{
-    AmountRange, AutoScale, BurstPolicy, Cooldown, Count, Cron, Evaluation, Flaps, Formula, FormulaPolicy,
-    FormulaTarget, Fraction, LatencySlo, Percent, Quantity, Remove, Scale, ScaleMode, ScalePolicy, ScaleStep,
-    Schedule, Shadow, Sizes, Slo, Span, StepChange, StepPolicy, ToZero, TrackingPolicy, Vertical,
-    VerticalMode, WatermarkPolicy, Zone,
+    AmountRange, AutoScale, BurstPolicy, Cooldown, Count, Cron, Evaluation, Flaps, ForecastMode, Forecasting, Formula, FormulaPolicy,
+    FormulaTarget, Percent, Quantile, Quantity, Remove, Scale, ScaleMode, ScalePolicy, ScaleStep, Schedule, Shadow,
+    Sizes, Span, StepChange, StepPolicy, ToZero, TrackingPolicy, Vertical, VerticalMode, WatermarkPolicy,
+    Zone,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
@@ -136,8 +136,9 @@ pub(super) fn scale() -> BoxedStrategy<Scale> {
         flaps,
         vec(shadow(), 0..2),
         of(vertical()),
+        of(forecasting()),
     )
-        .prop_map(|(count, mode, schedule, to_zero, sizes, remove, flaps, shadows, vertical)| Scale {
+        .prop_map(|(count, mode, schedule, to_zero, sizes, remove, flaps, shadows, vertical, forecast)| Scale {
             count,
             mode,
             schedule,
@@ -147,8 +148,22 @@ pub(super) fn scale() -> BoxedStrategy<Scale> {
             shadows,
             sizes,
             vertical,
+            forecast,
         })
         .boxed()
+}
+
+fn forecasting() -> impl Strategy<Value = Forecasting> {
+    let mode = select(vec![ForecastMode::Off, ForecastMode::Shadow, ForecastMode::On]);
+    let quantile = (1..=999_u32).prop_map(|milli| f64::from(milli) / 1000.0);
+    let quantile = quantile.prop_map(|of| Quantile::try_from(of).expect("it is a probability"));
+    let times = (of(span()), span());
+    (mode, quantile, times).prop_map(|(mode, quantile, (horizon, step))| Forecasting {
+        mode,
+        quantile,
+        horizon,
+        step,
+    })
 }
 
 fn sizes() -> impl Strategy<Value = Sizes> {

@@ -1,0 +1,248 @@
+//! Scaling ahead of the load: what a forecast adds to what the metrics ask for, and what it never does.
+
+use std::time::Duration;
+
+use knowledge::Foresight;
+use model::decision::{Decision, Limit};
+use model::input::{Declared, Demand, Input, Report};
+use model::memory::{LoadSource, Memory};
+use model::resource::{Expose, ForecastMode, Forecasting, ListenAddress, PortName, Quantity, Span};
+
+use crate::bench::{READY, autoscaled, name};
+use crate::world::{World, observed, seconds};
+
+const STEP: u64 = 10;
+const MAX: u32 = 10;
+
+/// A hundred requests a second use half of a core, which is what each replica shall use.
+fn shop(mode: Option<ForecastMode>) -> Declared {
+    let mut declared = autoscaled("shop", 1, MAX);
+    declared.spec.resources.cpu = Some(Quantity::parse("1").unwrap());
+    let listen = ListenAddress::parse("127.0.0.1:8080").unwrap();
+    declared.spec.expose = Some(Expose::new(listen, PortName::parse("http").unwrap()));
+    let (horizon, step) = (Some(Span::from_secs(30)), Span::from_secs(STEP));
+    declared.spec.scale.forecast =
+        mode.map(|mode| Forecasting { horizon, step, ..Forecasting::of_mode(mode) });
+    declared
+}
+
+/// A shop, its proxy and its customers.
+#[derive(Clone)]
+struct Shop {
+    world: World,
+    requests: u64,
+    spent: [Duration; MAX as usize],
+    replica_seconds: u64,
+}
+
+impl Shop {
+    fn open(declared: Declared) -> Self {
+        let world = World::with([declared]);
+        Self { world, requests: 0, spent: [Duration::ZERO; MAX as usize], replica_seconds: 0 }
+    }
+
+    /// A second passes in which `rate` requests come. A replica does a second of work in it at most.
+    fn serve(&mut self, rate: u64) {
+        self.requests += rate;
+        let demand = Demand { service: name("shop"), requests: self.requests, waiting: 0, in_flight: 0 };
+        self.world.put(&Input::Report(Report::Demand(vec![demand])));
+        let places = self.world.places("shop");
+        let share = Duration::from_millis(rate * 5 / places.len().max(1) as u64).min(seconds(1));
+        for place in &places {
+            self.spent[*place as usize] += share;
+        }
+        let spent: Vec<(String, Duration)> =
+            places.iter().map(|place| (format!("shop-{place}"), self.spent[*place as usize])).collect();
+        self.world.uses(spent.iter().map(|(name, spent)| (name.as_str(), *spent)));
+        self.world.lives_for(seconds(1));
+        self.replica_seconds += places.len() as u64;
+    }
+
+    /// So many seconds, each with the load of its time; after each, `look` is given the number wanted.
+    fn serve_for(&mut self, secs: u64, rate: impl Fn(u64) -> u64, mut look: impl FnMut(u64, u32)) {
+        for _ in 0..secs {
+            let at = self.second();
+            self.serve(rate(at));
+            look(at, self.desired());
+        }
+    }
+
+    fn second(&self) -> u64 {
+        self.world.now.as_millis() / 1000
+    }
+
+    fn desired(&self) -> u32 {
+        self.world.service("shop").desired.expect("it was sized")
+    }
+
+    fn foresight(&self) -> &Foresight {
+        self.world.service("shop").foresight.as_ref().expect("its load is forecast")
+    }
+
+    fn decision(&self) -> Decision {
+        self.world.service("shop").decision.as_ref().expect("it was sized").decision()
+    }
+
+    fn forecast(&self) -> Limit {
+        let decision = self.decision();
+        decision.limits.into_iter().find(|limit| limit.name == "Forecast").expect("it is told")
+    }
+
+    fn memory(&self) -> Memory {
+        Memory::clone(&self.world.service("shop").remembered.as_ref().expect("it is remembered").memory)
+    }
+}
+
+const ROUND: u64 = 1200;
+
+/// A hundred requests a second, and seven times as many for two of each twenty minutes.
+fn rounds(at: u64) -> u64 {
+    if at % ROUND < 120 { 700 } else { 100 }
+}
+
+const LEARNED: u64 = 4 * 3600;
+
+fn learned(mode: ForecastMode) -> Shop {
+    let mut shop = Shop::open(shop(Some(mode)));
+    shop.serve_for(LEARNED, rounds, |_, _| {});
+    let until_round = ROUND - shop.second() % ROUND;
+    shop.serve_for(until_round, rounds, |_, _| {});
+    shop
+}
+
+#[test]
+fn a_rise_that_was_seen_before_is_met_before_it_comes() {
+    let mut ahead = learned(ForecastMode::On);
+    let mut behind = Shop::open(shop(None));
+    behind.world.now = ahead.world.now;
+    behind.serve_for(10, |_| 100, |_, _| {});
+    let at_the_rise = |shop: &mut Shop| {
+        shop.serve_for(ROUND - 10 - shop.second() % ROUND, rounds, |_, _| {});
+        shop.desired()
+    };
+    assert_eq!(at_the_rise(&mut behind), 1);
+    let ready = at_the_rise(&mut ahead);
+    assert!((6..=9).contains(&ready), "700 requests a second need 7: {ready}\n{:?}", ahead.forecast());
+    let forecast = ahead.forecast();
+    assert!(forecast.from < forecast.to && forecast.note.contains("(blend, loss 0."), "{forecast:?}");
+    let summary = ahead.decision().summary;
+    assert!(summary.contains("for the load ahead"), "{summary}");
+}
+
+#[test]
+fn a_shadow_tells_what_it_would_have_done_and_does_nothing() {
+    let mut shadow = learned(ForecastMode::Shadow);
+    let mut alone = Shop::open(shop(None));
+    alone.serve_for(LEARNED, rounds, |_, _| {});
+    alone.serve_for(ROUND - alone.second() % ROUND, rounds, |_, _| {});
+    assert_eq!(shadow.replica_seconds, alone.replica_seconds);
+    shadow.serve_for(ROUND - 10, rounds, |_, _| {});
+    let tried = &shadow.world.service("shop").shadows[0];
+    assert_eq!((tried.name.as_str(), shadow.desired()), ("forecast", 1));
+    assert!(tried.desired >= 6 && tried.above.ms > 0, "{tried:?}");
+    let told = &shadow.decision().shadows[0].decision;
+    assert!(told.limits.iter().any(|limit| limit.name == "Forecast" && limit.to >= 6), "{told:?}");
+    assert!(shadow.forecast().note.contains("its mode is shadow"), "{:?}", shadow.forecast());
+}
+
+#[test]
+fn what_no_model_forecasts_better_than_the_last_value_is_not_acted_on() {
+    // Each ten minutes another load, that says nothing of the next.
+    let mut chance = model::chance::Stream::named(7, "a load without a pattern");
+    let levels: Vec<u64> = (0..100).map(|_| 50 + chance.below(900)).collect();
+    let rate = |at: u64| levels[(at / 600) as usize % levels.len()];
+    let mut with = Shop::open(shop(Some(ForecastMode::On)));
+    let mut without = Shop::open(shop(None));
+    with.serve_for(3 * 3600, rate, |_, _| {});
+    without.serve_for(3 * 3600, rate, |_, _| {});
+    let more = with.replica_seconds as f64 / without.replica_seconds as f64;
+    assert!((1.0..1.1).contains(&more), "{more}");
+    assert!(with.forecast().note.contains("it is not acted on"), "{:?}", with.forecast());
+}
+
+#[test]
+fn what_was_learned_survives_a_restart() {
+    let mut shop_before = learned(ForecastMode::On);
+    let memory = shop_before.memory();
+    let record = memory.load.clone().expect("its load is remembered");
+    assert_eq!((record.source, record.step), (LoadSource::Requests, seconds(STEP)));
+    assert!(record.loads.len() as u64 > (LEARNED / STEP) - 20, "{}", record.loads.len());
+
+    let running = shop_before.world.places("shop");
+    shop_before.world.begins();
+    shop_before.world.declares(shop(Some(ForecastMode::On)));
+    shop_before.world.remembers(memory);
+    shop_before.world.finds(running.iter().map(|place| observed(&format!("shop-{place}"), 1, READY)));
+    // The proxy has begun anew as well.
+    shop_before.requests = 0;
+    let mut after = shop_before;
+    after.serve_for(5, rounds, |_, _| {});
+    assert!(after.forecast().note.contains("are learned again"), "{:?}", after.forecast());
+    after.serve_for(ROUND - 10 - after.second() % ROUND, rounds, |_, _| {});
+    assert!(after.desired() >= 6, "{:?}", after.forecast());
+}
+
+#[test]
+fn a_load_that_turns_against_what_was_learned_costs_at_most_the_bounds() {
+    type Turn = fn(u64) -> u64;
+    let inverted: Turn = |at| if at % ROUND < 120 { 100 } else { 700 };
+    let dead: Turn = |_| 0;
+    let hundredfold: Turn = |at| if at % 7200 < 60 { 10_000 } else { 100 };
+    let sawtooth: Turn = |at| 100 + at % 640;
+    let learned = learned(ForecastMode::On);
+    let mut never = Shop::open(shop(None));
+    never.serve_for(learned.second() - never.second(), rounds, |_, _| {});
+    for turn in [inverted, dead, hundredfold, sawtooth] {
+        let (mut with, mut without) = (learned.clone(), never.clone());
+        for _ in 0..3600 {
+            let at = with.second();
+            with.serve(turn(at));
+            without.serve(turn(at));
+            assert!((without.desired()..=MAX).contains(&with.desired()), "never fewer for a forecast");
+        }
+    }
+}
+
+#[test]
+fn a_service_that_died_is_believed_dead_by_and_by() {
+    let mut shop = learned(ForecastMode::On);
+    shop.serve_for(12 * 3600, |_| 0, |_, _| {});
+    let mut most = 0;
+    shop.serve_for(2 * ROUND, |_| 0, |_, desired| most = most.max(desired));
+    assert_eq!(most, 1, "{:?}", shop.forecast());
+}
+
+#[test]
+fn nothing_is_forecast_of_a_service_that_does_not_ask() {
+    for declared in [shop(None), shop(Some(ForecastMode::Off))] {
+        let mut shop = Shop::open(declared);
+        shop.serve_for(60, rounds, |_, _| {});
+        assert!(shop.world.service("shop").foresight.is_none());
+        assert!(shop.decision().limits.iter().all(|limit| limit.name != "Forecast"));
+        assert_eq!(shop.memory().load, None);
+    }
+}
+
+#[test]
+fn what_is_not_exposed_is_forecast_in_replicas_that_its_metrics_ask_for() {
+    let mut declared = shop(Some(ForecastMode::On));
+    declared.spec.expose = None;
+    let mut shop = Shop::open(declared);
+    shop.serve_for(600, |_| 300, |_, _| {});
+    assert_eq!(shop.foresight().source(), LoadSource::Need);
+    let past: Vec<f64> = shop.foresight().past(10).filter_map(|(_, load)| load).collect();
+    assert!(past.len() == 10 && past.iter().all(|load| (2.8..=3.2).contains(load)), "{past:?}");
+}
+
+#[test]
+fn when_it_is_no_longer_wanted_it_is_forgotten() {
+    let mut shop_of_old = Shop::open(shop(Some(ForecastMode::On)));
+    shop_of_old.serve_for(300, rounds, |_, _| {});
+    assert!(shop_of_old.memory().load.is_some());
+    let mut declared = shop(None);
+    declared.revision = model::identity::Generation(2);
+    shop_of_old.world.declares(declared);
+    shop_of_old.serve_for(2, rounds, |_, _| {});
+    assert!(shop_of_old.world.service("shop").foresight.is_none());
+    assert_eq!(shop_of_old.memory().load, None);
+}

@@ -1,0 +1,473 @@
+//! What is known of the load of a service, and what is forecast of it.
+//!
+//! Load comes in as amounts over stretches of time, is averaged to steps, and each step is learned from once. Only what was measured, step by
+//! step, is written down ([`LoadRecord`]); what a forecaster knows is a function of that, and is learned again after a restart, a few steps at
+//! each look, so that no look takes long. Until that is done nothing is forecast.
+
+mod record;
+mod starts;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use forecast::{Forecast, Forecaster, Horizon, Model, Report, Season, Settings};
+use model::memory::{Exchange, LOAD_STEPS_MAX, LoadRecord, LoadSource, StepLoad};
+use model::resource::Forecasting;
+use model::time::Time;
+
+use self::record::Record;
+use self::starts::StartTimes;
+
+/// The quantiles that are forecast besides the one that is asked for: the band, the middle, and the tail that a promise is sized by.
+const LEVELS: [f64; 5] = [0.05, 0.5, 0.8, 0.95, 0.99];
+
+/// Steps ahead that are forecast for people, besides the reach.
+const LOOKS_AHEAD: [usize; 3] = [1, 10, 60];
+
+/// Steps learned from at one look: 128 cost half a millisecond, and all that may be remembered takes two minutes of looks.
+const LEARNED_AT_ONCE: u64 = 128;
+
+/// Between two looks at what is needed, and between two words of the proxy: longer, and nobody saw what was between them.
+const APART_MAX: Duration = Duration::from_secs(60);
+
+/// How long the last word on a step may take: the proxy is silent for a second at most.
+const LATE_MAX: Duration = Duration::from_secs(2);
+
+/// How often what was learned is written down: after so many steps, but not more often, and not later, than these.
+const KEPT_AFTER_STEPS: u32 = 16;
+const KEPT_EVERY_MIN: Duration = Duration::from_secs(30);
+const KEPT_EVERY_MAX: Duration = Duration::from_mins(15);
+
+/// What a start is taken for before one was seen: a guess on the side of programs that load something.
+const START_ASSUMED: Duration = Duration::from_secs(30);
+
+/// The load of one service and its forecast.
+#[derive(Clone, Debug)]
+pub struct Foresight {
+    rule: Forecasting,
+    record: Record,
+    /// The step that is being filled; `None` before anything was measured.
+    filling: Option<Filling>,
+    exchange: Exchange,
+    starts: StartTimes,
+    forecaster: Forecaster,
+    /// Steps that the forecast which is acted on covers, from the one that is under way on.
+    reach: usize,
+    /// The number of the next step to learn from.
+    next: u64,
+    said: Option<Said>,
+    /// What the proxy has told last.
+    told: Option<(Time, u64)>,
+    looked: Option<Time>,
+    kept: Option<Time>,
+}
+
+/// Load within one step, as far as it is measured.
+#[derive(Clone, Copy, Debug)]
+struct Filling {
+    number: u64,
+    load: Amount,
+    need: Amount,
+}
+
+/// Thousandths of something, times the milliseconds that they were seen for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Amount {
+    sum: u128,
+    over_ms: u64,
+}
+
+impl Amount {
+    fn add(&mut self, amount: u128, over_ms: u128) {
+        self.sum = self.sum.saturating_add(amount);
+        self.over_ms = self.over_ms.saturating_add(u64::try_from(over_ms).unwrap_or(u64::MAX));
+    }
+
+    fn mean(self) -> Option<u64> {
+        let mean = self.sum.checked_div(u128::from(self.over_ms))?;
+        Some(u64::try_from(mean).unwrap_or(u64::MAX))
+    }
+}
+
+/// What was forecast when the last step was over.
+#[derive(Clone, Debug)]
+struct Said {
+    ahead: Forecast,
+    report: Report,
+}
+
+/// What is expected until a replica that is started now would carry load.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Expected {
+    /// The load that is not exceeded with the probability of the rule, in the unit of the source.
+    pub load: f64,
+    /// Who says so.
+    pub by: Model,
+    /// Its mean loss ÷ that of the last value, over about the last week; `None` before any was scored.
+    pub loss_ratio: Option<f64>,
+    /// The share of what came that lay at or below what was said.
+    pub coverage: f64,
+    /// Forecasts that were scored.
+    pub scored: u64,
+}
+
+/// Why nothing is expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unforeseen {
+    /// Not one step is over.
+    New,
+    /// What was known before a restart is being learned again.
+    Relearning {
+        /// Steps that are learned from.
+        done: u64,
+        /// Steps that there are.
+        of: u64,
+    },
+}
+
+impl Foresight {
+    /// Begins with what was `remembered`, as far as it is of the same load in the same steps.
+    pub(crate) fn new(
+        rule: Forecasting,
+        source: LoadSource,
+        remembered: Option<&Arc<LoadRecord>>,
+        now: Time,
+    ) -> Self {
+        let step = rule.step.as_duration();
+        let is_usable = |record: &&Arc<LoadRecord>| record.source == source && record.step == step;
+        let record = remembered.filter(is_usable).map_or_else(
+            || Record::begin(source, step, number_of(now, step)),
+            |kept| Record::of(Arc::clone(kept)),
+        );
+        let starts = StartTimes::of(remembered.map_or(&[], |record| &record.starts_ms));
+        let reach = Self::fitting_reach(rule, &starts, Duration::ZERO);
+        Self {
+            exchange: record.kept().exchange.clone(),
+            next: record.first(),
+            forecaster: forecaster(rule, reach),
+            reach,
+            rule,
+            record,
+            filling: None,
+            starts,
+            said: None,
+            told: None,
+            looked: None,
+            kept: None,
+        }
+    }
+
+    /// Goes on under another rule. Load in other steps, or of another source, is not known.
+    pub(crate) fn ruled(&mut self, rule: Forecasting, source: LoadSource, now: Time) {
+        let is_same_load = rule.step == self.rule.step && source == self.source();
+        if !is_same_load {
+            let starts = self.starts.clone();
+            *self = Self { starts, ..Self::new(rule, source, None, now) };
+        } else if (rule.quantile, rule.horizon) != (self.rule.quantile, self.rule.horizon) {
+            self.rule = rule;
+            self.reach = Self::fitting_reach(rule, &self.starts, Duration::ZERO);
+            self.learn_anew();
+        } else {
+            self.rule = rule;
+        }
+    }
+
+    /// Forgets how many replicas a load needs: the targets of the autoscaler have changed. What is measured in replicas is forgotten whole.
+    pub fn retarget(&mut self, now: Time) {
+        match self.source() {
+            LoadSource::Requests => self.exchange = Exchange::default(),
+            LoadSource::Need => {
+                let starts = self.starts.clone();
+                *self = Self { starts, ..Self::new(self.rule, LoadSource::Need, None, now) };
+            }
+        }
+    }
+
+    fn learn_anew(&mut self) {
+        self.forecaster = forecaster(self.rule, self.reach);
+        self.next = self.record.first();
+        self.said = None;
+    }
+
+    /// Takes what the proxy counts: so many requests had come by `at`.
+    pub(crate) fn asked(&mut self, at: Time, requests: u64) {
+        let before = self.told.replace((at, requests));
+        let Some((since, counted)) = before else { return };
+        // A proxy that has begun anew counts from zero.
+        let Some(came) = requests.checked_sub(counted) else { return };
+        if self.source() == LoadSource::Requests && at > since && at.since(since) <= APART_MAX {
+            // Thousandths of a request a second, times milliseconds.
+            self.pour(since, at, u128::from(came) * 1_000_000);
+        }
+    }
+
+    /// Takes a start that is over: the replica is ready for the first time.
+    pub(crate) fn started(&mut self, took: Duration) {
+        self.starts.note(took);
+    }
+
+    /// Looks at what has come by `now`, with the replicas that the autoscaler's metrics asked for last, in thousandths and not rounded, and
+    /// learns from the steps that are over. `interval` is the time to the next look.
+    pub fn look(&mut self, now: Time, need: Option<u64>, interval: Duration) {
+        let since = self.looked.replace(now);
+        if let (Some(need), Some(since)) = (need, since)
+            && now > since
+            && now.since(since) <= APART_MAX
+        {
+            match self.source() {
+                LoadSource::Requests => self.need(since, now, need),
+                LoadSource::Need => self.pour(since, now, u128::from(need) * now.since(since).as_millis()),
+            }
+        }
+        let step = self.step();
+        self.close_until(number_of(now - LATE_MAX.min(step), step));
+        self.reach_out(interval);
+        self.learn();
+        self.keep(now);
+    }
+
+    /// Notes what was needed from `since` to `at`, as far as that is in the step that is being filled: its load is told later.
+    fn need(&mut self, since: Time, at: Time, need: u64) {
+        let step = self.step();
+        let Some(filling) = &mut self.filling else { return };
+        let (begin, end) = (begin_of(filling.number, step), begin_of(filling.number + 1, step));
+        let over = at.min(end).since(since.max(begin)).as_millis();
+        filling.need.add(u128::from(need) * over, over);
+    }
+
+    /// Spreads an amount of load over the time from `since` to `at`, and so over the steps that it lies in.
+    fn pour(&mut self, since: Time, at: Time, amount: u128) {
+        let step = self.step();
+        let whole = at.since(since).as_millis();
+        let mut from = since;
+        while from < at {
+            let number = number_of(from, step);
+            let until = at.min(begin_of(number + 1, step));
+            let over = until.since(from).as_millis();
+            self.close_until(number);
+            if let Some(filling) = self.filling.as_mut().filter(|filling| filling.number == number) {
+                filling.load.add(amount * over / whole, over);
+            }
+            from = until;
+        }
+    }
+
+    /// Ends the steps before the one with this number, which is filled from now on.
+    fn close_until(&mut self, number: u64) {
+        let empty = |number| Filling { number, load: Amount::default(), need: Amount::default() };
+        let Some(filling) = self.filling else {
+            // Nothing was measured while nobody looked.
+            let missed = number.saturating_sub(self.record.next());
+            self.skip(missed, number);
+            self.filling = Some(empty(self.record.next()));
+            return;
+        };
+        if number <= filling.number {
+            return;
+        }
+        self.filling = Some(empty(number));
+        let half = u64::try_from(self.step().as_millis() / 2).unwrap_or(u64::MAX);
+        let load = filling.load.mean().filter(|_| filling.load.over_ms >= half);
+        self.record.push(load.map_or(StepLoad::GAP, StepLoad::of));
+        if let (LoadSource::Requests, Some(load), Some(need)) = (self.source(), load, filling.need.mean()) {
+            self.exchange.note(load, need);
+        }
+        self.skip(number - filling.number - 1, number);
+    }
+
+    /// Notes that nothing is known of so many steps before the one with this number.
+    fn skip(&mut self, steps: u64, number: u64) {
+        if steps > LOAD_STEPS_MAX as u64 {
+            self.record = Record::begin(self.source(), self.step(), number);
+            self.learn_anew();
+            return;
+        }
+        (0..steps).for_each(|_| self.record.push(StepLoad::GAP));
+    }
+
+    /// Looks as far ahead as a start takes by now, and the time until the next look.
+    fn reach_out(&mut self, interval: Duration) {
+        let reach = Self::fitting_reach(self.rule, &self.starts, interval);
+        let is_far_off = reach > self.reach || reach * 2 <= self.reach;
+        let is_other = self.rule.horizon.is_none() && is_far_off;
+        if is_other || (self.rule.horizon.is_some() && reach != self.reach) {
+            self.reach = reach;
+            self.learn_anew();
+        }
+    }
+
+    /// Steps to look ahead: as declared, or as many as a start takes, rounded up so that a start a little slower changes nothing.
+    fn fitting_reach(rule: Forecasting, starts: &StartTimes, interval: Duration) -> usize {
+        let most = forecast::AHEAD_MAX;
+        let steps = |ahead| usize::try_from(rule.steps_for(ahead)).unwrap_or(most).min(most);
+        match rule.horizon {
+            Some(horizon) => steps(horizon.as_duration()),
+            None => {
+                let steps = steps(starts.usual().unwrap_or(START_ASSUMED) + interval);
+                let power = steps.next_power_of_two();
+                let between = power / 4 * 3;
+                (if between >= steps { between } else { power }).min(most)
+            }
+        }
+    }
+
+    fn learn(&mut self) {
+        let (step, end) = (self.step(), self.record.next());
+        let until = end.min(self.next.saturating_add(LEARNED_AT_ONCE));
+        let has_more = self.next < until;
+        for number in self.next..until {
+            let at = Duration::from_millis(begin_of(number, step).as_millis());
+            if let Some(milli) = self.record.at(number).milli() {
+                self.forecaster.observe(at, milli as f64 / 1000.0);
+            }
+            self.forecaster.close(at + step);
+        }
+        self.next = self.next.max(until);
+        if has_more && self.next == end {
+            self.said = self.say();
+        }
+    }
+
+    fn say(&self) -> Option<Said> {
+        let level = level_of(self.rule);
+        let ahead = self.forecaster.forecasts().into_iter().next()?;
+        let report = self.forecaster.reports().into_iter().find(|report| report.level == level)?;
+        Some(Said { ahead, report })
+    }
+
+    fn keep(&mut self, now: Time) {
+        let every = (self.step() * KEPT_AFTER_STEPS).clamp(KEPT_EVERY_MIN, KEPT_EVERY_MAX);
+        let kept = *self.kept.get_or_insert(now);
+        if now.since(kept) >= every && self.record.fresh() > 0 {
+            self.kept = Some(now);
+            self.record.keep(self.exchange.clone(), self.starts.remembered());
+        }
+    }
+
+    /// What is to be written down of it; another one each time that it is to be written anew.
+    pub fn remembered(&self) -> &Arc<LoadRecord> {
+        self.record.kept()
+    }
+
+    /// What is taken for the load.
+    pub fn source(&self) -> LoadSource {
+        self.record.kept().source
+    }
+
+    /// How long a step is.
+    pub fn step(&self) -> Duration {
+        self.record.kept().step
+    }
+
+    /// By what it was declared.
+    pub fn rule(&self) -> Forecasting {
+        self.rule
+    }
+
+    /// How long replicas usually take until they are ready; `None` before one was seen to become so.
+    pub fn start_time(&self) -> Option<Duration> {
+        self.starts.usual()
+    }
+
+    /// How far ahead the forecast that is acted on looks, the step that is under way included.
+    pub fn reach(&self) -> Duration {
+        self.step() * u32::try_from(self.reach).unwrap_or(u32::MAX)
+    }
+
+    /// Replicas that `load` needs by the targets of the autoscaler, not rounded; `None` before that was seen.
+    pub fn replicas_for(&self, load: f64) -> Option<f64> {
+        match self.source() {
+            LoadSource::Requests => self.exchange.replicas_for(load),
+            LoadSource::Need => Some(load),
+        }
+    }
+
+    /// The highest load of the steps from the one under way until a replica that is started now would carry some, at the probability of
+    /// the rule.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub fn expected(&self) -> Result<Expected, Unforeseen> {
+        let Some(Said { ahead, report }) = &self.said else {
+            let (done, of) = (self.next - self.record.first(), self.record.next() - self.record.first());
+            return Err(if done < of { Unforeseen::Relearning { done, of } } else { Unforeseen::New });
+        };
+        let level = level_of(self.rule);
+        let quantile = ahead.quantiles.iter().find(|quantile| quantile.level == level);
+        let quantile = quantile.ok_or(Unforeseen::New)?;
+        let loss = |model| report.standings.iter().find(|it| it.model == model).map(|it| it.loss);
+        let ratio = loss(Model::Blend).zip(loss(Model::Persistence)).map(|(blend, last)| blend / last);
+        Ok(Expected {
+            load: quantile.load,
+            by: quantile.by,
+            loss_ratio: ratio.filter(|ratio| report.scored > 0 && ratio.is_finite()),
+            coverage: report.coverage,
+            scored: report.scored,
+        })
+    }
+
+    /// The distribution of the same load, at several quantiles in ascending order; `None` while nothing is forecast.
+    pub fn distribution(&self) -> Option<&Forecast> {
+        self.said.as_ref().map(|said| &said.ahead)
+    }
+
+    /// What is forecast for people: the reach first, then some moments ahead; empty while nothing is forecast.
+    pub fn forecasts(&self) -> Vec<Forecast> {
+        if self.said.is_some() { self.forecaster.forecasts() } else { Vec::new() }
+    }
+
+    /// How good each forecast has been.
+    pub fn reports(&self) -> Vec<Report> {
+        self.forecaster.reports()
+    }
+
+    /// The seasons of the load, the strongest first.
+    pub fn seasons(&self) -> Vec<Season> {
+        self.forecaster.seasons()
+    }
+
+    /// The begin of each of the last `steps` steps that are over, and its load; `None` where that was not measured.
+    pub fn past(&self, steps: usize) -> impl Iterator<Item = (Time, Option<f64>)> {
+        let next = self.record.next();
+        let from = next.saturating_sub(steps as u64).max(self.record.first());
+        let load = |number| self.record.at(number).milli().map(|milli| milli as f64 / 1000.0);
+        (from..next).map(move |number| (begin_of(number, self.step()), load(number)))
+    }
+
+    /// Steps that are remembered.
+    pub fn steps(&self) -> u64 {
+        self.record.next() - self.record.first()
+    }
+}
+
+/// The level of the settings that is the quantile of the rule.
+fn level_of(rule: Forecasting) -> f64 {
+    rule.quantile.probability()
+}
+
+fn forecaster(rule: Forecasting, reach: usize) -> Forecaster {
+    let mut levels: Vec<f64> = LEVELS.into_iter().chain([level_of(rule)]).collect();
+    levels.sort_by(f64::total_cmp);
+    levels.dedup();
+    let looks = LOOKS_AHEAD.map(Horizon::At);
+    let horizons: Vec<Horizon> = std::iter::once(Horizon::PeakWithin(reach)).chain(looks).collect();
+    let settings = Settings::new(rule.step.as_duration(), &horizons, &levels)
+        .expect("the declaration was checked: its step and its reach are within the bounds of a forecaster");
+    Forecaster::new(settings)
+}
+
+fn number_of(at: Time, step: Duration) -> u64 {
+    at.as_millis() / millis(step)
+}
+
+fn begin_of(number: u64, step: Duration) -> Time {
+    Time::from_millis(number.saturating_mul(millis(step)))
+}
+
+fn millis(step: Duration) -> u64 {
+    u64::try_from(step.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests;

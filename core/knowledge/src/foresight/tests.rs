@@ -1,0 +1,186 @@
+use model::resource::{ForecastMode, Quantile, Span};
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn rule(step_secs: u64) -> Forecasting {
+    Forecasting { step: Span::from_secs(step_secs), ..Forecasting::of_mode(ForecastMode::On) }
+}
+
+/// A service whose proxy is asked so much a second, by the time, and whose replicas carry 50 of it each.
+struct Asked {
+    foresight: Foresight,
+    now: Time,
+    requests: f64,
+}
+
+impl Asked {
+    fn new(rule: Forecasting) -> Self {
+        let now = Time::from_millis(1_700_000_000_000);
+        Self { foresight: Foresight::new(rule, LoadSource::Requests, None, now), now, requests: 0.0 }
+    }
+
+    /// Goes on for so many seconds, with four words of the proxy in each.
+    fn go(&mut self, seconds: u64, rate: impl Fn(Time) -> f64) {
+        for _ in 0..seconds {
+            let need = (rate(self.now) / 50.0 * 1000.0) as u64;
+            for _ in 0..4 {
+                self.now = self.now + SECOND / 4;
+                self.requests += rate(self.now) / 4.0;
+                self.foresight.asked(self.now, self.requests as u64);
+            }
+            self.foresight.look(self.now, Some(need), SECOND);
+        }
+    }
+
+    /// Nothing is heard for so long, but from the loop itself.
+    fn silence(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.now = self.now + SECOND;
+            self.foresight.look(self.now, None, SECOND);
+        }
+    }
+
+    fn past(&self) -> Vec<Option<f64>> {
+        self.foresight.past(LOAD_STEPS_MAX).map(|(_, load)| load).collect()
+    }
+}
+
+/// 100 a second, and 500 for two minutes of each twenty.
+fn rises(at: Time) -> f64 {
+    if at.as_millis() / 1000 % 1200 < 120 { 500.0 } else { 100.0 }
+}
+
+#[test]
+fn the_load_of_a_step_is_what_came_in_it() {
+    let mut asked = Asked::new(rule(10));
+    asked.go(120, |at| if at.as_millis() / 10_000 % 2 == 0 { 300.0 } else { 20.0 });
+    let past = asked.past();
+    assert!(past.len() >= 11, "{past:?}");
+    for pair in past[1..].chunks_exact(2) {
+        let [Some(one), Some(other)] = *pair else { panic!("{past:?}") };
+        let (high, low) = (one.max(other), one.min(other));
+        assert!((high - 300.0).abs() < 10.0 && (low - 20.0).abs() < 10.0, "{past:?}");
+    }
+    let needed = asked.foresight.replicas_for(300.0).expect("it was seen");
+    assert!((needed - 6.0).abs() < 0.3, "50 each: {needed}");
+}
+
+#[test]
+fn silence_is_a_gap_and_not_zero() {
+    let mut asked = Asked::new(rule(10));
+    asked.go(60, |_| 100.0);
+    asked.silence(120);
+    asked.go(60, |_| 100.0);
+    let past = asked.past();
+    assert!(past.iter().flatten().all(|load| (load - 100.0).abs() < 5.0), "{past:?}");
+    assert!((11..=13).contains(&past.iter().filter(|load| load.is_none()).count()), "{past:?}");
+}
+
+#[test]
+fn a_proxy_that_begins_anew_makes_no_load() {
+    let mut asked = Asked::new(rule(10));
+    asked.go(60, |_| 100.0);
+    asked.requests = 0.0;
+    asked.go(60, |_| 100.0);
+    assert!(asked.past().iter().flatten().all(|load| (load - 100.0).abs() < 15.0), "{:?}", asked.past());
+}
+
+#[test]
+fn what_comes_again_is_expected_before_it_comes() {
+    let mut asked = Asked::new(rule(10));
+    asked.foresight.started(Duration::from_secs(25));
+    asked.go(8 * 3600, rises);
+    // To half a minute before the next rise.
+    let until_rise = 1200 - asked.now.as_millis() / 1000 % 1200;
+    asked.go(until_rise - 20, rises);
+    let expected = asked.foresight.expected().expect("hours are known");
+    assert_eq!(expected.by, Model::Blend, "{expected:?}");
+    assert!(expected.load > 400.0, "{expected:?}");
+    assert!(expected.loss_ratio.is_some_and(|ratio| ratio < 0.9), "{expected:?}");
+    asked.go(600, rises);
+    let expected = asked.foresight.expected().expect("hours are known");
+    assert!(expected.load < 200.0, "in the middle between two rises: {expected:?}");
+}
+
+#[test]
+fn a_forecast_is_learned_again_from_what_was_written_down_a_little_at_a_time() {
+    let mut asked = Asked::new(rule(10));
+    asked.go(6 * 3600, rises);
+    let before = asked.foresight.expected().expect("hours are known");
+    let kept = Arc::clone(asked.foresight.remembered());
+    let lost = asked.foresight.steps() - kept.loads.len() as u64;
+    assert!(lost <= 17, "what is not written down is at most {KEPT_AFTER_STEPS} steps: {lost}");
+
+    let mut again = Foresight::new(asked.foresight.rule(), LoadSource::Requests, Some(&kept), asked.now);
+    let mut looks = 0;
+    while let Err(unforeseen) = again.expected() {
+        let Unforeseen::Relearning { done, of } = unforeseen else { panic!("{unforeseen:?}") };
+        assert_eq!(done, (looks * LEARNED_AT_ONCE).min(of));
+        again.look(asked.now + SECOND * looks as u32, None, SECOND);
+        looks += 1;
+    }
+    assert_eq!(looks, kept.loads.len() as u64 / LEARNED_AT_ONCE + 1);
+    let after = again.expected().expect("it was learned again");
+    assert!((before.load - after.load).abs() < 0.2 * before.load, "{before:?} {after:?}");
+    assert_eq!(before.by, after.by);
+    assert_eq!(again.replicas_for(300.0), asked.foresight.replicas_for(300.0));
+}
+
+#[test]
+fn learning_is_a_function_of_what_was_remembered() {
+    let mut asked = Asked::new(rule(10));
+    asked.go(2 * 3600, rises);
+    let kept = Arc::clone(asked.foresight.remembered());
+    let learned = |looks_apart: u32| {
+        let mut again = Foresight::new(asked.foresight.rule(), LoadSource::Requests, Some(&kept), asked.now);
+        (0..20).for_each(|nth| again.look(asked.now + SECOND / looks_apart * nth, None, SECOND));
+        again.forecasts()
+    };
+    assert!(!learned(1000).is_empty());
+    assert_eq!(learned(1000), learned(2000));
+}
+
+#[test]
+fn another_probability_is_learned_anew_and_other_steps_are_not_known() {
+    let mut asked = Asked::new(rule(10));
+    asked.go(3600, rises);
+    let steps = asked.foresight.steps();
+    let quantile = Quantile::try_from(0.8).expect("it is one");
+    asked.foresight.ruled(Forecasting { quantile, ..rule(10) }, LoadSource::Requests, asked.now);
+    assert_eq!(asked.foresight.steps(), steps);
+    assert!(matches!(asked.foresight.expected(), Err(Unforeseen::Relearning { done: 0, .. })));
+    asked.go(10, rises);
+    assert!(asked.foresight.expected().is_ok());
+    asked.foresight.ruled(rule(20), LoadSource::Requests, asked.now);
+    assert_eq!((asked.foresight.steps(), asked.foresight.expected()), (0, Err(Unforeseen::New)));
+}
+
+#[test]
+fn it_looks_as_far_ahead_as_a_start_takes_and_does_not_waver() {
+    let mut asked = Asked::new(rule(10));
+    asked.go(60, rises);
+    assert_eq!(asked.foresight.reach(), SECOND * 60, "a start is taken for 30 s at first");
+    let mut start = |ms| {
+        (0..40).for_each(|_| asked.foresight.started(Duration::from_millis(ms)));
+        asked.go(1, rises);
+        asked.foresight.reach().as_secs()
+    };
+    assert_eq!(start(95_000), 120);
+    assert_eq!(start(105_000), 120, "a little slower changes nothing");
+    assert_eq!(start(80_000), 120, "nor does a little faster");
+    assert_eq!(start(3_000), 20);
+    assert_eq!(start(86_400_000), forecast::AHEAD_MAX as u64 * 10, "not further than a forecaster can");
+}
+
+#[test]
+fn a_pause_longer_than_the_memory_begins_anew() {
+    let mut asked = Asked::new(rule(1));
+    asked.go(120, |_| 100.0);
+    asked.now = asked.now + SECOND * (LOAD_STEPS_MAX as u32 + 200);
+    asked.go(5, |_| 100.0);
+    assert!(asked.foresight.steps() < 10, "{}", asked.foresight.steps());
+    asked.go(20, |_| 100.0);
+    assert!(asked.foresight.expected().is_ok());
+}

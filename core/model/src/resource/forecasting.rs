@@ -1,0 +1,157 @@
+//! How far a service is scaled ahead of its load.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{AutoscalerSpec, ScalePolicy, Span};
+
+/// Steps that a forecast may look ahead: what was forecast is kept until it can be scored.
+pub const STEPS_AHEAD_MAX: u64 = 512;
+
+/// The name of the shadow that shows what a forecast in mode `shadow` would have done.
+pub const FORECAST_SHADOW: &str = "forecast";
+
+/// What is forecast of the load of a service, and what becomes of it.
+///
+/// The load is what is asked of its proxy, in requests a second; of a service that is not exposed, the replicas that its autoscaler's metrics
+/// ask for. Source: predictive scaling as clouds have it (Amazon EC2 Auto Scaling, Google Compute Engine), whose forecast is a floor as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Forecasting {
+    /// What becomes of the forecast.
+    pub mode: ForecastMode,
+    /// The load that is sized for is not exceeded with this probability, 0.5 to 0.999. Default: 0.95.
+    #[serde(default)]
+    #[schemars(range(min = 0.5, max = 0.999))]
+    pub quantile: Quantile,
+    /// How far ahead it looks; with `step`, at most 511 steps. Default: as long as a replica takes to be ready, as measured, and one planning
+    /// interval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub horizon: Option<Span>,
+    /// The load is taken as its mean over such steps, 1s to 1h. The last 16384 are remembered: with less than 6s no day is, with less than 1m no
+    /// week. Default: 1m.
+    #[serde(default = "Forecasting::step_default", skip_serializing_if = "Forecasting::is_step_default")]
+    pub step: Span,
+}
+
+/// What becomes of a forecast.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ForecastMode {
+    /// Nothing is learned, and what was learned is forgotten.
+    #[default]
+    Off,
+    /// It is learned and compared, without any effect.
+    Shadow,
+    /// The number of replicas does not fall below what the load ahead needs.
+    On,
+}
+
+/// A probability in thousandths, written as a number such as 0.95.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct Quantile(#[schemars(with = "f64")] u16);
+
+/// Why a number is no probability that a quantile can be taken at.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[error("{0} is no probability; write one of 0.001 to 0.999, such as 0.95")]
+pub struct QuantileError(f64);
+
+impl Forecasting {
+    const fn step_default() -> Span {
+        Span::from_secs(60)
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    fn is_step_default(step: &Span) -> bool {
+        *step == Self::step_default()
+    }
+
+    /// As it is where only its mode is given.
+    #[must_use]
+    pub const fn of_mode(mode: ForecastMode) -> Self {
+        Self { mode, quantile: Quantile(950), horizon: None, step: Self::step_default() }
+    }
+
+    /// Steps that a forecast of `ahead` covers: the one that is under way, and all that it reaches into.
+    #[must_use]
+    pub fn steps_for(&self, ahead: std::time::Duration) -> u64 {
+        let step = u128::from(self.step.as_millis().max(1));
+        u64::try_from(ahead.as_millis().div_ceil(step)).unwrap_or(u64::MAX).max(1).saturating_add(1)
+    }
+}
+
+impl AutoscalerSpec {
+    /// Whether its number follows from how far its metrics are from their targets, so that it can be told how many replicas a load needs.
+    #[must_use]
+    pub fn has_targets(&self) -> bool {
+        self.policy.has_targets()
+    }
+}
+
+impl ScalePolicy {
+    /// Whether its number follows from how far metrics are from their targets.
+    #[must_use]
+    pub fn has_targets(&self) -> bool {
+        match self {
+            Self::Hpa | Self::Unanimous | Self::TargetTracking(_) | Self::Burst(_) => true,
+            Self::Step(_) | Self::Watermarks(_) | Self::Formula(_) => false,
+        }
+    }
+}
+
+impl Quantile {
+    /// The probability.
+    #[must_use]
+    pub fn probability(self) -> f64 {
+        f64::from(self.0) / 1000.0
+    }
+}
+
+impl Default for Quantile {
+    fn default() -> Self {
+        Self(950)
+    }
+}
+
+/// To the nearest thousandth.
+impl TryFrom<f64> for Quantile {
+    type Error = QuantileError;
+
+    fn try_from(probability: f64) -> Result<Self, QuantileError> {
+        let milli = (probability * 1000.0).round();
+        if (1.0..=999.0).contains(&milli) { Ok(Self(milli as u16)) } else { Err(QuantileError(probability)) }
+    }
+}
+
+impl From<Quantile> for f64 {
+    fn from(quantile: Quantile) -> Self {
+        quantile.probability()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_quantile_comes_back_as_it_was_written() {
+        for written in [0.5, 0.95, 0.999, 0.001] {
+            let read = serde_json::from_value::<Quantile>(written.into()).expect("it is one");
+            assert_eq!(serde_json::to_value(read).expect("it is a number"), serde_json::json!(written));
+        }
+        for wrong in [0.0, 1.0, -0.5, 95.0] {
+            let error = serde_json::from_value::<Quantile>(wrong.into()).expect_err("it is none");
+            assert!(error.to_string().contains("is no probability"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_step_under_way_counts_besides_those_that_are_reached_into() {
+        let minutes = Forecasting::of_mode(ForecastMode::On);
+        let steps = |ms| minutes.steps_for(Duration::from_millis(ms));
+        assert_eq!([0, 1, 60_000, 60_001, 180_000].map(steps), [2, 2, 2, 3, 4]);
+    }
+}

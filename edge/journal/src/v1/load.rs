@@ -1,0 +1,67 @@
+//! What is remembered of the load of a service, as it is stored.
+
+use std::time::Duration;
+
+use model::memory::{Exchange, LOAD_STEPS_MAX, LoadRecord, LoadSource, Octave, STARTS_MAX, StepLoad};
+use serde::{Deserialize, Serialize};
+
+/// What is remembered of the load of a service; also the form in which the store keeps it.
+///
+/// At most 100 KiB: a number of up to five digits for each step that is remembered.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StoredLoad {
+    source: StoredSource,
+    step_ms: u64,
+    first: u64,
+    /// See [`StepLoad::code`].
+    loads: Vec<u16>,
+    /// Power of two, loads, what they needed.
+    #[serde(default)]
+    exchange: Vec<(u8, u64, u64)>,
+    #[serde(default)]
+    starts_ms: Vec<u32>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum StoredSource {
+    Requests,
+    Need,
+}
+
+impl From<&LoadRecord> for StoredLoad {
+    fn from(record: &LoadRecord) -> Self {
+        Self {
+            source: match record.source {
+                LoadSource::Requests => StoredSource::Requests,
+                LoadSource::Need => StoredSource::Need,
+            },
+            step_ms: u64::try_from(record.step.as_millis()).unwrap_or(u64::MAX),
+            first: record.first,
+            loads: record.loads.iter().map(|load| load.code()).collect(),
+            exchange: record.exchange.octaves.iter().map(|it| (it.power, it.load, it.need)).collect(),
+            starts_ms: record.starts_ms.clone(),
+        }
+    }
+}
+
+/// Of more than is ever remembered, the latest.
+impl From<StoredLoad> for LoadRecord {
+    fn from(stored: StoredLoad) -> Self {
+        let excess = stored.loads.len().saturating_sub(LOAD_STEPS_MAX);
+        let octave = |(power, load, need)| Octave { power, load, need };
+        let mut octaves: Vec<Octave> = stored.exchange.into_iter().map(octave).collect();
+        octaves.sort_unstable_by_key(|octave| octave.power);
+        octaves.dedup_by_key(|octave| octave.power);
+        Self {
+            source: match stored.source {
+                StoredSource::Requests => LoadSource::Requests,
+                StoredSource::Need => LoadSource::Need,
+            },
+            step: Duration::from_millis(stored.step_ms),
+            first: stored.first.saturating_add(excess as u64),
+            loads: stored.loads.into_iter().skip(excess).map(StepLoad::from_code).collect(),
+            exchange: Exchange { octaves },
+            starts_ms: stored.starts_ms.into_iter().rev().take(STARTS_MAX).rev().collect(),
+        }
+    }
+}
