@@ -57,6 +57,7 @@ mod logs;
 mod metrics;
 
 mod failure;
+mod forecast;
 pub use failure::Code;
 
 mod moment;

@@ -28,7 +28,9 @@ use crate::logs::{self, TAIL_DEFAULT, Until};
 use crate::moment::parse_rfc3339;
 use crate::resources::{self, Meant};
 use crate::state::State;
-use crate::{decided, explain, history, metric_source, metrics, openapi, route, scaling, stream, v1};
+use crate::{
+    decided, explain, forecast, history, metric_source, metrics, openapi, route, scaling, stream, v1,
+};
 
 /// Events that are answered unless told otherwise.
 const EVENTS_DEFAULT: usize = 100;
@@ -172,6 +174,8 @@ fn reads_why() -> Vec<Route> {
         parameter("until", "string", "What began at this time or before, RFC 3339; now unless given."),
         parameter("limit", "integer", "The latest so many; 100 unless given, 1000 at most."),
     ];
+    const FORECAST: &[Parameter] =
+        &[parameter("past", "integer", "The latest so many steps of load; 120 unless given, 1000 at most.")];
     use Answer::Json as J;
     vec![
         read(
@@ -187,6 +191,13 @@ fn reads_why() -> Vec<Route> {
             HISTORY,
             J(of::<v1::History>),
             || get(history),
+        ),
+        read(
+            "/v1/services/{name}/forecast",
+            "The load ahead of a service, where it is forecast",
+            FORECAST,
+            J(of::<v1::Forecast>),
+            || get(one_forecast),
         ),
     ]
 }
@@ -594,6 +605,26 @@ async fn one_scaling(
     Asked(asked): Asked<Watch>,
 ) -> Result<Response, Failure> {
     one(&state, asked.watch, move |handle| scaling::scaling(handle, Some(&name))).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WhichForecast {
+    #[serde(default = "past_default")]
+    past: usize,
+}
+
+fn past_default() -> usize {
+    120
+}
+
+async fn one_forecast(
+    Of(state): Of<State>,
+    Path(name): Path<String>,
+    Asked(asked): Asked<WhichForecast>,
+) -> Result<Json<v1::Forecast>, Failure> {
+    let name = service_name(&name)?;
+    state.ask(move |handle| forecast::forecast(handle, &name, asked.past)).await.map(Json)
 }
 
 async fn nodes(Of(state): Of<State>, Asked(asked): Asked<Watch>) -> Result<Response, Failure> {

@@ -15,8 +15,8 @@ pub use decided::{
     TrialHour, TrialPoint, TrialSide, Trials, WhyNot,
 };
 
-mod hindsight;
-pub use hindsight::{Advice, AdviceWorth, FieldChange, Recommendations};
+mod forecast;
+pub use forecast::{Ahead, Forecast, LoadQuantile, ModelStanding, PastLoad, Season};
 
 mod scaling;
 pub use scaling::{

@@ -241,7 +241,8 @@ impl Shelf {
         let load = |name, stored: Versioned<StoredLoad>| (name, Arc::new(LoadRecord::from(stored.value)));
         let mut loads: BTreeMap<ServiceName, Arc<LoadRecord>> =
             self.each("loads/", load)?.into_iter().collect();
-        let memories = self.each("memory/", |_, stored: Versioned<StoredMemory>| Memory::from(stored.value))?;
+        let memories =
+            self.each("memory/", |_, stored: Versioned<StoredMemory>| Memory::from(stored.value))?;
         let whole = |memory: Memory| Memory { load: loads.remove(&memory.service), ..memory };
         Ok(memories.into_iter().map(whole).map(Arc::new).collect())
     }

@@ -88,7 +88,8 @@ impl Knowledge {
     fn learn_from_start(&mut self, now: Time, replica: &ReplicaId) {
         let Some(service) = self.service_mut(&replica.service) else { return };
         let place = service.places.get(&replica.ordinal);
-        let Some(place) = place.filter(|place| place.is_ready() && place.begun_by != ActionId::default()) else {
+        let Some(place) = place.filter(|place| place.is_ready() && place.begun_by != ActionId::default())
+        else {
             return;
         };
         let took = now.since(place.restart.began);

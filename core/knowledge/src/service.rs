@@ -7,7 +7,9 @@ use std::time::Duration;
 use model::decision::Account;
 use model::identity::{ActionId, Generation, Incarnation, Ordinal};
 use model::input::Declared;
-use model::memory::{HealingMemory, LoadRecord, LoadSource, Memory, RestartMemory, ScalingMemory, ShadowMemory, UsageProfile};
+use model::memory::{
+    HealingMemory, LoadRecord, LoadSource, Memory, RestartMemory, ScalingMemory, ShadowMemory, UsageProfile,
+};
 use model::name::ServiceName;
 use model::plan::{Allotment, Role, Wait};
 use model::quantity::Bytes;

@@ -159,7 +159,8 @@ impl Declared {
         let acting = self.autoscaler.as_ref();
         // What is kept was checked; with an autoscaler that is gone since, a shadow of it may have nothing to go by.
         let own = self.spec.scale.shadows.iter();
-        let own = own.map(move |shadow| Some((shadow.name.clone(), shadow.to_spec(&self.name, acting).ok()?)));
+        let own =
+            own.map(move |shadow| Some((shadow.name.clone(), shadow.to_spec(&self.name, acting).ok()?)));
         let is_shadow = self.foretold().is_some_and(|forecast| forecast.mode == ForecastMode::Shadow);
         let foretold = acting.filter(|_| is_shadow).map(|acting| (ObjectName::forecast(), acting.clone()));
         own.flatten().chain(foretold).map(move |(name, spec)| {

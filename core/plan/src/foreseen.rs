@@ -28,6 +28,9 @@ pub(crate) struct Foreseen {
     needed: Option<f64>,
 }
 
+/// Less of a replica is no load to be ahead of.
+const NEGLIGIBLE: f64 = 0.05;
+
 impl Foreseen {
     /// `None` for a service of which nothing is forecast.
     pub(crate) fn of(service: &ServiceState) -> Option<Box<Self>> {
@@ -48,6 +51,8 @@ impl Foreseen {
     pub(crate) fn floor(&self, tolerance: f64) -> u32 {
         match (&self.said, self.needed) {
             (Ok(Expected { by: Model::Persistence, .. }) | Err(_), _) | (_, None) => 0,
+            // A quantile of no load at all is still above 0, and must not keep a replica for ever.
+            (Ok(_), Some(needed)) if needed < NEGLIGIBLE => 0,
             (Ok(_), Some(needed)) => replicas_ceil(needed / (1.0 + tolerance)),
         }
     }
@@ -58,7 +63,9 @@ impl Foreseen {
             Ok(expected) => expected,
             Err(Unforeseen::New) => return "nothing is forecast yet: no step of load is over".to_owned(),
             Err(Unforeseen::Relearning { done, of }) => {
-                return format!("nothing is forecast yet: {done} of {of} remembered steps of load are learned again");
+                return format!(
+                    "nothing is forecast yet: {done} of {of} remembered steps of load are learned again"
+                );
             }
         };
         let (percent, ahead) = ((self.quantile * 1000.0).round() / 10.0, self.reach.as_secs());
@@ -79,8 +86,12 @@ impl Foreseen {
             }
             (by, _, None) => format!("{head} ({by}), but it was not seen yet how many replicas a load needs"),
             (by, ratio, Some(needed)) => {
-                let ratio = ratio.map_or_else(String::new, |ratio| format!(", loss {ratio:.2} times the last value's"));
-                format!("{head} ({by}{ratio}, covered {:.1} %), which needs {needed:.2} replicas", expected.coverage * 100.0)
+                let ratio = ratio
+                    .map_or_else(String::new, |ratio| format!(", loss {ratio:.2} times the last value's"));
+                format!(
+                    "{head} ({by}{ratio}, covered {:.1} %), which needs {needed:.2} replicas",
+                    expected.coverage * 100.0
+                )
             }
         }
     }

@@ -304,12 +304,7 @@ impl Node {
         }
     }
 
-    fn listen(
-        &mut self,
-        by: ActionId,
-        service: &ServiceName,
-        exposed: Option<&Declared>,
-    ) {
+    fn listen(&mut self, by: ActionId, service: &ServiceName, exposed: Option<&Declared>) {
         let site = self.site_mut(service);
         if by > site.exposed_by {
             site.exposed_by = by;

@@ -13,11 +13,12 @@ use model::quantity::MilliRps;
 use model::resource::hpa::shapes::CrossVersionObjectReference;
 use model::resource::{
     AutoscalerSpec, Behavior, BurstPolicy, Cooldown, Count, Cron, Dependency, DependencyStage, Evaluation,
-    Expose, Flaps, ForecastMode, Forecasting, Formula, FormulaPolicy, FormulaTarget, ListenAddress, MeteredResource, MetricIdentifier,
-    MetricSpec, Percent, PolicyChange, PortName, Probes, Quantile, Quantity, REQUEST_RATE_METRIC, Recover, Remove,
-    ResourceTarget, Resources, Run, Scale, ScaleMode, ScalePolicy, ScaleStep, ScalingPolicy, ScalingRules,
-    Schedule, SelectPolicy, ServiceSpec, Shadow, Sizes, Span, StepChange, StepPolicy, Stop, ToZero,
-    TotalTarget, TrackingPolicy, Vertical, VerticalMode, WatermarkPolicy, Zone,
+    Expose, Flaps, ForecastMode, Forecasting, Formula, FormulaPolicy, FormulaTarget, ListenAddress,
+    MeteredResource, MetricIdentifier, MetricSpec, Percent, PolicyChange, PortName, Probes, Quantile,
+    Quantity, REQUEST_RATE_METRIC, Recover, Remove, ResourceTarget, Resources, Run, Scale, ScaleMode,
+    ScalePolicy, ScaleStep, ScalingPolicy, ScalingRules, Schedule, SelectPolicy, ServiceSpec, Shadow, Sizes,
+    Span, StepChange, StepPolicy, Stop, ToZero, TotalTarget, TrackingPolicy, Vertical, VerticalMode,
+    WatermarkPolicy, Zone,
 };
 use sim::{ASKED_METRIC, Fault, Faults, Load, Program, Simulation};
 

@@ -298,6 +298,11 @@ async fn every_route_answers_as_described() {
             if path.contains("/metricsources/") {
                 world.send(Method::POST, "/v1/apply", &metric_source()).await;
             }
+            if path.ends_with("/forecast") {
+                let mut shop = service("shop", 1);
+                shop["spec"]["scale"]["forecast"] = json!({"mode": "shadow", "step": "1s"});
+                world.send(Method::POST, "/v1/apply", &shop).await;
+            }
             let answer = world.send(method.to_uppercase().parse().unwrap(), &path, &body).await;
             assert_eq!(answer.status, StatusCode::OK, "{method} {path}: {answer:?}");
             let promised = operation["responses"]["200"]["content"].as_object().unwrap();

@@ -10,6 +10,7 @@ pub(crate) mod validate;
 pub(crate) mod describe;
 pub(crate) mod events;
 pub(crate) mod explain;
+pub(crate) mod forecast;
 pub(crate) mod get;
 pub(crate) mod logs;
 pub(crate) mod recommendations;

@@ -7,6 +7,7 @@ mod comparing;
 mod computing;
 mod connecting;
 mod explaining;
+mod foretelling;
 mod full_disk;
 mod healing;
 mod hedging;

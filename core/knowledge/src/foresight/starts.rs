@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn what_was_usual_long_ago_is_forgotten() {
-        let starts = after([60_000; 40].into_iter().chain([500; STARTS_MAX as usize]));
+        let starts = after([60_000; 40].into_iter().chain([500; STARTS_MAX]));
         assert_eq!(starts.usual(), Some(Duration::from_millis(500)));
         assert_eq!(starts.remembered().len(), STARTS_MAX);
         assert_eq!(StartTimes::of(&starts.remembered()).usual(), starts.usual());

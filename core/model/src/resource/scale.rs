@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::hpa::v2;
-use super::{AutoscalerSpec, Bounds, Forecasting, Problems, ScalePolicy, Schedule, Shadow, Sizes, Span, Vertical};
+use super::{
+    AutoscalerSpec, Bounds, Forecasting, Problems, ScalePolicy, Schedule, Shadow, Sizes, Span, Vertical,
+};
 use crate::name::ServiceName;
 
 /// Most replicas of one service: ten times the largest service of the benches, far below where sums of replicas overflow.
@@ -327,7 +329,8 @@ impl TryFrom<ScaleFields> for Scale {
 
 impl From<Scale> for ScaleFields {
     fn from(scale: Scale) -> Self {
-        let Scale { count, mode, schedule, to_zero, sizes, remove, flaps, shadows, vertical, forecast } = scale;
+        let Scale { count, mode, schedule, to_zero, sizes, remove, flaps, shadows, vertical, forecast } =
+            scale;
         let nothing = Self {
             replicas: None,
             min: None,

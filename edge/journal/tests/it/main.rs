@@ -17,7 +17,11 @@ use model::input::{
 };
 use model::latency::{LATENCY_CLASSES, Latencies};
 use model::measure::{Measured, MetricKey, ReplicaSaid, Said, Series, Whose};
-use model::memory::{Asking, Evaluations, Exchange, FlapMemory, HealingMemory, LoadMemory, LoadPart, LoadRecord, LoadSource, Memory, Panic, Past, PolicyMemory, Recommendation, RestartMemory, ScaleEvent, ScalingMemory, ShadowMemory, StepLoad, UsageProfile, Way};
+use model::memory::{
+    Asking, Evaluations, Exchange, FlapMemory, HealingMemory, LoadMemory, LoadPart, LoadRecord, LoadSource,
+    Memory, Panic, Past, PolicyMemory, Recommendation, RestartMemory, ScaleEvent, ScalingMemory,
+    ShadowMemory, StepLoad, UsageProfile, Way,
+};
 use model::name::{NodeName, ServiceName};
 use model::quantity::{Bytes, Milli, MilliRps};
 use model::resource::{Fraction, ObjectName, ServiceSpec};

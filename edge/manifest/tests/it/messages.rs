@@ -406,8 +406,52 @@ fn fields_of_later_versions_are_unknown_fields() {
     error: spec.scale.budget: there is no field "budget" here
      --> shop.yaml:8:5
       |
-    8 |     budget: 20
-      |     ^^^^^^ expected one of behavior, flaps, max, metrics, min, mode, policy, remove, replicas, schedule, shadows, sizes, slo, toZero, vertical
+    8 |     slo: {latency: {quantile: 0.99, below: 200ms}}
+      |     ^^^ expected one of behavior, flaps, forecast, max, metrics, min, mode, policy, remove, replicas, schedule, shadows, sizes, toZero, vertical
+    "#);
+}
+
+#[test]
+fn a_forecast_that_cannot_be_made_is_shown_where_it_stands() {
+    let text =
+        service("  scale:\n    max: 3\n    forecast: {mode: on, quantile: 95, step: 1m, horizon: 1d}\n");
+    assert_snapshot!(said(&text), @r#"
+    error: spec.scale.forecast.quantile: 95 is no probability; write one of 0.001 to 0.999, such as 0.95
+     --> shop.yaml:8:36
+      |
+    8 |     forecast: {mode: on, quantile: 95, step: 1m, horizon: 1d}
+      |                                    ^^
+    "#);
+    let text = service("  scale:\n    max: 3\n    forecast: {mode: auto, step: 1m}\n");
+    assert_snapshot!(said(&text), @r#"
+    error: spec.scale.forecast.mode: "auto" is not known here
+     --> shop.yaml:8:22
+      |
+    8 |     forecast: {mode: auto, step: 1m}
+      |                      ^^^^ expected one of off, shadow, on
+    "#);
+    let text =
+        service("  scale:\n    max: 3\n    forecast: {mode: on, quantile: 0.2, step: 1ms, horizon: 1d}\n");
+    assert_snapshot!(said(&text), @r#"
+    error: spec.scale.forecast.quantile: with 0.2 the number would be too small more often than not; write one of 0.5 to 0.999, such as 0.95
+     --> shop.yaml:8:36
+      |
+    8 |     forecast: {mode: on, quantile: 0.2, step: 1ms, horizon: 1d}
+      |                                    ^^^
+
+    error: spec.scale.forecast.step: 1ms is not between 1s and 1h
+     --> shop.yaml:8:47
+      |
+    8 |     forecast: {mode: on, quantile: 0.2, step: 1ms, horizon: 1d}
+      |                                               ^^^
+    "#);
+    let text = service("  scale:\n    max: 3\n    forecast: {mode: shadow, horizon: 1d}\n");
+    assert_snapshot!(said(&text), @r#"
+    error: spec.scale.forecast.horizon: 1d ahead cannot be forecast in steps of 1m, but 1ms to 511m; longer steps look further
+     --> shop.yaml:8:39
+      |
+    8 |     forecast: {mode: shadow, horizon: 1d}
+      |                                       ^^
     "#);
 }
 

@@ -672,16 +672,29 @@ fn a_forecast_can_be_made_and_has_something_to_raise() {
     assert_eq!(with(json!({"mode": "on"})), [""; 0]);
     assert_eq!(with(json!({"mode": "on", "horizon": "511m", "quantile": 0.5})), [""; 0]);
     for (forecast, problem) in [
-        (json!({"mode": "on", "quantile": 0.4}), "0 spec.scale.forecast.quantile: with 0.4 the number would be too small"),
-        (json!({"mode": "on", "step": "500ms"}), "0 spec.scale.forecast.step: 500ms is not between 1s and 1h"),
-        (json!({"mode": "on", "horizon": "512m"}), "0 spec.scale.forecast.horizon: 512m ahead cannot be forecast in steps of 1m"),
+        (
+            json!({"mode": "on", "quantile": 0.4}),
+            "0 spec.scale.forecast.quantile: with 0.4 the number would be too small",
+        ),
+        (
+            json!({"mode": "on", "step": "500ms"}),
+            "0 spec.scale.forecast.step: 500ms is not between 1s and 1h",
+        ),
+        (
+            json!({"mode": "on", "horizon": "512m"}),
+            "0 spec.scale.forecast.horizon: 512m ahead cannot be forecast in steps of 1m",
+        ),
         (json!({"mode": "on", "horizon": "0"}), "0 spec.scale.forecast.horizon: 0s ahead cannot be forecast"),
     ] {
         let found = with(forecast);
         assert!(found.iter().any(|line| line.starts_with(problem)), "{problem} is not in {found:#?}");
     }
     let fixed = |mode| scaled(&json!({"replicas": 2, "forecast": {"mode": mode}}));
-    assert!(fixed("on")[0].starts_with("0 spec.scale.forecast: nothing scales this service"), "{:?}", fixed("on"));
+    assert!(
+        fixed("on")[0].starts_with("0 spec.scale.forecast: nothing scales this service"),
+        "{:?}",
+        fixed("on")
+    );
     assert_eq!(fixed("shadow"), [""; 0]);
 }
 
@@ -689,7 +702,8 @@ fn a_forecast_can_be_made_and_has_something_to_raise() {
 fn a_forecast_needs_a_policy_by_which_a_load_is_so_many_replicas() {
     let marks = json!({"watermarks": {"low": 10, "high": 20}});
     let found = scaled(&json!({"max": 5, "policy": marks, "forecast": {"mode": "on"}}));
-    let problem = "0 spec.scale.forecast: policy watermarks has no target by which a load is so many replicas";
+    let problem =
+        "0 spec.scale.forecast: policy watermarks has no target by which a load is so many replicas";
     assert!(found.iter().any(|line| line.starts_with(problem)), "{found:#?}");
     assert_eq!(scaled(&json!({"max": 5, "policy": marks, "forecast": {"mode": "off"}})), [""; 0]);
 }
@@ -697,6 +711,8 @@ fn a_forecast_needs_a_policy_by_which_a_load_is_so_many_replicas() {
 #[test]
 fn no_shadow_is_called_as_the_forecast_is_compared() {
     let scale = |mode| json!({"max": 5, "forecast": {"mode": mode}, "shadows": [{"name": "forecast"}]});
-    assert!(scaled(&scale("shadow"))[0].starts_with("0 spec.scale.shadows[0].name: a forecast in mode shadow"));
+    assert!(
+        scaled(&scale("shadow"))[0].starts_with("0 spec.scale.shadows[0].name: a forecast in mode shadow")
+    );
     assert_eq!(scaled(&scale("on")), [""; 0]);
 }

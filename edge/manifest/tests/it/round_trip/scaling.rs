@@ -3,10 +3,10 @@
 use std::num::NonZeroU32;
 
 use model::resource::{
-    AmountRange, AutoScale, BurstPolicy, Cooldown, Count, Cron, Evaluation, Flaps, ForecastMode, Forecasting, Formula, FormulaPolicy,
-    FormulaTarget, Percent, Quantile, Quantity, Remove, Scale, ScaleMode, ScalePolicy, ScaleStep, Schedule, Shadow,
-    Sizes, Span, StepChange, StepPolicy, ToZero, TrackingPolicy, Vertical, VerticalMode, WatermarkPolicy,
-    Zone,
+    AmountRange, AutoScale, BurstPolicy, Cooldown, Count, Cron, Evaluation, Flaps, ForecastMode, Forecasting,
+    Formula, FormulaPolicy, FormulaTarget, Percent, Quantile, Quantity, Remove, Scale, ScaleMode,
+    ScalePolicy, ScaleStep, Schedule, Shadow, Sizes, Span, StepChange, StepPolicy, ToZero, TrackingPolicy,
+    Vertical, VerticalMode, WatermarkPolicy, Zone,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
@@ -138,17 +138,8 @@ pub(super) fn scale() -> BoxedStrategy<Scale> {
         of(vertical()),
         of(forecasting()),
     )
-        .prop_map(|(count, mode, schedule, to_zero, sizes, remove, flaps, shadows, vertical, forecast)| Scale {
-            count,
-            mode,
-            schedule,
-            to_zero,
-            flaps,
-            remove,
-            shadows,
-            sizes,
-            vertical,
-            forecast,
+        .prop_map(|(count, mode, schedule, to_zero, sizes, remove, flaps, shadows, vertical, forecast)| {
+            Scale { count, mode, schedule, to_zero, flaps, remove, shadows, sizes, vertical, forecast }
         })
         .boxed()
 }

@@ -1,0 +1,123 @@
+//! What is forecast of the load of a service, in the words of `/v1`.
+
+use forecast::{Horizon, Model, Report};
+use knowledge::{Foresight, ServiceState};
+use model::memory::LoadSource;
+use model::name::ServiceName;
+use model::resource::ForecastMode;
+use model::time::Now;
+use orchestrator::Handle;
+
+use crate::failure::{Code, Failure};
+use crate::moment::{rfc3339, wall_of};
+use crate::v1;
+
+/// Most steps of the past that are told.
+pub(crate) const PAST_MAX: usize = 1000;
+
+/// What is forecast of `name`, with so many of its latest steps.
+pub(crate) fn forecast(handle: &Handle, name: &ServiceName, past: usize) -> Result<v1::Forecast, Failure> {
+    let whose = name.clone();
+    let (is_known, told) = handle.look(move |brain, now| {
+        let service = brain.knowledge().service(&whose).filter(|service| service.declared.is_some());
+        (service.is_some(), service.and_then(|service| told(now, service, past.min(PAST_MAX))))
+    })?;
+    match told {
+        Some(told) => Ok(told),
+        None if is_known => Err(Failure::new(
+            axum::http::StatusCode::NOT_FOUND,
+            Code::NotFound,
+            format!(
+                "nothing is forecast of service {name}; declare `spec.scale.forecast: {{mode: shadow}}` to see what would be, without \
+                 any effect"
+            ),
+        )),
+        None => Err(Failure::not_found("service", name.as_str())),
+    }
+}
+
+fn told(now: Now, service: &ServiceState, past: usize) -> Option<v1::Forecast> {
+    let foresight = service.foresight.as_ref()?;
+    let rule = foresight.rule();
+    let step = foresight.step().as_secs_f64();
+    let expected = foresight.expected().ok();
+    Some(v1::Forecast {
+        target: format!("service/{}", service.name),
+        at: rfc3339(now.wall),
+        mode: match rule.mode {
+            ForecastMode::Off => "off",
+            ForecastMode::Shadow => "shadow",
+            ForecastMode::On => "on",
+        }
+        .into(),
+        unit: match foresight.source() {
+            LoadSource::Requests => "requests/s",
+            LoadSource::Need => "replicas",
+        }
+        .into(),
+        step_seconds: step,
+        steps: foresight.steps(),
+        quantile: rule.quantile.probability(),
+        reach_seconds: foresight.reach().as_secs_f64(),
+        start_seconds: foresight.start_time().map(|start| start.as_secs_f64()),
+        seasons: foresight
+            .seasons()
+            .into_iter()
+            .map(|season| v1::Season { seconds: season.steps as f64 * step, strength: season.strength })
+            .collect(),
+        message: message(service),
+        replicas_needed: expected.and_then(|expected| foresight.replicas_for(expected.load)),
+        forecasts: ahead(foresight),
+        past: foresight
+            .past(past)
+            .map(|(at, load)| v1::PastLoad { at: rfc3339(wall_of(now, at)), load })
+            .collect(),
+    })
+}
+
+/// What the latest decision says of the forecast.
+fn message(service: &ServiceState) -> String {
+    let decision = service.decision.as_ref().map(|account| account.decision());
+    let Some(decision) = decision else { return "nothing was decided yet".to_owned() };
+    match decision.limits.iter().find(|limit| limit.name == "Forecast") {
+        Some(limit) if limit.from < limit.to => {
+            format!("{}: {} are recommended instead of {}", limit.note, limit.to, limit.from)
+        }
+        Some(limit) => limit.note.to_string(),
+        None => format!(
+            "the autoscaler was not asked, so that the forecast changes nothing: {}",
+            decision.summary
+        ),
+    }
+}
+
+fn ahead(foresight: &Foresight) -> Vec<v1::Ahead> {
+    let quantile = foresight.rule().quantile.probability();
+    let reports = foresight.reports();
+    let of = |forecast: forecast::Forecast| {
+        let is_meant = |report: &&Report| report.horizon == forecast.horizon && report.level == quantile;
+        let report = reports.iter().find(is_meant)?;
+        let said = forecast.quantiles.iter().find(|it| it.level == quantile)?;
+        let loss = |model| report.standings.iter().find(|it| it.model == model).map(|it| it.loss);
+        let ratio = loss(Model::Blend).zip(loss(Model::Persistence)).map(|(blend, last)| blend / last);
+        Some(v1::Ahead {
+            is_peak: matches!(forecast.horizon, Horizon::PeakWithin(_)),
+            seconds: forecast.horizon.steps() as f64 * foresight.step().as_secs_f64(),
+            quantiles: forecast
+                .quantiles
+                .iter()
+                .map(|it| v1::LoadQuantile { probability: it.level, load: it.load })
+                .collect(),
+            by: said.by.to_string(),
+            loss_ratio: ratio.filter(|ratio| report.scored > 0 && ratio.is_finite()),
+            coverage: report.coverage,
+            scored: report.scored,
+            models: report
+                .standings
+                .iter()
+                .map(|it| v1::ModelStanding { model: it.model.to_string(), loss: it.loss, weight: it.weight })
+                .collect(),
+        })
+    };
+    foresight.forecasts().into_iter().filter_map(of).collect()
+}

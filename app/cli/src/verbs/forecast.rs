@@ -1,0 +1,206 @@
+//! `forecast`: the load ahead of a service, and how good that has been.
+
+use std::fmt::Write as _;
+
+use api::v1;
+use clap::Args;
+use jiff::Timestamp;
+use load::plot::{Between, Ink, Line};
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::figures;
+use crate::output::{Field, Output, Printer, UNKNOWN};
+use crate::paint::printable;
+use crate::picture;
+use crate::target::OneService;
+use crate::words::Desk;
+
+/// Show the load ahead of a service, how sure that is, and how good it has been
+///
+/// What is shown needs `spec.scale.forecast`; with mode shadow it has no effect.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Words {
+    /// Which, as service/NAME
+    #[arg(value_name = "SERVICE")]
+    service: OneService,
+    /// Draw the load of late and the load ahead, with its band
+    #[arg(long)]
+    plot: bool,
+    /// Of the past the latest so many steps
+    #[arg(long, value_name = "STEPS", default_value_t = 120, value_parser = clap::value_parser!(u16).range(0..=1000))]
+    past: u16,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Rows of the plot.
+const HEIGHT: usize = 14;
+
+const STRING: &str = "writing to a string cannot fail";
+
+pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
+    let path = format!("/v1/services/{}/forecast?past={}", words.service.0, words.past);
+    let answer: Value = desk.client()?.get(&path).await?;
+    let forecast: v1::Forecast = serde_json::from_value(answer.clone())?;
+    desk.printer.print(words.output.output, &answer, |_| {
+        let plot = if words.plot { format!("\n{}", plot_of(&forecast)) } else { String::new() };
+        lines(desk.printer, &forecast) + &plot
+    })
+}
+
+/// The whole of it: what is known, what follows, and a line for each horizon.
+fn lines(printer: Printer, it: &v1::Forecast) -> String {
+    let load = |load: Option<f64>| load.map_or_else(|| UNKNOWN.to_owned(), |load| figures::rate(Some(load)));
+    let last = load(it.past.last().and_then(|step| step.load));
+    let mut text = format!(
+        "{}: {last} {} now; mode {}, steps of {}, {} known\n",
+        it.target,
+        it.unit,
+        printable(&it.mode),
+        span(it.step_seconds),
+        span(it.steps as f64 * it.step_seconds),
+    );
+    writeln!(text, "  {}", printable(&it.message)).expect(STRING);
+    let start = it.start_seconds.map_or_else(
+        || "no start was seen yet".to_owned(),
+        |start| format!("nine of ten starts take at most {}", figures::seconds(Some(start))),
+    );
+    writeln!(text, "  {start}; looks {} ahead", span(it.reach_seconds)).expect(STRING);
+    let seasons = it.seasons.iter().map(|it| format!("{} ({:.2})", span(it.seconds), it.strength));
+    let seasons: Vec<String> = seasons.collect();
+    if !seasons.is_empty() {
+        writeln!(text, "  it repeats itself after {}", seasons.join(", ")).expect(STRING);
+    }
+    let Some(first) = it.forecasts.first() else { return text };
+    let levels: Vec<String> = first.quantiles.iter().map(|it| percent(it.probability)).collect();
+    let mut head = vec!["AHEAD"];
+    head.extend(levels.iter().map(String::as_str));
+    head.extend(["BY", "LOSS/LAST", "COVERED", "SCORED"]);
+    let mut grid = printer.table(&head);
+    for ahead in &it.forecasts {
+        let within = if ahead.is_peak { "within" } else { "in" };
+        let ratio = ahead.loss_ratio.map_or_else(|| UNKNOWN.to_owned(), |ratio| format!("{ratio:.2}"));
+        let mut row = vec![Field::text(format!("{within} {}", span(ahead.seconds)))];
+        row.extend(ahead.quantiles.iter().map(|it| Field::number(figures::rate(Some(it.load)))));
+        row.extend([
+            Field::text(&ahead.by),
+            Field::number(ratio),
+            Field::number(if ahead.scored > 0 { percent(ahead.coverage) } else { UNKNOWN.to_owned() }),
+            Field::number(ahead.scored),
+        ]);
+        grid.row(row);
+    }
+    write!(text, "\n{}", grid.finish()).expect(STRING);
+    text
+}
+
+/// `95 %`, `99.9 %`.
+fn percent(share: f64) -> String {
+    format!("{} %", (share * 1000.0).round() / 10.0)
+}
+
+/// A length of time in its two largest units: `45s`, `2m`, `1h30m`, `2d4h`.
+fn span(seconds: f64) -> String {
+    const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
+    let mut left = seconds.round().max(0.0) as u64;
+    let first = UNITS.iter().position(|(_, size)| left >= *size).unwrap_or(UNITS.len() - 1);
+    let mut text = String::new();
+    for (unit, size) in UNITS.iter().skip(first).take(2) {
+        if left >= *size || text.is_empty() {
+            write!(text, "{}{unit}", left / size).expect(STRING);
+        }
+        left %= size;
+    }
+    text
+}
+
+/// The load of late, and the middle and the band of what is ahead, in straight lines from horizon to horizon.
+fn plot_of(it: &v1::Forecast) -> String {
+    let seconds = |at: &str| at.parse::<Timestamp>().map_or(0.0, |at| at.as_millisecond() as f64 / 1000.0);
+    let begin = it.past.last().map_or(0.0, |step| seconds(&step.at) + it.step_seconds);
+    let past: Vec<(f64, f64)> =
+        it.past.iter().filter_map(|step| Some((seconds(&step.at) - begin, step.load?))).collect();
+    let now = past.last().map_or(0.0, |(_, load)| *load);
+    let ends = it.forecasts.first().map(|first| {
+        let quantiles = &first.quantiles;
+        (
+            quantiles.first().map_or(0.0, |it| it.probability),
+            quantiles.last().map_or(1.0, |it| it.probability),
+        )
+    });
+    let (low, high) = ends.unwrap_or((0.0, 1.0));
+    let [low_line, middle, high_line] = [low, 0.5, high].map(|probability| ahead_of(it, probability, now));
+    let (middle_label, band) = ("50 % ahead", format!("{} and {} ahead", percent(low), percent(high)));
+    let line = |label, ink, points| Line { label, ink, between: Between::Mean, points };
+    let mut lines = vec![line("load", Ink::Solid, past.as_slice())];
+    if !middle.is_empty() {
+        lines.push(line(&band, Ink::Dots, low_line.as_slice()));
+        lines.push(line("", Ink::Dots, high_line.as_slice()));
+        lines.push(line(middle_label, Ink::Solid, middle.as_slice()));
+    }
+    picture::of(&lines, HEIGHT, "s", &it.unit)
+}
+
+/// Points along what is ahead at `probability`, one for each step.
+fn ahead_of(it: &v1::Forecast, probability: f64, now: f64) -> Vec<(f64, f64)> {
+    let load = |ahead: &v1::Ahead| {
+        let quantile = ahead.quantiles.iter().find(|it| it.probability == probability)?;
+        Some((ahead.seconds, quantile.load))
+    };
+    let looks = it.forecasts.iter().filter(|ahead| !ahead.is_peak).filter_map(load);
+    let mut points = Vec::new();
+    let mut from = (0.0, now);
+    for to in looks {
+        let steps = ((to.0 - from.0) / it.step_seconds).round().max(1.0);
+        for nth in 1..=steps as u32 {
+            let share = f64::from(nth) / steps;
+            points.push((from.0 + share * (to.0 - from.0), from.1 + share * (to.1 - from.1)));
+        }
+        from = to;
+    }
+    points
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_of_time_is_told_in_its_two_largest_units() {
+        let told = [0.0, 45.0, 60.0, 90.0, 3600.0, 5430.0, 187_200.0].map(span);
+        assert_eq!(told, ["0s", "45s", "1m", "1m30s", "1h", "1h30m", "2d4h"]);
+    }
+
+    #[test]
+    fn what_is_ahead_goes_on_from_the_load_of_now() {
+        let ahead = |seconds, load| v1::Ahead {
+            is_peak: false,
+            seconds,
+            quantiles: vec![v1::LoadQuantile { probability: 0.5, load }],
+            by: "blend".into(),
+            loss_ratio: Some(0.5),
+            coverage: 0.95,
+            scored: 100,
+            models: Vec::new(),
+        };
+        let it = v1::Forecast {
+            target: "service/shop".into(),
+            at: "2026-11-28T08:00:00.000Z".into(),
+            mode: "on".into(),
+            unit: "requests/s".into(),
+            step_seconds: 60.0,
+            steps: 100,
+            quantile: 0.95,
+            reach_seconds: 120.0,
+            start_seconds: Some(2.0),
+            seasons: Vec::new(),
+            message: "nothing".into(),
+            replicas_needed: None,
+            forecasts: vec![ahead(60.0, 20.0), ahead(180.0, 40.0)],
+            past: vec![v1::PastLoad { at: "2026-11-28T07:59:00.000Z".into(), load: Some(10.0) }],
+        };
+        assert_eq!(ahead_of(&it, 0.5, 10.0), [(60.0, 20.0), (120.0, 30.0), (180.0, 40.0)]);
+        assert!(plot_of(&it).contains("50 % ahead"));
+    }
+}

@@ -1,0 +1,93 @@
+//! Scaling ahead of the load, on real requests.
+
+use std::process::{Child, Stdio};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::house::{House, free_port, text, wait_until};
+
+/// Requests that come for three seconds and are gone for three, over and over, until it is dropped.
+struct Waves(Child);
+
+impl Waves {
+    fn roll(house: &House, url: &str) -> Self {
+        let mut words = vec!["load", url, "--profile", "steps"];
+        words.extend(["--step", "4:3s", "--step", "100:3s"].repeat(100));
+        let mut command = house.command(&words);
+        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary was built"))
+    }
+}
+
+impl Drop for Waves {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn scale(port: u16) -> String {
+    format!(
+        "  scale:\n    min: 1\n    max: 5\n    metrics: [{{type: Pods, pods: {{metric: {{name: http_requests_per_second}}, \
+         target: {{type: AverageValue, averageValue: 20}}}}}}]\n    forecast: {{mode: on, step: 1s, horizon: 3s}}\n  \
+         expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n"
+    )
+}
+
+/// What the blend of all models says, once that is believed.
+fn believed(house: &House) -> Value {
+    wait_until("the forecast is believed", || {
+        let said = house.ask(&["forecast", "service/web"]);
+        (said["forecasts"][0]["by"] == "blend" && said["replicasNeeded"].as_f64() > Some(2.0)).then_some(said)
+    })
+}
+
+#[test]
+fn a_load_that_comes_again_and_again_is_sized_for_while_it_is_gone_and_after_a_crash() {
+    let mut house = House::new();
+    let port = free_port();
+    let manifest = house.write_service("web", &scale(port));
+    house.up(&["-f", text(&manifest)]);
+    house.wait_for_ready("web", 1);
+    let url = format!("http://127.0.0.1:{port}/");
+    let waves = Waves::roll(&house, &url);
+
+    let said = believed(&house);
+    assert!(said["forecasts"][0]["lossRatio"].as_f64() < Some(0.98), "{said}");
+    assert!(said["startSeconds"].as_f64() > Some(0.0), "{said}");
+    let raised = wait_until("it asks for more than the metrics do", || {
+        let told = house.ask(&["explain", "service/web"]);
+        let limits = told["limits"].as_array()?;
+        let forecast = limits.iter().find(|limit| limit["name"] == "Forecast")?;
+        (forecast["to"].as_u64() > forecast["from"].as_u64()).then(|| forecast.clone())
+    });
+    let why = raised["why"].as_str().or(raised["note"].as_str()).unwrap_or_default();
+    assert!(why.contains("requests a second come within 4 s (blend, loss 0."), "{raised}");
+    let shown = house.run(&["forecast", "service/web", "--plot"]).out;
+    assert!(shown.contains("mode on, steps of 1s") && shown.contains("within 4s"), "{shown}");
+    assert!(shown.contains("50 % ahead"), "{shown}");
+
+    // What was learned is written down after half a minute.
+    let steps = |said: &Value| said["steps"].as_u64().unwrap_or(0);
+    wait_until("it is written down", || (steps(&house.ask(&["forecast", "service/web"])) > 40).then_some(()));
+    house.end(Signal::KILL);
+    house.up(&[]);
+    let again = wait_until("it is learned again", || {
+        let said = house.ask(&["forecast", "service/web"]);
+        (said["forecasts"].as_array().is_some_and(|all| !all.is_empty())).then_some(said)
+    });
+    assert!(steps(&again) >= 30 && again["forecasts"][0]["scored"].as_u64() > Some(20), "{again}");
+    believed(&house);
+    drop(waves);
+}
+
+#[test]
+fn a_forecast_that_nobody_asked_for_is_refused_in_a_sentence() {
+    let mut house = House::new();
+    let manifest = house.write_service("web", "");
+    house.up(&["-f", text(&manifest)]);
+    let said = house.run(&["forecast", "service/web"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.err.contains("nothing is forecast of service web; declare"), "{said:?}");
+    assert!(house.run(&["forecast", "service/none"]).err.contains("none"), "a service that is not there");
+}
