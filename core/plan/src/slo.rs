@@ -172,6 +172,7 @@ pub struct SloFirst {
     /// Steps that the forecaster had learnt when the floor was set.
     steps: u64,
     floor: Floor,
+    fresh: Fresh,
     spent: Spent,
     /// Numbers wanted of late, falling in size and rising in time.
     held: VecDeque<(Duration, u32)>,
@@ -182,6 +183,24 @@ struct Floor {
     replicas: u32,
     risk: f64,
     by: Option<Model>,
+}
+
+/// The freshest word within a step: it is the same for as long as each load of the step is, and need not be asked for again.
+#[derive(Clone, Copy, Debug, Default)]
+struct Fresh {
+    loads: Loads,
+    /// What the floor was set by: the price, and what one replica and the floor carry.
+    by: Option<[f64; 3]>,
+}
+
+/// The loads of a step until now.
+#[derive(Clone, Copy, Debug, Default)]
+enum Loads {
+    #[default]
+    None,
+    /// All of them are this one.
+    Even(f64),
+    Mixed,
 }
 
 /// Requests of late, and those of them to whom the promise was broken.
@@ -241,6 +260,7 @@ impl SloFirst {
             forecaster: Forecaster::new(settings),
             steps: 0,
             floor: Floor::default(),
+            fresh: Fresh::default(),
             spent: Spent::default(),
             held: VecDeque::new(),
         })
@@ -250,7 +270,7 @@ impl SloFirst {
     pub fn size(&mut self, moment: &Moment, capacity: &impl Capacity) -> Sizing {
         let load = moment.load.filter(|load| is_amount(*load));
         let price = self.learn(moment, load);
-        self.look_ahead(price, capacity);
+        self.look_ahead(load, price, capacity);
         let reactive = match load {
             Some(load) => self.needed(load + waiting_of(moment) / self.interval.as_secs_f64(), capacity),
             // What was not measured is not zero.
@@ -290,13 +310,18 @@ impl SloFirst {
     }
 
     /// Sets the floor by what is known of the load until a replica that is started now is ready.
-    fn look_ahead(&mut self, price: Price, capacity: &impl Capacity) {
+    fn look_ahead(&mut self, load: Option<f64>, price: Price, capacity: &impl Capacity) {
         if self.forecaster.steps() != self.steps {
             self.steps = self.forecaster.steps();
+            self.fresh = Fresh::default();
             let forecasts = self.forecaster.forecasts();
             if let Some(forecast) = forecasts.first() {
                 self.floor = self.cheapest(forecast, price, capacity);
             }
+            return;
+        }
+        self.fresh.loads.note(load);
+        if matches!(self.fresh.loads, Loads::Even(_)) && self.fresh.by == Some(self.set_by(price, capacity)) {
             return;
         }
         // Within a step the freshest word is rougher, and only raises what the last whole step said. What is left of the
@@ -306,7 +331,13 @@ impl SloFirst {
             if fresh.replicas > self.floor.replicas {
                 self.floor = fresh;
             }
+            self.fresh.by = Some(self.set_by(price, capacity));
         }
+    }
+
+    /// What the floor follows from besides the forecast.
+    fn set_by(&self, Price(price): Price, capacity: &impl Capacity) -> [f64; 3] {
+        [price, capacity.carried(1), capacity.carried(self.floor.replicas)]
     }
 
     /// The number at which replicas and expected violations cost least together.
@@ -318,8 +349,18 @@ impl SloFirst {
         let one = capacity.carried(1).max(f64::MIN_POSITIVE);
         let tail = Tail::of(forecast);
         let mut best = (f64::INFINITY, least);
-        for replicas in least..=most {
-            let cost = f64::from(replicas) + price * tail.violated(capacity.carried(replicas)) / one;
+        let of_violations = |violated: f64| price * violated / one;
+        let cost_of =
+            |replicas: u32| f64::from(replicas) + of_violations(tail.violated(capacity.carried(replicas)));
+        // Where even the violations alone cost more than what nearly nobody is violated by, nothing needs to be looked at.
+        let last = tail.corners[LEVELS.len()].load;
+        let enough = cost_of(self.fewest(|replicas| capacity.carried(replicas) >= last));
+        let is_too_dear =
+            |corner: &&Corner| of_violations(corner.load * corner.above + corner.beyond) > enough;
+        let dear =
+            tail.corners.iter().rev().find(is_too_dear).map_or(f64::NEG_INFINITY, |corner| corner.load);
+        for replicas in self.fewest(|replicas| capacity.carried(replicas) > dear)..=most {
+            let cost = cost_of(replicas);
             if cost < best.0 {
                 best = (cost, replicas);
             }
@@ -335,12 +376,16 @@ impl SloFirst {
     /// The fewest replicas that carry `load`.
     fn needed(&self, load: f64, capacity: &impl Capacity) -> u32 {
         let used = if self.steps < NEW_STEPS { USED_WHILE_NEW } else { 1.0 };
-        let (least, most) = self.limits.bounds;
-        // Found by halving: what replicas carry grows with their number.
-        let (mut low, mut high) = (least, most);
+        self.fewest(|replicas| capacity.carried(replicas) * used >= load)
+    }
+
+    /// The fewest replicas within the bounds that are enough, the most when none are. More are enough where fewer are.
+    fn fewest(&self, is_enough: impl Fn(u32) -> bool) -> u32 {
+        // Found by halving.
+        let (mut low, mut high) = self.limits.bounds;
         while low < high {
             let middle = low + (high - low) / 2;
-            if capacity.carried(middle) * used >= load {
+            if is_enough(middle) {
                 high = middle;
             } else {
                 low = middle + 1;
@@ -374,6 +419,17 @@ fn is_amount(amount: f64) -> bool {
 
 fn waiting_of(moment: &Moment) -> f64 {
     if is_amount(moment.waiting) { moment.waiting } else { 0.0 }
+}
+
+impl Loads {
+    fn note(&mut self, load: Option<f64>) {
+        *self = match (*self, load) {
+            (loads, None) => loads,
+            (Self::None, Some(load)) => Self::Even(load),
+            (Self::Even(even), Some(load)) if even.to_bits() == load.to_bits() => Self::Even(even),
+            (Self::Even(_) | Self::Mixed, Some(_)) => Self::Mixed,
+        };
+    }
 }
 
 impl Spent {

@@ -161,3 +161,41 @@ proptest! {
         prop_assert!(mean >= 0.1 * loads.iter().copied().fold(0.0, f64::min) && mean.is_finite());
     }
 }
+
+/// A forecast of these loads at the levels.
+fn forecast(loads: &[f64]) -> Forecast {
+    let quantile = |(&level, &load): (&f64, &f64)| forecast::Quantile { level, load, by: Model::Blend };
+    let quantiles = LEVELS.iter().zip(loads).map(quantile).collect();
+    Forecast { horizon: Horizon::PeakWithin(2), quantiles }
+}
+
+proptest! {
+    #[test]
+    fn the_cheapest_is_the_cheapest_of_all(
+        median in 0.0..500.0_f64, rises in prop::collection::vec(0.0..80.0_f64, 5), price in 0.1..500.0_f64,
+        carried in 0.5..40.0_f64, bounds in (0_u32..20, 0_u32..80),
+    ) {
+        let bounds = (bounds.0, bounds.0 + bounds.1);
+        let policy = policy(Some(price), Limits { bounds, ..limits() });
+        let loads: Vec<f64> = std::iter::once(median)
+            .chain(rises.iter().scan(median, |load, rise| { *load += rise; Some(*load) }))
+            .collect();
+        let (forecast, capacity) = (forecast(&loads), PerReplica(carried));
+        let tail = Tail::of(&forecast);
+        let cost = |replicas: u32| f64::from(replicas) + price * tail.violated(capacity.carried(replicas)) / carried;
+        let first_of_the_least = (bounds.0..=bounds.1).min_by(|one, other| cost(*one).total_cmp(&cost(*other)));
+        prop_assert_eq!(Some(policy.cheapest(&forecast, Price(price), &capacity).replicas), first_of_the_least);
+    }
+}
+
+#[test]
+fn a_load_that_stays_and_one_that_nearly_does_are_sized_alike() {
+    let run = |wobble: f64| {
+        let mut policy = policy(None, limits());
+        let load = |tick: u32| office(tick) * (1.0 + wobble * f64::from(tick % 4));
+        told(&mut policy, 0..2 * DAY, load).iter().map(|sizing| sizing.replicas).collect::<Vec<_>>()
+    };
+    let (even, uneven) = (run(0.0), run(1e-12));
+    let apart = even.iter().zip(&uneven).filter(|(one, other)| one != other).count();
+    assert!(apart * 1000 <= even.len(), "{apart} of {} differ", even.len());
+}
