@@ -15,13 +15,15 @@ pub use decided::{
     TrialHour, TrialPoint, TrialSide, Trials, WhyNot,
 };
 
+mod hindsight;
+pub use hindsight::{Advice, AdviceWorth, FieldChange, Recommendations};
 mod forecast;
 pub use forecast::{Ahead, Forecast, LoadQuantile, ModelStanding, PastLoad, Season};
 
 mod scaling;
 pub use scaling::{
-    Capacity, LearnedCapacity, Recommendation, RecommendedAmount, ScalingDifference, ScalingStatus,
-    ScalingTally, ShadowChange, ShadowExplanation, ShadowStatus,
+    AmountSpan, Capacity, LearnedCapacity, Recommendation, RecommendedAmount, ScalingDifference,
+    ScalingStatus, ScalingTally, ShadowChange, ShadowExplanation, ShadowStatus,
 };
 
 /// A resource with what the system answers.

@@ -14,7 +14,7 @@ use crate::verbs::study::{backtest, simulate, tune};
 use crate::verbs::up::{Up, UpWords};
 use crate::verbs::{
     apply, completions, delete, describe, diff, events, explain, forecast, get, load, logs, pause, protect,
-    rehearse, replay, scale, schema, top, validate, version,
+    recommendations, rehearse, replay, scale, schema, top, validate, version,
 };
 
 /// Keeps services in balance: runs, balances, scales and heals them, and says why.
@@ -53,6 +53,7 @@ enum Verb {
     Protect(protect::Words),
     Unprotect(protect::UnprotectWords),
     Explain(explain::Words),
+    Recommendations(recommendations::Words),
     Forecast(forecast::Words),
     Load(Box<load::Words>),
     Simulate(Box<simulate::Words>),
@@ -123,6 +124,7 @@ fn follow(verb: Verb, desk: &Desk, up: &dyn Fn(Up) -> anyhow::Result<ExitCode>) 
         Verb::Protect(words) => wait_for(protect::run(desk, words)).map(done),
         Verb::Unprotect(words) => wait_for(protect::unprotect(desk, words)).map(done),
         Verb::Explain(words) => wait_for(explain::run(desk, words)).map(done),
+        Verb::Recommendations(words) => wait_for(recommendations::run(desk, words)).map(done),
         Verb::Forecast(words) => wait_for(forecast::run(desk, words)).map(done),
         Verb::Load(words) => wait_for(load::run(desk, *words)),
         Verb::Simulate(words) => simulate::run(desk, &words),

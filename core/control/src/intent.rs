@@ -92,6 +92,9 @@ fn declare(now: Now, knowledge: &mut Knowledge, declared: &Arc<Declared>, out: &
     if !service.is_measured() {
         service.usage = Default::default();
     }
+    if service.promise().is_none() {
+        service.capacity = None;
+    }
     service.set_foresight(now.time, None);
     service.next_sync = now.time;
     knowledge.depend(&declared.name, &before, &needs(declared));
@@ -135,6 +138,7 @@ pub(crate) fn recall(now: Time, knowledge: &mut Knowledge, memory: &Memory) {
     service.shadows.clone_from(&memory.shadows);
     service.healing = memory.healing.clone();
     service.usage = memory.usage.clone();
+    service.capacity.clone_from(&memory.capacity);
     service.set_foresight(now, memory.load.as_ref());
     // Whether an earlier run's proxy listens is not known: it is told what holds now, one way or the other.
     if service.exposure == Exposure::None {

@@ -37,7 +37,7 @@ const MARGIN_PERCENT: u64 = 15;
 /// Samples of the processor in a day of one replica.
 const SAMPLES_A_DAY: f64 = 1440.0;
 
-/// What a place's life has shown that is not counted yet.
+/// What a life has shown that is not counted yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauge {
     /// Where the minute began that is being measured: when, and the processor time until then, in microseconds.

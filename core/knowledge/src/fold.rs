@@ -5,13 +5,13 @@
 use model::event::{Event, EventKind};
 use model::fact::Fact;
 use model::identity::{ActionId, Generation, ReplicaId};
-use model::input::{self, Exit, ExitStatus, Observed, ReplicaState, Traffic, Usage};
+use model::input::{self, Allotted, Exit, ExitStatus, Observed, ReplicaState, Traffic, Usage};
 use model::latency::Latencies;
 use model::plan::{Afterwards, Role};
 use model::reason::Reason;
 use model::time::{Now, Time};
 
-use crate::place::{Health, Place, Stage};
+use crate::place::{Fitting, Health, Place, SLOWEST_HELD, Stage};
 use crate::service::{Demand, Exposure};
 use crate::state::Knowledge;
 use crate::{appetite, capacity};
@@ -67,6 +67,7 @@ impl Knowledge {
             }
             Fact::Used(usage) => self.used(now.time, usage),
             Fact::Served(traffic) => self.served(now.time, traffic),
+            Fact::Allotted(allotted) => self.allotted(now.time, allotted),
             Fact::Timed(latencies) => self.timed(now.time, latencies),
             Fact::Asked(demand) => self.asked(now.time, demand),
             Fact::Measured(measured) => {
@@ -183,6 +184,10 @@ impl Knowledge {
         let is_news = place.in_flight != (at, traffic.in_flight);
         place.in_flight = (at, traffic.in_flight);
         place.latency_p99 = traffic.latency_p99;
+        let (since, slowest) = place.slowest;
+        if traffic.latency_p99 >= slowest || at.since(since) >= SLOWEST_HELD {
+            place.slowest = (at, traffic.latency_p99);
+        }
         if promises {
             let asked = place.asked.get_or_insert_default();
             // What is seen of both at two moments may be fewer than before; none are taken back.
@@ -192,6 +197,19 @@ impl Knowledge {
         // A drained replica waits for nothing but this.
         let is_draining = matches!(place.stage, Stage::Draining { .. });
         if is_draining && is_news { Folded::Changed } else { Folded::Measured }
+    }
+
+    /// What the platform says counts, but while it is being told something else: then it may speak of before or after.
+    fn allotted(&mut self, at: Time, allotted: &Allotted) -> Folded {
+        let Some(place) = self.place_mut(&allotted.replica) else { return Folded::Same };
+        if place.resources == Some(allotted.resources) || matches!(place.fitting, Fitting::Telling { .. }) {
+            return Folded::Same;
+        }
+        place.resources = Some(allotted.resources);
+        if matches!(place.fitting, Fitting::Done { .. }) {
+            place.fitting = Fitting::Done { since: at };
+        }
+        Folded::Changed
     }
 
     fn timed(&mut self, at: Time, latencies: &Latencies) -> Folded {

@@ -17,6 +17,7 @@ pub mod series;
 mod appetite;
 pub use appetite::{Estimate, Gauge, Range, confidence, estimate};
 
+pub mod capacity;
 mod foresight;
 pub use foresight::{Expected, Foresight, Unforeseen};
 

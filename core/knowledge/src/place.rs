@@ -45,7 +45,7 @@ pub struct Place {
     pub cpu: Series,
     /// Memory in use, and when that was seen.
     pub memory: Option<(Time, Bytes)>,
-    /// What it uses, as far as that is not counted yet; `None` until then, boxed because most services learn nothing of it.
+    /// What that life uses and was not counted yet, where that is learned; boxed, as most services learn nothing of it.
     pub gauge: Option<Box<Gauge>>,
     /// Requests since the start of this life.
     pub requests: Series,
@@ -55,6 +55,8 @@ pub struct Place {
     pub in_flight: (Time, u32),
     /// The 99th percentile of the latency, as last reported.
     pub latency_p99: Duration,
+    /// The largest of these within two seconds, and when it was reported.
+    pub slowest: (Time, Duration),
     /// Requests that were begun since the start of this life, answered or not; `None` where nothing is promised.
     pub asked: Option<Box<Series>>,
     /// Where the window began in which it is watched; `None` while it is not.
@@ -181,6 +183,7 @@ impl Place {
             errors: Series::default(),
             in_flight: (Time::ZERO, 0),
             latency_p99: Duration::ZERO,
+            slowest: (Time::ZERO, Duration::ZERO),
             asked: None,
             watch: None,
         }
@@ -212,6 +215,7 @@ impl Place {
         self.errors.clear();
         self.in_flight = (Time::ZERO, 0);
         self.latency_p99 = Duration::ZERO;
+        self.slowest = (Time::ZERO, Duration::ZERO);
         self.asked = None;
         self.watch = None;
     }

@@ -8,12 +8,13 @@ use model::decision::Account;
 use model::identity::{ActionId, Generation, Incarnation, Ordinal};
 use model::input::Declared;
 use model::memory::{
-    HealingMemory, LoadRecord, LoadSource, Memory, RestartMemory, ScalingMemory, ShadowMemory, UsageProfile,
+    CapacityMemory, HealingMemory, LoadRecord, LoadSource, Memory, RestartMemory, ScalingMemory,
+    ShadowMemory, UsageProfile,
 };
 use model::name::ServiceName;
 use model::plan::{Allotment, Role, Wait};
 use model::quantity::Bytes;
-use model::resource::{ScalePolicy, VerticalMode};
+use model::resource::{ScalePolicy, Slo, VerticalMode};
 use model::time::Time;
 
 use crate::appetite;
@@ -55,6 +56,8 @@ pub struct ServiceState {
     pub healing: HealingMemory,
     /// What its replicas have used, as far as its declaration wants that to be learned.
     pub usage: UsageProfile,
+    /// What its replicas were seen to carry within what it promises; `None` before that, and for one that promises nothing.
+    pub capacity: Option<Box<CapacityMemory>>,
     /// What is known of its load, and forecast of it; `None` for services whose declaration wants no forecast.
     pub foresight: Option<Box<Foresight>>,
     /// What replicas that are started from now on get instead of what is declared.
@@ -171,6 +174,7 @@ impl ServiceState {
             waits: Vec::new(),
             healing: HealingMemory::default(),
             usage: UsageProfile::default(),
+            capacity: None,
             foresight: None,
             allotment: Allotment::default(),
             exposure: Exposure::None,
@@ -190,6 +194,11 @@ impl ServiceState {
     pub fn is_measured(&self) -> bool {
         let vertical = self.declared.as_ref().and_then(|declared| declared.spec.scale.vertical.as_ref());
         vertical.is_some_and(|vertical| vertical.mode != VerticalMode::Off)
+    }
+
+    /// What it promises to those who ask it; `None` for nothing.
+    pub fn promise(&self) -> Option<&Slo> {
+        self.declared.as_ref()?.promise()
     }
 
     /// Begins or ends to look ahead, as its declaration has it, with what was `remembered` of its load.
@@ -315,6 +324,7 @@ impl ServiceState {
             restarts: self.taught().map(|(ordinal, restart)| (ordinal, restart.clone())).collect(),
             healing: self.healing.clone(),
             usage: self.usage.clone(),
+            capacity: self.capacity.clone(),
             load: self.foresight.as_ref().map(|foresight| Arc::clone(foresight.remembered())),
         }
     }

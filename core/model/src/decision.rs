@@ -238,6 +238,8 @@ pub enum Policy {
     Burst,
     /// A formula over several metrics.
     Formula,
+    /// A weighted mean of all metrics.
+    Composite,
     /// As many as keep a promise at least cost.
     Slo,
     /// Nobody asks for anything, or somebody does again.
@@ -319,6 +321,7 @@ impl Policy {
             Self::TargetTracking => "targetTracking",
             Self::Burst => "burst",
             Self::Formula => "formula",
+            Self::Composite => "composite",
             Self::Slo => "slo",
             Self::ToZero => "toZero",
         }

@@ -1,7 +1,7 @@
 //! Validated observations, and what analysis concludes from them.
 
 use crate::identity::{Incarnation, Ordinal, ReplicaId};
-use crate::input::{Demand, Exit, Observed, Traffic, Usage};
+use crate::input::{Allotted, Demand, Exit, Observed, Traffic, Usage};
 use crate::latency::Latencies;
 use crate::measure::Measured;
 use crate::name::ServiceName;

@@ -11,7 +11,9 @@ use crate::memory::Memory;
 use crate::name::{NodeName, ServiceName};
 use crate::plan::Allotment;
 use crate::quantity::Bytes;
-use crate::resource::{AutoscalerSpec, Bounds, ForecastMode, Forecasting, ObjectName, Quantity, ServiceSpec};
+use crate::resource::{
+    AutoscalerSpec, Bounds, ForecastMode, Forecasting, ObjectName, Resources, ServiceSpec, Slo,
+};
 use crate::settings::Settings;
 use crate::time::{Time, Wall};
 
@@ -189,6 +191,9 @@ pub enum Report {
     Usage(Vec<Usage>),
     /// Counters of the proxy, of every replica that it may route to or that it is draining.
     Traffic(Vec<Traffic>),
+    /// How fast replicas answer: those of services that promise a latency.
+    Latencies(Vec<Latencies>),
+    /// What is asked of services as a whole, replicas or none: of those that may rest.
     /// What is asked of services as a whole, replicas or none: of those that may rest, and of those whose load is forecast.
     Demand(Vec<Demand>),
     /// What sources of metrics have measured.

@@ -1,9 +1,15 @@
 //! What the loop must still know after a restart (law 7).
 
+mod capacity;
 mod load;
+mod rise;
 mod shadow;
 
+pub use self::capacity::{
+    CAPACITY_RATES_MAX, CAPACITY_VERSIONS_MAX, CapacityMemory, RateEvidence, VersionCapacity,
+};
 pub use self::load::{Exchange, LOAD_STEPS_MAX, LoadRecord, LoadSource, Octave, STARTS_MAX, StepLoad};
+pub use self::rise::{LoadPeak, RISE_STEP, RISE_STEPS_MAX, RiseMemory};
 pub use self::shadow::{Difference, Heading, SHADOW_CHANGES_MAX, ShadowMemory, SizeChange, Tally};
 
 use std::sync::Arc;
@@ -31,6 +37,8 @@ pub struct Memory {
     pub healing: HealingMemory,
     /// What its replicas have used; empty when nothing is learned of it.
     pub usage: UsageProfile,
+    /// What its replicas were seen to carry within what it promises; `None` when nothing is learned of that.
+    pub capacity: Option<Box<CapacityMemory>>,
     /// Its load, and what carries it; `None` when nothing is forecast of it.
     pub load: Option<Arc<LoadRecord>>,
 }
@@ -46,6 +54,7 @@ impl Memory {
             restarts: Vec::new(),
             healing: HealingMemory::default(),
             usage: UsageProfile::default(),
+            capacity: None,
             load: None,
         }
     }

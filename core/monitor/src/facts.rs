@@ -38,6 +38,13 @@ pub fn facts<'a>(knowledge: &Knowledge, report: &'a Report, out: &mut Vec<Fact<'
                 Some(ignored(&replica, traffic.incarnation, known))
             }));
         }
+        Report::Allotted(all) => out.extend(all.iter().map(|allotted| {
+            let known = knowledge.place(&allotted.replica.service, allotted.replica.ordinal);
+            if known.is_some_and(|place| place.incarnation == allotted.incarnation) {
+                return Fact::Allotted(allotted);
+            }
+            ignored(&allotted.replica, allotted.incarnation, known)
+        })),
         Report::Latencies(samples) => {
             out.extend(samples.iter().scan(Guide::new(knowledge), |guide, latencies| {
                 let known = guide.place(&latencies.service, latencies.ordinal);

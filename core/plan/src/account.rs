@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use model::decision::{Account, Asked, Decision, Limit, Policy, Prospect, Tolerance, Unmet, WhyNot};
 use model::reason::Reason;
-use model::resource::FORECAST_SHADOW;
+use model::resource::{FORECAST_SHADOW, ScaleMode};
 
 use crate::fit::{self, limited};
 use crate::mode::curbed;
@@ -88,6 +88,9 @@ impl Situation {
                     let band = hpa::tolerance_of(spec, hpa);
                     Tolerance { up: band.up, down: band.down }
                 });
+                if let (Some(learned), Some(metric)) = (sight.capacity, decision.metrics.first_mut()) {
+                    metric.note = format!("{}; a replica carries {learned}", metric.note).into();
+                }
                 if let Some(foreseen) = &self.scene.foreseen {
                     decision = foreseen.tell(verdict.raised(), decision);
                 }

@@ -207,7 +207,7 @@ impl Sight {
             taken: take(&spec),
             memory: service.shadows.iter().find(|memory| memory.name == name).cloned(),
             name,
-            spec,
+            spec: aimed(Cow::Borrowed(&spec), carried(&spec)).into_owned(),
         });
         let shadows = shadows.collect();
         let sight = Self {

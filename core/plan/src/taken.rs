@@ -7,7 +7,7 @@ use model::identity::Ordinal;
 use model::input::Declared;
 use model::name::ServiceName;
 use model::quantity::MilliRps;
-use model::resource::{LatencySlo, MeteredResource, MetricSpec, REQUEST_RATE_METRIC};
+use model::resource::{LatencySlo, MeteredResource, MetricSpec, REQUEST_RATE_METRIC, RESPONSE_TIME_METRIC};
 use model::settings::Settings;
 use model::time::Time;
 

@@ -2,6 +2,8 @@
 //!
 //! Declarations are kept as JSON within the record, since they are versioned by their `apiVersion` and are not positional.
 
+mod capacity;
+mod latency;
 mod load;
 mod measured;
 mod policy;
@@ -24,6 +26,8 @@ use model::time::{Now, Time, Wall};
 use serde::{Deserialize, Serialize};
 
 pub use self::load::StoredLoad;
+use crate::v1::capacity::StoredCapacity;
+use crate::v1::latency::StoredLatencies;
 use crate::v1::measured::StoredMeasured;
 use crate::v1::policy::StoredPolicy;
 use crate::v1::scaling::{StoredFlaps, StoredScaling};
@@ -93,6 +97,7 @@ pub(crate) enum Input {
         until: u64,
     },
     Unprotect((ServiceName, u32)),
+    Allotted(Vec<StoredAllotted>),
     Latencies(Vec<StoredLatencies>),
 }
 
@@ -187,6 +192,8 @@ pub struct StoredMemory {
     began: Vec<(u32, u64)>,
     #[serde(default)]
     usage: StoredUsage,
+    #[serde(default)]
+    capacity: Option<StoredCapacity>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     load: Option<StoredLoad>,
 }
@@ -607,6 +614,7 @@ impl From<&Memory> for StoredMemory {
                 .map(|(ordinal, restart)| (ordinal.0, restart.began.as_millis()))
                 .collect(),
             usage: StoredUsage::from(&memory.usage),
+            capacity: memory.capacity.as_deref().map(StoredCapacity::from),
             load: memory.load.as_deref().map(StoredLoad::from),
         }
     }
@@ -638,6 +646,7 @@ impl From<StoredMemory> for Memory {
                 restarted: stored.healing.restarted.into_iter().map(Time::from_millis).collect(),
             },
             usage: stored.usage.into(),
+            capacity: stored.capacity.map(|capacity| Box::new(capacity.into())),
             load: stored.load.map(|load| Arc::new(load.into())),
         }
     }
@@ -661,6 +670,7 @@ impl From<EarlierMemory> for StoredMemory {
             shadows: Vec::new(),
             began: Vec::new(),
             usage: StoredUsage::default(),
+            capacity: None,
             load: None,
         }
     }

@@ -6,6 +6,7 @@ use model::action::Admission;
 use model::identity::{ActionId, Generation, Incarnation};
 use model::input::{Exit, ReplicaState};
 use model::latency::LATENCY_CLASSES;
+use model::resource::Resources;
 use model::time::Time;
 
 use crate::program::Program;

@@ -304,11 +304,46 @@ impl Node {
         }
     }
 
+    fn allot(
+        &mut self,
+        fabric: &mut Fabric,
+        by: ActionId,
+        replica: &ReplicaId,
+        incarnation: Incarnation,
+        resources: Resources,
+    ) {
+        let index = self.site_index(&replica.service);
+        let life = self.sites[index].lives.get_mut(replica.ordinal.0 as usize).and_then(Option::as_mut);
+        let Some(life) = life.filter(|life| life.incarnation == incarnation && life.is_alive()) else {
+            return refuse(fabric, by, Refusal::OtherIncarnation);
+        };
+        let memory = resources.memory.map(|memory| u64::try_from(memory.units_ceil()).unwrap_or(0));
+        let why = if !life.program.is_fittable {
+            Some((FailureKind::Unsupported, "this world cannot change what runs"))
+        } else if memory.is_some_and(|limit| limit < life.program.memory.0) {
+            Some((FailureKind::Other, "it uses more memory than that"))
+        } else {
+            None
+        };
+        if let Some((kind, why)) = why {
+            let message = format!("could not change what {replica} may use: {why}").into();
+            let outcome = Outcome::Failed(Failure { kind, message });
+            self.note_done(by, outcome.clone());
+            return fabric.reply(by, outcome);
+        }
+        if by > life.allotted_by {
+            life.allot(by, resources);
+            fabric.effects.push(Effect::Allotted { by, replica: replica.clone(), resources });
+        }
+        self.finish(fabric, by);
+    }
+
     fn listen(&mut self, by: ActionId, service: &ServiceName, exposed: Option<&Declared>) {
         let site = self.site_mut(service);
         if by > site.exposed_by {
             site.exposed_by = by;
             site.exposed = exposed.map(|declared| declared.revision);
+            site.promised = exposed.and_then(Declared::promise).map(|slo| slo.latency.below.as_duration());
             let to_zero = exposed.and_then(|declared| declared.spec.scale.to_zero);
             site.wait = to_zero.map(|to_zero| to_zero.wait.into());
             site.tells_demand =

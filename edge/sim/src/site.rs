@@ -26,6 +26,8 @@ pub struct Site {
     pub exposed: Option<Generation>,
     /// How long requests wait for a replica of it; `None` where it never rests, and they find one at once or never.
     pub(crate) wait: Option<Duration>,
+    /// The latency that it promises, as far as it listens.
+    pub(crate) promised: Option<Duration>,
     /// Whether it is told what is asked of it as a whole.
     pub(crate) tells_demand: bool,
     /// Whether a source measures what is asked of it, as the metric [`ASKED_METRIC`] of the object with its name.
@@ -67,6 +69,7 @@ impl Site {
             load: Load::Constant(Default::default()),
             exposed: None,
             wait: None,
+            promised: None,
             tells_demand: false,
             is_measured: false,
             tally: Tally::default(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use model::action::Admission;
 use model::identity::{Ordinal, ReplicaId};
-use model::input::{Demand, Traffic, Usage};
+use model::input::{Allotted, Demand, Traffic, Usage};
 use model::latency::{Latencies, class_of};
 use model::measure::{Labels, Measured, MetricKey, Said, Series, Whose};
 use model::quantity::Milli;

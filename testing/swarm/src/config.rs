@@ -12,13 +12,13 @@ use model::name::ServiceName;
 use model::quantity::MilliRps;
 use model::resource::hpa::shapes::CrossVersionObjectReference;
 use model::resource::{
-    AutoscalerSpec, Behavior, BurstPolicy, Cooldown, Count, Cron, Dependency, DependencyStage, Evaluation,
-    Expose, Flaps, ForecastMode, Forecasting, Formula, FormulaPolicy, FormulaTarget, ListenAddress,
-    MeteredResource, MetricIdentifier, MetricSpec, Percent, PolicyChange, PortName, Probes, Quantile,
-    Quantity, REQUEST_RATE_METRIC, Recover, Remove, ResourceTarget, Resources, Run, Scale, ScaleMode,
-    ScalePolicy, ScaleStep, ScalingPolicy, ScalingRules, Schedule, SelectPolicy, ServiceSpec, Shadow, Sizes,
-    Span, StepChange, StepPolicy, Stop, ToZero, TotalTarget, TrackingPolicy, Vertical, VerticalMode,
-    WatermarkPolicy, Zone,
+    AutoscalerSpec, Behavior, BurstPolicy, CompositePolicy, Cooldown, Count, Cron, Dependency,
+    DependencyStage, Evaluation, Expose, Flaps, ForecastMode, Forecasting, Formula, FormulaPolicy,
+    FormulaTarget, Fraction, LatencySlo, ListenAddress, MeteredResource, MetricIdentifier, MetricSpec,
+    ObjectName, Percent, PolicyChange, PortName, Probes, Quantile, Quantity, REQUEST_RATE_METRIC, Recover,
+    Remove, ResourceTarget, Resources, Run, Scale, ScaleMode, ScalePolicy, ScaleStep, ScalingPolicy,
+    ScalingRules, Schedule, SelectPolicy, ServiceSpec, Shadow, Sizes, Slo, Span, StepChange, StepPolicy,
+    Stop, ToZero, TotalTarget, TrackingPolicy, Vertical, VerticalMode, WatermarkPolicy, Zone,
 };
 use sim::{ASKED_METRIC, Fault, Faults, Load, Program, Simulation};
 
@@ -168,6 +168,8 @@ impl Config {
         services.iter_mut().for_each(|service| service.may_promise(&mut promises));
         let mut sizes = Stream::named(seed, "vertical");
         services.iter_mut().for_each(|service| service.vertical = random_vertical(&mut sizes));
+        let mut platforms = Stream::named(seed, "platforms");
+        services.iter_mut().for_each(|service| service.program.is_fittable = platforms.happens(700));
         let mut forecasts = Stream::named(seed, "forecasts");
         services.iter_mut().for_each(|service| service.forecast = random_forecast(&mut forecasts));
         if let Some(most) = cut.services {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::chance::Stream;
 use model::identity::{Generation, ReplicaId};
 use model::input::Intent;
-use model::resource::{ForecastMode, Schedule};
+use model::resource::{ForecastMode, Schedule, VerticalMode};
 use model::time::Time;
 use sim::{Flaw, Load, Simulation, Site};
 
@@ -29,6 +29,8 @@ struct Ward {
     is_declared: bool,
     /// Its schedules, while the world is brought to rest.
     laid_by: Vec<Schedule>,
+    /// What becomes of the size of its replicas, while the world is brought to rest: who is replaced for that may be at any time.
+    sized_later: Option<VerticalMode>,
     /// Whether its forecast acts when the world is not brought to rest: what came again and again is expected for hours.
     acts_ahead: bool,
 }
@@ -42,6 +44,7 @@ impl Operator {
             generation: 0,
             is_declared: false,
             laid_by: Vec::new(),
+            sized_later: None,
             acts_ahead: false,
         };
         Self {
@@ -160,6 +163,10 @@ impl Operator {
             let service = ward.config.name.clone();
             sim.set_load(&service, Load::Constant(ward.config.load.at(now)));
             ward.laid_by.append(&mut ward.config.schedule);
+            if let Some(vertical) = ward.config.vertical.as_mut().filter(|_| !ward.config.program.is_fittable)
+            {
+                ward.sized_later = Some(std::mem::take(&mut vertical.mode));
+            }
             if let Some(forecast) = ward.config.forecast.as_mut().filter(|it| it.mode == ForecastMode::On) {
                 forecast.mode = ForecastMode::Shadow;
                 ward.acts_ahead = true;
@@ -183,11 +190,16 @@ impl Operator {
     pub(crate) fn resume(&mut self, sim: &mut Simulation) {
         for ward in &mut self.wards {
             ward.config.schedule.append(&mut ward.laid_by);
+            let sized = ward.config.vertical.as_mut().zip(ward.sized_later.take());
+            let is_sized = sized.is_some();
+            if let Some((vertical, mode)) = sized {
+                vertical.mode = mode;
+            }
             let acts_ahead = std::mem::take(&mut ward.acts_ahead);
             if let (Some(forecast), true) = (&mut ward.config.forecast, acts_ahead) {
                 forecast.mode = ForecastMode::On;
             }
-            if ward.is_declared && (acts_ahead || !ward.config.schedule.is_empty()) {
+            if ward.is_declared && (is_sized || acts_ahead || !ward.config.schedule.is_empty()) {
                 ward.declare_in_place(sim);
             }
             sim.set_load(&ward.config.name, ward.config.load.clone());

@@ -5,14 +5,14 @@ use std::fmt::Write as _;
 use api::v1;
 use clap::Args;
 use jiff::Timestamp;
-use load::plot::{Between, Ink, Line};
+use load::plot::{self, Between, Frame, Ink, Line};
+use ratatui::crossterm::terminal;
 use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::figures;
 use crate::output::{Field, Output, Printer, UNKNOWN};
 use crate::paint::printable;
-use crate::picture;
 use crate::target::OneService;
 use crate::words::Desk;
 
@@ -34,7 +34,9 @@ pub(crate) struct Words {
     output: Output,
 }
 
-/// Rows of the plot.
+/// Columns and rows of the plot where no terminal tells, and at most.
+const WIDTH_DEFAULT: u16 = 80;
+const WIDTH_MAX: u16 = 120;
 const HEIGHT: usize = 14;
 
 const STRING: &str = "writing to a string cannot fail";
@@ -43,8 +45,9 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
     let path = format!("/v1/services/{}/forecast?past={}", words.service.0, words.past);
     let answer: Value = desk.client()?.get(&path).await?;
     let forecast: v1::Forecast = serde_json::from_value(answer.clone())?;
+    let width = terminal::size().map_or(WIDTH_DEFAULT, |(columns, _)| columns).min(WIDTH_MAX);
     desk.printer.print(words.output.output, &answer, |_| {
-        let plot = if words.plot { format!("\n{}", plot_of(&forecast)) } else { String::new() };
+        let plot = if words.plot { format!("\n{}", plot_of(&forecast, width.into())) } else { String::new() };
         lines(desk.printer, &forecast) + &plot
     })
 }
@@ -116,7 +119,7 @@ fn span(seconds: f64) -> String {
 }
 
 /// The load of late, and the middle and the band of what is ahead, in straight lines from horizon to horizon.
-fn plot_of(it: &v1::Forecast) -> String {
+fn plot_of(it: &v1::Forecast, width: usize) -> String {
     let seconds = |at: &str| at.parse::<Timestamp>().map_or(0.0, |at| at.as_millisecond() as f64 / 1000.0);
     let begin = it.past.last().map_or(0.0, |step| seconds(&step.at) + it.step_seconds);
     let past: Vec<(f64, f64)> =
@@ -139,7 +142,7 @@ fn plot_of(it: &v1::Forecast) -> String {
         lines.push(line("", Ink::Dots, high_line.as_slice()));
         lines.push(line(middle_label, Ink::Solid, middle.as_slice()));
     }
-    picture::of(&lines, HEIGHT, "s", &it.unit)
+    plot::lines(&lines, Frame { width, height: HEIGHT, x_unit: "s", y_unit: &it.unit })
 }
 
 /// Points along what is ahead at `probability`, one for each step.
@@ -201,6 +204,6 @@ mod tests {
             past: vec![v1::PastLoad { at: "2026-11-28T07:59:00.000Z".into(), load: Some(10.0) }],
         };
         assert_eq!(ahead_of(&it, 0.5, 10.0), [(60.0, 20.0), (120.0, 30.0), (180.0, 40.0)]);
-        assert!(plot_of(&it).contains("50 % ahead"));
+        assert!(plot_of(&it, 80).contains("50 % ahead"));
     }
 }

@@ -199,9 +199,10 @@ proptest! {
                     Report::Traffic(_) | Report::Demand(_) => format!("{:?}", world.brain.knowledge().services().map(|s| &s.places).collect::<Vec<_>>()),
                     Report::Replica(_)
                     | Report::Usage(_)
-                    | Report::Latencies(_)
                     | Report::Inventory { .. }
-                    | Report::Measured(_) => {
+                    | Report::Measured(_)
+                    | Report::Allotted(_)
+                    | Report::Latencies(_) => {
                         format!("{:?}", world.brain.knowledge())
                     }
                 };

@@ -8,6 +8,7 @@ mod allowed_sizes;
 mod beginning;
 mod doubting;
 mod explaining;
+mod fitting;
 mod foretelling;
 mod found_by_swarm;
 mod healing;

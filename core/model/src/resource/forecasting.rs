@@ -95,7 +95,9 @@ impl ScalePolicy {
     pub fn has_targets(&self) -> bool {
         match self {
             Self::Hpa | Self::Unanimous | Self::TargetTracking(_) | Self::Burst(_) => true,
-            Self::Step(_) | Self::Watermarks(_) | Self::Formula(_) => false,
+            Self::Step(_) | Self::Watermarks(_) | Self::Formula(_) | Self::Composite(_) | Self::Slo(_) => {
+                false
+            }
         }
     }
 }

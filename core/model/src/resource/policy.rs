@@ -46,6 +46,8 @@ pub enum ScalePolicy {
     Burst(BurstPolicy),
     /// The number follows from a formula over several metrics.
     Formula(FormulaPolicy),
+    /// The number follows from a weighted mean of all metrics, each as a part of its target.
+    Composite(CompositePolicy),
     /// As many replicas as keep a promise at least cost, by what one is seen to carry. It looks at the requests that come, and at no metric.
     Slo(Slo),
 }
@@ -66,6 +68,7 @@ impl ScalePolicy {
             Self::TargetTracking(_) => "targetTracking",
             Self::Burst(_) => "burst",
             Self::Formula(_) => "formula",
+            Self::Composite(_) => "composite",
             Self::Slo(_) => "slo",
         }
     }
@@ -80,7 +83,8 @@ impl ScalePolicy {
             | Self::Watermarks(_)
             | Self::TargetTracking(_)
             | Self::Burst(_)
-            | Self::Formula(_) => None,
+            | Self::Formula(_)
+            | Self::Composite(_) => None,
         }
     }
 
@@ -109,6 +113,7 @@ impl ScalePolicy {
             Self::TargetTracking(tracking) => tracking.problems(&at, &mut found),
             Self::Burst(burst) => burst.problems(&at, metrics, &mut found),
             Self::Formula(formula) => formula.problems(&at, metrics, &mut found),
+            Self::Composite(composite) => composite.problems(&at, metrics, &mut found),
             Self::Slo(slo) => found.0.extend(slo.problems(&at)),
         }
         found.0

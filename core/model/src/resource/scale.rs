@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hpa::v2;
 use super::{
-    AutoscalerSpec, Bounds, Forecasting, Problems, ScalePolicy, Schedule, Shadow, Sizes, Span, Vertical,
+    AutoscalerSpec, Bounds, Forecasting, Problems, ScalePolicy, Schedule, Shadow, Sizes, Slo, Span, Vertical,
 };
 use crate::name::ServiceName;
 

@@ -65,6 +65,8 @@ pub enum Choice {
     Burst(Windowed),
     /// A formula over several.
     Formula(Computed),
+    /// A weighted mean of all.
+    Composite(Composed),
     /// What a promise takes.
     Promise(Promised),
 }
@@ -73,7 +75,7 @@ impl Choice {
     /// The metric that gave the number, or would have; `None` where several did together.
     pub fn metric(self) -> Option<usize> {
         match self {
-            Self::Formula(_) => None,
+            Self::Formula(_) | Self::Composite(_) => None,
             Self::Promise(_) => Some(0),
             Self::Largest { metric }
             | Self::Agreed { metric }
@@ -97,6 +99,7 @@ pub fn combine(question: &Question<'_>, memory: &mut PolicyMemory) -> Combined {
         ScalePolicy::TargetTracking(policy) => tracking::choose(*policy, question, memory),
         ScalePolicy::Burst(policy) => burst::choose(policy, question, memory),
         ScalePolicy::Formula(policy) => formula::choose(policy, question),
+        ScalePolicy::Composite(policy) => composite::choose(policy, question),
         ScalePolicy::Slo(slo) => promise::choose(slo, question, memory),
     }
 }

@@ -76,7 +76,8 @@ impl Verdict {
             | ScalePolicy::Step(_)
             | ScalePolicy::Watermarks(_)
             | ScalePolicy::TargetTracking(_)
-            | ScalePolicy::Burst(_) => {}
+            | ScalePolicy::Burst(_)
+            | ScalePolicy::Slo(_) => {}
         }
         verdicts
     }
@@ -307,6 +308,7 @@ impl Verdict {
                 | ScalePolicy::Watermarks(_)
                 | ScalePolicy::TargetTracking(_)
                 | ScalePolicy::Burst(_)
+                | ScalePolicy::Slo(_)
                 | ScalePolicy::Formula(_) => String::new(),
             },
             Choice::Divided { metric, against } => {
@@ -460,6 +462,7 @@ fn policy_of(policy: &ScalePolicy) -> Policy {
         ScalePolicy::TargetTracking(_) => Policy::TargetTracking,
         ScalePolicy::Burst(_) => Policy::Burst,
         ScalePolicy::Formula(_) => Policy::Formula,
+        ScalePolicy::Composite(_) => Policy::Composite,
         ScalePolicy::Slo(_) => Policy::Slo,
     }
 }
@@ -476,6 +479,7 @@ fn gave(spec: &AutoscalerSpec, choice: Choice) -> String {
         | Choice::Tracking(_)
         | Choice::Burst(_)
         | Choice::Formula(_)
+        | Choice::Composite(_)
         | Choice::Promise(_) => format!("{name} gave the number"),
         Choice::Agreed { .. } => format!("all metrics agree, and {name} asks for the least change"),
         Choice::Divided { against, .. } => {

@@ -177,6 +177,7 @@ pub(super) fn unanswered(spec: &AutoscalerSpec, why: NoNumber) -> String {
         | ScalePolicy::Watermarks(_)
         | ScalePolicy::TargetTracking(_)
         | ScalePolicy::Burst(_)
+        | ScalePolicy::Composite(_)
         | ScalePolicy::Slo(_) => why.to_string(),
     }
 }

@@ -189,6 +189,7 @@ pub fn record(now: Time, spec: &AutoscalerSpec, previous: u32, desired: u32, mem
             | ScalePolicy::TargetTracking(_)
             | ScalePolicy::Burst(_)
             | ScalePolicy::Formula(_)
+            | ScalePolicy::Composite(_)
             | ScalePolicy::Slo(_) => {}
         }
     }
@@ -361,6 +362,7 @@ impl Pass<'_> {
             | ScalePolicy::Watermarks(_)
             | ScalePolicy::Burst(_)
             | ScalePolicy::Formula(_)
+            | ScalePolicy::Composite(_)
             | ScalePolicy::Slo(_) => Warmup::None,
         }
     }

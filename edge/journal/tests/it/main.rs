@@ -18,9 +18,9 @@ use model::input::{
 use model::latency::{LATENCY_CLASSES, Latencies};
 use model::measure::{Measured, MetricKey, ReplicaSaid, Said, Series, Whose};
 use model::memory::{
-    Asking, Evaluations, Exchange, FlapMemory, HealingMemory, LoadMemory, LoadPart, LoadRecord, LoadSource,
-    Memory, Panic, Past, PolicyMemory, Recommendation, RestartMemory, ScaleEvent, ScalingMemory,
-    ShadowMemory, StepLoad, UsageProfile, Way,
+    Asking, CapacityMemory, Evaluations, Exchange, FlapMemory, HealingMemory, LoadMemory, LoadPart, LoadPeak,
+    LoadRecord, LoadSource, Memory, Panic, Past, PolicyMemory, RateEvidence, Recommendation, RestartMemory,
+    RiseMemory, ScaleEvent, ScalingMemory, ShadowMemory, StepLoad, UsageProfile, VersionCapacity, Way,
 };
 use model::name::{NodeName, ServiceName};
 use model::quantity::{Bytes, Milli, MilliRps};
@@ -224,6 +224,7 @@ fn remembering(past: Past) -> Memory {
             restarted: vec![at(10), at(11)],
         },
         usage: usage(),
+        capacity: Some(Box::new(capacity())),
         load: Some(Arc::new(load())),
     }
 }

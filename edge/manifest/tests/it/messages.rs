@@ -406,8 +406,8 @@ fn fields_of_later_versions_are_unknown_fields() {
     error: spec.scale.budget: there is no field "budget" here
      --> shop.yaml:8:5
       |
-    8 |     slo: {latency: {quantile: 0.99, below: 200ms}}
-      |     ^^^ expected one of behavior, flaps, forecast, max, metrics, min, mode, policy, remove, replicas, schedule, shadows, sizes, toZero, vertical
+    8 |     budget: 20
+      |     ^^^^^^ expected one of behavior, flaps, forecast, max, metrics, min, mode, policy, remove, replicas, schedule, shadows, sizes, slo, toZero, vertical
     "#);
 }
 
@@ -595,7 +595,7 @@ fn a_policy_is_a_word_or_the_fields_of_one() {
      --> shop.yaml:8:13
       |
     8 |     policy: stepp
-      |             ^^^^^ expected one of hpa, unanimous, step, watermarks, targetTracking, burst, formula, slo
+      |             ^^^^^ expected one of hpa, unanimous, step, watermarks, targetTracking, burst, formula, composite, slo
     "#);
     assert_snapshot!(said(&with_policy("step")), @r#"
     error: spec.scale.policy: step has fields: write {step: {}}, with those that are meant
@@ -609,7 +609,7 @@ fn a_policy_is_a_word_or_the_fields_of_one() {
      --> shop.yaml:8:14
       |
     8 |     policy: {stepp: {}}
-      |              ^^^^^ expected one of step, watermarks, targetTracking, burst, formula, slo
+      |              ^^^^^ expected one of step, watermarks, targetTracking, burst, formula, composite, slo
     "#);
     assert_snapshot!(said(&with_policy("{hpa: {}}")), @r#"
     error: spec.scale.policy.hpa: hpa has no fields: write the word hpa alone
@@ -619,7 +619,7 @@ fn a_policy_is_a_word_or_the_fields_of_one() {
       |              ^^^
     "#);
     assert_snapshot!(said(&with_policy("{burst: {}, targetTracking: {}}")), @r#"
-    error: spec.scale.policy: give exactly one of step, watermarks, targetTracking, burst, formula, slo; found 2
+    error: spec.scale.policy: give exactly one of step, watermarks, targetTracking, burst, formula, composite, slo; found 2
      --> shop.yaml:8:5
       |
     8 |     policy: {burst: {}, targetTracking: {}}

@@ -161,10 +161,11 @@ impl<'a> Look<'a> {
                     Input::Woke
                         | Input::Report(
                             Report::Traffic(_)
-                                | Report::Latencies(_)
                                 | Report::Usage(_)
                                 | Report::Demand(_)
                                 | Report::Measured(_)
+                                | Report::Allotted(_)
+                                | Report::Latencies(_)
                         )
                 );
                 !is_measurement || !self.sim.out().is_empty()

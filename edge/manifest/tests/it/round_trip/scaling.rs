@@ -3,10 +3,10 @@
 use std::num::NonZeroU32;
 
 use model::resource::{
-    AmountRange, AutoScale, BurstPolicy, Cooldown, Count, Cron, Evaluation, Flaps, ForecastMode, Forecasting,
-    Formula, FormulaPolicy, FormulaTarget, Percent, Quantile, Quantity, Remove, Scale, ScaleMode,
-    ScalePolicy, ScaleStep, Schedule, Shadow, Sizes, Span, StepChange, StepPolicy, ToZero, TrackingPolicy,
-    Vertical, VerticalMode, WatermarkPolicy, Zone,
+    AmountRange, AutoScale, BurstPolicy, CompositePolicy, Cooldown, Count, Cron, Evaluation, Flaps,
+    ForecastMode, Forecasting, Formula, FormulaPolicy, FormulaTarget, Fraction, LatencySlo, Percent,
+    Quantile, Quantity, Remove, Scale, ScaleMode, ScalePolicy, ScaleStep, Schedule, Shadow, Sizes, Slo, Span,
+    StepChange, StepPolicy, ToZero, TrackingPolicy, Vertical, VerticalMode, WatermarkPolicy, Zone,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
@@ -38,6 +38,8 @@ fn policy() -> BoxedStrategy<ScalePolicy> {
             }
         ),
         formula_policy().prop_map(ScalePolicy::Formula),
+        btree_map(text(), quantity(), 0..3)
+            .prop_map(|weights| ScalePolicy::Composite(CompositePolicy { weights })),
         slo().prop_map(ScalePolicy::Slo),
     ]
     .boxed()
