@@ -52,6 +52,9 @@ pub(crate) struct Words {
     /// From the start of a replica to the first request that it can answer, of one service or of all
     #[arg(long, value_name = "[SERVICE=]TIME", value_parser = words::time, default_value = "500ms")]
     start_up: Vec<Of<Duration>>,
+    /// Processor time that a start takes, of one service or of all; none without it
+    #[arg(long, value_name = "[SERVICE=]TIME", value_parser = words::time)]
+    start_cost: Vec<Of<Duration>>,
     /// How `resources.cpu` is held: as a share a replica uses up to one processor, as a quota no more than that
     #[arg(long, value_enum, default_value = "share")]
     cpu: Cpu,
@@ -184,6 +187,7 @@ impl Words {
         let told = |times: &[Of<Duration>]| words::of(times, name).copied();
         let cost = told(&self.cost).unwrap_or(COST_DEFAULT);
         let start_up = told(&self.start_up).unwrap_or(START_UP_DEFAULT);
+        let start_cost = told(&self.start_cost).unwrap_or(Duration::ZERO);
         let requested = declared.spec.resources.cpu.map(Quantity::milli);
         let quota = requested.and_then(|milli| u64::try_from(milli).ok()).filter(|_| self.cpu == Cpu::Quota);
         Program {
@@ -192,7 +196,8 @@ impl Words {
             cost,
             // A replica with one worker, as most have that count on being one of many.
             cpu_limit_milli: quota.unwrap_or(1000).max(1),
-            boot_cpu_milli: 0,
+            boot_cpu_milli: u64::try_from(start_cost.as_micros() * 1000 / start_up.as_micros().max(1))
+                .unwrap_or(u64::MAX),
             ..Program::default()
         }
     }
