@@ -2,7 +2,7 @@
 //!
 //! A replica is watched in windows. Each tells a rate and how large the promised quantile of the latency was at it. From the windows
 //! of each rate follows at which rates the promise was kept ([`evidence`]), and a curve over them ([`curve`]) says how the latency grows
-//! towards rates that were not seen. What is believed of that is bounded by what was seen: see [`estimate`].
+//! towards rates that were not seen. What is believed of that is bounded by what was seen: see [`mod@estimate`].
 //!
 //! Whole numbers are kept, and what is computed from them needs nothing but the four operations and the square root, which are the same on
 //! every machine.

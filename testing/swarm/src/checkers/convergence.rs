@@ -8,6 +8,7 @@ use model::action::Admission;
 use model::input::Declared;
 use model::name::ServiceName;
 use model::resource::{Recover, VerticalMode};
+use model::time::Time;
 use sim::{Life, Site};
 
 use super::{Checker, Look};
@@ -69,7 +70,7 @@ impl Checker for Convergence {
             let is_declared = look.declared().any(|declared| *declared == site.name);
             let found = match service.filter(|_| is_declared) {
                 Some(service) => awake(look, service, site)
-                    .and_then(|()| at_rest(service, site))
+                    .and_then(|()| at_rest(look.sim.now(), service, site))
                     .map_err(|what| what + &excuses(service)),
                 None if is_declared => Err("the loop does not know it".to_owned()),
                 None => gone(service, site),
@@ -112,11 +113,11 @@ fn awake(look: &Look<'_>, service: &ServiceState, site: &Site) -> Result<(), Str
     }
 }
 
-fn at_rest(service: &ServiceState, site: &Site) -> Result<(), String> {
+fn at_rest(now: Time, service: &ServiceState, site: &Site) -> Result<(), String> {
     let Some(declared) = &service.declared else {
         return Err("it is declared, and the loop does not know".to_owned());
     };
-    if is_learning(service, declared) {
+    if is_learning(now, service, declared) {
         return Ok(());
     }
     let desired = service.desired.unwrap_or(0) as usize;
@@ -171,10 +172,17 @@ fn at_rest(service: &ServiceState, site: &Site) -> Result<(), String> {
     Ok(())
 }
 
+/// How long a replica takes to be ready at most, in a world where nothing is wrong.
+const BEGINNING_MAX: Duration = Duration::from_mins(1);
+
 /// What a replica carries is learned in calm times as well: a service that is sized by it goes on being resized, and is not at rest on the way.
-fn is_learning(service: &ServiceState, declared: &Declared) -> bool {
+fn is_learning(now: Time, service: &ServiceState, declared: &Declared) -> bool {
     let acting = declared.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
-    let is_on_its_way = |stage: &Stage| !matches!(stage, Stage::Running(_) | Stage::Empty { .. });
+    let is_on_its_way = |stage: &Stage| match stage {
+        Stage::Running(health) => !health.ready && now.since(health.since) < BEGINNING_MAX,
+        Stage::Empty { .. } => false,
+        Stage::Starting { .. } | Stage::Draining { .. } | Stage::Stopping { .. } => true,
+    };
     acting.is_some() && service.places.values().any(|place| is_on_its_way(&place.stage))
 }
 

@@ -29,7 +29,7 @@ pub(super) struct HistoryWords {
     /// A server that answers PromQL, http://HOST:PORT; without it and without --trace, what Homeostat has kept of its decisions
     #[arg(long, value_name = "URL", requires = "query", value_parser = url)]
     prometheus: Option<HttpUrl>,
-    /// What is asked for: an expression of one series, in requests a second, as sum(rate(http_requests_total[1m]))
+    /// What is asked for: an expression of one series, in requests a second, as `sum(rate(http_requests_total[1m]))`
     #[arg(long, value_name = "PROMQL", requires = "prometheus", allow_hyphen_values = true)]
     query: Option<String>,
     /// The file of a token to show to that server
