@@ -14,14 +14,11 @@ use super::watch::Rehearsal;
 /// examples/flash-sale/service.yaml, with the sockets and the first probe.
 const PROGRAM: [&str; 4] = ["--cost", "2.65ms", "--start-up", "300ms"];
 
-/// How far the rehearsal and what really happened may be apart in replica-seconds.
+/// How far the rehearsal and what really happened may be apart in replica-seconds before that is a fault.
 ///
-/// 15 % is what a rehearsal is to keep, and so is the next figure 90 %; the rest is for decisions near the edge of a tolerance, such as 66 % of the
-/// processor where 68 % is one replica more, after which both go on otherwise.
-pub(super) const APART_PERCENT_MAX: f64 = 25.0;
-
-/// In how many of the moments that were looked at they may differ by one replica at most.
-pub(super) const NEAR_PERCENT_MIN: f64 = 70.0;
+/// 40 %: a few per cent of measured processor time decide between eight and ten replicas of the example, which is a quarter; what is beyond that was
+/// simulated wrongly. docs/rehearse.md has what was seen.
+pub(super) const APART_PERCENT_MAX: f64 = 40.0;
 
 /// How far what was rehearsed and what happened are apart.
 #[derive(Debug)]
