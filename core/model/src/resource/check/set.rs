@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{ResourceProblem, Severity};
 use crate::name::ServiceName;
 use crate::resource::route::RouteFilter;
-use crate::resource::{Count, ListenAddress, MetricSource, Problem, Resource, Route, Service};
+use crate::resource::{
+    AutoscalerSpec, Count, ListenAddress, MetricSource, Problem, Resource, Route, Service,
+};
 
 pub(super) fn problems(resources: &[Resource], dangling: Severity) -> Vec<ResourceProblem> {
     let set = Set::new(resources);
@@ -30,6 +32,15 @@ pub(super) fn problems(resources: &[Resource], dangling: Severity) -> Vec<Resour
 
 fn error(resource: usize, path: &str, text: String) -> ResourceProblem {
     ResourceProblem { resource, severity: Severity::Error, problem: Problem::at(path, text) }
+}
+
+/// The autoscalers that can be used, each by the name of the service that it scales.
+fn autoscalers(resources: &[Resource]) -> BTreeMap<String, AutoscalerSpec> {
+    let usable = resources.iter().filter_map(|resource| match resource {
+        Resource::HorizontalPodAutoscaler(hpa) => hpa.autoscaler().ok(),
+        Resource::Service(_) | Resource::Route(_) | Resource::MetricSource(_) => None,
+    });
+    usable.map(|spec| (spec.service.to_string(), spec)).collect()
 }
 
 fn duplicates(resources: &[Resource]) -> Vec<ResourceProblem> {

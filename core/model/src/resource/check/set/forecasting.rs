@@ -1,7 +1,5 @@
 //! What must hold of a forecast: that it can be made, and that there is something which it may raise.
 
-use std::collections::BTreeMap;
-
 use super::{ResourceProblem, Severity, error};
 use crate::resource::{
     AutoscalerSpec, FORECAST_SHADOW, ForecastMode, Forecasting, Resource, STEPS_AHEAD_MAX, Service, Span,
@@ -22,14 +20,7 @@ pub(super) fn problems(resources: &[Resource], dangling: Severity) -> Vec<Resour
     if !resources.iter().any(forecasts) {
         return Vec::new();
     }
-    let autoscalers: BTreeMap<String, AutoscalerSpec> = resources
-        .iter()
-        .filter_map(|resource| match resource {
-            Resource::HorizontalPodAutoscaler(hpa) => hpa.autoscaler().ok(),
-            Resource::Service(_) | Resource::Route(_) | Resource::MetricSource(_) => None,
-        })
-        .map(|spec| (spec.service.to_string(), spec))
-        .collect();
+    let autoscalers = super::autoscalers(resources);
     let mut found = Vec::new();
     for (i, resource) in resources.iter().enumerate() {
         if let Resource::Service(service) = resource

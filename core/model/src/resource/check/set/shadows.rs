@@ -1,6 +1,6 @@
 //! What must hold of autoscalers that are tried beside the acting one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{ResourceProblem, Severity, error};
 use crate::resource::{AutoscalerSpec, Problem, Resource, SHADOWS_MAX, Service};
@@ -11,14 +11,7 @@ pub(super) fn problems(resources: &[Resource], dangling: Severity) -> Vec<Resour
     if !resources.iter().any(shadowed) {
         return Vec::new();
     }
-    let autoscalers: BTreeMap<String, AutoscalerSpec> = resources
-        .iter()
-        .filter_map(|resource| match resource {
-            Resource::HorizontalPodAutoscaler(hpa) => hpa.autoscaler().ok(),
-            Resource::Service(_) | Resource::Route(_) | Resource::MetricSource(_) => None,
-        })
-        .map(|spec| (spec.service.to_string(), spec))
-        .collect();
+    let autoscalers = super::autoscalers(resources);
     let mut found = Vec::new();
     for (i, resource) in resources.iter().enumerate() {
         if let Resource::Service(service) = resource {
