@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use external::{Keepers, Kept};
 use futures_util::future::join_all;
-use model::identity::{ActionId, Incarnation, ReplicaId};
+use model::action::Outcome;
+use model::identity::{ActionId, Epoch, Incarnation, ReplicaId};
 use model::name::{NodeName, ServiceName};
 use model::quantity::MilliRps;
 use model::resource::PortName;
 use model::time::Wall;
 use orchestrator::{Handle, Order};
-use platform::{Capabilities, LifeState, LogError, LogLines, ObserveError, Platform, StopRequest};
+use platform::{Capabilities, Life, LifeState, LogError, LogLines, ObserveError, Platform, StopRequest};
 use proxy::{AccessLogState, ServiceTraffic, Table, TlsState};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,6 +26,9 @@ use crate::measuring::{self, MeasuringDesk, SourceDetail};
 use crate::rates::Rates;
 use crate::routes::{self, RouteDetail};
 use crate::{obey, report};
+
+/// How often replicas that are to stop are looked for; what the loop asked for last may only be starting at the first look.
+const STOP_ROUNDS_MAX: usize = 3;
 
 /// Runs replicas on one node; cheap to clone.
 #[derive(Clone)]
@@ -64,6 +68,33 @@ pub struct ReplicaDetail {
     pub adopted: bool,
     /// What its last failed probe said; `None` while none fails.
     pub probe_note: Option<Arc<str>>,
+}
+
+/// Which replicas are to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// All of them.
+    Everyone,
+    /// Only those that were not running already when this agent began.
+    NotAdopted,
+}
+
+/// How it went when every replica was to be stopped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoppedReplicas {
+    /// How many are gone.
+    pub replicas: usize,
+    /// Those that may still run, and how their last stop ended.
+    pub left: Vec<(ReplicaId, Outcome)>,
+}
+
+impl Whom {
+    fn means(self, life: &Life) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::NotAdopted => !life.adopted,
+        }
+    }
 }
 
 impl fmt::Debug for Agent {
@@ -171,25 +202,42 @@ impl Agent {
         self.inner.tasks.wait().await;
     }
 
-    /// Stops every replica, all at once, each with its declared grace, and waits for their ends. Returns how many there were. Balancers of
-    /// somebody else are told before that there is none.
+    /// Stops replicas, all at once, each with its declared grace, and waits for their ends. Balancers of somebody else are told before
+    /// that there is none, when everyone stops.
     ///
-    /// To be called when the loop has ended, or it would start them again.
-    pub async fn stop_replicas(&self) -> Result<usize, ObserveError> {
-        self.inner.balancers.close(balancers::CLOSE_MAX).await;
-        let lives = self.inner.platform.inventory().await?;
-        let running: Vec<_> =
-            lives.into_iter().filter(|life| !matches!(life.state, LifeState::Exited(_))).collect();
-        let epoch = running.iter().map(|life| life.action.epoch).max().unwrap_or_default();
-        let stops = running.iter().enumerate().map(|(nth, life)| {
-            // Past every id that the loop of this epoch has given.
-            let action = ActionId { epoch, sequence: u64::MAX - nth as u64 };
-            let (replica, incarnation) = (life.replica.clone(), life.incarnation);
-            let grace = self.inner.grace_of(&replica);
-            self.inner.platform.stop(StopRequest { action, replica, incarnation, grace })
-        });
-        join_all(stops).await;
-        Ok(running.len())
+    /// To be called when the loop has ended, or it would start them again, and in the `epoch` that the loop spoke in. What the loop had
+    /// still asked to be started is waited for by looking again, [`STOP_ROUNDS_MAX`] times at most.
+    pub async fn stop_replicas(&self, epoch: Epoch, whom: Whom) -> Result<StoppedReplicas, ObserveError> {
+        if whom == Whom::Everyone {
+            self.inner.balancers.close(balancers::CLOSE_MAX).await;
+        }
+        let mut stopped = StoppedReplicas::default();
+        // Past every id that the loop of this epoch has given.
+        let mut ids = (0..).map(|nth| ActionId { epoch, sequence: u64::MAX - nth });
+        for _ in 0..STOP_ROUNDS_MAX {
+            let lives = self.inner.platform.inventory().await?;
+            let running: Vec<_> = lives
+                .iter()
+                .filter(|life| whom.means(life) && !matches!(life.state, LifeState::Exited(_)))
+                .collect();
+            if running.is_empty() {
+                stopped.left.clear();
+                break;
+            }
+            let stops = running.into_iter().zip(&mut ids).map(|(life, action)| self.stop_life(life, action));
+            let outcomes = join_all(stops).await;
+            stopped.replicas += outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Applied).count();
+            stopped.left = outcomes;
+            stopped.left.retain(|(_, outcome)| *outcome != Outcome::Applied);
+        }
+        Ok(stopped)
+    }
+
+    async fn stop_life(&self, life: &Life, action: ActionId) -> (ReplicaId, Outcome) {
+        let (replica, incarnation) = (life.replica.clone(), life.incarnation);
+        let grace = self.inner.grace_of(&replica);
+        let request = StopRequest { action, replica: replica.clone(), incarnation, grace };
+        (replica, self.inner.platform.stop(request).await)
     }
 }
 

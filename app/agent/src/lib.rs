@@ -16,7 +16,7 @@ mod routes;
 mod routing;
 
 mod agent;
-pub use agent::{Agent, ReplicaDetail};
+pub use agent::{Agent, ReplicaDetail, StoppedReplicas, Whom};
 pub use measuring::SourceDetail;
 pub use routes::RouteDetail;
 pub use routing::check_certificates;

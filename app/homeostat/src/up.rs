@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use agent::Agent;
+use agent::{Agent, Whom};
 use anyhow::{Context, anyhow};
 use manifest::Manifests;
+use model::action::{Outcome, Refusal};
 use model::name::NodeName;
 use model::resource::Resource;
 use model::settings::Settings;
@@ -103,7 +104,9 @@ async fn run(mut up: Up) -> anyhow::Result<ExitCode> {
     }
     stop.cancel();
     server.await.context("the API ended by a fault of ours")?;
-    end(&handle, &agent, proxy).await?;
+    // A declaration that was refused changes nothing: what had outlived the last run goes on, and only what this one started ends.
+    let whom = if applied.is_ok() { Whom::Everyone } else { Whom::NotAdopted };
+    end(&handle, &agent, proxy, whom).await?;
     applied.map(|()| ExitCode::SUCCESS)
 }
 
@@ -169,14 +172,35 @@ async fn wait(signals: &mut Signals) {
 }
 
 /// The loop first, so that it starts nothing again; then the traffic; then the replicas.
-async fn end(handle: &Handle, agent: &Agent, proxy: Proxy) -> anyhow::Result<()> {
-    handle.stop();
+async fn end(handle: &Handle, agent: &Agent, proxy: Proxy, whom: Whom) -> anyhow::Result<()> {
+    let epoch = handle.stop();
     proxy.shutdown(PROXY_GRACE).await;
-    let stopped =
-        agent.stop_replicas().await.map_err(|error| anyhow!("could not stop the replicas: {error}"))?;
-    tracing::info!(replicas = stopped, "stopped");
+    let stopped = agent
+        .stop_replicas(epoch, whom)
+        .await
+        .map_err(|error| anyhow!("could not stop the replicas: {error}"))?;
+    tracing::info!(replicas = stopped.replicas, "stopped");
     agent.close().await;
-    Ok(())
+    for (replica, outcome) in &stopped.left {
+        tracing::error!(replica = %replica, why = why_left(outcome), "replica_left");
+    }
+    match stopped.left.len() {
+        0 => Ok(()),
+        left => Err(anyhow!(
+            "could not stop {left} of the replicas, which the lines above name; the next `homeostat up` with the same --data \
+             takes over those that go on running"
+        )),
+    }
+}
+
+fn why_left(outcome: &Outcome) -> &str {
+    match outcome {
+        Outcome::Failed(failure) => &failure.message,
+        Outcome::Refused(Refusal::StaleEpoch) => "another homeostat has taken over this data folder",
+        Outcome::Refused(Refusal::OtherIncarnation) => "it ended by itself and was started anew",
+        Outcome::Unknown => "the kernel has not let its process go yet",
+        Outcome::Applied => "it is gone",
+    }
 }
 
 /// The machine's name as far as it is one for a node.

@@ -49,6 +49,11 @@ impl Board {
         self.kept().last = EventId { epoch, number: 0 };
     }
 
+    /// The run that events are named after.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.kept().last.epoch
+    }
+
     /// Pins up what one step of the loop had to tell.
     ///
     /// It is told also when it could not be kept; the error says that a restart would forget it.

@@ -146,6 +146,7 @@ pub(crate) fn start(doors: Doors) -> Result<Handle, StartError> {
             health: Arc::clone(&health),
             journal: doors.journal.clone(),
             chronicle: chronicle.clone(),
+            thread: Mutex::default(),
         }),
     };
     let notes = scribe::start(shelf.clone(), handle.clone()).map_err(StartError::Thread)?;
@@ -167,10 +168,11 @@ pub(crate) fn start(doors: Doors) -> Result<Handle, StartError> {
         engine.journal.abandon();
         return Err(error);
     }
-    thread::Builder::new()
+    let thread = thread::Builder::new()
         .name("loop".into())
         .spawn(move || engine.run(&inbox))
         .map_err(StartError::Thread)?;
+    *handle.inner.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
     Ok(handle)
 }
 

@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use control::ControlLoop;
 use model::event::EventKind;
-use model::identity::ReplicaId;
+use model::identity::{Epoch, ReplicaId};
 use model::input::{Declared, Input, Intent};
 use model::name::ServiceName;
 use model::resource::{Kind, Resource};
@@ -57,6 +58,8 @@ pub(crate) struct Inner {
     pub(crate) health: Arc<crate::engine::Health>,
     pub(crate) journal: std::path::PathBuf,
     pub(crate) chronicle: Chronicle,
+    /// The loop's own, until somebody has waited for its end.
+    pub(crate) thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl std::fmt::Debug for Message {
@@ -241,10 +244,18 @@ impl Handle {
         self.inner.health.trouble()
     }
 
-    /// Ends the loop's thread after what it is at, and lets the history be written. Replicas are left running.
-    pub fn stop(&self) {
+    /// Ends the loop after what it is at, waits for that, and lets the history be written. Replicas are left running.
+    ///
+    /// Returns the epoch that the loop spoke in: whoever gives orders after it has to speak in it too, or is refused as one
+    /// who was followed by another.
+    pub fn stop(&self) -> Epoch {
         drop(self.inner.messages.send(Message::Stop));
+        let thread = self.inner.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("loop_panicked");
+        }
         self.inner.chronicle.flush();
+        self.inner.board.epoch()
     }
 
     /// What is kept is kept; only then may the loop be told, in full, however long its queue is.
@@ -312,6 +323,7 @@ mod tests {
             health: Arc::default(),
             journal: "unused".into(),
             chronicle: Chronicle::start(&crate::HistoryKept::in_folder("unused".into())).unwrap(),
+            thread: Mutex::default(),
         };
         let handle = Handle { inner: Arc::new(inner) };
         let applier = handle.clone();

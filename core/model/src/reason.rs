@@ -279,6 +279,10 @@ impl fmt::Display for Reason {
             }
             Self::Awaited { waiting: 0 } => f.write_str("somebody asks for something again"),
             Self::Awaited { waiting } => write!(f, "somebody asks for something again, {waiting} wait"),
+            // Of an end that nobody saw, the time is not known either.
+            Self::Exited(exit) if exit.class() == ExitClass::Unknown => {
+                f.write_str("it ended, and how was not seen")
+            }
             Self::Exited(exit) => {
                 write!(f, "it {} after {:.1?} ({})", exit.class(), exit.ran_for, exit.status)
             }

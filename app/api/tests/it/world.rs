@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use agent::Agent;
+use agent::{Agent, Whom};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -158,8 +158,8 @@ impl World {
         {
             ended.unwrap();
         }
-        self.handle.stop();
-        self.agent.stop_replicas().await.unwrap();
+        let epoch = self.handle.stop();
+        self.agent.stop_replicas(epoch, Whom::Everyone).await.unwrap();
         self.agent.close().await;
         self.proxy.shutdown(Duration::ZERO).await;
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::house::{House, answer_of, is_running, pid_of, text, wait_until};
+use crate::house::{House, answer_of, free_port, is_running, pid_of, text, wait_until};
 
 #[test]
 fn replicas_outlive_a_killed_homeostat_and_are_adopted_without_a_restart() {
@@ -49,6 +49,54 @@ fn an_interrupt_stops_what_was_started_and_the_journal_replays() {
     let replayed = house.ask(&["replay", "--data", "data"]);
     assert!(replayed["steps"].as_u64() > Some(5), "{replayed}");
     assert!(replayed["actions"].as_u64() >= Some(2), "{replayed}");
+}
+
+#[test]
+fn an_interrupt_stops_what_an_earlier_run_started_too() {
+    let mut house = House::new();
+    let manifest = house.write_service("web", "  scale: {replicas: 3}\n");
+    house.up(&["-f", text(&manifest)]);
+    house.wait_for_ready("web", 3);
+    house.end(Signal::KILL);
+
+    house.up(&[]);
+    house.wait_for_ready("web", 3);
+    // A stop of the second run, so that the platform has heard it: it obeys the first run no more.
+    house.ask(&["scale", "service/web", "--replicas", "2"]);
+    let pids: Vec<_> = wait_until("two are left", || {
+        let left = house.replicas("web");
+        (left.len() == 2).then(|| left.values().map(pid_of).collect())
+    });
+    let ended = house.end(Signal::INT);
+
+    assert_eq!(ended.code(), Some(0), "{}", house.log());
+    for pid in pids {
+        wait_until("an adopted replica is gone", || (!is_running(pid)).then_some(()));
+    }
+}
+
+#[test]
+fn a_start_with_a_declaration_that_is_refused_leaves_what_had_outlived_the_last_run() {
+    let mut house = House::new();
+    let manifest = house.write_service("web", "  scale: {replicas: 2}\n");
+    house.up(&["-f", text(&manifest)]);
+    let before: Vec<_> = house.wait_for_ready("web", 2).values().map(pid_of).collect();
+    house.end(Signal::KILL);
+
+    let exposed = format!(
+        "  scale: {{replicas: 2}}\n  expose: {{listen: \"127.0.0.1:{}\", port: http, tls: {{certificate: no.pem, key: no.key}}}}\n",
+        free_port()
+    );
+    let refused = house.write_service("web", &exposed);
+    let said = house.run(&["up", "--data", "data", "--listen", "127.0.0.1:0", "-f", text(&refused)]);
+
+    assert_eq!(said.code, Some(1), "{said:?}");
+    for pid in before {
+        assert!(is_running(pid), "a replica was stopped: {said:?}");
+    }
+    house.up(&[]);
+    house.wait_for_ready("web", 2);
+    house.end(Signal::INT);
 }
 
 #[test]
