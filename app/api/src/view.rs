@@ -131,39 +131,14 @@ impl Look<'_> {
         let (ready, desired) = (service.serving(), service.desired.unwrap_or(0));
         let fewest = service.declared.as_ref().and_then(|declared| declared.autoscaler.as_ref());
         let needed = fewest.map_or(desired, |spec| spec.min.min(desired)).max(u32::from(desired > 0));
-        let latest = |times: &mut dyn Iterator<Item = Time>| times.max().map(|time| self.at(time));
-        let counted = || service.places.values().filter(|place| place.counts());
-        let since_ready =
-            || latest(&mut counted().filter_map(|place| place.health().map(|health| health.ready_changed)));
-        let since_missing = || {
-            latest(&mut counted().filter(|place| !place.is_serving()).map(|place| stage_since(&place.stage)))
-        };
-        let claim =
-            |kind: &str, holds: bool, reason: &str, message: String, since: Option<String>| v1::Condition {
-                kind: kind.into(),
-                status: if holds { "True" } else { "False" }.into(),
-                reason: reason.into(),
-                message,
-                since,
-            };
-        let available = ready >= needed;
         let why = service.waits.first().map(|wait| format!(": {}", wait.reason)).unwrap_or_default();
-        let mut conditions = vec![
-            claim(
-                "Available",
-                available,
-                if available { "EnoughReady" } else { "TooFewReady" },
-                format!("{ready} ready of at least {needed}{}", if available { "" } else { &why }),
-                if available { since_ready() } else { since_missing() },
-            ),
-            claim(
-                "Complete",
-                ready == desired && service.places.len() == counted().count() + service.spares().count(),
-                if ready < desired { "Growing" } else { "Settled" },
-                format!("{ready} ready of {desired} wanted{}", if ready < desired { &why } else { "" }),
-                if ready < desired { since_missing() } else { since_ready() },
-            ),
-        ];
+        let enough = format!("{ready} ready of at least {needed}");
+        let available = if ready >= needed {
+            claim("Available", true, "EnoughReady", enough, self.since_ready(service))
+        } else {
+            claim("Available", false, "TooFewReady", enough + &why, self.since_missing(service))
+        };
+        let mut conditions = vec![available, self.complete(service, &why)];
         conditions.extend(exposed(service).map(|(status, reason, message)| v1::Condition {
             kind: "Exposed".into(),
             status: status.into(),
@@ -184,6 +159,39 @@ impl Look<'_> {
             suspended.map(|time| self.at(time)),
         ));
         conditions
+    }
+
+    /// Whether the service is as it was declared: as many replicas, all of the declared version, and nobody on the way out.
+    fn complete(&self, service: &ServiceState, why: &str) -> v1::Condition {
+        let (ready, desired) = (service.serving(), service.desired.unwrap_or(0));
+        let counted = || service.places.values().filter(|place| place.counts());
+        let outdated = counted().filter(|place| service.is_outdated(place)).count();
+        let progress = format!("{ready} ready of {desired} wanted");
+        if ready < desired {
+            return claim("Complete", false, "Growing", progress + why, self.since_missing(service));
+        }
+        if outdated > 0 {
+            let message = format!("{outdated} of {desired} run an older version than the declared one{why}");
+            return claim("Complete", false, "Updating", message, self.since_missing(service));
+        }
+        let nobody_leaves =
+            ready == desired && service.places.len() == counted().count() + service.spares().count();
+        claim("Complete", nobody_leaves, "Settled", progress, self.since_ready(service))
+    }
+
+    /// When the last of those that count became ready, or ceased to be.
+    fn since_ready(&self, service: &ServiceState) -> Option<String> {
+        let counted = service.places.values().filter(|place| place.counts());
+        counted
+            .filter_map(|place| place.health().map(|health| health.ready_changed))
+            .max()
+            .map(|time| self.at(time))
+    }
+
+    /// Since when the latest of those that do not serve are as they are.
+    fn since_missing(&self, service: &ServiceState) -> Option<String> {
+        let missing = service.places.values().filter(|place| place.counts() && !place.is_serving());
+        missing.map(|place| stage_since(&place.stage)).max().map(|time| self.at(time))
     }
 
     fn place(&self, service: &ServiceState, ordinal: Ordinal, place: &Place) -> PlaceView {
@@ -245,6 +253,16 @@ impl Look<'_> {
 
     fn at(&self, time: Time) -> String {
         rfc3339(wall_of(self.now, time))
+    }
+}
+
+fn claim(kind: &str, holds: bool, reason: &str, message: String, since: Option<String>) -> v1::Condition {
+    v1::Condition {
+        kind: kind.into(),
+        status: if holds { "True" } else { "False" }.into(),
+        reason: reason.into(),
+        message,
+        since,
     }
 }
 

@@ -160,3 +160,32 @@ fn no_request_fails_while_it_scales_in_and_is_exchanged_replica_by_replica() {
 
     assert_none_failed(load);
 }
+
+#[test]
+fn a_version_that_does_not_start_leaves_the_service_serving_and_is_not_called_complete() {
+    let mut house = House::new();
+    let manifest = house.write_service("web", "  scale: {replicas: 2}\n");
+    house.up(&["-f", text(&manifest)]);
+    let before = house.wait_for_ready("web", 2);
+
+    let broken = "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: web}\nspec:\n  run: {command: [\"false\"]}\n  \
+                  ports: [{name: http, protocol: http}]\n  probes: {readiness: {http: {path: /}, every: 100ms}}\n  \
+                  scale: {replicas: 2}\n";
+    house.ask(&["apply", "-f", text(&house.write("broken.yaml", broken))]);
+
+    let complete = wait_until("the new version is known to fail", || {
+        let status = house.ask(&["get", "service/web"])["status"].clone();
+        let conditions = status["conditions"].as_array()?.clone();
+        let complete = conditions.into_iter().find(|condition| condition["type"] == "Complete")?;
+        complete["message"].as_str()?.contains(": ").then_some(complete)
+    });
+    assert_eq!(
+        (&complete["status"], &complete["reason"]),
+        (&"False".into(), &"Updating".into()),
+        "{complete}"
+    );
+    assert!(complete["message"].as_str().unwrap().starts_with("2 of 2 run an older version"), "{complete}");
+    for (name, status) in &before {
+        assert_eq!(house.replicas("web")[name]["pid"], status["pid"], "{name} goes on");
+    }
+}
