@@ -9,11 +9,23 @@ use model::time::Time;
 /// 9: a window of 2 s at four samples a second, and the one before it that the first difference needs.
 pub const SAMPLES_MAX: usize = 9;
 
-/// The latest values of one counter that only grows, oldest first.
+/// The latest values of one counter that only grows.
+///
+/// Only the latest is kept as it is, the others by how far each is from the next: a hundred thousand replicas have three of these each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Series {
-    samples: [(Time, u64); SAMPLES_MAX],
-    len: usize,
+    latest: (Time, u64),
+    /// From each sample to the next, oldest first.
+    steps: [Step; SAMPLES_MAX - 1],
+    /// Samples kept, the latest included.
+    len: u8,
+}
+
+/// From one sample to the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Step {
+    ms: u32,
+    by: u32,
 }
 
 /// How much a counter grew, and over which time.
@@ -29,41 +41,62 @@ pub struct Growth {
 
 impl Series {
     /// Adds a sample. One that is not later than the last is a duplicate or out of order and changes nothing; one whose
-    /// value is smaller begins the series anew, as the counter has.
+    /// value is smaller begins the series anew, as the counter has, and so does one that is further from the last than a
+    /// step can say: 49 days, or 4,294,967,295 of what is counted.
     pub fn push(&mut self, at: Time, value: u64) {
-        if let Some((last_at, last)) = self.last() {
-            if at <= last_at {
-                return;
-            }
-            if value < last {
-                self.len = 0;
+        let Some((last_at, last)) = self.last() else {
+            (self.latest, self.len) = ((at, value), 1);
+            return;
+        };
+        if at <= last_at {
+            return;
+        }
+        match Step::between((last_at, last), (at, value)) {
+            None => self.len = 1,
+            Some(step) => {
+                if usize::from(self.len) == SAMPLES_MAX {
+                    self.steps.rotate_left(1);
+                    self.len -= 1;
+                }
+                self.steps[usize::from(self.len) - 1] = step;
+                self.len += 1;
             }
         }
-        if self.len == SAMPLES_MAX {
-            self.samples.rotate_left(1);
-            self.len -= 1;
-        }
-        self.samples[self.len] = (at, value);
-        self.len += 1;
+        self.latest = (at, value);
     }
 
     /// The latest sample; `None` before the first.
     pub fn last(&self) -> Option<(Time, u64)> {
-        self.len.checked_sub(1).map(|i| self.samples[i])
+        (self.len > 0).then_some(self.latest)
     }
 
     /// How much the counter grew over the last `window`, from the oldest sample within it; `None` with fewer than two
     /// samples in it.
     pub fn growth(&self, window: Duration) -> Option<Growth> {
-        let (at, newest) = self.last()?;
-        let begin = at - window;
-        let (from, oldest) = *self.samples[..self.len].iter().find(|(time, _)| *time >= begin)?;
-        (from < at).then(|| Growth { at, over: at.since(from), by: newest - oldest })
+        let (at, _) = self.last()?;
+        let (mut over, mut by) = (Duration::ZERO, 0);
+        for step in self.steps[..usize::from(self.len) - 1].iter().rev() {
+            let longer = over + Duration::from_millis(u64::from(step.ms));
+            if longer > window {
+                break;
+            }
+            (over, by) = (longer, by + u64::from(step.by));
+        }
+        (!over.is_zero()).then_some(Growth { at, over, by })
     }
 
     /// Forgets all samples: the counter belongs to a new life.
     pub fn clear(&mut self) {
         self.len = 0;
+    }
+}
+
+impl Step {
+    /// `None` when the counter fell, or the way is too far for a step.
+    fn between((from, before): (Time, u64), (to, after): (Time, u64)) -> Option<Self> {
+        let ms = u32::try_from(to.since(from).as_millis()).ok()?;
+        let by = u32::try_from(after.checked_sub(before)?).ok()?;
+        Some(Self { ms, by })
     }
 }
 
@@ -113,6 +146,19 @@ mod tests {
         assert_eq!(series.growth(WINDOW), None);
         series.push(at(3000), 10);
         assert_eq!(series.growth(WINDOW).map(|g| g.by), Some(7));
+    }
+
+    #[test]
+    fn what_no_step_can_say_begins_anew() {
+        let far = u64::from(u32::MAX);
+        for (ms, value) in [(far + 1, 1), (1, far + 1)] {
+            let mut series = Series::default();
+            series.push(at(0), 0);
+            series.push(at(ms), value);
+            assert_eq!((series.growth(Duration::MAX), series.last()), (None, Some((at(ms), value))));
+            series.push(at(ms + far), value + far);
+            assert_eq!(series.growth(Duration::MAX).map(|g| g.by), Some(far));
+        }
     }
 
     #[test]
