@@ -1,36 +1,14 @@
 //! Real traces, when they are there: `HOMEOSTAT_DATA` names the folder that has `traces/*.csv`.
 
-use std::io::Write as _;
-use std::path::PathBuf;
-
+use conformance::data::at_hand;
 use load::rate::{Factor, Rate};
 use load::replay::{Replay, Scale};
 use load::schedule::Arrivals;
 use load::trace::Trace;
 
-/// Returns the folder of the real traces, or says that they were left out.
-#[expect(clippy::disallowed_methods, reason = "a test has no command line to be told by")]
-fn real_traces() -> Option<PathBuf> {
-    let beside_the_workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data");
-    let data =
-        std::env::var_os("HOMEOSTAT_DATA").map_or_else(|| PathBuf::from(beside_the_workspace), PathBuf::from);
-    let traces = data.join("traces");
-    if traces.is_dir() {
-        return Some(traces);
-    }
-    // Not by eprintln!, which the test harness keeps to itself when a test passes.
-    let said = writeln!(
-        std::io::stderr(),
-        "load: LEFT OUT: no real traces in {}; set HOMEOSTAT_DATA to the folder that has them",
-        traces.display()
-    );
-    said.expect("standard error takes a line");
-    None
-}
-
 #[test]
 fn every_real_trace_can_be_replayed_up_to_a_peak() {
-    let Some(folder) = real_traces() else { return };
+    let Some(folder) = at_hand("load", "traces") else { return };
     let peak = Rate::per_second(250.0).unwrap();
     let mut read = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -52,7 +30,7 @@ fn every_real_trace_can_be_replayed_up_to_a_peak() {
 
 #[test]
 fn the_world_cup_is_read_as_it_was_recorded() {
-    let Some(folder) = real_traces() else { return };
+    let Some(folder) = at_hand("load", "traces") else { return };
     let trace = Trace::open(&folder.join("wc98_group.csv")).unwrap();
     assert_eq!(trace.rows().len(), 36_000);
     assert_eq!(trace.interval().unwrap().as_secs(), 60);

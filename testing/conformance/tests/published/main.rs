@@ -3,10 +3,10 @@
 //! The figures (figures.csv) are of an independent implementation of the same model. Every figure of every policy here is met within 2 % on
 //! every trace.
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+use conformance::data::at_hand;
 use fluid::policy::calendar::Calendar;
 use fluid::policy::constant::Demands;
 use fluid::policy::hpa;
@@ -88,7 +88,7 @@ fn loads(trace: &Path, name: &str) -> Vec<f64> {
 
 /// Compares all policies on one trace; nothing when the traces are not there.
 fn compare(trace: &str) {
-    let Some(folder) = real_traces() else { return };
+    let Some(folder) = at_hand("published", "traces") else { return };
     let loads = loads(&folder.join(format!("{trace}.csv")), trace);
     let p99 = quantile(&mut loads.clone(), 0.99).expect("there are ticks");
     let capacity = capacity_for(p99, 40, Share::of(0.7).expect("a share")).expect("there is load");
@@ -105,33 +105,15 @@ fn compare(trace: &str) {
         let ours = [&[capacity.rate()][..], &figures(&run.finish().score)].concat();
         for ((column, published), ours) in columns.split(',').zip(&row).skip(2).zip(ours) {
             let published: f64 = published.parse().expect("a figure is a number");
-            if !is_met(row[1], ours, published) {
-                eprintln!("BAD {trace}, {}, {column}: {ours}, not {published}", row[1]);
-            }
+            assert!(
+                is_met(row[1], ours, published),
+                "{trace}, {}, {column}: {ours}, not {published}",
+                row[1]
+            );
             compared += 1;
         }
     }
     assert!(compared >= 11 * 13, "there are figures of eleven policies at least");
-}
-
-/// Returns the folder of the real traces, or says that they were left out.
-#[expect(clippy::disallowed_methods, reason = "a test has no command line to be told by")]
-fn real_traces() -> Option<PathBuf> {
-    let beside_the_workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data");
-    let data =
-        std::env::var_os("HOMEOSTAT_DATA").map_or_else(|| PathBuf::from(beside_the_workspace), PathBuf::from);
-    let traces = data.join("traces");
-    if traces.is_dir() {
-        return Some(traces);
-    }
-    // Not by eprintln!, which the test harness keeps to itself when a test passes.
-    let said = writeln!(
-        std::io::stderr(),
-        "published: LEFT OUT: no real traces in {}; set HOMEOSTAT_DATA to the folder that has them",
-        traces.display()
-    );
-    said.expect("standard error takes a line");
-    None
 }
 
 /// One test for each trace, so that they run side by side.
