@@ -51,8 +51,8 @@ fn start(asked: cli::Up, colours: Colours, path: Option<String>) -> anyhow::Resu
         Cpu::Quota => CpuPolicy::Quota,
     };
     let (manifests, data, listen) = (asked.manifests, asked.data, asked.listen);
-    let (history, settings) = (asked.history, asked.settings);
-    up::up(up::Up { manifests, data, path, listen, cpu, history, settings })
+    let (history, settings, take_over) = (asked.history, asked.settings, asked.take_over);
+    up::up(up::Up { manifests, data, path, listen, cpu, history, settings, take_over })
 }
 
 /// One line for each event, on standard error.

@@ -1,34 +1,36 @@
 //! `homeostat up`: everything in one process.
 //!
-//! The one place that names the drivers. It opens what can fail first and starts what acts last, so that an error leaves nothing
-//! behind; and it ends in the opposite order.
+//! It opens what can fail first and starts what acts last, so that an error leaves nothing behind; and it ends in the opposite order. With
+//! `--take-over` it takes the place of the one that runs on the same data folder, and every one lets another take its own: see [`before`].
+
+mod before;
+mod reign;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use agent::{Agent, Whom};
-use anyhow::{Context, anyhow};
+use agent::Whom;
+use anyhow::Context;
 use manifest::Manifests;
-use model::action::{Outcome, Refusal};
-use model::name::NodeName;
 use model::resource::Resource;
 use model::settings::Settings;
-use orchestrator::{Doors, Handle, HistoryKept};
 use os::{Signals, StopSignal};
 use platform::Platform;
-use platform_process::{CpuPolicy, ProcessPlatform};
-use proxy::{Proxy, ProxyConfig};
-use store_embedded::EmbeddedStore;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use platform_process::CpuPolicy;
+use proxy::ProxyConfig;
+use succession::Successor;
 use tokio_util::task::TaskTracker;
+
+use self::before::{Before, Front};
+use self::reign::Reign;
 
 /// Requests under way when we are asked to stop may take so long to finish.
 const PROXY_GRACE: Duration = Duration::from_secs(5);
+
+/// From one attempt to take our own place again to the next, after a successor has failed.
+const RETURN_PAUSE: Duration = Duration::from_secs(1);
 
 /// What `homeostat up` was asked for.
 #[derive(Clone, Debug)]
@@ -47,9 +49,23 @@ pub(crate) struct Up {
     pub(crate) history: Duration,
     /// The numbers of the loop.
     pub(crate) settings: Settings,
+    /// How long clients of the one before may take to leave; `None` when nobody's place is to be taken.
+    pub(crate) take_over: Option<Duration>,
 }
 
-/// Runs until a signal asks to stop; then stops the replicas too.
+/// What was asked for, and where.
+#[derive(Debug)]
+struct House {
+    up: Up,
+    /// The folder that we were started in.
+    here: PathBuf,
+    /// Client connections at once.
+    connections_max: usize,
+    /// The API, and proxies of ours that see off their clients.
+    tasks: TaskTracker,
+}
+
+/// Runs until a signal asks to stop, and then stops the replicas too; or until another process has taken this one's place.
 pub(crate) fn up(up: Up) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -64,59 +80,135 @@ async fn run(mut up: Up) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let here = std::env::current_dir().context("could not start: the current folder cannot be told")?;
     up.manifests.resolve_paths(&here)?;
-    let store = Arc::new(EmbeddedStore::open(&up.data)?);
-    let listener = TcpListener::bind(up.listen).await.with_context(|| {
-        format!(
-            "could not listen on {} for the API; is another homeostat running? choose another with --listen",
-            up.listen
-        )
-    })?;
-    let platform: Arc<dyn Platform> = Arc::new(open_platform(&up, &here)?);
-    let seed = os::seed()?;
-    let proxy = Proxy::start(&ProxyConfig {
-        seed,
-        connections_max: connections_for(files),
-        ..ProxyConfig::default()
-    })?;
-    let node = node_name();
-    let (orders, inbox) = channel();
-    let handle = orchestrator::start(Doors {
-        store,
-        journal: up.data.join("journal"),
-        history: HistoryKept { folder: up.data.join("history"), keep: up.history },
-        node: node.clone(),
-        seed,
-        settings: up.settings.clone(),
-        orders,
-    })?;
-    let agent = Agent::start(node, Arc::clone(&platform), proxy.table(), handle.clone(), inbox)
-        .context("could not start the agent: the system gave no thread")?;
-    let stop = CancellationToken::new();
-    let address = listener.local_addr().context("could not tell where the API listens")?;
-    let state = api::State::new(handle.clone(), agent.clone(), address, here, stop.clone());
-    let tasks = TaskTracker::new();
-    let server = tasks.spawn(api::serve(listener, state));
-
-    let applied = apply(&handle, &up.manifests).await;
-    if applied.is_ok() {
-        announce(&up, address, platform.as_ref());
-        wait(&mut signals).await;
+    let house = House { up, here, connections_max: connections_for(files), tasks: TaskTracker::new() };
+    let mut reign = begin(&house).await?;
+    announce(&house.up, &reign);
+    loop {
+        // Both are cancel safe: the signal that ends us is the last one that is waited for.
+        let mut successor = tokio::select! {
+            signal = signals.next() => {
+                tracing::info!(signal = name_of(signal), "stopping");
+                reign.end(Whom::Everyone).await?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            successor = reign.successor() => successor,
+        };
+        let front = reign.release().await;
+        match hand_over(&mut successor, &front, &mut signals).await {
+            After::Succeeded => return see_off(front, successor.linger(), &mut signals).await,
+            After::Asked => {
+                front.proxy.shutdown(PROXY_GRACE).await;
+                return Ok(ExitCode::SUCCESS);
+            }
+            After::Failed => {}
+        }
+        drop(successor);
+        reign = match resume(&house, front, &mut signals).await? {
+            Some(reign) => reign,
+            None => return Ok(ExitCode::SUCCESS),
+        };
     }
-    stop.cancel();
-    server.await.context("the API ended by a fault of ours")?;
-    // A declaration that was refused changes nothing: what had outlived the last run goes on, and only what this one started ends.
-    let whom = if applied.is_ok() { Whom::Everyone } else { Whom::NotAdopted };
-    end(&handle, &agent, proxy, whom).await?;
-    applied.map(|()| ExitCode::SUCCESS)
 }
 
-fn open_platform(up: &Up, here: &Path) -> anyhow::Result<ProcessPlatform> {
-    let mut settings = platform_process::Settings::new(&up.data, here);
-    settings.cpu = up.cpu;
-    if let Some(path) = &up.path {
-        settings.path.clone_from(path);
+/// Begins, in the place of the one before when that is asked for and there is one, and applies what is to be applied.
+async fn begin(house: &House) -> anyhow::Result<Reign> {
+    let mut before = Before::find(&house.up).await?;
+    let reign = Reign::begin(house, before.estate().await?).await?;
+    let is_first = matches!(before, Before::Nobody);
+    if !is_first && let Err(error) = reign.prepare(&house.up.manifests).await {
+        // The replicas are not ours to stop: the one before takes them back, once it hears that we are gone.
+        drop(reign.release().await);
+        return Err(error);
     }
-    Ok(ProcessPlatform::open(settings)?)
+    reign.open();
+    before.retire(house).await;
+    match reign.apply(&house.up.manifests).await {
+        Ok(()) => Ok(reign),
+        // It could have been applied a moment ago, and the one before is gone: then better go on with what is kept.
+        Err(error) if !is_first => {
+            tracing::error!(error = %format_args!("{error:#}"), "not applied; going on with what is kept");
+            Ok(reign)
+        }
+        // A declaration that was refused changes nothing: what had outlived the last run goes on, and only what this one started ends.
+        Err(error) => {
+            reign.end(Whom::NotAdopted).await?;
+            Err(error)
+        }
+    }
+}
+
+/// What became of a successor.
+enum After {
+    /// It serves.
+    Succeeded,
+    /// It is gone, and does not.
+    Failed,
+    /// A signal asked us to stop before either was known.
+    Asked,
+}
+
+async fn hand_over(successor: &mut Successor, front: &Front, signals: &mut Signals) -> After {
+    tracing::info!("handing over to another one");
+    let given = match front.estate() {
+        Ok(estate) => successor.give(&estate).await.map_err(anyhow::Error::from),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = given {
+        tracing::warn!(error = %format_args!("{error:#}"), "not_handed_over");
+        return After::Failed;
+    }
+    // Both are cancel safe: nothing else is heard of it after a signal.
+    tokio::select! {
+        serves = successor.serves() => if serves { After::Succeeded } else { After::Failed },
+        signal = signals.next() => {
+            tracing::warn!(signal = name_of(signal), "stopping while another takes over; replicas are left to it");
+            After::Asked
+        }
+    }
+}
+
+/// Lets the clients that are still ours finish, while the successor has everything else.
+async fn see_off(front: Front, linger: Duration, signals: &mut Signals) -> anyhow::Result<ExitCode> {
+    tracing::info!(linger = ?linger, "another one serves; waiting for the last clients of this one");
+    // A signal cuts them off: dropping the proxy does.
+    tokio::select! {
+        ended = front.proxy.leave(linger) => {
+            tracing::info!(connections_cut = ended.connections_cut, "left");
+        }
+        signal = signals.next() => tracing::info!(signal = name_of(signal), "stopping"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Takes our own place again, after a successor has failed: as that one would have done, from a proxy that goes on serving meanwhile. `None`
+/// when a signal asks us to stop before that is done.
+async fn resume(house: &House, front: Front, signals: &mut Signals) -> anyhow::Result<Option<Reign>> {
+    tracing::warn!("the successor did not come to serve; going on");
+    loop {
+        let begun = match front.estate() {
+            Ok(estate) => Reign::begin(house, estate).await,
+            Err(error) => Err(error),
+        };
+        match begun {
+            Ok(reign) => {
+                reign.settle().await;
+                reign.open();
+                Before::Ourselves(front).retire(house).await;
+                return Ok(Some(reign));
+            }
+            Err(error) => {
+                tracing::error!(error = %format_args!("{error:#}"), "not back yet; traffic goes on");
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RETURN_PAUSE) => {}
+            signal = signals.next() => {
+                tracing::warn!(signal = name_of(signal), "stopping; replicas are left running, and the next start adopts them");
+                front.proxy.shutdown(PROXY_GRACE).await;
+                return Ok(None);
+            }
+        }
+    }
 }
 
 /// Client connections for which the open files suffice: each takes two, and some are left for everything else.
@@ -126,25 +218,8 @@ fn connections_for(files: u64) -> usize {
     afforded.clamp(64, ProxyConfig::CONNECTIONS_MAX_DEFAULT)
 }
 
-async fn apply(handle: &Handle, manifests: &Manifests) -> anyhow::Result<()> {
-    let resources: Vec<Resource> = manifests.resources().cloned().collect();
-    if resources.is_empty() {
-        return Ok(());
-    }
-    for resource in &resources {
-        if let Resource::Service(service) = resource {
-            agent::check_certificates(&service.spec)
-                .with_context(|| format!("could not apply service/{}", service.name()))?;
-        }
-    }
-    let handle = handle.clone();
-    let applied = tokio::task::spawn_blocking(move || handle.apply(&resources)).await;
-    applied.context("applying the manifests ended by a fault of ours")??;
-    Ok(())
-}
-
-fn announce(up: &Up, address: SocketAddr, platform: &dyn Platform) {
-    for sentence in platform.capabilities().degraded() {
+fn announce(up: &Up, reign: &Reign) {
+    for sentence in reign.platform.capabilities().degraded() {
         tracing::warn!("{sentence}");
     }
     for resource in up.manifests.resources() {
@@ -160,53 +235,13 @@ fn announce(up: &Up, address: SocketAddr, platform: &dyn Platform) {
             Resource::HorizontalPodAutoscaler(_) | Resource::MetricSource(_) => {}
         }
     }
+    let address = reign.address;
     tracing::info!(api = %format_args!("http://{address}"), data = %up.data.display(), "homeostat is up; Ctrl-C stops it and what it started");
 }
 
-async fn wait(signals: &mut Signals) {
-    let name = match signals.next().await {
+fn name_of(signal: StopSignal) -> &'static str {
+    match signal {
         StopSignal::Interrupt => "SIGINT",
         StopSignal::Terminate => "SIGTERM",
-    };
-    tracing::info!(signal = name, "stopping");
-}
-
-/// The loop first, so that it starts nothing again; then the traffic; then the replicas.
-async fn end(handle: &Handle, agent: &Agent, proxy: Proxy, whom: Whom) -> anyhow::Result<()> {
-    let epoch = handle.stop();
-    proxy.shutdown(PROXY_GRACE).await;
-    let stopped = agent
-        .stop_replicas(epoch, whom)
-        .await
-        .map_err(|error| anyhow!("could not stop the replicas: {error}"))?;
-    tracing::info!(replicas = stopped.replicas, "stopped");
-    agent.close().await;
-    for (replica, outcome) in &stopped.left {
-        tracing::error!(replica = %replica, why = why_left(outcome), "replica_left");
     }
-    match stopped.left.len() {
-        0 => Ok(()),
-        left => Err(anyhow!(
-            "could not stop {left} of the replicas, which the lines above name; the next `homeostat up` with the same --data \
-             takes over those that go on running"
-        )),
-    }
-}
-
-fn why_left(outcome: &Outcome) -> &str {
-    match outcome {
-        Outcome::Failed(failure) => &failure.message,
-        Outcome::Refused(Refusal::StaleEpoch) => "another homeostat has taken over this data folder",
-        Outcome::Refused(Refusal::OtherIncarnation) => "it ended by itself and was started anew",
-        Outcome::Unknown => "the kernel has not let its process go yet",
-        Outcome::Applied => "it is gone",
-    }
-}
-
-/// The machine's name as far as it is one for a node.
-fn node_name() -> NodeName {
-    let hostname =
-        std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().to_ascii_lowercase();
-    let label = hostname.trim().split('.').next().unwrap_or_default();
-    NodeName::parse(label).or_else(|_| NodeName::parse("local")).expect("`local` is a name")
 }

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 
 use bytes::Bytes;
-use hyper::header::HeaderValue;
+use hyper::StatusCode;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -264,7 +265,13 @@ fn written(address: SocketAddr) -> HeaderValue {
 async fn serve_requests(client: &Rc<Client>, socket: ClientSocket) {
     let service = service_fn(|request| {
         let answer = forward::answer(Rc::clone(client), request);
-        async move { Ok::<_, Infallible>(answer.await) }
+        async move {
+            let mut answer = answer.await;
+            if client.worker.is_leaving() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = Builder::new()
         .max_header_size(REQUEST_HEAD_BYTES_MAX)

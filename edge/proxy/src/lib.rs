@@ -79,6 +79,7 @@ pub use balance::{
     AdaptivePolicy, Balance, EndpointId, HedgeAfter, HedgePolicy, OutlierPolicy, Ramp, SlowStart, Weight,
 };
 pub use gate::Limits;
+pub use listener::Inherited;
 pub use proxy::{Ended, Proxy, ProxyConfig, StartError};
 pub use table::{EndpointError, RouteError, Table};
 pub use tls::{CertificateState, TlsError, TlsState, check as check_certificates};

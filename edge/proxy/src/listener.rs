@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::Shutdown;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::service::Service;
 use crate::worker::{Guest, Worker};
@@ -19,10 +20,23 @@ const BACKLOG: i32 = 4096;
 /// How long to wait after the system has refused to give a connection, for want of descriptors or memory.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(50);
 
+/// A listening socket that another proxy had before; as long as that one has it, too, both may accept.
+#[derive(Debug)]
+pub struct Inherited {
+    /// Whose it is: the name of a service, or what the proxy calls an address that services share.
+    pub name: Arc<str>,
+    /// Where it was asked to listen, perhaps with port 0.
+    pub requested: SocketAddr,
+    /// The socket.
+    pub socket: std::net::TcpListener,
+}
+
 /// An open listening socket; dropping it does not close it for the worker, [`Listener::close`] does.
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: std::net::TcpListener,
+    /// Told to whom waits to accept from it.
+    pub(crate) given_up: CancellationToken,
     /// As asked for, perhaps with port 0.
     pub(crate) requested: SocketAddr,
     /// As it is.
@@ -40,22 +54,62 @@ impl Listener {
         socket.set_nonblocking(true)?;
         socket.bind(&requested.into())?;
         socket.listen(BACKLOG)?;
-        let socket = std::net::TcpListener::from(socket);
+        Self::of(socket.into(), requested)
+    }
+
+    /// Goes on with a socket that listens; the second part is for the worker that accepts.
+    pub(crate) fn of(
+        socket: std::net::TcpListener,
+        requested: SocketAddr,
+    ) -> io::Result<(Self, std::net::TcpListener)> {
         let actual = socket.local_addr()?;
         let door = socket.try_clone()?;
-        Ok((Self { socket, requested, actual }, door))
+        Ok((Self { socket, given_up: CancellationToken::new(), requested, actual }, door))
     }
 
     /// Stops listening at once, so that the address can be bound again when this returns; the worker that accepts
     /// finds out and lets go of the socket.
     pub(crate) fn close(&self) {
+        self.given_up.cancel();
         // Fails only when the socket listens no more, which is what is wanted.
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Read);
     }
+
+    /// Lets go of the socket, which goes on listening for whoever else has it.
+    pub(crate) fn leave(&self) {
+        self.given_up.cancel();
+    }
+
+    /// The socket, for another proxy.
+    pub(crate) fn bequeath(&self, name: &Arc<str>) -> io::Result<Inherited> {
+        let socket = self.socket.try_clone()?;
+        Ok(Inherited { name: Arc::clone(name), requested: self.requested, socket })
+    }
 }
 
-/// Accepts connections for a service and hands each to the worker that has the fewest, until the socket is closed.
-pub(crate) async fn accept(worker: Rc<Worker>, socket: std::net::TcpListener, service: Arc<Service>) {
+impl Inherited {
+    /// Whether it can take the place of a socket that `name` would open for `requested`. Of several with a free port of the system's
+    /// choice each has its own.
+    pub(crate) fn is_for(&self, name: &str, requested: SocketAddr) -> bool {
+        let is_its = self.requested == requested && (requested.port() != 0 || *self.name == *name);
+        is_its && SockRef::from(&self.socket).is_listener().unwrap_or(false)
+    }
+}
+
+/// Accepts connections for a service and hands each to the worker that has the fewest, from when the proxy is open until the socket is closed.
+pub(crate) async fn accept(
+    worker: Rc<Worker>,
+    socket: std::net::TcpListener,
+    given_up: CancellationToken,
+    service: Arc<Service>,
+) {
+    // All of them are cancel safe.
+    tokio::select! {
+        biased;
+        () = worker.until_stopping() => return,
+        () = given_up.cancelled() => return,
+        () = worker.shared.until_open() => {}
+    }
     let socket = match TcpListener::from_std(socket) {
         Ok(socket) => socket,
         Err(error) => {

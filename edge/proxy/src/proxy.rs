@@ -12,9 +12,10 @@ use tokio::runtime::LocalRuntime;
 use tokio::sync::oneshot;
 
 use crate::access::{self, Logs};
+use crate::listener::Inherited;
 use crate::table::Table;
 use crate::tls::watch;
-use crate::worker::{self, Shared};
+use crate::worker::{self, Ending, Farewell, Shared};
 
 /// How big the proxy is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,12 +90,20 @@ pub struct Proxy {
 impl Proxy {
     /// Starts the threads. No service is there yet.
     pub fn start(config: &ProxyConfig) -> Result<Self, StartError> {
+        let proxy = Self::succeed(config, Vec::new())?;
+        proxy.open();
+        Ok(proxy)
+    }
+
+    /// As [`start`](Self::start), to take the place of another proxy: services take up the sockets that it had for their addresses, and
+    /// nobody is accepted before [`open`](Self::open).
+    pub fn succeed(config: &ProxyConfig, inherited: Vec<Inherited>) -> Result<Self, StartError> {
         let workers = config.workers.get();
         let (logs, messages) = Logs::new();
         let (shared, orders) = Shared::new(workers, config.connections_max, config.seed, logs);
         let shared = Arc::new(shared);
         let (tell, news) = mpsc::channel();
-        let table = Table::new(Arc::clone(&shared), tell);
+        let table = Table::new(Arc::clone(&shared), inherited, tell);
         let mut proxy = Self { table, shared, threads: Vec::new(), ended: Vec::new(), writer: None };
         let writer = std::thread::Builder::new().name("access-log".into());
         let writer = writer.spawn(move || access::run(&messages));
@@ -138,11 +147,29 @@ impl Proxy {
         self.table.clone()
     }
 
-    /// Stops accepting, lets requests under way finish for up to `grace`, cuts off the rest, and ends the threads.
-    pub async fn shutdown(mut self, grace: Duration) -> Ended {
-        self.shared.stop(grace);
-        self.table.tell_watch();
+    /// Begins to accept clients, and lets go of the inherited sockets that no service has taken up; nothing when that was done before.
+    pub fn open(&self) {
+        self.table.disclaim();
+        self.shared.open();
+    }
+
+    /// Stops accepting, lets requests under way finish for up to `grace`, cuts off the rest, and ends the threads. Dropping this cuts off at once.
+    pub async fn shutdown(self, grace: Duration) -> Ended {
+        self.shared.stop(Ending { grace, farewell: Farewell::AtOnce });
         self.table.close_listeners();
+        self.wait().await
+    }
+
+    /// Leaves the sockets, and those who wait to be accepted, to the proxy that has [inherited](Table::bequeath) them, and sees off all
+    /// clients within `grace`: each may finish what it is at, and ask once more where it could not know yet that it has to go.
+    pub async fn leave(self, grace: Duration) -> Ended {
+        self.shared.stop(Ending { grace, farewell: Farewell::WithAnAnswer });
+        self.table.leave_listeners();
+        self.wait().await
+    }
+
+    async fn wait(mut self) -> Ended {
+        self.table.tell_watch();
         let mut connections_cut = 0;
         for ended in std::mem::take(&mut self.ended) {
             // A worker that panicked has cut off its connections without counting them.
@@ -154,7 +181,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.shared.stop(Duration::ZERO);
+        self.shared.cut();
         self.table.tell_watch();
         self.table.close_listeners();
         for thread in self.threads.drain(..) {

@@ -12,7 +12,7 @@ use balance::EndpointId;
 use thiserror::Error;
 
 use crate::access::AccessLogState;
-use crate::listener::Listener;
+use crate::listener::{Inherited, Listener};
 use crate::route::{EndpointState, Gateway, ServiceRoute};
 use crate::router::Router;
 use crate::service::Service;
@@ -129,6 +129,8 @@ pub enum EndpointError {
 pub struct Table {
     shared: Arc<Shared>,
     entries: Arc<Mutex<BTreeMap<Arc<str>, Entry>>>,
+    /// Sockets of another proxy that nobody has taken up yet.
+    inherited: Arc<Mutex<Vec<Inherited>>>,
     /// Tells the watch that there may be certificates to look at.
     news: Sender<()>,
 }
@@ -141,8 +143,8 @@ struct Entry {
 }
 
 impl Table {
-    pub(crate) fn new(shared: Arc<Shared>, news: Sender<()>) -> Self {
-        Self { shared, entries: Arc::default(), news }
+    pub(crate) fn new(shared: Arc<Shared>, inherited: Vec<Inherited>, news: Sender<()>) -> Self {
+        Self { shared, entries: Arc::default(), inherited: Arc::new(Mutex::new(inherited)), news }
     }
 
     /// Sets a service as a whole; answers where it listens.
@@ -232,22 +234,22 @@ impl Table {
         if before == Some(route.listen) {
             return Ok(known.and_then(|entry| Some(entry.listener.as_ref()?.actual)));
         }
-        let opened = route.listen.map(|address| open(entries, route, address)).transpose()?;
+        let opened = route.listen.map(|address| self.open_listener(entries, route, address)).transpose()?;
         let service = known.map_or_else(|| make().map(Arc::new), |entry| Ok(Arc::clone(&entry.service)));
         let (listener, socket) = opened.unzip();
         let actual = listener.as_ref().map(|listener| listener.actual);
         let service = match service {
             Ok(service) => service,
             Err(error) => {
-                listener.inspect(Listener::close);
+                listener.inspect(|listener| self.close(listener));
                 return Err(error);
             }
         };
-        if let Some(socket) = socket {
-            self.start_accepting(socket, &service, entries.len());
+        if let (Some(socket), Some(listener)) = (socket, &listener) {
+            self.start_accepting(socket, listener, &service, entries.len());
         }
         if let Some(old) = entries.insert(Arc::clone(&route.service), Entry { service, listener }) {
-            old.listener.inspect(Listener::close);
+            old.listener.inspect(|listener| self.close(listener));
         }
         Ok(actual)
     }
@@ -277,7 +279,7 @@ impl Table {
             return false;
         };
         entry.service.close();
-        entry.listener.inspect(Listener::close);
+        entry.listener.inspect(|listener| self.close(listener));
         link(&entries);
         drop(entries);
         self.shared.announce_change();
@@ -374,13 +376,69 @@ impl Table {
         self.shared.awaited.notified().await;
     }
 
-    /// Stops listening for all services.
-    pub(crate) fn close_listeners(&self) {
-        self.entries().values().filter_map(|entry| entry.listener.as_ref()).for_each(Listener::close);
+    /// All listening sockets, for a proxy that is to take this one's place: what of them it has not accepted when it leaves, the other one will.
+    ///
+    /// Fails when descriptors have run out.
+    pub fn bequeath(&self) -> io::Result<Vec<Inherited>> {
+        let entries = self.entries();
+        let listening = entries.iter().filter_map(|(name, entry)| Some((name, entry.listener.as_ref()?)));
+        listening.map(|(name, listener)| listener.bequeath(name)).collect()
     }
 
-    fn start_accepting(&self, socket: TcpListener, service: &Arc<Service>, nth: usize) {
-        let order = Order::Listen { socket, service: Arc::clone(service) };
+    /// How many sockets of another proxy nobody has taken up yet.
+    #[must_use]
+    pub fn unclaimed(&self) -> usize {
+        self.inherited().len()
+    }
+
+    /// Lets go of the sockets of another proxy that nobody has taken up.
+    pub(crate) fn disclaim(&self) {
+        self.inherited().clear();
+    }
+
+    /// Stops listening for all services.
+    pub(crate) fn close_listeners(&self) {
+        self.entries()
+            .values()
+            .filter_map(|entry| entry.listener.as_ref())
+            .for_each(|listener| self.close(listener));
+    }
+
+    /// Lets go of all listening sockets, which others have, too.
+    pub(crate) fn leave_listeners(&self) {
+        for entry in self.entries().values_mut() {
+            entry.listener.take().inspect(Listener::leave);
+        }
+    }
+
+    /// Stops listening; but as long as nobody is accepted here, another proxy may listen to the same socket.
+    fn close(&self, listener: &Listener) {
+        if self.shared.is_open() { listener.close() } else { listener.leave() }
+    }
+
+    /// Opens a listening socket, or takes up the one that another proxy had for it.
+    fn open_listener(
+        &self,
+        entries: &BTreeMap<Arc<str>, Entry>,
+        route: &ServiceRoute,
+        address: SocketAddr,
+    ) -> Result<(Listener, TcpListener), RouteError> {
+        let heirloom = {
+            let mut inherited = self.inherited();
+            let place = inherited.iter().position(|it| it.is_for(&route.service, address));
+            place.map(|place| inherited.swap_remove(place).socket)
+        };
+        let Some(socket) = heirloom else { return open(entries, route, address) };
+        Listener::of(socket, address).map_err(|source| RouteError::Listen {
+            service: Arc::clone(&route.service),
+            address,
+            source,
+        })
+    }
+
+    fn start_accepting(&self, socket: TcpListener, listener: &Listener, service: &Arc<Service>, nth: usize) {
+        let given_up = listener.given_up.clone();
+        let order = Order::Listen { socket, given_up, service: Arc::clone(service) };
         // Listeners take turns, so that no worker accepts for all services.
         let worker = nth % self.shared.doors.len();
         if !self.shared.order(worker, order) {
@@ -390,6 +448,11 @@ impl Table {
 
     fn service(&self, name: &str) -> Option<Arc<Service>> {
         self.entries().get(name).map(|entry| Arc::clone(&entry.service))
+    }
+
+    /// As with the entries.
+    fn inherited(&self) -> MutexGuard<'_, Vec<Inherited>> {
+        self.inherited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Each change leaves the map whole, so a panic while it was locked does no harm.

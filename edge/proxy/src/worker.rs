@@ -11,6 +11,7 @@ use rand_core::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use tokio::net::TcpStream;
 use tokio::runtime::LocalRuntime;
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -45,10 +46,32 @@ pub(crate) struct Shared {
     /// Told when a request begins to wait for an endpoint.
     pub(crate) awaited: Notify,
     pub(crate) logs: Logs,
+    /// Told when clients may be accepted.
+    open: CancellationToken,
     stop: CancellationToken,
-    /// How long requests under way may take once `stop` is told; set before.
-    grace: OnceLock<Duration>,
+    /// How to end once `stop` is told; set before.
+    ending: OnceLock<Ending>,
+    /// Told when what is still under way is to be cut off, whatever time it was given.
+    cut: CancellationToken,
     seed: u64,
+}
+
+/// How the proxy ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ending {
+    /// How long what is under way may take.
+    pub(crate) grace: Duration,
+    pub(crate) farewell: Farewell,
+}
+
+/// What becomes of a client that has nothing under way when the proxy ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// Its connection is closed.
+    AtOnce,
+    /// It may ask once more, since it may be about to: it hears with the answer that the connection ends. Over HTTP/2 it is told at once,
+    /// which loses nothing there.
+    WithAnAnswer,
 }
 
 /// How a worker is reached from outside.
@@ -64,7 +87,7 @@ pub(crate) struct Door {
 #[derive(Debug)]
 pub(crate) enum Order {
     /// Accept from this socket.
-    Listen { socket: TcpListener, service: Arc<Service> },
+    Listen { socket: TcpListener, given_up: CancellationToken, service: Arc<Service> },
     /// Serve this client.
     Serve { stream: std::net::TcpStream, guest: Guest, seat: Seat },
 }
@@ -122,8 +145,10 @@ impl Shared {
             doors: doors.into(),
             awaited: Notify::new(),
             logs,
+            open: CancellationToken::new(),
             stop: CancellationToken::new(),
-            grace: OnceLock::new(),
+            ending: OnceLock::new(),
+            cut: CancellationToken::new(),
             seed,
         };
         (shared, orders)
@@ -139,10 +164,29 @@ impl Shared {
         self.doors[worker].orders.try_send(order).is_ok()
     }
 
-    /// Tells all workers to finish what is under way within `grace` and to end. Only the first call counts.
-    pub(crate) fn stop(&self, grace: Duration) {
-        self.grace.get_or_init(|| grace);
+    /// Lets clients be accepted.
+    pub(crate) fn open(&self) {
+        self.open.cancel();
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.is_cancelled()
+    }
+
+    pub(crate) async fn until_open(&self) {
+        self.open.cancelled().await;
+    }
+
+    /// Tells all workers to finish what is under way, and to end. Only the first call counts.
+    pub(crate) fn stop(&self, ending: Ending) {
+        self.ending.get_or_init(|| ending);
         self.stop.cancel();
+    }
+
+    /// Tells all workers to end at once, also those that were told to take their time.
+    pub(crate) fn cut(&self) {
+        self.stop(Ending { grace: Duration::ZERO, farewell: Farewell::AtOnce });
+        self.cut.cancel();
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -210,13 +254,23 @@ impl Worker {
                 biased;
                 Some(order) = orders.recv() => self.carry_out(order),
                 () = self.until_stopping(), if deadline.is_none() => {
+                    self.listeners.close();
                     self.connections.close();
                     self.hands.wake_all();
-                    deadline = Some(Instant::now() + self.shared.grace.get().copied().unwrap_or_default());
+                    let grace = self.shared.ending.get().map_or(Duration::ZERO, |ending| ending.grace);
+                    deadline = Some(Instant::now() + grace);
                 }
                 () = self.door().changed.notified() => self.look_around(),
-                () = self.connections.wait(), if deadline.is_some() => return 0,
+                () = self.until_deserted(), if deadline.is_some() => {
+                    // Nobody gives orders any more to one who takes none; those that were given are followed.
+                    orders.close();
+                    match orders.try_recv() {
+                        Ok(order) => self.carry_out(order),
+                        Err(_) => return 0,
+                    }
+                }
                 () = until(deadline) => return self.connections.len(),
+                () = self.shared.cut.cancelled(), if deadline.is_some() => return self.connections.len(),
                 _ = ticks.tick(), if !self.is_quiet() => {
                     self.hands.tick();
                     tick_count = tick_count.wrapping_add(1);
@@ -231,8 +285,8 @@ impl Worker {
 
     fn carry_out(self: &Rc<Self>, order: Order) {
         match order {
-            Order::Listen { socket, service } => {
-                let accepting = listener::accept(Rc::clone(self), socket, service);
+            Order::Listen { socket, given_up, service } => {
+                let accepting = listener::accept(Rc::clone(self), socket, given_up, service);
                 self.listeners.spawn_local(accepting);
             }
             Order::Serve { stream, guest, seat } => match TcpStream::from_std(stream) {
@@ -273,15 +327,34 @@ impl Worker {
         let service = Arc::clone(&guest.service);
         match stream.into_std() {
             Ok(stream) => {
-                // Fails only when that worker has ended, and then so do we.
-                let _ = door.orders.send(Order::Serve { stream, guest, seat }).await;
+                let given = door.orders.send(Order::Serve { stream, guest, seat }).await;
+                // That worker has ended, since the proxy ends. We do not as long as we accept, so the client is ours.
+                if let Err(SendError(order)) = given {
+                    self.carry_out(order);
+                }
             }
             Err(error) => tracing::warn!(service = %service.name, %error, "connection not handed over"),
         }
     }
 
+    /// Whether clients are to go that have nothing under way.
     pub(crate) fn is_stopping(&self) -> bool {
-        self.connections.is_closed()
+        self.connections.is_closed() && self.farewell() == Some(Farewell::AtOnce)
+    }
+
+    /// Whether clients are to hear with their next answer that they have to go.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.connections.is_closed() && self.farewell() == Some(Farewell::WithAnAnswer)
+    }
+
+    fn farewell(&self) -> Option<Farewell> {
+        self.shared.ending.get().map(|ending| ending.farewell)
+    }
+
+    /// Waits until nobody is accepted any more, and nobody is left.
+    async fn until_deserted(&self) {
+        self.listeners.wait().await;
+        self.connections.wait().await;
     }
 
     pub(crate) async fn until_stopping(&self) {

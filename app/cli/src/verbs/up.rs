@@ -29,6 +29,9 @@ const PERIOD_MAX: Duration = Duration::from_secs(3600);
 /// The shortest time for which decisions are kept: what is older is looked for once an hour.
 const HISTORY_MIN: Duration = Duration::from_hours(1);
 
+/// The longest time that clients of the one before may take to leave: a day is longer than any of them is worth waiting for.
+const LINGER_MAX: Duration = Duration::from_hours(24);
+
 /// What `homeostat up` was asked for.
 #[derive(Clone, Debug)]
 pub struct Up {
@@ -44,6 +47,8 @@ pub struct Up {
     pub history: Duration,
     /// The numbers of the loop.
     pub settings: Settings,
+    /// To take the place of the one that runs, and how long that one's clients may take to leave; `None` not to.
+    pub take_over: Option<Duration>,
     /// What is worth a line in the log.
     pub log: LogLevel,
 }
@@ -103,6 +108,13 @@ pub(crate) struct UpWords {
     /// For how long decisions are kept, for `explain` to look back at; a busy service takes 1 MB a day, and never more than 48 MiB
     #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = history)]
     history: Duration,
+    /// Take the place of the homeostat that runs on this data folder, if one does: no connection is refused and no request lost, and when this
+    /// one does not come to serve, that one goes on
+    #[arg(long)]
+    take_over: bool,
+    /// With --take-over: how long clients of the one before may take to finish what they are at, downloads and WebSockets included
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = linger, requires = "take_over")]
+    linger: Duration,
     /// The least grave event that is logged to standard error
     #[arg(
         long,
@@ -129,6 +141,11 @@ fn history(text: &str) -> Result<Duration, String> {
     if kept >= HISTORY_MIN { Ok(kept) } else { Err("decisions are kept for an hour at least".to_owned()) }
 }
 
+fn linger(text: &str) -> Result<Duration, String> {
+    let linger = Span::parse(text).map_err(|error| error.to_string())?.as_duration();
+    if linger <= LINGER_MAX { Ok(linger) } else { Err("clients are given a day at most".to_owned()) }
+}
+
 impl UpWords {
     /// Reads the manifests that the words name.
     pub(crate) fn read(self, desk: &Desk) -> Result<Up, Failure> {
@@ -137,8 +154,9 @@ impl UpWords {
         settings.guard.node_restarts_per_minute = self.restarts_per_minute;
         settings.guard.cluster_restarts_per_minute =
             settings.guard.cluster_restarts_per_minute.max(self.restarts_per_minute);
+        let take_over = self.take_over.then_some(self.linger);
         let Self { data, listen, cpu, history, log, .. } = self;
-        Ok(Up { manifests, data, listen, cpu, history, settings, log })
+        Ok(Up { manifests, data, listen, cpu, history, settings, take_over, log })
     }
 }
 
@@ -175,6 +193,15 @@ mod tests {
         assert_eq!((guard.node_restarts_per_minute, guard.cluster_restarts_per_minute), (600, 600));
         let guard = up(&["--restarts-per-minute", "20"]).unwrap().settings.guard;
         assert_eq!((guard.node_restarts_per_minute, guard.cluster_restarts_per_minute), (20, 50));
+    }
+
+    #[test]
+    fn nobody_is_taken_over_from_unless_that_is_asked_for() {
+        assert_eq!(up(&[]).unwrap().take_over, None);
+        assert_eq!(up(&["--take-over"]).unwrap().take_over, Some(Duration::from_secs(60)));
+        assert_eq!(up(&["--take-over", "--linger", "5s"]).unwrap().take_over, Some(Duration::from_secs(5)));
+        assert!(up(&["--linger", "5s"]).is_err(), "it says for how long, but not of whom");
+        assert!(up(&["--take-over", "--linger", "2d"]).is_err());
     }
 
     #[test]

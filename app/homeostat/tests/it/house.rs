@@ -29,6 +29,8 @@ const UP: [&str; 5] = ["up", "--data", "data", "--listen", "127.0.0.1:0"];
 pub(crate) struct House {
     folder: TempDir,
     up: Option<Child>,
+    /// Whose place another one is taking.
+    before: Option<Child>,
     server: String,
     starts: usize,
 }
@@ -51,7 +53,7 @@ impl Said {
 impl House {
     pub(crate) fn new() -> Self {
         let folder = TempDir::new().expect("a folder");
-        Self { folder, up: None, server: String::new(), starts: 0 }
+        Self { folder, up: None, before: None, server: String::new(), starts: 0 }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -107,6 +109,25 @@ impl House {
     pub(crate) fn up(&mut self, words: &[&str]) {
         let command = self.command(&[&UP, words].concat());
         self.begin(command);
+    }
+
+    /// Starts another `homeostat up` that takes the place of the one that runs, and waits until it answers.
+    pub(crate) fn take_over(&mut self, words: &[&str]) {
+        assert!(self.before.is_none(), "the one before it is still there");
+        self.before = self.up.take();
+        self.up(&[&["--take-over"], words].concat());
+    }
+
+    /// The one whose place was taken.
+    pub(crate) fn before(&self) -> Pid {
+        Pid::from_child(self.before.as_ref().expect("somebody's place was taken"))
+    }
+
+    /// Waits for the end of the one whose place was taken: an orderly one.
+    pub(crate) fn wait_until_left(&mut self) {
+        let mut before = self.before.take().expect("somebody's place was taken");
+        let ended = wait_until("the one before has left", || before.try_wait().expect("it is ours"));
+        assert_eq!(ended.code(), Some(0), "{}", self.log());
     }
 
     /// As [`Self::up`], with its data on a disk of so many bytes that nobody else sees, and that is gone with the process.
@@ -192,7 +213,7 @@ impl House {
 
 impl Drop for House {
     fn drop(&mut self) {
-        if let Some(mut up) = self.up.take() {
+        for mut up in self.up.take().into_iter().chain(self.before.take()) {
             // A test has failed; what it looked at is not worth an orderly end.
             let _ = up.kill();
             let _ = up.wait();

@@ -29,3 +29,4 @@ mod routing;
 mod securing;
 mod shedding;
 mod simulating;
+mod succeeding;

@@ -21,6 +21,7 @@ mod routing;
 mod shedding;
 mod slow_start;
 mod storm;
+mod succeeding;
 mod table;
 mod tls;
 mod tracing;

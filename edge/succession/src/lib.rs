@@ -1,0 +1,42 @@
+//! Hands the listening sockets of one process to the one that takes its place, so that no client finds the door shut in between.
+//!
+//! Who runs keeps a [`Door`] in its data folder. Who is to take its place comes there as a [`Successor`], and sees the other side as its
+//! [`Predecessor`]. It is given an [`Estate`]: sockets that go on listening whoever has them. Until it says that it serves, the one before goes on
+//! serving, and when it is gone before that, however it ended, the one before keeps its place.
+//!
+//! This crate moves sockets and words. It knows no service, opens no listening socket but its own, and ends nobody.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::path::Path;
+//! use std::time::Duration;
+//!
+//! use succession::{Door, Estate, Predecessor};
+//!
+//! let folder = Path::new("data");
+//! let door = Door::open(folder)?;
+//!
+//! // In another process:
+//! if let Some(mut before) = Predecessor::find(folder, Duration::from_secs(60)).await? {
+//!     let estate = before.estate().await?;
+//!     // … begins to serve from those sockets …
+//!     before.retire().await?;
+//! }
+//!
+//! // Here, meanwhile:
+//! let mut successor = door.successor().await;
+//! drop(door);
+//! successor.give(&Estate::default()).await?;
+//! if successor.serves().await { /* sees off its clients and ends */ }
+//! # Ok(()) }
+//! ```
+
+mod door;
+mod estate;
+mod place;
+mod predecessor;
+mod wire;
+
+pub use door::{Door, DoorError, Successor};
+pub use estate::{Estate, Heirloom};
+pub use predecessor::{FindError, InheritError, Predecessor, RetireError};
