@@ -224,7 +224,7 @@ struct Progress {
 
 impl Progress {
     fn show(&mut self, at: Duration, status: ServiceStatus) {
-        let ServiceStatus { desired_replicas, replicas, ready_replicas } = status;
+        let ServiceStatus { desired_replicas, replicas, ready_replicas, .. } = status;
         let line = format!(
             "{:>6.1} s  {desired_replicas:>2} wanted  {replicas:>2} running  {ready_replicas:>2} ready",
             at.as_secs_f64()

@@ -42,7 +42,9 @@ pub(super) fn print(run: &Run, agreement: &Agreement) {
     }
     println!();
     println!(
-        "rehearsed with this load: {:.0} replica-seconds where {:.0} were used, {:.0} % apart; within one replica in {:.0} % of the moments",
+        "rehearsed with this load, and {:.2} ms of processor for each request: {:.0} replica-seconds where {:.0} were used, {:.0} % apart; within one \
+         replica in {:.0} % of the moments",
+        agreement.cost.as_secs_f64() * 1e3,
         agreement.rehearsed,
         agreement.real,
         agreement.apart_percent(),
@@ -119,11 +121,17 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::demo::rehearsal::COST_EXPECTED;
     use crate::demo::story::{Killed, Sample};
-    use crate::demo::watch::{LoadReport, Quantiles, ServiceStatus};
+    use crate::demo::watch::{LoadReport, Quantiles, ServiceStatus, Usage};
 
     fn status(replicas: u32) -> ServiceStatus {
-        ServiceStatus { desired_replicas: replicas, replicas, ready_replicas: replicas }
+        ServiceStatus {
+            desired_replicas: replicas,
+            replicas,
+            ready_replicas: replicas,
+            usage: Usage::default(),
+        }
     }
 
     fn good_run() -> Run {
@@ -153,7 +161,8 @@ mod tests {
     }
 
     fn good_agreement() -> Agreement {
-        Agreement { real: 100.0, rehearsed: 90.0, near_percent: 95.0, ready: Vec::new() }
+        let (real, rehearsed, near_percent) = (100.0, 90.0, 95.0);
+        Agreement { cost: COST_EXPECTED, real, rehearsed, near_percent, ready: Vec::new() }
     }
 
     fn complaint(change: fn(&mut Run)) -> String {

@@ -8,13 +8,23 @@ pub(super) struct Service {
     pub(super) status: ServiceStatus,
 }
 
-/// How many replicas there are and shall be.
+/// How many replicas there are and shall be, and what they use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ServiceStatus {
     pub(super) desired_replicas: u32,
     pub(super) replicas: u32,
     pub(super) ready_replicas: u32,
+    #[serde(default)]
+    pub(super) usage: Usage,
+}
+
+/// What all replicas of a service use together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Usage {
+    /// Thousandths of a processor, as a mean over the last seconds; `null` while that is not known.
+    pub(super) cpu_millicores: Option<u32>,
 }
 
 /// `homeostat get replicas -o json`.
