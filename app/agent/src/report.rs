@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::identity::{Incarnation, Ordinal, ReplicaId};
-use model::input::{Allotted, Declared, Demand, ExitStatus, Input, Report, Traffic};
+use model::input::{Allotted, Declared, Demand, Ejected, ExitStatus, Input, Report, Traffic};
 use model::name::ServiceName;
 use platform::{Event, Life, LifeState, RunEnd, RunRequest};
 use probe::{Prober, RunBeside, Told};
-use proxy::{Asked, EndpointTraffic, Histogram};
+use proxy::{Asked, EndpointTraffic, Histogram, ServiceTraffic};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,9 @@ const TRAFFIC_SILENCE_MAX: u32 = 3;
 
 /// From one report of latencies to the next, in beats: windows of five seconds end on time to a fifth.
 const LATENCIES_EVERY: u32 = 4;
+
+/// From one report of who is ejected to the next, in beats, while somebody is.
+const EJECTED_EVERY: u32 = 4;
 
 /// From one report of processor time and memory to the next.
 const USAGE_EVERY: Duration = Duration::from_millis(500);
@@ -237,7 +240,11 @@ async fn traffic(inner: Arc<Inner>) {
         if last.demand.is_due(&demand) {
             tell_demand(&inner, &mut last.demand, demand);
         }
-        let report = read_traffic(&inner, &mut last);
+        let all = inner.table.traffic();
+        if beats.is_multiple_of(EJECTED_EVERY) {
+            tell_ejected(&inner, &all);
+        }
+        let report = read_traffic(&inner, &mut last, all);
         let is_news = report.iter().map(counters).ne(last.report.iter().map(counters));
         last.silent_for = if is_news { 0 } else { last.silent_for + 1 };
         if report.is_empty() || (last.silent_for > 0 && last.silent_for <= TRAFFIC_SILENCE_MAX) {
@@ -254,11 +261,27 @@ fn counters(traffic: &Traffic) -> (&ServiceName, Ordinal, Incarnation, u64, u64,
     (service, *ordinal, *incarnation, *requests, *errors, *in_flight)
 }
 
-fn read_traffic(inner: &Inner, last: &mut Last) -> Vec<Traffic> {
+/// Tells whom the proxy goes around, while it is somebody.
+fn tell_ejected(inner: &Inner, all: &[ServiceTraffic]) {
+    let ejected: Vec<Ejected> = all.iter().flat_map(ejected_of).collect();
+    if !ejected.is_empty() {
+        tell(inner, Input::Report(Report::Ejected(ejected)));
+    }
+}
+
+fn ejected_of(service: &ServiceTraffic) -> impl Iterator<Item = Ejected> {
+    let name = ServiceName::parse(&service.service).ok();
+    let endpoints = service.endpoints.iter().filter(|endpoint| endpoint.is_ejected());
+    endpoints.filter_map(move |endpoint| {
+        let replica = ReplicaId { service: name.clone()?, ordinal: Ordinal(endpoint.id.ordinal) };
+        Some(Ejected { replica, incarnation: Incarnation(endpoint.id.incarnation) })
+    })
+}
+
+fn read_traffic(inner: &Inner, last: &mut Last, all: Vec<ServiceTraffic>) -> Vec<Traffic> {
     let mut latency = BTreeMap::new();
     let mut elsewhere = Elsewhere::default();
     let mut report = Vec::new();
-    let all = inner.table.traffic();
     let now = inner.loop_handle.now().time;
     inner.errors().take(now, all.iter().map(|service| (&service.service, service.errors())));
     let routes = inner.table.route_traffic();

@@ -209,7 +209,7 @@ impl ControlLoop {
             Fact::Served(traffic) => self.touch(&traffic.service.clone()),
             Fact::Allotted(allotted) => self.touch(&allotted.replica.service.clone()),
             Fact::Asked(demand) => self.touch(&demand.service.clone()),
-            Fact::Used(_) | Fact::Timed(_) | Fact::Measured(_) | Fact::Ignored { .. } => {}
+            Fact::Used(_) | Fact::Timed(_) | Fact::Measured(_) | Fact::Ejected(_) | Fact::Ignored { .. } => {}
         }
     }
 

@@ -13,8 +13,9 @@ use model::time::{Now, Time};
 
 use crate::place::{Fitting, Health, Place, SLOWEST_HELD, Stage};
 use crate::service::{Demand, Exposure};
+use crate::settling::Settling;
 use crate::state::Knowledge;
-use crate::{appetite, capacity};
+use crate::{appetite, capacity, settling};
 
 /// What folding a fact changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +70,7 @@ impl Knowledge {
             Fact::Served(traffic) => self.served(now.time, traffic),
             Fact::Allotted(allotted) => self.allotted(now.time, allotted),
             Fact::Timed(latencies) => self.timed(now.time, latencies),
+            Fact::Ejected(replica) => self.ejected(now.time, replica),
             Fact::Asked(demand) => self.asked(now.time, demand),
             Fact::Measured(measured) => {
                 self.measured.take(now.time, measured);
@@ -85,14 +87,17 @@ impl Knowledge {
         }
     }
 
-    /// Notes how long a replica took that is ready for the first time. Of one that an earlier run has begun, that is not known.
+    /// Notes how long a replica took that is ready for the first time, and begins to watch how it warms up. Of one that an earlier run has begun,
+    /// neither is known.
     fn learn_from_start(&mut self, now: Time, replica: &ReplicaId) {
         let Some(service) = self.service_mut(&replica.service) else { return };
-        let place = service.places.get(&replica.ordinal);
+        let is_scaled = service.is_scaled();
+        let place = service.places.get_mut(&replica.ordinal);
         let Some(place) = place.filter(|place| place.is_ready() && place.begun_by != ActionId::default())
         else {
             return;
         };
+        place.settling = is_scaled.then(|| Box::new(Settling::begin(now)));
         let took = now.since(place.restart.began);
         if let Some(foresight) = &mut service.foresight {
             foresight.started(took);
@@ -172,6 +177,9 @@ impl Knowledge {
         if is_measured {
             appetite::observe(&mut service.usage, place, at, usage.memory);
         }
+        if let Some(took) = settling::watch(&mut service.places, usage.replica.ordinal, at) {
+            settling::note(&mut service.warmups, took);
+        }
         Folded::Measured
     }
 
@@ -210,6 +218,12 @@ impl Knowledge {
             place.fitting = Fitting::Done { since: at };
         }
         Folded::Changed
+    }
+
+    fn ejected(&mut self, at: Time, replica: &ReplicaId) -> Folded {
+        let Some(place) = self.place_mut(replica) else { return Folded::Same };
+        place.ejected_at = at;
+        Folded::Measured
     }
 
     fn timed(&mut self, at: Time, latencies: &Latencies) -> Folded {

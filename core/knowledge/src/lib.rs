@@ -25,7 +25,9 @@ mod measured;
 pub use measured::{Lack, Latest, Reading, ReplicaReading};
 
 mod fold;
+mod settling;
 pub use fold::Folded;
+pub use settling::{Settling, WARMUP_MAX, warmup};
 
 mod state;
 pub use state::{Knowledge, RESTART_WINDOW};

@@ -15,6 +15,7 @@ use model::time::Time;
 use crate::appetite::Gauge;
 use crate::capacity::Watch;
 use crate::series::Series;
+use crate::settling::Settling;
 
 /// A place of a service: a number that one replica at a time fills.
 #[derive(Clone, Debug)]
@@ -47,10 +48,14 @@ pub struct Place {
     pub memory: Option<(Time, Bytes)>,
     /// What that life uses and was not counted yet, where that is learned; boxed, as most services learn nothing of it.
     pub gauge: Option<Box<Gauge>>,
+    /// While it is watched how long that life takes to warm up.
+    pub settling: Option<Box<Settling>>,
     /// Requests since the start of this life.
     pub requests: Series,
     /// Of those, the ones that failed by the replica's fault.
     pub errors: Series,
+    /// When the proxy last said that it goes around it; zero when it never has.
+    pub ejected_at: Time,
     /// Requests being answered, and when that was seen.
     pub in_flight: (Time, u32),
     /// The 99th percentile of the latency, as last reported.
@@ -66,6 +71,9 @@ pub struct Place {
 /// How long the largest latency stands: as long as the means of other metrics are over. A window of the proxy is a quarter of a second, and some
 /// have no request.
 pub(crate) const SLOWEST_HELD: Duration = Duration::from_secs(2);
+
+/// How long the word that the proxy goes around a replica stands: it is told again every second for as long as that is so.
+const EJECTED_HELD: Duration = Duration::from_secs(3);
 
 /// How far the replica of a place is. Each stage holds what only it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,8 +187,10 @@ impl Place {
             cpu: Series::default(),
             memory: None,
             gauge: None,
+            settling: None,
             requests: Series::default(),
             errors: Series::default(),
+            ejected_at: Time::ZERO,
             in_flight: (Time::ZERO, 0),
             latency_p99: Duration::ZERO,
             slowest: (Time::ZERO, Duration::ZERO),
@@ -211,8 +221,10 @@ impl Place {
         self.cpu.clear();
         self.memory = None;
         self.gauge = None;
+        self.settling = None;
         self.requests.clear();
         self.errors.clear();
+        self.ejected_at = Time::ZERO;
         self.in_flight = (Time::ZERO, 0);
         self.latency_p99 = Duration::ZERO;
         self.slowest = (Time::ZERO, Duration::ZERO);
@@ -252,6 +264,11 @@ impl Place {
     /// Whether it runs, is ready and passes its liveness probe.
     pub fn is_ready(&self) -> bool {
         self.health().is_some_and(|health| health.ready && health.sick_since.is_none())
+    }
+
+    /// Whether the proxy goes around it, because its requests failed.
+    pub fn is_ejected(&self, now: Time) -> bool {
+        self.ejected_at != Time::ZERO && now.since(self.ejected_at) < EJECTED_HELD
     }
 
     /// Whether its replica is starting, or runs and has never been ready yet.

@@ -9,7 +9,7 @@ use model::identity::{ActionId, Generation, Incarnation, Ordinal};
 use model::input::Declared;
 use model::memory::{
     CapacityMemory, HealingMemory, LoadRecord, LoadSource, Memory, RestartMemory, ScalingMemory,
-    ShadowMemory, UsageProfile,
+    ShadowMemory, UsageProfile, WarmupMemory,
 };
 use model::name::ServiceName;
 use model::plan::{Allotment, Role, Wait};
@@ -56,6 +56,8 @@ pub struct ServiceState {
     pub healing: HealingMemory,
     /// What its replicas have used, as far as its declaration wants that to be learned.
     pub usage: UsageProfile,
+    /// How long its replicas took to warm up.
+    pub warmups: WarmupMemory,
     /// What its replicas were seen to carry within what it promises; `None` before that, and for one that promises nothing.
     pub capacity: Option<Box<CapacityMemory>>,
     /// What is known of its load, and forecast of it; `None` for services whose declaration wants no forecast.
@@ -174,6 +176,7 @@ impl ServiceState {
             waits: Vec::new(),
             healing: HealingMemory::default(),
             usage: UsageProfile::default(),
+            warmups: WarmupMemory::default(),
             capacity: None,
             foresight: None,
             allotment: Allotment::default(),
@@ -194,6 +197,14 @@ impl ServiceState {
     pub fn is_measured(&self) -> bool {
         let vertical = self.declared.as_ref().and_then(|declared| declared.spec.scale.vertical.as_ref());
         vertical.is_some_and(|vertical| vertical.mode != VerticalMode::Off)
+    }
+
+    /// Whether an autoscaler acts on it, or is tried on it.
+    pub fn is_scaled(&self) -> bool {
+        let is_scaled = |declared: &Arc<Declared>| {
+            declared.autoscaler.is_some() || !declared.spec.scale.shadows.is_empty()
+        };
+        self.declared.as_ref().is_some_and(is_scaled)
     }
 
     /// What it promises to those who ask it; `None` for nothing.
@@ -324,6 +335,7 @@ impl ServiceState {
             restarts: self.taught().map(|(ordinal, restart)| (ordinal, restart.clone())).collect(),
             healing: self.healing.clone(),
             usage: self.usage.clone(),
+            warmups: self.warmups.clone(),
             capacity: self.capacity.clone(),
             load: self.foresight.as_ref().map(|foresight| Arc::clone(foresight.remembered())),
         }

@@ -46,6 +46,8 @@ pub enum Fact<'a> {
     Measured(&'a Measured),
     /// What a replica may use.
     Allotted(&'a Allotted),
+    /// The proxy goes around a replica.
+    Ejected(&'a ReplicaId),
     /// An observation that is left out, and why: it changes nothing.
     Ignored {
         /// Of which replica.

@@ -193,13 +193,23 @@ pub enum Report {
     Traffic(Vec<Traffic>),
     /// How fast replicas answer: those of services that promise a latency.
     Latencies(Vec<Latencies>),
-    /// What is asked of services as a whole, replicas or none: of those that may rest.
     /// What is asked of services as a whole, replicas or none: of those that may rest, and of those whose load is forecast.
     Demand(Vec<Demand>),
     /// What sources of metrics have measured.
     Measured(Vec<Measured>),
     /// What running replicas may use, of services whose replicas are changed as they run.
     Allotted(Vec<Allotted>),
+    /// The replicas that the proxy goes around because their requests failed; told again every second for as long as there are some.
+    Ejected(Vec<Ejected>),
+}
+
+/// A replica that the proxy goes around for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Ejected {
+    /// Which replica.
+    pub replica: ReplicaId,
+    /// Which life of it.
+    pub incarnation: Incarnation,
 }
 
 /// What a running replica may use, as its platform has it.

@@ -13,6 +13,7 @@ pub use self::rise::{LoadPeak, RISE_STEP, RISE_STEPS_MAX, RiseMemory};
 pub use self::shadow::{Difference, Heading, SHADOW_CHANGES_MAX, ShadowMemory, SizeChange, Tally};
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::histogram::DecayingHistogram;
 use crate::identity::{Incarnation, Ordinal};
@@ -37,6 +38,8 @@ pub struct Memory {
     pub healing: HealingMemory,
     /// What its replicas have used; empty when nothing is learned of it.
     pub usage: UsageProfile,
+    /// How long its replicas took to warm up.
+    pub warmups: WarmupMemory,
     /// What its replicas were seen to carry within what it promises; `None` when nothing is learned of that.
     pub capacity: Option<Box<CapacityMemory>>,
     /// Its load, and what carries it; `None` when nothing is forecast of it.
@@ -54,6 +57,7 @@ impl Memory {
             restarts: Vec::new(),
             healing: HealingMemory::default(),
             usage: UsageProfile::default(),
+            warmups: WarmupMemory::default(),
             capacity: None,
             load: None,
         }
@@ -304,6 +308,16 @@ pub struct UsageProfile {
     /// Samples of the processor that were taken.
     pub samples: u64,
 }
+
+/// How long the latest replicas of a service took from being ready until they used no more than their fellows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct WarmupMemory {
+    /// Oldest first; at most [`WARMUPS_MAX`].
+    pub latest: Vec<Duration>,
+}
+
+/// Most warm-ups remembered of a service: enough that one odd start does not decide, and few enough that a new version is learned soon.
+pub const WARMUPS_MAX: usize = 8;
 
 /// What the ends of one replica have taught.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

@@ -45,6 +45,13 @@ pub fn facts<'a>(knowledge: &Knowledge, report: &'a Report, out: &mut Vec<Fact<'
             }
             ignored(&allotted.replica, allotted.incarnation, known)
         })),
+        Report::Ejected(all) => out.extend(all.iter().map(|ejected| {
+            let known = knowledge.place(&ejected.replica.service, ejected.replica.ordinal);
+            if known.is_some_and(|place| place.incarnation == ejected.incarnation) {
+                return Fact::Ejected(&ejected.replica);
+            }
+            ignored(&ejected.replica, ejected.incarnation, known)
+        })),
         Report::Latencies(samples) => {
             out.extend(samples.iter().scan(Guide::new(knowledge), |guide, latencies| {
                 let known = guide.place(&latencies.service, latencies.ordinal);

@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::discriminant;
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::decision::{Account, Asked, Decision, Limit, Policy, Prospect, Tolerance, Unmet, WhyNot};
 use model::reason::Reason;
@@ -91,6 +92,7 @@ impl Situation {
                 if let (Some(learned), Some(metric)) = (sight.capacity, decision.metrics.first_mut()) {
                     metric.note = format!("{}; a replica carries {learned}", metric.note).into();
                 }
+                tell_warmup(sight.warmup, &mut decision);
                 if let Some(foreseen) = &self.scene.foreseen {
                     decision = foreseen.tell(verdict.raised(), decision);
                 }
@@ -109,6 +111,17 @@ impl Situation {
             (Course::Scaled { .. }, None) => {
                 unreachable!("an autoscaler's verdict is made from the declaration's autoscaler only")
             }
+        }
+    }
+}
+
+/// Says how long replicas warm up, where some are not measured yet.
+fn tell_warmup(seen: Option<Duration>, decision: &mut Decision) {
+    let Some(seen) = seen.filter(|seen| seen.as_secs() > 0) else { return };
+    for metric in &mut decision.metrics {
+        if metric.samples.is_some_and(|samples| samples.unready > 0) {
+            metric.note =
+                format!("{}; replicas were seen to warm up for {} s", metric.note, seen.as_secs()).into();
         }
     }
 }

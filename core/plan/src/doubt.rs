@@ -56,6 +56,8 @@ pub(crate) enum Incident {
     CrashLoop { ordinal: Ordinal, exits: u32 },
     /// A replica fails its liveness probe.
     Failing(Ordinal),
+    /// The proxy goes around a replica, whose requests failed.
+    Ejected(Ordinal),
     /// A replica has ended, and its successor does not serve yet.
     Healing(Ordinal),
     /// Some replicas run an older declaration.
@@ -102,14 +104,15 @@ impl Errors {
 
 impl Incident {
     /// The gravest of what is wrong; `None` when all is well.
-    pub(crate) fn of(service: &ServiceState, findings: &[Finding]) -> Option<Self> {
+    pub(crate) fn of(now: Time, service: &ServiceState, findings: &[Finding]) -> Option<Self> {
         let found = findings.iter().map(|finding| match finding {
             Finding::DependencyDown { needs } => Self::Dependency(needs.clone()),
             Finding::Overload { failing, of } => Self::Overload { failing: *failing, of: *of },
             Finding::CrashLoop { ordinal, exits } => Self::CrashLoop { ordinal: *ordinal, exits: *exits },
             Finding::Sick { ordinal, .. } | Finding::Ailing { ordinal, .. } => Self::Failing(*ordinal),
         });
-        found.min_by_key(Self::rank).or_else(|| repair(service)).or_else(|| rollout(service))
+        let found = found.min_by_key(Self::rank);
+        found.or_else(|| ejected(now, service)).or_else(|| repair(service)).or_else(|| rollout(service))
     }
 
     fn rank(&self) -> u8 {
@@ -118,10 +121,17 @@ impl Incident {
             Self::Overload { .. } => 1,
             Self::CrashLoop { .. } => 2,
             Self::Failing(_) => 3,
-            Self::Healing(_) => 4,
-            Self::Rollout { .. } => 5,
+            Self::Ejected(_) => 4,
+            Self::Healing(_) => 5,
+            Self::Rollout { .. } => 6,
         }
     }
+}
+
+/// A replica whose share of the requests the others carry.
+fn ejected(now: Time, service: &ServiceState) -> Option<Incident> {
+    let mut counting = service.counting();
+    counting.find(|(_, place)| place.is_ejected(now)).map(|(ordinal, _)| Incident::Ejected(ordinal))
 }
 
 /// A replica that is lost and not there again.
@@ -274,6 +284,9 @@ impl Incident {
                 format!("replica {ordinal} has ended {exits} times in a row")
             }
             Self::Failing(ordinal) => format!("replica {ordinal} fails its liveness probe"),
+            Self::Ejected(ordinal) => {
+                format!("requests to replica {ordinal} failed, and the proxy goes around it")
+            }
             Self::Healing(ordinal) => format!("replica {ordinal} has ended and does not serve again yet"),
             Self::Rollout { outdated } => format!("{outdated} replicas run an older declaration"),
         }

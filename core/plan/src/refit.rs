@@ -92,7 +92,7 @@ pub(crate) fn refit(
         return;
     }
     let Some(aims) = Aims::of(now, service, declared, unmet) else { return };
-    let is_calm = Incident::of(service, findings).is_none();
+    let is_calm = Incident::of(now, service, findings).is_none();
     for (ordinal, place) in &service.places {
         let Some(given) = place.resources.filter(|_| place.health().is_some()) else { continue };
         if draft.takes_away(*ordinal) || service.is_outdated(place) {
@@ -126,7 +126,7 @@ pub(crate) fn to_replace(
 ) -> Option<(Ordinal, Reason)> {
     let declared = is_fitted(now, service)?;
     let fixed = |(_, place): &(Ordinal, &Place)| matches!(place.fitting, Fitting::Fixed { .. });
-    if !service.counting().any(|it| fixed(&it)) || Incident::of(service, findings).is_some() {
+    if !service.counting().any(|it| fixed(&it)) || Incident::of(now, service, findings).is_some() {
         return None;
     }
     let began = service.counting().map(|(_, place)| place.restart.began).max()?;

@@ -108,6 +108,7 @@ impl Scene {
             spec_replicas: current,
             status_replicas: sight.count,
             members: Members::Known(&sight.replicas),
+            warmup: sight.warmup,
         };
         let metrics = spec.metrics.iter().zip(&sight.taken);
         let readings: Vec<_> =

@@ -76,6 +76,8 @@ pub(crate) struct Sight {
     pub(crate) replicas: Vec<ReplicaView>,
     /// What was measured of each metric, in the order of the declaration.
     pub(crate) taken: Vec<Taken>,
+    /// How long replicas were seen to warm up; `None` before that, and for a declaration that wants Kubernetes' algorithm as it is.
+    pub(crate) warmup: Option<Duration>,
     /// What one replica carries within what is promised; `None` while that is not known, and where nothing is promised.
     pub(crate) capacity: Option<Learned>,
     /// What it remembered before the decision.
@@ -123,7 +125,8 @@ impl Scene {
         let begin = desired.filter(|desired| !is_off(*desired, &memory, &term));
         let current = begin.unwrap_or_else(|| first_size(&declared, &term));
         let capacity = carries.map(Learned::supposed);
-        let sight = Sight { count, replicas, taken, capacity, memory, errors: None, incident: None };
+        let sight =
+            Sight { count, replicas, taken, warmup: None, capacity, memory, errors: None, incident: None };
         Self {
             now,
             desired,
@@ -212,12 +215,13 @@ impl Sight {
         let shadows = shadows.collect();
         let sight = Self {
             count: service.count(),
-            replicas: places.iter().map(|(_, place)| view(place)).collect(),
+            replicas: views(now.time, declared, &places, findings),
             taken: declared.autoscaler.as_ref().map(take).unwrap_or_default(),
+            warmup: (!is_hpa(declared)).then(|| knowledge::warmup(&service.warmups)).flatten(),
             capacity: declared.autoscaler.as_ref().and_then(carried),
             memory: service.scaling.clone(),
             errors: Errors::of(&places, settings),
-            incident: Incident::of(service, findings),
+            incident: Incident::of(now.time, service, findings),
         };
         (sight, shadows)
     }
@@ -266,6 +270,42 @@ impl Sight {
 
 /// Most replicas that a load is spread over, as many as a service may have.
 const REPLICAS_SPREAD_MAX: usize = REPLICAS_MAX as usize;
+
+/// Whether a manifest of Kubernetes' kind says how to scale, so that nothing is decided but what Kubernetes would.
+fn is_hpa(declared: &Declared) -> bool {
+    declared.autoscaler.is_some() && matches!(declared.spec.scale.count, Count::Fixed(_))
+}
+
+fn views(
+    now: Time,
+    declared: &Declared,
+    places: &[(Ordinal, &Place)],
+    findings: &[Finding],
+) -> Vec<ReplicaView> {
+    let is_unstable = |(ordinal, place): &(Ordinal, &Place)| is_unstable(now, (*ordinal, place), findings);
+    // When it is all of them, they are what there is to count on: one that is overloaded fails, and must not be passed over for that.
+    let some_are_stable = places.iter().any(|each| each.1.is_ready() && !is_unstable(each));
+    let knows = some_are_stable && !is_hpa(declared);
+    let seen = places.iter().map(|each| match view(each.1) {
+        view if knows && is_unstable(each) => ReplicaView { phase: Phase::Unstable, ..view },
+        view => view,
+    });
+    seen.collect()
+}
+
+/// Whether a replica is there and not to be counted on: it ends again and again, fails its liveness probe, or the proxy goes around it.
+fn is_unstable(now: Time, (ordinal, place): (Ordinal, &Place), findings: &[Finding]) -> bool {
+    let is_its_loop =
+        |finding: &Finding| matches!(finding, Finding::CrashLoop { ordinal: whose, .. } if *whose == ordinal);
+    let ends_again = || findings.iter().any(is_its_loop);
+    match &place.stage {
+        Stage::Empty { .. } | Stage::Starting { .. } => ends_again(),
+        Stage::Running(health) => {
+            health.sick_since.is_some() || place.is_ejected(now) || (!health.ready && ends_again())
+        }
+        Stage::Draining { .. } | Stage::Stopping { .. } => false,
+    }
+}
 
 fn view(place: &Place) -> ReplicaView {
     let readiness =

@@ -64,6 +64,7 @@ impl ShadowScene {
             spec_replicas: current,
             status_replicas: otherwise.count,
             members: Members::Known(&otherwise.replicas),
+            warmup: scene.sight.warmup,
         };
         let readings: Vec<_> = spec
             .metrics

@@ -26,7 +26,7 @@ pub(crate) fn victims(now: Time, service: &ServiceState, excess: u32, settings: 
         .counting()
         .map(|(ordinal, place)| {
             let turn = turn(now, remove, (ordinal, place), settings);
-            (cost(service, place), turn, Reverse(ordinal))
+            (cost(now, service, place), turn, Reverse(ordinal))
         })
         .collect();
     candidates.sort_unstable();
@@ -48,11 +48,12 @@ pub(crate) fn first_to_go(service: &ServiceState) -> Remove {
     service.declared.as_ref().map_or_else(Remove::default, |declared| declared.spec.scale.remove)
 }
 
-/// What is lost with a place, in steps: nothing runs, it fails, it is not ready, it is starting, it has to go anyway, it serves.
-fn cost(service: &ServiceState, place: &Place) -> u8 {
+/// What is lost with a place, in steps: nothing runs, it fails or is gone around, it is not ready, it is starting, it has to go anyway, it serves.
+fn cost(now: Time, service: &ServiceState, place: &Place) -> u8 {
     match &place.stage {
         Stage::Empty { .. } => 0,
         Stage::Running(health) if health.sick_since.is_some() => 1,
+        Stage::Running(_) if place.is_ejected(now) => 1,
         Stage::Running(health) if !health.ready => 2,
         Stage::Starting { .. } => 3,
         Stage::Running(_) if service.is_outdated(place) => 4,

@@ -17,8 +17,10 @@ use std::time::Duration;
 
 use model::action::{Failure, FailureKind, Outcome, Refusal};
 use model::identity::{ActionId, Epoch, Generation, Incarnation, Ordinal, ReplicaId};
-use model::input::{self, Allotted, Declared, ExitStatus, Intent, Observed, ReplicaState, Report, Start};
-use model::memory::{HealingMemory, Memory, RestartMemory};
+use model::input::{
+    self, Allotted, Declared, Ejected, ExitStatus, Intent, Observed, ReplicaState, Report, Start,
+};
+use model::memory::{HealingMemory, Memory, RestartMemory, WARMUPS_MAX, WarmupMemory};
 use model::name::{NodeName, ServiceName};
 use model::quantity::Bytes;
 use model::resource::{AutoscalerSpec, Quantity, Resources, ServiceSpec};
@@ -99,6 +101,8 @@ pub(crate) enum Input {
     Unprotect((ServiceName, u32)),
     Allotted(Vec<StoredAllotted>),
     Latencies(Vec<StoredLatencies>),
+    /// Which replicas, and which lives of them.
+    Ejected(Vec<((ServiceName, u32), u32)>),
 }
 
 /// A declaration as JSON text.
@@ -192,6 +196,9 @@ pub struct StoredMemory {
     began: Vec<(u32, u64)>,
     #[serde(default)]
     usage: StoredUsage,
+    /// In milliseconds.
+    #[serde(default)]
+    warmups: Vec<u64>,
     #[serde(default)]
     capacity: Option<StoredCapacity>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -316,6 +323,9 @@ impl From<&Report> for Input {
             Report::Traffic(samples) => Self::Traffic(samples.iter().map(Served::from).collect()),
             Report::Demand(samples) => Self::Demand(samples.iter().map(Asked::from).collect()),
             Report::Allotted(all) => Self::Allotted(all.iter().map(stored_allotted).collect()),
+            Report::Ejected(all) => {
+                Self::Ejected(all.iter().map(|it| (replica_pair(&it.replica), it.incarnation.0)).collect())
+            }
             Report::Measured(measured) => Self::Measured(measured.iter().map(StoredMeasured::from).collect()),
         }
     }
@@ -382,6 +392,7 @@ impl TryFrom<Input> for input::Input {
                 report(Report::Measured(measured.into_iter().map(Into::into).collect()))
             }
             Input::Allotted(all) => report(Report::Allotted(all.into_iter().map(allotted).collect())),
+            Input::Ejected(all) => report(Report::Ejected(all.into_iter().map(ejected).collect())),
             Input::Ended { action, outcome } => {
                 Self::Ended { action: id_of(action), outcome: outcome.into() }
             }
@@ -430,6 +441,14 @@ fn allotted((replica, incarnation, cpu, memory): StoredAllotted) -> Allotted {
         incarnation: Incarnation(incarnation),
         resources: Resources { cpu: amount(cpu), memory: amount(memory) },
     }
+}
+
+fn span_millis(span: &Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn ejected((replica, incarnation): ((ServiceName, u32), u32)) -> Ejected {
+    Ejected { replica: replica_of(replica), incarnation: Incarnation(incarnation) }
 }
 
 impl From<&Observed> for Seen {
@@ -614,6 +633,7 @@ impl From<&Memory> for StoredMemory {
                 .map(|(ordinal, restart)| (ordinal.0, restart.began.as_millis()))
                 .collect(),
             usage: StoredUsage::from(&memory.usage),
+            warmups: memory.warmups.latest.iter().map(span_millis).collect(),
             capacity: memory.capacity.as_deref().map(StoredCapacity::from),
             load: memory.load.as_deref().map(StoredLoad::from),
         }
@@ -646,6 +666,9 @@ impl From<StoredMemory> for Memory {
                 restarted: stored.healing.restarted.into_iter().map(Time::from_millis).collect(),
             },
             usage: stored.usage.into(),
+            warmups: WarmupMemory {
+                latest: stored.warmups.into_iter().take(WARMUPS_MAX).map(Duration::from_millis).collect(),
+            },
             capacity: stored.capacity.map(|capacity| Box::new(capacity.into())),
             load: stored.load.map(|load| Arc::new(load.into())),
         }
@@ -670,6 +693,7 @@ impl From<EarlierMemory> for StoredMemory {
             shadows: Vec::new(),
             began: Vec::new(),
             usage: StoredUsage::default(),
+            warmups: Vec::new(),
             capacity: None,
             load: None,
         }

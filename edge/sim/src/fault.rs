@@ -41,11 +41,13 @@ pub enum Fault {
     Zombie,
     /// The wall clock steps, up to a day either way.
     ClockStep,
+    /// The proxy goes around a replica for half a minute or more, as it does when requests to it fail.
+    Eject,
 }
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Lost,
         Self::Late,
         Self::Doubled,
@@ -63,10 +65,11 @@ impl Fault {
         Self::KeeperDies,
         Self::Zombie,
         Self::ClockStep,
+        Self::Eject,
     ];
 
     /// The kinds that strike by themselves, so many times a day; the others befall a thing that happens anyway.
-    pub(crate) const STRIKING: [Self; 8] = [
+    pub(crate) const STRIKING: [Self; 9] = [
         Self::Crash,
         Self::OutOfMemory,
         Self::Hang,
@@ -75,6 +78,7 @@ impl Fault {
         Self::Blind,
         Self::KeeperDies,
         Self::ClockStep,
+        Self::Eject,
     ];
 
     /// Its name, as the command line takes it.
@@ -97,6 +101,7 @@ impl Fault {
             Self::KeeperDies => "keeper-dies",
             Self::Zombie => "zombie",
             Self::ClockStep => "clock-step",
+            Self::Eject => "eject",
         }
     }
 

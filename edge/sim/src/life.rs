@@ -44,6 +44,10 @@ pub struct Life {
     pub(crate) allotted_by: ActionId,
     pub(crate) program: Program,
     pub(crate) begun_at: Time,
+    /// When it was at work first.
+    pub(crate) up_since: Option<Time>,
+    /// Until when the proxy goes around it; in the past when it does not.
+    pub(crate) ejected_until: Time,
     /// Tells this life from every other one of the world, whatever its number.
     pub(crate) serial: u64,
     pub(crate) work: Work,
@@ -133,6 +137,16 @@ impl Life {
             }
             Some(Admission::Serving { .. } | Admission::Draining | Admission::Spare) | None => 0,
         }
+    }
+
+    /// Whether the proxy goes around it.
+    pub(crate) fn is_ejected(&self, now: Time) -> bool {
+        now < self.ejected_until
+    }
+
+    /// Its share in the traffic while there are others to ask.
+    pub(crate) fn weight_around(&self, now: Time) -> u64 {
+        if self.is_ejected(now) { 0 } else { self.weight() }
     }
 
     /// Requests that it has and has not answered.

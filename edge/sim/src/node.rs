@@ -220,6 +220,8 @@ impl Node {
             allotted_by: ActionId::default(),
             program,
             begun_at: fabric.now,
+            ejected_until: Time::ZERO,
+            up_since: None,
             serial: self.lives_begun,
             work: Work::default(),
         };
@@ -372,6 +374,7 @@ impl Node {
             LifeEvent::Ready => {
                 if life.state == LifeState::Booting {
                     life.state = LifeState::Up;
+                    life.up_since = Some(now);
                     life.seen = Probed { ready: life.is_probed && life.is_well(), live: true };
                     self.report_life(fabric, which);
                 }
@@ -485,6 +488,17 @@ impl Node {
         fabric.after(span, Happening::InLife { which, what: LifeEvent::Recovers });
     }
 
+    /// The proxy goes around a life for a while, unless it goes around another one of its service already.
+    pub(crate) fn eject(&mut self, now: Time, which: LifeKey, span: Duration) {
+        let site = self.sites.get(which.site);
+        if site.is_none_or(|site| site.ejected(now).next().is_some()) {
+            return;
+        }
+        if let Some(life) = self.living(which).filter(|life| life.is_routed()) {
+            life.ejected_until = now + span;
+        }
+    }
+
     /// Nothing is measured for a while, or not of every second replica.
     pub(crate) fn blind(&mut self, until: Time, is_partial: bool) {
         self.blind = Some(Blindness { until, is_partial });
@@ -498,6 +512,7 @@ impl Node {
             for life in site.lives.iter_mut().flatten() {
                 life.admission = None;
                 life.is_probed = false;
+                life.ejected_until = Time::ZERO;
                 // Whoever waited for an answer through the proxy waits for nothing now.
                 (life.work.backlog_milli, life.work.answering) = (0, 0);
                 life.seen = Probed { ready: false, live: true };
@@ -562,6 +577,12 @@ impl Node {
             if !latencies.is_empty() {
                 fabric.report(Report::Latencies(latencies));
             }
+        }
+        // Every second, too.
+        let ejected = self.sites.iter().flat_map(|site| site.ejected(fabric.now));
+        let ejected: Vec<_> = ejected.filter(|_| self.ticks.is_multiple_of(4)).collect();
+        if !ejected.is_empty() && blind.is_none() {
+            fabric.report(Report::Ejected(ejected));
         }
         // Every second; half of the blindness is silence, the other half failure.
         if self.ticks.is_multiple_of(4) && blind.is_none_or(|blind| blind.is_partial) {

@@ -17,6 +17,8 @@ pub struct Program {
     pub cpu_limit_milli: u64,
     /// Processor that beginning its work takes, in thousandths of a core.
     pub boot_cpu_milli: u64,
+    /// How long it warms up once it may get traffic, and how much more processor it takes meanwhile, in thousandths of a core.
+    pub warmup: (Duration, u64),
     /// Memory that it takes.
     pub memory: Bytes,
     /// From its stop signal to its end.
@@ -63,6 +65,7 @@ impl Default for Program {
             cost: Duration::from_millis(10),
             cpu_limit_milli: 250,
             boot_cpu_milli: 200,
+            warmup: (Duration::ZERO, 0),
             memory: Bytes(64 << 20),
             stop: Duration::from_millis(50),
             is_fittable: true,

@@ -357,6 +357,11 @@ impl Simulation {
                 let span = self.fabric.chance.strikes.span(seconds(2), seconds(30));
                 self.node.flap(&mut self.fabric, which, span);
             }
+            Fault::Eject => {
+                let Some(which) = self.any_life() else { return };
+                let span = self.fabric.chance.strikes.span(seconds(30), seconds(120));
+                self.node.eject(self.fabric.now, which, span);
+            }
             Fault::SharedStall => {
                 let Some(struck) = self.any_life() else { return };
                 let span = self.fabric.chance.strikes.span(seconds(10), seconds(120));

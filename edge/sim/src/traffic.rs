@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use model::action::Admission;
 use model::identity::{Ordinal, ReplicaId};
-use model::input::{Allotted, Demand, Traffic, Usage};
+use model::input::{Allotted, Demand, Ejected, Traffic, Usage};
 use model::latency::{Latencies, class_of};
 use model::measure::{Labels, Measured, MetricKey, Said, Series, Whose};
 use model::quantity::Milli;
@@ -37,7 +37,7 @@ impl Site {
     pub(crate) fn tick(&mut self, now: Time, effects: &mut Vec<Effect>) {
         self.route(now, effects);
         for life in self.lives.iter_mut().flatten() {
-            life.work_on(self.promised);
+            life.work_on(now, self.promised);
         }
     }
 
@@ -63,8 +63,12 @@ impl Site {
             return;
         }
         let arriving = arriving + std::mem::take(&mut self.waiting_milli);
+        // When nobody else is there to be asked, whoever is ejected is.
+        let around: u64 = self.lives.iter().flatten().map(|life| life.weight_around(now)).sum();
         for life in self.lives.iter_mut().flatten() {
-            let share = arriving * life.weight() / weight;
+            let (own, all) =
+                if around > 0 { (life.weight_around(now), around) } else { (life.weight(), weight) };
+            let share = arriving * own / all;
             if share > 0 {
                 self.tally.refused += life.take(share);
             }
@@ -152,6 +156,15 @@ impl Site {
         }
     }
 
+    /// Its replicas that the proxy goes around.
+    pub(crate) fn ejected(&self, now: Time) -> impl Iterator<Item = Ejected> {
+        let ejected = self.places().filter(move |(_, life)| life.is_routed() && life.is_ejected(now));
+        ejected.map(|(ordinal, life)| Ejected {
+            replica: ReplicaId { service: self.name.clone(), ordinal },
+            incarnation: life.incarnation,
+        })
+    }
+
     /// What its replicas may use, as the platform has it.
     pub(crate) fn allotted(&self) -> impl Iterator<Item = Allotted> {
         self.places().filter(|(_, life)| life.is_running()).map(|(ordinal, life)| Allotted {
@@ -181,7 +194,7 @@ impl Life {
     }
 
     /// Works for one tick.
-    fn work_on(&mut self, promised: Option<Duration>) {
+    fn work_on(&mut self, now: Time, promised: Option<Duration>) {
         match self.state {
             LifeState::Booting => {
                 self.work.cpu_us += self.program.boot_cpu_milli * TICK_US / 1000;
@@ -192,6 +205,10 @@ impl Life {
         }
         if self.hung_since.is_some() {
             return;
+        }
+        let (warm_for, warm_milli) = self.program.warmup;
+        if self.up_since.is_some_and(|up| now.since(up) < warm_for) {
+            self.work.cpu_us += warm_milli * TICK_US / 1000;
         }
         let capacity = self.program.capacity_milli(TICK).max(1);
         let work = &mut self.work;

@@ -117,6 +117,7 @@ impl Scaled {
             MetricReading::Series(&queue),
         ];
         let view = ScaleView {
+            warmup: None,
             spec_replicas: self.current,
             status_replicas: self.current,
             members: Members::Known(&sight.replicas),

@@ -172,6 +172,8 @@ impl Config {
         services.iter_mut().for_each(|service| service.program.is_fittable = platforms.happens(700));
         let mut forecasts = Stream::named(seed, "forecasts");
         services.iter_mut().for_each(|service| service.forecast = random_forecast(&mut forecasts));
+        let mut warmups = Stream::named(seed, "warm-ups");
+        services.iter_mut().for_each(|service| service.program.warmup = random_warmup(&mut warmups));
         if let Some(most) = cut.services {
             services.truncate(most.max(1));
         }
@@ -217,7 +219,7 @@ fn random_faults(chance: &mut Stream) -> Faults {
         let (is_on, rate) = (chance.happens(400), chance.below(1000));
         // Of messages up to one in eight; of strikes up to one every five minutes, but for our own death.
         let most = match fault {
-            Fault::Crash | Fault::OutOfMemory | Fault::Hang | Fault::Flap => 288,
+            Fault::Crash | Fault::OutOfMemory | Fault::Hang | Fault::Flap | Fault::Eject => 288,
             Fault::SharedStall | Fault::Blind | Fault::ClockStep => 96,
             Fault::KeeperDies => 144,
             Fault::Zombie | Fault::Deaf => 500,
@@ -539,7 +541,7 @@ fn random_policy(chance: &mut Stream, aim: u32) -> ScalePolicy {
             in_after: secs(chance, 120),
         }),
         2 => ScalePolicy::TargetTracking(TrackingPolicy {
-            warmup: secs(chance, 120),
+            warmup: Some(secs(chance, 120)).filter(|warmup| warmup.as_millis() % 2000 == 0),
             out_after: secs(chance, 10),
             in_after: secs(chance, 60),
         }),
@@ -617,6 +619,12 @@ fn random_forecast(chance: &mut Stream) -> Option<Forecasting> {
     let horizon = chance.happens(300).then(|| Span::from_millis(step.as_millis() * (1 + chance.below(20))));
     let quantile = Quantile::try_from(quantile).expect("a probability in the code is one");
     Some(Forecasting { quantile, horizon, step, ..Forecasting::of_mode(mode) })
+}
+
+/// Mostly none; else up to a minute and a half in which a replica takes up to a third of a core more than it will.
+fn random_warmup(chance: &mut Stream) -> (Duration, u64) {
+    let (long, milli) = (Duration::from_secs(chance.below(90)), chance.below(333));
+    if chance.happens(300) { (long, milli) } else { (Duration::ZERO, 0) }
 }
 
 fn random_removal(chance: &mut Stream) -> Remove {

@@ -5,7 +5,7 @@ use std::fs;
 use crate::house::{House, text, wait_until};
 
 /// A source of `metric` that reads its number from a file of that name.
-fn write_source(house: &House, metric: &str, number: &str) -> String {
+pub(crate) fn write_source(house: &House, metric: &str, number: &str) -> String {
     house.write(metric, number);
     let manifest = format!(
         "apiVersion: homeostat/v1\nkind: MetricSource\nmetadata: {{name: {}}}\nspec:\n  metric: {metric}\n  \

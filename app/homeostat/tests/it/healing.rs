@@ -3,6 +3,7 @@
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
+use crate::computing::write_source;
 use crate::house::{House, answer_of, free_port, is_running, pid_of, text, wait_until};
 
 #[test]
@@ -80,4 +81,32 @@ fn a_missing_program_is_said_in_a_sentence_and_nothing_else_stops() {
             house.run(words).out.contains("no-such-program").then_some(())
         });
     }
+}
+
+#[test]
+fn one_that_the_proxy_goes_around_is_stood_in_for_and_nobody_goes_meanwhile() {
+    let mut house = House::new();
+    let port = free_port();
+    let metric =
+        "{type: External, external: {metric: {name: jobs}, target: {type: AverageValue, averageValue: 10}}}";
+    let more = format!(
+        "  expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n  scale:\n    min: 1\n    max: 6\n    metrics: [{metric}]\n    \
+         behavior: {{scaleDown: {{stabilizationWindowSeconds: 0}}}}\n"
+    );
+    let manifest = house.write_service("web", &more);
+    let jobs = write_source(&house, "jobs", "30");
+    house.up(&["-f", text(&manifest), "-f", &jobs]);
+    house.wait_for_ready("web", 3);
+
+    let failing = format!("http://127.0.0.1:{port}/fail");
+    for _ in 0..50 {
+        assert!(answer_of(&failing).is_err(), "it is a failure");
+    }
+    house.wait_for_ready("web", 4);
+    let explained = |part: &str| {
+        wait_until(part, || house.run(&["explain", "service/web"]).out.contains(part).then_some(()));
+    };
+    explained("and 1 in place of those not to be counted on");
+    std::fs::write(house.path("jobs"), "10").expect("the folder is ours");
+    explained("stays at 4: nothing is taken away while requests to replica");
 }

@@ -12,7 +12,7 @@ use crate::sizing::{shop, work};
 use crate::world::{UNREADY, World, seconds};
 
 /// Scales in at once when nothing holds it.
-fn eager(min: u32, max: u32) -> Declared {
+pub(crate) fn eager(min: u32, max: u32) -> Declared {
     let rules = ScalingRules {
         stabilization: Duration::ZERO,
         select: SelectPolicy::Max,
@@ -28,11 +28,11 @@ fn eager(min: u32, max: u32) -> Declared {
     declared
 }
 
-fn desired(world: &World) -> Option<u32> {
+pub(crate) fn desired(world: &World) -> Option<u32> {
     world.service("shop").desired
 }
 
-fn says(world: &World) -> (&'static str, String) {
+pub(crate) fn says(world: &World) -> (&'static str, String) {
     let decision = world.service("shop").decision.as_ref().unwrap().decision();
     (decision.limits.last().map_or("", |limit| limit.name), decision.summary.to_string())
 }

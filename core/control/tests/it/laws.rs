@@ -202,7 +202,8 @@ proptest! {
                     | Report::Inventory { .. }
                     | Report::Measured(_)
                     | Report::Allotted(_)
-                    | Report::Latencies(_) => {
+                    | Report::Latencies(_)
+                    | Report::Ejected(_) => {
                         format!("{:?}", world.brain.knowledge())
                     }
                 };

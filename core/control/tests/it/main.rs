@@ -26,5 +26,6 @@ mod scheduled;
 mod shadowed;
 mod sizing;
 mod spares;
+mod stable;
 mod suspicion;
 mod vertical;

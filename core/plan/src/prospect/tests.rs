@@ -64,6 +64,7 @@ fn scene(current: u32, used: &[Option<i64>], queue: Option<i64>, recommended: u3
         pause: None,
         protected: None,
         sight: Sight {
+            warmup: None,
             count: current,
             replicas: vec![replica; used.len()],
             taken: vec![

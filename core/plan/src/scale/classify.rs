@@ -13,6 +13,8 @@ use super::reading::{Gap, Milli, Phase, ReplicaView, Sample, Samples};
 pub enum Standing {
     /// It is on its way out: not at all.
     Ignored,
+    /// It cannot be counted on: with nothing that it uses, and not as one of those that carry the load.
+    Unstable,
     /// It is not at work yet, so what it uses says nothing: nothing, and on a rise zero.
     Unready,
     /// It ought to be measured and is not: what is assumed goes against the direction of the change.
@@ -41,6 +43,8 @@ pub enum Warmup {
         initialization_period: Duration,
         /// A replica whose readiness last changed within this time of its start has never been ready.
         initial_readiness_delay: Duration,
+        /// How much longer those younger ones use more than they will, once ready.
+        settling: Duration,
     },
 }
 
@@ -53,6 +57,8 @@ pub struct Census {
     pub unready: u32,
     /// On their way out.
     pub ignored: u32,
+    /// Not to be counted on.
+    pub unstable: u32,
     /// Without a sample.
     pub absent: u32,
     /// With too old a sample.
@@ -71,8 +77,10 @@ impl Standing {
         if replica.leaving || replica.phase == Phase::Failed {
             return Self::Ignored;
         }
-        if replica.phase == Phase::Pending {
-            return Self::Unready;
+        match replica.phase {
+            Phase::Pending => return Self::Unready,
+            Phase::Unstable => return Self::Unstable,
+            Phase::Running | Phase::Succeeded | Phase::Failed => {}
         }
         match sample {
             Err(gap) => Self::Missing(gap),
@@ -85,16 +93,16 @@ impl Standing {
 impl Warmup {
     #[inline]
     fn holds_back(self, replica: &ReplicaView, sample: &Sample) -> bool {
-        let (now, initialization_period, initial_readiness_delay) = match self {
+        let (now, initialization_period, initial_readiness_delay, settling) = match self {
             Self::None => return false,
             Self::Serving { .. } => return !self.is_warm(replica),
-            Self::Cpu { now, initialization_period, initial_readiness_delay } => {
-                (now, initialization_period, initial_readiness_delay)
+            Self::Cpu { now, initialization_period, initial_readiness_delay, settling } => {
+                (now, initialization_period, initial_readiness_delay, settling)
             }
         };
         let (Some(readiness), Some(started)) = (replica.readiness, replica.started) else { return true };
         if started + initialization_period > now {
-            !readiness.ready || sample.at < readiness.since + sample.window
+            !readiness.ready || sample.at < readiness.since + settling + sample.window
         } else {
             !readiness.ready && started + initial_readiness_delay > readiness.since
         }
@@ -147,6 +155,12 @@ pub fn serving_count(replicas: &[ReplicaView], warmup: Warmup) -> u32 {
     u32::try_from(replicas.iter().filter(serves).count()).unwrap_or(u32::MAX)
 }
 
+/// Replicas that are there and not to be counted on.
+pub fn unstable_count(replicas: &[ReplicaView]) -> u32 {
+    let unstable = replicas.iter().filter(|replica| !replica.leaving && replica.phase == Phase::Unstable);
+    u32::try_from(unstable.count()).unwrap_or(u32::MAX)
+}
+
 impl Census {
     /// Replicas that ought to be measured and are not.
     pub fn missing(&self) -> u32 {
@@ -157,6 +171,7 @@ impl Census {
     pub fn count(&mut self, standing: Standing) {
         *match standing {
             Standing::Ignored => &mut self.ignored,
+            Standing::Unstable => &mut self.unstable,
             Standing::Unready => &mut self.unready,
             Standing::Missing(Gap::Absent) => &mut self.absent,
             Standing::Missing(Gap::Stale) => &mut self.stale,

@@ -237,6 +237,7 @@ impl Pass<'_> {
             current,
             existing: self.view.status_replicas,
             replicas: self.replicas,
+            warmup: self.view.warmup,
             tolerance: tolerance_of(self.spec, self.settings),
         };
         let (proposal, choice) = match combine(&question, &mut memory.policy) {
@@ -334,7 +335,8 @@ impl Pass<'_> {
                 totals::for_value(total, milli(value), self.view.spec_replicas, replicas, tolerance)
             }
             TotalTarget::Average(value) => {
-                Ok(totals::for_average(total, milli(value), self.view.status_replicas, tolerance))
+                let there = (self.view.status_replicas, self.replicas);
+                Ok(totals::for_average(total, milli(value), there, tolerance))
             }
         }
     }
@@ -345,6 +347,7 @@ impl Pass<'_> {
                 now: self.now,
                 initialization_period: self.settings.cpu_initialization_period,
                 initial_readiness_delay: self.settings.initial_readiness_delay,
+                settling: self.view.warmup.unwrap_or_default(),
             },
             (warmup, MeteredResource::Cpu | MeteredResource::Memory) => warmup,
         }
@@ -354,7 +357,7 @@ impl Pass<'_> {
     fn warmup(&self) -> Warmup {
         match &self.spec.policy {
             ScalePolicy::TargetTracking(tracking) => {
-                Warmup::Serving { now: self.now, warmup: tracking.warmup.as_duration() }
+                Warmup::Serving { now: self.now, warmup: tracking.warmup(self.view.warmup) }
             }
             ScalePolicy::Hpa
             | ScalePolicy::Unanimous

@@ -74,6 +74,7 @@ impl Bench {
         let samples: Vec<_> = self.replicas.iter().map(|replica| measure(replica).map(sample)).collect();
         let reading = Samples { by_replica: &samples, strangers: 0, requests: Requests::Unset };
         let view = ScaleView {
+            warmup: None,
             spec_replicas: self.current,
             status_replicas: self.current,
             members: Members::Known(&self.replicas),

@@ -38,6 +38,8 @@ pub enum Basis {
         ratio: f64,
         /// Replicas that it is a mean over.
         times: u32,
+        /// Replicas besides, in place of those that cannot be counted on; 0 when fewer are asked for.
+        besides: u32,
     },
     /// The number stays: what is assumed of replicas without a sample turns the direction around.
     DirectionTurned {
@@ -63,6 +65,8 @@ pub enum Basis {
         total: Milli,
         /// The replicas it was shared by.
         existing: u32,
+        /// As above.
+        besides: u32,
     },
 }
 
@@ -124,6 +128,9 @@ impl fmt::Display for Census {
             (stale, 0) => write!(f, " ({stale} stale)")?,
             (0, failed) => write!(f, " ({failed} failed)")?,
             (stale, failed) => write!(f, " ({stale} stale, {failed} failed)")?,
+        }
+        if self.unstable > 0 {
+            write!(f, ", {} not to be counted on", self.unstable)?;
         }
         if self.ignored > 0 {
             write!(f, ", {} on their way out", self.ignored)?;

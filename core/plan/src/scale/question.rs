@@ -1,5 +1,7 @@
 //! What a policy is asked: what the metrics say, of which replicas, and how many of these there are.
 
+use std::time::Duration;
+
 use model::memory::{Asking, Past, PolicyMemory};
 use model::resource::{AutoscalerSpec, MetricSpec, ResourceTarget, TotalTarget};
 use model::time::Time;
@@ -24,6 +26,8 @@ pub struct Question<'a> {
     pub existing: u32,
     /// The replicas as they are.
     pub replicas: &'a [ReplicaView],
+    /// How long replicas were seen to warm up; `None` before that was seen.
+    pub warmup: Option<Duration>,
     /// How far from its target a metric may be without a change.
     pub tolerance: Tolerance,
 }
@@ -45,10 +49,12 @@ impl<'a> Question<'a> {
     pub(super) fn load(&self, place: usize, proposal: &Proposal) -> i128 {
         let value = i128::from(proposal.level.value().0.max(0));
         match (self.spec.metrics.get(place), proposal.basis) {
-            (_, Basis::Shared { total, existing: _ }) => i128::from(total.0.max(0)),
+            (_, Basis::Shared { total, .. }) => i128::from(total.0.max(0)),
             (Some(MetricSpec::Object { target, .. } | MetricSpec::External { target, .. }), _) => {
                 match target {
-                    TotalTarget::Average(_) => value * i128::from(self.current),
+                    TotalTarget::Average(_) => {
+                        value * i128::from(self.current.saturating_sub(proposal.census.unstable))
+                    }
                     // As HPA: from nothing, a single replica is taken to carry it.
                     TotalTarget::Value(_) if self.current == 0 => value,
                     TotalTarget::Value(_) => value * i128::from(self.serving()),

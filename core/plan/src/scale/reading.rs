@@ -18,6 +18,8 @@ pub struct ScaleView<'a> {
     pub status_replicas: u32,
     /// Which replicas belong to the target.
     pub members: Members<'a>,
+    /// How long replicas of the target were seen to warm up once ready; `None` before that was seen, and to decide as Kubernetes does.
+    pub warmup: Option<Duration>,
 }
 
 /// Which replicas belong to the target.
@@ -60,6 +62,8 @@ pub enum Phase {
     Pending,
     /// Running.
     Running,
+    /// There, and not to be counted on: it fails, ends again and again, or gets no requests because they failed.
+    Unstable,
     /// Ended well.
     Succeeded,
     /// Ended otherwise.

@@ -61,7 +61,7 @@ impl PerReplica {
             let requested = samples.requests.of(index);
             tally.census.count(standing);
             match standing {
-                Standing::Ignored => {}
+                Standing::Ignored | Standing::Unstable => {}
                 Standing::Unready => tally.unready.add(Milli(0), requested),
                 Standing::Missing(_) => tally.missing.add(self.aim.assumed_busy(requested), requested),
                 Standing::Ready(used) => tally.ready.add(used, requested),
@@ -88,8 +88,10 @@ impl PerReplica {
         let is_whole = tally.missing.count == 0 && !(rises && tally.unready.count > 0);
         let ratio =
             if is_whole { level.ratio } else { counted.level(self.aim).map_or(1.0, |level| level.ratio) };
-        let asked = replicas_ceil(ratio * f64::from(counted.count));
-        let arithmetic = Basis::Ratio { assumed: !is_whole, ratio, times: counted.count };
+        // Who is not counted on carries nothing of what is too much for the others.
+        let besides = if ratio > 1.0 { tally.census.unstable } else { 0 };
+        let asked = replicas_ceil(ratio * f64::from(counted.count)).saturating_add(besides);
+        let arithmetic = Basis::Ratio { assumed: !is_whole, ratio, times: counted.count, besides };
         if self.tolerance.includes(ratio) {
             (self.current, Basis::WithinTolerance { assumed: !is_whole, ratio })
         } else if is_whole {

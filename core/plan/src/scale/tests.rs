@@ -57,6 +57,7 @@ impl World {
             None => MetricReading::Unavailable(Unavailable::Absent),
         };
         let view = ScaleView {
+            warmup: None,
             spec_replicas: self.current,
             status_replicas: self.current,
             members: Members::Known(&self.replicas),

@@ -3,7 +3,7 @@
 //! Source: Kubernetes `pkg/controller/podautoscaler/replica_calculator.go`, `GetObjectMetricReplicas`,
 //! `GetObjectPerPodMetricReplicas` and their External twins.
 
-use super::classify::{Census, Warmup, serving_count};
+use super::classify::{Census, Warmup, serving_count, unstable_count};
 use super::proposal::{Basis, MetricFault, Proposal};
 use super::ratio::{Level, Tolerance, replicas_ceil};
 use super::reading::{Milli, ReplicaView};
@@ -37,27 +37,37 @@ pub fn for_value(
     if replicas.is_empty() {
         return Err(MetricFault::NoReplicas);
     }
-    let serving = serving_count(replicas, warmup);
+    let (serving, unstable) = (serving_count(replicas, warmup), unstable_count(replicas));
+    let besides = if ratio > 1.0 { unstable } else { 0 };
     Ok(Proposal {
-        replicas: replicas_ceil(ratio * f64::from(serving)),
+        replicas: replicas_ceil(ratio * f64::from(serving)).saturating_add(besides),
         level,
-        census: Census { ready: serving, ..Census::default() },
-        basis: Basis::Ratio { assumed: false, ratio, times: serving },
+        census: Census { ready: serving, unstable, ..Census::default() },
+        basis: Basis::Ratio { assumed: false, ratio, times: serving, besides },
     })
 }
 
 /// How many replicas bring the share of `total` that falls to each to `target`.
 ///
-/// `existing` are the replicas there are, whether they serve or not. With none of them the share is infinite, or no
-/// number when there is nothing to share: never within the tolerance.
-pub fn for_average(total: Milli, target: Milli, existing: u32, tolerance: Tolerance) -> Proposal {
+/// `existing` are the replicas there are, whether they serve or not, but for those that cannot be counted on. With none of them the share is
+/// infinite, or no number when there is nothing to share: never within the tolerance.
+pub fn for_average(
+    total: Milli,
+    target: Milli,
+    (existing, replicas): (u32, &[ReplicaView]),
+    tolerance: Tolerance,
+) -> Proposal {
+    let unstable = unstable_count(replicas).min(existing);
+    let (all, existing) = (existing, existing - unstable);
     let ratio = total.0 as f64 / (target.0 as f64 * f64::from(existing));
     let share = (total.0 as f64 / f64::from(existing)).ceil();
     let level = Level { average: Milli(share as i64), utilization: None, ratio, total: Some(total) };
     let (replicas, basis) = if tolerance.includes(ratio) {
-        (existing, Basis::WithinTolerance { assumed: false, ratio })
+        (all, Basis::WithinTolerance { assumed: false, ratio })
     } else {
-        (replicas_ceil(total.0 as f64 / target.0 as f64), Basis::Shared { total, existing })
+        let besides = if ratio > 1.0 { unstable } else { 0 };
+        let asked = replicas_ceil(total.0 as f64 / target.0 as f64).saturating_add(besides);
+        (asked, Basis::Shared { total, existing, besides })
     };
-    Proposal { replicas, level, census: Census::default(), basis }
+    Proposal { replicas, level, census: Census { unstable, ..Census::default() }, basis }
 }

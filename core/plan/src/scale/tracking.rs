@@ -13,6 +13,7 @@ use model::time::Time;
 use super::classify::Warmup;
 use super::combine::{Choice, Combined, largest};
 use super::question::{Question, since_asked};
+use super::reading::{Phase, ReplicaView};
 use super::stabilize::Direction;
 
 /// What the tracking of targets came to.
@@ -77,8 +78,11 @@ fn unfit(policy: TrackingPolicy, question: &Question<'_>) -> Option<TrackCourse>
     if is_partial {
         return Some(TrackCourse::Partial);
     }
-    let warmup = Warmup::Serving { now: question.now, warmup: policy.warmup.as_duration() };
-    let warming = || question.replicas.iter().filter(|replica| !replica.leaving && !warmup.is_warm(replica));
+    let warmup = Warmup::Serving { now: question.now, warmup: policy.warmup(question.warmup) };
+    let warming = || {
+        let counts = |replica: &&ReplicaView| !replica.leaving && replica.phase != Phase::Unstable;
+        question.replicas.iter().filter(counts).filter(|replica| !warmup.is_warm(replica))
+    };
     let replicas = u32::try_from(warming().count()).unwrap_or(u32::MAX);
     let until = warming().filter_map(|replica| warmup.warm_at(replica)).max();
     (replicas > 0).then_some(TrackCourse::Warming { replicas, until })

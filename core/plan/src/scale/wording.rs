@@ -20,6 +20,12 @@ pub(super) struct Amount {
     milli: Milli,
 }
 
+/// So many replicas, some of them in place of others.
+struct InAll {
+    replicas: u32,
+    besides: u32,
+}
+
 /// What a metric counts in.
 #[derive(Clone, Copy)]
 enum Unit {
@@ -64,8 +70,9 @@ pub(super) fn metric_verdict(metric: &MetricSpec, said: &Result<Proposal, Metric
 }
 
 fn counted(census: Census) -> Option<SampleCount> {
-    let Census { ready, unready, ignored, .. } = census;
-    let counted = SampleCount { used: ready, unready, missing: census.missing(), ignored };
+    let Census { ready, unready, ignored, unstable, .. } = census;
+    let counted =
+        SampleCount { used: ready, unready, missing: census.missing(), ignored: ignored + unstable };
     (counted != SampleCount::default()).then_some(counted)
 }
 
@@ -84,7 +91,7 @@ pub(super) fn name_at(spec: &AutoscalerSpec, index: usize) -> String {
 fn note(metric: &MetricSpec, proposal: &Proposal) -> Arc<str> {
     let mut note = arithmetic(metric, proposal);
     let census = proposal.census;
-    let is_looked_at = census.ready + census.unready + census.missing() > 0;
+    let is_looked_at = census.ready + census.unready + census.unstable + census.missing() > 0;
     if is_looked_at {
         note += &format!(" ({census})");
     }
@@ -105,9 +112,11 @@ fn arithmetic(metric: &MetricSpec, proposal: &Proposal) -> String {
         Basis::WithinTolerance { assumed, ratio } => {
             format!("the ratio {ratio:.3}{} is near enough to 1 to keep {replicas}", with_assumed(assumed))
         }
-        Basis::Ratio { assumed, ratio, times } => {
-            format!("{ratio:.3} × {times} replicas{}, rounded up, is {replicas}", with_assumed(assumed))
-        }
+        Basis::Ratio { assumed, ratio, times, besides } => format!(
+            "{ratio:.3} × {times} replicas{}, rounded up, is {}",
+            with_assumed(assumed),
+            InAll { replicas, besides }
+        ),
         Basis::DirectionTurned { ratio } => format!(
             "what is assumed of replicas without a sample turns the ratio to {ratio:.3}, so {replicas} are kept"
         ),
@@ -115,10 +124,11 @@ fn arithmetic(metric: &MetricSpec, proposal: &Proposal) -> String {
             "the ratio {ratio:.3} leads to {asked}, which is the other way round from {replicas}, so these are kept"
         ),
         Basis::FromZero { ratio } => format!("from zero, {ratio:.3} rounded up is {replicas}"),
-        Basis::Shared { total, existing } => {
+        Basis::Shared { total, existing, besides } => {
             let total = Amount { unit: amount_unit(metric), milli: total };
             format!(
-                "{total} shared by {existing} replicas; divided by the target and rounded up it is {replicas}"
+                "{total} shared by {existing} replicas; divided by the target and rounded up it is {}",
+                InAll { replicas, besides }
             )
         }
     }
@@ -183,6 +193,18 @@ impl fmt::Display for Named<'_> {
                 f.write_str(&metric.name)
             }
         }
+    }
+}
+
+/// Such as `4, and 1 in place of those not to be counted on`.
+impl fmt::Display for InAll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { replicas, besides } = *self;
+        write!(f, "{}", replicas - besides)?;
+        if besides > 0 {
+            write!(f, ", and {besides} in place of those not to be counted on")?;
+        }
+        Ok(())
     }
 }
 

@@ -13,14 +13,16 @@ use model::action::{Failure, FailureKind, Outcome, Refusal};
 use model::histogram::{DecayingHistogram, Width};
 use model::identity::{ActionId, Epoch, Generation, Incarnation, Ordinal, ReplicaId};
 use model::input::{
-    Declared, Demand, Exit, ExitStatus, Input, Intent, Observed, ReplicaState, Report, Start, Traffic, Usage,
+    Declared, Demand, Ejected, Exit, ExitStatus, Input, Intent, Observed, ReplicaState, Report, Start,
+    Traffic, Usage,
 };
 use model::latency::{LATENCY_CLASSES, Latencies};
 use model::measure::{Measured, MetricKey, ReplicaSaid, Said, Series, Whose};
 use model::memory::{
     Asking, CapacityMemory, Evaluations, Exchange, FlapMemory, HealingMemory, LoadMemory, LoadPart, LoadPeak,
     LoadRecord, LoadSource, Memory, Panic, Past, PolicyMemory, RateEvidence, Recommendation, RestartMemory,
-    RiseMemory, ScaleEvent, ScalingMemory, ShadowMemory, StepLoad, UsageProfile, VersionCapacity, Way,
+    RiseMemory, ScaleEvent, ScalingMemory, ShadowMemory, StepLoad, UsageProfile, VersionCapacity,
+    WarmupMemory, Way,
 };
 use model::name::{NodeName, ServiceName};
 use model::quantity::{Bytes, Milli, MilliRps};
@@ -119,6 +121,7 @@ fn reports() -> impl Iterator<Item = Report> {
         Report::Latencies(vec![latencies()]),
         Report::Demand(vec![Demand { service: shop(), requests: 10, waiting: 2, in_flight: 1 }]),
         Report::Measured(measured()),
+        Report::Ejected(vec![Ejected { replica: replica(), incarnation: Incarnation(2) }]),
     ]
     .into_iter()
 }
@@ -224,6 +227,7 @@ fn remembering(past: Past) -> Memory {
             restarted: vec![at(10), at(11)],
         },
         usage: usage(),
+        warmups: WarmupMemory { latest: vec![Duration::from_secs(12), Duration::ZERO] },
         capacity: Some(Box::new(capacity())),
         load: Some(Arc::new(load())),
     }

@@ -78,6 +78,7 @@ fn group_pods(row: &Row) -> Result<(), String> {
             now: NOW,
             initialization_period: Duration::from_secs(input.cpu_initialization_period_s),
             initial_readiness_delay: Duration::from_secs(input.initial_readiness_delay_s),
+            settling: Duration::ZERO,
         },
         _ => Warmup::None,
     };
@@ -92,7 +93,8 @@ fn group_pods(row: &Row) -> Result<(), String> {
             Standing::Ignored => found.ignored.push(pod.name.clone()),
             Standing::Unready => found.unready.push(pod.name.clone()),
             Standing::Missing(_) => found.missing.push(pod.name.clone()),
-            Standing::Ready(_) => {}
+            // Kubernetes knows no such pods, and the suite has none.
+            Standing::Unstable | Standing::Ready(_) => {}
         }
     }
     found.ready_count = census.ready;

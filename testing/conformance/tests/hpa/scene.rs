@@ -186,6 +186,7 @@ impl Scene {
             })
             .collect();
         let view = ScaleView {
+            warmup: None,
             spec_replicas: self.current,
             status_replicas: u32::try_from(self.replicas.len()).expect("few"),
             members: Members::Known(&self.replicas),

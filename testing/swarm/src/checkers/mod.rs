@@ -166,6 +166,7 @@ impl<'a> Look<'a> {
                                 | Report::Measured(_)
                                 | Report::Allotted(_)
                                 | Report::Latencies(_)
+                                | Report::Ejected(_)
                         )
                 );
                 !is_measurement || !self.sim.out().is_empty()

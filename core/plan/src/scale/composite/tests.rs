@@ -56,7 +56,12 @@ impl Case {
             Some(_) => of(&requests),
             None => MetricReading::Unavailable(Unavailable::NoSource),
         };
-        let view = ScaleView { spec_replicas: 4, status_replicas: 4, members: Members::Known(&replicas) };
+        let view = ScaleView {
+            spec_replicas: 4,
+            status_replicas: 4,
+            members: Members::Known(&replicas),
+            warmup: None,
+        };
         let mut memory = ScalingMemory::default();
         memory.recommendations.push(Recommendation { at: since, replicas: 1 });
         let readings = [of(&cpu), requests];

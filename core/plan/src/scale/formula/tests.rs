@@ -72,6 +72,7 @@ impl Case {
             None => MetricReading::Unavailable(Unavailable::Absent),
         };
         let view = ScaleView {
+            warmup: None,
             spec_replicas: self.current,
             status_replicas: self.current,
             members: Members::Known(&replicas),

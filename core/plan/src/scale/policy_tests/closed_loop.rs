@@ -35,7 +35,7 @@ fn hour(policy: &str, load: u32, seed: u64, is_stabilised: bool) -> Vec<u32> {
         }
         bench.measured(|replica| match replica.phase {
             Phase::Running => Ok(Milli(milli_each)),
-            Phase::Pending | Phase::Succeeded | Phase::Failed => Err(Gap::Absent),
+            Phase::Pending | Phase::Unstable | Phase::Succeeded | Phase::Failed => Err(Gap::Absent),
         });
         sizes.push(bench.current);
     }

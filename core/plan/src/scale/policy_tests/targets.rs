@@ -87,6 +87,7 @@ fn the_number_of_a_total_is_not_ordered_twice_either() {
     for _ in 0..20 {
         bench.now = bench.now + Duration::from_secs(1);
         let view = ScaleView {
+            warmup: None,
             spec_replicas: bench.current,
             status_replicas: bench.current,
             members: Members::Known(&bench.replicas),

@@ -24,7 +24,7 @@ fn policy() -> BoxedStrategy<ScalePolicy> {
                 ScalePolicy::Watermarks(WatermarkPolicy { metric, high, low, out_after, in_after })
             }
         ),
-        (span(), span(), span()).prop_map(|(warmup, out_after, in_after)| {
+        (of(span()), span(), span()).prop_map(|(warmup, out_after, in_after)| {
             ScalePolicy::TargetTracking(TrackingPolicy { warmup, out_after, in_after })
         }),
         (of(text()), span(), span(), any::<u32>()).prop_map(

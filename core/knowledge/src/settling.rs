@@ -1,0 +1,207 @@
+//! How long replicas of a service take from being ready until they use what they will use: compilers, caches and pools warm up.
+//!
+//! A new replica is compared with its fellows, which get the same requests: while it uses more processor than they do, it is warming up. So a load
+//! that rises or falls meanwhile is not taken for it. Without a fellow nothing is learned.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use model::identity::Ordinal;
+use model::memory::{WARMUPS_MAX, WarmupMemory};
+use model::quantity::MilliCpu;
+use model::time::Time;
+
+use crate::place::Place;
+
+/// From one look at a replica to the next, and over how long its mean and that of its fellows are taken: as long as samples are kept.
+const LOOK: Duration = Duration::from_secs(4);
+
+/// The longest warm-up that is learned: what lasts longer is more likely a replica that is worse than others.
+pub const WARMUP_MAX: Duration = Duration::from_mins(2);
+
+/// Calm for so long, and the warm-up is over.
+const CALM_FOR: Duration = Duration::from_secs(30);
+
+/// More than its fellows by this much, in hundredths, and by this much besides, is no noise.
+const ABOVE_PERCENT: u64 = 25;
+const ABOVE: MilliCpu = MilliCpu(20);
+
+/// The warm-up of one life, while it is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settling {
+    /// When it became ready.
+    since: Time,
+    /// When it is looked at next.
+    next: Time,
+    /// When it last used more than its fellows.
+    hot: Time,
+}
+
+impl Settling {
+    /// A life that has just become ready.
+    pub(crate) fn begin(since: Time) -> Self {
+        Self { since, next: since + LOOK, hot: since }
+    }
+
+    /// Takes what it uses beside what its fellows do; how long its warm-up took, once that is over.
+    fn look(&mut self, now: Time, own: MilliCpu, fellows: MilliCpu) -> Option<Duration> {
+        self.next = now + LOOK;
+        if own.0 > fellows.0 * (100 + ABOVE_PERCENT) / 100 + ABOVE.0 {
+            self.hot = now;
+        }
+        let is_over = now.since(self.hot) >= CALM_FOR || now.since(self.since) >= WARMUP_MAX;
+        is_over.then(|| self.hot.since(self.since).min(WARMUP_MAX))
+    }
+}
+
+/// Looks at the replica in a place beside its fellows, when that is due; how long its warm-up took, once that is over.
+///
+/// It is watched no longer once it does not serve, or has no fellow that is warm.
+pub(crate) fn watch(places: &mut BTreeMap<Ordinal, Place>, ordinal: Ordinal, now: Time) -> Option<Duration> {
+    let place = places.get(&ordinal)?;
+    let mut settling = **place.settling.as_ref()?;
+    if now < settling.next {
+        return None;
+    }
+    let own = place.cpu_share(LOOK).filter(|_| place.is_serving());
+    let fellows =
+        mean(places.values().filter(|place| is_warm(place, now)).filter_map(|it| it.cpu_share(LOOK)));
+    let looked = own.zip(fellows).map(|(own, fellows)| settling.look(now, own, fellows));
+    let is_watched = looked == Some(None);
+    places.get_mut(&ordinal)?.settling = is_watched.then(|| Box::new(settling));
+    looked.flatten()
+}
+
+/// Whether it serves, and has for longer than any warm-up takes.
+fn is_warm(place: &Place, now: Time) -> bool {
+    let is_old = place.health().is_some_and(|health| now.since(health.ready_changed) > WARMUP_MAX + LOOK);
+    is_old && place.is_serving() && !place.is_ejected(now)
+}
+
+fn mean(shares: impl Iterator<Item = MilliCpu>) -> Option<MilliCpu> {
+    let (sum, count) = shares.fold((0, 0), |(sum, count), share| (sum + share.0, count + 1));
+    (count > 0).then(|| MilliCpu(sum / count))
+}
+
+/// Notes how long one more warm-up took.
+pub(crate) fn note(memory: &mut WarmupMemory, took: Duration) {
+    if memory.latest.len() == WARMUPS_MAX {
+        memory.latest.remove(0);
+    }
+    memory.latest.push(took);
+}
+
+/// How long a warm-up takes: three of four of the latest took no longer. `None` before the first.
+pub fn warmup(memory: &WarmupMemory) -> Option<Duration> {
+    let mut latest = memory.latest.clone();
+    latest.sort_unstable();
+    latest.get((latest.len() * 3).div_ceil(4).checked_sub(1)?).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use model::identity::{ActionId, Generation, Incarnation};
+    use model::plan::Role;
+
+    use super::*;
+    use crate::place::{Health, Stage};
+
+    const READY: Time = Time::from_millis(1_000_000);
+    const NEW: Ordinal = Ordinal(9);
+
+    fn serving_since(ready_changed: Time) -> Place {
+        let since = ready_changed;
+        let health = Health { since, begun: true, ready: true, ready_changed, sick_since: None };
+        let mut place = Place::empty(Role::Active, since);
+        place.begin(since, Incarnation(1), Generation(1), (ActionId::default(), Stage::Running(health)));
+        place
+    }
+
+    /// How long the warm-up of a replica took that uses so many thousandths of a core in each of these seconds, beside fellows that use so many.
+    fn took(own: impl Fn(u64) -> u64, fellows: &[fn(u64) -> u64]) -> Option<Duration> {
+        let old = || serving_since(READY - Duration::from_mins(3));
+        let mut places: BTreeMap<_, _> = (0..).map(Ordinal).zip(fellows.iter().map(|_| old())).collect();
+        let settling = Some(Box::new(Settling::begin(READY)));
+        places.insert(NEW, Place { settling, ..serving_since(READY) });
+        let mut used = vec![0; fellows.len() + 1];
+        for half in 0..600 {
+            let now = READY + Duration::from_millis(500 * half);
+            let shares = fellows.iter().map(|fellow| fellow(half / 2)).chain([own(half / 2)]);
+            for ((place, used), share) in places.values_mut().zip(&mut used).zip(shares) {
+                *used += share * 500;
+                place.cpu.push(now, *used);
+            }
+            if let Some(took) = watch(&mut places, NEW, now) {
+                return Some(took);
+            }
+        }
+        assert_eq!(places[&NEW].settling, None, "nobody is watched for ever");
+        None
+    }
+
+    const STEADY: &[fn(u64) -> u64] = &[|_| 100, |_| 100];
+
+    #[test]
+    fn one_that_is_as_its_fellows_needs_no_time() {
+        assert_eq!(took(|_| 100, STEADY), Some(Duration::ZERO));
+        assert_eq!(took(|second| 80 + second % 3 * 20, STEADY), Some(Duration::ZERO), "noise");
+    }
+
+    #[test]
+    fn it_is_over_when_it_uses_no_more_than_they_do() {
+        let took = took(|second| if second < 22 { 400 } else { 105 }, STEADY).unwrap();
+        assert!((20..=27).contains(&took.as_secs()), "{took:?}");
+    }
+
+    #[test]
+    fn a_pause_in_it_is_part_of_it() {
+        let hot = |second| if second < 10 || (20..30).contains(&second) { 400 } else { 100 };
+        let took = took(hot, STEADY).unwrap();
+        assert!((28..=35).contains(&took.as_secs()), "{took:?}");
+    }
+
+    #[test]
+    fn one_that_stays_hot_is_bounded() {
+        assert_eq!(took(|_| 900, STEADY), Some(WARMUP_MAX));
+    }
+
+    #[test]
+    fn a_load_that_rises_for_all_is_no_warm_up() {
+        let rising = |second: u64| if second < 40 { 800 } else { 50 };
+        assert_eq!(took(rising, &[rising]), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn without_a_fellow_nothing_is_learned() {
+        assert_eq!(took(|_| 900, &[]), None);
+    }
+
+    #[test]
+    fn those_that_began_with_it_are_no_fellows() {
+        let mut places: BTreeMap<_, _> = (0..3).map(|place| (Ordinal(place), serving_since(READY))).collect();
+        for place in places.values_mut() {
+            place.settling = Some(Box::new(Settling::begin(READY)));
+        }
+        for half in 0..200 {
+            let now = READY + Duration::from_millis(500 * half);
+            places.values_mut().for_each(|place| place.cpu.push(now, half * 450_000));
+            for place in 0..3 {
+                assert_eq!(watch(&mut places, Ordinal(place), now), None);
+            }
+        }
+    }
+
+    #[test]
+    fn three_of_four_of_the_latest_decide() {
+        let mut memory = WarmupMemory::default();
+        assert_eq!(warmup(&memory), None);
+        for seconds in [90, 10, 10, 10] {
+            note(&mut memory, Duration::from_secs(seconds));
+        }
+        assert_eq!(warmup(&memory), Some(Duration::from_secs(10)), "one of four is left out");
+        for seconds in 1..=8 {
+            note(&mut memory, Duration::from_secs(seconds));
+        }
+        assert_eq!((memory.latest.len(), warmup(&memory)), (8, Some(Duration::from_secs(6))));
+    }
+}
