@@ -134,6 +134,7 @@ fn endpoint(replica: &ReplicaDesk, port: &PortName) -> Option<EndpointRoute> {
     let port = *replica.life.ports.get(port)?;
     let mut route =
         EndpointRoute::new(endpoint_id(&replica.life), SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    route.version = replica.life.generation.0;
     (route.state, route.weight) = match replica.admission {
         Admission::Serving { weight } if replica.may_serve() => {
             let weight = u16::try_from(weight).ok().and_then(Weight::new).unwrap_or(Weight::ONE);

@@ -10,12 +10,12 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
-use proxy::{AccessLogState, Counts, EndpointTraffic, RouteTraffic, TlsState};
+use proxy::{AccessLogState, Counts, EndpointTraffic, Histogram, RouteTraffic, TlsState};
 
 use crate::balancers;
 use crate::failure::Failure;
 use crate::metric_source;
-use crate::proxied;
+use crate::proxied::{self, CLASSES};
 use crate::state::State;
 use crate::v1;
 use crate::view::{self, ServiceView};
@@ -47,6 +47,8 @@ struct Reading {
     events: BTreeMap<String, u64>,
     services: Vec<ServiceView>,
     requests: Vec<Requests>,
+    /// The same of each version of a service, with the version.
+    versions: Vec<(u64, Requests)>,
     proxied: Vec<(String, v1::Proxied)>,
     tls: Vec<Tls>,
     routes: Vec<RouteTraffic>,
@@ -73,9 +75,15 @@ struct Requests {
     status: [u64; 5],
     retries: u64,
     failures: u64,
+    latency: Latencies,
+}
+
+/// Latencies in the buckets that are told.
+#[derive(Debug)]
+struct Latencies {
     /// Counts for each of [`BOUNDS`], then of what is above the last.
-    latency: Vec<u64>,
-    latency_sum_seconds: f64,
+    counts: Vec<u64>,
+    sum_seconds: f64,
 }
 
 async fn read(state: &State) -> Result<Reading, Failure> {
@@ -85,10 +93,13 @@ async fn read(state: &State) -> Result<Reading, Failure> {
         .await?;
     let events = state.events_by_kind().clone();
     let (mut requests, mut by_proxy, mut tls) = (Vec::new(), Vec::new(), Vec::new());
+    let mut versions = Vec::new();
     for traffic in state.agent.traffic() {
         let service = traffic.service.to_string();
         by_proxy.push((service.clone(), proxied::of(&traffic)));
         requests.push(of_counts(&service, None, &traffic.counts));
+        let by_version = traffic.versions.iter();
+        versions.extend(by_version.map(|it| (it.version, of_counts(&service, None, &it.counts))));
         if let Some(state) = state.agent.tls(&traffic.service) {
             tls.push(of_tls(&service, traffic.handshake_failures, &state));
         }
@@ -111,6 +122,7 @@ async fn read(state: &State) -> Result<Reading, Failure> {
         events,
         services,
         requests,
+        versions,
         proxied: by_proxy,
         tls,
         routes,
@@ -146,37 +158,47 @@ fn of_tls(service: &str, handshake_failures: u64, state: &TlsState) -> Tls {
 }
 
 fn of_counts(service: &str, replica: Option<String>, counts: &Counts) -> Requests {
-    let mut latency = vec![0; BOUNDS.len() + 1];
-    let mut sum = 0.0;
-    let mut lower = 0.0;
-    for (upper, count) in counts.latency.buckets() {
-        let upper = upper.as_secs_f64();
-        // The proxy's buckets are 6 % wide at most: their middle stands for what is in them.
-        let middle = f64::midpoint(lower, upper);
-        let at = BOUNDS.iter().position(|bound| middle <= *bound).unwrap_or(BOUNDS.len());
-        latency[at] += count;
-        sum += middle * count as f64;
-        lower = upper;
-    }
     Requests {
         service: service.to_owned(),
         replica,
         status: counts.status,
         retries: counts.retries,
         failures: counts.failures + counts.connect_failures,
-        latency,
-        latency_sum_seconds: sum,
+        latency: Latencies::of(&counts.latency),
     }
 }
 
-/// The classes of [`Requests::status`].
-const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+impl Latencies {
+    fn of(histogram: &Histogram) -> Self {
+        let mut counts = vec![0; BOUNDS.len() + 1];
+        let (mut sum_seconds, mut lower) = (0.0, 0.0);
+        for (upper, count) in histogram.buckets() {
+            let upper = upper.as_secs_f64();
+            // The proxy's buckets are 6 % wide at most: their middle stands for what is in them.
+            let middle = f64::midpoint(lower, upper);
+            let at = BOUNDS.iter().position(|bound| middle <= *bound).unwrap_or(BOUNDS.len());
+            counts[at] += count;
+            sum_seconds += middle * count as f64;
+            lower = upper;
+        }
+        Self { counts, sum_seconds }
+    }
+
+    fn encode(&self, family: &mut MetricEncoder<'_>, labels: &[(&str, &str)]) -> fmt::Result {
+        let bounds = BOUNDS.iter().copied().chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(self.counts.iter().copied()).collect();
+        let count = self.counts.iter().sum();
+        let labels: Vec<(&str, &str)> = labels.to_vec();
+        family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(self.sum_seconds, count, &buckets, None)
+    }
+}
 
 impl Collector for Reading {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_loop(&mut encoder)?;
         self.encode_services(&mut encoder)?;
         self.encode_requests(&mut encoder)?;
+        self.encode_versions(&mut encoder)?;
         self.encode_proxied(&mut encoder)?;
         self.encode_tls(&mut encoder)?;
         self.encode_routes(&mut encoder)?;
@@ -284,12 +306,40 @@ impl Reading {
         let help = "From a request's head to the end of its answer";
         let mut latency = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
         for requests in of_services() {
-            let bounds = BOUNDS.iter().copied().chain([f64::INFINITY]);
-            let buckets: Vec<(f64, u64)> = bounds.zip(requests.latency.iter().copied()).collect();
-            let count = requests.latency.iter().sum();
-            latency
-                .encode_family(&[("service", requests.service.as_str())])?
-                .encode_histogram::<NoLabelSet>(requests.latency_sum_seconds, count, &buckets, None)?;
+            requests.latency.encode(&mut latency, &[("service", requests.service.as_str())])?;
+        }
+        Ok(())
+    }
+
+    fn encode_versions(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let name = "homeostat_version_requests";
+        let help = "Answers of the replicas of a version to the proxy, by class of status";
+        let mut answered = counter(encoder, name, help)?;
+        for (version, requests) in &self.versions {
+            for (class, count) in CLASSES.iter().zip(&requests.status) {
+                let version = version.to_string();
+                let labels =
+                    [("service", requests.service.as_str()), ("generation", &version), ("status", *class)];
+                answered.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(count, None)?;
+            }
+        }
+        let name = "homeostat_version_request_failures";
+        let mut failures =
+            counter(encoder, name, "Attempts at replicas of a version without a whole answer")?;
+        for (version, requests) in &self.versions {
+            let version = version.to_string();
+            let labels = [("service", requests.service.as_str()), ("generation", version.as_str())];
+            failures
+                .encode_family(&labels)?
+                .encode_counter::<NoLabelSet, _, f64>(&requests.failures, None)?;
+        }
+        let name = "homeostat_version_request_duration_seconds";
+        let help = "From when a replica of a version was asked to the end of its answer";
+        let mut latency = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for (version, requests) in &self.versions {
+            let version = version.to_string();
+            let labels = [("service", requests.service.as_str()), ("generation", version.as_str())];
+            requests.latency.encode(&mut latency, &labels)?;
         }
         Ok(())
     }
@@ -405,6 +455,12 @@ impl Reading {
                 answered.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(count, None)?;
             }
         }
+        let name = "homeostat_route_request_duration_seconds";
+        let help = "From the head of a request of a route to the end of its answer";
+        let mut latency = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for route in &self.routes {
+            Latencies::of(&route.latency).encode(&mut latency, &[("route", &*route.route)])?;
+        }
         let name = "homeostat_route_requests_over_rate";
         let mut over_rate = counter(encoder, name, "Requests of a route answered 429 for its limit by time")?;
         for route in &self.routes {
@@ -488,9 +544,10 @@ mod tests {
             events: BTreeMap::new(),
             services: Vec::new(),
             requests,
+            versions: vec![(7, of_counts("shop", None, &Counts { failures: 2, ..Counts::default() }))],
             proxied: vec![("shop".into(), proxied)],
             tls: vec![of_tls("shop", 3, &TlsState { certificates: Vec::new(), problem: None })],
-            routes: Vec::new(),
+            routes: vec![RouteTraffic { route: "front".into(), ..RouteTraffic::default() }],
             external: Vec::new(),
             access_logs: Vec::new(),
             sources: Vec::new(),
@@ -508,6 +565,10 @@ mod tests {
         for line in [
             "homeostat_request_hedges_total{service=\"shop\"} 8",
             "homeostat_request_hedges_won_total{service=\"shop\"} 6",
+            "homeostat_version_request_failures_total{service=\"shop\",generation=\"7\"} 2",
+            "homeostat_version_requests_total{service=\"shop\",generation=\"7\",status=\"5xx\"} 0",
+            "homeostat_version_request_duration_seconds_count{service=\"shop\",generation=\"7\"} 0",
+            "homeostat_route_request_duration_seconds_count{route=\"front\"} 0",
         ] {
             assert!(written.contains(line), "{written}");
         }

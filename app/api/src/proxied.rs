@@ -3,10 +3,40 @@
 use model::identity::ReplicaId;
 use model::name::ServiceName;
 use model::time::Wall;
-use proxy::{Adaptive, Ejected, EndpointState, EndpointTraffic, Ramp, ServiceTraffic};
+use proxy::{
+    Adaptive, Ejected, EndpointState, EndpointTraffic, Histogram, Ramp, ServiceTraffic, VersionTraffic,
+};
 
 use crate::moment::rfc3339;
 use crate::v1;
+
+/// Classes of statuses, in the order of the proxy's counters.
+pub(crate) const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// What replicas of each version of a service were asked; empty for a service that the proxy does not know.
+pub(crate) fn versions(traffic: &[ServiceTraffic], name: &ServiceName) -> Vec<v1::Version> {
+    let service = traffic.iter().find(|it| *it.service == *name.as_str());
+    service.map_or_else(Vec::new, |service| service.versions.iter().map(version).collect())
+}
+
+fn version(traffic: &VersionTraffic) -> v1::Version {
+    let counts = &traffic.counts;
+    let classes = CLASSES.iter().zip(counts.status);
+    v1::Version {
+        generation: traffic.version,
+        serving_replicas: u32::try_from(traffic.serving).unwrap_or(u32::MAX),
+        requests: counts.requests,
+        responses: classes.map(|(class, count)| ((*class).to_owned(), count)).collect(),
+        failures: counts.failures + counts.connect_failures,
+        latency: latency(&counts.latency),
+    }
+}
+
+/// How long answers took; `None` without any.
+pub(crate) fn latency(histogram: &Histogram) -> Option<v1::Latency> {
+    let seconds = |quantile| histogram.quantile(quantile).map(|latency| latency.as_secs_f64());
+    Some(v1::Latency { p50_seconds: seconds(0.5)?, p90_seconds: seconds(0.9)?, p99_seconds: seconds(0.99)? })
+}
 
 /// What the proxy does with the requests of a service; `None` for one that it does not know.
 pub(crate) fn service(traffic: &[ServiceTraffic], name: &ServiceName) -> Option<v1::Proxied> {

@@ -48,6 +48,7 @@ pub(crate) fn services(
     let traffic = agent.traffic();
     let shown = views.into_iter().map(|view| {
         let proxied = proxied::service(&traffic, &view.name);
+        let versions = proxied::versions(&traffic, &view.name);
         let certificate = certificates::condition(agent, view.name.as_str(), handle.now().wall);
         let kept = agent.balancers(&view.name);
         let errors = agent.errors_per_second(&view.name).map(MilliRps::per_second);
@@ -55,6 +56,7 @@ pub(crate) fn services(
         let mut service = service(resource, view);
         service.status.traffic.errors_per_second = errors;
         service.status.proxy = proxied;
+        service.status.versions = versions;
         service.status.conditions.extend(certificate);
         service.status.conditions.extend(balancers::condition(&kept));
         service.status.external = balancers::external(&kept);

@@ -10,13 +10,11 @@ use model::resource::{Kind, Resource, Route};
 use orchestrator::Handle;
 
 use crate::failure::Failure;
+use crate::proxied::{self, CLASSES};
 use crate::resources::object;
 use crate::state::State;
 use crate::v1;
 use crate::view;
-
-/// Classes of statuses, in the order of the proxy's counters.
-const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// The routes that are declared, or the one of them that is called `name`.
 pub(crate) fn routes(handle: &Handle, agent: &Agent, name: Option<&str>) -> Result<Vec<v1::Route>, Failure> {
@@ -100,6 +98,7 @@ fn status(detail: Option<&RouteDetail>, missing: &[&ServiceName]) -> v1::RouteSt
         copies: traffic.map_or(0, |traffic| traffic.copies),
         copies_left_out: traffic.map_or(0, |traffic| traffic.copies_left_out),
         responses: classes.map(|(class, count)| ((*class).to_owned(), count)).collect(),
+        latency: traffic.and_then(|traffic| proxied::latency(&traffic.latency)),
         conditions: vec![programmed, resolved],
     }
 }

@@ -26,6 +26,9 @@ pub use scaling::{
     ScalingStatus, ScalingTally, ShadowChange, ShadowExplanation, ShadowStatus,
 };
 
+mod traffic;
+pub use traffic::{Latency, Version};
+
 /// A resource with what the system answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -112,6 +115,9 @@ pub struct ServiceStatus {
     /// What the proxy does with its requests; absent for a service that is not exposed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<Proxied>,
+    /// What replicas of each version were asked over the proxy, oldest first; the latest of those without replicas included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<Version>,
     /// How the balancers of `expose.external` stand, in the order of their files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub external: Vec<External>,
@@ -344,6 +350,9 @@ pub struct RouteStatus {
     pub requests: u64,
     /// Its answers by class of status, such as `2xx`.
     pub responses: BTreeMap<String, u64>,
+    /// How long its answers took; absent without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
     /// Requests answered 429 because there were too many in too short a time.
     pub over_rate: u64,
     /// Copies that were sent by its mirrors.

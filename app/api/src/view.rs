@@ -122,6 +122,7 @@ impl Look<'_> {
             capacity: capacity::known(service),
             recommendation: rightsize::recommended(self.now.time, service),
             proxy: None,
+            versions: Vec::new(),
             external: Vec::new(),
             conditions: if declared.is_some() { self.conditions(service) } else { terminating(service) },
         }

@@ -111,6 +111,49 @@ pub(crate) fn endpoint(replica: &v1::Replica) -> Option<Vec<Field>> {
     ])
 }
 
+pub(crate) const VERSION_HEADER: &[&str] =
+    &["GENERATION", "SERVING", "REQUESTS", "2XX", "4XX", "5XX", "FAILED", "P50", "P90", "P99"];
+
+/// What replicas of a version were asked, in the columns of [`VERSION_HEADER`].
+pub(crate) fn version(it: &v1::Version) -> Vec<Field> {
+    let answers = |class: &str| it.responses.get(class).copied().unwrap_or_default();
+    let failed = |count: u64| Field::number(count).toned(if count > 0 { Tone::Bad } else { Tone::Quiet });
+    let latency = |of: fn(&v1::Latency) -> f64| Field::number(figures::seconds(it.latency.as_ref().map(of)));
+    vec![
+        Field::number(it.generation),
+        Field::number(it.serving_replicas),
+        Field::number(it.requests),
+        Field::number(answers("2xx")),
+        Field::number(answers("4xx")),
+        failed(answers("5xx")),
+        failed(it.failures),
+        latency(|it| it.p50_seconds),
+        latency(|it| it.p90_seconds),
+        latency(|it| it.p99_seconds),
+    ]
+}
+
+/// What a route was answered, in lines.
+pub(crate) fn answers(it: &v1::RouteStatus) -> String {
+    let classes: Vec<String> = it
+        .responses
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(class, count)| format!("{count} {class}"))
+        .collect();
+    let mut lines = String::new();
+    if !classes.is_empty() {
+        lines.push_str(&format!("\nanswers\n  {}\n", classes.join(", ")));
+    }
+    if let Some(v1::Latency { p50_seconds, p90_seconds, p99_seconds }) = it.latency {
+        let [p50, p90, p99] = [p50_seconds, p90_seconds, p99_seconds].map(|it| figures::seconds(Some(it)));
+        lines.push_str(&format!(
+            "  half of them took no longer than {p50}, 90 % than {p90}, 99 % than {p99}\n"
+        ));
+    }
+    lines
+}
+
 /// What the proxy did with the requests of a service, in lines.
 pub(crate) fn proxied(it: &v1::Proxied) -> String {
     let v1::Refused { no_replica, over_limit, shed } = it.refused;

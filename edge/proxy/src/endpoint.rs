@@ -16,6 +16,7 @@ use crate::traffic::Shard;
 pub(crate) struct Endpoint {
     pub(crate) id: EndpointId,
     pub(crate) address: SocketAddr,
+    pub(crate) version: u64,
     pub(crate) shards: Box<[Shard]>,
     state: AtomicU8,
     in_flight: AtomicU32,
@@ -31,10 +32,11 @@ const DRAINING: u8 = 1;
 const OUT: u8 = 2;
 
 impl Endpoint {
-    pub(crate) fn new(id: EndpointId, address: SocketAddr, workers: usize) -> Self {
+    pub(crate) fn new(id: EndpointId, address: SocketAddr, version: u64, workers: usize) -> Self {
         Self {
             id,
             address,
+            version,
             shards: Shard::per_worker(workers),
             state: AtomicU8::new(OUT),
             in_flight: AtomicU32::new(0),
@@ -176,7 +178,7 @@ mod tests {
 
     fn serving() -> Arc<Endpoint> {
         let id = EndpointId { ordinal: 0, incarnation: 0 };
-        let endpoint = Endpoint::new(id, "127.0.0.1:1".parse().unwrap(), 1);
+        let endpoint = Endpoint::new(id, "127.0.0.1:1".parse().unwrap(), 0, 1);
         endpoint.set_state(EndpointState::Serving);
         Arc::new(endpoint)
     }

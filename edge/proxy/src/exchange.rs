@@ -46,7 +46,7 @@ pub(crate) struct Exchange {
     /// Of the final answer, of a call of gRPC as it says the same in its own words; `None` if the client left before there was one.
     status: Option<StatusCode>,
     bytes_out: u64,
-    /// What is logged of it.
+    /// What is logged of it, and counted for its route.
     record: Option<Rc<Record>>,
 }
 

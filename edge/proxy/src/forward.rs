@@ -48,7 +48,7 @@ pub(crate) struct Arrival {
     on_upgrade: OnUpgrade,
     pub(crate) started: Instant,
     pub(crate) dialect: Dialect,
-    /// What is logged of it.
+    /// What is logged and counted of it.
     pub(crate) record: Option<Rc<Record>>,
 }
 
@@ -71,7 +71,7 @@ pub(crate) async fn answer(client: Rc<Client>, mut request: Request<Incoming>) -
     let expects = parts.headers.contains_key(EXPECT);
     let dialect = grpc::dialect(&parts.headers);
     let log = client.local.service.access_log();
-    let record = log.map(|log| Rc::new(Record::new(log, &client, &parts, started)));
+    let record = log.map(|log| Rc::new(Record::new(started).logged(log, &client, &parts)));
     let mut arrival = Arrival { parts, body, expects, on_upgrade, started, dialect, record };
     if client.local.router.is_some() {
         // Boxed, so that requests without routes are not the larger for it.

@@ -89,11 +89,6 @@ pub(crate) fn outcome_of_trailers(trailers: Option<&HeaderMap>) -> StatusCode {
     trailers.and_then(told).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// The status that a response is counted by as far as its head tells.
-pub(crate) fn counted(response: &Response<impl Sized>) -> StatusCode {
-    outcome_of_head(response.status(), response.headers()).unwrap_or(StatusCode::OK)
-}
-
 fn told(headers: &HeaderMap) -> Option<StatusCode> {
     let code = headers.get(STATUS)?.to_str().ok().and_then(|code| code.parse().ok());
     StatusCode::from_u16(code.map_or(Code::UNKNOWN, Code).http()).ok()

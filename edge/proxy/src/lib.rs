@@ -35,6 +35,7 @@ mod service;
 
 mod endpoint;
 mod traffic;
+mod versions;
 
 mod listener;
 mod turnstile;
@@ -85,4 +86,5 @@ pub use table::{EndpointError, RouteError, Table};
 pub use tls::{CertificateState, TlsError, TlsState, check as check_certificates};
 pub use traffic::{
     Adaptive, Asked, Counts, Ejected, EndpointTraffic, Histogram, RouteTraffic, ServiceTraffic,
+    VersionTraffic,
 };

@@ -166,6 +166,8 @@ pub struct EndpointRoute {
     pub id: EndpointId,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Which version of the service it runs: counters are kept by it, too.
+    pub version: u64,
     /// Its share of the traffic.
     pub weight: Weight,
     /// Whether it gets new requests.
@@ -173,10 +175,10 @@ pub struct EndpointRoute {
 }
 
 impl EndpointRoute {
-    /// A serving endpoint of weight 1.
+    /// A serving endpoint of weight 1, of version 0.
     #[must_use]
     pub fn new(id: EndpointId, address: SocketAddr) -> Self {
-        Self { id, address, weight: Weight::ONE, state: EndpointState::Serving }
+        Self { id, address, version: 0, weight: Weight::ONE, state: EndpointState::Serving }
     }
 }
 

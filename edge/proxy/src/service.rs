@@ -22,6 +22,7 @@ use crate::shedder::Shedder;
 use crate::tls::Terminator;
 use crate::traffic::{Asked, Ejected, EndpointTraffic, ServiceTraffic, Shard, sum};
 use crate::turnstile::Turnstile;
+use crate::versions::Versions;
 
 /// The proxy's own clock: time since it started.
 #[derive(Debug, Clone, Copy)]
@@ -93,6 +94,8 @@ struct Members {
     current: Vec<Member>,
     /// Taken out of the route but still answering something.
     leaving: Vec<Arc<Endpoint>>,
+    /// What endpoints counted that are gone.
+    gone: Versions,
     outliers: Outliers,
 }
 
@@ -135,6 +138,7 @@ impl Service {
             route: route.clone(),
             current: Vec::new(),
             leaving: Vec::new(),
+            gone: Versions::default(),
             outliers: Outliers::new(route.outliers),
         };
         members.take_over(route, clock.now(), workers);
@@ -263,7 +267,7 @@ impl Service {
 
     pub(crate) fn traffic(&self) -> ServiceTraffic {
         let mut members = self.members();
-        members.leaving.retain(|e| e.in_flight() > 0);
+        members.forget_left();
         let now = self.clock.now();
         let current = members.current.iter().map(|m| (&m.endpoint, members.ramp(m, now)));
         let endpoints = current.chain(members.leaving.iter().map(|e| (e, Ramp::FULL)));
@@ -294,6 +298,7 @@ impl Service {
             broken_off: self.shards.iter().map(|s| s.broken_off.get()).sum(),
             waiting: self.waiting.load(Ordering::Relaxed),
             endpoints: endpoints.collect(),
+            versions: members.gone.with(members.current.iter().map(|m| &m.endpoint).chain(&members.leaving)),
         }
     }
 
@@ -325,10 +330,10 @@ impl Service {
 impl Members {
     fn take_over(&mut self, route: &ServiceRoute, now: Duration, workers: usize) {
         let old = std::mem::take(&mut self.current);
-        let find = |id: EndpointId, address: SocketAddr| {
+        let find = |id: EndpointId, address: SocketAddr, version: u64| {
             let known = old.iter().find(|m| m.endpoint.id == id && m.endpoint.address == address);
             known.map_or_else(
-                || (Arc::new(Endpoint::new(id, address, workers)), now),
+                || (Arc::new(Endpoint::new(id, address, version, workers)), now),
                 |m| (Arc::clone(&m.endpoint), m.serving_since),
             )
         };
@@ -336,7 +341,7 @@ impl Members {
             .endpoints
             .iter()
             .map(|e| {
-                let (endpoint, serving_since) = find(e.id, e.address);
+                let (endpoint, serving_since) = find(e.id, e.address, e.version);
                 let mut member = Member { endpoint, weight: e.weight, serving_since };
                 member.set_state(e.state, now);
                 member
@@ -345,12 +350,18 @@ impl Members {
         let gone = old.into_iter().map(|m| m.endpoint);
         let gone = gone.filter(|e| !self.current.iter().any(|m| Arc::ptr_eq(&m.endpoint, e)));
         self.leaving.extend(gone.inspect(|e| e.set_state(EndpointState::Out)));
-        self.leaving.retain(|e| e.in_flight() > 0);
+        self.forget_left();
         if self.route.outliers != route.outliers {
             self.outliers = Outliers::new(route.outliers);
         }
         self.outliers.retain_and_add(now, route.endpoints.iter().map(|e| e.id));
         self.route = route.clone();
+    }
+
+    /// Lets go of endpoints that have left and answer nothing any more; what they counted stays with their versions.
+    fn forget_left(&mut self) {
+        let Self { leaving, gone, .. } = self;
+        leaving.extract_if(.., |e| e.in_flight() == 0).for_each(|e| gone.take(&e));
     }
 
     fn ramp(&self, member: &Member, now: Duration) -> Ramp {

@@ -41,6 +41,19 @@ pub struct ServiceTraffic {
     pub waiting: u32,
     /// Per endpoint, those that left but still answer something included.
     pub endpoints: Vec<EndpointTraffic>,
+    /// Per version of what its endpoints run, oldest first, the latest of those included that have no endpoint any more.
+    pub versions: Vec<VersionTraffic>,
+}
+
+/// The traffic of the endpoints of one version, those that are gone included.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VersionTraffic {
+    /// Which version, as its endpoints are declared.
+    pub version: u64,
+    /// Endpoints of it that get requests now.
+    pub serving: usize,
+    /// Each attempt at a request once.
+    pub counts: Counts,
 }
 
 impl ServiceTraffic {
@@ -53,6 +66,18 @@ impl ServiceTraffic {
 }
 
 impl Counts {
+    /// Adds what was counted elsewhere.
+    pub fn merge(&mut self, more: &Self) {
+        self.requests += more.requests;
+        self.status.iter_mut().zip(more.status).for_each(|(sum, more)| *sum += more);
+        self.latency.merge(&more.latency);
+        self.bytes_in += more.bytes_in;
+        self.bytes_out += more.bytes_out;
+        self.retries += more.retries;
+        self.connect_failures += more.connect_failures;
+        self.failures += more.failures;
+    }
+
     /// Of an endpoint: attempts that it answered 5xx, did not answer, or could not be reached for.
     #[must_use]
     pub fn failed_attempts(&self) -> u64 {
@@ -148,8 +173,10 @@ pub struct RouteTraffic {
     pub route: Arc<str>,
     /// Requests that were for it.
     pub requests: u64,
-    /// Its answers by class: 1xx, 2xx, 3xx, 4xx, 5xx.
+    /// Its answers by class: 1xx, 2xx, 3xx, 4xx, 5xx; calls of gRPC by what their trailers say.
     pub status: [u64; 5],
+    /// From the request's head to the end of the answer.
+    pub latency: Histogram,
     /// Requests answered 429 because there were too many in too short a time.
     pub over_rate: u64,
     /// Copies that were sent.
@@ -336,7 +363,7 @@ impl Shard {
 }
 
 /// The part of a route's counters that one worker writes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct RouteShard {
     pub(crate) requests: Tally,
@@ -344,6 +371,20 @@ pub(crate) struct RouteShard {
     pub(crate) copies: Tally,
     pub(crate) copies_left_out: Tally,
     status: [Tally; 5],
+    latency: [Tally; BUCKETS],
+}
+
+impl Default for RouteShard {
+    fn default() -> Self {
+        Self {
+            requests: Tally::default(),
+            over_rate: Tally::default(),
+            copies: Tally::default(),
+            copies_left_out: Tally::default(),
+            status: Default::default(),
+            latency: std::array::from_fn(|_| Tally::default()),
+        }
+    }
 }
 
 impl RouteShard {
@@ -351,9 +392,10 @@ impl RouteShard {
         (0..workers).map(|_| Self::default()).collect()
     }
 
-    /// Counts an answer by its class.
-    pub(crate) fn answered(&self, status: u16) {
+    /// Counts an answer by its class and latency.
+    pub(crate) fn answered(&self, status: u16, latency: Duration) {
         self.status[usize::from(status / 100).clamp(1, 5) - 1].add(1);
+        self.latency[bucket_of(latency.as_micros() as u64)].add(1);
     }
 
     pub(crate) fn sum(route: &Arc<str>, shards: &[Self]) -> RouteTraffic {
@@ -364,6 +406,7 @@ impl RouteShard {
             sum.copies += shard.copies.get();
             sum.copies_left_out += shard.copies_left_out.get();
             sum.status.iter_mut().zip(&shard.status).for_each(|(s, n)| *s += n.get());
+            sum.latency.counts.iter_mut().zip(&shard.latency).for_each(|(s, n)| *s += n.get());
         }
         sum
     }

@@ -94,6 +94,11 @@ fn lines(printer: Printer, it: &v1::Description) -> String {
         it.replicas.iter().filter_map(tables::endpoint).for_each(|row| grid.row(row));
         part("proxy", &format!("{}{}", tables::proxied(proxied), grid.finish()));
     }
+    if !it.service.status.versions.is_empty() {
+        let mut grid = printer.table(tables::VERSION_HEADER);
+        it.service.status.versions.iter().for_each(|version| grid.row(tables::version(version)));
+        part("requests by version", &grid.finish());
+    }
     if let Some(explanation) = &it.explanation {
         part("the last decision", &explain::lines(printer, explanation));
     }
@@ -180,6 +185,7 @@ fn route_lines(printer: Printer, it: &v1::RouteDescription) -> String {
         };
         grid.row([Field::number(backend.rule), Field::text(&backend.service), Field::number(share), ready]);
     }
+    text += &tables::answers(&it.route.status);
     text += "\nservices\n";
     text += &if it.backends.is_empty() { "it leads to none\n".to_owned() } else { grid.finish() };
     text

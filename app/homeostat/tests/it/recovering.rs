@@ -159,6 +159,24 @@ fn no_request_fails_while_it_scales_in_and_is_exchanged_replica_by_replica() {
     });
 
     assert_none_failed(load);
+    let status = &house.ask(&["get", "service/web"])["status"];
+    let versions = status["versions"].as_array().expect("a list");
+    let requests: Vec<u64> =
+        versions.iter().filter_map(|version| version["responses"]["2xx"].as_u64()).collect();
+    assert_eq!(requests.len(), 2, "the one that is gone, and the one that runs: {status}");
+    assert!(requests.iter().all(|count| *count > 0), "{status}");
+    assert_eq!(
+        (versions[0]["servingReplicas"].as_u64(), versions[1]["servingReplicas"].as_u64()),
+        (Some(0), Some(2))
+    );
+    let described = house.run(&["describe", "service/web"]).out;
+    assert!(described.contains("requests by version"), "{described}");
+    let generation = versions[1]["generation"].as_u64().expect("a number");
+    let (_, metrics) = house.ask_api("/metrics");
+    let line = format!(
+        "homeostat_version_requests_total{{service=\"web\",generation=\"{generation}\",status=\"2xx\"}} "
+    );
+    assert!(metrics.contains(&line), "{metrics}");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! A request that will be a line: held by all who carry it, and logged when the last of them lets it go.
+//! A request that is counted for its route when it is answered, or will be a line, or both: held by all who carry it, and logged when the last of
+//! them lets it go.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -12,60 +13,95 @@ use super::Log;
 use super::entry::Entry;
 use crate::connection::Client;
 use crate::route::Protocol;
+use crate::traffic::RouteShard;
 
-/// What is known so far of a request that is logged.
+/// What is known so far of a request.
 #[derive(Debug)]
 pub(crate) struct Record {
-    log: Arc<Log>,
     started: Instant,
+    /// Where it is counted; `None` once it is.
+    tally: RefCell<Option<RouteTally>>,
+    line: Option<Line>,
+}
+
+#[derive(Debug)]
+struct RouteTally {
+    shards: Arc<[RouteShard]>,
+    worker: usize,
+}
+
+#[derive(Debug)]
+struct Line {
+    log: Arc<Log>,
     entry: RefCell<Box<Entry>>,
 }
 
 impl Record {
-    /// A request that has just come.
-    pub(crate) fn new(log: Arc<Log>, client: &Client, parts: &Parts, started: Instant) -> Self {
+    /// A request that has just come, of which nothing is kept yet.
+    pub(crate) fn new(started: Instant) -> Self {
+        Self { started, tally: RefCell::new(None), line: None }
+    }
+
+    /// It will be a line of this log.
+    pub(crate) fn logged(mut self, log: Arc<Log>, client: &Client, parts: &Parts) -> Self {
         let protocol = match client.protocol {
             // Where bytes pass unread there are no requests.
             Protocol::Http1 | Protocol::Tcp => "HTTP/1.1",
             Protocol::Http2 => "HTTP/2.0",
         };
         let entry = Entry::new(os::wall(), client.address.as_bytes(), protocol, parts);
-        Self { log, started, entry: RefCell::new(Box::new(entry)) }
+        self.line = Some(Line { log, entry: RefCell::new(Box::new(entry)) });
+        self
     }
 
-    /// It is for this route.
-    pub(crate) fn is_for(&self, route: &Arc<str>) {
-        self.entry.borrow_mut().route = Some(Arc::clone(route));
+    /// It is for this route, and counted there by this worker.
+    pub(crate) fn of_route(self, route: &Arc<str>, shards: &Arc<[RouteShard]>, worker: usize) -> Self {
+        *self.tally.borrow_mut() = Some(RouteTally { shards: Arc::clone(shards), worker });
+        self.note(|entry| entry.route = Some(Arc::clone(route)));
+        self
     }
 
     /// It is for the service that the client is connected to, unless that is a listener of several.
     pub(crate) fn goes_to(&self, client: &Client) {
         let service = &client.local.service;
         if service.router.is_none() {
-            self.entry.borrow_mut().service = Some(Arc::clone(&service.name));
+            self.note(|entry| entry.service = Some(Arc::clone(&service.name)));
         }
     }
 
     /// It goes to this endpoint, perhaps after others.
     pub(crate) fn tries(&self, endpoint: EndpointId) {
-        let mut entry = self.entry.borrow_mut();
-        entry.replica = Some(endpoint.ordinal);
-        entry.tries += 1;
+        self.note(|entry| {
+            entry.replica = Some(endpoint.ordinal);
+            entry.tries += 1;
+        });
     }
 
-    /// It was answered so.
+    /// It was answered so, of a call of gRPC as its trailers say.
     pub(crate) fn answered(&self, status: u16, bytes: u64, upstream: Option<Duration>) {
-        let mut entry = self.entry.borrow_mut();
-        (entry.status, entry.bytes) =
-            (status, if &*entry.method == "HEAD" { 0 } else { entry.bytes.max(bytes) });
-        entry.upstream = upstream.or(entry.upstream);
+        if let Some(tally) = self.tally.take() {
+            tally.shards[tally.worker].answered(status, self.started.elapsed());
+        }
+        self.note(|entry| {
+            (entry.status, entry.bytes) =
+                (status, if &*entry.method == "HEAD" { 0 } else { entry.bytes.max(bytes) });
+            entry.upstream = upstream.or(entry.upstream);
+        });
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Entry)) {
+        if let Some(line) = &self.line {
+            change(&mut line.entry.borrow_mut());
+        }
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let mut entry = std::mem::take(self.entry.get_mut());
-        entry.duration = self.started.elapsed();
-        self.log.put(entry);
+        if let Some(line) = &mut self.line {
+            let mut entry = std::mem::take(line.entry.get_mut());
+            entry.duration = self.started.elapsed();
+            line.log.put(entry);
+        }
     }
 }

@@ -14,7 +14,6 @@ use tokio::time::Instant;
 use crate::body::ResponseBody;
 use crate::connection::Client;
 use crate::forward::{self, Arrival, Terms};
-use crate::grpc;
 use crate::router::local::{LocalRouter, Way};
 use crate::router::{edit, gzip};
 
@@ -33,10 +32,9 @@ pub(crate) async fn answer(client: Rc<Client>, mut arrival: Arrival) -> Response
         return forward::own_words(&client, arrival, StatusCode::NOT_FOUND, "No route is for this request.");
     };
     way.shard(client.worker.index).requests.add(1);
-    arrival.record = way.record(&client, &arrival);
+    arrival.record = Some(way.record(&client, &arrival));
     if let Err(wait) = admit(&client, &way, arrival.started) {
         way.shard(client.worker.index).over_rate.add(1);
-        way.shard(client.worker.index).answered(StatusCode::TOO_MANY_REQUESTS.as_u16());
         return too_many(&client, arrival, wait);
     }
     let takes_gzip = way
@@ -47,7 +45,6 @@ pub(crate) async fn answer(client: Rc<Client>, mut arrival: Arrival) -> Response
     if let Some(takes_gzip) = takes_gzip {
         response = gzip::shrink(response, takes_gzip, &client.worker.gzips);
     }
-    way.shard(client.worker.index).answered(grpc::counted(&response).as_u16());
     response
 }
 

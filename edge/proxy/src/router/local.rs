@@ -80,12 +80,13 @@ impl Way {
         self.route.limiter.as_deref()
     }
 
-    /// A record of a request that this is the way of, when such are logged.
-    pub(super) fn record(&self, client: &Client, arrival: &Arrival) -> Option<Rc<Record>> {
-        let log = Arc::clone(self.route.log.as_ref()?);
-        let record = Record::new(log, client, &arrival.parts, arrival.started);
-        record.is_for(&self.route.name);
-        Some(Rc::new(record))
+    /// A record of a request that this is the way of: it is counted, and logged where that is asked for.
+    pub(super) fn record(&self, client: &Client, arrival: &Arrival) -> Rc<Record> {
+        let mut record = Record::new(arrival.started);
+        if let Some(log) = &self.route.log {
+            record = record.logged(Arc::clone(log), client, &arrival.parts);
+        }
+        Rc::new(record.of_route(&self.route.name, &self.route.shards, client.worker.index))
     }
 
     pub(super) fn compression(&self) -> Option<Compression> {

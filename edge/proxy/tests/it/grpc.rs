@@ -292,14 +292,16 @@ async fn calls_are_routed_by_their_method() {
     let grpc = caller(stand.table.set_gateway(&Gateway { listen: any(), routes }).unwrap()).await;
     assert_eq!(call(&grpc, "/t/Echo", &["one"]).await.unwrap(), ["one"]);
     assert_eq!(call(&grpc, "/t/Other", &["one"]).await.unwrap_err().code(), Code::Unavailable);
+    assert_eq!(call(&grpc, "/t/Late", &["one"]).await.unwrap_err().code(), Code::Internal);
     let unknown = call(&grpc, "/elsewhere/Echo", &["one"]).await.unwrap_err();
     assert_eq!((unknown.code(), unknown.message()), (Code::Unimplemented, "No route is for this request."));
     let route = stand.table.route_traffic().remove(0);
     assert_eq!(
         (route.requests, route.status),
-        (2, [0, 1, 0, 0, 1]),
-        "heads that tell the outcome count by it"
+        (3, [0, 1, 0, 0, 2]),
+        "each by its outcome, told by a head alone or by trailers"
     );
+    assert_eq!(route.latency.count(), 3);
 }
 
 #[tokio::test]

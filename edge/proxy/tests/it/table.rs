@@ -103,3 +103,24 @@ async fn after_shutdown_nothing_can_be_set() {
     let error = stand.table.set_service(&stand.route).unwrap_err();
     assert!(matches!(error, RouteError::Stopping { .. }));
 }
+
+#[tokio::test]
+async fn counters_are_kept_by_version_when_replicas_are_exchanged() {
+    let (old, new) = (Backend::named("old").await, Backend::named("new").await);
+    let stand = Stand::with(&[old.address], |_, route| route.endpoints[0].version = 7);
+    let mut client = stand.client().await;
+    for _ in 0..3 {
+        assert_eq!(client.get("/").await.unwrap().body(), "old");
+    }
+    let mut route = stand.route.clone();
+    route.endpoints[0] = EndpointRoute { version: 8, ..EndpointRoute::new(id(1), new.address) };
+    stand.table.set_service(&route).unwrap();
+    for _ in 0..2 {
+        assert_eq!(client.get("/").await.unwrap().body(), "new");
+    }
+    until(|| stand.traffic().endpoints.len() == 1).await;
+    let found = stand.traffic().versions;
+    let seen: Vec<_> = found.iter().map(|it| (it.version, it.serving, it.counts.status[1])).collect();
+    assert_eq!(seen, [(7, 0, 3), (8, 1, 2)], "what the old one answered is not forgotten with it");
+    assert_eq!(found[0].counts.latency.count(), 3);
+}

@@ -1,0 +1,78 @@
+//! What was counted by version: endpoints come and go, and what they counted must not go with them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::endpoint::Endpoint;
+use crate::route::EndpointState;
+use crate::traffic::{Counts, VersionTraffic, sum};
+
+/// Versions of which it is kept what endpoints counted that are gone: the one that runs, the one before, and those between which somebody
+/// rolled forward and back. Each takes 3 KiB.
+const VERSIONS_MAX: usize = 8;
+
+/// Sums over endpoints that are gone, by version.
+#[derive(Debug, Default)]
+pub(crate) struct Versions(BTreeMap<u64, Counts>);
+
+impl Versions {
+    /// Takes what an endpoint counted that is about to go; beyond [`VERSIONS_MAX`] the oldest version is forgotten.
+    pub(crate) fn take(&mut self, endpoint: &Endpoint) {
+        self.0.entry(endpoint.version).or_default().merge(&sum(&endpoint.shards));
+        while self.0.len() > VERSIONS_MAX {
+            self.0.pop_first();
+        }
+    }
+
+    /// The sums together with those of the endpoints that are there, oldest version first.
+    pub(crate) fn with<'a>(&self, endpoints: impl Iterator<Item = &'a Arc<Endpoint>>) -> Vec<VersionTraffic> {
+        let gone = self.0.iter().map(|(version, counts)| (*version, (0, counts.clone())));
+        let mut all: BTreeMap<u64, (usize, Counts)> = gone.collect();
+        for endpoint in endpoints {
+            let (serving, counts) = all.entry(endpoint.version).or_default();
+            *serving += usize::from(endpoint.state() == EndpointState::Serving);
+            counts.merge(&sum(&endpoint.shards));
+        }
+        let of_version = |(version, (serving, counts))| VersionTraffic { version, serving, counts };
+        all.into_iter().map(of_version).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use balance::EndpointId;
+
+    use super::*;
+
+    fn endpoint(ordinal: u32, version: u64, answers: u16) -> Arc<Endpoint> {
+        let id = EndpointId { ordinal, incarnation: 1 };
+        let endpoint = Endpoint::new(id, "127.0.0.1:1".parse().unwrap(), version, 1);
+        (0..answers).for_each(|_| endpoint.shards[0].answered(200, Duration::from_millis(1)));
+        Arc::new(endpoint)
+    }
+
+    fn answers(found: &[VersionTraffic]) -> Vec<(u64, usize, u64)> {
+        found.iter().map(|it| (it.version, it.serving, it.counts.status[1])).collect()
+    }
+
+    #[test]
+    fn what_an_endpoint_counted_stays_with_its_version_when_it_goes() {
+        let (old, new) = (endpoint(0, 3, 10), endpoint(0, 4, 1));
+        new.set_state(EndpointState::Serving);
+        let mut versions = Versions::default();
+        assert_eq!(answers(&versions.with([&old, &new].into_iter())), [(3, 0, 10), (4, 1, 1)]);
+        versions.take(&old);
+        assert_eq!(answers(&versions.with([&new].into_iter())), [(3, 0, 10), (4, 1, 1)]);
+        assert_eq!(versions.with([].into_iter())[0].counts.latency.count(), 10);
+    }
+
+    #[test]
+    fn the_oldest_versions_are_forgotten_first() {
+        let mut versions = Versions::default();
+        (0..20).for_each(|version| versions.take(&endpoint(0, version, 1)));
+        let kept: Vec<u64> = versions.with([].into_iter()).iter().map(|it| it.version).collect();
+        assert_eq!(kept, (12..20).collect::<Vec<_>>());
+    }
+}
