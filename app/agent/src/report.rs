@@ -7,6 +7,7 @@ use std::time::Duration;
 use model::identity::{Incarnation, Ordinal, ReplicaId};
 use model::input::{Allotted, Declared, Demand, Ejected, ExitStatus, Input, Report, Traffic};
 use model::name::ServiceName;
+use model::resource::ServiceSpec;
 use platform::{Event, Life, LifeState, RunEnd, RunRequest};
 use probe::{Prober, RunBeside, Told};
 use proxy::{Asked, EndpointTraffic, Histogram, ServiceTraffic};
@@ -204,7 +205,10 @@ fn read_demand(inner: &Inner) -> Vec<Demand> {
         |declared: &Arc<Declared>| declared.spec.scale.to_zero.is_some() || declared.foretold().is_some();
     let names: Vec<ServiceName> = {
         let desk = inner.desk();
-        let told = desk.services.iter().filter(|(_, desk)| desk.exposed.as_ref().is_some_and(is_told));
+        let may_rest = |spec: &Arc<ServiceSpec>| spec.scale.to_zero.is_some();
+        let told = desk.services.iter().filter(|(_, desk)| {
+            desk.exposed.as_ref().is_some_and(is_told) || desk.routed.as_ref().is_some_and(may_rest)
+        });
         told.map(|(name, _)| name.clone()).collect()
     };
     let demand = |name: ServiceName| {

@@ -42,6 +42,35 @@ fn those_who_ask_at_once_of_a_service_that_rests_are_all_answered() {
 }
 
 #[test]
+fn a_service_behind_a_route_alone_rests_and_is_woken_over_it() {
+    let mut house = House::new();
+    let port = free_port();
+    let manifest = house.write_service("web", "  scale: {replicas: 2, toZero: {after: 1s, wait: 30s}}\n");
+    let route = house.write(
+        "route.yaml",
+        &format!(
+            "apiVersion: homeostat/v1\nkind: Route\nmetadata: {{name: front}}\nspec:\n  listen: \"127.0.0.1:{port}\"\n  \
+             rules: [{{backendRefs: [{{name: web}}]}}]\n"
+        ),
+    );
+    let alone = house.run(&["validate", "-f", text(&manifest)]);
+    assert!(alone.err.contains("it never rests"), "{alone:?}");
+    house.up(&["-f", text(&manifest), "-f", text(&route)]);
+    let url = format!("http://127.0.0.1:{port}/");
+    for _ in 0..2 {
+        wait_for_rest(&house);
+        answer_of(&url).expect("it is answered");
+        house.wait_for_ready("web", 2);
+    }
+    // So it is with the next process, which has to know of the route before it knows of anybody who asks.
+    wait_for_rest(&house);
+    house.end(Signal::KILL);
+    house.up(&[]);
+    answer_of(&url).expect("it is answered");
+    house.wait_for_ready("web", 2);
+}
+
+#[test]
 fn a_service_that_rests_still_does_after_a_restart_and_wakes_then() {
     let (mut house, url) = resting_house();
     wait_for_rest(&house);

@@ -236,8 +236,8 @@ struct ScaleFields {
     /// Times at which other bounds hold, in a time zone. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     schedule: Vec<Schedule>,
-    /// Lets the service have no replicas while nobody asks for anything; the next request starts some and waits for them. Needs `expose`.
-    /// Default: never.
+    /// Lets the service have no replicas while nobody asks for anything; the next request starts some and waits for them. Needs
+    /// `expose`, or a Route that leads to it. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     to_zero: Option<ToZero>,
     /// The numbers of replicas that it may have: what is found, by whomever, is rounded up to the next of them. Default: any.

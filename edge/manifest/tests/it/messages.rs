@@ -459,12 +459,6 @@ fn a_forecast_that_cannot_be_made_is_shown_where_it_stands() {
 fn a_service_that_rests_is_one_that_can_be_woken() {
     let text = service("  scale: {replicas: 0, toZero: {after: 500ms, wait: 2h}}\n");
     assert_snapshot!(said(&text), @r#"
-    error: spec.scale.toZero: only a service that is exposed can rest: the proxy keeps the requests that wake it; add spec.expose
-     --> shop.yaml:6:24
-      |
-    6 |   scale: {replicas: 0, toZero: {after: 500ms, wait: 2h}}
-      |                        ^^^^^^
-
     error: spec.scale.toZero: replicas is 0: no request could start one; say how many run while it is awake
      --> shop.yaml:6:24
       |
@@ -482,6 +476,12 @@ fn a_service_that_rests_is_one_that_can_be_woken() {
       |
     6 |   scale: {replicas: 0, toZero: {after: 500ms, wait: 2h}}
       |                                                     ^^
+
+    warning: spec.scale.toZero: it never rests, since nothing leads to it over the proxy, which keeps the requests that wake it: add spec.expose, or a Route to it
+     --> shop.yaml:6:24
+      |
+    6 |   scale: {replicas: 0, toZero: {after: 500ms, wait: 2h}}
+      |                        ^^^^^^
     "#);
 }
 

@@ -164,10 +164,6 @@ fn ports(spec: &ServiceSpec, found: &mut Found) {
 fn rest(spec: &ServiceSpec, found: &mut Found) {
     let Some(to_zero) = spec.scale.to_zero else { return };
     let at = "spec.scale.toZero";
-    if spec.expose.is_none() {
-        let text = "only a service that is exposed can rest: the proxy keeps the requests that wake it; add spec.expose";
-        found.push(error(at, text));
-    }
     if spec.scale.count == Count::Fixed(0) {
         found
             .push(error(at, "replicas is 0: no request could start one; say how many run while it is awake"));

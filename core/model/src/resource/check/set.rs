@@ -24,6 +24,7 @@ pub(super) fn problems(resources: &[Resource], dangling: Severity) -> Vec<Resour
     found.extend(set.shared_listeners());
     found.extend(set.shared_files());
     found.extend(set.unknown_backends());
+    found.extend(set.unreachable_rest());
     found.extend(metrics::problems(&set, resources, dangling));
     found.extend(shadows::problems(resources, dangling));
     found.extend(forecasting::problems(resources, dangling));
@@ -262,6 +263,25 @@ impl<'r> Set<'r> {
             }
         }
         found
+    }
+
+    /// The proxy keeps the requests that wake a service. That nothing leads to it over the proxy is no error: it does not rest until something does.
+    fn unreachable_rest(&self) -> Vec<ResourceProblem> {
+        let routed: BTreeSet<&ServiceName> =
+            self.routes.iter().flat_map(|(_, route)| route.spec.services()).collect();
+        let is_stranded = |service: &Service| {
+            let spec = &service.spec;
+            spec.scale.to_zero.is_some() && spec.expose.is_none() && !routed.contains(service.name())
+        };
+        let stranded = self.services.values().filter(|(_, service)| is_stranded(service));
+        let text = "it never rests, since nothing leads to it over the proxy, which keeps the requests that wake it: add \
+                    spec.expose, or a Route to it";
+        let problem = |(i, _): &(usize, &Service)| ResourceProblem {
+            resource: *i,
+            severity: Severity::Warning,
+            problem: Problem::at("spec.scale.toZero", text),
+        };
+        stranded.map(problem).collect()
     }
 
     /// A service that is not there yet is no error: its requests are answered 500 until it is.
