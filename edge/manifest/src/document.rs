@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use model::nearest;
 use model::resource::check::{self, Severity};
 use model::resource::{
-    AccessLog, HttpOrigin, Kind, MetricOrigin, PrometheusOrigin, Resource, ServiceSpec, schema,
+    AccessLog, ClientTls, HttpOrigin, Kind, MetricOrigin, PrometheusOrigin, Resource, ServiceSpec, schema,
 };
 use serde_json::Value;
 
@@ -188,9 +188,10 @@ fn paths_of(resource: &mut Resource) -> Vec<&mut String> {
             std::iter::once(run.working_directory.get_or_insert_default()).chain(files).collect()
         }
         Resource::MetricSource(source) => match &mut source.spec.from {
-            MetricOrigin::Prometheus(PrometheusOrigin { bearer_token_file, .. })
-            | MetricOrigin::Http(HttpOrigin { bearer_token_file, .. }) => {
-                bearer_token_file.iter_mut().collect()
+            MetricOrigin::Prometheus(PrometheusOrigin { bearer_token_file, tls, .. })
+            | MetricOrigin::Http(HttpOrigin { bearer_token_file, tls, .. }) => {
+                let files = tls.iter_mut().flat_map(ClientTls::files_mut);
+                bearer_token_file.iter_mut().chain(files).collect()
             }
             MetricOrigin::Command(command) => vec![command.working_directory.get_or_insert_default()],
             MetricOrigin::Replicas(_) => Vec::new(),

@@ -19,6 +19,24 @@ pub enum Failure {
         /// What the system says.
         why: String,
     },
+    /// The server is not who it should be, or does not speak TLS.
+    #[error(
+        "could not speak TLS with {authority}: {why}; name whom to believe under tls.caFile if it is not the system's"
+    )]
+    Tls {
+        /// Host and port.
+        authority: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The system vouches for nobody.
+    #[error(
+        "the system has no certificates of authorities: {why}; install ca-certificates, or name a file under tls.caFile"
+    )]
+    Authorities {
+        /// What is wrong.
+        why: String,
+    },
     /// No whole answer came in time.
     #[error("{what} did not answer within {within:?}; raise the timeout or ask for less")]
     TimedOut {
@@ -140,11 +158,13 @@ pub enum Failure {
         /// The last line that it wrote to its error output, after a colon; else empty.
         said: String,
     },
-    /// The token could not be read; it is never shown.
-    #[error("could not read the token in {file}: {why}")]
-    Token {
+    /// A file could not be read, or does not hold what it should; what it holds is never shown.
+    #[error("could not read the {what} in {file}: {why}")]
+    File {
         /// Which file.
         file: String,
+        /// What it is to hold.
+        what: &'static str,
         /// What is wrong.
         why: String,
     },

@@ -13,8 +13,8 @@ pub(crate) async fn ask(origin: &HttpOrigin) -> Result<Vec<(Labels, f64)>, Failu
     let broken = |why: String| Failure::Broken { url: url.to_owned(), why };
     let uri = url.parse().map_err(|error: hyper::http::uri::InvalidUri| broken(error.to_string()))?;
     let path = JsonPath::parse(origin.value.as_str()).map_err(|error| broken(error.to_string()))?;
-    let token_file = origin.bearer_token_file.as_deref();
-    let page = get(Question { uri, accept: "application/json", token_file }).await?.good()?;
+    let (tls, token_file) = (origin.tls.as_ref(), origin.bearer_token_file.as_deref());
+    let page = get(Question { uri, tls, accept: "application/json", token_file }).await?.good()?;
     read(&page, &path, origin.value.as_str())
 }
 

@@ -17,6 +17,7 @@ mod failure;
 pub use failure::Failure;
 
 mod command;
+mod dial;
 mod json;
 mod page;
 pub mod promql;

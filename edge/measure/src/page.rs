@@ -9,10 +9,12 @@ use hyper::client::conn::http1;
 use hyper::header::{
     ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, LOCATION, USER_AGENT,
 };
+use hyper::http::uri::Scheme;
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use model::resource::ClientTls;
 
+use crate::dial::{dial, secret};
 use crate::failure::Failure;
 
 /// Bytes of an answer that are read: 1,000 series of 4 KiB, or the page of a large exporter.
@@ -21,12 +23,11 @@ pub(crate) const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of the head of an answer: twice what the usual servers allow.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// Bytes of a token: those in use have less than a thousand.
-const TOKEN_BYTES_MAX: usize = 16 * 1024;
-
 /// What is asked for.
 pub(crate) struct Question<'a> {
     pub(crate) uri: Uri,
+    /// Whom to believe, and what to show, when it is asked for over TLS.
+    pub(crate) tls: Option<&'a ClientTls>,
     /// What kinds of answer are understood.
     pub(crate) accept: &'static str,
     /// The file of a token to show.
@@ -64,10 +65,11 @@ impl Page {
 
 /// Asks for a page; a redirect is a failure. To be held within a time by the caller.
 pub(crate) async fn get(question: Question<'_>) -> Result<Page, Failure> {
-    let Question { uri, accept, token_file } = question;
-    let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(80));
+    let Question { uri, tls, accept, token_file } = question;
+    let (scheme, usual) = if uri.scheme() == Some(&Scheme::HTTPS) { ("https", 443) } else { ("http", 80) };
+    let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(usual));
     let authority = format!("{host}:{port}");
-    let url = format!("http://{authority}{}", uri.path());
+    let url = format!("{scheme}://{authority}{}", uri.path());
     let target = uri.path_and_query().map_or("/", |it| it.as_str());
     let broken = |error: &dyn std::error::Error| Failure::Broken { url: url.clone(), why: sentence(error) };
     let mut request = Request::get(target)
@@ -79,10 +81,9 @@ pub(crate) async fn get(question: Question<'_>) -> Result<Page, Failure> {
         request = request.header(AUTHORIZATION, bearer(file).await?);
     }
     let request = request.body(Empty::<Bytes>::new()).map_err(|error| broken(&error))?;
-    // Brackets belong to the URL of an IPv6 address and not to its name.
-    let name = host.trim_start_matches('[').trim_end_matches(']');
-    let connected = TcpStream::connect((name, port)).await;
-    let stream = connected.map_err(|error| Failure::Connect { authority, why: error.to_string() })?;
+    let by_default = ClientTls::default();
+    let tls = (scheme == "https").then(|| tls.unwrap_or(&by_default));
+    let stream = dial(host, port, tls).await?;
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(HEAD_BYTES_MAX)
         .handshake(TokioIo::new(stream))
@@ -115,14 +116,13 @@ pub(crate) async fn get(question: Question<'_>) -> Result<Page, Failure> {
 
 /// The token in `file` as the value of a header that no log shows.
 async fn bearer(file: &str) -> Result<HeaderValue, Failure> {
-    let wrong = |why: String| Failure::Token { file: file.to_owned(), why };
-    let length = tokio::fs::metadata(file).await.map_err(|error| wrong(error.to_string()))?.len();
-    if length > TOKEN_BYTES_MAX as u64 {
-        return Err(wrong(format!("it has more than {TOKEN_BYTES_MAX} bytes")));
-    }
-    let token = tokio::fs::read_to_string(file).await.map_err(|error| wrong(error.to_string()))?;
-    let mut value = HeaderValue::try_from(format!("Bearer {}", token.trim()))
-        .map_err(|_| wrong("it holds what no header may hold".to_owned()))?;
+    let token = secret(file, "token").await?;
+    let wrong = || Failure::File {
+        file: file.to_owned(),
+        what: "token",
+        why: "it holds what no header may hold".to_owned(),
+    };
+    let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| wrong())?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -45,8 +45,8 @@ pub(crate) async fn ask(origin: &PrometheusOrigin, timeout: Span) -> Result<Vec<
     let url = origin.url.as_str();
     let uri = uri(url, &origin.query, timeout)
         .map_err(|error| Failure::Broken { url: url.to_owned(), why: error.to_string() })?;
-    let token_file = origin.bearer_token_file.as_deref();
-    let page = get(Question { uri, accept: "application/json", token_file }).await?;
+    let (tls, token_file) = (origin.tls.as_ref(), origin.bearer_token_file.as_deref());
+    let page = get(Question { uri, tls, accept: "application/json", token_file }).await?;
     if page.status.is_success() {
         return values(&page);
     }

@@ -124,8 +124,8 @@ async fn ask(origin: &PrometheusOrigin, part: Stretch) -> Result<Option<Series>,
         url: origin.url.as_str().to_owned(),
         why: error.to_string(),
     })?;
-    let token_file = origin.bearer_token_file.as_deref();
-    let page = get(Question { uri, accept: "application/json", token_file }).await?;
+    let (tls, token_file) = (origin.tls.as_ref(), origin.bearer_token_file.as_deref());
+    let page = get(Question { uri, tls, accept: "application/json", token_file }).await?;
     if !page.status.is_success() {
         return Err(refusal(page));
     }

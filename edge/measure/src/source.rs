@@ -124,7 +124,7 @@ async fn ask_replica(replica: Replica, origin: &ReplicasOrigin, series: &str) ->
     let uri: Uri = url
         .parse()
         .map_err(|error: hyper::http::uri::InvalidUri| Failure::Broken { url, why: error.to_string() })?;
-    let page = get(Question { uri, accept: ACCEPT_TEXT, token_file: None }).await?.good()?;
+    let page = get(Question { uri, tls: None, accept: ACCEPT_TEXT, token_file: None }).await?.good()?;
     let is_open = page.media.starts_with("application/openmetrics-text");
     let form = if is_open { Form::OpenMetrics } else { Form::Prometheus };
     let samples = exposition::read(page.text()?, form).map_err(|why| Failure::Exposition {

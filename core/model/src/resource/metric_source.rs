@@ -10,7 +10,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Metadata, PortName, Span};
+use super::{ClientTls, Metadata, PortName, Span};
 use crate::measure::{MetricKey, Whose};
 use crate::name::ServiceName;
 
@@ -93,6 +93,9 @@ pub enum MetricOrigin {
 pub struct PrometheusOrigin {
     /// Where the server is; `/api/v1/query` is added.
     pub url: HttpUrl,
+    /// Whom to believe behind a URL that begins with `https://`, and what to show there. Default: the system's authorities, and nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ClientTls>,
     /// What is asked for now: an expression whose value is a scalar or an instant vector. Its series keep their labels, which the
     /// `selector` of a metric selects by. 1 to 4096 bytes.
     pub query: String,
@@ -108,6 +111,9 @@ pub struct PrometheusOrigin {
 pub struct HttpOrigin {
     /// Which page. It is asked for by a GET, and redirects are not followed.
     pub url: HttpUrl,
+    /// Whom to believe behind a URL that begins with `https://`, and what to show there. Default: the system's authorities, and nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ClientTls>,
     /// Which values of it; each is a series without labels, and what is selected is a number, or a text that holds one.
     pub value: JsonPath,
     /// The file that holds a token to show to the server (RFC 6750), read anew each time; a relative path begins at the folder of the
@@ -269,7 +275,19 @@ impl MetricOrigin {
     }
 }
 
-/// The address of a page that is asked for by HTTP without TLS, without a name or password in it.
+impl MetricOrigin {
+    /// Where the server is, and what is said of TLS there; `None` for what is asked otherwise.
+    pub fn page(&self) -> Option<(&HttpUrl, Option<&ClientTls>)> {
+        match self {
+            Self::Prometheus(PrometheusOrigin { url, tls, .. }) | Self::Http(HttpOrigin { url, tls, .. }) => {
+                Some((url, tls.as_ref()))
+            }
+            Self::Command(_) | Self::Replicas(_) => None,
+        }
+    }
+}
+
+/// The address of a page that is asked for by HTTP, with TLS or without, and without a name or password in it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HttpUrl(Arc<str>);
 
@@ -277,7 +295,7 @@ pub struct HttpUrl(Arc<str>);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HttpUrlError {
     /// It is no URL.
-    #[error("{url:?} is no URL: {why}; write http://HOST:PORT/PATH")]
+    #[error("{url:?} is no URL: {why}; write http://HOST:PORT/PATH or https://HOST:PORT/PATH")]
     Malformed {
         /// What was written.
         url: String,
@@ -285,9 +303,7 @@ pub enum HttpUrlError {
         why: String,
     },
     /// It names no host, or another scheme.
-    #[error(
-        "the URL begins with http:// and a host; metrics are not read over TLS yet, so ask a server on this machine"
-    )]
+    #[error("the URL begins with http:// or https:// and a host")]
     Scheme,
     /// It names a user.
     #[error(
@@ -314,7 +330,7 @@ impl HttpUrl {
         if text.contains('#') {
             return Err(malformed("a fragment is not sent to a server".to_owned()));
         }
-        let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        let (Some("http" | "https"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(HttpUrlError::Scheme);
         };
         if authority.as_str().contains('@') {
@@ -324,6 +340,12 @@ impl HttpUrl {
             return Err(HttpUrlError::Scheme);
         }
         Ok(Self(text.into()))
+    }
+
+    /// Whether what is said there is said over TLS.
+    pub fn is_https(&self) -> bool {
+        // Schemes are read without regard to their case (RFC 3986, section 3.1).
+        self.0.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
     }
 
     /// The URL as text.
@@ -392,9 +414,9 @@ text!(
     HttpUrl,
     HttpUrlError,
     schemars::json_schema!({
-        "description": "The address of a page: http://HOST:PORT/PATH.",
+        "description": "The address of a page: http://HOST:PORT/PATH, or https://HOST:PORT/PATH.",
         "type": "string",
-        "pattern": "^http://",
+        "pattern": "^https?://",
         "maxLength": URL_LEN_MAX,
     })
 );
@@ -451,11 +473,11 @@ mod tests {
 
     #[test]
     fn a_url_names_a_host_and_holds_no_secret() {
-        for good in ["http://localhost:9090", "http://[::1]:9090/prometheus", "http://a/b?c=d"] {
+        for good in ["http://localhost:9090", "https://[::1]:9090/prometheus", "http://a/b?c=d"] {
             assert_eq!(HttpUrl::parse(good).map(|url| url.to_string()), Ok(good.to_owned()));
         }
         for (wrong, why) in [
-            ("https://a/", "begins with http://"),
+            ("ftp://a/", "begins with http://"),
             ("/metrics", "begins with http://"),
             ("http://me:secret@a/", "bearerTokenFile"),
             ("http://a/#b", "fragment"),

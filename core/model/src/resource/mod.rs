@@ -102,7 +102,7 @@ pub use self::shadow::{SHADOWS_MAX, Shadow};
 pub use self::sizes::{Fit, SIZES_MAX, Sizes};
 pub use self::slo::{LatencySlo, PROMISE_MAX, PROMISE_MIN, Slo};
 pub use self::span::{Span, SpanError};
-pub use self::tls::{CERTIFICATES_MAX, CertificateFiles, Tls};
+pub use self::tls::{CERTIFICATES_MAX, CertificateFiles, ClientTls, Tls};
 pub use self::vertical::{AmountRange, Vertical, VerticalMode};
 
 /// A resource of any kind.

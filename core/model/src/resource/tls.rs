@@ -25,6 +25,27 @@ pub struct CertificateFiles {
     pub key: String,
 }
 
+/// Whom Homeostat believes as a client of TLS, and what it shows. Files are read for each connection, so that what is renewed is taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ClientTls {
+    /// The file with the certificates in PEM of those who vouch for servers; a relative path begins at the folder of the manifest. Default: those
+    /// that the system believes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+    /// What is shown to servers that ask who the client is. Default: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<CertificateFiles>,
+}
+
+impl ClientTls {
+    /// Its files.
+    pub fn files_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let pair = self.client.iter_mut().flat_map(|pair| [&mut pair.certificate, &mut pair.key]);
+        self.ca_file.iter_mut().chain(pair)
+    }
+}
+
 /// The certificates with which the proxy speaks TLS to clients: one, or a list of them. Changed files are taken without a restart.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]

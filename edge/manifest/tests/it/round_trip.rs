@@ -13,12 +13,13 @@ use model::resource::route::{
     RouteTimeouts, Scheme, UrlPath, UrlRewrite, ValueMatchType,
 };
 use model::resource::{
-    AccessLog, AccessLogFormat, Adaptive, Balance, CertificateFiles, Check, CommandOrigin, Dependency,
-    DependencyStage, Expose, External, ExternalFormat, ExternalName, HashKey, Hedge, HorizontalPodAutoscaler,
-    HttpCheck, HttpOrigin, HttpUrl, JsonPath, Limits, ListenAddress, MeasuredObject, Metadata, MetricOrigin,
-    MetricSource, MetricSourceSpec, ObjectMeta, ObjectName, Port, PortName, Probe, Probes, PrometheusOrigin,
-    Protocol, ProxyProtocol, ProxyVersion, Quantity, Recover, ReplicasOrigin, Resource, Resources, Route,
-    RouteSpec, Run, Service, ServiceSpec, Signal, Span, Stop, TcpCheck, Timeouts, Tls,
+    AccessLog, AccessLogFormat, Adaptive, Balance, CertificateFiles, Check, ClientTls, CommandOrigin,
+    Dependency, DependencyStage, Expose, External, ExternalFormat, ExternalName, HashKey, Hedge,
+    HorizontalPodAutoscaler, HttpCheck, HttpOrigin, HttpUrl, JsonPath, Limits, ListenAddress, MeasuredObject,
+    Metadata, MetricOrigin, MetricSource, MetricSourceSpec, ObjectMeta, ObjectName, Port, PortName, Probe,
+    Probes, PrometheusOrigin, Protocol, ProxyProtocol, ProxyVersion, Quantity, Recover, ReplicasOrigin,
+    Resource, Resources, Route, RouteSpec, Run, Service, ServiceSpec, Signal, Span, Stop, TcpCheck, Timeouts,
+    Tls,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -562,15 +563,21 @@ fn route() -> impl Strategy<Value = Route> {
 
 fn metric_origin() -> impl Strategy<Value = MetricOrigin> {
     let url = || {
-        select(vec!["http://localhost:9090", "http://[::1]/a?b=c"])
+        select(vec!["http://localhost:9090", "https://[::1]/a?b=c"])
             .prop_map(|url| HttpUrl::parse(url).unwrap())
     };
     let path =
         select(vec!["$", "$.a['b c'][0]", "$..[?@.a == 'b']"]).prop_map(|it| JsonPath::parse(it).unwrap());
-    let prometheus = (url(), text(), of(text()))
-        .prop_map(|(url, query, bearer_token_file)| PrometheusOrigin { url, query, bearer_token_file });
-    let http = (url(), path, of(text())).prop_map(|(url, value, bearer_token_file)| HttpOrigin {
+    let tls = || {
+        let pair = (text(), text()).prop_map(|(certificate, key)| CertificateFiles { certificate, key });
+        of((of(text()), of(pair)).prop_map(|(ca_file, client)| ClientTls { ca_file, client }))
+    };
+    let prometheus = (url(), tls(), text(), of(text())).prop_map(|(url, tls, query, bearer_token_file)| {
+        PrometheusOrigin { url, tls, query, bearer_token_file }
+    });
+    let http = (url(), tls(), path, of(text())).prop_map(|(url, tls, value, bearer_token_file)| HttpOrigin {
         url,
+        tls,
         value,
         bearer_token_file,
     });

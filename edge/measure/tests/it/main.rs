@@ -5,6 +5,7 @@
 mod asking;
 mod replicas;
 mod running;
+mod securing;
 
 use std::sync::Arc;
 

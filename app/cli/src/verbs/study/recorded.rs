@@ -97,6 +97,7 @@ impl HistoryWords {
     fn asked(&self, url: &HttpUrl, query: &str, stretch: Stretch) -> Result<Told, Failure> {
         let origin = PrometheusOrigin {
             url: url.clone(),
+            tls: None,
             query: query.to_owned(),
             bearer_token_file: self.bearer_token_file.clone(),
         };

@@ -2,8 +2,8 @@
 
 use super::Severity;
 use crate::resource::{
-    CommandOrigin, MetricOrigin, MetricSource, MetricSourceSpec, Problem, PrometheusOrigin, ReplicasOrigin,
-    Span, is_of_proxy,
+    ClientTls, CommandOrigin, HttpUrl, MetricOrigin, MetricSource, MetricSourceSpec, Problem,
+    PrometheusOrigin, ReplicasOrigin, Span, is_of_proxy,
 };
 
 /// Longest name of a metric, in bytes: as Kubernetes limits names of objects.
@@ -70,6 +70,9 @@ fn origin(spec: &MetricSourceSpec, found: &mut Found) {
     if spec.from.bearer_token_file().is_some_and(str::is_empty) {
         found.push(error("spec.from", "bearerTokenFile names a file"));
     }
+    if let Some((url, Some(tls))) = spec.from.page() {
+        secured(url, tls, found);
+    }
     match &spec.from {
         MetricOrigin::Prometheus(PrometheusOrigin { query, url, .. }) => {
             if !(1..=QUERY_LEN_MAX).contains(&query.len()) {
@@ -93,6 +96,16 @@ fn origin(spec: &MetricSourceSpec, found: &mut Found) {
             series.iter().for_each(|series| name("spec.from.command.series", series, found));
         }
         MetricOrigin::Replicas(origin) => of_replicas(spec, origin, found),
+    }
+}
+
+fn secured(url: &HttpUrl, tls: &ClientTls, found: &mut Found) {
+    if !url.is_https() {
+        found.push(error("spec.from", "`tls` is for a URL that begins with https://"));
+    }
+    let pair = tls.client.iter().flat_map(|pair| [&pair.certificate, &pair.key]);
+    if tls.ca_file.iter().chain(pair).any(String::is_empty) {
+        found.push(error("spec.from", "`caFile`, `certificate` and `key` name files"));
     }
 }
 

@@ -1,0 +1,178 @@
+//! Servers that are asked over TLS.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use measure::Source;
+use model::measure::Said;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use crate::{server, source, values, why};
+
+/// Somebody with a certificate that only those believe who are told to.
+struct Identity {
+    folder: TempDir,
+    key: CertifiedKey<rcgen::KeyPair>,
+}
+
+impl Identity {
+    fn of(name: &str) -> Self {
+        let key = generate_simple_self_signed([name.to_owned()]).unwrap();
+        let folder = TempDir::new().unwrap();
+        std::fs::write(folder.path().join("certificate.pem"), key.cert.pem()).unwrap();
+        std::fs::write(folder.path().join("key.pem"), key.signing_key.serialize_pem()).unwrap();
+        Self { folder, key }
+    }
+
+    fn certificate(&self) -> PathBuf {
+        self.folder.path().join("certificate.pem")
+    }
+
+    fn key(&self) -> PathBuf {
+        self.folder.path().join("key.pem")
+    }
+
+    /// Who it vouches for, alone.
+    fn roots(&self) -> Arc<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.key.cert.der().clone()).unwrap();
+        Arc::new(roots)
+    }
+
+    /// A server that is it, and tells of three jobs; to `clients` alone, when there are some.
+    async fn serves(&self, clients: Option<&Self>) -> u16 {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(clients) => {
+                let verifier = WebPkiClientVerifier::builder_with_provider(clients.roots(), provider);
+                builder.with_client_cert_verifier(verifier.build().unwrap())
+            }
+        };
+        let key = PrivateKeyDer::from_pem_slice(self.key.signing_key.serialize_pem().as_bytes()).unwrap();
+        let config = builder.with_single_cert(vec![self.key.cert.der().clone()], key).unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                // Whoever does not believe it goes away.
+                let Ok(mut stream) = acceptor.accept(socket).await else { continue };
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    match stream.read_u8().await {
+                        Ok(byte) => head.push(byte),
+                        Err(_) => break,
+                    }
+                }
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{\"jobs\": 3}";
+                let _asker_may_be_gone = stream.write_all(answer).await;
+                let _asker_may_be_gone = stream.shutdown().await;
+            }
+        });
+        port
+    }
+}
+
+fn page(port: u16, tls: &Value) -> Source {
+    let url = format!("https://localhost:{port}/queues");
+    source(&json!({"http": {"url": url, "value": "$.jobs", "tls": tls}}), "20s")
+}
+
+async fn said(port: u16, tls: &Value) -> Said {
+    page(port, tls).measure(&[]).await
+}
+
+fn pair(identity: &Identity) -> Value {
+    json!({"certificate": identity.certificate(), "key": identity.key()})
+}
+
+fn believing(file: &Path) -> Value {
+    json!({"caFile": file})
+}
+
+#[tokio::test]
+async fn a_server_that_is_vouched_for_is_asked() {
+    let server = Identity::of("localhost");
+    let port = server.serves(None).await;
+    assert_eq!(values(&said(port, &believing(&server.certificate())).await), [3000]);
+}
+
+#[tokio::test]
+async fn nobody_else_is_believed() {
+    let (server, other) = (Identity::of("localhost"), Identity::of("localhost"));
+    let port = server.serves(None).await;
+    for tls in [believing(&other.certificate()), json!({})] {
+        let why = why(&said(port, &tls).await);
+        assert!(why.starts_with(&format!("could not speak TLS with localhost:{port}: ")), "{why}");
+    }
+    let elsewhere = Identity::of("elsewhere.example");
+    let port = elsewhere.serves(None).await;
+    let why = why(&said(port, &believing(&elsewhere.certificate())).await);
+    assert!(why.contains("not valid for name"), "{why}");
+}
+
+#[tokio::test]
+async fn a_server_that_asks_who_is_asking_is_told() {
+    let (server, client) = (Identity::of("localhost"), Identity::of("homeostat"));
+    let port = server.serves(Some(&client)).await;
+    let known = json!({"caFile": server.certificate(), "client": pair(&client)});
+    assert_eq!(values(&said(port, &known).await), [3000]);
+    let stranger = json!({"caFile": server.certificate(), "client": pair(&server)});
+    for tls in [stranger, believing(&server.certificate())] {
+        why(&said(port, &tls).await);
+    }
+}
+
+#[tokio::test]
+async fn files_that_hold_something_else_are_named_and_not_shown() {
+    let server = Identity::of("localhost");
+    let port = server.serves(None).await;
+    let secret = server.folder.path().join("secret");
+    std::fs::write(&secret, "a secret").unwrap();
+    let missing = server.folder.path().join("missing");
+    for (tls, sentence) in [
+        (believing(&secret), "it holds none"),
+        (believing(&missing), "could not read the certificate in"),
+        (
+            json!({"caFile": server.certificate(), "client": {"certificate": server.certificate(), "key": secret}}),
+            "could not read the key in",
+        ),
+    ] {
+        let why = why(&said(port, &tls).await);
+        assert!(why.contains(sentence) && !why.contains("a secret"), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn one_that_speaks_no_tls_and_one_that_hangs_are_left() {
+    let identity = Identity::of("localhost");
+    let believed = believing(&identity.certificate());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let plain = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+    });
+    let no_tls = why(&said(plain, &believed).await);
+    assert!(no_tls.contains("could not speak TLS"), "{no_tls}");
+    let silent = server(|socket, _| async move {
+        std::future::pending::<()>().await;
+        drop(socket);
+    })
+    .await;
+    let url = format!("https://localhost:{silent}/");
+    let mut hanging = source(&json!({"http": {"url": url, "value": "$", "tls": believed}}), "50ms");
+    assert!(why(&hanging.measure(&[]).await).contains("did not answer within 50ms"));
+}
