@@ -150,9 +150,12 @@ impl Declared {
         acting.or_else(|| self.spec.scale.promise())
     }
 
-    /// By which rule its load is forecast; `None` when it is not.
+    /// By which rule its load is forecast; `None` when it is not. Whoever is sized by a promise is scaled ahead of it, unless that is declared
+    /// otherwise.
     pub fn foretold(&self) -> Option<Forecasting> {
-        self.spec.scale.forecast.filter(|forecast| forecast.mode != ForecastMode::Off)
+        let promises = self.autoscaler.as_ref().is_some_and(|acting| acting.policy.slo().is_some());
+        let usual = promises.then(|| Forecasting::of_mode(ForecastMode::On));
+        self.spec.scale.forecast.or(usual).filter(|forecast| forecast.mode != ForecastMode::Off)
     }
 
     /// The autoscalers that are tried beside the acting one, each with its name and between the bounds that hold at `at`. A forecast in mode

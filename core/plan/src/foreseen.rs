@@ -1,18 +1,21 @@
 //! What the load ahead asks for: a floor under the number that the metrics ask for.
 //!
-//! The floor is the fewest replicas with which the autoscaler would not add any, were the load as high as forecast. It joins the metrics before
-//! stabilisation, bounds and rates, as if it were one more of them that never asks for fewer. While nothing has been better at forecasting the load
-//! than its last value, there is no floor.
+//! By targets, the floor is the fewest replicas with which the autoscaler would not add any, were the load as high as forecast. By a promise, it is the
+//! newsvendor's number over the distribution that is forecast. It joins the metrics before stabilisation, bounds and rates, as if it were one more of
+//! them that never asks for fewer. While nothing has been better at forecasting the load than its last value, there is no floor.
 
 use std::time::Duration;
 
 use forecast::Model;
-use knowledge::{Expected, ServiceState, Unforeseen};
+use knowledge::capacity::Learned;
+use knowledge::{Expected, Foresight, ServiceState, Unforeseen};
 use model::decision::{Decision, Limit};
 use model::memory::LoadSource;
-use model::resource::ForecastMode;
+use model::resource::{ForecastMode, Slo};
 
+use crate::newsvendor::{self, Cheapest};
 use crate::scale::ratio::replicas_ceil;
+use crate::slo::{Capacity, Objective, PerReplica, Price};
 
 /// The load ahead of a service, and what it needs.
 #[derive(Clone, Debug)]
@@ -24,8 +27,26 @@ pub(crate) struct Foreseen {
     reach: Duration,
     source: LoadSource,
     said: Result<Expected, Unforeseen>,
-    /// Replicas that the load expected needs by the targets of the autoscaler, not rounded; `None` before it was seen what a load needs.
-    needed: Option<f64>,
+    /// What the load ahead needs; `None` before it was seen what a load needs.
+    needed: Option<Needed>,
+}
+
+/// What the load ahead needs.
+#[derive(Clone, Copy, Debug)]
+enum Needed {
+    /// So many replicas for the load that is expected, by the targets of the autoscaler and not rounded.
+    ByTargets(f64),
+    /// Those that cost least over the whole distribution, by what is promised.
+    ByPromise { cheapest: Cheapest, carried: f64, price: Price },
+}
+
+/// What is promised, and what one replica carries within that, as far as it is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Promise<'a> {
+    pub(crate) slo: &'a Slo,
+    pub(crate) capacity: Option<Learned>,
+    /// Most replicas that there may be.
+    pub(crate) replicas_max: u32,
 }
 
 /// Less of a replica is no load to be ahead of.
@@ -33,7 +54,7 @@ const NEGLIGIBLE: f64 = 0.05;
 
 impl Foreseen {
     /// `None` for a service of which nothing is forecast.
-    pub(crate) fn of(service: &ServiceState) -> Option<Box<Self>> {
+    pub(crate) fn of(service: &ServiceState, promise: Option<Promise<'_>>) -> Option<Box<Self>> {
         let foresight = service.foresight.as_ref()?;
         let rule = foresight.rule();
         let said = foresight.expected();
@@ -42,7 +63,10 @@ impl Foreseen {
             quantile: rule.quantile.probability(),
             reach: foresight.reach(),
             source: foresight.source(),
-            needed: said.ok().and_then(|expected| foresight.replicas_for(expected.load)),
+            needed: match promise {
+                Some(promise) => promise.needed(foresight),
+                None => said.ok().and_then(|said| foresight.replicas_for(said.load)).map(Needed::ByTargets),
+            },
             said,
         }))
     }
@@ -52,8 +76,9 @@ impl Foreseen {
         match (&self.said, self.needed) {
             (Ok(Expected { by: Model::Persistence, .. }) | Err(_), _) | (_, None) => 0,
             // A quantile of no load at all is still above 0, and must not keep a replica for ever.
-            (Ok(_), Some(needed)) if needed < NEGLIGIBLE => 0,
-            (Ok(_), Some(needed)) => replicas_ceil(needed / (1.0 + tolerance)),
+            (Ok(_), Some(Needed::ByTargets(needed))) if needed < NEGLIGIBLE => 0,
+            (Ok(_), Some(Needed::ByTargets(needed))) => replicas_ceil(needed / (1.0 + tolerance)),
+            (Ok(_), Some(Needed::ByPromise { cheapest, .. })) => cheapest.replicas,
         }
     }
 
@@ -68,12 +93,7 @@ impl Foreseen {
                 );
             }
         };
-        let (percent, ahead) = ((self.quantile * 1000.0).round() / 10.0, self.reach.as_secs());
-        let load = match self.source {
-            LoadSource::Requests => format!("{:.1} requests a second", expected.load),
-            LoadSource::Need => format!("a load of {:.2} replicas", expected.load),
-        };
-        let head = format!("with {percent} % at most {load} come within {ahead} s");
+        let head = self.at_most(expected.load, self.quantile);
         match (expected.by, expected.loss_ratio, self.needed) {
             (Model::Persistence, Some(ratio), _) => {
                 format!(
@@ -88,12 +108,28 @@ impl Foreseen {
             (by, ratio, Some(needed)) => {
                 let ratio = ratio
                     .map_or_else(String::new, |ratio| format!(", loss {ratio:.2} times the last value's"));
-                format!(
-                    "{head} ({by}{ratio}, covered {:.1} %), which needs {needed:.2} replicas",
-                    expected.coverage * 100.0
-                )
+                let who = format!("{by}{ratio}, covered {:.1} %", expected.coverage * 100.0);
+                match needed {
+                    Needed::ByTargets(needed) => format!("{head} ({who}), which needs {needed:.2} replicas"),
+                    Needed::ByPromise { cheapest: Cheapest { replicas, risk }, carried, price } => format!(
+                        "{} ({who}), which {replicas} carry: they cost least, where a violated request costs as much as {:.0} that a \
+                         replica could have served",
+                        self.at_most(carried, 1.0 - risk),
+                        price.requests()
+                    ),
+                }
             }
         }
+    }
+
+    /// Such as `with 95 % at most 120.0 requests a second come within 60 s`.
+    fn at_most(&self, load: f64, probability: f64) -> String {
+        let (percent, ahead) = ((probability * 1000.0).round() / 10.0, self.reach.as_secs());
+        let load = match self.source {
+            LoadSource::Requests => format!("{load:.1} requests a second"),
+            LoadSource::Need => format!("a load of {load:.2} replicas"),
+        };
+        format!("with {percent} % at most {load} come within {ahead} s")
     }
 
     /// The decision with what was forecast, and whether that `raised` its number, from one to the other.
@@ -111,5 +147,16 @@ impl Foreseen {
         // The first of the limits: it comes right after the metrics.
         decision.limits.insert(0, Limit { name: "Forecast", from, to, note: note.into() });
         decision
+    }
+}
+
+impl Promise<'_> {
+    /// `None` while it is not known what a replica carries, and while nothing is forecast.
+    fn needed(self, foresight: &Foresight) -> Option<Needed> {
+        let forecast = foresight.distribution()?;
+        let capacity = PerReplica(self.capacity?.rate.per_second());
+        let price = Objective::declared(self.slo).price();
+        let cheapest = newsvendor::cheapest(forecast, price, &capacity, (0, self.replicas_max));
+        Some(Needed::ByPromise { cheapest, carried: capacity.carried(cheapest.replicas), price })
     }
 }

@@ -14,6 +14,7 @@ pub mod hindsight;
 mod imagined;
 mod measured;
 mod mode;
+mod newsvendor;
 mod prospect;
 mod refit;
 mod rest;

@@ -20,7 +20,7 @@ use model::time::{Now, Time};
 
 use crate::doubt::{Errors, Incident};
 use crate::fit::fit;
-use crate::foreseen::Foreseen;
+use crate::foreseen::{Foreseen, Promise};
 use crate::rest::Rest;
 use crate::scale::reading::{Phase, Readiness, ReplicaView, Unavailable};
 use crate::shadow::ShadowScene;
@@ -94,6 +94,9 @@ impl Scene {
         settings: &Settings,
     ) -> Self {
         let (sight, shadows) = Sight::of(now, (knowledge, service, findings), declared, settings);
+        let replicas_max = settings.guard.replicas_max;
+        let slo = declared.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
+        let promise = slo.map(|slo| Promise { slo, capacity: sight.capacity, replicas_max });
         Self {
             now,
             desired: service.desired,
@@ -104,8 +107,8 @@ impl Scene {
             pause: service.paused(now.time),
             protected: Protected::of(now.time, service),
             sight,
-            foreseen: Foreseen::of(service),
-            replicas_max: settings.guard.replicas_max,
+            foreseen: Foreseen::of(service, promise),
+            replicas_max,
             hpa: settings.hpa.clone(),
             period: settings.period,
             declared: Arc::clone(declared),

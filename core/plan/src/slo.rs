@@ -1,8 +1,7 @@
 //! SLO-first: the number of replicas that keeps a promise at least cost.
 //!
-//! A replica too many costs its time, one too few breaks the promise to everybody who asks meanwhile. So the number is that of a newsvendor (Arrow, Harris and
-//! Marschak, "Optimal inventory policy", 1951): the one at which replicas, and the requests that are expected to be turned away by fewer of them, cost least together. The
-//! distribution of the load over the time that a start takes is the [`forecast`] crate's; how much so many replicas carry within the promise is told by a [`Capacity`].
+//! The number is that of a newsvendor (`newsvendor.rs`) over the load of the time that a start takes, whose distribution is the [`forecast`] crate's; how much so
+//! many replicas carry within the promise is told by a [`Capacity`].
 //!
 //! What a forecast says is a floor: the number never falls below what the load of this moment needs, and it falls only as fast as the
 //! [`Limits`] allow. While no model beats the last value, the distribution is that of the rises that were seen.
@@ -11,7 +10,10 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use forecast::{Forecast, Forecaster, Horizon, Model, Settings, SettingsError};
+use model::resource::Slo;
 use thiserror::Error;
+
+use crate::newsvendor::{self, Cheapest, fewest};
 
 /// The share of requests that are to be answered well, above 0 and below 1.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
@@ -52,6 +54,11 @@ impl Objective {
     /// When it is not above 0 and below 1.
     pub fn of(share: f64) -> Result<Self, SloError> {
         if share > 0.0 && share < 1.0 { Ok(Self(share)) } else { Err(SloError::Objective(share)) }
+    }
+
+    /// What is declared, which was checked.
+    pub(crate) fn declared(slo: &Slo) -> Self {
+        Self(f64::from(slo.objective.millionths()) / 1e6)
     }
 
     /// What a violated request costs with nothing of the budget spent.
@@ -341,57 +348,15 @@ impl SloFirst {
     }
 
     /// The number at which replicas and expected violations cost least together.
-    ///
-    /// With n replicas, everybody who asks while the load exceeds what they carry is violated: n + price · E[load; load > carried(n)] /
-    /// carried(1) is least.
-    fn cheapest(&self, forecast: &Forecast, Price(price): Price, capacity: &impl Capacity) -> Floor {
-        let (least, most) = self.limits.bounds;
-        let one = capacity.carried(1).max(f64::MIN_POSITIVE);
-        let tail = Tail::of(forecast);
-        let mut best = (f64::INFINITY, least);
-        let of_violations = |violated: f64| price * violated / one;
-        let cost_of =
-            |replicas: u32| f64::from(replicas) + of_violations(tail.violated(capacity.carried(replicas)));
-        // Where even the violations alone cost more than what nearly nobody is violated by, nothing needs to be looked at.
-        let last = tail.corners[LEVELS.len()].load;
-        let enough = cost_of(self.fewest(|replicas| capacity.carried(replicas) >= last));
-        let is_too_dear =
-            |corner: &&Corner| of_violations(corner.load * corner.above + corner.beyond) > enough;
-        let dear =
-            tail.corners.iter().rev().find(is_too_dear).map_or(f64::NEG_INFINITY, |corner| corner.load);
-        for replicas in self.fewest(|replicas| capacity.carried(replicas) > dear)..=most {
-            let cost = cost_of(replicas);
-            if cost < best.0 {
-                best = (cost, replicas);
-            }
-            if f64::from(replicas) > best.0 {
-                break;
-            }
-        }
-        let replicas = best.1;
-        let by = forecast.quantiles.last().map(|quantile| quantile.by);
-        Floor { replicas, risk: tail.above(capacity.carried(replicas)), by }
+    fn cheapest(&self, forecast: &Forecast, price: Price, capacity: &impl Capacity) -> Floor {
+        let Cheapest { replicas, risk } = newsvendor::cheapest(forecast, price, capacity, self.limits.bounds);
+        Floor { replicas, risk, by: forecast.quantiles.last().map(|quantile| quantile.by) }
     }
 
     /// The fewest replicas that carry `load`.
     fn needed(&self, load: f64, capacity: &impl Capacity) -> u32 {
         let used = if self.steps < NEW_STEPS { USED_WHILE_NEW } else { 1.0 };
-        self.fewest(|replicas| capacity.carried(replicas) * used >= load)
-    }
-
-    /// The fewest replicas within the bounds that are enough, the most when none are. More are enough where fewer are.
-    fn fewest(&self, is_enough: impl Fn(u32) -> bool) -> u32 {
-        // Found by halving.
-        let (mut low, mut high) = self.limits.bounds;
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if is_enough(middle) {
-                high = middle;
-            } else {
-                low = middle + 1;
-            }
-        }
-        low
+        fewest(self.limits.bounds, |replicas| capacity.carried(replicas) * used >= load)
     }
 
     fn within_bounds(&self, replicas: u32) -> u32 {
@@ -446,85 +411,6 @@ impl Spent {
         let rise = 1.0 + pace * PRICE_OF_SPENDING / PRICE_OF_BUDGET;
         Price(objective.price().0 * rise.min(PRICE_RISE_MAX))
     }
-}
-
-/// The distribution of the load ahead: between two quantiles, and beyond the last, the logarithm of the probability to be above is linear.
-#[derive(Clone, Debug)]
-struct Tail {
-    corners: [Corner; LEVELS.len() + 1],
-    /// The rate at which it falls beyond the last corner.
-    decay: f64,
-}
-
-/// A load, the probability to be above, and the integral of that from there on.
-#[derive(Clone, Copy, Debug, Default)]
-struct Corner {
-    load: f64,
-    above: f64,
-    beyond: f64,
-}
-
-/// Beyond the last quantile the load reaches at least this part of it further by each such step as between the last two: nothing is certain.
-const TAIL_MIN: f64 = 0.02;
-
-impl Tail {
-    /// Draws it from forecasts at [`LEVELS`].
-    fn of(forecast: &Forecast) -> Self {
-        let mut corners = [Corner { load: 0.0, above: 1.0, beyond: 0.0 }; LEVELS.len() + 1];
-        for (place, quantile) in forecast.quantiles.iter().enumerate().take(LEVELS.len()) {
-            // Quantiles are forecast one by one and may cross by a little.
-            corners[place + 1].load = quantile.load.max(corners[place].load);
-            corners[place + 1].above = 1.0 - quantile.level;
-        }
-        let [.., before, last] = corners;
-        let width = (last.load - before.load).max(TAIL_MIN * last.load).max(f64::MIN_POSITIVE);
-        let decay = (before.above / last.above).ln() / width;
-        corners[LEVELS.len()].beyond = last.above / decay;
-        for place in (0..LEVELS.len()).rev() {
-            let (here, next) = (corners[place], corners[place + 1]);
-            corners[place].beyond = next.beyond + between(here, next);
-        }
-        Self { corners, decay }
-    }
-
-    /// The load itself, the probability to be above it, and the integral of that from there on.
-    fn at(&self, load: f64) -> Corner {
-        let last = self.corners[LEVELS.len()];
-        let place = self.corners.iter().position(|corner| load < corner.load);
-        match place {
-            None | Some(0) => {
-                let above = last.above * (-(load - last.load) * self.decay).exp();
-                Corner { load, above, beyond: above / self.decay }
-            }
-            Some(place) => {
-                let (before, next) = (self.corners[place - 1], self.corners[place]);
-                let part = (load - before.load) / (next.load - before.load);
-                let here = Corner {
-                    load,
-                    above: before.above * (next.above / before.above).powf(part),
-                    beyond: 0.0,
-                };
-                Corner { beyond: next.beyond + between(here, next), ..here }
-            }
-        }
-    }
-
-    fn above(&self, load: f64) -> f64 {
-        self.at(load).above
-    }
-
-    /// The mean of what lies above `load`, as a part of all times.
-    fn violated(&self, load: f64) -> f64 {
-        let at = self.at(load);
-        load * at.above + at.beyond
-    }
-}
-
-/// The integral of the probability between two corners, whose logarithm is linear.
-fn between(one: Corner, next: Corner) -> f64 {
-    let width = next.load - one.load;
-    let fall = (one.above / next.above).ln();
-    if fall > 1e-9 { width * (one.above - next.above) / fall } else { width * one.above }
 }
 
 #[cfg(test)]

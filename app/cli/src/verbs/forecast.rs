@@ -18,7 +18,7 @@ use crate::words::Desk;
 
 /// Show the load ahead of a service, how sure that is, and how good it has been
 ///
-/// What is shown needs `spec.scale.forecast`; with mode shadow it has no effect.
+/// What is shown needs `spec.scale.slo` or `spec.scale.forecast`; with mode shadow it has no effect.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Words {
     /// Which, as service/NAME

@@ -17,6 +17,7 @@ mod leaving;
 mod measuring;
 mod outcomes;
 mod pausing;
+mod promised_ahead;
 mod promising;
 mod removing;
 mod resting;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use knowledge::capacity::{Ground, Learned, estimate};
 use model::decision::Decision;
 use model::identity::{Generation, Incarnation};
-use model::input::{Declared, Input, Report, Traffic};
+use model::input::{Declared, Demand, Input, Report, Traffic};
 use model::latency::{LATENCY_CLASSES, Latencies};
 use model::resource::{AutoScale, Count, Fraction, LatencySlo, Quantity, ScalePolicy, Slo, Span};
 
@@ -15,7 +15,7 @@ use crate::world::{World, id, observed};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn slo(capacity: Option<i64>) -> Slo {
+pub(crate) fn slo(capacity: Option<i64>) -> Slo {
     Slo {
         latency: LatencySlo { quantile: Fraction::from_millionths(990_000), below: Span::from_millis(200) },
         objective: Fraction::from_millionths(999_000),
@@ -24,7 +24,7 @@ fn slo(capacity: Option<i64>) -> Slo {
 }
 
 /// A service of 2 to 20 replicas that promises 200 ms.
-fn promising(revision: u64, generation: u64, slo: Slo) -> Declared {
+pub(crate) fn promising(revision: u64, generation: u64, slo: Slo) -> Declared {
     let mut declared = fixed("shop", revision, 2);
     declared.generation = Generation(generation);
     let policy = ScalePolicy::Slo(slo);
@@ -35,7 +35,7 @@ fn promising(revision: u64, generation: u64, slo: Slo) -> Declared {
 }
 
 /// What the proxy has counted of a life.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Counted {
     requests: u64,
     answered: [u64; LATENCY_CLASSES],
@@ -43,27 +43,33 @@ struct Counted {
 }
 
 /// A service in a world whose replicas are equally fast.
-struct Shop {
-    world: World,
+#[derive(Clone)]
+pub(crate) struct Shop {
+    pub(crate) world: World,
+    /// Requests that have come in all.
+    came: f64,
     counted: BTreeMap<(String, u32), Counted>,
     /// Requests a second that a replica carries within the promise, and the most that it answers.
     carries: f64,
     /// Replica-seconds so far.
-    cost: u32,
-    requests: f64,
-    late: f64,
+    pub(crate) cost: u32,
+    pub(crate) requests: f64,
+    pub(crate) late: f64,
 }
 
 impl Shop {
-    fn new(declared: Declared) -> Self {
+    pub(crate) fn new(declared: Declared) -> Self {
         let mut world = World::with([declared]);
         world.finds([observed("shop-0", 1, READY), observed("shop-1", 1, READY)]);
-        Self { world, counted: BTreeMap::new(), carries: 40.0, cost: 0, requests: 0.0, late: 0.0 }
+        Self { world, came: 0.0, counted: BTreeMap::new(), carries: 40.0, cost: 0, requests: 0.0, late: 0.0 }
     }
 
     /// A second in which so many requests come.
-    fn second(&mut self, load: f64) {
+    pub(crate) fn second(&mut self, load: f64) {
         self.world.lives_for(SECOND);
+        self.came += load;
+        let demand = Demand { service: name("shop"), requests: self.came as u64, waiting: 0, in_flight: 0 };
+        self.world.put(&Input::Report(Report::Demand(vec![demand])));
         let serving: Vec<(String, u32)> = self
             .world
             .service("shop")
@@ -120,7 +126,7 @@ impl Shop {
         }
     }
 
-    fn desired(&self) -> u32 {
+    pub(crate) fn desired(&self) -> u32 {
         self.world.service("shop").desired.expect("decided")
     }
 
@@ -130,7 +136,7 @@ impl Shop {
         estimate(service.capacity.as_deref(), declared.generation, service.promise()?)
     }
 
-    fn decision(&self) -> Decision {
+    pub(crate) fn decision(&self) -> Decision {
         self.world.service("shop").decision.as_ref().expect("decided").decision()
     }
 }

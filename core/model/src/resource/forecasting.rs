@@ -20,7 +20,8 @@ pub const FORECAST_SHADOW: &str = "forecast";
 pub struct Forecasting {
     /// What becomes of the forecast.
     pub mode: ForecastMode,
-    /// The load that is sized for is not exceeded with this probability, 0.5 to 0.999. Default: 0.95.
+    /// The load that is sized for is not exceeded with this probability, 0.5 to 0.999. With `slo` that follows from what is promised, and the forecast
+    /// is judged at this one. Default: 0.95.
     #[serde(default)]
     #[schemars(range(min = 0.5, max = 0.999))]
     pub quantile: Quantile,
@@ -94,10 +95,9 @@ impl ScalePolicy {
     #[must_use]
     pub fn has_targets(&self) -> bool {
         match self {
-            Self::Hpa | Self::Unanimous | Self::TargetTracking(_) | Self::Burst(_) => true,
-            Self::Step(_) | Self::Watermarks(_) | Self::Formula(_) | Self::Composite(_) | Self::Slo(_) => {
-                false
-            }
+            // The target of a promise is what a replica was seen to carry.
+            Self::Hpa | Self::Unanimous | Self::TargetTracking(_) | Self::Burst(_) | Self::Slo(_) => true,
+            Self::Step(_) | Self::Watermarks(_) | Self::Formula(_) | Self::Composite(_) => false,
         }
     }
 }

@@ -34,7 +34,7 @@ pub struct Scale {
     pub remove: Remove,
     /// How often its number may turn around; `None` for any number of times.
     pub flaps: Option<Flaps>,
-    /// What is forecast of its load; `None` for nothing.
+    /// What is forecast of its load; `None` for what is usual: nothing, unless it is sized by a promise.
     pub forecast: Option<Forecasting>,
 }
 
@@ -257,7 +257,7 @@ struct ScaleFields {
     /// What is learned of the processor and memory that a replica needs. Default: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     vertical: Option<Vertical>,
-    /// Scales ahead of the load: what is forecast of it, and what becomes of the forecast. Default: nothing is forecast.
+    /// Scales ahead of the load: what is forecast of it, and what becomes of the forecast. Default: mode on with `slo`, else nothing is forecast.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     forecast: Option<Forecasting>,
 }

@@ -1,8 +1,9 @@
 //! SLO-first: the number of replicas that keeps a promise at least cost, by what one of them carries.
 //!
 //! What one carries is learned ([`knowledge::capacity`]) and stands as the target of the one metric, the requests that come. The number is
-//! that of a newsvendor, as in [`crate::slo`]: of replicas, and of the requests that come while the load exceeds what those can carry. How far the load
-//! may rise before a replica that is started now can help is what it was seen to rise within as long before.
+//! that of a newsvendor, as in `newsvendor.rs`: of replicas, and of the requests that come while the load exceeds what those can carry. How far the load
+//! may rise before a replica that is started now can help is what it was seen to rise within as long before. What is forecast of it only raises the number
+//! (`foreseen.rs`).
 
 use std::time::Duration;
 
@@ -137,8 +138,7 @@ fn with_reserve(load: Milli, capacity: Milli) -> u32 {
 ///
 /// The cost falls only where one more of the rises seen is carried, so that no other number need be tried.
 fn cheapest(memory: &RiseMemory, slo: &Slo, load: Milli, capacity: Milli) -> (u32, u32) {
-    let objective = Objective::of(f64::from(slo.objective.millionths()) / 1e6);
-    let price = objective.map_or(0.0, |objective| objective.price().requests());
+    let price = Objective::declared(slo).price().requests();
     let (load, one) = (load.0.max(0) as f64, capacity.0.max(1) as f64);
     let all: u64 = memory.rises.sizes(RISE_WIDTH).map(|(_, weight)| weight).sum();
     let share = |weight: u64| weight as f64 / all.max(1) as f64;

@@ -147,45 +147,6 @@ proptest! {
             wanted = sizing.replicas;
         }
     }
-
-    #[test]
-    fn the_risk_falls_with_what_is_carried(loads in prop::array::uniform6(0.0..1e6f64), at in 0.0..2e6f64, more in 0.0..1e6f64) {
-        let quantile = |(load, level): (f64, f64)| forecast::Quantile { level, load, by: Model::Blend };
-        let quantiles = loads.into_iter().zip(LEVELS).map(quantile).collect();
-        let forecast = Forecast { horizon: Horizon::PeakWithin(2), quantiles };
-        let tail = Tail::of(&forecast);
-        let (one, other) = (tail.at(at), tail.at(at + more));
-        prop_assert!((0.0..=1.0).contains(&one.above) && other.above <= one.above + 1e-12, "{one:?}, then {other:?}");
-        prop_assert!(other.beyond <= one.beyond * (1.0 + 1e-9) + 1e-9, "{one:?}, then {other:?}");
-        let mean = tail.violated(0.0);
-        prop_assert!(mean >= 0.1 * loads.iter().copied().fold(0.0, f64::min) && mean.is_finite());
-    }
-}
-
-/// A forecast of these loads at the levels.
-fn forecast(loads: &[f64]) -> Forecast {
-    let quantile = |(&level, &load): (&f64, &f64)| forecast::Quantile { level, load, by: Model::Blend };
-    let quantiles = LEVELS.iter().zip(loads).map(quantile).collect();
-    Forecast { horizon: Horizon::PeakWithin(2), quantiles }
-}
-
-proptest! {
-    #[test]
-    fn the_cheapest_is_the_cheapest_of_all(
-        median in 0.0..500.0_f64, rises in prop::collection::vec(0.0..80.0_f64, 5), price in 0.1..500.0_f64,
-        carried in 0.5..40.0_f64, bounds in (0_u32..20, 0_u32..80),
-    ) {
-        let bounds = (bounds.0, bounds.0 + bounds.1);
-        let policy = policy(Some(price), Limits { bounds, ..limits() });
-        let loads: Vec<f64> = std::iter::once(median)
-            .chain(rises.iter().scan(median, |load, rise| { *load += rise; Some(*load) }))
-            .collect();
-        let (forecast, capacity) = (forecast(&loads), PerReplica(carried));
-        let tail = Tail::of(&forecast);
-        let cost = |replicas: u32| f64::from(replicas) + price * tail.violated(capacity.carried(replicas)) / carried;
-        let first_of_the_least = (bounds.0..=bounds.1).min_by(|one, other| cost(*one).total_cmp(&cost(*other)));
-        prop_assert_eq!(Some(policy.cheapest(&forecast, Price(price), &capacity).replicas), first_of_the_least);
-    }
 }
 
 #[test]

@@ -706,6 +706,8 @@ fn a_forecast_needs_a_policy_by_which_a_load_is_so_many_replicas() {
         "0 spec.scale.forecast: policy watermarks has no target by which a load is so many replicas";
     assert!(found.iter().any(|line| line.starts_with(problem)), "{found:#?}");
     assert_eq!(scaled(&json!({"max": 5, "policy": marks, "forecast": {"mode": "off"}})), [""; 0]);
+    let slo = json!({"latency": {"quantile": 0.95, "below": "250ms"}});
+    assert_eq!(scaled(&json!({"max": 5, "slo": slo, "forecast": {"mode": "shadow"}})), [""; 0]);
 }
 
 #[test]

@@ -77,8 +77,8 @@ fn without_use(
         Some(acting) => {
             let policy = acting.policy.name();
             let text = format!(
-                "policy {policy} has no target by which a load is so many replicas; write hpa, unanimous, targetTracking or burst, or \
-                 leave the forecast out"
+                "policy {policy} has no target by which a load is so many replicas; write hpa, unanimous, targetTracking, burst or slo, \
+                 or leave the forecast out"
             );
             found.push(error(i, at, text));
         }
