@@ -18,6 +18,7 @@ mod measuring;
 mod outcomes;
 mod pausing;
 mod promised_ahead;
+mod promised_rest;
 mod promising;
 mod removing;
 mod resting;

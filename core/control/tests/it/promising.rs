@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use knowledge::capacity::{Ground, Learned, estimate};
+use model::chance::Stream;
 use model::decision::Decision;
 use model::identity::{Generation, Incarnation};
 use model::input::{Declared, Demand, Input, Report, Traffic};
@@ -49,6 +50,8 @@ pub(crate) struct Shop {
     /// Requests that have come in all.
     came: f64,
     counted: BTreeMap<(String, u32), Counted>,
+    /// By which the latency of each replica and second is off, by a fifth at most; `None` is never off.
+    pub(crate) noise: Option<Stream>,
     /// Requests a second that a replica carries within the promise, and the most that it answers.
     carries: f64,
     /// Replica-seconds so far.
@@ -61,7 +64,16 @@ impl Shop {
     pub(crate) fn new(declared: Declared) -> Self {
         let mut world = World::with([declared]);
         world.finds([observed("shop-0", 1, READY), observed("shop-1", 1, READY)]);
-        Self { world, came: 0.0, counted: BTreeMap::new(), carries: 40.0, cost: 0, requests: 0.0, late: 0.0 }
+        Self {
+            world,
+            came: 0.0,
+            noise: None,
+            counted: BTreeMap::new(),
+            carries: 40.0,
+            cost: 0,
+            requests: 0.0,
+            late: 0.0,
+        }
     }
 
     /// A second in which so many requests come.
@@ -92,7 +104,9 @@ impl Shop {
         let answered = asked.min(most);
         counted.waiting = asked - answered;
         // As in a queue: twice as long at half of what it can answer, and late from where it carries no more.
-        let seconds = if counted.waiting > 0.0 { 1.0 } else { (0.018 / (1.0 - answered / most)).min(1.0) };
+        let off = self.noise.as_mut().map_or(1.0, |noise| 0.8 + noise.below(400) as f64 / 1000.0);
+        let seconds =
+            off * if counted.waiting > 0.0 { 1.0 } else { (0.018 / (1.0 - answered / most)).min(1.0) };
         let class = model::latency::class_of(Duration::from_secs_f64(seconds), Duration::from_millis(200));
         counted.requests += answered as u64;
         counted.answered[class] += answered as u64;
@@ -120,7 +134,7 @@ impl Shop {
         self.world.put(&Input::Report(Report::Latencies(vec![latencies])));
     }
 
-    fn minutes(&mut self, minutes: u32, load: impl Fn(f64) -> f64) {
+    pub(crate) fn minutes(&mut self, minutes: u32, load: impl Fn(f64) -> f64) {
         for second in 0..minutes * 60 {
             self.second(load(f64::from(second) / f64::from(minutes * 60)));
         }
@@ -130,7 +144,7 @@ impl Shop {
         self.world.service("shop").desired.expect("decided")
     }
 
-    fn learned(&self) -> Option<Learned> {
+    pub(crate) fn learned(&self) -> Option<Learned> {
         let service = self.world.service("shop");
         let declared = service.declared.as_ref()?;
         estimate(service.capacity.as_deref(), declared.generation, service.promise()?)

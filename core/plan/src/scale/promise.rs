@@ -30,7 +30,9 @@ pub struct Promised {
     pub floor: u32,
     /// In how many millionths of the times seen the load rose past what `floor` carries.
     pub risk: u32,
-    /// Within this time.
+    /// Where that is fewer than there are: those that would be enough if a replica carried a little less; at most as many as there are.
+    pub wary: Option<u32>,
+    /// How far ahead was looked.
     pub horizon: Duration,
     /// Too few rises were seen, so that a share of the capacity is kept free.
     pub is_new: bool,
@@ -53,6 +55,13 @@ const BASE_MIN: Milli = Milli(1000);
 /// How long a slow start counts: half of what is beyond a quicker one is forgotten in each such time.
 const START_FORGOTTEN: Duration = Duration::from_hours(1);
 
+/// What a capacity asks for.
+struct Asked {
+    needed: u32,
+    floor: u32,
+    risk: u32,
+}
+
 /// Decides by what one replica carries; notes in `memory` how the load rises.
 pub(super) fn choose(slo: &Slo, question: &Question<'_>, memory: &mut PolicyMemory) -> Combined {
     let (metric, proposal) = question.only_metric();
@@ -68,16 +77,30 @@ pub(super) fn choose(slo: &Slo, question: &Question<'_>, memory: &mut PolicyMemo
     note_starts(&mut rises, question);
     let horizon = rises.start + RISE_STEP;
     note_load(&mut rises, question.now, load, horizon);
-    let needed = replicas_at_most(carried, capacity);
     let is_new = rises.seen < RISES_MIN;
-    let (floor, risk) =
-        if is_new { (with_reserve(load, capacity), 0) } else { cheapest(&rises, slo, load, capacity) };
+    let asked_at = |capacity: Milli| {
+        let needed = replicas_at_most(carried, capacity);
+        let (floor, risk) =
+            if is_new { (with_reserve(load, capacity), 0) } else { cheapest(&rises, slo, load, capacity) };
+        Asked { needed, floor, risk }
+    };
+    let Asked { needed, floor, risk } = asked_at(capacity);
+    // What is learned of a replica goes up and down with every window: fewer are enough only where they are with room for that.
+    let wary = (needed.max(floor) < question.current).then(|| {
+        let Asked { needed, floor, risk: _ } = asked_at(less(capacity, question.tolerance.down));
+        needed.max(floor).min(question.current)
+    });
     memory.past = Past::Rises(rises);
-    let asked = needed.max(floor);
+    let asked = wary.unwrap_or(needed.max(floor));
     let is_partial = asked < question.current && proposal.census.missing() > 0;
     let replicas = if is_partial { question.current } else { asked };
-    let promised = Promised { load, capacity, needed, floor, risk, horizon, is_new, is_partial };
+    let promised = Promised { load, capacity, needed, floor, risk, wary, horizon, is_new, is_partial };
     Combined::Chosen { replicas, choice: Choice::Promise(promised) }
+}
+
+/// What a replica is taken to carry where `part` of it may be an error of what was learned; a tenth of it at least.
+fn less(capacity: Milli, part: f64) -> Milli {
+    Milli(((capacity.0 as f64 * (1.0 - part).max(0.1)) as i64).max(1))
 }
 
 /// Keeps how long replicas take to start: as the slowest of those that serve did, and slowly less when they are quicker.

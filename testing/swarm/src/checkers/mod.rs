@@ -92,7 +92,7 @@ impl Checkers {
             Box::new(fencing::Fencing::default()),
             Box::new(once::Once::default()),
             Box::new(convergence::Convergence::new(config)),
-            Box::new(quiet::Quiet),
+            Box::new(quiet::Quiet::default()),
             Box::new(livelock::Livelock::default()),
             Box::new(memory::Memory::new(config)),
             Box::new(withdrawal::Withdrawal),

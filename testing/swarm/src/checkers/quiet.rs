@@ -1,22 +1,77 @@
 //! Where everything is as it is wanted, nothing is done.
 
+use std::collections::BTreeMap;
+
+use knowledge::ServiceState;
 use model::action::ActionKind;
+use model::memory::Way;
 use model::name::ServiceName;
 
 use super::convergence::REST;
 use super::{Checker, Look};
 
 /// A world at rest, under a constant load, is left alone.
-#[derive(Debug)]
-pub(crate) struct Quiet;
+///
+/// What one replica carries goes on being learned: whoever is sized by that may still go the way that it goes, by a few numbers, but never turns around.
+#[derive(Debug, Default)]
+pub(crate) struct Quiet {
+    /// Of those that are sized by what a replica carries, since all is at rest.
+    courses: BTreeMap<ServiceName, Course>,
+}
 
-/// Whether a service is sized by what one of its replicas carries, which goes on being learned in calm times.
-fn is_resized(look: &Look<'_>, service: &ServiceName) -> bool {
-    let brain = look.sim.brain();
-    let declared = brain.and_then(|brain| brain.knowledge().service(service)?.declared.as_ref());
-    declared
-        .and_then(|declared| declared.autoscaler.as_ref())
-        .is_some_and(|acting| acting.policy.slo().is_some())
+/// How the size of a service has changed.
+#[derive(Debug)]
+struct Course {
+    replicas: u32,
+    way: Option<Way>,
+    changes: u32,
+}
+
+/// Changes of size that what is learned may lead to in a quarter of an hour.
+const CHANGES_MAX: u32 = 3;
+
+impl Course {
+    /// Takes the number of now; what is wrong with it.
+    fn take(&mut self, replicas: u32) -> Result<(), String> {
+        let way = match replicas.cmp(&self.replicas) {
+            std::cmp::Ordering::Equal => return Ok(()),
+            std::cmp::Ordering::Less => Way::In,
+            std::cmp::Ordering::Greater => Way::Out,
+        };
+        let from = std::mem::replace(&mut self.replicas, replicas);
+        self.changes += 1;
+        if self.way.replace(way).is_some_and(|before| before != way) {
+            return Err(format!("goes from {from} to {replicas}, after it went the other way"));
+        }
+        if self.changes > CHANGES_MAX {
+            return Err(format!("goes from {from} to {replicas}, its change number {}", self.changes));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a service is sized by what one of its replicas carries.
+fn is_learning(service: &ServiceState) -> bool {
+    let acting = service.declared.as_ref().and_then(|declared| declared.autoscaler.as_ref());
+    acting.is_some_and(|acting| acting.policy.slo().is_some())
+}
+
+impl Quiet {
+    fn follow(&mut self, look: &Look<'_>) -> Result<(), String> {
+        let services = look.brain().into_iter().flat_map(|brain| brain.knowledge().services());
+        for service in services.filter(|service| is_learning(service)) {
+            let Some(replicas) = service.desired else { continue };
+            let begun = || Course { replicas, way: None, changes: 0 };
+            let course = self.courses.entry(service.name.clone()).or_insert_with(begun);
+            course.take(replicas).map_err(|what| format!("{} {what}", service.name))?;
+        }
+        Ok(())
+    }
+
+    /// Whether what is learned has changed the size of a service.
+    fn is_resized(&self, service: &ServiceName) -> bool {
+        self.courses.get(service).is_some_and(|course| course.changes > 0)
+    }
 }
 
 impl Checker for Quiet {
@@ -26,8 +81,11 @@ impl Checker for Quiet {
 
     fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
         if look.calm_for().is_none_or(|calm| calm < REST) {
+            self.courses.clear();
             return Ok(());
         }
+        let minutes = REST.as_secs() / 60;
+        self.follow(look).map_err(|what| format!("after {minutes} calm minutes {what}"))?;
         let disturbs = |kind: &ActionKind| match kind {
             ActionKind::Start { .. }
             | ActionKind::Stop { .. }
@@ -38,11 +96,10 @@ impl Checker for Quiet {
             ActionKind::Allot { .. } | ActionKind::Remember(_) => false,
         };
         let mut found = look.actions().iter().filter(|action| disturbs(&action.kind));
-        match found.find(|action| !is_resized(look, action.kind.service())) {
+        match found.find(|action| !self.is_resized(action.kind.service())) {
             None => Ok(()),
             Some(action) => Err(format!(
-                "after {} calm minutes the loop does something: {}",
-                REST.as_secs() / 60,
+                "after {minutes} calm minutes the loop does something: {}",
                 crate::story::action_line(action)
             )),
         }

@@ -52,7 +52,7 @@ fn a_service_that_is_not_known_keeps_three_tenths_free() {
 #[test]
 fn a_load_that_never_rises_gets_what_it_needs() {
     let mut bench = Bench::new(&promising("0.999"), 4);
-    let verdict = (0..2400).map(|_| second(&mut bench, 190)).last().expect("forty minutes");
+    let verdict = (0..2400).map(|_| second(&mut bench, 170)).last().expect("forty minutes");
     assert_eq!((promised(&verdict).is_new, verdict.desired), (false, 4));
 }
 
@@ -124,4 +124,19 @@ fn a_time_that_nobody_saw_is_no_rise() {
         "{:?}",
         rises(&bench)
     );
+}
+
+#[test]
+fn fewer_are_taken_only_with_room_for_what_is_learned_to_change() {
+    let mut bench = Bench::new(&promising("0.999"), 4);
+    (0..2400).for_each(|_| drop(second(&mut bench, 170)));
+    // Four carry it, and would not if each carried a tenth less.
+    bench.current = 5;
+    bench.replicas = vec![ready(bench.now - Duration::from_hours(1)); 5];
+    let verdict = second(&mut bench, 190);
+    assert_eq!((promised(&verdict).floor, promised(&verdict).wary, verdict.desired), (4, Some(5), 5));
+    let told = bench.told(&verdict);
+    assert!(told.contains("fewer only with room for what is learned to change: 5"), "{told}");
+    // Nobody waits for more.
+    assert_eq!(second(&mut bench, 260).desired, 6);
 }
