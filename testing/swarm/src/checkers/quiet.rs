@@ -12,7 +12,8 @@ use super::{Checker, Look};
 
 /// A world at rest, under a constant load, is left alone.
 ///
-/// What one replica carries goes on being learned: whoever is sized by that may still go the way that it goes, by a few numbers, but never turns around.
+/// What one replica carries goes on being learned: whoever is sized by that may still go the way that it goes, by a few numbers, and back once from what was tried and
+/// did not do, but does not go to and fro.
 #[derive(Debug, Default)]
 pub(crate) struct Quiet {
     /// Of those that are sized by what a replica carries, since all is at rest.
@@ -24,11 +25,15 @@ pub(crate) struct Quiet {
 struct Course {
     replicas: u32,
     way: Option<Way>,
+    turns: u32,
     changes: u32,
 }
 
 /// Changes of size that what is learned may lead to in a quarter of an hour.
 const CHANGES_MAX: u32 = 3;
+
+/// Changes of direction: more is believed of a replica than was seen of it, by a bounded factor, and once that was tried it is known.
+const TURNS_MAX: u32 = 1;
 
 impl Course {
     /// Takes the number of now; what is wrong with it.
@@ -40,8 +45,9 @@ impl Course {
         };
         let from = std::mem::replace(&mut self.replicas, replicas);
         self.changes += 1;
-        if self.way.replace(way).is_some_and(|before| before != way) {
-            return Err(format!("goes from {from} to {replicas}, after it went the other way"));
+        self.turns += u32::from(self.way.replace(way).is_some_and(|before| before != way));
+        if self.turns > TURNS_MAX {
+            return Err(format!("goes from {from} to {replicas}, to and fro"));
         }
         if self.changes > CHANGES_MAX {
             return Err(format!("goes from {from} to {replicas}, its change number {}", self.changes));
@@ -61,7 +67,7 @@ impl Quiet {
         let services = look.brain().into_iter().flat_map(|brain| brain.knowledge().services());
         for service in services.filter(|service| is_learning(service)) {
             let Some(replicas) = service.desired else { continue };
-            let begun = || Course { replicas, way: None, changes: 0 };
+            let begun = || Course { replicas, way: None, turns: 0, changes: 0 };
             let course = self.courses.entry(service.name.clone()).or_insert_with(begun);
             course.take(replicas).map_err(|what| format!("{} {what}", service.name))?;
         }
