@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use model::name::ServiceName;
 use orchestrator::Routing;
-use proxy::{AttachedRoute, Gateway, RouteError, RouteTraffic, Table};
+use proxy::{AttachedRoute, Gateway, RouteError, RouteTraffic, Table, TlsState};
 
 use crate::agent::Inner;
 use crate::desk::{Desk, ServiceDesk};
@@ -27,6 +27,8 @@ pub struct RouteDetail {
     pub route: ServiceName,
     /// Where the proxy listens for it, or why it does not.
     pub listening: Result<SocketAddr, Arc<str>>,
+    /// How the certificates of its listener stand; `None` when it speaks plainly.
+    pub tls: Option<TlsState>,
     /// What went over it.
     pub traffic: RouteTraffic,
 }
@@ -99,6 +101,7 @@ pub(crate) fn details(inner: &Inner) -> Vec<RouteDetail> {
     let detail = routes.filter_map(|route| {
         Some(RouteDetail {
             route: route.name.clone(),
+            tls: inner.table.gateway_tls(route.spec.listen.0),
             listening: desk.routes.listeners.get(&route.spec.listen.0)?.clone(),
             traffic: traffic.remove(route.name.as_str()).unwrap_or_default(),
         })
@@ -141,9 +144,9 @@ fn sentence(error: &RouteError, address: SocketAddr) -> String {
         RouteError::Listen { source, .. } => {
             format!("could not listen on {address}: {source}; check the address and the rights")
         }
+        RouteError::Tls { error, .. } => format!("could not listen on {address} over TLS: {error}"),
         RouteError::EndpointTwice { .. }
         | RouteError::TooManyEndpoints { .. }
-        | RouteError::Tls { .. }
         | RouteError::Expression(_)
         | RouteError::Stopping { .. } => error.to_string(),
     }

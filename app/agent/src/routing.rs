@@ -2,17 +2,16 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use balance::{Balance, EndpointId, Weight};
 use model::action::{Admission, Failure, FailureKind, Outcome};
 use model::name::ServiceName;
-use model::resource::{self, Expose, Port, PortName, ServiceSpec};
+use model::resource::{self, Expose, Port, PortName, Resource, ServiceSpec};
 use platform::Life;
 use proxy::{
-    AdaptivePolicy, CertificateFiles, EndpointRoute, EndpointState, HashKey, HedgeAfter, HedgePolicy, Limits,
-    Protocol, ProxyVersion, RouteError, ServiceRoute, SlowStart, Table, Timeouts, Tls, TlsError,
+    AdaptivePolicy, EndpointRoute, EndpointState, HashKey, HedgeAfter, HedgePolicy, Limits, Protocol,
+    ProxyVersion, RouteError, ServiceRoute, SlowStart, Table, Timeouts, Tls, TlsError,
 };
 
 use crate::agent::Inner;
@@ -31,7 +30,7 @@ pub(crate) fn route(inner: &Inner, name: &ServiceName, desk: &ServiceDesk) -> Ou
     if let Some(expose) = &spec.expose {
         if exposed.is_some() {
             route.listen = expose.listen.map(|listen| listen.0);
-            route.tls = expose.tls.as_ref().map(tls);
+            route.tls = Tls::declared(&expose.tls);
             route.access_log.clone_from(&expose.access_log);
             route.proxy_protocol.accept = expose.proxy_protocol.accept;
         }
@@ -113,10 +112,14 @@ fn hedge(declared: resource::Hedge) -> HedgePolicy {
     }
 }
 
-/// Whether the certificates of a service could be shown to its clients if it were exposed now.
-pub fn check_certificates(spec: &resource::ServiceSpec) -> Result<(), TlsError> {
-    let declared = spec.expose.as_ref().and_then(|expose| expose.tls.as_ref());
-    declared.map_or(Ok(()), |declared| proxy::check_certificates(&tls(declared)))
+/// Whether the certificates that a resource names could be shown to clients now.
+pub fn check_certificates(resource: &Resource) -> Result<(), TlsError> {
+    let declared = match resource {
+        Resource::Service(service) => service.spec.expose.as_ref().and_then(|expose| expose.tls.as_ref()),
+        Resource::Route(route) => route.spec.tls.as_ref(),
+        Resource::HorizontalPodAutoscaler(_) | Resource::MetricSource(_) => None,
+    };
+    Tls::declared(declared).map_or(Ok(()), |tls| proxy::check_certificates(&tls))
 }
 
 /// Takes a replica out of the traffic at once; its route is set anew afterwards.
@@ -144,15 +147,6 @@ fn endpoint(replica: &ReplicaDesk, port: &PortName) -> Option<EndpointRoute> {
         Admission::Serving { .. } | Admission::Spare => (EndpointState::Out, Weight::ONE),
     };
     Some(route)
-}
-
-fn tls(declared: &resource::Tls) -> Tls {
-    let files = declared.certificates.iter();
-    let files = files.map(|pair| CertificateFiles {
-        certificate: PathBuf::from(&pair.certificate),
-        key: PathBuf::from(&pair.key),
-    });
-    Tls { certificates: files.collect() }
 }
 
 fn balance_of(balance: resource::Balance) -> Balance {

@@ -1,10 +1,9 @@
-//! Certificates of services: refused when they cannot be used, and watched until they end.
+//! Certificates of services and routes: refused when they cannot be used, and watched until they end.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use agent::Agent;
 use axum::http::StatusCode;
-use model::resource::Resource;
+use model::resource::{Kind, Resource};
 use model::time::Wall;
 use proxy::{CertificateState, TlsState};
 
@@ -19,12 +18,11 @@ const WARN_BEFORE_MAX: Duration = Duration::from_hours(14 * 24);
 /// Refuses certificates that could not be shown to clients now.
 pub(crate) fn check(resources: &[Resource]) -> Result<(), Failure> {
     for resource in resources {
-        if let Resource::Service(service) = resource
-            && let Err(error) = agent::check_certificates(&service.spec)
-        {
-            let sentence = format!("could not apply the resources: service/{}: {error}", service.name());
+        if let Err(error) = agent::check_certificates(resource) {
+            let (kind, name) = (resource.kind().as_str().to_ascii_lowercase(), resource.name());
+            let sentence = format!("could not apply the resources: {kind}/{name}: {error}");
             let problem = v1::Problem {
-                path: "spec.expose.tls".into(),
+                path: if resource.kind() == Kind::Route { "spec.tls" } else { "spec.expose.tls" }.into(),
                 message: error.to_string(),
                 line: None,
                 column: None,
@@ -36,10 +34,9 @@ pub(crate) fn check(resources: &[Resource]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How the certificates of a service stand; `None` when it shows none.
-pub(crate) fn condition(agent: &Agent, service: &str, now: Wall) -> Option<v1::Condition> {
-    let state = agent.tls(service)?;
-    let (reason, message) = words(&state, UNIX_EPOCH + Duration::from_millis(now.as_millis()));
+/// How certificates stand; `None` when none are shown.
+pub(crate) fn condition(state: Option<&TlsState>, now: Wall) -> Option<v1::Condition> {
+    let (reason, message) = words(state?, UNIX_EPOCH + Duration::from_millis(now.as_millis()));
     Some(v1::Condition {
         kind: "Certificate".into(),
         status: if reason == VALID { "True" } else { "False" }.into(),

@@ -49,7 +49,7 @@ pub(crate) fn services(
     let shown = views.into_iter().map(|view| {
         let proxied = proxied::service(&traffic, &view.name);
         let versions = proxied::versions(&traffic, &view.name);
-        let certificate = certificates::condition(agent, view.name.as_str(), handle.now().wall);
+        let certificate = certificates::condition(agent.tls(view.name.as_str()).as_ref(), handle.now().wall);
         let kept = agent.balancers(&view.name);
         let errors = agent.errors_per_second(&view.name).map(MilliRps::per_second);
         let resource = declared.get(view.name.as_str()).map(|stored| stored.resource.clone());

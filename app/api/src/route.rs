@@ -9,6 +9,7 @@ use model::resource::route::{BackendRef, RouteFilter, RouteRule};
 use model::resource::{Kind, Resource, Route};
 use orchestrator::Handle;
 
+use crate::certificates;
 use crate::failure::Failure;
 use crate::proxied::{self, CLASSES};
 use crate::resources::object;
@@ -54,6 +55,8 @@ fn declared(handle: &Handle, agent: &Agent, name: Option<&str>) -> Result<Vec<(R
         if name.is_none_or(|name| name == route.name().as_str()) {
             let missing: Vec<&ServiceName> = route.spec.services().filter(|name| !is_service(name)).collect();
             let mut status = status(details.get(route.name()), &missing);
+            let tls = details.get(route.name()).and_then(|detail| detail.tls.as_ref());
+            status.conditions.extend(certificates::condition(tls, handle.now().wall));
             status.requests_per_second =
                 agent.route_requests_per_second(route.name()).map(MilliRps::per_second);
             found.push((route.clone(), object(&stored.resource, status)));

@@ -7,7 +7,8 @@ use std::sync::{Arc, LazyLock};
 use model::nearest;
 use model::resource::check::{self, Severity};
 use model::resource::{
-    AccessLog, ClientTls, HttpOrigin, Kind, MetricOrigin, PrometheusOrigin, Resource, ServiceSpec, schema,
+    AccessLog, ClientTls, HttpOrigin, Kind, MetricOrigin, PrometheusOrigin, Resource, Route, ServiceSpec,
+    Tls, schema,
 };
 use serde_json::Value;
 
@@ -180,10 +181,8 @@ fn paths_of(resource: &mut Resource) -> Vec<&mut String> {
         Resource::Service(service) => {
             let ServiceSpec { run, expose, .. } = &mut service.spec;
             let files = expose.iter_mut().flat_map(|expose| {
-                let pairs = expose.tls.iter_mut().flat_map(|tls| &mut tls.certificates);
-                let pairs = pairs.flat_map(|pair| [&mut pair.certificate, &mut pair.key]);
                 let externals = expose.external.iter_mut().map(|external| &mut external.file);
-                pairs.chain(externals).chain(log_file(&mut expose.access_log))
+                certificates(&mut expose.tls).chain(externals).chain(log_file(&mut expose.access_log))
             });
             std::iter::once(run.working_directory.get_or_insert_default()).chain(files).collect()
         }
@@ -196,9 +195,17 @@ fn paths_of(resource: &mut Resource) -> Vec<&mut String> {
             MetricOrigin::Command(command) => vec![command.working_directory.get_or_insert_default()],
             MetricOrigin::Replicas(_) => Vec::new(),
         },
-        Resource::Route(route) => log_file(&mut route.spec.access_log).collect(),
+        Resource::Route(Route { spec, .. }) => {
+            certificates(&mut spec.tls).chain(log_file(&mut spec.access_log)).collect()
+        }
         Resource::HorizontalPodAutoscaler(_) => Vec::new(),
     }
+}
+
+/// The paths of certificates and keys.
+fn certificates(tls: &mut Option<Tls>) -> impl Iterator<Item = &mut String> {
+    let pairs = tls.iter_mut().flat_map(|tls| &mut tls.certificates);
+    pairs.flat_map(|pair| [&mut pair.certificate, &mut pair.key])
 }
 
 /// The path of a log, unless it is none.

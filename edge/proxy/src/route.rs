@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use balance::{Balance, EndpointId, HedgePolicy, OutlierPolicy, SlowStart, Weight};
-use model::resource::{AccessLog, RouteSpec};
+use model::resource::{self, AccessLog, RouteSpec};
 
 use crate::gate::Limits;
 
@@ -116,6 +116,21 @@ pub enum ProxyVersion {
 pub struct Tls {
     /// At least one. A client that asks for a name gets the first that holds it, or else the first.
     pub certificates: Vec<CertificateFiles>,
+}
+
+impl Tls {
+    /// All that is declared, in this order; `None` when nothing is.
+    pub fn declared<'a>(declared: impl IntoIterator<Item = &'a resource::Tls>) -> Option<Self> {
+        let pairs = declared.into_iter().flat_map(|tls| &tls.certificates);
+        let certificates: Vec<_> = pairs.map(CertificateFiles::of).collect();
+        (!certificates.is_empty()).then_some(Self { certificates })
+    }
+}
+
+impl CertificateFiles {
+    fn of(pair: &resource::CertificateFiles) -> Self {
+        Self { certificate: PathBuf::from(&pair.certificate), key: PathBuf::from(&pair.key) }
+    }
 }
 
 /// A certificate and its private key, both in PEM. When a file changes, it is read again within a second or two.

@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::access::AccessLogState;
 use crate::listener::{Inherited, Listener};
-use crate::route::{EndpointState, Gateway, ServiceRoute};
+use crate::route::{EndpointState, Gateway, ServiceRoute, Tls};
 use crate::router::Router;
 use crate::service::Service;
 use crate::tls::{Terminator, TlsError, TlsState};
@@ -158,8 +158,7 @@ impl Table {
         let mut entries = self.entries();
         let workers = self.shared.doors.len();
         let terminator = terminator(entries.get(&route.service), route)?;
-        let is_first =
-            terminator.is_some() && !entries.values().any(|entry| entry.service.terminator().is_some());
+        let is_first = terminator.is_some() && !has_certificates(&entries);
         let log = route.access_log.as_ref().map(|declared| self.shared.logs.log(declared));
         let make = || {
             let service = Service::new(route, self.shared.clock, workers);
@@ -185,15 +184,21 @@ impl Table {
 
     /// Sets a listener that services share as a whole; answers where it listens.
     ///
-    /// Requests that are routed later follow the new routes, on the same connections. Routes that keep their name keep their counters.
+    /// Requests that are routed later follow the new routes, on the same connections. Routes that keep their name keep their counters. Of
+    /// certificates it is as with [`set_service`](Self::set_service).
     pub fn set_gateway(&self, gateway: &Gateway) -> Result<SocketAddr, RouteError> {
         let name = name_of(gateway.listen);
-        let route = ServiceRoute::new(Arc::clone(&name), gateway.listen);
+        let mut route = ServiceRoute::new(Arc::clone(&name), gateway.listen);
+        route.tls = Tls::declared(gateway.routes.iter().filter_map(|route| route.spec.tls.as_ref()));
         let mut entries = self.entries();
         let workers = self.shared.doors.len();
+        let terminator = terminator(entries.get(&name), &route)?;
+        let is_first = terminator.is_some() && !has_certificates(&entries);
         let make = || {
             let router = Router::new(&gateway.routes, workers, &self.shared.logs)?;
-            Ok(Service::with_router(router, &route, self.shared.clock, workers))
+            let service = Service::with_router(router, &route, self.shared.clock, workers);
+            service.set_terminator(terminator.clone());
+            Ok(service)
         };
         let actual = self.set(&mut entries, &route, make)?.unwrap_or(gateway.listen);
         if let Some(router) = entries.get(&name).and_then(|entry| entry.service.router.as_ref()) {
@@ -201,10 +206,14 @@ impl Table {
             router.set_port(actual.port());
         }
         if let Some(entry) = entries.get(&name) {
+            entry.service.set_terminator(terminator);
             entry.service.turnstile.set_max(connections_max(gateway));
         }
         link(&entries);
         drop(entries);
+        if is_first {
+            self.tell_watch();
+        }
         self.shared.announce_change();
         Ok(actual)
     }
@@ -298,6 +307,12 @@ impl Table {
         Some(self.service(service)?.terminator()?.state())
     }
 
+    /// The same of a listener that services share, by the address that was asked for.
+    #[must_use]
+    pub fn gateway_tls(&self, listen: SocketAddr) -> Option<TlsState> {
+        self.tls(&name_of(listen))
+    }
+
     /// All counters, by service name. They only grow: rates are differences between two readings.
     ///
     /// Costs about 1 µs for each endpoint and worker, and stops nobody.
@@ -356,7 +371,7 @@ impl Table {
     }
 
     pub(crate) fn has_certificates(&self) -> bool {
-        self.entries().values().any(|entry| entry.service.terminator().is_some())
+        has_certificates(&self.entries())
     }
 
     /// Takes the files of certificates that have changed.
@@ -487,6 +502,10 @@ fn terminator(known: Option<&Entry>, route: &ServiceRoute) -> Result<Option<Arc<
         }
     };
     Ok(Some(terminator))
+}
+
+fn has_certificates(entries: &BTreeMap<Arc<str>, Entry>) -> bool {
+    entries.values().any(|entry| entry.service.terminator().is_some())
 }
 
 /// What a shared listener is called among the services; none of them can have this name.

@@ -256,10 +256,10 @@ fn open_platform(up: &Up, here: &Path) -> anyhow::Result<ProcessPlatform> {
 fn applicable(manifests: &Manifests) -> anyhow::Result<Vec<Resource>> {
     let resources: Vec<Resource> = manifests.resources().cloned().collect();
     for resource in &resources {
-        if let Resource::Service(service) = resource {
-            agent::check_certificates(&service.spec)
-                .with_context(|| format!("could not apply service/{}", service.name()))?;
-        }
+        agent::check_certificates(resource).with_context(|| {
+            let kind = resource.kind().as_str().to_ascii_lowercase();
+            format!("could not apply {kind}/{}", resource.name())
+        })?;
     }
     Ok(resources)
 }

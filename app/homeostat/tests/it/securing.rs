@@ -93,3 +93,28 @@ fn a_certificate_is_shown_exchanged_and_missed_in_words() {
         assert!(!is_held(&house.path("data"), line.as_bytes()), "a key is kept");
     }
 }
+
+#[test]
+fn a_route_shows_its_certificate_and_says_until_when_it_is_valid() {
+    let mut house = House::new();
+    let port = free_port();
+    let service = house.write_service("web", "");
+    let spec = format!("listen: \"127.0.0.1:{port}\", tls: {{certificate: tls.pem, key: tls.key}}");
+    let rules = "rules: [{backendRefs: [{name: web}]}]";
+    let route = format!(
+        "apiVersion: homeostat/v1\nkind: Route\nmetadata: {{name: door}}\nspec: {{{spec}, {rules}}}\n"
+    );
+    let route = house.write("route.yaml", &route);
+    house.up(&["-f", text(&service)]);
+    house.wait_for_ready("web", 1);
+
+    let refused = house.run(&["apply", "-f", text(&route)]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.err.contains("route/door") && refused.err.contains("tls.pem"), "{refused:?}");
+
+    renew(&house, "tls.pem");
+    house.ask(&["apply", "-f", text(&route)]);
+    wait_until("it is answered over TLS", || (curl(&house, port, "tls.pem").code == Some(0)).then_some(()));
+    let described = house.run(&["describe", "route/door"]);
+    assert!(described.out.contains("the certificate for localhost is valid until"), "{described:?}");
+}

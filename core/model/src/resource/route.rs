@@ -10,7 +10,7 @@ mod text;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AccessLog, ListenAddress, Metadata, Span};
+use super::{AccessLog, ListenAddress, Metadata, Span, Tls};
 use crate::name::ServiceName;
 
 pub use self::filter::{
@@ -43,6 +43,11 @@ impl Route {
 pub struct RouteSpec {
     /// The address that the proxy listens on. Several routes may have the same one; no service's `expose` may.
     pub listen: ListenAddress,
+    /// The certificates with which the proxy speaks TLS to clients; changed files are taken by themselves. Routes of one address are reached
+    /// over TLS together as soon as one of them has certificates, with those of all: a client that asks for a name gets the first that
+    /// holds it. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
     /// The hosts that requests are for, up to 16; empty for any. `*.example.com` stands for every name below `example.com`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hostnames: Vec<Hostname>,

@@ -46,6 +46,15 @@ impl ClientTls {
     }
 }
 
+impl Tls {
+    /// What is wrong with the paths; `None` when nothing is. Whether the files can be used is for those who read them.
+    pub(super) fn problem(&self) -> Option<&'static str> {
+        let is_wrong = |path: &String| path.is_empty() || path.contains('\0');
+        let mut paths = self.certificates.iter().flat_map(|pair| [&pair.certificate, &pair.key]);
+        paths.any(is_wrong).then_some("the path of a file is not empty and holds no zero byte")
+    }
+}
+
 /// The certificates with which the proxy speaks TLS to clients: one, or a list of them. Changed files are taken without a restart.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]

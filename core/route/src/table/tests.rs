@@ -195,6 +195,7 @@ fn routes() -> impl Strategy<Value = Vec<Declared>> {
                 created,
                 spec: RouteSpec {
                     listen,
+                    tls: None,
                     hostnames,
                     rules,
                     limits: RouteLimits::default(),

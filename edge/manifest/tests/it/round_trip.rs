@@ -289,14 +289,18 @@ fn external() -> BoxedStrategy<External> {
         .boxed()
 }
 
+fn tls() -> BoxedStrategy<Tls> {
+    let pair = (text(), text()).prop_map(|(certificate, key)| CertificateFiles { certificate, key });
+    vec(pair, 1..4).prop_map(|certificates| Tls { certificates }).boxed()
+}
+
 fn expose() -> BoxedStrategy<Expose> {
     use Balance::{ConsistentHash, LeastLoaded, Random, RoundRobin, Weighted};
     let balance = proptest::sample::select(vec![RoundRobin, Random, Weighted, LeastLoaded, ConsistentHash]);
     let name = "[A-Za-z0-9_.~-]{1,20}";
     let hash =
         prop_oneof![Just(HashKey::Address), name.prop_map(HashKey::Header), name.prop_map(HashKey::Cookie),];
-    let pair = (text(), text()).prop_map(|(certificate, key)| CertificateFiles { certificate, key });
-    let tls = of(vec(pair, 1..4).prop_map(|certificates| Tls { certificates }));
+    let tls = of(tls());
     let timeouts = (span(), span(), span(), span()).prop_map(|(connect, response, idle, stream)| Timeouts {
         connect,
         response,
@@ -551,12 +555,18 @@ fn route() -> impl Strategy<Value = Route> {
     let limits = (of(requests), of(quantity()), of(any::<NonZeroU32>()))
         .prop_map(|(requests, body, connections)| RouteLimits { requests, body, connections });
     let compression = of(Just(Compression::Gzip));
-    (service_name(), vec(hostname(), 0..3), vec(rule, 0..3), limits, (compression, of(access_log())))
-        .prop_map(|(name, hostnames, rules, limits, (compression, access_log))| {
+    (
+        service_name(),
+        vec(hostname(), 0..3),
+        vec(rule, 0..3),
+        limits,
+        (compression, of(access_log()), of(tls())),
+    )
+        .prop_map(|(name, hostnames, rules, limits, (compression, access_log, tls))| {
             let listen = ListenAddress::parse("[::1]:80").expect("an address");
             Route {
                 metadata: Metadata::named(name),
-                spec: RouteSpec { listen, hostnames, rules, limits, compression, access_log },
+                spec: RouteSpec { listen, tls, hostnames, rules, limits, compression, access_log },
             }
         })
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use http_body_util::Full;
 use hyper::{Request, Response};
-use proxy::{CertificateFiles, RouteError, ServiceRoute, TlsState};
+use proxy::{AttachedRoute, CertificateFiles, Gateway, RouteError, ServiceRoute, TlsState};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
@@ -403,4 +403,67 @@ async fn a_protocol_may_be_changed_within_tls() {
         read.unwrap();
         assert_eq!(back, words);
     }
+}
+
+/// A route for one host to the service of the stand, with the certificate of that name or none.
+fn route(safe: &Safe, host: &str, certificate: Option<&str>) -> AttachedRoute {
+    let mut spec = serde_json::json!({
+        "listen": "127.0.0.1:0", "hostnames": [host], "rules": [{"backendRefs": [{"name": SERVICE}]}]
+    });
+    if let Some(name) = certificate {
+        let CertificateFiles { certificate, key } = safe.files(name);
+        spec["tls"] = serde_json::json!({"certificate": certificate, "key": key});
+    }
+    AttachedRoute { name: host.into(), created: 1, spec: Arc::new(serde_json::from_value(spec).unwrap()) }
+}
+
+async fn ask(client: &mut Client, host: &str) -> Response<bytes::Bytes> {
+    let mut asked = request("GET", "/", "");
+    asked.headers_mut().insert("host", host.parse().unwrap());
+    client.send(asked).await.unwrap()
+}
+
+#[tokio::test]
+async fn routes_of_one_listener_are_reached_over_tls_with_the_certificates_of_all_of_them() {
+    let safe = Safe::new();
+    let certificates = ["shop", "bank"].map(|name| safe.put(name, &[&format!("{name}.test")]));
+    let (stand, _backend) = safe.stand(&["shop"]).await;
+    let set = |routes| stand.table.set_gateway(&Gateway { listen: any(), routes });
+    let routes = vec![route(&safe, "shop.test", Some("shop")), route(&safe, "bank.test", Some("bank"))];
+    let address = set(routes).unwrap();
+
+    for (host, certificate) in ["shop.test", "bank.test"].into_iter().zip(&certificates) {
+        let stream = shake_hands(address, host, certificate, &TLS13).await.unwrap();
+        assert_eq!(ask(&mut Client::over(stream).await, host).await.body(), "https", "{host}");
+    }
+    assert_eq!(stand.table.gateway_tls(any()).unwrap().certificates.len(), 2);
+
+    // What cannot be read changes nothing; who is connected stays so when nothing is shown any more.
+    let stream = shake_hands(address, "bank.test", &certificates[1], &TLS13).await.unwrap();
+    let mut before = Client::over(stream).await;
+    let refused = set(vec![route(&safe, "bank.test", Some("nothing"))]).unwrap_err();
+    assert!(matches!(refused, RouteError::Tls { .. }), "{refused}");
+    assert_eq!(ask(&mut before, "bank.test").await.body(), "https");
+    assert_eq!(set(vec![route(&safe, "bank.test", None)]).unwrap(), address);
+    assert_eq!(ask(&mut before, "bank.test").await.body(), "https");
+    assert_eq!(ask(&mut Client::connect(address).await, "bank.test").await.body(), "http");
+    assert_eq!(stand.table.gateway_tls(any()), None);
+}
+
+#[tokio::test]
+async fn a_changed_certificate_of_a_route_is_taken() {
+    let safe = Safe::new();
+    safe.put("shop", &["shop.test"]);
+    // Nothing else here has certificates: it is the listener's that are watched.
+    let stand = Stand::new(&[]);
+    let gateway = Gateway { listen: any(), routes: vec![route(&safe, "shop.test", Some("shop"))] };
+    let address = stand.table.set_gateway(&gateway).unwrap();
+    let renewed = safe.put("shop", &["shop.test"]);
+    within(async {
+        while shake_hands(address, "shop.test", &renewed, &TLS13).await.is_err() {
+            // tidy: pause between looks
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
 }

@@ -6,7 +6,7 @@ use super::{Severity, external};
 use crate::resource::{
     Adaptive, AutoscalerSpec, Balance, Check, Count, Expose, HashKey, Hedge, IN_FLIGHT_MAX, Limits, Port,
     PortName, Probe, Problem, Protocol, Quantity, REPLICAS_MAX, Scale, Service, ServiceSpec, Span,
-    TOLERANCE_PERCENT_MAX,
+    TOLERANCE_PERCENT_MAX, Tls,
 };
 
 /// Most ports of one service: each replica reserves each of them, and the dynamic range holds 28,232.
@@ -344,12 +344,8 @@ fn exposed(expose: &Expose, ports: &[Port], found: &mut Found) {
     if let Some(port) = ports.iter().find(|port| port.name == expose.port) {
         spoken(expose, port.protocol, found);
     }
-    for pair in expose.tls.iter().flat_map(|tls| &tls.certificates) {
-        let is_wrong = |path: &str| path.is_empty() || path.contains('\0');
-        if is_wrong(&pair.certificate) || is_wrong(&pair.key) {
-            let text = "the path of a file is not empty and holds no zero byte";
-            found.push(error("spec.expose.tls", text));
-        }
+    if let Some(text) = expose.tls.as_ref().and_then(Tls::problem) {
+        found.push(error("spec.expose.tls", text));
     }
 }
 
