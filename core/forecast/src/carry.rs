@@ -29,7 +29,7 @@ impl Carry {
     pub(crate) fn learn(&mut self, before: f64, after: f64, memory: f64) {
         let kept = 1.0 - 1.0 / memory;
         // Weighted by their size and not by its square: a burst must not decide alone what becomes of ordinary deviations.
-        let size = before.hypot(after).max(f64::MIN_POSITIVE);
+        let size = (before * before + after * after).sqrt().max(f64::MIN_POSITIVE);
         self.product = self.product * kept + before * after / size;
         self.square = self.square * kept + before * before / size;
     }

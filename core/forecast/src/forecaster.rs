@@ -66,11 +66,8 @@ impl Forecaster {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let memory = settings.steps_in(WEEK).clamp(500, 4000) as f64;
-        let races = settings
-            .horizons()
-            .iter()
-            .map(|&horizon| Race::new(horizon, settings.levels(), memory))
-            .collect();
+        let races =
+            settings.horizons().iter().map(|&horizon| Race::new(horizon, &settings, memory)).collect();
         let until_seasons = (settings.steps_in(DAY) / 4).clamp(1, SEASONS_FIRST);
         Self { settings, outlook: Outlook::new(memory), races, open: None, until_seasons }
     }
@@ -99,8 +96,7 @@ impl Forecaster {
     }
 
     fn number_of(&self, at: Duration) -> u64 {
-        let number = at.as_millis() / self.settings.step().as_millis().max(1);
-        u64::try_from(number).unwrap_or(u64::MAX)
+        u64::try_from(at.as_millis()).unwrap_or(u64::MAX) / self.settings.step_ms()
     }
 
     fn close_until(&mut self, number: u64) {
@@ -172,6 +168,12 @@ impl Forecaster {
         self.races.iter().filter_map(Race::forecast).collect()
     }
 
+    /// What is expected at the horizon with this place in the settings; `None` before the first step is over, and for a place that is none.
+    #[must_use]
+    pub fn forecast(&self, place: usize) -> Option<Forecast> {
+        self.races.get(place)?.forecast()
+    }
+
     /// What would be expected at the horizon with this place in the settings if the step that is being filled were over and as it is until
     /// now: the freshest word there is, and a rougher one than [`Self::forecasts`] gives once it is over. Nothing is learnt from it.
     ///
@@ -181,6 +183,13 @@ impl Forecaster {
         let load = self.open?.mean()?;
         let race = self.races.get(place).filter(|_| self.outlook.history.count() > 0)?;
         Some(self.outlook.supposing(load, |outlook| race.forecast_supposing(outlook)))
+    }
+
+    /// Whether the step that is being filled is, as it is until now, above the one before it.
+    #[must_use]
+    pub fn is_rising(&self) -> bool {
+        let now = self.open.and_then(|open| open.mean());
+        now.is_some_and(|now| now > self.outlook.last())
     }
 
     /// How good each model has been at each horizon and quantile.

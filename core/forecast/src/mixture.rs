@@ -13,6 +13,13 @@ pub(crate) struct Mixture<const N: usize> {
     range: f32,
 }
 
+/// The mean of those that are awake; 0 when all sleep.
+fn mean_of<const N: usize>(forecasts: &[f32; N], is_awake: &[bool; N]) -> f32 {
+    let awake = forecasts.iter().zip(is_awake).filter(|(_, is_awake)| **is_awake);
+    let (sum, count) = awake.fold((0.0, 0.0), |(sum, count), (forecast, _)| (sum + forecast, count + 1.0));
+    sum / f32::max(count, 1.0)
+}
+
 /// What came of a shared forecast.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outcome {
@@ -34,14 +41,11 @@ impl<const N: usize> Mixture<N> {
     /// The shared forecast of those that are awake; 0 when all sleep.
     pub(crate) fn blend(&self, forecasts: &[f32; N], is_awake: &[bool; N]) -> f32 {
         let (mut sum, mut total) = (0.0, 0.0);
-        let (mut plain, mut awake) = (0.0, 0.0);
-        for index in (0..N).filter(|&index| is_awake[index]) {
-            sum += self.weights[index] * forecasts[index];
-            total += self.weights[index];
-            plain += forecasts[index];
-            awake += 1.0;
+        for (index, weight) in self.weights.iter().enumerate().filter(|&(index, _)| is_awake[index]) {
+            sum += weight * forecasts[index];
+            total += weight;
         }
-        if total > 0.0 { sum / total } else { plain / f32::max(awake, 1.0) }
+        if total > 0.0 { sum / total } else { mean_of(forecasts, is_awake) }
     }
 
     /// Learns what came of `forecasts`.

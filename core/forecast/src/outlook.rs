@@ -19,8 +19,8 @@ pub(crate) struct Outlook {
 /// What moves with each step, and is small enough to be kept while a step is only supposed.
 #[derive(Clone, Debug)]
 pub(crate) struct Pace {
-    pub(crate) level: Smoothing,
-    pub(crate) trend: Smoothing,
+    pub(crate) level: Smoothing<5>,
+    pub(crate) trend: Smoothing<4>,
     /// The mean load over the memory: the unit in which the regression thinks.
     pub(crate) mean: f64,
     /// Mean absolute change from step to step: of the last few steps, and over the memory.
@@ -98,20 +98,12 @@ impl Outlook {
 
     /// What is usual over the horizon by the profile at `index`.
     pub(crate) fn usual_ahead(&self, index: usize, horizon: Horizon) -> Option<f64> {
-        let profile = self.profiles[index].as_ref()?;
-        horizon
-            .range()
-            .map(|steps| profile.usual(self.now() + steps as u64))
-            .try_fold(0.0f64, |highest, usual| usual.map(|usual| highest.max(usual)))
+        self.profiles[index].as_ref()?.usual_ahead(self.now(), horizon.range())
     }
 
     /// How far the load usually is from that.
     pub(crate) fn spread_ahead(&self, index: usize, horizon: Horizon) -> Option<f64> {
-        let profile = self.profiles[index].as_ref()?;
-        horizon
-            .range()
-            .map(|steps| profile.spread(self.now() + steps as u64))
-            .try_fold(0.0f64, |highest, spread| spread.map(|spread| highest.max(spread)))
+        self.profiles[index].as_ref()?.spread_ahead(self.now(), horizon.range())
     }
 
     /// How far the level is from what is usual now by the profile at `index`.
@@ -130,19 +122,23 @@ impl Outlook {
 
     /// The inputs of the regression, in units of the mean load: the load, and how far from it everything else would be.
     /// What is not known is as far from it as persistence.
-    pub(crate) fn inputs(&self, horizon: Horizon, anchored: [Option<f64>; 3]) -> [f64; INPUTS] {
+    pub(crate) fn inputs(
+        &self,
+        horizon: Horizon,
+        usual: [Option<f64>; 3],
+        anchored: [Option<f64>; 3],
+    ) -> [f64; INPUTS] {
         let last = self.last();
         let away = |load: Option<f64>| load.map_or(0.0, |load| load - last);
-        let ahead = |index| away(self.usual_ahead(index, horizon));
         let loads = [
             last,
             away(self.history.ago(1)),
             away(self.history.ago(2)),
             self.pace.level.level() - last,
             self.pace.trend.ahead(horizon.steps()) - last,
-            ahead(0),
-            ahead(1),
-            ahead(2),
+            away(usual[0]),
+            away(usual[1]),
+            away(usual[2]),
             away(anchored[1]),
             away(anchored[2]),
             away(self.period_ago(1, horizon)),

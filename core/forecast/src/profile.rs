@@ -1,5 +1,7 @@
 //! What is usual at each moment of a season.
 
+use std::ops::RangeInclusive;
+
 use crate::season::Season;
 
 /// The mean and the spread of the load at each step of one period, with old periods forgotten.
@@ -57,7 +59,36 @@ impl Profile {
 
     /// What is usual at the step with this number, smoothed over its neighbours; `None` before a period was seen.
     pub(crate) fn usual(&self, number: u64) -> Option<f64> {
-        let index = self.index(number);
+        self.usual_at(self.index(number))
+    }
+
+    /// The highest that is usual in the steps of `ahead` after that with the number `now`; `None` before a period was seen.
+    pub(crate) fn usual_ahead(&self, now: u64, ahead: RangeInclusive<usize>) -> Option<f64> {
+        self.highest(now, ahead, Self::usual_at)
+    }
+
+    /// How far the load is from that on average, at most; `None` before two periods were seen.
+    pub(crate) fn spread_ahead(&self, now: u64, ahead: RangeInclusive<usize>) -> Option<f64> {
+        self.highest(now, ahead, Self::spread_at)
+    }
+
+    fn highest(
+        &self,
+        now: u64,
+        ahead: RangeInclusive<usize>,
+        at: impl Fn(&Self, usize) -> Option<f64>,
+    ) -> Option<f64> {
+        // Divided once, as a division is dearer than all else here.
+        let mut index = self.index(now + *ahead.start() as u64);
+        let mut highest = 0.0f64;
+        for _ in ahead {
+            highest = highest.max(at(self, index)?);
+            index = if index + 1 == self.slots.len() { 0 } else { index + 1 };
+        }
+        Some(highest)
+    }
+
+    fn usual_at(&self, index: usize) -> Option<f64> {
         let here = self.slots[index];
         if here.periods == 0 {
             return None;
@@ -66,9 +97,7 @@ impl Profile {
         Some(f64::from((before.mean + 2.0 * here.mean + after.mean) / 4.0))
     }
 
-    /// How far the load is from that on average; `None` before two periods were seen.
-    pub(crate) fn spread(&self, number: u64) -> Option<f64> {
-        let index = self.index(number);
+    fn spread_at(&self, index: usize) -> Option<f64> {
         let here = self.slots[index];
         if here.periods < 2 {
             return None;

@@ -9,7 +9,7 @@ use crate::mixture::{Mixture, Outcome};
 use crate::model::{Model, POINTS};
 use crate::outlook::{INPUT_MAX, INPUTS, Outlook};
 use crate::regression::Regression;
-use crate::settings::{Horizon, LEVELS_MAX};
+use crate::settings::{Horizon, LEVELS_MAX, Settings};
 use crate::sketch::Sketch;
 use crate::width::{Surroundings, WIDTH_INPUTS, Width};
 
@@ -21,6 +21,7 @@ const ENTRANTS: usize = 2 * POINTS;
 pub(crate) struct Race {
     horizon: Horizon,
     levels: Vec<f64>,
+    is_calibrated: bool,
     memory: f64,
     /// How many forecasts were scored.
     scored: u64,
@@ -72,7 +73,8 @@ const SCORED_MIN: u64 = 30;
 const APART_MIN: u64 = 4;
 
 impl Race {
-    pub(crate) fn new(horizon: Horizon, levels: &[f64], memory: f64) -> Self {
+    pub(crate) fn new(horizon: Horizon, settings: &Settings, memory: f64) -> Self {
+        let levels = settings.levels();
         let book = Book {
             mixture: Mixture::new(),
             losses: [0.0; ENTRANTS],
@@ -82,6 +84,7 @@ impl Race {
         Self {
             horizon,
             levels: levels.to_vec(),
+            is_calibrated: settings.is_calibrated(),
             memory,
             scored: 0,
             widths: std::array::from_fn(|_| Width::new(memory)),
@@ -156,7 +159,7 @@ impl Race {
         let deviations: [Option<f64>; 3] = std::array::from_fn(|index| outlook.deviation(index));
         let usual: [Option<f64>; 3] = std::array::from_fn(|index| outlook.usual_ahead(index, self.horizon));
         let anchored = self.anchored(outlook, &deviations, &usual);
-        let inputs = outlook.inputs(self.horizon, anchored);
+        let inputs = outlook.inputs(self.horizon, usual, anchored);
         let points = self.points_of(outlook, &inputs, anchored);
         let mut bet = Bet {
             points: points.map(|point| point.unwrap_or(0.0).clamp(0.0, ceiling) as f32),
@@ -191,11 +194,15 @@ impl Race {
                 bet.quantiles[place][entrant] = quantile.clamp(0.0, ceiling);
             }
             let blend = book.mixture.blend(&bet.quantiles[place], &is_awake);
-            let width = book.mixture.blend(&bet.widths, &is_awake);
             bet.blends[place] = blend;
-            bet.calibrated[place] = book.blend.applied(blend, width).clamp(0.0, ceiling);
-            let persisted = book.persistence.applied(bet.quantiles[place][0], bet.widths[0]);
-            bet.persisted[place] = persisted.clamp(0.0, ceiling);
+            let persisted = bet.quantiles[place][0];
+            (bet.calibrated[place], bet.persisted[place]) = if self.is_calibrated {
+                let width = book.mixture.blend(&bet.widths, &is_awake);
+                let persisted = book.persistence.applied(persisted, bet.widths[0]);
+                (book.blend.applied(blend, width).clamp(0.0, ceiling), persisted.clamp(0.0, ceiling))
+            } else {
+                (blend, persisted)
+            };
         }
     }
 
@@ -300,7 +307,9 @@ impl Race {
 /// The quantiles of the errors, in widths.
 #[expect(clippy::cast_possible_truncation, reason = "a quantile of errors needs no more digits")]
 fn stretches_of(sketch: &Sketch, levels: &[f64]) -> [f32; LEVELS_MAX] {
-    std::array::from_fn(|place| levels.get(place).map_or(0.0, |&level| sketch.quantile(level) as f32))
+    let mut stretches = [0.0; LEVELS_MAX];
+    sketch.quantiles(levels, |place, quantile| stretches[place] = quantile as f32);
+    stretches
 }
 
 /// A forecast stays below so many times the highest load that is remembered: nothing is extrapolated wildly.

@@ -57,6 +57,7 @@ pub struct Settings {
     step: Duration,
     horizons: Vec<Horizon>,
     levels: Vec<f64>,
+    is_calibrated: bool,
 }
 
 /// Why there is no forecaster for such settings.
@@ -93,13 +94,30 @@ impl Settings {
         if !(1..=LEVELS_MAX).contains(&levels.len()) || !levels.iter().all(is_level) {
             return Err(SettingsError::Levels);
         }
-        Ok(Self { step, horizons: horizons.to_vec(), levels: levels.to_vec() })
+        Ok(Self { step, horizons: horizons.to_vec(), levels: levels.to_vec(), is_calibrated: true })
+    }
+
+    /// The same with quantiles as the models share them: what came moves none of them by itself. They are sharper far out and need not hold what they
+    /// say, which is for whoever learns from what comes of his own decisions.
+    #[must_use]
+    pub fn uncalibrated(self) -> Self {
+        Self { is_calibrated: false, ..self }
+    }
+
+    /// Whether quantiles are moved until they hold what they say.
+    pub(crate) fn is_calibrated(&self) -> bool {
+        self.is_calibrated
     }
 
     /// How long a step is.
     #[must_use]
     pub fn step(&self) -> Duration {
         self.step
+    }
+
+    /// How many milliseconds a step is, at least 1.
+    pub(crate) fn step_ms(&self) -> u64 {
+        u64::try_from(self.step.as_millis()).unwrap_or(u64::MAX).max(1)
     }
 
     /// For which times the load is wanted.

@@ -4,13 +4,13 @@
 ///
 /// Source: Gardner and McKenzie, "Forecasting trends in time series", 1985 (damped trend); simple smoothing is the one without.
 #[derive(Clone, Debug)]
-pub(crate) struct Smoothing {
-    candidates: Vec<Candidate>,
+pub(crate) struct Smoothing<const N: usize> {
+    candidates: [Candidate; N],
     memory: f64,
     steps: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Candidate {
     level_weight: f64,
     slope_weight: f64,
@@ -26,24 +26,28 @@ const DAMPING: f64 = 0.95;
 const LEVELS: [(f64, f64); 5] = [(0.9, 0.0), (0.6, 0.0), (0.35, 0.0), (0.15, 0.0), (0.05, 0.0)];
 const TRENDS: [(f64, f64); 4] = [(0.9, 0.3), (0.9, 0.1), (0.5, 0.1), (0.3, 0.03)];
 
-impl Smoothing {
+impl Smoothing<{ LEVELS.len() }> {
     pub(crate) fn of_level(memory: f64) -> Self {
-        Self::new(&LEVELS, memory)
+        Self::new(LEVELS, memory)
     }
+}
 
+impl Smoothing<{ TRENDS.len() }> {
     pub(crate) fn of_trend(memory: f64) -> Self {
-        Self::new(&TRENDS, memory)
+        Self::new(TRENDS, memory)
     }
+}
 
-    fn new(weights: &[(f64, f64)], memory: f64) -> Self {
-        let candidates = weights.iter().map(|&(level_weight, slope_weight)| Candidate {
+impl<const N: usize> Smoothing<N> {
+    fn new(weights: [(f64, f64); N], memory: f64) -> Self {
+        let candidates = weights.map(|(level_weight, slope_weight)| Candidate {
             level_weight,
             slope_weight,
             level: 0.0,
             slope: 0.0,
             error: 0.0,
         });
-        Self { candidates: candidates.collect(), memory, steps: 0 }
+        Self { candidates, memory, steps: 0 }
     }
 
     pub(crate) fn learn(&mut self, value: f64) {

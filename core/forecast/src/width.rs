@@ -16,6 +16,8 @@ pub(crate) const WIDTH_INPUTS: usize = 5;
 pub(crate) struct Width {
     off: f64,
     off_lately: f64,
+    /// How many times as far off it was of late as usual, in logarithms.
+    lately: f64,
     scored: u32,
     learnt: Regression<WIDTH_INPUTS>,
 }
@@ -38,7 +40,13 @@ const WEIGHTS_START: [f64; WIDTH_INPUTS] = [0.0, 0.5, 0.5, 0.0, 0.0];
 impl Width {
     /// Forgets over `memory` forecasts.
     pub(crate) fn new(memory: f64) -> Self {
-        Self { off: 0.0, off_lately: 0.0, scored: 0, learnt: Regression::new(WEIGHTS_START, memory) }
+        Self {
+            off: 0.0,
+            off_lately: 0.0,
+            lately: 0.0,
+            scored: 0,
+            learnt: Regression::new(WEIGHTS_START, memory),
+        }
     }
 
     /// What the width around `point` may depend on.
@@ -46,9 +54,8 @@ impl Width {
         let Surroundings { mean, unrest, usual_spread, .. } = *surroundings;
         let steady = self.steady(mean);
         let level = ratio_in_logs(point, mean, 0.01 * mean);
-        let lately = ratio_in_logs(self.off_lately, steady, 0.01 * steady);
         let usual = usual_spread.map_or(0.0, |spread| ratio_in_logs(spread, steady, 0.01 * steady));
-        [1.0, level, lately, unrest, usual]
+        [1.0, level, self.lately, unrest, usual]
     }
 
     /// The steady and the learnt width, each above 0.
@@ -56,7 +63,7 @@ impl Width {
     pub(crate) fn widths(&self, inputs: &[f64; WIDTH_INPUTS], surroundings: &Surroundings) -> [f32; 2] {
         let trust = f64::from(self.scored) / f64::from(self.scored.saturating_add(TRUST_HALF));
         let steady = trust * self.steady(surroundings.mean) + (1.0 - trust) * surroundings.width_of_a_walk;
-        let learnt = steady * self.learnt.predict(inputs).exp().clamp(1.0 / WIDTH_RANGE, WIDTH_RANGE);
+        let learnt = steady * exp(self.learnt.predict(inputs)).clamp(1.0 / WIDTH_RANGE, WIDTH_RANGE);
         // Smaller would be 0 as an f32, and an error divided by it no number.
         [steady, learnt].map(|width| width.max(1e-30) as f32)
     }
@@ -70,6 +77,8 @@ impl Width {
         self.scored = self.scored.saturating_add(1);
         self.off += (off - self.off) / memory;
         self.off_lately += (off - self.off_lately) / memory.min(LATELY);
+        let steady = self.steady(mean);
+        self.lately = ratio_in_logs(self.off_lately, steady, 0.01 * steady);
     }
 
     fn steady(&self, mean: f64) -> f64 {
@@ -103,6 +112,13 @@ impl Surroundings {
     }
 }
 
+/// The logarithm of a ratio, of which seven digits are more than an error has.
+#[expect(clippy::cast_possible_truncation, reason = "see above")]
 fn ratio_in_logs(of: f64, to: f64, floor: f64) -> f64 {
-    ((of + floor) / (to + floor)).ln().clamp(-6.0, 6.0)
+    f64::from((((of + floor) / (to + floor)) as f32).ln().clamp(-6.0, 6.0))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "seven digits are more than a width has")]
+fn exp(power: f64) -> f64 {
+    f64::from((power as f32).exp())
 }

@@ -70,16 +70,15 @@ struct Tail {
     /// Nothing, and each quantile; of these so many are used.
     corners: [Corner; LEVELS_MAX + 1],
     used: usize,
-    /// The rate at which it falls beyond the last corner.
-    decay: f64,
 }
 
-/// A load, the probability to be above, and the integral of that from there on.
+/// A load, the probability to be above, the integral of that from there on, and the rate at which it falls from there to the next corner.
 #[derive(Clone, Copy, Debug, Default)]
 struct Corner {
     load: f64,
     above: f64,
     beyond: f64,
+    decay: f64,
 }
 
 /// Beyond the last quantile the load reaches at least this part of it further by each such step as between the last two: nothing is certain.
@@ -88,7 +87,7 @@ const TAIL_MIN: f64 = 0.02;
 impl Tail {
     /// Draws it from quantiles, of which there is one at least, in ascending order of their levels.
     fn of(forecast: &Forecast) -> Self {
-        let mut corners = [Corner { load: 0.0, above: 1.0, beyond: 0.0 }; LEVELS_MAX + 1];
+        let mut corners = [Corner { load: 0.0, above: 1.0, beyond: 0.0, decay: 0.0 }; LEVELS_MAX + 1];
         let used = forecast.quantiles.len().min(LEVELS_MAX) + 1;
         for (place, quantile) in forecast.quantiles.iter().enumerate().take(LEVELS_MAX) {
             // Quantiles are forecast one by one and may cross by a little.
@@ -98,12 +97,16 @@ impl Tail {
         let (before, last) = (corners[used.saturating_sub(2)], corners[used - 1]);
         let width = (last.load - before.load).max(TAIL_MIN * last.load).max(f64::MIN_POSITIVE);
         let decay = (before.above / last.above).ln() / width;
-        corners[used - 1].beyond = last.above / decay;
+        corners[used - 1] = Corner { beyond: last.above / decay, decay, ..last };
         for place in (0..used - 1).rev() {
             let (here, next) = (corners[place], corners[place + 1]);
-            corners[place].beyond = next.beyond + between(here, next);
+            let (width, fall) = (next.load - here.load, (here.above / next.above).ln());
+            // Where two corners are at one load, nothing lies between them.
+            let decay = if width > 0.0 { fall / width } else { 0.0 };
+            let here = Corner { decay, ..here };
+            corners[place] = Corner { beyond: next.beyond + here.within(width, next.above), ..here };
         }
-        Self { corners, used, decay }
+        Self { corners, used }
     }
 
     fn corners(&self) -> &[Corner] {
@@ -116,24 +119,15 @@ impl Tail {
 
     /// The load itself, the probability to be above it, and the integral of that from there on.
     fn at(&self, load: f64) -> Corner {
-        let last = self.last();
-        let place = self.corners().iter().position(|corner| load < corner.load);
-        match place {
-            None | Some(0) => {
-                let above = last.above * (-(load - last.load) * self.decay).exp();
-                Corner { load, above, beyond: above / self.decay }
-            }
-            Some(place) => {
-                let (before, next) = (self.corners[place - 1], self.corners[place]);
-                let part = (load - before.load) / (next.load - before.load);
-                let here = Corner {
-                    load,
-                    above: before.above * (next.above / before.above).powf(part),
-                    beyond: 0.0,
-                };
-                Corner { beyond: next.beyond + between(here, next), ..here }
-            }
-        }
+        let next = self.corners().iter().position(|corner| load < corner.load);
+        // The first corner is at 0, and no load is below it.
+        let before = self.corners[next.unwrap_or(self.used).max(1) - 1];
+        let above = before.above * (-(load - before.load) * before.decay).exp();
+        let beyond = match next {
+            Some(_) => before.beyond - before.within(load - before.load, above),
+            None => above / before.decay,
+        };
+        Corner { load, above, beyond, decay: before.decay }
     }
 
     fn above(&self, load: f64) -> f64 {
@@ -147,11 +141,11 @@ impl Tail {
     }
 }
 
-/// The integral of the probability between two corners, whose logarithm is linear.
-fn between(one: Corner, next: Corner) -> f64 {
-    let width = next.load - one.load;
-    let fall = (one.above / next.above).ln();
-    if fall > 1e-9 { width * (one.above - next.above) / fall } else { width * one.above }
+impl Corner {
+    /// The integral of the probability over `width` from here, where it has fallen to `above`.
+    fn within(self, width: f64, above: f64) -> f64 {
+        if self.decay * width > 1e-9 { (self.above - above) / self.decay } else { width * self.above }
+    }
 }
 
 #[cfg(test)]

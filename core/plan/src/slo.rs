@@ -61,7 +61,7 @@ impl Objective {
         Self(f64::from(slo.objective.millionths()) / 1e6)
     }
 
-    /// What a violated request costs with nothing of the budget spent.
+    /// What a violated request costs, when the budget is spent about as fast as it is allowed or nothing is known of that.
     #[must_use]
     pub fn price(self) -> Price {
         Price(PRICE_OF_BUDGET / self.budget())
@@ -221,7 +221,7 @@ struct Spent {
 const STEP: Duration = Duration::from_mins(1);
 
 /// The quantiles from which the distribution is drawn; beyond the last it goes on as it went between the last two.
-const LEVELS: [f64; 6] = [0.5, 0.8, 0.9, 0.95, 0.98, 0.99];
+const LEVELS: [f64; 4] = [0.8, 0.93, 0.98, 0.993];
 
 /// Before so many steps were learnt, the load of this moment is met with [`USED_WHILE_NEW`] of the capacity: four hours.
 const NEW_STEPS: u64 = 240;
@@ -229,14 +229,17 @@ const NEW_STEPS: u64 = 240;
 /// The share of the capacity that is used while nothing is known: what a horizontal pod autoscaler is usually set to.
 const USED_WHILE_NEW: f64 = 0.7;
 
-/// With nothing of the budget spent, a violated request costs this part of the requests that one violation is allowed among.
+/// A violated request costs this part of the requests that one violation is allowed among.
 const PRICE_OF_BUDGET: f64 = 0.05;
 
-/// What the price rises by when the budget is spent just as fast as it is allowed, in parts of the same.
-const PRICE_OF_SPENDING: f64 = 0.1;
+/// The part of that price which is taken while nothing of the budget is spent.
+const PRICE_UNSPENT: f64 = 0.2;
 
-/// The price stays below so many times that of an unspent budget: a load that cannot be kept up with must not cost everything.
-const PRICE_RISE_MAX: f64 = 10.0;
+/// By which part of it the price rises when the budget is spent just as fast as it is allowed.
+const PRICE_OF_SPENDING: f64 = 0.6;
+
+/// The price stays below so many times the objective's: a load that cannot be kept up with must not cost everything.
+const PRICE_MAX: f64 = 2.0;
 
 /// How long spending is remembered.
 const SPENT_MEMORY: Duration = Duration::from_hours(4 * 24);
@@ -254,11 +257,10 @@ impl SloFirst {
         (start_up, interval): (Duration, Duration),
         limits: Limits,
     ) -> Result<Self, SloError> {
-        let steps = (start_up + interval).as_millis().div_ceil(STEP.as_millis()).max(1);
-        let steps = usize::try_from(steps).unwrap_or(usize::MAX);
-        let horizons = [Horizon::PeakWithin(steps), Horizon::PeakWithin((steps - 1).max(1))];
-        let settings = Settings::new(STEP, &horizons, &LEVELS);
-        let settings = settings.map_err(|source| SloError::StartUp { start_up, source })?;
+        let steps = (start_up + interval).as_millis().div_ceil(STEP.as_millis());
+        let horizon = Horizon::PeakWithin(usize::try_from(steps).unwrap_or(usize::MAX).saturating_add(1));
+        let settings = Settings::new(STEP, &[horizon], &LEVELS);
+        let settings = settings.map_err(|source| SloError::StartUp { start_up, source })?.uncalibrated();
         Ok(Self {
             objective,
             price,
@@ -321,9 +323,8 @@ impl SloFirst {
         if self.forecaster.steps() != self.steps {
             self.steps = self.forecaster.steps();
             self.fresh = Fresh::default();
-            let forecasts = self.forecaster.forecasts();
-            if let Some(forecast) = forecasts.first() {
-                self.floor = self.cheapest(forecast, price, capacity);
+            if let Some(forecast) = self.forecaster.forecast(0) {
+                self.floor = self.cheapest(&forecast, price, capacity);
             }
             return;
         }
@@ -331,9 +332,11 @@ impl SloFirst {
         if matches!(self.fresh.loads, Loads::Even(_)) && self.fresh.by == Some(self.set_by(price, capacity)) {
             return;
         }
-        // Within a step the freshest word is rougher, and only raises what the last whole step said. What is left of the
-        // step is known: the horizon is one shorter.
-        if let Some(forecast) = self.forecaster.forecast_now(1) {
+        // Within a step the freshest word is rougher, and only raises what the last whole step said.
+        if !self.forecaster.is_rising() {
+            return;
+        }
+        if let Some(forecast) = self.forecaster.forecast_now(0) {
             let fresh = self.cheapest(&forecast, price, capacity);
             if fresh.replicas > self.floor.replicas {
                 self.floor = fresh;
@@ -408,8 +411,8 @@ impl Spent {
     fn price(self, objective: Objective) -> Price {
         let budget = objective.budget();
         let pace = if self.requests > 0.0 { self.violated / self.requests / budget } else { 0.0 };
-        let rise = 1.0 + pace * PRICE_OF_SPENDING / PRICE_OF_BUDGET;
-        Price(objective.price().0 * rise.min(PRICE_RISE_MAX))
+        let part = PRICE_UNSPENT + pace * PRICE_OF_SPENDING;
+        Price(objective.price().0 * part.min(PRICE_MAX))
     }
 }
 

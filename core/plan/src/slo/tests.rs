@@ -81,7 +81,7 @@ fn spending_the_budget_raises_the_price_up_to_a_bound() {
     }
     let spent = policy.size(&moment(200, 100.0, 10), &PerReplica(10.0)).price;
     assert!(
-        (unspent.0 - 50.0).abs() < 1e-6 && (spent.0 - 10.0 * 50.0).abs() < 1e-6,
+        (unspent.0 - 50.0 / 5.0).abs() < 1e-6 && (spent.0 - 50.0 * 2.0).abs() < 1e-6,
         "{unspent:?}, {spent:?}"
     );
 }
