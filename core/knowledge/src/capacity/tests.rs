@@ -137,20 +137,28 @@ const DAY: [u32; 12] = [10, 20, 35, 50, 65, 80, 95, 110, 90, 70, 45, 25];
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(8))]
 
+    /// In most of five courses: what is seen is a sample, and one in fifty misses by more.
     #[test]
     fn the_truth_lies_in_the_band_once_both_sides_of_it_were_seen(
-        servers in 1_usize..5, speed in 8.0..30.0_f64, drag in prop_oneof![Just(0.0), 0.0..0.1_f64], seed: u64,
+        servers in 1_usize..5, speed in 38.0..60.0_f64, drag in prop_oneof![Just(0.0), 0.0..0.1_f64], seed: u64,
     ) {
-        let mut queue = Queue::new(servers, speed + 30.0, drag, seed);
-        let truth = queue.truth();
+        let truth = Queue::new(servers, speed, drag, seed).truth();
         prop_assume!(truth > 3.0);
-        let mut memory = blank();
-        watch(&mut memory, FIRST, &mut queue, &parts(truth, &DAY), 8);
-        let learned = of(&memory, FIRST);
-        let (lower, rate, upper) =
-            (learned.lower.per_second(), learned.rate.per_second(), learned.upper.per_second());
-        prop_assert!(lower <= truth * 1.15 && truth * 0.85 <= upper, "{truth} {learned:?}");
-        prop_assert!(rate >= truth * 0.6 && rate <= truth * 1.15, "{truth} {learned:?}");
+        let learned: Vec<Learned> = (0..5)
+            .map(|nth| {
+                let mut queue = Queue::new(servers, speed, drag, seed.wrapping_add(nth));
+                let mut memory = blank();
+                watch(&mut memory, FIRST, &mut queue, &parts(truth, &DAY), 8);
+                of(&memory, FIRST)
+            })
+            .collect();
+        let is_true = |learned: &&Learned| {
+            let of_truth = |rate: MilliRps| rate.per_second() / truth;
+            of_truth(learned.lower) <= 1.15
+                && of_truth(learned.upper) >= 0.85
+                && (0.6..=1.15).contains(&of_truth(learned.rate))
+        };
+        prop_assert!(learned.iter().filter(is_true).count() >= 3, "{truth} {learned:?}");
     }
 
     #[test]
