@@ -9,6 +9,7 @@
 mod leftovers;
 mod plot;
 mod rehearsal;
+mod sales;
 mod stage;
 mod story;
 mod summary;
@@ -32,6 +33,9 @@ pub(crate) struct Options {
     /// Replay the peak of a recorded load (CSV `timestamp,value`) instead of the flash sale.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// Sales that repeat themselves instead, of a shop that is sized by its promise alone: later ones are to be foreseen. Takes five minutes
+    #[arg(long, conflicts_with_all = ["short", "trace"])]
+    sales: bool,
     /// How many rows of the trace, around its highest [default: 720, or 360 with --short].
     #[arg(long, value_name = "ROWS", requires = "trace")]
     rows: Option<usize>,
@@ -130,9 +134,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     println!("building homeostat and the shop in release");
     cargo::build_in_release(&root, &["homeostat", "shop"])?;
     let folder = tempfile::tempdir().context("could not create a temporary folder")?;
+    let stage = |example| Stage::set(&root, example, folder.path(), options.data.as_deref(), is_interrupted);
+    if options.sales {
+        return foresee(stage(sales::EXAMPLE)?);
+    }
     let arguments = options.load_arguments(folder.path())?;
-    let mut stage = Stage::set(&root, folder.path(), options.data.as_deref(), is_interrupted)?;
-    let told = story::tell(&mut stage, &arguments).and_then(|run| {
+    let mut stage = stage(stage::EXAMPLE)?;
+    let told = story::tell(&mut stage, &arguments, story::Harm::KillOne).and_then(|run| {
         let agreement = rehearsal::compare(&stage, folder.path(), &run)?;
         Ok((run, agreement))
     });
@@ -141,4 +149,15 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     summary::print(&run, &agreement);
     ended?;
     summary::verdict(&run, &agreement)
+}
+
+/// Shows sales that repeat themselves.
+fn foresee(mut stage: Stage) -> anyhow::Result<()> {
+    let told = story::tell(&mut stage, &sales::load_arguments(), story::Harm::None);
+    let ended = stage.clear();
+    let run = told?;
+    summary::print_load(&run);
+    sales::print(&run);
+    ended?;
+    sales::verdict(&run)
 }

@@ -25,6 +25,7 @@ use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::shop::{Phase, Shop};
+use crate::work::Page;
 
 /// A small web shop whose requests cost real CPU time.
 #[derive(Debug, Clone, Parser)]
@@ -41,6 +42,10 @@ struct Options {
     /// CPU time that each page costs
     #[arg(long, default_value = "5ms", value_parser = duration)]
     work: Duration,
+
+    /// How long each page waits for somebody else besides, such as a database; it costs no CPU, and its thread makes no other page meanwhile
+    #[arg(long, default_value = "0s", value_parser = duration)]
+    wait: Duration,
 
     /// Threads that make pages; 1 saturates one core and queues behind it
     #[arg(long, default_value = "1")]
@@ -126,7 +131,7 @@ async fn serve(options: &Options) -> io::Result<Closing> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let listener = TcpListener::bind((options.host, options.port)).await?;
     let address = listener.local_addr()?;
-    let shop = Arc::new(Shop::new(options.work, options.queue));
+    let shop = Arc::new(Shop::new(Page { work: options.work, wait: options.wait }, options.queue));
     shop.hold_memory(options.memory_mib);
     let mut app = routes::pages(Arc::clone(&shop));
     if options.allow_chaos {

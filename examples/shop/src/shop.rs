@@ -2,13 +2,12 @@
 
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::catalogue::Catalogue;
 use crate::counters::Counters;
-use crate::work::Workers;
+use crate::work::{Page, Workers};
 
 /// The shop.
 #[derive(Debug)]
@@ -37,12 +36,12 @@ pub(crate) enum Phase {
 }
 
 impl Shop {
-    /// Returns a shop that is opening, whose pages cost `work` each.
-    pub(crate) fn new(work: Duration, queue: NonZeroUsize) -> Self {
+    /// Returns a shop that is opening, whose pages cost so much each.
+    pub(crate) fn new(page: Page, queue: NonZeroUsize) -> Self {
         Self {
             catalogue: Catalogue::generate(),
             counters: Counters::default(),
-            workers: Workers::new(work, queue),
+            workers: Workers::new(page, queue),
             phase: watch::Sender::new(Phase::Opening),
             held: Mutex::default(),
         }

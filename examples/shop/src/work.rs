@@ -12,9 +12,18 @@ use tokio_util::task::AbortOnDropHandle;
 /// The threads that make pages. How many there are is the runtime's number of blocking threads.
 #[derive(Debug)]
 pub(crate) struct Workers {
-    cost: Duration,
+    page: Page,
     /// A permit for each page that may wait or be made.
     room: Arc<Semaphore>,
+}
+
+/// What a page takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Page {
+    /// CPU time.
+    pub(crate) work: Duration,
+    /// The time that its thread waits for somebody else.
+    pub(crate) wait: Duration,
 }
 
 /// The queue is full: the request is refused now rather than answered too late.
@@ -29,9 +38,9 @@ pub(crate) struct CpuBudget {
 }
 
 impl Workers {
-    /// Returns workers whose jobs cost `cost` of CPU each, at most `queue` of them at once.
-    pub(crate) fn new(cost: Duration, queue: NonZeroUsize) -> Self {
-        Self { cost, room: Arc::new(Semaphore::new(queue.get().min(Semaphore::MAX_PERMITS))) }
+    /// Returns workers whose jobs take `page` each, at most `queue` of them at once.
+    pub(crate) fn new(page: Page, queue: NonZeroUsize) -> Self {
+        Self { page, room: Arc::new(Semaphore::new(queue.get().min(Semaphore::MAX_PERMITS))) }
     }
 
     /// Does a job on a worker. A caller that goes away while it waits takes its job out of the queue.
@@ -40,9 +49,10 @@ impl Workers {
         job: impl FnOnce(CpuBudget) -> T + Send + 'static,
     ) -> Result<T, Busy> {
         let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| Busy)?;
-        let cost = self.cost;
+        let Page { work, wait } = self.page;
         let done = AbortOnDropHandle::new(spawn_blocking(move || {
-            let made = job(CpuBudget::of(cost));
+            std::thread::sleep(wait);
+            let made = job(CpuBudget::of(work));
             drop(room);
             made
         }));
@@ -77,7 +87,8 @@ mod tests {
     use super::*;
 
     fn workers(cost: Duration, queue: usize) -> Workers {
-        Workers::new(cost, NonZeroUsize::new(queue).unwrap())
+        let page = Page { work: cost, wait: Duration::ZERO };
+        Workers::new(page, NonZeroUsize::new(queue).unwrap())
     }
 
     #[tokio::test]
@@ -108,5 +119,15 @@ mod tests {
         let (first, second) = tokio::join!(first, second);
         assert_eq!((first, second), (Ok(true), Err(Busy)));
         assert_eq!(workers.run(|_| 7).await, Ok(7), "there is room again");
+    }
+
+    #[tokio::test]
+    async fn a_page_that_waits_costs_no_cpu_and_takes_its_time() {
+        let page = Page { work: Duration::ZERO, wait: Duration::from_millis(20) };
+        let begun = tokio::time::Instant::now();
+        let spent =
+            Workers::new(page, NonZeroUsize::MIN).run(|budget| thread_cpu_time() - budget.began).await;
+        assert!(begun.elapsed() >= page.wait, "{:?}", begun.elapsed());
+        assert!(spent.unwrap() < page.wait, "{spent:?}");
     }
 }

@@ -21,7 +21,7 @@ use crate::cargo;
 pub(super) const EXAMPLE: &str = "examples/flash-sale";
 /// Where the API listens when nobody says otherwise.
 const API: &str = "127.0.0.1:7460";
-/// Where the example exposes the shop.
+/// Where the examples expose the shop.
 const SHOP: &str = "127.0.0.1:8080";
 
 /// How long Homeostat may take until it and two replicas of the shop answer.
@@ -63,11 +63,12 @@ impl Stage {
     /// (and says its last words), or when it does not answer in time.
     pub(super) fn set(
         root: &Path,
+        example: &str,
         folder: &Path,
         data: Option<&Path>,
         is_interrupted: Arc<AtomicBool>,
     ) -> anyhow::Result<Self> {
-        ensure!(root.join(EXAMPLE).is_dir(), "could not find {EXAMPLE}, which the demo shows");
+        ensure!(root.join(example).is_dir(), "could not find {example}, which the demo shows");
         for address in [API, SHOP] {
             ensure_free(address)?;
         }
@@ -76,7 +77,7 @@ impl Stage {
         let binaries = cargo::release_dir(root);
         let shops = Leftovers::of(&binaries.join("shop"));
         let mut call = Command::new(binaries.join("homeostat"));
-        call.args(["up", "-f", EXAMPLE, "--data"])
+        call.args(["up", "-f", example, "--data"])
             .arg(data)
             .current_dir(root)
             .env("PATH", path_with(&binaries)?);
@@ -93,7 +94,7 @@ impl Stage {
             is_interrupted,
             is_cleared: false,
         };
-        println!("started homeostat up -f {EXAMPLE} as process {}", stage.up.id());
+        println!("started homeostat up -f {example} as process {}", stage.up.id());
         stage.wait_until_it_answers(&format!("http://{API}/readyz"))?;
         stage.wait_until_it_answers(&stage.shop_address())?;
         stage.wait_until_all_are_ready()?;

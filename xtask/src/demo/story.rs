@@ -60,10 +60,19 @@ pub(super) struct Killed {
     pub(super) successor_after: Option<Duration>,
 }
 
+/// What is done to the shop besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Harm {
+    /// Nothing.
+    None,
+    /// One replica is killed when there are more than at the start.
+    KillOne,
+}
+
 /// Runs the load, watches, kills, waits for scale-in.
 ///
 /// Fails when something could not be seen or done; whether what was seen is good is for the summary to say.
-pub(super) fn tell(stage: &mut Stage, load_arguments: &[String]) -> anyhow::Result<Run> {
+pub(super) fn tell(stage: &mut Stage, load_arguments: &[String], harm: Harm) -> anyhow::Result<Run> {
     let at_start = stage.look()?;
     let mut load = Load(stage.start_load(load_arguments)?);
     let mut notes = Notes::begin(at_start);
@@ -75,7 +84,9 @@ pub(super) fn tell(stage: &mut Stage, load_arguments: &[String]) -> anyhow::Resu
         );
         notes.pause(stage)?;
         notes.sample(stage)?;
-        notes.kill_one_when_it_is_time(stage)?;
+        if harm == Harm::KillOne {
+            notes.kill_one_when_it_is_time(stage)?;
+        }
     }
     let report = stage.load_report()?;
     let load_end = Instant::now();

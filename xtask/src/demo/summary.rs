@@ -9,8 +9,8 @@ use super::story::Run;
 /// Columns of a plot: what fits beside its labels on the narrowest usual terminal.
 const PLOT_WIDTH: usize = 70;
 
-/// Prints the run: numbers, plots, the killed replica, the decisions with their reasons.
-pub(super) fn print(run: &Run, agreement: &Agreement) {
+/// Prints what became of the requests.
+pub(super) fn print_load(run: &Run) {
     let load = &run.load;
     println!();
     println!(
@@ -27,6 +27,11 @@ pub(super) fn print(run: &Run, agreement: &Agreement) {
     println!("p50        {:>10}", milliseconds(load.latency_seconds.p50));
     println!("p99        {:>10}", milliseconds(load.latency_seconds.p99));
     println!();
+}
+
+/// Prints the run: numbers, plots, the killed replica, the decisions with their reasons.
+pub(super) fn print(run: &Run, agreement: &Agreement) {
+    print_load(run);
     print_plots(run, agreement);
     if let Some(killed) = &run.killed {
         let ending = killed.successor_after.map_or("and had no successor".to_owned(), |after| {

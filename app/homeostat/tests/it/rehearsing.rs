@@ -37,6 +37,35 @@ fn the_flash_sale_is_rehearsed_with_a_replica_killed_in_the_middle() {
     }
 }
 
+const SALES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/foresight/sales");
+
+/// What the example of sales that repeat themselves makes of `manifests`: the replicas wanted and ready when the rise of each sale begins.
+fn before_each_sale(house: &House, manifests: &str) -> Vec<(u64, u64)> {
+    let load = format!("shop={SALES}/sales.csv");
+    let rehearse = ["rehearse", "-f", manifests, "--load", &load, "--unit", "rate"];
+    let found = house.ask(&[&rehearse[..], &["--cost", "40ms", "--start-up", "300ms"]].concat());
+    let samples = found["services"][0]["samples"].as_array().expect("a list");
+    let number = |at: usize, of: &str| samples[at * 4][of].as_u64().expect("a number");
+    // The last second before it.
+    let before = (1..12).map(|sale| 24 * sale + 11);
+    before.map(|at| (number(at, "desired"), number(at, "ready"))).collect()
+}
+
+#[test]
+fn a_sale_that_was_seen_before_finds_replicas_that_were_started_before_it() {
+    let house = House::new();
+    let sales = before_each_sale(&house, SALES);
+
+    assert!(sales[..2].iter().all(|(_, ready)| *ready <= 4), "nobody knows of the first ones: {sales:?}");
+    // A hundred requests a second are five replicas at twenty each, which no more than four can be for twenty a second.
+    assert!(sales[5..].iter().all(|(desired, ready)| *desired >= 7 && *ready >= 5), "{sales:?}");
+
+    let manifest = std::fs::read_to_string(format!("{SALES}/service.yaml")).expect("the example is there");
+    let off = house.write("service.yaml", &manifest.replace("{mode: on,", "{mode: off,"));
+    let sales = before_each_sale(&house, &text(&off));
+    assert!(sales.iter().all(|(_, ready)| *ready <= 4), "without a forecast: {sales:?}");
+}
+
 #[test]
 fn what_cannot_be_rehearsed_is_said_in_a_sentence() {
     let house = House::new();
