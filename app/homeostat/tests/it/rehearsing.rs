@@ -62,7 +62,7 @@ fn a_sale_that_was_seen_before_finds_replicas_that_were_started_before_it() {
 
     let manifest = std::fs::read_to_string(format!("{SALES}/service.yaml")).expect("the example is there");
     let off = house.write("service.yaml", &manifest.replace("{mode: on,", "{mode: off,"));
-    let sales = before_each_sale(&house, &text(&off));
+    let sales = before_each_sale(&house, text(&off));
     assert!(sales.iter().all(|(_, ready)| *ready <= 4), "without a forecast: {sales:?}");
 }
 
