@@ -230,12 +230,14 @@ impl Notes {
 /// One line that changes on a terminal; a line for each change elsewhere.
 struct Progress {
     is_live: bool,
-    last: Option<ServiceStatus>,
+    /// Wanted, running and ready, as last told.
+    last: Option<[u32; 3]>,
 }
 
 impl Progress {
     fn show(&mut self, at: Duration, status: ServiceStatus) {
         let ServiceStatus { desired_replicas, replicas, ready_replicas, .. } = status;
+        let told = [desired_replicas, replicas, ready_replicas];
         let line = format!(
             "{:>6.1} s  {desired_replicas:>2} wanted  {replicas:>2} running  {ready_replicas:>2} ready",
             at.as_secs_f64()
@@ -245,10 +247,10 @@ impl Progress {
             // A terminal that is gone is no reason to end the demo.
             let _ = write!(terminal, "\r{line} {}", "#".repeat(ready_replicas.min(40) as usize));
             let _ = write!(terminal, "\x1b[K").and_then(|()| terminal.flush());
-        } else if self.last != Some(status) {
+        } else if self.last != Some(told) {
             println!("{line}");
         }
-        self.last = Some(status);
+        self.last = Some(told);
     }
 
     fn end(&self) {
