@@ -67,11 +67,12 @@ fn the_history_of_a_real_prometheus_is_what_the_same_load_in_a_file_is() {
         house.ask(&["backtest", "shop", "-f", &service, "--trace", text(&file), "--compare", "hpa,step,slo"]);
 
     let number = |of: &Value, field: &str| of[field].as_f64().unwrap_or_else(|| panic!("{field}: {of}"));
-    let near = |one: f64, other: f64| (one / other - 1.0).abs() < 0.02;
-    assert!(near(number(&found, "requests"), number(&same, "requests")), "{found}\n{same}");
-    for name in ["declared", "hpa", "step", "slo", "oracle"] {
+    let apart = |one: f64, other: f64| (one / other - 1.0).abs();
+    assert!(apart(number(&found, "requests"), number(&same, "requests")) < 0.02, "{found}\n{same}");
+    // A rate over two minutes is smoother than counts of one, and what `slo` keeps free is how far the load was seen to rise.
+    for (name, most) in [("declared", 0.02), ("hpa", 0.02), ("step", 0.02), ("slo", 0.06), ("oracle", 0.02)] {
         let hours = |of: &Value| number(policy(of, name), "replicaHours");
-        assert!(near(hours(&found), hours(&same)), "{name}: {found}\n{same}");
+        assert!(apart(hours(&found), hours(&same)) < most, "{name}: {found}\n{same}");
     }
     let notes = found["notes"].to_string();
     // The rate of the minutes beside the hole is not there, either.
