@@ -30,6 +30,19 @@ const NEEDS: &[Need] = &[
         package: "prometheus",
         used_for: "answering PromQL about a page that it has scraped",
     },
+    Need {
+        program: "redis-server",
+        package: "redis-server",
+        used_for: "keeping queues whose length is measured",
+    },
+    Need { program: "redis-cli", package: "redis-tools", used_for: "filling and draining queues in Redis" },
+    // Debian keeps the server itself beside its version and not on PATH; this one comes with it.
+    Need {
+        program: "pg_ctlcluster",
+        package: "postgresql",
+        used_for: "having a PostgreSQL that answers queries for a number",
+    },
+    Need { program: "psql", package: "postgresql-client", used_for: "filling tables of PostgreSQL" },
     Need { program: "promtool", package: "prometheus", used_for: "giving a Prometheus a history of weeks" },
 ];
 

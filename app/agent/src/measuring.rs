@@ -7,7 +7,7 @@ use measure::{Replica, Source};
 use model::input::{Input, Report};
 use model::measure::{Measured, Said};
 use model::name::ServiceName;
-use model::resource::{MetricOrigin, MetricSourceSpec, ReplicasOrigin};
+use model::resource::{MetricSourceSpec, ReplicasOrigin};
 use model::time::Wall;
 use orchestrator::Measuring;
 use platform::LifeState;
@@ -98,10 +98,8 @@ fn measured(source: &ServiceName, spec: &MetricSourceSpec, said: Said) -> Measur
 fn begin(inner: &Arc<Inner>, name: &ServiceName, spec: &Arc<MetricSourceSpec>) -> SourceDesk {
     let asking = CancellationToken::new();
     let (asker, origin_of) = (Arc::clone(inner), Arc::clone(spec));
-    let replicas = move || match &origin_of.from {
-        MetricOrigin::Replicas(origin) => replicas_of(&asker, origin),
-        MetricOrigin::Prometheus(_) | MetricOrigin::Http(_) | MetricOrigin::Command(_) => Vec::new(),
-    };
+    let replicas =
+        move || origin_of.from.replicas().map_or_else(Vec::new, |origin| replicas_of(&asker, origin));
     let (teller, told_of, source, ended) =
         (Arc::clone(inner), Arc::clone(spec), name.clone(), asking.clone());
     let tell = move |said: Said| {

@@ -7,7 +7,7 @@ use model::identity::{Generation, Incarnation, ReplicaId};
 use model::input::{Declared, Intent};
 use model::name::ServiceName;
 use model::resource::check::{ResourceProblem, Severity, check};
-use model::resource::{Kind, MetricOrigin, Problem, Resource, Service, Sizes};
+use model::resource::{Kind, Problem, Resource, Service, Sizes};
 use model::time::Time;
 use store::Txn;
 
@@ -337,10 +337,9 @@ impl Intake {
                 Resource::HorizontalPodAutoscaler(_) => {
                     service_of(&stored.resource).as_ref() == Some(service)
                 }
-                Resource::MetricSource(source) => match &source.spec.from {
-                    MetricOrigin::Replicas(origin) => origin.service == *service,
-                    MetricOrigin::Prometheus(_) | MetricOrigin::Http(_) | MetricOrigin::Command(_) => false,
-                },
+                Resource::MetricSource(source) => {
+                    source.spec.from.replicas().is_some_and(|origin| origin.service == *service)
+                }
                 // Its requests are answered 500 until the service is there again.
                 Resource::Route(_) => false,
             };

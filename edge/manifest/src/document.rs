@@ -7,8 +7,8 @@ use std::sync::{Arc, LazyLock};
 use model::nearest;
 use model::resource::check::{self, Severity};
 use model::resource::{
-    AccessLog, ClientTls, HttpOrigin, Kind, MetricOrigin, PrometheusOrigin, Resource, Route, ServiceSpec,
-    Tls, schema,
+    AccessLog, ClientTls, HttpOrigin, Kind, MetricOrigin, PostgresOrigin, PrometheusOrigin, RedisOrigin,
+    Resource, Route, Secret, ServiceSpec, Tls, schema,
 };
 use serde_json::Value;
 
@@ -191,6 +191,11 @@ fn paths_of(resource: &mut Resource) -> Vec<&mut String> {
             | MetricOrigin::Http(HttpOrigin { bearer_token_file, tls, .. }) => {
                 let files = tls.iter_mut().flat_map(ClientTls::files_mut);
                 bearer_token_file.iter_mut().chain(files).collect()
+            }
+            MetricOrigin::Redis(RedisOrigin { password, tls, .. })
+            | MetricOrigin::Postgres(PostgresOrigin { password, tls, .. }) => {
+                let files = tls.iter_mut().flat_map(ClientTls::files_mut);
+                password.iter_mut().filter_map(Secret::file_mut).chain(files).collect()
             }
             MetricOrigin::Command(command) => vec![command.working_directory.get_or_insert_default()],
             MetricOrigin::Replicas(_) => Vec::new(),

@@ -178,6 +178,12 @@ fn count_uses<'s>(schema: &'s Value, uses: &mut BTreeMap<&'s str, usize>) {
     }
 }
 
+/// What a choice between named forms says of one of them.
+fn of_way<'s>(schema: &'s Value, name: &str) -> Option<&'s str> {
+    let ways = schema["oneOf"].as_array()?;
+    ways.iter().find(|way| way["properties"][name].is_object())?["description"].as_str()
+}
+
 fn fields(schema: &Value) -> impl Iterator<Item = (&str, &Value)> {
     schema["properties"].as_object().into_iter().flatten().map(|(name, field)| (name.as_str(), field))
 }
@@ -216,7 +222,8 @@ impl<'s> Table<'s> {
 
     fn field(&mut self, path: &str, name: &str, field: &'s Value, parent: &Value) {
         let (form, definition) = self.follow(field);
-        let description = field["description"].as_str().or(form["description"].as_str()).unwrap_or_default();
+        let description = field["description"].as_str().or(form["description"].as_str());
+        let description = description.or_else(|| of_way(parent, name)).unwrap_or_default();
         let description = description.replace('\n', " ");
         let (meaning, told) = match description.split_once(" Default: ") {
             Some((meaning, default)) => (meaning.to_owned(), Some(default.trim_end_matches('.').to_owned())),
@@ -286,6 +293,7 @@ impl<'s> Table<'s> {
             Some("Cron") => return "crontab time".to_owned(),
             Some("Zone") => return "time zone".to_owned(),
             Some("Quantity") => return "quantity".to_owned(),
+            Some("ServerAddress") => return "host, or host and port".to_owned(),
             Some("ListenAddress") => return "IP address and port".to_owned(),
             Some("ServiceName" | "ObjectName" | "PortName") => return "name".to_owned(),
             Some(name) if self.has_own_table(name, form) => return format!("`{name}`"),
@@ -301,8 +309,9 @@ impl<'s> Table<'s> {
             .collect();
         let names: Vec<String> = named_forms(form).iter().map(|(name, _)| format!("`{name}`")).collect();
         if !names.is_empty() {
+            let mapping = format!("a mapping with one of {}", names.join(", "));
             let words = words.iter().map(|word| format!("{word}, ")).collect::<String>();
-            return format!("{words}or a mapping with one of {}", names.join(", "));
+            return if words.is_empty() { mapping } else { format!("{words}or {mapping}") };
         }
         if !words.is_empty() {
             return words.join(", ");

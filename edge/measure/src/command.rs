@@ -9,8 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 
 use crate::exposition::{self, Form};
-use crate::failure::Failure;
-use crate::page::ANSWER_BYTES_MAX;
+use crate::failure::{ANSWER_BYTES_MAX, Failure};
 
 /// Bytes of its error output that are looked at; the rest is thrown away.
 const SAID_BYTES_MAX: u64 = 4096;

@@ -1,17 +1,21 @@
 //! Connections to the servers that are asked, with TLS or without.
 
+use std::env::VarError;
 use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
 
-use model::resource::{CertificateFiles, ClientTls};
+use model::resource::{CertificateFiles, ClientTls, Secret};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
-use crate::failure::Failure;
+use crate::failure::{ANSWER_BYTES_MAX, Failure};
 
 /// Bytes of a file of certificates: the system's own have a quarter of it.
 const PEM_BYTES_MAX: u64 = 1024 * 1024;
@@ -26,17 +30,94 @@ impl<L: AsyncRead + AsyncWrite + Send + Unpin> Line for L {}
 
 /// Connects to `port` of `host`, a name or an address with or without its brackets; with `tls` the server has to show who it is.
 pub(crate) async fn dial(host: &str, port: u16, tls: Option<&ClientTls>) -> Result<Box<dyn Line>, Failure> {
+    let stream = connect(host, port).await?;
+    let Some(tls) = tls else { return Ok(Box::new(stream)) };
+    Ok(Box::new(Securing::of(host, port, tls).await?.secure(stream).await?))
+}
+
+/// Connects without TLS, to a server that is told of TLS later or not at all.
+pub(crate) async fn connect(host: &str, port: u16) -> Result<TcpStream, Failure> {
     let failed =
         |error: io::Error| Failure::Connect { authority: format!("{host}:{port}"), why: error.to_string() };
-    // Brackets belong to the URL of an IPv6 address and not to its name.
-    let name = host.trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((name, port)).await.map_err(failed)?;
-    let Some(tls) = tls else { return Ok(Box::new(stream)) };
-    let connector = TlsConnector::from(Arc::new(config(tls).await?));
-    let untrusted = |why: String| Failure::Tls { authority: format!("{host}:{port}"), why };
-    let name = ServerName::try_from(name.to_owned()).map_err(|error| untrusted(error.to_string()))?;
-    let stream = connector.connect(name, stream).await.map_err(|error| untrusted(error.to_string()))?;
-    Ok(Box::new(stream))
+    TcpStream::connect((without_brackets(host), port)).await.map_err(failed)
+}
+
+/// Brackets belong to the URL of an IPv6 address and not to its name.
+fn without_brackets(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// What TLS with one server needs, read before it is connected to.
+pub(crate) struct Securing {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+    authority: String,
+}
+
+impl Securing {
+    pub(crate) async fn of(host: &str, port: u16, tls: &ClientTls) -> Result<Self, Failure> {
+        let authority = format!("{host}:{port}");
+        let connector = TlsConnector::from(Arc::new(config(tls).await?));
+        let name = ServerName::try_from(without_brackets(host).to_owned())
+            .map_err(|error| Failure::Tls { authority: authority.clone(), why: error.to_string() })?;
+        Ok(Self { connector, name, authority })
+    }
+
+    /// Speaks TLS with a server that expects it now.
+    pub(crate) async fn secure<L: Line>(self, line: L) -> Result<TlsStream<L>, Failure> {
+        let Self { connector, name, authority } = self;
+        let failed = |error: io::Error| Failure::Tls { authority, why: error.to_string() };
+        connector.connect(name, line).await.map_err(failed)
+    }
+}
+
+/// A connection from which no more is read than an answer may have: its reader gets an error then.
+pub(crate) struct Bounded<L> {
+    line: L,
+    left: usize,
+}
+
+impl<L> Bounded<L> {
+    pub(crate) const fn new(line: L) -> Self {
+        Self { line, left: ANSWER_BYTES_MAX }
+    }
+}
+
+impl<L: Line> AsyncRead for Bounded<L> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        ready!(Pin::new(&mut self.line).poll_read(context, into))?;
+        let read = into.filled().len() - before;
+        let left = self.left.checked_sub(read).ok_or_else(|| {
+            io::Error::other(format!(
+                "it answered more than {ANSWER_BYTES_MAX} bytes, which is as much as is read"
+            ))
+        })?;
+        self.left = left;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<L: Line> AsyncWrite for Bounded<L> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.line).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.line).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.line).poll_shutdown(context)
+    }
 }
 
 /// What the client believes and shows; files are read anew each time, so that what is renewed is taken.
@@ -104,6 +185,24 @@ pub(crate) async fn secret(file: &str, what: &'static str) -> Result<String, Fai
     let text =
         text.map_err(|_| Failure::File { file: file.to_owned(), what, why: "it is no text".to_owned() })?;
     Ok(text.trim().to_owned())
+}
+
+/// The password that `from` leads to.
+pub(crate) async fn password(from: &Secret) -> Result<String, Failure> {
+    match from {
+        Secret::File(file) => secret(file, "password").await,
+        Secret::Variable(name) => variable(name),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "which variable holds a password is known once it is declared")]
+fn variable(name: &str) -> Result<String, Failure> {
+    // The other error would show what is in it.
+    let why = |error| match error {
+        VarError::NotPresent => "it is not set",
+        VarError::NotUnicode(_) => "it is no text",
+    };
+    std::env::var(name).map_err(|error| Failure::Variable { name: name.to_owned(), why: why(error) })
 }
 
 async fn contents(file: &str, what: &'static str, bytes_max: u64) -> Result<Vec<u8>, Failure> {

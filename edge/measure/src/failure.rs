@@ -6,7 +6,9 @@ use model::quantity::NoAmount;
 use model::resource::SERIES_MAX;
 
 use crate::exposition::Malformed;
-use crate::page::ANSWER_BYTES_MAX;
+
+/// Bytes of an answer that are read: 1,000 series of 4 KiB, or the page of a large exporter.
+pub(crate) const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Why a measurement could not be made: one sentence for people.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +47,7 @@ pub enum Failure {
         /// For how long it was waited.
         within: Duration,
     },
-    /// The answer is no HTTP, or broke off.
+    /// The answer is not of the protocol, or broke off.
     #[error("{url} was not answered: {why}")]
     Broken {
         /// What was asked for.
@@ -70,6 +72,33 @@ pub enum Failure {
         status: u16,
         /// What a server of PromQL says beyond that, after a colon; else empty.
         why: String,
+    },
+    /// The server says no, in its own words.
+    #[error("{authority} refused: {why}")]
+    Refused {
+        /// Host and port.
+        authority: String,
+        /// What it says.
+        why: String,
+    },
+    /// The server answers something else than a number.
+    #[error("{authority} answered {found}, and one number is meant")]
+    Answer {
+        /// Host and port.
+        authority: String,
+        /// What it answers, in short.
+        found: String,
+    },
+    /// A Redis knows the group, and not how far it is behind.
+    #[error(
+        "{authority} does not tell how many entries wait for the group {group:?}: Redis does so from version 7 on, while the group goes \
+         through the stream in order and nothing in its middle is deleted; count the stream without a group"
+    )]
+    NoLag {
+        /// Host and port.
+        authority: String,
+        /// The group.
+        group: String,
     },
     /// The answer is longer than is read.
     #[error("{what} answered more than {ANSWER_BYTES_MAX} bytes, which is as much as is read; ask for less")]
@@ -168,7 +197,29 @@ pub enum Failure {
         /// What is wrong.
         why: String,
     },
+    /// A variable of the environment is not there, or holds no text; what it holds is never shown.
+    #[error(
+        "could not read the password in the variable {name} of the environment: {why}; start homeostat with it"
+    )]
+    Variable {
+        /// Which variable.
+        name: String,
+        /// What is wrong.
+        why: &'static str,
+    },
     /// The replica does not have the port.
     #[error("it has no such port")]
     NoPort,
+}
+
+/// An error with its causes, in one sentence.
+pub(crate) fn sentence(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |sentence, cause| format!("{sentence}: {cause}"))
+}
+
+/// As much of what a server says as fits in a sentence.
+pub(crate) fn short(text: &str) -> String {
+    const LEN_MAX: usize = 200;
+    text.chars().filter(|c| !c.is_control()).take(LEN_MAX).collect()
 }

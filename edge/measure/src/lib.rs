@@ -1,5 +1,5 @@
-//! Asks the sources of metrics for their numbers: servers that answer PromQL, pages in JSON, programs, and what replicas say of
-//! themselves.
+//! Asks the sources of metrics for their numbers: servers that answer PromQL, pages in JSON, programs, queues in Redis and
+//! PostgreSQL, and what replicas say of themselves.
 //!
 //! One [`Source`] is one metric from one place. It asks in a steady beat and never twice at once; whatever comes back is bounded
 //! before it is looked into. It decides nothing: what it cannot read it says in one sentence, and an empty answer is an answer.
@@ -20,9 +20,11 @@ mod command;
 mod dial;
 mod json;
 mod page;
+mod postgres;
 pub mod promql;
 pub mod range;
 mod rates;
+mod redis;
 
 pub mod exposition;
 

@@ -15,10 +15,7 @@ use hyper_util::rt::TokioIo;
 use model::resource::ClientTls;
 
 use crate::dial::{dial, secret};
-use crate::failure::Failure;
-
-/// Bytes of an answer that are read: 1,000 series of 4 KiB, or the page of a large exporter.
-pub(crate) const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+use crate::failure::{ANSWER_BYTES_MAX, Failure, sentence};
 
 /// Bytes of the head of an answer: twice what the usual servers allow.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -125,10 +122,4 @@ async fn bearer(file: &str) -> Result<HeaderValue, Failure> {
     let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| wrong())?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-/// An error with its causes, in one sentence.
-fn sentence(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |sentence, cause| format!("{sentence}: {cause}"))
 }

@@ -9,7 +9,7 @@ use model::resource::{PrometheusOrigin, Span};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, short};
 use crate::page::{Page, Question, get};
 
 /// What a server answers.
@@ -121,12 +121,6 @@ pub fn read(body: &[u8]) -> Result<Vec<(Labels, f64)>, Unreadable> {
         Answer::Success { data: Value::Matrix(_) } => Err(Unreadable::Shape("range vector")),
         Answer::Success { data: Value::String(_) } => Err(Unreadable::Shape("string")),
     }
-}
-
-/// As much of what a server says as fits in a sentence.
-pub(crate) fn short(text: &str) -> String {
-    const LEN_MAX: usize = 200;
-    text.chars().filter(|c| !c.is_control()).take(LEN_MAX).collect()
 }
 
 #[cfg(test)]

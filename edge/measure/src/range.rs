@@ -9,9 +9,9 @@ use model::time::Wall;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, short};
 use crate::page::{Question, get};
-use crate::promql::{refusal, short};
+use crate::promql::refusal;
 
 /// Points that are asked for at once: servers refuse more than 11,000 of a series.
 pub const POINTS_MAX: u64 = 10_000;

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::page::{Question, get};
 use crate::rates::Rates;
 use crate::series::amounts;
-use crate::{command, json, promql};
+use crate::{command, json, postgres, promql, redis};
 
 /// Replicas that are asked at once: one page each of 4 MiB at most.
 const ASKED_AT_ONCE: usize = 16;
@@ -78,6 +78,12 @@ impl Source {
             MetricOrigin::Command(origin) => {
                 let program = origin.argv.first().map(String::as_str).unwrap_or_default();
                 within(patience, program, command::ask(origin, &spec.metric)).await
+            }
+            MetricOrigin::Redis(origin) => {
+                within(patience, &origin.address.to_string(), redis::ask(origin)).await
+            }
+            MetricOrigin::Postgres(origin) => {
+                within(patience, &origin.address.to_string(), postgres::ask(origin, spec.timeout)).await
             }
         };
         match answer.and_then(|values| amounts(&spec.metric, values)) {

@@ -1,14 +1,16 @@
 //! Services that are scaled by what is measured elsewhere.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use serde_json::Value;
 
-use crate::house::{House, text, wait_until};
+use crate::house::{House, free_port, text, wait_until};
 use crate::prometheus::Prometheus;
 
 /// Scales by a queue outside, ten jobs for each replica, without waiting for it to stay so.
@@ -177,4 +179,44 @@ fn a_service_is_scaled_by_what_its_replicas_say_and_remembers_it_over_a_crash() 
     wait_until("the loop knows that there is no source", || {
         house.run(&["explain", "service/worker"]).out.contains("there is no source").then_some(())
     });
+}
+
+const QUEUE_REDIS: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/scaling/queue-redis/service.yaml");
+
+#[test]
+fn workers_follow_a_queue_in_a_real_redis_and_stay_when_it_is_killed() {
+    let mut house = House::new();
+    // As it is written, but for a port that is free here, workers that take nothing, and a memory of Redis that is gone for good.
+    let port = free_port().to_string();
+    let manifest = fs::read_to_string(QUEUE_REDIS).expect("the example");
+    let manifest = manifest.replace("6390", &port).replace("BLPOP mails", "BLPOP nothing");
+    let manifest = manifest.replace("stabilizationWindowSeconds: 30", "stabilizationWindowSeconds: 0");
+    house.up(&["-f", text(&house.write("service.yaml", &manifest))]);
+    house.wait_for_ready("worker", 1);
+    let redis = |command: &[&str]| {
+        let done = Command::new("redis-cli").args(["-e", "-p", &port]).args(command).output();
+        assert!(done.expect("redis-cli is installed; `cargo xtask test` sees to it").status.success());
+    };
+
+    let mails: Vec<String> = (0..70).map(|mail| mail.to_string()).collect();
+    let mails: Vec<&str> = mails.iter().map(String::as_str).collect();
+    redis(&[&["RPUSH", "mails"], mails.as_slice()].concat());
+    house.wait_for_ready("worker", 4);
+    let told = house.run(&["explain", "service/worker"]).out;
+    assert!(told.contains("from 1 to 4: mails_waiting at 70, target 20: 70 shared by 1 replicas"), "{told}");
+    assert_eq!(source(&house, "mails")["value"], 70.0);
+    redis(&["DEL", "mails"]);
+    house.wait_for_ready("worker", 1);
+
+    // Somebody else has the key: it is no queue any more. Nothing is known of its length, which is not zero.
+    redis(&[&["RPUSH", "mails"], mails.as_slice()].concat());
+    house.wait_for_ready("worker", 4);
+    redis(&["SET", "mails", "many"]);
+    let why = wait_until("the measurement is too old", || {
+        let told = house.run(&["explain", "service/worker"]).out;
+        told.contains("reading it failed").then_some(told)
+    });
+    assert!(why.contains("WRONGTYPE"), "{why}");
+    assert_eq!(house.replicas("worker").len(), 4);
 }

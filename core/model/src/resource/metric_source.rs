@@ -10,7 +10,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ClientTls, Metadata, PortName, Span};
+use super::{ClientTls, Metadata, PortName, PostgresOrigin, RedisOrigin, Secret, Span};
 use crate::measure::{MetricKey, Whose};
 use crate::name::ServiceName;
 
@@ -83,6 +83,10 @@ pub enum MetricOrigin {
     Http(HttpOrigin),
     /// What a program prints.
     Command(CommandOrigin),
+    /// A queue in Redis.
+    Redis(RedisOrigin),
+    /// A query to PostgreSQL.
+    Postgres(PostgresOrigin),
     /// What each replica of a service says of itself.
     Replicas(ReplicasOrigin),
 }
@@ -158,11 +162,12 @@ pub struct ReplicasOrigin {
     pub window: Option<Span>,
 }
 
-/// Where the numbers of a metric come from: exactly one of `prometheus`, `http`, `command` and `replicas`.
+/// Where the numbers of a metric come from: exactly one of `prometheus`, `http`, `command`, `redis`, `postgres` and `replicas`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(extend("oneOf" = [
-    {"required": ["prometheus"]}, {"required": ["http"]}, {"required": ["command"]}, {"required": ["replicas"]}
+    {"required": ["prometheus"]}, {"required": ["http"]}, {"required": ["command"]},
+    {"required": ["redis"]}, {"required": ["postgres"]}, {"required": ["replicas"]}
 ]))]
 struct OriginFields {
     /// A server that answers PromQL.
@@ -174,6 +179,12 @@ struct OriginFields {
     /// What a program prints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     command: Option<CommandOrigin>,
+    /// How many entries a queue in Redis has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    redis: Option<RedisOrigin>,
+    /// The number that a query to PostgreSQL gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    postgres: Option<PostgresOrigin>,
     /// What each replica of a service says of itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replicas: Option<ReplicasOrigin>,
@@ -181,18 +192,22 @@ struct OriginFields {
 
 /// The fields of `from` name no origin, or several.
 #[derive(Debug, thiserror::Error)]
-#[error("a metric comes from one place: give exactly one of prometheus, http, command and replicas")]
+#[error(
+    "a metric comes from one place: give exactly one of prometheus, http, command, redis, postgres and replicas"
+)]
 struct OriginError;
 
 impl TryFrom<OriginFields> for MetricOrigin {
     type Error = OriginError;
 
     fn try_from(fields: OriginFields) -> Result<Self, OriginError> {
-        let OriginFields { prometheus, http, command, replicas } = fields;
+        let OriginFields { prometheus, http, command, redis, postgres, replicas } = fields;
         let given = [
             prometheus.map(Self::Prometheus),
             http.map(Self::Http),
             command.map(Self::Command),
+            redis.map(Self::Redis),
+            postgres.map(Self::Postgres),
             replicas.map(Self::Replicas),
         ];
         let mut given = given.into_iter().flatten();
@@ -205,11 +220,14 @@ impl TryFrom<OriginFields> for MetricOrigin {
 
 impl From<MetricOrigin> for OriginFields {
     fn from(origin: MetricOrigin) -> Self {
-        let mut fields = Self { prometheus: None, http: None, command: None, replicas: None };
+        let mut fields =
+            Self { prometheus: None, http: None, command: None, redis: None, postgres: None, replicas: None };
         match origin {
             MetricOrigin::Prometheus(origin) => fields.prometheus = Some(origin),
             MetricOrigin::Http(origin) => fields.http = Some(origin),
             MetricOrigin::Command(origin) => fields.command = Some(origin),
+            MetricOrigin::Redis(origin) => fields.redis = Some(origin),
+            MetricOrigin::Postgres(origin) => fields.postgres = Some(origin),
             MetricOrigin::Replicas(origin) => fields.replicas = Some(origin),
         }
         fields
@@ -238,12 +256,12 @@ impl MetricSource {
 impl MetricSourceSpec {
     /// What autoscalers find it by.
     pub fn key(&self) -> MetricKey {
-        let whose = match (&self.from, &self.of) {
-            (MetricOrigin::Replicas(origin), _) => Whose::Replicas(origin.service.clone()),
-            (_, Some(of)) => Whose::Object { kind: of.kind.as_str().into(), name: of.name.as_str().into() },
-            (MetricOrigin::Prometheus(_) | MetricOrigin::Http(_) | MetricOrigin::Command(_), None) => {
-                Whose::Outside
+        let whose = match (self.from.replicas(), &self.of) {
+            (Some(origin), _) => Whose::Replicas(origin.service.clone()),
+            (None, Some(of)) => {
+                Whose::Object { kind: of.kind.as_str().into(), name: of.name.as_str().into() }
             }
+            (None, None) => Whose::Outside,
         };
         MetricKey { metric: self.metric.as_str().into(), whose }
     }
@@ -251,10 +269,7 @@ impl MetricSourceSpec {
     /// The time over which a counter of a replica becomes a rate: four readings, when nothing is said, of which two may fail.
     pub fn rate_window(&self) -> Duration {
         let default = || Duration::from(self.every) * 3;
-        match &self.from {
-            MetricOrigin::Replicas(origin) => origin.window.map_or_else(default, Duration::from),
-            MetricOrigin::Prometheus(_) | MetricOrigin::Http(_) | MetricOrigin::Command(_) => default(),
-        }
+        self.from.replicas().and_then(|origin| origin.window).map_or_else(default, Duration::from)
     }
 
     /// For how long a measurement stands while no other one comes.
@@ -265,24 +280,51 @@ impl MetricSourceSpec {
 }
 
 impl MetricOrigin {
+    /// The replicas that are asked; `None` when somebody else is.
+    pub const fn replicas(&self) -> Option<&ReplicasOrigin> {
+        match self {
+            Self::Replicas(origin) => Some(origin),
+            Self::Prometheus(_) | Self::Http(_) | Self::Command(_) | Self::Redis(_) | Self::Postgres(_) => {
+                None
+            }
+        }
+    }
+
     /// The file of the token that is shown to the server.
     pub fn bearer_token_file(&self) -> Option<&str> {
         match self {
             Self::Prometheus(PrometheusOrigin { bearer_token_file, .. })
             | Self::Http(HttpOrigin { bearer_token_file, .. }) => bearer_token_file.as_deref(),
+            Self::Command(_) | Self::Redis(_) | Self::Postgres(_) | Self::Replicas(_) => None,
+        }
+    }
+
+    /// The page that is asked for; `None` for what is asked otherwise.
+    pub const fn page(&self) -> Option<&HttpUrl> {
+        match self {
+            Self::Prometheus(PrometheusOrigin { url, .. }) | Self::Http(HttpOrigin { url, .. }) => Some(url),
+            Self::Command(_) | Self::Redis(_) | Self::Postgres(_) | Self::Replicas(_) => None,
+        }
+    }
+
+    /// What is said of TLS to the server.
+    pub const fn tls(&self) -> Option<&ClientTls> {
+        match self {
+            Self::Prometheus(PrometheusOrigin { tls, .. })
+            | Self::Http(HttpOrigin { tls, .. })
+            | Self::Redis(RedisOrigin { tls, .. })
+            | Self::Postgres(PostgresOrigin { tls, .. }) => tls.as_ref(),
             Self::Command(_) | Self::Replicas(_) => None,
         }
     }
-}
 
-impl MetricOrigin {
-    /// Where the server is, and what is said of TLS there; `None` for what is asked otherwise.
-    pub fn page(&self) -> Option<(&HttpUrl, Option<&ClientTls>)> {
+    /// Where the password for the server is.
+    pub const fn password(&self) -> Option<&Secret> {
         match self {
-            Self::Prometheus(PrometheusOrigin { url, tls, .. }) | Self::Http(HttpOrigin { url, tls, .. }) => {
-                Some((url, tls.as_ref()))
+            Self::Redis(RedisOrigin { password, .. }) | Self::Postgres(PostgresOrigin { password, .. }) => {
+                password.as_ref()
             }
-            Self::Command(_) | Self::Replicas(_) => None,
+            Self::Prometheus(_) | Self::Http(_) | Self::Command(_) | Self::Replicas(_) => None,
         }
     }
 }

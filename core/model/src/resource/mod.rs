@@ -33,6 +33,7 @@ mod probe;
 mod problem;
 mod proxied;
 mod quantity;
+mod queue;
 mod resilience;
 pub mod route;
 mod scale;
@@ -90,6 +91,10 @@ pub use self::probe::{
 pub use self::problem::{Problem, Problems};
 pub use self::proxied::{ProxyProtocol, ProxyVersion};
 pub use self::quantity::{QUANTITY_LEN_MAX, Quantity, QuantityError};
+pub use self::queue::{
+    POSTGRES_PORT_DEFAULT, PostgresOrigin, REDIS_PORT_DEFAULT, RedisOrigin, RedisQueue, RedisStream,
+    SERVER_ADDRESS_LEN_MAX, Secret, ServerAddress, ServerAddressError,
+};
 pub use self::resilience::{Adaptive, HEDGE_PERCENTILE, Hedge, IN_FLIGHT_MAX, Limits, TOLERANCE_PERCENT_MAX};
 pub use self::route::{Route, RouteSpec};
 pub use self::scale::{AutoScale, Count, Flaps, REPLICAS_MAX, Remove, Scale, ScaleMode, ToZero};

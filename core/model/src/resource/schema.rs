@@ -9,8 +9,8 @@ use super::hpa::{Form, v1, v2, v2beta1, v2beta2};
 use super::route::{HeaderName, HeaderValue, Hostname, PathModifier, RouteFilter, UrlPath};
 use super::{
     Cron, ExternalName, Formula, HashKey, HttpUrl, JsonPath, Kind, ListenAddress, MetricOrigin, MetricSource,
-    ObjectName, PortName, Quantile, Quantity, Recover, Route, Scale, ScaleStep, Service, Sizes, Span, Tls,
-    Zone,
+    ObjectName, PortName, Quantile, Quantity, Recover, Route, Scale, ScaleStep, ServerAddress, Service,
+    Sizes, Span, Tls, Zone,
 };
 use crate::name::ServiceName;
 
@@ -95,6 +95,7 @@ pub fn read_as(definition: &str, value: &Value) -> Option<Result<(), String>> {
         "PathModifier" => read::<PathModifier>,
         "HttpUrl" => read::<HttpUrl>,
         "JsonPath" => read::<JsonPath>,
+        "ServerAddress" => read::<ServerAddress>,
         "MetricOrigin" => read::<MetricOrigin>,
         "Probe" => super::probe::read,
         _ => return None,

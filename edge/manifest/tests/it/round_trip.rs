@@ -16,10 +16,10 @@ use model::resource::{
     AccessLog, AccessLogFormat, Adaptive, Balance, CertificateFiles, Check, ClientTls, CommandOrigin,
     Dependency, DependencyStage, Expose, External, ExternalFormat, ExternalName, HashKey, Hedge,
     HorizontalPodAutoscaler, HttpCheck, HttpOrigin, HttpUrl, JsonPath, Limits, ListenAddress, MeasuredObject,
-    Metadata, MetricOrigin, MetricSource, MetricSourceSpec, ObjectMeta, ObjectName, Port, PortName, Probe,
-    Probes, PrometheusOrigin, Protocol, ProxyProtocol, ProxyVersion, Quantity, Recover, ReplicasOrigin,
-    Resource, Resources, Route, RouteSpec, Run, Service, ServiceSpec, Signal, Span, Stop, TcpCheck, Timeouts,
-    Tls,
+    Metadata, MetricOrigin, MetricSource, MetricSourceSpec, ObjectMeta, ObjectName, Port, PortName,
+    PostgresOrigin, Probe, Probes, PrometheusOrigin, Protocol, ProxyProtocol, ProxyVersion, Quantity,
+    Recover, RedisOrigin, RedisQueue, RedisStream, ReplicasOrigin, Resource, Resources, Route, RouteSpec,
+    Run, Secret, ServerAddress, Service, ServiceSpec, Signal, Span, Stop, TcpCheck, Timeouts, Tls,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -593,14 +593,46 @@ fn metric_origin() -> impl Strategy<Value = MetricOrigin> {
     });
     let command = (vec(text(), 1..4), of(text()), of(text()))
         .prop_map(|(argv, working_directory, series)| CommandOrigin { argv, working_directory, series });
+    let address = || {
+        select(vec!["queue", "[::1]:6379", "db.example:1"]).prop_map(|it| ServerAddress::parse(it).unwrap())
+    };
+    let password = || of(prop_oneof![text().prop_map(Secret::File), text().prop_map(Secret::Variable)]);
+    let queue = prop_oneof![
+        text().prop_map(RedisQueue::List),
+        text().prop_map(RedisQueue::SortedSet),
+        (text(), of(text())).prop_map(|(key, group)| RedisQueue::Stream(RedisStream { key, group })),
+    ];
+    let redis = (address(), tls(), of(text()), password(), any::<u32>(), queue).prop_map(
+        |(address, tls, user, password, database, queue)| RedisOrigin {
+            address,
+            tls,
+            user,
+            password,
+            database,
+            queue,
+        },
+    );
+    let postgres = (address(), tls(), text(), password(), of(text()), text()).prop_map(
+        |(address, tls, user, password, database, query)| PostgresOrigin {
+            address,
+            tls,
+            user,
+            password,
+            database,
+            query,
+        },
+    );
     let replicas = (service_name(), of(port_name()), "/[a-z]{0,5}", of(text()), of(span())).prop_map(
         |(service, port, path, series, window)| ReplicasOrigin { service, port, path, series, window },
     );
+    // Boxed: what all of them need at once does not fit on the stack of a test.
     prop_oneof![
-        prometheus.prop_map(MetricOrigin::Prometheus),
-        http.prop_map(MetricOrigin::Http),
-        command.prop_map(MetricOrigin::Command),
-        replicas.prop_map(MetricOrigin::Replicas),
+        prometheus.prop_map(MetricOrigin::Prometheus).boxed(),
+        http.prop_map(MetricOrigin::Http).boxed(),
+        command.prop_map(MetricOrigin::Command).boxed(),
+        redis.prop_map(MetricOrigin::Redis).boxed(),
+        postgres.prop_map(MetricOrigin::Postgres).boxed(),
+        replicas.prop_map(MetricOrigin::Replicas).boxed(),
     ]
 }
 
@@ -619,7 +651,7 @@ fn resource() -> impl Strategy<Value = Resource> {
         service().prop_map(Resource::from),
         autoscaler().prop_map(Resource::from),
         route().prop_map(Resource::from),
-        metric_source().prop_map(Resource::from)
+        metric_source().prop_map(Resource::from).boxed()
     ]
 }
 

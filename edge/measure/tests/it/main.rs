@@ -3,9 +3,11 @@
 #![expect(clippy::disallowed_methods, reason = "the servers of a test end with its runtime")]
 
 mod asking;
+mod queues;
 mod replicas;
 mod running;
 mod securing;
+mod servers;
 
 use std::sync::Arc;
 

@@ -2,18 +2,21 @@
 
 use super::Severity;
 use crate::resource::{
-    ClientTls, CommandOrigin, HttpUrl, MetricOrigin, MetricSource, MetricSourceSpec, Problem,
-    PrometheusOrigin, ReplicasOrigin, Span, is_of_proxy,
+    ClientTls, CommandOrigin, MetricOrigin, MetricSource, MetricSourceSpec, PostgresOrigin, Problem,
+    PrometheusOrigin, RedisOrigin, RedisQueue, ReplicasOrigin, Secret, Span, is_of_proxy,
 };
 
 /// Longest name of a metric, in bytes: as Kubernetes limits names of objects.
 const METRIC_LEN_MAX: usize = 253;
 
-/// Longest expression, in bytes: it has to fit in a request line beside the rest of the URL, with three bytes for each of its own.
+/// Longest expression or query, in bytes: it has to fit in a request line beside the rest of the URL, with three bytes for each of its own.
 const QUERY_LEN_MAX: usize = 4096;
 
 /// Longest command line, in bytes: as of a probe's program.
 const COMMAND_BYTES_MAX: usize = 1024 * 1024;
+
+/// Longest key, group, user or database, in bytes: far beyond what people type, and far within what the servers take.
+const KEY_LEN_MAX: usize = 1024;
 
 /// Shortest pace: faster asks more of a server than its clients do, and the loop decides once a second.
 const EVERY_MIN: Span = Span::from_millis(100);
@@ -70,15 +73,15 @@ fn origin(spec: &MetricSourceSpec, found: &mut Found) {
     if spec.from.bearer_token_file().is_some_and(str::is_empty) {
         found.push(error("spec.from", "bearerTokenFile names a file"));
     }
-    if let Some((url, Some(tls))) = spec.from.page() {
-        secured(url, tls, found);
+    if let Some(tls) = spec.from.tls() {
+        secured(&spec.from, tls, found);
+    }
+    if let Some(password) = spec.from.password() {
+        secret(password, found);
     }
     match &spec.from {
         MetricOrigin::Prometheus(PrometheusOrigin { query, url, .. }) => {
-            if !(1..=QUERY_LEN_MAX).contains(&query.len()) {
-                let text = format!("it has 1 to {QUERY_LEN_MAX} bytes, not {}", query.len());
-                found.push(error("spec.from.prometheus.query", text));
-            }
+            query_of("spec.from.prometheus.query", query, found);
             if url.as_str().contains('?') {
                 let text = "it says where the server is, and has no query of its own";
                 found.push(error("spec.from.prometheus.url", text));
@@ -95,12 +98,56 @@ fn origin(spec: &MetricSourceSpec, found: &mut Found) {
             }
             series.iter().for_each(|series| name("spec.from.command.series", series, found));
         }
+        MetricOrigin::Redis(origin) => of_redis(origin, found),
+        MetricOrigin::Postgres(PostgresOrigin { user, database, query, .. }) => {
+            key("spec.from.postgres.user", user, found);
+            database.iter().for_each(|name| key("spec.from.postgres.database", name, found));
+            query_of("spec.from.postgres.query", query, found);
+        }
         MetricOrigin::Replicas(origin) => of_replicas(spec, origin, found),
     }
 }
 
-fn secured(url: &HttpUrl, tls: &ClientTls, found: &mut Found) {
-    if !url.is_https() {
+fn query_of(path: &str, query: &str, found: &mut Found) {
+    if !(1..=QUERY_LEN_MAX).contains(&query.len()) || query.contains('\0') {
+        let text = format!("it has 1 to {QUERY_LEN_MAX} bytes, none of them 0; this one has {}", query.len());
+        found.push(error(path, text));
+    }
+}
+
+fn key(path: &str, key: &str, found: &mut Found) {
+    if !(1..=KEY_LEN_MAX).contains(&key.len()) || key.contains('\0') {
+        found.push(error(path, format!("it has 1 to {KEY_LEN_MAX} bytes, none of them 0")));
+    }
+}
+
+fn of_redis(origin: &RedisOrigin, found: &mut Found) {
+    if let Some(user) = &origin.user {
+        key("spec.from.redis.user", user, found);
+        if origin.password.is_none() {
+            found.push(error("spec.from.redis.password", "a user says a password"));
+        }
+    }
+    key("spec.from.redis.queue", origin.queue.key(), found);
+    if let RedisQueue::Stream(stream) = &origin.queue {
+        stream.group.iter().for_each(|group| key("spec.from.redis.queue.stream.group", group, found));
+    }
+}
+
+fn secret(secret: &Secret, found: &mut Found) {
+    let is_usable = match secret {
+        Secret::File(file) => !file.is_empty() && !file.contains('\0'),
+        // What a variable of the environment may be called (POSIX, XBD 8.1).
+        Secret::Variable(name) => !name.is_empty() && !name.contains(['=', '\0']),
+    };
+    // Not shown: it may be the password itself.
+    if !is_usable {
+        found.push(error("spec.from", "`password` names a file or a variable of the environment"));
+    }
+}
+
+fn secured(from: &MetricOrigin, tls: &ClientTls, found: &mut Found) {
+    if from.page().is_some_and(|url| !url.is_https()) {
         found.push(error("spec.from", "`tls` is for a URL that begins with https://"));
     }
     let pair = tls.client.iter().flat_map(|pair| [&pair.certificate, &pair.key]);

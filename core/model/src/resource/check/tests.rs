@@ -630,7 +630,7 @@ fn what_a_source_asks_and_how_often_lies_within_bounds() {
         (json!({"from": {"command": {"argv": [""]}}}), "0 spec.from.command.argv: a command names a program"),
         (
             json!({"from": {"prometheus": {"url": "http://a", "query": ""}}}),
-            "0 spec.from.prometheus.query: it has 1 to 4096 bytes, not 0",
+            "0 spec.from.prometheus.query: it has 1 to 4096 bytes, none of them 0; this one has 0",
         ),
         (
             json!({"from": {"prometheus": {"url": "http://a/?b", "query": "c"}}}),
@@ -639,6 +639,34 @@ fn what_a_source_asks_and_how_often_lies_within_bounds() {
         (
             json!({"from": {"http": {"url": "http://a", "value": "$", "bearerTokenFile": ""}}}),
             "0 spec.from: bearerTokenFile names a file",
+        ),
+        (
+            json!({"from": {"redis": {"address": "a", "queue": {"list": ""}}}}),
+            "0 spec.from.redis.queue: it has 1 to 1024 bytes",
+        ),
+        (
+            json!({"from": {"redis": {"address": "a", "queue": {"stream": {"key": "b", "group": ""}}}}}),
+            "0 spec.from.redis.queue.stream.group: it has 1 to 1024 bytes",
+        ),
+        (
+            json!({"from": {"redis": {"address": "a", "user": "b", "queue": {"list": "c"}}}}),
+            "0 spec.from.redis.password: a user says a password",
+        ),
+        (
+            json!({"from": {"redis": {"address": "a", "password": {"variable": "A=B"}, "queue": {"list": "c"}}}}),
+            "0 spec.from: `password` names a file or a variable of the environment",
+        ),
+        (
+            json!({"from": {"postgres": {"address": "a", "user": "", "query": "select 1"}}}),
+            "0 spec.from.postgres.user: it has 1 to 1024 bytes",
+        ),
+        (
+            json!({"from": {"postgres": {"address": "a", "user": "b", "query": ""}}}),
+            "0 spec.from.postgres.query: it has 1 to 4096 bytes",
+        ),
+        (
+            json!({"from": {"postgres": {"address": "a", "user": "b", "tls": {"caFile": ""}, "query": "c"}}}),
+            "0 spec.from: `caFile`, `certificate` and `key` name files",
         ),
         (
             json!({"from": {"replicas": {"service": "shop", "path": "metrics"}}}),

@@ -1,0 +1,227 @@
+//! The databases that people keep queues in, as sources of metrics: Redis and PostgreSQL.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::ClientTls;
+
+/// Longest address of a server, in bytes: a name in the DNS has 253, a port five and a colon.
+pub const SERVER_ADDRESS_LEN_MAX: usize = 259;
+
+/// The port of a Redis when nothing is said.
+pub const REDIS_PORT_DEFAULT: u16 = 6379;
+
+/// The port of a PostgreSQL when nothing is said.
+pub const POSTGRES_PORT_DEFAULT: u16 = 5432;
+
+/// How many entries a queue in Redis has. Valkey and other servers that speak as Redis does are asked in the same way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct RedisOrigin {
+    /// Where the server is: HOST or HOST:PORT. The port is 6379 when nothing is said.
+    pub address: ServerAddress,
+    /// Whom to believe, and what to show; `{}` believes the system's authorities. Default: TLS is not spoken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ClientTls>,
+    /// As whom it is asked, where the server has an access control list. Default: the server's `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Where the password is. Default: none is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+    /// Which of its databases is looked into.
+    #[serde(default)]
+    pub database: u32,
+    /// What is counted.
+    pub queue: RedisQueue,
+}
+
+/// What is counted of a Redis.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RedisQueue {
+    /// The elements of the list with this key (`LLEN`). A list that is drained is gone, so one that is not there has none: 0.
+    List(String),
+    /// The members of the sorted set with this key (`ZCARD`). One that is drained is gone, so one that is not there has none: 0.
+    SortedSet(String),
+    /// The entries of a stream, or those that a group of consumers has not done with. A stream or group that is not there is no number.
+    Stream(RedisStream),
+}
+
+/// A stream, and the group of consumers whose work is counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct RedisStream {
+    /// Its key.
+    pub key: String,
+    /// The group. Its entries are two series: those with the label `state: waiting` were given to nobody yet (its lag, which Redis tells
+    /// from version 7 on), those with `state: pending` were given to a consumer and not acknowledged. Default: all entries of the
+    /// stream (`XLEN`), which has those that were done with too until they are trimmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+}
+
+/// The number that a query to PostgreSQL gives. Servers that speak as PostgreSQL does are asked in the same way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PostgresOrigin {
+    /// Where the server is: HOST or HOST:PORT. The port is 5432 when nothing is said.
+    pub address: ServerAddress,
+    /// Whom to believe, and what to show; `{}` believes the system's authorities. Default: TLS is not spoken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ClientTls>,
+    /// As whom it is asked; who may read what the query looks at is enough.
+    pub user: String,
+    /// Where the password is. Default: none is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+    /// Which database is asked. Default: the one that is called as the user is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// A query that gives one number: one column, and at most one row. No row, or NULL, is no number; nothing to count is 0. It is run
+    /// in a transaction that may only read, and that the server ends after `timeout`. 1 to 4096 bytes.
+    pub query: String,
+}
+
+/// Where a secret is; it is read for each measurement, and what is read is in no answer and no log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Secret {
+    /// In this file, without the space around it; a relative path begins at the folder of the manifest.
+    File(String),
+    /// In this variable of the environment that Homeostat was started with.
+    Variable(String),
+}
+
+impl Secret {
+    /// The file, when it is in one.
+    pub const fn file_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Variable(_) => None,
+        }
+    }
+}
+
+impl RedisQueue {
+    /// The key that is counted.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::List(key) | Self::SortedSet(key) | Self::Stream(RedisStream { key, .. }) => key,
+        }
+    }
+}
+
+/// The address of a server: a name or an IP address, with a port or without.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServerAddress(Arc<str>);
+
+/// Why a text is no address of a server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is no address of a server: {why}; write HOST:PORT, such as 127.0.0.1:6379 or [::1]:6379")]
+pub struct ServerAddressError {
+    why: &'static str,
+}
+
+impl ServerAddress {
+    /// Checks `text` and takes it as an address.
+    pub fn parse(text: &str) -> Result<Self, ServerAddressError> {
+        let wrong = |why| Err(ServerAddressError { why });
+        if text.len() > SERVER_ADDRESS_LEN_MAX {
+            return wrong("it is too long");
+        }
+        if text.contains('@') {
+            return wrong("a name or password would be seen by all who may read it");
+        }
+        let Ok(authority) = text.parse::<http::uri::Authority>() else {
+            return wrong("it has what no name or address of a machine has");
+        };
+        let has_port = authority.port_u16().is_some_and(|port| port > 0);
+        if authority.host().is_empty() || (authority.host().len() < text.len() && !has_port) {
+            return wrong("a host, and a port from 1 to 65535 behind a colon, is meant");
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// Its host, an IPv6 address in brackets.
+    pub fn host(&self) -> &str {
+        self.parts().0
+    }
+
+    /// Its port; `default` when it says none.
+    pub fn port_or(&self, default: u16) -> u16 {
+        self.parts().1.unwrap_or(default)
+    }
+
+    fn parts(&self) -> (&str, Option<u16>) {
+        let split = self.0.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        // The last part of an IPv6 address without a port ends in its bracket.
+        split.map_or((&*self.0, None), |(host, port)| (host, Some(port)))
+    }
+}
+
+crate::text::as_text!(ServerAddress);
+
+impl FromStr for ServerAddress {
+    type Err = ServerAddressError;
+
+    fn from_str(text: &str) -> Result<Self, ServerAddressError> {
+        Self::parse(text)
+    }
+}
+
+impl JsonSchema for ServerAddress {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ServerAddress".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "The address of a server: HOST or HOST:PORT.",
+            "type": "string",
+            "maxLength": SERVER_ADDRESS_LEN_MAX,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_a_host_and_may_have_a_port() {
+        for (text, host, port) in [
+            ("queue", "queue", 7),
+            ("queue.example:6379", "queue.example", 6379),
+            ("127.0.0.1:1", "127.0.0.1", 1),
+            ("[::1]", "[::1]", 7),
+            ("[::1]:65535", "[::1]", 65535),
+        ] {
+            let address = ServerAddress::parse(text).unwrap();
+            assert_eq!((address.host(), address.port_or(7)), (host, port), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_said() {
+        let long = "a".repeat(SERVER_ADDRESS_LEN_MAX + 1);
+        for (text, why) in [
+            ("", "what no name"),
+            (":6379", "a host, and a port"),
+            ("a:", "a port from 1"),
+            ("a:0", "a port from 1"),
+            ("a:65536", "a port from 1"),
+            ("::1", "what no name"),
+            ("a b", "what no name"),
+            ("redis://a:1", "what no name"),
+            ("me:secret@a:1", "would be seen"),
+            (long.as_str(), "too long"),
+        ] {
+            let error = ServerAddress::parse(text).map_err(|error| error.to_string()).unwrap_err();
+            assert!(error.contains(why) && !error.contains("secret"), "{text}: {error}");
+        }
+    }
+}

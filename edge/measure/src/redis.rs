@@ -1,0 +1,121 @@
+//! Queues in Redis. Source: Redis' commands `LLEN`, `ZCARD`, `XLEN` and `XINFO GROUPS`.
+//!
+//! The crate `redis` writes the commands and reads the answers; they are few and asked one after the other, so that none of its
+//! connections, which reconnect and hold many requests under way, is needed.
+
+use model::measure::Labels;
+use model::resource::{REDIS_PORT_DEFAULT, RedisOrigin, RedisQueue, RedisStream};
+use redis::{Cmd, Value, cmd, parse_redis_value_async};
+use tokio::io::AsyncWriteExt as _;
+
+use crate::dial::{Bounded, Line, dial, password};
+use crate::failure::{Failure, sentence, short};
+
+/// The series of the queue; none when there is no such stream or group.
+pub(crate) async fn ask(origin: &RedisOrigin) -> Result<Vec<(Labels, f64)>, Failure> {
+    let mut talk = Talk::begin(origin).await?;
+    let one = |number: i64| vec![(Labels::new(), number as f64)];
+    match &origin.queue {
+        RedisQueue::List(key) => talk.number(cmd("LLEN").arg(key)).await.map(one),
+        RedisQueue::SortedSet(key) => talk.number(cmd("ZCARD").arg(key)).await.map(one),
+        RedisQueue::Stream(RedisStream { key, group }) => {
+            // A stream stays when it is empty, and `XLEN` says 0 of one that is not there too.
+            if talk.number(cmd("EXISTS").arg(key)).await? == 0 {
+                return Ok(Vec::new());
+            }
+            match group {
+                None => talk.number(cmd("XLEN").arg(key)).await.map(one),
+                Some(group) => talk.group(key, group).await,
+            }
+        }
+    }
+}
+
+/// A connection on which one command is answered after the other.
+struct Talk {
+    line: Bounded<Box<dyn Line>>,
+    authority: String,
+}
+
+impl Talk {
+    async fn begin(origin: &RedisOrigin) -> Result<Self, Failure> {
+        let (host, port) = (origin.address.host(), origin.address.port_or(REDIS_PORT_DEFAULT));
+        let line = dial(host, port, origin.tls.as_ref()).await?;
+        let mut talk = Self { line: Bounded::new(line), authority: format!("{host}:{port}") };
+        if let Some(from) = &origin.password {
+            let password = password(from).await?;
+            talk.ask(cmd("AUTH").arg(origin.user.as_deref()).arg(password)).await?;
+        }
+        if origin.database != 0 {
+            talk.ask(cmd("SELECT").arg(origin.database)).await?;
+        }
+        Ok(talk)
+    }
+
+    async fn ask(&mut self, command: &Cmd) -> Result<Value, Failure> {
+        let authority = &self.authority;
+        let broken = |error: &dyn std::error::Error| Failure::Broken {
+            url: authority.clone(),
+            why: short(&sentence(error)),
+        };
+        self.line.write_all(&command.get_packed_command()).await.map_err(|error| broken(&error))?;
+        self.line.flush().await.map_err(|error| broken(&error))?;
+        // Nothing is read beyond an answer: the server says no more until it is asked again.
+        match parse_redis_value_async(&mut Default::default(), &mut self.line).await {
+            Ok(Value::ServerError(error)) => {
+                let why = format!("{} {}", error.code(), error.details().unwrap_or_default());
+                Err(Failure::Refused { authority: authority.clone(), why: short(why.trim_end()) })
+            }
+            Ok(value) => Ok(value),
+            Err(error) => Err(broken(&error)),
+        }
+    }
+
+    async fn number(&mut self, command: &Cmd) -> Result<i64, Failure> {
+        match self.ask(command).await? {
+            Value::Int(number) => Ok(number),
+            other => Err(self.no_number(&other)),
+        }
+    }
+
+    /// What the group has not done with: given to nobody yet, and given to somebody; none when there is no such group.
+    async fn group(&mut self, key: &str, group: &str) -> Result<Vec<(Labels, f64)>, Failure> {
+        let told = self.ask(cmd("XINFO").arg("GROUPS").arg(key)).await?;
+        let groups = told.as_sequence().ok_or_else(|| self.no_number(&told))?;
+        let Some(meant) = groups.iter().find(|it| is_text(field(it, "name"), group)) else {
+            return Ok(Vec::new());
+        };
+        let (Some(Value::Int(pending)), lag) = (field(meant, "pending"), field(meant, "lag")) else {
+            return Err(self.no_number(meant));
+        };
+        let Some(Value::Int(lag)) = lag else {
+            return Err(Failure::NoLag { authority: self.authority.clone(), group: group.to_owned() });
+        };
+        let series =
+            |state: &str, number: i64| (Labels::from([("state".into(), state.into())]), number as f64);
+        Ok(vec![series("pending", *pending), series("waiting", *lag)])
+    }
+
+    fn no_number(&self, found: &Value) -> Failure {
+        let found = match found {
+            Value::Nil => "nothing",
+            Value::Array(_) | Value::Map(_) | Value::Set(_) => "a list",
+            // What is in there may be somebody's; `Value` grows with the protocol.
+            _ => "a text",
+        };
+        Failure::Answer { authority: self.authority.clone(), found: found.to_owned() }
+    }
+}
+
+/// The value beside `name` in a list of names and values.
+fn field<'v>(map: &'v Value, name: &str) -> Option<&'v Value> {
+    map.as_map_iter()?.find(|(key, _)| is_text(Some(key), name)).map(|(_, value)| value)
+}
+
+fn is_text(value: Option<&Value>, text: &str) -> bool {
+    match value {
+        Some(Value::BulkString(bytes)) => bytes == text.as_bytes(),
+        Some(Value::SimpleString(found)) => found == text,
+        _ => false,
+    }
+}
