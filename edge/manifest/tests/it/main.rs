@@ -1,5 +1,6 @@
 //! The public face of the crate: files in, resources or located errors out, and back.
 
+mod examples;
 mod files;
 mod limits;
 mod messages;

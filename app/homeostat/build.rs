@@ -1,0 +1,29 @@
+//! How the binary is linked: smaller, by what the linker and the C library at hand can do (docs/decisions/0031).
+
+use std::env::var;
+use std::process::Command;
+
+/// The first version of glibc that reads packed relocations (`DT_RELR`): a binary that has them does not start under an older one.
+const PACKED_SINCE: (u32, u32) = (2, 36);
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let target = var("TARGET").unwrap_or_default();
+    // Rust brings lld for this target alone; elsewhere the linker is the machine's, of which nothing is known.
+    if target != "x86_64-unknown-linux-gnu" || var("PROFILE").as_deref() != Ok("release") {
+        return;
+    }
+    // Of equal functions one is kept: many copies of a generic one differ in types alone.
+    println!("cargo::rustc-link-arg-bins=-Wl,--icf=all");
+    if glibc().is_some_and(|version| version >= PACKED_SINCE) {
+        println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    }
+}
+
+/// The version of the machine's glibc; `None` where it is not glibc, or cannot be asked.
+fn glibc() -> Option<(u32, u32)> {
+    let said = Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok()?;
+    let said = String::from_utf8(said.stdout).ok()?;
+    let (major, minor) = said.trim().strip_prefix("glibc ")?.split_once('.')?;
+    Some((major.parse().ok()?, minor.split('.').next()?.parse().ok()?))
+}
