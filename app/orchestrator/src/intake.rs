@@ -9,14 +9,19 @@ use model::name::ServiceName;
 use model::resource::check::{ResourceProblem, Severity, check};
 use model::resource::{Kind, Problem, Resource, Service, Sizes};
 use model::time::Time;
+use serde::Serialize;
 use store::Txn;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::measuring::Measuring;
 use crate::routing::{KeptRoute, Routing};
-use crate::shelf::{self, Shelf, ShelfError, Stored, StoredHold, StoredPause};
+use crate::shelf::{self, Shelf, ShelfError, Stored, StoredHold, StoredPause, Version};
 
 /// Most protected replicas of one service: as many as the guard lets it have.
 const PROTECTIONS_MAX: usize = 1000;
+
+/// Most versions of a service that are known again; Kubernetes' Deployments keep as many.
+const EARLIER_MAX: usize = 10;
 
 /// What becomes of one resource that was applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -391,24 +396,48 @@ impl Intake {
 /// The resource as it is kept after a change.
 fn renewed(before: Option<&Stored>, resource: &Resource) -> Stored {
     let revision = Generation(before.map_or(0, |stored| stored.revision.0) + 1);
-    let generation = match (before.map(|stored| (&stored.resource, stored.generation)), resource) {
-        (Some((Resource::Service(old), generation)), Resource::Service(new)) if runs_the_same(old, new) => {
-            generation
+    let (generation, earlier) = match (before, resource) {
+        (
+            Some(Stored { resource: Resource::Service(old), generation, earlier, .. }),
+            Resource::Service(new),
+        ) => {
+            if what_runs(old) == what_runs(new) {
+                (*generation, earlier.clone())
+            } else {
+                replaced(earlier, (old, *generation), (new, revision))
+            }
         }
-        _ => revision,
+        _ => (revision, Vec::new()),
     };
     // One that is new is known by the revision in which it is written.
     let created = before.map_or(0, |stored| stored.created);
-    Stored { resource: resource.clone(), revision, generation, created }
+    Stored { resource: resource.clone(), revision, generation, earlier, created }
 }
 
-/// Whether a replica of the one may go on as a replica of the other.
-fn runs_the_same(old: &Service, new: &Service) -> bool {
-    let what = |service: &Service| {
-        let spec = service.spec.clone();
-        (spec.run, spec.resources, spec.ports, spec.probes, spec.stop)
-    };
-    what(old) == what(new)
+/// How what is run from now on is known, and what ran earlier: a way back finds the number again under which replicas may still run it.
+fn replaced(
+    earlier: &[Version],
+    (old, known): (&Service, Generation),
+    (new, revision): (&Service, Generation),
+) -> (Generation, Vec<Version>) {
+    let again = digest(new);
+    let found = earlier.iter().find(|version| version.digest == again);
+    let generation = found.map_or(revision, |version| Generation(version.generation));
+    let mut kept: Vec<Version> = earlier.iter().copied().filter(|version| version.digest != again).collect();
+    kept.push(Version { digest: digest(old), generation: known.0 });
+    let forgotten = kept.len().saturating_sub(EARLIER_MAX);
+    kept.drain(..forgotten);
+    (generation, kept)
+}
+
+/// What a replica is made of: one that was made of the same may go on.
+fn what_runs(service: &Service) -> impl Serialize + PartialEq {
+    let spec = service.spec.clone();
+    (spec.run, spec.resources, spec.ports, spec.probes, spec.stop)
+}
+
+fn digest(service: &Service) -> u64 {
+    xxh3_64(&serde_json::to_vec(&what_runs(service)).expect("what can be declared can be written"))
 }
 
 /// A changed autoscaler is a new revision of the service that it targets.
@@ -440,4 +469,54 @@ fn service_of(resource: &Resource) -> Option<ServiceName> {
 
 fn sentences(problems: &[ResourceProblem]) -> String {
     problems.iter().map(|problem| problem.problem.to_string()).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(command: &str, replicas: u32) -> Resource {
+        let text = format!(
+            "{{apiVersion: homeostat/v1, kind: Service, metadata: {{name: shop}}, spec: {{run: {{command: [{command}]}}, scale: {{replicas: {replicas}}}}}}}"
+        );
+        manifest::parse("test", &text).documents.remove(0).resource
+    }
+
+    fn generations(declared: &[Resource]) -> Vec<u64> {
+        let mut stored: Option<Stored> = None;
+        let mut all = Vec::new();
+        for resource in declared {
+            let next = renewed(stored.as_ref(), resource);
+            all.push(next.generation.0);
+            stored = Some(next);
+        }
+        all
+    }
+
+    #[test]
+    fn another_size_runs_the_same_and_another_command_does_not() {
+        assert_eq!(generations(&[service("a", 1), service("a", 2), service("b", 2)]), [1, 1, 3]);
+    }
+
+    #[test]
+    fn what_ran_before_is_known_again_by_its_number() {
+        let [a, b, c] = ["a", "b", "c"].map(|command| service(command, 1));
+        assert_eq!(generations(&[a.clone(), b.clone(), a.clone(), b.clone(), c, a]), [1, 2, 1, 2, 5, 1]);
+    }
+
+    #[test]
+    fn what_ran_long_before_is_new() {
+        let mut declared: Vec<Resource> = (0..=EARLIER_MAX).map(|n| service(&format!("v{n}"), 1)).collect();
+        let latest = declared.len() as u64;
+        declared.push(service("v0", 1));
+        declared.push(service("v0x", 1));
+        assert_eq!(generations(&declared)[EARLIER_MAX + 1..], [1, latest + 2], "the oldest is just kept");
+
+        declared.push(service("v1", 1));
+        assert_eq!(
+            generations(&declared).last(),
+            Some(&(latest + 3)),
+            "one is forgotten for each that is new"
+        );
+    }
 }

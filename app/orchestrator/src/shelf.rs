@@ -40,10 +40,21 @@ pub struct Stored {
     pub resource: Resource,
     /// Grows with each change of it.
     pub revision: Generation,
-    /// Of a service: the revision in which what its replicas run last changed.
+    /// Of a service: the revision in which what its replicas run was first declared.
     pub generation: Generation,
+    /// Of a service: what its replicas ran before, so that one that is declared again is known again; the latest last.
+    pub earlier: Vec<Version>,
     /// Grows with each resource that is created, and stays as long as it is there.
     pub created: u64,
+}
+
+/// Something that replicas of a service ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// Of what was run, as the program wrote it that saw it replaced; another one may write the same otherwise, and then does not know it again.
+    pub digest: u64,
+    /// By which number it is known.
+    pub generation: u64,
 }
 
 /// A size asked for by hand, as it is kept.
@@ -109,6 +120,8 @@ struct StoredResource {
     v: u32,
     revision: u64,
     generation: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    earlier: Vec<Version>,
     resource: Resource,
 }
 
@@ -214,8 +227,8 @@ impl Shelf {
                 let stored: StoredResource = read(&entry)?;
                 let name = stored.resource.name().to_owned();
                 let (revision, generation) = (Generation(stored.revision), Generation(stored.generation));
-                let created = entry.create_revision.0;
-                let kept = Stored { resource: stored.resource, revision, generation, created };
+                let (created, earlier) = (entry.create_revision.0, stored.earlier);
+                let kept = Stored { resource: stored.resource, revision, generation, earlier, created };
                 all.insert((kept.resource.kind(), name), kept);
             }
         }
@@ -279,6 +292,7 @@ pub(crate) fn put_resource(txn: Txn, stored: &Stored) -> Result<Txn, ShelfError>
         v: VERSION,
         revision: stored.revision.0,
         generation: stored.generation.0,
+        earlier: stored.earlier.clone(),
         resource: stored.resource.clone(),
     };
     Ok(txn.put(resource_key(stored.resource.kind(), stored.resource.name()), value_of(&value)?))

@@ -76,7 +76,7 @@ fn declare(now: Now, knowledge: &mut Knowledge, declared: &Arc<Declared>, out: &
     };
     let service = knowledge.service_or_new(&declared.name);
     let before = service.declared.as_deref().map(needs).unwrap_or_default();
-    if service.declared.as_ref().is_some_and(|before| before.generation < declared.generation) {
+    if service.declared.as_ref().is_some_and(|before| before.generation != declared.generation) {
         forget_failures(service);
     }
     if service.declared.as_ref().is_some_and(|before| is_scaled_otherwise(before, declared)) {

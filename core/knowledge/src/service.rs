@@ -319,10 +319,10 @@ impl ServiceState {
         Incarnation(place.incarnation.max(place.restart.incarnation).max(self.past_life).0.saturating_add(1))
     }
 
-    /// Whether the replica in `place` runs something older than what is declared.
+    /// Whether the replica in `place` runs something else than what is declared: older, or newer after a way back.
     pub fn is_outdated(&self, place: &Place) -> bool {
         place.is_occupied()
-            && self.declared.as_ref().is_some_and(|declared| place.generation < declared.generation)
+            && self.declared.as_ref().is_some_and(|declared| place.generation != declared.generation)
     }
 
     /// What must survive a restart, as of now.

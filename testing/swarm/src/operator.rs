@@ -25,7 +25,10 @@ pub(crate) struct Operator {
 struct Ward {
     config: ServiceConfig,
     revision: u64,
+    /// What it runs.
     generation: u64,
+    /// The newest that it ever ran.
+    newest: u64,
     is_declared: bool,
     /// Its schedules, while the world is brought to rest.
     laid_by: Vec<Schedule>,
@@ -42,6 +45,7 @@ impl Operator {
             config: config.clone(),
             revision: 0,
             generation: 0,
+            newest: 0,
             is_declared: false,
             laid_by: Vec::new(),
             sized_later: None,
@@ -83,7 +87,7 @@ impl Operator {
             return;
         }
         let service = ward.config.name.clone();
-        match chance.below(8) {
+        match chance.below(9) {
             0 => ward.declare_anew(sim, Flaw::None),
             1 => {
                 let flaw = match chance.below(3) {
@@ -103,6 +107,7 @@ impl Operator {
                 }
                 ward.declare_in_place(sim);
             }
+            7 => ward.declare_the_one_before(sim),
             3 | 4 => {
                 let replicas = u32::try_from(chance.below(9)).unwrap_or(0);
                 let until = chance
@@ -210,9 +215,16 @@ impl Operator {
 impl Ward {
     /// Declares it with something new to run.
     fn declare_anew(&mut self, sim: &mut Simulation, flaw: Flaw) {
-        self.generation += 1;
+        self.newest += 1;
+        self.generation = self.newest;
         let program = sim::Program { flaw, ..self.config.program.clone() };
         sim.set_program(&self.config.name, Generation(self.generation), program);
+        self.declare_in_place(sim);
+    }
+
+    /// Declares it with what it ran before.
+    fn declare_the_one_before(&mut self, sim: &mut Simulation) {
+        self.generation = (self.generation - 1).max(1);
         self.declare_in_place(sim);
     }
 

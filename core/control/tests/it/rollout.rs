@@ -32,6 +32,26 @@ fn outdated_replicas_are_replaced_one_at_a_time_and_the_new_one_starts_first() {
 }
 
 #[test]
+fn a_way_back_leaves_what_still_runs_the_version_before() {
+    let mut world = World::with([version(1, 3)]);
+    world.declares(version(2, 3));
+    assert_eq!(world.told(), ["start shop-3/1 serving"]);
+    world.applies();
+    world.sees("shop-3", READY);
+    assert_eq!(world.told(), ["stop shop-0/1"]);
+    world.applies();
+    assert_eq!(world.told(), ["start shop-0/2 serving"]);
+    world.applies();
+    world.sees("shop-0", UNREADY);
+
+    world.declares(version(1, 3));
+    world.lives_for(seconds(60));
+    assert_eq!(generations(&world), [1, 1, 1]);
+    let lives = |name| world.place(name).map(|place| place.incarnation.0);
+    assert_eq!([lives("shop-1"), lives("shop-2")], [Some(1), Some(1)], "they ran it all the while");
+}
+
+#[test]
 fn a_rollout_never_serves_with_fewer_than_wanted() {
     let mut world = World::with([version(1, 5)]);
     world.declares(version(2, 5));
