@@ -1,6 +1,6 @@
 //! Any text is read as metrics without a panic, or refused with its line; what is read has labels and a value each.
 //!
-//! `cargo +nightly fuzz run exposition`
+//! `cargo xtask fuzz exposition`
 
 #![no_main]
 

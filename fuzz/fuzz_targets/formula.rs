@@ -1,6 +1,6 @@
 //! Any text is read as a formula without a panic, or refused with a sentence; what is read has a finite value, or a reason for having none.
 //!
-//! `cargo +nightly fuzz run formula`
+//! `cargo xtask fuzz formula`
 
 #![no_main]
 

@@ -2,7 +2,7 @@
 //! newest form of what an older one says means the same.
 //!
 //! The first line of the input is the behavior annotation, the second the metrics annotation, the rest the YAML of `spec`.
-//! `cargo +nightly fuzz run hpa`
+//! `cargo xtask fuzz hpa`
 
 #![no_main]
 

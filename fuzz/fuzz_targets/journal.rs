@@ -1,6 +1,6 @@
 //! Any bytes after the magic are read without a panic, and reading ends.
 //!
-//! `cargo +nightly fuzz run journal`
+//! `cargo xtask fuzz journal`
 
 #![no_main]
 

@@ -1,6 +1,6 @@
 //! Any text is read without a panic, every error can be shown, and what was read comes back when it is written.
 //!
-//! `cargo +nightly fuzz run manifest`
+//! `cargo xtask fuzz manifest`
 
 #![no_main]
 

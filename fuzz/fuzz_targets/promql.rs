@@ -1,6 +1,6 @@
 //! Any bytes are read as the answer of a server of PromQL without a panic, or refused.
 //!
-//! `cargo +nightly fuzz run promql`
+//! `cargo xtask fuzz promql`
 
 #![no_main]
 

@@ -3,7 +3,7 @@
 //! back as the same.
 //!
 //! The first byte of the input chooses the kind of row, the rest is its content; checksums are put in front here, since no chance
-//! would find them. `cargo +nightly fuzz run rows`
+//! would find them. `cargo xtask fuzz rows`
 
 #![no_main]
 

@@ -1,6 +1,6 @@
 //! Any bytes are read as a trace without a panic, or refused in a sentence.
 //!
-//! `cargo +nightly fuzz run trace`
+//! `cargo xtask fuzz trace`
 
 #![no_main]
 

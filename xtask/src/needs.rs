@@ -20,6 +20,7 @@ const NEEDS: &[Need] = &[
     Need { program: "nginx", package: "nginx", used_for: "being a balancer of somebody else" },
     Need { program: "haproxy", package: "haproxy", used_for: "being a balancer of somebody else" },
     Need { program: "git", package: "git", used_for: "telling tidy which files belong to the house" },
+    Need { program: "c++", package: "g++", used_for: "compiling libFuzzer, which is written in it" },
     Need {
         program: "curl",
         package: "curl",

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail};
 
-use crate::{cargo, demo, needs, tidy};
+use crate::{cargo, demo, fuzz, needs, tidy};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -83,6 +83,7 @@ const STEPS: &[Step] = &[
         work: Work::Cargo(&["test", "--workspace", "--doc", "--quiet"]),
     },
     Step { name: "doc", proves: "every name in brackets links", work: Work::Here(documentation) },
+    Step { name: "fuzz", proves: "no parser falls to what is quickly found", work: Work::Here(short_fuzz) },
     Step { name: "release", proves: "what ships builds", work: Work::Here(release) },
     Step {
         name: "simulation",
@@ -223,6 +224,11 @@ fn documentation(_: &Options) -> anyhow::Result<Done> {
     call.args(["doc", "--workspace", "--no-deps", "--document-private-items"]);
     // The pages are for the people of the house: a link to something private leads somewhere.
     cargo::run(call.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"))?;
+    Ok(Done::Passed)
+}
+
+fn short_fuzz(_: &Options) -> anyhow::Result<Done> {
+    fuzz::run(&fuzz::Options::short())?;
     Ok(Done::Passed)
 }
 

@@ -25,6 +25,9 @@ const READY_WAIT_MAX: Duration = Duration::from_mins(1);
 /// 40 s: the default grace of a replica and its drain, twice, and some room.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(40);
 
+/// How long the process before may take to end when another has taken its place.
+const TAKE_OVER_WAIT_MAX: Duration = Duration::from_secs(30);
+
 /// How long one answer of the API may take.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(5);
 
@@ -119,12 +122,9 @@ impl House {
                 .with_context(|| format!("could not write {}", file.display()))?;
         }
         let server = free_address()?;
-        let mut call = Command::new(program("homeostat")?);
-        call.arg("up").arg("-f").arg(&declared).arg("--data").arg(place.path().join("data"));
-        call.args(["--listen", &server.to_string()]).args(flags).env_remove("HOMEOSTAT_LOG");
-        call.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(place.path().join("up.err"))?);
-        // Ctrl-C reaches us alone; we stop Homeostat, and Homeostat what it started.
-        let up = call.process_group(0).spawn().context("could not start homeostat")?;
+        let up = begin(&place, server, |call| {
+            call.arg("-f").arg(&declared).args(flags);
+        })?;
         let client = ureq::Agent::config_builder().timeout_global(Some(ANSWER_WAIT_MAX)).build().into();
         let mut house = Self { up, place, server, client };
         house.wait(READY_WAIT_MAX, "every service is ready", |house| {
@@ -135,6 +135,18 @@ impl House {
             (services.len() == count_services(manifests) && services.iter().all(is_whole)).then_some(())
         })?;
         Ok(house)
+    }
+
+    /// Lets a new process take the place of the one that runs, and waits until that one has ended.
+    pub(crate) fn succeed(&mut self, flags: &[&str]) -> anyhow::Result<()> {
+        let next = begin(&self.place, self.server, |call| {
+            call.arg("--take-over").args(flags);
+        })?;
+        let mut before = std::mem::replace(&mut self.up, next);
+        self.wait(TAKE_OVER_WAIT_MAX, "the process before has ended", |_| match before.try_wait() {
+            Ok(None) => None,
+            Ok(Some(_)) | Err(_) => Some(()),
+        })
     }
 
     /// Its process.
@@ -231,6 +243,17 @@ impl Drop for House {
         let _ = self.up.wait();
         self.place.sweep();
     }
+}
+
+/// Starts `homeostat up` over the folder of `place`, with the words that `add` adds.
+fn begin(place: &Place, server: SocketAddr, add: impl FnOnce(&mut Command)) -> anyhow::Result<Child> {
+    let mut call = Command::new(program("homeostat")?);
+    call.arg("up").arg("--data").arg(place.path().join("data")).args(["--listen", &server.to_string()]);
+    add(&mut call);
+    let said = File::options().create(true).append(true).open(place.path().join("up.err"));
+    call.env_remove("HOMEOSTAT_LOG").stdin(Stdio::null()).stdout(Stdio::null()).stderr(said?);
+    // Ctrl-C reaches us alone; we stop Homeostat, and Homeostat what it started.
+    call.process_group(0).spawn().context("could not start homeostat")
 }
 
 /// Lets a little time pass before the next look at a condition that has a deadline.

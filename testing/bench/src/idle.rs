@@ -95,7 +95,8 @@ pub(crate) fn cpu_time(process: &Process) -> anyhow::Result<Duration> {
     Ok(Duration::from_secs_f64(ticks / procfs::ticks_per_second() as f64))
 }
 
-fn memory(process: &Process) -> anyhow::Result<u64> {
-    let statm = process.statm().context("could not read the memory of homeostat")?;
+/// Resident memory of a process, in bytes.
+pub(crate) fn memory(process: &Process) -> anyhow::Result<u64> {
+    let statm = process.statm().context("could not read the memory of a process")?;
     Ok(statm.resident * procfs::page_size())
 }

@@ -33,9 +33,14 @@ impl Loading {
         Ok(Self { thread: thread.context("could not start a thread")?, stop })
     }
 
+    /// Waits until all of the load was sent and answered, and says how it went.
+    pub(crate) fn finish(self) -> anyhow::Result<Report> {
+        self.thread.join().map_err(|_| anyhow!("the load generator ended by a fault of ours"))?
+    }
+
     /// Stops the load, waits for the answers that are due, and says how it went.
     pub(crate) fn end(self) -> anyhow::Result<Report> {
         self.stop.cancel();
-        self.thread.join().map_err(|_| anyhow!("the load generator ended by a fault of ours"))?
+        self.finish()
     }
 }

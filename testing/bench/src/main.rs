@@ -23,9 +23,9 @@ mod loading;
 mod replica;
 
 mod idle;
-mod proxy;
 mod restart;
 mod scale_out;
+mod traffic;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -84,8 +84,14 @@ enum Bench {
     ScaleOut,
     /// Memory and processor of Homeostat while nothing happens, and the size of its binary.
     Idle,
-    /// Requests a second, latency and processor time of the proxy beside those of nginx.
+    /// Requests and connections a second, latency and processor time of the proxy, beside nginx and HAProxy.
     Proxy,
+    /// Memory of idle connections, beside nginx and HAProxy.
+    Connections,
+    /// What clients feel when one backend is slower than the others, beside nginx and HAProxy.
+    Unequal,
+    /// What clients lose while replicas die, come and go, and configurations change, beside nginx and HAProxy.
+    ZeroLoss,
     /// How good forecasts are over recorded loads.
     Forecast,
     /// What policies would have done over recorded loads.
@@ -103,7 +109,10 @@ impl Bench {
             Self::Restart => restart::run(),
             Self::ScaleOut => scale_out::run(),
             Self::Idle => idle::run(),
-            Self::Proxy => proxy::run(),
+            Self::Proxy => traffic::proxy::run(),
+            Self::Connections => traffic::connections::run(),
+            Self::Unequal => traffic::unequal::run(),
+            Self::ZeroLoss => traffic::zero_loss::run(),
             Self::Forecast => forecast::run(data),
             Self::Foresight => foresight::run(data),
         }
@@ -120,6 +129,9 @@ impl Bench {
             Self::ScaleOut => "scale-out",
             Self::Idle => "idle",
             Self::Proxy => "proxy",
+            Self::Connections => "connections",
+            Self::Unequal => "unequal",
+            Self::ZeroLoss => "zero-loss",
             Self::Forecast => "forecast",
             Self::Foresight => "foresight",
         }

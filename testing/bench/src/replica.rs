@@ -2,15 +2,17 @@
 //!
 //! It tells a socket, before anything else, when it began; then it answers every request with `ok`.
 
+use std::fs::File;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use tokio::sync::Mutex;
 
 /// Words of the mode.
 #[derive(Clone, Debug, clap::Args)]
@@ -21,6 +23,15 @@ pub(crate) struct Options {
     /// The datagram socket that is told when this process began.
     #[arg(long)]
     socket: Option<PathBuf>,
+    /// Work on each request for so many milliseconds, on one at a time.
+    #[arg(long, default_value_t = 0)]
+    work_ms: u64,
+    /// The same, for the one replica that is slow.
+    #[arg(long, default_value_t = 0, requires = "slow_if_first")]
+    slow_work_ms: u64,
+    /// A file: whoever makes it is the slow one.
+    #[arg(long)]
+    slow_if_first: Option<PathBuf>,
 }
 
 /// Where replicas tell that they have begun.
@@ -41,12 +52,31 @@ pub(crate) fn run(options: &Options, begun: Duration) -> anyhow::Result<()> {
     if let Some(socket) = &options.socket {
         tell(socket, begun)?;
     }
+    let work = options.work();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("could not start: the system gave no event queue")?.block_on(async {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await;
         let listener = listener.with_context(|| format!("could not listen on port {}", options.port))?;
-        axum::serve(listener, Router::new().fallback(async || "ok\n")).await.context("could not serve")
+        let desk = Arc::new(Mutex::new(()));
+        let answer = async move || {
+            if !work.is_zero() {
+                let _alone = desk.lock().await;
+                // tidy: slow on purpose
+                tokio::time::sleep(work).await;
+            }
+            "ok\n"
+        };
+        axum::serve(listener, Router::new().fallback(answer)).await.context("could not serve")
     })
+}
+
+impl Options {
+    /// How long this replica works on a request.
+    fn work(&self) -> Duration {
+        let is_first = |path: &PathBuf| File::create_new(path).is_ok();
+        let is_slow = self.slow_if_first.as_ref().is_some_and(is_first);
+        Duration::from_millis(if is_slow { self.slow_work_ms } else { self.work_ms })
+    }
 }
 
 fn tell(socket: &Path, begun: Duration) -> anyhow::Result<()> {

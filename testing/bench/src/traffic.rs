@@ -1,0 +1,67 @@
+//! Benches of the data plane, beside nginx and HAProxy as Debian has them, on the same cores and in the same minutes.
+
+mod backend;
+mod certificate;
+mod peer;
+mod wrk;
+
+pub(crate) mod connections;
+pub(crate) mod proxy;
+pub(crate) mod unequal;
+pub(crate) mod zero_loss;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+
+use crate::house;
+
+/// The peers and the client, where Debian has them, and their packages. A bench that lacks them is not run: no test needs them.
+const TOOLS: [(&str, &str); 3] =
+    [(peer::NGINX, "nginx-light"), (peer::HAPROXY, "haproxy"), (wrk::WRK, "wrk")];
+const APT_GET: &str = "/usr/bin/apt-get";
+
+/// Replicas behind the proxies where failures and slowness are measured.
+const REPLICAS: usize = 4;
+
+/// All programs are there, or are installed where we may.
+fn ensure_tools() -> anyhow::Result<()> {
+    let missing =
+        || TOOLS.iter().filter(|(program, _)| !Path::new(program).is_file()).map(|(_, package)| *package);
+    if missing().next().is_some() && rustix::process::getuid().is_root() {
+        eprintln!("installing {} from the distribution", missing().collect::<Vec<_>>().join(" and "));
+        let mut call = Command::new(APT_GET);
+        call.args(["install", "-y", "--no-install-recommends"]).args(missing());
+        // At this runlevel Debian installs a server without starting it.
+        call.env("RUNLEVEL", "1").env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+        call.stdout(Stdio::null()).status().context("could not start apt-get")?;
+    }
+    let still = missing().collect::<Vec<_>>().join(" ");
+    ensure!(still.is_empty(), "programs are needed and not there; install them: apt-get install {still}");
+    Ok(())
+}
+
+/// A service of replicas that answer `ok`, with these words for each and this as its `expose`.
+fn service(folder: &Path, words: &[&str], expose: &Value) -> anyhow::Result<Value> {
+    let bench = house::program("bench")?.display().to_string();
+    let mut command = vec![bench, "replica".to_owned(), "--port".to_owned(), "$(PORT_HTTP)".to_owned()];
+    command.extend(words.iter().map(|word| (*word).to_owned()));
+    Ok(json!({
+        "apiVersion": "homeostat/v1",
+        "kind": "Service",
+        "metadata": {"name": SERVICE},
+        "spec": {
+            "run": {"command": command, "workingDirectory": folder},
+            "resources": {"cpu": "50m", "memory": "64Mi"},
+            "ports": [{"name": "http", "protocol": "http"}],
+            "probes": {"readiness": {"http": {"path": "/healthz"}, "every": "500ms"}},
+            "scale": {"replicas": REPLICAS},
+            "expose": expose,
+        },
+    }))
+}
+
+/// What the service is called.
+const SERVICE: &str = "backend";

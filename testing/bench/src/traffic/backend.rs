@@ -1,0 +1,72 @@
+//! Backends that a bench starts itself, for proxies that start none.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+
+use crate::house;
+
+/// How long one may take to listen, and to listen again.
+const LISTEN_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// A replica at an address that it keeps. Ended when dropped.
+#[derive(Debug)]
+pub(super) struct Backend {
+    address: SocketAddr,
+    words: Vec<String>,
+    process: Child,
+}
+
+impl Backend {
+    /// Starts one with these words, and waits until it listens.
+    pub(super) fn start(words: &[&str]) -> anyhow::Result<Self> {
+        let address = house::free_address()?;
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let process = spawn(&house::program("bench")?, address, &words)?;
+        wait_for(address)?;
+        Ok(Self { address, words, process })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Kills it with -9 and starts it again at once, as a supervisor does; returns when it listens.
+    pub(super) fn kill(&mut self) -> anyhow::Result<()> {
+        self.process.kill().context("could not kill a backend")?;
+        self.process.wait().context("could not wait for a backend")?;
+        self.process = spawn(&house::program("bench")?, self.address, &self.words)?;
+        wait_for(self.address)
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        // Both say so when it has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn spawn(bench: &PathBuf, address: SocketAddr, words: &[String]) -> anyhow::Result<Child> {
+    let mut call = Command::new(bench);
+    call.args(["replica", "--port", &address.port().to_string()]).args(words);
+    call.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    call.spawn().context("could not start a backend")
+}
+
+/// Waits until somebody listens there.
+pub(super) fn wait_for(address: SocketAddr) -> anyhow::Result<()> {
+    let begun = os::since_boot();
+    while std::net::TcpStream::connect(address).is_err() {
+        ensure!(
+            os::since_boot().saturating_sub(begun) < LISTEN_WAIT_MAX,
+            "nobody came to listen on {address}"
+        );
+        house::pause();
+    }
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! `unequal`: what clients feel when one of four backends has a quarter of the others' speed.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde_json::json;
+
+use super::backend::Backend;
+use super::peer::{Choice, Kind, Peer, Setup};
+use super::{REPLICAS, ensure_tools, service};
+use crate::figure::{Findings, Target, Unit};
+use crate::house::{self, House, Place};
+use crate::loading::Loading;
+
+/// How long a backend works on a request; it works on one at a time.
+const WORK: &str = "4";
+/// The same of the slow one.
+const SLOW_WORK: &str = "16";
+
+/// Requests a second: 30 and 60 % of what the four can do together, which is 3 × 250 + 62.5.
+///
+/// Of the first, a fair share is just below what the slow one can do; of the second it is twice as much.
+const LOADS: [f64; 2] = [240.0, 480.0];
+/// How long each is asked.
+const SPAN: Duration = Duration::from_secs(20);
+
+const BESIDE_ROUND_ROBIN: Target = Target::AtMost(0.5);
+
+/// A proxy and the way in which it chooses.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Ours(&'static str),
+    Peer(Kind, Choice),
+}
+
+const WAYS: [(&str, Way); 6] = [
+    ("homeostat, roundRobin", Way::Ours("roundRobin")),
+    ("homeostat, leastLoaded", Way::Ours("leastLoaded")),
+    ("nginx, round robin", Way::Peer(Kind::Nginx, Choice::RoundRobin)),
+    ("nginx, least_conn", Way::Peer(Kind::Nginx, Choice::LeastConnections)),
+    ("HAProxy, roundrobin", Way::Peer(Kind::Haproxy, Choice::RoundRobin)),
+    ("HAProxy, leastconn", Way::Peer(Kind::Haproxy, Choice::LeastConnections)),
+];
+
+/// What one way came to under one load.
+struct Felt {
+    p50: f64,
+    p99: f64,
+    failed: u64,
+}
+
+/// Asks through every proxy in every way it has, at the same constant rates.
+pub(crate) fn run() -> anyhow::Result<Findings> {
+    ensure_tools()?;
+    let mut findings = Findings::of("unequal");
+    findings.say(format!(
+        "{REPLICAS} backends that work on one request at a time, three for {WORK} ms and one for {SLOW_WORK} ms; open-loop load of {} and {} requests a second, \
+         which is 30 and 60 % of what they can do, {} s each; latency from when a request was due",
+        LOADS[0],
+        LOADS[1],
+        SPAN.as_secs()
+    ));
+    let felt = WAYS.iter().map(|(_, way)| feel(*way)).collect::<anyhow::Result<Vec<_>>>()?;
+    for (number, load) in LOADS.iter().enumerate() {
+        for ((name, _), felt) in WAYS.iter().zip(&felt) {
+            let Felt { p50, p99, failed } = felt[number];
+            findings.note(format!("{load}/s: {name}: p50"), p50, Unit::Seconds);
+            findings.note(format!("{load}/s: {name}: p99"), p99, Unit::Seconds);
+            if failed > 0 {
+                findings.note(format!("{load}/s: {name}: failed"), failed as f64, Unit::Count);
+            }
+        }
+        let ratio = felt[1][number].p99 / felt[0][number].p99;
+        findings.hold(
+            format!("{load}/s: p99, leastLoaded ÷ roundRobin"),
+            ratio,
+            Unit::Ratio,
+            BESIDE_ROUND_ROBIN,
+        );
+    }
+    Ok(findings)
+}
+
+fn feel(way: Way) -> anyhow::Result<[Felt; 2]> {
+    let place = Place::new()?;
+    let listen = house::free_address()?;
+    match way {
+        Way::Ours(balance) => {
+            // The first replica to make this file is the slow one.
+            let first = place.path().join("slow").display().to_string();
+            let words = ["--work-ms", WORK, "--slow-work-ms", SLOW_WORK, "--slow-if-first", &first];
+            let expose = json!({"listen": listen, "port": "http", "balance": balance});
+            let declared = service(place.path(), &words, &expose)?;
+            let _house = House::up(place, &[declared], &[])?;
+            ask(listen)
+        }
+        Way::Peer(kind, choice) => {
+            let work = (0..REPLICAS).map(|number| if number == 0 { SLOW_WORK } else { WORK });
+            let backends =
+                work.map(|work| Backend::start(&["--work-ms", work])).collect::<anyhow::Result<Vec<_>>>()?;
+            let addresses = backends.iter().map(Backend::address).collect();
+            let setup = Setup { kind, plain: listen, secure: None, backends: addresses, choice };
+            let _peer = Peer::start(place.path(), &setup)?;
+            ask(listen)
+        }
+    }
+}
+
+/// Asks at each rate in turn.
+fn ask(address: SocketAddr) -> anyhow::Result<[Felt; 2]> {
+    let [low, high] = LOADS.map(|load| {
+        let report = Loading::begin(address, load, SPAN)?.finish()?;
+        let latency = report.latency_seconds.context("no request was answered")?;
+        anyhow::Ok(Felt { p50: latency.p50, p99: latency.p99, failed: report.failed + report.skipped })
+    });
+    Ok([low?, high?])
+}

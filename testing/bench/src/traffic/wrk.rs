@@ -1,0 +1,119 @@
+//! wrk, the closed-loop client of these benches: how it is asked, and what it says.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use serde::Deserialize;
+
+pub(super) const WRK: &str = "/usr/bin/wrk";
+
+/// The threads of wrk, which share the connections.
+const THREADS: u32 = 2;
+
+/// What is asked, and how.
+#[derive(Clone, Debug)]
+pub(super) struct Ask {
+    /// What is asked for, with the scheme.
+    pub(super) url: String,
+    /// How many ask at a time.
+    pub(super) connections: u32,
+    /// Whether each request has a connection of its own.
+    pub(super) is_closing: bool,
+    /// For how long.
+    pub(super) span: Duration,
+}
+
+/// What wrk says at its end.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Report {
+    /// Requests that were answered.
+    pub(super) requests: u64,
+    duration_micros: f64,
+    p50_micros: f64,
+    p99_micros: f64,
+    /// Requests that met no answer, or one that says that something failed.
+    pub(super) failed: u64,
+}
+
+impl Report {
+    pub(super) fn per_second(&self) -> f64 {
+        self.requests as f64 / (self.duration_micros / 1e6)
+    }
+
+    /// In seconds.
+    pub(super) fn p50(&self) -> f64 {
+        self.p50_micros / 1e6
+    }
+
+    /// In seconds.
+    pub(super) fn p99(&self) -> f64 {
+        self.p99_micros / 1e6
+    }
+}
+
+/// Makes wrk end with its report as a line of JSON.
+const SCRIPT: &str = r#"
+done = function(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format(
+    '{"requests":%d,"durationMicros":%d,"p50Micros":%d,"p99Micros":%d,"failed":%d}\n',
+    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
+    e.connect + e.read + e.write + e.status + e.timeout))
+end
+"#;
+
+/// A wrk that runs. Ended when dropped.
+#[derive(Debug)]
+pub(super) struct Running(Child);
+
+/// Begins to ask; `folder` takes the script.
+pub(super) fn begin(folder: &Path, ask: &Ask) -> anyhow::Result<Running> {
+    let script = folder.join("report.lua");
+    std::fs::write(&script, SCRIPT).context("could not write the script of wrk")?;
+    let mut call = Command::new(WRK);
+    call.arg(format!("-t{THREADS}")).arg(format!("-c{}", ask.connections));
+    call.arg("-d").arg(format!("{}s", ask.span.as_secs())).arg("-s").arg(script);
+    if ask.is_closing {
+        call.args(["-H", "Connection: close"]);
+    }
+    call.arg(&ask.url).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    Ok(Running(call.spawn().context("could not start wrk")?))
+}
+
+/// Asks, and waits for the end.
+pub(super) fn run(folder: &Path, ask: &Ask) -> anyhow::Result<Report> {
+    begin(folder, ask)?.end()
+}
+
+impl Running {
+    /// Whether it has ended by itself.
+    pub(super) fn is_over(&mut self) -> anyhow::Result<bool> {
+        Ok(self.0.try_wait().context("could not look after wrk")?.is_some())
+    }
+
+    /// Waits for its end and reads its report.
+    pub(super) fn end(mut self) -> anyhow::Result<Report> {
+        let mut text = String::new();
+        let output = self.0.stdout.as_mut().context("wrk has no output")?;
+        output.read_to_string(&mut text).context("could not read what wrk said")?;
+        self.0.wait().context("could not wait for wrk")?;
+        let line = text.lines().rev().find(|line| line.starts_with('{'));
+        let line = line.with_context(|| format!("wrk printed no report; it said: {}", text.trim()))?;
+        let report: Report =
+            serde_json::from_str(line).context("wrk printed another report than asked for")?;
+        ensure!(report.requests > 0, "nothing answered wrk");
+        Ok(report)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both say so when it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

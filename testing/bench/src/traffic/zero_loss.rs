@@ -1,0 +1,226 @@
+//! `zero-loss`: what clients lose while replicas die, come and go, and while we are told something new or exchanged ourselves.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use super::backend::Backend;
+use super::peer::{Choice, Kind, Peer, Setup};
+use super::wrk::{self, Ask};
+use super::{REPLICAS, SERVICE, certificate, ensure_tools, service};
+use crate::figure::{Findings, Target, Unit};
+use crate::house::{self, House, Place};
+
+/// Requests of each case.
+const REQUESTS: u64 = 1_000_000;
+/// How many ask at a time.
+const CONNECTIONS: u32 = 64;
+/// wrk is asked anew after this long, until there were requests enough.
+const ROUND: Duration = Duration::from_secs(20);
+/// How long a case may take on a slow machine.
+const CASE_MAX: Duration = Duration::from_mins(8);
+/// How long the world may take to settle after something happened to it.
+const SETTLED_WAIT_MAX: Duration = Duration::from_secs(30);
+
+const NONE: Target = Target::AtMost(0.0);
+
+/// Lifts the limits on restarts a minute, which hold a storm back and not a bench.
+const RESTARTS_UNLIMITED: [&str; 2] = ["--restarts-per-minute", "100000"];
+
+/// What happens, again and again, while clients ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Case {
+    Kill,
+    Scale,
+    Roll,
+    Configure,
+    Certificate,
+    HandOver,
+}
+
+const CASES: [(Case, &str); 6] = [
+    (Case::Kill, "kill -9 of a replica"),
+    (Case::Scale, "scale in and out"),
+    (Case::Roll, "rolling restart of every replica"),
+    (Case::Configure, "configuration change"),
+    (Case::Certificate, "certificate change, over TLS"),
+    (Case::HandOver, "exchange of the process itself"),
+];
+
+/// What a case came to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    requests: u64,
+    failed: u64,
+    /// How often it happened.
+    times: u64,
+}
+
+/// Lets each case happen to us, and those that a peer has to it.
+pub(crate) fn run() -> anyhow::Result<Findings> {
+    ensure_tools()?;
+    let mut findings = Findings::of("zero-loss");
+    findings.say(format!(
+        "{REPLICAS} replicas that answer `ok`; wrk with {CONNECTIONS} kept connections that sends GET until {REQUESTS} were answered, while it happens again and again; \
+         failed is what got no answer, or one of 400 and more; nginx and HAProxy with 2 workers or threads, told to try another backend, HAProxy with health checks each 500 ms"
+    ));
+    for (case, what) in CASES {
+        let tally = ours(case).with_context(|| format!("homeostat, {what}"))?;
+        tell(&mut findings, "homeostat", what, tally, Some(NONE));
+    }
+    for kind in [Kind::Nginx, Kind::Haproxy] {
+        for (case, what) in [(Case::Kill, "kill -9 of a replica"), (Case::Configure, "configuration change")]
+        {
+            let tally = beside(kind, case).with_context(|| format!("{}, {what}", kind.name()))?;
+            tell(&mut findings, kind.name(), what, tally, None);
+        }
+    }
+    Ok(findings)
+}
+
+fn tell(findings: &mut Findings, who: &str, what: &str, tally: Tally, target: Option<Target>) {
+    let name = format!("{who}: {what}, {} times: failed of {}", tally.times, tally.requests);
+    match target {
+        Some(target) => findings.hold(name, tally.failed as f64, Unit::Count, target),
+        None => findings.note(name, tally.failed as f64, Unit::Count),
+    }
+}
+
+/// Asks until there were requests enough, while `happen` is called over and over.
+fn ask(folder: &Path, url: &str, mut happen: impl FnMut(u64) -> anyhow::Result<()>) -> anyhow::Result<Tally> {
+    let mut tally = Tally::default();
+    let begun = os::since_boot();
+    while tally.requests < REQUESTS {
+        ensure!(
+            os::since_boot().saturating_sub(begun) < CASE_MAX,
+            "{} requests took too long",
+            tally.requests
+        );
+        let ask = Ask { url: url.to_owned(), connections: CONNECTIONS, is_closing: false, span: ROUND };
+        let mut running = wrk::begin(folder, &ask)?;
+        while !running.is_over()? {
+            tally.times += 1;
+            happen(tally.times)?;
+        }
+        let report = running.end()?;
+        tally.requests += report.requests;
+        tally.failed += report.failed;
+    }
+    Ok(tally)
+}
+
+/// Our own service in one case.
+struct Scene {
+    house: House,
+    folder: PathBuf,
+    declared: Value,
+}
+
+fn ours(case: Case) -> anyhow::Result<Tally> {
+    let place = Place::new()?;
+    let folder = place.path().to_path_buf();
+    let listen = house::free_address()?;
+    let mut expose = json!({"listen": listen, "port": "http"});
+    if case == Case::Certificate {
+        certificate::write(&folder)?;
+        expose["tls"] = certificate::manifest(&folder);
+    }
+    let declared = service(&folder, &[], &expose)?;
+    let house = House::up(place, std::slice::from_ref(&declared), &RESTARTS_UNLIMITED)?;
+    let mut scene = Scene { house, folder: folder.clone(), declared };
+    let scheme = if case == Case::Certificate { "https" } else { "http" };
+    ask(&folder, &format!("{scheme}://{listen}/"), |time| scene.happen(case, time))
+}
+
+impl Scene {
+    /// Lets it happen once and waits until the world has settled.
+    fn happen(&mut self, case: Case, time: u64) -> anyhow::Result<()> {
+        match case {
+            Case::Kill => self.kill(time),
+            Case::Scale => self.scale(time),
+            Case::Roll => self.roll(time),
+            Case::Configure => self.configure(time),
+            Case::Certificate => {
+                certificate::write(&self.folder)?;
+                // Files are looked at once a second.
+                (0..50).for_each(|_| house::pause());
+                Ok(())
+            }
+            Case::HandOver => {
+                self.house.succeed(&RESTARTS_UNLIMITED)?;
+                self.whole(REPLICAS)
+            }
+        }
+    }
+
+    fn kill(&mut self, time: u64) -> anyhow::Result<()> {
+        let replicas = self.house.replicas()?;
+        let chosen = usize::try_from(time)? % replicas.len().max(1);
+        let pid = replicas.get(chosen).and_then(|replica| replica.pid).and_then(Pid::from_raw);
+        let pid = pid.context("there is no replica to kill")?;
+        kill_process(pid, Signal::KILL).context("could not kill a replica")?;
+        self.whole(REPLICAS)
+    }
+
+    fn scale(&mut self, time: u64) -> anyhow::Result<()> {
+        let wanted = if time.is_multiple_of(2) { REPLICAS } else { REPLICAS / 2 };
+        self.house.tell(&["scale", &format!("service/{SERVICE}"), "--replicas", &wanted.to_string()])?;
+        self.whole(wanted)
+    }
+
+    fn roll(&mut self, time: u64) -> anyhow::Result<()> {
+        let before: Vec<Option<i32>> = self.house.replicas()?.iter().map(|replica| replica.pid).collect();
+        self.declared["spec"]["run"]["env"] = json!({"TIME": time.to_string()});
+        self.apply()?;
+        self.house.wait(SETTLED_WAIT_MAX, "every replica was restarted", |house| {
+            let replicas = house.replicas().ok()?;
+            let is_new = replicas.iter().all(|replica| replica.ready && !before.contains(&replica.pid));
+            (is_new && replicas.len() == REPLICAS).then_some(())
+        })
+    }
+
+    fn configure(&mut self, time: u64) -> anyhow::Result<()> {
+        let balance = if time.is_multiple_of(2) { "roundRobin" } else { "leastLoaded" };
+        self.declared["spec"]["expose"]["balance"] = json!(balance);
+        self.apply()
+    }
+
+    fn apply(&self) -> anyhow::Result<()> {
+        let file = self.folder.join("changed.yaml");
+        std::fs::write(&file, self.declared.to_string()).context("could not write the changed manifest")?;
+        self.house.tell(&["apply", "-f", &file.to_string_lossy()])
+    }
+
+    /// Waits until so many replicas are ready, and no other has a process.
+    fn whole(&mut self, wanted: usize) -> anyhow::Result<()> {
+        self.house.wait(SETTLED_WAIT_MAX, "the replicas that are wanted are ready", |house| {
+            let replicas = house.replicas().ok()?;
+            (replicas.len() == wanted && replicas.iter().all(|replica| replica.ready)).then_some(())
+        })
+    }
+}
+
+/// A peer before replicas that a supervisor starts again at once.
+fn beside(kind: Kind, case: Case) -> anyhow::Result<Tally> {
+    let place = Place::new()?;
+    let mut backends = (0..REPLICAS).map(|_| Backend::start(&[])).collect::<anyhow::Result<Vec<_>>>()?;
+    let plain: SocketAddr = house::free_address()?;
+    let addresses = backends.iter().map(Backend::address).collect();
+    let setup = Setup { kind, plain, secure: None, backends: addresses, choice: Choice::RoundRobin };
+    let peer = Peer::start(place.path(), &setup)?;
+    ask(place.path(), &format!("http://{plain}/"), |time| {
+        if case == Case::Kill {
+            let chosen = usize::try_from(time)? % REPLICAS;
+            backends[chosen].kill()?;
+        } else {
+            peer.reload()?;
+        }
+        // As long as it takes us to become whole again, or to take a change.
+        (0..50).for_each(|_| house::pause());
+        Ok(())
+    })
+}

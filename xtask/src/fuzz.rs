@@ -1,0 +1,190 @@
+//! `cargo xtask fuzz`: every parser of ours is given what nobody would write, by libFuzzer and the toolchain of the house.
+//!
+//! What tells the fuzzer which branches an input took is a pass of LLVM that the stable compiler has too
+//! (<https://clang.llvm.org/docs/SanitizerCoverage.html>). The address sanitizer would need a nightly: it watches unsafe code, of
+//! which no parser of ours has any.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use crate::{cargo, needs};
+
+/// How the code under the fuzzer is compiled: it counts its edges and comparisons, and checks what a debug build checks.
+const COMPILED: &[&str] = &[
+    "--cfg=fuzzing",
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    // With more units than one the linker drops counters that the fuzzer reads.
+    "-Ccodegen-units=1",
+    "-Cdebug-assertions",
+];
+
+/// Inputs to start from beside those that earlier runs found: what people write, so that chance need not find it.
+const SEEDS: &[(&str, &str)] = &[("manifest", "examples")];
+
+/// Longer than any input takes, on a machine that does other things too; one that takes longer is a finding.
+const INPUT_TIME_MAX: &str = "-timeout=20";
+
+/// Far above what the parsers' own limits let through; an input that takes more is a finding.
+const MEMORY_MAX: &str = "-rss_limit_mb=1024";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Fuzz only these parsers, by the names of their files in fuzz/fuzz_targets.
+    #[arg(value_name = "TARGET")]
+    targets: Vec<String>,
+    /// How long each is fuzzed, in seconds.
+    #[arg(long, default_value_t = 60)]
+    seconds: u32,
+    /// Give the one target this input only, as is done with what an earlier run found.
+    #[arg(long, value_name = "FILE", conflicts_with = "seconds")]
+    input: Option<PathBuf>,
+}
+
+impl Options {
+    /// Every parser for long enough to find what is easily found.
+    pub(crate) fn short() -> Self {
+        Self { targets: Vec::new(), seconds: 5, input: None }
+    }
+}
+
+/// Builds the targets and runs them one after another; what they found is kept for the next run under `target/fuzz`.
+///
+/// Fails, naming the file of the input, when one made a parser panic, hang or take too much memory.
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let root = cargo::root();
+    let known = targets(&root)?;
+    if let Some(unknown) = options.targets.iter().find(|name| !known.contains(name)) {
+        bail!("there is no fuzz target `{unknown}`; the targets are {}", known.join(", "));
+    }
+    if options.input.is_some() && options.targets.len() != 1 {
+        bail!("an input is for one target: name it, as in `cargo xtask fuzz manifest --input FILE`");
+    }
+    if !needs::is_on_path("c++") {
+        bail!("could not build libFuzzer: there is no C++ compiler here; on Debian: apt-get install g++");
+    }
+    let programs = build(&root)?;
+    let asked = if options.targets.is_empty() { &known } else { &options.targets };
+    for name in asked {
+        fuzz(&root, &programs.join(name), name, options)?;
+    }
+    Ok(())
+}
+
+/// The names of all targets, in order.
+fn targets(root: &Path) -> anyhow::Result<Vec<String>> {
+    let folder = root.join("fuzz/fuzz_targets");
+    let files = fs::read_dir(&folder).with_context(|| format!("could not list {}", folder.display()))?;
+    let mut names = Vec::new();
+    for file in files {
+        let path = file?.path();
+        names.extend(path.file_stem().map(|name| name.to_string_lossy().into_owned()));
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Builds every target; returns the folder of the programs.
+fn build(root: &Path) -> anyhow::Result<PathBuf> {
+    let machine = machine()?;
+    let target = root.join("target/fuzz");
+    let mut call = cargo::command(&root.join("fuzz"));
+    // For a named machine the flags are not for build scripts and macros, which could not be linked with them.
+    call.args(["build", "--release", "--bins", "--target", &machine, "--target-dir"]).arg(&target);
+    // Not lines by encoded flags: what a user has set for other builds does not count here.
+    call.env("CARGO_ENCODED_RUSTFLAGS", COMPILED.join("\u{1f}"));
+    cargo::run(&mut call)?;
+    Ok(target.join(machine).join("release"))
+}
+
+/// What the compiler calls this kind of machine.
+fn machine() -> anyhow::Result<String> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let said = Command::new(rustc).arg("-vV").output().context("could not ask rustc for its version")?;
+    let said = String::from_utf8(said.stdout).context("rustc did not answer in text")?;
+    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc did not say which machine it is for")?.to_owned())
+}
+
+fn fuzz(root: &Path, program: &Path, name: &str, options: &Options) -> anyhow::Result<()> {
+    let kept = root.join("target/fuzz/found").join(name);
+    let corpus = kept.join("corpus");
+    fs::create_dir_all(&corpus).with_context(|| format!("could not create {}", corpus.display()))?;
+    let mut call = Command::new(program);
+    call.current_dir(root).args([INPUT_TIME_MAX, MEMORY_MAX]);
+    call.arg(format!("-artifact_prefix={}/", kept.display()));
+    if let Some(input) = &options.input {
+        return cargo::run(call.arg(std::path::absolute(input)?));
+    }
+    call.args(["-verbosity=0", "-print_final_stats=1"]).arg(format!("-max_total_time={}", options.seconds));
+    call.arg(&corpus);
+    call.args(SEEDS.iter().filter(|(target, _)| *target == name).map(|(_, folder)| root.join(folder)));
+    let done = call.output().with_context(|| format!("could not start the fuzz target {name}"))?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    if !done.status.success() {
+        eprintln!("{said}");
+        bail!(
+            "the parser of `{name}` did not hold: the input is the newest file in {}; see it again with `cargo xtask fuzz {name} --input FILE`",
+            kept.display()
+        );
+    }
+    let inputs = statistic(&said, "number_of_executed_units").unwrap_or_default();
+    let new = statistic(&said, "new_units_added").unwrap_or_default();
+    println!("      {name:<12} {inputs:>9} inputs in {} s, {new} of them went new ways", options.seconds);
+    Ok(())
+}
+
+/// A number that libFuzzer says at its end, as `stat::NAME: NUMBER`.
+fn statistic(said: &str, name: &str) -> Option<u64> {
+    let of_it =
+        |line: &str| line.strip_prefix("stat::")?.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok();
+    said.lines().find_map(of_it)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_target_is_named_beside_the_known_ones() {
+        let options = Options { targets: vec!["manifst".to_owned()], seconds: 1, input: None };
+
+        let error = run(&options).expect_err("there is no such target").to_string();
+        assert!(
+            error.starts_with("there is no fuzz target `manifst`; the targets are exposition, formula"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn seeds_are_of_targets_and_lie_in_the_house() {
+        let known = targets(&cargo::root()).expect("the house has targets");
+
+        for (target, folder) in SEEDS {
+            assert!(known.iter().any(|name| name == target), "{target}");
+            assert!(cargo::root().join(folder).is_dir(), "{folder}");
+        }
+    }
+
+    #[test]
+    fn an_input_without_its_target_is_refused() {
+        let options = Options { targets: Vec::new(), seconds: 60, input: Some(PathBuf::from("crash")) };
+
+        assert!(run(&options).is_err_and(|error| error.to_string().contains("name it")));
+    }
+
+    #[test]
+    fn what_the_fuzzer_counted_is_read_by_name() {
+        let said = "Done 84811 runs in 6 second(s)\nstat::number_of_executed_units: 84811\nstat::new_units_added:          857\n";
+
+        assert_eq!(statistic(said, "number_of_executed_units"), Some(84_811));
+        assert_eq!(statistic(said, "new_units_added"), Some(857));
+        assert_eq!(statistic(said, "slowest_unit_time_sec"), None);
+    }
+}
