@@ -44,6 +44,15 @@ const NEEDS: &[Need] = &[
         used_for: "having a PostgreSQL that answers queries for a number",
     },
     Need { program: "psql", package: "postgresql-client", used_for: "filling tables of PostgreSQL" },
+        program: "pebble",
+        package: "pebble",
+        used_for: "being an authority that certificates are asked of by ACME",
+    },
+    Need {
+        program: "pebble-challtestsrv",
+        package: "pebble",
+        used_for: "telling that authority where the hosts of a test are",
+    },
     Need { program: "promtool", package: "prometheus", used_for: "giving a Prometheus a history of weeks" },
 ];
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,11 +17,12 @@ use model::resource::PortName;
 use model::time::Wall;
 use orchestrator::{Handle, Order};
 use platform::{Capabilities, Life, LifeState, LogError, LogLines, ObserveError, Platform, StopRequest};
-use proxy::{AccessLogState, ServiceTraffic, Table, TlsState};
+use proxy::{AccessLogState, ServiceTraffic, Table};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::balancers;
+use crate::certificates::{self, Certificates};
 use crate::desk::{Desk, ReplicaDesk};
 use crate::measuring::{self, MeasuringDesk, SourceDetail};
 use crate::rates::Rates;
@@ -41,6 +43,7 @@ pub(crate) struct Inner {
     pub(crate) platform: Arc<dyn Platform>,
     pub(crate) table: Table,
     pub(crate) balancers: Keepers,
+    pub(crate) certificates: acme::Keeper,
     pub(crate) loop_handle: Handle,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) tasks: TaskTracker,
@@ -109,9 +112,10 @@ impl fmt::Debug for Agent {
 impl Agent {
     /// Begins to obey `orders` and to report to the loop. Must be called within a tokio runtime that drives time and I/O.
     ///
-    /// Fails when the system gives no thread.
+    /// Certificates that are asked for by themselves are kept in the folder `issued`. Fails when the system gives no thread.
     pub fn start(
         node: NodeName,
+        issued: PathBuf,
         platform: Arc<dyn Platform>,
         table: Table,
         loop_handle: Handle,
@@ -122,6 +126,7 @@ impl Agent {
             inner: Arc::new(Inner {
                 node,
                 platform,
+                certificates: certificates::keeper(issued, runtime.clone(), table.clone()),
                 table,
                 balancers: balancers::keepers(runtime.clone(), loop_handle.clone()),
                 loop_handle,
@@ -156,8 +161,12 @@ impl Agent {
     }
 
     /// How the certificates stand that the proxy shows to the clients of a service; `None` when it shows none.
-    pub fn tls(&self, service: &str) -> Option<TlsState> {
-        self.inner.table.tls(service)
+    pub fn tls(&self, service: &str) -> Option<Certificates> {
+        let shown = self.inner.table.tls(service);
+        let name = ServiceName::parse(service).ok()?;
+        let exposed = self.inner.desk().services.get(&name).and_then(|desk| desk.exposed.clone());
+        let declared = exposed.as_ref().and_then(|exposed| exposed.spec.expose.as_ref()?.tls.as_ref());
+        certificates::standing(&self.inner.certificates, shown, declared)
     }
 
     /// How the access logs are, by file.
@@ -200,6 +209,7 @@ impl Agent {
         self.inner.ending.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
+        self.inner.certificates.close().await;
     }
 
     /// Stops replicas, all at once, each with its declared grace, and waits for their ends. Balancers of somebody else are told before

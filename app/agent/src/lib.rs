@@ -6,6 +6,7 @@
 //! has ended or fails its probes gets no traffic from that moment on.
 
 mod balancers;
+mod certificates;
 mod desk;
 mod latency;
 mod measuring;
@@ -16,7 +17,8 @@ mod routes;
 mod routing;
 
 mod agent;
+pub use acme::Standing;
 pub use agent::{Agent, ReplicaDetail, StoppedReplicas, Whom};
+pub use certificates::{CertificateError, Certificates, Issued, Unusable, check_certificates};
 pub use measuring::SourceDetail;
 pub use routes::RouteDetail;
-pub use routing::check_certificates;

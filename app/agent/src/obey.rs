@@ -160,7 +160,7 @@ fn expose(inner: &Inner, id: ActionId, name: &ServiceName, declared: Option<Arc<
         service.exposed = before;
     }
     // It may have given up an address that routes wait for.
-    routes::retry(&inner.table, &mut desk);
+    routes::retry(inner, &mut desk);
     outcome
 }
 

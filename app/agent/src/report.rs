@@ -133,7 +133,7 @@ pub(crate) async fn inventory(inner: Arc<Inner>) {
             }
         })
         .collect();
-    routes::retry(&inner.table, &mut desk);
+    routes::retry(&inner, &mut desk);
     drop(desk);
     let node = inner.node.clone();
     tell(&inner, Input::Report(Report::Inventory { node, up_to, replicas }));

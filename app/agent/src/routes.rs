@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use model::name::ServiceName;
 use orchestrator::Routing;
-use proxy::{AttachedRoute, Gateway, RouteError, RouteTraffic, Table, TlsState};
+use proxy::{AttachedRoute, Gateway, RouteError, RouteTraffic, Table};
 
 use crate::agent::Inner;
+use crate::certificates::{self, Certificates};
 use crate::desk::{Desk, ServiceDesk};
 use crate::routing;
 
@@ -28,7 +29,7 @@ pub struct RouteDetail {
     /// Where the proxy listens for it, or why it does not.
     pub listening: Result<SocketAddr, Arc<str>>,
     /// How the certificates of its listener stand; `None` when it speaks plainly.
-    pub tls: Option<TlsState>,
+    pub tls: Option<Certificates>,
     /// What went over it.
     pub traffic: RouteTraffic,
 }
@@ -44,6 +45,7 @@ pub(crate) fn follow(inner: &Inner, routing: Arc<Routing>) {
         let stays = gateways.contains_key(listen);
         if !stays {
             inner.table.remove_gateway(*listen);
+            certificates::follow(inner, &listen.to_string(), &[]);
         }
         stays
     });
@@ -53,7 +55,7 @@ pub(crate) fn follow(inner: &Inner, routing: Arc<Routing>) {
         routing::route(inner, name, service);
     }
     for gateway in gateways.values() {
-        listen(&inner.table, &mut desk.routes, gateway);
+        listen(inner, &mut desk.routes, gateway);
     }
     desk.routes.routing = routing;
     let names: Vec<ServiceName> = desk.services.keys().cloned().collect();
@@ -61,14 +63,14 @@ pub(crate) fn follow(inner: &Inner, routing: Arc<Routing>) {
 }
 
 /// Tries again to listen where that has failed.
-pub(crate) fn retry(table: &Table, desk: &mut Desk) {
+pub(crate) fn retry(inner: &Inner, desk: &mut Desk) {
     let routes = &mut desk.routes;
     if routes.listeners.values().all(Result::is_ok) {
         return;
     }
     for gateway in gateways(&routes.routing).values() {
         if routes.listeners.get(&gateway.listen).is_some_and(Result::is_err) {
-            listen(table, routes, gateway);
+            listen(inner, routes, gateway);
         }
     }
 }
@@ -101,7 +103,11 @@ pub(crate) fn details(inner: &Inner) -> Vec<RouteDetail> {
     let detail = routes.filter_map(|route| {
         Some(RouteDetail {
             route: route.name.clone(),
-            tls: inner.table.gateway_tls(route.spec.listen.0),
+            tls: certificates::standing(
+                &inner.certificates,
+                inner.table.gateway_tls(route.spec.listen.0),
+                &route.spec.tls,
+            ),
             listening: desk.routes.listeners.get(&route.spec.listen.0)?.clone(),
             traffic: traffic.remove(route.name.as_str()).unwrap_or_default(),
         })
@@ -113,7 +119,8 @@ fn gateways(routing: &Routing) -> BTreeMap<SocketAddr, Gateway> {
     let mut gateways: BTreeMap<SocketAddr, Gateway> = BTreeMap::new();
     for route in &routing.routes {
         let listen = route.spec.listen.0;
-        let gateway = gateways.entry(listen).or_insert_with(|| Gateway { listen, routes: Vec::new() });
+        let gateway =
+            gateways.entry(listen).or_insert_with(|| Gateway { listen, tls: None, routes: Vec::new() });
         gateway.routes.push(AttachedRoute {
             name: Arc::from(route.name.as_str()),
             created: route.created,
@@ -123,8 +130,12 @@ fn gateways(routing: &Routing) -> BTreeMap<SocketAddr, Gateway> {
     gateways
 }
 
-fn listen(table: &Table, routes: &mut RoutesDesk, gateway: &Gateway) {
-    let listening = table.set_gateway(gateway).map_err(|error| Arc::from(sentence(&error, gateway.listen)));
+fn listen(inner: &Inner, routes: &mut RoutesDesk, gateway: &Gateway) {
+    let declared: Vec<_> = gateway.routes.iter().filter_map(|route| route.spec.tls.as_ref()).collect();
+    let tls = certificates::follow(inner, &gateway.listen.to_string(), &declared);
+    let gateway = &Gateway { tls, ..gateway.clone() };
+    let listening =
+        inner.table.set_gateway(gateway).map_err(|error| Arc::from(sentence(&error, gateway.listen)));
     if let Err(why) = &listening
         && routes.listeners.get(&gateway.listen).is_none_or(|before| before.as_ref() != Err(why))
     {

@@ -7,30 +7,32 @@ use std::sync::Arc;
 use balance::{Balance, EndpointId, Weight};
 use model::action::{Admission, Failure, FailureKind, Outcome};
 use model::name::ServiceName;
-use model::resource::{self, Expose, Port, PortName, Resource, ServiceSpec};
+use model::resource::{self, Expose, Port, PortName, ServiceSpec};
 use platform::Life;
 use proxy::{
     AdaptivePolicy, EndpointRoute, EndpointState, HashKey, HedgeAfter, HedgePolicy, Limits, Protocol,
-    ProxyVersion, RouteError, ServiceRoute, SlowStart, Table, Timeouts, Tls, TlsError,
+    ProxyVersion, RouteError, ServiceRoute, SlowStart, Table, Timeouts,
 };
 
 use crate::agent::Inner;
 use crate::balancers;
+use crate::certificates;
 use crate::desk::{ReplicaDesk, ServiceDesk};
 
 /// Sets the route of a service as its desk says, in the proxy and in every balancer that is told to; nothing when it is neither exposed nor behind
 /// a route.
 pub(crate) fn route(inner: &Inner, name: &ServiceName, desk: &ServiceDesk) -> Outcome {
     let exposed = desk.exposed.as_ref().map(|declared| &declared.spec);
+    let tls = exposed.and_then(|spec| spec.expose.as_ref()?.tls.as_ref());
+    let tls = certificates::follow(inner, name.as_str(), tls.as_slice());
     let Some(spec) = exposed.or(desk.routed.as_deref()) else {
         balancers::forget(inner, name);
         return Outcome::Applied;
     };
-    let mut route = ServiceRoute::without_listener(name.as_str());
+    let mut route = ServiceRoute { tls, ..ServiceRoute::without_listener(name.as_str()) };
     if let Some(expose) = &spec.expose {
         if exposed.is_some() {
             route.listen = expose.listen.map(|listen| listen.0);
-            route.tls = Tls::declared(&expose.tls);
             route.access_log.clone_from(&expose.access_log);
             route.proxy_protocol.accept = expose.proxy_protocol.accept;
         }
@@ -110,16 +112,6 @@ fn hedge(declared: resource::Hedge) -> HedgePolicy {
             .map_or(HedgeAfter::Percentile(percent(percentile)), |after| HedgeAfter::Fixed(after.into())),
         budget_percent: percent(declared.budget_percent),
     }
-}
-
-/// Whether the certificates that a resource names could be shown to clients now.
-pub fn check_certificates(resource: &Resource) -> Result<(), TlsError> {
-    let declared = match resource {
-        Resource::Service(service) => service.spec.expose.as_ref().and_then(|expose| expose.tls.as_ref()),
-        Resource::Route(route) => route.spec.tls.as_ref(),
-        Resource::HorizontalPodAutoscaler(_) | Resource::MetricSource(_) => None,
-    };
-    Tls::declared(declared).map_or(Ok(()), |tls| proxy::check_certificates(&tls))
 }
 
 /// Takes a replica out of the traffic at once; its route is set anew afterwards.

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use agent::{Certificates, Issued, Standing};
 use axum::http::StatusCode;
 use model::resource::{Kind, Resource};
 use model::time::Wall;
-use proxy::{CertificateState, TlsState};
+use proxy::CertificateState;
 
 use crate::failure::{Code, Failure};
 use crate::moment::rfc3339;
@@ -17,26 +18,21 @@ const WARN_BEFORE_MAX: Duration = Duration::from_hours(14 * 24);
 
 /// Refuses certificates that could not be shown to clients now.
 pub(crate) fn check(resources: &[Resource]) -> Result<(), Failure> {
-    for resource in resources {
-        if let Err(error) = agent::check_certificates(resource) {
-            let (kind, name) = (resource.kind().as_str().to_ascii_lowercase(), resource.name());
-            let sentence = format!("could not apply the resources: {kind}/{name}: {error}");
-            let problem = v1::Problem {
-                path: if resource.kind() == Kind::Route { "spec.tls" } else { "spec.expose.tls" }.into(),
-                message: error.to_string(),
-                line: None,
-                column: None,
-            };
-            let status = StatusCode::UNPROCESSABLE_ENTITY;
-            return Err(Failure::new(status, Code::Invalid, sentence).with_problems(vec![problem]));
-        }
-    }
-    Ok(())
+    let Err(unusable) = agent::check_certificates(resources) else { return Ok(()) };
+    let is_route = unusable.resource.kind() == Kind::Route;
+    let problem = v1::Problem {
+        path: if is_route { "spec.tls" } else { "spec.expose.tls" }.into(),
+        message: unusable.error.to_string(),
+        line: None,
+        column: None,
+    };
+    let failure = Failure::new(StatusCode::UNPROCESSABLE_ENTITY, Code::Invalid, unusable.to_string());
+    Err(failure.with_problems(vec![problem]))
 }
 
 /// How certificates stand; `None` when none are shown.
-pub(crate) fn condition(state: Option<&TlsState>, now: Wall) -> Option<v1::Condition> {
-    let (reason, message) = words(state?, UNIX_EPOCH + Duration::from_millis(now.as_millis()));
+pub(crate) fn condition(state: Option<&Certificates>, now: Wall) -> Option<v1::Condition> {
+    let (reason, message) = words(state?, now);
     Some(v1::Condition {
         kind: "Certificate".into(),
         status: if reason == VALID { "True" } else { "False" }.into(),
@@ -46,29 +42,84 @@ pub(crate) fn condition(state: Option<&TlsState>, now: Wall) -> Option<v1::Condi
     })
 }
 
+/// When the first of them ends, in seconds since 1970; `None` while there is none.
+pub(crate) fn not_after(state: &Certificates) -> Option<i64> {
+    let first = state.shown.certificates.iter().map(|certificate| certificate.not_after).min()?;
+    let since = first.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    Some(i64::try_from(since).unwrap_or(i64::MAX))
+}
+
 const VALID: &str = "Valid";
 
 /// The first thing that is wrong, or how long all is well.
-fn words(state: &TlsState, now: SystemTime) -> (&'static str, String) {
-    if let Some(problem) = &state.problem {
+fn words(state: &Certificates, now: Wall) -> (&'static str, String) {
+    if let Some(problem) = &state.shown.problem {
         return ("NotTaken", format!("{problem}; what was read before stays in use"));
     }
-    let Some(first) = state.certificates.iter().min_by_key(|certificate| certificate.not_after) else {
+    state.issued.iter().find_map(|issued| missed(state, issued)).unwrap_or_else(|| validity(state, now))
+}
+
+/// What is wrong with a certificate that is asked for by itself; `None` when nothing is.
+fn missed(state: &Certificates, issued: &Issued) -> Option<(&'static str, String)> {
+    let shown = state.shown.certificates.iter().find(|shown| shown.files.certificate == issued.file);
+    let directory = &issued.acme.directory;
+    let hosts = hosts(issued);
+    let meanwhile = if state.shown.certificates.is_empty() {
+        "until then clients are refused by a TLS alert"
+    } else {
+        "until then clients are shown another one"
+    };
+    match (&issued.standing, shown) {
+        (Standing::Failed { why, again }, None) => {
+            let again = rfc3339(*again);
+            Some((
+                "NotIssued",
+                format!(
+                    "there is no certificate for {hosts}: {why}; it is asked for again at {again}, and {meanwhile}"
+                ),
+            ))
+        }
+        (Standing::Failed { why, again }, Some(shown)) => {
+            let (until, again) = (moment(shown.not_after), rfc3339(*again));
+            Some((
+                "NotRenewed",
+                format!(
+                    "the certificate for {hosts} is valid until {until} and could not be renewed: {why}; it is asked for again at {again}"
+                ),
+            ))
+        }
+        (Standing::Asked | Standing::Kept { .. }, None) => Some((
+            "Awaited",
+            format!("a certificate for {hosts} is being asked for at {directory}; {meanwhile}"),
+        )),
+        (Standing::Asked | Standing::Kept { .. }, Some(_)) => None,
+    }
+}
+
+fn validity(state: &Certificates, now: Wall) -> (&'static str, String) {
+    let Some(first) = state.shown.certificates.iter().min_by_key(|certificate| certificate.not_after) else {
         return (VALID, String::new());
     };
+    let now = UNIX_EPOCH + Duration::from_millis(now.as_millis());
     let (name, until) = (name(first), moment(first.not_after));
-    if let Some(early) = state.certificates.iter().find(|certificate| now < certificate.not_before) {
+    if let Some(early) = state.shown.certificates.iter().find(|certificate| now < certificate.not_before) {
         let from = moment(early.not_before);
         return ("NotYetValid", format!("{} begins to be valid at {from}", self::name(early)));
     }
     let lifetime = first.not_after.duration_since(first.not_before).unwrap_or_default();
     let left = first.not_after.duration_since(now).unwrap_or_default();
-    if left.is_zero() {
-        ("Expired", format!("{name} was valid until {until}; clients refuse it"))
-    } else if left < WARN_BEFORE_MAX.min(lifetime / 3) {
-        ("Expiring", format!("{name} is valid until {until}; renew it"))
-    } else {
-        (VALID, format!("{name} is valid until {until}"))
+    let issued = state.issued.iter().find(|issued| issued.file == first.files.certificate);
+    let renewal = issued.and_then(|issued| match issued.standing {
+        Standing::Kept { renewal } => Some(rfc3339(renewal)),
+        Standing::Asked | Standing::Failed { .. } => None,
+    });
+    match renewal {
+        _ if left.is_zero() => ("Expired", format!("{name} was valid until {until}; clients refuse it")),
+        Some(renewal) => (VALID, format!("{name} is valid until {until}, and is renewed at {renewal}")),
+        None if left < WARN_BEFORE_MAX.min(lifetime / 3) => {
+            ("Expiring", format!("{name} is valid until {until}; renew it"))
+        }
+        None => (VALID, format!("{name} is valid until {until}")),
     }
 }
 
@@ -76,6 +127,15 @@ fn name(certificate: &CertificateState) -> String {
     match certificate.names.first() {
         Some(name) => format!("the certificate for {name}"),
         None => format!("the certificate in {}", certificate.files.certificate.display()),
+    }
+}
+
+/// The first host of a certificate, and how many more.
+fn hosts(issued: &Issued) -> String {
+    let first = issued.acme.hosts.first().map_or("nobody", |host| host.as_str());
+    match issued.acme.hosts.len() {
+        0 | 1 => first.to_owned(),
+        all => format!("{first} and {} more", all - 1),
     }
 }
 
@@ -88,7 +148,8 @@ fn moment(time: SystemTime) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use proxy::CertificateFiles;
+    use model::resource::Acme;
+    use proxy::{CertificateFiles, TlsState};
 
     use super::*;
 
@@ -98,14 +159,19 @@ mod tests {
         UNIX_EPOCH + DAY * day
     }
 
-    fn state(days: &[(u32, u32)]) -> TlsState {
+    fn wall(day: u32) -> Wall {
+        Wall::from_millis(u64::from(day) * 86_400_000)
+    }
+
+    fn state(days: &[(u32, u32)]) -> Certificates {
         let certificate = |&(from, until): &(u32, u32)| CertificateState {
             files: CertificateFiles { certificate: "/a.pem".into(), key: "/a.key".into() },
             names: vec![format!("{until}.example")],
             not_before: at(from),
             not_after: at(until),
         };
-        TlsState { certificates: days.iter().map(certificate).collect(), problem: None }
+        let shown = TlsState { certificates: days.iter().map(certificate).collect(), problem: None };
+        Certificates { shown, issued: Vec::new() }
     }
 
     #[test]
@@ -125,21 +191,71 @@ mod tests {
                 "the certificate for 90.example was valid until 1970-04-01T00:00:00.000Z; clients refuse it",
             ),
         ] {
-            assert_eq!(words(&state, at(day)), (reason, message.to_owned()), "{day}");
+            assert_eq!(words(&state, wall(day)), (reason, message.to_owned()), "{day}");
         }
     }
 
     #[test]
     fn a_short_life_is_not_spoken_of_from_its_beginning() {
         let state = state(&[(10, 16)]);
-        assert_eq!(words(&state, at(9)).0, "NotYetValid");
-        assert_eq!(words(&state, at(13)).0, "Valid");
-        assert_eq!(words(&state, at(15)).0, "Expiring");
+        assert_eq!(words(&state, wall(9)).0, "NotYetValid");
+        assert_eq!(words(&state, wall(13)).0, "Valid");
+        assert_eq!(words(&state, wall(15)).0, "Expiring");
     }
 
     #[test]
     fn files_that_were_not_taken_come_first() {
-        let state = TlsState { problem: Some(Arc::from("no")), ..state(&[(0, 1)]) };
-        assert_eq!(words(&state, at(9)), ("NotTaken", "no; what was read before stays in use".to_owned()));
+        let mut state = state(&[(0, 1)]);
+        state.shown.problem = Some(Arc::from("no"));
+        assert_eq!(words(&state, wall(9)), ("NotTaken", "no; what was read before stays in use".to_owned()));
+    }
+
+    fn issued(file: &str, standing: Standing) -> Issued {
+        let acme: Acme = serde_json::from_str(
+            r#"{"directory": "https://ca.example/", "hosts": ["a.example", "b.example"]}"#,
+        )
+        .unwrap();
+        Issued { acme, file: file.into(), standing }
+    }
+
+    #[test]
+    fn of_a_certificate_that_is_asked_for_it_is_said_what_clients_meet_until_it_is_there() {
+        let failed = || Standing::Failed { why: Arc::from("no network"), again: wall(3) };
+        let mut none = state(&[]);
+        none.issued = vec![issued("/acme.pem", Standing::Asked)];
+        let (reason, message) = words(&none, wall(2));
+        assert_eq!(reason, "Awaited");
+        assert_eq!(
+            message,
+            "a certificate for a.example and 1 more is being asked for at https://ca.example/; until then clients are refused by a TLS alert"
+        );
+        none.issued[0].standing = failed();
+        let (reason, message) = words(&none, wall(2));
+        assert_eq!(reason, "NotIssued");
+        assert_eq!(
+            message,
+            "there is no certificate for a.example and 1 more: no network; it is asked for again at 1970-01-04T00:00:00.000Z, and until then clients are refused by a TLS alert"
+        );
+        assert_eq!(not_after(&none), None);
+
+        let mut beside = state(&[(0, 90)]);
+        beside.issued = vec![issued("/acme.pem", Standing::Asked)];
+        assert!(words(&beside, wall(2)).1.ends_with("until then clients are shown another one"));
+    }
+
+    #[test]
+    fn a_certificate_that_is_renewed_by_itself_is_spoken_of_when_that_fails() {
+        let mut state = state(&[(0, 90)]);
+        state.issued = vec![issued("/a.pem", Standing::Kept { renewal: wall(80) })];
+        // A person is not called for what goes by itself.
+        let (reason, message) = words(&state, wall(79));
+        assert_eq!(reason, "Valid");
+        assert!(message.ends_with("and is renewed at 1970-03-22T00:00:00.000Z"), "{message}");
+        assert_eq!(words(&state, wall(91)).0, "Expired");
+        state.issued[0].standing = Standing::Failed { why: Arc::from("no network"), again: wall(82) };
+        let (reason, message) = words(&state, wall(81));
+        assert_eq!(reason, "NotRenewed");
+        assert!(message.contains("could not be renewed: no network; it is asked for again at"), "{message}");
+        assert_eq!(not_after(&state), Some(90 * 86_400));
     }
 }

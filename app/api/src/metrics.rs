@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::UNIX_EPOCH;
 
+use agent::{Certificates, RouteDetail};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
-use proxy::{AccessLogState, Counts, EndpointTraffic, Histogram, RouteTraffic, TlsState};
+use proxy::{AccessLogState, Counts, EndpointTraffic, Histogram, RouteTraffic};
 
 use crate::balancers;
+use crate::certificates;
 use crate::failure::Failure;
 use crate::metric_source;
 use crate::proxied::{self, CLASSES};
@@ -51,6 +52,7 @@ struct Reading {
     versions: Vec<(u64, Requests)>,
     proxied: Vec<(String, v1::Proxied)>,
     tls: Vec<Tls>,
+    certificates: Vec<Ending>,
     routes: Vec<RouteTraffic>,
     /// Balancers of somebody else, with the services that they are told of.
     external: Vec<(String, v1::External)>,
@@ -63,7 +65,15 @@ struct Reading {
 struct Tls {
     service: String,
     handshake_failures: u64,
-    /// Of the certificate that ends first, in seconds since 1970.
+}
+
+/// The certificate that ends first among those of a service or a route.
+#[derive(Debug)]
+struct Ending {
+    /// `service` or `route`.
+    label: &'static str,
+    name: String,
+    /// In seconds since 1970.
     not_after: i64,
 }
 
@@ -92,7 +102,8 @@ async fn read(state: &State) -> Result<Reading, Failure> {
         .ask(|handle| Ok((view::services(handle, None)?, handle.look(|brain, _| brain.actions_in_flight())?)))
         .await?;
     let events = state.events_by_kind().clone();
-    let (mut requests, mut by_proxy, mut tls) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut requests, mut by_proxy) = (Vec::new(), Vec::new());
+    let (mut tls, mut certificates) = (Vec::new(), Vec::new());
     let mut versions = Vec::new();
     for traffic in state.agent.traffic() {
         let service = traffic.service.to_string();
@@ -101,7 +112,8 @@ async fn read(state: &State) -> Result<Reading, Failure> {
         let by_version = traffic.versions.iter();
         versions.extend(by_version.map(|it| (it.version, of_counts(&service, None, &it.counts))));
         if let Some(state) = state.agent.tls(&traffic.service) {
-            tls.push(of_tls(&service, traffic.handshake_failures, &state));
+            tls.push(Tls { service: service.clone(), handshake_failures: traffic.handshake_failures });
+            certificates.extend(ending("service", &service, &state));
         }
         for (ordinal, counts) in by_ordinal(&traffic.endpoints) {
             requests.push(of_counts(&service, Some(format!("{service}-{ordinal}")), &counts));
@@ -114,7 +126,10 @@ async fn read(state: &State) -> Result<Reading, Failure> {
     let external = external.collect();
     let agent = state.agent.clone();
     let sources = state.ask(move |handle| metric_source::sources(handle, &agent, None)).await?;
-    let routes = state.agent.routes().into_iter().map(|detail| detail.traffic).collect();
+    let details = state.agent.routes();
+    let of_route = |detail: &RouteDetail| ending("route", detail.route.as_str(), detail.tls.as_ref()?);
+    certificates.extend(details.iter().filter_map(of_route));
+    let routes = details.into_iter().map(|detail| detail.traffic).collect();
     Ok(Reading {
         rounds,
         in_flight,
@@ -125,6 +140,7 @@ async fn read(state: &State) -> Result<Reading, Failure> {
         versions,
         proxied: by_proxy,
         tls,
+        certificates,
         routes,
         external,
         access_logs: state.agent.access_logs(),
@@ -150,11 +166,9 @@ fn by_ordinal(endpoints: &[EndpointTraffic]) -> BTreeMap<u32, Counts> {
     sums
 }
 
-fn of_tls(service: &str, handshake_failures: u64, state: &TlsState) -> Tls {
-    let first = state.certificates.iter().map(|certificate| certificate.not_after).min();
-    let not_after = first.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default().as_secs();
-    let not_after = i64::try_from(not_after).unwrap_or(i64::MAX);
-    Tls { service: service.to_owned(), handshake_failures, not_after }
+/// `None` while there is no certificate: no moment is its end.
+fn ending(label: &'static str, name: &str, state: &Certificates) -> Option<Ending> {
+    Some(Ending { label, name: name.to_owned(), not_after: certificates::not_after(state)? })
 }
 
 fn of_counts(service: &str, replica: Option<String>, counts: &Counts) -> Requests {
@@ -390,9 +404,10 @@ impl Reading {
                 .encode_counter::<NoLabelSet, _, f64>(&tls.handshake_failures, None)?;
         }
         let name = "homeostat_certificate_not_after_seconds";
-        let mut ends = gauge(encoder, name, "When the first certificate of a service ends, since 1970")?;
-        for tls in &self.tls {
-            ends.encode_family(&[("service", tls.service.as_str())])?.encode_gauge(&tls.not_after)?;
+        let mut ends =
+            gauge(encoder, name, "When the first certificate of a service or a route ends, since 1970")?;
+        for Ending { label, name, not_after } in &self.certificates {
+            ends.encode_family(&[(*label, name.as_str())])?.encode_gauge(not_after)?;
         }
         Ok(())
     }
@@ -546,7 +561,8 @@ mod tests {
             requests,
             versions: vec![(7, of_counts("shop", None, &Counts { failures: 2, ..Counts::default() }))],
             proxied: vec![("shop".into(), proxied)],
-            tls: vec![of_tls("shop", 3, &TlsState { certificates: Vec::new(), problem: None })],
+            tls: vec![Tls { service: "shop".into(), handshake_failures: 3 }],
+            certificates: vec![Ending { label: "route", name: "front".into(), not_after: 7 }],
             routes: vec![RouteTraffic { route: "front".into(), ..RouteTraffic::default() }],
             external: Vec::new(),
             access_logs: Vec::new(),
@@ -569,6 +585,7 @@ mod tests {
             "homeostat_version_requests_total{service=\"shop\",generation=\"7\",status=\"5xx\"} 0",
             "homeostat_version_request_duration_seconds_count{service=\"shop\",generation=\"7\"} 0",
             "homeostat_route_request_duration_seconds_count{route=\"front\"} 0",
+            "homeostat_certificate_not_after_seconds{route=\"front\"} 7",
         ] {
             assert!(written.contains(line), "{written}");
         }

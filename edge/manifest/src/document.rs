@@ -207,10 +207,9 @@ fn paths_of(resource: &mut Resource) -> Vec<&mut String> {
     }
 }
 
-/// The paths of certificates and keys.
+/// The paths of certificates, of keys, and of those who vouch for an authority that is asked.
 fn certificates(tls: &mut Option<Tls>) -> impl Iterator<Item = &mut String> {
-    let pairs = tls.iter_mut().flat_map(|tls| &mut tls.certificates);
-    pairs.flat_map(|pair| [&mut pair.certificate, &mut pair.key])
+    tls.iter_mut().flat_map(Tls::files_mut)
 }
 
 /// The path of a log, unless it is none.

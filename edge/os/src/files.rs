@@ -1,8 +1,9 @@
 //! Files that are whole or not there, and locks that end with their holder.
 
 use std::fmt;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,18 +27,40 @@ pub struct WriteError {
     pub source: io::Error,
 }
 
+/// Who may read a file that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Readers {
+    /// As the process's mask says.
+    AsUsual,
+    /// Its owner alone.
+    Owner,
+}
+
 /// Replaces `path` with `content` so that a reader, and a crash, meets the old content or the new and nothing between.
 ///
 /// Writes `path` with `.new` added first; callers do not write one path twice at the same time. The folder must exist.
 pub fn write_atomically(path: &Path, content: &[u8], durability: Durability) -> Result<(), WriteError> {
-    replace(path, content, durability).map_err(|source| WriteError { path: path.to_owned(), source })
+    let written = replace(path, content, durability, Readers::AsUsual);
+    written.map_err(|source| WriteError { path: path.to_owned(), source })
 }
 
-fn replace(path: &Path, content: &[u8], durability: Durability) -> io::Result<()> {
+/// The same for a secret: at no time may anybody but its owner read it (mode 0600). It outlives a crash of the machine.
+pub fn write_secret(path: &Path, content: &[u8]) -> Result<(), WriteError> {
+    let written = replace(path, content, Durability::Machine, Readers::Owner);
+    written.map_err(|source| WriteError { path: path.to_owned(), source })
+}
+
+/// Makes a folder for secrets, and those that it is in: nobody but its owner may look into it (mode 0700). One that is there stays as it is.
+pub fn create_secret_folder(path: &Path) -> Result<(), WriteError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| WriteError { path: path.to_owned(), source })
+}
+
+fn replace(path: &Path, content: &[u8], durability: Durability, readers: Readers) -> io::Result<()> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let new = PathBuf::from(new);
-    let written = File::create(&new).and_then(|mut file| {
+    let written = create(&new, readers).and_then(|mut file| {
         file.write_all(content)?;
         match durability {
             Durability::Machine => file.sync_all(),
@@ -55,6 +78,21 @@ fn replace(path: &Path, content: &[u8], durability: Durability) -> io::Result<()
             File::open(folder)?.sync_all()
         }
         (Durability::Machine, None) | (Durability::Process, _) => Ok(()),
+    }
+}
+
+/// An empty file in the place of one that a crash may have left.
+fn create(path: &Path, readers: Readers) -> io::Result<File> {
+    match readers {
+        Readers::AsUsual => File::create(path),
+        Readers::Owner => {
+            // One that is there keeps its mode, so it must not be there.
+            match std::fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+        }
     }
 }
 

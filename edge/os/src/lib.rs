@@ -21,6 +21,8 @@ mod signals;
 
 pub use clock::{Clock, since_boot, wall};
 pub use entropy::{EntropyError, seed, token};
-pub use files::{Durability, FileLock, LockError, WriteError, write_atomically};
+pub use files::{
+    Durability, FileLock, LockError, WriteError, create_secret_folder, write_atomically, write_secret,
+};
 pub use limits::raise_open_files;
 pub use signals::{Signals, SignalsError, StopSignal};

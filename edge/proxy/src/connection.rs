@@ -179,8 +179,12 @@ impl Client {
         match ended.await {
             Some(Ok(stream)) => {
                 self.hand.arm(Stage::Head, self.local.snapshot().timeouts.request_head);
-                let is_http2 = stream.get_ref().1.alpn_protocol() == Some(tls::HTTP_2);
-                let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
+                let protocol = match stream.get_ref().1.alpn_protocol() {
+                    // Who asks so has seen what it wanted (RFC 8737, section 3).
+                    Some(tls::ACME_TLS) => return None,
+                    Some(tls::HTTP_2) => Protocol::Http2,
+                    Some(_) | None => Protocol::Http1,
+                };
                 Some((protocol, Stream::Tls(Box::new(stream))))
             }
             // It left before it had said anything wrong, as a check of the port does.

@@ -73,6 +73,11 @@ pub(crate) async fn answer(client: Rc<Client>, mut request: Request<Incoming>) -
     let log = client.local.service.access_log();
     let record = log.map(|log| Rc::new(Record::new(started).logged(log, &client, &parts)));
     let mut arrival = Arrival { parts, body, expects, on_upgrade, started, dialect, record };
+    if let Some(words) = client.worker.shared.challenges.answer(arrival.parts.uri.path()) {
+        let mut response = own_words(&client, arrival, StatusCode::OK, "");
+        *response.body_mut() = ResponseBody::Own(Some(words));
+        return response;
+    }
     if client.local.router.is_some() {
         // Boxed, so that requests without routes are not the larger for it.
         return Box::pin(router::answer(client, arrival)).await;

@@ -83,7 +83,7 @@ pub use gate::Limits;
 pub use listener::Inherited;
 pub use proxy::{Ended, Proxy, ProxyConfig, StartError};
 pub use table::{EndpointError, RouteError, Table};
-pub use tls::{CertificateState, TlsError, TlsState, check as check_certificates};
+pub use tls::{CertificateState, Challenge, TlsError, TlsState, check as check_certificates};
 pub use traffic::{
     Adaptive, Asked, Counts, Ejected, EndpointTraffic, Histogram, RouteTraffic, ServiceTraffic,
     VersionTraffic,

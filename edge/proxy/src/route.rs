@@ -111,19 +111,29 @@ pub enum ProxyVersion {
     V2,
 }
 
-/// The certificates with which TLS is spoken to clients.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The certificates with which TLS is spoken to clients; at least one of either sort.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tls {
-    /// At least one. A client that asks for a name gets the first that holds it, or else the first.
+    /// Those that have to be there. A client that asks for a name gets the first that holds it, or else the first; those that are issued come
+    /// after these.
     pub certificates: Vec<CertificateFiles>,
+    /// Files with key and chain in one, in PEM, that an authority's answer comes to. One that is not there yet, or cannot be used, is left
+    /// out; a client for whom there is none is refused by an alert.
+    pub issued: Vec<PathBuf>,
 }
 
 impl Tls {
-    /// All that is declared, in this order; `None` when nothing is.
-    pub fn declared<'a>(declared: impl IntoIterator<Item = &'a resource::Tls>) -> Option<Self> {
-        let pairs = declared.into_iter().flat_map(|tls| &tls.certificates);
-        let certificates: Vec<_> = pairs.map(CertificateFiles::of).collect();
-        (!certificates.is_empty()).then_some(Self { certificates })
+    /// All that is declared, in this order; `None` when nothing is. `file` says where a certificate that is asked for by itself comes to.
+    pub fn declared<'a>(
+        declared: impl IntoIterator<Item = &'a resource::Tls>,
+        file: impl Fn(&resource::Acme) -> PathBuf,
+    ) -> Option<Self> {
+        let mut all = Self::default();
+        for tls in declared {
+            all.certificates.extend(tls.certificates.iter().map(CertificateFiles::of));
+            all.issued.extend(tls.acme.as_ref().map(&file));
+        }
+        (all != Self::default()).then_some(all)
     }
 }
 
@@ -147,6 +157,8 @@ pub struct CertificateFiles {
 pub struct Gateway {
     /// Where clients connect; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// The certificates that clients are shown; `None` for a listener that speaks plainly.
+    pub tls: Option<Tls>,
     /// Which requests go where. They name services; one that is not there is as one that cannot answer: 500.
     pub routes: Vec<AttachedRoute>,
 }

@@ -13,10 +13,10 @@ use thiserror::Error;
 
 use crate::access::AccessLogState;
 use crate::listener::{Inherited, Listener};
-use crate::route::{EndpointState, Gateway, ServiceRoute, Tls};
+use crate::route::{EndpointState, Gateway, ServiceRoute};
 use crate::router::Router;
 use crate::service::Service;
-use crate::tls::{Terminator, TlsError, TlsState};
+use crate::tls::{Challenge, Terminator, TlsError, TlsState};
 use crate::traffic::{Asked, RouteTraffic, ServiceTraffic};
 use crate::worker::{Order, Shared};
 
@@ -189,7 +189,7 @@ impl Table {
     pub fn set_gateway(&self, gateway: &Gateway) -> Result<SocketAddr, RouteError> {
         let name = name_of(gateway.listen);
         let mut route = ServiceRoute::new(Arc::clone(&name), gateway.listen);
-        route.tls = Tls::declared(gateway.routes.iter().filter_map(|route| route.spec.tls.as_ref()));
+        route.tls.clone_from(&gateway.tls);
         let mut entries = self.entries();
         let workers = self.shared.doors.len();
         let terminator = terminator(entries.get(&name), &route)?;
@@ -311,6 +311,13 @@ impl Table {
     #[must_use]
     pub fn gateway_tls(&self, listen: SocketAddr) -> Option<TlsState> {
         self.tls(&name_of(listen))
+    }
+
+    /// Lets a host show this, and nothing else, to an authority of certificates, or nothing more.
+    ///
+    /// Fails, and changes nothing, for a key that cannot be used.
+    pub fn set_challenge(&self, host: &str, challenge: Option<Challenge>) -> Result<(), rustls::Error> {
+        self.shared.challenges.set(host, challenge)
     }
 
     /// All counters, by service name. They only grow: rates are differences between two readings.

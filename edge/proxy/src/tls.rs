@@ -4,11 +4,14 @@
 //! set of certificates, so that what begins after a change meets the new ones.
 
 mod certificate;
+mod challenge;
 mod handshake;
 mod terminator;
 pub(crate) mod watch;
 
 pub use certificate::TlsError;
+pub use challenge::Challenge;
+pub(crate) use challenge::{ACME_TLS, Challenges};
 pub(crate) use handshake::accept;
 pub use terminator::{CertificateState, TlsState, check};
 pub(crate) use terminator::{HTTP_2, Terminator};

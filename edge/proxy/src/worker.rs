@@ -24,6 +24,7 @@ use crate::listener;
 use crate::local::LocalService;
 use crate::router::GZIPS_MAX;
 use crate::service::{Clock, Service};
+use crate::tls::Challenges;
 use crate::turnstile::Inside;
 
 /// Orders that may queue for a worker; its loop takes them as fast as connections can be set up.
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     /// Told when a request begins to wait for an endpoint.
     pub(crate) awaited: Notify,
     pub(crate) logs: Logs,
+    pub(crate) challenges: Challenges,
     /// Told when clients may be accepted.
     open: CancellationToken,
     stop: CancellationToken,
@@ -145,6 +147,7 @@ impl Shared {
             doors: doors.into(),
             awaited: Notify::new(),
             logs,
+            challenges: Challenges::default(),
             open: CancellationToken::new(),
             stop: CancellationToken::new(),
             ending: OnceLock::new(),

@@ -80,8 +80,10 @@ impl Reign {
             settings: up.settings.clone(),
             orders,
         })?;
-        let agent = Agent::start(node, Arc::clone(&platform) as _, proxy.table(), handle.clone(), inbox)
-            .context("could not start the agent: the system gave no thread")?;
+        let issued = up.data.join("acme");
+        let agent =
+            Agent::start(node, issued, Arc::clone(&platform) as _, proxy.table(), handle.clone(), inbox)
+                .context("could not start the agent: the system gave no thread")?;
         let stop = CancellationToken::new();
         let address = api.local_addr().context("could not tell where the API listens")?;
         let listener = api.try_clone().and_then(tokio::net::TcpListener::from_std);
@@ -255,12 +257,7 @@ fn open_platform(up: &Up, here: &Path) -> anyhow::Result<ProcessPlatform> {
 /// The resources of the manifests, of which the certificates can be shown.
 fn applicable(manifests: &Manifests) -> anyhow::Result<Vec<Resource>> {
     let resources: Vec<Resource> = manifests.resources().cloned().collect();
-    for resource in &resources {
-        agent::check_certificates(resource).with_context(|| {
-            let kind = resource.kind().as_str().to_ascii_lowercase();
-            format!("could not apply {kind}/{}", resource.name())
-        })?;
-    }
+    agent::check_certificates(&resources)?;
     Ok(resources)
 }
 

@@ -1,5 +1,6 @@
 //! End to end: the real binary, real processes, real sockets, looked at through the command line as a user's script would.
 
+mod authority;
 mod backtesting;
 mod balancing;
 mod commanding;
@@ -13,6 +14,7 @@ mod healing;
 mod hedging;
 mod house;
 mod introducing;
+mod issuing;
 mod logging;
 mod measuring;
 mod multiplexing;

@@ -9,6 +9,7 @@ mod route;
 mod service;
 mod set;
 mod sizes;
+mod tls;
 
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,7 @@
 //! ```
 
 mod access_log;
+mod acme;
 mod autoscaler;
 pub mod check;
 mod external;
@@ -53,6 +54,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 pub use self::access_log::{AccessLog, AccessLogFormat};
+pub use self::acme::{ACME_HOSTS_MAX, Acme, AcmeChallenge};
 pub use self::autoscaler::{
     AutoscalerSpec, Behavior, CPU_UTILIZATION_DEFAULT, MIN_REPLICAS_DEFAULT, MeteredResource,
     MetricIdentifier, MetricSpec, Percent, PolicyChange, REQUEST_RATE_METRIC, RESPONSE_TIME_METRIC,

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Acme;
+
 /// Certificates of one service at most: as many names as a small site has, each read again when its file changes.
 pub const CERTIFICATES_MAX: usize = 64;
 
@@ -10,8 +12,10 @@ pub const CERTIFICATES_MAX: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "TlsFields", into = "TlsFields")]
 pub struct Tls {
-    /// At least one. A client that asks for a name gets the first certificate that holds it, and the first of all when none does.
+    /// At least one, or `acme`. A client that asks for a name gets the first certificate that holds it, and the first of all when none does.
     pub certificates: Vec<CertificateFiles>,
+    /// One more, behind those in files: asked for by itself.
+    pub acme: Option<Acme>,
 }
 
 /// A certificate and its key, as files: what they hold stays where it is.
@@ -47,6 +51,12 @@ impl ClientTls {
 }
 
 impl Tls {
+    /// Its files.
+    pub fn files_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let pairs = self.certificates.iter_mut().flat_map(|pair| [&mut pair.certificate, &mut pair.key]);
+        pairs.chain(self.acme.iter_mut().filter_map(|acme| acme.ca_file.as_mut()))
+    }
+
     /// What is wrong with the paths; `None` when nothing is. Whether the files can be used is for those who read them.
     pub(super) fn problem(&self) -> Option<&'static str> {
         let is_wrong = |path: &String| path.is_empty() || path.contains('\0');
@@ -69,13 +79,17 @@ struct TlsFields {
     /// Instead of `certificate` and `key`: several pairs, 1 to 64. A client gets the first that holds the name it asks for, or the first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     certificates: Vec<CertificateFiles>,
+    /// A certificate that is asked for, and renewed, by itself. Instead of files, or beside them: it is then shown to those who ask for one of
+    /// its hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    acme: Option<Acme>,
 }
 
 /// Why the fields of `tls` name no certificates.
 #[derive(Debug, thiserror::Error)]
 enum TlsError {
     #[error(
-        "a certificate goes with its key: give both `certificate` and `key`, or a list under `certificates`"
+        "a certificate goes with its key: give both `certificate` and `key`, a list under `certificates`, or `acme`"
     )]
     Half,
     #[error("give one certificate with its key, or a list under `certificates`, not both")]
@@ -88,12 +102,13 @@ impl TryFrom<TlsFields> for Tls {
     type Error = TlsError;
 
     fn try_from(fields: TlsFields) -> Result<Self, TlsError> {
-        let TlsFields { certificate, key, certificates } = fields;
+        let TlsFields { certificate, key, certificates, acme } = fields;
         match (certificate, key, certificates.len()) {
             (Some(certificate), Some(key), 0) => {
-                Ok(Self { certificates: vec![CertificateFiles { certificate, key }] })
+                Ok(Self { certificates: vec![CertificateFiles { certificate, key }], acme })
             }
-            (None, None, 1..=CERTIFICATES_MAX) => Ok(Self { certificates }),
+            (None, None, 0) if acme.is_some() => Ok(Self { certificates, acme }),
+            (None, None, 1..=CERTIFICATES_MAX) => Ok(Self { certificates, acme }),
             (_, _, 0) => Err(TlsError::Half),
             (None, None, count) => Err(TlsError::TooMany { count }),
             (Some(_), _, _) | (_, Some(_), _) => Err(TlsError::Both),
@@ -103,13 +118,14 @@ impl TryFrom<TlsFields> for Tls {
 
 impl From<Tls> for TlsFields {
     fn from(mut tls: Tls) -> Self {
+        let acme = tls.acme;
         match (tls.certificates.len(), tls.certificates.pop()) {
             (1, Some(CertificateFiles { certificate, key })) => {
-                Self { certificate: Some(certificate), key: Some(key), certificates: Vec::new() }
+                Self { certificate: Some(certificate), key: Some(key), certificates: Vec::new(), acme }
             }
             (_, last) => {
                 tls.certificates.extend(last);
-                Self { certificate: None, key: None, certificates: tls.certificates }
+                Self { certificate: None, key: None, certificates: tls.certificates, acme }
             }
         }
     }
@@ -125,11 +141,17 @@ mod tests {
         serde_json::from_value(written).map_err(|error| error.to_string())
     }
 
+    fn acme() -> Value {
+        json!({"directory": "https://ca.example/dir", "hosts": ["a.example"]})
+    }
+
     #[test]
     fn one_certificate_is_written_without_a_list_and_several_with_one() {
         for written in [
             json!({"certificate": "a.pem", "key": "a.key"}),
             json!({"certificates": [{"certificate": "a.pem", "key": "a.key"}, {"certificate": "b.pem", "key": "b.key"}]}),
+            json!({"acme": acme()}),
+            json!({"certificate": "a.pem", "key": "a.key", "acme": acme()}),
         ] {
             assert_eq!(json!(read(written.clone()).unwrap()), written);
         }

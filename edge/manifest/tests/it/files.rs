@@ -120,7 +120,7 @@ fn a_working_directory_begins_at_the_folder_of_its_manifest() {
 #[test]
 fn the_files_of_certificates_and_of_other_balancers_begin_at_the_folder_of_their_manifest() {
     let text = service(
-        "  ports: [{name: http}]\n  expose: {listen: \"127.0.0.1:443\", port: http, tls: {certificate: tls/shop.pem, key: /keys/shop}, external: [{format: nginx, file: lb/shop.conf, check: [a], reload: [b]}]}\n",
+        "  ports: [{name: http}]\n  expose: {listen: \"127.0.0.1:443\", port: http, tls: {certificate: tls/shop.pem, key: /keys/shop, acme: {directory: \"https://ca/\", hosts: [a.b], caFile: ca.pem}}, external: [{format: nginx, file: lb/shop.conf, check: [a], reload: [b]}]}\n",
     );
     let mut manifests = manifest::parse("<memory>", &text);
     assert_eq!(manifests.diagnostics, []);
@@ -129,7 +129,9 @@ fn the_files_of_certificates_and_of_other_balancers_begin_at_the_folder_of_their
         panic!("a service was written")
     };
     let expose = service.spec.expose.as_ref().expect("it was written");
-    let pair = &expose.tls.as_ref().expect("it was written").certificates[0];
+    let tls = expose.tls.as_ref().expect("it was written");
+    let pair = &tls.certificates[0];
+    assert_eq!(tls.acme.as_ref().and_then(|acme| acme.ca_file.as_deref()), Some("/here/ca.pem"));
     assert_eq!(expose.external[0].file, "/here/lb/shop.conf");
     assert_eq!((pair.certificate.as_str(), pair.key.as_str()), ("/here/tls/shop.pem", "/keys/shop"));
 }

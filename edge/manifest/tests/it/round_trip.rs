@@ -13,13 +13,13 @@ use model::resource::route::{
     RouteTimeouts, Scheme, UrlPath, UrlRewrite, ValueMatchType,
 };
 use model::resource::{
-    AccessLog, AccessLogFormat, Adaptive, Balance, CertificateFiles, Check, ClientTls, CommandOrigin,
-    Dependency, DependencyStage, Expose, External, ExternalFormat, ExternalName, HashKey, Hedge,
-    HorizontalPodAutoscaler, HttpCheck, HttpOrigin, HttpUrl, JsonPath, Limits, ListenAddress, MeasuredObject,
-    Metadata, MetricOrigin, MetricSource, MetricSourceSpec, ObjectMeta, ObjectName, Port, PortName,
-    PostgresOrigin, Probe, Probes, PrometheusOrigin, Protocol, ProxyProtocol, ProxyVersion, Quantity,
-    Recover, RedisOrigin, RedisQueue, RedisStream, ReplicasOrigin, Resource, Resources, Route, RouteSpec,
-    Run, Secret, ServerAddress, Service, ServiceSpec, Signal, Span, Stop, TcpCheck, Timeouts, Tls,
+    AccessLog, AccessLogFormat, Acme, AcmeChallenge, Adaptive, Balance, CertificateFiles, Check, ClientTls,
+    CommandOrigin, Dependency, DependencyStage, Expose, External, ExternalFormat, ExternalName, HashKey,
+    Hedge, HorizontalPodAutoscaler, HttpCheck, HttpOrigin, HttpUrl, JsonPath, Limits, ListenAddress,
+    MeasuredObject, Metadata, MetricOrigin, MetricSource, MetricSourceSpec, ObjectMeta, ObjectName, Port,
+    PortName, PostgresOrigin, Probe, Probes, PrometheusOrigin, Protocol, ProxyProtocol, ProxyVersion,
+    Quantity, Recover, RedisOrigin, RedisQueue, RedisStream, ReplicasOrigin, Resource, Resources, Route,
+    RouteSpec, Run, Secret, ServerAddress, Service, ServiceSpec, Signal, Span, Stop, TcpCheck, Timeouts, Tls,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -291,7 +291,26 @@ fn external() -> BoxedStrategy<External> {
 
 fn tls() -> BoxedStrategy<Tls> {
     let pair = (text(), text()).prop_map(|(certificate, key)| CertificateFiles { certificate, key });
-    vec(pair, 1..4).prop_map(|certificates| Tls { certificates }).boxed()
+    (vec(pair, 0..4), of(acme()))
+        .prop_filter("files, an authority, or both", |(files, acme)| !files.is_empty() || acme.is_some())
+        .prop_map(|(certificates, acme)| Tls { certificates, acme })
+        .boxed()
+}
+
+fn acme() -> BoxedStrategy<Acme> {
+    let directory = "https://[a-z]{1,8}(:[1-9][0-9]{3})?/[a-z]{0,8}";
+    let directory = directory.prop_map(|url| HttpUrl::parse(&url).expect("it is written as one"));
+    let challenge = select(vec![AcmeChallenge::TlsAlpn, AcmeChallenge::Http]);
+    (directory, vec(hostname(), 0..3), of(text()), of(text()), challenge, of(span()))
+        .prop_map(|(directory, hosts, email, ca_file, challenge, renew_before)| Acme {
+            directory,
+            hosts,
+            email,
+            ca_file,
+            challenge,
+            renew_before,
+        })
+        .boxed()
 }
 
 fn expose() -> BoxedStrategy<Expose> {

@@ -35,6 +35,24 @@ fn a_failed_atomic_write_keeps_what_was_there() {
 }
 
 #[test]
+fn a_secret_is_its_owners_alone_whatever_was_there_before() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let safe = folder.path().join("a/safe");
+    os::create_secret_folder(&safe).unwrap();
+    os::create_secret_folder(&safe).unwrap();
+    let path = safe.join("key");
+    // What a crash of a less careful writer may have left.
+    std::fs::write(safe.join("key.new"), "x").unwrap();
+    std::fs::write(&path, "old").unwrap();
+    os::write_secret(&path, b"new").unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&path), mode(&safe)), (0o600, 0o700));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
+    assert_eq!(names_in(&safe), ["key"]);
+}
+
+#[test]
 fn a_lock_has_one_holder_whom_the_refused_one_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("lock");

@@ -23,9 +23,11 @@ pub(crate) async fn accept(
     stream: TcpStream,
 ) -> io::Result<TlsStream<TcpStream>> {
     let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    let challenge = worker.shared.challenges.config(&hello.client_hello());
     let turn = worker.handshakes.acquire().await.map_err(io::Error::other)?;
     // Only now, so that a handshake that waited for its turn does not end with certificates of before.
-    let mut rest = pin!(hello.into_stream(terminator.config()));
+    let config = challenge.unwrap_or_else(|| terminator.config());
+    let mut rest = pin!(hello.into_stream(config));
     let first = poll_fn(|cx| Poll::Ready(rest.as_mut().poll(cx))).await;
     tokio::task::yield_now().await;
     drop(turn);

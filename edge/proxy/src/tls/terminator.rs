@@ -24,7 +24,7 @@ const PROTOCOLS: [&[u8]; 2] = [HTTP_2, b"http/1.1"];
 /// How the certificates of a service stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsState {
-    /// Those in use, in the order in which they were given.
+    /// Those in use, in the order in which they were given; those that are to be issued only once they are there.
     pub certificates: Vec<CertificateState>,
     /// Why the files, which have changed, were not taken.
     pub problem: Option<Arc<str>>,
@@ -138,10 +138,20 @@ impl Current {
         let provider = Arc::new(ring::default_provider());
         let mut certificates = Vec::new();
         let mut keys = Vec::new();
-        for files in &tls.certificates {
-            let Loaded { key, names, not_before, not_after } = Loaded::read(files, &provider)?;
-            certificates.push(CertificateState { files: files.clone(), names, not_before, not_after });
+        let mut take = |files: CertificateFiles, loaded| {
+            let Loaded { key, names, not_before, not_after } = loaded;
+            certificates.push(CertificateState { files, names, not_before, not_after });
             keys.push(Arc::new(key));
+        };
+        for files in &tls.certificates {
+            take(files.clone(), Loaded::read(files, &provider)?);
+        }
+        for path in &tls.issued {
+            let files = CertificateFiles { certificate: path.clone(), key: path.clone() };
+            // Who asks for it says why it is not there, and what is broken is asked for anew.
+            if let Ok(loaded) = Loaded::read(&files, &provider) {
+                take(files, loaded);
+            }
         }
         let config = Arc::new(config(provider, Chooser { keys })?);
         Ok(Self { config, certificates })
@@ -160,7 +170,7 @@ fn config(provider: Arc<CryptoProvider>, chooser: Chooser) -> Result<ServerConfi
     Ok(config)
 }
 
-/// Finds the certificate that a client gets: the first that holds the name it asks for, or else the first.
+/// Finds the certificate that a client gets: the first that holds the name it asks for, or else the first; none while none is there.
 #[derive(Debug)]
 struct Chooser {
     keys: Vec<Arc<CertifiedKey>>,
@@ -184,7 +194,7 @@ fn holds(certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> bool {
 
 fn stamps(tls: &Tls) -> Vec<Option<Stamp>> {
     let files = tls.certificates.iter().flat_map(|pair| [&pair.certificate, &pair.key]);
-    files.map(|path| stamp(path)).collect()
+    files.chain(&tls.issued).map(|path| stamp(path)).collect()
 }
 
 /// `None` for a file that is not there.

@@ -289,7 +289,7 @@ async fn calls_are_routed_by_their_method() {
         {"matches": [{"path": {"type": "PathPrefix", "value": "/t"}}], "backendRefs": [{"name": SERVICE}]}]});
     let spec = Arc::new(serde_json::from_value(spec).unwrap());
     let routes = vec![AttachedRoute { name: "calls".into(), created: 1, spec }];
-    let grpc = caller(stand.table.set_gateway(&Gateway { listen: any(), routes }).unwrap()).await;
+    let grpc = caller(stand.table.set_gateway(&Gateway { listen: any(), tls: None, routes }).unwrap()).await;
     assert_eq!(call(&grpc, "/t/Echo", &["one"]).await.unwrap(), ["one"]);
     assert_eq!(call(&grpc, "/t/Other", &["one"]).await.unwrap_err().code(), Code::Unavailable);
     assert_eq!(call(&grpc, "/t/Late", &["one"]).await.unwrap_err().code(), Code::Internal);

@@ -126,7 +126,8 @@ async fn a_route_logs_with_its_name_whoever_answers_once() {
     });
     let spec: RouteSpec = serde_json::from_value(spec).unwrap();
     let route = AttachedRoute { name: "web".into(), created: 1, spec: Arc::new(spec) };
-    let address = stand.table.set_gateway(&Gateway { listen: any(), routes: vec![route] }).unwrap();
+    let address =
+        stand.table.set_gateway(&Gateway { listen: any(), tls: None, routes: vec![route] }).unwrap();
     let mut client = Client::connect(address).await;
     for asked in ["/", "/slow", "/old"] {
         client.get(asked).await.unwrap();

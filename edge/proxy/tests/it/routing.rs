@@ -19,7 +19,7 @@ fn route(name: &str, hostnames: &[&str], rules: Value) -> AttachedRoute {
 }
 
 fn set(stand: &Stand, routes: Vec<AttachedRoute>) -> SocketAddr {
-    stand.table.set_gateway(&Gateway { listen: any(), routes }).unwrap()
+    stand.table.set_gateway(&Gateway { listen: any(), tls: None, routes }).unwrap()
 }
 
 fn set_service(table: &Table, name: &str, endpoints: &[SocketAddr]) {

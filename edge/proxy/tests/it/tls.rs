@@ -59,7 +59,7 @@ impl Safe {
     }
 
     fn tls(&self, names: &[&str]) -> proxy::Tls {
-        proxy::Tls { certificates: names.iter().map(|name| self.files(name)).collect() }
+        proxy::Tls { certificates: names.iter().map(|name| self.files(name)).collect(), issued: Vec::new() }
     }
 
     /// A proxy that shows the certificates of these names, and whose endpoint says how it was reached.
@@ -218,7 +218,7 @@ async fn certificates_that_cannot_be_used_are_refused_in_a_sentence_and_nothing_
     ] {
         let mut route = ServiceRoute::new("secure", any());
         let pair = CertificateFiles { certificate: safe.path(certificate), key: safe.path(key) };
-        route.tls = Some(proxy::Tls { certificates: vec![pair] });
+        route.tls = Some(proxy::Tls { certificates: vec![pair], issued: Vec::new() });
         let error = stand.table.set_service(&route).unwrap_err();
         assert!(matches!(error, RouteError::Tls { .. }));
         let said = error.to_string();
@@ -417,6 +417,12 @@ fn route(safe: &Safe, host: &str, certificate: Option<&str>) -> AttachedRoute {
     AttachedRoute { name: host.into(), created: 1, spec: Arc::new(serde_json::from_value(spec).unwrap()) }
 }
 
+fn gateway(routes: Vec<AttachedRoute>) -> Gateway {
+    let declared = routes.iter().filter_map(|route| route.spec.tls.as_ref());
+    let tls = proxy::Tls::declared(declared, |_| unreachable!("these have files"));
+    Gateway { listen: any(), tls, routes }
+}
+
 async fn ask(client: &mut Client, host: &str) -> Response<bytes::Bytes> {
     let mut asked = request("GET", "/", "");
     asked.headers_mut().insert("host", host.parse().unwrap());
@@ -428,7 +434,7 @@ async fn routes_of_one_listener_are_reached_over_tls_with_the_certificates_of_al
     let safe = Safe::new();
     let certificates = ["shop", "bank"].map(|name| safe.put(name, &[&format!("{name}.test")]));
     let (stand, _backend) = safe.stand(&["shop"]).await;
-    let set = |routes| stand.table.set_gateway(&Gateway { listen: any(), routes });
+    let set = |routes| stand.table.set_gateway(&gateway(routes));
     let routes = vec![route(&safe, "shop.test", Some("shop")), route(&safe, "bank.test", Some("bank"))];
     let address = set(routes).unwrap();
 
@@ -456,8 +462,8 @@ async fn a_changed_certificate_of_a_route_is_taken() {
     safe.put("shop", &["shop.test"]);
     // Nothing else here has certificates: it is the listener's that are watched.
     let stand = Stand::new(&[]);
-    let gateway = Gateway { listen: any(), routes: vec![route(&safe, "shop.test", Some("shop"))] };
-    let address = stand.table.set_gateway(&gateway).unwrap();
+    let routes = vec![route(&safe, "shop.test", Some("shop"))];
+    let address = stand.table.set_gateway(&gateway(routes)).unwrap();
     let renewed = safe.put("shop", &["shop.test"]);
     within(async {
         while shake_hands(address, "shop.test", &renewed, &TLS13).await.is_err() {
@@ -466,4 +472,120 @@ async fn a_changed_certificate_of_a_route_is_taken() {
         }
     })
     .await;
+}
+
+/// What a certificate that was issued is kept as: its key and itself in one file.
+fn issue(safe: &Safe, host: &str) -> (PathBuf, CertificateDer<'static>) {
+    let certificate = safe.put("issued", &[host]);
+    let whole = ["issued.key", "issued.pem"].map(|file| fs::read_to_string(safe.path(file)).unwrap());
+    let path = safe.path("whole.pem");
+    fs::write(safe.path("new"), whole.concat()).unwrap();
+    fs::rename(safe.path("new"), &path).unwrap();
+    (path, certificate)
+}
+
+#[tokio::test]
+async fn before_a_certificate_is_issued_clients_are_refused_and_then_they_are_shown_it() {
+    let safe = Safe::new();
+    let stand = Stand::new(&[]);
+    let mut secure = ServiceRoute::new("secure", any());
+    let path = safe.path("whole.pem");
+    secure.tls = Some(proxy::Tls { issued: vec![path.clone()], ..proxy::Tls::default() });
+    let address = stand.table.set_service(&secure).unwrap().unwrap();
+    let stranger = rcgen::generate_simple_self_signed(vec!["a.test".to_owned()]).unwrap();
+    let refused = shake_hands(address, "a.test", stranger.cert.der(), &TLS13).await.unwrap_err();
+    assert!(refused.to_string().contains("AccessDenied"), "{refused}");
+    assert_eq!(stand.table.tls("secure").unwrap(), TlsState { certificates: Vec::new(), problem: None });
+
+    // What a crash has left of one does no harm.
+    fs::write(&path, "-----BEGIN CERT").unwrap();
+    assert!(shake_hands(address, "a.test", stranger.cert.der(), &TLS13).await.is_err());
+    let (_, certificate) = issue(&safe, "a.test");
+    within(async {
+        while shake_hands(address, "a.test", &certificate, &TLS13).await.is_err() {
+            // tidy: pause between looks
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert_eq!(stand.table.tls("secure").unwrap().certificates[0].names, ["a.test"]);
+}
+
+/// The certificate that a host shows to those who offer this protocol, and what they agree on.
+async fn shown_to(
+    address: SocketAddr,
+    host: &'static str,
+    protocol: &[u8],
+    trusted: &CertificateDer<'static>,
+) -> std::io::Result<(CertificateDer<'static>, Option<Vec<u8>>)> {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.clone()).unwrap();
+    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![protocol.to_vec()];
+    let stream = TcpStream::connect(address).await?;
+    let host = ServerName::try_from(host).unwrap();
+    let mut stream = within(TlsConnector::from(Arc::new(config)).connect(host, stream)).await?;
+    let session = stream.get_ref().1;
+    let first = session.peer_certificates().unwrap()[0].clone().into_owned();
+    let agreed = session.alpn_protocol().map(<[u8]>::to_vec);
+    if protocol == b"acme-tls/1" {
+        let mut rest = Vec::new();
+        // It ends without a request; that it ends at once and not by a message is of no interest.
+        let _ = within(stream.read_to_end(&mut rest)).await;
+        assert!(rest.is_empty());
+    }
+    Ok((first, agreed))
+}
+
+#[tokio::test]
+async fn an_authority_is_shown_that_a_host_is_ours_and_others_see_nothing_of_it() {
+    let safe = Safe::new();
+    let usual = safe.put("shop", &["a.test"]);
+    let (stand, _backend) = safe.stand(&["shop"]).await;
+    let proof = rcgen::generate_simple_self_signed(vec!["a.test".to_owned()]).unwrap();
+    let challenge = proxy::Challenge::Tls {
+        certificate: proof.cert.der().to_vec(),
+        key: proof.signing_key.serialize_der(),
+    };
+    let acme = b"acme-tls/1";
+    assert!(shown_to(stand.address, "a.test", acme, proof.cert.der()).await.is_err());
+    stand.table.set_challenge("a.test", Some(challenge)).unwrap();
+    let (shown, agreed) = shown_to(stand.address, "a.test", acme, proof.cert.der()).await.unwrap();
+    assert_eq!((shown, agreed.as_deref()), (proof.cert.der().clone(), Some(&acme[..])));
+    assert_eq!(shown_to(stand.address, "a.test", b"http/1.1", &usual).await.unwrap().0, usual);
+    stand.table.set_challenge("a.test", None).unwrap();
+    assert!(shown_to(stand.address, "a.test", acme, proof.cert.der()).await.is_err());
+}
+
+#[tokio::test]
+async fn an_authority_that_asks_by_http_is_answered_before_any_route() {
+    let backend = Backend::http(|_| async { Response::new(Full::new("the service".into())) }).await;
+    let stand = Stand::new(&[backend.address]);
+    let routes = vec![AttachedRoute {
+        name: "nobody".into(),
+        created: 1,
+        spec: Arc::new(
+            serde_json::from_value(
+                serde_json::json!({"listen": "127.0.0.1:0", "rules": [{"backendRefs": []}]}),
+            )
+            .unwrap(),
+        ),
+    }];
+    let shared = stand.table.set_gateway(&gateway(routes)).unwrap();
+    let challenge = proxy::Challenge::Http { token: "t-1".into(), answer: "t-1.thumb".into() };
+    stand.table.set_challenge("a.test", Some(challenge)).unwrap();
+    for address in [stand.address, shared] {
+        let mut client = Client::connect(address).await;
+        let answer = client.get("/.well-known/acme-challenge/t-1").await.unwrap();
+        assert_eq!((answer.status().as_u16(), &answer.body()[..]), (200, &b"t-1.thumb"[..]));
+        let other = client.get("/.well-known/acme-challenge/t-2").await.unwrap();
+        assert_ne!(other.body(), "t-1.thumb");
+    }
+    stand.table.set_challenge("a.test", None).unwrap();
+    let mut client = Client::connect(stand.address).await;
+    assert_eq!(client.get("/.well-known/acme-challenge/t-1").await.unwrap().body(), "the service");
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{Severity, access_log};
+use super::{Severity, access_log, tls};
 use crate::resource::route::{
     BackendRef, HeaderModifier, HeaderName, Hostname, PathMatchType, PathModifier, RequestMirror,
     RouteFilter, RouteMatch, RouteRule, RouteTimeouts, ValueMatchType,
 };
-use crate::resource::{Problem, Quantity, Route, RouteSpec, Span, Tls};
+use crate::resource::{Problem, Quantity, Route, RouteSpec, Span};
 
 /// Most hosts of a route, as the Gateway API has it.
 const HOSTNAMES_MAX: usize = 16;
@@ -72,8 +72,8 @@ pub(super) fn problems(route: &Route) -> Found {
     let expressions = kinds.filter(|kind| *kind == ValueMatchType::RegularExpression).count();
     at_most("spec.rules", "regular expressions", expressions, EXPRESSIONS_MAX, &mut found);
     limits(spec, &mut found);
-    if let Some(text) = spec.tls.as_ref().and_then(Tls::problem) {
-        found.push(error("spec.tls", text));
+    if let Some(tls) = &spec.tls {
+        tls::problems("spec.tls", tls, &mut found);
     }
     if let Some(log) = &spec.access_log {
         access_log::problems("spec.accessLog", log, &mut found);

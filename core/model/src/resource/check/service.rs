@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Severity, external};
+use super::{Severity, external, tls};
 use crate::resource::{
     Adaptive, AutoscalerSpec, Balance, Check, Count, Expose, HashKey, Hedge, IN_FLIGHT_MAX, Limits, Port,
     PortName, Probe, Problem, Protocol, Quantity, REPLICAS_MAX, Scale, Service, ServiceSpec, Span,
-    TOLERANCE_PERCENT_MAX, Tls,
+    TOLERANCE_PERCENT_MAX,
 };
 
 /// Most ports of one service: each replica reserves each of them, and the dynamic range holds 28,232.
@@ -344,8 +344,8 @@ fn exposed(expose: &Expose, ports: &[Port], found: &mut Found) {
     if let Some(port) = ports.iter().find(|port| port.name == expose.port) {
         spoken(expose, port.protocol, found);
     }
-    if let Some(text) = expose.tls.as_ref().and_then(Tls::problem) {
-        found.push(error("spec.expose.tls", text));
+    if let Some(tls) = &expose.tls {
+        tls::problems("spec.expose.tls", tls, found);
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) fn problems(resources: &[Resource], dangling: Severity) -> Vec<Resour
     found.extend(set.cycles());
     found.extend(set.same_listeners());
     found.extend(set.shared_listeners());
+    found.extend(set.plain_beside_tls());
     found.extend(set.shared_files());
     found.extend(set.unknown_backends());
     found.extend(set.unreachable_rest());
@@ -261,6 +262,31 @@ impl<'r> Set<'r> {
             } else {
                 others.push((format!("route {}", route.name()), listen));
             }
+        }
+        found
+    }
+
+    /// One address speaks TLS to everybody or to nobody: a route that was plain until another one came is not any more.
+    fn plain_beside_tls(&self) -> Vec<ResourceProblem> {
+        let mut first: BTreeMap<ListenAddress, &Route> = BTreeMap::new();
+        let mut found = Vec::new();
+        for (resource, route) in &self.routes {
+            let other = *first.entry(route.spec.listen).or_insert(route);
+            let text = match (&route.spec.tls, &other.spec.tls) {
+                (None, Some(_)) => format!(
+                    "it is reached over TLS, with the certificates of route {}, which has the same address; choose another address for \
+                     clients without TLS, or give it certificates of its own",
+                    other.name()
+                ),
+                (Some(_), None) => format!(
+                    "route {}, which has the same address and no certificates, is reached over TLS, too; choose another address for \
+                     clients without TLS, or give it certificates of its own",
+                    other.name()
+                ),
+                (None, None) | (Some(_), Some(_)) => continue,
+            };
+            let problem = Problem::at("spec.tls", text);
+            found.push(ResourceProblem { resource: *resource, severity: Severity::Warning, problem });
         }
         found
     }

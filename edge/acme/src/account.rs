@@ -1,0 +1,49 @@
+//! The account with which an authority is asked: made once, and kept.
+
+use std::io;
+use std::path::Path;
+
+use instant_acme::{Account, AccountCredentials, NewAccount};
+use model::resource::Acme;
+
+use crate::ask::Http;
+use crate::failure::Failure;
+use crate::issue::of_directory;
+use crate::place::account_file;
+
+/// The account that is kept, or a new one.
+pub(crate) async fn open(folder: &Path, acme: &Acme, http: Http) -> Result<Account, Failure> {
+    let builder = Account::builder_with_http(Box::new(http));
+    if let Some(kept) = read(&account_file(folder, acme)) {
+        return builder.from_credentials(kept).await.map_err(|error| of_directory(acme, error));
+    }
+    let contact = acme.email.as_ref().map(|email| format!("mailto:{email}"));
+    let contact: Vec<&str> = contact.as_deref().into_iter().collect();
+    let wanted = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
+    let directory = acme.directory.as_str().to_owned();
+    let made = builder.create(&wanted, directory, None).await;
+    let (account, credentials) = made.map_err(|error| of_directory(acme, error))?;
+    keep(&account_file(folder, acme), &credentials)?;
+    Ok(account)
+}
+
+/// Forgets the account, which the authority does not know any more: the next attempt makes a new one.
+pub(crate) fn forget(folder: &Path, acme: &Acme) {
+    match std::fs::remove_file(account_file(folder, acme)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(directory = acme.directory.as_str(), %error, "acme_account_not_forgotten");
+        }
+        Ok(()) | Err(_) => {}
+    }
+}
+
+/// `None` for one that is not there or cannot be used: a new one does as well.
+fn read(file: &Path) -> Option<AccountCredentials> {
+    serde_json::from_slice(&std::fs::read(file).ok()?).ok()
+}
+
+fn keep(file: &Path, credentials: &AccountCredentials) -> Result<(), Failure> {
+    let failed = |why: String| Failure::Keep { file: file.to_owned(), why };
+    let text = serde_json::to_vec(credentials).map_err(|error| failed(error.to_string()))?;
+    os::write_secret(file, &text).map_err(|error| failed(error.source.to_string()))
+}

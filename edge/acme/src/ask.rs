@@ -1,0 +1,189 @@
+//! Requests to an authority, each on a connection of its own: an order has about ten of them, in months.
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1;
+use hyper::header::{CONNECTION, HOST, HeaderValue};
+use hyper::http::uri::Scheme;
+use hyper::{Method, Request, Response, Uri};
+use hyper_util::rt::TokioIo;
+use instant_acme::{BodyWrapper, BytesResponse, HttpClient};
+use model::resource::Acme;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::failure::{Failure, sentence};
+
+/// How long one answer may take.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+
+/// Bytes of an answer: a chain of ten certificates has 25 KiB.
+const ANSWER_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of the head of an answer: twice what the usual servers allow.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of a file of certificates: the system's own have a quarter of it.
+const PEM_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Whether an authority could be asked as it is declared, as far as that can be told without asking it.
+pub fn check(acme: &Acme) -> Result<(), Failure> {
+    acme.ca_file.as_ref().map_or(Ok(()), |file| of_file(Path::new(file)).map(drop))
+}
+
+/// Asks over TLS alone.
+pub(crate) struct Http {
+    connector: TlsConnector,
+}
+
+/// Why there was no answer.
+#[derive(Debug, thiserror::Error)]
+enum AskError {
+    #[error("it leads to {uri}, and an authority is asked over https:// alone")]
+    Plain { uri: String },
+    #[error("could not connect to {authority}: {why}; check the address and the network")]
+    Connect { authority: String, why: String },
+    #[error("{authority} is not trusted: {why}; for a private authority give `caFile`")]
+    Tls { authority: String, why: String },
+    #[error("{authority} broke off: {why}")]
+    Broken { authority: String, why: String },
+    #[error("{uri} answered {status}; check the URL")]
+    Status { uri: String, status: u16 },
+    #[error("{uri} did not answer within {} s", ANSWER_MAX.as_secs())]
+    Slow { uri: String },
+}
+
+impl Http {
+    /// Believes the certificates of the declared file, or else those that the system does. Files are read each time, so that what is renewed is taken.
+    pub(crate) fn new(acme: &Acme) -> Result<Self, Failure> {
+        let roots = match &acme.ca_file {
+            Some(file) => of_file(Path::new(file))?,
+            None => of_system()?,
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = builder.expect("the provider speaks the versions that it is asked for");
+        let config = builder.with_root_certificates(roots).with_no_client_auth();
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)) })
+    }
+}
+
+impl HttpClient for Http {
+    fn request(
+        &self,
+        request: Request<BodyWrapper<Bytes>>,
+    ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, instant_acme::Error>> + Send>> {
+        let connector = self.connector.clone();
+        Box::pin(async move {
+            let uri = request.uri().to_string();
+            let asked = tokio::time::timeout(ANSWER_MAX, ask(&connector, request)).await;
+            let answer = asked.unwrap_or(Err(AskError::Slow { uri }));
+            answer.map(BytesResponse::from).map_err(|error| instant_acme::Error::Other(error.into()))
+        })
+    }
+}
+
+async fn ask(
+    connector: &TlsConnector,
+    mut request: Request<BodyWrapper<Bytes>>,
+) -> Result<Response<Full<Bytes>>, AskError> {
+    let uri = request.uri().clone();
+    let method = request.method().clone();
+    let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(443));
+    if uri.scheme() != Some(&Scheme::HTTPS) {
+        return Err(AskError::Plain { uri: uri.to_string() });
+    }
+    let authority = format!("{host}:{port}");
+    let broken = |error: &dyn std::error::Error| AskError::Broken {
+        authority: authority.clone(),
+        why: sentence(error),
+    };
+    *request.uri_mut() = origin_form(&uri);
+    let named = uri.authority().map_or(authority.as_str(), |it| it.as_str());
+    request.headers_mut().insert(HOST, HeaderValue::from_str(named).map_err(|error| broken(&error))?);
+    request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    let stream = connect(connector, host, port).await?;
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(HEAD_BYTES_MAX)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| broken(&error))?;
+    let exchange = async {
+        let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| broken(&*error))?;
+        Ok(Response::from_parts(head, Full::new(body.to_bytes())))
+    };
+    // The connection may end in the very moment in which it hands the answer over; then the answer is there all the same.
+    let answer = match select(pin!(exchange), pin!(connection)).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right((_, exchange)) => exchange.await,
+    }?;
+    // Other requests get problem documents; of a directory only the status says that it is none.
+    if method == Method::GET && !answer.status().is_success() {
+        return Err(AskError::Status { uri: uri.to_string(), status: answer.status().as_u16() });
+    }
+    Ok(answer)
+}
+
+async fn connect(
+    connector: &TlsConnector,
+    host: &str,
+    port: u16,
+) -> Result<tokio_rustls::client::TlsStream<TcpStream>, AskError> {
+    let authority = format!("{host}:{port}");
+    // Brackets belong to the URL of an IPv6 address and not to its name.
+    let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let stream = TcpStream::connect((name.as_str(), port)).await;
+    let stream =
+        stream.map_err(|error| AskError::Connect { authority: authority.clone(), why: error.to_string() })?;
+    let untrusted = |why: String| AskError::Tls { authority: authority.clone(), why };
+    let server = ServerName::try_from(name).map_err(|error| untrusted(error.to_string()))?;
+    connector.connect(server, stream).await.map_err(|error| untrusted(error.to_string()))
+}
+
+/// The target of a request as it stands on the line (RFC 9112, section 3.2.1).
+fn origin_form(uri: &Uri) -> Uri {
+    uri.path_and_query().map_or_else(|| Uri::from_static("/"), |target| Uri::from(target.clone()))
+}
+
+fn of_file(file: &Path) -> Result<Arc<RootCertStore>, Failure> {
+    let wrong = |why: String| Failure::Trust { file: file.to_owned(), why };
+    let length = std::fs::metadata(file).map_err(|error| wrong(error.to_string()))?.len();
+    if length > PEM_BYTES_MAX {
+        return Err(wrong(format!("it has more than {PEM_BYTES_MAX} bytes")));
+    }
+    let pem = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
+    let mut store = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+        store.add(certificate).map_err(|error| wrong(error.to_string()))?;
+    }
+    if store.is_empty() { Err(wrong("it holds no certificate".to_owned())) } else { Ok(Arc::new(store)) }
+}
+
+/// Read once: there are more than a hundred, and a new one needs a restart.
+fn of_system() -> Result<Arc<RootCertStore>, Failure> {
+    static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    if let Some(store) = SYSTEM.get() {
+        return Ok(Arc::clone(store));
+    }
+    let found = rustls_native_certs::load_native_certs();
+    let mut store = RootCertStore::empty();
+    let (added, _) = store.add_parsable_certificates(found.certs);
+    if added == 0 {
+        let why = found.errors.first().map_or_else(|| "none was found".to_owned(), ToString::to_string);
+        return Err(Failure::Authorities { why });
+    }
+    Ok(Arc::clone(SYSTEM.get_or_init(|| Arc::new(store))))
+}

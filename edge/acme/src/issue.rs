@@ -1,0 +1,198 @@
+//! One certificate, from the order to the file. Source: RFC 8555, section 7.1, and RFC 8737 for the challenge over TLS.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use instant_acme::{
+    Account, AuthorizationStatus, ChallengeType, Error, Identifier, KeyAuthorization, NewOrder, Order,
+    OrderStatus, RetryPolicy,
+};
+use model::resource::{Acme, AcmeChallenge};
+use model::time::Wall;
+use rcgen::{CertificateParams, CustomExtension, KeyPair};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
+use x509_cert::time::Time;
+
+use crate::account;
+use crate::ask::Http;
+use crate::failure::{Failure, said, sentence};
+use crate::pace::Validity;
+
+/// How long an authority may take from the order to the certificate: it connects to each host, from several places, and may wait in between.
+const ISSUE_MAX: Duration = Duration::from_secs(180);
+
+/// What an account is called that an authority does not know. Source: RFC 8555, section 6.7.
+const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
+
+/// What shows that a host is ours, to be shown where the authority looks.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// To clients that offer the protocol `acme-tls/1` alone and ask for the host (RFC 8737, section 3).
+    TlsAlpn {
+        /// A certificate, in DER.
+        certificate: Vec<u8>,
+        /// Its key, in DER by PKCS #8.
+        key: Vec<u8>,
+    },
+    /// To requests for `/.well-known/acme-challenge/` with the token behind it (RFC 8555, section 8.3).
+    Http {
+        /// The last part of the path.
+        token: String,
+        /// The body of the answer.
+        answer: String,
+    },
+}
+
+impl std::fmt::Debug for Proof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::TlsAlpn { .. } => "Proof::TlsAlpn",
+            Self::Http { .. } => "Proof::Http",
+        })
+    }
+}
+
+/// Lets a host show something from now on, or nothing more. Called on a task, must not block.
+pub type Show = Arc<dyn Fn(&str, Option<Proof>) + Send + Sync>;
+
+/// Asks for a certificate; answers with its key and its chain, in PEM. Nothing is shown any more when this ends, however it does.
+pub(crate) async fn issue(folder: &Path, acme: &Acme, show: &Show) -> Result<String, Failure> {
+    let asked = tokio::time::timeout(ISSUE_MAX, ask(folder, acme, show)).await;
+    asked.unwrap_or_else(|_| {
+        Err(Failure::Slow { directory: acme.directory.to_string(), seconds: ISSUE_MAX.as_secs() })
+    })
+}
+
+async fn ask(folder: &Path, acme: &Acme, show: &Show) -> Result<String, Failure> {
+    let identifiers: Vec<_> = acme.hosts.iter().map(|host| Identifier::Dns(host.to_string())).collect();
+    let account = account::open(folder, acme, Http::new(acme)?).await?;
+    let order = match place(&account, &identifiers).await {
+        // An authority that has lost its memory, or was set up anew.
+        Err(Error::Api(problem)) if problem.r#type.as_deref() == Some(NO_ACCOUNT) => {
+            account::forget(folder, acme);
+            let account = account::open(folder, acme, Http::new(acme)?).await?;
+            place(&account, &identifiers).await
+        }
+        placed => placed,
+    };
+    let mut order = order.map_err(|error| of_directory(acme, error))?;
+    let shown = prove(acme, &mut order, show).await?;
+    let ready = order.poll_ready(&patience()).await;
+    if !matches!(ready, Ok(OrderStatus::Ready)) {
+        return Err(unproven(acme, &mut order, ready.err()).await);
+    }
+    drop(shown);
+    let key = order.finalize().await.map_err(|error| of_directory(acme, error))?;
+    let chain = order.poll_certificate(&patience()).await.map_err(|error| of_directory(acme, error))?;
+    validity(chain.as_bytes())
+        .map_err(|why| Failure::Unusable { directory: acme.directory.to_string(), why })?;
+    Ok(format!("{key}{chain}"))
+}
+
+async fn place(account: &Account, identifiers: &[Identifier]) -> Result<Order, Error> {
+    account.new_order(&NewOrder::new(identifiers)).await
+}
+
+/// How an order is looked at again: after a quarter of a second, and then less and less often. The whole has its own limit.
+fn patience() -> RetryPolicy {
+    RetryPolicy::new().initial_delay(Duration::from_millis(250)).backoff(1.5).timeout(ISSUE_MAX)
+}
+
+/// Hides what was shown, when it is dropped.
+struct Shown<'a> {
+    hosts: Vec<String>,
+    show: &'a Show,
+}
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        self.hosts.iter().for_each(|host| (self.show)(host, None));
+    }
+}
+
+/// Shows for each host that has not been shown yet that it is ours, and says so to the authority.
+async fn prove<'a>(acme: &Acme, order: &mut Order, show: &'a Show) -> Result<Shown<'a>, Failure> {
+    let wanted = match acme.challenge {
+        AcmeChallenge::TlsAlpn => ChallengeType::TlsAlpn01,
+        AcmeChallenge::Http => ChallengeType::Http01,
+    };
+    let mut shown = Shown { hosts: Vec::new(), show };
+    let mut authorizations = order.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        let mut authorization = authorization.map_err(|error| of_directory(acme, error))?;
+        // Authorities remember for a while whom they have believed.
+        if authorization.status == AuthorizationStatus::Valid {
+            continue;
+        }
+        let host = authorization.identifier().to_string();
+        let Some(mut challenge) = authorization.challenge(wanted.clone()) else {
+            let directory = acme.directory.to_string();
+            return Err(Failure::NotOffered { directory, host, challenge: acme.challenge });
+        };
+        let proof = proof(acme, &host, challenge.token.clone(), &challenge.key_authorization())?;
+        shown.hosts.push(host.clone());
+        show(&host, Some(proof));
+        challenge.set_ready().await.map_err(|error| of_directory(acme, error))?;
+    }
+    Ok(shown)
+}
+
+fn proof(acme: &Acme, host: &str, token: String, answer: &KeyAuthorization) -> Result<Proof, Failure> {
+    match acme.challenge {
+        AcmeChallenge::Http => Ok(Proof::Http { token, answer: answer.as_str().to_owned() }),
+        AcmeChallenge::TlsAlpn => {
+            let unusable = |error: rcgen::Error| Failure::Unusable {
+                directory: acme.directory.to_string(),
+                why: format!("its challenge for {host} makes no certificate: {error}"),
+            };
+            let key = KeyPair::generate().map_err(unusable)?;
+            let mut params = CertificateParams::new(vec![host.to_owned()]).map_err(unusable)?;
+            params.custom_extensions = vec![CustomExtension::new_acme_identifier(answer.digest().as_ref())];
+            let certificate = params.self_signed(&key).map_err(unusable)?;
+            Ok(Proof::TlsAlpn { certificate: certificate.der().to_vec(), key: key.serialize_der() })
+        }
+    }
+}
+
+/// Why an order did not become ready: what the authority met at a host, when it says so.
+async fn unproven(acme: &Acme, order: &mut Order, error: Option<Error>) -> Failure {
+    let mut authorizations = order.authorizations();
+    while let Some(Ok(mut authorization)) = authorizations.next().await {
+        let host = authorization.identifier().to_string();
+        let Ok(state) = authorization.refresh().await else { continue };
+        if let Some(problem) = state.challenges.iter().find_map(|challenge| challenge.error.as_ref()) {
+            let (directory, why) = (acme.directory.to_string(), said(problem));
+            return Failure::Unproven { directory, host, why, challenge: acme.challenge };
+        }
+    }
+    of_directory(acme, error.unwrap_or(Error::Str("the order is invalid, and no reason is given")))
+}
+
+/// What went wrong between us and an authority.
+pub(crate) fn of_directory(acme: &Acme, error: Error) -> Failure {
+    let directory = acme.directory.to_string();
+    match error {
+        Error::Api(problem) => Failure::Refused { directory, why: said(&problem) },
+        Error::Json(_) => {
+            Failure::Directory { directory, why: "it does not speak ACME; check the URL".to_owned() }
+        }
+        error => Failure::Directory { directory, why: sentence(&error) },
+    }
+}
+
+/// When the first certificate in a PEM is valid, or what is wrong with it.
+pub(crate) fn validity(pem: &[u8]) -> Result<Validity, String> {
+    let first = CertificateDer::pem_slice_iter(pem).next().ok_or("it holds no certificate")?;
+    let first = first.map_err(|error| error.to_string())?;
+    let parsed = Certificate::from_der(&first).map_err(|error| error.to_string())?;
+    let validity = parsed.tbs_certificate().validity();
+    let wall = |time: Time| {
+        let since = time.to_unix_duration().as_millis();
+        Wall::from_millis(u64::try_from(since).unwrap_or(u64::MAX))
+    };
+    Ok(Validity { from: wall(validity.not_before), until: wall(validity.not_after) })
+}

@@ -1,0 +1,87 @@
+//! When to ask, and when to ask again.
+
+use std::time::Duration;
+
+use model::time::Wall;
+
+/// From the first failure to the next attempt at most: what is passing, as a listener that is not there yet, is over by then.
+const AGAIN_FIRST: Duration = Duration::from_secs(10);
+
+/// How much longer each further wait may be.
+///
+/// So an hour that fails from its beginning sees five or six attempts: Let's Encrypt allows five failed validations of a host in one
+/// (<https://letsencrypt.org/docs/rate-limits/>).
+const AGAIN_FACTOR: u32 = 3;
+
+/// The longest wait: twice a day is what clients of Let's Encrypt are asked for.
+const AGAIN_MAX: Duration = Duration::from_hours(12);
+
+/// When a certificate is valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Validity {
+    pub(crate) from: Wall,
+    pub(crate) until: Wall,
+}
+
+/// When to renew a certificate: `before` its end, or else after two thirds of its life, and never in the first half of it.
+///
+/// A third of its life is what Let's Encrypt recommends; one that is always to be renewed would be asked for without end.
+pub(crate) fn renewal(validity: Validity, before: Option<Duration>) -> Wall {
+    let life = validity.until.as_millis().saturating_sub(validity.from.as_millis());
+    let before = before.map_or(life / 3, |before| u64::try_from(before.as_millis()).unwrap_or(u64::MAX));
+    Wall::from_millis(validity.until.as_millis() - before.min(life / 2))
+}
+
+/// How long to wait after so many failures in a row, at least one: between half and all of a time that grows threefold, as `chance` has it, so that
+/// those who have failed together do not come back together.
+pub(crate) fn again(failures: u32, chance: u64) -> Duration {
+    let factor = AGAIN_FACTOR.saturating_pow(failures.saturating_sub(1));
+    let longest = AGAIN_FIRST.saturating_mul(factor).min(AGAIN_MAX);
+    let half = longest / 2;
+    let spread = u64::try_from(half.as_millis()).unwrap_or(u64::MAX);
+    half + Duration::from_millis(chance % (spread + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn days(from: u64, until: u64) -> Validity {
+        const DAY: u64 = 86_400_000;
+        Validity { from: Wall::from_millis(from * DAY), until: Wall::from_millis(until * DAY) }
+    }
+
+    #[test]
+    fn a_third_of_its_life_before_its_end_a_certificate_is_renewed_unless_said_otherwise() {
+        let day = |time: Wall| time.as_millis() / 86_400_000;
+        assert_eq!(day(renewal(days(0, 90), None)), 60);
+        assert_eq!(day(renewal(days(0, 90), Some(Duration::from_hours(24 * 10)))), 80);
+        assert_eq!(day(renewal(days(0, 90), Some(Duration::from_hours(24 * 80)))), 45);
+    }
+
+    #[test]
+    fn the_wait_grows_to_half_a_day() {
+        let waits: Vec<u64> = (1..=10).map(|failures| again(failures, u64::MAX / 3).as_secs()).collect();
+        assert!(waits.is_sorted(), "{waits:?}");
+        assert!((5..=10).contains(&waits[0]), "{waits:?}");
+        assert!((21_600..=43_200).contains(&waits[9]), "{waits:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_certificate_is_renewed_within_its_second_half(from in 0u64..1 << 40, life in 0u64..1 << 40, before in proptest::option::of(0u64..1 << 50)) {
+            let validity = Validity { from: Wall::from_millis(from), until: Wall::from_millis(from + life) };
+            let at = renewal(validity, before.map(Duration::from_millis)).as_millis();
+            prop_assert!(from + life / 2 <= at && at <= from + life);
+        }
+
+        #[test]
+        fn a_wait_lies_between_half_and_all_of_its_longest(failures in 1u32..100, chance: u64) {
+            let (least, most) = (again(failures, 0), AGAIN_FIRST.saturating_mul(AGAIN_FACTOR.saturating_pow(failures - 1)).min(AGAIN_MAX));
+            let wait = again(failures, chance);
+            prop_assert!(least == most / 2 && least <= wait && wait <= most);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Where accounts and certificates are kept.
+
+use std::path::{Path, PathBuf};
+
+use model::resource::Acme;
+use xxhash_rust::xxh3::Xxh3;
+
+/// What certificates are told apart by: two that are declared with the same are the same one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Subject {
+    pub(crate) directory: String,
+    /// In alphabetical order.
+    pub(crate) hosts: Vec<String>,
+}
+
+impl Subject {
+    pub(crate) fn of(acme: &Acme) -> Self {
+        let mut hosts: Vec<String> = acme.hosts.iter().map(ToString::to_string).collect();
+        hosts.sort_unstable();
+        Self { directory: acme.directory.as_str().to_owned(), hosts }
+    }
+
+    /// The file with its key and its chain, named after its first host.
+    pub(crate) fn file(&self, folder: &Path) -> PathBuf {
+        let first = self.hosts.first().map_or("none", String::as_str);
+        let parts = std::iter::once(self.directory.as_str()).chain(self.hosts.iter().map(String::as_str));
+        folder.join(format!("{first}-{:016x}.pem", digest(parts)))
+    }
+}
+
+/// The file with the key of the account with which a certificate is asked for.
+pub(crate) fn account_file(folder: &Path, acme: &Acme) -> PathBuf {
+    let parts = [acme.directory.as_str(), acme.email.as_deref().unwrap_or_default()];
+    folder.join(format!("account-{:016x}.json", digest(parts)))
+}
+
+/// Tells texts apart in the name of a file; nothing is kept safe by it.
+fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> u64 {
+    let mut hash = Xxh3::new();
+    for part in parts {
+        hash.update(part.as_bytes());
+        // No host, URL or address of a mailbox has one.
+        hash.update(b"\0");
+    }
+    hash.digest()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn acme(directory: &str, hosts: &[&str]) -> Acme {
+        serde_json::from_value(serde_json::json!({"directory": directory, "hosts": hosts})).unwrap()
+    }
+
+    #[test]
+    fn a_certificate_has_a_file_by_its_authority_and_its_hosts_in_any_order() {
+        let file = |acme: &Acme| Subject::of(acme).file(Path::new("/d"));
+        let one = file(&acme("https://ca/", &["b.example", "a.example"]));
+        assert!(one.to_str().unwrap().starts_with("/d/a.example-"), "{one:?}");
+        assert_eq!(one, file(&acme("https://ca/", &["a.example", "b.example"])));
+        assert_ne!(one, file(&acme("https://other/", &["a.example", "b.example"])));
+        assert_ne!(one, file(&acme("https://ca/", &["a.example"])));
+    }
+}

@@ -1,0 +1,123 @@
+//! What shows to an authority of certificates that a host is ours.
+//!
+//! Source: RFC 8555, section 8.3 (`http-01`), and RFC 8737 (`tls-alpn-01`).
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::ClientHello;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+
+/// What an authority speaks with us when it only wants to see a certificate. Source: RFC 8737, section 4.
+pub(crate) const ACME_TLS: &[u8] = b"acme-tls/1";
+
+/// Where it looks by HTTP; the token stands behind it.
+const PATH: &str = "/.well-known/acme-challenge/";
+
+/// What a host is to show.
+#[derive(Clone)]
+pub enum Challenge {
+    /// A certificate, to clients that offer the protocol `acme-tls/1` and ask for the host, on every listener that speaks TLS.
+    Tls {
+        /// In DER.
+        certificate: Vec<u8>,
+        /// In DER by PKCS #8.
+        key: Vec<u8>,
+    },
+    /// An answer to requests by HTTP for `/.well-known/acme-challenge/` and the token, whatever their host is, on every listener that speaks HTTP.
+    Http {
+        /// The last part of the path.
+        token: String,
+        /// The body.
+        answer: String,
+    },
+}
+
+impl std::fmt::Debug for Challenge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Tls { .. } => "Challenge::Tls",
+            Self::Http { .. } => "Challenge::Http",
+        })
+    }
+}
+
+/// All that is to be shown now; nothing for most of the time.
+#[derive(Debug, Default)]
+pub(crate) struct Challenges {
+    is_any: AtomicBool,
+    by_host: Mutex<BTreeMap<String, Shown>>,
+}
+
+#[derive(Debug)]
+enum Shown {
+    Tls(Arc<ServerConfig>),
+    Http { token: String, answer: Bytes },
+}
+
+impl Challenges {
+    /// Lets a host show this alone from now on, or nothing. Fails, and changes nothing, for a key that cannot be used.
+    pub(crate) fn set(&self, host: &str, challenge: Option<Challenge>) -> Result<(), rustls::Error> {
+        let shown = challenge.map(Shown::new).transpose()?;
+        let mut by_host = self.by_host();
+        match shown {
+            Some(shown) => by_host.insert(host.to_owned(), shown),
+            None => by_host.remove(host),
+        };
+        self.is_any.store(!by_host.is_empty(), Ordering::Release);
+        Ok(())
+    }
+
+    /// With what to shake hands with an authority; `None` for everybody else.
+    pub(crate) fn config(&self, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
+        if !self.is_any.load(Ordering::Acquire) || !hello.alpn()?.any(|protocol| protocol == ACME_TLS) {
+            return None;
+        }
+        match self.by_host().get(hello.server_name()?)? {
+            Shown::Tls(config) => Some(Arc::clone(config)),
+            Shown::Http { .. } => None,
+        }
+    }
+
+    /// What to answer to a request for this path; `None` for what is no question of an authority.
+    pub(crate) fn answer(&self, path: &str) -> Option<Bytes> {
+        if !self.is_any.load(Ordering::Acquire) {
+            return None;
+        }
+        let asked = path.strip_prefix(PATH)?;
+        self.by_host().values().find_map(|shown| match shown {
+            Shown::Http { token, answer } if token == asked => Some(answer.clone()),
+            Shown::Http { .. } | Shown::Tls(_) => None,
+        })
+    }
+
+    /// Each change leaves it whole, so a panic while it was locked does no harm.
+    fn by_host(&self) -> MutexGuard<'_, BTreeMap<String, Shown>> {
+        self.by_host.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shown {
+    fn new(challenge: Challenge) -> Result<Self, rustls::Error> {
+        let (certificate, key) = match challenge {
+            Challenge::Http { token, answer } => return Ok(Self::Http { token, answer: answer.into() }),
+            Challenge::Tls { certificate, key } => (CertificateDer::from(certificate), key),
+        };
+        let provider = Arc::new(ring::default_provider());
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key));
+        // It is for authorities alone: of an extension in it nobody else knows what it means, so it is not looked at.
+        let shown = CertifiedKey::new(vec![certificate], provider.key_provider.load_private_key(key)?);
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring has cipher suites for TLS 1.2 and 1.3")
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
+        config.alpn_protocols = vec![ACME_TLS.to_vec()];
+        Ok(Self::Tls(Arc::new(config)))
+    }
+}
