@@ -44,6 +44,7 @@ const NEEDS: &[Need] = &[
         used_for: "having a PostgreSQL that answers queries for a number",
     },
     Need { program: "psql", package: "postgresql-client", used_for: "filling tables of PostgreSQL" },
+    Need {
         program: "pebble",
         package: "pebble",
         used_for: "being an authority that certificates are asked of by ACME",
