@@ -135,7 +135,7 @@ fn replicas_of(inner: &Inner, origin: &ReplicasOrigin) -> Vec<Replica> {
 
 fn ask_of(replica: &ReplicaDesk, origin: &ReplicasOrigin) -> Replica {
     let life = &replica.life;
-    let first = replica.declared.as_ref().and_then(|declared| declared.spec.ports.first());
+    let first = replica.declared.as_ref().and_then(|declared| declared.spec.first_port());
     let name = origin.port.as_ref().or(first.map(|port| &port.name));
     let port = name.and_then(|name| life.ports.get(name)).copied();
     Replica { ordinal: life.replica.ordinal, incarnation: life.incarnation, port }

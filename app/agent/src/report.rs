@@ -349,7 +349,7 @@ pub(crate) fn probe(inner: &Arc<Inner>, known: &mut ReplicaDesk, declared: &Decl
     let prober = Prober {
         replica: probe::Replica {
             ports: known.life.ports.clone(),
-            first_port: declared.spec.ports.first().map(|port| port.name.clone()),
+            first_port: declared.spec.first_port().map(|port| port.name.clone()),
             run_beside: run_beside(inner, &replica, incarnation),
         },
         probes: declared.spec.probes.clone(),

@@ -55,11 +55,11 @@ pub(crate) fn route(inner: &Inner, name: &ServiceName, desk: &ServiceDesk) -> Ou
     }
 }
 
-/// The port of a service that gets its requests: that of its `expose`, or the first.
+/// The port of a service that gets its requests: that of its `expose`, or the first of TCP.
 fn traffic_port(spec: &ServiceSpec) -> Option<&Port> {
     match &spec.expose {
-        Some(expose) => spec.ports.iter().find(|port| port.name == expose.port),
-        None => spec.ports.first(),
+        Some(_) => spec.exposed_port(),
+        None => spec.first_port(),
     }
 }
 
@@ -68,6 +68,7 @@ fn protocol(declared: resource::Protocol) -> Protocol {
     match declared {
         resource::Protocol::Http => Protocol::Http1,
         resource::Protocol::Tcp => Protocol::Tcp,
+        resource::Protocol::Udp => Protocol::Udp,
         resource::Protocol::Http2 | resource::Protocol::Grpc => Protocol::Http2,
     }
 }

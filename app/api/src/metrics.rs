@@ -214,6 +214,7 @@ impl Collector for Reading {
         self.encode_requests(&mut encoder)?;
         self.encode_versions(&mut encoder)?;
         self.encode_proxied(&mut encoder)?;
+        self.encode_datagrams(&mut encoder)?;
         self.encode_tls(&mut encoder)?;
         self.encode_routes(&mut encoder)?;
         self.encode_external(&mut encoder)?;
@@ -391,6 +392,39 @@ impl Reading {
                 let limit = f64::from(adaptive.limit);
                 limits.encode_family(&[("service", service.as_str())])?.encode_gauge(&limit)?;
             }
+        }
+        Ok(())
+    }
+
+    /// What passed over UDP.
+    fn encode_datagrams(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let told = || self.proxied.iter().filter_map(|(service, it)| Some((service.as_str(), it.datagrams?)));
+        let mut passed =
+            counter(encoder, "homeostat_datagrams", "Datagrams from clients (in) and to them (out)")?;
+        for (service, it) in told() {
+            for (direction, count) in [("in", it.received), ("out", it.sent)] {
+                passed
+                    .encode_family(&[("service", service), ("direction", direction)])?
+                    .encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+            }
+        }
+        let mut bytes = counter(encoder, "homeostat_datagram_bytes", "Bytes of these datagrams")?;
+        for (service, it) in told() {
+            for (direction, count) in [("in", it.bytes_received), ("out", it.bytes_sent)] {
+                bytes
+                    .encode_family(&[("service", service), ("direction", direction)])?
+                    .encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+            }
+        }
+        let mut dropped = counter(encoder, "homeostat_datagrams_dropped", "Datagrams that went nowhere")?;
+        for (service, it) in told() {
+            let labels = [("service", service)];
+            dropped.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&it.dropped, None)?;
+        }
+        let help = "Addresses of clients whose datagrams go to a replica now";
+        let mut sessions = gauge(encoder, "homeostat_datagram_sessions", help)?;
+        for (service, it) in told() {
+            sessions.encode_family(&[("service", service)])?.encode_gauge(&i64::from(it.sessions))?;
         }
         Ok(())
     }

@@ -4,7 +4,8 @@ use model::identity::ReplicaId;
 use model::name::ServiceName;
 use model::time::Wall;
 use proxy::{
-    Adaptive, Ejected, EndpointState, EndpointTraffic, Histogram, Ramp, ServiceTraffic, VersionTraffic,
+    Adaptive, Datagrams, Ejected, EndpointState, EndpointTraffic, Histogram, Ramp, ServiceTraffic,
+    VersionTraffic,
 };
 
 use crate::moment::rfc3339;
@@ -55,8 +56,14 @@ pub(crate) fn of(traffic: &ServiceTraffic) -> v1::Proxied {
         hedges: traffic.hedges,
         hedges_won: traffic.hedges_won,
         waiting: traffic.waiting,
+        datagrams: traffic.datagrams.map(datagrams),
         adaptive: traffic.adaptive.map(adaptive),
     }
+}
+
+fn datagrams(found: Datagrams) -> v1::Datagrams {
+    let Datagrams { received, sent, dropped, bytes_received, bytes_sent, sessions } = found;
+    v1::Datagrams { received, bytes_received, sent, bytes_sent, dropped, sessions }
 }
 
 fn adaptive(found: Adaptive) -> v1::Adaptive {

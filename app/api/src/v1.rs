@@ -215,9 +215,30 @@ pub struct Proxied {
     pub hedges_won: u64,
     /// Requests that wait now for a replica to become ready.
     pub waiting: u32,
+    /// What passed over UDP, of which each session counts as a request; absent where `protocol` of the exposed port is not `udp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub datagrams: Option<Datagrams>,
     /// The limit that is found by itself; absent without `expose.limits.adaptive`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adaptive: Option<Adaptive>,
+}
+
+/// Datagrams between clients and the replicas of a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Datagrams {
+    /// Those of clients.
+    pub received: u64,
+    /// Their bytes.
+    pub bytes_received: u64,
+    /// Those of replicas, to clients.
+    pub sent: u64,
+    /// Their bytes.
+    pub bytes_sent: u64,
+    /// Of both, those that went nowhere: no replica was ready in time, there were as many sessions as may be, or the system did not take them.
+    pub dropped: u64,
+    /// Addresses of clients with a session now.
+    pub sessions: u32,
 }
 
 /// How many requests may await the head of an answer now, as found from how long answers take.

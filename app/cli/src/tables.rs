@@ -162,6 +162,14 @@ pub(crate) fn proxied(it: &v1::Proxied) -> String {
          sent again: {}, waiting now: {}\n",
         it.retries, it.waiting
     );
+    if let Some(v1::Datagrams { received, bytes_received, sent, bytes_sent, dropped, sessions }) =
+        it.datagrams
+    {
+        lines.push_str(&format!(
+            "  datagrams: {received} from clients ({bytes_received} bytes), {sent} to them ({bytes_sent} bytes), {dropped} dropped; \
+             sessions now: {sessions}\n"
+        ));
+    }
     if it.hedges > 0 {
         lines.push_str(&format!(
             "  sent to a second replica, too: {}, which answered first: {}\n",

@@ -29,7 +29,7 @@ use crate::wire::{ConnectError, Wire};
 
 /// What the load of an endpoint is reckoned with that has accepted a connection: the least that there is, so that the number of its connections
 /// alone makes it busy. How fast it accepts says nothing about how long they last.
-const LATENCY: Duration = Duration::from_micros(1);
+pub(crate) const LATENCY: Duration = Duration::from_micros(1);
 
 /// Serves one client until both sides have ended, one breaks, or neither says anything for
 /// [`stream_idle`](crate::Timeouts::stream_idle).
@@ -93,7 +93,9 @@ async fn connect(client: &Rc<Client>, snapshot: &Arc<Snapshot>) -> Result<Reache
             Err(Unpicked::Full) => return Err(Unreached::Full),
             Err(Unpicked::Exhausted) => {
                 let patience = patience.get_or_insert_with(|| Patience::new(snapshot.timeouts.endpoint));
-                patience.wait(client, snapshot, &tried).await.map_err(|_| Unreached::Unavailable)?;
+                client.hand.disarm();
+                let waited = patience.wait(&client.local, &client.worker.shared.awaited, &tried).await;
+                waited.map_err(|_| Unreached::Unavailable)?;
                 (tried, tries) = (Tried::NONE, 0);
                 continue;
             }

@@ -253,6 +253,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, local: Rc<LocalService>, stream: T
             Box::pin(http2::serve(&client, socket)).await;
         }
         Protocol::Tcp => Box::pin(conduit::serve(&client, stream)).await,
+        // Its service had a port of TCP a moment ago.
+        Protocol::Udp => {}
     }
     let tunnel = client.tunnel.take();
     if let Some(tunnel) = tunnel {

@@ -229,7 +229,9 @@ impl Errand {
                 Err(Unpicked::Exhausted) => {
                     let patience =
                         patience.get_or_insert_with(|| Patience::new(self.snapshot.timeouts.endpoint));
-                    if let Err(impatience) = patience.wait(&self.client, &self.snapshot, &tried).await {
+                    let Client { worker, local, hand, .. } = &*self.client;
+                    hand.disarm();
+                    if let Err(impatience) = patience.wait(local, &worker.shared.awaited, &tried).await {
                         self.client.shard().unavailable.add(1);
                         return exchange.own_words(StatusCode::SERVICE_UNAVAILABLE, impatience.words());
                     }
@@ -358,7 +360,7 @@ impl Errand {
         };
         match self.snapshot.protocol {
             // Routes send requests to whatever they name.
-            Protocol::Http1 | Protocol::Tcp => {
+            Protocol::Http1 | Protocol::Tcp | Protocol::Udp => {
                 if let Some(link) = self.kept_link(id) {
                     return Ok((Entry::Http1(link), true));
                 }

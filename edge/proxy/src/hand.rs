@@ -171,7 +171,8 @@ impl Hand {
         }
     }
 
-    fn wake(&self) {
+    /// Wakes the connection, to look at what changed around it.
+    pub(crate) fn wake(&self) {
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
         }

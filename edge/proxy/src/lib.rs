@@ -58,6 +58,7 @@ mod preamble;
 mod router;
 
 mod conduit;
+mod datagram;
 mod exchange;
 mod forward;
 mod local;
@@ -85,6 +86,6 @@ pub use proxy::{Ended, Proxy, ProxyConfig, StartError};
 pub use table::{EndpointError, RouteError, Table};
 pub use tls::{CertificateState, Challenge, TlsError, TlsState, check as check_certificates};
 pub use traffic::{
-    Adaptive, Asked, Counts, Ejected, EndpointTraffic, Histogram, RouteTraffic, ServiceTraffic,
+    Adaptive, Asked, Counts, Datagrams, Ejected, EndpointTraffic, Histogram, RouteTraffic, ServiceTraffic,
     VersionTraffic,
 };

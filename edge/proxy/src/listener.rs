@@ -1,7 +1,8 @@
-//! Listening sockets: opened where the table is changed, accepted from by one worker each.
+//! Listening sockets: opened where the table is changed, accepted or read from by one worker each.
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,8 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::datagram;
+use crate::route;
 use crate::service::Service;
 use crate::worker::{Guest, Worker};
 
@@ -18,7 +21,30 @@ use crate::worker::{Guest, Worker};
 const BACKLOG: i32 = 4096;
 
 /// How long to wait after the system has refused to give a connection, for want of descriptors or memory.
-const SHORTAGE_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const SHORTAGE_PAUSE: Duration = Duration::from_millis(50);
+
+/// What clients reach a socket by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Tcp,
+    Udp,
+}
+
+impl Transport {
+    pub(crate) fn of(protocol: route::Protocol) -> Self {
+        match protocol {
+            route::Protocol::Http1 | route::Protocol::Http2 | route::Protocol::Tcp => Self::Tcp,
+            route::Protocol::Udp => Self::Udp,
+        }
+    }
+}
+
+/// A socket that clients reach, for the worker that takes what comes.
+#[derive(Debug)]
+pub(crate) enum Entrance {
+    Tcp(std::net::TcpListener),
+    Udp(std::net::UdpSocket),
+}
 
 /// A listening socket that another proxy had before; as long as that one has it, too, both may accept.
 #[derive(Debug)]
@@ -27,14 +53,15 @@ pub struct Inherited {
     pub name: Arc<str>,
     /// Where it was asked to listen, perhaps with port 0.
     pub requested: SocketAddr,
-    /// The socket.
-    pub socket: std::net::TcpListener,
+    /// The socket: one of TCP that listens, or one of UDP.
+    pub socket: OwnedFd,
 }
 
 /// An open listening socket; dropping it does not close it for the worker, [`Listener::close`] does.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    socket: std::net::TcpListener,
+    socket: OwnedFd,
+    pub(crate) transport: Transport,
     /// Told to whom waits to accept from it.
     pub(crate) given_up: CancellationToken,
     /// As asked for, perhaps with port 0.
@@ -45,7 +72,15 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Begins to listen; the second part is for the worker that accepts.
-    pub(crate) fn open(requested: SocketAddr) -> io::Result<(Self, std::net::TcpListener)> {
+    pub(crate) fn open(transport: Transport, requested: SocketAddr) -> io::Result<(Self, Entrance)> {
+        let socket = match transport {
+            Transport::Tcp => Self::listen(requested)?,
+            Transport::Udp => datagram::bind(requested)?,
+        };
+        Self::of(transport, socket.into(), requested)
+    }
+
+    fn listen(requested: SocketAddr) -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(requested), Type::STREAM, Some(Protocol::TCP))?;
         // A restart must not wait for connections of the last run to time out. Two listeners at once stay impossible.
         socket.set_reuse_address(true)?;
@@ -54,24 +89,29 @@ impl Listener {
         socket.set_nonblocking(true)?;
         socket.bind(&requested.into())?;
         socket.listen(BACKLOG)?;
-        Self::of(socket.into(), requested)
+        Ok(socket)
     }
 
     /// Goes on with a socket that listens; the second part is for the worker that accepts.
     pub(crate) fn of(
-        socket: std::net::TcpListener,
+        transport: Transport,
+        socket: OwnedFd,
         requested: SocketAddr,
-    ) -> io::Result<(Self, std::net::TcpListener)> {
-        let actual = socket.local_addr()?;
-        let door = socket.try_clone()?;
-        Ok((Self { socket, given_up: CancellationToken::new(), requested, actual }, door))
+    ) -> io::Result<(Self, Entrance)> {
+        let actual = SockRef::from(&socket).local_addr()?.as_socket();
+        let actual = actual.ok_or(io::ErrorKind::InvalidInput)?;
+        let entrance = match transport {
+            Transport::Tcp => Entrance::Tcp(socket.try_clone()?.into()),
+            Transport::Udp => Entrance::Udp(socket.try_clone()?.into()),
+        };
+        Ok((Self { socket, transport, given_up: CancellationToken::new(), requested, actual }, entrance))
     }
 
-    /// Stops listening at once, so that the address can be bound again when this returns; the worker that accepts
-    /// finds out and lets go of the socket.
+    /// Stops listening at once, so that an address of TCP can be bound again when this returns; the worker that accepts
+    /// finds out and lets go of the socket, and only then one of UDP can be.
     pub(crate) fn close(&self) {
         self.given_up.cancel();
-        // Fails only when the socket listens no more, which is what is wanted.
+        // Fails only when the socket listens no more, which is what is wanted, or never did, as one of UDP.
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Read);
     }
 
@@ -88,11 +128,16 @@ impl Listener {
 }
 
 impl Inherited {
-    /// Whether it can take the place of a socket that `name` would open for `requested`. Of several with a free port of the system's
+    /// Whether it can take the place of a socket of `transport` that `name` would open for `requested`. Of several with a free port of the system's
     /// choice each has its own.
-    pub(crate) fn is_for(&self, name: &str, requested: SocketAddr) -> bool {
+    pub(crate) fn is_for(&self, transport: Transport, name: &str, requested: SocketAddr) -> bool {
         let is_its = self.requested == requested && (requested.port() != 0 || *self.name == *name);
-        is_its && SockRef::from(&self.socket).is_listener().unwrap_or(false)
+        let socket = SockRef::from(&self.socket);
+        is_its
+            && match transport {
+                Transport::Tcp => socket.is_listener().unwrap_or(false),
+                Transport::Udp => socket.r#type().is_ok_and(|kind| kind == Type::DGRAM),
+            }
     }
 }
 

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use balance::Tried;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::connection::Client;
-use crate::service::Snapshot;
+use crate::local::LocalService;
 
 /// The first pause before endpoints that refused are asked again; each further one is twice as long, up to
 /// [`PAUSE_MAX`]. A process that was just started listens after about as long.
@@ -42,17 +42,16 @@ impl Patience {
         Self { deadline: now.checked_add(whole).unwrap_or(now), pause: PAUSE_MIN }
     }
 
-    /// Waits until there may be an endpoint to try: after a change, or after a pause if some have refused.
+    /// Waits until there may be an endpoint to try: after a change, or after a pause if some have refused. Tells `awaited` of it.
     pub(crate) async fn wait(
         &mut self,
-        client: &Client,
-        snapshot: &Snapshot,
+        local: &LocalService,
+        awaited: &Notify,
         tried: &Tried,
     ) -> Result<(), Impatience> {
-        let service = &client.local.service;
-        let _place = Place::take(&service.waiting, snapshot.waiting_max)?;
-        client.worker.shared.awaited.notify_one();
-        client.hand.disarm();
+        let service = &local.service;
+        let _place = Place::take(&service.waiting, local.snapshot().waiting_max)?;
+        awaited.notify_one();
         let changed = service.changed.notified();
         tokio::pin!(changed);
         // Registered before the roster is looked at again, so that no change in between is missed.
@@ -60,7 +59,7 @@ impl Patience {
         if service.is_closing() {
             return Err(Impatience::Closing);
         }
-        if tried.is_empty() && !client.local.snapshot().roster.is_empty() {
+        if tried.is_empty() && !local.snapshot().roster.is_empty() {
             return Ok(());
         }
         let (pause, end) = self.next_pause(tried)?;

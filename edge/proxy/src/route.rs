@@ -89,6 +89,8 @@ pub enum Protocol {
     Http1,
     /// Bytes, whatever they mean: each connection of a client is one to an endpoint, and counts as a request.
     Tcp,
+    /// Datagrams of UDP, whatever they mean: what one address of a client sends is a session, and counts as a request.
+    Udp,
     /// HTTP/2: many requests on one connection. With endpoints it is spoken without TLS and without being agreed on ("prior knowledge").
     Http2,
 }
@@ -225,7 +227,7 @@ pub enum EndpointState {
 pub struct Timeouts {
     /// For the whole head of a request, from its first byte or from the start of the connection.
     pub request_head: Duration,
-    /// For the next request on an idle client connection.
+    /// For the next request on an idle client connection, and for the next datagram, in either direction, of a session of [`Protocol::Udp`].
     pub client_idle: Duration,
     /// For an endpoint to become ready when there is none, before 503.
     pub endpoint: Duration,

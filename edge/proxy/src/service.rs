@@ -20,7 +20,7 @@ use crate::route::{EndpointState, Forwarded, HashKey, Protocol, ProxyProtocol, S
 use crate::router::Router;
 use crate::shedder::Shedder;
 use crate::tls::Terminator;
-use crate::traffic::{Asked, Ejected, EndpointTraffic, ServiceTraffic, Shard, sum};
+use crate::traffic::{Asked, Datagrams, Ejected, EndpointTraffic, ServiceTraffic, Shard, sum};
 use crate::turnstile::Turnstile;
 use crate::versions::Versions;
 
@@ -271,6 +271,8 @@ impl Service {
         let now = self.clock.now();
         let current = members.current.iter().map(|m| (&m.endpoint, members.ramp(m, now)));
         let endpoints = current.chain(members.leaving.iter().map(|e| (e, Ramp::FULL)));
+        let is_udp = members.route.protocol == Protocol::Udp;
+        let datagrams = is_udp.then(|| datagrams(&self.shards, members.in_flight()));
         let endpoints = endpoints.map(|(e, ramp)| EndpointTraffic {
             id: e.id,
             address: e.address,
@@ -296,6 +298,7 @@ impl Service {
             malformed: self.shards.iter().map(|s| s.malformed.get()).sum(),
             handshake_failures: self.shards.iter().map(|s| s.handshake_failures.get()).sum(),
             broken_off: self.shards.iter().map(|s| s.broken_off.get()).sum(),
+            datagrams,
             waiting: self.waiting.load(Ordering::Relaxed),
             endpoints: endpoints.collect(),
             versions: members.gone.with(members.current.iter().map(|m| &m.endpoint).chain(&members.leaving)),
@@ -304,11 +307,10 @@ impl Service {
 
     pub(crate) fn asked(&self) -> Asked {
         let members = self.members();
-        let endpoints = members.current.iter().map(|m| &m.endpoint).chain(&members.leaving);
         Asked {
             requests: self.shards.iter().map(|s| s.requests.get()).sum(),
             waiting: self.waiting.load(Ordering::Relaxed),
-            in_flight: endpoints.map(|e| e.in_flight()).sum(),
+            in_flight: members.in_flight(),
         }
     }
 
@@ -364,6 +366,11 @@ impl Members {
         leaving.extract_if(.., |e| e.in_flight() == 0).for_each(|e| gone.take(&e));
     }
 
+    /// Requests that endpoints answer now.
+    fn in_flight(&self) -> u32 {
+        self.current.iter().map(|m| &m.endpoint).chain(&self.leaving).map(|e| e.in_flight()).sum()
+    }
+
     fn ramp(&self, member: &Member, now: Duration) -> Ramp {
         self.route.slow_start.ramp(member.serving_since, now)
     }
@@ -404,4 +411,16 @@ impl Members {
             roster: Roster::new(&seats).with_in_flight_max(self.route.limits.in_flight_per_endpoint),
         }
     }
+}
+
+fn datagrams(shards: &[Shard], sessions: u32) -> Datagrams {
+    let mut sum = Datagrams { sessions, ..Datagrams::default() };
+    for shard in shards {
+        sum.received += shard.datagrams_in.get();
+        sum.sent += shard.datagrams_out.get();
+        sum.dropped += shard.datagrams_dropped.get();
+        sum.bytes_received += shard.bytes_in.get();
+        sum.bytes_sent += shard.bytes_out.get();
+    }
+    sum
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,8 +12,8 @@ use balance::EndpointId;
 use thiserror::Error;
 
 use crate::access::AccessLogState;
-use crate::listener::{Inherited, Listener};
-use crate::route::{EndpointState, Gateway, ServiceRoute};
+use crate::listener::{Entrance, Inherited, Listener, Transport};
+use crate::route::{EndpointState, Gateway, Protocol, ServiceRoute};
 use crate::router::Router;
 use crate::service::Service;
 use crate::tls::{Challenge, Terminator, TlsError, TlsState};
@@ -239,13 +239,15 @@ impl Table {
             return Err(RouteError::Stopping { service: Arc::clone(&route.service) });
         }
         let known = entries.get(&route.service);
-        let before = known.map(|entry| entry.listener.as_ref().map(|listener| listener.requested));
-        if before == Some(route.listen) {
+        let transport = Transport::of(route.protocol);
+        let place = |listener: &Listener| (listener.transport, listener.requested);
+        let before = known.map(|entry| entry.listener.as_ref().map(place));
+        if before == Some(route.listen.map(|address| (transport, address))) {
             return Ok(known.and_then(|entry| Some(entry.listener.as_ref()?.actual)));
         }
         let opened = route.listen.map(|address| self.open_listener(entries, route, address)).transpose()?;
         let service = known.map_or_else(|| make().map(Arc::new), |entry| Ok(Arc::clone(&entry.service)));
-        let (listener, socket) = opened.unzip();
+        let (listener, entrance) = opened.unzip();
         let actual = listener.as_ref().map(|listener| listener.actual);
         let service = match service {
             Ok(service) => service,
@@ -254,8 +256,8 @@ impl Table {
                 return Err(error);
             }
         };
-        if let (Some(socket), Some(listener)) = (socket, &listener) {
-            self.start_accepting(socket, listener, &service, entries.len());
+        if let (Some(entrance), Some(listener)) = (entrance, &listener) {
+            self.start_accepting(entrance, listener, &service, entries.len());
         }
         if let Some(old) = entries.insert(Arc::clone(&route.service), Entry { service, listener }) {
             old.listener.inspect(|listener| self.close(listener));
@@ -420,10 +422,10 @@ impl Table {
 
     /// Stops listening for all services.
     pub(crate) fn close_listeners(&self) {
-        self.entries()
-            .values()
-            .filter_map(|entry| entry.listener.as_ref())
-            .for_each(|listener| self.close(listener));
+        for entry in self.entries().values_mut() {
+            // Let go of as well: one of UDP is bound as long as anybody has it.
+            entry.listener.take().inspect(|listener| self.close(listener));
+        }
     }
 
     /// Lets go of all listening sockets, which others have, too.
@@ -444,23 +446,24 @@ impl Table {
         entries: &BTreeMap<Arc<str>, Entry>,
         route: &ServiceRoute,
         address: SocketAddr,
-    ) -> Result<(Listener, TcpListener), RouteError> {
+    ) -> Result<(Listener, Entrance), RouteError> {
+        let transport = Transport::of(route.protocol);
         let heirloom = {
             let mut inherited = self.inherited();
-            let place = inherited.iter().position(|it| it.is_for(&route.service, address));
+            let place = inherited.iter().position(|it| it.is_for(transport, &route.service, address));
             place.map(|place| inherited.swap_remove(place).socket)
         };
         let Some(socket) = heirloom else { return open(entries, route, address) };
-        Listener::of(socket, address).map_err(|source| RouteError::Listen {
+        Listener::of(transport, socket, address).map_err(|source| RouteError::Listen {
             service: Arc::clone(&route.service),
             address,
             source,
         })
     }
 
-    fn start_accepting(&self, socket: TcpListener, listener: &Listener, service: &Arc<Service>, nth: usize) {
+    fn start_accepting(&self, entrance: Entrance, listener: &Listener, service: &Arc<Service>, nth: usize) {
         let given_up = listener.given_up.clone();
-        let order = Order::Listen { socket, given_up, service: Arc::clone(service) };
+        let order = Order::Listen { entrance, given_up, service: Arc::clone(service) };
         // Listeners take turns, so that no worker accepts for all services.
         let worker = nth % self.shared.doors.len();
         if !self.shared.order(worker, order) {
@@ -526,9 +529,10 @@ fn connections_max(gateway: &Gateway) -> usize {
     declared.min().map_or(usize::MAX, |least| least.get() as usize)
 }
 
-/// Lets every shared listener know which services there are.
+/// Lets every shared listener know which services there are; one of UDP is none to send requests to.
 fn link(entries: &BTreeMap<Arc<str>, Entry>) {
-    let find = |name: &str| entries.get(name).map(|entry| Arc::clone(&entry.service));
+    let takes_requests = |entry: &&Entry| entry.service.snapshot().protocol != Protocol::Udp;
+    let find = |name: &str| entries.get(name).filter(takes_requests).map(|entry| Arc::clone(&entry.service));
     entries.values().filter_map(|entry| entry.service.router.as_ref()).for_each(|router| router.link(find));
 }
 
@@ -536,10 +540,12 @@ fn open(
     entries: &BTreeMap<Arc<str>, Entry>,
     route: &ServiceRoute,
     address: SocketAddr,
-) -> Result<(Listener, TcpListener), RouteError> {
+) -> Result<(Listener, Entrance), RouteError> {
     let service = Arc::clone(&route.service);
-    Listener::open(address).map_err(|source| {
-        let is_there = |entry: &Entry| entry.listener.as_ref().is_some_and(|it| it.actual == address);
+    let transport = Transport::of(route.protocol);
+    Listener::open(transport, address).map_err(|source| {
+        let is_it = |it: &Listener| (it.transport, it.actual) == (transport, address);
+        let is_there = |entry: &Entry| entry.listener.as_ref().is_some_and(is_it);
         let ours = entries.iter().find(|(_, entry)| is_there(entry));
         match (source.kind(), ours) {
             (io::ErrorKind::AddrInUse, Some((by, _))) => {

@@ -37,12 +37,31 @@ pub struct ServiceTraffic {
     pub handshake_failures: u64,
     /// Responses below 500 that broke off in the middle: their clients saw a failure that no status tells of.
     pub broken_off: u64,
+    /// What passed over UDP; `None` for a service that is spoken to otherwise.
+    pub datagrams: Option<Datagrams>,
     /// Requests that wait for an endpoint now.
     pub waiting: u32,
     /// Per endpoint, those that left but still answer something included.
     pub endpoints: Vec<EndpointTraffic>,
     /// Per version of what its endpoints run, oldest first, the latest of those included that have no endpoint any more.
     pub versions: Vec<VersionTraffic>,
+}
+
+/// Datagrams of one service since it was first set, and who sends them now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Datagrams {
+    /// Clients' that came.
+    pub received: u64,
+    /// Endpoints' that were sent to clients.
+    pub sent: u64,
+    /// Of both, those that went nowhere: no endpoint was ready in time, there were as many sessions as may be, or the system did not take them.
+    pub dropped: u64,
+    /// Bytes of those that came.
+    pub bytes_received: u64,
+    /// Bytes of those that were sent.
+    pub bytes_sent: u64,
+    /// Clients with a session now.
+    pub sessions: u32,
 }
 
 /// The traffic of the endpoints of one version, those that are gone included.
@@ -294,6 +313,12 @@ pub(crate) struct Shard {
     pub(crate) retries: Tally,
     pub(crate) connect_failures: Tally,
     pub(crate) failures: Tally,
+    /// Of clients; used for UDP only, as the next two.
+    pub(crate) datagrams_in: Tally,
+    /// Of endpoints.
+    pub(crate) datagrams_out: Tally,
+    /// Of both. Used for services only.
+    pub(crate) datagrams_dropped: Tally,
     /// Used for services only.
     pub(crate) unavailable: Tally,
     /// Used for services only.
@@ -323,6 +348,9 @@ impl Default for Shard {
             retries: Tally::default(),
             connect_failures: Tally::default(),
             failures: Tally::default(),
+            datagrams_in: Tally::default(),
+            datagrams_out: Tally::default(),
+            datagrams_dropped: Tally::default(),
             unavailable: Tally::default(),
             over_limit: Tally::default(),
             shed: Tally::default(),

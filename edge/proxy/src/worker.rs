@@ -1,7 +1,7 @@
 //! A worker: one thread with its own runtime, on which its connections live and die.
 
 use std::cell::RefCell;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -19,8 +19,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::Logs;
 use crate::connection;
+use crate::datagram::{self, SESSIONS_MAX};
 use crate::hand::{Hands, TICK};
-use crate::listener;
+use crate::listener::{self, Entrance};
 use crate::local::LocalService;
 use crate::router::GZIPS_MAX;
 use crate::service::{Clock, Service};
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     /// One place for each client connection.
     pub(crate) places: Arc<Semaphore>,
+    /// One place for each session of UDP.
+    pub(crate) sessions: Arc<Semaphore>,
     pub(crate) doors: Box<[Door]>,
     /// Told when a request begins to wait for an endpoint.
     pub(crate) awaited: Notify,
@@ -88,8 +91,8 @@ pub(crate) struct Door {
 /// What a worker is told to do.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// Accept from this socket.
-    Listen { socket: TcpListener, given_up: CancellationToken, service: Arc<Service> },
+    /// Take what comes in by this socket.
+    Listen { entrance: Entrance, given_up: CancellationToken, service: Arc<Service> },
     /// Serve this client.
     Serve { stream: std::net::TcpStream, guest: Guest, seat: Seat },
 }
@@ -144,6 +147,7 @@ impl Shared {
         let shared = Self {
             clock: Clock::start(),
             places,
+            sessions: Arc::new(Semaphore::new(SESSIONS_MAX)),
             doors: doors.into(),
             awaited: Notify::new(),
             logs,
@@ -288,9 +292,16 @@ impl Worker {
 
     fn carry_out(self: &Rc<Self>, order: Order) {
         match order {
-            Order::Listen { socket, given_up, service } => {
-                let accepting = listener::accept(Rc::clone(self), socket, given_up, service);
-                self.listeners.spawn_local(accepting);
+            Order::Listen { entrance, given_up, service } => {
+                let worker = Rc::clone(self);
+                match entrance {
+                    Entrance::Tcp(socket) => {
+                        self.listeners.spawn_local(listener::accept(worker, socket, given_up, service))
+                    }
+                    Entrance::Udp(socket) => {
+                        self.listeners.spawn_local(datagram::serve(worker, socket, given_up, service))
+                    }
+                };
             }
             Order::Serve { stream, guest, seat } => match TcpStream::from_std(stream) {
                 Ok(stream) => self.serve(stream, guest, seat),
@@ -303,16 +314,29 @@ impl Worker {
 
     fn serve(self: &Rc<Self>, stream: TcpStream, guest: Guest, seat: Seat) {
         let Guest { peer, service, place, inside } = guest;
+        let local = self.local(&service);
+        let worker = Rc::clone(self);
+        self.watch(async move {
+            connection::serve(worker, local, stream, peer).await;
+            drop((seat, place, inside));
+        });
+    }
+
+    /// Runs a session of UDP, which is one of the connections of this worker.
+    pub(crate) fn host(self: &Rc<Self>, session: impl Future<Output = ()> + 'static) {
+        let seat = Seat::take(&self.shared, self.index);
+        self.watch(async move {
+            session.await;
+            drop(seat);
+        });
+    }
+
+    fn watch(&self, connection: impl Future<Output = ()> + 'static) {
         if self.is_quiet() {
             // The loop sleeps without ticks; from now on there is something to watch.
             self.door().changed.notify_one();
         }
-        let local = self.local(&service);
-        let worker = Rc::clone(self);
-        self.connections.spawn_local(async move {
-            connection::serve(worker, local, stream, peer).await;
-            drop((seat, place, inside));
-        });
+        self.connections.spawn_local(connection);
     }
 
     /// Gives a new connection to the worker that has the fewest.
@@ -338,6 +362,11 @@ impl Worker {
             }
             Err(error) => tracing::warn!(service = %service.name, %error, "connection not handed over"),
         }
+    }
+
+    /// Whether clients are to go, in one way or the other.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.shared.is_stopped()
     }
 
     /// Whether clients are to go that have nothing under way.

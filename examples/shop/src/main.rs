@@ -4,6 +4,7 @@
 //! one core, queues behind it, refuses what the queue cannot hold, and finishes what it has begun when it is asked
 //! to stop. It keeps nothing: any replica answers any request.
 
+mod asking;
 mod catalogue;
 mod counters;
 mod pages;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use axum::serve::ListenerExt as _;
 use clap::Parser;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -34,6 +35,10 @@ struct Options {
     /// The port to listen on; 0 takes a free one, which is printed
     #[arg(long, env = "PORT")]
     port: u16,
+
+    /// A port of UDP; what is asked there is answered with the number of this process
+    #[arg(long)]
+    udp_port: Option<u16>,
 
     /// The address to listen on
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
@@ -131,6 +136,10 @@ async fn serve(options: &Options) -> io::Result<Closing> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let listener = TcpListener::bind((options.host, options.port)).await?;
     let address = listener.local_addr()?;
+    let asked = match options.udp_port {
+        Some(port) => Some(UdpSocket::bind((options.host, port)).await?),
+        None => None,
+    };
     let shop = Arc::new(Shop::new(Page { work: options.work, wait: options.wait }, options.queue));
     shop.hold_memory(options.memory_mib);
     let mut app = routes::pages(Arc::clone(&shop));
@@ -160,9 +169,16 @@ async fn serve(options: &Options) -> io::Result<Closing> {
         opening.await;
         grace.await;
     };
+    let answering = async {
+        match asked {
+            Some(socket) => asking::answer(socket).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         served = serving => served.map(|()| Closing::Finished),
         () = supervising => Ok(Closing::GaveUp),
+        error = answering => Err(error),
     }
 }
 

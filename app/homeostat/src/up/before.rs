@@ -94,7 +94,7 @@ impl Front {
         let sockets = inherited.into_iter().map(|it| Heirloom {
             name: it.name.to_string(),
             requested: it.requested,
-            socket: it.socket.into(),
+            socket: it.socket,
         });
         Ok(Estate { sockets: sockets.chain([api]).collect(), serving: serving(&table) })
     }
@@ -110,7 +110,7 @@ pub(super) fn sockets_of(
     let inherited = others.into_iter().map(|heirloom| Inherited {
         name: heirloom.name.into(),
         requested: heirloom.requested,
-        socket: heirloom.socket.into(),
+        socket: heirloom.socket,
     });
     (api.map(|heirloom| heirloom.socket.into()), inherited.collect())
 }

@@ -7,6 +7,7 @@ mod commanding;
 mod comparing;
 mod computing;
 mod connecting;
+mod datagrams;
 mod explaining;
 mod foretelling;
 mod full_disk;

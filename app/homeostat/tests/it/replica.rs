@@ -8,17 +8,20 @@ use axum::routing::any;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
 
 /// Tells the test binary that it is a replica, and on which port.
 pub(crate) const PORT: &str = "HOMEOSTAT_TEST_REPLICA_PORT";
 
+/// Tells it on which port of UDP to answer, too.
+pub(crate) const UDP_PORT: &str = "HOMEOSTAT_TEST_REPLICA_UDP_PORT";
+
 /// What makes the test binary run nothing but [`serves_where_it_is_told_to`].
 pub(crate) const WORDS: [&str; 3] = ["--exact", "replica::serves_where_it_is_told_to", "--nocapture"];
 
 /// Answers every request with its process number, until it is stopped; `/fail` with 500, `/metrics` with 20 jobs,
-/// `/version` with that of HTTP, `/whose` with whom it is forwarded for, and `/hold` never. In a run of the tests, where nothing tells it to, it ends
+/// `/version` with that of HTTP, `/whose` with whom it is forwarded for, and `/hold` never. Datagrams are answered with that number, too. In a run of the tests, where nothing tells it to, it ends
 /// at once.
 #[test]
 fn serves_where_it_is_told_to() {
@@ -44,6 +47,16 @@ fn serves_where_it_is_told_to() {
             .route("/hold", any(std::future::pending::<StatusCode>))
             .fallback(move || async move { pid });
         let mut connections = JoinSet::new();
+        #[expect(clippy::disallowed_methods, reason = "it is how a replica is told its port")]
+        if let Ok(port) = std::env::var(UDP_PORT) {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse().expect("a port")));
+            let socket = UdpSocket::bind(address).await.expect("a free port");
+            connections.spawn(async move {
+                while let Ok((_, client)) = socket.recv_from(&mut [0; 1024]).await {
+                    let _ = socket.send_to(std::process::id().to_string().as_bytes(), client).await;
+                }
+            });
+        }
         loop {
             let (stream, _) = listener.accept().await.expect("it serves until it is stopped");
             let service = TowerToHyperService::new(router.clone());

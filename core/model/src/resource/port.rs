@@ -41,6 +41,18 @@ pub enum Protocol {
     Grpc,
     /// Bytes over TCP that Homeostat does not look into: its connections are balanced.
     Tcp,
+    /// Datagrams over UDP that Homeostat does not look into: what comes from one client's address and port is a session, and sessions are balanced.
+    Udp,
+}
+
+impl Protocol {
+    /// Whether it is spoken over connections of TCP; numbers of its ports and those of UDP do not meet.
+    pub const fn is_over_tcp(self) -> bool {
+        match self {
+            Self::Http | Self::Http2 | Self::Grpc | Self::Tcp => true,
+            Self::Udp => false,
+        }
+    }
 }
 
 /// The name of a port: 1 to 15 of `a-z`, `0-9` and `-`, with at least one letter and no `-` at either end.

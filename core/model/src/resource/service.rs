@@ -74,6 +74,19 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+impl ServiceSpec {
+    /// The first port that takes connections: the one that is asked where none is named. `None` for a service of none, or of UDP alone.
+    pub fn first_port(&self) -> Option<&Port> {
+        self.ports.iter().find(|port| port.protocol.is_over_tcp())
+    }
+
+    /// The port that `expose` names; `None` for a service that is not exposed, or names a port that it does not have.
+    pub fn exposed_port(&self) -> Option<&Port> {
+        let expose = self.expose.as_ref()?;
+        self.ports.iter().find(|port| port.name == expose.port)
+    }
+}
+
 /// What each replica runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -229,7 +242,7 @@ pub enum DependencyStage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Expose {
-    /// The address that the proxy listens on, for HTTP/1.1 and HTTP/2. Needed unless there is `external`.
+    /// The address that the proxy listens on: for HTTP/1.1 and HTTP/2, or for what the port's `protocol` says. Needed unless there is `external`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen: Option<ListenAddress>,
     /// The port of the replicas that gets the traffic, by name.
@@ -392,7 +405,7 @@ pub struct Timeouts {
     pub connect: Span,
     /// For the head of a replica's answer. 1ms to 1h.
     pub response: Span,
-    /// For the next request on a client's connection. 1ms to 1h.
+    /// For the next request on a client's connection, and for the next datagram, in either direction, of a session of UDP. 1ms to 1h.
     pub idle: Span,
     /// For the next bytes, in either direction, of what has begun: a body, a stream, a WebSocket, or a connection of plain TCP. 1ms to 1h.
     pub stream: Span,

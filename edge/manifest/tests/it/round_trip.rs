@@ -368,8 +368,13 @@ fn run() -> BoxedStrategy<Run> {
 }
 
 fn port() -> BoxedStrategy<Port> {
-    let protocol =
-        proptest::sample::select(vec![Protocol::Http, Protocol::Http2, Protocol::Grpc, Protocol::Tcp]);
+    let protocol = proptest::sample::select(vec![
+        Protocol::Http,
+        Protocol::Http2,
+        Protocol::Grpc,
+        Protocol::Tcp,
+        Protocol::Udp,
+    ]);
     (port_name(), protocol, any::<u16>())
         .prop_map(|(name, protocol, number)| Port { name, protocol, number: NonZeroU16::new(number) })
         .boxed()

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::ops::RangeInclusive;
 
-use model::resource::{Port, PortName};
+use model::resource::{Port, PortName, Protocol};
 
 /// The first port that replicas are given: above what well-known and registered servers mostly use.
 const FIRST: u16 = 20_000;
@@ -51,7 +51,34 @@ impl Default for PortBook {
 #[derive(Debug)]
 pub(crate) struct ReservedPorts {
     pub(crate) numbers: BTreeMap<PortName, u16>,
-    _held: Vec<TcpListener>,
+    _held: Vec<Held>,
+}
+
+/// A port that nobody else can take: numbers of TCP and of UDP are two kinds, and only the one that is needed is held.
+#[derive(Debug)]
+enum Held {
+    Tcp(TcpListener),
+    Udp(UdpSocket),
+}
+
+impl Held {
+    /// Takes a port of this machine itself; the system's choice for 0.
+    fn take(protocol: Protocol, number: u16) -> io::Result<Self> {
+        let address = (Ipv4Addr::LOCALHOST, number);
+        if protocol.is_over_tcp() {
+            TcpListener::bind(address).map(Self::Tcp)
+        } else {
+            UdpSocket::bind(address).map(Self::Udp)
+        }
+    }
+
+    fn number(&self) -> io::Result<u16> {
+        let address = match self {
+            Self::Tcp(listener) => listener.local_addr(),
+            Self::Udp(socket) => socket.local_addr(),
+        };
+        address.map(|address| address.port())
+    }
 }
 
 impl PortBook {
@@ -77,14 +104,14 @@ impl PortBook {
             let number = match port.number {
                 Some(number) => {
                     if !shared.contains(&number.get()) {
-                        check_declared(&port.name, number.get())?;
+                        check_declared(port, number.get())?;
                     }
                     number.get()
                 }
                 None => {
-                    let listener = self.free_port(&port.name, &numbers)?;
-                    let number = port_of(&listener).map_err(|source| none_free(&port.name, source))?;
-                    held.push(listener);
+                    let found = self.free_port(port, &numbers)?;
+                    let number = found.number().map_err(|source| none_free(&port.name, source))?;
+                    held.push(found);
                     number
                 }
             };
@@ -106,23 +133,19 @@ impl PortBook {
         }
     }
 
-    fn free_port(
-        &mut self,
-        name: &PortName,
-        own: &BTreeMap<PortName, u16>,
-    ) -> Result<TcpListener, PortError> {
+    fn free_port(&mut self, port: &Port, own: &BTreeMap<PortName, u16>) -> Result<Held, PortError> {
         for _ in self.range.clone() {
             let number = self.next;
             self.next = if number >= *self.range.end() { *self.range.start() } else { number + 1 };
             if self.taken.contains(&number) || own.values().any(|other| *other == number) {
                 continue;
             }
-            if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, number)) {
-                return Ok(listener);
+            if let Ok(held) = Held::take(port.protocol, number) {
+                return Ok(held);
             }
         }
         // Nothing is free there, or the machine keeps that range for outgoing connections.
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|source| none_free(name, source))
+        Held::take(port.protocol, 0).map_err(|source| none_free(&port.name, source))
     }
 }
 
@@ -132,16 +155,13 @@ fn ephemeral_begin() -> u16 {
     range.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(EPHEMERAL_DEFAULT)
 }
 
-fn port_of(listener: &TcpListener) -> io::Result<u16> {
-    listener.local_addr().map(|address| address.port())
-}
-
 fn none_free(name: &PortName, source: io::Error) -> PortError {
     PortError::NoneFree { name: name.clone(), source }
 }
 
-fn check_declared(name: &PortName, number: u16) -> Result<(), PortError> {
-    match TcpListener::bind((Ipv4Addr::LOCALHOST, number)) {
+fn check_declared(port: &Port, number: u16) -> Result<(), PortError> {
+    let name = &port.name;
+    match Held::take(port.protocol, number) {
         Ok(_free) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             Err(PortError::InUse { name: name.clone(), number })
@@ -159,7 +179,7 @@ mod tests {
     fn port(name: &str, number: Option<u16>) -> Port {
         Port {
             name: PortName::parse(name).unwrap(),
-            protocol: model::resource::Protocol::Http,
+            protocol: Protocol::Http,
             number: number.map(|number| number.try_into().unwrap()),
         }
     }
@@ -195,10 +215,25 @@ mod tests {
     #[test]
     fn a_declared_port_that_is_taken_is_refused_unless_it_is_shared() {
         let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let number = port_of(&other).unwrap();
+        let number = other.local_addr().unwrap().port();
         let mut book = PortBook::default();
         let declared = [port("http", Some(number))];
         assert!(matches!(book.reserve(&declared, &BTreeSet::new()), Err(PortError::InUse { .. })));
         assert!(book.reserve(&declared, &[number].into()).is_ok());
+    }
+
+    #[test]
+    fn a_port_of_udp_is_free_where_no_other_has_it_over_udp() {
+        let other = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let number = other.local_addr().unwrap().port();
+        let mut book = PortBook::default();
+        let mut declared = [Port { protocol: Protocol::Udp, ..port("dns", Some(number)) }];
+        assert!(matches!(book.reserve(&declared, &BTreeSet::new()), Err(PortError::InUse { .. })));
+        declared[0].number = None;
+        let reserved = book.reserve(&declared, &BTreeSet::new()).unwrap();
+        let given = reserved.numbers[&declared[0].name];
+        assert!(UdpSocket::bind((Ipv4Addr::LOCALHOST, given)).is_err(), "it is held");
+        drop(reserved);
+        assert!(UdpSocket::bind((Ipv4Addr::LOCALHOST, given)).is_ok());
     }
 }

@@ -46,7 +46,7 @@ impl Record {
     pub(crate) fn logged(mut self, log: Arc<Log>, client: &Client, parts: &Parts) -> Self {
         let protocol = match client.protocol {
             // Where bytes pass unread there are no requests.
-            Protocol::Http1 | Protocol::Tcp => "HTTP/1.1",
+            Protocol::Http1 | Protocol::Tcp | Protocol::Udp => "HTTP/1.1",
             Protocol::Http2 => "HTTP/2.0",
         };
         let entry = Entry::new(os::wall(), client.address.as_bytes(), protocol, parts);

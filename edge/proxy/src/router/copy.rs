@@ -113,7 +113,7 @@ async fn deliver(worker: &Worker, service: &LocalService, request: Request<Reque
 async fn entry(worker: &Worker, service: &LocalService, endpoint: &Endpoint) -> Option<Entry> {
     let snapshot = service.snapshot();
     match snapshot.protocol {
-        Protocol::Http1 | Protocol::Tcp => {
+        Protocol::Http1 | Protocol::Tcp | Protocol::Udp => {
             let kept = service.take_link(endpoint.id, None);
             let link = match kept.filter(|link| link.is_reusable() && !link.is_closed_by_peer()) {
                 Some(link) => link,

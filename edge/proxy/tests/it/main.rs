@@ -5,6 +5,7 @@ mod kit;
 
 mod breaking;
 mod conduit;
+mod datagram;
 mod draining;
 mod frames;
 mod framing;

@@ -6,7 +6,8 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::time::Duration;
 
 use hyper::{Method, StatusCode};
-use process::Process;
+use process::{DEADLINE, Process};
+use tokio::net::UdpSocket;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_visitor_can_look_search_and_buy() {
@@ -55,6 +56,19 @@ async fn a_page_costs_the_cpu_time_it_is_said_to_cost() {
     let spent = shop.cpu_time() - before;
     // 200 ms, less what the kernel's count of whole ticks may round off.
     assert!(spent >= Duration::from_millis(180), "{spent:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_over_udp_is_answered_by_the_process_that_it_met() {
+    let free = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let _shop = Process::open(&["--udp-port", &free.port().to_string()]).await;
+    let asker = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    asker.send_to(b"hello", free).await.unwrap();
+    let mut answer = [0; 64];
+    let (size, from) = tokio::time::timeout(DEADLINE, asker.recv_from(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(from, free);
+    let answer = std::str::from_utf8(&answer[..size]).unwrap();
+    assert!(answer.starts_with("shop ") && answer.ends_with(": hello"), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -274,13 +274,20 @@ fn one_probe(at: &str, probe: &Probe, ports: &[Port], found: &mut Found) {
         Check::Tcp(_) => "tcp",
         Check::Command(_) => "command",
     };
+    let over_tcp = |port: &&Port| port.protocol.is_over_tcp();
     match probe.check.port() {
         Some(port) if !has_port(ports, port) => {
             found.push(error(format!("{at}.{way}.port"), no_such_port(port, ports)));
         }
-        None if probe.check.needs_port() && ports.is_empty() => {
+        Some(name) if !ports.iter().filter(over_tcp).any(|port| port.name == *name) => {
             let text = format!(
-                "a probe by {way} needs a port to ask, and the service has none: add one under spec.ports"
+                "a probe by {way} connects over TCP, and port {name} is of UDP: name another, or ask by command"
+            );
+            found.push(error(format!("{at}.{way}.port"), text));
+        }
+        None if probe.check.needs_port() && !ports.iter().any(|port| port.protocol.is_over_tcp()) => {
+            let text = format!(
+                "a probe by {way} needs a port of TCP to ask, and the service has none: add one under spec.ports, or ask by command"
             );
             found.push(error(format!("{at}.{way}"), text));
         }
@@ -379,6 +386,44 @@ fn spoken(expose: &Expose, protocol: Protocol, found: &mut Found) {
                 found.push(error("spec.expose.hedge", text));
             }
         }
+        Protocol::Udp => spoken_in_datagrams(expose, found),
+    }
+}
+
+/// What cannot be had where there are datagrams alone.
+fn spoken_in_datagrams(expose: &Expose, found: &mut Found) {
+    let by_name = matches!(expose.hash, HashKey::Header(_) | HashKey::Cookie(_));
+    let refused = [
+        (
+            "hash",
+            by_name,
+            "nobody looks into datagrams, so that clients are told apart by their address alone",
+        ),
+        (
+            "accessLog",
+            expose.access_log.is_some(),
+            "nobody looks into datagrams, so that there are no requests to log",
+        ),
+        (
+            "limits.adaptive",
+            expose.limits.adaptive.is_some(),
+            "nobody looks into datagrams, so that no answer tells how busy the service is",
+        ),
+        (
+            "hedge",
+            expose.hedge.is_some(),
+            "nobody looks into datagrams, so that there is no request to send twice",
+        ),
+        ("tls", expose.tls.is_some(), "TLS is spoken over connections, and UDP has none"),
+        (
+            "proxyProtocol",
+            !expose.proxy_protocol.is_none(),
+            "its header goes in front of a connection, and UDP has none",
+        ),
+        ("external", !expose.external.is_empty(), "balancers of your own are told of services of TCP alone"),
+    ];
+    for (field, _, why) in refused.into_iter().filter(|(_, is_asked, _)| *is_asked) {
+        found.push(error(format!("spec.expose.{field}"), format!("{why}: take it out")));
     }
 }
 

@@ -57,9 +57,10 @@ fn duplicates(resources: &[Resource]) -> Vec<ResourceProblem> {
         .collect()
 }
 
-/// Where the proxy listens for a service.
-fn listener(service: &Service) -> Option<ListenAddress> {
-    service.spec.expose.as_ref()?.listen
+/// Where the proxy listens for a service, and whether for connections of TCP.
+fn listener(service: &Service) -> Option<(ListenAddress, bool)> {
+    let is_over_tcp = service.spec.exposed_port().is_none_or(|port| port.protocol.is_over_tcp());
+    Some((service.spec.expose.as_ref()?.listen?, is_over_tcp))
 }
 
 /// Resources by kind, each with its place in the checked list.
@@ -198,14 +199,14 @@ impl<'r> Set<'r> {
     }
 
     fn same_listeners(&self) -> Vec<ResourceProblem> {
-        // By port, so that ten thousand services do not cost their square.
-        let mut by_port: BTreeMap<u16, Vec<(usize, &ServiceName, ListenAddress)>> = BTreeMap::new();
+        // By port, so that ten thousand services do not cost their square; those of TCP and of UDP do not meet.
+        let mut by_port: BTreeMap<(u16, bool), Vec<(usize, &ServiceName, ListenAddress)>> = BTreeMap::new();
         let mut exposed: Vec<_> =
             self.services.values().filter_map(|(i, s)| Some((*i, *s, listener(s)?))).collect();
         exposed.sort_by_key(|(i, _, _)| *i);
         let mut found = Vec::new();
-        for (i, service, listen) in exposed {
-            let others = by_port.entry(listen.0.port()).or_default();
+        for (i, service, (listen, is_over_tcp)) in exposed {
+            let others = by_port.entry((listen.0.port(), is_over_tcp)).or_default();
             if let Some((_, other, address)) = others.iter().find(|(_, _, address)| address.meets(listen)) {
                 let text =
                     format!("service {other} listens on {address} already; choose another address or port");
@@ -239,7 +240,7 @@ impl<'r> Set<'r> {
     fn shared_listeners(&self) -> Vec<ResourceProblem> {
         let mut taken: BTreeMap<u16, Vec<(String, ListenAddress)>> = BTreeMap::new();
         for (_, service) in self.services.values() {
-            if let Some(listen) = listener(service) {
+            if let Some((listen, true)) = listener(service) {
                 let whose = format!("service {}", service.name());
                 taken.entry(listen.0.port()).or_default().push((whose, listen));
             }
@@ -317,9 +318,14 @@ impl<'r> Set<'r> {
             let mut look = |path: String, name: &ServiceName| {
                 let text = match self.services.get(name.as_str()) {
                     None => format!("{}; its requests are answered 500", self.no_such_service(name.as_str())),
-                    Some((_, service)) if service.spec.ports.is_empty() => {
+                    Some((_, service)) if service.spec.first_port().is_none() => {
                         format!(
-                            "service {name} has no port to send requests to: add one under its spec.ports"
+                            "service {name} has no port to send requests to: add one of TCP under its spec.ports"
+                        )
+                    }
+                    Some((_, service)) if listener(service).is_some_and(|(_, is_over_tcp)| !is_over_tcp) => {
+                        format!(
+                            "service {name} is exposed over UDP, and no request can be sent there: route to another service"
                         )
                     }
                     Some(_) => return,

@@ -321,7 +321,7 @@ fn exposed_and_probed_ports_exist() {
     has(&set, "0 spec.expose.port: the service has no port web; its ports are http");
     has(&set, "0 spec.probes.liveness.tcp.port: the service has no port db");
     let set = [service("a", json!({"probes": {"startup": {"http": {}}}}))];
-    has(&set, "0 spec.probes.startup.http: a probe by http needs a port to ask");
+    has(&set, "0 spec.probes.startup.http: a probe by http needs a port of TCP to ask");
 }
 
 #[test]
@@ -406,10 +406,16 @@ fn what_a_protocol_cannot_do_is_not_asked_of_it() {
     let sends = json!({"proxyProtocol": {"accept": true, "send": "v2"}});
     let adapts = json!({"limits": {"adaptive": {}}});
     let hedges = json!({"hedge": {}});
+    let shows = json!({"tls": {"certificates": [{"certificate": "c", "key": "k"}]}});
     for (protocol, more, problems) in [
         ("tcp", &by_header, "0 spec.expose.hash: nobody looks into plain TCP"),
         ("tcp", &adapts, "0 spec.expose.limits.adaptive: nobody looks into plain TCP"),
         ("tcp", &hedges, "0 spec.expose.hedge: nobody looks into plain TCP"),
+        ("udp", &by_header, "0 spec.expose.hash: nobody looks into datagrams"),
+        ("udp", &adapts, "0 spec.expose.limits.adaptive: nobody looks into datagrams"),
+        ("udp", &hedges, "0 spec.expose.hedge: nobody looks into datagrams"),
+        ("udp", &sends, "0 spec.expose.proxyProtocol: its header"),
+        ("udp", &shows, "0 spec.expose.tls: TLS is spoken over connections"),
         ("grpc", &sends, "0 spec.expose.proxyProtocol.send: connections of HTTP/2"),
         ("http2", &sends, "0 spec.expose.proxyProtocol.send: connections of HTTP/2"),
     ] {
@@ -418,6 +424,28 @@ fn what_a_protocol_cannot_do_is_not_asked_of_it() {
     for (protocol, more) in [("http", &by_header), ("http", &sends), ("tcp", &sends), ("grpc", &by_header)] {
         assert!(said(&[service("a", spec(protocol, more.clone()))]).is_empty(), "{protocol}");
     }
+}
+
+#[test]
+fn ports_of_tcp_and_of_udp_do_not_meet_and_only_the_former_are_probed_and_routed_to() {
+    let on = |name: &str, protocol: &str| {
+        let ports = json!([{"name": "p", "protocol": protocol}]);
+        service(name, json!({"ports": ports, "expose": {"listen": "127.0.0.1:53", "port": "p"}}))
+    };
+    assert!(said(&[on("a", "tcp"), on("b", "udp")]).is_empty());
+    has(&[on("a", "udp"), on("b", "udp")], "1 spec.expose.listen: service a listens on 127.0.0.1:53 already");
+
+    let probed = |probe: Value| {
+        let ports = json!([{"name": "ask", "protocol": "udp"}, {"name": "http"}]);
+        service("a", json!({"ports": ports, "probes": {"readiness": probe}}))
+    };
+    assert!(said(&[probed(json!({"tcp": {}}))]).is_empty(), "the first of TCP is asked");
+    has(
+        &[probed(json!({"tcp": {"port": "ask"}}))],
+        "0 spec.probes.readiness.tcp.port: a probe by tcp connects",
+    );
+    let alone = json!({"ports": [{"name": "ask", "protocol": "udp"}], "probes": {"readiness": {"http": {}}}});
+    has(&[service("a", alone)], "0 spec.probes.readiness.http: a probe by http needs a port of TCP");
 }
 
 #[test]

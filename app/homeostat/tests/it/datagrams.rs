@@ -1,0 +1,132 @@
+//! UDP behind one address.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use rustix::process::{Signal, kill_process};
+use serde_json::Value;
+
+use crate::house::{House, pid_of, text, wait_until};
+use crate::replica;
+
+/// A client with an address of its own.
+struct Client(UdpSocket);
+
+impl Client {
+    fn of(port: u16) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        socket.connect(("127.0.0.1", port)).expect("an address");
+        socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a time");
+        Self(socket)
+    }
+
+    /// The process number of who answers; asked once.
+    fn ask(&self) -> i32 {
+        self.0.send(b"who?").expect("it is sent");
+        let mut heard = [0; 64];
+        let size = self.0.recv(&mut heard).expect("it is answered");
+        std::str::from_utf8(&heard[..size]).expect("a number").parse().expect("a number")
+    }
+}
+
+/// Each is asked once, and answers once.
+fn ask_all(clients: &[Client]) {
+    clients.iter().for_each(|client| assert!(client.ask() > 0));
+}
+
+fn free_udp_port() -> u16 {
+    UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port()
+}
+
+/// A house with so many replicas that are asked over UDP.
+fn asked(port: u16, replicas: usize) -> House {
+    let mut house = House::new();
+    let more = format!(
+        "  scale: {{replicas: {replicas}}}\n  stop: {{drain: 20s}}\n  \
+         expose: {{listen: \"127.0.0.1:{port}\", port: ask, balance: roundRobin}}\n"
+    );
+    let manifest = house.write_service("web", &more);
+    let declared = fs::read_to_string(&manifest).unwrap();
+    let ports = "[{name: ask, protocol: udp}, {name: http, protocol: http}]";
+    let declared = declared.replace("[{name: http, protocol: http}]", ports);
+    let declared = declared.replace("env: {", &format!("env: {{{}: \"$(PORT_ASK)\", ", replica::UDP_PORT));
+    fs::write(&manifest, declared).unwrap();
+    house.up(&["-f", text(&manifest)]);
+    house.wait_for_ready("web", replicas);
+    house
+}
+
+fn proxied(house: &House) -> Value {
+    house.ask(&["describe", "service/web"])["service"]["status"]["proxy"].clone()
+}
+
+#[test]
+fn sessions_are_spread_and_go_on_elsewhere_when_their_replica_is_killed_or_leaves() {
+    let port = free_udp_port();
+    let house = asked(port, 3);
+    let pids: BTreeSet<i32> =
+        house.replicas("web").values().map(|status| pid_of(status).as_raw_nonzero().get()).collect();
+    let clients: Vec<(Client, i32)> = (0..9)
+        .map(|_| {
+            let client = Client::of(port);
+            let home = client.ask();
+            (client, home)
+        })
+        .collect();
+    assert_eq!(clients.iter().map(|(_, home)| *home).collect::<BTreeSet<_>>(), pids);
+    for (client, home) in &clients {
+        assert_eq!(client.ask(), *home);
+    }
+
+    let killed = clients[0].1;
+    kill_process(rustix::process::Pid::from_raw(killed).unwrap(), Signal::KILL).unwrap();
+    // Its socket is closed with its end, which a signal only begins.
+    wait_until("it has ended", || house.replicas("web").values().all(|it| it["pid"] != killed).then_some(()));
+    for (client, home) in &clients {
+        let now = client.ask();
+        assert!(now == *home || *home == killed, "only sessions of the killed one move");
+        assert_ne!(now, killed);
+    }
+
+    house.wait_for_ready("web", 3);
+    house.ask(&["scale", "service/web", "--replicas", "1"]);
+    let answers = || clients.iter().map(|(client, _)| client.ask()).collect::<BTreeSet<_>>();
+    // Sessions are asked all the time and none goes unanswered; none keeps a replica that is to go.
+    wait_until("one is left", || (answers().len() == 1 && house.replicas("web").len() == 1).then_some(()));
+
+    let status = proxied(&house);
+    let datagrams = &status["datagrams"];
+    assert_eq!((&datagrams["dropped"], &datagrams["sessions"]), (&0.into(), &9.into()), "{status}");
+    assert_eq!(datagrams["received"], datagrams["sent"], "{status}");
+    let described = house.run(&["describe", "service/web"]).out;
+    assert!(described.contains(" from clients ") && described.contains("sessions now: 9"), "{described}");
+    let metrics = house.ask_api("/metrics").1;
+    assert!(metrics.contains("homeostat_datagrams_dropped_total{service=\"web\"} 0"), "{metrics}");
+    assert!(metrics.contains("homeostat_datagram_sessions{service=\"web\"} 9"), "{metrics}");
+}
+
+#[test]
+fn no_datagram_is_lost_while_one_homeostat_takes_the_place_of_another() {
+    let port = free_udp_port();
+    let mut house = asked(port, 2);
+    let clients: Vec<Client> = (0..4).map(|_| Client::of(port)).collect();
+    for _ in 0..2 {
+        ask_all(&clients);
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(|| {
+                // For longer than it takes; each is asked once and answered once.
+                (0..200).for_each(|_| {
+                    ask_all(&clients);
+                    // tidy: pause between looks
+                    std::thread::sleep(Duration::from_millis(10));
+                });
+            });
+            house.take_over(&["--linger", "30s"]);
+            asking.join().expect("every datagram is answered");
+        });
+        house.wait_until_left();
+    }
+    ask_all(&clients);
+}

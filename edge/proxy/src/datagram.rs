@@ -1,0 +1,327 @@
+//! UDP: what a client's address sends is a session, which goes to one endpoint, as a connection would, and is answered from there.
+//!
+//! A session counts as a request: it is balanced, limited, waited for and drained like one. It ends when nothing has passed for
+//! [`client_idle`](crate::Timeouts::client_idle), or when its endpoint gets nothing any more: the client's next datagram then begins another one
+//! elsewhere. A datagram that meets nobody is sent elsewhere, too; others are sent once, or dropped and counted, as UDP does it.
+//!
+//! The datagrams of one service are carried by one worker: there is one queue of them, which another process can take over
+//! whole, and no lock between a datagram and its session.
+
+mod door;
+mod session;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io::{self, ErrorKind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use balance::{Body, Failure, Phase, Repeatability, Retry, Tried, Unpicked};
+use hyper::StatusCode;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::door::bind;
+use self::door::{Caller, Door};
+use self::session::{Link, Sent, Session};
+use crate::conduit::LATENCY;
+use crate::endpoint::Endpoint;
+use crate::gate::Pass;
+use crate::listener::SHORTAGE_PAUSE;
+use crate::local::LocalService;
+use crate::patience::Patience;
+use crate::service::Service;
+use crate::traffic::Shard;
+use crate::worker::Worker;
+
+/// Sessions at once over all services: anybody can begin one with a datagram, and an address that is not theirs.
+///
+/// Each takes a descriptor and about 4 KiB, half of that the system's: 16,384 descriptors and 64 MiB. They have places of their own, so that a
+/// flood of datagrams keeps no connection out.
+pub(crate) const SESSIONS_MAX: usize = 16_384;
+
+/// Bytes of a datagram at most. Source: RFC 768, whose length has 16 bits.
+const DATAGRAM_BYTES_MAX: usize = 65_535;
+
+/// Datagrams that are taken between two looks at everything else: at about 5 µs each, what is under way waits for a third of a millisecond.
+const DATAGRAMS_PER_TURN: usize = 64;
+
+/// Where the sessions of one service meet.
+#[derive(Debug)]
+struct Hall {
+    worker: Rc<Worker>,
+    local: Rc<LocalService>,
+    door: Door,
+    /// Those to which the client's next datagram belongs.
+    sessions: RefCell<HashMap<Caller, Rc<Session>>>,
+    /// For one answer at a time.
+    buffer: RefCell<Box<[u8]>>,
+    idle: Cell<Duration>,
+}
+
+/// Serves all clients of a service, from when the proxy is open until the socket is given up.
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    socket: std::net::UdpSocket,
+    given_up: CancellationToken,
+    service: Arc<Service>,
+) {
+    // All of them are cancel safe.
+    tokio::select! {
+        biased;
+        () = worker.until_stopping() => return,
+        () = given_up.cancelled() => return,
+        () = worker.shared.until_open() => {}
+    }
+    let door = match Door::watch(socket) {
+        Ok(door) => door,
+        Err(error) => {
+            tracing::error!(service = %service.name, %error, "socket_not_watched");
+            return;
+        }
+    };
+    let hall = Rc::new(Hall {
+        local: worker.local(&service),
+        worker,
+        door,
+        sessions: RefCell::default(),
+        buffer: RefCell::new(room_for_one()),
+        idle: Cell::default(),
+    });
+    hall.receive(&given_up).await;
+    if !hall.is_ending() {
+        // Somebody else may want the address at once.
+        hall.sessions.take().values().for_each(|session| session.end());
+    }
+}
+
+fn room_for_one() -> Box<[u8]> {
+    vec![0; DATAGRAM_BYTES_MAX].into()
+}
+
+/// Why a session goes nowhere.
+#[derive(Debug, Clone, Copy)]
+enum Unreached {
+    /// No endpoint is ready but those that were tried.
+    Exhausted(Tried),
+    /// There are as many as may be, of sessions or of descriptors.
+    Full,
+    /// Too many endpoints refused.
+    Refused,
+}
+
+impl Hall {
+    async fn receive(self: &Rc<Self>, given_up: &CancellationToken) {
+        let mut buffer = room_for_one();
+        let changed = || self.local.service.changed.notified();
+        let mut change = pin!(changed());
+        change.as_mut().enable();
+        self.look_around();
+        loop {
+            // All of them are cancel safe.
+            let ready = tokio::select! {
+                biased;
+                () = self.worker.until_stopping() => return,
+                () = given_up.cancelled() => return,
+                () = change.as_mut() => {
+                    change.set(changed());
+                    // Registered before the look, so that no change in between is missed.
+                    change.as_mut().enable();
+                    self.look_around();
+                    continue;
+                }
+                ready = self.door.readable() => ready,
+            };
+            if let Err(error) = ready.and_then(|()| self.take_turn(&mut buffer)) {
+                tracing::warn!(service = %self.local.service.name, %error, "datagram_not_taken");
+                tokio::time::sleep(SHORTAGE_PAUSE).await;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Something changed: sessions whose endpoints get nothing any more end when nothing is under way in them.
+    fn look_around(&self) {
+        self.idle.set(self.local.snapshot().timeouts.client_idle);
+        let misplaced = |_: &Caller, session: &mut Rc<Session>| session.is_misplaced();
+        self.sessions.borrow_mut().extract_if(misplaced).for_each(|(_, session)| session.let_go(self));
+    }
+
+    fn take_turn(self: &Rc<Self>, buffer: &mut [u8]) -> io::Result<()> {
+        for _ in 0..DATAGRAMS_PER_TURN {
+            match self.door.take(buffer) {
+                Ok((size, caller)) => self.pass(caller, &buffer[..size]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a datagram where its session goes, or begins one.
+    fn pass(self: &Rc<Self>, caller: Caller, datagram: &[u8]) {
+        let shard = self.shard();
+        shard.datagrams_in.add(1);
+        shard.bytes_in.add(datagram.len() as u64);
+        let known = self.sessions.borrow().get(&caller).map(Rc::clone);
+        let sent = match known {
+            None => self.begin(caller, datagram),
+            Some(session) => match session.send(self, datagram) {
+                Sent::Refused | Sent::Left => {
+                    self.forget(&session);
+                    session.let_go(self);
+                    self.begin(caller, datagram)
+                }
+                sent @ (Sent::Yes | Sent::Lost) => sent,
+            },
+        };
+        if sent != Sent::Yes {
+            shard.datagrams_dropped.add(1);
+        }
+    }
+
+    /// Begins a session with its first datagram.
+    fn begin(self: &Rc<Self>, caller: Caller, datagram: &[u8]) -> Sent {
+        let service = &self.local.service;
+        self.shard().requests.add(1);
+        self.local.deposit(service.clock.now());
+        let begun = Instant::now();
+        let place = Arc::clone(&self.worker.shared.sessions).try_acquire_owned().map_err(drop);
+        let allowed =
+            place.and_then(|place| Ok((place, Pass::take(service, &self.local.snapshot()).map_err(drop)?)));
+        let reached =
+            allowed.map_err(|()| Unreached::Full).and_then(|allowed| match self.connect(&caller, datagram) {
+                Ok((link, sent)) => Ok((allowed, Some(link), sent)),
+                Err(Unreached::Exhausted(_)) => Ok((allowed, None, Sent::Yes)),
+                Err(unreached @ (Unreached::Full | Unreached::Refused)) => Err(unreached),
+            });
+        match reached {
+            Ok(((place, pass), link, sent)) => {
+                let is_waiting = link.is_none();
+                let session = Rc::new(Session::begin(self, caller, pass, link));
+                self.host(&session, place);
+                if is_waiting { session.send(self, datagram) } else { sent }
+            }
+            Err(unreached) => {
+                if matches!(unreached, Unreached::Full) {
+                    self.shard().over_limit.add(1);
+                }
+                self.shard().answered(StatusCode::SERVICE_UNAVAILABLE.as_u16(), begun.elapsed());
+                Sent::Lost
+            }
+        }
+    }
+
+    fn host(self: &Rc<Self>, session: &Rc<Session>, place: OwnedSemaphorePermit) {
+        self.sessions.borrow_mut().insert(session.caller, Rc::clone(session));
+        let (hall, session) = (Rc::clone(self), Rc::clone(session));
+        self.worker.host(async move {
+            session.live(&hall).await;
+            hall.forget(&session);
+            session.close(&hall);
+            drop(place);
+        });
+    }
+
+    /// Lets the client's next datagram begin another session.
+    fn forget(&self, session: &Rc<Session>) {
+        let mut sessions = self.sessions.borrow_mut();
+        if sessions.get(&session.caller).is_some_and(|known| Rc::ptr_eq(known, session)) {
+            sessions.remove(&session.caller);
+        }
+    }
+
+    /// Sends the first datagram of a session to an endpoint, or to another where nobody is there to take it.
+    fn connect(&self, caller: &Caller, datagram: &[u8]) -> Result<(Link, Sent), Unreached> {
+        let service = &self.local.service;
+        let mut tried = Tried::NONE;
+        let mut tries = 0;
+        // As that of a connection: without the port, so that a client meets the same endpoint again.
+        let key = || balance::hash_key(caller.client.ip().to_canonical().to_string().as_bytes());
+        loop {
+            let in_flight = match self.local.choose(&tried, key, service.clock.now()) {
+                Ok(in_flight) => in_flight,
+                Err(Unpicked::Full) => return Err(Unreached::Full),
+                Err(Unpicked::Exhausted) => return Err(Unreached::Exhausted(tried)),
+            };
+            tries += 1;
+            let endpoint = Arc::clone(in_flight.endpoint());
+            let shard = &endpoint.shards[self.worker.index];
+            let link = Link::open(in_flight).map_err(|error| {
+                tracing::debug!(service = %service.name, endpoint = %endpoint.id, %error, "session_not_begun");
+                Unreached::Full
+            })?;
+            shard.requests.add(1);
+            match link.send(datagram) {
+                Sent::Refused => self.strike(&endpoint),
+                sent @ (Sent::Yes | Sent::Lost | Sent::Left) => {
+                    shard.datagrams_in.add(1);
+                    shard.bytes_in.add(datagram.len() as u64);
+                    return Ok((link, sent));
+                }
+            }
+            shard.connect_failures.add(1);
+            self.shard().connect_failures.add(1);
+            let failure = Failure {
+                repeatability: Repeatability::ActsEachTime,
+                phase: Phase::Connecting,
+                body: Body::Whole,
+                tries,
+            };
+            if let Retry::No(_) = self.local.may_retry(&failure, service.clock.now()) {
+                return Err(Unreached::Refused);
+            }
+            shard.retries.add(1);
+            self.shard().retries.add(1);
+            tried.add(endpoint.id);
+        }
+    }
+
+    /// Waits until an endpoint takes the first datagram of a session; `None` when none did in time.
+    async fn wait_for_endpoint(&self, caller: &Caller, datagram: &[u8]) -> Option<Link> {
+        let mut patience = Patience::new(self.local.snapshot().timeouts.endpoint);
+        loop {
+            let unavailable = match self.connect(caller, datagram) {
+                Ok((link, _)) => return Some(link),
+                Err(Unreached::Exhausted(tried)) => {
+                    patience.wait(&self.local, &self.worker.shared.awaited, &tried).await.is_err()
+                }
+                Err(Unreached::Full) => {
+                    self.shard().over_limit.add(1);
+                    return None;
+                }
+                Err(Unreached::Refused) => return None,
+            };
+            if unavailable {
+                self.shard().unavailable.add(1);
+                return None;
+            }
+        }
+    }
+
+    /// Notes that an endpoint has answered.
+    fn succeeded(&self, endpoint: &Endpoint) {
+        endpoint.succeeded(self.local.service.clock.now(), LATENCY);
+    }
+
+    /// Notes that nobody was there to take a datagram.
+    fn strike(&self, endpoint: &Endpoint) {
+        self.local.service.strike(endpoint, &self.local.snapshot().outliers, Duration::ZERO);
+    }
+
+    fn shard(&self) -> &Shard {
+        &self.local.service.shards[self.worker.index]
+    }
+
+    /// How long nothing passes in a session before it ends.
+    fn idle(&self) -> Duration {
+        self.idle.get()
+    }
+
+    fn is_ending(&self) -> bool {
+        self.local.service.is_closing() || self.worker.is_ending()
+    }
+}

@@ -1,0 +1,126 @@
+//! The socket that the datagrams of all clients come in by, and their answers leave by.
+
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket as StdUdpSocket};
+use std::os::fd::{AsRawFd as _, RawFd};
+
+use nix::cmsg_space;
+use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt, sockopt,
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+/// Bytes of datagrams that the system is asked to hold for us before we take them; Linux cuts it to `net.core.rmem_max`, 208 KiB unless
+/// it is told otherwise. 1 MiB are 10 ms of 80,000 datagrams a second of 1,280 bytes.
+const BACKLOG_BYTES: usize = 1024 * 1024;
+
+/// Opens a socket that takes datagrams at `address`; where that is every address of this machine, it tells with each datagram to which one it came.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<Socket> {
+    // Addresses of UDP can be bound again at once; to say so would let two share one, and each get a part of the datagrams.
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    // Before it is bound: what came earlier would not tell.
+    match address {
+        SocketAddr::V4(four) if four.ip().is_unspecified() => {
+            setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+        }
+        SocketAddr::V6(six) if six.ip().is_unspecified() => {
+            setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+        }
+        SocketAddr::V4(_) | SocketAddr::V6(_) => {}
+    }
+    socket.set_recv_buffer_size(BACKLOG_BYTES)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// Who sent a datagram, and to which of our addresses: that is what the answer has to come from, or its receiver takes it for a stranger's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Caller {
+    pub(crate) client: SocketAddr,
+    /// `None` where the socket has one address only.
+    ours: Option<IpAddr>,
+}
+
+/// The socket of a service, watched.
+#[derive(Debug)]
+pub(crate) struct Door {
+    socket: UdpSocket,
+    /// Whether it takes what comes to any address of this machine.
+    is_everywhere: bool,
+}
+
+impl Door {
+    /// Watches the socket; within a runtime that drives I/O.
+    pub(crate) fn watch(socket: StdUdpSocket) -> io::Result<Self> {
+        let is_everywhere = socket.local_addr()?.ip().is_unspecified();
+        Ok(Self { socket: UdpSocket::from_std(socket)?, is_everywhere })
+    }
+
+    /// Waits until there may be a datagram. Cancel safe.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        self.socket.readable().await
+    }
+
+    /// Takes the next datagram; [`ErrorKind::WouldBlock`] when there is none.
+    pub(crate) fn take(&self, buffer: &mut [u8]) -> io::Result<(usize, Caller)> {
+        if !self.is_everywhere {
+            let (size, client) = self.socket.try_recv_from(buffer)?;
+            return Ok((size, Caller { client, ours: None }));
+        }
+        let descriptor = self.socket.as_raw_fd();
+        self.socket.try_io(Interest::READABLE, || take_with_address(descriptor, buffer))
+    }
+
+    /// Sends a datagram back. It is not sent later when it cannot be sent now: that would be no better than if it had been lost on the way.
+    pub(crate) fn give(&self, datagram: &[u8], caller: &Caller) -> io::Result<()> {
+        let to = SockaddrStorage::from(caller.client);
+        let send = |beside: &[ControlMessage<'_>]| {
+            let piece = [IoSlice::new(datagram)];
+            sendmsg(self.socket.as_raw_fd(), &piece, beside, MsgFlags::MSG_DONTWAIT, Some(&to))
+        };
+        match caller.ours {
+            None => send(&[]),
+            Some(IpAddr::V4(ours)) => {
+                let address = in_addr { s_addr: u32::from_ne_bytes(ours.octets()) };
+                let any = in_addr { s_addr: u32::from_ne_bytes(Ipv4Addr::UNSPECIFIED.octets()) };
+                let info = in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: address, ipi_addr: any };
+                send(&[ControlMessage::Ipv4PacketInfo(&info)])
+            }
+            Some(IpAddr::V6(ours)) => {
+                let ipi6_addr = in6_addr { s6_addr: ours.octets() };
+                // An address of a link says nothing without the link.
+                let ipi6_ifindex = match caller.client {
+                    SocketAddr::V6(client) => client.scope_id(),
+                    SocketAddr::V4(_) => 0,
+                };
+                send(&[ControlMessage::Ipv6PacketInfo(&in6_pktinfo { ipi6_addr, ipi6_ifindex })])
+            }
+        }?;
+        Ok(())
+    }
+}
+
+fn take_with_address(descriptor: RawFd, buffer: &mut [u8]) -> io::Result<(usize, Caller)> {
+    let mut piece = [IoSliceMut::new(buffer)];
+    let mut beside = cmsg_space!(in6_pktinfo);
+    let flags = MsgFlags::MSG_DONTWAIT;
+    let received = recvmsg::<SockaddrStorage>(descriptor, &mut piece, Some(&mut beside), flags)?;
+    let ours = received.cmsgs()?.find_map(|message| match message {
+        ControlMessageOwned::Ipv4PacketInfo(info) => {
+            Some(IpAddr::from(info.ipi_spec_dst.s_addr.to_ne_bytes()))
+        }
+        ControlMessageOwned::Ipv6PacketInfo(info) => Some(IpAddr::from(info.ipi6_addr.s6_addr)),
+        _ => None,
+    });
+    let client = received.address.as_ref().and_then(address_of).ok_or(ErrorKind::InvalidData)?;
+    Ok((received.bytes, Caller { client, ours }))
+}
+
+fn address_of(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let four = address.as_sockaddr_in().map(|four| SocketAddr::from(*four));
+    four.or_else(|| address.as_sockaddr_in6().map(|six| SocketAddr::from(*six)))
+}

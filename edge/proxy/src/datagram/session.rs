@@ -1,0 +1,297 @@
+//! What a client says to a service over UDP, and is answered: datagrams between its address and one endpoint.
+
+use std::cell::{Cell, Ref, RefCell};
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::StatusCode;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::UdpSocket;
+use tokio::time::Instant;
+
+use super::Hall;
+use super::door::Caller;
+use crate::endpoint::InFlight;
+use crate::gate::Pass;
+use crate::hand::{Hand, Stage};
+use crate::route::EndpointState;
+
+/// How long nothing passes in a session that is let go before it ends: answers that are under way take far less on one machine.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Datagrams of a client that are kept while no endpoint is ready: what a handshake begins with. Together with [`KEPT_BYTES_MAX`] for each of
+/// 1,024 sessions that may wait that is 16 MiB at the very worst.
+const KEPT_MAX: usize = 16;
+
+/// Bytes of them.
+const KEPT_BYTES_MAX: usize = 16 * 1024;
+
+/// One session; it counts as a request that lasts as long as it does.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) caller: Caller,
+    line: RefCell<Line>,
+    hand: Rc<Hand>,
+    began: Instant,
+    /// When something passed last, by the clock of the hands.
+    passed: Cell<Instant>,
+    is_let_go: Cell<bool>,
+    is_over: Cell<bool>,
+    is_answered: Cell<bool>,
+    _pass: Pass,
+}
+
+/// Where its datagrams go.
+#[derive(Debug)]
+enum Line {
+    /// Nowhere yet: no endpoint is ready.
+    Waiting(Vec<Box<[u8]>>),
+    /// To an endpoint.
+    Open(Link),
+}
+
+/// A socket of its own to an endpoint, by which that tells the session from others.
+#[derive(Debug)]
+pub(crate) struct Link {
+    socket: UdpSocket,
+    pub(crate) in_flight: InFlight,
+    since: Instant,
+}
+
+/// What became of a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// It is on its way, or kept until an endpoint is ready.
+    Yes,
+    /// It is lost: the system would not take it, or too many are kept already.
+    Lost,
+    /// It met nobody: its endpoint is not there.
+    Refused,
+    /// It was not sent: its endpoint gets nothing any more.
+    Left,
+}
+
+impl Link {
+    /// Opens a socket to an endpoint, which needs no word from there.
+    pub(crate) fn open(in_flight: InFlight) -> io::Result<Self> {
+        let address = in_flight.endpoint().address;
+        let any: SocketAddr = match address {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let socket = Socket::new(Domain::for_address(any), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+        socket.connect(&address.into())?;
+        Ok(Self { socket: UdpSocket::from_std(socket.into())?, in_flight, since: Instant::now() })
+    }
+
+    /// Sends a datagram, and finds out whether somebody is there to take it, as the system knows at once of its own addresses.
+    pub(crate) fn send(&self, datagram: &[u8]) -> Sent {
+        let socket = SockRef::from(&self.socket);
+        let error = match socket.send(datagram) {
+            Ok(_) => socket.take_error().ok().flatten(),
+            Err(error) => Some(error),
+        };
+        match error.map(|error| error.kind()) {
+            None => Sent::Yes,
+            Some(ErrorKind::ConnectionRefused) => Sent::Refused,
+            Some(_) => Sent::Lost,
+        }
+    }
+
+    fn is_serving(&self) -> bool {
+        self.in_flight.endpoint().state() == EndpointState::Serving
+    }
+}
+
+impl Session {
+    /// A session that goes to an endpoint, or waits for one.
+    pub(crate) fn begin(hall: &Hall, caller: Caller, pass: Pass, link: Option<Link>) -> Self {
+        let hand = hall.worker.hands.add(hall.idle());
+        let line = link.map_or_else(|| Line::Waiting(Vec::new()), Line::Open);
+        Self {
+            caller,
+            line: RefCell::new(line),
+            hand,
+            began: Instant::now(),
+            passed: Cell::new(hall.worker.hands.now()),
+            is_let_go: Cell::new(false),
+            is_over: Cell::new(false),
+            is_answered: Cell::new(false),
+            _pass: pass,
+        }
+    }
+
+    /// Sends what the client says to where the session goes.
+    pub(crate) fn send(&self, hall: &Hall, datagram: &[u8]) -> Sent {
+        let sent = match &mut *self.line.borrow_mut() {
+            Line::Waiting(kept) => return keep(kept, datagram),
+            Line::Open(link) if !link.is_serving() => return Sent::Left,
+            Line::Open(link) => link.send(datagram),
+        };
+        match sent {
+            Sent::Yes => self.counted_in(hall, datagram.len()),
+            Sent::Refused => self.link().iter().for_each(|link| hall.strike(link.in_flight.endpoint())),
+            Sent::Lost | Sent::Left => {}
+        }
+        sent
+    }
+
+    fn counted_in(&self, hall: &Hall, bytes: usize) {
+        if let Some(link) = self.link() {
+            let shard = &link.in_flight.endpoint().shards[hall.worker.index];
+            shard.datagrams_in.add(1);
+            shard.bytes_in.add(bytes as u64);
+        }
+        self.went_on(hall);
+    }
+
+    /// Something passed: the time begins anew.
+    fn went_on(&self, hall: &Hall) {
+        self.passed.set(hall.worker.hands.now());
+        self.hand.arm(Stage::Stream, if self.is_let_go.get() { LINGER } else { hall.idle() });
+    }
+
+    /// Whether its endpoint gets nothing any more, so that the client's next datagram belongs elsewhere.
+    pub(crate) fn is_misplaced(&self) -> bool {
+        self.link().is_some_and(|link| !link.is_serving())
+    }
+
+    /// Lets it end by itself, as soon as nothing passes any more.
+    pub(crate) fn let_go(&self, hall: &Hall) {
+        if !self.is_let_go.replace(true) {
+            let quiet = hall.worker.hands.now().saturating_duration_since(self.passed.get());
+            self.hand.arm(Stage::Stream, LINGER.saturating_sub(quiet));
+        }
+    }
+
+    /// Ends it now.
+    pub(crate) fn end(&self) {
+        self.is_over.set(true);
+        self.hand.wake();
+    }
+
+    fn link(&self) -> Option<Ref<'_, Link>> {
+        Ref::filter_map(self.line.borrow(), |line| match line {
+            Line::Open(link) => Some(link),
+            Line::Waiting(_) => None,
+        })
+        .ok()
+    }
+
+    /// Carries answers back until the session ends.
+    pub(crate) async fn live(&self, hall: &Hall) {
+        let mut carry = pin!(self.carry(hall));
+        poll_fn(|cx| {
+            self.hand.register(cx);
+            if self.is_over.get() { Poll::Ready(()) } else { carry.as_mut().poll(cx) }
+        })
+        .await;
+        hall.shard().datagrams_dropped.add(self.take_kept().len() as u64);
+    }
+
+    async fn carry(&self, hall: &Hall) {
+        if self.link().is_none() && !self.find_endpoint(hall).await {
+            return;
+        }
+        poll_fn(|cx| {
+            if hall.is_ending() {
+                self.let_go(hall);
+            }
+            if self.hand.is_expired() { Poll::Ready(()) } else { self.poll_answers(hall, cx) }
+        })
+        .await;
+    }
+
+    /// Waits for an endpoint, and sends there what was kept; `false` when none became ready in time.
+    async fn find_endpoint(&self, hall: &Hall) -> bool {
+        self.hand.disarm();
+        let Some(first) = self.first_kept() else { return false };
+        let Some(link) = hall.wait_for_endpoint(&self.caller, &first).await else { return false };
+        let kept = self.take_kept();
+        self.line.replace(Line::Open(link));
+        self.went_on(hall);
+        // The first is on its way.
+        let lost = kept.iter().skip(1).filter(|datagram| self.send(hall, datagram) != Sent::Yes).count();
+        hall.shard().datagrams_dropped.add(lost as u64);
+        true
+    }
+
+    fn first_kept(&self) -> Option<Box<[u8]>> {
+        match &*self.line.borrow() {
+            Line::Waiting(kept) => kept.first().cloned(),
+            Line::Open(_) => None,
+        }
+    }
+
+    fn take_kept(&self) -> Vec<Box<[u8]>> {
+        match &mut *self.line.borrow_mut() {
+            Line::Waiting(kept) => std::mem::take(kept),
+            Line::Open(_) => Vec::new(),
+        }
+    }
+
+    /// Passes on what has come; ready when nobody is there any more.
+    fn poll_answers(&self, hall: &Hall, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(link) = self.link() else { return Poll::Ready(()) };
+        let buffer = &mut *hall.buffer.borrow_mut();
+        loop {
+            if ready!(link.socket.poll_recv_ready(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            match link.socket.try_recv(buffer) {
+                Ok(size) => self.answer(hall, &link.in_flight, &buffer[..size]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    let endpoint = link.in_flight.endpoint();
+                    tracing::debug!(service = %hall.local.service.name, endpoint = %endpoint.id, %error, "session_broken");
+                    hall.strike(endpoint);
+                    return Poll::Ready(());
+                }
+            }
+        }
+    }
+
+    fn answer(&self, hall: &Hall, in_flight: &InFlight, datagram: &[u8]) {
+        let endpoint = in_flight.endpoint();
+        if !self.is_answered.replace(true) {
+            hall.succeeded(endpoint);
+        }
+        let bytes = datagram.len() as u64;
+        for shard in [&endpoint.shards[hall.worker.index], hall.shard()] {
+            shard.datagrams_out.add(1);
+            shard.bytes_out.add(bytes);
+        }
+        if hall.door.give(datagram, &self.caller).is_err() {
+            hall.shard().datagrams_dropped.add(1);
+        }
+        self.went_on(hall);
+    }
+
+    /// Counts it, at its end.
+    pub(crate) fn close(&self, hall: &Hall) {
+        hall.worker.hands.remove(&self.hand);
+        let status = match self.link() {
+            Some(link) => {
+                let shard = &link.in_flight.endpoint().shards[hall.worker.index];
+                shard.answered(StatusCode::OK.as_u16(), link.since.elapsed());
+                StatusCode::OK
+            }
+            None => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        hall.shard().answered(status.as_u16(), self.began.elapsed());
+    }
+}
+
+fn keep(kept: &mut Vec<Box<[u8]>>, datagram: &[u8]) -> Sent {
+    let bytes: usize = kept.iter().map(|datagram| datagram.len()).sum();
+    if kept.len() >= KEPT_MAX || bytes + datagram.len() > KEPT_BYTES_MAX {
+        return Sent::Lost;
+    }
+    kept.push(datagram.into());
+    Sent::Yes
+}
