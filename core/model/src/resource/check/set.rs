@@ -63,6 +63,9 @@ fn listener(service: &Service) -> Option<(ListenAddress, bool)> {
     Some((service.spec.expose.as_ref()?.listen?, is_over_tcp))
 }
 
+/// A service, with its place in the checked list, and where the proxy listens for it.
+type Listening<'r> = (usize, &'r ServiceName, ListenAddress);
+
 /// Resources by kind, each with its place in the checked list.
 struct Set<'r> {
     /// The first service of each name; a second one is reported as a duplicate.
@@ -200,7 +203,7 @@ impl<'r> Set<'r> {
 
     fn same_listeners(&self) -> Vec<ResourceProblem> {
         // By port, so that ten thousand services do not cost their square; those of TCP and of UDP do not meet.
-        let mut by_port: BTreeMap<(u16, bool), Vec<(usize, &ServiceName, ListenAddress)>> = BTreeMap::new();
+        let mut by_port: BTreeMap<(u16, bool), Vec<Listening<'_>>> = BTreeMap::new();
         let mut exposed: Vec<_> =
             self.services.values().filter_map(|(i, s)| Some((*i, *s, listener(s)?))).collect();
         exposed.sort_by_key(|(i, _, _)| *i);
