@@ -92,8 +92,8 @@ pub(crate) async fn serve(
         idle: Cell::default(),
     });
     hall.receive(&given_up).await;
-    if !hall.is_ending() {
-        // Somebody else may want the address at once.
+    if !hall.worker.is_ending() {
+        // The service is gone or elsewhere, and somebody else may want the address at once.
         hall.sessions.take().values().for_each(|session| session.end());
     }
 }
