@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use cli::{Colours, Cpu, LogLevel};
 use platform_process::CpuPolicy;
+use succession::ServiceManager;
 use tracing::level_filters::LevelFilter;
 
 /// The C library's allocator puts its small freed pieces together now and then, all at once: milliseconds in a step of
@@ -39,6 +40,12 @@ fn search_path() -> Option<String> {
     std::env::var_os("PATH").and_then(|path| path.into_string().ok())
 }
 
+/// Where the service manager listens that has started us (sd_notify(3)).
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read, once")]
+fn service_manager() -> ServiceManager {
+    ServiceManager::at(std::env::var_os("NOTIFY_SOCKET"))
+}
+
 fn start(asked: cli::Up, colours: Colours, path: Option<String>) -> anyhow::Result<ExitCode> {
     log(asked.log, colours);
     create_data_folder(&asked.data)?;
@@ -52,7 +59,8 @@ fn start(asked: cli::Up, colours: Colours, path: Option<String>) -> anyhow::Resu
     };
     let (manifests, data, listen) = (asked.manifests, asked.data, asked.listen);
     let (history, settings, take_over) = (asked.history, asked.settings, asked.take_over);
-    up::up(up::Up { manifests, data, path, listen, cpu, history, settings, take_over })
+    let manager = service_manager();
+    up::up(up::Up { manifests, data, path, listen, cpu, history, settings, take_over, manager })
 }
 
 /// One line for each event, on standard error.

@@ -20,7 +20,7 @@ use os::{Signals, StopSignal};
 use platform::Platform;
 use platform_process::CpuPolicy;
 use proxy::ProxyConfig;
-use succession::Successor;
+use succession::{ServiceManager, Successor, Word};
 use tokio_util::task::TaskTracker;
 
 use self::before::{Before, Front};
@@ -51,6 +51,8 @@ pub(crate) struct Up {
     pub(crate) settings: Settings,
     /// How long clients of the one before may take to leave; `None` when nobody's place is to be taken.
     pub(crate) take_over: Option<Duration>,
+    /// Who is told that we serve, and that another one does.
+    pub(crate) manager: ServiceManager,
 }
 
 /// What was asked for, and where.
@@ -83,11 +85,13 @@ async fn run(mut up: Up) -> anyhow::Result<ExitCode> {
     let house = House { up, here, connections_max: connections_for(files), tasks: TaskTracker::new() };
     let mut reign = begin(&house).await?;
     announce(&house.up, &reign);
+    tell(&house, Word::Ready);
     loop {
         // Both are cancel safe: the signal that ends us is the last one that is waited for.
         let mut successor = tokio::select! {
             signal = signals.next() => {
                 tracing::info!(signal = name_of(signal), "stopping");
+                tell(&house, Word::Stopping);
                 reign.end(Whom::Everyone).await?;
                 return Ok(ExitCode::SUCCESS);
             }
@@ -95,8 +99,13 @@ async fn run(mut up: Up) -> anyhow::Result<ExitCode> {
         };
         let front = reign.release().await;
         match hand_over(&mut successor, &front, &mut signals).await {
-            After::Succeeded => return see_off(front, successor.linger(), &mut signals).await,
+            After::Succeeded => {
+                // Before we end: it would take our end for that of the service.
+                successor.pid().inspect(|pid| tell(&house, Word::Successor(*pid)));
+                return see_off(front, successor.linger(), &mut signals).await;
+            }
             After::Asked => {
+                tell(&house, Word::Stopping);
                 front.proxy.shutdown(PROXY_GRACE).await;
                 return Ok(ExitCode::SUCCESS);
             }
@@ -204,6 +213,7 @@ async fn resume(house: &House, front: Front, signals: &mut Signals) -> anyhow::R
             () = tokio::time::sleep(RETURN_PAUSE) => {}
             signal = signals.next() => {
                 tracing::warn!(signal = name_of(signal), "stopping; replicas are left running, and the next start adopts them");
+                tell(house, Word::Stopping);
                 front.proxy.shutdown(PROXY_GRACE).await;
                 return Ok(None);
             }
@@ -216,6 +226,13 @@ fn connections_for(files: u64) -> usize {
     const OTHERS: u64 = 1024;
     let afforded = usize::try_from(files.saturating_sub(OTHERS) / 2).unwrap_or(usize::MAX);
     afforded.clamp(64, ProxyConfig::CONNECTIONS_MAX_DEFAULT)
+}
+
+/// Tells the service manager, if one has started us.
+fn tell(house: &House, word: Word) {
+    if let Err(error) = house.up.manager.tell(word) {
+        tracing::warn!(?word, %error, "service_manager_not_told");
+    }
 }
 
 fn announce(up: &Up, reign: &Reign) {

@@ -46,6 +46,7 @@ pub struct Door {
 #[derive(Debug)]
 pub struct Successor {
     stream: UnixStream,
+    pid: Option<u32>,
     linger: Duration,
 }
 
@@ -95,13 +96,15 @@ fn remove(place: &Place) -> io::Result<()> {
 }
 
 async fn listen_to(mut stream: UnixStream) -> io::Result<Successor> {
-    let uid = stream.peer_cred()?.uid();
+    let peer = stream.peer_cred()?;
+    let uid = peer.uid();
     if uid != 0 && uid != rustix::process::geteuid().as_raw() {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     match wire::hear(&mut stream).await? {
         Message::Ask { form: FORM, linger_ms } => {
-            Ok(Successor { stream, linger: Duration::from_millis(linger_ms).min(LINGER_MAX) })
+            let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
+            Ok(Successor { stream, pid, linger: Duration::from_millis(linger_ms).min(LINGER_MAX) })
         }
         Message::Ask { form, .. } => {
             let why = format!(
@@ -119,6 +122,11 @@ async fn listen_to(mut stream: UnixStream) -> io::Result<Successor> {
 }
 
 impl Successor {
+    /// Its process, as the kernel knows it; `None` when it does not say.
+    pub fn pid(&self) -> Option<u32> {
+        self.pid
+    }
+
     /// How long our clients may take to leave once it serves.
     pub fn linger(&self) -> Duration {
         self.linger

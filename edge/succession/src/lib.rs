@@ -4,6 +4,8 @@
 //! [`Predecessor`]. It is given an [`Estate`]: sockets that go on listening whoever has them. Until it says that it serves, the one before goes on
 //! serving, and when it is gone before that, however it ended, the one before keeps its place.
 //!
+//! A service manager that follows the first process is told of the next one, and of the rest that concerns it ([`ServiceManager`]).
+//!
 //! This crate moves sockets and words. It knows no service, opens no listening socket but its own, and ends nobody.
 //!
 //! ```no_run
@@ -36,7 +38,9 @@ mod estate;
 mod place;
 mod predecessor;
 mod wire;
+mod word;
 
 pub use door::{Door, DoorError, Successor};
 pub use estate::{Estate, Heirloom};
 pub use predecessor::{FindError, InheritError, Predecessor, RetireError};
+pub use word::{ServiceManager, Word};

@@ -32,6 +32,8 @@ pub(crate) struct House {
     /// Whose place another one is taking.
     before: Option<Child>,
     server: String,
+    /// Where a service manager listens.
+    manager: Option<PathBuf>,
     starts: usize,
 }
 
@@ -53,7 +55,7 @@ impl Said {
 impl House {
     pub(crate) fn new() -> Self {
         let folder = TempDir::new().expect("a folder");
-        Self { folder, up: None, before: None, server: String::new(), starts: 0 }
+        Self { folder, up: None, before: None, server: String::new(), manager: None, starts: 0 }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -88,6 +90,10 @@ impl House {
         let mut command = Command::new(env!("CARGO_BIN_EXE_homeostat"));
         command.args(words).current_dir(self.folder.path()).stdin(Stdio::null());
         command.env_remove("HOMEOSTAT_LOG").env("HOMEOSTAT_SERVER", &self.server);
+        match &self.manager {
+            Some(socket) => command.env("NOTIFY_SOCKET", socket),
+            None => command.env_remove("NOTIFY_SOCKET"),
+        };
         command
     }
 
@@ -103,6 +109,11 @@ impl House {
         let said = self.run(&[words, &["-o", "json"]].concat());
         assert_eq!(said.code, Some(0), "{words:?}: {said:?}");
         said.json()
+    }
+
+    /// Lets every process that is started from now on tell a service manager how it stands, as if that one had started it.
+    pub(crate) fn have_manager(&mut self, socket: &Path) {
+        self.manager = Some(socket.to_owned());
     }
 
     /// Starts `homeostat up` with these words, on a free port, and waits until it answers.

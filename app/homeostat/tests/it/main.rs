@@ -33,3 +33,4 @@ mod securing;
 mod shedding;
 mod simulating;
 mod succeeding;
+mod telling;
