@@ -1,6 +1,5 @@
-//! How the binary is linked: smaller, by what the linker and the C library at hand can do (docs/decisions/0031).
+//! How the binary is linked: smaller, by what the linker and the C library at hand can do (docs/decisions/0048).
 
-use std::env::var;
 use std::process::Command;
 
 /// The first version of glibc that reads packed relocations (`DT_RELR`): a binary that has them does not start under an older one.
@@ -8,9 +7,8 @@ const PACKED_SINCE: (u32, u32) = (2, 36);
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    let target = var("TARGET").unwrap_or_default();
     // Rust brings lld for this target alone; elsewhere the linker is the machine's, of which nothing is known.
-    if target != "x86_64-unknown-linux-gnu" || var("PROFILE").as_deref() != Ok("release") {
+    if told("TARGET") != "x86_64-unknown-linux-gnu" || told("PROFILE") != "release" {
         return;
     }
     // Of equal functions one is kept: many copies of a generic one differ in types alone.
@@ -18,6 +16,12 @@ fn main() {
     if glibc().is_some_and(|version| version >= PACKED_SINCE) {
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
+}
+
+/// What cargo tells of this build under `name`; empty when it tells nothing.
+#[expect(clippy::disallowed_methods, reason = "the environment is how cargo speaks to a build script")]
+fn told(name: &str) -> String {
+    std::env::var(name).unwrap_or_default()
 }
 
 /// The version of the machine's glibc; `None` where it is not glibc, or cannot be asked.
