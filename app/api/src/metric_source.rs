@@ -67,7 +67,7 @@ fn declared(handle: &Handle, agent: &Agent, name: Option<&str>) -> Result<Vec<De
     }
 }
 
-/// The services whose autoscalers ask for the metric.
+/// The services that are scaled by the metric: their autoscalers ask for it, or it says who goes first.
 fn services(kept: &[Stored], key: &MetricKey) -> Vec<String> {
     let asks = |stored: &Stored| {
         let spec = match &stored.resource {
@@ -78,7 +78,12 @@ fn services(kept: &[Stored], key: &MetricKey) -> Vec<String> {
         let is_asked = spec.metrics.iter().any(|it| MetricKey::of(it, &spec.service).as_ref() == Some(key));
         is_asked.then(|| spec.service.to_string())
     };
-    kept.iter().filter_map(asks).collect()
+    let shrinks = |stored: &Stored| {
+        let Resource::Service(service) = &stored.resource else { return None };
+        (service.spec.scale.remove.key(service.name()).as_ref() == Some(key))
+            .then(|| service.name().to_string())
+    };
+    kept.iter().filter_map(|stored| asks(stored).or_else(|| shrinks(stored))).collect()
 }
 
 fn status(spec: &MetricSourceSpec, detail: Option<&SourceDetail>, now: Wall) -> v1::MetricSourceStatus {

@@ -262,7 +262,7 @@ impl fmt::Display for Reason {
             Self::Withdrawn => f.write_str("its declaration was taken back"),
             Self::BelowDesired { have, desired } => write!(f, "{have} replicas of {desired} wanted"),
             Self::AboveDesired { have, desired, first } => {
-                write!(f, "{have} replicas, only {desired} wanted{}", first_to_go(*first))
+                write!(f, "{have} replicas, only {desired} wanted{}", first_to_go(first))
             }
             Self::Protected { until } => write!(f, "it is protected from being removed until {until}"),
             Self::Paused { until } => f.write_str(&paused(*until)),
@@ -349,12 +349,13 @@ fn or_until(until: Option<Time>, deed: &str) -> String {
     until.map_or_else(|| deed.to_owned(), |until| until.to_string())
 }
 
-fn first_to_go(remove: Remove) -> &'static str {
+fn first_to_go(remove: &Remove) -> String {
     match remove {
-        Remove::HighestNumber => "",
-        Remove::LeastBusy => "; the least busy go first",
-        Remove::Oldest => "; the oldest go first",
-        Remove::Newest => "; the newest go first",
+        Remove::HighestNumber => String::new(),
+        Remove::LeastBusy => "; the least busy go first".to_owned(),
+        Remove::Oldest => "; the oldest go first".to_owned(),
+        Remove::Newest => "; the newest go first".to_owned(),
+        Remove::Cheapest(metric) => format!("; those with the least {metric} go first"),
     }
 }
 

@@ -77,7 +77,7 @@ pub fn plan(
         let decision = plan.decision.as_deref().or(service.decision.as_deref());
         let unmet = decision.and_then(Account::unmet);
         plan.allotment = vertical::allotment(now.time, service, unmet);
-        roster::roster(now.time, (service, findings), size.desired, settings, &mut draft);
+        roster::roster(now.time, (knowledge, service, findings), size.desired, settings, &mut draft);
         refit::refit(now.time, (service, findings), unmet, &mut draft);
     } else {
         roster::clear(service, &mut draft);

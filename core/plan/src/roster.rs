@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use knowledge::{Exposure, Health, Place, ServiceState, Stage};
+use knowledge::{Exposure, Health, Knowledge, Place, ServiceState, Stage};
 use model::fact::Finding;
 use model::identity::{ActionId, Ordinal};
 use model::plan::{Afterwards, Change, Role, Writer};
@@ -23,13 +23,13 @@ use crate::victims::{Victims, first_to_go, victims};
 /// that stopped being ready for as long go once a newer one serves: until then what both need may be what is missing. A replica of a size that cannot be changed as it runs is replaced in the same way.
 pub(crate) fn roster(
     now: Time,
-    (service, findings): (&ServiceState, &[Finding]),
+    (knowledge, service, findings): (&Knowledge, &ServiceState, &[Finding]),
     desired: u32,
     settings: &Settings,
     draft: &mut Draft,
 ) {
     let misfit = refit::to_replace(now, (service, findings), desired, draft).filter(|_| desired > 0);
-    actives(now, service, (desired, misfit), settings, draft);
+    actives(now, (knowledge, service), (desired, misfit), settings, draft);
     spares(service, draft);
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn clear(service: &ServiceState, draft: &mut Draft) {
 
 fn actives(
     now: Time,
-    service: &ServiceState,
+    (knowledge, service): (&Knowledge, &ServiceState),
     (desired, misfit): (u32, Option<(Ordinal, Reason)>),
     settings: &Settings,
     draft: &mut Draft,
@@ -67,8 +67,8 @@ fn actives(
         };
         open(service, wanted - have, Role::Active, writer, &reason, draft);
     } else if have > wanted {
-        let reason = Reason::AboveDesired { have, desired, first: first_to_go(service) };
-        let Victims { go, kept } = victims(now, service, have - wanted, settings);
+        let reason = Reason::AboveDesired { have, desired, first: first_to_go(service).clone() };
+        let Victims { go, kept } = victims(now, (knowledge, service), have - wanted, settings);
         for ordinal in go {
             retire(service, ordinal, &service.places[&ordinal], Writer::ScaleIn, &reason, draft);
         }

@@ -1,12 +1,16 @@
 //! Which replicas go when there are more than wanted.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
-use knowledge::{Fitting, Place, ServiceState, Stage};
+use knowledge::{Fitting, Knowledge, Place, ServiceState, Stage};
 use model::identity::Ordinal;
+use model::quantity::Milli;
 use model::resource::Remove;
 use model::settings::Settings;
 use model::time::Time;
+
+use crate::measured;
 
 /// Who goes, and who would have, but is protected.
 #[derive(Debug, Default)]
@@ -20,12 +24,19 @@ pub(crate) struct Victims {
 ///
 /// A start on its way counts as gone already, though nothing can be done about it before it ends: a replica that serves does not go in its
 /// stead. One that is protected never goes, not even when too many are left so.
-pub(crate) fn victims(now: Time, service: &ServiceState, excess: u32, settings: &Settings) -> Victims {
+pub(crate) fn victims(
+    now: Time,
+    (knowledge, service): (&Knowledge, &ServiceState),
+    excess: u32,
+    settings: &Settings,
+) -> Victims {
     let remove = first_to_go(service);
+    let costs = remove.key(&service.name).map(|key| measured::by_place(now, knowledge, service, &key));
+    let costs = costs.unwrap_or_default();
     let mut candidates: Vec<_> = service
         .counting()
         .map(|(ordinal, place)| {
-            let turn = turn(now, remove, (ordinal, place), settings);
+            let turn = turn(now, (remove, &costs), (ordinal, place), settings);
             (cost(now, service, place), turn, Reverse(ordinal))
         })
         .collect();
@@ -44,8 +55,8 @@ pub(crate) fn victims(now: Time, service: &ServiceState, excess: u32, settings: 
 }
 
 /// How the declaration says that a service shrinks.
-pub(crate) fn first_to_go(service: &ServiceState) -> Remove {
-    service.declared.as_ref().map_or_else(Remove::default, |declared| declared.spec.scale.remove)
+pub(crate) fn first_to_go(service: &ServiceState) -> &Remove {
+    service.declared.as_ref().map_or(&Remove::HighestNumber, |declared| &declared.spec.scale.remove)
 }
 
 /// What is lost with a place, in steps: nothing runs, it fails or is gone around, it is not ready, it is starting, it has to go anyway, it serves.
@@ -64,7 +75,12 @@ fn cost(now: Time, service: &ServiceState, place: &Place) -> u8 {
 }
 
 /// Where a replica stands among those that are as dear: the smallest goes first.
-fn turn(now: Time, remove: Remove, (ordinal, place): (Ordinal, &Place), settings: &Settings) -> [u64; 3] {
+fn turn(
+    now: Time,
+    (remove, costs): (&Remove, &BTreeMap<Ordinal, Milli>),
+    (ordinal, place): (Ordinal, &Place),
+    settings: &Settings,
+) -> [u64; 3] {
     let began = place.restart.began.as_millis();
     match remove {
         Remove::HighestNumber => [0; 3],
@@ -81,5 +97,12 @@ fn turn(now: Time, remove: Remove, (ordinal, place): (Ordinal, &Place), settings
             let cpu = cpu.and_then(|_| place.cpu_share(settings.metric_window));
             [in_flight, rate.map_or(u64::MAX, |rate| rate.0), cpu.map_or(u64::MAX, |cpu| cpu.0)]
         }
+        // Absent is not zero here either.
+        Remove::Cheapest(_) => [costs.get(&ordinal).map_or(u64::MAX, |cost| ascending(*cost)), 0, 0],
     }
+}
+
+/// Numbers in the order of the amounts, negative ones first.
+const fn ascending(amount: Milli) -> u64 {
+    amount.0.cast_unsigned() ^ (1 << 63)
 }

@@ -96,6 +96,10 @@ impl Counters {
         writeln!(text, "# HELP shop_requests_in_flight Requests being answered or waiting for it.")?;
         writeln!(text, "# TYPE shop_requests_in_flight gauge")?;
         writeln!(text, "shop_requests_in_flight {}", count(&self.in_flight))?;
+        let good = |page: Page| count(&self.requests[page as usize][Ending::Good as usize]);
+        writeln!(text, "# HELP shop_carts_open Carts that were filled here and not bought here.")?;
+        writeln!(text, "# TYPE shop_carts_open gauge")?;
+        writeln!(text, "shop_carts_open {}", good(Page::Cart).saturating_sub(good(Page::Checkout)))?;
         writeln!(text, "# HELP shop_request_duration_seconds Time to answer, of good answers.")?;
         writeln!(text, "# TYPE shop_request_duration_seconds histogram")?;
         let mut below = 0;
@@ -142,6 +146,17 @@ mod tests {
             "shop_request_duration_seconds_sum 60.005",
         ] {
             assert!(text.lines().any(|written| written == line), "{line} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_cart_is_open_until_it_is_bought() {
+        let counters = Counters::default();
+        for (page, open) in [(Page::Cart, 1), (Page::Cart, 2), (Page::Checkout, 1)] {
+            counters.end(page, Ending::Good, Duration::ZERO);
+            counters.end(page, Ending::Refused, Duration::ZERO);
+            let line = format!("shop_carts_open {open}");
+            assert!(counters.exposition().lines().any(|written| written == line), "{line}");
         }
     }
 

@@ -368,7 +368,7 @@ impl ServiceConfig {
             schedule: self.schedule.clone(),
             to_zero: self.to_zero,
             sizes: self.sizes.clone(),
-            remove: self.remove,
+            remove: self.remove.clone(),
             flaps: self.flaps,
             shadows: self.shadows.clone(),
             vertical: self.vertical.clone(),
@@ -628,10 +628,11 @@ fn random_warmup(chance: &mut Stream) -> (Duration, u64) {
 }
 
 fn random_removal(chance: &mut Stream) -> Remove {
-    match chance.below(6) {
+    match chance.below(7) {
         0 => Remove::LeastBusy,
         1 => Remove::Oldest,
         2 => Remove::Newest,
+        3 => Remove::Cheapest("sessions".into()),
         _ => Remove::HighestNumber,
     }
 }

@@ -220,3 +220,25 @@ fn workers_follow_a_queue_in_a_real_redis_and_stay_when_it_is_killed() {
     assert!(why.contains("WRONGTYPE"), "{why}");
     assert_eq!(house.replicas("worker").len(), 4);
 }
+
+#[test]
+fn the_replica_that_says_that_it_is_cheapest_goes_first() {
+    let mut house = House::new();
+    let scale =
+        |replicas: u32| format!("  scale: {{replicas: {replicas}, remove: {{cheapest: sessions}}}}\n");
+    let manifest = house.write_service("worker", &scale(3));
+    let sessions = write_source(&house, "sessions", "{replicas: {service: worker}}");
+    house.up(&["-f", text(&manifest), "-f", &sessions]);
+    let all = house.wait_for_ready("worker", 3);
+    wait_until("all three have said so", || (source(&house, "sessions")["series"] == 3).then_some(()));
+    // Each says its process number.
+    let (cheapest, _) = all.iter().min_by_key(|(_, status)| status["pid"].as_i64()).expect("there are three");
+
+    assert_eq!(house.run(&["apply", "-f", text(&house.write_service("worker", &scale(2)))]).code, Some(0));
+    let left = house.wait_for_ready("worker", 2);
+    assert!(!left.contains_key(cheapest), "{cheapest} is left of {left:?}");
+    let told = house.run(&["events", "service/worker"]).out;
+    assert!(told.contains("those with the least sessions go first"), "{told}");
+    let described = house.run(&["describe", "metricsource/sessions"]).out;
+    assert!(described.contains("services that are scaled by it: worker"), "{described}");
+}

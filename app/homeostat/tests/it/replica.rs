@@ -20,8 +20,9 @@ pub(crate) const UDP_PORT: &str = "HOMEOSTAT_TEST_REPLICA_UDP_PORT";
 /// What makes the test binary run nothing but [`serves_where_it_is_told_to`].
 pub(crate) const WORDS: [&str; 3] = ["--exact", "replica::serves_where_it_is_told_to", "--nocapture"];
 
-/// Answers every request with its process number, until it is stopped; `/fail` with 500, `/metrics` with 20 jobs,
-/// `/version` with that of HTTP, `/whose` with whom it is forwarded for, and `/hold` never. Datagrams are answered with that number, too. In a run of the tests, where nothing tells it to, it ends
+/// Answers every request with its process number, until it is stopped; `/fail` with 500, `/metrics` with 20 jobs and as many sessions as its
+/// process number, `/version` with that of HTTP, `/whose` with whom it is forwarded for, and `/hold` never. Datagrams are answered with that
+/// number, too. In a run of the tests, where nothing tells it to, it ends
 /// at once.
 #[test]
 fn serves_where_it_is_told_to() {
@@ -33,6 +34,8 @@ fn serves_where_it_is_told_to() {
         let listener = TcpListener::bind(address).await.expect("a free port");
         println!("serving on {address}");
         let pid = std::process::id().to_string();
+        let metrics =
+            format!("# TYPE jobs_running gauge\njobs_running 20\n# TYPE sessions gauge\nsessions {pid}\n");
         let router = Router::new()
             .route("/fail", any(|| async { StatusCode::INTERNAL_SERVER_ERROR }))
             .route(
@@ -43,7 +46,13 @@ fn serves_where_it_is_told_to() {
                 "/whose",
                 any(|headers: HeaderMap| async move { headers["x-forwarded-for"].as_bytes().to_vec() }),
             )
-            .route("/metrics", any(|| async { "# TYPE jobs_running gauge\njobs_running 20\n" }))
+            .route(
+                "/metrics",
+                any(move || {
+                    let metrics = metrics.clone();
+                    async move { metrics }
+                }),
+            )
             .route("/hold", any(std::future::pending::<StatusCode>))
             .fallback(move || async move { pid });
         let mut connections = JoinSet::new();

@@ -166,11 +166,12 @@ impl Course {
         }
         declared.spec.scale.flaps =
             (replicas % 3 == 2).then_some(Flaps { most: 1, per: Span::from_secs(60) });
-        declared.spec.scale.remove = match replicas % 4 {
+        declared.spec.scale.remove = match replicas % 5 {
             0 => Remove::HighestNumber,
             1 => Remove::LeastBusy,
             2 => Remove::Oldest,
-            _ => Remove::Newest,
+            3 => Remove::Newest,
+            _ => Remove::Cheapest("sessions".into()),
         };
         // The story's calendar stands still, so this window is always open.
         if replicas % 4 == 2 {

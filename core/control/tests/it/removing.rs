@@ -1,23 +1,25 @@
 //! Which replicas go when a service shrinks: `scale.remove`, and those that a person protects.
 
 use model::event::EventKind;
-use model::identity::{Generation, Incarnation};
-use model::input::{Declared, Input, Intent};
+use model::identity::{Generation, Incarnation, Ordinal};
+use model::input::{Declared, Input, Intent, Report};
+use model::measure::{Labels, Measured, MetricKey, ReplicaSaid, Said, Series, Whose};
+use model::quantity::Milli;
 use model::reason::Reason;
 use model::resource::Remove;
 
-use crate::bench::fixed;
+use crate::bench::{fixed, name};
 use crate::sizing::{shop, work};
 use crate::world::{UNREADY, World, id, observed, seconds};
 
-fn removing(remove: Remove, replicas: u32) -> Declared {
+fn removing(remove: &Remove, replicas: u32) -> Declared {
     let mut declared = fixed("shop", 1, replicas);
-    declared.spec.scale.remove = remove;
+    declared.spec.scale.remove = remove.clone();
     declared
 }
 
 /// Replicas begun one second after the other, in the order of their numbers.
-fn grown(remove: Remove, replicas: u32) -> World {
+fn grown(remove: &Remove, replicas: u32) -> World {
     let mut world = World::with([removing(remove, 1)]);
     for size in 2..=replicas {
         world.lives_for(seconds(1));
@@ -30,7 +32,7 @@ fn grown(remove: Remove, replicas: u32) -> World {
     world
 }
 
-fn shrinks(world: &mut World, remove: Remove, replicas: u32) -> Vec<u32> {
+fn shrinks(world: &mut World, remove: &Remove, replicas: u32) -> Vec<u32> {
     let mut declared = removing(remove, replicas);
     declared.revision = Generation(100);
     world.declares(declared);
@@ -40,47 +42,47 @@ fn shrinks(world: &mut World, remove: Remove, replicas: u32) -> Vec<u32> {
 
 #[test]
 fn by_default_the_highest_number_goes() {
-    let mut world = grown(Remove::HighestNumber, 4);
+    let mut world = grown(&Remove::HighestNumber, 4);
     world.kills("shop-0");
     world.lives_for(seconds(10));
-    assert_eq!(shrinks(&mut world, Remove::HighestNumber, 2), [0, 1]);
+    assert_eq!(shrinks(&mut world, &Remove::HighestNumber, 2), [0, 1]);
 }
 
 #[test]
 fn the_oldest_goes_and_one_that_was_started_anew_is_none() {
-    let mut world = grown(Remove::Oldest, 4);
+    let mut world = grown(&Remove::Oldest, 4);
     world.kills("shop-0");
     world.lives_for(seconds(10));
-    assert_eq!(shrinks(&mut world, Remove::Oldest, 2), [0, 3]);
+    assert_eq!(shrinks(&mut world, &Remove::Oldest, 2), [0, 3]);
     assert!(world.heard_because(EventKind::Stopping, |why| why.to_string().ends_with("the oldest go first")));
 }
 
 #[test]
 fn the_newest_goes_whatever_its_number() {
-    let mut world = grown(Remove::Newest, 4);
+    let mut world = grown(&Remove::Newest, 4);
     world.kills("shop-0");
     world.lives_for(seconds(10));
-    assert_eq!(shrinks(&mut world, Remove::Newest, 2), [1, 2]);
+    assert_eq!(shrinks(&mut world, &Remove::Newest, 2), [1, 2]);
 }
 
 #[test]
 fn who_is_oldest_is_known_after_a_restart() {
-    let mut world = grown(Remove::Oldest, 3);
+    let mut world = grown(&Remove::Oldest, 3);
     world.kills("shop-0");
     world.lives_for(seconds(10));
     let memory = world.service("shop").memory();
     world.begins();
-    world.declares(removing(Remove::Oldest, 3));
+    world.declares(removing(&Remove::Oldest, 3));
     world.remembers(memory);
     let running = [("shop-0", 2), ("shop-1", 1), ("shop-2", 1)];
     world.finds(running.map(|(replica, life)| observed(replica, life, crate::bench::READY)));
     world.lives_for(seconds(5));
-    assert_eq!(shrinks(&mut world, Remove::Oldest, 1), [0]);
+    assert_eq!(shrinks(&mut world, &Remove::Oldest, 1), [0]);
 }
 
 #[test]
 fn the_least_busy_goes_and_one_that_is_silent_counts_as_busy() {
-    let mut world = grown(Remove::LeastBusy, 4);
+    let mut world = grown(&Remove::LeastBusy, 4);
     for beat in 1..=4_u64 {
         world.serves("shop-0", beat * 10, 0);
         world.serves("shop-1", beat * 50, 2);
@@ -89,15 +91,67 @@ fn the_least_busy_goes_and_one_that_is_silent_counts_as_busy() {
         world.lives_for(model::time::Time::from_millis(250).since(model::time::Time::ZERO));
     }
     world.told();
-    let mut declared = removing(Remove::LeastBusy, 2);
+    let mut declared = removing(&Remove::LeastBusy, 2);
     declared.revision = Generation(100);
     world.declares(declared);
     assert_eq!(world.told(), ["admit shop-0/1 draining", "admit shop-2/1 draining"]);
 }
 
+/// What `metric` is of each replica of shop in its first life, by its number.
+fn says(world: &mut World, costs: &[(u32, Result<i64, &str>)]) {
+    let series = |value: i64| vec![Series { labels: Labels::new(), value: Milli(value * 1000) }];
+    let said = costs.iter().map(|(ordinal, cost)| ReplicaSaid {
+        ordinal: Ordinal(*ordinal),
+        incarnation: Incarnation(1),
+        said: cost.map(series).map_err(Into::into),
+    });
+    let key = MetricKey { metric: "sessions".into(), whose: Whose::Replicas(name("shop")) };
+    let (source, stale_after, said) = (name("sessions"), seconds(10), Said::Replicas(said.collect()));
+    world.put(&Input::Report(Report::Measured(vec![Measured { source, key, stale_after, said }])));
+}
+
+fn by_sessions() -> Remove {
+    Remove::Cheapest("sessions".into())
+}
+
+#[test]
+fn the_cheapest_goes_and_one_that_says_nothing_is_the_dearest() {
+    let mut world = grown(&by_sessions(), 5);
+    says(&mut world, &[(0, Ok(7)), (1, Ok(-3)), (2, Ok(900)), (4, Err("it is down"))]);
+    assert_eq!(shrinks(&mut world, &by_sessions(), 2), [3, 4]);
+    assert!(world.heard_because(EventKind::Stopping, |why| {
+        why.to_string().ends_with("those with the least sessions go first")
+    }));
+}
+
+#[test]
+fn what_was_said_too_long_ago_or_of_another_metric_is_no_cost() {
+    let mut world = grown(&by_sessions(), 3);
+    says(&mut world, &[(0, Ok(1)), (1, Ok(2)), (2, Ok(3))]);
+    world.lives_for(seconds(11));
+    assert_eq!(shrinks(&mut world, &by_sessions(), 2), [0, 1], "as if nobody had said anything");
+    says(&mut world, &[(0, Ok(1)), (1, Ok(2))]);
+    assert_eq!(shrinks(&mut world, &Remove::Cheapest("other".into()), 1), [0]);
+}
+
+#[test]
+fn a_life_that_is_over_says_nothing_for_the_next() {
+    let mut world = grown(&by_sessions(), 3);
+    world.kills("shop-0");
+    world.lives_for(seconds(10));
+    // The second life of shop-0 has said nothing yet.
+    says(&mut world, &[(0, Ok(0)), (1, Ok(5)), (2, Ok(9))]);
+    assert_eq!(shrinks(&mut world, &by_sessions(), 1), [0]);
+}
+
+/// Each way of choosing.
+fn every() -> [Remove; 5] {
+    [Remove::HighestNumber, Remove::LeastBusy, Remove::Oldest, Remove::Newest, by_sessions()]
+}
+
 #[test]
 fn what_does_not_serve_goes_before_what_serves_in_every_order() {
-    for remove in [Remove::HighestNumber, Remove::LeastBusy, Remove::Oldest, Remove::Newest] {
+    for remove in &every() {
         let mut world = grown(remove, 4);
         world.sees("shop-1", UNREADY);
         world.told();
@@ -107,11 +161,11 @@ fn what_does_not_serve_goes_before_what_serves_in_every_order() {
 
 #[test]
 fn one_that_is_starting_goes_before_one_that_serves() {
-    let mut world = World::with([removing(Remove::HighestNumber, 2)]);
-    let mut declared = removing(Remove::HighestNumber, 3);
+    let mut world = World::with([removing(&Remove::HighestNumber, 2)]);
+    let mut declared = removing(&Remove::HighestNumber, 3);
     declared.revision = Generation(2);
     world.declares(declared);
-    let mut declared = removing(Remove::HighestNumber, 2);
+    let mut declared = removing(&Remove::HighestNumber, 2);
     declared.revision = Generation(3);
     world.told();
     world.declares(declared);
@@ -131,12 +185,12 @@ fn protects(world: &mut World, replica: &str, span: u64) {
 
 #[test]
 fn a_protected_replica_stays_until_its_protection_ends() {
-    let mut world = grown(Remove::HighestNumber, 4);
+    let mut world = grown(&Remove::HighestNumber, 4);
     protects(&mut world, "shop-3", 100);
-    assert_eq!(shrinks(&mut world, Remove::HighestNumber, 2), [0, 3]);
+    assert_eq!(shrinks(&mut world, &Remove::HighestNumber, 2), [0, 3]);
     assert_eq!(world.heard(EventKind::Protected), 1);
     protects(&mut world, "shop-0", 60);
-    assert_eq!(shrinks(&mut world, Remove::HighestNumber, 1), [0, 3]);
+    assert_eq!(shrinks(&mut world, &Remove::HighestNumber, 1), [0, 3]);
     let waits = world.waits("shop");
     assert!(matches!(waits[..], [Reason::Protected { .. }]), "and says why: {waits:?}");
     world.lives_for(seconds(60));
@@ -145,9 +199,9 @@ fn a_protected_replica_stays_until_its_protection_ends() {
 
 #[test]
 fn a_protection_is_taken_back() {
-    let mut world = grown(Remove::HighestNumber, 3);
+    let mut world = grown(&Remove::HighestNumber, 3);
     protects(&mut world, "shop-2", 3600);
-    assert_eq!(shrinks(&mut world, Remove::HighestNumber, 0), [2]);
+    assert_eq!(shrinks(&mut world, &Remove::HighestNumber, 0), [2]);
     world.put(&Input::Intent(Intent::Unprotect(id("shop-2"))));
     world.lives_for(seconds(20));
     assert!(world.places("shop").is_empty());
@@ -155,19 +209,19 @@ fn a_protection_is_taken_back() {
 
 #[test]
 fn a_protection_is_of_one_life_and_does_not_hinder_healing() {
-    let mut world = grown(Remove::HighestNumber, 3);
+    let mut world = grown(&Remove::HighestNumber, 3);
     protects(&mut world, "shop-2", 3600);
     world.kills("shop-2");
     world.lives_for(seconds(10));
     assert_eq!(world.life("shop-2"), 2, "it is healed");
-    assert_eq!(shrinks(&mut world, Remove::HighestNumber, 1), [0], "and what was protected is over");
+    assert_eq!(shrinks(&mut world, &Remove::HighestNumber, 1), [0], "and what was protected is over");
 }
 
 #[test]
 fn a_rollout_replaces_a_protected_replica() {
-    let mut world = grown(Remove::HighestNumber, 2);
+    let mut world = grown(&Remove::HighestNumber, 2);
     protects(&mut world, "shop-1", 3600);
-    let mut declared = removing(Remove::HighestNumber, 2);
+    let mut declared = removing(&Remove::HighestNumber, 2);
     (declared.revision, declared.generation) = (Generation(100), Generation(100));
     world.declares(declared);
     world.lives_for(seconds(60));

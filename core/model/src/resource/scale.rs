@@ -1,5 +1,7 @@
 //! How many replicas of a service run: a fixed number, or what an autoscaler finds between two bounds.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +9,7 @@ use super::hpa::v2;
 use super::{
     AutoscalerSpec, Bounds, Forecasting, Problems, ScalePolicy, Schedule, Shadow, Sizes, Slo, Span, Vertical,
 };
+use crate::measure::{MetricKey, Whose};
 use crate::name::ServiceName;
 
 /// Most replicas of one service: ten times the largest service of the benches, far below where sums of replicas overflow.
@@ -53,7 +56,7 @@ pub struct Flaps {
 ///
 /// Whoever does not serve goes before them in any case: empty places, those that fail, those that are starting, those that run an older
 /// declaration. One that is protected never does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Remove {
     /// The one with the highest number: what is left is numbered from 0.
@@ -65,13 +68,25 @@ pub enum Remove {
     Oldest,
     /// The one that was started last.
     Newest,
+    /// The one of which this metric is least: what is lost with it, such as the sessions that it holds. A MetricSource measures it at
+    /// the `replicas`; one that says nothing is the dearest. Kubernetes' `controller.kubernetes.io/pod-deletion-cost`, said by whoever knows.
+    Cheapest(Arc<str>),
 }
 
 impl Remove {
     /// Whether it is [`Self::HighestNumber`].
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
     fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// What has to be measured for it of a service that is called so; `None` for nothing.
+    pub fn key(&self, service: &ServiceName) -> Option<MetricKey> {
+        match self {
+            Self::Cheapest(metric) => {
+                Some(MetricKey { metric: Arc::clone(metric), whose: Whose::Replicas(service.clone()) })
+            }
+            Self::HighestNumber | Self::LeastBusy | Self::Oldest | Self::Newest => None,
+        }
     }
 }
 

@@ -624,6 +624,16 @@ fn a_metric_without_a_source_is_a_warning_that_goes_away_with_it() {
 }
 
 #[test]
+fn what_replicas_are_removed_by_is_measured_at_them() {
+    let by_carts =
+        json!({"ports": [{"name": "http"}], "scale": {"replicas": 2, "remove": {"cheapest": "jobs"}}});
+    let shop = || service("shop", by_carts.clone());
+    has(&[shop()], "0 spec.scale.remove.cheapest: nothing measures jobs of each replica of shop yet");
+    assert_eq!(said(&[shop(), source("a", json!({"from": {"replicas": {"service": "shop"}}}))]), [""; 0]);
+    has(&[shop(), source("a", json!({}))], "0 spec.scale.remove.cheapest: nothing measures jobs");
+}
+
+#[test]
 fn two_sources_of_one_metric_would_speak_against_each_other() {
     has(
         &[source("a", json!({})), source("b", json!({}))],

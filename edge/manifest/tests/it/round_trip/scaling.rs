@@ -124,7 +124,10 @@ pub(super) fn scale() -> BoxedStrategy<Scale> {
         }),
     ];
     let mode = select(vec![ScaleMode::On, ScaleMode::UpOnly, ScaleMode::Shadow, ScaleMode::Off]);
-    let remove = select(vec![Remove::HighestNumber, Remove::LeastBusy, Remove::Oldest, Remove::Newest]);
+    let remove = prop_oneof![
+        select(vec![Remove::HighestNumber, Remove::LeastBusy, Remove::Oldest, Remove::Newest]),
+        text().prop_map(|metric| Remove::Cheapest(metric.into())),
+    ];
     let flaps =
         of((1..=100_u32, (1..=86_400_u64).prop_map(Span::from_secs))
             .prop_map(|(most, per)| Flaps { most, per }));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{ResourceProblem, Set, Severity, error};
 use crate::measure::MetricKey;
 use crate::resource::{
-    AutoscalerSpec, METRIC_SOURCES_MAX, MetricOrigin, Problem, ReplicasOrigin, Resource, ServiceSpec,
+    AutoscalerSpec, METRIC_SOURCES_MAX, MetricOrigin, Problem, ReplicasOrigin, Resource, Service, ServiceSpec,
 };
 
 pub(super) fn problems(set: &Set<'_>, resources: &[Resource], dangling: Severity) -> Vec<ResourceProblem> {
@@ -23,6 +23,9 @@ pub(super) fn problems(set: &Set<'_>, resources: &[Resource], dangling: Severity
             Resource::Route(_) | Resource::MetricSource(_) => (None, ""),
         };
         found.extend(spec.iter().flat_map(|spec| unmeasured(spec, &sources, i, path)));
+        if let Resource::Service(service) = resource {
+            found.extend(unmeasured_cost(service, &sources, i));
+        }
     }
     found
 }
@@ -79,9 +82,30 @@ fn unmeasured<'a>(
     path: &'a str,
 ) -> impl Iterator<Item = ResourceProblem> + use<'a> {
     spec.metrics.iter().enumerate().filter_map(move |(nth, metric)| {
-        let key = MetricKey::of(metric, &spec.service).filter(|key| !sources.contains_key(key))?;
+        let key = MetricKey::of(metric, &spec.service)?;
+        no_source(&key, sources, resource, || format!("{path}[{nth}]"))
+    })
+}
+
+/// What replicas are removed by, when nothing measures it.
+fn unmeasured_cost(
+    service: &Service,
+    sources: &BTreeMap<MetricKey, &str>,
+    resource: usize,
+) -> Option<ResourceProblem> {
+    let key = service.spec.scale.remove.key(service.name())?;
+    no_source(&key, sources, resource, || "spec.scale.remove.cheapest".to_owned())
+}
+
+fn no_source(
+    key: &MetricKey,
+    sources: &BTreeMap<MetricKey, &str>,
+    resource: usize,
+    path: impl FnOnce() -> String,
+) -> Option<ResourceProblem> {
+    let is_missing = !sources.contains_key(key);
+    is_missing.then(|| {
         let text = format!("nothing measures {key} yet: declare a MetricSource for it");
-        let problem = Problem::at(format!("{path}[{nth}]"), text);
-        Some(ResourceProblem { resource, severity: Severity::Warning, problem })
+        ResourceProblem { resource, severity: Severity::Warning, problem: Problem::at(path(), text) }
     })
 }
