@@ -179,6 +179,28 @@ fn who_is_gone_around_carries_nothing_of_what_is_too_much_for_the_others() {
 }
 
 #[test]
+fn somebody_stands_in_whatever_the_policy_multiplies() {
+    for policy in [
+        r#"{"formula": {"expression": "cpu / 50", "target": 1}}"#,
+        r#"{"composite": {"weights": {"cpu": 1}}}"#,
+        r#"{"burst": {"metric": "cpu", "stableWindow": "6s", "panicWindow": "1s"}}"#,
+    ] {
+        let mut declared = own(2, 10);
+        let autoscaler = declared.autoscaler.as_mut().expect("it scales itself");
+        autoscaler.policy = serde_json::from_str(policy).expect("a policy in the code is a policy");
+        let mut busy = Busy::with(declared, 4);
+        let mut halves = 0;
+        while busy.desired() == Some(4) && halves < 20 {
+            busy.works(&[667, 667, 667, 0], 1, Some("shop-3"));
+            halves += 1;
+        }
+        assert_eq!(busy.desired(), Some(5), "{policy}: {:?}", says(&busy.world));
+        let (_, summary) = says(&busy.world);
+        assert!(summary.contains(", and 1 in place of those not to be counted on"), "{policy}: {summary}");
+    }
+}
+
+#[test]
 fn while_the_others_suffice_nobody_stands_in() {
     let mut busy = Busy::with(own(2, 10), 4);
     busy.works(&[520, 520, 520, 0], 10, Some("shop-3"));

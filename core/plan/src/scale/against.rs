@@ -30,24 +30,28 @@ pub enum Reckoning {
         /// Number ÷ target.
         ratio: f64,
     },
-    /// `ratio × times`, rounded up.
+    /// `ratio × times`, rounded up, and `besides`.
     Ratio {
         /// Number ÷ target.
         ratio: f64,
         /// Replicas that it was measured over.
         times: u32,
+        /// Replicas in place of those that cannot be counted on; 0 when fewer are asked for.
+        besides: u32,
     },
     /// `ratio`, rounded up: there is no replica to compare with.
     FromZero {
         /// Number ÷ target.
         ratio: f64,
     },
-    /// `number ÷ target`, rounded up.
+    /// `number ÷ target`, rounded up, and `besides`.
     Shared {
         /// Number ÷ target ÷ replicas.
         ratio: f64,
         /// The replicas it was shared by.
         existing: u32,
+        /// Replicas in place of those that cannot be counted on; 0 when fewer are asked for.
+        besides: u32,
     },
     /// The number stays: fewer are asked for while not all replicas are measured that ought to be.
     Partial {
@@ -96,12 +100,14 @@ pub(super) fn reckon(
         Aim::Itself => (replicas_ceil(number), Reckoning::Itself),
         Aim::Target(target, FormulaTarget::Value) => by_ratio(number / target, metrics.clone(), question)?,
         Aim::Target(target, FormulaTarget::AverageValue) => {
-            let existing = question.existing;
+            let existing = question.stable(question.existing);
             let ratio = number / (target * f64::from(existing));
+            let besides = question.besides(ratio);
             if question.tolerance.includes(ratio) {
-                (existing, Reckoning::WithinTolerance { ratio })
+                (question.existing, Reckoning::WithinTolerance { ratio })
             } else {
-                (replicas_ceil(number / target), Reckoning::Shared { ratio, existing })
+                let asked = replicas_ceil(number / target).saturating_add(besides);
+                (asked, Reckoning::Shared { ratio, existing, besides })
             }
         }
     };
@@ -130,7 +136,11 @@ fn by_ratio(
     let times = metrics.filter_map(|place| measured_over(question, place)).min();
     match times.unwrap_or_else(|| question.serving()) {
         0 => Err(NoNumber::NoneServing),
-        times => Ok((replicas_ceil(ratio * f64::from(times)), Reckoning::Ratio { ratio, times })),
+        times => {
+            let besides = question.besides(ratio);
+            let asked = replicas_ceil(ratio * f64::from(times)).saturating_add(besides);
+            Ok((asked, Reckoning::Ratio { ratio, times, besides }))
+        }
     }
 }
 

@@ -39,7 +39,10 @@ pub struct Windowed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WindowCourse {
     /// As the stable window asks.
-    Stable,
+    Stable {
+        /// Replicas besides, in place of those that cannot be counted on; 0 when no more are asked for.
+        besides: u32,
+    },
     /// The stable window asks for a number that is near enough.
     Near,
     /// The stable window asks for fewer, and has not been seen whole yet.
@@ -57,6 +60,8 @@ pub enum WindowCourse {
         until: Time,
         /// The most replicas that it has asked for.
         peak: u32,
+        /// Replicas besides, in place of those that cannot be counted on.
+        besides: u32,
     },
 }
 
@@ -88,7 +93,8 @@ pub(super) fn choose(policy: &BurstPolicy, question: &Question<'_>, memory: &mut
     let (replicas, course) = match load.panic {
         Some(Panic { since, over, peak }) => {
             let until = over + policy.stable_window.as_duration();
-            (peak.max(current), WindowCourse::Panic { since, until, peak })
+            let besides = question.besides(f64::from(peak) / f64::from(ready));
+            (peak.saturating_add(besides).max(current), WindowCourse::Panic { since, until, peak, besides })
         }
         None => calm(policy, question, &load, (stable, each)),
     };
@@ -155,8 +161,9 @@ fn calm(
     (mean, each): (Milli, Milli),
 ) -> (u32, WindowCourse) {
     let (now, current) = (question.now, question.current);
-    let ratio = mean.0 as f64 / (each.0 as f64 * f64::from(current));
-    let asked = replicas_at_most(i128::from(mean.0), each);
+    let ratio = mean.0 as f64 / (each.0 as f64 * f64::from(question.stable(current)));
+    let besides = question.besides(ratio);
+    let asked = replicas_at_most(i128::from(mean.0), each).saturating_add(besides);
     let until = memory.since + policy.stable_window.as_duration();
     let (_, proposal) = question.only_metric();
     let is_partial = proposal.is_some_and(|proposal| proposal.census.missing() > 0);
@@ -167,6 +174,6 @@ fn calm(
     } else if asked < current && now < until {
         (current, WindowCourse::Short { until })
     } else {
-        (asked, WindowCourse::Stable)
+        (asked, WindowCourse::Stable { besides })
     }
 }

@@ -15,7 +15,7 @@ use super::against::{Aim, NoNumber, Reckoning, reckon};
 use super::combine::{Choice, Combined};
 use super::proposal::{MetricFault, Proposal};
 use super::question::Question;
-use super::wording::amount_of;
+use super::wording::{InAll, amount_of};
 
 /// What a formula came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -111,11 +111,14 @@ pub(super) fn reckoned(
         Reckoning::WithinTolerance { ratio } => {
             format!("the ratio {ratio:.3} is near enough to 1 to keep {asked}")
         }
-        Reckoning::Ratio { ratio, times } => format!("{ratio:.3} × {times} replicas, rounded up, is {asked}"),
-        Reckoning::FromZero { ratio } => format!("from zero, {ratio:.3} rounded up is {asked}"),
-        Reckoning::Shared { existing, ratio: _ } => {
-            format!("shared by {existing} replicas; divided by the target and rounded up it is {asked}")
+        Reckoning::Ratio { ratio, times, besides } => {
+            format!("{ratio:.3} × {times} replicas, rounded up, is {}", InAll { replicas: asked, besides })
         }
+        Reckoning::FromZero { ratio } => format!("from zero, {ratio:.3} rounded up is {asked}"),
+        Reckoning::Shared { existing, besides, ratio: _ } => format!(
+            "shared by {existing} replicas; divided by the target and rounded up it is {}",
+            InAll { replicas: asked, besides }
+        ),
         Reckoning::Partial { metric, asked } => {
             let name = spec.metrics.get(metric).map_or("a metric", MetricSpec::name);
             match metrics.get(metric).and_then(|said| said.as_ref().ok()) {

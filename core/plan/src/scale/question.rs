@@ -6,7 +6,7 @@ use model::memory::{Asking, Past, PolicyMemory};
 use model::resource::{AutoscalerSpec, MetricSpec, ResourceTarget, TotalTarget};
 use model::time::Time;
 
-use super::classify::{Warmup, serving_count};
+use super::classify::{Warmup, serving_count, unstable_count};
 use super::proposal::{Basis, MetricFault, Proposal};
 use super::ratio::Tolerance;
 use super::reading::{Milli, ReplicaView};
@@ -42,6 +42,17 @@ impl<'a> Question<'a> {
     /// Replicas that answer requests.
     pub(super) fn serving(&self) -> u32 {
         serving_count(self.replicas, Warmup::None)
+    }
+
+    /// Replicas that are asked for besides, in place of those that are not to be counted on: only where what the others carry is `ratio`,
+    /// more than they should. Those carry nothing of it.
+    pub(super) fn besides(&self, ratio: f64) -> u32 {
+        if ratio > 1.0 { unstable_count(self.replicas) } else { 0 }
+    }
+
+    /// Replicas that there are, but for those that are not to be counted on.
+    pub(super) fn stable(&self, replicas: u32) -> u32 {
+        replicas.saturating_sub(unstable_count(self.replicas))
     }
 
     /// What all replicas together carry of the metric at this place, in its unit: what `proposal` has measured, times those that it is a

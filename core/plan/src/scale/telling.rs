@@ -15,7 +15,7 @@ use super::stabilize::Direction;
 use super::step::{StepCourse, Stepped, applied, side};
 use super::tracking::{TrackCourse, Tracked};
 use super::watermarks::{MarkCourse, Marked};
-use super::wording::{Named, amount_of, asks};
+use super::wording::{Besides, Named, amount_of, asks};
 
 /// What a policy of `spec` that looks back came to, with its arithmetic; `None` for the others.
 ///
@@ -230,7 +230,7 @@ fn of_windows(policy: &BurstPolicy, metric: &MetricSpec, windowed: Windowed, cur
     let name = Named(metric);
     let stable = over(windowed.stable, policy.stable_window, windowed.stable_asks);
     match windowed.course {
-        WindowCourse::Stable => format!("{name} at {stable}"),
+        WindowCourse::Stable { besides } => format!("{name} at {stable}{}", Besides(besides)),
         WindowCourse::Near => format!("{name} at {stable}: near enough to keep {current}"),
         WindowCourse::Short { until } => {
             format!(
@@ -242,12 +242,13 @@ fn of_windows(policy: &BurstPolicy, metric: &MetricSpec, windowed: Windowed, cur
                 "{name} at {stable}; but replicas without a sample are never taken for idle ones, so {current} are kept"
             )
         }
-        WindowCourse::Panic { since, until, peak } => {
+        WindowCourse::Panic { since, until, peak, besides } => {
             let panic = over(windowed.panic, policy.panic_window, windowed.panic_asks);
             let (ready, threshold) = (windowed.ready, policy.panic_threshold_percent);
             format!(
-                "a burst since {since}, {peak} replicas at its peak: {name} at {panic}, with {ready} ready (it begins at {threshold} % \
-                 of what these should carry), and at {stable}; none is removed before {until}"
+                "a burst since {since}, {peak} replicas at its peak{}: {name} at {panic}, with {ready} ready (it begins at {threshold} % \
+                 of what these should carry), and at {stable}; none is removed before {until}",
+                Besides(besides)
             )
         }
     }

@@ -21,10 +21,13 @@ pub(super) struct Amount {
 }
 
 /// So many replicas, some of them in place of others.
-struct InAll {
-    replicas: u32,
-    besides: u32,
+pub(super) struct InAll {
+    pub(super) replicas: u32,
+    pub(super) besides: u32,
 }
+
+/// Replicas in place of others.
+pub(super) struct Besides(pub(super) u32);
 
 /// What a metric counts in.
 #[derive(Clone, Copy)]
@@ -200,11 +203,17 @@ impl fmt::Display for Named<'_> {
 impl fmt::Display for InAll {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { replicas, besides } = *self;
-        write!(f, "{}", replicas - besides)?;
-        if besides > 0 {
-            write!(f, ", and {besides} in place of those not to be counted on")?;
+        write!(f, "{}{}", replicas.saturating_sub(besides), Besides(besides))
+    }
+}
+
+/// Such as `, and 1 in place of those not to be counted on`; nothing for none.
+impl fmt::Display for Besides {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            besides => write!(f, ", and {besides} in place of those not to be counted on"),
         }
-        Ok(())
     }
 }
 

@@ -210,7 +210,7 @@ fn replicas_that_only_just_serve_do_not_multiply_what_the_others_measured() {
     let Course::Scaled { choice: Choice::Formula(computed), .. } = verdict.course else {
         panic!("{verdict:?}")
     };
-    assert_eq!(computed.reckoning, Reckoning::Ratio { ratio: 2.0, times: 2 });
+    assert_eq!(computed.reckoning, Reckoning::Ratio { ratio: 2.0, times: 2, besides: 0 });
     assert_eq!(verdict.desired, 4);
 }
 

@@ -41,7 +41,7 @@ fn a_burst_is_followed_at_once_and_nothing_is_removed_in_it() {
         assert_eq!(bench.after_a_second(1).desired, peak.desired);
     }
     let calm = bench.after_seconds(40, 1);
-    assert_eq!(course(&calm), WindowCourse::Stable);
+    assert_eq!(course(&calm), WindowCourse::Stable { besides: 0 });
     assert_eq!(calm.desired, 1);
 }
 
