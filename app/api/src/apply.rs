@@ -7,7 +7,8 @@ use manifest::{Diagnostic, Manifests};
 use model::identity::ReplicaId;
 use model::name::ServiceName;
 use model::resource::check::Severity;
-use model::resource::{Kind, REPLICAS_MAX, Resource, Span};
+use model::resource::{Kind, Resource, Span};
+use model::settings::REPLICAS_RUN_MAX;
 use model::time::Wall;
 use orchestrator::{Applied, Change};
 use serde_json::Value;
@@ -146,9 +147,10 @@ pub(crate) async fn hold(
     now: Wall,
 ) -> Result<v1::Scaled, Failure> {
     let replicas = request.replicas;
-    if replicas > REPLICAS_MAX {
+    if replicas > REPLICAS_RUN_MAX {
         let sentence = format!(
-            "could not hold service/{service} at {replicas} replicas: at most {REPLICAS_MAX} can be asked for"
+            "could not hold service/{service} at {replicas} replicas: the guard lets at most {REPLICAS_RUN_MAX} of one service run; ask for \
+             fewer, or share the work among several services"
         );
         return Err(Failure::bad_request(sentence));
     }

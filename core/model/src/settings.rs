@@ -73,6 +73,10 @@ pub struct RestartSettings {
     pub overload_percent: u32,
 }
 
+/// Replicas of one service that the guard lets run, and as many as can be asked for by hand. A machine of today runs a thousand processes
+/// with their probes without noticing; what is declared may be more, and is followed up to here.
+pub const REPLICAS_RUN_MAX: u32 = 1000;
+
 /// What the guard allows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -81,7 +85,8 @@ pub struct GuardSettings {
     pub node_restarts_per_minute: u32,
     /// Restarts within a minute in all; more wait.
     pub cluster_restarts_per_minute: u32,
-    /// Most replicas of one service, whatever its declaration says: a slip of a digit must not fill the machine.
+    /// Most replicas of one service, whatever its declaration says: a slip of a digit must not fill the machine. Default:
+    /// [`REPLICAS_RUN_MAX`].
     pub replicas_max: u32,
 }
 
@@ -130,6 +135,6 @@ impl Default for RestartSettings {
 
 impl Default for GuardSettings {
     fn default() -> Self {
-        Self { node_restarts_per_minute: 10, cluster_restarts_per_minute: 50, replicas_max: 1000 }
+        Self { node_restarts_per_minute: 10, cluster_restarts_per_minute: 50, replicas_max: REPLICAS_RUN_MAX }
     }
 }

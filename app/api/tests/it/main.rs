@@ -30,6 +30,10 @@ async fn a_service_is_declared_shown_held_released_and_deleted() {
     let again = world.send(Method::POST, "/v1/apply", &json!({"items": [service("shop", 2)]})).await.json();
     assert_eq!(again["items"][0]["change"], "unchanged");
 
+    let many = world.send(Method::PUT, "/v1/services/shop/scale", &json!({"replicas": 1001})).await;
+    assert_eq!(many.status, StatusCode::BAD_REQUEST);
+    let sentence = many.json().to_string();
+    assert!(sentence.contains("the guard lets at most 1000 of one service run"), "{sentence}");
     let held =
         world.send(Method::PUT, "/v1/services/shop/scale", &json!({"replicas": 1, "for": "10m"})).await;
     assert_eq!(held.json()["hold"]["replicas"], 1, "{held:?}");

@@ -3,7 +3,8 @@
 use api::v1;
 use clap::{ArgGroup, Args};
 use hyper::Method;
-use model::resource::{REPLICAS_MAX, Span};
+use model::resource::Span;
+use model::settings::REPLICAS_RUN_MAX;
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -18,8 +19,8 @@ pub(crate) struct Words {
     /// Which, as service/NAME
     #[arg(value_name = "SERVICE")]
     service: OneService,
-    /// How many replicas
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(REPLICAS_MAX)))]
+    /// How many replicas, up to the 1000 of one service that the guard lets run
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(REPLICAS_RUN_MAX)))]
     replicas: Option<u32>,
     /// How long, such as 10m; without it until --auto
     #[arg(long = "for", value_name = "DURATION", requires = "replicas")]
