@@ -13,6 +13,7 @@ use model::resource::{
 };
 use model::time::{Now, Time};
 
+use super::against::NoNumber;
 use super::combine::Choice;
 use super::composite;
 use super::formula;
@@ -84,20 +85,13 @@ impl Verdict {
 
     /// What the formula came to, as if it were one more metric.
     fn formula_verdict(&self, policy: &FormulaPolicy, spec: &AutoscalerSpec) -> MetricVerdict {
-        match self.course {
-            Course::Scaled { choice: Choice::Formula(computed), raised_from, stabilized, .. } => {
-                let number = raised_from.unwrap_or(stabilized.proposal);
+        match self.came_to() {
+            Ok((Choice::Formula(computed), number)) => {
                 let note = formula::reckoned(spec, &self.metrics, computed.reckoning, number);
                 formula::verdict(policy, Ok((computed, number)), note)
             }
-            Course::Unanswered(why) => formula::verdict(policy, Err(()), why.to_string()),
-            Course::Unreadable
-            | Course::Off
-            | Course::AboveMax(_)
-            | Course::BelowMin(_)
-            | Course::NoMembers(_)
-            | Course::Held { .. }
-            | Course::Scaled { .. } => {
+            Err(Some(why)) => formula::verdict(policy, Err(()), why.to_string()),
+            Ok(_) | Err(None) => {
                 formula::verdict(policy, Err(()), "a metric that it needs is missing".to_owned())
             }
         }
@@ -105,22 +99,31 @@ impl Verdict {
 
     /// The load, as if it were one more metric.
     fn composite_verdict(&self, policy: &CompositePolicy, spec: &AutoscalerSpec) -> MetricVerdict {
-        match self.course {
-            Course::Scaled { choice: Choice::Composite(composed), stabilized, .. } => {
-                let asked = stabilized.proposal;
-                let note = composite::told(policy, spec, &self.metrics, composed, asked);
-                composite::verdict(Some((composed, asked)), note)
+        match self.came_to() {
+            Ok((Choice::Composite(composed), number)) => {
+                let note = composite::told(policy, spec, &self.metrics, composed, number);
+                composite::verdict(Some((composed, number)), note)
             }
-            Course::Unanswered(why) => composite::verdict(None, why.to_string()),
+            Err(Some(why)) => composite::verdict(None, why.to_string()),
+            Ok(_) | Err(None) => {
+                composite::verdict(None, "a metric that weighs something is missing".to_owned())
+            }
+        }
+    }
+
+    /// What the policy chose and the number that it gave, before the load ahead raised it; else why it gave none, where that has a name.
+    fn came_to(&self) -> Result<(Choice, u32), Option<NoNumber>> {
+        match self.course {
+            Course::Scaled { choice, raised_from, stabilized, .. } => {
+                Ok((choice, raised_from.unwrap_or(stabilized.proposal)))
+            }
+            Course::Unanswered(why) => Err(Some(why)),
             Course::Unreadable
             | Course::Off
             | Course::AboveMax(_)
             | Course::BelowMin(_)
             | Course::NoMembers(_)
-            | Course::Held { .. }
-            | Course::Scaled { .. } => {
-                composite::verdict(None, "a metric that weighs something is missing".to_owned())
-            }
+            | Course::Held { .. } => Err(None),
         }
     }
 
