@@ -98,10 +98,12 @@ proptest! {
     }
 
     #[test]
-    fn a_metric_that_says_nothing_never_scales_in(mut world in world()) {
-        world.queue = None;
-        // What is not looked at does not matter.
-        prop_assume!(world.spec.policy.only_metric(&world.spec.metrics) != Some(0));
+    fn a_metric_that_says_nothing_never_scales_in(mut world in world(), gap in gap()) {
+        // What is not looked at does not matter: it is the one metric that the policy looks at, or else the queue.
+        match world.spec.policy.only_metric(&world.spec.metrics) {
+            Some(0) => world.used.fill(Err(gap)),
+            Some(_) | None => world.queue = None,
+        }
         let verdict = world.decide(&mut world.memory.clone());
         let is_clamp = matches!(verdict.course, Course::AboveMax(_));
         prop_assert!(verdict.desired >= world.current || is_clamp, "{verdict:?}");
@@ -318,9 +320,12 @@ fn replica() -> impl Strategy<Value = ReplicaView> {
     })
 }
 
+fn gap() -> impl Strategy<Value = Gap> {
+    prop_oneof![Just(Gap::Absent), Just(Gap::Stale), Just(Gap::Failed)]
+}
+
 fn used() -> impl Strategy<Value = Result<Milli, Gap>> {
-    let gap = prop_oneof![Just(Gap::Absent), Just(Gap::Stale), Just(Gap::Failed)];
-    prop_oneof![9 => (0..2000_i64).prop_map(|milli| Ok(Milli(milli))), 1 => gap.prop_map(Err)]
+    prop_oneof![9 => (0..2000_i64).prop_map(|milli| Ok(Milli(milli))), 1 => gap().prop_map(Err)]
 }
 
 fn recommendations() -> impl Strategy<Value = Vec<Recommendation>> {
