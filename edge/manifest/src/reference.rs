@@ -178,6 +178,22 @@ fn count_uses<'s>(schema: &'s Value, uses: &mut BTreeMap<&'s str, usize>) {
     }
 }
 
+/// The words and named forms that a form is a choice of; `None` when it is none.
+fn choice(form: &Value) -> Option<String> {
+    let choices = form["enum"].as_array().or_else(|| form["oneOf"].as_array()).into_iter().flatten();
+    let words: Vec<String> = choices
+        .filter_map(|way| way.as_str().or(way["const"].as_str()))
+        .map(|word| format!("`{word}`"))
+        .collect();
+    let names: Vec<String> = named_forms(form).iter().map(|(name, _)| format!("`{name}`")).collect();
+    if names.is_empty() {
+        return Some(words.join(", ")).filter(|words| !words.is_empty());
+    }
+    let mapping = format!("a mapping with one of {}", names.join(", "));
+    let words = words.iter().map(|word| format!("{word}, ")).collect::<String>();
+    Some(if words.is_empty() { mapping } else { format!("{words}or {mapping}") })
+}
+
 /// What a choice between named forms says of one of them.
 fn of_way<'s>(schema: &'s Value, name: &str) -> Option<&'s str> {
     let ways = schema["oneOf"].as_array()?;
@@ -212,8 +228,9 @@ impl<'s> Table<'s> {
             told += 1;
             let form = &self.definitions[name];
             let about = form["description"].as_str().unwrap_or_default();
-            self.rows += &format!("\n`{name}`: {about}\n\n{TABLE_HEAD}");
-            for (field_name, field) in fields(form) {
+            let choice = choice(form).map(|choice| format!(" It is {choice}.")).unwrap_or_default();
+            self.rows += &format!("\n`{name}`: {about}{choice}\n\n{TABLE_HEAD}");
+            for (field_name, field) in fields(form).chain(named_forms(form)) {
                 self.field(field_name, field_name, field, form);
             }
         }
@@ -263,7 +280,8 @@ impl<'s> Table<'s> {
     /// Whether the fields of a form stand in a table of their own.
     fn has_own_table(&self, definition: &str, form: &Value) -> bool {
         let is_repeated = self.uses.get(definition).is_some_and(|uses| *uses > 1);
-        form["properties"].is_object() && (is_repeated || self.is_told_by_autoscaler(definition))
+        let has_fields = form["properties"].is_object() || !named_forms(form).is_empty();
+        has_fields && (is_repeated || self.is_told_by_autoscaler(definition))
     }
 
     /// Whether a Service uses here the words of the autoscaler, whose tables tell them.
@@ -302,19 +320,8 @@ impl<'s> Table<'s> {
         if let Some(word) = form["const"].as_str() {
             return format!("`{word}`");
         }
-        let choices = form["enum"].as_array().or_else(|| form["oneOf"].as_array()).into_iter().flatten();
-        let words: Vec<String> = choices
-            .filter_map(|way| way.as_str().or(way["const"].as_str()))
-            .map(|word| format!("`{word}`"))
-            .collect();
-        let names: Vec<String> = named_forms(form).iter().map(|(name, _)| format!("`{name}`")).collect();
-        if !names.is_empty() {
-            let mapping = format!("a mapping with one of {}", names.join(", "));
-            let words = words.iter().map(|word| format!("{word}, ")).collect::<String>();
-            return if words.is_empty() { mapping } else { format!("{words}or {mapping}") };
-        }
-        if !words.is_empty() {
-            return words.join(", ");
+        if let Some(choice) = choice(form) {
+            return choice;
         }
         let of = |inner: &'s Value| {
             let (inner, definition) = self.follow(inner);
