@@ -1,10 +1,10 @@
 //! What is forecast of the load of a service, in the words of `/v1`.
 
-use forecast::{Horizon, Model, Report};
-use knowledge::{Foresight, ServiceState};
+use forecast::{Forecast, Horizon, Model, Quantile, Report};
+use knowledge::{Coming, Foresight, Lift, ServiceState};
 use model::memory::LoadSource;
 use model::name::ServiceName;
-use model::resource::ForecastMode;
+use model::resource::{Brings, ForecastMode};
 use model::time::Now;
 use orchestrator::Handle;
 
@@ -67,6 +67,7 @@ fn told(now: Now, service: &ServiceState, past: usize) -> Option<v1::Forecast> {
             .collect(),
         message: message(service),
         replicas_needed: expected.and_then(|expected| foresight.replicas_for(expected.load)),
+        events: foresight.coming().iter().map(known).collect(),
         forecasts: ahead(foresight),
         past: foresight
             .past(past)
@@ -91,10 +92,28 @@ fn message(service: &ServiceState) -> String {
     }
 }
 
+fn known(coming: &Coming) -> v1::KnownEvent {
+    let (factor, load) = match coming.brings {
+        Brings::Factor(factor) => (Some(factor.into()), None),
+        Brings::Load(load) => (None, Some(load.milli() as f64 / 1000.0)),
+    };
+    v1::KnownEvent {
+        name: coming.name.to_string(),
+        from: rfc3339(coming.window.from),
+        until: rfc3339(coming.window.until),
+        factor,
+        load,
+    }
+}
+
 fn ahead(foresight: &Foresight) -> Vec<v1::Ahead> {
     let quantile = foresight.rule().quantile.probability();
     let reports = foresight.reports();
-    let of = |forecast: forecast::Forecast| {
+    let loads = |forecast: &Forecast, lift: Lift| {
+        let load = |it: &Quantile| v1::LoadQuantile { probability: it.level, load: lift.of(it.load) };
+        forecast.quantiles.iter().map(load).collect()
+    };
+    let of = |(forecast, lift): (Forecast, Lift)| {
         let is_meant = |report: &&Report| report.horizon == forecast.horizon && report.level == quantile;
         let report = reports.iter().find(is_meant)?;
         let said = forecast.quantiles.iter().find(|it| it.level == quantile)?;
@@ -103,11 +122,8 @@ fn ahead(foresight: &Foresight) -> Vec<v1::Ahead> {
         Some(v1::Ahead {
             is_peak: matches!(forecast.horizon, Horizon::PeakWithin(_)),
             seconds: forecast.horizon.steps() as f64 * foresight.step().as_secs_f64(),
-            quantiles: forecast
-                .quantiles
-                .iter()
-                .map(|it| v1::LoadQuantile { probability: it.level, load: it.load })
-                .collect(),
+            quantiles: loads(&forecast, lift),
+            usual: if lift == Lift::NONE { Vec::new() } else { loads(&forecast, Lift::NONE) },
             by: said.by.to_string(),
             loss_ratio: ratio.filter(|ratio| report.scored > 0 && ratio.is_finite()),
             coverage: report.coverage,

@@ -18,7 +18,7 @@ pub use decided::{
 mod hindsight;
 pub use hindsight::{Advice, AdviceWorth, FieldChange, Recommendations};
 mod forecast;
-pub use forecast::{Ahead, Forecast, LoadQuantile, ModelStanding, PastLoad, Season};
+pub use forecast::{Ahead, Forecast, KnownEvent, LoadQuantile, ModelStanding, PastLoad, Season};
 
 mod scaling;
 pub use scaling::{

@@ -226,7 +226,7 @@ impl ControlLoop {
             return;
         };
         if service.foresight.is_some() {
-            self.look_ahead(now.time, name);
+            self.look_ahead(now, name);
             let Some(looked) = self.knowledge.service(name) else { return };
             service = looked;
         }
@@ -240,11 +240,11 @@ impl ControlLoop {
     }
 
     /// Learns from the load of a service whose size is to be decided on, where its load is forecast.
-    fn look_ahead(&mut self, now: Time, name: &ServiceName) {
+    fn look_ahead(&mut self, now: Now, name: &ServiceName) {
         let settings = &self.settings;
-        let is_due = |service: &&mut ServiceState| now >= service.next_sync;
+        let is_due = |service: &&mut ServiceState| now.time >= service.next_sync;
         let Some(service) = self.knowledge.service_mut(name).filter(is_due) else { return };
-        let need = service.need(now, settings.sample_age_max);
+        let need = service.need(now.time, settings.sample_age_max);
         service.foresight.iter_mut().for_each(|foresight| foresight.look(now, need, settings.period));
     }
 

@@ -18,6 +18,12 @@ pub(crate) fn deviation(load: f64, usual: f64, mean: f64) -> f64 {
     ((load + floor) / (usual + floor)).ln()
 }
 
+/// The load that is so far from what is usual: the opposite of [`deviation`].
+pub(crate) fn deviated(deviation: f64, usual: f64, mean: f64) -> f64 {
+    let floor = FLOOR * mean + f64::MIN_POSITIVE;
+    ((usual + floor) * deviation.exp() - floor).max(0.0)
+}
+
 impl Carry {
     /// What is expected where `usual` is usual, when the load now deviates by `deviation`.
     pub(crate) fn anchored(self, deviation: f64, usual: f64, mean: f64) -> f64 {

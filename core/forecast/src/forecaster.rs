@@ -29,11 +29,12 @@ struct OpenStep {
     number: u64,
     sum: f64,
     count: u32,
+    is_apart: bool,
 }
 
 impl OpenStep {
     fn empty(number: u64) -> Self {
-        Self { number, sum: 0.0, count: 0 }
+        Self { number, sum: 0.0, count: 0, is_apart: false }
     }
 
     fn mean(&self) -> Option<f64> {
@@ -90,6 +91,17 @@ impl Forecaster {
         Taken::Counted
     }
 
+    /// Says that the load of the step at `at` is unlike others, as that of a sale is: whatever it comes to, nothing is learnt from it, no forecast of
+    /// it is scored, and what follows is expected as if the usual had come. Too late for a step that is over, as [`Self::observe`] is.
+    pub fn set_apart(&mut self, at: Duration) {
+        let number = self.number_of(at);
+        if self.open.is_some_and(|open| number < open.number) {
+            return;
+        }
+        self.close_until(number);
+        self.open.get_or_insert(OpenStep::empty(number)).is_apart = true;
+    }
+
     /// Learns from the steps that are over at `at`, without waiting for a sample of a later one: those without a sample are gaps.
     pub fn close(&mut self, at: Duration) {
         self.close_until(self.number_of(at));
@@ -110,7 +122,12 @@ impl Forecaster {
             *self = Self::new(self.settings.clone());
             return;
         }
-        self.learn(open.mean());
+        if open.is_apart {
+            self.outlook.push_apart();
+            self.advance();
+        } else {
+            self.learn(open.mean());
+        }
         for _ in 0..gap {
             self.learn(None);
         }
@@ -118,6 +135,11 @@ impl Forecaster {
 
     fn learn(&mut self, value: Option<f64>) {
         self.outlook.push(value);
+        self.advance();
+    }
+
+    /// Goes on after a step that was taken.
+    fn advance(&mut self) {
         self.until_seasons -= 1;
         if self.until_seasons == 0 {
             self.find_seasons();

@@ -32,18 +32,27 @@ impl History {
 
     /// Appends a step; `None` is a gap.
     pub(crate) fn push(&mut self, value: Option<f64>) {
+        self.append(value.unwrap_or_else(|| self.ago(0).unwrap_or(0.0)), value.is_some());
+    }
+
+    /// Appends a gap that holds `value`.
+    pub(crate) fn push_gap(&mut self, value: f64) {
+        self.append(value, false);
+    }
+
+    fn append(&mut self, value: f64, is_measured: bool) {
         let at = (self.count % HISTORY_STEPS as u64) as usize;
         #[expect(
             clippy::cast_possible_truncation,
             reason = "seven digits of a load are more than its measure has"
         )]
-        let kept = value.map_or_else(|| self.ago(0).unwrap_or(0.0) as f32, |value| value as f32);
+        let kept = value as f32;
         if at == self.values.len() {
             self.values.push(kept);
-            self.is_measured.push(value.is_some());
+            self.is_measured.push(is_measured);
         } else {
             self.values[at] = kept;
-            self.is_measured[at] = value.is_some();
+            self.is_measured[at] = is_measured;
         }
         let stretch = at / STRETCH;
         self.peaks[stretch] = if at.is_multiple_of(STRETCH) { kept } else { self.peaks[stretch].max(kept) };

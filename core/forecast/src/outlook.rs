@@ -1,6 +1,6 @@
 //! What is known of a series at one moment: the input of every model.
 
-use crate::carry::deviation;
+use crate::carry::{deviated, deviation};
 use crate::history::History;
 use crate::profile::Profile;
 use crate::settings::Horizon;
@@ -14,6 +14,8 @@ pub(crate) struct Outlook {
     /// A period of its own, the day, the week; in the order of [`Model`](crate::Model).
     pub(crate) profiles: [Option<Profile>; 3],
     memory: f64,
+    /// How far the level was from what is usual when the load began to be unlike others; `None` while it is not.
+    apart: Option<[Option<f64>; 3]>,
 }
 
 /// What moves with each step, and is small enough to be kept while a step is only supposed.
@@ -53,11 +55,32 @@ impl Outlook {
             change_fast: 0.0,
             change_slow: 0.0,
         };
-        Self { history: History::new(), pace, profiles: [const { None }; 3], memory }
+        Self { history: History::new(), pace, profiles: [const { None }; 3], memory, apart: None }
+    }
+
+    /// Takes a step that is unlike others: what would have been usual stands in for it, and nothing is learnt.
+    ///
+    /// That is what the strongest season has then, as far from it as the level was before; without a season, the last value.
+    pub(crate) fn push_apart(&mut self) {
+        let apart = self.apart.unwrap_or_else(|| std::array::from_fn(|index| self.deviation(index)));
+        self.apart = Some(apart);
+        let next = self.history.count();
+        let stand_in = self
+            .profiles
+            .iter()
+            .zip(apart)
+            .filter_map(|(profile, apart)| Some((profile.as_ref()?, apart?)))
+            .max_by(|(one, _), (other, _)| one.season().strength.total_cmp(&other.season().strength))
+            .and_then(|(profile, apart)| Some(deviated(apart, profile.usual(next)?, self.pace.mean)))
+            .unwrap_or_else(|| self.last());
+        self.history.push_gap(stand_in);
+        self.pace.level.learn(stand_in);
+        self.pace.trend.learn(stand_in);
     }
 
     /// Takes the next step; `None` is a gap, of which nothing is learnt.
     pub(crate) fn push(&mut self, value: Option<f64>) {
+        self.apart = None;
         let number = self.history.count();
         self.advance(value);
         if let Some(value) = value {

@@ -43,7 +43,8 @@ impl Horizon {
     }
 
     /// The steps ahead that it looks at.
-    pub(crate) fn range(self) -> std::ops::RangeInclusive<usize> {
+    #[must_use]
+    pub fn range(self) -> std::ops::RangeInclusive<usize> {
         match self {
             Self::At(steps) => steps..=steps,
             Self::PeakWithin(steps) => 1..=steps,

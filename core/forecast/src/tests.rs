@@ -179,6 +179,54 @@ fn a_gap_keeps_the_time_of_day_and_one_longer_than_memory_begins_anew() {
 }
 
 #[test]
+fn a_sale_that_is_set_apart_teaches_nothing_and_is_bridged_by_the_usual_day() {
+    let horizons = [Horizon::PeakWithin(3), Horizon::At(12)];
+    let mut usual = forecaster(&horizons);
+    let mut sold = forecaster(&horizons);
+    let mut noise = Noise::new(5);
+    let sale = 7 * DAY + 90..7 * DAY + 200;
+    let off = |one: &Forecaster, other: &Forecaster| {
+        let loads =
+            |it: &Forecaster| it.forecasts().iter().map(|it| it.quantiles[0].load).collect::<Vec<_>>();
+        let pairs: Vec<_> = loads(one).into_iter().zip(loads(other)).collect();
+        pairs.iter().map(|(one, other)| (one / other - 1.0).abs()).fold(0.0, f64::max)
+    };
+    for number in 0..9 * DAY {
+        let load = wave(number) * (0.95 + 0.1 * noise.next());
+        feed(&mut usual, number, [load]);
+        if sale.contains(&number) {
+            sold.set_apart(STEP * number as u32);
+            feed(&mut sold, number, [5.0 * load]);
+            assert!(
+                off(&sold, &usual) < 0.15,
+                "at {number}: {:?}, {:?}",
+                sold.forecasts(),
+                usual.forecasts()
+            );
+        } else {
+            feed(&mut sold, number, [load]);
+        }
+        // Nothing but that a tenth of a day was not learnt from is left of it.
+        assert!(off(&sold, &usual) < 0.15, "at {number}: {:?}, {:?}", sold.forecasts(), usual.forecasts());
+    }
+    let scored = |it: &Forecaster| it.reports()[1].scored;
+    assert_eq!(scored(&usual) - scored(&sold), sale.len() as u64, "what was said of the sale is not scored");
+}
+
+#[test]
+fn what_is_set_apart_before_anything_is_known_is_no_load() {
+    let mut forecaster = forecaster(&[Horizon::At(1)]);
+    for number in 0..10u32 {
+        forecaster.set_apart(STEP * number);
+        forecaster.observe(STEP * number, 500.0);
+    }
+    forecaster.close(STEP * 10);
+    assert_eq!(forecaster.forecasts()[0].quantiles[0].load, 0.0);
+    feed(&mut forecaster, 10, [70.0]);
+    assert!(forecaster.forecasts()[0].quantiles[0].load >= 70.0);
+}
+
+#[test]
 fn a_season_that_turns_around_costs_at_most_twice_what_the_last_value_would() {
     let loads: Vec<f64> =
         (0..14 * DAY).map(|number| wave(if number < 7 * DAY { number } else { number + DAY / 2 })).collect();

@@ -4,6 +4,7 @@
 //! step, is written down ([`LoadRecord`]); what a forecaster knows is a function of that, and is learned again after a restart, a few steps at
 //! each look, so that no look takes long. Until that is done nothing is forecast.
 
+mod known;
 mod record;
 mod starts;
 
@@ -13,8 +14,10 @@ use std::time::Duration;
 use forecast::{Forecast, Forecaster, Horizon, Model, Report, Season, Settings};
 use model::memory::{Exchange, LOAD_STEPS_MAX, LoadRecord, LoadSource, StepLoad};
 use model::resource::Forecasting;
-use model::time::Time;
+use model::time::{Now, Time};
 
+pub use self::known::{Coming, Lift};
+use self::known::{Steps, greatest};
 use self::record::Record;
 use self::starts::StartTimes;
 
@@ -60,6 +63,8 @@ pub struct Foresight {
     told: Option<(Time, u64)>,
     looked: Option<Time>,
     kept: Option<Time>,
+    /// Moments ahead that are forecast for people, besides the reach.
+    looks: &'static [usize],
 }
 
 /// Load within one step, as far as it is measured.
@@ -92,8 +97,14 @@ impl Amount {
 /// What was forecast when the last step was over.
 #[derive(Clone, Debug)]
 struct Said {
+    /// With what is known to come.
     ahead: Forecast,
     report: Report,
+    /// What known events make of the load until then.
+    lift: Lift,
+    /// What they make of each of the steps that people look ahead at.
+    lifts: Vec<Option<Lift>>,
+    coming: Vec<Coming>,
 }
 
 /// What is expected until a replica that is started now would carry load.
@@ -103,6 +114,8 @@ pub struct Expected {
     pub load: f64,
     /// Who says so.
     pub by: Model,
+    /// Whether a known event brings more than would be usual.
+    pub is_lifted: bool,
     /// Its mean loss ÷ that of the last value, over about the last week; `None` before any was scored.
     pub loss_ratio: Option<f64>,
     /// The share of what came that lay at or below what was said.
@@ -126,6 +139,14 @@ pub enum Unforeseen {
 }
 
 impl Foresight {
+    /// That of a service which is only supposed, whose replicas take `start` until they are ready: nobody looks at more than its reach.
+    #[must_use]
+    pub fn supposed(rule: Forecasting, source: LoadSource, start: Option<Duration>, now: Time) -> Self {
+        let starts_ms = start.map(|start| u32::try_from(start.as_millis()).unwrap_or(u32::MAX));
+        let starts = StartTimes::of(starts_ms.as_slice());
+        Self::begin(rule, source, (None, starts), (&[], now))
+    }
+
     /// Begins with what was `remembered`, as far as it is of the same load in the same steps.
     pub(crate) fn new(
         rule: Forecasting,
@@ -133,18 +154,27 @@ impl Foresight {
         remembered: Option<&Arc<LoadRecord>>,
         now: Time,
     ) -> Self {
+        let starts = StartTimes::of(remembered.map_or(&[], |record| &record.starts_ms));
+        Self::begin(rule, source, (remembered, starts), (&LOOKS_AHEAD, now))
+    }
+
+    fn begin(
+        rule: Forecasting,
+        source: LoadSource,
+        (remembered, starts): (Option<&Arc<LoadRecord>>, StartTimes),
+        (looks, now): (&'static [usize], Time),
+    ) -> Self {
         let step = rule.step.as_duration();
         let is_usable = |record: &&Arc<LoadRecord>| record.source == source && record.step == step;
         let record = remembered.filter(is_usable).map_or_else(
             || Record::begin(source, step, number_of(now, step)),
             |kept| Record::of(Arc::clone(kept)),
         );
-        let starts = StartTimes::of(remembered.map_or(&[], |record| &record.starts_ms));
-        let reach = Self::fitting_reach(rule, &starts, Duration::ZERO);
+        let reach = Self::fitting_reach(&rule, &starts, Duration::ZERO);
         Self {
             exchange: record.kept().exchange.clone(),
             next: record.first(),
-            forecaster: forecaster(rule, reach),
+            forecaster: forecaster(&rule, reach, looks),
             reach,
             rule,
             record,
@@ -154,6 +184,7 @@ impl Foresight {
             told: None,
             looked: None,
             kept: None,
+            looks,
         }
     }
 
@@ -163,9 +194,11 @@ impl Foresight {
         if !is_same_load {
             let starts = self.starts.clone();
             *self = Self { starts, ..Self::new(rule, source, None, now) };
-        } else if (rule.quantile, rule.horizon) != (self.rule.quantile, self.rule.horizon) {
+        } else if (rule.quantile, rule.horizon) != (self.rule.quantile, self.rule.horizon)
+            || rule.events != self.rule.events
+        {
+            self.reach = Self::fitting_reach(&rule, &self.starts, Duration::ZERO);
             self.rule = rule;
-            self.reach = Self::fitting_reach(rule, &self.starts, Duration::ZERO);
             self.learn_anew();
         } else {
             self.rule = rule;
@@ -178,19 +211,19 @@ impl Foresight {
             LoadSource::Requests => self.exchange = Exchange::default(),
             LoadSource::Need => {
                 let starts = self.starts.clone();
-                *self = Self { starts, ..Self::new(self.rule, LoadSource::Need, None, now) };
+                *self = Self { starts, ..Self::new(self.rule.clone(), LoadSource::Need, None, now) };
             }
         }
     }
 
     fn learn_anew(&mut self) {
-        self.forecaster = forecaster(self.rule, self.reach);
+        self.forecaster = forecaster(&self.rule, self.reach, self.looks);
         self.next = self.record.first();
         self.said = None;
     }
 
     /// Takes what the proxy counts: so many requests had come by `at`.
-    pub(crate) fn asked(&mut self, at: Time, requests: u64) {
+    pub fn asked(&mut self, at: Time, requests: u64) {
         let before = self.told.replace((at, requests));
         let Some((since, counted)) = before else { return };
         // A proxy that has begun anew counts from zero.
@@ -208,7 +241,8 @@ impl Foresight {
 
     /// Looks at what has come by `now`, with the replicas that the autoscaler's metrics asked for last, in thousandths and not rounded, and
     /// learns from the steps that are over. `interval` is the time to the next look.
-    pub fn look(&mut self, now: Time, need: Option<u64>, interval: Duration) {
+    pub fn look(&mut self, moment: Now, need: Option<u64>, interval: Duration) {
+        let now = moment.time;
         let since = self.looked.replace(now);
         if let (Some(need), Some(since)) = (need, since)
             && now > since
@@ -222,7 +256,7 @@ impl Foresight {
         let step = self.step();
         self.close_until(number_of(now - LATE_MAX.min(step), step));
         self.reach_out(interval);
-        self.learn();
+        self.learn(moment);
         self.keep(now);
     }
 
@@ -287,7 +321,7 @@ impl Foresight {
 
     /// Looks as far ahead as a start takes by now, and the time until the next look.
     fn reach_out(&mut self, interval: Duration) {
-        let reach = Self::fitting_reach(self.rule, &self.starts, interval);
+        let reach = Self::fitting_reach(&self.rule, &self.starts, interval);
         let is_far_off = reach > self.reach || reach * 2 <= self.reach;
         let is_other = self.rule.horizon.is_none() && is_far_off;
         if is_other || (self.rule.horizon.is_some() && reach != self.reach) {
@@ -297,7 +331,7 @@ impl Foresight {
     }
 
     /// Steps to look ahead: as declared, or as many as a start takes, rounded up so that a start a little slower changes nothing.
-    fn fitting_reach(rule: Forecasting, starts: &StartTimes, interval: Duration) -> usize {
+    fn fitting_reach(rule: &Forecasting, starts: &StartTimes, interval: Duration) -> usize {
         let most = forecast::AHEAD_MAX;
         let steps = |ahead| usize::try_from(rule.steps_for(ahead)).unwrap_or(most).min(most);
         match rule.horizon {
@@ -311,28 +345,37 @@ impl Foresight {
         }
     }
 
-    fn learn(&mut self) {
+    fn learn(&mut self, now: Now) {
         let (step, end) = (self.step(), self.record.next());
         let until = end.min(self.next.saturating_add(LEARNED_AT_ONCE));
         let has_more = self.next < until;
-        for number in self.next..until {
+        let steps = Steps { step, now };
+        let known = steps.lifts(&self.rule.events, self.next..until);
+        for (number, lift) in (self.next..until).zip(known) {
             let at = Duration::from_millis(begin_of(number, step).as_millis());
-            if let Some(milli) = self.record.at(number).milli() {
+            if lift.is_some() {
+                self.forecaster.set_apart(at);
+            } else if let Some(milli) = self.record.at(number).milli() {
                 self.forecaster.observe(at, milli as f64 / 1000.0);
             }
             self.forecaster.close(at + step);
         }
         self.next = self.next.max(until);
         if has_more && self.next == end {
-            self.said = self.say();
+            self.said = self.say(steps);
         }
     }
 
-    fn say(&self) -> Option<Said> {
-        let level = level_of(self.rule);
-        let ahead = self.forecaster.forecasts().into_iter().next()?;
+    fn say(&self, steps: Steps) -> Option<Said> {
+        let level = level_of(&self.rule);
+        let ahead = self.forecaster.forecast(0)?;
         let report = self.forecaster.reports().into_iter().find(|report| report.level == level)?;
-        Some(Said { ahead, report })
+        let (first, events) = (self.next, &self.rule.events);
+        let farthest = self.looks.iter().copied().fold(self.reach, usize::max) as u64;
+        let lifts = steps.lifts(events, first..first + farthest);
+        let lift = greatest(&lifts[..self.reach]);
+        let coming = steps.coming(events, first..first + farthest);
+        Some(Said { ahead: lift.lifted(ahead), report, lift, lifts, coming })
     }
 
     fn keep(&mut self, now: Time) {
@@ -360,8 +403,8 @@ impl Foresight {
     }
 
     /// By what it was declared.
-    pub fn rule(&self) -> Forecasting {
-        self.rule
+    pub fn rule(&self) -> &Forecasting {
+        &self.rule
     }
 
     /// How long replicas usually take until they are ready; `None` before one was seen to become so.
@@ -389,11 +432,11 @@ impl Foresight {
     ///
     /// Why there is none.
     pub fn expected(&self) -> Result<Expected, Unforeseen> {
-        let Some(Said { ahead, report }) = &self.said else {
+        let Some(Said { ahead, report, lift, .. }) = &self.said else {
             let (done, of) = (self.next - self.record.first(), self.record.next() - self.record.first());
             return Err(if done < of { Unforeseen::Relearning { done, of } } else { Unforeseen::New });
         };
-        let level = level_of(self.rule);
+        let level = level_of(&self.rule);
         let quantile = ahead.quantiles.iter().find(|quantile| quantile.level == level);
         let quantile = quantile.ok_or(Unforeseen::New)?;
         let loss = |model| report.standings.iter().find(|it| it.model == model).map(|it| it.loss);
@@ -401,6 +444,7 @@ impl Foresight {
         Ok(Expected {
             load: quantile.load,
             by: quantile.by,
+            is_lifted: lift.is_more(),
             loss_ratio: ratio.filter(|ratio| report.scored > 0 && ratio.is_finite()),
             coverage: report.coverage,
             scored: report.scored,
@@ -412,9 +456,25 @@ impl Foresight {
         self.said.as_ref().map(|said| &said.ahead)
     }
 
-    /// What is forecast for people: the reach first, then some moments ahead; empty while nothing is forecast.
-    pub fn forecasts(&self) -> Vec<Forecast> {
-        if self.said.is_some() { self.forecaster.forecasts() } else { Vec::new() }
+    /// What is forecast for people: the reach first, then some moments ahead; empty while nothing is forecast. Each as it would be usual, and what is
+    /// known to come makes of it.
+    pub fn forecasts(&self) -> Vec<(Forecast, Lift)> {
+        let Some(said) = &self.said else { return Vec::new() };
+        let lift = |horizon: Horizon| {
+            let steps = horizon.range();
+            said.lifts.get(steps.start() - 1..*steps.end()).map_or(Lift::NONE, greatest)
+        };
+        self.forecaster
+            .forecasts()
+            .into_iter()
+            .map(|it| (lift(it.horizon), it))
+            .map(|(lift, it)| (it, lift))
+            .collect()
+    }
+
+    /// The known events that hold now, or begin within the reach or what people look ahead at.
+    pub fn coming(&self) -> &[Coming] {
+        self.said.as_ref().map_or(&[], |said| &said.coming)
     }
 
     /// How good each forecast has been.
@@ -442,15 +502,15 @@ impl Foresight {
 }
 
 /// The level of the settings that is the quantile of the rule.
-fn level_of(rule: Forecasting) -> f64 {
+fn level_of(rule: &Forecasting) -> f64 {
     rule.quantile.probability()
 }
 
-fn forecaster(rule: Forecasting, reach: usize) -> Forecaster {
+fn forecaster(rule: &Forecasting, reach: usize, looks: &[usize]) -> Forecaster {
     let mut levels: Vec<f64> = LEVELS.into_iter().chain([level_of(rule)]).collect();
     levels.sort_by(f64::total_cmp);
     levels.dedup();
-    let looks = LOOKS_AHEAD.map(Horizon::At);
+    let looks = looks.iter().copied().map(Horizon::At);
     let horizons: Vec<Horizon> = std::iter::once(Horizon::PeakWithin(reach)).chain(looks).collect();
     let settings = Settings::new(rule.step.as_duration(), &horizons, &levels)
         .expect("the declaration was checked: its step and its reach are within the bounds of a forecaster");

@@ -7,7 +7,7 @@
 //! what [`model::memory`] bounds, what a [`Foresight`] keeps of services that ask for one, and the latest measurement of each of [`model::resource::METRIC_SOURCES_MAX`] sources.
 
 mod service;
-pub use service::{Demand, Exposure, Hold, Pause, Protection, Remembered, ServiceState};
+pub use service::{Demand, Exposure, Hold, Pause, Protection, Remembered, ServiceState, need};
 
 mod place;
 pub use place::{Fitting, Health, Place, Stage, Unanswered};
@@ -19,7 +19,7 @@ pub use appetite::{Estimate, Gauge, Range, confidence, estimate};
 
 pub mod capacity;
 mod foresight;
-pub use foresight::{Expected, Foresight, Unforeseen};
+pub use foresight::{Coming, Expected, Foresight, Lift, Unforeseen};
 
 mod measured;
 pub use measured::{Lack, Latest, Reading, ReplicaReading};

@@ -8,8 +8,8 @@ use model::decision::Account;
 use model::identity::{ActionId, Generation, Incarnation, Ordinal};
 use model::input::Declared;
 use model::memory::{
-    CapacityMemory, HealingMemory, LoadRecord, LoadSource, Memory, RestartMemory, ScalingMemory,
-    ShadowMemory, UsageProfile, WarmupMemory,
+    CapacityMemory, HealingMemory, LoadRecord, Memory, RestartMemory, ScalingMemory, ShadowMemory,
+    UsageProfile, WarmupMemory,
 };
 use model::name::ServiceName;
 use model::plan::{Allotment, Role, Wait};
@@ -219,7 +219,7 @@ impl ServiceState {
             self.foresight = None;
             return;
         };
-        let source = if declared.spec.expose.is_some() { LoadSource::Requests } else { LoadSource::Need };
+        let source = declared.load_source();
         match (&mut self.foresight, remembered) {
             (Some(foresight), None) => foresight.ruled(rule, source, now),
             (_, remembered) => {
@@ -231,11 +231,7 @@ impl ServiceState {
     /// Replicas that its autoscaler's metrics asked for when they were looked at last, in thousandths and not rounded; `None` when that is
     /// longer ago than `within`, or they were not measured.
     pub fn need(&self, now: Time, within: Duration) -> Option<u64> {
-        let policy = &self.declared.as_ref()?.autoscaler.as_ref().filter(|spec| spec.has_targets())?.policy;
-        let levels = self.scaling.levels.iter().filter(|level| now.since(level.at) <= within);
-        let totals = levels.map(|level| u64::try_from(level.total).unwrap_or(0));
-        // All have to agree on more replicas: the least asks for as many as there would be.
-        if matches!(policy, ScalePolicy::Unanimous) { totals.min() } else { totals.max() }
+        need(self.declared.as_ref()?, &self.scaling, now, within)
     }
 
     /// Learns from the end of the replica of a place, which memory ran out for.
@@ -352,4 +348,14 @@ impl ServiceState {
 /// A number of places; there are never more than a `u32` can number, as ordinals are `u32`.
 pub(crate) fn as_count(places: usize) -> u32 {
     u32::try_from(places).unwrap_or(u32::MAX)
+}
+
+/// Replicas that the metrics of the autoscaler of a service asked for when they were looked at last, as `scaling` remembers, in thousandths and not
+/// rounded; `None` when that is longer ago than `within`, or they were not measured.
+pub fn need(declared: &Declared, scaling: &ScalingMemory, now: Time, within: Duration) -> Option<u64> {
+    let policy = &declared.autoscaler.as_ref().filter(|spec| spec.has_targets())?.policy;
+    let levels = scaling.levels.iter().filter(|level| now.since(level.at) <= within);
+    let totals = levels.map(|level| u64::try_from(level.total).unwrap_or(0));
+    // All have to agree on more replicas: the least asks for as many as there would be.
+    if matches!(policy, ScalePolicy::Unanimous) { totals.min() } else { totals.max() }
 }

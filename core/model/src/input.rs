@@ -7,7 +7,7 @@ use crate::action::Outcome;
 use crate::identity::{ActionId, Epoch, Generation, Incarnation, Ordinal, ReplicaId};
 use crate::latency::Latencies;
 use crate::measure::Measured;
-use crate::memory::Memory;
+use crate::memory::{LoadSource, Memory};
 use crate::name::{NodeName, ServiceName};
 use crate::plan::Allotment;
 use crate::quantity::Bytes;
@@ -155,7 +155,12 @@ impl Declared {
     pub fn foretold(&self) -> Option<Forecasting> {
         let promises = self.autoscaler.as_ref().is_some_and(|acting| acting.policy.slo().is_some());
         let usual = promises.then(|| Forecasting::of_mode(ForecastMode::On));
-        self.spec.scale.forecast.or(usual).filter(|forecast| forecast.mode != ForecastMode::Off)
+        self.spec.scale.forecast.clone().or(usual).filter(|forecast| forecast.mode != ForecastMode::Off)
+    }
+
+    /// What is taken for its load where that is forecast: what is asked of its proxy, if it has one.
+    pub fn load_source(&self) -> LoadSource {
+        if self.spec.expose.is_some() { LoadSource::Requests } else { LoadSource::Need }
     }
 
     /// The autoscalers that are tried beside the acting one, each with its name and between the bounds that hold at `at`. A forecast in mode

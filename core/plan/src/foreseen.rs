@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use forecast::Model;
 use knowledge::capacity::Learned;
-use knowledge::{Expected, Foresight, ServiceState, Unforeseen};
+use knowledge::{Coming, Expected, Foresight, Unforeseen};
 use model::decision::{Decision, Limit};
 use model::memory::LoadSource;
 use model::resource::{ForecastMode, Slo};
@@ -27,6 +27,8 @@ pub(crate) struct Foreseen {
     reach: Duration,
     source: LoadSource,
     said: Result<Expected, Unforeseen>,
+    /// What is known to come, or holds.
+    coming: Vec<Coming>,
     /// What the load ahead needs; `None` before it was seen what a load needs.
     needed: Option<Needed>,
 }
@@ -54,8 +56,8 @@ const NEGLIGIBLE: f64 = 0.05;
 
 impl Foreseen {
     /// `None` for a service of which nothing is forecast.
-    pub(crate) fn of(service: &ServiceState, promise: Option<Promise<'_>>) -> Option<Box<Self>> {
-        let foresight = service.foresight.as_ref()?;
+    pub(crate) fn of(foresight: Option<&Foresight>, promise: Option<Promise<'_>>) -> Option<Box<Self>> {
+        let foresight = foresight?;
         let rule = foresight.rule();
         let said = foresight.expected();
         Some(Box::new(Self {
@@ -63,6 +65,7 @@ impl Foreseen {
             quantile: rule.quantile.probability(),
             reach: foresight.reach(),
             source: foresight.source(),
+            coming: foresight.coming().to_vec(),
             needed: match promise {
                 Some(promise) => promise.needed(foresight),
                 None => said.ok().and_then(|said| foresight.replicas_for(said.load)).map(Needed::ByTargets),
@@ -74,7 +77,8 @@ impl Foreseen {
     /// The fewest replicas that may be recommended, where a ratio up to 1 + `tolerance` asks for no more; 0 while the forecast stays out of the way.
     pub(crate) fn floor(&self, tolerance: f64) -> u32 {
         match (&self.said, self.needed) {
-            (Ok(Expected { by: Model::Persistence, .. }) | Err(_), _) | (_, None) => 0,
+            (Err(_), _) | (_, None) => 0,
+            (Ok(Expected { by: Model::Persistence, is_lifted: false, .. }), _) => 0,
             // A quantile of no load at all is still above 0, and must not keep a replica for ever.
             (Ok(_), Some(Needed::ByTargets(needed))) if needed < NEGLIGIBLE => 0,
             (Ok(_), Some(Needed::ByTargets(needed))) => replicas_ceil(needed / (1.0 + tolerance)),
@@ -82,8 +86,16 @@ impl Foreseen {
         }
     }
 
-    /// What is forecast, and how good that is, or why nothing is.
+    /// What is forecast and what is known to come, and how good that is, or why nothing is.
     fn told(&self) -> String {
+        let known = self.coming.iter().map(|Coming { name, window, timezone, brings }| {
+            let [from, until] = [window.from, window.until].map(|at| timezone.show(at));
+            format!("; event {name}: {brings} from {from} to {until}")
+        });
+        self.told_of_forecast() + &known.collect::<String>()
+    }
+
+    fn told_of_forecast(&self) -> String {
         let expected = match self.said {
             Ok(expected) => expected,
             Err(Unforeseen::New) => return "nothing is forecast yet: no step of load is over".to_owned(),
@@ -95,13 +107,13 @@ impl Foreseen {
         };
         let head = self.at_most(expected.load, self.quantile);
         match (expected.by, expected.loss_ratio, self.needed) {
-            (Model::Persistence, Some(ratio), _) => {
+            (Model::Persistence, Some(ratio), _) if !expected.is_lifted => {
                 format!(
                     "{head}, but no model has beaten the last value (loss {ratio:.2} times its, of {} forecasts): it is not acted on",
                     expected.scored
                 )
             }
-            (Model::Persistence, None, _) => {
+            (Model::Persistence, None, _) if !expected.is_lifted => {
                 format!("{head}, but no forecast could be scored yet: it is not acted on")
             }
             (by, _, None) => format!("{head} ({by}), but it was not seen yet how many replicas a load needs"),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use knowledge::capacity::{self, Learned};
-use knowledge::{Hold, Knowledge, Pause, Place, ServiceState, Stage};
+use knowledge::{Foresight, Hold, Knowledge, Pause, Place, ServiceState, Stage};
 use model::fact::Finding;
 use model::identity::Ordinal;
 use model::input::Declared;
@@ -107,7 +107,7 @@ impl Scene {
             pause: service.paused(now.time),
             protected: Protected::of(now.time, service),
             sight,
-            foreseen: Foreseen::of(service, promise),
+            foreseen: Foreseen::of(service.foresight.as_deref(), promise),
             replicas_max,
             hpa: settings.hpa.clone(),
             period: settings.period,
@@ -120,14 +120,17 @@ impl Scene {
     pub(crate) fn supposed(
         now: Now,
         declared: Arc<Declared>,
-        supposed: Supposed,
+        (supposed, foresight): (Supposed, Option<&Foresight>),
         (memory, settings): (ScalingMemory, &Settings),
     ) -> Self {
         let term = Term::of(now.wall, &declared);
-        let Supposed { desired, count, replicas, taken, carries } = supposed;
+        let Supposed { desired, count, replicas, taken, carries, .. } = supposed;
         let begin = desired.filter(|desired| !is_off(*desired, &memory, &term));
         let current = begin.unwrap_or_else(|| first_size(&declared, &term));
         let capacity = carries.map(Learned::supposed);
+        let replicas_max = settings.guard.replicas_max;
+        let slo = declared.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
+        let promise = slo.map(|slo| Promise { slo, capacity, replicas_max });
         let sight =
             Sight { count, replicas, taken, warmup: None, capacity, memory, errors: None, incident: None };
         Self {
@@ -139,11 +142,11 @@ impl Scene {
             pause: None,
             protected: None,
             sight,
-            foreseen: None,
+            foreseen: Foreseen::of(foresight, promise),
             hpa: settings.hpa.clone(),
             period: settings.period,
             shadows: Vec::new(),
-            replicas_max: settings.guard.replicas_max,
+            replicas_max,
             declared,
             term,
         }

@@ -1,10 +1,13 @@
 //! What would be decided on the size of a service that stood as somebody says: for those who try a declaration before they trust it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use knowledge::Foresight;
 use model::input::Declared;
 use model::memory::ScalingMemory;
 use model::quantity::MilliRps;
+use model::resource::ForecastMode;
 use model::settings::Settings;
 use model::time::Now;
 
@@ -21,6 +24,10 @@ pub struct Supposition {
     declared: Arc<Declared>,
     settings: Settings,
     memory: ScalingMemory,
+    /// What is forecast of its load; `None` before its first decision, and of a service that is not scaled ahead of it.
+    foresight: Option<Foresight>,
+    /// What was asked of it in all.
+    requests: f64,
 }
 
 /// How a service is supposed to stand.
@@ -36,12 +43,25 @@ pub struct Supposed {
     pub taken: Vec<Taken>,
     /// Requests a second that one replica carries, for a service that is sized by what it promises; `None` goes by what that declares.
     pub carries: Option<MilliRps>,
+    /// What was asked of it since the last decision; `None` while that is not known, so that nothing is forecast from it.
+    pub asked: Option<Asked>,
+    /// How long a replica takes until it is ready; `None` where that is not known.
+    pub start_up: Option<Duration>,
+}
+
+/// What was asked of a service between two decisions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Asked {
+    /// Requests a second.
+    pub rate: f64,
+    /// For so long; after more than a minute nobody is taken to have looked.
+    pub over: Duration,
 }
 
 impl Supposition {
     /// A service about which nothing was decided yet.
     pub fn of(declared: Arc<Declared>, settings: Settings) -> Self {
-        Self { declared, settings, memory: ScalingMemory::default() }
+        Self { declared, settings, memory: ScalingMemory::default(), foresight: None, requests: 0.0 }
     }
 
     /// The service.
@@ -51,11 +71,34 @@ impl Supposition {
 
     /// Replicas wanted from `now` on.
     pub fn decide(&mut self, now: Now, supposed: Supposed) -> u32 {
+        self.look_ahead(now, &supposed);
         let memory = std::mem::take(&mut self.memory);
+        let supposed = (supposed, self.foresight.as_ref());
         let scene = Scene::supposed(now, Arc::clone(&self.declared), supposed, (memory, &self.settings));
         let (ruling, memory) = scene.decide();
         self.memory = memory.unwrap_or(scene.sight.memory);
         ruling.desired
+    }
+
+    /// Learns from what was asked, as the loop does, where a forecast may raise the number.
+    fn look_ahead(&mut self, now: Now, supposed: &Supposed) {
+        let Some(Asked { rate, over }) = supposed.asked else { return };
+        if self.foresight.is_none() {
+            let Some(rule) = self.declared.foretold().filter(|rule| rule.mode == ForecastMode::On) else {
+                return;
+            };
+            let source = self.declared.load_source();
+            let mut foresight = Foresight::supposed(rule, source, supposed.start_up, now.time - over);
+            foresight.asked(now.time - over, 0);
+            self.foresight = Some(foresight);
+        }
+        self.requests += rate * over.as_secs_f64();
+        let need =
+            knowledge::need(&self.declared, &self.memory, now.time, over.max(self.settings.sample_age_max));
+        if let Some(foresight) = &mut self.foresight {
+            foresight.asked(now.time, self.requests as u64);
+            foresight.look(now, need, over);
+        }
     }
 }
 
@@ -100,7 +143,7 @@ mod tests {
             count: 2,
             replicas: vec![view; 2],
             taken: vec![Taken::Each(vec![sample; 2])],
-            carries: None,
+            ..Supposed::default()
         }
     }
 

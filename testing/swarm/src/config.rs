@@ -12,13 +12,14 @@ use model::name::ServiceName;
 use model::quantity::MilliRps;
 use model::resource::hpa::shapes::CrossVersionObjectReference;
 use model::resource::{
-    AutoscalerSpec, Behavior, BurstPolicy, CompositePolicy, Cooldown, Count, Cron, Dependency,
-    DependencyStage, Evaluation, Expose, Flaps, ForecastMode, Forecasting, Formula, FormulaPolicy,
-    FormulaTarget, Fraction, LatencySlo, ListenAddress, MeteredResource, MetricIdentifier, MetricSpec,
-    ObjectName, Percent, PolicyChange, PortName, Probes, Quantile, Quantity, REQUEST_RATE_METRIC, Recover,
-    Remove, ResourceTarget, Resources, Run, Scale, ScaleMode, ScalePolicy, ScaleStep, ScalingPolicy,
-    ScalingRules, Schedule, SelectPolicy, ServiceSpec, Shadow, Sizes, Slo, Span, StepChange, StepPolicy,
-    Stop, ToZero, TotalTarget, TrackingPolicy, Vertical, VerticalMode, WatermarkPolicy, Zone,
+    AutoscalerSpec, Begins, Behavior, Brings, BurstPolicy, CompositePolicy, Cooldown, Count, Cron,
+    Dependency, DependencyStage, Evaluation, Expose, Factor, Flaps, ForecastMode, Forecasting, Formula,
+    FormulaPolicy, FormulaTarget, Fraction, KnownEvent, LatencySlo, ListenAddress, MeteredResource,
+    MetricIdentifier, MetricSpec, ObjectName, Percent, PolicyChange, PortName, Probes, Quantile, Quantity,
+    REQUEST_RATE_METRIC, Recover, Remove, ResourceTarget, Resources, Run, Scale, ScaleMode, ScalePolicy,
+    ScaleStep, ScalingPolicy, ScalingRules, Schedule, SelectPolicy, ServiceSpec, Shadow, Sizes, Slo, Span,
+    StepChange, StepPolicy, Stop, ToZero, TotalTarget, TrackingPolicy, Vertical, VerticalMode,
+    WatermarkPolicy, Zone,
 };
 use sim::{ASKED_METRIC, Fault, Faults, Load, Program, Simulation};
 
@@ -372,7 +373,7 @@ impl ServiceConfig {
             flaps: self.flaps,
             shadows: self.shadows.clone(),
             vertical: self.vertical.clone(),
-            forecast: self.forecast,
+            forecast: self.forecast.clone(),
         }
     }
 
@@ -618,7 +619,27 @@ fn random_forecast(chance: &mut Stream) -> Option<Forecasting> {
     let step = Span::from_secs([10, 60, 300][usize::try_from(chance.below(3)).unwrap_or(0)]);
     let horizon = chance.happens(300).then(|| Span::from_millis(step.as_millis() * (1 + chance.below(20))));
     let quantile = Quantile::try_from(quantile).expect("a probability in the code is one");
-    Some(Forecasting { quantile, horizon, step, ..Forecasting::of_mode(mode) })
+    let events = (0..chance.below(3)).map(|nth| random_event(nth, chance)).collect();
+    Some(Forecasting { quantile, horizon, step, events, ..Forecasting::of_mode(mode) })
+}
+
+/// Sales and rests of some minutes, each hour or so.
+fn random_event(nth: u64, chance: &mut Stream) -> KnownEvent {
+    let (minute, hours) = (chance.below(60), 1 + chance.below(3));
+    let cron = Cron::parse(&format!("{minute} */{hours} * * *")).expect("a crontab time in the code is one");
+    let brings = if chance.happens(500) {
+        let factor = [0.0, 0.5, 2.0, 5.0][usize::try_from(chance.below(4)).unwrap_or(0)];
+        Brings::Factor(Factor::try_from(factor).expect("a factor in the code is one"))
+    } else {
+        Brings::Load(Quantity::from_milli(1000 * i64::try_from(1 + chance.below(200)).unwrap_or(1)))
+    };
+    KnownEvent {
+        name: ObjectName::parse(&format!("event-{nth}")).expect("a name in the code is one"),
+        begins: Begins::Cron(cron),
+        timezone: Zone::default(),
+        duration: Span::from_secs(30 + chance.below(1800)),
+        brings,
+    }
 }
 
 /// Mostly none; else up to a minute and a half in which a replica takes up to a third of a core more than it will.

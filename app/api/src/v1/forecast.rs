@@ -31,6 +31,9 @@ pub struct Forecast {
     pub message: String,
     /// Replicas that the load expected needs by the targets of the autoscaler, not rounded; null before that is known.
     pub replicas_needed: Option<f64>,
+    /// What is known to come, or holds now, as `spec.scale.forecast.events` has it, within what is looked ahead at.
+    #[serde(default)]
+    pub events: Vec<KnownEvent>,
     /// The forecasts, that which is acted on first; empty while nothing is forecast.
     pub forecasts: Vec<Ahead>,
     /// The load of the latest steps, oldest first.
@@ -55,8 +58,11 @@ pub struct Ahead {
     pub is_peak: bool,
     /// How far ahead that is, from the end of the last step.
     pub seconds: f64,
-    /// The loads that are not exceeded with some probabilities, the least first.
+    /// The loads that are not exceeded with some probabilities, the least first; with what is known to come.
     pub quantiles: Vec<LoadQuantile>,
+    /// The same as it would be usual; empty where no known event changes it.
+    #[serde(default)]
+    pub usual: Vec<LoadQuantile>,
     /// Who says that at the probability which is sized for: `blend`, or `persistence` while nothing has beaten the last value.
     pub by: String,
     /// The blend's mean loss at that probability, divided by the last value's; null before one was scored.
@@ -67,6 +73,22 @@ pub struct Ahead {
     pub scored: u64,
     /// Each model, the best first.
     pub models: Vec<ModelStanding>,
+}
+
+/// A time that is known to be unlike others, and the load that it brings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KnownEvent {
+    /// What it is called.
+    pub name: String,
+    /// When it begins or began.
+    pub from: String,
+    /// When it is over.
+    pub until: String,
+    /// So many times what is usual is expected of it; null for one that has a load of its own.
+    pub factor: Option<f64>,
+    /// At least so much load is expected of it; null for one that has a factor.
+    pub load: Option<f64>,
 }
 
 /// A load that is not exceeded with some probability.

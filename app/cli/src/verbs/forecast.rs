@@ -75,6 +75,9 @@ fn lines(printer: Printer, it: &v1::Forecast) -> String {
     if !seasons.is_empty() {
         writeln!(text, "  it repeats itself after {}", seasons.join(", ")).expect(STRING);
     }
+    for event in &it.events {
+        writeln!(text, "  event {}", printable(&told(event, &it.unit))).expect(STRING);
+    }
     let Some(first) = it.forecasts.first() else { return text };
     let levels: Vec<String> = first.quantiles.iter().map(|it| percent(it.probability)).collect();
     let mut head = vec!["AHEAD"];
@@ -96,6 +99,15 @@ fn lines(printer: Printer, it: &v1::Forecast) -> String {
     }
     write!(text, "\n{}", grid.finish()).expect(STRING);
     text
+}
+
+/// Such as `black-friday: ×3 from 2026-11-27T07:00:00.000Z to 2026-11-27T19:00:00.000Z`.
+fn told(event: &v1::KnownEvent, unit: &str) -> String {
+    let brings = match (event.factor, event.load) {
+        (Some(factor), _) => format!("×{factor}"),
+        (None, load) => format!("at least {} {unit}", figures::rate(load)),
+    };
+    format!("{}: {brings} from {} to {}", event.name, event.from, event.until)
 }
 
 /// `95 %`, `99.9 %`.
@@ -120,7 +132,6 @@ fn span(seconds: f64) -> String {
 
 /// The load of late, and the middle and the band of what is ahead, in straight lines from horizon to horizon.
 fn plot_of(it: &v1::Forecast, width: usize) -> String {
-    let seconds = |at: &str| at.parse::<Timestamp>().map_or(0.0, |at| at.as_millisecond() as f64 / 1000.0);
     let begin = it.past.last().map_or(0.0, |step| seconds(&step.at) + it.step_seconds);
     let past: Vec<(f64, f64)> =
         it.past.iter().filter_map(|step| Some((seconds(&step.at) - begin, step.load?))).collect();
@@ -133,7 +144,14 @@ fn plot_of(it: &v1::Forecast, width: usize) -> String {
         )
     });
     let (low, high) = ends.unwrap_or((0.0, 1.0));
-    let [low_line, middle, high_line] = [low, 0.5, high].map(|probability| ahead_of(it, probability, now));
+    let events = Events::of(it, begin);
+    let [low_line, middle, high_line] = [low, 0.5, high].map(|probability| {
+        let points = ahead_of(it, probability, now);
+        points
+            .into_iter()
+            .map(|(at, load)| (at, events.lifted(at, it.step_seconds, load)))
+            .collect::<Vec<_>>()
+    });
     let (middle_label, band) = ("50 % ahead", format!("{} and {} ahead", percent(low), percent(high)));
     let line = |label, ink, points| Line { label, ink, between: Between::Mean, points };
     let mut lines = vec![line("load", Ink::Solid, past.as_slice())];
@@ -145,10 +163,36 @@ fn plot_of(it: &v1::Forecast, width: usize) -> String {
     plot::lines(&lines, Frame { width, height: HEIGHT, x_unit: "s", y_unit: &it.unit })
 }
 
-/// Points along what is ahead at `probability`, one for each step.
+fn seconds(at: &str) -> f64 {
+    at.parse::<Timestamp>().map_or(0.0, |at| at.as_millisecond() as f64 / 1000.0)
+}
+
+/// What is known to come, in seconds from the last step on.
+struct Events(Vec<(f64, f64, v1::KnownEvent)>);
+
+impl Events {
+    fn of(it: &v1::Forecast, begin: f64) -> Self {
+        let of = |event: &v1::KnownEvent| {
+            (seconds(&event.from) - begin, seconds(&event.until) - begin, event.clone())
+        };
+        Self(it.events.iter().map(of).collect())
+    }
+
+    /// What becomes of the usual `load` of the step that ends at `until`.
+    fn lifted(&self, until: f64, step: f64, load: f64) -> f64 {
+        let holds = |(from, end, _): &&(f64, f64, v1::KnownEvent)| *from < until && *end > until - step;
+        let held: Vec<&v1::KnownEvent> = self.0.iter().filter(holds).map(|(_, _, event)| event).collect();
+        let factor = held.iter().map(|event| event.factor.unwrap_or(1.0)).reduce(f64::max).unwrap_or(1.0);
+        let least = held.iter().filter_map(|event| event.load).fold(0.0, f64::max);
+        (load * factor).max(least)
+    }
+}
+
+/// Points along what is usual ahead at `probability`, one for each step.
 fn ahead_of(it: &v1::Forecast, probability: f64, now: f64) -> Vec<(f64, f64)> {
     let load = |ahead: &v1::Ahead| {
-        let quantile = ahead.quantiles.iter().find(|it| it.probability == probability)?;
+        let usual = if ahead.usual.is_empty() { &ahead.quantiles } else { &ahead.usual };
+        let quantile = usual.iter().find(|it| it.probability == probability)?;
         Some((ahead.seconds, quantile.load))
     };
     let looks = it.forecasts.iter().filter(|ahead| !ahead.is_peak).filter_map(load);
@@ -168,6 +212,7 @@ fn ahead_of(it: &v1::Forecast, probability: f64, now: f64) -> Vec<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::paint::Paint;
 
     #[test]
     fn a_length_of_time_is_told_in_its_two_largest_units() {
@@ -181,6 +226,7 @@ mod tests {
             is_peak: false,
             seconds,
             quantiles: vec![v1::LoadQuantile { probability: 0.5, load }],
+            usual: Vec::new(),
             by: "blend".into(),
             loss_ratio: Some(0.5),
             coverage: 0.95,
@@ -200,10 +246,22 @@ mod tests {
             seasons: Vec::new(),
             message: "nothing".into(),
             replicas_needed: None,
+            events: vec![v1::KnownEvent {
+                name: "sale".into(),
+                from: "2026-11-28T08:02:00.000Z".into(),
+                until: "2026-11-28T10:00:00.000Z".into(),
+                factor: Some(3.0),
+                load: None,
+            }],
             forecasts: vec![ahead(60.0, 20.0), ahead(180.0, 40.0)],
             past: vec![v1::PastLoad { at: "2026-11-28T07:59:00.000Z".into(), load: Some(10.0) }],
         };
         assert_eq!(ahead_of(&it, 0.5, 10.0), [(60.0, 20.0), (120.0, 30.0), (180.0, 40.0)]);
+        let printer = Printer { paint: Paint { is_on: false } };
+        let events = Events::of(&it, seconds("2026-11-28T08:00:00Z"));
+        let lifted = [60.0, 120.0, 180.0].map(|until| events.lifted(until, 60.0, 10.0));
+        assert_eq!(lifted, [10.0, 10.0, 30.0], "from the third minute on");
         assert!(plot_of(&it, 80).contains("50 % ahead"));
+        assert!(lines(printer, &it).contains("event sale: ×3 from 2026-11-28T08:02"));
     }
 }

@@ -7,6 +7,7 @@ use model::decision::{Decision, Limit};
 use model::input::{Declared, Demand, Input, Report};
 use model::memory::{LoadSource, Memory};
 use model::resource::{Expose, ForecastMode, Forecasting, ListenAddress, PortName, Quantity, Span};
+use model::time::Wall;
 
 use crate::bench::{READY, autoscaled, name};
 use crate::world::{World, observed, seconds};
@@ -44,6 +45,7 @@ impl Shop {
     /// A second passes in which `rate` requests come. A replica does a second of work in it at most.
     fn serve(&mut self, rate: u64) {
         self.requests += rate;
+        self.world.wall = Wall::from_millis(self.world.now.as_millis());
         let demand = Demand { service: name("shop"), requests: self.requests, waiting: 0, in_flight: 0 };
         self.world.put(&Input::Report(Report::Demand(vec![demand])));
         let places = self.world.places("shop");
@@ -127,6 +129,55 @@ fn a_rise_that_was_seen_before_is_met_before_it_comes() {
     assert!(forecast.from < forecast.to && forecast.note.contains("(blend, loss 0."), "{forecast:?}");
     let summary = ahead.decision().summary;
     assert!(summary.contains("for the load ahead"), "{summary}");
+}
+
+/// A shop of which it is known that five times what is usual comes for ten minutes, from an hour and a minute after midnight on.
+fn with_sale(mode: ForecastMode) -> Declared {
+    let mut declared = shop(Some(mode));
+    let event = serde_json::json!({"name": "sale", "cron": "1 1 * * *", "duration": "10m", "factor": 5});
+    let events = vec![serde_json::from_value(event).unwrap()];
+    declared.spec.scale.forecast = declared.spec.scale.forecast.map(|it| Forecasting { events, ..it });
+    declared
+}
+
+/// Until so many seconds before or after the begin of the sale.
+fn to_the_sale(shop: &mut Shop, off: i64, rate: u64) {
+    let at = |shop: &Shop| i64::try_from(shop.world.wall.as_millis() / 1000 % 86_400).unwrap();
+    while at(shop) != 3660 + off {
+        shop.serve(rate);
+    }
+}
+
+#[test]
+fn a_sale_that_is_known_to_come_is_met_though_none_ever_was_before() {
+    let mut told = Shop::open(with_sale(ForecastMode::On));
+    told.serve_for(120, |_| 100, |_, _| {});
+    to_the_sale(&mut told, -60, 100);
+    assert_eq!(told.desired(), 1, "{:?}", told.forecast());
+    to_the_sale(&mut told, -15, 100);
+    assert!((5..=6).contains(&told.desired()), "a start before: {:?}", told.forecast());
+    let note = told.forecast().note;
+    assert!(note.contains("event sale: ×5 from 1970-01-"), "{note}");
+    to_the_sale(&mut told, 500, 100);
+    assert!(
+        (5..=6).contains(&told.desired()),
+        "it is kept ready even if nobody comes: {:?}",
+        told.forecast()
+    );
+    to_the_sale(&mut told, 1000, 100);
+    assert_eq!(told.desired(), 1, "it is over: {:?}", told.forecast());
+    assert!(!told.forecast().note.contains("event"), "{:?}", told.forecast());
+}
+
+#[test]
+fn a_known_sale_moves_no_replica_in_mode_shadow() {
+    let mut shadow = Shop::open(with_sale(ForecastMode::Shadow));
+    shadow.serve_for(120, |_| 100, |_, _| {});
+    to_the_sale(&mut shadow, 60, 100);
+    assert_eq!(shadow.desired(), 1);
+    assert!(shadow.forecast().note.contains("event sale"), "{:?}", shadow.forecast());
+    let tried = &shadow.world.service("shop").shadows[0];
+    assert!((5..=6).contains(&tried.desired), "{tried:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::input::Declared;
 use model::quantity::{Milli, MilliRps};
 use model::settings::Settings;
-use plan::suppose::{Supposed, Supposition};
+use plan::suppose::{Asked, Supposed, Supposition};
 
 pub use super::meters::Meter;
 use super::meters::{Meters, views};
@@ -57,6 +57,8 @@ impl Policy for Declaration {
             replicas: views(sight),
             taken: self.meters.take(sight, past),
             carries: Some(MilliRps((sight.service.capacity.rate() * 1000.0) as u64)),
+            asked: Some(Asked { rate: past.load, over: sight.service.tick }),
+            start_up: Some(sight.service.start_up),
         };
         self.supposition.decide(sight.now, supposed)
     }

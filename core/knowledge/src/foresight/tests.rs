@@ -8,6 +8,11 @@ fn rule(step_secs: u64) -> Forecasting {
     Forecasting { step: Span::from_secs(step_secs), ..Forecasting::of_mode(ForecastMode::On) }
 }
 
+/// Both clocks, of which that on the wall is an hour behind.
+fn clocks(time: Time) -> Now {
+    Now { time, wall: model::time::Wall::from_millis(time.as_millis() - 3_600_000) }
+}
+
 /// A service whose proxy is asked so much a second, by the time, and whose replicas carry 50 of it each.
 struct Asked {
     foresight: Foresight,
@@ -30,7 +35,7 @@ impl Asked {
                 self.requests += rate(self.now) / 4.0;
                 self.foresight.asked(self.now, self.requests as u64);
             }
-            self.foresight.look(self.now, Some(need), SECOND);
+            self.foresight.look(clocks(self.now), Some(need), SECOND);
         }
     }
 
@@ -38,7 +43,7 @@ impl Asked {
     fn silence(&mut self, seconds: u64) {
         for _ in 0..seconds {
             self.now = self.now + SECOND;
-            self.foresight.look(self.now, None, SECOND);
+            self.foresight.look(clocks(self.now), None, SECOND);
         }
     }
 
@@ -113,12 +118,13 @@ fn a_forecast_is_learned_again_from_what_was_written_down_a_little_at_a_time() {
     let lost = asked.foresight.steps() - kept.loads.len() as u64;
     assert!(lost <= 17, "what is not written down is at most {KEPT_AFTER_STEPS} steps: {lost}");
 
-    let mut again = Foresight::new(asked.foresight.rule(), LoadSource::Requests, Some(&kept), asked.now);
+    let mut again =
+        Foresight::new(asked.foresight.rule().clone(), LoadSource::Requests, Some(&kept), asked.now);
     let mut looks = 0;
     while let Err(unforeseen) = again.expected() {
         let Unforeseen::Relearning { done, of } = unforeseen else { panic!("{unforeseen:?}") };
         assert_eq!(done, (looks * LEARNED_AT_ONCE).min(of));
-        again.look(asked.now + SECOND * looks as u32, None, SECOND);
+        again.look(clocks(asked.now + SECOND * looks as u32), None, SECOND);
         looks += 1;
     }
     assert_eq!(looks, kept.loads.len() as u64 / LEARNED_AT_ONCE + 1);
@@ -134,8 +140,9 @@ fn learning_is_a_function_of_what_was_remembered() {
     asked.go(2 * 3600, rises);
     let kept = Arc::clone(asked.foresight.remembered());
     let learned = |looks_apart: u32| {
-        let mut again = Foresight::new(asked.foresight.rule(), LoadSource::Requests, Some(&kept), asked.now);
-        (0..20).for_each(|nth| again.look(asked.now + SECOND / looks_apart * nth, None, SECOND));
+        let mut again =
+            Foresight::new(asked.foresight.rule().clone(), LoadSource::Requests, Some(&kept), asked.now);
+        (0..20).for_each(|nth| again.look(clocks(asked.now + SECOND / looks_apart * nth), None, SECOND));
         again.forecasts()
     };
     assert!(!learned(1000).is_empty());
@@ -183,4 +190,56 @@ fn a_pause_longer_than_the_memory_begins_anew() {
     assert!(asked.foresight.steps() < 10, "{}", asked.foresight.steps());
     asked.go(20, |_| 100.0);
     assert!(asked.foresight.expected().is_ok());
+}
+
+/// A sale from the hour `after` on, for two of them, that brings three times what is usual.
+fn sale(after: u64) -> Forecasting {
+    // It is 22:13:20 at the begin of what is told, and 21:13:20 on the wall.
+    let hour = 21 + after;
+    let at = format!("2023-11-{:02}T{:02}:13:20", 14 + hour / 24, hour % 24);
+    let event = serde_json::json!({"name": "sale", "at": at, "duration": "2h", "factor": 3});
+    let events = vec![serde_json::from_value(event).expect("it is an event")];
+    Forecasting { events, ..rule(10) }
+}
+
+#[test]
+fn a_known_sale_is_expected_from_before_its_begin_to_its_end_and_is_not_learned() {
+    let [mut told, mut untold] = [sale(10), rule(10)].map(|rule| {
+        let mut asked = Asked::new(rule);
+        asked.foresight.started(Duration::from_secs(25));
+        asked.go(10 * 3600 - 27, |_| 100.0);
+        asked
+    });
+    let expected = |asked: &Asked| asked.foresight.expected().expect("hours are known");
+    assert!((300.0..330.0).contains(&expected(&told).load), "a start before: {:?}", expected(&told));
+    assert!(expected(&told).is_lifted && !expected(&untold).is_lifted);
+    assert_eq!(told.foresight.coming().len(), 1);
+    [&mut told, &mut untold].into_iter().for_each(|asked| asked.go(27, |_| 100.0));
+    told.go(3600, |_| 450.0);
+    assert!((300.0..330.0).contains(&expected(&told).load), "whatever comes: {:?}", expected(&told));
+    told.go(3600, |_| 450.0);
+    untold.go(7200, |_| 450.0);
+    [&mut told, &mut untold].into_iter().for_each(|asked| asked.go(600, |_| 100.0));
+    assert!((100.0..110.0).contains(&expected(&told).load), "it is over: {:?}", expected(&told));
+    assert_eq!(told.foresight.coming(), []);
+    let width = |asked: &Asked| {
+        let hour = asked.foresight.forecasts().into_iter().last().expect("hours are known").0;
+        let load = |level| hour.quantiles.iter().find(|it| it.level == level).map_or(0.0, |it| it.load);
+        load(0.99) - load(0.05)
+    };
+    assert!(width(&told) < 20.0 && width(&untold) > 100.0, "{} of {}", width(&told), width(&untold));
+}
+
+#[test]
+fn a_sale_that_is_told_of_afterwards_is_unlearned() {
+    let mut asked = Asked::new(rule(10));
+    asked.go(3600, |_| 100.0);
+    asked.go(7200, |_| 450.0);
+    asked.go(3600, |_| 100.0);
+    let scored = |asked: &Asked| asked.foresight.reports()[0].scored;
+    let before = scored(&asked);
+    asked.foresight.ruled(sale(1), LoadSource::Requests, asked.now);
+    asked.go(60, |_| 100.0);
+    let less = before - scored(&asked);
+    assert!((710..730).contains(&less), "two hours in steps of 10 s: {less}");
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AutoscalerSpec, ScalePolicy, Span};
+use super::{AutoscalerSpec, KnownEvent, ScalePolicy, Span};
 
 /// Steps that a forecast may look ahead: what was forecast is kept until it can be scored.
 pub const STEPS_AHEAD_MAX: u64 = 512;
@@ -15,7 +15,7 @@ pub const FORECAST_SHADOW: &str = "forecast";
 ///
 /// The load is what is asked of its proxy, in requests a second; of a service that is not exposed, the replicas that its autoscaler's metrics
 /// ask for. Source: predictive scaling as clouds have it (Amazon EC2 Auto Scaling, Google Compute Engine), whose forecast is a floor as well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Forecasting {
     /// What becomes of the forecast.
@@ -33,6 +33,10 @@ pub struct Forecasting {
     /// week. Default: 1m.
     #[serde(default = "Forecasting::step_default", skip_serializing_if = "Forecasting::is_step_default")]
     pub step: Span,
+    /// What is known to come, such as a sale: its load is expected from its begin to its end, and nothing is learned from it, be it ahead or over. Of
+    /// several at once the greatest factor and the highest load count. At most 32. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<KnownEvent>,
 }
 
 /// What becomes of a forecast.
@@ -71,7 +75,7 @@ impl Forecasting {
     /// As it is where only its mode is given.
     #[must_use]
     pub const fn of_mode(mode: ForecastMode) -> Self {
-        Self { mode, quantile: Quantile(950), horizon: None, step: Self::step_default() }
+        Self { mode, quantile: Quantile(950), horizon: None, step: Self::step_default(), events: Vec::new() }
     }
 
     /// Steps that a forecast of `ahead` covers: the one that is under way, and all that it reaches into.

@@ -26,6 +26,7 @@ mod forecasting;
 mod formula;
 mod fraction;
 pub mod hpa;
+mod known_event;
 mod metadata;
 mod metric_source;
 mod policy;
@@ -72,6 +73,7 @@ pub use self::formula::{
 };
 pub use self::fraction::{Fraction, NoFraction};
 pub use self::hpa::HorizontalPodAutoscaler;
+pub use self::known_event::{Begins, Brings, ClockTime, ClockTimeError, Factor, FactorError, KnownEvent};
 pub use self::metadata::{Metadata, OBJECT_NAME_LEN_MAX, ObjectMeta, ObjectName};
 pub use self::metric_source::{
     CommandOrigin, HttpOrigin, HttpUrl, HttpUrlError, JsonPath, JsonPathError, MEASURE_EVERY_DEFAULT,

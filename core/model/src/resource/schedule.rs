@@ -6,6 +6,7 @@
 use std::fmt;
 
 use croner::parser::{CronParser, Seconds, Year};
+use jiff::civil::DateTime;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use jiff::{Timestamp, Zoned};
 use schemars::JsonSchema;
@@ -56,11 +57,15 @@ impl Schedule {
     ///
     /// Of windows that overlap it is the one that began last.
     pub fn window(&self, at: Wall) -> Option<Window> {
-        let time = Timestamp::from_millisecond(i64::try_from(at.as_millis()).ok()?).ok()?;
-        let begun = self.cron.before(&time.to_zoned(self.timezone.0.clone()))?;
-        let from = Wall::from_millis(u64::try_from(begun.timestamp().as_millisecond()).ok()?);
-        let until = Wall::from_millis(from.as_millis().saturating_add(self.duration.as_millis()));
-        (at < until).then_some(Window { from, until })
+        let window = Window::of(self.cron.begun(at, &self.timezone)?, self.duration);
+        (at < window.until).then_some(window)
+    }
+}
+
+impl Window {
+    /// The one that begins at `from` and lasts so long.
+    pub(super) fn of(from: Wall, duration: Span) -> Self {
+        Self { from, until: Wall::from_millis(from.as_millis().saturating_add(duration.as_millis())) }
     }
 }
 
@@ -140,6 +145,13 @@ impl Cron {
         }
     }
 
+    /// The last time that it came in `zone` until `at`, that time included; `None` at the ends of the calendar.
+    pub(super) fn begun(&self, at: Wall, zone: &Zone) -> Option<Wall> {
+        let time = Timestamp::from_millisecond(i64::try_from(at.as_millis()).ok()?).ok()?;
+        let begun = self.before(&time.to_zoned(zone.0.clone()))?;
+        Some(Wall::from_millis(u64::try_from(begun.timestamp().as_millisecond()).ok()?))
+    }
+
     /// The last time that it came until `at`, that time included.
     fn before(&self, at: &Zoned) -> Option<Zoned> {
         self.pattern.find_previous_occurrence(at, true).ok()
@@ -205,6 +217,12 @@ impl Zone {
     /// Its name.
     pub fn name(&self) -> &str {
         self.0.iana_name().unwrap_or("UTC")
+    }
+
+    /// When clocks there show `time`: the first of two times, and later by what a change to summer time leaves out. `None` before 1970.
+    pub(super) fn when(&self, time: DateTime) -> Option<Wall> {
+        let at = time.to_zoned(self.0.clone()).ok()?.timestamp().as_millisecond();
+        Some(Wall::from_millis(u64::try_from(at).ok()?))
     }
 
     /// The time that clocks there show at `at`, to the minute and with the zone: `2026-03-29 08:00 CEST`.

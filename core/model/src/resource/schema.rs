@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use super::hpa::{Form, v1, v2, v2beta1, v2beta2};
 use super::route::{HeaderName, HeaderValue, Hostname, PathModifier, RouteFilter, UrlPath};
 use super::{
-    Cron, ExternalName, Formula, HashKey, HttpUrl, JsonPath, Kind, ListenAddress, MetricOrigin, MetricSource,
-    ObjectName, PortName, Quantile, Quantity, Recover, Route, Scale, ScaleStep, ServerAddress, Service,
-    Sizes, Span, Tls, Zone,
+    ClockTime, Cron, ExternalName, Factor, Formula, HashKey, HttpUrl, JsonPath, Kind, KnownEvent,
+    ListenAddress, MetricOrigin, MetricSource, ObjectName, PortName, Quantile, Quantity, Recover, Route,
+    Scale, ScaleStep, ServerAddress, Service, Sizes, Span, Tls, Zone,
 };
 use crate::name::ServiceName;
 
@@ -77,6 +77,9 @@ pub fn read_as(definition: &str, value: &Value) -> Option<Result<(), String>> {
         "Quantity" => read::<Quantity>,
         "Span" => read::<Span>,
         "Cron" => read::<Cron>,
+        "ClockTime" => read::<ClockTime>,
+        "Factor" => read::<Factor>,
+        "KnownEvent" => read::<KnownEvent>,
         "Formula" => read::<Formula>,
         "Quantile" => read::<Quantile>,
         "Zone" => read::<Zone>,

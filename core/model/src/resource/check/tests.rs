@@ -765,6 +765,31 @@ fn a_forecast_can_be_made_and_has_something_to_raise() {
 }
 
 #[test]
+fn known_events_last_a_while_bring_something_and_have_names_of_their_own() {
+    let event = |name: &str, more: Value| {
+        let mut event = json!({"name": name, "at": "2026-11-27", "duration": "1h"});
+        event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        event
+    };
+    let with = |events: &[Value]| scaled(&json!({"max": 5, "forecast": {"mode": "on", "events": events}}));
+    let sale = event("sale", json!({"factor": 3}));
+    assert_eq!(with(&[sale.clone(), event("advert", json!({"load": 1200}))]), [""; 0]);
+    for (events, problem) in [
+        (vec![sale.clone(), sale.clone()], "events[1].name: another event is called sale as well"),
+        (
+            vec![event("a", json!({"factor": 3, "duration": "500ms"}))],
+            "events[0].duration: 500ms is not between 1s",
+        ),
+        (vec![event("a", json!({"load": 0}))], "events[0].load: a load is above 0"),
+        (vec![sale; 33], "events: at most 32 events of a service can be known, not 33"),
+    ] {
+        let found = with(&events);
+        let problem = format!("0 spec.scale.forecast.{problem}");
+        assert!(found.iter().any(|line| line.starts_with(&problem)), "{problem} is not in {found:#?}");
+    }
+}
+
+#[test]
 fn a_forecast_needs_a_policy_by_which_a_load_is_so_many_replicas() {
     let marks = json!({"watermarks": {"low": 10, "high": 20}});
     let found = scaled(&json!({"max": 5, "policy": marks, "forecast": {"mode": "on"}}));

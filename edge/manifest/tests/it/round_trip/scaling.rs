@@ -3,10 +3,11 @@
 use std::num::NonZeroU32;
 
 use model::resource::{
-    AmountRange, AutoScale, BurstPolicy, CompositePolicy, Cooldown, Count, Cron, Evaluation, Flaps,
-    ForecastMode, Forecasting, Formula, FormulaPolicy, FormulaTarget, Fraction, LatencySlo, Percent,
-    Quantile, Quantity, Remove, Scale, ScaleMode, ScalePolicy, ScaleStep, Schedule, Shadow, Sizes, Slo, Span,
-    StepChange, StepPolicy, ToZero, TrackingPolicy, Vertical, VerticalMode, WatermarkPolicy, Zone,
+    AmountRange, AutoScale, Begins, Brings, BurstPolicy, ClockTime, CompositePolicy, Cooldown, Count, Cron,
+    Evaluation, Factor, Flaps, ForecastMode, Forecasting, Formula, FormulaPolicy, FormulaTarget, Fraction,
+    KnownEvent, LatencySlo, Percent, Quantile, Quantity, Remove, Scale, ScaleMode, ScalePolicy, ScaleStep,
+    Schedule, Shadow, Sizes, Slo, Span, StepChange, StepPolicy, ToZero, TrackingPolicy, Vertical,
+    VerticalMode, WatermarkPolicy, Zone,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
@@ -154,11 +155,35 @@ fn forecasting() -> impl Strategy<Value = Forecasting> {
     let quantile = (1..=999_u32).prop_map(|milli| f64::from(milli) / 1000.0);
     let quantile = quantile.prop_map(|of| Quantile::try_from(of).expect("it is a probability"));
     let times = (of(span()), span());
-    (mode, quantile, times).prop_map(|(mode, quantile, (horizon, step))| Forecasting {
+    let parts = (mode, quantile, times, vec(known_event(), 0..3));
+    parts.prop_map(|(mode, quantile, (horizon, step), events)| Forecasting {
         mode,
         quantile,
         horizon,
         step,
+        events,
+    })
+}
+
+fn known_event() -> impl Strategy<Value = KnownEvent> {
+    let at =
+        (2000..2100_u32, 1..=12_u32, 1..=28_u32, 0..86_400_u32).prop_map(|(year, month, day, second)| {
+            let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+            let text = format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
+            Begins::At(ClockTime::parse(&text).expect("it is a time"))
+        });
+    let begins = prop_oneof![at, schedule().prop_map(|schedule| Begins::Cron(schedule.cron))];
+    let factor = (0..=1_000_000_u32).prop_map(|milli| Factor::try_from(f64::from(milli) / 1000.0));
+    let brings = prop_oneof![
+        factor.prop_map(|factor| Brings::Factor(factor.expect("it is one"))),
+        quantity().prop_map(Brings::Load),
+    ];
+    (service_name(), begins, schedule(), brings).prop_map(|(name, begins, schedule, brings)| KnownEvent {
+        name: name.into(),
+        begins,
+        timezone: schedule.timezone,
+        duration: schedule.duration,
+        brings,
     })
 }
 

@@ -1,0 +1,216 @@
+//! What is known to come, as what it makes of the load of each step.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use forecast::{Forecast, Quantile};
+use model::resource::{Brings, KnownEvent, ObjectName, Window, Zone};
+use model::time::{Now, Time, Wall};
+
+use super::{begin_of, number_of};
+
+/// What known events make of a load that would be usual.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lift {
+    /// So many times as much: the greatest of those that hold.
+    factor: f64,
+    /// At least so much: the highest of those that hold.
+    least: f64,
+}
+
+impl Lift {
+    /// The load stays what it is.
+    pub const NONE: Self = Self { factor: 1.0, least: 0.0 };
+
+    /// What becomes of so much load.
+    #[must_use]
+    pub fn of(self, usual: f64) -> f64 {
+        (usual * self.factor).max(self.least)
+    }
+
+    /// Whether more than what is usual is known to come.
+    #[must_use]
+    pub fn is_more(self) -> bool {
+        self.factor > 1.0 || self.least > 0.0
+    }
+
+    /// The greater of both, whatever the load.
+    fn max(self, other: Self) -> Self {
+        Self { factor: self.factor.max(other.factor), least: self.least.max(other.least) }
+    }
+
+    /// What an event makes of a step, the `whole` of which lies in it or only a part.
+    fn by(brings: Brings, whole: bool) -> Self {
+        match brings {
+            // Less load is only expected where nothing of what is usual is left.
+            Brings::Factor(factor) if whole => Self { factor: factor.into(), ..Self::NONE },
+            Brings::Factor(factor) => Self { factor: f64::from(factor).max(1.0), ..Self::NONE },
+            Brings::Load(load) => Self { least: load.milli() as f64 / 1000.0, ..Self::NONE },
+        }
+    }
+
+    /// The forecast with every quantile lifted.
+    pub(super) fn lifted(self, mut forecast: Forecast) -> Forecast {
+        let lift = |quantile: &mut Quantile| quantile.load = self.of(quantile.load);
+        forecast.quantiles.iter_mut().for_each(lift);
+        forecast
+    }
+}
+
+/// A known event that is near, or that holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coming {
+    /// What it is called.
+    pub name: ObjectName,
+    /// From when until when.
+    pub window: Window,
+    /// The zone in which people speak of these times.
+    pub timezone: Zone,
+    /// What it brings.
+    pub brings: Brings,
+}
+
+/// Steps of the clock of the loop, and what the clock on the wall shows then.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Steps {
+    pub(super) step: Duration,
+    pub(super) now: Now,
+}
+
+impl Steps {
+    /// What the clock on the wall shows at the begin of the step with this number, as it goes now.
+    fn begin(self, number: u64) -> Wall {
+        let at = begin_of(number, self.step).as_millis();
+        Wall::from_millis(at.saturating_add_signed(self.ahead_ms()))
+    }
+
+    /// The number of the step that `at` lies in.
+    fn number(self, at: Wall) -> u64 {
+        let at = at.as_millis().saturating_add_signed(self.ahead_ms().saturating_neg());
+        number_of(Time::from_millis(at), self.step)
+    }
+
+    /// By how much the clock on the wall is ahead of the one of the loop.
+    fn ahead_ms(self) -> i64 {
+        let [wall, time] = [self.now.wall.as_millis(), self.now.time.as_millis()];
+        wall.checked_signed_diff(time).unwrap_or(0)
+    }
+
+    /// What `events` make of each of the steps with these numbers; `None` of one that none of them touches.
+    ///
+    /// Each event is looked for once for each of its begins among them, and at most once a step.
+    pub(super) fn lifts(self, events: &[KnownEvent], numbers: Range<u64>) -> Vec<Option<Lift>> {
+        let mut lifts = vec![None; usize::try_from(numbers.end.saturating_sub(numbers.start)).unwrap_or(0)];
+        for event in events {
+            let mut end = numbers.end;
+            while end > numbers.start {
+                let Some(window) = event.begun(just_before(self.begin(end))) else { break };
+                let first = self.number(window.from).min(end - 1);
+                for number in first.max(numbers.start)..end {
+                    let (from, until) = (self.begin(number), self.begin(number + 1));
+                    if from >= window.until {
+                        break;
+                    }
+                    let lift = Lift::by(event.brings, window.from <= from && until <= window.until);
+                    let at = &mut lifts[(number - numbers.start) as usize];
+                    *at = Some(at.map_or(lift, |other: Lift| other.max(lift)));
+                }
+                end = first;
+            }
+        }
+        lifts
+    }
+
+    /// The events that touch the steps with these numbers, each at the last of its times that does.
+    pub(super) fn coming(self, events: &[KnownEvent], numbers: Range<u64>) -> Vec<Coming> {
+        let (from, until) = (self.begin(numbers.start), self.begin(numbers.end));
+        let touching = |event: &KnownEvent| {
+            let window = event.begun(just_before(until)).filter(|window| window.until > from)?;
+            let KnownEvent { name, timezone, brings, .. } = event.clone();
+            Some(Coming { name, window, timezone, brings })
+        };
+        events.iter().filter_map(touching).collect()
+    }
+}
+
+/// The greatest of what holds in steps, in those that nothing touches included.
+pub(super) fn greatest(lifts: &[Option<Lift>]) -> Lift {
+    let each = lifts.iter().map(|lift| lift.unwrap_or(Lift::NONE));
+    each.reduce(Lift::max).unwrap_or(Lift::NONE)
+}
+
+fn just_before(at: Wall) -> Wall {
+    Wall::from_millis(at.as_millis().saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Midnight of a day, while the clock of the loop shows an hour and ten minutes more.
+    const MIDNIGHT: u64 = 1_764_201_600_000;
+    const AHEAD: u64 = 70 * 60_000;
+
+    fn steps() -> Steps {
+        let now = Now { time: Time::from_millis(MIDNIGHT + AHEAD), wall: Wall::from_millis(MIDNIGHT) };
+        Steps { step: Duration::from_secs(600), now }
+    }
+
+    fn events(events: &Value) -> Vec<KnownEvent> {
+        serde_json::from_value(events.clone()).expect("they are events")
+    }
+
+    /// What 100 become in each of six steps of ten minutes from midnight on; `None` where it is a step as others.
+    fn hundred(known: &Value) -> Vec<Option<f64>> {
+        let first = number_of(Time::from_millis(MIDNIGHT + AHEAD), Duration::from_secs(600));
+        let lifts = steps().lifts(&events(known), first..first + 6);
+        lifts.into_iter().map(|lift| Some(lift?.of(100.0))).collect()
+    }
+
+    #[test]
+    fn a_step_that_an_event_touches_is_lifted() {
+        let sale = json!([{"name": "sale", "at": "2025-11-27T00:15", "duration": "20m", "factor": 3}]);
+        assert_eq!(hundred(&sale), [None, Some(300.0), Some(300.0), Some(300.0), None, None]);
+        let load = json!([{"name": "sale", "at": "2025-11-27T00:10", "duration": "10m", "load": 250}]);
+        assert_eq!(hundred(&load), [None, Some(250.0), None, None, None, None]);
+        let low = json!([{"name": "sale", "at": "2025-11-27T00:10", "duration": "10m", "load": 50}]);
+        assert_eq!(hundred(&low)[1], Some(100.0), "at least");
+    }
+
+    #[test]
+    fn less_is_expected_only_of_steps_that_lie_in_the_event_whole() {
+        let rest = json!([{"name": "rest", "at": "2025-11-27T00:05", "duration": "30m", "factor": 0.1}]);
+        assert_eq!(hundred(&rest), [Some(100.0), Some(10.0), Some(10.0), Some(100.0), None, None]);
+    }
+
+    #[test]
+    fn of_several_the_greatest_counts_and_those_that_come_again_come_again() {
+        let both = json!([
+            {"name": "day", "cron": "0 0 * * *", "duration": "25m", "factor": 2},
+            {"name": "advert", "cron": "*/20 * * * *", "duration": "1m", "factor": 4},
+            {"name": "least", "at": "2025-11-27T00:50", "duration": "1h", "load": 70},
+        ]);
+        let found = hundred(&both);
+        assert_eq!(found, [Some(400.0), Some(200.0), Some(400.0), None, Some(400.0), Some(100.0)]);
+    }
+
+    #[test]
+    fn what_began_long_ago_holds_until_its_end() {
+        let long = json!([{"name": "long", "cron": "0 0 26 11 *", "duration": "1450m", "factor": 2}]);
+        assert_eq!(hundred(&long), [Some(200.0), None, None, None, None, None]);
+    }
+
+    #[test]
+    fn those_that_are_near_are_told() {
+        let sale =
+            events(&json!([{"name": "sale", "at": "2025-11-27T00:15", "duration": "20m", "factor": 3}]));
+        let first = steps().number(Wall::from_millis(MIDNIGHT));
+        assert_eq!(steps().coming(&sale, first..first + 1), []);
+        let coming = steps().coming(&sale, first..first + 2);
+        assert_eq!(coming.len(), 1);
+        assert_eq!(coming[0].brings.to_string(), "×3");
+        assert_eq!(steps().coming(&sale, first + 4..first + 6), [], "it is over");
+    }
+}
