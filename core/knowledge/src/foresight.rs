@@ -374,7 +374,7 @@ impl Foresight {
         let farthest = self.looks.iter().copied().fold(self.reach, usize::max) as u64;
         let lifts = steps.lifts(events, first..first + farthest);
         let lift = greatest(&lifts[..self.reach]);
-        let coming = steps.coming(events, first..first + farthest);
+        let coming = steps.coming(events, [first, first + self.reach as u64, first + farthest]);
         Some(Said { ahead: lift.lifted(ahead), report, lift, lifts, coming })
     }
 
@@ -472,7 +472,7 @@ impl Foresight {
             .collect()
     }
 
-    /// The known events that hold now, or begin within the reach or what people look ahead at.
+    /// The times of known events that hold now, or begin within the reach or what people look ahead at.
     pub fn coming(&self) -> &[Coming] {
         self.said.as_ref().map_or(&[], |said| &said.coming)
     }

@@ -65,7 +65,7 @@ impl Foreseen {
             quantile: rule.quantile.probability(),
             reach: foresight.reach(),
             source: foresight.source(),
-            coming: foresight.coming().to_vec(),
+            coming: foresight.coming().iter().filter(|coming| coming.is_near).cloned().collect(),
             needed: match promise {
                 Some(promise) => promise.needed(foresight),
                 None => said.ok().and_then(|said| foresight.replicas_for(said.load)).map(Needed::ByTargets),
@@ -88,7 +88,7 @@ impl Foreseen {
 
     /// What is forecast and what is known to come, and how good that is, or why nothing is.
     fn told(&self) -> String {
-        let known = self.coming.iter().map(|Coming { name, window, timezone, brings }| {
+        let known = self.coming.iter().map(|Coming { name, window, timezone, brings, .. }| {
             let [from, until] = [window.from, window.until].map(|at| timezone.show(at));
             format!("; event {name}: {brings} from {from} to {until}")
         });

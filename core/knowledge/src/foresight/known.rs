@@ -57,7 +57,7 @@ impl Lift {
     }
 }
 
-/// A known event that is near, or that holds.
+/// One time of a known event that is ahead, or that holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coming {
     /// What it is called.
@@ -68,7 +68,12 @@ pub struct Coming {
     pub timezone: Zone,
     /// What it brings.
     pub brings: Brings,
+    /// Whether it is within the reach of the forecast that is acted on.
+    pub is_near: bool,
 }
+
+/// Times of one event that are told of at once, the first ones: who has more of them knows their rule.
+const TOLD_MAX: usize = 4;
 
 /// Steps of the clock of the loop, and what the clock on the wall shows then.
 #[derive(Clone, Copy, Debug)]
@@ -121,15 +126,25 @@ impl Steps {
         lifts
     }
 
-    /// The events that touch the steps with these numbers, each at the last of its times that does.
-    pub(super) fn coming(self, events: &[KnownEvent], numbers: Range<u64>) -> Vec<Coming> {
-        let (from, until) = (self.begin(numbers.start), self.begin(numbers.end));
-        let touching = |event: &KnownEvent| {
-            let window = event.begun(just_before(until)).filter(|window| window.until > from)?;
+    /// The times of each event that touch the steps from the first of these numbers to before the last, the first ones of them; near are those that
+    /// begin before the number between.
+    pub(super) fn coming(self, events: &[KnownEvent], [first, near, last]: [u64; 3]) -> Vec<Coming> {
+        let [from, near, until] = [first, near, last].map(|number| self.begin(number));
+        let of = |event: &KnownEvent| {
+            let holding = event.begun(from).filter(|window| window.until > from);
+            let first = holding.or_else(|| event.next(from));
+            let times = std::iter::successors(first, |window| event.next(window.from));
+            let times: Vec<Window> = times.take_while(|window| window.from < until).take(TOLD_MAX).collect();
             let KnownEvent { name, timezone, brings, .. } = event.clone();
-            Some(Coming { name, window, timezone, brings })
+            times.into_iter().map(move |window| Coming {
+                name: name.clone(),
+                window,
+                timezone: timezone.clone(),
+                brings,
+                is_near: window.from < near,
+            })
         };
-        events.iter().filter_map(touching).collect()
+        events.iter().flat_map(of).collect()
     }
 }
 
@@ -207,10 +222,21 @@ mod tests {
         let sale =
             events(&json!([{"name": "sale", "at": "2025-11-27T00:15", "duration": "20m", "factor": 3}]));
         let first = steps().number(Wall::from_millis(MIDNIGHT));
-        assert_eq!(steps().coming(&sale, first..first + 1), []);
-        let coming = steps().coming(&sale, first..first + 2);
-        assert_eq!(coming.len(), 1);
-        assert_eq!(coming[0].brings.to_string(), "×3");
-        assert_eq!(steps().coming(&sale, first + 4..first + 6), [], "it is over");
+        let coming = |events: &[KnownEvent], from, near, until| {
+            let coming = steps().coming(events, [from, near, until].map(|number| first + number));
+            let minute = |at: Wall| (at.as_millis() - MIDNIGHT) / 60_000;
+            coming
+                .iter()
+                .map(|it| (minute(it.window.from), it.brings.to_string(), it.is_near))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(coming(&sale, 0, 1, 1), []);
+        assert_eq!(coming(&sale, 0, 1, 2), [(15, "×3".to_owned(), false)]);
+        assert_eq!(coming(&sale, 3, 4, 5), [(15, "×3".to_owned(), true)], "it holds");
+        assert_eq!(coming(&sale, 4, 5, 6), [], "it is over");
+        let advert = json!([{"name": "advert", "cron": "5,15 * * * *", "duration": "1m", "load": 40}]);
+        let told = |from, near| (from, "at least 40".to_owned(), near);
+        assert_eq!(coming(&events(&advert), 0, 1, 3), [told(5, true), told(15, false)]);
+        assert_eq!(coming(&events(&advert), 0, 1, 3000).len(), TOLD_MAX);
     }
 }

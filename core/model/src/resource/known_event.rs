@@ -57,6 +57,15 @@ impl KnownEvent {
         };
         Some(Window::of(from, self.duration))
     }
+
+    /// The first of its times that begins after `at`; `None` when none does.
+    pub fn next(&self, at: Wall) -> Option<Window> {
+        let from = match &self.begins {
+            Begins::At(time) => self.timezone.when(time.0).filter(|from| *from > at)?,
+            Begins::Cron(cron) => cron.begins(at, &self.timezone)?,
+        };
+        Some(Window::of(from, self.duration))
+    }
 }
 
 /// What it brings, as in an explanation: `×3`, or `at least 1200`.
@@ -244,9 +253,12 @@ mod tests {
         let window = sale.begun(wall("2026-11-27T07:00:00Z")).expect("it has begun");
         assert_eq!((window.from, window.until), (wall("2026-11-27T07:00:00Z"), wall("2026-11-27T09:00:00Z")));
         assert_eq!(sale.begun(wall("2027-01-01T00:00:00Z")), Some(window), "it was");
+        assert_eq!((sale.next(window.from), sale.next(wall("2026-01-01T00:00:00Z"))), (None, Some(window)));
         let daily = event(&json!({"cron": "0 8 * * *", "load": "1200"})).expect("it is one");
         let window = daily.begun(wall("2026-07-01T20:00:00Z")).expect("it comes each day");
         assert_eq!(window.from, wall("2026-07-01T06:00:00Z"), "in summer");
+        let next = daily.next(window.from).expect("it comes each day");
+        assert_eq!(next.from, wall("2026-07-02T06:00:00Z"));
     }
 
     #[test]

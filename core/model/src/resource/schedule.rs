@@ -147,9 +147,12 @@ impl Cron {
 
     /// The last time that it came in `zone` until `at`, that time included; `None` at the ends of the calendar.
     pub(super) fn begun(&self, at: Wall, zone: &Zone) -> Option<Wall> {
-        let time = Timestamp::from_millisecond(i64::try_from(at.as_millis()).ok()?).ok()?;
-        let begun = self.before(&time.to_zoned(zone.0.clone()))?;
-        Some(Wall::from_millis(u64::try_from(begun.timestamp().as_millisecond()).ok()?))
+        wall(&self.before(&zone.zoned(at)?)?)
+    }
+
+    /// The first time that it comes in `zone` after `at`; `None` at the ends of the calendar.
+    pub(super) fn begins(&self, at: Wall, zone: &Zone) -> Option<Wall> {
+        wall(&self.pattern.find_next_occurrence(&zone.zoned(at)?, false).ok()?)
     }
 
     /// The last time that it came until `at`, that time included.
@@ -221,18 +224,25 @@ impl Zone {
 
     /// When clocks there show `time`: the first of two times, and later by what a change to summer time leaves out. `None` before 1970.
     pub(super) fn when(&self, time: DateTime) -> Option<Wall> {
-        let at = time.to_zoned(self.0.clone()).ok()?.timestamp().as_millisecond();
-        Some(Wall::from_millis(u64::try_from(at).ok()?))
+        wall(&time.to_zoned(self.0.clone()).ok()?)
+    }
+
+    fn zoned(&self, at: Wall) -> Option<Zoned> {
+        let time = Timestamp::from_millisecond(i64::try_from(at.as_millis()).ok()?).ok()?;
+        Some(time.to_zoned(self.0.clone()))
     }
 
     /// The time that clocks there show at `at`, to the minute and with the zone: `2026-03-29 08:00 CEST`.
     pub fn show(&self, at: Wall) -> String {
-        let time = i64::try_from(at.as_millis()).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        match time {
-            Some(time) => time.to_zoned(self.0.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string(),
+        match self.zoned(at) {
+            Some(time) => time.strftime("%Y-%m-%d %H:%M %Z").to_string(),
             None => "the end of the calendar".to_owned(),
         }
     }
+}
+
+fn wall(at: &Zoned) -> Option<Wall> {
+    Some(Wall::from_millis(u64::try_from(at.timestamp().as_millisecond()).ok()?))
 }
 
 impl Default for Zone {
