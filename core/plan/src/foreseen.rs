@@ -77,8 +77,7 @@ impl Foreseen {
     /// The fewest replicas that may be recommended, where a ratio up to 1 + `tolerance` asks for no more; 0 while the forecast stays out of the way.
     pub(crate) fn floor(&self, tolerance: f64) -> u32 {
         match (&self.said, self.needed) {
-            (Err(_), _) | (_, None) => 0,
-            (Ok(Expected { by: Model::Persistence, is_lifted: false, .. }), _) => 0,
+            (Ok(Expected { by: Model::Persistence, is_lifted: false, .. }) | Err(_), _) | (_, None) => 0,
             // A quantile of no load at all is still above 0, and must not keep a replica for ever.
             (Ok(_), Some(Needed::ByTargets(needed))) if needed < NEGLIGIBLE => 0,
             (Ok(_), Some(Needed::ByTargets(needed))) => replicas_ceil(needed / (1.0 + tolerance)),

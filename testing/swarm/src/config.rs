@@ -635,7 +635,7 @@ fn random_event(nth: u64, chance: &mut Stream) -> KnownEvent {
     };
     KnownEvent {
         name: ObjectName::parse(&format!("event-{nth}")).expect("a name in the code is one"),
-        begins: Begins::Cron(cron),
+        begins: Begins::Cron(Box::new(cron)),
         timezone: Zone::default(),
         duration: Span::from_secs(30 + chance.below(1800)),
         brings,

@@ -36,7 +36,7 @@ pub enum Begins {
     /// Once.
     At(ClockTime),
     /// Again and again.
-    Cron(Cron),
+    Cron(Box<Cron>),
 }
 
 /// The load that an event brings.
@@ -201,7 +201,7 @@ impl TryFrom<KnownEventFields> for KnownEvent {
         let KnownEventFields { name, at, cron, timezone, duration, factor, load } = fields;
         let begins = match (at, cron) {
             (Some(at), None) => Begins::At(at),
-            (None, Some(cron)) => Begins::Cron(cron),
+            (None, Some(cron)) => Begins::Cron(Box::new(cron)),
             (Some(_), Some(_)) | (None, None) => return Err(KnownEventError::Begins),
         };
         let brings = match (factor, load) {
@@ -218,7 +218,7 @@ impl From<KnownEvent> for KnownEventFields {
         let KnownEvent { name, begins, timezone, duration, brings } = event;
         let (at, cron) = match begins {
             Begins::At(at) => (Some(at), None),
-            Begins::Cron(cron) => (None, Some(cron)),
+            Begins::Cron(cron) => (None, Some(*cron)),
         };
         let (factor, load) = match brings {
             Brings::Factor(factor) => (Some(factor), None),
