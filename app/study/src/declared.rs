@@ -124,8 +124,10 @@ pub fn widest_bounds(declared: &Declared) -> Bounds {
 
 /// What a replica carries when its autoscaler aims at so many requests a second for each, and `target` is the share that is to be used.
 pub fn capacity_told(declared: &Declared, target: Share) -> Option<Capacity> {
-    let metrics = declared.autoscaler.iter().flat_map(|spec| &spec.metrics);
-    metrics
+    // What a promise aims at is learned, and not declared.
+    let aiming = declared.autoscaler.iter().filter(|spec| spec.policy.slo().is_none());
+    aiming
+        .flat_map(|spec| &spec.metrics)
         .filter_map(|metric| match metric {
             MetricSpec::Pods { metric, average } if metric.name == REQUEST_RATE_METRIC => Some(average),
             MetricSpec::Pods { .. }

@@ -102,6 +102,44 @@ fn an_autoscaler_by_requests_tells_what_a_replica_carries() {
 }
 
 #[test]
+fn what_a_promise_aims_at_is_learned_and_so_not_told() {
+    let slo = serde_json::json!({"latency": {"quantile": 0.95, "below": "250ms"}});
+    let shop = declared([&service("shop", &serde_json::json!({"max": 10, "slo": slo}))], None).unwrap();
+    assert_eq!(capacity_told(&shop, Share::of(0.7).unwrap()), None);
+}
+
+#[test]
+fn a_sale_that_the_manifest_knows_of_is_met_in_the_model_at_no_more_cost() {
+    // Three days of minutes; in the third, from ten to twelve in Berlin, four times as much as usual.
+    let minute = |n: u32| if (2 * 1440 + 540..2 * 1440 + 660).contains(&n) { 4800 } else { 1200 };
+    let loads: String = (0..3 * 1440).map(|n| format!("{},{}\n", n * 60, minute(n))).collect();
+    let scored = |events: &serde_json::Value| {
+        let scale = serde_json::json!({
+            "min": 1, "max": 60,
+            "metrics": [{"type": "Pods", "pods": {
+                "metric": {"name": "http_requests_per_second"}, "target": {"type": "AverageValue", "averageValue": "7"},
+            }}],
+            "forecast": {"mode": "on", "events": events},
+        });
+        let mut json = serde_json::to_value(service("shop", &scale)).unwrap();
+        json["spec"]["ports"] = serde_json::json!([{"name": "http", "protocol": "http"}]);
+        json["spec"]["expose"] = serde_json::json!({"listen": "127.0.0.1:8080", "port": "http"});
+        let shop = Arc::new(declared([&resource(json)], None).unwrap());
+        let capacity = CapacityRule::Given(capacity_told(&shop, Share::of(0.7).unwrap()).unwrap());
+        let setting = Setting { capacity, bounds: widest_bounds(&shop), ..setting() };
+        let findings = compared(&loads, &setting, &[Candidate::declared(&shop)]).unwrap();
+        Summary::of(&findings, MEASURE, Vec::new()).policies[0].clone()
+    };
+    let unknown = scored(&serde_json::json!([]));
+    let known = scored(&serde_json::json!([
+        {"name": "sale", "at": "1970-01-03T10:00", "timezone": "Europe/Berlin", "duration": "2h", "factor": 4},
+    ]));
+    assert!(unknown.violated_requests_percent > 0.1, "{unknown:?}");
+    assert_eq!(known.violated_requests_percent, 0.0);
+    assert!(known.replica_hours < unknown.replica_hours * 1.02, "{known:?}, {unknown:?}");
+}
+
+#[test]
 fn what_the_model_does_not_have_is_said() {
     let shop = service(
         "shop",
