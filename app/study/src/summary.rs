@@ -163,14 +163,17 @@ impl PolicySummary {
     }
 }
 
-/// The best of those that could run: of those that keep the promise the cheapest, else the one that breaks it for the fewest.
+/// The best of those that could run: of those that keep the promise the cheapest, else the one that breaks it for the fewest; of several the cheapest.
 fn best(policies: &[PolicySummary], measure: Measure) -> Option<&PolicySummary> {
     let could_run = || policies.iter().filter(|policy| policy.could_run);
     let cheapest = could_run()
         .filter(|policy| policy.keeps(measure))
         .min_by(|a, b| a.replica_hours.total_cmp(&b.replica_hours));
     cheapest.or_else(|| {
-        could_run().min_by(|a, b| a.violated_requests_percent.total_cmp(&b.violated_requests_percent))
+        let by_violated = |a: &&PolicySummary, b: &&PolicySummary| {
+            a.violated_requests_percent.total_cmp(&b.violated_requests_percent)
+        };
+        could_run().min_by(|a, b| by_violated(a, b).then(a.replica_hours.total_cmp(&b.replica_hours)))
     })
 }
 

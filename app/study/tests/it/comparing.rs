@@ -90,6 +90,27 @@ fn when_nobody_keeps_the_promise_the_nearest_is_named() {
 }
 
 #[test]
+fn of_those_that_break_the_promise_for_as_many_the_cheapest_is_named() {
+    // Nobody can know of the loss of all replicas in a quiet hour, and whoever has more than enough of them breaks the promise for as many.
+    let loads: String = (0..600).map(|n| format!("{},600\n", n * 60)).collect();
+    let all = Loss { after: Duration::from_hours(2), lost: Lost::Part(Share::WHOLE) };
+    let disturbance = Disturbance { losses: vec![all], ..Disturbance::default() };
+    let capacity = CapacityRule::Given(Capacity::per_second(10.0).unwrap());
+    let setting = Setting { disturbance, capacity, ..setting() };
+    let fixed = |name: &str, replicas| {
+        Candidate::new(name, Kind::Causal, "always as many", move |_| {
+            Ok(Box::new(fluid::policy::constant::Constant(replicas)))
+        })
+    };
+    let findings = compared(&loads, &setting, &[fixed("many", 20), fixed("few", 3)]).unwrap();
+    let summary = Summary::of(&findings, MEASURE, Vec::new());
+    let [many, few] = &summary.policies[..] else { panic!("{summary:?}") };
+    assert!(many.violated_requests_percent > 0.1, "{many:?}");
+    assert_eq!(many.violated_requests_percent, few.violated_requests_percent);
+    assert_eq!(summary.best.as_deref(), Some("few"), "{}", summary.verdict);
+}
+
+#[test]
 fn the_form_for_scripts_is_the_declared_one() {
     let findings = compared(&evenings(), &setting(), &all()).unwrap();
     let json = serde_json::to_value(Summary::of(&findings, MEASURE, Vec::new())).unwrap();
