@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::calibration::{Calibration, pinball};
+use crate::calibration::Calibration;
 use crate::carry::{Carry, deviation};
 use crate::forecast::{Forecast, Quantile, Report, Standing};
 use crate::mixture::{Mixture, Outcome};
@@ -30,8 +30,8 @@ pub(crate) struct Race {
     /// What is left of a deviation from each profile at the horizon.
     carries: [Carry; 3],
     sketches: Vec<Sketch>,
-    /// The quantiles of each sketch, refreshed in turn.
-    stretches: Vec<[f32; LEVELS_MAX]>,
+    /// The quantiles of each sketch, by their levels; refreshed in turn.
+    stretches: [[f32; ENTRANTS]; LEVELS_MAX],
     books: Vec<Book>,
     open: VecDeque<Bet>,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Race {
 #[derive(Clone, Debug)]
 struct Book {
     mixture: Mixture<ENTRANTS>,
-    losses: [f64; ENTRANTS],
+    losses: [f32; ENTRANTS],
     blend: Calibration,
     persistence: Calibration,
 }
@@ -51,6 +51,8 @@ struct Bet {
     points: [f32; POINTS],
     /// Which models had a forecast.
     is_awake: [bool; POINTS],
+    /// The same for each entrant, as 1 and 0.
+    awake: [f32; ENTRANTS],
     widths: [f32; ENTRANTS],
     width_inputs: [[f32; WIDTH_INPUTS]; POINTS],
     inputs: [f32; INPUTS],
@@ -91,7 +93,7 @@ impl Race {
             regression: Regression::new([0.0; INPUTS], memory),
             carries: [Carry::default(); 3],
             sketches: vec![Sketch::new(); ENTRANTS],
-            stretches: vec![[0.0; LEVELS_MAX]; ENTRANTS],
+            stretches: [[0.0; ENTRANTS]; LEVELS_MAX],
             books: vec![book; levels.len()],
             open: VecDeque::with_capacity(horizon.steps()),
         }
@@ -105,7 +107,7 @@ impl Race {
         {
             self.score(&bet, actual);
         }
-        let bet = self.bet(outlook);
+        let bet = self.bet(outlook, [true; POINTS]);
         self.open.push_back(bet);
     }
 
@@ -139,7 +141,12 @@ impl Race {
             for entrant in [2 * index, 2 * index + 1] {
                 self.sketches[entrant].add(error / f64::from(bet.widths[entrant]), kept);
                 if self.is_turn_of(entrant) {
-                    self.stretches[entrant] = stretches_of(&self.sketches[entrant], &self.levels);
+                    let stretches = &mut self.stretches;
+                    self.sketches[entrant].quantiles(&self.levels, |place, quantile| {
+                        #[expect(clippy::cast_possible_truncation, reason = "an error needs no more digits")]
+                        let stretch = quantile as f32;
+                        stretches[place][entrant] = stretch;
+                    });
                 }
             }
         }
@@ -153,17 +160,22 @@ impl Race {
         self.scored < 256 || (self.scored + entrant as u64).is_multiple_of(8)
     }
 
+    /// What those models say that are asked.
     #[expect(clippy::cast_possible_truncation, reason = "seven digits are more than a forecast has")]
-    fn bet(&self, outlook: &Outlook) -> Bet {
+    fn bet(&self, outlook: &Outlook, is_asked: [bool; POINTS]) -> Bet {
         let ceiling = PEAKS_MAX * outlook.history.peak();
         let deviations: [Option<f64>; 3] = std::array::from_fn(|index| outlook.deviation(index));
         let usual: [Option<f64>; 3] = std::array::from_fn(|index| outlook.usual_ahead(index, self.horizon));
         let anchored = self.anchored(outlook, &deviations, &usual);
         let inputs = outlook.inputs(self.horizon, usual, anchored);
-        let points = self.points_of(outlook, &inputs, anchored);
+        let mut points = self.points_of(outlook, &inputs, anchored);
+        for (point, is_asked) in points.iter_mut().zip(is_asked) {
+            *point = point.filter(|_| is_asked);
+        }
         let mut bet = Bet {
             points: points.map(|point| point.unwrap_or(0.0).clamp(0.0, ceiling) as f32),
             is_awake: points.map(|point| point.is_some()),
+            awake: std::array::from_fn(|entrant| f32::from(u8::from(points[entrant / 2].is_some()))),
             widths: [1.0; ENTRANTS],
             width_inputs: [[0.0; WIDTH_INPUTS]; POINTS],
             inputs: inputs.map(|input| input as f32),
@@ -187,17 +199,18 @@ impl Race {
     }
 
     fn set_quantiles(&self, bet: &mut Bet, ceiling: f32) {
-        let is_awake = bet.awake_entrants();
+        let points: [f32; ENTRANTS] = std::array::from_fn(|entrant| bet.points[entrant / 2]);
         for (place, book) in self.books.iter().enumerate() {
+            let stretches = &self.stretches[place];
             for entrant in 0..ENTRANTS {
-                let quantile = bet.points[entrant / 2] + self.stretches[entrant][place] * bet.widths[entrant];
+                let quantile = points[entrant] + stretches[entrant] * bet.widths[entrant];
                 bet.quantiles[place][entrant] = quantile.clamp(0.0, ceiling);
             }
-            let blend = book.mixture.blend(&bet.quantiles[place], &is_awake);
+            let blend = book.mixture.blend(&bet.quantiles[place], &bet.awake);
             bet.blends[place] = blend;
             let persisted = bet.quantiles[place][0];
             (bet.calibrated[place], bet.persisted[place]) = if self.is_calibrated {
-                let width = book.mixture.blend(&bet.widths, &is_awake);
+                let width = book.mixture.blend(&bet.widths, &bet.awake);
                 let persisted = book.persistence.applied(persisted, bet.widths[0]);
                 (book.blend.applied(blend, width).clamp(0.0, ceiling), persisted.clamp(0.0, ceiling))
             } else {
@@ -249,7 +262,16 @@ impl Race {
 
     /// What would be expected after the steps of `outlook`, of which the latest is only supposed.
     pub(crate) fn forecast_supposing(&self, outlook: &Outlook) -> Forecast {
-        self.said(&self.bet(outlook))
+        self.said(&self.bet(outlook, self.heeded()))
+    }
+
+    /// The models that have a part in any quantile, and the last value, which is forecast while the blend is not believed: with the others asleep
+    /// the blend is the same, except where all that have a part sleep too, and it is the mean of fewer.
+    fn heeded(&self) -> [bool; POINTS] {
+        std::array::from_fn(|index| {
+            let is_heeded = |book: &Book| book.mixture.heeds(2 * index) || book.mixture.heeds(2 * index + 1);
+            index == 0 || self.books.iter().any(is_heeded)
+        })
     }
 
     fn said(&self, bet: &Bet) -> Forecast {
@@ -293,7 +315,7 @@ impl Race {
                 loss: match model {
                     Model::Persistence => book.persistence.loss,
                     // tidy: open match: only that one is calibrated by itself
-                    _ => book.losses[2 * index].min(book.losses[2 * index + 1]),
+                    _ => f64::from(book.losses[2 * index].min(book.losses[2 * index + 1])),
                 },
                 weight: f64::from(weights[2 * index] + weights[2 * index + 1]),
             })
@@ -304,38 +326,25 @@ impl Race {
     }
 }
 
-/// The quantiles of the errors, in widths.
-#[expect(clippy::cast_possible_truncation, reason = "a quantile of errors needs no more digits")]
-fn stretches_of(sketch: &Sketch, levels: &[f64]) -> [f32; LEVELS_MAX] {
-    let mut stretches = [0.0; LEVELS_MAX];
-    sketch.quantiles(levels, |place, quantile| stretches[place] = quantile as f32);
-    stretches
-}
-
 /// A forecast stays below so many times the highest load that is remembered: nothing is extrapolated wildly.
 const PEAKS_MAX: f64 = 2.0;
-
-impl Bet {
-    fn awake_entrants(&self) -> [bool; ENTRANTS] {
-        std::array::from_fn(|entrant| self.is_awake[entrant / 2])
-    }
-}
 
 impl Book {
     #[expect(clippy::cast_possible_truncation, reason = "seven digits are more than a score has")]
     fn learn(&mut self, bet: &Bet, place: usize, level: f64, actual: f64, memory: f64) {
         let quantiles = &bet.quantiles[place];
-        let is_awake = bet.awake_entrants();
         let outcome = Outcome {
             blended: bet.blends[place],
             actual: actual as f32,
             level: level as f32,
             kept: (1.0 - 1.0 / memory) as f32,
         };
-        self.mixture.learn(quantiles, &is_awake, outcome);
-        for entrant in (0..ENTRANTS).filter(|&entrant| is_awake[entrant]) {
-            let loss = &mut self.losses[entrant];
-            *loss += (pinball(actual, f64::from(quantiles[entrant]), level) - *loss) / memory;
+        self.mixture.learn(quantiles, &bet.awake, outcome);
+        let newest = (1.0 / memory) as f32;
+        for (entrant, loss) in self.losses.iter_mut().enumerate() {
+            let short = outcome.actual - quantiles[entrant];
+            let lost = (outcome.level * short).max((outcome.level - 1.0) * short);
+            *loss += bet.awake[entrant] * newest * (lost - *loss);
         }
         self.blend.learn(actual, f64::from(bet.calibrated[place]), level, memory);
         self.persistence.learn(actual, f64::from(bet.persisted[place]), level, memory);

@@ -17,8 +17,8 @@ pub struct Slo {
     ready: f64,
 }
 
-/// What is never undone at once: two ticks, so that a lull between two decisions stops nothing.
-const STABILIZATION_TICKS: u32 = 2;
+/// What is never undone at once: a tick, so that a lull between two decisions stops nothing.
+const STABILIZATION_TICKS: u32 = 1;
 
 impl Slo {
     /// A policy for `service`; without `price`, that follows from the objective.
