@@ -10,8 +10,8 @@ use model::name::ServiceName;
 use model::resource::{self, Expose, Port, PortName, ServiceSpec};
 use platform::Life;
 use proxy::{
-    AdaptivePolicy, EndpointRoute, EndpointState, HashKey, HedgeAfter, HedgePolicy, Limits, Protocol,
-    ProxyVersion, RouteError, ServiceRoute, SlowStart, Table, Timeouts,
+    AdaptivePolicy, EndpointRoute, EndpointState, HashKey, HedgeAfter, HedgePolicy, Limits, OutlierPolicy,
+    Protocol, ProxyVersion, RouteError, ServiceRoute, SlowPolicy, SlowStart, Table, Timeouts,
 };
 
 use crate::agent::Inner;
@@ -88,6 +88,7 @@ fn follow(route: &mut ServiceRoute, expose: &Expose) {
         adaptive: expose.limits.adaptive.map(adaptive),
     };
     route.hedge = expose.hedge.map(hedge);
+    route.outliers = outliers(&expose.outliers);
     route.timeouts = Timeouts {
         connect: expose.timeouts.connect.into(),
         response_head: expose.timeouts.response.into(),
@@ -102,6 +103,21 @@ fn adaptive(declared: resource::Adaptive) -> AdaptivePolicy {
     let bound = |bound| NonZeroU32::new(bound).unwrap_or(NonZeroU32::MIN);
     let resource::Adaptive { min, max, tolerance_percent } = declared;
     AdaptivePolicy { min: bound(min), max: bound(max), tolerance_percent }
+}
+
+fn outliers(declared: &resource::Outliers) -> OutlierPolicy {
+    OutlierPolicy {
+        failures_in_a_row: declared.failures_in_a_row,
+        base: declared.ejection.into(),
+        longest: declared.longest.into(),
+        ejected_percent_max: u8::try_from(declared.max_percent).unwrap_or(u8::MAX),
+        slow: declared.slow.map(|slow| SlowPolicy {
+            percent: slow.percent,
+            at_least: slow.at_least.into(),
+            window: slow.window.into(),
+            answers_min: slow.answers.into(),
+        }),
+    }
 }
 
 fn hedge(declared: resource::Hedge) -> HedgePolicy {

@@ -28,6 +28,7 @@ mod ring;
 
 mod outlier;
 mod retry;
+mod slow;
 
 mod adaptive;
 mod hedge;
@@ -37,10 +38,11 @@ pub use balancer::{Balance, Balancer, Unpicked};
 pub use endpoint::{EndpointId, Seat, Standing, Tried, Weight};
 pub use hedge::{HedgeAfter, HedgePolicy, Hedger, is_safe};
 pub use load::{Load, PeakEwma};
-pub use outlier::{Ejection, Kept, OutlierPolicy, Outliers, Verdict};
+pub use outlier::{Cause, Ejection, Kept, OutlierPolicy, Outliers, Verdict};
 pub use retry::{
     Body, Failure, Phase, REPLAY_BYTES_MAX, Refusal, Repeatability, Retry, RetryBudget, TRIES_MAX, may_retry,
 };
 pub use ring::hash_key;
 pub use roster::{PANIC_THRESHOLD_PERCENT, Roster};
+pub use slow::{FELLOWS_MIN, Pace, Slow, SlowPolicy};
 pub use slow_start::{Ramp, SlowStart};

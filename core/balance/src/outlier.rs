@@ -1,8 +1,9 @@
-//! Passive health: an endpoint that keeps failing sits out for a while.
+//! Passive health: an endpoint that keeps failing, or is far slower than the others, sits out for a while.
 
 use std::time::Duration;
 
 use crate::endpoint::EndpointId;
+use crate::slow::{Pace, Slow, SlowPolicy};
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,8 @@ pub struct OutlierPolicy {
     pub longest: Duration,
     /// At most this share of the endpoints is ejected at once, in percent; one always may be.
     pub ejected_percent_max: u8,
+    /// When an endpoint is too slow; `None` for never.
+    pub slow: Option<SlowPolicy>,
 }
 
 impl Default for OutlierPolicy {
@@ -29,6 +32,7 @@ impl Default for OutlierPolicy {
             base: Duration::from_secs(30),
             longest: Duration::from_secs(300),
             ejected_percent_max: 10,
+            slow: None,
         }
     }
 }
@@ -45,6 +49,23 @@ impl OutlierPolicy {
     pub fn ejected_max(&self, endpoints: usize) -> usize {
         (endpoints * usize::from(self.ejected_percent_max) / 100).max(1)
     }
+}
+
+/// Why an endpoint is to sit out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// It failed several times in a row.
+    Failures {
+        /// How often.
+        in_a_row: u32,
+    },
+    /// It answered far more slowly than the others.
+    Slow {
+        /// Half of its answers took longer.
+        median: Duration,
+        /// What was usual among the others.
+        others: Duration,
+    },
 }
 
 /// The answer to a wish to eject an endpoint.
@@ -88,6 +109,8 @@ struct Record {
     /// All ejections of this life.
     times: u32,
     state: State,
+    /// Of the last ejection.
+    cause: Option<Cause>,
 }
 
 /// That an endpoint sits out, and since when.
@@ -99,6 +122,8 @@ pub struct Ejection {
     pub until: Duration,
     /// How often it was ejected in this life, this time included.
     pub times: u32,
+    /// Why it was this time.
+    pub cause: Cause,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,13 +146,27 @@ impl Outliers {
             .into_iter()
             .map(|id| {
                 let known = old.iter().find(|r| r.id == id).copied();
-                known.unwrap_or(Record { id, repeats: 0, times: 0, state: State::In { since: now } })
+                known.unwrap_or(Record {
+                    id,
+                    repeats: 0,
+                    times: 0,
+                    state: State::In { since: now },
+                    cause: None,
+                })
             })
             .collect();
     }
 
-    /// Wishes to eject an endpoint whose failures [tripped](OutlierPolicy::trips) the policy.
-    pub fn eject(&mut self, now: Duration, id: EndpointId) -> Verdict {
+    /// Wishes to eject those that were too slow in a window that is over, the slowest first; answers what became of each wish.
+    pub fn eject_slow(&mut self, now: Duration, paces: &[Pace]) -> Vec<(EndpointId, Verdict)> {
+        let slow = self.policy.slow.map_or_else(Vec::new, |policy| policy.too_slow(paces));
+        let wish =
+            |Slow { id, median, others }: Slow| (id, self.eject(now, id, Cause::Slow { median, others }));
+        slow.into_iter().map(wish).collect()
+    }
+
+    /// Wishes to eject an endpoint whose failures [tripped](OutlierPolicy::trips) the policy, or that was too slow.
+    pub fn eject(&mut self, now: Duration, id: EndpointId, cause: Cause) -> Verdict {
         let limit = self.policy.ejected_max(self.records.len());
         let ejected = self.records.iter().filter(|r| r.is_out(now)).count();
         let Some(record) = self.records.iter_mut().find(|r| r.id == id) else {
@@ -146,6 +185,7 @@ impl Outliers {
         let length = self.policy.base.saturating_mul(record.repeats);
         let until = now + length.min(self.policy.longest);
         record.state = State::Out { since: now, until };
+        record.cause = Some(cause);
         Verdict::Ejected { until }
     }
 
@@ -164,10 +204,13 @@ impl Outliers {
     /// Since when, until when and how often an endpoint sits out; `None` for one that does not.
     #[must_use]
     pub fn ejection(&self, now: Duration, id: EndpointId) -> Option<Ejection> {
-        self.records.iter().find(|r| r.id == id).and_then(|r| match r.state {
-            State::Out { since, until } if now < until => Some(Ejection { since, until, times: r.times }),
+        let record = self.records.iter().find(|r| r.id == id)?;
+        match record.state {
+            State::Out { since, until } if now < until => {
+                Some(Ejection { since, until, times: record.times, cause: record.cause? })
+            }
             State::Out { .. } | State::In { .. } => None,
-        })
+        }
     }
 
     /// When the next endpoint comes back; `None` while nobody sits out.

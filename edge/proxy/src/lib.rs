@@ -34,6 +34,7 @@ mod table;
 mod service;
 
 mod endpoint;
+mod paces;
 mod traffic;
 mod versions;
 
@@ -78,7 +79,8 @@ pub use self::route::{
     ProxyProtocol, ProxyVersion, ServiceRoute, Timeouts, Tls,
 };
 pub use balance::{
-    AdaptivePolicy, Balance, EndpointId, HedgeAfter, HedgePolicy, OutlierPolicy, Ramp, SlowStart, Weight,
+    AdaptivePolicy, Balance, Cause, EndpointId, HedgeAfter, HedgePolicy, OutlierPolicy, Ramp, SlowPolicy,
+    SlowStart, Weight,
 };
 pub use gate::Limits;
 pub use listener::Inherited;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use balance::{
-    Balance, EndpointId, HedgePolicy, OutlierPolicy, Outliers, Ramp, Roster, Seat, Standing, Verdict, Weight,
+    Balance, Cause, EndpointId, HedgePolicy, OutlierPolicy, Outliers, Ramp, Roster, Seat, Standing, Verdict,
+    Weight,
 };
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 use crate::access::Log;
 use crate::endpoint::Endpoint;
 use crate::gate::{Gate, Limits};
+use crate::paces::Paces;
 use crate::preamble::{Ends, Introduction};
 use crate::route::{EndpointState, Forwarded, HashKey, Protocol, ProxyProtocol, ServiceRoute, Timeouts};
 use crate::router::Router;
@@ -66,7 +68,7 @@ pub(crate) struct Service {
     snapshot: ArcSwap<Snapshot>,
     members: Mutex<Members>,
     closing: AtomicBool,
-    /// When the next ejected endpoint comes back or a slow start goes on, in milliseconds of `clock`; `u64::MAX` for never.
+    /// When the next ejected endpoint comes back, a window of latencies ends or a slow start goes on, in milliseconds of `clock`; `u64::MAX` for never.
     review_at_ms: AtomicU64,
 }
 
@@ -97,6 +99,8 @@ struct Members {
     /// What endpoints counted that are gone.
     gone: Versions,
     outliers: Outliers,
+    /// Where slow endpoints sit out.
+    paces: Option<Paces>,
 }
 
 #[derive(Debug)]
@@ -140,6 +144,7 @@ impl Service {
             leaving: Vec::new(),
             gone: Versions::default(),
             outliers: Outliers::new(route.outliers),
+            paces: None,
         };
         members.take_over(route, clock.now(), workers);
         let shedder = Shedder::default();
@@ -218,34 +223,56 @@ impl Service {
         let in_a_row = endpoint.failed(self.clock.now(), latency);
         // An endpoint that may not be ejected now is considered again only after as many further failures.
         if outliers.trips(in_a_row) && in_a_row.is_multiple_of(outliers.failures_in_a_row.max(1)) {
-            self.eject(endpoint.id);
+            self.eject(endpoint.id, Cause::Failures { in_a_row });
         }
     }
 
     /// Lets an endpoint sit out that failed too often in a row, if that is still allowed.
-    fn eject(&self, id: EndpointId) {
+    fn eject(&self, id: EndpointId, cause: Cause) {
         let mut members = self.members();
-        match members.outliers.eject(self.clock.now(), id) {
+        let verdict = members.outliers.eject(self.clock.now(), id, cause);
+        if self.follow(&members, id, verdict) {
+            self.publish(&mut members);
+        }
+    }
+
+    /// Lets endpoints sit out that were too slow in the window that is over, if one is.
+    fn eject_slow(&self, members: &mut Members) {
+        let now = self.clock.now();
+        let Members { paces: Some(paces), current, outliers, .. } = members else { return };
+        let Some(paces) = paces.turn(now, current.iter().map(|m| &m.endpoint)) else { return };
+        for (id, verdict) in outliers.eject_slow(now, &paces) {
+            self.follow(members, id, verdict);
+        }
+    }
+
+    /// Tells what became of a wish to eject an endpoint; says whether it was.
+    fn follow(&self, members: &Members, id: EndpointId, verdict: Verdict) -> bool {
+        match verdict {
             Verdict::Ejected { until } => {
-                let seconds = until.saturating_sub(self.clock.now()).as_secs();
-                tracing::warn!(service = %self.name, endpoint = %id, seconds, "endpoint ejected");
+                let now = self.clock.now();
+                let seconds = until.saturating_sub(now).as_secs();
+                let cause = members.outliers.ejection(now, id).map(|it| it.cause);
+                tracing::warn!(service = %self.name, endpoint = %id, seconds, ?cause, "endpoint ejected");
                 // It comes back with a clean sheet; the length of its next ejection remembers.
                 members.current.iter().filter(|m| m.endpoint.id == id).for_each(|m| m.endpoint.forgive());
-                self.publish(&mut members);
+                true
             }
             Verdict::Kept(reason) => {
                 tracing::debug!(service = %self.name, endpoint = %id, ?reason, "endpoint not ejected");
+                false
             }
         }
     }
 
-    /// Lets endpoints back in whose time is over, and slow starts go on. Cheap while there is neither.
+    /// Lets endpoints back in whose time is over, looks at how fast they answered, and lets slow starts go on. Cheap while there is nothing of that.
     pub(crate) fn review(&self) {
         let is_due = || self.clock.now().as_millis() as u64 >= self.review_at_ms.load(Ordering::Relaxed);
         if is_due() {
             let mut members = self.members();
             // Another worker may have been first.
             if is_due() {
+                self.eject_slow(&mut members);
                 self.publish(&mut members);
             }
         }
@@ -281,6 +308,7 @@ impl Service {
                 ago: now.saturating_sub(it.since),
                 left: it.until.saturating_sub(now),
                 times: it.times,
+                cause: it.cause,
             }),
             ramp,
             in_flight: e.in_flight(),
@@ -355,8 +383,14 @@ impl Members {
         self.forget_left();
         if self.route.outliers != route.outliers {
             self.outliers = Outliers::new(route.outliers);
+            self.paces = None;
         }
         self.outliers.retain_and_add(now, route.endpoints.iter().map(|e| e.id));
+        let watched = || self.current.iter().map(|m| &m.endpoint);
+        match (route.outliers.slow, &self.paces) {
+            (Some(policy), None) => self.paces = Some(Paces::begin(&policy, now, watched())),
+            (None, _) | (Some(_), Some(_)) => {}
+        }
         self.route = route.clone();
     }
 
@@ -379,7 +413,7 @@ impl Members {
     fn next_deadline(&self, now: Duration) -> Option<Duration> {
         let serving = self.current.iter().filter(|m| m.endpoint.state() == EndpointState::Serving);
         let steps = serving.filter_map(|m| self.route.slow_start.next_step(m.serving_since, now));
-        steps.chain(self.outliers.next_deadline()).min()
+        steps.chain(self.outliers.next_deadline()).chain(self.paces.as_ref().map(Paces::due)).min()
     }
 
     fn snapshot(&self, now: Duration) -> Snapshot {

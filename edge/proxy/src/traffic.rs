@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use balance::{EndpointId, Ramp};
+use balance::{Cause, EndpointId, Ramp};
 
 use crate::route::EndpointState;
 
@@ -135,7 +135,7 @@ pub struct EndpointTraffic {
     pub address: SocketAddr,
     /// Its state now.
     pub state: EndpointState,
-    /// That it sits out now because it kept failing.
+    /// That it sits out now because it kept failing, or was slow.
     pub ejection: Option<Ejected>,
     /// How far it has come in its slow start.
     pub ramp: Ramp,
@@ -162,6 +162,8 @@ pub struct Ejected {
     pub left: Duration,
     /// How often it was ejected in this life, this time included.
     pub times: u32,
+    /// Why it was this time.
+    pub cause: Cause,
 }
 
 /// Sums over requests (of a service) or attempts (of an endpoint).

@@ -19,6 +19,7 @@ mod issuing;
 mod logging;
 mod measuring;
 mod multiplexing;
+mod outliers;
 mod outliving;
 mod pacing;
 mod prometheus;

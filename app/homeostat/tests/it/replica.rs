@@ -1,6 +1,7 @@
 //! What the replicas of these tests run: this very test binary, told to be a small HTTP server, which speaks HTTP/1.1 and HTTP/2.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderMap, Request, StatusCode};
@@ -21,8 +22,8 @@ pub(crate) const UDP_PORT: &str = "HOMEOSTAT_TEST_REPLICA_UDP_PORT";
 pub(crate) const WORDS: [&str; 3] = ["--exact", "replica::serves_where_it_is_told_to", "--nocapture"];
 
 /// Answers every request with its process number, until it is stopped; `/fail` with 500, `/metrics` with 20 jobs and as many sessions as its
-/// process number, `/version` with that of HTTP, `/whose` with whom it is forwarded for, and `/hold` never. Datagrams are answered with that
-/// number, too. In a run of the tests, where nothing tells it to, it ends
+/// process number, `/uneven` after 80 ms where it is replica 1, `/version` with that of HTTP, `/whose` with whom it is forwarded for, and `/hold`
+/// never. Datagrams are answered with that number, too. In a run of the tests, where nothing tells it to, it ends
 /// at once.
 #[test]
 fn serves_where_it_is_told_to() {
@@ -38,6 +39,7 @@ fn serves_where_it_is_told_to() {
             format!("# TYPE jobs_running gauge\njobs_running 20\n# TYPE sessions gauge\nsessions {pid}\n");
         let router = Router::new()
             .route("/fail", any(|| async { StatusCode::INTERNAL_SERVER_ERROR }))
+            .route("/uneven", any(uneven))
             .route(
                 "/version",
                 any(|request: Request<axum::body::Body>| async move { format!("{:?}", request.version()) }),
@@ -77,4 +79,12 @@ fn serves_where_it_is_told_to() {
             });
         }
     });
+}
+
+async fn uneven() -> &'static str {
+    #[expect(clippy::disallowed_methods, reason = "it is how a replica is told who it is")]
+    let is_slow = std::env::var("HOMEOSTAT_REPLICA").is_ok_and(|name| name.ends_with("-1"));
+    // tidy: pause of a slow replica
+    tokio::time::sleep(Duration::from_millis(if is_slow { 80 } else { 0 })).await;
+    "done"
 }

@@ -2,6 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+const FAILED: Cause = Cause::Failures { in_a_row: 5 };
+
 fn id(ordinal: u32) -> EndpointId {
     EndpointId { ordinal, incarnation: 0 }
 }
@@ -19,48 +21,73 @@ fn outliers(n: u32) -> Outliers {
 #[test]
 fn an_ejection_lasts_longer_each_time_and_is_forgiven_in_time() {
     let mut o = outliers(3);
-    assert_eq!(o.eject(s(0), id(0)), Verdict::Ejected { until: s(30) });
+    assert_eq!(o.eject(s(0), id(0), FAILED), Verdict::Ejected { until: s(30) });
     assert!(o.is_ejected(s(29), id(0)) && !o.is_ejected(s(30), id(0)));
-    assert_eq!(o.eject(s(31), id(0)), Verdict::Ejected { until: s(31 + 60) });
-    assert_eq!(o.eject(s(92), id(0)), Verdict::Ejected { until: s(92 + 90) });
-    assert_eq!(o.ejection(s(181), id(0)), Some(Ejection { since: s(92), until: s(182), times: 3 }));
+    assert_eq!(o.eject(s(31), id(0), FAILED), Verdict::Ejected { until: s(31 + 60) });
+    assert_eq!(o.eject(s(92), id(0), FAILED), Verdict::Ejected { until: s(92 + 90) });
+    assert_eq!(
+        o.ejection(s(181), id(0)),
+        Some(Ejection { since: s(92), until: s(182), times: 3, cause: FAILED })
+    );
     assert_eq!(o.ejection(s(182), id(0)), None);
     // Two bases of good behaviour take two from k = 3.
-    assert_eq!(o.eject(s(182 + 60), id(0)), Verdict::Ejected { until: s(242 + 60) });
+    assert_eq!(o.eject(s(182 + 60), id(0), FAILED), Verdict::Ejected { until: s(242 + 60) });
 }
 
 #[test]
 fn one_of_few_and_a_tenth_of_many_may_be_out() {
     let mut few = outliers(2);
-    assert_eq!(few.eject(s(0), id(0)), Verdict::Ejected { until: s(30) });
-    assert_eq!(few.eject(s(0), id(0)), Verdict::Kept(Kept::AlreadyEjected));
-    assert_eq!(few.eject(s(0), id(1)), Verdict::Kept(Kept::TooManyEjected { limit: 1 }));
-    assert_eq!(few.eject(s(0), id(9)), Verdict::Kept(Kept::Unknown));
+    assert_eq!(few.eject(s(0), id(0), FAILED), Verdict::Ejected { until: s(30) });
+    assert_eq!(few.eject(s(0), id(0), FAILED), Verdict::Kept(Kept::AlreadyEjected));
+    assert_eq!(few.eject(s(0), id(1), FAILED), Verdict::Kept(Kept::TooManyEjected { limit: 1 }));
+    assert_eq!(few.eject(s(0), id(9), FAILED), Verdict::Kept(Kept::Unknown));
     let mut many = outliers(40);
-    let out = (0..40).filter(|&i| matches!(many.eject(s(0), id(i)), Verdict::Ejected { .. })).count();
+    let out = (0..40).filter(|&i| matches!(many.eject(s(0), id(i), FAILED), Verdict::Ejected { .. })).count();
     assert_eq!(out, 4);
 }
 
 #[test]
 fn a_successor_starts_with_a_clean_record() {
     let mut o = outliers(2);
-    o.eject(s(0), id(0));
+    o.eject(s(0), id(0), FAILED);
     let reborn = EndpointId { ordinal: 0, incarnation: 1 };
     o.retain_and_add(s(1), [reborn, id(1)]);
     assert!(!o.is_ejected(s(1), reborn));
     assert_eq!(o.next_deadline(), None);
-    assert_eq!(o.eject(s(2), reborn), Verdict::Ejected { until: s(32) });
+    assert_eq!(o.eject(s(2), reborn, FAILED), Verdict::Ejected { until: s(32) });
 }
 
 #[test]
 fn review_lets_back_in_when_the_time_is_over() {
     let mut o = outliers(2);
-    o.eject(s(0), id(1));
+    o.eject(s(0), id(1), FAILED);
     assert_eq!(o.next_deadline(), Some(s(30)));
     assert!(!o.review(s(29)));
     assert!(o.review(s(30)));
     assert!(!o.review(s(30)));
     assert_eq!(o.next_deadline(), None);
+}
+
+#[test]
+fn the_slowest_go_first_as_many_as_may_and_for_longer_each_time() {
+    let slow = SlowPolicy { percent: 300, at_least: Duration::ZERO, window: s(10), answers_min: 1 };
+    let mut o = Outliers::new(OutlierPolicy { slow: Some(slow), ..OutlierPolicy::default() });
+    o.retain_and_add(s(0), (0..5).map(id));
+    let pace = |(ordinal, seconds): (u32, u64)| Pace { id: id(ordinal), answers: 1, median: s(seconds) };
+    let paces: Vec<Pace> = (0..).zip([1, 9, 1, 12, 1]).map(pace).collect();
+    let told = o.eject_slow(s(10), &paces);
+    assert_eq!(
+        told,
+        [
+            (id(3), Verdict::Ejected { until: s(40) }),
+            (id(1), Verdict::Kept(Kept::TooManyEjected { limit: 1 }))
+        ]
+    );
+    let cause = Cause::Slow { median: s(12), others: s(1) };
+    assert_eq!(o.ejection(s(20), id(3)), Some(Ejection { since: s(10), until: s(40), times: 1, cause }));
+    assert_eq!(o.eject_slow(s(50), &paces)[0], (id(3), Verdict::Ejected { until: s(110) }));
+    // Without a policy nobody is.
+    assert_eq!(outliers(5).eject_slow(s(10), &paces), []);
 }
 
 proptest! {
@@ -70,7 +97,7 @@ proptest! {
         let mut now = s(0);
         for (who, later) in wishes {
             now += s(later);
-            let _ = o.eject(now, id(who));
+            let _ = o.eject(now, id(who), FAILED);
             let out = (0..n).filter(|&i| o.is_ejected(now, id(i))).count();
             prop_assert!(out <= OutlierPolicy::default().ejected_max(n as usize));
             if let Some(next) = o.next_deadline() {

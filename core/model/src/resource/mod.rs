@@ -29,6 +29,7 @@ pub mod hpa;
 mod known_event;
 mod metadata;
 mod metric_source;
+mod outliers;
 mod policy;
 mod port;
 mod probe;
@@ -80,6 +81,7 @@ pub use self::metric_source::{
     MEASURE_TIMEOUT_DEFAULT, METRIC_SOURCES_MAX, MeasuredObject, MetricOrigin, MetricSource,
     MetricSourceSpec, PrometheusOrigin, ReplicasOrigin, SERIES_MAX, URL_LEN_MAX,
 };
+pub use self::outliers::{Outliers, SlowReplica};
 pub use self::policy::{
     BurstPolicy, CompositePolicy, Cooldown, EVALUATIONS_MAX, Evaluation, FormulaPolicy, FormulaTarget,
     PANICS_PER_STABLE_MAX, READY_REPLICAS_NAME, REPLICAS_NAME, ScalePolicy, ScaleStep, StepChange,

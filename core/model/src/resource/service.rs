@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccessLog, AutoscalerSpec, Count, External, Hedge, Limits, ListenAddress, Metadata, Port, PortName,
-    Probes, Problems, ProxyProtocol, Quantity, Scale, Span, Tls,
+    AccessLog, AutoscalerSpec, Count, External, Hedge, Limits, ListenAddress, Metadata, Outliers, Port,
+    PortName, Probes, Problems, ProxyProtocol, Quantity, Scale, Span, Tls,
 };
 use crate::name::ServiceName;
 
@@ -263,6 +263,9 @@ pub struct Expose {
     /// When a request that takes long is sent to a second replica, too; `{}` for one that takes longer than 95 % do. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hedge: Option<Hedge>,
+    /// When a replica that is ready is left out for a while, because it keeps failing or is slow.
+    #[serde(default, skip_serializing_if = "Outliers::is_default")]
+    pub outliers: Outliers,
     /// The certificates with which the proxy speaks TLS to clients; changed files are taken by themselves. Default: none, it speaks plainly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
@@ -292,6 +295,7 @@ impl Expose {
             slow_start: None,
             limits: Limits::default(),
             hedge: None,
+            outliers: Outliers::default(),
             tls: None,
             proxy_protocol: ProxyProtocol::default(),
             timeouts: Timeouts::default(),

@@ -16,10 +16,11 @@ use model::resource::{
     AccessLog, AccessLogFormat, Acme, AcmeChallenge, Adaptive, Balance, CertificateFiles, Check, ClientTls,
     CommandOrigin, Dependency, DependencyStage, Expose, External, ExternalFormat, ExternalName, HashKey,
     Hedge, HorizontalPodAutoscaler, HttpCheck, HttpOrigin, HttpUrl, JsonPath, Limits, ListenAddress,
-    MeasuredObject, Metadata, MetricOrigin, MetricSource, MetricSourceSpec, ObjectMeta, ObjectName, Port,
-    PortName, PostgresOrigin, Probe, Probes, PrometheusOrigin, Protocol, ProxyProtocol, ProxyVersion,
+    MeasuredObject, Metadata, MetricOrigin, MetricSource, MetricSourceSpec, ObjectMeta, ObjectName, Outliers,
+    Port, PortName, PostgresOrigin, Probe, Probes, PrometheusOrigin, Protocol, ProxyProtocol, ProxyVersion,
     Quantity, Recover, RedisOrigin, RedisQueue, RedisStream, ReplicasOrigin, Resource, Resources, Route,
-    RouteSpec, Run, Secret, ServerAddress, Service, ServiceSpec, Signal, Span, Stop, TcpCheck, Timeouts, Tls,
+    RouteSpec, Run, Secret, ServerAddress, Service, ServiceSpec, Signal, SlowReplica, Span, Stop, TcpCheck,
+    Timeouts, Tls,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -255,7 +256,21 @@ fn older_behavior() -> BoxedStrategy<v2beta2::Behavior> {
         .boxed()
 }
 
-fn resilience() -> BoxedStrategy<(Option<Span>, Limits, Option<Hedge>)> {
+fn outliers() -> BoxedStrategy<Outliers> {
+    let slow = (any::<u32>(), span(), span(), any::<u32>())
+        .prop_map(|(percent, at_least, window, answers)| SlowReplica { percent, at_least, window, answers });
+    (any::<u32>(), span(), span(), any::<u32>(), of(slow))
+        .prop_map(|(failures_in_a_row, ejection, longest, max_percent, slow)| Outliers {
+            failures_in_a_row,
+            ejection,
+            longest,
+            max_percent,
+            slow,
+        })
+        .boxed()
+}
+
+fn resilience() -> BoxedStrategy<(Option<Span>, Limits, Option<Hedge>, Outliers)> {
     let adaptive = (any::<u32>(), any::<u32>(), any::<u32>())
         .prop_map(|(min, max, tolerance_percent)| Adaptive { min, max, tolerance_percent });
     let limits = (of(any::<u32>()), of(any::<u32>()), of(adaptive)).prop_map(
@@ -263,7 +278,7 @@ fn resilience() -> BoxedStrategy<(Option<Span>, Limits, Option<Hedge>)> {
     );
     let hedge = of((of(span()), of(any::<u32>()), any::<u32>())
         .prop_map(|(after, percentile, budget_percent)| Hedge { after, percentile, budget_percent }));
-    (of(span()), limits, hedge).boxed()
+    (of(span()), limits, hedge, outliers()).boxed()
 }
 
 fn access_log() -> BoxedStrategy<AccessLog> {
@@ -338,7 +353,7 @@ fn expose() -> BoxedStrategy<Expose> {
                 port,
                 balance,
                 hash,
-                (slow_start, limits, hedge),
+                (slow_start, limits, hedge, outliers),
                 tls,
                 timeouts,
             )| {
@@ -350,6 +365,7 @@ fn expose() -> BoxedStrategy<Expose> {
                     slow_start,
                     limits,
                     hedge,
+                    outliers,
                     tls,
                     proxy_protocol,
                     timeouts,

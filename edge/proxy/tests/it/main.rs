@@ -21,6 +21,7 @@ mod retrying;
 mod routing;
 mod shedding;
 mod slow_start;
+mod slowness;
 mod storm;
 mod succeeding;
 mod table;

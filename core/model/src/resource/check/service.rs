@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::{Severity, external, tls};
 use crate::resource::{
-    Adaptive, AutoscalerSpec, Balance, Check, Count, Expose, HashKey, Hedge, IN_FLIGHT_MAX, Limits, Port,
-    PortName, Probe, Problem, Protocol, Quantity, REPLICAS_MAX, Scale, Service, ServiceSpec, Span,
-    TOLERANCE_PERCENT_MAX,
+    Adaptive, AutoscalerSpec, Balance, Check, Count, Expose, HashKey, Hedge, IN_FLIGHT_MAX, Limits, Outliers,
+    Port, PortName, Probe, Problem, Protocol, Quantity, REPLICAS_MAX, Scale, Service, ServiceSpec,
+    SlowReplica, Span, TOLERANCE_PERCENT_MAX,
 };
 
 /// Most ports of one service: each replica reserves each of them, and the dynamic range holds 28,232.
@@ -38,6 +38,15 @@ const WINDOW_MIN: Span = Span::from_secs(60);
 
 /// Longest window of a schedule: one that begins once a year holds always by then.
 const WINDOW_MAX: Span = Span::from_secs(366 * 86_400);
+
+/// Most failures in a row that a replica may need before it is left out: who wants more wants never.
+const FAILURES_MAX: u32 = 1000;
+
+/// Most replicas that may be left out at once, in percent: beyond the half nobody is, since what they share is likelier to be ill.
+const EJECTED_PERCENT_MAX: u32 = 50;
+
+/// Shortest time that answers are looked at, or a replica is left out: that of the proxy's tick.
+const WINDOW_OF_ANSWERS_MIN: Span = Span::from_millis(100);
 
 /// Least memory of a replica, in bytes: no process starts in less than 1 MiB.
 const MEMORY_MIN: i64 = 1024 * 1024;
@@ -343,6 +352,7 @@ fn exposed(expose: &Expose, ports: &[Port], found: &mut Found) {
     }
     limits(&expose.limits, found);
     hedge(expose.hedge, found);
+    outliers(&expose.outliers, found);
     if !expose.hash.is_default() && expose.balance != Balance::ConsistentHash {
         let text =
             "it has no effect unless spec.expose.balance is consistentHash: set that, or take this out";
@@ -385,6 +395,10 @@ fn spoken(expose: &Expose, protocol: Protocol, found: &mut Found) {
                     "nobody looks into plain TCP, so that there is no request to send twice: take it out";
                 found.push(error("spec.expose.hedge", text));
             }
+            if expose.outliers.slow.is_some() {
+                let text = "how long a connection lasts does not say how fast a replica answers: take it out";
+                found.push(error("spec.expose.outliers.slow", text));
+            }
         }
         Protocol::Udp => spoken_in_datagrams(expose, found),
     }
@@ -414,6 +428,11 @@ fn spoken_in_datagrams(expose: &Expose, found: &mut Found) {
             expose.hedge.is_some(),
             "nobody looks into datagrams, so that there is no request to send twice",
         ),
+        (
+            "outliers.slow",
+            expose.outliers.slow.is_some(),
+            "how long a session lasts does not say how fast a replica answers",
+        ),
         ("tls", expose.tls.is_some(), "TLS is spoken over connections, and UDP has none"),
         (
             "proxyProtocol",
@@ -440,6 +459,26 @@ fn limits(limits: &Limits, found: &mut Found) {
     between("adaptive.max", 1, IN_FLIGHT_MAX, Some(max));
     between("adaptive.min", 1, max.clamp(1, IN_FLIGHT_MAX), Some(min));
     between("adaptive.tolerancePercent", 0, TOLERANCE_PERCENT_MAX, Some(tolerance_percent));
+}
+
+fn outliers(outliers: &Outliers, found: &mut Found) {
+    let at = "spec.expose.outliers";
+    let Outliers { failures_in_a_row, ejection, longest, max_percent, slow } = *outliers;
+    in_range(&format!("{at}.failuresInARow"), failures_in_a_row, 1, FAILURES_MAX, found);
+    in_range(&format!("{at}.maxPercent"), max_percent, 1, EJECTED_PERCENT_MAX, found);
+    within(&format!("{at}.ejection"), ejection, WINDOW_OF_ANSWERS_MIN, found);
+    within(&format!("{at}.longest"), longest, ejection.max(WINDOW_OF_ANSWERS_MIN), found);
+    let Some(SlowReplica { percent, at_least, window, answers }) = slow else { return };
+    in_range(&format!("{at}.slow.percent"), percent, 110, 10_000, found);
+    in_range(&format!("{at}.slow.answers"), answers, 1, IN_FLIGHT_MAX, found);
+    within(&format!("{at}.slow.atLeast"), at_least, Span::ZERO, found);
+    within(&format!("{at}.slow.window"), window, WINDOW_OF_ANSWERS_MIN, found);
+}
+
+fn in_range(at: &str, it: u32, least: u32, most: u32, found: &mut Found) {
+    if !(least..=most).contains(&it) {
+        found.push(error(at, format!("it lies between {least} and {most}, not {it}")));
+    }
 }
 
 fn hedge(hedge: Option<Hedge>, found: &mut Found) {

@@ -186,6 +186,35 @@ fn the_bounds_of_a_limit_that_is_found_have_a_range_and_an_order() {
 }
 
 #[test]
+fn when_a_replica_is_left_out_has_bounds() {
+    let spec = |protocol: &str, outliers: Value| {
+        service(
+            "shop",
+            json!({"ports": [{"name": "p", "protocol": protocol}],
+                "expose": {"listen": "127.0.0.1:80", "port": "p", "outliers": outliers}}),
+        )
+    };
+    let all = json!({"failuresInARow": 1000, "ejection": "100ms", "longest": "1h", "maxPercent": 50,
+        "slow": {"percent": 110, "atLeast": "0s", "window": "100ms", "answers": 1}});
+    for outliers in [json!({}), json!({"slow": {}}), all] {
+        assert!(said(&[spec("http", outliers)]).is_empty());
+    }
+    for (protocol, outliers, sentence) in [
+        ("http", json!({"failuresInARow": 0}), "failuresInARow: it lies between 1 and 1000, not 0"),
+        ("http", json!({"maxPercent": 51}), "maxPercent: it lies between 1 and 50, not 51"),
+        ("http", json!({"ejection": "1m", "longest": "30s"}), "longest: it lies between 1m and 1h, not 30s"),
+        ("http", json!({"slow": {"percent": 100}}), "slow.percent: it lies between 110 and 10000, not 100"),
+        ("http", json!({"slow": {"window": "10ms"}}), "slow.window: it lies between 100ms and 1h, not 10ms"),
+        ("http", json!({"slow": {"answers": 0}}), "slow.answers: it lies between 1 and 1000000, not 0"),
+        ("tcp", json!({"slow": {}}), "slow: how long a connection lasts"),
+        ("udp", json!({"slow": {}}), "slow: how long a session lasts"),
+    ] {
+        has(&[spec(protocol, outliers)], &format!("0 spec.expose.outliers.{sentence}"));
+    }
+    assert!(said(&[spec("tcp", json!({"failuresInARow": 3}))]).is_empty());
+}
+
+#[test]
 fn a_hedge_follows_a_time_or_a_percentile() {
     let spec = |hedge: Value| {
         json!({"ports": [{"name": "http"}], "scale": {"replicas": 2},

@@ -1,0 +1,41 @@
+//! A replica that is well by its probes and far slower than the others.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crate::house::{House, answer_of, free_port, text, wait_until};
+
+#[test]
+fn a_slow_replica_is_left_out_and_it_is_said_why() {
+    let mut house = House::new();
+    let port = free_port();
+    let more = format!(
+        "  scale: {{replicas: 3}}\n  expose:\n    {{listen: \"127.0.0.1:{port}\", port: http, balance: roundRobin,\n    \
+         outliers: {{ejection: 1m, slow: {{window: 1s, atLeast: 30ms, answers: 5}}}}}}\n"
+    );
+    let manifest = house.write_service("web", &more);
+    house.up(&["-f", text(&manifest)]);
+    house.wait_for_ready("web", 3);
+    let url = format!("http://127.0.0.1:{port}/uneven");
+    wait_until("it is in the traffic", || answer_of(&url).ok());
+    let is_over = AtomicBool::new(false);
+    let described = thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    assert_eq!(answer_of(&url).expect("every request is answered"), "done");
+                }
+            });
+        }
+        let found = wait_until("the slow one is left out", || {
+            let described = house.run(&["describe", "service/web"]).out;
+            described.contains("it was slow, with half of its answers taking").then_some(described)
+        });
+        is_over.store(true, Ordering::Relaxed);
+        found
+    });
+    let line = described.lines().find(|line| line.contains("it was slow")).expect("it was there");
+    assert!(line.starts_with("web-1") && line.contains("Ejected"), "{line}");
+    assert!(line.ends_with("which is ejection 1 of this replica"), "{line}");
+    assert_eq!(described.matches("Ejected").count(), 1, "{described}");
+}

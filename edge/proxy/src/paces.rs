@@ -1,0 +1,61 @@
+//! How fast endpoints answer, window by window, taken from the counters that are kept anyway: a request costs nothing more for it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use balance::{EndpointId, Pace, SlowPolicy};
+
+use crate::endpoint::Endpoint;
+use crate::traffic::{Histogram, sum};
+
+/// What endpoints had answered when the window began.
+#[derive(Debug)]
+pub(crate) struct Paces {
+    window: Duration,
+    begun: Duration,
+    /// One is missing of whom the whole past lies in the window.
+    earlier: BTreeMap<EndpointId, Histogram>,
+}
+
+impl Paces {
+    /// Begins to look.
+    pub(crate) fn begin<'a>(
+        policy: &SlowPolicy,
+        now: Duration,
+        endpoints: impl Iterator<Item = &'a Arc<Endpoint>>,
+    ) -> Self {
+        let earlier = endpoints.map(|endpoint| (endpoint.id, sum(&endpoint.shards).latency)).collect();
+        Self { window: policy.window, begun: now, earlier }
+    }
+
+    /// When the window is over.
+    pub(crate) fn due(&self) -> Duration {
+        self.begun + self.window
+    }
+
+    /// How fast each endpoint answered in the window that is over by now; the next one begins. `None` while it goes on.
+    pub(crate) fn turn<'a>(
+        &mut self,
+        now: Duration,
+        endpoints: impl Iterator<Item = &'a Arc<Endpoint>>,
+    ) -> Option<Vec<Pace>> {
+        if now < self.due() {
+            return None;
+        }
+        let earlier = std::mem::take(&mut self.earlier);
+        self.begun = now;
+        let pace = |endpoint: &Arc<Endpoint>| {
+            let latency = sum(&endpoint.shards).latency;
+            let window =
+                earlier.get(&endpoint.id).map_or_else(|| latency.clone(), |then| latency.since(then));
+            self.earlier.insert(endpoint.id, latency);
+            Pace {
+                id: endpoint.id,
+                answers: window.count(),
+                median: window.quantile(0.5).unwrap_or_default(),
+            }
+        };
+        Some(endpoints.map(pace).collect())
+    }
+}
