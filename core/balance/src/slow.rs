@@ -61,12 +61,10 @@ impl SlowPolicy {
             return Vec::new();
         }
         known.sort_by_key(|pace| (pace.median, pace.id));
-        let others_of = |nth: usize| lower_median_without(&known, nth);
-        let slow = known.iter().enumerate().map(|(nth, pace)| Slow {
-            id: pace.id,
-            median: pace.median,
-            others: others_of(nth),
-        });
+        // The lower median of all but one is the same whichever of the slower half is left out, and the faster half is never judged. Of an even
+        // number the faster of the two in the middle counts, or two slow ones would hide each other.
+        let others = known[(known.len() - 2) / 2].median;
+        let slow = known.iter().map(|pace| Slow { id: pace.id, median: pace.median, others });
         let mut slow: Vec<Slow> = slow.filter(|it| self.is_too_slow(it.median, it.others)).collect();
         slow.reverse();
         slow
@@ -76,10 +74,4 @@ impl SlowPolicy {
         let is_many_times = median.as_nanos() * 100 > others.as_nanos() * u128::from(self.percent);
         is_many_times && median.saturating_sub(others) >= self.at_least
     }
-}
-
-/// The lower median of sorted paces but the `nth`: of an even number, the faster of the two in the middle, or one slow endpoint would hide another.
-fn lower_median_without(sorted: &[Pace], nth: usize) -> Duration {
-    let middle = (sorted.len() - 2) / 2;
-    sorted[if middle < nth { middle } else { middle + 1 }].median
 }

@@ -387,9 +387,8 @@ impl Members {
         }
         self.outliers.retain_and_add(now, route.endpoints.iter().map(|e| e.id));
         let watched = || self.current.iter().map(|m| &m.endpoint);
-        match (route.outliers.slow, &self.paces) {
-            (Some(policy), None) => self.paces = Some(Paces::begin(&policy, now, watched())),
-            (None, _) | (Some(_), Some(_)) => {}
+        if let (Some(policy), None) = (route.outliers.slow, &self.paces) {
+            self.paces = Some(Paces::begin(&policy, now, watched()));
         }
         self.route = route.clone();
     }

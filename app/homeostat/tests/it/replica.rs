@@ -84,7 +84,7 @@ fn serves_where_it_is_told_to() {
 async fn uneven() -> &'static str {
     #[expect(clippy::disallowed_methods, reason = "it is how a replica is told who it is")]
     let is_slow = std::env::var("HOMEOSTAT_REPLICA").is_ok_and(|name| name.ends_with("-1"));
-    // tidy: pause of a slow replica
+    // tidy: slow on purpose
     tokio::time::sleep(Duration::from_millis(if is_slow { 80 } else { 0 })).await;
     "done"
 }

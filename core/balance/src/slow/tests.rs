@@ -34,6 +34,9 @@ fn one_that_takes_many_times_as_long_as_the_others_is_too_slow() {
 fn several_are_told_with_the_slowest_first_and_do_not_hide_each_other() {
     assert_eq!(slow(&[10, 50, 10, 90, 10]), [3, 1]);
     assert_eq!(slow(&[10, 90, 10, 90]), [3, 1]);
+    // Of an even number of others the faster in the middle counts, and of an odd one the middle.
+    assert_eq!(slow(&[10, 25, 70]), [2]);
+    assert_eq!(slow(&[10, 20, 20, 50]), [0; 0]);
 }
 
 #[test]

@@ -19,7 +19,7 @@ async fn host(delay_ms: Arc<AtomicU64>) -> Backend {
     Backend::http(move |_request| {
         let delay = Duration::from_millis(delay_ms.load(Ordering::Relaxed));
         async move {
-            // tidy: pause of a slow endpoint
+            // tidy: slow on purpose
             tokio::time::sleep(delay).await;
             Response::new(Full::new(Bytes::from_static(b"done")))
         }
