@@ -17,6 +17,8 @@ pub(crate) struct Operator {
     chance: Stream,
     /// For pauses and protections, so that the rest of a world is as it was without.
     orders: Stream,
+    /// For going back to what was run before, likewise.
+    ways_back: Stream,
     wards: Vec<Ward>,
 }
 
@@ -54,6 +56,7 @@ impl Operator {
         Self {
             chance: Stream::named(config.seed, "operator"),
             orders: Stream::named(config.seed, "operator's orders"),
+            ways_back: Stream::named(config.seed, "operator's ways back"),
             wards: config.services.iter().map(ward).collect(),
         }
     }
@@ -87,7 +90,8 @@ impl Operator {
             return;
         }
         let service = ward.config.name.clone();
-        match chance.below(9) {
+        match chance.below(8) {
+            0 if self.ways_back.happens(400) => ward.declare_the_one_before(sim),
             0 => ward.declare_anew(sim, Flaw::None),
             1 => {
                 let flaw = match chance.below(3) {
@@ -107,7 +111,6 @@ impl Operator {
                 }
                 ward.declare_in_place(sim);
             }
-            7 => ward.declare_the_one_before(sim),
             3 | 4 => {
                 let replicas = u32::try_from(chance.below(9)).unwrap_or(0);
                 let until = chance
