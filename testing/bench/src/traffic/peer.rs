@@ -173,7 +173,8 @@ fn haproxy(setup: &Setup) -> String {
         .map(|(number, backend)| format!("    server s{number} {backend} check inter 500ms\n"))
         .collect();
     format!(
-        "global\n    nbthread 2\n    maxconn 15000\n\
+        // As many connections as the open files allow, which it finds by itself.
+        "global\n    nbthread 2\n\
          defaults\n    mode http\n    timeout connect 1s\n    timeout client 600s\n    timeout server 60s\n    retries 3\n    \
          option redispatch\n    retry-on conn-failure empty-response\n    http-reuse always\n\
          frontend in\n    bind {}\n{secure}    default_backend out\n\
