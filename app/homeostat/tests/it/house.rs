@@ -75,14 +75,19 @@ impl House {
         let words: Vec<String> = replica::WORDS.iter().map(|word| format!("{word:?}")).collect();
         let text = format!(
             "apiVersion: homeostat/v1\nkind: Service\nmetadata: {{name: {name}}}\nspec:\n  run:\n    \
-             command: [{:?}, {}]\n    env: {{{}: \"$(PORT_HTTP)\", {MARK}: {:?}}}\n  ports: [{{name: http, protocol: http}}]\n  \
+             command: [{:?}, {}]\n    env: {{{}: \"$(PORT_HTTP)\", {}}}\n  ports: [{{name: http, protocol: http}}]\n  \
              probes: {{readiness: {{http: {{path: /}}, every: 100ms, timeout: 5s}}}}\n{more}",
             program.display().to_string(),
             words.join(", "),
             replica::PORT,
-            self.folder.path().display().to_string(),
+            self.mark(),
         );
         self.write(&format!("{name}.yaml"), &text)
+    }
+
+    /// What stands in the environment of what the house has started, as in a manifest: by it whatever is left is found and ended.
+    pub(crate) fn mark(&self) -> String {
+        format!("{MARK}: {:?}", self.folder.path().display().to_string())
     }
 
     /// A call of the binary that asks this house.

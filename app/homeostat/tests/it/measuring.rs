@@ -193,6 +193,7 @@ fn workers_follow_a_queue_in_a_real_redis_and_stay_when_it_is_killed() {
     let manifest = manifest.replace("6390", &port).replace("BLPOP mails", "BLPOP nothing");
     // A title would be written over the mark by which a house finds what it has started.
     let manifest = manifest.replace("--save", "--set-proc-title, \"no\", --save");
+    let manifest = manifest.replace("run: {command:", &format!("run: {{env: {{{}}}, command:", house.mark()));
     let manifest = manifest.replace("stabilizationWindowSeconds: 30", "stabilizationWindowSeconds: 0");
     house.up(&["-f", text(&house.write("service.yaml", &manifest))]);
     house.wait_for_ready("worker", 1);

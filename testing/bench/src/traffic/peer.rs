@@ -141,7 +141,9 @@ fn nginx(folder: &Path, setup: &Setup) -> String {
         Choice::RoundRobin => "",
         Choice::LeastConnections => "least_conn;",
     };
-    let servers: String = setup.backends.iter().map(|backend| format!("server {backend};")).collect();
+    // By default one failure takes a backend out for ten seconds, so that all are out when each has died once.
+    let servers: String =
+        setup.backends.iter().map(|backend| format!("server {backend} max_fails=0;")).collect();
     let secure = setup.secure.as_ref().map_or_else(String::new, |(address, file)| {
         let file = file.display();
         format!("listen {address} ssl reuseport; ssl_certificate {file}; ssl_certificate_key {file}; ssl_protocols TLSv1.3;")
