@@ -69,12 +69,8 @@ pub(crate) async fn serve(
     given_up: CancellationToken,
     service: Arc<Service>,
 ) {
-    // All of them are cancel safe.
-    tokio::select! {
-        biased;
-        () = worker.until_stopping() => return,
-        () = given_up.cancelled() => return,
-        () = worker.shared.until_open() => {}
+    if !worker.may_serve(&given_up).await {
+        return;
     }
     let door = match Door::watch(socket) {
         Ok(door) => door,

@@ -148,12 +148,8 @@ pub(crate) async fn accept(
     given_up: CancellationToken,
     service: Arc<Service>,
 ) {
-    // All of them are cancel safe.
-    tokio::select! {
-        biased;
-        () = worker.until_stopping() => return,
-        () = given_up.cancelled() => return,
-        () = worker.shared.until_open() => {}
+    if !worker.may_serve(&given_up).await {
+        return;
     }
     let socket = match TcpListener::from_std(socket) {
         Ok(socket) => socket,

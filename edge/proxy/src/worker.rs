@@ -393,6 +393,16 @@ impl Worker {
         self.shared.stop.cancelled().await;
     }
 
+    /// Waits until the proxy is open; `false` when it stops, or the socket is given up, before that. Cancel safe.
+    pub(crate) async fn may_serve(&self, given_up: &CancellationToken) -> bool {
+        tokio::select! {
+            biased;
+            () = self.until_stopping() => false,
+            () = given_up.cancelled() => false,
+            () = self.shared.until_open() => true,
+        }
+    }
+
     /// A service as this worker knows it.
     pub(crate) fn local(&self, service: &Arc<Service>) -> Rc<LocalService> {
         let mut services = self.services.borrow_mut();

@@ -1,0 +1,147 @@
+//! What is wrong with sources of metrics, and with metrics that have none.
+
+use super::*;
+
+fn source(name: &str, spec: Value) -> Resource {
+    let mut whole = json!({"metric": "jobs", "from": {"command": {"argv": ["./jobs"]}}});
+    let Value::Object(fields) = spec else { panic!("a spec is an object") };
+    for (key, value) in fields {
+        whole[key] = value;
+    }
+    resource("homeostat/v1", "MetricSource", name, &whole)
+}
+
+/// An autoscaler of the shop by one metric.
+fn by(metric: &Value) -> Resource {
+    let spec =
+        json!({"scaleTargetRef": {"kind": "Service", "name": "shop"}, "maxReplicas": 5, "metrics": [metric]});
+    resource("autoscaling/v2", "HorizontalPodAutoscaler", "shop", &spec)
+}
+
+#[test]
+fn a_metric_without_a_source_is_a_warning_that_goes_away_with_it() {
+    let target = json!({"type": "Value", "value": "5"});
+    let external = json!({"type": "External", "external": {"metric": {"name": "jobs"}, "target": target}});
+    let object = json!({"type": "Object", "object": {"metric": {"name": "jobs"}, "target": target,
+        "describedObject": {"kind": "Ingress", "name": "web"}}});
+    let average = json!({"type": "AverageValue", "averageValue": "5"});
+    let pods = json!({"type": "Pods", "pods": {"metric": {"name": "jobs"}, "target": average}});
+    let shop = || service("shop", json!({"ports": [{"name": "http"}]}));
+    for (metric, spec, missing) in [
+        (external, json!({}), "jobs"),
+        (object, json!({"of": {"kind": "Ingress", "name": "web"}}), "jobs of Ingress web"),
+        (pods, json!({"from": {"replicas": {"service": "shop"}}}), "jobs of each replica of shop"),
+    ] {
+        let without = check(&[shop(), by(&metric)], Severity::Error);
+        let text = format!("nothing measures {missing} yet: declare a MetricSource for it");
+        assert_eq!(
+            (without.len(), without[0].severity, &without[0].problem.text),
+            (1, Severity::Warning, &text)
+        );
+        assert_eq!(said(&[shop(), by(&metric), source("a", spec)]), [""; 0]);
+    }
+}
+
+#[test]
+fn what_replicas_are_removed_by_is_measured_at_them() {
+    let by_carts =
+        json!({"ports": [{"name": "http"}], "scale": {"replicas": 2, "remove": {"cheapest": "jobs"}}});
+    let shop = || service("shop", by_carts.clone());
+    has(&[shop()], "0 spec.scale.remove.cheapest: nothing measures jobs of each replica of shop yet");
+    assert_eq!(said(&[shop(), source("a", json!({"from": {"replicas": {"service": "shop"}}}))]), [""; 0]);
+    has(&[shop(), source("a", json!({}))], "0 spec.scale.remove.cheapest: nothing measures jobs");
+}
+
+#[test]
+fn two_sources_of_one_metric_would_speak_against_each_other() {
+    has(
+        &[source("a", json!({})), source("b", json!({}))],
+        "1 spec.metric: metricsource/a measures jobs already",
+    );
+    let other = json!({"of": {"kind": "Ingress", "name": "web"}});
+    assert_eq!(said(&[source("a", json!({})), source("b", other)]), [""; 0]);
+}
+
+#[test]
+fn a_source_of_replicas_names_a_service_and_a_port_of_it() {
+    let of = |more: Value| source("a", json!({"from": {"replicas": more}}));
+    has(&[of(json!({"service": "shop"}))], "0 spec.from.replicas.service: there is no service shop");
+    let shop = || service("shop", json!({}));
+    has(
+        &[shop(), of(json!({"service": "shop"}))],
+        "1 spec.from.replicas.port: service shop has no port to ask",
+    );
+    let open = || service("shop", json!({"ports": [{"name": "http"}]}));
+    let named = json!({"service": "shop", "port": "admin"});
+    has(&[open(), of(named)], "1 spec.from.replicas.port: service shop has no port admin");
+}
+
+#[test]
+fn what_a_source_asks_and_how_often_lies_within_bounds() {
+    for (spec, problem) in [
+        (json!({"metric": ""}), "0 spec.metric: it has 1 to 253 bytes without space"),
+        (json!({"metric": "a b"}), "0 spec.metric: it has 1 to 253 bytes without space"),
+        (json!({"every": "10ms"}), "0 spec.every: it lies between 100ms and 1h, not 10ms"),
+        (json!({"timeout": "2h"}), "0 spec.timeout: it lies between 1ms and 1h, not 2h"),
+        (json!({"staleAfter": "1s"}), "0 spec.staleAfter: it lies between 5s and 1d, not 1s"),
+        (json!({"from": {"command": {"argv": [""]}}}), "0 spec.from.command.argv: a command names a program"),
+        (
+            json!({"from": {"prometheus": {"url": "http://a", "query": ""}}}),
+            "0 spec.from.prometheus.query: it has 1 to 4096 bytes, none of them 0; this one has 0",
+        ),
+        (
+            json!({"from": {"prometheus": {"url": "http://a/?b", "query": "c"}}}),
+            "0 spec.from.prometheus.url: it says where the server is",
+        ),
+        (
+            json!({"from": {"http": {"url": "http://a", "value": "$", "bearerTokenFile": ""}}}),
+            "0 spec.from: bearerTokenFile names a file",
+        ),
+        (
+            json!({"from": {"redis": {"address": "a", "queue": {"list": ""}}}}),
+            "0 spec.from.redis.queue: it has 1 to 1024 bytes",
+        ),
+        (
+            json!({"from": {"redis": {"address": "a", "queue": {"stream": {"key": "b", "group": ""}}}}}),
+            "0 spec.from.redis.queue.stream.group: it has 1 to 1024 bytes",
+        ),
+        (
+            json!({"from": {"redis": {"address": "a", "user": "b", "queue": {"list": "c"}}}}),
+            "0 spec.from.redis.password: a user says a password",
+        ),
+        (
+            json!({"from": {"redis": {"address": "a", "password": {"variable": "A=B"}, "queue": {"list": "c"}}}}),
+            "0 spec.from: `password` names a file or a variable of the environment",
+        ),
+        (
+            json!({"from": {"postgres": {"address": "a", "user": "", "query": "select 1"}}}),
+            "0 spec.from.postgres.user: it has 1 to 1024 bytes",
+        ),
+        (
+            json!({"from": {"postgres": {"address": "a", "user": "b", "query": ""}}}),
+            "0 spec.from.postgres.query: it has 1 to 4096 bytes",
+        ),
+        (
+            json!({"from": {"postgres": {"address": "a", "user": "b", "tls": {"caFile": ""}, "query": "c"}}}),
+            "0 spec.from: `caFile`, `certificate` and `key` name files",
+        ),
+        (
+            json!({"from": {"replicas": {"service": "shop", "path": "metrics"}}}),
+            "0 spec.from.replicas.path: a path begins with '/'",
+        ),
+        (
+            json!({"from": {"replicas": {"service": "shop", "window": "1s"}}}),
+            "0 spec.from.replicas.window: it lies between 5s and 100s, not 1s",
+        ),
+        (
+            json!({"metric": "http_requests_per_second", "from": {"replicas": {"service": "shop"}}}),
+            "0 spec.metric: the proxy measures http_requests_per_second of each replica itself",
+        ),
+        (
+            json!({"of": {"kind": "A", "name": "b"}, "from": {"replicas": {"service": "shop"}}}),
+            "0 spec.of: what replicas say is theirs",
+        ),
+    ] {
+        has(&[source("a", spec)], problem);
+    }
+}
