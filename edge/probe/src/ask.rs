@@ -17,6 +17,8 @@ use hyper_util::rt::TokioIo;
 use model::resource::{Check, HttpCheck, PortName};
 use tokio::net::TcpStream;
 
+use crate::grpc;
+
 /// Bytes of an answer's body that are read, and thrown away, before the connection is closed: any page that speaks of health.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
@@ -73,6 +75,20 @@ pub enum Failure {
         /// What is wrong.
         why: String,
     },
+    /// The health check of gRPC came to no answer.
+    #[error("the health check of gRPC failed: {why}")]
+    Call {
+        /// What is wrong.
+        why: String,
+    },
+    /// A server says that it, or one of its services, does not serve.
+    #[error("{} answered {status}", asked_about(.service))]
+    NotServing {
+        /// Which service was asked about; empty for the server.
+        service: String,
+        /// What it answered, as the specification writes it.
+        status: &'static str,
+    },
     /// The program of a command probe did not end well.
     #[error("{0}")]
     Command(String),
@@ -102,6 +118,10 @@ pub async fn ask(replica: &Replica, check: &Check, timeout: Duration) -> Answer 
         match check {
             Check::Http(http) => get(replica.address(http.port.as_ref())?, http).await,
             Check::Tcp(tcp) => connect(replica.address(tcp.port.as_ref())?).await.map(drop),
+            Check::Grpc(check) => {
+                let address = replica.address(check.port.as_ref())?;
+                grpc::call(connect(address).await?, address, check).await
+            }
             Check::Command(command) => {
                 (replica.run_beside)(command.clone(), timeout).await.map_err(Failure::Command)
             }
@@ -146,6 +166,10 @@ async fn get(address: SocketAddr, check: &HttpCheck) -> Answer {
         Either::Left((answer, _)) => answer,
         Either::Right((_, exchange)) => exchange.await,
     }
+}
+
+fn asked_about(service: &str) -> String {
+    if service.is_empty() { "the gRPC server".to_owned() } else { format!("the gRPC service {service}") }
 }
 
 fn humane(span: &Duration) -> String {

@@ -19,7 +19,7 @@ struct Words {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Serves on a port of this machine until SIGTERM, then finishes the calls that it has.
+    /// Serves on a port of this machine until SIGTERM, then says by its health check that it does not, and finishes the calls that it has.
     Serve {
         /// The port.
         #[arg(long)]
@@ -64,9 +64,13 @@ async fn serve(port: u16, signature: String) -> Result<(), String> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut term =
         signal(SignalKind::terminate()).map_err(|error| format!("could not wait for SIGTERM: {error}"))?;
-    let server = Server::builder().add_service(GreeterServer::new(Host { signature }));
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<GreeterServer<Host>>().await;
+    let server =
+        Server::builder().add_service(health).add_service(GreeterServer::new(Host { signature }));
     let served = server.serve_with_shutdown(address, async move {
         term.recv().await;
+        reporter.set_not_serving::<GreeterServer<Host>>().await;
     });
     served.await.map_err(|error| format!("could not serve on {address}: {error}"))
 }

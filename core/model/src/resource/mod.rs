@@ -91,7 +91,7 @@ pub use self::port::{
     ListenAddress, ListenAddressError, PORT_NAME_LEN_MAX, Port, PortName, PortNameError, Protocol,
 };
 pub use self::probe::{
-    Check, EVERY_DEFAULT, FAILURES_DEFAULT, HttpCheck, Probe, Probes, STARTUP_FAILURES_DEFAULT,
+    Check, EVERY_DEFAULT, FAILURES_DEFAULT, GRPC_SERVICE_BYTES_MAX, GrpcCheck, HttpCheck, Probe, Probes, STARTUP_FAILURES_DEFAULT,
     TIMEOUT_DEFAULT, TcpCheck,
 };
 pub use self::problem::{Problem, Problems};

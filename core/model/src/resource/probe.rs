@@ -53,6 +53,8 @@ pub enum Check {
     Http(HttpCheck),
     /// A TCP connection that opens.
     Tcp(TcpCheck),
+    /// A call of `grpc.health.v1.Health/Check` that is answered with SERVING.
+    Grpc(GrpcCheck),
     /// A program, run as the service runs, that exits with 0.
     Command(Vec<String>),
 }
@@ -63,6 +65,7 @@ impl Check {
         match self {
             Self::Http(http) => http.port.as_ref(),
             Self::Tcp(tcp) => tcp.port.as_ref(),
+            Self::Grpc(grpc) => grpc.port.as_ref(),
             Self::Command(_) => None,
         }
     }
@@ -70,7 +73,7 @@ impl Check {
     /// Whether the question goes to a port at all.
     pub const fn needs_port(&self) -> bool {
         match self {
-            Self::Http(_) | Self::Tcp(_) => true,
+            Self::Http(_) | Self::Tcp(_) | Self::Grpc(_) => true,
             Self::Command(_) => false,
         }
     }
@@ -98,6 +101,22 @@ pub struct TcpCheck {
     pub port: Option<PortName>,
 }
 
+/// The health check of gRPC, over HTTP/2 without TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct GrpcCheck {
+    /// Which service of the server is asked about, such as `shop.v1.Cart`; empty for the server as a whole.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253))]
+    pub service: String,
+    /// Name of the port. Default: the service's first port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<PortName>,
+}
+
+/// Bytes of the name of a service that a gRPC probe asks about.
+pub const GRPC_SERVICE_BYTES_MAX: usize = 253;
+
 fn root_path() -> String {
     "/".to_owned()
 }
@@ -117,7 +136,7 @@ struct ProbesForm {
     liveness: Option<ProbeForm>,
 }
 
-/// A question to a replica: exactly one of `http`, `tcp` and `command`, and its pace.
+/// A question to a replica: exactly one of `http`, `tcp`, `grpc` and `command`, and its pace.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "ProbeFields", into = "ProbeFields")]
 #[schemars(rename = "Probe")]
@@ -129,10 +148,10 @@ struct ProbeForm {
     successes: NonZeroU32,
 }
 
-/// The fields of a probe, of which `http`, `tcp` and `command` exclude each other.
+/// The fields of a probe, of which `http`, `tcp`, `grpc` and `command` exclude each other.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-#[schemars(extend("oneOf" = [{"required": ["http"]}, {"required": ["tcp"]}, {"required": ["command"]}]))]
+#[schemars(extend("oneOf" = [{"required": ["http"]}, {"required": ["tcp"]}, {"required": ["grpc"]}, {"required": ["command"]}]))]
 struct ProbeFields {
     /// Asks by an HTTP GET; a status from 200 to 399 is a yes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -140,6 +159,9 @@ struct ProbeFields {
     /// Asks by opening a TCP connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tcp: Option<TcpCheck>,
+    /// Asks by the health check of gRPC (`grpc.health.v1`); SERVING is a yes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    grpc: Option<GrpcCheck>,
     /// Asks by running a program beside the replica; exit code 0 is a yes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
@@ -173,10 +195,12 @@ const fn successes_default() -> NonZeroU32 {
 /// Why the fields of a probe are no probe.
 #[derive(Debug, thiserror::Error)]
 enum ProbeError {
-    #[error("a probe asks in one way: give exactly one of http, tcp and command")]
+    #[error("a probe asks in one way: give exactly one of http, tcp, grpc and command")]
     Checks,
     #[error("the command of a probe names a program")]
     EmptyCommand,
+    #[error("the name of a gRPC service has at most {GRPC_SERVICE_BYTES_MAX} bytes, not {bytes}")]
+    LongName { bytes: usize },
     #[error("the path of a probe begins with '/', not {path:?}")]
     Path { path: String },
 }
@@ -185,16 +209,24 @@ impl TryFrom<ProbeFields> for ProbeForm {
     type Error = ProbeError;
 
     fn try_from(fields: ProbeFields) -> Result<Self, ProbeError> {
-        let check = match (fields.http, fields.tcp, fields.command) {
-            (Some(http), None, None) if http.path.starts_with('/') => Check::Http(http),
-            (Some(http), None, None) => return Err(ProbeError::Path { path: http.path }),
-            (None, Some(tcp), None) => Check::Tcp(tcp),
-            (None, None, Some(command)) if command.is_empty() => return Err(ProbeError::EmptyCommand),
-            (None, None, Some(command)) => Check::Command(command),
-            (None, None, None) | (Some(_), Some(_), _) | (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
-                return Err(ProbeError::Checks);
+        let checks = [
+            fields.http.map(Check::Http),
+            fields.tcp.map(Check::Tcp),
+            fields.grpc.map(Check::Grpc),
+            fields.command.map(Check::Command),
+        ];
+        let mut given = checks.into_iter().flatten();
+        let (Some(check), None) = (given.next(), given.next()) else { return Err(ProbeError::Checks) };
+        match &check {
+            Check::Http(http) if !http.path.starts_with('/') => {
+                return Err(ProbeError::Path { path: http.path.clone() });
             }
-        };
+            Check::Grpc(grpc) if grpc.service.len() > GRPC_SERVICE_BYTES_MAX => {
+                return Err(ProbeError::LongName { bytes: grpc.service.len() });
+            }
+            Check::Command(command) if command.is_empty() => return Err(ProbeError::EmptyCommand),
+            Check::Http(_) | Check::Tcp(_) | Check::Grpc(_) | Check::Command(_) => {}
+        }
         let ProbeFields { every, timeout, failures, successes, .. } = fields;
         Ok(Self { check, every, timeout, failures, successes })
     }
@@ -203,12 +235,15 @@ impl TryFrom<ProbeFields> for ProbeForm {
 impl From<ProbeForm> for ProbeFields {
     fn from(form: ProbeForm) -> Self {
         let ProbeForm { check, every, timeout, failures, successes } = form;
-        let (http, tcp, command) = match check {
-            Check::Http(http) => (Some(http), None, None),
-            Check::Tcp(tcp) => (None, Some(tcp), None),
-            Check::Command(command) => (None, None, Some(command)),
-        };
-        Self { http, tcp, command, every, timeout, failures, successes }
+        let mut fields =
+            Self { http: None, tcp: None, grpc: None, command: None, every, timeout, failures, successes };
+        match check {
+            Check::Http(http) => fields.http = Some(http),
+            Check::Tcp(tcp) => fields.tcp = Some(tcp),
+            Check::Grpc(grpc) => fields.grpc = Some(grpc),
+            Check::Command(command) => fields.command = Some(command),
+        }
+        fields
     }
 }
 

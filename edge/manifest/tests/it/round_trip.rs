@@ -15,7 +15,7 @@ use model::resource::route::{
 use model::resource::{
     AccessLog, AccessLogFormat, Acme, AcmeChallenge, Adaptive, Balance, CertificateFiles, Check, ClientTls,
     CommandOrigin, Dependency, DependencyStage, Expose, External, ExternalFormat, ExternalName, HashKey,
-    Hedge, HorizontalPodAutoscaler, HttpCheck, HttpOrigin, HttpUrl, JsonPath, Limits, ListenAddress,
+    GrpcCheck, Hedge, HorizontalPodAutoscaler, HttpCheck, HttpOrigin, HttpUrl, JsonPath, Limits, ListenAddress,
     MeasuredObject, Metadata, MetricOrigin, MetricSource, MetricSourceSpec, ObjectMeta, ObjectName, Outliers,
     Port, PortName, PostgresOrigin, Probe, Probes, PrometheusOrigin, Protocol, ProxyProtocol, ProxyVersion,
     Quantity, Recover, RedisOrigin, RedisQueue, RedisStream, ReplicasOrigin, Resource, Resources, Route,
@@ -111,6 +111,7 @@ fn probe() -> BoxedStrategy<Probe> {
         (text(), of(port_name()))
             .prop_map(|(path, port)| Check::Http(HttpCheck { path: format!("/{path}"), port })),
         of(port_name()).prop_map(|port| Check::Tcp(TcpCheck { port })),
+        (text(), of(port_name())).prop_map(|(service, port)| Check::Grpc(GrpcCheck { service, port })),
         vec(text(), 1..3).prop_map(Check::Command),
     ];
     (check, span(), span(), count(), count())

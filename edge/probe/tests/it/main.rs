@@ -2,6 +2,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "the servers of a test end with its runtime")]
 
+mod grpc;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};

@@ -281,6 +281,7 @@ fn one_probe(at: &str, probe: &Probe, ports: &[Port], found: &mut Found) {
     let way = match &probe.check {
         Check::Http(_) => "http",
         Check::Tcp(_) => "tcp",
+        Check::Grpc(_) => "grpc",
         Check::Command(_) => "command",
     };
     let over_tcp = |port: &&Port| port.protocol.is_over_tcp();

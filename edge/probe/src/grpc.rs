@@ -1,0 +1,178 @@
+//! The health check of gRPC: one call of `grpc.health.v1.Health/Check`.
+//!
+//! Sources: grpc/doc/health-checking.md; grpc/doc/PROTOCOL-HTTP2.md; grpc/health/v1/health.proto.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
+
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use futures_util::future::{Either, select};
+use h2::RecvStream;
+use h2::client::SendRequest;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE, USER_AGENT};
+use hyper::{Method, Request, StatusCode};
+use model::resource::GrpcCheck;
+use percent_encoding::percent_decode;
+use prost::Message;
+use tokio::net::TcpStream;
+
+use crate::ask::{Answer, Failure};
+
+const PATH: &str = "/grpc.health.v1.Health/Check";
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// Bytes of an answer: a status needs two, and what a newer form of it may add is little.
+const ANSWER_BYTES_MAX: usize = 4 * 1024;
+
+/// Bytes of all headers of an answer together.
+const HEAD_BYTES_MAX: u32 = 16 * 1024;
+
+/// Characters of what a server says of a failure that are passed on.
+const WORDS_MAX: usize = 200;
+
+/// Bytes before each message: whether it is compressed, and its length.
+const PREFIX_BYTES: usize = 5;
+
+/// What is asked: how does this service do. An empty name means the server as a whole.
+#[derive(Clone, PartialEq, Message)]
+struct HealthCheckRequest {
+    #[prost(string, tag = "1")]
+    service: String,
+}
+
+/// What is answered.
+#[derive(Clone, PartialEq, Message)]
+struct HealthCheckResponse {
+    #[prost(enumeration = "ServingStatus", tag = "1")]
+    status: i32,
+}
+
+/// How a service does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
+enum ServingStatus {
+    Unknown = 0,
+    Serving = 1,
+    NotServing = 2,
+    ServiceUnknown = 3,
+}
+
+/// Calls the health check over `stream`, a connection to `address`.
+pub(crate) async fn call(stream: TcpStream, address: SocketAddr, check: &GrpcCheck) -> Answer {
+    let handshake =
+        h2::client::Builder::new().max_header_list_size(HEAD_BYTES_MAX).enable_push(false).handshake(stream);
+    let (sender, connection) = handshake.await.map_err(|error| broken(&error))?;
+    // The connection may end in the very moment in which it hands the answer over; then the answer is there all the same.
+    match select(pin!(exchange(sender, address, check)), pin!(connection)).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right((_, exchange)) => exchange.await,
+    }
+}
+
+async fn exchange(sender: SendRequest<Bytes>, address: SocketAddr, check: &GrpcCheck) -> Answer {
+    let mut sender = sender.ready().await.map_err(|error| broken(&error))?;
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(format!("http://{address}{PATH}"))
+        .header(TE, "trailers")
+        .header(CONTENT_TYPE, "application/grpc")
+        .header(USER_AGENT, "homeostat-probe")
+        .body(())
+        .map_err(|error| broken(&error))?;
+    let (response, mut body) = sender.send_request(request, false).map_err(|error| broken(&error))?;
+    body.send_data(framed(check), true).map_err(|error| broken(&error))?;
+    let (head, mut answer) = response.await.map_err(|error| broken(&error))?.into_parts();
+    if head.status != StatusCode::OK {
+        return Err(Failure::Call { why: format!("it was answered with the status {}", head.status) });
+    }
+    let message = message(&mut answer).await?;
+    let trailers = answer.trailers().await.map_err(|error| broken(&error))?;
+    // A call that fails at once has its trailers for a head.
+    outcome(trailers.as_ref().unwrap_or(&head.headers))?;
+    let told = HealthCheckResponse::decode(message).map_err(|error| broken(&error))?;
+    match told.status() {
+        ServingStatus::Serving => Ok(()),
+        status => Err(Failure::NotServing { service: check.service.clone(), status: name(status) }),
+    }
+}
+
+/// The question as one message that is not compressed.
+fn framed(check: &GrpcCheck) -> Bytes {
+    let question = HealthCheckRequest { service: check.service.clone() };
+    let length = u32::try_from(question.encoded_len()).expect("the name of a service is short");
+    let mut bytes = BytesMut::with_capacity(PREFIX_BYTES + question.encoded_len());
+    bytes.put_u8(0);
+    bytes.put_u32(length);
+    question.encode(&mut bytes).expect("there is room for what was measured");
+    bytes.freeze()
+}
+
+/// The one message of an answer, without its prefix; nothing when the call failed.
+async fn message(answer: &mut RecvStream) -> Result<Bytes, Failure> {
+    let mut read = BytesMut::new();
+    while let Some(chunk) = poll_fn(|context| answer.poll_data(context)).await {
+        let chunk = chunk.map_err(|error| broken(&error))?;
+        if read.len() + chunk.len() > ANSWER_BYTES_MAX {
+            return Err(Failure::Call { why: format!("its answer has more than {ANSWER_BYTES_MAX} bytes") });
+        }
+        answer.flow_control().release_capacity(chunk.len()).map_err(|error| broken(&error))?;
+        read.extend_from_slice(&chunk);
+    }
+    if read.is_empty() {
+        return Ok(Bytes::new());
+    }
+    let wrong = |what: &str| Failure::Call { why: format!("its answer {what}") };
+    if read.len() < PREFIX_BYTES {
+        return Err(wrong("is cut off"));
+    }
+    if read.get_u8() != 0 {
+        return Err(wrong("is compressed, which it was not asked to be"));
+    }
+    let length = read.get_u32() as usize;
+    if length == read.len() { Ok(read.freeze()) } else { Err(wrong("is not of the length that it says")) }
+}
+
+/// Whether a call went well, by its trailers.
+fn outcome(trailers: &HeaderMap) -> Answer {
+    match trailers.get(GRPC_STATUS).and_then(|code| code.to_str().ok()) {
+        Some("0") => Ok(()),
+        Some(code) => {
+            let why = format!("it ended with the gRPC status {code}{}{}", meaning(code), words(trailers));
+            Err(Failure::Call { why })
+        }
+        None => Err(Failure::Call { why: "its answer has no grpc-status, so it is no gRPC".to_owned() }),
+    }
+}
+
+/// What the server says of a failure, after a colon; nothing when it says nothing.
+fn words(trailers: &HeaderMap) -> String {
+    let said = trailers.get(GRPC_MESSAGE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let said = percent_decode(said).decode_utf8_lossy();
+    let short: String = said.chars().filter(|c| !c.is_control()).take(WORDS_MAX).collect();
+    if short.is_empty() { short } else { format!(": {short}") }
+}
+
+/// What those who meet it have to do, for the codes that a health check usually fails with.
+/// Source: grpc/doc/health-checking.md and statuscodes.md.
+fn meaning(code: &str) -> &'static str {
+    match code {
+        "5" => " (NOT_FOUND: the server knows of no such service)",
+        "12" => " (UNIMPLEMENTED: the server has no grpc.health.v1.Health)",
+        _ => "",
+    }
+}
+
+/// As the specification writes it.
+fn name(status: ServingStatus) -> &'static str {
+    match status {
+        ServingStatus::Unknown => "UNKNOWN",
+        ServingStatus::Serving => "SERVING",
+        ServingStatus::NotServing => "NOT_SERVING",
+        ServingStatus::ServiceUnknown => "SERVICE_UNKNOWN",
+    }
+}
+
+fn broken(error: &dyn std::error::Error) -> Failure {
+    Failure::Call { why: error.to_string() }
+}
