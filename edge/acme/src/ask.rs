@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::path::Path;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,9 +16,8 @@ use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use instant_acme::{BodyWrapper, BytesResponse, HttpClient};
 use model::resource::Acme;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -32,9 +31,6 @@ const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
 /// Bytes of the head of an answer: twice what the usual servers allow.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-
-/// Bytes of a file of certificates: the system's own have a quarter of it.
-const PEM_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Whether an authority could be asked as it is declared, as far as that can be told without asking it.
 pub fn check(acme: &Acme) -> Result<(), Failure> {
@@ -70,11 +66,8 @@ impl Http {
             Some(file) => of_file(Path::new(file))?,
             None => of_system()?,
         };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let builder = builder.expect("the provider speaks the versions that it is asked for");
-        let config = builder.with_root_certificates(roots).with_no_client_auth();
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)) })
+        let config = Arc::new(trust::client(roots).with_no_client_auth());
+        Ok(Self { connector: TlsConnector::from(config) })
     }
 }
 
@@ -160,30 +153,13 @@ fn origin_form(uri: &Uri) -> Uri {
 fn of_file(file: &Path) -> Result<Arc<RootCertStore>, Failure> {
     let wrong = |why: String| Failure::Trust { file: file.to_owned(), why };
     let length = std::fs::metadata(file).map_err(|error| wrong(error.to_string()))?.len();
-    if length > PEM_BYTES_MAX {
-        return Err(wrong(format!("it has more than {PEM_BYTES_MAX} bytes")));
+    if length > trust::PEM_BYTES_MAX {
+        return Err(wrong(format!("it has more than {} bytes", trust::PEM_BYTES_MAX)));
     }
     let pem = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
-    let mut store = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-        store.add(certificate).map_err(|error| wrong(error.to_string()))?;
-    }
-    if store.is_empty() { Err(wrong("it holds no certificate".to_owned())) } else { Ok(Arc::new(store)) }
+    trust::of_pem(&pem).map_err(|error| wrong(error.to_string()))
 }
 
-/// Read once: there are more than a hundred, and a new one needs a restart.
 fn of_system() -> Result<Arc<RootCertStore>, Failure> {
-    static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
-    if let Some(store) = SYSTEM.get() {
-        return Ok(Arc::clone(store));
-    }
-    let found = rustls_native_certs::load_native_certs();
-    let mut store = RootCertStore::empty();
-    let (added, _) = store.add_parsable_certificates(found.certs);
-    if added == 0 {
-        let why = found.errors.first().map_or_else(|| "none was found".to_owned(), ToString::to_string);
-        return Err(Failure::Authorities { why });
-    }
-    Ok(Arc::clone(SYSTEM.get_or_init(|| Arc::new(store))))
+    trust::of_system().map_err(|error| Failure::Authorities { why: error.to_string() })
 }

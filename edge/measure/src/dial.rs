@@ -3,12 +3,12 @@
 use std::env::VarError;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use model::resource::{CertificateFiles, ClientTls, Secret};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -16,9 +16,6 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::failure::{ANSWER_BYTES_MAX, Failure};
-
-/// Bytes of a file of certificates: the system's own have a quarter of it.
-const PEM_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Bytes of a secret in a file: those in use have less than a thousand.
 const SECRET_BYTES_MAX: u64 = 16 * 1024;
@@ -122,16 +119,15 @@ impl<L: Line> AsyncWrite for Bounded<L> {
 
 /// What the client believes and shows; files are read anew each time, so that what is renewed is taken.
 async fn config(tls: &ClientTls) -> Result<ClientConfig, Failure> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.expect("the provider speaks the versions that it is asked for");
-    let builder = builder.with_root_certificates(authorities(tls).await?);
+    let builder = trust::client(authorities(tls).await?);
     let Some(CertificateFiles { certificate: chain, key }) = &tls.client else {
         return Ok(builder.with_no_client_auth());
     };
     let wrong = |file: &str, what, why: String| Failure::File { file: file.to_owned(), what, why };
-    let certificates = certificates(chain).await?;
-    let pem = contents(key, "key", PEM_BYTES_MAX).await?;
+    let pem = contents(chain, "certificate", trust::PEM_BYTES_MAX).await?;
+    let certificates =
+        trust::certificates(&pem).map_err(|error| wrong(chain, "certificate", error.to_string()))?;
+    let pem = contents(key, "key", trust::PEM_BYTES_MAX).await?;
     let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| wrong(key, "key", error.to_string()))?;
     builder
         .with_client_auth_cert(certificates, key)
@@ -140,41 +136,16 @@ async fn config(tls: &ClientTls) -> Result<ClientConfig, Failure> {
 
 /// Those of the file, or else the system's.
 async fn authorities(tls: &ClientTls) -> Result<Arc<RootCertStore>, Failure> {
-    let Some(file) = &tls.ca_file else { return system_authorities() };
-    let mut store = RootCertStore::empty();
-    for certificate in certificates(file).await? {
-        let wrong = |error: rustls::Error| Failure::File {
-            file: file.clone(),
-            what: "certificate",
-            why: error.to_string(),
-        };
-        store.add(certificate).map_err(wrong)?;
-    }
-    Ok(Arc::new(store))
-}
-
-/// Read once: there are more than a hundred, and a new one needs a restart.
-fn system_authorities() -> Result<Arc<RootCertStore>, Failure> {
-    static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
-    if let Some(store) = SYSTEM.get() {
-        return Ok(Arc::clone(store));
-    }
-    let found = rustls_native_certs::load_native_certs();
-    let mut store = RootCertStore::empty();
-    let (added, _) = store.add_parsable_certificates(found.certs);
-    if added == 0 {
-        let why = found.errors.first().map_or_else(|| "there is none".to_owned(), ToString::to_string);
-        return Err(Failure::Authorities { why });
-    }
-    Ok(Arc::clone(SYSTEM.get_or_init(|| Arc::new(store))))
-}
-
-async fn certificates(file: &str) -> Result<Vec<CertificateDer<'static>>, Failure> {
-    let pem = contents(file, "certificate", PEM_BYTES_MAX).await?;
-    let wrong = |why: String| Failure::File { file: file.to_owned(), what: "certificate", why };
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let found = found.map_err(|error| wrong(error.to_string()))?;
-    if found.is_empty() { Err(wrong("it holds none".to_owned())) } else { Ok(found) }
+    let Some(file) = &tls.ca_file else {
+        return trust::of_system().map_err(|error| Failure::Authorities { why: error.to_string() });
+    };
+    let pem = contents(file, "certificate", trust::PEM_BYTES_MAX).await?;
+    let wrong = |error: trust::Distrust| Failure::File {
+        file: file.clone(),
+        what: "certificate",
+        why: error.to_string(),
+    };
+    trust::of_pem(&pem).map_err(wrong)
 }
 
 /// The secret in `file`, without the space around it.

@@ -143,7 +143,7 @@ async fn files_that_hold_something_else_are_named_and_not_shown() {
     std::fs::write(&secret, "a secret").unwrap();
     let missing = server.folder.path().join("missing");
     for (tls, sentence) in [
-        (believing(&secret), "it holds none"),
+        (believing(&secret), "it holds no certificate"),
         (believing(&missing), "could not read the certificate in"),
         (
             json!({"caFile": server.certificate(), "client": {"certificate": server.certificate(), "key": secret}}),

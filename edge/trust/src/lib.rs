@@ -1,0 +1,114 @@
+//! Whom a client of TLS believes: the authorities of the system, or those of a file.
+//!
+//! It connects to nobody and reads no file but the system's; what a file held is handed in.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::WantsClientCert;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
+
+/// Bytes of a file of certificates that are worth reading: the system's own, of all authorities there are, has a quarter of it.
+pub const PEM_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Why nobody can be believed.
+#[derive(Debug, thiserror::Error)]
+pub enum Distrust {
+    /// What was handed in is no PEM.
+    #[error("{0}")]
+    Pem(pem::Error),
+    /// What was handed in holds no certificate.
+    #[error("it holds no certificate")]
+    Empty,
+    /// A certificate that cannot stand for an authority.
+    #[error("{0}")]
+    Certificate(rustls::Error),
+    /// The system vouches for nobody.
+    #[error("{why}")]
+    System {
+        /// What was found instead.
+        why: String,
+    },
+}
+
+/// The authorities that the system believes, read once in the life of the process: there are more than a hundred, and a new one
+/// needs a restart. What could not be read is tried again the next time.
+///
+/// Errors when there is none.
+pub fn of_system() -> Result<Arc<RootCertStore>, Distrust> {
+    static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    if let Some(store) = SYSTEM.get() {
+        return Ok(Arc::clone(store));
+    }
+    let found = rustls_native_certs::load_native_certs();
+    let mut store = RootCertStore::empty();
+    let (added, _) = store.add_parsable_certificates(found.certs);
+    if added == 0 {
+        let why = found.errors.first().map_or_else(|| "none was found".to_owned(), ToString::to_string);
+        return Err(Distrust::System { why });
+    }
+    Ok(Arc::clone(SYSTEM.get_or_init(|| Arc::new(store))))
+}
+
+/// The authorities whose certificates stand in `pem`, and nobody else.
+///
+/// Errors when one of them is none, or there is none.
+pub fn of_pem(pem: &[u8]) -> Result<Arc<RootCertStore>, Distrust> {
+    let mut store = RootCertStore::empty();
+    for certificate in certificates(pem)? {
+        store.add(certificate).map_err(Distrust::Certificate)?;
+    }
+    Ok(Arc::new(store))
+}
+
+/// The certificates in `pem`, in their order; other things in it do not matter.
+///
+/// Errors when one cannot be read, or there is none.
+pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Distrust> {
+    let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(Distrust::Pem)?;
+    if found.is_empty() { Err(Distrust::Empty) } else { Ok(found) }
+}
+
+/// A client that believes `authorities`, and speaks TLS 1.2 and 1.3; what it shows of itself is up to the caller.
+pub fn client(authorities: Arc<RootCertStore>) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    builder.expect("the provider speaks the versions that it is asked for").with_root_certificates(authorities)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn authority() -> String {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut wanted = rcgen::CertificateParams::new(vec!["authority.test".to_owned()]).unwrap();
+        wanted.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        wanted.self_signed(&key).unwrap().pem()
+    }
+
+    #[test]
+    fn each_certificate_of_a_file_is_believed() {
+        let both = format!("of the first\n{}of the second\n{}", authority(), authority());
+        assert_eq!(certificates(both.as_bytes()).unwrap().len(), 2);
+        assert_eq!(of_pem(both.as_bytes()).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_file_without_certificates_is_no_way_to_believe_nobody() {
+        let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        for pem in ["", "words", &key] {
+            assert!(matches!(of_pem(pem.as_bytes()), Err(Distrust::Empty)), "{pem:?}");
+        }
+    }
+
+    #[test]
+    fn one_that_is_cut_off_or_is_none_spoils_the_file() {
+        let whole = authority();
+        let cut = format!("{whole}{}", &whole[..whole.len() / 2]);
+        assert!(matches!(of_pem(cut.as_bytes()), Err(Distrust::Pem(_))));
+        let none = format!("{whole}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+        assert!(matches!(of_pem(none.as_bytes()), Err(Distrust::Certificate(_))));
+    }
+}
