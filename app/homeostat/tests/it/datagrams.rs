@@ -42,10 +42,17 @@ fn free_udp_port() -> u16 {
 
 /// A house with so many replicas that are asked over UDP.
 fn asked(port: u16, replicas: usize) -> House {
+    let house = asked_as(port, &format!("{{replicas: {replicas}}}"), "60s");
+    house.wait_for_ready("web", replicas);
+    house
+}
+
+/// A house that is scaled as `scale` says, and whose sessions end after `idle`.
+fn asked_as(port: u16, scale: &str, idle: &str) -> House {
     let mut house = House::new();
     let more = format!(
-        "  scale: {{replicas: {replicas}}}\n  stop: {{drain: 20s}}\n  \
-         expose: {{listen: \"127.0.0.1:{port}\", port: ask, balance: roundRobin}}\n"
+        "  scale: {scale}\n  stop: {{drain: 20s}}\n  \
+         expose: {{listen: \"127.0.0.1:{port}\", port: ask, balance: roundRobin, timeouts: {{idle: {idle}}}}}\n"
     );
     let manifest = house.write_service("web", &more);
     let declared = fs::read_to_string(&manifest).unwrap();
@@ -54,7 +61,6 @@ fn asked(port: u16, replicas: usize) -> House {
     let declared = declared.replace("env: {", &format!("env: {{{}: \"$(PORT_ASK)\", ", replica::UDP_PORT));
     fs::write(&manifest, declared).unwrap();
     house.up(&["-f", text(&manifest)]);
-    house.wait_for_ready("web", replicas);
     house
 }
 
@@ -129,4 +135,18 @@ fn no_datagram_is_lost_while_one_homeostat_takes_the_place_of_another() {
         house.wait_until_left();
     }
     ask_all(&clients);
+}
+
+#[test]
+fn a_service_that_rests_is_woken_by_a_datagram_and_answers_it() {
+    let port = free_udp_port();
+    let house = asked_as(port, "{replicas: 2, toZero: {after: 1s, wait: 30s}}", "300ms");
+    for _ in 0..3 {
+        wait_until("it rests", || house.replicas("web").is_empty().then_some(()));
+        let clients: Vec<Client> = (0..5).map(|_| Client::of(port)).collect();
+        ask_all(&clients);
+        house.wait_for_ready("web", 2);
+    }
+    let datagrams = &proxied(&house)["datagrams"];
+    assert_eq!((&datagrams["dropped"], &datagrams["received"]), (&0.into(), &15.into()), "{datagrams}");
 }
