@@ -19,7 +19,7 @@ use sim::{Faults, Program};
 const SETTLED_AFTER_SECS: f64 = 600.0;
 
 /// The examples whose size follows from sources outside, which this world has none of. `core/plan` holds their policies to the same.
-const BY_OTHER_SOURCES: [&str; 3] = ["external-metric", "formula", "queue-redis"];
+const BY_OTHER_SOURCES: [&str; 4] = ["external-metric", "formula", "own-metric", "queue-redis"];
 
 /// What is declared in the folder of an example.
 fn declared(folder: &Path) -> Option<Declared> {

@@ -74,7 +74,9 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Distrust
 pub fn client(authorities: Arc<RootCertStore>) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    builder.expect("the provider speaks the versions that it is asked for").with_root_certificates(authorities)
+    builder
+        .expect("the provider speaks the versions that it is asked for")
+        .with_root_certificates(authorities)
 }
 
 #[cfg(test)]

@@ -66,8 +66,7 @@ async fn serve(port: u16, signature: String) -> Result<(), String> {
         signal(SignalKind::terminate()).map_err(|error| format!("could not wait for SIGTERM: {error}"))?;
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<GreeterServer<Host>>().await;
-    let server =
-        Server::builder().add_service(health).add_service(GreeterServer::new(Host { signature }));
+    let server = Server::builder().add_service(health).add_service(GreeterServer::new(Host { signature }));
     let served = server.serve_with_shutdown(address, async move {
         term.recv().await;
         reporter.set_not_serving::<GreeterServer<Host>>().await;

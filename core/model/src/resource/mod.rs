@@ -91,8 +91,8 @@ pub use self::port::{
     ListenAddress, ListenAddressError, PORT_NAME_LEN_MAX, Port, PortName, PortNameError, Protocol,
 };
 pub use self::probe::{
-    Check, EVERY_DEFAULT, FAILURES_DEFAULT, GRPC_SERVICE_BYTES_MAX, GrpcCheck, HttpCheck, Probe, Probes, STARTUP_FAILURES_DEFAULT,
-    TIMEOUT_DEFAULT, TcpCheck,
+    Check, EVERY_DEFAULT, FAILURES_DEFAULT, GRPC_SERVICE_BYTES_MAX, GrpcCheck, HttpCheck, Probe, Probes,
+    STARTUP_FAILURES_DEFAULT, TIMEOUT_DEFAULT, TcpCheck,
 };
 pub use self::problem::{Problem, Problems};
 pub use self::proxied::{ProxyProtocol, ProxyVersion};

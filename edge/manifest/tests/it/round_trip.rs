@@ -14,8 +14,8 @@ use model::resource::route::{
 };
 use model::resource::{
     AccessLog, AccessLogFormat, Acme, AcmeChallenge, Adaptive, Balance, CertificateFiles, Check, ClientTls,
-    CommandOrigin, Dependency, DependencyStage, Expose, External, ExternalFormat, ExternalName, HashKey,
-    GrpcCheck, Hedge, HorizontalPodAutoscaler, HttpCheck, HttpOrigin, HttpUrl, JsonPath, Limits, ListenAddress,
+    CommandOrigin, Dependency, DependencyStage, Expose, External, ExternalFormat, ExternalName, GrpcCheck,
+    HashKey, Hedge, HorizontalPodAutoscaler, HttpCheck, HttpOrigin, HttpUrl, JsonPath, Limits, ListenAddress,
     MeasuredObject, Metadata, MetricOrigin, MetricSource, MetricSourceSpec, ObjectMeta, ObjectName, Outliers,
     Port, PortName, PostgresOrigin, Probe, Probes, PrometheusOrigin, Protocol, ProxyProtocol, ProxyVersion,
     Quantity, Recover, RedisOrigin, RedisQueue, RedisStream, ReplicasOrigin, Resource, Resources, Route,

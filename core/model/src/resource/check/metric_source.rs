@@ -69,6 +69,16 @@ fn name(path: &str, name: &str, found: &mut Found) {
     }
 }
 
+fn series_name(path: &str, series: &str, found: &mut Found) {
+    name(path, series, found);
+    if let Some((bare, _)) = series.split_once('{') {
+        let text = format!(
+            "it is a name without labels, such as {bare:?}: which labels are meant is said by the `selector` of the metric that takes them"
+        );
+        found.push(error(path, text));
+    }
+}
+
 fn origin(spec: &MetricSourceSpec, found: &mut Found) {
     if spec.from.bearer_token_file().is_some_and(str::is_empty) {
         found.push(error("spec.from", "bearerTokenFile names a file"));
@@ -96,7 +106,7 @@ fn origin(spec: &MetricSourceSpec, found: &mut Found) {
                 let text = format!("a command line has at most {COMMAND_BYTES_MAX} bytes, none of them 0");
                 found.push(error("spec.from.command.argv", text));
             }
-            series.iter().for_each(|series| name("spec.from.command.series", series, found));
+            series.iter().for_each(|it| series_name("spec.from.command.series", it, found));
         }
         MetricOrigin::Redis(origin) => of_redis(origin, found),
         MetricOrigin::Postgres(PostgresOrigin { user, database, query, .. }) => {
@@ -167,7 +177,7 @@ fn of_replicas(spec: &MetricSourceSpec, origin: &ReplicasOrigin, found: &mut Fou
     if !origin.path.starts_with('/') || origin.path.contains(|c: char| c.is_whitespace() || c.is_control()) {
         found.push(error("spec.from.replicas.path", "a path begins with '/' and has no space"));
     }
-    origin.series.iter().for_each(|series| name("spec.from.replicas.series", series, found));
+    origin.series.iter().for_each(|it| series_name("spec.from.replicas.series", it, found));
     let window_max = Span::from_millis(spec.every.as_millis().saturating_mul(RATE_READINGS_MAX));
     if let Some(window) = origin.window {
         between("spec.from.replicas.window", window, spec.every, window_max, found);

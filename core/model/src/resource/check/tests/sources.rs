@@ -77,6 +77,16 @@ fn a_source_of_replicas_names_a_service_and_a_port_of_it() {
 }
 
 #[test]
+fn a_series_is_a_name_and_its_labels_are_chosen_elsewhere() {
+    let labelled = r#"requests_total{code="200"}"#;
+    let replicas = source("a", json!({"from": {"replicas": {"service": "shop", "series": labelled}}}));
+    let text = r#"it is a name without labels, such as "requests_total""#;
+    has(&[replicas], &format!("0 spec.from.replicas.series: {text}"));
+    let command = json!({"from": {"command": {"argv": ["./jobs"], "series": labelled}}});
+    has(&[source("a", command)], &format!("0 spec.from.command.series: {text}"));
+}
+
+#[test]
 fn what_a_source_asks_and_how_often_lies_within_bounds() {
     for (spec, problem) in [
         (json!({"metric": ""}), "0 spec.metric: it has 1 to 253 bytes without space"),
