@@ -8,6 +8,7 @@ mod comparing;
 mod computing;
 mod connecting;
 mod datagrams;
+mod deciding;
 mod explaining;
 mod foretelling;
 mod full_disk;
