@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::decision::{Account, Asked, MetricLevel, Need, Policy, Prospect};
+use model::decision::{Account, Asked, Limit, MetricLevel, Need, Policy, Prospect};
 use model::resource::ScaleMode;
 use model::time::Wall;
 
@@ -136,8 +136,10 @@ impl Situation {
         }
         let after = run(next, is_met).met()?;
         let (desired, at) = (after.ruling.desired, after.scene.now.wall);
-        let limits = self.decision().limits;
-        let until: Vec<&str> = limits.iter().map(|limit| &*limit.note).collect();
+        let (limits, lasting) = (self.decision().limits, after.decision().limits);
+        let is_over =
+            |limit: &&Limit| !lasting.iter().any(|it| it.name == limit.name && it.note == limit.note);
+        let until: Vec<&str> = limits.iter().filter(is_over).map(|limit| &*limit.note).collect();
         let until =
             if until.is_empty() { String::new() } else { format!("; until then {}", until.join(", ")) };
         let note = format!("at {} with the load as it is: {}{until}", clock(at), replicas(desired));

@@ -2,7 +2,7 @@
 
 use model::identity::Generation;
 use model::input::Declared;
-use model::memory::{Recommendation, ScalingMemory};
+use model::memory::{LevelMemory, Recommendation, ScalingMemory};
 use model::name::ServiceName;
 use model::resource::{
     AutoscalerSpec, MeteredResource, MetricIdentifier, MetricSpec, Percent, Quantity, ResourceTarget,
@@ -164,4 +164,22 @@ fn the_same_load_on_more_or_fewer_replicas_asks_for_the_same_number() {
         };
         assert!((6..=8).contains(&asked), "{asked} for a load spread over {many}");
     }
+}
+
+#[test]
+fn a_limit_that_holds_afterwards_as_well_is_no_reason_to_wait() {
+    // All of it is gone since the last look, and a floor of two lies below what would be wanted.
+    let mut scene = scene(5, &[Some(0); 5], Some(0), 0);
+    let mut declared = (*scene.declared).clone();
+    declared.autoscaler.as_mut().unwrap().min = 2;
+    scene.term = Term::of(scene.now.wall, &declared);
+    scene.declared = Arc::new(declared);
+    let before = LevelMemory { at: NOW - Duration::from_secs(1), ratio: 1000, total: 5000, fall: None };
+    scene.sight.memory.levels = vec![before; 2];
+    let situation = Situation::of(scene);
+    let limits = situation.decision().limits;
+    assert_eq!(limits.iter().map(|it| it.name).collect::<Vec<_>>(), ["TooFewReplicas", "HeldBySuddenFall"]);
+    let note = situation.by_time(|desired| desired < 5).unwrap().note;
+    let (_, until) = note.split_once("; until then ").unwrap();
+    assert!(until.starts_with("a metric fell to 0 % of what it was"), "{until}");
 }
