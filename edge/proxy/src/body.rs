@@ -37,6 +37,8 @@ pub(crate) enum BodyError {
 #[derive(Debug)]
 pub(crate) struct Upload {
     client: Rc<Client>,
+    /// As the client's hand counts it.
+    request: u32,
     expects: bool,
     source: RefCell<Incoming>,
     length: Option<u64>,
@@ -75,6 +77,7 @@ impl Upload {
         }
         Some(Rc::new(Self {
             client: Rc::clone(client),
+            request: client.hand.request(),
             expects,
             length: source.size_hint().exact(),
             source: RefCell::new(source),
@@ -134,12 +137,21 @@ impl Upload {
     pub(crate) fn poll_rest(&self, cx: &mut Context<'_>, read: &mut u64) -> Poll<()> {
         let mut source = self.source.borrow_mut();
         while *read <= REST_BYTES_MAX && !source.is_end_stream() {
-            let Some(Ok(frame)) = ready!(Pin::new(&mut *source).poll_frame(cx)) else { break };
+            let polled = ready!(Pin::new(&mut *source).poll_frame(cx));
+            self.look_for_end(&source, polled.is_none());
+            let Some(Ok(frame)) = polled else { break };
             let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
             *read += bytes;
             self.passed.set(self.passed.get() + bytes);
         }
         Poll::Ready(())
+    }
+
+    /// Tells the connection when there is no more to read: then the next request can follow.
+    fn look_for_end(&self, source: &Incoming, has_ended: bool) {
+        if has_ended || source.is_end_stream() {
+            self.client.hand.end_request(self.request);
+        }
     }
 
     /// All of the body, when all of it has come and was kept.
@@ -162,7 +174,10 @@ impl Upload {
     }
 
     fn poll_source(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut *self.source.borrow_mut()).poll_frame(cx);
+        let mut source = self.source.borrow_mut();
+        let polled = Pin::new(&mut *source).poll_frame(cx);
+        self.look_for_end(&source, matches!(polled, Poll::Ready(None)));
+        drop(source);
         self.is_broken.set(matches!(polled, Poll::Ready(Some(Err(_)))));
         self.is_ended.set(matches!(polled, Poll::Ready(None)));
         let Poll::Ready(Some(Ok(frame))) = &polled else {

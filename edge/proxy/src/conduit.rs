@@ -144,7 +144,7 @@ async fn begin(
     address: std::net::SocketAddr,
 ) -> Result<Wire, ConnectError> {
     let mut wire = Wire::connect(address, snapshot.timeouts.connect).await?;
-    if let Some(Introduction { version, ends }) = snapshot.introduction(client.ends) {
+    if let Some(Introduction { version, ends }) = snapshot.introduction(client.ends()) {
         // A new socket has room for it.
         wire.write_all(&preamble::header(version, ends)).await.map_err(ConnectError::Refused)?;
     }

@@ -1,26 +1,25 @@
 //! One client connection: its own task from the first byte to the last, tunnels included.
+//!
+//! Most connections wait, for their first request or the next one. What they need for anything else is in boxes that are made when bytes
+//! come, so that one that waits is little more than its socket.
 
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use hyper::StatusCode;
-use hyper::header::{CONNECTION, HeaderValue};
-use hyper::server::conn::http1::Builder;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper::header::HeaderValue;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::conduit;
-use crate::forward;
 use crate::hand::{Hand, Stage};
+use crate::http1;
 use crate::http2::{self, PREFACE};
 use crate::local::LocalService;
 use crate::preamble::{self, Ends, Heard};
@@ -29,7 +28,7 @@ use crate::socket::{ClientSocket, Stream};
 use crate::tls::{self, Terminator};
 use crate::traffic::Shard;
 use crate::tunnel::Tunnel;
-use crate::worker::Worker;
+use crate::worker::{Stay, Worker};
 
 /// Bytes of a request's head at most, beyond which the answer is 431; nginx allows 4 × 8 KiB by default.
 /// hyper also allows 100 headers at most in HTTP/1.1.
@@ -37,6 +36,9 @@ pub(crate) const REQUEST_HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// Bytes that are read at first: most requests whole, and more than the preface of HTTP/2.
 const FIRST_BYTES_MAX: usize = 2048;
+
+static HTTP: HeaderValue = HeaderValue::from_static("http");
+static HTTPS: HeaderValue = HeaderValue::from_static("https");
 
 /// A connection that did not say whose it is, though it had to.
 #[derive(Debug, Clone, Copy)]
@@ -49,14 +51,14 @@ pub(crate) struct Client {
     pub(crate) local: Rc<LocalService>,
     pub(crate) hand: Rc<Hand>,
     /// Between whom the connection is, where an endpoint is to be told.
-    pub(crate) ends: Option<Ends>,
+    ends: Option<Box<Ends>>,
     /// The client's address without the port, as a header value.
     pub(crate) address: HeaderValue,
     /// `http` or `https`, as the client reached us.
-    pub(crate) scheme: HeaderValue,
+    pub(crate) scheme: &'static HeaderValue,
     pub(crate) protocol: Protocol,
     /// Set when a request has become a tunnel, which takes over once hyper lets go of the socket.
-    pub(crate) tunnel: Rc<RefCell<Option<Tunnel>>>,
+    tunnel: RefCell<Option<Box<Tunnel>>>,
     /// The connection as it came, when this is one of its requests that went on to another service.
     entrance: Option<Rc<Self>>,
 }
@@ -68,17 +70,33 @@ impl Client {
             worker: Rc::clone(&entrance.worker),
             local,
             hand: Rc::clone(&entrance.hand),
-            ends: entrance.ends,
+            ends: entrance.ends.clone(),
             address: entrance.address.clone(),
-            scheme: entrance.scheme.clone(),
+            scheme: entrance.scheme,
             protocol: entrance.protocol,
-            tunnel: Rc::clone(&entrance.tunnel),
+            tunnel: RefCell::default(),
             entrance: Some(Rc::clone(entrance)),
         })
     }
 
     pub(crate) fn shard(&self) -> &Shard {
         &self.local.service.shards[self.worker.index]
+    }
+
+    /// Between whom the connection is, where an endpoint is to be told.
+    pub(crate) fn ends(&self) -> Option<Ends> {
+        self.ends.as_deref().copied()
+    }
+
+    /// Notes that a request has become a tunnel.
+    pub(crate) fn becomes(&self, tunnel: Option<Tunnel>) {
+        let connected = self.entrance.as_deref().unwrap_or(self);
+        *connected.tunnel.borrow_mut() = tunnel.map(Box::new);
+    }
+
+    /// The tunnel that a request has [become](Self::becomes).
+    pub(crate) fn take_tunnel(&self) -> Option<Box<Tunnel>> {
+        self.tunnel.take()
     }
 
     /// Notes that a piece of the request's body passed; after the last one the endpoint has to answer, if it has not yet.
@@ -98,11 +116,11 @@ impl Client {
             worker: Rc::clone(&self.worker),
             local: Rc::clone(&self.local),
             hand: self.worker.hands.add(self.local.snapshot().timeouts.request_head),
-            ends: self.ends,
+            ends: self.ends.clone(),
             address: self.address.clone(),
-            scheme: self.scheme.clone(),
+            scheme: self.scheme,
             protocol: Protocol::Http2,
-            tunnel: Rc::default(),
+            tunnel: RefCell::default(),
             entrance: None,
         })
     }
@@ -128,42 +146,45 @@ impl Client {
         // Services behind a shared listener may want to be told, too.
         if snapshot.proxy_protocol.send.is_some() || self.local.router.is_some() {
             let here = || Some(Ends { source: peer, destination: stream.local_addr().ok()? });
-            self.ends = ends.or_else(here);
+            self.ends = ends.or_else(here).map(Box::new);
         }
         Ok(())
     }
 
-    /// Hears what a client without TLS says first, and so what it speaks; `None` when it says nothing.
+    /// Waits until the client says something, and where its `protocol` is not known, until that tells which it is; `None` when it says
+    /// nothing, or is not to be heard any more.
     ///
-    /// What was read is read again by who speaks with it. So a client of HTTP/1.1 costs no system call more.
-    async fn hear(&self, stream: &TcpStream) -> Option<(Protocol, Bytes)> {
-        let mut heard = Vec::new();
-        poll_fn(|cx| {
+    /// What was read is read again by who speaks with it. So hearing costs no system call more.
+    fn hear(&self, stream: &mut Stream, protocol: Option<Protocol>) -> impl Future<Output = Option<Bytes>> {
+        // Not what came is kept, but how much of the preface it is.
+        let mut heard = 0;
+        poll_fn(move |cx| {
             self.hand.register(cx);
             loop {
                 if self.hand.is_expired() {
                     return Poll::Ready(None);
                 }
-                let is_ready = stream.poll_read_ready(cx);
+                let mut space = [MaybeUninit::uninit(); FIRST_BYTES_MAX];
+                let mut piece = ReadBuf::uninit(&mut space);
+                let read = Pin::new(&mut *stream).poll_read(cx, &mut piece);
                 // Only after a poll, so that a request that has already arrived is answered.
-                if is_ready.is_pending() && self.is_closing() {
+                if read.is_pending() && self.is_closing() {
                     return Poll::Ready(None);
                 }
-                let mut piece = [0; FIRST_BYTES_MAX];
-                match ready!(is_ready).and_then(|()| stream.try_read(&mut piece)) {
-                    Ok(read) if read > 0 => heard.extend_from_slice(&piece[..read]),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                    Ok(_) | Err(_) => return Poll::Ready(None),
+                let piece = piece.filled();
+                if ready!(read).is_err() || piece.is_empty() {
+                    return Poll::Ready(None);
                 }
-                if heard.starts_with(PREFACE) {
-                    return Poll::Ready(Some((Protocol::Http2, std::mem::take(&mut heard).into())));
-                }
-                if !PREFACE.starts_with(&heard) {
-                    return Poll::Ready(Some((Protocol::Http1, std::mem::take(&mut heard).into())));
+                if protocol.is_none()
+                    && PREFACE[heard..].len() > piece.len()
+                    && PREFACE[heard..].starts_with(piece)
+                {
+                    heard += piece.len();
+                } else {
+                    return Poll::Ready(Some([&PREFACE[..heard], piece].concat().into()));
                 }
             }
         })
-        .await
     }
 
     /// `None` when there is nobody to talk to.
@@ -210,10 +231,56 @@ impl Drop for Client {
 }
 
 /// Serves one client until it leaves, is too slow, or the service goes.
-pub(crate) async fn serve(worker: Rc<Worker>, local: Rc<LocalService>, stream: TcpStream, peer: SocketAddr) {
+pub(crate) fn serve(
+    worker: Rc<Worker>,
+    local: Rc<LocalService>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    stay: Stay,
+) -> impl Future<Output = ()> {
+    // No argument of what waits is its own: a future keeps the room of its arguments to its end.
+    let met = Box::pin(meet(worker, local, stream, peer));
+    async move {
+        // Held without a place of its own, for the same reason.
+        let _ = &stay;
+        let Some(Met { client, mut stream, mut protocol }) = met.await else { return };
+        loop {
+            let spoken = {
+                let heard = match protocol {
+                    None | Some(Protocol::Http1) => client.hear(&mut stream, protocol).await,
+                    Some(Protocol::Http2 | Protocol::Tcp | Protocol::Udp) => Some(Bytes::new()),
+                };
+                let Some(heard) = heard else { break };
+                let told = if heard.starts_with(PREFACE) { Protocol::Http2 } else { Protocol::Http1 };
+                Box::pin(speak(&client, *protocol.get_or_insert(told), stream, heard))
+            };
+            stream = match spoken.await {
+                Some(stream) => stream,
+                None => return,
+            };
+        }
+        hang_up(stream);
+    }
+}
+
+/// A client that is there.
+struct Met {
+    client: Rc<Client>,
+    stream: Stream,
+    /// `None` when what it says first will tell.
+    protocol: Option<Protocol>,
+}
+
+/// Learns who a client is and, where that is agreed upon, what it will speak; `None` when there is nobody to talk to.
+async fn meet(
+    worker: Rc<Worker>,
+    local: Rc<LocalService>,
+    stream: TcpStream,
+    peer: SocketAddr,
+) -> Option<Met> {
     let hand = worker.hands.add(local.snapshot().timeouts.request_head);
     let terminator = local.service.terminator();
-    let scheme = HeaderValue::from_static(if terminator.is_some() { "https" } else { "http" });
+    let scheme = if terminator.is_some() { &HTTPS } else { &HTTP };
     let mut client = Client {
         worker,
         local,
@@ -222,91 +289,43 @@ pub(crate) async fn serve(worker: Rc<Worker>, local: Rc<LocalService>, stream: T
         address: written(peer),
         scheme,
         protocol: Protocol::Http1,
-        tunnel: Rc::default(),
+        tunnel: RefCell::default(),
         entrance: None,
     };
-    if client.is_introduced(&stream, peer).await.is_err() {
-        return;
-    }
-    let client = Rc::new(client);
+    client.is_introduced(&stream, peer).await.ok()?;
     let is_tcp = client.local.snapshot().protocol == Protocol::Tcp;
-    let (protocol, heard, stream) = match terminator {
-        None if is_tcp => (Protocol::Tcp, Bytes::new(), Stream::Plain(stream)),
-        None => match client.hear(&stream).await {
-            Some((protocol, heard)) => (protocol, heard, Stream::Plain(stream)),
-            None => return,
-        },
-        // Boxed, as are others that are not for everybody: those who speak HTTP/1.1 plainly are not the larger for them.
-        Some(terminator) => match Box::pin(client.shake_hands(&terminator, stream)).await {
-            Some((protocol, stream)) => (if is_tcp { Protocol::Tcp } else { protocol }, Bytes::new(), stream),
-            None => return,
-        },
+    let (protocol, stream) = match terminator {
+        None => (None, Stream::Plain(stream)),
+        Some(terminator) => {
+            let (protocol, stream) = client.shake_hands(&terminator, stream).await?;
+            (Some(protocol), stream)
+        }
     };
+    let protocol = if is_tcp { Some(Protocol::Tcp) } else { protocol };
+    Some(Met { client: Rc::new(client), stream, protocol })
+}
+
+/// Speaks with a client until one of both has enough; answers the stream of one that may say more some time, of which nothing has come.
+async fn speak(client: &Rc<Client>, protocol: Protocol, stream: Stream, heard: Bytes) -> Option<Stream> {
+    // Boxed, as are others that are not for everybody: those who speak HTTP/1.1 are not the larger for them.
     match protocol {
-        Protocol::Http1 => {
-            let socket = ClientSocket::new(stream, heard, client.hand.touched());
-            serve_requests(&client, socket).await;
-        }
-        Protocol::Http2 => {
-            // Bytes alone are no request in HTTP/2: with pings a connection stays idle.
-            let socket = ClientSocket::new(stream, heard, Arc::default());
-            Box::pin(http2::serve(&client, socket)).await;
-        }
-        Protocol::Tcp => Box::pin(conduit::serve(&client, stream)).await,
+        Protocol::Http1 => return http1::serve(client, stream, heard).await,
+        // Bytes alone are no request in HTTP/2: with pings a connection stays idle.
+        Protocol::Http2 => Box::pin(http2::serve(client, ClientSocket::new(stream, heard, None))).await,
+        Protocol::Tcp => Box::pin(conduit::serve(client, stream)).await,
         // Its service had a port of TCP a moment ago.
         Protocol::Udp => {}
     }
-    let tunnel = client.tunnel.take();
-    if let Some(tunnel) = tunnel {
-        tunnel.run(&client).await;
-    }
+    None
+}
+
+/// Says farewell, where there is a word for it, as far as the system takes it at once.
+fn hang_up(mut stream: Stream) {
+    let _ = Pin::new(&mut stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
 }
 
 /// An address without its port, as a header has it.
 fn written(address: SocketAddr) -> HeaderValue {
     HeaderValue::from_str(&address.ip().to_canonical().to_string())
         .expect("an address is written in visible ASCII")
-}
-
-async fn serve_requests(client: &Rc<Client>, socket: ClientSocket) {
-    let service = service_fn(|request| {
-        let answer = forward::answer(Rc::clone(client), request);
-        async move {
-            let mut answer = answer.await;
-            if client.worker.is_leaving() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok::<_, Infallible>(answer)
-        }
-    });
-    let connection = Builder::new()
-        .max_header_size(REQUEST_HEAD_BYTES_MAX)
-        // Deadlines are the hand's.
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(socket), service)
-        .with_upgrades();
-    let mut connection = pin!(connection);
-    let mut is_told_to_end = false;
-    let ended = poll_fn(|cx| {
-        client.hand.register(cx);
-        loop {
-            if client.hand.is_expired() && client.hand.stage() != Stage::Response {
-                return Poll::Ready(Ok(()));
-            }
-            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-                return Poll::Ready(ended);
-            }
-            // Only after a poll, so that a request that has already arrived is answered.
-            if is_told_to_end || !client.is_closing() {
-                return Poll::Pending;
-            }
-            is_told_to_end = true;
-            connection.as_mut().graceful_shutdown();
-        }
-    });
-    if let Err(error) = ended.await
-        && error.is_parse()
-    {
-        client.shard().malformed.add(1);
-    }
 }

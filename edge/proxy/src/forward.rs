@@ -12,7 +12,6 @@ use balance::{
 use hyper::body::Incoming;
 use hyper::header::{EXPECT, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
-use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use tokio::time::Instant;
 
@@ -45,7 +44,6 @@ pub(crate) struct Arrival {
     body: Incoming,
     /// The client sends its body only once it is told to.
     expects: bool,
-    on_upgrade: OnUpgrade,
     pub(crate) started: Instant,
     pub(crate) dialect: Dialect,
     /// What is logged and counted of it.
@@ -64,15 +62,14 @@ pub(crate) struct Terms {
 }
 
 /// Answers one request of a client, in any case.
-pub(crate) async fn answer(client: Rc<Client>, mut request: Request<Incoming>) -> Response<ResponseBody> {
+pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Response<ResponseBody> {
     let started = Instant::now();
-    let on_upgrade = hyper::upgrade::on(&mut request);
     let (parts, body) = request.into_parts();
     let expects = parts.headers.contains_key(EXPECT);
     let dialect = grpc::dialect(&parts.headers);
     let log = client.local.service.access_log();
     let record = log.map(|log| Rc::new(Record::new(started).logged(log, &client, &parts)));
-    let mut arrival = Arrival { parts, body, expects, on_upgrade, started, dialect, record };
+    let mut arrival = Arrival { parts, body, expects, started, dialect, record };
     if let Some(words) = client.worker.shared.challenges.answer(arrival.parts.uri.path()) {
         let mut response = own_words(&client, arrival, StatusCode::OK, "");
         *response.body_mut() = ResponseBody::Own(Some(words));
@@ -92,7 +89,7 @@ pub(crate) async fn answer(client: Rc<Client>, mut request: Request<Incoming>) -
 pub(crate) fn prepare(client: &Client, parts: &mut Parts) -> Result<Wish, Refusal> {
     let default_host = HeaderValue::from_static("localhost");
     let forwarded = client.local.snapshot().forwarded;
-    let (address, scheme) = (&client.address, &client.scheme);
+    let (address, scheme) = (&client.address, client.scheme);
     prepare_request(parts, &Sender { address, scheme, forwarded, default_host: &default_host })
 }
 
@@ -129,7 +126,7 @@ pub(crate) async fn carry(
     wish: Wish,
     terms: Terms,
 ) -> Response<ResponseBody> {
-    let Arrival { mut parts, body, expects, on_upgrade, started, dialect, record } = arrival;
+    let Arrival { mut parts, body, expects, started, dialect, record } = arrival;
     let snapshot = client.local.snapshot();
     client.shard().requests.add(1);
     client.local.deposit(client.local.service.clock.at(started));
@@ -152,8 +149,7 @@ pub(crate) async fn carry(
     let Terms { try_timeout, copies, .. } = terms;
     // A request that may become a tunnel is more than can be copied.
     let copy = copies.filter(|_| wish == Wish::Plain).map(|copies| (copies, head.clone(), upload.clone()));
-    let errand =
-        Errand { client, snapshot, try_timeout, head, wish, on_upgrade, upload, is_fresh_only: false };
+    let errand = Errand { client, snapshot, try_timeout, head, wish, upload, is_fresh_only: false };
     let response = errand.run(exchange).await;
     if let Some((copies, head, upload)) = copy {
         copies.send(|| Some(head.request(RequestBody::copy_of(upload.as_ref())?)));
@@ -192,7 +188,6 @@ struct Errand {
     try_timeout: Option<Duration>,
     head: Head,
     wish: Wish,
-    on_upgrade: OnUpgrade,
     upload: Option<Rc<Upload>>,
     /// A kept connection has failed this request; from then on it goes over new ones.
     is_fresh_only: bool,
@@ -365,7 +360,7 @@ impl Errand {
                     return Ok((Entry::Http1(link), true));
                 }
                 hand.disarm();
-                let introduction = self.snapshot.introduction(self.client.ends);
+                let introduction = self.snapshot.introduction(self.client.ends());
                 let link = Link::connect(address, self.snapshot.timeouts.connect, introduction).await;
                 Ok((Entry::Http1(link.map_err(|error| failed(&error))?), false))
             }
@@ -387,7 +382,7 @@ impl Errand {
         }
         let is_careful = self.is_careful();
         loop {
-            let link = self.client.local.take_link(id, self.client.ends)?;
+            let link = self.client.local.take_link(id, self.client.ends())?;
             if link.is_reusable() && !(is_careful && link.is_closed_by_peer()) {
                 return Some(link);
             }
@@ -418,13 +413,12 @@ impl Errand {
             };
             let record = exchange.record();
             let tunnel = exchange.take_in_flight().map(|in_flight| Tunnel {
-                on_upgrade: self.on_upgrade,
                 endpoint_stream,
                 endpoint_sent,
                 in_flight,
                 record,
             });
-            *self.client.tunnel.borrow_mut() = tunnel;
+            self.client.becomes(tunnel);
             return Response::from_parts(parts, ResponseBody::Own(None));
         }
         let body = if body.is_end_stream() {

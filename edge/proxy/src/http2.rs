@@ -80,10 +80,9 @@ pub(crate) async fn serve(client: &Rc<Client>, socket: ClientSocket) {
     });
     let service = service_fn(|request| {
         let stream = visit.begin();
-        let answer = forward::answer(Rc::clone(&stream), request);
         let pending = Pending { visit: Rc::clone(&visit), is_answered: false };
         async move {
-            let answer = answer.await;
+            let answer = forward::answer(stream, request).await;
             pending.answered();
             Ok::<_, Infallible>(answer)
         }

@@ -48,6 +48,7 @@ mod shedder;
 mod access;
 
 mod connection;
+mod http1;
 mod http2;
 mod socket;
 mod tls;

@@ -2,14 +2,15 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
+
+use crate::hand::Hand;
 
 /// What comes from a client and goes to it, as the client means it.
 #[derive(Debug)]
@@ -66,22 +67,36 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// A client's socket that notes that bytes came.
+/// A client's socket that notes in the connection's hand what comes and goes.
 #[derive(Debug)]
 pub(crate) struct ClientSocket {
     stream: Stream,
     /// What was read of the stream before and comes first again.
     heard: Bytes,
-    touched: Arc<AtomicBool>,
+    /// `None` where bytes alone say nothing.
+    hand: Option<Rc<Hand>>,
 }
 
 impl ClientSocket {
-    pub(crate) fn new(stream: Stream, heard: Bytes, touched: Arc<AtomicBool>) -> Self {
-        Self { stream, heard, touched }
+    pub(crate) fn new(stream: Stream, heard: Bytes, hand: Option<Rc<Hand>>) -> Self {
+        Self { stream, heard, hand }
     }
 
-    pub(crate) fn into_stream(self) -> Stream {
-        self.stream
+    /// The stream, and what is to be read before it.
+    pub(crate) fn into_parts(self) -> (Stream, Bytes) {
+        (self.stream, self.heard)
+    }
+
+    fn touch(&self) {
+        if let Some(hand) = &self.hand {
+            hand.touch();
+        }
+    }
+
+    fn set_unsent(&self, has_unsent: bool) {
+        if let Some(hand) = &self.hand {
+            hand.set_unsent(has_unsent);
+        }
     }
 }
 
@@ -94,20 +109,22 @@ impl AsyncRead for ClientSocket {
         if self.heard.has_remaining() {
             let size = self.heard.len().min(buf.remaining());
             buf.put_slice(&self.heard.split_to(size));
-            self.touched.store(true, Ordering::Relaxed);
+            self.touch();
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
-            self.touched.store(true, Ordering::Relaxed);
+            self.touch();
         }
         read
     }
 }
 
+/// Whoever writes flushes once all of it was taken, and not before: until then something is unsent.
 impl AsyncWrite for ClientSocket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.set_unsent(true);
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -116,6 +133,7 @@ impl AsyncWrite for ClientSocket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.set_unsent(true);
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
@@ -124,7 +142,11 @@ impl AsyncWrite for ClientSocket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if let Poll::Ready(Ok(())) = &flushed {
+            self.set_unsent(false);
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -7,8 +7,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 use tokio::net::TcpStream;
 
@@ -16,11 +14,10 @@ use crate::access::Record;
 use crate::connection::Client;
 use crate::endpoint::InFlight;
 use crate::hand::{Hand, Stage};
-use crate::socket::ClientSocket;
+use crate::socket::Stream;
 
 #[derive(Debug)]
 pub(crate) struct Tunnel {
-    pub(crate) on_upgrade: OnUpgrade,
     pub(crate) endpoint_stream: TcpStream,
     /// What the endpoint had sent behind its response's head.
     pub(crate) endpoint_sent: Bytes,
@@ -32,19 +29,17 @@ pub(crate) struct Tunnel {
 
 impl Tunnel {
     /// Carries bytes until both sides have ended, one breaks, or nothing came for [`stream_idle`](crate::Timeouts::stream_idle).
-    pub(crate) async fn run(self, client: &Rc<Client>) {
-        let Self { on_upgrade, endpoint_stream, endpoint_sent, in_flight, record: _record } = self;
+    ///
+    /// `heard` is what the client had sent behind its request's head.
+    pub(crate) async fn run(self, client: &Rc<Client>, stream: Stream, heard: Bytes) {
+        let Self { endpoint_stream, endpoint_sent, in_flight, record: _record } = self;
         let idle = client.local.snapshot().timeouts.stream_idle;
         client.hand.arm(Stage::Stream, idle);
-        let Ok(upgraded) = on_upgrade.await else {
-            return;
-        };
-        let parts = upgraded.downcast::<TokioIo<ClientSocket>>().expect("it is the socket that was served");
         let hand = || Rc::clone(&client.hand);
-        let mut to_client = Watched { stream: parts.io.into_inner().into_stream(), hand: hand(), idle };
+        let mut to_client = Watched { stream, hand: hand(), idle };
         let mut to_endpoint = Watched { stream: endpoint_stream, hand: hand(), idle };
         let mut carry = pin!(async {
-            to_endpoint.write_all(&parts.read_buf).await?;
+            to_endpoint.write_all(&heard).await?;
             to_client.write_all(&endpoint_sent).await?;
             copy_bidirectional(&mut to_client, &mut to_endpoint).await
         });

@@ -21,6 +21,7 @@ use crate::access::Logs;
 use crate::connection;
 use crate::datagram::{self, SESSIONS_MAX};
 use crate::hand::{Hands, TICK};
+use crate::http1::Alert;
 use crate::listener::{self, Entrance};
 use crate::local::LocalService;
 use crate::router::GZIPS_MAX;
@@ -115,6 +116,14 @@ pub(crate) struct Seat {
     worker: usize,
 }
 
+/// What a client takes up as long as it is there; dropping it makes room for another.
+#[derive(Debug)]
+pub(crate) struct Stay {
+    _seat: Seat,
+    _place: OwnedSemaphorePermit,
+    _inside: Inside,
+}
+
 impl Seat {
     fn take(shared: &Arc<Shared>, worker: usize) -> Self {
         shared.doors[worker].connections.fetch_add(1, Ordering::Relaxed);
@@ -206,6 +215,7 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) hands: Hands,
+    pub(crate) alert: Alert,
     /// The turns of handshakes.
     pub(crate) handshakes: Semaphore,
     services: RefCell<Vec<Rc<LocalService>>>,
@@ -236,6 +246,7 @@ pub(crate) fn run(
         index,
         shared,
         hands: Hands::new(),
+        alert: Alert::default(),
         handshakes: Semaphore::new(HANDSHAKES_PER_TURN),
         services: RefCell::default(),
         connections: TaskTracker::new(),
@@ -315,11 +326,8 @@ impl Worker {
     fn serve(self: &Rc<Self>, stream: TcpStream, guest: Guest, seat: Seat) {
         let Guest { peer, service, place, inside } = guest;
         let local = self.local(&service);
-        let worker = Rc::clone(self);
-        self.watch(async move {
-            connection::serve(worker, local, stream, peer).await;
-            drop((seat, place, inside));
-        });
+        let stay = Stay { _seat: seat, _place: place, _inside: inside };
+        self.watch(connection::serve(Rc::clone(self), local, stream, peer, stay));
     }
 
     /// Runs a session of UDP, which is one of the connections of this worker.

@@ -17,6 +17,7 @@ mod logging;
 mod multiplex;
 mod passing;
 mod preamble;
+mod resting;
 mod retrying;
 mod routing;
 mod shedding;
