@@ -8,7 +8,7 @@ use model::input::Declared;
 use model::quantity::MilliRps;
 use model::settings::Settings;
 use model::time::{Time, Wall};
-use sim::{Faults, Load, Program};
+use sim::{Faults, Gauge, Load, Program};
 use thiserror::Error;
 
 /// What is rehearsed.
@@ -16,6 +16,8 @@ use thiserror::Error;
 pub struct Script {
     /// The services, each with its program and its load.
     pub parts: Vec<Part>,
+    /// What sources of metrics tell of the world outside; each course begins when the world does, before any request comes.
+    pub gauges: Vec<Gauge>,
     /// How long; at most [`SPAN_MAX`].
     pub span: Duration,
     /// What the wall clock shows at the beginning: schedules hold by it.

@@ -27,6 +27,7 @@ pub fn rehearse(script: &Script, progress: &mut dyn FnMut(Duration)) -> Result<R
     script.check()?;
     let mut sim = Simulation::new(script.seed, script.settings.clone()).in_one_process();
     sim.set_wall(script.begin);
+    script.gauges.iter().for_each(|gauge| sim.add_gauge(gauge.clone()));
     let mut notes = Notes::new(script);
     for Part { declared, program, .. } in &script.parts {
         sim.set_program(&declared.name, declared.generation, program.clone());

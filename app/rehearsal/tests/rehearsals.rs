@@ -36,6 +36,7 @@ fn part(name: &str, spec: &serde_json::Value, rate: u64) -> Part {
 fn script(parts: Vec<Part>) -> Script {
     Script {
         parts,
+        gauges: Vec::new(),
         span: Duration::from_mins(5),
         begin: Wall::from_millis(1_700_000_000_000),
         mishaps: Vec::new(),

@@ -32,6 +32,9 @@ pub use fault::{Fault, Faults};
 mod load;
 pub use load::Load;
 
+mod gauge;
+pub use gauge::Gauge;
+
 mod program;
 pub use program::{Flaw, Program};
 

@@ -17,6 +17,7 @@ use model::time::Time;
 use crate::effect::{Cause, Effect};
 use crate::fabric::{Fabric, Happening, LifeEvent, LifeKey, befalls};
 use crate::fault::Fault;
+use crate::gauge::Gauge;
 use crate::life::{Life, LifeState, Probed, Work};
 use crate::program::Flaw;
 use crate::site::Site;
@@ -35,6 +36,7 @@ const PROBES_NOTICE: Duration = Duration::from_secs(3);
 pub struct Node {
     name: NodeName,
     sites: Vec<Site>,
+    gauges: Vec<Gauge>,
     epoch: Epoch,
     up_to: ActionId,
     done: BTreeMap<ActionId, Outcome>,
@@ -56,6 +58,7 @@ impl Node {
         Self {
             name,
             sites: Vec::new(),
+            gauges: Vec::new(),
             epoch: Epoch(0),
             up_to: ActionId::default(),
             done: BTreeMap::new(),
@@ -93,6 +96,10 @@ impl Node {
     pub(crate) fn site_mut(&mut self, service: &ServiceName) -> &mut Site {
         let index = self.site_index(service);
         &mut self.sites[index]
+    }
+
+    pub(crate) fn add_gauge(&mut self, gauge: Gauge) {
+        self.gauges.push(gauge);
     }
 
     fn site_index(&mut self, service: &ServiceName) -> usize {
@@ -587,7 +594,8 @@ impl Node {
         // Every second; half of the blindness is silence, the other half failure.
         if self.ticks.is_multiple_of(4) && blind.is_none_or(|blind| blind.is_partial) {
             let sources = self.sites.iter().filter_map(|site| site.measured(fabric.now, blind.is_none()));
-            let measured: Vec<_> = sources.collect();
+            let outside = self.gauges.iter().map(|gauge| gauge.measured(fabric.now, blind.is_none()));
+            let measured: Vec<_> = sources.chain(outside).collect();
             if !measured.is_empty() {
                 fabric.report(Report::Measured(measured));
             }

@@ -16,6 +16,7 @@ use crate::disk::Disk;
 use crate::effect::Effect;
 use crate::fabric::{Fabric, Happening, LifeEvent, LifeKey, befalls};
 use crate::fault::{Fault, Faults};
+use crate::gauge::Gauge;
 use crate::keeper::Keeper;
 use crate::load::Load;
 use crate::node::Node;
@@ -169,6 +170,11 @@ impl Simulation {
     /// of kind Service with its name. It asks once a second, and fails or is silent while the node is blind.
     pub fn set_source(&mut self, service: &ServiceName) {
         self.node.site_mut(service).is_measured = true;
+    }
+
+    /// Lets a source tell something of the world outside from now on, once a second as [`set_source`](Self::set_source) does.
+    pub fn add_gauge(&mut self, gauge: Gauge) {
+        self.node.add_gauge(gauge);
     }
 
     /// A person's wish is written down, and told to the loop when there is one.

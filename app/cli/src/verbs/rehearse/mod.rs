@@ -124,6 +124,7 @@ impl Words {
         let faults = self.mishaps.chance.iter();
         Ok(Script {
             parts,
+            gauges: Vec::new(),
             span,
             begin: extents.iter().map(|(_, begin)| *begin).min().unwrap_or(BEGIN),
             mishaps: self.mishaps.known(),
