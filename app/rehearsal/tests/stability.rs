@@ -11,7 +11,7 @@ use model::input::Declared;
 use model::measure::MetricKey;
 use model::name::ServiceName;
 use model::quantity::MilliRps;
-use model::resource::{MetricIdentifier, MetricSpec, Resource, ScaleMode, Shadow};
+use model::resource::{MetricIdentifier, MetricSpec, REQUEST_RATE_METRIC, Resource, ScaleMode, Shadow};
 use model::settings::Settings;
 use model::time::Wall;
 use rehearsal::{Asked, Part, Script, rehearse};
@@ -65,7 +65,20 @@ fn policies(folder: &Path) -> Vec<Tried> {
         }
         tried.extend(declared.autoscaler.is_some().then(|| Tried { name: example.to_owned(), declared }));
     }
+    tried.iter_mut().for_each(|policy| count_by_proxy(&mut policy.declared));
     tried
+}
+
+/// Requests that replicas count themselves are counted by the proxy: nobody asks replicas for their pages in this world.
+fn count_by_proxy(declared: &mut Declared) {
+    let metrics = declared.autoscaler.iter_mut().flat_map(|spec| &mut spec.metrics);
+    for metric in metrics {
+        if let MetricSpec::Pods { metric, .. } = metric
+            && metric.name == "pages"
+        {
+            *metric = MetricIdentifier { name: REQUEST_RATE_METRIC.into(), selector: None };
+        }
+    }
 }
 
 /// Two hours of so many a second, each second up to `noise` thousandths more or fewer.
