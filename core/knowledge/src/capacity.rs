@@ -4,6 +4,10 @@
 //! of each rate follows at which rates the promise was kept ([`evidence`]), and a curve over them ([`curve`]) says how the latency grows
 //! towards rates that were not seen. What is believed of that is bounded by what was seen: see [`mod@estimate`].
 //!
+//! Counts have no time of their own: how long a window was is told by when they came. One that was held up on its way makes the window that it
+//! ends too long, and the one that it begins too short; the answers of twenty seconds would have come in five, and none of them late. So windows begin
+//! and end with counts that came about as long after the ones before as they were sent.
+//!
 //! Whole numbers are kept, and what is computed from them needs nothing but the four operations and the square root, which are the same on
 //! every machine.
 
@@ -25,6 +29,12 @@ use model::time::Time;
 pub use self::estimate::{Ground, Learned, estimate, learned};
 use crate::place::Place;
 
+/// From one report of the counts to the next, as the agent sends them.
+const REPORTED_EVERY: Duration = Duration::from_secs(1);
+
+/// How much sooner or later one may come: with half of it at each end, a window of five seconds is at most a fifth longer or shorter than it seems.
+const REPORTED_OFF_MAX: Duration = Duration::from_millis(500);
+
 /// Shortest window: five seconds of requests say what a steady load does.
 const WINDOW_MIN: Duration = Duration::from_secs(5);
 
@@ -40,11 +50,13 @@ const REQUESTS_MIN: u64 = 10;
 /// For so long after a replica has become ready it is not watched: caches and compilers are cold.
 const WARM_UP: Duration = Duration::from_secs(10);
 
-/// Where a window began.
+/// What was counted of a replica that is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
-    since: Time,
-    counted: Latencies,
+    /// When the latest counts came.
+    heard: Time,
+    /// Where the window began; `None` before counts came in time.
+    begun: Option<(Time, Latencies)>,
 }
 
 /// What a window has shown.
@@ -108,14 +120,18 @@ fn watch(promise: LatencySlo, place: &mut Place, (at, counted): (Time, &Latencie
         place.watch = None;
         return None;
     }
-    let begin = || Some(Box::new(Watch { since: at, counted: counted.clone() }));
-    let Some(watch) = &place.watch else {
-        place.watch = begin();
+    let Some(watch) = &mut place.watch else {
+        place.watch = Some(Box::new(Watch { heard: at, begun: None }));
         return None;
     };
-    let over = at.since(watch.since);
-    let Some(seen) = counted.since(&watch.counted) else {
-        place.watch = begin();
+    let gap = at.since(std::mem::replace(&mut watch.heard, at));
+    if gap.abs_diff(REPORTED_EVERY) > REPORTED_OFF_MAX {
+        return None;
+    }
+    let begun = watch.begun.as_ref();
+    let seen = begun.and_then(|(since, before)| Some((at.since(*since), counted.since(before)?)));
+    let Some((over, seen)) = seen else {
+        watch.begun = Some((at, counted.clone()));
         return None;
     };
     let answers = seen.total();
@@ -125,7 +141,7 @@ fn watch(promise: LatencySlo, place: &mut Place, (at, counted): (Time, &Latencie
     if !is_over {
         return None;
     }
-    place.watch = begin();
+    watch.begun = Some((at, counted.clone()));
     if over > WINDOW_MAX || answers < REQUESTS_MIN {
         return None;
     }

@@ -9,6 +9,7 @@ use model::decision::Decision;
 use model::identity::{Generation, Incarnation};
 use model::input::{Declared, Demand, Input, Report, Traffic};
 use model::latency::{LATENCY_CLASSES, Latencies};
+use model::quantity::MilliRps;
 use model::resource::{AutoScale, Count, Fraction, LatencySlo, Quantity, ScalePolicy, Slo, Span};
 
 use crate::bench::{READY, fixed, name};
@@ -52,6 +53,8 @@ pub(crate) struct Shop {
     counted: BTreeMap<(String, u32), Counted>,
     /// By which the latency of each replica and second is off, by a fifth at most; `None` is never off.
     pub(crate) noise: Option<Stream>,
+    /// Reports that are held up on their way to the loop; `None` while none is.
+    held_up: Option<Vec<Report>>,
     /// Requests a second that a replica carries within the promise, and the most that it answers.
     carries: f64,
     /// Replica-seconds so far.
@@ -68,6 +71,7 @@ impl Shop {
             world,
             came: 0.0,
             noise: None,
+            held_up: None,
             counted: BTreeMap::new(),
             carries: 40.0,
             cost: 0,
@@ -81,7 +85,7 @@ impl Shop {
         self.world.lives_for(SECOND);
         self.came += load;
         let demand = Demand { service: name("shop"), requests: self.came as u64, waiting: 0, in_flight: 0 };
-        self.world.put(&Input::Report(Report::Demand(vec![demand])));
+        self.report(Report::Demand(vec![demand]));
         let serving: Vec<(String, u32)> = self
             .world
             .service("shop")
@@ -130,8 +134,25 @@ impl Shop {
             failed: 0,
             answered: counted.answered,
         };
-        self.world.put(&Input::Report(Report::Traffic(vec![traffic])));
-        self.world.put(&Input::Report(Report::Latencies(vec![latencies])));
+        self.report(Report::Traffic(vec![traffic]));
+        self.report(Report::Latencies(vec![latencies]));
+    }
+
+    /// Tells the loop, at once or with what is held up before it.
+    fn report(&mut self, report: Report) {
+        match &mut self.held_up {
+            Some(held_up) => held_up.push(report),
+            None => {
+                self.world.put(&Input::Report(report));
+            }
+        }
+    }
+
+    /// Lets come at once what was held up.
+    fn let_go(&mut self) {
+        for report in self.held_up.take().into_iter().flatten() {
+            self.world.put(&Input::Report(report));
+        }
     }
 
     pub(crate) fn minutes(&mut self, minutes: u32, load: impl Fn(f64) -> f64) {
@@ -208,6 +229,21 @@ fn what_was_learned_is_told_with_its_band_and_from_how_many_windows() {
     let told = format!("a replica carries {learned}");
     assert!(metric.note.contains(&told) && told.contains("windows of version 1"), "{}", metric.note);
     assert!(metric.note.contains("until another would serve"), "{}", metric.note);
+}
+
+#[test]
+fn reports_that_were_held_up_teach_no_rate_that_never_was() {
+    let mut shop = Shop::new(promising(1, 1, slo(None)));
+    for _ in 0..30 {
+        (0..30).for_each(|_| shop.second(16.0));
+        shop.held_up = Some(Vec::new());
+        (0..10).for_each(|_| shop.second(16.0));
+        shop.let_go();
+    }
+    // Eight of each replica, all the time; ten seconds of them came at once, as if there had been thrice as many.
+    let learned = shop.learned().expect("it was watched");
+    assert!((7.0..9.0).contains(&learned.lower.per_second()), "{learned:?}");
+    assert!(learned.rate <= MilliRps(18_000), "{learned:?}");
 }
 
 #[test]
