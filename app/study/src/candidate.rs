@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fluid::policy::calendar::Calendar;
 use fluid::policy::constant::Demands;
@@ -14,7 +15,10 @@ use fluid::policy::surge::Surge;
 use fluid::policy::trend::Trend;
 use fluid::{Policy, Service};
 use model::input::Declared;
+use model::resource::LearnedPrice;
 use model::settings::Settings;
+
+use crate::declared::{declared, promising};
 
 /// A policy to compare, made anew for each recording.
 #[derive(Clone)]
@@ -25,6 +29,8 @@ pub struct Candidate {
     pub kind: Kind,
     /// What it does, as one sentence for people.
     pub about: String,
+    /// Whether it has to learn from the first part of a recording before it is tried.
+    pub is_taught: bool,
     make: Arc<Make>,
 }
 
@@ -39,7 +45,12 @@ pub struct Ground<'a> {
     pub demands: &'a Demands,
     /// The part of the requests that is to be well, 0 to 1.
     pub promise: f64,
+    /// What was learned from the first part of the load; `None` where nothing was, and where nothing better was found than what is not learned.
+    pub learned: Option<LearnedPrice>,
 }
+
+/// The name of the policy that has to learn before it is tried.
+pub const LEARNED: &str = "learned";
 
 /// What a policy knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,7 +81,7 @@ pub struct Builtin {
 pub const ORACLES: [&str; 2] = ["oracle", "oracle-stable"];
 
 /// All that are known by name.
-pub const BUILTINS: [Builtin; 16] = [
+pub const BUILTINS: [Builtin; 17] = [
     Builtin {
         name: "hpa",
         kind: Kind::Causal,
@@ -106,6 +117,16 @@ pub const BUILTINS: [Builtin; 16] = [
         kind: Kind::Causal,
         about: "SLO-first: what keeps the promise at least cost, by the load ahead",
         make: |on| Ok(Box::new(Slo::new(on.service, Objective::of(on.promise)?, None)?)),
+    },
+    Builtin {
+        name: LEARNED,
+        kind: Kind::Causal,
+        about: "SLO-first as in production, with prices that were learned on the first two thirds; all are then judged on the rest",
+        make: |on| {
+            let service = promising(on.service.bounds, on.promise, on.learned);
+            let declared = declared([&service], None).expect("a promise can be decided on");
+            Ok(Box::new(Candidate::declaration(&Arc::new(declared), on.service.tick)))
+        },
     },
     Builtin {
         name: "schedule",
@@ -178,7 +199,8 @@ impl Builtin {
 
 impl From<&Builtin> for Candidate {
     fn from(builtin: &Builtin) -> Self {
-        Self::new(builtin.name, builtin.kind, builtin.about, builtin.make)
+        let candidate = Self::new(builtin.name, builtin.kind, builtin.about, builtin.make);
+        Self { is_taught: builtin.name == LEARNED, ..candidate }
     }
 }
 
@@ -190,19 +212,24 @@ impl Candidate {
         about: &str,
         make: impl Fn(&Ground<'_>) -> Result<Box<dyn Policy>, SloError> + 'static,
     ) -> Self {
-        Self { name: name.to_owned(), kind, about: about.to_owned(), make: Arc::new(make) }
+        Self { name: name.to_owned(), kind, about: about.to_owned(), is_taught: false, make: Arc::new(make) }
     }
 
     /// What a service declares, decided as in production.
     pub fn declared(declared: &Arc<Declared>) -> Self {
         let about = format!("what {} declares", declared.name);
         let declared = Arc::clone(declared);
-        let settings = Settings::default();
         Self::new("declared", Kind::Declared, &about, move |on| {
-            // A sample covers a tick when ticks are shorter than production's windows.
-            let window = settings.metric_window.min(on.service.tick);
-            Ok(Box::new(Declaration::of(Arc::clone(&declared), settings.clone(), window)))
+            Ok(Box::new(Self::declaration(&declared, on.service.tick)))
         })
+    }
+
+    /// The policy that `declared` has, decided as in production each `tick`.
+    pub(crate) fn declaration(declared: &Arc<Declared>, tick: Duration) -> Declaration {
+        let settings = Settings::default();
+        // A sample covers a tick when ticks are shorter than production's windows.
+        let window = settings.metric_window.min(tick);
+        Declaration::of(Arc::clone(declared), settings, window)
     }
 
     /// The policy, made for a service.

@@ -7,7 +7,8 @@ use model::identity::Generation;
 use model::input::Declared;
 use model::name::ServiceName;
 use model::resource::{
-    AutoscalerSpec, Bounds, MeteredResource, MetricSpec, Problems, REQUEST_RATE_METRIC, Resource, ServiceSpec,
+    AutoscalerSpec, Bounds, LearnedPrice, MeteredResource, MetricSpec, Problems, REQUEST_RATE_METRIC,
+    Resource, ServiceSpec,
 };
 use thiserror::Error;
 
@@ -111,6 +112,26 @@ fn bare() -> ServiceSpec {
     let spec = serde_json::json!({"run": {"command": ["unknown"]}, "resources": {"cpu": "1"}});
     serde_json::from_value(spec).expect("a test makes one")
 }
+
+/// A service of so many replicas that is sized by its promise to be well for `objective` of the requests, and by what was learned of it.
+pub(crate) fn promising(
+    Bounds { min, max }: Bounds,
+    objective: f64,
+    learned: Option<LearnedPrice>,
+) -> Resource {
+    let objective = objective.clamp(0.5, 0.9999);
+    // How fast it is to answer is nothing that the model tells apart: what a replica carries is given.
+    let slo = serde_json::json!({"latency": {"quantile": 0.95, "below": "500ms"}, "objective": objective, "learned": learned});
+    let spec = serde_json::json!({
+        "run": {"command": ["unknown"]}, "ports": [{"name": "http"}], "expose": {"listen": "127.0.0.1:80", "port": "http"},
+        "scale": {"min": min, "max": max, "slo": slo},
+    });
+    let resource = serde_json::json!({"apiVersion": "homeostat/v1", "kind": "Service", "metadata": {"name": PROMISING}, "spec": spec});
+    serde_json::from_value(resource).expect("a test makes one")
+}
+
+/// What a service is called that is made up to be tried.
+pub(crate) const PROMISING: &str = "promising";
 
 /// The widest bounds that hold for a service at any time.
 pub fn widest_bounds(declared: &Declared) -> Bounds {

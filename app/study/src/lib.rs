@@ -16,10 +16,10 @@ mod tune;
 
 mod page;
 
-pub use candidate::{BUILTINS, Builtin, Candidate, Ground, Kind, ORACLES};
+pub use candidate::{BUILTINS, Builtin, Candidate, Ground, Kind, LEARNED, ORACLES};
 pub use declared::{DeclaredError, all_declared, capacity_told, declared, notes_on, widest_bounds};
 pub use page::page;
 pub use recording::{Extent, Reading, Recording, RecordingError, Source};
-pub use study::{CapacityRule, Findings, Progress, Setting, StudyError, Tried, compare};
+pub use study::{CapacityRule, Findings, Progress, Setting, StudyError, Taught, Tried, compare};
 pub use summary::{Measure, PolicySummary, Summary};
-pub use tune::{PartSummary, Parts, Tuned, Tuning, tune};
+pub use tune::{PartSummary, Parts, Sought, Tuned, Tuning, tune};

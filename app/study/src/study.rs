@@ -6,12 +6,14 @@ use fluid::policy::constant::Demands;
 use fluid::policy::slo::SloError;
 use fluid::world::{Arrivals, Disturbance, Noise, World};
 use fluid::{Capacity, OutOfRange, Outcome, Run, Service, Share, capacity_for, quantile};
+use jiff::Timestamp;
 use model::resource::Bounds;
 use model::time::Wall;
 use thiserror::Error;
 
 use crate::candidate::{Candidate, Ground, Kind};
 use crate::recording::{Extent, Recording, RecordingError};
+use crate::tune::lesson as lesson_of;
 
 /// The load of which [`CapacityRule::ForPeak`] speaks, as a quantile over ticks.
 const PEAK: f64 = 0.99;
@@ -110,8 +112,19 @@ pub struct Findings {
     pub extent: Extent,
     /// What the policies were tried on.
     pub service: Service,
+    /// What was learned beforehand; `None` where no policy had to.
+    pub taught: Option<Taught>,
     /// The policies in the order in which they were given.
     pub results: Vec<Tried>,
+}
+
+/// That a policy has learned from the first part of the recording, so that all are judged on the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taught {
+    /// When that part ends.
+    pub until: Timestamp,
+    /// Whether anything was found that is better there than what is not learned.
+    pub is_other: bool,
 }
 
 /// A policy and how it did.
@@ -136,12 +149,20 @@ pub fn compare(
 ) -> Result<Findings, StudyError> {
     let (service, demands, extent) = survey(recording, setting, progress)?;
     let begin = Wall::from_millis(u64::try_from(extent.begin.as_millisecond()).unwrap_or(0));
-    let on = Ground { service: &service, demands: &demands, promise: setting.promise };
+    let lesson = candidates.iter().any(|candidate| candidate.is_taught);
+    let lesson = lesson.then(|| lesson_of(recording, setting, progress)).transpose()?;
+    let learned = lesson.as_ref().and_then(|lesson| lesson.learned);
+    let on = Ground { service: &service, demands: &demands, promise: setting.promise, learned };
     let run = |candidate: &Candidate| {
         let policy = candidate.policy(&on);
         let policy =
             policy.map_err(|source| StudyError::Policy { policy: candidate.name.clone(), source })?;
-        Ok(Run::new(&service, policy, World::new(setting.disturbance.clone(), setting.seed), begin))
+        let run = Run::new(&service, policy, World::new(setting.disturbance.clone(), setting.seed), begin);
+        // What somebody has learned from is no proof of him, and the others are to be held against the same.
+        Ok(match &lesson {
+            Some(lesson) => run.counted_from(lesson.split.0),
+            None => run,
+        })
     };
     let mut runs = candidates.iter().map(run).collect::<Result<Vec<Run>, StudyError>>()?;
     let mut ticks = 0;
@@ -157,7 +178,8 @@ pub fn compare(
         Tried { name, kind, about, outcome: run.finish() }
     };
     let results = candidates.iter().zip(runs).map(tried).collect();
-    Ok(Findings { trace: recording.name.clone(), extent, service, results })
+    let taught = lesson.map(|lesson| Taught { until: lesson.split.1, is_other: lesson.learned.is_some() });
+    Ok(Findings { trace: recording.name.clone(), extent, service, taught, results })
 }
 
 /// Reads a recording once: what a replica carries, and how often each number of replicas is demanded.

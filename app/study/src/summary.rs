@@ -5,7 +5,7 @@ use fluid::{Elasticity, Score};
 use serde::Serialize;
 
 use crate::candidate::Kind;
-use crate::study::{Findings, Tried};
+use crate::study::{Findings, Taught, Tried};
 
 /// What a comparison came to. Times carry their unit in their name; parts are per cents.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -120,9 +120,22 @@ impl Summary {
             best: best.map(|best| best.name.clone()),
             verdict: verdict(&policies, best, measure),
             policies,
-            notes: [notes, mended(findings.extent.mended)].concat(),
+            notes: [notes, findings.taught.iter().map(told).collect(), mended(findings.extent.mended)]
+                .concat(),
         }
     }
+}
+
+fn told(taught: &Taught) -> String {
+    let found = if taught.is_other {
+        ""
+    } else {
+        "; nothing was found there that is better than SLO-first by a hundredth, so that learned is that"
+    };
+    format!(
+        "learned has learned from what came before {}; all policies are judged on the rest{found}",
+        taught.until
+    )
 }
 
 impl PolicySummary {

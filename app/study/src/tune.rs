@@ -1,31 +1,48 @@
 //! Which settings of a service's policy would have done better: searched for on the first part of a history, and believed by what they do on the rest.
 
+mod evolution;
 mod knob;
+mod policy;
 mod search;
 
+use std::cell::RefCell;
 use std::cmp::Ordering;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use fluid::policy::slo::SloError;
 use fluid::world::World;
-use fluid::{Run, Score, Service};
+use fluid::{Policy, Run, Score, Service};
 use jiff::Timestamp;
-use model::resource::Resource;
+use model::resource::{LearnedPrice, Resource};
 use model::time::Wall;
 use serde::Serialize;
 use serde_json::Value;
 
+use self::evolution::evolve;
 use self::knob::{Knob, knobs_of, written};
+use self::policy::{Ranges, WEIGHTS, Watching};
 use self::search::{Point, search};
 use crate::candidate::{Candidate, Ground};
-use crate::declared::declared;
+use crate::declared::{PROMISING, declared, promising};
 use crate::recording::{Extent, Recording};
 use crate::study::{PROGRESS_EACH, Progress, Setting, StudyError, TICKS_SORTED_MAX, survey};
 use crate::summary::{Measure, mended, share};
 
+/// What is searched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sought {
+    /// Settings of the policy that is declared.
+    Settings,
+    /// A learned policy, for a service that is sized by what it promises.
+    Policy,
+}
+
 /// How settings are searched for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tuning {
+    /// What is searched for.
+    pub sought: Sought,
     /// Settings that are tried at most.
     pub runs_max: u32,
     /// What the order of the search grows from.
@@ -45,7 +62,9 @@ pub struct Tuned {
     pub service: Service,
     /// When the held-out part begins.
     pub split: Timestamp,
-    /// Fields that can be turned.
+    /// What was searched for.
+    pub sought: Sought,
+    /// Fields that can be turned; none where there is nothing to search for.
     pub knobs: usize,
     /// Settings that were tried.
     pub runs: u32,
@@ -108,6 +127,13 @@ impl Tuned {
     /// What came of it, as a sentence.
     pub fn verdict(&self, measure: Measure) -> String {
         let Some(after) = &self.after else {
+            if self.sought == Sought::Policy {
+                return format!(
+                    "Nothing learned is better than what you have, and nothing is proposed: in {} runs on the part that was searched on, no weights are cheaper \
+                     by a hundredth and keep the promise as well.",
+                    self.runs
+                );
+            }
             return format!(
                 "Nothing better was found in {} runs: on the part that was searched on, no settings are cheaper by a hundredth and keep the promise as \
                  well as those that are declared.",
@@ -118,8 +144,12 @@ impl Tuned {
         if self.resources.is_some() {
             return format!("On the held-out part, the change would have {worth}.");
         }
+        let what = match self.sought {
+            Sought::Settings => "the best settings",
+            Sought::Policy => "nothing learned is better than what you have, as the best weights",
+        };
         format!(
-            "Nothing is proposed: the best settings of the part that was searched on would have {worth} on the held-out part. They fit that part and not \
+            "Nothing is proposed: {what} of the part that was searched on would have {worth} on the held-out part. They fit that part and not \
              the load; a longer history would tell more."
         )
     }
@@ -216,23 +246,13 @@ pub fn tune(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Tuned, StudyError> {
     let bench = Bench::new(recording, setting, measure, (resources, name), tuning, progress)?;
-    let knobs: Vec<(usize, Knob)> = bench.knobs();
-    let lens: Vec<usize> = knobs.iter().map(|(_, knob)| knob.len()).collect();
-    let present: Point = knobs.iter().map(|(_, knob)| knob.present()).collect();
-    let careful = Measure { promise: 1.0 - BUDGET_SEARCHED * (1.0 - measure.promise), ..measure };
-    let mut tried = 0;
-    let mut cost = |point: &Point| {
-        progress(Progress::Trying(tried, u64::from(tuning.runs_max)));
-        tried += 1;
-        let resources = bench.turned(&knobs, point)?;
-        Some(Cost::of(&bench.searched(&resources)?, careful))
+    let careful = careful(measure);
+    let Found { best, fields, runs } = match tuning.sought {
+        Sought::Settings => bench.best_settings(careful, tuning, progress),
+        Sought::Policy => bench.best_policy(careful, tuning, progress)?,
     };
-    let (best, mut runs) = search(&lens, &present, (tuning.runs_max, tuning.seed), &mut cost);
-    let (best, more) = plainest(best, &present, &mut cost);
-    runs += more;
     let before = bench.parts(resources)?;
-    let after = bench.turned(&knobs, &best).filter(|_| best != present);
-    let after = after.map(|resources| bench.parts(&resources).map(|parts| (parts, resources))).transpose()?;
+    let after = best.map(|resources| bench.parts(&resources).map(|parts| (parts, resources))).transpose()?;
     let after = after.filter(|(parts, _)| is_better(&parts.searched, &before.searched, measure));
     let is_upheld = |parts: &Parts| is_better(&parts.held_out, &before.held_out, measure);
     let resources =
@@ -241,13 +261,46 @@ pub fn tune(
         trace: recording.name.clone(),
         extent: bench.extent,
         split: bench.split_at(),
-        knobs: knobs.len(),
+        sought: tuning.sought,
+        knobs: fields,
         runs,
         before,
         after: after.map(|(parts, _)| parts),
         resources,
         service: bench.service,
     })
+}
+
+/// A policy that was learned on the first part of a recording.
+pub(crate) struct Lesson {
+    /// The first tick that is held out, and when that begins.
+    pub(crate) split: (u64, Timestamp),
+    /// `None` when nothing was better than SLO-first on the first part.
+    pub(crate) learned: Option<LearnedPrice>,
+}
+
+/// How a policy is learned that is only to be compared: two thirds of the load, and a search that takes a minute for weeks of it.
+const LESSON: Tuning = Tuning { sought: Sought::Policy, runs_max: 200, seed: 0, searched: 2.0 / 3.0 };
+
+/// Learns on the first two thirds of `recording`, for a service that promises what `setting` does.
+pub(crate) fn lesson(
+    recording: &Recording,
+    setting: &Setting,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Lesson, StudyError> {
+    let measure = Measure { promise: setting.promise, price: None };
+    let service = promising(setting.bounds, setting.promise, None);
+    let tuning = Tuning { seed: setting.seed, ..LESSON };
+    let on = (std::slice::from_ref(&service), PROMISING);
+    let bench = Bench::new(recording, setting, measure, on, tuning, progress)?;
+    let mut best = bench.best_policy(careful(measure), tuning, progress)?.best.unwrap_or_default();
+    let learned = best.iter_mut().find_map(policy::promise_of).and_then(|slo| slo.learned);
+    Ok(Lesson { split: (bench.split as u64, bench.split_at()), learned })
+}
+
+/// The promise that is searched for.
+fn careful(measure: Measure) -> Measure {
+    Measure { promise: 1.0 - BUDGET_SEARCHED * (1.0 - measure.promise), ..measure }
 }
 
 /// Whether it costs less by what is worth a change, and does not break the promise for more than before where it is broken.
@@ -258,14 +311,27 @@ fn is_better(after: &Score, before: &Score, measure: Measure) -> bool {
         && violated(after) <= violated(before).max(allowed)
 }
 
-/// Turns back each knob that is not worth it.
-fn plainest(best: Point, present: &Point, cost: &mut dyn FnMut(&Point) -> Option<Cost>) -> (Point, u32) {
-    let turned: Vec<usize> = (0..best.len()).filter(|knob| best[*knob] != present[*knob]).collect();
+/// What a search found.
+struct Found {
+    /// The resources with it; `None` when nothing is better than what there is.
+    best: Option<Vec<Resource>>,
+    /// Fields that could be turned.
+    fields: usize,
+    runs: u32,
+}
+
+/// Turns back each field that is not worth it.
+fn plainest<T: Clone + PartialEq>(
+    best: Vec<T>,
+    present: &[T],
+    cost: &mut dyn FnMut(&Vec<T>) -> Option<Cost>,
+) -> (Vec<T>, u32) {
+    let turned: Vec<usize> = (0..best.len()).filter(|field| best[*field] != present[*field]).collect();
     let Some(least) = cost(&best).filter(|_| !turned.is_empty()) else { return (best, 1) };
     let (mut plain, mut runs) = (best, 1);
-    for knob in turned {
+    for field in turned {
         let mut back = plain.clone();
-        back[knob] = present[knob];
+        back[field] = present[field].clone();
         runs += 1;
         let is_as_good = cost(&back).is_some_and(|cost| cost.weighed <= least.weighed * (1.0 + WORTH_A_KNOB));
         if is_as_good {
@@ -311,6 +377,69 @@ impl<'a> Bench<'a> {
         })?;
         let split = (loads.len() as f64 * tuning.searched.clamp(0.0, 1.0)) as usize;
         Ok(Self { setting, service, demands, extent, split, loads, resources, name })
+    }
+
+    /// The settings that do best on the part that is searched on.
+    fn best_settings(&self, measure: Measure, tuning: Tuning, progress: &mut dyn FnMut(Progress)) -> Found {
+        let knobs: Vec<(usize, Knob)> = self.knobs();
+        let lens: Vec<usize> = knobs.iter().map(|(_, knob)| knob.len()).collect();
+        let present: Point = knobs.iter().map(|(_, knob)| knob.present()).collect();
+        let mut tried = 0;
+        let mut cost = |point: &Point| {
+            progress(Progress::Trying(tried, u64::from(tuning.runs_max)));
+            tried += 1;
+            let resources = self.turned(&knobs, point)?;
+            Some(Cost::of(&self.searched(&resources)?, measure))
+        };
+        let (best, runs) = search(&lens, &present, (tuning.runs_max, tuning.seed), &mut cost);
+        let (best, more) = plainest(best, &present, &mut cost);
+        let turned = self.turned(&knobs, &best).filter(|_| best != present);
+        Found { best: turned, fields: knobs.len(), runs: runs + more }
+    }
+
+    /// The learned policy that does best on the part that is searched on, beginning at SLO-first.
+    fn best_policy(
+        &self,
+        measure: Measure,
+        tuning: Tuning,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Found, StudyError> {
+        let Some(slo_first) = self.taught(None) else { return Ok(Found { best: None, fields: 0, runs: 0 }) };
+        let ranges = self.watched(&slo_first)?;
+        let taught = |weights: &[f64]| self.taught(Some(ranges.policy(weights)?));
+        let cost = |weights: &Vec<f64>| Some(Cost::of(&self.searched(&taught(weights)?)?, measure));
+        let mut tried = 0;
+        let mut costs = |points: &[Vec<f64>]| {
+            progress(Progress::Trying(tried, u64::from(tuning.runs_max)));
+            tried += points.len() as u64;
+            side_by_side(points, &cost)
+        };
+        let (best, runs) = evolve(WEIGHTS, (tuning.runs_max, tuning.seed), &mut costs);
+        let unlearned = [0.0; WEIGHTS];
+        let (best, more) = plainest(best, &unlearned, &mut |weights| cost(weights));
+        let best = if best == unlearned { Some(slo_first) } else { taught(&best) };
+        let best = best.filter(|resources| resources != self.resources);
+        Ok(Found { best, fields: WEIGHTS, runs: runs + more })
+    }
+
+    /// The resources with this learned policy; `None` where the service is not sized by what it promises.
+    fn taught(&self, learned: Option<LearnedPrice>) -> Option<Vec<Resource>> {
+        let mut resources = self.resources.to_vec();
+        let is_meant = |resource: &&mut Resource| resource.name() == self.name;
+        let slo = resources.iter_mut().filter(is_meant).find_map(policy::promise_of)?;
+        slo.learned = learned;
+        Some(resources)
+    }
+
+    /// What is seen of the load while `resources` decide on the part that is searched on.
+    fn watched(&self, resources: &[Resource]) -> Result<Ranges, StudyError> {
+        let declared = declared(resources, Some(self.name)).expect("it was looked at before");
+        let seen = Rc::new(RefCell::new(Ranges::default()));
+        let policy = Candidate::declaration(&Arc::new(declared), self.service.tick);
+        let mut run = self.begin(Watching { policy, seen: Rc::clone(&seen) });
+        self.loads[..self.split].iter().for_each(|load| run.offer(*load));
+        run.finish();
+        Ok(seen.take())
     }
 
     /// What can be turned, with the place of its resource: of the autoscaler that decides.
@@ -360,15 +489,35 @@ impl<'a> Bench<'a> {
 
     fn run(&self, resources: &[Resource]) -> Result<Run, SloError> {
         let declared = declared(resources, Some(self.name)).expect("it was looked at before");
-        let on = Ground { service: &self.service, demands: &self.demands, promise: self.setting.promise };
+        let on = Ground {
+            service: &self.service,
+            demands: &self.demands,
+            promise: self.setting.promise,
+            learned: None,
+        };
         let policy = Candidate::declared(&Arc::new(declared)).policy(&on)?;
+        Ok(self.begin(policy))
+    }
+
+    fn begin(&self, policy: impl Policy + 'static) -> Run {
         let world = World::new(self.setting.disturbance.clone(), self.setting.seed);
         let begin = Wall::from_millis(u64::try_from(self.extent.begin.as_millisecond()).unwrap_or(0));
-        Ok(Run::new(&self.service, policy, world, begin))
+        Run::new(&self.service, policy, world, begin)
     }
 
     fn split_at(&self) -> Timestamp {
         let ticks = u32::try_from(self.split).unwrap_or(u32::MAX);
         self.extent.begin.checked_add(self.setting.tick.saturating_mul(ticks)).unwrap_or(Timestamp::MAX)
     }
+}
+
+/// What each of `points` costs, by as many threads as there are processors; in their order.
+fn side_by_side<C: Send>(points: &[Vec<f64>], cost: &(impl Fn(&Vec<f64>) -> C + Sync)) -> Vec<C> {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let share = points.len().div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        let costs = |points: &[Vec<f64>]| points.iter().map(cost).collect::<Vec<C>>();
+        let workers: Vec<_> = points.chunks(share).map(|points| scope.spawn(move || costs(points))).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("a run does not fail")).collect()
+    })
 }

@@ -140,7 +140,7 @@ fn uniform(stream: &mut Stream) -> f64 {
 }
 
 /// A draw from the normal distribution of mean 0 and deviation 1. Source: Box and Muller 1958.
-fn normal(stream: &mut Stream) -> f64 {
+pub fn normal(stream: &mut Stream) -> f64 {
     let radius = (-2.0 * (1.0 - uniform(stream)).ln()).sqrt();
     radius * (std::f64::consts::TAU * uniform(stream)).cos()
 }

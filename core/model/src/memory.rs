@@ -9,7 +9,7 @@ pub use self::capacity::{
     CAPACITY_RATES_MAX, CAPACITY_VERSIONS_MAX, CapacityMemory, RateEvidence, VersionCapacity,
 };
 pub use self::load::{Exchange, LOAD_STEPS_MAX, LoadRecord, LoadSource, Octave, STARTS_MAX, StepLoad};
-pub use self::rise::{LoadPeak, RISE_STEP, RISE_STEPS_MAX, RiseMemory};
+pub use self::rise::{LoadPeak, RISE_STEP, RISE_STEPS_MAX, RiseMemory, SpentMemory};
 pub use self::shadow::{Difference, Heading, SHADOW_CHANGES_MAX, ShadowMemory, SizeChange, Tally};
 
 use std::sync::Arc;
@@ -190,6 +190,16 @@ pub const LOAD_PARTS_PER_PANIC: u32 = 6;
 /// parts that have begun to leave it and to come.
 pub const LOAD_PARTS_MAX: usize =
     (crate::resource::PANICS_PER_STABLE_MAX * LOAD_PARTS_PER_PANIC + 2) as usize;
+
+impl Past {
+    /// How far the load rises while a replica starts; `None` where the policy does not look at that.
+    pub fn rises(&self) -> Option<&RiseMemory> {
+        match self {
+            Self::Rises(rises) => Some(rises),
+            Self::None | Self::Asking(_) | Self::Evaluations(_) | Self::Load(_) => None,
+        }
+    }
+}
 
 impl PolicyMemory {
     /// Whether `then` says the same but for what was measured, which moves with every decision.

@@ -10,11 +10,14 @@ use forecast::Model;
 use knowledge::capacity::Learned;
 use knowledge::{Coming, Expected, Foresight, Unforeseen};
 use model::decision::{Decision, Limit};
-use model::memory::LoadSource;
+use model::memory::{LoadSource, RiseMemory};
 use model::resource::{ForecastMode, Slo};
 
+use crate::learned;
 use crate::newsvendor::{self, Cheapest};
+use crate::scale::promise;
 use crate::scale::ratio::replicas_ceil;
+use crate::scale::reading::Milli;
 use crate::slo::{Capacity, Objective, PerReplica, Price};
 
 /// The load ahead of a service, and what it needs.
@@ -47,6 +50,8 @@ enum Needed {
 pub(crate) struct Promise<'a> {
     pub(crate) slo: &'a Slo,
     pub(crate) capacity: Option<Learned>,
+    /// How the load has been of late; `None` before it was looked at.
+    pub(crate) rises: Option<&'a RiseMemory>,
     /// Most replicas that there may be.
     pub(crate) replicas_max: u32,
 }
@@ -162,12 +167,29 @@ impl Foreseen {
 }
 
 impl Promise<'_> {
+    /// What a policy beside the acting one would look ahead at: the forecast of requests, where one is acted on.
+    pub(crate) fn acted_on(self, foresight: &Foresight) -> Option<Box<Foreseen>> {
+        let is_acted_on =
+            foresight.rule().mode == ForecastMode::On && foresight.source() == LoadSource::Requests;
+        if is_acted_on { Foreseen::of(Some(foresight), Some(self)) } else { None }
+    }
+
     /// `None` while it is not known what a replica carries, and while nothing is forecast.
     fn needed(self, foresight: &Foresight) -> Option<Needed> {
         let forecast = foresight.distribution()?;
         let capacity = PerReplica(self.capacity?.rate.per_second());
-        let price = Objective::declared(self.slo).price();
+        let price = self.price();
         let cheapest = newsvendor::cheapest(forecast, price, &capacity, (0, self.replicas_max));
         Some(Needed::ByPromise { cheapest, carried: capacity.carried(cheapest.replicas), price })
+    }
+
+    /// What a violated request costs: as the objective says, and as was learned beside it.
+    fn price(self) -> Price {
+        let price = Objective::declared(self.slo).price();
+        let one = self.capacity.map(|capacity| i64::try_from(capacity.rate.0).unwrap_or(i64::MAX));
+        let weighed = self.rises.zip(one).and_then(|(rises, one)| {
+            learned::weigh(self.slo, rises, Milli(one), promise::is_new(rises))?.ok()
+        });
+        weighed.and_then(|weighed| Price::of(weighed.forecast * price.requests()).ok()).unwrap_or(price)
     }
 }

@@ -12,6 +12,7 @@ mod foreseen;
 mod heal;
 pub mod hindsight;
 mod imagined;
+pub mod learned;
 mod measured;
 mod mode;
 mod newsvendor;

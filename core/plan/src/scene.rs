@@ -96,7 +96,8 @@ impl Scene {
         let (sight, shadows) = Sight::of(now, (knowledge, service, findings), declared, settings);
         let replicas_max = settings.guard.replicas_max;
         let slo = declared.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
-        let promise = slo.map(|slo| Promise { slo, capacity: sight.capacity, replicas_max });
+        let rises = service.scaling.policy.past.rises();
+        let promise = slo.map(|slo| Promise { slo, capacity: sight.capacity, rises, replicas_max });
         Self {
             now,
             desired: service.desired,
@@ -130,7 +131,9 @@ impl Scene {
         let capacity = carries.map(Learned::supposed);
         let replicas_max = settings.guard.replicas_max;
         let slo = declared.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
-        let promise = slo.map(|slo| Promise { slo, capacity, replicas_max });
+        let promise =
+            slo.map(|slo| Promise { slo, capacity, rises: memory.policy.past.rises(), replicas_max });
+        let foreseen = Foreseen::of(foresight, promise);
         let sight =
             Sight { count, replicas, taken, warmup: None, capacity, memory, errors: None, incident: None };
         Self {
@@ -142,7 +145,7 @@ impl Scene {
             pause: None,
             protected: None,
             sight,
-            foreseen: Foreseen::of(foresight, promise),
+            foreseen,
             hpa: settings.hpa.clone(),
             period: settings.period,
             shadows: Vec::new(),
@@ -212,11 +215,19 @@ impl Sight {
             Some(slo) => vec![taker.asked(slo.latency)],
             None => spec.metrics.iter().map(|metric| taker.take(metric)).collect(),
         };
-        let shadows = declared.shadows(now.wall).map(|(name, spec)| ShadowScene {
-            taken: take(&spec),
-            memory: service.shadows.iter().find(|memory| memory.name == name).cloned(),
-            name,
-            spec: aimed(Cow::Borrowed(&spec), carried(&spec)).into_owned(),
+        let shadows = declared.shadows(now.wall).map(|(name, spec)| {
+            let memory = service.shadows.iter().find(|memory| memory.name == name).cloned();
+            let rises = memory.as_ref().and_then(|memory| memory.scaling.policy.past.rises());
+            let replicas_max = settings.guard.replicas_max;
+            let slo = spec.policy.slo();
+            let promise = slo.map(|slo| Promise { slo, capacity: carried(&spec), rises, replicas_max });
+            ShadowScene {
+                taken: take(&spec),
+                foreseen: promise.and_then(|promise| promise.acted_on(service.foresight.as_deref()?)),
+                memory,
+                name,
+                spec: aimed(Cow::Borrowed(&spec), carried(&spec)).into_owned(),
+            }
         });
         let shadows = shadows.collect();
         let sight = Self {

@@ -15,6 +15,7 @@ use model::resource::{AutoscalerSpec, FORECAST_SHADOW, ForecastMode, ObjectName}
 use model::time::{Now, Time};
 
 use crate::doubt::{self, Doubt};
+use crate::foreseen::Foreseen;
 use crate::ruling::{Course, Ruling};
 use crate::scale::hpa::{self, Verdict};
 use crate::scale::reading::{Gap, Members, Milli, Phase, Readiness, ReplicaView, Sample, ScaleView};
@@ -34,6 +35,8 @@ pub(crate) struct ShadowScene {
     pub(crate) spec: AutoscalerSpec,
     /// What was measured of each of its metrics.
     pub(crate) taken: Vec<Taken>,
+    /// What the load ahead needs by what it promises; `None` where it promises nothing, or nothing is forecast that may be acted on.
+    pub(crate) foreseen: Option<Box<Foreseen>>,
     /// What it remembered before the decision; `None` at its first.
     pub(crate) memory: Option<ShadowMemory>,
 }
@@ -73,7 +76,12 @@ impl ShadowScene {
             .map(|(metric, taken)| reading(metric, taken, &scene.declared))
             .collect();
         let is_forecast = self.name.as_str() == FORECAST_SHADOW;
-        let floor = if is_forecast { scene.floor(spec, ForecastMode::Shadow) } else { 0 };
+        let own = |foreseen: &Foreseen| foreseen.floor(hpa::tolerance_of(spec, &scene.hpa).up);
+        let floor = match &self.foreseen {
+            _ if is_forecast => scene.floor(spec, ForecastMode::Shadow),
+            Some(foreseen) => own(foreseen),
+            None => 0,
+        };
         let scaling = &mut memory.scaling;
         let verdict = hpa::reconcile_above(floor, now, (spec, &view), &readings, scaling, &scene.hpa);
         let is_believed_from_load = verdict.desired < current && current <= spec.max;

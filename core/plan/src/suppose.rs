@@ -11,7 +11,9 @@ use model::resource::ForecastMode;
 use model::settings::Settings;
 use model::time::Now;
 
-use crate::scale::reading::ReplicaView;
+use crate::learned::Signs;
+use crate::scale::promise;
+use crate::scale::reading::{Milli, ReplicaView};
 use crate::scene::Scene;
 pub use crate::taken::Taken;
 
@@ -78,6 +80,12 @@ impl Supposition {
         let (ruling, memory) = scene.decide();
         self.memory = memory.unwrap_or(scene.sight.memory);
         ruling.desired
+    }
+
+    /// What a learned policy goes by, where one replica carries `capacity`; `None` where nothing is promised, and before enough of the load was seen.
+    pub fn signs(&self, capacity: MilliRps) -> Option<Signs> {
+        let rises = self.memory.policy.past.rises().filter(|rises| !promise::is_new(rises))?;
+        Signs::of(rises, Milli(i64::try_from(capacity.0).unwrap_or(i64::MAX)))
     }
 
     /// Learns from what was asked, as the loop does, where a forecast may raise the number.

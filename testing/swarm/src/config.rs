@@ -14,12 +14,12 @@ use model::resource::hpa::shapes::CrossVersionObjectReference;
 use model::resource::{
     AutoscalerSpec, Begins, Behavior, Brings, BurstPolicy, CompositePolicy, Cooldown, Count, Cron,
     Dependency, DependencyStage, Evaluation, Expose, Factor, Flaps, ForecastMode, Forecasting, Formula,
-    FormulaPolicy, FormulaTarget, Fraction, KnownEvent, LatencySlo, ListenAddress, MeteredResource,
-    MetricIdentifier, MetricSpec, ObjectName, Percent, PolicyChange, PortName, Probes, Quantile, Quantity,
-    REQUEST_RATE_METRIC, Recover, Remove, ResourceTarget, Resources, Run, Scale, ScaleMode, ScalePolicy,
-    ScaleStep, ScalingPolicy, ScalingRules, Schedule, SelectPolicy, ServiceSpec, Shadow, Sizes, Slo, Span,
-    StepChange, StepPolicy, Stop, ToZero, TotalTarget, TrackingPolicy, Vertical, VerticalMode,
-    WatermarkPolicy, Zone,
+    FormulaPolicy, FormulaTarget, Fraction, KnownEvent, LEARNED_VERSION, LatencySlo, Leaning, LearnedPrice,
+    ListenAddress, MeteredResource, MetricIdentifier, MetricSpec, ObjectName, Percent, PolicyChange,
+    PortName, Probes, Quantile, Quantity, REQUEST_RATE_METRIC, Recover, Remove, ResourceTarget, Resources,
+    Run, Scale, ScaleMode, ScalePolicy, ScaleStep, ScalingPolicy, ScalingRules, Schedule, SelectPolicy,
+    ServiceSpec, Shadow, Sizes, Slo, Span, StepChange, StepPolicy, Stop, ToZero, TotalTarget, TrackingPolicy,
+    Vertical, VerticalMode, WatermarkPolicy, Zone,
 };
 use sim::{ASKED_METRIC, Fault, Faults, Load, Program, Simulation};
 
@@ -442,6 +442,7 @@ impl ServiceConfig {
             },
             objective: Fraction::from_millionths(990_000 + 1000 * count(chance.below(10))),
             capacity: chance.happens(500).then(|| Quantity::from_milli(1000)),
+            learned: chance.happens(400).then(|| learned(chance)),
         };
         if chance.happens(300) {
             let name = ObjectName::parse("promise").expect("a name in the code is a name");
@@ -768,5 +769,27 @@ fn shape(load: &Load) -> String {
         Load::Trace { every, points, .. } => {
             format!("a trace of {} points, {} min each", points.len(), every.as_secs() / 60)
         }
+    }
+}
+
+/// A learned policy of any weights, found on loads of one to a few replicas: now and then it is outside of that.
+fn learned(chance: &mut Stream) -> LearnedPrice {
+    let mut times = |least: u64, most: u64| {
+        let milli = least + chance.below(most - least);
+        Factor::try_from(milli as f64 / 1000.0).expect("it is one of up to 1000")
+    };
+    let mut leaning = |from: u64, to: u64| Leaning {
+        factor: times(1, 20_000),
+        from: times(from, from + 1),
+        to: times(to, to + 1),
+    };
+    let (level, trend, unrest) = (leaning(50, 5000), leaning(300, 3000), leaning(1000, 2500));
+    LearnedPrice {
+        version: LEARNED_VERSION,
+        rises: times(1, 20_000),
+        forecast: times(1, 20_000),
+        level,
+        trend,
+        unrest,
     }
 }

@@ -6,8 +6,8 @@ use fluid::world::{Disturbance, Loss, Lost, Noise};
 use fluid::{Capacity, Share};
 use model::resource::Bounds;
 use study::{
-    BUILTINS, Candidate, CapacityRule, Findings, Kind, Measure, Progress, Setting, StudyError, Summary,
-    compare,
+    BUILTINS, Candidate, CapacityRule, Findings, Kind, LEARNED, Measure, Progress, Setting, StudyError,
+    Summary, compare,
 };
 
 use crate::recording::{file, recording};
@@ -35,7 +35,8 @@ pub(crate) fn evenings() -> String {
 }
 
 pub(crate) fn all() -> Vec<Candidate> {
-    BUILTINS.iter().map(Candidate::from).collect()
+    // One that has to learn would have all judged on what it has not learned from.
+    BUILTINS.iter().filter(|builtin| builtin.name != LEARNED).map(Candidate::from).collect()
 }
 
 pub(crate) fn compared(

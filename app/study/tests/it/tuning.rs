@@ -2,13 +2,13 @@
 
 use fluid::{Capacity, Score, Share};
 use model::resource::{Bounds, Resource};
-use study::{CapacityRule, Measure, Setting, Tuned, Tuning, tune};
+use study::{CapacityRule, Measure, Setting, Sought, Tuned, Tuning, tune};
 
 use crate::comparing::{MEASURE, setting};
 use crate::declaring::service;
 use crate::recording::{file, recording};
 
-const TUNING: Tuning = Tuning { runs_max: 50, seed: 1, searched: 0.67 };
+const TUNING: Tuning = Tuning { sought: Sought::Settings, runs_max: 50, seed: 1, searched: 0.67 };
 
 fn shop(min: u32, target: &str) -> Resource {
     let metric = serde_json::json!({"metric": {"name": "http_requests_per_second"}, "target": {"type": "AverageValue", "averageValue": target}});
@@ -71,6 +71,55 @@ fn what_fits_only_the_part_that_was_searched_on_is_not_proposed() {
     assert!(violated(&after.held_out) > violated(&tuned.before.held_out), "{tuned:?}");
     assert_eq!(tuned.resources, None);
     assert!(tuned.verdict(MEASURE).starts_with("Nothing is proposed: "), "{}", tuned.verdict(MEASURE));
+}
+
+/// A shop that is sized by what it promises, of which a replica carries twenty requests a second; what is learned of it in two days.
+fn taught_by(load: impl Fn(u32) -> u32) -> Tuned {
+    let slo = serde_json::json!({"latency": {"quantile": 0.95, "below": "250ms"}});
+    let shop = service("shop", &serde_json::json!({"min": 1, "max": 60, "slo": slo}));
+    let rows: String = (0..2 * 1440).map(|n| format!("{},{}\n", n * 60, 60 * load(n))).collect();
+    let (_folder, path) = file(&rows);
+    let capacity = CapacityRule::Given(Capacity::per_second(20.0).unwrap());
+    let setting = Setting { capacity, bounds: Bounds { min: 1, max: 60 }, ..setting() };
+    let tuning = Tuning { sought: Sought::Policy, runs_max: 17, ..TUNING };
+    let on = (&setting, Measure { promise: setting.promise, ..MEASURE });
+    tune(&recording(&path), on, (&[shop], "shop"), tuning, &mut |_| {}).unwrap()
+}
+
+/// Even but for the first two minutes of each hour, in which two fifths more come: a forecast knows them, and SLO-first stands by for them at any time.
+fn jobs(minute: u32) -> u32 {
+    if minute % 60 < 2 { 280 } else { 200 }
+}
+
+#[test]
+fn what_a_forecast_knows_is_learned_to_be_left_to_it_and_upheld_by_the_rest() {
+    let tuned = taught_by(jobs);
+    let after = tuned.after.as_ref().expect("most of the time fewer are enough");
+    assert!(after.held_out.replica_hours() < 0.99 * tuned.before.held_out.replica_hours(), "{tuned:?}");
+    let violated = Score::violated_requests_percent;
+    assert!(violated(&after.held_out) <= violated(&tuned.before.held_out).max(0.1), "{tuned:?}");
+    let resources = tuned.resources.as_ref().expect("it is better on the rest, too");
+    let learned = serde_json::to_value(&resources[0]).unwrap()["spec"]["scale"]["slo"]["learned"].clone();
+    assert_eq!(learned["version"], 1);
+    let (from, to) = (learned["level"]["from"].as_f64(), learned["level"]["to"].as_f64());
+    assert!(from >= Some(9.0) && from <= to && to <= Some(30.0), "{learned}");
+    let again = taught_by(jobs);
+    assert_eq!(
+        (&again.resources, &again.after),
+        (&tuned.resources, &tuned.after),
+        "the same seed finds the same"
+    );
+}
+
+#[test]
+fn where_slo_first_wastes_and_breaks_nothing_nothing_learned_is_proposed() {
+    let tuned = taught_by(|_| 170);
+    assert_eq!((&tuned.after, &tuned.resources), (&None, &None));
+    let verdict = tuned.verdict(MEASURE);
+    assert!(
+        verdict.starts_with("Nothing learned is better than what you have, and nothing is proposed: "),
+        "{verdict}"
+    );
 }
 
 #[test]

@@ -9,8 +9,12 @@ use model::decision::Decision;
 use model::identity::{Generation, Incarnation};
 use model::input::{Declared, Demand, Input, Report, Traffic};
 use model::latency::{LATENCY_CLASSES, Latencies};
+use model::memory::Past;
 use model::quantity::MilliRps;
-use model::resource::{AutoScale, Count, Fraction, LatencySlo, Quantity, ScalePolicy, Slo, Span};
+use model::resource::{
+    AutoScale, Count, Factor, Fraction, LEARNED_VERSION, LatencySlo, Leaning, LearnedPrice, ObjectName,
+    Quantity, ScalePolicy, Shadow, Slo, Span,
+};
 
 use crate::bench::{READY, fixed, name};
 use crate::world::{World, id, observed};
@@ -22,6 +26,7 @@ pub(crate) fn slo(capacity: Option<i64>) -> Slo {
         latency: LatencySlo { quantile: Fraction::from_millionths(990_000), below: Span::from_millis(200) },
         objective: Fraction::from_millionths(999_000),
         capacity: capacity.and_then(Quantity::from_units),
+        learned: None,
     }
 }
 
@@ -301,4 +306,36 @@ fn a_poison_of_what_is_learned_costs_at_most_the_bounds_and_is_got_over() {
     }
     assert!(shop.desired() <= before + 2, "{} after {before}: {:?}", shop.desired(), shop.learned());
     assert_eq!(name("shop"), shop.world.service("shop").name);
+}
+
+#[test]
+fn a_learned_policy_decides_beside_the_acting_one_from_what_it_remembers_itself() {
+    let times = |times: f64| Factor::try_from(times).expect("a factor");
+    let leaning = |from, to| Leaning { factor: times(1.0), from: times(from), to: times(to) };
+    let learned = LearnedPrice {
+        version: LEARNED_VERSION,
+        rises: times(0.001),
+        forecast: times(1.0),
+        level: leaning(0.1, 20.0),
+        trend: leaning(0.01, 100.0),
+        unrest: leaning(1.0, 100.0),
+    };
+    let tried = Slo { learned: Some(learned), ..slo(Some(40)) };
+    let mut declared = promising(1, 1, slo(Some(40)));
+    let (policy, name) = (Some(ScalePolicy::Slo(tried)), ObjectName::parse("learned").expect("a name"));
+    let shadow = Shadow { name, policy, metrics: Vec::new(), behavior: None, min: None, max: None };
+    declared.spec.scale.shadows = vec![shadow];
+    let mut shop = Shop::new(declared);
+    // A third of the time twice as many come.
+    for minute in 0..20 {
+        shop.minutes(1, |_| if minute % 3 == 2 { 200.0 } else { 100.0 });
+    }
+    let service = shop.world.service("shop");
+    let [shadow] = service.shadows.as_slice() else { panic!("one is tried: {:?}", service.shadows) };
+    let Past::Rises(rises) = &shadow.scaling.policy.past else { panic!("it remembers rises: {shadow:?}") };
+    assert!(rises.spent.came > 0, "it notes how the promise would have been kept: {rises:?}");
+    let acting = service.scaling.policy.past.rises().expect("the acting one does, too");
+    assert_eq!(acting.spent.came, 0, "which goes by its objective alone");
+    let (own, acting) = (shadow.own.replica_ms, shadow.acting.replica_ms);
+    assert!(own > 0 && own <= acting, "who stands by for less costs no more: {own} and {acting}");
 }

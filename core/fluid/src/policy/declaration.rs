@@ -6,11 +6,13 @@ use std::time::Duration;
 use model::input::Declared;
 use model::quantity::{Milli, MilliRps};
 use model::settings::Settings;
+pub use plan::learned::{Sign, Signs};
 use plan::suppose::{Asked, Supposed, Supposition};
 
 pub use super::meters::Meter;
 use super::meters::{Meters, views};
 use super::{Policy, Sight};
+use crate::service::Service;
 
 /// The policy of a declared service: its bounds, schedules, mode and autoscaler.
 ///
@@ -42,10 +44,20 @@ impl Declaration {
         &self.meters.meters
     }
 
+    /// What a learned policy goes by; `None` where nothing is promised, and before enough of the load was seen.
+    pub fn signs(&self, service: &Service) -> Option<Signs> {
+        self.supposition.signs(carried(service))
+    }
+
     /// The service.
     pub fn declared(&self) -> &Declared {
         self.supposition.declared()
     }
+}
+
+/// What one replica carries.
+fn carried(service: &Service) -> MilliRps {
+    MilliRps((service.capacity.rate() * 1000.0) as u64)
 }
 
 impl Policy for Declaration {
@@ -56,7 +68,7 @@ impl Policy for Declaration {
             count: sight.fleet.total(),
             replicas: views(sight),
             taken: self.meters.take(sight, past),
-            carries: Some(MilliRps((sight.service.capacity.rate() * 1000.0) as u64)),
+            carries: Some(carried(sight.service)),
             asked: Some(Asked { rate: past.load, over: sight.service.tick }),
             start_up: Some(sight.service.start_up),
         };

@@ -20,7 +20,7 @@ const SECOND: Generation = Generation(2);
 fn slo() -> Slo {
     let below = Span::from_millis(200);
     let latency = LatencySlo { quantile: Fraction::from_millionths(990_000), below };
-    Slo { latency, objective: Fraction::from_millionths(999_000), capacity: None }
+    Slo { latency, objective: Fraction::from_millionths(999_000), capacity: None, learned: None }
 }
 
 fn blank() -> CapacityMemory {

@@ -27,6 +27,19 @@ pub struct RiseMemory {
     pub rises: DecayingHistogram,
     /// How many rises were seen, those without any rise included.
     pub seen: u64,
+    /// How the promise was kept of late; nothing is kept for one that goes by its objective alone.
+    pub spent: SpentMemory,
+}
+
+/// Requests of late, and those of them that came while the service could not carry them all, in thousandths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SpentMemory {
+    /// When that was last looked at.
+    pub at: Time,
+    /// Requests that came.
+    pub came: u64,
+    /// Those of them to whom the promise was broken; at most `came`.
+    pub late: u64,
 }
 
 /// The largest load of a step.

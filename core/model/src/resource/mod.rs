@@ -27,6 +27,7 @@ mod formula;
 mod fraction;
 pub mod hpa;
 mod known_event;
+mod learned;
 mod metadata;
 mod metric_source;
 mod outliers;
@@ -75,6 +76,7 @@ pub use self::formula::{
 pub use self::fraction::{Fraction, NoFraction};
 pub use self::hpa::HorizontalPodAutoscaler;
 pub use self::known_event::{Begins, Brings, ClockTime, ClockTimeError, Factor, FactorError, KnownEvent};
+pub use self::learned::{LEARNED_VERSION, Leaning, LearnedPrice};
 pub use self::metadata::{Metadata, OBJECT_NAME_LEN_MAX, ObjectMeta, ObjectName};
 pub use self::metric_source::{
     CommandOrigin, HttpOrigin, HttpUrl, HttpUrlError, JsonPath, JsonPathError, MEASURE_EVERY_DEFAULT,

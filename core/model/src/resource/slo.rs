@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Fraction, MetricIdentifier, MetricSpec, Problem, Quantity, REQUEST_RATE_METRIC, Span};
+use super::{
+    Fraction, LearnedPrice, MetricIdentifier, MetricSpec, Problem, Quantity, REQUEST_RATE_METRIC, Span,
+};
 
 /// Shortest latency that can be promised: the loop tells sixteenths of it apart, and the proxy microseconds.
 pub const PROMISE_MIN: Span = Span::from_millis(1);
@@ -27,6 +29,9 @@ pub struct Slo {
     /// Requests a second that one replica is taken to carry until that is learned. Above 0. Default: what the first minutes show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Quantity>,
+    /// A policy that was learned from recorded load: how much a violated request counts. Default: as the objective says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned: Option<LearnedPrice>,
 }
 
 /// How fast a service answers.
@@ -77,6 +82,7 @@ impl Slo {
             let text = format!("a replica that serves carries more than {capacity} requests a second");
             found.push(Problem::at(format!("{at}.capacity"), text));
         }
+        found.extend(self.learned.iter().flat_map(|learned| learned.problems(&format!("{at}.learned"))));
         found
     }
 }

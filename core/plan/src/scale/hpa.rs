@@ -41,6 +41,10 @@ pub struct Verdict {
 
 /// How the number of a [`Verdict`] came about.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is made for each decision, most of those are large, and it is copied where it is kept"
+)]
 pub enum Course {
     /// The target could not be read; nothing was looked at.
     Unreadable,

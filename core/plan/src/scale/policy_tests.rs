@@ -2,6 +2,7 @@
 
 mod bursts;
 mod closed_loop;
+mod learning;
 mod promises;
 mod steps;
 mod targets;

@@ -15,6 +15,7 @@ use model::time::Time;
 use super::combine::{Choice, Combined};
 use super::question::{Question, replicas_at_most, target_of};
 use super::reading::{Milli, Phase};
+use crate::learned::{self, Fallback, Weighed};
 use crate::slo::Objective;
 
 /// What a promise asks for.
@@ -38,6 +39,8 @@ pub struct Promised {
     pub is_new: bool,
     /// Some replicas that ought to be measured are not, so that none is removed.
     pub is_partial: bool,
+    /// What was learned of how much a violated request counts, or why the objective alone says so; `None` where nothing was learned.
+    pub learned: Option<Result<Weighed, Fallback>>,
 }
 
 /// Rises that are told apart: by a hundredth of the load, and by a twentieth of themselves.
@@ -48,6 +51,9 @@ const RISES_MIN: u64 = 360;
 
 /// The share of the capacity that is used until then: what a horizontal pod autoscaler is usually set to.
 const USED_WHILE_NEW_PERCENT: i128 = 70;
+
+/// Steps between two looks, at most: a minute of them. Past it nobody saw how the load rose.
+const STEPS_APART_MAX: u64 = 12;
 
 /// The least load that a rise is held against: one request a second is no multiple of nothing.
 const BASE_MIN: Milli = Milli(1000);
@@ -77,11 +83,18 @@ pub(super) fn choose(slo: &Slo, question: &Question<'_>, memory: &mut PolicyMemo
     note_starts(&mut rises, question);
     let horizon = rises.start + RISE_STEP;
     note_load(&mut rises, question.now, load, horizon);
-    let is_new = rises.seen < RISES_MIN;
+    let is_new = is_new(&rises);
+    if slo.learned.is_some() {
+        let carried = i128::from(capacity.0) * i128::from(question.serving());
+        learned::note(&mut rises.spent, question.now, load, carried);
+    }
+    let learned = learned::weigh(slo, &rises, capacity, is_new);
+    let weight = learned.and_then(Result::ok).map_or(1.0, |weighed| weighed.rises);
+    let price = weight * Objective::declared(slo).price().requests();
     let asked_at = |capacity: Milli| {
         let needed = replicas_at_most(carried, capacity);
         let (floor, risk) =
-            if is_new { (with_reserve(load, capacity), 0) } else { cheapest(&rises, slo, load, capacity) };
+            if is_new { (with_reserve(load, capacity), 0) } else { cheapest(&rises, price, load, capacity) };
         Asked { needed, floor, risk }
     };
     let Asked { needed, floor, risk } = asked_at(capacity);
@@ -94,8 +107,14 @@ pub(super) fn choose(slo: &Slo, question: &Question<'_>, memory: &mut PolicyMemo
     let asked = wary.unwrap_or(needed.max(floor));
     let is_partial = asked < question.current && proposal.census.missing() > 0;
     let replicas = if is_partial { question.current } else { asked };
-    let promised = Promised { load, capacity, needed, floor, risk, wary, horizon, is_new, is_partial };
+    let promised =
+        Promised { load, capacity, needed, floor, risk, wary, horizon, is_new, is_partial, learned };
     Combined::Chosen { replicas, choice: Choice::Promise(promised) }
+}
+
+/// Whether too few rises were seen to go by.
+pub(crate) fn is_new(rises: &RiseMemory) -> bool {
+    rises.seen < RISES_MIN
 }
 
 /// What a replica is taken to carry where `part` of it may be an error of what was learned; a tenth of it at least.
@@ -137,14 +156,17 @@ fn note_load(memory: &mut RiseMemory, now: Time, load: Milli, horizon: Duration)
     memory.peaks.drain(..excess);
 }
 
-/// The load of a step and the largest of the steps that came within the horizon after it. Steps that nobody saw say nothing.
+/// The load of a step and the largest of the steps that came within the horizon after it. Steps that nobody saw for a minute say nothing.
 fn note_rise(memory: &mut RiseMemory, now: Time, horizon: Duration) {
     let steps = horizon.as_millis().div_ceil(RISE_STEP.as_millis());
-    let steps = usize::try_from(steps).unwrap_or(usize::MAX).clamp(1, RISE_STEPS_MAX);
-    let Some(begin) = memory.peaks.len().checked_sub(steps + 1) else { return };
-    let [base, after @ ..] = &memory.peaks[begin..] else { return };
-    let is_whole = after.last().is_some_and(|last| last.step - base.step == steps as u64);
-    let Some(most) = after.iter().map(|peak| peak.load).max().filter(|_| is_whole) else { return };
+    let steps = u64::try_from(steps).unwrap_or(u64::MAX).clamp(1, RISE_STEPS_MAX as u64);
+    let Some(last) = memory.peaks.last().map(|peak| peak.step) else { return };
+    // The latest that is a horizon old. Whoever looks more rarely than each step has one that is a little older.
+    let after = memory.peaks.partition_point(|peak| peak.step + steps <= last);
+    let Some(base) = after.checked_sub(1).map(|base| memory.peaks[base]) else { return };
+    let kept = &memory.peaks[after - 1..];
+    let is_whole = kept.windows(2).all(|pair| pair[1].step - pair[0].step <= STEPS_APART_MAX);
+    let Some(most) = kept[1..].iter().map(|peak| peak.load).max().filter(|_| is_whole) else { return };
     let base = base.load.max(BASE_MIN);
     let rise = i128::from(most.0.saturating_sub(base.0).max(0)) * 1000 / i128::from(base.0);
     memory.rises.add(now, u64::try_from(rise).unwrap_or(u64::MAX), RISE_WIDTH);
@@ -156,12 +178,11 @@ fn with_reserve(load: Milli, capacity: Milli) -> u32 {
     replicas_at_most(i128::from(load.0) * 100 / USED_WHILE_NEW_PERCENT, capacity)
 }
 
-/// The number at which replicas and the requests that come while the load exceeds what they carry cost least together; and in how many
-/// millionths of the times seen the load rose past that.
+/// The number at which replicas and the requests that come while the load exceeds what they carry cost least together, at `price` for such a request; and in
+/// how many millionths of the times seen the load rose past that.
 ///
 /// The cost falls only where one more of the rises seen is carried, so that no other number need be tried.
-fn cheapest(memory: &RiseMemory, slo: &Slo, load: Milli, capacity: Milli) -> (u32, u32) {
-    let price = Objective::declared(slo).price().requests();
+fn cheapest(memory: &RiseMemory, price: f64, load: Milli, capacity: Milli) -> (u32, u32) {
     let (load, one) = (load.0.max(0) as f64, capacity.0.max(1) as f64);
     let all: u64 = memory.rises.sizes(RISE_WIDTH).map(|(_, weight)| weight).sum();
     let share = |weight: u64| weight as f64 / all.max(1) as f64;

@@ -257,7 +257,8 @@ fn of_windows(policy: &BurstPolicy, metric: &MetricSpec, windowed: Windowed, cur
 /// Such as `http_requests_per_second at 120 in all, of which a replica carries 41: 3; within the 13 s of a start it rose past what 4 carry in
 /// 0.1 % of the times seen`.
 fn of_promise(metric: &MetricSpec, promised: Promised) -> String {
-    let Promised { load, capacity, needed, floor, risk, wary, horizon, is_new, is_partial } = promised;
+    let Promised { load, capacity, needed, floor, risk, wary, horizon, is_new, is_partial, learned } =
+        promised;
     let (load, capacity) = (amount_of(metric, load), amount_of(metric, capacity));
     let now = format!("{} at {load} in all, of which a replica carries {capacity}: {needed}", Named(metric));
     let ahead = if is_new {
@@ -273,5 +274,10 @@ fn of_promise(metric: &MetricSpec, promised: Promised) -> String {
         format!("; fewer only with room for what is learned to change: {wary}")
     });
     let partial = if is_partial { "; not all replicas are measured, so that none is removed" } else { "" };
-    format!("{now}; {ahead}{wary}{partial}")
+    let learned = match learned {
+        Some(Ok(weighed)) => format!("; {weighed}"),
+        Some(Err(why)) => format!("; SLO-first decides and not what was learned: {why}"),
+        None => String::new(),
+    };
+    format!("{now}; {ahead}{wary}{learned}{partial}")
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::usage::StoredHistogram;
 use model::memory::{
-    Asking, Evaluations, LoadMemory, LoadPart, LoadPeak, Panic, Past, PolicyMemory, RiseMemory,
+    Asking, Evaluations, LoadMemory, LoadPart, LoadPeak, Panic, Past, PolicyMemory, RiseMemory, SpentMemory,
 };
 use model::quantity::Milli;
 use model::time::Time;
@@ -45,6 +45,9 @@ enum StoredPast {
         peaks: Vec<(u64, i64)>,
         rises: StoredHistogram,
         seen: u64,
+        /// At, came, late.
+        #[serde(default)]
+        spent: (u64, u64, u64),
     },
 }
 
@@ -68,12 +71,13 @@ impl From<&PolicyMemory> for StoredPolicy {
                 parts: parts.iter().map(|part| (part.at.as_millis(), part.sum.0, part.count)).collect(),
                 panic: panic.map(|panic| (panic.since.as_millis(), panic.over.as_millis(), panic.peak)),
             },
-            Past::Rises(RiseMemory { start, start_at, peaks, rises, seen }) => StoredPast::Rises {
+            Past::Rises(RiseMemory { start, start_at, peaks, rises, seen, spent }) => StoredPast::Rises {
                 start_ms: u64::try_from(start.as_millis()).unwrap_or(u64::MAX),
                 start_at: start_at.as_millis(),
                 peaks: peaks.iter().map(|peak| (peak.step, peak.load.0)).collect(),
                 rises: StoredHistogram::from(rises),
                 seen: *seen,
+                spent: (spent.at.as_millis(), spent.came, spent.late),
             },
         };
         Self { grown: memory.grown.map(Time::as_millis), shrunk: memory.shrunk.map(Time::as_millis), past }
@@ -101,7 +105,14 @@ impl From<StoredPolicy> for PolicyMemory {
                 let parts = parts.into_iter().map(part).collect();
                 Past::Load(LoadMemory { noted: at(noted), since: at(since), parts, panic })
             }
-            StoredPast::Rises { start_ms, start_at, mut peaks, rises, seen } => {
+            StoredPast::Rises {
+                start_ms,
+                start_at,
+                mut peaks,
+                rises,
+                seen,
+                spent: (spent_at, came, late),
+            } => {
                 // Steps are counted on from the last, so they are in order.
                 peaks.sort_unstable();
                 peaks.dedup_by_key(|(step, _)| *step);
@@ -112,6 +123,7 @@ impl From<StoredPolicy> for PolicyMemory {
                     peaks: peaks.into_iter().map(peak).collect(),
                     rises: rises.into(),
                     seen,
+                    spent: SpentMemory { at: at(spent_at), came, late: late.min(came) },
                 })
             }
         };

@@ -21,8 +21,8 @@ use model::measure::{Measured, MetricKey, ReplicaSaid, Said, Series, Whose};
 use model::memory::{
     Asking, CapacityMemory, Evaluations, Exchange, FlapMemory, HealingMemory, LoadMemory, LoadPart, LoadPeak,
     LoadRecord, LoadSource, Memory, Panic, Past, PolicyMemory, RateEvidence, Recommendation, RestartMemory,
-    RiseMemory, ScaleEvent, ScalingMemory, ShadowMemory, StepLoad, UsageProfile, VersionCapacity,
-    WarmupMemory, Way,
+    RiseMemory, ScaleEvent, ScalingMemory, ShadowMemory, SpentMemory, StepLoad, UsageProfile,
+    VersionCapacity, WarmupMemory, Way,
 };
 use model::name::{NodeName, ServiceName};
 use model::quantity::{Bytes, Milli, MilliRps};
@@ -269,7 +269,8 @@ fn rises() -> RiseMemory {
     let mut rises = DecayingHistogram::default();
     rises.add(at(13), 120, Width(10));
     let peaks = vec![LoadPeak { step: 3, load: Milli(5000) }];
-    RiseMemory { start: Duration::from_secs(8), start_at: at(2), peaks, rises, seen: 7 }
+    let spent = SpentMemory { at: at(14), came: 9000, late: 40 };
+    RiseMemory { start: Duration::from_secs(8), start_at: at(2), peaks, rises, seen: 7, spent }
 }
 
 fn shadow() -> ShadowMemory {

@@ -37,6 +37,7 @@ Policies:
   target-tracking  processor time above its target for three minutes, or below it for fifteen, as EC2 Auto Scaling
   burst            the rate of requests of a minute, and of seconds while that asks for twice what is ready, as Knative
   slo              SLO-first: what keeps --promise at least cost, by the load ahead
+  learned          SLO-first as in production, with prices learned on the first two thirds; all are judged on the rest then
   schedule         the largest demand at this time of the day in the last week
   schedule+hpa     the larger of schedule and hpa-requests
   trend            Holt's line over the last minutes, two minutes on

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use model::resource::{Bounds, Resource};
 use serde::Serialize;
 use serde_json::Value;
 use similar::TextDiff;
-use study::{PartSummary, Parts, Tuned, Tuning};
+use study::{PartSummary, Parts, Sought, Tuned, Tuning};
 
 use super::recorded::HistoryWords;
 use super::show::{self, Gauge};
@@ -31,6 +31,9 @@ use crate::words::Desk;
 pub(crate) struct Words {
     #[command(flatten)]
     subject: SubjectWords,
+    /// What is searched for
+    #[arg(long, value_name = "WHICH", default_value = "declared")]
+    policy: PolicyWord,
     /// Settings that are tried at most
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(2..=100_000))]
     runs: u32,
@@ -50,6 +53,15 @@ pub(crate) struct Words {
     write: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
+}
+
+/// Whose numbers are searched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PolicyWord {
+    /// Settings of the policy that is declared
+    Declared,
+    /// A learned policy, for a service that is sized by what it promises (scale.slo)
+    Learned,
 }
 
 /// What a search came to, for scripts.
@@ -102,7 +114,11 @@ pub(crate) fn run(desk: &Desk, words: &Words) -> Result<ExitCode, Failure> {
     let notes = [history.notes, words.replica.notes(declared, setting.capacity)].concat();
     // Fewer than are declared may be tried, too.
     setting.bounds = Bounds { min: setting.bounds.min.min(1), ..setting.bounds };
-    let tuning = Tuning { runs_max: words.runs, seed: words.world.seed, searched: words.search_on };
+    let sought = match words.policy {
+        PolicyWord::Declared => Sought::Settings,
+        PolicyWord::Learned => Sought::Policy,
+    };
+    let tuning = Tuning { sought, runs_max: words.runs, seed: words.world.seed, searched: words.search_on };
     let gauge = Gauge::new(&history.recording.name);
     let on = (&setting, words.measure.measure());
     let tuned = study::tune(&history.recording, on, (&subject.resources, name), tuning, &mut |progress| {
@@ -111,9 +127,13 @@ pub(crate) fn run(desk: &Desk, words: &Words) -> Result<ExitCode, Failure> {
     gauge.end();
     let tuned = tuned.context("could not tune (HS0016)")?;
     if tuned.knobs == 0 {
-        return Err(Failure::work(format!(
-            "could not tune service/{name}: it has no autoscaler with settings; give it min and max, or see what one would do by simulate --compare"
-        )));
+        let why = match sought {
+            Sought::Settings => {
+                "it has no autoscaler with settings; give it min and max, or see what one would do by simulate --compare"
+            }
+            Sought::Policy => "what is learned belongs to a promise, and it declares none; give it scale.slo",
+        };
+        return Err(Failure::work(format!("could not tune service/{name}: {why}")));
     }
     let answer = Answer::of(name, &subject.resources, &tuned, words, notes)?;
     let printer = desk.printer;

@@ -222,6 +222,27 @@ fn a_promise_stands_alone_and_within_what_can_be_learned() {
 }
 
 #[test]
+fn what_was_learned_has_weights_above_zero_and_ranges_that_do_not_end_before_they_begin() {
+    let leaning = |factor: f64, from: f64, to: f64| json!({"factor": factor, "from": from, "to": to});
+    let of = |version: u32, rises: f64, level: Value| {
+        let learned = json!({"version": version, "rises": rises, "forecast": 1, "level": level,
+            "trend": leaning(0.5, 0.2, 4.0), "unrest": leaning(2.0, 1.0, 1.0)});
+        said(json!({"slo": {"latency": {"quantile": 0.99, "below": "200ms"}, "learned": learned}}), &[])
+    };
+    assert_eq!(of(1, 0.2, leaning(1.0, 0.5, 20.0)), [""; 0]);
+    let at = "spec.scale.policy.slo.learned";
+    assert_eq!(
+        of(2, 0.0, leaning(0.0, 3.0, 2.0)),
+        [
+            format!("{at}.version: must be 1, not 2; learn it again with this version of Homeostat"),
+            format!("{at}.rises: must be between 0.001 and 1000, not 0"),
+            format!("{at}.level.factor: must be between 0.001 and 1000, not 0"),
+            format!("{at}.level.to: must be at least from, 3, not 2"),
+        ]
+    );
+}
+
+#[test]
 fn a_promise_is_written_as_a_field_of_its_own() {
     let written = json!({"max": 9, "slo": {"latency": {"quantile": 0.99, "below": "200ms"}}});
     let scale: crate::resource::Scale = serde_json::from_value(written.clone()).expect("a scale");

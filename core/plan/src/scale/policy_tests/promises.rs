@@ -140,3 +140,20 @@ fn fewer_are_taken_only_with_room_for_what_is_learned_to_change() {
     // Nobody waits for more.
     assert_eq!(second(&mut bench, 260).desired, 6);
 }
+
+#[test]
+fn who_looks_each_quarter_of_a_minute_sees_rises_as_well() {
+    let mut bench = Bench::new(&promising("0.999"), 4);
+    for replica in &mut bench.replicas {
+        replica.started = replica.readiness.map(|readiness| readiness.since - Duration::from_secs(60));
+    }
+    for minute in 0..240 {
+        for _ in 0..4 {
+            bench.now = bench.now + Duration::from_secs(14);
+            second(&mut bench, if minute % 5 == 4 { 140 } else { 100 });
+        }
+    }
+    assert!(rises(&bench).seen > 900, "{}", rises(&bench).seen);
+    let verdict = second(&mut bench, 100);
+    assert_eq!((promised(&verdict).is_new, promised(&verdict).floor), (false, 3), "{verdict:?}");
+}

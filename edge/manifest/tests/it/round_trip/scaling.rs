@@ -5,9 +5,9 @@ use std::num::NonZeroU32;
 use model::resource::{
     AmountRange, AutoScale, Begins, Brings, BurstPolicy, ClockTime, CompositePolicy, Cooldown, Count, Cron,
     Evaluation, Factor, Flaps, ForecastMode, Forecasting, Formula, FormulaPolicy, FormulaTarget, Fraction,
-    KnownEvent, LatencySlo, Percent, Quantile, Quantity, Remove, Scale, ScaleMode, ScalePolicy, ScaleStep,
-    Schedule, Shadow, Sizes, Slo, Span, StepChange, StepPolicy, ToZero, TrackingPolicy, Vertical,
-    VerticalMode, WatermarkPolicy, Zone,
+    KnownEvent, LatencySlo, Leaning, LearnedPrice, Percent, Quantile, Quantity, Remove, Scale, ScaleMode,
+    ScalePolicy, ScaleStep, Schedule, Shadow, Sizes, Slo, Span, StepChange, StepPolicy, ToZero,
+    TrackingPolicy, Vertical, VerticalMode, WatermarkPolicy, Zone,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
@@ -48,11 +48,28 @@ fn policy() -> BoxedStrategy<ScalePolicy> {
 
 fn slo() -> BoxedStrategy<Slo> {
     let share = || (1..1_000_000_u32).prop_map(Fraction::from_millionths);
-    (share(), span(), share(), of(quantity()))
-        .prop_map(|(quantile, below, objective, capacity)| Slo {
+    (share(), span(), share(), of(quantity()), of(learned()))
+        .prop_map(|(quantile, below, objective, capacity, learned)| Slo {
             latency: LatencySlo { quantile, below },
             objective,
             capacity,
+            learned,
+        })
+        .boxed()
+}
+
+fn learned() -> BoxedStrategy<LearnedPrice> {
+    let factor = || (0..1_000_000_u32).prop_map(|milli| Factor::try_from(f64::from(milli) / 1000.0).unwrap());
+    let leaning =
+        || (factor(), factor(), factor()).prop_map(|(factor, from, to)| Leaning { factor, from, to });
+    (any::<u32>(), factor(), factor(), leaning(), leaning(), leaning())
+        .prop_map(|(version, rises, forecast, level, trend, unrest)| LearnedPrice {
+            version,
+            rises,
+            forecast,
+            level,
+            trend,
+            unrest,
         })
         .boxed()
 }

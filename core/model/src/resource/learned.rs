@@ -1,0 +1,78 @@
+//! What was learned of a service about how dear a violated request is to be taken, beside what its objective says.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Factor, Problem};
+
+/// What the numbers of a [`LearnedPrice`] mean; another meaning gets another version.
+pub const LEARNED_VERSION: u32 = 1;
+
+/// A learned policy: by how much the price of a violated request that follows from the objective is multiplied, when the service is sized.
+///
+/// A sized service stands by for a rise as long as that costs less than the requests it saves, and the price is what those count. It is found by a search over
+/// recorded load (`homeostat tune --policy learned`) and nothing to be written by hand. Outside of what it was found on, the price of the objective holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct LearnedPrice {
+    /// What the numbers mean. 1.
+    pub version: u32,
+    /// How many times the price counts against rises that were seen, 0.001 to 1000.
+    pub rises: Factor,
+    /// How many times it counts against the load that is forecast, 0.001 to 1000.
+    pub forecast: Factor,
+    /// By how high the load is, in replicas at full use.
+    pub level: Leaning,
+    /// By where the load goes: how many times it is what it was five minutes ago.
+    pub trend: Leaning,
+    /// By how restless it is: how many times the larger of two minutes is the smaller one, on the mean of five minutes.
+    pub unrest: Leaning,
+}
+
+/// How a price leans on something that is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Leaning {
+    /// The price is multiplied by so much at `to`, divided by it at `from`, and between them by powers of it, 0.001 to 1000.
+    pub factor: Factor,
+    /// The least that it was found on. Above 0.
+    pub from: Factor,
+    /// The most that it was found on; at least `from`.
+    pub to: Factor,
+}
+
+impl LearnedPrice {
+    /// What is wrong with it at the path `at`.
+    pub(super) fn problems(&self, at: &str) -> Vec<Problem> {
+        let mut found = Vec::new();
+        if self.version != LEARNED_VERSION {
+            let text = format!(
+                "must be {LEARNED_VERSION}, not {}; learn it again with this version of Homeostat",
+                self.version
+            );
+            found.push(Problem::at(format!("{at}.version"), text));
+        }
+        let leanings = [("level", self.level), ("trend", self.trend), ("unrest", self.unrest)];
+        let mut above_zero = |path: String, factor: Factor| {
+            if f64::from(factor) <= 0.0 {
+                found.push(Problem::at(format!("{at}.{path}"), "must be between 0.001 and 1000, not 0"));
+            }
+        };
+        above_zero("rises".to_owned(), self.rises);
+        above_zero("forecast".to_owned(), self.forecast);
+        for (name, leaning) in leanings {
+            above_zero(format!("{name}.factor"), leaning.factor);
+            above_zero(format!("{name}.from"), leaning.from);
+        }
+        for (name, Leaning { from, to, .. }) in leanings {
+            if from > to {
+                let (from, to) = (f64::from(from), f64::from(to));
+                found.push(Problem::at(
+                    format!("{at}.{name}.to"),
+                    format!("must be at least from, {from}, not {to}"),
+                ));
+            }
+        }
+        found
+    }
+}

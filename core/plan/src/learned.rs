@@ -1,0 +1,244 @@
+//! A learned policy: how much a violated request counts, by what is seen of the load.
+//!
+//! SLO-first stands by for rises as long as that costs less than the requests it saves; what those count follows from the objective and is the same at any time.
+//! A learned policy multiplies that price by powers of three signs (how high the load is, where it goes, how restless it is), with weights that were searched
+//! for over recorded load. So with all weights at 1 it is SLO-first, it never asks for fewer replicas than the load of this moment needs, and never for more
+//! than the highest load that was seen or forecast.
+//!
+//! SLO-first decides in its place, and the [`Fallback`] says why, while too little of the load was seen to tell the signs, where a sign is outside what the
+//! weights were found on, and when more of late was broken than is promised.
+//!
+//! Source: direct policy search over few weights, as in Mania, Guy and Recht 2018, "Simple random search of static linear policies is competitive for
+//! reinforcement learning"; here the logarithm of a price is linear in the logarithms of the signs.
+
+use std::fmt;
+use std::time::Duration;
+
+use model::memory::{LoadPeak, RISE_STEP, RISE_STEPS_MAX, RiseMemory, SpentMemory};
+use model::quantity::Milli;
+use model::resource::{Factor, Leaning, LearnedPrice, Slo};
+use model::time::Time;
+
+/// What is seen of the load, which the price leans on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Signs {
+    /// The load of the last minute, in replicas at full use.
+    pub level: f64,
+    /// How many times it is what it was five minutes ago.
+    pub trend: f64,
+    /// How many times the larger of two minutes in a row is the smaller one, on the mean of five minutes; at least 1.
+    pub unrest: f64,
+}
+
+/// How many times the price of the objective counts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Weighed {
+    /// Against rises that were seen.
+    pub rises: f64,
+    /// Against the load that is forecast.
+    pub forecast: f64,
+    /// By what it was weighed.
+    pub signs: Signs,
+}
+
+/// Why SLO-first decides in place of what was learned.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fallback {
+    /// Two minutes of load were not seen yet, or too few rises of it.
+    New,
+    /// Something that is seen is outside what the weights were found on.
+    Outside {
+        /// What.
+        sign: Sign,
+        /// What it is.
+        value: f64,
+        /// What it was on the load that was searched on.
+        leaning: Leaning,
+    },
+    /// More was broken of late than is promised: so many millionths of the requests.
+    Broken {
+        /// Millionths of the requests.
+        late: u32,
+        /// Millionths that may be.
+        allowed: u32,
+    },
+}
+
+/// Something that is seen of the load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// How high it is.
+    Level,
+    /// Where it goes.
+    Trend,
+    /// How restless it is.
+    Unrest,
+}
+
+/// The steps of a minute.
+const STEPS_A_MINUTE: u64 = 60_000 / RISE_STEP.as_millis() as u64;
+
+/// Minutes that are looked at, the one that is under way included.
+const MINUTES: usize = RISE_STEPS_MAX / STEPS_A_MINUTE as usize;
+
+/// Loads of less than this part of a replica are told apart by nothing: two requests are no hundredfold of a rest.
+const NEGLIGIBLE: f64 = 0.05;
+
+/// By how much a sign may be beyond what the weights were found on: a tenth.
+const BEYOND: f64 = 1.1;
+
+/// How long it is remembered how the promise was kept, as for the price of SLO-first in a forecast (docs/decisions/0038).
+const SPENT_MEMORY: Duration = Duration::from_hours(4 * 24);
+
+/// Between two looks: longer, and nobody saw how the promise was kept.
+const APART_MAX: Duration = Duration::from_mins(1);
+
+impl Signs {
+    /// What the latest loads say, where one replica carries `capacity`; `None` before two minutes of them were seen.
+    pub fn of(rises: &RiseMemory, capacity: Milli) -> Option<Self> {
+        let one = capacity.0.max(1) as f64;
+        let last = rises.peaks.last()?.step;
+        // The latest minute first; those that nobody saw are left out.
+        let mut minutes = [(0.0, 0_u32); MINUTES];
+        for LoadPeak { step, load } in &rises.peaks {
+            let ago = usize::try_from(last.saturating_sub(*step) / STEPS_A_MINUTE).unwrap_or(usize::MAX);
+            if let Some((sum, count)) = minutes.get_mut(ago) {
+                *sum += load.0.max(0) as f64 / one;
+                *count += 1;
+            }
+        }
+        let means =
+            minutes.iter().filter(|(_, count)| *count > 0).map(|(sum, count)| sum / f64::from(*count));
+        let means: Vec<f64> = means.map(|mean| mean.max(NEGLIGIBLE)).collect();
+        let (latest, oldest) = (*means.first()?, *means.get(1..)?.last()?);
+        let changes = means.windows(2).map(|pair| (pair[0] / pair[1]).max(pair[1] / pair[0]));
+        Some(Self {
+            level: latest,
+            trend: latest / oldest,
+            unrest: changes.sum::<f64>() / (means.len() - 1) as f64,
+        })
+    }
+
+    /// Each by its name.
+    pub fn each(self) -> [(Sign, f64); 3] {
+        [(Sign::Level, self.level), (Sign::Trend, self.trend), (Sign::Unrest, self.unrest)]
+    }
+}
+
+impl Sign {
+    /// What the price leans on it.
+    fn leaning(self, learned: &LearnedPrice) -> Leaning {
+        match self {
+            Self::Level => learned.level,
+            Self::Trend => learned.trend,
+            Self::Unrest => learned.unrest,
+        }
+    }
+}
+
+/// How many times the price of the objective counts by what `slo` has learned; `None` for one that has learned nothing.
+pub(crate) fn weigh(
+    slo: &Slo,
+    rises: &RiseMemory,
+    capacity: Milli,
+    is_new: bool,
+) -> Option<Result<Weighed, Fallback>> {
+    let learned = slo.learned.as_ref()?;
+    Some(weighed(learned, slo, rises, Signs::of(rises, capacity).filter(|_| !is_new)))
+}
+
+fn weighed(
+    learned: &LearnedPrice,
+    slo: &Slo,
+    rises: &RiseMemory,
+    signs: Option<Signs>,
+) -> Result<Weighed, Fallback> {
+    let signs = signs.ok_or(Fallback::New)?;
+    kept(&rises.spent, slo)?;
+    let mut factor = 1.0;
+    for (sign, value) in signs.each() {
+        let leaning = sign.leaning(learned);
+        let (from, to) = (f64::from(leaning.from), f64::from(leaning.to));
+        if !(from / BEYOND..=to * BEYOND).contains(&value) {
+            return Err(Fallback::Outside { sign, value, leaning });
+        }
+        factor *= f64::from(leaning.factor).powf(place(value, from, to));
+    }
+    let of = |weight: Factor| f64::from(weight) * factor;
+    Ok(Weighed { rises: of(learned.rises), forecast: of(learned.forecast), signs })
+}
+
+/// Where `value` lies between `from` and `to` on a logarithmic scale: -1 at the lower end, 1 at the upper one.
+fn place(value: f64, from: f64, to: f64) -> f64 {
+    let half = (to / from).ln() / 2.0;
+    if half > 0.0 { ((value / from).ln() / half - 1.0).clamp(-1.0, 1.0) } else { 0.0 }
+}
+
+/// Such as `learned: a violated request counts 0.3 times as much against rises seen, 1.2 times against the forecast, at a load of 12.3 replicas, 1.04 times
+/// that of five minutes ago, unrest 1.02`.
+impl fmt::Display for Weighed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rises, forecast, signs: Signs { level, trend, unrest } } = self;
+        write!(
+            f,
+            "learned: a violated request counts {rises:.2} times as much against rises that were seen and {forecast:.2} times against the forecast, at a \
+             load of {level:.1} replicas, {trend:.2} times that of five minutes ago, unrest {unrest:.2}"
+        )
+    }
+}
+
+/// Why, to go on after a colon.
+impl fmt::Display for Fallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::New => f.write_str("too little of the load was seen yet"),
+            Self::Outside { sign, value, leaning: Leaning { from, to, .. } } => {
+                let (from, to) = (f64::from(*from), f64::from(*to));
+                write!(f, "{sign} is {value:.2}, and it was learned on {from} to {to}")
+            }
+            Self::Broken { late, allowed } => {
+                let [late, allowed] = [late, allowed].map(|millionths| f64::from(*millionths) / 10_000.0);
+                write!(
+                    f,
+                    "of late {late} % of the requests came while it could not carry them, and {allowed} % may"
+                )
+            }
+        }
+    }
+}
+
+impl fmt::Display for Sign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Level => "the load in replicas",
+            Self::Trend => "the load as a multiple of that of five minutes ago",
+            Self::Unrest => "its unrest from minute to minute",
+        })
+    }
+}
+
+/// Notes how the promise was kept since the last look, when `load` came and `carried` could be carried.
+pub(crate) fn note(spent: &mut SpentMemory, now: Time, load: Milli, carried: i128) {
+    let passed = now.since(spent.at);
+    spent.at = spent.at.max(now);
+    if passed > APART_MAX {
+        return;
+    }
+    let passed_ms = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
+    let came = u64::try_from(load.0.max(0)).unwrap_or(0).saturating_mul(passed_ms) / 1000;
+    let late = if i128::from(load.0) > carried { came } else { 0 };
+    for (sum, more) in [(&mut spent.came, came), (&mut spent.late, late)] {
+        // Rounded up, so that the last of it is forgotten, too.
+        let forgotten = u128::from(*sum) * u128::from(passed_ms);
+        let forgotten = forgotten.div_ceil(SPENT_MEMORY.as_millis());
+        *sum = sum.saturating_sub(u64::try_from(forgotten).unwrap_or(u64::MAX)).saturating_add(more);
+    }
+}
+
+/// Says so when more was broken of late than `slo` promises.
+fn kept(spent: &SpentMemory, slo: &Slo) -> Result<(), Fallback> {
+    let late = (u128::from(spent.late) * 1_000_000).checked_div(u128::from(spent.came)).unwrap_or(0);
+    let late = u32::try_from(late).unwrap_or(u32::MAX);
+    let allowed = 1_000_000_u32.saturating_sub(slo.objective.millionths());
+    if late > allowed { Err(Fallback::Broken { late, allowed }) } else { Ok(()) }
+}

@@ -1,0 +1,163 @@
+use model::memory::{Past, RiseMemory, SpentMemory};
+use proptest::prelude::*;
+
+use super::super::combine::Choice;
+use super::super::hpa::Course;
+use super::super::promise::Promised;
+use super::*;
+use crate::learned::{Fallback, Sign};
+
+/// A promise of which a replica carries 50 requests a second, with what was learned on 1 to 6 replicas.
+fn taught(rises: f64, level: f64) -> String {
+    let leaning =
+        |factor: f64, from: f64, to: f64| format!(r#"{{"factor": {factor}, "from": {from}, "to": {to}}}"#);
+    let (level, trend, unrest) = (leaning(level, 1.0, 6.0), leaning(1.0, 0.3, 3.0), leaning(1.0, 1.0, 3.0));
+    format!(
+        r#"{{"slo": {{"latency": {{"quantile": 0.99, "below": "200ms"}}, "learned": {{
+            "version": 1, "rises": {rises}, "forecast": 1, "level": {level}, "trend": {trend}, "unrest": {unrest}}}}}}}"#
+    )
+}
+
+const SLO_FIRST: &str = r#"{"slo": {"latency": {"quantile": 0.99, "below": "200ms"}}}"#;
+
+fn second(bench: &mut Bench, load: i64) -> Verdict {
+    let each = Milli(load * 1000 / i64::from(bench.current.max(1)));
+    bench.measured(|_| Ok(each))
+}
+
+/// So many replicas that have been there for long.
+fn stand(bench: &mut Bench, replicas: u32) {
+    bench.current = replicas;
+    bench.replicas = vec![ready(bench.now - Duration::from_hours(1)); replicas as usize];
+}
+
+fn promised(verdict: &Verdict) -> Promised {
+    match verdict.course {
+        Course::Scaled { choice: Choice::Promise(promised), .. } => promised,
+        other => panic!("no promise: {other:?}"),
+    }
+}
+
+fn rises(bench: &mut Bench) -> &mut RiseMemory {
+    match &mut bench.memory.policy.past {
+        Past::Rises(rises) => rises,
+        other => panic!("no rises: {other:?}"),
+    }
+}
+
+/// Minutes of 100 requests a second, each fourth one with twice as many: enough replicas are there for it from the beginning, and never too few.
+fn knowing(policy: &str) -> Bench {
+    let mut bench = Bench::new(policy, 6);
+    for minute in 0..41 {
+        for _ in 0..60 {
+            stand(&mut bench, 6);
+            second(&mut bench, if minute % 4 == 3 { 200 } else { 100 });
+        }
+    }
+    bench
+}
+
+fn fallback(verdict: &Verdict) -> Fallback {
+    match promised(verdict).learned {
+        Some(Err(why)) => why,
+        other => panic!("no fallback: {other:?}"),
+    }
+}
+
+#[test]
+fn a_price_that_was_learned_decides_for_how_much_of_a_rise_replicas_stand_by() {
+    let asked = |policy: &str| {
+        let mut bench = knowing(policy);
+        let verdict = second(&mut bench, 100);
+        (promised(&verdict).floor, bench.told(&verdict))
+    };
+    let (usual, told) = asked(SLO_FIRST);
+    assert_eq!(usual, 5, "{told}");
+    assert!(!told.contains("learned"), "{told}");
+    let (cheap, told) = asked(&taught(0.001, 1.0));
+    assert_eq!(cheap, 3, "not even for a rise of a hundredth is less enough: {told}");
+    assert!(told.contains("; learned: a violated request counts 0.00 times as much against rises"), "{told}");
+    assert_eq!(asked(&taught(1.0, 1.0)).0, usual, "weights of one are SLO-first");
+    // Of 1 to 6 replicas, 2 is below the middle: what counts a thousandfold at the upper end counts little here.
+    assert_eq!(asked(&taught(1.0, 1000.0)).0, 3);
+    assert_eq!(asked(&taught(1.0, 0.001)).0, usual);
+}
+
+#[test]
+fn while_too_little_was_seen_slo_first_decides() {
+    let mut bench = Bench::new(&taught(0.001, 1.0), 4);
+    let verdict = second(&mut bench, 141);
+    assert_eq!(fallback(&verdict), Fallback::New);
+    assert_eq!(verdict.desired, 5, "three tenths are kept free");
+    assert!(
+        bench.told(&verdict).contains("SLO-first decides and not what was learned: too little of the load")
+    );
+}
+
+#[test]
+fn outside_of_what_it_was_learned_on_slo_first_decides() {
+    let mut bench = knowing(&taught(0.001, 1.0));
+    // A hundredfold, for which a hundred replicas are not enough.
+    for _ in 0..60 {
+        let verdict = second(&mut bench, 10_000);
+        assert!(verdict.desired <= 100, "never more than the bounds: {verdict:?}");
+    }
+    rises(&mut bench).spent = SpentMemory::default();
+    let verdict = second(&mut bench, 10_000);
+    assert!(matches!(fallback(&verdict), Fallback::Outside { sign: Sign::Level, .. }), "{verdict:?}");
+    assert_eq!(verdict.desired, 100);
+    let told = bench.told(&verdict);
+    assert!(told.contains("the load in replicas is") && told.contains("it was learned on 1 to 6"), "{told}");
+    // The load dies: the least that there may be, as of SLO-first.
+    rises(&mut bench).spent = SpentMemory::default();
+    let verdict = (0..600).map(|_| second(&mut bench, 0)).last().expect("ten minutes");
+    assert!(matches!(fallback(&verdict), Fallback::Outside { .. }), "{verdict:?}");
+    assert_eq!(verdict.desired, 1);
+}
+
+#[test]
+fn after_more_was_broken_than_is_promised_slo_first_decides_until_that_is_long_ago() {
+    let mut bench = knowing(&taught(0.001, 1.0));
+    let verdict = second(&mut bench, 100);
+    assert!(matches!(promised(&verdict).learned, Some(Ok(_))), "{verdict:?}");
+    // Two replicas that carry a hundred, and ten seconds of half as many again.
+    for _ in 0..10 {
+        stand(&mut bench, 2);
+        second(&mut bench, 150);
+    }
+    let verdict = second(&mut bench, 100);
+    let Fallback::Broken { late, allowed } = fallback(&verdict) else { panic!("{verdict:?}") };
+    assert!(late > allowed && allowed == 1000, "{late} of {allowed}");
+    assert!(bench.told(&verdict).contains("of the requests came while it could not carry them"));
+    assert_eq!(promised(&verdict).floor, 5, "as of SLO-first");
+    // Days later little of it is left.
+    rises(&mut bench).spent.late /= 100;
+    assert!(matches!(promised(&second(&mut bench, 100)).learned, Some(Ok(_))));
+}
+
+#[test]
+fn how_the_promise_was_kept_is_forgotten_to_the_last_request() {
+    let mut spent = SpentMemory { at: Time::ZERO, came: 1_000_000, late: 900 };
+    for second in 1..=3_000_000 {
+        crate::learned::note(&mut spent, Time::from_millis(second * 1000), Milli(0), 0);
+    }
+    assert_eq!((spent.came, spent.late), (0, 0));
+    crate::learned::note(&mut spent, Time::from_millis(4_000_000_000), Milli(7000), 0);
+    assert_eq!(spent.came, 0, "nobody looked for days");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn it_never_asks_for_fewer_than_the_load_needs_nor_for_more_than_the_highest_rise(
+        weight in 0.001..1000.0_f64, level in 0.001..1000.0_f64, load in 50_i64..250,
+    ) {
+        let mut bench = knowing(&taught(weight, level));
+        let promised = promised(&second(&mut bench, load));
+        // The rises that were seen are at most twofold; they are kept to a twentieth.
+        let highest = (load * 21 / 10 + 49) / 50;
+        let wanted = promised.needed.max(promised.floor);
+        prop_assert!(promised.needed as i64 * 50 >= load && i64::from(wanted) <= highest.max(1), "{promised:?}");
+    }
+}
