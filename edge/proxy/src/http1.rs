@@ -5,7 +5,7 @@
 //! and is made again for the bytes that come next. Nothing is lost in between: what was read is handed over with the socket, and what was not
 //! is still in it.
 //!
-//! That costs about a microsecond, which those need not pay who ask one request right after the other: a worker keeps some connections ready.
+//! What that costs those need not pay who ask one request right after the other: a worker keeps some connections ready.
 
 use std::cell::Cell;
 use std::convert::Infallible;
