@@ -59,7 +59,7 @@ fn told(now: Now, service: &ServiceState, past: usize) -> Option<v1::Forecast> {
         steps: foresight.steps(),
         quantile: rule.quantile.probability(),
         reach_seconds: foresight.reach().as_secs_f64(),
-        start_seconds: foresight.start_time().map(|start| start.as_secs_f64()),
+        start_seconds: knowledge::start_time(&service.starts).map(|start| start.as_secs_f64()),
         seasons: foresight
             .seasons()
             .into_iter()

@@ -48,6 +48,7 @@ mod certificates;
 mod explain;
 mod hindsight;
 mod history;
+mod learned;
 mod past;
 
 mod stream;

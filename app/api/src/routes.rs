@@ -29,7 +29,7 @@ use crate::moment::parse_rfc3339;
 use crate::resources::{self, Meant};
 use crate::state::State;
 use crate::{
-    decided, explain, forecast, history, metric_source, metrics, openapi, route, scaling, stream, v1,
+    decided, explain, forecast, history, learned, metric_source, metrics, openapi, route, scaling, stream, v1,
 };
 
 /// Events that are answered unless told otherwise.
@@ -198,6 +198,13 @@ fn reads_why() -> Vec<Route> {
             FORECAST,
             J(of::<v1::Forecast>),
             || get(one_forecast),
+        ),
+        read(
+            "/v1/services/{name}/learned",
+            "What was learned of a service as it runs: what its replicas carry, how they start, its load",
+            &[],
+            J(of::<v1::Learned>),
+            || get(one_learned),
         ),
     ]
 }
@@ -625,6 +632,11 @@ async fn one_forecast(
 ) -> Result<Json<v1::Forecast>, Failure> {
     let name = service_name(&name)?;
     state.ask(move |handle| forecast::forecast(handle, &name, asked.past)).await.map(Json)
+}
+
+async fn one_learned(Of(state): Of<State>, Path(name): Path<String>) -> Result<Json<v1::Learned>, Failure> {
+    let name = service_name(&name)?;
+    state.ask(move |handle| learned::learned(handle, &name)).await.map(Json)
 }
 
 async fn nodes(Of(state): Of<State>, Asked(asked): Asked<Watch>) -> Result<Response, Failure> {

@@ -20,6 +20,9 @@ pub use hindsight::{Advice, AdviceWorth, FieldChange, Recommendations};
 mod forecast;
 pub use forecast::{Ahead, Forecast, KnownEvent, LoadQuantile, ModelStanding, PastLoad, Season};
 
+mod learned;
+pub use learned::{Learned, RecordedLoad};
+
 mod scaling;
 pub use scaling::{
     AmountSpan, Capacity, LearnedCapacity, Recommendation, RecommendedAmount, ScalingDifference,

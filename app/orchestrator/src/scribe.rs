@@ -154,7 +154,6 @@ mod tests {
                 first,
                 loads: vec![StepLoad::of(12_500), StepLoad::GAP],
                 exchange: Exchange::default(),
-                starts_ms: vec![900],
             }))
         };
         let shelf = Shelf::new(Arc::new(MemoryStore::default()));

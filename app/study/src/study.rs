@@ -5,7 +5,7 @@ use std::time::Duration;
 use fluid::policy::constant::Demands;
 use fluid::policy::slo::SloError;
 use fluid::world::{Arrivals, Disturbance, Noise, World};
-use fluid::{Capacity, OutOfRange, Outcome, Run, Service, Share, capacity_for, quantile};
+use fluid::{Capacity, OutOfRange, Outcome, Run, Score, Service, Share, capacity_for, quantile};
 use jiff::Timestamp;
 use model::resource::Bounds;
 use model::time::Wall;
@@ -53,6 +53,13 @@ pub enum CapacityRule {
     Given(Capacity),
     /// So that the 99th percentile of the load needs so many replicas at the target.
     ForPeak(u32),
+    /// It was learned of a service as it runs.
+    Learned {
+        /// What is acted on.
+        rate: Capacity,
+        /// What is certain; at most `rate`.
+        least: Capacity,
+    },
 }
 
 /// Why policies cannot be compared. Nothing has changed.
@@ -138,6 +145,9 @@ pub struct Tried {
     pub about: String,
     /// How it did, and how it went.
     pub outcome: Outcome,
+    /// How it would have done if a replica carried no more than is certain, with the policy believing otherwise; `None` where what one carries
+    /// was not learned.
+    pub at_least: Option<Score>,
 }
 
 /// Tries `candidates` on `recording`, all in one pass, after one to find out how high the load is.
@@ -153,29 +163,34 @@ pub fn compare(
     let lesson = lesson.then(|| lesson_of(recording, setting, progress)).transpose()?;
     let learned = lesson.as_ref().and_then(|lesson| lesson.learned);
     let on = Ground { service: &service, demands: &demands, promise: setting.promise, learned };
-    let run = |candidate: &Candidate| {
+    let run = |candidate: &Candidate, disturbance: &Disturbance| {
         let policy = candidate.policy(&on);
         let policy =
             policy.map_err(|source| StudyError::Policy { policy: candidate.name.clone(), source })?;
-        let run = Run::new(&service, policy, World::new(setting.disturbance.clone(), setting.seed), begin);
+        let run = Run::new(&service, policy, World::new(disturbance.clone(), setting.seed), begin);
         // What somebody has learned from is no proof of him, and the others are to be held against the same.
         Ok(match &lesson {
             Some(lesson) => run.counted_from(lesson.split.0),
             None => run,
         })
     };
-    let mut runs = candidates.iter().map(run).collect::<Result<Vec<Run>, StudyError>>()?;
+    let in_world = |disturbance: &Disturbance| {
+        candidates.iter().map(|it| run(it, disturbance)).collect::<Result<Vec<Run>, StudyError>>()
+    };
+    let mut runs = in_world(&setting.disturbance)?;
+    let mut certain = setting.certain().map_or(Ok(Vec::new()), |worse| in_world(&worse))?;
     let mut ticks = 0;
     recording.each_tick(setting.tick, setting.arrivals(), &mut |load| {
         if ticks % PROGRESS_EACH == 0 {
             progress(Progress::Trying(ticks, extent.ticks));
         }
         ticks += 1;
-        runs.iter_mut().for_each(|run| run.offer(load));
+        runs.iter_mut().chain(&mut certain).for_each(|run| run.offer(load));
     })?;
+    let mut certain = certain.into_iter().map(|run| run.finish().score);
     let tried = |(candidate, run): (&Candidate, Run)| {
         let Candidate { name, kind, about, .. } = candidate.clone();
-        Tried { name, kind, about, outcome: run.finish() }
+        Tried { name, kind, about, outcome: run.finish(), at_least: certain.next() }
     };
     let results = candidates.iter().zip(runs).map(tried).collect();
     let taught = lesson.map(|lesson| Taught { until: lesson.split.1, is_other: lesson.learned.is_some() });
@@ -189,7 +204,7 @@ pub(crate) fn survey(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(Service, Demands, Extent), StudyError> {
     let capacity = match setting.capacity {
-        CapacityRule::Given(capacity) => capacity,
+        CapacityRule::Given(capacity) | CapacityRule::Learned { rate: capacity, .. } => capacity,
         CapacityRule::ForPeak(replicas) => {
             let load = peak(recording, setting, progress)?;
             capacity_for(load, replicas, setting.target)
@@ -234,6 +249,14 @@ impl Setting {
             bounds: self.bounds,
             ..Service::with_capacity(capacity)
         }
+    }
+
+    /// The world in which a replica carries no more than is certain; `None` where that is not told.
+    fn certain(&self) -> Option<Disturbance> {
+        let CapacityRule::Learned { rate, least } = self.capacity else { return None };
+        // What is given is a number above 0.
+        let carries = Share::of((least.rate() / rate.rate()).min(1.0)).ok();
+        Some(Disturbance { carries, ..self.disturbance.clone() })
     }
 
     pub(crate) fn arrivals(&self) -> Option<Arrivals> {

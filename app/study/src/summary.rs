@@ -57,6 +57,9 @@ pub struct PolicySummary {
     pub slo_violation_longest_minutes: f64,
     /// Requests that came while it was broken, in per cent of all.
     pub violated_requests_percent: f64,
+    /// The same, if a replica carried no more than is certain; `None` where what one carries was not learned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub violated_requests_at_least_percent: Option<f64>,
     /// Requests that were dropped, in per cent of all.
     pub dropped_requests_percent: f64,
     /// The part of the time with more than 85 % of the capacity asked for, in per cent.
@@ -152,6 +155,7 @@ impl PolicySummary {
             slo_violation_percent: score.violated_time_percent(),
             slo_violation_longest_minutes: score.violation_minutes_longest(),
             violated_requests_percent: score.violated_requests_percent(),
+            violated_requests_at_least_percent: tried.at_least.as_ref().map(Score::violated_requests_percent),
             dropped_requests_percent: score.dropped_requests_percent(),
             hot_percent: score.hot_time_percent(),
             replica_hours: score.replica_hours(),

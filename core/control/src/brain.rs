@@ -245,7 +245,8 @@ impl ControlLoop {
         let is_due = |service: &&mut ServiceState| now.time >= service.next_sync;
         let Some(service) = self.knowledge.service_mut(name).filter(is_due) else { return };
         let need = service.need(now.time, settings.sample_age_max);
-        service.foresight.iter_mut().for_each(|foresight| foresight.look(now, need, settings.period));
+        let start = knowledge::start_time(&service.starts);
+        service.foresight.iter_mut().for_each(|foresight| foresight.look(now, need, start, settings.period));
     }
 
     fn carry_out(&mut self, now: Now, plan: &Plan, verdicts: &[Verdict], out: &mut Outbox) {

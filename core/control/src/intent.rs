@@ -138,7 +138,7 @@ pub(crate) fn recall(now: Time, knowledge: &mut Knowledge, memory: &Memory) {
     service.shadows.clone_from(&memory.shadows);
     service.healing = memory.healing.clone();
     service.usage = memory.usage.clone();
-    service.warmups = memory.warmups.clone();
+    service.starts = memory.starts.clone();
     service.capacity.clone_from(&memory.capacity);
     service.set_foresight(now, memory.load.as_ref());
     // Whether an earlier run's proxy listens is not known: it is told what holds now, one way or the other.

@@ -293,7 +293,7 @@ fn is_written(service: &ServiceState, last: &Memory, slack: Duration) -> bool {
         && (then.policy == now.policy || (!slack.is_zero() && now.policy.is_as(&then.policy)))
         && then.flaps == now.flaps
         && last.healing == service.healing
-        && last.warmups == service.warmups
+        && last.starts == service.starts
         && is_load_written(service, last)
         && last.shadows.len() == service.shadows.len()
         && service.shadows.iter().zip(&last.shadows).all(|(now, then)| now.is_kept_by(then, slack))

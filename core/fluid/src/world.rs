@@ -1,4 +1,5 @@
-//! What may go otherwise than in the published model: starts that take longer or fail, unequal replicas, lost replicas, noisy arrivals.
+//! What may go otherwise than in the published model: starts that take longer or fail, replicas that are unequal or carry less than is believed,
+//! lost replicas, noisy arrivals.
 //!
 //! All of it is drawn from seeded streams, one for each purpose, so that the same seed gives every policy the same world.
 
@@ -25,6 +26,12 @@ pub struct Disturbance {
     /// The coefficient of variation of the time that a start takes, which is log-normal around [`Service::start_up`]; 0 for always the
     /// same.
     pub start_up_spread: f64,
+    /// Times that starts were seen to take, of which each start takes one, all as likely; empty for [`Service::start_up`] with its spread.
+    pub starts: Vec<Duration>,
+    /// Times that replicas were seen to warm up, of which one is added to each of `starts`: who warms up is taken to carry nothing. Empty for none.
+    pub warmups: Vec<Duration>,
+    /// The part of the capacity that replicas truly carry, of which no policy knows; `None` for all of it.
+    pub carries: Option<Share>,
     /// The part of all starts that fail: after its start-up time such a replica is gone, and another is started.
     pub failed_starts: Option<Share>,
     /// The coefficient of variation of what a replica carries, which is log-normal around the capacity; 0 for all alike.
@@ -83,23 +90,31 @@ impl World {
 
     /// A replica that is started in `tick`.
     pub(crate) fn replica(&mut self, tick: u64, service: &Service) -> Replica {
-        let Disturbance { start_up_spread, failed_starts, .. } = self.disturbance;
-        let start_up = if start_up_spread > 0.0 {
-            let factor = log_normal(&mut self.starts, start_up_spread);
-            service.ticks_in(
-                Duration::try_from_secs_f64(service.start_up.as_secs_f64() * factor).unwrap_or(Duration::MAX),
-            )
-        } else {
-            service.start_up_ticks()
-        };
-        let is_doomed = failed_starts.is_some_and(|part| uniform(&mut self.starts) < part.part());
+        let start_up = service.ticks_in(self.start_up(service));
+        let is_doomed =
+            self.disturbance.failed_starts.is_some_and(|part| uniform(&mut self.starts) < part.part());
         Replica { started: tick, ready: tick.saturating_add(start_up), speed: self.speed(), is_doomed }
+    }
+
+    /// How long the next start takes.
+    fn start_up(&mut self, service: &Service) -> Duration {
+        let Disturbance { start_up_spread, starts, warmups, .. } = &self.disturbance;
+        if let Some(start) = any_of(&mut self.starts, starts) {
+            return start + any_of(&mut self.starts, warmups).unwrap_or_default();
+        }
+        if *start_up_spread > 0.0 {
+            let factor = log_normal(&mut self.starts, *start_up_spread);
+            let seconds = service.start_up.as_secs_f64() * factor;
+            return Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+        }
+        service.start_up
     }
 
     /// What one replica carries, as a part of the usual.
     pub(crate) fn speed(&mut self) -> f64 {
-        let spread = self.disturbance.speed_spread;
-        if spread > 0.0 { log_normal(&mut self.speeds, spread) } else { 1.0 }
+        let Disturbance { speed_spread: spread, carries, .. } = self.disturbance;
+        let usual = carries.map_or(1.0, Share::part);
+        usual * if spread > 0.0 { log_normal(&mut self.speeds, spread) } else { 1.0 }
     }
 }
 
@@ -132,6 +147,12 @@ impl Arrivals {
             Noise::Spread(spread) => load * log_normal(&mut self.stream, spread),
         }
     }
+}
+
+/// One of `times`, each as likely as the others; `None` of none.
+fn any_of(stream: &mut Stream, times: &[Duration]) -> Option<Duration> {
+    let last = times.len().checked_sub(1)?;
+    times.get(((uniform(stream) * times.len() as f64) as usize).min(last)).copied()
 }
 
 /// A number from 0 up to 1, and never 1.

@@ -14,6 +14,7 @@ use model::time::{Now, Time};
 use crate::place::{Fitting, Health, Place, SLOWEST_HELD, Stage};
 use crate::service::{Demand, Exposure};
 use crate::settling::Settling;
+use crate::starts;
 use crate::state::Knowledge;
 use crate::{appetite, capacity, settling};
 
@@ -98,10 +99,7 @@ impl Knowledge {
             return;
         };
         place.settling = is_scaled.then(|| Box::new(Settling::begin(now)));
-        let took = now.since(place.restart.began);
-        if let Some(foresight) = &mut service.foresight {
-            foresight.started(took);
-        }
+        starts::note(&mut service.starts, now.since(place.restart.began));
     }
 
     /// Takes a running replica into the picture that an earlier run, or nobody, started.
@@ -178,7 +176,7 @@ impl Knowledge {
             appetite::observe(&mut service.usage, place, at, usage.memory);
         }
         if let Some(took) = settling::watch(&mut service.places, usage.replica.ordinal, at) {
-            settling::note(&mut service.warmups, took);
+            settling::note(&mut service.starts, took);
         }
         Folded::Measured
     }

@@ -6,7 +6,6 @@
 
 mod known;
 mod record;
-mod starts;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +18,6 @@ use model::time::{Now, Time};
 pub use self::known::{Coming, Lift};
 use self::known::{Steps, greatest};
 use self::record::Record;
-use self::starts::StartTimes;
 
 /// The quantiles that are forecast besides the one that is asked for: the band, the middle, and the tail that a promise is sized by.
 const LEVELS: [f64; 5] = [0.05, 0.5, 0.8, 0.95, 0.99];
@@ -52,7 +50,8 @@ pub struct Foresight {
     /// The step that is being filled; `None` before anything was measured.
     filling: Option<Filling>,
     exchange: Exchange,
-    starts: StartTimes,
+    /// How long a start takes, as of the last look; `None` before one was seen.
+    start: Option<Duration>,
     forecaster: Forecaster,
     /// Steps that the forecast which is acted on covers, from the one that is under way on.
     reach: usize,
@@ -142,26 +141,23 @@ impl Foresight {
     /// That of a service which is only supposed, whose replicas take `start` until they are ready: nobody looks at more than its reach.
     #[must_use]
     pub fn supposed(rule: Forecasting, source: LoadSource, start: Option<Duration>, now: Time) -> Self {
-        let starts_ms = start.map(|start| u32::try_from(start.as_millis()).unwrap_or(u32::MAX));
-        let starts = StartTimes::of(starts_ms.as_slice());
-        Self::begin(rule, source, (None, starts), (&[], now))
+        Self::begin(rule, source, (None, start), (&[], now))
     }
 
-    /// Begins with what was `remembered`, as far as it is of the same load in the same steps.
+    /// Begins with what was `remembered`, as far as it is of the same load in the same steps; a `start` takes so long.
     pub(crate) fn new(
         rule: Forecasting,
         source: LoadSource,
         remembered: Option<&Arc<LoadRecord>>,
-        now: Time,
+        (start, now): (Option<Duration>, Time),
     ) -> Self {
-        let starts = StartTimes::of(remembered.map_or(&[], |record| &record.starts_ms));
-        Self::begin(rule, source, (remembered, starts), (&LOOKS_AHEAD, now))
+        Self::begin(rule, source, (remembered, start), (&LOOKS_AHEAD, now))
     }
 
     fn begin(
         rule: Forecasting,
         source: LoadSource,
-        (remembered, starts): (Option<&Arc<LoadRecord>>, StartTimes),
+        (remembered, start): (Option<&Arc<LoadRecord>>, Option<Duration>),
         (looks, now): (&'static [usize], Time),
     ) -> Self {
         let step = rule.step.as_duration();
@@ -170,7 +166,7 @@ impl Foresight {
             || Record::begin(source, step, number_of(now, step)),
             |kept| Record::of(Arc::clone(kept)),
         );
-        let reach = Self::fitting_reach(&rule, &starts, Duration::ZERO);
+        let reach = Self::fitting_reach(&rule, start, Duration::ZERO);
         Self {
             exchange: record.kept().exchange.clone(),
             next: record.first(),
@@ -179,7 +175,7 @@ impl Foresight {
             rule,
             record,
             filling: None,
-            starts,
+            start,
             said: None,
             told: None,
             looked: None,
@@ -192,12 +188,11 @@ impl Foresight {
     pub(crate) fn ruled(&mut self, rule: Forecasting, source: LoadSource, now: Time) {
         let is_same_load = rule.step == self.rule.step && source == self.source();
         if !is_same_load {
-            let starts = self.starts.clone();
-            *self = Self { starts, ..Self::new(rule, source, None, now) };
+            *self = Self::new(rule, source, None, (self.start, now));
         } else if (rule.quantile, rule.horizon) != (self.rule.quantile, self.rule.horizon)
             || rule.events != self.rule.events
         {
-            self.reach = Self::fitting_reach(&rule, &self.starts, Duration::ZERO);
+            self.reach = Self::fitting_reach(&rule, self.start, Duration::ZERO);
             self.rule = rule;
             self.learn_anew();
         } else {
@@ -210,8 +205,7 @@ impl Foresight {
         match self.source() {
             LoadSource::Requests => self.exchange = Exchange::default(),
             LoadSource::Need => {
-                let starts = self.starts.clone();
-                *self = Self { starts, ..Self::new(self.rule.clone(), LoadSource::Need, None, now) };
+                *self = Self::new(self.rule.clone(), LoadSource::Need, None, (self.start, now));
             }
         }
     }
@@ -234,15 +228,11 @@ impl Foresight {
         }
     }
 
-    /// Takes a start that is over: the replica is ready for the first time.
-    pub(crate) fn started(&mut self, took: Duration) {
-        self.starts.note(took);
-    }
-
     /// Looks at what has come by `now`, with the replicas that the autoscaler's metrics asked for last, in thousandths and not rounded, and
-    /// learns from the steps that are over. `interval` is the time to the next look.
-    pub fn look(&mut self, moment: Now, need: Option<u64>, interval: Duration) {
+    /// learns from the steps that are over. A `start` usually takes so long, and `interval` is the time to the next look.
+    pub fn look(&mut self, moment: Now, need: Option<u64>, start: Option<Duration>, interval: Duration) {
         let now = moment.time;
+        self.start = start;
         let since = self.looked.replace(now);
         if let (Some(need), Some(since)) = (need, since)
             && now > since
@@ -321,7 +311,7 @@ impl Foresight {
 
     /// Looks as far ahead as a start takes by now, and the time until the next look.
     fn reach_out(&mut self, interval: Duration) {
-        let reach = Self::fitting_reach(&self.rule, &self.starts, interval);
+        let reach = Self::fitting_reach(&self.rule, self.start, interval);
         let is_far_off = reach > self.reach || reach * 2 <= self.reach;
         let is_other = self.rule.horizon.is_none() && is_far_off;
         if is_other || (self.rule.horizon.is_some() && reach != self.reach) {
@@ -331,13 +321,13 @@ impl Foresight {
     }
 
     /// Steps to look ahead: as declared, or as many as a start takes, rounded up so that a start a little slower changes nothing.
-    fn fitting_reach(rule: &Forecasting, starts: &StartTimes, interval: Duration) -> usize {
+    fn fitting_reach(rule: &Forecasting, start: Option<Duration>, interval: Duration) -> usize {
         let most = forecast::AHEAD_MAX;
         let steps = |ahead| usize::try_from(rule.steps_for(ahead)).unwrap_or(most).min(most);
         match rule.horizon {
             Some(horizon) => steps(horizon.as_duration()),
             None => {
-                let steps = steps(starts.usual().unwrap_or(START_ASSUMED) + interval);
+                let steps = steps(start.unwrap_or(START_ASSUMED) + interval);
                 let power = steps.next_power_of_two();
                 let between = power / 4 * 3;
                 (if between >= steps { between } else { power }).min(most)
@@ -383,7 +373,7 @@ impl Foresight {
         let kept = *self.kept.get_or_insert(now);
         if now.since(kept) >= every && self.record.fresh() > 0 {
             self.kept = Some(now);
-            self.record.keep(self.exchange.clone(), self.starts.remembered());
+            self.record.keep(self.exchange.clone());
         }
     }
 
@@ -405,11 +395,6 @@ impl Foresight {
     /// By what it was declared.
     pub fn rule(&self) -> &Forecasting {
         &self.rule
-    }
-
-    /// How long replicas usually take until they are ready; `None` before one was seen to become so.
-    pub fn start_time(&self) -> Option<Duration> {
-        self.starts.usual()
     }
 
     /// How far ahead the forecast that is acted on looks, the step that is under way included.

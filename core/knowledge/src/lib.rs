@@ -26,8 +26,10 @@ pub use measured::{Lack, Latest, Reading, ReplicaReading};
 
 mod fold;
 mod settling;
+mod starts;
 pub use fold::Folded;
 pub use settling::{Settling, WARMUP_MAX, warmup};
+pub use starts::start_time;
 
 mod state;
 pub use state::{Knowledge, RESTART_WINDOW};

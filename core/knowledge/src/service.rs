@@ -9,7 +9,7 @@ use model::identity::{ActionId, Generation, Incarnation, Ordinal};
 use model::input::Declared;
 use model::memory::{
     CapacityMemory, HealingMemory, LoadRecord, Memory, RestartMemory, ScalingMemory, ShadowMemory,
-    UsageProfile, WarmupMemory,
+    StartMemory, UsageProfile,
 };
 use model::name::ServiceName;
 use model::plan::{Allotment, Role, Wait};
@@ -20,6 +20,7 @@ use model::time::Time;
 use crate::appetite;
 use crate::foresight::Foresight;
 use crate::place::Place;
+use crate::starts::start_time;
 
 /// Everything known of one service.
 #[derive(Clone, Debug)]
@@ -56,8 +57,8 @@ pub struct ServiceState {
     pub healing: HealingMemory,
     /// What its replicas have used, as far as its declaration wants that to be learned.
     pub usage: UsageProfile,
-    /// How long its replicas took to warm up.
-    pub warmups: WarmupMemory,
+    /// How long its replicas took to start and to warm up.
+    pub starts: StartMemory,
     /// What its replicas were seen to carry within what it promises; `None` before that, and for one that promises nothing.
     pub capacity: Option<Box<CapacityMemory>>,
     /// What is known of its load, and forecast of it; `None` for services whose declaration wants no forecast.
@@ -176,7 +177,7 @@ impl ServiceState {
             waits: Vec::new(),
             healing: HealingMemory::default(),
             usage: UsageProfile::default(),
-            warmups: WarmupMemory::default(),
+            starts: StartMemory::default(),
             capacity: None,
             foresight: None,
             allotment: Allotment::default(),
@@ -220,10 +221,11 @@ impl ServiceState {
             return;
         };
         let source = declared.load_source();
+        let start = start_time(&self.starts);
         match (&mut self.foresight, remembered) {
             (Some(foresight), None) => foresight.ruled(rule, source, now),
             (_, remembered) => {
-                self.foresight = Some(Box::new(Foresight::new(rule, source, remembered, now)));
+                self.foresight = Some(Box::new(Foresight::new(rule, source, remembered, (start, now))));
             }
         }
     }
@@ -331,7 +333,7 @@ impl ServiceState {
             restarts: self.taught().map(|(ordinal, restart)| (ordinal, restart.clone())).collect(),
             healing: self.healing.clone(),
             usage: self.usage.clone(),
-            warmups: self.warmups.clone(),
+            starts: self.starts.clone(),
             capacity: self.capacity.clone(),
             load: self.foresight.as_ref().map(|foresight| Arc::clone(foresight.remembered())),
         }

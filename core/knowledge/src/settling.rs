@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::identity::Ordinal;
-use model::memory::{WARMUPS_MAX, WarmupMemory};
+use model::memory::{StartMemory, WARMUPS_MAX};
 use model::quantity::MilliCpu;
 use model::time::Time;
 
@@ -84,16 +84,16 @@ fn mean(shares: impl Iterator<Item = MilliCpu>) -> Option<MilliCpu> {
 }
 
 /// Notes how long one more warm-up took.
-pub(crate) fn note(memory: &mut WarmupMemory, took: Duration) {
-    if memory.latest.len() == WARMUPS_MAX {
-        memory.latest.remove(0);
+pub(crate) fn note(memory: &mut StartMemory, took: Duration) {
+    if memory.warmups.len() == WARMUPS_MAX {
+        memory.warmups.remove(0);
     }
-    memory.latest.push(took);
+    memory.warmups.push(took);
 }
 
 /// How long a warm-up takes: three of four of the latest took no longer. `None` before the first.
-pub fn warmup(memory: &WarmupMemory) -> Option<Duration> {
-    let mut latest = memory.latest.clone();
+pub fn warmup(memory: &StartMemory) -> Option<Duration> {
+    let mut latest = memory.warmups.clone();
     latest.sort_unstable();
     latest.get((latest.len() * 3).div_ceil(4).checked_sub(1)?).copied()
 }
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn three_of_four_of_the_latest_decide() {
-        let mut memory = WarmupMemory::default();
+        let mut memory = StartMemory::default();
         assert_eq!(warmup(&memory), None);
         for seconds in [90, 10, 10, 10] {
             note(&mut memory, Duration::from_secs(seconds));
@@ -202,6 +202,6 @@ mod tests {
         for seconds in 1..=8 {
             note(&mut memory, Duration::from_secs(seconds));
         }
-        assert_eq!((memory.latest.len(), warmup(&memory)), (8, Some(Duration::from_secs(6))));
+        assert_eq!((memory.warmups.len(), warmup(&memory)), (8, Some(Duration::from_secs(6))));
     }
 }

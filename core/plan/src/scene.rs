@@ -234,7 +234,7 @@ impl Sight {
             count: service.count(),
             replicas: views(now.time, declared, &places, findings),
             taken: declared.autoscaler.as_ref().map(take).unwrap_or_default(),
-            warmup: (!is_hpa(declared)).then(|| knowledge::warmup(&service.warmups)).flatten(),
+            warmup: (!is_hpa(declared)).then(|| knowledge::warmup(&service.starts)).flatten(),
             capacity: declared.autoscaler.as_ref().and_then(carried),
             memory: service.scaling.clone(),
             errors: Errors::of(&places, settings),

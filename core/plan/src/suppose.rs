@@ -105,7 +105,7 @@ impl Supposition {
             knowledge::need(&self.declared, &self.memory, now.time, over.max(self.settings.sample_age_max));
         if let Some(foresight) = &mut self.foresight {
             foresight.asked(now.time, self.requests as u64);
-            foresight.look(now, need, over);
+            foresight.look(now, need, supposed.start_up, over);
         }
     }
 }

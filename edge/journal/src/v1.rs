@@ -20,7 +20,7 @@ use model::identity::{ActionId, Epoch, Generation, Incarnation, Ordinal, Replica
 use model::input::{
     self, Allotted, Declared, Ejected, ExitStatus, Intent, Observed, ReplicaState, Report, Start,
 };
-use model::memory::{HealingMemory, Memory, RestartMemory, WARMUPS_MAX, WarmupMemory};
+use model::memory::{HealingMemory, Memory, RestartMemory, STARTS_MAX, StartMemory, WARMUPS_MAX};
 use model::name::{NodeName, ServiceName};
 use model::quantity::Bytes;
 use model::resource::{AutoscalerSpec, Quantity, Resources, ServiceSpec};
@@ -196,6 +196,9 @@ pub struct StoredMemory {
     began: Vec<(u32, u64)>,
     #[serde(default)]
     usage: StoredUsage,
+    /// In milliseconds.
+    #[serde(default)]
+    starts: Vec<u64>,
     /// In milliseconds.
     #[serde(default)]
     warmups: Vec<u64>,
@@ -633,7 +636,8 @@ impl From<&Memory> for StoredMemory {
                 .map(|(ordinal, restart)| (ordinal.0, restart.began.as_millis()))
                 .collect(),
             usage: StoredUsage::from(&memory.usage),
-            warmups: memory.warmups.latest.iter().map(span_millis).collect(),
+            starts: memory.starts.took.iter().map(span_millis).collect(),
+            warmups: memory.starts.warmups.iter().map(span_millis).collect(),
             capacity: memory.capacity.as_deref().map(StoredCapacity::from),
             load: memory.load.as_deref().map(StoredLoad::from),
         }
@@ -666,8 +670,9 @@ impl From<StoredMemory> for Memory {
                 restarted: stored.healing.restarted.into_iter().map(Time::from_millis).collect(),
             },
             usage: stored.usage.into(),
-            warmups: WarmupMemory {
-                latest: stored.warmups.into_iter().take(WARMUPS_MAX).map(Duration::from_millis).collect(),
+            starts: StartMemory {
+                took: stored.starts.into_iter().take(STARTS_MAX).map(Duration::from_millis).collect(),
+                warmups: stored.warmups.into_iter().take(WARMUPS_MAX).map(Duration::from_millis).collect(),
             },
             capacity: stored.capacity.map(|capacity| Box::new(capacity.into())),
             load: stored.load.map(|load| Arc::new(load.into())),
@@ -693,6 +698,7 @@ impl From<EarlierMemory> for StoredMemory {
             shadows: Vec::new(),
             began: Vec::new(),
             usage: StoredUsage::default(),
+            starts: Vec::new(),
             warmups: Vec::new(),
             capacity: None,
             load: None,

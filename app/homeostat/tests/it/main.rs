@@ -17,6 +17,7 @@ mod hedging;
 mod house;
 mod introducing;
 mod issuing;
+mod learning;
 mod logging;
 mod measuring;
 mod multiplexing;

@@ -141,6 +141,7 @@ fn the_same_seed_gives_the_same_and_trouble_costs_something() {
             failed_starts: Share::of(0.2).ok(),
             speed_spread: 0.2,
             losses: vec![Loss { after: Duration::from_hours(60), lost: Lost::Part(Share::of(0.5).unwrap()) }],
+            ..Disturbance::default()
         },
         ..setting()
     };
@@ -208,4 +209,29 @@ fn progress_is_told_up_to_the_end() {
     compare(&recording(&path), &setting(), &all()[..1], &mut |progress| told.push(progress)).unwrap();
     assert_eq!(told.first(), Some(&Progress::Reading(0)));
     assert!(matches!(told.last(), Some(Progress::Trying(done, 17_280)) if *done > 12_000), "{told:?}");
+}
+
+#[test]
+fn what_is_certain_of_a_replica_is_tried_beside_what_is_believed() {
+    let capacity = |least: f64| CapacityRule::Learned {
+        rate: Capacity::per_second(10.0).unwrap(),
+        least: Capacity::per_second(least).unwrap(),
+    };
+    let rows: String = (0..600).map(|n| format!("{},{}\n", n * 60, 3000)).collect();
+    let slo: Vec<Candidate> = all().into_iter().filter(|candidate| candidate.name == "oracle-lean").collect();
+    let summary = |least| {
+        let findings = compared(&rows, &Setting { capacity: capacity(least), ..setting() }, &slo).unwrap();
+        Summary::of(&findings, MEASURE, Vec::new())
+    };
+    let violated = |least| {
+        let policy = summary(least).policies[0].clone();
+        (policy.violated_requests_percent, policy.violated_requests_at_least_percent)
+    };
+    assert_eq!(summary(10.0).capacity, 10.0, "what is believed is what is planned with");
+    assert_eq!(violated(10.0), (0.0, Some(0.0)));
+    let (believed, certain) = violated(8.0);
+    assert!(believed == 0.0 && certain > Some(90.0), "six of eight carry 48 of 50: {certain:?}");
+    let given = Setting { capacity: CapacityRule::Given(Capacity::per_second(10.0).unwrap()), ..setting() };
+    let findings = compared(&rows, &given, &slo).unwrap();
+    assert_eq!(findings.results[0].at_least, None);
 }

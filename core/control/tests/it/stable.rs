@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::identity::Incarnation;
 use model::input::{Declared, Ejected, Input, Report};
-use model::memory::WarmupMemory;
+use model::memory::StartMemory;
 use model::resource::{AutoScale, Count, ScalePolicy};
 
 use crate::doubting::{desired, eager, says};
@@ -78,8 +78,8 @@ impl Busy {
     }
 }
 
-fn learned(busy: &Busy) -> WarmupMemory {
-    busy.world.service("shop").memory().warmups
+fn learned(busy: &Busy) -> StartMemory {
+    busy.world.service("shop").memory().starts
 }
 
 /// What is said of the one metric.
@@ -91,13 +91,9 @@ fn note(busy: &Busy) -> String {
 #[test]
 fn how_long_replicas_warm_up_is_learned_and_left_out_of_the_load() {
     let mut busy = Busy::with(own(2, 10), 2);
-    assert_eq!(
-        learned(&busy),
-        WarmupMemory::default(),
-        "those that began together have nobody to be compared with"
-    );
+    assert_eq!(learned(&busy).warmups, [], "those that began together have nobody to be compared with");
     busy.joined_by_one(2, 20, 40);
-    let took = learned(&busy).latest;
+    let took = learned(&busy).warmups;
     assert!(matches!(*took, [took] if (16..=24).contains(&took.as_secs())), "{took:?}");
 
     busy.world.holds("shop", 4, None);
@@ -115,7 +111,7 @@ fn how_long_replicas_warm_up_is_learned_and_left_out_of_the_load() {
 fn an_autoscaler_of_kubernetes_kind_decides_as_kubernetes_does() {
     let mut busy = Busy::with(eager(2, 10), 2);
     busy.joined_by_one(2, 20, 40);
-    assert_eq!(learned(&busy).latest.len(), 1);
+    assert_eq!(learned(&busy).warmups.len(), 1);
     busy.world.holds("shop", 4, None);
     busy.world.lives_for(ms(1));
     busy.world.releases("shop");
@@ -131,7 +127,7 @@ fn what_was_learned_of_warming_up_is_known_after_a_restart() {
     busy.world.begins();
     busy.world.declares(own(2, 10));
     busy.world.remembers(memory.clone());
-    assert_eq!(learned(&busy), memory.warmups);
+    assert_eq!(learned(&busy), memory.starts);
 }
 
 #[test]

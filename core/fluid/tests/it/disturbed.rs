@@ -30,7 +30,7 @@ fn the_same_seed_gives_the_same_world_and_another_another() {
         start_up_spread: 0.5,
         failed_starts: Share::of(0.1).ok(),
         speed_spread: 0.2,
-        losses: Vec::new(),
+        ..Disturbance::default()
     };
     let of = |seed| disturbed(&service, hpa::by_cpu(&service), disturbance.clone(), seed);
     assert_eq!(of(7), of(7));
@@ -61,6 +61,36 @@ fn a_start_that_fails_is_made_again() {
     let outcome = disturbed(&service(10.0), move |sight: &Sight<'_>| kept(sight, 10), disturbance, 0);
     assert!(numbers.borrow().iter().all(|ready| *ready == 5));
     assert_eq!(outcome.score.starts, 5 * 500, "five each four ticks");
+}
+
+#[test]
+fn starts_take_as_long_as_some_were_seen_to_take_and_a_warm_up_after_it() {
+    // Two ticks or six, and one more.
+    let disturbance =
+        Disturbance { starts: vec![TICK * 2, TICK * 6], warmups: vec![TICK], ..Disturbance::default() };
+    let losses = (1..=50).map(|round| Loss { after: TICK * (20 * round), lost: Lost::Count(1) }).collect();
+    let disturbance = Disturbance { losses, ..disturbance };
+    let (numbers, kept) = watched();
+    disturbed(&service(10.0), move |sight: &Sight<'_>| kept(sight, 5), disturbance, 3);
+    let numbers = numbers.borrow();
+    let mut missed = [0; 10];
+    for round in 1..=50 {
+        let at = 20 * round - 1;
+        missed[(at..at + 10).filter(|tick| numbers[*tick] < 5).count()] += 1;
+    }
+    assert_eq!(missed[3] + missed[7], 50, "{missed:?}");
+    assert!(missed[3] > 10 && missed[7] > 10, "both happen: {missed:?}");
+}
+
+#[test]
+fn replicas_that_carry_less_than_is_believed_break_the_promise_of_a_policy_that_believes_it() {
+    let service = service(10.0);
+    let of = |carries| {
+        let disturbance = Disturbance { carries, ..Disturbance::default() };
+        disturbed(&service, Constant(14), disturbance, 0).score.violated_ticks
+    };
+    assert_eq!(of(None), 0);
+    assert!(of(Share::of(0.9).ok()) > 900, "140 a second are more than 14 of them carry");
 }
 
 #[test]

@@ -18,14 +18,7 @@ pub(super) struct Record {
 impl Record {
     /// Nothing yet; the first step will have this number.
     pub(super) fn begin(source: LoadSource, step: Duration, first: u64) -> Self {
-        let kept = LoadRecord {
-            source,
-            step,
-            first,
-            loads: Vec::new(),
-            exchange: Exchange::default(),
-            starts_ms: Vec::new(),
-        };
+        let kept = LoadRecord { source, step, first, loads: Vec::new(), exchange: Exchange::default() };
         Self { kept: Arc::new(kept), fresh: Vec::new() }
     }
 
@@ -66,7 +59,7 @@ impl Record {
     }
 
     /// Makes what is to be written down now, with the oldest steps forgotten.
-    pub(super) fn keep(&mut self, exchange: Exchange, starts_ms: Vec<u32>) {
+    pub(super) fn keep(&mut self, exchange: Exchange) {
         let LoadRecord { source, step, first, loads, .. } = &*self.kept;
         let excess = (loads.len() + self.fresh.len()).saturating_sub(LOAD_STEPS_MAX);
         let all = loads.iter().chain(&self.fresh).skip(excess).copied();
@@ -76,7 +69,6 @@ impl Record {
             first: first + excess as u64,
             loads: all.collect(),
             exchange,
-            starts_ms,
         };
         self.kept = Arc::new(kept);
         self.fresh.clear();
@@ -93,12 +85,12 @@ mod tests {
         for number in 0..LOAD_STEPS_MAX as u64 + 10 {
             record.push(StepLoad::of(number));
             if number.is_multiple_of(1000) {
-                record.keep(Exchange::default(), Vec::new());
+                record.keep(Exchange::default());
             }
         }
         let next = record.next();
         let last = record.at(next - 1);
-        record.keep(Exchange::default(), Vec::new());
+        record.keep(Exchange::default());
         assert_eq!((record.next(), record.first(), record.fresh()), (next, 110, 0));
         assert_eq!((record.at(next - 1), record.kept().loads.len()), (last, LOAD_STEPS_MAX));
         assert_eq!((record.at(109), record.at(next)), (StepLoad::GAP, StepLoad::GAP));

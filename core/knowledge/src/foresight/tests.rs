@@ -18,12 +18,14 @@ struct Asked {
     foresight: Foresight,
     now: Time,
     requests: f64,
+    start: Option<Duration>,
 }
 
 impl Asked {
     fn new(rule: Forecasting) -> Self {
         let now = Time::from_millis(1_700_000_000_000);
-        Self { foresight: Foresight::new(rule, LoadSource::Requests, None, now), now, requests: 0.0 }
+        let foresight = Foresight::new(rule, LoadSource::Requests, None, (None, now));
+        Self { foresight, now, requests: 0.0, start: None }
     }
 
     /// Goes on for so many seconds, with four words of the proxy in each.
@@ -35,7 +37,7 @@ impl Asked {
                 self.requests += rate(self.now) / 4.0;
                 self.foresight.asked(self.now, self.requests as u64);
             }
-            self.foresight.look(clocks(self.now), Some(need), SECOND);
+            self.foresight.look(clocks(self.now), Some(need), self.start, SECOND);
         }
     }
 
@@ -43,7 +45,7 @@ impl Asked {
     fn silence(&mut self, seconds: u64) {
         for _ in 0..seconds {
             self.now = self.now + SECOND;
-            self.foresight.look(clocks(self.now), None, SECOND);
+            self.foresight.look(clocks(self.now), None, self.start, SECOND);
         }
     }
 
@@ -95,7 +97,7 @@ fn a_proxy_that_begins_anew_makes_no_load() {
 #[test]
 fn what_comes_again_is_expected_before_it_comes() {
     let mut asked = Asked::new(rule(10));
-    asked.foresight.started(Duration::from_secs(25));
+    asked.start = Some(Duration::from_secs(25));
     asked.go(8 * 3600, rises);
     // To half a minute before the next rise.
     let until_rise = 1200 - asked.now.as_millis() / 1000 % 1200;
@@ -119,12 +121,12 @@ fn a_forecast_is_learned_again_from_what_was_written_down_a_little_at_a_time() {
     assert!(lost <= 17, "what is not written down is at most {KEPT_AFTER_STEPS} steps: {lost}");
 
     let mut again =
-        Foresight::new(asked.foresight.rule().clone(), LoadSource::Requests, Some(&kept), asked.now);
+        Foresight::new(asked.foresight.rule().clone(), LoadSource::Requests, Some(&kept), (None, asked.now));
     let mut looks = 0;
     while let Err(unforeseen) = again.expected() {
         let Unforeseen::Relearning { done, of } = unforeseen else { panic!("{unforeseen:?}") };
         assert_eq!(done, (looks * LEARNED_AT_ONCE).min(of));
-        again.look(clocks(asked.now + SECOND * looks as u32), None, SECOND);
+        again.look(clocks(asked.now + SECOND * looks as u32), None, None, SECOND);
         looks += 1;
     }
     assert_eq!(looks, kept.loads.len() as u64 / LEARNED_AT_ONCE + 1);
@@ -140,9 +142,14 @@ fn learning_is_a_function_of_what_was_remembered() {
     asked.go(2 * 3600, rises);
     let kept = Arc::clone(asked.foresight.remembered());
     let learned = |looks_apart: u32| {
-        let mut again =
-            Foresight::new(asked.foresight.rule().clone(), LoadSource::Requests, Some(&kept), asked.now);
-        (0..20).for_each(|nth| again.look(clocks(asked.now + SECOND / looks_apart * nth), None, SECOND));
+        let mut again = Foresight::new(
+            asked.foresight.rule().clone(),
+            LoadSource::Requests,
+            Some(&kept),
+            (None, asked.now),
+        );
+        (0..20)
+            .for_each(|nth| again.look(clocks(asked.now + SECOND / looks_apart * nth), None, None, SECOND));
         again.forecasts()
     };
     assert!(!learned(1000).is_empty());
@@ -170,7 +177,7 @@ fn it_looks_as_far_ahead_as_a_start_takes_and_does_not_waver() {
     asked.go(60, rises);
     assert_eq!(asked.foresight.reach(), SECOND * 60, "a start is taken for 30 s at first");
     let mut start = |ms| {
-        (0..40).for_each(|_| asked.foresight.started(Duration::from_millis(ms)));
+        asked.start = Some(Duration::from_millis(ms));
         asked.go(1, rises);
         asked.foresight.reach().as_secs()
     };
@@ -206,7 +213,7 @@ fn sale(after: u64) -> Forecasting {
 fn a_known_sale_is_expected_from_before_its_begin_to_its_end_and_is_not_learned() {
     let [mut told, mut untold] = [sale(10), rule(10)].map(|rule| {
         let mut asked = Asked::new(rule);
-        asked.foresight.started(Duration::from_secs(25));
+        asked.start = Some(Duration::from_secs(25));
         asked.go(10 * 3600 - 27, |_| 100.0);
         asked
     });

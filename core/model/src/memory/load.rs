@@ -5,12 +5,9 @@ use std::time::Duration;
 /// Most steps of load that are remembered: as many as a forecaster looks back on.
 pub const LOAD_STEPS_MAX: usize = 16_384;
 
-/// Most start times that are remembered: a slow one of ten moves a quantile of 0.9, one of 32 does not.
-pub const STARTS_MAX: usize = 32;
-
 /// What is remembered of the load of a service, and of what carries it.
 ///
-/// Bounded: 2 bytes a step, see [`LOAD_STEPS_MAX`] and [`STARTS_MAX`].
+/// Bounded: 2 bytes a step, see [`LOAD_STEPS_MAX`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LoadRecord {
     /// What is taken for its load.
@@ -23,8 +20,6 @@ pub struct LoadRecord {
     pub loads: Vec<StepLoad>,
     /// What replicas carry.
     pub exchange: Exchange,
-    /// How long the latest replicas took from being started to being ready, in milliseconds, oldest first.
-    pub starts_ms: Vec<u32>,
 }
 
 /// What is taken for the load of a service.

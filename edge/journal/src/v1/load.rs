@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::memory::{Exchange, LOAD_STEPS_MAX, LoadRecord, LoadSource, Octave, STARTS_MAX, StepLoad};
+use model::memory::{Exchange, LOAD_STEPS_MAX, LoadRecord, LoadSource, Octave, StepLoad};
 use serde::{Deserialize, Serialize};
 
 /// What is remembered of the load of a service; also the form in which the store keeps it.
@@ -18,8 +18,6 @@ pub struct StoredLoad {
     /// Power of two, loads, what they needed.
     #[serde(default)]
     exchange: Vec<(u8, u64, u64)>,
-    #[serde(default)]
-    starts_ms: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -39,7 +37,6 @@ impl From<&LoadRecord> for StoredLoad {
             first: record.first,
             loads: record.loads.iter().map(|load| load.code()).collect(),
             exchange: record.exchange.octaves.iter().map(|it| (it.power, it.load, it.need)).collect(),
-            starts_ms: record.starts_ms.clone(),
         }
     }
 }
@@ -61,7 +58,6 @@ impl From<StoredLoad> for LoadRecord {
             first: stored.first.saturating_add(excess as u64),
             loads: stored.loads.into_iter().skip(excess).map(StepLoad::from_code).collect(),
             exchange: Exchange { octaves },
-            starts_ms: stored.starts_ms.into_iter().rev().take(STARTS_MAX).rev().collect(),
         }
     }
 }

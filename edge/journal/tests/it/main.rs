@@ -21,8 +21,8 @@ use model::measure::{Measured, MetricKey, ReplicaSaid, Said, Series, Whose};
 use model::memory::{
     Asking, CapacityMemory, Evaluations, Exchange, FlapMemory, HealingMemory, LoadMemory, LoadPart, LoadPeak,
     LoadRecord, LoadSource, Memory, Panic, Past, PolicyMemory, RateEvidence, Recommendation, RestartMemory,
-    RiseMemory, ScaleEvent, ScalingMemory, ShadowMemory, SpentMemory, StepLoad, UsageProfile,
-    VersionCapacity, WarmupMemory, Way,
+    RiseMemory, ScaleEvent, ScalingMemory, ShadowMemory, SpentMemory, StartMemory, StepLoad, UsageProfile,
+    VersionCapacity, Way,
 };
 use model::name::{NodeName, ServiceName};
 use model::quantity::{Bytes, Milli, MilliRps};
@@ -227,7 +227,10 @@ fn remembering(past: Past) -> Memory {
             restarted: vec![at(10), at(11)],
         },
         usage: usage(),
-        warmups: WarmupMemory { latest: vec![Duration::from_secs(12), Duration::ZERO] },
+        starts: StartMemory {
+            took: vec![Duration::from_millis(800), Duration::from_millis(1200)],
+            warmups: vec![Duration::from_secs(12), Duration::ZERO],
+        },
         capacity: Some(Box::new(capacity())),
         load: Some(Arc::new(load())),
     }
@@ -243,7 +246,6 @@ fn load() -> LoadRecord {
         first: 28_000_000,
         loads: vec![StepLoad::of(0), StepLoad::GAP, StepLoad::of(123_456_789)],
         exchange,
-        starts_ms: vec![800, 1200],
     }
 }
 

@@ -7,7 +7,7 @@ use clap::Args;
 use super::recorded::HistoryWords;
 use super::subject::SubjectWords;
 use super::world::WorldWords;
-use super::{CompareWords, Comparison, MeasureWords, POLICIES, ReplicaWords, ShowWords};
+use super::{CompareWords, Comparison, Known, MeasureWords, POLICIES, ReplicaWords, ShowWords};
 use crate::failure::Failure;
 use crate::words::Desk;
 
@@ -36,12 +36,13 @@ pub(crate) struct Words {
 
 pub(crate) fn run(desk: &Desk, words: &Words) -> Result<ExitCode, Failure> {
     let subject = words.subject.subject(desk)?;
-    let declared = Some(&subject.declared);
+    let learned = words.subject.learned(desk)?;
+    let known = Known { declared: Some(&subject.declared), learned: learned.as_ref(), ..Known::default() };
     let history = words.history.read(desk, words.subject.name())?;
-    let setting = words.replica.setting(declared, None, &words.world, words.measure)?;
+    let setting = words.replica.setting(known, &words.world, words.measure)?;
     let comparison = Comparison {
-        candidates: words.compare.candidates(declared),
-        notes: [history.notes, words.replica.notes(declared, setting.capacity)].concat(),
+        candidates: words.compare.candidates(known.declared),
+        notes: [history.notes, words.replica.notes(known, setting.capacity)].concat(),
         setting,
         measure: words.measure.measure(),
         show: &words.show,

@@ -4,6 +4,7 @@ pub(crate) mod backtest;
 pub(crate) mod simulate;
 pub(crate) mod tune;
 
+mod learned;
 mod load;
 mod recorded;
 mod show;
@@ -12,6 +13,7 @@ mod world;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -26,6 +28,7 @@ use study::{
 use crate::failure::Failure;
 use crate::output::{Format, Output};
 use crate::words::Desk;
+use learned::Learned;
 use show::Gauge;
 use world::WorldWords;
 
@@ -60,7 +63,7 @@ struct CompareWords {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "The replicas")]
 struct ReplicaWords {
-    /// Requests a second that one replica carries at most; without it, what its autoscaler aims at or --peak-replicas says
+    /// Requests a second that one replica carries at most; without it, what was learned, what its autoscaler aims at, or what --peak-replicas says
     #[arg(long, value_name = "RATE", value_parser = capacity, conflicts_with = "peak_replicas")]
     capacity: Option<Capacity>,
     /// Replicas that the 99th percentile of the load needs; 40 without it, or 70 % of a smaller max
@@ -69,9 +72,9 @@ struct ReplicaWords {
     /// The share of the capacity that is to be used
     #[arg(long, value_name = "SHARE", default_value = "0.7", value_parser = share)]
     target: Share,
-    /// From a start to the first request served
-    #[arg(long, value_name = "DURATION", default_value = "60s")]
-    start_up: Span,
+    /// From a start to the first request served; without it, what was learned, or 60s
+    #[arg(long, value_name = "DURATION")]
+    start_up: Option<Span>,
     /// How often is decided, 1s to 1h
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = tick)]
     tick: Span,
@@ -190,47 +193,69 @@ impl MeasureWords {
     }
 }
 
+/// What is known of the service that is tried, besides the words.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known<'a> {
+    /// What is declared of it.
+    declared: Option<&'a Arc<Declared>>,
+    /// Fewest and most replicas, where no manifest says.
+    bounds: Option<Bounds>,
+    /// What was learned of it as it runs.
+    learned: Option<&'a Learned>,
+}
+
+/// What a start is taken to take where nobody says, as in the published figures.
+const START_UP: Duration = Duration::from_secs(60);
+
 impl ReplicaWords {
-    /// What is tried on: `bounds` where no manifest says any.
+    /// What is tried on.
     fn setting(
         &self,
-        declared: Option<&Arc<Declared>>,
-        bounds: Option<Bounds>,
+        known: Known<'_>,
         world: &WorldWords,
         measure: MeasureWords,
     ) -> Result<Setting, Failure> {
-        let bounds = declared.map(|declared| study::widest_bounds(declared)).or(bounds);
+        let bounds = known.declared.map(|declared| study::widest_bounds(declared)).or(known.bounds);
         let bounds = bounds.unwrap_or(Bounds { min: 1, max: 200 });
+        // A time that is given is that of all starts.
+        let learned = known.learned.filter(|_| self.start_up.is_none());
+        let start_up = self.start_up.map(Span::as_duration).or(learned.and_then(Learned::start_up));
         Ok(Setting {
             tick: self.tick.as_duration(),
-            capacity: self.capacity(declared, bounds),
+            capacity: self.capacity(known, bounds),
             target: self.target,
-            start_up: self.start_up.as_duration(),
+            start_up: start_up.unwrap_or(START_UP),
             bounds,
             noise: world.noise,
-            disturbance: world.disturbance()?,
+            disturbance: world.disturbance(learned)?,
             seed: world.seed,
             promise: measure.promise,
         })
     }
 
-    fn capacity(&self, declared: Option<&Arc<Declared>>, bounds: Bounds) -> CapacityRule {
-        let told = || declared.and_then(|declared| study::capacity_told(declared, self.target));
+    fn capacity(&self, known: Known<'_>, bounds: Bounds) -> CapacityRule {
+        let told = || known.declared.and_then(|declared| study::capacity_told(declared, self.target));
         match (self.capacity, self.peak_replicas) {
             (Some(capacity), _) => CapacityRule::Given(capacity),
             (None, Some(replicas)) => CapacityRule::ForPeak(replicas),
-            (None, None) => told().map_or_else(
+            (None, None) => known
+                .learned
+                .and_then(Learned::capacity)
+                .or_else(|| told().map(CapacityRule::Given))
                 // Room above the 99th percentile: what the published figures have is 40 of 200.
-                || CapacityRule::ForPeak((bounds.max.saturating_mul(7) / 10).clamp(1, 40)),
-                CapacityRule::Given,
-            ),
+                .unwrap_or_else(|| CapacityRule::ForPeak((bounds.max.saturating_mul(7) / 10).clamp(1, 40))),
         }
     }
 
     /// What has to be assumed of the service and its replicas.
-    fn notes(&self, declared: Option<&Arc<Declared>>, capacity: CapacityRule) -> Vec<String> {
-        let mut notes = declared.map(study::notes_on).unwrap_or_default();
+    fn notes(&self, known: Known<'_>, capacity: CapacityRule) -> Vec<String> {
+        let mut notes = known.declared.map(study::notes_on).unwrap_or_default();
         let is_given = self.capacity.is_some() || self.peak_replicas.is_some();
+        if let Some(learned) = known.learned {
+            notes.extend((!is_given).then(|| learned.note_on_capacity()));
+            notes.extend(self.start_up.is_none().then(|| learned.note_on_starts(START_UP)));
+        }
+        let is_given = is_given || known.learned.is_some_and(|learned| learned.capacity().is_some());
         match capacity {
             CapacityRule::Given(capacity) if !is_given => notes.push(format!(
                 "a replica is taken to carry {} requests a second, of which its autoscaler aims at the target share; give --capacity where that \
@@ -240,7 +265,7 @@ impl ReplicaWords {
             CapacityRule::ForPeak(replicas) if !is_given => notes.push(format!(
                 "what a replica carries is not known: so much that the 99th percentile of the load needs {replicas} of them; give --capacity"
             )),
-            CapacityRule::Given(_) | CapacityRule::ForPeak(_) => {}
+            CapacityRule::Given(_) | CapacityRule::ForPeak(_) | CapacityRule::Learned { .. } => {}
         }
         notes
     }

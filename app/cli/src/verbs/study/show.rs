@@ -44,15 +44,16 @@ impl Gauge {
 /// The table, the verdict and the notes.
 pub(super) fn summary(printer: Printer, summary: &Summary) -> String {
     let has_price = summary.policies.iter().any(|policy| policy.cost.is_some());
-    let mut header = vec!["POLICY", "VIOLATED", "MINUTES", "REPLICA-H", "/ORACLE"];
-    if has_price {
-        header.push("COST");
-    }
+    let has_least = summary.policies.iter().any(|policy| policy.violated_requests_at_least_percent.is_some());
+    let mut header = vec!["POLICY", "VIOLATED"];
+    header.extend(has_least.then_some("AT LEAST"));
+    header.extend(["MINUTES", "REPLICA-H", "/ORACLE"]);
+    header.extend(has_price.then_some("COST"));
     header.extend(["ACTIONS", "STARTS", "θU", "θO", "τU", "τO", "υ"]);
     let mut grid = printer.table(&header);
     for policy in &summary.policies {
         let is_best = summary.best.as_ref() == Some(&policy.name);
-        grid.row(row(policy, is_best, has_price));
+        grid.row(row(policy, is_best, (has_least, has_price)));
     }
     let days = summary.hours / 24.0;
     let mut text = format!(
@@ -72,16 +73,24 @@ pub(super) fn summary(printer: Printer, summary: &Summary) -> String {
     text
 }
 
-fn row(policy: &PolicySummary, is_best: bool, has_price: bool) -> Vec<Field> {
+fn row(policy: &PolicySummary, is_best: bool, (has_least, has_price): (bool, bool)) -> Vec<Field> {
     let name = Field::text(&policy.name);
     let times = policy.replica_hours_to_oracle.map_or(UNKNOWN.to_owned(), |times| format!("{times:.2}"));
     let mut fields = vec![
         if is_best { name.toned(Tone::Good) } else { name },
         Field::number(format!("{} %", percent(policy.violated_requests_percent))),
+    ];
+    if has_least {
+        let violated = policy.violated_requests_at_least_percent;
+        fields.push(Field::number(
+            violated.map_or(UNKNOWN.to_owned(), |violated| format!("{} %", percent(violated))),
+        ));
+    }
+    fields.extend([
         Field::number(format!("{:.1}", policy.slo_violation_minutes)),
         Field::number(format!("{:.1}", policy.replica_hours)),
         Field::number(times),
-    ];
+    ]);
     if has_price {
         fields.push(Field::number(policy.cost.map_or(UNKNOWN.to_owned(), |cost| format!("{cost:.2}"))));
     }

@@ -7,35 +7,43 @@ use std::sync::Arc;
 use clap::Args;
 use model::input::Declared;
 use model::resource::Bounds;
+use study::Recording;
 
+use super::learned::Learned;
 use super::load::LoadWords;
+use super::subject::Subject;
 use super::world::WorldWords;
-use super::{CompareWords, Comparison, MeasureWords, POLICIES, ReplicaWords, ShowWords};
+use super::{CompareWords, Comparison, Known, MeasureWords, POLICIES, ReplicaWords, ShowWords};
 use crate::failure::Failure;
 use crate::manifests::{self, Warnings};
+use crate::target::OneService;
 use crate::words::Desk;
 
 /// Show what a scaling policy would have done with recorded load, beside others and beside those who know the future
 ///
-/// With -f the policy of the declared service is tried, by the code that decides in production. Nothing runs and nothing is changed. Each tick of
-/// 15 s the policy sees the one before and says how many replicas there shall be; they take --start-up to start; load that does not fit
+/// With -f the policy of the declared service is tried, by the code that decides in production. Of a SERVICE that runs, what was learned of it stands
+/// for figures that are not given: what a replica carries, how long it takes to start, and its load; its policy is the one that the server keeps, or that of
+/// -f. Nothing runs and nothing is changed. Each tick of 15 s the policy sees the one before and says how many replicas there shall be; they take --start-up to start; load that does not fit
 /// waits. The promise is broken while more than half a second of work waits. The first day of more than two is not counted.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = POLICIES)]
 pub(crate) struct Words {
+    /// A service that runs, as service/NAME: it is tried as it was learned
+    #[arg(value_name = "SERVICE")]
+    learned: Option<OneService>,
     /// A manifest with the service or its HorizontalPodAutoscaler, a folder of them, or - for standard input; may be given several times
     #[arg(short, long = "file", value_name = "FILE")]
     file: Vec<PathBuf>,
     /// Which service, when the manifests declare several
-    #[arg(long, value_name = "NAME", requires = "file")]
+    #[arg(long, value_name = "NAME", requires = "file", conflicts_with = "learned")]
     service: Option<String>,
     /// Fewest and most replicas, where no manifest says; 1..200 without it
-    #[arg(long, value_name = "MIN..MAX", value_parser = bounds, conflicts_with = "file")]
+    #[arg(long, value_name = "MIN..MAX", value_parser = bounds, conflicts_with_all = ["file", "learned"])]
     replicas: Option<Bounds>,
     #[command(flatten)]
     compare: CompareWords,
-    /// Recorded load: CSV, one `timestamp,value` a line, or - for standard input; may be given several times
-    #[arg(long, value_name = "CSV", required = true, num_args = 1.., help_heading = "The load")]
+    /// Recorded load: CSV, one `timestamp,value` a line, or - for standard input; may be given several times. Of a SERVICE, its own without it
+    #[arg(long, value_name = "CSV", required_unless_present = "learned", num_args = 1.., help_heading = "The load")]
     trace: Vec<PathBuf>,
     #[command(flatten)]
     load: LoadWords,
@@ -51,13 +59,13 @@ pub(crate) struct Words {
 
 pub(crate) fn run(desk: &Desk, words: &Words) -> Result<ExitCode, Failure> {
     let declared = words.declared(desk)?;
-    let declared = declared.as_ref();
-    let setting = words.replica.setting(declared, words.replicas, &words.world, words.measure)?;
-    let recordings = words.trace.iter().map(|path| words.load.of_file(path));
-    let recordings = recordings.collect::<Result<Vec<_>, _>>()?;
+    let learned = words.learned.as_ref().map(|service| Learned::of(desk, &service.0)).transpose()?;
+    let known = Known { declared: declared.as_ref(), bounds: words.replicas, learned: learned.as_ref() };
+    let setting = words.replica.setting(known, &words.world, words.measure)?;
+    let recordings = words.recordings(learned.as_ref())?;
     let comparison = Comparison {
-        candidates: words.compare.candidates(declared),
-        notes: words.replica.notes(declared, setting.capacity),
+        candidates: words.compare.candidates(known.declared),
+        notes: words.replica.notes(known, setting.capacity),
         setting,
         measure: words.measure.measure(),
         show: &words.show,
@@ -67,14 +75,27 @@ pub(crate) fn run(desk: &Desk, words: &Words) -> Result<ExitCode, Failure> {
 }
 
 impl Words {
-    /// The service whose policy is tried; `None` when no manifest is named.
+    /// The service whose policy is tried; `None` when none is named.
     fn declared(&self, desk: &Desk) -> Result<Option<Arc<Declared>>, Failure> {
+        if let Some(service) = &self.learned {
+            return Ok(Some(Subject::of(desk, &service.0, &self.file)?.declared));
+        }
         if self.file.is_empty() {
             return Ok(None);
         }
         let manifests = manifests::read(&self.file, Warnings::Shown, desk.colours)?;
         let declared = study::declared(manifests.resources(), self.service.as_deref());
         Ok(Some(Arc::new(declared.map_err(Failure::words)?)))
+    }
+
+    /// The traces; without any, what the server remembers of the load of the service.
+    fn recordings(&self, learned: Option<&Learned>) -> Result<Vec<Recording>, Failure> {
+        match learned {
+            Some(learned) if self.trace.is_empty() => {
+                learned.recording(&self.load).map(|it| vec![it]).map_err(Failure::work)
+            }
+            Some(_) | None => self.trace.iter().map(|path| self.load.of_file(path)).collect(),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use model::input::Declared;
 use model::name::ServiceName;
 use model::resource::Resource;
 
+use super::learned::Learned;
 use crate::failure::Failure;
 use crate::kept::{all_kept, kept};
 use crate::manifests::{self, Warnings};
@@ -23,6 +24,9 @@ pub(super) struct SubjectWords {
     /// A manifest that declares it, a folder of them, or - for standard input; may be given several times. Without it, as the server keeps it
     #[arg(short, long = "file", value_name = "FILE")]
     file: Vec<PathBuf>,
+    /// Take what was learned of the service as it runs, instead of declared figures: what a replica carries, and how long it takes to start
+    #[arg(long)]
+    learned: bool,
 }
 
 /// A service, and the resources that say how it is scaled.
@@ -38,26 +42,38 @@ impl SubjectWords {
     }
 
     pub(super) fn subject(&self, desk: &Desk) -> Result<Subject, Failure> {
-        let resources = if self.file.is_empty() {
-            wait_for(self.kept(desk))?
-        } else {
-            let manifests = manifests::read(&self.file, Warnings::Shown, desk.colours)?;
-            manifests.resources().cloned().collect()
-        };
-        let declared = study::declared(&resources, Some(self.name().as_str())).map_err(Failure::words)?;
-        Ok(Subject { resources, declared: Arc::new(declared) })
+        Subject::of(desk, self.name(), &self.file)
     }
 
-    async fn kept(&self, desk: &Desk) -> Result<Vec<Resource>, Failure> {
-        let client = desk.client()?;
-        let service = kept(&client, Kind::Service, self.name().as_str()).await?.ok_or_else(|| {
-            let (name, server) = (self.name(), client.server());
-            Failure::work(format!(
-                "homeostat at {server} has no service/{name}; see `homeostat get services`, or name a manifest with -f"
-            ))
-        })?;
-        let mut resources = all_kept(&client, Kind::Autoscaler).await?;
-        resources.insert(0, service);
-        Ok(resources)
+    /// What was learned of it, where that is asked for.
+    pub(super) fn learned(&self, desk: &Desk) -> Result<Option<Learned>, Failure> {
+        self.learned.then(|| Learned::of(desk, self.name())).transpose()
     }
+}
+
+impl Subject {
+    /// The service `name` as `files` declare it, or without any as the server keeps it.
+    pub(super) fn of(desk: &Desk, name: &ServiceName, files: &[PathBuf]) -> Result<Self, Failure> {
+        let resources = if files.is_empty() {
+            wait_for(as_kept(desk, name))?
+        } else {
+            let manifests = manifests::read(files, Warnings::Shown, desk.colours)?;
+            manifests.resources().cloned().collect()
+        };
+        let declared = study::declared(&resources, Some(name.as_str())).map_err(Failure::words)?;
+        Ok(Self { resources, declared: Arc::new(declared) })
+    }
+}
+
+async fn as_kept(desk: &Desk, name: &ServiceName) -> Result<Vec<Resource>, Failure> {
+    let client = desk.client()?;
+    let service = kept(&client, Kind::Service, name.as_str()).await?.ok_or_else(|| {
+        let server = client.server();
+        Failure::work(format!(
+            "homeostat at {server} has no service/{name}; see `homeostat get services`, or name a manifest with -f"
+        ))
+    })?;
+    let mut resources = all_kept(&client, Kind::Autoscaler).await?;
+    resources.insert(0, service);
+    Ok(resources)
 }

@@ -16,7 +16,7 @@ use super::recorded::HistoryWords;
 use super::show::{self, Gauge};
 use super::subject::SubjectWords;
 use super::world::{self, WorldWords};
-use super::{MeasureWords, ReplicaWords};
+use super::{Known, MeasureWords, ReplicaWords};
 use crate::failure::Failure;
 use crate::output::{Field, Output, Printer};
 use crate::paint::{Paint, Tone, printable};
@@ -109,9 +109,10 @@ pub(crate) fn run(desk: &Desk, words: &Words) -> Result<ExitCode, Failure> {
     let subject = words.subject.subject(desk)?;
     let name = words.subject.name().as_str();
     let history = words.history.read(desk, words.subject.name())?;
-    let declared = Some(&subject.declared);
-    let mut setting = words.replica.setting(declared, None, &words.world, words.measure)?;
-    let notes = [history.notes, words.replica.notes(declared, setting.capacity)].concat();
+    let learned = words.subject.learned(desk)?;
+    let known = Known { declared: Some(&subject.declared), learned: learned.as_ref(), ..Known::default() };
+    let mut setting = words.replica.setting(known, &words.world, words.measure)?;
+    let notes = [history.notes, words.replica.notes(known, setting.capacity)].concat();
     // Fewer than are declared may be tried, too.
     setting.bounds = Bounds { min: setting.bounds.min.min(1), ..setting.bounds };
     let sought = match words.policy {

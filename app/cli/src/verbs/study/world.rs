@@ -5,6 +5,7 @@ use fluid::Share;
 use fluid::world::{Disturbance, Loss, Lost, Noise};
 use model::resource::Span;
 
+use super::learned::Learned;
 use crate::failure::Failure;
 
 /// What goes wrong; without words nothing does.
@@ -32,9 +33,15 @@ pub(super) struct WorldWords {
 }
 
 impl WorldWords {
-    pub(super) fn disturbance(&self) -> Result<Disturbance, Failure> {
+    /// What happens; starts take what `learned` has seen, unless a spread is given.
+    pub(super) fn disturbance(&self, learned: Option<&Learned>) -> Result<Disturbance, Failure> {
+        let learned = learned.filter(|_| self.start_up_spread == 0.0);
+        let (starts, warmups) = learned.map(Learned::starts).unwrap_or_default();
         Ok(Disturbance {
             start_up_spread: self.start_up_spread,
+            starts,
+            warmups,
+            carries: None,
             failed_starts: share_of(self.failed_starts).map_err(Failure::words)?,
             speed_spread: self.unequal,
             losses: self.fault.clone(),

@@ -10,6 +10,7 @@ use measure::range::Stretch;
 use model::name::ServiceName;
 use model::resource::REQUEST_RATE_METRIC;
 
+use super::super::learned::ROWS_MIN;
 use super::Told;
 use crate::failure::Failure;
 use crate::figures;
@@ -20,9 +21,6 @@ const RUNS: usize = 1000;
 
 /// Answers at most: 200,000 runs are more than thirty days of a busy service.
 const ANSWERS_MAX: usize = 200;
-
-/// Less of a history says nothing of a policy.
-const ROWS_MIN: usize = 60;
 
 /// Reads what the server has kept of `service`, a row for each step of `stretch` of which something is known.
 pub(super) async fn read(desk: &Desk, service: &ServiceName, stretch: Stretch) -> Result<Told, Failure> {

@@ -1,0 +1,52 @@
+//! What was learned of a service as it runs, in the words of `/v1`.
+
+use std::time::Duration;
+
+use knowledge::{Foresight, ServiceState};
+use model::memory::LoadSource;
+use model::name::ServiceName;
+use model::time::Now;
+use orchestrator::Handle;
+
+use crate::failure::Failure;
+use crate::moment::{rfc3339, wall_of};
+use crate::{capacity, v1};
+
+/// What was learned of `name`.
+pub(crate) fn learned(handle: &Handle, name: &ServiceName) -> Result<v1::Learned, Failure> {
+    let whose = name.clone();
+    let found = handle.look(move |brain, now| {
+        let service = brain.knowledge().service(&whose).filter(|service| service.declared.is_some())?;
+        Some(told(now, service))
+    })?;
+    found.ok_or_else(|| Failure::not_found("service", name.as_str()))
+}
+
+fn told(now: Now, service: &ServiceState) -> v1::Learned {
+    let seconds = |times: &[Duration]| times.iter().map(Duration::as_secs_f64).collect();
+    v1::Learned {
+        target: format!("service/{}", service.name),
+        at: rfc3339(now.wall),
+        capacity: capacity::known(service).and_then(|capacity| capacity.acting),
+        starts_seconds: seconds(&service.starts.took),
+        start_seconds: knowledge::start_time(&service.starts).map(|usual| usual.as_secs_f64()),
+        warmups_seconds: seconds(&service.starts.warmups),
+        warmup_seconds: knowledge::warmup(&service.starts).map(|usual| usual.as_secs_f64()),
+        load: service.foresight.as_deref().map(|foresight| recorded(now, foresight)),
+    }
+}
+
+fn recorded(now: Now, foresight: &Foresight) -> v1::RecordedLoad {
+    let mut steps = foresight.past(usize::MAX).peekable();
+    let from = steps.peek().map_or(now.wall, |(begin, _)| wall_of(now, *begin));
+    v1::RecordedLoad {
+        unit: match foresight.source() {
+            LoadSource::Requests => "requests/s",
+            LoadSource::Need => "replicas",
+        }
+        .into(),
+        from: rfc3339(from),
+        step_seconds: foresight.step().as_secs_f64(),
+        loads: steps.map(|(_, load)| load).collect(),
+    }
+}

@@ -1,0 +1,156 @@
+//! What is learned of a service as it runs is what it is simulated with; and the journal of its own decisions is a history to go back over.
+
+use std::process::{Child, Stdio};
+
+use serde_json::Value;
+
+use crate::house::{House, free_port, text, wait_until};
+
+/// So many requests a second that come until it is dropped.
+struct Stream(Child);
+
+const RATE: u32 = 40;
+
+impl Stream {
+    fn pour(house: &House, url: &str) -> Self {
+        let mut command = house.command(&["load", url, "--rate", &RATE.to_string(), "--duration", "10m"]);
+        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary was built"))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn promised(port: u16) -> String {
+    format!(
+        "  scale:\n    min: 1\n    max: 4\n    slo: {{latency: {{quantile: 0.9, below: 500ms}}}}\n    \
+         forecast: {{mode: on, step: 1s}}\n  expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n"
+    )
+}
+
+fn by_requests(port: u16) -> String {
+    format!(
+        "  scale:\n    min: 1\n    max: 4\n    metrics: [{{type: Pods, pods: {{metric: {{name: http_requests_per_second}}, \
+         target: {{type: AverageValue, averageValue: 25}}}}}}]\n  expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n"
+    )
+}
+
+fn learned(house: &House, service: &str) -> Value {
+    let (status, words) = house.ask_api(&format!("/v1/services/{service}/learned"));
+    assert_eq!(status, 200, "{words}");
+    serde_json::from_str(&words).expect("it is JSON")
+}
+
+fn policy<'a>(found: &'a Value, name: &str) -> &'a Value {
+    let policies = found["policies"].as_array().expect("a list");
+    policies.iter().find(|policy| policy["name"] == name).unwrap_or_else(|| panic!("{name}: {found}"))
+}
+
+/// How many steps of its load are known.
+fn known(learned: &Value) -> usize {
+    let loads = learned["load"]["loads"].as_array();
+    loads.map_or(0, |loads| loads.iter().filter(|load| !load.is_null()).count())
+}
+
+#[test]
+fn a_service_is_simulated_with_what_was_learned_of_it_and_its_decisions_are_a_history() {
+    let mut house = House::new();
+    let ports = [free_port(), free_port()];
+    let web = house.write_service("web", &promised(ports[0]));
+    let shop = house.write_service("shop", &by_requests(ports[1]));
+    house.up(&["-f", text(&web), "-f", text(&shop)]);
+    house.wait_for_ready("web", 1);
+    house.wait_for_ready("shop", 1);
+
+    // Before anything is learned, that is said, and what stands for it.
+    let rows: String = (0..120).map(|minute| format!("{},{}\n", 60 * minute, 600)).collect();
+    let trace = house.write("load.csv", &rows);
+    let early = house.ask(&["simulate", "service/web", "--trace", text(&trace), "--compare", "hpa"]);
+    let notes = early["notes"].to_string();
+    assert!(notes.contains("carries is not learned yet") && notes.contains("give --capacity"), "{notes}");
+    let little = house.run(&["simulate", "service/web"]);
+    assert!(little.code == Some(1) && little.err.contains("of the 60 steps of 1s are known"), "{little:?}");
+    let none = house.run(&["simulate", "service/shop"]);
+    assert!(
+        none.code == Some(1) && none.err.contains("no requests are remembered of service/shop"),
+        "{none:?}"
+    );
+
+    let streams = ports.map(|port| Stream::pour(&house, &format!("http://127.0.0.1:{port}/")));
+    wait_until("it is learned what a replica carries", || {
+        (learned(&house, "web")["capacity"]["windows"].as_u64() > Some(1)).then_some(())
+    });
+    wait_until("a minute of its load is known", || (known(&learned(&house, "web")) > 75).then_some(()));
+    drop(streams);
+    simulates_what_was_learned(&house);
+    its_decisions_are_a_history(&house);
+}
+
+fn simulates_what_was_learned(house: &House) {
+    let simulate = |more: &[&str]| {
+        house.ask(&[&["simulate", "service/web", "--tick", "1s", "--compare", "hpa"], more].concat())
+    };
+    // What is learned while it is asked for is asked for again.
+    let (told, found) = wait_until("nothing is learned between two looks", || {
+        let (told, found) = (learned(house, "web"), simulate(&[]));
+        (told["capacity"] == learned(house, "web")["capacity"]).then_some((told, found))
+    });
+    assert_eq!(found["trace"], "the load of service/web");
+    assert_eq!(found["capacity"], told["capacity"]["requestsPerSecond"], "{told}");
+    let start = told["startSeconds"].as_f64().expect("a start was seen");
+    assert!((found["startUpSeconds"].as_f64().expect("a number") - start).abs() < 0.002, "{found} {told}");
+    assert!(!policy(&found, "declared")["violatedRequestsAtLeastPercent"].is_null(), "{found}");
+    let requests = |found: &Value| found["requests"].as_f64().expect("a number");
+    let recorded: f64 =
+        told["load"]["loads"].as_array().expect("a list").iter().filter_map(Value::as_f64).sum();
+    let apart = (requests(&found) / recorded - 1.0).abs();
+    assert!(apart < 0.1, "of {recorded} it has {}", requests(&found));
+    let notes = found["notes"].to_string();
+    assert!(notes.contains("was seen to carry") && notes.contains("starts take what the latest"), "{notes}");
+
+    // What if.
+    let more = simulate(&["--scale-load", "40", "--fault", "50%@30s", "--price", "0.1"]);
+    assert!(requests(&more) > 39.0 * requests(&found), "{more}");
+    let hours = |found: &Value| policy(found, "declared")["replicaHours"].as_f64().expect("a number");
+    assert!(hours(&more) > hours(&found), "{more}");
+    assert_eq!(policy(&more, "declared")["cost"].as_f64(), Some(0.1 * hours(&more)));
+    let slow = simulate(&["--start-up", "20s", "--capacity", "11"]);
+    assert_eq!((&slow["startUpSeconds"], &slow["capacity"]), (&20.0.into(), &11.0.into()), "words win");
+    assert!(
+        policy(&slow, "declared")["violatedRequestsAtLeastPercent"].is_null(),
+        "nothing learned was used"
+    );
+    let other = house.write_service("web", "  scale: {replicas: 3}\n");
+    let fixed = simulate(&["-f", text(&other)]);
+    assert_eq!(policy(&fixed, "declared")["starts"], 0, "the manifest's policy with what was learned");
+    assert!(fixed["notes"].to_string().contains("was seen to carry"), "{fixed}");
+    let table = house.run(&["simulate", "service/web", "--compare", "hpa"]);
+    assert!(
+        table.out.contains("AT LEAST") && table.out.contains("note: a replica of service/web"),
+        "{table:?}"
+    );
+}
+
+fn its_decisions_are_a_history(house: &House) {
+    let words = ["backtest", "service/shop", "--since", "10m", "--step", "1s", "--tick", "1s"];
+    let found = house.ask(&[&words[..], &["--compare", "hpa-requests"]].concat());
+    assert_eq!(found["trace"], "the history of service/shop");
+    let notes = found["notes"].to_string();
+    assert!(notes.contains("kept runs of decisions on http_requests_per_second"), "{notes}");
+    let seconds = found["hours"].as_f64().map(|hours| 3600.0 * hours).expect("a number");
+    let requests = found["requests"].as_f64().expect("a number");
+    // It was asked for at least 75 s of a constant load, and for nothing before and after.
+    let least = f64::from(RATE) * 60.0;
+    assert!((60.0..600.0).contains(&seconds) && requests > least, "{requests} in {seconds} s: {found}");
+    assert!(policy(&found, "declared")["replicaHours"].as_f64() > Some(0.0), "{found}");
+    let learned = house.ask(&[&words[..], &["--learned", "--compare", "hpa-requests"]].concat());
+    let notes = learned["notes"].to_string();
+    assert!(
+        notes.contains("starts take what the latest 2 took"),
+        "one more was started for the load: {notes}"
+    );
+}
