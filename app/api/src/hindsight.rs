@@ -68,21 +68,30 @@ fn of_service(handle: &Handle, name: &ServiceName, within: (Wall, Wall)) -> Resu
     Ok(advice.iter().map(|advice| worded(&service, advice)).collect())
 }
 
-/// A run of the history. Of decisions that followed the first, only the ratios are kept: what a metric asked for grows with its own.
+/// A run of the history. Of decisions that followed the first, only the ratios are kept: what a metric asked for grows and falls with its own.
 fn stretch(kept: &Kept) -> Stretch {
-    let asked = kept.record.metrics.iter().enumerate().map(|(index, metric)| {
-        let proposal = metric.proposal?;
-        let highest = kept.ratios.get(index).copied().flatten().map(|(_, high)| high);
-        let growth = highest.zip(metric.ratio).map_or(1.0, |(high, first)| high / first);
+    let metrics = || kept.record.metrics.iter().enumerate();
+    let growth = |index: usize, of: fn((f64, f64)) -> f64| {
+        let extreme = kept.ratios.get(index).copied().flatten().map(of);
+        extreme.zip(kept.record.metrics[index].ratio).map_or(1.0, |(extreme, first)| extreme / first)
+    };
+    let asked = metrics().map(|(index, metric)| {
+        let (proposal, growth) = (metric.proposal?, growth(index, |(_, high)| high));
         // The cast holds at the ends of its range.
         Some(if growth > 1.0 { (f64::from(proposal) * growth).ceil() as u32 } else { proposal })
+    });
+    let least = metrics().map(|(index, metric)| {
+        let (proposal, growth) = (metric.proposal?, growth(index, |(low, _)| low));
+        Some(if growth < 1.0 { (f64::from(proposal) * growth).floor() as u32 } else { proposal })
     });
     Stretch {
         from: kept.from.wall,
         to: kept.to.wall,
         count: kept.count,
+        previous: kept.record.previous,
         desired: kept.record.desired,
         asked: asked.collect(),
+        asked_least: least.collect::<Option<Vec<u32>>>().and_then(|least| least.into_iter().max()),
     }
 }
 
@@ -102,6 +111,7 @@ fn worth(worth: Worth) -> v1::AdviceWorth {
         Worth::LackedReplicaHours(hours) => v1::AdviceWorth { lacked_replica_hours: Some(hours), ..none },
         Worth::SparedReplicaHours(hours) => v1::AdviceWorth { spared_replica_hours: Some(hours), ..none },
         Worth::SparedCores(cores) => v1::AdviceWorth { spared_cores: Some(cores), ..none },
+        Worth::LackedCores(cores) => v1::AdviceWorth { lacked_cores: Some(cores), ..none },
         Worth::SparedMemory(Bytes(bytes)) => v1::AdviceWorth { spared_bytes: Some(bytes), ..none },
         Worth::LackedMemory(Bytes(bytes)) => v1::AdviceWorth { lacked_bytes: Some(bytes), ..none },
         Worth::SparedStarts(starts) => v1::AdviceWorth { spared_starts: Some(starts), ..none },

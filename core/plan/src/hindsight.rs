@@ -3,14 +3,20 @@
 //! The decisions come from the history, whose runs say which number was wanted, how often, and what each metric asked for. Each piece of
 //! advice stands for itself, and is worth what it would have been worth in the time that was looked at.
 
+mod starts;
+mod thresholds;
+
 use std::time::Duration;
 
 use knowledge::{Range, ServiceState};
 use model::quantity::Bytes;
-use model::resource::{AutoScale, Count, Flaps, Quantity, ScalePolicy, ServiceSpec, Span};
+use model::resource::{
+    AutoScale, Count, Flaps, ForecastMode, Forecasting, Quantity, ScalePolicy, ServiceSpec, Span,
+};
 use model::settings::Settings;
 use model::time::{Time, Wall};
 
+use crate::scale::stabilize::Direction;
 use crate::vertical;
 
 /// Less than this says nothing of a service: it may have a busy day in each week, but hardly none in which it is used at all.
@@ -18,6 +24,9 @@ const LOOKED_AT_MIN: Duration = Duration::from_hours(24);
 
 /// Days of samples before a declared amount is called wrong: Kubernetes' recommender allows twice what was seen by then.
 const CONFIDENCE_MIN: f64 = 1.0;
+
+/// What is recommended, in hundredths of what is declared, when nine of ten minutes used 95 % of that: there is a margin of 15 % on it.
+const PINNED_PERCENT: u128 = 109;
 
 /// Time at the most replicas, with more asked for, that is a bottleneck: ten minutes of a day are a burst.
 const CAPPED_MIN: Duration = Duration::from_mins(10);
@@ -40,10 +49,14 @@ pub struct Stretch {
     pub to: Wall,
     /// How many there were; others may have been made between them.
     pub count: u64,
+    /// Replicas wanted before the first.
+    pub previous: u32,
     /// Replicas wanted.
     pub desired: u32,
     /// The most that each metric asked for, in the order of the declaration; `None` for one that was not measured.
     pub asked: Vec<Option<u32>>,
+    /// The least that the metrics asked for at any time, of which the highest counts; `None` when one was not measured.
+    pub asked_least: Option<u32>,
 }
 
 /// One thing that would better be otherwise.
@@ -64,10 +77,16 @@ pub struct Advice {
 pub enum Kind {
     /// More replicas were asked for than are allowed.
     MaxReached,
+    /// Replicas use all the processor that is declared for them.
+    CpuTight,
     /// Replicas use, or used up, more memory than they may.
     MemoryTight,
     /// A metric was never measured, so that nothing is ever removed.
     MetricUnmeasured,
+    /// Replicas that the load asked for came late, as they take long to start.
+    SlowStarts,
+    /// Much of a start is spent waiting for the next probe.
+    SlowProbe,
     /// Replicas were removed and added again.
     Flapping,
     /// Fewer replicas would always have done.
@@ -76,8 +95,14 @@ pub enum Kind {
     CpuOverAsked,
     /// Replicas use less memory than is declared.
     MemoryOverAsked,
+    /// The floor of a schedule is higher than anything that was asked for while it held.
+    ScheduleOverAsked,
     /// A metric never decided, as another always asked for more.
     MetricNeverDecided,
+    /// The floor of a schedule never decided, as the metrics always asked for as many.
+    ScheduleNeverDecided,
+    /// The outermost step of a policy was never taken.
+    StepNeverTaken,
 }
 
 impl Kind {
@@ -85,13 +110,19 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::MaxReached => "MaxReached",
+            Self::CpuTight => "CpuTight",
             Self::MemoryTight => "MemoryTight",
             Self::MetricUnmeasured => "MetricUnmeasured",
+            Self::SlowStarts => "SlowStarts",
+            Self::SlowProbe => "SlowProbe",
             Self::Flapping => "Flapping",
             Self::MinNeverLeft => "MinNeverLeft",
             Self::CpuOverAsked => "CpuOverAsked",
             Self::MemoryOverAsked => "MemoryOverAsked",
+            Self::ScheduleOverAsked => "ScheduleOverAsked",
             Self::MetricNeverDecided => "MetricNeverDecided",
+            Self::ScheduleNeverDecided => "ScheduleNeverDecided",
+            Self::StepNeverTaken => "StepNeverTaken",
         }
     }
 }
@@ -105,6 +136,8 @@ pub enum Worth {
     SparedReplicaHours(f64),
     /// Cores that are kept for replicas that do not use them.
     SparedCores(f64),
+    /// Cores that the replicas lack.
+    LackedCores(f64),
     /// Memory that is kept for replicas that do not use it.
     SparedMemory(Bytes),
     /// Memory that the replicas lack.
@@ -130,6 +163,14 @@ pub enum Remedy {
     Flaps(Flaps),
     /// `spec.scale.metrics` without the one at this place.
     WithoutMetric(usize),
+    /// `on` as `spec.scale.forecast.mode`.
+    Forecast,
+    /// Startup and readiness asked about this often at least, with patience for as long as before.
+    ProbesEvery(Span),
+    /// This as the `min` of the schedule at this place, or none; without one that says nothing then.
+    ScheduleMin(usize, Option<u32>),
+    /// `spec.scale.policy.step` without the outermost step of this side, whose range goes to its neighbour.
+    WithoutStep(Direction),
 }
 
 impl Remedy {
@@ -144,7 +185,16 @@ impl Remedy {
             (Self::WithoutMetric(index), Count::Auto(auto)) if *index < auto.metrics.len() => {
                 auto.metrics.remove(*index);
             }
-            (Self::Min(_) | Self::Max(_) | Self::WithoutMetric(_), _) => {}
+            (Self::WithoutStep(side), Count::Auto(auto)) => thresholds::remove_step(&mut auto.policy, *side),
+            (Self::Forecast, _) => {
+                let usual = || Forecasting::of_mode(ForecastMode::On);
+                spec.scale.forecast.get_or_insert_with(usual).mode = ForecastMode::On;
+            }
+            (Self::ProbesEvery(every), _) => starts::ask_every(*every, &mut spec.probes),
+            (Self::ScheduleMin(index, min), _) => {
+                thresholds::set_floor(&mut spec.scale.schedule, *index, *min);
+            }
+            (Self::Min(_) | Self::Max(_) | Self::WithoutMetric(_) | Self::WithoutStep(_), _) => {}
         }
     }
 }
@@ -157,6 +207,9 @@ pub fn advice(now: Time, service: &ServiceState, past: &[Stretch], settings: &Se
     let mut found = view.of_sizes(now, service);
     if view.looked_at() >= LOOKED_AT_MIN {
         found.extend(view.flapping());
+        found.extend(view.late_starts(service));
+        found.extend(view.idle_floors());
+        found.extend(view.idle_steps());
         // Bounds that a schedule changes were reached or not for reasons of the calendar.
         if let (Count::Auto(auto), true) =
             (&declared.spec.scale.count, declared.spec.scale.schedule.is_empty())
@@ -207,7 +260,7 @@ impl View<'_> {
         let memory = learned.memory.filter(|_| !learned.memory_is_horizontal).zip(resources.memory);
         let cpu = cpu.and_then(|(range, declared)| {
             let range = Range { lower: range.lower.0, target: range.target.0, upper: range.upper.0 };
-            cpu_over_asked(range, declared, replicas)
+            cpu_off(range, declared, replicas)
         });
         let memory = memory.and_then(|(range, declared)| {
             let range = Range { lower: range.lower.0, target: range.target.0, upper: range.upper.0 };
@@ -336,9 +389,24 @@ fn between(from: Wall, to: Wall) -> Duration {
     Duration::from_millis(to.as_millis().saturating_sub(from.as_millis()))
 }
 
-/// In thousandths of a core.
-fn cpu_over_asked(range: Range<u64>, declared: Quantity, replicas: f64) -> Option<Advice> {
-    let declared = u64::try_from(declared.milli()).ok().filter(|declared| *declared > range.upper)?;
+/// In thousandths of a core: too much declared, or too little.
+fn cpu_off(range: Range<u64>, declared: Quantity, replicas: f64) -> Option<Advice> {
+    let remedy = Remedy::Cpu(Quantity::from_milli(i64::try_from(range.target).ok()?));
+    let declared = u64::try_from(declared.milli()).ok()?;
+    if u128::from(range.target) * 100 >= u128::from(declared) * PINNED_PERCENT {
+        return Some(Advice {
+            kind: Kind::CpuTight,
+            note: format!(
+                "in one minute of ten each replica used all of the {declared}m of the processor that are declared, or more; with --cpu quota it \
+                 is throttled then, without it lives on what others leave"
+            ),
+            worth: Worth::LackedCores((range.target - declared) as f64 * replicas / 1000.0),
+            remedy,
+        });
+    }
+    if declared <= range.upper {
+        return None;
+    }
     let spared = (declared - range.target) as f64 * replicas / 1000.0;
     Some(Advice {
         kind: Kind::CpuOverAsked,
@@ -347,7 +415,7 @@ fn cpu_over_asked(range: Range<u64>, declared: Quantity, replicas: f64) -> Optio
             range.target, range.upper
         ),
         worth: Worth::SparedCores(spared),
-        remedy: Remedy::Cpu(Quantity::from_milli(i64::try_from(range.target).ok()?)),
+        remedy,
     })
 }
 

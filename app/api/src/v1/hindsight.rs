@@ -20,7 +20,8 @@ pub struct Recommendations {
 pub struct Advice {
     /// Of what, such as `service/shop`.
     pub target: String,
-    /// `MaxReached`, `MemoryTight`, `MetricUnmeasured`, `Flapping`, `MinNeverLeft`, `CpuOverAsked`, `MemoryOverAsked` or `MetricNeverDecided`.
+    /// `MaxReached`, `CpuTight`, `MemoryTight`, `MetricUnmeasured`, `SlowStarts`, `SlowProbe`, `Flapping`, `MinNeverLeft`, `CpuOverAsked`,
+    /// `MemoryOverAsked`, `ScheduleOverAsked`, `MetricNeverDecided`, `ScheduleNeverDecided` or `StepNeverTaken`.
     pub kind: String,
     /// What was seen, in a sentence.
     pub message: String,
@@ -40,6 +41,9 @@ pub struct AdviceWorth {
     /// Replicas times hours that were not needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spared_replica_hours: Option<f64>,
+    /// Cores that are lacking, over all replicas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacked_cores: Option<f64>,
     /// Cores that are kept and not used, over all replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spared_cores: Option<f64>,

@@ -36,8 +36,8 @@ fn worker() -> Value {
     })
 }
 
-/// Lets a loop decide for more than a day until now, of which for half an hour ninety waited and else five, and keeps it in `folder`.
-fn yesterday(folder: &Path) {
+/// Lets a loop decide on `worker` for more than a day until now, of which for half an hour so many waited and else five, and keeps it in `folder`.
+fn yesterday(folder: &Path, worker: &Value, most: i64) {
     let mut history = History::new(folder.to_owned(), 30 * DAY);
     history.begin_run(Epoch(1)).unwrap();
     let mut brain = ControlLoop::new(Settings::default());
@@ -53,7 +53,7 @@ fn yesterday(folder: &Path) {
     let settings = Arc::new(Settings::default());
     let started = Start { epoch: Epoch(1), node: node.clone(), seed: 7, settings };
     put(Duration::ZERO, &Input::Started(started));
-    put(Duration::ZERO, &Input::Intent(Intent::Declare(Arc::new(declared()))));
+    put(Duration::ZERO, &Input::Intent(Intent::Declare(Arc::new(declared(worker)))));
     let (up_to, replicas) = (ActionId::default(), Vec::new());
     put(Duration::ZERO, &Input::Report(Report::Inventory { node, up_to, replicas }));
     let mut second = 0;
@@ -61,7 +61,7 @@ fn yesterday(folder: &Path) {
         let is_busy = (3600..5400).contains(&second);
         // It is looked at each second where that matters.
         second += if is_busy { 1 } else { 60 };
-        let waiting = if is_busy { 90_000 } else { 5_000 };
+        let waiting = if is_busy { 1000 * most } else { 5_000 };
         put(Duration::from_secs(second), &Input::Report(Report::Measured(vec![measured(waiting)])));
         put(Duration::from_secs(second), &Input::Woke);
     }
@@ -77,15 +77,17 @@ fn measured(milli: i64) -> Measured {
     }
 }
 
-fn declared() -> Declared {
-    let Ok(Resource::Service(service)) = serde_json::from_value(worker()) else { panic!("it is a service") };
+fn declared(worker: &Value) -> Declared {
+    let Ok(Resource::Service(service)) = serde_json::from_value(worker.clone()) else {
+        panic!("it is a service")
+    };
     let (name, autoscaler) = (service.name().clone(), service.autoscaler().unwrap());
     Declared { name, revision: Generation(1), generation: Generation(1), spec: service.spec, autoscaler }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_maximum_that_was_too_low_yesterday_is_told_with_its_worth_and_the_change() {
-    let world = World::start_with(|data| yesterday(&data.join("history"))).await;
+    let world = World::start_with(|data| yesterday(&data.join("history"), &worker(), 90)).await;
     let applied = world.send(Method::POST, "/v1/apply", &worker()).await;
     assert_eq!(applied.status, StatusCode::OK, "{applied:?}");
 
@@ -107,5 +109,25 @@ async fn a_maximum_that_was_too_low_yesterday_is_told_with_its_worth_and_the_cha
     assert_eq!(since_now["items"], json!([]), "what went on before is not looked at");
     let unknown = world.get("/v1/services/nobody/recommendations").await;
     assert_eq!(unknown.status, StatusCode::NOT_FOUND, "{unknown:?}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_floor_that_nothing_asked_for_yesterday_is_told_with_its_worth_and_the_change() {
+    // Three for ten minutes of each twenty, where one is asked for.
+    let mut scheduled = worker();
+    scheduled["spec"]["scale"]["schedule"] = json!([{"cron": "*/20 * * * *", "duration": "10m", "min": 3}]);
+    let kept = scheduled.clone();
+    let world = World::start_with(move |data| yesterday(&data.join("history"), &kept, 5)).await;
+    let applied = world.send(Method::POST, "/v1/apply", &scheduled).await;
+    assert_eq!(applied.status, StatusCode::OK, "{applied:?}");
+
+    let found = world.get("/v1/services/worker/recommendations").await.json();
+    let of_kind = |kind: &str| found["items"].as_array().unwrap().iter().find(|it| it["kind"] == kind);
+    let advice = of_kind("ScheduleOverAsked").unwrap_or_else(|| panic!("{found}"));
+    let spared = advice["worth"]["sparedReplicaHours"].as_f64().unwrap();
+    assert!((23.9..=25.4).contains(&spared), "two for half of a day: {found}");
+    let [change] = &advice["changes"].as_array().unwrap()[..] else { panic!("{found}") };
+    assert_eq!((&change["path"], &change["new"]), (&json!("spec.scale.schedule"), &json!(null)), "{found}");
     world.end().await;
 }

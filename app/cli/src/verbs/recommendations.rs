@@ -71,6 +71,7 @@ fn worth(of: &v1::AdviceWorth) -> Option<String> {
     let starts = |starts: u32| format!("{starts} starts of replicas");
     of.lacked_replica_hours
         .map(replica_hours)
+        .or_else(|| of.lacked_cores.map(cores))
         .or_else(|| of.lacked_bytes.map(memory))
         .map(lacked)
         .or_else(|| of.spared_replica_hours.map(replica_hours).map(spared))

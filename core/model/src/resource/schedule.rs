@@ -57,8 +57,12 @@ impl Schedule {
     ///
     /// Of windows that overlap it is the one that began last.
     pub fn window(&self, at: Wall) -> Option<Window> {
-        let window = Window::of(self.cron.begun(at, &self.timezone)?, self.duration);
-        (at < window.until).then_some(window)
+        self.last(at).filter(|window| at < window.until)
+    }
+
+    /// The window that began last until `at`, be it over or not; `None` at the ends of the calendar.
+    pub fn last(&self, at: Wall) -> Option<Window> {
+        Some(Window::of(self.cron.begun(at, &self.timezone)?, self.duration))
     }
 }
 

@@ -38,7 +38,17 @@ fn scaled(min: u32, max: u32) -> ServiceState {
 /// One an hour long, beginning at this hour.
 fn hour(from: u64, desired: u32, asked: [Option<u32>; 2]) -> Stretch {
     let wall = |hour: u64| Wall::from_millis(hour * HOUR_MS);
-    Stretch { from: wall(from), to: wall(from + 1), count: 3600, desired, asked: asked.into() }
+    let asked_least =
+        asked.into_iter().collect::<Option<Vec<u32>>>().and_then(|asked| asked.into_iter().max());
+    Stretch {
+        from: wall(from),
+        to: wall(from + 1),
+        count: 3600,
+        previous: desired,
+        desired,
+        asked: asked.into(),
+        asked_least,
+    }
 }
 
 fn advised(service: &ServiceState, past: &[Stretch]) -> Vec<Advice> {
@@ -111,8 +121,10 @@ fn replicas_that_come_back_at_once_need_not_have_gone() {
         from: Wall::from_millis(at * 60_000),
         to: Wall::from_millis((at + 1) * 60_000),
         count: 60,
+        previous: desired,
         desired,
         asked: vec![Some(desired), Some(desired)],
+        asked_least: Some(desired),
     };
     // Twelve times a day, for five minutes, three of five go.
     let flapping = (0..24 * 60).map(|at| minute(at, if at % 120 < 5 { 2 } else { 5 })).collect::<Vec<_>>();
@@ -124,6 +136,198 @@ fn replicas_that_come_back_at_once_need_not_have_gone() {
     // For twenty minutes is a change of load.
     let slow = (0..24 * 60).map(|at| minute(at, if at % 120 < 20 { 2 } else { 5 })).collect::<Vec<_>>();
     assert_eq!(advised(&scaled(1, 9), &slow), []);
+}
+
+/// Days of which in each hour, at its end, `more` replicas are added to two because they are asked for.
+fn hourly(days: u64, more: u32) -> Vec<Stretch> {
+    let of = |at: u64| {
+        let (low, high) = (hour(at, 2, [Some(2), Some(1)]), hour(at, 2 + more, [Some(2 + more), Some(1)]));
+        let end = Wall::from_millis((at + 1) * HOUR_MS - 600_000);
+        let low = Stretch { to: end, count: 3000, previous: 2 + more, ..low };
+        [low, Stretch { from: end, count: 600, previous: 2, ..high }]
+    };
+    (0..24 * days).flat_map(of).collect()
+}
+
+/// The same service, of which each start took so many seconds.
+fn starting(mut service: ServiceState, seconds: u64) -> ServiceState {
+    service.starts.took = vec![Duration::from_secs(seconds); 5];
+    service
+}
+
+fn kinds(found: &[Advice]) -> Vec<(Kind, Remedy)> {
+    found.iter().map(|advice| (advice.kind, advice.remedy)).collect()
+}
+
+#[test]
+fn slow_starts_that_many_waited_for_are_told_and_a_forecast_would_have_been_before_them() {
+    let found = advised(&starting(scaled(1, 9), 30), &hourly(2, 4));
+    let [late, flapping @ ..] = &found[..] else { panic!("{found:?}") };
+    assert!(flapping.iter().all(|advice| advice.kind != Kind::SlowStarts), "{found:?}");
+    assert_eq!((late.kind, late.remedy), (Kind::SlowStarts, Remedy::Forecast));
+    let Worth::LackedReplicaHours(hours) = late.worth else { panic!("{late:?}") };
+    assert!((hours - 48.0 * 4.0 * 30.0 / 3600.0).abs() < 1e-9, "four in each hour, for 30 s each: {hours}");
+    assert!(late.note.contains("48 times, for 30 s each"), "{}", late.note);
+    let mut service = starting(scaled(1, 9), 30);
+    let declared = Arc::make_mut(service.declared.as_mut().expect("it is declared"));
+    late.remedy.apply(&mut declared.spec);
+    assert_eq!(declared.foretold().map(|rule| rule.mode), Some(ForecastMode::On));
+
+    let mut warming = starting(scaled(1, 9), 20);
+    warming.starts.warmups = vec![Duration::from_secs(10)];
+    assert_eq!(advised(&warming, &hourly(2, 4))[0].worth, late.worth, "who warms up is waited for, too");
+}
+
+#[test]
+fn starts_that_are_quick_rare_or_asked_for_by_nobody_are_not_told() {
+    let late = |service: &ServiceState, past: &[Stretch]| {
+        advised(service, past).iter().filter(|advice| advice.kind == Kind::SlowStarts).count()
+    };
+    assert_eq!(late(&starting(scaled(1, 9), 30), &hourly(2, 4)), 1);
+    assert_eq!(late(&starting(scaled(1, 9), 9), &hourly(2, 4)), 0, "quick");
+    assert_eq!(late(&starting(scaled(1, 9), 12), &hourly(2, 1)), 0, "five minutes in a day");
+    assert_eq!(late(&scaled(1, 9), &hourly(2, 4)), 0, "not known");
+    let mut two = starting(scaled(1, 9), 30);
+    two.starts.took.truncate(2);
+    assert_eq!(late(&two, &hourly(2, 4)), 0, "hardly known");
+    // A forecast or a person had asked for them.
+    let early: Vec<Stretch> =
+        hourly(2, 4).into_iter().map(|it| Stretch { asked: vec![Some(2), Some(1)], ..it }).collect();
+    assert_eq!(late(&starting(scaled(1, 9), 30), &early), 0);
+}
+
+#[test]
+fn where_a_forecast_is_on_already_more_at_the_least_are_waited_for_less() {
+    let foreseeing = |min| {
+        let mut service = starting(scaled(min, 9), 30);
+        let declared = Arc::make_mut(service.declared.as_mut().expect("it is declared"));
+        Remedy::Forecast.apply(&mut declared.spec);
+        service
+    };
+    let found = advised(&foreseeing(2), &hourly(2, 4));
+    assert_eq!((found[0].kind, found[0].remedy), (Kind::SlowStarts, Remedy::Min(6)));
+    assert!(
+        found[0].note.contains("6 as the fewest would have cost 160.0 replica-hours"),
+        "{}",
+        found[0].note
+    );
+    let found = advised(&foreseeing(1), &hourly(2, 4));
+    assert!(found.iter().all(|advice| advice.kind != Kind::SlowStarts), "they did not begin from the fewest");
+}
+
+#[test]
+fn probes_that_ask_too_seldom_make_starts_longer() {
+    let probed = |every: &str, start| {
+        let mut service = starting(scaled(1, 9), start);
+        let readiness = json!({"readiness": {"http": {"path": "/"}, "every": every}});
+        Arc::make_mut(service.declared.as_mut().expect("it is declared")).spec.probes =
+            serde_json::from_value(readiness).expect("they are probes");
+        service
+    };
+    let slow = probed("15s", 40);
+    let found = advised(&slow, &hourly(2, 4));
+    let probe = found.iter().find(|advice| advice.kind == Kind::SlowProbe).expect("seven of forty seconds");
+    let Worth::LackedReplicaHours(hours) = probe.worth else { panic!("{probe:?}") };
+    assert!((hours - 48.0 * 4.0 * 7.0 / 3600.0).abs() < 1e-9, "{hours}");
+    let mut spec = slow.declared.expect("it is declared").spec.clone();
+    probe.remedy.apply(&mut spec);
+    let readiness = spec.probes.readiness.expect("it is there");
+    assert_eq!((readiness.every, readiness.failures.get()), (Span::from_secs(1), 45), "as patient as before");
+    for (every, start) in [("1s", 40), ("15s", 90)] {
+        let found = advised(&probed(every, start), &hourly(2, 4));
+        assert!(found.iter().all(|advice| advice.kind != Kind::SlowProbe), "{every} of {start} s: {found:?}");
+    }
+}
+
+/// One of five at least each night from two to four.
+fn scheduled() -> ServiceState {
+    let mut service = scaled(1, 9);
+    let nights = json!([{"cron": "0 2 * * *", "duration": "2h", "min": 5}]);
+    Arc::make_mut(service.declared.as_mut().expect("it is declared")).spec.scale.schedule =
+        serde_json::from_value(nights).expect("it is a schedule");
+    service
+}
+
+/// Hours of which the second and the third of each day asked for this, and the others for two; as each second began, no metric was asked.
+fn nights(days: u64, asked: u32) -> Vec<Stretch> {
+    let of = |at: u64| {
+        let asked = if (2..4).contains(&(at % 24)) { asked } else { 2 };
+        hour(at, asked, [Some(asked), Some(1)])
+    };
+    let followed = |day: u64| {
+        let at = Wall::from_millis((24 * day + 2) * HOUR_MS + 1);
+        let asked = Vec::new();
+        Stretch {
+            from: at,
+            to: at,
+            count: 1,
+            asked,
+            asked_least: None,
+            ..hour(24 * day + 2, 5, [None, None])
+        }
+    };
+    (0..24 * days).map(of).chain((0..days).map(followed)).collect()
+}
+
+#[test]
+fn a_floor_that_nothing_asked_for_is_waste_and_one_that_never_decides_is_idle() {
+    let found = advised(&scheduled(), &nights(4, 3));
+    assert_eq!(kinds(&found), [(Kind::ScheduleOverAsked, Remedy::ScheduleMin(0, Some(3)))]);
+    let Worth::SparedReplicaHours(hours) = found[0].worth else { panic!("{found:?}") };
+    assert!((hours - 2.0 * 8.0).abs() < 0.1, "two less for two hours of four nights: {hours}");
+    assert_eq!(
+        kinds(&advised(&scheduled(), &nights(4, 1))),
+        [(Kind::ScheduleOverAsked, Remedy::ScheduleMin(0, None))]
+    );
+    let idle = advised(&scheduled(), &nights(4, 6));
+    assert_eq!(kinds(&idle), [(Kind::ScheduleNeverDecided, Remedy::ScheduleMin(0, None))]);
+    let mut spec = scheduled().declared.expect("it is declared").spec.clone();
+    idle[0].remedy.apply(&mut spec);
+    assert_eq!(spec.scale.schedule, [], "it would say nothing");
+}
+
+#[test]
+fn a_floor_that_was_there_before_the_load_is_neither() {
+    let mut past = nights(4, 6);
+    past[26] = hour(26, 5, [Some(2), Some(1)]);
+    assert_eq!(advised(&scheduled(), &past), [], "in the first hour of one night it was ahead");
+    assert_eq!(advised(&scheduled(), &nights(2, 3)), [], "two nights say little");
+}
+
+/// More by one from 10 on and by four from 50 on, fewer by one below 5.
+fn stepped() -> ServiceState {
+    let queue = json!({"type": "External", "external": {"metric": {"name": "queue"}, "target": {"type": "Value", "value": 1}}});
+    service(&json!({
+        "run": {"command": ["worker"]},
+        "scale": {"min": 1, "max": 20, "metrics": [queue], "policy": {"step": {
+            "above": [{"from": "10", "to": "50", "replicas": 1}, {"from": "50", "replicas": 4}],
+            "below": [{"to": "5", "replicas": 1}],
+        }}},
+    }))
+}
+
+#[test]
+fn a_step_that_was_never_taken_while_others_were_is_idle() {
+    let week = |more: u32| -> Vec<Stretch> {
+        let moved = |at: u64| {
+            let (previous, desired) = if at.is_multiple_of(24) { (2, 3) } else { (3, 3) };
+            Stretch { previous, ..hour(at, desired, [Some(desired), None]) }
+        };
+        let mut past: Vec<Stretch> = (0..24 * 8).map(moved).collect();
+        past[50].previous = 7 - more;
+        past[50].desired = 7;
+        past
+    };
+    let found = advised(&stepped(), &week(1));
+    assert_eq!(kinds(&found), [(Kind::StepNeverTaken, Remedy::WithoutStep(Direction::Out))]);
+    let mut spec = stepped().declared.expect("it is declared").spec.clone();
+    found[0].remedy.apply(&mut spec);
+    let Count::Auto(auto) = &spec.scale.count else { panic!("it is scaled") };
+    let ScalePolicy::Step(policy) = &auto.policy else { panic!("by steps") };
+    assert_eq!((policy.above.len(), policy.above[0].to), (1, None), "the one below it has no end now");
+    assert_eq!(advised(&stepped(), &week(4)), [], "it was taken");
+    assert_eq!(advised(&stepped(), &week(2)), [], "a limit was between: which one was taken is not known");
+    assert_eq!(advised(&stepped(), &week(1)[..140]), [], "not a week");
 }
 
 /// A service of three replicas that used this much for two days.
@@ -153,6 +357,22 @@ fn what_is_declared_and_not_used_is_spared() {
     let Remedy::Memory(amount) = memory.remedy else { panic!("{memory:?}") };
     assert!(amount.to_string().ends_with("Mi"), "{amount}");
     assert_eq!(advised(&learned(800, 200 << 20), &[]), [], "an amount within the bounds is right");
+}
+
+#[test]
+fn a_replica_that_uses_all_the_processor_that_it_may_is_a_bottleneck() {
+    // As its quota pins it.
+    let found = advised(&learned(1000, 200 << 20), &[]);
+    let [Advice { kind: Kind::CpuTight, worth: Worth::LackedCores(cores), remedy: Remedy::Cpu(more), .. }] =
+        found[..]
+    else {
+        panic!("{found:?}")
+    };
+    assert!(
+        (0.3..0.7).contains(&cores) && more.milli() > 1090,
+        "a tenth to a fifth of three cores: {found:?}"
+    );
+    assert_eq!(advised(&learned(900, 200 << 20), &[]), [], "nine tenths leave something");
 }
 
 #[test]

@@ -155,7 +155,7 @@ fn judge(
 }
 
 /// The steps of one side.
-pub(super) fn side(policy: &StepPolicy, direction: Direction) -> &[ScaleStep] {
+pub(crate) fn side(policy: &StepPolicy, direction: Direction) -> &[ScaleStep] {
     match direction {
         Direction::Out => &policy.above,
         Direction::In => &policy.below,
@@ -193,7 +193,7 @@ fn step_of(policy: &StepPolicy, direction: Direction, value: Milli, current: u32
 }
 
 /// Replicas after the step at a place of one side.
-pub(super) fn applied(policy: &StepPolicy, direction: Direction, step: usize, current: u32) -> u32 {
+pub(crate) fn applied(policy: &StepPolicy, direction: Direction, step: usize, current: u32) -> u32 {
     side(policy, direction).get(step).map_or(current, |step| after(step.change, direction, current))
 }
 

@@ -1,0 +1,163 @@
+//! Thresholds that never fired: floors of schedules, and steps.
+
+use std::time::Duration;
+
+use model::resource::{Count, ScalePolicy, ScaleStep, Schedule, Window};
+use model::time::Wall;
+
+use super::{Advice, Kind, Remedy, Stretch, View, Worth, between, most};
+use crate::scale::stabilize::Direction;
+use crate::scale::step::{applied, side};
+
+/// A step is for rare loads: within less than a week it need not have been taken.
+const STEPS_LOOKED_AT_MIN: Duration = Duration::from_hours(7 * 24);
+
+/// Windows of a schedule before anything is said of it.
+const WINDOWS_MIN: usize = 3;
+
+/// Most windows that are looked at: one for each hour of 30 days and a half. Of more, nothing is said.
+const WINDOWS_MAX: usize = 732;
+
+impl View<'_> {
+    /// The floor of a schedule that was too high for anything that was asked for, or never above that.
+    pub(super) fn idle_floors(&self) -> Option<Advice> {
+        let Count::Auto(auto) = &self.spec.scale.count else { return None };
+        let mut floors =
+            self.spec.scale.schedule.iter().enumerate().filter_map(|(i, it)| Some((i, it, it.min?)));
+        let (index, schedule, floor) = floors.next()?;
+        // Of several the highest holds, and which one a number came of is not known.
+        if floors.next().is_some() || floor <= auto.min {
+            return None;
+        }
+        let windows = self.windows(schedule).filter(|windows| windows.len() >= WINDOWS_MIN)?;
+        // When a floor begins to hold, it is followed without asking any metric.
+        let is_within = |stretch: &&Stretch| {
+            !stretch.asked.is_empty() && windows.iter().any(|window| overlaps(stretch, *window))
+        };
+        let within: Vec<&Stretch> = self.past.iter().filter(is_within).collect();
+        let asked = within.iter().map(|it| most(it)).collect::<Option<Vec<u32>>>()?.into_iter().max()?;
+        let least =
+            within.iter().map(|it| it.asked_least).collect::<Option<Vec<u32>>>()?.into_iter().min()?;
+        let times = windows.len();
+        if asked < floor {
+            let to = asked.max(auto.min);
+            let held: Duration = windows.iter().map(|window| between(window.from, window.until)).sum();
+            let hours = held.as_secs_f64() / 3600.0;
+            return Some(Advice {
+                kind: Kind::ScheduleOverAsked,
+                note: format!(
+                    "its schedule {} kept {floor} replicas {times} times, and its metrics never asked for more than {asked} then",
+                    index + 1
+                ),
+                worth: Worth::SparedReplicaHours(f64::from(floor - to) * hours),
+                remedy: Remedy::ScheduleMin(index, (to > auto.min).then_some(to)),
+            });
+        }
+        (least >= floor).then(|| Advice {
+            kind: Kind::ScheduleNeverDecided,
+            note: format!(
+                "its schedule {} kept {floor} replicas {times} times, and its metrics always asked for as many by themselves",
+                index + 1
+            ),
+            worth: Worth::Uncounted,
+            remedy: Remedy::ScheduleMin(index, None),
+        })
+    }
+
+    /// The windows of a schedule that lie wholly in the time that was looked at, the last one first; `None` for too many.
+    fn windows(&self, schedule: &Schedule) -> Option<Vec<Window>> {
+        let first = self.past.iter().map(|stretch| stretch.from).min()?;
+        let last = self.past.iter().map(|stretch| stretch.to).max()?;
+        let mut windows = Vec::new();
+        let mut at = last;
+        while let Some(window) = schedule.last(at).filter(|window| window.from >= first) {
+            if window.until <= last {
+                windows.push(window);
+            }
+            at = Wall::from_millis(window.from.as_millis().checked_sub(1)?);
+            if windows.len() > WINDOWS_MAX {
+                return None;
+            }
+        }
+        Some(windows)
+    }
+
+    /// Steps that were never taken while others of their side were: the outermost of each side.
+    pub(super) fn idle_steps(&self) -> Vec<Advice> {
+        let Count::Auto(auto) = &self.spec.scale.count else { return Vec::new() };
+        let ScalePolicy::Step(policy) = &auto.policy else { return Vec::new() };
+        if self.looked_at() < STEPS_LOOKED_AT_MIN {
+            return Vec::new();
+        }
+        let idle = |direction: Direction| {
+            let steps = side(policy, direction);
+            let (outermost, which) = match direction {
+                Direction::Out => (steps.len().checked_sub(1)?, "highest"),
+                Direction::In => (0, "lowest"),
+            };
+            let moves: Vec<&Stretch> = self.past.iter().filter(|it| is_move(it, direction)).collect();
+            let came_of =
+                |it: &Stretch, step: usize| applied(policy, direction, step, it.previous) == it.desired;
+            let is_clear = |it: &&Stretch| (0..steps.len()).any(|step| came_of(it, step));
+            let is_idle = steps.len() > 1
+                && !moves.is_empty()
+                && moves.iter().all(is_clear)
+                && !moves.iter().any(|it| came_of(it, outermost));
+            is_idle.then(|| Advice {
+                kind: Kind::StepNeverTaken,
+                note: format!(
+                    "of the {} steps that {} replicas, the {which} was never taken, others {} times",
+                    steps.len(),
+                    if direction == Direction::Out { "add" } else { "remove" },
+                    moves.len()
+                ),
+                worth: Worth::Uncounted,
+                remedy: Remedy::WithoutStep(direction),
+            })
+        };
+        [Direction::Out, Direction::In].into_iter().filter_map(idle).collect()
+    }
+}
+
+fn is_move(stretch: &Stretch, direction: Direction) -> bool {
+    match direction {
+        Direction::Out => stretch.desired > stretch.previous,
+        Direction::In => stretch.desired < stretch.previous,
+    }
+}
+
+/// Whether a run of decisions went on within a window.
+fn overlaps(stretch: &Stretch, window: Window) -> bool {
+    stretch.from < window.until && stretch.to > window.from
+}
+
+/// Sets the floor of a schedule; one that says nothing any more is taken out.
+pub(super) fn set_floor(schedule: &mut Vec<Schedule>, index: usize, min: Option<u32>) {
+    let Some(meant) = schedule.get_mut(index) else { return };
+    meant.min = min;
+    if meant.min.is_none() && meant.max.is_none() {
+        schedule.remove(index);
+    }
+}
+
+/// Takes out the outermost step of a side, whose range goes to its neighbour.
+pub(super) fn remove_step(policy: &mut ScalePolicy, direction: Direction) {
+    let ScalePolicy::Step(policy) = policy else { return };
+    let steps: &mut Vec<ScaleStep> = match direction {
+        Direction::Out => &mut policy.above,
+        Direction::In => &mut policy.below,
+    };
+    if steps.len() < 2 {
+        return;
+    }
+    match direction {
+        Direction::Out => {
+            steps.pop();
+            steps.iter_mut().last().into_iter().for_each(|step| step.to = None);
+        }
+        Direction::In => {
+            steps.remove(0);
+            steps.first_mut().into_iter().for_each(|step| step.from = None);
+        }
+    }
+}
