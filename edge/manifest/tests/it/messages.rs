@@ -11,7 +11,7 @@ fn a_misspelt_field_names_the_one_that_was_meant() {
      --> shop.yaml:9:7
       |
     9 |       evry: 500ms
-      |       ^^^^ expected one of command, every, failures, http, successes, tcp, timeout
+      |       ^^^^ expected one of command, every, failures, grpc, http, successes, tcp, timeout
     "#);
 }
 
@@ -202,13 +202,13 @@ fn a_probe_asks_in_exactly_one_way() {
         "  ports: [{name: http}]\n  probes:\n    liveness: {http: {}, tcp: {}}\n    startup: {every: 1s}\n",
     );
     assert_snapshot!(said(&text), @r#"
-    error: spec.probes.liveness: give exactly one of http, tcp, command; found http and tcp
+    error: spec.probes.liveness: give exactly one of http, tcp, grpc, command; found http and tcp
      --> shop.yaml:8:5
       |
     8 |     liveness: {http: {}, tcp: {}}
       |     ^^^^^^^^
 
-    error: spec.probes.startup: give exactly one of http, tcp, command; found none of them
+    error: spec.probes.startup: give exactly one of http, tcp, grpc, command; found none of them
      --> shop.yaml:9:5
       |
     9 |     startup: {every: 1s}
