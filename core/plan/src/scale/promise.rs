@@ -52,7 +52,7 @@ const RISES_MIN: u64 = 360;
 /// The share of the capacity that is used until then: what a horizontal pod autoscaler is usually set to.
 const USED_WHILE_NEW_PERCENT: i128 = 70;
 
-/// Steps between two looks, at most: a minute of them. Past it nobody saw how the load rose.
+/// Steps between two looks of whoever looks rarely, at most: a minute of them. Past it nobody sees how the load rises.
 const STEPS_APART_MAX: u64 = 12;
 
 /// The least load that a rise is held against: one request a second is no multiple of nothing.
@@ -156,7 +156,7 @@ fn note_load(memory: &mut RiseMemory, now: Time, load: Milli, horizon: Duration)
     memory.peaks.drain(..excess);
 }
 
-/// The load of a step and the largest of the steps that came within the horizon after it. Steps that nobody saw for a minute say nothing.
+/// The load of a step and the largest of the steps that came within the horizon after it. Steps that nobody saw say nothing.
 fn note_rise(memory: &mut RiseMemory, now: Time, horizon: Duration) {
     let steps = horizon.as_millis().div_ceil(RISE_STEP.as_millis());
     let steps = u64::try_from(steps).unwrap_or(u64::MAX).clamp(1, RISE_STEPS_MAX as u64);
@@ -165,12 +165,24 @@ fn note_rise(memory: &mut RiseMemory, now: Time, horizon: Duration) {
     let after = memory.peaks.partition_point(|peak| peak.step + steps <= last);
     let Some(base) = after.checked_sub(1).map(|base| memory.peaks[base]) else { return };
     let kept = &memory.peaks[after - 1..];
-    let is_whole = kept.windows(2).all(|pair| pair[1].step - pair[0].step <= STEPS_APART_MAX);
+    let is_whole = are_whole(kept, &memory.peaks);
     let Some(most) = kept[1..].iter().map(|peak| peak.load).max().filter(|_| is_whole) else { return };
     let base = base.load.max(BASE_MIN);
     let rise = i128::from(most.0.saturating_sub(base.0).max(0)) * 1000 / i128::from(base.0);
     memory.rises.add(now, u64::try_from(rise).unwrap_or(u64::MAX), RISE_WIDTH);
     memory.seen = memory.seen.saturating_add(1);
+}
+
+/// Whether none is missing among the `kept` ones, the last of `peaks`, by how often these were looked at: at each step, or more rarely.
+fn are_whole(kept: &[LoadPeak], peaks: &[LoadPeak]) -> bool {
+    let pace = apart(peaks).min().filter(|pace| *pace <= STEPS_APART_MAX);
+    // Looks that are no multiple of a step apart are a step more or less.
+    pace.is_some_and(|pace| apart(kept).all(|steps| steps <= pace + u64::from(pace > 1)))
+}
+
+/// Steps from each to the next.
+fn apart(peaks: &[LoadPeak]) -> impl Iterator<Item = u64> {
+    peaks.windows(2).map(|pair| pair[1].step - pair[0].step)
 }
 
 /// Replicas that carry the load with the reserve of a service that is not known yet.
