@@ -34,6 +34,17 @@ fn scale(port: u16) -> String {
     )
 }
 
+/// Steps that the load is remembered for.
+fn steps(said: &Value) -> u64 {
+    said["steps"].as_u64().unwrap_or(0)
+}
+
+/// Waits until so many steps were seen: what is learned is a matter of these, and they come with the clock.
+fn wait_for_steps(house: &House, number: u64) {
+    let what = format!("{number} steps were seen");
+    wait_until(&what, || (steps(&house.ask(&["forecast", "service/web"])) > number).then_some(()));
+}
+
 /// What the blend of all models says, once that is believed.
 fn believed(house: &House) -> Value {
     wait_until("the forecast is believed", || {
@@ -52,6 +63,7 @@ fn a_load_that_comes_again_and_again_is_sized_for_while_it_is_gone_and_after_a_c
     let url = format!("http://127.0.0.1:{port}/");
     let waves = Waves::roll(&house, &url);
 
+    wait_for_steps(&house, 40);
     let said = believed(&house);
     assert!(said["forecasts"][0]["lossRatio"].as_f64() < Some(0.98), "{said}");
     assert!(said["startSeconds"].as_f64() > Some(0.0), "{said}");
@@ -68,8 +80,7 @@ fn a_load_that_comes_again_and_again_is_sized_for_while_it_is_gone_and_after_a_c
     assert!(shown.contains("50 % ahead"), "{shown}");
 
     // What was learned is written down after half a minute.
-    let steps = |said: &Value| said["steps"].as_u64().unwrap_or(0);
-    wait_until("it is written down", || (steps(&house.ask(&["forecast", "service/web"])) > 40).then_some(()));
+    wait_for_steps(&house, 40);
     house.end(Signal::KILL);
     house.up(&[]);
     let again = wait_until("it is learned again", || {
@@ -77,6 +88,7 @@ fn a_load_that_comes_again_and_again_is_sized_for_while_it_is_gone_and_after_a_c
         (said["forecasts"].as_array().is_some_and(|all| !all.is_empty())).then_some(said)
     });
     assert!(steps(&again) >= 30 && again["forecasts"][0]["scored"].as_u64() > Some(20), "{again}");
+    wait_for_steps(&house, 80);
     believed(&house);
     drop(waves);
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -49,9 +49,10 @@ fn a_full_disk_suspends_the_loop_and_nothing_else_until_there_is_room() {
     // What others have freed since is taken, too.
     fill(&filler);
     answer_of(&url).expect("traffic goes on");
-    let said = house.run(&["scale", "service/web", "--replicas", "2"]);
+    let said = house.run(&["apply", "-f", text(&large(&house))]);
     assert_eq!((said.code, said.err.lines().count()), (Some(1), 1), "{said:?}");
     assert!(said.err.starts_with("error: could not") && said.err.contains("space"), "{said:?}");
+    assert_eq!(house.run(&["get", "service/large"]).code, Some(1), "nothing of it is there");
     answer_of(&url).expect("traffic still goes on");
     assert_eq!(house.wait_for_ready("web", 1)["web-0"]["pid"], before["web-0"]["pid"]);
 
@@ -70,6 +71,15 @@ fn a_full_disk_suspends_the_loop_and_nothing_else_until_there_is_room() {
     let replayed = house.run(&["replay", text(&journal)]);
     assert_eq!(replayed.code, Some(0), "{replayed:?}");
     assert_eq!(house.end(Signal::INT).code(), Some(0), "{}", house.log());
+}
+
+/// A service with more to keep than the store has pages of its own that are free, in which a few words find room on a full disk, too.
+fn large(house: &House) -> PathBuf {
+    let filler = "x".repeat(512 * 1024);
+    let manifest = format!(
+        "apiVersion: homeostat/v1\nkind: Service\nmetadata: {{name: large}}\nspec:\n  run: {{command: [\"true\"], env: {{FILLER: {filler}}}}}\n"
+    );
+    house.write("large.yaml", &manifest)
 }
 
 /// Writes until the disk takes no more.
