@@ -21,6 +21,7 @@ impl Stream {
     }
 
     /// The next 64 bits.
+    #[inline]
     pub fn bits(&mut self) -> u64 {
         self.0.next_u64()
     }
@@ -28,17 +29,20 @@ impl Stream {
     /// A number below `end`, each as likely; 0 when `end` is 0.
     ///
     /// The bias of the multiply-shift method (Lemire 2019) is below `end` / 2⁶⁴.
+    #[inline]
     pub fn below(&mut self, end: u64) -> u64 {
         u64::try_from((u128::from(self.bits()) * u128::from(end)) >> 64).unwrap_or(0)
     }
 
     /// A span from `least` to `most`, in whole milliseconds, both included.
+    #[inline]
     pub fn span(&mut self, least: Duration, most: Duration) -> Duration {
         let width = most.saturating_sub(least).as_millis();
         least + Duration::from_millis(self.below(u64::try_from(width).unwrap_or(u64::MAX - 1) + 1))
     }
 
     /// True with a chance of `per_mille` thousandths.
+    #[inline]
     pub fn happens(&mut self, per_mille: u64) -> bool {
         self.below(1000) < per_mille
     }

@@ -35,6 +35,7 @@ pub struct Latencies {
 }
 
 /// The class of a latency where `promised` is; a promise of nothing is kept by nothing.
+#[inline]
 pub fn class_of(latency: Duration, promised: Duration) -> usize {
     LATENCY_SHARES
         .partition_point(|share| latency.as_micros() * 1000 > promised.as_micros() * u128::from(*share))
@@ -42,11 +43,13 @@ pub fn class_of(latency: Duration, promised: Duration) -> usize {
 
 impl Latencies {
     /// All answers.
+    #[inline]
     pub fn total(&self) -> u64 {
         self.answered.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// What was counted since `earlier`; `None` when that is of another life or another promise, or counted more.
+    #[inline]
     pub fn since(&self, earlier: &Self) -> Option<Self> {
         if (self.incarnation, self.promised) != (earlier.incarnation, earlier.promised) {
             return None;
@@ -61,6 +64,7 @@ impl Latencies {
 
     /// The first class that, with those below it, has at least the share of the answers that `millionths` says: the class of
     /// that quantile. `None` without an answer.
+    #[inline]
     pub fn class_of_quantile(&self, millionths: u32) -> Option<usize> {
         let total = u128::from(self.total());
         let needed = (total * u128::from(millionths)).div_ceil(1_000_000).max(1);
