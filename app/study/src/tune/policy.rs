@@ -70,18 +70,6 @@ impl Ranges {
 /// What `resource` promises, where it is sized by that.
 pub(crate) fn promise_of(resource: &mut Resource) -> Option<&mut Slo> {
     let Resource::Service(service) = resource else { return None };
-    match &mut service.spec.scale.count {
-        Count::Auto(auto) => match &mut auto.policy {
-            ScalePolicy::Slo(slo) => Some(slo),
-            ScalePolicy::Hpa
-            | ScalePolicy::Unanimous
-            | ScalePolicy::Step(_)
-            | ScalePolicy::Watermarks(_)
-            | ScalePolicy::TargetTracking(_)
-            | ScalePolicy::Burst(_)
-            | ScalePolicy::Formula(_)
-            | ScalePolicy::Composite(_) => None,
-        },
-        Count::Fixed(_) => None,
-    }
+    let Count::Auto(auto) = &mut service.spec.scale.count else { return None };
+    if let ScalePolicy::Slo(slo) = &mut auto.policy { Some(slo) } else { None }
 }
