@@ -102,7 +102,14 @@ impl History {
 
     /// The highest value that is kept, of a little more than the last [`HISTORY_STEPS`] at most.
     pub(crate) fn peak(&self) -> f64 {
-        f64::from(self.peaks.iter().copied().fold(0.0, f32::max))
+        // Several at once, as a processor compares them.
+        let mut highest = [0.0f32; 8];
+        for peaks in self.peaks.chunks_exact(highest.len()) {
+            for (highest, &peak) in highest.iter_mut().zip(peaks) {
+                *highest = if peak > *highest { peak } else { *highest };
+            }
+        }
+        f64::from(highest.into_iter().fold(0.0, f32::max))
     }
 
     fn index(&self, steps: usize) -> Option<usize> {

@@ -1,25 +1,27 @@
 //! Models that share one forecast by what each has been worth.
 
-/// Weights of `N` models by their regrets: ML-Poly with forgetting.
+use crate::race::ENTRANTS;
+
+/// Entrants, rounded up to whole [`LANES`]: those beyond are never awake.
+pub(crate) const PLACES: usize = ENTRANTS.next_multiple_of(LANES);
+
+/// Numbers that a processor reckons with at once.
+const LANES: usize = 4;
+
+/// A number for each entrant.
+pub(crate) type Each = [f32; PLACES];
+
+/// Weights of entrants by their regrets: ML-Poly with forgetting.
 ///
 /// Source: Gaillard, Stoltz and van Erven, "A second-order bound with excess losses", COLT 2014, on the gradient of the
-/// pinball loss. A model that is asleep neither gains nor loses. There is no rate to choose.
+/// pinball loss. An entrant that is asleep neither gains nor loses. There is no rate to choose.
 #[derive(Clone, Debug)]
-pub(crate) struct Mixture<const N: usize> {
-    regret: [f32; N],
-    squares: [f32; N],
-    weights: [f32; N],
+pub(crate) struct Mixture {
+    regret: Each,
+    squares: Each,
+    weights: Each,
     /// The largest regret of late, so that no unit matters.
     range: f32,
-}
-
-/// A sum in four parts, which a processor adds at once.
-fn sum_of<const N: usize>(term: impl Fn(usize) -> f32) -> f32 {
-    let mut parts = [0.0; 4];
-    for index in 0..N {
-        parts[index % 4] += term(index);
-    }
-    (parts[0] + parts[1]) + (parts[2] + parts[3])
 }
 
 /// What came of a shared forecast.
@@ -35,55 +37,76 @@ pub(crate) struct Outcome {
     pub(crate) kept: f32,
 }
 
-impl<const N: usize> Mixture<N> {
+/// All of `each` in one, lane by lane first.
+fn folded(each: &Each, with: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let (quads, _) = each.as_chunks::<LANES>();
+    for quad in quads {
+        lanes = std::array::from_fn(|lane| with(lanes[lane], quad[lane]));
+    }
+    with(with(lanes[0], lanes[1]), with(lanes[2], lanes[3]))
+}
+
+fn sum(each: &Each) -> f32 {
+    folded(each, |one, other| one + other)
+}
+
+fn products(one: &Each, other: &Each) -> Each {
+    std::array::from_fn(|place| one[place] * other[place])
+}
+
+impl Mixture {
     pub(crate) fn new() -> Self {
-        Self { regret: [0.0; N], squares: [0.0; N], weights: [1.0; N], range: 0.0 }
+        Self { regret: [0.0; PLACES], squares: [0.0; PLACES], weights: [1.0; PLACES], range: 0.0 }
     }
 
     /// The shared forecast of those that are awake, of which `awake` is 1 and that of the others 0; 0 when all sleep.
-    pub(crate) fn blend(&self, forecasts: &[f32; N], awake: &[f32; N]) -> f32 {
-        let total = sum_of::<N>(|index| awake[index] * self.weights[index]);
+    pub(crate) fn blend(&self, forecasts: &Each, awake: &Each) -> f32 {
+        let shares = products(awake, &self.weights);
+        let total = sum(&shares);
         if total > 0.0 {
-            return sum_of::<N>(|index| awake[index] * self.weights[index] * forecasts[index]) / total;
+            return sum(&products(&shares, forecasts)) / total;
         }
-        sum_of::<N>(|index| awake[index] * forecasts[index]) / sum_of::<N>(|index| awake[index]).max(1.0)
+        sum(&products(awake, forecasts)) / sum(awake).max(1.0)
     }
 
     /// Learns what came of `forecasts`.
-    pub(crate) fn learn(&mut self, forecasts: &[f32; N], awake: &[f32; N], outcome: Outcome) {
+    pub(crate) fn learn(&mut self, forecasts: &Each, awake: &Each, outcome: Outcome) {
         let Outcome { blended, actual, level, kept } = outcome;
         let slope = if actual > blended { -level } else { 1.0 - level };
-        let gains: [f32; N] =
-            std::array::from_fn(|index| awake[index] * (slope * (blended - forecasts[index])));
-        let mut widest = [0.0f32; 4];
-        for (index, gain) in gains.iter().enumerate() {
-            widest[index % 4] = widest[index % 4].max(gain.abs());
-        }
-        let widest = widest[0].max(widest[1]).max(widest[2].max(widest[3]));
+        let gains: Each = std::array::from_fn(|place| awake[place] * (slope * (blended - forecasts[place])));
+        let widest = folded(&gains, |one, other| one.abs().max(other.abs()));
         self.range = (self.range * kept).max(widest);
         let least = self.range * self.range;
-        for (index, gain) in gains.into_iter().enumerate() {
-            self.regret[index] = self.regret[index] * kept + gain;
-            self.squares[index] = self.squares[index] * kept + gain * gain;
-            let rate = 1.0 / (least + self.squares[index]).max(f32::MIN_POSITIVE);
-            self.weights[index] = rate * self.regret[index].max(0.0);
-        }
-        let total = sum_of::<N>(|index| self.weights[index]);
-        if total > 0.0 && total.is_finite() {
+        let regret: Each = std::array::from_fn(|place| self.regret[place] * kept + gains[place]);
+        let squares: Each =
+            std::array::from_fn(|place| self.squares[place] * kept + gains[place] * gains[place]);
+        let weights: Each = std::array::from_fn(|place| {
+            let rate = 1.0 / larger(least + squares[place], f32::MIN_POSITIVE);
+            rate * larger(regret[place], 0.0)
+        });
+        (self.regret, self.squares) = (regret, squares);
+        let total = sum(&weights);
+        self.weights = if total > 0.0 && total.is_finite() {
             let share = 1.0 / total;
-            self.weights.iter_mut().for_each(|weight| *weight *= share);
+            weights.map(|weight| weight * share)
         } else {
-            self.weights = [1.0 / N as f32; N];
-        }
+            [1.0 / ENTRANTS as f32; PLACES]
+        };
     }
 
-    /// Whether `index` has any part in the shared forecast.
-    pub(crate) fn heeds(&self, index: usize) -> bool {
-        self.weights[index] > 0.0
+    /// Whether the entrant at `place` has any part in the shared forecast.
+    pub(crate) fn heeds(&self, place: usize) -> bool {
+        self.weights[place] > 0.0
     }
 
-    /// The share of each model, 1 in all once anything was learnt.
-    pub(crate) fn weights(&self) -> &[f32; N] {
+    /// The share of each, 1 in all once anything was learnt.
+    pub(crate) fn weights(&self) -> &Each {
         &self.weights
     }
+}
+
+/// The larger of two, or `other` where `one` is no number; as a processor has it, unlike [`f32::max`].
+fn larger(one: f32, other: f32) -> f32 {
+    if one > other { one } else { other }
 }

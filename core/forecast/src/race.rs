@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::calibration::Calibration;
 use crate::carry::{Carry, deviation};
 use crate::forecast::{Forecast, Quantile, Report, Standing};
-use crate::mixture::{Mixture, Outcome};
+use crate::mixture::{Each, Mixture, Outcome, PLACES};
 use crate::model::{Model, POINTS};
 use crate::outlook::{INPUT_MAX, INPUTS, Outlook};
 use crate::regression::Regression;
@@ -14,7 +14,7 @@ use crate::sketch::Sketch;
 use crate::width::{Surroundings, WIDTH_INPUTS, Width};
 
 /// Each model with a band of steady width, and with one whose width it has learnt.
-const ENTRANTS: usize = 2 * POINTS;
+pub(crate) const ENTRANTS: usize = 2 * POINTS;
 
 /// The competition for one horizon.
 #[derive(Clone, Debug)]
@@ -31,16 +31,17 @@ pub(crate) struct Race {
     carries: [Carry; 3],
     sketches: Vec<Sketch>,
     /// The quantiles of each sketch, by their levels; refreshed in turn.
-    stretches: [[f32; ENTRANTS]; LEVELS_MAX],
+    stretches: [Each; LEVELS_MAX],
     books: Vec<Book>,
-    open: VecDeque<Bet>,
+    /// Each in a place of its own, which the next one takes over when it is scored.
+    open: VecDeque<Box<Bet>>,
 }
 
 /// One quantile: who is worth what, and how the whole is calibrated.
 #[derive(Clone, Debug)]
 struct Book {
-    mixture: Mixture<ENTRANTS>,
-    losses: [f32; ENTRANTS],
+    mixture: Mixture,
+    losses: Each,
     blend: Calibration,
     persistence: Calibration,
 }
@@ -52,15 +53,15 @@ struct Bet {
     /// Which models had a forecast.
     is_awake: [bool; POINTS],
     /// The same for each entrant, as 1 and 0.
-    awake: [f32; ENTRANTS],
-    widths: [f32; ENTRANTS],
+    awake: Each,
+    widths: Each,
     width_inputs: [[f32; WIDTH_INPUTS]; POINTS],
     inputs: [f32; INPUTS],
     /// The mean load then: the unit of the inputs.
     unit: f64,
     deviations: [Option<f32>; 3],
     usual: [Option<f32>; 3],
-    quantiles: [[f32; ENTRANTS]; LEVELS_MAX],
+    quantiles: [Each; LEVELS_MAX],
     blends: [f32; LEVELS_MAX],
     calibrated: [f32; LEVELS_MAX],
     persisted: [f32; LEVELS_MAX],
@@ -79,7 +80,7 @@ impl Race {
         let levels = settings.levels();
         let book = Book {
             mixture: Mixture::new(),
-            losses: [0.0; ENTRANTS],
+            losses: [0.0; PLACES],
             blend: Calibration::default(),
             persistence: Calibration::default(),
         };
@@ -93,7 +94,7 @@ impl Race {
             regression: Regression::new([0.0; INPUTS], memory),
             carries: [Carry::default(); 3],
             sketches: vec![Sketch::new(); ENTRANTS],
-            stretches: [[0.0; ENTRANTS]; LEVELS_MAX],
+            stretches: [[0.0; PLACES]; LEVELS_MAX],
             books: vec![book; levels.len()],
             open: VecDeque::with_capacity(horizon.steps()),
         }
@@ -101,14 +102,18 @@ impl Race {
 
     /// Scores what is due by the latest step of `outlook`, and forecasts anew.
     pub(crate) fn advance(&mut self, outlook: &Outlook) {
-        if self.open.len() == self.horizon.steps()
-            && let Some(bet) = self.open.pop_front()
-            && let Some(actual) = self.outcome(outlook)
-        {
-            self.score(&bet, actual);
+        let due = if self.open.len() == self.horizon.steps() { self.open.pop_front() } else { None };
+        if let (Some(bet), Some(actual)) = (&due, self.outcome(outlook)) {
+            self.score(bet, actual);
         }
         let bet = self.bet(outlook, [true; POINTS]);
-        self.open.push_back(bet);
+        self.open.push_back(match due {
+            Some(mut place) => {
+                *place = bet;
+                place
+            }
+            None => Box::new(bet),
+        });
     }
 
     /// What came over the horizon that ends now; `None` when it was not measured.
@@ -175,14 +180,16 @@ impl Race {
         let mut bet = Bet {
             points: points.map(|point| point.unwrap_or(0.0).clamp(0.0, ceiling) as f32),
             is_awake: points.map(|point| point.is_some()),
-            awake: std::array::from_fn(|entrant| f32::from(u8::from(points[entrant / 2].is_some()))),
-            widths: [1.0; ENTRANTS],
+            awake: std::array::from_fn(|place| {
+                f32::from(u8::from(points.get(place / 2).is_some_and(Option::is_some)))
+            }),
+            widths: [1.0; PLACES],
             width_inputs: [[0.0; WIDTH_INPUTS]; POINTS],
             inputs: inputs.map(|input| input as f32),
             unit: outlook.pace.mean,
             deviations: deviations.map(|deviation| deviation.map(|deviation| deviation as f32)),
             usual: usual.map(|usual| usual.map(|usual| usual as f32)),
-            quantiles: [[0.0; ENTRANTS]; LEVELS_MAX],
+            quantiles: [[0.0; PLACES]; LEVELS_MAX],
             blends: [0.0; LEVELS_MAX],
             calibrated: [0.0; LEVELS_MAX],
             persisted: [0.0; LEVELS_MAX],
@@ -199,13 +206,13 @@ impl Race {
     }
 
     fn set_quantiles(&self, bet: &mut Bet, ceiling: f32) {
-        let points: [f32; ENTRANTS] = std::array::from_fn(|entrant| bet.points[entrant / 2]);
+        let points: Each =
+            std::array::from_fn(|place| bet.points.get(place / 2).copied().unwrap_or_default());
         for (place, book) in self.books.iter().enumerate() {
             let stretches = &self.stretches[place];
-            for entrant in 0..ENTRANTS {
-                let quantile = points[entrant] + stretches[entrant] * bet.widths[entrant];
-                bet.quantiles[place][entrant] = quantile.clamp(0.0, ceiling);
-            }
+            bet.quantiles[place] = std::array::from_fn(|entrant| {
+                (points[entrant] + stretches[entrant] * bet.widths[entrant]).clamp(0.0, ceiling)
+            });
             let blend = book.mixture.blend(&bet.quantiles[place], &bet.awake);
             bet.blends[place] = blend;
             let persisted = bet.quantiles[place][0];

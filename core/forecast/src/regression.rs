@@ -7,6 +7,7 @@
 #[derive(Clone, Debug)]
 pub(crate) struct Regression<const N: usize> {
     weights: [f64; N],
+    /// By columns.
     covariance: [[f64; N]; N],
     forgetting: f64,
     /// Mean absolute error, of the order in which errors are ordinary.
@@ -43,21 +44,24 @@ impl<const N: usize> Regression<N> {
             self.error + 0.01 * (size.min(10.0 * self.error) - self.error)
         };
         let trust = if size > HUBER * self.error { HUBER * self.error / size } else { 1.0 };
+        // By columns, of which a processor adds several rows at once.
         let mut gain = [0.0; N];
-        for (gain, row) in gain.iter_mut().zip(&self.covariance) {
-            *gain = row.iter().zip(inputs).map(|(covariance, input)| covariance * input).sum();
+        for (column, input) in self.covariance.iter().zip(inputs) {
+            for (gain, covariance) in gain.iter_mut().zip(column) {
+                *gain += covariance * input;
+            }
         }
         let excitation: f64 = gain.iter().zip(inputs).map(|(gain, input)| gain * input).sum();
         let is_wide = (0..N).any(|index| self.covariance[index][index] > COVARIANCE_MAX);
         let forgetting = if is_wide { 1.0 } else { self.forgetting };
         let divisor = forgetting / trust.max(1e-6) + excitation;
-        for (weight, gain) in self.weights.iter_mut().zip(&gain) {
-            *weight += gain / divisor * error;
+        let shares = gain.map(|gain| gain / divisor);
+        for (weight, share) in self.weights.iter_mut().zip(&shares) {
+            *weight += share * error;
         }
         let growth = 1.0 / forgetting;
-        for (row, left) in self.covariance.iter_mut().zip(&gain) {
-            let share = left / divisor;
-            for (cell, right) in row.iter_mut().zip(&gain) {
+        for (column, right) in self.covariance.iter_mut().zip(&gain) {
+            for (cell, share) in column.iter_mut().zip(&shares) {
                 *cell = (*cell - share * right) * growth;
             }
         }

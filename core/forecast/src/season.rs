@@ -81,11 +81,14 @@ fn autocorrelations(values: &[f32], longest: usize) -> Option<Vec<f64>> {
     if variance < 1e-12 {
         return None;
     }
-    let at_lag = |lag: usize| {
-        let (late, early) = (&centred[lag..], &centred[..centred.len() - lag]);
-        product(late, early) / late.len() as f64 / variance
-    };
-    Some((0..=longest).map(at_lag).collect())
+    let mut at = Vec::with_capacity(longest + LAGS);
+    for first in (0..=longest).step_by(LAGS) {
+        let lags: [usize; LAGS] = std::array::from_fn(|place| first + place);
+        let sums = products(lags.map(|lag| &centred[lag..]), &centred);
+        at.extend(lags.iter().zip(sums).map(|(lag, sum)| sum / (centred.len() - lag) as f64 / variance));
+    }
+    at.truncate(longest + 1);
+    Some(at)
 }
 
 /// The correlation of a series with itself `lag` steps before; `None` when it does not vary.
@@ -103,15 +106,39 @@ fn correlation(values: &[f32], lag: usize) -> Option<f64> {
 /// Independent sums, so that several are added at once.
 const LANES: usize = 8;
 
+/// Lags that are looked at together, so that a part is read once for all of them.
+const LAGS: usize = 4;
+
 /// The sum of the products of two parts of the same length; up to seven of the last are left out.
 fn product(one: &[f32], other: &[f32]) -> f64 {
-    let mut sums = [0.0f32; LANES];
-    for (one, other) in one.chunks_exact(LANES).zip(other.chunks_exact(LANES)) {
-        for (sum, (one, other)) in sums.iter_mut().zip(one.iter().zip(other)) {
-            *sum += one * other;
+    let [sum] = products([one], other);
+    sum
+}
+
+/// The sum of the products of each of `ones` with as much of `other` as it is long; up to seven of the last of each are left out.
+fn products<const N: usize>(ones: [&[f32]; N], other: &[f32]) -> [f64; N] {
+    let mut sums = [[0.0f32; LANES]; N];
+    let shortest = ones.iter().map(|one| one.len() / LANES).min().unwrap_or(0).min(other.len() / LANES);
+    let (others, _) = other.as_chunks::<LANES>();
+    let parts = ones.map(|one| one.as_chunks::<LANES>().0);
+    let together = parts.map(|part| &part[..shortest]);
+    for (place, other) in others[..shortest].iter().enumerate() {
+        for (sums, part) in sums.iter_mut().zip(&together) {
+            add_products(sums, &part[place], other);
         }
     }
-    sums.iter().map(|&sum| f64::from(sum)).sum()
+    for (sums, part) in sums.iter_mut().zip(&parts) {
+        for (one, other) in part.iter().zip(others).skip(shortest) {
+            add_products(sums, one, other);
+        }
+    }
+    sums.map(|sums| sums.iter().map(|&sum| f64::from(sum)).sum())
+}
+
+fn add_products(sums: &mut [f32; LANES], one: &[f32; LANES], other: &[f32; LANES]) {
+    for (sum, (one, other)) in sums.iter_mut().zip(one.iter().zip(other)) {
+        *sum += one * other;
+    }
 }
 
 /// The mean, of all but up to seven of the last.
@@ -122,4 +149,29 @@ fn mean_of(values: &[f32]) -> f32 {
     #[expect(clippy::cast_possible_truncation, reason = "it only centres")]
     let mean = (sum / whole.max(1) as f64) as f32;
     mean
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn lags_that_are_looked_at_together_are_as_they_are_alone(
+            values in prop::collection::vec(0.0..100.0_f32, 9..200), longest in 3_usize..60,
+        ) {
+            let longest = longest.min(values.len() / 3);
+            let together = autocorrelations(&values, longest).unwrap_or_default();
+            let mean = mean_of(&values);
+            let centred: Vec<f32> = values.iter().map(|value| value - mean).collect();
+            let variance = product(&centred, &centred) / centred.len() as f64;
+            for (lag, found) in together.into_iter().enumerate() {
+                let (late, early) = (&centred[lag..], &centred[..centred.len() - lag]);
+                let alone = product(late, early) / late.len() as f64 / variance;
+                prop_assert_eq!(found.to_bits(), alone.to_bits(), "at {}", lag);
+            }
+        }
+    }
 }

@@ -7,6 +7,8 @@
 #[derive(Clone, Debug)]
 pub(crate) struct Sketch {
     buckets: Box<[f32; BUCKETS]>,
+    /// Above it every bucket is empty.
+    highest: usize,
     total: f32,
     weight: f32,
 }
@@ -19,13 +21,15 @@ const BUCKETS: usize = 2 * SIDE + 1;
 
 impl Sketch {
     pub(crate) fn new() -> Self {
-        Self { buckets: Box::new([0.0; BUCKETS]), total: 0.0, weight: 1.0 }
+        Self { buckets: Box::new([0.0; BUCKETS]), highest: 0, total: 0.0, weight: 1.0 }
     }
 
     /// Adds a number, after which the earlier ones count by `kept`, above 0 and at most 1, of what they did.
     pub(crate) fn add(&mut self, number: f64, kept: f32) {
         self.weight /= kept.max(0.1);
-        self.buckets[bucket_of(number)] += self.weight;
+        let bucket = bucket_of(number);
+        self.highest = self.highest.max(bucket);
+        self.buckets[bucket] += self.weight;
         self.total += self.weight;
         if self.weight > 1e6 {
             let by = 1.0 / self.weight;
@@ -38,11 +42,11 @@ impl Sketch {
     /// Says of each of `levels`, by its place, the number below which that share of all lies; 0 when there is none. Fastest for rising levels.
     pub(crate) fn quantiles(&self, levels: &[f64], mut say: impl FnMut(usize, f64)) {
         // From the top down, and for a lower level on from where the last one was found.
-        let (mut index, mut passed) = (BUCKETS - 1, 0.0);
+        let (mut index, mut passed) = (self.highest, 0.0);
         let mut last = f64::INFINITY;
         for (place, &level) in levels.iter().enumerate().rev() {
             if level > last {
-                (index, passed) = (BUCKETS - 1, 0.0);
+                (index, passed) = (self.highest, 0.0);
             }
             last = level;
             #[expect(clippy::cast_possible_truncation, reason = "a share needs no more digits")]

@@ -179,6 +179,21 @@ mod tests {
         }
 
         #[test]
+        fn the_less_a_violation_costs_the_fewer_are_cheapest(
+            least in 0.0..500.0_f64, rises in prop::collection::vec(0.0..80.0_f64, LEVELS_MAX - 1), price in 0.1..500.0_f64,
+            part in 0.0..1.0_f64, carried in 0.5..40.0_f64,
+        ) {
+            let loads: Vec<f64> = std::iter::once(least)
+                .chain(rises.iter().scan(least, |load, rise| { *load += rise; Some(*load) }))
+                .collect();
+            let replicas = |price: f64| {
+                let price = Price::of(price.max(1e-3)).expect("it is above 0");
+                cheapest(&forecast(&loads), price, &PerReplica(carried), (0, 2000)).replicas
+            };
+            prop_assert!(replicas(price * part) <= replicas(price));
+        }
+
+        #[test]
         fn the_cheapest_is_the_cheapest_of_all(
             least in 0.0..500.0_f64, rises in prop::collection::vec(0.0..80.0_f64, 0..LEVELS_MAX), price in 0.1..500.0_f64,
             carried in 0.5..40.0_f64, bounds in (0_u32..20, 0_u32..80),

@@ -196,8 +196,8 @@ struct Floor {
 #[derive(Clone, Copy, Debug, Default)]
 struct Fresh {
     loads: Loads,
-    /// What the floor was set by: the price, and what one replica and the floor carry.
-    by: Option<[f64; 3]>,
+    /// What it was asked with: the price, and what one replica and the floor carry after it.
+    by: Option<(Price, [f64; 2])>,
 }
 
 /// The loads of a step until now.
@@ -329,7 +329,7 @@ impl SloFirst {
             return;
         }
         self.fresh.loads.note(load);
-        if matches!(self.fresh.loads, Loads::Even(_)) && self.fresh.by == Some(self.set_by(price, capacity)) {
+        if matches!(self.fresh.loads, Loads::Even(_)) && self.fresh.covers(price, self.carried(capacity)) {
             return;
         }
         // Within a step the freshest word is rougher, and only raises what the last whole step said.
@@ -341,13 +341,13 @@ impl SloFirst {
             if fresh.replicas > self.floor.replicas {
                 self.floor = fresh;
             }
-            self.fresh.by = Some(self.set_by(price, capacity));
+            self.fresh.by = Some((price, self.carried(capacity)));
         }
     }
 
-    /// What the floor follows from besides the forecast.
-    fn set_by(&self, Price(price): Price, capacity: &impl Capacity) -> [f64; 3] {
-        [price, capacity.carried(1), capacity.carried(self.floor.replicas)]
+    /// What one replica carries, and what the floor does.
+    fn carried(&self, capacity: &impl Capacity) -> [f64; 2] {
+        [1, self.floor.replicas].map(|replicas| capacity.carried(replicas))
     }
 
     /// The number at which replicas and expected violations cost least together.
@@ -387,6 +387,13 @@ fn is_amount(amount: f64) -> bool {
 
 fn waiting_of(moment: &Moment) -> f64 {
     if is_amount(moment.waiting) { moment.waiting } else { 0.0 }
+}
+
+impl Fresh {
+    /// Whether asking again would not raise the floor: the less a violated request costs, the fewer replicas cost least.
+    fn covers(&self, price: Price, carried: [f64; 2]) -> bool {
+        self.by.is_some_and(|(asked_with, then)| price <= asked_with && carried == then)
+    }
 }
 
 impl Loads {
