@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use balance::Phase;
 use bytes::Bytes;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -81,15 +81,31 @@ impl Link {
         hand: &Hand,
     ) -> Result<Response<Incoming>, SendError> {
         let (sent, received) = (self.wire.sent(), self.wire.received());
+        let is_whole = request.body().is_end_stream();
         let mut answer = pin!(self.sender.send_request(request));
         let (connection, is_finished) = (&mut self.connection, &mut self.is_finished);
-        let answered = poll_fn(|cx| {
+        let mut driven = |cx: &mut Context<'_>| {
             drive(connection, is_finished, cx);
-            match answer.as_mut().poll(cx) {
-                Poll::Ready(answer) => Poll::Ready(Some(Some(answer))),
-                Poll::Pending if *is_finished => Poll::Ready(Some(None)),
-                Poll::Pending if hand.take_expired() => Poll::Ready(None),
+            // What answers is the connection, which is driven here: nobody has to be woken for it.
+            match answer.as_mut().poll(&mut nobody()) {
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                Poll::Pending if *is_finished => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
+            }
+        };
+        let mut is_awaited = false;
+        let answered = poll_fn(|cx| {
+            // Whoever is woken mostly finds the answer there, and leaves a connection that wakes nobody: the next request over it would
+            // wake this one's client for nothing.
+            let mut answered = if is_awaited { driven(&mut nobody()) } else { Poll::Pending };
+            if answered.is_pending() {
+                answered = driven(cx);
+            }
+            // Each piece of a body wakes, too, and is not the answer.
+            is_awaited = is_whole;
+            match answered {
+                Poll::Pending if hand.take_expired() => Poll::Ready(None),
+                answered => answered.map(Some),
             }
         });
         let answered = answered.await;
@@ -124,7 +140,7 @@ impl Link {
 
     /// Looks after a connection that nobody uses: says whether it is still open as far as the runtime knows.
     pub(crate) fn is_open_when_idle(&mut self) -> bool {
-        self.drive(&mut Context::from_waker(Waker::noop()));
+        self.drive(&mut nobody());
         self.is_reusable()
     }
 
@@ -145,6 +161,11 @@ impl Link {
     }
 }
 
+/// Who is not to be woken.
+fn nobody() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
 fn drive(
     connection: &mut Connection<TokioIo<Wire>, RequestBody>,
     is_finished: &mut bool,
@@ -158,7 +179,59 @@ fn drive(
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
     use super::*;
+    use crate::hand::Hands;
+
+    /// Counts how often a task is woken, and wakes it.
+    struct Bell {
+        rung: AtomicUsize,
+        task: Waker,
+    }
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.rung.fetch_add(1, Ordering::Relaxed);
+            self.task.wake_by_ref();
+        }
+    }
+
+    /// Asks once; answers the bell of the one who asked.
+    async fn ask(link: &mut Link) -> Arc<Bell> {
+        let hand = Hands::new().add(Duration::from_secs(30));
+        let request = Request::get("/").header("host", "a").body(RequestBody::Empty).unwrap();
+        let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        let bell = Arc::new(Bell { rung: AtomicUsize::new(0), task });
+        let waker = Waker::from(Arc::clone(&bell));
+        let mut answer = pin!(link.send(request, &hand));
+        let response = poll_fn(|_| answer.as_mut().poll(&mut Context::from_waker(&waker))).await.unwrap();
+        assert!(response.body().is_end_stream());
+        bell
+    }
+
+    #[tokio::test]
+    async fn who_awaits_an_answer_is_woken_once_for_it_and_never_for_the_next_one() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let endpoint = std::thread::spawn(move || {
+            let (mut stream, _peer) = listener.accept().unwrap();
+            let mut heard = [0; 1024];
+            while stream.read(&mut heard).unwrap() > 0 {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+            }
+        });
+        let mut link = Link::connect(address, Duration::from_secs(30), None).await.unwrap();
+        let first = ask(&mut link).await;
+        assert!(link.is_reusable());
+        let second = ask(&mut link).await;
+        assert_eq!([first, second].map(|bell| bell.rung.load(Ordering::Relaxed)), [1, 1]);
+        drop(link);
+        endpoint.join().unwrap();
+    }
 
     #[tokio::test]
     async fn a_close_is_seen_before_the_runtime_hears_of_it() {
