@@ -63,6 +63,8 @@ pub(crate) struct Hand {
     whole_request: Cell<u32>,
     /// Ticks since the connection became idle, as long as nothing came.
     ticks_at_rest: Cell<u8>,
+    /// Whether the last request came before the connection had rested from the one before it.
+    comes_back_soon: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     now: Rc<Cell<Instant>>,
 }
@@ -90,6 +92,7 @@ impl Hands {
             request: Cell::new(0),
             whole_request: Cell::new(0),
             ticks_at_rest: Cell::new(0),
+            comes_back_soon: Cell::new(false),
             waker: RefCell::new(None),
             now: Rc::clone(&self.now),
         });
@@ -172,6 +175,8 @@ impl Hand {
 
     /// Notes that a request has begun, of which there may be more to read.
     pub(crate) fn begin_request(&self) {
+        let is_first = self.request.get() == 0;
+        self.comes_back_soon.set(!is_first && !self.has_rested());
         self.request.set(self.request.get().wrapping_add(1));
     }
 
@@ -198,6 +203,11 @@ impl Hand {
     /// Whether it has been [at rest](Self::is_at_rest) for a while.
     pub(crate) fn has_rested(&self) -> bool {
         self.ticks_at_rest.get() >= REST_TICKS
+    }
+
+    /// Whether the client asked its last request right after the one before it, and so is likely to ask the next one soon.
+    pub(crate) fn comes_back_soon(&self) -> bool {
+        self.comes_back_soon.get()
     }
 
     /// Remembers whom to wake.
@@ -232,5 +242,28 @@ impl Hand {
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn who_asks_before_a_rest_comes_back_soon_until_a_rest_is_taken() {
+        let hands = Hands::new();
+        let hand = hands.add(LONG);
+        let ask_after = |ticks: u8| {
+            (0..ticks).for_each(|_| hands.tick());
+            hand.begin_request();
+            hand.arm_idle(LONG, LONG);
+            hand.comes_back_soon()
+        };
+        assert!(!ask_after(0), "a first request says nothing about a next one");
+        assert!(ask_after(REST_TICKS - 1));
+        assert!(!ask_after(REST_TICKS));
+        assert!(ask_after(0));
     }
 }

@@ -5,7 +5,8 @@
 //! and is made again for the bytes that come next. Nothing is lost in between: what was read is handed over with the socket, and what was not
 //! is still in it.
 //!
-//! What that costs those need not pay who ask one request right after the other: a worker keeps some connections ready.
+//! What that costs those need not pay who ask one request right after the other: their connections stay ready for half a second, and so
+//! do some of those who have asked but once.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -28,10 +29,10 @@ use crate::forward;
 use crate::hand::Stage;
 use crate::socket::{ClientSocket, Stream};
 
-/// Connections of a worker that are kept ready while they are at rest: 640 KiB.
+/// Connections of a worker that are kept ready at rest though nothing says that their clients come back soon: 640 KiB.
 const ALERT_MAX: usize = 32;
 
-/// How many of a worker's connections are ready for a request that has not come.
+/// How many of a worker's connections are ready for a request that nothing says will come soon.
 #[derive(Debug, Default)]
 pub(crate) struct Alert(Cell<usize>);
 
@@ -122,8 +123,11 @@ async fn serve_until_rest(client: &Rc<Client>, socket: ClientSocket) -> Option<(
                 watchful = None;
                 return Poll::Pending;
             }
-            watchful = watchful.take().or_else(|| client.worker.alert.enter());
-            let stays = watchful.is_some() && !client.hand.has_rested();
+            let is_ready = client.hand.comes_back_soon() || {
+                watchful = watchful.take().or_else(|| client.worker.alert.enter());
+                watchful.is_some()
+            };
+            let stays = is_ready && !client.hand.has_rested();
             return if stays { Poll::Pending } else { Poll::Ready(Stop::AtRest) };
         }
     });
