@@ -147,6 +147,8 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
+            // Those of most messages, which go anyway.
+            .filter(|token| !HOP_BY_HOP.iter().any(|name| token.eq_ignore_ascii_case(name.as_str())))
             .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
             // Naming these would change what the message means to the next reader; no honest client does it.
             .filter(|name| name != HOST && name != CONTENT_LENGTH)
