@@ -81,6 +81,7 @@ fn declare(now: Now, knowledge: &mut Knowledge, declared: &Arc<Declared>, out: &
     }
     if service.declared.as_ref().is_some_and(|before| is_scaled_otherwise(before, declared)) {
         service.scaling.policy = PolicyMemory::default();
+        service.scaling.failing.clear();
         service.foresight.iter_mut().for_each(|foresight| foresight.retarget(now.time));
     }
     if let Some(before) = &service.declared {

@@ -265,6 +265,16 @@ pub struct MetricVerdict {
     pub note: Arc<str>,
 }
 
+impl MetricVerdict {
+    /// What stands for [`Self::current`] where nothing was measured.
+    pub const UNKNOWN: &str = "unknown";
+
+    /// Whether anything was measured.
+    pub fn is_measured(&self) -> bool {
+        &*self.current != Self::UNKNOWN
+    }
+}
+
 /// A step that changed the number after the metrics.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Limit {

@@ -83,8 +83,19 @@ pub struct ScalingMemory {
     pub policy: PolicyMemory,
     /// How often the number has changed its direction; empty without a budget for that.
     pub flaps: FlapMemory,
+    /// The metrics that give nothing and have something that stands in for them then, in the order of the declaration.
+    pub failing: Vec<FailingMemory>,
     /// What each metric was at the last look, by its place in the declaration. Not kept over a restart: a metric is then looked at anew.
     pub levels: Vec<LevelMemory>,
+}
+
+/// A metric that gives nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FailingMemory {
+    /// Which, by its place in the declaration.
+    pub metric: u32,
+    /// Since when, without a break.
+    pub since: Time,
 }
 
 /// What the policy of an autoscaler goes by from one decision to the next. Empty for `hpa`, which goes by recommendations alone.

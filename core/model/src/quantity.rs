@@ -21,6 +21,17 @@ pub struct MilliRps(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Milli(pub i64);
 
+/// A number of replicas, as people say it: `1 replica`, `4 replicas`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replicas(pub u32);
+
+impl fmt::Display for Replicas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ending = if self.0 == 1 { "" } else { "s" };
+        write!(f, "{} replica{ending}", self.0)
+    }
+}
+
 /// Why a number cannot be an amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoAmount {

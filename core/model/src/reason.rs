@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::identity::{Generation, Ordinal};
 use crate::input::{Exit, ExitStatus};
 use crate::name::ServiceName;
-use crate::quantity::Bytes;
+use crate::quantity::{Bytes, Replicas};
 use crate::resource::Remove;
 use crate::time::Time;
 
@@ -260,9 +260,9 @@ impl fmt::Display for Reason {
         match self {
             Self::Declared => f.write_str("its declaration asks for it"),
             Self::Withdrawn => f.write_str("its declaration was taken back"),
-            Self::BelowDesired { have, desired } => write!(f, "{have} replicas of {desired} wanted"),
+            Self::BelowDesired { have, desired } => write!(f, "{} of {desired} wanted", Replicas(*have)),
             Self::AboveDesired { have, desired, first } => {
-                write!(f, "{have} replicas, only {desired} wanted{}", first_to_go(first))
+                write!(f, "{}, only {desired} wanted{}", Replicas(*have), first_to_go(first))
             }
             Self::Protected { until } => write!(f, "it is protected from being removed until {until}"),
             Self::Paused { until } => f.write_str(&paused(*until)),

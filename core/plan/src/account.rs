@@ -135,6 +135,8 @@ fn against(decision: &Decision, goal: Goal) -> Vec<Arc<str>> {
             Some(format!("{} asks for {proposal}: {}", metric.name, metric.note).into())
         }
         Some(_) => None,
+        // One that was measured and asks for nothing by itself goes into what another line tells, or decides nothing.
+        None if metric.is_measured() => None,
         None => Some(format!("{} asks for nothing: {}", metric.name, metric.note).into()),
     });
     let past = decision.limits.iter().filter(|limit| !is_short(limit.from) && is_short(limit.to));
@@ -221,12 +223,15 @@ fn spared(scene: &Scene, decision: Decision) -> Decision {
     limited(decision, Limit { name: "Protected", from, to, note: note.into() })
 }
 
+/// The limit that says which schedules hold, whether they changed the number or not.
+pub(crate) const SCHEDULED: &str = "Scheduled";
+
 /// The decision with what the schedules say about it.
 fn scheduled(mut decision: Decision, note: Option<String>) -> Decision {
     if let Some(note) = note {
         let (from, to) = (decision.desired, decision.desired);
         decision.summary = format!("{}; {note}", decision.summary).into();
-        decision.limits.push(Limit { name: "Scheduled", from, to, note: note.into() });
+        decision.limits.push(Limit { name: SCHEDULED, from, to, note: note.into() });
     }
     decision
 }

@@ -1,6 +1,7 @@
 //! Why fewer replicas are not followed although the metrics ask for them: a fall of load that need not be one, and a time at which
 //! nothing ought to be taken away (law 4).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use knowledge::series::Series;
@@ -11,7 +12,8 @@ use model::identity::Ordinal;
 use model::memory::{Fall, FlapMemory, LevelMemory, Way};
 use model::name::ServiceName;
 use model::plan::Afterwards;
-use model::resource::Flaps;
+use model::quantity::Milli;
+use model::resource::{AutoscalerSpec, Flaps, ScalePolicy};
 use model::settings::Settings;
 use model::time::Time;
 
@@ -32,6 +34,8 @@ pub(crate) enum Doubt {
         /// When it is believed, if it lasts.
         until: Time,
     },
+    /// A metric says less than nothing.
+    BelowZero { metric: Arc<str>, value: Milli },
     /// Most replicas have no sample of a metric.
     Silence { missing: u32, of: u32 },
     /// The number has changed its direction as often as is allowed.
@@ -160,6 +164,18 @@ pub(crate) fn silence(verdict: &Verdict) -> Option<Doubt> {
     Some(Doubt::Silence { missing, of: missing + ready })
 }
 
+/// The first metric that was measured below zero, which no load is. A formula says itself what such a number stands for.
+pub(crate) fn below_zero(verdict: &Verdict, spec: &AutoscalerSpec) -> Option<Doubt> {
+    if matches!(spec.policy, ScalePolicy::Formula(_)) {
+        return None;
+    }
+    let mut said = spec.metrics.iter().zip(&verdict.metrics);
+    said.find_map(|(metric, said)| {
+        let value = said.as_ref().ok()?.level.whole();
+        (value < Milli(0)).then(|| Doubt::BelowZero { metric: metric.name().into(), value })
+    })
+}
+
 /// Compares each metric with what it was at the last look, and writes down what it is now.
 ///
 /// A steep fall is believed once it has lasted, longer when it is one to nearly nothing, and is over when the metric is back. A metric that says
@@ -236,6 +252,7 @@ impl Doubt {
             Self::Errors(_) => "HeldByErrors",
             Self::Incident(_) => "HeldByIncident",
             Self::Fall { .. } => "HeldBySuddenFall",
+            Self::BelowZero { .. } => "HeldByNegative",
             Self::Silence { .. } => "HeldBySilence",
             Self::Flaps { .. } => "HeldByFlaps",
         }
@@ -251,6 +268,12 @@ impl Doubt {
                 let left = to.saturating_mul(100) / (*from).max(1);
                 format!(
                     "a metric fell to {left} % of what it was, which is believed if it lasts until {until}"
+                )
+            }
+            Self::BelowZero { metric, value: Milli(milli) } => {
+                format!(
+                    "{metric} is {}, and no load is below zero: it is not believed",
+                    *milli as f64 / 1000.0
                 )
             }
             Self::Silence { missing, of } => {

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::decision::{Account, Asked, Limit, MetricLevel, Need, Policy, Prospect};
+use model::quantity::Replicas;
 use model::resource::ScaleMode;
 use model::time::Wall;
 
-use crate::account::Situation;
+use crate::account::{SCHEDULED, Situation};
 use crate::imagined::Dial;
 use crate::ruling::Course;
 use crate::scene::Scene;
@@ -142,7 +143,7 @@ impl Situation {
         let until: Vec<&str> = limits.iter().filter(is_over).map(|limit| &*limit.note).collect();
         let until =
             if until.is_empty() { String::new() } else { format!("; until then {}", until.join(", ")) };
-        let note = format!("at {} with the load as it is: {}{until}", clock(at), replicas(desired));
+        let note = format!("at {} with the load as it is: {}{until}", clock(at), Replicas(desired));
         Some(Prospect { desired, need: Need::Time, levels: Vec::new(), at: Some(at), note: note.into() })
     }
 
@@ -166,7 +167,7 @@ impl Situation {
         };
         let other = Self::of(scene);
         let desired = other.ruling.desired;
-        let note = format!("{what}: {} ({})", replicas(desired), other.decision().summary);
+        let note = format!("{what}: {} ({})", Replicas(desired), other.decision().summary);
         Some(Prospect { desired, need, levels: Vec::new(), at: None, note: note.into() })
     }
 
@@ -236,21 +237,28 @@ impl Situation {
         let at = (other.scene.now != self.scene.now).then_some(other.scene.now.wall);
         let until = at.map(|at| format!(" until {}", clock(at))).unwrap_or_default();
         let desired = other.ruling.desired;
-        let note = format!("with {load}{until}: {}", replicas(desired));
+        let note = format!("with {load}{until}: {}", Replicas(desired));
         goal.told_of(Prospect { desired, need: Need::Load, levels, at, note: note.into() })
     }
 
     /// Neither a load nor a time leads to `goal`; what stands in the way of the largest or the smallest load there could be.
     fn in_vain(&self, goal: Goal) -> Prospect {
-        let lasting = run(self.next().at_load(Dial::All, goal.extreme()), |_| false);
-        let decision = lasting.end.decision();
-        let why = decision.limits.last().map_or(decision.summary, |limit| Arc::clone(&limit.note));
+        // As far as the loop decides it in its own period: a policy that evaluates what was measured meanwhile finds gaps beyond.
+        let next = self.next();
+        let lasting = run_for(next.period * STEPS, next.at_load(Dial::All, goal.extreme()), |_| false);
+        let (decision, scene) = (lasting.end.decision(), &lasting.end.scene);
+        let (bounds, usual) = (scene.term.bounds, scene.declared.usual_bounds());
+        let is_scheduled = if goal.is_out() { bounds.max < usual.max } else { bounds.min > usual.min };
+        let in_the_way = |limit: &&Limit| limit.name != SCHEDULED || is_scheduled;
+        let last = decision.limits.iter().rfind(in_the_way).map(|limit| Arc::clone(&limit.note));
+        let why = last.unwrap_or(decision.summary);
+        let horizon = if scene.declared.spec.scale.schedule.is_empty() { "hour" } else { "day" };
         let way = match goal.asked {
             Asked::Out => "more".to_owned(),
             Asked::In => "fewer".to_owned(),
             Asked::Exactly(wanted) => wanted.to_string(),
         };
-        self.nothing(&format!("no load within the next hour leads to {way}: {why}"))
+        self.nothing(&format!("no load within the next {horizon} leads to {way}: {why}"))
     }
 
     fn nothing(&self, note: &str) -> Prospect {
@@ -342,10 +350,6 @@ fn run_for(horizon: Duration, mut scene: Scene, is_met: impl Fn(u32) -> bool) ->
         scene.advance(by, ruling.desired, memory);
         step += 1;
     }
-}
-
-fn replicas(count: u32) -> String {
-    if count == 1 { "1 replica".to_owned() } else { format!("{count} replicas") }
 }
 
 fn clock(at: Wall) -> String {

@@ -119,7 +119,7 @@ impl Scene {
         let fall = doubt::fall(now, &verdict, &mut memory.levels);
         // New bounds are no fall of load: they hold whatever fails.
         let is_believed_from_load = verdict.desired < current && current <= spec.max;
-        let doubt = is_believed_from_load.then(|| self.doubt(&verdict, fall)).flatten();
+        let doubt = is_believed_from_load.then(|| self.doubt(spec, &verdict, fall)).flatten();
         let proposed = if doubt.is_some() { current } else { verdict.desired };
         let proposed = self.spared(proposed);
         let kept = self.fitting(self.within(current));
@@ -142,19 +142,25 @@ impl Scene {
     }
 
     /// The first reason not to follow `verdict` to fewer replicas.
-    fn doubt(&self, verdict: &Verdict, fall: Option<Doubt>) -> Option<Doubt> {
+    fn doubt(&self, spec: &AutoscalerSpec, verdict: &Verdict, fall: Option<Doubt>) -> Option<Doubt> {
         let flaps = || {
             let flaps = self.declared.spec.scale.flaps?;
             doubt::flapping(self.now.time, flaps, &self.sight.memory.flaps)
         };
-        self.disbelief(verdict, fall).or_else(flaps)
+        self.disbelief(spec, verdict, fall).or_else(flaps)
     }
 
     /// The first reason not to believe the fall of load that `verdict` tells of, or not to act on it now.
-    pub(crate) fn disbelief(&self, verdict: &Verdict, fall: Option<Doubt>) -> Option<Doubt> {
+    pub(crate) fn disbelief(
+        &self,
+        spec: &AutoscalerSpec,
+        verdict: &Verdict,
+        fall: Option<Doubt>,
+    ) -> Option<Doubt> {
         let errors = self.sight.errors.map(Doubt::Errors);
         errors
             .or_else(|| self.sight.incident.clone().map(Doubt::Incident))
+            .or_else(|| doubt::below_zero(verdict, spec))
             .or_else(|| doubt::silence(verdict))
             .or(fall)
     }

@@ -33,6 +33,7 @@ pub mod watermarks;
 pub mod against;
 pub mod combine;
 pub mod composite;
+pub mod fallback;
 pub mod formula;
 pub mod limit;
 pub mod log;

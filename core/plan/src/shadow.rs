@@ -86,7 +86,7 @@ impl ShadowScene {
         let verdict = hpa::reconcile_above(floor, now, (spec, &view), &readings, scaling, &scene.hpa);
         let is_believed_from_load = verdict.desired < current && current <= spec.max;
         let fall = doubt::fall(now, &verdict, &mut memory.scaling.levels);
-        let doubt = is_believed_from_load.then(|| scene.disbelief(&verdict, fall)).flatten();
+        let doubt = is_believed_from_load.then(|| scene.disbelief(spec, &verdict, fall)).flatten();
         let proposed = if doubt.is_some() { current } else { verdict.desired };
         let desired = proposed.min(scene.replicas_max);
         if desired == verdict.desired {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use model::input::Declared;
+use model::quantity::Replicas;
 use model::resource::{AutoscalerSpec, Bounds, Schedule, Window};
 use model::time::Wall;
 
@@ -53,9 +54,9 @@ impl Term {
 
 fn note(schedule: &Schedule, window: Window) -> String {
     let bounds = match (schedule.min, schedule.max) {
-        (Some(min), Some(max)) => format!("{min} to {max} replicas"),
-        (Some(min), None) => format!("at least {min} replicas"),
-        (None, Some(max)) => format!("at most {max} replicas"),
+        (Some(min), Some(max)) => format!("{min} to {}", Replicas(max)),
+        (Some(min), None) => format!("at least {}", Replicas(min)),
+        (None, Some(max)) => format!("at most {}", Replicas(max)),
         (None, None) => "nothing".to_owned(),
     };
     let until = schedule.timezone.show(window.until);

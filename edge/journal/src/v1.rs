@@ -692,6 +692,7 @@ impl From<EarlierMemory> for StoredMemory {
                 scaled_to_zero: earlier.scaled_to_zero,
                 policy: StoredPolicy::default(),
                 flaps: StoredFlaps::default(),
+                failing: Vec::new(),
             },
             restarts: earlier.restarts,
             healing: StoredHealing::default(),

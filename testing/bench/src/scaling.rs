@@ -152,6 +152,7 @@ fn spec() -> AutoscalerSpec {
             MetricSpec::External {
                 metric: named("queue_length"),
                 target: TotalTarget::Average(Quantity::from_milli(700)),
+                fallback: None,
             },
         ],
         policy: ScalePolicy::Hpa,

@@ -207,7 +207,7 @@ fn workers_follow_a_queue_in_a_real_redis_and_stay_when_it_is_killed() {
     redis(&[&["RPUSH", "mails"], mails.as_slice()].concat());
     house.wait_for_ready("worker", 4);
     let told = house.run(&["explain", "service/worker"]).out;
-    assert!(told.contains("from 1 to 4: mails_waiting at 70, target 20: 70 shared by 1 replicas"), "{told}");
+    assert!(told.contains("from 1 to 4: mails_waiting at 70, target 20: 70 shared by 1 replica"), "{told}");
     assert_eq!(source(&house, "mails")["value"], 70.0);
     redis(&["DEL", "mails"]);
     house.wait_for_ready("worker", 1);

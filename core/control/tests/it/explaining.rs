@@ -23,7 +23,7 @@ fn shop(behavior: Option<Behavior>) -> Declared {
     let spec = declared.autoscaler.as_mut().unwrap();
     let target = TotalTarget::Average(Quantity::parse("10").unwrap());
     let metric = MetricIdentifier { name: "queue".into(), selector: None };
-    spec.metrics = vec![MetricSpec::External { metric, target }];
+    spec.metrics = vec![MetricSpec::External { metric, target, fallback: None }];
     spec.behavior = behavior;
     declared
 }

@@ -1,16 +1,18 @@
 //! Sizes that follow what sources of metrics measure.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use model::decision::Need;
 use model::identity::{Incarnation, Ordinal};
-use model::input::{Declared, Input, Report};
+use model::input::{Declared, Input, Intent, Report};
 use model::measure::{Measured, MetricKey, ReplicaSaid, Said, Series, Whose};
 use model::quantity::Milli;
 use model::resource::hpa::shapes::{
     CrossVersionObjectReference, LabelSelector, LabelSelectorRequirement, SelectorOperator,
 };
 use model::resource::{
-    Behavior, MetricIdentifier, MetricSpec, PolicyChange, Quantity, ScalingPolicy, ScalingRules,
+    Behavior, Fallback, MetricIdentifier, MetricSpec, PolicyChange, Quantity, ScalingPolicy, ScalingRules,
     SelectPolicy, TotalTarget,
 };
 
@@ -29,7 +31,7 @@ fn ten() -> Quantity {
 }
 
 fn external(selector: Option<LabelSelector>) -> MetricSpec {
-    MetricSpec::External { metric: queue(selector), target: TotalTarget::Average(ten()) }
+    MetricSpec::External { metric: queue(selector), target: TotalTarget::Average(ten()), fallback: None }
 }
 
 /// A shop of one to nine that changes its size as fast as it is asked to.
@@ -107,7 +109,7 @@ fn only_the_series_that_are_selected_count() {
 fn absent_failed_stale_and_no_source_are_told_apart_and_none_scales_in() {
     let mut world = World::with([shop(external(None))]);
     world.lives_for(seconds(2));
-    assert!(summary(&world).contains("there is no source that could measure it"), "{}", summary(&world));
+    assert!(summary(&world).contains("no source measures it"), "{}", summary(&world));
     says(&mut world, Whose::Outside, Said::Begun);
     world.lives_for(seconds(2));
     assert!(summary(&world).contains("no measurement of it, which is not zero"), "{}", summary(&world));
@@ -128,8 +130,83 @@ fn absent_failed_stale_and_no_source_are_told_apart_and_none_scales_in() {
     assert!(summary(&world).contains("no measurement of it, which is not zero"), "{}", summary(&world));
     says(&mut world, Whose::Outside, Said::Withdrawn);
     world.lives_for(seconds(2));
-    assert!(summary(&world).contains("there is no source"), "{}", summary(&world));
+    assert!(summary(&world).contains("no source measures it"), "{}", summary(&world));
     assert_eq!(world.places("shop"), [0, 1, 2, 3]);
+}
+
+#[test]
+fn what_stands_in_for_a_metric_is_foretold_and_comes_when_it_was() {
+    let (target, fallback) = (TotalTarget::Average(ten()), Fallback { after: seconds(180), replicas: 6 });
+    let metric = |after| MetricSpec::External {
+        metric: queue(None),
+        target,
+        fallback: Some(Fallback { after, ..fallback }),
+    };
+    let mut world = World::with([shop(metric(fallback.after))]);
+    measures(&mut world, &[("mail", 20)]);
+    says(&mut world, Whose::Outside, Said::Failed("the server is down".into()));
+    world.lives_for(STALE_AFTER + seconds(2));
+    assert_eq!(world.places("shop"), [0, 1]);
+    let prospects = world.service("shop").decision.as_ref().unwrap().prospects();
+    let by_itself = prospects.iter().find(|it| it.need == Need::Time).expect("it comes by itself");
+    assert_eq!(by_itself.desired, 6, "{by_itself:?}");
+    let decision = |world: &World| world.service("shop").decision.as_ref().unwrap().decision();
+    let at = decision(&world).at;
+    let wait = by_itself.at.expect("at a time").as_millis() - at.wall.as_millis();
+    while decision(&world).desired == 2 {
+        world.lives_for(seconds(1));
+    }
+    assert_eq!(decision(&world).at.time.since(at.time).as_millis(), u128::from(wait));
+    assert!(summary(&world).contains("so that its fallback of 6 stands in"), "{}", summary(&world));
+    world.lives_for(seconds(2));
+    assert_eq!(world.places("shop"), [0, 1, 2, 3, 4, 5]);
+
+    // Another declaration looks at the metric anew.
+    world.put(&Input::Intent(Intent::Declare(Arc::new(shop(metric(seconds(300)))))));
+    world.lives_for(seconds(2));
+    assert!(!summary(&world).contains("fallback"), "{}", summary(&world));
+    // And so does one that is there again.
+    measures(&mut world, &[("mail", 60)]);
+    assert!(summary(&world).contains("queue_length at 10"), "{}", summary(&world));
+}
+
+#[test]
+fn less_than_nothing_is_no_load_and_scales_nothing_in() {
+    let mut world = World::with([shop(external(None))]);
+    measures(&mut world, &[("mail", 40)]);
+    assert_eq!(world.places("shop"), [0, 1, 2, 3]);
+    for _ in 0..30 {
+        measures(&mut world, &[("mail", -5)]);
+    }
+    assert_eq!(world.places("shop"), [0, 1, 2, 3]);
+    assert_eq!(
+        summary(&world),
+        "stays at 4: queue_length is -5, and no load is below zero: it is not believed"
+    );
+    // With enough of another queue it is a number as any other.
+    measures(&mut world, &[("mail", -5), ("print", 75)]);
+    assert_eq!(world.places("shop").len(), 7);
+}
+
+#[test]
+fn from_nothing_the_whole_is_told_and_not_a_share_of_no_replica() {
+    let mut declared = shop(external(None));
+    declared.autoscaler.as_mut().unwrap().min = 0;
+    let mut world = World::with([declared]);
+    for _ in 0..5 {
+        measures(&mut world, &[("mail", 0)]);
+    }
+    assert_eq!(world.places("shop"), [0; 0]);
+    let prospects = world.service("shop").decision.as_ref().unwrap().prospects();
+    let notes: Vec<_> = prospects.iter().map(|it| &*it.note).collect();
+    assert!(notes.contains(&"with queue_length at 0.001 (now 0): 1 replica"), "{notes:?}");
+    says(&mut world, Whose::Outside, Said::Series(vec![series("mail", 35)]));
+    world.lives_for(seconds(1));
+    assert!(
+        summary(&world).starts_with("from 0 to 4: queue_length at 35, target 10: 35 shared by 0 replicas"),
+        "{}",
+        summary(&world)
+    );
 }
 
 #[test]

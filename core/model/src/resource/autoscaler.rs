@@ -93,7 +93,22 @@ pub enum MetricSpec {
         metric: MetricIdentifier,
         /// The value that it should have.
         target: TotalTarget,
+        /// What stands in while it gives nothing; none means that the size is kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fallback: Option<Fallback>,
     },
+}
+
+/// What a metric asks for that has given nothing for long.
+///
+/// Source: Kubernetes KEP-5679, `external.fallback`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fallback {
+    /// For how long it must have given nothing, without a break.
+    pub after: Duration,
+    /// This many replicas, at least 1.
+    pub replicas: u32,
 }
 
 /// Whether the proxy measures the Pods metric of this name.
@@ -102,6 +117,30 @@ pub fn is_of_proxy(name: &str) -> bool {
 }
 
 impl MetricSpec {
+    /// The resource of which it aims at a share of what is requested.
+    pub fn shared(&self) -> Option<MeteredResource> {
+        match self {
+            Self::Resource { resource, target } | Self::ContainerResource { resource, target, .. } => {
+                match target {
+                    ResourceTarget::Utilization(_) => Some(*resource),
+                    ResourceTarget::Average(_) => None,
+                }
+            }
+            Self::Pods { .. } | Self::Object { .. } | Self::External { .. } => None,
+        }
+    }
+
+    /// What stands in while it gives nothing, where that is declared.
+    pub fn fallback(&self) -> Option<Fallback> {
+        match self {
+            Self::External { fallback, .. } => *fallback,
+            Self::Resource { .. }
+            | Self::ContainerResource { .. }
+            | Self::Pods { .. }
+            | Self::Object { .. } => None,
+        }
+    }
+
     /// The name that policies know it by: the resource's, or the metric's.
     pub fn name(&self) -> &str {
         match self {

@@ -59,7 +59,7 @@ use serde_json::{Map, Value};
 pub use self::access_log::{AccessLog, AccessLogFormat};
 pub use self::acme::{ACME_HOSTS_MAX, Acme, AcmeChallenge};
 pub use self::autoscaler::{
-    AutoscalerSpec, Behavior, CPU_UTILIZATION_DEFAULT, MIN_REPLICAS_DEFAULT, MeteredResource,
+    AutoscalerSpec, Behavior, CPU_UTILIZATION_DEFAULT, Fallback, MIN_REPLICAS_DEFAULT, MeteredResource,
     MetricIdentifier, MetricSpec, Percent, PolicyChange, REQUEST_RATE_METRIC, RESPONSE_TIME_METRIC,
     ResourceTarget, SCALE_IN_STABILIZATION_DEFAULT, ScalingPolicy, ScalingRules, SelectPolicy, TotalTarget,
     is_of_proxy,

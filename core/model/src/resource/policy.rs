@@ -116,6 +116,29 @@ impl ScalePolicy {
             Self::Composite(composite) => composite.problems(&at, metrics, &mut found),
             Self::Slo(slo) => found.0.extend(slo.problems(&at)),
         }
+        if !self.goes_by_proposals() {
+            let places = metrics.iter().enumerate().filter(|(_, metric)| metric.fallback().is_some());
+            found.0.extend(places.map(|(place, _)| {
+                let text = format!(
+                    "the policy {} goes by what was measured, for which no number of replicas stands in: take the fallback out",
+                    self.name()
+                );
+                Problem::at(format!("{base}.metrics[{place}].external.fallback"), text)
+            }));
+        }
         found.0
+    }
+
+    /// Whether it goes by the numbers of replicas that the metrics ask for, and not by what they measured.
+    const fn goes_by_proposals(&self) -> bool {
+        match self {
+            Self::Hpa | Self::Unanimous | Self::TargetTracking(_) => true,
+            Self::Step(_)
+            | Self::Watermarks(_)
+            | Self::Burst(_)
+            | Self::Formula(_)
+            | Self::Composite(_)
+            | Self::Slo(_) => false,
+        }
     }
 }

@@ -33,6 +33,7 @@ fn scene(current: u32, used: &[Option<i64>], queue: Option<i64>, recommended: u3
         MetricSpec::External {
             metric: MetricIdentifier { name: "queue".into(), selector: None },
             target: TotalTarget::Average(Quantity::parse("10").unwrap()),
+            fallback: None,
         },
     ];
     let policy = ScalePolicy::Hpa;
@@ -182,4 +183,72 @@ fn a_limit_that_holds_afterwards_as_well_is_no_reason_to_wait() {
     let note = situation.by_time(|desired| desired < 5).unwrap().note;
     let (_, until) = note.split_once("; until then ").unwrap();
     assert!(until.starts_with("a metric fell to 0 % of what it was"), "{until}");
+}
+
+/// Two replicas with nothing to do, of which no fewer are wanted, with this schedule.
+fn idle_under(schedule: serde_json::Value) -> Situation {
+    let mut scene = scene(2, &[Some(0); 2], Some(0), 2);
+    let mut declared = (*scene.declared).clone();
+    declared.autoscaler.as_mut().unwrap().min = 2;
+    declared.spec.scale.schedule = serde_json::from_value(schedule).unwrap();
+    scene.term = Term::of(scene.now.wall, &declared);
+    scene.declared = Arc::new(declared);
+    Situation::of(scene)
+}
+
+#[test]
+fn a_schedule_stands_in_the_way_only_of_what_it_bounds() {
+    let fewer = |schedule| {
+        let situation = idle_under(schedule);
+        situation.towards(Goal::new(Asked::In, situation.ruling.desired)).note.to_string()
+    };
+    let all_day = |bound: &str, replicas: u32| serde_json::json!([{"cron": "0 0 * * *", "timezone": "UTC", "duration": "2d", bound: replicas}]);
+    assert_eq!(
+        fewer(all_day("max", 30)),
+        "no load within the next day leads to fewer: at least 2 are wanted"
+    );
+    let raised = fewer(all_day("min", 2));
+    assert!(raised.starts_with("no load within the next day leads to fewer: "), "{raised}");
+    assert_eq!(
+        fewer(serde_json::json!([])),
+        "no load within the next hour leads to fewer: at least 2 are wanted"
+    );
+}
+
+#[test]
+fn what_holds_is_named_and_not_a_gap_of_what_is_imagined() {
+    let policy = serde_json::json!({"step": {
+        "metric": "cpu",
+        "above": [{"from": "70", "replicas": 1}],
+        "below": [{"to": "10", "replicas": 1}],
+        "evaluation": {"every": "5s", "breaches": 2},
+    }});
+    let mut scene = scene(2, &[Some(500), Some(500)], Some(0), 2);
+    let mut declared = Declared::clone(&scene.declared);
+    declared.autoscaler.as_mut().unwrap().policy = serde_json::from_value(policy).unwrap();
+    scene.declared = Arc::new(declared);
+    scene.sight.errors = Some(crate::doubt::Errors { failed: 150, requests: 274 });
+    let situation = Situation::of(scene);
+    let found = situation.towards(Goal::new(Asked::In, situation.ruling.desired));
+    assert_eq!(
+        &*found.note,
+        "no load within the next hour leads to fewer: 150 of 274 requests failed: the fall of load is not believed"
+    );
+}
+
+#[test]
+fn a_metric_that_goes_into_a_mean_is_not_said_to_ask_for_nothing() {
+    let policy = serde_json::json!({"composite": {"weights": {"cpu": 1, "queue": 1}}});
+    let because = |queue| {
+        let mut scene = scene(2, &[Some(500), Some(500)], queue, 2);
+        let mut declared = Declared::clone(&scene.declared);
+        declared.autoscaler.as_mut().unwrap().policy = serde_json::from_value(policy.clone()).unwrap();
+        scene.declared = Arc::new(declared);
+        Situation::of(scene).why_not(Asked::Out).because
+    };
+    let measured = because(Some(20_000));
+    assert!(measured.iter().all(|it| !it.contains("asks for nothing")), "{measured:?}");
+    assert!(measured.iter().any(|it| it.starts_with("composite load asks for 2")), "{measured:?}");
+    let silent = because(None);
+    assert!(silent.iter().any(|it| it.starts_with("queue asks for nothing")), "{silent:?}");
 }

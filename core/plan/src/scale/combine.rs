@@ -8,7 +8,6 @@ use super::burst::{self, Windowed};
 use super::composite::{self, Composed};
 use super::formula::{self, Computed};
 use super::promise::{self, Promised};
-use super::proposal::{MetricFault, Proposal};
 use super::question::Question;
 use super::step::{self, Stepped};
 use super::tracking::{self, Tracked};
@@ -90,10 +89,10 @@ impl Choice {
 
 /// Combines what the metrics say, in their order, as the policy has it. Policies that look back note in `memory` what is so now.
 pub fn combine(question: &Question<'_>, memory: &mut PolicyMemory) -> Combined {
-    let &Question { metrics, current, .. } = question;
+    let current = question.current;
     match &question.spec.policy {
-        ScalePolicy::Hpa => largest(metrics, current),
-        ScalePolicy::Unanimous => unanimous(metrics, current),
+        ScalePolicy::Hpa => largest(question.asked(), current),
+        ScalePolicy::Unanimous => unanimous(question.asked(), current),
         ScalePolicy::Step(policy) => step::choose(policy, question, memory),
         ScalePolicy::Watermarks(policy) => watermarks::choose(policy, question, memory),
         ScalePolicy::TargetTracking(policy) => tracking::choose(*policy, question, memory),
@@ -104,19 +103,19 @@ pub fn combine(question: &Question<'_>, memory: &mut PolicyMemory) -> Combined {
     }
 }
 
-/// The largest proposal. A fault among the metrics may let the service grow, never shrink.
+/// The largest of what is `asked`. A metric that is not valid may let the service grow, never shrink.
 ///
 /// Source: Kubernetes `pkg/controller/podautoscaler/horizontal.go`, `computeReplicasForMetrics`.
-pub(super) fn largest(metrics: &[Result<Proposal, MetricFault>], current: u32) -> Combined {
+pub(super) fn largest(asked: impl Iterator<Item = Option<u32>>, current: u32) -> Combined {
     let mut chosen: Option<(u32, usize)> = None;
     let mut first_invalid = None;
-    for (index, verdict) in metrics.iter().enumerate() {
-        match verdict {
-            Ok(proposal) if chosen.is_none_or(|(replicas, _)| proposal.replicas > replicas) => {
-                chosen = Some((proposal.replicas, index));
+    for (index, asked) in asked.enumerate() {
+        match asked {
+            Some(asked) if chosen.is_none_or(|(replicas, _)| asked > replicas) => {
+                chosen = Some((asked, index))
             }
-            Ok(_) => {}
-            Err(_) => first_invalid = first_invalid.or(Some(index)),
+            Some(_) => {}
+            None => first_invalid = first_invalid.or(Some(index)),
         }
     }
     match (chosen, first_invalid) {
@@ -130,13 +129,13 @@ pub(super) fn largest(metrics: &[Result<Proposal, MetricFault>], current: u32) -
     }
 }
 
-/// The proposal nearest to `current`, when all ask for a change the same way.
-fn unanimous(metrics: &[Result<Proposal, MetricFault>], current: u32) -> Combined {
-    let mut asked = Vec::with_capacity(metrics.len());
-    for (index, verdict) in metrics.iter().enumerate() {
-        match verdict {
-            Ok(proposal) => asked.push(proposal.replicas),
-            Err(_) => return Combined::Held { invalid: index, asked: None },
+/// What is `asked` nearest to `current`, when all ask for a change the same way.
+fn unanimous(each: impl Iterator<Item = Option<u32>>, current: u32) -> Combined {
+    let mut asked = Vec::new();
+    for (index, replicas) in each.enumerate() {
+        match replicas {
+            Some(replicas) => asked.push(replicas),
+            None => return Combined::Held { invalid: index, asked: None },
         }
     }
     let way = |replicas: u32| replicas.cmp(&current);
@@ -158,47 +157,35 @@ fn unanimous(metrics: &[Result<Proposal, MetricFault>], current: u32) -> Combine
 
 #[cfg(test)]
 mod tests {
-    use super::super::classify::Census;
-    use super::super::proposal::Basis;
-    use super::super::ratio::Level;
-    use super::super::reading::Milli;
     use super::*;
 
-    fn asks(replicas: u32) -> Result<Proposal, MetricFault> {
-        let level = Level { average: Milli(0), utilization: None, ratio: 1.0, total: None };
-        let basis = Basis::WithinTolerance { assumed: false, ratio: 1.0 };
-        Ok(Proposal { replicas, level, census: Census::default(), basis })
-    }
-
-    fn agreed(metrics: &[Result<Proposal, MetricFault>]) -> Combined {
-        unanimous(metrics, 5)
+    fn agreed<const N: usize>(asked: [u32; N]) -> Combined {
+        unanimous(asked.into_iter().map(Some), 5)
     }
 
     #[test]
     fn all_must_ask_for_more_and_the_least_of_it_wins() {
         let chosen = Combined::Chosen { replicas: 6, choice: Choice::Agreed { metric: 1 } };
-        assert_eq!(agreed(&[asks(9), asks(6), asks(7)]), chosen);
+        assert_eq!(agreed([9, 6, 7]), chosen);
     }
 
     #[test]
     fn all_must_ask_for_fewer_and_the_least_change_wins() {
         let chosen = Combined::Chosen { replicas: 4, choice: Choice::Agreed { metric: 0 } };
-        assert_eq!(agreed(&[asks(4), asks(2)]), chosen);
+        assert_eq!(agreed([4, 2]), chosen);
     }
 
     #[test]
     fn while_they_disagree_the_number_stays() {
-        for (metrics, metric, against) in
-            [([asks(9), asks(2)], 0, 1), ([asks(9), asks(5)], 0, 1), ([asks(5), asks(4)], 1, 0)]
-        {
+        for (asked, metric, against) in [([9, 2], 0, 1), ([9, 5], 0, 1), ([5, 4], 1, 0)] {
             let choice = Choice::Divided { metric, against };
-            assert_eq!(agreed(&metrics), Combined::Chosen { replicas: 5, choice });
+            assert_eq!(agreed(asked), Combined::Chosen { replicas: 5, choice });
         }
     }
 
     #[test]
     fn one_that_cannot_be_measured_holds_the_number() {
         let held = Combined::Held { invalid: 1, asked: None };
-        assert_eq!(agreed(&[asks(9), Err(MetricFault::NoReplicas)]), held);
+        assert_eq!(unanimous([Some(9), None].into_iter(), 5), held);
     }
 }

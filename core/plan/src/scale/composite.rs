@@ -109,7 +109,8 @@ pub(super) fn put_together(policy: &CompositePolicy, spec: &AutoscalerSpec, verd
 pub(super) fn verdict(composed: Option<(Composed, u32)>, note: String) -> MetricVerdict {
     MetricVerdict {
         name: "composite load".into(),
-        current: composed.map_or_else(|| "unknown".into(), |(composed, _)| figure(composed.load).into()),
+        current: composed
+            .map_or_else(|| MetricVerdict::UNKNOWN.into(), |(composed, _)| figure(composed.load).into()),
         target: "1".into(),
         ratio: composed.map(|(composed, _)| composed.load),
         proposal: composed.map(|(_, replicas)| replicas),

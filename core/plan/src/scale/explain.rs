@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use model::decision::{Condition, Decision, Limit, MetricVerdict, Policy};
 use model::name::ServiceName;
+use model::quantity::Replicas;
 use model::resource::{
     AutoscalerSpec, CompositePolicy, FormulaPolicy, MetricSpec, PolicyChange, ScalePolicy,
 };
@@ -16,10 +17,11 @@ use model::time::{Now, Time};
 use super::against::NoNumber;
 use super::combine::Choice;
 use super::composite;
+use super::fallback::FallenBack;
 use super::formula;
 use super::hpa::{Course, Verdict};
 use super::limit::{Cap, Limited, Rate};
-use super::proposal::{MetricFault, Proposal};
+use super::proposal::MetricFault;
 use super::reading::{SelectorFault, Unavailable};
 use super::stabilize::{Direction, Stabilized};
 use super::telling::{aim, told};
@@ -57,8 +59,13 @@ impl Verdict {
     /// What each metric said.
     pub fn metric_verdicts(&self, spec: &AutoscalerSpec) -> Vec<MetricVerdict> {
         let verdicts = spec.metrics.iter().zip(&self.metrics).enumerate();
-        let verdicts =
-            verdicts.map(|(place, (metric, said))| self.looked_at(spec, place, metric_verdict(metric, said)));
+        let verdicts = verdicts.map(|(place, (metric, said))| {
+            let mut verdict = self.looked_at(spec, place, metric_verdict(metric, said));
+            if let (Some(fallen), Err(fault)) = (self.fallback(place), said) {
+                (verdict.proposal, verdict.note) = (Some(fallen.replicas), fallen.beside(fault).into());
+            }
+            verdict
+        });
         let mut verdicts: Vec<MetricVerdict> = verdicts.collect();
         if verdicts.is_empty() {
             return verdicts;
@@ -170,10 +177,10 @@ impl Verdict {
             | Course::Held { .. }
             | Course::Unanswered(_) => Vec::new(),
             Course::AboveMax(bounds) => {
-                vec![clamp("TooManyReplicas", format!("at most {} are allowed", bounds.max))]
+                vec![clamp("TooManyReplicas", at_most(bounds.max))]
             }
             Course::BelowMin(bounds) => {
-                vec![clamp("TooFewReplicas", format!("at least {} are wanted", bounds.min))]
+                vec![clamp("TooFewReplicas", at_least(bounds.min))]
             }
             Course::Scaled { stabilized, limited, choice: _, raised_from: _ } => {
                 stabilized.limit(now).into_iter().chain(limited.limit()).collect()
@@ -207,6 +214,10 @@ impl Verdict {
                 conditions.push(limited.condition());
             }
         }
+        if let Some(fallen) = self.fallbacks.first() {
+            let message = format!("{}: {fallen}", name_at(spec, fallen.metric));
+            conditions.push(condition("ExternalMetricFallbackActive", true, "FallbackActive", message));
+        }
         if self.was_scaled_to_zero {
             let message =
                 "the autoscaler took the last replica away and will bring one back when there is load";
@@ -219,7 +230,7 @@ impl Verdict {
         let (holds, reason, message): (_, _, Arc<str>) = match (&self.course, carried) {
             (Course::Unreadable, _) => (false, "FailedGetScale", "the target could not be read".into()),
             (_, Carried::Failed(why)) if self.is_rescale() => {
-                let message = format!("setting {} replicas failed: {why}", self.desired);
+                let message = format!("setting {} failed: {why}", Replicas(self.desired));
                 (false, "FailedUpdateScale", message.into())
             }
             (_, Carried::Out) if self.is_rescale() => {
@@ -258,10 +269,10 @@ impl Verdict {
             Course::Unreadable => format!("stays at {desired}: the target could not be read"),
             Course::Off => "stays at 0: it was set to zero, which turns autoscaling off".to_owned(),
             Course::AboveMax(bounds) => {
-                format!("from {previous} to {desired}: at most {} are allowed", bounds.max)
+                format!("from {previous} to {desired}: {}", at_most(bounds.max))
             }
             Course::BelowMin(bounds) => {
-                format!("from {previous} to {desired}: at least {} are wanted", bounds.min)
+                format!("from {previous} to {desired}: {}", at_least(bounds.min))
             }
             Course::NoMembers(fault) => format!("stays at {desired}: {fault}"),
             Course::Held { invalid, asked } => self.held_summary(spec, *invalid, *asked),
@@ -284,20 +295,18 @@ impl Verdict {
 
     /// What gave the `number`, with its arithmetic.
     fn asked(&self, spec: &AutoscalerSpec, choice: Choice, number: u32) -> String {
-        if let Some(told) = told(spec, choice, self.previous, self.proposal(choice)) {
+        let of = |index: usize| self.asks(spec, index);
+        let chosen = || choice.metric().map(of).unwrap_or_default();
+        if let Some(told) = told(spec, choice, self.previous, chosen) {
             return told;
         }
-        let of = |index: usize| match (spec.metrics.get(index), self.metrics.get(index)) {
-            (Some(metric), Some(Ok(proposal))) => asks(metric, proposal),
-            (Some(_) | None, _) => String::new(),
-        };
         match choice {
             Choice::Largest { metric } | Choice::Agreed { metric } => of(metric),
             Choice::Step(_)
             | Choice::Watermarks(_)
             | Choice::Tracking(_)
             | Choice::Burst(_)
-            | Choice::Promise(_) => choice.metric().map(of).unwrap_or_default(),
+            | Choice::Promise(_) => chosen(),
             Choice::Formula(computed) => {
                 formula::told(spec, &self.metrics, computed, (self.previous, number))
             }
@@ -320,8 +329,20 @@ impl Verdict {
         }
     }
 
-    fn proposal(&self, choice: Choice) -> Option<&Proposal> {
-        self.metrics.get(choice.metric()?)?.as_ref().ok()
+    /// What the metric at this place asks for, with its arithmetic; nothing for one that is not valid.
+    fn asks(&self, spec: &AutoscalerSpec, place: usize) -> String {
+        match (spec.metrics.get(place), self.metrics.get(place), self.fallback(place)) {
+            (Some(metric), Some(Ok(proposal)), _) => asks(metric, proposal),
+            (Some(metric), Some(Err(fault)), Some(fallen)) => {
+                format!("{} gives no number, because {}", Named(metric), fallen.beside(fault))
+            }
+            (Some(_) | None, _, _) => String::new(),
+        }
+    }
+
+    /// What stands in for the metric at this place.
+    fn fallback(&self, place: usize) -> Option<&FallenBack> {
+        self.fallbacks.iter().find(|fallen| fallen.metric == place)
     }
 
     fn held_summary(&self, spec: &AutoscalerSpec, invalid: usize, asked: Option<u32>) -> String {
@@ -356,10 +377,10 @@ impl Stabilized {
         let window = held.window.as_secs();
         match (held.direction, held.by) {
             (Direction::In, Some(_)) => {
-                format!("within the last {window} s {} were recommended", self.replicas)
+                format!("within the last {window} s {} recommended", were(self.replicas))
             }
             (Direction::Out, Some(_)) => {
-                format!("within the last {window} s only {} were recommended", self.replicas)
+                format!("within the last {window} s only {} recommended", were(self.replicas))
             }
             (Direction::In | Direction::Out, None) => {
                 format!(
@@ -380,8 +401,8 @@ impl Limited {
     fn note(&self) -> Option<String> {
         let to = self.replicas;
         Some(match self.by? {
-            Cap::Min => format!("at least {to} are wanted"),
-            Cap::Max => format!("at most {to} are allowed"),
+            Cap::Min => at_least(to),
+            Cap::Max => at_most(to),
             Cap::Growth(growth) => {
                 format!(
                     "at once it grows to {to} at most: {} times the number, or {}",
@@ -447,13 +468,25 @@ impl fmt::Display for Rate {
             return write!(f, "the behavior allows none to be {verb}");
         };
         match applied.policy.change {
-            PolicyChange::Pods(pods) => write!(f, "{pods} replicas")?,
+            PolicyChange::Pods(pods) => write!(f, "{}", Replicas(pods))?,
             PolicyChange::Percent(percent) => write!(f, "{} % of the replicas", percent.0)?,
         }
         let secs = applied.policy.period.as_secs();
         write!(f, " may be {verb} in {secs} s, and there were {} at its start: ", applied.base)?;
         write!(f, "{} at {end}", self.limit)
     }
+}
+
+fn at_most(replicas: u32) -> String {
+    format!("at most {replicas} {} allowed", if replicas == 1 { "is" } else { "are" })
+}
+
+fn at_least(replicas: u32) -> String {
+    format!("at least {replicas} {} wanted", if replicas == 1 { "is" } else { "are" })
+}
+
+fn were(replicas: u32) -> String {
+    format!("{replicas} {}", if replicas == 1 { "was" } else { "were" })
 }
 
 fn policy_of(policy: &ScalePolicy) -> Policy {

@@ -6,6 +6,7 @@
 use std::fmt::Write;
 
 use model::decision::MetricVerdict;
+use model::quantity::Replicas;
 use model::resource::{
     AutoscalerSpec, FormulaPolicy, MetricSpec, Quantity, READY_REPLICAS_NAME, REPLICAS_NAME, ScalePolicy,
     Undefined,
@@ -107,16 +108,18 @@ pub(super) fn reckoned(
     asked: u32,
 ) -> String {
     match reckoning {
-        Reckoning::Itself => format!("rounded up, {asked} replicas"),
+        Reckoning::Itself => format!("rounded up, {}", Replicas(asked)),
         Reckoning::WithinTolerance { ratio } => {
             format!("the ratio {ratio:.3} is near enough to 1 to keep {asked}")
         }
         Reckoning::Ratio { ratio, times, besides } => {
-            format!("{ratio:.3} × {times} replicas, rounded up, is {}", InAll { replicas: asked, besides })
+            let (times, asked) = (Replicas(times), InAll { replicas: asked, besides });
+            format!("{ratio:.3} × {times}, rounded up, is {asked}")
         }
         Reckoning::FromZero { ratio } => format!("from zero, {ratio:.3} rounded up is {asked}"),
         Reckoning::Shared { existing, besides, ratio: _ } => format!(
-            "shared by {existing} replicas; divided by the target and rounded up it is {}",
+            "shared by {}; divided by the target and rounded up it is {}",
+            Replicas(existing),
             InAll { replicas: asked, besides }
         ),
         Reckoning::Partial { metric, asked } => {
@@ -159,7 +162,8 @@ pub(super) fn verdict(
     let ratio = computed.and_then(|(computed, _)| computed.reckoning.ratio());
     MetricVerdict {
         name: "formula".into(),
-        current: computed.map_or_else(|| "unknown".into(), |(computed, _)| figure(computed.value).into()),
+        current: computed
+            .map_or_else(|| MetricVerdict::UNKNOWN.into(), |(computed, _)| figure(computed.value).into()),
         target: policy.target.map_or_else(|| "-".into(), |target| target.to_string().into()),
         ratio,
         proposal: computed.map(|(_, replicas)| replicas),

@@ -13,6 +13,7 @@ use model::time::Time;
 use super::against::NoNumber;
 use super::classify::Warmup;
 use super::combine::{Choice, Combined, combine};
+use super::fallback::{self, FallenBack};
 use super::limit::{self, Bounds, GROWTH, Limited};
 use super::log::{record_change, record_recommendation};
 use super::proposal::{MetricFault, Proposal};
@@ -33,6 +34,8 @@ pub struct Verdict {
     pub desired: u32,
     /// What each metric said, in the order of the declaration; empty when none was asked.
     pub metrics: Vec<Result<Proposal, MetricFault>>,
+    /// Those of them for which a fallback stands in.
+    pub fallbacks: Vec<FallenBack>,
     /// How `desired` came about.
     pub course: Course,
     /// The autoscaler itself had taken the last replica away before this pass.
@@ -119,14 +122,21 @@ impl Verdict {
     }
 
     fn kept(previous: u32, course: Course) -> Self {
-        Self { previous, desired: previous, metrics: Vec::new(), course, was_scaled_to_zero: false }
+        Self {
+            previous,
+            desired: previous,
+            metrics: Vec::new(),
+            fallbacks: Vec::new(),
+            course,
+            was_scaled_to_zero: false,
+        }
     }
 }
 
 /// Decides how many replicas the target of `spec` shall have.
 ///
-/// `readings` are in the order of `spec.metrics`; one that is not there is absent. Only the log of recommendations in
-/// `memory` changes: whoever carries a rescale out says so with [`confirm`]. Repeating a pass with the same inputs gives the
+/// `readings` are in the order of `spec.metrics`; one that is not there is absent. Of `memory` the log of recommendations changes, and
+/// what is noted of metrics: whoever carries a rescale out says so with [`confirm`]. Repeating a pass with the same inputs gives the
 /// same verdict.
 pub fn reconcile(
     now: Time,
@@ -234,10 +244,12 @@ impl Pass<'_> {
             .enumerate()
             .map(|(index, metric)| self.propose(metric, reading_of(index)))
             .collect();
+        let fallbacks = fallback::note(self.now, &self.spec.metrics, &metrics, &mut memory.failing);
         let question = Question {
             now: self.now,
             spec: self.spec,
             metrics: &metrics,
+            fallbacks: &fallbacks,
             current,
             existing: self.view.status_replicas,
             replicas: self.replicas,
@@ -246,17 +258,18 @@ impl Pass<'_> {
         };
         let (proposal, choice) = match combine(&question, &mut memory.policy) {
             Combined::Held { invalid, asked } => {
-                return Verdict { metrics, ..Verdict::kept(current, Course::Held { invalid, asked }) };
+                let course = Course::Held { invalid, asked };
+                return Verdict { metrics, fallbacks, ..Verdict::kept(current, course) };
             }
             Combined::Unanswered(why) => {
-                return Verdict { metrics, ..Verdict::kept(current, Course::Unanswered(why)) };
+                return Verdict { metrics, fallbacks, ..Verdict::kept(current, Course::Unanswered(why)) };
             }
             Combined::Chosen { replicas, choice } => (replicas, choice),
         };
         let raised_from = (proposal < self.floor).then_some(proposal);
         let (stabilized, limited) = self.normalize(proposal.max(self.floor), memory);
         let course = Course::Scaled { choice, raised_from, stabilized, limited };
-        Verdict { desired: limited.replicas, metrics, ..Verdict::kept(current, course) }
+        Verdict { desired: limited.replicas, metrics, fallbacks, ..Verdict::kept(current, course) }
     }
 
     fn normalize(&self, proposal: u32, memory: &mut ScalingMemory) -> (Stabilized, Limited) {
@@ -291,7 +304,7 @@ impl Pass<'_> {
                 self.propose_each(Aim::Average(milli(*average)), self.warmup(), reading)
             }
             MetricSpec::Object { target, object: _, metric: _ }
-            | MetricSpec::External { target, metric: _ } => self.propose_total(*target, reading),
+            | MetricSpec::External { target, metric: _, fallback: _ } => self.propose_total(*target, reading),
         }
     }
 

@@ -7,6 +7,7 @@ use model::resource::{AutoscalerSpec, MetricSpec, ResourceTarget, TotalTarget};
 use model::time::Time;
 
 use super::classify::{Warmup, serving_count, unstable_count};
+use super::fallback::FallenBack;
 use super::proposal::{Basis, MetricFault, Proposal};
 use super::ratio::Tolerance;
 use super::reading::{Milli, ReplicaView};
@@ -20,6 +21,8 @@ pub struct Question<'a> {
     pub spec: &'a AutoscalerSpec,
     /// What each metric proposes, in the order of the declaration.
     pub metrics: &'a [Result<Proposal, MetricFault>],
+    /// Those of them for which a fallback stands in.
+    pub fallbacks: &'a [FallenBack],
     /// Replicas wanted until now.
     pub current: u32,
     /// Replicas there are.
@@ -33,6 +36,15 @@ pub struct Question<'a> {
 }
 
 impl<'a> Question<'a> {
+    /// What each metric asks for, be it by its fallback; `None` for one that is not valid.
+    pub(super) fn asked(&self) -> impl Iterator<Item = Option<u32>> + use<'a> {
+        let fallbacks = self.fallbacks;
+        self.metrics.iter().enumerate().map(move |(place, said)| match said {
+            Ok(proposal) => Some(proposal.replicas),
+            Err(_) => fallbacks.iter().find(|it| it.metric == place).map(|it| it.replicas),
+        })
+    }
+
     /// The one metric that the policy looks at, by its place, and what it proposes.
     pub(super) fn only_metric(&self) -> (usize, Option<&'a Proposal>) {
         let place = self.spec.policy.only_metric(&self.spec.metrics).unwrap_or(0);

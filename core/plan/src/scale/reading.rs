@@ -148,7 +148,7 @@ pub enum Unavailable {
     },
     /// Reading it failed.
     Failed(Arc<str>),
-    /// There is no source that could measure it.
+    /// No source measures it, or none has begun to.
     NoSource,
     /// It is measured, and what a replica carries of it is not known yet.
     Unlearned,
@@ -171,7 +171,7 @@ impl fmt::Display for Unavailable {
             Self::Absent => f.write_str("its source has no measurement of it, which is not zero"),
             Self::Stale { since } => write!(f, "its last measurement, of {since}, is too old"),
             Self::Failed(why) => write!(f, "reading it failed: {why}"),
-            Self::NoSource => f.write_str("there is no source that could measure it"),
+            Self::NoSource => f.write_str("no source measures it"),
             Self::Unlearned => f.write_str("what a replica carries within its promise is not known yet"),
         }
     }

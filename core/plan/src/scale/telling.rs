@@ -1,5 +1,6 @@
 //! The words for policies that look back: what was found, what follows from it, and what is waited for.
 
+use model::quantity::Replicas;
 use model::resource::{
     AutoscalerSpec, BurstPolicy, MetricSpec, Quantity, ScalePolicy, ScaleStep, StepChange, StepPolicy,
     WatermarkPolicy,
@@ -8,23 +9,22 @@ use model::resource::{
 use super::burst::{WindowCourse, Windowed};
 use super::combine::Choice;
 use super::promise::Promised;
-use super::proposal::Proposal;
 use super::question::target_of;
 use super::reading::Milli;
 use super::stabilize::Direction;
 use super::step::{StepCourse, Stepped, applied, side};
 use super::tracking::{TrackCourse, Tracked};
 use super::watermarks::{MarkCourse, Marked};
-use super::wording::{Besides, Named, amount_of, asks};
+use super::wording::{Besides, Named, amount_of};
 
 /// What a policy of `spec` that looks back came to, with its arithmetic; `None` for the others.
 ///
-/// `current` are the replicas wanted until now, `proposal` what the metric of `choice` proposes by itself.
+/// `current` are the replicas wanted until now, `asks` says what the metric of `choice` asks for by itself.
 pub(super) fn told(
     spec: &AutoscalerSpec,
     choice: Choice,
     current: u32,
-    proposal: Option<&Proposal>,
+    asks: impl FnOnce() -> String,
 ) -> Option<String> {
     let metric = spec.metrics.get(choice.metric()?)?;
     match (choice, &spec.policy) {
@@ -34,9 +34,7 @@ pub(super) fn told(
         (Choice::Watermarks(marked), ScalePolicy::Watermarks(policy)) => {
             Some(of_watermarks(policy, metric, marked, current))
         }
-        (Choice::Tracking(tracked), _) => {
-            Some(asks(metric, proposal?) + &of_tracking(tracked).unwrap_or_default())
-        }
+        (Choice::Tracking(tracked), _) => Some(asks() + &of_tracking(tracked).unwrap_or_default()),
         (Choice::Burst(windowed), ScalePolicy::Burst(policy)) => {
             Some(of_windows(policy, metric, windowed, current))
         }
@@ -184,8 +182,9 @@ fn of_watermarks(policy: &WatermarkPolicy, metric: &MetricSpec, marked: Marked, 
         MarkCourse::Resting => format!("{at}, between the watermarks {low} and {high}, {kept}"),
         MarkCourse::Waiting { direction, asked, until } => {
             format!(
-                "{}: {asked} replicas from {until} on, if it stays there; until then {current}",
-                beyond(direction)
+                "{}: {} from {until} on, if it stays there; until then {current}",
+                beyond(direction),
+                Replicas(asked)
             )
         }
         MarkCourse::Partial => {
@@ -246,8 +245,9 @@ fn of_windows(policy: &BurstPolicy, metric: &MetricSpec, windowed: Windowed, cur
             let panic = over(windowed.panic, policy.panic_window, windowed.panic_asks);
             let (ready, threshold) = (windowed.ready, policy.panic_threshold_percent);
             format!(
-                "a burst since {since}, {peak} replicas at its peak{}: {name} at {panic}, with {ready} ready (it begins at {threshold} % \
+                "a burst since {since}, {} at its peak{}: {name} at {panic}, with {ready} ready (it begins at {threshold} % \
                  of what these should carry), and at {stable}; none is removed before {until}",
+                Replicas(peak),
                 Besides(besides)
             )
         }

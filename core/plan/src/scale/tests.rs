@@ -302,7 +302,11 @@ fn spec(min: u32, max: u32, behavior: Option<Behavior>) -> AutoscalerSpec {
                 resource: MeteredResource::Cpu,
                 target: ResourceTarget::Utilization(Percent(60)),
             },
-            MetricSpec::External { metric, target: TotalTarget::Average(Quantity::from_milli(3000)) },
+            MetricSpec::External {
+                metric,
+                target: TotalTarget::Average(Quantity::from_milli(3000)),
+                fallback: None,
+            },
         ],
         policy: ScalePolicy::Hpa,
         behavior,

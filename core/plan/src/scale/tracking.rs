@@ -52,10 +52,10 @@ pub enum TrackCourse {
 pub(super) fn choose(policy: TrackingPolicy, question: &Question<'_>, memory: &mut PolicyMemory) -> Combined {
     let (now, current) = (question.now, question.current);
     let Combined::Chosen { replicas: asked, choice: Choice::Largest { metric } } =
-        largest(question.metrics, current)
+        largest(question.asked(), current)
     else {
         since_asked(memory, now, current, current);
-        return largest(question.metrics, current);
+        return largest(question.asked(), current);
     };
     let course = if asked < current { unfit(policy, question) } else { None };
     let followed = if course.is_some() { current } else { asked };

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use model::decision::{MetricVerdict, SampleCount};
-use model::quantity::Bytes;
+use model::quantity::{Bytes, Replicas};
 use model::resource::{AutoscalerSpec, MeteredResource, MetricSpec, ResourceTarget, TotalTarget};
 
 use super::classify::Census;
@@ -54,7 +54,7 @@ pub(super) fn metric_verdict(metric: &MetricSpec, said: &Result<Proposal, Metric
         },
         Err(fault) => MetricVerdict {
             name,
-            current: "unknown".into(),
+            current: MetricVerdict::UNKNOWN.into(),
             target,
             ratio: None,
             proposal: None,
@@ -116,7 +116,8 @@ fn arithmetic(metric: &MetricSpec, proposal: &Proposal) -> String {
             format!("the ratio {ratio:.3}{} is near enough to 1 to keep {replicas}", with_assumed(assumed))
         }
         Basis::Ratio { assumed, ratio, times, besides } => format!(
-            "{ratio:.3} × {times} replicas{}, rounded up, is {}",
+            "{ratio:.3} × {}{}, rounded up, is {}",
+            Replicas(times),
             with_assumed(assumed),
             InAll { replicas, besides }
         ),
@@ -130,15 +131,26 @@ fn arithmetic(metric: &MetricSpec, proposal: &Proposal) -> String {
         Basis::Shared { total, existing, besides } => {
             let total = Amount { unit: amount_unit(metric), milli: total };
             format!(
-                "{total} shared by {existing} replicas; divided by the target and rounded up it is {}",
+                "{total} shared by {}; divided by the target and rounded up it is {}",
+                Replicas(existing),
                 InAll { replicas, besides }
             )
         }
     }
 }
 
+/// What was measured, as the target is read. Without a replica to share it, a total is told as it is.
 fn current_of(metric: &MetricSpec, proposal: &Proposal) -> Amount {
-    amount_of(metric, proposal.level.value())
+    let milli = match proposal.basis {
+        Basis::Shared { existing: 0, total, .. } => total,
+        Basis::Shared { .. }
+        | Basis::WithinTolerance { .. }
+        | Basis::Ratio { .. }
+        | Basis::DirectionTurned { .. }
+        | Basis::AgainstRatio { .. }
+        | Basis::FromZero { .. } => proposal.level.value(),
+    };
+    amount_of(metric, milli)
 }
 
 fn target_of(metric: &MetricSpec) -> Amount {

@@ -1,6 +1,6 @@
 //! What an autoscaler remembers, as it is stored.
 
-use model::memory::{FlapMemory, Recommendation, ScaleEvent, ScalingMemory, Way};
+use model::memory::{FailingMemory, FlapMemory, Recommendation, ScaleEvent, ScalingMemory, Way};
 use model::time::Time;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,9 @@ pub(super) struct StoredScaling {
     pub(super) policy: StoredPolicy,
     #[serde(default)]
     pub(super) flaps: StoredFlaps,
+    /// Which metric, and since when.
+    #[serde(default)]
+    pub(super) failing: Vec<(u32, u64)>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -43,6 +46,7 @@ impl From<&ScalingMemory> for StoredScaling {
                 grew: scaling.flaps.way.map(|way| way == Way::Out),
                 turns: scaling.flaps.turns.iter().map(|at| at.as_millis()).collect(),
             },
+            failing: scaling.failing.iter().map(|it| (it.metric, it.since.as_millis())).collect(),
         }
     }
 }
@@ -53,6 +57,7 @@ impl From<StoredScaling> for ScalingMemory {
             let event = |(at, change, outdated)| ScaleEvent { at: Time::from_millis(at), change, outdated };
             events.into_iter().map(event).collect()
         };
+        let failing = |(metric, since)| FailingMemory { metric, since: Time::from_millis(since) };
         let recommendation = |(at, replicas)| Recommendation { at: Time::from_millis(at), replicas };
         Self {
             recommendations: stored.recommendations.into_iter().map(recommendation).collect(),
@@ -64,6 +69,7 @@ impl From<StoredScaling> for ScalingMemory {
                 way: stored.flaps.grew.map(|grew| if grew { Way::Out } else { Way::In }),
                 turns: stored.flaps.turns.into_iter().map(Time::from_millis).collect(),
             },
+            failing: stored.failing.into_iter().map(failing).collect(),
             levels: Vec::new(),
         }
     }

@@ -19,10 +19,10 @@ use model::input::{
 use model::latency::{LATENCY_CLASSES, Latencies};
 use model::measure::{Measured, MetricKey, ReplicaSaid, Said, Series, Whose};
 use model::memory::{
-    Asking, CapacityMemory, Evaluations, Exchange, FlapMemory, HealingMemory, LoadMemory, LoadPart, LoadPeak,
-    LoadRecord, LoadSource, Memory, Panic, Past, PolicyMemory, RateEvidence, Recommendation, RestartMemory,
-    RiseMemory, ScaleEvent, ScalingMemory, ShadowMemory, SpentMemory, StartMemory, StepLoad, UsageProfile,
-    VersionCapacity, Way,
+    Asking, CapacityMemory, Evaluations, Exchange, FailingMemory, FlapMemory, HealingMemory, LoadMemory,
+    LoadPart, LoadPeak, LoadRecord, LoadSource, Memory, Panic, Past, PolicyMemory, RateEvidence,
+    Recommendation, RestartMemory, RiseMemory, ScaleEvent, ScalingMemory, ShadowMemory, SpentMemory,
+    StartMemory, StepLoad, UsageProfile, VersionCapacity, Way,
 };
 use model::name::{NodeName, ServiceName};
 use model::quantity::{Bytes, Milli, MilliRps};
@@ -217,6 +217,7 @@ fn remembering(past: Past) -> Memory {
             scaled_to_zero: true,
             policy: PolicyMemory { grown: Some(at(12)), shrunk: None, past },
             flaps: FlapMemory { way: Some(Way::In), turns: vec![at(3), at(8)] },
+            failing: vec![FailingMemory { metric: 1, since: at(4) }],
             levels: Vec::new(),
         },
         shadows: vec![shadow()],

@@ -125,6 +125,12 @@ fn probe() -> BoxedStrategy<Probe> {
         .boxed()
 }
 
+fn fallback() -> impl Strategy<Value = v2::ExternalMetricFallback> {
+    (of(any::<i32>()), any::<i32>()).prop_map(|(failure_duration_seconds, replicas)| {
+        v2::ExternalMetricFallback { failure_duration_seconds, replicas }
+    })
+}
+
 fn target() -> BoxedStrategy<shapes::MetricTarget> {
     use shapes::MetricTargetType::{AverageValue, Utilization, Value};
     let kind = proptest::sample::select(vec![Utilization, Value, AverageValue]);
@@ -174,8 +180,8 @@ fn metric() -> BoxedStrategy<v2::MetricSpec> {
     let resource = (text(), target()).prop_map(|(name, target)| v2::ResourceMetricSource { name, target });
     let container = (text(), target(), text())
         .prop_map(|(name, target, container)| v2::ContainerResourceMetricSource { name, target, container });
-    let external =
-        (identifier(), target()).prop_map(|(metric, target)| v2::ExternalMetricSource { metric, target });
+    let external = (identifier(), target(), of(fallback()))
+        .prop_map(|(metric, target, fallback)| v2::ExternalMetricSource { metric, target, fallback });
     (source_type(), of(object), of(pods), of(resource), of(container), of(external))
         .prop_map(|(kind, object, pods, resource, container_resource, external)| v2::MetricSpec {
             kind,

@@ -169,7 +169,7 @@ pub(super) fn metric_of_object(target: Target) -> Result<MetricSpec, String> {
 }
 
 pub(super) fn metric_of_external(target: Target) -> Result<MetricSpec, String> {
-    Ok(MetricSpec::External { metric: qps(), target: total_target(target)? })
+    Ok(MetricSpec::External { metric: qps(), target: total_target(target)?, fallback: None })
 }
 
 fn total_target(target: Target) -> Result<TotalTarget, String> {

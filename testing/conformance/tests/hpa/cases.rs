@@ -236,6 +236,61 @@ fn partial_data_never_scales_in() {
     );
 }
 
+// ---- What stands in for a metric.
+
+#[test]
+fn a_fallback_stands_in_once_a_metric_has_been_silent_for_as_long_as_is_declared() {
+    let mut scene = Scene::of(3).queue(10, &[10]).falling_back(180, 5).but(Unavailable::Absent);
+    scene.memory.recommendations = vec![];
+    assert_eq!(scene.decide_and_do(), 3);
+    scene.pass_time(179);
+    assert_eq!(scene.decide_and_do(), 3);
+    scene.pass_time(1);
+    let verdict = scene.decide();
+    assert_eq!(verdict.desired, 5);
+    let since = scene.now - std::time::Duration::from_secs(180);
+    assert_eq!(
+        verdict.summary(&scene.spec),
+        format!(
+            "from 3 to 5: queue gives no number, because its source has no measurement of it, which is not zero; \
+             nothing since {since}, so that its fallback of 5 stands in"
+        )
+    );
+    let active = scene.explained().conditions;
+    let kinds: Vec<_> = active.iter().filter(|it| it.holds).map(|it| (it.kind, it.reason)).collect();
+    assert!(kinds.contains(&("ScalingActive", "ValidMetricFound")), "{kinds:?}");
+    assert!(kinds.contains(&("ExternalMetricFallbackActive", "FallbackActive")), "{kinds:?}");
+    assert_eq!(scene.explained().metrics[0].proposal, Some(5));
+}
+
+#[test]
+fn a_break_in_the_silence_begins_it_anew() {
+    let mut scene = Scene::of(3).queue(10, &[10]).falling_back(180, 5);
+    let silent = |scene: Scene| scene.but(Unavailable::Failed("it does not answer".into()));
+    scene = silent(scene);
+    scene.decide_and_do();
+    scene.pass_time(179);
+    scene.decide_and_do();
+    scene = scene.saying(&[10]);
+    assert_eq!(scene.decide_and_do(), 3);
+    scene = silent(scene);
+    scene.pass_time(1);
+    assert_eq!(scene.decide_and_do(), 3);
+    scene.pass_time(179);
+    assert_eq!(scene.decide_and_do(), 3);
+    scene.pass_time(1);
+    assert_eq!(scene.decide_and_do(), 5);
+}
+
+#[test]
+fn a_fallback_counts_as_valid_so_that_the_others_may_scale_in_to_it() {
+    let mut scene =
+        Scene::of(6).cpu(50, &[10; 6]).queue(10, &[]).falling_back(180, 2).but(Unavailable::Absent).settled();
+    assert_eq!(scene.decide_and_do(), 6, "partial data");
+    scene.pass_time(400);
+    assert_eq!(scene.decide_and_do(), 2, "the queue proposes 2, and cpu 1");
+}
+
 // ---- Bounds, and the rules without a behavior.
 
 #[test]

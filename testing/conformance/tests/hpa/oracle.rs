@@ -21,6 +21,8 @@ pub(crate) struct Oracle {
     added: Vec<(Time, u32)>,
     removed: Vec<(Time, u32)>,
     emptied: bool,
+    /// Since when each metric has given nothing, by its place.
+    silent: BTreeMap<usize, Time>,
 }
 
 /// What it decides on.
@@ -36,7 +38,7 @@ pub(crate) struct Question<'a> {
 
 impl Oracle {
     pub(crate) fn decide(&mut self, q: &Question<'_>) -> u32 {
-        let log = self.recommendations.get_or_insert_with(|| vec![(q.now, q.current)]);
+        self.recommendations.get_or_insert_with(|| vec![(q.now, q.current)]);
         let (min, max, current) = (q.spec.min, q.spec.max, q.current);
         if current == 0 && min != 0 && !self.emptied {
             return current;
@@ -52,8 +54,13 @@ impl Oracle {
             .metrics
             .iter()
             .zip(q.readings)
-            .map(|(metric, reading)| propose(q, metric, reading))
+            .enumerate()
+            .map(|(at, (metric, reading))| {
+                let fallback = fallback(&mut self.silent, (q.now, at), metric, reading);
+                propose(q, metric, reading).or(fallback)
+            })
             .collect();
+        let log = self.recommendations.as_mut().expect("it was begun above");
         let Some(proposal) = proposals.iter().flatten().copied().max() else { return current };
         if proposals.contains(&None) && proposal < current {
             return current;
@@ -178,6 +185,22 @@ fn propose(q: &Question<'_>, metric: &MetricSpec, reading: &MetricReading<'_>) -
         }
         _ => None,
     }
+}
+
+/// KEP-5679: of a metric that has been silent for so long without a break, the number that is declared.
+fn fallback(
+    silent: &mut BTreeMap<usize, Time>,
+    (now, at): (Time, usize),
+    metric: &MetricSpec,
+    reading: &MetricReading<'_>,
+) -> Option<u32> {
+    let MetricSpec::External { fallback: Some(fallback), .. } = metric else { return None };
+    if !matches!(reading, MetricReading::Unavailable(_) | MetricReading::Series([])) {
+        silent.remove(&at);
+        return None;
+    }
+    let since = *silent.entry(at).or_insert(now);
+    (now.since(since) >= fallback.after).then_some(fallback.replicas)
 }
 
 fn totals(q: &Question<'_>, target: TotalTarget, total: f64) -> Option<u32> {

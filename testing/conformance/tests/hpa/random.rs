@@ -6,8 +6,8 @@ use model::memory::ScalingMemory;
 use model::name::ServiceName;
 use model::resource::hpa::shapes::CrossVersionObjectReference;
 use model::resource::{
-    AutoscalerSpec, Behavior, MeteredResource, MetricIdentifier, MetricSpec, Percent, PolicyChange, Quantity,
-    ResourceTarget, ScalePolicy, ScalingPolicy, ScalingRules, SelectPolicy, TotalTarget,
+    AutoscalerSpec, Behavior, Fallback, MeteredResource, MetricIdentifier, MetricSpec, Percent, PolicyChange,
+    Quantity, ResourceTarget, ScalePolicy, ScalingPolicy, ScalingRules, SelectPolicy, TotalTarget,
 };
 use model::settings::HpaSettings;
 use model::time::{Now, Time, Wall};
@@ -225,9 +225,15 @@ fn metric() -> impl Strategy<Value = MetricSpec> {
     prop_oneof![
         3 => (resource, target).prop_map(|(resource, target)| MetricSpec::Resource { resource, target }),
         1 => amount.prop_map(move |average| MetricSpec::Pods { metric: named(), average }),
-        1 => total.clone().prop_map(move |target| MetricSpec::External { metric: named(), target }),
+        1 => (total.clone(), option::of(fallback()))
+            .prop_map(move |(target, fallback)| MetricSpec::External { metric: named(), target, fallback }),
         1 => total.prop_map(move |target| MetricSpec::Object { object: object.clone(), metric: named(), target }),
     ]
+}
+
+fn fallback() -> impl Strategy<Value = Fallback> {
+    (180..400_u64, 1..12_u32)
+        .prop_map(|(secs, replicas)| Fallback { after: Duration::from_secs(secs), replicas })
 }
 
 fn rules() -> impl Strategy<Value = ScalingRules> {

@@ -7,8 +7,8 @@ use model::memory::ScalingMemory;
 use model::name::ServiceName;
 use model::resource::hpa::shapes::CrossVersionObjectReference;
 use model::resource::{
-    AutoscalerSpec, Behavior, MeteredResource, MetricIdentifier, MetricSpec, Percent, PolicyChange, Quantity,
-    ResourceTarget, ScalePolicy, ScalingPolicy, ScalingRules, SelectPolicy, TotalTarget,
+    AutoscalerSpec, Behavior, Fallback, MeteredResource, MetricIdentifier, MetricSpec, Percent, PolicyChange,
+    Quantity, ResourceTarget, ScalePolicy, ScalingPolicy, ScalingRules, SelectPolicy, TotalTarget,
 };
 use model::settings::HpaSettings;
 use model::time::{Now, Time, Wall};
@@ -93,13 +93,13 @@ impl Scene {
     /// Aims at so many messages in all.
     pub(crate) fn queue(self, value: i64, series: &[i64]) -> Self {
         let target = TotalTarget::Value(Quantity::from_units(value).expect("a small number"));
-        self.metric(MetricSpec::External { metric: named("queue"), target }, total(series))
+        self.metric(MetricSpec::External { metric: named("queue"), target, fallback: None }, total(series))
     }
 
     /// Aims at so many messages for each replica.
     pub(crate) fn queue_each(self, average: i64, series: &[i64]) -> Self {
         let target = TotalTarget::Average(Quantity::from_units(average).expect("a small number"));
-        self.metric(MetricSpec::External { metric: named("queue"), target }, total(series))
+        self.metric(MetricSpec::External { metric: named("queue"), target, fallback: None }, total(series))
     }
 
     /// Aims at so much of an object in all.
@@ -113,6 +113,23 @@ impl Scene {
     pub(crate) fn metric(mut self, metric: MetricSpec, source: Source) -> Self {
         self.spec.metrics.push(metric);
         self.sources.push(source);
+        self
+    }
+
+    /// The last metric, an external one, proposes so many replicas once it has been silent for so long.
+    pub(crate) fn falling_back(mut self, after_s: u64, replicas: u32) -> Self {
+        match self.spec.metrics.last_mut() {
+            Some(MetricSpec::External { fallback, .. }) => {
+                *fallback = Some(Fallback { after: Duration::from_secs(after_s), replicas });
+            }
+            other => panic!("only an external metric has a fallback, not {other:?}"),
+        }
+        self
+    }
+
+    /// The series of the last metric.
+    pub(crate) fn saying(mut self, series: &[i64]) -> Self {
+        *self.sources.last_mut().expect("a metric") = total(series);
         self
     }
 

@@ -8,10 +8,10 @@ use super::shapes::{
     HPAScalingPolicy, HPAScalingPolicyType, MetricIdentifier as WrittenMetric, MetricSourceType,
     MetricTarget, MetricTargetType, ScalingPolicySelect,
 };
-use super::v2::{self, HPAScalingRules};
+use super::v2::{self, ExternalMetricFallback, HPAScalingRules};
 use crate::name::ServiceName;
 use crate::resource::autoscaler::{
-    AutoscalerSpec, Behavior, CPU_UTILIZATION_DEFAULT, MIN_REPLICAS_DEFAULT, MeteredResource,
+    AutoscalerSpec, Behavior, CPU_UTILIZATION_DEFAULT, Fallback, MIN_REPLICAS_DEFAULT, MeteredResource,
     MetricIdentifier, MetricSpec, Percent, PolicyChange, ResourceTarget, SCALE_IN_STABILIZATION_DEFAULT,
     ScalingPolicy, ScalingRules, SelectPolicy, TotalTarget,
 };
@@ -23,6 +23,10 @@ const STABILIZATION_SECS_MAX: i32 = 3600;
 
 /// Longest period of a policy, in seconds (Kubernetes `MaxPeriodSeconds`).
 const PERIOD_SECS_MAX: i32 = 1800;
+
+/// Shortest time for which an external metric must have failed before its fallback stands in, in seconds (KEP-5679), and what it is when a manifest
+/// does not say.
+const FAILURE_SECS_MIN: i32 = 180;
 
 /// Most metrics of one autoscaler. Kubernetes has no limit; past a few dozen a manifest is wrong, and each costs every step.
 const METRICS_MAX: usize = 100;
@@ -188,7 +192,8 @@ impl Found {
             MetricSourceType::External => metric.external.as_ref().map(|source| {
                 let metric = self.identifier(&path, &source.metric);
                 let target = self.external_target(&path, &source.target)?;
-                Some(MetricSpec::External { metric: metric?, target })
+                let fallback = source.fallback.map(|written| self.fallback(&path, written));
+                Some(MetricSpec::External { metric: metric?, target, fallback })
             }),
         };
         spec.unwrap_or_else(|| {
@@ -291,6 +296,17 @@ impl Found {
                 None
             }
         }
+    }
+
+    fn fallback(&mut self, path: &str, written: ExternalMetricFallback) -> Fallback {
+        let at = format!("{path}.fallback");
+        let secs = written.failure_duration_seconds.unwrap_or(FAILURE_SECS_MIN);
+        let after = self.seconds(&format!("{at}.failureDurationSeconds"), secs, FAILURE_SECS_MIN, i32::MAX);
+        let at = format!("{at}.replicas");
+        if written.replicas == 0 {
+            self.add(&at, "a fallback is of at least 1 replica, not 0");
+        }
+        Fallback { after, replicas: self.replicas(&at, written.replicas) }
     }
 
     fn positive(&mut self, path: &str, value: Quantity) -> Option<Quantity> {

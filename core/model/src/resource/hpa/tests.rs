@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::resource::{
-    Behavior, MeteredResource, MetricSpec, Percent, PolicyChange, Quantity, Resource, ResourceTarget,
-    ScalingPolicy, SelectPolicy, TotalTarget,
+    Behavior, Fallback, MeteredResource, MetricSpec, Percent, PolicyChange, Quantity, Resource,
+    ResourceTarget, ScalingPolicy, SelectPolicy, TotalTarget,
 };
 
 fn read(version: &str, annotations: &Value, spec: &Value) -> HorizontalPodAutoscaler {
@@ -136,6 +136,33 @@ fn v2beta1_keeps_its_behavior_in_an_annotation() {
     let annotations = json!({annotations::BEHAVIOR: r#"{"ScaleDown":{"SelectPolicy":"Disabled"}}"#});
     let spec = read("v2beta1", &annotations, &json!({})).autoscaler().expect("a valid autoscaler");
     assert_eq!(spec.behavior.map(|b| b.scale_down.select), Some(SelectPolicy::Disabled));
+}
+
+#[test]
+fn a_fallback_waits_for_three_minutes_or_for_longer_when_it_says_so() {
+    let external = |fallback: Value| {
+        json!({"metrics": [{"type": "External", "external": {
+            "metric": {"name": "queue"}, "target": {"type": "Value", "value": 30}, "fallback": fallback}}]})
+    };
+    for (written, after) in [
+        (json!({"replicas": 4}), 180),
+        (json!({"replicas": 4, "failureDurationSeconds": 180}), 180),
+        (json!({"replicas": 4, "failureDurationSeconds": 3600}), 3600),
+    ] {
+        let spec = normal("v2", &external(written));
+        let fallback = Fallback { after: Duration::from_secs(after), replicas: 4 };
+        assert_eq!(spec.metrics[0].fallback(), Some(fallback));
+    }
+    for (written, field) in [
+        (json!({"replicas": 4, "failureDurationSeconds": 179}), "failureDurationSeconds"),
+        (json!({"replicas": 0}), "replicas"),
+        (json!({"replicas": -1}), "replicas"),
+    ] {
+        let problems = read("v2", &json!({}), &external(written.clone())).autoscaler();
+        let problems = problems.expect_err("it is out of range").into_vec();
+        assert_eq!(problems.len(), 1, "{written}: {problems:?}");
+        assert_eq!(problems[0].path, format!("spec.metrics[0].external.fallback.{field}"));
+    }
 }
 
 #[test]

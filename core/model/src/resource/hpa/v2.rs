@@ -124,6 +124,20 @@ pub struct ExternalMetricSource {
     pub metric: MetricIdentifier,
     /// The value that it should have, as it is or divided by the number of replicas.
     pub target: MetricTarget,
+    /// What is asked for while the metric cannot be had. Default: the number is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<ExternalMetricFallback>,
+}
+
+/// What is asked for while a metric cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ExternalMetricFallback {
+    /// For how long it must have failed without a break, at least 180 seconds. Default: 180.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_duration_seconds: Option<i32>,
+    /// This many replicas are asked for from then on; above 0.
+    pub replicas: i32,
 }
 
 /// How fast the number of replicas may change, each way.

@@ -247,6 +247,7 @@ impl From<ExternalMetricSource> for v2::ExternalMetricSource {
                 average_value: source.target_average_value,
                 average_utilization: None,
             },
+            fallback: None,
         }
     }
 }

@@ -22,6 +22,31 @@ fn said(policy: Value, metrics: &[&str]) -> Vec<String> {
     }
 }
 
+#[test]
+fn what_stands_in_for_a_number_of_replicas_needs_a_policy_that_goes_by_such() {
+    let said = |policy: Value| -> Vec<String> {
+        let metrics =
+            serde_json::from_value(json!([{"type": "External", "external": {"metric": {"name": "queue"},
+            "target": {"type": "AverageValue", "averageValue": 10}, "fallback": {"replicas": 3}}}]));
+        let policy = serde_json::from_value(policy).expect("a policy of the right form");
+        let metrics = metrics.expect("metrics");
+        let auto = AutoScale { min: 1, max: 10, metrics, policy, behavior: None };
+        let problems = auto.to_spec(&ServiceName::parse("shop").expect("a name")).err();
+        problems.iter().flat_map(|it| it.as_slice()).map(ToString::to_string).collect()
+    };
+    for policy in [json!("hpa"), json!("unanimous"), json!({"targetTracking": {}})] {
+        assert_eq!(said(policy), [""; 0]);
+    }
+    for policy in [
+        json!({"watermarks": {"high": 8, "low": 2}}),
+        json!({"formula": {"expression": "queue", "target": 1}}),
+    ] {
+        let problems = said(policy);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].contains("spec.scale.metrics[0].external.fallback"), "{problems:?}");
+    }
+}
+
 fn said_of_steps(steps: &Value) -> Vec<String> {
     said(json!({"step": steps}), &["queue"])
 }

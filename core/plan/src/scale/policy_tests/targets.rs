@@ -82,7 +82,7 @@ fn the_number_of_a_total_is_not_ordered_twice_either() {
     let mut bench = Bench::new(TRACKING, 4);
     let metric = MetricIdentifier { name: "lag".to_owned(), selector: None };
     let target = model::resource::TotalTarget::Value(Quantity::from_milli(1000));
-    bench.spec.metrics = vec![MetricSpec::External { metric, target }];
+    bench.spec.metrics = vec![MetricSpec::External { metric, target, fallback: None }];
     let mut sizes = Vec::new();
     for _ in 0..20 {
         bench.now = bench.now + Duration::from_secs(1);
