@@ -70,8 +70,8 @@ type Listening<'r> = (usize, &'r ServiceName, ListenAddress);
 struct Set<'r> {
     /// The first service of each name; a second one is reported as a duplicate.
     services: BTreeMap<&'r str, (usize, &'r Service)>,
-    /// Autoscalers by the name of what they scale.
-    targets: Vec<(usize, &'r str)>,
+    /// Autoscalers, each by its name and the name of what it scales.
+    autoscalers: Vec<(usize, &'r str, &'r str)>,
     routes: Vec<(usize, &'r Route)>,
     metric_sources: Vec<(usize, &'r MetricSource)>,
 }
@@ -80,7 +80,7 @@ impl<'r> Set<'r> {
     fn new(resources: &'r [Resource]) -> Self {
         let mut set = Self {
             services: BTreeMap::new(),
-            targets: Vec::new(),
+            autoscalers: Vec::new(),
             routes: Vec::new(),
             metric_sources: Vec::new(),
         };
@@ -89,7 +89,9 @@ impl<'r> Set<'r> {
                 Resource::Service(service) => {
                     set.services.entry(service.name().as_str()).or_insert((i, service));
                 }
-                Resource::HorizontalPodAutoscaler(hpa) => set.targets.push((i, &hpa.target().name)),
+                Resource::HorizontalPodAutoscaler(hpa) => {
+                    set.autoscalers.push((i, resource.name(), &hpa.target().name));
+                }
                 Resource::Route(route) => set.routes.push((i, route)),
                 Resource::MetricSource(source) => set.metric_sources.push((i, source)),
             }
@@ -110,9 +112,9 @@ impl<'r> Set<'r> {
     }
 
     fn targets(&self, dangling: Severity) -> Vec<ResourceProblem> {
-        let unknown = self.targets.iter().filter(|(_, target)| !self.services.contains_key(target));
+        let unknown = self.autoscalers.iter().filter(|(.., target)| !self.services.contains_key(target));
         unknown
-            .map(|(resource, target)| ResourceProblem {
+            .map(|(resource, _, target)| ResourceProblem {
                 resource: *resource,
                 severity: dangling,
                 problem: Problem::at("spec.scaleTargetRef.name", self.no_such_service(target)),
@@ -121,22 +123,22 @@ impl<'r> Set<'r> {
     }
 
     fn several_autoscalers(&self) -> Vec<ResourceProblem> {
-        let mut scaled: BTreeSet<&str> = BTreeSet::new();
+        let mut scaled: BTreeMap<&str, &str> = BTreeMap::new();
         let mut found = Vec::new();
-        for (i, target) in &self.targets {
+        for (i, name, target) in &self.autoscalers {
             let own = self.services.get(target).is_some_and(|(_, service)| match &service.spec.scale.count {
                 Count::Auto(_) => true,
                 Count::Fixed(_) => false,
             });
             if own {
                 let text = format!(
-                    "service {target} scales itself (spec.scale has max), and two autoscalers would fight: \
-                     remove one of them"
+                    "service {target} scales itself (spec.scale has max), and HorizontalPodAutoscaler {name} would fight \
+                     with that: remove one of them"
                 );
                 found.push(error(*i, "spec.scaleTargetRef.name", text));
-            } else if !scaled.insert(target) {
+            } else if let Some(other) = scaled.insert(target, name) {
                 let text = format!(
-                    "another HorizontalPodAutoscaler scales {target}, and the two would fight: remove one"
+                    "HorizontalPodAutoscalers {other} and {name} both scale {target}, and would fight: remove one of them"
                 );
                 found.push(error(*i, "spec.scaleTargetRef.name", text));
             }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 
 fn service(name: &str, spec: Value) -> Resource {
-    let mut whole = json!({"run": {"command": ["./serve"]}});
+    let mut whole = json!({"run": {"command": ["./serve"]}, "resources": {"cpu": "1", "memory": "1Gi"}});
     let Value::Object(fields) = spec else { panic!("a spec is an object") };
     for (key, value) in fields {
         whole[key] = value;
@@ -76,9 +76,29 @@ fn an_allowed_size_lies_within_the_bounds_whoever_sets_them() {
 #[test]
 fn a_service_has_at_most_one_autoscaler() {
     let set = [service("shop", json!({})), hpa("a", "shop"), hpa("b", "shop")];
-    has(&set, "2 spec.scaleTargetRef.name: another HorizontalPodAutoscaler scales shop");
+    has(&set, "2 spec.scaleTargetRef.name: HorizontalPodAutoscalers a and b both scale shop");
     let set = [service("shop", json!({"scale": {"max": 3}})), hpa("a", "shop")];
-    has(&set, "1 spec.scaleTargetRef.name: service shop scales itself");
+    has(
+        &set,
+        "1 spec.scaleTargetRef.name: service shop scales itself (spec.scale has max), and HorizontalPodAutoscaler a",
+    );
+}
+
+#[test]
+fn a_share_of_what_is_not_requested_is_warned_of() {
+    let without = |scale: Value| service("shop", json!({"resources": {"memory": "1Gi"}, "scale": scale}));
+    let text = "cpu is aimed at as a share of what is requested, and service shop requests nothing of it";
+    has(&[without(json!({"max": 3}))], &format!("0 spec.scale.metrics[0]: {text}"));
+    has(&[without(json!({})), hpa("a", "shop")], &format!("1 spec.metrics[0]: {text}"));
+    let problems = check(&[without(json!({"max": 3}))], Severity::Error);
+    assert_eq!(problems[0].severity, Severity::Warning);
+    let of =
+        |name: &str, target: Value| json!({"type": "Resource", "resource": {"name": name, "target": target}});
+    let share = json!({"type": "Utilization", "averageUtilization": 50});
+    let amount = json!({"type": "AverageValue", "averageValue": "100m"});
+    for metric in [of("memory", share), of("cpu", amount)] {
+        assert_eq!(said(&[without(json!({"max": 3, "metrics": [metric]}))]), [""; 0]);
+    }
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::{ResourceProblem, Set, Severity, error};
 use crate::measure::MetricKey;
 use crate::resource::{
-    AutoscalerSpec, METRIC_SOURCES_MAX, MetricOrigin, Problem, ReplicasOrigin, Resource, Service, ServiceSpec,
+    AutoscalerSpec, METRIC_SOURCES_MAX, MeteredResource, MetricOrigin, Problem, ReplicasOrigin, Resource,
+    Service, ServiceSpec,
 };
 
 pub(super) fn problems(set: &Set<'_>, resources: &[Resource], dangling: Severity) -> Vec<ResourceProblem> {
@@ -23,6 +24,7 @@ pub(super) fn problems(set: &Set<'_>, resources: &[Resource], dangling: Severity
             Resource::Route(_) | Resource::MetricSource(_) => (None, ""),
         };
         found.extend(spec.iter().flat_map(|spec| unmeasured(spec, &sources, i, path)));
+        found.extend(spec.iter().flat_map(|spec| unrequested(spec, set, i, path)));
         if let Resource::Service(service) = resource {
             found.extend(unmeasured_cost(service, &sources, i));
         }
@@ -84,6 +86,33 @@ fn unmeasured<'a>(
     spec.metrics.iter().enumerate().filter_map(move |(nth, metric)| {
         let key = MetricKey::of(metric, &spec.service)?;
         no_source(&key, sources, resource, || format!("{path}[{nth}]"))
+    })
+}
+
+/// Shares of what the service does not ask for: allowed, as Kubernetes has it, and never a number.
+fn unrequested<'a>(
+    spec: &'a AutoscalerSpec,
+    set: &'a Set<'_>,
+    resource: usize,
+    path: &'a str,
+) -> impl Iterator<Item = ResourceProblem> + use<'a> {
+    let service = set.services.get(spec.service.as_str()).map(|(_, service)| *service);
+    let metrics = service.into_iter().flat_map(|service| {
+        let requests = &service.spec.resources;
+        spec.metrics.iter().enumerate().filter(move |(_, metric)| match metric.shared() {
+            Some(MeteredResource::Cpu) => requests.cpu.is_none(),
+            Some(MeteredResource::Memory) => requests.memory.is_none(),
+            None => false,
+        })
+    });
+    metrics.map(move |(nth, metric)| {
+        let (name, service) = (metric.name(), &spec.service);
+        let text = format!(
+            "{name} is aimed at as a share of what is requested, and service {service} requests nothing of it, so that there is \
+             no number: declare spec.resources.{name}"
+        );
+        let problem = Problem::at(format!("{path}[{nth}]"), text);
+        ResourceProblem { resource, severity: Severity::Warning, problem }
     })
 }
 
