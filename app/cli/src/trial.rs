@@ -63,11 +63,9 @@ fn one(it: &v1::Trial) -> String {
     writeln!(text, "  since {}, on each of {} decisions:", hour.since, hour.decisions).expect(STRING);
     for (name, side) in [("as it is", &hour.holds), ("with it", &hour.tried)] {
         let v1::TrialSide { least, most, mean, changes } = side;
-        writeln!(
-            text,
-            "  {name:<9} {least} to {most} replicas, {mean:.1} on average, {changes} changes of size"
-        )
-        .expect(STRING);
+        let changes = if *changes == 1 { "1 change".to_owned() } else { format!("{changes} changes") };
+        writeln!(text, "  {name:<9} {least} to {most} replicas, {mean:.1} on average, {changes} of size")
+            .expect(STRING);
     }
     text.push_str(&plot_of(hour));
     text.push_str(

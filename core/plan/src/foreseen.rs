@@ -20,6 +20,9 @@ use crate::scale::ratio::replicas_ceil;
 use crate::scale::reading::Milli;
 use crate::slo::{Capacity, Objective, PerReplica, Price};
 
+/// The limit that says what is expected, whether that changed the number or not.
+pub(crate) const FORECAST: &str = "Forecast";
+
 /// The load ahead of a service, and what it needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Foreseen {
@@ -161,7 +164,7 @@ impl Foreseen {
             }
         };
         // The first of the limits: it comes right after the metrics.
-        decision.limits.insert(0, Limit { name: "Forecast", from, to, note: note.into() });
+        decision.limits.insert(0, Limit { name: FORECAST, from, to, note: note.into() });
         decision
     }
 }

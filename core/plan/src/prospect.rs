@@ -13,6 +13,7 @@ use model::resource::ScaleMode;
 use model::time::Wall;
 
 use crate::account::{SCHEDULED, Situation};
+use crate::foreseen::FORECAST;
 use crate::imagined::Dial;
 use crate::ruling::Course;
 use crate::scene::Scene;
@@ -249,15 +250,23 @@ impl Situation {
         let (decision, scene) = (lasting.end.decision(), &lasting.end.scene);
         let (bounds, usual) = (scene.term.bounds, scene.declared.usual_bounds());
         let is_scheduled = if goal.is_out() { bounds.max < usual.max } else { bounds.min > usual.min };
-        let in_the_way = |limit: &&Limit| limit.name != SCHEDULED || is_scheduled;
-        let last = decision.limits.iter().rfind(in_the_way).map(|limit| Arc::clone(&limit.note));
-        let why = last.unwrap_or(decision.summary);
+        let in_the_way = |limit: &&Limit| match limit.name {
+            SCHEDULED => is_scheduled,
+            FORECAST => limit.from != limit.to,
+            _ => true, // tidy: open match: names of limits are texts
+        };
+        let last = decision.limits.iter().rfind(in_the_way);
+        let why = last.map_or(&decision.summary, |limit| &limit.note);
         let horizon = if scene.declared.spec.scale.schedule.is_empty() { "hour" } else { "day" };
         let way = match goal.asked {
             Asked::Out => "more".to_owned(),
             Asked::In => "fewer".to_owned(),
             Asked::Exactly(wanted) => wanted.to_string(),
         };
+        // What is expected is found anew at each look, and is not imagined to go by.
+        if last.is_some_and(|limit| limit.name == FORECAST) {
+            return self.nothing(&format!("no load leads to {way} while this is expected: {why}"));
+        }
         self.nothing(&format!("no load within the next {horizon} leads to {way}: {why}"))
     }
 

@@ -155,7 +155,8 @@ const fn about(kind: Kind) -> &'static str {
             "Where the numbers of one metric come from. A HorizontalPodAutoscaler, or `scale.metrics` of a service, names the metric and \
              knows nothing of its source; its `selector` selects by the labels of the series. What is measured stands until it is older \
              than `staleAfter`, whatever fails meanwhile. No series, a value of zero, a failure and silence are four things: only a value \
-             scales in. `NaN` and infinities are failures."
+             scales in, or the `fallback` that somebody declared for a metric. `NaN` and infinities are failures, and a value below zero \
+             takes no replica away."
         }
     }
 }

@@ -164,6 +164,9 @@ fn a_sale_that_is_known_to_come_is_met_though_none_ever_was_before() {
         "it is kept ready even if nobody comes: {:?}",
         told.forecast()
     );
+    let prospects = told.world.service("shop").decision.as_ref().unwrap().prospects();
+    let until_it_is_over = "no load leads to fewer while this is expected: ";
+    assert!(prospects.iter().any(|it| it.note.starts_with(until_it_is_over)), "{prospects:?}");
     to_the_sale(&mut told, 1000, 100);
     assert_eq!(told.desired(), 1, "it is over: {:?}", told.forecast());
     assert!(!told.forecast().note.contains("event"), "{:?}", told.forecast());
