@@ -40,6 +40,9 @@ impl Verdict {
         for said in &self.metrics {
             said.is_ok().hash(hasher);
         }
+        for fallen in &self.fallbacks {
+            fallen.metric.hash(hasher);
+        }
         if let Course::Scaled { choice, raised_from, stabilized, limited } = &self.course {
             let held = stabilized.held.map(|held| held.direction);
             (discriminant(choice), choice.metric(), held, limited.by.map(Cap::reason)).hash(hasher);

@@ -430,8 +430,9 @@ fn a_forecast_that_cannot_be_made_is_shown_where_it_stands() {
     8 |     forecast: {mode: auto, step: 1m}
       |                      ^^^^ expected one of off, shadow, on
     "#);
-    let text =
-        service("  scale:\n    max: 3\n    forecast: {mode: on, quantile: 0.2, step: 1ms, horizon: 1d}\n");
+    let text = service(
+        "  scale:\n    max: 3\n    forecast: {mode: on, quantile: 0.2, step: 1ms, horizon: 1d}\n  resources: {cpu: 250m}\n",
+    );
     assert_snapshot!(said(&text), @r#"
     error: spec.scale.forecast.quantile: with 0.2 the number would be too small more often than not; write one of 0.5 to 0.999, such as 0.95
      --> shop.yaml:8:36
@@ -445,7 +446,9 @@ fn a_forecast_that_cannot_be_made_is_shown_where_it_stands() {
     8 |     forecast: {mode: on, quantile: 0.2, step: 1ms, horizon: 1d}
       |                                               ^^^
     "#);
-    let text = service("  scale:\n    max: 3\n    forecast: {mode: shadow, horizon: 1d}\n");
+    let text = service(
+        "  scale:\n    max: 3\n    forecast: {mode: shadow, horizon: 1d}\n  resources: {cpu: 250m}\n",
+    );
     assert_snapshot!(said(&text), @r#"
     error: spec.scale.forecast.horizon: 1d ahead cannot be forecast in steps of 1m, but 1ms to 511m; longer steps look further
      --> shop.yaml:8:39
@@ -506,7 +509,7 @@ fn a_schedule_that_cannot_be_kept_is_shown() {
     "#);
     let text = service(
         "  scale:\n    max: 3\n    schedule:\n      - {cron: \"0 8 * * *\", duration: 10s}\n      \
-         - {cron: \"0 8 * * *\", duration: 10h, min: 4, max: 2}\n",
+         - {cron: \"0 8 * * *\", duration: 10h, min: 4, max: 2}\n  resources: {cpu: 250m}\n",
     );
     assert_snapshot!(said(&text), @r#"
     error: spec.scale.schedule[0].duration: 10s is not between 1m and 366d
@@ -545,7 +548,7 @@ fn sizes_that_say_nothing_or_leave_none_are_shown() {
     6 |   scale: {max: 3, sizes: {only: odd, multiplesOf: 3}}
       |                   ^^^^^
     ");
-    assert_snapshot!(said(&service("  scale: {min: 4, max: 6, sizes: {oneOf: [3, 7]}}\n")), @r"
+    assert_snapshot!(said(&service("  scale: {min: 4, max: 6, sizes: {oneOf: [3, 7]}}\n  resources: {cpu: 250m}\n")), @r"
     error: spec.scale.sizes: only the numbers 3, 7 are allowed (scale.sizes), and none of them lies within the bounds of 4 to 6: widen the bounds, or allow other sizes
      --> shop.yaml:6:27
       |
