@@ -112,7 +112,7 @@ pub(super) fn largest(asked: impl Iterator<Item = Option<u32>>, current: u32) ->
     for (index, asked) in asked.enumerate() {
         match asked {
             Some(asked) if chosen.is_none_or(|(replicas, _)| asked > replicas) => {
-                chosen = Some((asked, index))
+                chosen = Some((asked, index));
             }
             Some(_) => {}
             None => first_invalid = first_invalid.or(Some(index)),

@@ -32,7 +32,7 @@ fn what_stands_in_for_a_number_of_replicas_needs_a_policy_that_goes_by_such() {
         let metrics = metrics.expect("metrics");
         let auto = AutoScale { min: 1, max: 10, metrics, policy, behavior: None };
         let problems = auto.to_spec(&ServiceName::parse("shop").expect("a name")).err();
-        problems.iter().flat_map(|it| it.as_slice()).map(ToString::to_string).collect()
+        problems.iter().flat_map(crate::resource::Problems::as_slice).map(ToString::to_string).collect()
     };
     for policy in [json!("hpa"), json!("unanimous"), json!({"targetTracking": {}})] {
         assert_eq!(said(policy), [""; 0]);
