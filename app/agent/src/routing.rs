@@ -11,7 +11,7 @@ use model::resource::{self, Expose, Port, PortName, ServiceSpec};
 use platform::Life;
 use proxy::{
     AdaptivePolicy, EndpointRoute, EndpointState, HashKey, HedgeAfter, HedgePolicy, Limits, OutlierPolicy,
-    Protocol, ProxyVersion, RouteError, ServiceRoute, SlowPolicy, SlowStart, Table, Timeouts,
+    Protocol, ProxyVersion, RouteError, ServicePort, ServiceRoute, SlowPolicy, SlowStart, Table, Timeouts,
 };
 
 use crate::agent::Inner;
@@ -43,6 +43,7 @@ pub(crate) fn route(inner: &Inner, name: &ServiceName, desk: &ServiceDesk) -> Ou
     }
     if let Some(port) = traffic_port(spec) {
         route.protocol = protocol(port.protocol);
+        route.ports = spec.ports.iter().map(service_port).collect();
         route.endpoints =
             desk.replicas.values().filter_map(|replica| endpoint(replica, &port.name)).collect();
     }
@@ -61,6 +62,10 @@ fn traffic_port(spec: &ServiceSpec) -> Option<&Port> {
         Some(_) => spec.exposed_port(),
         None => spec.first_port(),
     }
+}
+
+fn service_port(port: &Port) -> ServicePort {
+    ServicePort { name: Arc::from(port.name.as_str()), protocol: protocol(port.protocol) }
 }
 
 /// What the proxy speaks on a port.
@@ -143,9 +148,10 @@ pub(crate) fn endpoint_id(life: &Life) -> EndpointId {
 }
 
 fn endpoint(replica: &ReplicaDesk, port: &PortName) -> Option<EndpointRoute> {
-    let port = *replica.life.ports.get(port)?;
-    let mut route =
-        EndpointRoute::new(endpoint_id(&replica.life), SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let ports = &replica.life.ports;
+    let mut route = EndpointRoute::new(endpoint_id(&replica.life), at(*ports.get(port)?));
+    route.ports = ports.iter().map(|(name, &port)| (Arc::from(name.as_str()), at(port))).collect();
     route.version = replica.life.generation.0;
     (route.state, route.weight) = match replica.admission {
         Admission::Serving { weight } if replica.may_serve() => {

@@ -111,6 +111,7 @@ fn backends(nth: usize, rule: &RouteRule, ready: &BTreeMap<ServiceName, u32>) ->
     let one = |backend: &BackendRef, share: Option<f64>| v1::RouteBackend {
         rule: nth,
         service: backend.name.to_string(),
+        port: backend.port.as_ref().map(ToString::to_string),
         share,
         ready_replicas: ready.get(&backend.name).copied(),
     };

@@ -449,6 +449,9 @@ pub struct RouteBackend {
     pub rule: usize,
     /// The service.
     pub service: String,
+    /// The port of it that the rule names; absent where that is left to the service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
     /// Its share of the rule's requests, 0 to 1; null where it gets copies only.
     pub share: Option<f64>,
     /// Its replicas that answer requests; null when there is no such service.

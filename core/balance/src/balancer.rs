@@ -116,8 +116,21 @@ impl Balancer {
         key: impl FnOnce() -> u64,
         load: impl Fn(usize) -> Load,
     ) -> Result<usize, Unpicked> {
+        self.pick_among(roster, tried, rng, key, load, |_| true)
+    }
+
+    /// As [`pick`](Self::pick), among the seats that `may` names; the others are as if they had been tried. O(n) where it leaves some out.
+    pub fn pick_among<R: Rng>(
+        &mut self,
+        roster: &Roster,
+        tried: &Tried,
+        rng: &mut R,
+        key: impl FnOnce() -> u64,
+        load: impl Fn(usize) -> Load,
+        may: impl Fn(usize) -> bool,
+    ) -> Result<usize, Unpicked> {
         let preferred = roster.preferred();
-        let is_untried = |&i: &u32| !tried.contains(roster.seat(i).id);
+        let is_untried = |&i: &u32| !tried.contains(roster.seat(i).id) && may(i as usize);
         let has_room = |i: u32| !roster.limits_in_flight() || roster.has_room(load(i as usize).in_flight);
         let is_open = |i: &u32| is_untried(i) && has_room(*i);
         let chosen = match self.balance {

@@ -88,13 +88,13 @@ async fn connect(client: &Rc<Client>, snapshot: &Arc<Snapshot>) -> Result<Reache
     let now = || client.local.service.clock.now();
     let key = || balance::hash_key(client.address.as_bytes());
     loop {
-        let in_flight = match client.local.choose(&tried, key, now()) {
+        let in_flight = match client.local.choose(&tried, None, key, now()) {
             Ok(in_flight) => in_flight,
             Err(Unpicked::Full) => return Err(Unreached::Full),
             Err(Unpicked::Exhausted) => {
                 let patience = patience.get_or_insert_with(|| Patience::new(snapshot.timeouts.endpoint));
                 client.hand.disarm();
-                let waited = patience.wait(&client.local, &client.worker.shared.awaited, &tried).await;
+                let waited = patience.wait(&client.local, None, &client.worker.shared.awaited, &tried).await;
                 waited.map_err(|_| Unreached::Unavailable)?;
                 (tried, tries) = (Tried::NONE, 0);
                 continue;

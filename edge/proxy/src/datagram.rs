@@ -238,7 +238,7 @@ impl Hall {
         // As that of a connection: without the port, so that a client meets the same endpoint again.
         let key = || balance::hash_key(caller.client.ip().to_canonical().to_string().as_bytes());
         loop {
-            let in_flight = match self.local.choose(&tried, key, service.clock.now()) {
+            let in_flight = match self.local.choose(&tried, None, key, service.clock.now()) {
                 Ok(in_flight) => in_flight,
                 Err(Unpicked::Full) => return Err(Unreached::Full),
                 Err(Unpicked::Exhausted) => return Err(Unreached::Exhausted(tried)),
@@ -283,7 +283,7 @@ impl Hall {
             let unavailable = match self.connect(caller, datagram) {
                 Ok((link, _)) => return Some(link),
                 Err(Unreached::Exhausted(tried)) => {
-                    patience.wait(&self.local, &self.worker.shared.awaited, &tried).await.is_err()
+                    patience.wait(&self.local, None, &self.worker.shared.awaited, &tried).await.is_err()
                 }
                 Err(Unreached::Full) => {
                     self.shard().over_limit.add(1);

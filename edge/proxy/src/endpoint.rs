@@ -9,13 +9,15 @@ use balance::{EndpointId, Load, PeakEwma};
 use tokio::sync::Notify;
 
 use crate::gate::Pass;
-use crate::route::EndpointState;
+use crate::route::{EndpointRoute, EndpointState};
 use crate::traffic::Shard;
 
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) id: EndpointId,
     pub(crate) address: SocketAddr,
+    /// Where it listens for each port that a route can name.
+    pub(crate) ports: Arc<[(Arc<str>, SocketAddr)]>,
     pub(crate) version: u64,
     pub(crate) shards: Box<[Shard]>,
     state: AtomicU8,
@@ -32,11 +34,12 @@ const DRAINING: u8 = 1;
 const OUT: u8 = 2;
 
 impl Endpoint {
-    pub(crate) fn new(id: EndpointId, address: SocketAddr, version: u64, workers: usize) -> Self {
+    pub(crate) fn new(route: &EndpointRoute, workers: usize) -> Self {
         Self {
-            id,
-            address,
-            version,
+            id: route.id,
+            address: route.address,
+            ports: Arc::clone(&route.ports),
+            version: route.version,
             shards: Shard::per_worker(workers),
             state: AtomicU8::new(OUT),
             in_flight: AtomicU32::new(0),
@@ -44,6 +47,11 @@ impl Endpoint {
             failures_in_a_row: AtomicU32::new(0),
             emptied: Notify::new(),
         }
+    }
+
+    /// Whether it is the endpoint of that route, which may have another version, weight and state by now.
+    pub(crate) fn is_of(&self, route: &EndpointRoute) -> bool {
+        self.id == route.id && self.address == route.address && self.ports == route.ports
     }
 
     pub(crate) fn state(&self) -> EndpointState {
@@ -178,7 +186,7 @@ mod tests {
 
     fn serving() -> Arc<Endpoint> {
         let id = EndpointId { ordinal: 0, incarnation: 0 };
-        let endpoint = Endpoint::new(id, "127.0.0.1:1".parse().unwrap(), 0, 1);
+        let endpoint = Endpoint::new(&EndpointRoute::new(id, "127.0.0.1:1".parse().unwrap()), 1);
         endpoint.set_state(EndpointState::Serving);
         Arc::new(endpoint)
     }

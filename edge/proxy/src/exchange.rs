@@ -236,7 +236,7 @@ impl Exchange {
         }
         if let Some(attempt) = self.attempt.as_ref().filter(|_| link.is_reusable()) {
             let now = self.client.worker.hands.now();
-            self.client.local.put_link(attempt.in_flight.endpoint().id, link, now);
+            self.client.local.put_link(attempt.in_flight.endpoint(), link, now);
         }
     }
 

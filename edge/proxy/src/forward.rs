@@ -1,14 +1,13 @@
 //! One request: to an endpoint, to another if the first fails and that is allowed, and back.
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use balance::{
-    Body as Left, EndpointId, Failure, Phase, Refusal as RetryRefusal, Repeatability, Retry, Tried, Unpicked,
-};
+use balance::{Body as Left, Failure, Phase, Refusal as RetryRefusal, Repeatability, Retry, Tried, Unpicked};
 use hyper::body::Incoming;
 use hyper::header::{EXPECT, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
@@ -18,6 +17,7 @@ use tokio::time::Instant;
 use crate::access::Record;
 use crate::body::{Download, RequestBody, ResponseBody, Upload};
 use crate::connection::Client;
+use crate::endpoint::Endpoint;
 use crate::exchange::Exchange;
 use crate::gate::Closed;
 use crate::grpc::{self, Dialect};
@@ -28,7 +28,7 @@ use crate::link::Link;
 use crate::patience::Patience;
 use crate::route::{HashKey, Protocol};
 use crate::router::{self, Copies};
-use crate::service::{Service, Snapshot};
+use crate::service::{Door, Service, Snapshot};
 use crate::tunnel::Tunnel;
 use crate::wire::ConnectError;
 
@@ -59,6 +59,8 @@ pub(crate) struct Terms {
     pub(crate) copies: Option<Copies>,
     /// Bytes that its body may have; `None` for any number.
     pub(crate) body_bytes_max: Option<u64>,
+    /// The port of the service that it goes to; `None` for the one that gets the service's requests.
+    pub(crate) port: Option<Arc<str>>,
 }
 
 /// Answers one request of a client, in any case.
@@ -146,10 +148,10 @@ pub(crate) async fn carry(
         parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     let head = Head::new(parts);
-    let Terms { try_timeout, copies, .. } = terms;
+    let Terms { try_timeout, copies, port, .. } = terms;
     // A request that may become a tunnel is more than can be copied.
     let copy = copies.filter(|_| wish == Wish::Plain).map(|copies| (copies, head.clone(), upload.clone()));
-    let errand = Errand { client, snapshot, try_timeout, head, wish, upload, is_fresh_only: false };
+    let errand = Errand { client, snapshot, try_timeout, port, head, wish, upload, is_fresh_only: false };
     let response = errand.run(exchange).await;
     if let Some((copies, head, upload)) = copy {
         copies.send(|| Some(head.request(RequestBody::copy_of(upload.as_ref())?)));
@@ -186,6 +188,8 @@ struct Errand {
     snapshot: Arc<Snapshot>,
     /// For the head of the response, in the place of what the service says.
     try_timeout: Option<Duration>,
+    /// In the place of the port that gets the service's requests.
+    port: Option<Arc<str>>,
     head: Head,
     wish: Wish,
     upload: Option<Rc<Upload>>,
@@ -218,7 +222,7 @@ impl Errand {
         let mut now = exchange.started();
         loop {
             let at = self.service().clock.at(now);
-            let in_flight = match self.client.local.choose(&tried, || self.key(), at) {
+            let in_flight = match self.client.local.choose(&tried, self.port(), || self.key(), at) {
                 Ok(in_flight) => in_flight,
                 Err(Unpicked::Full) => return exchange.refused(Closed::Full),
                 Err(Unpicked::Exhausted) => {
@@ -226,7 +230,8 @@ impl Errand {
                         patience.get_or_insert_with(|| Patience::new(self.snapshot.timeouts.endpoint));
                     let Client { worker, local, hand, .. } = &*self.client;
                     hand.disarm();
-                    if let Err(impatience) = patience.wait(local, &worker.shared.awaited, &tried).await {
+                    let waited = patience.wait(local, self.port(), &worker.shared.awaited, &tried).await;
+                    if let Err(impatience) = waited {
                         self.client.shard().unavailable.add(1);
                         return exchange.own_words(StatusCode::SERVICE_UNAVAILABLE, impatience.words());
                     }
@@ -280,6 +285,10 @@ impl Errand {
 
     fn service(&self) -> &Service {
         &self.client.local.service
+    }
+
+    fn port(&self) -> Option<&str> {
+        self.port.as_deref()
     }
 
     /// What equal requests have in common, as the service says.
@@ -347,16 +356,20 @@ impl Errand {
     /// Opens a line to the endpoint of the exchange; says too whether that was open before.
     async fn entry(&self, exchange: &Exchange) -> Result<(Entry, bool), Missed> {
         let hand = &self.client.hand;
-        let (id, address) = (exchange.endpoint().id, exchange.endpoint().address);
+        let endpoint = exchange.endpoint();
+        let missed = || Missed { how: How::Broken(Phase::Connecting), was_kept: false };
+        // The service may have lost the port since the endpoint was chosen.
+        let Door { address, protocol } = self.snapshot.door(endpoint, self.port()).ok_or_else(missed)?;
         let failed = |error: &ConnectError| {
+            let id = endpoint.id;
             tracing::debug!(service = %self.service().name, endpoint = %id, %address, %error, "connect failed");
             exchange.failed_to_connect(error);
-            Missed { how: How::Broken(Phase::Connecting), was_kept: false }
+            missed()
         };
-        match self.snapshot.protocol {
+        match protocol {
             // Routes send requests to whatever they name.
             Protocol::Http1 | Protocol::Tcp | Protocol::Udp => {
-                if let Some(link) = self.kept_link(id) {
+                if let Some(link) = self.kept_link(endpoint, address) {
                     return Ok((Entry::Http1(link), true));
                 }
                 hand.disarm();
@@ -365,8 +378,8 @@ impl Errand {
                 Ok((Entry::Http1(link.map_err(|error| failed(&error))?), false))
             }
             Protocol::Http2 => {
-                let lane =
-                    self.client.local.take_lane(&self.client.worker, exchange.endpoint(), self.is_careful());
+                let Client { local, worker, .. } = &*self.client;
+                let lane = local.take_lane(worker, endpoint, address, self.is_careful());
                 let was_open = lane.is_established();
                 hand.disarm();
                 let gate = lane.opened().await.map_err(|error| failed(&error))?;
@@ -376,13 +389,13 @@ impl Errand {
     }
 
     /// A kept connection to the endpoint that, for a request that must not be sent twice, is surely still open.
-    fn kept_link(&self, id: EndpointId) -> Option<Box<Link>> {
+    fn kept_link(&self, endpoint: &Arc<Endpoint>, address: SocketAddr) -> Option<Box<Link>> {
         if self.is_fresh_only {
             return None;
         }
         let is_careful = self.is_careful();
         loop {
-            let link = self.client.local.take_link(id, self.client.ends())?;
+            let link = self.client.local.take_link(endpoint, address, self.client.ends())?;
             if link.is_reusable() && !(is_careful && link.is_closed_by_peer()) {
                 return Some(link);
             }

@@ -77,7 +77,7 @@ mod wire;
 pub use self::access::AccessLogState;
 pub use self::route::{
     AttachedRoute, CertificateFiles, EndpointRoute, EndpointState, Forwarded, Gateway, HashKey, Protocol,
-    ProxyProtocol, ProxyVersion, ServiceRoute, Timeouts, Tls,
+    ProxyProtocol, ProxyVersion, ServicePort, ServiceRoute, Timeouts, Tls,
 };
 pub use balance::{
     AdaptivePolicy, Balance, Cause, EndpointId, HedgeAfter, HedgePolicy, OutlierPolicy, Ramp, SlowPolicy,

@@ -37,6 +37,7 @@ pub(crate) struct Link {
     /// hyper is done with the connection; it must not be polled again.
     is_finished: bool,
     wire: Wire,
+    pub(crate) address: SocketAddr,
     /// Whose requests it carries, where the endpoint was told.
     told: Option<Ends>,
     /// When it was last put aside.
@@ -63,7 +64,7 @@ impl Link {
             .map_err(ConnectError::Handshake)?;
         let idle_since = Instant::now();
         let told = introduction.and_then(|introduction| introduction.ends);
-        Ok(Box::new(Self { sender, connection, is_finished: false, wire, told, idle_since }))
+        Ok(Box::new(Self { sender, connection, is_finished: false, wire, address, told, idle_since }))
     }
 
     /// Whether it may carry requests of this client.

@@ -1,13 +1,12 @@
 //! One service as one worker knows it: its balancer, its retry budget and its idle connections, shared with nobody.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use balance::{
-    Balancer, EndpointId, Failure, Hedger, Retry, RetryBudget, Standing, Tried, Unpicked, may_retry,
-};
+use balance::{Balancer, Failure, Hedger, Retry, RetryBudget, Standing, Tried, Unpicked, may_retry};
 use rand_core::Rng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use tokio::time::Instant;
@@ -41,13 +40,15 @@ struct State {
     budget: RetryBudget,
     hedger: Option<Hedger>,
     rng: Xoshiro256PlusPlus,
-    /// In the order of the snapshot's endpoints.
+    /// Of endpoints of the snapshot that serve, as far as they were needed.
     pools: Vec<Pool>,
 }
 
+/// Connections to one of an endpoint's addresses.
 #[derive(Debug)]
 struct Pool {
-    id: EndpointId,
+    endpoint: Arc<Endpoint>,
+    address: SocketAddr,
     #[expect(clippy::vec_box, reason = "a link is over 500 bytes and moves in and out for every request")]
     idle: Vec<Box<Link>>,
     /// Where the endpoint speaks HTTP/2.
@@ -79,10 +80,12 @@ impl LocalService {
         Arc::clone(&state.snapshot)
     }
 
-    /// Chooses an endpoint and takes the request on for it, by `key` where equal keys meet the same one.
+    /// Chooses an endpoint that has the `port`, or any for the port of the service, and takes the request on for it, by `key` where equal
+    /// keys meet the same one.
     pub(crate) fn choose(
         &self,
         tried: &Tried,
+        port: Option<&str>,
         key: impl Fn() -> u64,
         now: Duration,
     ) -> Result<InFlight, Unpicked> {
@@ -92,7 +95,8 @@ impl LocalService {
             state.refresh(&self.service);
             let State { snapshot, balancer, rng, .. } = &mut *state;
             let load = |seat: usize| snapshot.endpoints[seat].load(now);
-            let seat = balancer.pick(&snapshot.roster, &tried, rng, &key, load)?;
+            let has_port = |seat: usize| snapshot.door(&snapshot.endpoints[seat], port).is_some();
+            let seat = balancer.pick_among(&snapshot.roster, &tried, rng, &key, load, has_port)?;
             match snapshot.endpoints[seat].begin(|in_flight| snapshot.roster.has_room(in_flight)) {
                 Ok(in_flight) => return Ok(in_flight),
                 // It stopped serving a moment ago and the snapshot that says so is about to be published.
@@ -101,6 +105,15 @@ impl LocalService {
                 Err(Refused::Full) => {}
             }
         }
+    }
+
+    /// Whether there is an endpoint that a request to the port, or to that of the service, can be sent to.
+    pub(crate) fn has_endpoint(&self, port: Option<&str>) -> bool {
+        let snapshot = self.snapshot();
+        let mut seats = snapshot.roster.seats().iter().zip(&snapshot.endpoints);
+        seats.any(|(seat, endpoint)| {
+            seat.standing != Standing::Draining && snapshot.door(endpoint, port).is_some()
+        })
     }
 
     /// Notes that a request came.
@@ -127,8 +140,14 @@ impl LocalService {
 
     /// Chooses a second endpoint for a request, as [`choose`](Self::choose) does, that serves and is well; `None` when there is none, or
     /// so many were sent twice as may be.
-    pub(crate) fn hedge(&self, tried: &Tried, key: impl Fn() -> u64, now: Duration) -> Option<InFlight> {
-        let in_flight = self.choose(tried, key, now).ok()?;
+    pub(crate) fn hedge(
+        &self,
+        tried: &Tried,
+        port: Option<&str>,
+        key: impl Fn() -> u64,
+        now: Duration,
+    ) -> Option<InFlight> {
+        let in_flight = self.choose(tried, port, key, now).ok()?;
         let State { snapshot, hedger, budget, .. } = &mut *self.state.borrow_mut();
         let id = in_flight.endpoint().id;
         let mut seats = snapshot.roster.seats().iter();
@@ -136,36 +155,49 @@ impl LocalService {
         (is_well && hedger.as_mut()?.withdraw(budget, now)).then_some(in_flight)
     }
 
-    /// An idle connection to an endpoint, the one used last; where endpoints are told whose it is, only one of `ends`.
-    pub(crate) fn take_link(&self, id: EndpointId, ends: Option<Ends>) -> Option<Box<Link>> {
+    /// An idle connection to an address of an endpoint, the one used last; where endpoints are told whose it is, only one of `ends`.
+    pub(crate) fn take_link(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        address: SocketAddr,
+        ends: Option<Ends>,
+    ) -> Option<Box<Link>> {
         let state = &mut *self.state.borrow_mut();
-        if state.snapshot.proxy_protocol.send.is_none() {
-            return state.pool(id)?.idle.pop();
+        let is_told = state.snapshot.proxy_protocol.send.is_some();
+        let idle = &mut state.pool(endpoint, address)?.idle;
+        if !is_told {
+            return idle.pop();
         }
-        let idle = &mut state.pool(id)?.idle;
         let at = idle.iter().rposition(|link| link.is_for(ends))?;
         Some(idle.remove(at))
     }
 
     /// Puts a connection aside, unless its endpoint has stopped serving or there are enough.
-    pub(crate) fn put_link(&self, id: EndpointId, mut link: Box<Link>, now: Instant) {
+    pub(crate) fn put_link(&self, endpoint: &Arc<Endpoint>, mut link: Box<Link>, now: Instant) {
         let state = &mut *self.state.borrow_mut();
         state.refresh(&self.service);
         link.idle_since = now;
-        if let Some(pool) = state.pool(id).filter(|pool| pool.idle.len() < IDLE_LINKS_MAX) {
+        let pool = state.pool(endpoint, link.address);
+        if let Some(pool) = pool.filter(|pool| pool.idle.len() < IDLE_LINKS_MAX) {
             pool.idle.push(link);
         }
     }
 
-    /// A place on a connection of HTTP/2 to an endpoint.
+    /// A place on a connection of HTTP/2 to an address of an endpoint.
     ///
     /// With `is_careful` that has surely not been closed from the other side.
-    pub(crate) fn take_lane(&self, worker: &Worker, endpoint: &Endpoint, is_careful: bool) -> Lane {
+    pub(crate) fn take_lane(
+        &self,
+        worker: &Worker,
+        endpoint: &Arc<Endpoint>,
+        address: SocketAddr,
+        is_careful: bool,
+    ) -> Lane {
         let state = &mut *self.state.borrow_mut();
         let timeout = state.snapshot.timeouts.connect;
-        match state.pool(endpoint.id) {
-            Some(pool) => pool.trunks.lane(worker, endpoint.address, timeout, is_careful),
-            None => trunk::private_lane(worker, endpoint.address, timeout),
+        match state.pool(endpoint, address) {
+            Some(pool) => pool.trunks.lane(worker, address, timeout, is_careful),
+            None => trunk::private_lane(worker, address, timeout),
         }
     }
 
@@ -207,26 +239,23 @@ impl State {
         if self.hedger.as_ref().map(Hedger::policy) != snapshot.hedge {
             self.hedger = snapshot.hedge.map(Hedger::new);
         }
-        let mut old = std::mem::take(&mut self.pools);
-        self.pools = snapshot
-            .endpoints
-            .iter()
-            .map(|endpoint| {
-                let was_there = self.snapshot.endpoints.iter().any(|e| Arc::ptr_eq(e, endpoint));
-                let known = old.iter_mut().find(|pool| pool.id == endpoint.id && was_there);
-                let kept = known.filter(|_| endpoint.state() == EndpointState::Serving);
-                let (idle, trunks) = kept
-                    .map(|pool| (std::mem::take(&mut pool.idle), std::mem::take(&mut pool.trunks)))
-                    .unzip();
-                Pool { id: endpoint.id, idle: idle.unwrap_or_default(), trunks: trunks.unwrap_or_default() }
-            })
-            .collect();
+        let is_there =
+            |endpoint: &Arc<Endpoint>| snapshot.endpoints.iter().any(|known| Arc::ptr_eq(known, endpoint));
+        self.pools.retain(|pool| pool.endpoint.state() == EndpointState::Serving && is_there(&pool.endpoint));
         self.snapshot = snapshot;
     }
 
-    /// The pool of an endpoint that serves.
-    fn pool(&mut self, id: EndpointId) -> Option<&mut Pool> {
-        let at = self.pools.iter().position(|pool| pool.id == id)?;
-        (self.snapshot.endpoints[at].state() == EndpointState::Serving).then(|| &mut self.pools[at])
+    /// The pool of an address of an endpoint, if that serves.
+    fn pool(&mut self, endpoint: &Arc<Endpoint>, address: SocketAddr) -> Option<&mut Pool> {
+        if endpoint.state() != EndpointState::Serving {
+            return None;
+        }
+        let is_it = |pool: &Pool| pool.address == address && Arc::ptr_eq(&pool.endpoint, endpoint);
+        let at = self.pools.iter().position(is_it).unwrap_or_else(|| {
+            let (endpoint, idle, trunks) = (Arc::clone(endpoint), Vec::new(), Trunks::default());
+            self.pools.push(Pool { endpoint, address, idle, trunks });
+            self.pools.len() - 1
+        });
+        self.pools.get_mut(at)
     }
 }

@@ -42,10 +42,11 @@ impl Patience {
         Self { deadline: now.checked_add(whole).unwrap_or(now), pause: PAUSE_MIN }
     }
 
-    /// Waits until there may be an endpoint to try: after a change, or after a pause if some have refused. Tells `awaited` of it.
+    /// Waits until there may be an endpoint to try that has the `port`: after a change, or after a pause if some have refused. Tells `awaited` of it.
     pub(crate) async fn wait(
         &mut self,
         local: &LocalService,
+        port: Option<&str>,
         awaited: &Notify,
         tried: &Tried,
     ) -> Result<(), Impatience> {
@@ -59,7 +60,7 @@ impl Patience {
         if service.is_closing() {
             return Err(Impatience::Closing);
         }
-        if tried.is_empty() && !local.snapshot().roster.is_empty() {
+        if tried.is_empty() && local.has_endpoint(port) {
             return Ok(());
         }
         let (pause, end) = self.next_pause(tried)?;

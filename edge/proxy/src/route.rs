@@ -25,6 +25,8 @@ pub struct ServiceRoute {
     pub proxy_protocol: ProxyProtocol,
     /// What is spoken with the endpoints.
     pub protocol: Protocol,
+    /// The ports that a route can name in the place of the one that gets the service's requests.
+    pub ports: Vec<ServicePort>,
     /// How requests are spread.
     pub balance: Balance,
     /// What requests are told apart by where equal ones go to the same endpoint.
@@ -67,6 +69,7 @@ impl ServiceRoute {
             access_log: None,
             proxy_protocol: ProxyProtocol::default(),
             protocol: Protocol::default(),
+            ports: Vec::new(),
             balance: Balance::default(),
             hash_key: HashKey::default(),
             outliers: OutlierPolicy::default(),
@@ -79,6 +82,15 @@ impl ServiceRoute {
             endpoints: Vec::new(),
         }
     }
+}
+
+/// A port that endpoints of a service have, each at an address of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What is spoken there.
+    pub protocol: Protocol,
 }
 
 /// What is spoken on a connection.
@@ -189,12 +201,14 @@ pub enum HashKey {
 }
 
 /// One endpoint of a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointRoute {
     /// Which replica, and which life of it.
     pub id: EndpointId,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where it listens for each port that a route can name; one that is not here it does not have.
+    pub ports: Arc<[(Arc<str>, SocketAddr)]>,
     /// Which version of the service it runs: counters are kept by it, too.
     pub version: u64,
     /// Its share of the traffic.
@@ -207,7 +221,8 @@ impl EndpointRoute {
     /// A serving endpoint of weight 1, of version 0.
     #[must_use]
     pub fn new(id: EndpointId, address: SocketAddr) -> Self {
-        Self { id, address, version: 0, weight: Weight::ONE, state: EndpointState::Serving }
+        let ports = Arc::default();
+        Self { id, address, ports, version: 0, weight: Weight::ONE, state: EndpointState::Serving }
     }
 }
 

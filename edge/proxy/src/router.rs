@@ -47,7 +47,14 @@ struct Plan {
     /// In the order in which the table calls them.
     routes: Arc<[Arc<Planned>]>,
     /// Every service that a rule names and that is there.
-    services: BTreeMap<Arc<str>, Arc<Service>>,
+    services: BTreeMap<Backend, Arc<Service>>,
+}
+
+/// A service that a rule names, and the port of it, if the rule names that as well.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Backend {
+    pub(crate) service: Arc<str>,
+    pub(crate) port: Option<Arc<str>>,
 }
 
 /// A route, ready to be followed.
@@ -64,7 +71,7 @@ struct Planned {
 /// A rule, ready to be followed.
 #[derive(Debug)]
 struct Rule {
-    backends: Box<[Arc<str>]>,
+    backends: Box<[Backend]>,
     weights: Box<[u32]>,
     redirect: Option<RequestRedirect>,
     rewrite: Option<UrlRewrite>,
@@ -76,7 +83,7 @@ struct Rule {
 /// A service that gets copies, and of how many of the requests.
 #[derive(Debug)]
 struct Mirror {
-    service: Arc<str>,
+    backend: Backend,
     share: Fraction,
 }
 
@@ -119,12 +126,12 @@ impl Router {
     }
 
     /// Looks again for the services behind its rules; `find` says which there are.
-    pub(crate) fn link(&self, find: impl Fn(&str) -> Option<Arc<Service>>) {
+    pub(crate) fn link(&self, find: impl Fn(&Backend) -> Option<Arc<Service>>) {
         let plan = self.plan.load();
         let rules = plan.routes.iter().flat_map(|route| &route.rules);
         let services: BTreeMap<_, _> = rules
-            .flat_map(|rule| rule.backends.iter().chain(rule.mirrors.iter().map(|mirror| &mirror.service)))
-            .filter_map(|name| Some((Arc::clone(name), find(name)?)))
+            .flat_map(|rule| rule.backends.iter().chain(rule.mirrors.iter().map(|mirror| &mirror.backend)))
+            .filter_map(|backend| Some((backend.clone(), find(backend)?)))
             .collect();
         let is_same = services.len() == plan.services.len()
             && services.values().zip(plan.services.values()).all(|(now, then)| Arc::ptr_eq(now, then));
@@ -149,9 +156,16 @@ impl Router {
     }
 }
 
+impl Backend {
+    fn new(declared: &BackendRef) -> Self {
+        let port = declared.port.as_ref().map(|port| Arc::from(port.as_str()));
+        Self { service: Arc::from(declared.name.as_str()), port }
+    }
+}
+
 impl Rule {
     fn new(declared: &RouteRule) -> Self {
-        let backends = declared.backend_refs.iter().map(|BackendRef { name, .. }| Arc::from(name.as_str()));
+        let backends = declared.backend_refs.iter().map(Backend::new);
         let weights = declared.backend_refs.iter().map(|backend| backend.weight);
         let mut rule = Self {
             backends: backends.collect(),
@@ -171,8 +185,8 @@ impl Rule {
                 RouteFilter::RequestRedirect(redirect) => rule.redirect = Some(redirect.clone()),
                 RouteFilter::UrlRewrite(rewrite) => rule.rewrite = Some(rewrite.clone()),
                 RouteFilter::RequestMirror(mirror) => {
-                    let service = Arc::from(mirror.backend_ref.name.as_str());
-                    rule.mirrors.push(Mirror { service, share: mirror.share() });
+                    let backend = Backend::new(&mirror.backend_ref);
+                    rule.mirrors.push(Mirror { backend, share: mirror.share() });
                 }
             }
         }

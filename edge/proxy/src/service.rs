@@ -18,7 +18,10 @@ use crate::endpoint::Endpoint;
 use crate::gate::{Gate, Limits};
 use crate::paces::Paces;
 use crate::preamble::{Ends, Introduction};
-use crate::route::{EndpointState, Forwarded, HashKey, Protocol, ProxyProtocol, ServiceRoute, Timeouts};
+use crate::route::{
+    EndpointRoute, EndpointState, Forwarded, HashKey, Protocol, ProxyProtocol, ServicePort, ServiceRoute,
+    Timeouts,
+};
 use crate::router::Router;
 use crate::shedder::Shedder;
 use crate::tls::Terminator;
@@ -77,6 +80,7 @@ pub(crate) struct Service {
 pub(crate) struct Snapshot {
     pub(crate) proxy_protocol: ProxyProtocol,
     pub(crate) protocol: Protocol,
+    pub(crate) ports: Box<[ServicePort]>,
     pub(crate) balance: Balance,
     pub(crate) hash_key: HashKey,
     pub(crate) outliers: OutlierPolicy,
@@ -88,6 +92,13 @@ pub(crate) struct Snapshot {
     /// In the order of the roster's seats.
     pub(crate) endpoints: Box<[Arc<Endpoint>]>,
     pub(crate) roster: Roster,
+}
+
+/// Where an endpoint gets requests.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Door {
+    pub(crate) address: SocketAddr,
+    pub(crate) protocol: Protocol,
 }
 
 #[derive(Debug)]
@@ -124,6 +135,16 @@ impl Snapshot {
     /// What an endpoint is told in front of a connection for a client; `None` where it wants to hear nothing.
     pub(crate) fn introduction(&self, ends: Option<Ends>) -> Option<Introduction> {
         self.proxy_protocol.send.map(|version| Introduction { version, ends })
+    }
+
+    /// Where an endpoint gets requests for a port of the service, and what is spoken there; `None` when it has no such port.
+    pub(crate) fn door(&self, endpoint: &Endpoint, port: Option<&str>) -> Option<Door> {
+        let Some(port) = port else {
+            return Some(Door { address: endpoint.address, protocol: self.protocol });
+        };
+        let protocol = self.ports.iter().find(|known| *known.name == *port)?.protocol;
+        let (_, address) = endpoint.ports.iter().find(|(name, _)| **name == *port)?;
+        Some(Door { address: *address, protocol })
     }
 }
 
@@ -360,10 +381,10 @@ impl Service {
 impl Members {
     fn take_over(&mut self, route: &ServiceRoute, now: Duration, workers: usize) {
         let old = std::mem::take(&mut self.current);
-        let find = |id: EndpointId, address: SocketAddr, version: u64| {
-            let known = old.iter().find(|m| m.endpoint.id == id && m.endpoint.address == address);
+        let find = |route: &EndpointRoute| {
+            let known = old.iter().find(|m| m.endpoint.is_of(route));
             known.map_or_else(
-                || (Arc::new(Endpoint::new(id, address, version, workers)), now),
+                || (Arc::new(Endpoint::new(route, workers)), now),
                 |m| (Arc::clone(&m.endpoint), m.serving_since),
             )
         };
@@ -371,7 +392,7 @@ impl Members {
             .endpoints
             .iter()
             .map(|e| {
-                let (endpoint, serving_since) = find(e.id, e.address, e.version);
+                let (endpoint, serving_since) = find(e);
                 let mut member = Member { endpoint, weight: e.weight, serving_since };
                 member.set_state(e.state, now);
                 member
@@ -432,6 +453,7 @@ impl Members {
         Snapshot {
             proxy_protocol: self.route.proxy_protocol,
             protocol: self.route.protocol,
+            ports: self.route.ports.clone().into(),
             balance: self.route.balance,
             hash_key: self.route.hash_key.clone(),
             outliers: self.route.outliers,

@@ -14,7 +14,7 @@ use thiserror::Error;
 use crate::access::AccessLogState;
 use crate::listener::{Entrance, Inherited, Listener, Transport};
 use crate::route::{EndpointState, Gateway, Protocol, ServiceRoute};
-use crate::router::Router;
+use crate::router::{Backend, Router};
 use crate::service::Service;
 use crate::tls::{Challenge, Terminator, TlsError, TlsState};
 use crate::traffic::{Asked, RouteTraffic, ServiceTraffic};
@@ -529,10 +529,13 @@ fn connections_max(gateway: &Gateway) -> usize {
     declared.min().map_or(usize::MAX, |least| least.get() as usize)
 }
 
-/// Lets every shared listener know which services there are; one of UDP is none to send requests to.
+/// Lets every shared listener know which services there are; one of UDP is none to send requests to, unless a route names another port of it.
 fn link(entries: &BTreeMap<Arc<str>, Entry>) {
-    let takes_requests = |entry: &&Entry| entry.service.snapshot().protocol != Protocol::Udp;
-    let find = |name: &str| entries.get(name).filter(takes_requests).map(|entry| Arc::clone(&entry.service));
+    let find = |backend: &Backend| {
+        let service = &entries.get(&backend.service)?.service;
+        let takes_requests = backend.port.is_some() || service.snapshot().protocol != Protocol::Udp;
+        takes_requests.then(|| Arc::clone(service))
+    };
     entries.values().filter_map(|entry| entry.service.router.as_ref()).for_each(|router| router.link(find));
 }
 

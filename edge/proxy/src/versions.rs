@@ -45,10 +45,12 @@ mod tests {
     use balance::EndpointId;
 
     use super::*;
+    use crate::route::EndpointRoute;
 
     fn endpoint(ordinal: u32, version: u64, answers: u16) -> Arc<Endpoint> {
         let id = EndpointId { ordinal, incarnation: 1 };
-        let endpoint = Endpoint::new(id, "127.0.0.1:1".parse().unwrap(), version, 1);
+        let address = "127.0.0.1:1".parse().unwrap();
+        let endpoint = Endpoint::new(&EndpointRoute { version, ..EndpointRoute::new(id, address) }, 1);
         (0..answers).for_each(|_| endpoint.shards[0].answered(200, Duration::from_millis(1)));
         Arc::new(endpoint)
     }

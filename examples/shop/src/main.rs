@@ -36,6 +36,10 @@ struct Options {
     #[arg(long, env = "PORT")]
     port: u16,
 
+    /// A second port for what is nobody's business but the operator's: probes and metrics
+    #[arg(long)]
+    admin_port: Option<u16>,
+
     /// A port of UDP; what is asked there is answered with the number of this process
     #[arg(long)]
     udp_port: Option<u16>,
@@ -136,6 +140,10 @@ async fn serve(options: &Options) -> io::Result<Closing> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let listener = TcpListener::bind((options.host, options.port)).await?;
     let address = listener.local_addr()?;
+    let admin = match options.admin_port {
+        Some(port) => Some(TcpListener::bind((options.host, port)).await?),
+        None => None,
+    };
     let asked = match options.udp_port {
         Some(port) => Some(UdpSocket::bind((options.host, port)).await?),
         None => None,
@@ -147,6 +155,7 @@ async fn serve(options: &Options) -> io::Result<Closing> {
         app = app.merge(routes::chaos(Arc::clone(&shop)));
     }
     let app = routes::hanging_if_told(app, &shop);
+    let for_operators = routes::admin(Arc::clone(&shop));
     say(&format!("listening on http://{address}"));
 
     let closing = Arc::clone(&shop);
@@ -175,10 +184,17 @@ async fn serve(options: &Options) -> io::Result<Closing> {
             None => std::future::pending().await,
         }
     };
+    let administering = async {
+        match admin {
+            Some(listener) => axum::serve(listener, for_operators).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         served = serving => served.map(|()| Closing::Finished),
         () = supervising => Ok(Closing::GaveUp),
         error = answering => Err(error),
+        ended = administering => ended.map(|()| Closing::Finished),
     }
 }
 

@@ -40,10 +40,17 @@ pub(crate) fn pages(shop: Arc<Shop>) -> Router {
         .route("/search", get(search))
         .route("/cart", post(cart))
         .route("/checkout", post(checkout))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(Arc::clone(&shop))
+        .merge(admin(shop))
+}
+
+/// Returns the probes and the metrics alone.
+pub(crate) fn admin(shop: Arc<Shop>) -> Router {
+    Router::new()
         .route("/healthz", get(readiness))
         .route("/livez", get(async || "ok\n"))
         .route("/metrics", get(metrics))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(shop)
 }
 

@@ -183,7 +183,9 @@ fn route_lines(printer: Printer, it: &v1::RouteDescription) -> String {
             Some(0) => Field::number(0).toned(Tone::Bad),
             Some(ready) => Field::number(ready),
         };
-        grid.row([Field::number(backend.rule), Field::text(&backend.service), Field::number(share), ready]);
+        let port = backend.port.as_ref().map_or_else(String::new, |port| format!(":{port}"));
+        let service = Field::text(format!("{}{port}", backend.service));
+        grid.row([Field::number(backend.rule), service, Field::number(share), ready]);
     }
     text += &tables::answers(&it.route.status);
     text += "\nservices\n";

@@ -18,12 +18,15 @@ pub(crate) const PORT: &str = "HOMEOSTAT_TEST_REPLICA_PORT";
 /// Tells it on which port of UDP to answer, too.
 pub(crate) const UDP_PORT: &str = "HOMEOSTAT_TEST_REPLICA_UDP_PORT";
 
+/// Tells it on which second port to answer, too.
+pub(crate) const ADMIN_PORT: &str = "HOMEOSTAT_TEST_REPLICA_ADMIN_PORT";
+
 /// What makes the test binary run nothing but [`serves_where_it_is_told_to`].
 pub(crate) const WORDS: [&str; 3] = ["--exact", "replica::serves_where_it_is_told_to", "--nocapture"];
 
 /// Answers every request with its process number, until it is stopped; `/fail` with 500, `/metrics` with 20 jobs and as many sessions as its
 /// process number, `/uneven` after 80 ms where it is replica 1, `/version` with that of HTTP, `/whose` with whom it is forwarded for, and `/hold`
-/// never. Datagrams are answered with that number, too. In a run of the tests, where nothing tells it to, it ends
+/// never. Datagrams are answered with that number, too, and what is asked on the second port with `admin of` it. In a run of the tests, where nothing tells it to, it ends
 /// at once.
 #[test]
 fn serves_where_it_is_told_to() {
@@ -67,6 +70,14 @@ fn serves_where_it_is_told_to() {
                     let _ = socket.send_to(std::process::id().to_string().as_bytes(), client).await;
                 }
             });
+        }
+        #[expect(clippy::disallowed_methods, reason = "it is how a replica is told its port")]
+        if let Ok(port) = std::env::var(ADMIN_PORT) {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse().expect("a port")));
+            let listener = TcpListener::bind(address).await.expect("a free port");
+            let pid = std::process::id();
+            let router = Router::new().fallback(move || async move { format!("admin of {pid}") });
+            connections.spawn(async move { axum::serve(listener, router).await.expect("it goes on") });
         }
         loop {
             let (stream, _) = listener.accept().await.expect("it serves until it is stopped");

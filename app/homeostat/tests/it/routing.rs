@@ -1,5 +1,7 @@
 //! Services that share an address, asked by curl.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -9,6 +11,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::house::{House, free_port, pid_of, text, wait_until};
+use crate::replica;
 
 /// What curl printed: the answer's body, and behind it its status and where it leads.
 fn curl(words: &[&str]) -> (String, u16, String) {
@@ -92,6 +95,47 @@ fn two_services_behind_one_address_outlive_a_killed_homeostat() {
     assert_eq!(house.run(&["delete", "route/shop"]).out, "route/shop deleted\n");
     wait_until("nobody listens", || TcpStream::connect(&address).is_err().then_some(()));
     assert_eq!(house.run(&["get", "route/shop"]).code, Some(1));
+}
+
+#[test]
+fn a_rule_leads_to_the_port_that_it_names_and_to_none_that_is_not_there() {
+    let mut house = House::new();
+    let address = format!("127.0.0.1:{}", free_port());
+    let manifest = house.write_service("pages", "  scale: {replicas: 2}\n");
+    let declared = fs::read_to_string(&manifest).expect("it was written");
+    let ports = "[{name: http, protocol: http}, {name: admin}]";
+    let declared = declared.replace("[{name: http, protocol: http}]", ports);
+    let variable = format!("env: {{{}: \"$(PORT_ADMIN)\", ", replica::ADMIN_PORT);
+    let pages = house.write("pages.yaml", &declared.replace("env: {", &variable));
+    let to = |port: &str| {
+        format!(
+            "    - backendRefs: [{{name: pages}}]\n    \
+             - matches: [{{path: {{value: /admin}}}}]\n      backendRefs: [{{name: pages, port: {port}}}]\n"
+        )
+    };
+    let route = write_route(&house, &address, &to("admin"));
+    house.up(&["-f", text(&pages), "-f", text(&route)]);
+    let replicas = house.wait_for_ready("pages", 2);
+    wait_until("the proxy listens", || TcpStream::connect(&address).ok());
+    let ask = |path: &str| curl(&["-H", "Host: shop.test", &format!("http://{address}{path}")]).0;
+    let pids: BTreeSet<_> =
+        replicas.values().map(|status| pid_of(status).as_raw_nonzero().to_string()).collect();
+    let of_admin: BTreeSet<_> = pids.iter().map(|pid| format!("admin of {pid}")).collect();
+    assert!((0..20).all(|_| pids.contains(&ask("/"))));
+    assert!((0..20).all(|_| of_admin.contains(&ask("/admin"))));
+    let described = house.run(&["describe", "route/shop"]).out;
+    assert!(described.contains("pages:admin"), "{described}");
+
+    let wrong = write_route(&house, &address, &to("admn"));
+    let refused = house.run(&["apply", "-f", text(&wrong)]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(
+        refused.err.contains(
+            "spec.rules[1].backendRefs[0].port: service pages has no port admn; those that take requests are http, admin"
+        ),
+        "{refused:?}"
+    );
+    assert!(of_admin.contains(&ask("/admin")), "what was there goes on");
 }
 
 #[test]

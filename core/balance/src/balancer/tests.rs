@@ -37,6 +37,23 @@ fn counts(balance: Balance, roster: &Roster, picks: usize) -> Vec<usize> {
 }
 
 #[test]
+fn seats_that_are_not_meant_are_left_out_however_many_they_are() {
+    let roster = serving(&[1; 100]);
+    for way in WAYS {
+        let mut balancer = Balancer::new(way, &roster);
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(7);
+        let mut pick = |tried: &Tried, meant: &[usize]| {
+            balancer.pick_among(&roster, tried, &mut rng, || 7, |_| Load::IDLE, |seat| meant.contains(&seat))
+        };
+        assert!((0..200).all(|_| [Ok(20), Ok(97)].contains(&pick(&Tried::NONE, &[20, 97]))), "{way:?}");
+        let mut tried = Tried::NONE;
+        tried.add(id(20));
+        assert_eq!(pick(&tried, &[20, 97]), Ok(97), "{way:?}");
+        assert_eq!(pick(&tried, &[20]), Err(Unpicked::Exhausted), "{way:?}");
+    }
+}
+
+#[test]
 fn weighted_interleaves_as_nginx_does() {
     let roster = serving(&[5, 1, 1]);
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);

@@ -10,7 +10,7 @@ mod text;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AccessLog, ListenAddress, Metadata, Span, Tls};
+use super::{AccessLog, ListenAddress, Metadata, PortName, Span, Tls};
 use crate::name::ServiceName;
 
 pub use self::filter::{
@@ -226,8 +226,12 @@ impl Method {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct BackendRef {
-    /// The service. Its requests go to the port of its `expose`, or without one to the first of its ports.
+    /// The service.
     pub name: ServiceName,
+    /// The port of the service that gets the requests, by name; what its `protocol` says is spoken there. Default: the port of its `expose`, or
+    /// without one the first of its ports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<PortName>,
     /// Its share: of the sum of all weights, exactly. 0 to 1000000; 0 gets nothing. Default: 1.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub weight: u32,

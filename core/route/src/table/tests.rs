@@ -349,7 +349,8 @@ fn nothing_declared_matches_nothing() {
 
 #[test]
 fn a_service_of_a_rule_is_no_business_of_the_table() {
-    let backend = BackendRef { name: model::name::ServiceName::parse("shop").unwrap(), weight: 0 };
+    let name = model::name::ServiceName::parse("shop").unwrap();
+    let backend = BackendRef { name, port: None, weight: 0 };
     let mut one = declared("a", 1, serde_json::json!({}));
     one.spec.rules[0].backend_refs = vec![backend];
     assert!(lookup(&[one], &get("h", "/")).is_some());

@@ -533,7 +533,11 @@ fn route_match() -> impl Strategy<Value = RouteMatch> {
 }
 
 fn backend_ref() -> impl Strategy<Value = BackendRef> {
-    (service_name(), any::<u32>()).prop_map(|(name, weight)| BackendRef { name, weight })
+    (service_name(), of(port_name()), any::<u32>()).prop_map(|(name, port, weight)| BackendRef {
+        name,
+        port,
+        weight,
+    })
 }
 
 fn header_modifier() -> impl Strategy<Value = HeaderModifier> {

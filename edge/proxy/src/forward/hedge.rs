@@ -105,7 +105,8 @@ impl Errand {
         let now = Instant::now();
         let mut tried = *tried;
         tried.add(first);
-        let in_flight = self.client.local.hedge(&tried, || self.key(), self.service().clock.at(now))?;
+        let in_flight =
+            self.client.local.hedge(&tried, self.port(), || self.key(), self.service().clock.at(now))?;
         let mut second = Exchange::beside(&self.client, &self.snapshot, now);
         second.begin(in_flight, now).ok()?;
         self.client.shard().hedges.add(1);

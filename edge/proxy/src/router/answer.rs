@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::body::ResponseBody;
 use crate::connection::Client;
 use crate::forward::{self, Arrival, Terms};
+use crate::router::copy::Addressee;
 use crate::router::local::{LocalRouter, Way};
 use crate::router::{edit, gzip};
 
@@ -78,7 +79,7 @@ async fn follow(
     if let Some(redirect) = &rule.redirect {
         return redirected(client, arrival, redirect, way);
     }
-    let Some(backend) = &way.backend else {
+    let Some(Addressee { service, port }) = way.backend.clone() else {
         let words = "The route of this request leads to no service that is there.";
         return forward::own_words(client, arrival, StatusCode::INTERNAL_SERVER_ERROR, words);
     };
@@ -92,8 +93,9 @@ async fn follow(
     let limit = |span: Option<Span>| span.filter(|span| *span > Span::ZERO).map(Duration::from);
     let timeouts = way.timeouts();
     let body_bytes_max = way.body_bytes_max();
-    let terms = Terms { try_timeout: limit(timeouts.backend_request), copies, body_bytes_max };
-    let target = Client::through(client, Rc::clone(backend));
+    let try_timeout = limit(timeouts.backend_request);
+    let terms = Terms { try_timeout, copies, body_bytes_max, port };
+    let target = Client::through(client, service);
     let (started, dialect, record) = (arrival.started, arrival.dialect, arrival.record.clone());
     let answered = forward::carry(Rc::clone(&target), arrival, wish, terms);
     match limit(timeouts.request) {

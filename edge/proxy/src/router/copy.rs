@@ -19,6 +19,7 @@ use crate::line::{Entry, Inbound, Line};
 use crate::link::Link;
 use crate::local::LocalService;
 use crate::route::Protocol;
+use crate::service::Door;
 use crate::traffic::RouteShard;
 use crate::worker::Worker;
 
@@ -39,15 +40,18 @@ const ANSWER_BYTES_MAX: u64 = 1 << 20;
 pub(crate) struct Copies {
     worker: Rc<Worker>,
     shards: Arc<[RouteShard]>,
-    services: Vec<Rc<LocalService>>,
+    services: Vec<Addressee>,
+}
+
+/// A service that a request goes to, and the port of it, unless that is the one that gets the service's requests.
+#[derive(Debug, Clone)]
+pub(super) struct Addressee {
+    pub(super) service: Rc<LocalService>,
+    pub(super) port: Option<Arc<str>>,
 }
 
 impl Copies {
-    pub(super) fn new(
-        worker: Rc<Worker>,
-        shards: Arc<[RouteShard]>,
-        services: Vec<Rc<LocalService>>,
-    ) -> Self {
+    pub(super) fn new(worker: Rc<Worker>, shards: Arc<[RouteShard]>, services: Vec<Addressee>) -> Self {
         Self { worker, shards, services }
     }
 
@@ -65,27 +69,28 @@ impl Copies {
 }
 
 /// Sends a copy to the service; `false` when there are too many under way already.
-fn send(worker: &Rc<Worker>, service: Rc<LocalService>, request: Request<RequestBody>) -> bool {
+fn send(worker: &Rc<Worker>, to: Addressee, request: Request<RequestBody>) -> bool {
     if worker.copies.len() >= COPIES_MAX {
         return false;
     }
     let owner = Rc::clone(worker);
     // What becomes of it is in the counters of its endpoint.
-    worker.copies.spawn_local(async move { deliver(&owner, &service, request).await });
+    worker.copies.spawn_local(async move { deliver(&owner, &to, request).await });
     true
 }
 
-async fn deliver(worker: &Worker, service: &LocalService, request: Request<RequestBody>) {
+async fn deliver(worker: &Worker, to: &Addressee, request: Request<RequestBody>) {
+    let Addressee { service, port } = to;
     let started = Instant::now();
     let now = service.service.clock.at(started);
     // Copies have no client: where equal clients meet the same replica, copies are told apart by their moment.
-    let Ok(in_flight) = service.choose(&Tried::NONE, || now.as_nanos() as u64, now) else {
+    let Ok(in_flight) = service.choose(&Tried::NONE, port.as_deref(), || now.as_nanos() as u64, now) else {
         return;
     };
     let shard = &in_flight.endpoint().shards[worker.index];
     shard.requests.add(1);
     let endpoint = in_flight.endpoint();
-    let Some(entry) = entry(worker, service, endpoint).await else {
+    let Some(entry) = entry(worker, to, endpoint).await else {
         shard.connect_failures.add(1);
         return;
     };
@@ -105,28 +110,29 @@ async fn deliver(worker: &Worker, service: &LocalService, request: Request<Reque
     if let Line::Http1(link) = line
         && link.is_reusable()
     {
-        service.put_link(endpoint.id, link, worker.hands.now());
+        service.put_link(endpoint, link, worker.hands.now());
     }
 }
 
 /// An open line to the endpoint.
-async fn entry(worker: &Worker, service: &LocalService, endpoint: &Endpoint) -> Option<Entry> {
+async fn entry(worker: &Worker, to: &Addressee, endpoint: &Arc<Endpoint>) -> Option<Entry> {
+    let Addressee { service, port } = to;
     let snapshot = service.snapshot();
-    match snapshot.protocol {
+    let Door { address, protocol } = snapshot.door(endpoint, port.as_deref())?;
+    match protocol {
         Protocol::Http1 | Protocol::Tcp | Protocol::Udp => {
-            let kept = service.take_link(endpoint.id, None);
+            let kept = service.take_link(endpoint, address, None);
             let link = match kept.filter(|link| link.is_reusable() && !link.is_closed_by_peer()) {
                 Some(link) => link,
                 None => {
-                    Link::connect(endpoint.address, snapshot.timeouts.connect, snapshot.introduction(None))
-                        .await
-                        .ok()?
+                    let introduction = snapshot.introduction(None);
+                    Link::connect(address, snapshot.timeouts.connect, introduction).await.ok()?
                 }
             };
             Some(Entry::Http1(link))
         }
         Protocol::Http2 => {
-            let lane = service.take_lane(worker, endpoint, true);
+            let lane = service.take_lane(worker, endpoint, address, true);
             let gate = lane.opened().await.ok()?;
             Some(Entry::Http2(lane, gate))
         }

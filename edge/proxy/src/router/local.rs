@@ -13,9 +13,9 @@ use crate::access::Record;
 use crate::connection::Client;
 use crate::forward::Arrival;
 use crate::local::LocalService;
-use crate::router::copy::Copies;
+use crate::router::copy::{Addressee, Copies};
 use crate::router::limiter::Limiter;
-use crate::router::{Mirror, Plan, Planned, Router, Rule};
+use crate::router::{Backend, Mirror, Plan, Planned, Router, Rule};
 use crate::service::Service;
 use crate::traffic::RouteShard;
 use crate::worker::Worker;
@@ -57,9 +57,9 @@ pub(super) struct Way {
     rule: usize,
     pub(super) prefix_len: usize,
     /// `None` when there is nobody whose turn it could be.
-    pub(super) backend: Option<Rc<LocalService>>,
+    pub(super) backend: Option<Addressee>,
     /// Who gets a copy of it.
-    mirrors: Vec<Rc<LocalService>>,
+    mirrors: Vec<Addressee>,
 }
 
 impl Way {
@@ -136,12 +136,16 @@ impl LocalRouter {
         let found = state.plan.table.lookup(&RequestHead(parts))?;
         let route = Arc::clone(&state.plan.routes[found.route]);
         let local = &mut state.rules[found.route][found.rule];
-        let backend = local.shares.pick().and_then(|at| local.backends.get(at)?.clone());
-        let declared = &route.rules[found.rule].mirrors;
-        let mirrors = local.mirrors.iter_mut().zip(declared).filter_map(|(mirror, declared)| {
+        let declared = &route.rules[found.rule];
+        let addressed = |service: &Option<Rc<LocalService>>, declared: &Backend| {
+            Some(Addressee { service: service.clone()?, port: declared.port.clone() })
+        };
+        let turn = local.shares.pick();
+        let backend = turn.and_then(|at| addressed(local.backends.get(at)?, &declared.backends[at]));
+        let mirrors = local.mirrors.iter_mut().zip(&declared.mirrors).filter_map(|(mirror, declared)| {
             let Fraction { numerator, denominator } = declared.share;
             let takes = mirror.portion.takes(numerator, denominator);
-            mirror.service.clone().filter(|_| takes)
+            addressed(&mirror.service, &declared.backend).filter(|_| takes)
         });
         let mirrors = mirrors.collect();
         Some(Way { route, rule: found.rule, prefix_len: found.prefix_len, backend, mirrors })
@@ -169,9 +173,9 @@ impl State {
             let shares = &old.rules[at].get(nth)?.shares;
             (*shares.weights() == *rule.weights).then(|| shares.clone())
         };
-        let local = |name: &Arc<str>| plan.services.get(name).map(|service| worker.local(service));
+        let local = |backend: &Backend| plan.services.get(backend).map(|service| worker.local(service));
         let mirror =
-            |mirror: &Mirror| LocalMirror { portion: Portion::default(), service: local(&mirror.service) };
+            |mirror: &Mirror| LocalMirror { portion: Portion::default(), service: local(&mirror.backend) };
         let of_route = |route: &Arc<Planned>| {
             let rules = route.rules.iter().enumerate();
             let rules = rules.map(|(nth, rule)| LocalRule {

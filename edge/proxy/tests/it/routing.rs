@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, Response};
-use proxy::{AttachedRoute, EndpointRoute, Gateway, RouteTraffic, ServiceRoute, Table};
+use proxy::{
+    AttachedRoute, Balance, EndpointRoute, EndpointState, Gateway, Protocol, RouteTraffic, ServicePort,
+    ServiceRoute, Table,
+};
 use serde_json::{Value, json};
 
 use crate::kit::*;
@@ -128,6 +131,90 @@ async fn a_service_that_is_not_there_is_500_and_one_without_endpoints_503() {
     assert!(stand.table.remove_gateway(any()));
     // The listener is gone at once, and the connection once its worker has heard of it.
     within(async { while client.get("/").await.is_ok() {} }).await;
+}
+
+/// A service of two replicas, each with a port of HTTP/1.1 that gets the requests and one of HTTP/2 that is called `admin`.
+async fn set_service_of_two_ports(table: &Table, name: &str) -> [Backend; 4] {
+    let of_http2 = |name: &'static str| {
+        Backend::http2(100, move |_| async move { Response::new(Full::new(bytes::Bytes::from(name))) })
+    };
+    let (a, b) = (Backend::named("a").await, Backend::named("b").await);
+    let (a_admin, b_admin) = (of_http2("a-admin").await, of_http2("b-admin").await);
+    let mut service = ServiceRoute::without_listener(name);
+    service.balance = Balance::RoundRobin;
+    service.timeouts.endpoint = Duration::from_millis(100);
+    service.ports = vec![ServicePort { name: "admin".into(), protocol: Protocol::Http2 }];
+    for (i, main, admin) in [(0, &a, &a_admin), (1, &b, &b_admin)] {
+        let ports = Arc::new([(Arc::from("admin"), admin.address)]);
+        service.endpoints.push(EndpointRoute { ports, ..EndpointRoute::new(id(i), main.address) });
+    }
+    table.set_service(&service).unwrap();
+    [a, b, a_admin, b_admin]
+}
+
+#[tokio::test]
+async fn a_port_that_a_rule_names_gets_its_requests_of_the_same_replicas() {
+    let stand = Stand::with(&[], |config, _| config.workers = std::num::NonZeroUsize::MIN);
+    let [_a, b, _a_admin, _b_admin] = set_service_of_two_ports(&stand.table, "shop").await;
+    let admin = json!([{"name": "shop", "port": "admin"}]);
+    let address = set(
+        &stand,
+        vec![route(
+            "web",
+            &[],
+            json!([
+                {"backendRefs": to("shop")},
+                {"matches": [{"path": {"value": "/admin"}}], "backendRefs": admin},
+                {"matches": [{"path": {"value": "/none"}}], "backendRefs": [{"name": "shop", "port": "none"}]},
+            ]),
+        )],
+    );
+    let mut client = Client::connect(address).await;
+    let mut answers = Vec::new();
+    for path in ["/", "/admin", "/", "/admin", "/admin", "/"] {
+        answers.push(client.get(path).await.unwrap().into_body());
+    }
+    assert_eq!(
+        answers,
+        ["a", "b-admin", "a", "b-admin", "a-admin", "b"],
+        "they take turns, whichever port is asked"
+    );
+    let of_shop = || stand.table.traffic().into_iter().find(|it| &*it.service == "shop").unwrap();
+    assert_eq!(of_shop().counts.requests, 6);
+    assert_eq!(of_shop().endpoints.iter().map(|it| it.counts.requests).collect::<Vec<_>>(), [3, 3]);
+    assert_eq!(client.get("/none").await.unwrap().status(), 503, "no replica has such a port");
+    // One of both is there no more: neither is its port.
+    stand.table.set_endpoint_state("shop", id(0), EndpointState::Draining).unwrap();
+    for path in ["/admin", "/admin", "/"] {
+        answers.push(client.get(path).await.unwrap().into_body());
+    }
+    assert_eq!(answers[6..], ["b-admin", "b-admin", "b"]);
+    b.stop().await;
+    assert_eq!(client.get("/admin").await.unwrap().body(), "b-admin");
+}
+
+#[tokio::test]
+async fn replicas_that_have_not_the_port_yet_are_passed_over() {
+    let (old, new) = (Backend::named("old").await, Backend::named("new").await);
+    let stand = Stand::new(&[]);
+    let mut service = ServiceRoute::without_listener("shop");
+    service.ports = vec![ServicePort { name: "extra".into(), protocol: Protocol::Http1 }];
+    service.endpoints = vec![EndpointRoute::new(id(0), old.address), EndpointRoute::new(id(1), old.address)];
+    stand.table.set_service(&service).unwrap();
+    let rules = json!([{"backendRefs": [{"name": "shop", "port": "extra"}]}]);
+    let address = set(&stand, vec![route("web", &[], rules)]);
+    let mut client = Client::connect(address).await;
+    let asked = client.get("/");
+    let rolled_out = async {
+        until(|| stand.table.asked("shop").is_some_and(|asked| asked.waiting == 1)).await;
+        service.endpoints[1].ports = Arc::new([(Arc::from("extra"), new.address)]);
+        stand.table.set_service(&service).unwrap();
+    };
+    let (answer, ()) = tokio::join!(asked, rolled_out);
+    assert_eq!(answer.unwrap().body(), "new", "it has waited for one that has it");
+    for _ in 0..8 {
+        assert_eq!(client.get("/").await.unwrap().body(), "new");
+    }
 }
 
 #[tokio::test]
@@ -327,6 +414,24 @@ async fn a_copy_goes_to_the_other_service_and_its_answer_to_nobody() {
     let of_shadow = || stand.table.traffic().into_iter().find(|it| &*it.service == "shadow").unwrap();
     until(|| of_shadow().endpoints[0].counts.status == [0, 2, 0, 0, 0]).await;
     assert_eq!(of_shadow().counts.requests, 0, "no client asked it");
+}
+
+#[tokio::test]
+async fn a_copy_goes_to_the_port_that_its_rule_names() {
+    let shop = Backend::named("shop").await;
+    let (main, (port, mut heard)) = (Backend::named("main").await, listening().await);
+    let stand = Stand::new(&[]);
+    set_service(&stand.table, "shop", &[shop.address]);
+    let mut shadow = ServiceRoute::without_listener("shadow");
+    shadow.ports = vec![ServicePort { name: "copies".into(), protocol: Protocol::Http1 }];
+    let ports = Arc::new([(Arc::from("copies"), port.address)]);
+    shadow.endpoints.push(EndpointRoute { ports, ..EndpointRoute::new(id(0), main.address) });
+    stand.table.set_service(&shadow).unwrap();
+    let mut rules = mirrored(json!({}));
+    rules[0]["filters"][0]["requestMirror"]["backendRef"]["port"] = "copies".into();
+    let address = set(&stand, vec![route("web", &[], rules)]);
+    assert_eq!(Client::connect(address).await.get("/c").await.unwrap().body(), "shop");
+    assert_eq!(within(heard.recv()).await.unwrap(), "GET /c ");
 }
 
 #[tokio::test]

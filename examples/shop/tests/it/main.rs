@@ -72,6 +72,16 @@ async fn a_question_over_udp_is_answered_by_the_process_that_it_met() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_port_for_operators_shows_probes_and_metrics_and_no_pages() {
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let shop = Process::open(&["--work", "0s", "--admin-port", &free.port().to_string()]).await;
+    shop.get("/").await;
+    assert_eq!(shop.get_at(free, "/healthz").await.body, "open\n");
+    assert!(shop.get_at(free, "/metrics").await.body.contains("shop_requests_total{page=\"front\""));
+    assert_eq!(shop.get_at(free, "/").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_metrics_count_what_was_served() {
     let shop = Process::open(&["--work", "0s"]).await;
     shop.get("/").await;

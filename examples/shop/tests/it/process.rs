@@ -1,6 +1,7 @@
 //! A shop as a process, and a browser for it.
 
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -67,15 +68,24 @@ impl Process {
         self.ask(Method::GET, path, "").await.expect("an answer")
     }
 
+    /// Asks it on another of its ports.
+    pub(crate) async fn get_at(&self, address: SocketAddr, path: &str) -> Answer {
+        self.ask_at(&format!("http://{address}"), Method::GET, path, "").await.expect("an answer")
+    }
+
     pub(crate) async fn post(&self, path: &str, json: &str) -> Answer {
         self.ask(Method::POST, path, json).await.expect("an answer")
     }
 
     /// Sends a request; `None` when no answer came.
     pub(crate) async fn ask(&self, method: Method, path: &str, json: &str) -> Option<Answer> {
+        self.ask_at(&self.origin, method, path, json).await
+    }
+
+    async fn ask_at(&self, origin: &str, method: Method, path: &str, json: &str) -> Option<Answer> {
         let request = Request::builder()
             .method(method)
-            .uri(format!("{}{path}", self.origin))
+            .uri(format!("{origin}{path}"))
             .header("content-type", "application/json")
             .body(Full::new(Bytes::copy_from_slice(json.as_bytes())))
             .expect("a request of the test");

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ResourceProblem, Severity};
 use crate::name::ServiceName;
-use crate::resource::route::RouteFilter;
+use crate::resource::route::{BackendRef, RouteFilter};
 use crate::resource::{
-    AutoscalerSpec, Count, ListenAddress, MetricSource, Problem, Resource, Route, Service,
+    AutoscalerSpec, Count, ListenAddress, MetricSource, PortName, Problem, Resource, Route, Service,
 };
 
 pub(super) fn problems(resources: &[Resource], dangling: Severity) -> Vec<ResourceProblem> {
@@ -61,6 +61,26 @@ fn duplicates(resources: &[Resource]) -> Vec<ResourceProblem> {
 fn listener(service: &Service) -> Option<(ListenAddress, bool)> {
     let is_over_tcp = service.spec.exposed_port().is_none_or(|port| port.protocol.is_over_tcp());
     Some((service.spec.expose.as_ref()?.listen?, is_over_tcp))
+}
+
+/// Why no request can be sent to this port of the service; `None` when it can.
+fn unusable_port(service: &Service, port: &PortName) -> Option<String> {
+    let name = service.name();
+    if service.spec.ports.iter().any(|known| known.name == *port && !known.protocol.is_over_tcp()) {
+        return Some(format!(
+            "port {port} of service {name} is one of UDP, and no request can be sent there"
+        ));
+    }
+    let usable =
+        || service.spec.ports.iter().filter(|known| known.protocol.is_over_tcp()).map(|known| &known.name);
+    if usable().any(|known| known == port) {
+        return None;
+    }
+    let known: Vec<&str> = usable().map(PortName::as_str).collect();
+    if known.is_empty() {
+        return Some(format!("service {name} has no port {port}: add it under its spec.ports"));
+    }
+    Some(format!("service {name} has no port {port}; those that take requests are {}", known.join(", ")))
 }
 
 /// A service, with its place in the checked list, and where the proxy listens for it.
@@ -320,9 +340,15 @@ impl<'r> Set<'r> {
     fn unknown_backends(&self) -> Vec<ResourceProblem> {
         let mut found = Vec::new();
         for (resource, route) in &self.routes {
-            let mut look = |path: String, name: &ServiceName| {
+            let mut look = |at: String, backend: &BackendRef| {
+                let name = &backend.name;
                 let text = match self.services.get(name.as_str()) {
                     None => format!("{}; its requests are answered 500", self.no_such_service(name.as_str())),
+                    Some((_, service)) if backend.port.is_some() => {
+                        let why = backend.port.as_ref().and_then(|port| unusable_port(service, port));
+                        found.extend(why.map(|why| error(*resource, &format!("{at}.port"), why)));
+                        return;
+                    }
                     Some((_, service)) if service.spec.first_port().is_none() => {
                         format!(
                             "service {name} has no port to send requests to: add one of TCP under its spec.ports"
@@ -335,17 +361,17 @@ impl<'r> Set<'r> {
                     }
                     Some(_) => return,
                 };
-                let problem = Problem::at(path, text);
+                let problem = Problem::at(format!("{at}.name"), text);
                 found.push(ResourceProblem { resource: *resource, severity: Severity::Warning, problem });
             };
             for (r, rule) in route.spec.rules.iter().enumerate() {
                 for (i, backend) in rule.backend_refs.iter().enumerate() {
-                    look(format!("spec.rules[{r}].backendRefs[{i}].name"), &backend.name);
+                    look(format!("spec.rules[{r}].backendRefs[{i}]"), backend);
                 }
                 for (i, filter) in rule.filters.iter().enumerate() {
                     if let RouteFilter::RequestMirror(mirror) = filter {
-                        let at = format!("spec.rules[{r}].filters[{i}].requestMirror.backendRef.name");
-                        look(at, &mirror.backend_ref.name);
+                        let at = format!("spec.rules[{r}].filters[{i}].requestMirror.backendRef");
+                        look(at, &mirror.backend_ref);
                     }
                 }
             }

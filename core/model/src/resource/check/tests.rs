@@ -574,6 +574,32 @@ fn a_route_to_a_service_that_is_not_there_is_warned_of() {
 }
 
 #[test]
+fn a_route_names_a_port_that_its_service_has_and_that_takes_requests() {
+    let ports = json!([{"name": "http"}, {"name": "admin"}, {"name": "ask", "protocol": "udp"}]);
+    let to = |port: &str| route("a", json!({"rules": [{"backendRefs": [{"name": "shop", "port": port}]}]}));
+    let shop = || service("shop", json!({"ports": ports}));
+    assert_eq!(said(&[to("admin"), shop()]), [""; 0]);
+    has(
+        &[to("admni"), shop()],
+        "0 spec.rules[0].backendRefs[0].port: service shop has no port admni; those that take requests are http, admin",
+    );
+    has(&[to("ask"), shop()], "0 spec.rules[0].backendRefs[0].port: port ask of service shop is one of UDP");
+    has(
+        &[to("http"), service("shop", json!({}))],
+        "0 spec.rules[0].backendRefs[0].port: service shop has no port http: add it under its spec.ports",
+    );
+    let mirror =
+        json!({"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "shop", "port": "b"}}});
+    has(
+        &[route("a", json!({"rules": [{"filters": [mirror]}]})), shop()],
+        "0 spec.rules[0].filters[0].requestMirror.backendRef.port: service shop has no port b",
+    );
+    let by_datagrams =
+        service("shop", json!({"ports": ports, "expose": {"listen": "127.0.0.1:53", "port": "ask"}}));
+    assert_eq!(said(&[to("admin"), by_datagrams]), [""; 0], "what it exposes is another port");
+}
+
+#[test]
 fn what_a_rule_cannot_mean_is_refused() {
     let rule = |rule: Value| route("a", json!({"rules": [rule]}));
     let rewrite = json!({"type": "URLRewrite", "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}}});
