@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::header::{EXPECT, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Uri};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::access::Record;
 use crate::body::{Download, RequestBody, ResponseBody, Upload};
@@ -50,6 +50,16 @@ pub(crate) struct Arrival {
     pub(crate) record: Option<Rc<Record>>,
 }
 
+impl Arrival {
+    /// When its client waits no more for an answer, as far as that is known.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match self.dialect {
+            Dialect::Grpc => grpc::deadline(&self.parts.headers, self.started),
+            Dialect::Http => None,
+        }
+    }
+}
+
 /// What a route says of a request, beyond what its service does.
 #[derive(Debug, Default)]
 pub(crate) struct Terms {
@@ -82,7 +92,11 @@ pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
         return Box::pin(router::answer(client, arrival)).await;
     }
     match prepare(&client, &mut arrival.parts) {
-        Ok(wish) => carry(client, arrival, wish, Terms::default()).await,
+        Ok(wish) => match arrival.deadline() {
+            None => carry(client, arrival, wish, Terms::default()).await,
+            // Boxed, so that requests without a deadline are not the larger for it.
+            Some(deadline) => Box::pin(carry_until(deadline, client, arrival, wish, Terms::default())).await,
+        },
         Err(refusal) => own_words(&client, arrival, refusal.status, refusal.words),
     }
 }
@@ -109,15 +123,20 @@ pub(crate) fn own_words(
     exchange.own_words(status, words)
 }
 
-/// Answers a request for which the time that its route gives it is over.
-pub(crate) fn late(
-    client: &Rc<Client>,
-    started: Instant,
-    dialect: Dialect,
-    record: Option<Rc<Record>>,
+/// As [`carry`], for as long as there is time: then the client is answered 504, and an endpoint that has the request hears no more of it.
+pub(crate) async fn carry_until(
+    deadline: Instant,
+    client: Rc<Client>,
+    arrival: Arrival,
+    wish: Wish,
+    terms: Terms,
 ) -> Response<ResponseBody> {
-    client.shard().requests.add(1);
-    let exchange = Exchange::new(client, &client.local.snapshot(), started, dialect, None, record);
+    let (started, dialect, record) = (arrival.started, arrival.dialect, arrival.record.clone());
+    let answered = carry(Rc::clone(&client), arrival, wish, terms);
+    if let Ok(response) = timeout_at(deadline, answered).await {
+        return response;
+    }
+    let exchange = Exchange::new(&client, &client.local.snapshot(), started, dialect, None, record);
     exchange.own_words(StatusCode::GATEWAY_TIMEOUT, "The request was not answered in time.")
 }
 
@@ -128,6 +147,7 @@ pub(crate) async fn carry(
     wish: Wish,
     terms: Terms,
 ) -> Response<ResponseBody> {
+    let deadline = arrival.deadline();
     let Arrival { mut parts, body, expects, started, dialect, record } = arrival;
     let snapshot = client.local.snapshot();
     client.shard().requests.add(1);
@@ -151,7 +171,8 @@ pub(crate) async fn carry(
     let Terms { try_timeout, copies, port, .. } = terms;
     // A request that may become a tunnel is more than can be copied.
     let copy = copies.filter(|_| wish == Wish::Plain).map(|copies| (copies, head.clone(), upload.clone()));
-    let errand = Errand { client, snapshot, try_timeout, port, head, wish, upload, is_fresh_only: false };
+    let errand =
+        Errand { client, snapshot, try_timeout, port, deadline, head, wish, upload, is_fresh_only: false };
     let response = errand.run(exchange).await;
     if let Some((copies, head, upload)) = copy {
         copies.send(|| Some(head.request(RequestBody::copy_of(upload.as_ref())?)));
@@ -190,6 +211,8 @@ struct Errand {
     try_timeout: Option<Duration>,
     /// In the place of the port that gets the service's requests.
     port: Option<Arc<str>>,
+    /// When the client waits no more, which endpoints are told.
+    deadline: Option<Instant>,
     head: Head,
     wish: Wish,
     upload: Option<Rc<Upload>>,
@@ -312,7 +335,10 @@ impl Errand {
         } else {
             hand.arm(Stage::Response, self.response_time());
         }
-        let request = self.head.request(RequestBody::of(self.upload.as_ref()));
+        let mut request = self.head.request(RequestBody::of(self.upload.as_ref()));
+        if let Some(deadline) = self.deadline {
+            grpc::set_timeout(request.headers_mut(), deadline.saturating_duration_since(Instant::now()));
+        }
         let sent = entry.send(request, hand, &self.client.worker).await;
         // What was reset on a connection that goes on is not for the connection's age.
         let was_kept =

@@ -1,15 +1,19 @@
-//! What a proxy has to know of gRPC: how it is recognised, how its outcome is read, and how it is answered in place of an endpoint.
+//! What a proxy has to know of gRPC: how it is recognised, how its deadline and its outcome are read, and how it is answered in place of an
+//! endpoint.
 //!
 //! Sources: grpc/doc/PROTOCOL-HTTP2.md; grpc/doc/statuscodes.md; grpc/doc/http-grpc-status-mapping.md.
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::time::Duration;
 
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
+use tokio::time::Instant;
 
 const CONTENT: &str = "application/grpc";
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// What a client speaks, and so how it is answered.
@@ -76,6 +80,43 @@ pub(crate) fn dialect(headers: &HeaderMap) -> Dialect {
         Some([] | [b'+' | b';', ..]) => Dialect::Grpc,
         Some(_) | None => Dialect::Http,
     }
+}
+
+/// When a call that began at `started` is over for its client. `None` when the client does not say, or says what cannot be read, of which the
+/// endpoint may think what it likes.
+pub(crate) fn deadline(headers: &HeaderMap, started: Instant) -> Option<Instant> {
+    started.checked_add(timeout(headers.get(TIMEOUT)?.to_str().ok()?)?)
+}
+
+/// Tells an endpoint how much time is left for a call.
+pub(crate) fn set_timeout(headers: &mut HeaderMap, left: Duration) {
+    if let Ok(left) = HeaderValue::try_from(written(left)) {
+        headers.insert(TIMEOUT, left);
+    }
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Units of a timeout and the nanoseconds that they have. Source: PROTOCOL-HTTP2.md, "TimeoutUnit".
+const UNITS: [(char, u64); 6] =
+    [('n', 1), ('u', 1_000), ('m', 1_000_000), ('S', SECOND), ('M', 60 * SECOND), ('H', 3600 * SECOND)];
+
+/// The first number that has more digits than a timeout may have.
+const TIMEOUT_END: u64 = 100_000_000;
+
+fn timeout(text: &str) -> Option<Duration> {
+    let (unit, nanos) = UNITS.iter().find(|(unit, _)| text.ends_with(*unit))?;
+    let digits = text.strip_suffix(*unit)?;
+    // A number alone would be read with a sign, too.
+    let number: u64 = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())??;
+    (number < TIMEOUT_END).then(|| Duration::from_nanos(*nanos).saturating_mul(number as u32))
+}
+
+/// In the finest unit in which it has few enough digits, and never more than it is: the endpoint is not to work on when nobody waits any more.
+fn written(left: Duration) -> String {
+    let number = |nanos: u64| left.as_nanos() / u128::from(nanos);
+    let fits = UNITS.iter().find(|(_, nanos)| number(*nanos) < u128::from(TIMEOUT_END));
+    fits.map_or_else(|| format!("{}H", TIMEOUT_END - 1), |(unit, nanos)| format!("{}{unit}", number(*nanos)))
 }
 
 /// The outcome of a call by the head of its response; `None` when only the trailers will say it.
@@ -163,6 +204,36 @@ mod tests {
         for silent in [None, Some(&plain), Some(&headers(&[("grpc-status", "what")]))] {
             assert_eq!(outcome_of_trailers(silent), StatusCode::INTERNAL_SERVER_ERROR);
         }
+    }
+
+    #[test]
+    fn a_timeout_is_read_as_the_protocol_says_and_nothing_else_is() {
+        let read = [
+            ("5S", Duration::from_secs(5)),
+            ("100m", Duration::from_millis(100)),
+            ("0n", Duration::ZERO),
+            ("99999999u", Duration::from_micros(99_999_999)),
+            ("2M", Duration::from_secs(120)),
+            ("99999999H", Duration::from_secs(99_999_999 * 3600)),
+        ];
+        for (text, duration) in read {
+            assert_eq!(timeout(text), Some(duration), "{text}");
+        }
+        for text in ["", "S", "5", "5s", "-5S", "+5S", " 5S", "5 S", "100000000m", "5SS", "5\u{b5}"] {
+            assert_eq!(timeout(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_is_written_in_eight_digits_and_never_more_than_it_is() {
+        let millis = Duration::from_millis;
+        assert_eq!(written(Duration::ZERO), "0n");
+        assert_eq!(written(Duration::from_nanos(99_999_999)), "99999999n");
+        assert_eq!(written(millis(100)), "100000u");
+        assert_eq!(written(millis(4999) + Duration::from_nanos(999)), "4999000u");
+        assert_eq!(written(Duration::from_secs(100)), "100000m");
+        assert_eq!(written(Duration::from_secs(99_999_999 * 3600)), "99999999H");
+        assert_eq!(written(Duration::MAX), "99999999H");
     }
 
     #[test]

@@ -96,17 +96,10 @@ async fn follow(
     let try_timeout = limit(timeouts.backend_request);
     let terms = Terms { try_timeout, copies, body_bytes_max, port };
     let target = Client::through(client, service);
-    let (started, dialect, record) = (arrival.started, arrival.dialect, arrival.record.clone());
-    let answered = forward::carry(Rc::clone(&target), arrival, wish, terms);
-    match limit(timeouts.request) {
-        None => answered.await,
-        Some(limit) => match tokio::time::timeout_at(started + limit, answered).await {
-            Ok(response) => response,
-            Err(_elapsed) => {
-                target.shard().answered(StatusCode::GATEWAY_TIMEOUT.as_u16(), limit);
-                forward::late(client, started, dialect, record)
-            }
-        },
+    let given = limit(timeouts.request).map(|limit| arrival.started + limit);
+    match given.into_iter().chain(arrival.deadline()).min() {
+        None => forward::carry(target, arrival, wish, terms).await,
+        Some(deadline) => forward::carry_until(deadline, target, arrival, wish, terms).await,
     }
 }
 

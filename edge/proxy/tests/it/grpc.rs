@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use proxy::{AttachedRoute, Gateway, OutlierPolicy, Protocol, ServiceRoute};
+use proxy::{AttachedRoute, EndpointRoute, Gateway, OutlierPolicy, Protocol, ServiceRoute};
 use serde_json::json;
 use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,6 +19,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 
+use crate::http2;
 use crate::kit::*;
 
 /// Messages that are bytes and nothing else.
@@ -238,6 +239,89 @@ async fn an_answer_of_the_proxy_is_its_trailers_only() {
         (200, "application/grpc", "14")
     );
     assert_eq!(answer.body(), "");
+}
+
+/// A call whose client waits so long; made by hand, since a client of gRPC would end it by itself at the same time.
+fn timed(path: &str, timeout: &'static str) -> Request<http2::Body> {
+    let mut request = http2::request(path, http2::whole(""));
+    request.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+    request.headers_mut().insert("grpc-timeout", timeout.parse().unwrap());
+    request
+}
+
+#[tokio::test]
+async fn a_call_ends_when_its_client_waits_no_more() {
+    let left = Arc::new(Notify::new());
+    let backend = endpoint(&left).await;
+    let stand = stand(&backend, |_| {});
+    let routed = |timeouts: serde_json::Value| {
+        let rules = json!([{"backendRefs": [{"name": SERVICE}], "timeouts": timeouts}]);
+        let spec =
+            Arc::new(serde_json::from_value(json!({"listen": "127.0.0.1:0", "rules": rules})).unwrap());
+        let routes = vec![AttachedRoute { name: "calls".into(), created: 1, spec }];
+        stand.table.set_gateway(&Gateway { listen: any(), tls: None, routes }).unwrap()
+    };
+    let ends = async |address, timeout| {
+        let visitor = http2::Visitor::at(address).await;
+        let answer = within(visitor.send(timed("/t/Never", timeout))).await.unwrap();
+        let said = |name: &str| answer.headers().get(name).unwrap().to_str().unwrap();
+        let outcome = (answer.status().as_u16(), said("content-type"), said("grpc-status"));
+        assert_eq!(outcome, (200, "application/grpc", "4"));
+        assert!(hyper::body::Body::is_end_stream(answer.body()), "trailers only");
+        within(left.notified()).await;
+    };
+    ends(stand.address, "100m").await;
+    ends(routed(json!({})), "100m").await;
+    ends(routed(json!({"request": "1h"})), "100000u").await;
+    ends(routed(json!({"request": "100ms"})), "1H").await;
+    let traffic = stand.traffic();
+    assert_eq!((traffic.counts.requests, traffic.counts.status), (4, [0, 0, 0, 0, 4]), "they count as 504");
+    assert_eq!(traffic.endpoints[0].counts.failures, 0, "the endpoint is not to blame");
+    let grpc = caller(stand.address).await;
+    assert_eq!(call(&grpc, "/t/Echo", &["still"]).await.unwrap(), ["still"]);
+}
+
+#[tokio::test]
+async fn an_endpoint_is_told_what_is_left_of_the_time() {
+    let backend = Backend::http2(100, |request: Request<Incoming>| async move {
+        let told = request.headers()["grpc-timeout"].clone();
+        Response::builder().header("told", told).body(Empty::<Bytes>::new()).unwrap()
+    })
+    .await;
+    let mut stand = Stand::with(&[], |_, route| route.protocol = Protocol::Http2);
+    let visitor = http2::Visitor::new(&stand).await;
+    let told = async |timeout| {
+        let answer = within(visitor.send(timed("/t/Echo", timeout))).await.unwrap();
+        answer.headers().get("told").unwrap().to_str().unwrap().to_owned()
+    };
+    let started = async {
+        until(|| stand.table.asked(SERVICE).is_some_and(|asked| asked.waiting == 1)).await;
+        stand.route.endpoints.push(EndpointRoute::new(id(0), backend.address));
+        stand.table.set_service(&stand.route).unwrap();
+    };
+    let (left, ()) = tokio::join!(told("60S"), started);
+    let micros: u64 = left.strip_suffix('u').unwrap().parse().unwrap();
+    assert!((1..60_000_000).contains(&micros), "{left}: it has waited for the endpoint");
+    for odd in ["5", "5s", "123456789m"] {
+        assert_eq!(told(odd).await, odd, "what cannot be read is for the endpoint to judge");
+    }
+}
+
+#[tokio::test]
+async fn more_calls_than_a_route_lets_in_are_told_so_in_grpc() {
+    let backend = endpoint(&Arc::default()).await;
+    let stand = stand(&backend, |_| {});
+    let limits = json!({"requests": {"perSecond": 1, "burst": 1}});
+    let spec =
+        json!({"listen": "127.0.0.1:0", "limits": limits, "rules": [{"backendRefs": [{"name": SERVICE}]}]});
+    let spec = Arc::new(serde_json::from_value(spec).unwrap());
+    let routes = vec![AttachedRoute { name: "calls".into(), created: 1, spec }];
+    let grpc = caller(stand.table.set_gateway(&Gateway { listen: any(), tls: None, routes }).unwrap()).await;
+    let calls = (0..4).map(|_| call(&grpc, "/t/Echo", &["x"]));
+    let refused: Vec<_> =
+        futures_util::future::join_all(calls).await.into_iter().filter_map(Result::err).collect();
+    assert!(!refused.is_empty());
+    assert!(refused.iter().all(|status| status.code() == Code::ResourceExhausted), "{refused:?}");
 }
 
 #[tokio::test]

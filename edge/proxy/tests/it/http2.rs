@@ -26,7 +26,11 @@ pub(crate) struct Visitor {
 
 impl Visitor {
     pub(crate) async fn new(stand: &Stand) -> Self {
-        let stream = TcpStream::connect(stand.address).await.unwrap();
+        Self::at(stand.address).await
+    }
+
+    pub(crate) async fn at(address: std::net::SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
         let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
         let (sender, connection) = handshake.await.unwrap();
         let mut tasks = JoinSet::new();
