@@ -11,6 +11,7 @@ use balance::{Body as Left, Failure, Phase, Refusal as RetryRefusal, Repeatabili
 use hyper::body::Incoming;
 use hyper::header::{EXPECT, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
+use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use tokio::time::{Instant, timeout_at};
 
@@ -30,6 +31,7 @@ use crate::route::{HashKey, Protocol};
 use crate::router::{self, Copies};
 use crate::service::{Door, Service, Snapshot};
 use crate::tunnel::Tunnel;
+use crate::websocket;
 use crate::wire::ConnectError;
 
 mod hedge;
@@ -106,7 +108,11 @@ pub(crate) fn prepare(client: &Client, parts: &mut Parts) -> Result<Wish, Refusa
     let default_host = HeaderValue::from_static("localhost");
     let forwarded = client.local.snapshot().forwarded;
     let (address, scheme) = (&client.address, client.scheme);
-    prepare_request(parts, &Sender { address, scheme, forwarded, default_host: &default_host })
+    let wish = prepare_request(parts, &Sender { address, scheme, forwarded, default_host: &default_host })?;
+    if wish == Wish::WebSocket {
+        client.worker.with_chance(|rng| websocket::set_key(&mut parts.headers, rng));
+    }
+    Ok(wish)
 }
 
 /// Answers a request that goes to no endpoint.
@@ -167,12 +173,23 @@ pub(crate) async fn carry(
         // Said explicitly, because hyper would leave out the unannounced body of a GET.
         parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
+    let stream = parts.extensions.remove::<OnUpgrade>().filter(|_| wish == Wish::WebSocket);
     let head = Head::new(parts);
     let Terms { try_timeout, copies, port, .. } = terms;
     // A request that may become a tunnel is more than can be copied.
     let copy = copies.filter(|_| wish == Wish::Plain).map(|copies| (copies, head.clone(), upload.clone()));
-    let errand =
-        Errand { client, snapshot, try_timeout, port, deadline, head, wish, upload, is_fresh_only: false };
+    let errand = Errand {
+        client,
+        snapshot,
+        try_timeout,
+        port,
+        deadline,
+        head,
+        wish,
+        stream,
+        upload,
+        is_fresh_only: false,
+    };
     let response = errand.run(exchange).await;
     if let Some((copies, head, upload)) = copy {
         copies.send(|| Some(head.request(RequestBody::copy_of(upload.as_ref())?)));
@@ -215,6 +232,8 @@ struct Errand {
     deadline: Option<Instant>,
     head: Head,
     wish: Wish,
+    /// What a WebSocket of a client that speaks HTTP/2 goes over.
+    stream: Option<OnUpgrade>,
     upload: Option<Rc<Upload>>,
     /// A kept connection has failed this request; from then on it goes over new ones.
     is_fresh_only: bool,
@@ -443,15 +462,28 @@ impl Errand {
     ) -> Response<ResponseBody> {
         let (mut parts, body) = response.into_parts();
         prepare_response(&mut parts.headers, parts.status);
+        let is_taken_up = websocket::is_taken_up(parts.status, &parts.headers);
+        if self.wish == Wish::WebSocket && parts.status.is_success() {
+            // To a client that speaks HTTP/2 it would say that it did.
+            let words = "The endpoint answered without taking up the WebSocket.";
+            return exchange.own_words(StatusCode::BAD_GATEWAY, words);
+        }
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-            let Some((endpoint_stream, endpoint_sent)) =
-                line.into_stream().filter(|_| self.wish == Wish::Upgrade)
-            else {
+            let is_asked_for = match self.wish {
+                Wish::Plain => false,
+                Wish::Upgrade => true,
+                Wish::WebSocket => is_taken_up,
+            };
+            let Some((endpoint_stream, endpoint_sent)) = line.into_stream().filter(|_| is_asked_for) else {
                 let words = "The endpoint changed the protocol unasked.";
                 return exchange.own_words(StatusCode::BAD_GATEWAY, words);
             };
+            if self.wish == Wish::WebSocket {
+                parts.status = websocket::answer_as_http2(&mut parts.headers);
+            }
             let record = exchange.record();
             let tunnel = exchange.take_in_flight().map(|in_flight| Tunnel {
+                stream: self.stream,
                 endpoint_stream,
                 endpoint_sent,
                 in_flight,

@@ -8,6 +8,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, StatusCode, Uri, Version};
 
 use crate::route::Forwarded;
+use crate::websocket;
 
 pub(crate) mod trace;
 
@@ -34,7 +35,10 @@ pub(crate) struct Refusal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wish {
     Plain,
+    /// As HTTP/1.1 has it.
     Upgrade,
+    /// As HTTP/2 has it; the endpoint is asked as HTTP/1.1 does.
+    WebSocket,
 }
 
 /// Who sends the request, as the endpoint will be told.
@@ -50,14 +54,22 @@ pub(crate) struct Sender<'a> {
 
 /// Makes a client's head into what an endpoint gets, or refuses it.
 pub(crate) fn prepare_request(parts: &mut Parts, sender: &Sender<'_>) -> Result<Wish, Refusal> {
-    if parts.method == Method::CONNECT {
+    let wish = if websocket::is_asked_for(parts) {
+        Wish::WebSocket
+    } else if parts.method == Method::CONNECT {
         let words = "This proxy does not open tunnels: CONNECT is refused.";
         return Err(Refusal { status: StatusCode::NOT_IMPLEMENTED, words });
-    }
+    } else {
+        wish_of(parts)
+    };
     let host = host_of(parts, sender.default_host)?;
     join_cookies(&mut parts.headers);
-    let wish = wish_of(parts);
-    let protocol = parts.headers.remove(UPGRADE).filter(|_| wish == Wish::Upgrade);
+    let upgrade = parts.headers.remove(UPGRADE);
+    let protocol = match wish {
+        Wish::Plain => None,
+        Wish::Upgrade => upgrade,
+        Wish::WebSocket => Some(websocket::ask_as_http1(parts)),
+    };
     let takes_trailers = takes_trailers(&parts.headers);
     let headers = &mut parts.headers;
     strip_hop_by_hop(headers);

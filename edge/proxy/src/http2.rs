@@ -95,6 +95,8 @@ pub(crate) async fn serve(client: &Rc<Client>, socket: ClientSocket) {
         .max_header_list_size(REQUEST_HEAD_BYTES_MAX as u32)
         .max_pending_accept_reset_streams(UNHEARD_RESETS_MAX)
         .max_local_error_reset_streams(RESETS_FOR_ERRORS_MAX)
+        // Browsers then open WebSockets as streams of the connection that they have (RFC 8441).
+        .enable_connect_protocol()
         .serve_connection(TokioIo::new(socket), service);
     let mut connection = pin!(connection);
     let hand = &client.hand;
@@ -197,10 +199,13 @@ struct Streams(Rc<Visit>);
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
-        // hyper asks the service for a future and gives it here at once. CONNECT, for which it has others, is refused.
-        let Some(client) = self.0.beginning.take() else { return };
+        let worker = Rc::clone(&self.0.client.worker);
+        // hyper asks the service for a future and gives it here at once. What comes otherwise writes what a WebSocket says to its client.
+        let Some(client) = self.0.beginning.take() else {
+            worker.streams.spawn_local(stream);
+            return;
+        };
         let under_way = UnderWay(Rc::clone(&self.0));
-        let worker = Rc::clone(&client.worker);
         worker.streams.spawn_local(async move {
             let _under_way = under_way;
             let mut stream = pin!(stream);
@@ -213,6 +218,9 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for Streams {
                 stream.as_mut().poll(cx)
             })
             .await;
+            if let Some(tunnel) = client.take_tunnel() {
+                Box::pin(tunnel.run_over_stream(&client)).await;
+            }
         });
     }
 }

@@ -8,6 +8,7 @@
 //!
 //! This crate decides nothing: `balance` chooses endpoints, ejects failing ones and says what may be sent again.
 //! With clients it speaks HTTP/1.1 and HTTP/2, within TLS where a service has certificates; with endpoints HTTP/1.1 or HTTP/2, as the service says.
+//! WebSockets come by either, and go on by HTTP/1.1.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -72,6 +73,7 @@ mod line;
 mod link;
 mod trunk;
 mod tunnel;
+mod websocket;
 mod wire;
 
 pub use self::access::AccessLogState;

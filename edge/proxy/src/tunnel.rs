@@ -1,4 +1,4 @@
-//! What is left of a request after `101 Switching Protocols`: bytes both ways until one side has enough.
+//! What is left of a request after `101 Switching Protocols`, or after what says the same in HTTP/2: bytes both ways until one side has enough.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 use tokio::net::TcpStream;
 
@@ -14,10 +16,11 @@ use crate::access::Record;
 use crate::connection::Client;
 use crate::endpoint::InFlight;
 use crate::hand::{Hand, Stage};
-use crate::socket::Stream;
 
 #[derive(Debug)]
 pub(crate) struct Tunnel {
+    /// The client's side of it, once its answer is sent, where that is a stream of HTTP/2; otherwise it is the whole connection.
+    pub(crate) stream: Option<OnUpgrade>,
     pub(crate) endpoint_stream: TcpStream,
     /// What the endpoint had sent behind its response's head.
     pub(crate) endpoint_sent: Bytes,
@@ -28,11 +31,23 @@ pub(crate) struct Tunnel {
 }
 
 impl Tunnel {
+    /// As [`run`](Self::run), over the stream of HTTP/2 that it has.
+    pub(crate) async fn run_over_stream(mut self, client: &Rc<Client>) {
+        let Some(stream) = self.stream.take() else { return };
+        // It fails when the client has left before it was answered.
+        if let Ok(stream) = stream.await {
+            self.run(client, TokioIo::new(stream), Bytes::new()).await;
+        }
+    }
+
     /// Carries bytes until both sides have ended, one breaks, or nothing came for [`stream_idle`](crate::Timeouts::stream_idle).
     ///
     /// `heard` is what the client had sent behind its request's head.
-    pub(crate) async fn run(self, client: &Rc<Client>, stream: Stream, heard: Bytes) {
-        let Self { endpoint_stream, endpoint_sent, in_flight, record: _record } = self;
+    pub(crate) async fn run<S>(self, client: &Rc<Client>, stream: S, heard: Bytes)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Self { stream: _, endpoint_stream, endpoint_sent, in_flight, record: _record } = self;
         let idle = client.local.snapshot().timeouts.stream_idle;
         client.hand.arm(Stage::Stream, idle);
         let hand = || Rc::clone(&client.hand);

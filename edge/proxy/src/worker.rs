@@ -412,6 +412,11 @@ impl Worker {
     }
 
     /// A service as this worker knows it.
+    /// Lets something be decided by chance.
+    pub(crate) fn with_chance<T>(&self, decide: impl FnOnce(&mut Xoshiro256PlusPlus) -> T) -> T {
+        decide(&mut self.rng.borrow_mut())
+    }
+
     pub(crate) fn local(&self, service: &Arc<Service>) -> Rc<LocalService> {
         let mut services = self.services.borrow_mut();
         if let Some(local) = services.iter().find(|local| Arc::ptr_eq(&local.service, service)) {

@@ -30,3 +30,4 @@ mod tls;
 mod tracing;
 mod upgrading;
 mod waiting;
+mod websocket;

@@ -1,0 +1,191 @@
+//! WebSockets as streams of HTTP/2, with a client and a server that others have built.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use hyper::ext::Protocol;
+use hyper::{Method, Request, Version};
+use hyper_util::rt::TokioIo;
+use proxy::{AttachedRoute, EndpointState, Gateway};
+use serde_json::json;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request as Asked, Response as Taken};
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::http2::{Body, Visitor, whole};
+use crate::kit::*;
+
+type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
+
+/// Greets with what it was asked for, and sends every message back.
+async fn echo() -> Backend {
+    Backend::raw(|stream| async move {
+        let mut greeting = String::new();
+        #[expect(clippy::result_large_err, reason = "the type is the crate's")]
+        let look = |asked: &Asked, mut taken: Taken| -> Result<Taken, ErrorResponse> {
+            let said = |name: &str| asked.headers().get(name).and_then(|it| it.to_str().ok()).unwrap_or("-");
+            greeting =
+                format!("{} {} {} {}", asked.method(), asked.uri(), said("host"), said("x-forwarded-proto"));
+            taken
+                .headers_mut()
+                .insert("sec-websocket-protocol", said("sec-websocket-protocol").parse().unwrap());
+            Ok(taken)
+        };
+        // It checks method, version, Upgrade, Connection and the key by itself.
+        let Ok(mut socket) = tokio_tungstenite::accept_hdr_async(stream, look).await else { return };
+        let _ = socket.send(Message::text(greeting)).await;
+        while let Some(Ok(message)) = socket.next().await {
+            if (message.is_text() || message.is_binary()) && socket.send(message).await.is_err() {
+                return;
+            }
+        }
+    })
+    .await
+}
+
+/// An extended CONNECT, as RFC 8441 has it.
+fn connect(path: &str, protocol: &'static str) -> Request<Body> {
+    let mut request = Request::new(whole(""));
+    *request.method_mut() = Method::CONNECT;
+    *request.version_mut() = Version::HTTP_2;
+    *request.uri_mut() = format!("http://shop.example{path}").parse().unwrap();
+    request.extensions_mut().insert(Protocol::from_static(protocol));
+    request.headers_mut().insert("sec-websocket-version", "13".parse().unwrap());
+    request.headers_mut().insert("sec-websocket-protocol", "chat".parse().unwrap());
+    request
+}
+
+/// A client whose connection is known to take such requests.
+async fn visitor(address: std::net::SocketAddr) -> Visitor {
+    let visitor = Visitor::at(address).await;
+    // Until the proxy has said that it takes them, none may be sent.
+    let _ = visitor.get("/").await;
+    visitor
+}
+
+async fn open(visitor: &Visitor, path: &str) -> Socket {
+    let answer = within(visitor.send(connect(path, "websocket"))).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["sec-websocket-protocol"], "chat");
+    for name in ["connection", "upgrade", "sec-websocket-accept"] {
+        assert!(!answer.headers().contains_key(name), "HTTP/2 has no {name}");
+    }
+    let upgraded = within(hyper::upgrade::on(answer)).await.unwrap();
+    WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, None).await
+}
+
+async fn next(socket: &mut Socket) -> Message {
+    within(socket.next()).await.expect("it is open").unwrap()
+}
+
+#[tokio::test]
+async fn many_websockets_share_a_connection_with_requests() {
+    let backend = echo().await;
+    let stand = Stand::new(&[backend.address]);
+    let visitor = visitor(stand.address).await;
+    let mut sockets = Vec::new();
+    for n in 0..50 {
+        let mut socket = open(&visitor, &format!("/chat?{n}")).await;
+        assert_eq!(next(&mut socket).await, Message::text(format!("GET /chat?{n} shop.example http")));
+        sockets.push(socket);
+    }
+    assert_eq!(stand.table.in_flight(SERVICE, id(0)), 50, "draining waits for them");
+    let long = Bytes::from(vec![7; 10_000]);
+    for socket in &mut sockets {
+        socket.send(Message::text("hello")).await.unwrap();
+        socket.send(Message::binary(long.clone())).await.unwrap();
+        socket.send(Message::Ping(Bytes::from_static(b"there?"))).await.unwrap();
+    }
+    for socket in &mut sockets {
+        assert_eq!(next(socket).await, Message::text("hello"));
+        assert_eq!(next(socket).await, Message::binary(long.clone()));
+        assert_eq!(next(socket).await, Message::Pong(Bytes::from_static(b"there?")));
+    }
+    // More than the windows of the connection hold.
+    let longer = Bytes::from(vec![8; 2_000_000]);
+    sockets[0].send(Message::binary(longer.clone())).await.unwrap();
+    assert_eq!(next(&mut sockets[0]).await, Message::binary(longer));
+    stand.table.set_endpoint_state(SERVICE, id(0), EndpointState::Draining).unwrap();
+    for mut socket in sockets {
+        socket.close(None).await.unwrap();
+        while let Some(message) = within(socket.next()).await {
+            assert!(matches!(message, Ok(Message::Close(_))), "{message:?}");
+        }
+    }
+    within(stand.table.drained(SERVICE, id(0))).await;
+    until(|| stand.traffic().counts.status[0] == 50).await;
+}
+
+#[tokio::test]
+async fn either_side_that_breaks_off_ends_it_for_the_other() {
+    let backend = echo().await;
+    let stand = Stand::new(&[backend.address]);
+    let visitor = visitor(stand.address).await;
+    let mut left = open(&visitor, "/").await;
+    next(&mut left).await;
+    drop(left);
+    until(|| stand.table.in_flight(SERVICE, id(0)) == 0).await;
+    let mut socket = open(&visitor, "/").await;
+    next(&mut socket).await;
+    backend.stop().await;
+    let end = within(socket.next()).await;
+    assert!(!matches!(end, Some(Ok(_))), "{end:?}");
+    drop(socket);
+    until(|| stand.table.in_flight(SERVICE, id(0)) == 0).await;
+}
+
+#[tokio::test]
+async fn one_in_which_nothing_is_said_ends_after_its_time() {
+    let backend = echo().await;
+    let stand =
+        Stand::with(&[backend.address], |_, route| route.timeouts.stream_idle = Duration::from_millis(300));
+    let visitor = visitor(stand.address).await;
+    let mut socket = open(&visitor, "/").await;
+    next(&mut socket).await;
+    let end = within(socket.next()).await;
+    assert!(matches!(end, None | Some(Err(Error::Protocol(_) | Error::Io(_)))), "{end:?}");
+    until(|| stand.table.in_flight(SERVICE, id(0)) == 0).await;
+}
+
+#[tokio::test]
+async fn a_route_leads_one_to_its_service() {
+    let backend = echo().await;
+    let stand = Stand::new(&[backend.address]);
+    let rules = json!([{"matches": [{"path": {"value": "/chat"}, "method": "GET"}], "backendRefs": [{"name": SERVICE}],
+        "filters": [{"type": "URLRewrite", "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}}}]}]);
+    let spec = std::sync::Arc::new(
+        serde_json::from_value(json!({"listen": "127.0.0.1:0", "rules": rules})).unwrap(),
+    );
+    let routes = vec![AttachedRoute { name: "web".into(), created: 1, spec }];
+    let address = stand.table.set_gateway(&Gateway { listen: any(), tls: None, routes }).unwrap();
+    let visitor = visitor(address).await;
+    let mut socket = open(&visitor, "/chat/room").await;
+    assert_eq!(next(&mut socket).await, Message::text("GET /room shop.example http"));
+    let refused = within(visitor.send(connect("/elsewhere", "websocket"))).await.unwrap();
+    assert_eq!(refused.status(), 404);
+}
+
+#[tokio::test]
+async fn what_is_not_taken_up_is_no_websocket() {
+    let backend = Backend::http(|request: Request<_>| async move {
+        let status = request.uri().path().trim_start_matches('/').parse().unwrap_or(200);
+        let mut response = empty(status);
+        if status == 101 {
+            response.headers_mut().insert("upgrade", "other".parse().unwrap());
+            response.headers_mut().insert("connection", "upgrade".parse().unwrap());
+        }
+        response
+    })
+    .await;
+    let stand = Stand::new(&[backend.address]);
+    let visitor = visitor(stand.address).await;
+    let status =
+        async |path: &str, protocol| within(visitor.send(connect(path, protocol))).await.unwrap().status();
+    assert_eq!(status("/403", "websocket").await, 403, "a refusal is the endpoint's");
+    assert_eq!(status("/200", "websocket").await, 502, "a page is no WebSocket");
+    assert_eq!(status("/101", "websocket").await, 502, "nor is another protocol");
+    assert_eq!(status("/", "connect-udp").await, 501, "nor are there other tunnels");
+    assert_eq!(visitor.get("/").await.unwrap().status(), 200, "the connection goes on");
+}
