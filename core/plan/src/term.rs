@@ -59,6 +59,6 @@ fn note(schedule: &Schedule, window: Window) -> String {
         (None, Some(max)) => format!("at most {}", Replicas(max)),
         (None, None) => "nothing".to_owned(),
     };
-    let until = schedule.timezone.show(window.until);
-    format!("schedule {:?} in {} wants {bounds} until {until}", schedule.cron.to_string(), schedule.timezone)
+    let until = schedule.timezone().show(window.until);
+    format!("schedule {:?} in {} wants {bounds} until {until}", schedule.cron().to_string(), schedule.timezone())
 }

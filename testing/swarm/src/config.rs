@@ -501,13 +501,14 @@ fn random_schedule(chance: &mut Stream) -> Vec<Schedule> {
         let zone = ["UTC", "Asia/Kolkata", "America/New_York"];
         let floor = count(chance.below(5));
         let ceiling = floor + count(chance.below(4));
-        Schedule {
-            cron: Cron::parse(pick(chance, &cron)).expect("a time in the code is a time"),
-            timezone: Zone::parse(pick(chance, &zone)).expect("a zone in the code is a zone"),
-            duration: Span::from_secs(60 * (1 + chance.below(240))),
-            min: chance.happens(700).then_some(floor),
-            max: Some(ceiling),
-        }
+        let mut schedule = Schedule::new(
+            Cron::parse(pick(chance, &cron)).expect("a time in the code is a time"),
+            Zone::parse(pick(chance, &zone)).expect("a zone in the code is a zone"),
+            Span::from_secs(60 * (1 + chance.below(240))),
+        );
+        schedule.min = chance.happens(700).then_some(floor);
+        schedule.max = Some(ceiling);
+        schedule
     };
     (0..windows).map(window).collect()
 }

@@ -108,13 +108,9 @@ fn a_size_by_hand_is_as_it_was_asked_for() {
 
 #[test]
 fn a_schedule_moves_a_fixed_size_to_an_allowed_one() {
-    let always = Schedule {
-        cron: Cron::parse("* * * * *").unwrap(),
-        timezone: Zone::default(),
-        duration: Span::from_secs(120),
-        min: Some(4),
-        max: Some(6),
-    };
+    let cron = Cron::parse("* * * * *").unwrap();
+    let mut always = Schedule::new(cron, Zone::default(), Span::from_secs(120));
+    (always.min, always.max) = (Some(4), Some(6));
     let mut declared = sized(fixed("shop", 1, 1), Sizes::Odd);
     declared.spec.scale.schedule.push(always);
     let world = World::with([declared]);

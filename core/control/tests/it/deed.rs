@@ -177,9 +177,9 @@ impl Course {
         if replicas % 4 == 2 {
             let (cron, duration) =
                 (Cron::parse("* * * * *").expect("it is a crontab time"), Span::from_secs(120));
-            let (min, max) = (Some(1), Some(3));
-            declared.spec.scale.schedule =
-                vec![Schedule { cron, timezone: Zone::default(), duration, min, max }];
+            let mut always = Schedule::new(cron, Zone::default(), duration);
+            (always.min, always.max) = (Some(1), Some(3));
+            declared.spec.scale.schedule = vec![always];
         }
         if *needs && text == "shop" {
             declared.spec.depends_on = vec![Dependency { service: name("db"), when: DependencyStage::Ready }];

@@ -16,13 +16,10 @@ fn at(hour: u64, minute: u64) -> Wall {
 
 /// From eight to six on weekdays.
 fn office_hours(min: Option<u32>, max: Option<u32>) -> Schedule {
-    Schedule {
-        cron: Cron::parse("0 8 * * 1-5").unwrap(),
-        timezone: Zone::default(),
-        duration: Span::from_secs(10 * 3600),
-        min,
-        max,
-    }
+    let cron = Cron::parse("0 8 * * 1-5").unwrap();
+    let mut schedule = Schedule::new(cron, Zone::default(), Span::from_secs(10 * 3600));
+    (schedule.min, schedule.max) = (min, max);
+    schedule
 }
 
 fn on_schedule(mut declared: Declared, schedule: Schedule) -> Declared {

@@ -4,6 +4,7 @@
 //! clock, finds the same bounds.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use croner::parser::{CronParser, Seconds, Year};
 use jiff::civil::DateTime;
@@ -29,10 +30,10 @@ pub struct Bounds {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Schedule {
     /// When it begins, as crontab has it: minute, hour, day of the month, month, day of the week.
-    pub cron: Cron,
+    cron: Cron,
     /// The time zone in which it does, by its IANA name, such as `Asia/Shanghai`. Default: UTC.
     #[serde(default)]
-    pub timezone: Zone,
+    timezone: Zone,
     /// How long it lasts from each beginning, 1 min to 366 d, in hours that pass and not in those of the clock.
     pub duration: Span,
     /// The fewest replicas meanwhile, instead of the usual. Of several that hold, the highest counts.
@@ -41,7 +42,19 @@ pub struct Schedule {
     /// The most replicas meanwhile, instead of the usual. Of several that hold, the lowest counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<u32>,
+    #[serde(skip)]
+    latest: Latest,
 }
+
+/// When a schedule began last, as of the minute in which somebody asked last.
+///
+/// Crontab knows nothing shorter than a minute, and to look back through a calendar takes longer than all else of a decision. It is no part of
+/// what was written: schedules are equal whatever they were asked.
+#[derive(Debug, Default)]
+struct Latest(
+    /// The minute of the question above the minute of the beginning; zero before the first.
+    AtomicU64,
+);
 
 /// A time during which a schedule holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +66,21 @@ pub struct Window {
 }
 
 impl Schedule {
+    /// One that says no other bounds yet.
+    pub fn new(cron: Cron, timezone: Zone, duration: Span) -> Self {
+        Self { cron, timezone, duration, min: None, max: None, latest: Latest::default() }
+    }
+
+    /// When it begins.
+    pub fn cron(&self) -> &Cron {
+        &self.cron
+    }
+
+    /// The time zone in which it does.
+    pub fn timezone(&self) -> &Zone {
+        &self.timezone
+    }
+
     /// The window that `at` lies in; `None` between two windows.
     ///
     /// Of windows that overlap it is the one that began last.
@@ -62,9 +90,49 @@ impl Schedule {
 
     /// The window that began last until `at`, be it over or not; `None` at the ends of the calendar.
     pub fn last(&self, at: Wall) -> Option<Window> {
-        Some(Window::of(self.cron.begun(at, &self.timezone)?, self.duration))
+        let begun = self.latest.known(at).or_else(|| {
+            let begun = self.cron.begun(at, &self.timezone)?;
+            self.latest.note(at, begun);
+            Some(begun)
+        });
+        Some(Window::of(begun?, self.duration))
     }
 }
+
+const MINUTE_MS: u64 = 60_000;
+
+impl Latest {
+    /// When the schedule began last until `at`; `None` when another minute was asked for last.
+    fn known(&self, at: Wall) -> Option<Wall> {
+        let known = self.0.load(Ordering::Relaxed);
+        let is_of_minute = known != 0 && known >> 32 == at.as_millis() / MINUTE_MS;
+        is_of_minute.then(|| Wall::from_millis(u64::from(known as u32) * MINUTE_MS))
+    }
+
+    /// Keeps an answer for the rest of its minute. One that is no whole minute is not kept: some zones were seconds off until 1972.
+    fn note(&self, at: Wall, begun: Wall) {
+        let minute = |wall: Wall| u32::try_from(wall.as_millis() / MINUTE_MS).ok();
+        if let (Some(asked), Some(from), true) =
+            (minute(at), minute(begun), begun.as_millis().is_multiple_of(MINUTE_MS))
+        {
+            self.0.store(u64::from(asked) << 32 | u64::from(from), Ordering::Relaxed);
+        }
+    }
+}
+
+impl Clone for Latest {
+    fn clone(&self) -> Self {
+        Self(AtomicU64::new(self.0.load(Ordering::Relaxed)))
+    }
+}
+
+impl PartialEq for Latest {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Latest {}
 
 impl Window {
     /// The one that begins at `from` and lasts so long.

@@ -9,13 +9,11 @@ fn wall(text: &str) -> Wall {
 }
 
 fn schedule(cron: &str, zone: &str, hours: u64) -> Schedule {
-    Schedule {
-        cron: Cron::parse(cron).expect("it is a crontab time"),
-        timezone: Zone::parse(zone).expect("it is a time zone"),
-        duration: Span::from_secs(hours * 3600),
-        min: Some(6),
-        max: None,
-    }
+    let cron = Cron::parse(cron).expect("it is a crontab time");
+    let zone = Zone::parse(zone).expect("it is a time zone");
+    let mut schedule = Schedule::new(cron, zone, Span::from_secs(hours * 3600));
+    schedule.min = Some(6);
+    schedule
 }
 
 #[test]
@@ -100,5 +98,27 @@ proptest! {
             let last = Wall::from_millis(window.until.as_millis() - 1);
             prop_assert_eq!(night.window(last), Some(window));
         }
+    }
+
+    /// Whatever it was asked before, it answers as one does that was never asked.
+    #[test]
+    fn what_was_asked_before_changes_no_answer(
+        begin in 0_u64..4_000_000_000_000,
+        asked in prop::collection::vec(0_u64..200_000, 1..20),
+        which in prop::sample::select(vec![
+            ("* * * * *", "UTC"),
+            ("*/2 * * * *", "Asia/Kolkata"),
+            ("30 2 * * *", "Europe/Berlin"),
+            ("*/7 1-3 * * *", "America/New_York"),
+            ("*/5 * * * *", "Africa/Monrovia"),
+        ]),
+    ) {
+        let new = || schedule(which.0, which.1, 1);
+        let often = new();
+        for later in asked {
+            let at = Wall::from_millis(begin + later);
+            prop_assert_eq!(often.last(at), new().last(at), "at {:?}", at);
+        }
+        prop_assert_eq!(often, new());
     }
 }

@@ -189,7 +189,7 @@ fn known_event() -> impl Strategy<Value = KnownEvent> {
             let text = format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
             Begins::At(ClockTime::parse(&text).expect("it is a time"))
         });
-    let begins = prop_oneof![at, schedule().prop_map(|schedule| Begins::Cron(Box::new(schedule.cron)))];
+    let begins = prop_oneof![at, schedule().prop_map(|schedule| Begins::Cron(Box::new(schedule.cron().clone())))];
     let factor = (0..=1_000_000_u32).prop_map(|milli| Factor::try_from(f64::from(milli) / 1000.0));
     let brings = prop_oneof![
         factor.prop_map(|factor| Brings::Factor(factor.expect("it is one"))),
@@ -198,7 +198,7 @@ fn known_event() -> impl Strategy<Value = KnownEvent> {
     (service_name(), begins, schedule(), brings).prop_map(|(name, begins, schedule, brings)| KnownEvent {
         name: name.into(),
         begins,
-        timezone: schedule.timezone,
+        timezone: schedule.timezone().clone(),
         duration: schedule.duration,
         brings,
     })
@@ -234,12 +234,10 @@ fn schedule() -> BoxedStrategy<Schedule> {
     let zone = zone.prop_map(|name| Zone::parse(name).expect("it is a time zone"));
     let duration = (60_000..=86_400_000_u64).prop_map(Span::from_millis);
     (cron, zone, duration, of(0..=5_u32), 5..=1_000_000_u32)
-        .prop_map(|(cron, timezone, duration, min, max)| Schedule {
-            cron,
-            timezone,
-            duration,
-            min,
-            max: Some(max),
+        .prop_map(|(cron, timezone, duration, min, max)| {
+            let mut schedule = Schedule::new(cron, timezone, duration);
+            (schedule.min, schedule.max) = (min, Some(max));
+            schedule
         })
         .boxed()
 }
