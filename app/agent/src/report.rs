@@ -7,7 +7,7 @@ use std::time::Duration;
 use model::identity::{Incarnation, Ordinal, ReplicaId};
 use model::input::{Allotted, Declared, Demand, Ejected, ExitStatus, Input, Report, Traffic};
 use model::name::ServiceName;
-use model::resource::ServiceSpec;
+use model::resource::{ForecastMode, ServiceSpec};
 use platform::{Event, Life, LifeState, RunEnd, RunRequest};
 use probe::{Prober, RunBeside, Told};
 use proxy::{Asked, EndpointTraffic, Histogram, ServiceTraffic};
@@ -201,8 +201,9 @@ fn tell_demand(inner: &Inner, last: &mut LastDemand, demand: Vec<Demand>) {
 
 /// What is asked of the services that may rest, and of those of which it is forecast.
 fn read_demand(inner: &Inner) -> Vec<Demand> {
-    let is_told =
-        |declared: &Arc<Declared>| declared.spec.scale.to_zero.is_some() || declared.foretold().is_some();
+    let is_told = |declared: &Arc<Declared>| {
+        declared.spec.scale.to_zero.is_some() || declared.forecast_mode() != ForecastMode::Off
+    };
     let names: Vec<ServiceName> = {
         let desk = inner.desk();
         let may_rest = |spec: &Arc<ServiceSpec>| spec.scale.to_zero.is_some();

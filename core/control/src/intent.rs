@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use execute::Outbox;
-use knowledge::{Exposure, Hold, Knowledge, Pause, Place, Protection, ServiceState, Stage};
+use knowledge::{Exposure, Hold, Knowledge, Pause, Place, Protection, ServiceState, Stage, Tried};
 use model::event::EventKind;
 use model::identity::Generation;
 use model::input::{Declared, Intent};
@@ -88,6 +88,7 @@ fn declare(now: Now, knowledge: &mut Knowledge, declared: &Arc<Declared>, out: &
         let kept = still_shadowed(now.wall, before, declared);
         service.shadows.retain(|shadow| kept.contains(&shadow.name));
     }
+    service.tried = Tried::of(declared);
     service.declared = Some(declared.clone());
     service.last_declared = Some(declared.clone());
     if !service.is_measured() {

@@ -9,6 +9,9 @@
 mod service;
 pub use service::{Demand, Exposure, Hold, Pause, Protection, Remembered, ServiceState, need};
 
+mod tried;
+pub use tried::{Shadowing, Tried};
+
 mod place;
 pub use place::{Fitting, Health, Place, Stage, Unanswered};
 

@@ -1,5 +1,6 @@
 //! One service: what was declared of it, what was decided, and its places.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::appetite;
 use crate::foresight::Foresight;
 use crate::place::Place;
 use crate::starts::start_time;
+use crate::tried::{self, Shadowing, Tried};
 
 /// Everything known of one service.
 #[derive(Clone, Debug)]
@@ -31,6 +33,8 @@ pub struct ServiceState {
     pub declared: Option<Arc<Declared>>,
     /// As declared last, kept while the replicas of a withdrawn service are stopped.
     pub last_declared: Option<Arc<Declared>>,
+    /// The autoscalers that its declaration tries; boxed, as most try none.
+    pub tried: Option<Box<Tried>>,
     /// The size that a person asked for, while the hold lasts.
     pub hold: Option<Hold>,
     /// While a person lets its autoscaler decide nothing.
@@ -165,6 +169,7 @@ impl ServiceState {
             name,
             declared: None,
             last_declared: None,
+            tried: None,
             hold: None,
             pause: None,
             protections: BTreeMap::new(),
@@ -206,6 +211,11 @@ impl ServiceState {
             declared.autoscaler.is_some() || !declared.spec.scale.shadows.is_empty()
         };
         self.declared.as_ref().is_some_and(is_scaled)
+    }
+
+    /// The autoscalers that `declared` tries: found at once when that is what this service keeps.
+    pub fn shadows_of(&self, declared: &Arc<Declared>) -> Cow<'_, [Shadowing]> {
+        tried::shadows(self.tried.as_deref(), declared)
     }
 
     /// What it promises to those who ask it; `None` for nothing.

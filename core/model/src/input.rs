@@ -140,8 +140,7 @@ impl Declared {
 
     /// The bounds while no schedule says others.
     pub fn usual_bounds(&self) -> Bounds {
-        let own = self.autoscaler.as_ref().map(|spec| Bounds { min: spec.min, max: spec.max });
-        own.unwrap_or_else(|| self.spec.scale.bounds())
+        self.autoscaler.as_ref().map_or_else(|| self.spec.scale.bounds(), AutoscalerSpec::bounds)
     }
 
     /// What it promises to those who ask it, for the acting autoscaler or the first that is tried beside it; `None` for nothing.
@@ -153,9 +152,16 @@ impl Declared {
     /// By which rule its load is forecast; `None` when it is not. Whoever is sized by a promise is scaled ahead of it, unless that is declared
     /// otherwise.
     pub fn foretold(&self) -> Option<Forecasting> {
+        let mode = self.forecast_mode();
+        let is_forecast = mode != ForecastMode::Off;
+        is_forecast.then(|| self.spec.scale.forecast.clone().unwrap_or_else(|| Forecasting::of_mode(mode)))
+    }
+
+    /// What is done with a forecast of its load; [`ForecastMode::Off`] when none is made.
+    pub fn forecast_mode(&self) -> ForecastMode {
         let promises = self.autoscaler.as_ref().is_some_and(|acting| acting.policy.slo().is_some());
-        let usual = promises.then(|| Forecasting::of_mode(ForecastMode::On));
-        self.spec.scale.forecast.clone().or(usual).filter(|forecast| forecast.mode != ForecastMode::Off)
+        let usual = if promises { ForecastMode::On } else { ForecastMode::Off };
+        self.spec.scale.forecast.as_ref().map_or(usual, |forecast| forecast.mode)
     }
 
     /// What is taken for its load where that is forecast: what is asked of its proxy, if it has one.
@@ -163,21 +169,24 @@ impl Declared {
         if self.spec.expose.is_some() { LoadSource::Requests } else { LoadSource::Need }
     }
 
-    /// The autoscalers that are tried beside the acting one, each with its name and between the bounds that hold at `at`. A forecast in mode
-    /// `shadow` is one of them: the acting one, raised by it.
+    /// The autoscalers that are tried beside the acting one, each with its name and between the bounds that hold at `at`.
     pub fn shadows(&self, at: Wall) -> impl Iterator<Item = (ObjectName, AutoscalerSpec)> {
+        self.usual_shadows().map(move |(name, spec)| {
+            let Bounds { min, max } = spec.bounds().at(at, &self.spec.scale.schedule);
+            (name, AutoscalerSpec { min, max, ..spec })
+        })
+    }
+
+    /// The same, each between the bounds while no schedule says others. A forecast in mode `shadow` is one of them: the acting one, raised by it.
+    pub fn usual_shadows(&self) -> impl Iterator<Item = (ObjectName, AutoscalerSpec)> {
         let acting = self.autoscaler.as_ref();
         // What is kept was checked; with an autoscaler that is gone since, a shadow of it may have nothing to go by.
         let own = self.spec.scale.shadows.iter();
         let own =
             own.map(move |shadow| Some((shadow.name.clone(), shadow.to_spec(&self.name, acting).ok()?)));
-        let is_shadow = self.foretold().is_some_and(|forecast| forecast.mode == ForecastMode::Shadow);
+        let is_shadow = self.forecast_mode() == ForecastMode::Shadow;
         let foretold = acting.filter(|_| is_shadow).map(|acting| (ObjectName::forecast(), acting.clone()));
-        own.flatten().chain(foretold).map(move |(name, spec)| {
-            let usual = Bounds { min: spec.min, max: spec.max };
-            let Bounds { min, max } = usual.at(at, &self.spec.scale.schedule);
-            (name, AutoscalerSpec { min, max, ..spec })
-        })
+        own.flatten().chain(foretold)
     }
 }
 

@@ -26,7 +26,7 @@ use crate::scale::reading::{Phase, Readiness, ReplicaView, Unavailable};
 use crate::shadow::ShadowScene;
 use crate::suppose::Supposed;
 use crate::taken::{Taken, Taker};
-use crate::term::Term;
+use crate::term::{Term, between};
 
 /// All that a decision on the size of a service depends on.
 #[derive(Clone, Debug)]
@@ -200,7 +200,7 @@ impl Sight {
     fn of(
         now: Now,
         (knowledge, service, findings): (&Knowledge, &ServiceState, &[Finding]),
-        declared: &Declared,
+        declared: &Arc<Declared>,
         settings: &Settings,
     ) -> (Self, Vec<ShadowScene>) {
         if declared.autoscaler.is_none() && declared.spec.scale.shadows.is_empty() {
@@ -215,18 +215,23 @@ impl Sight {
             Some(slo) => vec![taker.asked(slo.latency)],
             None => spec.metrics.iter().map(|metric| taker.take(metric)).collect(),
         };
-        let shadows = declared.shadows(now.wall).map(|(name, spec)| {
-            let memory = service.shadows.iter().find(|memory| memory.name == name).cloned();
+        let tried = service.shadows_of(declared);
+        let shadows = tried.iter().map(|(name, spec)| {
+            let memory = service.shadows.iter().find(|memory| memory.name == *name).cloned();
             let rises = memory.as_ref().and_then(|memory| memory.scaling.policy.past.rises());
             let replicas_max = settings.guard.replicas_max;
             let slo = spec.policy.slo();
-            let promise = slo.map(|slo| Promise { slo, capacity: carried(&spec), rises, replicas_max });
+            let promise = slo.map(|slo| Promise { slo, capacity: carried(spec), rises, replicas_max });
+            let bounds = spec.bounds().at(now.wall, &declared.spec.scale.schedule);
             ShadowScene {
-                taken: take(&spec),
+                taken: take(spec),
                 foreseen: promise.and_then(|promise| promise.acted_on(service.foresight.as_deref()?)),
                 memory,
-                name,
-                spec: aimed(Cow::Borrowed(&spec), carried(&spec)).into_owned(),
+                name: name.clone(),
+                spec: match aimed(between(bounds, spec), carried(spec)) {
+                    Cow::Borrowed(_) => Arc::clone(spec),
+                    Cow::Owned(spec) => Arc::new(spec),
+                },
             }
         });
         let shadows = shadows.collect();

@@ -6,6 +6,7 @@
 //! are at their limit could do more work than they are seen to do, and a shadow with more of them does not see that.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::decision::{Decision, ShadowDecision};
@@ -32,7 +33,7 @@ const GAP_MAX: Duration = Duration::from_secs(10);
 pub(crate) struct ShadowScene {
     pub(crate) name: ObjectName,
     /// Between the bounds of now.
-    pub(crate) spec: AutoscalerSpec,
+    pub(crate) spec: Arc<AutoscalerSpec>,
     /// What was measured of each of its metrics.
     pub(crate) taken: Vec<Taken>,
     /// What the load ahead needs by what it promises; `None` where it promises nothing, or nothing is forecast that may be acted on.

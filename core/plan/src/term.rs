@@ -32,11 +32,7 @@ impl Term {
 
     /// The autoscaler between these bounds.
     pub(crate) fn bound<'a>(&self, spec: &'a AutoscalerSpec) -> Cow<'a, AutoscalerSpec> {
-        let Bounds { min, max } = self.bounds;
-        if (spec.min, spec.max) == (min, max) {
-            return Cow::Borrowed(spec);
-        }
-        Cow::Owned(AutoscalerSpec { min, max, ..spec.clone() })
+        between(self.bounds, spec)
     }
 
     /// Which schedules hold and until when; `None` when none does.
@@ -50,6 +46,15 @@ impl Term {
         let schedule = &declared.spec.scale.schedule;
         self.open.iter().filter_map(|(i, window)| Some((schedule.get(*i)?, *window)))
     }
+}
+
+/// `spec` between these bounds.
+pub(crate) fn between(bounds: Bounds, spec: &AutoscalerSpec) -> Cow<'_, AutoscalerSpec> {
+    if spec.bounds() == bounds {
+        return Cow::Borrowed(spec);
+    }
+    let Bounds { min, max } = bounds;
+    Cow::Owned(AutoscalerSpec { min, max, ..spec.clone() })
 }
 
 fn note(schedule: &Schedule, window: Window) -> String {

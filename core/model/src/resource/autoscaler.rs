@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::hpa::shapes::{CrossVersionObjectReference, LabelSelector};
-use super::{Quantity, ScalePolicy};
+use super::{Bounds, Quantity, ScalePolicy};
 use crate::name::ServiceName;
 
 /// The Pods metric that the proxy's own counters answer: requests that a replica served, per second.
@@ -49,6 +49,13 @@ pub struct AutoscalerSpec {
     pub policy: ScalePolicy,
     /// How fast the number may change; none means HPA's rules from before `behavior` existed.
     pub behavior: Option<Behavior>,
+}
+
+impl AutoscalerSpec {
+    /// Between how many replicas it scales.
+    pub fn bounds(&self) -> Bounds {
+        Bounds { min: self.min, max: self.max }
+    }
 }
 
 /// One metric and the value that it should have.
