@@ -65,17 +65,19 @@ impl Readings {
 
     /// Takes what a source has said at `at`. What comes from a source whose place another one has taken is left out.
     pub(crate) fn take(&mut self, at: Time, measured: &Measured) {
-        let known = self.0.get(&measured.key).map(|reading| &reading.source);
+        let is_full = self.0.len() == METRIC_SOURCES_MAX;
+        let known = self.0.get_mut(&measured.key);
         if measured.said == Said::Withdrawn {
-            if known == Some(&measured.source) {
+            if known.is_some_and(|reading| reading.source == measured.source) {
                 self.0.remove(&measured.key);
             }
             return;
         }
-        if known.is_none() && self.0.len() == METRIC_SOURCES_MAX {
-            return;
-        }
-        let reading = self.0.entry(measured.key.clone()).or_insert_with(|| Reading::of(measured));
+        let reading = match known {
+            Some(reading) => reading,
+            None if is_full => return,
+            None => self.0.entry(measured.key.clone()).or_insert_with(|| Reading::of(measured)),
+        };
         if reading.source != measured.source {
             *reading = Reading::of(measured);
         }

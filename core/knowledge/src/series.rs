@@ -74,15 +74,16 @@ impl Series {
     /// samples in it.
     pub fn growth(&self, window: Duration) -> Option<Growth> {
         let (at, _) = self.last()?;
-        let (mut over, mut by) = (Duration::ZERO, 0);
+        let window = window.as_millis();
+        let (mut over, mut by) = (0, 0);
         for step in self.steps[..usize::from(self.len) - 1].iter().rev() {
-            let longer = over + Duration::from_millis(u64::from(step.ms));
-            if longer > window {
+            let longer = over + u64::from(step.ms);
+            if u128::from(longer) > window {
                 break;
             }
             (over, by) = (longer, by + u64::from(step.by));
         }
-        (!over.is_zero()).then_some(Growth { at, over, by })
+        (over > 0).then_some(Growth { at, over: Duration::from_millis(over), by })
     }
 
     /// Forgets all samples: the counter belongs to a new life.

@@ -41,6 +41,7 @@ impl Time {
     }
 
     /// The span from `earlier` to this time; zero when `earlier` is not earlier.
+    #[inline]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
@@ -50,6 +51,7 @@ impl Time {
 impl Add<Duration> for Time {
     type Output = Self;
 
+    #[inline]
     fn add(self, span: Duration) -> Self {
         Self(self.0.saturating_add(millis(span)))
     }
@@ -59,6 +61,7 @@ impl Add<Duration> for Time {
 impl Sub<Duration> for Time {
     type Output = Self;
 
+    #[inline]
     fn sub(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(millis(span)))
     }
@@ -95,6 +98,7 @@ fn time_of_day(ms: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "{:02}:{:02}:{:02}.{ms:03}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
 }
 
+#[inline]
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

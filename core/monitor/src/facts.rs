@@ -21,21 +21,25 @@ pub fn facts<'a>(knowledge: &Knowledge, report: &'a Report, out: &mut Vec<Fact<'
             out.push(ignored(&observed.replica, observed.incarnation, None));
         }
         Report::Replica(observed) => out.push(fact_of(knowledge, observed)),
-        Report::Usage(samples) => out.extend(samples.iter().scan(Guide::new(knowledge), |guide, usage| {
-            let known = guide.place(&usage.replica.service, usage.replica.ordinal);
-            if known.is_some_and(|place| place.incarnation == usage.incarnation) {
-                return Some(Fact::Used(usage));
-            }
-            Some(ignored(&usage.replica, usage.incarnation, known))
-        })),
+        Report::Usage(samples) => {
+            let mut guide = Guide::new(knowledge);
+            out.extend(samples.iter().map(|usage| {
+                let known = guide.place(&usage.replica.service, usage.replica.ordinal);
+                if known.is_some_and(|place| place.incarnation == usage.incarnation) {
+                    return Fact::Used(usage);
+                }
+                ignored(&usage.replica, usage.incarnation, known)
+            }));
+        }
         Report::Traffic(samples) => {
-            out.extend(samples.iter().scan(Guide::new(knowledge), |guide, traffic| {
+            let mut guide = Guide::new(knowledge);
+            out.extend(samples.iter().map(|traffic| {
                 let known = guide.place(&traffic.service, traffic.ordinal);
                 if known.is_some_and(|place| place.incarnation == traffic.incarnation) {
-                    return Some(Fact::Served(traffic));
+                    return Fact::Served(traffic);
                 }
                 let replica = ReplicaId { service: traffic.service.clone(), ordinal: traffic.ordinal };
-                Some(ignored(&replica, traffic.incarnation, known))
+                ignored(&replica, traffic.incarnation, known)
             }));
         }
         Report::Allotted(all) => out.extend(all.iter().map(|allotted| {
@@ -53,13 +57,14 @@ pub fn facts<'a>(knowledge: &Knowledge, report: &'a Report, out: &mut Vec<Fact<'
             ignored(&ejected.replica, ejected.incarnation, known)
         })),
         Report::Latencies(samples) => {
-            out.extend(samples.iter().scan(Guide::new(knowledge), |guide, latencies| {
+            let mut guide = Guide::new(knowledge);
+            out.extend(samples.iter().map(|latencies| {
                 let known = guide.place(&latencies.service, latencies.ordinal);
                 if known.is_some_and(|place| place.incarnation == latencies.incarnation) {
-                    return Some(Fact::Timed(latencies));
+                    return Fact::Timed(latencies);
                 }
                 let replica = ReplicaId { service: latencies.service.clone(), ordinal: latencies.ordinal };
-                Some(ignored(&replica, latencies.incarnation, known))
+                ignored(&replica, latencies.incarnation, known)
             }));
         }
         // Whether a service is known is for the picture to say: it has no lives to tell apart.

@@ -76,7 +76,8 @@ impl Scene {
     /// A size that does not depend on load, but perhaps on the time of day.
     fn fixed(&self, replicas: u32) -> (Ruling, Option<ScalingMemory>) {
         let within = self.within(replicas);
-        match self.term.note(&self.declared).filter(|_| within != replicas) {
+        let is_moved = within != replicas;
+        match is_moved.then(|| self.term.note(&self.declared)).flatten() {
             Some(note) => self.allowed(Policy::Schedule, within, Reason::Scheduled { note: note.into() }),
             None => self.allowed(Policy::Fixed, within, Reason::Declared),
         }

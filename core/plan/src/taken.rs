@@ -6,7 +6,7 @@ use knowledge::{Knowledge, Place};
 use model::identity::Ordinal;
 use model::input::Declared;
 use model::name::ServiceName;
-use model::quantity::MilliRps;
+use model::quantity::{MilliCpu, MilliRps};
 use model::resource::{LatencySlo, MeteredResource, MetricSpec, REQUEST_RATE_METRIC, RESPONSE_TIME_METRIC};
 use model::settings::Settings;
 use model::time::Time;
@@ -102,7 +102,7 @@ fn metered(
 
 fn cpu(place: &Place, window: Duration) -> Option<Sample> {
     let growth = place.cpu.growth(window)?;
-    let used = place.cpu_share(window)?;
+    let used = MilliCpu::mean(Duration::from_micros(growth.by), growth.over);
     Some(Sample { value: milli(used.0), at: growth.at, window: growth.over })
 }
 
@@ -113,7 +113,7 @@ fn memory(place: &Place, _: Duration) -> Option<Sample> {
 
 fn request_rate(place: &Place, window: Duration) -> Option<Sample> {
     let growth = place.requests.growth(window)?;
-    let rate = place.request_rate(window)?;
+    let rate = MilliRps::mean(growth.by, growth.over);
     Some(Sample { value: milli(rate.0), at: growth.at, window: growth.over })
 }
 
