@@ -1,6 +1,6 @@
 //! What will happen, in the order of time.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use model::time::Time;
@@ -8,25 +8,33 @@ use model::time::Time;
 /// Things to come, earliest first; of those at one moment, the one that was put in first.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
-    heap: BinaryHeap<Reverse<Entry<T>>>,
+    heap: BinaryHeap<Reverse<Entry>>,
+    /// What the entries stand for: those are moved about in the heap, and what happens is large.
+    slots: Vec<Option<T>>,
+    free: Vec<usize>,
     put_in: u64,
 }
 
-#[derive(Debug)]
-struct Entry<T> {
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
     at: Time,
     order: u64,
-    what: T,
+    slot: usize,
 }
 
 impl<T> Queue<T> {
     pub(crate) fn new() -> Self {
-        Self { heap: BinaryHeap::new(), put_in: 0 }
+        Self { heap: BinaryHeap::new(), slots: Vec::new(), free: Vec::new(), put_in: 0 }
     }
 
     pub(crate) fn put(&mut self, at: Time, what: T) {
         self.put_in += 1;
-        self.heap.push(Reverse(Entry { at, order: self.put_in, what }));
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.slots[slot] = Some(what);
+        self.heap.push(Reverse(Entry { at, order: self.put_in, slot }));
     }
 
     /// When the next thing happens.
@@ -35,27 +43,9 @@ impl<T> Queue<T> {
     }
 
     pub(crate) fn take(&mut self) -> Option<(Time, T)> {
-        self.heap.pop().map(|Reverse(entry)| (entry.at, entry.what))
-    }
-}
-
-impl<T> PartialEq for Entry<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.order == other.order
-    }
-}
-
-impl<T> Eq for Entry<T> {}
-
-impl<T> PartialOrd for Entry<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> Ord for Entry<T> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
+        let Reverse(Entry { at, slot, .. }) = self.heap.pop()?;
+        self.free.push(slot);
+        Some((at, self.slots[slot].take()?))
     }
 }
 
