@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use execute::{Flight, Hand, Outbox, Settled};
 use guard::Verdict;
-use knowledge::{Exposure, Folded, Knowledge, ServiceState};
+use knowledge::{Exposure, Folded, Knowledge, ServiceState, measured_service};
 use model::chance::Stream;
 use model::decision::Decided;
 use model::event::EventKind;
@@ -159,20 +159,18 @@ impl ControlLoop {
     fn observe(&mut self, now: Now, report: &Report, out: &mut Outbox) {
         let mut facts = Vec::new();
         monitor::facts(&self.knowledge, report, &mut facts);
-        for fact in &facts {
-            match self.knowledge.fold(now, fact, &mut out.events) {
-                Folded::Same | Folded::Measured => {}
-                Folded::Changed => self.touch_fact(fact),
-                Folded::Faltered { ready_since } => {
-                    self.learn_from_health(now.time, fact, ready_since);
-                    self.touch_fact(fact);
+        // Alone, or measurements of one service.
+        let belongs = |fact: &Fact<'_>, next: &Fact<'_>| {
+            measured_service(fact).is_some_and(|service| measured_service(next) == Some(service))
+        };
+        for run in facts.chunk_by(belongs) {
+            match run {
+                [fact] => self.take_fact(now, fact, out),
+                [first, ..] => {
+                    let is_news = self.knowledge.measure(now.time, run) == Folded::Changed;
+                    measured_service(first).filter(|_| is_news).into_iter().for_each(|name| self.touch(name));
                 }
-                Folded::Lost { exit, ready_since } => {
-                    if let Fact::Ended { replica, .. } | Fact::Vanished(replica) = fact {
-                        self.learn_from_exit(now.time, replica, analyze::Restart { exit, ready_since });
-                    }
-                    self.touch_fact(fact);
-                }
+                [] => {}
             }
         }
         if matches!(report, Report::Inventory { .. }) && !self.knowledge.inventory_seen {
@@ -182,6 +180,23 @@ impl ControlLoop {
                 self.knowledge.service_mut(name).into_iter().for_each(intent::recognise_spares);
             }
             self.touched.extend(all);
+        }
+    }
+
+    fn take_fact(&mut self, now: Now, fact: &Fact<'_>, out: &mut Outbox) {
+        match self.knowledge.fold(now, fact, &mut out.events) {
+            Folded::Same | Folded::Measured => {}
+            Folded::Changed => self.touch_fact(fact),
+            Folded::Faltered { ready_since } => {
+                self.learn_from_health(now.time, fact, ready_since);
+                self.touch_fact(fact);
+            }
+            Folded::Lost { exit, ready_since } => {
+                if let Fact::Ended { replica, .. } | Fact::Vanished(replica) = fact {
+                    self.learn_from_exit(now.time, replica, analyze::Restart { exit, ready_since });
+                }
+                self.touch_fact(fact);
+            }
         }
     }
 

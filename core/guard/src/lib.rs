@@ -28,6 +28,10 @@ pub fn judge(knowledge: &Knowledge, settings: &GuardSettings, plan: &Plan) -> Ve
     let Some(service) = knowledge.service(&plan.service) else {
         return plan.steps.iter().map(|_| Verdict::Pass).collect();
     };
+    // Most plans change nothing.
+    if plan.steps.is_empty() {
+        return Vec::new();
+    }
     let mut tally = Tally::of(knowledge, service, settings, plan.at);
     plan.steps.iter().map(|step| judge_step(&mut tally, step)).collect()
 }

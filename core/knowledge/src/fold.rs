@@ -7,12 +7,14 @@ use model::fact::Fact;
 use model::identity::{ActionId, Generation, ReplicaId};
 use model::input::{self, Allotted, Exit, ExitStatus, Observed, ReplicaState, Traffic, Usage};
 use model::latency::Latencies;
+use model::name::ServiceName;
 use model::plan::{Afterwards, Role};
 use model::reason::Reason;
+use model::resource::LatencySlo;
 use model::time::{Now, Time};
 
 use crate::place::{Fitting, Health, Place, SLOWEST_HELD, Stage};
-use crate::service::{Demand, Exposure};
+use crate::service::{Demand, Exposure, ServiceState};
 use crate::settling::Settling;
 use crate::starts;
 use crate::state::Knowledge;
@@ -67,10 +69,10 @@ impl Knowledge {
                 };
                 self.end(now, replica, unseen, events)
             }
-            Fact::Used(usage) => self.used(now.time, usage),
-            Fact::Served(traffic) => self.served(now.time, traffic),
+            Fact::Used(_) | Fact::Served(_) | Fact::Timed(_) => {
+                self.measure(now.time, std::slice::from_ref(fact))
+            }
             Fact::Allotted(allotted) => self.allotted(now.time, allotted),
-            Fact::Timed(latencies) => self.timed(now.time, latencies),
             Fact::Ejected(replica) => self.ejected(now.time, replica),
             Fact::Asked(demand) => self.asked(now.time, demand),
             Fact::Measured(measured) => {
@@ -166,43 +168,34 @@ impl Knowledge {
         }
     }
 
-    fn used(&mut self, at: Time, usage: &Usage) -> Folded {
-        let Some(service) = self.service_mut(&usage.replica.service) else { return Folded::Same };
-        let is_measured = service.is_measured();
-        let Some(place) = service.places.get_mut(&usage.replica.ordinal) else { return Folded::Same };
-        place.cpu.push(at, u64::try_from(usage.cpu_time.as_micros()).unwrap_or(u64::MAX));
-        place.memory = Some((at, usage.memory));
-        if is_measured {
-            appetite::observe(&mut service.usage, place, at, usage.memory);
+    /// Folds measurements of one service, which is looked up once for all of them: reports have those of a service together, and they are most
+    /// of all that is folded. Whether one of them is more than that.
+    pub fn measure(&mut self, at: Time, run: &[Fact<'_>]) -> Folded {
+        let service = run.first().and_then(measured_service).and_then(|name| self.service_mut(name));
+        let Some(service) = service else { return Folded::Same };
+        let (is_learned, promise) = (service.is_measured(), service.promise().map(|slo| slo.latency));
+        let mut folded = Folded::Measured;
+        for fact in run {
+            match fact {
+                Fact::Used(usage) => used(service, at, usage, is_learned),
+                Fact::Served(traffic) => {
+                    if served(service, at, traffic, promise.is_some()) {
+                        folded = Folded::Changed;
+                    }
+                }
+                Fact::Timed(latencies) => timed(service, at, latencies, promise),
+                Fact::Appeared(_)
+                | Fact::Runs { .. }
+                | Fact::Ended { .. }
+                | Fact::Vanished(_)
+                | Fact::Asked(_)
+                | Fact::Measured(_)
+                | Fact::Allotted(_)
+                | Fact::Ejected(_)
+                | Fact::Ignored { .. } => {}
+            }
         }
-        if let Some(took) = settling::watch(&mut service.places, usage.replica.ordinal, at) {
-            settling::note(&mut service.starts, took);
-        }
-        Folded::Measured
-    }
-
-    fn served(&mut self, at: Time, traffic: &Traffic) -> Folded {
-        let Some(service) = self.service_mut(&traffic.service) else { return Folded::Same };
-        let promises = service.promise().is_some();
-        let Some(place) = service.places.get_mut(&traffic.ordinal) else { return Folded::Same };
-        place.requests.push(at, traffic.requests);
-        place.errors.push(at, traffic.errors);
-        let is_news = place.in_flight != (at, traffic.in_flight);
-        place.in_flight = (at, traffic.in_flight);
-        place.latency_p99 = traffic.latency_p99;
-        let (since, slowest) = place.slowest;
-        if traffic.latency_p99 >= slowest || at.since(since) >= SLOWEST_HELD {
-            place.slowest = (at, traffic.latency_p99);
-        }
-        if promises {
-            let asked = place.asked.get_or_insert_default();
-            // What is seen of both at two moments may be fewer than before; none are taken back.
-            let before = asked.last().map_or(0, |(_, before)| before);
-            asked.push(at, traffic.requests.saturating_add(traffic.in_flight.into()).max(before));
-        }
-        // A drained replica waits for nothing but this.
-        let is_draining = matches!(place.stage, Stage::Draining { .. });
-        if is_draining && is_news { Folded::Changed } else { Folded::Measured }
+        folded
     }
 
     /// What the platform says counts, but while it is being told something else: then it may speak of before or after.
@@ -224,14 +217,6 @@ impl Knowledge {
         Folded::Measured
     }
 
-    fn timed(&mut self, at: Time, latencies: &Latencies) -> Folded {
-        let Some(service) = self.service_mut(&latencies.service) else { return Folded::Same };
-        let Some(promise) = service.promise().map(|slo| slo.latency) else { return Folded::Same };
-        let Some(place) = service.places.get_mut(&latencies.ordinal) else { return Folded::Same };
-        capacity::observe(&mut service.capacity, promise, place, (at, latencies));
-        Folded::Measured
-    }
-
     fn asked(&mut self, at: Time, demand: &input::Demand) -> Folded {
         let Some(service) = self.service_mut(&demand.service) else { return Folded::Same };
         let input::Demand { requests, waiting, in_flight, .. } = *demand;
@@ -248,6 +233,66 @@ impl Knowledge {
         service.demand = Some(Demand { at, requests, waiting, asked });
         // Whoever asks for something of a service that rests waits for the loop.
         if is_asked && service.rests() { Folded::Changed } else { Folded::Measured }
+    }
+}
+
+/// The service of whose replica `fact` is a measurement; `None` for one that is something else.
+pub fn measured_service<'a>(fact: &'a Fact<'_>) -> Option<&'a ServiceName> {
+    match fact {
+        Fact::Used(usage) => Some(&usage.replica.service),
+        Fact::Served(traffic) => Some(&traffic.service),
+        Fact::Timed(latencies) => Some(&latencies.service),
+        Fact::Appeared(_)
+        | Fact::Runs { .. }
+        | Fact::Ended { .. }
+        | Fact::Vanished(_)
+        | Fact::Asked(_)
+        | Fact::Measured(_)
+        | Fact::Allotted(_)
+        | Fact::Ejected(_)
+        | Fact::Ignored { .. } => None,
+    }
+}
+
+fn used(service: &mut ServiceState, at: Time, usage: &Usage, is_learned: bool) {
+    let Some(place) = service.places.get_mut(&usage.replica.ordinal) else { return };
+    place.cpu.push(at, u64::try_from(usage.cpu_time.as_micros()).unwrap_or(u64::MAX));
+    place.memory = Some((at, usage.memory));
+    if is_learned {
+        appetite::observe(&mut service.usage, place, at, usage.memory);
+    }
+    if place.settling.is_some()
+        && let Some(took) = settling::watch(&mut service.places, usage.replica.ordinal, at)
+    {
+        settling::note(&mut service.starts, took);
+    }
+}
+
+/// Whether the loop waits for what it tells.
+fn served(service: &mut ServiceState, at: Time, traffic: &Traffic, promises: bool) -> bool {
+    let Some(place) = service.places.get_mut(&traffic.ordinal) else { return false };
+    place.requests.push(at, traffic.requests);
+    place.errors.push(at, traffic.errors);
+    let is_news = place.in_flight != (at, traffic.in_flight);
+    place.in_flight = (at, traffic.in_flight);
+    place.latency_p99 = traffic.latency_p99;
+    let (since, slowest) = place.slowest;
+    if traffic.latency_p99 >= slowest || at.since(since) >= SLOWEST_HELD {
+        place.slowest = (at, traffic.latency_p99);
+    }
+    if promises {
+        let asked = place.asked.get_or_insert_default();
+        // What is seen of both at two moments may be fewer than before; none are taken back.
+        let before = asked.last().map_or(0, |(_, before)| before);
+        asked.push(at, traffic.requests.saturating_add(traffic.in_flight.into()).max(before));
+    }
+    // A drained replica waits for nothing but this.
+    is_news && matches!(place.stage, Stage::Draining { .. })
+}
+
+fn timed(service: &mut ServiceState, at: Time, latencies: &Latencies, promise: Option<LatencySlo>) {
+    if let (Some(promise), Some(place)) = (promise, service.places.get_mut(&latencies.ordinal)) {
+        capacity::observe(&mut service.capacity, promise, place, (at, latencies));
     }
 }
 

@@ -30,7 +30,7 @@ pub use measured::{Lack, Latest, Reading, ReplicaReading};
 mod fold;
 mod settling;
 mod starts;
-pub use fold::Folded;
+pub use fold::{Folded, measured_service};
 pub use settling::{Settling, WARMUP_MAX, warmup};
 pub use starts::start_time;
 
