@@ -557,7 +557,8 @@ impl Node {
             None => true,
             Some(blind) => blind.is_partial && ordinal.0.is_multiple_of(2),
         };
-        let mut traffic = Vec::new();
+        let places = self.sites.iter().map(|site| site.lives.len()).sum();
+        let mut traffic = Vec::with_capacity(places);
         self.sites.iter().for_each(|site| site.count(&mut traffic));
         traffic.retain(|sample| sees(sample.ordinal));
         if !traffic.is_empty() {
@@ -570,7 +571,7 @@ impl Node {
             }
         }
         if self.ticks.is_multiple_of(2) {
-            let mut usage = Vec::new();
+            let mut usage = Vec::with_capacity(places);
             self.sites.iter().for_each(|site| site.measure(&mut usage));
             usage.retain(|sample| sees(sample.replica.ordinal));
             if !usage.is_empty() {

@@ -169,7 +169,7 @@ impl Simulation {
     /// Lets a source measure from now on what is asked of a service: the metric [`ASKED_METRIC`](crate::ASKED_METRIC) of the object
     /// of kind Service with its name. It asks once a second, and fails or is silent while the node is blind.
     pub fn set_source(&mut self, service: &ServiceName) {
-        self.node.site_mut(service).is_measured = true;
+        self.node.site_mut(service).set_source();
     }
 
     /// Lets a source tell something of the world outside from now on, once a second as [`set_source`](Self::set_source) does.

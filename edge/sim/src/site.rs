@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use model::identity::{ActionId, Generation};
+use model::measure::{MetricKey, Whose};
 use model::name::ServiceName;
 use model::time::Time;
 
@@ -30,8 +31,8 @@ pub struct Site {
     pub(crate) promised: Option<Duration>,
     /// Whether it is told what is asked of it as a whole.
     pub(crate) tells_demand: bool,
-    /// Whether a source measures what is asked of it, as the metric [`ASKED_METRIC`] of the object with its name.
-    pub(crate) is_measured: bool,
+    /// What a source measures of it, if one does: what is asked of it, as the metric [`ASKED_METRIC`] of the object with its name.
+    pub(crate) measured_as: Option<MetricKey>,
     /// What became of its requests.
     pub tally: Tally,
     /// The latest action that told the proxy to listen or to stop.
@@ -71,7 +72,7 @@ impl Site {
             wait: None,
             promised: None,
             tells_demand: false,
-            is_measured: false,
+            measured_as: None,
             tally: Tally::default(),
             exposed_by: ActionId::default(),
             programs: Vec::new(),
@@ -81,6 +82,12 @@ impl Site {
             waiting_milli: 0,
             waiting_since: Time::ZERO,
         }
+    }
+
+    /// Lets a source measure what is asked of it.
+    pub(crate) fn set_source(&mut self) {
+        let whose = Whose::Object { kind: "Service".into(), name: self.name.as_str().into() };
+        self.measured_as = Some(MetricKey { metric: ASKED_METRIC.into(), whose });
     }
 
     /// Its lives that run.

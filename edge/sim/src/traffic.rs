@@ -9,13 +9,13 @@ use model::action::Admission;
 use model::identity::{Ordinal, ReplicaId};
 use model::input::{Allotted, Demand, Ejected, Traffic, Usage};
 use model::latency::{Latencies, class_of};
-use model::measure::{Labels, Measured, MetricKey, Said, Series, Whose};
+use model::measure::{Labels, Measured, Said, Series};
 use model::quantity::Milli;
 use model::time::Time;
 
 use crate::effect::Effect;
 use crate::life::{Life, LifeState};
-use crate::site::{ASKED_METRIC, Site};
+use crate::site::Site;
 
 /// From one count of the proxy to the next, and so the grain of the queues.
 pub const TICK: Duration = Duration::from_millis(250);
@@ -99,17 +99,13 @@ impl Site {
 
     /// What the source of this service says, where there is one.
     pub(crate) fn measured(&self, now: Time, sees: bool) -> Option<Measured> {
-        if !self.is_measured {
-            return None;
-        }
-        let whose = Whose::Object { kind: "Service".into(), name: self.name.as_str().into() };
+        let key = self.measured_as.clone()?;
         let asked = Milli(i64::try_from(self.load.at(now).0).unwrap_or(i64::MAX));
         let said = if sees {
             Said::Series(vec![Series { labels: Labels::new(), value: asked }])
         } else {
             Said::Failed("the node is blind".into())
         };
-        let key = MetricKey { metric: ASKED_METRIC.into(), whose };
         Some(Measured { source: self.name.clone(), key, stale_after: STALE_AFTER, said })
     }
 
