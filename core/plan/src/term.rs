@@ -65,5 +65,9 @@ fn note(schedule: &Schedule, window: Window) -> String {
         (None, None) => "nothing".to_owned(),
     };
     let until = schedule.timezone().show(window.until);
-    format!("schedule {:?} in {} wants {bounds} until {until}", schedule.cron().to_string(), schedule.timezone())
+    format!(
+        "schedule {:?} in {} wants {bounds} until {until}",
+        schedule.cron().to_string(),
+        schedule.timezone()
+    )
 }

@@ -189,7 +189,8 @@ fn known_event() -> impl Strategy<Value = KnownEvent> {
             let text = format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
             Begins::At(ClockTime::parse(&text).expect("it is a time"))
         });
-    let begins = prop_oneof![at, schedule().prop_map(|schedule| Begins::Cron(Box::new(schedule.cron().clone())))];
+    let begins =
+        prop_oneof![at, schedule().prop_map(|schedule| Begins::Cron(Box::new(schedule.cron().clone())))];
     let factor = (0..=1_000_000_u32).prop_map(|milli| Factor::try_from(f64::from(milli) / 1000.0));
     let brings = prop_oneof![
         factor.prop_map(|factor| Brings::Factor(factor.expect("it is one"))),
