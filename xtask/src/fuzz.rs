@@ -4,9 +4,13 @@
 //! (<https://clang.llvm.org/docs/SanitizerCoverage.html>). The address sanitizer would need a nightly: it watches unsafe code, of
 //! which no parser of ours has any.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, bail};
 
@@ -54,7 +58,7 @@ impl Options {
     }
 }
 
-/// Builds the targets and runs them one after another; what they found is kept for the next run under `target/fuzz`.
+/// Builds the targets and runs them, as many at once as there are cores; what they found is kept for the next run under `target/fuzz`.
 ///
 /// Fails, naming the file of the input, when one made a parser panic, hang or take too much memory.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
@@ -71,10 +75,34 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     let programs = build(&root)?;
     let asked = if options.targets.is_empty() { &known } else { &options.targets };
-    for name in asked {
-        fuzz(&root, &programs.join(name), name, options)?;
-    }
-    Ok(())
+    side_by_side(asked, |name| fuzz(&root, &programs.join(name), name, options))
+}
+
+/// Does `work` for each name, one on each core: a fuzzer runs on one for all of its time. Fails as the first of `names` that failed does, when the
+/// others that had begun are done.
+fn side_by_side(names: &[String], work: impl Fn(&str) -> anyhow::Result<()> + Sync) -> anyhow::Result<()> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let next = AtomicUsize::new(0);
+    let failures = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..cores.min(names.len()) {
+            scope.spawn(|| {
+                while let Some((at, name)) = take_next(&next, names) {
+                    if let Err(error) = work(name) {
+                        next.store(names.len(), Ordering::Relaxed);
+                        failures.lock().unwrap_or_else(PoisonError::into_inner).insert(at, error);
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failures.into_values().next().map_or(Ok(()), Err)
+}
+
+fn take_next<'n>(next: &AtomicUsize, names: &'n [String]) -> Option<(usize, &'n str)> {
+    let at = next.fetch_add(1, Ordering::Relaxed);
+    names.get(at).map(|name| (at, name.as_str()))
 }
 
 /// The names of all targets, in order.
@@ -160,6 +188,26 @@ mod tests {
             error.starts_with("there is no fuzz target `manifst`; the targets are exposition, formula"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn every_target_is_run_once_and_the_first_that_fails_is_told() {
+        let names: Vec<String> = ["a", "b", "c", "d", "e"].map(str::to_owned).into();
+        let done = Mutex::new(Vec::new());
+        let note = |name: &str| done.lock().expect("nobody panics").push(name.to_owned());
+
+        side_by_side(&names, |name| {
+            note(name);
+            Ok(())
+        })
+        .expect("none fails");
+        let mut all = std::mem::take(&mut *done.lock().expect("nobody panics"));
+        all.sort_unstable();
+        assert_eq!(all, names);
+
+        let fails = |name: &str| if name < "c" { bail!("{name} fell") } else { Ok(()) };
+        let error = side_by_side(&names, fails).expect_err("two fail").to_string();
+        assert_eq!(error, "a fell");
     }
 
     #[test]
