@@ -10,7 +10,6 @@ use fluid::policy::declaration::Declaration;
 use fluid::policy::hpa;
 use fluid::policy::oracle::Oracle;
 use fluid::policy::peers;
-use fluid::policy::slo::{Objective, Slo, SloError};
 use fluid::policy::surge::Surge;
 use fluid::policy::trend::Trend;
 use fluid::{Policy, Service};
@@ -34,7 +33,7 @@ pub struct Candidate {
     make: Arc<Make>,
 }
 
-type Make = dyn Fn(&Ground<'_>) -> Result<Box<dyn Policy>, SloError>;
+type Make = dyn Fn(&Ground<'_>) -> Box<dyn Policy>;
 
 /// What a policy is made for.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +73,7 @@ pub struct Builtin {
     pub kind: Kind,
     /// What it does.
     pub about: &'static str,
-    make: fn(&Ground<'_>) -> Result<Box<dyn Policy>, SloError>,
+    make: fn(&Ground<'_>) -> Box<dyn Policy>,
 }
 
 /// Those that are run beside every comparison: what can be reached, at once and without flapping.
@@ -86,107 +85,103 @@ pub const BUILTINS: [Builtin; 17] = [
         name: "hpa",
         kind: Kind::Causal,
         about: "Kubernetes' autoscaler by processor time",
-        make: |on| Ok(Box::new(hpa::by_cpu(on.service))),
+        make: |on| Box::new(hpa::by_cpu(on.service)),
     },
     Builtin {
         name: "hpa-requests",
         kind: Kind::Causal,
         about: "Kubernetes' autoscaler by the rate of requests",
-        make: |on| Ok(Box::new(hpa::by_requests(on.service))),
+        make: |on| Box::new(hpa::by_requests(on.service)),
     },
     Builtin {
         name: "step",
         kind: Kind::Causal,
         about: "steps over the processor time of the last minute, as EC2 Auto Scaling",
-        make: |on| Ok(Box::new(peers::step(on.service))),
+        make: |on| Box::new(peers::step(on.service)),
     },
     Builtin {
         name: "target-tracking",
         kind: Kind::Causal,
         about: "processor time above its target for three minutes, or below it for fifteen, as EC2 Auto Scaling",
-        make: |on| Ok(Box::new(peers::target_tracking(on.service))),
+        make: |on| Box::new(peers::target_tracking(on.service)),
     },
     Builtin {
         name: "burst",
         kind: Kind::Causal,
         about: "the rate of requests of a minute, and of seconds while that asks for twice what is ready, as Knative",
-        make: |on| Ok(Box::new(peers::burst(on.service))),
+        make: |on| Box::new(peers::burst(on.service)),
     },
     Builtin {
         name: "slo",
         kind: Kind::Causal,
-        about: "SLO-first: what keeps the promise at least cost, by the load ahead",
-        make: |on| Ok(Box::new(Slo::new(on.service, Objective::of(on.promise)?, None)?)),
+        about: "SLO-first as in production: what keeps the promise at least cost, by the load ahead",
+        make: |on| Candidate::promising(on, None),
     },
     Builtin {
         name: LEARNED,
         kind: Kind::Causal,
         about: "SLO-first as in production, with prices that were learned on the first two thirds; all are then judged on the rest",
-        make: |on| {
-            let service = promising(on.service.bounds, on.promise, on.learned);
-            let declared = declared([&service], None).expect("a promise can be decided on");
-            Ok(Box::new(Candidate::declaration(&Arc::new(declared), on.service.tick)))
-        },
+        make: |on| Candidate::promising(on, on.learned),
     },
     Builtin {
         name: "schedule",
         kind: Kind::Causal,
         about: "the largest demand at this time of the day in the last week; the first day as hpa-requests",
-        make: |on| Ok(Box::new(Calendar::alone(on.service, hpa::by_requests(on.service)))),
+        make: |on| Box::new(Calendar::alone(on.service, hpa::by_requests(on.service))),
     },
     Builtin {
         name: "schedule+hpa",
         kind: Kind::Causal,
         about: "the larger of schedule and hpa-requests",
-        make: |on| Ok(Box::new(Calendar::with(on.service, hpa::by_requests(on.service)))),
+        make: |on| Box::new(Calendar::with(on.service, hpa::by_requests(on.service))),
     },
     Builtin {
         name: "trend",
         kind: Kind::Causal,
         about: "Holt's line over the last minutes, two minutes on",
-        make: |on| Ok(Box::new(Trend::of(on.service))),
+        make: |on| Box::new(Trend::of(on.service)),
     },
     Builtin {
         name: "surge",
         kind: Kind::Causal,
         about: "the load and what it rises by within a start-up in 95 of 100 cases",
-        make: |on| Ok(Box::new(Surge::at_target(on.service))),
+        make: |on| Box::new(Surge::at_target(on.service)),
     },
     Builtin {
         name: "surge-lean",
         kind: Kind::Causal,
         about: "the same for 99 of 100 cases, with 90 % of each replica used",
-        make: |on| Ok(Box::new(Surge::lean(on.service))),
+        make: |on| Box::new(Surge::lean(on.service)),
     },
     Builtin {
         name: "peak",
         kind: Kind::Hindsight,
         about: "always as many as the peak needs",
-        make: |on| Ok(Box::new(on.demands.peak())),
+        make: |on| Box::new(on.demands.peak()),
     },
     Builtin {
         name: "p95",
         kind: Kind::Hindsight,
         about: "always as many as 95 % of the time need",
-        make: |on| Ok(Box::new(on.demands.at_least(0.95))),
+        make: |on| Box::new(on.demands.at_least(0.95)),
     },
     Builtin {
         name: "oracle",
         kind: Kind::Oracle,
         about: "knows the load for as long as a replica takes to start",
-        make: |on| Ok(Box::new(Oracle::exact(on.service))),
+        make: |on| Box::new(Oracle::exact(on.service)),
     },
     Builtin {
         name: "oracle-stable",
         kind: Kind::Oracle,
         about: "the same, and holds the largest number of the last five minutes",
-        make: |on| Ok(Box::new(Oracle::stable(on.service))),
+        make: |on| Box::new(Oracle::stable(on.service)),
     },
     Builtin {
         name: "oracle-lean",
         kind: Kind::Oracle,
         about: "the same with 95 % of each replica used: the least cost without a violation",
-        make: |on| Ok(Box::new(Oracle::lean(on.service))),
+        make: |on| Box::new(Oracle::lean(on.service)),
     },
 ];
 
@@ -210,7 +205,7 @@ impl Candidate {
         name: &str,
         kind: Kind,
         about: &str,
-        make: impl Fn(&Ground<'_>) -> Result<Box<dyn Policy>, SloError> + 'static,
+        make: impl Fn(&Ground<'_>) -> Box<dyn Policy> + 'static,
     ) -> Self {
         Self { name: name.to_owned(), kind, about: about.to_owned(), is_taught: false, make: Arc::new(make) }
     }
@@ -220,8 +215,15 @@ impl Candidate {
         let about = format!("what {} declares", declared.name);
         let declared = Arc::clone(declared);
         Self::new("declared", Kind::Declared, &about, move |on| {
-            Ok(Box::new(Self::declaration(&declared, on.service.tick)))
+            Box::new(Self::declaration(&declared, on.service.tick))
         })
+    }
+
+    /// A service that declares nothing but its promise, and what was learned of that.
+    fn promising(on: &Ground<'_>, learned: Option<LearnedPrice>) -> Box<dyn Policy> {
+        let service = promising(on.service.bounds, on.promise, learned);
+        let declared = declared([&service], None).expect("a promise can be decided on");
+        Box::new(Self::declaration(&Arc::new(declared), on.service.tick))
     }
 
     /// The policy that `declared` has, decided as in production each `tick`.
@@ -233,11 +235,7 @@ impl Candidate {
     }
 
     /// The policy, made for a service.
-    ///
-    /// # Errors
-    ///
-    /// When it sizes by a promise that is none, or cannot look as far ahead as a start takes.
-    pub fn policy(&self, on: &Ground<'_>) -> Result<Box<dyn Policy>, SloError> {
+    pub fn policy(&self, on: &Ground<'_>) -> Box<dyn Policy> {
         (self.make)(on)
     }
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use fluid::policy::constant::Demands;
-use fluid::policy::slo::SloError;
 use fluid::world::{Arrivals, Disturbance, Noise, World};
 use fluid::{Capacity, OutOfRange, Outcome, Run, Score, Service, Share, capacity_for, quantile};
 use jiff::Timestamp;
@@ -86,16 +85,6 @@ pub enum StudyError {
         /// The name of the recording.
         name: String,
     },
-    /// A policy cannot be made for such a service.
-    #[error(
-        "could not try the policy {policy}; leave it out of --compare, or give another --promise or --start-up"
-    )]
-    Policy {
-        /// Its name.
-        policy: String,
-        /// Why not.
-        source: SloError,
-    },
 }
 
 /// How far a study is.
@@ -164,21 +153,18 @@ pub fn compare(
     let learned = lesson.as_ref().and_then(|lesson| lesson.learned);
     let on = Ground { service: &service, demands: &demands, promise: setting.promise, learned };
     let run = |candidate: &Candidate, disturbance: &Disturbance| {
-        let policy = candidate.policy(&on);
-        let policy =
-            policy.map_err(|source| StudyError::Policy { policy: candidate.name.clone(), source })?;
-        let run = Run::new(&service, policy, World::new(disturbance.clone(), setting.seed), begin);
+        let run =
+            Run::new(&service, candidate.policy(&on), World::new(disturbance.clone(), setting.seed), begin);
         // What somebody has learned from is no proof of him, and the others are to be held against the same.
-        Ok(match &lesson {
+        match &lesson {
             Some(lesson) => run.counted_from(lesson.split.0),
             None => run,
-        })
+        }
     };
-    let in_world = |disturbance: &Disturbance| {
-        candidates.iter().map(|it| run(it, disturbance)).collect::<Result<Vec<Run>, StudyError>>()
-    };
-    let mut runs = in_world(&setting.disturbance)?;
-    let mut certain = setting.certain().map_or(Ok(Vec::new()), |worse| in_world(&worse))?;
+    let in_world =
+        |disturbance: &Disturbance| candidates.iter().map(|it| run(it, disturbance)).collect::<Vec<Run>>();
+    let mut runs = in_world(&setting.disturbance);
+    let mut certain = setting.certain().map_or_else(Vec::new, |worse| in_world(&worse));
     let mut ticks = 0;
     recording.each_tick(setting.tick, setting.arrivals(), &mut |load| {
         if ticks % PROGRESS_EACH == 0 {

@@ -10,7 +10,6 @@ use std::cmp::Ordering;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use fluid::policy::slo::SloError;
 use fluid::world::World;
 use fluid::{Policy, Run, Score, Service};
 use jiff::Timestamp;
@@ -251,8 +250,8 @@ pub fn tune(
         Sought::Settings => bench.best_settings(careful, tuning, progress),
         Sought::Policy => bench.best_policy(careful, tuning, progress)?,
     };
-    let before = bench.parts(resources)?;
-    let after = best.map(|resources| bench.parts(&resources).map(|parts| (parts, resources))).transpose()?;
+    let before = bench.parts(resources);
+    let after = best.map(|resources| (bench.parts(&resources), resources));
     let after = after.filter(|(parts, _)| is_better(&parts.searched, &before.searched, measure));
     let is_upheld = |parts: &Parts| is_better(&parts.held_out, &before.held_out, measure);
     let resources =
@@ -389,7 +388,7 @@ impl<'a> Bench<'a> {
             progress(Progress::Trying(tried, u64::from(tuning.runs_max)));
             tried += 1;
             let resources = self.turned(&knobs, point)?;
-            Some(Cost::of(&self.searched(&resources)?, measure))
+            Some(Cost::of(&self.searched(&resources), measure))
         };
         let (best, runs) = search(&lens, &present, (tuning.runs_max, tuning.seed), &mut cost);
         let (best, more) = plainest(best, &present, &mut cost);
@@ -407,7 +406,7 @@ impl<'a> Bench<'a> {
         let Some(slo_first) = self.taught(None) else { return Ok(Found { best: None, fields: 0, runs: 0 }) };
         let ranges = self.watched(&slo_first)?;
         let taught = |weights: &[f64]| self.taught(Some(ranges.policy(weights)?));
-        let cost = |weights: &Vec<f64>| Some(Cost::of(&self.searched(&taught(weights)?)?, measure));
+        let cost = |weights: &Vec<f64>| Some(Cost::of(&self.searched(&taught(weights)?), measure));
         let mut tried = 0;
         let mut costs = |points: &[Vec<f64>]| {
             progress(Progress::Trying(tried, u64::from(tuning.runs_max)));
@@ -470,24 +469,23 @@ impl<'a> Bench<'a> {
         declared(&resources, Some(self.name)).is_ok().then_some(resources)
     }
 
-    /// How they do on the part that is searched on; `None` when they cannot be tried.
-    fn searched(&self, resources: &[Resource]) -> Option<Score> {
-        let mut run = self.run(resources).ok()?;
+    /// How they do on the part that is searched on.
+    fn searched(&self, resources: &[Resource]) -> Score {
+        let mut run = self.run(resources);
         self.loads[..self.split].iter().for_each(|load| run.offer(*load));
-        Some(run.finish().score)
+        run.finish().score
     }
 
     /// How they do on both parts.
-    fn parts(&self, resources: &[Resource]) -> Result<Parts, StudyError> {
-        let failed = |source| StudyError::Policy { policy: self.name.to_owned(), source };
-        let mut searched = self.run(resources).map_err(failed)?;
+    fn parts(&self, resources: &[Resource]) -> Parts {
+        let mut searched = self.run(resources);
         self.loads[..self.split].iter().for_each(|load| searched.offer(*load));
-        let mut whole = self.run(resources).map_err(failed)?.counted_from(self.split as u64);
+        let mut whole = self.run(resources).counted_from(self.split as u64);
         self.loads.iter().for_each(|load| whole.offer(*load));
-        Ok(Parts { searched: searched.finish().score, held_out: whole.finish().score })
+        Parts { searched: searched.finish().score, held_out: whole.finish().score }
     }
 
-    fn run(&self, resources: &[Resource]) -> Result<Run, SloError> {
+    fn run(&self, resources: &[Resource]) -> Run {
         let declared = declared(resources, Some(self.name)).expect("it was looked at before");
         let on = Ground {
             service: &self.service,
@@ -495,8 +493,8 @@ impl<'a> Bench<'a> {
             promise: self.setting.promise,
             learned: None,
         };
-        let policy = Candidate::declared(&Arc::new(declared)).policy(&on)?;
-        Ok(self.begin(policy))
+        let policy = Candidate::declared(&Arc::new(declared)).policy(&on);
+        self.begin(policy)
     }
 
     fn begin(&self, policy: impl Policy + 'static) -> Run {

@@ -14,7 +14,6 @@ pub mod hpa;
 mod meters;
 pub mod oracle;
 pub mod peers;
-pub mod slo;
 pub mod surge;
 pub mod trend;
 mod written;

@@ -19,6 +19,9 @@ pub struct Quantile {
     pub level: f64,
     /// That load: finite, at least 0, and at most twice the highest that is remembered.
     pub load: f64,
+    /// The same as the models share it, moved by nothing that came: sharper far out, and it need not hold what it says. For whoever learns from what
+    /// comes of his own decisions.
+    pub uncalibrated: f64,
     /// Who says so: [`Model::Blend`], or [`Model::Persistence`] while nothing has beaten it.
     pub by: Model,
 }

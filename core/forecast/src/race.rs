@@ -21,7 +21,6 @@ pub(crate) const ENTRANTS: usize = 2 * POINTS;
 pub(crate) struct Race {
     horizon: Horizon,
     levels: Vec<f64>,
-    is_calibrated: bool,
     memory: f64,
     /// How many forecasts were scored.
     scored: u64,
@@ -87,7 +86,6 @@ impl Race {
         Self {
             horizon,
             levels: levels.to_vec(),
-            is_calibrated: settings.is_calibrated(),
             memory,
             scored: 0,
             widths: std::array::from_fn(|_| Width::new(memory)),
@@ -216,13 +214,9 @@ impl Race {
             let blend = book.mixture.blend(&bet.quantiles[place], &bet.awake);
             bet.blends[place] = blend;
             let persisted = bet.quantiles[place][0];
-            (bet.calibrated[place], bet.persisted[place]) = if self.is_calibrated {
-                let width = book.mixture.blend(&bet.widths, &bet.awake);
-                let persisted = book.persistence.applied(persisted, bet.widths[0]);
-                (book.blend.applied(blend, width).clamp(0.0, ceiling), persisted.clamp(0.0, ceiling))
-            } else {
-                (blend, persisted)
-            };
+            let width = book.mixture.blend(&bet.widths, &bet.awake);
+            bet.calibrated[place] = book.blend.applied(blend, width).clamp(0.0, ceiling);
+            bet.persisted[place] = book.persistence.applied(persisted, bet.widths[0]).clamp(0.0, ceiling);
         }
     }
 
@@ -284,9 +278,13 @@ impl Race {
     fn said(&self, bet: &Bet) -> Forecast {
         let quantile = |(place, book): (usize, &Book)| {
             let is_blend = self.is_believed(book);
-            let load = if is_blend { bet.calibrated[place] } else { bet.persisted[place] };
-            let by = if is_blend { Model::Blend } else { Model::Persistence };
-            Quantile { level: self.levels[place], load: f64::from(load), by }
+            let (load, uncalibrated, by) = if is_blend {
+                (bet.calibrated[place], bet.blends[place], Model::Blend)
+            } else {
+                (bet.persisted[place], bet.quantiles[place][0], Model::Persistence)
+            };
+            let (load, uncalibrated) = (f64::from(load), f64::from(uncalibrated));
+            Quantile { level: self.levels[place], load, uncalibrated, by }
         };
         Forecast { horizon: self.horizon, quantiles: self.books.iter().enumerate().map(quantile).collect() }
     }

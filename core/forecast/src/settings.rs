@@ -12,7 +12,7 @@ pub const HORIZONS_MAX: usize = 4;
 /// Quantiles of one forecaster.
 ///
 /// 3: the middle, the band, and the one that sizes the service. Each costs 32 quantiles a horizon and step.
-pub const LEVELS_MAX: usize = 6;
+pub const LEVELS_MAX: usize = 7;
 
 /// Steps that a horizon may lie ahead.
 ///
@@ -58,7 +58,6 @@ pub struct Settings {
     step: Duration,
     horizons: Vec<Horizon>,
     levels: Vec<f64>,
-    is_calibrated: bool,
 }
 
 /// Why there is no forecaster for such settings.
@@ -95,19 +94,7 @@ impl Settings {
         if !(1..=LEVELS_MAX).contains(&levels.len()) || !levels.iter().all(is_level) {
             return Err(SettingsError::Levels);
         }
-        Ok(Self { step, horizons: horizons.to_vec(), levels: levels.to_vec(), is_calibrated: true })
-    }
-
-    /// The same with quantiles as the models share them: what came moves none of them by itself. They are sharper far out and need not hold what they
-    /// say, which is for whoever learns from what comes of his own decisions.
-    #[must_use]
-    pub fn uncalibrated(self) -> Self {
-        Self { is_calibrated: false, ..self }
-    }
-
-    /// Whether quantiles are moved until they hold what they say.
-    pub(crate) fn is_calibrated(&self) -> bool {
-        self.is_calibrated
+        Ok(Self { step, horizons: horizons.to_vec(), levels: levels.to_vec() })
     }
 
     /// How long a step is.

@@ -20,7 +20,7 @@ use self::known::{Steps, greatest};
 use self::record::Record;
 
 /// The quantiles that are forecast besides the one that is asked for: the band, the middle, and the tail that a promise is sized by.
-const LEVELS: [f64; 5] = [0.05, 0.5, 0.8, 0.95, 0.99];
+const LEVELS: [f64; 6] = [0.05, 0.5, 0.8, 0.95, 0.98, 0.993];
 
 /// Steps ahead that are forecast for people, besides the reach.
 const LOOKS_AHEAD: [usize; 3] = [1, 10, 60];

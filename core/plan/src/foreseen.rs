@@ -16,6 +16,7 @@ use model::resource::{ForecastMode, Slo};
 use crate::learned;
 use crate::newsvendor::{self, Cheapest};
 use crate::scale::promise;
+use crate::scale::question::Ahead;
 use crate::scale::ratio::replicas_ceil;
 use crate::scale::reading::Milli;
 use crate::slo::{Capacity, Objective, PerReplica, Price};
@@ -33,6 +34,8 @@ pub(crate) struct Foreseen {
     reach: Duration,
     source: LoadSource,
     said: Result<Expected, Unforeseen>,
+    /// What was said has been held against what came for as long as [`PROVEN`].
+    is_proven: bool,
     /// What is known to come, or holds.
     coming: Vec<Coming>,
     /// What the load ahead needs; `None` before it was seen what a load needs.
@@ -59,6 +62,10 @@ pub(crate) struct Promise<'a> {
     pub(crate) replicas_max: u32,
 }
 
+/// A day shows most of what a load does, and the next one whether it comes again: until both were forecast, rises that were seen at any time are
+/// provided for beside the forecast.
+const PROVEN: Duration = Duration::from_hours(48);
+
 /// Less of a replica is no load to be ahead of.
 const NEGLIGIBLE: f64 = 0.05;
 
@@ -68,22 +75,30 @@ impl Foreseen {
         let foresight = foresight?;
         let rule = foresight.rule();
         let said = foresight.expected();
+        let is_proven = said.as_ref().is_ok_and(|said| is_proven(foresight, said));
         Some(Box::new(Self {
             mode: rule.mode,
             quantile: rule.quantile.probability(),
             reach: foresight.reach(),
             source: foresight.source(),
+            is_proven,
             coming: foresight.coming().iter().filter(|coming| coming.is_near).cloned().collect(),
             needed: match promise {
-                Some(promise) => promise.needed(foresight),
+                Some(promise) => promise.needed(foresight, is_proven),
                 None => said.ok().and_then(|said| foresight.replicas_for(said.load)).map(Needed::ByTargets),
             },
             said,
         }))
     }
 
+    /// What it asks for.
+    pub(crate) fn ahead(&self, tolerance: f64) -> Ahead {
+        let floor = self.floor(tolerance);
+        Ahead { floor, is_proven: floor > 0 && self.is_proven }
+    }
+
     /// The fewest replicas that may be recommended, where a ratio up to 1 + `tolerance` asks for no more; 0 while the forecast stays out of the way.
-    pub(crate) fn floor(&self, tolerance: f64) -> u32 {
+    fn floor(&self, tolerance: f64) -> u32 {
         match (&self.said, self.needed) {
             (Ok(Expected { by: Model::Persistence, is_lifted: false, .. }) | Err(_), _) | (_, None) => 0,
             // A quantile of no load at all is still above 0, and must not keep a replica for ever.
@@ -169,6 +184,11 @@ impl Foreseen {
     }
 }
 
+/// Whether what was said has been held against what came for as long as [`PROVEN`].
+fn is_proven(foresight: &Foresight, said: &Expected) -> bool {
+    foresight.step().saturating_mul(u32::try_from(said.scored).unwrap_or(u32::MAX)) >= PROVEN
+}
+
 impl Promise<'_> {
     /// What a policy beside the acting one would look ahead at: the forecast of requests, where one is acted on.
     pub(crate) fn acted_on(self, foresight: &Foresight) -> Option<Box<Foreseen>> {
@@ -177,22 +197,24 @@ impl Promise<'_> {
         if is_acted_on { Foreseen::of(Some(foresight), Some(self)) } else { None }
     }
 
-    /// `None` while it is not known what a replica carries, and while nothing is forecast.
-    fn needed(self, foresight: &Foresight) -> Option<Needed> {
-        let forecast = foresight.distribution()?;
+    /// `None` while it is not known what a replica carries, while nothing is forecast, and where it is no requests that are.
+    fn needed(self, foresight: &Foresight, is_proven: bool) -> Option<Needed> {
+        let forecast = foresight.distribution().filter(|_| foresight.source() == LoadSource::Requests)?;
         let capacity = PerReplica(self.capacity?.rate.per_second());
-        let price = self.price();
+        let price = self.price(is_proven);
         let cheapest = newsvendor::cheapest(forecast, price, &capacity, (0, self.replicas_max));
         Some(Needed::ByPromise { cheapest, carried: capacity.carried(cheapest.replicas), price })
     }
 
-    /// What a violated request costs: as the objective says, and as was learned beside it.
-    fn price(self) -> Price {
-        let price = Objective::declared(self.slo).price();
+    /// What a violated request costs: as the objective says, and what was spent of its budget when the forecast is proven, and as was learned beside them.
+    fn price(self, is_proven: bool) -> Price {
+        let objective = Objective::declared(self.slo);
+        let spent = self.rises.filter(|_| is_proven).map(|rises| rises.spent);
+        let price = spent.map_or(objective.price(), |spent| objective.price_after(spent));
         let one = self.capacity.map(|capacity| i64::try_from(capacity.rate.0).unwrap_or(i64::MAX));
         let weighed = self.rises.zip(one).and_then(|(rises, one)| {
             learned::weigh(self.slo, rises, Milli(one), promise::is_new(rises))?.ok()
         });
-        weighed.and_then(|weighed| Price::of(weighed.forecast * price.requests()).ok()).unwrap_or(price)
+        weighed.map_or(price, |weighed| price.times(weighed.forecast))
     }
 }

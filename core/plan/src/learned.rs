@@ -1,6 +1,7 @@
 //! A learned policy: how much a violated request counts, by what is seen of the load.
 //!
-//! SLO-first stands by for rises as long as that costs less than the requests it saves; what those count follows from the objective and is the same at any time.
+//! SLO-first stands by for rises as long as that costs less than the requests it saves; what those count follows from the objective and from how fast its budget
+//! is spent, whatever the load does.
 //! A learned policy multiplies that price by powers of three signs (how high the load is, where it goes, how restless it is), with weights that were searched
 //! for over recorded load. So with all weights at 1 it is SLO-first, it never asks for fewer replicas than the load of this moment needs, and never for more
 //! than the highest load that was seen or forecast.
@@ -12,12 +13,12 @@
 //! reinforcement learning"; here the logarithm of a price is linear in the logarithms of the signs.
 
 use std::fmt;
-use std::time::Duration;
 
 use model::memory::{LoadPeak, RISE_STEP, RISE_STEPS_MAX, RiseMemory, SpentMemory};
 use model::quantity::Milli;
 use model::resource::{Factor, Leaning, LearnedPrice, Slo};
-use model::time::Time;
+
+use crate::slo;
 
 /// What is seen of the load, which the price leans on.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,12 +87,6 @@ const NEGLIGIBLE: f64 = 0.05;
 
 /// By how much a sign may be beyond what the weights were found on: a tenth.
 const BEYOND: f64 = 1.1;
-
-/// How long it is remembered how the promise was kept, as for the price of SLO-first in a forecast (docs/decisions/0038).
-const SPENT_MEMORY: Duration = Duration::from_hours(4 * 24);
-
-/// Between two looks: longer, and nobody saw how the promise was kept.
-const APART_MAX: Duration = Duration::from_mins(1);
 
 impl Signs {
     /// What the latest loads say, where one replica carries `capacity`; `None` before two minutes of them were seen.
@@ -217,28 +212,9 @@ impl fmt::Display for Sign {
     }
 }
 
-/// Notes how the promise was kept since the last look, when `load` came and `carried` could be carried.
-pub(crate) fn note(spent: &mut SpentMemory, now: Time, load: Milli, carried: i128) {
-    let passed = now.since(spent.at);
-    spent.at = spent.at.max(now);
-    if passed > APART_MAX {
-        return;
-    }
-    let passed_ms = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
-    let came = u64::try_from(load.0.max(0)).unwrap_or(0).saturating_mul(passed_ms) / 1000;
-    let late = if i128::from(load.0) > carried { came } else { 0 };
-    for (sum, more) in [(&mut spent.came, came), (&mut spent.late, late)] {
-        // Rounded up, so that the last of it is forgotten, too.
-        let forgotten = u128::from(*sum) * u128::from(passed_ms);
-        let forgotten = forgotten.div_ceil(SPENT_MEMORY.as_millis());
-        *sum = sum.saturating_sub(u64::try_from(forgotten).unwrap_or(u64::MAX)).saturating_add(more);
-    }
-}
-
 /// Says so when more was broken of late than `slo` promises.
 fn kept(spent: &SpentMemory, slo: &Slo) -> Result<(), Fallback> {
-    let late = (u128::from(spent.late) * 1_000_000).checked_div(u128::from(spent.came)).unwrap_or(0);
-    let late = u32::try_from(late).unwrap_or(u32::MAX);
+    let late = slo::late_millionths(*spent);
     let allowed = 1_000_000_u32.saturating_sub(slo.objective.millionths());
     if late > allowed { Err(Fallback::Broken { late, allowed }) } else { Ok(()) }
 }

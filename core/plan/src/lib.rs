@@ -25,7 +25,7 @@ pub mod scale;
 mod scene;
 mod shadow;
 mod size;
-pub mod slo;
+mod slo;
 pub mod suppose;
 mod taken;
 mod term;

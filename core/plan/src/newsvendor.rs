@@ -91,7 +91,7 @@ impl Tail {
         let used = forecast.quantiles.len().min(LEVELS_MAX) + 1;
         for (place, quantile) in forecast.quantiles.iter().enumerate().take(LEVELS_MAX) {
             // Quantiles are forecast one by one and may cross by a little.
-            corners[place + 1].load = quantile.load.max(corners[place].load);
+            corners[place + 1].load = quantile.uncalibrated.max(corners[place].load);
             corners[place + 1].above = 1.0 - quantile.level;
         }
         let (before, last) = (corners[used.saturating_sub(2)], corners[used - 1]);
@@ -156,11 +156,12 @@ mod tests {
     use super::*;
     use crate::slo::PerReplica;
 
-    const LEVELS: [f64; LEVELS_MAX] = [0.05, 0.5, 0.8, 0.95, 0.98, 0.99];
+    const LEVELS: [f64; LEVELS_MAX] = [0.05, 0.5, 0.8, 0.93, 0.95, 0.98, 0.993];
 
     /// A forecast of these loads at the levels.
     fn forecast(loads: &[f64]) -> Forecast {
-        let quantile = |(&level, &load): (&f64, &f64)| Quantile { level, load, by: Model::Blend };
+        let quantile =
+            |(&level, &load): (&f64, &f64)| Quantile { level, load, uncalibrated: load, by: Model::Blend };
         let quantiles = LEVELS.iter().zip(loads).map(quantile).collect();
         Forecast { horizon: Horizon::PeakWithin(2), quantiles }
     }
@@ -187,7 +188,7 @@ mod tests {
                 .chain(rises.iter().scan(least, |load, rise| { *load += rise; Some(*load) }))
                 .collect();
             let replicas = |price: f64| {
-                let price = Price::of(price.max(1e-3)).expect("it is above 0");
+                let price = Price::of(price.max(1e-3));
                 cheapest(&forecast(&loads), price, &PerReplica(carried), (0, 2000)).replicas
             };
             prop_assert!(replicas(price * part) <= replicas(price));
@@ -199,7 +200,7 @@ mod tests {
             carried in 0.5..40.0_f64, bounds in (0_u32..20, 0_u32..80),
         ) {
             let bounds = (bounds.0, bounds.0 + bounds.1);
-            let price = Price::of(price).expect("it is above 0");
+            let price = Price::of(price);
             let loads: Vec<f64> = std::iter::once(least)
                 .chain(rises.iter().scan(least, |load, rise| { *load += rise; Some(*load) }))
                 .collect();

@@ -11,6 +11,7 @@ use crate::fit::fit;
 use crate::mode::followed;
 use crate::rest::Rest;
 use crate::scale::hpa::{self, Verdict};
+use crate::scale::question::Ahead;
 use crate::scale::reading::{Members, ScaleView};
 use crate::scene::Scene;
 use crate::taken::reading;
@@ -115,8 +116,8 @@ impl Scene {
         let readings: Vec<_> =
             metrics.map(|(metric, taken)| reading(metric, taken, &self.declared)).collect();
         let mut memory = sight.memory.clone();
-        let floor = self.floor(spec, ForecastMode::On);
-        let verdict = hpa::reconcile_above(floor, now, (spec, &view), &readings, &mut memory, &self.hpa);
+        let ahead = self.ahead(spec, ForecastMode::On);
+        let verdict = hpa::reconcile_above(ahead, now, (spec, &view), &readings, &mut memory, &self.hpa);
         let fall = doubt::fall(now, &verdict, &mut memory.levels);
         // New bounds are no fall of load: they hold whatever fails.
         let is_believed_from_load = verdict.desired < current && current <= spec.max;
@@ -136,10 +137,10 @@ impl Scene {
         (Ruling { desired, course: Course::Scaled { verdict, doubt } }, Some(memory))
     }
 
-    /// The fewest replicas that may be recommended by what is forecast in `mode`; 0 without.
-    pub(crate) fn floor(&self, spec: &AutoscalerSpec, mode: ForecastMode) -> u32 {
+    /// What is forecast in `mode` asks for.
+    pub(crate) fn ahead(&self, spec: &AutoscalerSpec, mode: ForecastMode) -> Ahead {
         let foreseen = self.foreseen.as_ref().filter(|foreseen| foreseen.mode == mode);
-        foreseen.map_or(0, |foreseen| foreseen.floor(hpa::tolerance_of(spec, &self.hpa).up))
+        foreseen.map_or_else(Ahead::default, |foreseen| foreseen.ahead(hpa::tolerance_of(spec, &self.hpa).up))
     }
 
     /// The first reason not to follow `verdict` to fewer replicas.

@@ -19,6 +19,7 @@ use crate::doubt::{self, Doubt};
 use crate::foreseen::Foreseen;
 use crate::ruling::{Course, Ruling};
 use crate::scale::hpa::{self, Verdict};
+use crate::scale::question::Ahead;
 use crate::scale::reading::{Gap, Members, Milli, Phase, Readiness, ReplicaView, Sample, ScaleView};
 use crate::scene::Scene;
 use crate::taken::{Taken, reading};
@@ -77,14 +78,14 @@ impl ShadowScene {
             .map(|(metric, taken)| reading(metric, taken, &scene.declared))
             .collect();
         let is_forecast = self.name.as_str() == FORECAST_SHADOW;
-        let own = |foreseen: &Foreseen| foreseen.floor(hpa::tolerance_of(spec, &scene.hpa).up);
-        let floor = match &self.foreseen {
-            _ if is_forecast => scene.floor(spec, ForecastMode::Shadow),
+        let own = |foreseen: &Foreseen| foreseen.ahead(hpa::tolerance_of(spec, &scene.hpa).up);
+        let ahead = match &self.foreseen {
+            _ if is_forecast => scene.ahead(spec, ForecastMode::Shadow),
             Some(foreseen) => own(foreseen),
-            None => 0,
+            None => Ahead::default(),
         };
         let scaling = &mut memory.scaling;
-        let verdict = hpa::reconcile_above(floor, now, (spec, &view), &readings, scaling, &scene.hpa);
+        let verdict = hpa::reconcile_above(ahead, now, (spec, &view), &readings, scaling, &scene.hpa);
         let is_believed_from_load = verdict.desired < current && current <= spec.max;
         let fall = doubt::fall(now, &verdict, &mut memory.scaling.levels);
         let doubt = is_believed_from_load.then(|| scene.disbelief(spec, &verdict, fall)).flatten();

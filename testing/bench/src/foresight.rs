@@ -6,16 +6,16 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use fluid::policy::Policy;
+use fluid::policy::constant::Demands;
 use fluid::policy::hpa;
 use fluid::policy::oracle::Oracle;
-use fluid::policy::slo::Slo;
 use fluid::ticks::Ticks;
 use fluid::world::World;
 use fluid::{Run, Score, Service, Share, capacity_for, quantile};
 use model::time::Wall;
-use plan::slo::Objective;
+use study::{Builtin, Candidate, Ground};
 
 use crate::figure::{Findings, Sheet, Target, Unit};
 use crate::recorded::{self, Recorded, median};
@@ -57,7 +57,7 @@ pub(crate) fn run(data: Option<&Path>) -> anyhow::Result<Findings> {
     let mut loads = recorded::all(data)?;
     loads.retain(|load| load.interval == MINUTE);
     ensure!(!loads.is_empty(), "no recorded load has a value each minute");
-    findings.say("violated requests in per cent, cost over the oracle's; slo: nothing is given but 99.9 % and what a replica carries");
+    findings.say("violated requests in per cent, cost over the oracle's; slo: as production decides, with nothing given but 99.9 % and what a replica carries");
     for (start, violated_max, cost_max) in BARS {
         let start_up = Duration::from_secs(start);
         let tried = loads.iter().map(|load| Tried::of(load, start_up)).collect::<anyhow::Result<Vec<_>>>()?;
@@ -140,7 +140,10 @@ impl Tried {
         let peak = quantile(&mut ticks.clone(), 0.99).unwrap_or(0.0);
         let target = Share::of(0.7)?;
         let service = Service { start_up, ..Service::with_capacity(capacity_for(peak, 40, target)?) };
-        let slo = Slo::new(&service, Objective::of(OBJECTIVE)?, None)?;
+        let demands = Demands::of(&service);
+        let on = Ground { service: &service, demands: &demands, promise: OBJECTIVE, learned: None };
+        let slo = Builtin::named("slo").context("there is no policy slo")?;
+        let slo = Candidate::from(slo).policy(&on);
         let watch = Stopwatch::start();
         let ours = score(&service, slo, &ticks);
         let cpu = watch.stop().cpu;

@@ -31,7 +31,7 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
     loads.iter().for_each(|load| demands.count(*load));
     let on = Ground { service: &service, demands: &demands, promise: 0.999, learned: None };
     for builtin in &BUILTINS {
-        let policy = Candidate::from(builtin).policy(&on)?;
+        let policy = Candidate::from(builtin).policy(&on);
         let mut run = Run::new(&service, policy, World::calm(), Wall::default());
         let watch = Stopwatch::start();
         loads.iter().for_each(|load| run.offer(*load));

@@ -73,10 +73,18 @@ fn what_fits_only_the_part_that_was_searched_on_is_not_proposed() {
     assert!(tuned.verdict(MEASURE).starts_with("Nothing is proposed: "), "{}", tuned.verdict(MEASURE));
 }
 
+/// The same service behind the proxy, which sees what is asked of it.
+fn exposed(service: Resource) -> Resource {
+    let mut manifest = serde_json::to_value(service).expect("it is written as it was read");
+    manifest["spec"]["ports"] = serde_json::json!([{"name": "http"}]);
+    manifest["spec"]["expose"] = serde_json::json!({"listen": "127.0.0.1:80", "port": "http"});
+    serde_json::from_value(manifest).expect("it is a service")
+}
+
 /// A shop that is sized by what it promises, of which a replica carries twenty requests a second; what is learned of it in two days.
 fn taught_by(load: impl Fn(u32) -> u32) -> Tuned {
     let slo = serde_json::json!({"latency": {"quantile": 0.95, "below": "250ms"}});
-    let shop = service("shop", &serde_json::json!({"min": 1, "max": 60, "slo": slo}));
+    let shop = exposed(service("shop", &serde_json::json!({"min": 1, "max": 60, "slo": slo})));
     let rows: String = (0..2 * 1440).map(|n| format!("{},{}\n", n * 60, 60 * load(n))).collect();
     let (_folder, path) = file(&rows);
     let capacity = CapacityRule::Given(Capacity::per_second(20.0).unwrap());
@@ -86,7 +94,7 @@ fn taught_by(load: impl Fn(u32) -> u32) -> Tuned {
     tune(&recording(&path), on, (&[shop], "shop"), tuning, &mut |_| {}).unwrap()
 }
 
-/// Even but for the first two minutes of each hour, in which two fifths more come: a forecast knows them, and SLO-first stands by for them at any time.
+/// Even but for the first two minutes of each hour, in which two fifths more come: a forecast knows them, and SLO-first stands by for them at any time in its first two days.
 fn jobs(minute: u32) -> u32 {
     if minute % 60 < 2 { 280 } else { 200 }
 }

@@ -335,7 +335,7 @@ fn a_learned_policy_decides_beside_the_acting_one_from_what_it_remembers_itself(
     let Past::Rises(rises) = &shadow.scaling.policy.past else { panic!("it remembers rises: {shadow:?}") };
     assert!(rises.spent.came > 0, "it notes how the promise would have been kept: {rises:?}");
     let acting = service.scaling.policy.past.rises().expect("the acting one does, too");
-    assert_eq!(acting.spent.came, 0, "which goes by its objective alone");
+    assert!(acting.spent.came > 0, "and how it is kept: {acting:?}");
     let (own, acting) = (shadow.own.replica_ms, shadow.acting.replica_ms);
     assert!(own > 0 && own <= acting, "who stands by for less costs no more: {own} and {acting}");
 }

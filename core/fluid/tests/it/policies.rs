@@ -1,21 +1,48 @@
 //! The policies, on loads that can be followed by hand, and on any.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use fluid::policy::calendar::Calendar;
 use fluid::policy::constant::{Constant, Demands};
+use fluid::policy::declaration::Declaration;
 use fluid::policy::hpa;
 use fluid::policy::oracle::Oracle;
 use fluid::policy::peers;
-use fluid::policy::slo::Slo;
 use fluid::policy::surge::Surge;
 use fluid::policy::trend::Trend;
 use fluid::world::World;
 use fluid::{Capacity, Outcome, Policy, Run, Service, Share, capacity_for, quantile};
+use model::identity::Generation;
+use model::input::Declared;
+use model::resource::Resource;
+use model::settings::Settings;
 use model::time::Wall;
-use plan::slo::Objective;
 use proptest::prelude::*;
 
 pub(crate) fn service(capacity: f64) -> Service {
     Service::with_capacity(Capacity::per_second(capacity).expect("it is above 0"))
+}
+
+/// A service that declares nothing but that one request in a thousand may be late, decided on as in production each `tick`.
+fn promising(tick: Duration) -> Declaration {
+    let resource = serde_json::json!({
+        "apiVersion": "homeostat/v1", "kind": "Service", "metadata": {"name": "shop"},
+        "spec": {
+            "run": {"command": ["shop"]}, "ports": [{"name": "http"}], "expose": {"listen": "127.0.0.1:80", "port": "http"},
+            "scale": {"min": 1, "max": 200, "slo": {"latency": {"quantile": 0.95, "below": "500ms"}, "objective": 0.999}},
+        },
+    });
+    let Ok(Resource::Service(service)) = serde_json::from_value(resource) else { panic!("it is a service") };
+    let autoscaler = service.autoscaler().expect("it can be one");
+    let declared = Declared {
+        name: service.name().clone(),
+        revision: Generation::default(),
+        generation: Generation::default(),
+        spec: service.spec,
+        autoscaler,
+    };
+    Declaration::of(Arc::new(declared), Settings::default(), tick)
 }
 
 pub(crate) fn upon(service: &Service, policy: impl Policy + 'static, loads: &[f64]) -> Outcome {
@@ -218,14 +245,13 @@ proptest! {
 fn the_largest_load_there_may_be_gives_figures_and_no_policy_is_misled_by_it() {
     let service = service(10.0);
     let loads = [vec![14.0; 20], vec![fluid::ticks::LOAD_MAX; 40], vec![0.0; 40]].concat();
-    let slo = Slo::new(&service, Objective::of(0.999).unwrap(), None).unwrap();
     let policies: [Box<dyn Policy>; 6] = [
         Box::new(hpa::by_cpu(&service)),
         Box::new(hpa::by_requests(&service)),
         Box::new(Surge::lean(&service)),
         Box::new(Trend::of(&service)),
         Box::new(Calendar::with(&service, hpa::by_requests(&service))),
-        Box::new(slo),
+        Box::new(promising(service.tick)),
     ];
     for policy in policies {
         let score = upon(&service, policy, &loads).score;
@@ -292,8 +318,7 @@ fn office_with_a_rush(days: usize) -> Vec<f64> {
 fn slo_first_breaks_fewer_promises_at_less_cost_than_the_autoscaler_where_days_repeat() {
     let service = service(10.0);
     let loads = office_with_a_rush(6);
-    let objective = Objective::of(0.999).expect("it is a share");
-    let slo = || Slo::new(&service, objective, None).expect("a minute can be forecast");
+    let slo = || promising(service.tick);
     let (ours, hpa) = (upon(&service, slo(), &loads), upon(&service, hpa::by_requests(&service), &loads));
     let (ours_score, hpa_score) = (&ours.score, &hpa.score);
     assert!(ours_score.requests_violated < hpa_score.requests_violated, "{ours_score:?}\n{hpa_score:?}");

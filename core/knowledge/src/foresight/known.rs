@@ -51,8 +51,12 @@ impl Lift {
 
     /// The forecast with every quantile lifted.
     pub(super) fn lifted(self, mut forecast: Forecast) -> Forecast {
-        let lift = |quantile: &mut Quantile| quantile.load = self.of(quantile.load);
-        forecast.quantiles.iter_mut().for_each(lift);
+        let lifted = |quantile: &Quantile| Quantile {
+            load: self.of(quantile.load),
+            uncalibrated: self.of(quantile.uncalibrated),
+            ..*quantile
+        };
+        forecast.quantiles = forecast.quantiles.iter().map(lifted).collect();
         forecast
     }
 }

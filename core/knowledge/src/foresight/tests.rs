@@ -232,7 +232,7 @@ fn a_known_sale_is_expected_from_before_its_begin_to_its_end_and_is_not_learned(
     let width = |asked: &Asked| {
         let hour = asked.foresight.forecasts().into_iter().last().expect("hours are known").0;
         let load = |level| hour.quantiles.iter().find(|it| it.level == level).map_or(0.0, |it| it.load);
-        load(0.99) - load(0.05)
+        load(0.993) - load(0.05)
     };
     assert!(width(&told) < 20.0 && width(&untold) > 100.0, "{} of {}", width(&told), width(&untold));
 }

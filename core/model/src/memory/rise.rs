@@ -14,7 +14,7 @@ pub const RISE_STEPS_MAX: usize = 60;
 
 /// How far the load rises while a replica starts.
 ///
-/// Bounded: [`RISE_STEPS_MAX`] + 2 peaks, and a histogram of at most 176 buckets.
+/// Bounded: [`RISE_STEPS_MAX`] + 2 peaks, and two histograms of at most 176 buckets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RiseMemory {
     /// How long a replica takes from its start until it serves, as the slowest of late did; zero before one was seen.
@@ -25,9 +25,11 @@ pub struct RiseMemory {
     pub peaks: Vec<LoadPeak>,
     /// By how much the load rose within the time of a start, in thousandths of what it was before.
     pub rises: DecayingHistogram,
+    /// By how much the largest load of a minute was above the mean of that minute, in thousandths of it.
+    pub bursts: DecayingHistogram,
     /// How many rises were seen, those without any rise included.
     pub seen: u64,
-    /// How the promise was kept of late; nothing is kept for one that goes by its objective alone.
+    /// How the promise was kept of late.
     pub spent: SpentMemory,
 }
 

@@ -17,7 +17,7 @@ use super::fallback::{self, FallenBack};
 use super::limit::{self, Bounds, GROWTH, Limited};
 use super::log::{record_change, record_recommendation};
 use super::proposal::{MetricFault, Proposal};
-use super::question::Question;
+use super::question::{Ahead, Question};
 use super::ratio::{Aim, Tolerance};
 use super::reading::{Members, MetricReading, Milli, ReplicaView, ScaleView, SelectorFault, Unavailable};
 use super::replicas::PerReplica;
@@ -146,13 +146,13 @@ pub fn reconcile(
     memory: &mut ScalingMemory,
     settings: &HpaSettings,
 ) -> Verdict {
-    reconcile_above(0, now, (spec, view), readings, memory, settings)
+    reconcile_above(Ahead::default(), now, (spec, view), readings, memory, settings)
 }
 
-/// The same, where no number below `floor` is recommended, whatever the metrics ask for. Stabilisation, bounds and rates come after it, and while
+/// The same, where no number below the floor of `ahead` is recommended, whatever the metrics ask for. Stabilisation, bounds and rates come after it, and while
 /// the metrics give no number there is none to raise.
 pub fn reconcile_above(
-    floor: u32,
+    ahead: Ahead,
     now: Time,
     (spec, view): (&AutoscalerSpec, &ScaleView<'_>),
     readings: &[MetricReading<'_>],
@@ -176,7 +176,7 @@ pub fn reconcile_above(
         match view.members {
             Members::Unknown(fault) => Verdict::kept(current, Course::NoMembers(fault)),
             Members::Known(replicas) => {
-                let pass = Pass { floor, now, spec, view, replicas, settings };
+                let pass = Pass { ahead, now, spec, view, replicas, settings };
                 pass.run(readings, memory)
             }
         }
@@ -224,7 +224,7 @@ pub fn tolerance_of(spec: &AutoscalerSpec, settings: &HpaSettings) -> Tolerance 
 }
 
 struct Pass<'a> {
-    floor: u32,
+    ahead: Ahead,
     now: Time,
     spec: &'a AutoscalerSpec,
     view: &'a ScaleView<'a>,
@@ -255,6 +255,7 @@ impl Pass<'_> {
             replicas: self.replicas,
             warmup: self.view.warmup,
             tolerance: tolerance_of(self.spec, self.settings),
+            ahead: self.ahead,
         };
         let (proposal, choice) = match combine(&question, &mut memory.policy) {
             Combined::Held { invalid, asked } => {
@@ -266,8 +267,9 @@ impl Pass<'_> {
             }
             Combined::Chosen { replicas, choice } => (replicas, choice),
         };
-        let raised_from = (proposal < self.floor).then_some(proposal);
-        let (stabilized, limited) = self.normalize(proposal.max(self.floor), memory);
+        let floor = self.ahead.floor;
+        let raised_from = (proposal < floor).then_some(proposal);
+        let (stabilized, limited) = self.normalize(proposal.max(floor), memory);
         let course = Course::Scaled { choice, raised_from, stabilized, limited };
         Verdict { desired: limited.replicas, metrics, fallbacks, ..Verdict::kept(current, course) }
     }

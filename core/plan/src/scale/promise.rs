@@ -2,12 +2,13 @@
 //!
 //! What one carries is learned ([`knowledge::capacity`]) and stands as the target of the one metric, the requests that come. The number is
 //! that of a newsvendor, as in `newsvendor.rs`: of replicas, and of the requests that come while the load exceeds what those can carry. How far the load
-//! may rise before a replica that is started now can help is what it was seen to rise within as long before. What is forecast of it only raises the number
-//! (`foreseen.rs`).
+//! may rise before a replica that is started now can help is what it was seen to rise within as long before, at any time. Once it is foreseen how far it
+//! rises at this time, that stands in its place (`foreseen.rs`), and only what no forecast of a minute's mean can know remains here: how far the load rises
+//! above the mean within a minute.
 
 use std::time::Duration;
 
-use model::histogram::Width;
+use model::histogram::{DecayingHistogram, Width};
 use model::memory::{LoadPeak, Past, PolicyMemory, RISE_STEP, RISE_STEPS_MAX, RiseMemory};
 use model::resource::Slo;
 use model::time::Time;
@@ -16,7 +17,7 @@ use super::combine::{Choice, Combined};
 use super::question::{Question, replicas_at_most, target_of};
 use super::reading::{Milli, Phase};
 use crate::learned::{self, Fallback, Weighed};
-use crate::slo::Objective;
+use crate::slo::{self, Objective, Price};
 
 /// What a promise asks for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +36,8 @@ pub struct Promised {
     pub wary: Option<u32>,
     /// How far ahead was looked.
     pub horizon: Duration,
+    /// What is foreseen stands by for rises from one minute to another, so that `floor` is for those within a minute.
+    pub is_foreseen: bool,
     /// Too few rises were seen, so that a share of the capacity is kept free.
     pub is_new: bool,
     /// Some replicas that ought to be measured are not, so that none is removed.
@@ -57,6 +60,9 @@ const STEPS_APART_MAX: u64 = 12;
 
 /// The least load that a rise is held against: one request a second is no multiple of nothing.
 const BASE_MIN: Milli = Milli(1000);
+
+/// The steps of a minute, which is what loads are forecast in.
+const STEPS_A_MINUTE: u64 = 60_000 / RISE_STEP.as_millis() as u64;
 
 /// How long a slow start counts: half of what is beyond a quicker one is forgotten in each such time.
 const START_FORGOTTEN: Duration = Duration::from_hours(1);
@@ -84,17 +90,21 @@ pub(super) fn choose(slo: &Slo, question: &Question<'_>, memory: &mut PolicyMemo
     let horizon = rises.start + RISE_STEP;
     note_load(&mut rises, question.now, load, horizon);
     let is_new = is_new(&rises);
-    if slo.learned.is_some() {
-        let carried = i128::from(capacity.0) * i128::from(question.serving());
-        learned::note(&mut rises.spent, question.now, load, carried);
-    }
+    slo::note(&mut rises.spent, question.now, load, i128::from(capacity.0) * i128::from(question.serving()));
     let learned = learned::weigh(slo, &rises, capacity, is_new);
     let weight = learned.and_then(Result::ok).map_or(1.0, |weighed| weighed.rises);
-    let price = weight * Objective::declared(slo).price().requests();
+    let is_foreseen = question.ahead.is_proven;
+    let objective = Objective::declared(slo);
+    // Whoever does not know what comes keeps to the objective: a budget is spent on what is foreseen.
+    let price = if is_foreseen { objective.price_after(rises.spent) } else { objective.price() };
+    let price = price.times(weight);
     let asked_at = |capacity: Milli| {
         let needed = replicas_at_most(carried, capacity);
-        let (floor, risk) =
-            if is_new { (with_reserve(load, capacity), 0) } else { cheapest(&rises, price, load, capacity) };
+        let (floor, risk) = match (is_foreseen, is_new) {
+            (true, _) => cheapest(&rises.bursts, price, mean_of_minute(&rises), capacity),
+            (false, true) => (with_reserve(load, capacity), 0),
+            (false, false) => cheapest(&rises.rises, price, load, capacity),
+        };
         Asked { needed, floor, risk }
     };
     let Asked { needed, floor, risk } = asked_at(capacity);
@@ -107,8 +117,19 @@ pub(super) fn choose(slo: &Slo, question: &Question<'_>, memory: &mut PolicyMemo
     let asked = wary.unwrap_or(needed.max(floor));
     let is_partial = asked < question.current && proposal.census.missing() > 0;
     let replicas = if is_partial { question.current } else { asked };
-    let promised =
-        Promised { load, capacity, needed, floor, risk, wary, horizon, is_new, is_partial, learned };
+    let promised = Promised {
+        load,
+        capacity,
+        needed,
+        floor,
+        risk,
+        wary,
+        horizon,
+        is_foreseen,
+        is_new,
+        is_partial,
+        learned,
+    };
     Combined::Chosen { replicas, choice: Choice::Promise(promised) }
 }
 
@@ -148,7 +169,13 @@ fn note_load(memory: &mut RiseMemory, now: Time, load: Milli, horizon: Duration)
             last.load = last.load.max(load);
             return;
         }
-        Some(_) => note_rise(memory, now, horizon),
+        Some(last) => {
+            let is_minute_over = last.step / STEPS_A_MINUTE < step / STEPS_A_MINUTE;
+            note_rise(memory, now, horizon);
+            if is_minute_over {
+                note_burst(memory, now);
+            }
+        }
         None => {}
     }
     memory.peaks.push(LoadPeak { step, load });
@@ -173,6 +200,35 @@ fn note_rise(memory: &mut RiseMemory, now: Time, horizon: Duration) {
     memory.seen = memory.seen.saturating_add(1);
 }
 
+/// How far the largest load of the minute that is over was above its mean. One that was looked at once tells nothing of that.
+fn note_burst(memory: &mut RiseMemory, now: Time) {
+    // What is measured at the beginning of a minute is in part the load of the one before.
+    let [_, minute @ ..] = latest_minute(&memory.peaks) else { return };
+    let most = minute.iter().map(|peak| peak.load.0.max(0)).max();
+    let (Some(most), true) = (most, minute.len() > 1) else { return };
+    let mean = mean_of(minute).max(BASE_MIN);
+    let burst = i128::from((most - mean.0).max(0)) * 1000 / i128::from(mean.0);
+    memory.bursts.add(now, u64::try_from(burst).unwrap_or(u64::MAX), RISE_WIDTH);
+}
+
+/// The mean load of the last minute.
+fn mean_of_minute(memory: &RiseMemory) -> Milli {
+    let Some(last) = memory.peaks.last().map(|peak| peak.step) else { return Milli(0) };
+    let from = memory.peaks.partition_point(|peak| peak.step + STEPS_A_MINUTE <= last);
+    mean_of(&memory.peaks[from..])
+}
+
+/// The steps of the minute of the clock that the last one is in.
+fn latest_minute(peaks: &[LoadPeak]) -> &[LoadPeak] {
+    let Some(last) = peaks.last().map(|peak| peak.step / STEPS_A_MINUTE) else { return peaks };
+    &peaks[peaks.partition_point(|peak| peak.step / STEPS_A_MINUTE < last)..]
+}
+
+fn mean_of(peaks: &[LoadPeak]) -> Milli {
+    let sum: i128 = peaks.iter().map(|peak| i128::from(peak.load.0.max(0))).sum();
+    Milli(i64::try_from(sum / (peaks.len().max(1) as i128)).unwrap_or(i64::MAX))
+}
+
 /// Whether none is missing among the `kept` ones, the last of `peaks`, by how often these were looked at: at each step, or more rarely.
 fn are_whole(kept: &[LoadPeak], peaks: &[LoadPeak]) -> bool {
     let pace = apart(peaks).min().filter(|pace| *pace <= STEPS_APART_MAX);
@@ -190,21 +246,21 @@ fn with_reserve(load: Milli, capacity: Milli) -> u32 {
     replicas_at_most(i128::from(load.0) * 100 / USED_WHILE_NEW_PERCENT, capacity)
 }
 
-/// The number at which replicas and the requests that come while the load exceeds what they carry cost least together, at `price` for such a request; and in
-/// how many millionths of the times seen the load rose past that.
+/// The number at which replicas and the requests that come while the load exceeds what they carry cost least together, at `price` for such a request, where
+/// `load` rises as `seen`; and in how many millionths of the times seen it rose past that.
 ///
 /// The cost falls only where one more of the rises seen is carried, so that no other number need be tried.
-fn cheapest(memory: &RiseMemory, price: f64, load: Milli, capacity: Milli) -> (u32, u32) {
+fn cheapest(seen: &DecayingHistogram, price: Price, load: Milli, capacity: Milli) -> (u32, u32) {
     let (load, one) = (load.0.max(0) as f64, capacity.0.max(1) as f64);
-    let all: u64 = memory.rises.sizes(RISE_WIDTH).map(|(_, weight)| weight).sum();
+    let all: u64 = seen.sizes(RISE_WIDTH).map(|(_, weight)| weight).sum();
     let share = |weight: u64| weight as f64 / all.max(1) as f64;
     let replicas_of = |loads: f64| replicas_at_most(loads.min(9e17) as i128, capacity);
     let (mut best, mut violated, mut above) = ((f64::INFINITY, 0, 0.0), 0.0, 0.0);
     // From the largest rise down, so that what is not carried adds up.
-    for (rise, weight) in memory.rises.sizes(RISE_WIDTH).rev() {
+    for (rise, weight) in seen.sizes(RISE_WIDTH).rev() {
         let risen = load * (1.0 + rise as f64 / 1000.0);
         let replicas = replicas_of(risen);
-        let cost = f64::from(replicas) + price * violated / one;
+        let cost = f64::from(replicas) + price.requests() * violated / one;
         if cost <= best.0 {
             best = (cost, replicas, above);
         }

@@ -33,6 +33,17 @@ pub struct Question<'a> {
     pub warmup: Option<Duration>,
     /// How far from its target a metric may be without a change.
     pub tolerance: Tolerance,
+    /// What the load ahead asks for.
+    pub ahead: Ahead,
+}
+
+/// What the load ahead asks for; of one that is not foreseen, nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ahead {
+    /// The fewest replicas that may be recommended.
+    pub floor: u32,
+    /// The forecast has been held against what came for long enough to stand in for rises that were seen at any time.
+    pub is_proven: bool,
 }
 
 impl<'a> Question<'a> {

@@ -257,14 +257,29 @@ fn of_windows(policy: &BurstPolicy, metric: &MetricSpec, windowed: Windowed, cur
 /// Such as `http_requests_per_second at 120 in all, of which a replica carries 41: 3; within the 13 s of a start it rose past what 4 carry in
 /// 0.1 % of the times seen`.
 fn of_promise(metric: &MetricSpec, promised: Promised) -> String {
-    let Promised { load, capacity, needed, floor, risk, wary, horizon, is_new, is_partial, learned } =
-        promised;
+    let Promised {
+        load,
+        capacity,
+        needed,
+        floor,
+        risk,
+        wary,
+        horizon,
+        is_foreseen,
+        is_new,
+        is_partial,
+        learned,
+    } = promised;
     let (load, capacity) = (amount_of(metric, load), amount_of(metric, capacity));
     let now = format!("{} at {load} in all, of which a replica carries {capacity}: {needed}", Named(metric));
-    let ahead = if is_new {
+    let percent = f64::from(risk) / 10_000.0;
+    let ahead = if is_foreseen {
+        format!(
+            "within a minute it rose past what {floor} carry in {percent} % of those seen, and beyond that as is foreseen"
+        )
+    } else if is_new {
         format!("too few rises of it were seen yet, so that three tenths are kept free: {floor}")
     } else {
-        let percent = f64::from(risk) / 10_000.0;
         let secs = horizon.as_secs();
         format!(
             "within the {secs} s until another would serve it rose past what {floor} carry in {percent} % of the times seen"

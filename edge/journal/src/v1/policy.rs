@@ -44,6 +44,8 @@ enum StoredPast {
         /// Step, load.
         peaks: Vec<(u64, i64)>,
         rises: StoredHistogram,
+        #[serde(default)]
+        bursts: StoredHistogram,
         seen: u64,
         /// At, came, late.
         #[serde(default)]
@@ -71,14 +73,17 @@ impl From<&PolicyMemory> for StoredPolicy {
                 parts: parts.iter().map(|part| (part.at.as_millis(), part.sum.0, part.count)).collect(),
                 panic: panic.map(|panic| (panic.since.as_millis(), panic.over.as_millis(), panic.peak)),
             },
-            Past::Rises(RiseMemory { start, start_at, peaks, rises, seen, spent }) => StoredPast::Rises {
-                start_ms: u64::try_from(start.as_millis()).unwrap_or(u64::MAX),
-                start_at: start_at.as_millis(),
-                peaks: peaks.iter().map(|peak| (peak.step, peak.load.0)).collect(),
-                rises: StoredHistogram::from(rises),
-                seen: *seen,
-                spent: (spent.at.as_millis(), spent.came, spent.late),
-            },
+            Past::Rises(RiseMemory { start, start_at, peaks, rises, bursts, seen, spent }) => {
+                StoredPast::Rises {
+                    start_ms: u64::try_from(start.as_millis()).unwrap_or(u64::MAX),
+                    start_at: start_at.as_millis(),
+                    peaks: peaks.iter().map(|peak| (peak.step, peak.load.0)).collect(),
+                    rises: StoredHistogram::from(rises),
+                    bursts: StoredHistogram::from(bursts),
+                    seen: *seen,
+                    spent: (spent.at.as_millis(), spent.came, spent.late),
+                }
+            }
         };
         Self { grown: memory.grown.map(Time::as_millis), shrunk: memory.shrunk.map(Time::as_millis), past }
     }
@@ -110,6 +115,7 @@ impl From<StoredPolicy> for PolicyMemory {
                 start_at,
                 mut peaks,
                 rises,
+                bursts,
                 seen,
                 spent: (spent_at, came, late),
             } => {
@@ -122,6 +128,7 @@ impl From<StoredPolicy> for PolicyMemory {
                     start_at: at(start_at),
                     peaks: peaks.into_iter().map(peak).collect(),
                     rises: rises.into(),
+                    bursts: bursts.into(),
                     seen,
                     spent: SpentMemory { at: at(spent_at), came, late: late.min(came) },
                 })

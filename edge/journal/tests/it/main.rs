@@ -269,11 +269,12 @@ fn capacity() -> CapacityMemory {
 }
 
 fn rises() -> RiseMemory {
-    let mut rises = DecayingHistogram::default();
+    let (mut rises, mut bursts) = (DecayingHistogram::default(), DecayingHistogram::default());
     rises.add(at(13), 120, Width(10));
+    bursts.add(at(11), 310, Width(10));
     let peaks = vec![LoadPeak { step: 3, load: Milli(5000) }];
     let spent = SpentMemory { at: at(14), came: 9000, late: 40 };
-    RiseMemory { start: Duration::from_secs(8), start_at: at(2), peaks, rises, seen: 7, spent }
+    RiseMemory { start: Duration::from_secs(8), start_at: at(2), peaks, rises, bursts, seen: 7, spent }
 }
 
 fn shadow() -> ShadowMemory {

@@ -68,6 +68,8 @@ fn fallback(verdict: &Verdict) -> Fallback {
 fn a_price_that_was_learned_decides_for_how_much_of_a_rise_replicas_stand_by() {
     let asked = |policy: &str| {
         let mut bench = knowing(policy);
+        // The budget is spent just as fast as it is allowed.
+        rises(&mut bench).spent = SpentMemory { at: bench.now, came: 1_000_000_000, late: 1_000_000 };
         let verdict = second(&mut bench, 100);
         (promised(&verdict).floor, bench.told(&verdict))
     };
@@ -133,17 +135,6 @@ fn after_more_was_broken_than_is_promised_slo_first_decides_until_that_is_long_a
     // Days later little of it is left.
     rises(&mut bench).spent.late /= 100;
     assert!(matches!(promised(&second(&mut bench, 100)).learned, Some(Ok(_))));
-}
-
-#[test]
-fn how_the_promise_was_kept_is_forgotten_to_the_last_request() {
-    let mut spent = SpentMemory { at: Time::ZERO, came: 1_000_000, late: 900 };
-    for second in 1..=3_000_000 {
-        crate::learned::note(&mut spent, Time::from_millis(second * 1000), Milli(0), 0);
-    }
-    assert_eq!((spent.came, spent.late), (0, 0));
-    crate::learned::note(&mut spent, Time::from_millis(4_000_000_000), Milli(7000), 0);
-    assert_eq!(spent.came, 0, "nobody looked for days");
 }
 
 proptest! {
