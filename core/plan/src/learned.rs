@@ -76,8 +76,8 @@ pub enum Sign {
     Unrest,
 }
 
-/// The steps of a minute.
-const STEPS_A_MINUTE: u64 = 60_000 / RISE_STEP.as_millis() as u64;
+/// The steps of a minute, which is what loads are forecast in.
+pub(crate) const STEPS_A_MINUTE: u64 = 60_000 / RISE_STEP.as_millis() as u64;
 
 /// Minutes that are looked at, the one that is under way included.
 const MINUTES: usize = RISE_STEPS_MAX / STEPS_A_MINUTE as usize;

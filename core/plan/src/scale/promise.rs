@@ -16,7 +16,7 @@ use model::time::Time;
 use super::combine::{Choice, Combined};
 use super::question::{Question, replicas_at_most, target_of};
 use super::reading::{Milli, Phase};
-use crate::learned::{self, Fallback, Weighed};
+use crate::learned::{self, Fallback, STEPS_A_MINUTE, Weighed};
 use crate::slo::{self, Objective, Price};
 
 /// What a promise asks for.
@@ -60,9 +60,6 @@ const STEPS_APART_MAX: u64 = 12;
 
 /// The least load that a rise is held against: one request a second is no multiple of nothing.
 const BASE_MIN: Milli = Milli(1000);
-
-/// The steps of a minute, which is what loads are forecast in.
-const STEPS_A_MINUTE: u64 = 60_000 / RISE_STEP.as_millis() as u64;
 
 /// How long a slow start counts: half of what is beyond a quicker one is forgotten in each such time.
 const START_FORGOTTEN: Duration = Duration::from_hours(1);

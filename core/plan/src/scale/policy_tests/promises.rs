@@ -1,3 +1,4 @@
+use model::histogram::Width;
 use model::memory::{Past, RISE_STEPS_MAX, RiseMemory};
 
 use super::super::combine::Choice;
@@ -39,6 +40,23 @@ fn knowing(objective: &str) -> Bench {
         }
     }
     bench
+}
+
+#[test]
+fn what_rises_within_a_minute_is_told_from_what_rises_from_one_to_the_next() {
+    let bursts = |load: fn(u64) -> i64| {
+        let mut bench = Bench::new(&promising("0.999"), 9);
+        for _ in 0..20 * 60 {
+            let load = load(bench.now.as_millis() / 1000);
+            second(&mut bench, load);
+        }
+        // In thousandths of the mean of a minute.
+        rises(&bench).bursts.percentile(90, Width(10)).expect("minutes were seen")
+    };
+    assert!(bursts(|_| 200) < 20, "an even load has none");
+    assert!(bursts(|at| if at / 60 % 2 == 0 { 100 } else { 200 }) < 20, "each minute by itself is even");
+    let burst = bursts(|at| if (30..35).contains(&(at % 60)) { 300 } else { 100 });
+    assert!((1000..2500).contains(&burst), "for five seconds of each minute three times as many: {burst}");
 }
 
 #[test]
