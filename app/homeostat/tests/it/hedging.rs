@@ -1,6 +1,8 @@
 //! A request that one replica holds up and another answers.
 
-use rustix::process::{Signal, kill_process};
+use std::fs;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::house::{House, answer_of, free_port, pid_of, text, wait_until};
 
@@ -13,10 +15,10 @@ fn a_replica_that_stands_still_is_answered_for_by_another() {
         "  scale: {{replicas: 2}}\n  expose: {{listen: \"127.0.0.1:{port}\", port: http, balance: roundRobin, hedge: {{after: 20ms}}}}\n"
     );
     let manifest = house.write_service("web", &more);
-    let probed = std::fs::read_to_string(&manifest).expect("it was written");
+    let probed = fs::read_to_string(&manifest).expect("it was written");
     let patient = probed.replace("timeout: 5s", "timeout: 60s");
     assert_ne!(patient, probed);
-    std::fs::write(&manifest, patient).expect("the folder is ours");
+    fs::write(&manifest, patient).expect("the folder is ours");
     house.up(&["-f", text(&manifest)]);
     let replicas = house.wait_for_ready("web", 2);
     let pids = ["web-0", "web-1"].map(|name| pid_of(&replicas[name]));
@@ -26,7 +28,7 @@ fn a_replica_that_stands_still_is_answered_for_by_another() {
         (answers[0] != answers[1]).then_some(())
     });
 
-    kill_process(pids[0], Signal::STOP).expect("it runs");
+    let first = Halted::new(pids[0]);
     let other = pids[1].as_raw_nonzero().to_string();
     for _ in 0..4 {
         assert_eq!(answer_of(&url).expect("the other answers"), other);
@@ -40,5 +42,34 @@ fn a_replica_that_stands_still_is_answered_for_by_another() {
     let (_, metrics) = house.ask_api("/metrics");
     let line = format!("homeostat_request_hedges_won_total{{service=\"web\"}} {}", counts[1]);
     assert!(metrics.contains(&line), "{metrics}");
-    kill_process(pids[0], Signal::CONT).expect("it runs");
+    drop(first);
+}
+
+/// A process of which no thread runs, until this is dropped.
+struct Halted(Pid);
+
+impl Halted {
+    /// The signal is only noticed by a thread when it gets a turn, and until then others of the process may answer.
+    fn new(pid: Pid) -> Self {
+        kill_process(pid, Signal::STOP).expect("it runs");
+        let halted = Self(pid);
+        wait_until("no thread of it runs", || halted.is_still().then_some(()));
+        halted
+    }
+
+    fn is_still(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.0)).expect("it is there");
+        threads.map(|thread| fs::read_to_string(thread.expect("it is read").path().join("stat"))).all(
+            |stat| {
+                // The name comes before the state, in brackets, and may hold any sign.
+                stat.is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+            },
+        )
+    }
+}
+
+impl Drop for Halted {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::CONT);
+    }
 }

@@ -110,6 +110,11 @@ impl Server {
     /// Lets it accept connections and answer nothing.
     pub(crate) fn hang(&self) {
         self.signal(Signal::STOP);
+        // The signal is only noticed when the process gets a turn, and until then it may answer.
+        let stat = format!("/proc/{}/stat", self.process.id());
+        let stands =
+            || fs::read_to_string(&stat).unwrap().rsplit_once(") ").is_some_and(|it| it.1.starts_with('T'));
+        assert!(within(PATIENCE, || stands().then_some(())).is_some(), "the server goes on");
     }
 
     /// Lets it go on.
