@@ -196,22 +196,21 @@ impl Forecaster {
         self.races.get(place)?.forecast()
     }
 
-    /// What would be expected at the horizon with this place in the settings if the step that is being filled were over and as it is until
-    /// now: the freshest word there is, and a rougher one than [`Self::forecasts`] gives once it is over. Nothing is learnt from it.
+    /// What would be expected at the horizon with this place in the settings if another step were over, with `load`: the freshest word there
+    /// is while it is not, and a rougher one than [`Self::forecasts`] gives then. Nothing is learnt from it.
     ///
-    /// `None` before the first step is over, while the present one has no sample, and for a place that is none.
+    /// `None` before the first step is over, and for a place or a load that is none.
     #[must_use]
-    pub fn forecast_now(&mut self, place: usize) -> Option<Forecast> {
-        let load = self.open?.mean()?;
-        let race = self.races.get(place).filter(|_| self.outlook.history.count() > 0)?;
+    pub fn forecast_supposing(&mut self, place: usize, load: f64) -> Option<Forecast> {
+        let is_load = (0.0..=LOAD_MAX).contains(&load);
+        let race = self.races.get(place).filter(|_| is_load && self.outlook.history.count() > 0)?;
         Some(self.outlook.supposing(load, |outlook| race.forecast_supposing(outlook)))
     }
 
-    /// Whether the step that is being filled is, as it is until now, above the one before it.
+    /// The load of the last step that is over; `None` before that, and where it was not measured.
     #[must_use]
-    pub fn is_rising(&self) -> bool {
-        let now = self.open.and_then(|open| open.mean());
-        now.is_some_and(|now| now > self.outlook.last())
+    pub fn last(&self) -> Option<f64> {
+        self.outlook.history.measured_ago(0)
     }
 
     /// How good each model has been at each horizon and quantile.

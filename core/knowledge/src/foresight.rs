@@ -34,6 +34,9 @@ const APART_MAX: Duration = Duration::from_secs(60);
 /// How long the last word on a step may take: the proxy is silent for a second at most.
 const LATE_MAX: Duration = Duration::from_secs(2);
 
+/// So much of a step must have been measured before it is asked how it will end.
+const SUPPOSED_FROM_PERCENT: u64 = 20;
+
 /// How often what was learned is written down: after so many steps, but not more often, and not later, than these.
 const KEPT_AFTER_STEPS: u32 = 16;
 const KEPT_EVERY_MIN: Duration = Duration::from_secs(30);
@@ -91,6 +94,12 @@ impl Amount {
         let mean = self.sum.checked_div(u128::from(self.over_ms))?;
         Some(u64::try_from(mean).unwrap_or(u64::MAX))
     }
+
+    /// Of requests, as many a second as chance alone does not explain: one standard deviation fewer than came (Poisson 1837).
+    fn beyond_chance(self) -> Option<f64> {
+        let (rate, seconds) = (self.mean()? as f64 / 1000.0, self.over_ms as f64 / 1000.0);
+        Some((rate - (rate / seconds).sqrt()).max(0.0))
+    }
 }
 
 /// What was forecast when the last step was over.
@@ -98,12 +107,21 @@ impl Amount {
 struct Said {
     /// With what is known to come.
     ahead: Forecast,
+    /// The same with the step that is under way, while that is above the last one.
+    rising: Option<Forecast>,
     report: Report,
     /// What known events make of the load until then.
     lift: Lift,
     /// What they make of each of the steps that people look ahead at.
     lifts: Vec<Option<Lift>>,
     coming: Vec<Coming>,
+}
+
+impl Said {
+    /// The forecast that is acted on.
+    fn latest(&self) -> &Forecast {
+        self.rising.as_ref().unwrap_or(&self.ahead)
+    }
 }
 
 /// What is expected until a replica that is started now would carry load.
@@ -354,6 +372,29 @@ impl Foresight {
         if has_more && self.next == end {
             self.said = self.say(steps);
         }
+        if let Some(said) = &mut self.said {
+            said.rising = None;
+        }
+        if self.next == end {
+            self.suppose();
+        }
+    }
+
+    /// Asks once more before the step that is under way is over, where it is already above the last one: whoever waits for its end starts replicas
+    /// so much later. A step that falls has time.
+    fn suppose(&mut self) {
+        let enough = millis(self.step()) * SUPPOSED_FROM_PERCENT / 100;
+        let (LoadSource::Requests, Some(filling), Some(said)) = (self.source(), self.filling, &mut self.said)
+        else {
+            return;
+        };
+        let is_apart = said.lifts.first().is_some_and(Option::is_some);
+        if is_apart || filling.load.over_ms < enough {
+            return;
+        }
+        let (load, last) = (filling.load.beyond_chance(), self.forecaster.last());
+        let Some(load) = load.filter(|load| last.is_some_and(|last| *load > last)) else { return };
+        said.rising = self.forecaster.forecast_supposing(0, load).map(|ahead| said.lift.lifted(ahead));
     }
 
     fn say(&self, steps: Steps) -> Option<Said> {
@@ -365,7 +406,7 @@ impl Foresight {
         let lifts = steps.lifts(events, first..first + farthest);
         let lift = greatest(&lifts[..self.reach]);
         let coming = steps.coming(events, [first, first + self.reach as u64, first + farthest]);
-        Some(Said { ahead: lift.lifted(ahead), report, lift, lifts, coming })
+        Some(Said { ahead: lift.lifted(ahead), rising: None, report, lift, lifts, coming })
     }
 
     fn keep(&mut self, now: Time) {
@@ -417,12 +458,12 @@ impl Foresight {
     ///
     /// Why there is none.
     pub fn expected(&self) -> Result<Expected, Unforeseen> {
-        let Some(Said { ahead, report, lift, .. }) = &self.said else {
+        let Some(said @ Said { report, lift, .. }) = &self.said else {
             let (done, of) = (self.next - self.record.first(), self.record.next() - self.record.first());
             return Err(if done < of { Unforeseen::Relearning { done, of } } else { Unforeseen::New });
         };
         let level = level_of(&self.rule);
-        let quantile = ahead.quantiles.iter().find(|quantile| quantile.level == level);
+        let quantile = said.latest().quantiles.iter().find(|quantile| quantile.level == level);
         let quantile = quantile.ok_or(Unforeseen::New)?;
         let loss = |model| report.standings.iter().find(|it| it.model == model).map(|it| it.loss);
         let ratio = loss(Model::Blend).zip(loss(Model::Persistence)).map(|(blend, last)| blend / last);
@@ -438,7 +479,7 @@ impl Foresight {
 
     /// The distribution of the same load, at several quantiles in ascending order; `None` while nothing is forecast.
     pub fn distribution(&self) -> Option<&Forecast> {
-        self.said.as_ref().map(|said| &said.ahead)
+        self.said.as_ref().map(Said::latest)
     }
 
     /// What is forecast for people: the reach first, then some moments ahead; empty while nothing is forecast. Each as it would be usual, and what is

@@ -37,7 +37,7 @@ const PRICE_OF_BUDGET: f64 = 0.05;
 const PRICE_UNSPENT: f64 = 0.2;
 
 /// By which part of it the price rises when the budget is spent just as fast as it is allowed.
-const PRICE_OF_SPENDING: f64 = 0.6;
+const PRICE_OF_SPENDING: f64 = 0.15;
 
 /// The price stays below so many times the objective's: a load that cannot be kept up with must not cost everything.
 const PRICE_MAX: f64 = 2.0;
@@ -136,7 +136,7 @@ mod tests {
         let usual = objective().price().0;
         assert!((usual - 50.0).abs() < 1e-6, "{usual}");
         assert!((price(0) - usual / 5.0).abs() < 1e-6, "nothing is spent");
-        assert!((price(1000) - usual * 0.8).abs() < 1e-6, "as fast as it is allowed");
+        assert!((price(1000) - usual * 0.35).abs() < 1e-6, "as fast as it is allowed");
         assert!((price(900_000) - usual * 2.0).abs() < 1e-6, "it cannot be kept up with");
         let unknown = objective().price_after(SpentMemory::default());
         assert!((unknown.0 - usual / 5.0).abs() < 1e-6, "nobody came yet");

@@ -49,6 +49,12 @@ impl Asked {
         }
     }
 
+    /// The highest load that is expected, with a probability at the end of what is forecast.
+    fn highest(&self) -> f64 {
+        let forecast = self.foresight.distribution().expect("enough is known");
+        forecast.quantiles.last().expect("it has quantiles").load
+    }
+
     fn past(&self) -> Vec<Option<f64>> {
         self.foresight.past(LOAD_STEPS_MAX).map(|(_, load)| load).collect()
     }
@@ -109,6 +115,26 @@ fn what_comes_again_is_expected_before_it_comes() {
     asked.go(600, rises);
     let expected = asked.foresight.expected().expect("hours are known");
     assert!(expected.load < 200.0, "in the middle between two rises: {expected:?}");
+}
+
+/// The highest load that is expected by the middle of a minute which begins as the one before, and has so much more or less from its tenth second on.
+fn expected_after_half_a_minute(usual: f64, then: f64) -> (f64, f64) {
+    let mut asked = Asked::new(rule(60));
+    asked.go(2 * 3600 - asked.now.as_millis() as u64 / 1000 % 60, |_| usual);
+    asked.go(10, |_| usual);
+    let before = asked.highest();
+    asked.go(20, |_| then);
+    (before, asked.highest())
+}
+
+#[test]
+fn a_rise_is_expected_to_stay_before_its_minute_is_over() {
+    let (before, after) = expected_after_half_a_minute(100.0, 400.0);
+    assert!(before < 150.0 && after > 200.0, "{before}, then {after}");
+    let (before, after) = expected_after_half_a_minute(100.0, 10.0);
+    assert_eq!(before, after, "a minute that falls may rise again");
+    let (before, after) = expected_after_half_a_minute(1.0, 1.1);
+    assert_eq!(before, after, "three requests more are chance");
 }
 
 #[test]
@@ -207,6 +233,17 @@ fn sale(after: u64) -> Forecasting {
     let event = serde_json::json!({"name": "sale", "at": at, "duration": "2h", "factor": 3});
     let events = vec![serde_json::from_value(event).expect("it is an event")];
     Forecasting { events, ..rule(10) }
+}
+
+#[test]
+fn nothing_is_supposed_of_a_step_that_is_known_to_be_unlike_others() {
+    for (rule, is_supposed) in [(sale(1), false), (rule(10), true)] {
+        let mut asked = Asked::new(rule);
+        asked.go(3600 + 61, |_| 100.0);
+        let before = asked.highest();
+        asked.go(5, |_| 900.0);
+        assert_eq!(asked.highest() > before, is_supposed);
+    }
 }
 
 #[test]
