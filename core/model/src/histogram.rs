@@ -59,6 +59,7 @@ impl DecayingHistogram {
     }
 
     /// The weights by bucket, without zeros at the end.
+    #[inline]
     pub fn weights(&self) -> &[u64] {
         &self.weights
     }
@@ -94,6 +95,7 @@ impl DecayingHistogram {
     }
 
     /// The end of each bucket that weighs anything, and what it weighs, smallest first.
+    #[inline]
     pub fn sizes(&self, width: Width) -> impl DoubleEndedIterator<Item = (u64, u64)> {
         let sized = move |(bucket, weight): (usize, &u64)| (sized(STARTS[bucket + 1], width), *weight);
         self.weights.iter().enumerate().map(sized).filter(|(_, weight)| *weight > 0)
@@ -149,13 +151,20 @@ impl DecayingHistogram {
 }
 
 fn bucket_of(sample: u64, width: Width) -> usize {
-    let widths = u128::from(sample) * 1000 / u128::from(width.0.max(1));
-    let after = STARTS.partition_point(|start| u128::from(*start) <= widths);
+    let width = width.0.max(1);
+    // In 64 bits wherever it fits: this is asked for each bucket of each decision.
+    let widths = sample.checked_mul(1000).map_or_else(
+        || u64::try_from(u128::from(sample) * 1000 / u128::from(width)).unwrap_or(u64::MAX),
+        |thousandths| thousandths / width,
+    );
+    let after = STARTS.partition_point(|start| *start <= widths);
     after.saturating_sub(1).min(BUCKETS - 1)
 }
 
+#[inline]
 fn sized(widths: u64, width: Width) -> u64 {
-    u64::try_from(u128::from(widths) * u128::from(width.0) / 1000).unwrap_or(u64::MAX)
+    let wide = || u64::try_from(u128::from(widths) * u128::from(width.0) / 1000).unwrap_or(u64::MAX);
+    widths.checked_mul(width.0).map_or_else(wide, |thousandths| thousandths / 1000)
 }
 
 #[cfg(test)]
@@ -233,6 +242,18 @@ mod tests {
             let rank = (samples.len() * percent as usize).div_ceil(100).max(1) - 1;
             let exact = samples[rank].min(sized(STARTS[BUCKETS - 1], CPU));
             prop_assert!(found >= exact && found <= exact + exact / 19 + 11, "{found} for {exact}");
+        }
+
+        #[test]
+        fn a_bucket_is_the_same_in_64_bits(sample: u64, shift in 0..64_u32, width in 1..u64::MAX, bucket in 0..=BUCKETS) {
+            for (sample, width) in [(sample, width), (sample >> shift, width >> shift), (sample >> shift, 10)] {
+                let width = Width(width.max(1));
+                let widths = u128::from(sample) * 1000 / u128::from(width.0);
+                let last = STARTS[..BUCKETS].iter().rposition(|start| u128::from(*start) <= widths);
+                prop_assert_eq!(Some(bucket_of(sample, width)), last);
+                let exact = u128::from(STARTS[bucket]) * u128::from(width.0) / 1000;
+                prop_assert_eq!(u128::from(sized(STARTS[bucket], width)), exact.min(u128::from(u64::MAX)));
+            }
         }
 
         #[test]

@@ -14,7 +14,7 @@ use model::resource::Slo;
 use model::time::Time;
 
 use super::combine::{Choice, Combined};
-use super::question::{Question, replicas_at_most, target_of};
+use super::question::{Question, quotient, replicas_at_most, target_of};
 use super::reading::{Milli, Phase};
 use crate::learned::{self, Fallback, STEPS_A_MINUTE, Weighed};
 use crate::slo::{self, Objective, Price};
@@ -53,7 +53,7 @@ const RISE_WIDTH: Width = Width(10);
 const RISES_MIN: u64 = 360;
 
 /// The share of the capacity that is used until then: what a horizontal pod autoscaler is usually set to.
-const USED_WHILE_NEW_PERCENT: i128 = 70;
+const USED_WHILE_NEW_PERCENT: i64 = 70;
 
 /// Steps between two looks of whoever looks rarely, at most: a minute of them. Past it nobody sees how the load rises.
 const STEPS_APART_MAX: u64 = 12;
@@ -145,11 +145,11 @@ fn note_starts(memory: &mut RiseMemory, question: &Question<'_>) {
     let took = question.replicas.iter().filter_map(|replica| {
         let readiness = replica.readiness.filter(|readiness| readiness.ready)?;
         (replica.phase == Phase::Running && !replica.leaving)
-            .then_some(readiness.since.since(replica.started?))
+            .then_some(readiness.since.as_millis().saturating_sub(replica.started?.as_millis()))
     });
     // A replica that became ready again after a while took no longer to start.
     let most = RISE_STEP * u32::try_from(RISE_STEPS_MAX - 1).unwrap_or(u32::MAX);
-    let slowest = took.max().unwrap_or(Duration::ZERO).min(most);
+    let slowest = Duration::from_millis(took.max().unwrap_or(0)).min(most);
     if slowest >= memory.start {
         (memory.start, memory.start_at) = (slowest, question.now);
     } else if question.now.since(memory.start_at) >= START_FORGOTTEN {
@@ -192,7 +192,7 @@ fn note_rise(memory: &mut RiseMemory, now: Time, horizon: Duration) {
     let is_whole = are_whole(kept, &memory.peaks);
     let Some(most) = kept[1..].iter().map(|peak| peak.load).max().filter(|_| is_whole) else { return };
     let base = base.load.max(BASE_MIN);
-    let rise = i128::from(most.0.saturating_sub(base.0).max(0)) * 1000 / i128::from(base.0);
+    let rise = quotient(i128::from(most.0.saturating_sub(base.0).max(0)) * 1000, base.0);
     memory.rises.add(now, u64::try_from(rise).unwrap_or(u64::MAX), RISE_WIDTH);
     memory.seen = memory.seen.saturating_add(1);
 }
@@ -204,7 +204,7 @@ fn note_burst(memory: &mut RiseMemory, now: Time) {
     let most = minute.iter().map(|peak| peak.load.0.max(0)).max();
     let (Some(most), true) = (most, minute.len() > 1) else { return };
     let mean = mean_of(minute).max(BASE_MIN);
-    let burst = i128::from((most - mean.0).max(0)) * 1000 / i128::from(mean.0);
+    let burst = quotient(i128::from((most - mean.0).max(0)) * 1000, mean.0);
     memory.bursts.add(now, u64::try_from(burst).unwrap_or(u64::MAX), RISE_WIDTH);
 }
 
@@ -223,7 +223,7 @@ fn latest_minute(peaks: &[LoadPeak]) -> &[LoadPeak] {
 
 fn mean_of(peaks: &[LoadPeak]) -> Milli {
     let sum: i128 = peaks.iter().map(|peak| i128::from(peak.load.0.max(0))).sum();
-    Milli(i64::try_from(sum / (peaks.len().max(1) as i128)).unwrap_or(i64::MAX))
+    Milli(i64::try_from(quotient(sum, peaks.len().max(1) as i64)).unwrap_or(i64::MAX))
 }
 
 /// Whether none is missing among the `kept` ones, the last of `peaks`, by how often these were looked at: at each step, or more rarely.
@@ -240,7 +240,7 @@ fn apart(peaks: &[LoadPeak]) -> impl Iterator<Item = u64> {
 
 /// Replicas that carry the load with the reserve of a service that is not known yet.
 fn with_reserve(load: Milli, capacity: Milli) -> u32 {
-    replicas_at_most(i128::from(load.0) * 100 / USED_WHILE_NEW_PERCENT, capacity)
+    replicas_at_most(quotient(i128::from(load.0) * 100, USED_WHILE_NEW_PERCENT), capacity)
 }
 
 /// The number at which replicas and the requests that come while the load exceeds what they carry cost least together, at `price` for such a request, where
@@ -248,16 +248,24 @@ fn with_reserve(load: Milli, capacity: Milli) -> u32 {
 ///
 /// The cost falls only where one more of the rises seen is carried, so that no other number need be tried.
 fn cheapest(seen: &DecayingHistogram, price: Price, load: Milli, capacity: Milli) -> (u32, u32) {
-    let (load, one) = (load.0.max(0) as f64, capacity.0.max(1) as f64);
-    let all: u64 = seen.sizes(RISE_WIDTH).map(|(_, weight)| weight).sum();
+    let (load, one) = (load.0.max(0) as f64, u64::try_from(capacity.0).unwrap_or(0).max(1));
+    // Loads beyond what 64 bits hold are as many replicas as can be counted.
+    let replicas_of = |loads: f64| (loads.min(9e17) as u64).div_ceil(one).min(i32::MAX as u64) as u32;
+    let one = one as f64;
+    let all: u64 = seen.weights().iter().sum();
     let share = |weight: u64| weight as f64 / all.max(1) as f64;
-    let replicas_of = |loads: f64| replicas_at_most(loads.min(9e17) as i128, capacity);
+    let least = f64::from(replicas_of(load));
     let (mut best, mut violated, mut above) = ((f64::INFINITY, 0, 0.0), 0.0, 0.0);
     // From the largest rise down, so that what is not carried adds up.
     for (rise, weight) in seen.sizes(RISE_WIDTH).rev() {
+        let of_violations = price.requests() * violated / one;
+        // Smaller rises leave still more to be violated, and need what carries the load as it is.
+        if least + of_violations > best.0 {
+            break;
+        }
         let risen = load * (1.0 + rise as f64 / 1000.0);
         let replicas = replicas_of(risen);
-        let cost = f64::from(replicas) + price.requests() * violated / one;
+        let cost = f64::from(replicas) + of_violations;
         if cost <= best.0 {
             best = (cost, replicas, above);
         }
@@ -266,4 +274,46 @@ fn cheapest(seen: &DecayingHistogram, price: Price, load: Milli, capacity: Milli
     }
     let (_, replicas, risk) = best;
     (replicas, (risk * 1e6) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The same, with every rise tried, in numbers of 128 bits.
+    fn cheapest_of_all(seen: &DecayingHistogram, price: Price, load: Milli, capacity: Milli) -> (u32, u32) {
+        let (load, one) = (load.0.max(0) as f64, capacity.0.max(1) as f64);
+        let all: u64 = seen.sizes(RISE_WIDTH).map(|(_, weight)| weight).sum();
+        let (mut best, mut violated, mut above) = ((f64::INFINITY, 0, 0.0), 0.0, 0.0);
+        for (rise, weight) in seen.sizes(RISE_WIDTH).rev() {
+            let risen = load * (1.0 + rise as f64 / 1000.0);
+            let whole = (risen.min(9e17) as i128 + i128::from(capacity.0) - 1) / i128::from(capacity.0);
+            let replicas = u32::try_from(whole.clamp(0, i128::from(i32::MAX))).expect("it was clamped");
+            let cost = f64::from(replicas) + price.requests() * violated / one;
+            if cost <= best.0 {
+                best = (cost, replicas, above);
+            }
+            let share = weight as f64 / all.max(1) as f64;
+            (violated, above) = (violated + share * risen, above + share);
+        }
+        (best.1, (best.2 * 1e6) as u32)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_not_tried_is_never_cheaper(
+            rises in prop::collection::vec((0_u64..200_000, 0_u64..400_000_000), 0..60),
+            price in 0.01..300.0_f64, load in -5_i64..3_000_000_000, capacity in 1_i64..40_000_000,
+        ) {
+            let mut seen = DecayingHistogram::default();
+            rises.iter().for_each(|(rise, at)| seen.add(Time::from_millis(*at), *rise, RISE_WIDTH));
+            for load in [Milli(load), Milli(load / 1_000_000), Milli(i64::MAX)] {
+                let (price, capacity) = (Price::of(price), Milli(capacity));
+                let all = cheapest_of_all(&seen, price, load, capacity);
+                prop_assert_eq!(cheapest(&seen, price, load, capacity), all);
+            }
+        }
+    }
 }

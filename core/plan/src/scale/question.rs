@@ -122,13 +122,23 @@ pub(super) fn target_of(metric: &MetricSpec) -> Milli {
 }
 
 /// `load` shared out so that nobody carries more than `each`; 0 replicas for no load. Within what Kubernetes' 32 bits can count.
+#[inline]
 pub(super) fn replicas_at_most(load: i128, each: Milli) -> u32 {
-    within_32_bits((load + i128::from(each.0) - 1).checked_div(i128::from(each.0)).unwrap_or(0))
+    within_32_bits(quotient(load + i128::from(each.0) - 1, each.0))
 }
 
 /// `load` shared out so that nobody carries less than `each`; 0 replicas for less than that.
 pub(super) fn replicas_at_least(load: i128, each: Milli) -> u32 {
-    within_32_bits(load.checked_div(i128::from(each.0)).unwrap_or(0))
+    within_32_bits(quotient(load, each.0))
+}
+
+/// `dividend ÷ divisor`, cut off; 0 for a divisor of 0. In 64 bits where that is enough, which a processor divides by itself.
+#[inline]
+pub(super) fn quotient(dividend: i128, divisor: i64) -> i128 {
+    match (i64::try_from(dividend), divisor) {
+        (Ok(dividend), 1..) => i128::from(dividend / divisor),
+        (Ok(_) | Err(_), _) => dividend.checked_div(i128::from(divisor)).unwrap_or(0),
+    }
 }
 
 fn within_32_bits(replicas: i128) -> u32 {
@@ -154,4 +164,23 @@ pub(super) fn since_asked(memory: &mut PolicyMemory, now: Time, current: u32, as
     };
     memory.past = Past::Asking(asking);
     since
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_quotient_is_the_same_in_64_bits(dividend: i64, factor in 1..1000_i128, divisor: i64) {
+            for dividend in [i128::from(dividend), i128::from(dividend) * factor] {
+                for divisor in [divisor, divisor % 1000, 0, -1] {
+                    let exact = dividend.checked_div(i128::from(divisor)).unwrap_or(0);
+                    prop_assert_eq!(quotient(dividend, divisor), exact);
+                }
+            }
+        }
+    }
 }
