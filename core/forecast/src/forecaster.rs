@@ -219,6 +219,12 @@ impl Forecaster {
         self.races.iter().flat_map(Race::reports).collect()
     }
 
+    /// How good each model has been at `level`, which is one of the settings', at the horizon with this place in them; `None` for what is none.
+    #[must_use]
+    pub fn report(&self, place: usize, level: f64) -> Option<Report> {
+        self.races.get(place)?.report(level)
+    }
+
     /// The seasons that the load has, the strongest first.
     #[must_use]
     pub fn seasons(&self) -> Vec<Season> {

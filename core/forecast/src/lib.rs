@@ -33,6 +33,7 @@
 mod forecaster;
 mod settings;
 
+mod distribution;
 mod forecast;
 mod model;
 mod season;
@@ -55,6 +56,7 @@ mod width;
 mod tests;
 
 pub use calibration::pinball;
+pub use distribution::Distribution;
 pub use forecast::{Forecast, Quantile, Report, Standing};
 pub use forecaster::{Forecaster, Taken};
 pub use model::Model;

@@ -300,14 +300,24 @@ impl Race {
 
     /// How good each model has been.
     pub(crate) fn reports(&self) -> impl Iterator<Item = Report> {
-        self.books.iter().zip(&self.levels).map(|(book, &level)| Report {
+        self.books.iter().zip(&self.levels).map(|(book, &level)| self.report_of(book, level))
+    }
+
+    /// How good each model has been at `level`; `None` where that is not forecast.
+    pub(crate) fn report(&self, level: f64) -> Option<Report> {
+        let place = self.levels.iter().position(|it| *it == level)?;
+        Some(self.report_of(self.books.get(place)?, level))
+    }
+
+    fn report_of(&self, book: &Book, level: f64) -> Report {
+        Report {
             horizon: self.horizon,
             level,
             scored: self.scored,
             coverage: if self.is_believed(book) { book.blend.coverage } else { book.persistence.coverage },
             beats_persistence: self.is_believed(book),
             standings: self.standings(book),
-        })
+        }
     }
 
     fn standings(&self, book: &Book) -> Vec<Standing> {

@@ -10,7 +10,7 @@ mod record;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forecast::{Forecast, Forecaster, Horizon, Model, Report, Season, Settings};
+use forecast::{Distribution, Forecast, Forecaster, Horizon, Model, Report, Season, Settings};
 use model::memory::{Exchange, LOAD_STEPS_MAX, LoadRecord, LoadSource, StepLoad};
 use model::resource::Forecasting;
 use model::time::{Now, Time};
@@ -106,9 +106,9 @@ impl Amount {
 #[derive(Clone, Debug)]
 struct Said {
     /// With what is known to come.
-    ahead: Forecast,
+    ahead: Ahead,
     /// The same with the step that is under way, while that is above the last one.
-    rising: Option<Forecast>,
+    rising: Option<Ahead>,
     report: Report,
     /// What known events make of the load until then.
     lift: Lift,
@@ -117,9 +117,22 @@ struct Said {
     coming: Vec<Coming>,
 }
 
+/// A forecast, and what it says between its quantiles and beyond them.
+#[derive(Clone, Debug)]
+struct Ahead {
+    forecast: Forecast,
+    distribution: Distribution,
+}
+
+impl Ahead {
+    fn of(forecast: Forecast) -> Self {
+        Self { distribution: Distribution::of(&forecast), forecast }
+    }
+}
+
 impl Said {
-    /// The forecast that is acted on.
-    fn latest(&self) -> &Forecast {
+    /// What is acted on.
+    fn latest(&self) -> &Ahead {
         self.rising.as_ref().unwrap_or(&self.ahead)
     }
 }
@@ -394,19 +407,20 @@ impl Foresight {
         }
         let (load, last) = (filling.load.beyond_chance(), self.forecaster.last());
         let Some(load) = load.filter(|load| last.is_some_and(|last| *load > last)) else { return };
-        said.rising = self.forecaster.forecast_supposing(0, load).map(|ahead| said.lift.lifted(ahead));
+        let ahead = self.forecaster.forecast_supposing(0, load);
+        said.rising = ahead.map(|ahead| Ahead::of(said.lift.lifted(ahead)));
     }
 
     fn say(&self, steps: Steps) -> Option<Said> {
         let level = level_of(&self.rule);
         let ahead = self.forecaster.forecast(0)?;
-        let report = self.forecaster.reports().into_iter().find(|report| report.level == level)?;
+        let report = self.forecaster.report(0, level)?;
         let (first, events) = (self.next, &self.rule.events);
         let farthest = self.looks.iter().copied().fold(self.reach, usize::max) as u64;
         let lifts = steps.lifts(events, first..first + farthest);
         let lift = greatest(&lifts[..self.reach]);
         let coming = steps.coming(events, [first, first + self.reach as u64, first + farthest]);
-        Some(Said { ahead: lift.lifted(ahead), rising: None, report, lift, lifts, coming })
+        Some(Said { ahead: Ahead::of(lift.lifted(ahead)), rising: None, report, lift, lifts, coming })
     }
 
     fn keep(&mut self, now: Time) {
@@ -463,7 +477,7 @@ impl Foresight {
             return Err(if done < of { Unforeseen::Relearning { done, of } } else { Unforeseen::New });
         };
         let level = level_of(&self.rule);
-        let quantile = said.latest().quantiles.iter().find(|quantile| quantile.level == level);
+        let quantile = said.latest().forecast.quantiles.iter().find(|quantile| quantile.level == level);
         let quantile = quantile.ok_or(Unforeseen::New)?;
         let loss = |model| report.standings.iter().find(|it| it.model == model).map(|it| it.loss);
         let ratio = loss(Model::Blend).zip(loss(Model::Persistence)).map(|(blend, last)| blend / last);
@@ -477,9 +491,9 @@ impl Foresight {
         })
     }
 
-    /// The distribution of the same load, at several quantiles in ascending order; `None` while nothing is forecast.
-    pub fn distribution(&self) -> Option<&Forecast> {
-        self.said.as_ref().map(Said::latest)
+    /// The distribution of the same load; `None` while nothing is forecast.
+    pub fn distribution(&self) -> Option<&Distribution> {
+        self.said.as_ref().map(|said| &said.latest().distribution)
     }
 
     /// What is forecast for people: the reach first, then some moments ahead; empty while nothing is forecast. Each as it would be usual, and what is

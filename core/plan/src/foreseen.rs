@@ -199,10 +199,10 @@ impl Promise<'_> {
 
     /// `None` while it is not known what a replica carries, while nothing is forecast, and where it is no requests that are.
     fn needed(self, foresight: &Foresight, is_proven: bool) -> Option<Needed> {
-        let forecast = foresight.distribution().filter(|_| foresight.source() == LoadSource::Requests)?;
+        let load = foresight.distribution().filter(|_| foresight.source() == LoadSource::Requests)?;
         let capacity = PerReplica(self.capacity?.rate.per_second());
         let price = self.price(is_proven);
-        let cheapest = newsvendor::cheapest(forecast, price, &capacity, (0, self.replicas_max));
+        let cheapest = newsvendor::cheapest(load, price, &capacity, (0, self.replicas_max));
         Some(Needed::ByPromise { cheapest, carried: capacity.carried(cheapest.replicas), price })
     }
 

@@ -62,12 +62,13 @@ impl Record {
     pub(super) fn keep(&mut self, exchange: Exchange) {
         let LoadRecord { source, step, first, loads, .. } = &*self.kept;
         let excess = (loads.len() + self.fresh.len()).saturating_sub(LOAD_STEPS_MAX);
-        let all = loads.iter().chain(&self.fresh).skip(excess).copied();
+        let (old, new) =
+            (&loads[excess.min(loads.len())..], &self.fresh[excess.saturating_sub(loads.len())..]);
         let kept = LoadRecord {
             source: *source,
             step: *step,
             first: first + excess as u64,
-            loads: all.collect(),
+            loads: [old, new].concat(),
             exchange,
         };
         self.kept = Arc::new(kept);

@@ -51,8 +51,7 @@ impl Asked {
 
     /// The highest load that is expected, with a probability at the end of what is forecast.
     fn highest(&self) -> f64 {
-        let forecast = self.foresight.distribution().expect("enough is known");
-        forecast.quantiles.last().expect("it has quantiles").load
+        self.foresight.distribution().expect("enough is known").last()
     }
 
     fn past(&self) -> Vec<Option<f64>> {

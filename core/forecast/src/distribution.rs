@@ -1,0 +1,128 @@
+//! The distribution of the load ahead, drawn from the quantiles of a forecast.
+
+use crate::forecast::Forecast;
+use crate::settings::LEVELS_MAX;
+
+/// The distribution of the load ahead: between two quantiles, and beyond the last, the logarithm of the probability to be above is linear.
+#[derive(Clone, Debug)]
+pub struct Distribution {
+    /// Nothing, and each quantile; of these so many are used.
+    corners: [Corner; LEVELS_MAX + 1],
+    used: usize,
+}
+
+/// A load, the probability to be above, the integral of that from there on, and the rate at which it falls from there to the next corner.
+#[derive(Clone, Copy, Debug, Default)]
+struct Corner {
+    load: f64,
+    above: f64,
+    beyond: f64,
+    decay: f64,
+}
+
+/// Beyond the last quantile the load reaches at least this part of it further by each such step as between the last two: nothing is certain.
+const TAIL_MIN: f64 = 0.02;
+
+impl Distribution {
+    /// Draws it from quantiles, of which there is one at least, in ascending order of their levels.
+    #[must_use]
+    pub fn of(forecast: &Forecast) -> Self {
+        let mut corners = [Corner { load: 0.0, above: 1.0, beyond: 0.0, decay: 0.0 }; LEVELS_MAX + 1];
+        let used = forecast.quantiles.len().min(LEVELS_MAX) + 1;
+        for (place, quantile) in forecast.quantiles.iter().enumerate().take(LEVELS_MAX) {
+            // Quantiles are forecast one by one and may cross by a little.
+            corners[place + 1].load = quantile.uncalibrated.max(corners[place].load);
+            corners[place + 1].above = 1.0 - quantile.level;
+        }
+        let (before, last) = (corners[used.saturating_sub(2)], corners[used - 1]);
+        let width = (last.load - before.load).max(TAIL_MIN * last.load).max(f64::MIN_POSITIVE);
+        let decay = (before.above / last.above).ln() / width;
+        corners[used - 1] = Corner { beyond: last.above / decay, decay, ..last };
+        for place in (0..used - 1).rev() {
+            let (here, next) = (corners[place], corners[place + 1]);
+            let (width, fall) = (next.load - here.load, (here.above / next.above).ln());
+            // Where two corners are at one load, nothing lies between them.
+            let decay = if width > 0.0 { fall / width } else { 0.0 };
+            let here = Corner { decay, ..here };
+            corners[place] = Corner { beyond: next.beyond + here.within(width, next.above), ..here };
+        }
+        Self { corners, used }
+    }
+
+    /// No load, and that of each quantile, with the mean of what lies above it; in ascending order.
+    pub fn corners(&self) -> impl DoubleEndedIterator<Item = (f64, f64)> {
+        self.used().iter().map(|corner| (corner.load, corner.load * corner.above + corner.beyond))
+    }
+
+    /// The load of the last quantile.
+    #[must_use]
+    pub fn last(&self) -> f64 {
+        self.corners[self.used - 1].load
+    }
+
+    fn used(&self) -> &[Corner] {
+        &self.corners[..self.used]
+    }
+
+    /// The load itself, the probability to be above it, and the integral of that from there on.
+    fn at(&self, load: f64) -> Corner {
+        let next = self.used().iter().position(|corner| load < corner.load);
+        // The first corner is at 0, and no load is below it.
+        let before = self.corners[next.unwrap_or(self.used).max(1) - 1];
+        let above = before.above * (-(load - before.load) * before.decay).exp();
+        let beyond = match next {
+            Some(_) => before.beyond - before.within(load - before.load, above),
+            None => above / before.decay,
+        };
+        Corner { load, above, beyond, decay: before.decay }
+    }
+
+    /// The probability that the load is above `load`.
+    #[must_use]
+    pub fn above(&self, load: f64) -> f64 {
+        self.at(load).above
+    }
+
+    /// The mean of what lies above `load`, as a part of all times.
+    #[must_use]
+    pub fn violated(&self, load: f64) -> f64 {
+        let at = self.at(load);
+        load * at.above + at.beyond
+    }
+}
+
+impl Corner {
+    /// The integral of the probability over `width` from here, where it has fallen to `above`.
+    fn within(self, width: f64, above: f64) -> f64 {
+        if self.decay * width > 1e-9 { (self.above - above) / self.decay } else { width * self.above }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::forecast::Quantile;
+    use crate::model::Model;
+    use crate::settings::Horizon;
+
+    const LEVELS: [f64; LEVELS_MAX] = [0.05, 0.5, 0.8, 0.93, 0.95, 0.98, 0.993];
+
+    proptest! {
+        #[test]
+        fn the_risk_falls_with_what_is_carried(
+            loads in prop::collection::vec(0.0..1e6_f64, 1..=LEVELS_MAX), at in 0.0..2e6_f64, more in 0.0..1e6_f64,
+        ) {
+            let quantile =
+                |(&level, &load): (&f64, &f64)| Quantile { level, load, uncalibrated: load, by: Model::Blend };
+            let quantiles = LEVELS.iter().zip(&loads).map(quantile).collect();
+            let tail = Distribution::of(&Forecast { horizon: Horizon::PeakWithin(2), quantiles });
+            let (one, other) = (tail.at(at), tail.at(at + more));
+            prop_assert!((0.0..=1.0).contains(&one.above) && other.above <= one.above + 1e-12, "{one:?}, then {other:?}");
+            prop_assert!(other.beyond <= one.beyond * (1.0 + 1e-9) + 1e-9, "{one:?}, then {other:?}");
+            let mean = tail.violated(0.0);
+            prop_assert!(mean >= 0.05 * loads.iter().copied().fold(0.0, f64::min) && mean.is_finite());
+        }
+    }
+}
