@@ -49,33 +49,54 @@ pub(crate) enum Course {
 impl Scene {
     /// Decides, and says what the autoscaler remembers from then on, when it was asked.
     pub(crate) fn decide(&self) -> (Ruling, Option<ScalingMemory>) {
+        match self.decider() {
+            Ok(spec) => {
+                let mut memory = self.sight.memory.clone();
+                (self.scaled(&self.acting(spec), &mut memory), Some(memory))
+            }
+            Err(ruling) => (ruling, None),
+        }
+    }
+
+    /// The same for whoever keeps the memory himself, instead of one in the scene.
+    pub(crate) fn decide_with(&self, memory: &mut ScalingMemory) -> Ruling {
+        match self.decider() {
+            Ok(spec) => self.scaled(&self.acting(spec), memory),
+            Err(ruling) => ruling,
+        }
+    }
+
+    /// The autoscaler that is to be asked, or what is decided without one.
+    #[expect(clippy::result_large_err, reason = "one is made for each decision, and it is what is returned")]
+    fn decider(&self) -> Result<&AutoscalerSpec, Ruling> {
         if let Some(hold) = self.hold {
             let reason = Reason::Held { replicas: hold.replicas, until: hold.until };
-            return plain(Policy::Hold, hold.replicas, reason);
+            return Err(plain(Policy::Hold, hold.replicas, reason));
         }
         match self.rest {
-            Some(Rest::Idle { since }) => return plain(Policy::ToZero, 0, Reason::Idle { since }),
+            Some(Rest::Idle { since }) => return Err(plain(Policy::ToZero, 0, Reason::Idle { since })),
             Some(Rest::Over { waiting }) => {
-                return plain(Policy::ToZero, self.first_size().max(1), Reason::Awaited { waiting });
+                let reason = Reason::Awaited { waiting };
+                return Err(plain(Policy::ToZero, self.first_size().max(1), reason));
             }
             None => {}
         }
         let scale = &self.declared.spec.scale;
         if let (Some(Pause { until }), Some(_)) = (self.pause, &self.declared.autoscaler) {
-            return self.allowed(Policy::Paused, self.within(self.current), Reason::Paused { until });
+            return Err(self.allowed(Policy::Paused, self.within(self.current), Reason::Paused { until }));
         }
         match (&self.declared.autoscaler, &scale.count) {
             (Some(_), _) if scale.mode == ScaleMode::Off => {
-                self.allowed(Policy::Off, self.within(self.current), Reason::ScalingOff)
+                Err(self.allowed(Policy::Off, self.within(self.current), Reason::ScalingOff))
             }
-            (Some(spec), _) => self.scaled(&self.acting(spec)),
-            (None, Count::Fixed(replicas)) => self.fixed(*replicas),
-            (None, Count::Auto(auto)) => self.fixed(auto.min),
+            (Some(spec), _) => Ok(spec),
+            (None, Count::Fixed(replicas)) => Err(self.fixed(*replicas)),
+            (None, Count::Auto(auto)) => Err(self.fixed(auto.min)),
         }
     }
 
     /// A size that does not depend on load, but perhaps on the time of day.
-    fn fixed(&self, replicas: u32) -> (Ruling, Option<ScalingMemory>) {
+    fn fixed(&self, replicas: u32) -> Ruling {
         let within = self.within(replicas);
         let is_moved = within != replicas;
         match is_moved.then(|| self.term.note(&self.declared)).flatten() {
@@ -85,9 +106,9 @@ impl Scene {
     }
 
     /// A size that needed no arithmetic, but for the rounding to an allowed one.
-    fn allowed(&self, policy: Policy, asked: u32, reason: Reason) -> (Ruling, Option<ScalingMemory>) {
+    fn allowed(&self, policy: Policy, asked: u32, reason: Reason) -> Ruling {
         let course = Course::Plain { policy, reason, asked: Some(asked) };
-        (Ruling { desired: self.fitting(asked), course }, None)
+        Ruling { desired: self.fitting(asked), course }
     }
 
     /// At least as many as are protected, within the bounds.
@@ -104,7 +125,7 @@ impl Scene {
         fit(&self.declared, replicas, self.term.bounds).replicas()
     }
 
-    fn scaled(&self, spec: &AutoscalerSpec) -> (Ruling, Option<ScalingMemory>) {
+    fn scaled(&self, spec: &AutoscalerSpec, memory: &mut ScalingMemory) -> Ruling {
         let (now, current, sight) = (self.now.time, self.current, &self.sight);
         let view = ScaleView {
             spec_replicas: current,
@@ -115,18 +136,18 @@ impl Scene {
         let metrics = spec.metrics.iter().zip(&sight.taken);
         let readings: Vec<_> =
             metrics.map(|(metric, taken)| reading(metric, taken, &self.declared)).collect();
-        let mut memory = sight.memory.clone();
         let ahead = self.ahead(spec, ForecastMode::On);
-        let verdict = hpa::reconcile_above(ahead, now, (spec, &view), &readings, &mut memory, &self.hpa);
+        let verdict = hpa::reconcile_above(ahead, now, (spec, &view), &readings, memory, &self.hpa);
         let fall = doubt::fall(now, &verdict, &mut memory.levels);
         // New bounds are no fall of load: they hold whatever fails.
         let is_believed_from_load = verdict.desired < current && current <= spec.max;
-        let doubt = is_believed_from_load.then(|| self.doubt(spec, &verdict, fall)).flatten();
+        let doubt =
+            is_believed_from_load.then(|| self.doubt(spec, (&verdict, fall), &memory.flaps)).flatten();
         let proposed = if doubt.is_some() { current } else { verdict.desired };
         let proposed = self.spared(proposed);
         let kept = self.fitting(self.within(current));
         let desired = followed(self.declared.spec.scale.mode, kept, self.fitting(proposed));
-        hpa::record(now, spec, current, desired, &mut memory);
+        hpa::record(now, spec, current, desired, memory);
         match self.declared.spec.scale.flaps {
             Some(flaps) if desired != current && matches!(verdict.course, hpa::Course::Scaled { .. }) => {
                 doubt::note_change(now, flaps, (current, desired), &mut memory.flaps);
@@ -134,7 +155,7 @@ impl Scene {
             Some(_) => {}
             None => memory.flaps = FlapMemory::default(),
         }
-        (Ruling { desired, course: Course::Scaled { verdict, doubt } }, Some(memory))
+        Ruling { desired, course: Course::Scaled { verdict, doubt } }
     }
 
     /// What is forecast in `mode` asks for.
@@ -144,11 +165,13 @@ impl Scene {
     }
 
     /// The first reason not to follow `verdict` to fewer replicas.
-    fn doubt(&self, spec: &AutoscalerSpec, verdict: &Verdict, fall: Option<Doubt>) -> Option<Doubt> {
-        let flaps = || {
-            let flaps = self.declared.spec.scale.flaps?;
-            doubt::flapping(self.now.time, flaps, &self.sight.memory.flaps)
-        };
+    fn doubt(
+        &self,
+        spec: &AutoscalerSpec,
+        (verdict, fall): (&Verdict, Option<Doubt>),
+        turns: &FlapMemory,
+    ) -> Option<Doubt> {
+        let flaps = || doubt::flapping(self.now.time, self.declared.spec.scale.flaps?, turns);
         self.disbelief(spec, verdict, fall).or_else(flaps)
     }
 
@@ -168,6 +191,6 @@ impl Scene {
     }
 }
 
-fn plain(policy: Policy, desired: u32, reason: Reason) -> (Ruling, Option<ScalingMemory>) {
-    (Ruling { desired, course: Course::Plain { policy, reason, asked: None } }, None)
+fn plain(policy: Policy, desired: u32, reason: Reason) -> Ruling {
+    Ruling { desired, course: Course::Plain { policy, reason, asked: None } }
 }

@@ -117,16 +117,16 @@ impl Scene {
         }
     }
 
-    /// The scene of a service that stands as somebody supposes.
+    /// The scene of a service that stands as somebody supposes, who keeps the memory: see [`Scene::decide_with`].
     pub(crate) fn supposed(
         now: Now,
         declared: Arc<Declared>,
         (supposed, foresight): (Supposed, Option<&Foresight>),
-        (memory, settings): (ScalingMemory, &Settings),
+        (memory, settings): (&ScalingMemory, &Settings),
     ) -> Self {
         let term = Term::of(now.wall, &declared);
         let Supposed { desired, count, replicas, taken, carries, .. } = supposed;
-        let begin = desired.filter(|desired| !is_off(*desired, &memory, &term));
+        let begin = desired.filter(|desired| !is_off(*desired, memory, &term));
         let current = begin.unwrap_or_else(|| first_size(&declared, &term));
         let capacity = carries.map(Learned::supposed);
         let replicas_max = settings.guard.replicas_max;
@@ -134,8 +134,7 @@ impl Scene {
         let promise =
             slo.map(|slo| Promise { slo, capacity, rises: memory.policy.past.rises(), replicas_max });
         let foreseen = Foreseen::of(foresight, promise);
-        let sight =
-            Sight { count, replicas, taken, warmup: None, capacity, memory, errors: None, incident: None };
+        let sight = Sight { count, replicas, taken, capacity, ..Sight::default() };
         Self {
             now,
             desired,

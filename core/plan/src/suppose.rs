@@ -74,12 +74,10 @@ impl Supposition {
     /// Replicas wanted from `now` on.
     pub fn decide(&mut self, now: Now, supposed: Supposed) -> u32 {
         self.look_ahead(now, &supposed);
-        let memory = std::mem::take(&mut self.memory);
         let supposed = (supposed, self.foresight.as_ref());
-        let scene = Scene::supposed(now, Arc::clone(&self.declared), supposed, (memory, &self.settings));
-        let (ruling, memory) = scene.decide();
-        self.memory = memory.unwrap_or(scene.sight.memory);
-        ruling.desired
+        let scene =
+            Scene::supposed(now, Arc::clone(&self.declared), supposed, (&self.memory, &self.settings));
+        scene.decide_with(&mut self.memory).desired
     }
 
     /// What a learned policy goes by, where one replica carries `capacity`; `None` where nothing is promised, and before enough of the load was seen.

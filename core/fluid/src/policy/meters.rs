@@ -86,9 +86,10 @@ impl Meter {
 /// The replicas, those that serve and those that start.
 pub(crate) fn views(sight: &Sight<'_>) -> Vec<ReplicaView> {
     let tick_ms = u64::try_from(sight.service.tick.as_millis()).unwrap_or(u64::MAX);
+    let now_ms = sight.now.time.as_millis();
     let at = |tick: u64| {
-        let ago = Duration::from_millis(tick_ms.saturating_mul(sight.tick.saturating_sub(tick)));
-        sight.now.time - ago
+        let ago_ms = tick_ms.saturating_mul(sight.tick.saturating_sub(tick));
+        Time::from_millis(now_ms.saturating_sub(ago_ms))
     };
     sight.fleet.replicas().map(|replica| view(replica, sight.tick, at)).collect()
 }
