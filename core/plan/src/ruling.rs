@@ -13,7 +13,7 @@ use crate::rest::Rest;
 use crate::scale::hpa::{self, Verdict};
 use crate::scale::question::Ahead;
 use crate::scale::reading::{Members, ScaleView};
-use crate::scene::Scene;
+use crate::scene::{Scene, aim_of};
 use crate::taken::reading;
 
 /// What was decided, and how it came about.
@@ -52,7 +52,7 @@ impl Scene {
         match self.decider() {
             Ok(spec) => {
                 let mut memory = self.sight.memory.clone();
-                (self.scaled(&self.acting(spec), &mut memory), Some(memory))
+                (self.scaled(spec, &mut memory), Some(memory))
             }
             Err(ruling) => (ruling, None),
         }
@@ -61,7 +61,7 @@ impl Scene {
     /// The same for whoever keeps the memory himself, instead of one in the scene.
     pub(crate) fn decide_with(&self, memory: &mut ScalingMemory) -> Ruling {
         match self.decider() {
-            Ok(spec) => self.scaled(&self.acting(spec), memory),
+            Ok(spec) => self.scaled(spec, memory),
             Err(ruling) => ruling,
         }
     }
@@ -127,11 +127,13 @@ impl Scene {
 
     fn scaled(&self, spec: &AutoscalerSpec, memory: &mut ScalingMemory) -> Ruling {
         let (now, current, sight) = (self.now.time, self.current, &self.sight);
+        let spec = &*self.term.bound(spec);
         let view = ScaleView {
             spec_replicas: current,
             status_replicas: sight.count,
             members: Members::Known(&sight.replicas),
             warmup: sight.warmup,
+            aim: aim_of(spec, sight.capacity),
         };
         let metrics = spec.metrics.iter().zip(&sight.taken);
         let readings: Vec<_> =

@@ -22,7 +22,7 @@ use crate::doubt::{Errors, Incident};
 use crate::fit::fit;
 use crate::foreseen::{Foreseen, Promise};
 use crate::rest::Rest;
-use crate::scale::reading::{Phase, Readiness, ReplicaView, Unavailable};
+use crate::scale::reading::{Milli, Phase, Readiness, ReplicaView, Unavailable};
 use crate::shadow::ShadowScene;
 use crate::suppose::Supposed;
 use crate::taken::{Taken, Taker};
@@ -257,16 +257,22 @@ fn carried(service: &ServiceState, spec: &AutoscalerSpec) -> Option<Learned> {
 
 /// `spec` with what one replica carries as the mean that it should have, where it keeps a promise.
 fn aimed(spec: Cow<'_, AutoscalerSpec>, capacity: Option<Learned>) -> Cow<'_, AutoscalerSpec> {
-    let (Some(learned), Some(_)) = (capacity, spec.policy.slo()) else { return spec };
+    let Some(aim) = aim_of(&spec, capacity) else { return spec };
     let mut spec = spec.into_owned();
     if let Some(MetricSpec::Pods { average, .. }) = spec.metrics.first_mut() {
-        *average = Quantity::from_milli(i64::try_from(learned.rate.0).unwrap_or(i64::MAX).max(1));
+        *average = Quantity::from_milli(aim.0);
     }
     Cow::Owned(spec)
 }
 
+/// What one replica should carry as the mean, where `spec` keeps a promise and that is known.
+pub(crate) fn aim_of(spec: &AutoscalerSpec, capacity: Option<Learned>) -> Option<Milli> {
+    let learned = capacity.filter(|_| spec.policy.slo().is_some())?;
+    Some(Milli(i64::try_from(learned.rate.0).unwrap_or(i64::MAX).max(1)))
+}
+
 impl Scene {
-    /// The acting autoscaler as it decides now: between the bounds of the term, and by what a replica carries.
+    /// The acting autoscaler as it decides now, for words: between the bounds of the term, and by what a replica carries.
     pub(crate) fn acting<'a>(&self, spec: &'a AutoscalerSpec) -> Cow<'a, AutoscalerSpec> {
         aimed(self.term.bound(spec), self.sight.capacity)
     }

@@ -70,6 +70,7 @@ impl ShadowScene {
             status_replicas: otherwise.count,
             members: Members::Known(&otherwise.replicas),
             warmup: scene.sight.warmup,
+            aim: None,
         };
         let readings: Vec<_> = spec
             .metrics

@@ -118,6 +118,7 @@ impl Scaled {
         ];
         let view = ScaleView {
             warmup: None,
+            aim: None,
             spec_replicas: self.current,
             status_replicas: self.current,
             members: Members::Known(&sight.replicas),

@@ -254,6 +254,7 @@ impl Pass<'_> {
             existing: self.view.status_replicas,
             replicas: self.replicas,
             warmup: self.view.warmup,
+            aim: self.view.aim,
             tolerance: tolerance_of(self.spec, self.settings),
             ahead: self.ahead,
         };
@@ -303,7 +304,8 @@ impl Pass<'_> {
                 self.propose_each(aim, self.warmup_of(*resource), reading)
             }
             MetricSpec::Pods { average, metric: _ } => {
-                self.propose_each(Aim::Average(milli(*average)), self.warmup(), reading)
+                let aim = Aim::Average(self.view.aim.unwrap_or(milli(*average)));
+                self.propose_each(aim, self.warmup(), reading)
             }
             MetricSpec::Object { target, object: _, metric: _ }
             | MetricSpec::External { target, metric: _, fallback: _ } => self.propose_total(*target, reading),

@@ -76,6 +76,7 @@ impl Bench {
         let reading = Samples { by_replica: &samples, strangers: 0, requests: Requests::Unset };
         let view = ScaleView {
             warmup: None,
+            aim: None,
             spec_replicas: self.current,
             status_replicas: self.current,
             members: Members::Known(&self.replicas),

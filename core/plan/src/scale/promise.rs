@@ -82,7 +82,8 @@ pub(super) fn choose(slo: &Slo, question: &Question<'_>, memory: &mut PolicyMemo
         Past::None | Past::Asking(_) | Past::Evaluations(_) | Past::Load(_) => RiseMemory::default(),
     };
     let carried = question.load(metric, proposal);
-    let (load, capacity) = (Milli(i64::try_from(carried).unwrap_or(i64::MAX)), target_of(spec));
+    let (load, capacity) =
+        (Milli(i64::try_from(carried).unwrap_or(i64::MAX)), question.aim.unwrap_or_else(|| target_of(spec)));
     note_starts(&mut rises, question);
     let horizon = rises.start + RISE_STEP;
     note_load(&mut rises, question.now, load, horizon);

@@ -31,6 +31,8 @@ pub struct Question<'a> {
     pub replicas: &'a [ReplicaView],
     /// How long replicas were seen to warm up; `None` before that was seen.
     pub warmup: Option<Duration>,
+    /// What each replica should carry of a metric of type Pods, where that is not as declared.
+    pub aim: Option<Milli>,
     /// How far from its target a metric may be without a change.
     pub tolerance: Tolerance,
     /// What the load ahead asks for.

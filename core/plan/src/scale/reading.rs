@@ -20,6 +20,8 @@ pub struct ScaleView<'a> {
     pub members: Members<'a>,
     /// How long replicas of the target were seen to warm up once ready; `None` before that was seen, and to decide as Kubernetes does.
     pub warmup: Option<Duration>,
+    /// What each replica should carry of a metric of type Pods; `None` goes by what the metric declares.
+    pub aim: Option<Milli>,
 }
 
 /// Which replicas belong to the target.

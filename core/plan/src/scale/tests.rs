@@ -58,6 +58,7 @@ impl World {
         };
         let view = ScaleView {
             warmup: None,
+            aim: None,
             spec_replicas: self.current,
             status_replicas: self.current,
             members: Members::Known(&self.replicas),

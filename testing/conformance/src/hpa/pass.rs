@@ -94,6 +94,7 @@ pub(super) fn reconcile_row(row: &Row) -> Result<(), String> {
     let replicas = translate::replicas(&input.pods)?;
     let view = ScaleView {
         warmup: None,
+        aim: None,
         spec_replicas: input.scale.spec_replicas,
         status_replicas: input.scale.status_replicas,
         members: Members::Known(&replicas),

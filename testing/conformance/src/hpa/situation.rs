@@ -68,7 +68,7 @@ pub(super) fn condition_reason(row: &Row) -> Result<(), String> {
         policy: ScalePolicy::Hpa,
         behavior: None,
     };
-    let view = ScaleView { spec_replicas, status_replicas: spec_replicas, members, warmup: None };
+    let view = ScaleView { spec_replicas, status_replicas: spec_replicas, members, warmup: None, aim: None };
     let mut memory = ScalingMemory::default();
     let settings = HpaSettings::default();
     let verdict = match row.name.as_str() {

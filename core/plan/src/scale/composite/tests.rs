@@ -61,6 +61,7 @@ impl Case {
             status_replicas: 4,
             members: Members::Known(&replicas),
             warmup: None,
+            aim: None,
         };
         let mut memory = ScalingMemory::default();
         memory.recommendations.push(Recommendation { at: since, replicas: 1 });

@@ -73,6 +73,7 @@ impl Case {
         };
         let view = ScaleView {
             warmup: None,
+            aim: None,
             spec_replicas: self.current,
             status_replicas: self.current,
             members: Members::Known(&replicas),

@@ -88,6 +88,7 @@ fn the_number_of_a_total_is_not_ordered_twice_either() {
         bench.now = bench.now + Duration::from_secs(1);
         let view = ScaleView {
             warmup: None,
+            aim: None,
             spec_replicas: bench.current,
             status_replicas: bench.current,
             members: Members::Known(&bench.replicas),
