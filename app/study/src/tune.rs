@@ -174,7 +174,10 @@ fn worth(before: &Score, after: &Score, measure: Measure) -> String {
         0.0 => "no request".to_owned(),
         percent => format!("{} of the requests", share(percent)),
     };
-    let violated = format!("broken the promise for {} instead of {}", part(after), part(before));
+    let violated = match (before.violated_requests_percent(), after.violated_requests_percent()) {
+        (0.0, 0.0) => "kept the promise to all as before".to_owned(),
+        _ => format!("broken the promise for {} instead of {}", part(after), part(before)),
+    };
     let hours = 100.0 * (after.replica_hours() / before.replica_hours().max(f64::MIN_POSITIVE) - 1.0);
     let way = if hours > 0.0 { "more" } else { "fewer" };
     let money = measure.price.map_or(String::new(), |price| {

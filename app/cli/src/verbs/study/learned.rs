@@ -64,7 +64,7 @@ impl Learned {
         };
         let v1::LearnedCapacity { requests_per_second, lower, upper, windows, ground, generation } = seen;
         let (rate, lower, upper) = (show::rate(*requests_per_second), show::rate(*lower), show::rate(*upper));
-        let version = generation.map_or(0, |generation| generation);
+        let version = generation.unwrap_or(0);
         let grounds = match ground.as_str() {
             "declared" => {
                 return format!(
