@@ -98,7 +98,7 @@ impl DecayingHistogram {
     #[inline]
     pub fn sizes(&self, width: Width) -> impl DoubleEndedIterator<Item = (u64, u64)> {
         let sized = move |(bucket, weight): (usize, &u64)| (sized(STARTS[bucket + 1], width), *weight);
-        self.weights.iter().enumerate().map(sized).filter(|(_, weight)| *weight > 0)
+        self.weights.iter().enumerate().filter(|(_, weight)| **weight > 0).map(sized)
     }
 
     /// The size that the given share of the weight, in hundredths from 1 to 100, does not exceed: the end of a bucket. `None` when empty.

@@ -249,10 +249,13 @@ fn with_reserve(load: Milli, capacity: Milli) -> u32 {
 ///
 /// The cost falls only where one more of the rises seen is carried, so that no other number need be tried.
 fn cheapest(seen: &DecayingHistogram, price: Price, load: Milli, capacity: Milli) -> (u32, u32) {
-    let (load, one) = (load.0.max(0) as f64, u64::try_from(capacity.0).unwrap_or(0).max(1));
-    // Loads beyond what 64 bits hold are as many replicas as can be counted.
-    let replicas_of = |loads: f64| (loads.min(9e17) as u64).div_ceil(one).min(i32::MAX as u64) as u32;
-    let one = one as f64;
+    let (load, each) = (load.0.max(0) as f64, capacity.0.max(1));
+    let one = each as f64;
+    // As `replicas_at_most`: of what is not below zero, and no more than 64 bits hold.
+    let replicas_of = |loads: f64| {
+        let replicas = (loads.min(9e17) as i64).cast_unsigned().div_ceil(each.cast_unsigned());
+        u32::try_from(replicas).unwrap_or(u32::MAX).min(i32::MAX.cast_unsigned())
+    };
     let all: u64 = seen.weights().iter().sum();
     let share = |weight: u64| weight as f64 / all.max(1) as f64;
     let least = f64::from(replicas_of(load));
