@@ -4,9 +4,11 @@ use rand_core::Rng;
 
 use crate::endpoint::{EndpointId, Seat, Tried};
 use crate::load::Load;
-use crate::ring::Ring;
+use crate::ring::{Ring, ticket};
 use crate::roster::Roster;
+use crate::row::{Row, open_from};
 use crate::slow_start::Ramp;
+use crate::zone::{Nearness, Share};
 
 #[cfg(test)]
 mod tests;
@@ -45,6 +47,13 @@ pub enum Unpicked {
 #[derive(Debug, Clone)]
 pub struct Balancer {
     balance: Balance,
+    near: Turns,
+    far: Turns,
+}
+
+/// Whose turn it is on one side.
+#[derive(Debug, Clone, Default)]
+struct Turns {
     /// Where round robin goes on; an index into the preferred seats.
     cursor: usize,
     /// nginx's `current_weight` of each preferred seat; their sum is 0 between picks. Empty unless weights count.
@@ -63,7 +72,7 @@ impl Balancer {
     /// A balancer that has not chosen yet.
     #[must_use]
     pub fn new(balance: Balance, roster: &Roster) -> Self {
-        let mut new = Self { balance, cursor: 0, credits: Vec::new(), ring: Ring::default() };
+        let mut new = Self { balance, near: Turns::default(), far: Turns::default() };
         new.adopt(balance, roster);
         new
     }
@@ -73,30 +82,8 @@ impl Balancer {
     /// O(n²) in the endpoints for [`Balance::Weighted`], O(n log n) for [`Balance::ConsistentHash`]; runs only when endpoints change.
     pub fn adopt(&mut self, balance: Balance, roster: &Roster) {
         self.balance = balance;
-        let n = roster.preferred().len();
-        self.cursor = if n == 0 { 0 } else { self.cursor % n };
-        let old = std::mem::take(&mut self.credits);
-        self.ring = Ring::default();
-        match balance {
-            Balance::Weighted => self.credit(&old, roster),
-            Balance::RoundRobin if roster.is_ramping() => self.credit(&old, roster),
-            Balance::ConsistentHash => self.ring = Ring::of(roster),
-            Balance::RoundRobin | Balance::Random | Balance::LeastLoaded => {}
-        }
-    }
-
-    fn credit(&mut self, old: &[Credit], roster: &Roster) {
-        self.credits = roster
-            .preferred()
-            .iter()
-            .map(|&i| roster.seat(i).id)
-            .map(|id| Credit { id, amount: old.iter().find(|c| c.id == id).map_or(0, |c| c.amount) })
-            .collect();
-        // Those that left took their credit with them; without its return the sum would drift from 0 for ever.
-        let drift: i64 = self.credits.iter().map(|c| c.amount).sum();
-        if let Some(first) = self.credits.first_mut() {
-            first.amount -= drift;
-        }
+        self.near.adopt(balance, roster, roster.row(Nearness::Near));
+        self.far.adopt(balance, roster, roster.row(Nearness::Far));
     }
 
     /// Chooses an endpoint for one request.
@@ -104,6 +91,7 @@ impl Balancer {
     /// Answers an index into [`Roster::seats`]. `load` is asked by [`Balance::LeastLoaded`], for two seats, by
     /// [`Balance::ConsistentHash`], for all, and by every way where the roster limits what is in flight; `key`, made by
     /// [`hash_key`](crate::hash_key), only by [`Balance::ConsistentHash`].
+    /// First it is drawn whether the request stays near, as the roster's share says; the other side is asked when nobody on this one is open.
     /// An ejected endpoint is chosen only when all healthy ones were tried or too many are ejected; a draining one never. That the
     /// healthy ones are full is no reason to burden the sick.
     /// Allocates nothing; O(1), but O(n) for [`Balance::Weighted`], [`Balance::ConsistentHash`], for the further attempts of a request
@@ -113,7 +101,7 @@ impl Balancer {
         roster: &Roster,
         tried: &Tried,
         rng: &mut R,
-        key: impl FnOnce() -> u64,
+        key: impl Fn() -> u64,
         load: impl Fn(usize) -> Load,
     ) -> Result<usize, Unpicked> {
         self.pick_among(roster, tried, rng, key, load, |_| true)
@@ -125,40 +113,112 @@ impl Balancer {
         roster: &Roster,
         tried: &Tried,
         rng: &mut R,
-        key: impl FnOnce() -> u64,
+        key: impl Fn() -> u64,
         load: impl Fn(usize) -> Load,
         may: impl Fn(usize) -> bool,
     ) -> Result<usize, Unpicked> {
-        let preferred = roster.preferred();
         let is_untried = |&i: &u32| !tried.contains(roster.seat(i).id) && may(i as usize);
         let has_room = |i: u32| !roster.limits_in_flight() || roster.has_room(load(i as usize).in_flight);
         let is_open = |i: &u32| is_untried(i) && has_room(*i);
-        let chosen = match self.balance {
-            _ if preferred.is_empty() => None,
-            Balance::RoundRobin if self.credits.is_empty() => self.next_in_turn(roster, is_open),
-            Balance::RoundRobin => self.smoothest(roster, is_open, |seat| seat.ramp.percent().into()),
-            Balance::Random => by_chance(roster, is_open, rng),
-            Balance::Weighted => self.smoothest(roster, is_open, Seat::ramped_weight),
-            Balance::LeastLoaded => less_loaded_of_two(roster, is_open, rng, &load),
-            Balance::ConsistentHash => self.ring.pick(roster, is_open, key(), |seat| load(seat).in_flight),
-        };
-        if let Some(at) = chosen {
-            return Ok(preferred[at] as usize);
+        let sides = self.first_side(roster, rng, &key).and_other();
+        for side in sides {
+            let row = roster.row(side);
+            if let Some(at) = self.choose(roster, side, is_open, rng, &key, &load) {
+                return Ok(row.preferred[at] as usize);
+            }
         }
-        let reserve = roster.reserve();
-        if preferred.iter().any(is_untried) {
+        let rows = sides.map(|side| roster.row(side));
+        if rows.iter().any(|row| row.preferred.iter().any(is_untried)) {
             return Err(Unpicked::Full);
         }
-        match roster.open_from(reserve, 0, is_open) {
-            Some(at) => Ok(reserve[at] as usize),
-            None if reserve.iter().any(is_untried) => Err(Unpicked::Full),
+        let mut reserve = rows.iter().flat_map(|row| &row.reserve);
+        match reserve.clone().find(|i| is_open(i)) {
+            Some(&index) => Ok(index as usize),
+            None if reserve.any(is_untried) => Err(Unpicked::Full),
             None => Err(Unpicked::Exhausted),
         }
     }
 
-    fn next_in_turn(&mut self, roster: &Roster, is_open: impl Fn(&u32) -> bool) -> Option<usize> {
-        let at = roster.open_from(roster.preferred(), self.cursor, is_open)?;
-        self.cursor = (at + 1) % roster.preferred().len();
+    /// Where a request is to go; equal keys to the same side, as long as the share does not change.
+    fn first_side<R: Rng>(&self, roster: &Roster, rng: &mut R, key: impl Fn() -> u64) -> Nearness {
+        let share = roster.near_share();
+        let whole = u64::from(Share::WHOLE.hundredths_of_percent());
+        let stays = match share {
+            Share::WHOLE => true,
+            Share::NONE => false,
+            share => {
+                let drawn = match self.balance {
+                    Balance::ConsistentHash => ticket(key(), whole),
+                    Balance::RoundRobin | Balance::Random | Balance::Weighted | Balance::LeastLoaded => {
+                        below(rng, whole)
+                    }
+                };
+                drawn < u64::from(share.hundredths_of_percent())
+            }
+        };
+        if stays { Nearness::Near } else { Nearness::Far }
+    }
+
+    /// Chooses among the preferred endpoints of one side; answers an index into these.
+    fn choose<R: Rng>(
+        &mut self,
+        roster: &Roster,
+        side: Nearness,
+        is_open: impl Fn(&u32) -> bool,
+        rng: &mut R,
+        key: impl Fn() -> u64,
+        load: impl Fn(usize) -> Load,
+    ) -> Option<usize> {
+        let row = roster.row(side);
+        let turns = match side {
+            Nearness::Near => &mut self.near,
+            Nearness::Far => &mut self.far,
+        };
+        match self.balance {
+            _ if row.preferred.is_empty() => None,
+            Balance::RoundRobin if turns.credits.is_empty() => turns.next(row, is_open),
+            Balance::RoundRobin => turns.smoothest(roster, row, is_open, |seat| seat.ramp.percent().into()),
+            Balance::Random => by_chance(roster, row, is_open, rng),
+            Balance::Weighted => turns.smoothest(roster, row, is_open, Seat::ramped_weight),
+            Balance::LeastLoaded => less_loaded_of_two(roster, row, is_open, rng, load),
+            Balance::ConsistentHash => {
+                turns.ring.pick(roster, row, is_open, key(), |seat| load(seat).in_flight)
+            }
+        }
+    }
+}
+
+impl Turns {
+    fn adopt(&mut self, balance: Balance, roster: &Roster, row: &Row) {
+        let n = row.preferred.len();
+        self.cursor = if n == 0 { 0 } else { self.cursor % n };
+        let old = std::mem::take(&mut self.credits);
+        self.ring = Ring::default();
+        match balance {
+            Balance::Weighted => self.credit(&old, roster, row),
+            Balance::RoundRobin if row.is_ramping(roster.seats()) => self.credit(&old, roster, row),
+            Balance::ConsistentHash => self.ring = Ring::of(roster, row),
+            Balance::RoundRobin | Balance::Random | Balance::LeastLoaded => {}
+        }
+    }
+
+    fn credit(&mut self, old: &[Credit], roster: &Roster, row: &Row) {
+        self.credits = row
+            .preferred
+            .iter()
+            .map(|&i| roster.seat(i).id)
+            .map(|id| Credit { id, amount: old.iter().find(|c| c.id == id).map_or(0, |c| c.amount) })
+            .collect();
+        // Those that left took their credit with them; without its return the sum would drift from 0 for ever.
+        let drift: i64 = self.credits.iter().map(|c| c.amount).sum();
+        if let Some(first) = self.credits.first_mut() {
+            first.amount -= drift;
+        }
+    }
+
+    fn next(&mut self, row: &Row, is_open: impl Fn(&u32) -> bool) -> Option<usize> {
+        let at = open_from(&row.preferred, self.cursor, is_open)?;
+        self.cursor = (at + 1) % row.preferred.len();
         Some(at)
     }
 
@@ -166,14 +226,15 @@ impl Balancer {
     fn smoothest(
         &mut self,
         roster: &Roster,
+        row: &Row,
         is_open: impl Fn(&u32) -> bool,
         weight: impl Fn(&Seat) -> u32,
     ) -> Option<usize> {
-        debug_assert_eq!(self.credits.len(), roster.preferred().len(), "adopt the roster first");
+        debug_assert_eq!(self.credits.len(), row.preferred.len(), "adopt the roster first");
         let mut earned = 0i64;
         let mut richest: Option<(usize, i64)> = None;
         for (at, credit) in self.credits.iter_mut().enumerate() {
-            let index = roster.preferred()[at];
+            let index = row.preferred[at];
             if !is_open(&index) {
                 continue;
             }
@@ -191,15 +252,20 @@ impl Balancer {
 }
 
 /// Draws a preferred seat in proportion to the weights; when that is not open, among those that are.
-fn by_chance<R: Rng>(roster: &Roster, is_open: impl Fn(&u32) -> bool, rng: &mut R) -> Option<usize> {
-    let sums = roster.weight_sums();
+fn by_chance<R: Rng>(
+    roster: &Roster,
+    row: &Row,
+    is_open: impl Fn(&u32) -> bool,
+    rng: &mut R,
+) -> Option<usize> {
+    let sums = &row.weight_sums;
     let ticket = below(rng, *sums.last()?);
     let drawn = sums.partition_point(|&sum| sum <= ticket);
-    if is_open(&roster.preferred()[drawn]) {
+    if is_open(&row.preferred[drawn]) {
         return Some(drawn);
     }
     let open = || {
-        let seats = roster.preferred().iter().enumerate().filter(|(_, i)| is_open(i));
+        let seats = row.preferred.iter().enumerate().filter(|(_, i)| is_open(i));
         seats.map(|(at, &i)| (at, roster.seat(i)))
     };
     let total: u64 = open().map(|(_, seat)| u64::from(seat.ramped_weight())).sum();
@@ -221,23 +287,24 @@ fn by_chance<R: Rng>(roster: &Roster, is_open: impl Fn(&u32) -> bool, rng: &mut 
 
 fn less_loaded_of_two<R: Rng>(
     roster: &Roster,
+    row: &Row,
     is_open: impl Fn(&u32) -> bool,
     rng: &mut R,
     load: impl Fn(usize) -> Load,
 ) -> Option<usize> {
-    let seats = roster.preferred();
+    let seats = &row.preferred;
     let n = seats.len() as u64;
-    let first = roster.open_from(seats, below(rng, n) as usize, &is_open)?;
+    let first = open_from(seats, below(rng, n) as usize, &is_open)?;
     if n == 1 {
         return Some(first);
     }
     // One of the n − 1 places after the first: never the first itself, unless all between were tried.
     let start = first + 1 + below(rng, n - 1) as usize;
-    let second = roster.open_from(seats, start % seats.len(), &is_open).unwrap_or(first);
+    let second = open_from(seats, start % seats.len(), &is_open).unwrap_or(first);
     if first == second {
         return Some(first);
     }
-    let mut stays = |at: usize| stays_in(roster, roster.seat(seats[at]).ramp, rng);
+    let mut stays = |at: usize| stays_in(row, roster.seat(seats[at]).ramp, rng);
     match (stays(first), stays(second)) {
         (true, false) => return Some(first),
         (false, true) => return Some(second),
@@ -250,8 +317,8 @@ fn less_loaded_of_two<R: Rng>(
 /// Says whether a drawn endpoint stays in the draw: always, unless it is in its slow start; then in so many of a hundred cases as it has come.
 ///
 /// Its cost is left as it is: multiplied by the inverse of the ramp it would lose every comparison as long as the others are idle.
-fn stays_in<R: Rng>(roster: &Roster, ramp: Ramp, rng: &mut R) -> bool {
-    let furthest = roster.furthest();
+fn stays_in<R: Rng>(row: &Row, ramp: Ramp, rng: &mut R) -> bool {
+    let furthest = row.furthest;
     ramp == furthest || below(rng, furthest.percent().into()) < u64::from(ramp.percent())
 }
 

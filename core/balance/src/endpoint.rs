@@ -5,6 +5,7 @@ use std::num::NonZeroU16;
 
 use crate::retry::TRIES_MAX;
 use crate::slow_start::Ramp;
+use crate::zone::Nearness;
 
 /// Names one endpoint of a service: the replica's ordinal and which life of it this is.
 ///
@@ -59,6 +60,8 @@ pub enum Standing {
     Ejected,
     /// It finishes what it has and gets nothing new, ever.
     Draining,
+    /// It did serve and is to serve again, but is not ready now: it gets nothing, and counts as ill when requests are divided between zones.
+    Unready,
 }
 
 /// One endpoint as it enters a [`Roster`](crate::Roster).
@@ -72,13 +75,15 @@ pub struct Seat {
     pub ramp: Ramp,
     /// Whether it may get new requests.
     pub standing: Standing,
+    /// Whether it is in the zone that is preferred.
+    pub nearness: Nearness,
 }
 
 impl Seat {
-    /// An endpoint that serves with its whole weight.
+    /// An endpoint nearby that serves with its whole weight.
     #[must_use]
     pub const fn new(id: EndpointId, weight: Weight) -> Self {
-        Self { id, weight, ramp: Ramp::FULL, standing: Standing::Serving }
+        Self { id, weight, ramp: Ramp::FULL, standing: Standing::Serving, nearness: Nearness::Near }
     }
 
     /// The weight that counts now, in hundredths; at least 10.

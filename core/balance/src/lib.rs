@@ -20,7 +20,9 @@
 
 mod endpoint;
 mod roster;
+mod row;
 mod slow_start;
+mod zone;
 
 mod balancer;
 mod load;
@@ -43,6 +45,8 @@ pub use retry::{
     Body, Failure, Phase, REPLAY_BYTES_MAX, Refusal, Repeatability, Retry, RetryBudget, TRIES_MAX, may_retry,
 };
 pub use ring::hash_key;
-pub use roster::{PANIC_THRESHOLD_PERCENT, Roster};
+pub use roster::Roster;
+pub use row::PANIC_THRESHOLD_PERCENT;
 pub use slow::{FELLOWS_MIN, Pace, Slow, SlowPolicy};
 pub use slow_start::{Ramp, SlowStart};
+pub use zone::{Health, Nearness, OVERPROVISIONING_PERCENT, Share, Split, split};

@@ -3,6 +3,7 @@
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::roster::Roster;
+use crate::row::Row;
 
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,16 @@ pub fn hash_key(text: &[u8]) -> u64 {
     xxh3_64(text)
 }
 
-/// The preferred endpoints of a roster on a ring of hashes.
+/// A number below `n` that is the same for equal keys, and says nothing about where they are on a ring.
+#[must_use]
+pub(crate) fn ticket(key: u64, n: u64) -> u64 {
+    xxh3_64_with_seed(&key.to_le_bytes(), TICKET_SEED) % n
+}
+
+/// Apart from the seeds of the points of a ring.
+const TICKET_SEED: u64 = u64::MAX;
+
+/// The preferred endpoints of a row on a ring of hashes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ring {
     /// In the order of the hashes.
@@ -41,8 +51,8 @@ struct Point {
 
 impl Ring {
     /// Places the preferred endpoints, by their ordinals: the successor of a replica takes over its keys, and nobody else's move.
-    pub(crate) fn of(roster: &Roster) -> Self {
-        let seats = || roster.preferred().iter().map(|&i| roster.seat(i));
+    pub(crate) fn of(roster: &Roster, row: &Row) -> Self {
+        let seats = || row.preferred.iter().map(|&i| roster.seat(i));
         let largest = seats().map(|seat| u64::from(seat.ramped_weight())).max().unwrap_or(1);
         let mut points = Vec::new();
         for (at, seat) in (0u32..).zip(seats()) {
@@ -60,18 +70,19 @@ impl Ring {
     pub(crate) fn pick(
         &self,
         roster: &Roster,
+        row: &Row,
         is_open: impl Fn(&u32) -> bool,
         key: u64,
         in_flight: impl Fn(usize) -> u32,
     ) -> Option<usize> {
         let start = self.points.partition_point(|point| point.hash < key);
         let (before, after) = self.points.split_at(start);
-        let seats = roster.preferred();
+        let seats = &row.preferred;
         let open = || {
             let around = after.iter().chain(before).map(|point| point.at as usize);
             around.filter(|&at| is_open(&seats[at]))
         };
-        let bound = Bound::of(roster, &in_flight);
+        let bound = Bound::of(row, &in_flight);
         let has_room = |at: usize| bound.admits(roster, seats[at], in_flight(seats[at] as usize));
         open().find(|&at| has_room(at)).or_else(|| open().next())
     }
@@ -84,10 +95,9 @@ struct Bound {
 }
 
 impl Bound {
-    fn of(roster: &Roster, in_flight: impl Fn(usize) -> u32) -> Self {
-        let seats = roster.preferred();
-        let requests = 1 + seats.iter().map(|&i| u64::from(in_flight(i as usize))).sum::<u64>();
-        Self { requests, weight: roster.weight_sums().last().copied().unwrap_or(1) }
+    fn of(row: &Row, in_flight: impl Fn(usize) -> u32) -> Self {
+        let requests = 1 + row.preferred.iter().map(|&i| u64::from(in_flight(i as usize))).sum::<u64>();
+        Self { requests, weight: row.weight_sums.last().copied().unwrap_or(1) }
     }
 
     /// Whether one more request stays within the endpoint's share of the bound, rounded up.

@@ -99,7 +99,7 @@ fn weighted_stays_fair_when_endpoints_come_and_go() {
         balancer.adopt(Balance::Weighted, roster);
         let chosen = balancer.pick(roster, &Tried::NONE, &mut rng, || 7, |_| Load::IDLE);
         counts[chosen.unwrap()] += 1;
-        assert_eq!(balancer.credits.iter().map(|c| c.amount).sum::<i64>(), 0);
+        assert_eq!(balancer.near.credits.iter().map(|c| c.amount).sum::<i64>(), 0);
     }
     assert!(counts.iter().all(|&c| c > 50), "{counts:?}");
 }
@@ -185,12 +185,21 @@ fn the_sick_are_not_burdened_because_the_healthy_are_full() {
 }
 
 fn standings() -> impl Strategy<Value = Standing> {
-    prop_oneof![Just(Standing::Serving), Just(Standing::Ejected), Just(Standing::Draining)]
+    let all = [Standing::Serving, Standing::Ejected, Standing::Draining, Standing::Unready];
+    prop::sample::select(all.to_vec())
+}
+
+fn nearness() -> impl Strategy<Value = Nearness> {
+    prop::sample::select(vec![Nearness::Near, Nearness::Far])
+}
+
+fn preferred(roster: &Roster) -> usize {
+    roster.row(Nearness::Near).preferred.len() + roster.row(Nearness::Far).preferred.len()
 }
 
 prop_compose! {
-    fn rosters()(seats in prop::collection::vec((1u16..200, standings()), 0..12)) -> Roster {
-        let seats: Vec<_> = (0..).zip(seats).map(|(i, (w, s))| seat(i, w, s)).collect();
+    fn rosters()(seats in prop::collection::vec((1u16..200, standings(), nearness()), 0..12)) -> Roster {
+        let seats: Vec<_> = (0..).zip(seats).map(|(i, (w, s, nearness))| Seat { nearness, ..seat(i, w, s) }).collect();
         Roster::new(&seats)
     }
 }
@@ -221,7 +230,7 @@ proptest! {
     }
 
     #[test]
-    fn never_a_draining_one_and_an_ejected_one_only_in_need(
+    fn never_a_draining_or_unready_one_and_an_ejected_one_only_in_need(
         roster in rosters(), way in 0usize..4, seed: u64, tried_mask: u16,
     ) {
         let mut tried = Tried::NONE;
@@ -241,7 +250,7 @@ proptest! {
                     match seat.standing {
                         Standing::Serving => {}
                         Standing::Ejected => prop_assert!(roster.is_panicking() || open(Standing::Serving) == 0),
-                        Standing::Draining => prop_assert!(false, "draining was chosen"),
+                        Standing::Draining | Standing::Unready => prop_assert!(false, "{:?} was chosen", seat.standing),
                     }
                 }
             }
@@ -256,7 +265,7 @@ proptest! {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let mut balancer = Balancer::new(WAYS[way], &roster);
         let mut in_flight = vec![0u32; roster.seats().len()];
-        let places = roster.preferred().len() * max as usize;
+        let places = preferred(&roster) * max as usize;
         for request in 0..places + 3 {
             let load = |seat: usize| Load { in_flight: in_flight[seat], latency_us: 1.0 };
             match balancer.pick(&roster, &Tried::NONE, &mut rng, || request as u64, load) {
@@ -283,6 +292,88 @@ proptest! {
         let counts = counts(WAYS[way], &serving(&vec![1; n]), 400 * n);
         prop_assert!(counts.iter().all(|&c| c > 0), "{:?}", counts);
     }
+}
+
+/// Four seats near and four far, of which so many are ejected.
+fn two_zones(ejected_near: u32, ejected_far: u32) -> Roster {
+    let side = |from: u32, ejected: u32, nearness| {
+        (from..from + 4).map(move |i| {
+            let standing = if i < from + ejected { Standing::Ejected } else { Standing::Serving };
+            Seat { nearness, ..seat(i, 1, standing) }
+        })
+    };
+    let seats: Vec<_> =
+        side(0, ejected_near, Nearness::Near).chain(side(4, ejected_far, Nearness::Far)).collect();
+    Roster::new(&seats)
+}
+
+fn near_of(balance: Balance, roster: &Roster, picks: u64) -> u64 {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(5);
+    let mut balancer = Balancer::new(balance, roster);
+    let mut is_near = |request: u64| {
+        let key = || crate::hash_key(&request.to_le_bytes());
+        let chosen = balancer.pick(roster, &Tried::NONE, &mut rng, key, |_| Load::IDLE).unwrap();
+        roster.seats()[chosen].nearness == Nearness::Near
+    };
+    (0..picks).filter(|&request| is_near(request)).count() as u64
+}
+
+#[test]
+fn requests_stay_near_and_spill_over_as_health_falls_whatever_the_way() {
+    for way in WAYS {
+        for (ejected, percent) in [(0, 100), (1, 100), (2, 70), (3, 35), (4, 0)] {
+            let near = near_of(way, &two_zones(ejected, 0), 10_000);
+            assert!(
+                near.abs_diff(percent * 100) < 200,
+                "{way:?}: {near} of 10,000 with {ejected} of 4 ejected"
+            );
+        }
+    }
+}
+
+#[test]
+fn nobody_panics_while_the_other_zone_can_carry_the_rest() {
+    assert!(!two_zones(4, 0).is_panicking());
+    assert!(!two_zones(3, 1).is_panicking());
+    assert!(two_zones(3, 3).is_panicking(), "a quarter and a quarter are too few");
+    assert!(two_zones(4, 4).is_panicking());
+}
+
+#[test]
+fn equal_keys_stay_in_their_zone() {
+    let (roster, mut rng) = (two_zones(2, 0), Xoshiro256PlusPlus::seed_from_u64(5));
+    let mut balancer = Balancer::new(Balance::ConsistentHash, &roster);
+    for key in (0u64..200).map(|key| crate::hash_key(&key.to_le_bytes())) {
+        let mut pick = || balancer.pick(&roster, &Tried::NONE, &mut rng, || key, |_| Load::IDLE);
+        let first = pick();
+        assert!((0..20).all(|_| pick() == first));
+    }
+}
+
+#[test]
+fn a_full_zone_spills_over_and_a_failed_request_goes_to_the_other_one() {
+    let roster = two_zones(0, 0).with_in_flight_max(NonZeroU32::new(1));
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(5);
+    for way in WAYS {
+        let mut balancer = Balancer::new(way, &roster);
+        let full = |seat: usize| Load { in_flight: u32::from(seat < 4), latency_us: 1.0 };
+        let chosen = balancer.pick(&roster, &Tried::NONE, &mut rng, || 7, full).unwrap();
+        assert!(chosen >= 4, "{way:?}");
+        let mut tried = Tried::NONE;
+        (0..4).for_each(|i| tried.add(id(i)));
+        assert!(balancer.pick(&roster, &tried, &mut rng, || 7, |_| Load::IDLE).unwrap() >= 4, "{way:?}");
+    }
+}
+
+#[test]
+fn replicas_that_are_not_ready_count_as_ill_for_their_zone() {
+    let unready = |i| seat(i, 1, Standing::Unready);
+    let far = Seat { nearness: Nearness::Far, ..seat(9, 1, Standing::Serving) };
+    let roster = Roster::new(&[seat(0, 1, Standing::Serving), unready(1), far]);
+    assert_eq!(roster.near_share().hundredths_of_percent(), 7_000);
+    let draining = seat(1, 1, Standing::Draining);
+    let roster = Roster::new(&[seat(0, 1, Standing::Serving), draining, far]);
+    assert_eq!(roster.near_share(), Share::WHOLE, "one that leaves is no illness");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::endpoint::{EndpointId, Seat, Tried, Weight};
 use crate::slow_start::SlowStart;
+use crate::zone::Nearness;
 
 fn roster(ordinals: impl IntoIterator<Item = u32>) -> Roster {
     let seats: Vec<_> = ordinals
@@ -16,10 +17,12 @@ fn roster(ordinals: impl IntoIterator<Item = u32>) -> Roster {
 
 /// The ordinal that each of `keys` keys goes to while nobody has work.
 fn homes(roster: &Roster, keys: u64) -> Vec<u32> {
-    let ring = Ring::of(roster);
+    let ring = Ring::of(roster, roster.row(Nearness::Near));
     let home = |key: u64| {
-        let at = ring.pick(roster, |_| true, hash_key(&key.to_le_bytes()), |_| 0).unwrap();
-        roster.seat(roster.preferred()[at]).id.ordinal
+        let at = ring
+            .pick(roster, roster.row(Nearness::Near), |_| true, hash_key(&key.to_le_bytes()), |_| 0)
+            .unwrap();
+        roster.seat(roster.row(Nearness::Near).preferred[at]).id.ordinal
     };
     (0..keys).map(home).collect()
 }
@@ -79,10 +82,10 @@ proptest! {
     #[test]
     fn a_hot_key_overloads_nobody(endpoints in 1u32..20, requests in 1u64..400, key: u64) {
         let roster = roster(0..endpoints);
-        let ring = Ring::of(&roster);
+        let ring = Ring::of(&roster, roster.row(Nearness::Near));
         let mut in_flight = vec![0u32; endpoints as usize];
         for placed in 0..requests {
-            let at = ring.pick(&roster, |_| true, key, |seat| in_flight[seat]).unwrap();
+            let at = ring.pick(&roster, roster.row(Nearness::Near), |_| true, key, |seat| in_flight[seat]).unwrap();
             in_flight[at] += 1;
             let bound = ((placed + 1) * LOAD_PERCENT_MAX).div_ceil(u64::from(endpoints) * 100);
             prop_assert!(u64::from(in_flight[at]) <= bound, "{in_flight:?} after {} requests", placed + 1);
@@ -92,14 +95,14 @@ proptest! {
     #[test]
     fn what_was_tried_is_not_chosen_again(endpoints in 1u32..4, key: u64) {
         let roster = roster(0..endpoints);
-        let ring = Ring::of(&roster);
+        let ring = Ring::of(&roster, roster.row(Nearness::Near));
         let mut tried = Tried::NONE;
         for _ in 0..endpoints {
-            let at = ring.pick(&roster, |&i| !tried.contains(roster.seat(i).id), key, |_| 0).unwrap();
-            let id = roster.seat(roster.preferred()[at]).id;
+            let at = ring.pick(&roster, roster.row(Nearness::Near), |&i| !tried.contains(roster.seat(i).id), key, |_| 0).unwrap();
+            let id = roster.seat(roster.row(Nearness::Near).preferred[at]).id;
             prop_assert!(!tried.contains(id));
             tried.add(id);
         }
-        prop_assert_eq!(ring.pick(&roster, |&i| !tried.contains(roster.seat(i).id), key, |_| 0), None);
+        prop_assert_eq!(ring.pick(&roster, roster.row(Nearness::Near), |&i| !tried.contains(roster.seat(i).id), key, |_| 0), None);
     }
 }

@@ -1,0 +1,86 @@
+//! The endpoints of one side, near or far: those to use, and those for need.
+
+use crate::endpoint::{Seat, Standing};
+use crate::slow_start::Ramp;
+use crate::zone::Health;
+
+/// Below this share of healthy endpoints, ejections are ignored and traffic goes to all that serve.
+///
+/// When more than half of a service looks ill, the cause is more likely shared (a dependency, the network, us) than
+/// the endpoints, and the few left would be crushed by the load of all. Source: Envoy, "panic threshold", 50 %.
+pub const PANIC_THRESHOLD_PERCENT: usize = 50;
+
+/// Indices into the seats of a [`Roster`](crate::Roster), of one side.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Row {
+    /// Those to choose from.
+    pub(crate) preferred: Box<[u32]>,
+    /// Ejected ones, for a request that failed on every preferred one.
+    pub(crate) reserve: Box<[u32]>,
+    /// Running sums of the ramped weights of `preferred`.
+    pub(crate) weight_sums: Box<[u64]>,
+    /// The ramp of the preferred endpoint that is furthest in its slow start, against which the others' are held.
+    pub(crate) furthest: Ramp,
+    pub(crate) is_panicking: bool,
+}
+
+impl Row {
+    /// Sorts the seats that `is_here` names; `may_panic` says that nobody else can take the requests.
+    pub(crate) fn new(seats: &[Seat], is_here: impl Fn(&Seat) -> bool, may_panic: bool) -> Self {
+        let here = || (0u32..).zip(seats).filter(|(_, seat)| is_here(seat));
+        let count = |standing| here().filter(|(_, seat)| seat.standing == standing).count();
+        let (healthy, ejected) = (count(Standing::Serving), count(Standing::Ejected));
+        let is_panicking = may_panic && healthy * 100 < (healthy + ejected) * PANIC_THRESHOLD_PERCENT;
+        let is_preferred = |seat: &Seat| match seat.standing {
+            Standing::Serving => true,
+            Standing::Ejected => is_panicking,
+            Standing::Draining | Standing::Unready => false,
+        };
+        let indices = |keep: &dyn Fn(&Seat) -> bool| -> Box<[u32]> {
+            here().filter(|(_, seat)| keep(seat)).map(|(i, _)| i).collect()
+        };
+        let preferred = indices(&is_preferred);
+        let reserve = indices(&|seat| seat.standing == Standing::Ejected && !is_preferred(seat));
+        let weight_sums = preferred
+            .iter()
+            .scan(0u64, |sum, &i| {
+                *sum += u64::from(seats[i as usize].ramped_weight());
+                Some(*sum)
+            })
+            .collect();
+        let ramps = preferred.iter().map(|&i| seats[i as usize].ramp);
+        let furthest = ramps.max().unwrap_or(Ramp::FULL);
+        Self { preferred, reserve, weight_sums, furthest, is_panicking }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.preferred.is_empty() && self.reserve.is_empty()
+    }
+
+    /// Says whether a preferred endpoint is less far in its slow start than another: equally young ones share as equals.
+    pub(crate) fn is_ramping(&self, seats: &[Seat]) -> bool {
+        self.preferred.iter().any(|&i| seats[i as usize].ramp < self.furthest)
+    }
+}
+
+/// How well the seats are that `is_here` names; those that drain are on their way out and count for nothing.
+pub(crate) fn health(seats: &[Seat], is_here: impl Fn(&Seat) -> bool) -> Health {
+    let mut health = Health::default();
+    for seat in seats.iter().filter(|seat| is_here(seat)) {
+        match seat.standing {
+            Standing::Serving => {
+                health.well += 1;
+                health.all += 1;
+            }
+            Standing::Ejected | Standing::Unready => health.all += 1,
+            Standing::Draining => {}
+        }
+    }
+    health
+}
+
+/// The first of `indices`, from `start` on and around, that is open.
+pub(crate) fn open_from(indices: &[u32], start: usize, is_open: impl Fn(&u32) -> bool) -> Option<usize> {
+    let n = indices.len();
+    (0..n).map(|step| (start + step) % n).find(|&at| is_open(&indices[at]))
+}
