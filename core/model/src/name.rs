@@ -94,6 +94,11 @@ dns_label! {
     NodeName
 }
 
+dns_label! {
+    /// The name of a zone: what fails together, such as a data centre or a machine.
+    ZoneName
+}
+
 fn check_dns_label(text: &str) -> Result<(), NameError> {
     if text.is_empty() {
         return Err(NameError::Empty);

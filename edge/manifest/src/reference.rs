@@ -313,8 +313,8 @@ impl<'s> Table<'s> {
             Some("Zone") => return "time zone".to_owned(),
             Some("Quantity") => return "quantity".to_owned(),
             Some("ServerAddress") => return "host, or host and port".to_owned(),
-            Some("ListenAddress") => return "IP address and port".to_owned(),
-            Some("ServiceName" | "ObjectName" | "PortName") => return "name".to_owned(),
+            Some("ListenAddress" | "EndpointAddress") => return "IP address and port".to_owned(),
+            Some("ServiceName" | "ObjectName" | "PortName" | "ZoneName") => return "name".to_owned(),
             Some(name) if self.has_own_table(name, form) => return format!("`{name}`"),
             Some(_) | None => {}
         }

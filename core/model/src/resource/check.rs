@@ -3,6 +3,7 @@
 //! Pure functions over whole resources. All that is wrong is found, not only the first.
 
 mod access_log;
+mod elsewhere;
 mod external;
 mod metric_source;
 mod route;

@@ -21,6 +21,7 @@ mod access_log;
 mod acme;
 mod autoscaler;
 pub mod check;
+mod elsewhere;
 mod external;
 mod forecasting;
 mod formula;
@@ -63,6 +64,10 @@ pub use self::autoscaler::{
     MetricIdentifier, MetricSpec, Percent, PolicyChange, REQUEST_RATE_METRIC, RESPONSE_TIME_METRIC,
     ResourceTarget, SCALE_IN_STABILIZATION_DEFAULT, ScalingPolicy, ScalingRules, SelectPolicy, TotalTarget,
     is_of_proxy,
+};
+pub use self::elsewhere::{
+    ENDPOINT_WEIGHT_MAX, ENDPOINTS_ELSEWHERE_MAX, ElsewhereEndpoint, EndpointAddress, EndpointAddressError,
+    TrafficDistribution,
 };
 pub use self::external::{
     CANDIDATE, EXTERNALS_MAX, External, ExternalFormat, ExternalName, ExternalNameError,

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use super::hpa::{Form, v1, v2, v2beta1, v2beta2};
 use super::route::{HeaderName, HeaderValue, Hostname, PathModifier, RouteFilter, UrlPath};
 use super::{
-    ClockTime, Cron, ExternalName, Factor, Formula, HashKey, HttpUrl, JsonPath, Kind, KnownEvent,
-    ListenAddress, MetricOrigin, MetricSource, ObjectName, PortName, Quantile, Quantity, Recover, Route,
-    Scale, ScaleStep, ServerAddress, Service, Sizes, Span, Tls, Zone,
+    ClockTime, Cron, EndpointAddress, ExternalName, Factor, Formula, HashKey, HttpUrl, JsonPath, Kind,
+    KnownEvent, ListenAddress, MetricOrigin, MetricSource, ObjectName, PortName, Quantile, Quantity, Recover,
+    Route, Scale, ScaleStep, ServerAddress, Service, Sizes, Span, Tls, Zone,
 };
-use crate::name::ServiceName;
+use crate::name::{ServiceName, ZoneName};
 
 /// The JSON Schema (draft 2020-12) of `kind` in its newest version.
 pub fn schema(kind: Kind) -> Value {
@@ -74,6 +74,8 @@ pub fn read_as(definition: &str, value: &Value) -> Option<Result<(), String>> {
         "ObjectName" => read::<ObjectName>,
         "PortName" => read::<PortName>,
         "ListenAddress" => read::<ListenAddress>,
+        "EndpointAddress" => read::<EndpointAddress>,
+        "ZoneName" => read::<ZoneName>,
         "Quantity" => read::<Quantity>,
         "Span" => read::<Span>,
         "Cron" => read::<Cron>,

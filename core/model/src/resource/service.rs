@@ -6,8 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccessLog, AutoscalerSpec, Count, External, Hedge, Limits, ListenAddress, Metadata, Outliers, Port,
-    PortName, Probes, Problems, ProxyProtocol, Quantity, Scale, Span, Tls,
+    AccessLog, AutoscalerSpec, Count, ElsewhereEndpoint, External, Hedge, Limits, ListenAddress, Metadata,
+    Outliers, Port, PortName, Probes, Problems, ProxyProtocol, Quantity, Scale, Span, Tls,
+    TrafficDistribution,
 };
 use crate::name::ServiceName;
 
@@ -278,7 +279,14 @@ pub struct Expose {
     /// A line for each request that comes in by `listen`. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_log: Option<AccessLog>,
-    /// Balancers of your own that are kept told of the replicas, 1 to 8. They get addresses, weights, `balance` and `hash`; the rest of this is the
+    /// Endpoints that others run, beside the replicas, up to 256; they answer alone where there is no replica. They are no replicas: they are
+    /// neither probed nor scaled, and what they are asked is no load.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<ElsewhereEndpoint>,
+    /// Which of replicas and `endpoints` are preferred. Default: none, all are alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic_distribution: Option<TrafficDistribution>,
+    /// Balancers of your own that are kept told of the replicas and `endpoints`, 1 to 8. They get addresses, weights, `balance` and `hash`; the rest of this is the
     /// proxy's alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub external: Vec<External>,
@@ -300,6 +308,8 @@ impl Expose {
             proxy_protocol: ProxyProtocol::default(),
             timeouts: Timeouts::default(),
             access_log: None,
+            endpoints: Vec::new(),
+            traffic_distribution: None,
             external: Vec::new(),
         }
     }

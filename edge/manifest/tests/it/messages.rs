@@ -271,6 +271,85 @@ fn least_above_most_is_refused() {
     "#);
 }
 
+/// A service that is exposed, with these further lines.
+fn exposed(more: &str) -> String {
+    service(&format!(
+        "  ports: [{{name: http}}]\n  expose:\n    listen: 127.0.0.1:8080\n    port: http\n{more}"
+    ))
+}
+
+#[test]
+fn endpoints_elsewhere_have_no_other_fields() {
+    let text = exposed(
+        "    trafficDistribution: PreferClose\n    endpoints: [{address: \"10.0.0.7:80\", weigth: 2}]\n",
+    );
+    assert_snapshot!(said(&text), @r#"
+    error: spec.expose.trafficDistribution: "PreferClose" is not known here
+      --> shop.yaml:10:26
+       |
+    10 |     trafficDistribution: PreferClose
+       |                          ^^^^^^^^^^^ expected PreferSameZone
+
+    error: spec.expose.endpoints[0].weigth: there is no field "weigth" here; did you mean weight?
+      --> shop.yaml:11:42
+       |
+    11 |     endpoints: [{address: "10.0.0.7:80", weigth: 2}]
+       |                                          ^^^^^^ expected one of address, weight, zone
+    "#);
+}
+
+#[test]
+fn an_endpoint_elsewhere_is_an_address_and_not_a_name() {
+    assert_snapshot!(said(&exposed("    endpoints: [{address: \"shop.internal:80\"}]\n")), @r#"
+    error: spec.expose.endpoints[0].address: an endpoint is an IP address and a port, such as 10.0.0.7:8080 or [fd00::7]:8080, not "shop.internal:80"
+      --> shop.yaml:10:27
+       |
+    10 |     endpoints: [{address: "shop.internal:80"}]
+       |                           ^^^^^^^^^^^^^^^^^^
+    "#);
+    assert_snapshot!(said(&exposed("    endpoints: [{address: \"0.0.0.0:80\"}]\n")), @r#"
+    error: spec.expose.endpoints[0].address: 0.0.0.0 is no address of one machine: nobody can be connected to there
+      --> shop.yaml:10:27
+       |
+    10 |     endpoints: [{address: "0.0.0.0:80"}]
+       |                           ^^^^^^^^^^^^
+    "#);
+    assert_snapshot!(said(&exposed("    endpoints: [{address: \"10.0.0.7:80\", zone: B}]\n")), @r#"
+    error: spec.expose.endpoints[0].zone: a name holds lower-case letters, digits and '-', not 'B'
+      --> shop.yaml:10:48
+       |
+    10 |     endpoints: [{address: "10.0.0.7:80", zone: B}]
+       |                                                ^
+    "#);
+}
+
+#[test]
+fn endpoints_elsewhere_are_told_apart_and_are_not_the_proxy() {
+    let text = exposed(
+        "    endpoints:\n      - {address: \"127.0.0.1:8080\", weight: 0}\n      - {address: \"10.0.0.7:80\"}\n      \
+         - {address: \"10.0.0.7:80\"}\n",
+    );
+    assert_snapshot!(said(&text), @r#"
+    error: spec.expose.endpoints[0].address: the proxy itself listens on 127.0.0.1:8080: requests would go round in circles
+      --> shop.yaml:11:19
+       |
+    11 |       - {address: "127.0.0.1:8080", weight: 0}
+       |                   ^^^^^^^^^^^^^^^^
+
+    error: spec.expose.endpoints[0].weight: it lies between 1 and 256, not 0
+      --> shop.yaml:11:45
+       |
+    11 |       - {address: "127.0.0.1:8080", weight: 0}
+       |                                             ^
+
+    error: spec.expose.endpoints[2].address: 10.0.0.7:80 is named twice: give it a weight instead
+      --> shop.yaml:13:19
+       |
+    13 |       - {address: "10.0.0.7:80"}
+       |                   ^^^^^^^^^^^^^
+    "#);
+}
+
 #[test]
 fn an_exposed_port_must_be_one_of_the_ports() {
     let text = service("  ports: [{name: http}]\n  expose:\n    listen: 127.0.0.1:8080\n    port: web\n");

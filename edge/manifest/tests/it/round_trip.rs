@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::{NonZeroU16, NonZeroU32};
 
 use manifest::{diff, to_json, to_yaml, to_yaml_stream};
-use model::name::ServiceName;
+use model::name::{ServiceName, ZoneName};
 use model::resource::hpa::{Form, shapes, v1, v2, v2beta1, v2beta2};
 use model::resource::route::{
     BackendRef, Compression, Fraction, HeaderMatch, HeaderModifier, HeaderName, HeaderSetting, HeaderValue,
@@ -14,13 +14,13 @@ use model::resource::route::{
 };
 use model::resource::{
     AccessLog, AccessLogFormat, Acme, AcmeChallenge, Adaptive, Balance, CertificateFiles, Check, ClientTls,
-    CommandOrigin, Dependency, DependencyStage, Expose, External, ExternalFormat, ExternalName, GrpcCheck,
-    HashKey, Hedge, HorizontalPodAutoscaler, HttpCheck, HttpOrigin, HttpUrl, JsonPath, Limits, ListenAddress,
-    MeasuredObject, Metadata, MetricOrigin, MetricSource, MetricSourceSpec, ObjectMeta, ObjectName, Outliers,
-    Port, PortName, PostgresOrigin, Probe, Probes, PrometheusOrigin, Protocol, ProxyProtocol, ProxyVersion,
-    Quantity, Recover, RedisOrigin, RedisQueue, RedisStream, ReplicasOrigin, Resource, Resources, Route,
-    RouteSpec, Run, Secret, ServerAddress, Service, ServiceSpec, Signal, SlowReplica, Span, Stop, TcpCheck,
-    Timeouts, Tls,
+    CommandOrigin, Dependency, DependencyStage, ElsewhereEndpoint, EndpointAddress, Expose, External,
+    ExternalFormat, ExternalName, GrpcCheck, HashKey, Hedge, HorizontalPodAutoscaler, HttpCheck, HttpOrigin,
+    HttpUrl, JsonPath, Limits, ListenAddress, MeasuredObject, Metadata, MetricOrigin, MetricSource,
+    MetricSourceSpec, ObjectMeta, ObjectName, Outliers, Port, PortName, PostgresOrigin, Probe, Probes,
+    PrometheusOrigin, Protocol, ProxyProtocol, ProxyVersion, Quantity, Recover, RedisOrigin, RedisQueue,
+    RedisStream, ReplicasOrigin, Resource, Resources, Route, RouteSpec, Run, Secret, ServerAddress, Service,
+    ServiceSpec, Signal, SlowReplica, Span, Stop, TcpCheck, Timeouts, Tls, TrafficDistribution,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -311,6 +311,16 @@ fn external() -> BoxedStrategy<External> {
         .boxed()
 }
 
+fn elsewhere() -> BoxedStrategy<ElsewhereEndpoint> {
+    let address = (any::<std::net::IpAddr>(), 1..=u16::MAX).prop_filter_map("of a machine", |(ip, port)| {
+        EndpointAddress::parse(&std::net::SocketAddr::new(ip, port).to_string()).ok()
+    });
+    let zone = "[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?".prop_map(|zone| ZoneName::parse(&zone).expect("a name"));
+    (address, of(zone), any::<u32>())
+        .prop_map(|(address, zone, weight)| ElsewhereEndpoint { address, zone, weight })
+        .boxed()
+}
+
 fn tls() -> BoxedStrategy<Tls> {
     let pair = (text(), text()).prop_map(|(certificate, key)| CertificateFiles { certificate, key });
     (vec(pair, 0..4), of(acme()))
@@ -353,7 +363,8 @@ fn expose() -> BoxedStrategy<Expose> {
     let proxy_protocol =
         (any::<bool>(), of(version)).prop_map(|(accept, send)| ProxyProtocol { accept, send });
     let reached = (listen, vec(external(), 0..3), of(access_log()), proxy_protocol);
-    (reached, port_name(), balance, hash, resilience(), tls, timeouts)
+    let others = (vec(elsewhere(), 0..3), of(Just(TrafficDistribution::PreferSameZone)));
+    (reached, port_name(), balance, hash, resilience(), (tls, timeouts), others)
         .prop_map(
             |(
                 (listen, external, access_log, proxy_protocol),
@@ -361,8 +372,8 @@ fn expose() -> BoxedStrategy<Expose> {
                 balance,
                 hash,
                 (slow_start, limits, hedge, outliers),
-                tls,
-                timeouts,
+                (tls, timeouts),
+                (endpoints, traffic_distribution),
             )| {
                 Expose {
                     listen: listen.map(|listen| ListenAddress(listen.into())),
@@ -377,6 +388,8 @@ fn expose() -> BoxedStrategy<Expose> {
                     proxy_protocol,
                     timeouts,
                     access_log,
+                    endpoints,
+                    traffic_distribution,
                     external,
                 }
             },

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Severity, external, tls};
+use super::{Severity, elsewhere, external, tls};
 use crate::resource::{
     Adaptive, AutoscalerSpec, Balance, Check, Count, Expose, HashKey, Hedge, IN_FLIGHT_MAX, Limits, Outliers,
     Port, PortName, Probe, Problem, Protocol, Quantity, REPLICAS_MAX, Scale, Service, ServiceSpec,
@@ -67,6 +67,7 @@ pub(super) fn problems(service: &Service) -> Found {
     if let Some(expose) = &spec.expose {
         exposed(expose, &spec.ports, &mut found);
         external::problems(spec, expose, &mut found);
+        elsewhere::problems(spec, expose, &mut found);
     }
     dependencies(service, &mut found);
     rest(spec, &mut found);

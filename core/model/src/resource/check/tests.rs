@@ -238,6 +238,50 @@ fn when_a_replica_is_left_out_has_bounds() {
 }
 
 #[test]
+fn endpoints_elsewhere_are_no_circle_and_wake_nobody() {
+    let spec = |fields: Value| {
+        let mut expose = json!({"listen": "0.0.0.0:8080", "port": "p"});
+        expose.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        json!({"ports": [{"name": "p"}], "expose": expose})
+    };
+    let at = |addresses: &[&str]| -> Value {
+        addresses.iter().map(|address| json!({"address": address, "zone": "b"})).collect()
+    };
+    let two = at(&["10.0.0.7:8080", "[fd00::7]:8080"]);
+    let both = json!({"endpoints": two, "trafficDistribution": "PreferSameZone"});
+    assert!(said(&[service("shop", spec(both.clone()))]).is_empty());
+    for (fields, sentence) in [
+        (
+            json!({"trafficDistribution": "PreferSameZone"}),
+            "trafficDistribution: all replicas are in one zone",
+        ),
+        (
+            json!({"endpoints": at(&["10.0.0.7:1", "10.0.0.7:1"])}),
+            "endpoints[1].address: 10.0.0.7:1 is named twice",
+        ),
+        (json!({"endpoints": at(&["127.0.0.1:8080"])}), "endpoints[0].address: the proxy itself listens on"),
+        (
+            json!({"endpoints": [{"address": "10.0.0.7:1", "weight": 257}]}),
+            "endpoints[0].weight: it lies between 1 and 256, not 257",
+        ),
+    ] {
+        has(&[service("shop", spec(fields))], &format!("0 spec.expose.{sentence}"));
+    }
+    let many: Vec<String> = (1..=257).map(|port| format!("10.0.0.7:{port}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    has(
+        &[service("shop", spec(json!({"endpoints": at(&many)})))],
+        "0 spec.expose.endpoints: a service has at most 256",
+    );
+    let mut rests = spec(both);
+    rests["scale"] = json!({"max": 2, "toZero": {}});
+    has(
+        &[service("shop", rests)],
+        "0 spec.expose.endpoints: the endpoints elsewhere would answer in place of",
+    );
+}
+
+#[test]
 fn a_hedge_follows_a_time_or_a_percentile() {
     let spec = |hedge: Value| {
         json!({"ports": [{"name": "http"}], "scale": {"replicas": 2},
