@@ -11,7 +11,7 @@ use external::{Keepers, Kept};
 use futures_util::future::join_all;
 use model::action::Outcome;
 use model::identity::{ActionId, Epoch, Incarnation, ReplicaId};
-use model::name::{NodeName, ServiceName};
+use model::name::{NodeName, ServiceName, ZoneName};
 use model::quantity::MilliRps;
 use model::resource::PortName;
 use model::time::Wall;
@@ -40,6 +40,7 @@ pub struct Agent {
 
 pub(crate) struct Inner {
     pub(crate) node: NodeName,
+    pub(crate) zone: Option<ZoneName>,
     pub(crate) platform: Arc<dyn Platform>,
     pub(crate) table: Table,
     pub(crate) balancers: Keepers,
@@ -112,9 +113,11 @@ impl fmt::Debug for Agent {
 impl Agent {
     /// Begins to obey `orders` and to report to the loop. Must be called within a tokio runtime that drives time and I/O.
     ///
+    /// `zone` is where the node is, and with it its replicas and the proxy; `None` where nobody has said.
     /// Certificates that are asked for by themselves are kept in the folder `issued`. Fails when the system gives no thread.
     pub fn start(
         node: NodeName,
+        zone: Option<ZoneName>,
         issued: PathBuf,
         platform: Arc<dyn Platform>,
         table: Table,
@@ -125,6 +128,7 @@ impl Agent {
         let agent = Self {
             inner: Arc::new(Inner {
                 node,
+                zone,
                 platform,
                 certificates: certificates::keeper(issued, runtime.clone(), table.clone()),
                 table,

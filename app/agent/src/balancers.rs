@@ -7,9 +7,10 @@ use external::{Connections, Keepers, Notice, Server, Standing, Upstream};
 use model::action::Admission;
 use model::event::EventKind;
 use model::name::ServiceName;
+use model::resource::Count;
 use orchestrator::Handle;
 use platform::LifeState;
-use proxy::{EndpointRoute, EndpointState, EndpointTraffic, Protocol, ServiceRoute};
+use proxy::{EndpointRoute, EndpointState, EndpointTraffic, Origin, Protocol, ServiceRoute};
 
 use crate::agent::Inner;
 use crate::desk::{ReplicaDesk, ServiceDesk};
@@ -26,13 +27,16 @@ pub(crate) fn keepers(runtime: tokio::runtime::Handle, people: Handle) -> Keeper
     Keepers::new(runtime, Arc::new(tell))
 }
 
-/// Lets the balancers of a service have its replicas as the proxy has them.
+/// Lets the balancers of a service have its replicas, and its endpoints elsewhere, as the proxy has them.
 pub(crate) fn tell(inner: &Inner, name: &ServiceName, desk: &ServiceDesk, route: &ServiceRoute) {
     let exposed = desk.exposed.as_ref().and_then(|declared| declared.spec.expose.as_ref());
     let Some(expose) = exposed else { return forget(inner, name) };
     let servers: Vec<Server> = route.endpoints.iter().filter_map(server).collect();
-    let is_served = servers.iter().any(|server| matches!(server.standing, Standing::Serving { .. }));
-    let is_settled = is_served && desk.replicas.values().all(is_known);
+    let is_ours = |server: &&Server| server.ordinal.is_some();
+    let is_served =
+        servers.iter().filter(is_ours).any(|server| matches!(server.standing, Standing::Serving { .. }));
+    let is_none_wanted = desk.exposed.as_ref().is_some_and(|it| it.spec.scale.count == Count::Fixed(0));
+    let is_settled = (is_served || is_none_wanted) && desk.replicas.values().all(is_known);
     let upstream = Upstream {
         service: name.to_string(),
         name: name.to_string(),
@@ -63,7 +67,11 @@ fn server(endpoint: &EndpointRoute) -> Option<Server> {
         EndpointState::Draining => Standing::Draining,
         EndpointState::Out => return None,
     };
-    Some(Server { ordinal: endpoint.id.ordinal, address: endpoint.address, standing })
+    let ordinal = match endpoint.origin {
+        Origin::Replica => Some(endpoint.id.ordinal),
+        Origin::Elsewhere => None,
+    };
+    Some(Server { ordinal, address: endpoint.address, standing })
 }
 
 /// Whether it is known if a replica answers: it was told what it gets, and its probes have said something.

@@ -8,6 +8,7 @@
 mod balancers;
 mod certificates;
 mod desk;
+mod elsewhere;
 mod latency;
 mod measuring;
 mod obey;

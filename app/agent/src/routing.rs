@@ -18,6 +18,7 @@ use crate::agent::Inner;
 use crate::balancers;
 use crate::certificates;
 use crate::desk::{ReplicaDesk, ServiceDesk};
+use crate::elsewhere;
 
 /// Sets the route of a service as its desk says, in the proxy and in every balancer that is told to; nothing when it is neither exposed nor behind
 /// a route.
@@ -37,6 +38,7 @@ pub(crate) fn route(inner: &Inner, name: &ServiceName, desk: &ServiceDesk) -> Ou
             route.proxy_protocol.accept = expose.proxy_protocol.accept;
         }
         follow(&mut route, expose);
+        route.preferred_zone = elsewhere::preferred_zone(expose, inner.zone.as_ref());
     }
     if let Some(to_zero) = spec.scale.to_zero {
         route.timeouts.endpoint = to_zero.wait.into();
@@ -44,8 +46,11 @@ pub(crate) fn route(inner: &Inner, name: &ServiceName, desk: &ServiceDesk) -> Ou
     if let Some(port) = traffic_port(spec) {
         route.protocol = protocol(port.protocol);
         route.ports = spec.ports.iter().map(service_port).collect();
-        route.endpoints =
-            desk.replicas.values().filter_map(|replica| endpoint(replica, &port.name)).collect();
+        let zone = inner.zone.as_ref().map(elsewhere::zone);
+        let replicas = desk.replicas.values().filter_map(|replica| endpoint(replica, &port.name));
+        route.endpoints = replicas.map(|replica| EndpointRoute { zone: zone.clone(), ..replica }).collect();
+        let elsewhere = spec.expose.as_ref().map(|expose| elsewhere::endpoints(&expose.endpoints));
+        route.endpoints.extend(elsewhere.into_iter().flatten());
     }
     match inner.table.set_service(&route) {
         Ok(_) => {

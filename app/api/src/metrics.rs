@@ -53,6 +53,10 @@ struct Reading {
     proxied: Vec<(String, v1::Proxied)>,
     tls: Vec<Tls>,
     certificates: Vec<Ending>,
+    /// By service.
+    elsewhere: Vec<(String, v1::ElsewhereEndpoint)>,
+    /// By service.
+    zones: Vec<(String, v1::PreferredZone)>,
     routes: Vec<RouteTraffic>,
     /// Balancers of somebody else, with the services that they are told of.
     external: Vec<(String, v1::External)>,
@@ -105,9 +109,14 @@ async fn read(state: &State) -> Result<Reading, Failure> {
     let (mut requests, mut by_proxy) = (Vec::new(), Vec::new());
     let (mut tls, mut certificates) = (Vec::new(), Vec::new());
     let mut versions = Vec::new();
+    let (mut others, mut zones) = (Vec::new(), Vec::new());
+    let now = state.handle.now().wall;
     for traffic in state.agent.traffic() {
         let service = traffic.service.to_string();
         by_proxy.push((service.clone(), proxied::of(&traffic)));
+        let (endpoints, zone) = proxied::others(&traffic, now);
+        others.extend(endpoints.into_iter().map(|endpoint| (service.clone(), endpoint)));
+        zones.extend(zone.map(|zone| (service.clone(), zone)));
         requests.push(of_counts(&service, None, &traffic.counts));
         let by_version = traffic.versions.iter();
         versions.extend(by_version.map(|it| (it.version, of_counts(&service, None, &it.counts))));
@@ -141,6 +150,8 @@ async fn read(state: &State) -> Result<Reading, Failure> {
         proxied: by_proxy,
         tls,
         certificates,
+        elsewhere: others,
+        zones,
         routes,
         external,
         access_logs: state.agent.access_logs(),
@@ -215,6 +226,7 @@ impl Collector for Reading {
         self.encode_versions(&mut encoder)?;
         self.encode_proxied(&mut encoder)?;
         self.encode_datagrams(&mut encoder)?;
+        self.encode_elsewhere(&mut encoder)?;
         self.encode_tls(&mut encoder)?;
         self.encode_routes(&mut encoder)?;
         self.encode_external(&mut encoder)?;
@@ -355,6 +367,52 @@ impl Reading {
             let version = version.to_string();
             let labels = [("service", requests.service.as_str()), ("generation", version.as_str())];
             requests.latency.encode(&mut latency, &labels)?;
+        }
+        Ok(())
+    }
+
+    /// What endpoints were asked that others run, and where requests stay.
+    fn encode_elsewhere(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        fn labels<'a>(service: &'a str, it: &'a v1::ElsewhereEndpoint) -> [(&'static str, &'a str); 3] {
+            [
+                ("service", service),
+                ("endpoint", &it.address),
+                ("zone", it.zone.as_deref().unwrap_or_default()),
+            ]
+        }
+        let name = "homeostat_endpoint_requests";
+        let help = "Answers to the proxy of endpoints that others run, by class of status";
+        let mut answered = counter(encoder, name, help)?;
+        for (service, it) in &self.elsewhere {
+            let [service, endpoint, zone] = labels(service, it);
+            for (class, count) in &it.responses {
+                let labels = [service, endpoint, zone, ("status", class.as_str())];
+                answered.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(count, None)?;
+            }
+        }
+        let name = "homeostat_endpoint_request_failures";
+        let help = "Attempts at endpoints that others run without a whole answer";
+        let mut failures = counter(encoder, name, help)?;
+        for (service, it) in &self.elsewhere {
+            failures
+                .encode_family(&labels(service, it))?
+                .encode_counter::<NoLabelSet, _, f64>(&it.failures, None)?;
+        }
+        let name = "homeostat_endpoint_requests_in_flight";
+        let mut in_flight = gauge(encoder, name, "Requests that endpoints answer now that others run")?;
+        for (service, it) in &self.elsewhere {
+            in_flight.encode_family(&labels(service, it))?.encode_gauge(&i64::from(it.in_flight))?;
+        }
+        let help = "1 while an endpoint that others run is left out, because it keeps failing or is slow";
+        let mut ejected = gauge(encoder, "homeostat_endpoint_ejected", help)?;
+        for (service, it) in &self.elsewhere {
+            ejected.encode_family(&labels(service, it))?.encode_gauge(&i64::from(it.state == "Ejected"))?;
+        }
+        let help = "The part of the requests that stays in the zone that is preferred, 0 to 1";
+        let mut share = gauge(encoder, "homeostat_zone_share", help)?;
+        for (service, zone) in &self.zones {
+            let labels = [("service", service.as_str()), ("zone", zone.name.as_str())];
+            share.encode_family(&labels)?.encode_gauge(&zone.share)?;
         }
         Ok(())
     }
@@ -560,7 +618,7 @@ fn gauge<'e>(
 
 #[cfg(test)]
 mod tests {
-    use proxy::{EndpointId, EndpointState, Ramp};
+    use proxy::{EndpointId, EndpointState, Ramp, Weight};
 
     use super::*;
 
@@ -569,6 +627,8 @@ mod tests {
         let life = |incarnation: u32, good: u64| EndpointTraffic {
             id: EndpointId { ordinal: 0, incarnation },
             address: ([127, 0, 0, 1], 1).into(),
+            zone: None,
+            weight: Weight::ONE,
             state: EndpointState::Draining,
             ejection: None,
             ramp: Ramp::FULL,
@@ -578,6 +638,21 @@ mod tests {
         let sums = by_ordinal(&[life(1, 5), life(2, 7)]);
         assert_eq!(sums.len(), 1);
         assert_eq!(sums[&0].status, [0, 12, 0, 0, 2]);
+    }
+
+    fn elsewhere() -> v1::ElsewhereEndpoint {
+        v1::ElsewhereEndpoint {
+            address: "10.0.0.7:80".into(),
+            zone: Some("b".into()),
+            weight: 1,
+            state: "Ejected".into(),
+            message: None,
+            in_flight: 1,
+            requests: 8,
+            responses: BTreeMap::from([("2xx".into(), 5)]),
+            failures: 2,
+            latency: None,
+        }
     }
 
     #[test]
@@ -597,6 +672,8 @@ mod tests {
             proxied: vec![("shop".into(), proxied)],
             tls: vec![Tls { service: "shop".into(), handshake_failures: 3 }],
             certificates: vec![Ending { label: "route", name: "front".into(), not_after: 7 }],
+            elsewhere: vec![("shop".into(), elsewhere())],
+            zones: vec![("shop".into(), v1::PreferredZone { name: "a".into(), share: 0.7 })],
             routes: vec![RouteTraffic { route: "front".into(), ..RouteTraffic::default() }],
             external: Vec::new(),
             access_logs: Vec::new(),
@@ -615,6 +692,11 @@ mod tests {
         for line in [
             "homeostat_request_hedges_total{service=\"shop\"} 8",
             "homeostat_request_hedges_won_total{service=\"shop\"} 6",
+            "homeostat_endpoint_requests_total{service=\"shop\",endpoint=\"10.0.0.7:80\",zone=\"b\",status=\"2xx\"} 5",
+            "homeostat_endpoint_request_failures_total{service=\"shop\",endpoint=\"10.0.0.7:80\",zone=\"b\"} 2",
+            "homeostat_endpoint_requests_in_flight{service=\"shop\",endpoint=\"10.0.0.7:80\",zone=\"b\"} 1",
+            "homeostat_endpoint_ejected{service=\"shop\",endpoint=\"10.0.0.7:80\",zone=\"b\"} 1",
+            "homeostat_zone_share{service=\"shop\",zone=\"a\"} 0.7",
             "homeostat_version_request_failures_total{service=\"shop\",generation=\"7\"} 2",
             "homeostat_version_requests_total{service=\"shop\",generation=\"7\",status=\"5xx\"} 0",
             "homeostat_version_request_duration_seconds_count{service=\"shop\",generation=\"7\"} 0",

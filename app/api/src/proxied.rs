@@ -1,11 +1,15 @@
 //! What the proxy does with requests and with whom, in the words of `/v1`.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::net::SocketAddr;
+
 use model::identity::ReplicaId;
 use model::name::ServiceName;
 use model::time::Wall;
 use proxy::{
-    Adaptive, Cause, Datagrams, Ejected, EndpointState, EndpointTraffic, Histogram, Ramp, ServiceTraffic,
-    VersionTraffic,
+    Adaptive, Cause, Counts, Datagrams, Ejected, EndpointState, EndpointTraffic, Histogram, Preference, Ramp,
+    ServiceTraffic, VersionTraffic,
 };
 
 use crate::moment::rfc3339;
@@ -22,14 +26,82 @@ pub(crate) fn versions(traffic: &[ServiceTraffic], name: &ServiceName) -> Vec<v1
 
 fn version(traffic: &VersionTraffic) -> v1::Version {
     let counts = &traffic.counts;
-    let classes = CLASSES.iter().zip(counts.status);
     v1::Version {
         generation: traffic.version,
         serving_replicas: u32::try_from(traffic.serving).unwrap_or(u32::MAX),
         requests: counts.requests,
-        responses: classes.map(|(class, count)| ((*class).to_owned(), count)).collect(),
+        responses: responses(counts),
         failures: counts.failures + counts.connect_failures,
         latency: latency(&counts.latency),
+    }
+}
+
+fn responses(counts: &Counts) -> BTreeMap<String, u64> {
+    CLASSES.iter().zip(counts.status).map(|(class, count)| ((*class).to_owned(), count)).collect()
+}
+
+/// How the endpoints of a service are that others run, and which zone is preferred.
+pub(crate) fn elsewhere(
+    traffic: &[ServiceTraffic],
+    name: &ServiceName,
+    now: Wall,
+) -> (Vec<v1::ElsewhereEndpoint>, Option<v1::PreferredZone>) {
+    let service = traffic.iter().find(|it| *it.service == *name.as_str());
+    service.map(|service| others(service, now)).unwrap_or_default()
+}
+
+/// The same, of this service.
+pub(crate) fn others(
+    service: &ServiceTraffic,
+    now: Wall,
+) -> (Vec<v1::ElsewhereEndpoint>, Option<v1::PreferredZone>) {
+    let mut all: BTreeMap<SocketAddr, EndpointTraffic> = BTreeMap::new();
+    for it in &service.elsewhere {
+        // One that was declared again while it still answered what came before is one to people.
+        match all.entry(it.address) {
+            Entry::Vacant(entry) => drop(entry.insert(it.clone())),
+            Entry::Occupied(mut entry) => {
+                entry.get_mut().in_flight += it.in_flight;
+                entry.get_mut().counts.merge(&it.counts);
+            }
+        }
+    }
+    let zone = service.preference.as_ref().map(|Preference { zone, share }| v1::PreferredZone {
+        name: zone.to_string(),
+        share: f64::from(share.hundredths_of_percent()) / 10_000.0,
+    });
+    (all.values().map(|it| other(it, now)).collect(), zone)
+}
+
+fn other(it: &EndpointTraffic, now: Wall) -> v1::ElsewhereEndpoint {
+    let (state, message) = match it.state {
+        EndpointState::Serving => serving(it, "endpoint", now),
+        EndpointState::Draining | EndpointState::Out => {
+            ("Out", Some(format!("it is not declared any more and still answers {} requests", it.in_flight)))
+        }
+    };
+    v1::ElsewhereEndpoint {
+        address: it.address.to_string(),
+        zone: it.zone.as_deref().map(str::to_owned),
+        weight: it.weight.get().into(),
+        state: state.to_owned(),
+        message,
+        in_flight: it.in_flight,
+        requests: it.counts.requests,
+        responses: responses(&it.counts),
+        failures: it.counts.failures + it.counts.connect_failures,
+        latency: latency(&it.counts.latency),
+    }
+}
+
+/// How one that serves is seen: a replica, or an endpoint elsewhere.
+fn serving(it: &EndpointTraffic, whose: &str, now: Wall) -> (&'static str, Option<String>) {
+    match it.ejection {
+        Some(ejected) => ("Ejected", Some(why_ejected(ejected, whose, now))),
+        None if it.ramp < Ramp::FULL => {
+            ("SlowStart", Some(format!("it is new and gets {} % of its share", it.ramp.percent())))
+        }
+        None => ("Serving", None),
     }
 }
 
@@ -84,18 +156,16 @@ pub(crate) fn endpoint(
     let said = |state: &str, message: Option<String>| v1::Endpoint { state: state.into(), message };
     let endpoint = match service.endpoints.iter().find(is_it) {
         None => said("Out", Some(why_out(status))),
-        Some(it) => match (it.state, it.ejection) {
-            (EndpointState::Out, _) => said("Out", Some(why_out(status))),
-            (EndpointState::Draining, _) => {
+        Some(it) => match it.state {
+            EndpointState::Out => said("Out", Some(why_out(status))),
+            EndpointState::Draining => {
                 let left = it.in_flight;
                 said("Draining", Some(format!("it gets nothing new and still answers {left} requests")))
             }
-            (EndpointState::Serving, Some(ejected)) => said("Ejected", Some(why_ejected(ejected, now))),
-            (EndpointState::Serving, None) if it.ramp < Ramp::FULL => {
-                let percent = it.ramp.percent();
-                said("SlowStart", Some(format!("it is new and gets {percent} % of its share")))
+            EndpointState::Serving => {
+                let (state, message) = serving(it, "replica", now);
+                said(state, message)
             }
-            (EndpointState::Serving, None) => said("Serving", None),
         },
     };
     Some(endpoint)
@@ -113,7 +183,7 @@ fn why_out(status: &v1::ReplicaStatus) -> String {
 }
 
 /// In whole tenths of seconds, so that one ejection reads the same from look to look.
-fn why_ejected(ejected: Ejected, now: Wall) -> String {
+fn why_ejected(ejected: Ejected, whose: &str, now: Wall) -> String {
     let at = |ms: u128| {
         let tenths = u64::try_from(ms.div_euclid(100)).unwrap_or(u64::MAX);
         rfc3339(Wall::from_millis(tenths.saturating_mul(100)))
@@ -133,5 +203,5 @@ fn why_ejected(ejected: Ejected, now: Wall) -> String {
             )
         }
     };
-    format!("{why}: it is left out from {since} to {until}, which is ejection {times} of this replica")
+    format!("{why}: it is left out from {since} to {until}, which is ejection {times} of this {whose}")
 }

@@ -49,6 +49,7 @@ pub(crate) fn services(
     let shown = views.into_iter().map(|view| {
         let proxied = proxied::service(&traffic, &view.name);
         let versions = proxied::versions(&traffic, &view.name);
+        let (endpoints, zone) = proxied::elsewhere(&traffic, &view.name, handle.now().wall);
         let certificate = certificates::condition(agent.tls(view.name.as_str()).as_ref(), handle.now().wall);
         let kept = agent.balancers(&view.name);
         let errors = agent.errors_per_second(&view.name).map(MilliRps::per_second);
@@ -57,6 +58,7 @@ pub(crate) fn services(
         service.status.traffic.errors_per_second = errors;
         service.status.proxy = proxied;
         service.status.versions = versions;
+        (service.status.endpoints, service.status.zone) = (endpoints, zone);
         service.status.conditions.extend(certificate);
         service.status.conditions.extend(balancers::condition(&kept));
         service.status.external = balancers::external(&kept);

@@ -15,6 +15,8 @@ pub use decided::{
     TrialHour, TrialPoint, TrialSide, Trials, WhyNot,
 };
 
+mod elsewhere;
+pub use elsewhere::{ElsewhereEndpoint, PreferredZone};
 mod hindsight;
 pub use hindsight::{Advice, AdviceWorth, FieldChange, Recommendations};
 mod forecast;
@@ -118,6 +120,12 @@ pub struct ServiceStatus {
     /// What the proxy does with its requests; absent for a service that is not exposed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<Proxied>,
+    /// The endpoints of `expose.endpoints`, which others run, in the order of their addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<ElsewhereEndpoint>,
+    /// The zone that is preferred; absent where all endpoints are alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<PreferredZone>,
     /// What replicas of each version were asked over the proxy, oldest first; the latest of those without replicas included.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub versions: Vec<Version>,

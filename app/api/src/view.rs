@@ -122,6 +122,8 @@ impl Look<'_> {
             capacity: capacity::known(service),
             recommendation: rightsize::recommended(self.now.time, service),
             proxy: None,
+            endpoints: Vec::new(),
+            zone: None,
             versions: Vec::new(),
             external: Vec::new(),
             conditions: if declared.is_some() { self.conditions(service) } else { terminating(service) },

@@ -98,17 +98,55 @@ pub(crate) const ENDPOINT_HEADER: &[&str] = &["ENDPOINT", "STATE", "IN FLIGHT", 
 /// How the proxy sees a replica, in the columns of [`ENDPOINT_HEADER`]; `None` for one that it does not see.
 pub(crate) fn endpoint(replica: &v1::Replica) -> Option<Vec<Field>> {
     let endpoint = replica.status.endpoint.as_ref()?;
-    let tone = match endpoint.state.as_str() {
+    Some(vec![
+        Field::text(replica.name()),
+        state_of_endpoint(&endpoint.state),
+        Field::number(replica.status.traffic.in_flight),
+        Field::text(endpoint.message.as_deref().unwrap_or_default()),
+    ])
+}
+
+fn state_of_endpoint(state: &str) -> Field {
+    let tone = match state {
         "Serving" => Tone::Good,
         "Ejected" => Tone::Bad,
         _ => Tone::Notable,
     };
-    Some(vec![
-        Field::text(replica.name()),
-        Field::text(&endpoint.state).toned(tone),
-        Field::number(replica.status.traffic.in_flight),
-        Field::text(endpoint.message.as_deref().unwrap_or_default()),
-    ])
+    Field::text(state).toned(tone)
+}
+
+pub(crate) const ELSEWHERE_HEADER: &[&str] =
+    &["ELSEWHERE", "ZONE", "WEIGHT", "STATE", "IN FLIGHT", "REQUESTS", "5XX", "FAILED", "P99", "WHY"];
+
+/// An endpoint that others run, in the columns of [`ELSEWHERE_HEADER`].
+pub(crate) fn elsewhere(it: &v1::ElsewhereEndpoint) -> Vec<Field> {
+    let failed = |count: u64| Field::number(count).toned(if count > 0 { Tone::Bad } else { Tone::Quiet });
+    vec![
+        Field::text(&it.address),
+        Field::text(it.zone.as_deref().unwrap_or(UNKNOWN)),
+        Field::number(it.weight),
+        state_of_endpoint(&it.state),
+        Field::number(it.in_flight),
+        Field::number(it.requests),
+        failed(it.responses.get("5xx").copied().unwrap_or_default()),
+        failed(it.failures),
+        Field::number(figures::seconds(it.latency.as_ref().map(|it| it.p99_seconds))),
+        Field::text(it.message.as_deref().unwrap_or_default()),
+    ]
+}
+
+/// Where requests go by their zones, as a line; empty where nothing is preferred.
+pub(crate) fn zone(service: &v1::Service) -> String {
+    let asked = service.spec.get("expose").and_then(|expose| expose.get("trafficDistribution"));
+    match (&service.status.zone, asked) {
+        (Some(v1::PreferredZone { name, share }), _) => {
+            format!("  of the requests {:.2} % stay in zone {name}\n", share * 100.0)
+        }
+        (None, Some(_)) => {
+            "  no zone is preferred: it is not known which one this is, see homeostat up --zone\n".to_owned()
+        }
+        (None, None) => String::new(),
+    }
 }
 
 pub(crate) const VERSION_HEADER: &[&str] =

@@ -57,10 +57,10 @@ fn start(asked: cli::Up, colours: Colours, path: Option<String>) -> anyhow::Resu
         Cpu::Share => CpuPolicy::Share,
         Cpu::Quota => CpuPolicy::Quota,
     };
-    let (manifests, data, listen) = (asked.manifests, asked.data, asked.listen);
+    let (manifests, data, listen, zone) = (asked.manifests, asked.data, asked.listen, asked.zone);
     let (history, settings, take_over) = (asked.history, asked.settings, asked.take_over);
     let manager = service_manager();
-    up::up(up::Up { manifests, data, path, listen, cpu, history, settings, take_over, manager })
+    up::up(up::Up { manifests, data, path, listen, zone, cpu, history, settings, take_over, manager })
 }
 
 /// One line for each event, on standard error.

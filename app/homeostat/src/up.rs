@@ -14,6 +14,7 @@ use std::time::Duration;
 use agent::Whom;
 use anyhow::Context;
 use manifest::Manifests;
+use model::name::ZoneName;
 use model::resource::Resource;
 use model::settings::Settings;
 use os::{Signals, StopSignal};
@@ -43,6 +44,8 @@ pub(crate) struct Up {
     pub(crate) path: Option<String>,
     /// Where the API listens.
     pub(crate) listen: SocketAddr,
+    /// The zone of this machine.
+    pub(crate) zone: Option<ZoneName>,
     /// Whether `resources.cpu` is a share or a quota.
     pub(crate) cpu: CpuPolicy,
     /// For how long decisions are kept.

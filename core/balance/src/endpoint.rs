@@ -64,6 +64,17 @@ pub enum Standing {
     Unready,
 }
 
+impl Standing {
+    /// Says whether it may get a request, be it in need only.
+    #[must_use]
+    pub const fn may_get(self) -> bool {
+        match self {
+            Self::Serving | Self::Ejected => true,
+            Self::Draining | Self::Unready => false,
+        }
+    }
+}
+
 /// One endpoint as it enters a [`Roster`](crate::Roster).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seat {

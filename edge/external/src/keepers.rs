@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::file::Place;
 use crate::keeper::{FileState, Keeper, Kept, Wanted};
 use crate::render::render;
-use crate::upstream::{Standing, Upstream};
+use crate::upstream::{Server, Standing, Upstream};
 
 /// From a reload until the balancer can be believed to follow it: a reload ends when it has been asked for, and the new processes take over a
 /// moment later. An old one may by then have chosen a replica for a request that it had already begun to read.
@@ -107,12 +107,13 @@ impl Keepers {
         for external in externals {
             let name = external.name_for(service);
             let upstream = Upstream { name: name.to_owned(), ..upstream.clone() };
-            let serves = |standing: Standing| matches!(standing, Standing::Serving { .. });
+            let serves =
+                |it: &&Server| it.ordinal.is_some() && matches!(it.standing, Standing::Serving { .. });
             let wanted = Wanted {
                 service: service.clone(),
                 external: Arc::new(external.clone()),
                 text: render(external.format, &upstream).into(),
-                serving: upstream.servers.iter().filter(|server| serves(server.standing)).count(),
+                serving: upstream.servers.iter().filter(serves).count(),
                 number: 1,
                 is_settled,
                 is_last: false,

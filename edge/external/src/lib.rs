@@ -17,7 +17,7 @@
 //!     balance: Balance::RoundRobin,
 //!     hash: HashKey::Address,
 //!     servers: vec![Server {
-//!         ordinal: 0,
+//!         ordinal: Some(0),
 //!         address: "127.0.0.1:40001".parse().unwrap(),
 //!         standing: Standing::Serving { weight: 1 },
 //!     }],

@@ -9,12 +9,13 @@ use balance::{EndpointId, Load, PeakEwma};
 use tokio::sync::Notify;
 
 use crate::gate::Pass;
-use crate::route::{EndpointRoute, EndpointState};
+use crate::route::{EndpointRoute, EndpointState, Origin};
 use crate::traffic::Shard;
 
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) id: EndpointId,
+    pub(crate) origin: Origin,
     pub(crate) address: SocketAddr,
     /// Where it listens for each port that a route can name.
     pub(crate) ports: Arc<[(Arc<str>, SocketAddr)]>,
@@ -37,6 +38,7 @@ impl Endpoint {
     pub(crate) fn new(route: &EndpointRoute, workers: usize) -> Self {
         Self {
             id: route.id,
+            origin: route.origin,
             address: route.address,
             ports: Arc::clone(&route.ports),
             version: route.version,
@@ -49,9 +51,12 @@ impl Endpoint {
         }
     }
 
-    /// Whether it is the endpoint of that route, which may have another version, weight and state by now.
+    /// Whether it is the endpoint of that route, which may have another version, zone, weight and state by now.
     pub(crate) fn is_of(&self, route: &EndpointRoute) -> bool {
-        self.id == route.id && self.address == route.address && self.ports == route.ports
+        self.id == route.id
+            && self.origin == route.origin
+            && self.address == route.address
+            && self.ports == route.ports
     }
 
     pub(crate) fn state(&self) -> EndpointState {

@@ -114,7 +114,7 @@ impl Exchange {
         let ticket = Ticket::take(&self.client.local.service, started, self.upload.as_ref())?;
         self.shard_of(in_flight.endpoint()).requests.add(1);
         if let Some(record) = &self.record {
-            record.tries(in_flight.endpoint().id);
+            record.tries(in_flight.endpoint());
         }
         self.attempt = Some(Attempt { in_flight, started, undecided: None, ticket });
         Ok(())
@@ -145,7 +145,7 @@ impl Exchange {
     pub(crate) fn overtaken_by(&mut self, mut faster: Self) {
         self.outpaced();
         if let Some(record) = &self.record {
-            record.tries(faster.endpoint().id);
+            record.tries(faster.endpoint());
         }
         self.attempt = faster.attempt.take();
         self.status = faster.status.take();

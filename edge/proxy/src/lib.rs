@@ -78,12 +78,12 @@ mod wire;
 
 pub use self::access::AccessLogState;
 pub use self::route::{
-    AttachedRoute, CertificateFiles, EndpointRoute, EndpointState, Forwarded, Gateway, HashKey, Protocol,
-    ProxyProtocol, ProxyVersion, ServicePort, ServiceRoute, Timeouts, Tls,
+    AttachedRoute, CertificateFiles, EndpointRoute, EndpointState, Forwarded, Gateway, HashKey, Origin,
+    Protocol, ProxyProtocol, ProxyVersion, ServicePort, ServiceRoute, Timeouts, Tls,
 };
 pub use balance::{
-    AdaptivePolicy, Balance, Cause, EndpointId, HedgeAfter, HedgePolicy, OutlierPolicy, Ramp, SlowPolicy,
-    SlowStart, Weight,
+    AdaptivePolicy, Balance, Cause, EndpointId, HedgeAfter, HedgePolicy, OutlierPolicy, Ramp, Share,
+    SlowPolicy, SlowStart, Weight, hash_key,
 };
 pub use gate::Limits;
 pub use listener::Inherited;
@@ -91,6 +91,6 @@ pub use proxy::{Ended, Proxy, ProxyConfig, StartError};
 pub use table::{EndpointError, RouteError, Table};
 pub use tls::{CertificateState, Challenge, TlsError, TlsState, check as check_certificates};
 pub use traffic::{
-    Adaptive, Asked, Counts, Datagrams, Ejected, EndpointTraffic, Histogram, RouteTraffic, ServiceTraffic,
-    VersionTraffic,
+    Adaptive, Asked, Counts, Datagrams, Ejected, EndpointTraffic, Histogram, Preference, RouteTraffic,
+    ServiceTraffic, VersionTraffic,
 };

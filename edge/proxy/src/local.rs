@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::endpoint::{Endpoint, InFlight, Refused};
 use crate::link::Link;
 use crate::preamble::Ends;
-use crate::route::EndpointState;
+use crate::route::{EndpointState, Origin};
 use crate::router::LocalRouter;
 use crate::service::{Service, Snapshot};
 use crate::trunk::{self, Lane, Trunks};
@@ -30,6 +30,8 @@ pub(crate) struct LocalService {
     pub(crate) service: Arc<Service>,
     /// Where its requests go on to, when it has no endpoints of its own.
     pub(crate) router: Option<LocalRouter>,
+    /// Which worker knows it so.
+    worker: usize,
     state: RefCell<State>,
 }
 
@@ -56,7 +58,7 @@ struct Pool {
 }
 
 impl LocalService {
-    pub(crate) fn new(service: Arc<Service>, mut rng: Xoshiro256PlusPlus) -> Rc<Self> {
+    pub(crate) fn new(service: Arc<Service>, worker: usize, mut rng: Xoshiro256PlusPlus) -> Rc<Self> {
         let seed = rng.next_u64();
         let snapshot = Arc::clone(&service.snapshot());
         let state = State {
@@ -68,7 +70,7 @@ impl LocalService {
             snapshot: Arc::clone(&snapshot),
         };
         let router = service.router.is_some().then(|| LocalRouter::new(Arc::clone(&service), seed));
-        let local = Rc::new(Self { service, router, state: RefCell::new(state) });
+        let local = Rc::new(Self { service, router, worker, state: RefCell::new(state) });
         local.state.borrow_mut().adopt(snapshot);
         local
     }
@@ -89,6 +91,7 @@ impl LocalService {
         key: impl Fn() -> u64,
         now: Duration,
     ) -> Result<InFlight, Unpicked> {
+        let is_first = tried.is_empty();
         let mut tried = *tried;
         let state = &mut *self.state.borrow_mut();
         loop {
@@ -98,7 +101,12 @@ impl LocalService {
             let has_port = |seat: usize| snapshot.door(&snapshot.endpoints[seat], port).is_some();
             let seat = balancer.pick_among(&snapshot.roster, &tried, rng, &key, load, has_port)?;
             match snapshot.endpoints[seat].begin(|in_flight| snapshot.roster.has_room(in_flight)) {
-                Ok(in_flight) => return Ok(in_flight),
+                Ok(in_flight) => {
+                    if is_first && in_flight.endpoint().origin == Origin::Elsewhere {
+                        self.service.shards[self.worker].elsewhere.add(1);
+                    }
+                    return Ok(in_flight);
+                }
                 // It stopped serving a moment ago and the snapshot that says so is about to be published.
                 Err(Refused::NotServing) => tried.add(snapshot.endpoints[seat].id),
                 // Another worker was first, and the next look at its load shows that.
@@ -111,9 +119,7 @@ impl LocalService {
     pub(crate) fn has_endpoint(&self, port: Option<&str>) -> bool {
         let snapshot = self.snapshot();
         let mut seats = snapshot.roster.seats().iter().zip(&snapshot.endpoints);
-        seats.any(|(seat, endpoint)| {
-            seat.standing != Standing::Draining && snapshot.door(endpoint, port).is_some()
-        })
+        seats.any(|(seat, endpoint)| seat.standing.may_get() && snapshot.door(endpoint, port).is_some())
     }
 
     /// Notes that a request came.

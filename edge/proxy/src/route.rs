@@ -45,6 +45,8 @@ pub struct ServiceRoute {
     pub forwarded: Forwarded,
     /// Requests that may wait at once for an endpoint to become ready; further ones are answered 503 at once.
     pub waiting_max: u32,
+    /// The zone whose endpoints are preferred, as far as enough of them are well; `None` where all are alike.
+    pub preferred_zone: Option<Arc<str>>,
     /// Who answers. May be empty: requests then wait up to [`Timeouts::endpoint`].
     pub endpoints: Vec<EndpointRoute>,
 }
@@ -79,6 +81,7 @@ impl ServiceRoute {
             timeouts: Timeouts::default(),
             forwarded: Forwarded::default(),
             waiting_max: Self::WAITING_MAX_DEFAULT,
+            preferred_zone: None,
             endpoints: Vec::new(),
         }
     }
@@ -200,11 +203,25 @@ pub enum HashKey {
     Cookie(Arc<str>),
 }
 
+/// Whose an endpoint is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Origin {
+    /// A replica of the service.
+    #[default]
+    Replica,
+    /// Something that others run: it is balanced to, and counted apart from the replicas.
+    Elsewhere,
+}
+
 /// One endpoint of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointRoute {
-    /// Which replica, and which life of it.
+    /// Which replica, and which life of it; for one elsewhere an id that is no replica's.
     pub id: EndpointId,
+    /// Whose it is.
+    pub origin: Origin,
+    /// The zone that it is in; `None` where that is not known.
+    pub zone: Option<Arc<str>>,
     /// Where it listens.
     pub address: SocketAddr,
     /// Where it listens for each port that a route can name; one that is not here it does not have.
@@ -218,11 +235,20 @@ pub struct EndpointRoute {
 }
 
 impl EndpointRoute {
-    /// A serving endpoint of weight 1, of version 0.
+    /// A serving replica of weight 1, of version 0, in no zone.
     #[must_use]
     pub fn new(id: EndpointId, address: SocketAddr) -> Self {
         let ports = Arc::default();
-        Self { id, address, ports, version: 0, weight: Weight::ONE, state: EndpointState::Serving }
+        Self {
+            id,
+            origin: Origin::Replica,
+            zone: None,
+            address,
+            ports,
+            version: 0,
+            weight: Weight::ONE,
+            state: EndpointState::Serving,
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use balance::{
-    Balance, Cause, EndpointId, HedgePolicy, OutlierPolicy, Outliers, Ramp, Roster, Seat, Standing, Verdict,
-    Weight,
+    Balance, Cause, EndpointId, HedgePolicy, Nearness, OutlierPolicy, Outliers, Ramp, Roster, Seat, Standing,
+    Verdict, Weight,
 };
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -19,13 +19,13 @@ use crate::gate::{Gate, Limits};
 use crate::paces::Paces;
 use crate::preamble::{Ends, Introduction};
 use crate::route::{
-    EndpointRoute, EndpointState, Forwarded, HashKey, Protocol, ProxyProtocol, ServicePort, ServiceRoute,
-    Timeouts,
+    EndpointRoute, EndpointState, Forwarded, HashKey, Origin, Protocol, ProxyProtocol, ServicePort,
+    ServiceRoute, Timeouts,
 };
 use crate::router::Router;
 use crate::shedder::Shedder;
 use crate::tls::Terminator;
-use crate::traffic::{Asked, Datagrams, Ejected, EndpointTraffic, ServiceTraffic, Shard, sum};
+use crate::traffic::{Asked, Datagrams, Ejected, EndpointTraffic, Preference, ServiceTraffic, Shard, sum};
 use crate::turnstile::Turnstile;
 use crate::versions::Versions;
 
@@ -71,6 +71,8 @@ pub(crate) struct Service {
     snapshot: ArcSwap<Snapshot>,
     members: Mutex<Members>,
     closing: AtomicBool,
+    /// The most requests that [`Asked`] told of: what is seen of two counters at two moments may be fewer than before.
+    asked_max: AtomicU64,
     /// When the next ejected endpoint comes back, a window of latencies ends or a slow start goes on, in milliseconds of `clock`; `u64::MAX` for never.
     review_at_ms: AtomicU64,
 }
@@ -118,14 +120,15 @@ struct Members {
 struct Member {
     endpoint: Arc<Endpoint>,
     weight: Weight,
-    /// When it last began to serve.
-    serving_since: Duration,
+    zone: Option<Arc<str>>,
+    /// When it last began to serve; `None` before it first did.
+    serving_since: Option<Duration>,
 }
 
 impl Member {
     fn set_state(&mut self, state: EndpointState, now: Duration) {
         if state == EndpointState::Serving && self.endpoint.state() != state {
-            self.serving_since = now;
+            self.serving_since = Some(now);
         }
         self.endpoint.set_state(state);
     }
@@ -185,6 +188,7 @@ impl Service {
             snapshot: ArcSwap::from_pointee(members.snapshot(clock.now())),
             members: Mutex::new(members),
             closing: AtomicBool::new(false),
+            asked_max: AtomicU64::new(0),
             review_at_ms: AtomicU64::new(u64::MAX),
         }
     }
@@ -274,9 +278,11 @@ impl Service {
                 let now = self.clock.now();
                 let seconds = until.saturating_sub(now).as_secs();
                 let cause = members.outliers.ejection(now, id).map(|it| it.cause);
-                tracing::warn!(service = %self.name, endpoint = %id, seconds, ?cause, "endpoint ejected");
+                let member = members.current.iter().find(|m| m.endpoint.id == id);
+                let address = member.map(|m| tracing::field::display(m.endpoint.address));
+                tracing::warn!(service = %self.name, endpoint = %id, address, seconds, ?cause, "endpoint ejected");
                 // It comes back with a clean sheet; the length of its next ejection remembers.
-                members.current.iter().filter(|m| m.endpoint.id == id).for_each(|m| m.endpoint.forgive());
+                member.inspect(|m| m.endpoint.forgive());
                 true
             }
             Verdict::Kept(reason) => {
@@ -317,24 +323,12 @@ impl Service {
         let mut members = self.members();
         members.forget_left();
         let now = self.clock.now();
-        let current = members.current.iter().map(|m| (&m.endpoint, members.ramp(m, now)));
-        let endpoints = current.chain(members.leaving.iter().map(|e| (e, Ramp::FULL)));
+        let current = members.current.iter().map(|m| members.traffic(&m.endpoint, Some(m), now));
+        let endpoints = current.chain(members.leaving.iter().map(|e| members.traffic(e, None, now)));
+        let (endpoints, elsewhere) = endpoints.partition(|(origin, _)| *origin == Origin::Replica);
+        let told = |all: Vec<(Origin, EndpointTraffic)>| all.into_iter().map(|(_, it)| it).collect();
         let is_udp = members.route.protocol == Protocol::Udp;
         let datagrams = is_udp.then(|| datagrams(&self.shards, members.in_flight()));
-        let endpoints = endpoints.map(|(e, ramp)| EndpointTraffic {
-            id: e.id,
-            address: e.address,
-            state: e.state(),
-            ejection: members.outliers.ejection(now, e.id).map(|it| Ejected {
-                ago: now.saturating_sub(it.since),
-                left: it.until.saturating_sub(now),
-                times: it.times,
-                cause: it.cause,
-            }),
-            ramp,
-            in_flight: e.in_flight(),
-            counts: sum(&e.shards),
-        });
         ServiceTraffic {
             service: Arc::clone(&self.name),
             counts: sum(&self.shards),
@@ -349,17 +343,24 @@ impl Service {
             broken_off: self.shards.iter().map(|s| s.broken_off.get()).sum(),
             datagrams,
             waiting: self.waiting.load(Ordering::Relaxed),
-            endpoints: endpoints.collect(),
-            versions: members.gone.with(members.current.iter().map(|m| &m.endpoint).chain(&members.leaving)),
+            endpoints: told(endpoints),
+            elsewhere: told(elsewhere),
+            preference: members.route.preferred_zone.as_ref().map(|zone| Preference {
+                zone: Arc::clone(zone),
+                share: self.snapshot().roster.near_share(),
+            }),
+            versions: members.gone.with(members.all().filter(|e| e.origin == Origin::Replica)),
         }
     }
 
     pub(crate) fn asked(&self) -> Asked {
         let members = self.members();
+        let replicas = members.all().filter(|e| e.origin == Origin::Replica);
+        let asked = self.shards.iter().map(|s| s.requests.get().saturating_sub(s.elsewhere.get())).sum();
         Asked {
-            requests: self.shards.iter().map(|s| s.requests.get()).sum(),
+            requests: self.asked_max.fetch_max(asked, Ordering::Relaxed).max(asked),
             waiting: self.waiting.load(Ordering::Relaxed),
-            in_flight: members.in_flight(),
+            in_flight: replicas.map(|e| e.in_flight()).sum(),
         }
     }
 
@@ -384,7 +385,7 @@ impl Members {
         let find = |route: &EndpointRoute| {
             let known = old.iter().find(|m| m.endpoint.is_of(route));
             known.map_or_else(
-                || (Arc::new(Endpoint::new(route, workers)), now),
+                || (Arc::new(Endpoint::new(route, workers)), None),
                 |m| (Arc::clone(&m.endpoint), m.serving_since),
             )
         };
@@ -393,7 +394,7 @@ impl Members {
             .iter()
             .map(|e| {
                 let (endpoint, serving_since) = find(e);
-                let mut member = Member { endpoint, weight: e.weight, serving_since };
+                let mut member = Member { endpoint, weight: e.weight, zone: e.zone.clone(), serving_since };
                 member.set_state(e.state, now);
                 member
             })
@@ -417,22 +418,49 @@ impl Members {
     /// Lets go of endpoints that have left and answer nothing any more; what they counted stays with their versions.
     fn forget_left(&mut self) {
         let Self { leaving, gone, .. } = self;
-        leaving.extract_if(.., |e| e.in_flight() == 0).for_each(|e| gone.take(&e));
+        let left = leaving.extract_if(.., |e| e.in_flight() == 0);
+        left.filter(|e| e.origin == Origin::Replica).for_each(|e| gone.take(&e));
+    }
+
+    /// Those that may answer something.
+    fn all(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.current.iter().map(|m| &m.endpoint).chain(&self.leaving)
     }
 
     /// Requests that endpoints answer now.
     fn in_flight(&self) -> u32 {
-        self.current.iter().map(|m| &m.endpoint).chain(&self.leaving).map(|e| e.in_flight()).sum()
+        self.all().map(|e| e.in_flight()).sum()
+    }
+
+    /// What an endpoint did; `member` while it has not left.
+    fn traffic(&self, e: &Endpoint, member: Option<&Member>, now: Duration) -> (Origin, EndpointTraffic) {
+        let traffic = EndpointTraffic {
+            id: e.id,
+            address: e.address,
+            zone: member.and_then(|m| m.zone.clone()),
+            weight: member.map_or(Weight::ONE, |m| m.weight),
+            state: e.state(),
+            ejection: self.outliers.ejection(now, e.id).map(|it| Ejected {
+                ago: now.saturating_sub(it.since),
+                left: it.until.saturating_sub(now),
+                times: it.times,
+                cause: it.cause,
+            }),
+            ramp: member.map_or(Ramp::FULL, |m| self.ramp(m, now)),
+            in_flight: e.in_flight(),
+            counts: sum(&e.shards),
+        };
+        (e.origin, traffic)
     }
 
     fn ramp(&self, member: &Member, now: Duration) -> Ramp {
-        self.route.slow_start.ramp(member.serving_since, now)
+        member.serving_since.map_or(Ramp::FULL, |since| self.route.slow_start.ramp(since, now))
     }
 
     /// When a new snapshot is due though nothing was told.
     fn next_deadline(&self, now: Duration) -> Option<Duration> {
         let serving = self.current.iter().filter(|m| m.endpoint.state() == EndpointState::Serving);
-        let steps = serving.filter_map(|m| self.route.slow_start.next_step(m.serving_since, now));
+        let steps = serving.filter_map(|m| self.route.slow_start.next_step(m.serving_since?, now));
         steps.chain(self.outliers.next_deadline()).chain(self.paces.as_ref().map(Paces::due)).min()
     }
 
@@ -440,14 +468,24 @@ impl Members {
         let mut endpoints = Vec::with_capacity(self.current.len());
         let mut seats = Vec::with_capacity(self.current.len());
         for member in &self.current {
-            let Member { endpoint, weight, .. } = member;
+            let Member { endpoint, weight, zone, serving_since } = member;
             let standing = match endpoint.state() {
                 EndpointState::Serving if self.outliers.is_ejected(now, endpoint.id) => Standing::Ejected,
                 EndpointState::Serving => Standing::Serving,
                 EndpointState::Draining => Standing::Draining,
+                // One that has only begun to start is missed by nobody yet.
+                EndpointState::Out if serving_since.is_some() => Standing::Unready,
                 EndpointState::Out => continue,
             };
-            seats.push(Seat { id: endpoint.id, weight: *weight, ramp: self.ramp(member, now), standing });
+            let preferred = &self.route.preferred_zone;
+            let is_near = preferred.is_none() || preferred == zone;
+            seats.push(Seat {
+                id: endpoint.id,
+                weight: *weight,
+                ramp: self.ramp(member, now),
+                standing,
+                nearness: if is_near { Nearness::Near } else { Nearness::Far },
+            });
             endpoints.push(Arc::clone(endpoint));
         }
         Snapshot {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use balance::{Cause, EndpointId, Ramp};
+use balance::{Cause, EndpointId, Ramp, Share, Weight};
 
 use crate::route::EndpointState;
 
@@ -41,10 +41,23 @@ pub struct ServiceTraffic {
     pub datagrams: Option<Datagrams>,
     /// Requests that wait for an endpoint now.
     pub waiting: u32,
-    /// Per endpoint, those that left but still answer something included.
+    /// Per replica, those that left but still answer something included.
     pub endpoints: Vec<EndpointTraffic>,
+    /// Per endpoint that others run, likewise. What they are asked is no load of the replicas.
+    pub elsewhere: Vec<EndpointTraffic>,
+    /// Which zone is preferred now; `None` where all are alike.
+    pub preference: Option<Preference>,
     /// Per version of what its endpoints run, oldest first, the latest of those included that have no endpoint any more.
     pub versions: Vec<VersionTraffic>,
+}
+
+/// That a zone is preferred to others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preference {
+    /// The zone.
+    pub zone: Arc<str>,
+    /// The part of the requests that stays in it now.
+    pub share: Share,
 }
 
 /// Datagrams of one service since it was first set, and who sends them now.
@@ -115,14 +128,14 @@ pub struct Adaptive {
     pub best: Option<Duration>,
 }
 
-/// What is asked of one service as a whole, whether it has endpoints or not.
+/// What is asked of the replicas of one service as a whole, whether it has some or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
-    /// Requests that came since it was first set.
+    /// Requests that came since it was first set, without those that went elsewhere first.
     pub requests: u64,
     /// Requests that wait for an endpoint now.
     pub waiting: u32,
-    /// Requests that endpoints answer now, tunnels included.
+    /// Requests that replicas answer now, tunnels included.
     pub in_flight: u32,
 }
 
@@ -133,6 +146,10 @@ pub struct EndpointTraffic {
     pub id: EndpointId,
     /// Where it listens.
     pub address: SocketAddr,
+    /// The zone that it is in; `None` where that is not known.
+    pub zone: Option<Arc<str>>,
+    /// Its share of the traffic.
+    pub weight: Weight,
     /// Its state now.
     pub state: EndpointState,
     /// That it sits out now because it kept failing, or was slow.
@@ -337,6 +354,8 @@ pub(crate) struct Shard {
     pub(crate) handshake_failures: Tally,
     /// Used for services only.
     pub(crate) broken_off: Tally,
+    /// Requests that went elsewhere first. Used for services only.
+    pub(crate) elsewhere: Tally,
     status: [Tally; 5],
     latency: [Tally; BUCKETS],
 }
@@ -361,6 +380,7 @@ impl Default for Shard {
             malformed: Tally::default(),
             handshake_failures: Tally::default(),
             broken_off: Tally::default(),
+            elsewhere: Tally::default(),
             status: Default::default(),
             latency: std::array::from_fn(|_| Tally::default()),
         }

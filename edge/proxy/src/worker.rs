@@ -423,7 +423,7 @@ impl Worker {
             return Rc::clone(local);
         }
         let rng = Xoshiro256PlusPlus::from_rng(&mut *self.rng.borrow_mut());
-        let local = LocalService::new(Arc::clone(service), rng);
+        let local = LocalService::new(Arc::clone(service), self.index, rng);
         services.push(Rc::clone(&local));
         local
     }

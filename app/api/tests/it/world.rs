@@ -82,7 +82,8 @@ impl World {
             orders,
         })
         .unwrap();
-        let agent = Agent::start(node, data.join("acme"), platform, proxy.table(), handle.clone(), inbox);
+        let agent =
+            Agent::start(node, None, data.join("acme"), platform, proxy.table(), handle.clone(), inbox);
         let agent = agent.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());

@@ -92,7 +92,11 @@ fn lines(printer: Printer, it: &v1::Description) -> String {
     if let Some(proxied) = &it.service.status.proxy {
         let mut grid = printer.table(tables::ENDPOINT_HEADER);
         it.replicas.iter().filter_map(tables::endpoint).for_each(|row| grid.row(row));
-        part("proxy", &format!("{}{}", tables::proxied(proxied), grid.finish()));
+        let zone = tables::zone(&it.service);
+        part("proxy", &format!("{}{zone}{}", tables::proxied(proxied), grid.finish()));
+    }
+    if !it.service.status.endpoints.is_empty() {
+        part("endpoints elsewhere", &elsewhere(printer, &it.service.status.endpoints));
     }
     if !it.service.status.versions.is_empty() {
         let mut grid = printer.table(tables::VERSION_HEADER);
@@ -109,6 +113,13 @@ fn lines(printer: Printer, it: &v1::Description) -> String {
         &if it.events.is_empty() { "nothing has happened yet\n".to_owned() } else { grid.finish() },
     );
     text
+}
+
+/// The endpoints that others run.
+pub(super) fn elsewhere(printer: Printer, endpoints: &[v1::ElsewhereEndpoint]) -> String {
+    let mut grid = printer.table(tables::ELSEWHERE_HEADER);
+    endpoints.iter().for_each(|endpoint| grid.row(tables::elsewhere(endpoint)));
+    grid.finish()
 }
 
 fn capacity(printer: Printer, it: &v1::Capacity) -> String {

@@ -15,6 +15,7 @@ use crate::lines::Lines;
 use crate::output::{Field, Format, Output, Printer, Widths};
 use crate::tables;
 use crate::target::{OneService, Subject, Target};
+use crate::verbs::describe;
 use crate::words::Desk;
 
 /// Changes that come within this time of each other are printed as one table.
@@ -146,7 +147,19 @@ fn table(printer: Printer, subject: Subject, answer: &Value) -> Result<String, F
             grid.row(fields);
         }
     }
-    Ok(grid.finish())
+    let text = grid.finish();
+    let one = answer.get("items").is_none().then_some(answer);
+    match one.filter(|_| subject == Subject::Service).map(endpoints_elsewhere).transpose()? {
+        Some(endpoints) if !endpoints.is_empty() => {
+            Ok(format!("{text}\n{}", describe::elsewhere(printer, &endpoints)))
+        }
+        Some(_) | None => Ok(text),
+    }
+}
+
+/// What others run for a service.
+fn endpoints_elsewhere(service: &Value) -> Result<Vec<v1::ElsewhereEndpoint>, Failure> {
+    Ok(read::<v1::Service>(service)?.status.endpoints)
 }
 
 const fn header_of(subject: Subject) -> &'static [&'static str] {
@@ -161,15 +174,15 @@ const fn header_of(subject: Subject) -> &'static [&'static str] {
     }
 }
 
+fn read<T: DeserializeOwned>(item: &Value) -> Result<T, Failure> {
+    serde_json::from_value(item.clone()).map_err(|error| {
+        let sentence = "could not understand what the server answered (HS0014); is it of another version?";
+        anyhow::Error::new(error).context(sentence).into()
+    })
+}
+
 /// A resource in the columns of its kind, in as many rows as it has something to say.
 fn rows(subject: Subject, item: &Value) -> Result<Vec<Vec<Field>>, Failure> {
-    fn read<T: DeserializeOwned>(item: &Value) -> Result<T, Failure> {
-        serde_json::from_value(item.clone()).map_err(|error| {
-            let sentence =
-                "could not understand what the server answered (HS0014); is it of another version?";
-            anyhow::Error::new(error).context(sentence).into()
-        })
-    }
     let row = match subject {
         Subject::Service => tables::service(&read::<v1::Service>(item)?),
         Subject::Autoscaler => tables::autoscaler(&read::<v1::Autoscaler>(item)?),

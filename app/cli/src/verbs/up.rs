@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use manifest::Manifests;
+use model::name::ZoneName;
 use model::resource::Span;
 use model::settings::{GuardSettings, Settings};
 
@@ -41,6 +42,8 @@ pub struct Up {
     pub data: PathBuf,
     /// Where the API listens.
     pub listen: SocketAddr,
+    /// The zone of this machine.
+    pub zone: Option<ZoneName>,
     /// How `resources.cpu` is held.
     pub cpu: Cpu,
     /// For how long decisions are kept.
@@ -95,6 +98,9 @@ pub(crate) struct UpWords {
     /// Where the API listens; whoever reaches it can run programs here, so keep it on loopback
     #[arg(long, value_name = "ADDR:PORT", default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT_DEFAULT))]
     listen: SocketAddr,
+    /// The zone that this machine is in, and with it its replicas: what `trafficDistribution` prefers
+    #[arg(long, env = "HOMEOSTAT_ZONE", value_name = "NAME")]
+    zone: Option<ZoneName>,
     /// How `resources.cpu` is held
     #[arg(long, value_enum, default_value = "share")]
     cpu: Cpu,
@@ -155,8 +161,8 @@ impl UpWords {
         settings.guard.cluster_restarts_per_minute =
             settings.guard.cluster_restarts_per_minute.max(self.restarts_per_minute);
         let take_over = self.take_over.then_some(self.linger);
-        let Self { data, listen, cpu, history, log, .. } = self;
-        Ok(Up { manifests, data, listen, cpu, history, settings, take_over, log })
+        let Self { data, listen, zone, cpu, history, log, .. } = self;
+        Ok(Up { manifests, data, listen, zone, cpu, history, settings, take_over, log })
     }
 }
 
@@ -202,6 +208,12 @@ mod tests {
         assert_eq!(up(&["--take-over", "--linger", "5s"]).unwrap().take_over, Some(Duration::from_secs(5)));
         assert!(up(&["--linger", "5s"]).is_err(), "it says for how long, but not of whom");
         assert!(up(&["--take-over", "--linger", "2d"]).is_err());
+    }
+
+    #[test]
+    fn a_zone_is_a_name_or_nothing() {
+        assert_eq!(up(&["--zone", "eu-1a"]).unwrap().zone, Some(ZoneName::parse("eu-1a").unwrap()));
+        assert!(up(&["--zone", "EU 1"]).is_err());
     }
 
     #[test]

@@ -81,9 +81,9 @@ impl Reign {
             orders,
         })?;
         let issued = up.data.join("acme");
-        let agent =
-            Agent::start(node, issued, Arc::clone(&platform) as _, proxy.table(), handle.clone(), inbox)
-                .context("could not start the agent: the system gave no thread")?;
+        let (zone, runs) = (up.zone.clone(), Arc::clone(&platform) as _);
+        let agent = Agent::start(node, zone, issued, runs, proxy.table(), handle.clone(), inbox)
+            .context("could not start the agent: the system gave no thread")?;
         let stop = CancellationToken::new();
         let address = api.local_addr().context("could not tell where the API listens")?;
         let listener = api.try_clone().and_then(tokio::net::TcpListener::from_std);

@@ -37,3 +37,4 @@ mod shedding;
 mod simulating;
 mod succeeding;
 mod telling;
+mod zoning;

@@ -20,9 +20,12 @@ pub(super) fn render(upstream: &Upstream) -> String {
             // HAProxy's way to say that a server gets nothing new: it shows as DRAIN.
             Standing::Draining => 0,
         };
-        let (service, ordinal) = (word(&upstream.service), server.ordinal);
+        let name = match server.ordinal {
+            Some(ordinal) => format!("{}-{ordinal}", word(&upstream.service)),
+            None => format!("elsewhere-{}", word(&server.address.to_string())),
+        };
         let speaks = if upstream.http2 { " proto h2" } else { "" };
-        text += &format!("    server {service}-{ordinal} {}{speaks} weight {weight}\n", server.address);
+        text += &format!("    server {name} {}{speaks} weight {weight}\n", server.address);
     }
     text
 }

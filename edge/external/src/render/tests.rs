@@ -8,7 +8,7 @@ use crate::upstream::{Server, Standing};
 
 fn server(ordinal: u32, standing: Standing) -> Server {
     let address = SocketAddr::from(([127, 0, 0, 1], 40_000 + u16::try_from(ordinal).unwrap()));
-    Server { ordinal, address, standing }
+    Server { ordinal: Some(ordinal), address, standing }
 }
 
 fn upstream(balance: Balance, hash: HashKey, servers: Vec<Server>) -> Upstream {
@@ -53,6 +53,25 @@ fn a_file_is_as_people_were_shown_it() {
     ] {
         assert_eq!(render(format, &upstream), golden(name), "{name}");
     }
+}
+
+#[test]
+fn endpoints_elsewhere_are_servers_like_the_replicas() {
+    let at = |address: &str, weight| Server {
+        ordinal: None,
+        address: address.parse().unwrap(),
+        standing: Standing::Serving { weight },
+    };
+    let servers = [three(), vec![at("10.0.0.7:8080", 3), at("[fd00::7]:80", 1)]].concat();
+    let upstream = upstream(Balance::RoundRobin, HashKey::Address, servers);
+    let nginx = render(ExternalFormat::Nginx, &upstream);
+    assert!(
+        nginx.contains("    server 10.0.0.7:8080 weight=3;\n    server [fd00::7]:80 weight=1;\n}"),
+        "{nginx}"
+    );
+    let haproxy = render(ExternalFormat::Haproxy, &upstream);
+    let lines = "    server elsewhere-10.0.0.7_8080 10.0.0.7:8080 weight 3\n    server elsewhere-_fd00__7__80 [fd00::7]:80 weight 1\n";
+    assert!(haproxy.ends_with(lines), "{haproxy}");
 }
 
 #[test]

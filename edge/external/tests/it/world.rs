@@ -88,7 +88,7 @@ impl World {
 
 pub(crate) fn upstream(ports: &[u16]) -> Upstream {
     let server = |(ordinal, port): (usize, &u16)| Server {
-        ordinal: u32::try_from(ordinal).unwrap(),
+        ordinal: Some(u32::try_from(ordinal).unwrap()),
         address: ([127, 0, 0, 1], *port).into(),
         standing: Standing::Serving { weight: 1 },
     };

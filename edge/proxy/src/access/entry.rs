@@ -1,5 +1,6 @@
 //! What a line of an access log says.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,9 @@ use hyper::header::{HOST, HeaderMap, HeaderName, REFERER, USER_AGENT};
 use hyper::http::request::Parts;
 use model::time::Wall;
 
+use crate::endpoint::Endpoint;
 use crate::headers::trace;
+use crate::route::Origin;
 
 /// Bytes kept of a request's target. Longer ones are cut: a line is for people and tools, not for replaying.
 const TARGET_MAX: usize = 4096;
@@ -33,13 +36,32 @@ pub(crate) struct Entry {
     pub(super) trace_id: Option<Box<str>>,
     pub(super) route: Option<Arc<str>>,
     pub(super) service: Option<Arc<str>>,
-    pub(super) replica: Option<u32>,
+    /// Who it went to last.
+    pub(super) endpoint: Option<Peer>,
     pub(super) tries: u32,
     /// 0 until the request is answered.
     pub(super) status: u16,
     pub(super) bytes: u64,
     pub(super) duration: Duration,
     pub(super) upstream: Option<Duration>,
+}
+
+/// Who a request went to.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Peer {
+    /// A replica of the service, by its ordinal.
+    Replica(u32),
+    /// Something that others run.
+    Elsewhere(SocketAddr),
+}
+
+impl Peer {
+    pub(super) fn of(endpoint: &Endpoint) -> Self {
+        match endpoint.origin {
+            Origin::Replica => Self::Replica(endpoint.id.ordinal),
+            Origin::Elsewhere => Self::Elsewhere(endpoint.address),
+        }
+    }
 }
 
 impl Entry {

@@ -3,13 +3,14 @@
 //! Whatever a client wrote, a line stays one line, and no field of it can be taken for another.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use model::resource::AccessLogFormat;
 use serde::Serialize;
 
-use super::entry::Entry;
+use super::entry::{Entry, Peer};
 
 /// What nginx logs for a client that left before there was an answer.
 const LEFT: u16 = 499;
@@ -50,6 +51,8 @@ struct Fields<'a> {
     service: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     replica: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<SocketAddr>,
     tries: u32,
     #[serde(skip_serializing_if = "str::is_empty")]
     request_id: &'a str,
@@ -63,7 +66,13 @@ struct Fields<'a> {
 
 fn json(entry: &Entry) -> String {
     let text = |bytes| String::from_utf8_lossy(bytes);
-    let replica = entry.replica.zip(entry.service.as_ref());
+    let (replica, endpoint) = match entry.endpoint {
+        Some(Peer::Replica(ordinal)) => {
+            (entry.service.as_ref().map(|service| format!("{service}-{ordinal}")), None)
+        }
+        Some(Peer::Elsewhere(address)) => (None, Some(address)),
+        None => (None, None),
+    };
     let fields = Fields {
         time: timestamp(entry).strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
         client: &text(&entry.client),
@@ -77,7 +86,8 @@ fn json(entry: &Entry) -> String {
         upstream_seconds: entry.upstream.map(seconds),
         route: entry.route.as_deref(),
         service: entry.service.as_deref(),
-        replica: replica.map(|(ordinal, service)| format!("{service}-{ordinal}")),
+        replica,
+        endpoint,
         tries: entry.tries,
         request_id: &text(&entry.request_id),
         trace_id: entry.trace_id.as_deref(),
@@ -162,7 +172,7 @@ mod tests {
             protocol: "HTTP/1.1",
             user_agent: b"curl/8"[..].into(),
             service: Some(Arc::from("shop")),
-            replica: Some(2),
+            endpoint: Some(Peer::Replica(2)),
             tries: 2,
             status: 200,
             bytes: 17,
@@ -180,6 +190,14 @@ mod tests {
              \"protocol\":\"HTTP/1.1\",\"status\":200,\"bytes\":17,\"durationSeconds\":0.001234,\"upstreamSeconds\":0.001,\"service\":\"shop\",\
              \"replica\":\"shop-2\",\"tries\":2,\"userAgent\":\"curl/8\"}\n"
         );
+    }
+
+    #[test]
+    fn a_request_that_went_elsewhere_names_the_address_and_no_replica() {
+        let address = "10.0.0.7:8080".parse().unwrap();
+        let line =
+            line(&Entry { endpoint: Some(Peer::Elsewhere(address)), ..entry() }, AccessLogFormat::Json);
+        assert!(line.contains("\"service\":\"shop\",\"endpoint\":\"10.0.0.7:8080\",\"tries\":2"), "{line}");
     }
 
     #[test]

@@ -5,13 +5,13 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use balance::EndpointId;
 use hyper::http::request::Parts;
 use tokio::time::Instant;
 
 use super::Log;
-use super::entry::Entry;
+use super::entry::{Entry, Peer};
 use crate::connection::Client;
+use crate::endpoint::Endpoint;
 use crate::route::Protocol;
 use crate::traffic::RouteShard;
 
@@ -70,9 +70,9 @@ impl Record {
     }
 
     /// It goes to this endpoint, perhaps after others.
-    pub(crate) fn tries(&self, endpoint: EndpointId) {
+    pub(crate) fn tries(&self, endpoint: &Endpoint) {
         self.note(|entry| {
-            entry.replica = Some(endpoint.ordinal);
+            entry.endpoint = Some(Peer::of(endpoint));
             entry.tries += 1;
         });
     }

@@ -31,3 +31,4 @@ mod tracing;
 mod upgrading;
 mod waiting;
 mod websocket;
+mod zones;

@@ -1,0 +1,74 @@
+//! Endpoints that others run, as the proxy is told of them.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use model::name::ZoneName;
+use model::resource::{ElsewhereEndpoint, Expose, TrafficDistribution};
+use proxy::{EndpointId, EndpointRoute, Origin, Weight, hash_key};
+
+/// The ordinals of endpoints elsewhere begin here, far above those of replicas.
+const ORDINALS_FROM: u32 = 1 << 31;
+
+/// A zone as the proxy calls it.
+pub(crate) fn zone(zone: &ZoneName) -> Arc<str> {
+    Arc::from(zone.as_str())
+}
+
+/// The zone that is preferred, as declared, by one that is in the zone `here`.
+pub(crate) fn preferred_zone(expose: &Expose, here: Option<&ZoneName>) -> Option<Arc<str>> {
+    match expose.traffic_distribution? {
+        TrafficDistribution::PreferSameZone => here.map(zone),
+    }
+}
+
+/// The endpoints elsewhere of a service, in the order in which they are declared.
+pub(crate) fn endpoints(declared: &[ElsewhereEndpoint]) -> Vec<EndpointRoute> {
+    let mut taken = BTreeSet::new();
+    let route = |endpoint: &ElsewhereEndpoint| {
+        let address = endpoint.address.get();
+        let weight = u16::try_from(endpoint.weight).ok().and_then(Weight::new);
+        EndpointRoute {
+            origin: Origin::Elsewhere,
+            zone: endpoint.zone.as_ref().map(zone),
+            weight: weight.unwrap_or(Weight::ONE),
+            ..EndpointRoute::new(id(address, &mut taken), address)
+        }
+    };
+    declared.iter().map(route).collect()
+}
+
+/// What an address is called, whatever its place among the others: so that it keeps its connections, its record and its keys when those change.
+///
+/// Of 256 addresses two begin at the same number in one of 65,000 cases; then the second takes the next one.
+fn id(address: SocketAddr, taken: &mut BTreeSet<u32>) -> EndpointId {
+    let begin = hash_key(address.to_string().as_bytes()) as u32 % ORDINALS_FROM;
+    let mut ordinals = (0..ORDINALS_FROM).map(|further| ORDINALS_FROM + (begin + further) % ORDINALS_FROM);
+    let ordinal = ordinals.find(|ordinal| taken.insert(*ordinal)).unwrap_or(ORDINALS_FROM);
+    EndpointId { ordinal, incarnation: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_keeps_its_name_when_the_others_change_and_no_two_have_the_same() {
+        let addresses: Vec<SocketAddr> =
+            (1..=256).map(|port| SocketAddr::from(([10, 0, 0, 7], port))).collect();
+        let ids = |addresses: &[SocketAddr]| -> Vec<EndpointId> {
+            let mut taken = BTreeSet::new();
+            addresses.iter().map(|address| id(*address, &mut taken)).collect()
+        };
+        let all = ids(&addresses);
+        assert_eq!(all[10..], ids(&addresses[10..]));
+        assert!(all.iter().all(|id| id.ordinal >= ORDINALS_FROM));
+        let mut sorted = all.clone();
+        sorted.sort();
+        sorted.dedup();
+        assert_eq!(sorted.len(), all.len());
+        let twice = ids(&[addresses[0], addresses[0]]);
+        assert_eq!(twice[1].ordinal, twice[0].ordinal + 1);
+    }
+}

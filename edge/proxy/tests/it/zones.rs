@@ -1,0 +1,135 @@
+//! Endpoints that others run, beside replicas, and which zone requests stay in.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Response;
+use proxy::{Balance, EndpointRoute, EndpointState, Origin, OutlierPolicy, ServiceRoute};
+
+use crate::kit::*;
+
+fn elsewhere(ordinal: u32, address: SocketAddr, zone: &str) -> EndpointRoute {
+    EndpointRoute {
+        origin: Origin::Elsewhere,
+        zone: Some(Arc::from(zone)),
+        ..EndpointRoute::new(id(ordinal), address)
+    }
+}
+
+/// Replicas in zone a, which is preferred, and others in zone b.
+fn zoned(route: &mut ServiceRoute, others: &[SocketAddr]) {
+    route.preferred_zone = Some(Arc::from("a"));
+    route.endpoints.iter_mut().for_each(|endpoint| endpoint.zone = Some(Arc::from("a")));
+    let others = (100..).zip(others).map(|(ordinal, &address)| elsewhere(ordinal, address, "b"));
+    route.endpoints.extend(others);
+}
+
+/// Answers of each backend by its name, of so many requests.
+async fn answers(stand: &Stand, requests: usize, name: &str) -> usize {
+    let mut client = stand.client().await;
+    let mut of_name = 0;
+    for _ in 0..requests {
+        of_name += usize::from(client.get("/").await.unwrap().body() == name);
+    }
+    of_name
+}
+
+#[tokio::test]
+async fn requests_stay_in_the_zone_and_spill_over_as_its_replicas_fail_their_probes() {
+    let (here, there) = (Backend::named("here").await, Backend::named("there").await);
+    let stand = Stand::with(&[here.address; 4], |_, route| zoned(route, &[there.address]));
+    let set = |ordinal, state| stand.table.set_endpoint_state(SERVICE, id(ordinal), state).unwrap();
+    assert_eq!(answers(&stand, 100, "there").await, 0);
+
+    set(0, EndpointState::Out);
+    assert_eq!(answers(&stand, 100, "there").await, 0, "three of four are trusted with all of it");
+    set(1, EndpointState::Out);
+    let spilled = answers(&stand, 1000, "there").await;
+    assert!((230..370).contains(&spilled), "{spilled} of 1,000 where 30 % are to leave");
+    assert_eq!(stand.traffic().preference.unwrap().share.hundredths_of_percent(), 7_000);
+
+    (2..4).for_each(|ordinal| set(ordinal, EndpointState::Out));
+    assert_eq!(answers(&stand, 50, "there").await, 50, "nobody is left here");
+    (0..4).for_each(|ordinal| set(ordinal, EndpointState::Serving));
+    assert_eq!(answers(&stand, 100, "there").await, 0);
+}
+
+#[tokio::test]
+async fn a_replica_that_begins_to_start_or_leaves_sends_nothing_out_of_the_zone() {
+    let (here, there) = (Backend::named("here").await, Backend::named("there").await);
+    let stand = Stand::with(&[here.address; 4], |_, route| {
+        zoned(route, &[there.address]);
+        route.endpoints[1].state = EndpointState::Out;
+        route.endpoints[2].state = EndpointState::Out;
+    });
+    stand.table.set_endpoint_state(SERVICE, id(3), EndpointState::Draining).unwrap();
+    assert_eq!(answers(&stand, 100, "there").await, 0);
+}
+
+#[tokio::test]
+async fn without_a_zone_that_is_preferred_all_are_alike() {
+    let (here, there) = (Backend::named("here").await, Backend::named("there").await);
+    let stand = Stand::with(&[here.address], |_, route| {
+        zoned(route, &[there.address]);
+        (route.preferred_zone, route.balance) = (None, Balance::RoundRobin);
+    });
+    assert_eq!(answers(&stand, 100, "there").await, 50);
+    assert_eq!(stand.traffic().preference, None);
+}
+
+#[tokio::test]
+async fn what_goes_elsewhere_is_counted_apart_and_asks_nothing_of_the_replicas() {
+    let (here, there) = (Backend::named("here").await, Backend::named("there").await);
+    let stand = Stand::with(&[here.address], |_, route| {
+        zoned(route, &[there.address]);
+        (route.preferred_zone, route.balance) = (None, Balance::RoundRobin);
+    });
+    answers(&stand, 100, "there").await;
+    let traffic = stand.traffic();
+    let requests = |endpoints: &[proxy::EndpointTraffic]| -> Vec<(u32, u64)> {
+        endpoints.iter().map(|it| (it.id.ordinal, it.counts.requests)).collect()
+    };
+    assert_eq!(requests(&traffic.endpoints), [(0, 50)]);
+    assert_eq!(requests(&traffic.elsewhere), [(100, 50)]);
+    assert_eq!(traffic.elsewhere[0].zone.as_deref(), Some("b"));
+    assert_eq!(
+        traffic.versions.iter().map(|it| (it.serving, it.counts.requests)).collect::<Vec<_>>(),
+        [(1, 50)]
+    );
+    assert_eq!(stand.table.asked(SERVICE).unwrap().requests, 50);
+    assert_eq!(traffic.counts.requests, 100);
+}
+
+#[tokio::test]
+async fn a_dead_endpoint_elsewhere_is_left_out_and_costs_no_client_anything() {
+    let there = Backend::named("there").await;
+    let stand = Stand::with(&[], |_, route| {
+        zoned(route, &[nobody(), there.address]);
+        route.outliers = OutlierPolicy { base: Duration::from_secs(60), ..OutlierPolicy::default() };
+        route.balance = Balance::RoundRobin;
+    });
+    assert_eq!(answers(&stand, 100, "there").await, 100);
+    let dead = &stand.traffic().elsewhere[0];
+    assert!(dead.is_ejected());
+    assert_eq!(dead.counts.requests, 5, "as many as eject it, and none since");
+}
+
+#[tokio::test]
+async fn where_replicas_answer_5xx_the_other_zone_takes_their_part() {
+    let there = Backend::named("there").await;
+    let broken = Backend::http(|_| async {
+        Response::builder().status(500).body(Full::new(Bytes::from_static(b"broken"))).unwrap()
+    });
+    let (broken, here) = (broken.await, Backend::named("here").await);
+    let stand = Stand::with(&[broken.address, here.address], |_, route| {
+        zoned(route, &[there.address]);
+        route.balance = Balance::RoundRobin;
+    });
+    answers(&stand, 200, "there").await;
+    assert!(stand.traffic().endpoints[0].is_ejected());
+    let spilled = answers(&stand, 1000, "there").await;
+    assert!((230..370).contains(&spilled), "{spilled} of 1,000 where 30 % are to leave");
+}
