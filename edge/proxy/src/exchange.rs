@@ -284,6 +284,7 @@ impl Exchange {
         self.status = Some(status);
         if let Some(record) = &self.record {
             record.answered(status.as_u16(), words.len() as u64, None);
+            record.because(words);
         }
         let mut response = match self.dialect {
             Dialect::Grpc => grpc::answer(code, words, ResponseBody::Own(None)),

@@ -251,6 +251,8 @@ struct Missed {
 enum How {
     Broken(Phase),
     TimedOut,
+    /// It speaks HTTP/2, and takes no WebSockets there.
+    NoTunnel,
     /// The client's body is malformed or broke off: no endpoint can answer that, and none is to blame.
     Unsendable,
 }
@@ -290,19 +292,9 @@ impl Errand {
                 Ok((response, line)) => return self.deliver(exchange, response, line).await,
                 Err(missed) => missed,
             };
-            let phase = match missed.how {
-                How::Broken(phase) => phase,
-                How::TimedOut => {
-                    let words = "The endpoint did not answer in time.";
-                    return exchange.own_words(StatusCode::GATEWAY_TIMEOUT, words);
-                }
-                How::Unsendable if self.upload.as_ref().is_some_and(|upload| upload.is_too_long()) => {
-                    return exchange.own_words(StatusCode::PAYLOAD_TOO_LARGE, TOO_LONG);
-                }
-                How::Unsendable => {
-                    let words = "The request's body is malformed or broke off.";
-                    return exchange.own_words(StatusCode::BAD_REQUEST, words);
-                }
+            let phase = match self.phase_of(missed.how) {
+                Ok(phase) => phase,
+                Err((status, words)) => return exchange.own_words(status, words),
             };
             let failure = Failure {
                 repeatability: Repeatability::of_method(self.head.method.as_str()),
@@ -323,6 +315,22 @@ impl Errand {
                 tried.add(id);
             }
         }
+    }
+
+    /// How far an attempt had come that may be made again; what the client is told of one that may not.
+    fn phase_of(&self, how: How) -> Result<Phase, (StatusCode, &'static str)> {
+        Err(match how {
+            How::Broken(phase) => return Ok(phase),
+            How::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "The endpoint did not answer in time."),
+            How::NoTunnel => {
+                let words = "The endpoint speaks HTTP/2 and takes no WebSockets over it (RFC 8441).";
+                (StatusCode::NOT_IMPLEMENTED, words)
+            }
+            How::Unsendable if self.upload.as_ref().is_some_and(|upload| upload.is_too_long()) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, TOO_LONG)
+            }
+            How::Unsendable => (StatusCode::BAD_REQUEST, "The request's body is malformed or broke off."),
+        })
     }
 
     fn service(&self) -> &Service {
@@ -379,10 +387,11 @@ impl Errand {
                 | SendError::Reset { phase, .. },
             ) => How::Broken(phase),
             Err(SendError::TimedOut) => How::TimedOut,
+            Err(SendError::NoTunnel) => How::NoTunnel,
         };
         let is_of_endpoint = match how {
             // Saying no to a request that it has not looked at is an endpoint's right.
-            How::Broken(Phase::Refused) | How::Unsendable => false,
+            How::Broken(Phase::Refused) | How::Unsendable | How::NoTunnel => false,
             // A kept connection may have been closed for being idle.
             How::Broken(_) => !was_kept,
             How::TimedOut => true,
@@ -474,7 +483,8 @@ impl Errand {
                 Wish::Upgrade => true,
                 Wish::WebSocket => is_taken_up,
             };
-            let Some((endpoint_stream, endpoint_sent)) = line.into_stream().filter(|_| is_asked_for) else {
+            let Some((endpoint_stream, endpoint_sent)) = line.into_stream(body).filter(|_| is_asked_for)
+            else {
                 let words = "The endpoint changed the protocol unasked.";
                 return exchange.own_words(StatusCode::BAD_GATEWAY, words);
             };

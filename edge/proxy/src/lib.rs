@@ -8,7 +8,7 @@
 //!
 //! This crate decides nothing: `balance` chooses endpoints, ejects failing ones and says what may be sent again.
 //! With clients it speaks HTTP/1.1 and HTTP/2, within TLS where a service has certificates; with endpoints HTTP/1.1 or HTTP/2, as the service says.
-//! WebSockets come by either, and go on by HTTP/1.1.
+//! WebSockets come by either, and go on by either.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {

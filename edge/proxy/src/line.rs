@@ -1,5 +1,6 @@
 //! What carries a request to its endpoint and the response back: a connection of its own, or a lane of a shared one.
 
+use std::fmt::Debug;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -9,7 +10,7 @@ use h2::{Reason, RecvStream};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::{Request, Response};
 use thiserror::Error;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::body::{BodyError, RequestBody};
 use crate::hand::Hand;
@@ -28,6 +29,8 @@ pub(crate) enum SendError {
     Reset { phase: Phase, source: h2::Error },
     #[error("the endpoint did not answer in time")]
     TimedOut,
+    #[error("the endpoint takes no WebSockets over HTTP/2")]
+    NoTunnel,
 }
 
 /// An open way to an endpoint.
@@ -36,7 +39,6 @@ pub(crate) enum Line {
     /// A connection of HTTP/1.1, which the one who uses it has to drive.
     Http1(Box<Link>),
     /// A lane of a connection of HTTP/2.
-    #[expect(dead_code, reason = "it is held until the response is over, and does its work by being dropped")]
     Http2(Lane),
 }
 
@@ -86,14 +88,25 @@ impl Line {
         }
     }
 
-    /// The socket, after an upgrade; there is none in HTTP/2.
-    pub(crate) fn into_stream(self) -> Option<(TcpStream, Bytes)> {
-        match self {
-            Self::Http1(link) => link.into_stream(),
-            Self::Http2(_) => None,
+    /// What carries the new protocol after an upgrade, and what has come over it already.
+    pub(crate) fn into_stream(self, body: Inbound) -> Option<(Box<dyn Carrier>, Bytes)> {
+        match (self, body) {
+            (Self::Http1(link), _) => {
+                let (stream, heard) = link.into_stream()?;
+                Some((Box::new(stream), heard))
+            }
+            (Self::Http2(lane), Inbound::Http2(recv)) => {
+                Some((Box::new(lane.into_stream(recv)?), Bytes::new()))
+            }
+            (Self::Http2(_), Inbound::Http1(_)) => None,
         }
     }
 }
+
+/// What carries the bytes of a tunnel: a connection, or a stream of one.
+pub(crate) trait Carrier: AsyncRead + AsyncWrite + Unpin + Debug {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Debug> Carrier for T {}
 
 /// The body of an endpoint's response.
 #[derive(Debug)]

@@ -24,12 +24,17 @@ use crate::worker::Worker;
 mod head;
 mod lane;
 mod sending;
+mod stream;
 
 pub(crate) use lane::{Gate, Lane};
+pub(crate) use stream::Stream;
 
 /// Requests at once on one trunk, however many more the endpoint would take, as long as there may be another trunk: what RFC 9113,
 /// section 6.5.2, calls the least that makes sense, beyond which one lost packet holds up too many.
 const LANES_MAX: u32 = 100;
+
+/// Requests on one trunk before the endpoint has said how many it takes.
+const LANES_UNTIL_TOLD: usize = 1;
 
 /// Trunks from one worker to one endpoint: 800 requests at once, and more on the same ones if the endpoint takes them.
 const TRUNKS_MAX: usize = 8;
@@ -53,6 +58,10 @@ pub(crate) struct Trunk {
     lanes: Cell<u32>,
     /// Requests at once that the endpoint allows.
     lanes_allowed: Cell<usize>,
+    /// The endpoint has said what it takes.
+    is_told: Cell<bool>,
+    /// Told each time that something may have come from the endpoint.
+    heard: Notify,
     /// It gets no new requests: one was not answered in time, and it may be the connection.
     is_retired: Cell<bool>,
     /// Since when it was seen without requests.
@@ -74,6 +83,8 @@ impl Trunk {
             settled: Notify::new(),
             lanes: Cell::new(0),
             lanes_allowed: Cell::new(usize::MAX),
+            is_told: Cell::new(false),
+            heard: Notify::new(),
             is_retired: Cell::new(false),
             idle_since: Cell::new(None),
         });
@@ -106,6 +117,23 @@ impl Trunk {
 
     fn is_established(&self) -> bool {
         matches!(&*self.state.borrow(), State::Open(..))
+    }
+
+    /// Waits until the endpoint has said what it takes, as it does before anything else, or for so long.
+    ///
+    /// An endpoint that takes one request at a time cannot be told from one that has said nothing: of it all that comes is waited for.
+    async fn told(&self, timeout: Duration, is_enough: impl Fn() -> bool) {
+        let told = async {
+            loop {
+                let heard = self.heard.notified();
+                if is_enough() || self.is_told.get() {
+                    return;
+                }
+                heard.await;
+            }
+        };
+        // Then what is known has to do.
+        let _ = tokio::time::timeout(timeout, told).await;
     }
 
     fn settle(&self, state: State) {
@@ -151,8 +179,8 @@ async fn establish(address: SocketAddr, timeout: Duration) -> Result<Established
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_send_buffer_size(SEND_BYTES_MAX)
         .max_header_list_size(RESPONSE_HEAD_BYTES_MAX as u32)
-        // Until the endpoint has said how many it takes; the others wait in the trunk for that.
-        .initial_max_send_streams(1)
+        // The others wait in the trunk for the endpoint to say how many it takes.
+        .initial_max_send_streams(LANES_UNTIL_TOLD)
         .handshake(wire.clone())
         .await;
     let (sender, connection) = handshake.map_err(ConnectError::Preface)?;
@@ -164,7 +192,10 @@ async fn drive(connection: Connection<Wire, Bytes>, trunk: &Weak<Trunk>) {
     let ended = poll_fn(|cx| {
         let polled = connection.as_mut().poll(cx);
         if let Some(trunk) = trunk.upgrade() {
-            trunk.lanes_allowed.set(connection.max_concurrent_send_streams());
+            let allowed = connection.max_concurrent_send_streams();
+            trunk.lanes_allowed.set(allowed);
+            trunk.is_told.set(trunk.is_told.get() || allowed != LANES_UNTIL_TOLD);
+            trunk.heard.notify_waiters();
         }
         polled
     });

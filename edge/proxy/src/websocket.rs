@@ -1,4 +1,6 @@
-//! WebSockets of clients that speak HTTP/2: an extended CONNECT there, an `Upgrade` for the endpoint.
+//! WebSockets over HTTP/2: an extended CONNECT on that side, an `Upgrade` on the one of HTTP/1.1.
+//!
+//! Within the proxy one is asked for, and taken up, in the words of HTTP/1.1; either end may speak HTTP/2 instead.
 //!
 //! Sources: RFC 8441, sections 4 and 5; RFC 6455, section 4.
 
@@ -10,6 +12,7 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use rand_core::Rng;
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
 /// What is asked for, in either version of HTTP.
 const NAME: &str = "websocket";
@@ -33,21 +36,65 @@ pub(crate) fn set_key(headers: &mut HeaderMap, rng: &mut impl Rng) {
     headers.insert(SEC_WEBSOCKET_KEY, key(rng));
 }
 
-/// 16 bytes by chance in base64: 21 letters of six bits, one of two bits, and what fills up.
+/// 16 bytes by chance.
 fn key(rng: &mut impl Rng) -> HeaderValue {
+    let mut bytes = [0; 16];
+    rng.fill_bytes(&mut bytes);
+    base64(&bytes)
+}
+
+fn base64(bytes: &[u8]) -> HeaderValue {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut key = [b'='; 24];
-    for letter in &mut key[..22] {
-        *letter = LETTERS[(rng.next_u32() % 64) as usize];
+    let mut text = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        // A byte takes two letters, two take three; what is left of the four is filled up.
+        let letter = |nth: usize| match nth <= three.len() {
+            true => LETTERS[(bits >> (18 - 6 * nth)) as usize % 64],
+            false => b'=',
+        };
+        text.extend((0..4).map(letter));
     }
-    key[21] = b"AQgw"[(rng.next_u32() % 4) as usize];
-    HeaderValue::from_bytes(&key).expect("letters and signs of ASCII are a value")
+    HeaderValue::from_bytes(&text).expect("letters and signs of ASCII are a value")
+}
+
+/// Whether a request asks for one as HTTP/1.1 has it, with the key that has to be answered.
+pub(crate) fn is_asked_for_as_http1(headers: &HeaderMap) -> bool {
+    is_named(headers) && headers.contains_key(SEC_WEBSOCKET_KEY)
+}
+
+fn is_named(headers: &HeaderMap) -> bool {
+    headers.get(UPGRADE).is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(NAME.as_bytes()))
 }
 
 /// Whether the endpoint has switched to it.
 pub(crate) fn is_taken_up(status: StatusCode, headers: &HeaderMap) -> bool {
-    let named = headers.get(UPGRADE).is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(NAME.as_bytes()));
-    status == StatusCode::SWITCHING_PROTOCOLS && named
+    status == StatusCode::SWITCHING_PROTOCOLS && is_named(headers)
+}
+
+/// Makes of a request in the words of HTTP/1.1 one for an endpoint that speaks HTTP/2; answers its key.
+pub(crate) fn ask_as_http2(parts: &mut Parts) -> Option<HeaderValue> {
+    parts.method = Method::CONNECT;
+    parts.extensions.insert(h2::ext::Protocol::from_static(NAME));
+    parts.headers.remove(SEC_WEBSOCKET_KEY)
+}
+
+/// Says in the words of HTTP/1.1 that an endpoint that speaks HTTP/2 has taken one up, to whom asked with this key.
+pub(crate) fn answer_as_http1(status: &mut StatusCode, headers: &mut HeaderMap, key: Option<&HeaderValue>) {
+    *status = StatusCode::SWITCHING_PROTOCOLS;
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static(NAME));
+    if let Some(key) = key {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept(key));
+    }
+}
+
+/// What proves that somebody has heard this key. Source: RFC 6455, section 4.2.2.
+fn accept(key: &HeaderValue) -> HeaderValue {
+    const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    let heard = [key.as_bytes(), GUID].concat();
+    base64(digest(&SHA1_FOR_LEGACY_USE_ONLY, &heard).as_ref())
 }
 
 /// Takes from the endpoint's answer what HTTP/2 says by a mere 200.
@@ -82,6 +129,14 @@ mod tests {
         ] {
             assert!(!is_asked_for(&asked(method, protocol)), "{protocol:?}");
         }
+    }
+
+    #[test]
+    fn a_key_is_answered_as_the_standard_shows() {
+        let key = HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==");
+        assert_eq!(accept(&key), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(base64(b"the sample nonce"), key);
+        assert_eq!([base64(b"a"), base64(b"ab"), base64(b"abc")], ["YQ==", "YWI=", "YWJj"]);
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub(crate) struct Entry {
     /// Who it went to last.
     pub(super) endpoint: Option<Peer>,
     pub(super) tries: u32,
+    /// Why the proxy answered in the place of an endpoint; empty when it did not.
+    pub(super) reason: &'static str,
     /// 0 until the request is answered.
     pub(super) status: u16,
     pub(super) bytes: u64,

@@ -55,6 +55,8 @@ struct Fields<'a> {
     endpoint: Option<SocketAddr>,
     tries: u32,
     #[serde(skip_serializing_if = "str::is_empty")]
+    reason: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<&'a str>,
@@ -89,6 +91,7 @@ fn json(entry: &Entry) -> String {
         replica,
         endpoint,
         tries: entry.tries,
+        reason: entry.reason,
         request_id: &text(&entry.request_id),
         trace_id: entry.trace_id.as_deref(),
         user_agent: &text(&entry.user_agent),

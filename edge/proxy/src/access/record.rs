@@ -89,6 +89,11 @@ impl Record {
         });
     }
 
+    /// It was answered by the proxy itself, in these words.
+    pub(crate) fn because(&self, words: &'static str) {
+        self.note(|entry| entry.reason = words);
+    }
+
     fn note(&self, change: impl FnOnce(&mut Entry)) {
         if let Some(line) = &self.line {
             change(&mut line.entry.borrow_mut());

@@ -4,12 +4,14 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use balance::Phase;
 use bytes::Bytes;
 use h2::client::SendRequest;
-use h2::{Reason, RecvStream};
+use h2::{Reason, RecvStream, SendStream};
 use hyper::body::Body;
+use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -17,9 +19,13 @@ use crate::body::RequestBody;
 use crate::hand::Hand;
 use crate::line::SendError;
 use crate::trunk::sending::{Sending, Sent};
-use crate::trunk::{Trunk, head};
+use crate::trunk::{Stream, Trunk, head};
+use crate::websocket;
 use crate::wire::{ConnectError, Wire};
 use crate::worker::Worker;
+
+/// How long an endpoint may take to say what it takes, from when it was connected to; it is the first that it says.
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
 
 /// A place on a trunk; dropping it gives it back, and resets the stream if that has not ended.
 #[derive(Debug)]
@@ -27,6 +33,8 @@ pub(crate) struct Lane {
     trunk: Rc<Trunk>,
     /// The rest of the request's body, which goes on while the response comes.
     rest: Option<AbortOnDropHandle<()>>,
+    /// The way up of a WebSocket that was taken up.
+    tunnel: Option<SendStream<Bytes>>,
 }
 
 /// A trunk that has opened, as one request may use it.
@@ -40,7 +48,7 @@ impl Lane {
     pub(super) fn take(trunk: &Rc<Trunk>) -> Self {
         trunk.lanes.set(trunk.lanes.get() + 1);
         trunk.idle_since.set(None);
-        Self { trunk: Rc::clone(trunk), rest: None }
+        Self { trunk: Rc::clone(trunk), rest: None, tunnel: None }
     }
 
     /// Whether the trunk was open before this request came, so that its end says little about the endpoint.
@@ -62,6 +70,9 @@ impl Lane {
         hand: &Hand,
         worker: &Worker,
     ) -> Result<Response<RecvStream>, SendError> {
+        if websocket::is_asked_for_as_http1(request.headers()) && request.body().is_end_stream() {
+            return self.connect(gate, request.into_parts().0, hand).await;
+        }
         let Gate { mut sender, wire } = gate;
         let (parts, body) = request.into_parts();
         let sent = wire.sent();
@@ -103,6 +114,56 @@ impl Lane {
                 Err(SendError::TimedOut)
             }
         }
+    }
+}
+
+impl Lane {
+    /// As [`send`](Self::send), for a request that asks for a WebSocket in the words of HTTP/1.1; so does the answer say that there is one.
+    async fn connect(
+        &mut self,
+        gate: Gate,
+        mut parts: Parts,
+        hand: &Hand,
+    ) -> Result<Response<RecvStream>, SendError> {
+        let Gate { mut sender, wire } = gate;
+        let sent = wire.sent();
+        let broken =
+            |source: h2::Error| SendError::Reset { phase: phase_of(&source, wire.sent() != sent), source };
+        let is_taken = || sender.is_extended_connect_protocol_enabled();
+        self.trunk.told(TOLD_WITHIN, is_taken).await;
+        if !is_taken() {
+            return Err(SendError::NoTunnel);
+        }
+        poll_fn(|cx| sender.poll_ready(cx)).await.map_err(broken)?;
+        let key = websocket::ask_as_http2(&mut parts);
+        let (mut answer, mut up) = sender.send_request(head::to_http2(parts), false).map_err(broken)?;
+        drop(sender);
+        let answered = poll_fn(|cx| match Pin::new(&mut answer).poll(cx) {
+            Poll::Ready(answered) => Poll::Ready(Some(answered)),
+            Poll::Pending if hand.take_expired() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
+        let Some(answered) = answered.await else {
+            self.trunk.is_retired.set(true);
+            return Err(SendError::TimedOut);
+        };
+        let mut response = answered.map_err(broken)?;
+        if response.status().is_success() {
+            let mut status = response.status();
+            websocket::answer_as_http1(&mut status, response.headers_mut(), key.as_ref());
+            *response.status_mut() = status;
+            self.tunnel = Some(up);
+        } else {
+            // Nothing follows. It fails when the endpoint has ended the stream already.
+            let _ = up.send_data(Bytes::new(), true);
+        }
+        Ok(response)
+    }
+
+    /// The stream of a WebSocket that was taken up; `None` for everything else.
+    pub(crate) fn into_stream(mut self, recv: RecvStream) -> Option<Stream> {
+        let send = self.tunnel.take()?;
+        Some(Stream::new(recv, send, self))
     }
 }
 

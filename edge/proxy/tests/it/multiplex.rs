@@ -128,7 +128,7 @@ async fn the_head_is_said_as_http2_says_it_whatever_the_client_speaks() {
     assert_eq!(answer.body(), "http://shop.example/a?b=c - trailers -");
     let answer = Visitor::new(&stand).await.get("/a?b=c").await.unwrap();
     assert_eq!(answer.body(), "http://shop.example/a?b=c - - -");
-    // A wish for another protocol stays unanswered, as a server may leave it.
+    // A wish for another protocol stays unanswered, as a server may leave it; this one has no key of a WebSocket.
     let mut wish = request("GET", "/", "");
     for (name, value) in [("connection", "upgrade"), ("upgrade", "websocket")] {
         wish.headers_mut().append(name, value.parse().unwrap());

@@ -95,3 +95,59 @@ async fn an_upgrade_that_is_refused_leaves_a_plain_connection() {
         say(stand.address, format!("{UPGRADE}{}", UPGRADE.replace("Upgrade\r", "Upgrade, close\r"))).await;
     assert_eq!(heard.matches("HTTP/1.1 200 ").count(), 2, "{heard:?}");
 }
+
+/// Switches protocols, says goodbye, and ends its side; then reads until the other side has ended, and says what came.
+async fn leaving(said: tokio::sync::mpsc::UnboundedSender<String>) -> Backend {
+    Backend::raw(move |mut stream| {
+        let said = said.clone();
+        async move {
+            read_head(&mut stream).await;
+            let head =
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n";
+            let _ = stream.write_all(format!("{head}goodbye").as_bytes()).await;
+            let _ = stream.shutdown().await;
+            let mut heard = Vec::new();
+            let _ = stream.read_to_end(&mut heard).await;
+            let _ = said.send(String::from_utf8_lossy(&heard).into_owned());
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn when_the_endpoint_has_ended_the_client_hears_so_at_once_and_may_have_the_last_word() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let backend = leaving(tell).await;
+    let stand = Stand::new(&[backend.address]);
+    let mut stream = TcpStream::connect(stand.address).await.unwrap();
+    stream.write_all(UPGRADE.as_bytes()).await.unwrap();
+    let began = tokio::time::Instant::now();
+    let mut heard = Vec::new();
+    within(stream.read_to_end(&mut heard)).await.unwrap();
+    assert!(String::from_utf8_lossy(&heard).ends_with("goodbye"));
+    assert!(began.elapsed() < std::time::Duration::from_secs(4), "{:?}", began.elapsed());
+    assert_eq!(stand.table.in_flight(SERVICE, id(0)), 1, "the client may have something to say");
+    stream.write_all(b"you too").await.unwrap();
+    drop(stream);
+    assert_eq!(within(told.recv()).await.unwrap(), "you too");
+    until(|| stand.table.in_flight(SERVICE, id(0)) == 0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_look_holds_no_tunnel_whose_endpoint_has_ended() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let backend = leaving(tell).await;
+    // Five minutes without a byte are allowed.
+    let stand = Stand::new(&[backend.address]);
+    let mut stream = TcpStream::connect(stand.address).await.unwrap();
+    stream.write_all(UPGRADE.as_bytes()).await.unwrap();
+    let began = tokio::time::Instant::now();
+    until(|| stand.traffic().endpoints[0].counts.requests == 1).await;
+    assert_eq!(within(told.recv()).await.unwrap(), "");
+    until(|| stand.table.in_flight(SERVICE, id(0)) == 0).await;
+    assert!(
+        began.elapsed() > std::time::Duration::from_secs(3),
+        "it was waited for the client: {:?}",
+        began.elapsed()
+    );
+}

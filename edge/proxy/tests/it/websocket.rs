@@ -1,14 +1,18 @@
 //! WebSockets as streams of HTTP/2, with a client and a server that others have built.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use hyper::ext::Protocol;
-use hyper::{Method, Request, Version};
-use hyper_util::rt::TokioIo;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use proxy::{AttachedRoute, EndpointState, Gateway};
 use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request as Asked, Response as Taken};
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -188,4 +192,146 @@ async fn what_is_not_taken_up_is_no_websocket() {
     assert_eq!(status("/101", "websocket").await, 502, "nor is another protocol");
     assert_eq!(status("/", "connect-udp").await, 501, "nor are there other tunnels");
     assert_eq!(visitor.get("/").await.unwrap().status(), 200, "the connection goes on");
+}
+
+/// Sends every message back over HTTP/2 as RFC 8441 has it, and greets with what it was asked for; `/403` it refuses. Other requests get their version.
+async fn echo_by_http2(takes_websockets: bool) -> Backend {
+    let sockets = Arc::new(Mutex::new(JoinSet::new()));
+    Backend::raw(move |stream| {
+        let sockets = Arc::clone(&sockets);
+        async move {
+            let answer = |mut asked: Request<hyper::body::Incoming>| {
+                let sockets = Arc::clone(&sockets);
+                async move {
+                    if asked.extensions().get::<Protocol>().is_none_or(|it| it.as_str() != "websocket") {
+                        return Ok::<_, std::convert::Infallible>(Response::new(whole("HTTP/2")));
+                    }
+                    let headers = asked.headers();
+                    assert!(
+                        !headers.contains_key("sec-websocket-key") && !headers.contains_key("upgrade"),
+                        "{headers:?}"
+                    );
+                    let said = |name: &str| headers.get(name).and_then(|it| it.to_str().ok()).unwrap_or("-");
+                    let greeting =
+                        format!("{} {} {}", asked.method(), asked.uri(), said("x-forwarded-proto"));
+                    let mut taken = Response::new(whole(""));
+                    if let Some(wanted) = headers.get("sec-websocket-protocol") {
+                        taken.headers_mut().insert("sec-websocket-protocol", wanted.clone());
+                    }
+                    if asked.uri().path() == "/403" {
+                        *taken.status_mut() = hyper::StatusCode::FORBIDDEN;
+                        return Ok(taken);
+                    }
+                    let upgrade = hyper::upgrade::on(&mut asked);
+                    sockets.lock().unwrap().spawn(greet_and_send_back(upgrade, greeting));
+                    Ok(taken)
+                }
+            };
+            let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            if takes_websockets {
+                builder.enable_connect_protocol();
+            }
+            let _ = builder.serve_connection(TokioIo::new(stream), service_fn(answer)).await;
+        }
+    })
+    .await
+}
+
+async fn greet_and_send_back(upgrade: hyper::upgrade::OnUpgrade, greeting: String) {
+    let stream = TokioIo::new(upgrade.await.unwrap());
+    let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+    let _ = socket.send(Message::text(greeting)).await;
+    while let Some(Ok(message)) = socket.next().await {
+        if (message.is_text() || message.is_binary()) && socket.send(message).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn by_http2(backend: &Backend) -> Stand {
+    Stand::with(&[backend.address], |_, route| route.protocol = proxy::Protocol::Http2)
+}
+
+#[tokio::test]
+async fn an_endpoint_that_speaks_http2_is_asked_by_an_extended_connect() {
+    let backend = echo_by_http2(true).await;
+    let stand = by_http2(&backend);
+    let visitor = visitor(stand.address).await;
+    let mut sockets = Vec::new();
+    for n in 0..20 {
+        let mut socket = open(&visitor, &format!("/chat?{n}")).await;
+        let greeting = format!("CONNECT http://shop.example/chat?{n} http");
+        assert_eq!(next(&mut socket).await, Message::text(greeting));
+        sockets.push(socket);
+    }
+    assert_eq!(stand.table.in_flight(SERVICE, id(0)), 20, "draining waits for them");
+    // More than the windows of a stream, and of the endpoint's connection, hold.
+    let long = Bytes::from(vec![8; 500_000]);
+    for socket in &mut sockets {
+        socket.send(Message::text("hello")).await.unwrap();
+        assert_eq!(next(socket).await, Message::text("hello"));
+        socket.send(Message::binary(long.clone())).await.unwrap();
+        assert_eq!(next(socket).await, Message::binary(long.clone()));
+    }
+    for mut socket in sockets {
+        socket.close(None).await.unwrap();
+        while let Some(message) = within(socket.next()).await {
+            assert!(matches!(message, Ok(Message::Close(_))), "{message:?}");
+        }
+    }
+    until(|| stand.table.in_flight(SERVICE, id(0)) == 0).await;
+    let refused = within(visitor.send(connect("/403", "websocket"))).await.unwrap();
+    assert_eq!(refused.status(), 403, "a refusal is the endpoint's");
+    assert_eq!(visitor.get("/").await.unwrap().status(), 200);
+    assert_eq!(stand.traffic().endpoints[0].counts.failures, 0);
+}
+
+#[tokio::test]
+async fn a_client_of_http1_reaches_it_as_well() {
+    let backend = echo_by_http2(true).await;
+    let stand = by_http2(&backend);
+    let stream = TcpStream::connect(stand.address).await.unwrap();
+    // The client checks the status, Upgrade, Connection and what proves that its key was heard.
+    let (mut socket, answer) =
+        within(tokio_tungstenite::client_async("ws://shop.example/room", stream)).await.unwrap();
+    assert_eq!(answer.status(), 101);
+    let first = within(socket.next()).await.unwrap().unwrap();
+    assert_eq!(first, Message::text("CONNECT http://shop.example/room http"));
+    socket.send(Message::text("hello")).await.unwrap();
+    assert_eq!(within(socket.next()).await.unwrap().unwrap(), Message::text("hello"));
+    backend.stop().await;
+    let end = within(socket.next()).await;
+    assert!(!matches!(end, Some(Ok(_))), "{end:?}");
+    until(|| stand.table.in_flight(SERVICE, id(0)) == 0).await;
+}
+
+#[tokio::test]
+async fn an_endpoint_of_http2_that_takes_none_is_said_to_be_one() {
+    let backend = echo_by_http2(false).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("access.log");
+    let stand = Stand::with(&[backend.address], |_, route| {
+        route.protocol = proxy::Protocol::Http2;
+        let log = json!({"file": file.to_str().unwrap()});
+        route.access_log = Some(serde_json::from_value(log).unwrap());
+    });
+    let visitor = Visitor::at(stand.address).await;
+    let _ = visitor.get("/").await;
+    let refused = within(visitor.send(connect("/chat", "websocket"))).await.unwrap();
+    assert_eq!(refused.status(), 501);
+    let by_http1 = say(
+        stand.address,
+        "GET /room HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    )
+    .await;
+    assert!(by_http1.starts_with("HTTP/1.1 501 "), "{by_http1}");
+    assert!(by_http1.contains("takes no WebSockets over it (RFC 8441)"), "{by_http1}");
+    assert_eq!(visitor.get("/").await.unwrap().status(), 200, "the connection goes on");
+    assert_eq!(stand.traffic().endpoints[0].counts.failures, 0, "that is no fault");
+    let logged = || std::fs::read_to_string(&file).unwrap_or_default();
+    until(|| {
+        logged().matches("\"reason\":\"The endpoint speaks HTTP/2 and takes no WebSockets").count() == 2
+    })
+    .await;
+    assert!(!logged().lines().next().unwrap().contains("reason"), "who is answered has no reason");
 }

@@ -1,0 +1,93 @@
+//! A stream of HTTP/2 as bytes both ways, once its request was an extended CONNECT that the endpoint took up.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use h2::{Reason, RecvStream, SendStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::trunk::Lane;
+
+/// Bytes that are claimed of the windows at once.
+const PIECE_BYTES_MAX: usize = 16 * 1024;
+
+/// Its end is the end of the stream; dropped before that, the stream is reset. Source: RFC 8441, section 5.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    recv: RecvStream,
+    send: SendStream<Bytes>,
+    /// What has come and was not read yet.
+    heard: Bytes,
+    #[expect(dead_code, reason = "its place on the trunk is taken as long as it is there")]
+    lane: Lane,
+}
+
+impl Stream {
+    pub(crate) fn new(recv: RecvStream, send: SendStream<Bytes>, lane: Lane) -> Self {
+        Self { recv, send, heard: Bytes::new(), lane }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.heard.is_empty() {
+            match ready!(self.recv.poll_data(cx)) {
+                Some(Ok(piece)) => self.heard = piece,
+                Some(Err(error)) => return Poll::Ready(Err(broken(error))),
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+        let taken = self.heard.len().min(buf.remaining());
+        buf.put_slice(&self.heard[..taken]);
+        self.heard.advance(taken);
+        // Fails only for a stream that has been closed, and then nobody waits for room.
+        let _ = self.recv.flow_control().release_capacity(taken);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if buf.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        self.send.reserve_capacity(buf.len().min(PIECE_BYTES_MAX));
+        while self.send.capacity() == 0 {
+            match ready!(self.send.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Err(broken(error))),
+                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            }
+        }
+        let taken = self.send.capacity().min(buf.len());
+        let piece = Bytes::copy_from_slice(&buf[..taken]);
+        Poll::Ready(self.send.send_data(piece, false).map(|()| taken).map_err(broken))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.send.reserve_capacity(0);
+        match self.send.send_data(Bytes::new(), true) {
+            // It has ended from the other side, too.
+            Err(error) if error.is_reset() && error.reason() == Some(Reason::NO_ERROR) => Poll::Ready(Ok(())),
+            sent => Poll::Ready(sent.map_err(broken)),
+        }
+    }
+}
+
+fn broken(error: h2::Error) -> io::Error {
+    if error.is_io() {
+        error.into_io().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into())
+    } else {
+        io::Error::other(error)
+    }
+}
