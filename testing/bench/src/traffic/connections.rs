@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
 use super::backend::Backend;
-use super::peer::{Choice, Kind, Peer, Setup};
+use super::peer::{Choice, Kind, Peer, Setup, Spoken};
 use super::{ensure_tools, service};
 use crate::figure::{Findings, Target, Unit};
 use crate::house::{self, House, Place};
@@ -18,6 +18,8 @@ use crate::idle::memory;
 
 /// Connections that stay open at a time, where the limit of open files allows them.
 const CONNECTIONS: usize = 10_000;
+/// Of HTTP/2 half as many: a client has one where it had six.
+const CONNECTIONS_OF_HTTP2: usize = 5000;
 /// Files for everything else; more than Homeostat itself keeps free.
 const OTHER_FILES: u64 = 1200;
 /// How long one answer may take.
@@ -34,15 +36,27 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
         "{many} connections, one request on each, then none; resident memory of all processes of the proxy, less what it was before the first; \
          nginx and HAProxy with 2 workers or threads"
     ));
-    let ours = ours(many)?;
-    let nginx = peer(Kind::Nginx, many)?;
-    let haproxy = peer(Kind::Haproxy, many)?;
-    for (name, grown) in [("homeostat", ours), ("nginx", nginx), ("HAProxy", haproxy)] {
-        findings.note(format!("{name}: memory of {many} idle connections"), grown, Unit::Bytes);
-        findings.note(format!("{name}: memory of one"), grown / many as f64, Unit::Bytes);
-    }
-    findings.hold("memory of idle connections, homeostat ÷ nginx", ours / nginx, Unit::Ratio, BESIDE_NGINX);
+    let ratio = compare(&mut findings, Spoken::Http1, many)?;
+    findings.hold("memory of idle connections, homeostat ÷ nginx", ratio, Unit::Ratio, BESIDE_NGINX);
+    let ratio = compare(&mut findings, Spoken::Http2, many.min(CONNECTIONS_OF_HTTP2))?;
+    findings.note("memory of idle connections of HTTP/2, homeostat ÷ nginx", ratio, Unit::Ratio);
     Ok(findings)
+}
+
+/// What each takes; answers ours by nginx's.
+fn compare(findings: &mut Findings, spoken: Spoken, many: usize) -> anyhow::Result<f64> {
+    let ours = ours(spoken, many)?;
+    let nginx = peer(Kind::Nginx, spoken, many)?;
+    let haproxy = peer(Kind::Haproxy, spoken, many)?;
+    let of = match spoken {
+        Spoken::Http1 => "",
+        Spoken::Http2 => " of HTTP/2",
+    };
+    for (name, grown) in [("homeostat", ours), ("nginx", nginx), ("HAProxy", haproxy)] {
+        findings.note(format!("{name}: memory of {many} idle connections{of}"), grown, Unit::Bytes);
+        findings.note(format!("{name}: memory of one{of}"), grown / many as f64, Unit::Bytes);
+    }
+    Ok(ours / nginx)
 }
 
 /// For how many connections the open files suffice that a program may have here. Homeostat counts two for each: its own, and one to a replica.
@@ -54,33 +68,33 @@ fn afforded() -> anyhow::Result<usize> {
     Ok(usize::try_from(files.saturating_sub(OTHER_FILES) / 2).unwrap_or(usize::MAX))
 }
 
-fn ours(many: usize) -> anyhow::Result<f64> {
+fn ours(spoken: Spoken, many: usize) -> anyhow::Result<f64> {
     let place = Place::new()?;
     let listen = house::free_address()?;
     // Longer than the bench takes: what is idle stays open.
     let expose = json!({"listen": listen, "port": "http", "timeouts": {"idle": "10m"}});
     let declared = service(place.path(), &[], &expose)?;
     let house = House::up(place, &[declared], &[])?;
-    grown(listen, &[house.process()?], many)
+    grown(listen, spoken, &[house.process()?], many)
 }
 
-fn peer(kind: Kind, many: usize) -> anyhow::Result<f64> {
+fn peer(kind: Kind, spoken: Spoken, many: usize) -> anyhow::Result<f64> {
     let place = Place::new()?;
     let backend = Backend::start(&[])?;
     let plain = house::free_address()?;
     let backends = vec![backend.address()];
-    let setup = Setup { kind, plain, secure: None, backends, choice: Choice::RoundRobin };
+    let setup = Setup { kind, plain, spoken, secure: None, backends, choice: Choice::RoundRobin };
     let peer = Peer::start(place.path(), &setup)?;
-    grown(plain, &peer.processes()?, many)
+    grown(plain, spoken, &peer.processes()?, many)
 }
 
 /// What the processes grow by, in bytes, while connections to `address` are open.
-fn grown(address: SocketAddr, processes: &[Process], many: usize) -> anyhow::Result<f64> {
+fn grown(address: SocketAddr, spoken: Spoken, processes: &[Process], many: usize) -> anyhow::Result<f64> {
     let resident = || processes.iter().map(memory).sum::<anyhow::Result<u64>>();
     // What the first requests need is needed once.
-    drop(open(address, 64)?);
+    drop(open(address, spoken, 64)?);
     let before = resident()?;
-    let connections = open(address, many)?;
+    let connections = open(address, spoken, many)?;
     let after = resident()?;
     let open = connections.iter().filter(|connection| is_open(connection)).count();
     ensure!(open == many, "{address} closed {} of {many} idle connections", many - open);
@@ -88,13 +102,17 @@ fn grown(address: SocketAddr, processes: &[Process], many: usize) -> anyhow::Res
 }
 
 /// Connections on which one request was answered each.
-fn open(address: SocketAddr, many: usize) -> anyhow::Result<Vec<TcpStream>> {
+fn open(address: SocketAddr, spoken: Spoken, many: usize) -> anyhow::Result<Vec<TcpStream>> {
     let mut open = Vec::with_capacity(many);
     for number in 0..many {
         let mut connection = TcpStream::connect(address)
             .with_context(|| format!("could not open connection {number} to {address}"))?;
         connection.set_read_timeout(Some(ANSWER_WAIT_MAX))?;
-        ask(&mut connection).with_context(|| format!("connection {number} to {address} got no answer"))?;
+        let asked = match spoken {
+            Spoken::Http1 => ask(&mut connection),
+            Spoken::Http2 => ask_by_http2(&mut connection),
+        };
+        asked.with_context(|| format!("connection {number} to {address} got no answer"))?;
         open.push(connection);
     }
     Ok(open)
@@ -113,8 +131,39 @@ fn ask(connection: &mut TcpStream) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether the other end has neither closed the connection nor said anything.
-fn is_open(connection: &TcpStream) -> bool {
-    connection.set_nonblocking(true).is_ok()
-        && connection.peek(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+/// Begins a connection of HTTP/2 and asks once: `GET /` of the host `bench`, on stream 1. Source: RFC 9113, sections 3.4 and 4.1; RFC 7541, appendix A.
+fn ask_by_http2(connection: &mut TcpStream) -> anyhow::Result<()> {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const SETTINGS_ACK: &[u8] = &[0, 0, 0, 4, 1, 0, 0, 0, 0];
+    // HEADERS that end both themselves and the stream.
+    const GET: &[u8] = b"\0\0\x0a\x01\x05\0\0\0\x01\x82\x86\x84\x41\x05bench";
+    const END_STREAM: u8 = 1;
+    connection.write_all(&[PREFACE, SETTINGS, GET].concat())?;
+    loop {
+        let mut head = [0; 9];
+        connection.read_exact(&mut head)?;
+        let [a, b, c, kind, flags, ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        connection.read_exact(&mut payload)?;
+        // DATA and HEADERS; of all the others, flag 1 says something else.
+        if kind <= 1 && flags & END_STREAM != 0 {
+            return Ok(connection.write_all(SETTINGS_ACK)?);
+        }
+        ensure!(kind != 7, "it was told to go");
+    }
+}
+
+/// Whether the other end has not closed the connection; one of HTTP/2 may have something to say besides answers.
+fn is_open(mut connection: &TcpStream) -> bool {
+    if connection.set_nonblocking(true).is_err() {
+        return false;
+    }
+    loop {
+        match connection.read(&mut [0; 1024]) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
+        }
+    }
 }

@@ -25,6 +25,14 @@ pub(super) enum Kind {
     Haproxy,
 }
 
+/// What clients speak who speak plainly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spoken {
+    Http1,
+    /// Without being agreed on.
+    Http2,
+}
+
 /// How a peer chooses among backends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Choice {
@@ -38,6 +46,8 @@ pub(super) struct Setup {
     pub(super) kind: Kind,
     /// Where it listens plainly.
     pub(super) plain: SocketAddr,
+    /// What is spoken there.
+    pub(super) spoken: Spoken,
     /// Where it speaks TLS, and the file that has certificate and key.
     pub(super) secure: Option<(SocketAddr, PathBuf)>,
     pub(super) backends: Vec<SocketAddr>,
@@ -148,12 +158,16 @@ fn nginx(folder: &Path, setup: &Setup) -> String {
         let file = file.display();
         format!("listen {address} ssl reuseport; ssl_certificate {file}; ssl_certificate_key {file}; ssl_protocols TLSv1.3;")
     });
+    let spoken = match setup.spoken {
+        Spoken::Http1 => "",
+        Spoken::Http2 => "http2",
+    };
     nginx_conf(
         folder,
         "nginx",
         &format!(
             "upstream backend {{ {choice} {servers} keepalive 64; }}\n\
-             server {{ listen {} reuseport; {secure}\n\
+             server {{ listen {} reuseport {spoken}; {secure}\n\
              location / {{ proxy_pass http://backend; proxy_http_version 1.1; proxy_set_header Connection \"\"; }} }}",
             setup.plain
         ),
@@ -168,6 +182,10 @@ fn haproxy(setup: &Setup) -> String {
     let secure = setup.secure.as_ref().map_or_else(String::new, |(address, file)| {
         format!("    bind {address} ssl crt {} ssl-min-ver TLSv1.3\n", file.display())
     });
+    let spoken = match setup.spoken {
+        Spoken::Http1 => "",
+        Spoken::Http2 => " proto h2",
+    };
     let servers: String = setup
         .backends
         .iter()
@@ -179,7 +197,7 @@ fn haproxy(setup: &Setup) -> String {
         "global\n    nbthread 2\n\
          defaults\n    mode http\n    timeout connect 1s\n    timeout client 600s\n    timeout server 60s\n    retries 3\n    \
          option redispatch\n    retry-on conn-failure empty-response\n    http-reuse always\n\
-         frontend in\n    bind {}\n{secure}    default_backend out\n\
+         frontend in\n    bind {}{spoken}\n{secure}    default_backend out\n\
          backend out\n    balance {choice}\n{servers}",
         setup.plain
     )

@@ -8,7 +8,7 @@ use anyhow::Context;
 use procfs::process::Process;
 use serde_json::{Value, json};
 
-use super::peer::{self, Choice, Kind, NGINX, Peer, Setup};
+use super::peer::{self, Choice, Kind, NGINX, Peer, Setup, Spoken};
 use super::wrk::{self, Ask};
 use super::{certificate, ensure_tools};
 use crate::figure::{Findings, Target, Unit};
@@ -225,6 +225,7 @@ fn peer(folder: &Path, kind: Kind, backend: SocketAddr) -> anyhow::Result<Beside
     let setup = Setup {
         kind,
         plain,
+        spoken: Spoken::Http1,
         secure: Some((secure, certificate::both(folder))),
         backends: vec![backend],
         choice: Choice::RoundRobin,

@@ -7,7 +7,7 @@ use anyhow::Context;
 use serde_json::json;
 
 use super::backend::Backend;
-use super::peer::{Choice, Kind, Peer, Setup};
+use super::peer::{Choice, Kind, Peer, Setup, Spoken};
 use super::{REPLICAS, ensure_tools, service};
 use crate::figure::{Findings, Target, Unit};
 use crate::house::{self, House, Place};
@@ -100,7 +100,14 @@ fn feel(way: Way) -> anyhow::Result<[Felt; 2]> {
             let backends =
                 work.map(|work| Backend::start(&["--work-ms", work])).collect::<anyhow::Result<Vec<_>>>()?;
             let addresses = backends.iter().map(Backend::address).collect();
-            let setup = Setup { kind, plain: listen, secure: None, backends: addresses, choice };
+            let setup = Setup {
+                kind,
+                plain: listen,
+                spoken: Spoken::Http1,
+                secure: None,
+                backends: addresses,
+                choice,
+            };
             let _peer = Peer::start(place.path(), &setup)?;
             ask(listen)
         }

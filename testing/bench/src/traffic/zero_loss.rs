@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::backend::Backend;
-use super::peer::{Choice, Kind, Peer, Setup};
+use super::peer::{Choice, Kind, Peer, Setup, Spoken};
 use super::wrk::{self, Ask};
 use super::{REPLICAS, SERVICE, certificate, ensure_tools, service};
 use crate::figure::{Findings, Target, Unit};
@@ -210,7 +210,14 @@ fn beside(kind: Kind, case: Case) -> anyhow::Result<Tally> {
     let mut backends = (0..REPLICAS).map(|_| Backend::start(&[])).collect::<anyhow::Result<Vec<_>>>()?;
     let plain: SocketAddr = house::free_address()?;
     let addresses = backends.iter().map(Backend::address).collect();
-    let setup = Setup { kind, plain, secure: None, backends: addresses, choice: Choice::RoundRobin };
+    let setup = Setup {
+        kind,
+        plain,
+        spoken: Spoken::Http1,
+        secure: None,
+        backends: addresses,
+        choice: Choice::RoundRobin,
+    };
     let peer = Peer::start(place.path(), &setup)?;
     ask(place.path(), &format!("http://{plain}/"), |time| {
         if case == Case::Kill {
