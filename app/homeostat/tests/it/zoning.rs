@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -135,9 +136,9 @@ fn what_is_answered_elsewhere_asks_for_no_replica() {
     house.up(&["-f", text(&file)]);
     house.wait_for_ready("web", 1);
     // Counted as the replica's, they would ask for more of them within a second.
-    let began = std::time::Instant::now();
+    let began = os::since_boot();
     let mut asked = 0;
-    while began.elapsed() < std::time::Duration::from_secs(4) {
+    while os::since_boot() - began < Duration::from_secs(4) {
         asked += 100;
         assert!(elsewhere(port, 100) >= 99);
     }
