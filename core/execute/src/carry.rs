@@ -55,9 +55,10 @@ pub fn carry_out(hand: &mut Hand<'_>, knowledge: &mut Knowledge, service: &Servi
     let Some(service) = knowledge.service_mut(service) else { return };
     match step.change {
         Change::Resize { from, to } => {
+            let kind = if service.desired.is_none() { EventKind::Sized } else { EventKind::Scaled };
             service.desired = Some(to);
             if from != to {
-                hand.out.tell(hand.now, &service.name, None, EventKind::Scaled, step.reason.clone());
+                hand.out.tell(hand.now, &service.name, None, kind, step.reason.clone());
             }
         }
         Change::Open { ordinal, role } => {

@@ -29,6 +29,8 @@ pub enum EventKind {
     Withdrawn,
     /// Everything of a withdrawn service is gone.
     Gone,
+    /// How many replicas are wanted was found for the first time.
+    Sized,
     /// The number of replicas wanted has changed.
     Scaled,
     /// A replica is being started.
@@ -86,6 +88,7 @@ impl EventKind {
             Self::Declared => "Declared",
             Self::Withdrawn => "Withdrawn",
             Self::Gone => "Gone",
+            Self::Sized => "Sized",
             Self::Scaled => "Scaled",
             Self::Starting => "Starting",
             Self::Adopted => "Adopted",
@@ -127,6 +130,7 @@ impl EventKind {
             Self::Declared
             | Self::Withdrawn
             | Self::Gone
+            | Self::Sized
             | Self::Scaled
             | Self::Starting
             | Self::Adopted

@@ -89,7 +89,8 @@ fn a_hold_sets_the_size_until_it_is_released() {
     world.releases("shop");
     world.lives_for(seconds(20));
     assert_eq!(world.places("shop"), [0]);
-    assert_eq!(world.heard(EventKind::Scaled), 3, "at first, held, released");
+    assert_eq!(world.heard(EventKind::Sized), 1, "what it begins with is no change");
+    assert_eq!(world.heard(EventKind::Scaled), 2, "held, released");
 }
 
 #[test]
