@@ -364,10 +364,22 @@ pub struct AutoscalerStatus {
     pub current_replicas: u32,
     /// Replicas that its target shall have.
     pub desired_replicas: u32,
-    /// `AbleToScale`, `ScalingActive`, `ScalingLimited`; empty before the first decision.
-    pub conditions: Vec<Condition>,
+    /// `AbleToScale`, `ScalingActive`, `ScalingLimited` and, while they hold, `ExternalMetricFallbackActive` and `ScaledToZero`; empty
+    /// before the first decision, and while no autoscaler decides.
+    pub conditions: Vec<AutoscalerCondition>,
     /// What each metric said last; empty before the first decision.
     pub current_metrics: Vec<Metric>,
+}
+
+/// A condition of a HorizontalPodAutoscaler: with the time in Kubernetes' word beside ours, for whoever reads one or the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AutoscalerCondition {
+    /// The condition.
+    #[serde(flatten)]
+    pub condition: Condition,
+    /// When its status last changed: the same as `since`.
+    pub last_transition_time: Option<String>,
 }
 
 /// How a route is.

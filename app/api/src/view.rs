@@ -416,13 +416,11 @@ fn shadow_explanation(ShadowDecision { name, decision }: &ShadowDecision) -> v1:
 }
 
 /// Kubernetes' conditions of an autoscaler.
-pub(crate) fn scaling_conditions(conditions: &[Condition]) -> Vec<v1::Condition> {
-    let condition = |condition: &Condition| v1::Condition {
-        kind: condition.kind.into(),
-        status: if condition.holds { "True" } else { "False" }.into(),
-        reason: condition.reason.into(),
-        message: condition.message.to_string(),
-        since: None,
+pub(crate) fn scaling_conditions(conditions: &[Condition]) -> Vec<v1::AutoscalerCondition> {
+    let condition = |Condition { kind, holds, reason, message, since }: &Condition| {
+        let last_transition_time = since.map(rfc3339);
+        let condition = claim(kind.name(), *holds, reason, message.to_string(), last_transition_time.clone());
+        v1::AutoscalerCondition { condition, last_transition_time }
     };
     conditions.iter().map(condition).collect()
 }

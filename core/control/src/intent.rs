@@ -8,7 +8,7 @@ use knowledge::{Exposure, Hold, Knowledge, Pause, Place, Protection, ServiceStat
 use model::event::EventKind;
 use model::identity::Generation;
 use model::input::{Declared, Intent};
-use model::memory::{Memory, PolicyMemory};
+use model::memory::{ConditionsMemory, Memory, PolicyMemory};
 use model::name::ServiceName;
 use model::plan::Role;
 use model::reason::Reason;
@@ -83,6 +83,9 @@ fn declare(now: Now, knowledge: &mut Knowledge, declared: &Arc<Declared>, out: &
         service.scaling.policy = PolicyMemory::default();
         service.scaling.failing.clear();
         service.foresight.iter_mut().for_each(|foresight| foresight.retarget(now.time));
+    }
+    if declared.autoscaler.is_none() {
+        service.scaling.conditions = ConditionsMemory::default();
     }
     if let Some(before) = &service.declared {
         let kept = still_shadowed(now.wall, before, declared);

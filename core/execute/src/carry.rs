@@ -294,6 +294,7 @@ fn is_written(service: &ServiceState, last: &Memory, slack: Duration) -> bool {
         && (then.policy == now.policy || (!slack.is_zero() && now.policy.is_as(&then.policy)))
         && then.flaps == now.flaps
         && then.failing == now.failing
+        && then.conditions == now.conditions
         && last.healing == service.healing
         && last.starts == service.starts
         && is_load_written(service, last)

@@ -288,17 +288,56 @@ pub struct Limit {
     pub note: Arc<str>,
 }
 
+/// What a condition of a HorizontalPodAutoscaler is about, in Kubernetes' words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConditionKind {
+    /// Its target can be read and its size be set.
+    AbleToScale,
+    /// Its metrics give a number.
+    ScalingActive,
+    /// Bounds or rates keep it from that number.
+    ScalingLimited,
+    /// Something stands in for an external metric.
+    ExternalMetricFallbackActive,
+    /// It took the last replica away itself.
+    ScaledToZero,
+}
+
 /// A condition in Kubernetes' manner.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Condition {
-    /// Such as `ScalingActive`.
-    pub kind: &'static str,
+    /// What it is about.
+    pub kind: ConditionKind,
     /// Whether it holds.
     pub holds: bool,
     /// Its reason code, such as `ValidMetricFound`.
     pub reason: &'static str,
     /// For people.
     pub message: Arc<str>,
+    /// Since when it holds, or does not; `None` where nothing is remembered.
+    pub since: Option<Wall>,
+}
+
+impl ConditionKind {
+    /// All of them, in the order of the declaration.
+    pub const ALL: [Self; 5] = [
+        Self::AbleToScale,
+        Self::ScalingActive,
+        Self::ScalingLimited,
+        Self::ExternalMetricFallbackActive,
+        Self::ScaledToZero,
+    ];
+
+    /// The name that users see.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AbleToScale => "AbleToScale",
+            Self::ScalingActive => "ScalingActive",
+            Self::ScalingLimited => "ScalingLimited",
+            Self::ExternalMetricFallbackActive => "ExternalMetricFallbackActive",
+            Self::ScaledToZero => "ScaledToZero",
+        }
+    }
 }
 
 impl Need {

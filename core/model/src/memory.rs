@@ -1,6 +1,7 @@
 //! What the loop must still know after a restart (law 7).
 
 mod capacity;
+mod conditions;
 mod load;
 mod rise;
 mod shadow;
@@ -8,6 +9,7 @@ mod shadow;
 pub use self::capacity::{
     CAPACITY_RATES_MAX, CAPACITY_VERSIONS_MAX, CapacityMemory, RateEvidence, VersionCapacity,
 };
+pub use self::conditions::{ConditionsMemory, Standing};
 pub use self::load::{Exchange, LOAD_STEPS_MAX, LoadRecord, LoadSource, Octave, StepLoad};
 pub use self::rise::{LoadPeak, RISE_STEP, RISE_STEPS_MAX, RiseMemory, SpentMemory};
 pub use self::shadow::{Difference, Heading, SHADOW_CHANGES_MAX, ShadowMemory, SizeChange, Tally};
@@ -85,6 +87,8 @@ pub struct ScalingMemory {
     pub flaps: FlapMemory,
     /// The metrics that give nothing and have something that stands in for them then, in the order of the declaration.
     pub failing: Vec<FailingMemory>,
+    /// Since when the conditions of a HorizontalPodAutoscaler are as they are.
+    pub conditions: ConditionsMemory,
     /// What each metric was at the last look, by its place in the declaration. Not kept over a restart: a metric is then looked at anew.
     pub levels: Vec<LevelMemory>,
 }

@@ -16,6 +16,7 @@ use crate::ruling::{Course, Ruling};
 use crate::scale::hpa;
 use crate::scale::limit::Cap;
 use crate::scale::proposal::Proposal;
+use crate::scale::standing::timed;
 use crate::scene::{Protected, Scene};
 use crate::shadow::ShadowRuling;
 
@@ -84,6 +85,7 @@ impl Situation {
             (Course::Scaled { verdict, doubt }, Some(spec)) => {
                 let mut decision = verdict.decision(declared.name.clone(), *now, &self.scene.acting(spec));
                 decision.evidence = verdict.evidence(*now, &sight.memory);
+                decision.conditions = timed(now.wall, &sight.memory.conditions, decision.conditions);
                 let is_ratio = decision.metrics.iter().any(|metric| metric.ratio.is_some());
                 decision.tolerance = is_ratio.then(|| {
                     let band = hpa::tolerance_of(spec, hpa);

@@ -150,6 +150,8 @@ impl Scene {
         let kept = self.fitting(self.within(current));
         let desired = followed(self.declared.spec.scale.mode, kept, self.fitting(proposed));
         hpa::record(now, spec, current, desired, memory);
+        hpa::record(now, spec, current, desired, &mut memory);
+        verdict.note_conditions(self.now.wall, &mut memory.conditions);
         match self.declared.spec.scale.flaps {
             Some(flaps) if desired != current && matches!(verdict.course, hpa::Course::Scaled { .. }) => {
                 doubt::note_change(now, flaps, (current, desired), &mut memory.flaps);

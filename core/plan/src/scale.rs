@@ -42,6 +42,7 @@ pub mod stabilize;
 pub mod hpa;
 
 pub mod explain;
+pub(crate) mod standing;
 mod telling;
 mod trace;
 mod wording;

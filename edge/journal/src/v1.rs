@@ -693,6 +693,7 @@ impl From<EarlierMemory> for StoredMemory {
                 policy: StoredPolicy::default(),
                 flaps: StoredFlaps::default(),
                 failing: Vec::new(),
+                conditions: Vec::new(),
             },
             restarts: earlier.restarts,
             healing: StoredHealing::default(),

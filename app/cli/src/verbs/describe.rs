@@ -75,10 +75,8 @@ fn lines(printer: Printer, it: &v1::Description) -> String {
     if let Some(autoscaler) = &it.autoscaler {
         let mut grid = printer.table(tables::AUTOSCALER_HEADER);
         grid.row(tables::autoscaler(autoscaler));
-        part(
-            "autoscaler",
-            &format!("{}{}", grid.finish(), conditions(printer, &autoscaler.status.conditions)),
-        );
+        let of_autoscaler = autoscaler.status.conditions.iter().map(|it| &it.condition);
+        part("autoscaler", &format!("{}{}", grid.finish(), conditions(printer, of_autoscaler)));
     }
     let mut grid = printer.table(tables::REPLICA_HEADER);
     it.replicas.iter().for_each(|replica| grid.row(tables::replica(replica, os::wall())));
@@ -238,8 +236,9 @@ fn metric_source_lines(printer: Printer, it: &v1::MetricSourceDescription) -> St
     text
 }
 
-fn conditions(printer: Printer, conditions: &[v1::Condition]) -> String {
-    if conditions.is_empty() {
+fn conditions<'a>(printer: Printer, conditions: impl IntoIterator<Item = &'a v1::Condition>) -> String {
+    let mut conditions = conditions.into_iter().peekable();
+    if conditions.peek().is_none() {
         return String::new();
     }
     let mut grid = printer.table(&["CONDITION", "STATUS", "REASON", "SINCE", "MESSAGE"]);

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use model::decision::{Condition, Decision, Limit, MetricVerdict, Policy};
+use model::decision::{Condition, ConditionKind, Decision, Limit, MetricVerdict, Policy};
 use model::name::ServiceName;
 use model::quantity::Replicas;
 use model::resource::{
@@ -188,40 +188,47 @@ impl Verdict {
         }
     }
 
-    /// Kubernetes' conditions of a HorizontalPodAutoscaler.
+    /// Kubernetes' conditions of a HorizontalPodAutoscaler, without their times.
+    ///
+    /// [`Self::claims`] says the same without words.
     pub fn conditions(&self, spec: &AutoscalerSpec, carried: &Carried) -> Vec<Condition> {
         let mut conditions = vec![self.able_to_scale(carried)];
         match &self.course {
             Course::Unreadable | Course::AboveMax(_) | Course::BelowMin(_) => {}
             Course::Off => conditions.push(condition(
-                "ScalingActive",
+                ConditionKind::ScalingActive,
                 false,
                 "ScalingDisabled",
                 "the target was set to zero replicas, which turns autoscaling off until somebody sets another number",
             )),
             Course::NoMembers(fault) => {
                 let reason = fault.reason();
-                conditions.push(condition("ScalingActive", false, reason, fault.to_string()));
+                conditions.push(condition(ConditionKind::ScalingActive, false, reason, fault.to_string()));
             }
             Course::Held { invalid, asked: _ } => conditions.push(self.inactive(spec, *invalid)),
             Course::Unanswered(why) => {
                 let message = formula::unanswered(spec, *why);
-                conditions.push(condition("ScalingActive", false, "FormulaUndefined", message));
+                conditions.push(condition(ConditionKind::ScalingActive, false, "FormulaUndefined", message));
             }
             Course::Scaled { choice, limited, stabilized: _, raised_from: _ } => {
                 let message = gave(spec, *choice);
-                conditions.push(condition("ScalingActive", true, "ValidMetricFound", message));
+                conditions.push(condition(ConditionKind::ScalingActive, true, "ValidMetricFound", message));
                 conditions.push(limited.condition());
             }
         }
         if let Some(fallen) = self.fallbacks.first() {
             let message = format!("{}: {fallen}", name_at(spec, fallen.metric));
-            conditions.push(condition("ExternalMetricFallbackActive", true, "FallbackActive", message));
+            conditions.push(condition(
+                ConditionKind::ExternalMetricFallbackActive,
+                true,
+                "FallbackActive",
+                message,
+            ));
         }
         if self.was_scaled_to_zero {
             let message =
                 "the autoscaler took the last replica away and will bring one back when there is load";
-            conditions.push(condition("ScaledToZero", true, "ScaledToZero", message));
+            conditions.push(condition(ConditionKind::ScaledToZero, true, "ScaledToZero", message));
         }
         conditions
     }
@@ -250,16 +257,21 @@ impl Verdict {
                 _,
             ) => (true, "SucceededGetScale", "the target was read".into()),
         };
-        Condition { kind: "AbleToScale", holds, reason, message }
+        condition(ConditionKind::AbleToScale, holds, reason, message)
     }
 
     fn inactive(&self, spec: &AutoscalerSpec, invalid: usize) -> Condition {
         let fault = self.metrics.get(invalid).and_then(|said| said.as_ref().err());
         let (Some(metric), Some(fault)) = (spec.metrics.get(invalid), fault) else {
-            return condition("ScalingActive", false, "InvalidMetricSourceType", "there is no metric to ask");
+            return condition(
+                ConditionKind::ScalingActive,
+                false,
+                "InvalidMetricSourceType",
+                "there is no metric to ask",
+            );
         };
         let message = format!("{}: {fault}", Named(metric));
-        condition("ScalingActive", false, failure_reason(metric, fault), message)
+        condition(ConditionKind::ScalingActive, false, failure_reason(metric, fault), message)
     }
 
     /// The verdict in one sentence.
@@ -417,11 +429,11 @@ impl Limited {
         match (self.by, self.note()) {
             (Some(cap), Some(note)) => {
                 let message = format!("{} are recommended, but {note}", self.from);
-                condition("ScalingLimited", true, cap.reason(), message)
+                condition(ConditionKind::ScalingLimited, true, cap.reason(), message)
             }
             (None, _) | (_, None) => {
                 let message = "the recommended number is within bounds and rates";
-                condition("ScalingLimited", false, "DesiredWithinRange", message)
+                condition(ConditionKind::ScalingLimited, false, "DesiredWithinRange", message)
             }
         }
     }
@@ -525,12 +537,12 @@ fn gave(spec: &AutoscalerSpec, choice: Choice) -> String {
 }
 
 fn condition(
-    kind: &'static str,
+    kind: ConditionKind,
     holds: bool,
     reason: &'static str,
     message: impl Into<Arc<str>>,
 ) -> Condition {
-    Condition { kind, holds, reason, message: message.into() }
+    Condition { kind, holds, reason, message: message.into(), since: None }
 }
 
 /// Kubernetes' reason for `ScalingActive=False` when `metric` has `fault`.

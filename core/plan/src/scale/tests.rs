@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use model::decision::ConditionKind;
 use model::memory::{
-    Asking, Evaluations, LoadMemory, LoadPart, Panic, Past, PolicyMemory, RECOMMENDATIONS_MAX,
-    Recommendation, SCALE_EVENTS_MAX, ScaleEvent, ScalingMemory,
+    Asking, ConditionsMemory, Evaluations, LoadMemory, LoadPart, Panic, Past, PolicyMemory,
+    RECOMMENDATIONS_MAX, Recommendation, SCALE_EVENTS_MAX, ScaleEvent, ScalingMemory, Standing,
 };
 use model::name::ServiceName;
 use model::resource::{
@@ -12,12 +13,13 @@ use model::resource::{
     ResourceTarget, ScalePolicy, ScalingPolicy, ScalingRules, SelectPolicy, TotalTarget,
 };
 use model::settings::HpaSettings;
-use model::time::Time;
+use model::time::{Time, Wall};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use super::explain::Carried;
 use super::hpa::{Course, Verdict, confirm, reconcile};
 use super::log::{change_within, record_change, record_recommendation};
 use super::reading::{
@@ -121,6 +123,19 @@ proptest! {
     }
 
     #[test]
+    fn conditions_in_words_say_what_they_claim_without(world in world()) {
+        let verdict = world.decide(&mut world.memory.clone());
+        let is_told_while_it_holds = |kind| {
+            matches!(kind, ConditionKind::ExternalMetricFallbackActive | ConditionKind::ScaledToZero)
+        };
+        let claimed: Vec<_> =
+            verdict.claims().filter(|(kind, holds)| *holds || !is_told_while_it_holds(*kind)).collect();
+        let told = verdict.conditions(&world.spec, &Carried::Out);
+        let told: Vec<_> = told.iter().map(|condition| (condition.kind, condition.holds)).collect();
+        prop_assert_eq!(told, claimed);
+    }
+
+    #[test]
     fn a_stabilised_number_lies_between_what_went_into_it(
         log in recommendations(), current in 0..40_u32, proposal in 0..40_u32, behavior in behavior(),
     ) {
@@ -195,6 +210,26 @@ fn a_change_is_forgotten_after_the_longest_period_of_its_own_direction() {
     record_change(&mut memory, NOW, 1, 3, Some(&behavior));
     record_change(&mut memory, later, 3, 4, Some(&behavior));
     assert_eq!(change_within(&memory.scale_out, later, Duration::from_secs(100)), 1);
+}
+
+#[test]
+fn a_condition_stands_since_its_status_changed_last() {
+    let (mut memory, begin, later) =
+        (ConditionsMemory::default(), Wall::from_millis(1000), Wall::from_millis(6000));
+    let able = ConditionKind::AbleToScale;
+    let changed = |memory: &ConditionsMemory| memory.get(able).map(|standing| standing.since);
+    let fine = Verdict { course: Course::Off, ..Verdict::unreadable(0) };
+    fine.note_conditions(begin, &mut memory);
+    fine.note_conditions(later, &mut memory);
+    assert_eq!(changed(&memory), Some(begin), "it held all the time");
+    Verdict::unreadable(0).note_conditions(later, &mut memory);
+    assert_eq!(memory.get(able), Some(Standing { holds: false, since: later }));
+    Verdict::unreadable(0).note_conditions(Wall::from_millis(9000), &mut memory);
+    assert_eq!(changed(&memory), Some(later));
+    // A pass that could not come to it leaves it as it was.
+    let active = Standing { holds: false, since: begin };
+    assert_eq!(memory.get(ConditionKind::ScalingActive), Some(active));
+    assert_eq!(memory.get(ConditionKind::ScalingLimited), None);
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! What an autoscaler remembers, as it is stored.
 
-use model::memory::{FailingMemory, FlapMemory, Recommendation, ScaleEvent, ScalingMemory, Way};
-use model::time::Time;
+use model::decision::ConditionKind;
+use model::memory::{
+    ConditionsMemory, FailingMemory, FlapMemory, Recommendation, ScaleEvent, ScalingMemory, Standing, Way,
+};
+use model::time::{Time, Wall};
 use serde::{Deserialize, Serialize};
 
 use super::policy::StoredPolicy;
@@ -22,6 +25,9 @@ pub(super) struct StoredScaling {
     /// Which metric, and since when.
     #[serde(default)]
     pub(super) failing: Vec<(u32, u64)>,
+    /// Which condition, whether it holds, and since when by the calendar. One that is not known any more is left out.
+    #[serde(default)]
+    pub(super) conditions: Vec<(String, bool, u64)>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -47,6 +53,7 @@ impl From<&ScalingMemory> for StoredScaling {
                 turns: scaling.flaps.turns.iter().map(|at| at.as_millis()).collect(),
             },
             failing: scaling.failing.iter().map(|it| (it.metric, it.since.as_millis())).collect(),
+            conditions: conditions(&scaling.conditions),
         }
     }
 }
@@ -70,7 +77,25 @@ impl From<StoredScaling> for ScalingMemory {
                 turns: stored.flaps.turns.into_iter().map(Time::from_millis).collect(),
             },
             failing: stored.failing.into_iter().map(failing).collect(),
+            conditions: remembered(&stored.conditions),
             levels: Vec::new(),
         }
     }
+}
+
+fn conditions(memory: &ConditionsMemory) -> Vec<(String, bool, u64)> {
+    let stored = |(kind, Standing { holds, since }): (ConditionKind, Standing)| {
+        (kind.name().to_owned(), holds, since.as_millis())
+    };
+    memory.iter().map(stored).collect()
+}
+
+fn remembered(stored: &[(String, bool, u64)]) -> ConditionsMemory {
+    let mut memory = ConditionsMemory::default();
+    for (name, holds, since) in stored {
+        if let Some(kind) = ConditionKind::ALL.into_iter().find(|kind| kind.name() == name) {
+            memory.keep(kind, Standing { holds: *holds, since: Wall::from_millis(*since) });
+        }
+    }
+    memory
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use journal::{ReadError, Record, SEGMENTS_MAX, Segment, StoredMemory, Writer, segments};
 use model::action::{Failure, FailureKind, Outcome, Refusal};
+use model::decision::ConditionKind;
 use model::histogram::{DecayingHistogram, Width};
 use model::identity::{ActionId, Epoch, Generation, Incarnation, Ordinal, ReplicaId};
 use model::input::{
@@ -19,10 +20,10 @@ use model::input::{
 use model::latency::{LATENCY_CLASSES, Latencies};
 use model::measure::{Measured, MetricKey, ReplicaSaid, Said, Series, Whose};
 use model::memory::{
-    Asking, CapacityMemory, Evaluations, Exchange, FailingMemory, FlapMemory, HealingMemory, LoadMemory,
-    LoadPart, LoadPeak, LoadRecord, LoadSource, Memory, Panic, Past, PolicyMemory, RateEvidence,
-    Recommendation, RestartMemory, RiseMemory, ScaleEvent, ScalingMemory, ShadowMemory, SpentMemory,
-    StartMemory, StepLoad, UsageProfile, VersionCapacity, Way,
+    Asking, CapacityMemory, ConditionsMemory, Evaluations, Exchange, FailingMemory, FlapMemory,
+    HealingMemory, LoadMemory, LoadPart, LoadPeak, LoadRecord, LoadSource, Memory, Panic, Past, PolicyMemory,
+    RateEvidence, Recommendation, RestartMemory, RiseMemory, ScaleEvent, ScalingMemory, ShadowMemory,
+    SpentMemory, Standing, StartMemory, StepLoad, UsageProfile, VersionCapacity, Way,
 };
 use model::name::{NodeName, ServiceName};
 use model::quantity::{Bytes, Milli, MilliRps};
@@ -198,6 +199,16 @@ fn memories_of_policies() -> Vec<Memory> {
     pasts.map(remembering).into()
 }
 
+fn conditions() -> ConditionsMemory {
+    let mut conditions = ConditionsMemory::default();
+    for (kind, holds, since) in
+        [(ConditionKind::AbleToScale, true, 2), (ConditionKind::ScalingLimited, false, 9)]
+    {
+        conditions.keep(kind, Standing { holds, since: Wall::from_millis(since) });
+    }
+    conditions
+}
+
 fn remembering(past: Past) -> Memory {
     let restart = RestartMemory {
         began: at(5),
@@ -218,6 +229,7 @@ fn remembering(past: Past) -> Memory {
             policy: PolicyMemory { grown: Some(at(12)), shrunk: None, past },
             flaps: FlapMemory { way: Some(Way::In), turns: vec![at(3), at(8)] },
             failing: vec![FailingMemory { metric: 1, since: at(4) }],
+            conditions: conditions(),
             levels: Vec::new(),
         },
         shadows: vec![shadow()],

@@ -135,7 +135,7 @@ pub(super) fn same_conditions(
         .conditions(spec, carried)
         .into_iter()
         .map(|condition| ConditionRow {
-            kind: condition.kind.to_owned(),
+            kind: condition.kind.name().to_owned(),
             status: status(condition.holds),
             reason: condition.reason.to_owned(),
         })

@@ -257,7 +257,7 @@ fn a_fallback_stands_in_once_a_metric_has_been_silent_for_as_long_as_is_declared
         )
     );
     let active = scene.explained().conditions;
-    let kinds: Vec<_> = active.iter().filter(|it| it.holds).map(|it| (it.kind, it.reason)).collect();
+    let kinds: Vec<_> = active.iter().filter(|it| it.holds).map(|it| (it.kind.name(), it.reason)).collect();
     assert!(kinds.contains(&("ScalingActive", "ValidMetricFound")), "{kinds:?}");
     assert!(kinds.contains(&("ExternalMetricFallbackActive", "FallbackActive")), "{kinds:?}");
     assert_eq!(scene.explained().metrics[0].proposal, Some(5));
@@ -454,7 +454,7 @@ fn a_decision_is_explained_with_its_numbers() {
     let cpu = &decision.metrics[0];
     assert_eq!((&*cpu.name, &*cpu.current, &*cpu.target, cpu.proposal), ("cpu", "124 %", "50 %", Some(5)));
     assert_eq!(&*cpu.note, "2.480 × 2 replicas, rounded up, is 5 (2 ready); a replica uses 1240m on average");
-    let conditions: Vec<_> = decision.conditions.iter().map(|c| (c.kind, c.holds, c.reason)).collect();
+    let conditions: Vec<_> = decision.conditions.iter().map(|c| (c.kind.name(), c.holds, c.reason)).collect();
     assert_eq!(
         conditions,
         [

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use model::decision::ConditionKind;
 use model::memory::ScalingMemory;
 use model::name::ServiceName;
 use model::settings::HpaSettings;
@@ -165,11 +166,9 @@ fn what_is_no_number_holds_and_says_why() {
         let told = verdict.summary(&case.spec);
         assert_eq!(told, format!("stays at 2: the formula {expression} gives no number, {why}"));
         let conditions = verdict.conditions(&case.spec, &super::super::explain::Carried::Out);
-        assert!(
-            conditions
-                .iter()
-                .any(|it| it.kind == "ScalingActive" && !it.holds && it.reason == "FormulaUndefined")
-        );
+        assert!(conditions.iter().any(|it| it.kind == ConditionKind::ScalingActive
+            && !it.holds
+            && it.reason == "FormulaUndefined"));
     }
 }
 

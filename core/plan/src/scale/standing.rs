@@ -1,0 +1,52 @@
+//! Since when the conditions of an autoscaler are as they are.
+//!
+//! Source: Kubernetes `pkg/controller/podautoscaler/horizontal.go`, `setConditionInList`: the time moves when the status changes, not when the
+//! reason or the message does, and a pass that does not come to a condition leaves it as it was.
+
+use model::decision::{Condition, ConditionKind};
+use model::memory::ConditionsMemory;
+use model::time::Wall;
+
+use super::hpa::{Course, Verdict};
+
+impl Verdict {
+    /// The conditions that it comes to, and whether each holds: [`Self::conditions`] without their words, and with those that are told only
+    /// while they hold.
+    pub fn claims(&self) -> impl Iterator<Item = (ConditionKind, bool)> {
+        let (is_active, is_limited) = match &self.course {
+            Course::Unreadable | Course::AboveMax(_) | Course::BelowMin(_) => (None, None),
+            Course::Off | Course::NoMembers(_) | Course::Held { .. } | Course::Unanswered(_) => {
+                (Some(false), None)
+            }
+            Course::Scaled { limited, .. } => (Some(true), Some(limited.by.is_some())),
+        };
+        let were_metrics_asked = !self.metrics.is_empty();
+        let claims = [
+            (ConditionKind::AbleToScale, Some(!matches!(self.course, Course::Unreadable))),
+            (ConditionKind::ScalingActive, is_active),
+            (ConditionKind::ScalingLimited, is_limited),
+            (
+                ConditionKind::ExternalMetricFallbackActive,
+                were_metrics_asked.then_some(!self.fallbacks.is_empty()),
+            ),
+            (ConditionKind::ScaledToZero, Some(self.was_scaled_to_zero)),
+        ];
+        claims.into_iter().filter_map(|(kind, holds)| Some((kind, holds?)))
+    }
+
+    /// Writes down how the conditions stand from `now` on.
+    pub fn note_conditions(&self, now: Wall, memory: &mut ConditionsMemory) {
+        for (kind, holds) in self.claims() {
+            memory.keep(kind, memory.with(now, kind, holds));
+        }
+    }
+}
+
+/// The conditions with their times. `before` is what was remembered before the verdict that came to them.
+pub(crate) fn timed(now: Wall, before: &ConditionsMemory, conditions: Vec<Condition>) -> Vec<Condition> {
+    let timed = |condition: Condition| {
+        let standing = before.with(now, condition.kind, condition.holds);
+        Condition { since: Some(standing.since), ..condition }
+    };
+    conditions.into_iter().map(timed).collect()
+}
