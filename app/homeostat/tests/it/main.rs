@@ -10,6 +10,7 @@ mod connecting;
 mod datagrams;
 mod deciding;
 mod explaining;
+mod falling_back;
 mod foretelling;
 mod full_disk;
 mod healing;

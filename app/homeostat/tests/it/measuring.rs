@@ -36,7 +36,7 @@ fn write_source(house: &House, metric: &str, from: &str) -> String {
 }
 
 /// Answers every connection so, each on a thread of its own that ends with the process.
-fn serve(answer: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
+pub(crate) fn serve(answer: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("it is bound").port();
     let answer = Arc::new(answer);
@@ -53,7 +53,7 @@ fn serve(answer: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
     port
 }
 
-fn page(mut socket: TcpStream, media: &str, body: &str) {
+pub(crate) fn page(mut socket: TcpStream, media: &str, body: &str) {
     let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {media}\r\nconnection: close\r\n");
     let _asker_may_be_gone = write!(socket, "{head}content-length: {}\r\n\r\n{body}", body.len());
 }

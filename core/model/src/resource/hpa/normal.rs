@@ -24,9 +24,14 @@ const STABILIZATION_SECS_MAX: i32 = 3600;
 /// Longest period of a policy, in seconds (Kubernetes `MaxPeriodSeconds`).
 const PERIOD_SECS_MAX: i32 = 1800;
 
-/// Shortest time for which an external metric must have failed before its fallback stands in, in seconds (KEP-5679), and what it is when a manifest
-/// does not say.
-const FAILURE_SECS_MIN: i32 = 180;
+/// For how long an external metric must have failed before its fallback stands in, in seconds, when a manifest does not say (KEP-5679).
+const FAILURE_SECS_DEFAULT: i32 = 180;
+
+/// The shortest that a HorizontalPodAutoscaler may say, in seconds: twelve looks of Kubernetes' loop (KEP-5679).
+const FAILURE_SECS_MIN_OF_HPA: i32 = 180;
+
+/// The shortest that a Service may say, in seconds: one look of our loop. A metric fails only once its `staleAfter` is over.
+const FAILURE_SECS_MIN_OF_SERVICE: i32 = 1;
 
 /// Most metrics of one autoscaler. Kubernetes has no limit; past a few dozen a manifest is wrong, and each costs every step.
 const METRICS_MAX: usize = 100;
@@ -35,7 +40,7 @@ const METRICS_MAX: usize = 100;
 const POLICIES_MAX: usize = 100;
 
 pub(super) fn of_manifest(spec: &v2::HorizontalPodAutoscalerSpec) -> Result<AutoscalerSpec, Problems> {
-    let mut found = Found::default();
+    let mut found = Found::of(FAILURE_SECS_MIN_OF_HPA);
     let target = &spec.scale_target_ref;
     if target.kind.is_empty() {
         found.add("spec.scaleTargetRef.kind", "the kind of what is scaled must not be empty");
@@ -73,7 +78,8 @@ pub fn normalize(
 ) -> Result<AutoscalerSpec, Problems> {
     let (min, max) = bounds;
     let bounds = Bounds { min, max, min_path: "spec.scale.min", max_path: "spec.scale.max" };
-    let mut spec = Found::default().complete(service, &bounds, "spec.scale", metrics, behavior)?;
+    let mut spec =
+        Found::of(FAILURE_SECS_MIN_OF_SERVICE).complete(service, &bounds, "spec.scale", metrics, behavior)?;
     let mut problems = policy.problems("spec.scale", &spec.metrics);
     if let Some(slo) = policy.slo() {
         if !metrics.is_empty() {
@@ -93,12 +99,19 @@ struct Bounds {
 }
 
 /// Problems found so far.
-#[derive(Default)]
-struct Found(Vec<Problem>);
+struct Found {
+    problems: Vec<Problem>,
+    /// The least `failureDurationSeconds` of a fallback.
+    failure_secs_min: i32,
+}
 
 impl Found {
+    fn of(failure_secs_min: i32) -> Self {
+        Self { problems: Vec::new(), failure_secs_min }
+    }
+
     fn add(&mut self, path: impl Into<String>, text: impl Into<String>) {
-        self.0.push(Problem::at(path, text));
+        self.problems.push(Problem::at(path, text));
     }
 
     fn complete(
@@ -124,7 +137,7 @@ impl Found {
         self.bounds(bounds, metrics);
         let behavior = behavior.map(|behavior| self.behavior(&format!("{base}.behavior"), behavior));
         let (min, max, policy) = (bounds.min, bounds.max, ScalePolicy::Hpa);
-        Problems::or(self.0, AutoscalerSpec { service, min, max, metrics: specs, policy, behavior })
+        Problems::or(self.problems, AutoscalerSpec { service, min, max, metrics: specs, policy, behavior })
     }
 
     fn bounds(&mut self, bounds: &Bounds, metrics: &[v2::MetricSpec]) {
@@ -300,8 +313,9 @@ impl Found {
 
     fn fallback(&mut self, path: &str, written: ExternalMetricFallback) -> Fallback {
         let at = format!("{path}.fallback");
-        let secs = written.failure_duration_seconds.unwrap_or(FAILURE_SECS_MIN);
-        let after = self.seconds(&format!("{at}.failureDurationSeconds"), secs, FAILURE_SECS_MIN, i32::MAX);
+        let secs = written.failure_duration_seconds.unwrap_or(FAILURE_SECS_DEFAULT);
+        let least = self.failure_secs_min;
+        let after = self.seconds(&format!("{at}.failureDurationSeconds"), secs, least, i32::MAX);
         let at = format!("{at}.replicas");
         if written.replicas == 0 {
             self.add(&at, "a fallback is of at least 1 replica, not 0");

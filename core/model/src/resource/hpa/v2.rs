@@ -133,7 +133,7 @@ pub struct ExternalMetricSource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ExternalMetricFallback {
-    /// For how long it must have failed without a break, at least 180 seconds. Default: 180.
+    /// For how long it must have failed without a break: at least 180 seconds in a HorizontalPodAutoscaler, at least 1 in a Service. Default: 180.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_duration_seconds: Option<i32>,
     /// This many replicas are asked for from then on; above 0.

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::name::ServiceName;
@@ -45,6 +47,23 @@ fn what_stands_in_for_a_number_of_replicas_needs_a_policy_that_goes_by_such() {
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert!(problems[0].contains("spec.scale.metrics[0].external.fallback"), "{problems:?}");
     }
+}
+
+#[test]
+fn in_a_service_something_may_stand_in_after_a_second() {
+    let after = |secs: i64| {
+        let metrics = serde_json::from_value(json!([{"type": "External", "external": {
+            "metric": {"name": "queue"}, "target": {"type": "AverageValue", "averageValue": 10},
+            "fallback": {"replicas": 3, "failureDurationSeconds": secs}}}]));
+        let (metrics, policy) = (metrics.expect("metrics"), serde_json::from_value(json!("hpa")));
+        let policy = policy.expect("a policy");
+        let auto = AutoScale { min: 1, max: 10, metrics, policy, behavior: None };
+        let spec = auto.to_spec(&ServiceName::parse("shop").expect("a name"));
+        spec.map(|spec| spec.metrics[0].fallback().expect("it is declared").after)
+    };
+    assert_eq!(after(1).expect("it is allowed"), Duration::from_secs(1));
+    let problems = after(0).expect_err("a failure takes some time").into_vec();
+    assert!(problems[0].path.ends_with("fallback.failureDurationSeconds"), "{problems:?}");
 }
 
 fn said_of_steps(steps: &Value) -> Vec<String> {

@@ -1,0 +1,137 @@
+//! What stands in for a metric that nobody tells any more, and since when an autoscaler is as it is.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::house::{House, text, wait_until};
+use crate::measuring::{page, serve};
+
+/// What the source says instead of a number when it hangs.
+const HANGS: i64 = -1;
+
+/// A source over HTTP that says how many jobs wait, and hangs while that is [`HANGS`].
+fn write_jobs(house: &House, jobs: &Arc<AtomicI64>) -> String {
+    let jobs = Arc::clone(jobs);
+    let port = serve(move |mut socket| match jobs.load(Ordering::SeqCst) {
+        HANGS => {
+            let _until_it_is_left = socket.read(&mut [0; 1]);
+        }
+        waiting => page(socket, "application/json", &format!("{{\"waiting\": {waiting}}}")),
+    });
+    let manifest = format!(
+        "apiVersion: homeostat/v1\nkind: MetricSource\nmetadata: {{name: jobs}}\nspec:\n  metric: jobs\n  \
+         from: {{http: {{url: \"http://127.0.0.1:{port}/\", value: $.waiting}}}}\n  every: 250ms\n  timeout: 500ms\n  \
+         staleAfter: 1s\n"
+    );
+    text(&house.write("jobs.yaml", &manifest)).to_owned()
+}
+
+/// Scales by the jobs, ten for each replica; four stand in once nobody has told for four seconds.
+const WITH_FALLBACK: &str = "  scale:
+    min: 1
+    max: 6
+    behavior: {scaleDown: {stabilizationWindowSeconds: 0}}
+    metrics:
+      - type: External
+        external:
+          metric: {name: jobs}
+          target: {type: AverageValue, averageValue: 10}
+          fallback: {failureDurationSeconds: 4, replicas: 4}
+";
+
+#[test]
+fn a_fallback_stands_in_for_a_source_that_hangs_even_over_a_crash_until_it_answers_again() {
+    let mut house = House::new();
+    let jobs = Arc::new(AtomicI64::new(14));
+    let manifest = house.write_service("worker", WITH_FALLBACK);
+    let source = write_jobs(&house, &jobs);
+    house.up(&["-f", text(&manifest), "-f", &source]);
+    house.wait_for_ready("worker", 2);
+
+    jobs.store(HANGS, Ordering::SeqCst);
+    let foretold = wait_until("it is foretold when something stands in", || {
+        let told = house.run(&["explain", "service/worker"]).out;
+        told.contains("UTC with the load as it is: 4 replicas").then_some(told)
+    });
+    assert!(foretold.contains("stays at 2: jobs gives no number"), "{foretold}");
+
+    house.end(Signal::KILL);
+    house.up(&[]);
+    house.wait_for_ready("worker", 4);
+    let told = house.run(&["explain", "service/worker"]).out;
+    assert!(told.contains("so that its fallback of 4 stands in"), "{told}");
+    assert_eq!(house.ask(&["explain", "service/worker"])["metrics"][0]["proposal"], 4);
+
+    jobs.store(14, Ordering::SeqCst);
+    house.wait_for_ready("worker", 2);
+    house.end(Signal::INT);
+    let replayed = house.ask(&["replay", "--data", "data"]);
+    assert!(replayed["steps"].as_u64() > Some(20), "{replayed}");
+}
+
+const HPA: &str = "apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: worker}
+spec:
+  scaleTargetRef: {apiVersion: homeostat/v1, kind: Service, name: worker}
+  minReplicas: 1
+  maxReplicas: 3
+  metrics:
+    - type: External
+      external: {metric: {name: jobs}, target: {type: AverageValue, averageValue: 10}}
+";
+
+/// The status and the time of each condition, when all three are there.
+fn conditions(house: &House) -> Option<BTreeMap<String, (String, String)>> {
+    let autoscaler = house.ask(&["get", "hpa/worker"]);
+    let all = autoscaler["status"]["conditions"].as_array().expect("a list").clone();
+    let word = |value: &Value| value.as_str().unwrap_or_else(|| panic!("a word: {autoscaler}")).to_owned();
+    let of = |condition: &Value| {
+        assert_eq!(condition["since"], condition["lastTransitionTime"]);
+        (word(&condition["type"]), (word(&condition["status"]), word(&condition["lastTransitionTime"])))
+    };
+    (all.len() == 3).then(|| all.iter().map(of).collect())
+}
+
+#[test]
+fn a_condition_of_an_autoscaler_says_since_when_even_after_a_crash() {
+    let mut house = House::new();
+    let jobs = Arc::new(AtomicI64::new(14));
+    let manifest = house.write_service("worker", "");
+    let (source, hpa) = (write_jobs(&house, &jobs), house.write("hpa.yaml", HPA));
+    house.up(&["-f", text(&manifest), "-f", &source, "-f", text(&hpa)]);
+    house.wait_for_ready("worker", 2);
+    let standing = |limited: &str, active: &str| {
+        wait_until("the conditions are so", || {
+            let found = conditions(&house)?;
+            let is = |kind: &str, status: &str| found[kind].0 == status;
+            (is("ScalingLimited", limited) && is("ScalingActive", active)).then_some(found)
+        })
+    };
+    let calm = standing("False", "True");
+
+    jobs.store(900, Ordering::SeqCst);
+    let limited = standing("True", "True");
+    assert!(limited["ScalingLimited"].1 > calm["ScalingLimited"].1, "{calm:?}, then {limited:?}");
+    for kind in ["AbleToScale", "ScalingActive"] {
+        assert_eq!(limited[kind], calm[kind], "its status did not change");
+    }
+    house.wait_for_ready("worker", 3);
+
+    house.end(Signal::KILL);
+    house.up(&[]);
+    let after = wait_until("all conditions are there", || {
+        let found = conditions(&house)?;
+        (found["ScalingActive"].0 == "True").then_some(found)
+    });
+    assert_eq!(after["AbleToScale"], limited["AbleToScale"]);
+    assert_eq!(after["ScalingLimited"], limited["ScalingLimited"]);
+    house.end(Signal::INT);
+    let replayed = house.ask(&["replay", "--data", "data"]);
+    assert!(replayed["steps"].as_u64() > Some(20), "{replayed}");
+}
