@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use api::v1;
 use clap::Args;
 use jiff::Timestamp;
+use model::decision::MetricVerdict;
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -209,12 +210,18 @@ fn undone(printer: Printer, it: &v1::Explanation) -> String {
     text
 }
 
-/// What was not done: metrics that could not say, limits that changed the number, the guard's refusals, waits.
+/// What was not done: metrics that could not say, limits that changed the number, the guard's refusals, waits. Then what those say that ask for no
+/// number of their own: parts of a formula or of a mean, and metrics that decide nothing.
 fn held_back(printer: Printer, it: &v1::Explanation) -> String {
-    let silent = it.metrics.iter().filter(|metric| metric.proposal.is_none());
-    let silent = silent.map(|metric| {
+    let (silent, parts): (Vec<_>, Vec<_>) = it
+        .metrics
+        .iter()
+        .filter(|metric| metric.proposal.is_none())
+        .partition(|metric| metric.current == MetricVerdict::UNKNOWN);
+    let silent = silent.into_iter().map(|metric| {
         format!("  {} asks for nothing: {}\n", printable(&metric.name), printable(&metric.note))
     });
+    let parts: String = parts.into_iter().map(part).collect();
     let limits = it.limits.iter().map(|limit| {
         let (name, from, to) = (printable(&limit.name), limit.from, limit.to);
         format!("  not {from} but {to}, by {name}: {}\n", printable(&limit.note))
@@ -223,9 +230,18 @@ fn held_back(printer: Printer, it: &v1::Explanation) -> String {
     let undone = undone(printer, it);
     if causes.is_empty() && undone.is_empty() {
         let (target, desired, summary) = (&it.target, figures::replicas(it.desired), printable(&it.summary));
-        return format!("{target}: nothing was held back; {desired} is what was asked for\n  {summary}\n");
+        return format!(
+            "{target}: nothing was held back; {desired} is what was asked for\n  {summary}\n{parts}"
+        );
     }
-    format!("{}: {}, decided at {}\n{causes}{undone}", it.target, figures::replicas(it.desired), it.at)
+    format!("{}: {}, decided at {}\n{causes}{parts}{undone}", it.target, figures::replicas(it.desired), it.at)
+}
+
+/// What a metric says that asks for no number of its own, such as `cpu at 15 %, target 50 %: it weighs 3 of 6.5`.
+fn part(metric: &v1::Metric) -> String {
+    let v1::Metric { name, current, target, note, .. } = metric;
+    let [name, current, target, note] = [name, current, target, note].map(|text| printable(text));
+    format!("  {name} at {current}, target {target}: {note}\n")
 }
 
 #[cfg(test)]
@@ -305,6 +321,29 @@ mod tests {
         assert!(!text.contains("ceil("), "{text}");
         let done = v1::Explanation { limits: Vec::new(), waits: Vec::new(), ..explanation() };
         assert!(held_back(PRINTER, &done).contains("nothing was held back"));
+    }
+
+    #[test]
+    fn why_not_tells_a_metric_without_a_number_from_a_part_of_one() {
+        let metric = |current: &str, note: &str| v1::Metric {
+            current: current.into(),
+            proposal: None,
+            note: note.into(),
+            ..explanation().metrics[0].clone()
+        };
+        let mean = v1::Explanation {
+            metrics: vec![metric("15 %", "it weighs 3 of 4"), explanation().metrics[0].clone()],
+            limits: Vec::new(),
+            waits: Vec::new(),
+            ..explanation()
+        };
+        let text = held_back(PRINTER, &mean);
+        assert!(text.contains("nothing was held back"), "{text}");
+        assert!(text.contains("cpu at 15 %, target 50 %: it weighs 3 of 4"), "{text}");
+        assert!(!text.contains("asks for nothing"), "{text}");
+        let silent = metric("unknown", "reading it failed");
+        let text = held_back(PRINTER, &v1::Explanation { metrics: vec![silent], ..mean });
+        assert!(text.contains("cpu asks for nothing: reading it failed"), "{text}");
     }
 
     #[test]
