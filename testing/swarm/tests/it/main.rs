@@ -1,4 +1,5 @@
 //! Stories whose output an operator can read, and the laws of the swarm itself.
 
 mod stories;
+mod vertical;
 mod worlds;

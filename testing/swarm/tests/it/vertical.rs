@@ -1,0 +1,156 @@
+//! More than an hour of each vertical mode: what is learned, and what becomes of it.
+
+use std::time::Duration;
+
+use model::event::EventKind;
+use model::identity::{Generation, Ordinal, ReplicaId};
+use model::input::Intent;
+use model::name::ServiceName;
+use model::quantity::{Bytes, MilliRps};
+use model::resource::{Quantity, Vertical, VerticalMode};
+use model::settings::Settings;
+use sim::{Faults, Load, Simulation, Turn};
+use swarm::{Config, ServiceConfig, run};
+
+/// Two replicas of a quarter of a core and no bound on memory, which use a tenth of a core and 64 MiB each.
+fn shop(mode: VerticalMode) -> ServiceConfig {
+    ServiceConfig {
+        vertical: Some(Vertical { mode, ..Vertical::default() }),
+        load: Load::Constant(MilliRps(20_000)),
+        ..ServiceConfig::plain("shop")
+    }
+}
+
+/// A service that is watched.
+struct Watch {
+    sim: Simulation,
+    /// How often a replica was changed as it ran.
+    changed: usize,
+    /// How often the service was told to start one.
+    started: usize,
+}
+
+/// What a replica may use: thousandths of a core, and memory where that is bounded.
+type Size = (i64, Option<i64>);
+
+impl Watch {
+    fn of(mode: VerticalMode) -> Self {
+        let (shop, first) = (shop(mode), Generation(1));
+        let mut sim = Simulation::new(1, Settings::default());
+        sim.set_program(&shop.name, first, shop.program.clone());
+        sim.order(Intent::Declare(shop.declared(first, first)));
+        sim.set_load(&shop.name, shop.load.clone());
+        Self { sim, changed: 0, started: 0 }
+    }
+
+    fn go_on(mut self, span: Duration) -> Self {
+        let end = self.sim.now() + span;
+        loop {
+            match self.sim.turn(end) {
+                Turn::Over => return self,
+                Turn::Stepped => {}
+                Turn::Zombie { .. } | Turn::World => continue,
+            }
+            let heard = |kind| self.sim.out().events.iter().filter(|event| event.kind == kind).count();
+            self.changed += heard(EventKind::Allotted);
+            self.started += heard(EventKind::Starting);
+        }
+    }
+
+    /// Kills a replica, and sees its place filled again.
+    fn replaced(mut self, ordinal: u32) -> Self {
+        self.sim.kill(&replica(ordinal));
+        self.go_on(Duration::from_mins(1))
+    }
+
+    fn size(&self, ordinal: u32) -> Size {
+        let life = self.sim.node().life(&replica(ordinal)).expect("its place is filled");
+        let milli = |amount: Option<Quantity>| amount.map(Quantity::milli);
+        (milli(life.resources.cpu).expect("it is declared"), milli(life.resources.memory))
+    }
+
+    /// Minutes of processor that were learned from.
+    fn learned(&self) -> u64 {
+        let brain = self.sim.brain().expect("it runs");
+        brain.knowledge().service(&name()).expect("it is declared").usage.samples
+    }
+}
+
+fn name() -> ServiceName {
+    ServiceName::parse("shop").expect("a valid name")
+}
+
+fn replica(ordinal: u32) -> ReplicaId {
+    ReplicaId { service: name(), ordinal: Ordinal(ordinal) }
+}
+
+const HOUR: Duration = Duration::from_mins(62);
+const AS_DECLARED: Size = (250, None);
+
+/// What was used, and a margin of at most a third and a bucket.
+fn is_as_used((cpu, memory): Size) -> bool {
+    let most = |used: i64| used * 7 / 5;
+    let Bytes(used) = shop(VerticalMode::Off).program.memory;
+    let used = i64::try_from(used).expect("few") * 1000;
+    (100..most(100)).contains(&cpu) && memory.is_some_and(|memory| (used..most(used)).contains(&memory))
+}
+
+#[test]
+fn off_learns_nothing_and_changes_nothing_for_hours() {
+    let watch = Watch::of(VerticalMode::Off).go_on(2 * HOUR).replaced(0);
+    assert_eq!((watch.learned(), watch.changed, watch.started), (0, 0, 3));
+    assert_eq!([watch.size(0), watch.size(1)], [AS_DECLARED; 2]);
+}
+
+#[test]
+fn recommend_learns_for_hours_and_changes_nothing() {
+    let watch = Watch::of(VerticalMode::Recommend).go_on(2 * HOUR).replaced(0);
+    assert!(watch.learned() >= 200, "two replicas, a sample a minute: {}", watch.learned());
+    assert_eq!((watch.changed, watch.started), (0, 3));
+    assert_eq!([watch.size(0), watch.size(1)], [AS_DECLARED; 2]);
+}
+
+#[test]
+fn initial_gives_what_an_hour_has_taught_to_who_is_started_after_it_and_to_nobody_else() {
+    // Two replicas give an hour of one within half an hour.
+    let watch = Watch::of(VerticalMode::Initial).go_on(HOUR / 4).replaced(0);
+    assert_eq!(watch.size(0), AS_DECLARED, "a quarter of an hour is too little");
+    let watch = watch.go_on(HOUR).replaced(0);
+    assert!(is_as_used(watch.size(0)), "{:?}", watch.size(0));
+    let watch = watch.go_on(HOUR);
+    assert_eq!(watch.size(1), AS_DECLARED, "one that runs is left alone");
+    assert_eq!((watch.changed, watch.started), (0, 4));
+}
+
+#[test]
+fn auto_changes_those_that_run_where_they_are_and_comes_to_rest() {
+    let watch = Watch::of(VerticalMode::Auto).go_on(HOUR);
+    assert!(is_as_used(watch.size(0)) && is_as_used(watch.size(1)), "{:?}", watch.size(0));
+    assert_eq!(watch.started, 2, "nobody was replaced");
+    let before = watch.changed;
+    let watch = watch.go_on(2 * HOUR).replaced(0);
+    assert!(is_as_used(watch.size(0)), "{:?}", watch.size(0));
+    assert!(watch.changed <= before + 2, "{before} changes in an hour, {} in three", watch.changed);
+}
+
+/// Nobody's number, traffic or end is other than it should be, in two hours of each mode under every checker, with replicas that can be
+/// changed as they run and with those that cannot.
+#[test]
+fn no_checker_objects_to_hours_of_any_mode() {
+    let (off, recommend) = (VerticalMode::Off, VerticalMode::Recommend);
+    for mode in [off, recommend, VerticalMode::Initial, VerticalMode::Auto] {
+        for is_fittable in [true, false] {
+            let mut service = shop(mode);
+            service.program.is_fittable = is_fittable;
+            let config = Config {
+                seed: 1,
+                span: 2 * HOUR,
+                faults: Faults::default(),
+                services: vec![service],
+                is_one_process: false,
+                has_operator: false,
+            };
+            assert_eq!(run(&config, None).failure, None, "{mode:?}, {is_fittable}");
+        }
+    }
+}
