@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use api::v1;
 use clap::Args;
 use jiff::Timestamp;
-use model::decision::MetricVerdict;
+use model::decision::{MetricVerdict, Policy};
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -210,7 +210,7 @@ fn undone(printer: Printer, it: &v1::Explanation) -> String {
     text
 }
 
-/// What was not done: metrics that could not say, limits that changed the number, the guard's refusals, waits. Then what those say that ask for no
+/// What was not done: metrics that could not say, or were not agreed with, limits that changed the number, the guard's refusals, waits. Then what those say that ask for no
 /// number of their own: parts of a formula or of a mean, and metrics that decide nothing.
 fn held_back(printer: Printer, it: &v1::Explanation) -> String {
     let (silent, parts): (Vec<_>, Vec<_>) = it
@@ -218,15 +218,21 @@ fn held_back(printer: Printer, it: &v1::Explanation) -> String {
         .iter()
         .filter(|metric| metric.proposal.is_none())
         .partition(|metric| metric.current == MetricVerdict::UNKNOWN);
+    // Elsewhere the largest number wins, and a smaller one is none that was held back.
+    let is_unanimous = it.policy == Policy::Unanimous.name();
     let silent = silent.into_iter().map(|metric| {
         format!("  {} asks for nothing: {}\n", printable(&metric.name), printable(&metric.note))
     });
     let parts: String = parts.into_iter().map(part).collect();
+    let outvoted = it.metrics.iter().filter_map(|metric| {
+        let asked = metric.proposal.filter(|asked| is_unanimous && *asked != it.desired)?;
+        Some(format!("  {} asks for {asked}: {}\n", printable(&metric.name), printable(&metric.note)))
+    });
     let limits = it.limits.iter().map(|limit| {
         let (name, from, to) = (printable(&limit.name), limit.from, limit.to);
         format!("  not {from} but {to}, by {name}: {}\n", printable(&limit.note))
     });
-    let causes: String = silent.chain(limits).collect();
+    let causes: String = silent.chain(outvoted).chain(limits).collect();
     let undone = undone(printer, it);
     if causes.is_empty() && undone.is_empty() {
         let (target, desired, summary) = (&it.target, figures::replicas(it.desired), printable(&it.summary));
@@ -344,6 +350,21 @@ mod tests {
         let silent = metric("unknown", "reading it failed");
         let text = held_back(PRINTER, &v1::Explanation { metrics: vec![silent], ..mean });
         assert!(text.contains("cpu asks for nothing: reading it failed"), "{text}");
+    }
+
+    #[test]
+    fn why_not_names_those_that_the_others_did_not_agree_with() {
+        let agreeing = |policy: &str| {
+            let of = |policy: &str| v1::Explanation {
+                policy: policy.into(),
+                limits: Vec::new(),
+                waits: Vec::new(),
+                ..explanation()
+            };
+            held_back(PRINTER, &of(policy))
+        };
+        assert!(agreeing("unanimous").contains("cpu asks for 6: ceil(2 x 3.000) = 6"));
+        assert!(agreeing("hpa").contains("nothing was held back"));
     }
 
     #[test]

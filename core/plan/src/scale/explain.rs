@@ -484,7 +484,8 @@ impl fmt::Display for Rate {
             PolicyChange::Percent(percent) => write!(f, "{} % of the replicas", percent.0)?,
         }
         let secs = applied.policy.period.as_secs();
-        write!(f, " may be {verb} in {secs} s, and there were {} at its start: ", applied.base)?;
+        let there = if applied.base == 1 { "was" } else { "were" };
+        write!(f, " may be {verb} in {secs} s, and there {there} {} at its start: ", applied.base)?;
         write!(f, "{} at {end}", self.limit)
     }
 }
