@@ -365,7 +365,7 @@ pub struct AutoscalerStatus {
     /// Replicas that its target shall have.
     pub desired_replicas: u32,
     /// `AbleToScale`, `ScalingActive`, `ScalingLimited` and, while they hold, `ExternalMetricFallbackActive` and `ScaledToZero`; empty
-    /// before the first decision, and while no autoscaler decides.
+    /// before the first decision.
     pub conditions: Vec<AutoscalerCondition>,
     /// What each metric said last; empty before the first decision.
     pub current_metrics: Vec<Metric>,

@@ -16,7 +16,7 @@ use crate::ruling::{Course, Ruling};
 use crate::scale::hpa;
 use crate::scale::limit::Cap;
 use crate::scale::proposal::Proposal;
-use crate::scale::standing::timed;
+use crate::scale::standing::{timed, unasked};
 use crate::scene::{Protected, Scene};
 use crate::shadow::ShadowRuling;
 
@@ -60,9 +60,14 @@ impl Situation {
             Some(limit) => format!("{summary}; {}", limit.note),
             None => summary,
         };
+        let (now, memory) = (self.scene.now, &self.scene.sight.memory.conditions);
+        let conditions = match &self.scene.declared.autoscaler {
+            Some(_) => timed(now.wall, memory, unasked(&summary)),
+            None => Vec::new(),
+        };
         Decision {
             service: self.scene.declared.name.clone(),
-            at: self.scene.now,
+            at: now,
             desired,
             previous: self.scene.desired.unwrap_or(0),
             policy,
@@ -70,7 +75,7 @@ impl Situation {
             tolerance: None,
             limits: limit.into_iter().collect(),
             evidence: Vec::new(),
-            conditions: Vec::new(),
+            conditions,
             guard: None,
             summary: summary.into(),
             shadows: Vec::new(),

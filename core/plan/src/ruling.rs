@@ -14,6 +14,8 @@ use crate::scale::hpa::{self, Verdict};
 use crate::scale::question::Ahead;
 use crate::scale::reading::{Members, ScaleView};
 use crate::scene::{Scene, aim_of};
+use crate::scale::standing::note_unasked;
+use crate::scene::Scene;
 use crate::taken::reading;
 
 /// What was decided, and how it came about.
@@ -93,6 +95,15 @@ impl Scene {
             (None, Count::Fixed(replicas)) => Err(self.fixed(*replicas)),
             (None, Count::Auto(auto)) => Err(self.fixed(auto.min)),
         }
+    }
+
+    /// What an autoscaler remembers that was not asked: that it was not. `None` where that is remembered already, and without one.
+    pub(crate) fn unasked(&self) -> Option<ScalingMemory> {
+        self.declared.autoscaler.as_ref()?;
+        let mut conditions = self.sight.memory.conditions.clone();
+        note_unasked(self.now.wall, &mut conditions);
+        let is_news = conditions != self.sight.memory.conditions;
+        is_news.then(|| ScalingMemory { conditions, ..self.sight.memory.clone() })
     }
 
     /// A size that does not depend on load, but perhaps on the time of day.

@@ -25,7 +25,7 @@ pub(crate) struct Size {
     pub(crate) step: Option<Step>,
     /// The record of the decision, when one was due.
     pub(crate) decision: Option<Arc<dyn Account>>,
-    /// What the autoscaler remembers from now on, when it was asked.
+    /// What the autoscaler remembers from now on, when that is something else.
     pub(crate) scaling: Option<ScalingMemory>,
     /// What the shadows remember from now on, when they were asked.
     pub(crate) shadows: Option<Vec<ShadowMemory>>,
@@ -58,7 +58,8 @@ fn kept(desired: u32) -> Size {
 }
 
 fn decided(scene: Scene) -> Size {
-    let (ruling, scaling) = scene.decide();
+    let (ruling, asked) = scene.decide();
+    let scaling = asked.or_else(|| scene.unasked());
     let (shadows, remembered) = scene.shadow(&ruling);
     let (before, desired) = (scene.desired, ruling.desired);
     let writer = match ruling.course {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use model::decision::Policy;
+use model::decision::{Condition, ConditionKind, Policy};
 use model::event::EventKind;
 use model::identity::Generation;
 use model::input::{Input, Intent};
+use model::time::Wall;
 
 use crate::bench::name;
 use crate::sizing::{shop, work};
@@ -28,6 +29,30 @@ fn a_paused_autoscaler_keeps_the_number_and_says_until_when() {
     assert!(decision.summary.starts_with("its autoscaler is paused by hand until "), "{}", decision.summary);
     work(&mut world, &mut spent, 2, 1000, 20);
     assert_eq!(world.service("shop").desired, Some(4), "the pause is over");
+}
+
+#[test]
+fn the_conditions_of_an_autoscaler_say_that_it_is_not_asked_and_since_when() {
+    let mut world = World::with([shop(2, 10)]);
+    let mut spent = Duration::ZERO;
+    let active = |world: &World| {
+        let decision = world.service("shop").decision.as_ref().unwrap().decision();
+        let found = decision.conditions.into_iter().find(|it| it.kind == ConditionKind::ScalingActive);
+        let Condition { holds, reason, since, .. } = found.expect("it is told");
+        (holds, reason, since.expect("it is remembered"))
+    };
+    let mut goes_on_from = |world: &mut World, wall: u64, periods: u32| {
+        world.wall = Wall::from_millis(wall);
+        work(world, &mut spent, 2, 250, periods);
+    };
+    goes_on_from(&mut world, 1000, 6);
+    assert_eq!(active(&world), (true, "ValidMetricFound", Wall::from_millis(1000)));
+    world.wall = Wall::from_millis(2000);
+    pauses(&mut world, Some(10));
+    goes_on_from(&mut world, 3000, 18);
+    assert_eq!(active(&world), (false, "ScalingDisabled", Wall::from_millis(2000)));
+    goes_on_from(&mut world, 4000, 20);
+    assert_eq!(active(&world), (true, "ValidMetricFound", Wall::from_millis(4000)), "the pause is over");
 }
 
 #[test]

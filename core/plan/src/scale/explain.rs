@@ -255,7 +255,7 @@ impl Verdict {
                 | Course::Held { .. }
                 | Course::Unanswered(_),
                 _,
-            ) => (true, "SucceededGetScale", "the target was read".into()),
+            ) => (true, "SucceededGetScale", TARGET_READ.into()),
         };
         condition(ConditionKind::AbleToScale, holds, reason, message)
     }
@@ -537,7 +537,10 @@ fn gave(spec: &AutoscalerSpec, choice: Choice) -> String {
     }
 }
 
-fn condition(
+/// What is said of a target that nothing is to be done about.
+pub(super) const TARGET_READ: &str = "the target was read";
+
+pub(super) fn condition(
     kind: ConditionKind,
     holds: bool,
     reason: &'static str,

@@ -7,6 +7,7 @@ use model::decision::{Condition, ConditionKind};
 use model::memory::ConditionsMemory;
 use model::time::Wall;
 
+use super::explain::{TARGET_READ, condition};
 use super::hpa::{Course, Verdict};
 
 impl Verdict {
@@ -36,14 +37,36 @@ impl Verdict {
 
     /// Writes down how the conditions stand from `now` on.
     pub fn note_conditions(&self, now: Wall, memory: &mut ConditionsMemory) {
-        for (kind, holds) in self.claims() {
-            memory.keep(kind, memory.with(now, kind, holds));
-        }
+        note(now, self.claims(), memory);
     }
 }
 
+/// Writes down that the autoscaler is not asked from `now` on: see [`unasked`].
+pub(crate) fn note_unasked(now: Wall, memory: &mut ConditionsMemory) {
+    let claims = unasked("").into_iter().map(|condition| (condition.kind, condition.holds));
+    note(now, claims, memory);
+}
+
+fn note(now: Wall, claims: impl Iterator<Item = (ConditionKind, bool)>, memory: &mut ConditionsMemory) {
+    for (kind, holds) in claims {
+        memory.keep(kind, memory.with(now, kind, holds));
+    }
+}
+
+/// The conditions of an autoscaler that is not asked, because somebody holds or pauses it, or nobody asks for anything.
+pub(crate) fn unasked(why: &str) -> [Condition; 2] {
+    [
+        condition(ConditionKind::AbleToScale, true, "SucceededGetScale", TARGET_READ),
+        condition(ConditionKind::ScalingActive, false, "ScalingDisabled", why),
+    ]
+}
+
 /// The conditions with their times. `before` is what was remembered before the verdict that came to them.
-pub(crate) fn timed(now: Wall, before: &ConditionsMemory, conditions: Vec<Condition>) -> Vec<Condition> {
+pub(crate) fn timed(
+    now: Wall,
+    before: &ConditionsMemory,
+    conditions: impl IntoIterator<Item = Condition>,
+) -> Vec<Condition> {
     let timed = |condition: Condition| {
         let standing = before.with(now, condition.kind, condition.holds);
         Condition { since: Some(standing.since), ..condition }
