@@ -67,7 +67,7 @@ fn declared(handle: &Handle, agent: &Agent, name: Option<&str>) -> Result<Vec<De
     }
 }
 
-/// The services that are scaled by the metric: their autoscalers ask for it, or it says who goes first.
+/// The services that are scaled by the metric: their autoscalers ask for it, or it says who goes first or must stay.
 fn services(kept: &[Stored], key: &MetricKey) -> Vec<String> {
     let asks = |stored: &Stored| {
         let spec = match &stored.resource {
@@ -80,8 +80,9 @@ fn services(kept: &[Stored], key: &MetricKey) -> Vec<String> {
     };
     let shrinks = |stored: &Stored| {
         let Resource::Service(service) = &stored.resource else { return None };
-        (service.spec.scale.remove.key(service.name()).as_ref() == Some(key))
-            .then(|| service.name().to_string())
+        let (scale, name) = (&service.spec.scale, service.name());
+        let says = [scale.remove.key(name), scale.protect_key(name)];
+        says.iter().flatten().any(|says| says == key).then(|| name.to_string())
     };
     kept.iter().filter_map(|stored| asks(stored).or_else(|| shrinks(stored))).collect()
 }

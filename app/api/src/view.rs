@@ -454,6 +454,7 @@ fn is_of_guard(reason: &Reason) -> bool {
         | Reason::Squeezed { .. } => true,
         Reason::Declared
         | Reason::Protected { .. }
+        | Reason::Needed { .. }
         | Reason::Paused { .. }
         | Reason::Resumed
         | Reason::Withdrawn

@@ -39,6 +39,13 @@ pub enum Reason {
         /// When that ends by itself.
         until: Time,
     },
+    /// The replica says itself that it must stay.
+    Needed {
+        /// The metric by which it says so.
+        metric: Arc<str>,
+        /// Whether it says so; not known is as good.
+        is_known: bool,
+    },
     /// A person lets its autoscaler decide nothing.
     Paused {
         /// When that ends by itself.
@@ -265,6 +272,8 @@ impl fmt::Display for Reason {
                 write!(f, "{}, only {desired} wanted{}", Replicas(*have), first_to_go(first))
             }
             Self::Protected { until } => write!(f, "it is protected from being removed until {until}"),
+            Self::Needed { metric, is_known: true } => write!(f, "it stays while its {metric} is above 0"),
+            Self::Needed { metric, is_known: false } => write!(f, "it stays while its {metric} is not known"),
             Self::Paused { until } => f.write_str(&paused(*until)),
             Self::Resumed => f.write_str("a person has said so"),
             Self::Autoscaled { summary, .. } => f.write_str(summary),

@@ -72,9 +72,11 @@ fn actives(
         for ordinal in go {
             retire(service, ordinal, &service.places[&ordinal], Writer::ScaleIn, &reason, draft);
         }
-        for (ordinal, until) in kept {
-            draft.wait(Some(ordinal), Reason::Protected { until });
-            draft.again_at(until);
+        for (ordinal, why) in kept {
+            if let Reason::Protected { until } = why {
+                draft.again_at(until);
+            }
+            draft.wait(Some(ordinal), why);
         }
     } else if let Some((ordinal, place)) = outdated
         && surge > 0

@@ -2,28 +2,30 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use knowledge::{Fitting, Knowledge, Place, ServiceState, Stage};
 use model::identity::Ordinal;
 use model::quantity::Milli;
+use model::reason::Reason;
 use model::resource::Remove;
 use model::settings::Settings;
 use model::time::Time;
 
 use crate::measured;
 
-/// Who goes, and who would have, but is protected.
+/// Who goes, and who would have, but must stay.
 #[derive(Debug, Default)]
 pub(crate) struct Victims {
     pub(crate) go: Vec<Ordinal>,
-    /// Protected replicas that keep the number up, each with the end of its protection.
-    pub(crate) kept: Vec<(Ordinal, Time)>,
+    /// Replicas that keep the number up, each with what keeps it.
+    pub(crate) kept: Vec<(Ordinal, Reason)>,
 }
 
 /// `excess` places to take away: first those whose going costs least, and of equals in the order of the declaration.
 ///
 /// A start on its way counts as gone already, though nothing can be done about it before it ends: a replica that serves does not go in its
-/// stead. One that is protected never goes, not even when too many are left so.
+/// stead. One that must stay never goes, not even when too many are left so.
 pub(crate) fn victims(
     now: Time,
     (knowledge, service): (&Knowledge, &ServiceState),
@@ -33,6 +35,7 @@ pub(crate) fn victims(
     let remove = first_to_go(service);
     let costs = remove.key(&service.name).map(|key| measured::by_place(now, knowledge, service, &key));
     let costs = costs.unwrap_or_default();
+    let needed = Needed::of(now, knowledge, service);
     let mut candidates: Vec<_> = service
         .counting()
         .map(|(ordinal, place)| {
@@ -43,8 +46,8 @@ pub(crate) fn victims(
     candidates.sort_unstable();
     let mut victims = Victims::default();
     for (_, _, Reverse(ordinal)) in candidates {
-        match service.protected_until(now, ordinal) {
-            Some(until) => victims.kept.push((ordinal, until)),
+        match needed.why(now, service, ordinal) {
+            Some(why) => victims.kept.push((ordinal, why)),
             None if victims.go.len() < excess as usize => victims.go.push(ordinal),
             None => {}
         }
@@ -52,6 +55,38 @@ pub(crate) fn victims(
     let missing = (excess as usize).saturating_sub(victims.go.len());
     victims.kept.truncate(missing);
     victims
+}
+
+/// What says which replicas must stay.
+struct Needed<'s> {
+    /// The metric by which they say so themselves, and what each says.
+    said: Option<(&'s Arc<str>, BTreeMap<Ordinal, Milli>)>,
+}
+
+impl<'s> Needed<'s> {
+    fn of(now: Time, knowledge: &Knowledge, service: &'s ServiceState) -> Self {
+        let scale = service.declared.as_ref().map(|declared| &declared.spec.scale);
+        let said = scale.and_then(|scale| {
+            let (metric, key) = (scale.protect.as_ref()?, scale.protect_key(&service.name)?);
+            Some((metric, measured::by_place(now, knowledge, service, &key)))
+        });
+        Self { said }
+    }
+
+    /// Why the replica must stay; `None` where it may go. Of one that serves, not to know is as good as to hear that it must: it may be the one
+    /// without which the others cannot go on.
+    fn why(&self, now: Time, service: &ServiceState, ordinal: Ordinal) -> Option<Reason> {
+        if let Some(until) = service.protected_until(now, ordinal) {
+            return Some(Reason::Protected { until });
+        }
+        let (metric, said) = self.said.as_ref()?;
+        let said = said.get(&ordinal);
+        let stays = match said {
+            Some(said) => said.0 > 0,
+            None => service.places.get(&ordinal).is_some_and(Place::is_serving),
+        };
+        stays.then(|| Reason::Needed { metric: Arc::clone(metric), is_known: said.is_some() })
+    }
 }
 
 /// How the declaration says that a service shrinks.

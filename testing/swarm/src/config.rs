@@ -370,6 +370,7 @@ impl ServiceConfig {
             to_zero: self.to_zero,
             sizes: self.sizes.clone(),
             remove: self.remove.clone(),
+            protect: None,
             flaps: self.flaps,
             shadows: self.shadows.clone(),
             vertical: self.vertical.clone(),

@@ -245,3 +245,31 @@ fn the_replica_that_says_that_it_is_cheapest_goes_first() {
     let described = house.run(&["describe", "metricsource/sessions"]).out;
     assert!(described.contains("services that are scaled by it: worker"), "{described}");
 }
+
+#[test]
+fn a_replica_that_says_that_it_must_stay_stays() {
+    let mut house = House::new();
+    let scale = |replicas: u32, more: &str| format!("  scale: {{replicas: {replicas}{more}}}\n");
+    let needed = ", protect: sessions";
+    let manifest = house.write_service("worker", &scale(2, needed));
+    let sessions = write_source(&house, "sessions", "{replicas: {service: worker}}");
+    house.up(&["-f", text(&manifest), "-f", &sessions]);
+    house.wait_for_ready("worker", 2);
+    // Each says its process number.
+    wait_until("both have said so", || (source(&house, "sessions")["series"] == 2).then_some(()));
+
+    assert_eq!(
+        house.run(&["apply", "-f", text(&house.write_service("worker", &scale(1, needed)))]).code,
+        Some(0)
+    );
+    let told = wait_until("it is said why", || {
+        let told = house.run(&["explain", "service/worker"]).out;
+        told.contains("it stays while its sessions is above 0").then_some(told)
+    });
+    assert_eq!(house.replicas("worker").len(), 2, "{told}");
+    assert_eq!(
+        house.run(&["apply", "-f", text(&house.write_service("worker", &scale(1, "")))]).code,
+        Some(0)
+    );
+    house.wait_for_ready("worker", 1);
+}

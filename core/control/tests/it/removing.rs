@@ -124,6 +124,42 @@ fn the_cheapest_goes_and_one_that_says_nothing_is_the_dearest() {
     }));
 }
 
+/// As [`shrinks`], where those of which there are sessions must stay.
+fn shrinks_to_idle_ones(world: &mut World, replicas: u32) -> Vec<u32> {
+    let mut declared = removing(&Remove::HighestNumber, replicas);
+    declared.revision = Generation(100 + u64::from(replicas));
+    declared.spec.scale.protect = Some("sessions".into());
+    world.declares(declared);
+    world.lives_for(seconds(8));
+    world.places("shop")
+}
+
+#[test]
+fn who_says_that_it_must_stay_stays_and_so_does_one_of_which_that_is_not_known() {
+    let mut world = grown(&Remove::HighestNumber, 5);
+    says(&mut world, &[(0, Ok(0)), (1, Ok(0)), (2, Ok(-1)), (3, Ok(1)), (4, Err("it is down"))]);
+    assert_eq!(
+        shrinks_to_idle_ones(&mut world, 1),
+        [3, 4],
+        "of these two the one or the other may be needed"
+    );
+    let waits = world.waits("shop");
+    let needed = |is_known| Reason::Needed { metric: "sessions".into(), is_known };
+    assert_eq!(waits, [needed(false)], "one is too many, and the one that would go says why it does not");
+    // The leader is another one now.
+    says(&mut world, &[(3, Ok(0)), (4, Ok(1))]);
+    world.lives_for(seconds(8));
+    assert_eq!(world.places("shop"), [4]);
+}
+
+#[test]
+fn one_that_does_not_serve_goes_though_it_says_nothing() {
+    let mut world = grown(&Remove::HighestNumber, 3);
+    world.sees("shop-0", UNREADY);
+    says(&mut world, &[(1, Ok(0)), (2, Ok(1))]);
+    assert_eq!(shrinks_to_idle_ones(&mut world, 2), [1, 2]);
+}
+
 #[test]
 fn what_was_said_too_long_ago_or_of_another_metric_is_no_cost() {
     let mut world = grown(&by_sessions(), 3);

@@ -35,6 +35,8 @@ pub struct Scale {
     pub sizes: Option<Sizes>,
     /// Who goes first when it shrinks.
     pub remove: Remove,
+    /// The metric by which replicas say that they must stay when it shrinks; `None` for none.
+    pub protect: Option<Arc<str>>,
     /// How often its number may turn around; `None` for any number of times.
     pub flaps: Option<Flaps>,
     /// What is forecast of its load; `None` for what is usual: nothing, unless it is sized by a promise.
@@ -82,12 +84,15 @@ impl Remove {
     /// What has to be measured for it of a service that is called so; `None` for nothing.
     pub fn key(&self, service: &ServiceName) -> Option<MetricKey> {
         match self {
-            Self::Cheapest(metric) => {
-                Some(MetricKey { metric: Arc::clone(metric), whose: Whose::Replicas(service.clone()) })
-            }
+            Self::Cheapest(metric) => Some(at_replicas(metric, service)),
             Self::HighestNumber | Self::LeastBusy | Self::Oldest | Self::Newest => None,
         }
     }
+}
+
+/// A metric that is measured at each replica of a service that is called so.
+fn at_replicas(metric: &Arc<str>, service: &ServiceName) -> MetricKey {
+    MetricKey { metric: Arc::clone(metric), whose: Whose::Replicas(service.clone()) }
 }
 
 /// How far an autoscaler is followed. Bounds, schedules, rest and holds by hand are followed in every mode.
@@ -142,6 +147,7 @@ impl Scale {
             to_zero: None,
             sizes: None,
             remove: Remove::HighestNumber,
+            protect: None,
             flaps: None,
             shadows: Vec::new(),
             vertical: None,
@@ -157,6 +163,11 @@ impl Scale {
         };
         let tried = || self.shadows.iter().find_map(|shadow| shadow.policy.as_ref()?.slo());
         acting.or_else(tried)
+    }
+
+    /// What has to be measured of a service that is called so to know which of its replicas must stay; `None` for nothing.
+    pub fn protect_key(&self, service: &ServiceName) -> Option<MetricKey> {
+        self.protect.as_ref().map(|metric| at_replicas(metric, service))
     }
 
     /// The fewest and the most replicas, times and rest left aside.
@@ -261,6 +272,10 @@ struct ScaleFields {
     /// Which of the replicas that serve goes first when the service shrinks. Default: highestNumber.
     #[serde(default, skip_serializing_if = "Remove::is_default")]
     remove: Remove,
+    /// Which of the replicas that serve must stay when the service shrinks: those of which this metric is above 0, such as the leader of several, and
+    /// those of which it is not known. A MetricSource measures it at the `replicas`, whose `selector` may ask for a label. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    protect: Option<Arc<str>>,
     /// How often the number may change its direction within a time before it goes down no more for a while; it always goes up. Default: as often as the
     /// metrics ask for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -311,6 +326,7 @@ impl TryFrom<ScaleFields> for Scale {
             to_zero,
             sizes,
             remove,
+            protect,
             flaps,
             shadows,
             vertical,
@@ -338,14 +354,37 @@ impl TryFrom<ScaleFields> for Scale {
                 Count::Auto(AutoScale { min, max, metrics, policy, behavior })
             }
         };
-        Ok(Self { count, mode, schedule, to_zero, sizes, remove, flaps, shadows, vertical, forecast })
+        Ok(Self {
+            count,
+            mode,
+            schedule,
+            to_zero,
+            sizes,
+            remove,
+            protect,
+            flaps,
+            shadows,
+            vertical,
+            forecast,
+        })
     }
 }
 
 impl From<Scale> for ScaleFields {
     fn from(scale: Scale) -> Self {
-        let Scale { count, mode, schedule, to_zero, sizes, remove, flaps, shadows, vertical, forecast } =
-            scale;
+        let Scale {
+            count,
+            mode,
+            schedule,
+            to_zero,
+            sizes,
+            remove,
+            protect,
+            flaps,
+            shadows,
+            vertical,
+            forecast,
+        } = scale;
         let nothing = Self {
             replicas: None,
             min: None,
@@ -359,6 +398,7 @@ impl From<Scale> for ScaleFields {
             to_zero,
             sizes,
             remove,
+            protect,
             flaps,
             shadows,
             vertical,

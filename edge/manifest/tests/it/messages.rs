@@ -486,7 +486,7 @@ fn fields_of_later_versions_are_unknown_fields() {
      --> shop.yaml:8:5
       |
     8 |     budget: 20
-      |     ^^^^^^ expected one of behavior, flaps, forecast, max, metrics, min, mode, policy, remove, replicas, schedule, shadows, sizes, slo, toZero, vertical
+      |     ^^^^^^ expected one of behavior, flaps, forecast, max, metrics, min, mode, policy, protect, remove, replicas, schedule, shadows, sizes, slo, toZero, vertical
     "#);
 }
 

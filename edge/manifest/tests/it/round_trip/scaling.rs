@@ -156,14 +156,29 @@ pub(super) fn scale() -> BoxedStrategy<Scale> {
         to_zero(),
         of(sizes()),
         remove,
+        of(text().prop_map(Into::into)),
         flaps,
         vec(shadow(), 0..2),
         of(vertical()),
         of(forecasting()),
     )
-        .prop_map(|(count, mode, schedule, to_zero, sizes, remove, flaps, shadows, vertical, forecast)| {
-            Scale { count, mode, schedule, to_zero, flaps, remove, shadows, sizes, vertical, forecast }
-        })
+        .prop_map(
+            |(count, mode, schedule, to_zero, sizes, remove, protect, flaps, shadows, vertical, forecast)| {
+                Scale {
+                    count,
+                    mode,
+                    schedule,
+                    to_zero,
+                    flaps,
+                    remove,
+                    protect,
+                    shadows,
+                    sizes,
+                    vertical,
+                    forecast,
+                }
+            },
+        )
         .boxed()
 }
 

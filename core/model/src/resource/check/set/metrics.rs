@@ -26,7 +26,7 @@ pub(super) fn problems(set: &Set<'_>, resources: &[Resource], dangling: Severity
         found.extend(spec.iter().flat_map(|spec| unmeasured(spec, &sources, i, path)));
         found.extend(spec.iter().flat_map(|spec| unrequested(spec, set, i, path)));
         if let Resource::Service(service) = resource {
-            found.extend(unmeasured_cost(service, &sources, i));
+            found.extend(unmeasured_order(service, &sources, i));
         }
     }
     found
@@ -116,14 +116,20 @@ fn unrequested<'a>(
     })
 }
 
-/// What replicas are removed by, when nothing measures it.
-fn unmeasured_cost(
+/// What replicas are removed by, or must stay by, when nothing measures it.
+fn unmeasured_order(
     service: &Service,
     sources: &BTreeMap<MetricKey, &str>,
     resource: usize,
-) -> Option<ResourceProblem> {
-    let key = service.spec.scale.remove.key(service.name())?;
-    no_source(&key, sources, resource, || "spec.scale.remove.cheapest".to_owned())
+) -> impl Iterator<Item = ResourceProblem> {
+    let (scale, name) = (&service.spec.scale, service.name());
+    let asked = [
+        (scale.remove.key(name), "spec.scale.remove.cheapest"),
+        (scale.protect_key(name), "spec.scale.protect"),
+    ];
+    let missing =
+        move |(key, path): (Option<MetricKey>, &str)| no_source(&key?, sources, resource, || path.to_owned());
+    asked.into_iter().filter_map(missing)
 }
 
 fn no_source(

@@ -53,6 +53,14 @@ fn what_replicas_are_removed_by_is_measured_at_them() {
 }
 
 #[test]
+fn what_replicas_must_stay_by_is_measured_at_them() {
+    let jobs = json!({"ports": [{"name": "http"}], "scale": {"replicas": 2, "protect": "jobs"}});
+    let shop = || service("shop", jobs.clone());
+    has(&[shop()], "0 spec.scale.protect: nothing measures jobs of each replica of shop yet");
+    assert_eq!(said(&[shop(), source("a", json!({"from": {"replicas": {"service": "shop"}}}))]), [""; 0]);
+}
+
+#[test]
 fn two_sources_of_one_metric_would_speak_against_each_other() {
     has(
         &[source("a", json!({})), source("b", json!({}))],
