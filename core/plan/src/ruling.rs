@@ -13,9 +13,8 @@ use crate::rest::Rest;
 use crate::scale::hpa::{self, Verdict};
 use crate::scale::question::Ahead;
 use crate::scale::reading::{Members, ScaleView};
-use crate::scene::{Scene, aim_of};
 use crate::scale::standing::note_unasked;
-use crate::scene::Scene;
+use crate::scene::{Scene, aim_of};
 use crate::taken::reading;
 
 /// What was decided, and how it came about.
@@ -161,7 +160,6 @@ impl Scene {
         let kept = self.fitting(self.within(current));
         let desired = followed(self.declared.spec.scale.mode, kept, self.fitting(proposed));
         hpa::record(now, spec, current, desired, memory);
-        hpa::record(now, spec, current, desired, &mut memory);
         verdict.note_conditions(self.now.wall, &mut memory.conditions);
         match self.declared.spec.scale.flaps {
             Some(flaps) if desired != current && matches!(verdict.course, hpa::Course::Scaled { .. }) => {
