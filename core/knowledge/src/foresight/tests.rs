@@ -119,7 +119,7 @@ fn what_comes_again_is_expected_before_it_comes() {
 /// The highest load that is expected by the middle of a minute which begins as the one before, and has so much more or less from its tenth second on.
 fn expected_after_half_a_minute(usual: f64, then: f64) -> (f64, f64) {
     let mut asked = Asked::new(rule(60));
-    asked.go(2 * 3600 - asked.now.as_millis() as u64 / 1000 % 60, |_| usual);
+    asked.go(2 * 3600 - asked.now.as_millis() / 1000 % 60, |_| usual);
     asked.go(10, |_| usual);
     let before = asked.highest();
     asked.go(20, |_| then);

@@ -116,15 +116,12 @@ impl Server {
         let stat = format!("/proc/{}/stat", self.process.id());
         let stands =
             || fs::read_to_string(&stat).unwrap().rsplit_once(") ").is_some_and(|it| it.1.starts_with('T'));
-        let pause = Duration::from_millis(1);
-        // tidy: pause between looks
-        assert!(
-            (0..30_000).any(|_| stands() || {
-                sleep(pause);
-                false
-            }),
-            "the server goes on"
-        );
+        let is_still = (0..30_000).any(|_| {
+            // tidy: pause between looks
+            sleep(Duration::from_millis(1));
+            stands()
+        });
+        assert!(is_still, "the server goes on");
     }
 
     /// Lets it go on.
