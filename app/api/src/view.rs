@@ -177,6 +177,9 @@ impl Look<'_> {
             let message = format!("{outdated} of {desired} run an older version than the declared one{why}");
             return claim("Complete", false, "Updating", message, self.since_missing(service));
         }
+        if ready > desired {
+            return claim("Complete", false, "Shrinking", progress + why, self.since_ready(service));
+        }
         let nobody_leaves =
             ready == desired && service.places.len() == counted().count() + service.spares().count();
         claim("Complete", nobody_leaves, "Settled", progress, self.since_ready(service))

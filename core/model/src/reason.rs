@@ -272,8 +272,12 @@ impl fmt::Display for Reason {
                 write!(f, "{}, only {desired} wanted{}", Replicas(*have), first_to_go(first))
             }
             Self::Protected { until } => write!(f, "it is protected from being removed until {until}"),
-            Self::Needed { metric, is_known: true } => write!(f, "it stays while its {metric} is above 0"),
-            Self::Needed { metric, is_known: false } => write!(f, "it stays while its {metric} is not known"),
+            Self::Needed { metric, is_known: true } => {
+                write!(f, "it stays while its metric {metric} is above 0")
+            }
+            Self::Needed { metric, is_known: false } => {
+                write!(f, "it stays while its metric {metric} is not known")
+            }
             Self::Paused { until } => f.write_str(&paused(*until)),
             Self::Resumed => f.write_str("a person has said so"),
             Self::Autoscaled { summary, .. } => f.write_str(summary),

@@ -66,18 +66,7 @@ fn actives(
             (None, None) => (Writer::ScaleOut, Reason::BelowDesired { have, desired }),
         };
         open(service, wanted - have, Role::Active, writer, &reason, draft);
-    } else if have > wanted {
-        let reason = Reason::AboveDesired { have, desired, first: first_to_go(service).clone() };
-        let Victims { go, kept } = victims(now, (knowledge, service), have - wanted, settings);
-        for ordinal in go {
-            retire(service, ordinal, &service.places[&ordinal], Writer::ScaleIn, &reason, draft);
-        }
-        for (ordinal, why) in kept {
-            if let Reason::Protected { until } = why {
-                draft.again_at(until);
-            }
-            draft.wait(Some(ordinal), why);
-        }
+    } else if have > wanted && shrink(now, (knowledge, service), (have, wanted, desired), settings, draft) {
     } else if let Some((ordinal, place)) = outdated
         && surge > 0
         && let Some(declared) = &service.declared
@@ -93,6 +82,28 @@ fn actives(
     {
         retire(service, ordinal, &service.places[&ordinal], Writer::Fit, &reason, draft);
     }
+}
+
+/// Takes away what is too many, and says of whom must stay why; whether any goes. Where none may, whatever else there is to do goes on.
+fn shrink(
+    now: Time,
+    (knowledge, service): (&Knowledge, &ServiceState),
+    (have, wanted, desired): (u32, u32, u32),
+    settings: &Settings,
+    draft: &mut Draft,
+) -> bool {
+    let reason = Reason::AboveDesired { have, desired, first: first_to_go(service).clone() };
+    let Victims { go, kept } = victims(now, (knowledge, service), have - wanted, settings);
+    for ordinal in &go {
+        retire(service, *ordinal, &service.places[ordinal], Writer::ScaleIn, &reason, draft);
+    }
+    for (ordinal, why) in kept {
+        if let Reason::Protected { until } = why {
+            draft.again_at(until);
+        }
+        draft.wait(Some(ordinal), why);
+    }
+    !go.is_empty()
 }
 
 /// When a replica that is not ready is given up for a newer one; `None` for one that is ready, or does not run, and while

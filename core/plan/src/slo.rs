@@ -37,7 +37,7 @@ const PRICE_OF_BUDGET: f64 = 0.05;
 const PRICE_UNSPENT: f64 = 0.2;
 
 /// By which part of it the price rises when the budget is spent just as fast as it is allowed.
-const PRICE_OF_SPENDING: f64 = 0.15;
+const PRICE_OF_SPENDING: f64 = 0.25;
 
 /// The price stays below so many times the objective's: a load that cannot be kept up with must not cost everything.
 const PRICE_MAX: f64 = 2.0;
@@ -54,7 +54,7 @@ impl Objective {
         Self(f64::from(slo.objective.millionths()) / 1e6)
     }
 
-    /// What a violated request costs, when the budget is spent about as fast as it is allowed or nothing is known of that.
+    /// What a violated request costs where nothing is known of what is spent.
     pub(crate) fn price(self) -> Price {
         Price(PRICE_OF_BUDGET / self.budget())
     }
@@ -136,7 +136,7 @@ mod tests {
         let usual = objective().price().0;
         assert!((usual - 50.0).abs() < 1e-6, "{usual}");
         assert!((price(0) - usual / 5.0).abs() < 1e-6, "nothing is spent");
-        assert!((price(1000) - usual * 0.35).abs() < 1e-6, "as fast as it is allowed");
+        assert!((price(1000) - usual * 0.45).abs() < 1e-6, "as fast as it is allowed");
         assert!((price(900_000) - usual * 2.0).abs() < 1e-6, "it cannot be kept up with");
         let unknown = objective().price_after(SpentMemory::default());
         assert!((unknown.0 - usual / 5.0).abs() < 1e-6, "nobody came yet");

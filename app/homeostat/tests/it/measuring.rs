@@ -264,7 +264,7 @@ fn a_replica_that_says_that_it_must_stay_stays() {
     );
     let told = wait_until("it is said why", || {
         let told = house.run(&["explain", "service/worker"]).out;
-        told.contains("it stays while its sessions is above 0").then_some(told)
+        told.contains("it stays while its metric sessions is above 0").then_some(told)
     });
     assert_eq!(house.replicas("worker").len(), 2, "{told}");
     assert_eq!(

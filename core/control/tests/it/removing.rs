@@ -153,6 +153,21 @@ fn who_says_that_it_must_stay_stays_and_so_does_one_of_which_that_is_not_known()
 }
 
 #[test]
+fn a_rollout_goes_on_where_more_must_stay_than_are_wanted() {
+    let mut world = grown(&Remove::HighestNumber, 3);
+    says(&mut world, &[(0, Ok(1)), (1, Ok(1)), (2, Ok(1))]);
+    assert_eq!(shrinks_to_idle_ones(&mut world, 1), [0, 1, 2]);
+    let mut declared = removing(&Remove::HighestNumber, 1);
+    (declared.revision, declared.generation) = (Generation(200), Generation(200));
+    declared.spec.scale.protect = Some("sessions".into());
+    world.declares(declared);
+    world.lives_for(seconds(120));
+    let generations: Vec<u64> =
+        world.service("shop").places.values().map(|place| place.generation.0).collect();
+    assert_eq!(generations, [200]);
+}
+
+#[test]
 fn one_that_does_not_serve_goes_though_it_says_nothing() {
     let mut world = grown(&Remove::HighestNumber, 3);
     world.sees("shop-0", UNREADY);

@@ -61,7 +61,7 @@ fn between(path: &str, span: Span, min: Span, max: Span, found: &mut Found) {
     }
 }
 
-fn name(path: &str, name: &str, found: &mut Found) {
+pub(super) fn name(path: &str, name: &str, found: &mut Found) {
     let is_name = (1..=METRIC_LEN_MAX).contains(&name.len())
         && !name.contains(|c: char| c.is_whitespace() || c.is_control());
     if !is_name {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Severity, elsewhere, external, tls};
+use super::{Severity, elsewhere, external, metric_source, tls};
 use crate::resource::{
     Adaptive, AutoscalerSpec, Balance, Check, Count, Expose, HashKey, Hedge, IN_FLIGHT_MAX, Limits, Outliers,
-    Port, PortName, Probe, Problem, Protocol, Quantity, REPLICAS_MAX, Scale, Service, ServiceSpec,
+    Port, PortName, Probe, Problem, Protocol, Quantity, REPLICAS_MAX, Remove, Scale, Service, ServiceSpec,
     SlowReplica, Span, TOLERANCE_PERCENT_MAX,
 };
 
@@ -74,6 +74,7 @@ pub(super) fn problems(service: &Service) -> Found {
     schedules(&spec.scale, &mut found);
     vertical(&spec.scale, &mut found);
     flaps(&spec.scale, &mut found);
+    removal(&spec.scale, &mut found);
     match service.autoscaler() {
         Ok(Some(autoscaler)) => not_looked_at(&autoscaler, &mut found),
         Ok(None) => {}
@@ -231,6 +232,16 @@ fn not_looked_at(autoscaler: &AutoscalerSpec, found: &mut Found) {
             policy.name()
         );
         found.push((Severity::Warning, Problem::at(format!("spec.scale.metrics[{i}]"), text)));
+    }
+}
+
+/// The metrics by which it is said who goes and who must stay.
+fn removal(scale: &Scale, found: &mut Found) {
+    if let Remove::Cheapest(metric) = &scale.remove {
+        metric_source::name("spec.scale.remove.cheapest", metric, found);
+    }
+    if let Some(metric) = &scale.protect {
+        metric_source::name("spec.scale.protect", metric, found);
     }
 }
 

@@ -56,6 +56,12 @@ fn what_replicas_are_removed_by_is_measured_at_them() {
 fn what_replicas_must_stay_by_is_measured_at_them() {
     let jobs = json!({"ports": [{"name": "http"}], "scale": {"replicas": 2, "protect": "jobs"}});
     let shop = || service("shop", jobs.clone());
+    let no_names =
+        [("protect", json!({"protect": "a b"})), ("remove.cheapest", json!({"remove": {"cheapest": ""}}))];
+    for (field, scale) in no_names {
+        let shop = service("shop", json!({"ports": [{"name": "http"}], "scale": scale}));
+        has(&[shop], &format!("0 spec.scale.{field}: it has 1 to 253 bytes without space"));
+    }
     has(&[shop()], "0 spec.scale.protect: nothing measures jobs of each replica of shop yet");
     assert_eq!(said(&[shop(), source("a", json!({"from": {"replicas": {"service": "shop"}}}))]), [""; 0]);
 }
