@@ -58,7 +58,7 @@ pub(crate) struct Trunk {
     lanes: Cell<u32>,
     /// Requests at once that the endpoint allows.
     lanes_allowed: Cell<usize>,
-    /// The endpoint has said what it takes.
+    /// The endpoint has said what it takes, or will say nothing more.
     is_told: Cell<bool>,
     /// Told each time that something may have come from the endpoint.
     heard: Notify,
@@ -119,9 +119,10 @@ impl Trunk {
         matches!(&*self.state.borrow(), State::Open(..))
     }
 
-    /// Waits until the endpoint has said what it takes, as it does before anything else, or for so long.
+    /// Waits until the endpoint has said what it takes, as it does before anything else, or the trunk has ended, or for so long.
     ///
-    /// An endpoint that takes one request at a time cannot be told from one that has said nothing: of it all that comes is waited for.
+    /// An endpoint that takes one request at a time cannot be told from one that has said nothing yet: with it the whole time goes by, unless what it
+    /// says is enough.
     async fn told(&self, timeout: Duration, is_enough: impl Fn() -> bool) {
         let told = async {
             loop {
@@ -194,7 +195,8 @@ async fn drive(connection: Connection<Wire, Bytes>, trunk: &Weak<Trunk>) {
         if let Some(trunk) = trunk.upgrade() {
             let allowed = connection.max_concurrent_send_streams();
             trunk.lanes_allowed.set(allowed);
-            trunk.is_told.set(trunk.is_told.get() || allowed != LANES_UNTIL_TOLD);
+            let is_told = allowed != LANES_UNTIL_TOLD || polled.is_ready();
+            trunk.is_told.set(trunk.is_told.get() || is_told);
             trunk.heard.notify_waiters();
         }
         polled

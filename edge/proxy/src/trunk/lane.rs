@@ -24,7 +24,7 @@ use crate::websocket;
 use crate::wire::{ConnectError, Wire};
 use crate::worker::Worker;
 
-/// How long an endpoint may take to say what it takes, from when it was connected to; it is the first that it says.
+/// How long a request that has to know waits for an endpoint to say what it takes, which is the first that it says.
 const TOLD_WITHIN: Duration = Duration::from_secs(1);
 
 /// A place on a trunk; dropping it gives it back, and resets the stream if that has not ended.
@@ -126,15 +126,16 @@ impl Lane {
         hand: &Hand,
     ) -> Result<Response<RecvStream>, SendError> {
         let Gate { mut sender, wire } = gate;
+        self.trunk.told(TOLD_WITHIN, || sender.is_extended_connect_protocol_enabled()).await;
+        // What went before was not of this request.
         let sent = wire.sent();
         let broken =
             |source: h2::Error| SendError::Reset { phase: phase_of(&source, wire.sent() != sent), source };
-        let is_taken = || sender.is_extended_connect_protocol_enabled();
-        self.trunk.told(TOLD_WITHIN, is_taken).await;
-        if !is_taken() {
+        // A trunk that has ended has refused nothing: it says here that it did.
+        poll_fn(|cx| sender.poll_ready(cx)).await.map_err(broken)?;
+        if !sender.is_extended_connect_protocol_enabled() {
             return Err(SendError::NoTunnel);
         }
-        poll_fn(|cx| sender.poll_ready(cx)).await.map_err(broken)?;
         let key = websocket::ask_as_http2(&mut parts);
         let (mut answer, mut up) = sender.send_request(head::to_http2(parts), false).map_err(broken)?;
         drop(sender);

@@ -11,6 +11,7 @@ use hyper::{Method, Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use proxy::{AttachedRoute, EndpointState, Gateway};
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
@@ -334,4 +335,42 @@ async fn an_endpoint_of_http2_that_takes_none_is_said_to_be_one() {
     })
     .await;
     assert!(!logged().lines().next().unwrap().contains("reason"), "who is answered has no reason");
+}
+
+/// What asks for a WebSocket in the words of HTTP/1.1.
+const ASKED_BY_HTTP1: &str = "GET /room HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+#[tokio::test]
+async fn an_endpoint_that_ends_before_it_says_what_it_takes_is_passed_over_and_blamed() {
+    let http1 = Backend::raw(|mut stream| async move {
+        read_head(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+    });
+    let dying = Backend::raw(|stream| async move { drop(stream) });
+    for dead in [http1.await, dying.await] {
+        let stand = Stand::with(&[dead.address], |_, route| {
+            route.protocol = proxy::Protocol::Http2;
+            route.timeouts.endpoint = Duration::from_millis(50);
+        });
+        let begun = std::time::Instant::now();
+        let answer = say(stand.address, ASKED_BY_HTTP1).await;
+        assert!(answer.starts_with("HTTP/1.1 50") && !answer.starts_with("HTTP/1.1 501"), "{answer}");
+        assert!(begun.elapsed() < Duration::from_secs(1), "nothing more is waited for");
+        let counts = stand.traffic().endpoints[0].counts.clone();
+        assert!(counts.failures + counts.connect_failures > 0, "it is blamed: {counts:?}");
+
+        let alive = echo_by_http2(true).await;
+        let stand = Stand::with(&[dead.address, alive.address], |_, route| {
+            route.protocol = proxy::Protocol::Http2;
+            route.balance = proxy::Balance::RoundRobin;
+        });
+        for _ in 0..4 {
+            let stream = TcpStream::connect(stand.address).await.unwrap();
+            let (mut socket, _) =
+                within(tokio_tungstenite::client_async("ws://shop.example/room", stream)).await.unwrap();
+            let first = within(socket.next()).await.unwrap().unwrap();
+            assert_eq!(first, Message::text("CONNECT http://shop.example/room http"));
+        }
+        assert!(stand.traffic().counts.retries > 0, "it was asked first at times");
+    }
 }
