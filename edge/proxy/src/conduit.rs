@@ -3,6 +3,7 @@
 //! A connection counts as a request: it is balanced, limited, waited for and drained like one. One that reaches an endpoint counts as 2xx when
 //! it ends, one that reaches none as 5xx.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -84,6 +85,7 @@ enum Unreached {
 async fn connect(client: &Rc<Client>, snapshot: &Arc<Snapshot>) -> Result<Reached, Unreached> {
     let mut tried = Tried::NONE;
     let mut tries = 0;
+    let has_gone = Cell::new(false);
     let mut patience: Option<Patience> = None;
     let now = || client.local.service.clock.now();
     let key = || balance::hash_key(client.address.as_bytes());
@@ -102,6 +104,7 @@ async fn connect(client: &Rc<Client>, snapshot: &Arc<Snapshot>) -> Result<Reache
         };
         tries += 1;
         let endpoint = in_flight.endpoint();
+        client.local.goes(endpoint, &has_gone);
         let shard = &endpoint.shards[client.worker.index];
         shard.requests.add(1);
         let since = Instant::now();

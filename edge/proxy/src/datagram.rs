@@ -185,19 +185,21 @@ impl Hall {
         self.shard().requests.add(1);
         self.local.deposit(service.clock.now());
         let begun = Instant::now();
+        let has_gone = Cell::new(false);
         let place = Arc::clone(&self.worker.shared.sessions).try_acquire_owned().map_err(drop);
         let allowed =
             place.and_then(|place| Ok((place, Pass::take(service, &self.local.snapshot()).map_err(drop)?)));
-        let reached =
-            allowed.map_err(|()| Unreached::Full).and_then(|allowed| match self.connect(&caller, datagram) {
+        let reached = allowed.map_err(|()| Unreached::Full).and_then(|allowed| {
+            match self.connect(&caller, datagram, &has_gone) {
                 Ok((link, sent)) => Ok((allowed, Some(link), sent)),
                 Err(Unreached::Exhausted(_)) => Ok((allowed, None, Sent::Yes)),
                 Err(unreached @ (Unreached::Full | Unreached::Refused)) => Err(unreached),
-            });
+            }
+        });
         match reached {
             Ok(((place, pass), link, sent)) => {
                 let is_waiting = link.is_none();
-                let session = Rc::new(Session::begin(self, caller, pass, link));
+                let session = Rc::new(Session::begin(self, caller, pass, link, has_gone));
                 self.host(&session, place);
                 if is_waiting { session.send(self, datagram) } else { sent }
             }
@@ -231,7 +233,12 @@ impl Hall {
     }
 
     /// Sends the first datagram of a session to an endpoint, or to another where nobody is there to take it.
-    fn connect(&self, caller: &Caller, datagram: &[u8]) -> Result<(Link, Sent), Unreached> {
+    fn connect(
+        &self,
+        caller: &Caller,
+        datagram: &[u8],
+        has_gone: &Cell<bool>,
+    ) -> Result<(Link, Sent), Unreached> {
         let service = &self.local.service;
         let mut tried = Tried::NONE;
         let mut tries = 0;
@@ -245,6 +252,7 @@ impl Hall {
             };
             tries += 1;
             let endpoint = Arc::clone(in_flight.endpoint());
+            self.local.goes(&endpoint, has_gone);
             let shard = &endpoint.shards[self.worker.index];
             let link = Link::open(in_flight).map_err(|error| {
                 tracing::debug!(service = %service.name, endpoint = %endpoint.id, %error, "session_not_begun");
@@ -277,10 +285,15 @@ impl Hall {
     }
 
     /// Waits until an endpoint takes the first datagram of a session; `None` when none did in time.
-    async fn wait_for_endpoint(&self, caller: &Caller, datagram: &[u8]) -> Option<Link> {
+    async fn wait_for_endpoint(
+        &self,
+        caller: &Caller,
+        datagram: &[u8],
+        has_gone: &Cell<bool>,
+    ) -> Option<Link> {
         let mut patience = Patience::new(self.local.snapshot().timeouts.endpoint);
         loop {
-            let unavailable = match self.connect(caller, datagram) {
+            let unavailable = match self.connect(caller, datagram, has_gone) {
                 Ok((link, _)) => return Some(link),
                 Err(Unreached::Exhausted(tried)) => {
                     patience.wait(&self.local, None, &self.worker.shared.awaited, &tried).await.is_err()

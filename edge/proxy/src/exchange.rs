@@ -1,5 +1,6 @@
 //! The bookkeeping of one request: who is answering it, how long it takes and how it ended.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -36,6 +37,8 @@ pub(crate) struct Exchange {
     dialect: Dialect,
     /// It is a second attempt at a request that another exchange counts.
     is_beside: bool,
+    /// It has gone to an endpoint, be it in vain.
+    has_gone: Cell<bool>,
     /// `None` before the first attempt, between attempts, and once the answer is our own.
     attempt: Option<Attempt>,
     upload: Option<Rc<Upload>>,
@@ -78,6 +81,7 @@ impl Exchange {
             started,
             dialect,
             is_beside: false,
+            has_gone: Cell::new(false),
             attempt: None,
             upload,
             pass: None,
@@ -96,6 +100,7 @@ impl Exchange {
     pub(crate) fn beside(client: &Rc<Client>, snapshot: &Arc<Snapshot>, started: Instant) -> Self {
         let mut beside = Self::new(client, snapshot, started, Dialect::Http, None, None);
         beside.is_beside = true;
+        beside.has_gone.set(true);
         beside
     }
 
@@ -111,6 +116,7 @@ impl Exchange {
 
     /// Goes to an endpoint, unless so many requests await an answer as may.
     pub(crate) fn begin(&mut self, in_flight: InFlight, started: Instant) -> Result<(), Closed> {
+        self.client.local.goes(in_flight.endpoint(), &self.has_gone);
         let ticket = Ticket::take(&self.client.local.service, started, self.upload.as_ref())?;
         self.shard_of(in_flight.endpoint()).requests.add(1);
         if let Some(record) = &self.record {

@@ -1,6 +1,6 @@
 //! One service as one worker knows it: its balancer, its retry budget and its idle connections, shared with nobody.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -91,7 +91,6 @@ impl LocalService {
         key: impl Fn() -> u64,
         now: Duration,
     ) -> Result<InFlight, Unpicked> {
-        let is_first = tried.is_empty();
         let mut tried = *tried;
         let state = &mut *self.state.borrow_mut();
         loop {
@@ -101,17 +100,20 @@ impl LocalService {
             let has_port = |seat: usize| snapshot.door(&snapshot.endpoints[seat], port).is_some();
             let seat = balancer.pick_among(&snapshot.roster, &tried, rng, &key, load, has_port)?;
             match snapshot.endpoints[seat].begin(|in_flight| snapshot.roster.has_room(in_flight)) {
-                Ok(in_flight) => {
-                    if is_first && in_flight.endpoint().origin == Origin::Elsewhere {
-                        self.service.shards[self.worker].elsewhere.add(1);
-                    }
-                    return Ok(in_flight);
-                }
+                Ok(in_flight) => return Ok(in_flight),
                 // It stopped serving a moment ago and the snapshot that says so is about to be published.
                 Err(Refused::NotServing) => tried.add(snapshot.endpoints[seat].id),
                 // Another worker was first, and the next look at its load shows that.
                 Err(Refused::Full) => {}
             }
+        }
+    }
+
+    /// Notes that a request that was counted goes to an endpoint, which matters for the first one only: `has_gone` is the request's own, so that it
+    /// is not forgotten by waiting, or by anything else that begins its tries anew.
+    pub(crate) fn goes(&self, to: &Endpoint, has_gone: &Cell<bool>) {
+        if !has_gone.replace(true) && to.origin == Origin::Elsewhere {
+            self.service.shards[self.worker].elsewhere.add(1);
         }
     }
 

@@ -43,6 +43,8 @@ pub(crate) struct Session {
     is_let_go: Cell<bool>,
     is_over: Cell<bool>,
     is_answered: Cell<bool>,
+    /// It has gone to an endpoint, be it in vain.
+    has_gone: Cell<bool>,
     _pass: Pass,
 }
 
@@ -110,7 +112,13 @@ impl Link {
 
 impl Session {
     /// A session that goes to an endpoint, or waits for one.
-    pub(crate) fn begin(hall: &Hall, caller: Caller, pass: Pass, link: Option<Link>) -> Self {
+    pub(crate) fn begin(
+        hall: &Hall,
+        caller: Caller,
+        pass: Pass,
+        link: Option<Link>,
+        has_gone: Cell<bool>,
+    ) -> Self {
         let hand = hall.worker.hands.add(hall.idle());
         let line = link.map_or_else(|| Line::Waiting(Vec::new()), Line::Open);
         Self {
@@ -122,6 +130,7 @@ impl Session {
             is_let_go: Cell::new(false),
             is_over: Cell::new(false),
             is_answered: Cell::new(false),
+            has_gone,
             _pass: pass,
         }
     }
@@ -211,7 +220,9 @@ impl Session {
     async fn find_endpoint(&self, hall: &Hall) -> bool {
         self.hand.disarm();
         let Some(first) = self.first_kept() else { return false };
-        let Some(link) = hall.wait_for_endpoint(&self.caller, &first).await else { return false };
+        let Some(link) = hall.wait_for_endpoint(&self.caller, &first, &self.has_gone).await else {
+            return false;
+        };
         let kept = self.take_kept();
         self.line.replace(Line::Open(link));
         self.went_on(hall);

@@ -1,13 +1,18 @@
 //! Endpoints that others run, beside replicas, and which zone requests stay in.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Response;
-use proxy::{Balance, EndpointRoute, EndpointState, Origin, OutlierPolicy, ServiceRoute};
+use proxy::{
+    AttachedRoute, Balance, EndpointRoute, EndpointState, Gateway, Origin, OutlierPolicy, Protocol,
+    ServiceRoute,
+};
+use serde_json::json;
 
 use crate::kit::*;
 
@@ -101,6 +106,89 @@ async fn what_goes_elsewhere_is_counted_apart_and_asks_nothing_of_the_replicas()
     );
     assert_eq!(stand.table.asked(SERVICE).unwrap().requests, 50);
     assert_eq!(traffic.counts.requests, 100);
+}
+
+/// Puts a replica in the place of all endpoints elsewhere.
+fn move_here(stand: &Stand, replica: SocketAddr) {
+    let endpoints = vec![EndpointRoute::new(id(0), replica)];
+    stand.table.set_service(&ServiceRoute { endpoints, ..stand.route.clone() }).unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_goes_elsewhere_again_and_again_is_left_out_once() {
+    let here = Backend::named("here").await;
+    let stand = Stand::with(&[], |config, route| {
+        config.workers = NonZeroUsize::MIN;
+        zoned(route, &[nobody()]);
+        route.timeouts.endpoint = Duration::from_millis(300);
+    });
+    let refused = stand.client().await.get("/").await.unwrap();
+    assert_eq!(refused.status(), 503);
+    assert!(stand.traffic().elsewhere[0].counts.requests > 2, "it was tried again after each wait");
+    move_here(&stand, here.address);
+    assert_eq!(answers(&stand, 10, "here").await, 10);
+    assert_eq!(stand.table.asked(SERVICE).unwrap().requests, 10);
+}
+
+#[tokio::test]
+async fn connections_and_sessions_that_go_elsewhere_are_left_out_once() {
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        let stand = Stand::with(&[], |config, route| {
+            config.workers = NonZeroUsize::MIN;
+            route.protocol = protocol;
+            zoned(route, &[nobody()]);
+            route.timeouts.endpoint = Duration::from_millis(300);
+        });
+        let counts = || stand.traffic().counts;
+        let ask = async || {
+            if protocol == Protocol::Tcp {
+                assert_eq!(say(stand.address, "x").await, "");
+            } else {
+                let guest = tokio::net::UdpSocket::bind(any()).await.unwrap();
+                guest.send_to(b"x", stand.address).await.unwrap();
+            }
+        };
+        ask().await;
+        until(|| counts().status[4] == 1).await;
+        assert!(stand.traffic().elsewhere[0].counts.requests > 2, "it was tried again after each wait");
+        // Whom it meets here does not matter.
+        move_here(&stand, nobody());
+        for asked in 1..=3 {
+            ask().await;
+            until(|| counts().requests == 1 + asked).await;
+        }
+        assert_eq!(stand.table.asked(SERVICE).unwrap().requests, 3, "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn copies_are_not_among_what_was_asked_wherever_they_go() {
+    let (here, there) = (Backend::named("here").await, Backend::named("there").await);
+    let stand = Stand::with(&[here.address], |config, _| config.workers = NonZeroUsize::MIN);
+    let mut shadow = ServiceRoute::new("shadow", any());
+    shadow.endpoints = vec![elsewhere(100, there.address, "b")];
+    let address = stand.table.set_service(&shadow).unwrap().unwrap();
+    let rules = json!([{"filters": [{"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "shadow"}}}],
+        "backendRefs": [{"name": SERVICE}]}]);
+    let spec = Arc::new(serde_json::from_value(json!({"listen": "127.0.0.1:0", "rules": rules})).unwrap());
+    let routes = vec![AttachedRoute { name: "web".into(), created: 1, spec }];
+    let gateway = stand.table.set_gateway(&Gateway { listen: any(), tls: None, routes }).unwrap();
+    let copies = || {
+        let traffic = stand.table.traffic();
+        traffic.iter().find(|it| &*it.service == "shadow").unwrap().elsewhere[0].counts.status[1]
+    };
+    let mut client = Client::connect(gateway).await;
+    for _ in 0..5 {
+        assert_eq!(client.get("/").await.unwrap().body(), "here");
+    }
+    until(|| copies() == 5).await;
+    shadow.endpoints = vec![EndpointRoute::new(id(0), here.address)];
+    stand.table.set_service(&shadow).unwrap();
+    let mut client = Client::connect(address).await;
+    for _ in 0..8 {
+        assert_eq!(client.get("/").await.unwrap().body(), "here");
+    }
+    assert_eq!(stand.table.asked("shadow").unwrap().requests, 8);
 }
 
 #[tokio::test]
