@@ -73,9 +73,18 @@ impl EndpointAddress {
     pub fn parse(text: &str) -> Result<Self, EndpointAddressError> {
         let address: SocketAddr =
             text.parse().map_err(|_| EndpointAddressError::Text { text: text.to_owned() })?;
+        // An address of IPv4 is one however it is written: what is told apart, or compared with a listener, is that.
+        let address = match address.ip().to_canonical() {
+            four @ IpAddr::V4(_) => SocketAddr::new(four, address.port()),
+            IpAddr::V6(_) => address,
+        };
         let ip = address.ip();
-        let is_broadcast = matches!(ip, IpAddr::V4(four) if four.is_broadcast());
-        if ip.is_unspecified() || ip.is_multicast() || is_broadcast {
+        let is_nobodys = match ip {
+            // Source: RFC 1122, section 3.2.1.3: 0.0.0.0/8 is nobody's to be sent to.
+            IpAddr::V4(four) => four.is_broadcast() || four.octets()[0] == 0,
+            IpAddr::V6(six) => six.is_unspecified(),
+        };
+        if is_nobodys || ip.is_multicast() {
             return Err(EndpointAddressError::Nobody { ip });
         }
         if address.port() == 0 {
@@ -143,11 +152,30 @@ mod tests {
         {
             assert!(EndpointAddress::parse(text).is_err(), "{text}");
         }
-        for text in ["224.0.0.1:80", "[ff02::1]:80", "255.255.255.255:80"] {
+        for text in [
+            "224.0.0.1:80",
+            "[ff02::1]:80",
+            "255.255.255.255:80",
+            "0.0.0.1:80",
+            "[::ffff:0.0.0.0]:80",
+            "[::ffff:255.255.255.255]:80",
+            "[::ffff:224.0.0.1]:80",
+        ] {
             assert!(
                 matches!(EndpointAddress::parse(text), Err(EndpointAddressError::Nobody { .. })),
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn an_address_of_ipv4_is_one_however_it_is_written() {
+        for (mapped, plain) in
+            [("[::ffff:10.0.0.7]:80", "10.0.0.7:80"), ("[::ffff:7f00:1]:80", "127.0.0.1:80")]
+        {
+            assert_eq!(EndpointAddress::parse(mapped), EndpointAddress::parse(plain));
+        }
+        let scoped = EndpointAddress::parse("[fe80::1%2]:80").unwrap();
+        assert_eq!(scoped.to_string(), "[fe80::1%2]:80");
     }
 }

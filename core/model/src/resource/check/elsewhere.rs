@@ -1,6 +1,7 @@
 //! What must hold of endpoints that others run, and of the zones that requests stay in.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use super::service::{Found, error};
 use crate::resource::{
@@ -44,7 +45,8 @@ pub(super) fn problems(spec: &ServiceSpec, expose: &Expose, found: &mut Found) {
 }
 
 /// Whether who listens so is who has the address; who listens on all addresses has those of loopback, and of others nobody can tell.
-fn is_surely(listen: ListenAddress, address: EndpointAddress) -> bool {
-    let ip = address.get().ip();
-    listen.meets(ListenAddress(address.get())) && (ip.is_loopback() || ip == listen.0.ip())
+pub(super) fn is_surely(listen: ListenAddress, address: EndpointAddress) -> bool {
+    let (ip, own) = (address.get().ip(), listen.0.ip().to_canonical());
+    let listen = ListenAddress(SocketAddr::new(own, listen.0.port()));
+    listen.meets(ListenAddress(address.get())) && (ip.is_loopback() || ip == own)
 }

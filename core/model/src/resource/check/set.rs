@@ -1,5 +1,6 @@
 //! What must hold between resources.
 
+mod circles;
 mod forecasting;
 mod metrics;
 mod shadows;
@@ -26,6 +27,7 @@ pub(super) fn problems(resources: &[Resource], dangling: Severity) -> Vec<Resour
     found.extend(set.shared_files());
     found.extend(set.unknown_backends());
     found.extend(set.unreachable_rest());
+    found.extend(circles::problems(&set));
     found.extend(metrics::problems(&set, resources, dangling));
     found.extend(shadows::problems(resources, dangling));
     found.extend(forecasting::problems(resources, dangling));

@@ -1,3 +1,4 @@
+mod circles;
 mod forecasting;
 mod sources;
 

@@ -1,0 +1,114 @@
+//! What must hold of endpoints elsewhere that are no further away than another listener of this Homeostat.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::elsewhere::is_surely;
+use super::{ResourceProblem, Set, Severity, error, listener};
+use crate::name::ServiceName;
+use crate::resource::{EndpointAddress, ListenAddress, Problem, Route, Service};
+
+/// An endpoint elsewhere where the proxy itself listens.
+struct Way<'r> {
+    resource: usize,
+    path: String,
+    address: EndpointAddress,
+    from: &'r str,
+    to: Whose<'r>,
+}
+
+#[derive(Clone, Copy)]
+enum Whose<'r> {
+    Service(&'r ServiceName),
+    Route(&'r Route),
+}
+
+/// Services that send each other's requests back are refused. Of a route that leads back it cannot be known whether the same requests come through it.
+pub(super) fn problems(set: &Set<'_>) -> Vec<ResourceProblem> {
+    let ways = ways(set);
+    let endless = endless(&ways);
+    let problem = |way: &Way<'_>| match way.to {
+        Whose::Service(to) if endless.contains(way.from) && endless.contains(to.as_str()) => {
+            let text = format!(
+                "service {to} of this Homeostat listens on {}, and what it sends on comes back: requests would go round in circles",
+                way.address
+            );
+            Some(error(way.resource, &way.path, text))
+        }
+        Whose::Route(route) if route.spec.services().any(|service| service.as_str() == way.from) => {
+            let text = format!(
+                "route {} of this Homeostat listens on {}, and leads back to this service: requests that do so would go round in circles",
+                route.name(),
+                way.address
+            );
+            let problem = Problem::at(&way.path, text);
+            Some(ResourceProblem { resource: way.resource, severity: Severity::Warning, problem })
+        }
+        Whose::Service(_) | Whose::Route(_) => None,
+    };
+    ways.iter().filter_map(problem).collect()
+}
+
+fn ways<'r>(set: &Set<'r>) -> Vec<Way<'r>> {
+    // By port, so that ten thousand services do not cost their square; those of TCP and of UDP do not meet.
+    let mut listeners: BTreeMap<(u16, bool), Vec<(ListenAddress, Whose<'r>)>> = BTreeMap::new();
+    for (_, service) in set.services.values() {
+        if let Some((listen, is_over_tcp)) = listener(service) {
+            let whose = Whose::Service(service.name());
+            listeners.entry((listen.0.port(), is_over_tcp)).or_default().push((listen, whose));
+        }
+    }
+    for (_, route) in &set.routes {
+        let listen = route.spec.listen;
+        listeners.entry((listen.0.port(), true)).or_default().push((listen, Whose::Route(route)));
+    }
+    let mut services: Vec<_> = set.services.values().copied().collect();
+    services.sort_by_key(|(i, _)| *i);
+    services.into_iter().flat_map(|(i, service)| ways_of(i, service, &listeners)).collect()
+}
+
+fn ways_of<'r>(
+    resource: usize,
+    service: &'r Service,
+    listeners: &BTreeMap<(u16, bool), Vec<(ListenAddress, Whose<'r>)>>,
+) -> Vec<Way<'r>> {
+    let from = service.name();
+    let is_over_tcp = service.spec.exposed_port().is_none_or(|port| port.protocol.is_over_tcp());
+    let mut found = Vec::new();
+    for (nth, endpoint) in service.spec.expose.iter().flat_map(|expose| &expose.endpoints).enumerate() {
+        let address = endpoint.address;
+        let there = listeners.get(&(address.get().port(), is_over_tcp)).into_iter().flatten();
+        for &(_, to) in there.filter(|(listen, _)| is_surely(*listen, address)) {
+            // Its own listener is a matter of the service alone.
+            if !matches!(to, Whose::Service(to) if to == from) {
+                let path = format!("spec.expose.endpoints[{nth}].address");
+                found.push(Way { resource, path, address, from: from.as_str(), to });
+            }
+        }
+    }
+    found
+}
+
+/// The services from which requests can go on to others for ever: all but those that send none on, and those that send them on to such only.
+fn endless<'r>(ways: &[Way<'r>]) -> BTreeSet<&'r str> {
+    let mut onward: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut back: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for way in ways {
+        if let Whose::Service(to) = way.to {
+            onward.entry(way.from).or_default().insert(to.as_str());
+            back.entry(to.as_str()).or_default().insert(way.from);
+        }
+    }
+    let mut ends: Vec<&str> = back.keys().copied().filter(|to| !onward.contains_key(to)).collect();
+    while let Some(end) = ends.pop() {
+        for &from in back.get(end).into_iter().flatten() {
+            if let Some(left) = onward.get_mut(from) {
+                left.remove(end);
+                if left.is_empty() {
+                    onward.remove(from);
+                    ends.push(from);
+                }
+            }
+        }
+    }
+    onward.into_keys().collect()
+}

@@ -1,0 +1,77 @@
+use super::*;
+
+/// A service that listens on a port of loopback, with endpoints elsewhere.
+fn sending(name: &str, listen: &str, endpoints: &[&str]) -> Resource {
+    let endpoints: Vec<Value> = endpoints.iter().map(|address| json!({"address": address})).collect();
+    let expose = json!({"listen": listen, "port": "http", "endpoints": endpoints});
+    service(
+        name,
+        json!({"ports": [{"name": "http"}], "probes": {"readiness": {"http": {}}}, "expose": expose}),
+    )
+}
+
+#[test]
+fn services_that_send_requests_back_and_forth_are_refused() {
+    let two = [
+        sending("a", "127.0.0.1:81", &["10.0.0.7:80", "127.0.0.1:82"]),
+        sending("b", "0.0.0.0:82", &["[::ffff:127.0.0.1]:81"]),
+    ];
+    assert_eq!(
+        said(&two),
+        [
+            "0 spec.expose.endpoints[1].address: service b of this Homeostat listens on 127.0.0.1:82, and what it sends on comes back: \
+             requests would go round in circles",
+            "1 spec.expose.endpoints[0].address: service a of this Homeostat listens on 127.0.0.1:81, and what it sends on comes back: \
+             requests would go round in circles",
+        ]
+    );
+    let three = [
+        sending("a", "127.0.0.1:81", &["127.0.0.1:82"]),
+        sending("b", "127.0.0.1:82", &["127.0.0.1:83"]),
+        sending("c", "127.0.0.1:83", &["127.0.0.1:81", "127.0.0.1:84"]),
+        sending("d", "127.0.0.1:84", &["10.0.0.7:80"]),
+    ];
+    assert_eq!(said(&three).len(), 3, "the way out of the ring is none of it: {:#?}", said(&three));
+}
+
+#[test]
+fn a_chain_of_services_has_an_end() {
+    let chain = [
+        sending("a", "127.0.0.1:81", &["127.0.0.1:82", "127.0.0.1:83"]),
+        sending("b", "127.0.0.1:82", &["127.0.0.1:83"]),
+        sending("c", "127.0.0.1:83", &["10.0.0.7:81", "10.0.0.7:82"]),
+    ];
+    assert_eq!(said(&chain), [""; 0]);
+    // Nobody can tell whether another address of this machine is meant.
+    let away = [sending("a", "0.0.0.0:81", &["10.0.0.7:82"]), sending("b", "0.0.0.0:82", &["10.0.0.7:81"])];
+    assert_eq!(said(&away), [""; 0]);
+}
+
+#[test]
+fn a_route_that_leads_back_is_warned_of() {
+    let to = |service: &str| {
+        let spec = json!({"listen": "127.0.0.1:90", "rules": [{"backendRefs": [{"name": service}]}]});
+        resource("homeostat/v1", "Route", "web", &spec)
+    };
+    let set = |to: Resource| {
+        [sending("a", "127.0.0.1:81", &["127.0.0.1:90"]), sending("b", "127.0.0.1:82", &["10.0.0.7:80"]), to]
+    };
+    let found = check(&set(to("a")), Severity::Error);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert_eq!((found[0].resource, found[0].severity), (0, Severity::Warning));
+    assert!(
+        found[0].problem.to_string().contains("route web of this Homeostat listens on 127.0.0.1:90"),
+        "{found:#?}"
+    );
+    assert_eq!(said(&set(to("b"))), [""; 0]);
+}
+
+#[test]
+fn what_is_the_same_address_in_other_words_is_told() {
+    let twice = sending("a", "127.0.0.1:81", &["10.0.0.7:80", "[::ffff:10.0.0.7]:80"]);
+    has(&[twice], "0 spec.expose.endpoints[1].address: 10.0.0.7:80 is named twice");
+    for listen in ["127.0.0.1:81", "0.0.0.0:81", "[::]:81", "[::ffff:127.0.0.1]:81"] {
+        let own = sending("a", listen, &["[::ffff:127.0.0.1]:81"]);
+        has(&[own], "0 spec.expose.endpoints[0].address: the proxy itself listens on 127.0.0.1:81");
+    }
+}
