@@ -77,7 +77,7 @@ fn other(it: &EndpointTraffic, now: Wall) -> v1::ElsewhereEndpoint {
     let (state, message) = match it.state {
         EndpointState::Serving => serving(it, "endpoint", now),
         EndpointState::Draining | EndpointState::Out => {
-            ("Out", Some(format!("it is not declared any more and still answers {} requests", it.in_flight)))
+            ("Out", Some(format!("it gets no more requests and still answers {}", it.in_flight)))
         }
     };
     v1::ElsewhereEndpoint {

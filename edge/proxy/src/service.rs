@@ -108,7 +108,7 @@ struct Members {
     route: ServiceRoute,
     current: Vec<Member>,
     /// Taken out of the route but still answering something.
-    leaving: Vec<Arc<Endpoint>>,
+    leaving: Vec<Member>,
     /// What endpoints counted that are gone.
     gone: Versions,
     outliers: Outliers,
@@ -131,6 +131,10 @@ impl Member {
             self.serving_since = Some(now);
         }
         self.endpoint.set_state(state);
+    }
+
+    fn is_replica(&self) -> bool {
+        self.endpoint.origin == Origin::Replica
     }
 }
 
@@ -239,8 +243,7 @@ impl Service {
     /// The endpoint, also when it has left but still answers something.
     pub(crate) fn endpoint(&self, id: EndpointId) -> Option<Arc<Endpoint>> {
         let members = self.members();
-        let current = members.current.iter().map(|m| &m.endpoint);
-        current.chain(&members.leaving).find(|e| e.id == id).cloned()
+        members.all().find(|e| e.id == id).cloned()
     }
 
     /// Notes a failure of an endpoint; several in a row are a reason to let it sit out.
@@ -323,10 +326,8 @@ impl Service {
         let mut members = self.members();
         members.forget_left();
         let now = self.clock.now();
-        let current = members.current.iter().map(|m| members.traffic(&m.endpoint, Some(m), now));
-        let endpoints = current.chain(members.leaving.iter().map(|e| members.traffic(e, None, now)));
-        let (endpoints, elsewhere) = endpoints.partition(|(origin, _)| *origin == Origin::Replica);
-        let told = |all: Vec<(Origin, EndpointTraffic)>| all.into_iter().map(|(_, it)| it).collect();
+        let (endpoints, elsewhere): (Vec<_>, Vec<_>) = members.with_leaving().partition(|m| m.is_replica());
+        let told = |all: Vec<&Member>| all.into_iter().map(|m| members.traffic(m, now)).collect();
         let is_udp = members.route.protocol == Protocol::Udp;
         let datagrams = is_udp.then(|| datagrams(&self.shards, members.in_flight()));
         ServiceTraffic {
@@ -399,9 +400,9 @@ impl Members {
                 member
             })
             .collect();
-        let gone = old.into_iter().map(|m| m.endpoint);
-        let gone = gone.filter(|e| !self.current.iter().any(|m| Arc::ptr_eq(&m.endpoint, e)));
-        self.leaving.extend(gone.inspect(|e| e.set_state(EndpointState::Out)));
+        let is_current = |old: &Member| self.current.iter().any(|m| Arc::ptr_eq(&m.endpoint, &old.endpoint));
+        let gone = old.into_iter().filter(|m| !is_current(m));
+        self.leaving.extend(gone.inspect(|m| m.endpoint.set_state(EndpointState::Out)));
         self.forget_left();
         if self.route.outliers != route.outliers {
             self.outliers = Outliers::new(route.outliers);
@@ -418,13 +419,18 @@ impl Members {
     /// Lets go of endpoints that have left and answer nothing any more; what they counted stays with their versions.
     fn forget_left(&mut self) {
         let Self { leaving, gone, .. } = self;
-        let left = leaving.extract_if(.., |e| e.in_flight() == 0);
-        left.filter(|e| e.origin == Origin::Replica).for_each(|e| gone.take(&e));
+        let left = leaving.extract_if(.., |m| m.endpoint.in_flight() == 0);
+        left.filter(Member::is_replica).for_each(|m| gone.take(&m.endpoint));
     }
 
     /// Those that may answer something.
+    fn with_leaving(&self) -> impl Iterator<Item = &Member> {
+        self.current.iter().chain(&self.leaving)
+    }
+
+    /// As [`with_leaving`](Self::with_leaving), as requests know them.
     fn all(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
-        self.current.iter().map(|m| &m.endpoint).chain(&self.leaving)
+        self.with_leaving().map(|m| &m.endpoint)
     }
 
     /// Requests that endpoints answer now.
@@ -432,13 +438,14 @@ impl Members {
         self.all().map(|e| e.in_flight()).sum()
     }
 
-    /// What an endpoint did; `member` while it has not left.
-    fn traffic(&self, e: &Endpoint, member: Option<&Member>, now: Duration) -> (Origin, EndpointTraffic) {
-        let traffic = EndpointTraffic {
+    /// What an endpoint did.
+    fn traffic(&self, member: &Member, now: Duration) -> EndpointTraffic {
+        let e = &member.endpoint;
+        EndpointTraffic {
             id: e.id,
             address: e.address,
-            zone: member.and_then(|m| m.zone.clone()),
-            weight: member.map_or(Weight::ONE, |m| m.weight),
+            zone: member.zone.clone(),
+            weight: member.weight,
             state: e.state(),
             ejection: self.outliers.ejection(now, e.id).map(|it| Ejected {
                 ago: now.saturating_sub(it.since),
@@ -446,11 +453,10 @@ impl Members {
                 times: it.times,
                 cause: it.cause,
             }),
-            ramp: member.map_or(Ramp::FULL, |m| self.ramp(m, now)),
+            ramp: self.ramp(member, now),
             in_flight: e.in_flight(),
             counts: sum(&e.shards),
-        };
-        (e.origin, traffic)
+        }
     }
 
     fn ramp(&self, member: &Member, now: Duration) -> Ramp {

@@ -18,7 +18,7 @@ pub struct ElsewhereEndpoint {
     pub zone: Option<String>,
     /// Its share of the requests beside the others', of which a replica has 1.
     pub weight: u32,
-    /// `Serving`, `SlowStart` or `Ejected`; `Out` for one that is not declared any more and still answers something.
+    /// `Serving`, `SlowStart` or `Ejected`; `Out` for one that gets no more requests and still answers some.
     pub state: String,
     /// Why it does not get its whole share; null when it does.
     pub message: Option<String>,

@@ -10,9 +10,11 @@ use http_body_util::Full;
 use hyper::Response;
 use proxy::{
     AttachedRoute, Balance, EndpointRoute, EndpointState, Gateway, Origin, OutlierPolicy, Protocol,
-    ServiceRoute,
+    ServiceRoute, Weight,
 };
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use crate::kit::*;
 
@@ -220,4 +222,25 @@ async fn where_replicas_answer_5xx_the_other_zone_takes_their_part() {
     assert!(stand.traffic().endpoints[0].is_ejected());
     let spilled = answers(&stand, 1000, "there").await;
     assert!((230..370).contains(&spilled), "{spilled} of 1,000 where 30 % are to leave");
+}
+
+#[tokio::test]
+async fn one_that_has_left_and_still_answers_is_what_it_was() {
+    let slow = Backend::http(|_| async {
+        std::future::pending::<()>().await;
+        empty(200)
+    });
+    let (here, slow) = (Backend::named("here").await, slow.await);
+    let stand = Stand::with(&[], |_, route| {
+        zoned(route, &[slow.address]);
+        route.endpoints[0].weight = Weight::new(7).unwrap();
+    });
+    let mut asking = TcpStream::connect(stand.address).await.unwrap();
+    asking.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    until(|| stand.traffic().elsewhere[0].in_flight == 1).await;
+    move_here(&stand, here.address);
+    let left = &stand.traffic().elsewhere[0];
+    assert_eq!((left.state, left.zone.as_deref(), left.weight.get()), (EndpointState::Out, Some("b"), 7));
+    drop(asking);
+    until(|| stand.traffic().elsewhere.is_empty()).await;
 }
