@@ -31,12 +31,13 @@ pub(crate) use stream::Stream;
 
 /// Requests at once on one trunk, however many more the endpoint would take, as long as there may be another trunk: what RFC 9113,
 /// section 6.5.2, calls the least that makes sense, beyond which one lost packet holds up too many.
-const LANES_MAX: u32 = 100;
+const LANES_MAX: usize = 100;
 
 /// Requests on one trunk before the endpoint has said how many it takes.
 const LANES_UNTIL_TOLD: usize = 1;
 
-/// Trunks from one worker to one endpoint: 800 requests at once, and more on the same ones if the endpoint takes them.
+/// Trunks from one worker to one endpoint: 800 requests at once, and more on the same ones if the endpoint takes them. Those that tunnels have
+/// taken most of, which may stay for hours, are not among them.
 const TRUNKS_MAX: usize = 8;
 
 /// Bytes of a response that may be on their way to us, beyond those that the client has taken.
@@ -56,6 +57,8 @@ pub(crate) struct Trunk {
     /// Told once, when it has opened or failed to.
     settled: Notify,
     lanes: Cell<u32>,
+    /// Of these, those that became tunnels.
+    tunnels: Cell<u32>,
     /// Requests at once that the endpoint allows.
     lanes_allowed: Cell<usize>,
     /// The endpoint has said what it takes, or will say nothing more.
@@ -82,6 +85,7 @@ impl Trunk {
             state: RefCell::new(State::Opening),
             settled: Notify::new(),
             lanes: Cell::new(0),
+            tunnels: Cell::new(0),
             lanes_allowed: Cell::new(usize::MAX),
             is_told: Cell::new(false),
             heard: Notify::new(),
@@ -111,8 +115,17 @@ impl Trunk {
     }
 
     fn has_room(&self) -> bool {
-        let lanes = self.lanes.get();
-        lanes < LANES_MAX && (lanes as usize) < self.lanes_allowed.get()
+        (self.lanes.get() as usize) < self.lanes_max()
+    }
+
+    /// Whether more lanes are tunnels than may still be had by requests, which come and go.
+    fn is_for_tunnels(&self) -> bool {
+        self.tunnels.get() as usize * 2 > self.lanes_max()
+    }
+
+    /// Lanes that are taken while there may be another trunk.
+    fn lanes_max(&self) -> usize {
+        self.lanes_allowed.get().min(LANES_MAX)
     }
 
     fn is_established(&self) -> bool {
@@ -227,7 +240,7 @@ impl Trunks {
             let roomy = self.0.iter().position(|trunk| trunk.has_room());
             let at = match roomy {
                 Some(at) => at,
-                None if self.0.len() < TRUNKS_MAX => {
+                None if self.0.iter().filter(|trunk| !trunk.is_for_tunnels()).count() < TRUNKS_MAX => {
                     self.0.push(Trunk::open(worker, to, timeout));
                     self.0.len() - 1
                 }

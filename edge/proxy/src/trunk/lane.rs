@@ -35,6 +35,7 @@ pub(crate) struct Lane {
     rest: Option<AbortOnDropHandle<()>>,
     /// The way up of a WebSocket that was taken up.
     tunnel: Option<SendStream<Bytes>>,
+    is_tunnel: bool,
 }
 
 /// A trunk that has opened, as one request may use it.
@@ -48,7 +49,7 @@ impl Lane {
     pub(super) fn take(trunk: &Rc<Trunk>) -> Self {
         trunk.lanes.set(trunk.lanes.get() + 1);
         trunk.idle_since.set(None);
-        Self { trunk: Rc::clone(trunk), rest: None, tunnel: None }
+        Self { trunk: Rc::clone(trunk), rest: None, tunnel: None, is_tunnel: false }
     }
 
     /// Whether the trunk was open before this request came, so that its end says little about the endpoint.
@@ -154,6 +155,8 @@ impl Lane {
             websocket::answer_as_http1(&mut status, response.headers_mut(), key.as_ref());
             *response.status_mut() = status;
             self.tunnel = Some(up);
+            self.is_tunnel = true;
+            self.trunk.tunnels.set(self.trunk.tunnels.get() + 1);
         } else {
             // Nothing follows. It fails when the endpoint has ended the stream already.
             let _ = up.send_data(Bytes::new(), true);
@@ -171,6 +174,9 @@ impl Lane {
 impl Drop for Lane {
     fn drop(&mut self) {
         self.trunk.lanes.set(self.trunk.lanes.get() - 1);
+        if self.is_tunnel {
+            self.trunk.tunnels.set(self.trunk.tunnels.get() - 1);
+        }
     }
 }
 

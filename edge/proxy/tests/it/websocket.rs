@@ -197,6 +197,11 @@ async fn what_is_not_taken_up_is_no_websocket() {
 
 /// Sends every message back over HTTP/2 as RFC 8441 has it, and greets with what it was asked for; `/403` it refuses. Other requests get their version.
 async fn echo_by_http2(takes_websockets: bool) -> Backend {
+    echo_by_streams(takes_websockets, 200).await
+}
+
+/// As [`echo_by_http2`], with so many streams at once on a connection.
+async fn echo_by_streams(takes_websockets: bool, streams: u32) -> Backend {
     let sockets = Arc::new(Mutex::new(JoinSet::new()));
     Backend::raw(move |stream| {
         let sockets = Arc::clone(&sockets);
@@ -229,6 +234,7 @@ async fn echo_by_http2(takes_websockets: bool) -> Backend {
                 }
             };
             let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            builder.max_concurrent_streams(streams);
             if takes_websockets {
                 builder.enable_connect_protocol();
             }
@@ -373,4 +379,25 @@ async fn an_endpoint_that_ends_before_it_says_what_it_takes_is_passed_over_and_b
         }
         assert!(stand.traffic().counts.retries > 0, "it was asked first at times");
     }
+}
+
+#[tokio::test]
+async fn websockets_that_stay_leave_room_for_requests() {
+    let backend = echo_by_streams(true, 2).await;
+    let stand = Stand::with(&[backend.address], |_, route| {
+        route.protocol = proxy::Protocol::Http2;
+        route.timeouts.response_head = Duration::from_secs(5);
+    });
+    let visitor = visitor(stand.address).await;
+    let mut sockets = Vec::new();
+    for n in 0..20 {
+        let mut socket = open(&visitor, &format!("/chat?{n}")).await;
+        next(&mut socket).await;
+        sockets.push(socket);
+    }
+    for _ in 0..10 {
+        assert_eq!(visitor.get("/").await.unwrap().status(), 200);
+    }
+    let counts = stand.traffic().endpoints[0].counts.clone();
+    assert_eq!((counts.failures, counts.connect_failures), (0, 0));
 }
