@@ -167,6 +167,7 @@ fn poll_stream(
     })
 }
 
-fn is_no_error(error: &h2::Error) -> bool {
+/// The other side has said all, and wants nothing more.
+pub(crate) fn is_no_error(error: &h2::Error) -> bool {
     error.is_reset() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR)
 }

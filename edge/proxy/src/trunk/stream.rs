@@ -5,9 +5,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use h2::{Reason, RecvStream, SendStream};
+use h2::{RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::line::is_no_error;
 use crate::trunk::Lane;
 
 /// Bytes that are claimed of the windows at once.
@@ -20,13 +21,15 @@ pub(crate) struct Stream {
     send: SendStream<Bytes>,
     /// What has come and was not read yet.
     heard: Bytes,
+    /// Nothing more comes.
+    has_ended: bool,
     #[expect(dead_code, reason = "its place on the trunk is taken as long as it is there")]
     lane: Lane,
 }
 
 impl Stream {
     pub(crate) fn new(recv: RecvStream, send: SendStream<Bytes>, lane: Lane) -> Self {
-        Self { recv, send, heard: Bytes::new(), lane }
+        Self { recv, send, heard: Bytes::new(), has_ended: false, lane }
     }
 }
 
@@ -36,11 +39,12 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        while self.heard.is_empty() {
+        while self.heard.is_empty() && !self.has_ended {
             match ready!(self.recv.poll_data(cx)) {
                 Some(Ok(piece)) => self.heard = piece,
-                Some(Err(error)) => return Poll::Ready(Err(broken(error))),
-                None => return Poll::Ready(Ok(())),
+                // An endpoint that has ended may leave without waiting for our end. Source: RFC 9113, section 8.1.
+                Some(Err(error)) if !is_no_error(&error) => return Poll::Ready(Err(broken(error))),
+                Some(Err(_)) | None => self.has_ended = true,
             }
         }
         let taken = self.heard.len().min(buf.remaining());
@@ -77,8 +81,8 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.send.reserve_capacity(0);
         match self.send.send_data(Bytes::new(), true) {
-            // It has ended from the other side, too.
-            Err(error) if error.is_reset() && error.reason() == Some(Reason::NO_ERROR) => Poll::Ready(Ok(())),
+            // With the other side's end the stream may have been closed both ways.
+            Err(_) if self.has_ended => Poll::Ready(Ok(())),
             sent => Poll::Ready(sent.map_err(broken)),
         }
     }

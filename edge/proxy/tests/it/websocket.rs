@@ -11,7 +11,7 @@ use hyper::{Method, Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use proxy::{AttachedRoute, EndpointState, Gateway};
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
@@ -400,4 +400,34 @@ async fn websockets_that_stay_leave_room_for_requests() {
     }
     let counts = stand.traffic().endpoints[0].counts.clone();
     assert_eq!((counts.failures, counts.connect_failures), (0, 0));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_ends_and_leaves_at_once_has_ended_well() {
+    // With both halves dropped h2 says, behind the end, that it wants nothing more: RST_STREAM with NO_ERROR.
+    let backend = Backend::raw(|stream| async move {
+        let mut builder = h2::server::Builder::new();
+        builder.enable_connect_protocol();
+        let mut connection = builder.handshake::<_, Bytes>(stream).await.unwrap();
+        while let Some(Ok((asked, mut answer))) = connection.accept().await {
+            let mut up = answer.send_response(Response::new(()), asked.method() != Method::CONNECT).unwrap();
+            if asked.method() == Method::CONNECT {
+                up.send_data(Bytes::from_static(b"bye"), true).unwrap();
+            }
+        }
+    })
+    .await;
+    let stand = by_http2(&backend);
+    let visitor = visitor(stand.address).await;
+    for _ in 0..10 {
+        let answer = within(visitor.send(connect("/", "websocket"))).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let mut tunnel = TokioIo::new(within(hyper::upgrade::on(answer)).await.unwrap());
+        let mut heard = Vec::new();
+        within(tunnel.read_to_end(&mut heard)).await.expect("it has ended, and was not reset");
+        assert_eq!(heard, b"bye");
+        tunnel.shutdown().await.unwrap();
+    }
+    let bytes_out = || stand.traffic().endpoints[0].counts.bytes_out;
+    until(|| bytes_out() == 30).await;
 }
