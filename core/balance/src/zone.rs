@@ -3,8 +3,8 @@
 #[cfg(test)]
 mod tests;
 
-/// So much of its load more than usual a zone is trusted to carry, as a factor in percent: of seven endpoints two may be ill before any request
-/// leaves the zone. Source: Envoy, "Priority levels", `overprovisioning_factor` 140.
+/// How much of its usual load a zone is trusted to carry, in percent: of seven endpoints two may be ill before any request leaves the zone.
+/// Source: Envoy, "Priority levels", `overprovisioning_factor` 140.
 pub const OVERPROVISIONING_PERCENT: u64 = 140;
 
 /// Where an endpoint is, as seen from whoever sends it requests.
@@ -37,13 +37,13 @@ pub struct Health {
 }
 
 impl Health {
-    /// What of all requests these endpoints are trusted to carry: `well ÷ all × 1.4`, at most the whole.
+    /// What of all requests these endpoints are trusted to carry: `well ÷ all × 1.4`, at most the whole, and with anybody well the least share at least.
     fn trust(self) -> u64 {
         if self.all == 0 {
             return 0;
         }
         let scaled = u64::from(Share::WHOLE.0) * OVERPROVISIONING_PERCENT * u64::from(self.well);
-        (scaled / (100 * u64::from(self.all))).min(Share::WHOLE.0.into())
+        (scaled / (100 * u64::from(self.all))).clamp((self.well > 0).into(), Share::WHOLE.0.into())
     }
 }
 

@@ -249,7 +249,7 @@ proptest! {
                     prop_assert!(!tried.contains(seat.id));
                     match seat.standing {
                         Standing::Serving => {}
-                        Standing::Ejected => prop_assert!(roster.is_panicking() || open(Standing::Serving) == 0),
+                        Standing::Ejected => prop_assert!(roster.row(seat.nearness).is_panicking || open(Standing::Serving) == 0),
                         Standing::Draining | Standing::Unready => prop_assert!(false, "{:?} was chosen", seat.standing),
                     }
                 }

@@ -32,6 +32,13 @@ fn without_anybody_well_the_numbers_decide() {
     assert_eq!(near((0, 0), (0, 0)), 10_000);
 }
 
+#[test]
+fn who_is_well_gets_something_be_it_one_of_a_multitude() {
+    assert_eq!(near((1, 20_000), (20_000, 20_000)), 1);
+    assert_eq!(near((1, 20_000), (1, 20_000)), 5_000);
+    assert_eq!(near((7_000, 20_000), (1, 20_000)), 9_997, "the other side has its part, too");
+}
+
 fn health() -> impl Strategy<Value = Health> {
     (0u32..50).prop_flat_map(|all| (0..=all).prop_map(move |well| Health { well, all }))
 }
