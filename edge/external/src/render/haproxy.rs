@@ -22,7 +22,8 @@ pub(super) fn render(upstream: &Upstream) -> String {
         };
         let name = match server.ordinal {
             Some(ordinal) => format!("{}-{ordinal}", word(&upstream.service)),
-            None => format!("elsewhere-{}", word(&server.address.to_string())),
+            // A zone's sign is told from a colon, so that no two addresses have one name.
+            None => format!("elsewhere-{}", word(&server.address.to_string().replace('%', "-"))),
         };
         let speaks = if upstream.http2 { " proto h2" } else { "" };
         text += &format!("    server {name} {}{speaks} weight {weight}\n", server.address);

@@ -75,6 +75,20 @@ fn endpoints_elsewhere_are_servers_like_the_replicas() {
 }
 
 #[test]
+fn no_two_endpoints_elsewhere_have_one_name() {
+    let addresses = ["[fe80::1%2]:80", "[fe80::1:2]:80", "[fe80::1]:280", "[fe80::12]:80"];
+    let server = |address: &&str| Server {
+        ordinal: None,
+        address: address.parse().unwrap(),
+        standing: Standing::Serving { weight: 1 },
+    };
+    let servers = addresses.iter().map(server).collect();
+    let text = render(ExternalFormat::Haproxy, &upstream(Balance::RoundRobin, HashKey::Address, servers));
+    let names = text.lines().filter_map(|line| line.trim().strip_prefix("server ")?.split(' ').next());
+    assert_eq!(names.collect::<std::collections::BTreeSet<_>>().len(), addresses.len(), "{text}");
+}
+
+#[test]
 fn replicas_that_speak_http2_are_asked_so() {
     let three = upstream(Balance::LeastLoaded, HashKey::Address, three());
     let text = render(ExternalFormat::Haproxy, &Upstream { http2: true, ..three });
