@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use manifest::Manifests;
-use model::name::ZoneName;
+use model::name::{NameError, ZoneName};
 use model::resource::Span;
 use model::settings::{GuardSettings, Settings};
 
@@ -99,8 +99,8 @@ pub(crate) struct UpWords {
     #[arg(long, value_name = "ADDR:PORT", default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT_DEFAULT))]
     listen: SocketAddr,
     /// The zone that this machine is in, and with it its replicas: what `trafficDistribution` prefers
-    #[arg(long, env = "HOMEOSTAT_ZONE", value_name = "NAME")]
-    zone: Option<ZoneName>,
+    #[arg(long, env = "HOMEOSTAT_ZONE", value_name = "NAME", value_parser = zone)]
+    zone: Option<ZoneWord>,
     /// How `resources.cpu` is held
     #[arg(long, value_enum, default_value = "share")]
     cpu: Cpu,
@@ -133,6 +133,14 @@ pub(crate) struct UpWords {
     log: LogLevel,
 }
 
+/// A zone as it is said: nothing at all is none, as a unit file leaves a variable that it does not set.
+#[derive(Clone, Debug)]
+struct ZoneWord(Option<ZoneName>);
+
+fn zone(text: &str) -> Result<ZoneWord, NameError> {
+    (!text.is_empty()).then(|| ZoneName::parse(text)).transpose().map(ZoneWord)
+}
+
 fn period(text: &str) -> Result<Duration, String> {
     let period = Span::parse(text).map_err(|error| error.to_string())?.as_duration();
     if (PERIOD_MIN..=PERIOD_MAX).contains(&period) {
@@ -162,6 +170,7 @@ impl UpWords {
             settings.guard.cluster_restarts_per_minute.max(self.restarts_per_minute);
         let take_over = self.take_over.then_some(self.linger);
         let Self { data, listen, zone, cpu, history, log, .. } = self;
+        let zone = zone.and_then(|word| word.0);
         Ok(Up { manifests, data, listen, zone, cpu, history, settings, take_over, log })
     }
 }
@@ -214,6 +223,7 @@ mod tests {
     fn a_zone_is_a_name_or_nothing() {
         assert_eq!(up(&["--zone", "eu-1a"]).unwrap().zone, Some(ZoneName::parse("eu-1a").unwrap()));
         assert!(up(&["--zone", "EU 1"]).is_err());
+        assert_eq!(up(&["--zone", ""]).unwrap().zone, None);
     }
 
     #[test]
