@@ -358,7 +358,7 @@ async fn an_endpoint_that_ends_before_it_says_what_it_takes_is_passed_over_and_b
             route.protocol = proxy::Protocol::Http2;
             route.timeouts.endpoint = Duration::from_millis(50);
         });
-        let begun = std::time::Instant::now();
+        let begun = tokio::time::Instant::now();
         let answer = say(stand.address, ASKED_BY_HTTP1).await;
         assert!(answer.starts_with("HTTP/1.1 50") && !answer.starts_with("HTTP/1.1 501"), "{answer}");
         assert!(begun.elapsed() < Duration::from_secs(1), "nothing more is waited for");
