@@ -205,3 +205,28 @@ fn why_ejected(ejected: Ejected, whose: &str, now: Wall) -> String {
     };
     format!("{why}: it is left out from {since} to {until}, which is ejection {times} of this {whose}")
 }
+
+#[cfg(test)]
+mod tests {
+    use proxy::{EndpointId, Weight};
+
+    use super::*;
+
+    #[test]
+    fn one_that_has_left_is_said_to_answer_on_whatever_the_reason() {
+        let left = EndpointTraffic {
+            id: EndpointId { ordinal: 0, incarnation: 1 },
+            address: ([10, 0, 0, 7], 80).into(),
+            zone: Some("b".into()),
+            weight: Weight::ONE,
+            state: EndpointState::Out,
+            ejection: None,
+            ramp: Ramp::FULL,
+            in_flight: 2,
+            counts: Counts::default(),
+        };
+        let told = other(&left, Wall::default());
+        assert_eq!((told.state.as_str(), told.zone.as_deref()), ("Out", Some("b")));
+        assert_eq!(told.message.as_deref(), Some("it gets no more requests and still answers 2"));
+    }
+}
