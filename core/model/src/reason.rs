@@ -272,12 +272,7 @@ impl fmt::Display for Reason {
                 write!(f, "{}, only {desired} wanted{}", Replicas(*have), first_to_go(first))
             }
             Self::Protected { until } => write!(f, "it is protected from being removed until {until}"),
-            Self::Needed { metric, is_known: true } => {
-                write!(f, "it stays while its metric {metric} is above 0")
-            }
-            Self::Needed { metric, is_known: false } => {
-                write!(f, "it stays while its metric {metric} is not known")
-            }
+            Self::Needed { metric, is_known } => f.write_str(&needed(metric, *is_known)),
             Self::Paused { until } => f.write_str(&paused(*until)),
             Self::Resumed => f.write_str("a person has said so"),
             Self::Autoscaled { summary, .. } => f.write_str(summary),
@@ -360,6 +355,11 @@ fn paused(until: Option<Time>) -> String {
 /// The end of what a person ordered, or the deed that ends it.
 fn or_until(until: Option<Time>, deed: &str) -> String {
     until.map_or_else(|| deed.to_owned(), |until| until.to_string())
+}
+
+fn needed(metric: &str, is_known: bool) -> String {
+    let says = if is_known { "above 0" } else { "not known" };
+    format!("it stays while its metric {metric} is {says}")
 }
 
 fn first_to_go(remove: &Remove) -> String {
