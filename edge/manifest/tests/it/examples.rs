@@ -9,18 +9,22 @@ use model::resource::check::Severity;
 
 use super::shown;
 
-/// Every manifest in `folder` and below.
-fn manifests(folder: &Path) -> Vec<PathBuf> {
+/// Every file with this `extension` in `folder` and below.
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("the examples can be listed") {
         let path = entry.expect("the examples can be listed").path();
         if path.is_dir() {
-            found.extend(manifests(&path));
-        } else if path.extension().is_some_and(|extension| extension == "yaml") {
+            found.extend(files(&path, extension));
+        } else if path.extension().is_some_and(|it| it == extension) {
             found.push(path);
         }
     }
     found
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// What is said of a file, or of all files of a folder.
@@ -32,7 +36,7 @@ fn said(path: &Path) -> String {
 
 #[test]
 fn every_example_is_taken_without_a_word() {
-    let all = manifests(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples"));
+    let all = files(&root().join("examples"), "yaml");
     assert!(all.len() > 30, "the examples are {}", all.len());
     for path in all {
         let alone = said(&path);
@@ -40,4 +44,19 @@ fn every_example_is_taken_without_a_word() {
         let together = path.parent().map_or_else(|| alone.clone(), said);
         assert!(alone.is_empty() || together.is_empty(), "{}:\n{alone}\n{together}", path.display());
     }
+}
+
+#[test]
+fn every_folder_that_a_page_begins_with_is_taken_without_a_word() {
+    let mut tried = 0;
+    for page in files(&root().join("examples"), "md") {
+        let text = fs::read_to_string(&page).expect("the page can be read");
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let named = words.windows(2).filter(|pair| pair[0] == "-f").map(|pair| root().join(pair[1]));
+        for folder in named.filter(|path| path.is_dir()) {
+            assert_eq!(said(&folder), "", "{} begins with {}", page.display(), folder.display());
+            tried += 1;
+        }
+    }
+    assert!(tried > 20, "{tried} folders were tried");
 }
