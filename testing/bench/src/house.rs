@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -121,7 +121,7 @@ impl House {
             std::fs::write(&file, manifest.to_string())
                 .with_context(|| format!("could not write {}", file.display()))?;
         }
-        let server = free_address()?;
+        let server = free_address();
         let up = begin(&place, server, |call| {
             call.arg("-f").arg(&declared).args(flags);
         })?;
@@ -270,10 +270,9 @@ pub(crate) fn program(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// An address on loopback that nobody listens on; somebody else could take it before we do, which then is told.
-pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("could not find a free port")?;
-    listener.local_addr().context("could not tell the free port")
+/// An address on loopback that nobody listens on.
+pub(crate) fn free_address() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()))
 }
 
 fn count_services(manifests: &[serde_json::Value]) -> usize {

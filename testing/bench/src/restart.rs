@@ -46,7 +46,7 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
     let place = Place::new()?;
     let births_path = place.path().join("births");
     let births = Births::listen(&births_path)?;
-    let addresses = (0..SERVICES).map(|_| house::free_address()).collect::<anyhow::Result<Vec<_>>>()?;
+    let addresses: Vec<_> = (0..SERVICES).map(|_| house::free_address()).collect();
     let mut manifests = Vec::new();
     for (number, address) in addresses.iter().enumerate() {
         manifests.push(manifest(place.path(), number, *address, &births_path)?);

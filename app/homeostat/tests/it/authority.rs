@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 
-use crate::house::{House, free_port, text, wait_until};
+use crate::house::{House, text, wait_until};
 
 /// Pebble with a server of names that calls every host 127.0.0.1. It forgets everything when it ends.
 pub(crate) struct Authority {
@@ -26,7 +26,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn new(tls_port: u16, http_port: u16) -> Self {
-        Self { port: free_port(), tls_port, http_port, seconds: 86_400 * 90 }
+        Self { port: ports::free(), tls_port, http_port, seconds: 86_400 * 90 }
     }
 
     /// The URL of the directory that it will have.
@@ -43,7 +43,7 @@ impl Plan {
 
     /// Starts it, and waits until it answers; puts the certificate that all of its own begin with into `root.pem`.
     pub(crate) fn start(&self, house: &House) -> Authority {
-        let (names, unused, management) = (free_port(), free_port(), free_port());
+        let (names, unused, management) = (ports::free(), ports::free(), ports::free());
         let config = json!({"pebble": {
             "listenAddress": format!("127.0.0.1:{}", self.port),
             "managementListenAddress": format!("127.0.0.1:{management}"),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::house::{House, free_port, pid_of, text, wait_until};
+use crate::house::{House, pid_of, text, wait_until};
 
 /// Clients that ask at the same time, each one request after the other and each on a connection of its own.
 const CLIENTS: usize = 4;
@@ -141,7 +141,7 @@ fn servers(file: &Path) -> usize {
 
 fn is_told_of_changes_without_losing_a_request(kind: &Kind) {
     let mut house = House::new();
-    let port = free_port();
+    let port = ports::free();
     let main = kind.main.replace("PORT", &port.to_string());
     house.write("main", &main);
     let more = |version: &str| {

@@ -8,7 +8,7 @@ use std::process::Child;
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use crate::house::{House, answer_of, free_port, pid_of, text, wait_until};
+use crate::house::{House, answer_of, pid_of, text, wait_until};
 
 #[test]
 fn a_service_is_applied_scaled_by_hand_and_deleted() {
@@ -45,7 +45,7 @@ fn a_service_is_applied_scaled_by_hand_and_deleted() {
 #[test]
 fn a_deleted_service_is_shown_as_terminating_until_its_last_replica_is_gone() {
     let mut house = House::new();
-    let address = format!("127.0.0.1:{}", free_port());
+    let address = format!("127.0.0.1:{}", ports::free());
     let more = format!("  stop: {{drain: 1h}}\n  expose: {{listen: {address:?}, port: http}}\n");
     let manifest = house.write_service("web", &more);
     house.up(&["-f", text(&manifest)]);
@@ -81,7 +81,7 @@ fn a_deleted_service_is_shown_as_terminating_until_its_last_replica_is_gone() {
 #[test]
 fn errors_are_counted_for_the_service_and_for_the_replica_that_made_them() {
     let mut house = House::new();
-    let address = format!("127.0.0.1:{}", free_port());
+    let address = format!("127.0.0.1:{}", ports::free());
     let more = format!("  expose: {{listen: {address:?}, port: http}}\n");
     let manifest = house.write_service("web", &more);
     house.up(&["-f", text(&manifest)]);

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 
 use rustix::process::{Signal, kill_process};
 
-use crate::house::{House, free_port, pid_of, text, wait_until};
+use crate::house::{House, pid_of, text, wait_until};
 
 /// What is answered on a connection of its own; empty when it is closed without an answer.
 fn ask(port: u16) -> String {
@@ -21,7 +21,7 @@ fn ask(port: u16) -> String {
 #[test]
 fn connections_are_spread_over_replicas_and_a_dead_one_gets_none() {
     let mut house = House::new();
-    let port = free_port();
+    let port = ports::free();
     let more = format!(
         "  scale: {{replicas: 3}}\n  expose: {{listen: \"127.0.0.1:{port}\", port: http, balance: roundRobin}}\n"
     );

@@ -36,10 +36,6 @@ fn ask_all(clients: &[Client]) {
     clients.iter().for_each(|client| assert!(client.ask() > 0));
 }
 
-fn free_udp_port() -> u16 {
-    UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port()
-}
-
 /// A house with so many replicas that are asked over UDP.
 fn asked(port: u16, replicas: usize) -> House {
     let house = asked_as(port, &format!("{{replicas: {replicas}}}"), "60s");
@@ -70,7 +66,7 @@ fn proxied(house: &House) -> Value {
 
 #[test]
 fn sessions_are_spread_and_go_on_elsewhere_when_their_replica_is_killed_or_leaves() {
-    let port = free_udp_port();
+    let port = ports::free();
     let house = asked(port, 3);
     let pids: BTreeSet<i32> =
         house.replicas("web").values().map(|status| pid_of(status).as_raw_nonzero().get()).collect();
@@ -115,7 +111,7 @@ fn sessions_are_spread_and_go_on_elsewhere_when_their_replica_is_killed_or_leave
 
 #[test]
 fn no_datagram_is_lost_while_one_homeostat_takes_the_place_of_another() {
-    let port = free_udp_port();
+    let port = ports::free();
     let mut house = asked(port, 2);
     let clients: Vec<Client> = (0..4).map(|_| Client::of(port)).collect();
     for _ in 0..2 {
@@ -139,7 +135,7 @@ fn no_datagram_is_lost_while_one_homeostat_takes_the_place_of_another() {
 
 #[test]
 fn a_service_that_rests_is_woken_by_a_datagram_and_answers_it() {
-    let port = free_udp_port();
+    let port = ports::free();
     let house = asked_as(port, "{replicas: 2, toZero: {after: 1s, wait: 30s}}", "300ms");
     for _ in 0..3 {
         wait_until("it rests", || house.replicas("web").is_empty().then_some(()));

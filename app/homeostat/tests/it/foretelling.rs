@@ -5,7 +5,7 @@ use std::process::{Child, Stdio};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::house::{House, free_port, text, wait_until};
+use crate::house::{House, text, wait_until};
 
 /// Requests that come for three seconds and are gone for three, over and over, until it is dropped.
 struct Waves(Child);
@@ -58,7 +58,7 @@ fn believed(house: &House) -> Value {
 #[test]
 fn a_load_that_comes_again_and_again_is_sized_for_while_it_is_gone_and_after_a_crash() {
     let mut house = House::new();
-    let port = free_port();
+    let port = ports::free();
     let manifest = house.write_service("web", &scale(port));
     house.up(&["-f", text(&manifest)]);
     house.wait_for_ready("web", 1);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::house::{House, answer_of, free_port, text, wait_until};
+use crate::house::{House, answer_of, text, wait_until};
 
 /// The size of the disk: the store and the first segment of the journal need some 3 MiB.
 const DISK_BYTES: u64 = 16 << 20;
@@ -18,7 +18,7 @@ const PAGE: [u8; 4096] = [b'x'; 4096];
 #[test]
 fn a_full_disk_suspends_the_loop_and_nothing_else_until_there_is_room() {
     let mut house = House::new();
-    let port = free_port();
+    let port = ports::free();
     let more = format!("  expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n");
     let manifest = house.write_service("web", &more);
     let Some(disk) = house.up_on_small_disk(DISK_BYTES, &["-f", text(&manifest)]) else {

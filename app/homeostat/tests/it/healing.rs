@@ -4,7 +4,7 @@ use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
 use crate::computing::write_source;
-use crate::house::{House, answer_of, free_port, is_running, pid_of, text, wait_until};
+use crate::house::{House, answer_of, is_running, pid_of, text, wait_until};
 
 #[test]
 fn a_killed_replica_is_replaced_and_the_event_says_why() {
@@ -33,7 +33,7 @@ fn a_killed_replica_is_replaced_and_the_event_says_why() {
 #[test]
 fn no_request_fails_while_a_replica_is_killed() {
     let mut house = House::new();
-    let port = free_port();
+    let port = ports::free();
     let more = format!("  scale: {{replicas: 2}}\n  expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n");
     let manifest = house.write_service("web", &more);
     house.up(&["-f", text(&manifest)]);
@@ -86,7 +86,7 @@ fn a_missing_program_is_said_in_a_sentence_and_nothing_else_stops() {
 #[test]
 fn one_that_the_proxy_goes_around_is_stood_in_for_and_nobody_goes_meanwhile() {
     let mut house = House::new();
-    let port = free_port();
+    let port = ports::free();
     let metric =
         "{type: External, external: {metric: {name: jobs}, target: {type: AverageValue, averageValue: 10}}}";
     let more = format!(

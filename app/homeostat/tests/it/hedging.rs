@@ -4,12 +4,12 @@ use std::fs;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::house::{House, answer_of, free_port, pid_of, text, wait_until};
+use crate::house::{House, answer_of, pid_of, text, wait_until};
 
 #[test]
 fn a_replica_that_stands_still_is_answered_for_by_another() {
     let mut house = House::new();
-    let port = free_port();
+    let port = ports::free();
     // No probe takes the replica out while the test looks.
     let more = format!(
         "  scale: {{replicas: 2}}\n  expose: {{listen: \"127.0.0.1:{port}\", port: http, balance: roundRobin, hedge: {{after: 20ms}}}}\n"

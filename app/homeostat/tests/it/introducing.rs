@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
-use crate::house::{House, free_port, text};
+use crate::house::{House, text};
 
 fn say(port: u16, words: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the proxy listens");
@@ -18,7 +18,7 @@ fn say(port: u16, words: &str) -> String {
 #[test]
 fn a_client_is_who_the_proxy_in_front_says() {
     let mut house = House::new();
-    let port = free_port();
+    let port = ports::free();
     let expose =
         format!("  expose: {{listen: \"127.0.0.1:{port}\", port: http, proxyProtocol: {{accept: true}}}}\n");
     let manifest = house.write_service("web", &expose);

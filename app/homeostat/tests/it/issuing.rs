@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::authority::{Plan, files};
-use crate::house::{House, Said, free_port, text, wait_until};
+use crate::house::{House, Said, text, wait_until};
 
 /// What curl gets from a host over TLS, trusting the authority alone; every host is 127.0.0.1.
 fn curl(house: &House, host: &str, port: u16) -> Said {
@@ -47,8 +47,8 @@ fn not_after(house: &House, label: &str) -> Option<f64> {
 #[test]
 fn a_certificate_is_asked_for_shown_and_renewed_and_its_key_is_its_owners_alone() {
     let mut house = House::new();
-    let port = free_port();
-    let plan = Plan { seconds: 24, ..Plan::new(port, free_port()) };
+    let port = ports::free();
+    let plan = Plan { seconds: 24, ..Plan::new(port, ports::free()) };
     plan.prepare(&house);
     let acme = format!(
         "{{directory: \"{}\", hosts: [shop.example.com], email: ops@example.com, caFile: ca.pem, renewBefore: 20s}}",
@@ -119,7 +119,7 @@ fn secrets(kept: &[(String, u32, Vec<u8>)]) -> Vec<String> {
 #[test]
 fn hosts_of_a_route_are_shown_by_http_and_what_was_issued_outlives_a_restart() {
     let mut house = House::new();
-    let (tls_port, http_port) = (free_port(), free_port());
+    let (tls_port, http_port) = (ports::free(), ports::free());
     let plan = Plan::new(tls_port, http_port);
     plan.prepare(&house);
     let service = house.write_service("web", "");
@@ -159,9 +159,9 @@ fn hosts_of_a_route_are_shown_by_http_and_what_was_issued_outlives_a_restart() {
 #[test]
 fn what_an_authority_could_not_see_is_said_in_its_words() {
     let mut house = House::new();
-    let port = free_port();
+    let port = ports::free();
     // It looks where nobody listens.
-    let plan = Plan::new(free_port(), free_port());
+    let plan = Plan::new(ports::free(), ports::free());
     plan.prepare(&house);
     let acme = format!("{{directory: \"{}\", hosts: [shop.example.com], caFile: ca.pem}}", plan.directory());
     let expose = format!("  expose: {{listen: \"127.0.0.1:{port}\", port: http, tls: {{acme: {acme}}}}}\n");

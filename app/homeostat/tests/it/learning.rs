@@ -4,7 +4,7 @@ use std::process::{Child, Stdio};
 
 use serde_json::Value;
 
-use crate::house::{House, free_port, text, wait_until};
+use crate::house::{House, text, wait_until};
 
 /// So many requests a second that come until it is dropped.
 struct Stream(Child);
@@ -59,7 +59,7 @@ fn known(learned: &Value) -> usize {
 #[test]
 fn a_service_is_simulated_with_what_was_learned_of_it_and_its_decisions_are_a_history() {
     let mut house = House::new();
-    let ports = [free_port(), free_port()];
+    let ports = [ports::free(), ports::free()];
     let web = house.write_service("web", &promised(ports[0]));
     let shop = house.write_service("shop", &by_requests(ports[1]));
     house.up(&["-f", text(&web), "-f", text(&shop)]);

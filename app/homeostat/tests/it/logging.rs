@@ -4,12 +4,12 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::house::{House, answer_of, free_port, text, wait_until};
+use crate::house::{House, answer_of, text, wait_until};
 
 #[test]
 fn requests_are_logged_where_the_manifests_say() {
     let mut house = House::new();
-    let (own, shared) = (free_port(), free_port());
+    let (own, shared) = (ports::free(), ports::free());
     let expose =
         format!("  expose: {{listen: \"127.0.0.1:{own}\", port: http, accessLog: {{file: own.log}}}}\n");
     let service = house.write_service("web", &expose);

@@ -10,7 +10,7 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::house::{House, free_port, text, wait_until};
+use crate::house::{House, text, wait_until};
 use crate::prometheus::Prometheus;
 
 /// Scales by a queue outside, ten jobs for each replica, without waiting for it to stay so.
@@ -188,7 +188,7 @@ const QUEUE_REDIS: &str =
 fn workers_follow_a_queue_in_a_real_redis_and_stay_when_it_is_killed() {
     let mut house = House::new();
     // As it is written, but for a port that is free here, workers that take nothing, and a memory of Redis that is gone for good.
-    let port = free_port().to_string();
+    let port = ports::free().to_string();
     let manifest = fs::read_to_string(QUEUE_REDIS).expect("the example");
     let manifest = manifest.replace("6390", &port).replace("BLPOP mails", "BLPOP nothing");
     // A title would be written over the mark by which a house finds what it has started.

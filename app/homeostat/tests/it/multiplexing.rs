@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Signal, kill_process};
 
-use crate::house::{House, free_port, pid_of, text, wait_until};
+use crate::house::{House, pid_of, text, wait_until};
 
 /// What curl gets over HTTP/2, without TLS.
 fn ask(port: u16, path: &str) -> Option<String> {
@@ -19,7 +19,7 @@ fn ask(port: u16, path: &str) -> Option<String> {
 #[test]
 fn a_killed_replica_that_speaks_http2_costs_no_request() {
     let mut house = House::new();
-    let port = free_port();
+    let port = ports::free();
     let more = format!("  scale: {{replicas: 2}}\n  expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n");
     let manifest = house.write_service("web", &more);
     let declared = fs::read_to_string(&manifest).unwrap();

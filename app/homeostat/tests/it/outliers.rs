@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::house::{House, answer_of, free_port, text, wait_until};
+use crate::house::{House, answer_of, text, wait_until};
 
 #[test]
 fn a_slow_replica_is_left_out_and_it_is_said_why() {
     let mut house = House::new();
-    let port = free_port();
+    let port = ports::free();
     let more = format!(
         "  scale: {{replicas: 3}}\n  expose:\n    {{listen: \"127.0.0.1:{port}\", port: http, balance: roundRobin,\n    \
          outliers: {{ejection: 1m, slow: {{window: 1s, atLeast: 30ms, answers: 5}}}}}}\n"

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::house::{House, answer_of, free_port, is_running, pid_of, text, wait_until};
+use crate::house::{House, answer_of, is_running, pid_of, text, wait_until};
 
 #[test]
 fn replicas_outlive_a_killed_homeostat_and_are_adopted_without_a_restart() {
@@ -85,7 +85,7 @@ fn a_start_with_a_declaration_that_is_refused_leaves_what_had_outlived_the_last_
 
     let exposed = format!(
         "  scale: {{replicas: 2}}\n  expose: {{listen: \"127.0.0.1:{}\", port: http, tls: {{certificate: no.pem, key: no.key}}}}\n",
-        free_port()
+        ports::free()
     );
     let refused = house.write_service("web", &exposed);
     let said = house.run(&["up", "--data", "data", "--listen", "127.0.0.1:0", "-f", text(&refused)]);

@@ -2,7 +2,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-use crate::house::{House, answer_of, free_port, text, wait_until};
+use crate::house::{House, answer_of, text, wait_until};
 
 /// A Prometheus with its data in the house.
 pub(crate) struct Prometheus {
@@ -33,7 +33,7 @@ impl Prometheus {
     }
 
     fn start(house: &House, config: &str) -> Self {
-        let port = free_port();
+        let port = ports::free();
         let mut command = Command::new("prometheus");
         command.arg(format!("--config.file={}", text(&house.write("prometheus.yml", config))));
         command.arg(format!("--storage.tsdb.path={}", text(&house.path("tsdb"))));

@@ -6,11 +6,11 @@ use std::process::{Child, Stdio};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use crate::house::{House, answer_of, free_port, pid_of, text, wait_until};
+use crate::house::{House, answer_of, pid_of, text, wait_until};
 
 /// Lines of a spec that expose a service, and where.
 fn exposed() -> (String, String) {
-    let port = free_port();
+    let port = ports::free();
     let lines = format!("  expose: {{listen: \"127.0.0.1:{port}\", port: http}}\n");
     (lines, format!("http://127.0.0.1:{port}/"))
 }

@@ -2,11 +2,11 @@
 
 use rustix::process::Signal;
 
-use crate::house::{House, answer_of, free_port, text, wait_until};
+use crate::house::{House, answer_of, text, wait_until};
 
 fn resting_house() -> (House, String) {
     let mut house = House::new();
-    let port = free_port();
+    let port = ports::free();
     let manifest = house.write_service(
         "web",
         &format!(
@@ -44,7 +44,7 @@ fn those_who_ask_at_once_of_a_service_that_rests_are_all_answered() {
 #[test]
 fn a_service_behind_a_route_alone_rests_and_is_woken_over_it() {
     let mut house = House::new();
-    let port = free_port();
+    let port = ports::free();
     let manifest = house.write_service("web", "  scale: {replicas: 2, toZero: {after: 1s, wait: 30s}}\n");
     let route = house.write(
         "route.yaml",

@@ -10,7 +10,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::house::{House, free_port, pid_of, text, wait_until};
+use crate::house::{House, pid_of, text, wait_until};
 use crate::replica;
 
 /// What curl printed: the answer's body, and behind it its status and where it leads.
@@ -49,7 +49,7 @@ fn condition(house: &House, kind: &str) -> (String, String) {
 #[test]
 fn two_services_behind_one_address_outlive_a_killed_homeostat() {
     let mut house = House::new();
-    let address = format!("127.0.0.1:{}", free_port());
+    let address = format!("127.0.0.1:{}", ports::free());
     let (pages, api) = (house.write_service("pages", ""), house.write_service("api", ""));
     let route = write_route(&house, &address, RULES);
     let url = |path: &str| format!("http://{address}{path}");
@@ -100,7 +100,7 @@ fn two_services_behind_one_address_outlive_a_killed_homeostat() {
 #[test]
 fn a_rule_leads_to_the_port_that_it_names_and_to_none_that_is_not_there() {
     let mut house = House::new();
-    let address = format!("127.0.0.1:{}", free_port());
+    let address = format!("127.0.0.1:{}", ports::free());
     let manifest = house.write_service("pages", "  scale: {replicas: 2}\n");
     let declared = fs::read_to_string(&manifest).expect("it was written");
     let ports = "[{name: http, protocol: http}, {name: admin}]";
@@ -141,7 +141,7 @@ fn a_rule_leads_to_the_port_that_it_names_and_to_none_that_is_not_there() {
 #[test]
 fn a_replica_behind_a_route_alone_finishes_its_request_before_it_is_stopped() {
     let mut house = House::new();
-    let address = format!("127.0.0.1:{}", free_port());
+    let address = format!("127.0.0.1:{}", ports::free());
     let pages = house.write_service("pages", "  stop: {drain: 1h}\n");
     let route = write_route(&house, &address, "    - backendRefs: [{name: pages}]\n");
     house.up(&["-f", text(&pages), "-f", text(&route)]);

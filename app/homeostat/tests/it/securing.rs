@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::house::{House, Said, free_port, text, wait_until};
+use crate::house::{House, Said, text, wait_until};
 
 /// Puts a new certificate for `localhost` and its key where the manifest says; returns the key as it is written.
 fn renew(house: &House, certificate: &str) -> String {
@@ -41,7 +41,7 @@ fn is_held(folder: &Path, bytes: &[u8]) -> bool {
 #[test]
 fn a_certificate_is_shown_exchanged_and_missed_in_words() {
     let mut house = House::new();
-    let port = free_port();
+    let port = ports::free();
     let expose = format!(
         "  expose: {{listen: \"127.0.0.1:{port}\", port: http, tls: {{certificate: tls.pem, key: tls.key}}}}\n"
     );
@@ -97,7 +97,7 @@ fn a_certificate_is_shown_exchanged_and_missed_in_words() {
 #[test]
 fn a_route_shows_its_certificate_and_says_until_when_it_is_valid() {
     let mut house = House::new();
-    let port = free_port();
+    let port = ports::free();
     let service = house.write_service("web", "");
     let spec = format!("listen: \"127.0.0.1:{port}\", tls: {{certificate: tls.pem, key: tls.key}}");
     let rules = "rules: [{backendRefs: [{name: web}]}]";

@@ -5,12 +5,12 @@ use std::net::TcpStream;
 
 use serde_json::json;
 
-use crate::house::{House, free_port, text, wait_until};
+use crate::house::{House, text, wait_until};
 
 #[test]
 fn what_a_saturated_service_cannot_answer_is_refused_and_told_apart() {
     let mut house = House::new();
-    let address = format!("127.0.0.1:{}", free_port());
+    let address = format!("127.0.0.1:{}", ports::free());
     let limits = "{inFlight: 9, adaptive: {min: 1, max: 2}}";
     let more = format!("  expose: {{listen: {address:?}, port: http, limits: {limits}}}\n");
     let manifest = house.write_service("web", &more);

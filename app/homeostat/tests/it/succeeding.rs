@@ -10,12 +10,12 @@ use std::thread::{self, JoinHandle};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use crate::house::{House, answer_of, free_port, pid_of, text, wait_until};
+use crate::house::{House, answer_of, pid_of, text, wait_until};
 
 /// A house with two replicas of `web`, ready behind the address that is returned.
 fn served() -> (House, String) {
     let mut house = House::new();
-    let address = format!("127.0.0.1:{}", free_port());
+    let address = format!("127.0.0.1:{}", ports::free());
     let more = format!("  scale: {{replicas: 2}}\n  expose: {{listen: \"{address}\", port: http}}\n");
     let manifest = house.write_service("web", &more);
     house.up(&["-f", text(&manifest)]);

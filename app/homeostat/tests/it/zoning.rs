@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::house::{House, answer_of, free_port, text, wait_until};
+use crate::house::{House, answer_of, text, wait_until};
 use crate::replica;
 
 /// Answers every request with its name, one for each connection, until the tests end.
@@ -67,8 +67,8 @@ fn endpoints(house: &House) -> Vec<Value> {
 
 #[test]
 fn requests_stay_in_the_zone_spill_over_and_go_elsewhere_without_a_replica() {
-    let (mut house, port) = (House::new(), free_port());
-    let (other, dead) = (other("elsewhere"), free_port());
+    let (mut house, port) = (House::new(), ports::free());
+    let (other, dead) = (other("elsewhere"), ports::free());
     let more = format!(
         "    trafficDistribution: PreferSameZone\n    endpoints:\n      - {{address: \"{other}\", zone: b, weight: 2}}\n      \
          - {{address: \"127.0.0.1:{dead}\", zone: b}}\n"
@@ -127,7 +127,7 @@ fn requests_stay_in_the_zone_spill_over_and_go_elsewhere_without_a_replica() {
 
 #[test]
 fn what_is_answered_elsewhere_asks_for_no_replica() {
-    let (mut house, port) = (House::new(), free_port());
+    let (mut house, port) = (House::new(), ports::free());
     let other = other("elsewhere");
     let scale = "{min: 1, max: 5, metrics: [{type: Pods, pods: {metric: {name: http_requests_per_second}, \
                  target: {type: AverageValue, averageValue: 30}}}]}";

@@ -1,7 +1,6 @@
 //! Real servers of a test's own: Redis and PostgreSQL. They end with the test.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -34,7 +33,7 @@ impl Server {
     pub(crate) fn redis() -> Self {
         let folder = folder();
         let (certificate, key) = identity(folder.path());
-        let (port, tls_port) = (free_port(), free_port());
+        let (port, tls_port) = (ports::free(), ports::free());
         let mut command = Command::new("redis-server");
         command.args([
             "--bind",
@@ -65,7 +64,7 @@ impl Server {
         initdb.arg("--pwfile").arg(word).arg("--pgdata").arg(&data);
         let made = humbly(&mut initdb).output().unwrap();
         assert!(made.status.success(), "{made:?}");
-        let port = free_port();
+        let port = ports::free();
         let mut command = Command::new(of_postgres("postgres"));
         command.arg("-D").arg(data).args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
         command.args(["-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "ssl=on"]);
@@ -195,8 +194,4 @@ fn give_away(paths: &[&Path]) {
     for path in paths {
         chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -9,7 +9,7 @@ use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use crate::{LONG, SHORT, check, closed_port, replica, server};
+use crate::{LONG, SHORT, check, replica, server};
 
 const CART: &str = "shop.v1.Cart";
 
@@ -74,7 +74,7 @@ async fn what_is_no_grpc_is_a_no_within_its_time() {
     let port = silent.local_addr().unwrap().port();
     assert_eq!(ask(&replica(port), &of_cart(), SHORT).await, Err(Failure::TimedOut(SHORT)));
 
-    let port = closed_port().await;
+    let port = ports::free();
     let answer = ask(&replica(port), &of_cart(), LONG).await;
     assert!(matches!(answer, Err(Failure::Refused { port: named, .. }) if named == port), "{answer:?}");
 }

@@ -54,11 +54,6 @@ async fn server(status: Arc<AtomicU16>) -> u16 {
     port
 }
 
-/// A port on which nothing listens: bound, and given up again.
-async fn closed_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
-}
-
 #[tokio::test]
 async fn a_status_from_200_to_399_is_a_yes() {
     let status = Arc::new(AtomicU16::new(200));
@@ -76,7 +71,7 @@ async fn a_status_from_200_to_399_is_a_yes() {
 
 #[tokio::test]
 async fn a_port_that_nobody_listens_on_is_a_no_that_names_it() {
-    let port = closed_port().await;
+    let port = ports::free();
     for form in [r#"{"http": {}}"#, r#"{"tcp": {}}"#] {
         let answer = ask(&replica(port), &check(form), LONG).await;
         assert!(matches!(&answer, Err(Failure::Refused { port: named, .. }) if *named == port), "{answer:?}");

@@ -1,7 +1,7 @@
 //! UDP: sessions are balanced, answered from where they were asked, moved when their endpoint goes, bounded, counted and handed over.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -283,7 +283,8 @@ async fn there_are_as_many_sessions_as_may_be_and_others_go_on() {
 #[tokio::test]
 async fn tcp_and_udp_share_a_number_and_a_service_may_go_from_one_to_the_other() {
     let (host, backend) = (Host::new("a").await, Backend::named("http").await);
-    let mut stand = stand(&[host.address], |_| {});
+    let number = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()));
+    let mut stand = stand(&[host.address], |route| route.listen = Some(number));
     let mut other = ServiceRoute::new("other", stand.address);
     other.endpoints.push(EndpointRoute::new(id(0), backend.address));
     assert_eq!(stand.table.set_service(&other).unwrap(), Some(stand.address));

@@ -70,7 +70,7 @@ fn afforded() -> anyhow::Result<usize> {
 
 fn ours(spoken: Spoken, many: usize) -> anyhow::Result<f64> {
     let place = Place::new()?;
-    let listen = house::free_address()?;
+    let listen = house::free_address();
     // Longer than the bench takes: what is idle stays open.
     let expose = json!({"listen": listen, "port": "http", "timeouts": {"idle": "10m"}});
     let declared = service(place.path(), &[], &expose)?;
@@ -81,7 +81,7 @@ fn ours(spoken: Spoken, many: usize) -> anyhow::Result<f64> {
 fn peer(kind: Kind, spoken: Spoken, many: usize) -> anyhow::Result<f64> {
     let place = Place::new()?;
     let backend = Backend::start(&[])?;
-    let plain = house::free_address()?;
+    let plain = house::free_address();
     let backends = vec![backend.address()];
     let setup = Setup { kind, plain, spoken, secure: None, backends, choice: Choice::RoundRobin };
     let peer = Peer::start(place.path(), &setup)?;

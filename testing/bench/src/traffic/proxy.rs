@@ -193,8 +193,8 @@ impl Ours {
 
 fn ours(place: Place) -> anyhow::Result<Ours> {
     let folder = place.path().to_path_buf();
-    let backends = [house::free_address()?, house::free_address()?];
-    let listens = [house::free_address()?, house::free_address()?];
+    let backends = [house::free_address(), house::free_address()];
+    let listens = [house::free_address(), house::free_address()];
     let exposes = [
         json!({"listen": listens[0], "port": "http"}),
         json!({"listen": listens[1], "port": "http", "tls": certificate::manifest(&folder)}),
@@ -221,7 +221,7 @@ impl Beside {
 }
 
 fn peer(folder: &Path, kind: Kind, backend: SocketAddr) -> anyhow::Result<Beside> {
-    let (plain, secure) = (house::free_address()?, house::free_address()?);
+    let (plain, secure) = (house::free_address(), house::free_address());
     let setup = Setup {
         kind,
         plain,

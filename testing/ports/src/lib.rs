@@ -1,0 +1,59 @@
+//! Numbers of ports for servers that must be told one before they start.
+//!
+//! A number that the kernel chose for a socket, and that was given up again, is the next that it may choose for anybody's
+//! outgoing connection: of some thousand tests beside each other one then finds its port taken. So these come from a range
+//! that neither the kernel (from 32,768) nor the keeper of replicas (from 20,000) gives away, and none comes twice in a process.
+//! Where the socket itself can be passed on, bind port 0 and pass it on: that is better than any number.
+
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+const FIRST: u16 = 10_000;
+const COUNT: u16 = 10_000;
+
+/// The numbers given away so far by this process.
+static GIVEN: AtomicU16 = AtomicU16::new(0);
+
+/// A number on which nothing of 127.0.0.1 listens or hears, over TCP or UDP.
+///
+/// # Panics
+///
+/// When each of the 10,000 numbers is taken.
+pub fn free() -> u16 {
+    (0..COUNT).map(|_| next()).find(|number| is_free(*number)).expect("a free port between 10,000 and 19,999")
+}
+
+fn is_free(number: u16) -> bool {
+    let address = (Ipv4Addr::LOCALHOST, number);
+    TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
+}
+
+/// The next number, by turns. Processes that start one after another begin far from each other.
+fn next() -> u16 {
+    let begin = std::process::id().wrapping_mul(101);
+    let turn = begin.wrapping_add(u32::from(GIVEN.fetch_add(1, Ordering::Relaxed))) % u32::from(COUNT);
+    FIRST + u16::try_from(turn).expect("it is less than COUNT")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_given_twice_and_nothing_of_anothers_range() {
+        let given: BTreeSet<u16> = (0..500).map(|_| free()).collect();
+        assert_eq!(given.len(), 500);
+        assert!(given.iter().all(|number| (FIRST..FIRST + COUNT).contains(number)));
+    }
+
+    #[test]
+    fn what_listens_or_hears_is_not_free() {
+        let (tcp, udp) = (free(), free());
+        assert!(is_free(tcp) && is_free(udp));
+        let _listener = TcpListener::bind((Ipv4Addr::LOCALHOST, tcp)).unwrap();
+        let _socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, udp)).unwrap();
+        assert!(!is_free(tcp) && !is_free(udp));
+    }
+}
