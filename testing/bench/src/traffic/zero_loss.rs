@@ -13,7 +13,7 @@ use super::peer::{Choice, Kind, Peer, Setup, Spoken};
 use super::wrk::{self, Ask};
 use super::{REPLICAS, SERVICE, certificate, ensure_tools, service};
 use crate::figure::{Findings, Target, Unit};
-use crate::house::{self, House, Place};
+use crate::house::{self, House, Place, ReplicaStatus};
 
 /// Requests of each case.
 const REQUESTS: u64 = 1_000_000;
@@ -157,13 +157,19 @@ impl Scene {
         }
     }
 
+    /// Kills one replica, and waits for its successor: until its death is told, the others and it are as whole as before.
     fn kill(&mut self, time: u64) -> anyhow::Result<()> {
         let replicas = self.house.replicas()?;
         let chosen = usize::try_from(time)? % replicas.len().max(1);
-        let pid = replicas.get(chosen).and_then(|replica| replica.pid).and_then(Pid::from_raw);
-        let pid = pid.context("there is no replica to kill")?;
-        kill_process(pid, Signal::KILL).context("could not kill a replica")?;
-        self.whole(REPLICAS)
+        let pid =
+            replicas.get(chosen).and_then(|replica| replica.pid).context("there is no replica to kill")?;
+        kill_process(Pid::from_raw(pid).context("no process has this id")?, Signal::KILL)
+            .context("could not kill a replica")?;
+        self.house.wait(SETTLED_WAIT_MAX, "the one that was killed has a successor", |house| {
+            let replicas = house.replicas().ok()?;
+            let is_alive = |replica: &ReplicaStatus| replica.ready && replica.pid != Some(pid);
+            (replicas.len() == REPLICAS && replicas.iter().all(is_alive)).then_some(())
+        })
     }
 
     fn scale(&mut self, time: u64) -> anyhow::Result<()> {
