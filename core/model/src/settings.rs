@@ -74,7 +74,7 @@ pub struct RestartSettings {
 }
 
 /// Replicas of one service that the guard lets run, and as many as can be asked for by hand. A machine of today runs a thousand processes
-/// with their probes without noticing; what is declared may be more, and is followed up to here.
+/// with their probes without noticing; what is declared may be more, is warned of, and is followed up to here.
 pub const REPLICAS_RUN_MAX: u32 = 1000;
 
 /// What the guard allows.

@@ -50,16 +50,18 @@ impl Situation {
     fn plain(&self, policy: Policy, reason: &Reason, asked: Option<u32>) -> Decision {
         let Scene { declared, term, .. } = &self.scene;
         let desired = self.ruling.desired;
-        let limit = asked.and_then(|asked| fit::limit(declared, asked, term.bounds));
-        let summary = if policy == Policy::Fixed {
-            format!("its declaration asks for {} replicas", asked.unwrap_or(desired))
+        let guarded = asked.and_then(|_| term.guarded(desired));
+        let mut summary = if policy == Policy::Fixed {
+            let declared = guarded.as_ref().map_or(asked.unwrap_or(desired), |limit| limit.from);
+            format!("its declaration asks for {declared} replicas")
         } else {
             reason.to_string()
         };
-        let summary = match &limit {
-            Some(limit) => format!("{summary}; {}", limit.note),
-            None => summary,
-        };
+        let fitted = asked.and_then(|asked| fit::limit(declared, asked, term.bounds));
+        let limits: Vec<Limit> = fitted.into_iter().chain(guarded).collect();
+        for limit in &limits {
+            summary = format!("{summary}; {}", limit.note);
+        }
         let (now, memory) = (self.scene.now, &self.scene.sight.memory.conditions);
         let conditions = match &self.scene.declared.autoscaler {
             Some(_) => timed(now.wall, memory, unasked(&summary)),
@@ -73,7 +75,7 @@ impl Situation {
             policy,
             metrics: Vec::new(),
             tolerance: None,
-            limits: limit.into_iter().collect(),
+            limits,
             evidence: Vec::new(),
             conditions,
             guard: None,
@@ -109,10 +111,10 @@ impl Situation {
                 };
                 let decision = scheduled(decision, term.note(declared));
                 let decision = spared(&self.scene, decision);
-                let decision = match fit::limit(declared, decision.desired, term.bounds) {
-                    Some(limit) => limited(decision, limit),
-                    None => decision,
-                };
+                let fitted = fit::limit(declared, decision.desired, term.bounds);
+                let decision = limited(decision, fitted);
+                let guarded = term.guarded(decision.desired);
+                let decision = limited(decision, guarded);
                 curbed(declared.spec.scale.mode, self.ruling.desired, decision)
             }
             (Course::Scaled { .. }, None) => {
@@ -227,7 +229,7 @@ fn spared(scene: &Scene, decision: Decision) -> Decision {
     let (from, to) = (decision.desired, scene.spared(decision.desired));
     let Some(Protected { replicas, until }) = scene.protected.filter(|_| from != to) else { return decision };
     let note = format!("{replicas} are protected from being removed, until {until} or longer");
-    limited(decision, Limit { name: "Protected", from, to, note: note.into() })
+    limited(decision, Some(Limit { name: "Protected", from, to, note: note.into() }))
 }
 
 /// The limit that says which schedules hold, whether they changed the number or not.

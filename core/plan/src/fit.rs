@@ -28,8 +28,9 @@ pub(crate) fn limit(declared: &Declared, from: u32, bounds: Bounds) -> Option<Li
     Some(Limit { name: "AllowedSizes", from, to, note: note.into() })
 }
 
-/// The decision after `limit` was applied to it.
-pub(crate) fn limited(mut decision: Decision, limit: Limit) -> Decision {
+/// The decision after `limit` was applied to it, if there is one.
+pub(crate) fn limited(mut decision: Decision, limit: Option<Limit>) -> Decision {
+    let Some(limit) = limit else { return decision };
     let before = head(decision.previous, decision.desired);
     let after = head(decision.previous, limit.to);
     let why = decision.summary.strip_prefix(&before).unwrap_or(&decision.summary);

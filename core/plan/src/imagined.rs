@@ -41,7 +41,7 @@ impl Scene {
             time: self.now.time + by,
             wall: Wall::from_millis(self.now.wall.as_millis().saturating_add(ms)),
         };
-        self.term = Term::of(self.now.wall, &self.declared);
+        self.term = Term::of(self.now.wall, &self.declared, self.replicas_max);
         self.sight.taken.iter_mut().for_each(|taken| taken.advance(by));
         if let Some(memory) = memory {
             self.sight.memory = memory;

@@ -249,7 +249,8 @@ impl Situation {
         let lasting = run_for(next.period * STEPS, next.at_load(Dial::All, goal.extreme()), |_| false);
         let (decision, scene) = (lasting.end.decision(), &lasting.end.scene);
         let (bounds, usual) = (scene.term.bounds, scene.declared.usual_bounds());
-        let is_scheduled = if goal.is_out() { bounds.max < usual.max } else { bounds.min > usual.min };
+        let usual_max = usual.max.min(scene.replicas_max);
+        let is_scheduled = if goal.is_out() { bounds.max < usual_max } else { bounds.min > usual.min };
         let in_the_way = |limit: &&Limit| match limit.name {
             SCHEDULED => is_scheduled,
             FORECAST => limit.from != limit.to,

@@ -124,12 +124,12 @@ impl Scene {
         (supposed, foresight): (Supposed, Option<&Foresight>),
         (memory, settings): (&ScalingMemory, &Settings),
     ) -> Self {
-        let term = Term::of(now.wall, &declared);
+        let replicas_max = settings.guard.replicas_max;
+        let term = Term::of(now.wall, &declared, replicas_max);
         let Supposed { desired, count, replicas, taken, carries, .. } = supposed;
         let begin = desired.filter(|desired| !is_off(*desired, memory, &term));
         let current = begin.unwrap_or_else(|| first_size(&declared, &term));
         let capacity = carries.map(Learned::supposed);
-        let replicas_max = settings.guard.replicas_max;
         let slo = declared.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
         let promise =
             slo.map(|slo| Promise { slo, capacity, rises: memory.policy.past.rises(), replicas_max });

@@ -45,7 +45,7 @@ pub(crate) fn size(
         return kept(desired);
     }
     // Only now: to find the windows of a schedule takes longer than all else here.
-    let term = Term::of(now.wall, declared);
+    let term = Term::of(now.wall, declared, settings.guard.replicas_max);
     let rest = rest.filter(|_| !term.is_fixed(declared));
     if let Some(desired) = stands.filter(|_| !is_over(&rest)) {
         return kept(desired);

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use model::decision::Limit;
 use model::input::Declared;
 use model::quantity::Replicas;
 use model::resource::{AutoscalerSpec, Bounds, Schedule, Window};
@@ -10,18 +11,31 @@ use model::time::Wall;
 /// The bounds of a service at one moment, and what makes them so.
 #[derive(Clone, Debug)]
 pub(crate) struct Term {
+    /// Never more than the guard lets run: what it would refuse is not asked of it.
     pub(crate) bounds: Bounds,
+    /// The most that are declared, where the guard lets fewer run.
+    beyond: Option<u32>,
     /// The open windows, each of the schedule with this number.
     open: Vec<(usize, Window)>,
 }
 
 impl Term {
-    pub(crate) fn of(at: Wall, declared: &Declared) -> Self {
+    /// The term of `declared` at `at`, of which the guard lets `replicas_max` run at the most.
+    pub(crate) fn of(at: Wall, declared: &Declared, replicas_max: u32) -> Self {
         let schedule = &declared.spec.scale.schedule;
         let open = schedule.iter().enumerate().filter_map(|(i, schedule)| Some((i, schedule.window(at)?)));
         let open: Vec<_> = open.collect();
-        let bounds = declared.usual_bounds().under(open.iter().map(|(i, _)| &schedule[*i]));
-        Self { bounds, open }
+        let Bounds { min, max } = declared.usual_bounds().under(open.iter().map(|(i, _)| &schedule[*i]));
+        let bounds = Bounds { min: min.min(replicas_max), max: max.min(replicas_max) };
+        Self { bounds, beyond: (max > replicas_max).then_some(max), open }
+    }
+
+    /// What the guard makes of the bounds, where `desired` is as many as it lets run and more are declared.
+    pub(crate) fn guarded(&self, desired: u32) -> Option<Limit> {
+        let declared = self.beyond.filter(|_| desired == self.bounds.max)?;
+        let note =
+            format!("{declared} are declared, and the guard lets at most {desired} of one service run");
+        Some(Limit { name: "Guard", from: declared, to: desired, note: note.into() })
     }
 
     /// Whether it does not matter if anybody asks for something: a schedule wants replicas anyway, or none at all.

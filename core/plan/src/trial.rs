@@ -39,7 +39,7 @@ impl Trial {
         (knowledge, service, findings): (&Knowledge, &ServiceState, &[Finding]),
         settings: &Settings,
     ) -> Arc<dyn Account> {
-        let term = Term::of(now.wall, &self.declared);
+        let term = Term::of(now.wall, &self.declared, settings.guard.replicas_max);
         let rest =
             Rest::of(now.time, service, &self.declared, settings).filter(|_| !term.is_fixed(&self.declared));
         let mut scene =

@@ -57,6 +57,10 @@ pub(crate) enum Deed {
     Returns,
 }
 
+/// Replicas of one service that the guard lets run: more than anybody asks for in order, and few enough for a slip of a digit to be looked at
+/// before and after each input.
+const ROOM: u32 = 20;
+
 /// A world with both services, into which deeds are done.
 pub(crate) struct Course {
     pub(crate) world: World,
@@ -66,7 +70,7 @@ pub(crate) struct Course {
 
 impl Course {
     pub(crate) fn new() -> Self {
-        let mut world = World::begun();
+        let mut world = World::begun_with_room_for(ROOM);
         world.finds([]);
         Self { world, declared: vec![None, None], revision: 0 }
     }

@@ -8,7 +8,7 @@ use model::input::Declared;
 use model::resource::{Quantity, ScaleMode};
 
 use crate::bench::{autoscaled, fixed};
-use crate::world::{World, ms, ordinal, seconds};
+use crate::world::{World, ms, seconds};
 
 /// Aims at half of one core for each replica.
 pub(crate) fn shop(min: u32, max: u32) -> Declared {
@@ -111,9 +111,24 @@ fn a_slip_of_a_digit_does_not_fill_the_machine() {
     world.declares(fixed("shop", 1, 10_000));
     world.finds([]);
     world.passes(seconds(10));
-    assert!(world.service("shop").places.len() <= 1000);
-    assert!(world.service("shop").waits.iter().any(|wait| wait.ordinal.is_none()), "and says why");
-    assert_eq!(world.service("shop").places.get(&ordinal(1000)).map(|place| place.incarnation), None);
+    assert_eq!(world.service("shop").desired, Some(1000));
+    assert_eq!(world.service("shop").places.len(), 1000);
+    let decision = world.service("shop").decision.as_ref().unwrap().decision();
+    let why = "its declaration asks for 10000 replicas; 10000 are declared, and the guard lets at most 1000 of one service run";
+    assert_eq!(&*decision.summary, why);
+    assert_eq!(decision.limits[0].name, "Guard");
+    assert!(world.service("shop").waits.is_empty(), "{:?}", world.service("shop").waits);
+}
+
+#[test]
+fn what_the_guard_lets_run_is_reached_where_more_is_declared_and_asked_for() {
+    let mut world = World::with([shop(900, 5000)]);
+    let mut spent = Duration::ZERO;
+    work(&mut world, &mut spent, 900, 1000, 6);
+    assert_eq!(world.service("shop").desired, Some(1000), "1800 are asked for");
+    let decision = world.service("shop").decision.as_ref().unwrap().decision();
+    let limits: Vec<_> = decision.limits.iter().map(|it| (it.name, it.from, it.to)).collect();
+    assert!(limits.contains(&("Guard", 5000, 1000)), "{limits:?}");
 }
 
 #[test]

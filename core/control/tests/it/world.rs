@@ -24,6 +24,8 @@ use crate::bench::{READY, name};
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) brain: ControlLoop,
+    /// What each run begins with.
+    settings: Settings,
     pub(crate) now: Time,
     /// The calendar time, which stands still until the story says otherwise: waits do not look at it.
     pub(crate) wall: Wall,
@@ -41,8 +43,13 @@ pub(crate) struct World {
 impl World {
     /// A loop that was made, and told nothing.
     pub(crate) fn new() -> Self {
+        Self::of(Settings::default())
+    }
+
+    fn of(settings: Settings) -> Self {
         Self {
-            brain: ControlLoop::new(Settings::default()),
+            brain: ControlLoop::new(settings.clone()),
+            settings,
             now: Time::from_millis(1_000_000),
             wall: Wall::from_millis(7),
             pending: Vec::new(),
@@ -57,6 +64,15 @@ impl World {
     /// A run has begun, and nothing is known of what runs.
     pub(crate) fn begun() -> Self {
         let mut world = Self::new();
+        world.begins();
+        world
+    }
+
+    /// As [`Self::begun`], where the guard lets so many replicas of one service run.
+    pub(crate) fn begun_with_room_for(replicas: u32) -> Self {
+        let mut settings = Settings::default();
+        settings.guard.replicas_max = replicas;
+        let mut world = Self::of(settings);
         world.begins();
         world
     }
@@ -97,7 +113,7 @@ impl World {
         self.epoch += 1;
         self.pending.clear();
         let node = NodeName::parse("here").unwrap();
-        let settings = Arc::new(Settings::default());
+        let settings = Arc::new(self.settings.clone());
         self.put(&Input::Started(Start { epoch: Epoch(self.epoch), node, seed: 7, settings }));
     }
 

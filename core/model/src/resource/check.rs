@@ -5,6 +5,7 @@
 mod access_log;
 mod elsewhere;
 mod external;
+mod guarded;
 mod metric_source;
 mod route;
 mod service;
@@ -50,7 +51,11 @@ pub fn check(resources: &[Resource], dangling: Severity) -> Vec<ResourceProblem>
             Resource::Route(route) => route::problems(route),
             Resource::MetricSource(source) => metric_source::problems(source),
             Resource::HorizontalPodAutoscaler(hpa) => match hpa.autoscaler() {
-                Ok(_) => Vec::new(),
+                Ok(spec) => {
+                    let mut found = Vec::new();
+                    guarded::of_autoscaler(&spec, &mut found);
+                    found
+                }
                 Err(problems) => {
                     problems.into_vec().into_iter().map(|problem| (Severity::Error, problem)).collect()
                 }

@@ -231,7 +231,7 @@ impl AutoScale {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct ScaleFields {
-    /// A fixed number of replicas, 0 to 1000000. Default: 1, when `max` is not given either.
+    /// A fixed number of replicas, 0 to 1000000, of which at most 1000 are run. Default: 1, when `max` is not given either.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 1_000_000))]
     replicas: Option<u32>,
@@ -239,7 +239,7 @@ struct ScaleFields {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 1_000_000))]
     min: Option<u32>,
-    /// Most replicas, 1 to 1000000; turns autoscaling on.
+    /// Most replicas, 1 to 1000000, of which at most 1000 are run; turns autoscaling on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     max: Option<u32>,

@@ -56,7 +56,7 @@ fn scene(current: u32, used: &[Option<i64>], queue: Option<i64>, recommended: u3
         shadows: Vec::new(),
         replicas_max: 1000,
         now,
-        term: Term::of(now.wall, &declared),
+        term: Term::of(now.wall, &declared, 1000),
         declared: Arc::new(declared),
         desired: Some(current),
         current,
@@ -173,7 +173,7 @@ fn a_limit_that_holds_afterwards_as_well_is_no_reason_to_wait() {
     let mut scene = scene(5, &[Some(0); 5], Some(0), 0);
     let mut declared = (*scene.declared).clone();
     declared.autoscaler.as_mut().unwrap().min = 2;
-    scene.term = Term::of(scene.now.wall, &declared);
+    scene.term = Term::of(scene.now.wall, &declared, scene.replicas_max);
     scene.declared = Arc::new(declared);
     let before = LevelMemory { at: NOW - Duration::from_secs(1), ratio: 1000, total: 5000, fall: None };
     scene.sight.memory.levels = vec![before; 2];
@@ -191,7 +191,7 @@ fn idle_under(schedule: serde_json::Value) -> Situation {
     let mut declared = (*scene.declared).clone();
     declared.autoscaler.as_mut().unwrap().min = 2;
     declared.spec.scale.schedule = serde_json::from_value(schedule).unwrap();
-    scene.term = Term::of(scene.now.wall, &declared);
+    scene.term = Term::of(scene.now.wall, &declared, scene.replicas_max);
     scene.declared = Arc::new(declared);
     Situation::of(scene)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Severity, elsewhere, external, metric_source, tls};
+use super::{Severity, elsewhere, external, guarded, metric_source, tls};
 use crate::resource::{
     Adaptive, AutoscalerSpec, Balance, Check, Count, Expose, HashKey, Hedge, IN_FLIGHT_MAX, Limits, Outliers,
     Port, PortName, Probe, Problem, Protocol, Quantity, REPLICAS_MAX, Remove, Scale, Service, ServiceSpec,
@@ -72,6 +72,7 @@ pub(super) fn problems(service: &Service) -> Found {
     dependencies(service, &mut found);
     rest(spec, &mut found);
     schedules(&spec.scale, &mut found);
+    guarded::of_service(&spec.scale, &mut found);
     vertical(&spec.scale, &mut found);
     flaps(&spec.scale, &mut found);
     removal(&spec.scale, &mut found);

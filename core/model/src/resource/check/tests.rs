@@ -1,5 +1,6 @@
 mod circles;
 mod forecasting;
+mod guarded;
 mod sources;
 
 use serde_json::{Value, json};
