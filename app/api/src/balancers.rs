@@ -27,12 +27,8 @@ fn one(kept: &Kept) -> v1::External {
 
 /// Whether they have what they should; `None` for a service that has none.
 pub(crate) fn condition(kept: &[Kept]) -> Option<v1::Condition> {
-    let claim = |status: &str, reason: &str, message: String, since: Option<Wall>| v1::Condition {
-        kind: "External".into(),
-        status: status.into(),
-        reason: reason.into(),
-        message,
-        since: since.map(rfc3339),
+    let claim = |status: &str, reason: &str, message: String, since: Option<Wall>| {
+        v1::Condition::new("External", status, reason, message).since(since.map(rfc3339))
     };
     let first = kept.first()?;
     let troubles = kept.iter().filter_map(|kept| kept.state.trouble.as_ref());

@@ -33,13 +33,7 @@ pub(crate) fn check(resources: &[Resource]) -> Result<(), Failure> {
 /// How certificates stand; `None` when none are shown.
 pub(crate) fn condition(state: Option<&Certificates>, now: Wall) -> Option<v1::Condition> {
     let (reason, message) = words(state?, now);
-    Some(v1::Condition {
-        kind: "Certificate".into(),
-        status: if reason == VALID { "True" } else { "False" }.into(),
-        reason: reason.into(),
-        message,
-        since: None,
-    })
+    Some(v1::Condition::claim("Certificate", reason == VALID, reason, message))
 }
 
 /// When the first of them ends, in seconds since 1970; `None` while there is none.

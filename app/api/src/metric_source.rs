@@ -108,12 +108,8 @@ fn measuring(
     failed: Option<&(Wall, Arc<str>)>,
     now: Wall,
 ) -> v1::Condition {
-    let claim = |status: &str, reason: &str, message: String, since: Option<Wall>| v1::Condition {
-        kind: "Measuring".into(),
-        status: status.into(),
-        reason: reason.into(),
-        message,
-        since: since.map(rfc3339),
+    let claim = |status: &str, reason: &str, message: String, since: Option<Wall>| {
+        v1::Condition::new("Measuring", status, reason, message).since(since.map(rfc3339))
     };
     let age = |at: Wall| Duration::from_millis(now.as_millis().saturating_sub(at.as_millis()));
     let is_fresh = |at: Wall| age(at) <= spec.stale_after();

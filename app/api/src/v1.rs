@@ -302,6 +302,29 @@ pub struct Condition {
     pub since: Option<String>,
 }
 
+impl Condition {
+    /// One of this status (`True`, `False` or `Unknown`), of which it is not known since when.
+    pub(crate) fn new(kind: &str, status: &str, reason: &str, message: impl Into<String>) -> Self {
+        Self {
+            kind: kind.into(),
+            status: status.into(),
+            reason: reason.into(),
+            message: message.into(),
+            since: None,
+        }
+    }
+
+    /// One that holds or does not.
+    pub(crate) fn claim(kind: &str, holds: bool, reason: &str, message: impl Into<String>) -> Self {
+        Self::new(kind, if holds { "True" } else { "False" }, reason, message)
+    }
+
+    /// The same, since that time in words of RFC 3339.
+    pub(crate) fn since(self, since: Option<String>) -> Self {
+        Self { since, ..self }
+    }
+}
+
 /// How a replica is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -126,7 +126,7 @@ impl Look<'_> {
             zone: None,
             versions: Vec::new(),
             external: Vec::new(),
-            conditions: if declared.is_some() { self.conditions(service) } else { terminating(service) },
+            conditions: if declared.is_some() { self.conditions(service) } else { self.terminating(service) },
         }
     }
 
@@ -142,26 +142,38 @@ impl Look<'_> {
             claim("Available", false, "TooFewReady", enough + &why, self.since_missing(service))
         };
         let mut conditions = vec![available, self.complete(service, &why)];
-        conditions.extend(exposed(service).map(|(status, reason, message)| v1::Condition {
-            kind: "Exposed".into(),
-            status: status.into(),
-            reason: reason.into(),
-            message,
-            since: None,
-        }));
-        let suspended = service.healing.suspended;
-        conditions.push(claim(
-            "Healing",
-            suspended.is_none(),
-            if suspended.is_none() { "Active" } else { "Suspended" },
-            if suspended.is_none() {
-                "replicas that fail their liveness probe are restarted".into()
-            } else {
-                "too many replicas fail at once for each to be broken by itself: none is restarted for its probe".into()
-            },
-            suspended.map(|time| self.at(time)),
-        ));
+        conditions.extend(self.exposed(service));
+        conditions.push(self.healing(service));
         conditions
+    }
+
+    /// Whether replicas are restarted for their probes.
+    fn healing(&self, service: &ServiceState) -> v1::Condition {
+        let Some(since) = service.healing.suspended else {
+            let message = "replicas that fail their liveness probe are restarted";
+            return v1::Condition::claim("Healing", true, "Active", message);
+        };
+        let message = "too many replicas fail at once for each to be broken by itself: none is restarted for its probe";
+        v1::Condition::claim("Healing", false, "Suspended", message).since(Some(self.at(since)))
+    }
+
+    /// Whether the proxy listens; `None` for a service that nobody exposes.
+    fn exposed(&self, service: &ServiceState) -> Option<v1::Condition> {
+        let (status, reason, message) = exposed(service)?;
+        let since = service.exposure.since().map(|time| self.at(time));
+        Some(v1::Condition::new("Exposed", status, reason, message).since(since))
+    }
+
+    /// What is to be said of a service that nobody wants any more: only how far its end is.
+    fn terminating(&self, service: &ServiceState) -> Vec<v1::Condition> {
+        let left = service.places.values().filter(|place| place.is_occupied()).count();
+        let message = match left {
+            0 => "it is deleted, and its last replica is gone".to_owned(),
+            1 => "it is deleted, and its last replica finishes what it does".to_owned(),
+            left => format!("it is deleted, and {left} replicas finish what they do"),
+        };
+        let terminating = v1::Condition::claim(v1::TERMINATING, true, "Deleted", message);
+        std::iter::once(terminating).chain(self.exposed(service)).collect()
     }
 
     /// Whether the service is as it was declared: as many replicas, all of the declared version, and nobody on the way out.
@@ -180,9 +192,12 @@ impl Look<'_> {
         if ready > desired {
             return claim("Complete", false, "Shrinking", progress + why, self.since_ready(service));
         }
-        let nobody_leaves =
-            ready == desired && service.places.len() == counted().count() + service.spares().count();
-        claim("Complete", nobody_leaves, "Settled", progress, self.since_ready(service))
+        // Some leave, or there is one beside those wanted that does not serve: begun to replace another, or kept from going.
+        let have = service.count();
+        if have > desired || service.places.len() > counted().count() + service.spares().count() {
+            return claim("Complete", false, "Settling", progress + why, self.since_ready(service));
+        }
+        claim("Complete", true, "Settled", progress, self.since_ready(service))
     }
 
     /// When the last of those that count became ready, or ceased to be.
@@ -263,13 +278,7 @@ impl Look<'_> {
 }
 
 fn claim(kind: &str, holds: bool, reason: &str, message: String, since: Option<String>) -> v1::Condition {
-    v1::Condition {
-        kind: kind.into(),
-        status: if holds { "True" } else { "False" }.into(),
-        reason: reason.into(),
-        message,
-        since,
-    }
+    v1::Condition::claim(kind, holds, reason, message).since(since)
 }
 
 fn stage_since(stage: &Stage) -> Time {
@@ -303,27 +312,6 @@ fn last_exit(place: &Place) -> Option<String> {
 
 fn exit_sentence(exit: Exit) -> String {
     Reason::Exited(exit).to_string()
-}
-
-/// What is to be said of a service that nobody wants any more: only how far its end is.
-fn terminating(service: &ServiceState) -> Vec<v1::Condition> {
-    let left = service.places.values().filter(|place| place.is_occupied()).count();
-    let message = match left {
-        0 => "it is deleted, and its last replica is gone".to_owned(),
-        1 => "it is deleted, and its last replica finishes what it does".to_owned(),
-        left => format!("it is deleted, and {left} replicas finish what they do"),
-    };
-    let claim = |kind: &str, status: &str, reason: &str, message: String| v1::Condition {
-        kind: kind.into(),
-        status: status.into(),
-        reason: reason.into(),
-        message,
-        since: None,
-    };
-    let mut conditions = vec![claim(v1::TERMINATING, "True", "Deleted", message)];
-    conditions
-        .extend(exposed(service).map(|(status, reason, message)| claim("Exposed", status, reason, message)));
-    conditions
 }
 
 /// Status, reason and message; `None` for a service that nobody exposes.

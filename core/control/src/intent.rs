@@ -6,7 +6,6 @@ use std::sync::Arc;
 use execute::Outbox;
 use knowledge::{Exposure, Hold, Knowledge, Pause, Place, Protection, ServiceState, Stage, Tried};
 use model::event::EventKind;
-use model::identity::Generation;
 use model::input::{Declared, Intent};
 use model::memory::{ConditionsMemory, Memory, PolicyMemory};
 use model::name::ServiceName;
@@ -148,7 +147,7 @@ pub(crate) fn recall(now: Time, knowledge: &mut Knowledge, memory: &Memory) {
     service.set_foresight(now, memory.load.as_ref());
     // Whether an earlier run's proxy listens is not known: it is told what holds now, one way or the other.
     if service.exposure == Exposure::None {
-        service.exposure = Exposure::Shown { revision: Generation(0) };
+        service.exposure = Exposure::unknown(now);
     }
     for (ordinal, restart) in &memory.restarts {
         let place = service.places.entry(*ordinal).or_insert_with(|| Place::empty(Role::Active, now));

@@ -82,7 +82,7 @@ pub fn carry_out(hand: &mut Hand<'_>, knowledge: &mut Knowledge, service: &Servi
         Change::Expose => hand.expose(service, &step.reason),
         Change::Conceal => {
             let action = hand.tell(ActionKind::Conceal(service.name.clone()), &step.reason);
-            service.exposure = Exposure::Concealing { action };
+            service.exposure = Exposure::Concealing { action, since: hand.now.time };
         }
         Change::SuspendHealing => {
             service.healing.suspended = Some(hand.now.time);
@@ -236,7 +236,7 @@ impl Hand<'_> {
         let Some(declared) = service.declared.clone() else { return };
         let revision = declared.revision;
         let action = self.tell(ActionKind::Expose(declared), reason);
-        service.exposure = Exposure::Telling { action, revision };
+        service.exposure = Exposure::Telling { action, revision, since: self.now.time };
     }
 }
 

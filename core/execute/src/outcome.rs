@@ -85,12 +85,12 @@ fn applied(hand: &mut Hand<'_>, knowledge: &mut Knowledge, action: &Action) -> S
             if let Some(service) = knowledge.service_mut(&declared.name)
                 && matches!(service.exposure, Exposure::Telling { action: told, .. } if told == action.id)
             {
-                service.exposure = Exposure::Shown { revision: declared.revision };
+                service.exposure = Exposure::Shown { revision: declared.revision, since: hand.now.time };
             }
         }
         ActionKind::Conceal(name) => {
             if let Some(service) = knowledge.service_mut(name)
-                && service.exposure == (Exposure::Concealing { action: action.id })
+                && matches!(service.exposure, Exposure::Concealing { action: told, .. } if told == action.id)
             {
                 service.exposure = Exposure::None;
             }
@@ -140,7 +140,8 @@ fn failed(hand: &mut Hand<'_>, knowledge: &mut Knowledge, action: &Action, failu
         ActionKind::Expose(declared) => {
             let Some(service) = knowledge.service_mut(&declared.name) else { return Settled::Nothing };
             let message = Arc::clone(&failure.message);
-            service.exposure = Exposure::Failed { revision: declared.revision, message, retry };
+            let (revision, since) = (declared.revision, hand.now.time);
+            service.exposure = Exposure::Failed { revision, since, message, retry };
             hand.out.tell(hand.now, &declared.name, None, EventKind::ActionFailed, reason);
         }
         // What must happen in the end is told again, after a while; a newer memory takes the place of one that waits.

@@ -4,7 +4,7 @@
 
 use model::event::{Event, EventKind};
 use model::fact::Fact;
-use model::identity::{ActionId, Generation, ReplicaId};
+use model::identity::{ActionId, ReplicaId};
 use model::input::{self, Allotted, Exit, ExitStatus, Observed, ReplicaState, Traffic, Usage};
 use model::latency::Latencies;
 use model::name::ServiceName;
@@ -109,7 +109,7 @@ impl Knowledge {
         let service = self.service_or_new(&observed.replica.service);
         // Nobody declared it, and whether somebody listens for it is not known: it is told to stop.
         if service.declared.is_none() && service.exposure == Exposure::None {
-            service.exposure = Exposure::Shown { revision: Generation(0) };
+            service.exposure = Exposure::unknown(now.time);
         }
         let place = service
             .places

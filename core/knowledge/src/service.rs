@@ -140,16 +140,22 @@ pub enum Exposure {
         action: ActionId,
         /// Which revision of its declaration.
         revision: Generation,
+        /// When.
+        since: Time,
     },
     /// The proxy listens.
     Shown {
         /// Which revision of its declaration.
         revision: Generation,
+        /// When it said so.
+        since: Time,
     },
     /// The proxy could not.
     Failed {
         /// Which revision of its declaration.
         revision: Generation,
+        /// When it said so.
+        since: Time,
         /// One sentence for people.
         message: Arc<str>,
         /// When to try again.
@@ -159,7 +165,27 @@ pub enum Exposure {
     Concealing {
         /// By which action.
         action: ActionId,
+        /// When.
+        since: Time,
     },
+}
+
+impl Exposure {
+    /// That an earlier run may have told the proxy to listen, which is not known: it is told what holds, one way or the other.
+    pub fn unknown(now: Time) -> Self {
+        Self::Shown { revision: Generation(0), since: now }
+    }
+
+    /// Since when it is so; `None` before anything was asked of the proxy.
+    pub fn since(&self) -> Option<Time> {
+        match self {
+            Self::None => None,
+            Self::Telling { since, .. }
+            | Self::Shown { since, .. }
+            | Self::Failed { since, .. }
+            | Self::Concealing { since, .. } => Some(*since),
+        }
+    }
 }
 
 impl ServiceState {

@@ -99,12 +99,12 @@ fn expose(now: Time, service: &ServiceState, draft: &mut Draft) {
     let wanted = service.declared.as_ref().filter(|declared| declared.spec.expose.is_some());
     match (wanted, &service.exposure) {
         (Some(_), Exposure::None) => draft.step(Writer::Human, Change::Expose, Reason::Declared),
-        (Some(declared), Exposure::Telling { revision, .. } | Exposure::Shown { revision })
+        (Some(declared), Exposure::Telling { revision, .. } | Exposure::Shown { revision, .. })
             if *revision < declared.revision =>
         {
             draft.step(Writer::Human, Change::Expose, Reason::Declared);
         }
-        (Some(declared), Exposure::Failed { revision, message, retry }) => {
+        (Some(declared), Exposure::Failed { revision, message, retry, .. }) => {
             if now >= *retry || *revision < declared.revision {
                 draft.step(Writer::Human, Change::Expose, Reason::Declared);
             } else {

@@ -164,7 +164,7 @@ fn at_rest(now: Time, service: &ServiceState, site: &Site) -> Result<(), String>
         ));
     }
     let is_shown =
-        matches!(&service.exposure, Exposure::Shown { revision } if *revision == declared.revision);
+        matches!(&service.exposure, Exposure::Shown { revision, .. } if *revision == declared.revision);
     let wanted = declared.spec.expose.as_ref().map(|_| declared.revision);
     if site.exposed != wanted || is_shown != wanted.is_some() {
         return Err(format!("the proxy listens for revision {:?}, wanted is {wanted:?}", site.exposed));
