@@ -51,8 +51,7 @@ pub(crate) async fn apply(
 
 /// Deletes a resource.
 pub(crate) async fn delete(state: &State, kind: Kind, name: String) -> Result<v1::Applied, Failure> {
-    let applied = Applied { kind, name: name.clone(), change: Change::Deleted, warnings: Vec::new() };
-    state.ask(move |handle| Ok(handle.delete(kind, &name)?)).await?;
+    let applied = state.ask(move |handle| Ok(handle.delete(kind, &name)?)).await?;
     Ok(v1::Applied { dry_run: false, items: vec![item(&applied)] })
 }
 

@@ -34,6 +34,7 @@ mod capacity;
 mod decided;
 mod metric_source;
 mod proxied;
+mod removable;
 mod resources;
 mod rightsize;
 mod route;

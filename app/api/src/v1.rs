@@ -666,7 +666,7 @@ pub struct AppliedItem {
     pub name: String,
     /// `created`, `configured`, `unchanged` or `deleted`.
     pub change: String,
-    /// What is wrong with it and did not keep it from being applied; absent when nothing is.
+    /// What is wrong with it and did not keep it from being applied; of what is deleted, what others lack from then on. Absent when nothing is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }

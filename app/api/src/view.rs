@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use control::ControlLoop;
-use knowledge::{Exposure, Health, Place, ServiceState, Stage};
+use knowledge::{Exposure, Health, Knowledge, Place, ServiceState, Stage};
 use model::decision::{Account, Asked, Condition, Decision, ShadowDecision};
 use model::identity::{Ordinal, ReplicaId};
 use model::input::{Declared, Exit};
@@ -18,6 +18,7 @@ use orchestrator::{Handle, Stopped, Told};
 
 use crate::decided;
 use crate::moment::{rfc3339, wall_of};
+use crate::removable::removable;
 use crate::{capacity, rightsize, v1};
 
 /// Services looked at in one go on the loop's thread.
@@ -75,7 +76,7 @@ pub(crate) fn services(
 pub(crate) fn view_of(brain: &ControlLoop, now: Now, name: &ServiceName) -> Option<ServiceView> {
     let knowledge = brain.knowledge();
     let service = knowledge.service(name)?;
-    let look = Look { now, settings: brain.settings(), node: knowledge.node.as_ref() };
+    let look = Look { now, settings: brain.settings(), knowledge };
     let places: Vec<PlaceView> =
         service.places.iter().map(|(ordinal, place)| look.place(service, *ordinal, place)).collect();
     Some(ServiceView {
@@ -93,7 +94,7 @@ pub(crate) fn view_of(brain: &ControlLoop, now: Now, name: &ServiceName) -> Opti
 struct Look<'a> {
     now: Now,
     settings: &'a Settings,
-    node: Option<&'a NodeName>,
+    knowledge: &'a Knowledge,
 }
 
 impl Look<'_> {
@@ -144,6 +145,7 @@ impl Look<'_> {
         let mut conditions = vec![available, self.complete(service, &why)];
         conditions.extend(self.exposed(service));
         conditions.push(self.healing(service));
+        conditions.extend(removable(self.now.time, self.knowledge, service));
         conditions
     }
 
@@ -153,7 +155,8 @@ impl Look<'_> {
             let message = "replicas that fail their liveness probe are restarted";
             return v1::Condition::claim("Healing", true, "Active", message);
         };
-        let message = "too many replicas fail at once for each to be broken by itself: none is restarted for its probe";
+        let message =
+            "too many replicas fail at once for each to be broken by itself: none is restarted for its probe";
         v1::Condition::claim("Healing", false, "Suspended", message).since(Some(self.at(since)))
     }
 
@@ -230,7 +233,7 @@ impl Look<'_> {
         let wait = service.waits.iter().find(|wait| wait.ordinal == Some(ordinal));
         let status = v1::ReplicaStatus {
             service: service.name.to_string(),
-            node: self.node.filter(|_| is_occupied).map(NodeName::to_string),
+            node: self.knowledge.node.as_ref().filter(|_| is_occupied).map(NodeName::to_string),
             pid: None,
             ports: Default::default(),
             phase: self.phase(place).into(),
@@ -496,3 +499,6 @@ pub(crate) fn event(event: &Told) -> v1::Event {
         message: event.message.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

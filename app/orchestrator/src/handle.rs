@@ -93,12 +93,14 @@ impl Handle {
         self.intake().declarations(resources)
     }
 
-    /// Deletes a resource; the replicas of a deleted service are drained and stopped. Blocks for a disk write.
-    pub fn delete(&self, kind: Kind, name: &str) -> Result<(), ApplyError> {
+    /// Deletes a resource, and says what others lack from then on; the replicas of a deleted service are drained and stopped. Blocks for a disk
+    /// write.
+    pub fn delete(&self, kind: Kind, name: &str) -> Result<Applied, ApplyError> {
         let _turn = self.turn();
-        let intents = self.intake().delete(kind, name)?;
+        let (applied, intents) = self.intake().delete(kind, name)?;
         self.tell_around()?;
-        Ok(self.tell(intents)?)
+        self.tell(intents)?;
+        Ok(applied)
     }
 
     /// Holds a service at a size, for a time or until released. Blocks for a disk write.

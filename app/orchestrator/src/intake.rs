@@ -32,7 +32,7 @@ pub struct Applied {
     pub name: String,
     /// What changes.
     pub change: Change,
-    /// What is wrong with it and does not keep it from being applied.
+    /// What is wrong with it and does not keep it from being applied; of what is deleted, what is wrong with others from then on.
     pub warnings: Vec<Problem>,
 }
 
@@ -212,21 +212,33 @@ impl Intake {
         Ok((applied, touched.iter().filter_map(|name| self.declare(name)).collect()))
     }
 
-    /// Removes a resource, and with a service what was ordered about it by hand. Returns what the loop must be told.
-    pub(crate) fn delete(&mut self, kind: Kind, name: &str) -> Result<Vec<Intent>, ApplyError> {
+    /// Removes a resource, and with a service what was ordered about it by hand. Returns what became of it, and what the loop must be told.
+    pub(crate) fn delete(&mut self, kind: Kind, name: &str) -> Result<(Applied, Vec<Intent>), ApplyError> {
         let key = (kind, name.to_owned());
         let not_found = || ApplyError::NotFound { kind, name: name.to_owned() };
-        let stored = self.resources.get(&key).ok_or_else(not_found)?;
-        let Some(service) = service_of(&stored.resource) else {
+        let service = service_of(&self.resources.get(&key).ok_or_else(not_found)?.resource);
+        let before = warnings(&self.resources);
+        let intents = self.remove(&key, service)?;
+        let warnings = warnings(&self.resources).difference(&before).cloned().collect();
+        Ok((Applied { kind, name: key.1, change: Change::Deleted, warnings }, intents))
+    }
+
+    fn remove(
+        &mut self,
+        key: &(Kind, String),
+        service: Option<ServiceName>,
+    ) -> Result<Vec<Intent>, ApplyError> {
+        let (kind, name) = (key.0, &*key.1);
+        let Some(service) = service else {
             self.shelf.commit(shelf::delete_resource(Txn::new(), kind, name))?;
-            self.resources.remove(&key);
+            self.resources.remove(key);
             return Ok(Vec::new());
         };
         if let (Kind::Service, Some(by)) = (kind, self.who_needs(&service)) {
             return Err(ApplyError::Needed { kind, name: name.to_owned(), by });
         }
         let mut rest = self.resources.clone();
-        rest.remove(&key);
+        rest.remove(key);
         let mut txn = shelf::delete_resource(Txn::new(), kind, name);
         match kind {
             Kind::Service => {
@@ -465,6 +477,17 @@ fn service_of(resource: &Resource) -> Option<ServiceName> {
         Resource::HorizontalPodAutoscaler(hpa) => ServiceName::parse(&hpa.target().name).ok(),
         Resource::Route(_) | Resource::MetricSource(_) => None,
     }
+}
+
+/// What is wrong with those that are kept and does not keep them from being so, each at its resource.
+fn warnings(kept: &Kept) -> BTreeSet<Problem> {
+    let all: Vec<Resource> = kept.values().map(|stored| stored.resource.clone()).collect();
+    let warnings = check(&all, Severity::Error).into_iter();
+    let named = warnings.filter(|it| it.severity == Severity::Warning).map(|it| {
+        let about = &all[it.resource];
+        Problem::at(format!("{}/{} {}", about.kind(), about.name(), it.problem.path), it.problem.text)
+    });
+    named.collect()
 }
 
 fn sentences(problems: &[ResourceProblem]) -> String {

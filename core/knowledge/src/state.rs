@@ -6,6 +6,7 @@ use std::time::Duration;
 use model::identity::{Epoch, Incarnation, Ordinal, ReplicaId};
 use model::measure::MetricKey;
 use model::name::{NodeName, ServiceName};
+use model::quantity::Milli;
 use model::time::Time;
 
 use crate::measured::{Reading, Readings};
@@ -92,6 +93,24 @@ impl Knowledge {
     /// What the source of a metric has measured last; `None` when there is no source.
     pub fn reading(&self, key: &MetricKey) -> Option<&Reading> {
         self.measured.of(key)
+    }
+
+    /// What the replicas of `service` say of what `key` names, each the sum of its series; those of which nothing stands are left out. `None` when
+    /// there is no source.
+    pub fn said_by_place(
+        &self,
+        now: Time,
+        service: &ServiceState,
+        key: &MetricKey,
+    ) -> Option<BTreeMap<Ordinal, Milli>> {
+        let reading = self.reading(key)?;
+        let one = |(ordinal, place): (&Ordinal, &Place)| {
+            let said =
+                reading.by_replica.get(ordinal).filter(|said| said.incarnation == place.incarnation)?;
+            let (_, series) = said.latest.at(now, reading.stale_after).ok()?;
+            Some((*ordinal, series.iter().map(|series| series.value).reduce(Milli::plus)?))
+        };
+        Some(service.places.iter().filter_map(one).collect())
     }
 
     /// The place of a replica.

@@ -1,9 +1,8 @@
 //! What the sources of metrics have measured, as the autoscaler takes it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use knowledge::{Knowledge, Lack, Latest, Place, Reading, ServiceState};
+use knowledge::{Knowledge, Lack, Latest, Place, Reading};
 use model::identity::Ordinal;
 use model::measure::{MetricKey, Series};
 use model::name::ServiceName;
@@ -40,22 +39,6 @@ pub(crate) fn of_replicas(
         Ok(Sample { value, at, window: Duration::ZERO })
     };
     Ok(places.iter().map(one).collect())
-}
-
-/// What the replicas of `service` say of what `key` names, each the sum of its series; those of which nothing stands are left out.
-pub(crate) fn by_place(
-    now: Time,
-    knowledge: &Knowledge,
-    service: &ServiceState,
-    key: &MetricKey,
-) -> BTreeMap<Ordinal, Milli> {
-    let Some(reading) = knowledge.reading(key) else { return BTreeMap::new() };
-    let one = |(ordinal, place): (&Ordinal, &Place)| {
-        let said = reading.by_replica.get(ordinal).filter(|said| said.incarnation == place.incarnation)?;
-        let (_, series) = said.latest.at(now, reading.stale_after).ok()?;
-        Some((*ordinal, series.iter().map(|series| series.value).reduce(Milli::plus)?))
-    };
-    service.places.iter().filter_map(one).collect()
 }
 
 /// All series of a metric of what is outside that are selected.

@@ -12,8 +12,6 @@ use model::resource::Remove;
 use model::settings::Settings;
 use model::time::Time;
 
-use crate::measured;
-
 /// Who goes, and who would have, but must stay.
 #[derive(Debug, Default)]
 pub(crate) struct Victims {
@@ -33,8 +31,8 @@ pub(crate) fn victims(
     settings: &Settings,
 ) -> Victims {
     let remove = first_to_go(service);
-    let costs = remove.key(&service.name).map(|key| measured::by_place(now, knowledge, service, &key));
-    let costs = costs.unwrap_or_default();
+    let cost_of = remove.key(&service.name);
+    let costs = cost_of.and_then(|key| knowledge.said_by_place(now, service, &key)).unwrap_or_default();
     let needed = Needed::of(now, knowledge, service);
     let mut candidates: Vec<_> = service
         .counting()
@@ -68,7 +66,7 @@ impl<'s> Needed<'s> {
         let scale = service.declared.as_ref().map(|declared| &declared.spec.scale);
         let said = scale.and_then(|scale| {
             let (metric, key) = (scale.protect.as_ref()?, scale.protect_key(&service.name)?);
-            Some((metric, measured::by_place(now, knowledge, service, &key)))
+            Some((metric, knowledge.said_by_place(now, service, &key).unwrap_or_default()))
         });
         Self { said }
     }

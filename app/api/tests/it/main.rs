@@ -56,6 +56,44 @@ async fn a_service_is_declared_shown_held_released_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_deletes_what_others_need_is_told_and_so_is_whoever_looks_at_them() {
+    let world = World::start().await;
+    let mut shop = service("shop", 1);
+    shop["spec"]["scale"]["protect"] = "sessions".into();
+    shop["spec"]["ports"] = json!([{"name": "http"}]);
+    shop["spec"]["expose"] = json!({"listen": "127.0.0.1:0", "port": "http"});
+    let mut sessions = metric_source();
+    sessions["spec"] = json!({"metric": "sessions", "from": {"replicas": {"service": "shop"}}});
+    let both = json!({"items": [shop, sessions]});
+    let applied = world.send(Method::POST, "/v1/apply", &both).await.json();
+    assert_eq!(applied["items"][0]["warnings"], Value::Null, "{applied}");
+    let condition = |answer: &world::Answer, kind: &str| {
+        let shop = answer.json();
+        let found =
+            shop["status"]["conditions"].as_array().and_then(|all| all.iter().find(|it| it["type"] == kind));
+        found.cloned().unwrap_or_default()
+    };
+    let removable = |reason: &'static str| {
+        move |answer: &world::Answer| condition(answer, "Removable")["reason"] == reason
+    };
+    let answer = world.until("/v1/services/shop", removable("NotMeasured")).await;
+    let message = "sessions is not known of 1 of 1 that serve: these stay when it shrinks";
+    assert_eq!(condition(&answer, "Removable")["message"], message);
+    let answer =
+        world.until("/v1/services/shop", |answer| condition(answer, "Exposed")["status"] == "True").await;
+    assert!(condition(&answer, "Exposed")["since"].is_string(), "{answer:?}");
+
+    let deleted = world.send(Method::DELETE, "/v1/metricsources/shop", &json!(null)).await.json();
+    let lacking = "Service/shop spec.scale.protect: nothing measures sessions of each replica of shop yet: declare a MetricSource for it";
+    assert_eq!(deleted["items"][0]["warnings"], json!([lacking]));
+    let answer = world.until("/v1/services/shop", removable("NoSource")).await;
+    assert_eq!(condition(&answer, "Removable")["status"], "False");
+    let deleted = world.send(Method::DELETE, "/v1/services/shop", &json!(null)).await.json();
+    assert_eq!(deleted["items"][0]["warnings"], Value::Null, "nobody else lacks it: {deleted}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_is_shown_with_its_process_and_its_log() {
     let world = World::start().await;
     world.declare("shop", 1).await;

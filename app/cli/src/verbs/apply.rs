@@ -34,17 +34,22 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
     let path = if words.dry_run { "/v1/apply?dryRun=true" } else { "/v1/apply" };
     let answer: Value = desk.client()?.ask(Method::POST, path, Some(&json!({ "items": resources }))).await?;
     let applied: v1::Applied = serde_json::from_value(answer.clone())?;
-    for item in &applied.items {
-        item.warnings
-            .iter()
-            .for_each(|warning| say(&format!("warning: {}/{}: {warning}", item.kind, item.name)));
-    }
+    say_warnings(&applied);
     if !words.dry_run {
         return desk.printer.print(words.output.output, &answer, |_| lines(&applied));
     }
     let trials = trial::of(desk, &resources).await;
     let answer = trial::beside(answer, trials.as_ref());
     desk.printer.print(words.output.output, &answer, |_| lines(&applied) + &trial::lines(trials.as_ref()))
+}
+
+/// What the server warns of, on standard error.
+pub(crate) fn say_warnings(applied: &v1::Applied) {
+    for item in &applied.items {
+        item.warnings
+            .iter()
+            .for_each(|warning| say(&format!("warning: {}/{}: {warning}", item.kind, item.name)));
+    }
 }
 
 /// A line for each resource: `service/shop created`.

@@ -32,6 +32,7 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
         let path = one.path();
         let answer: Value = client.ask(Method::DELETE, &path, None).await?;
         let applied: v1::Applied = serde_json::from_value(answer.clone())?;
+        apply::say_warnings(&applied);
         desk.printer.print(words.output.output, &answer, |_| apply::lines(&applied))?;
     }
     Ok(())
