@@ -83,7 +83,7 @@ fn at_once(handle: &Handle, declared: &Arc<Declared>) -> Result<Option<v1::Trial
         let wanted = service.desired.unwrap_or(0);
         Some((wanted, {
             let findings = brain.findings(now.time, service);
-            trial.decide(now, (brain.knowledge(), service, &findings), brain.settings())
+            trial.decide(brain.moment(now, service, &findings))
         }))
     })?;
     Ok(account.map(|(wanted, account)| {
@@ -133,8 +133,7 @@ impl Course {
         let Some(service) = brain.knowledge().service(&self.declared.name) else { return };
         let trial = self.trial.get_or_insert_with(|| Trial::new(Arc::clone(&self.declared), service));
         let findings = brain.findings(at.time, service);
-        let seen = (brain.knowledge(), service, &findings[..]);
-        let tried = trial.decide(at, seen, brain.settings()).desired();
+        let tried = trial.decide(brain.moment(at, service, &findings)).desired();
         self.points.push((at.wall, holds, tried));
     }
 }

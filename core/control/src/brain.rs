@@ -16,6 +16,7 @@ use model::plan::{Change, Plan, Step, Wait};
 use model::reason::Reason;
 use model::settings::Settings;
 use model::time::{Now, Time};
+use plan::Moment;
 
 use crate::agenda::Agenda;
 use crate::intent;
@@ -91,6 +92,11 @@ impl ControlLoop {
         let mut findings = Vec::new();
         analyze::findings(now, &self.knowledge, service, &self.settings.restart, &mut findings);
         findings
+    }
+
+    /// All that a decision on `service` at `now` is made from.
+    pub fn moment<'a>(&'a self, now: Now, service: &'a ServiceState, findings: &'a [Finding]) -> Moment<'a> {
+        Moment { now, knowledge: &self.knowledge, service, findings, settings: &self.settings }
     }
 
     /// The numbers that it runs with.
@@ -247,8 +253,8 @@ impl ControlLoop {
         }
         self.findings.clear();
         analyze::findings(now.time, &self.knowledge, service, &self.settings.restart, &mut self.findings);
-        let plan =
-            plan::plan(now, &self.knowledge, service, &self.findings, &self.settings, &mut self.survivor);
+        let (knowledge, findings, settings) = (&self.knowledge, &self.findings, &self.settings);
+        let plan = plan::plan(Moment { now, knowledge, service, findings, settings }, &mut self.survivor);
         let verdicts = guard::judge(&self.knowledge, &self.settings.guard, &plan);
         self.carry_out(now, &plan, &verdicts, out);
         self.conclude(now, plan, &verdicts, out);

@@ -26,5 +26,4 @@ mod intent;
 
 pub use brain::ControlLoop;
 pub use execute::Outbox;
-pub use plan::Trial;
-pub use plan::{hindsight, vertical};
+pub use plan::{Moment, Trial, hindsight, vertical};

@@ -2,33 +2,26 @@
 
 use std::time::Duration;
 
-use knowledge::{Knowledge, Place, ServiceState, Stage};
+use knowledge::{Place, ServiceState, Stage};
 use model::chance::Stream;
 use model::fact::Finding;
 use model::identity::{ActionId, Ordinal};
 use model::plan::{Afterwards, Change, Role, Writer};
 use model::reason::Reason;
 use model::resource::Recover;
-use model::settings::RestartSettings;
 use model::time::Time;
 
 use crate::draft::Draft;
+use crate::moment::Moment;
 
 /// Adds the steps that bring back what was lost: first somebody takes over the traffic, then the place is filled again.
-pub(crate) fn heal(
-    now: Time,
-    knowledge: &Knowledge,
-    service: &ServiceState,
-    findings: &[Finding],
-    settings: &RestartSettings,
-    chance: &mut Stream,
-    draft: &mut Draft,
-) {
+pub(crate) fn heal(moment: Moment<'_>, chance: &mut Stream, draft: &mut Draft) {
+    let service = moment.service;
     welcome(service, draft);
     take_over(service, chance, draft);
-    restart_sick(now, service, findings, settings, draft);
-    fill_empty(now, knowledge, service, findings, draft);
-    stop_drained(now, service, draft);
+    restart_sick(moment, draft);
+    fill_empty(moment, draft);
+    stop_drained(moment.now.time, service, draft);
 }
 
 /// Tells replicas of an earlier run what traffic they get: that run's word is not known.
@@ -136,13 +129,9 @@ fn unasked_until(service: &ServiceState) -> Option<Time> {
 }
 
 /// Restarts one sick replica, unless so many are sick that each by itself is not at fault, or what it needs is missing.
-fn restart_sick(
-    now: Time,
-    service: &ServiceState,
-    findings: &[Finding],
-    settings: &RestartSettings,
-    draft: &mut Draft,
-) {
+fn restart_sick(moment: Moment<'_>, draft: &mut Draft) {
+    let Moment { service, findings, settings, .. } = moment;
+    let now = moment.now.time;
     let overload = findings.iter().find_map(|finding| match finding {
         Finding::Overload { failing, of } => Some(Reason::Overload { failing: *failing, of: *of }),
         Finding::Sick { .. }
@@ -170,7 +159,7 @@ fn restart_sick(
     if is_held {
         return;
     }
-    let next = service.healing.liveness_restart.map_or(now, |last| last + settings.liveness_interval);
+    let next = service.healing.liveness_restart.map_or(now, |last| last + settings.restart.liveness_interval);
     let missing = missing_dependency(findings);
     for finding in findings {
         match finding {
@@ -195,13 +184,9 @@ fn restart_sick(
 }
 
 /// Starts a replica in each empty place whose time has come and whose dependencies are there.
-fn fill_empty(
-    now: Time,
-    knowledge: &Knowledge,
-    service: &ServiceState,
-    findings: &[Finding],
-    draft: &mut Draft,
-) {
+fn fill_empty(moment: Moment<'_>, draft: &mut Draft) {
+    let Moment { knowledge, service, findings, .. } = moment;
+    let now = moment.now.time;
     let missing = missing_dependency(findings);
     if !knowledge.inventory_seen || service.declared.is_none() {
         return;

@@ -15,6 +15,7 @@ mod imagined;
 pub mod learned;
 mod measured;
 mod mode;
+mod moment;
 mod newsvendor;
 mod prospect;
 mod refit;
@@ -33,30 +34,22 @@ mod trial;
 pub mod vertical;
 mod victims;
 
+pub use moment::Moment;
 pub use trial::Trial;
 
-use knowledge::{Exposure, Knowledge, ServiceState};
+use knowledge::Exposure;
 use model::chance::Stream;
 use model::decision::Account;
-use model::fact::Finding;
 use model::plan::{Allotment, Change, Plan, Writer};
 use model::reason::Reason;
-use model::settings::Settings;
-use model::time::{Now, Time};
 
 use crate::draft::Draft;
 
-/// The plan for `service` now.
+/// The plan for the service of `moment`.
 ///
 /// `chance` is drawn from only by services that recover by chance.
-pub fn plan(
-    now: Now,
-    knowledge: &Knowledge,
-    service: &ServiceState,
-    findings: &[Finding],
-    settings: &Settings,
-    chance: &mut Stream,
-) -> Plan {
+pub fn plan(moment: Moment<'_>, chance: &mut Stream) -> Plan {
+    let Moment { now, service, settings, .. } = moment;
     let mut draft = Draft::new(service.next_sync.max(now.time + settings.period));
     let mut plan = Plan {
         service: service.name.clone(),
@@ -70,7 +63,7 @@ pub fn plan(
         look_again: now.time,
     };
     if service.declared.is_some() {
-        let size = size::size(now, (knowledge, service, findings), settings);
+        let size = size::size(moment);
         if let Some(step) = size.step {
             draft.steps.push(step);
         }
@@ -78,13 +71,13 @@ pub fn plan(
         let decision = plan.decision.as_deref().or(service.decision.as_deref());
         let unmet = decision.and_then(Account::unmet);
         plan.allotment = vertical::allotment(now.time, service, unmet);
-        roster::roster(now.time, (knowledge, service, findings), size.desired, settings, &mut draft);
-        refit::refit(now.time, (service, findings), unmet, &mut draft);
+        roster::roster(moment, size.desired, &mut draft);
+        refit::refit(moment, unmet, &mut draft);
     } else {
         roster::clear(service, &mut draft);
     }
-    heal::heal(now.time, knowledge, service, findings, &settings.restart, chance, &mut draft);
-    expose(now.time, service, &mut draft);
+    heal::heal(moment, chance, &mut draft);
+    expose(moment, &mut draft);
     plan.steps = arbiter::arbitrate(draft.steps);
     plan.waits = draft.waits;
     plan.look_again = draft.look_again.max(now.time + LOOK_AGAIN_MIN);
@@ -95,7 +88,8 @@ pub fn plan(
 const LOOK_AGAIN_MIN: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// Keeps the listener as declared.
-fn expose(now: Time, service: &ServiceState, draft: &mut Draft) {
+fn expose(moment: Moment<'_>, draft: &mut Draft) {
+    let (now, service) = (moment.now.time, moment.service);
     let wanted = service.declared.as_ref().filter(|declared| declared.spec.expose.is_some());
     match (wanted, &service.exposure) {
         (Some(_), Exposure::None) => draft.step(Writer::Human, Change::Expose, Reason::Declared),

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use knowledge::{Fitting, Place, Range, ServiceState};
 use model::decision::Unmet;
-use model::fact::Finding;
 use model::identity::Ordinal;
 use model::input::Declared;
 use model::plan::{Allotment, Change, Writer};
@@ -19,6 +18,7 @@ use model::time::Time;
 
 use crate::doubt::Incident;
 use crate::draft::Draft;
+use crate::moment::Moment;
 use crate::vertical::{Growth, cores, mode_of, recommendation, size};
 
 /// After a change, a replica that has too much, if not far too much, keeps it for so long.
@@ -81,18 +81,14 @@ enum Misfit {
 }
 
 /// Adds the step that changes a running replica that has another size than it should have, one at a time.
-pub(crate) fn refit(
-    now: Time,
-    (service, findings): (&ServiceState, &[Finding]),
-    unmet: Option<Unmet>,
-    draft: &mut Draft,
-) {
+pub(crate) fn refit(moment: Moment<'_>, unmet: Option<Unmet>, draft: &mut Draft) {
+    let (now, service) = (moment.now.time, moment.service);
     let Some(declared) = is_fitted(now, service) else { return };
     if service.places.values().any(|place| matches!(place.fitting, Fitting::Telling { .. })) {
         return;
     }
     let Some(aims) = Aims::of(now, service, declared, unmet) else { return };
-    let is_calm = Incident::of(now, service, findings).is_none();
+    let is_calm = Incident::of(moment).is_none();
     for (ordinal, place) in &service.places {
         let Some(given) = place.resources.filter(|_| place.health().is_some()) else { continue };
         if draft.takes_away(*ordinal) || service.is_outdated(place) {
@@ -118,15 +114,11 @@ pub(crate) fn refit(
 
 /// The replica that is to be replaced next because its size cannot be changed, and why; `None` while something else is the matter with the
 /// service, or a person protects it.
-pub(crate) fn to_replace(
-    now: Time,
-    (service, findings): (&ServiceState, &[Finding]),
-    desired: u32,
-    draft: &mut Draft,
-) -> Option<(Ordinal, Reason)> {
+pub(crate) fn to_replace(moment: Moment<'_>, desired: u32, draft: &mut Draft) -> Option<(Ordinal, Reason)> {
+    let (now, service) = (moment.now.time, moment.service);
     let declared = is_fitted(now, service)?;
     let fixed = |(_, place): &(Ordinal, &Place)| matches!(place.fitting, Fitting::Fixed { .. });
-    if !service.counting().any(|it| fixed(&it)) || Incident::of(now, service, findings).is_some() {
+    if !service.counting().any(|it| fixed(&it)) || Incident::of(moment).is_some() {
         return None;
     }
     let began = service.counting().map(|(_, place)| place.restart.began).max()?;

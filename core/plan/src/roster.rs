@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use knowledge::{Exposure, Health, Knowledge, Place, ServiceState, Stage};
-use model::fact::Finding;
+use knowledge::{Exposure, Health, Place, ServiceState, Stage};
 use model::identity::{ActionId, Ordinal};
 use model::plan::{Afterwards, Change, Role, Writer};
 use model::reason::Reason;
 use model::resource::Recover;
-use model::settings::Settings;
 use model::time::Time;
 
 use crate::draft::Draft;
+use crate::moment::Moment;
 use crate::refit;
 use crate::victims::{Victims, first_to_go, victims};
 
@@ -21,16 +20,10 @@ use crate::victims::{Victims, first_to_go, victims};
 /// only when the number wanted serves without it. A new version that never becomes ready so takes nothing away; when a newer
 /// one replaces it, those of it that have not become ready within the grace of a failing probe go first, as nothing is lost with them. Those
 /// that stopped being ready for as long go once a newer one serves: until then what both need may be what is missing. A replica of a size that cannot be changed as it runs is replaced in the same way.
-pub(crate) fn roster(
-    now: Time,
-    (knowledge, service, findings): (&Knowledge, &ServiceState, &[Finding]),
-    desired: u32,
-    settings: &Settings,
-    draft: &mut Draft,
-) {
-    let misfit = refit::to_replace(now, (service, findings), desired, draft).filter(|_| desired > 0);
-    actives(now, (knowledge, service), (desired, misfit), settings, draft);
-    spares(service, draft);
+pub(crate) fn roster(moment: Moment<'_>, desired: u32, draft: &mut Draft) {
+    let misfit = refit::to_replace(moment, desired, draft).filter(|_| desired > 0);
+    actives(moment, (desired, misfit), draft);
+    spares(moment.service, draft);
 }
 
 /// Adds the steps that take everything away: nobody wants the service any more.
@@ -40,14 +33,9 @@ pub(crate) fn clear(service: &ServiceState, draft: &mut Draft) {
     }
 }
 
-fn actives(
-    now: Time,
-    (knowledge, service): (&Knowledge, &ServiceState),
-    (desired, misfit): (u32, Option<(Ordinal, Reason)>),
-    settings: &Settings,
-    draft: &mut Draft,
-) {
-    let patience = settings.restart.liveness_grace;
+fn actives(moment: Moment<'_>, (desired, misfit): (u32, Option<(Ordinal, Reason)>), draft: &mut Draft) {
+    let (now, service) = (moment.now.time, moment.service);
+    let patience = moment.settings.restart.liveness_grace;
     let have = service.count();
     let is_proved = service.counting().any(|(_, place)| place.is_serving() && !service.is_outdated(place));
     let failed_at = |place: &Place| failed_at(place, patience, is_proved);
@@ -66,7 +54,7 @@ fn actives(
             (None, None) => (Writer::ScaleOut, Reason::BelowDesired { have, desired }),
         };
         open(service, wanted - have, Role::Active, writer, &reason, draft);
-    } else if have > wanted && shrink(now, (knowledge, service), (have, wanted, desired), settings, draft) {
+    } else if have > wanted && shrink(moment, (have, wanted, desired), draft) {
     } else if let Some((ordinal, place)) = outdated
         && surge > 0
         && let Some(declared) = &service.declared
@@ -85,15 +73,10 @@ fn actives(
 }
 
 /// Takes away what is too many, and says of whom must stay why; whether any goes. Where none may, whatever else there is to do goes on.
-fn shrink(
-    now: Time,
-    (knowledge, service): (&Knowledge, &ServiceState),
-    (have, wanted, desired): (u32, u32, u32),
-    settings: &Settings,
-    draft: &mut Draft,
-) -> bool {
+fn shrink(moment: Moment<'_>, (have, wanted, desired): (u32, u32, u32), draft: &mut Draft) -> bool {
+    let service = moment.service;
     let reason = Reason::AboveDesired { have, desired, first: first_to_go(service).clone() };
-    let Victims { go, kept } = victims(now, (knowledge, service), have - wanted, settings);
+    let Victims { go, kept } = victims(moment, have - wanted);
     for ordinal in &go {
         retire(service, *ordinal, &service.places[ordinal], Writer::ScaleIn, &reason, draft);
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use knowledge::capacity::{self, Learned};
-use knowledge::{Foresight, Hold, Knowledge, Pause, Place, ServiceState, Stage};
+use knowledge::{Foresight, Hold, Pause, Place, ServiceState, Stage};
 use model::fact::Finding;
 use model::identity::Ordinal;
 use model::input::Declared;
@@ -21,6 +21,7 @@ use model::time::{Now, Time};
 use crate::doubt::{Errors, Incident};
 use crate::fit::fit;
 use crate::foreseen::{Foreseen, Promise};
+use crate::moment::Moment;
 use crate::rest::Rest;
 use crate::scale::reading::{Milli, Phase, Readiness, ReplicaView, Unavailable};
 use crate::shadow::ShadowScene;
@@ -88,12 +89,11 @@ pub(crate) struct Sight {
 
 impl Scene {
     pub(crate) fn of(
-        now: Now,
-        (knowledge, service, findings): (&Knowledge, &ServiceState, &[Finding]),
+        moment: Moment<'_>,
         (declared, term, rest): (&Arc<Declared>, Term, Option<Rest>),
-        settings: &Settings,
     ) -> Self {
-        let (sight, shadows) = Sight::of(now, (knowledge, service, findings), declared, settings);
+        let Moment { now, service, settings, .. } = moment;
+        let (sight, shadows) = Sight::of(moment, declared);
         let replicas_max = settings.guard.replicas_max;
         let slo = declared.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
         let rises = service.scaling.policy.past.rises();
@@ -196,12 +196,8 @@ fn first_size(declared: &Declared, term: &Term) -> u32 {
 }
 
 impl Sight {
-    fn of(
-        now: Now,
-        (knowledge, service, findings): (&Knowledge, &ServiceState, &[Finding]),
-        declared: &Arc<Declared>,
-        settings: &Settings,
-    ) -> (Self, Vec<ShadowScene>) {
+    fn of(moment: Moment<'_>, declared: &Arc<Declared>) -> (Self, Vec<ShadowScene>) {
+        let Moment { now, knowledge, service, settings, .. } = moment;
         if declared.autoscaler.is_none() && declared.spec.scale.shadows.is_empty() {
             return (Self::default(), Vec::new());
         }
@@ -236,13 +232,13 @@ impl Sight {
         let shadows = shadows.collect();
         let sight = Self {
             count: service.count(),
-            replicas: views(now.time, declared, &places, findings),
+            replicas: views(moment, declared, &places),
             taken: declared.autoscaler.as_ref().map(take).unwrap_or_default(),
             warmup: (!is_hpa(declared)).then(|| knowledge::warmup(&service.starts)).flatten(),
             capacity: declared.autoscaler.as_ref().and_then(carried),
             memory: service.scaling.clone(),
             errors: Errors::of(&places, settings),
-            incident: Incident::of(now.time, service, findings),
+            incident: Incident::of(moment),
         };
         (sight, shadows)
     }
@@ -303,13 +299,8 @@ fn is_hpa(declared: &Declared) -> bool {
     declared.autoscaler.is_some() && matches!(declared.spec.scale.count, Count::Fixed(_))
 }
 
-fn views(
-    now: Time,
-    declared: &Declared,
-    places: &[(Ordinal, &Place)],
-    findings: &[Finding],
-) -> Vec<ReplicaView> {
-    let is_unstable = |(ordinal, place): &(Ordinal, &Place)| is_unstable(now, (*ordinal, place), findings);
+fn views(moment: Moment<'_>, declared: &Declared, places: &[(Ordinal, &Place)]) -> Vec<ReplicaView> {
+    let is_unstable = |(ordinal, place): &(Ordinal, &Place)| is_unstable(moment, (*ordinal, place));
     // When it is all of them, they are what there is to count on: one that is overloaded fails, and must not be passed over for that.
     let some_are_stable = places.iter().any(|each| each.1.is_ready() && !is_unstable(each));
     let knows = some_are_stable && !is_hpa(declared);
@@ -321,14 +312,16 @@ fn views(
 }
 
 /// Whether a replica is there and not to be counted on: it ends again and again, fails its liveness probe, or the proxy goes around it.
-fn is_unstable(now: Time, (ordinal, place): (Ordinal, &Place), findings: &[Finding]) -> bool {
+fn is_unstable(moment: Moment<'_>, (ordinal, place): (Ordinal, &Place)) -> bool {
     let is_its_loop =
         |finding: &Finding| matches!(finding, Finding::CrashLoop { ordinal: whose, .. } if *whose == ordinal);
-    let ends_again = || findings.iter().any(is_its_loop);
+    let ends_again = || moment.findings.iter().any(is_its_loop);
     match &place.stage {
         Stage::Empty { .. } | Stage::Starting { .. } => ends_again(),
         Stage::Running(health) => {
-            health.sick_since.is_some() || place.is_ejected(now) || (!health.ready && ends_again())
+            health.sick_since.is_some()
+                || place.is_ejected(moment.now.time)
+                || (!health.ready && ends_again())
         }
         Stage::Draining { .. } | Stage::Stopping { .. } => false,
     }

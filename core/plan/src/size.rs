@@ -2,15 +2,12 @@
 
 use std::sync::Arc;
 
-use knowledge::{Knowledge, ServiceState};
 use model::decision::Account;
-use model::fact::Finding;
 use model::memory::{ScalingMemory, ShadowMemory};
 use model::plan::{Change, Step, Writer};
-use model::settings::Settings;
-use model::time::Now;
 
 use crate::account::Situation;
+use crate::moment::Moment;
 use crate::rest::Rest;
 use crate::ruling::Course;
 use crate::scene::Scene;
@@ -32,11 +29,8 @@ pub(crate) struct Size {
 }
 
 /// Decides on the size of a declared service; between two decisions the last one stands.
-pub(crate) fn size(
-    now: Now,
-    (knowledge, service, findings): (&Knowledge, &ServiceState, &[Finding]),
-    settings: &Settings,
-) -> Size {
+pub(crate) fn size(moment: Moment<'_>) -> Size {
+    let Moment { now, service, settings, .. } = moment;
     let Some(declared) = &service.declared else { return kept(service.desired.unwrap_or(0)) };
     let rest = Rest::of(now.time, service, declared, settings);
     let stands = service.desired.filter(|_| now.time < service.next_sync);
@@ -50,7 +44,7 @@ pub(crate) fn size(
     if let Some(desired) = stands.filter(|_| !is_over(&rest)) {
         return kept(desired);
     }
-    decided(Scene::of(now, (knowledge, service, findings), (declared, term, rest), settings))
+    decided(Scene::of(moment, (declared, term, rest)))
 }
 
 fn kept(desired: u32) -> Size {

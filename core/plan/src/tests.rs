@@ -14,6 +14,7 @@ use model::settings::Settings;
 use model::time::{Now, Time, Wall};
 
 use crate::arbiter::arbitrate;
+use crate::moment::Moment;
 
 const AT: Time = Time::from_millis(1_000_000);
 
@@ -111,7 +112,8 @@ impl Case {
         let now = Now { time: AT, wall: Wall::from_millis(0) };
         let service = self.knowledge.service(&self.name).unwrap();
         let mut chance = Stream::named(1, "survivor");
-        crate::plan(now, &self.knowledge, service, &[], &Settings::default(), &mut chance)
+        let (knowledge, settings) = (&self.knowledge, &Settings::default());
+        crate::plan(Moment { now, knowledge, service, findings: &[], settings }, &mut chance)
     }
 
     fn changes(&self) -> Vec<Change> {

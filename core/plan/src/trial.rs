@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use knowledge::{Knowledge, ServiceState};
+use knowledge::ServiceState;
 use model::decision::Account;
-use model::fact::Finding;
 use model::input::Declared;
 use model::memory::ScalingMemory;
-use model::settings::Settings;
-use model::time::Now;
 
 use crate::account::Situation;
+use crate::moment::Moment;
 use crate::rest::Rest;
 use crate::scene::{Scene, begin};
 use crate::term::Term;
@@ -32,18 +30,13 @@ impl Trial {
         Self { declared, desired: service.desired, memory: service.scaling.clone() }
     }
 
-    /// Decides on what is known of `service` now and what that means, `findings`, and goes on from there.
-    pub fn decide(
-        &mut self,
-        now: Now,
-        (knowledge, service, findings): (&Knowledge, &ServiceState, &[Finding]),
-        settings: &Settings,
-    ) -> Arc<dyn Account> {
+    /// Decides on what is known of the service at `moment`, and goes on from there.
+    pub fn decide(&mut self, moment: Moment<'_>) -> Arc<dyn Account> {
+        let Moment { now, service, settings, .. } = moment;
         let term = Term::of(now.wall, &self.declared, settings.guard.replicas_max);
         let rest =
             Rest::of(now.time, service, &self.declared, settings).filter(|_| !term.is_fixed(&self.declared));
-        let mut scene =
-            Scene::of(now, (knowledge, service, findings), (&self.declared, term, rest), settings);
+        let mut scene = Scene::of(moment, (&self.declared, term, rest));
         scene.desired = self.desired;
         scene.sight.memory = self.memory.clone();
         scene.current = begin(self.desired, &self.memory, (&self.declared, &scene.term));

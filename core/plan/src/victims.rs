@@ -4,13 +4,15 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use knowledge::{Fitting, Knowledge, Place, ServiceState, Stage};
+use knowledge::{Fitting, Place, ServiceState, Stage};
 use model::identity::Ordinal;
 use model::quantity::Milli;
 use model::reason::Reason;
 use model::resource::Remove;
 use model::settings::Settings;
 use model::time::Time;
+
+use crate::moment::Moment;
 
 /// Who goes, and who would have, but must stay.
 #[derive(Debug, Default)]
@@ -24,16 +26,13 @@ pub(crate) struct Victims {
 ///
 /// A start on its way counts as gone already, though nothing can be done about it before it ends: a replica that serves does not go in its
 /// stead. One that must stay never goes, not even when too many are left so.
-pub(crate) fn victims(
-    now: Time,
-    (knowledge, service): (&Knowledge, &ServiceState),
-    excess: u32,
-    settings: &Settings,
-) -> Victims {
+pub(crate) fn victims(moment: Moment<'_>, excess: u32) -> Victims {
+    let Moment { knowledge, service, settings, .. } = moment;
+    let now = moment.now.time;
     let remove = first_to_go(service);
     let cost_of = remove.key(&service.name);
     let costs = cost_of.and_then(|key| knowledge.said_by_place(now, service, &key)).unwrap_or_default();
-    let needed = Needed::of(now, knowledge, service);
+    let needed = Needed::of(moment);
     let mut candidates: Vec<_> = service
         .counting()
         .map(|(ordinal, place)| {
@@ -44,7 +43,7 @@ pub(crate) fn victims(
     candidates.sort_unstable();
     let mut victims = Victims::default();
     for (_, _, Reverse(ordinal)) in candidates {
-        match needed.why(now, service, ordinal) {
+        match needed.why(moment, ordinal) {
             Some(why) => victims.kept.push((ordinal, why)),
             None if victims.go.len() < excess as usize => victims.go.push(ordinal),
             None => {}
@@ -62,19 +61,21 @@ struct Needed<'s> {
 }
 
 impl<'s> Needed<'s> {
-    fn of(now: Time, knowledge: &Knowledge, service: &'s ServiceState) -> Self {
+    fn of(moment: Moment<'s>) -> Self {
+        let Moment { now, knowledge, service, .. } = moment;
         let scale = service.declared.as_ref().map(|declared| &declared.spec.scale);
         let said = scale.and_then(|scale| {
             let (metric, key) = (scale.protect.as_ref()?, scale.protect_key(&service.name)?);
-            Some((metric, knowledge.said_by_place(now, service, &key).unwrap_or_default()))
+            Some((metric, knowledge.said_by_place(now.time, service, &key).unwrap_or_default()))
         });
         Self { said }
     }
 
     /// Why the replica must stay; `None` where it may go. Of one that serves, not to know is as good as to hear that it must: it may be the one
     /// without which the others cannot go on.
-    fn why(&self, now: Time, service: &ServiceState, ordinal: Ordinal) -> Option<Reason> {
-        if let Some(until) = service.protected_until(now, ordinal) {
+    fn why(&self, moment: Moment<'_>, ordinal: Ordinal) -> Option<Reason> {
+        let service = moment.service;
+        if let Some(until) = service.protected_until(moment.now.time, ordinal) {
             return Some(Reason::Protected { until });
         }
         let (metric, said) = self.said.as_ref()?;
