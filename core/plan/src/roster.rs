@@ -1,7 +1,5 @@
 //! How many places a service has, and which of them go.
 
-use std::time::Duration;
-
 use knowledge::{Exposure, Health, Place, ServiceState, Stage};
 use model::identity::{ActionId, Ordinal};
 use model::plan::{Afterwards, Change, Role, Writer};
@@ -21,8 +19,7 @@ use crate::victims::{Victims, first_to_go, victims};
 /// one replaces it, those of it that have not become ready within the grace of a failing probe go first, as nothing is lost with them. Those
 /// that stopped being ready for as long go once a newer one serves: until then what both need may be what is missing. A replica of a size that cannot be changed as it runs is replaced in the same way.
 pub(crate) fn roster(moment: Moment<'_>, desired: u32, draft: &mut Draft) {
-    let misfit = refit::to_replace(moment, desired, draft).filter(|_| desired > 0);
-    actives(moment, (desired, misfit), draft);
+    actives(moment, desired, draft);
     spares(moment.service, draft);
 }
 
@@ -33,50 +30,39 @@ pub(crate) fn clear(service: &ServiceState, draft: &mut Draft) {
     }
 }
 
-fn actives(moment: Moment<'_>, (desired, misfit): (u32, Option<(Ordinal, Reason)>), draft: &mut Draft) {
-    let (now, service) = (moment.now.time, moment.service);
-    let patience = moment.settings.restart.liveness_grace;
+/// Brings the number of those that count to what is wanted, and replaces one of them at a time.
+fn actives(moment: Moment<'_>, desired: u32, draft: &mut Draft) {
+    let service = moment.service;
+    let misfit = refit::to_replace(moment, desired, draft).map(Replaced::of_other_size);
+    let outdated = Outdated::of(moment);
+    let replaced = outdated.next().or(misfit).filter(|_| desired > 0);
     let have = service.count();
-    let is_proved = service.counting().any(|(_, place)| place.is_serving() && !service.is_outdated(place));
-    let failed_at = |place: &Place| failed_at(place, patience, is_proved);
-    let failed = |place: &Place| failed_at(place).is_some_and(|at| at <= now);
-    let outdated_all = || service.counting().filter(|(_, place)| service.is_outdated(place));
-    let outdated = outdated_all().find(|(_, place)| failed(place)).or_else(|| outdated_all().next());
-    let surge = u32::from((outdated.is_some() || misfit.is_some()) && desired > 0);
-    let wanted = if have >= desired { desired.saturating_add(surge) } else { desired };
+    // One more than wanted while one is replaced.
+    let wanted = desired.saturating_add(u32::from(replaced.is_some()));
+    if have < desired {
+        let reason = Reason::BelowDesired { have, desired };
+        open(service, desired - have, Role::Active, Writer::ScaleOut, &reason, draft);
+        return;
+    }
+    // Where none of those that are too many may go, the replacement goes on.
+    if have > wanted && shrink(moment, have - wanted, desired, draft) {
+        return;
+    }
+    let Some(Replaced { ordinal, writer, reason, is_given_up }) = replaced else { return };
     if have < wanted {
-        let (writer, reason) = match (outdated.zip(service.declared.as_ref()), &misfit) {
-            _ if have < desired => (Writer::ScaleOut, Reason::BelowDesired { have, desired }),
-            (Some(((_, place), declared)), _) => {
-                (Writer::Rollout, Reason::Outdated { runs: place.generation, wanted: declared.generation })
-            }
-            (None, Some((_, reason))) => (Writer::Fit, reason.clone()),
-            (None, None) => (Writer::ScaleOut, Reason::BelowDesired { have, desired }),
-        };
         open(service, wanted - have, Role::Active, writer, &reason, draft);
-    } else if have > wanted && shrink(moment, (have, wanted, desired), draft) {
-    } else if let Some((ordinal, place)) = outdated
-        && surge > 0
-        && let Some(declared) = &service.declared
-    {
-        if service.serving() > desired || failed(place) {
-            let reason = Reason::Outdated { runs: place.generation, wanted: declared.generation };
-            retire(service, ordinal, place, Writer::Rollout, &reason, draft);
-        } else if let Some(at) = outdated_all().filter_map(|(_, place)| failed_at(place)).min() {
-            draft.again_at(at);
-        }
-    } else if let Some((ordinal, reason)) = misfit
-        && service.serving() > desired
-    {
-        retire(service, ordinal, &service.places[&ordinal], Writer::Fit, &reason, draft);
+    } else if service.serving() > desired || is_given_up {
+        retire(service, ordinal, &service.places[&ordinal], writer, &reason, draft);
+    } else if let Some(at) = outdated.next_given_up_at() {
+        draft.again_at(at);
     }
 }
 
-/// Takes away what is too many, and says of whom must stay why; whether any goes. Where none may, whatever else there is to do goes on.
-fn shrink(moment: Moment<'_>, (have, wanted, desired): (u32, u32, u32), draft: &mut Draft) -> bool {
+/// Takes away `excess` replicas, and says of whom must stay why; whether any goes.
+fn shrink(moment: Moment<'_>, excess: u32, desired: u32, draft: &mut Draft) -> bool {
     let service = moment.service;
-    let reason = Reason::AboveDesired { have, desired, first: first_to_go(service).clone() };
-    let Victims { go, kept } = victims(moment, have - wanted);
+    let reason = Reason::AboveDesired { have: service.count(), desired, first: first_to_go(service).clone() };
+    let Victims { go, kept } = victims(moment, excess);
     for ordinal in &go {
         retire(service, *ordinal, &service.places[ordinal], Writer::ScaleIn, &reason, draft);
     }
@@ -89,12 +75,66 @@ fn shrink(moment: Moment<'_>, (have, wanted, desired): (u32, u32, u32), draft: &
     !go.is_empty()
 }
 
-/// When a replica that is not ready is given up for a newer one; `None` for one that is ready, or does not run, and while
-/// the newer version `is_proved` by none that serves also for one that has been ready.
-fn failed_at(place: &Place, patience: Duration, is_proved: bool) -> Option<Time> {
-    let health = place.health()?;
-    let was_ready = health.ready_changed > health.since;
-    (!health.ready && (is_proved || !was_ready)).then(|| health.ready_changed + patience)
+/// A replica in whose place another one comes.
+struct Replaced {
+    ordinal: Ordinal,
+    writer: Writer,
+    reason: Reason,
+    /// Whether it goes though nobody serves in its stead: nothing is lost with it.
+    is_given_up: bool,
+}
+
+impl Replaced {
+    fn of_other_size((ordinal, reason): (Ordinal, Reason)) -> Self {
+        Self { ordinal, writer: Writer::Fit, reason, is_given_up: false }
+    }
+}
+
+/// The replicas of a service that run something else than is declared.
+struct Outdated<'s> {
+    moment: Moment<'s>,
+    /// Whether what is declared serves already.
+    is_proved: bool,
+}
+
+impl<'s> Outdated<'s> {
+    fn of(moment: Moment<'s>) -> Self {
+        let service = moment.service;
+        let is_proved =
+            service.counting().any(|(_, place)| place.is_serving() && !service.is_outdated(place));
+        Self { moment, is_proved }
+    }
+
+    fn all(&self) -> impl Iterator<Item = (Ordinal, &'s Place)> + use<'s> {
+        let service = self.moment.service;
+        service.counting().filter(|(_, place)| service.is_outdated(place))
+    }
+
+    /// The one that is replaced next: one that is given up, or else the first.
+    fn next(&self) -> Option<Replaced> {
+        let given_up = self.all().find(|(_, place)| self.is_given_up(place));
+        let (ordinal, place) = given_up.or_else(|| self.all().next())?;
+        let wanted = self.moment.service.declared.as_ref()?.generation;
+        let reason = Reason::Outdated { runs: place.generation, wanted };
+        Some(Replaced { ordinal, writer: Writer::Rollout, reason, is_given_up: self.is_given_up(place) })
+    }
+
+    fn is_given_up(&self, place: &Place) -> bool {
+        self.given_up_at(place).is_some_and(|at| at <= self.moment.now.time)
+    }
+
+    fn next_given_up_at(&self) -> Option<Time> {
+        self.all().filter_map(|(_, place)| self.given_up_at(place)).min()
+    }
+
+    /// When a replica that is not ready is given up for a newer one; `None` for one that is ready, or does not run, and while the newer version is
+    /// not proved also for one that has been ready.
+    fn given_up_at(&self, place: &Place) -> Option<Time> {
+        let health = place.health()?;
+        let was_ready = health.ready_changed > health.since;
+        let patience = self.moment.settings.restart.liveness_grace;
+        (!health.ready && (self.is_proved || !was_ready)).then(|| health.ready_changed + patience)
+    }
 }
 
 fn spares(service: &ServiceState, draft: &mut Draft) {
