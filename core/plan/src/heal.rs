@@ -6,6 +6,7 @@ use knowledge::{Place, ServiceState, Stage};
 use model::chance::Stream;
 use model::fact::Finding;
 use model::identity::{ActionId, Ordinal};
+use model::input::Exit;
 use model::plan::{Afterwards, Change, Role, Writer};
 use model::reason::Reason;
 use model::resource::Recover;
@@ -130,35 +131,11 @@ fn unasked_until(service: &ServiceState) -> Option<Time> {
 
 /// Restarts one sick replica, unless so many are sick that each by itself is not at fault, or what it needs is missing.
 fn restart_sick(moment: Moment<'_>, draft: &mut Draft) {
-    let Moment { service, findings, settings, .. } = moment;
-    let now = moment.now.time;
-    let overload = findings.iter().find_map(|finding| match finding {
-        Finding::Overload { failing, of } => Some(Reason::Overload { failing: *failing, of: *of }),
-        Finding::Sick { .. }
-        | Finding::Ailing { .. }
-        | Finding::CrashLoop { .. }
-        | Finding::DependencyDown { .. } => None,
-    });
-    let is_held = overload.is_some() && {
-        let until = service.healing.suspended.unwrap_or(now) + OVERLOAD_PATIENCE;
-        let is_early = now < until;
-        if is_early {
-            draft.again_at(until);
-        }
-        is_early
-    };
-    match (overload, service.healing.suspended) {
-        (Some(reason), None) => draft.step(Writer::Heal, Change::SuspendHealing, reason),
-        (Some(reason), Some(_)) => draft.wait(None, reason),
-        (None, Some(_)) => match unasked_until(service).filter(|until| now < *until) {
-            Some(until) => draft.again_at(until),
-            None => draft.step(Writer::Heal, Change::ResumeHealing, Reason::Observed),
-        },
-        (None, None) => {}
-    }
-    if is_held {
+    if is_suspended(moment, draft) {
         return;
     }
+    let Moment { service, findings, settings, .. } = moment;
+    let now = moment.now.time;
     let next = service.healing.liveness_restart.map_or(now, |last| last + settings.restart.liveness_interval);
     let missing = missing_dependency(findings);
     for finding in findings {
@@ -168,10 +145,8 @@ fn restart_sick(moment: Moment<'_>, draft: &mut Draft) {
                     draft.wait(Some(*ordinal), reason.clone());
                 } else if now < next {
                     draft.again_at(next);
-                    draft.wait(
-                        Some(*ordinal),
-                        Reason::Backoff { until: next, restarts: restarts(service, *ordinal) },
-                    );
+                    let restarts = restarts(service, *ordinal);
+                    draft.wait(Some(*ordinal), Reason::Backoff { until: next, restarts });
                 } else if !draft.steps.iter().any(|step| matches!(step.change, Change::Stop { .. })) {
                     let change = Change::Stop { ordinal: *ordinal, then: Afterwards::Refill };
                     draft.step(Writer::Heal, change, Reason::Unhealthy { since: *since });
@@ -183,39 +158,77 @@ fn restart_sick(moment: Moment<'_>, draft: &mut Draft) {
     }
 }
 
+/// Suspends restarts while so many fail at once, and resumes them afterwards; whether they are suspended for now.
+fn is_suspended(moment: Moment<'_>, draft: &mut Draft) -> bool {
+    let (now, service) = (moment.now.time, moment.service);
+    let suspended = service.healing.suspended;
+    let Some(reason) = overload(moment.findings) else {
+        if suspended.is_some() {
+            match unasked_until(service).filter(|until| now < *until) {
+                Some(until) => draft.again_at(until),
+                None => draft.step(Writer::Heal, Change::ResumeHealing, Reason::Observed),
+            }
+        }
+        return false;
+    };
+    if suspended.is_none() {
+        draft.step(Writer::Heal, Change::SuspendHealing, reason);
+    } else {
+        draft.wait(None, reason);
+    }
+    let until = suspended.unwrap_or(now) + OVERLOAD_PATIENCE;
+    let is_early = now < until;
+    if is_early {
+        draft.again_at(until);
+    }
+    is_early
+}
+
+fn overload(findings: &[Finding]) -> Option<Reason> {
+    findings.iter().find_map(|finding| match finding {
+        Finding::Overload { failing, of } => Some(Reason::Overload { failing: *failing, of: *of }),
+        Finding::Sick { .. }
+        | Finding::Ailing { .. }
+        | Finding::CrashLoop { .. }
+        | Finding::DependencyDown { .. } => None,
+    })
+}
+
 /// Starts a replica in each empty place whose time has come and whose dependencies are there.
 fn fill_empty(moment: Moment<'_>, draft: &mut Draft) {
     let Moment { knowledge, service, findings, .. } = moment;
-    let now = moment.now.time;
-    let missing = missing_dependency(findings);
     if !knowledge.inventory_seen || service.declared.is_none() {
         return;
     }
+    let missing = missing_dependency(findings);
     for (ordinal, place) in &service.places {
         let Stage::Empty { exit, .. } = &place.stage else { continue };
         if draft.takes_away(*ordinal) {
             continue;
         }
-        let reason = if let Some(reason) = &missing {
+        if let Some(reason) = &missing {
             draft.wait(Some(*ordinal), reason.clone());
-            continue;
-        } else if now < place.restart.not_before {
+        } else if moment.now.time < place.restart.not_before {
             draft.again_at(place.restart.not_before);
             draft.wait(Some(*ordinal), wait_reason(place, *ordinal, findings));
-            continue;
         } else {
-            match (exit, place.role) {
-                (Some(exit), _) => Reason::Exited(*exit),
-                (None, Role::Spare) => Reason::SpareWanted,
-                (None, Role::Active) => {
-                    Reason::BelowDesired { have: service.serving(), desired: service.desired.unwrap_or(0) }
-                }
-            }
-        };
-        draft.step(Writer::Heal, Change::Start { ordinal: *ordinal }, reason);
+            let change = Change::Start { ordinal: *ordinal };
+            draft.step(Writer::Heal, change, start_reason(service, place.role, *exit));
+        }
     }
     if let Some(reason) = missing {
         hold_opened(&reason, draft);
+    }
+}
+
+/// Why an empty place is filled, from which a replica was lost by its `exit`, or in which none was yet.
+fn start_reason(service: &ServiceState, role: Role, exit: Option<Exit>) -> Reason {
+    match (exit, role) {
+        (Some(exit), _) => Reason::Exited(exit),
+        (None, Role::Spare) => Reason::SpareWanted,
+        (None, Role::Active) => {
+            Reason::BelowDesired { have: service.serving(), desired: service.desired.unwrap_or(0) }
+        }
     }
 }
 
