@@ -5,18 +5,20 @@
 //! each look, so that no look takes long. Until that is done nothing is forecast.
 
 mod known;
+mod meter;
 mod record;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use forecast::{Distribution, Forecast, Forecaster, Horizon, Model, Report, Season, Settings};
-use model::memory::{Exchange, LOAD_STEPS_MAX, LoadRecord, LoadSource, StepLoad};
+use model::memory::{LoadRecord, LoadSource};
 use model::resource::Forecasting;
 use model::time::{Now, Time};
 
 pub use self::known::{Coming, Lift};
 use self::known::{Steps, greatest};
+use self::meter::{Continuity, Meter};
 use self::record::Record;
 
 /// The quantiles that are forecast besides the one that is asked for: the band, the middle, and the tail that a promise is sized by.
@@ -28,19 +30,8 @@ const LOOKS_AHEAD: [usize; 3] = [1, 10, 60];
 /// Steps learned from at one look: 128 cost half a millisecond, and all that may be remembered takes two minutes of looks.
 const LEARNED_AT_ONCE: u64 = 128;
 
-/// Between two looks at what is needed, and between two words of the proxy: longer, and nobody saw what was between them.
-const APART_MAX: Duration = Duration::from_secs(60);
-
-/// How long the last word on a step may take: the proxy is silent for a second at most.
-const LATE_MAX: Duration = Duration::from_secs(2);
-
 /// So much of a step must have been measured before it is asked how it will end.
 const SUPPOSED_FROM_PERCENT: u64 = 20;
-
-/// How often what was learned is written down: after so many steps, but not more often, and not later, than these.
-const KEPT_AFTER_STEPS: u32 = 16;
-const KEPT_EVERY_MIN: Duration = Duration::from_secs(30);
-const KEPT_EVERY_MAX: Duration = Duration::from_mins(15);
 
 /// What a start is taken for before one was seen: a guess on the side of programs that load something.
 const START_ASSUMED: Duration = Duration::from_secs(30);
@@ -49,10 +40,7 @@ const START_ASSUMED: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct Foresight {
     rule: Forecasting,
-    record: Record,
-    /// The step that is being filled; `None` before anything was measured.
-    filling: Option<Filling>,
-    exchange: Exchange,
+    meter: Meter,
     /// How long a start takes, as of the last look; `None` before one was seen.
     start: Option<Duration>,
     forecaster: Forecaster,
@@ -61,45 +49,8 @@ pub struct Foresight {
     /// The number of the next step to learn from.
     next: u64,
     said: Option<Said>,
-    /// What the proxy has told last.
-    told: Option<(Time, u64)>,
-    looked: Option<Time>,
-    kept: Option<Time>,
     /// Moments ahead that are forecast for people, besides the reach.
     looks: &'static [usize],
-}
-
-/// Load within one step, as far as it is measured.
-#[derive(Clone, Copy, Debug)]
-struct Filling {
-    number: u64,
-    load: Amount,
-    need: Amount,
-}
-
-/// Thousandths of something, times the milliseconds that they were seen for.
-#[derive(Clone, Copy, Debug, Default)]
-struct Amount {
-    sum: u128,
-    over_ms: u64,
-}
-
-impl Amount {
-    fn add(&mut self, amount: u128, over_ms: u128) {
-        self.sum = self.sum.saturating_add(amount);
-        self.over_ms = self.over_ms.saturating_add(u64::try_from(over_ms).unwrap_or(u64::MAX));
-    }
-
-    fn mean(self) -> Option<u64> {
-        let mean = self.sum.checked_div(u128::from(self.over_ms))?;
-        Some(u64::try_from(mean).unwrap_or(u64::MAX))
-    }
-
-    /// Of requests, as many a second as chance alone does not explain: one standard deviation fewer than came (Poisson 1837).
-    fn beyond_chance(self) -> Option<f64> {
-        let (rate, seconds) = (self.mean()? as f64 / 1000.0, self.over_ms as f64 / 1000.0);
-        Some((rate - (rate / seconds).sqrt()).max(0.0))
-    }
 }
 
 /// What was forecast when the last step was over.
@@ -191,26 +142,16 @@ impl Foresight {
         (remembered, start): (Option<&Arc<LoadRecord>>, Option<Duration>),
         (looks, now): (&'static [usize], Time),
     ) -> Self {
-        let step = rule.step.as_duration();
-        let is_usable = |record: &&Arc<LoadRecord>| record.source == source && record.step == step;
-        let record = remembered.filter(is_usable).map_or_else(
-            || Record::begin(source, step, number_of(now, step)),
-            |kept| Record::of(Arc::clone(kept)),
-        );
+        let meter = Meter::begin(source, rule.step.as_duration(), remembered, now);
         let reach = Self::fitting_reach(&rule, start, Duration::ZERO);
         Self {
-            exchange: record.kept().exchange.clone(),
-            next: record.first(),
+            next: meter.record().first(),
             forecaster: forecaster(&rule, reach, looks),
             reach,
             rule,
-            record,
-            filling: None,
+            meter,
             start,
             said: None,
-            told: None,
-            looked: None,
-            kept: None,
             looks,
         }
     }
@@ -234,7 +175,7 @@ impl Foresight {
     /// Forgets how many replicas a load needs: the targets of the autoscaler have changed. What is measured in replicas is forgotten whole.
     pub fn retarget(&mut self, now: Time) {
         match self.source() {
-            LoadSource::Requests => self.exchange = Exchange::default(),
+            LoadSource::Requests => self.meter.forget_exchange(),
             LoadSource::Need => {
                 *self = Self::new(self.rule.clone(), LoadSource::Need, None, (self.start, now));
             }
@@ -243,101 +184,27 @@ impl Foresight {
 
     fn learn_anew(&mut self) {
         self.forecaster = forecaster(&self.rule, self.reach, self.looks);
-        self.next = self.record.first();
+        self.next = self.record().first();
         self.said = None;
     }
 
     /// Takes what the proxy counts: so many requests had come by `at`.
     pub fn asked(&mut self, at: Time, requests: u64) {
-        let before = self.told.replace((at, requests));
-        let Some((since, counted)) = before else { return };
-        // A proxy that has begun anew counts from zero.
-        let Some(came) = requests.checked_sub(counted) else { return };
-        if self.source() == LoadSource::Requests && at > since && at.since(since) <= APART_MAX {
-            // Thousandths of a request a second, times milliseconds.
-            self.pour(since, at, u128::from(came) * 1_000_000);
+        if self.meter.asked(at, requests) == Continuity::Lost {
+            self.learn_anew();
         }
     }
 
     /// Looks at what has come by `now`, with the replicas that the autoscaler's metrics asked for last, in thousandths and not rounded, and
     /// learns from the steps that are over. A `start` usually takes so long, and `interval` is the time to the next look.
     pub fn look(&mut self, moment: Now, need: Option<u64>, start: Option<Duration>, interval: Duration) {
-        let now = moment.time;
         self.start = start;
-        let since = self.looked.replace(now);
-        if let (Some(need), Some(since)) = (need, since)
-            && now > since
-            && now.since(since) <= APART_MAX
-        {
-            match self.source() {
-                LoadSource::Requests => self.need(since, now, need),
-                LoadSource::Need => self.pour(since, now, u128::from(need) * now.since(since).as_millis()),
-            }
+        if self.meter.look(moment.time, need) == Continuity::Lost {
+            self.learn_anew();
         }
-        let step = self.step();
-        self.close_until(number_of(now - LATE_MAX.min(step), step));
         self.reach_out(interval);
         self.learn(moment);
-        self.keep(now);
-    }
-
-    /// Notes what was needed from `since` to `at`, as far as that is in the step that is being filled: its load is told later.
-    fn need(&mut self, since: Time, at: Time, need: u64) {
-        let step = self.step();
-        let Some(filling) = &mut self.filling else { return };
-        let (begin, end) = (begin_of(filling.number, step), begin_of(filling.number + 1, step));
-        let over = at.min(end).since(since.max(begin)).as_millis();
-        filling.need.add(u128::from(need) * over, over);
-    }
-
-    /// Spreads an amount of load over the time from `since` to `at`, and so over the steps that it lies in.
-    fn pour(&mut self, since: Time, at: Time, amount: u128) {
-        let step = self.step();
-        let whole = at.since(since).as_millis();
-        let mut from = since;
-        while from < at {
-            let number = number_of(from, step);
-            let until = at.min(begin_of(number + 1, step));
-            let over = until.since(from).as_millis();
-            self.close_until(number);
-            if let Some(filling) = self.filling.as_mut().filter(|filling| filling.number == number) {
-                filling.load.add(amount * over / whole, over);
-            }
-            from = until;
-        }
-    }
-
-    /// Ends the steps before the one with this number, which is filled from now on.
-    fn close_until(&mut self, number: u64) {
-        let empty = |number| Filling { number, load: Amount::default(), need: Amount::default() };
-        let Some(filling) = self.filling else {
-            // Nothing was measured while nobody looked.
-            let missed = number.saturating_sub(self.record.next());
-            self.skip(missed, number);
-            self.filling = Some(empty(self.record.next()));
-            return;
-        };
-        if number <= filling.number {
-            return;
-        }
-        self.filling = Some(empty(number));
-        let half = u64::try_from(self.step().as_millis() / 2).unwrap_or(u64::MAX);
-        let load = filling.load.mean().filter(|_| filling.load.over_ms >= half);
-        self.record.push(load.map_or(StepLoad::GAP, StepLoad::of));
-        if let (LoadSource::Requests, Some(load), Some(need)) = (self.source(), load, filling.need.mean()) {
-            self.exchange.note(load, need);
-        }
-        self.skip(number - filling.number - 1, number);
-    }
-
-    /// Notes that nothing is known of so many steps before the one with this number.
-    fn skip(&mut self, steps: u64, number: u64) {
-        if steps > LOAD_STEPS_MAX as u64 {
-            self.record = Record::begin(self.source(), self.step(), number);
-            self.learn_anew();
-            return;
-        }
-        (0..steps).for_each(|_| self.record.push(StepLoad::GAP));
+        self.meter.keep(moment.time);
     }
 
     /// Looks as far ahead as a start takes by now, and the time until the next look.
@@ -367,7 +234,7 @@ impl Foresight {
     }
 
     fn learn(&mut self, now: Now) {
-        let (step, end) = (self.step(), self.record.next());
+        let (step, end) = (self.step(), self.record().next());
         let until = end.min(self.next.saturating_add(LEARNED_AT_ONCE));
         let has_more = self.next < until;
         let steps = Steps { step, now };
@@ -376,7 +243,7 @@ impl Foresight {
             let at = Duration::from_millis(begin_of(number, step).as_millis());
             if lift.is_some() {
                 self.forecaster.set_apart(at);
-            } else if let Some(milli) = self.record.at(number).milli() {
+            } else if let Some(milli) = self.record().at(number).milli() {
                 self.forecaster.observe(at, milli as f64 / 1000.0);
             }
             self.forecaster.close(at + step);
@@ -397,8 +264,8 @@ impl Foresight {
     /// so much later. A step that falls has time.
     fn suppose(&mut self) {
         let enough = millis(self.step()) * SUPPOSED_FROM_PERCENT / 100;
-        let (LoadSource::Requests, Some(filling), Some(said)) = (self.source(), self.filling, &mut self.said)
-        else {
+        let (source, filling) = (self.source(), self.meter.filling());
+        let (LoadSource::Requests, Some(filling), Some(said)) = (source, filling, &mut self.said) else {
             return;
         };
         let is_apart = said.lifts.first().is_some_and(Option::is_some);
@@ -423,28 +290,23 @@ impl Foresight {
         Some(Said { ahead: Ahead::of(lift.lifted(ahead)), rising: None, report, lift, lifts, coming })
     }
 
-    fn keep(&mut self, now: Time) {
-        let every = (self.step() * KEPT_AFTER_STEPS).clamp(KEPT_EVERY_MIN, KEPT_EVERY_MAX);
-        let kept = *self.kept.get_or_insert(now);
-        if now.since(kept) >= every && self.record.fresh() > 0 {
-            self.kept = Some(now);
-            self.record.keep(self.exchange.clone());
-        }
+    fn record(&self) -> &Record {
+        self.meter.record()
     }
 
     /// What is to be written down of it; another one each time that it is to be written anew.
     pub fn remembered(&self) -> &Arc<LoadRecord> {
-        self.record.kept()
+        self.record().kept()
     }
 
     /// What is taken for the load.
     pub fn source(&self) -> LoadSource {
-        self.record.kept().source
+        self.meter.source()
     }
 
     /// How long a step is.
     pub fn step(&self) -> Duration {
-        self.record.kept().step
+        self.meter.step()
     }
 
     /// By what it was declared.
@@ -460,7 +322,7 @@ impl Foresight {
     /// Replicas that `load` needs by the targets of the autoscaler, not rounded; `None` before that was seen.
     pub fn replicas_for(&self, load: f64) -> Option<f64> {
         match self.source() {
-            LoadSource::Requests => self.exchange.replicas_for(load),
+            LoadSource::Requests => self.meter.exchange().replicas_for(load),
             LoadSource::Need => Some(load),
         }
     }
@@ -473,7 +335,8 @@ impl Foresight {
     /// Why there is none.
     pub fn expected(&self) -> Result<Expected, Unforeseen> {
         let Some(said @ Said { report, lift, .. }) = &self.said else {
-            let (done, of) = (self.next - self.record.first(), self.record.next() - self.record.first());
+            // What was not learned again yet may have been forgotten meanwhile.
+            let (done, of) = (self.next.saturating_sub(self.record().first()), self.steps());
             return Err(if done < of { Unforeseen::Relearning { done, of } } else { Unforeseen::New });
         };
         let level = level_of(&self.rule);
@@ -529,15 +392,15 @@ impl Foresight {
 
     /// The begin of each of the last `steps` steps that are over, and its load; `None` where that was not measured.
     pub fn past(&self, steps: usize) -> impl Iterator<Item = (Time, Option<f64>)> {
-        let next = self.record.next();
-        let from = next.saturating_sub(steps as u64).max(self.record.first());
-        let load = |number| self.record.at(number).milli().map(|milli| milli as f64 / 1000.0);
+        let next = self.record().next();
+        let from = next.saturating_sub(steps as u64).max(self.record().first());
+        let load = |number| self.record().at(number).milli().map(|milli| milli as f64 / 1000.0);
         (from..next).map(move |number| (begin_of(number, self.step()), load(number)))
     }
 
     /// Steps that are remembered.
     pub fn steps(&self) -> u64 {
-        self.record.next() - self.record.first()
+        self.record().next() - self.record().first()
     }
 }
 

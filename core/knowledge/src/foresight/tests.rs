@@ -1,5 +1,7 @@
+use model::memory::LOAD_STEPS_MAX;
 use model::resource::{ForecastMode, Quantile, Span};
 
+use super::meter::KEPT_AFTER_STEPS;
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -159,6 +161,25 @@ fn a_forecast_is_learned_again_from_what_was_written_down_a_little_at_a_time() {
     assert!((before.load - after.load).abs() < 0.2 * before.load, "{before:?} {after:?}");
     assert_eq!(before.by, after.by);
     assert_eq!(again.replicas_for(300.0), asked.foresight.replicas_for(300.0));
+}
+
+#[test]
+fn what_is_forgotten_before_it_was_learned_again_is_no_step_that_is_missing() {
+    let mut asked = Asked::new(rule(1));
+    asked.go(600, rises);
+    let mut kept = LoadRecord::clone(asked.foresight.remembered());
+    kept.loads = kept.loads.iter().copied().cycle().take(LOAD_STEPS_MAX).collect();
+    // Down for four hours of steps, of which half a minute of looks learns a quarter before the oldest are forgotten.
+    let up = begin_of(kept.first + LOAD_STEPS_MAX as u64, SECOND) + SECOND * 14_400;
+    let mut again = Foresight::new(rule(1), LoadSource::Requests, Some(&Arc::new(kept)), (None, up));
+    for second in 0..40 {
+        again.look(clocks(up + SECOND * second), None, None, SECOND);
+        let Err(Unforeseen::Relearning { done, of }) = again.expected() else {
+            panic!("{:?}", again.expected())
+        };
+        assert!(done < of && of <= LOAD_STEPS_MAX as u64 + 14_500, "{done} of {of}");
+    }
+    assert!(again.steps() < LOAD_STEPS_MAX as u64 + 40, "the oldest are forgotten: {}", again.steps());
 }
 
 #[test]
