@@ -5,11 +5,12 @@ use std::time::Duration;
 use execute::{Flight, Hand, Outbox, Settled};
 use guard::Verdict;
 use knowledge::{Exposure, Folded, Knowledge, ServiceState, measured_service};
+use model::action::{FailureKind, Outcome};
 use model::chance::Stream;
 use model::decision::Decided;
 use model::event::EventKind;
 use model::fact::{Fact, Finding};
-use model::identity::ReplicaId;
+use model::identity::{ActionId, ReplicaId};
 use model::input::{Exit, ExitStatus, Input, Report, Start};
 use model::name::ServiceName;
 use model::plan::{Change, Plan, Step, Wait};
@@ -127,28 +128,22 @@ impl ControlLoop {
                 self.touch(&memory.service);
             }
             Input::Report(report) => self.observe(now, report, out),
-            Input::Ended { action, outcome } => {
-                let timeout = self.settings.action_timeout;
-                let mut hand = Hand { now, timeout, flight: &mut self.flight, out };
-                let (action, settled) = execute::settle(&mut hand, &mut self.knowledge, *action, outcome);
-                match (action, settled) {
-                    (Some(action), Settled::Service) => self.touch(action.kind.service()),
-                    (_, Settled::FailedStart(replica, kind)) => {
-                        if let Some(place) = self.knowledge.place_mut(&replica) {
-                            let settings = &self.settings.restart;
-                            analyze::after_failed_start(
-                                now.time,
-                                &mut place.restart,
-                                kind,
-                                settings,
-                                &mut self.jitter,
-                            );
-                        }
-                        self.touch(&replica.service);
-                    }
-                    (_, Settled::Nothing | Settled::Service) => {}
-                }
+            Input::Ended { action, outcome } => self.settle(now, *action, outcome, out),
+        }
+    }
+
+    /// An action has ended, and what it was to change in the picture changes.
+    fn settle(&mut self, now: Now, action: ActionId, outcome: &Outcome, out: &mut Outbox) {
+        let timeout = self.settings.action_timeout;
+        let mut hand = Hand { now, timeout, flight: &mut self.flight, out };
+        let (action, settled) = execute::settle(&mut hand, &mut self.knowledge, action, outcome);
+        match (action, settled) {
+            (Some(action), Settled::Service) => self.touch(action.kind.service()),
+            (_, Settled::FailedStart(replica, kind)) => {
+                self.learn_from_failed_start(now.time, &replica, kind);
+                self.touch(&replica.service);
             }
+            (_, Settled::Nothing | Settled::Service) => {}
         }
     }
 
@@ -174,19 +169,28 @@ impl ControlLoop {
                 [fact] => self.take_fact(now, fact, out),
                 [first, ..] => {
                     let is_news = self.knowledge.measure(now.time, run) == Folded::Changed;
-                    measured_service(first).filter(|_| is_news).into_iter().for_each(|name| self.touch(name));
+                    if let (Some(service), true) = (measured_service(first), is_news) {
+                        self.touch(service);
+                    }
                 }
                 [] => {}
             }
         }
         if matches!(report, Report::Inventory { .. }) && !self.knowledge.inventory_seen {
-            self.knowledge.inventory_seen = true;
-            let all: Vec<_> = self.knowledge.services().map(|service| service.name.clone()).collect();
-            for name in &all {
-                self.knowledge.service_mut(name).into_iter().for_each(intent::recognise_spares);
-            }
-            self.touched.extend(all);
+            self.begin_to_plan();
         }
+    }
+
+    /// It was seen what runs: from now on plans are made, for every service that is known.
+    fn begin_to_plan(&mut self) {
+        self.knowledge.inventory_seen = true;
+        let all: Vec<_> = self.knowledge.services().map(|service| service.name.clone()).collect();
+        for name in &all {
+            if let Some(service) = self.knowledge.service_mut(name) {
+                intent::recognise_spares(service);
+            }
+        }
+        self.touched.extend(all);
     }
 
     fn take_fact(&mut self, now: Now, fact: &Fact<'_>, out: &mut Outbox) {
@@ -203,6 +207,13 @@ impl ControlLoop {
                 }
                 self.touch_fact(fact);
             }
+        }
+    }
+
+    fn learn_from_failed_start(&mut self, now: Time, replica: &ReplicaId, kind: FailureKind) {
+        if let Some(place) = self.knowledge.place_mut(replica) {
+            let settings = &self.settings.restart;
+            analyze::after_failed_start(now, &mut place.restart, kind, settings, &mut self.jitter);
         }
     }
 
@@ -306,44 +317,45 @@ impl ControlLoop {
 
     /// Keeps what the plan says about itself: its decision, its waits, and when to look again.
     fn conclude(&mut self, now: Now, plan: Plan, verdicts: &[Verdict], out: &mut Outbox) {
-        let period = self.settings.period;
-        let timeout = self.settings.action_timeout;
         let Some(service) = self.knowledge.service_mut(&plan.service) else { return };
+        let refused_size = plan.steps.iter().zip(verdicts).find_map(refused_size);
         if let Some(decision) = plan.decision {
-            let guard = plan.steps.iter().zip(verdicts).find_map(refused_size).cloned();
-            let decided =
-                Decided { service: plan.service.clone(), at: now, account: decision.clone(), guard };
-            out.decisions.push(decided);
+            let (account, guard) = (decision.clone(), refused_size.cloned());
+            out.decisions.push(Decided { service: plan.service.clone(), at: now, account, guard });
             service.decision = Some(decision);
-            service.next_sync = next_sync(service.next_sync, now.time, period);
+            service.next_sync = next_sync(service.next_sync, now.time, self.settings.period);
         }
-        let is_resized = |(step, verdict): (&Step, &Verdict)| {
-            !matches!((step.change, verdict), (Change::Resize { .. }, Verdict::Refuse(_)))
-        };
-        if let (Some(scaling), true) = (plan.scaling, plan.steps.iter().zip(verdicts).all(is_resized)) {
+        // What an autoscaler remembers of a size that was refused never was.
+        if let (Some(scaling), None) = (plan.scaling, refused_size) {
             service.scaling = scaling;
         }
         if let Some(shadows) = plan.shadows {
             service.shadows = shadows;
         }
         let mut waits = plan.waits;
-        waits.extend(plan.steps.iter().zip(verdicts).filter_map(|(step, verdict)| match verdict {
-            Verdict::Refuse(reason) => Some(Wait { ordinal: step.change.ordinal(), reason: reason.clone() }),
-            Verdict::Pass => None,
-        }));
+        waits.extend(plan.steps.iter().zip(verdicts).filter_map(refused));
         tell_new_waits(now, service, &waits, out);
         service.waits = waits;
-        let mut hand = Hand { now, timeout, flight: &mut self.flight, out };
         if is_gone(service) {
             out.tell(now, &plan.service, None, EventKind::Gone, Reason::Withdrawn);
             self.knowledge.forget(&plan.service);
             self.agenda.remove(&plan.service);
             return;
         }
+        let timeout = self.settings.action_timeout;
+        let mut hand = Hand { now, timeout, flight: &mut self.flight, out };
         execute::remember(&mut hand, service, MEMORY_REFRESH);
         // A withdrawn service is sized no more.
         let sync = service.declared.as_ref().map(|_| service.next_sync);
         self.agenda.set(&plan.service, sync.map_or(plan.look_again, |sync| plan.look_again.min(sync)));
+    }
+}
+
+/// A step that the guard refuses waits until it lets it pass.
+fn refused((step, verdict): (&Step, &Verdict)) -> Option<Wait> {
+    match verdict {
+        Verdict::Refuse(reason) => Some(Wait { ordinal: step.change.ordinal(), reason: reason.clone() }),
+        Verdict::Pass => None,
     }
 }
 
