@@ -228,7 +228,8 @@ fn held_back(printer: Printer, it: &v1::Explanation) -> String {
         let asked = metric.proposal.filter(|asked| is_unanimous && *asked != it.desired)?;
         Some(format!("  {} asks for {asked}: {}\n", printable(&metric.name), printable(&metric.note)))
     });
-    let limits = it.limits.iter().map(|limit| {
+    // One that is told for what it says, and changed nothing, held nothing back.
+    let limits = it.limits.iter().filter(|limit| limit.from != limit.to).map(|limit| {
         let (name, from, to) = (printable(&limit.name), limit.from, limit.to);
         format!("  not {from} but {to}, by {name}: {}\n", printable(&limit.note))
     });
@@ -350,6 +351,15 @@ mod tests {
         let silent = metric("unknown", "reading it failed");
         let text = held_back(PRINTER, &v1::Explanation { metrics: vec![silent], ..mean });
         assert!(text.contains("cpu asks for nothing: reading it failed"), "{text}");
+    }
+
+    #[test]
+    fn why_not_names_no_limit_that_changed_nothing() {
+        let told = v1::Limit { name: "Forecast".into(), from: 4, to: 4, note: "it changes nothing".into() };
+        let only = |limits: Vec<v1::Limit>| v1::Explanation { limits, waits: Vec::new(), ..explanation() };
+        assert!(held_back(PRINTER, &only(vec![told.clone()])).contains("nothing was held back"));
+        let text = held_back(PRINTER, &only(vec![v1::Limit { from: 6, ..told }]));
+        assert!(text.contains("not 6 but 4, by Forecast: it changes nothing"), "{text}");
     }
 
     #[test]
