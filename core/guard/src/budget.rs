@@ -1,5 +1,7 @@
 //! The limits themselves: each says `None` to let a step pass, or why not.
 
+use std::sync::Arc;
+
 use knowledge::RESTART_WINDOW;
 use model::identity::Ordinal;
 use model::plan::{Afterwards, Change, Role, Step, Writer};
@@ -48,7 +50,8 @@ pub(crate) fn storm(tally: &Tally<'_>, ordinal: Ordinal) -> Option<Reason> {
 }
 
 /// A replica that a person protects is not removed because its service shrinks, nor replaced by one of another size; it may be healed, and
-/// replaced by a newer one.
+/// replaced by a newer one. One that says itself that it must stay, or of which that is not known while it serves, is not removed because its service
+/// shrinks.
 pub(crate) fn protection(tally: &Tally<'_>, step: &Step, ordinal: Ordinal) -> Option<Reason> {
     let (Change::Drain { then, .. } | Change::Stop { then, .. }) = step.change else { return None };
     // One that has drained is on its way out already, and a spare is kept for what it may have to take over.
@@ -56,8 +59,13 @@ pub(crate) fn protection(tally: &Tally<'_>, step: &Step, ordinal: Ordinal) -> Op
     if !matches!(step.writer, Writer::ScaleIn | Writer::Fit) || !is_removed {
         return None;
     }
-    let until = tally.service.protected_until(tally.now.time, ordinal)?;
-    Some(Reason::Protected { until })
+    if let Some(until) = tally.service.protected_until(tally.now.time, ordinal) {
+        return Some(Reason::Protected { until });
+    }
+    let (metric, said) = tally.said.as_ref().filter(|_| step.writer == Writer::ScaleIn)?;
+    let said = said.get(&ordinal);
+    let stays = said.map_or_else(|| tally.is_serving(ordinal), |said| said.0 > 0);
+    stays.then(|| Reason::Needed { metric: Arc::clone(metric), is_known: said.is_some() })
 }
 
 /// A running replica keeps at least the memory that it uses: with less, the kernel would kill it.

@@ -1,8 +1,12 @@
 //! What a service would be after the steps let through so far.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use knowledge::{Knowledge, Place, RESTART_WINDOW, ServiceState, Stage};
 use model::identity::Ordinal;
 use model::plan::{Afterwards, Change, Role};
+use model::quantity::Milli;
 use model::settings::GuardSettings;
 use model::time::{Now, Time};
 
@@ -29,6 +33,8 @@ pub(crate) struct Tally<'a> {
     pub(crate) restarts: u32,
     /// When the oldest of them was.
     pub(crate) oldest_restart: Option<Time>,
+    /// The metric by which replicas say that they must stay, and what each says; `None` where they do not say.
+    pub(crate) said: Option<(&'a Arc<str>, BTreeMap<Ordinal, Milli>)>,
 }
 
 impl<'a> Tally<'a> {
@@ -52,6 +58,7 @@ impl<'a> Tally<'a> {
             taken: 0,
             restarts,
             oldest_restart,
+            said: said(knowledge, service, now.time),
         }
     }
 
@@ -102,6 +109,16 @@ impl<'a> Tally<'a> {
     pub(crate) fn is_spare(&self, ordinal: Ordinal) -> bool {
         self.service.places.get(&ordinal).is_some_and(|place| place.role == Role::Spare)
     }
+}
+
+fn said<'a>(
+    knowledge: &Knowledge,
+    service: &'a ServiceState,
+    now: Time,
+) -> Option<(&'a Arc<str>, BTreeMap<Ordinal, Milli>)> {
+    let scale = &service.declared.as_ref()?.spec.scale;
+    let (metric, key) = (scale.protect.as_ref()?, scale.protect_key(&service.name)?);
+    Some((metric, knowledge.said_by_place(now, service, &key).unwrap_or_default()))
 }
 
 fn is_in_repair(place: &Place) -> bool {

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use knowledge::{Health, Hold, Knowledge, Place, Stage};
+use model::fact::Fact;
 use model::identity::{Generation, Incarnation, Ordinal};
 use model::input::Declared;
+use model::measure::{Measured, ReplicaSaid, Said, Series};
 use model::name::ServiceName;
 use model::plan::{Afterwards, Allotment, Change, Plan, Role, Step, Writer};
+use model::quantity::Milli;
 use model::reason::{Reason, StormScope};
 use model::resource::{AutoscalerSpec, ScalePolicy};
 use model::settings::GuardSettings;
@@ -252,6 +255,36 @@ fn a_spare_is_no_loss() {
     let mut case = Case::of(2, 2);
     case.put(2, Role::Spare, running(true));
     assert_eq!(case.judge([(Writer::ScaleIn, drain(2))]), [Verdict::Pass]);
+}
+
+#[test]
+fn who_says_that_it_must_stay_is_not_removed_and_may_be_replaced() {
+    let mut case = Case::of(0, 4);
+    let service = case.knowledge.service_or_new(&case.name.clone());
+    let mut declared = Declared::clone(service.declared.as_ref().unwrap());
+    declared.spec.scale.protect = Some("sessions".into());
+    let key = declared.spec.scale.protect_key(&case.name).unwrap();
+    service.declared = Some(Arc::new(declared));
+    case.put(3, Role::Active, running(false));
+    let needed = |is_known| refused(Reason::Needed { metric: "sessions".into(), is_known });
+    let verdict = |case: &Case, writer, ordinal| case.judge([(writer, drain(ordinal))]).remove(0);
+    assert_eq!(verdict(&case, Writer::ScaleIn, 0), needed(false), "nothing measures it");
+    assert_eq!(verdict(&case, Writer::ScaleIn, 3), Verdict::Pass, "it does not serve");
+    let says = |ordinal: u32, value: i64| ReplicaSaid {
+        ordinal: Ordinal(ordinal),
+        incarnation: Incarnation(1),
+        said: Ok(vec![Series { labels: Default::default(), value: Milli(value) }]),
+    };
+    let said = Said::Replicas(vec![says(0, 1), says(1, 0), says(3, 1)]);
+    let source = ServiceName::parse("sessions").unwrap();
+    let measured = Measured { source, key, stale_after: Duration::from_secs(10), said };
+    let now = Now { time: AT, wall: Wall::from_millis(0) };
+    case.knowledge.fold(now, &Fact::Measured(&measured), &mut Vec::new());
+    assert_eq!(verdict(&case, Writer::ScaleIn, 0), needed(true));
+    assert_eq!(verdict(&case, Writer::ScaleIn, 1), Verdict::Pass);
+    assert_eq!(verdict(&case, Writer::ScaleIn, 2), needed(false));
+    assert_eq!(verdict(&case, Writer::ScaleIn, 3), needed(true), "it says so, though it does not serve");
+    assert_eq!(verdict(&case, Writer::Rollout, 0), Verdict::Pass);
 }
 
 #[test]
