@@ -3,15 +3,15 @@
 mod circles;
 mod forecasting;
 mod metrics;
+mod routes;
 mod shadows;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ResourceProblem, Severity};
 use crate::name::ServiceName;
-use crate::resource::route::{BackendRef, RouteFilter};
 use crate::resource::{
-    AutoscalerSpec, Count, ListenAddress, MetricSource, PortName, Problem, Resource, Route, Service,
+    AutoscalerSpec, Count, ListenAddress, MetricSource, Problem, Resource, Route, Service,
 };
 
 pub(super) fn problems(resources: &[Resource], dangling: Severity) -> Vec<ResourceProblem> {
@@ -22,10 +22,8 @@ pub(super) fn problems(resources: &[Resource], dangling: Severity) -> Vec<Resour
     found.extend(set.unknown_dependencies(dangling));
     found.extend(set.cycles());
     found.extend(set.same_listeners());
-    found.extend(set.shared_listeners());
-    found.extend(set.plain_beside_tls());
+    found.extend(routes::problems(&set));
     found.extend(set.shared_files());
-    found.extend(set.unknown_backends());
     found.extend(set.unreachable_rest());
     found.extend(circles::problems(&set));
     found.extend(metrics::problems(&set, resources, dangling));
@@ -36,6 +34,10 @@ pub(super) fn problems(resources: &[Resource], dangling: Severity) -> Vec<Resour
 
 fn error(resource: usize, path: &str, text: String) -> ResourceProblem {
     ResourceProblem { resource, severity: Severity::Error, problem: Problem::at(path, text) }
+}
+
+fn warning(resource: usize, path: impl Into<String>, text: impl Into<String>) -> ResourceProblem {
+    ResourceProblem { resource, severity: Severity::Warning, problem: Problem::at(path, text) }
 }
 
 /// The autoscalers that can be used, each by the name of the service that it scales.
@@ -63,26 +65,6 @@ fn duplicates(resources: &[Resource]) -> Vec<ResourceProblem> {
 fn listener(service: &Service) -> Option<(ListenAddress, bool)> {
     let is_over_tcp = service.spec.exposed_port().is_none_or(|port| port.protocol.is_over_tcp());
     Some((service.spec.expose.as_ref()?.listen?, is_over_tcp))
-}
-
-/// Why no request can be sent to this port of the service; `None` when it can.
-fn unusable_port(service: &Service, port: &PortName) -> Option<String> {
-    let name = service.name();
-    if service.spec.ports.iter().any(|known| known.name == *port && !known.protocol.is_over_tcp()) {
-        return Some(format!(
-            "port {port} of service {name} is one of UDP, and no request can be sent there"
-        ));
-    }
-    let usable =
-        || service.spec.ports.iter().filter(|known| known.protocol.is_over_tcp()).map(|known| &known.name);
-    if usable().any(|known| known == port) {
-        return None;
-    }
-    let known: Vec<&str> = usable().map(PortName::as_str).collect();
-    if known.is_empty() {
-        return Some(format!("service {name} has no port {port}: add it under its spec.ports"));
-    }
-    Some(format!("service {name} has no port {port}; those that take requests are {}", known.join(", ")))
 }
 
 /// A service, with its place in the checked list, and where the proxy listens for it.
@@ -263,62 +245,6 @@ impl<'r> Set<'r> {
         found
     }
 
-    /// Routes may share an address among themselves, the very same one; a service's own listener is its alone.
-    fn shared_listeners(&self) -> Vec<ResourceProblem> {
-        let mut taken: BTreeMap<u16, Vec<(String, ListenAddress)>> = BTreeMap::new();
-        for (_, service) in self.services.values() {
-            if let Some((listen, true)) = listener(service) {
-                let whose = format!("service {}", service.name());
-                taken.entry(listen.0.port()).or_default().push((whose, listen));
-            }
-        }
-        let services: BTreeMap<u16, usize> = taken.iter().map(|(port, all)| (*port, all.len())).collect();
-        let mut found = Vec::new();
-        for (i, route) in &self.routes {
-            let listen = route.spec.listen;
-            let others = taken.entry(listen.0.port()).or_default();
-            let of_services = services.get(&listen.0.port()).copied().unwrap_or(0);
-            let meets = others.iter().enumerate().find(|(nth, (_, address))| {
-                address.meets(listen) && (*nth < of_services || *address != listen)
-            });
-            if let Some((_, (whose, address))) = meets {
-                let text = format!(
-                    "{whose} listens on {address} already; choose another address or port, or route to that service from here \
-                     and take its expose out"
-                );
-                found.push(error(*i, "spec.listen", text));
-            } else {
-                others.push((format!("route {}", route.name()), listen));
-            }
-        }
-        found
-    }
-
-    /// One address speaks TLS to everybody or to nobody: a route that was plain until another one came is not any more.
-    fn plain_beside_tls(&self) -> Vec<ResourceProblem> {
-        let mut first: BTreeMap<ListenAddress, &Route> = BTreeMap::new();
-        let mut found = Vec::new();
-        for (resource, route) in &self.routes {
-            let other = *first.entry(route.spec.listen).or_insert(route);
-            let text = match (&route.spec.tls, &other.spec.tls) {
-                (None, Some(_)) => format!(
-                    "it is reached over TLS, with the certificates of route {}, which has the same address; choose another address for \
-                     clients without TLS, or give it certificates of its own",
-                    other.name()
-                ),
-                (Some(_), None) => format!(
-                    "route {}, which has the same address and no certificates, is reached over TLS, too; choose another address for \
-                     clients without TLS, or give it certificates of its own",
-                    other.name()
-                ),
-                (None, None) | (Some(_), Some(_)) => continue,
-            };
-            let problem = Problem::at("spec.tls", text);
-            found.push(ResourceProblem { resource: *resource, severity: Severity::Warning, problem });
-        }
-        found
-    }
-
     /// The proxy keeps the requests that wake a service. That nothing leads to it over the proxy is no error: it does not rest until something does.
     fn unreachable_rest(&self) -> Vec<ResourceProblem> {
         let routed: BTreeSet<&ServiceName> =
@@ -330,54 +256,6 @@ impl<'r> Set<'r> {
         let stranded = self.services.values().filter(|(_, service)| is_stranded(service));
         let text = "it never rests, since nothing leads to it over the proxy, which keeps the requests that wake it: add \
                     spec.expose, or a Route to it";
-        let problem = |(i, _): &(usize, &Service)| ResourceProblem {
-            resource: *i,
-            severity: Severity::Warning,
-            problem: Problem::at("spec.scale.toZero", text),
-        };
-        stranded.map(problem).collect()
-    }
-
-    /// A service that is not there yet is no error: its requests are answered 500 until it is.
-    fn unknown_backends(&self) -> Vec<ResourceProblem> {
-        let mut found = Vec::new();
-        for (resource, route) in &self.routes {
-            let mut look = |at: String, backend: &BackendRef| {
-                let name = &backend.name;
-                let text = match self.services.get(name.as_str()) {
-                    None => format!("{}; its requests are answered 500", self.no_such_service(name.as_str())),
-                    Some((_, service)) if backend.port.is_some() => {
-                        let why = backend.port.as_ref().and_then(|port| unusable_port(service, port));
-                        found.extend(why.map(|why| error(*resource, &format!("{at}.port"), why)));
-                        return;
-                    }
-                    Some((_, service)) if service.spec.first_port().is_none() => {
-                        format!(
-                            "service {name} has no port to send requests to: add one of TCP under its spec.ports"
-                        )
-                    }
-                    Some((_, service)) if listener(service).is_some_and(|(_, is_over_tcp)| !is_over_tcp) => {
-                        format!(
-                            "service {name} is exposed over UDP, and no request can be sent there: route to another service"
-                        )
-                    }
-                    Some(_) => return,
-                };
-                let problem = Problem::at(format!("{at}.name"), text);
-                found.push(ResourceProblem { resource: *resource, severity: Severity::Warning, problem });
-            };
-            for (r, rule) in route.spec.rules.iter().enumerate() {
-                for (i, backend) in rule.backend_refs.iter().enumerate() {
-                    look(format!("spec.rules[{r}].backendRefs[{i}]"), backend);
-                }
-                for (i, filter) in rule.filters.iter().enumerate() {
-                    if let RouteFilter::RequestMirror(mirror) = filter {
-                        let at = format!("spec.rules[{r}].filters[{i}].requestMirror.backendRef");
-                        look(at, &mirror.backend_ref);
-                    }
-                }
-            }
-        }
-        found
+        stranded.map(|(i, _)| warning(*i, "spec.scale.toZero", text)).collect()
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::elsewhere::is_surely;
-use super::{ResourceProblem, Set, Severity, error, listener};
+use super::{ResourceProblem, Set, error, listener, warning};
 use crate::name::ServiceName;
-use crate::resource::{EndpointAddress, ListenAddress, Problem, Route, Service};
+use crate::resource::{EndpointAddress, ListenAddress, Route, Service};
 
 /// An endpoint elsewhere where the proxy itself listens.
 struct Way<'r> {
@@ -40,8 +40,7 @@ pub(super) fn problems(set: &Set<'_>) -> Vec<ResourceProblem> {
                 route.name(),
                 way.address
             );
-            let problem = Problem::at(&way.path, text);
-            Some(ResourceProblem { resource: way.resource, severity: Severity::Warning, problem })
+            Some(warning(way.resource, &way.path, text))
         }
         Whose::Service(_) | Whose::Route(_) => None,
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ResourceProblem, Set, Severity, error};
+use super::{ResourceProblem, Set, Severity, error, warning};
 use crate::measure::MetricKey;
 use crate::resource::{
     AutoscalerSpec, METRIC_SOURCES_MAX, MeteredResource, MetricOrigin, Problem, ReplicasOrigin, Resource,
@@ -111,8 +111,7 @@ fn unrequested<'a>(
             "{name} is aimed at as a share of what is requested, and service {service} requests nothing of it, so that there is \
              no number: declare spec.resources.{name}"
         );
-        let problem = Problem::at(format!("{path}[{nth}]"), text);
-        ResourceProblem { resource, severity: Severity::Warning, problem }
+        warning(resource, format!("{path}[{nth}]"), text)
     })
 }
 
@@ -140,7 +139,6 @@ fn no_source(
 ) -> Option<ResourceProblem> {
     let is_missing = !sources.contains_key(key);
     is_missing.then(|| {
-        let text = format!("nothing measures {key} yet: declare a MetricSource for it");
-        ResourceProblem { resource, severity: Severity::Warning, problem: Problem::at(path(), text) }
+        warning(resource, path(), format!("nothing measures {key} yet: declare a MetricSource for it"))
     })
 }
