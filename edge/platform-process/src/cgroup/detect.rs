@@ -9,6 +9,9 @@ use procfs::process::{MountInfo, Process};
 
 use super::{Cgroups, Controller, Hierarchy, Version};
 
+/// Where this process goes when the group that it is in shall have groups with controllers.
+const KEEPER: &str = "homeostat-keeper";
+
 /// Looks for hierarchies that let us make groups: version 2 when it has the controllers, else version 1, else version 2
 /// for containment alone.
 ///
@@ -57,17 +60,22 @@ fn give_up(hierarchies: &[Hierarchy]) {
 }
 
 fn cgroups(hierarchies: Vec<Hierarchy>) -> Cgroups {
+    let crowded = hierarchies.iter().find_map(crowded_base);
+    let why = match &crowded {
+        Some(base) => format!(
+            "other processes are in the control group {}, which passes controllers on only when we are alone in it; start \
+             homeostat without a shell around it, in a unit of its own (systemd: Delegate=yes), or as root",
+            base.display()
+        ),
+        None => "the control group that we may use has no such controller; run as root, or with a delegated group (systemd: \
+                 Delegate=yes)"
+            .to_owned(),
+    };
     let support = |controller, what: &str| {
         if hierarchies.iter().any(|hierarchy| hierarchy.controllers.contains(&controller)) {
             Support::Full
         } else {
-            Support::Degraded(
-                format!(
-                    "{what} of replicas is not limited: the control group that we may use has no such controller; run as \
-                     root, or with a delegated group (systemd: Delegate=yes)"
-                )
-                .into(),
-            )
+            Support::Degraded(format!("{what} of replicas is not limited: {why}").into())
         }
     };
     Cgroups {
@@ -78,6 +86,16 @@ fn cgroups(hierarchies: Vec<Hierarchy>) -> Cgroups {
         spares: std::sync::Mutex::default(),
         making: std::sync::Mutex::default(),
     }
+}
+
+/// The group below which `hierarchy` is, when processes in it keep it from passing controllers on.
+fn crowded_base(hierarchy: &Hierarchy) -> Option<PathBuf> {
+    let base = hierarchy.root.parent()?.parent()?;
+    // The group at the top, which alone has no type, may have both.
+    let is_bound = hierarchy.version == Version::V2 && base.join("cgroup.type").exists();
+    let is_crowded =
+        || std::fs::read_to_string(base.join("cgroup.procs")).is_ok_and(|members| !members.is_empty());
+    (is_bound && is_crowded()).then(|| base.to_owned())
 }
 
 /// The folders of our own groups.
@@ -119,13 +137,38 @@ impl Mounts {
         Ok(Self { v1, v2 })
     }
 
-    /// Our own group, when it was delegated to us; then the top, where drivers of other engines make theirs too.
+    /// A group that was delegated to us; then the top, where drivers of other engines make theirs too, and which nobody but
+    /// root may use; then our own group, for those who have been given it without a mark.
     fn v2_candidates(&self) -> Vec<PathBuf> {
+        let Some(own) = &self.v2 else { return Vec::new() };
+        let delegated = delegated(&own.folder, is_marked);
         let mut folders: Vec<PathBuf> =
-            self.v2.iter().flat_map(|own| [own.folder.clone(), own.mount.clone()]).collect();
-        folders.dedup();
+            delegated.into_iter().chain([own.mount.clone(), own.folder.clone()]).collect();
+        let mut seen = BTreeSet::new();
+        folders.retain(|folder| seen.insert(folder.clone()));
         folders
     }
+}
+
+/// The group that was delegated to the process whose group is `own`: that one, or the one above, when `own` was made for a
+/// process in it: by systemd for what a reload runs (`.control`) or as `DelegateSubgroup=` says, or by us.
+fn delegated(own: &Path, is_marked: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+    if is_marked(own) {
+        return Some(own.to_owned());
+    }
+    let above = own.parent()?;
+    // systemd before 251 marks what it delegates for root alone to see.
+    let is_inner = own.ends_with(KEEPER) || own.ends_with(".control");
+    (is_inner || is_marked(above)).then(|| above.to_owned())
+}
+
+/// Whether systemd says that it leaves the group to whom it has started there.
+fn is_marked(folder: &Path) -> bool {
+    // Only root can read the first, and systemd before 251 does not write the second.
+    ["trusted.delegate", "user.delegate"].into_iter().any(|name| {
+        let mut value = [0; 1];
+        rustix::fs::getxattr(folder, name, &mut value).is_ok() && value == *b"1"
+    })
 }
 
 /// Where a group's path lies below a mount, which may show a part of the hierarchy only.
@@ -170,11 +213,19 @@ fn open_v2(base: &Path, scope: &str) -> Option<Hierarchy> {
 /// Makes `base` free of processes when we are its only one, as in a unit of systemd with `Delegate=yes`.
 fn leave_delegated(base: &Path) {
     let own = std::process::id().to_string();
-    if std::fs::read_to_string(base.join("cgroup.procs")).is_ok_and(|members| members.trim() == own) {
-        let keeper = base.join("homeostat-keeper");
-        // Where it fails, the controllers cannot be enabled, and that is what people are told.
-        let _ = std::fs::create_dir_all(&keeper);
-        let _ = std::fs::write(keeper.join("cgroup.procs"), own);
+    if !std::fs::read_to_string(base.join("cgroup.procs")).is_ok_and(|members| members.trim() == own) {
+        return;
+    }
+    let keeper = base.join(KEEPER);
+    // Where it fails, the controllers cannot be enabled, and that is what people are told.
+    let _ = std::fs::create_dir_all(&keeper);
+    let has_left = std::fs::write(keeper.join("cgroup.procs"), own).is_ok();
+    if has_left && is_marked(base) {
+        tracing::warn!(
+            group = %base.display(),
+            "systemd cannot start this unit again while replicas of it run (219/CGROUP), as after a crash: give the unit \
+             DelegateSubgroup= (systemd 254), or no Delegate= where it is root's, or KillMode=control-group"
+        );
     }
 }
 
@@ -197,6 +248,59 @@ fn make_usable(root: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_is_delegated_by_its_mark_or_as_the_one_around_ours() {
+        let unit = Path::new("/sys/fs/cgroup/system.slice/homeostat.service");
+        let marked = |folder: &Path| folder == unit;
+        let unmarked = |_: &Path| false;
+        // `Delegate=yes`, and then `DelegateSubgroup=supervisor`.
+        assert_eq!(delegated(unit, marked).as_deref(), Some(unit));
+        assert_eq!(delegated(&unit.join("supervisor"), marked).as_deref(), Some(unit));
+        // What a reload starts, and one that is started by us, must not make groups below the group that it is in: systemd could
+        // not start anything there any more.
+        for inner in [".control", KEEPER] {
+            assert_eq!(delegated(&unit.join(inner), marked).as_deref(), Some(unit));
+            assert_eq!(delegated(&unit.join(inner), unmarked).as_deref(), Some(unit));
+        }
+        // A unit that was given nothing, and one of a user's manager, to which more than the unit is delegated.
+        assert_eq!(delegated(unit, unmarked), None);
+        assert_eq!(delegated(&unit.join("app.slice/shell.scope"), marked), None);
+    }
+
+    #[test]
+    fn whoever_is_not_alone_in_the_group_is_told_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let members = folder.path().join("cgroup.procs");
+        std::fs::write(folder.path().join("cgroup.type"), "domain\n").unwrap();
+        let told = || {
+            let root = folder.path().join("homeostat/scope");
+            let found = Hierarchy { version: Version::V2, root, controllers: BTreeSet::new() };
+            let Support::Degraded(why) = &cgroups(vec![found]).memory else {
+                panic!("there is no such controller")
+            };
+            why.to_string()
+        };
+        std::fs::write(&members, "12\n13\n").unwrap();
+        let group = format!("other processes are in the control group {},", folder.path().display());
+        assert!(told().contains(&group), "{}", told());
+        std::fs::write(&members, "").unwrap();
+        assert!(told().contains("has no such controller"), "{}", told());
+    }
+
+    #[test]
+    fn root_makes_groups_at_the_top_unless_one_was_delegated() {
+        let candidates = |own: &str| {
+            let (mount, folder) = ("/sys/fs/cgroup".into(), format!("/sys/fs/cgroup{own}").into());
+            let mounts = Mounts { v1: Vec::new(), v2: Some(Own { mount, folder }) };
+            mounts.v2_candidates().iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>()
+        };
+        let unit = "/no.slice/such.service";
+        assert_eq!(candidates(unit), ["/sys/fs/cgroup", "/sys/fs/cgroup/no.slice/such.service"]);
+        assert_eq!(candidates(""), ["/sys/fs/cgroup"]);
+        let reload = candidates(&format!("{unit}/.control"));
+        assert_eq!(reload[..2], ["/sys/fs/cgroup/no.slice/such.service", "/sys/fs/cgroup"]);
+    }
 
     #[test]
     fn only_what_is_taken_keeps_a_folder_and_that_until_the_end() {
