@@ -1,7 +1,7 @@
 //! The control groups of one life.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -235,8 +235,10 @@ fn weight(cpu: MilliCpu) -> u64 {
 
 fn write(folder: &Path, file: &str, value: &str) -> io::Result<()> {
     let path = folder.join(file);
-    std::fs::write(&path, value)
-        .map_err(|error| io::Error::new(error.kind(), format!("{value} to {}: {error}", path.display())))
+    // Not `fs::write`, which asks for a file that is not there to be made: that is refused as if by our rights.
+    let written =
+        OpenOptions::new().write(true).open(&path).and_then(|mut file| file.write_all(value.as_bytes()));
+    written.map_err(|error| io::Error::new(error.kind(), format!("{value} to {}: {error}", path.display())))
 }
 
 /// For what a kernel may be built without.
@@ -269,5 +271,70 @@ mod tests {
         assert_eq!(weight(MilliCpu(1000)), 39);
         assert_eq!(weight(MilliCpu(u64::MAX)), 10_000);
         assert_eq!(weight(MilliCpu(0)), 1);
+    }
+
+    /// A cell of version 2 in a folder with these files, as the kernel would have them.
+    fn planted(folder: &Path, files: &[(&str, &str)]) -> Cell {
+        for (name, text) in files {
+            std::fs::write(folder.join(name), text).unwrap();
+        }
+        let controllers = vec![Controller::Cpu, Controller::Memory, Controller::Pids];
+        Cell { folders: vec![Folder { path: folder.to_owned(), version: Version::V2, controllers }] }
+    }
+
+    fn text(folder: &Path, file: &str) -> String {
+        std::fs::read_to_string(folder.join(file)).unwrap()
+    }
+
+    /// What a kernel has that can do everything.
+    const FILES: [(&str, &str); 6] = [
+        ("cpu.max", ""),
+        ("cpu.weight", ""),
+        ("memory.max", ""),
+        ("memory.swap.max", ""),
+        ("memory.oom.group", ""),
+        ("pids.max", ""),
+    ];
+
+    #[test]
+    fn limits_are_written_in_the_words_of_version_2() {
+        let folder = tempfile::tempdir().unwrap();
+        let cell = planted(folder.path(), &FILES);
+        let limits = |policy| Limits { cpu: Some(MilliCpu(250)), policy, memory: Some(Bytes(64 << 20)) };
+        let said = || FILES.map(|(file, _)| text(folder.path(), file));
+        cell.limit(&limits(CpuPolicy::Quota)).unwrap();
+        assert_eq!(said(), ["25000 100000", "", "67108864", "0", "1", "16384"]);
+        cell.limit(&limits(CpuPolicy::Share)).unwrap();
+        assert_eq!(said()[1], "10");
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_limit_swap_limits_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let cell = planted(folder.path(), &[("memory.max", ""), ("pids.max", "")]);
+        let limits = Limits { cpu: None, policy: CpuPolicy::Share, memory: Some(Bytes(1 << 20)) };
+        cell.limit(&limits).unwrap();
+        assert_eq!(text(folder.path(), "memory.max"), "1048576");
+        assert!(!folder.path().join("memory.swap.max").exists(), "there is no asking for one");
+    }
+
+    #[test]
+    fn what_version_2_accounts_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let cell = planted(
+            folder.path(),
+            &[
+                ("cpu.stat", "usage_usec 1970000\nuser_usec 1900000\nnr_periods 99\nnr_throttled 90\n"),
+                ("memory.current", "5738496\n"),
+                (
+                    "memory.stat",
+                    "anon 4096\nfile 8192\ninactive_anon 1\ninactive_file 738496\nactive_file 7\n",
+                ),
+                ("memory.events", "low 0\nhigh 0\nmax 31\noom 1\noom_kill 2\noom_group_kill 1\n"),
+            ],
+        );
+        let read = cell.meter().and_then(|meter| meter.read());
+        assert_eq!(read, Some((Duration::from_millis(1970), Bytes(5_000_000))));
+        assert_eq!(cell.out_of_memory_kills(), 2);
     }
 }
