@@ -131,11 +131,11 @@ fn bury(keeper: &Arc<Keeper>, gone: Vec<Record>) {
         gone.iter().filter(|record| record.boot == keeper.boot).map(|record| record.token.as_str()).collect();
     kill_by_token(&of_this_boot);
     for record in gone {
-        let ran_for = if record.boot == keeper.boot { record.age() } else { Duration::ZERO };
-        let exit = Exit { status: ExitStatus::Unknown, out_of_memory: false, ran_for };
-        if record.boot == keeper.boot
-            && let Some(cell) = &record.cell
-        {
+        let (is_of_this_boot, status) = (record.boot == keeper.boot, ExitStatus::Unknown);
+        let ran_for = if is_of_this_boot { record.age() } else { Duration::ZERO };
+        let cell = record.cell.as_ref().filter(|_| is_of_this_boot);
+        let exit = Exit { status, out_of_memory: ending::ran_out_of_memory(cell, status), ran_for };
+        if let Some(cell) = cell {
             cell.kill();
             ending::remove_cell(keeper, cell.clone());
         }

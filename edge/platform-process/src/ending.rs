@@ -81,8 +81,8 @@ fn settle(keeper: &Arc<Keeper>, living: &Arc<Living>) {
             ExitStatus::Unknown
         }
     };
-    let kills = living.record.cell.as_ref().map_or(0, Cell::out_of_memory_kills);
-    let exit = Exit { status, out_of_memory: kills > 0 && is_killed(status), ran_for: living.record.age() };
+    let cell = living.record.cell.as_ref();
+    let exit = Exit { status, out_of_memory: ran_out_of_memory(cell, status), ran_for: living.record.age() };
     living.allotted().is_over = true;
     // Before the end is told, since a successor writes its own record to the same place.
     if let Err(error) = keeper.records.keep(&living.record.ended(exit)) {
@@ -97,6 +97,11 @@ fn settle(keeper: &Arc<Keeper>, living: &Arc<Living>) {
         Some(cell) => remove_cell(keeper, cell.clone()),
         None => kill_escaped(keeper, &living.record.token),
     }
+}
+
+/// Whether the kernel ended a life for want of memory, as its cell tells as long as it is there.
+pub(crate) fn ran_out_of_memory(cell: Option<&Cell>, status: ExitStatus) -> bool {
+    is_killed(status) && cell.is_some_and(|cell| cell.out_of_memory_kills() > 0)
 }
 
 /// SIGKILL, as seen by us or told by a shell about its child.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use model::action::Outcome;
 use model::identity::Incarnation;
 use model::input::{Exit, ExitStatus};
-use platform::{Event, LifeState, Platform as _, StopRequest};
+use platform::{Event, LifeState, Platform as _, StopRequest, Support};
 use platform_process::ProcessPlatform;
 
 use crate::world::{PATIENCE, action, end, open, shop, until};
@@ -195,6 +195,26 @@ async fn a_replica_that_ends_while_no_keeper_runs_takes_its_children_along_at_th
     until("the end of its children", || marked(&mark).is_empty().then_some(())).await;
     let exit = exit_in_inventory(&platform).await;
     assert_eq!(exit.status, ExitStatus::Unknown);
+    platform.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn that_a_replica_ran_out_of_memory_while_no_keeper_ran_is_known_to_the_next() {
+    let mut keeper = Keeper::start(1, "while [ ! -e $MARK/go ]; do sleep 0.05; done; exec tail /dev/zero");
+    keeper.wait_for(1);
+    keeper.kill();
+    let platform = open(&keeper.folder);
+    let is_limited = platform.capabilities().memory == Support::Full;
+    platform.close().await;
+    if !is_limited {
+        return end(open(&keeper.folder)).await;
+    }
+    std::fs::write(keeper.folder.path().join("go"), "").unwrap();
+    let mark = keeper.mark.clone();
+    until("the end of it", || marked(&mark).is_empty().then_some(())).await;
+    let platform = open(&keeper.folder);
+    let exit = exit_in_inventory(&platform).await;
+    assert_eq!((exit.status, exit.out_of_memory), (ExitStatus::Unknown, true));
     platform.close().await;
 }
 

@@ -20,6 +20,7 @@ async fn main() {
     let spec = serde_json::json!({
         "run": {"command": ["/bin/sh", "-c", script], "env": {"MARK": mark}},
         "ports": [{"name": "http"}],
+        "resources": {"memory": "32Mi"},
     });
     let declared = Arc::new(Declared {
         name: service.clone(),
