@@ -228,9 +228,11 @@ fn shares(cpu: MilliCpu) -> u64 {
     (cpu.0.saturating_mul(1024) / 1000).clamp(2, 262_144)
 }
 
-/// `cpu.weight` of version 2 for the same share: the 2..=262144 of version 1 onto 1..=10000 (KEP-2254).
+/// `cpu.weight` of version 2: 100 a core, 1 at least and 10,000 at most.
+///
+/// A replica that declares nothing has the kernel's default, 100, as it has 1024 in version 1: as one that declares a core.
 fn weight(cpu: MilliCpu) -> u64 {
-    1 + (shares(cpu) - 2) * 9999 / 262_142
+    (cpu.0 / 10).clamp(1, 10_000)
 }
 
 fn write(folder: &Path, file: &str, value: &str) -> io::Result<()> {
@@ -265,12 +267,9 @@ mod tests {
 
     #[test]
     fn shares_and_weights_keep_the_proportions_of_declarations() {
-        assert_eq!(shares(MilliCpu(1000)), 1024);
-        assert_eq!(shares(MilliCpu(250)), 256);
-        assert_eq!(shares(MilliCpu(0)), 2);
-        assert_eq!(weight(MilliCpu(1000)), 39);
+        assert_eq!([1000, 250, 0].map(|milli| shares(MilliCpu(milli))), [1024, 256, 2]);
+        assert_eq!([1000, 250, 150, 10, 0].map(|milli| weight(MilliCpu(milli))), [100, 25, 15, 1, 1]);
         assert_eq!(weight(MilliCpu(u64::MAX)), 10_000);
-        assert_eq!(weight(MilliCpu(0)), 1);
     }
 
     /// A cell of version 2 in a folder with these files, as the kernel would have them.
@@ -305,7 +304,7 @@ mod tests {
         cell.limit(&limits(CpuPolicy::Quota)).unwrap();
         assert_eq!(said(), ["25000 100000", "", "67108864", "0", "1", "16384"]);
         cell.limit(&limits(CpuPolicy::Share)).unwrap();
-        assert_eq!(said()[1], "10");
+        assert_eq!(said()[1], "25");
     }
 
     #[test]
