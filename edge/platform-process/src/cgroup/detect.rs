@@ -60,8 +60,9 @@ fn give_up(hierarchies: &[Hierarchy]) {
 }
 
 fn cgroups(hierarchies: Vec<Hierarchy>) -> Cgroups {
-    let crowded = hierarchies.iter().find_map(crowded_base);
-    let why = match &crowded {
+    let bases = hierarchies.iter().filter(|hierarchy| hierarchy.version == Version::V2);
+    let mut bases = bases.filter_map(|hierarchy| hierarchy.root.parent()?.parent());
+    let why = match bases.find(|base| is_crowded(base)) {
         Some(base) => format!(
             "other processes are in the control group {}, which passes controllers on only when we are alone in it; start \
              homeostat without a shell around it, in a unit of its own (systemd: Delegate=yes), or as root",
@@ -86,16 +87,6 @@ fn cgroups(hierarchies: Vec<Hierarchy>) -> Cgroups {
         spares: std::sync::Mutex::default(),
         making: std::sync::Mutex::default(),
     }
-}
-
-/// The group below which `hierarchy` is, when processes in it keep it from passing controllers on.
-fn crowded_base(hierarchy: &Hierarchy) -> Option<PathBuf> {
-    let base = hierarchy.root.parent()?.parent()?;
-    // The group at the top, which alone has no type, may have both.
-    let is_bound = hierarchy.version == Version::V2 && base.join("cgroup.type").exists();
-    let is_crowded =
-        || std::fs::read_to_string(base.join("cgroup.procs")).is_ok_and(|members| !members.is_empty());
-    (is_bound && is_crowded()).then(|| base.to_owned())
 }
 
 /// The folders of our own groups.
@@ -200,20 +191,42 @@ fn open_v2(base: &Path, scope: &str) -> Option<Hierarchy> {
     make_usable(&root).ok()?;
     leave_delegated(base);
     let mut controllers = BTreeSet::new();
-    for (name, known) in
-        [("cpu", Controller::Cpu), ("memory", Controller::Memory), ("pids", Controller::Pids)]
-    {
+    // `cpu` and `pids` would be taken in spite of processes, but then the groups below are for single threads, and no
+    // process can enter them.
+    let known: &[_] = if is_crowded(base) { &[] } else { &KNOWN };
+    for (name, known) in known {
         if [base, &house, &root].into_iter().all(|folder| enable(folder, name).is_ok()) {
-            controllers.insert(known);
+            controllers.insert(*known);
         }
     }
-    Some(Hierarchy { version: Version::V2, root, controllers })
+    let holds_processes = text_of(&root, "cgroup.type").is_none_or(|kind| kind.trim() == "domain");
+    let found = Hierarchy { version: Version::V2, root, controllers };
+    if holds_processes {
+        return Some(found);
+    }
+    give_up(&[found]);
+    None
+}
+
+/// The controllers of version 2 that we make use of.
+const KNOWN: [(&str, Controller); 3] =
+    [("cpu", Controller::Cpu), ("memory", Controller::Memory), ("pids", Controller::Pids)];
+
+/// Whether processes in a group of version 2 keep it from passing controllers on. The one at the top, which alone has no type,
+/// may have both.
+fn is_crowded(base: &Path) -> bool {
+    let has_members = || text_of(base, "cgroup.procs").is_some_and(|members| !members.is_empty());
+    base.join("cgroup.type").exists() && has_members()
+}
+
+fn text_of(folder: &Path, file: &str) -> Option<String> {
+    std::fs::read_to_string(folder.join(file)).ok()
 }
 
 /// Makes `base` free of processes when we are its only one, as in a unit of systemd with `Delegate=yes`.
 fn leave_delegated(base: &Path) {
     let own = std::process::id().to_string();
-    if !std::fs::read_to_string(base.join("cgroup.procs")).is_ok_and(|members| members.trim() == own) {
+    if text_of(base, "cgroup.procs").is_none_or(|members| members.trim() != own) {
         return;
     }
     let keeper = base.join(KEEPER);
@@ -268,24 +281,49 @@ mod tests {
         assert_eq!(delegated(&unit.join("app.slice/shell.scope"), marked), None);
     }
 
+    /// A group with these processes in it, as far as `open_v2` looks at one.
+    fn planted(members: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (file, text) in
+            [("cgroup.type", "domain\n"), ("cgroup.procs", members), ("cgroup.subtree_control", "")]
+        {
+            std::fs::write(folder.path().join(file), text).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn a_group_with_processes_is_not_made_one_of_threads() {
+        let passed_on = |base: &tempfile::TempDir| {
+            assert!(open_v2(base.path(), "scope").is_some_and(|found| found.controllers.is_empty()));
+            text_of(base.path(), "cgroup.subtree_control").unwrap()
+        };
+        assert_eq!(passed_on(&planted("12\n13\n")), "");
+        // The last that was tried; the groups below, which are none, do not take it.
+        assert_eq!(passed_on(&planted("")), "+pids");
+    }
+
+    #[test]
+    fn a_group_in_which_no_process_can_be_is_not_taken() {
+        let base = planted("");
+        let root = base.path().join("homeostat/scope");
+        std::fs::create_dir_all(&root).unwrap();
+        std::fs::write(root.join("cgroup.type"), "domain invalid\n").unwrap();
+        assert_eq!(open_v2(base.path(), "scope"), None);
+    }
+
     #[test]
     fn whoever_is_not_alone_in_the_group_is_told_so() {
-        let folder = tempfile::tempdir().unwrap();
-        let members = folder.path().join("cgroup.procs");
-        std::fs::write(folder.path().join("cgroup.type"), "domain\n").unwrap();
-        let told = || {
-            let root = folder.path().join("homeostat/scope");
-            let found = Hierarchy { version: Version::V2, root, controllers: BTreeSet::new() };
-            let Support::Degraded(why) = &cgroups(vec![found]).memory else {
-                panic!("there is no such controller")
-            };
+        let told = |base: &tempfile::TempDir| {
+            let cgroups = cgroups(open_v2(base.path(), "scope").into_iter().collect());
+            let Support::Degraded(why) = &cgroups.memory else { panic!("there is no such controller") };
             why.to_string()
         };
-        std::fs::write(&members, "12\n13\n").unwrap();
-        let group = format!("other processes are in the control group {},", folder.path().display());
-        assert!(told().contains(&group), "{}", told());
-        std::fs::write(&members, "").unwrap();
-        assert!(told().contains("has no such controller"), "{}", told());
+        let crowded = planted("12\n13\n");
+        let group = format!("other processes are in the control group {},", crowded.path().display());
+        assert!(told(&crowded).contains(&group), "{}", told(&crowded));
+        let alone = told(&planted(""));
+        assert!(alone.contains("has no such controller"), "{alone}");
     }
 
     #[test]
