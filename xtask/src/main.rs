@@ -1,12 +1,13 @@
 //! Automation of the house, in Rust: what a person types and what CI runs are the same words.
 //!
 //! `cargo xtask demo` shows the main job, `cargo xtask test` is the whole of CI, `cargo xtask tidy` holds the laws of
-//! the house, `cargo xtask fuzz` feeds its parsers, `cargo xtask sim` and `cargo xtask bench` pass their arguments on to `swarm` and `bench` in release.
+//! the house, `cargo xtask fuzz` feeds its parsers, `cargo xtask cgroup2` tests on another kernel, `cargo xtask sim` and `cargo xtask bench` pass their arguments on to `swarm` and `bench` in release.
 //!
 //! It depends on nothing of ours, so that it works, and says what is wrong, when the house does not compile.
 //! It exits with 0 on success, with 1 when what was asked for failed, with 2 when the words were wrong.
 
 mod cargo;
+mod cgroup2;
 mod demo;
 mod fuzz;
 mod house;
@@ -37,6 +38,8 @@ enum Task {
     Test(test::Options),
     /// Give every parser of ours what nobody would write, by libFuzzer.
     Fuzz(fuzz::Options),
+    /// Test the process platform on a kernel with control groups of version 2, whatever this machine has.
+    Cgroup2,
     /// Hold the laws of the house: arrows, phases apart, core pure, sizes, names, links, licences.
     Tidy(tidy::Options),
     /// Run simulated days under faults; arguments go to `swarm` (--seed N --trace, --seeds N --hours H).
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Cgroup2 => cgroup2::run(),
         Task::Tidy(options) => tidy::run(&options),
         Task::Sim { arguments } => cargo::run_in_release(&["swarm"], &arguments),
         Task::Bench { arguments } => cargo::run_in_release(&["homeostat", "shop", "bench"], &arguments),

@@ -8,11 +8,11 @@ use anyhow::bail;
 use crate::cargo;
 
 /// A program that is called and that a fresh machine may lack.
-struct Need {
-    program: &'static str,
+pub(crate) struct Need {
+    pub(crate) program: &'static str,
     /// The package of Debian that has it.
-    package: &'static str,
-    used_for: &'static str,
+    pub(crate) package: &'static str,
+    pub(crate) used_for: &'static str,
 }
 
 /// What is called, by tests or by xtask; `cargo xtask tidy needs` fails when a test calls something else.
@@ -70,8 +70,13 @@ pub(crate) fn is_provided(program: &str) -> bool {
 ///
 /// Installs with apt-get, as root only. Fails with the command to type when it may not or cannot.
 pub(crate) fn provide() -> anyhow::Result<()> {
-    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !is_on_path(need.program)).collect();
-    for need in NEEDS {
+    provide_these(NEEDS)
+}
+
+/// The same for some other programs.
+pub(crate) fn provide_these(needs: &[Need]) -> anyhow::Result<()> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| !is_on_path(need.program)).collect();
+    for need in needs {
         let state = if is_on_path(need.program) { "is there" } else { "is missing" };
         println!("      {:<8} {state:<10} {}", need.program, need.used_for);
     }

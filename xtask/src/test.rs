@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail};
 
-use crate::{cargo, demo, fuzz, needs, tidy};
+use crate::{cargo, cgroup2, demo, fuzz, needs, tidy};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -38,7 +38,7 @@ enum Work {
 }
 
 /// How a step that did not fail came to its end.
-enum Done {
+pub(crate) enum Done {
     Passed,
     /// A part of it could not be done: which and why, as a sentence.
     PassedWithout(String),
@@ -77,6 +77,11 @@ const STEPS: &[Step] = &[
         work: Work::Cargo(&["build", "--workspace", "--all-targets"]),
     },
     Step { name: "tests", proves: "every test passes", work: Work::Here(tests) },
+    Step {
+        name: "cgroup2",
+        proves: "control groups of version 2 hold replicas, on a kernel that has them",
+        work: Work::Here(|_| cgroup2::try_to_run()),
+    },
     Step {
         name: "doc-tests",
         proves: "the examples in the documentation run",
