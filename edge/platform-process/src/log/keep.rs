@@ -2,15 +2,16 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
-use super::{CURRENT, chunks, folder_of};
+use super::{CURRENT, Chunk, chunks, folder_of};
 use crate::keeper::Keeper;
 use crate::settings::LogLimits;
 
@@ -38,7 +39,8 @@ pub(crate) fn keep_within_limits(keeper: &Arc<Keeper>) {
 }
 
 fn look(keeper: &Keeper) {
-    for living in keeper.livings().iter().filter(|living| !living.has_ended()) {
+    // Those that have ended, too: what they printed last may be the most.
+    for living in keeper.livings() {
         let replica = living.record.replica();
         let folder = folder_of(&keeper.settings.logs(), &replica);
         if let Err(error) = rotate(&folder, &keeper.settings.log) {
@@ -47,7 +49,9 @@ fn look(keeper: &Keeper) {
     }
 }
 
-/// Moves what is over the limit to a numbered file, and removes numbered files over their limit.
+/// Moves what is over the limit to numbered files, none longer than the limit, and forgets what is beyond as many of them as are kept.
+///
+/// Where the disk is full, older bytes give way to newer ones: a replica that prints must not keep the disk from everybody else.
 pub(super) fn rotate(folder: &Path, limits: &LogLimits) -> io::Result<()> {
     let path = folder.join(CURRENT);
     let end = match std::fs::metadata(&path) {
@@ -55,31 +59,90 @@ pub(super) fn rotate(folder: &Path, limits: &LogLimits) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
+    let (length_max, chunks_max) = (limits.current_bytes_max, limits.chunks_max.max(1));
     // Most looks end here: the file's length alone is within the limit, so its part that is still there is, too.
-    if end <= limits.current_bytes_max {
+    if end <= length_max {
         return Ok(());
     }
-    let numbered = chunks(folder)?;
-    let start = numbered.last().map_or(0, |chunk| chunk.end);
-    if end.saturating_sub(start) <= limits.current_bytes_max {
+    let mut start = chunks(folder)?.last().map_or(0, |chunk| chunk.end);
+    if end.saturating_sub(start) <= length_max {
         return Ok(());
     }
-    let mut file = OpenOptions::new().read(true).write(true).open(&path)?;
-    let cut = line_end_before(&file, start, end)?;
-    let partial = folder.join("partial");
-    let mut copy = File::create(&partial)?;
-    file.seek(SeekFrom::Start(start))?;
-    let copied = io::copy(&mut (&file).take(cut - start), &mut copy)?;
-    drop(copy);
-    std::fs::rename(&partial, folder.join(format!("{CURRENT}.{start:020}")))?;
-    // From here on readers take these bytes from the numbered file. A crash before the next line costs disk space until
-    // the next rotation, which punches from the beginning.
-    punch(&file, start + copied, end)?;
-    let over = (numbered.len() + 1).saturating_sub(limits.chunks_max.max(1));
-    for chunk in numbered.iter().take(over) {
-        std::fs::remove_file(&chunk.path)?;
+    let file = OpenOptions::new().read(true).write(true).open(&path)?;
+    let kept_max = length_max.saturating_mul(chunks_max as u64 + 1);
+    if end - start > kept_max {
+        start = line_end_before(&file, start, end - kept_max)?;
+        forget(folder, &file, start, end)?;
+    }
+    while end - start > length_max {
+        let cut = line_end_before(&file, start, start + length_max)?;
+        start = move_out(folder, &file, start..cut, chunks_max, end)?;
     }
     Ok(())
+}
+
+/// Moves a part of the growing file to a numbered one; returns where what is left begins.
+fn move_out(folder: &Path, file: &File, part: Range<u64>, chunks_max: usize, end: u64) -> io::Result<u64> {
+    loop {
+        let older = chunks(folder)?.into_iter().filter(|chunk| chunk.start < part.start);
+        let older: Vec<Chunk> = older.collect();
+        // Before anything is written, so that their room is there for it.
+        let over = (older.len() + 1).saturating_sub(chunks_max);
+        for chunk in older.iter().take(over) {
+            std::fs::remove_file(&chunk.path)?;
+        }
+        match copy_out(folder, file, &part) {
+            Ok(copied) => {
+                // From here on readers take these bytes from the numbered file. A crash before the next line costs disk space
+                // until the next rotation, which punches from the beginning.
+                punch(file, part.start + copied, end)?;
+                return Ok(part.start + copied);
+            }
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => match older.get(over) {
+                Some(oldest) => std::fs::remove_file(&oldest.path)?,
+                None => {
+                    forget(folder, file, part.end, end)?;
+                    return Ok(part.end);
+                }
+            },
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Copies a part of the growing file to a numbered one, which is there as a whole or not at all.
+fn copy_out(folder: &Path, mut file: &File, part: &Range<u64>) -> io::Result<u64> {
+    let partial = folder.join("partial");
+    let copied = File::create(&partial).and_then(|mut copy| {
+        file.seek(SeekFrom::Start(part.start))?;
+        io::copy(&mut file.take(part.end - part.start), &mut copy)
+    });
+    let kept = copied.and_then(|copied| {
+        std::fs::rename(&partial, chunk_path(folder, part.start))?;
+        Ok(copied)
+    });
+    if kept.is_err() {
+        // Half a copy would take the room that is missing.
+        let _nothing_to_remove = std::fs::remove_file(&partial);
+    }
+    kept
+}
+
+/// Gives up everything before `head`. An empty numbered file says so to readers, who would take the hole for what was printed.
+fn forget(folder: &Path, file: &File, head: u64, end: u64) -> io::Result<()> {
+    let older: Vec<Chunk> = chunks(folder)?.into_iter().filter(|chunk| chunk.start < head).collect();
+    let mark = chunk_path(folder, head);
+    let marked = File::create(&mark);
+    punch(file, head, end)?;
+    if marked.is_err() {
+        // There was no room even for its name.
+        File::create(&mark)?;
+    }
+    older.iter().try_for_each(|chunk| std::fs::remove_file(&chunk.path))
+}
+
+fn chunk_path(folder: &Path, start: u64) -> PathBuf {
+    folder.join(format!("{CURRENT}.{start:020}"))
 }
 
 /// The last end of a line before `end`; `end` itself when the line is longer than any that is given whole.
@@ -149,6 +212,38 @@ mod tests {
     }
 
     #[test]
+    fn what_is_printed_in_one_go_takes_no_more_room_than_the_limits_allow() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(CURRENT);
+        let mut writer = OpenOptions::new().append(true).create(true).open(&path).unwrap();
+        writer.write_all(b"first\n").unwrap();
+        writer.write_all(&b"0123456789abcde\n".repeat(100_000)).unwrap();
+        rotate(folder.path(), &LIMITS).unwrap();
+        let numbered = chunks(folder.path()).unwrap();
+        assert_eq!(numbered.len(), LIMITS.chunks_max);
+        assert!(
+            numbered.iter().all(|chunk| chunk.end - chunk.start <= LIMITS.current_bytes_max),
+            "{numbered:?}"
+        );
+        assert!(numbered.windows(2).all(|pair| pair[0].end == pair[1].start), "{numbered:?}");
+        let held = std::fs::metadata(&path).unwrap().blocks() * 512;
+        assert!(held <= LIMITS.current_bytes_max + 8192, "{held} bytes are still held");
+    }
+
+    #[test]
+    fn what_is_forgotten_is_marked_before_its_place_is_a_hole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(CURRENT);
+        std::fs::write(&path, b"0123456789abcde\n".repeat(1000)).unwrap();
+        let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        std::fs::write(chunk_path(folder.path(), 0), "older").unwrap();
+        forget(folder.path(), &file, 8000, 16_000).unwrap();
+        let numbered = chunks(folder.path()).unwrap();
+        assert_eq!(numbered.iter().map(|chunk| (chunk.start, chunk.end)).collect::<Vec<_>>(), [(8000, 8000)]);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 16_000);
+    }
+
+    #[test]
     fn only_so_many_numbered_files_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(CURRENT);
@@ -159,6 +254,7 @@ mod tests {
         }
         let numbered = chunks(folder.path()).unwrap();
         assert_eq!(numbered.len(), LIMITS.chunks_max);
-        assert_eq!(numbered.last().unwrap().end, 800_000);
+        let end = numbered.last().unwrap().end;
+        assert!(800_000 - end <= LIMITS.current_bytes_max, "{end}");
     }
 }

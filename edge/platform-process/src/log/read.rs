@@ -66,7 +66,8 @@ impl PlaceLog {
     fn read_at(&mut self, position: u64, buffer: &mut [u8]) -> io::Result<(u64, usize)> {
         if let Some(part) = &self.open
             && let Some(end) = part.end
-            && position < end
+            // The end of a log is looked for backwards, block by block: what is read next may lie before the part.
+            && (part.start..end).contains(&position)
         {
             let room = usize::try_from(end - position).unwrap_or(usize::MAX).min(buffer.len());
             return Ok((position, part.file.read_at(&mut buffer[..room], position - part.start)?));

@@ -72,6 +72,39 @@ async fn the_last_lines_are_given_across_numbered_files() {
 }
 
 #[tokio::test]
+async fn the_last_lines_are_given_when_they_fill_several_numbered_files() {
+    let world = World::new();
+    let line = format!("{}\n", "x".repeat(9999));
+    for _ in 0..60 {
+        world.print(&line);
+    }
+    world.rotate(3 * BLOCK as u64, 100);
+    assert!(chunks(&folder_of(world.logs.path(), &world.replica)).unwrap().len() > 2);
+    for last in [1, 20, 40, 60] {
+        let texts = present(&mut *world.read(last)).await;
+        assert_eq!(texts.len(), last);
+        assert!(texts.iter().all(|text| text.len() == 9999));
+    }
+}
+
+#[tokio::test]
+async fn a_reader_of_what_was_printed_in_one_go_meets_whole_lines_and_no_hole() {
+    let world = World::new();
+    world.print("gone\n");
+    let mut lines = world.read(10);
+    world.print(&numbered(0..10_000));
+    world.rotate(4096, 3);
+    let texts = present(&mut *lines).await;
+    assert_eq!(texts.last().unwrap(), "line 9999");
+    assert!(
+        texts.len() < 10_000 && texts.iter().all(|text| text.starts_with("line ")),
+        "{:?}",
+        texts.first()
+    );
+    assert_eq!(present(&mut *world.read(100_000)).await, texts);
+}
+
+#[tokio::test]
 async fn a_follower_meets_each_line_once_across_rotation() {
     let world = World::new();
     world.print("first\n");
