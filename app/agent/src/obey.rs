@@ -96,8 +96,7 @@ async fn start(inner: Arc<Inner>, request: StartRequest, admission: Admission) {
     ended(&inner, id, outcome);
 }
 
-/// The end of the life is told before the end of the action, with how it ended: two tasks of the platform race here, and hearing of
-/// an end twice does no harm.
+/// The end of the life is told before the end of the action, with how it ended; hearing of an end twice does no harm.
 async fn stop(inner: Arc<Inner>, request: StopRequest) {
     let (id, replica) = (request.action, request.replica.clone());
     let mut ends = inner.platform.events();

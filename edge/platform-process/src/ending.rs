@@ -90,9 +90,10 @@ fn settle(keeper: &Arc<Keeper>, living: &Arc<Living>) {
         tracing::warn!(replica = %living.record.replica(), error = %error.source, "end of a life not written down");
     }
     keeper.release_ports(&living.record.ports);
-    living.set_ended(exit);
-    // Nobody listening is no failure: the inventory has it, too.
-    let _ = keeper.events.send(Event::Ended(living.life()));
+    living.end(exit, |life| {
+        // Nobody listening is no failure: the inventory has it, too.
+        let _ = keeper.events.send(Event::Ended(life));
+    });
     match &living.record.cell {
         Some(cell) => remove_cell(keeper, cell.clone()),
         None => kill_escaped(keeper, &living.record.token),

@@ -67,7 +67,11 @@ impl Living {
     }
 
     pub(crate) fn life(&self) -> Life {
-        Life { resources: self.allotted().resources, ..self.record.life(self.state(), self.adopted) }
+        self.life_in(self.state())
+    }
+
+    fn life_in(&self, state: LifeState) -> Life {
+        Life { resources: self.allotted().resources, ..self.record.life(state, self.adopted) }
     }
 
     /// What it may use. Held while that is changed.
@@ -101,8 +105,13 @@ impl Living {
         self.kill_at.subscribe()
     }
 
-    pub(crate) fn set_ended(&self, exit: Exit) {
-        self.state.send_replace(LifeState::Exited(exit));
+    /// It has ended, which `tell` is to say: whoever sees the end in its state finds it told.
+    pub(crate) fn end(&self, exit: Exit, tell: impl FnOnce(Life)) {
+        let life = self.life_in(LifeState::Exited(exit));
+        self.state.send_modify(|state| {
+            tell(life);
+            *state = LifeState::Exited(exit);
+        });
     }
 
     /// Takes the earlier of the kill time that is set and `at`; returns whether it is the first.

@@ -38,7 +38,8 @@ pub trait Platform: fmt::Debug + Send + Sync {
     /// one while the place is still taken, is `Refused`.
     fn start(&self, request: StartRequest) -> BoxFuture<'_, Started>;
 
-    /// Ends a replica and everything that it started; `Applied` when its process is gone, or never was.
+    /// Ends a replica and everything that it started; `Applied` when its process is gone, which [`events`](Self::events) has told by then, or
+    /// never was.
     ///
     /// A repeated stop waits for the same end; one with a shorter grace shortens it. `Unknown` when the kernel has not
     /// let the process go yet.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::platform::{LifeState, StopRequest};
+use ::platform::{Event, LifeState, StopRequest};
 use model::action::{Outcome, Refusal};
 use model::identity::{Incarnation, Ordinal};
 use model::input::ExitStatus;
@@ -19,6 +19,7 @@ cases![
     a_stop_sends_the_declared_signal,
     a_stubborn_group_is_killed_whole_when_its_grace_is_over,
     a_second_stop_can_shorten_the_grace,
+    an_end_is_told_before_the_stop_is_applied,
     a_repeated_stop_is_applied,
     a_stop_means_one_life_only,
 ];
@@ -109,6 +110,19 @@ async fn a_second_stop_can_shorten_the_grace(world: &mut World) {
         StopRequest { action: world.next_action(), grace: Duration::from_millis(50), ..patient.clone() };
     let (first, second) = tokio::join!(world.platform().stop(patient), world.platform().stop(hasty));
     assert_eq!((first, second), (Outcome::Applied, Outcome::Applied));
+}
+
+async fn an_end_is_told_before_the_stop_is_applied(world: &mut World) {
+    let mut events = world.platform().events();
+    // Both happen within microseconds: once would prove nothing.
+    for incarnation in 1..=100 {
+        let mut request = world.request("exec sleep 50");
+        request.incarnation = Incarnation(incarnation);
+        let life = world.start_as(request).await;
+        assert_eq!(world.stop(&life, LONG).await, Outcome::Applied);
+        let told = events.try_recv().expect("the end is told already");
+        assert!(matches!(told, Event::Ended(told) if told.incarnation == life.incarnation));
+    }
 }
 
 async fn a_repeated_stop_is_applied(world: &mut World) {
