@@ -20,10 +20,13 @@ pub const FILES_MAX: usize = 10_000;
 /// Endings of the files that count in a folder.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 
+/// What standard input is called in messages.
+const STDIN: &str = "<stdin>";
+
 /// Where manifests come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// A file, or a folder whose `*.yaml`, `*.yml` and `*.json` are read in the order of their names, not of folders within.
+    /// A file, or a folder whose files `*.yaml`, `*.yml` and `*.json` are read in the order of their names, not of folders within.
     Path(PathBuf),
     /// Standard input.
     Stdin,
@@ -35,6 +38,14 @@ impl Input {
         let path = argument.into();
         if path.as_os_str() == "-" { Self::Stdin } else { Self::Path(path) }
     }
+
+    /// What it is called in messages.
+    fn name(&self) -> String {
+        match self {
+            Self::Path(path) => path.display().to_string(),
+            Self::Stdin => STDIN.to_owned(),
+        }
+    }
 }
 
 /// Reads all `inputs`; what cannot be read is among the diagnostics, and the rest is read all the same.
@@ -44,12 +55,17 @@ pub fn read(inputs: &[Input], stdin: &mut dyn Read) -> Manifests {
     let mut run = Run { manifests: Manifests::default(), bytes_left: RUN_BYTES_MAX, files_left: FILES_MAX };
     let mut stdin_left = Some(stdin);
     for input in inputs {
+        let found_before = run.found();
         match input {
             Input::Path(path) => run.path(path),
             Input::Stdin => match stdin_left.take() {
-                Some(stdin) => run.stream("<stdin>", None, stdin),
-                None => run.refuse("<stdin>", "standard input can be read only once; give - once".to_owned()),
+                Some(stdin) => run.stream(STDIN, None, stdin),
+                None => run.refuse(STDIN, "standard input can be read only once; give - once".to_owned()),
             },
+        }
+        // A program that was to write it has failed, or the wrong file was named: nobody asks for nothing.
+        if run.found() == found_before {
+            run.refuse(&input.name(), "nothing is declared here".to_owned());
         }
     }
     run.manifests
@@ -62,6 +78,12 @@ struct Run {
 }
 
 impl Run {
+    /// How many resources there are so far, and how much is wrong.
+    fn found(&self) -> (usize, usize) {
+        let Manifests { documents, diagnostics, diagnostics_left_out } = &self.manifests;
+        (documents.len(), diagnostics.len() + diagnostics_left_out)
+    }
+
     fn path(&mut self, path: &Path) {
         let name = path.display().to_string();
         match fs::metadata(path) {
@@ -149,12 +171,17 @@ fn manifests_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let ending = path.extension().and_then(|ending| ending.to_str());
-        if ending.is_some_and(|ending| ENDINGS.contains(&ending)) && !path.is_dir() {
+        if ending.is_some_and(|ending| ENDINGS.contains(&ending)) && may_be_file(&path) {
             paths.push(path);
         }
     }
     paths.sort();
     Ok(paths)
+}
+
+/// Not a folder, nor a pipe that waits for somebody to write. A link that leads nowhere is left to be opened, which says so.
+fn may_be_file(path: &Path) -> bool {
+    fs::metadata(path).map_or(true, |found| found.is_file())
 }
 
 /// What went wrong without the number of the system's error, which says nothing to most people.

@@ -328,20 +328,26 @@ impl<'s> Fitting<'s> {
         let Some(number) = value.as_i64().or_else(|| value.as_u64().map(|_| i64::MAX)) else {
             return Some(value);
         };
-        let (least, most) = match schema["format"].as_str() {
-            Some("int32") => (i64::from(i32::MIN), i64::from(i32::MAX)),
-            Some("uint32") => (0, i64::from(u32::MAX)),
-            Some("uint16") => (0, i64::from(u16::MAX)),
-            Some(_) | None => (i64::MIN, i64::MAX),
-        };
-        let least = schema["minimum"].as_i64().map_or(least, |minimum| minimum.max(least));
-        let most = schema["maximum"].as_i64().map_or(most, |maximum| maximum.min(most));
+        let (least, most) = range_of(schema);
         if (least..=most).contains(&number) {
             return Some(value);
         }
         self.add(place, format!("expected a whole number from {least} to {most}, found {value}"), "");
         None
     }
+}
+
+/// The least and the most that a whole number may be.
+fn range_of(schema: &Value) -> (i64, i64) {
+    let (least, most) = match schema["format"].as_str() {
+        Some("int32") => (i64::from(i32::MIN), i64::from(i32::MAX)),
+        Some("uint32") => (0, i64::from(u32::MAX)),
+        Some("uint16") => (0, i64::from(u16::MAX)),
+        Some(_) | None => (i64::MIN, i64::MAX),
+    };
+    let least = schema["minimum"].as_i64().map_or(least, |minimum| minimum.max(least));
+    let most = schema["maximum"].as_i64().map_or(most, |maximum| maximum.min(most));
+    (least, most)
 }
 
 /// The words that a schema allows, when it is a choice of words.
@@ -381,10 +387,19 @@ fn one_of(names: &[&str]) -> String {
 
 fn expectation(schema: &Value, types: &[&str]) -> String {
     match types {
-        ["object"] if schema["properties"].is_object() => "a mapping with fields".to_owned(),
+        ["object"] if schema["properties"].is_object() => {
+            match texts(&schema["required"]).collect::<Vec<_>>()[..] {
+                [] => "a mapping with fields".to_owned(),
+                [name] => format!("a mapping with the field {name}"),
+                ref names => format!("a mapping with the fields {}", names.join(", ")),
+            }
+        }
         ["object"] => "a mapping".to_owned(),
         ["array"] => "a list".to_owned(),
-        ["integer"] => "a whole number".to_owned(),
+        ["integer"] => match range_of(schema) {
+            (i64::MIN, _) | (_, i64::MAX) => "a whole number".to_owned(),
+            (least, most) => format!("a whole number from {least} to {most}"),
+        },
         ["number"] => "a number".to_owned(),
         ["boolean"] => "true or false".to_owned(),
         ["string"] => "a text".to_owned(),

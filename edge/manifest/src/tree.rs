@@ -12,6 +12,9 @@ use serde_saphyr::granit_parser::{Event, Options, Parser, ScalarStyle, Span, Str
 /// Most nodes of one file, aliases copied out: a file of 4 MiB with a node for each 8 bytes, which is denser than people write.
 pub(crate) const NODES_MAX: usize = 512 * 1024;
 
+/// Bytes of a text that count as one more node: [`NODES_MAX`] of them are 32 MiB, whatever stands for them.
+const BYTES_A_NODE: usize = 64;
+
 /// Deepest nesting. The deepest field of any kind lies 10 deep; four times that and room for annotations.
 pub(crate) const DEPTH_MAX: usize = 48;
 
@@ -21,7 +24,7 @@ pub(crate) struct Node {
     /// Its bytes; of an alias those of the alias.
     pub(crate) span: Range<usize>,
     pub(crate) content: Content,
-    /// How many nodes it is, itself counted.
+    /// How many nodes it is, itself counted and its texts by their length.
     size: usize,
     /// How many nodes deep it is, itself counted.
     depth: usize,
@@ -56,9 +59,12 @@ pub(crate) struct Malformed {
 impl Node {
     fn new(span: Range<usize>, content: Content) -> Self {
         let (size, depth) = match &content {
-            Content::Scalar { .. } => (0, 0),
+            Content::Scalar { text, .. } => (weight(text), 0),
             Content::Sequence(items) => sums(items.iter()),
-            Content::Mapping(entries) => sums(entries.iter().map(|entry| &entry.value)),
+            Content::Mapping(entries) => {
+                let (size, depth) = sums(entries.iter().map(|entry| &entry.value));
+                (size + entries.iter().map(|entry| weight(&entry.key)).sum::<usize>(), depth)
+            }
         };
         Self { span, content, size: size + 1, depth: depth + 1 }
     }
@@ -114,6 +120,11 @@ impl Node {
             Content::Scalar { .. } | Content::Sequence(_) => self.span.clone(),
         }
     }
+}
+
+/// How many nodes a text counts as, beside the one that it may be.
+const fn weight(text: &str) -> usize {
+    text.len() / BYTES_A_NODE
 }
 
 fn sums<'n>(children: impl Iterator<Item = &'n Node>) -> (usize, usize) {
@@ -294,7 +305,7 @@ impl Composer {
         let Some(left) = self.nodes_left.checked_sub(nodes) else {
             self.nodes_left = 0;
             let text = format!(
-                "the file has more than {NODES_MAX} values, aliases counted where they stand; split it"
+                "the file has more than {NODES_MAX} values, aliases counted where they stand and long texts by their length; split it"
             );
             return Err(Malformed { span: at.clone(), text });
         };
@@ -360,7 +371,7 @@ impl Composer {
             Content::Mapping(more) => {
                 for entry in more {
                     if keys.insert(entry.key.clone()) {
-                        self.pay(entry.value.size, &node.span)?;
+                        self.pay(entry.value.size + weight(&entry.key), &node.span)?;
                         entries.push(entry.clone());
                     }
                 }

@@ -42,6 +42,30 @@ fn a_folder_is_read_in_the_order_of_its_names_and_only_manifests_count() {
 }
 
 #[test]
+fn a_pipe_in_a_folder_is_not_waited_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("a.yaml"), named("a")).expect("a file");
+    let made = std::process::Command::new("mkfifo").arg(folder.path().join("b.yaml")).status();
+    assert!(made.expect("mkfifo is of coreutils").success());
+    let manifests = read(folder.path());
+    assert_eq!((names(&manifests), manifests.diagnostics.len()), (vec!["a"], 0));
+}
+
+#[test]
+fn what_declares_nothing_is_refused_and_a_comment_beside_manifests_is_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let comment = folder.path().join("a.yaml");
+    fs::write(&comment, "# later\n---\n").expect("a file");
+    for path in [comment.as_path(), folder.path(), Path::new("-")] {
+        let said: Vec<String> = read(path).diagnostics.iter().map(ToString::to_string).collect();
+        assert_eq!(said.len(), 1, "{path:?}: {said:?}");
+        assert!(said[0].ends_with(": nothing is declared here"), "{said:?}");
+    }
+    fs::write(folder.path().join("b.yaml"), named("b")).expect("a file");
+    assert_eq!(read(folder.path()).diagnostics, []);
+}
+
+#[test]
 fn one_bad_file_does_not_hide_what_is_wrong_with_another() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("a.yaml"), "kind: [").expect("a file");

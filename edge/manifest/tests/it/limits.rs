@@ -19,6 +19,19 @@ fn a_billion_laughs_are_refused_before_they_are_told() {
 }
 
 #[test]
+fn a_long_text_that_is_repeated_counts_by_its_length() {
+    let long = "x".repeat(1 << 20);
+    let aliases = vec!["*a"; 64].join(", ");
+    for text in [
+        format!("a: &a \"{long}\"\nb: [{aliases}]\n"),
+        format!("a: &a\n  ? \"{long}\"\n  : 1\nb:\n{}", "  - <<: *a\n".repeat(64)),
+    ] {
+        let text = said(&text);
+        assert!(text.contains("the file has more than 524288 values"), "{}", text.len());
+    }
+}
+
+#[test]
 fn aliases_cannot_nest_without_end() {
     let mut text = "a0: &a0 [x]\n".to_owned();
     for level in 1..100 {

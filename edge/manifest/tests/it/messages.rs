@@ -49,7 +49,7 @@ fn every_error_of_a_file_is_said() {
     7 |   scale: {min: -1, max: many}
       |                ^^
 
-    error: spec.scale.max: expected a whole number, found the text "many"
+    error: spec.scale.max: expected a whole number from 1 to 1000000, found the text "many"
      --> shop.yaml:7:25
       |
     7 |   scale: {min: -1, max: many}
