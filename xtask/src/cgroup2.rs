@@ -6,7 +6,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
@@ -25,8 +25,11 @@ const KERNEL: Need = Need {
     used_for: "being a kernel with control groups of version 2",
 };
 
-/// The first process of the guest.
-const GUEST: &str = include_str!("cgroup2/guest.sh");
+/// The first process of a guest with the tests.
+const TESTS: Guest = Guest { name: "tests.sh", text: include_str!("cgroup2/tests.sh") };
+
+/// The first process of a guest with systemd, and what looks after the unit there.
+const UNIT: Guest = Guest { name: "unit.sh", text: include_str!("cgroup2/unit.sh") };
 
 /// What a kernel of this kind lacks on the processors of today.
 const EXTENDED_STATE: &str = include_str!("cgroup2/xstate.c");
@@ -48,23 +51,54 @@ pub(crate) fn run() -> anyhow::Result<()> {
     }
 }
 
-/// Runs it where such a kernel can be had.
+/// Runs it where such a kernel can be had, and the part with systemd where that starts on it.
 pub(crate) fn try_to_run() -> anyhow::Result<Done> {
     if let Err(error) = needs::provide_these(&[KERNEL]) {
         return Ok(Done::LeftOut(format!("{error:#}")));
     }
     let machine = Machine::prepare()?;
-    let said = machine.boot(None, BOOT_MAX)?;
+    let said = machine.boot(&Boot { guest: TESTS, words: Vec::new(), time: BOOT_MAX, is_told: false })?;
     let Some(kernel) = said.iter().find(|line| line.starts_with("cgroup2: Linux")) else {
         let last = said.last().map_or("nothing", String::as_str);
         return Ok(Done::LeftOut(format!("{} does not start here; it said: {last}", KERNEL.program)));
     };
     println!("      {kernel}");
-    let said = machine.boot(Some(&test_program()?), TESTS_MAX)?;
-    if !said.iter().any(|line| line == PASSED) {
+    let words = vec![format!("TESTS={}", test_program()?.display())];
+    let said = machine.boot(&Boot { guest: TESTS, words, time: TESTS_MAX, is_told: true })?;
+    if !has_passed(&said) {
         bail!("not all is well under control groups of version 2");
     }
+    let words = vec![
+        format!("HOMEOSTAT={}", homeostat()?.display()),
+        format!("SHARED={}", machine.folder.path().display()),
+    ];
+    let said = machine.boot(&Boot { guest: UNIT, words, time: TESTS_MAX, is_told: true })?;
+    if !said.iter().any(|line| line.starts_with("cgroup2: systemd")) {
+        return Ok(Done::PassedWithout("no systemd starts on this kernel, so no unit was tried".to_owned()));
+    }
+    if !has_passed(&said) {
+        bail!("not all is well with the unit of docs/operating.md");
+    }
     Ok(Done::Passed)
+}
+
+fn has_passed(said: &[String]) -> bool {
+    said.iter().any(|line| line == PASSED)
+}
+
+/// The unit for systemd that people are told to write.
+fn unit() -> anyhow::Result<String> {
+    let path = cargo::root().join("docs/operating.md");
+    let page =
+        std::fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
+    let unit = page.split_once("```ini\n").and_then(|(_, rest)| rest.split_once("```"));
+    Ok(unit.context("docs/operating.md has no unit")?.0.to_owned())
+}
+
+/// Homeostat, built.
+fn homeostat() -> anyhow::Result<PathBuf> {
+    cargo::run(cargo::command(&cargo::root()).args(["build", "--package", "homeostat"]))?;
+    Ok(cargo::release_dir(&cargo::root()).with_file_name("debug").join("homeostat"))
 }
 
 /// The integration tests of the process platform, built.
@@ -84,6 +118,23 @@ fn test_program() -> anyhow::Result<PathBuf> {
     programs.next_back().context("cargo did not say where the tests of the process platform are")
 }
 
+/// The script that is the first process of a guest.
+#[derive(Clone, Copy)]
+struct Guest {
+    name: &'static str,
+    text: &'static str,
+}
+
+/// How the machine is booted.
+struct Boot {
+    guest: Guest,
+    /// What the guest is told on the command line of its kernel.
+    words: Vec<String>,
+    time: Duration,
+    /// Whether what it says is passed on at once.
+    is_told: bool,
+}
+
 /// A machine that can be booted again and again.
 struct Machine {
     /// Outside of the folders that the guest has of its own.
@@ -96,8 +147,12 @@ impl Machine {
         let target = release.parent().context("there is a folder around that of release")?;
         std::fs::create_dir_all(target)?;
         let machine = Self { folder: tempfile::Builder::new().prefix("cgroup2-").tempdir_in(target)? };
-        std::fs::write(machine.init(), GUEST)?;
-        std::fs::set_permissions(machine.init(), std::fs::Permissions::from_mode(0o755))?;
+        for guest in [TESTS, UNIT] {
+            let path = machine.folder.path().join(guest.name);
+            std::fs::write(&path, guest.text)?;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
+        }
+        std::fs::write(machine.folder.path().join("homeostat.service"), unit()?)?;
         let source = machine.folder.path().join("xstate.c");
         std::fs::write(&source, EXTENDED_STATE)?;
         let mut compile = Command::new("cc");
@@ -105,22 +160,18 @@ impl Machine {
         Ok(machine)
     }
 
-    fn init(&self) -> PathBuf {
-        self.folder.path().join("guest.sh")
-    }
-
     fn preloaded(&self) -> PathBuf {
         self.folder.path().join("xstate.so")
     }
 
-    /// Boots it, with tests to run or none, and returns what it said once it is off. Says it at once when there are tests.
-    fn boot(&self, tests: Option<&Path>, time: Duration) -> anyhow::Result<Vec<String>> {
+    /// Boots it and returns what it said, once it is off.
+    fn boot(&self, boot: &Boot) -> anyhow::Result<Vec<String>> {
         let mut call = Command::new(KERNEL.program);
         call.args("mem=768M rootfstype=hostfs rootflags=/ rw quiet loglevel=1 panic=-1".split(' '))
             .args("con=null con0=null,fd:1".split(' '))
-            .arg(format!("init={}", self.init().display()))
+            .arg(format!("init={}", self.folder.path().join(boot.guest.name).display()))
             .arg(format!("uml_dir={}", self.folder.path().display()))
-            .args(tests.map(|tests| format!("TESTS={}", tests.display())))
+            .args(&boot.words)
             .env("LD_PRELOAD", self.preloaded())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -130,6 +181,7 @@ impl Machine {
         let mut kernel = call.spawn().with_context(|| format!("could not start {}", KERNEL.program))?;
         let group = i32::try_from(kernel.id()).ok().and_then(Pid::from_raw).context("it has a number")?;
         let (is_off, off) = channel::<()>();
+        let time = boot.time;
         let watchdog = std::thread::spawn(move || {
             let is_late = off.recv_timeout(time) == Err(RecvTimeoutError::Timeout);
             // It has not been waited for yet, so the number is its own.
@@ -140,7 +192,7 @@ impl Machine {
         let output = kernel.stdout.take().context("its output is a pipe")?;
         for line in BufReader::new(output).split(b'\n') {
             let line = String::from_utf8_lossy(&line?).trim_end().to_owned();
-            if tests.is_some() && !line.is_empty() {
+            if boot.is_told && !line.is_empty() {
                 println!("      {line}");
             }
             said.push(line);
@@ -148,7 +200,7 @@ impl Machine {
         drop(is_off);
         let is_late = watchdog.join().expect("the watchdog does not panic");
         kernel.wait()?;
-        if is_late && tests.is_some() {
+        if is_late && boot.is_told {
             bail!("the guest was not done after {} s", time.as_secs());
         }
         Ok(said)
@@ -160,7 +212,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_guest_says_at_last_that_it_passed_in_the_words_that_are_waited_for() {
-        assert!(GUEST.contains(&format!("[ $failures -eq 0 ] && echo \"{PASSED}\"")));
+    fn guests_say_at_last_that_they_passed_in_the_words_that_are_waited_for() {
+        let last = format!("[ $failures -eq 0 ] && echo \"{PASSED}\"");
+        assert!([TESTS, UNIT].iter().all(|guest| guest.text.contains(&last)));
+    }
+
+    #[test]
+    fn the_unit_that_is_tried_is_the_one_of_the_page() {
+        let unit = unit().expect("the page has one");
+        assert!(
+            unit.contains("ExecStart=/usr/local/bin/homeostat up ") && unit.contains("KillMode=process"),
+            "{unit}"
+        );
     }
 }
