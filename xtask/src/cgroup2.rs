@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::needs::{self, Need};
 use crate::{cargo, test::Done};
 
-/// A kernel of 64-bit PCs, and none of the [needs](crate::needs) of other tests, as they do without.
+/// A kernel of 64-bit PCs, and none of the [needs] of other tests, as they do without.
 const KERNEL: Need = Need {
     program: "linux.uml",
     package: "user-mode-linux",
