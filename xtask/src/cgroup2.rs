@@ -57,14 +57,16 @@ pub(crate) fn try_to_run() -> anyhow::Result<Done> {
         return Ok(Done::LeftOut(format!("{error:#}")));
     }
     let machine = Machine::prepare()?;
-    let said = machine.boot(&Boot { guest: TESTS, words: Vec::new(), time: BOOT_MAX, is_told: false })?;
+    let trial = Boot { guest: TESTS, words: Vec::new(), time: BOOT_MAX, is_told: false };
+    let said = machine.boot(&trial)?.unwrap_or_default();
     let Some(kernel) = said.iter().find(|line| line.starts_with("cgroup2: Linux")) else {
         let last = said.last().map_or("nothing", String::as_str);
         return Ok(Done::LeftOut(format!("{} does not start here; it said: {last}", KERNEL.program)));
     };
     println!("      {kernel}");
     let words = vec![format!("TESTS={}", test_program()?.display())];
-    let said = machine.boot(&Boot { guest: TESTS, words, time: TESTS_MAX, is_told: true })?;
+    let tests = Boot { guest: TESTS, words, time: TESTS_MAX, is_told: true };
+    let Some(said) = machine.boot(&tests)? else { return Ok(Done::LeftOut(too_slow())) };
     if !has_passed(&said) {
         bail!("not all is well under control groups of version 2");
     }
@@ -72,7 +74,8 @@ pub(crate) fn try_to_run() -> anyhow::Result<Done> {
         format!("HOMEOSTAT={}", homeostat()?.display()),
         format!("SHARED={}", machine.folder.path().display()),
     ];
-    let said = machine.boot(&Boot { guest: UNIT, words, time: TESTS_MAX, is_told: true })?;
+    let unit = Boot { guest: UNIT, words, time: TESTS_MAX, is_told: true };
+    let Some(said) = machine.boot(&unit)? else { return Ok(Done::PassedWithout(too_slow())) };
     if !said.iter().any(|line| line.starts_with("cgroup2: systemd")) {
         return Ok(Done::PassedWithout("no systemd starts on this kernel, so no unit was tried".to_owned()));
     }
@@ -80,6 +83,13 @@ pub(crate) fn try_to_run() -> anyhow::Result<Done> {
         bail!("not all is well with the unit of docs/operating.md");
     }
     Ok(Done::Passed)
+}
+
+fn too_slow() -> String {
+    format!(
+        "the kernel was not done within {} s, which it is in one or two minutes on an idle machine",
+        TESTS_MAX.as_secs()
+    )
 }
 
 fn has_passed(said: &[String]) -> bool {
@@ -164,8 +174,8 @@ impl Machine {
         self.folder.path().join("xstate.so")
     }
 
-    /// Boots it and returns what it said, once it is off.
-    fn boot(&self, boot: &Boot) -> anyhow::Result<Vec<String>> {
+    /// Boots it and returns what it said, once it is off; `None` when it was not off in time.
+    fn boot(&self, boot: &Boot) -> anyhow::Result<Option<Vec<String>>> {
         let mut call = Command::new(KERNEL.program);
         call.args("mem=768M rootfstype=hostfs rootflags=/ rw quiet loglevel=1 panic=-1".split(' '))
             .args("con=null con0=null,fd:1".split(' '))
@@ -200,10 +210,7 @@ impl Machine {
         drop(is_off);
         let is_late = watchdog.join().expect("the watchdog does not panic");
         kernel.wait()?;
-        if is_late && boot.is_told {
-            bail!("the guest was not done after {} s", time.as_secs());
-        }
-        Ok(said)
+        Ok((!is_late).then_some(said))
     }
 }
 
