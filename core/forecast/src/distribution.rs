@@ -20,27 +20,49 @@ struct Corner {
     decay: f64,
 }
 
+/// How likely each corner of a distribution is, and how far that falls from one to the next: of the same levels always the same, and logarithms are
+/// dear.
+#[derive(Clone, Debug)]
+pub struct Odds {
+    /// The probability to be above nothing, and above each quantile.
+    above: [f64; LEVELS_MAX + 1],
+    /// The logarithm of each of them ÷ the next.
+    falls: [f64; LEVELS_MAX],
+}
+
+impl Odds {
+    /// Those of these levels, in ascending order.
+    #[must_use]
+    pub fn of(levels: impl IntoIterator<Item = f64>) -> Self {
+        let mut above = [1.0; LEVELS_MAX + 1];
+        for (above, level) in above[1..].iter_mut().zip(levels) {
+            *above = 1.0 - level;
+        }
+        Self { above, falls: std::array::from_fn(|place| (above[place] / above[place + 1]).ln()) }
+    }
+}
+
 /// Beyond the last quantile the load reaches at least this part of it further by each such step as between the last two: nothing is certain.
 const TAIL_MIN: f64 = 0.02;
 
 impl Distribution {
-    /// Draws it from quantiles, of which there is one at least, in ascending order of their levels.
+    /// Draws it from quantiles, of which there is one at least, in ascending order of their levels, which `odds` are of.
     #[must_use]
-    pub fn of(forecast: &Forecast) -> Self {
+    pub fn of(forecast: &Forecast, odds: &Odds) -> Self {
         let mut corners = [Corner { load: 0.0, above: 1.0, beyond: 0.0, decay: 0.0 }; LEVELS_MAX + 1];
         let used = forecast.quantiles.len().min(LEVELS_MAX) + 1;
         for (place, quantile) in forecast.quantiles.iter().enumerate().take(LEVELS_MAX) {
             // Quantiles are forecast one by one and may cross by a little.
             corners[place + 1].load = quantile.uncalibrated.max(corners[place].load);
-            corners[place + 1].above = 1.0 - quantile.level;
+            corners[place + 1].above = odds.above[place + 1];
         }
         let (before, last) = (corners[used.saturating_sub(2)], corners[used - 1]);
         let width = (last.load - before.load).max(TAIL_MIN * last.load).max(f64::MIN_POSITIVE);
-        let decay = (before.above / last.above).ln() / width;
+        let decay = odds.falls[used.saturating_sub(2)] / width;
         corners[used - 1] = Corner { beyond: last.above / decay, decay, ..last };
         for place in (0..used - 1).rev() {
             let (here, next) = (corners[place], corners[place + 1]);
-            let (width, fall) = (next.load - here.load, (here.above / next.above).ln());
+            let (width, fall) = (next.load - here.load, odds.falls[place]);
             // Where two corners are at one load, nothing lies between them.
             let decay = if width > 0.0 { fall / width } else { 0.0 };
             let here = Corner { decay, ..here };
@@ -66,13 +88,14 @@ impl Distribution {
 
     /// The load itself, the probability to be above it, and the integral of that from there on.
     fn at(&self, load: f64) -> Corner {
-        let next = self.used().iter().position(|corner| load < corner.load);
-        // The first corner is at 0, and no load is below it.
-        let before = self.corners[next.unwrap_or(self.used).max(1) - 1];
+        // The first corner is at 0, and no load is below it. Most that are asked for are among the last.
+        let place = self.used().iter().rposition(|corner| corner.load <= load).unwrap_or(0);
+        let before = self.corners[place];
         let above = before.above * (-(load - before.load) * before.decay).exp();
-        let beyond = match next {
-            Some(_) => before.beyond - before.within(load - before.load, above),
-            None => above / before.decay,
+        let beyond = if place + 1 < self.used {
+            before.beyond - before.within(load - before.load, above)
+        } else {
+            above / before.decay
         };
         Corner { load, above, beyond, decay: before.decay }
     }
@@ -117,7 +140,8 @@ mod tests {
             let quantile =
                 |(&level, &load): (&f64, &f64)| Quantile { level, load, uncalibrated: load, by: Model::Blend };
             let quantiles = LEVELS.iter().zip(&loads).map(quantile).collect();
-            let tail = Distribution::of(&Forecast { horizon: Horizon::PeakWithin(2), quantiles });
+            let forecast = Forecast { horizon: Horizon::PeakWithin(2), quantiles };
+            let tail = Distribution::of(&forecast, &Odds::of(LEVELS));
             let (one, other) = (tail.at(at), tail.at(at + more));
             prop_assert!((0.0..=1.0).contains(&one.above) && other.above <= one.above + 1e-12, "{one:?}, then {other:?}");
             prop_assert!(other.beyond <= one.beyond * (1.0 + 1e-9) + 1e-9, "{one:?}, then {other:?}");

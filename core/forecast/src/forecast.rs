@@ -43,6 +43,19 @@ pub struct Report {
     pub standings: Vec<Standing>,
 }
 
+/// How good what was said has been at one horizon and quantile, over about the last week: what a [`Report`] says of the blend and of the last value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Merit {
+    /// How many forecasts were scored since the beginning.
+    pub scored: u64,
+    /// The share of outcomes at or below what was forecast; should be near the level.
+    pub coverage: f64,
+    /// The mean pinball loss of the blend, in units of the load.
+    pub loss: f64,
+    /// That of the last value.
+    pub loss_of_last: f64,
+}
+
 /// One model in a [`Report`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Standing {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::forecast::{Forecast, Report};
+use crate::forecast::{Forecast, Merit, Report};
 use crate::outlook::Outlook;
 use crate::profile::Profile;
 use crate::race::Race;
@@ -219,10 +219,10 @@ impl Forecaster {
         self.races.iter().flat_map(Race::reports).collect()
     }
 
-    /// How good each model has been at `level`, which is one of the settings', at the horizon with this place in them; `None` for what is none.
+    /// How good what was said has been at `level`, which is one of the settings', at the horizon with this place in them; `None` for what is none.
     #[must_use]
-    pub fn report(&self, place: usize, level: f64) -> Option<Report> {
-        self.races.get(place)?.report(level)
+    pub fn merit(&self, place: usize, level: f64) -> Option<Merit> {
+        self.races.get(place)?.merit(level)
     }
 
     /// The seasons that the load has, the strongest first.

@@ -56,8 +56,8 @@ mod width;
 mod tests;
 
 pub use calibration::pinball;
-pub use distribution::Distribution;
-pub use forecast::{Forecast, Quantile, Report, Standing};
+pub use distribution::{Distribution, Odds};
+pub use forecast::{Forecast, Merit, Quantile, Report, Standing};
 pub use forecaster::{Forecaster, Taken};
 pub use model::Model;
 pub use season::Season;

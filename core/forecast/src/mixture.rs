@@ -60,14 +60,14 @@ impl Mixture {
         Self { regret: [0.0; PLACES], squares: [0.0; PLACES], weights: [1.0; PLACES], range: 0.0 }
     }
 
-    /// The shared forecast of those that are awake, of which `awake` is 1 and that of the others 0; 0 when all sleep.
-    pub(crate) fn blend(&self, forecasts: &Each, awake: &Each) -> f32 {
+    /// Each of what those that are awake say, of which `awake` is 1 and that of the others 0, shared; 0 when all sleep.
+    pub(crate) fn blend<const N: usize>(&self, said: [&Each; N], awake: &Each) -> [f32; N] {
         let shares = products(awake, &self.weights);
         let total = sum(&shares);
         if total > 0.0 {
-            return sum(&products(&shares, forecasts)) / total;
+            return said.map(|said| sum(&products(&shares, said)) / total);
         }
-        sum(&products(awake, forecasts)) / sum(awake).max(1.0)
+        said.map(|said| sum(&products(awake, said)) / sum(awake).max(1.0))
     }
 
     /// Learns what came of `forecasts`.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::calibration::Calibration;
 use crate::carry::{Carry, deviation};
-use crate::forecast::{Forecast, Quantile, Report, Standing};
+use crate::forecast::{Forecast, Merit, Quantile, Report, Standing};
 use crate::mixture::{Each, Mixture, Outcome, PLACES};
 use crate::model::{Model, POINTS};
 use crate::outlook::{INPUT_MAX, INPUTS, Outlook};
@@ -211,10 +211,9 @@ impl Race {
             bet.quantiles[place] = std::array::from_fn(|entrant| {
                 (points[entrant] + stretches[entrant] * bet.widths[entrant]).clamp(0.0, ceiling)
             });
-            let blend = book.mixture.blend(&bet.quantiles[place], &bet.awake);
+            let [blend, width] = book.mixture.blend([&bet.quantiles[place], &bet.widths], &bet.awake);
             bet.blends[place] = blend;
             let persisted = bet.quantiles[place][0];
-            let width = book.mixture.blend(&bet.widths, &bet.awake);
             bet.calibrated[place] = book.blend.applied(blend, width).clamp(0.0, ceiling);
             bet.persisted[place] = book.persistence.applied(persisted, bet.widths[0]).clamp(0.0, ceiling);
         }
@@ -303,10 +302,12 @@ impl Race {
         self.books.iter().zip(&self.levels).map(|(book, &level)| self.report_of(book, level))
     }
 
-    /// How good each model has been at `level`; `None` where that is not forecast.
-    pub(crate) fn report(&self, level: f64) -> Option<Report> {
+    /// How good what was said has been at `level`; `None` where that is not forecast.
+    pub(crate) fn merit(&self, level: f64) -> Option<Merit> {
         let place = self.levels.iter().position(|it| *it == level)?;
-        Some(self.report_of(self.books.get(place)?, level))
+        let book = self.books.get(place)?;
+        let (loss, loss_of_last) = (book.blend.loss, book.persistence.loss);
+        Some(Merit { scored: self.scored, coverage: self.coverage(book), loss, loss_of_last })
     }
 
     fn report_of(&self, book: &Book, level: f64) -> Report {
@@ -314,10 +315,14 @@ impl Race {
             horizon: self.horizon,
             level,
             scored: self.scored,
-            coverage: if self.is_believed(book) { book.blend.coverage } else { book.persistence.coverage },
+            coverage: self.coverage(book),
             beats_persistence: self.is_believed(book),
             standings: self.standings(book),
         }
+    }
+
+    fn coverage(&self, book: &Book) -> f64 {
+        if self.is_believed(book) { book.blend.coverage } else { book.persistence.coverage }
     }
 
     fn standings(&self, book: &Book) -> Vec<Standing> {

@@ -11,7 +11,7 @@ mod record;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forecast::{Distribution, Forecast, Forecaster, Horizon, Model, Report, Season, Settings};
+use forecast::{Distribution, Forecast, Forecaster, Horizon, Merit, Model, Odds, Report, Season, Settings};
 use model::memory::{LoadRecord, LoadSource};
 use model::resource::Forecasting;
 use model::time::{Now, Time};
@@ -44,6 +44,8 @@ pub struct Foresight {
     /// How long a start takes, as of the last look; `None` before one was seen.
     start: Option<Duration>,
     forecaster: Forecaster,
+    /// Those of the quantiles that are forecast.
+    odds: Odds,
     /// Steps that the forecast which is acted on covers, from the one that is under way on.
     reach: usize,
     /// The number of the next step to learn from.
@@ -60,7 +62,7 @@ struct Said {
     ahead: Ahead,
     /// The same with the step that is under way, while that is above the last one.
     rising: Option<Ahead>,
-    report: Report,
+    merit: Merit,
     /// What known events make of the load until then.
     lift: Lift,
     /// What they make of each of the steps that people look ahead at.
@@ -76,8 +78,8 @@ struct Ahead {
 }
 
 impl Ahead {
-    fn of(forecast: Forecast) -> Self {
-        Self { distribution: Distribution::of(&forecast), forecast }
+    fn of(forecast: Forecast, odds: &Odds) -> Self {
+        Self { distribution: Distribution::of(&forecast, odds), forecast }
     }
 }
 
@@ -147,6 +149,7 @@ impl Foresight {
         Self {
             next: meter.record().first(),
             forecaster: forecaster(&rule, reach, looks),
+            odds: Odds::of(levels(&rule)),
             reach,
             rule,
             meter,
@@ -184,6 +187,7 @@ impl Foresight {
 
     fn learn_anew(&mut self) {
         self.forecaster = forecaster(&self.rule, self.reach, self.looks);
+        self.odds = Odds::of(levels(&self.rule));
         self.next = self.record().first();
         self.said = None;
     }
@@ -234,10 +238,25 @@ impl Foresight {
     }
 
     fn learn(&mut self, now: Now) {
-        let (step, end) = (self.step(), self.record().next());
-        let until = end.min(self.next.saturating_add(LEARNED_AT_ONCE));
-        let has_more = self.next < until;
-        let steps = Steps { step, now };
+        let end = self.record().next();
+        if self.next < end {
+            let steps = Steps { step: self.step(), now };
+            self.learn_until(end.min(self.next.saturating_add(LEARNED_AT_ONCE)), steps);
+            if self.next == end {
+                self.said = self.say(steps);
+            }
+        }
+        if let Some(said) = &mut self.said {
+            said.rising = None;
+        }
+        if self.next == end {
+            self.suppose();
+        }
+    }
+
+    /// Learns from the steps before the one with this number.
+    fn learn_until(&mut self, until: u64, steps: Steps) {
+        let step = steps.step;
         let known = steps.lifts(&self.rule.events, self.next..until);
         for (number, lift) in (self.next..until).zip(known) {
             let at = Duration::from_millis(begin_of(number, step).as_millis());
@@ -248,16 +267,7 @@ impl Foresight {
             }
             self.forecaster.close(at + step);
         }
-        self.next = self.next.max(until);
-        if has_more && self.next == end {
-            self.said = self.say(steps);
-        }
-        if let Some(said) = &mut self.said {
-            said.rising = None;
-        }
-        if self.next == end {
-            self.suppose();
-        }
+        self.next = until;
     }
 
     /// Asks once more before the step that is under way is over, where it is already above the last one: whoever waits for its end starts replicas
@@ -275,19 +285,20 @@ impl Foresight {
         let (load, last) = (filling.load.beyond_chance(), self.forecaster.last());
         let Some(load) = load.filter(|load| last.is_some_and(|last| *load > last)) else { return };
         let ahead = self.forecaster.forecast_supposing(0, load);
-        said.rising = ahead.map(|ahead| Ahead::of(said.lift.lifted(ahead)));
+        said.rising = ahead.map(|ahead| Ahead::of(said.lift.lifted(ahead), &self.odds));
     }
 
     fn say(&self, steps: Steps) -> Option<Said> {
         let level = level_of(&self.rule);
         let ahead = self.forecaster.forecast(0)?;
-        let report = self.forecaster.report(0, level)?;
+        let merit = self.forecaster.merit(0, level)?;
         let (first, events) = (self.next, &self.rule.events);
         let farthest = self.looks.iter().copied().fold(self.reach, usize::max) as u64;
         let lifts = steps.lifts(events, first..first + farthest);
         let lift = greatest(&lifts[..self.reach]);
         let coming = steps.coming(events, [first, first + self.reach as u64, first + farthest]);
-        Some(Said { ahead: Ahead::of(lift.lifted(ahead)), rising: None, report, lift, lifts, coming })
+        let ahead = Ahead::of(lift.lifted(ahead), &self.odds);
+        Some(Said { ahead, rising: None, merit, lift, lifts, coming })
     }
 
     fn record(&self) -> &Record {
@@ -334,7 +345,7 @@ impl Foresight {
     ///
     /// Why there is none.
     pub fn expected(&self) -> Result<Expected, Unforeseen> {
-        let Some(said @ Said { report, lift, .. }) = &self.said else {
+        let Some(said @ Said { merit, lift, .. }) = &self.said else {
             // What was not learned again yet may have been forgotten meanwhile.
             let (done, of) = (self.next.saturating_sub(self.record().first()), self.steps());
             return Err(if done < of { Unforeseen::Relearning { done, of } } else { Unforeseen::New });
@@ -342,15 +353,14 @@ impl Foresight {
         let level = level_of(&self.rule);
         let quantile = said.latest().forecast.quantiles.iter().find(|quantile| quantile.level == level);
         let quantile = quantile.ok_or(Unforeseen::New)?;
-        let loss = |model| report.standings.iter().find(|it| it.model == model).map(|it| it.loss);
-        let ratio = loss(Model::Blend).zip(loss(Model::Persistence)).map(|(blend, last)| blend / last);
+        let ratio = merit.loss / merit.loss_of_last;
         Ok(Expected {
             load: quantile.load,
             by: quantile.by,
             is_lifted: lift.is_more(),
-            loss_ratio: ratio.filter(|ratio| report.scored > 0 && ratio.is_finite()),
-            coverage: report.coverage,
-            scored: report.scored,
+            loss_ratio: (merit.scored > 0 && ratio.is_finite()).then_some(ratio),
+            coverage: merit.coverage,
+            scored: merit.scored,
         })
     }
 
@@ -409,13 +419,18 @@ fn level_of(rule: &Forecasting) -> f64 {
     rule.quantile.probability()
 }
 
-fn forecaster(rule: &Forecasting, reach: usize, looks: &[usize]) -> Forecaster {
+/// The quantiles that are forecast, in ascending order.
+fn levels(rule: &Forecasting) -> Vec<f64> {
     let mut levels: Vec<f64> = LEVELS.into_iter().chain([level_of(rule)]).collect();
     levels.sort_by(f64::total_cmp);
     levels.dedup();
+    levels
+}
+
+fn forecaster(rule: &Forecasting, reach: usize, looks: &[usize]) -> Forecaster {
     let looks = looks.iter().copied().map(Horizon::At);
     let horizons: Vec<Horizon> = std::iter::once(Horizon::PeakWithin(reach)).chain(looks).collect();
-    let settings = Settings::new(rule.step.as_duration(), &horizons, &levels)
+    let settings = Settings::new(rule.step.as_duration(), &horizons, &levels(rule))
         .expect("the declaration was checked: its step and its reach are within the bounds of a forecaster");
     Forecaster::new(settings)
 }

@@ -33,10 +33,11 @@ pub(crate) fn cheapest(
         |replicas: u32| f64::from(replicas) + of_violations(load.violated(capacity.carried(replicas)));
     // Where even the violations alone cost more than what nearly nobody is violated by, nothing needs to be looked at.
     let last = load.last();
-    let enough = cost_of(fewest(bounds, |replicas| capacity.carried(replicas) >= last));
+    let all = fewest(bounds, |replicas| capacity.carried(replicas) >= last);
+    let enough = cost_of(all);
     let is_too_dear = |corner: &(f64, f64)| of_violations(corner.1) > enough;
     let dear = load.corners().rev().find(is_too_dear).map_or(f64::NEG_INFINITY, |(load, _)| load);
-    for replicas in fewest(bounds, |replicas| capacity.carried(replicas) > dear)..=most {
+    for replicas in fewest((least, all), |replicas| capacity.carried(replicas) > dear)..=most {
         let cost = cost_of(replicas);
         if cost < best.0 {
             best = (cost, replicas);
@@ -65,7 +66,7 @@ pub(crate) fn fewest((mut low, mut high): (u32, u32), is_enough: impl Fn(u32) ->
 
 #[cfg(test)]
 mod tests {
-    use forecast::{Forecast, Horizon, LEVELS_MAX, Model, Quantile};
+    use forecast::{Forecast, Horizon, LEVELS_MAX, Model, Odds, Quantile};
     use proptest::prelude::*;
 
     use super::*;
@@ -78,7 +79,8 @@ mod tests {
         let quantile =
             |(&level, &load): (&f64, &f64)| Quantile { level, load, uncalibrated: load, by: Model::Blend };
         let quantiles = LEVELS.iter().zip(loads).map(quantile).collect();
-        Distribution::of(&Forecast { horizon: Horizon::PeakWithin(2), quantiles })
+        let forecast = Forecast { horizon: Horizon::PeakWithin(2), quantiles };
+        Distribution::of(&forecast, &Odds::of(LEVELS))
     }
 
     proptest! {

@@ -51,12 +51,9 @@ impl Lift {
 
     /// The forecast with every quantile lifted.
     pub(super) fn lifted(self, mut forecast: Forecast) -> Forecast {
-        let lifted = |quantile: &Quantile| Quantile {
-            load: self.of(quantile.load),
-            uncalibrated: self.of(quantile.uncalibrated),
-            ..*quantile
-        };
-        forecast.quantiles = forecast.quantiles.iter().map(lifted).collect();
+        for Quantile { load, uncalibrated, .. } in &mut forecast.quantiles {
+            (*load, *uncalibrated) = (self.of(*load), self.of(*uncalibrated));
+        }
         forecast
     }
 }

@@ -159,7 +159,9 @@ impl Meter {
             let over = until.since(from).as_millis();
             continuity = continuity.and(self.close_until(number));
             if let Some(filling) = self.filling.as_mut().filter(|filling| filling.number == number) {
-                filling.load.add(amount * over / whole, over);
+                // Most often all of it lies in one step, and a division of 128 bits is dear.
+                let part = if over == whole { amount } else { amount * over / whole };
+                filling.load.add(part, over);
             }
             from = until;
         }
