@@ -200,10 +200,12 @@ impl Run {
             is_action,
             started,
         };
-        if self.tick >= self.uncounted {
+        // Which of both counts is known before the end where the trace is long, or somebody has said from when on.
+        let is_whole = self.uncounted > 0 || !self.service.is_warm_up_left_out(self.tick);
+        if is_whole && self.tick >= self.uncounted {
             self.tally.count(&counted);
         }
-        if !self.service.is_in_warm_up(self.tick) {
+        if self.uncounted == 0 && !self.service.is_in_warm_up(self.tick) {
             self.tally_warm.count(&counted);
         }
         self.trail.add(&Moment {
