@@ -21,6 +21,8 @@ pub struct Fleet {
     starting: Vec<Replica>,
     /// The sum over the ready ones; of whole numbers it is exact.
     speed: f64,
+    /// How often replicas came, went or became ready.
+    changes: u64,
 }
 
 impl Fleet {
@@ -51,6 +53,11 @@ impl Fleet {
         self.speed
     }
 
+    /// A number that is another one whenever replicas came, went or became ready.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// The ready ones, the longest there first; then the starting ones, the first started first.
     pub fn replicas(&self) -> impl Iterator<Item = &Replica> {
         self.ready.iter().chain(&self.starting)
@@ -64,11 +71,13 @@ impl Fleet {
         let begun = self.starting.extract_if(.., |replica| replica.ready <= tick);
         self.ready.extend(begun.filter(|replica| !replica.is_doomed));
         self.weigh();
+        self.changes += 1;
     }
 
     /// Adds replicas that are starting.
     pub(crate) fn start(&mut self, replicas: impl IntoIterator<Item = Replica>) {
         self.starting.extend(replicas);
+        self.changes += 1;
     }
 
     /// Takes `excess` replicas away: first the latest started, then ready ones, the latest first.
@@ -77,6 +86,7 @@ impl Fleet {
         let unborn = excess.min(self.starting.len());
         self.starting.truncate(self.starting.len() - unborn);
         self.lose_ready(excess - unborn);
+        self.changes += 1;
     }
 
     /// Takes `lost` ready replicas away, the latest first.
@@ -84,6 +94,7 @@ impl Fleet {
         if lost > 0 {
             self.ready.truncate(self.ready.len().saturating_sub(lost));
             self.weigh();
+            self.changes += 1;
         }
     }
 

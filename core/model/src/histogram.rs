@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::time::Time;
 
-/// Buckets: the last one begins above 100,000 times the width of the first.
-const BUCKETS: usize = 176;
+/// Buckets of a histogram: the last one begins above 100,000 times the width of the first.
+pub const BUCKETS: usize = 176;
 
 /// The weight of a whole sample at the beginning of a half-life. 2^40 samples of it can be counted.
 const UNIT: u64 = 1 << 20;
@@ -43,6 +43,13 @@ pub struct DecayingHistogram {
 /// The width of the first bucket, in the unit of the samples: smaller ones are not told apart. At least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Width(pub u64);
+
+impl Width {
+    /// Where the bucket with this number ends: for tables of what is reckoned with each again and again.
+    pub const fn end_of(self, bucket: usize) -> u64 {
+        sized(STARTS[bucket + 1], self)
+    }
+}
 
 impl DecayingHistogram {
     /// A histogram of the given weights by the number of their bucket; those of buckets that there are not are dropped.
@@ -97,7 +104,7 @@ impl DecayingHistogram {
     /// The end of each bucket that weighs anything, and what it weighs, smallest first.
     #[inline]
     pub fn sizes(&self, width: Width) -> impl DoubleEndedIterator<Item = (u64, u64)> {
-        let sized = move |(bucket, weight): (usize, &u64)| (sized(STARTS[bucket + 1], width), *weight);
+        let sized = move |(bucket, weight): (usize, &u64)| (width.end_of(bucket), *weight);
         self.weights.iter().enumerate().filter(|(_, weight)| **weight > 0).map(sized)
     }
 
@@ -109,7 +116,7 @@ impl DecayingHistogram {
         for (bucket, weight) in self.weights.iter().enumerate() {
             seen += u128::from(*weight) * 100;
             if *weight > 0 && seen >= wanted {
-                return Some(sized(STARTS[bucket + 1], width));
+                return Some(width.end_of(bucket));
             }
         }
         None
@@ -162,9 +169,12 @@ fn bucket_of(sample: u64, width: Width) -> usize {
 }
 
 #[inline]
-fn sized(widths: u64, width: Width) -> u64 {
-    let wide = || u64::try_from(u128::from(widths) * u128::from(width.0) / 1000).unwrap_or(u64::MAX);
-    widths.checked_mul(width.0).map_or_else(wide, |thousandths| thousandths / 1000)
+const fn sized(widths: u64, width: Width) -> u64 {
+    if let Some(thousandths) = widths.checked_mul(width.0) {
+        return thousandths / 1000;
+    }
+    let wide = widths as u128 * width.0 as u128 / 1000;
+    if wide > u64::MAX as u128 { u64::MAX } else { wide as u64 }
 }
 
 #[cfg(test)]

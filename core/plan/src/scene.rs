@@ -23,7 +23,7 @@ use crate::fit::fit;
 use crate::foreseen::{Foreseen, Promise};
 use crate::moment::Moment;
 use crate::rest::Rest;
-use crate::scale::reading::{Milli, Phase, Readiness, ReplicaView, Unavailable};
+use crate::scale::reading::{Milli, Phase, Readiness, ReplicaView, Replicas, Unavailable};
 use crate::shadow::ShadowScene;
 use crate::suppose::Supposed;
 use crate::taken::{Taken, Taker};
@@ -73,8 +73,8 @@ pub(crate) struct Protected {
 pub(crate) struct Sight {
     /// Replicas there are.
     pub(crate) count: u32,
-    /// Those that the metrics are of.
-    pub(crate) replicas: Vec<ReplicaView>,
+    /// Those that the metrics are of; shared by the scenes that are imagined from this one.
+    pub(crate) replicas: Replicas,
     /// What was measured of each metric, in the order of the declaration.
     pub(crate) taken: Vec<Taken>,
     /// How long replicas were seen to warm up; `None` before that, and for a declaration that wants Kubernetes' algorithm as it is.
@@ -277,16 +277,14 @@ impl Scene {
 impl Sight {
     /// The same load, spread evenly over so many replicas that are at work; as it is where there are as many.
     pub(crate) fn spread_over(&mut self, replicas: u32) {
-        let is_serving = |view: &&ReplicaView| {
-            view.phase == Phase::Running && !view.leaving && view.readiness.is_some_and(|it| it.ready)
-        };
-        let Some(serving) = self.replicas.iter().find(is_serving).copied() else { return };
+        let serving = self.replicas.iter().find(|view| view.serves() && !view.leaving).copied();
+        let Some(serving) = serving else { return };
         if self.count == replicas {
             return;
         }
         let many = usize::try_from(replicas).unwrap_or(usize::MAX).min(REPLICAS_SPREAD_MAX);
         self.count = replicas;
-        self.replicas = vec![serving; many];
+        self.replicas = std::iter::repeat_n(serving, many).collect();
         self.taken.iter_mut().for_each(|taken| taken.spread_over(many));
     }
 }
@@ -299,7 +297,7 @@ fn is_hpa(declared: &Declared) -> bool {
     declared.autoscaler.is_some() && matches!(declared.spec.scale.count, Count::Fixed(_))
 }
 
-fn views(moment: Moment<'_>, declared: &Declared, places: &[(Ordinal, &Place)]) -> Vec<ReplicaView> {
+fn views(moment: Moment<'_>, declared: &Declared, places: &[(Ordinal, &Place)]) -> Replicas {
     let is_unstable = |(ordinal, place): &(Ordinal, &Place)| is_unstable(moment, (*ordinal, place));
     // When it is all of them, they are what there is to count on: one that is overloaded fails, and must not be passed over for that.
     let some_are_stable = places.iter().any(|each| each.1.is_ready() && !is_unstable(each));

@@ -20,7 +20,9 @@ use crate::foreseen::Foreseen;
 use crate::ruling::{Course, Ruling};
 use crate::scale::hpa::{self, Verdict};
 use crate::scale::question::Ahead;
-use crate::scale::reading::{Gap, Members, Milli, Phase, Readiness, ReplicaView, Sample, ScaleView};
+use crate::scale::reading::{
+    Gap, Members, Milli, Phase, Readiness, ReplicaView, Replicas, Sample, ScaleView,
+};
 use crate::scene::Scene;
 use crate::taken::{Taken, reading};
 
@@ -150,7 +152,7 @@ fn score(
 /// What a shadow sees: the service as if it had another number of replicas, which share what those there are do.
 struct Otherwise<'a> {
     count: u32,
-    replicas: Cow<'a, [ReplicaView]>,
+    replicas: Replicas,
     taken: Cow<'a, [Taken]>,
 }
 
@@ -158,11 +160,11 @@ impl<'a> Otherwise<'a> {
     fn of(scene: &'a Scene, taken: &'a [Taken], count: u32) -> Self {
         let sight = &scene.sight;
         if count == scene.current {
-            let (replicas, taken) = (Cow::Borrowed(&*sight.replicas), Cow::Borrowed(taken));
+            let (replicas, taken) = (sight.replicas.clone(), Cow::Borrowed(taken));
             return Self { count: sight.count, replicas, taken };
         }
         let serving: Vec<usize> =
-            (0..sight.replicas.len()).filter(|at| serves(&sight.replicas[*at])).collect();
+            (0..sight.replicas.len()).filter(|at| is_at_work(&sight.replicas[*at])).collect();
         // They have been at work for long: what those of now need to begin is known of those only.
         let readiness = Some(Readiness { ready: true, since: Time::ZERO });
         let one = ReplicaView { phase: Phase::Running, leaving: false, started: Some(Time::ZERO), readiness };
@@ -170,13 +172,13 @@ impl<'a> Otherwise<'a> {
             Taken::Each(samples) => Taken::Each(shared(samples, &serving, count)),
             Taken::Whole(_) | Taken::Nothing(_) => taken.clone(),
         });
-        Self { count, replicas: vec![one; count as usize].into(), taken: taken.collect() }
+        let replicas = std::iter::repeat_n(one, count as usize).collect();
+        Self { count, replicas, taken: taken.collect() }
     }
 }
 
-fn serves(replica: &ReplicaView) -> bool {
-    let is_ready = replica.readiness.is_some_and(|readiness| readiness.ready);
-    replica.phase == Phase::Running && is_ready && !replica.leaving
+fn is_at_work(replica: &ReplicaView) -> bool {
+    replica.serves() && !replica.leaving
 }
 
 /// What `count` replicas would be measured with that share what the `serving` ones do. Of those that cannot be measured one is left, so that the

@@ -13,7 +13,7 @@ use model::time::Now;
 
 use crate::learned::Signs;
 use crate::scale::promise;
-use crate::scale::reading::{Milli, ReplicaView};
+use crate::scale::reading::{Milli, Replicas};
 use crate::scene::Scene;
 pub use crate::taken::Taken;
 
@@ -39,8 +39,8 @@ pub struct Supposed {
     pub desired: Option<u32>,
     /// Replicas there are.
     pub count: u32,
-    /// The replicas that the metrics are of.
-    pub replicas: Vec<ReplicaView>,
+    /// The replicas that the metrics are of; shared, as they are the same from one decision to the next but when some come or go.
+    pub replicas: Replicas,
     /// What was measured of each metric of the autoscaler, in the order of its declaration.
     pub taken: Vec<Taken>,
     /// Requests a second that one replica carries, for a service that is sized by what it promises; `None` goes by what that declares.
@@ -116,7 +116,7 @@ mod tests {
     use model::time::{Time, Wall};
 
     use super::*;
-    use crate::scale::reading::{Milli, Phase, Readiness, Sample};
+    use crate::scale::reading::{Milli, Phase, Readiness, ReplicaView, Sample};
 
     fn declared(scale: &serde_json::Value) -> Arc<Declared> {
         let resource: Resource = serde_json::from_value(serde_json::json!({
@@ -147,7 +147,7 @@ mod tests {
         Supposed {
             desired: Some(2),
             count: 2,
-            replicas: vec![view; 2],
+            replicas: Replicas::of(&[view; 2]),
             taken: vec![Taken::Each(vec![sample; 2])],
             ..Supposed::default()
         }

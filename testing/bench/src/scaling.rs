@@ -13,7 +13,8 @@ use model::settings::HpaSettings;
 use model::time::Time;
 use plan::scale::hpa::{confirm, reconcile};
 use plan::scale::reading::{
-    Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Requests, Sample, Samples, ScaleView,
+    Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Replicas, Requests, Sample, Samples,
+    ScaleView,
 };
 
 use crate::figure::{Findings, Target, Unit};
@@ -80,7 +81,7 @@ struct Scaled {
 /// What an autoscaler looks at: taken right before it is asked, as the loop takes its scene out of the picture.
 #[derive(Default)]
 struct Sight {
-    replicas: Vec<ReplicaView>,
+    replicas: Replicas,
     samples: Vec<Result<Sample, Gap>>,
 }
 
@@ -95,7 +96,6 @@ impl Scaled {
         let at = (now.since(BEGIN).as_secs() + self.phase) % 1200;
         let load = 330 + at.min(1200 - at) * 1670 / 600;
         let each = Milli(i64::try_from(load * 10 / u64::from(self.current)).expect("small"));
-        sight.replicas.clear();
         let readiness = Some(Readiness { ready: true, since: Time::from_millis(0) });
         let view = ReplicaView {
             phase: Phase::Running,
@@ -103,7 +103,7 @@ impl Scaled {
             started: Some(Time::from_millis(0)),
             readiness,
         };
-        sight.replicas.resize(self.current as usize, view);
+        sight.replicas = std::iter::repeat_n(view, self.current as usize).collect();
         sight.samples.clear();
         let sample = Sample { value: each, at: now, window: Duration::from_secs(2) };
         sight.samples.resize(self.current as usize, Ok(sample));

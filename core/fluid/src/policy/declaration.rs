@@ -7,6 +7,7 @@ use model::input::Declared;
 use model::quantity::{Milli, MilliRps};
 use model::settings::Settings;
 pub use plan::learned::{Sign, Signs};
+use plan::scale::reading::Replicas;
 use plan::suppose::{Asked, Supposed, Supposition};
 
 pub use super::meters::Meter;
@@ -22,6 +23,8 @@ use crate::service::Service;
 pub struct Declaration {
     supposition: Supposition,
     meters: Meters,
+    /// The replicas as the planner sees them, and at which change of the fleet that was so.
+    seen: Option<(u64, Replicas)>,
 }
 
 impl Declaration {
@@ -30,7 +33,7 @@ impl Declaration {
         let request = declared.spec.resources.cpu.map(|request| Milli(request.milli()));
         let meters = declared.autoscaler.as_ref().map(|spec| Meters::of(spec, request, window));
         let meters = meters.unwrap_or_else(|| Meters { meters: Vec::new(), request, window });
-        Self { supposition: Supposition::of(declared, settings), meters }
+        Self { supposition: Supposition::of(declared, settings), meters, seen: None }
     }
 
     /// The same, with these meters for its metrics.
@@ -47,6 +50,21 @@ impl Declaration {
     /// What a learned policy goes by; `None` where nothing is promised, and before enough of the load was seen.
     pub fn signs(&self, service: &Service) -> Option<Signs> {
         self.supposition.signs(carried(service))
+    }
+
+    fn views(&mut self, sight: &Sight<'_>) -> Replicas {
+        let changes = sight.fleet.changes();
+        match &self.seen {
+            Some((then, seen)) if *then == changes => {
+                debug_assert_eq!(*seen, views(sight), "they change with the fleet only");
+                seen.clone()
+            }
+            Some(_) | None => {
+                let views = views(sight);
+                self.seen = Some((changes, views.clone()));
+                views
+            }
+        }
     }
 
     /// The service.
@@ -66,7 +84,7 @@ impl Policy for Declaration {
         let supposed = Supposed {
             desired: Some(sight.wanted),
             count: sight.fleet.total(),
-            replicas: views(sight),
+            replicas: self.views(sight),
             taken: self.meters.take(sight, past),
             carries: Some(carried(sight.service)),
             asked: Some(Asked { rate: past.load, over: sight.service.tick }),

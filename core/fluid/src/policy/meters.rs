@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::quantity::Milli;
 use model::resource::{AutoscalerSpec, MeteredResource, MetricSpec};
 use model::time::Time;
-use plan::scale::reading::{Gap, Phase, Readiness, ReplicaView, Sample, Unavailable};
+use plan::scale::reading::{Gap, Phase, Readiness, ReplicaView, Replicas, Sample, Unavailable};
 use plan::suppose::Taken;
 
 use super::{Past, Sight};
@@ -50,9 +50,13 @@ impl Meters {
     /// What was measured of each metric in the tick before.
     pub(crate) fn take(&self, sight: &Sight<'_>, past: &Past) -> Vec<Taken> {
         let sample = |value| Ok(Sample { value, at: sight.now.time, window: self.window });
+        // The ready ones come first.
         let each = |of_ready, of_starting| {
-            let of = |replica: &Replica| if replica.ready <= sight.tick { of_ready } else { of_starting };
-            Taken::Each(sight.fleet.replicas().map(of).collect())
+            let (ready, total) = (sight.fleet.ready() as usize, sight.fleet.total() as usize);
+            let mut samples = Vec::with_capacity(total);
+            samples.resize(ready, of_ready);
+            samples.resize(total, of_starting);
+            Taken::Each(samples)
         };
         let capacity = sight.service.capacity.rate();
         let taken = |meter: &Meter| match meter {
@@ -83,8 +87,8 @@ impl Meter {
     }
 }
 
-/// The replicas, those that serve and those that start.
-pub(crate) fn views(sight: &Sight<'_>) -> Vec<ReplicaView> {
+/// The replicas, those that serve and those that start: the same at each tick until [`Fleet::changes`](crate::fleet::Fleet::changes).
+pub(crate) fn views(sight: &Sight<'_>) -> Replicas {
     let tick_ms = u64::try_from(sight.service.tick.as_millis()).unwrap_or(u64::MAX);
     let now_ms = sight.now.time.as_millis();
     let at = |tick: u64| {

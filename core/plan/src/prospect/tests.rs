@@ -14,7 +14,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::scale::reading::{Gap, Milli, Phase, Readiness, ReplicaView, Sample, Unavailable};
+use crate::scale::reading::{Gap, Milli, Phase, Readiness, ReplicaView, Replicas, Sample, Unavailable};
 use crate::scene::Sight;
 use crate::taken::Taken;
 use crate::term::Term;
@@ -67,7 +67,7 @@ fn scene(current: u32, used: &[Option<i64>], queue: Option<i64>, recommended: u3
         sight: Sight {
             warmup: None,
             count: current,
-            replicas: vec![replica; used.len()],
+            replicas: Replicas::of(&vec![replica; used.len()]),
             taken: vec![
                 Taken::Each(used.iter().map(|used| used.map(sample).ok_or(Gap::Absent)).collect()),
                 queue.map_or(Taken::Nothing(Unavailable::Absent), |total| Taken::Whole(vec![Milli(total)])),

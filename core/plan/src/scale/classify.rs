@@ -148,11 +148,8 @@ pub fn standings<'a>(
 ///
 /// Source: `getReadyPodsCount` of the same file; a replica on its way out counts until it stops being ready.
 pub fn serving_count(replicas: &[ReplicaView], warmup: Warmup) -> u32 {
-    let serves = |replica: &&ReplicaView| {
-        let is_ready = replica.readiness.is_some_and(|readiness| readiness.ready);
-        replica.phase == Phase::Running && is_ready && warmup.is_warm(replica)
-    };
-    u32::try_from(replicas.iter().filter(serves).count()).unwrap_or(u32::MAX)
+    let serving = replicas.iter().filter(|replica| replica.serves() && warmup.is_warm(replica));
+    u32::try_from(serving.count()).unwrap_or(u32::MAX)
 }
 
 /// Replicas that are there and not to be counted on.

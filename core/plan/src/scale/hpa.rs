@@ -19,7 +19,7 @@ use super::log::{record_change, record_recommendation};
 use super::proposal::{MetricFault, Proposal};
 use super::question::{Ahead, Question};
 use super::ratio::{Aim, Tolerance};
-use super::reading::{Members, MetricReading, Milli, ReplicaView, ScaleView, SelectorFault, Unavailable};
+use super::reading::{Members, MetricReading, Milli, Replicas, ScaleView, SelectorFault, Unavailable};
 use super::replicas::PerReplica;
 use super::stabilize::{self, Stabilized};
 use super::step;
@@ -228,7 +228,7 @@ struct Pass<'a> {
     now: Time,
     spec: &'a AutoscalerSpec,
     view: &'a ScaleView<'a>,
-    replicas: &'a [ReplicaView],
+    replicas: &'a Replicas,
     settings: &'a HpaSettings,
 }
 
@@ -352,11 +352,11 @@ impl Pass<'_> {
                 Err(MetricFault::Target)
             }
             TotalTarget::Value(value) => {
-                let replicas = (self.replicas, self.warmup());
+                let replicas = (&**self.replicas, self.warmup());
                 totals::for_value(total, milli(value), self.view.spec_replicas, replicas, tolerance)
             }
             TotalTarget::Average(value) => {
-                let there = (self.view.status_replicas, self.replicas);
+                let there = (self.view.status_replicas, &**self.replicas);
                 Ok(totals::for_average(total, milli(value), there, tolerance))
             }
         }

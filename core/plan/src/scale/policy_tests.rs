@@ -21,7 +21,8 @@ use model::time::Time;
 
 use super::hpa::{Verdict, confirm, reconcile};
 use super::reading::{
-    Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Requests, Sample, Samples, ScaleView,
+    Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Replicas, Requests, Sample, Samples,
+    ScaleView,
 };
 
 /// A service whose replicas are measured each second, and whose decisions are carried out at once.
@@ -79,7 +80,7 @@ impl Bench {
             aim: None,
             spec_replicas: self.current,
             status_replicas: self.current,
-            members: Members::Known(&self.replicas),
+            members: Members::Known(&Replicas::of(&self.replicas)),
         };
         let readings = [MetricReading::Each(reading)];
         let verdict =

@@ -8,14 +8,14 @@
 
 use std::time::Duration;
 
-use model::histogram::{DecayingHistogram, Width};
+use model::histogram::{BUCKETS, DecayingHistogram, Width};
 use model::memory::{LoadPeak, Past, PolicyMemory, RISE_STEP, RISE_STEPS_MAX, RiseMemory};
 use model::resource::Slo;
 use model::time::Time;
 
 use super::combine::{Choice, Combined};
 use super::question::{Question, quotient, replicas_at_most, target_of};
-use super::reading::{Milli, Phase};
+use super::reading::Milli;
 use crate::learned::{self, Fallback, STEPS_A_MINUTE, Weighed};
 use crate::slo::{self, Objective, Price};
 
@@ -48,6 +48,16 @@ pub struct Promised {
 
 /// Rises that are told apart: by a hundredth of the load, and by a twentieth of themselves.
 const RISE_WIDTH: Width = Width(10);
+
+/// What a rise of each size makes of a load, as a multiple of it.
+const GROWN: [f64; BUCKETS] = {
+    let (mut grown, mut bucket) = ([0.0; BUCKETS], 0);
+    while bucket < BUCKETS {
+        grown[bucket] = 1.0 + RISE_WIDTH.end_of(bucket) as f64 / 1000.0;
+        bucket += 1;
+    }
+    grown
+};
 
 /// Before so many steps were seen, half an hour of them, the distribution of rises says too little.
 const RISES_MIN: u64 = 360;
@@ -143,14 +153,9 @@ fn less(capacity: Milli, part: f64) -> Milli {
 
 /// Keeps how long replicas take to start: as the slowest of those that serve did, and slowly less when they are quicker.
 fn note_starts(memory: &mut RiseMemory, question: &Question<'_>) {
-    let took = question.replicas.iter().filter_map(|replica| {
-        let readiness = replica.readiness.filter(|readiness| readiness.ready)?;
-        (replica.phase == Phase::Running && !replica.leaving)
-            .then_some(readiness.since.as_millis().saturating_sub(replica.started?.as_millis()))
-    });
     // A replica that became ready again after a while took no longer to start.
     let most = RISE_STEP * u32::try_from(RISE_STEPS_MAX - 1).unwrap_or(u32::MAX);
-    let slowest = Duration::from_millis(took.max().unwrap_or(0)).min(most);
+    let slowest = question.replicas.slowest_start().min(most);
     if slowest >= memory.start {
         (memory.start, memory.start_at) = (slowest, question.now);
     } else if question.now.since(memory.start_at) >= START_FORGOTTEN {
@@ -229,14 +234,19 @@ fn mean_of(peaks: &[LoadPeak]) -> Milli {
 
 /// Whether none is missing among the `kept` ones, the last of `peaks`, by how often these were looked at: at each step, or more rarely.
 fn are_whole(kept: &[LoadPeak], peaks: &[LoadPeak]) -> bool {
+    let most = apart(kept).fold(0, u64::max);
+    // Nobody looks more often than at each step.
+    if most == 1 {
+        return true;
+    }
     let pace = apart(peaks).min().filter(|pace| *pace <= STEPS_APART_MAX);
     // Looks that are no multiple of a step apart are a step more or less.
-    pace.is_some_and(|pace| apart(kept).all(|steps| steps <= pace + u64::from(pace > 1)))
+    pace.is_some_and(|pace| most <= pace + u64::from(pace > 1))
 }
 
 /// Steps from each to the next.
 fn apart(peaks: &[LoadPeak]) -> impl Iterator<Item = u64> {
-    peaks.windows(2).map(|pair| pair[1].step - pair[0].step)
+    peaks.iter().zip(peaks.iter().skip(1)).map(|(one, next)| next.step - one.step)
 }
 
 /// Replicas that carry the load with the reserve of a service that is not known yet.
@@ -261,20 +271,21 @@ fn cheapest(seen: &DecayingHistogram, price: Price, load: Milli, capacity: Milli
     let least = f64::from(replicas_of(load));
     let (mut best, mut violated, mut above) = ((f64::INFINITY, 0, 0.0), 0.0, 0.0);
     // From the largest rise down, so that what is not carried adds up.
-    for (rise, weight) in seen.sizes(RISE_WIDTH).rev() {
+    for (grown, weight) in GROWN.iter().zip(seen.weights()).rev().filter(|(_, weight)| **weight > 0) {
         let of_violations = price.requests() * violated / one;
         // Smaller rises leave still more to be violated, and need what carries the load as it is.
         if least + of_violations > best.0 {
             break;
         }
-        let risen = load * (1.0 + rise as f64 / 1000.0);
+        let risen = load * grown;
         let replicas = replicas_of(risen);
         let cost = f64::from(replicas) + of_violations;
         if cost <= best.0 {
             best = (cost, replicas, above);
         }
-        violated += share(weight) * risen;
-        above += share(weight);
+        let share = share(*weight);
+        violated += share * risen;
+        above += share;
     }
     let (_, replicas, risk) = best;
     (replicas, (risk * 1e6) as u32)

@@ -6,11 +6,11 @@ use model::memory::{Asking, Past, PolicyMemory};
 use model::resource::{AutoscalerSpec, MetricSpec, ResourceTarget, TotalTarget};
 use model::time::Time;
 
-use super::classify::{Warmup, serving_count, unstable_count};
+use super::classify::unstable_count;
 use super::fallback::FallenBack;
 use super::proposal::{Basis, MetricFault, Proposal};
 use super::ratio::Tolerance;
-use super::reading::{Milli, ReplicaView};
+use super::reading::{Milli, Replicas};
 
 /// What a policy is asked.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +28,7 @@ pub struct Question<'a> {
     /// Replicas there are.
     pub existing: u32,
     /// The replicas as they are.
-    pub replicas: &'a [ReplicaView],
+    pub replicas: &'a Replicas,
     /// How long replicas were seen to warm up; `None` before that was seen.
     pub warmup: Option<Duration>,
     /// What each replica should carry of a metric of type Pods, where that is not as declared.
@@ -66,7 +66,7 @@ impl<'a> Question<'a> {
 
     /// Replicas that answer requests.
     pub(super) fn serving(&self) -> u32 {
-        serving_count(self.replicas, Warmup::None)
+        self.replicas.serving()
     }
 
     /// Replicas that are asked for besides, in place of those that are not to be counted on: only where what the others carry is `ratio`,

@@ -1,6 +1,7 @@
 //! What the algorithm is given: the replicas as they are, and what each metric's source says.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ pub struct ScaleView<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Members<'a> {
     /// These.
-    Known(&'a [ReplicaView]),
+    Known(&'a Replicas),
     /// Which ones cannot be told, so no metric is asked.
     Unknown(SelectorFault),
 }
@@ -55,6 +56,77 @@ pub struct ReplicaView {
     pub started: Option<Time>,
     /// Whether it may get traffic; `None` while nobody has asked it yet.
     pub readiness: Option<Readiness>,
+}
+
+impl ReplicaView {
+    /// Whether it answers requests: running and ready, be it on its way out.
+    #[inline]
+    pub fn serves(&self) -> bool {
+        self.phase == Phase::Running && self.readiness.is_some_and(|readiness| readiness.ready)
+    }
+}
+
+/// The replicas of a target, and what every policy asks of all of them: counted once, however often they are looked at until some come or go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replicas {
+    each: Arc<[ReplicaView]>,
+    serving: u32,
+    are_at_work: bool,
+    slowest_start: Duration,
+}
+
+impl Replicas {
+    /// These.
+    pub fn of(each: &[ReplicaView]) -> Self {
+        each.iter().copied().collect()
+    }
+
+    /// Those that answer requests.
+    pub fn serving(&self) -> u32 {
+        self.serving
+    }
+
+    /// Whether all are there and stay, so that only what is measured tells them apart.
+    pub fn are_at_work(&self) -> bool {
+        self.are_at_work
+    }
+
+    /// The longest that one which serves, and stays, took from its start; zero when none does.
+    pub fn slowest_start(&self) -> Duration {
+        self.slowest_start
+    }
+}
+
+impl Default for Replicas {
+    fn default() -> Self {
+        Self { each: Arc::default(), serving: 0, are_at_work: true, slowest_start: Duration::ZERO }
+    }
+}
+
+impl FromIterator<ReplicaView> for Replicas {
+    fn from_iter<T: IntoIterator<Item = ReplicaView>>(replicas: T) -> Self {
+        let each: Arc<[ReplicaView]> = replicas.into_iter().collect();
+        let (mut serving, mut are_at_work, mut slowest_start) = (0, true, Duration::ZERO);
+        for replica in &*each {
+            let stays = !replica.leaving;
+            are_at_work &= stays && matches!(replica.phase, Phase::Running | Phase::Succeeded);
+            let Some(Readiness { since, .. }) = replica.readiness.filter(|_| replica.serves()) else {
+                continue;
+            };
+            serving += 1;
+            let took = replica.started.filter(|_| stays).map(|started| since.since(started));
+            slowest_start = slowest_start.max(took.unwrap_or_default());
+        }
+        Self { each, serving, are_at_work, slowest_start }
+    }
+}
+
+impl Deref for Replicas {
+    type Target = [ReplicaView];
+
+    fn deref(&self) -> &[ReplicaView] {
+        &self.each
+    }
 }
 
 /// How far the life of a replica is.

@@ -6,7 +6,7 @@
 use super::classify::{Census, Standing, Warmup, standings};
 use super::proposal::{Basis, MetricFault, Proposal};
 use super::ratio::{Aim, Level, Sums, Tolerance, replicas_ceil};
-use super::reading::{Milli, ReplicaView, Requests, Samples};
+use super::reading::{Gap, Milli, Replicas, Requests, Samples};
 
 /// What a per-replica metric is computed with.
 #[derive(Clone, Copy, Debug)]
@@ -30,9 +30,21 @@ struct Tally {
     missing: Sums,
 }
 
+impl Tally {
+    fn add(&mut self, standing: Standing, aim: Aim, requested: Milli) {
+        self.census.count(standing);
+        match standing {
+            Standing::Ignored | Standing::Unstable => {}
+            Standing::Unready => self.unready.add(Milli(0), requested),
+            Standing::Missing(_) => self.missing.add(aim.assumed_busy(requested), requested),
+            Standing::Ready(used) => self.ready.add(used, requested),
+        }
+    }
+}
+
 impl PerReplica {
     /// How many replicas `samples` ask for. One pass, no allocation.
-    pub fn propose(&self, replicas: &[ReplicaView], samples: &Samples<'_>) -> Result<Proposal, MetricFault> {
+    pub fn propose(&self, replicas: &Replicas, samples: &Samples<'_>) -> Result<Proposal, MetricFault> {
         if replicas.is_empty() {
             return Err(MetricFault::NoReplicas);
         }
@@ -53,18 +65,23 @@ impl PerReplica {
         Ok(Proposal { replicas, level, census, basis })
     }
 
-    fn tally(&self, replicas: &[ReplicaView], samples: &Samples<'_>) -> Tally {
+    fn tally(&self, replicas: &Replicas, samples: &Samples<'_>) -> Tally {
         let census = Census { strangers: samples.strangers, ..Census::default() };
         let mut tally =
             Tally { census, ready: Sums::default(), unready: Sums::default(), missing: Sums::default() };
-        for (index, standing) in standings(replicas, samples, self.warmup).enumerate() {
-            let requested = samples.requests.of(index);
-            tally.census.count(standing);
-            match standing {
-                Standing::Ignored | Standing::Unstable => {}
-                Standing::Unready => tally.unready.add(Milli(0), requested),
-                Standing::Missing(_) => tally.missing.add(self.aim.assumed_busy(requested), requested),
-                Standing::Ready(used) => tally.ready.add(used, requested),
+        if self.warmup == Warmup::None && replicas.are_at_work() {
+            // Of nearly all decisions: whoever has a sample is ready.
+            for index in 0..replicas.len() {
+                let requested = samples.requests.of(index);
+                match samples.by_replica.get(index).unwrap_or(&Err(Gap::Absent)) {
+                    Ok(sample) => tally.ready.add(sample.value, requested),
+                    Err(gap) => tally.add(Standing::Missing(*gap), self.aim, requested),
+                }
+            }
+            tally.census.ready = tally.ready.count;
+        } else {
+            for (index, standing) in standings(replicas, samples, self.warmup).enumerate() {
+                tally.add(standing, self.aim, samples.requests.of(index));
             }
         }
         tally
@@ -117,5 +134,62 @@ impl Aim {
             }
             Self::Average(target) => target,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use model::time::Time;
+    use proptest::prelude::*;
+
+    use super::super::reading::{Phase, Readiness, ReplicaView, Sample};
+    use super::*;
+
+    const NOW: Time = Time::from_millis(1_000_000);
+
+    proptest! {
+        #[test]
+        fn those_at_work_are_counted_as_each_of_them_stands(
+            used in prop::collection::vec(prop_oneof![4 => (0..3000_i64).prop_map(Ok), 1 => Just(Err(Gap::Absent)), 1 => Just(Err(Gap::Stale))], 0..12),
+            more in 0..3_usize, current in 0..12_u32,
+        ) {
+            let readiness = Some(Readiness { ready: true, since: NOW });
+            let one = ReplicaView { phase: Phase::Running, leaving: false, started: Some(NOW), readiness };
+            let replicas: Replicas = std::iter::repeat_n(one, used.len() + more).collect();
+            prop_assert!(replicas.are_at_work());
+            let sample = |value: Result<i64, Gap>| value.map(|value| Sample { value: Milli(value), at: NOW, window: Duration::ZERO });
+            let by_replica: Vec<_> = used.into_iter().map(sample).collect();
+            let samples = Samples { by_replica: &by_replica, strangers: 0, requests: Requests::Same(Milli(2000)) };
+            let propose = |aim, warmup| {
+                let tolerance = Tolerance { up: 0.1, down: 0.1 };
+                PerReplica { aim, warmup, tolerance, current }.propose(&replicas, &samples)
+            };
+            for aim in [Aim::Average(Milli(1000)), Aim::Utilization(50)] {
+                // Whoever is ready is warm at once, and has to be looked at to know that.
+                let each = Warmup::Serving { now: NOW, warmup: Duration::ZERO };
+                prop_assert_eq!(propose(aim, Warmup::None), propose(aim, each));
+            }
+        }
+    }
+
+    #[test]
+    fn one_that_leaves_is_still_told_apart() {
+        let readiness = Some(Readiness { ready: true, since: NOW + Duration::from_secs(7) });
+        let stays = ReplicaView { phase: Phase::Running, leaving: false, started: Some(NOW), readiness };
+        let leaves = ReplicaView { leaving: true, started: Some(Time::ZERO), ..stays };
+        let replicas = Replicas::of(&[stays, leaves]);
+        assert!(!replicas.are_at_work());
+        assert_eq!((replicas.serving(), replicas.slowest_start()), (2, Duration::from_secs(7)));
+        let sample = Ok(Sample { value: Milli(900), at: NOW, window: Duration::ZERO });
+        let samples = Samples { by_replica: &[sample; 2], strangers: 0, requests: Requests::Unset };
+        let (aim, tolerance) = (Aim::Average(Milli(1000)), Tolerance { up: 0.0, down: 0.0 });
+        let asked =
+            PerReplica { aim, warmup: Warmup::None, tolerance, current: 2 }.propose(&replicas, &samples);
+        assert_eq!(
+            asked.map(|asked| (asked.replicas, asked.census.ready, asked.census.ignored)),
+            Ok((1, 1, 1))
+        );
     }
 }

@@ -23,8 +23,8 @@ use super::explain::Carried;
 use super::hpa::{Course, Verdict, confirm, reconcile};
 use super::log::{change_within, record_change, record_recommendation};
 use super::reading::{
-    Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Requests, Sample, Samples, ScaleView,
-    Unavailable,
+    Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Replicas, Requests, Sample, Samples,
+    ScaleView, Unavailable,
 };
 use super::stabilize;
 
@@ -63,7 +63,7 @@ impl World {
             aim: None,
             spec_replicas: self.current,
             status_replicas: self.current,
-            members: Members::Known(&self.replicas),
+            members: Members::Known(&Replicas::of(&self.replicas)),
         };
         reconcile(NOW, &self.spec, &view, &[cpu, queue], memory, &HpaSettings::default())
     }

@@ -7,7 +7,7 @@ use model::resource::{AutoscalerSpec, MetricSpec, Quantity, ScalePolicy};
 use model::settings::HpaSettings;
 use plan::scale::hpa::reconcile;
 use plan::scale::proposal::{MetricFault, Proposal};
-use plan::scale::reading::{Members, ScaleView};
+use plan::scale::reading::{Members, Replicas, ScaleView};
 use serde::Deserialize;
 
 use super::row::{Pod, PodMetric, Row, Target, Tolerances};
@@ -67,7 +67,7 @@ pub(super) fn replica_calc(row: &Row) -> Result<(), String> {
         aim: None,
         spec_replicas: input.current_replicas,
         status_replicas: input.current_replicas,
-        members: Members::Known(&replicas),
+        members: Members::Known(&Replicas::of(&replicas)),
     };
     let mut memory = ScalingMemory::default();
     let verdict = reconcile(NOW, &spec, &view, &[source.reading()], &mut memory, &settings);

@@ -7,7 +7,7 @@ use model::resource::{AutoscalerSpec, Behavior, ScalePolicy};
 use model::settings::HpaSettings;
 use plan::scale::explain::Carried;
 use plan::scale::hpa::{Verdict, reconcile};
-use plan::scale::reading::{Members, ScaleView};
+use plan::scale::reading::{Members, Replicas, ScaleView};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -97,7 +97,7 @@ pub(super) fn reconcile_row(row: &Row) -> Result<(), String> {
         aim: None,
         spec_replicas: input.scale.spec_replicas,
         status_replicas: input.scale.status_replicas,
-        members: Members::Known(&replicas),
+        members: Members::Known(&Replicas::of(&replicas)),
     };
     let mut memory = memory_after(input.prior_recommendations.as_deref());
     let readings: Vec<_> = sources.iter().map(Source::reading).collect();

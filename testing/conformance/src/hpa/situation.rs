@@ -8,7 +8,7 @@ use model::settings::HpaSettings;
 use plan::scale::explain::Carried;
 use plan::scale::hpa::{Verdict, reconcile};
 use plan::scale::reading::{
-    Members, Milli, Phase, Readiness, ReplicaView, Sample, ScaleView, SelectorFault, Unavailable,
+    Members, Milli, Phase, Readiness, ReplicaView, Replicas, Sample, ScaleView, SelectorFault, Unavailable,
 };
 use serde::Deserialize;
 
@@ -46,7 +46,7 @@ pub(super) fn condition_reason(row: &Row) -> Result<(), String> {
         requests: Ok(vec![Milli(100); 3]),
     };
     let failed = || Source::Unavailable(Unavailable::Failed("it does not answer".into()));
-    let known = Members::Known(&replicas);
+    let known = Members::Known(&Replicas::of(&replicas));
     let cpu = || metric_of_resource("cpu", None, CPU);
     let (spec_replicas, members, metric, source) = match row.name.as_str() {
         "selector missing" => (3, Members::Unknown(SelectorFault::Missing), cpu()?, busy()),

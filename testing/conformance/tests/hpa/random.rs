@@ -13,8 +13,8 @@ use model::settings::HpaSettings;
 use model::time::{Now, Time, Wall};
 use plan::scale::hpa::{confirm, reconcile};
 use plan::scale::reading::{
-    Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Requests, Sample, Samples, ScaleView,
-    Unavailable,
+    Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Replicas, Requests, Sample, Samples,
+    ScaleView, Unavailable,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -119,7 +119,7 @@ fn decide_alike(spec: &AutoscalerSpec, first: u32, moments: &[Moment]) -> Result
             .map(|(metric, (source, samples))| source.reading(metric, samples))
             .collect();
         let status = u32::try_from(replicas.len()).expect("few");
-        let members = Members::Known(&replicas);
+        let members = Members::Known(&Replicas::of(&replicas));
         let view =
             ScaleView { spec_replicas: current, status_replicas: status, members, warmup: None, aim: None };
         let verdict = reconcile(now, spec, &view, &readings, &mut memory, &settings);

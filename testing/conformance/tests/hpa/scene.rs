@@ -14,8 +14,8 @@ use model::settings::HpaSettings;
 use model::time::{Now, Time, Wall};
 use plan::scale::hpa::{Verdict, confirm, reconcile};
 use plan::scale::reading::{
-    Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Requests, Sample, Samples, ScaleView,
-    Unavailable,
+    Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Replicas, Requests, Sample, Samples,
+    ScaleView, Unavailable,
 };
 
 /// A service at one moment. Its replicas have long been ready, each requests one core, and nothing is remembered.
@@ -207,7 +207,7 @@ impl Scene {
             aim: None,
             spec_replicas: self.current,
             status_replicas: u32::try_from(self.replicas.len()).expect("few"),
-            members: Members::Known(&self.replicas),
+            members: Members::Known(&Replicas::of(&self.replicas)),
         };
         reconcile(self.now, &self.spec, &view, &readings, &mut self.memory, &self.settings)
     }

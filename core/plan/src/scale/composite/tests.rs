@@ -8,8 +8,8 @@ use model::time::{Now, Time, Wall};
 
 use super::super::hpa::{Course, Verdict, reconcile};
 use super::super::reading::{
-    Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Requests, Sample, Samples, ScaleView,
-    Unavailable,
+    Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Replicas, Requests, Sample, Samples,
+    ScaleView, Unavailable,
 };
 use super::*;
 
@@ -59,7 +59,7 @@ impl Case {
         let view = ScaleView {
             spec_replicas: 4,
             status_replicas: 4,
-            members: Members::Known(&replicas),
+            members: Members::Known(&Replicas::of(&replicas)),
             warmup: None,
             aim: None,
         };

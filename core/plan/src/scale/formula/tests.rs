@@ -9,8 +9,8 @@ use proptest::prelude::*;
 
 use super::super::hpa::{Course, Verdict, reconcile};
 use super::super::reading::{
-    Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Requests, Sample, Samples, ScaleView,
-    Unavailable,
+    Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Replicas, Requests, Sample, Samples,
+    ScaleView, Unavailable,
 };
 use super::*;
 
@@ -77,7 +77,7 @@ impl Case {
             aim: None,
             spec_replicas: self.current,
             status_replicas: self.current,
-            members: Members::Known(&replicas),
+            members: Members::Known(&Replicas::of(&replicas)),
         };
         let mut memory = ScalingMemory::default();
         memory.recommendations.push(model::memory::Recommendation { at: since, replicas: 1 });

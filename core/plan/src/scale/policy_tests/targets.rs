@@ -91,7 +91,7 @@ fn the_number_of_a_total_is_not_ordered_twice_either() {
             aim: None,
             spec_replicas: bench.current,
             status_replicas: bench.current,
-            members: Members::Known(&bench.replicas),
+            members: Members::Known(&Replicas::of(&bench.replicas)),
         };
         let readings = [MetricReading::Series(&[Milli(2000)])];
         let verdict =
