@@ -1,5 +1,6 @@
 //! The loop itself: the order of the phases, and nothing else.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use execute::{Flight, Hand, Outbox, Settled};
@@ -327,7 +328,7 @@ impl ControlLoop {
         }
         // What an autoscaler remembers of a size that was refused never was.
         if let (Some(scaling), None) = (plan.scaling, refused_size) {
-            service.scaling = scaling;
+            service.scaling = Arc::new(scaling);
         }
         if let Some(shadows) = plan.shadows {
             service.shadows = shadows;

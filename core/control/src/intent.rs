@@ -79,12 +79,13 @@ fn declare(now: Now, knowledge: &mut Knowledge, declared: &Arc<Declared>, out: &
         forget_failures(service);
     }
     if service.declared.as_ref().is_some_and(|before| is_scaled_otherwise(before, declared)) {
-        service.scaling.policy = PolicyMemory::default();
-        service.scaling.failing.clear();
+        let scaling = Arc::make_mut(&mut service.scaling);
+        scaling.policy = PolicyMemory::default();
+        scaling.failing.clear();
         service.foresight.iter_mut().for_each(|foresight| foresight.retarget(now.time));
     }
     if declared.autoscaler.is_none() {
-        service.scaling.conditions = ConditionsMemory::default();
+        Arc::make_mut(&mut service.scaling).conditions = ConditionsMemory::default();
     }
     if let Some(before) = &service.declared {
         let kept = still_shadowed(now.wall, before, declared);
@@ -138,7 +139,7 @@ pub(crate) fn recall(now: Time, knowledge: &mut Knowledge, memory: &Memory) {
     knowledge.recall_restarts(&memory.healing.restarted);
     let service = knowledge.service_or_new(&memory.service);
     service.desired = memory.desired;
-    service.scaling = memory.scaling.clone();
+    service.scaling = Arc::new(memory.scaling.clone());
     service.shadows.clone_from(&memory.shadows);
     service.healing = memory.healing.clone();
     service.usage = memory.usage.clone();

@@ -44,7 +44,7 @@ pub struct ServiceState {
     /// How many replicas are wanted; `None` before the first decision.
     pub desired: Option<u32>,
     /// What its autoscaler remembers.
-    pub scaling: ScalingMemory,
+    pub scaling: Arc<ScalingMemory>,
     /// What the autoscalers remember that are tried beside it.
     pub shadows: Vec<ShadowMemory>,
     /// The latest life of all places that are closed: a place that is opened anew goes on from there.
@@ -200,7 +200,7 @@ impl ServiceState {
             pause: None,
             protections: BTreeMap::new(),
             desired: None,
-            scaling: ScalingMemory::default(),
+            scaling: Arc::default(),
             shadows: Vec::new(),
             past_life: Incarnation(0),
             places: BTreeMap::new(),
@@ -364,7 +364,7 @@ impl ServiceState {
         Memory {
             service: self.name.clone(),
             desired: self.desired,
-            scaling: self.scaling.clone(),
+            scaling: ScalingMemory::clone(&self.scaling),
             shadows: self.shadows.clone(),
             restarts: self.taught().map(|(ordinal, restart)| (ordinal, restart.clone())).collect(),
             healing: self.healing.clone(),

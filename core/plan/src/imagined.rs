@@ -44,7 +44,7 @@ impl Scene {
         self.term = Term::of(self.now.wall, &self.declared, self.replicas_max);
         self.sight.taken.iter_mut().for_each(|taken| taken.advance(by));
         if let Some(memory) = memory {
-            self.sight.memory = memory;
+            self.sight.memory = Arc::new(memory);
         }
         self.desired = Some(desired);
         self.current = begin(self.desired, &self.sight.memory, (&self.declared, &self.term));

@@ -52,7 +52,7 @@ impl Scene {
     pub(crate) fn decide(&self) -> (Ruling, Option<ScalingMemory>) {
         match self.decider() {
             Ok(spec) => {
-                let mut memory = self.sight.memory.clone();
+                let mut memory = ScalingMemory::clone(&self.sight.memory);
                 (self.scaled(spec, &mut memory), Some(memory))
             }
             Err(ruling) => (ruling, None),
@@ -102,7 +102,7 @@ impl Scene {
         let mut conditions = self.sight.memory.conditions.clone();
         note_unasked(self.now.wall, &mut conditions);
         let is_news = conditions != self.sight.memory.conditions;
-        is_news.then(|| ScalingMemory { conditions, ..self.sight.memory.clone() })
+        is_news.then(|| ScalingMemory { conditions, ..ScalingMemory::clone(&self.sight.memory) })
     }
 
     /// A size that does not depend on load, but perhaps on the time of day.

@@ -81,8 +81,8 @@ pub(crate) struct Sight {
     pub(crate) warmup: Option<Duration>,
     /// What one replica carries within what is promised; `None` while that is not known, and where nothing is promised.
     pub(crate) capacity: Option<Learned>,
-    /// What it remembered before the decision.
-    pub(crate) memory: ScalingMemory,
+    /// What it remembered before the decision; shared with whoever keeps it, and with the scenes that are imagined from this one.
+    pub(crate) memory: Arc<ScalingMemory>,
     pub(crate) errors: Option<Errors>,
     pub(crate) incident: Option<Incident>,
 }
@@ -117,12 +117,13 @@ impl Scene {
         }
     }
 
-    /// The scene of a service that stands as somebody supposes, who keeps the memory: see [`Scene::decide_with`].
+    /// The scene of a service that stands as somebody supposes, who keeps the `memory` himself and leaves a `blank` one in the scene: see
+    /// [`Scene::decide_with`].
     pub(crate) fn supposed(
         now: Now,
         declared: Arc<Declared>,
         (supposed, foresight): (Supposed, Option<&Foresight>),
-        (memory, settings): (&ScalingMemory, &Settings),
+        (memory, blank, settings): (&ScalingMemory, &Arc<ScalingMemory>, &Settings),
     ) -> Self {
         let replicas_max = settings.guard.replicas_max;
         let term = Term::of(now.wall, &declared, replicas_max);
@@ -134,7 +135,6 @@ impl Scene {
         let promise =
             slo.map(|slo| Promise { slo, capacity, rises: memory.policy.past.rises(), replicas_max });
         let foreseen = Foreseen::of(foresight, promise);
-        let sight = Sight { count, replicas, taken, capacity, ..Sight::default() };
         Self {
             now,
             desired,
@@ -143,7 +143,16 @@ impl Scene {
             rest: None,
             pause: None,
             protected: None,
-            sight,
+            sight: Sight {
+                count,
+                replicas,
+                taken,
+                warmup: None,
+                capacity,
+                memory: Arc::clone(blank),
+                errors: None,
+                incident: None,
+            },
             foreseen,
             hpa: settings.hpa.clone(),
             period: settings.period,
@@ -236,7 +245,7 @@ impl Sight {
             taken: declared.autoscaler.as_ref().map(take).unwrap_or_default(),
             warmup: (!is_hpa(declared)).then(|| knowledge::warmup(&service.starts)).flatten(),
             capacity: declared.autoscaler.as_ref().and_then(carried),
-            memory: service.scaling.clone(),
+            memory: Arc::clone(&service.scaling),
             errors: Errors::of(&places, settings),
             incident: Incident::of(moment),
         };

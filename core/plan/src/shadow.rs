@@ -117,7 +117,7 @@ impl ShadowScene {
         let desired = scene.current.clamp(self.spec.min, self.spec.max);
         let is_same =
             scene.declared.autoscaler.as_ref().is_some_and(|acting| acting.policy == self.spec.policy);
-        let acting = scene.sight.memory.clone();
+        let acting = ScalingMemory::clone(&scene.sight.memory);
         let policy = if is_same { acting.policy } else { PolicyMemory::default() };
         let scaling = ScalingMemory { scaled_to_zero: desired == 0, policy, ..acting };
         ShadowMemory::new(self.name.clone(), scene.now.time, desired, scaling)

@@ -26,6 +26,8 @@ pub struct Supposition {
     declared: Arc<Declared>,
     settings: Settings,
     memory: ScalingMemory,
+    /// What the scenes hold in its place.
+    blank: Arc<ScalingMemory>,
     /// What is forecast of its load; `None` before its first decision, and of a service that is not scaled ahead of it.
     foresight: Option<Foresight>,
     /// What was asked of it in all.
@@ -63,7 +65,8 @@ pub struct Asked {
 impl Supposition {
     /// A service about which nothing was decided yet.
     pub fn of(declared: Arc<Declared>, settings: Settings) -> Self {
-        Self { declared, settings, memory: ScalingMemory::default(), foresight: None, requests: 0.0 }
+        let (memory, blank) = (ScalingMemory::default(), Arc::default());
+        Self { declared, settings, memory, blank, foresight: None, requests: 0.0 }
     }
 
     /// The service.
@@ -75,8 +78,8 @@ impl Supposition {
     pub fn decide(&mut self, now: Now, supposed: Supposed) -> u32 {
         self.look_ahead(now, &supposed);
         let supposed = (supposed, self.foresight.as_ref());
-        let scene =
-            Scene::supposed(now, Arc::clone(&self.declared), supposed, (&self.memory, &self.settings));
+        let kept = (&self.memory, &self.blank, &self.settings);
+        let scene = Scene::supposed(now, Arc::clone(&self.declared), supposed, kept);
         scene.decide_with(&mut self.memory).desired
     }
 

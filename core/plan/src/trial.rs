@@ -21,13 +21,13 @@ use crate::term::Term;
 pub struct Trial {
     declared: Arc<Declared>,
     desired: Option<u32>,
-    memory: ScalingMemory,
+    memory: Arc<ScalingMemory>,
 }
 
 impl Trial {
     /// A trial that begins with the size and the memory that `service` has.
     pub fn new(declared: Arc<Declared>, service: &ServiceState) -> Self {
-        Self { declared, desired: service.desired, memory: service.scaling.clone() }
+        Self { declared, desired: service.desired, memory: Arc::clone(&service.scaling) }
     }
 
     /// Decides on what is known of the service at `moment`, and goes on from there.
@@ -38,13 +38,13 @@ impl Trial {
             Rest::of(now.time, service, &self.declared, settings).filter(|_| !term.is_fixed(&self.declared));
         let mut scene = Scene::of(moment, (&self.declared, term, rest));
         scene.desired = self.desired;
-        scene.sight.memory = self.memory.clone();
+        scene.sight.memory = Arc::clone(&self.memory);
         scene.current = begin(self.desired, &self.memory, (&self.declared, &scene.term));
         scene.sight.spread_over(scene.current);
         let (ruling, memory) = scene.decide();
         self.desired = Some(ruling.desired);
         if let Some(memory) = memory {
-            self.memory = memory;
+            self.memory = Arc::new(memory);
         }
         // Of a trial, what others would do beside it is of no interest.
         scene.shadows.clear();

@@ -73,13 +73,13 @@ fn scene(current: u32, used: &[Option<i64>], queue: Option<i64>, recommended: u3
                 queue.map_or(Taken::Nothing(Unavailable::Absent), |total| Taken::Whole(vec![Milli(total)])),
             ],
             capacity: None,
-            memory: ScalingMemory {
+            memory: Arc::new(ScalingMemory {
                 recommendations: vec![Recommendation {
                     at: NOW - Duration::from_secs(7),
                     replicas: recommended,
                 }],
                 ..ScalingMemory::default()
-            },
+            }),
             errors: None,
             incident: None,
         },
@@ -176,7 +176,7 @@ fn a_limit_that_holds_afterwards_as_well_is_no_reason_to_wait() {
     scene.term = Term::of(scene.now.wall, &declared, scene.replicas_max);
     scene.declared = Arc::new(declared);
     let before = LevelMemory { at: NOW - Duration::from_secs(1), ratio: 1000, total: 5000, fall: None };
-    scene.sight.memory.levels = vec![before; 2];
+    Arc::make_mut(&mut scene.sight.memory).levels = vec![before; 2];
     let situation = Situation::of(scene);
     let limits = situation.decision().limits;
     assert_eq!(limits.iter().map(|it| it.name).collect::<Vec<_>>(), ["TooFewReplicas", "HeldBySuddenFall"]);
