@@ -311,10 +311,6 @@ impl Body for RequestBody {
 
 /// What the client gets.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all bodies are an endpoint's, and a box would cost each of them an allocation"
-)]
 pub(crate) enum ResponseBody {
     /// Words of our own.
     Own(Option<Bytes>),
@@ -329,13 +325,13 @@ pub(crate) struct Download {
     body: Inbound,
     /// Given back when the body ends.
     line: Option<Line>,
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     /// How it ends, held back until the client has said what it began to say.
     end: Option<Option<Box<Frame<Bytes>>>>,
 }
 
 impl Download {
-    pub(crate) fn new(body: Inbound, line: Line, exchange: Exchange) -> Self {
+    pub(crate) fn new(body: Inbound, line: Line, exchange: Box<Exchange>) -> Self {
         Self { body, line: Some(line), exchange, end: None }
     }
 

@@ -19,8 +19,8 @@ use crate::gate::{Closed, Pass};
 use crate::grpc::{self, Code, Dialect};
 use crate::hand::Stage;
 use crate::line::Line;
+use crate::local::Adopted;
 use crate::route::Protocol;
-use crate::service::Snapshot;
 use crate::shedder::Ticket;
 use crate::traffic::Shard;
 use crate::wire::ConnectError;
@@ -32,7 +32,7 @@ const REST_TIME: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Exchange {
     client: Rc<Client>,
-    snapshot: Arc<Snapshot>,
+    snapshot: Adopted,
     started: Instant,
     dialect: Dialect,
     /// It is a second attempt at a request that another exchange counts.
@@ -66,7 +66,7 @@ struct Attempt {
 impl Exchange {
     pub(crate) fn new(
         client: &Rc<Client>,
-        snapshot: &Arc<Snapshot>,
+        snapshot: &Adopted,
         started: Instant,
         dialect: Dialect,
         upload: Option<Rc<Upload>>,
@@ -77,7 +77,7 @@ impl Exchange {
         }
         Self {
             client: Rc::clone(client),
-            snapshot: Arc::clone(snapshot),
+            snapshot: Rc::clone(snapshot),
             started,
             dialect,
             is_beside: false,
@@ -97,7 +97,7 @@ impl Exchange {
     }
 
     /// For a second attempt at a request without a body, beside the first of another exchange.
-    pub(crate) fn beside(client: &Rc<Client>, snapshot: &Arc<Snapshot>, started: Instant) -> Self {
+    pub(crate) fn beside(client: &Rc<Client>, snapshot: &Adopted, started: Instant) -> Self {
         let mut beside = Self::new(client, snapshot, started, Dialect::Http, None, None);
         beside.is_beside = true;
         beside.has_gone.set(true);
@@ -183,7 +183,8 @@ impl Exchange {
         let Some(attempt) = &mut self.attempt else {
             return;
         };
-        let latency = attempt.started.elapsed();
+        let now = Instant::now();
+        let latency = now.saturating_duration_since(attempt.started);
         let outcome = match self.dialect {
             Dialect::Http => Some(status),
             Dialect::Grpc => grpc::outcome_of_head(status, headers),
@@ -194,7 +195,7 @@ impl Exchange {
             ticket.answered();
         }
         match outcome {
-            Some(outcome) => self.decided(outcome, latency),
+            Some(outcome) => self.decided(outcome, latency, now),
             None => attempt.undecided = Some(latency),
         }
     }
@@ -202,17 +203,17 @@ impl Exchange {
     /// The endpoint's response is whole.
     pub(crate) fn ended(&mut self, trailers: Option<&HeaderMap>) {
         if let Some(latency) = self.attempt.as_mut().and_then(|attempt| attempt.undecided.take()) {
-            self.decided(grpc::outcome_of_trailers(trailers), latency);
+            self.decided(grpc::outcome_of_trailers(trailers), latency, Instant::now());
         }
     }
 
     /// How the request ended is known, and counts for the endpoint with the time that the head took.
-    fn decided(&mut self, outcome: StatusCode, latency: Duration) {
+    fn decided(&mut self, outcome: StatusCode, latency: Duration, now: Instant) {
         self.status = Some(outcome);
         if outcome.is_server_error() {
             self.strike();
         } else if let Some(attempt) = &self.attempt {
-            let at = self.client.local.service.clock.at(Instant::now());
+            let at = self.client.local.service.clock.at(now);
             attempt.in_flight.endpoint().succeeded(at, latency);
         }
     }

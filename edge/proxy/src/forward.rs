@@ -26,10 +26,11 @@ use crate::hand::Stage;
 use crate::headers::{Refusal, Sender, Wish, cookie, prepare_request, prepare_response};
 use crate::line::{Entry, Inbound, Line, SendError};
 use crate::link::Link;
+use crate::local::Adopted;
 use crate::patience::Patience;
 use crate::route::{HashKey, Protocol};
 use crate::router::{self, Copies};
-use crate::service::{Door, Service, Snapshot};
+use crate::service::{Door, Service};
 use crate::tunnel::Tunnel;
 use crate::websocket;
 use crate::wire::ConnectError;
@@ -159,7 +160,8 @@ pub(crate) async fn carry(
     client.shard().requests.add(1);
     client.local.deposit(client.local.service.clock.at(started));
     let upload = Upload::new(&client, body, expects);
-    let mut exchange = Exchange::new(&client, &snapshot, started, dialect, upload.clone(), record);
+    // Boxed, because it goes a long way: from here to the end of the answer's body.
+    let mut exchange = Box::new(Exchange::new(&client, &snapshot, started, dialect, upload.clone(), record));
     if let (Some(upload), Some(max)) = (&upload, terms.body_bytes_max) {
         upload.limit(max);
         if upload.is_too_long() {
@@ -178,7 +180,7 @@ pub(crate) async fn carry(
     let Terms { try_timeout, copies, port, .. } = terms;
     // A request that may become a tunnel is more than can be copied.
     let copy = copies.filter(|_| wish == Wish::Plain).map(|copies| (copies, head.clone(), upload.clone()));
-    let errand = Errand {
+    let mut errand = Errand {
         client,
         snapshot,
         try_timeout,
@@ -223,7 +225,7 @@ impl Head {
 #[derive(Debug)]
 struct Errand {
     client: Rc<Client>,
-    snapshot: Arc<Snapshot>,
+    snapshot: Adopted,
     /// For the head of the response, in the place of what the service says.
     try_timeout: Option<Duration>,
     /// In the place of the port that gets the service's requests.
@@ -258,7 +260,7 @@ enum How {
 }
 
 impl Errand {
-    async fn run(mut self, mut exchange: Exchange) -> Response<ResponseBody> {
+    async fn run(&mut self, mut exchange: Box<Exchange>) -> Response<ResponseBody> {
         let mut tried = Tried::NONE;
         let mut tries = 0;
         let mut patience: Option<Patience> = None;
@@ -464,8 +466,8 @@ impl Errand {
 
     /// Hands the endpoint's response to the client.
     async fn deliver(
-        self,
-        mut exchange: Exchange,
+        &mut self,
+        mut exchange: Box<Exchange>,
         response: Response<Inbound>,
         line: Line,
     ) -> Response<ResponseBody> {
@@ -493,7 +495,7 @@ impl Errand {
             }
             let record = exchange.record();
             let tunnel = exchange.take_in_flight().map(|in_flight| Tunnel {
-                stream: self.stream,
+                stream: self.stream.take(),
                 endpoint_stream,
                 endpoint_sent,
                 in_flight,

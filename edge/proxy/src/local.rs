@@ -25,6 +25,10 @@ use crate::worker::Worker;
 /// 64 is what nginx is usually told (`keepalive 64`); a worker with more requests in flight opens further ones.
 const IDLE_LINKS_MAX: usize = 64;
 
+/// A snapshot as a worker holds it for its requests. They are counted by the worker alone: a count that all workers write would go from one
+/// processor to the other several times a request.
+pub(crate) type Adopted = Rc<Arc<Snapshot>>;
+
 #[derive(Debug)]
 pub(crate) struct LocalService {
     pub(crate) service: Arc<Service>,
@@ -37,7 +41,7 @@ pub(crate) struct LocalService {
 
 #[derive(Debug)]
 struct State {
-    snapshot: Arc<Snapshot>,
+    snapshot: Adopted,
     balancer: Balancer,
     budget: RetryBudget,
     hedger: Option<Hedger>,
@@ -60,14 +64,14 @@ struct Pool {
 impl LocalService {
     pub(crate) fn new(service: Arc<Service>, worker: usize, mut rng: Xoshiro256PlusPlus) -> Rc<Self> {
         let seed = rng.next_u64();
-        let snapshot = Arc::clone(&service.snapshot());
+        let snapshot = Adopted::new(Arc::clone(&service.snapshot()));
         let state = State {
             balancer: Balancer::new(snapshot.balance, &snapshot.roster),
             budget: RetryBudget::new(service.clock.now()),
             hedger: None,
             rng,
             pools: Vec::new(),
-            snapshot: Arc::clone(&snapshot),
+            snapshot: Rc::clone(&snapshot),
         };
         let router = service.router.is_some().then(|| LocalRouter::new(Arc::clone(&service), seed));
         let local = Rc::new(Self { service, router, worker, state: RefCell::new(state) });
@@ -76,10 +80,10 @@ impl LocalService {
     }
 
     /// What holds for requests now.
-    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+    pub(crate) fn snapshot(&self) -> Adopted {
         let mut state = self.state.borrow_mut();
         state.refresh(&self.service);
-        Arc::clone(&state.snapshot)
+        Rc::clone(&state.snapshot)
     }
 
     /// Chooses an endpoint that has the `port`, or any for the port of the service, and takes the request on for it, by `key` where equal
@@ -238,11 +242,11 @@ impl State {
     fn refresh(&mut self, service: &Service) {
         let latest = service.snapshot();
         if !Arc::ptr_eq(&latest, &self.snapshot) {
-            self.adopt(Arc::clone(&latest));
+            self.adopt(Adopted::new(Arc::clone(&latest)));
         }
     }
 
-    fn adopt(&mut self, snapshot: Arc<Snapshot>) {
+    fn adopt(&mut self, snapshot: Adopted) {
         self.balancer.adopt(snapshot.balance, &snapshot.roster);
         if self.hedger.as_ref().map(Hedger::policy) != snapshot.hedge {
             self.hedger = snapshot.hedge.map(Hedger::new);
