@@ -344,7 +344,7 @@ impl Download {
         // First what is there; if nothing is, the connection is driven, and what that brought is taken.
         let mut is_driven = false;
         loop {
-            match self.body.poll_frame(cx) {
+            match self.body.poll_frame(self.line.as_mut(), cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     self.exchange.passed(frame.data_ref().map_or(0, Bytes::len) as u64);
                     if self.body.is_end_stream() {

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use balance::{Body as Left, Failure, Phase, Refusal as RetryRefusal, Repeatability, Retry, Tried, Unpicked};
 use hyper::body::Incoming;
-use hyper::header::{EXPECT, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{EXPECT, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
-use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper::{Request, Response, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
 use crate::access::Record;
@@ -23,6 +23,7 @@ use crate::exchange::Exchange;
 use crate::gate::Closed;
 use crate::grpc::{self, Dialect};
 use crate::hand::Stage;
+use crate::head::Head;
 use crate::headers::{Refusal, Sender, Wish, cookie, prepare_request, prepare_response};
 use crate::line::{Entry, Inbound, Line, SendError};
 use crate::link::Link;
@@ -194,31 +195,9 @@ pub(crate) async fn carry(
     };
     let response = errand.run(exchange).await;
     if let Some((copies, head, upload)) = copy {
-        copies.send(|| Some(head.request(RequestBody::copy_of(upload.as_ref())?)));
+        copies.send(|| Some((head.clone(), RequestBody::copy_of(upload.as_ref())?)));
     }
     response
-}
-
-/// A request's head as endpoints get it, kept for sending it again.
-#[derive(Debug, Clone)]
-struct Head {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-}
-
-impl Head {
-    fn new(parts: Parts) -> Self {
-        Self { method: parts.method, uri: parts.uri, headers: parts.headers }
-    }
-
-    fn request(&self, body: RequestBody) -> Request<RequestBody> {
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
-        request
-    }
 }
 
 /// A request on its way to whichever endpoint answers it.
@@ -364,11 +343,16 @@ impl Errand {
         } else {
             hand.arm(Stage::Response, self.response_time());
         }
-        let mut request = self.head.request(RequestBody::of(self.upload.as_ref()));
-        if let Some(deadline) = self.deadline {
-            grpc::set_timeout(request.headers_mut(), deadline.saturating_duration_since(Instant::now()));
-        }
-        let sent = entry.send(request, hand, &self.client.worker).await;
+        let body = RequestBody::of(self.upload.as_ref());
+        let sent = match self.deadline {
+            None => entry.send(&self.head, body, hand, &self.client.worker).await,
+            Some(deadline) => {
+                let mut head = self.head.clone();
+                grpc::set_timeout(&mut head.headers, deadline.saturating_duration_since(Instant::now()));
+                // Boxed, so that requests without a deadline are not the larger for it.
+                Box::pin(entry.send(&head, body, hand, &self.client.worker)).await
+            }
+        };
         // What was reset on a connection that goes on is not for the connection's age.
         let was_kept =
             was_kept && !matches!(&sent, Err(SendError::Reset { source, .. }) if source.is_reset());

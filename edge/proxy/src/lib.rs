@@ -55,6 +55,7 @@ mod socket;
 mod tls;
 
 mod hand;
+mod head;
 mod headers;
 mod preamble;
 
@@ -71,6 +72,7 @@ mod body;
 mod grpc;
 mod line;
 mod link;
+mod plain;
 mod trunk;
 mod tunnel;
 mod websocket;

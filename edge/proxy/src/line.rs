@@ -7,13 +7,14 @@ use std::task::{Context, Poll, ready};
 use balance::Phase;
 use bytes::Bytes;
 use h2::{Reason, RecvStream};
+use hyper::Response;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::{Request, Response};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::body::{BodyError, RequestBody};
 use crate::hand::Hand;
+use crate::head::Head;
 use crate::link::Link;
 use crate::trunk::{Gate, Lane};
 use crate::worker::Worker;
@@ -53,17 +54,18 @@ impl Entry {
     /// Sends a request and waits for the head of the response; `hand` says when that took too long.
     pub(crate) async fn send(
         self,
-        request: Request<RequestBody>,
+        head: &Head,
+        body: RequestBody,
         hand: &Hand,
         worker: &Worker,
     ) -> Result<(Response<Inbound>, Line), SendError> {
         match self {
             Self::Http1(mut link) => {
-                let response = link.send(request, hand).await?;
-                Ok((response.map(Inbound::Http1), Line::Http1(link)))
+                let response = link.send(head, body, hand).await?;
+                Ok((response, Line::Http1(link)))
             }
             Self::Http2(mut lane, gate) => {
-                let response = lane.send(gate, request, hand, worker).await?;
+                let response = lane.send(gate, head.request(body), hand, worker).await?;
                 Ok((response.map(Inbound::Http2), Line::Http2(lane)))
             }
         }
@@ -71,6 +73,14 @@ impl Entry {
 }
 
 impl Line {
+    /// The connection, where it has one of its own.
+    fn link(&mut self) -> Option<&mut Link> {
+        match self {
+            Self::Http1(link) => Some(link),
+            Self::Http2(_) => None,
+        }
+    }
+
     /// Lets it read and write what it can, unless it does so by itself.
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
         match self {
@@ -98,7 +108,7 @@ impl Line {
             (Self::Http2(lane), Inbound::Http2(recv)) => {
                 Some((Box::new(lane.into_stream(recv)?), Bytes::new()))
             }
-            (Self::Http2(_), Inbound::Http1(_)) => None,
+            (Self::Http2(_), Inbound::Plain(_) | Inbound::Http1(_)) => None,
         }
     }
 }
@@ -111,16 +121,29 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Debug> Carrier for T {}
 /// The body of an endpoint's response.
 #[derive(Debug)]
 pub(crate) enum Inbound {
+    /// So many bytes more of its [plain](crate::plain) connection.
+    Plain(u64),
     Http1(Incoming),
     Http2(RecvStream),
 }
 
 impl Inbound {
+    /// The next piece of it; `line` is what it comes over.
     pub(crate) fn poll_frame(
         &mut self,
+        line: Option<&mut Line>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self {
+            Self::Plain(0) => Poll::Ready(None),
+            Self::Plain(left) => {
+                let Some(link) = line.and_then(Line::link) else {
+                    return Poll::Ready(Some(Err(BodyError::Truncated)));
+                };
+                let piece = ready!(link.poll_piece(cx));
+                *left -= piece.as_ref().map_or(0, Bytes::len) as u64;
+                Poll::Ready(Some(piece.map(Frame::data)))
+            }
             Self::Http1(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(BodyError::Response))),
@@ -130,6 +153,7 @@ impl Inbound {
 
     pub(crate) fn is_end_stream(&self) -> bool {
         match self {
+            Self::Plain(left) => *left == 0,
             Self::Http1(body) => body.is_end_stream(),
             Self::Http2(stream) => stream.is_end_stream(),
         }
@@ -137,6 +161,7 @@ impl Inbound {
 
     pub(crate) fn size_hint(&self) -> SizeHint {
         match self {
+            Self::Plain(left) => SizeHint::with_exact(*left),
             Self::Http1(body) => body.size_hint(),
             // What is said of its length is in the head.
             Self::Http2(_) => SizeHint::default(),

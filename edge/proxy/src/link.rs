@@ -1,40 +1,59 @@
 //! One connection to an endpoint, driven by whoever uses it.
 //!
+//! It begins as a [plain](crate::plain) one, and is handed over to hyper at a request or an answer that is more than that. It comes back with the next
+//! plain request, unless it was an answer: who has said something that is not plain is likely to do so again.
+//!
 //! hyper's connection is a future that must be polled for its requests to move. It is not given a task of its own:
 //! the request that uses it polls it, so that a response reaches the client's connection without a hand-over between
 //! tasks. Between requests nobody polls it; what happened meanwhile shows when it is taken up again.
 
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use balance::Phase;
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
-use hyper::{Request, Response};
+use hyper::header::CONTENT_LENGTH;
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::body::RequestBody;
+use crate::body::{BodyError, RequestBody};
 use crate::hand::Hand;
-use crate::line::SendError;
+use crate::head::Head;
+use crate::line::{Inbound, SendError};
+use crate::plain::{self, Came, Plain};
 use crate::preamble::{self, Ends, Introduction};
 use crate::wire::{ConnectError, Wire};
+
+mod taken;
+
+#[cfg(test)]
+mod tests;
+
+use self::taken::Taken;
 
 /// Bytes of a response's head at most; a larger one counts as malformed. nginx allows 4 to 8 KiB by default.
 pub(crate) const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// An established connection and hyper's two ends of it.
+/// Answers of a length that is known beforehand, in a row, after which an endpoint is taken to give such ones again. To hand a connection over costs
+/// about what is saved by a plain exchange, so that one in nine is little.
+const SETTLED: u8 = 8;
+
+/// An established connection.
 #[derive(Debug)]
 pub(crate) struct Link {
-    sender: SendRequest<RequestBody>,
-    connection: Connection<TokioIo<Wire>, RequestBody>,
-    /// hyper is done with the connection; it must not be polled again.
+    way: Way,
+    /// How many such answers are missing.
+    unsettled: u8,
+    /// Nothing more will come over it, and hyper must not be polled again.
     is_finished: bool,
     wire: Wire,
     pub(crate) address: SocketAddr,
@@ -42,6 +61,20 @@ pub(crate) struct Link {
     told: Option<Ends>,
     /// When it was last put aside.
     pub(crate) idle_since: Instant,
+}
+
+/// Who speaks over it.
+#[derive(Debug)]
+enum Way {
+    Plain(Plain),
+    Hyper(Box<Both>),
+}
+
+/// hyper's two ends of a connection.
+#[derive(Debug)]
+struct Both {
+    sender: SendRequest<RequestBody>,
+    connection: Connection<TokioIo<Taken>, RequestBody>,
 }
 
 impl Link {
@@ -57,14 +90,10 @@ impl Link {
             // A new socket has room for it.
             wire.write_all(&header).await.map_err(ConnectError::Refused)?;
         }
-        let (sender, connection) = Builder::new()
-            .max_header_size(RESPONSE_HEAD_BYTES_MAX)
-            .handshake(TokioIo::new(wire.clone()))
-            .await
-            .map_err(ConnectError::Handshake)?;
+        let way = Way::Plain(Plain::new(wire.clone()));
         let idle_since = Instant::now();
         let told = introduction.and_then(|introduction| introduction.ends);
-        Ok(Box::new(Self { sender, connection, is_finished: false, wire, address, told, idle_since }))
+        Ok(Box::new(Self { way, unsettled: 0, is_finished: false, wire, address, told, idle_since }))
     }
 
     /// Whether it may carry requests of this client.
@@ -78,13 +107,89 @@ impl Link {
     /// what hyper knows: hyper counts a request as sent once it has begun to write it into its own buffer.
     pub(crate) async fn send(
         &mut self,
-        request: Request<RequestBody>,
+        head: &Head,
+        body: RequestBody,
         hand: &Hand,
-    ) -> Result<Response<Incoming>, SendError> {
-        let (sent, received) = (self.wire.sent(), self.wire.received());
+    ) -> Result<Response<Inbound>, SendError> {
+        let before = (self.wire.sent(), self.wire.received());
+        let is_plain = plain::is_plain(head, &body);
+        let has_asked = is_plain && self.becomes_plain();
+        if has_asked {
+            match self.send_plainly(head, hand).await {
+                Some(Ok(Came::Answer(response, length))) => {
+                    return Ok(response.map(|()| Inbound::Plain(length)));
+                }
+                Some(Ok(Came::Other)) => self.unsettled = SETTLED,
+                Some(Err(_)) => {
+                    self.is_finished = true;
+                    return Err(SendError::Closed { phase: self.phase_since(before) });
+                }
+                None => return Err(SendError::TimedOut),
+            }
+        }
+        let answered = match self.hand_over(has_asked).await {
+            Ok(()) => self.send_by_hyper(head.request(body), has_asked, hand).await,
+            Err(error) => Some(Some(Err(error))),
+        };
+        match answered {
+            Some(Some(Ok(response))) => {
+                if is_plain {
+                    self.settle(&response);
+                }
+                Ok(response.map(Inbound::Http1))
+            }
+            Some(Some(Err(source))) => Err(SendError::Broken { phase: self.phase_since(before), source }),
+            Some(None) => Err(SendError::Closed { phase: self.phase_since(before) }),
+            None => Err(SendError::TimedOut),
+        }
+    }
+
+    /// Whether it is plain, or could be made so again.
+    fn becomes_plain(&mut self) -> bool {
+        let both = match &mut self.way {
+            Way::Plain(_) => return true,
+            Way::Hyper(both) if self.unsettled == 0 && both.sender.is_ready() => both,
+            Way::Hyper(_) => return false,
+        };
+        // Only what hyper has read shows whether something came unasked.
+        both.drive(&mut self.is_finished, &mut nobody());
+        if self.is_finished {
+            return false;
+        }
+        self.way = Way::Plain(Plain::new(self.wire.clone()));
+        true
+    }
+
+    /// Sends a plain request over a plain connection; `None` when it takes too long.
+    async fn send_plainly(&mut self, head: &Head, hand: &Hand) -> Option<io::Result<Came>> {
+        let Way::Plain(plain) = &mut self.way else { return Some(Ok(Came::Other)) };
+        if plain.has_news(&mut nobody()) {
+            return Some(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        plain.ask(head);
+        within(hand, |cx| plain.poll_answer(cx)).await
+    }
+
+    /// Lets hyper speak over it from now on; with `has_asked` it is to think that it has sent the next request, and reads what has come.
+    async fn hand_over(&mut self, has_asked: bool) -> hyper::Result<()> {
+        if let Way::Plain(plain) = &mut self.way {
+            let taken = Taken::new(self.wire.clone(), plain.take_heard(), has_asked);
+            self.way = Way::Hyper(Box::new(Both::new(taken).await?));
+        }
+        Ok(())
+    }
+
+    /// As [`send`](Self::send). `None` when the time is over, and within that when the connection is.
+    async fn send_by_hyper(
+        &mut self,
+        request: Request<RequestBody>,
+        has_asked: bool,
+        hand: &Hand,
+    ) -> Option<Option<hyper::Result<Response<Incoming>>>> {
+        let Way::Hyper(both) = &mut self.way else { return Some(None) };
         let is_whole = request.body().is_end_stream();
-        let mut answer = pin!(self.sender.send_request(request));
-        let (connection, is_finished) = (&mut self.connection, &mut self.is_finished);
+        let mut answer = pin!(both.sender.send_request(request));
+        let (connection, is_finished) = (&mut both.connection, &mut self.is_finished);
         let mut driven = |cx: &mut Context<'_>| {
             drive(connection, is_finished, cx);
             // What answers is the connection, which is driven here: nobody has to be woken for it.
@@ -94,8 +199,11 @@ impl Link {
                 Poll::Pending => Poll::Pending,
             }
         };
+        if has_asked && let Poll::Ready(answered) = driven(&mut nobody()) {
+            return Some(answered);
+        }
         let mut is_awaited = false;
-        let answered = poll_fn(|cx| {
+        within(hand, |cx| {
             // Whoever is woken mostly finds the answer there, and leaves a connection that wakes nobody: the next request over it would
             // wake this one's client for nothing.
             let mut answered = if is_awaited { driven(&mut nobody()) } else { Poll::Pending };
@@ -104,30 +212,42 @@ impl Link {
             }
             // Each piece of a body wakes, too, and is not the answer.
             is_awaited = is_whole;
-            match answered {
-                Poll::Pending if hand.take_expired() => Poll::Ready(None),
-                answered => answered.map(Some),
-            }
-        });
-        let answered = answered.await;
-        let phase = if self.wire.received() != received {
+            answered
+        })
+        .await
+    }
+
+    /// Notes whether an answer to a plain request could have been read as a plain one, as far as that is likely to be so with the next.
+    fn settle(&mut self, response: &Response<Incoming>) {
+        let has_length = response.headers().contains_key(CONTENT_LENGTH);
+        let is_settled = has_length && response.status() != StatusCode::NOT_MODIFIED;
+        self.unsettled = if is_settled { self.unsettled.saturating_sub(1) } else { SETTLED };
+    }
+
+    /// How far an exchange has come that began when so many bytes had been sent and received.
+    fn phase_since(&self, (sent, received): (u64, u64)) -> Phase {
+        if self.wire.received() != received {
             Phase::Responding
         } else if self.wire.sent() != sent {
             Phase::AwaitingResponse
         } else {
             Phase::Unsent
-        };
-        match answered {
-            Some(Some(Ok(response))) => Ok(response),
-            Some(Some(Err(source))) => Err(SendError::Broken { phase, source }),
-            Some(None) => Err(SendError::Closed { phase }),
-            None => Err(SendError::TimedOut),
         }
     }
 
-    /// Lets the connection read and write what it can.
+    /// The next piece of the body of a plain answer.
+    pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, BodyError>> {
+        let Way::Plain(plain) = &mut self.way else { return Poll::Ready(Err(BodyError::Truncated)) };
+        let piece = ready!(plain.poll_piece(cx)).ok().flatten();
+        self.is_finished |= piece.is_none();
+        Poll::Ready(piece.ok_or(BodyError::Truncated))
+    }
+
+    /// Lets the connection read and write what it can, unless it does so when it is asked.
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
-        drive(&mut self.connection, &mut self.is_finished, cx);
+        if let Way::Hyper(both) = &mut self.way {
+            both.drive(&mut self.is_finished, cx);
+        }
     }
 
     pub(crate) fn is_finished(&self) -> bool {
@@ -136,12 +256,19 @@ impl Link {
 
     /// Says whether the exchange is over and the connection can take another.
     pub(crate) fn is_reusable(&self) -> bool {
-        !self.is_finished && self.sender.is_ready()
+        !self.is_finished
+            && match &self.way {
+                Way::Plain(plain) => plain.is_at_rest(),
+                Way::Hyper(both) => both.sender.is_ready(),
+            }
     }
 
     /// Looks after a connection that nobody uses: says whether it is still open as far as the runtime knows.
     pub(crate) fn is_open_when_idle(&mut self) -> bool {
-        self.drive(&mut nobody());
+        match &mut self.way {
+            Way::Plain(plain) => self.is_finished |= plain.has_news(&mut nobody()),
+            Way::Hyper(both) => both.drive(&mut self.is_finished, &mut nobody()),
+        }
         self.is_reusable()
     }
 
@@ -151,15 +278,39 @@ impl Link {
         self.wire.has_news()
     }
 
-    /// Takes the socket back after an upgrade, with what hyper had read beyond the response's head.
+    /// Takes the socket back after an upgrade, with what was read beyond the response's head.
     /// `None` if hyper still holds it, which it does not after a response with status 101.
     pub(crate) fn into_stream(self) -> Option<(TcpStream, Bytes)> {
-        let Self { sender, connection, wire, .. } = self;
+        let Self { way: Way::Hyper(both), wire, .. } = self else { return None };
+        let Both { sender, connection } = *both;
         drop(sender);
         let parts = connection.into_parts();
-        drop(parts.io);
-        Some((wire.into_stream()?, parts.read_buf))
+        let heard = parts.io.into_inner().into_heard();
+        let heard = if heard.is_empty() { parts.read_buf } else { [parts.read_buf, heard].concat().into() };
+        Some((wire.into_stream()?, heard))
     }
+}
+
+impl Both {
+    async fn new(taken: Taken) -> hyper::Result<Self> {
+        let mut builder = Builder::new();
+        builder.max_header_size(RESPONSE_HEAD_BYTES_MAX);
+        let (sender, connection) = builder.handshake(TokioIo::new(taken)).await?;
+        Ok(Self { sender, connection })
+    }
+
+    fn drive(&mut self, is_finished: &mut bool, cx: &mut Context<'_>) {
+        drive(&mut self.connection, is_finished, cx);
+    }
+}
+
+/// Polls until there is something; `None` when `hand` says that it took too long.
+async fn within<T>(hand: &Hand, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Option<T> {
+    poll_fn(|cx| match poll(cx) {
+        Poll::Pending if hand.take_expired() => Poll::Ready(None),
+        polled => polled.map(Some),
+    })
+    .await
 }
 
 /// Who is not to be woken.
@@ -168,81 +319,12 @@ fn nobody() -> Context<'static> {
 }
 
 fn drive(
-    connection: &mut Connection<TokioIo<Wire>, RequestBody>,
+    connection: &mut Connection<TokioIo<Taken>, RequestBody>,
     is_finished: &mut bool,
     cx: &mut Context<'_>,
 ) {
     if !*is_finished {
         // Its error, if any, reaches the one who waits for the response or its body.
         *is_finished = connection.poll_without_shutdown(cx).is_ready();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
-
-    use super::*;
-    use crate::hand::Hands;
-
-    /// Counts how often a task is woken, and wakes it.
-    struct Bell {
-        rung: AtomicUsize,
-        task: Waker,
-    }
-
-    impl Wake for Bell {
-        fn wake(self: Arc<Self>) {
-            self.rung.fetch_add(1, Ordering::Relaxed);
-            self.task.wake_by_ref();
-        }
-    }
-
-    /// Asks once; answers the bell of the one who asked.
-    async fn ask(link: &mut Link) -> Arc<Bell> {
-        let hand = Hands::new().add(Duration::from_secs(30));
-        let request = Request::get("/").header("host", "a").body(RequestBody::Empty).unwrap();
-        let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        let bell = Arc::new(Bell { rung: AtomicUsize::new(0), task });
-        let waker = Waker::from(Arc::clone(&bell));
-        let mut answer = pin!(link.send(request, &hand));
-        let response = poll_fn(|_| answer.as_mut().poll(&mut Context::from_waker(&waker))).await.unwrap();
-        assert!(response.body().is_end_stream());
-        bell
-    }
-
-    #[tokio::test]
-    async fn who_awaits_an_answer_is_woken_once_for_it_and_never_for_the_next_one() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let endpoint = std::thread::spawn(move || {
-            let (mut stream, _peer) = listener.accept().unwrap();
-            let mut heard = [0; 1024];
-            while stream.read(&mut heard).unwrap() > 0 {
-                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
-            }
-        });
-        let mut link = Link::connect(address, Duration::from_secs(30), None).await.unwrap();
-        let first = ask(&mut link).await;
-        assert!(link.is_reusable());
-        let second = ask(&mut link).await;
-        assert_eq!([first, second].map(|bell| bell.rung.load(Ordering::Relaxed)), [1, 1]);
-        drop(link);
-        endpoint.join().unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_close_is_seen_before_the_runtime_hears_of_it() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let link =
-            Link::connect(listener.local_addr().unwrap(), Duration::from_secs(30), None).await.unwrap();
-        let (stream, _peer) = listener.accept().unwrap();
-        assert!(!link.is_closed_by_peer());
-        drop(stream);
-        // No await from here: the runtime has no turn to look at the socket. On loopback the close is there at once.
-        assert!(link.is_closed_by_peer());
     }
 }

@@ -24,8 +24,6 @@ pub(crate) enum ConnectError {
     Shortage(#[source] io::Error),
     #[error("the endpoint did not accept the connection in time")]
     TimedOut,
-    #[error("the connection could not be set up")]
-    Handshake(#[source] hyper::Error),
     #[error("the endpoint closed the connection before anything was said in HTTP/2")]
     Preface(#[source] h2::Error),
 }
@@ -44,7 +42,7 @@ impl ConnectError {
     pub(crate) fn is_of_endpoint(&self) -> bool {
         match self {
             Self::Refused(_) | Self::TimedOut | Self::Preface(_) => true,
-            Self::Shortage(_) | Self::Handshake(_) => false,
+            Self::Shortage(_) => false,
         }
     }
 }

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use balance::Tried;
 use bytes::Bytes;
-use hyper::Request;
 use tokio::time::Instant;
 
 use crate::body::RequestBody;
 use crate::endpoint::Endpoint;
 use crate::hand::Hand;
+use crate::head::Head;
 use crate::line::{Entry, Inbound, Line};
 use crate::link::Link;
 use crate::local::LocalService;
@@ -56,7 +56,7 @@ impl Copies {
     }
 
     /// Sends each of them, as far as the request can be made again and there are not too many under way.
-    pub(crate) fn send(self, request: impl Fn() -> Option<Request<RequestBody>>) {
+    pub(crate) fn send(self, request: impl Fn() -> Option<(Head, RequestBody)>) {
         let shard = &self.shards[self.worker.index];
         for service in self.services {
             if request().is_some_and(|request| send(&self.worker, service, request)) {
@@ -69,7 +69,7 @@ impl Copies {
 }
 
 /// Sends a copy to the service; `false` when there are too many under way already.
-fn send(worker: &Rc<Worker>, to: Addressee, request: Request<RequestBody>) -> bool {
+fn send(worker: &Rc<Worker>, to: Addressee, request: (Head, RequestBody)) -> bool {
     if worker.copies.len() >= COPIES_MAX {
         return false;
     }
@@ -79,7 +79,7 @@ fn send(worker: &Rc<Worker>, to: Addressee, request: Request<RequestBody>) -> bo
     true
 }
 
-async fn deliver(worker: &Worker, to: &Addressee, request: Request<RequestBody>) {
+async fn deliver(worker: &Worker, to: &Addressee, (head, body): (Head, RequestBody)) {
     let Addressee { service, port } = to;
     let started = Instant::now();
     let now = service.service.clock.at(started);
@@ -96,7 +96,7 @@ async fn deliver(worker: &Worker, to: &Addressee, request: Request<RequestBody>)
     };
     let watch = Watch::begin(worker);
     let delivered = tokio::time::timeout(COPY_TIME, async {
-        let (response, mut line) = entry.send(request, &watch.hand, worker).await.ok()?;
+        let (response, mut line) = entry.send(&head, body, &watch.hand, worker).await.ok()?;
         let status = response.status();
         let read = read_through(response.into_body(), &mut line).await;
         Some((status, read, line))
@@ -171,7 +171,7 @@ async fn read_through(mut body: Inbound, line: &mut Line) -> u64 {
 fn poll_through(body: &mut Inbound, line: &mut Line, read: &mut u64, cx: &mut Context<'_>) -> Poll<()> {
     while *read <= ANSWER_BYTES_MAX && !body.is_end_stream() {
         line.drive(cx);
-        let Some(Ok(frame)) = ready!(body.poll_frame(cx)) else { break };
+        let Some(Ok(frame)) = ready!(body.poll_frame(Some(line), cx)) else { break };
         *read += frame.data_ref().map_or(0, Bytes::len) as u64;
     }
     Poll::Ready(())

@@ -1,0 +1,368 @@
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Wake;
+
+use hyper::header::HeaderValue;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use tokio::io::AsyncReadExt;
+
+use super::*;
+use crate::hand::Hands;
+use crate::line::Line;
+
+/// Counts how often a task is woken, and wakes it.
+struct Bell {
+    rung: AtomicUsize,
+    task: Waker,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.rung.fetch_add(1, Ordering::Relaxed);
+        self.task.wake_by_ref();
+    }
+}
+
+/// Asks once; answers the bell of the one who asked.
+async fn ask(link: &mut Link) -> Arc<Bell> {
+    let hand = Hands::new().add(DEADLINE);
+    let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+    let bell = Arc::new(Bell { rung: AtomicUsize::new(0), task });
+    let waker = Waker::from(Arc::clone(&bell));
+    let head = plain();
+    let mut answer = pin!(link.send(&head, RequestBody::Empty, &hand));
+    let response = poll_fn(|_| answer.as_mut().poll(&mut Context::from_waker(&waker))).await.unwrap();
+    assert!(response.body().is_end_stream());
+    bell
+}
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What hyper is to read, and what is read here.
+const LESS_AND_MORE: [&str; 2] = ["", "Connection: keep-alive, x\r\n"];
+
+fn plain() -> Head {
+    Head::new(Request::get("/").header("host", "a").body(()).unwrap().into_parts().0)
+}
+
+/// One that says how long a body is that is none.
+fn not_plain() -> Head {
+    let mut head = plain();
+    head.headers.insert(CONTENT_LENGTH, 0.into());
+    head
+}
+
+async fn connect(listener: &std::net::TcpListener) -> Box<Link> {
+    Link::connect(listener.local_addr().unwrap(), DEADLINE, None).await.unwrap()
+}
+
+#[tokio::test]
+async fn who_awaits_an_answer_is_woken_once_for_it_and_never_for_the_next_one() {
+    for more in LESS_AND_MORE {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut link = connect(&listener).await;
+        let endpoint = std::thread::spawn(move || {
+            let (mut stream, _peer) = listener.accept().unwrap();
+            let mut heard = [0; 1024];
+            while stream.read(&mut heard).unwrap() > 0 {
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{more}\r\n");
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        // The first answer may make it be handed over.
+        ask(&mut link).await;
+        let (first, second) = (ask(&mut link).await, ask(&mut link).await);
+        assert!(link.is_reusable());
+        assert_eq!([first, second].map(|bell| bell.rung.load(Ordering::Relaxed)), [1, 1], "{more:?}");
+        assert_eq!(matches!(link.way, Way::Plain(_)), more.is_empty());
+        drop(link);
+        endpoint.join().unwrap();
+    }
+}
+
+/// How an exchange ended.
+#[derive(Debug, PartialEq)]
+enum Ended {
+    Failed(Phase),
+    Answered { status: u16, headers: String, body: Result<Vec<u8>, Vec<u8>> },
+}
+
+/// Asks an endpoint that says `answer` in these pieces, and no more.
+async fn exchange(head: Head, pieces: Vec<Vec<u8>>) -> Ended {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let endpoint = async move {
+        let (mut stream, _peer) = listener.accept().await.unwrap();
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"\r\n\r\n") {
+            assert!(stream.read_buf(&mut heard).await.unwrap() > 0);
+        }
+        for piece in pieces {
+            // It may have heard enough.
+            let _ = stream.write_all(&piece).await;
+            for _ in 0..4 {
+                tokio::task::yield_now().await;
+            }
+        }
+        let _ = stream.shutdown().await;
+        // That it is asked once.
+        let _ = stream.read_to_end(&mut heard).await;
+        assert_eq!(heard.windows(4).filter(|four| four == b"\r\n\r\n").count(), 1);
+    };
+    let client = async move {
+        let mut link = Link::connect(address, DEADLINE, None).await.unwrap();
+        let hand = Hands::new().add(DEADLINE);
+        match link.send(&head, RequestBody::Empty, &hand).await {
+            Ok(response) => {
+                let (parts, body) = response.into_parts();
+                let body = read(body, &mut Line::Http1(link)).await;
+                Ended::Answered {
+                    status: parts.status.as_u16(),
+                    headers: format!("{:?}", parts.headers),
+                    body,
+                }
+            }
+            Err(SendError::Closed { phase } | SendError::Broken { phase, .. }) => {
+                drop(link);
+                Ended::Failed(phase)
+            }
+            Err(error) => panic!("{error}"),
+        }
+    };
+    tokio::join!(client, endpoint).0
+}
+
+/// All of a body, or what came of it.
+async fn read(mut body: Inbound, line: &mut Line) -> Result<Vec<u8>, Vec<u8>> {
+    let mut read = Vec::new();
+    loop {
+        let frame = poll_fn(|cx| {
+            line.drive(cx);
+            body.poll_frame(Some(line), cx)
+        });
+        match frame.await {
+            Some(Ok(frame)) => read.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new())),
+            Some(Err(_)) => return Err(read),
+            None => return Ok(read),
+        }
+    }
+}
+
+/// Lines that heads of answers are put together from; most are none that ought to be there.
+const LINES: [&str; 22] = [
+    "Content-Length: 5",
+    "content-length: 5",
+    "Content-Length: 0",
+    "Content-Length: 6",
+    "Content-Length: 5, 5",
+    "Content-Length: +5",
+    "Content-Length: 99999999999999999999",
+    "Content-Length: 18446744073709551615",
+    "Content-Length:",
+    "Content-Length : 5",
+    "Transfer-Encoding: chunked",
+    "Transfer-Encoding: gzip",
+    "Connection: close",
+    "Connection: Keep-Alive",
+    "Connection: upgrade",
+    "Upgrade: x",
+    "X: a",
+    "X: \u{e4}",
+    "X: a\r\n b",
+    "X: a\rb",
+    "X y: z",
+    "Set-Cookie: a=b",
+];
+
+const FIRSTS: [&str; 12] = [
+    "HTTP/1.1 200 OK",
+    "HTTP/1.1 200 OK",
+    "HTTP/1.1 404 Not Found",
+    "HTTP/1.1 404 Gone away",
+    "HTTP/1.1 200",
+    "HTTP/1.0 200 OK",
+    "HTTP/1.1 204 No Content",
+    "HTTP/1.1 304 Not Modified",
+    "HTTP/1.1 101 Switching Protocols",
+    "HTTP/1.1 700 Odd",
+    "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK",
+    "HTTP/2 200 OK",
+];
+
+const BODIES: [&str; 6] =
+    ["", "hello", "hell", "hello, and more", "5\r\nhello\r\n0\r\n\r\n", "5\r\nhello\r\n0\r\nx: y\r\n\r\n"];
+
+fn answers() -> impl Strategy<Value = Vec<u8>> {
+    let lines = proptest::collection::vec(select(&LINES[..]), 0..4);
+    let end = select(&["\r\n", "\r\n", "\r\n", "\n", "\r"][..]);
+    let whole =
+        (select(&FIRSTS[..]), lines, end, select(&BODIES[..])).prop_map(|(first, lines, end, body)| {
+            let head: String =
+                std::iter::once(first).chain(lines).map(|line| format!("{line}{end}")).collect();
+            format!("{head}{end}{body}").into_bytes()
+        });
+    (whole, proptest::option::weighted(0.2, (any::<Index>(), any::<u8>()))).prop_map(|(mut answer, slip)| {
+        if let Some((at, byte)) = slip {
+            let at = at.index(answer.len());
+            answer[at] = byte;
+        }
+        answer
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_is_read_here_means_what_hyper_would_have_read(
+        answer in answers(),
+        cuts in proptest::collection::vec(any::<Index>(), 0..3),
+    ) {
+        let mut cuts: Vec<usize> = cuts.iter().map(|at| at.index(answer.len() + 1)).collect();
+        cuts.sort_unstable();
+        let ends = cuts.iter().copied().chain([answer.len()]);
+        let begins = std::iter::once(0).chain(cuts.iter().copied());
+        let pieces: Vec<Vec<u8>> = begins.zip(ends).map(|(begin, end)| answer[begin..end].to_vec()).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (here, there) = runtime.block_on(async {
+            let here = exchange(plain(), pieces.clone()).await;
+            (here, exchange(not_plain(), pieces).await)
+        });
+        prop_assert_eq!(here, there);
+    }
+}
+
+/// What an endpoint hears of a request, with `by_hyper` of one that is not looked at whether it is plain.
+async fn heard(target: &str, lines: &[(&'static str, &str)], by_hyper: bool) -> Vec<u8> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut link = connect(&listener).await;
+    let endpoint = std::thread::spawn(move || {
+        let (mut stream, _peer) = listener.accept().unwrap();
+        let mut heard = vec![0; 4096];
+        let begun = stream.read(&mut heard).unwrap();
+        heard.truncate(begun);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+        stream.read_to_end(&mut heard).unwrap();
+        heard
+    });
+    let mut head = plain();
+    head.uri = target.parse::<hyper::Uri>().unwrap().path_and_query().unwrap().clone().into();
+    for &(name, value) in lines {
+        head.headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+    }
+    if by_hyper {
+        link.unsettled = SETTLED;
+        link.hand_over(false).await.unwrap();
+    }
+    let hand = Hands::new().add(DEADLINE);
+    link.send(&head, RequestBody::Empty, &hand).await.unwrap();
+    drop(link);
+    endpoint.join().unwrap()
+}
+
+#[tokio::test]
+async fn what_is_asked_is_written_as_hyper_writes_it() {
+    for target in ["/", "/a?b=c", "http://a", "http://a?b", "*", "/%20;x"] {
+        let lines =
+            [("accept", "*/*"), ("cookie", "a=b; c"), ("x-two", "1"), ("x-two", "\u{e4}"), ("x-empty", "")];
+        for lines in [&lines[..0], &lines[..]] {
+            let (here, there) = (heard(target, lines, false).await, heard(target, lines, true).await);
+            assert_eq!(here, there, "{target}");
+            assert!(here.starts_with(b"GET /") || here.starts_with(b"GET * "), "{}", here.escape_ascii());
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_says_more_than_it_was_asked_is_asked_no_more() {
+    for more in LESS_AND_MORE {
+        for unasked in ["", "more"] {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let mut link = connect(&listener).await;
+            let (mut stream, _peer) = listener.accept().unwrap();
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{more}\r\nok{unasked}");
+            stream.write_all(answer.as_bytes()).unwrap();
+            let hand = Hands::new().add(DEADLINE);
+            let body = link.send(&plain(), RequestBody::Empty, &hand).await.unwrap().into_body();
+            let mut line = Line::Http1(link);
+            assert_eq!(read(body, &mut line).await, Ok(b"ok".to_vec()));
+            line.drive(&mut nobody());
+            let Line::Http1(link) = line else { unreachable!() };
+            assert_eq!(link.is_reusable(), unasked.is_empty(), "{more:?}");
+        }
+    }
+}
+
+/// Answers each request with its number, and says what `more` has for it.
+fn counting(
+    listener: std::net::TcpListener,
+    more: impl Fn(usize) -> &'static str + Send + 'static,
+) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(move || {
+        let (mut stream, _peer) = listener.accept().unwrap();
+        let mut heard = [0; 1024];
+        let mut number = 0;
+        while stream.read(&mut heard).unwrap() > 0 {
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n{}\r\n{number:3}", more(number));
+            stream.write_all(answer.as_bytes()).unwrap();
+            number += 1;
+        }
+    })
+}
+
+/// Asks for the next number; says whether the connection is a plain one after that.
+async fn count(mut link: Box<Link>, head: &Head, number: usize) -> (Box<Link>, bool) {
+    let hand = Hands::new().add(DEADLINE);
+    let body = link.send(head, RequestBody::Empty, &hand).await.unwrap().into_body();
+    let mut line = Line::Http1(link);
+    assert_eq!(read(body, &mut line).await, Ok(format!("{number:3}").into_bytes()));
+    line.drive(&mut nobody());
+    let Line::Http1(link) = line else { unreachable!() };
+    assert!(link.is_reusable());
+    let is_plain = matches!(link.way, Way::Plain(_));
+    (link, is_plain)
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_plain_is_no_reason_against_the_next_one() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut link = connect(&listener).await;
+    let endpoint = counting(listener, |_| "");
+    for number in 0..20 {
+        let is_less = number % 3 == 0;
+        let head = if is_less { plain() } else { not_plain() };
+        let is_plain;
+        (link, is_plain) = count(link, &head, number).await;
+        assert_eq!(is_plain, is_less, "{number}");
+    }
+    drop(link);
+    endpoint.join().unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_plain_is_one_until_several_were() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut link = connect(&listener).await;
+    let endpoint = counting(listener, |number| if number == 2 { LESS_AND_MORE[1] } else { "" });
+    let mut ways = Vec::new();
+    for number in 0..12 {
+        let is_plain;
+        (link, is_plain) = count(link, &plain(), number).await;
+        ways.push(is_plain);
+    }
+    drop(link);
+    endpoint.join().unwrap();
+    let by_hyper = (0..12).filter(|&number| !ways[number]).collect::<Vec<_>>();
+    assert_eq!(by_hyper, (2..=9).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_close_is_seen_before_the_runtime_hears_of_it() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let link = Link::connect(listener.local_addr().unwrap(), Duration::from_secs(30), None).await.unwrap();
+    let (stream, _peer) = listener.accept().unwrap();
+    assert!(!link.is_closed_by_peer());
+    drop(stream);
+    // No await from here: the runtime has no turn to look at the socket. On loopback the close is there at once.
+    assert!(link.is_closed_by_peer());
+}
