@@ -263,7 +263,7 @@ impl Serialize for Resource {
     }
 }
 
-/// Reads `apiVersion` and `kind`, then the rest as they say. The `status` of what is ours is the system's answer and is left out.
+/// Reads `apiVersion` and `kind`, then the rest as they say. The `status` is what a system answered, and is left out.
 impl<'de> Deserialize<'de> for Resource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let object = Map::deserialize(deserializer)?;
@@ -285,10 +285,7 @@ impl Resource {
             None => Err(serde_json::Error::missing_field(key)),
         };
         let (api_version, kind) = (take("apiVersion")?, take("kind")?);
-        let ours = [Kind::Service, Kind::Route, Kind::MetricSource];
-        if ours.map(Kind::as_str).contains(&kind.as_str()) {
-            object.remove("status");
-        }
+        object.remove("status");
         let rest = Value::Object(object);
         match (kind.as_str(), api_version.as_str()) {
             ("Service", "homeostat/v1") => serde_json::from_value(rest).map(Self::Service),

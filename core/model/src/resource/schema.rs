@@ -23,7 +23,7 @@ pub fn schema(kind: Kind) -> Value {
 /// The JSON Schema (draft 2020-12) of `kind` as `api_version` has it; none for a version that is not known.
 pub fn schema_of(api_version: &str, kind: Kind) -> Option<Value> {
     let form = match (kind, api_version) {
-        (Kind::Service, "homeostat/v1") => with_status(form::<Service>()),
+        (Kind::Service, "homeostat/v1") => form::<Service>(),
         (Kind::HorizontalPodAutoscaler, "autoscaling/v1") => form::<Form<v1::HorizontalPodAutoscalerSpec>>(),
         (Kind::HorizontalPodAutoscaler, "autoscaling/v2beta1") => {
             form::<Form<v2beta1::HorizontalPodAutoscalerSpec>>()
@@ -32,11 +32,11 @@ pub fn schema_of(api_version: &str, kind: Kind) -> Option<Value> {
             form::<Form<v2beta2::HorizontalPodAutoscalerSpec>>()
         }
         (Kind::HorizontalPodAutoscaler, "autoscaling/v2") => form::<Form<v2::HorizontalPodAutoscalerSpec>>(),
-        (Kind::Route, "homeostat/v1") => with_status(form::<Route>()),
-        (Kind::MetricSource, "homeostat/v1") => with_status(form::<MetricSource>()),
+        (Kind::Route, "homeostat/v1") => form::<Route>(),
+        (Kind::MetricSource, "homeostat/v1") => form::<MetricSource>(),
         (Kind::Service | Kind::HorizontalPodAutoscaler | Kind::Route | Kind::MetricSource, _) => return None,
     };
-    Some(with_envelope(form, api_version, kind))
+    Some(with_status(with_envelope(form, api_version, kind)))
 }
 
 fn form<T: JsonSchema>() -> Value {

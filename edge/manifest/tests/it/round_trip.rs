@@ -458,7 +458,6 @@ fn form<S: std::fmt::Debug>(spec: impl Strategy<Value = S>) -> impl Strategy<Val
         |(name, annotations, namespace, generation, spec)| Form {
             metadata: ObjectMeta { annotations, namespace, generation, ..ObjectMeta::named(name) },
             spec,
-            status: None,
         },
     )
 }

@@ -19,7 +19,6 @@ mod tests;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use super::metadata::ObjectMeta;
 use super::{AutoscalerSpec, ObjectName, Problems};
@@ -46,9 +45,6 @@ pub struct Form<S> {
     pub metadata: ObjectMeta,
     /// What is asked for.
     pub spec: S,
-    /// What a Kubernetes controller answered; kept as it is and not used.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<Map<String, Value>>,
 }
 
 impl HorizontalPodAutoscaler {
