@@ -8,7 +8,7 @@ use model::identity::ReplicaId;
 use model::name::ServiceName;
 use model::time::Wall;
 use proxy::{
-    Adaptive, Cause, Counts, Datagrams, Ejected, EndpointState, EndpointTraffic, Histogram, Preference, Ramp,
+    Adaptive, Counts, Datagrams, Ejected, EndpointState, EndpointTraffic, Histogram, Preference, Ramp,
     ServiceTraffic, VersionTraffic,
 };
 
@@ -192,17 +192,7 @@ fn why_ejected(ejected: Ejected, whose: &str, now: Wall) -> String {
     let since = at(now_ms.saturating_sub(ejected.ago.as_millis()));
     let until = at(now_ms + ejected.left.as_millis());
     let times = ejected.times;
-    let why = match ejected.cause {
-        Cause::Failures { in_a_row } => format!("requests to it kept failing, {in_a_row} in a row"),
-        Cause::Slow { median, others } => {
-            let ms = |it: std::time::Duration| it.as_secs_f64() * 1000.0;
-            format!(
-                "it was slow, with half of its answers taking {:.1} ms or more and the others' {:.1} ms",
-                ms(median),
-                ms(others)
-            )
-        }
-    };
+    let why = ejected.cause;
     format!("{why}: it is left out from {since} to {until}, which is ejection {times} of this {whose}")
 }
 

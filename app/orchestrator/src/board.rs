@@ -1,6 +1,7 @@
 //! What happened lately, for people who ask or watch; kept over restarts.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,6 +31,15 @@ struct Kept {
     file: ToldFile,
     /// What the latest event is called; the next of the same run has the next number.
     last: EventId,
+}
+
+/// Writes an event to the log: trouble so that it is there for those who want to hear of trouble alone.
+pub(crate) fn log(service: &ServiceName, replica: Option<u32>, kind: EventKind, reason: &dyn Display) {
+    if kind.is_warning() {
+        tracing::warn!(service = %service, replica, reason = %reason, "{}", kind.name());
+    } else {
+        tracing::info!(service = %service, replica, reason = %reason, "{}", kind.name());
+    }
 }
 
 impl Board {

@@ -17,7 +17,7 @@ use model::time::Time;
 use os::Clock;
 use store::Store;
 
-use crate::board::Board;
+use crate::board::{self, Board};
 use crate::chronicle::{Chronicle, HistoryKept};
 use crate::handle::{Handle, Inner, Message};
 use crate::intake::Intake;
@@ -343,7 +343,7 @@ impl Engine {
         }
         for event in &self.out.events {
             let replica = event.replica.map(|(ordinal, _)| ordinal.0);
-            tracing::info!(service = %event.service, replica, reason = %event.reason, "{}", event.kind.name());
+            board::log(&event.service, replica, event.kind, &event.reason);
         }
         if let Err(error) = self.board.pin(&mut self.out.events) {
             tracing::warn!(error = %sentence(&error), "events_not_kept");

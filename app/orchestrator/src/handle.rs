@@ -15,7 +15,7 @@ use model::resource::{Kind, Resource};
 use model::time::{Now, Wall};
 use os::Clock;
 
-use crate::board::Board;
+use crate::board::{self, Board};
 use crate::chronicle::Chronicle;
 use crate::intake::{Applied, ApplyError, Intake};
 use crate::shelf::Stored;
@@ -203,7 +203,7 @@ impl Handle {
 
     /// Tells people of something that the loop has no part in.
     pub fn tell_people(&self, service: &ServiceName, kind: EventKind, message: String) {
-        tracing::info!(service = %service, reason = %message, "{}", kind.name());
+        board::log(service, None, kind, &message);
         let posted = self.inner.board.post(self.now().wall, service, kind, message);
         if let Err(error) = posted {
             tracing::warn!(error = %error, "events_not_kept");

@@ -1,5 +1,6 @@
 //! Passive health: an endpoint that keeps failing, or is far slower than the others, sits out for a while.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::endpoint::EndpointId;
@@ -66,6 +67,21 @@ pub enum Cause {
         /// What was usual among the others.
         others: Duration,
     },
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = |it: &Duration| it.as_secs_f64() * 1000.0;
+        match self {
+            Self::Failures { in_a_row } => write!(f, "requests to it kept failing, {in_a_row} in a row"),
+            Self::Slow { median, others } => write!(
+                f,
+                "it was slow, with half of its answers taking {:.1} ms or more and the others' {:.1} ms",
+                ms(median),
+                ms(others)
+            ),
+        }
+    }
 }
 
 /// The answer to a wish to eject an endpoint.

@@ -280,10 +280,10 @@ impl Service {
             Verdict::Ejected { until } => {
                 let now = self.clock.now();
                 let seconds = until.saturating_sub(now).as_secs();
-                let cause = members.outliers.ejection(now, id).map(|it| it.cause);
+                let cause = members.outliers.ejection(now, id).map(|it| tracing::field::display(it.cause));
                 let member = members.current.iter().find(|m| m.endpoint.id == id);
                 let address = member.map(|m| tracing::field::display(m.endpoint.address));
-                tracing::warn!(service = %self.name, endpoint = %id, address, seconds, ?cause, "endpoint ejected");
+                tracing::warn!(service = %self.name, endpoint = %id, address, seconds, reason = cause, "endpoint ejected");
                 // It comes back with a clean sheet; the length of its next ejection remembers.
                 member.inspect(|m| m.endpoint.forgive());
                 true

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::house::{House, Said, text};
+use crate::house::{House, Said, text, wait_until};
 
 /// One sentence on standard error, and this code.
 #[track_caller]
@@ -36,6 +36,20 @@ fn a_taken_port_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("it is bound").to_string();
     assert_refused(&house.run(&["up", "--listen", &address]), 1, &[&address, "--listen", "in use"]);
+}
+
+#[test]
+fn what_keeps_a_replica_from_running_is_logged_as_a_warning() {
+    let mut house = House::new();
+    let absent = house.write(
+        "absent.yaml",
+        "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: web}\nspec:\n  run: {command: [./absent]}\n",
+    );
+    house.up(&["-f", text(&absent)]);
+    let warned = |log: String| {
+        log.lines().any(|line| line.contains("WARN ActionFailed") && line.contains("does not exist"))
+    };
+    wait_until("the log says why nothing runs", || warned(house.log()).then_some(()));
 }
 
 #[test]
