@@ -285,8 +285,7 @@ impl fmt::Display for Reason {
             Self::Idle { since: Some(since) } => {
                 write!(f, "nobody has asked for anything since {since}: it rests")
             }
-            Self::Awaited { waiting: 0 } => f.write_str("somebody asks for something again"),
-            Self::Awaited { waiting } => write!(f, "somebody asks for something again, {waiting} wait"),
+            Self::Awaited { waiting } => f.write_str(&awaited(*waiting)),
             // Of an end that nobody saw, the time is not known either.
             Self::Exited(exit) if exit.class() == ExitClass::Unknown => {
                 f.write_str("it ended, and how was not seen")
@@ -305,6 +304,7 @@ impl fmt::Display for Reason {
                 write!(f, "its time to finish is over with {in_flight} requests open")
             }
             Self::DrainUnanswered { since } => f.write_str(&unanswered(*since)),
+            Self::Backoff { until, restarts: 1 } => write!(f, "waits until {until} after 1 restart"),
             Self::Backoff { until, restarts } => write!(f, "waits until {until} after {restarts} restarts"),
             Self::StartFailed { cause, until } => write!(f, "{cause}; next try at {until}"),
             Self::CrashLoop { exits, until } => {
@@ -332,6 +332,15 @@ impl fmt::Display for Reason {
             Self::Adopted => f.write_str("it was running already"),
             Self::Observed => f.write_str("it was seen so"),
         }
+    }
+}
+
+fn awaited(waiting: u32) -> String {
+    let asked = "somebody asks for something again";
+    match waiting {
+        0 => asked.to_owned(),
+        1 => format!("{asked}, 1 waits"),
+        _ => format!("{asked}, {waiting} wait"),
     }
 }
 

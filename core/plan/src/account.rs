@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::decision::{Account, Asked, Decision, Limit, Policy, Prospect, Tolerance, Unmet, WhyNot};
+use model::quantity::Replicas;
 use model::reason::Reason;
 use model::resource::{FORECAST_SHADOW, ScaleMode};
 
@@ -53,7 +54,7 @@ impl Situation {
         let guarded = asked.and_then(|_| term.guarded(desired));
         let mut summary = if policy == Policy::Fixed {
             let declared = guarded.as_ref().map_or(asked.unwrap_or(desired), |limit| limit.from);
-            format!("its declaration asks for {declared} replicas")
+            format!("its declaration asks for {}", Replicas(declared))
         } else {
             reason.to_string()
         };

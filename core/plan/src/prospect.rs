@@ -105,9 +105,7 @@ impl Situation {
             }
         }
         if found.is_empty() {
-            found.push(
-                self.nothing("only another declaration (spec.scale), a hold or a schedule leads elsewhere"),
-            );
+            found.push(self.unmoved());
         }
         found
     }
@@ -269,6 +267,18 @@ impl Situation {
             return self.nothing(&format!("no load leads to {way} while this is expected: {why}"));
         }
         self.nothing(&format!("no load within the next {horizon} leads to {way}: {why}"))
+    }
+
+    /// That nothing which is measured leads elsewhere, and what does.
+    fn unmoved(&self) -> Prospect {
+        let word = "only another declaration (spec.scale), a hold or a schedule leads elsewhere";
+        match &self.scene.declared.spec.scale.to_zero {
+            Some(rest) => self.nothing(&format!(
+                "once nobody has asked for anything for {}, it rests; else {word}",
+                rest.after
+            )),
+            None => self.nothing(word),
+        }
     }
 
     fn nothing(&self, note: &str) -> Prospect {

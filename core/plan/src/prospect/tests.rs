@@ -126,6 +126,22 @@ proptest! {
 }
 
 #[test]
+fn a_service_that_may_rest_says_what_lets_it_rest() {
+    let mut scene = scene(1, &[None], None, 1);
+    let mut declared = Declared::clone(&scene.declared);
+    declared.autoscaler = None;
+    declared.spec.scale =
+        serde_json::from_value(serde_json::json!({"replicas": 1, "toZero": {"after": "20s"}})).unwrap();
+    scene.declared = Arc::new(declared);
+    scene.term = Term::of(scene.now.wall, &scene.declared, scene.replicas_max);
+    let [told] = &Situation::of(scene).all_prospects()[..] else { panic!("one thing is told") };
+    assert!(
+        told.note.starts_with("once nobody has asked for anything for 20s, it rests; else only"),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn a_step_that_is_far_from_nothing_names_the_load_where_it_begins() {
     let policy = serde_json::json!({"step": {
         "metric": "cpu",
