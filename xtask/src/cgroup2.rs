@@ -34,6 +34,9 @@ const UNIT: Guest = Guest { name: "unit.sh", text: include_str!("cgroup2/unit.sh
 /// What a kernel of this kind lacks on the processors of today.
 const EXTENDED_STATE: &str = include_str!("cgroup2/xstate.c");
 
+/// Of the crate whose tests are run.
+const MANIFEST: &str = "edge/platform-process/Cargo.toml";
+
 /// For a boot that only says what the kernel can do, which takes a second.
 const BOOT_MAX: Duration = Duration::from_secs(30);
 
@@ -107,14 +110,15 @@ fn unit() -> anyhow::Result<String> {
 
 /// Homeostat, built.
 fn homeostat() -> anyhow::Result<PathBuf> {
-    cargo::run(cargo::command(&cargo::root()).args(["build", "--package", "homeostat"]))?;
+    cargo::run(cargo::command(&cargo::root()).args(["build", "--workspace", "--bin", "homeostat"]))?;
     Ok(cargo::release_dir(&cargo::root()).with_file_name("debug").join("homeostat"))
 }
 
 /// The integration tests of the process platform, built.
 fn test_program() -> anyhow::Result<PathBuf> {
     let mut call = cargo::command(&cargo::root());
-    call.args(["test", "--package", "platform-process", "--test", "it", "--no-run"]);
+    // Of the whole workspace: they are there by then, and a package by itself has its parts compiled anew, with fewer features.
+    call.args(["test", "--workspace", "--test", "it", "--no-run"]);
     let built = call.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit()).output()?;
     if !built.status.success() {
         bail!("the tests of the process platform do not compile");
@@ -122,7 +126,7 @@ fn test_program() -> anyhow::Result<PathBuf> {
     let messages = String::from_utf8(built.stdout)?;
     let mut programs = messages.lines().filter_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
-        let is_it = message["target"]["name"] == "it";
+        let is_it = message["manifest_path"].as_str().is_some_and(|path| path.ends_with(MANIFEST));
         message["executable"].as_str().filter(|_| is_it).map(PathBuf::from)
     });
     programs.next_back().context("cargo did not say where the tests of the process platform are")

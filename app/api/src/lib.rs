@@ -33,6 +33,7 @@ pub use openapi::description;
 mod capacity;
 mod decided;
 mod metric_source;
+mod metric_status;
 mod proxied;
 mod removable;
 mod resources;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use agent::{Agent, ReplicaDetail};
+use model::decision::Decision;
 use model::event::EventKind;
 use model::identity::ReplicaId;
 use model::name::ServiceName;
@@ -17,6 +18,7 @@ use crate::balancers;
 use crate::certificates;
 use crate::decided;
 use crate::failure::Failure;
+use crate::metric_status;
 use crate::moment::rfc3339;
 use crate::proxied;
 use crate::v1;
@@ -112,7 +114,7 @@ pub(crate) fn autoscalers(handle: &Handle, name: Option<&str>) -> Result<Vec<v1:
                 Some(target) => view::services(handle, Some(vec![target]))?.pop(),
                 None => None,
             };
-            found.push(object(&stored.resource, autoscaler_status(view.as_ref())));
+            found.push(object(&stored.resource, autoscaler_status(autoscaler, view.as_ref())));
         }
     }
     match name {
@@ -126,15 +128,29 @@ pub(crate) fn target_of(autoscaler: &HorizontalPodAutoscaler) -> Option<ServiceN
     ServiceName::parse(&autoscaler.target().name).ok()
 }
 
-fn autoscaler_status(view: Option<&ServiceView>) -> v1::AutoscalerStatus {
+fn autoscaler_status(
+    autoscaler: &HorizontalPodAutoscaler,
+    view: Option<&ServiceView>,
+) -> v1::AutoscalerStatus {
     let decision = view.and_then(|view| view.decision.as_ref()).map(|account| account.decision());
     let of_view = |number: fn(&v1::ServiceStatus) -> u32| view.map_or(0, |view| number(&view.status));
     v1::AutoscalerStatus {
         current_replicas: of_view(|status| status.replicas),
         desired_replicas: of_view(|status| status.desired_replicas),
         conditions: decision.as_ref().map(|it| view::scaling_conditions(&it.conditions)).unwrap_or_default(),
-        current_metrics: decision.as_ref().map(decided::metrics).unwrap_or_default(),
+        current_metrics: decision.as_ref().map(|it| current_metrics(autoscaler, it)).unwrap_or_default(),
     }
+}
+
+/// What each metric of an autoscaler said; in Kubernetes' words where it is one that the autoscaler declares.
+fn current_metrics(autoscaler: &HorizontalPodAutoscaler, decision: &Decision) -> Vec<v1::AutoscalerMetric> {
+    let declared = autoscaler.autoscaler().map(|it| it.metrics).unwrap_or_default();
+    let metric = |(place, said): (usize, v1::Metric)| {
+        let spec = declared.get(place).filter(|spec| spec.name() == said.name);
+        let status = spec.map(|spec| metric_status::of(spec, said.ratio)).unwrap_or_default();
+        v1::AutoscalerMetric { said, status }
+    };
+    decided::metrics(decision).into_iter().enumerate().map(metric).collect()
 }
 
 /// The replicas of all services, of one, or the one that is called `name`.

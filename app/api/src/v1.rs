@@ -391,7 +391,19 @@ pub struct AutoscalerStatus {
     /// before the first decision.
     pub conditions: Vec<AutoscalerCondition>,
     /// What each metric said last; empty before the first decision.
-    pub current_metrics: Vec<Metric>,
+    pub current_metrics: Vec<AutoscalerMetric>,
+}
+
+/// What a metric of a HorizontalPodAutoscaler said: in Kubernetes' words beside ours, for whoever reads one or the other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AutoscalerMetric {
+    /// What it said.
+    #[serde(flatten)]
+    pub said: Metric,
+    /// A `MetricStatus` of `autoscaling/v2`: its `type`, and below the word for that what is measured, and as `current` the
+    /// `averageUtilization`, `averageValue` or `value`, whichever is aimed at; without `current` when nothing was measured.
+    #[serde(flatten)]
+    pub status: serde_json::Map<String, serde_json::Value>,
 }
 
 /// A condition of a HorizontalPodAutoscaler: with the time in Kubernetes' word beside ours, for whoever reads one or the other.

@@ -319,7 +319,8 @@ pub(crate) fn autoscaler(autoscaler: &v1::Autoscaler) -> Vec<Field> {
     let metrics: Vec<String> = status
         .current_metrics
         .iter()
-        .map(|metric| format!("{} {} of {}", metric.name, metric.current, metric.target))
+        .map(|metric| &metric.said)
+        .map(|said| format!("{} {} of {}", said.name, said.current, said.target))
         .collect();
     vec![
         Field::text(autoscaler.name()),

@@ -114,6 +114,12 @@ fn a_condition_of_an_autoscaler_says_since_when_even_after_a_crash() {
         })
     };
     let calm = standing("False", "True");
+    wait_until("what was measured stands where Kubernetes has it", || {
+        let metric = house.ask(&["get", "hpa/worker"])["status"]["currentMetrics"][0].clone();
+        let external = &metric["external"];
+        let is_so = external["metric"]["name"] == "jobs" && external["current"]["averageValue"] == "7";
+        (is_so && metric["type"] == "External").then_some(())
+    });
 
     jobs.store(900, Ordering::SeqCst);
     let limited = standing("True", "True");
