@@ -74,7 +74,7 @@ pub(crate) fn try_to_run() -> anyhow::Result<Done> {
         bail!("not all is well under control groups of version 2");
     }
     let words = vec![
-        format!("HOMEOSTAT={}", homeostat()?.display()),
+        format!("HOMEOSTAT={}", homeostat().display()),
         format!("SHARED={}", machine.folder.path().display()),
     ];
     let unit = Boot { guest: UNIT, words, time: TESTS_MAX, is_told: true };
@@ -108,17 +108,16 @@ fn unit() -> anyhow::Result<String> {
     Ok(unit.context("docs/operating.md has no unit")?.0.to_owned())
 }
 
-/// Homeostat, built.
-fn homeostat() -> anyhow::Result<PathBuf> {
-    cargo::run(cargo::command(&cargo::root()).args(["build", "--workspace", "--bin", "homeostat"]))?;
-    Ok(cargo::release_dir(&cargo::root()).with_file_name("debug").join("homeostat"))
+/// Homeostat, as it was built with its tests.
+fn homeostat() -> PathBuf {
+    cargo::release_dir(&cargo::root()).with_file_name("debug").join("homeostat")
 }
 
-/// The integration tests of the process platform, built.
+/// The integration tests of the process platform, built with all others.
 fn test_program() -> anyhow::Result<PathBuf> {
     let mut call = cargo::command(&cargo::root());
-    // Of the whole workspace: they are there by then, and a package by itself has its parts compiled anew, with fewer features.
-    call.args(["test", "--workspace", "--test", "it", "--no-run"]);
+    // Of the whole workspace: those are mostly there, and a package by itself has its parts compiled anew, with fewer features.
+    call.args(["test", "--workspace", "--tests", "--no-run"]);
     let built = call.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit()).output()?;
     if !built.status.success() {
         bail!("the tests of the process platform do not compile");
@@ -126,7 +125,8 @@ fn test_program() -> anyhow::Result<PathBuf> {
     let messages = String::from_utf8(built.stdout)?;
     let mut programs = messages.lines().filter_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
-        let is_it = message["manifest_path"].as_str().is_some_and(|path| path.ends_with(MANIFEST));
+        let is_it = message["target"]["name"] == "it"
+            && message["manifest_path"].as_str().is_some_and(|path| path.ends_with(MANIFEST));
         message["executable"].as_str().filter(|_| is_it).map(PathBuf::from)
     });
     programs.next_back().context("cargo did not say where the tests of the process platform are")

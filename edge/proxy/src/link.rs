@@ -1,6 +1,6 @@
 //! One connection to an endpoint, driven by whoever uses it.
 //!
-//! It begins as a [plain](crate::plain) one, and is handed over to hyper at a request or an answer that is more than that. It comes back with the next
+//! It begins as a [`plain`] one, and is handed over to hyper at a request or an answer that is more than that. It comes back with the next
 //! plain request, unless it was an answer: who has said something that is not plain is likely to do so again.
 //!
 //! hyper's connection is a future that must be polled for its requests to move. It is not given a task of its own:
