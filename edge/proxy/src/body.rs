@@ -71,10 +71,8 @@ impl Upload {
     /// `None` for a request without a body.
     ///
     /// With `expects` the client sends it only once it is told to.
-    pub(crate) fn new(client: &Rc<Client>, source: Incoming, expects: bool) -> Option<Rc<Self>> {
-        if source.is_end_stream() {
-            return None;
-        }
+    pub(crate) fn new(client: &Rc<Client>, source: Option<Incoming>, expects: bool) -> Option<Rc<Self>> {
+        let source = source.filter(|source| !source.is_end_stream())?;
         Some(Rc::new(Self {
             client: Rc::clone(client),
             request: client.hand.request(),

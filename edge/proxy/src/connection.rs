@@ -320,7 +320,7 @@ async fn speak(client: &Rc<Client>, protocol: Protocol, stream: Stream, heard: B
 }
 
 /// Says farewell, where there is a word for it, as far as the system takes it at once.
-fn hang_up(mut stream: Stream) {
+pub(crate) fn hang_up(mut stream: Stream) {
     let _ = Pin::new(&mut stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
 }
 

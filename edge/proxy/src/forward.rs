@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::header::{EXPECT, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Response, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
 use crate::access::Record;
@@ -45,7 +45,7 @@ const TOO_LONG: &str = "The request's body is longer than it may be.";
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) parts: Parts,
-    body: Incoming,
+    body: Option<Incoming>,
     /// The client sends its body only once it is told to.
     expects: bool,
     pub(crate) started: Instant,
@@ -78,9 +78,12 @@ pub(crate) struct Terms {
 }
 
 /// Answers one request of a client, in any case.
-pub(crate) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Response<ResponseBody> {
+pub(crate) async fn answer(
+    client: Rc<Client>,
+    parts: Parts,
+    body: Option<Incoming>,
+) -> Response<ResponseBody> {
     let started = Instant::now();
-    let (parts, body) = request.into_parts();
     let expects = parts.headers.contains_key(EXPECT);
     let dialect = grpc::dialect(&parts.headers);
     let log = client.local.service.access_log();

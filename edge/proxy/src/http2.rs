@@ -12,6 +12,8 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
@@ -78,11 +80,12 @@ pub(crate) async fn serve(client: &Rc<Client>, socket: ClientSocket) {
         is_told_to_go: Cell::new(false),
         beginning: RefCell::new(None),
     });
-    let service = service_fn(|request| {
+    let service = service_fn(|request: Request<Incoming>| {
+        let (parts, body) = request.into_parts();
         let stream = visit.begin();
         let pending = Pending { visit: Rc::clone(&visit), is_answered: false };
         async move {
-            let answer = forward::answer(stream, request).await;
+            let answer = forward::answer(stream, parts, Some(body)).await;
             pending.answered();
             Ok::<_, Infallible>(answer)
         }

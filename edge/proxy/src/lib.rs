@@ -63,6 +63,7 @@ mod router;
 
 mod conduit;
 mod datagram;
+mod date;
 mod exchange;
 mod forward;
 mod local;

@@ -1,6 +1,6 @@
 //! One connection to an endpoint, driven by whoever uses it.
 //!
-//! It begins as a [`plain`] one, and is handed over to hyper at a request or an answer that is more than that. It comes back with the next
+//! It begins as a [plain](crate::plain) one, and is handed over to hyper at a request or an answer that is more than that. It comes back with the next
 //! plain request, unless it was an answer: who has said something that is not plain is likely to do so again.
 //!
 //! hyper's connection is a future that must be polled for its requests to move. It is not given a task of its own:
@@ -29,7 +29,7 @@ use crate::body::{BodyError, RequestBody};
 use crate::hand::Hand;
 use crate::head::Head;
 use crate::line::{Inbound, SendError};
-use crate::plain::{self, Came, Plain};
+use crate::plain::endpoint::{Came, Plain, is_plain};
 use crate::preamble::{self, Ends, Introduction};
 use crate::wire::{ConnectError, Wire};
 
@@ -112,7 +112,7 @@ impl Link {
         hand: &Hand,
     ) -> Result<Response<Inbound>, SendError> {
         let before = (self.wire.sent(), self.wire.received());
-        let is_plain = plain::is_plain(head, &body);
+        let is_plain = is_plain(head, &body);
         let has_asked = is_plain && self.becomes_plain();
         if has_asked {
             match self.send_plainly(head, hand).await {

@@ -1,309 +1,104 @@
-//! A connection to an endpoint as most exchanges need it: a request without a body, and an answer that says how long it is.
+//! HTTP/1.1 as most exchanges need it: a request without a body, and an answer that says how long it is.
 //!
 //! Nothing is decided here about what is not plain. Whatever is in any way more than that, be it a request or an answer, goes to hyper from its first
 //! byte on, which knows what it means and what it must not mean. So what could be read in two ways is never read here.
 
-use std::future::Future;
 use std::io;
 use std::mem::MaybeUninit;
-use std::pin::{Pin, pin};
+use std::ops::Range;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use httparse::{ParserConfig, Status};
-use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
-};
-use hyper::http::uri::PathAndQuery;
-use hyper::{Method, Response, StatusCode};
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use hyper::StatusCode;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::body::RequestBody;
-use crate::head::Head;
-use crate::wire::Wire;
+pub(crate) mod client;
+pub(crate) mod endpoint;
 
-/// Bytes that are read at a time, and of an answer's head beyond which it is not plain.
-const ROOM: u64 = 8 * 1024;
+/// Bytes that are read at a time, and of a head beyond which it is not plain.
+const ROOM: usize = 8 * 1024;
 
-/// The same within a long body. As much as a socket has by default; more is not there at once.
-const ROOM_MAX: u64 = 128 * 1024;
-
-/// Headers of an answer beyond which it is not plain.
+/// Headers of a head beyond which it is not plain.
 const HEADERS_MAX: usize = 48;
 
-/// A connection between two exchanges, or within a plain one.
+/// Where in a head something stands.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    from: u16,
+    to: u16,
+}
+
+impl Span {
+    const NONE: Self = Self { from: 0, to: 0 };
+
+    /// Of a part of a head that is no longer than [`ROOM`].
+    fn of(part: &[u8], head: &[u8]) -> Self {
+        let from = part.as_ptr() as usize - head.as_ptr() as usize;
+        Self { from: from as u16, to: (from + part.len()) as u16 }
+    }
+
+    fn range(self) -> Range<usize> {
+        usize::from(self.from)..usize::from(self.to)
+    }
+}
+
+/// Where in a head its headers stand.
 #[derive(Debug)]
-pub(crate) struct Plain {
-    wire: Wire,
-    /// What came and was not passed on.
-    heard: BytesMut,
-    /// The head of the request, and how much of it the system has taken.
-    said: Vec<u8>,
-    taken: usize,
-    /// Bytes of the answer's body that are still to come.
-    owed: u64,
-    /// Whether there is room for more than most answers need.
-    is_long: bool,
+struct Fields {
+    spans: [(Span, Span); HEADERS_MAX],
+    count: usize,
 }
 
-/// What came of an exchange that was begun as a plain one.
-#[derive(Debug)]
-pub(crate) enum Came {
-    /// The head of an answer, and the length of its body.
-    Answer(Response<()>, u64),
-    /// An answer that is not plain, or the end of the connection, or an error.
-    Other,
-}
-
-/// Whether a request needs no more than its head, and asks for nothing that has to be agreed upon.
-pub(crate) fn is_plain(head: &Head, body: &RequestBody) -> bool {
-    let Head { method, uri, headers } = head;
-    matches!(body, RequestBody::Empty)
-        && method != Method::HEAD
-        && method != Method::CONNECT
-        && uri.authority().is_none()
-        // One that begins with its query is to be written with a path.
-        && uri.path_and_query().is_some_and(|target| target.as_str().starts_with('/'))
-        && [CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE]
-            .iter()
-            .all(|it| !headers.contains_key(it))
-}
-
-impl Plain {
-    pub(crate) fn new(wire: Wire) -> Self {
-        Self { wire, heard: BytesMut::new(), said: Vec::new(), taken: 0, owed: 0, is_long: false }
-    }
-
-    /// Whether it can take another exchange: all of the last one came, and nothing more.
-    pub(crate) fn is_at_rest(&self) -> bool {
-        self.owed == 0 && self.heard.is_empty()
-    }
-
-    /// Whether the endpoint has said something unasked, or that it says nothing more, as far as the runtime knows.
-    pub(crate) fn has_news(&mut self, cx: &mut Context<'_>) -> bool {
-        self.poll_hear(cx).is_ready()
-    }
-
-    /// What came and was not passed on, for somebody else to read.
-    pub(crate) fn take_heard(&mut self) -> Bytes {
-        std::mem::take(&mut self.heard).freeze()
-    }
-
-    /// Writes down what a [plain](is_plain) request says.
-    pub(crate) fn ask(&mut self, head: &Head) {
-        let Self { said, taken, .. } = self;
-        said.clear();
-        *taken = 0;
-        said.extend_from_slice(head.method.as_str().as_bytes());
-        said.push(b' ');
-        let target = head.uri.path_and_query();
-        said.extend_from_slice(target.map_or("/", PathAndQuery::as_str).as_bytes());
-        said.extend_from_slice(b" HTTP/1.1\r\n");
-        for (name, value) in &head.headers {
-            said.extend_from_slice(name.as_str().as_bytes());
-            said.extend_from_slice(b": ");
-            said.extend_from_slice(value.as_bytes());
-            said.extend_from_slice(b"\r\n");
+impl Fields {
+    fn of(headers: &[httparse::Header<'_>], head: &[u8]) -> Self {
+        let mut spans = [(Span::NONE, Span::NONE); HEADERS_MAX];
+        for (at, header) in spans.iter_mut().zip(headers) {
+            *at = (Span::of(header.name.as_bytes(), head), Span::of(header.value, head));
         }
-        said.extend_from_slice(b"\r\n");
+        Self { spans, count: headers.len() }
     }
 
-    /// Says what was written down, and waits for the head of the answer.
-    pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Came>> {
-        while self.taken < self.said.len() {
-            let rest = &self.said[self.taken..];
-            match ready!(Pin::new(&mut self.wire).poll_write(cx, rest))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                taken => self.taken += taken,
-            }
+    /// Puts them into an empty `map`, without copying what they say.
+    fn put(&self, head: &Bytes, map: &mut HeaderMap) {
+        for (name, value) in &self.spans[..self.count] {
+            let name = HeaderName::from_bytes(&head[name.range()]).expect("a name that was parsed is one");
+            let value = HeaderValue::from_maybe_shared(head.slice(value.range()))
+                .expect("a value that was parsed is one");
+            map.append(name, value);
         }
-        loop {
-            let heard = ready!(self.poll_hear(cx))?;
-            match take_head(&mut self.heard) {
-                Heard::Plain(response, length) => {
-                    (self.owed, self.is_long) = (length, length > ROOM);
-                    return Poll::Ready(Ok(Came::Answer(response, length)));
-                }
-                Heard::Other => return Poll::Ready(Ok(Came::Other)),
-                Heard::Begun if heard == 0 || self.heard.len() as u64 >= ROOM => {
-                    return Poll::Ready(Ok(Came::Other));
-                }
-                Heard::Begun => {}
-            }
-        }
-    }
-
-    /// The next piece of an answer's body; `None` when the endpoint has left before its end.
-    pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
-        if self.heard.is_empty() && ready!(self.poll_hear(cx))? == 0 {
-            return Poll::Ready(Ok(None));
-        }
-        let size = usize::try_from(self.owed).unwrap_or(usize::MAX).min(self.heard.len());
-        self.owed -= size as u64;
-        let piece = self.heard.split_to(size).freeze();
-        if self.owed == 0 && self.is_long {
-            // A connection at rest does not keep what a long answer needed.
-            self.is_long = false;
-            self.heard = BytesMut::from(&*self.heard);
-        }
-        Poll::Ready(Ok(Some(piece)))
-    }
-
-    /// Reads what is there; answers how many bytes that were, 0 when nothing more will come.
-    fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let room = self.owed.clamp(ROOM, ROOM_MAX) as usize;
-        if self.heard.capacity() - self.heard.len() < room / 2 {
-            self.heard.reserve(room);
-        }
-        pin!(self.wire.read_buf(&mut self.heard)).poll(cx)
     }
 }
 
-/// What has come of an answer.
-#[derive(Debug)]
-enum Heard {
-    /// Not all of its head.
-    Begun,
-    /// A head, and how long the body is.
-    Plain(Response<()>, u64),
-    /// Something that is to be read by others.
-    Other,
+/// Reads what is there behind what was `heard`; answers how many bytes that were, 0 when nothing more will come.
+///
+/// By way of the stack, and into no more room than they need: a buffer that each connection keeps for its next message is in no cache any more
+/// when that comes.
+fn poll_hear(
+    stream: &mut (impl AsyncRead + Unpin),
+    heard: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut room = [MaybeUninit::uninit(); ROOM];
+    let mut piece = ReadBuf::uninit(&mut room);
+    ready!(Pin::new(stream).poll_read(cx, &mut piece))?;
+    heard.extend_from_slice(piece.filled());
+    Poll::Ready(Ok(piece.filled().len()))
 }
 
-/// Takes the head of a plain answer off what was heard; what is none is left as it is.
-fn take_head(heard: &mut BytesMut) -> Heard {
-    let mut spans = [const { (0..0, 0..0) }; HEADERS_MAX];
-    let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
-    let mut parsed = httparse::Response::new(&mut []);
-    // As hyper parses: what one refuses, the other does.
-    let config = ParserConfig::default();
-    let size = match config.parse_response_with_uninit_headers(&mut parsed, heard, &mut headers) {
-        Ok(Status::Complete(size)) => size,
-        Ok(Status::Partial) => return Heard::Begun,
-        Err(_) => return Heard::Other,
-    };
-    let Some(status) = plain_status(&parsed) else { return Heard::Other };
-    let Some(length) = plain_length(parsed.headers) else { return Heard::Other };
-    let begin = heard.as_ptr() as usize;
-    let span = |part: &[u8]| {
-        let from = part.as_ptr() as usize - begin;
-        from..from + part.len()
-    };
-    let count = parsed.headers.len();
-    for (at, header) in spans.iter_mut().zip(parsed.headers.iter()) {
-        *at = (span(header.name.as_bytes()), span(header.value));
-    }
-    let head = heard.split_to(size).freeze();
-    let mut map = HeaderMap::with_capacity(count);
-    for (name, value) in spans.into_iter().take(count) {
-        let name = HeaderName::from_bytes(&head[name]).expect("a name that was parsed is one");
-        let value =
-            HeaderValue::from_maybe_shared(head.slice(value)).expect("a value that was parsed is one");
-        map.append(name, value);
-    }
-    let mut response = Response::new(());
-    *response.status_mut() = status;
-    *response.headers_mut() = map;
-    Heard::Plain(response, length)
+/// The first `size` bytes of what was heard. With the last of them goes its room.
+fn take(heard: &mut BytesMut, size: usize) -> Bytes {
+    if size == heard.len() { std::mem::take(heard).freeze() } else { heard.split_to(size).freeze() }
 }
 
-/// The status of an answer that may be plain: none that is followed by another, has no body, or says what it means in words of its own.
-fn plain_status(parsed: &httparse::Response<'_, '_>) -> Option<StatusCode> {
-    let status = StatusCode::from_u16(parsed.code?).ok()?;
-    let has_body = (200..600).contains(&status.as_u16()) && ![204, 304].contains(&status.as_u16());
-    (parsed.version == Some(1) && has_body && parsed.reason == status.canonical_reason()).then_some(status)
+/// Whether an answer of this status is the only one to its request, and has a body as long as it says.
+fn is_of_length(status: StatusCode) -> bool {
+    (200..600).contains(&status.as_u16()) && ![204, 304].contains(&status.as_u16())
 }
 
-/// The length of a plain answer: it is said once, in digits, and nothing else is said of the connection or of how the body comes.
-fn plain_length(headers: &[httparse::Header<'_>]) -> Option<u64> {
-    let mut length = None;
-    for header in headers {
-        let is = |name: HeaderName| header.name.eq_ignore_ascii_case(name.as_str());
-        if is(CONTENT_LENGTH) {
-            let digits = header.value;
-            // 18 of them are below the largest number.
-            let is_number = (1..=18).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
-            if !is_number || length.is_some() {
-                return None;
-            }
-            length = Some(digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')));
-        } else if is(TRANSFER_ENCODING)
-            || (is(CONNECTION) && !header.value.eq_ignore_ascii_case(b"keep-alive"))
-        {
-            return None;
-        }
-    }
-    length
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-    use std::io::{Read, Write};
-    use std::time::Duration;
-
-    use super::*;
-
-    fn heard(text: &str) -> Heard {
-        take_head(&mut BytesMut::from(text))
-    }
-
-    #[test]
-    fn an_answer_of_a_length_is_plain_and_what_could_mean_more_is_not() {
-        let ordinary = "HTTP/1.1 404 Not Found\r\nServer: a\r\ncontent-length: 12\r\nConnection: keep-alive\r\nX: y\r\nX: z\r\n\r\n";
-        let Heard::Plain(response, 12) = heard(ordinary) else { panic!("it is not plain") };
-        assert_eq!((response.status().as_u16(), response.headers().get_all("x").iter().count()), (404, 2));
-        for end in 0..ordinary.len() {
-            assert!(matches!(heard(&ordinary[..end]), Heard::Begun), "{end}");
-        }
-        let with = |lines: &str| format!("HTTP/1.1 200 OK\r\n{lines}\r\n");
-        let others = [
-            with(""),
-            with("Content-Length: 5\r\nContent-Length: 5\r\n"),
-            with("Content-Length: +5\r\n"),
-            with("Content-Length: 1234567890123456789\r\n"),
-            with("Transfer-Encoding: chunked\r\n"),
-            with("Content-Length: 5\r\nTransfer-Encoding: identity\r\n"),
-            with("Content-Length: 5\r\nConnection: close\r\n"),
-            with("Content-Length: 5\r\nConnection: keep-alive, upgrade\r\n"),
-            with("Content-Length: 5\r\nX: a\r\n b\r\n"),
-            with(&format!("Content-Length: 5\r\n{}", "X: y\r\n".repeat(HEADERS_MAX))),
-            "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n".to_owned(),
-            "HTTP/1.1 200 Fine\r\nContent-Length: 5\r\n\r\n".to_owned(),
-            "HTTP/1.1 100 Continue\r\nContent-Length: 0\r\n\r\n".to_owned(),
-            "HTTP/1.1 101 Switching Protocols\r\nContent-Length: 0\r\n\r\n".to_owned(),
-            "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n".to_owned(),
-            "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n".to_owned(),
-        ];
-        for other in others {
-            let mut heard = BytesMut::from(&*other);
-            assert!(matches!(take_head(&mut heard), Heard::Other), "{other:?}");
-            assert_eq!(heard, other.as_bytes(), "it is left to others as it came");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_connection_at_rest_does_not_keep_what_a_long_answer_needed() {
-        const LENGTH: usize = 1 << 20;
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let wire = Wire::connect(listener.local_addr().unwrap(), Duration::from_secs(30)).await.unwrap();
-        let endpoint = std::thread::spawn(move || {
-            let (mut stream, _peer) = listener.accept().unwrap();
-            assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n");
-            stream.write_all(&[head.as_bytes(), &[b'x'; LENGTH]].concat()).unwrap();
-        });
-        let mut plain = Plain::new(wire);
-        plain.ask(&Head::new(hyper::Request::get("/").body(()).unwrap().into_parts().0));
-        let came = poll_fn(|cx| plain.poll_answer(cx)).await.unwrap();
-        assert!(matches!(came, Came::Answer(_, length) if length == LENGTH as u64));
-        let (mut read, mut largest) = (0, 0);
-        while read < LENGTH {
-            read += poll_fn(|cx| plain.poll_piece(cx)).await.unwrap().unwrap().len();
-            largest = largest.max(plain.heard.capacity());
-        }
-        assert!(plain.is_at_rest());
-        assert!(largest as u64 > ROOM && (plain.heard.capacity() as u64) <= ROOM, "{largest}");
-        endpoint.join().unwrap();
-    }
+/// A length in digits and nothing else; up to 18 of them are below the largest number.
+fn length(digits: &[u8]) -> Option<u64> {
+    let is_number = (1..=18).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    is_number.then(|| digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
 }

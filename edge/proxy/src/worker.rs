@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::access::Logs;
 use crate::connection;
 use crate::datagram::{self, SESSIONS_MAX};
+use crate::date::Date;
 use crate::hand::{Hands, TICK};
 use crate::http1::Alert;
 use crate::listener::{self, Entrance};
@@ -216,6 +217,7 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) hands: Hands,
     pub(crate) alert: Alert,
+    pub(crate) date: Date,
     /// The turns of handshakes.
     pub(crate) handshakes: Semaphore,
     services: RefCell<Vec<Rc<LocalService>>>,
@@ -247,6 +249,7 @@ pub(crate) fn run(
         shared,
         hands: Hands::new(),
         alert: Alert::default(),
+        date: Date::default(),
         handshakes: Semaphore::new(HANDSHAKES_PER_TURN),
         services: RefCell::default(),
         connections: TaskTracker::new(),

@@ -16,6 +16,7 @@ mod limits;
 mod logging;
 mod multiplex;
 mod passing;
+mod plain;
 mod preamble;
 mod resting;
 mod retrying;

@@ -1,0 +1,50 @@
+//! The time of day as answers have it.
+
+use std::cell::{Cell, RefCell};
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
+use tokio::time::Instant;
+
+/// A line of a head, made anew when it is wanted after another tick of the worker: ten times a second at most.
+#[derive(Debug, Default)]
+pub(crate) struct Date {
+    at: Cell<Option<Instant>>,
+    line: RefCell<String>,
+}
+
+impl Date {
+    /// Writes the line to `head`, right to the second as of the worker's last `tick`. Source: RFC 9110, section 6.6.1.
+    pub(crate) fn write(&self, tick: Instant, head: &mut Vec<u8>) {
+        let mut line = self.line.borrow_mut();
+        if self.at.replace(Some(tick)) != Some(tick) {
+            let written = DateTimePrinter::new().timestamp_to_rfc9110_string(&Timestamp::now());
+            // Years that have no four digits are not told.
+            *line = written.map_or_else(|_| String::new(), |date| format!("date: {date}\r\n"));
+        }
+        head.extend_from_slice(line.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_gets_the_time_of_day_once_more_for_each_tick() {
+        let date = Date::default();
+        let (mut first, mut again, mut later) = (Vec::new(), Vec::new(), Vec::new());
+        let tick = Instant::now();
+        date.write(tick, &mut first);
+        *date.line.borrow_mut() = "what was kept".to_owned();
+        date.write(tick, &mut again);
+        date.write(tick + crate::hand::TICK, &mut later);
+        assert_eq!(again, b"what was kept");
+        let line = String::from_utf8(later).unwrap();
+        let said = line.strip_prefix("date: ").and_then(|rest| rest.strip_suffix(" GMT\r\n")).unwrap();
+        let parsed = jiff::fmt::rfc2822::parse(&format!("{said} +0000")).unwrap().timestamp();
+        let age = Timestamp::now().as_second() - parsed.as_second();
+        assert!((0..60).contains(&age), "{line}");
+        assert_eq!(first.len(), line.len());
+    }
+}

@@ -1,0 +1,260 @@
+//! A client's connection as most requests need it.
+
+use std::io::{self, IoSlice, Write};
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use httparse::{ParserConfig, Status};
+use hyper::body::Body;
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, DATE, EXPECT, HeaderMap, HeaderName, TRANSFER_ENCODING, UPGRADE,
+};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, Uri};
+use tokio::io::AsyncWrite;
+use tokio::time::Instant;
+
+use super::{Fields, HEADERS_MAX, ROOM, Span, is_of_length, length, poll_hear, take};
+use crate::body::ResponseBody;
+use crate::date::Date;
+use crate::hand::Hand;
+use crate::socket::Stream;
+
+/// Headers that a request gets on its way to an endpoint.
+const HEADERS_MORE: usize = 4;
+
+/// A client's connection on which there were only plain requests and answers.
+#[derive(Debug)]
+pub(crate) struct Talk {
+    stream: Stream,
+    /// What came and was not looked at.
+    heard: BytesMut,
+    /// The request that is to be answered, as it came.
+    asked: Bytes,
+    /// What is to be sent: the head of an answer, of which so much was taken, and a piece of its body.
+    said: Vec<u8>,
+    taken: usize,
+    piece: Bytes,
+    /// Bytes of the body that are still to come.
+    owed: u64,
+    /// Room for the headers of the next request.
+    spare: HeaderMap,
+}
+
+/// Why no plain request came.
+#[derive(Debug)]
+pub(crate) enum Unasked {
+    /// Something that is to be read by others.
+    Other,
+    /// The end of the connection, or an error.
+    End,
+}
+
+impl Talk {
+    /// With what was read of the stream already.
+    pub(crate) fn new(stream: Stream, heard: Bytes) -> Self {
+        Self {
+            stream,
+            heard: BytesMut::from(heard),
+            asked: Bytes::new(),
+            said: Vec::new(),
+            taken: 0,
+            piece: Bytes::new(),
+            owed: 0,
+            spare: HeaderMap::new(),
+        }
+    }
+
+    /// The stream, for somebody else to go on from the first byte of the request that was not answered.
+    pub(crate) fn into_parts(self) -> (Stream, Bytes) {
+        let heard = [&self.asked[..], &self.heard[..]].concat();
+        (self.stream, heard.into())
+    }
+
+    /// Waits for the head of a request; `hand` is told that something came.
+    pub(crate) fn poll_request(&mut self, cx: &mut Context<'_>, hand: &Hand) -> Poll<Result<Parts, Unasked>> {
+        loop {
+            if !self.heard.is_empty() {
+                hand.touch();
+                if let Some(parts) = self.take_request()? {
+                    return Poll::Ready(Ok(parts));
+                }
+                if self.heard.len() >= ROOM {
+                    return Poll::Ready(Err(Unasked::Other));
+                }
+            }
+            match ready!(poll_hear(&mut self.stream, &mut self.heard, cx)) {
+                Ok(0) | Err(_) => return Poll::Ready(Err(Unasked::End)),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Ready when the client has left, as far as that is known without looking past a request that came early.
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.heard.is_empty() {
+            return Poll::Pending;
+        }
+        match ready!(poll_hear(&mut self.stream, &mut self.heard, cx)) {
+            Ok(0) | Err(_) => Poll::Ready(()),
+            Ok(_) => Poll::Pending,
+        }
+    }
+
+    /// Takes the head of a plain request off what was heard, once all of it has come; what is none is left as it is.
+    fn take_request(&mut self) -> Result<Option<Parts>, Unasked> {
+        let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+        let mut parsed = httparse::Request::new(&mut []);
+        // As hyper parses: what one refuses, the other does.
+        let config = ParserConfig::default();
+        let size = match config.parse_request_with_uninit_headers(&mut parsed, &self.heard, &mut headers) {
+            Ok(Status::Complete(size)) if size <= ROOM => size,
+            Ok(Status::Partial) => return Ok(None),
+            Ok(Status::Complete(_)) | Err(_) => return Err(Unasked::Other),
+        };
+        let (method, target) = plain_subject(&parsed).ok_or(Unasked::Other)?;
+        let target = Span::of(target.as_bytes(), &self.heard);
+        let fields = Fields::of(parsed.headers, &self.heard);
+        self.asked = take(&mut self.heard, size);
+        let Ok(uri) = Uri::from_maybe_shared(self.asked.slice(target.range())) else {
+            let asked = std::mem::take(&mut self.asked);
+            self.heard = [&asked[..], &self.heard[..]].concat().as_slice().into();
+            return Err(Unasked::Other);
+        };
+        let (mut parts, ()) = Request::new(()).into_parts();
+        (parts.method, parts.uri, parts.headers) = (method, uri, std::mem::take(&mut self.spare));
+        parts.headers.reserve(fields.count + HEADERS_MORE);
+        fields.put(&self.asked, &mut parts.headers);
+        Ok(Some(parts))
+    }
+
+    /// Writes down the head of a plain answer of [this length](plain_length), with the date as of that tick.
+    pub(crate) fn begin_answer(
+        &mut self,
+        response: Response<ResponseBody>,
+        length: u64,
+        date: &Date,
+        tick: Instant,
+    ) -> Answer {
+        let (mut parts, body) = response.into_parts();
+        let reason = parts.status.canonical_reason().expect("a plain answer has the words of its status");
+        (self.taken, self.owed, self.asked) = (0, length, Bytes::new());
+        self.said.clear();
+        let said = &mut self.said;
+        for part in ["HTTP/1.1 ", parts.status.as_str(), " ", reason, "\r\n"] {
+            said.extend_from_slice(part.as_bytes());
+        }
+        let (mut is_dated, mut has_length, mut is_last) = (false, false, false);
+        for (name, value) in &parts.headers {
+            is_dated |= name == DATE;
+            has_length |= name == CONTENT_LENGTH;
+            is_last |= name == CONNECTION;
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                said.extend_from_slice(part);
+            }
+        }
+        if !has_length {
+            write!(said, "content-length: {length}\r\n").expect("there is room");
+        }
+        if !is_dated {
+            date.write(tick, said);
+        }
+        said.extend_from_slice(b"\r\n");
+        parts.headers.clear();
+        self.spare = parts.headers;
+        Answer { body: Some(body), is_last }
+    }
+
+    /// Sends an answer that was begun; an error when it cannot be sent to its end.
+    pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>, answer: &mut Answer) -> Poll<io::Result<()>> {
+        loop {
+            let is_waiting = self.piece.is_empty() && self.poll_piece(cx, &mut answer.body)?.is_pending();
+            ready!(self.poll_say(cx))?;
+            if answer.body.is_none() {
+                return Pin::new(&mut self.stream).poll_flush(cx);
+            }
+            if is_waiting {
+                ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+                ready!(self.poll_end(cx));
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+        }
+    }
+
+    /// Takes the next piece of a body that has not ended. It is dropped at its end, and so counted before the client has all of it.
+    fn poll_piece(&mut self, cx: &mut Context<'_>, body: &mut Option<ResponseBody>) -> Poll<io::Result<()>> {
+        let Some(coming) = body else { return Poll::Ready(Ok(())) };
+        if self.owed > 0 {
+            let frame = ready!(Pin::new(&mut *coming).poll_frame(cx));
+            let Some(Ok(frame)) = frame else { return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())) };
+            let piece = frame.into_data().unwrap_or_default();
+            assert!(piece.len() as u64 <= self.owed, "a body is longer than it said");
+            self.owed -= piece.len() as u64;
+            self.piece = piece;
+        }
+        if self.owed == 0 {
+            *body = None;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends what there is to be sent.
+    fn poll_say(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let head = &self.said[self.taken..];
+            if head.is_empty() && self.piece.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let both = [IoSlice::new(head), IoSlice::new(&self.piece)];
+            let of_head = head.len();
+            let taken = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &both))?;
+            if taken == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.taken += taken.min(of_head);
+            self.piece.advance(taken.saturating_sub(of_head));
+        }
+    }
+}
+
+/// What is to be sent after the head.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// `None` once all of it was taken.
+    body: Option<ResponseBody>,
+    /// The connection ends with it.
+    pub(crate) is_last: bool,
+}
+
+/// Method and target of a request that needs no more than its head, and asks for nothing that has to be agreed upon; `None` for others.
+fn plain_subject<'b>(parsed: &httparse::Request<'_, 'b>) -> Option<(Method, &'b str)> {
+    let method = Method::from_bytes(parsed.method?.as_bytes()).ok()?;
+    let target = parsed.path.filter(|target| target.starts_with('/'))?;
+    let has_answer_of_length = method != Method::HEAD && method != Method::CONNECT;
+    let is_more = |header: &httparse::Header<'_>| {
+        let is = |name: HeaderName| header.name.eq_ignore_ascii_case(name.as_str());
+        [CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT, UPGRADE].into_iter().any(is)
+            || (is(CONNECTION) && !header.value.eq_ignore_ascii_case(b"keep-alive"))
+    };
+    let is_plain = parsed.version == Some(1) && has_answer_of_length && !parsed.headers.iter().any(is_more);
+    is_plain.then_some((method, target))
+}
+
+/// How long the body of a plain answer is; `None` for an answer that is not plain.
+pub(crate) fn plain_length(response: &Response<ResponseBody>) -> Option<u64> {
+    let size = response.body().size_hint().exact()?;
+    let headers = response.headers();
+    let mut said = headers.get_all(CONTENT_LENGTH).iter();
+    let is_as_said =
+        said.next().is_none_or(|value| length(value.as_bytes()) == Some(size) && said.next().is_none());
+    let is_plain = is_of_length(response.status())
+        && response.status().canonical_reason().is_some()
+        // Such as words of an endpoint's own for its status.
+        && response.extensions().is_empty()
+        && is_as_said
+        && !headers.contains_key(TRANSFER_ENCODING)
+        && !headers.contains_key(UPGRADE);
+    is_plain.then_some(size)
+}
