@@ -284,12 +284,41 @@ impl Reading {
                 cpu.encode_family(&labels)?.encode_gauge(&(millicores as f64 / 1000.0))?;
             }
         }
+        self.encode_throttling(encoder)?;
         let mut memory = gauge(encoder, "homeostat_replica_memory_bytes", "Memory in use")?;
         for (replica, status) in self.replicas() {
             if let Some(bytes) = status.usage.memory_bytes {
                 let labels = [("service", status.service.as_str()), ("replica", replica.as_str())];
                 memory.encode_family(&labels)?.encode_gauge(&(bytes as f64))?;
             }
+        }
+        Ok(())
+    }
+
+    /// By the names that the exporter of container engines has for them, without their `container` and `cfs`.
+    fn encode_throttling(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let held = || self.replicas().filter_map(|(name, status)| Some((name, status, status.throttling?)));
+        let name = "homeostat_replica_cpu_periods";
+        let mut windows = counter(encoder, name, "Windows of the kernel in which it ran under a limit")?;
+        for (replica, status, throttling) in held() {
+            let labels = [("service", status.service.as_str()), ("replica", replica.as_str())];
+            let count = throttling.windows;
+            windows.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+        }
+        let name = "homeostat_replica_cpu_throttled_periods";
+        let mut throttled =
+            counter(encoder, name, "Windows in which its limit of the processor was used up")?;
+        for (replica, status, throttling) in held() {
+            let labels = [("service", status.service.as_str()), ("replica", replica.as_str())];
+            let count = throttling.throttled_windows;
+            throttled.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+        }
+        let name = "homeostat_replica_cpu_throttled_seconds";
+        let mut waited = counter(encoder, name, "How long it waited, as its limit was used up")?;
+        for (replica, status, throttling) in held() {
+            let labels = [("service", status.service.as_str()), ("replica", replica.as_str())];
+            let seconds = throttling.waited_seconds;
+            waited.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&seconds, None)?;
         }
         Ok(())
     }

@@ -34,6 +34,9 @@ pub use scaling::{
 mod traffic;
 pub use traffic::{Latency, Version};
 
+mod usage;
+pub use usage::{Throttling, Usage};
+
 /// A resource with what the system answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -175,16 +178,6 @@ pub struct Traffic {
     pub in_flight: u32,
     /// The 99th percentile of the last window; of a service that of its slowest replica; null without traffic.
     pub latency_p99_seconds: Option<f64>,
-}
-
-/// What is used now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Usage {
-    /// Processor, in thousandths of a core; null without two samples.
-    pub cpu_millicores: Option<u64>,
-    /// Memory; null before the first sample.
-    pub memory_bytes: Option<u64>,
 }
 
 /// How a balancer of somebody else stands that is told of the replicas. Counts are since this process began.
@@ -365,6 +358,9 @@ pub struct ReplicaStatus {
     pub traffic: Traffic,
     /// What it uses now.
     pub usage: Usage,
+    /// How it has fared with its limit of the processor; absent where none holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttling: Option<Throttling>,
 }
 
 /// How a node is.

@@ -6,7 +6,7 @@ use control::ControlLoop;
 use knowledge::{Exposure, Health, Knowledge, Place, ServiceState, Stage};
 use model::decision::{Account, Asked, Condition, Decision, ShadowDecision};
 use model::identity::{Ordinal, ReplicaId};
-use model::input::{Declared, Exit};
+use model::input::{Declared, Exit, Throttling};
 use model::memory::ShadowMemory;
 use model::name::{NodeName, ServiceName};
 use model::plan::{Role, Wait};
@@ -225,6 +225,7 @@ impl Look<'_> {
         let fresh = |at: Time| is_occupied && self.now.time.since(at) <= self.settings.sample_age_max;
         let memory = place.memory.filter(|(at, _)| fresh(*at)).map(|(_, bytes)| bytes.0);
         let cpu = place.cpu.last().filter(|(at, _)| fresh(*at)).and_then(|_| place.cpu_share(window));
+        let throttle = || place.throttle.as_deref().filter(|throttle| fresh(throttle.latest().0));
         let rate =
             place.requests.last().filter(|(at, _)| fresh(*at)).and_then(|_| place.request_rate(window));
         let errors =
@@ -257,7 +258,12 @@ impl Look<'_> {
                 in_flight: if fresh(place.in_flight.0) { place.in_flight.1 } else { 0 },
                 latency_p99_seconds: p99,
             },
-            usage: v1::Usage { cpu_millicores: cpu.map(|cpu| cpu.0), memory_bytes: memory },
+            usage: v1::Usage {
+                cpu_millicores: cpu.map(|cpu| cpu.0),
+                memory_bytes: memory,
+                throttled_share: throttle().and_then(|throttle| throttle.share(window)),
+            },
+            throttling: throttle().map(|throttle| throttling(throttle.latest().1)),
         };
         let has_exited = matches!(place.stage, Stage::Empty { exit: Some(_), .. });
         PlaceView { replica, is_occupied, has_exited, status }
@@ -350,11 +356,17 @@ fn sum_of_traffic(places: &[PlaceView]) -> v1::Traffic {
     }
 }
 
+fn throttling(counted: Throttling) -> v1::Throttling {
+    let Throttling { windows, throttled, waited } = counted;
+    v1::Throttling { windows, throttled_windows: throttled, waited_seconds: waited.as_secs_f64() }
+}
+
 fn sum_of_usage(places: &[PlaceView]) -> v1::Usage {
     let usage = || places.iter().map(|place| &place.status.usage);
     v1::Usage {
         cpu_millicores: usage().filter_map(|one| one.cpu_millicores).reduce(|a, b| a + b),
         memory_bytes: usage().filter_map(|one| one.memory_bytes).reduce(|a, b| a + b),
+        throttled_share: usage().filter_map(|one| one.throttled_share).reduce(f64::max),
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn service(service: &v1::Service) -> Vec<Field> {
         Field::number(figures::rate(status.traffic.requests_per_second)),
         errors(&status.traffic),
         Field::number(figures::seconds(status.traffic.latency_p99_seconds)),
-        Field::number(figures::millicores(status.usage.cpu_millicores)),
+        processor(&status.usage),
         Field::number(figures::bytes(status.usage.memory_bytes)),
         Field::text(format!("{word}{held}")).toned(tone),
     ]
@@ -77,10 +77,35 @@ pub(crate) fn replica(replica: &v1::Replica, now: Wall) -> Vec<Field> {
         Field::number(figures::rate(status.traffic.requests_per_second)),
         errors(&status.traffic),
         Field::number(figures::seconds(status.traffic.latency_p99_seconds)),
-        Field::number(figures::millicores(status.usage.cpu_millicores)),
+        processor(&status.usage),
         Field::number(figures::bytes(status.usage.memory_bytes)),
         Field::text(status.message.as_deref().unwrap_or_default()),
     ]
+}
+
+/// Processor in use, and in which part of the kernel's windows it was used up.
+fn processor(usage: &v1::Usage) -> Field {
+    let used = figures::millicores(usage.cpu_millicores);
+    match usage.throttled_share.map(|share| (share * 100.0).round()) {
+        Some(percent) if percent > 0.0 => {
+            Field::number(format!("{used} (throttled {percent:.0} %)")).toned(Tone::Notable)
+        }
+        Some(_) | None => Field::number(used),
+    }
+}
+
+pub(crate) const THROTTLING_HEADER: &[&str] = &["REPLICA", "WINDOWS", "THROTTLED", "WAITED"];
+
+/// How a replica fares with its limit of the processor, in the columns of [`THROTTLING_HEADER`]; `None` where none holds it.
+pub(crate) fn throttling(replica: &v1::Replica) -> Option<Vec<Field>> {
+    let v1::Throttling { windows, throttled_windows, waited_seconds } = replica.status.throttling?;
+    let percent = throttled_windows as f64 * 100.0 / windows.max(1) as f64;
+    Some(vec![
+        Field::text(replica.name()),
+        Field::number(windows),
+        Field::number(format!("{throttled_windows} ({percent:.0} %)")),
+        Field::number(figures::seconds(Some(waited_seconds))),
+    ])
 }
 
 /// What the phase of a replica means for its looker.

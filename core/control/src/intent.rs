@@ -91,6 +91,7 @@ fn declare(now: Now, knowledge: &mut Knowledge, declared: &Arc<Declared>, out: &
         let kept = still_shadowed(now.wall, before, declared);
         service.shadows.retain(|shadow| kept.contains(&shadow.name));
     }
+    service.losses.since.get_or_insert(now.time);
     service.tried = Tried::of(declared);
     service.declared = Some(declared.clone());
     service.last_declared = Some(declared.clone());
@@ -143,7 +144,11 @@ pub(crate) fn recall(now: Time, knowledge: &mut Knowledge, memory: &Memory) {
     service.shadows.clone_from(&memory.shadows);
     service.healing = memory.healing.clone();
     service.usage = memory.usage.clone();
+    service.throttling = memory.throttling.clone();
     service.starts = memory.starts.clone();
+    if memory.losses.since.is_some() {
+        service.losses = memory.losses.clone();
+    }
     service.capacity.clone_from(&memory.capacity);
     service.set_foresight(now, memory.load.as_ref());
     // Whether an earlier run's proxy listens is not known: it is told what holds now, one way or the other.

@@ -268,6 +268,7 @@ pub fn remember(hand: &mut Hand<'_>, service: &mut ServiceState, refresh: Durati
         let slack = if age < refresh { refresh } else { Duration::ZERO };
         is_written(service, &last.memory, slack)
             && is_usage_written(service, &last.memory, age)
+            && is_throttling_written(service, &last.memory, age)
             && is_capacity_written(service, &last.memory, age)
     });
     if is_kept {
@@ -297,6 +298,7 @@ fn is_written(service: &ServiceState, last: &Memory, slack: Duration) -> bool {
         && then.conditions == now.conditions
         && last.healing == service.healing
         && last.starts == service.starts
+        && last.losses == service.losses
         && is_load_written(service, last)
         && last.shadows.len() == service.shadows.len()
         && service.shadows.iter().zip(&last.shadows).all(|(now, then)| now.is_kept_by(then, slack))
@@ -320,6 +322,12 @@ fn is_load_written(service: &ServiceState, last: &Memory) -> bool {
 fn is_usage_written(service: &ServiceState, last: &Memory, age: Duration) -> bool {
     let is_added_to = service.usage.samples >= last.usage.samples;
     (is_added_to && age < USAGE_REFRESH) || last.usage == service.usage
+}
+
+/// Whether `last`, written `age` ago, is near enough to how replicas fare with their limit by now. What is to be forgotten is written at once.
+fn is_throttling_written(service: &ServiceState, last: &Memory, age: Duration) -> bool {
+    let is_added_to = service.throttling.limit == last.throttling.limit;
+    (is_added_to && age < USAGE_REFRESH) || last.throttling == service.throttling
 }
 
 /// Whether `last`, written `age` ago, is near enough to what replicas carry by now. What is to be forgotten is written at once.

@@ -18,7 +18,7 @@ use crate::service::{Demand, Exposure, ServiceState};
 use crate::settling::Settling;
 use crate::starts;
 use crate::state::Knowledge;
-use crate::{appetite, capacity, settling};
+use crate::{appetite, capacity, settling, throttle};
 
 /// What folding a fact changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,10 +51,14 @@ impl Knowledge {
             Fact::Runs { replica, begun, ready, live } => {
                 let Some(place) = self.place_mut(replica) else { return Folded::Same };
                 let seen = Seen { begun: *begun, ready: *ready, live: *live };
-                let is_starting = place.was_never_ready();
+                let (is_starting, served) = (place.was_never_ready(), serves(place));
                 let folded = runs(now, place, seen, |place, kind, reason| {
                     events.push(event(now, replica, place, kind, reason));
                 });
+                let is_lost = served && !serves(place);
+                if let Some(service) = self.service_mut(&replica.service).filter(|_| is_lost) {
+                    service.note_loss(now.time);
+                }
                 if is_starting && folded == Folded::Changed {
                     self.learn_from_start(now.time, replica);
                 }
@@ -161,8 +165,12 @@ impl Knowledge {
                 Folded::Lost { exit, ready_since: None }
             }
             Stage::Running(health) => {
+                let served = serves(place);
                 place.stage = empty(Some(exit));
                 events.push(event(now, replica, place, EventKind::Exited, Reason::Exited(exit)));
+                if served {
+                    service.note_loss(now.time);
+                }
                 Folded::Lost { exit, ready_since: health.ready.then_some(health.ready_changed) }
             }
         }
@@ -255,11 +263,15 @@ pub fn measured_service<'a>(fact: &'a Fact<'_>) -> Option<&'a ServiceName> {
 }
 
 fn used(service: &mut ServiceState, at: Time, usage: &Usage, is_learned: bool) {
+    let declared = service.declared.as_ref().and_then(|declared| declared.spec.resources.cpu);
     let Some(place) = service.places.get_mut(&usage.replica.ordinal) else { return };
     place.cpu.push(at, u64::try_from(usage.cpu_time.as_micros()).unwrap_or(u64::MAX));
     place.memory = Some((at, usage.memory));
     if is_learned {
         appetite::observe(&mut service.usage, place, at, usage.memory);
+    }
+    if let Some(throttling) = usage.throttling {
+        throttle::observe(&mut service.throttling, place, (at, throttling), declared);
     }
     if place.settling.is_some()
         && let Some(took) = settling::watch(&mut service.places, usage.replica.ordinal, at)
@@ -334,6 +346,12 @@ fn runs(now: Now, place: &mut Place, seen: Seen, mut tell: impl FnMut(&Place, Ev
         (true | false, true) | (false, false) if is_same => Folded::Same,
         (true | false, true) | (false, false) => Folded::Changed,
     }
+}
+
+/// Whether it is one that its service would miss: it has been ready, and is alive.
+fn serves(place: &Place) -> bool {
+    let is_alive = place.health().is_some_and(|health| health.sick_since.is_none());
+    is_alive && place.role == Role::Active && !place.was_never_ready()
 }
 
 fn ran_for(knowledge: &Knowledge, now: Now, replica: &ReplicaId) -> std::time::Duration {

@@ -20,6 +20,9 @@ pub mod series;
 mod appetite;
 pub use appetite::{Estimate, Gauge, Range, confidence, estimate};
 
+mod throttle;
+pub use throttle::{Throttle, throttled_share};
+
 pub mod capacity;
 mod foresight;
 pub use foresight::{Coming, Expected, Foresight, Lift, Unforeseen};

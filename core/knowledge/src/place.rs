@@ -16,6 +16,7 @@ use crate::appetite::Gauge;
 use crate::capacity::Watch;
 use crate::series::Series;
 use crate::settling::Settling;
+use crate::throttle::Throttle;
 
 /// A place of a service: a number that one replica at a time fills.
 #[derive(Clone, Debug)]
@@ -48,6 +49,8 @@ pub struct Place {
     pub memory: Option<(Time, Bytes)>,
     /// What that life uses and was not counted yet, where that is learned; boxed, as most services learn nothing of it.
     pub gauge: Option<Box<Gauge>>,
+    /// How that life fares with its limit of the processor; boxed, as most have none.
+    pub throttle: Option<Box<Throttle>>,
     /// While it is watched how long that life takes to warm up.
     pub settling: Option<Box<Settling>>,
     /// Requests since the start of this life.
@@ -187,6 +190,7 @@ impl Place {
             cpu: Series::default(),
             memory: None,
             gauge: None,
+            throttle: None,
             settling: None,
             requests: Series::default(),
             errors: Series::default(),
@@ -221,6 +225,7 @@ impl Place {
         self.cpu.clear();
         self.memory = None;
         self.gauge = None;
+        self.throttle = None;
         self.settling = None;
         self.requests.clear();
         self.errors.clear();

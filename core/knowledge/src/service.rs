@@ -9,8 +9,8 @@ use model::decision::Account;
 use model::identity::{ActionId, Generation, Incarnation, Ordinal};
 use model::input::Declared;
 use model::memory::{
-    CapacityMemory, HealingMemory, LoadRecord, Memory, RestartMemory, ScalingMemory, ShadowMemory,
-    StartMemory, UsageProfile,
+    CapacityMemory, HealingMemory, LOSSES_MAX, LoadRecord, LossMemory, Memory, RestartMemory, ScalingMemory,
+    ShadowMemory, StartMemory, ThrottlingMemory, UsageProfile,
 };
 use model::name::ServiceName;
 use model::plan::{Allotment, Role, Wait};
@@ -61,8 +61,12 @@ pub struct ServiceState {
     pub healing: HealingMemory,
     /// What its replicas have used, as far as its declaration wants that to be learned.
     pub usage: UsageProfile,
+    /// How its replicas fare with the limit of the processor that is declared for them.
+    pub throttling: ThrottlingMemory,
     /// How long its replicas took to start and to warm up.
     pub starts: StartMemory,
+    /// When it lost replicas that served.
+    pub losses: LossMemory,
     /// What its replicas were seen to carry within what it promises; `None` before that, and for one that promises nothing.
     pub capacity: Option<Box<CapacityMemory>>,
     /// What is known of its load, and forecast of it; `None` for services whose declaration wants no forecast.
@@ -208,7 +212,9 @@ impl ServiceState {
             waits: Vec::new(),
             healing: HealingMemory::default(),
             usage: UsageProfile::default(),
+            throttling: ThrottlingMemory::default(),
             starts: StartMemory::default(),
+            losses: LossMemory::default(),
             capacity: None,
             foresight: None,
             allotment: Allotment::default(),
@@ -359,6 +365,15 @@ impl ServiceState {
             && self.declared.as_ref().is_some_and(|declared| place.generation != declared.generation)
     }
 
+    /// Notes that it lost a replica that served.
+    pub(crate) fn note_loss(&mut self, at: Time) {
+        let losses = &mut self.losses.at;
+        if losses.len() == LOSSES_MAX {
+            losses.remove(0);
+        }
+        losses.push(at);
+    }
+
     /// What must survive a restart, as of now.
     pub fn memory(&self) -> Memory {
         Memory {
@@ -369,7 +384,9 @@ impl ServiceState {
             restarts: self.taught().map(|(ordinal, restart)| (ordinal, restart.clone())).collect(),
             healing: self.healing.clone(),
             usage: self.usage.clone(),
+            throttling: self.throttling.clone(),
             starts: self.starts.clone(),
+            losses: self.losses.clone(),
             capacity: self.capacity.clone(),
             load: self.foresight.as_ref().map(|foresight| Arc::clone(foresight.remembered())),
         }

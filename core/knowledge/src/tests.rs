@@ -127,6 +127,34 @@ fn an_end_that_nobody_asked_for_is_a_loss_and_says_how_long_it_was_ready() {
 }
 
 #[test]
+fn only_a_replica_that_served_is_remembered_as_a_loss_and_once() {
+    let losses = |knowledge: &Knowledge| -> Vec<u64> {
+        let losses = &knowledge.service(&shop()).unwrap().losses.at;
+        losses.iter().map(|at| at.as_millis()).collect()
+    };
+    for (before, expected) in [
+        (starting(), &[][..]),
+        (running(false), &[]),
+        (draining(Afterwards::Refill), &[]),
+        (running(true), &[101_000]),
+    ] {
+        let mut knowledge = picture(before);
+        fold(&mut knowledge, 101_000, &ended());
+        assert_eq!(losses(&knowledge), expected);
+    }
+    let mut spare = picture(running(true));
+    spare.place_mut(&replica()).unwrap().role = Role::Spare;
+    fold(&mut spare, 101_000, &ended());
+    assert_eq!(losses(&spare), [0_u64; 0]);
+
+    let mut sick = picture(running(true));
+    fold(&mut sick, 101_000, &runs(false, false));
+    fold(&mut sick, 102_000, &runs(false, false));
+    fold(&mut sick, 103_000, &ended());
+    assert_eq!(losses(&sick), [101_000], "the one that was sick has ended");
+}
+
+#[test]
 fn an_end_that_was_asked_for_closes_the_place_or_empties_it() {
     let mut knowledge = picture(draining(Afterwards::Close));
     assert_eq!(fold(&mut knowledge, 101_000, &ended()), (Folded::Changed, vec![EventKind::Stopped]));
@@ -195,6 +223,7 @@ fn measurements_of_a_new_life_begin_anew() {
         incarnation: Incarnation(2),
         cpu_time: Duration::from_millis(ms),
         memory: Bytes(1),
+        throttling: None,
     };
     let window = Duration::from_secs(2);
     assert_eq!(fold(&mut knowledge, 101_000, &Fact::Used(&usage(0))).0, Folded::Measured);

@@ -304,6 +304,20 @@ pub struct Usage {
     pub cpu_time: Duration,
     /// Memory in use now, all its processes.
     pub memory: Bytes,
+    /// How often it has had to wait for the processor; `None` where no limit of the processor holds it, and before it has run under one.
+    pub throttling: Option<Throttling>,
+}
+
+/// How a replica fared with its limit of the processor, counted since its start: it may use so much in each window of the kernel,
+/// and waits for the next one when that is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Throttling {
+    /// Windows in which it ran.
+    pub windows: u64,
+    /// Of those, the ones in which it used up what it may use, and waited.
+    pub throttled: u64,
+    /// How long it waited, summed over the processors that it would have run on.
+    pub waited: Duration,
 }
 
 /// The proxy's counters of one service, from when it began to listen for it.

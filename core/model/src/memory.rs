@@ -20,7 +20,7 @@ use std::time::Duration;
 use crate::histogram::DecayingHistogram;
 use crate::identity::{Incarnation, Ordinal};
 use crate::name::ServiceName;
-use crate::quantity::Milli;
+use crate::quantity::{Milli, MilliCpu};
 use crate::time::Time;
 
 /// Everything of one service that outlives the run that learned it.
@@ -40,8 +40,12 @@ pub struct Memory {
     pub healing: HealingMemory,
     /// What its replicas have used; empty when nothing is learned of it.
     pub usage: UsageProfile,
+    /// How its replicas fare with their limit of the processor; empty where none holds them.
+    pub throttling: ThrottlingMemory,
     /// How long its replicas took to start and to warm up.
     pub starts: StartMemory,
+    /// When it lost replicas that served.
+    pub losses: LossMemory,
     /// What its replicas were seen to carry within what it promises; `None` when nothing is learned of that.
     pub capacity: Option<Box<CapacityMemory>>,
     /// Its load, and what carries it; `None` when nothing is forecast of it.
@@ -59,7 +63,9 @@ impl Memory {
             restarts: Vec::new(),
             healing: HealingMemory::default(),
             usage: UsageProfile::default(),
+            throttling: ThrottlingMemory::default(),
             starts: StartMemory::default(),
+            losses: LossMemory::default(),
             capacity: None,
             load: None,
         }
@@ -334,6 +340,19 @@ pub struct UsageProfile {
     pub samples: u64,
 }
 
+/// How the replicas of a service fare with the limit of the processor that is declared for them.
+///
+/// Bounded: a histogram of at most 176 buckets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ThrottlingMemory {
+    /// The limit under which it was counted.
+    pub limit: MilliCpu,
+    /// Of each minute of a ready replica, in how many thousandths of the kernel's windows it had to wait.
+    pub shares: DecayingHistogram,
+    /// Minutes that were counted.
+    pub minutes: u64,
+}
+
 /// How long the latest replicas of a service took until they did what they do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct StartMemory {
@@ -342,6 +361,18 @@ pub struct StartMemory {
     /// From being ready until they used no more than their fellows, oldest first; at most [`WARMUPS_MAX`].
     pub warmups: Vec<Duration>,
 }
+
+/// When a service lost replicas that served: ones that ended by themselves, or failed their liveness probe.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LossMemory {
+    /// Since when losses are noted; `None` before it was declared.
+    pub since: Option<Time>,
+    /// When, oldest first; at most [`LOSSES_MAX`], of more the latest.
+    pub at: Vec<Time>,
+}
+
+/// Most losses remembered of a service: three days of one whose program ends each hour, and a look at those says what all would.
+pub const LOSSES_MAX: usize = 64;
 
 /// Most start times remembered of a service: a slow one of ten moves a quantile of 0.9, one of 32 does not.
 pub const STARTS_MAX: usize = 32;

@@ -20,7 +20,9 @@ use model::identity::{ActionId, Epoch, Generation, Incarnation, Ordinal, Replica
 use model::input::{
     self, Allotted, Declared, Ejected, ExitStatus, Intent, Observed, ReplicaState, Report, Start,
 };
-use model::memory::{HealingMemory, Memory, RestartMemory, STARTS_MAX, StartMemory, WARMUPS_MAX};
+use model::memory::{
+    HealingMemory, LOSSES_MAX, LossMemory, Memory, RestartMemory, STARTS_MAX, StartMemory, WARMUPS_MAX,
+};
 use model::name::{NodeName, ServiceName};
 use model::quantity::Bytes;
 use model::resource::{AutoscalerSpec, Quantity, Resources, ServiceSpec};
@@ -34,7 +36,7 @@ use crate::v1::measured::StoredMeasured;
 use crate::v1::policy::StoredPolicy;
 use crate::v1::scaling::{StoredFlaps, StoredScaling};
 use crate::v1::shadow::StoredShadow;
-use crate::v1::usage::StoredUsage;
+use crate::v1::usage::{StoredThrottled, StoredThrottling, StoredUsage};
 
 /// One record of the journal.
 #[derive(Serialize, Deserialize)]
@@ -103,6 +105,8 @@ pub(crate) enum Input {
     Latencies(Vec<StoredLatencies>),
     /// Which replicas, and which lives of them.
     Ejected(Vec<((ServiceName, u32), u32)>),
+    /// As [`Input::Usage`], where a limit of the processor holds one of them.
+    Throttled(Vec<StoredThrottled>),
 }
 
 /// A declaration as JSON text.
@@ -196,12 +200,17 @@ pub struct StoredMemory {
     began: Vec<(u32, u64)>,
     #[serde(default)]
     usage: StoredUsage,
+    #[serde(default)]
+    throttling: StoredThrottling,
     /// In milliseconds.
     #[serde(default)]
     starts: Vec<u64>,
     /// In milliseconds.
     #[serde(default)]
     warmups: Vec<u64>,
+    /// Since when, and when; in milliseconds.
+    #[serde(default)]
+    losses: (Option<u64>, Vec<u64>),
     #[serde(default)]
     capacity: Option<StoredCapacity>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -321,6 +330,9 @@ impl From<&Report> for Input {
                 replicas: replicas.iter().map(Seen::from).collect(),
             },
             Report::Replica(observed) => Self::Replica(Seen::from(observed)),
+            Report::Usage(samples) if samples.iter().any(|sample| sample.throttling.is_some()) => {
+                Self::Throttled(samples.iter().map(StoredThrottled::from).collect())
+            }
             Report::Usage(samples) => Self::Usage(samples.iter().map(Used::from).collect()),
             Report::Latencies(samples) => Self::Latencies(samples.iter().map(Into::into).collect()),
             Report::Traffic(samples) => Self::Traffic(samples.iter().map(Served::from).collect()),
@@ -386,6 +398,7 @@ impl TryFrom<Input> for input::Input {
             }),
             Input::Replica(seen) => report(Report::Replica(seen.into())),
             Input::Usage(samples) => report(Report::Usage(samples.into_iter().map(Into::into).collect())),
+            Input::Throttled(samples) => report(Report::Usage(samples.into_iter().map(Into::into).collect())),
             Input::Latencies(samples) => {
                 report(Report::Latencies(samples.into_iter().map(Into::into).collect()))
             }
@@ -522,6 +535,7 @@ impl From<Used> for input::Usage {
             incarnation: Incarnation(used.incarnation),
             cpu_time: Duration::from_micros(used.cpu_us),
             memory: Bytes(used.memory),
+            throttling: None,
         }
     }
 }
@@ -636,8 +650,13 @@ impl From<&Memory> for StoredMemory {
                 .map(|(ordinal, restart)| (ordinal.0, restart.began.as_millis()))
                 .collect(),
             usage: StoredUsage::from(&memory.usage),
+            throttling: StoredThrottling::from(&memory.throttling),
             starts: memory.starts.took.iter().map(span_millis).collect(),
             warmups: memory.starts.warmups.iter().map(span_millis).collect(),
+            losses: (
+                memory.losses.since.map(Time::as_millis),
+                memory.losses.at.iter().map(|at| at.as_millis()).collect(),
+            ),
             capacity: memory.capacity.as_deref().map(StoredCapacity::from),
             load: memory.load.as_deref().map(StoredLoad::from),
         }
@@ -670,9 +689,14 @@ impl From<StoredMemory> for Memory {
                 restarted: stored.healing.restarted.into_iter().map(Time::from_millis).collect(),
             },
             usage: stored.usage.into(),
+            throttling: stored.throttling.into(),
             starts: StartMemory {
                 took: stored.starts.into_iter().take(STARTS_MAX).map(Duration::from_millis).collect(),
                 warmups: stored.warmups.into_iter().take(WARMUPS_MAX).map(Duration::from_millis).collect(),
+            },
+            losses: LossMemory {
+                since: stored.losses.0.map(Time::from_millis),
+                at: stored.losses.1.into_iter().take(LOSSES_MAX).map(Time::from_millis).collect(),
             },
             capacity: stored.capacity.map(|capacity| Box::new(capacity.into())),
             load: stored.load.map(|load| Arc::new(load.into())),
@@ -700,8 +724,10 @@ impl From<EarlierMemory> for StoredMemory {
             shadows: Vec::new(),
             began: Vec::new(),
             usage: StoredUsage::default(),
+            throttling: StoredThrottling::default(),
             starts: Vec::new(),
             warmups: Vec::new(),
+            losses: Default::default(),
             capacity: None,
             load: None,
         }

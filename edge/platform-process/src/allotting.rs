@@ -64,7 +64,8 @@ fn hold_to(keeper: &Keeper, living: &Living, resources: &Resources) -> Result<()
         return Err(Unchanged { kind: FailureKind::Unsupported, why });
     };
     let limits: Limits = limits(resources, keeper);
-    if let (Some(Bytes(limit)), Some((_, Bytes(uses)))) = (limits.memory, living.usage())
+    let uses = living.usage().map(|reading| reading.memory);
+    if let (Some(Bytes(limit)), Some(Bytes(uses))) = (limits.memory, uses)
         && limit < uses
     {
         let why = format!("it uses {uses} bytes of memory and would have {limit}");

@@ -17,7 +17,7 @@ use platform::{
 };
 use tokio::sync::broadcast;
 
-use crate::cgroup::{Cgroups, detect};
+use crate::cgroup::{Cgroups, Reading, detect};
 use crate::fence::{Denied, Fence};
 use crate::keeper::{Keeper, Parts};
 use crate::launch::{failure, failure_kind};
@@ -265,11 +265,12 @@ fn usage(keeper: &Keeper) -> io::Result<Vec<Usage>> {
     let running = keeper.livings().into_iter().filter(|living| !living.has_ended());
     let (mut usages, mut without_cell) = (Vec::new(), Vec::new());
     for living in running {
-        let usage = |(cpu_time, memory)| Usage {
+        let usage = |Reading { cpu_time, memory, throttling }| Usage {
             replica: living.record.replica(),
             incarnation: living.record.incarnation(),
             cpu_time,
             memory,
+            throttling,
         };
         match living.usage().map(usage) {
             Some(usage) => usages.push(usage),
@@ -288,6 +289,7 @@ fn usage(keeper: &Keeper) -> io::Result<Vec<Usage>> {
                 incarnation: living.record.incarnation(),
                 cpu_time: *cpu_time,
                 memory: model::quantity::Bytes(*memory),
+                throttling: None,
             });
         }
     }

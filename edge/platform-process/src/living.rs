@@ -3,11 +3,9 @@
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, OnceLock};
-use std::time::Duration;
 
 use model::identity::ActionId;
 use model::input::{Exit, ExitStatus};
-use model::quantity::Bytes;
 use model::resource::{Resources, Signal as StopSignal};
 use platform::{Life, LifeState};
 use rustix::io::Errno;
@@ -15,7 +13,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, pi
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::cgroup::{Cell, Meter};
+use crate::cgroup::{Cell, Meter, Reading};
 use crate::record::Record;
 
 /// A life that this driver keeps, running or ended.
@@ -91,8 +89,8 @@ impl Living {
         self.process.as_ref().map(|process| process.as_fd())
     }
 
-    /// Processor time and memory as its cell accounts them; none without a cell that does.
-    pub(crate) fn usage(&self) -> Option<(Duration, Bytes)> {
+    /// What it uses as its cell accounts it; none without a cell that does.
+    pub(crate) fn usage(&self) -> Option<Reading> {
         let open = || self.record.cell.as_ref().and_then(Cell::meter);
         self.meter.get_or_init(open).as_ref()?.read()
     }

@@ -148,6 +148,7 @@ impl Site {
                 incarnation: life.incarnation,
                 cpu_time: Duration::from_micros(life.work.cpu_us),
                 memory: life.program.memory,
+                throttling: None,
             });
         }
     }

@@ -189,7 +189,13 @@ impl World {
                 latency_p99: Duration::from_millis(12),
             });
             let replica = ReplicaId { service: self.name.clone(), ordinal };
-            usage.push(Usage { replica, incarnation, cpu_time: *cpu_time, memory: Bytes(50_000_000) });
+            usage.push(Usage {
+                replica,
+                incarnation,
+                cpu_time: *cpu_time,
+                memory: Bytes(50_000_000),
+                throttling: None,
+            });
         }
         self.step(&Input::Report(Report::Traffic(traffic)));
         self.step(&Input::Report(Report::Usage(usage)));

@@ -81,6 +81,12 @@ fn lines(printer: Printer, it: &v1::Description) -> String {
     let mut grid = printer.table(tables::REPLICA_HEADER);
     it.replicas.iter().for_each(|replica| grid.row(tables::replica(replica, os::wall())));
     part("replicas", &if it.replicas.is_empty() { "there is none\n".to_owned() } else { grid.finish() });
+    let held: Vec<_> = it.replicas.iter().filter_map(tables::throttling).collect();
+    if !held.is_empty() {
+        let mut grid = printer.table(tables::THROTTLING_HEADER);
+        held.into_iter().for_each(|row| grid.row(row));
+        part("limit of the processor", &grid.finish());
+    }
     if let Some(recommended) = &it.service.status.recommendation {
         part("size of a replica", &recommendation(printer, recommended));
     }

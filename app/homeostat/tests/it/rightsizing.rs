@@ -75,6 +75,40 @@ fn a_service_at_its_most_replicas_grows_in_place_and_says_so() {
 }
 
 #[test]
+fn a_replica_that_its_quota_holds_back_is_seen_where_its_processor_is() {
+    let mut house = House::new();
+    // It would use a whole processor.
+    let manifest = house.write(
+        "busy.yaml",
+        &format!(
+            "apiVersion: homeostat/v1\nkind: Service\nmetadata: {{name: busy}}\nspec:\n  run:\n    \
+             command: [sh, -c, 'while :; do :; done']\n    env: {{{}}}\n  resources: {{cpu: 100m}}\n",
+            house.mark()
+        ),
+    );
+    house.up(&["--cpu", "quota", "-f", text(&manifest)]);
+    let nodes = house.ask(&["get", "nodes"]);
+    // Where something is said, it cannot be had.
+    if nodes.pointer("/items/0/status/capabilities/cpu").is_none_or(|why| !why.is_null()) {
+        return;
+    }
+    let usage = wait_until("it had to wait", || {
+        let replica = house.ask(&["get", "replica/busy-0"]);
+        replica.pointer("/status/usage/throttledShare").filter(|share| share.as_f64() > Some(0.5))?;
+        Some(replica["status"].clone())
+    });
+    let counted = |name: &str| usage["throttling"][name].as_f64().expect("it is a number");
+    assert!(counted("throttledWindows") <= counted("windows") && counted("waitedSeconds") > 0.0, "{usage}");
+    let told = house.run(&["describe", "service/busy"]).out;
+    assert!(told.contains("m (throttled ") && told.contains("limit of the processor\nREPLICA"), "{told}");
+    let (_, metrics) = house.ask_api("/metrics");
+    for name in ["periods", "throttled_periods", "throttled_seconds"] {
+        let line = format!("homeostat_replica_cpu_{name}_total{{service=\"busy\",replica=\"busy-0\"}} ");
+        assert!(metrics.contains(&line), "{metrics}");
+    }
+}
+
+#[test]
 fn bounds_that_contradict_each_other_are_refused() {
     let house = House::new();
     let scale = "  scale: {replicas: 1, vertical: {cpu: {min: 2, max: 1}, memory: {min: 0}}}\n";

@@ -238,6 +238,7 @@ fn measurements(observed: &Observed, amount: u64, in_flight: u32) -> [Report; 4]
         incarnation: observed.incarnation,
         cpu_time: Duration::from_millis(amount),
         memory: Bytes(amount),
+        throttling: None,
     };
     let traffic = Traffic {
         service: observed.replica.service.clone(),

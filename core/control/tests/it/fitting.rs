@@ -73,6 +73,7 @@ impl Floor {
                 incarnation: Incarnation(*life),
                 cpu_time: self.cpu_time,
                 memory: *memory,
+                throttling: None,
             };
             let usages = self.lives.iter().map(usage).collect();
             self.bench.put(&Input::Report(Report::Usage(usages)));
@@ -277,6 +278,7 @@ fn a_service_at_its_most_replicas_grows_in_size_and_comes_back() {
                 incarnation: Incarnation(1),
                 cpu_time: floor.cpu_time,
                 memory: Bytes(40 * MIB),
+                throttling: None,
             };
             floor.bench.put(&Input::Report(Report::Usage(vec![usage(0), usage(1)])));
             floor.bench.put(&Input::Woke);
@@ -310,6 +312,7 @@ fn growth_stays_within_the_bounds_declared() {
             incarnation: Incarnation(1),
             cpu_time: floor.cpu_time,
             memory: Bytes(40 * MIB),
+            throttling: None,
         };
         floor.bench.put(&Input::Report(Report::Usage(vec![usage(0), usage(1)])));
         floor.bench.put(&Input::Woke);

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use model::action::{Action, ActionKind};
 use model::identity::{Incarnation, Ordinal, ReplicaId};
-use model::input::{Declared, Exit, ExitStatus, Input, ReplicaState, Report, Usage};
+use model::input::{Declared, Exit, ExitStatus, Input, ReplicaState, Report, Throttling, Usage};
 use model::memory::{Memory, UsageProfile};
 use model::name::ServiceName;
-use model::quantity::Bytes;
+use model::quantity::{Bytes, MilliCpu};
 use model::resource::{AmountRange, Quantity, Resources, Vertical, VerticalMode};
 
 use crate::bench::{Bench, READY, autoscaled, fixed};
@@ -48,7 +48,7 @@ fn used_for(vertical: Option<Vertical>, minutes: u64) -> Bench {
 
 fn usage(ordinal: u32, cpu_time: Duration) -> Usage {
     let replica = ReplicaId { service: ServiceName::parse("shop").unwrap(), ordinal: Ordinal(ordinal) };
-    Usage { replica, incarnation: Incarnation(1), cpu_time, memory: Bytes(40 * MIB) }
+    Usage { replica, incarnation: Incarnation(1), cpu_time, memory: Bytes(40 * MIB), throttling: None }
 }
 
 /// The resources of the replicas that were told to start, in thousandths.
@@ -146,4 +146,31 @@ fn what_was_learned_survives_a_restart_and_is_forgotten_when_nobody_wants_it() {
     again.declare(declared(3, 2, None));
     let service = again.brain.knowledge().service(&ServiceName::parse("shop").unwrap()).unwrap();
     assert_eq!(service.usage, UsageProfile::default());
+}
+
+#[test]
+fn how_a_limit_holds_and_what_was_lost_survive_a_restart_of_a_service_of_which_no_size_is_learned() {
+    let mut bench = Bench::new();
+    bench.declare(declared(1, 1, None));
+    bench.inventory(vec![observed("shop-0", 1, READY)]);
+    for windows in 0..=61 {
+        bench.now = bench.now + Duration::from_secs(10);
+        let counted = Throttling { windows: windows * 100, throttled: windows * 40, waited: Duration::ZERO };
+        let held = Usage { throttling: Some(counted), ..usage(0, Duration::ZERO) };
+        bench.put(&Input::Report(Report::Usage(vec![held])));
+    }
+    let exit = Exit { status: ExitStatus::Signal(9), out_of_memory: false, ran_for: Duration::from_mins(10) };
+    bench.put(&Input::Report(Report::Replica(observed("shop-0", 1, ReplicaState::Exited(exit)))));
+    let shop = ServiceName::parse("shop").unwrap();
+    let memory: Memory = bench.brain.knowledge().service(&shop).unwrap().memory();
+    assert_eq!((memory.throttling.minutes, memory.throttling.limit), (10, MilliCpu(250)));
+    assert_eq!(memory.losses.at, [bench.now]);
+
+    let mut again = Bench::new();
+    again.declare(declared(1, 1, None));
+    again.put(&Input::Remembered(Arc::new(memory.clone())));
+    let service = again.brain.knowledge().service(&shop).unwrap();
+    assert_eq!((&service.throttling, &service.losses), (&memory.throttling, &memory.losses));
+    let share = knowledge::throttled_share(&service.throttling, Quantity::from_milli(250));
+    assert!(share.is_some_and(|share| (0.4..0.43).contains(&share)), "{share:?}");
 }

@@ -193,6 +193,7 @@ impl World {
             incarnation: Incarnation(self.life(replica)),
             cpu_time,
             memory: Bytes(1 << 20),
+            throttling: None,
         };
         let usages = samples.into_iter().map(usage).collect();
         self.put(&Input::Report(Report::Usage(usages)));

@@ -1,9 +1,65 @@
 //! What replicas have used, as it is stored.
 
+use std::time::Duration;
+
 use model::histogram::DecayingHistogram;
-use model::memory::UsageProfile;
+use model::input::{Throttling, Usage};
+use model::memory::{ThrottlingMemory, UsageProfile};
+use model::quantity::MilliCpu;
 use model::time::Time;
 use serde::{Deserialize, Serialize};
+
+use super::Used;
+
+/// What a replica uses, and the windows in which it ran, those of them in which it waited, and for how many microseconds; without the
+/// latter for one that no limit holds.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct StoredThrottled {
+    used: Used,
+    throttling: Option<(u64, u64, u64)>,
+}
+
+impl From<&Usage> for StoredThrottled {
+    fn from(usage: &Usage) -> Self {
+        let stored = |Throttling { windows, throttled, waited }| {
+            (windows, throttled, u64::try_from(waited.as_micros()).unwrap_or(u64::MAX))
+        };
+        Self { used: Used::from(usage), throttling: usage.throttling.map(stored) }
+    }
+}
+
+impl From<StoredThrottled> for Usage {
+    fn from(stored: StoredThrottled) -> Self {
+        let read = |(windows, throttled, waited_us)| Throttling {
+            windows,
+            throttled,
+            waited: Duration::from_micros(waited_us),
+        };
+        Self { throttling: stored.throttling.map(read), ..stored.used.into() }
+    }
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct StoredThrottling {
+    /// In thousandths of a core.
+    limit: u64,
+    shares: StoredHistogram,
+    minutes: u64,
+}
+
+impl From<&ThrottlingMemory> for StoredThrottling {
+    fn from(memory: &ThrottlingMemory) -> Self {
+        let ThrottlingMemory { limit, shares, minutes } = memory;
+        Self { limit: limit.0, shares: StoredHistogram::from(shares), minutes: *minutes }
+    }
+}
+
+impl From<StoredThrottling> for ThrottlingMemory {
+    fn from(stored: StoredThrottling) -> Self {
+        let StoredThrottling { limit, shares, minutes } = stored;
+        Self { limit: MilliCpu(limit), shares: shares.into(), minutes }
+    }
+}
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct StoredUsage {

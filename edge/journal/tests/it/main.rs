@@ -15,18 +15,19 @@ use model::histogram::{DecayingHistogram, Width};
 use model::identity::{ActionId, Epoch, Generation, Incarnation, Ordinal, ReplicaId};
 use model::input::{
     Declared, Demand, Ejected, Exit, ExitStatus, Input, Intent, Observed, ReplicaState, Report, Start,
-    Traffic, Usage,
+    Throttling, Traffic, Usage,
 };
 use model::latency::{LATENCY_CLASSES, Latencies};
 use model::measure::{Measured, MetricKey, ReplicaSaid, Said, Series, Whose};
 use model::memory::{
     Asking, CapacityMemory, ConditionsMemory, Evaluations, Exchange, FailingMemory, FlapMemory,
-    HealingMemory, LoadMemory, LoadPart, LoadPeak, LoadRecord, LoadSource, Memory, Panic, Past, PolicyMemory,
-    RateEvidence, Recommendation, RestartMemory, RiseMemory, ScaleEvent, ScalingMemory, ShadowMemory,
-    SpentMemory, Standing, StartMemory, StepLoad, UsageProfile, VersionCapacity, Way,
+    HealingMemory, LoadMemory, LoadPart, LoadPeak, LoadRecord, LoadSource, LossMemory, Memory, Panic, Past,
+    PolicyMemory, RateEvidence, Recommendation, RestartMemory, RiseMemory, ScaleEvent, ScalingMemory,
+    ShadowMemory, SpentMemory, Standing, StartMemory, StepLoad, ThrottlingMemory, UsageProfile,
+    VersionCapacity, Way,
 };
 use model::name::{NodeName, ServiceName};
-use model::quantity::{Bytes, Milli, MilliRps};
+use model::quantity::{Bytes, Milli, MilliCpu, MilliRps};
 use model::resource::{Fraction, ObjectName, ServiceSpec};
 use model::settings::Settings;
 use model::time::{Now, Time, Wall};
@@ -99,7 +100,11 @@ fn reports() -> impl Iterator<Item = Report> {
         incarnation: Incarnation(2),
         cpu_time: Duration::from_micros(12),
         memory: Bytes(4096),
+        throttling: None,
     };
+    let waited = Duration::from_micros(5_678);
+    let throttled =
+        Usage { throttling: Some(Throttling { windows: 99, throttled: 90, waited }), ..usage.clone() };
     let traffic = Traffic {
         service: shop(),
         ordinal: Ordinal(3),
@@ -117,7 +122,8 @@ fn reports() -> impl Iterator<Item = Report> {
         },
         Report::Replica(seen(ReplicaState::Running { ready: true, live: false })),
         Report::Replica(seen(ReplicaState::Exited(exit))),
-        Report::Usage(vec![usage]),
+        Report::Usage(vec![usage.clone()]),
+        Report::Usage(vec![usage, throttled]),
         Report::Traffic(vec![traffic]),
         Report::Latencies(vec![latencies()]),
         Report::Demand(vec![Demand { service: shop(), requests: 10, waiting: 2, in_flight: 1 }]),
@@ -240,6 +246,8 @@ fn remembering(past: Past) -> Memory {
             restarted: vec![at(10), at(11)],
         },
         usage: usage(),
+        throttling: throttling(),
+        losses: LossMemory { since: Some(at(3)), at: vec![at(5), at(8)] },
         starts: StartMemory {
             took: vec![Duration::from_millis(800), Duration::from_millis(1200)],
             warmups: vec![Duration::from_secs(12), Duration::ZERO],
@@ -307,6 +315,12 @@ fn usage() -> UsageProfile {
         usage.memory.add(at(14), sample << 20, Width(10_000_000));
     }
     usage
+}
+
+fn throttling() -> ThrottlingMemory {
+    let mut throttling = ThrottlingMemory { limit: MilliCpu(250), minutes: 2, ..ThrottlingMemory::default() };
+    [0, 1000].into_iter().for_each(|share| throttling.shares.add(at(13), share, Width(10)));
+    throttling
 }
 
 fn written(folder: &std::path::Path) -> (PathBuf, Vec<Record>) {

@@ -145,7 +145,8 @@ impl Cell {
         let unified = || self.folders.iter().find(|folder| folder.version == Version::V2);
         let cpu = self.with(Controller::CpuAccounting).or_else(unified)?;
         let memory = self.with(Controller::Memory)?;
-        Meter::open((&cpu.path, cpu.version), (&memory.path, memory.version))
+        let limited = self.with(Controller::Cpu).map(|folder| folder.path.as_path());
+        Meter::open((&cpu.path, cpu.version), limited, (&memory.path, memory.version))
     }
 
     /// Removes the cell; fails while something is in it. Removing it again does nothing.
@@ -263,6 +264,9 @@ pub(super) fn value(text: &str, name: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use model::input::Throttling;
+
+    use super::super::Reading;
     use super::*;
 
     #[test]
@@ -320,10 +324,12 @@ mod tests {
     #[test]
     fn what_version_2_accounts_is_read() {
         let folder = tempfile::tempdir().unwrap();
+        let time = "usage_usec 1970000\nuser_usec 1900000\nsystem_usec 70000\n";
+        let limited = format!("{time}nr_periods 99\nnr_throttled 90\nthrottled_usec 5678\nnr_bursts 0\n");
         let cell = planted(
             folder.path(),
             &[
-                ("cpu.stat", "usage_usec 1970000\nuser_usec 1900000\nnr_periods 99\nnr_throttled 90\n"),
+                ("cpu.stat", &limited),
                 ("memory.current", "5738496\n"),
                 (
                     "memory.stat",
@@ -333,7 +339,14 @@ mod tests {
             ],
         );
         let read = cell.meter().and_then(|meter| meter.read());
-        assert_eq!(read, Some((Duration::from_millis(1970), Bytes(5_000_000))));
+        let (cpu_time, memory) = (Duration::from_millis(1970), Bytes(5_000_000));
+        let throttling = Throttling { windows: 99, throttled: 90, waited: Duration::from_micros(5678) };
+        assert_eq!(read, Some(Reading { cpu_time, memory, throttling: Some(throttling) }));
+        for never_held in [time, &format!("{time}nr_periods 0\nnr_throttled 0\nthrottled_usec 0\n")] {
+            std::fs::write(folder.path().join("cpu.stat"), never_held).unwrap();
+            let read = cell.meter().and_then(|meter| meter.read());
+            assert_eq!(read, Some(Reading { cpu_time, memory, throttling: None }));
+        }
         assert_eq!(cell.out_of_memory_kills(), 2);
     }
 }

@@ -5,73 +5,133 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use model::input::Throttling;
 use model::quantity::Bytes;
 
 use super::Version;
+use super::cell::value;
 
 /// More than `memory.stat` has: some 40 lines of version 1 and 60 of version 2, of 30 bytes at most.
 const TEXT_MAX: usize = 8 * 1024;
 
+/// In version 2: microseconds spent, then how a limit holds, of which the last is in microseconds, too.
+const TIME_V2: [&str; 4] = ["usage_usec", "nr_periods", "nr_throttled", "throttled_usec"];
+
+/// How a limit holds in version 1; the last in nanoseconds.
+const THROTTLING_V1: [&str; 3] = ["nr_periods", "nr_throttled", "throttled_time"];
+
 /// The files of a cell's accounts, kept open: looking their names up costs more than reading them, twice a second for each replica.
 #[derive(Debug)]
 pub(crate) struct Meter {
-    time: Account,
+    time: Time,
     memory: Account,
     droppable: Account,
+    /// What the file pages are called there that the kernel can drop at once.
+    droppable_name: &'static str,
 }
 
-/// One number in a file.
+/// Where processor time is accounted, and how a limit of it holds.
 #[derive(Debug)]
-struct Account {
-    file: File,
-    /// The name that stands before it; the file is nothing but the number without.
-    name: Option<&'static str>,
+enum Time {
+    V1 { spent: Account, limited: Option<Account> },
+    V2(Account),
 }
+
+/// What the processes of a cell have used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// Processor time so far.
+    pub(crate) cpu_time: Duration,
+    /// Memory in use without file pages that the kernel can drop at once, as Kubernetes counts it.
+    pub(crate) memory: Bytes,
+    /// How a limit of the processor has held them; none before they have run under one.
+    pub(crate) throttling: Option<Throttling>,
+}
+
+/// Numbers in a file.
+#[derive(Debug)]
+struct Account(File);
 
 impl Meter {
-    /// Opens the accounts of processor time, in `cpu`, and of memory, in `memory`; none when one of them cannot be opened.
-    pub(super) fn open(cpu: (&Path, Version), memory: (&Path, Version)) -> Option<Self> {
+    /// Opens the accounts of processor time, in `cpu`, and of memory, in `memory`; none when one of them cannot be opened. Version 1 accounts in
+    /// the folder `limited` how a limit of the processor holds.
+    pub(super) fn open(
+        cpu: (&Path, Version),
+        limited: Option<&Path>,
+        memory: (&Path, Version),
+    ) -> Option<Self> {
         let time = match cpu.1 {
-            Version::V1 => Account::open(cpu.0, "cpuacct.usage", None),
-            Version::V2 => Account::open(cpu.0, "cpu.stat", Some("usage_usec")),
+            Version::V1 => Time::V1 {
+                spent: Account::open(cpu.0, "cpuacct.usage")?,
+                limited: limited.and_then(|folder| Account::open(folder, "cpu.stat")),
+            },
+            Version::V2 => Time::V2(Account::open(cpu.0, "cpu.stat")?),
         };
-        let (used, droppable) = match memory.1 {
+        let (used, droppable_name) = match memory.1 {
             Version::V1 => ("memory.usage_in_bytes", "total_inactive_file"),
             Version::V2 => ("memory.current", "inactive_file"),
         };
         Some(Self {
-            time: time?,
-            memory: Account::open(memory.0, used, None)?,
-            droppable: Account::open(memory.0, "memory.stat", Some(droppable))?,
+            time,
+            memory: Account::open(memory.0, used)?,
+            droppable: Account::open(memory.0, "memory.stat")?,
+            droppable_name,
         })
     }
 
-    /// Processor time spent so far, and memory in use without file pages that the kernel can drop at once, as Kubernetes
-    /// counts it; none once the cell is gone.
-    pub(crate) fn read(&self) -> Option<(Duration, Bytes)> {
-        let time = self.time.read()?;
-        let time = match self.time.name {
-            None => Duration::from_nanos(time),
-            Some(_) => Duration::from_micros(time),
-        };
-        let used = self.memory.read()?;
-        let droppable = self.droppable.read().unwrap_or(0);
-        Some((time, Bytes(used.saturating_sub(droppable))))
+    /// What was used so far; none once the cell is gone.
+    pub(crate) fn read(&self) -> Option<Reading> {
+        let (cpu_time, throttling) = self.time.read()?;
+        let used = self.memory.number()?;
+        let [droppable] = self.droppable.values([self.droppable_name]).unwrap_or_default();
+        let memory = Bytes(used.saturating_sub(droppable.unwrap_or(0)));
+        Some(Reading { cpu_time, memory, throttling })
     }
 }
 
+impl Time {
+    fn read(&self) -> Option<(Duration, Option<Throttling>)> {
+        match self {
+            Self::V1 { spent, limited } => {
+                let spent = Duration::from_nanos(spent.number()?);
+                let limited = limited.as_ref().and_then(|account| account.values(THROTTLING_V1));
+                Some((spent, limited.and_then(|counts| throttling(counts, Duration::from_nanos))))
+            }
+            Self::V2(account) => {
+                let [spent, counts @ ..] = account.values(TIME_V2)?;
+                Some((Duration::from_micros(spent?), throttling(counts, Duration::from_micros)))
+            }
+        }
+    }
+}
+
+/// None before a window has passed under a limit.
+fn throttling(
+    [windows, throttled, waited]: [Option<u64>; 3],
+    unit: fn(u64) -> Duration,
+) -> Option<Throttling> {
+    let windows = windows.filter(|windows| *windows > 0)?;
+    Some(Throttling { windows, throttled: throttled?, waited: unit(waited?) })
+}
+
 impl Account {
-    fn open(folder: &Path, file: &str, name: Option<&'static str>) -> Option<Self> {
-        File::open(folder.join(file)).ok().map(|file| Self { file, name })
+    fn open(folder: &Path, file: &str) -> Option<Self> {
+        File::open(folder.join(file)).ok().map(Self)
     }
 
-    fn read(&self) -> Option<u64> {
+    /// The number that is all that the file says.
+    fn number(&self) -> Option<u64> {
+        self.read(|text| text.trim_ascii_end().parse().ok())?
+    }
+
+    /// The numbers behind these names.
+    fn values<const N: usize>(&self, names: [&str; N]) -> Option<[Option<u64>; N]> {
+        self.read(|text| names.map(|name| value(text, name)))
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&str) -> T) -> Option<T> {
         let mut text = [0; TEXT_MAX];
-        let length = self.file.read_at(&mut text, 0).ok()?;
-        let text = std::str::from_utf8(&text[..length]).ok()?;
-        match self.name {
-            None => text.trim_ascii_end().parse().ok(),
-            Some(name) => super::cell::value(text, name),
-        }
+        let length = self.0.read_at(&mut text, 0).ok()?;
+        std::str::from_utf8(&text[..length]).ok().map(look)
     }
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use cell::{Cell, Limits};
 pub(crate) use detect::detect;
-pub(crate) use meter::Meter;
+pub(crate) use meter::{Meter, Reading};
 pub(crate) use spare::Birthplace;
 use spare::{SPARES_MAX, Spare};
 

@@ -1,11 +1,13 @@
 //! What a replica gets from the machine, and what it does not.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use model::action::Outcome;
-use model::input::ExitStatus;
+use model::input::{ExitStatus, Throttling};
 use model::resource::{Quantity, Resources};
 use platform::{AllotRequest, Event, LifeState, Platform as _, Support};
+use platform_process::CpuPolicy;
 use serde_json::json;
 
 use crate::world::{PATIENCE, action, end, open, start, text_of, until};
@@ -138,6 +140,47 @@ async fn the_limits_of_a_running_replica_are_raised_and_lowered_but_not_below_wh
     assert_eq!(memory_limit(pid), Some(512 * MIB));
     assert_eq!(platform.inventory().await.unwrap()[0].state, LifeState::Running);
     end(platform).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_wants_more_than_its_quota_is_seen_to_wait_and_one_with_a_share_is_not() {
+    for policy in [CpuPolicy::Quota, CpuPolicy::Share] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = platform_process::Settings::new(folder.path().join("data"), folder.path());
+        settings.cpu = policy;
+        let platform = platform_process::ProcessPlatform::open(settings).unwrap();
+        if platform.capabilities().cpu != Support::Full {
+            return;
+        }
+        // It would use a whole processor, and may use a tenth of one.
+        let run = json!({"command": ["/bin/sh", "-c", "while :; do :; done"]});
+        start(&platform, 1, json!({"run": run, "resources": {"cpu": "100m"}})).await;
+        let looks = async {
+            loop {
+                let usage = platform.usage().await.unwrap();
+                if let [usage] = &usage[..]
+                    && usage.cpu_time >= Duration::from_millis(100)
+                {
+                    return usage.throttling;
+                }
+                // tidy: pause between looks
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let throttling = tokio::time::timeout(PATIENCE, looks).await.unwrap();
+        match (policy, throttling) {
+            (CpuPolicy::Share, None) => {}
+            (CpuPolicy::Quota, Some(Throttling { windows, throttled, waited })) => {
+                assert!(throttled <= windows && throttled >= 5, "{throttled} of {windows} windows");
+                // Nine tenths of each window, less what others of this machine have taken from it, which may be nearly all.
+                let windows_waited = waited.as_secs_f64() / 0.1;
+                assert!(windows_waited > throttled as f64 / 100.0, "{waited:?} in {throttled} windows");
+                assert!(windows_waited < windows as f64 + 1.0, "{waited:?} in {windows} windows");
+            }
+            (policy, throttling) => panic!("with {policy:?} {throttling:?}"),
+        }
+        end(platform).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

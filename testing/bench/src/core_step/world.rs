@@ -125,6 +125,7 @@ impl World {
                 incarnation: Incarnation(1),
                 cpu_time: kept.cpu_time,
                 memory: Bytes(50_000_000),
+                throttling: None,
             };
             let report = Input::Report(Report::Usage((0..EACH).map(one).collect()));
             costs.add(self.step(&report));
