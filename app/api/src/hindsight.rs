@@ -92,6 +92,7 @@ fn stretch(kept: &Kept) -> Stretch {
         desired: kept.record.desired,
         asked: asked.collect(),
         asked_least: least.collect::<Option<Vec<u32>>>().and_then(|least| least.into_iter().max()),
+        ratios: kept.ratios.clone(),
     }
 }
 
@@ -127,4 +128,60 @@ fn changes(service: &ServiceState, advice: &Advice) -> Vec<v1::FieldChange> {
     advice.remedy.apply(&mut advised);
     let changes = manifest::diff(&of(declared.spec.clone()), &of(advised));
     changes.into_iter().map(|Change { path, old, new }| v1::FieldChange { path, old, new }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use control::hindsight::{Kind, Remedy};
+    use model::identity::Generation;
+    use model::input::Declared;
+    use model::resource::{Quantity, Recover};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What `remedy` changes of a service, as it is told.
+    fn told(remedy: Remedy, spec: Value) -> Vec<(String, Option<Value>, Option<Value>)> {
+        let name = ServiceName::parse("shop").expect("it is a name");
+        let mut service = ServiceState::named(name.clone());
+        let declared = Declared {
+            name,
+            revision: Generation(1),
+            generation: Generation(1),
+            spec: serde_json::from_value(spec).expect("it is a service"),
+            autoscaler: None,
+        };
+        service.declared = Some(Arc::new(declared));
+        let advice = Advice { kind: Kind::NoSpare, note: String::new(), worth: Worth::Uncounted, remedy };
+        let changes = worded(&service, &advice).changes;
+        changes.into_iter().map(|change| (change.path, change.old, change.new)).collect()
+    }
+
+    #[test]
+    fn what_is_advised_is_told_as_the_fields_that_change() {
+        let run = || json!({"command": ["shop"]});
+        let spare = Remedy::Recover(Recover::Standby { spares: 1 });
+        let changed = |path: &str, old: Value, new: Value| {
+            let known = |value: Value| Some(value).filter(|value| !value.is_null());
+            (path.to_owned(), known(old), known(new))
+        };
+        assert_eq!(
+            told(spare, json!({"run": run()})),
+            [
+                changed("spec.recover.spares", Value::Null, json!(1)),
+                changed("spec.recover.strategy", json!("reschedule"), json!("standby")),
+            ]
+        );
+        let low = Remedy::LowWatermark(Quantity::from_milli(30_500));
+        let queue = json!({"type": "External", "external": {"metric": {"name": "queue"}, "target": {"type": "AverageValue", "averageValue": 1}}});
+        let policy = json!({"watermarks": {"high": 61, "low": 5}});
+        let marked =
+            json!({"run": run(), "scale": {"min": 1, "max": 9, "metrics": [queue], "policy": policy}});
+        assert_eq!(
+            told(low, marked),
+            [changed("spec.scale.policy.watermarks.low", json!("5"), json!("30500m"))]
+        );
+    }
 }

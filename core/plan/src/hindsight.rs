@@ -3,15 +3,17 @@
 //! The decisions come from the history, whose runs say which number was wanted, how often, and what each metric asked for. Each piece of
 //! advice stands for itself, and is worth what it would have been worth in the time that was looked at.
 
+mod losses;
 mod starts;
 mod thresholds;
+mod throttling;
 
 use std::time::Duration;
 
 use knowledge::{Range, ServiceState};
 use model::quantity::Bytes;
 use model::resource::{
-    AutoScale, Count, Flaps, ForecastMode, Forecasting, Quantity, ScalePolicy, ServiceSpec, Span,
+    AutoScale, Count, Flaps, ForecastMode, Forecasting, Quantity, Recover, ScalePolicy, ServiceSpec, Span,
 };
 use model::settings::Settings;
 use model::time::{Time, Wall};
@@ -57,6 +59,9 @@ pub struct Stretch {
     pub asked: Vec<Option<u32>>,
     /// The least that the metrics asked for at any time, of which the highest counts; `None` when one was not measured.
     pub asked_least: Option<u32>,
+    /// The lowest and the highest that each metric was, in parts of its target, in the order of the declaration; `None` for one that was not
+    /// measured.
+    pub ratios: Vec<Option<(f64, f64)>>,
 }
 
 /// One thing that would better be otherwise.
@@ -77,6 +82,8 @@ pub struct Advice {
 pub enum Kind {
     /// More replicas were asked for than are allowed.
     MaxReached,
+    /// Replicas wait again and again, as the processor that is declared for them is used up.
+    CpuThrottled,
     /// Replicas use all the processor that is declared for them.
     CpuTight,
     /// Replicas use, or used up, more memory than they may.
@@ -87,6 +94,8 @@ pub enum Kind {
     SlowStarts,
     /// Much of a start is spent waiting for the next probe.
     SlowProbe,
+    /// Replicas that were lost were waited for, and none was kept ready for them.
+    NoSpare,
     /// Replicas were removed and added again.
     Flapping,
     /// Fewer replicas would always have done.
@@ -103,6 +112,10 @@ pub enum Kind {
     ScheduleNeverDecided,
     /// The outermost step of a policy was never taken.
     StepNeverTaken,
+    /// A low watermark is so low that nothing was ever removed.
+    LowNeverReached,
+    /// Replicas were kept ready for more losses than there were.
+    SpareNeverUsed,
 }
 
 impl Kind {
@@ -110,11 +123,13 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::MaxReached => "MaxReached",
+            Self::CpuThrottled => "CpuThrottled",
             Self::CpuTight => "CpuTight",
             Self::MemoryTight => "MemoryTight",
             Self::MetricUnmeasured => "MetricUnmeasured",
             Self::SlowStarts => "SlowStarts",
             Self::SlowProbe => "SlowProbe",
+            Self::NoSpare => "NoSpare",
             Self::Flapping => "Flapping",
             Self::MinNeverLeft => "MinNeverLeft",
             Self::CpuOverAsked => "CpuOverAsked",
@@ -123,6 +138,8 @@ impl Kind {
             Self::MetricNeverDecided => "MetricNeverDecided",
             Self::ScheduleNeverDecided => "ScheduleNeverDecided",
             Self::StepNeverTaken => "StepNeverTaken",
+            Self::LowNeverReached => "LowNeverReached",
+            Self::SpareNeverUsed => "SpareNeverUsed",
         }
     }
 }
@@ -171,6 +188,10 @@ pub enum Remedy {
     ScheduleMin(usize, Option<u32>),
     /// `spec.scale.policy.step` without the outermost step of this side, whose range goes to its neighbour.
     WithoutStep(Direction),
+    /// This as `spec.scale.policy.watermarks.low`.
+    LowWatermark(Quantity),
+    /// This as `spec.recover`.
+    Recover(Recover),
 }
 
 impl Remedy {
@@ -186,6 +207,8 @@ impl Remedy {
                 auto.metrics.remove(*index);
             }
             (Self::WithoutStep(side), Count::Auto(auto)) => thresholds::remove_step(&mut auto.policy, *side),
+            (Self::LowWatermark(low), Count::Auto(auto)) => thresholds::set_low(&mut auto.policy, *low),
+            (Self::Recover(recover), _) => spec.recover = *recover,
             (Self::Forecast, _) => {
                 let usual = || Forecasting::of_mode(ForecastMode::On);
                 spec.scale.forecast.get_or_insert_with(usual).mode = ForecastMode::On;
@@ -194,7 +217,14 @@ impl Remedy {
             (Self::ScheduleMin(index, min), _) => {
                 thresholds::set_floor(&mut spec.scale.schedule, *index, *min);
             }
-            (Self::Min(_) | Self::Max(_) | Self::WithoutMetric(_) | Self::WithoutStep(_), _) => {}
+            (
+                Self::Min(_)
+                | Self::Max(_)
+                | Self::WithoutMetric(_)
+                | Self::WithoutStep(_)
+                | Self::LowWatermark(_),
+                _,
+            ) => {}
         }
     }
 }
@@ -205,6 +235,7 @@ pub fn advice(now: Time, service: &ServiceState, past: &[Stretch], settings: &Se
     let Some(declared) = &service.declared else { return Vec::new() };
     let view = View { spec: &declared.spec, past, settings };
     let mut found = view.of_sizes(now, service);
+    found.extend(view.losses(now, service));
     if view.looked_at() >= LOOKED_AT_MIN {
         found.extend(view.flapping());
         found.extend(view.late_starts(service));
@@ -217,6 +248,7 @@ pub fn advice(now: Time, service: &ServiceState, past: &[Stretch], settings: &Se
             found.extend(view.max_reached(auto));
             found.extend(view.min_never_left(auto));
             found.extend(view.idle_metrics(auto));
+            found.extend(declared.autoscaler.as_ref().and_then(|scaler| view.idle_low(scaler)));
         }
     }
     found.sort_by_key(|advice| advice.kind);
@@ -250,13 +282,21 @@ impl View<'_> {
         (hours > 0.0).then(|| replica_hours / hours)
     }
 
+    /// Replicas wanted on average; what is wanted now, without a past.
+    fn replicas(&self, service: &ServiceState) -> f64 {
+        self.mean().unwrap_or_else(|| f64::from(service.desired.unwrap_or(0)))
+    }
+
     fn of_sizes(&self, now: Time, service: &ServiceState) -> Vec<Advice> {
+        let throttled = self.throttled(service);
         let learned =
             vertical::recommendation(now, service, None).filter(|it| it.confidence >= CONFIDENCE_MIN);
-        let Some(learned) = learned else { return Vec::new() };
-        let replicas = self.mean().unwrap_or_else(|| f64::from(service.desired.unwrap_or(0)));
+        let Some(learned) = learned else { return throttled.into_iter().collect() };
+        let replicas = self.replicas(service);
         let resources = &self.spec.resources;
-        let cpu = learned.cpu.filter(|_| !learned.cpu_is_horizontal).zip(resources.cpu);
+        // Who has to wait uses less than it would, and needs more at times than its minutes show.
+        let cpu = learned.cpu.filter(|_| !learned.cpu_is_horizontal && throttled.is_none());
+        let cpu = cpu.zip(resources.cpu);
         let memory = learned.memory.filter(|_| !learned.memory_is_horizontal).zip(resources.memory);
         let cpu = cpu.and_then(|(range, declared)| {
             let range = Range { lower: range.lower.0, target: range.target.0, upper: range.upper.0 };
@@ -266,7 +306,7 @@ impl View<'_> {
             let range = Range { lower: range.lower.0, target: range.target.0, upper: range.upper.0 };
             memory_off(range, declared, replicas)
         });
-        cpu.into_iter().chain(memory).collect()
+        throttled.into_iter().chain(cpu).chain(memory).collect()
     }
 
     fn max_reached(&self, auto: &AutoScale) -> Option<Advice> {

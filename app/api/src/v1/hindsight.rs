@@ -20,8 +20,9 @@ pub struct Recommendations {
 pub struct Advice {
     /// Of what, such as `service/shop`.
     pub target: String,
-    /// `MaxReached`, `CpuTight`, `MemoryTight`, `MetricUnmeasured`, `SlowStarts`, `SlowProbe`, `Flapping`, `MinNeverLeft`, `CpuOverAsked`,
-    /// `MemoryOverAsked`, `ScheduleOverAsked`, `MetricNeverDecided`, `ScheduleNeverDecided` or `StepNeverTaken`.
+    /// `MaxReached`, `CpuThrottled`, `CpuTight`, `MemoryTight`, `MetricUnmeasured`, `SlowStarts`, `SlowProbe`, `NoSpare`, `Flapping`,
+    /// `MinNeverLeft`, `CpuOverAsked`, `MemoryOverAsked`, `ScheduleOverAsked`, `MetricNeverDecided`, `ScheduleNeverDecided`, `StepNeverTaken`,
+    /// `LowNeverReached` or `SpareNeverUsed`.
     pub kind: String,
     /// What was seen, in a sentence.
     pub message: String,

@@ -19,7 +19,7 @@ const STARTS_MIN: usize = 3;
 const SLOW: Duration = Duration::from_secs(10);
 
 /// Replicas that are waited for as long as this in a day, one after the other or at once, are a bottleneck: as for a maximum that was reached.
-const WAITED_A_DAY: Duration = Duration::from_mins(10);
+pub(super) const WAITED_A_DAY: Duration = Duration::from_mins(10);
 
 /// The part of a start that may be spent on waiting for probes: an eighth.
 const PROBES_OF_START: u32 = 8;
@@ -119,7 +119,7 @@ impl View<'_> {
 }
 
 /// How long a replica of `service` is waited for; `None` where that is not known well, or not long.
-fn slow_start(service: &ServiceState) -> Option<Duration> {
+pub(super) fn slow_start(service: &ServiceState) -> Option<Duration> {
     let start = knowledge::start_time(&service.starts).filter(|_| service.starts.took.len() >= STARTS_MIN)?;
     let start = start + knowledge::warmup(&service.starts).unwrap_or_default();
     (start >= SLOW).then_some(start)
@@ -159,6 +159,6 @@ pub(super) fn ask_every(every: Span, probes: &mut Probes) {
     }
 }
 
-fn hours(span: Duration) -> f64 {
+pub(super) fn hours(span: Duration) -> f64 {
     span.as_secs_f64() / 3600.0
 }

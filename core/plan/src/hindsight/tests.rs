@@ -1,9 +1,15 @@
 use std::sync::Arc;
 
+use knowledge::{Knowledge, Place};
+use model::fact::Fact;
 use model::histogram::Width;
-use model::identity::Generation;
-use model::input::Declared;
+use model::identity::{Generation, Incarnation, Ordinal, ReplicaId};
+use model::input::{Declared, Throttling, Usage};
+use model::memory::LOSSES_MAX;
+use model::plan::Role;
+use model::quantity::MilliCpu;
 use model::resource::Service;
+use model::time::Now;
 use serde_json::{Value, json};
 
 use super::*;
@@ -48,6 +54,7 @@ fn hour(from: u64, desired: u32, asked: [Option<u32>; 2]) -> Stretch {
         desired,
         asked: asked.into(),
         asked_least,
+        ratios: Vec::new(),
     }
 }
 
@@ -125,6 +132,7 @@ fn replicas_that_come_back_at_once_need_not_have_gone() {
         desired,
         asked: vec![Some(desired), Some(desired)],
         asked_least: Some(desired),
+        ratios: Vec::new(),
     };
     // Twelve times a day, for five minutes, three of five go.
     let flapping = (0..24 * 60).map(|at| minute(at, if at % 120 < 5 { 2 } else { 5 })).collect::<Vec<_>>();
@@ -389,4 +397,169 @@ fn nothing_is_said_of_a_service_that_is_not_declared() {
     let mut service = learned(100, 40 << 20);
     service.declared = None;
     assert_eq!(advised(&service, &[]), []);
+}
+
+/// One whose three replicas had to wait in this many thousandths of the windows in one minute of ten, and in no other, for two hours.
+fn throttled(thousandths: u64) -> ServiceState {
+    let mut service = learned(100, 200 << 20);
+    service.throttling.limit = MilliCpu(1000);
+    let at = Time::from_millis(90 * HOUR_MS);
+    let counted = Throttling { windows: 600, throttled: 0, waited: Duration::ZERO };
+    let usage = Usage {
+        replica: ReplicaId { service: service.name.clone(), ordinal: Ordinal(0) },
+        incarnation: Incarnation(1),
+        cpu_time: Duration::ZERO,
+        memory: Bytes(0),
+        throttling: Some(counted),
+    };
+    service.places.insert(Ordinal(0), Place::empty(Role::Active, at));
+    let (mut knowledge, mut events) = (Knowledge::default(), Vec::new());
+    service.clone_into(knowledge.service_or_new(&service.name));
+    knowledge.fold(Now { time: at, wall: Wall::from_millis(0) }, &Fact::Used(&usage), &mut events);
+    let mut service = knowledge.services().next().expect("it is there").clone();
+    for minute in 0..120 {
+        service.throttling.shares.add(at, if minute % 10 == 0 { thousandths } else { 0 }, Width(10));
+        service.throttling.minutes += 1;
+    }
+    service
+}
+
+#[test]
+fn a_limit_that_makes_replicas_wait_is_too_tight_however_little_they_use() {
+    let found = advised(&throttled(320), &[]);
+    let [Advice { kind: Kind::CpuThrottled, note, worth: Worth::LackedCores(cores), remedy }] = &found[..]
+    else {
+        panic!("{found:?}")
+    };
+    let Remedy::Cpu(more) = remedy else { panic!("{remedy:?}") };
+    assert!((1470..1530).contains(&more.milli()), "each third window was too short: {more}");
+    assert!((1.4..1.6).contains(cores), "for three replicas: {cores}");
+    assert!(note.contains("its 1 of the processor in 3"), "{note}");
+    assert_eq!(kinds(&advised(&throttled(900), &[]))[0].1, Remedy::Cpu(Quantity::from_milli(2000)));
+
+    let found = advised(&throttled(200), &[]);
+    let [Advice { kind: Kind::CpuOverAsked, .. }] = &found[..] else {
+        panic!("a fifth is not much: {found:?}")
+    };
+}
+
+#[test]
+fn throttling_is_told_after_an_hour_of_one_replica_and_where_the_limit_still_holds() {
+    let kind = |service: &ServiceState| advised(service, &[])[0].kind;
+    let mut soon = throttled(500);
+    soon.throttling.minutes = 59;
+    let mut shared = throttled(500);
+    shared.places.clear();
+    let mut changed = throttled(500);
+    changed.throttling.limit = MilliCpu(500);
+    for service in [soon, shared, changed] {
+        assert_eq!(kind(&service), Kind::CpuOverAsked);
+    }
+}
+
+/// One whose starts take 30 s, and that has lost a replica this often, so many seconds apart, in so many days.
+fn losing(recover: &Value, days: u64, times: usize, apart: u64) -> ServiceState {
+    let spec = json!({"run": {"command": ["shop"]}, "scale": {"replicas": 3}, "recover": recover});
+    let mut service = starting(service(&spec), 30);
+    service.losses.since = Some(Time::from_millis((100 - 24 * days) * HOUR_MS));
+    let first = Time::from_millis(99 * HOUR_MS);
+    service.losses.at = (0..times as u64).map(|nth| first + Duration::from_secs(nth * apart)).collect();
+    service
+}
+
+#[test]
+fn losses_that_were_waited_for_would_have_been_covered_by_a_spare() {
+    let alone = json!({"strategy": "reschedule"});
+    let found = advised(&losing(&alone, 2, 50, 60), &[]);
+    let [Advice { kind: Kind::NoSpare, note, worth: Worth::LackedReplicaHours(hours), remedy }] = &found[..]
+    else {
+        panic!("{found:?}")
+    };
+    assert!((hours - 50.0 * 30.0 / 3600.0).abs() < 1e-9, "{hours}");
+    assert!(note.contains("50 times in 2.0 days") && note.contains("cost 48.0 replica-hours"), "{note}");
+    assert_eq!(*remedy, Remedy::Recover(Recover::Standby { spares: 1 }));
+    let mut spec = losing(&alone, 2, 50, 60).declared.expect("it is declared").spec.clone();
+    remedy.apply(&mut spec);
+    assert_eq!(spec.recover, Recover::Standby { spares: 1 });
+
+    assert_eq!(advised(&losing(&alone, 2, 30, 60), &[]), [], "fifteen minutes in two days");
+    assert_eq!(advised(&losing(&alone, 2, 50, 10), &[]), [], "a spare would not have started until the next");
+    assert_eq!(advised(&starting(losing(&alone, 2, 50, 60), 5), &[]), [], "nobody waits for five seconds");
+}
+
+#[test]
+fn spares_that_no_loss_has_needed_in_a_week_are_waste() {
+    let two = json!({"strategy": "standby", "spares": 2});
+    let found = advised(&losing(&two, 4, 0, 0), &[]);
+    assert_eq!(found, [], "not a week");
+    for (times, apart, left, spared) in
+        [(0, 0, Recover::Reschedule, 2.0), (5, 600, Recover::Standby { spares: 1 }, 1.0)]
+    {
+        let mut service = losing(&two, 4, times, apart);
+        let now = Time::from_millis(200 * HOUR_MS);
+        service.losses.since = Some(Time::from_millis(20 * HOUR_MS));
+        let found = advice(now, &service, &[], &Settings::default());
+        assert_eq!(kinds(&found), [(Kind::SpareNeverUsed, Remedy::Recover(left))]);
+        assert_eq!(found[0].worth, Worth::SparedReplicaHours(spared * 180.0));
+    }
+    let mut service = losing(&two, 4, 5, 20);
+    service.losses.since = Some(Time::ZERO);
+    assert_eq!(
+        advice(Time::from_millis(200 * HOUR_MS), &service, &[], &Settings::default()),
+        [],
+        "three at once"
+    );
+    service.losses.at = vec![Time::from_millis(199 * HOUR_MS); LOSSES_MAX];
+    service.declared = losing(&json!({"strategy": "standby", "spares": 100}), 4, 0, 0).declared;
+    let found = advice(Time::from_millis(200 * HOUR_MS), &service, &[], &Settings::default());
+    assert_eq!(found, [], "those before the ones that are remembered are not known");
+}
+
+/// Added above 60, removed below this.
+fn marked(low: u32) -> ServiceState {
+    let queue = json!({"type": "External", "external": {"metric": {"name": "queue"}, "target": {"type": "AverageValue", "averageValue": 10}}});
+    service(&json!({
+        "run": {"command": ["worker"]},
+        "scale": {"min": 1, "max": 20, "metrics": [queue], "policy": {"watermarks": {"high": 60, "low": low}}},
+    }))
+}
+
+/// Eight days of ten replicas, each of which carried as much as from `least` to `most`.
+fn carried(least: f64, most: f64) -> Vec<Stretch> {
+    let of = |at: u64| Stretch {
+        asked: vec![Some(10)],
+        ratios: vec![Some((least / 10.0, most / 10.0))],
+        ..hour(at, 10, [Some(10), None])
+    };
+    (0..8 * 24).map(of).collect()
+}
+
+#[test]
+fn a_low_watermark_that_nothing_fell_below_while_fewer_would_have_done_is_too_low() {
+    let found = advised(&marked(5), &carried(10.0, 11.0));
+    let [Advice { kind: Kind::LowNeverReached, note, worth, remedy }] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!(*remedy, Remedy::LowWatermark(Quantity::from_milli(30_000)));
+    assert_eq!(*worth, Worth::SparedReplicaHours(6.0 * 192.0), "110 in parts of 30 is 4, and there were ten");
+    assert!(note.starts_with("queue was never below") && note.contains("2 would"), "{note}");
+    let mut spec = marked(5).declared.expect("it is declared").spec.clone();
+    remedy.apply(&mut spec);
+    assert_eq!(spec.scale, marked(30).declared.expect("it is declared").spec.scale);
+    assert_eq!(advised(&marked(30), &carried(31.0, 32.0)), [], "what was advised is declared");
+
+    let found = advised(&marked(5), &carried(20.0, 60.0));
+    let [Advice { kind: Kind::LowNeverReached, worth, .. }] = found[..] else { panic!("{found:?}") };
+    assert_eq!(worth, Worth::Uncounted, "for how long it was low is not known");
+}
+
+#[test]
+fn a_low_watermark_that_worked_or_had_nothing_to_do_is_none() {
+    let (low, busy) = (carried(4.0, 50.0), carried(35.0, 60.0));
+    assert_eq!(advised(&marked(5), &low), [], "it was below it once");
+    assert_eq!(advised(&marked(5), &busy), [], "more than half of the high one");
+    assert_eq!(advised(&marked(5), &carried(10.0, 11.0)[..150]), [], "not a week");
+    let mut removed = carried(10.0, 11.0);
+    removed[7].previous = 11;
+    assert_eq!(advised(&marked(5), &removed), [], "it has removed some");
 }

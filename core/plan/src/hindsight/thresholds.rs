@@ -1,11 +1,12 @@
-//! Thresholds that never fired: floors of schedules, and steps.
+//! Thresholds that never fired: floors of schedules, steps, and low watermarks.
 
 use std::time::Duration;
 
-use model::resource::{Count, ScalePolicy, ScaleStep, Schedule, Window};
+use model::resource::{AutoscalerSpec, Count, Quantity, ScalePolicy, ScaleStep, Schedule, Window};
 use model::time::Wall;
 
 use super::{Advice, Kind, Remedy, Stretch, View, Worth, between, most};
+use crate::scale::question::target_of;
 use crate::scale::stabilize::Direction;
 use crate::scale::step::{applied, side};
 
@@ -116,6 +117,57 @@ impl View<'_> {
             })
         };
         [Direction::Out, Direction::In].into_iter().filter_map(idle).collect()
+    }
+}
+
+impl View<'_> {
+    /// A low watermark that nothing was ever below, while the load fell below half of the high one, where of two replicas one may go.
+    pub(super) fn idle_low(&self, auto: &AutoscalerSpec) -> Option<Advice> {
+        let ScalePolicy::Watermarks(policy) = &auto.policy else { return None };
+        let place = auto.policy.only_metric(&auto.metrics)?;
+        let metric = auto.metrics.get(place)?;
+        let target = target_of(metric).0 as f64;
+        let (low, high) = (policy.low.milli() as f64, policy.high.milli() as f64);
+        let advised = high / 2.0;
+        if self.looked_at() < STEPS_LOOKED_AT_MIN || advised <= low {
+            return None;
+        }
+        let measured = self.past.iter().filter_map(|stretch| {
+            let (least, most) = stretch.ratios.get(place).copied().flatten()?;
+            Some((stretch, (least * target, most * target)))
+        });
+        let measured: Vec<_> = measured.collect();
+        if measured.iter().any(|(stretch, (least, _))| *least < low || is_move(stretch, Direction::In)) {
+            return None;
+        }
+        let would_do = |carried: f64, each: f64| ((carried / each).ceil() as u32).max(auto.min);
+        let fewer =
+            measured.iter().filter(|(_, (least, _))| *least < advised).map(|(stretch, (least, _))| {
+                (would_do(least * f64::from(stretch.desired), high), stretch.desired)
+            });
+        let (few, had) = fewer.filter(|(few, had)| few < had).min()?;
+        // It removes as many as bring the load up to it; of one that went up and down, for how long it was low is not known.
+        let spared = measured.iter().map(|(stretch, (_, most))| {
+            let left = would_do(most * f64::from(stretch.desired), advised);
+            f64::from(stretch.desired.saturating_sub(left)) * self.hours(stretch)
+        });
+        let spared: f64 = spared.sum();
+        Some(Advice {
+            kind: Kind::LowNeverReached,
+            note: format!(
+                "{} was never below the low watermark, and at times {few} would have carried, below the high one, what {had} replicas did",
+                metric.name()
+            ),
+            worth: if spared > 0.0 { Worth::SparedReplicaHours(spared) } else { Worth::Uncounted },
+            remedy: Remedy::LowWatermark(Quantity::from_milli(policy.high.milli() / 2)),
+        })
+    }
+}
+
+/// Sets the low watermark.
+pub(super) fn set_low(policy: &mut ScalePolicy, low: Quantity) {
+    if let ScalePolicy::Watermarks(policy) = policy {
+        policy.low = low;
     }
 }
 

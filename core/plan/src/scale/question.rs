@@ -110,7 +110,7 @@ impl<'a> Question<'a> {
 }
 
 /// What each replica should carry of `metric`, in its unit; above 0.
-pub(super) fn target_of(metric: &MetricSpec) -> Milli {
+pub(crate) fn target_of(metric: &MetricSpec) -> Milli {
     match metric {
         MetricSpec::Resource { target, .. } | MetricSpec::ContainerResource { target, .. } => match target {
             ResourceTarget::Utilization(percent) => Milli(i64::from(percent.0) * 1000),

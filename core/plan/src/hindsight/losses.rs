@@ -1,0 +1,98 @@
+//! What lost replicas have cost, and what it costs to keep some ready for them.
+
+use std::time::Duration;
+
+use knowledge::ServiceState;
+use model::memory::{LOSSES_MAX, LossMemory};
+use model::resource::Recover;
+use model::time::Time;
+
+use super::starts::{WAITED_A_DAY, hours, slow_start};
+use super::{Advice, Kind, LOOKED_AT_MIN, Remedy, View, Worth};
+
+/// Replicas are kept ready for what is rare: within less than a week it need not have come.
+const SPARES_LOOKED_AT_MIN: Duration = Duration::from_hours(7 * 24);
+
+/// Losses that are so close need a replica each that is kept ready, where starts are not known or take no longer.
+const AT_ONCE: Duration = Duration::from_secs(60);
+
+impl View<'_> {
+    /// A spare where losses were waited for much, or fewer of them where there never were as many losses at once.
+    pub(super) fn losses(&self, now: Time, service: &ServiceState) -> Option<Advice> {
+        let seen = counted_for(&service.losses, now)?;
+        match self.spec.recover {
+            Recover::Reschedule => no_spare(service, seen),
+            Recover::Standby { spares } => spare_never_used(service, spares, seen),
+            // Who lets the others carry its share has chosen not to pay for one more.
+            Recover::MostActive | Recover::Random => None,
+        }
+    }
+}
+
+fn no_spare(service: &ServiceState, seen: Duration) -> Option<Advice> {
+    let start = slow_start(service)?;
+    let lost = service.losses.at.len();
+    let covered = covered(&service.losses.at, start);
+    let days = seen.as_secs_f64() / 86_400.0;
+    let waited = start * covered;
+    if seen < LOOKED_AT_MIN || waited.as_secs_f64() < WAITED_A_DAY.as_secs_f64() * days {
+        return None;
+    }
+    Some(Advice {
+        kind: Kind::NoSpare,
+        note: format!(
+            "{lost} times in {days:.1} days a replica was lost, and the next one was waited for, for {:.0} s each; one that is kept ready would have \
+             stepped in {covered} times and have cost {:.1} replica-hours",
+            start.as_secs_f64(),
+            hours(seen)
+        ),
+        worth: Worth::LackedReplicaHours(hours(waited)),
+        remedy: Remedy::Recover(Recover::Standby { spares: 1 }),
+    })
+}
+
+fn spare_never_used(service: &ServiceState, spares: u32, seen: Duration) -> Option<Advice> {
+    let span = knowledge::start_time(&service.starts).unwrap_or_default().max(AT_ONCE);
+    let needed = at_once(&service.losses.at, span);
+    if seen < SPARES_LOOKED_AT_MIN || needed >= spares {
+        return None;
+    }
+    let days = seen.as_secs_f64() / 86_400.0;
+    let recover = if needed == 0 { Recover::Reschedule } else { Recover::Standby { spares: needed } };
+    Some(Advice {
+        kind: Kind::SpareNeverUsed,
+        note: format!(
+            "replicas kept ready for losses: {spares}; most that were lost at once in {days:.1} days: {needed}"
+        ),
+        worth: Worth::SparedReplicaHours(f64::from(spares - needed) * hours(seen)),
+        remedy: Remedy::Recover(recover),
+    })
+}
+
+/// How long all losses are known; `None` before the service was declared.
+fn counted_for(losses: &LossMemory, now: Time) -> Option<Duration> {
+    // Of more than are remembered, those before the oldest are forgotten.
+    let oldest = losses.at.first().filter(|_| losses.at.len() == LOSSES_MAX).copied();
+    Some(now.since(oldest.or(losses.since)?))
+}
+
+/// How many losses a single spare would have stepped in for: the next one has to have started by then.
+fn covered(losses: &[Time], start: Duration) -> u32 {
+    let mut ready = Time::ZERO;
+    let mut count = 0;
+    for lost in losses {
+        if *lost >= ready {
+            count += 1;
+            ready = *lost + start;
+        }
+    }
+    count
+}
+
+/// The most losses within any such span.
+fn at_once(losses: &[Time], span: Duration) -> u32 {
+    let within =
+        |first: &Time| losses.iter().filter(|lost| **lost >= *first && lost.since(*first) < span).count();
+    let most = losses.iter().map(within).max().unwrap_or(0);
+    u32::try_from(most).unwrap_or(u32::MAX)
+}
