@@ -1,11 +1,14 @@
 //! `cargo xtask test`: the whole of CI, step by step, with what each step took and what was left out and why.
 
+mod beside;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context as _, anyhow, bail};
 
 use crate::{cargo, cgroup2, demo, fuzz, needs, tidy};
+use beside::Beside;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -19,6 +22,9 @@ pub(crate) struct Options {
     /// `shared/data` beside the workspace.
     #[arg(long, env = "HOMEOSTAT_DATA", value_name = "FOLDER")]
     data: Option<PathBuf>,
+    /// Do the work of this one step, for a run that goes on beside it.
+    #[arg(long, hide = true, value_name = "STEP")]
+    beside: Option<String>,
 }
 
 /// One part of CI.
@@ -26,7 +32,19 @@ struct Step {
     name: &'static str,
     /// What a pass of it proves.
     proves: &'static str,
+    pace: Pace,
     work: Work,
+}
+
+/// What a step does to the cores.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// Takes them, or is over soon.
+    Takes,
+    /// Waits for most of its time, and others may compute beside it.
+    Waits,
+    /// Only computes: is done beside the steps that wait and come before it.
+    Fills,
 }
 
 /// How a step is done.
@@ -50,6 +68,8 @@ pub(crate) enum Done {
 enum End {
     Passed,
     PassedWithout(String),
+    /// It took so long beside those before it.
+    PassedBeside(Duration),
     Failed,
     LeftOut(String),
     /// An earlier step failed.
@@ -58,64 +78,108 @@ enum End {
 
 /// CI, cheap and telling things first.
 const STEPS: &[Step] = &[
-    Step { name: "needs", proves: "the programs that tests call are there", work: Work::Here(provide_needs) },
-    Step { name: "fmt", proves: "the text has one form", work: Work::Cargo(&["fmt", "--all", "--check"]) },
-    Step { name: "tidy", proves: "the laws of the house hold", work: Work::Here(hold_laws) },
+    Step {
+        name: "needs",
+        proves: "the programs that tests call are there",
+        pace: Pace::Takes,
+        work: Work::Here(provide_needs),
+    },
+    Step {
+        name: "fmt",
+        proves: "the text has one form",
+        pace: Pace::Takes,
+        work: Work::Cargo(&["fmt", "--all", "--check"]),
+    },
+    Step {
+        name: "tidy",
+        proves: "the laws of the house hold",
+        pace: Pace::Takes,
+        work: Work::Here(hold_laws),
+    },
     Step {
         name: "clippy",
         proves: "no lint speaks, in code or tests",
+        pace: Pace::Takes,
         work: Work::Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     },
     Step {
         name: "deny",
         proves: "licences, bans and sources as cargo-deny reads them",
+        pace: Pace::Takes,
         work: Work::Here(deny),
     },
     Step {
         name: "build",
         proves: "everything compiles",
+        pace: Pace::Takes,
         work: Work::Cargo(&["build", "--workspace", "--all-targets"]),
     },
-    Step { name: "tests", proves: "every test passes", work: Work::Here(tests) },
+    Step { name: "tests", proves: "every test passes", pace: Pace::Waits, work: Work::Here(tests) },
     Step {
         name: "cgroup2",
         proves: "control groups of version 2 hold replicas, on a kernel that has them",
+        pace: Pace::Waits,
         work: Work::Here(|_| cgroup2::try_to_run()),
     },
-    Step {
-        name: "doc-tests",
-        proves: "the examples in the documentation run",
-        work: Work::Cargo(&["test", "--workspace", "--doc", "--quiet"]),
-    },
-    Step { name: "doc", proves: "every name in brackets links", work: Work::Here(documentation) },
-    Step { name: "fuzz", proves: "no parser falls to what is quickly found", work: Work::Here(short_fuzz) },
-    Step { name: "release", proves: "what ships builds", work: Work::Here(release) },
-    Step {
-        name: "simulation",
-        proves: "200 seeds × 24 simulated hours under faults break no checker",
-        work: Work::Here(simulation),
-    },
+    Step { name: "release", proves: "what ships builds", pace: Pace::Fills, work: Work::Here(release) },
     Step {
         name: "demo",
         proves: "the main job on real processes and real load",
+        pace: Pace::Waits,
         work: Work::Here(short_demo),
     },
-    Step { name: "demo-trace", proves: "the main job under a recorded load", work: Work::Here(trace_demo) },
+    Step {
+        name: "demo-trace",
+        proves: "the main job under a recorded load",
+        pace: Pace::Waits,
+        work: Work::Here(trace_demo),
+    },
+    Step {
+        name: "fuzz",
+        proves: "no parser falls to what is quickly found",
+        pace: Pace::Fills,
+        work: Work::Here(short_fuzz),
+    },
+    Step {
+        name: "simulation",
+        proves: "200 seeds × 24 simulated hours under faults break no checker",
+        pace: Pace::Fills,
+        work: Work::Here(simulation),
+    },
+    // Last, as they take the lock of the debug build, which control groups want in their turn.
+    Step {
+        name: "doc-tests",
+        proves: "the examples in the documentation run",
+        pace: Pace::Fills,
+        work: Work::Cargo(&["test", "--workspace", "--doc", "--quiet"]),
+    },
+    Step {
+        name: "doc",
+        proves: "every name in brackets links",
+        pace: Pace::Fills,
+        work: Work::Here(documentation),
+    },
 ];
 
 /// Runs every step, or those named, and prints a summary.
 ///
 /// Stops at the first step that fails, unless asked to keep going. Fails, naming the steps, when one failed.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    if let Some(unknown) = options.only.iter().find(|name| STEPS.iter().all(|step| step.name != **name)) {
+    if let Some(name) = &options.beside {
+        return do_one(name, options);
+    }
+    let unknown = |name: &&String| STEPS.iter().all(|step| step.name != **name);
+    if let Some(unknown) = options.only.iter().find(unknown) {
         let known: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
         bail!("there is no step `{unknown}`; the steps are {}", known.join(", "));
     }
     let is_asked =
         |step: &&Step| options.only.is_empty() || options.only.iter().any(|name| name == step.name);
     let steps: Vec<&Step> = STEPS.iter().filter(is_asked).collect();
+    let first_wait = steps.iter().position(|step| step.pace == Pace::Waits);
+    let mut beside = None;
     let mut ends: Vec<(&Step, End, Duration)> = Vec::new();
-    let mut has_failed = false;
+    let (begin, mut has_failed) = (Instant::now(), false);
     for (index, step) in steps.iter().enumerate() {
         if has_failed && !options.keep_going {
             ends.push((step, End::NotReached, Duration::ZERO));
@@ -123,28 +187,49 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         }
         println!("==> {}/{} {}: {}", index + 1, steps.len(), step.name, step.proves);
         let start = Instant::now();
-        let end = match step.work.run(options) {
-            Ok(Done::Passed) => End::Passed,
-            Ok(Done::PassedWithout(what)) => {
-                println!("    left out in part: {what}");
-                End::PassedWithout(what)
-            }
-            Ok(Done::LeftOut(why)) => {
-                println!("    left out: {why}");
-                End::LeftOut(why)
-            }
-            Err(error) => {
-                eprintln!("    {}: {error:#}", step.name);
-                has_failed = true;
-                End::Failed
-            }
-        };
+        if first_wait == Some(index) {
+            beside = Some(Beside::begin(fillers(&steps[index..])));
+        }
+        let end = step.end(options, beside.as_ref());
+        has_failed |= matches!(end, End::Failed);
         ends.push((step, end, start.elapsed()));
     }
-    summarize(&ends);
+    summarize(&ends, begin.elapsed());
     let failed: Vec<&str> =
         ends.iter().filter(|(_, end, _)| matches!(end, End::Failed)).map(|(step, ..)| step.name).collect();
     if failed.is_empty() { Ok(()) } else { Err(anyhow!("failed: {}", failed.join(", "))) }
+}
+
+/// Does the work of one step for the run that started us.
+fn do_one(name: &str, options: &Options) -> anyhow::Result<()> {
+    beside::tied();
+    let step = STEPS.iter().find(|step| step.name == name).with_context(|| format!("no step is `{name}`"))?;
+    match step.work.run(options)? {
+        Done::Passed => Ok(()),
+        Done::PassedWithout(what) | Done::LeftOut(what) => bail!("{what}"),
+    }
+}
+
+/// The steps that are done beside others, as these are from the first one that waits.
+fn fillers(steps: &[&Step]) -> Vec<&'static str> {
+    steps.iter().filter(|step| step.pace == Pace::Fills).map(|step| step.name).collect()
+}
+
+impl Step {
+    /// Does it, or takes what was done of it beside others, and says how it ended.
+    fn end(&self, options: &Options, beside: Option<&Beside>) -> End {
+        let outcome = match beside.filter(|_| self.pace == Pace::Fills) {
+            Some(beside) => beside.take().map(End::PassedBeside),
+            None => self.work.run(options).map(End::from),
+        };
+        match &outcome {
+            Ok(End::PassedWithout(what)) => println!("    left out in part: {what}"),
+            Ok(End::LeftOut(why)) => println!("    left out: {why}"),
+            Ok(_) => {}
+            Err(error) => eprintln!("    {}: {error:#}", self.name),
+        }
+        outcome.unwrap_or(End::Failed)
+    }
 }
 
 impl Work {
@@ -159,14 +244,23 @@ impl Work {
     }
 }
 
-fn summarize(ends: &[(&Step, End, Duration)]) {
+impl From<Done> for End {
+    fn from(done: Done) -> Self {
+        match done {
+            Done::Passed => Self::Passed,
+            Done::PassedWithout(what) => Self::PassedWithout(what),
+            Done::LeftOut(why) => Self::LeftOut(why),
+        }
+    }
+}
+
+fn summarize(ends: &[(&Step, End, Duration)], total: Duration) {
     println!("==> summary");
-    let mut total = Duration::ZERO;
     for (step, end, took) in ends {
-        total += *took;
         let word = match end {
             End::Passed => "passed".to_owned(),
             End::PassedWithout(what) => format!("passed; left out in part: {what}"),
+            End::PassedBeside(took) => format!("passed, in {:.1} s beside those before", took.as_secs_f64()),
             End::Failed => "FAILED".to_owned(),
             End::LeftOut(why) => format!("left out: {why}"),
             End::NotReached => "not reached".to_owned(),
@@ -282,9 +376,18 @@ mod step_tests {
     }
 
     #[test]
+    fn what_fills_the_cores_is_named_from_the_first_step_that_waits() {
+        let all: Vec<&Step> = STEPS.iter().collect();
+        let first = all.iter().position(|step| step.pace == Pace::Waits).expect("some wait");
+
+        assert_eq!(fillers(&all[..first]), [""; 0], "those would be done by nobody");
+        assert_eq!(fillers(&all[first..]), ["release", "fuzz", "simulation", "doc-tests", "doc"]);
+    }
+
+    #[test]
     fn a_recorded_load_that_is_not_there_is_named() {
         let data = Some(PathBuf::from("/nowhere"));
-        let options = Options { keep_going: false, only: Vec::new(), data };
+        let options = Options { keep_going: false, only: Vec::new(), data, beside: None };
 
         let Ok(Done::LeftOut(why)) = trace_demo(&options) else { panic!("there is nothing to replay") };
         assert!(why.contains("/nowhere/traces/wc98_group.csv") && why.contains("HOMEOSTAT_DATA"), "{why}");
@@ -292,7 +395,7 @@ mod step_tests {
 
     #[test]
     fn an_unknown_step_is_named_beside_the_known_ones() {
-        let options = Options { keep_going: false, only: vec!["clipy".to_owned()], data: None };
+        let options = Options { keep_going: false, only: vec!["clipy".to_owned()], data: None, beside: None };
 
         let error = run(&options).expect_err("there is no such step").to_string();
         assert!(error.starts_with("there is no step `clipy`; the steps are needs, fmt"), "{error}");

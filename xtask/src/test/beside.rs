@@ -1,0 +1,110 @@
+//! Steps that only compute, done with what the cores have left while the steps before them wait.
+//!
+//! Each is a process of its own that gives its core to whoever wants it. What it says is kept until its turn comes.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use rustix::process::{Signal, getpgrp, kill_process_group, nice, setsid};
+
+/// Of all priorities the lowest.
+const LOWEST: i32 = 19;
+
+/// Steps that are done one after the other beside those that have their turn.
+pub(super) struct Beside {
+    ended: Receiver<Ended>,
+}
+
+struct Ended {
+    outcome: io::Result<(ExitStatus, File)>,
+    took: Duration,
+}
+
+impl Beside {
+    /// Begins with the first of these steps. They end with this process, however it ends.
+    pub(super) fn begin(names: Vec<&'static str>) -> Self {
+        let (sender, ended) = channel();
+        std::thread::spawn(move || {
+            for name in names {
+                let start = Instant::now();
+                let outcome = call(name);
+                // Nobody takes it when a step in its turn has failed: then this process ends.
+                let _nobody_asks = sender.send(Ended { outcome, took: start.elapsed() });
+            }
+        });
+        Self { ended }
+    }
+
+    /// Waits for the next of them, prints what it said, and returns how long it took; fails when it did.
+    pub(super) fn take(&self) -> anyhow::Result<Duration> {
+        let Ended { outcome, took } = self.ended.recv().context("every step beside others was taken")?;
+        let (status, mut said) = outcome.context("could not do it beside others")?;
+        said.rewind().and_then(|()| io::copy(&mut said, &mut io::stdout())).context("could not read it")?;
+        if !status.success() {
+            bail!("{status}");
+        }
+        Ok(took)
+    }
+}
+
+/// Does a step in a process of its own.
+fn call(name: &str) -> io::Result<(ExitStatus, File)> {
+    // Not by the path of our program: a build may have put another one there.
+    run(Command::new("/proc/self/exe").args(["test", "--beside", name]))
+}
+
+/// Runs a command that is [tied] to this process, and returns what it said, too.
+fn run(command: &mut Command) -> io::Result<(ExitStatus, File)> {
+    let said = tempfile::tempfile()?;
+    command.stdin(Stdio::piped()).stdout(said.try_clone()?).stderr(said.try_clone()?);
+    let mut child = command.spawn()?;
+    // Open for as long as we live.
+    let _tie = child.stdin.take();
+    Ok((child.wait()?, said))
+}
+
+/// Makes this process, and all that it starts, the last to get a core and end with the process that it was started by.
+pub(super) fn tied() {
+    // The scheduler takes a session for one in which its processes share, whatever the priority of each: where it does, that group is the last one.
+    let _leads_already = setsid();
+    let _no_such_groups = std::fs::write("/proc/self/autogroup", LOWEST.to_string());
+    let _as_it_was = nice(LOWEST);
+    std::thread::spawn(|| {
+        let _closed = io::stdin().read(&mut [0]);
+        let _ends_us = kill_process_group(getpgrp(), Signal::TERM);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_beside_is_kept_with_how_it_ended() {
+        let (status, mut said) = run(Command::new("sh").args(["-c", "echo some; echo more >&2; exit 3"]))
+            .expect("sh is everywhere");
+
+        let mut text = String::new();
+        said.rewind().and_then(|()| said.read_to_string(&mut text)).expect("it was kept");
+        assert_eq!((status.code(), text.as_str()), (Some(3), "some\nmore\n"));
+    }
+
+    #[test]
+    fn one_that_fails_fails_in_its_turn_and_the_next_is_taken_all_the_same() {
+        let (sender, ended) = channel();
+        for program in ["false", "true"] {
+            let outcome = run(&mut Command::new(program));
+            sender.send(Ended { outcome, took: Duration::from_secs(7) }).expect("it is taken");
+        }
+        drop(sender);
+        let beside = Beside { ended };
+
+        assert_eq!(beside.take().expect_err("it failed").to_string(), "exit status: 1");
+        assert_eq!(beside.take().expect("it passed"), Duration::from_secs(7));
+        assert!(beside.take().is_err(), "there is none");
+    }
+}
