@@ -1,7 +1,7 @@
 //! One request and its answer, over a pool of kept connections.
 
 use std::cell::{Cell, RefCell};
-use std::error::Error as _;
+use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -14,17 +14,26 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// How a request went wrong without an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a request went wrong without an answer, and what the machine said of it.
+#[derive(Debug)]
 pub(crate) enum Failure {
     /// No connection could be made.
-    Connect,
+    Connect(Cause),
     /// No answer in time.
     Timeout,
     /// The connection ended before the answer did.
-    Reset,
+    Reset(Cause),
     /// The answer was no HTTP, or something else.
-    Other,
+    Other(Cause),
+}
+
+/// An error as it came: put into words only if it is the first of its class.
+pub(crate) type Cause = Box<dyn Error>;
+
+impl Failure {
+    fn connect(cause: impl Error + 'static) -> Self {
+        Self::Connect(Box::new(cause))
+    }
 }
 
 /// An answer that came to its end.
@@ -98,10 +107,10 @@ impl Pool {
     }
 
     async fn connect(&self) -> Result<Connection, Failure> {
-        let stream = TcpStream::connect(&self.addresses[..]).await.map_err(|_| Failure::Connect)?;
+        let stream = TcpStream::connect(&self.addresses[..]).await.map_err(Failure::connect)?;
         self.opened.set(self.opened.get() + 1);
-        stream.set_nodelay(true).map_err(|_| Failure::Connect)?;
-        let (sender, wire) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| Failure::Connect)?;
+        stream.set_nodelay(true).map_err(Failure::connect)?;
+        let (sender, wire) = http1::handshake(TokioIo::new(stream)).await.map_err(Failure::connect)?;
         Ok(Connection { sender, wire: Some(wire) })
     }
 }
@@ -122,7 +131,7 @@ struct SendError {
 
 impl From<hyper::Error> for SendError {
     fn from(error: hyper::Error) -> Self {
-        Self { failure: failure_of(&error), unsent: None }
+        Self { failure: failure_of(error), unsent: None }
     }
 }
 
@@ -131,7 +140,7 @@ impl Connection {
         let answering = self.sender.try_send_request(request);
         let response = drive(&mut self.wire, answering).await.map_err(|mut error| {
             let unsent = error.take_message().map(Box::new);
-            SendError { failure: failure_of(error.error()), unsent }
+            SendError { failure: failure_of(error.into_error()), unsent }
         })?;
         let status = response.status();
         let mut body = response.into_body();
@@ -171,28 +180,33 @@ where
     .await
 }
 
-/// Returns the class that an error of the connection belongs to.
-fn failure_of(error: &hyper::Error) -> Failure {
+/// Returns an error of the connection in its class.
+fn failure_of(error: hyper::Error) -> Failure {
+    if is_end(&error) { Failure::Reset(Box::new(error)) } else { Failure::Other(Box::new(error)) }
+}
+
+/// Whether an error says that the connection ended too early.
+fn is_end(error: &hyper::Error) -> bool {
     if error.is_incomplete_message()
         || error.is_closed()
         || error.is_canceled()
         || error.is_body_write_aborted()
     {
-        return Failure::Reset;
+        return true;
     }
     let mut cause = error.source();
     while let Some(source) = cause {
         if let Some(io) = source.downcast_ref::<io::Error>() {
-            return match io.kind() {
+            return matches!(
+                io.kind(),
                 io::ErrorKind::ConnectionReset
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::BrokenPipe
-                | io::ErrorKind::UnexpectedEof
-                | io::ErrorKind::NotConnected => Failure::Reset,
-                _ => Failure::Other,
-            };
+                    | io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::UnexpectedEof
+                    | io::ErrorKind::NotConnected
+            );
         }
         cause = source.source();
     }
-    Failure::Other
+    false
 }

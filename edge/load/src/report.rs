@@ -41,6 +41,8 @@ pub struct Report {
     pub statuses: BTreeMap<u16, u64>,
     /// `failed`, by what went wrong.
     pub failures: Failures,
+    /// What was said of the first failure of each class that says something.
+    pub first_causes: Causes,
     /// Bytes of bodies received.
     pub bytes_received: u64,
     /// Connections made over the whole run.
@@ -81,6 +83,27 @@ pub struct Failures {
     pub status5xx: u64,
     /// Anything else, such as an answer that is no HTTP.
     pub other: u64,
+}
+
+/// What the machine said of the first failed request of a class; `None` while there is none.
+///
+/// The first alone: on a machine whose server is gone, the thousands that follow say the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Causes {
+    /// Of those for which no connection could be made.
+    pub connect: Option<String>,
+    /// Of those whose connection ended before the answer did.
+    pub reset: Option<String>,
+    /// Of anything else.
+    pub other: Option<String>,
+}
+
+impl Causes {
+    /// Returns what was said of the first failure of a class of [`Failures::by_class`].
+    fn of(&self, class: &str) -> Option<&str> {
+        let causes = [("connect", &self.connect), ("reset", &self.reset), ("other", &self.other)];
+        causes.into_iter().find(|(name, _)| *name == class)?.1.as_deref()
+    }
 }
 
 impl Failures {
@@ -147,7 +170,7 @@ impl Report {
                 .by_class()
                 .into_iter()
                 .filter(|(_, count)| *count > 0)
-                .map(|(class, count)| row("  of them", format!("{count} {class}"))),
+                .map(|(class, count)| row("  of them", self.of_class(class, count))),
         );
         if self.skipped > 0 {
             rows.push(row("skipped", format!("{} (all connections were busy)", self.skipped)));
@@ -176,6 +199,13 @@ impl Report {
             rows.push(row("statuses", statuses.join(", ")));
         }
         rows
+    }
+
+    fn of_class(&self, class: &str, count: u64) -> String {
+        match self.first_causes.of(class) {
+            Some(cause) => format!("{count} {class} (the first: {cause})"),
+            None => format!("{count} {class}"),
+        }
     }
 
     fn failed_with_share(&self) -> String {
@@ -234,6 +264,7 @@ mod tests {
             pacing_error_seconds: None,
             statuses: BTreeMap::from([(200, 398), (503, 1)]),
             failures: Failures { reset: 1, status5xx: 1, ..Failures::default() },
+            first_causes: Causes { reset: Some("connection closed".to_owned()), ..Causes::default() },
             bytes_received: 1,
             connections_opened: 3,
             series: Vec::new(),
@@ -253,6 +284,9 @@ mod tests {
             "/latencySeconds/p99",
             "/latencySeconds/max",
             "/failures/status5xx",
+            "/firstCauses/connect",
+            "/firstCauses/reset",
+            "/firstCauses/other",
             "/statuses/200",
             "/series",
         ] {
@@ -276,5 +310,8 @@ mod tests {
         assert_eq!(value_of("latency max"), Some("1.50 s"));
         assert_eq!(value_of("statuses"), Some("398 × 200, 1 × 503"));
         assert_eq!(value_of("skipped"), None);
+        let failed: Vec<_> =
+            rows.iter().filter(|row| row.name == "  of them").map(|row| &row.value).collect();
+        assert_eq!(failed, ["1 reset (the first: connection closed)", "1 status 5xx"]);
     }
 }

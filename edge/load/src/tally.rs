@@ -1,12 +1,13 @@
 //! Counts and distributions of a run, while it goes on.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
 use crate::exchange::{Answer, Failure};
-use crate::report::{Failures, Progress, Quantiles, Report};
+use crate::report::{Causes, Failures, Progress, Quantiles, Report};
 use crate::series::{LATENCY_MICROS_MAX, Series, seconds_of};
 
 /// How far behind its time the generator may send before a request counts as late.
@@ -35,6 +36,7 @@ pub(crate) struct Tally {
     late: u64,
     bytes_received: u64,
     failures: Failures,
+    first_causes: Causes,
     statuses: BTreeMap<u16, u64>,
     latency: Histogram<u64>,
     service_time: Histogram<u64>,
@@ -54,6 +56,7 @@ impl Tally {
             late: 0,
             bytes_received: 0,
             failures: Failures::default(),
+            first_causes: Causes::default(),
             statuses: BTreeMap::new(),
             latency: times(),
             service_time: times(),
@@ -92,12 +95,7 @@ impl Tally {
                 status < 400
             }
             Err(failure) => {
-                match failure {
-                    Failure::Connect => self.failures.connect += 1,
-                    Failure::Timeout => self.failures.timeout += 1,
-                    Failure::Reset => self.failures.reset += 1,
-                    Failure::Other => self.failures.other += 1,
-                }
+                self.record_failure(failure);
                 false
             }
         };
@@ -110,6 +108,21 @@ impl Tally {
         } else {
             self.series.counts_at(ended).failed += 1;
         }
+    }
+
+    fn record_failure(&mut self, failure: Failure) {
+        let (failures, causes) = (&mut self.failures, &mut self.first_causes);
+        let (count, first, cause) = match failure {
+            Failure::Connect(cause) => (&mut failures.connect, &mut causes.connect, cause),
+            Failure::Reset(cause) => (&mut failures.reset, &mut causes.reset, cause),
+            Failure::Other(cause) => (&mut failures.other, &mut causes.other, cause),
+            Failure::Timeout => {
+                failures.timeout += 1;
+                return;
+            }
+        };
+        *count += 1;
+        first.get_or_insert_with(|| words_of(&*cause));
     }
 
     fn failed(&self) -> u64 {
@@ -152,11 +165,26 @@ impl Tally {
             pacing_error_seconds: quantiles(&self.pacing_error),
             statuses: self.statuses,
             failures: self.failures,
+            first_causes: self.first_causes,
             bytes_received: self.bytes_received,
             connections_opened,
             series: self.series.finish(end),
         }
     }
+}
+
+/// Returns what an error says, with the causes that it does not say itself.
+fn words_of(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let said = source.to_string();
+        if !words.contains(&said) {
+            words = format!("{words}: {said}");
+        }
+        cause = source.source();
+    }
+    words
 }
 
 fn micros(time: Duration) -> u64 {
@@ -212,10 +240,10 @@ mod tests {
         let ends = [
             answer(StatusCode::NOT_FOUND),
             answer(StatusCode::BAD_GATEWAY),
-            Err(Failure::Connect),
+            Err(Failure::Connect("nobody listens".into())),
             Err(Failure::Timeout),
-            Err(Failure::Reset),
-            Err(Failure::Other),
+            Err(Failure::Reset("closed".into())),
+            Err(Failure::Other("no HTTP".into())),
         ];
         for end in ends {
             tally.record_sent(ms(0), ms(0));

@@ -117,6 +117,7 @@ async fn each_way_to_fail_has_its_class() {
     };
     let report = run_to_end(plan(&refused, 100.0, ms(100))).await;
     assert_eq!((report.requests, report.failures.connect), (10, 10), "{report:?}");
+    assert_eq!(report.first_causes.connect.as_deref(), Some("Connection refused (os error 111)"));
 
     let server = Server::with_status(StatusCode::SERVICE_UNAVAILABLE).await;
     let report = run_to_end(plan(&server.url(), 100.0, ms(100))).await;
@@ -129,10 +130,16 @@ async fn each_way_to_fail_has_its_class() {
     let server = Server::of_bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly a part").await;
     let report = run_to_end(plan(&server.url(), 100.0, ms(100))).await;
     assert_eq!((report.failed, report.failures.reset), (10, 10), "{report:?}");
+    let cause = report.first_causes.reset.as_deref();
+    assert_eq!(
+        cause,
+        Some("error reading a body from connection: end of file before message length reached")
+    );
 
     let server = Server::of_bytes(b"220 mail.example.org ESMTP\r\n\r\n").await;
     let report = run_to_end(plan(&server.url(), 100.0, ms(100))).await;
     assert_eq!((report.failed, report.failures.other), (10, 10), "{report:?}");
+    assert_eq!(report.first_causes.other.as_deref(), Some("invalid HTTP version parsed"));
     assert_eq!(report.latency_seconds, None);
 }
 
