@@ -473,6 +473,7 @@ fn is_of_guard(reason: &Reason) -> bool {
         | Reason::Idle { .. }
         | Reason::Awaited { .. }
         | Reason::Exited(_)
+        | Reason::Obeyed(_)
         | Reason::Unhealthy { .. }
         | Reason::Outdated { .. }
         | Reason::SpareWanted

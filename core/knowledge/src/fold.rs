@@ -10,7 +10,7 @@ use model::latency::Latencies;
 use model::name::ServiceName;
 use model::plan::{Afterwards, Role};
 use model::reason::Reason;
-use model::resource::LatencySlo;
+use model::resource::{LatencySlo, Signal};
 use model::time::{Now, Time};
 
 use crate::place::{Fitting, Health, Place, SLOWEST_HELD, Stage};
@@ -143,6 +143,9 @@ impl Knowledge {
         if exit.out_of_memory && service.is_measured() {
             service.ran_out_of_memory(replica.ordinal, now.time);
         }
+        // What is declared now: a life of an older declaration that had another is told of by how it ended.
+        let stop_signal =
+            service.last_declared.as_ref().map_or_else(Signal::default, |it| it.spec.stop.signal);
         let Some(place) = service.places.get_mut(&replica.ordinal) else { return Folded::Same };
         let empty = |exit| Stage::Empty { since: now.time, exit };
         // Whoever carried another's share carries nothing now: somebody else may take that over.
@@ -150,7 +153,11 @@ impl Knowledge {
         match place.stage {
             Stage::Empty { .. } => Folded::Same,
             Stage::Stopping { then, .. } | Stage::Draining { then, .. } => {
-                events.push(event(now, replica, place, EventKind::Stopped, Reason::Exited(exit)));
+                // One that drains has not had its signal yet.
+                let is_told = matches!(place.stage, Stage::Stopping { .. });
+                let obeys = is_told && exit.is_by(stop_signal);
+                let reason = if obeys { Reason::Obeyed(exit) } else { Reason::Exited(exit) };
+                events.push(event(now, replica, place, EventKind::Stopped, reason));
                 match then {
                     Afterwards::Refill => place.stage = empty(None),
                     Afterwards::Close => {

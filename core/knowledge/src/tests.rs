@@ -170,6 +170,32 @@ fn an_end_that_was_asked_for_closes_the_place_or_empties_it() {
 }
 
 #[test]
+fn only_who_was_told_to_stop_and_ends_by_that_signal_ended_as_asked() {
+    let then = Afterwards::Close;
+    let stopping = || Stage::Stopping { action: ActionId::default(), since: BEGUN, then };
+    let told = |before, status| {
+        let mut events = Vec::new();
+        let exit = Exit { status, ..killed() };
+        let now = Now { time: Time::from_millis(101_000), wall: Wall::from_millis(0) };
+        picture(before).fold(now, &Fact::Ended { replica: replica(), exit }, &mut events);
+        events.first().map(|event| event.reason.to_string()).unwrap()
+    };
+    for (status, expected) in [
+        (ExitStatus::Signal(15), "it ended as asked after 5.0s (signal 15)"),
+        (ExitStatus::Code(143), "it ended as asked after 5.0s (code 143)"),
+        (ExitStatus::Code(0), "it finished after 5.0s (code 0)"),
+        (ExitStatus::Signal(9), "it was killed after 5.0s (signal 9)"),
+        (ExitStatus::Signal(11), "it crashed after 5.0s (signal 11)"),
+    ] {
+        assert_eq!(told(stopping(), status), expected);
+    }
+    // By the hand of somebody else.
+    for before in [starting(), running(true), draining(then)] {
+        assert_eq!(told(before, ExitStatus::Signal(15)), "it was killed after 5.0s (signal 15)");
+    }
+}
+
+#[test]
 fn one_who_dies_stands_in_for_nobody() {
     let mut knowledge = picture(running(true));
     knowledge.place_mut(&replica()).unwrap().stands_in_for = Some(Ordinal(4));

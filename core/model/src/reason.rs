@@ -8,7 +8,7 @@ use crate::identity::{Generation, Ordinal};
 use crate::input::{Exit, ExitStatus};
 use crate::name::ServiceName;
 use crate::quantity::{Bytes, Replicas};
-use crate::resource::Remove;
+use crate::resource::{Remove, Signal};
 use crate::time::Time;
 
 /// Why something was done or not done; closed, so that each use says what each reason means there.
@@ -88,6 +88,8 @@ pub enum Reason {
     },
     /// The replica ended by itself.
     Exited(Exit),
+    /// The replica was told to stop, and the signal that says so ended it: it has no way of its own to take it.
+    Obeyed(Exit),
     /// The replica failed its liveness probe for longer than the balancer needed to go around it.
     Unhealthy {
         /// Since when.
@@ -238,6 +240,16 @@ pub enum ExitClass {
 }
 
 impl Exit {
+    /// Whether `signal` ended it: by what it does to a program that does not take it, or as those end that tell of it by their code (128 and
+    /// its number, as shells and Java's runtime do).
+    pub fn is_by(&self, signal: Signal) -> bool {
+        match self.status {
+            ExitStatus::Signal(number) => number == signal.number(),
+            ExitStatus::Code(code) => code == 128 + signal.number(),
+            ExitStatus::Unknown => false,
+        }
+    }
+
     /// What the end means.
     ///
     /// Codes: FreeBSD's sysexits(3) and POSIX shells' 126 and 127. A program that refuses its configuration does so at once,
@@ -293,6 +305,7 @@ impl fmt::Display for Reason {
             Self::Exited(exit) => {
                 write!(f, "it {} after {:.1?} ({})", exit.class(), exit.ran_for, exit.status)
             }
+            Self::Obeyed(exit) => write!(f, "it ended as asked after {:.1?} ({})", exit.ran_for, exit.status),
             Self::Unhealthy { since } => write!(f, "its liveness probe has failed since {since}"),
             Self::Outdated { runs, wanted } => write!(f, "it runs generation {runs}, wanted is {wanted}"),
             Self::Squeezed { uses, allotted } => f.write_str(&squeezed(*uses, *allotted)),

@@ -482,3 +482,18 @@ pub enum Signal {
     #[serde(rename = "SIGKILL")]
     Kill,
 }
+
+impl Signal {
+    /// Its number on Linux.
+    pub const fn number(self) -> i32 {
+        match self {
+            Self::Hup => 1,
+            Self::Int => 2,
+            Self::Quit => 3,
+            Self::Kill => 9,
+            Self::Usr1 => 10,
+            Self::Usr2 => 12,
+            Self::Term => 15,
+        }
+    }
+}
