@@ -17,6 +17,12 @@ use crate::pace::Pace;
 /// balancer, which goes on by itself, that there is nobody. 30 s: what takes longer to answer a probe is not well.
 const BEGIN_MAX: Duration = Duration::from_secs(30);
 
+/// How often a balancer is asked when everything ends: once more, since a reload may come while another is under way.
+const LAST_TRIES: u32 = 2;
+
+/// Between these.
+const LAST_PAUSE: Duration = Duration::from_millis(500);
+
 /// What is to be in a file.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
@@ -29,8 +35,18 @@ pub(crate) struct Wanted {
     pub(crate) number: u64,
     /// Whether all replicas are known for what they are.
     pub(crate) is_settled: bool,
-    /// Whether the keeper's work is done with it.
-    pub(crate) is_last: bool,
+    pub(crate) ends: Ends,
+}
+
+/// When the work of a keeper is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ends {
+    /// More may be wanted.
+    Not,
+    /// When the balancer has taken this.
+    Taken,
+    /// When it was asked to take this: everything ends, and must not wait for a balancer that has ended before.
+    Asked,
 }
 
 /// A file and how it is.
@@ -113,16 +129,20 @@ impl Keeper {
         let mut seen = None;
         loop {
             let wanted = self.wanted.borrow_and_update().clone();
+            if wanted.ends == Ends::Asked {
+                return self.part(&wanted).await;
+            }
+            let is_last = wanted.ends == Ends::Taken;
             let now = os::since_boot();
             if seen != Some(wanted.number) {
                 seen = Some(wanted.number);
                 pace.every = wanted.external.every.into();
                 pace.changed(now);
             }
-            let is_held = is_of_before && !wanted.is_settled && !wanted.is_last && self.is_untried();
+            let is_held = is_of_before && !wanted.is_settled && !is_last && self.is_untried();
             let due = pace.due().map(|due| if is_held { due.max(begun + BEGIN_MAX) } else { due });
             match due {
-                Some(due) if now >= due || wanted.is_last && self.is_behind(&wanted) => {
+                Some(due) if now >= due || is_last && self.is_behind(&wanted) => {
                     let result = self.bring(&wanted).await;
                     let is_done = result.is_ok();
                     if is_done {
@@ -131,7 +151,7 @@ impl Keeper {
                         pace.failed(os::since_boot());
                     }
                     self.account(&wanted, result);
-                    if is_done && wanted.is_last {
+                    if is_done && is_last {
                         return;
                     }
                 }
@@ -144,6 +164,19 @@ impl Keeper {
                     }
                 }
             }
+        }
+    }
+
+    /// Lets the balancer have what is wanted at the end, if it can be asked.
+    async fn part(&self, wanted: &Wanted) {
+        for _ in 0..LAST_TRIES {
+            let result = self.bring(wanted).await;
+            let is_done = result.is_ok();
+            self.account(wanted, result);
+            if is_done {
+                return;
+            }
+            tokio::time::sleep(LAST_PAUSE).await;
         }
     }
 

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::file::Place;
-use crate::keeper::{FileState, Keeper, Kept, Wanted};
+use crate::keeper::{Ends, FileState, Keeper, Kept, Wanted};
 use crate::render::render;
 use crate::upstream::{Server, Standing, Upstream};
 
@@ -101,7 +101,7 @@ impl Keepers {
         for (file, entry) in &mut shelf.by_file {
             let is_named = externals.iter().any(|external| Path::new(&external.file) == file.as_path());
             if entry.is_of(service) && !is_named {
-                retire(entry);
+                retire(entry, Ends::Taken);
             }
         }
         for external in externals {
@@ -116,7 +116,7 @@ impl Keepers {
                 serving: upstream.servers.iter().filter(serves).count(),
                 number: 1,
                 is_settled,
-                is_last: false,
+                ends: Ends::Not,
             };
             self.want(shelf, wanted);
         }
@@ -125,8 +125,10 @@ impl Keepers {
     /// How the files of a service are, in the order of their paths.
     pub fn state(&self, service: &ServiceName) -> Vec<Kept> {
         let shelf = self.shelf();
-        let own =
-            shelf.by_file.values().filter(|entry| entry.is_of(service) && !entry.wanted.borrow().is_last);
+        let own = shelf
+            .by_file
+            .values()
+            .filter(|entry| entry.is_of(service) && entry.wanted.borrow().ends == Ends::Not);
         let kept = own.map(|entry| {
             let (wanted, state) = (entry.wanted.borrow(), entry.state.borrow().clone());
             let is_current = state.in_force >= wanted.number;
@@ -150,14 +152,15 @@ impl Keepers {
         own.map(|entry| entry.is_settling(now)).reduce(|a, b| a || b)
     }
 
-    /// Leaves all files without a server, and waits until their balancers have taken that, at most `limit`.
+    /// Leaves all files without a server, and waits until their balancers have taken that, at most `limit`. Who does not take it when asked, and asked
+    /// once more, has ended before.
     ///
     /// To be called before the replicas are stopped: another program may get their ports.
     pub async fn close(&self, limit: Duration) {
         {
             let shelf = &mut *self.shelf();
             shelf.is_closed = true;
-            shelf.by_file.values_mut().for_each(retire);
+            shelf.by_file.values_mut().for_each(|entry| retire(entry, Ends::Asked));
         }
         self.inner.tasks.close();
         if tokio::time::timeout(limit, self.inner.tasks.wait()).await.is_err() {
@@ -194,18 +197,21 @@ impl Keepers {
 fn change(wanted: &mut Wanted, mut new: Wanted) -> bool {
     let is_same_text = wanted.text == new.text;
     let is_same = is_same_text
-        && (&wanted.service, &wanted.external, wanted.is_settled, wanted.is_last)
-            == (&new.service, &new.external, new.is_settled, new.is_last);
+        && (&wanted.service, &wanted.external, wanted.is_settled, wanted.ends)
+            == (&new.service, &new.external, new.is_settled, new.ends);
     // What differs in something else than the text is in force when the text is.
     new.number = wanted.number + u64::from(!is_same_text || wanted.external != new.external);
     *wanted = new;
     !is_same
 }
 
-fn retire(entry: &mut Entry) {
+/// Leaves a file without a server, after which its keeper ends.
+fn retire(entry: &mut Entry, ends: Ends) {
     entry.wanted.send_if_modified(|wanted| {
-        if wanted.is_last {
-            return false;
+        let before = wanted.ends;
+        wanted.ends = ends.max(before);
+        if before != Ends::Not {
+            return wanted.ends != before;
         }
         let none = Upstream {
             service: wanted.service.to_string(),
@@ -216,7 +222,7 @@ fn retire(entry: &mut Entry) {
             servers: Vec::new(),
         };
         wanted.text = render(wanted.external.format, &none).into();
-        (wanted.serving, wanted.is_last) = (0, true);
+        wanted.serving = 0;
         wanted.number += 1;
         true
     });

@@ -148,6 +148,35 @@ async fn what_is_no_longer_declared_and_what_ends_leaves_a_file_without_servers(
 }
 
 #[tokio::test]
+async fn the_end_of_everything_waits_for_no_balancer_that_has_ended_before() {
+    let world = World::new();
+    let mut external = world.external("true", "test ! -e gone || { echo not running >&2; exit 1; }");
+    external.every = Span::from_secs(3600);
+    world.set(&external, &[4001]);
+    world.settled().await;
+    fs::write(world.path("gone"), "").unwrap();
+
+    let closing = world.keepers.close(Duration::from_secs(600));
+    tokio::time::timeout(Duration::from_secs(20), closing).await.expect("it is given up");
+    assert_eq!(world.reloads(), 3, "once when all was well, and twice at the end");
+    assert!(!world.content("shop.conf").contains("4001"), "it finds no replica when it comes back");
+}
+
+#[tokio::test]
+async fn who_is_no_longer_declared_and_cannot_be_told_does_not_keep_everything_from_ending() {
+    let world = World::new();
+    let external = world.external("true", "test ! -e gone");
+    world.set(&external, &[4001]);
+    world.settled().await;
+    fs::write(world.path("gone"), "").unwrap();
+    world.keepers.set(&shop(), &[], &upstream(&[]), true);
+    world.hears("could not reload nginx after").await;
+
+    let closing = world.keepers.close(Duration::from_secs(600));
+    tokio::time::timeout(Duration::from_secs(20), closing).await.expect("it is given up");
+}
+
+#[tokio::test]
 async fn a_file_of_somebody_else_is_never_replaced() {
     let world = World::new();
     fs::write(world.path("shop.conf"), "worker_processes 4;\n").unwrap();
