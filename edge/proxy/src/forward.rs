@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use balance::{Body as Left, Failure, Phase, Refusal as RetryRefusal, Repeatability, Retry, Tried, Unpicked};
+use balance::{
+    Body as Left, EndpointId, Failure, Phase, Refusal as RetryRefusal, Repeatability, Retry, Tried, Unpicked,
+};
 use hyper::body::Incoming;
 use hyper::header::{EXPECT, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
@@ -18,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::access::Record;
 use crate::body::{Download, RequestBody, ResponseBody, Upload};
 use crate::connection::Client;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, InFlight};
 use crate::exchange::Exchange;
 use crate::gate::Closed;
 use crate::grpc::{self, Dialect};
@@ -28,7 +30,7 @@ use crate::headers::{Refusal, Sender, Wish, cookie, prepare_request, prepare_res
 use crate::line::{Entry, Inbound, Line, SendError};
 use crate::link::Link;
 use crate::local::Adopted;
-use crate::patience::Patience;
+use crate::patience::{Impatience, Patience};
 use crate::route::{HashKey, Protocol};
 use crate::router::{self, Copies};
 use crate::service::{Door, Service};
@@ -241,38 +243,60 @@ enum How {
     Unsendable,
 }
 
+/// The client asks for a WebSocket of endpoints that have none.
+const NO_TUNNEL: &str = "The endpoint speaks HTTP/2 and takes no WebSockets over it (RFC 8441).";
+
+/// The tries of a request since it last waited for an endpoint.
+#[derive(Debug)]
+struct Round {
+    tried: Tried,
+    tries: u8,
+    /// Of these, endpoints that take no WebSockets.
+    without_tunnel: u8,
+}
+
+impl Round {
+    const NEW: Self = Self { tried: Tried::NONE, tries: 0, without_tunnel: 0 };
+
+    fn passed_over(&mut self, id: EndpointId) {
+        self.tried.add(id);
+        self.without_tunnel += 1;
+    }
+
+    /// Whether all that were tried take no WebSockets. One that did not answer might, and is waited for.
+    fn is_without_tunnel(&self) -> bool {
+        self.tries > 0 && self.without_tunnel == self.tries
+    }
+}
+
 impl Errand {
     async fn run(&mut self, mut exchange: Box<Exchange>) -> Response<ResponseBody> {
-        let mut tried = Tried::NONE;
-        let mut tries = 0;
+        let mut round = Round::NEW;
         let mut patience: Option<Patience> = None;
         // The clock is read again only after something has taken time: a reading costs as much as a choice.
         let mut now = exchange.started();
         loop {
-            let at = self.service().clock.at(now);
-            let in_flight = match self.client.local.choose(&tried, self.port(), || self.key(), at) {
+            let in_flight = match self.choose(&round.tried, self.service().clock.at(now)) {
                 Ok(in_flight) => in_flight,
                 Err(Unpicked::Full) => return exchange.refused(Closed::Full),
+                Err(Unpicked::Exhausted) if round.is_without_tunnel() => {
+                    return exchange.own_words(StatusCode::NOT_IMPLEMENTED, NO_TUNNEL);
+                }
                 Err(Unpicked::Exhausted) => {
-                    let patience =
-                        patience.get_or_insert_with(|| Patience::new(self.snapshot.timeouts.endpoint));
-                    let Client { worker, local, hand, .. } = &*self.client;
-                    hand.disarm();
-                    let waited = patience.wait(local, self.port(), &worker.shared.awaited, &tried).await;
-                    if let Err(impatience) = waited {
+                    if let Err(impatience) = self.wait(&mut patience, &round.tried).await {
                         self.client.shard().unavailable.add(1);
                         return exchange.own_words(StatusCode::SERVICE_UNAVAILABLE, impatience.words());
                     }
-                    (tried, tries, now) = (Tried::NONE, 0, Instant::now());
+                    (round, now) = (Round::NEW, Instant::now());
                     continue;
                 }
             };
-            tries += 1;
+            round.tries += 1;
             let id = in_flight.endpoint().id;
             if let Err(closed) = exchange.begin(in_flight, now) {
                 return exchange.refused(closed);
             }
-            let missed = match self.attempt_in_time(&mut exchange, &mut tried).await {
+            let missed = match self.attempt_in_time(&mut exchange, &mut round.tried).await {
                 Ok((response, line)) => return self.deliver(exchange, response, line).await,
                 Err(missed) => missed,
             };
@@ -284,21 +308,41 @@ impl Errand {
                 repeatability: Repeatability::of_method(self.head.method.as_str()),
                 phase,
                 body: self.upload.as_ref().map_or(Left::Whole, |upload| upload.left()),
-                tries,
+                tries: round.tries,
             };
             now = Instant::now();
             match self.client.local.may_retry(&failure, self.service().clock.at(now)) {
                 Retry::Yes => exchange.retried(),
                 Retry::No(refusal) => {
-                    return exchange.own_words(StatusCode::BAD_GATEWAY, words_of(refusal));
+                    let (status, words) = answer_of(missed.how, refusal);
+                    return exchange.own_words(status, words);
                 }
             }
-            if missed.was_kept {
-                self.is_fresh_only = true;
-            } else {
-                tried.add(id);
+            match missed.how {
+                How::NoTunnel => round.passed_over(id),
+                How::Broken(_) | How::TimedOut | How::Unsendable if missed.was_kept => {
+                    self.is_fresh_only = true;
+                }
+                How::Broken(_) | How::TimedOut | How::Unsendable => round.tried.add(id),
             }
         }
+    }
+
+    /// Takes the request on for an endpoint that was not tried; for a WebSocket one that has not said that it takes none, if there is such.
+    fn choose(&self, tried: &Tried, at: Duration) -> Result<InFlight, Unpicked> {
+        let local = &self.client.local;
+        if self.wish != Wish::Plain && websocket::is_asked_for_as_http1(&self.head.headers) {
+            return local.choose_for_websocket(tried, self.port(), || self.key(), at);
+        }
+        local.choose(tried, self.port(), || self.key(), at)
+    }
+
+    /// Waits until there may be an endpoint to try.
+    async fn wait(&self, patience: &mut Option<Patience>, tried: &Tried) -> Result<(), Impatience> {
+        let patience = patience.get_or_insert_with(|| Patience::new(self.snapshot.timeouts.endpoint));
+        let Client { worker, local, hand, .. } = &*self.client;
+        hand.disarm();
+        patience.wait(local, self.port(), &worker.shared.awaited, tried).await
     }
 
     /// How far an attempt had come that may be made again; what the client is told of one that may not.
@@ -306,10 +350,8 @@ impl Errand {
         Err(match how {
             How::Broken(phase) => return Ok(phase),
             How::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "The endpoint did not answer in time."),
-            How::NoTunnel => {
-                let words = "The endpoint speaks HTTP/2 and takes no WebSockets over it (RFC 8441).";
-                (StatusCode::NOT_IMPLEMENTED, words)
-            }
+            // Its connection may have been opened for it, and that is all.
+            How::NoTunnel => return Ok(Phase::Unsent),
             How::Unsendable if self.upload.as_ref().is_some_and(|upload| upload.is_too_long()) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, TOO_LONG)
             }
@@ -504,6 +546,13 @@ impl Errand {
 }
 
 /// What the client is told when a request that failed is not sent again.
+fn answer_of(how: How, refusal: RetryRefusal) -> (StatusCode, &'static str) {
+    match how {
+        How::NoTunnel => (StatusCode::NOT_IMPLEMENTED, NO_TUNNEL),
+        How::Broken(_) | How::TimedOut | How::Unsendable => (StatusCode::BAD_GATEWAY, words_of(refusal)),
+    }
+}
+
 fn words_of(refusal: RetryRefusal) -> &'static str {
     match refusal {
         // An endpoint that began its answer and broke off within the head.

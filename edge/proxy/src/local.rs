@@ -95,14 +95,48 @@ impl LocalService {
         key: impl Fn() -> u64,
         now: Duration,
     ) -> Result<InFlight, Unpicked> {
+        self.choose_but(&[], tried, port, &key, now)
+    }
+
+    /// As [`choose`](Self::choose), for a request that asks for a WebSocket: of endpoints whose connections to this worker say that they take
+    /// none only when no other is left.
+    pub(crate) fn choose_for_websocket(
+        &self,
+        tried: &Tried,
+        port: Option<&str>,
+        key: impl Fn() -> u64,
+        now: Duration,
+    ) -> Result<InFlight, Unpicked> {
+        let without: Vec<SocketAddr> = {
+            let pools = &self.state.borrow().pools;
+            pools.iter().filter(|pool| pool.trunks.take_no_tunnels()).map(|pool| pool.address).collect()
+        };
+        match self.choose_but(&without, tried, port, &key, now) {
+            // A new connection may say something else.
+            Err(Unpicked::Exhausted) if !without.is_empty() => self.choose_but(&[], tried, port, &key, now),
+            chosen => chosen,
+        }
+    }
+
+    fn choose_but(
+        &self,
+        left_out: &[SocketAddr],
+        tried: &Tried,
+        port: Option<&str>,
+        key: &impl Fn() -> u64,
+        now: Duration,
+    ) -> Result<InFlight, Unpicked> {
         let mut tried = *tried;
         let state = &mut *self.state.borrow_mut();
         loop {
             state.refresh(&self.service);
             let State { snapshot, balancer, rng, .. } = &mut *state;
             let load = |seat: usize| snapshot.endpoints[seat].load(now);
-            let has_port = |seat: usize| snapshot.door(&snapshot.endpoints[seat], port).is_some();
-            let seat = balancer.pick_among(&snapshot.roster, &tried, rng, &key, load, has_port)?;
+            let may = |seat: usize| {
+                let door = snapshot.door(&snapshot.endpoints[seat], port);
+                door.is_some_and(|door| !left_out.contains(&door.address))
+            };
+            let seat = balancer.pick_among(&snapshot.roster, &tried, rng, key, load, may)?;
             match snapshot.endpoints[seat].begin(|in_flight| snapshot.roster.has_room(in_flight)) {
                 Ok(in_flight) => return Ok(in_flight),
                 // It stopped serving a moment ago and the snapshot that says so is about to be published.

@@ -146,8 +146,16 @@ impl Trunk {
                 heard.await;
             }
         };
-        // Then what is known has to do.
-        let _ = tokio::time::timeout(timeout, told).await;
+        if tokio::time::timeout(timeout, told).await.is_err() {
+            // Then what is known has to do, for those that follow, too.
+            self.is_told.set(true);
+        }
+    }
+
+    /// Whether the endpoint has said what it takes on this connection, and no WebSockets with it.
+    fn takes_no_tunnels(&self) -> bool {
+        let takes = |sender: &SendRequest<Bytes>| sender.is_extended_connect_protocol_enabled();
+        self.is_told.get() && matches!(&*self.state.borrow(), State::Open(sender, _) if !takes(sender))
     }
 
     fn settle(&self, state: State) {
@@ -264,6 +272,11 @@ impl Trunks {
             trunk.idle_since.set(since);
             trunk.is_open() && since.is_none_or(|since| now.saturating_duration_since(since) < keep)
         });
+    }
+
+    /// Whether the endpoint says that it takes no WebSockets.
+    pub(crate) fn take_no_tunnels(&self) -> bool {
+        self.0.iter().any(|trunk| trunk.is_open() && trunk.takes_no_tunnels())
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -343,6 +343,70 @@ async fn an_endpoint_of_http2_that_takes_none_is_said_to_be_one() {
     assert!(!logged().lines().next().unwrap().contains("reason"), "who is answered has no reason");
 }
 
+#[tokio::test]
+async fn of_endpoints_of_which_some_take_none_one_that_does_is_found_and_the_others_are_remembered() {
+    let (without, with) = (echo_by_http2(false).await, echo_by_http2(true).await);
+    let stand = Stand::with(&[without.address, with.address], |_, route| {
+        route.protocol = proxy::Protocol::Http2;
+        route.balance = proxy::Balance::RoundRobin;
+    });
+    let visitor = visitor(stand.address).await;
+    for n in 0..20 {
+        let mut socket = open(&visitor, &format!("/chat?{n}")).await;
+        let greeting = format!("CONNECT http://shop.example/chat?{n} http");
+        assert_eq!(next(&mut socket).await, Message::text(greeting));
+    }
+    let counts = stand.traffic().counts;
+    assert!(counts.retries <= 1, "its connection says it once: {counts:?}");
+    for _ in 0..4 {
+        let stream = TcpStream::connect(stand.address).await.unwrap();
+        let (mut socket, _) =
+            within(tokio_tungstenite::client_async("ws://shop.example/room", stream)).await.unwrap();
+        let first = within(socket.next()).await.unwrap().unwrap();
+        assert_eq!(first, Message::text("CONNECT http://shop.example/room http"));
+    }
+    for _ in 0..10 {
+        assert_eq!(visitor.get("/").await.unwrap().status(), 200);
+    }
+    let counts: Vec<_> = stand.traffic().endpoints.iter().map(|it| it.counts.clone()).collect();
+    assert!(counts[0].status.iter().sum::<u64>() >= 4, "it gets its share of the requests: {counts:?}");
+    assert_eq!(counts[0].failures + counts[0].connect_failures, 0, "that is no fault");
+}
+
+#[tokio::test]
+async fn more_endpoints_without_websockets_than_a_request_may_try_are_soon_all_known() {
+    let without: Vec<Backend> = futures_util::future::join_all((0..4).map(|_| echo_by_http2(false))).await;
+    let with = echo_by_http2(true).await;
+    let addresses: Vec<_> = without.iter().chain([&with]).map(|backend| backend.address).collect();
+    let stand = Stand::with(&addresses, |_, route| {
+        route.protocol = proxy::Protocol::Http2;
+        route.balance = proxy::Balance::RoundRobin;
+    });
+    let visitor = Visitor::at(stand.address).await;
+    let _ = visitor.get("/").await;
+    let mut statuses = Vec::new();
+    for _ in 0..10 {
+        let answer = within(visitor.send(connect("/chat", "websocket"))).await.unwrap();
+        statuses.push(answer.status().as_u16());
+    }
+    assert!(statuses[..2].iter().all(|status| [200, 501].contains(status)), "{statuses:?}");
+    assert!(statuses[2..].iter().all(|status| *status == 200), "{statuses:?}");
+}
+
+#[tokio::test]
+async fn one_that_does_not_answer_might_take_them_and_is_waited_for() {
+    let (without, with) = (echo_by_http2(false).await, echo_by_http2(true).await);
+    let address = with.address;
+    with.stop().await;
+    let stand = Stand::with(&[without.address, address], |_, route| {
+        route.protocol = proxy::Protocol::Http2;
+        route.timeouts.endpoint = Duration::from_millis(200);
+    });
+    let answer = say(stand.address, ASKED_BY_HTTP1).await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert_eq!(stand.traffic().endpoints[0].counts.failures, 0, "that is no fault");
+}
+
 /// What asks for a WebSocket in the words of HTTP/1.1.
 const ASKED_BY_HTTP1: &str = "GET /room HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
