@@ -22,12 +22,33 @@ enum Whose<'r> {
     Route(&'r Route),
 }
 
+/// Who sends requests on, by name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Sender<'r> {
+    Service(&'r str),
+    Route(&'r str),
+}
+
+impl<'r> Way<'r> {
+    fn ends(&self) -> (Sender<'r>, Sender<'r>) {
+        let to = match self.to {
+            Whose::Service(to) => Sender::Service(to.as_str()),
+            Whose::Route(to) => Sender::Route(to.name().as_str()),
+        };
+        (Sender::Service(self.from), to)
+    }
+}
+
 /// Services that send each other's requests back are refused. Of a route that leads back it cannot be known whether the same requests come through it.
 pub(super) fn problems(set: &Set<'_>) -> Vec<ResourceProblem> {
     let ways = ways(set);
-    let endless = endless(&ways);
+    let direct = endless(ways.iter().filter(|way| matches!(way.to, Whose::Service(_))).map(Way::ends));
+    let leads = set.routes.iter().flat_map(|(_, route)| {
+        route.spec.services().map(|to| (Sender::Route(route.name().as_str()), Sender::Service(to.as_str())))
+    });
+    let by_routes = endless(ways.iter().map(Way::ends).chain(leads));
     let problem = |way: &Way<'_>| match way.to {
-        Whose::Service(to) if endless.contains(way.from) && endless.contains(to.as_str()) => {
+        Whose::Service(to) if direct.contains(&way.ends().0) && direct.contains(&way.ends().1) => {
             let text = format!(
                 "service {to} of this Homeostat listens on {}, and what it sends on comes back: requests would go round in circles",
                 way.address
@@ -37,6 +58,15 @@ pub(super) fn problems(set: &Set<'_>) -> Vec<ResourceProblem> {
         Whose::Route(route) if route.spec.services().any(|service| service.as_str() == way.from) => {
             let text = format!(
                 "route {} of this Homeostat listens on {}, and leads back to this service: requests that do so would go round in circles",
+                route.name(),
+                way.address
+            );
+            Some(warning(way.resource, &way.path, text))
+        }
+        Whose::Route(route) if by_routes.contains(&way.ends().1) => {
+            let text = format!(
+                "route {} of this Homeostat listens on {}, and what it leads to comes back by way of other services: requests that take that way \
+                 would go round in circles",
                 route.name(),
                 way.address
             );
@@ -87,23 +117,21 @@ fn ways_of<'r>(
     found
 }
 
-/// The services from which requests can go on to others for ever: all but those that send none on, and those that send them on to such only.
-fn endless<'r>(ways: &[Way<'r>]) -> BTreeSet<&'r str> {
-    let mut onward: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    let mut back: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for way in ways {
-        if let Whose::Service(to) = way.to {
-            onward.entry(way.from).or_default().insert(to.as_str());
-            back.entry(to.as_str()).or_default().insert(way.from);
-        }
+/// Those from whom requests can go on to others for ever: all but those that send none on, and those that send them on to such only.
+fn endless<'r>(ways: impl Iterator<Item = (Sender<'r>, Sender<'r>)>) -> BTreeSet<Sender<'r>> {
+    let mut onward: BTreeMap<Sender<'_>, BTreeSet<Sender<'_>>> = BTreeMap::new();
+    let mut back: BTreeMap<Sender<'_>, BTreeSet<Sender<'_>>> = BTreeMap::new();
+    for (from, to) in ways {
+        onward.entry(from).or_default().insert(to);
+        back.entry(to).or_default().insert(from);
     }
-    let mut ends: Vec<&str> = back.keys().copied().filter(|to| !onward.contains_key(to)).collect();
+    let mut ends: Vec<Sender<'_>> = back.keys().copied().filter(|to| !onward.contains_key(to)).collect();
     while let Some(end) = ends.pop() {
-        for &from in back.get(end).into_iter().flatten() {
-            if let Some(left) = onward.get_mut(from) {
-                left.remove(end);
+        for &from in back.get(&end).into_iter().flatten() {
+            if let Some(left) = onward.get_mut(&from) {
+                left.remove(&end);
                 if left.is_empty() {
-                    onward.remove(from);
+                    onward.remove(&from);
                     ends.push(from);
                 }
             }

@@ -67,6 +67,43 @@ fn a_route_that_leads_back_is_warned_of() {
 }
 
 #[test]
+fn a_route_that_leads_back_by_way_of_another_service_is_warned_of() {
+    let route = |name: &str, listen: &str, service: &str| {
+        let spec = json!({"listen": listen, "rules": [{"backendRefs": [{"name": service}]}]});
+        resource("homeostat/v1", "Route", name, &spec)
+    };
+    let warned = |set: &[Resource]| -> Vec<(usize, Severity, String)> {
+        let found = check(set, Severity::Error).into_iter();
+        found.map(|it| (it.resource, it.severity, it.problem.to_string())).collect()
+    };
+    let comes_back = |resource: usize, route: &str, address: &str| {
+        let text = format!(
+            "spec.expose.endpoints[0].address: route {route} of this Homeostat listens on {address}, and what it leads to comes back by way of \
+             other services: requests that take that way would go round in circles"
+        );
+        (resource, Severity::Warning, text)
+    };
+    // a, the route, b, and a again.
+    let one = |last: &str| {
+        [
+            sending("a", "127.0.0.1:81", &["127.0.0.1:90"]),
+            sending("b", "127.0.0.1:82", &[last]),
+            route("web", "127.0.0.1:90", "b"),
+        ]
+    };
+    assert_eq!(warned(&one("127.0.0.1:81")), [comes_back(0, "web", "127.0.0.1:90")]);
+    assert_eq!(warned(&one("10.0.0.7:81")), []);
+    // By two routes.
+    let two = [
+        sending("a", "127.0.0.1:81", &["127.0.0.1:90"]),
+        sending("b", "127.0.0.1:82", &["127.0.0.1:91"]),
+        route("web", "127.0.0.1:90", "b"),
+        route("way", "127.0.0.1:91", "a"),
+    ];
+    assert_eq!(warned(&two), [comes_back(0, "web", "127.0.0.1:90"), comes_back(1, "way", "127.0.0.1:91")]);
+}
+
+#[test]
 fn what_is_the_same_address_in_other_words_is_told() {
     let twice = sending("a", "127.0.0.1:81", &["10.0.0.7:80", "[::ffff:10.0.0.7]:80"]);
     has(&[twice], "0 spec.expose.endpoints[1].address: 10.0.0.7:80 is named twice");
