@@ -114,7 +114,8 @@ fn is_killed(status: ExitStatus) -> bool {
     }
 }
 
-/// Removes the cell as soon as the kernel has let go of what was killed in it.
+/// Removes the cell as soon as the kernel has let go of what was killed in it. What is killed takes a moment to be gone, and where a cell has no kill
+/// switch it may have forked before: whatever is still there is killed at each try.
 pub(crate) fn remove_cell(keeper: &Arc<Keeper>, cell: Cell) {
     if cell.remove().is_ok() {
         return;
@@ -131,8 +132,9 @@ pub(crate) fn remove_cell(keeper: &Arc<Keeper>, cell: Cell) {
                 Ok(()) => return,
                 Err(_busy) => pause *= 2,
             }
+            cell.kill();
         }
-        tracing::warn!(?cell, "control group not removed");
+        tracing::warn!(?cell, "control group not removed: what is in it cannot be killed");
     });
 }
 

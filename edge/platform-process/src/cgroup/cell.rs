@@ -93,15 +93,15 @@ impl Cell {
             .collect()
     }
 
-    /// Kills everything in the cell; returns whether it is known to be empty of what can be killed.
-    pub(crate) fn kill(&self) -> bool {
+    /// Kills everything in the cell; what was killed may take a moment to leave it.
+    pub(crate) fn kill(&self) {
         for folder in &self.folders {
             if folder.version == Version::V2 && write(&folder.path, "cgroup.kill", "1").is_ok() {
-                return true;
+                return;
             }
         }
         if self.members().is_empty() {
-            return true;
+            return;
         }
         if let Some(folder) = self.with(Controller::Pids) {
             // Only a help: without it, more rounds are needed.
@@ -110,7 +110,7 @@ impl Cell {
         for _ in 0..KILL_ROUNDS_MAX {
             let members = self.members();
             if members.is_empty() {
-                return true;
+                return;
             }
             for pid in members {
                 // One that is gone already is what we want.
@@ -118,7 +118,6 @@ impl Cell {
             }
             std::thread::yield_now();
         }
-        false
     }
 
     /// The processes in the cell but ourselves, of whom a thread may be in it; zombies may be among them.

@@ -92,16 +92,24 @@ async fn a_replica_that_takes_too_much_memory_is_killed_and_the_kernel_is_named(
 
 /// What the kernel holds the memory of a process to, as its control group says.
 fn memory_limit(pid: u32) -> Option<u64> {
+    let group = memory_group(pid)?;
+    let read = |file: &str| std::fs::read_to_string(group.join(file)).ok()?.trim().parse().ok();
+    read("memory.limit_in_bytes").or_else(|| read("memory.max"))
+}
+
+/// The folder of the control group that holds a process to its memory.
+fn memory_group(pid: u32) -> Option<std::path::PathBuf> {
     let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     let of = |line: &str| {
         let (_, rest) = line.split_once(':')?;
         let (controllers, path) = rest.split_once(':')?;
-        let (root, file) = match controllers {
-            "memory" => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
-            "" => ("/sys/fs/cgroup", "memory.max"),
+        let root = match controllers {
+            "memory" => "/sys/fs/cgroup/memory",
+            "" => "/sys/fs/cgroup",
             _other => return None,
         };
-        std::fs::read_to_string(format!("{root}{path}/{file}")).ok()?.trim().parse().ok()
+        let folder = std::path::PathBuf::from(format!("{root}{path}"));
+        folder.exists().then_some(folder)
     };
     groups.lines().find_map(of)
 }
@@ -206,4 +214,51 @@ async fn a_process_that_leaves_its_session_ends_with_its_replica_all_the_same() 
         .await;
         platform.close().await;
     }
+}
+
+/// Counts what is warned of, on one thread.
+#[derive(Clone, Default)]
+struct Warnings(std::sync::Arc<std::sync::Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() <= tracing::Level::WARN
+    }
+
+    fn new_span(&self, _span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &tracing::span::Id, _values: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _span: &tracing::span::Id, _follows: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        self.0.lock().unwrap().push(format!("{event:?}"));
+    }
+
+    fn enter(&self, _span: &tracing::span::Id) {}
+
+    fn exit(&self, _span: &tracing::span::Id) {}
+}
+
+#[tokio::test]
+async fn a_process_that_takes_a_moment_to_be_gone_is_nothing_to_be_warned_of() {
+    let warnings = Warnings::default();
+    let _all_on_this_thread = tracing::subscriber::set_default(warnings.clone());
+    let folder = tempfile::tempdir().unwrap();
+    let platform = open(&folder);
+    let out = folder.path().join("out");
+    // What tail holds takes the kernel longer to take back than it takes to look for it a hundred times.
+    let script = "(head -c 200000000 /dev/zero; echo held > $OUT; sleep 50) | tail & wait";
+    let life =
+        start(&platform, 1, json!({"run": {"command": ["/bin/sh", "-c", script], "env": {"OUT": out}}}))
+            .await;
+    until("what it holds", || text_of(&out)).await;
+    let cell = memory_group(life.pid.unwrap());
+    let main = rustix::process::Pid::from_raw(i32::try_from(life.pid.unwrap()).unwrap()).unwrap();
+    rustix::process::kill_process(main, rustix::process::Signal::KILL).unwrap();
+    until("its end", || cell.as_ref().is_none_or(|cell| !cell.exists()).then_some(())).await;
+    platform.close().await;
+    assert_eq!(*warnings.0.lock().unwrap(), [""; 0]);
 }
