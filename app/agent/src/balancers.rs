@@ -35,7 +35,8 @@ pub(crate) fn tell(inner: &Inner, name: &ServiceName, desk: &ServiceDesk, route:
     let is_ours = |server: &&Server| server.ordinal.is_some();
     let is_served =
         servers.iter().filter(is_ours).any(|server| matches!(server.standing, Standing::Serving { .. }));
-    // Of none by a hold, a schedule or an autoscaler nothing is known here: then the file of before stays until a replica has answered once.
+    // Of none by a hold, a schedule or an autoscaler nothing is known here: then the file of before stays until a replica has answered once, or for the
+    // half minute that a keeper waits at most. Whoever was in it has ended, and the balancer finds nobody, as it will when the file is written.
     let is_none_wanted = desk.exposed.as_ref().is_some_and(|it| it.spec.scale.count == Count::Fixed(0));
     let is_settled = (is_served || is_none_wanted) && desk.replicas.values().all(is_known);
     let upstream = Upstream {
