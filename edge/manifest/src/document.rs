@@ -123,7 +123,13 @@ impl Manifests {
         for tree::Malformed { span, text } in malformed {
             self.add(error(source, Some(span), "", text));
         }
-        for root in roots.into_iter().flat_map(members) {
+        let (seen, declared): (Vec<_>, Vec<_>) = roots.into_iter().flat_map(members).partition(is_seen);
+        if let Some(first) = seen.first() {
+            let text = "what runs is not declared: this and all others like it are passed over".to_owned();
+            let span = Some(first.heading());
+            self.add(Diagnostic { severity: Severity::Warning, ..error(source, span, "", text) });
+        }
+        for root in declared {
             match resource(&root) {
                 Ok(resource) => {
                     let folder = folder.map(Path::to_owned);
@@ -244,6 +250,16 @@ fn members(root: Node) -> Vec<Node> {
     items
         .flat_map(|content| if let Content::Sequence(items) = content { items } else { Vec::new() })
         .collect()
+}
+
+/// What our own API shows beside what was declared, and nobody declares: `get -o yaml` without a kind prints the replicas with their services.
+///
+/// One that somebody has written has no status, and is told that it is none of the kinds.
+fn is_seen(root: &Node) -> bool {
+    const KINDS: [&str; 2] = ["Replica", "Node"];
+    let kind = root.entry("kind").map(|entry| &entry.value.content);
+    matches!(kind, Some(Content::Scalar { text, .. }) if KINDS.contains(&text.as_str()))
+        && root.entry("status").is_some()
 }
 
 fn resource(root: &Node) -> Result<Resource, Vec<form::Misfit>> {

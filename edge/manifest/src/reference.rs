@@ -18,7 +18,8 @@ What can be written in a manifest, field by field. `homeostat schema KIND` print
 
 A file holds one or several YAML documents, or JSON. A field that is not listed here is an error, as is a key that stands twice; a
 field with nothing in it counts as left out. Anchors, aliases and merge keys (`<<`) work; tags do not. The `items` of a list,
-as `kubectl get -o yaml` prints it, are read as manifests of their own.
+as `kubectl get -o yaml` prints it, are read as manifests of their own. What runs and was not declared, as `homeostat get -o yaml`
+prints it beside (`Replica`, `Node`), is passed over.
 
 - A **span** is a length of time with its unit, in `ms`, `s`, `m`, `h` and `d`: `500ms`, `2s`, `1h30m`. It is kept in whole
   milliseconds, up to `3650d`.

@@ -196,3 +196,31 @@ fn the_items_of_a_list_are_manifests_of_their_own() {
         "list:2:11: kind: \"Servise\" is no kind; did you mean Service?"
     );
 }
+
+#[test]
+fn what_is_shown_beside_what_was_declared_is_passed_over_and_said_once() {
+    let service = named("a").replace('\n', "\n    ").trim_end().to_owned();
+    let replica = |number: u32| {
+        format!(
+            "apiVersion: homeostat/v1\n    kind: Replica\n    metadata: {{name: a-{number}}}\n    spec: {{}}\n    status: {{phase: Running}}"
+        )
+    };
+    let text = format!("items:\n  - {service}\n  - {}\n  - {}\n", replica(0), replica(1));
+    let manifests = manifest::parse("all", &text);
+    assert_eq!(names(&manifests), ["a"]);
+    let said: Vec<String> = manifests.diagnostics.iter().map(ToString::to_string).collect();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].ends_with("what runs is not declared: this and all others like it are passed over"),
+        "{said:?}"
+    );
+    assert!(!manifests.has_errors());
+
+    let written = manifest::parse("hand", "apiVersion: homeostat/v1\nkind: Replica\nmetadata: {name: a-0}\n");
+    assert!(written.has_errors(), "who writes one is told that there is no such kind");
+    assert!(
+        written.diagnostics[0].to_string().contains("\"Replica\" is no kind"),
+        "{:?}",
+        written.diagnostics
+    );
+}
