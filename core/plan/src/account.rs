@@ -20,6 +20,7 @@ use crate::scale::proposal::Proposal;
 use crate::scale::standing::{timed, unasked};
 use crate::scene::{Protected, Scene};
 use crate::shadow::ShadowRuling;
+use crate::term::beyond;
 
 /// A decision, and what it was made on.
 #[derive(Debug)]
@@ -51,7 +52,11 @@ impl Situation {
     fn plain(&self, policy: Policy, reason: &Reason, asked: Option<u32>) -> Decision {
         let Scene { declared, term, .. } = &self.scene;
         let desired = self.ruling.desired;
-        let guarded = asked.and_then(|_| term.guarded(desired));
+        let held = if let Reason::Held { replicas, .. } = reason { Some(*replicas) } else { None };
+        let guarded = match held.filter(|held| *held > desired) {
+            Some(held) => Some(beyond(held, "held by hand", desired)),
+            None => asked.and_then(|_| term.guarded(desired)),
+        };
         let mut summary = if policy == Policy::Fixed {
             let declared = guarded.as_ref().map_or(asked.unwrap_or(desired), |limit| limit.from);
             format!("its declaration asks for {}", Replicas(declared))

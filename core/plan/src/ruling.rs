@@ -72,7 +72,8 @@ impl Scene {
     fn decider(&self) -> Result<&AutoscalerSpec, Ruling> {
         if let Some(hold) = self.hold {
             let reason = Reason::Held { replicas: hold.replicas, until: hold.until };
-            return Err(plain(Policy::Hold, hold.replicas, reason));
+            // An older version took more than the guard lets run.
+            return Err(plain(Policy::Hold, hold.replicas.min(self.replicas_max), reason));
         }
         match self.rest {
             Some(Rest::Idle { since }) => return Err(plain(Policy::ToZero, 0, Reason::Idle { since })),

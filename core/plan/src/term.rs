@@ -33,9 +33,7 @@ impl Term {
     /// What the guard makes of the bounds, where `desired` is as many as it lets run and more are declared.
     pub(crate) fn guarded(&self, desired: u32) -> Option<Limit> {
         let declared = self.beyond.filter(|_| desired == self.bounds.max)?;
-        let note =
-            format!("{declared} are declared, and the guard lets at most {desired} of one service run");
-        Some(Limit { name: "Guard", from: declared, to: desired, note: note.into() })
+        Some(beyond(declared, "declared", desired))
     }
 
     /// Whether it does not matter if anybody asks for something: a schedule wants replicas anyway, or none at all.
@@ -60,6 +58,12 @@ impl Term {
         let schedule = &declared.spec.scale.schedule;
         self.open.iter().filter_map(|(i, window)| Some((schedule.get(*i)?, *window)))
     }
+}
+
+/// More are asked for, in the way that `how` says, than the guard lets run.
+pub(crate) fn beyond(asked: u32, how: &str, desired: u32) -> Limit {
+    let note = format!("{asked} are {how}, and the guard lets at most {desired} of one service run");
+    Limit { name: "Guard", from: asked, to: desired, note: note.into() }
 }
 
 /// `spec` between these bounds.

@@ -132,14 +132,24 @@ fn what_the_guard_lets_run_is_reached_where_more_is_declared_and_asked_for() {
 }
 
 #[test]
-fn a_size_beyond_all_reason_is_refused_and_costs_nothing() {
-    let mut world = World::with([fixed("shop", 1, 2)]);
-    world.holds("shop", u32::MAX, None);
-    world.lives_for(seconds(10));
-    assert!(world.told().is_empty());
-    world.releases("shop");
-    world.lives_for(seconds(10));
-    assert_eq!(world.places("shop"), [0, 1]);
+fn a_hold_of_an_older_version_is_followed_as_far_as_the_guard_lets_it() {
+    for held in [1500, u32::MAX] {
+        let mut world = World::with([fixed("shop", 1, 2)]);
+        world.holds("shop", held, None);
+        world.passes(seconds(10));
+        assert_eq!(world.service("shop").desired, Some(1000));
+        assert_eq!(world.service("shop").places.len(), 1000);
+        let decision = world.service("shop").decision.as_ref().unwrap().decision();
+        let why = format!(
+            "held at {held} by hand until released; {held} are held by hand, and the guard lets at most 1000 of one service run"
+        );
+        assert_eq!(*decision.summary, why);
+        let limit = &decision.limits[0];
+        assert_eq!((limit.name, limit.from, limit.to), ("Guard", held, 1000));
+        world.releases("shop");
+        world.passes(seconds(2));
+        assert_eq!(world.service("shop").desired, Some(2));
+    }
 }
 
 /// A shop of two that is as busy as four would like, for long enough, in this mode.
