@@ -68,6 +68,7 @@ fn told(now: Now, service: &ServiceState, past: usize) -> Option<v1::Forecast> {
         message: message(service),
         replicas_needed: expected.and_then(|expected| foresight.replicas_for(expected.load)),
         events: foresight.coming().iter().map(known).collect(),
+        under_way: foresight.under_way(),
         forecasts: ahead(foresight),
         past: foresight
             .past(past)

@@ -61,13 +61,21 @@ struct Said {
     /// With what is known to come.
     ahead: Ahead,
     /// The same with the step that is under way, while that is above the last one.
-    rising: Option<Ahead>,
+    rising: Option<Rising>,
     merit: Merit,
     /// What known events make of the load until then.
     lift: Lift,
     /// What they make of each of the steps that people look ahead at.
     lifts: Vec<Option<Lift>>,
     coming: Vec<Coming>,
+}
+
+/// What is forecast as if the step that is under way were over.
+#[derive(Clone, Debug)]
+struct Rising {
+    /// What it is taken for.
+    load: f64,
+    ahead: Ahead,
 }
 
 /// A forecast, and what it says between its quantiles and beyond them.
@@ -86,7 +94,7 @@ impl Ahead {
 impl Said {
     /// What is acted on.
     fn latest(&self) -> &Ahead {
-        self.rising.as_ref().unwrap_or(&self.ahead)
+        self.rising.as_ref().map_or(&self.ahead, |rising| &rising.ahead)
     }
 }
 
@@ -285,7 +293,8 @@ impl Foresight {
         let (load, last) = (filling.load.beyond_chance(), self.forecaster.last());
         let Some(load) = load.filter(|load| last.is_some_and(|last| *load > last)) else { return };
         let ahead = self.forecaster.forecast_supposing(0, load);
-        said.rising = ahead.map(|ahead| Ahead::of(said.lift.lifted(ahead), &self.odds));
+        let ahead = ahead.map(|ahead| Ahead::of(said.lift.lifted(ahead), &self.odds));
+        said.rising = ahead.map(|ahead| Rising { load, ahead });
     }
 
     fn say(&self, steps: Steps) -> Option<Said> {
@@ -369,20 +378,30 @@ impl Foresight {
         self.said.as_ref().map(|said| &said.latest().distribution)
     }
 
+    /// What the step that is under way is taken for in what is forecast; `None` while that is as of the end of the last one.
+    pub fn under_way(&self) -> Option<f64> {
+        self.said.as_ref()?.rising.as_ref().map(|rising| rising.load)
+    }
+
     /// What is forecast for people: the reach first, then some moments ahead; empty while nothing is forecast. Each as it would be usual, and what is
     /// known to come makes of it.
+    ///
+    /// All of them begin behind the same step as what is acted on. While that one is under way, a copy of the forecaster is asked: it takes a
+    /// tenth of a millisecond, and only people ask.
     pub fn forecasts(&self) -> Vec<(Forecast, Lift)> {
         let Some(said) = &self.said else { return Vec::new() };
         let lift = |horizon: Horizon| {
             let steps = horizon.range();
             said.lifts.get(steps.start() - 1..*steps.end()).map_or(Lift::NONE, greatest)
         };
-        self.forecaster
-            .forecasts()
-            .into_iter()
-            .map(|it| (lift(it.horizon), it))
-            .map(|(lift, it)| (it, lift))
-            .collect()
+        let forecasts = match &said.rising {
+            None => self.forecaster.forecasts(),
+            Some(Rising { load, .. }) => {
+                let mut forecaster = self.forecaster.clone();
+                (0..).map_while(|place| forecaster.forecast_supposing(place, *load)).collect()
+            }
+        };
+        forecasts.into_iter().map(|it| (lift(it.horizon), it)).map(|(lift, it)| (it, lift)).collect()
     }
 
     /// The times of known events that hold now, or begin within the reach or what people look ahead at.

@@ -34,6 +34,10 @@ pub struct Forecast {
     /// What is known to come, or holds now, as `spec.scale.forecast.events` has it, within what is looked ahead at.
     #[serde(default)]
     pub events: Vec<KnownEvent>,
+    /// What the step that is under way is taken for, where it is above the last one and the forecasts begin behind it; null where they begin behind the
+    /// last one.
+    #[serde(default)]
+    pub under_way: Option<f64>,
     /// The forecasts, that which is acted on first; empty while nothing is forecast.
     pub forecasts: Vec<Ahead>,
     /// The load of the latest steps, oldest first.
@@ -56,7 +60,7 @@ pub struct Season {
 pub struct Ahead {
     /// Whether it is the highest load until then, or that of the step which ends then.
     pub is_peak: bool,
-    /// How far ahead that is, from the end of the last step.
+    /// How far ahead that is, from the end of the last step, or of that which is under way (`underWay`).
     pub seconds: f64,
     /// The loads that are not exceeded with some probabilities, the least first; with what is known to come.
     pub quantiles: Vec<LoadQuantile>,

@@ -65,6 +65,10 @@ fn lines(printer: Printer, it: &v1::Forecast) -> String {
         span(it.steps as f64 * it.step_seconds),
     );
     writeln!(text, "  {}", printable(&it.message)).expect(STRING);
+    if let Some(under_way) = it.under_way {
+        let rises = format!("the step that is under way rises, and is taken for {}", load(Some(under_way)));
+        writeln!(text, "  {rises} {}: all that follows begins behind it", it.unit).expect(STRING);
+    }
     let start = it.start_seconds.map_or_else(
         || "no start was seen yet".to_owned(),
         |start| format!("nine of ten starts take at most {}", figures::seconds(Some(start))),
@@ -133,8 +137,8 @@ fn span(seconds: f64) -> String {
 /// The load of late, and the middle and the band of what is ahead, in straight lines from horizon to horizon.
 fn plot_of(it: &v1::Forecast, width: usize) -> String {
     let begin = it.past.last().map_or(0.0, |step| seconds(&step.at) + it.step_seconds);
-    let past: Vec<(f64, f64)> =
-        it.past.iter().filter_map(|step| Some((seconds(&step.at) - begin, step.load?))).collect();
+    let past = it.past.iter().filter_map(|step| Some((seconds(&step.at) - begin, step.load?)));
+    let past: Vec<(f64, f64)> = past.chain(it.under_way.map(|load| (0.0, load))).collect();
     let now = past.last().map_or(0.0, |(_, load)| *load);
     let ends = it.forecasts.first().map(|first| {
         let quantiles = &first.quantiles;
@@ -197,8 +201,9 @@ fn ahead_of(it: &v1::Forecast, probability: f64, now: f64) -> Vec<(f64, f64)> {
     };
     let looks = it.forecasts.iter().filter(|ahead| !ahead.is_peak).filter_map(load);
     let mut points = Vec::new();
-    let mut from = (0.0, now);
-    for to in looks {
+    let behind = if it.under_way.is_some() { it.step_seconds } else { 0.0 };
+    let mut from = (behind, now);
+    for to in looks.map(|(at, load)| (at + behind, load)) {
         let steps = ((to.0 - from.0) / it.step_seconds).round().max(1.0);
         for nth in 1..=steps as u32 {
             let share = f64::from(nth) / steps;
@@ -246,6 +251,7 @@ mod tests {
             seasons: Vec::new(),
             message: "nothing".into(),
             replicas_needed: None,
+            under_way: None,
             events: vec![v1::KnownEvent {
                 name: "sale".into(),
                 from: "2026-11-28T08:02:00.000Z".into(),
@@ -263,5 +269,11 @@ mod tests {
         assert_eq!(lifted, [10.0, 10.0, 30.0], "from the third minute on");
         assert!(plot_of(&it, 80).contains("50 % ahead"));
         assert!(lines(printer, &it).contains("event sale: ×3 from 2026-11-28T08:02"));
+        assert!(!lines(printer, &it).contains("under way"));
+
+        let rising = v1::Forecast { under_way: Some(15.0), ..it };
+        assert_eq!(ahead_of(&rising, 0.5, 15.0), [(120.0, 20.0), (180.0, 30.0), (240.0, 40.0)]);
+        let told = "the step that is under way rises, and is taken for 15 requests/s: all that follows begins behind it";
+        assert!(lines(printer, &rising).contains(told), "{}", lines(printer, &rising));
     }
 }

@@ -267,6 +267,30 @@ fn nothing_is_supposed_of_a_step_that_is_known_to_be_unlike_others() {
 }
 
 #[test]
+fn people_are_shown_the_forecast_that_is_acted_on_within_a_step_as_well() {
+    let mut asked = Asked::new(rule(10));
+    asked.go(3600 + 61, |_| 100.0);
+    assert_eq!(asked.foresight.under_way(), None);
+    let shown = |asked: &Asked| {
+        let (forecast, lift) = asked.foresight.forecasts().remove(0);
+        let level = level_of(asked.foresight.rule());
+        let quantile = forecast.quantiles.iter().find(|it| it.level == level);
+        lift.of(quantile.expect("it is forecast").load)
+    };
+    let acted_on = |asked: &Asked| asked.foresight.expected().expect("enough is known").load;
+    let before = shown(&asked);
+    assert_eq!(before, acted_on(&asked));
+    let looks = asked.foresight.forecasts().len();
+    asked.go(5, |_| 900.0);
+    assert!(asked.foresight.under_way().is_some_and(|load| load > 100.0));
+    assert!(shown(&asked) > before);
+    assert_eq!(shown(&asked), acted_on(&asked));
+    assert_eq!(asked.foresight.forecasts().len(), looks, "the others begin behind the same step");
+    asked.go(10, |_| 100.0);
+    assert_eq!(asked.foresight.under_way(), None);
+}
+
+#[test]
 fn a_known_sale_is_expected_from_before_its_begin_to_its_end_and_is_not_learned() {
     let [mut told, mut untold] = [sale(10), rule(10)].map(|rule| {
         let mut asked = Asked::new(rule);
