@@ -25,7 +25,7 @@ pub(crate) struct Files {
 pub(crate) enum Warnings {
     /// All of it.
     Shown,
-    /// Nothing: a server that knows more checks again.
+    /// What was found in reading: a server that knows more checks the rest again.
     LeftToServer,
 }
 
@@ -33,15 +33,20 @@ pub(crate) enum Warnings {
 pub(crate) fn read(files: &[PathBuf], warnings: Warnings, colours: Colours) -> Result<Manifests, Failure> {
     let inputs: Vec<Input> = files.iter().map(Input::from_argument).collect();
     let mut manifests = manifest::read(&inputs, &mut io::stdin().lock());
+    let colour = if colours.on_stderr() { Colour::Always } else { Colour::Never };
+    check(&mut manifests, warnings).for_each(|diagnostic| say(&diagnostic.render(colour)));
+    if manifests.has_errors() { Err(Failure::words(verdict(&manifests))) } else { Ok(manifests) }
+}
+
+/// Checks what was read; returns what is to be shown of that and of the reading.
+fn check(manifests: &mut Manifests, warnings: Warnings) -> impl Iterator<Item = &Diagnostic> {
+    let of_reading = manifests.diagnostics.len();
     // A service that is named and not among the files may well be known to the server.
     manifests.check(&[], Severity::Warning);
-    let colour = if colours.on_stderr() { Colour::Always } else { Colour::Never };
-    for diagnostic in &manifests.diagnostics {
-        if is_error(diagnostic) || warnings == Warnings::Shown {
-            say(&diagnostic.render(colour));
-        }
-    }
-    if manifests.has_errors() { Err(Failure::words(verdict(&manifests))) } else { Ok(manifests) }
+    let is_shown = move |(nth, diagnostic): &(usize, &Diagnostic)| {
+        *nth < of_reading || is_error(diagnostic) || warnings == Warnings::Shown
+    };
+    manifests.diagnostics.iter().enumerate().filter(is_shown).map(|(_, diagnostic)| diagnostic)
 }
 
 fn is_error(diagnostic: &Diagnostic) -> bool {
@@ -63,4 +68,23 @@ fn verdict(manifests: &Manifests) -> String {
 pub(crate) fn resolve(manifests: &mut Manifests) -> Result<(), Failure> {
     let here = std::env::current_dir().context("could not tell the current folder")?;
     Ok(manifests.resolve_paths(&here)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_the_reader_knows_is_not_left_to_the_server() {
+        let text = "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: shop}\nspec:\n  run: {command: [./shop]}\n  \
+                    dependsOn: [{service: db}]\n---\napiVersion: homeostat/v1\nkind: Replica\nmetadata: {name: shop-0}\nstatus: {}\n";
+        let said = |warnings| -> Vec<String> {
+            let mut manifests = manifest::parse("all.yaml", text);
+            check(&mut manifests, warnings).map(|diagnostic| diagnostic.text.clone()).collect()
+        };
+        let all = said(Warnings::Shown);
+        assert_eq!(all.len(), 2, "{all:?}");
+        assert!(all[0].contains("passed over") && all[1].contains("db"), "{all:?}");
+        assert_eq!(said(Warnings::LeftToServer), all[..1]);
+    }
 }
