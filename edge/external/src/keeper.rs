@@ -169,14 +169,16 @@ impl Keeper {
 
     /// Lets the balancer have what is wanted at the end, if it can be asked.
     async fn part(&self, wanted: &Wanted) {
-        for _ in 0..LAST_TRIES {
+        for nth in 0..LAST_TRIES {
+            if nth > 0 {
+                tokio::time::sleep(LAST_PAUSE).await;
+            }
             let result = self.bring(wanted).await;
             let is_done = result.is_ok();
             self.account(wanted, result);
             if is_done {
                 return;
             }
-            tokio::time::sleep(LAST_PAUSE).await;
         }
     }
 
