@@ -33,6 +33,10 @@ const LEARNED_AT_ONCE: u64 = 128;
 /// So much of a step must have been measured before it is asked how it will end.
 const SUPPOSED_FROM_PERCENT: u64 = 20;
 
+/// Steps that a forecast covers at least, the one that is under way included: what comes each day comes a step sooner or later, and whoever looks no
+/// further than the next step is surprised by half of it.
+const REACH_MIN: usize = 3;
+
 /// What a start is taken for before one was seen: a guess on the side of programs that load something.
 const START_ASSUMED: Duration = Duration::from_secs(30);
 
@@ -230,14 +234,15 @@ impl Foresight {
         }
     }
 
-    /// Steps to look ahead: as declared, or as many as a start takes, rounded up so that a start a little slower changes nothing.
+    /// Steps to look ahead: as declared, or as many as a start takes but [`REACH_MIN`] at least, rounded up so that a start a little slower changes
+    /// nothing.
     fn fitting_reach(rule: &Forecasting, start: Option<Duration>, interval: Duration) -> usize {
         let most = forecast::AHEAD_MAX;
         let steps = |ahead| usize::try_from(rule.steps_for(ahead)).unwrap_or(most).min(most);
         match rule.horizon {
             Some(horizon) => steps(horizon.as_duration()),
             None => {
-                let steps = steps(start.unwrap_or(START_ASSUMED) + interval);
+                let steps = steps(start.unwrap_or(START_ASSUMED) + interval).max(REACH_MIN);
                 let power = steps.next_power_of_two();
                 let between = power / 4 * 3;
                 (if between >= steps { between } else { power }).min(most)

@@ -32,6 +32,8 @@ pub(crate) struct Foreseen {
     quantile: f64,
     /// How far ahead is looked.
     reach: Duration,
+    /// How long each of its steps is.
+    step: Duration,
     source: LoadSource,
     said: Result<Expected, Unforeseen>,
     /// What was said has been held against what came for as long as [`PROVEN`].
@@ -80,6 +82,7 @@ impl Foreseen {
             mode: rule.mode,
             quantile: rule.quantile.probability(),
             reach: foresight.reach(),
+            step: foresight.step(),
             source: foresight.source(),
             is_proven,
             coming: foresight.coming().iter().filter(|coming| coming.is_near).cloned().collect(),
@@ -94,17 +97,18 @@ impl Foreseen {
     /// What it asks for.
     pub(crate) fn ahead(&self, tolerance: f64) -> Ahead {
         let floor = self.floor(tolerance);
-        Ahead { floor, is_proven: floor > 0 && self.is_proven }
+        let beyond = self.reach.saturating_sub(self.step);
+        Ahead { floor: floor.unwrap_or(0), proven: floor.filter(|_| self.is_proven).map(|_| beyond) }
     }
 
-    /// The fewest replicas that may be recommended, where a ratio up to 1 + `tolerance` asks for no more; 0 while the forecast stays out of the way.
-    fn floor(&self, tolerance: f64) -> u32 {
+    /// The fewest replicas that may be recommended, where a ratio up to 1 + `tolerance` asks for no more; `None` while the forecast stays out of the way.
+    fn floor(&self, tolerance: f64) -> Option<u32> {
         match (&self.said, self.needed) {
-            (Ok(Expected { by: Model::Persistence, is_lifted: false, .. }) | Err(_), _) | (_, None) => 0,
+            (Ok(Expected { by: Model::Persistence, is_lifted: false, .. }) | Err(_), _) | (_, None) => None,
             // A quantile of no load at all is still above 0, and must not keep a replica for ever.
-            (Ok(_), Some(Needed::ByTargets(needed))) if needed < NEGLIGIBLE => 0,
-            (Ok(_), Some(Needed::ByTargets(needed))) => replicas_ceil(needed / (1.0 + tolerance)),
-            (Ok(_), Some(Needed::ByPromise { cheapest, .. })) => cheapest.replicas,
+            (Ok(_), Some(Needed::ByTargets(needed))) if needed < NEGLIGIBLE => Some(0),
+            (Ok(_), Some(Needed::ByTargets(needed))) => Some(replicas_ceil(needed / (1.0 + tolerance))),
+            (Ok(_), Some(Needed::ByPromise { cheapest, .. })) => Some(cheapest.replicas),
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Source: Kubernetes `pkg/controller/podautoscaler/horizontal.go`, `reconcileAutoscaler`; scale to zero as in KEP-2021.
 
+use std::time::Duration;
+
 use model::memory::ScalingMemory;
 use model::resource::{
     AutoscalerSpec, MeteredResource, MetricSpec, Quantity, ResourceTarget, ScalePolicy, ScalingRules,
@@ -270,16 +272,27 @@ impl Pass<'_> {
         };
         let floor = self.ahead.floor;
         let raised_from = (proposal < floor).then_some(proposal);
-        let (stabilized, limited) = self.normalize(proposal.max(floor), memory);
+        let (stabilized, limited) = self.normalize(proposal.max(floor), self.window(&choice), memory);
         let course = Course::Scaled { choice, raised_from, stabilized, limited };
         Verdict { desired: limited.replicas, metrics, fallbacks, ..Verdict::kept(current, course) }
     }
 
-    fn normalize(&self, proposal: u32, memory: &mut ScalingMemory) -> (Stabilized, Limited) {
+    /// How long what was recommended counts where nothing is declared of that: for a promise that is foreseen, until what was foreseen then has come.
+    fn window(&self, choice: &Choice) -> Duration {
+        let usual = self.settings.downscale_stabilization;
+        let foreseen = self.ahead.proven.filter(|_| matches!(choice, Choice::Promise(_)));
+        foreseen.map_or(usual, |ahead| ahead.min(usual))
+    }
+
+    fn normalize(
+        &self,
+        proposal: u32,
+        window: Duration,
+        memory: &mut ScalingMemory,
+    ) -> (Stabilized, Limited) {
         let (now, current, bounds) = (self.now, self.view.spec_replicas, Bounds::from(self.spec));
         match &self.spec.behavior {
             None => {
-                let window = self.settings.downscale_stabilization;
                 let stabilized =
                     stabilize::without_behavior(&mut memory.recommendations, now, proposal, window);
                 (stabilized, limit::without_behavior(current, stabilized.replicas, bounds, GROWTH))

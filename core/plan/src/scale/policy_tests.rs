@@ -19,7 +19,8 @@ use model::resource::{
 use model::settings::HpaSettings;
 use model::time::Time;
 
-use super::hpa::{Verdict, confirm, reconcile};
+use super::hpa::{Verdict, confirm, reconcile, reconcile_above};
+use super::question::Ahead;
 use super::reading::{
     Gap, Members, MetricReading, Milli, Phase, Readiness, ReplicaView, Replicas, Requests, Sample, Samples,
     ScaleView,
@@ -30,6 +31,7 @@ struct Bench {
     spec: AutoscalerSpec,
     now: Time,
     memory: ScalingMemory,
+    ahead: Ahead,
     current: u32,
     replicas: Vec<ReplicaView>,
 }
@@ -49,7 +51,7 @@ impl Bench {
         };
         let now = Time::from_millis(100_000_000);
         let replicas = vec![ready(now - Duration::from_hours(1)); current as usize];
-        Self { spec, now, memory: ScalingMemory::default(), current, replicas }
+        Self { spec, now, memory: ScalingMemory::default(), ahead: Ahead::default(), current, replicas }
     }
 
     /// A second passes; then each replica that is ready has so many requests a second.
@@ -83,8 +85,8 @@ impl Bench {
             members: Members::Known(&Replicas::of(&self.replicas)),
         };
         let readings = [MetricReading::Each(reading)];
-        let verdict =
-            reconcile(self.now, &self.spec, &view, &readings, &mut self.memory, &HpaSettings::default());
+        let (settings, target) = (HpaSettings::default(), (&self.spec, &view));
+        let verdict = reconcile_above(self.ahead, self.now, target, &readings, &mut self.memory, &settings);
         confirm(self.now, &self.spec, &verdict, &mut self.memory);
         self.current = verdict.desired;
         self.replicas.resize(self.current as usize, ready(self.now));

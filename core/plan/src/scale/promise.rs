@@ -101,7 +101,7 @@ pub(super) fn choose(slo: &Slo, question: &Question<'_>, memory: &mut PolicyMemo
     slo::note(&mut rises.spent, question.now, load, i128::from(capacity.0) * i128::from(question.serving()));
     let learned = learned::weigh(slo, &rises, capacity, is_new);
     let weight = learned.and_then(Result::ok).map_or(1.0, |weighed| weighed.rises);
-    let is_foreseen = question.ahead.is_proven;
+    let is_foreseen = question.ahead.proven.is_some();
     let objective = Objective::declared(slo);
     // Whoever does not know what comes keeps to the objective: a budget is spent on what is foreseen.
     let price = if is_foreseen { objective.price_after(rises.spent) } else { objective.price() };

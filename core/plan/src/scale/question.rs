@@ -44,8 +44,9 @@ pub struct Question<'a> {
 pub struct Ahead {
     /// The fewest replicas that may be recommended.
     pub floor: u32,
-    /// The forecast has been held against what came for long enough to stand in for rises that were seen at any time.
-    pub is_proven: bool,
+    /// How far beyond the step that is under way a forecast looks which has been held against what came for long enough to stand in for rises that
+    /// were seen at any time; `None` where none does.
+    pub proven: Option<Duration>,
 }
 
 impl<'a> Question<'a> {

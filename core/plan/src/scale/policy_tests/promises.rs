@@ -175,3 +175,25 @@ fn who_looks_each_quarter_of_a_minute_sees_rises_as_well() {
     let verdict = second(&mut bench, 100);
     assert_eq!((promised(&verdict).is_new, promised(&verdict).floor), (false, 3), "{verdict:?}");
 }
+
+#[test]
+fn what_was_foreseen_is_held_until_it_has_come_unless_something_else_is_declared() {
+    let held = |proven: Option<u64>, declared: Option<u64>| {
+        let mut bench = knowing("0.999");
+        bench.ahead = Ahead { floor: 1, proven: proven.map(Duration::from_secs) };
+        bench.spec.behavior = declared.map(|seconds| {
+            let scale_down = ScalingRules { stabilization: Duration::from_secs(seconds), ..at_once() };
+            Behavior { scale_up: at_once(), scale_down }
+        });
+        (0..600).for_each(|_| drop(second(&mut bench, 400)));
+        let busy = bench.current;
+        (1..600).find(|_| second(&mut bench, 50).desired < busy).expect("it falls at last")
+    };
+    let usual = held(None, None);
+    assert!((300..310).contains(&usual), "{usual}");
+    let foreseen = held(Some(120), None);
+    assert!((120..190).contains(&foreseen), "the mean of a minute falls, and two minutes pass: {foreseen}");
+    assert!(held(Some(3600), None) >= usual, "never longer than is usual");
+    let declared = held(Some(120), Some(400));
+    assert!((400..470).contains(&declared), "{declared}");
+}
