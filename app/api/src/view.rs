@@ -225,7 +225,7 @@ impl Look<'_> {
         let fresh = |at: Time| is_occupied && self.now.time.since(at) <= self.settings.sample_age_max;
         let memory = place.memory.filter(|(at, _)| fresh(*at)).map(|(_, bytes)| bytes.0);
         let cpu = place.cpu.last().filter(|(at, _)| fresh(*at)).and_then(|_| place.cpu_share(window));
-        let throttle = || place.throttle.as_deref().filter(|throttle| fresh(throttle.latest().0));
+        let throttle = || place.throttle().filter(|throttle| fresh(throttle.latest().0));
         let rate =
             place.requests.last().filter(|(at, _)| fresh(*at)).and_then(|_| place.request_rate(window));
         let errors =

@@ -84,7 +84,7 @@ pub(crate) fn observe(profile: &mut UsageProfile, place: &mut Place, at: Time, m
 }
 
 fn gauge(place: &mut Place) -> &mut Gauge {
-    place.gauge.get_or_insert_default()
+    &mut place.measured.get_or_insert_default().gauge
 }
 
 /// `spent`: the processor time until now, of a replica that is ready.

@@ -47,10 +47,8 @@ pub struct Place {
     pub cpu: Series,
     /// Memory in use, and when that was seen.
     pub memory: Option<(Time, Bytes)>,
-    /// What that life uses and was not counted yet, where that is learned; boxed, as most services learn nothing of it.
-    pub gauge: Option<Box<Gauge>>,
-    /// How that life fares with its limit of the processor; boxed, as most have none.
-    pub throttle: Option<Box<Throttle>>,
+    /// What is measured of that life where it is learned what it needs, or a limit of the processor holds it; boxed, as most are neither.
+    pub measured: Option<Box<Measured>>,
     /// While it is watched how long that life takes to warm up.
     pub settling: Option<Box<Settling>>,
     /// Requests since the start of this life.
@@ -69,6 +67,15 @@ pub struct Place {
     pub asked: Option<Box<Series>>,
     /// Where the window began in which it is watched; `None` while it is not.
     pub watch: Option<Box<Watch>>,
+}
+
+/// What is measured only of some lives.
+#[derive(Clone, Debug, Default)]
+pub struct Measured {
+    /// What it uses and was not counted yet.
+    pub(crate) gauge: Gauge,
+    /// How it fares with its limit of the processor; `None` where none holds it.
+    pub(crate) throttle: Option<Throttle>,
 }
 
 /// How long the largest latency stands: as long as the means of other metrics are over. A window of the proxy is a quarter of a second, and some
@@ -189,8 +196,7 @@ impl Place {
             restart: RestartMemory::default(),
             cpu: Series::default(),
             memory: None,
-            gauge: None,
-            throttle: None,
+            measured: None,
             settling: None,
             requests: Series::default(),
             errors: Series::default(),
@@ -224,8 +230,7 @@ impl Place {
         self.start_failure = None;
         self.cpu.clear();
         self.memory = None;
-        self.gauge = None;
-        self.throttle = None;
+        self.measured = None;
         self.settling = None;
         self.requests.clear();
         self.errors.clear();
@@ -235,6 +240,11 @@ impl Place {
         self.slowest = (Time::ZERO, Duration::ZERO);
         self.asked = None;
         self.watch = None;
+    }
+
+    /// How its life fares with its limit of the processor; `None` where none holds it.
+    pub fn throttle(&self) -> Option<&Throttle> {
+        self.measured.as_ref()?.throttle.as_ref()
     }
 
     /// Whether it counts towards the number of replicas wanted: it serves, will serve, or is to be filled again.

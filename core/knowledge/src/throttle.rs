@@ -66,7 +66,8 @@ pub(crate) fn observe(
 ) {
     let given = place.resources.map_or(declared, |given| given.cpu);
     let counts = place.is_ready() && given == declared;
-    let throttle = place.throttle.get_or_insert_with(|| Box::new(Throttle::begun(at, counted)));
+    let measured = place.measured.get_or_insert_default();
+    let throttle = measured.throttle.get_or_insert_with(|| Throttle::begun(at, counted));
     throttle.latest = (at, counted);
     throttle.windows.push(at, counted.windows);
     throttle.throttled.push(at, counted.throttled);
@@ -136,7 +137,7 @@ mod tests {
     /// Two reports a second for so many minutes, of five windows each, of which so many percent are throttled.
     fn run(memory: &mut ThrottlingMemory, place: &mut Place, minutes: u64, percent: u64) {
         for _ in 0..minutes * 120 {
-            let (at, before) = place.throttle.as_ref().map_or_else(
+            let (at, before) = place.throttle().map_or_else(
                 || (BEGIN, Throttling { windows: 0, throttled: 0, waited: Duration::ZERO }),
                 |throttle| throttle.latest(),
             );
@@ -156,7 +157,7 @@ mod tests {
         let share = throttled_share(&memory, quarter()).expect("it was counted");
         assert!((0.6..0.64).contains(&share), "the end of the bucket of 60 %: {share}");
         assert_eq!(memory.minutes, 99, "the first report begins the first minute");
-        let now = place.throttle.as_ref().and_then(|throttle| throttle.share(Duration::from_secs(2)));
+        let now = place.throttle().and_then(|throttle| throttle.share(Duration::from_secs(2)));
         assert_eq!(now, Some(0.6));
     }
 
@@ -165,7 +166,7 @@ mod tests {
         let (mut memory, mut place) = (ThrottlingMemory::default(), running(false));
         run(&mut memory, &mut place, 5, 100);
         assert_eq!(memory, ThrottlingMemory::default());
-        assert!(place.throttle.is_some_and(|throttle| throttle.share(Duration::from_secs(2)) == Some(1.0)));
+        assert!(place.throttle().is_some_and(|throttle| throttle.share(Duration::from_secs(2)) == Some(1.0)));
 
         let mut place = running(true);
         place.resources = Some(Resources { cpu: Some(Quantity::from_milli(500)), memory: None });
@@ -193,6 +194,6 @@ mod tests {
         }
         assert_eq!(memory.minutes, 2);
         assert!(throttled_share(&memory, quarter()).is_some_and(|share| share <= 0.01));
-        assert_eq!(place.throttle.expect("it was counted").share(Duration::from_secs(2)), None);
+        assert_eq!(place.throttle().expect("it was counted").share(Duration::from_secs(2)), None);
     }
 }

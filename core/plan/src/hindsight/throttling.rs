@@ -19,7 +19,7 @@ impl View<'_> {
     /// Work that takes several windows waits in all of them but the last: what it needs in one is as many times what it has as there are windows.
     pub(super) fn throttled(&self, service: &ServiceState) -> Option<Advice> {
         let declared = self.spec.resources.cpu?;
-        let is_held = service.places.values().any(|place| place.throttle.is_some());
+        let is_held = service.places.values().any(|place| place.throttle().is_some());
         let share = knowledge::throttled_share(&service.throttling, declared)?;
         // Of an hour of one replica, as before a size is given to replicas.
         if !is_held || share < SHARE_MIN || service.throttling.minutes < vertical::INITIAL_SAMPLES {
