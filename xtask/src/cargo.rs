@@ -22,10 +22,21 @@ pub(crate) fn release_dir(root: &Path) -> PathBuf {
 }
 
 /// A call of the cargo that called us, standing in the root of the workspace.
+///
+/// What it told us of our own package is taken back: some build scripts would take it for a change, and be run again with all that follows
+/// from them, whenever somebody calls cargo by hand in between.
 pub(crate) fn command(root: &Path) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.current_dir(root);
+    for (name, _value) in std::env::vars_os() {
+        if name
+            .to_str()
+            .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+        {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
@@ -65,4 +76,20 @@ pub(crate) fn spoken(command: &Command) -> String {
         .map(|word| word.to_string_lossy())
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cargo_told_us_of_our_package_is_not_told_again() {
+        let call = command(&root());
+        let taken: Vec<_> =
+            call.get_envs().filter(|(_, value)| value.is_none()).map(|(name, _)| name).collect();
+        // Whoever runs this test has told us.
+        assert!(taken.iter().any(|name| *name == "CARGO_MANIFEST_DIR"), "{taken:?}");
+        assert!(taken.iter().any(|name| *name == "CARGO_PKG_NAME"), "{taken:?}");
+        assert!(taken.iter().all(|name| *name != "CARGO_HOME" && *name != "CARGO_INCREMENTAL"), "{taken:?}");
+    }
 }
