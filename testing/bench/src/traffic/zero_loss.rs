@@ -25,6 +25,8 @@ const ROUND: Duration = Duration::from_secs(20);
 const CASE_MAX: Duration = Duration::from_mins(8);
 /// How long the world may take to settle after something happened to it.
 const SETTLED_WAIT_MAX: Duration = Duration::from_secs(30);
+/// The same for a replica that is killed again and again: its restarts wait for up to a minute.
+const SUCCESSOR_WAIT_MAX: Duration = Duration::from_secs(90);
 
 const NONE: Target = Target::AtMost(0.0);
 
@@ -165,7 +167,7 @@ impl Scene {
             replicas.get(chosen).and_then(|replica| replica.pid).context("there is no replica to kill")?;
         kill_process(Pid::from_raw(pid).context("no process has this id")?, Signal::KILL)
             .context("could not kill a replica")?;
-        self.house.wait(SETTLED_WAIT_MAX, "the one that was killed has a successor", |house| {
+        self.house.wait(SUCCESSOR_WAIT_MAX, "the one that was killed has a successor", |house| {
             let replicas = house.replicas().ok()?;
             let is_alive = |replica: &ReplicaStatus| replica.ready && replica.pid != Some(pid);
             (replicas.len() == REPLICAS && replicas.iter().all(is_alive)).then_some(())
