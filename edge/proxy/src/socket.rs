@@ -108,8 +108,8 @@ impl AsyncRead for ClientSocket {
     ) -> Poll<io::Result<()>> {
         if self.heard.has_remaining() {
             let size = self.heard.len().min(buf.remaining());
+            // That it came was noted then; it may be a request that has its answer, after which the client has begun nothing.
             buf.put_slice(&self.heard.split_to(size));
-            self.touch();
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();

@@ -150,6 +150,30 @@ async fn clients_at_rest_are_let_go_when_their_time_is_over_and_those_who_only_b
     }
 }
 
+/// Such an answer is hyper's to write, which reads the request once more for it.
+#[tokio::test]
+async fn who_got_an_answer_without_a_body_may_rest_as_long_as_others() {
+    let backend = Backend::http(|request: Request<Incoming>| async move {
+        empty(request.uri().path()[1..].parse().unwrap())
+    })
+    .await;
+    let stand = Stand::with(&[backend.address], |config, route| {
+        one_worker(config);
+        route.timeouts.request_head = Duration::from_millis(100);
+    });
+    for status in [204, 304] {
+        let mut stream = TcpStream::connect(stand.address).await.unwrap();
+        for _ in 0..2 {
+            let request = format!("GET /{status} HTTP/1.1\r\nHost: a\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let head = read_head(&mut stream).await;
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head:?}");
+            // tidy: slow on purpose
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn clients_at_rest_are_told_to_leave_when_the_proxy_stops() {
     let backend = echo().await;
