@@ -105,7 +105,10 @@ async fn serve_plainly(client: &Rc<Client>, stream: Stream, heard: Bytes) -> Opt
     };
     let (stream, heard) = talk.into_parts();
     match pause {
-        Pause::Rest => Some(Parting::AtRest(stream)),
+        Pause::Rest => {
+            debug_assert!(heard.is_empty(), "who has begun to say something is not at rest");
+            Some(Parting::AtRest(stream))
+        }
         Pause::Other(answer) => Some(Parting::Other(Other { stream, heard, answer })),
         Pause::End => {
             hang_up(stream);
@@ -266,9 +269,8 @@ async fn serve_by_hyper(client: &Rc<Client>, other: Other) -> Option<(Stream, By
     match stop.await {
         Stop::Ended(Ok(())) => {
             let tunnel = client.take_tunnel()?;
-            let parts = connection.into_parts();
-            let (stream, _read) = parts.io.into_inner().into_parts();
-            Box::pin(tunnel.run(client, stream, parts.read_buf)).await;
+            let (stream, heard) = into_rest(connection.into_parts());
+            Box::pin(tunnel.run(client, stream, heard)).await;
             None
         }
         Stop::Ended(Err(error)) => {
@@ -292,9 +294,15 @@ where
     // Between two requests it ends at once.
     let ended = apart.poll(&mut Context::from_waker(Waker::noop()));
     debug_assert!(ended.is_ready(), "hyper takes a connection for busy that is at rest");
-    let Poll::Ready(Ok(http1::Parts { io, read_buf, .. })) = ended else { return None };
+    let Poll::Ready(Ok(parts)) = ended else { return None };
+    Some(into_rest(parts))
+}
+
+/// The stream of a connection that hyper has let go, with what was read of it and not used, by hyper and before.
+fn into_rest<S>(parts: http1::Parts<TokioIo<ClientSocket>, S>) -> (Stream, Bytes) {
+    let http1::Parts { io, read_buf, .. } = parts;
     let (stream, heard) = io.into_inner().into_parts();
-    Some((stream, if heard.is_empty() { read_buf } else { [read_buf, heard].concat().into() }))
+    (stream, if heard.is_empty() { read_buf } else { [read_buf, heard].concat().into() })
 }
 
 /// Whether the client, or its request's endpoint in the middle of an answer, has let its time pass.

@@ -57,6 +57,23 @@ async fn a_websocket_passes_as_a_tunnel() {
     assert_eq!(stand.traffic().counts.status[0], 1);
 }
 
+/// Its head is longer than what is read at first, and all that comes is more than hyper takes at once.
+#[tokio::test]
+async fn much_that_a_client_says_early_behind_a_long_head_is_in_the_tunnel_too() {
+    let backend = echo().await;
+    let stand = Stand::new(&[backend.address]);
+    let mut stream = TcpStream::connect(stand.address).await.unwrap();
+    let head = UPGRADE.replace("\r\n\r\n", &format!("\r\nCookie: a={}\r\n\r\n", "b".repeat(4000)));
+    let early: String = (1000..3000).map(|number| number.to_string()).collect();
+    stream.write_all(format!("{head}{early}").as_bytes()).await.unwrap();
+    let head = within(read_head(&mut stream)).await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    stream.shutdown().await.unwrap();
+    let mut heard = head.split_once("\r\n\r\n").unwrap().1.as_bytes().to_vec();
+    within(stream.read_to_end(&mut heard)).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&heard), format!("hello{early}"));
+}
+
 #[tokio::test]
 async fn an_upgrade_to_http2_is_answered_in_http1() {
     let backend = Backend::http(|request: Request<_>| async move {
