@@ -30,7 +30,7 @@ const COMPILED: &[&str] = &[
 ];
 
 /// Inputs to start from beside those that earlier runs found: what people write, so that chance need not find it.
-const SEEDS: &[(&str, &str)] = &[("manifest", "examples")];
+const SEEDS: &[(&str, &str)] = &[("manifest", "examples"), ("heads", "fuzz/seeds/heads")];
 
 /// Longer than any input takes, on a machine that does other things too; one that takes longer is a finding.
 const INPUT_TIME_MAX: &str = "-timeout=20";

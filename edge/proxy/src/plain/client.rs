@@ -1,29 +1,23 @@
 //! A client's connection as most requests need it.
 
 use std::io::{self, IoSlice, Write};
-use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use httparse::{ParserConfig, Status};
+use hyper::Response;
 use hyper::body::Body;
-use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, DATE, EXPECT, HeaderMap, HeaderName, TRANSFER_ENCODING, UPGRADE,
-};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, Uri};
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
-use super::{Fields, HEADERS_MAX, ROOM, Span, is_of_length, length, poll_hear, take};
+use super::heads::{HEAD_BYTES_MAX, Heard, is_of_length, length, take_request};
+use super::poll_hear;
 use crate::body::ResponseBody;
 use crate::date::Date;
 use crate::hand::Hand;
 use crate::socket::Stream;
-
-/// Headers that a request gets on its way to an endpoint.
-const HEADERS_MORE: usize = 4;
 
 /// A client's connection on which there were only plain requests and answers.
 #[derive(Debug)]
@@ -78,11 +72,13 @@ impl Talk {
         loop {
             if !self.heard.is_empty() {
                 hand.touch();
-                if let Some(parts) = self.take_request()? {
-                    return Poll::Ready(Ok(parts));
-                }
-                if self.heard.len() >= ROOM {
-                    return Poll::Ready(Err(Unasked::Other));
+                match take_request(&mut self.heard, &mut self.spare) {
+                    Heard::Plain((parts, asked)) => {
+                        self.asked = asked;
+                        return Poll::Ready(Ok(parts));
+                    }
+                    Heard::Begun if self.heard.len() < HEAD_BYTES_MAX => {}
+                    Heard::Begun | Heard::Other => return Poll::Ready(Err(Unasked::Other)),
                 }
             }
             match ready!(poll_hear(&mut self.stream, &mut self.heard, cx)) {
@@ -101,33 +97,6 @@ impl Talk {
             Ok(0) | Err(_) => Poll::Ready(()),
             Ok(_) => Poll::Pending,
         }
-    }
-
-    /// Takes the head of a plain request off what was heard, once all of it has come; what is none is left as it is.
-    fn take_request(&mut self) -> Result<Option<Parts>, Unasked> {
-        let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
-        let mut parsed = httparse::Request::new(&mut []);
-        // As hyper parses: what one refuses, the other does.
-        let config = ParserConfig::default();
-        let size = match config.parse_request_with_uninit_headers(&mut parsed, &self.heard, &mut headers) {
-            Ok(Status::Complete(size)) if size <= ROOM => size,
-            Ok(Status::Partial) => return Ok(None),
-            Ok(Status::Complete(_)) | Err(_) => return Err(Unasked::Other),
-        };
-        let (method, target) = plain_subject(&parsed).ok_or(Unasked::Other)?;
-        let target = Span::of(target.as_bytes(), &self.heard);
-        let fields = Fields::of(parsed.headers, &self.heard);
-        self.asked = take(&mut self.heard, size);
-        let Ok(uri) = Uri::from_maybe_shared(self.asked.slice(target.range())) else {
-            let asked = std::mem::take(&mut self.asked);
-            self.heard = [&asked[..], &self.heard[..]].concat().as_slice().into();
-            return Err(Unasked::Other);
-        };
-        let (mut parts, ()) = Request::new(()).into_parts();
-        (parts.method, parts.uri, parts.headers) = (method, uri, std::mem::take(&mut self.spare));
-        parts.headers.reserve(fields.count + HEADERS_MORE);
-        fields.put(&self.asked, &mut parts.headers);
-        Ok(Some(parts))
     }
 
     /// Writes down the head of a plain answer of [this length](plain_length), with the date as of that tick.
@@ -226,20 +195,6 @@ pub(crate) struct Answer {
     body: Option<ResponseBody>,
     /// The connection ends with it.
     pub(crate) is_last: bool,
-}
-
-/// Method and target of a request that needs no more than its head, and asks for nothing that has to be agreed upon; `None` for others.
-fn plain_subject<'b>(parsed: &httparse::Request<'_, 'b>) -> Option<(Method, &'b str)> {
-    let method = Method::from_bytes(parsed.method?.as_bytes()).ok()?;
-    let target = parsed.path.filter(|target| target.starts_with('/'))?;
-    let has_answer_of_length = method != Method::HEAD && method != Method::CONNECT;
-    let is_more = |header: &httparse::Header<'_>| {
-        let is = |name: HeaderName| header.name.eq_ignore_ascii_case(name.as_str());
-        [CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT, UPGRADE].into_iter().any(is)
-            || (is(CONNECTION) && !header.value.eq_ignore_ascii_case(b"keep-alive"))
-    };
-    let is_plain = parsed.version == Some(1) && has_answer_of_length && !parsed.headers.iter().any(is_more);
-    is_plain.then_some((method, target))
 }
 
 /// How long the body of a plain answer is; `None` for an answer that is not plain.

@@ -2,18 +2,17 @@
 
 use std::future::Future;
 use std::io;
-use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use httparse::{ParserConfig, Status};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, TRANSFER_ENCODING, UPGRADE};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::uri::PathAndQuery;
-use hyper::{Method, Response, StatusCode};
+use hyper::{Method, Response};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
-use super::{Fields, HEADERS_MAX, ROOM, is_of_length, length, poll_hear, take};
+use super::heads::{HEAD_BYTES_MAX, Heard, take, take_answer};
+use super::{ROOM, poll_hear};
 use crate::body::RequestBody;
 use crate::head::Head;
 use crate::wire::Wire;
@@ -107,13 +106,13 @@ impl Plain {
         }
         loop {
             let heard = ready!(self.poll_hear(cx))?;
-            match take_head(&mut self.heard) {
-                Heard::Plain(response, length) => {
+            match take_answer(&mut self.heard) {
+                Heard::Plain((response, length)) => {
                     self.owed = length;
                     return Poll::Ready(Ok(Came::Answer(response, length)));
                 }
                 Heard::Other => return Poll::Ready(Ok(Came::Other)),
-                Heard::Begun if heard == 0 || self.heard.len() >= ROOM => {
+                Heard::Begun if heard == 0 || self.heard.len() >= HEAD_BYTES_MAX => {
                     return Poll::Ready(Ok(Came::Other));
                 }
                 Heard::Begun => {}
@@ -150,67 +149,6 @@ impl Plain {
     }
 }
 
-/// What has come of an answer.
-#[derive(Debug)]
-enum Heard {
-    /// Not all of its head.
-    Begun,
-    /// A head, and how long the body is.
-    Plain(Response<()>, u64),
-    /// Something that is to be read by others.
-    Other,
-}
-
-/// Takes the head of a plain answer off what was heard; what is none is left as it is.
-fn take_head(heard: &mut BytesMut) -> Heard {
-    let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
-    let mut parsed = httparse::Response::new(&mut []);
-    // As hyper parses: what one refuses, the other does.
-    let config = ParserConfig::default();
-    let size = match config.parse_response_with_uninit_headers(&mut parsed, heard, &mut headers) {
-        Ok(Status::Complete(size)) if size <= ROOM => size,
-        Ok(Status::Partial) => return Heard::Begun,
-        Ok(Status::Complete(_)) | Err(_) => return Heard::Other,
-    };
-    let Some(status) = plain_status(&parsed) else { return Heard::Other };
-    let Some(length) = plain_length(parsed.headers) else { return Heard::Other };
-    let fields = Fields::of(parsed.headers, heard);
-    let head = take(heard, size);
-    let mut map = HeaderMap::with_capacity(fields.count);
-    fields.put(&head, &mut map);
-    let mut response = Response::new(());
-    *response.status_mut() = status;
-    *response.headers_mut() = map;
-    Heard::Plain(response, length)
-}
-
-/// The status of an answer that may be plain: none that is followed by another, has no body, or says what it means in words of its own.
-fn plain_status(parsed: &httparse::Response<'_, '_>) -> Option<StatusCode> {
-    let status = StatusCode::from_u16(parsed.code?).ok()?;
-    (parsed.version == Some(1) && is_of_length(status) && parsed.reason == status.canonical_reason())
-        .then_some(status)
-}
-
-/// The length of a plain answer: it is said once, in digits, and nothing else is said of the connection or of how the body comes.
-fn plain_length(headers: &[httparse::Header<'_>]) -> Option<u64> {
-    let mut said = None;
-    for header in headers {
-        let is = |name: HeaderName| header.name.eq_ignore_ascii_case(name.as_str());
-        if is(CONTENT_LENGTH) {
-            let one = length(header.value);
-            if one.is_none() || said.is_some() {
-                return None;
-            }
-            said = one;
-        } else if is(TRANSFER_ENCODING)
-            || (is(CONNECTION) && !header.value.eq_ignore_ascii_case(b"keep-alive"))
-        {
-            return None;
-        }
-    }
-    said
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
@@ -218,44 +156,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-
-    fn heard(text: &str) -> Heard {
-        take_head(&mut BytesMut::from(text))
-    }
-
-    #[test]
-    fn an_answer_of_a_length_is_plain_and_what_could_mean_more_is_not() {
-        let ordinary = "HTTP/1.1 404 Not Found\r\nServer: a\r\ncontent-length: 12\r\nConnection: keep-alive\r\nX: y\r\nX: z\r\n\r\n";
-        let Heard::Plain(response, 12) = heard(ordinary) else { panic!("it is not plain") };
-        assert_eq!((response.status().as_u16(), response.headers().get_all("x").iter().count()), (404, 2));
-        for end in 0..ordinary.len() {
-            assert!(matches!(heard(&ordinary[..end]), Heard::Begun), "{end}");
-        }
-        let with = |lines: &str| format!("HTTP/1.1 200 OK\r\n{lines}\r\n");
-        let others = [
-            with(""),
-            with("Content-Length: 5\r\nContent-Length: 5\r\n"),
-            with("Content-Length: +5\r\n"),
-            with("Content-Length: 1234567890123456789\r\n"),
-            with("Transfer-Encoding: chunked\r\n"),
-            with("Content-Length: 5\r\nTransfer-Encoding: identity\r\n"),
-            with("Content-Length: 5\r\nConnection: close\r\n"),
-            with("Content-Length: 5\r\nConnection: keep-alive, upgrade\r\n"),
-            with("Content-Length: 5\r\nX: a\r\n b\r\n"),
-            with(&format!("Content-Length: 5\r\n{}", "X: y\r\n".repeat(HEADERS_MAX))),
-            "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n".to_owned(),
-            "HTTP/1.1 200 Fine\r\nContent-Length: 5\r\n\r\n".to_owned(),
-            "HTTP/1.1 100 Continue\r\nContent-Length: 0\r\n\r\n".to_owned(),
-            "HTTP/1.1 101 Switching Protocols\r\nContent-Length: 0\r\n\r\n".to_owned(),
-            "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n".to_owned(),
-            "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n".to_owned(),
-        ];
-        for other in others {
-            let mut heard = BytesMut::from(&*other);
-            assert!(matches!(take_head(&mut heard), Heard::Other), "{other:?}");
-            assert_eq!(heard, other.as_bytes(), "it is left to others as it came");
-        }
-    }
 
     #[tokio::test]
     async fn a_connection_at_rest_does_not_keep_what_a_long_answer_needed() {

@@ -1,0 +1,237 @@
+//! Heads of requests and answers that are plain.
+//!
+//! Whatever is taken here has to be the same to hyper, and whatever is not has to be left as it came: `cargo xtask fuzz heads` gives any bytes to
+//! both.
+
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use httparse::{ParserConfig, Status};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode, Uri};
+
+/// Bytes of a head beyond which it is not plain.
+pub(crate) const HEAD_BYTES_MAX: usize = 8 * 1024;
+
+/// Headers of a head beyond which it is not plain.
+const HEADERS_MAX: usize = 48;
+
+/// Headers that a request gets on its way to an endpoint.
+const HEADERS_MORE: usize = 4;
+
+/// What has come of a message.
+#[derive(Debug)]
+pub(crate) enum Heard<H> {
+    /// Not all of its head.
+    Begun,
+    /// All of a head that is plain.
+    Plain(H),
+    /// Something that is to be read by others.
+    Other,
+}
+
+/// Where in a head something stands.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    from: u16,
+    to: u16,
+}
+
+impl Span {
+    const NONE: Self = Self { from: 0, to: 0 };
+
+    /// Of a part of a head that is no longer than [`HEAD_BYTES_MAX`].
+    fn of(part: &[u8], head: &[u8]) -> Self {
+        let from = part.as_ptr() as usize - head.as_ptr() as usize;
+        Self { from: from as u16, to: (from + part.len()) as u16 }
+    }
+
+    fn range(self) -> Range<usize> {
+        usize::from(self.from)..usize::from(self.to)
+    }
+}
+
+/// Where in a head its headers stand.
+#[derive(Debug)]
+struct Fields {
+    spans: [(Span, Span); HEADERS_MAX],
+    count: usize,
+}
+
+impl Fields {
+    fn of(headers: &[httparse::Header<'_>], head: &[u8]) -> Self {
+        let mut spans = [(Span::NONE, Span::NONE); HEADERS_MAX];
+        for (at, header) in spans.iter_mut().zip(headers) {
+            *at = (Span::of(header.name.as_bytes(), head), Span::of(header.value, head));
+        }
+        Self { spans, count: headers.len() }
+    }
+
+    /// Puts them into an empty `map`, without copying what they say.
+    fn put(&self, head: &Bytes, map: &mut HeaderMap) {
+        for (name, value) in &self.spans[..self.count] {
+            let name = HeaderName::from_bytes(&head[name.range()]).expect("a name that was parsed is one");
+            let value = HeaderValue::from_maybe_shared(head.slice(value.range()))
+                .expect("a value that was parsed is one");
+            map.append(name, value);
+        }
+    }
+}
+
+/// Takes the head of a plain request off what was `heard`, and answers it with its bytes; what is none is left as it is.
+///
+/// Its headers get the room of a map that is `spare`, and empty.
+pub(crate) fn take_request(heard: &mut BytesMut, spare: &mut HeaderMap) -> Heard<(Parts, Bytes)> {
+    let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut parsed = httparse::Request::new(&mut []);
+    // As hyper parses: what one refuses, the other does.
+    let config = ParserConfig::default();
+    let size = match config.parse_request_with_uninit_headers(&mut parsed, heard, &mut headers) {
+        Ok(Status::Complete(size)) if size <= HEAD_BYTES_MAX => size,
+        Ok(Status::Partial) => return Heard::Begun,
+        Ok(Status::Complete(_)) | Err(_) => return Heard::Other,
+    };
+    let Some((method, target)) = plain_subject(&parsed) else { return Heard::Other };
+    let target = Span::of(target.as_bytes(), heard);
+    let fields = Fields::of(parsed.headers, heard);
+    let head = take(heard, size);
+    let Ok(uri) = Uri::from_maybe_shared(head.slice(target.range())) else {
+        *heard = [&head[..], &heard[..]].concat().as_slice().into();
+        return Heard::Other;
+    };
+    let (mut parts, ()) = Request::new(()).into_parts();
+    (parts.method, parts.uri, parts.headers) = (method, uri, std::mem::take(spare));
+    parts.headers.reserve(fields.count + HEADERS_MORE);
+    fields.put(&head, &mut parts.headers);
+    Heard::Plain((parts, head))
+}
+
+/// Method and target of a request that needs no more than its head, and asks for nothing that has to be agreed upon; `None` for others.
+fn plain_subject<'b>(parsed: &httparse::Request<'_, 'b>) -> Option<(Method, &'b str)> {
+    let method = Method::from_bytes(parsed.method?.as_bytes()).ok()?;
+    let target = parsed.path.filter(|target| target.starts_with('/'))?;
+    let has_answer_of_length = method != Method::HEAD && method != Method::CONNECT;
+    let is_more = |header: &httparse::Header<'_>| {
+        let is = |name: HeaderName| header.name.eq_ignore_ascii_case(name.as_str());
+        [CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT, UPGRADE].into_iter().any(is)
+            || says_more_of_connection(header)
+    };
+    let is_plain = parsed.version == Some(1) && has_answer_of_length && !parsed.headers.iter().any(is_more);
+    is_plain.then_some((method, target))
+}
+
+/// Takes the head of a plain answer off what was `heard`, and answers it with the length of its body; what is none is left as it is.
+pub(crate) fn take_answer(heard: &mut BytesMut) -> Heard<(Response<()>, u64)> {
+    let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut parsed = httparse::Response::new(&mut []);
+    // As hyper parses: what one refuses, the other does.
+    let config = ParserConfig::default();
+    let size = match config.parse_response_with_uninit_headers(&mut parsed, heard, &mut headers) {
+        Ok(Status::Complete(size)) if size <= HEAD_BYTES_MAX => size,
+        Ok(Status::Partial) => return Heard::Begun,
+        Ok(Status::Complete(_)) | Err(_) => return Heard::Other,
+    };
+    let Some(status) = plain_status(&parsed) else { return Heard::Other };
+    let Some(length) = plain_length(parsed.headers) else { return Heard::Other };
+    let fields = Fields::of(parsed.headers, heard);
+    let head = take(heard, size);
+    let mut map = HeaderMap::with_capacity(fields.count);
+    fields.put(&head, &mut map);
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    *response.headers_mut() = map;
+    Heard::Plain((response, length))
+}
+
+/// The status of an answer that may be plain: none that is followed by another, has no body, or says what it means in words of its own.
+fn plain_status(parsed: &httparse::Response<'_, '_>) -> Option<StatusCode> {
+    let status = StatusCode::from_u16(parsed.code?).ok()?;
+    (parsed.version == Some(1) && is_of_length(status) && parsed.reason == status.canonical_reason())
+        .then_some(status)
+}
+
+/// The length of a plain answer: it is said once, in digits, and nothing else is said of the connection or of how the body comes.
+fn plain_length(headers: &[httparse::Header<'_>]) -> Option<u64> {
+    let mut said = None;
+    for header in headers {
+        let is = |name: HeaderName| header.name.eq_ignore_ascii_case(name.as_str());
+        if is(CONTENT_LENGTH) {
+            let one = length(header.value);
+            if one.is_none() || said.is_some() {
+                return None;
+            }
+            said = one;
+        } else if is(TRANSFER_ENCODING) || says_more_of_connection(header) {
+            return None;
+        }
+    }
+    said
+}
+
+/// Whether a header says more of its connection than that it goes on.
+fn says_more_of_connection(header: &httparse::Header<'_>) -> bool {
+    header.name.eq_ignore_ascii_case(CONNECTION.as_str()) && !header.value.eq_ignore_ascii_case(b"keep-alive")
+}
+
+/// Whether an answer of this status is the only one to its request, and has a body as long as it says.
+pub(crate) fn is_of_length(status: StatusCode) -> bool {
+    (200..600).contains(&status.as_u16()) && ![204, 304].contains(&status.as_u16())
+}
+
+/// A length in digits and nothing else; up to 18 of them are below the largest number.
+pub(crate) fn length(digits: &[u8]) -> Option<u64> {
+    let is_number = (1..=18).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    is_number.then(|| digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+}
+
+/// The first `size` bytes of what was heard. With the last of them goes its room.
+pub(crate) fn take(heard: &mut BytesMut, size: usize) -> Bytes {
+    if size == heard.len() { std::mem::take(heard).freeze() } else { heard.split_to(size).freeze() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(text: &str) -> Heard<(Response<()>, u64)> {
+        take_answer(&mut BytesMut::from(text))
+    }
+
+    #[test]
+    fn an_answer_of_a_length_is_plain_and_what_could_mean_more_is_not() {
+        let ordinary = "HTTP/1.1 404 Not Found\r\nServer: a\r\ncontent-length: 12\r\nConnection: keep-alive\r\nX: y\r\nX: z\r\n\r\n";
+        let Heard::Plain((response, 12)) = heard(ordinary) else { panic!("it is not plain") };
+        assert_eq!((response.status().as_u16(), response.headers().get_all("x").iter().count()), (404, 2));
+        for end in 0..ordinary.len() {
+            assert!(matches!(heard(&ordinary[..end]), Heard::Begun), "{end}");
+        }
+        let with = |lines: &str| format!("HTTP/1.1 200 OK\r\n{lines}\r\n");
+        let others = [
+            with(""),
+            with("Content-Length: 5\r\nContent-Length: 5\r\n"),
+            with("Content-Length: +5\r\n"),
+            with("Content-Length: 1234567890123456789\r\n"),
+            with("Transfer-Encoding: chunked\r\n"),
+            with("Content-Length: 5\r\nTransfer-Encoding: identity\r\n"),
+            with("Content-Length: 5\r\nConnection: close\r\n"),
+            with("Content-Length: 5\r\nConnection: keep-alive, upgrade\r\n"),
+            with("Content-Length: 5\r\nX: a\r\n b\r\n"),
+            with(&format!("Content-Length: 5\r\n{}", "X: y\r\n".repeat(HEADERS_MAX))),
+            "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n".to_owned(),
+            "HTTP/1.1 200 Fine\r\nContent-Length: 5\r\n\r\n".to_owned(),
+            "HTTP/1.1 100 Continue\r\nContent-Length: 0\r\n\r\n".to_owned(),
+            "HTTP/1.1 101 Switching Protocols\r\nContent-Length: 0\r\n\r\n".to_owned(),
+            "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n".to_owned(),
+            "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n".to_owned(),
+        ];
+        for other in others {
+            let mut heard = BytesMut::from(&*other);
+            assert!(matches!(take_answer(&mut heard), Heard::Other), "{other:?}");
+            assert_eq!(heard, other.as_bytes(), "it is left to others as it came");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Heads of requests and answers that the proxy reads by itself: any bytes are read without a panic, and whatever is taken for plain is the same
+//! to hyper, which reads all others. Nothing is lost: what is not taken is left as it came.
+//!
+//! `cargo xtask fuzz heads`
+
+#![no_main]
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Bytes, BytesMut};
+use hyper::body::{Body, Incoming};
+use hyper::header::HeaderMap;
+use hyper::http::{request, response};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::service::service_fn;
+use hyper::{Request, Response, client, server};
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../edge/proxy/src/plain/heads.rs"]
+mod heads;
+
+use heads::{HEAD_BYTES_MAX, Heard, is_of_length, take_answer, take_request};
+
+fuzz_target!(|said: &[u8]| {
+    request(said);
+    answer(said);
+});
+
+fn request(said: &[u8]) {
+    let mut heard = BytesMut::from(said);
+    let mut spare = HeaderMap::new();
+    let (parts, head) = match take_request(&mut heard, &mut spare) {
+        Heard::Plain(taken) => taken,
+        Heard::Begun | Heard::Other => return assert_eq!(heard, said, "it is left as it came"),
+    };
+    assert_eq!([&head[..], &heard[..]].concat(), said, "nothing is lost");
+    assert!(head.len() <= HEAD_BYTES_MAX);
+    let to_hyper = request_by_hyper(&head).expect("hyper takes it, too, and goes on");
+    assert_eq!(
+        (parts.method, parts.uri, parts.version, parts.headers),
+        (to_hyper.method, to_hyper.uri, to_hyper.version, to_hyper.headers)
+    );
+}
+
+fn answer(said: &[u8]) {
+    let mut heard = BytesMut::from(said);
+    let (taken, length) = match take_answer(&mut heard) {
+        Heard::Plain(taken) => taken,
+        Heard::Begun | Heard::Other => return assert_eq!(heard, said, "it is left as it came"),
+    };
+    assert!(said.ends_with(&heard), "nothing is lost");
+    let head = &said[..said.len() - heard.len()];
+    assert!(head.len() <= HEAD_BYTES_MAX && is_of_length(taken.status()));
+    let (to_hyper, size) = answer_by_hyper(head).expect("hyper takes it for an answer");
+    assert_eq!(
+        (taken.status(), taken.version(), taken.headers(), Some(length)),
+        (to_hyper.status, to_hyper.version, &to_hyper.headers, size)
+    );
+    assert!(to_hyper.extensions.is_empty(), "its words are those of its status");
+}
+
+/// The head of the only request in there, as hyper's server reads it, after which the connection goes on; `None` when it does not.
+fn request_by_hyper(head: &[u8]) -> Option<request::Parts> {
+    let asked = RefCell::new(None);
+    let service = service_fn(|request: Request<Incoming>| {
+        assert!(request.body().is_end_stream(), "it has no body");
+        asked.replace(Some(request.into_parts().0));
+        async { Ok::<_, Infallible>(Response::new(String::new())) }
+    });
+    let wire = Wire { heard: Bytes::copy_from_slice(head), is_open: true };
+    let mut builder = server::conn::http1::Builder::new();
+    let connection = pin!(builder.header_read_timeout(None).serve_connection(wire, service));
+    let polled = connection.poll(&mut Context::from_waker(Waker::noop()));
+    asked.take().filter(|_| polled.is_pending())
+}
+
+/// The head of the answer in there and the length of its body, as hyper's client reads it.
+fn answer_by_hyper(head: &[u8]) -> Option<(response::Parts, Option<u64>)> {
+    let cx = &mut Context::from_waker(Waker::noop());
+    let wire = Wire { heard: Bytes::copy_from_slice(head), is_open: false };
+    let mut shaking = pin!(client::conn::http1::handshake::<_, String>(wire));
+    let Poll::Ready(Ok((mut sender, connection))) = shaking.as_mut().poll(cx) else { return None };
+    let mut connection = pin!(connection);
+    let mut answered = pin!(sender.send_request(Request::new(String::new())));
+    loop {
+        let is_over = connection.as_mut().poll(cx).is_ready();
+        match answered.as_mut().poll(cx) {
+            Poll::Ready(Ok(response)) => {
+                let (parts, body) = response.into_parts();
+                return Some((parts, body.size_hint().exact()));
+            }
+            Poll::Ready(Err(_)) => return None,
+            Poll::Pending => assert!(!is_over, "the connection has not forgotten its request"),
+        }
+    }
+}
+
+/// What has come, of which hyper's client must not see anything before it has asked, and to which nothing is added.
+struct Wire {
+    heard: Bytes,
+    is_open: bool,
+}
+
+impl Read for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.is_open || self.heard.is_empty() {
+            return Poll::Pending;
+        }
+        let size = self.heard.len().min(buf.remaining());
+        buf.put_slice(&self.heard.split_to(size));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Write for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, _cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.is_open = true;
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
