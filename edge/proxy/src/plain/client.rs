@@ -174,6 +174,8 @@ impl Talk {
         loop {
             let head = &self.said[self.taken..];
             if head.is_empty() && self.piece.is_empty() {
+                // An empty piece would hold the room of the whole one, which is to be read into again.
+                self.piece = Bytes::new();
                 return Poll::Ready(Ok(()));
             }
             let both = [IoSlice::new(head), IoSlice::new(&self.piece)];
@@ -212,4 +214,32 @@ pub(crate) fn plain_length(response: &Response<ResponseBody>) -> Option<u64> {
         && !headers.contains_key(TRANSFER_ENCODING)
         && !headers.contains_key(UPGRADE);
     is_plain.then_some(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_sent_of_an_answer_is_held_no_longer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _peer) = listener.accept().await.unwrap();
+        let mut talk = Talk::new(Stream::Plain(stream), Bytes::new());
+        let words = Bytes::from(vec![b'x'; 1000]);
+        let response = Response::new(ResponseBody::Own(Some(words.clone())));
+        let length = plain_length(&response).unwrap();
+        let mut answer = talk.begin_answer(response, length, &Date::default(), Instant::now());
+        poll_fn(|cx| talk.poll_answer(cx, &mut answer)).await.unwrap();
+        assert!(words.is_unique());
+        let mut heard = Vec::new();
+        drop(talk);
+        client.read_to_end(&mut heard).await.unwrap();
+        assert!(heard.ends_with(&words));
+    }
 }
