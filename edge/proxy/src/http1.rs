@@ -216,10 +216,7 @@ async fn serve_by_hyper(client: &Rc<Client>, other: Other) -> Option<(Stream, By
         is_answering.set(true);
         let answered = first_answer.take();
         if answered.is_none() {
-            client.hand.begin_request();
-            if request.body().is_end_stream() {
-                client.hand.end_request(client.hand.request());
-            }
+            begin(client, &request);
         }
         let is_answering = &is_answering;
         async move {
@@ -281,6 +278,14 @@ async fn serve_by_hyper(client: &Rc<Client>, other: Other) -> Option<(Stream, By
         }
         Stop::Late => None,
         Stop::AtRest => take_apart(connection),
+    }
+}
+
+/// Notes that a request has begun, and whether all of it has come.
+fn begin(client: &Client, request: &Request<Incoming>) {
+    client.hand.begin_request();
+    if request.body().is_end_stream() {
+        client.hand.end_request(client.hand.request());
     }
 }
 
