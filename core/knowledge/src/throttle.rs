@@ -139,7 +139,7 @@ mod tests {
         for _ in 0..minutes * 120 {
             let (at, before) = place.throttle().map_or_else(
                 || (BEGIN, Throttling { windows: 0, throttled: 0, waited: Duration::ZERO }),
-                |throttle| throttle.latest(),
+                Throttle::latest,
             );
             let windows = before.windows + 100;
             let throttled = before.throttled + percent;
