@@ -25,6 +25,8 @@ const ROUND: Duration = Duration::from_secs(20);
 const CASE_MAX: Duration = Duration::from_mins(8);
 /// How long the world may take to settle after something happened to it.
 const SETTLED_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Kills of replicas at most: one that ends five times in a row is left alone for ten minutes.
+const KILLS_MAX: u64 = 4 * REPLICAS as u64;
 /// The same for a replica that is killed again and again: its restarts wait for up to a minute.
 const SUCCESSOR_WAIT_MAX: Duration = Duration::from_secs(90);
 
@@ -92,8 +94,13 @@ fn tell(findings: &mut Findings, who: &str, what: &str, tally: Tally, target: Op
     }
 }
 
-/// Asks until there were requests enough, while `happen` is called over and over.
-fn ask(folder: &Path, url: &str, mut happen: impl FnMut(u64) -> anyhow::Result<()>) -> anyhow::Result<Tally> {
+/// Asks until there were requests enough, while `happen` is called over and over, with how many times it will have happened; it says whether it
+/// has.
+fn ask(
+    folder: &Path,
+    url: &str,
+    mut happen: impl FnMut(u64) -> anyhow::Result<bool>,
+) -> anyhow::Result<Tally> {
     let mut tally = Tally::default();
     let begun = os::since_boot();
     while tally.requests < REQUESTS {
@@ -105,8 +112,7 @@ fn ask(folder: &Path, url: &str, mut happen: impl FnMut(u64) -> anyhow::Result<(
         let ask = Ask { url: url.to_owned(), connections: CONNECTIONS, is_closing: false, span: ROUND };
         let mut running = wrk::begin(folder, &ask)?;
         while !running.is_over()? {
-            tally.times += 1;
-            happen(tally.times)?;
+            tally.times += u64::from(happen(tally.times + 1)?);
         }
         let report = running.end()?;
         tally.requests += report.requests;
@@ -139,24 +145,28 @@ fn ours(case: Case) -> anyhow::Result<Tally> {
 }
 
 impl Scene {
-    /// Lets it happen once and waits until the world has settled.
-    fn happen(&mut self, case: Case, time: u64) -> anyhow::Result<()> {
+    /// Lets it happen once and waits until the world has settled; says whether it has happened.
+    fn happen(&mut self, case: Case, time: u64) -> anyhow::Result<bool> {
         match case {
-            Case::Kill => self.kill(time),
-            Case::Scale => self.scale(time),
-            Case::Roll => self.roll(time),
-            Case::Configure => self.configure(time),
+            Case::Kill if time > KILLS_MAX => {
+                house::pause();
+                return Ok(false);
+            }
+            Case::Kill => self.kill(time)?,
+            Case::Scale => self.scale(time)?,
+            Case::Roll => self.roll(time)?,
+            Case::Configure => self.configure(time)?,
             Case::Certificate => {
                 certificate::write(&self.folder)?;
                 // Files are looked at once a second.
                 (0..50).for_each(|_| house::pause());
-                Ok(())
             }
             Case::HandOver => {
                 self.house.succeed(&RESTARTS_UNLIMITED)?;
-                self.whole(REPLICAS)
+                self.whole(REPLICAS)?;
             }
         }
+        Ok(true)
     }
 
     /// Kills one replica, and waits for its successor: until its death is told, the others and it are as whole as before.
@@ -236,6 +246,6 @@ fn beside(kind: Kind, case: Case) -> anyhow::Result<Tally> {
         }
         // As long as it takes us to become whole again, or to take a change.
         (0..50).for_each(|_| house::pause());
-        Ok(())
+        Ok(true)
     })
 }
