@@ -545,7 +545,7 @@ impl Errand {
     }
 }
 
-/// What the client is told when a request that failed is not sent again.
+/// What the client is answered when a request that failed is not sent again.
 fn answer_of(how: How, refusal: RetryRefusal) -> (StatusCode, &'static str) {
     match how {
         How::NoTunnel => (StatusCode::NOT_IMPLEMENTED, NO_TUNNEL),
@@ -553,6 +553,7 @@ fn answer_of(how: How, refusal: RetryRefusal) -> (StatusCode, &'static str) {
     }
 }
 
+/// Why it is not sent again, as the client is told.
 fn words_of(refusal: RetryRefusal) -> &'static str {
     match refusal {
         // An endpoint that began its answer and broke off within the head.

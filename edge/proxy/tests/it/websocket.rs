@@ -358,13 +358,7 @@ async fn of_endpoints_of_which_some_take_none_one_that_does_is_found_and_the_oth
     }
     let counts = stand.traffic().counts;
     assert!(counts.retries <= 1, "its connection says it once: {counts:?}");
-    for _ in 0..4 {
-        let stream = TcpStream::connect(stand.address).await.unwrap();
-        let (mut socket, _) =
-            within(tokio_tungstenite::client_async("ws://shop.example/room", stream)).await.unwrap();
-        let first = within(socket.next()).await.unwrap().unwrap();
-        assert_eq!(first, Message::text("CONNECT http://shop.example/room http"));
-    }
+    four_by_http1(&stand).await;
     for _ in 0..10 {
         assert_eq!(visitor.get("/").await.unwrap().status(), 200);
     }
@@ -434,13 +428,7 @@ async fn an_endpoint_that_ends_before_it_says_what_it_takes_is_passed_over_and_b
             route.protocol = proxy::Protocol::Http2;
             route.balance = proxy::Balance::RoundRobin;
         });
-        for _ in 0..4 {
-            let stream = TcpStream::connect(stand.address).await.unwrap();
-            let (mut socket, _) =
-                within(tokio_tungstenite::client_async("ws://shop.example/room", stream)).await.unwrap();
-            let first = within(socket.next()).await.unwrap().unwrap();
-            assert_eq!(first, Message::text("CONNECT http://shop.example/room http"));
-        }
+        four_by_http1(&stand).await;
         assert!(stand.traffic().counts.retries > 0, "it was asked first at times");
     }
 }
@@ -494,4 +482,15 @@ async fn an_endpoint_that_ends_and_leaves_at_once_has_ended_well() {
     }
     let bytes_out = || stand.traffic().endpoints[0].counts.bytes_out;
     until(|| bytes_out() == 30).await;
+}
+
+/// Four clients that speak HTTP/1.1 reach an endpoint of HTTP/2 that takes WebSockets.
+async fn four_by_http1(stand: &Stand) {
+    for _ in 0..4 {
+        let stream = TcpStream::connect(stand.address).await.unwrap();
+        let (mut socket, _) =
+            within(tokio_tungstenite::client_async("ws://shop.example/room", stream)).await.unwrap();
+        let first = within(socket.next()).await.unwrap().unwrap();
+        assert_eq!(first, Message::text("CONNECT http://shop.example/room http"));
+    }
 }
