@@ -250,7 +250,7 @@ async fn a_process_that_takes_a_moment_to_be_gone_is_nothing_to_be_warned_of() {
     let platform = open(&folder);
     let out = folder.path().join("out");
     // What tail holds takes the kernel longer to take back than it takes to look for it a hundred times.
-    let script = "(head -c 200000000 /dev/zero; echo held > $OUT; sleep 50) | tail & wait";
+    let script = "(head -c 50000000 /dev/zero; echo held > $OUT; sleep 50) | tail & wait";
     let life =
         start(&platform, 1, json!({"run": {"command": ["/bin/sh", "-c", script], "env": {"OUT": out}}}))
             .await;
