@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Incoming};
-use hyper::header::HeaderMap;
+use hyper::header::{CONNECTION, HeaderMap};
 use hyper::http::{request, response};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::service::service_fn;
@@ -56,7 +56,11 @@ fn answer(said: &[u8]) {
     assert!(said.ends_with(&heard), "nothing is lost");
     let head = &said[..said.len() - heard.len()];
     assert!(head.len() <= HEAD_BYTES_MAX && is_of_length(taken.status()));
-    let (to_hyper, size) = answer_by_hyper(head).expect("hyper takes it for an answer");
+    let (mut to_hyper, size) = answer_by_hyper(head).expect("hyper takes it for an answer");
+    let of_connection = to_hyper.headers.get_all(CONNECTION);
+    assert!(of_connection.iter().all(|said| said.as_bytes().eq_ignore_ascii_case(b"keep-alive")));
+    // That it goes on is left out.
+    to_hyper.headers.remove(CONNECTION);
     assert_eq!(
         (taken.status(), taken.version(), taken.headers(), Some(length)),
         (to_hyper.status, to_hyper.version, &to_hyper.headers, size)

@@ -46,7 +46,7 @@ const TOO_LONG: &str = "The request's body is longer than it may be.";
 /// A request as it came from a client.
 #[derive(Debug)]
 pub(crate) struct Arrival {
-    pub(crate) parts: Parts,
+    pub(crate) parts: Box<Parts>,
     body: Option<Incoming>,
     /// The client sends its body only once it is told to.
     expects: bool,
@@ -82,11 +82,11 @@ pub(crate) struct Terms {
 /// Answers one request of a client, in any case.
 pub(crate) async fn answer(
     client: Rc<Client>,
-    parts: Parts,
+    parts: Box<Parts>,
     body: Option<Incoming>,
 ) -> Response<ResponseBody> {
     let started = Instant::now();
-    let expects = parts.headers.contains_key(EXPECT);
+    let expects = body.is_some() && parts.headers.contains_key(EXPECT);
     let dialect = grpc::dialect(&parts.headers);
     let log = client.local.service.access_log();
     let record = log.map(|log| Rc::new(Record::new(started).logged(log, &client, &parts)));

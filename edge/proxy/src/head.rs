@@ -1,22 +1,21 @@
 //! The head of a request on its way to an endpoint.
 
-use hyper::header::HeaderMap;
+use std::ops::{Deref, DerefMut};
+
+use hyper::Request;
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Uri};
 
 use crate::body::RequestBody;
 
 /// A request's head as endpoints get it, kept for sending it again.
+///
+/// Boxed, because it goes a long way: from what came of the client to all that is tried with it.
 #[derive(Debug, Clone)]
-pub(crate) struct Head {
-    pub(crate) method: Method,
-    pub(crate) uri: Uri,
-    pub(crate) headers: HeaderMap,
-}
+pub(crate) struct Head(Box<Parts>);
 
 impl Head {
-    pub(crate) fn new(parts: Parts) -> Self {
-        Self { method: parts.method, uri: parts.uri, headers: parts.headers }
+    pub(crate) fn new(parts: Box<Parts>) -> Self {
+        Self(parts)
     }
 
     /// One such request, for somebody who takes it for his own.
@@ -26,5 +25,19 @@ impl Head {
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
         request
+    }
+}
+
+impl Deref for Head {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl DerefMut for Head {
+    fn deref_mut(&mut self) -> &mut Parts {
+        &mut self.0
     }
 }

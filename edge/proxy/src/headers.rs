@@ -1,8 +1,7 @@
 //! What a proxy must check in a request's head, and what it must change in both heads.
 
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, HOST, HeaderMap, HeaderName, HeaderValue,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE, UPGRADE,
 };
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode, Uri, Version};
@@ -15,14 +14,9 @@ pub(crate) mod trace;
 #[cfg(test)]
 mod tests;
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
-/// Meant for one connection only, whether `Connection` names them or not. Source: RFC 9110, section 7.6.1.
-const HOP_BY_HOP: [HeaderName; 5] = [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE];
 
 /// A request that is not passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,31 +46,68 @@ pub(crate) struct Sender<'a> {
     pub(crate) default_host: &'a HeaderValue,
 }
 
+/// What a request's head has that needs more than to be passed on. One walk over its names tells; to ask the map for each name that
+/// may be there costs five times as much.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Something that ends here.
+    ends_here: bool,
+    cookies: bool,
+    trace: bool,
+}
+
+impl Seen {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut seen = Self::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "cookie" => seen.cookies = true,
+                trace::PARENT | trace::STATE => seen.trace = true,
+                name => seen.ends_here |= is_hop_by_hop(name) || is_for_us(name),
+            }
+        }
+        seen
+    }
+}
+
+/// Meant for one connection only, whether `Connection` names it or not. Source: RFC 9110, section 7.6.1.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(name, "connection" | "keep-alive" | "proxy-connection" | "te" | "transfer-encoding" | "upgrade")
+}
+
+/// Said by a client to a proxy. One that expects to be told 100 is told so by us once its body is wanted; the endpoint gets the body
+/// without asking for it.
+fn is_for_us(name: &str) -> bool {
+    matches!(name, "expect" | "proxy-authorization")
+}
+
 /// Makes a client's head into what an endpoint gets, or refuses it.
 pub(crate) fn prepare_request(parts: &mut Parts, sender: &Sender<'_>) -> Result<Wish, Refusal> {
+    let seen = Seen::of(&parts.headers);
     let wish = if websocket::is_asked_for(parts) {
         Wish::WebSocket
     } else if parts.method == Method::CONNECT {
         let words = "This proxy does not open tunnels: CONNECT is refused.";
         return Err(Refusal { status: StatusCode::NOT_IMPLEMENTED, words });
-    } else {
+    } else if seen.ends_here {
         wish_of(parts)
+    } else {
+        Wish::Plain
     };
     let host = host_of(parts, sender.default_host)?;
-    join_cookies(&mut parts.headers);
-    let upgrade = parts.headers.remove(UPGRADE);
+    if seen.cookies {
+        join_cookies(&mut parts.headers);
+    }
     let protocol = match wish {
         Wish::Plain => None,
-        Wish::Upgrade => upgrade,
+        Wish::Upgrade => parts.headers.remove(UPGRADE),
         Wish::WebSocket => Some(websocket::ask_as_http1(parts)),
     };
-    let takes_trailers = takes_trailers(&parts.headers);
     let headers = &mut parts.headers;
-    strip_hop_by_hop(headers);
-    headers.remove(TE);
-    headers.remove(PROXY_AUTHORIZATION);
-    // The client was told 100 by us once its body is wanted; the endpoint gets the body without asking for it.
-    headers.remove(EXPECT);
+    let takes_trailers = seen.ends_here && takes_trailers(headers);
+    if seen.ends_here {
+        strip(headers, is_for_us);
+    }
     if let Some(protocol) = protocol {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);
@@ -84,9 +115,13 @@ pub(crate) fn prepare_request(parts: &mut Parts, sender: &Sender<'_>) -> Result<
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    trace::prepare(headers);
-    set_forwarded(headers, sender, &host);
-    headers.insert(HOST, host);
+    if seen.trace {
+        trace::prepare(headers);
+    }
+    set_forwarded(headers, sender, &host.value);
+    if !host.is_said {
+        headers.insert(HOST, host.value);
+    }
     if parts.uri.authority().is_some() {
         parts.uri = origin_form(&parts.uri);
     }
@@ -96,18 +131,28 @@ pub(crate) fn prepare_request(parts: &mut Parts, sender: &Sender<'_>) -> Result<
 
 /// Takes from an endpoint's head what was meant for us only; a 101 keeps what names its new protocol.
 pub(crate) fn prepare_response(headers: &mut HeaderMap, status: StatusCode) {
+    let is_for_us = |name: &str| name == "proxy-authenticate";
+    if !headers.keys().any(|name| is_hop_by_hop(name.as_str()) || is_for_us(name.as_str())) {
+        return;
+    }
     let protocol = headers.remove(UPGRADE).filter(|_| status == StatusCode::SWITCHING_PROTOCOLS);
-    strip_hop_by_hop(headers);
-    headers.remove(PROXY_AUTHENTICATE);
+    strip(headers, is_for_us);
     if let Some(protocol) = protocol {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);
     }
 }
 
+/// The one host that a request is for.
+struct Host {
+    value: HeaderValue,
+    /// The head says so in its `Host`.
+    is_said: bool,
+}
+
 /// The one host that the request is for: from the target if it is absolute, otherwise from `Host`.
 /// Source: RFC 9112, section 3.2; RFC 9113, section 8.3.1.
-fn host_of(parts: &Parts, default: &HeaderValue) -> Result<HeaderValue, Refusal> {
+fn host_of(parts: &Parts, default: &HeaderValue) -> Result<Host, Refusal> {
     let refuse = |words| Err(Refusal { status: StatusCode::BAD_REQUEST, words });
     let mut hosts = parts.headers.get_all(HOST).iter();
     let host = hosts.next();
@@ -127,10 +172,10 @@ fn host_of(parts: &Parts, default: &HeaderValue) -> Result<HeaderValue, Refusal>
         Some(_) | None => {}
     }
     match (authority.map(HeaderValue::from_str), host) {
-        (Some(Ok(authority)), _) => Ok(authority),
+        (Some(Ok(value)), _) => Ok(Host { value, is_said: false }),
         (Some(Err(_)), _) => refuse("The request's target is not a host."),
-        (None, Some(host)) => Ok(host.clone()),
-        (None, None) => Ok(default.clone()),
+        (None, Some(host)) => Ok(Host { value: host.clone(), is_said: true }),
+        (None, None) => Ok(Host { value: default.clone(), is_said: false }),
     }
 }
 
@@ -156,20 +201,18 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
     headers.contains_key(TE) && tokens(headers, &TE).any(|t| t.eq_ignore_ascii_case("trailers"))
 }
 
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
-            // Those of most messages, which go anyway.
-            .filter(|token| !HOP_BY_HOP.iter().any(|name| token.eq_ignore_ascii_case(name.as_str())))
-            .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
-            // Naming these would change what the message means to the next reader; no honest client does it.
-            .filter(|name| name != HOST && name != CONTENT_LENGTH)
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
-    }
-    for name in &HOP_BY_HOP {
+/// Takes out what is meant for one connection only, as such or because `Connection` names it, and what is for us.
+fn strip(headers: &mut HeaderMap, is_for_us: impl Fn(&str) -> bool) {
+    let goes = |name: &&HeaderName| is_hop_by_hop(name.as_str()) || is_for_us(name.as_str());
+    let known: Vec<HeaderName> = headers.keys().filter(goes).cloned().collect();
+    let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
+        // What most say, which names none.
+        .filter(|token| !["close", "keep-alive"].iter().any(|usual| token.eq_ignore_ascii_case(usual)))
+        .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+        // Naming these would change what the message means to the next reader; no honest client does it.
+        .filter(|name| name != HOST && name != CONTENT_LENGTH)
+        .collect();
+    for name in known.into_iter().chain(named) {
         headers.remove(name);
     }
 }

@@ -162,7 +162,7 @@ async fn answer_plainly(client: &Rc<Client>, talk: &mut Talk) -> Option<Pause> {
 }
 
 /// Waits for a plain request, as long as the connection is kept ready for one.
-async fn next_request(client: &Client, talk: &mut Talk) -> Result<Parts, Pause> {
+async fn next_request(client: &Client, talk: &mut Talk) -> Result<Box<Parts>, Pause> {
     let mut watchful = None;
     poll_fn(|cx| match talk.poll_request(cx, &client.hand) {
         Poll::Ready(Ok(parts)) => Poll::Ready(Ok(parts)),
@@ -225,7 +225,7 @@ async fn serve_by_hyper(client: &Rc<Client>, other: Other) -> Option<(Stream, By
                 Some(response) => *response,
                 None => {
                     let (parts, body) = request.into_parts();
-                    forward::answer(Rc::clone(client), parts, Some(body)).await
+                    forward::answer(Rc::clone(client), Box::new(parts), Some(body)).await
                 }
             };
             is_answering.set(false);

@@ -85,7 +85,7 @@ pub(crate) async fn serve(client: &Rc<Client>, socket: ClientSocket) {
         let stream = visit.begin();
         let pending = Pending { visit: Rc::clone(&visit), is_answered: false };
         async move {
-            let answer = forward::answer(stream, parts, Some(body)).await;
+            let answer = forward::answer(stream, Box::new(parts), Some(body)).await;
             pending.answered();
             Ok::<_, Infallible>(answer)
         }

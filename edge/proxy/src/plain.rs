@@ -30,6 +30,11 @@ fn poll_hear(
     let mut room = [MaybeUninit::uninit(); ROOM];
     let mut piece = ReadBuf::uninit(&mut room);
     ready!(Pin::new(stream).poll_read(cx, &mut piece))?;
-    heard.extend_from_slice(piece.filled());
-    Poll::Ready(Ok(piece.filled().len()))
+    let piece = piece.filled();
+    if heard.is_empty() {
+        *heard = BytesMut::from(piece);
+    } else {
+        heard.extend_from_slice(piece);
+    }
+    Poll::Ready(Ok(piece.len()))
 }

@@ -78,6 +78,11 @@ impl Wire {
         self.0.received.get()
     }
 
+    /// Ready when there is something to read, as far as the runtime knows.
+    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.stream.borrow().poll_read_ready(cx)
+    }
+
     /// Asks the system whether the endpoint has closed the connection or said something that was not read yet: one system call.
     pub(crate) fn has_news(&self) -> bool {
         let stream = self.0.stream.borrow();

@@ -5,8 +5,11 @@
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+pub(super) const PARENT: &str = "traceparent";
+pub(super) const STATE: &str = "tracestate";
+
+const TRACEPARENT: HeaderName = HeaderName::from_static(PARENT);
+const TRACESTATE: HeaderName = HeaderName::from_static(STATE);
 
 /// Bytes of a `traceparent` of version 00: what is known of each version.
 const PARENT_LEN: usize = 55;
@@ -19,10 +22,6 @@ const MEMBER_LEN_MAX: usize = 256;
 
 /// Takes out what no service could read; nothing is added.
 pub(super) fn prepare(headers: &mut HeaderMap) {
-    let has_parent = headers.contains_key(TRACEPARENT);
-    if !has_parent && !headers.contains_key(TRACESTATE) {
-        return;
-    }
     if trace_id(headers).is_none() {
         headers.remove(TRACEPARENT);
         headers.remove(TRACESTATE);
@@ -75,7 +74,7 @@ fn is_member(member: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const SAID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     /// What is left of these headers.
     fn left(sent: &[(&'static str, &str)]) -> Vec<(String, String)> {
@@ -92,12 +91,12 @@ mod tests {
 
     #[test]
     fn what_can_be_read_stays_as_it_was() {
-        let later = format!("{}-what-comes-later", PARENT.replace("00-4b", "cc-4b"));
-        for parent in [PARENT, &PARENT.replace("-01", "-ff"), &PARENT.replace("00-4b", "cc-4b"), &later] {
+        let later = format!("{}-what-comes-later", SAID.replace("00-4b", "cc-4b"));
+        for parent in [SAID, &SAID.replace("-01", "-ff"), &SAID.replace("00-4b", "cc-4b"), &later] {
             assert_eq!(left(&[("traceparent", parent)]).len(), 1, "{parent}");
         }
         let sent =
-            [("traceparent", PARENT), ("tracestate", "congo=t61rcWkgMzE,"), ("tracestate", "1rojo@v=00 f0")];
+            [("traceparent", SAID), ("tracestate", "congo=t61rcWkgMzE,"), ("tracestate", "1rojo@v=00 f0")];
         let whole: Vec<_> =
             sent.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         assert_eq!(left(&sent), whole);
@@ -111,18 +110,18 @@ mod tests {
         for parent in [
             "",
             "00",
-            &PARENT[..54],
-            &format!("{PARENT}-more"),
-            &PARENT.to_uppercase(),
-            &PARENT.replace("00-4b", "ff-4b"),
-            &PARENT.replace("00-4b", "cc-4b").replace("-01", "-01x"),
-            &PARENT.replace("4736-", "473g-"),
+            &SAID[..54],
+            &format!("{SAID}-more"),
+            &SAID.to_uppercase(),
+            &SAID.replace("00-4b", "ff-4b"),
+            &SAID.replace("00-4b", "cc-4b").replace("-01", "-01x"),
+            &SAID.replace("4736-", "473g-"),
             &zero_trace,
             &zero_span,
         ] {
             assert_eq!(left(&[("traceparent", parent), ("tracestate", "a=1")]), [], "{parent}");
         }
-        assert_eq!(left(&[("traceparent", PARENT), ("traceparent", PARENT)]), [], "there is one parent");
+        assert_eq!(left(&[("traceparent", SAID), ("traceparent", SAID)]), [], "there is one parent");
         assert_eq!(left(&[("tracestate", "a=1")]), [], "it means nothing alone");
     }
 
@@ -131,8 +130,8 @@ mod tests {
         let many = "a=1,".repeat(33);
         let long = format!("a={}", "x".repeat(257));
         for state in ["a", "=1", "A=1", "a=", "a=1=2", "-a=1", &many, &long] {
-            let found = left(&[("traceparent", PARENT), ("tracestate", state)]);
-            assert_eq!(found, [("traceparent".to_owned(), PARENT.to_owned())], "{state}");
+            let found = left(&[("traceparent", SAID), ("tracestate", state)]);
+            assert_eq!(found, [("traceparent".to_owned(), SAID.to_owned())], "{state}");
         }
     }
 }

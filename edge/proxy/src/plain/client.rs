@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use hyper::Response;
 use hyper::body::Body;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, TRANSFER_ENCODING, UPGRADE};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap};
 use hyper::http::request::Parts;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
@@ -68,7 +68,11 @@ impl Talk {
     }
 
     /// Waits for the head of a request; `hand` is told that something came.
-    pub(crate) fn poll_request(&mut self, cx: &mut Context<'_>, hand: &Hand) -> Poll<Result<Parts, Unasked>> {
+    pub(crate) fn poll_request(
+        &mut self,
+        cx: &mut Context<'_>,
+        hand: &Hand,
+    ) -> Poll<Result<Box<Parts>, Unasked>> {
         loop {
             if !self.heard.is_empty() {
                 hand.touch();
@@ -202,17 +206,19 @@ pub(crate) struct Answer {
 /// How long the body of a plain answer is; `None` for an answer that is not plain.
 pub(crate) fn plain_length(response: &Response<ResponseBody>) -> Option<u64> {
     let size = response.body().size_hint().exact()?;
-    let headers = response.headers();
-    let mut said = headers.get_all(CONTENT_LENGTH).iter();
-    let is_as_said =
-        said.next().is_none_or(|value| length(value.as_bytes()) == Some(size) && said.next().is_none());
+    let mut is_said = false;
+    for (name, value) in response.headers() {
+        match name.as_str() {
+            "content-length" if is_said || length(value.as_bytes()) != Some(size) => return None,
+            "content-length" => is_said = true,
+            "transfer-encoding" | "upgrade" => return None,
+            _ => {}
+        }
+    }
     let is_plain = is_of_length(response.status())
         && response.status().canonical_reason().is_some()
         // Such as words of an endpoint's own for its status.
-        && response.extensions().is_empty()
-        && is_as_said
-        && !headers.contains_key(TRANSFER_ENCODING)
-        && !headers.contains_key(UPGRADE);
+        && response.extensions().is_empty();
     is_plain.then_some(size)
 }
 

@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
+use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Response};
 use tokio::io::{AsyncReadExt, AsyncWrite};
@@ -44,16 +44,18 @@ pub(crate) enum Came {
 
 /// Whether a request needs no more than its head, and asks for nothing that has to be agreed upon.
 pub(crate) fn is_plain(head: &Head, body: &RequestBody) -> bool {
-    let Head { method, uri, headers } = head;
+    let Parts { method, uri, headers, .. } = &**head;
     matches!(body, RequestBody::Empty)
         && method != Method::HEAD
         && method != Method::CONNECT
         && uri.authority().is_none()
         // One that begins with its query is to be written with a path.
         && uri.path_and_query().is_some_and(|target| target.as_str().starts_with('/'))
-        && [CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE]
-            .iter()
-            .all(|it| !headers.contains_key(it))
+        && !headers.keys().any(|name| is_more(name.as_str()))
+}
+
+fn is_more(name: &str) -> bool {
+    matches!(name, "connection" | "content-length" | "expect" | "transfer-encoding" | "upgrade")
 }
 
 impl Plain {
@@ -68,7 +70,7 @@ impl Plain {
 
     /// Whether the endpoint has said something unasked, or that it says nothing more, as far as the runtime knows.
     pub(crate) fn has_news(&mut self, cx: &mut Context<'_>) -> bool {
-        self.poll_hear(cx).is_ready()
+        self.wire.poll_read_ready(cx).is_ready() && self.poll_hear(cx).is_ready()
     }
 
     /// What came and was not passed on, for somebody else to read.
@@ -169,7 +171,7 @@ mod tests {
             stream.write_all(&[head.as_bytes(), &[b'x'; LENGTH]].concat()).unwrap();
         });
         let mut plain = Plain::new(wire);
-        plain.ask(&Head::new(hyper::Request::get("/").body(()).unwrap().into_parts().0));
+        plain.ask(&Head::new(Box::new(hyper::Request::get("/").body(()).unwrap().into_parts().0)));
         let came = poll_fn(|cx| plain.poll_answer(cx)).await.unwrap();
         assert!(matches!(came, Came::Answer(_, length) if length == LENGTH as u64));
         let (mut read, mut largest) = (0, 0);

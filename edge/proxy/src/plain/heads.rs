@@ -8,9 +8,7 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use httparse::{ParserConfig, Status};
-use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
-};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 
@@ -63,12 +61,42 @@ struct Fields {
 }
 
 impl Fields {
-    fn of(headers: &[httparse::Header<'_>], head: &[u8]) -> Self {
-        let mut spans = [(Span::NONE, Span::NONE); HEADERS_MAX];
-        for (at, header) in spans.iter_mut().zip(headers) {
-            *at = (Span::of(header.name.as_bytes(), head), Span::of(header.value, head));
+    const NONE: Self = Self { spans: [(Span::NONE, Span::NONE); HEADERS_MAX], count: 0 };
+
+    /// Adds the headers of a request that needs no more than its head, and asks for nothing that has to be agreed upon; answers whether it is such.
+    fn add_of_request(&mut self, headers: &[httparse::Header<'_>], head: &[u8]) -> bool {
+        for header in headers {
+            match Said::by(header) {
+                Said::Length | Said::Framing | Said::Wish => return false,
+                Said::Connection if !is_keep_alive(header) => return false,
+                Said::Connection | Said::Nothing => self.add(header, head),
+            }
         }
-        Self { spans, count: headers.len() }
+        true
+    }
+
+    /// Adds the headers of a plain answer, and answers how long its body is: that is said once, in digits, and nothing else is said of the
+    /// connection or of how the body comes; `None` for others. That the connection goes on is left out, as nobody else is told.
+    fn add_of_answer(&mut self, headers: &[httparse::Header<'_>], head: &[u8]) -> Option<u64> {
+        let mut said = None;
+        for header in headers {
+            match Said::by(header) {
+                Said::Framing => return None,
+                Said::Connection if !is_keep_alive(header) => return None,
+                Said::Connection => continue,
+                Said::Length if said.is_some() => return None,
+                Said::Length => said = Some(length(header.value)?),
+                Said::Wish | Said::Nothing => {}
+            }
+            self.add(header, head);
+        }
+        said
+    }
+
+    /// Adds a header of this head, which has no more than [`HEADERS_MAX`].
+    fn add(&mut self, header: &httparse::Header<'_>, head: &[u8]) {
+        self.spans[self.count] = (Span::of(header.name.as_bytes(), head), Span::of(header.value, head));
+        self.count += 1;
     }
 
     /// Puts them into an empty `map`, without copying what they say.
@@ -85,7 +113,7 @@ impl Fields {
 /// Takes the head of a plain request off what was `heard`, and answers it with its bytes; what is none is left as it is.
 ///
 /// Its headers get the room of a map that is `spare`, and empty.
-pub(crate) fn take_request(heard: &mut BytesMut, spare: &mut HeaderMap) -> Heard<(Parts, Bytes)> {
+pub(crate) fn take_request(heard: &mut BytesMut, spare: &mut HeaderMap) -> Heard<(Box<Parts>, Bytes)> {
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut []);
     // As hyper parses: what one refuses, the other does.
@@ -97,31 +125,28 @@ pub(crate) fn take_request(heard: &mut BytesMut, spare: &mut HeaderMap) -> Heard
     };
     let Some((method, target)) = plain_subject(&parsed) else { return Heard::Other };
     let target = Span::of(target.as_bytes(), heard);
-    let fields = Fields::of(parsed.headers, heard);
+    let mut fields = Fields::NONE;
+    if !fields.add_of_request(parsed.headers, heard) {
+        return Heard::Other;
+    }
     let head = take(heard, size);
     let Ok(uri) = Uri::from_maybe_shared(head.slice(target.range())) else {
         *heard = [&head[..], &heard[..]].concat().as_slice().into();
         return Heard::Other;
     };
-    let (mut parts, ()) = Request::new(()).into_parts();
+    let mut parts = Box::new(Request::new(()).into_parts().0);
     (parts.method, parts.uri, parts.headers) = (method, uri, std::mem::take(spare));
     parts.headers.reserve(fields.count + HEADERS_MORE);
     fields.put(&head, &mut parts.headers);
     Heard::Plain((parts, head))
 }
 
-/// Method and target of a request that needs no more than its head, and asks for nothing that has to be agreed upon; `None` for others.
+/// Method and target of a request that may be plain; `None` for others.
 fn plain_subject<'b>(parsed: &httparse::Request<'_, 'b>) -> Option<(Method, &'b str)> {
     let method = Method::from_bytes(parsed.method?.as_bytes()).ok()?;
     let target = parsed.path.filter(|target| target.starts_with('/'))?;
     let has_answer_of_length = method != Method::HEAD && method != Method::CONNECT;
-    let is_more = |header: &httparse::Header<'_>| {
-        let is = |name: HeaderName| header.name.eq_ignore_ascii_case(name.as_str());
-        [CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT, UPGRADE].into_iter().any(is)
-            || says_more_of_connection(header)
-    };
-    let is_plain = parsed.version == Some(1) && has_answer_of_length && !parsed.headers.iter().any(is_more);
-    is_plain.then_some((method, target))
+    (parsed.version == Some(1) && has_answer_of_length).then_some((method, target))
 }
 
 /// Takes the head of a plain answer off what was `heard`, and answers it with the length of its body; what is none is left as it is.
@@ -136,8 +161,8 @@ pub(crate) fn take_answer(heard: &mut BytesMut) -> Heard<(Response<()>, u64)> {
         Ok(Status::Complete(_)) | Err(_) => return Heard::Other,
     };
     let Some(status) = plain_status(&parsed) else { return Heard::Other };
-    let Some(length) = plain_length(parsed.headers) else { return Heard::Other };
-    let fields = Fields::of(parsed.headers, heard);
+    let mut fields = Fields::NONE;
+    let Some(length) = fields.add_of_answer(parsed.headers, heard) else { return Heard::Other };
     let head = take(heard, size);
     let mut map = HeaderMap::with_capacity(fields.count);
     fields.put(&head, &mut map);
@@ -154,27 +179,36 @@ fn plain_status(parsed: &httparse::Response<'_, '_>) -> Option<StatusCode> {
         .then_some(status)
 }
 
-/// The length of a plain answer: it is said once, in digits, and nothing else is said of the connection or of how the body comes.
-fn plain_length(headers: &[httparse::Header<'_>]) -> Option<u64> {
-    let mut said = None;
-    for header in headers {
-        let is = |name: HeaderName| header.name.eq_ignore_ascii_case(name.as_str());
-        if is(CONTENT_LENGTH) {
-            let one = length(header.value);
-            if one.is_none() || said.is_some() {
-                return None;
-            }
-            said = one;
-        } else if is(TRANSFER_ENCODING) || says_more_of_connection(header) {
-            return None;
-        }
-    }
-    said
+/// What a header says of its message or of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Nothing,
+    Connection,
+    /// How long the body is.
+    Length,
+    /// How the body comes.
+    Framing,
+    /// What the client wants to be answered before the answer, or in its place.
+    Wish,
 }
 
-/// Whether a header says more of its connection than that it goes on.
-fn says_more_of_connection(header: &httparse::Header<'_>) -> bool {
-    header.name.eq_ignore_ascii_case(CONNECTION.as_str()) && !header.value.eq_ignore_ascii_case(b"keep-alive")
+impl Said {
+    fn by(header: &httparse::Header<'_>) -> Self {
+        let name = header.name;
+        let (said, meant) = match name.len() {
+            6 => (Self::Wish, "expect"),
+            7 => (Self::Wish, "upgrade"),
+            10 => (Self::Connection, "connection"),
+            14 => (Self::Length, "content-length"),
+            17 => (Self::Framing, "transfer-encoding"),
+            _ => return Self::Nothing,
+        };
+        if name.eq_ignore_ascii_case(meant) { said } else { Self::Nothing }
+    }
+}
+
+fn is_keep_alive(header: &httparse::Header<'_>) -> bool {
+    header.value.eq_ignore_ascii_case(b"keep-alive")
 }
 
 /// Whether an answer of this status is the only one to its request, and has a body as long as it says.
