@@ -65,7 +65,8 @@ impl Entry {
                 Ok((response, Line::Http1(link)))
             }
             Self::Http2(mut lane, gate) => {
-                let response = lane.send(gate, head.request(body), hand, worker).await?;
+                // Boxed, so that requests over HTTP/1.1 are not the larger for it.
+                let response = Box::pin(lane.send(gate, head.request(body), hand, worker)).await?;
                 Ok((response.map(Inbound::Http2), Line::Http2(lane)))
             }
         }

@@ -128,7 +128,8 @@ impl Link {
             }
         }
         let answered = match self.hand_over(has_asked).await {
-            Ok(()) => self.send_by_hyper(head.request(body), has_asked, hand).await,
+            // Boxed, so that plain exchanges are not the larger for it.
+            Ok(()) => Box::pin(self.send_by_hyper(head.request(body), has_asked, hand)).await,
             Err(error) => Some(Some(Err(error))),
         };
         match answered {

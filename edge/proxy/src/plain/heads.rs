@@ -203,7 +203,8 @@ impl Said {
             17 => (Self::Framing, "transfer-encoding"),
             _ => return Self::Nothing,
         };
-        if name.eq_ignore_ascii_case(meant) { said } else { Self::Nothing }
+        let is_meant = name.bytes().map(|byte| byte.to_ascii_lowercase()).eq(meant.bytes());
+        if is_meant { said } else { Self::Nothing }
     }
 }
 
