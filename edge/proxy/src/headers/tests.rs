@@ -159,3 +159,39 @@ fn a_response_keeps_its_upgrade_only_when_it_switches() {
     assert_eq!(switched.len(), 2);
     assert!(plain.is_empty(), "{plain:?}");
 }
+
+#[test]
+fn each_that_ends_here_does_so_alone_too() {
+    for name in [
+        "connection",
+        "expect",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+    ] {
+        assert!(!passed(&[("host", "a"), (name, "1")]).headers.contains_key(name), "{name}");
+    }
+    for name in [
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-connection",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+    ] {
+        let mut headers = HeaderMap::from_iter([(name.parse().unwrap(), HeaderValue::from_static("1"))]);
+        prepare_response(&mut headers, StatusCode::OK);
+        assert!(headers.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn a_trace_that_cannot_be_read_ends_here() {
+    for name in ["traceparent", "tracestate"] {
+        assert!(!passed(&[("host", "a"), (name, "1")]).headers.contains_key(name), "{name}");
+    }
+}
