@@ -99,6 +99,7 @@ impl ProcessPlatform {
             },
         })?;
         platform.keeper.make_spares_later();
+        platform.keeper.sweep_later();
         log::keep_within_limits(&platform.keeper);
         Ok(platform)
     }

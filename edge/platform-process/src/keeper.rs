@@ -100,6 +100,12 @@ impl Keeper {
         self.tasks.spawn_blocking(move || keeper.cgroups.make_spares());
     }
 
+    /// Removes the groups that others have left for good, while nobody waits for it.
+    pub(crate) fn sweep_later(self: &Arc<Self>) {
+        let keeper = Arc::clone(self);
+        self.tasks.spawn_blocking(move || keeper.cgroups.sweep());
+    }
+
     /// The place, empty when it was never filled.
     pub(crate) fn place(&self, replica: &ReplicaId) -> Arc<Place> {
         self.places().entry(replica.clone()).or_default().clone()

@@ -53,7 +53,15 @@ impl Cell {
             controllers: hierarchy.controllers.iter().copied().collect(),
         });
         let cell = Self { folders: folders.collect() };
-        if let Err(error) = cell.folders.iter().try_for_each(|folder| std::fs::create_dir(&folder.path)) {
+        let make = |(hierarchy, folder): (&Hierarchy, &Folder)| match std::fs::create_dir(&folder.path) {
+            // Another driver has taken it for one of a driver that is gone, as nothing was in it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                hierarchy.make_root()?;
+                std::fs::create_dir(&folder.path)
+            }
+            made => made,
+        };
+        if let Err(error) = hierarchies.iter().zip(&cell.folders).try_for_each(make) {
             // The error that stopped us says more than that of cleaning up after it.
             let _ = cell.remove();
             return Err(error);
@@ -263,6 +271,8 @@ pub(super) fn value(text: &str, name: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use model::input::Throttling;
 
     use super::super::Reading;
@@ -273,6 +283,16 @@ mod tests {
         assert_eq!([1000, 250, 0].map(|milli| shares(MilliCpu(milli))), [1024, 256, 2]);
         assert_eq!([1000, 250, 150, 10, 0].map(|milli| weight(MilliCpu(milli))), [100, 25, 15, 1, 1]);
         assert_eq!(weight(MilliCpu(u64::MAX)), 10_000);
+    }
+
+    #[test]
+    fn a_cell_is_made_though_the_group_around_it_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("homeostat/scope");
+        let hierarchy = Hierarchy { version: Version::V1, root: root.clone(), controllers: BTreeSet::new() };
+        let cell = Cell::make(&[hierarchy], "shop-0.1").unwrap();
+        assert!(root.join("shop-0.1").is_dir());
+        cell.remove().unwrap();
     }
 
     /// A cell of version 2 in a folder with these files, as the kernel would have them.

@@ -178,6 +178,18 @@ fn controller(name: &str) -> Option<Controller> {
     }
 }
 
+impl Hierarchy {
+    /// Makes its folder again, with what cells in it are to be given.
+    pub(super) fn make_root(&self) -> io::Result<()> {
+        std::fs::create_dir_all(&self.root)?;
+        if self.version == Version::V1 {
+            return Ok(());
+        }
+        let given = KNOWN.iter().filter(|(_, controller)| self.controllers.contains(controller));
+        given.into_iter().try_for_each(|(name, _)| enable(&self.root, name))
+    }
+}
+
 fn open_v1(own: &Path, controllers: &BTreeSet<Controller>, scope: &str) -> Option<Hierarchy> {
     let root = own.join("homeostat").join(scope);
     make_usable(&root).ok()?;

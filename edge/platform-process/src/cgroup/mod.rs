@@ -4,6 +4,7 @@ mod cell;
 mod detect;
 mod meter;
 mod spare;
+mod sweep;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -130,6 +131,13 @@ impl Cgroups {
         let spares = std::mem::take(&mut *self.spares());
         spares.into_iter().for_each(Spare::discard);
         self.remove_empty_cells()
+    }
+
+    /// Removes the empty groups of drivers that are long gone. May block for a second when there are thousands.
+    pub(crate) fn sweep(&self) {
+        for hierarchy in &self.hierarchies {
+            sweep::sweep(&hierarchy.root, sweep::AGE_MIN);
+        }
     }
 
     /// Makes spare cells until there are enough. Blocks for some milliseconds.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::action::Outcome;
 use model::input::{ExitStatus, Throttling};
 use model::resource::{Quantity, Resources};
-use platform::{AllotRequest, Event, LifeState, Platform as _, Support};
+use platform::{AllotRequest, Event, LifeState, Platform as _, StopRequest, Support};
 use platform_process::CpuPolicy;
 use serde_json::json;
 
@@ -112,6 +112,27 @@ fn memory_group(pid: u32) -> Option<std::path::PathBuf> {
         folder.exists().then_some(folder)
     };
     groups.lines().find_map(of)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_another_driver_has_swept_away_is_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let platform = open(&folder);
+    if platform.capabilities().memory != Support::Full {
+        return;
+    }
+    let spec = || json!({"run": {"command": ["/bin/sleep", "50"]}, "resources": {"memory": "64Mi"}});
+    let life = start(&platform, 1, spec()).await;
+    let cell = memory_group(life.pid.unwrap()).unwrap();
+    let (replica, incarnation) = (life.replica.clone(), life.incarnation);
+    let request = StopRequest { action: action(2, 2), replica, incarnation, grace: Duration::ZERO };
+    assert_eq!(platform.stop(request).await, Outcome::Applied);
+    until("its end", || (!cell.exists()).then_some(())).await;
+    // In version 1 there are spare cells in it, and it cannot be.
+    let _ = std::fs::remove_dir(cell.parent().unwrap());
+    let life = start(&platform, 3, spec()).await;
+    assert_eq!(memory_limit(life.pid.unwrap()), Some(64 << 20));
+    end(platform).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

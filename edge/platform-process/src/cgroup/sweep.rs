@@ -1,0 +1,60 @@
+//! Removing the groups of drivers that were killed and whose data folder nobody opens again.
+//!
+//! An open data folder removes its own empty cells. Those of a folder that is gone stay until the machine is booted again; a few thousand of
+//! them, as tests leave them, make everything that the kernel does for groups slower.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Empty groups that are younger are left alone: the process of one may be about to enter it, or its driver about to start again and to ask it why its
+/// replica ended.
+pub(super) const AGE_MIN: Duration = Duration::from_hours(1);
+
+/// Removes what is empty and old beside `root`, the group of this driver. The kernel refuses to remove a group that something is in.
+pub(super) fn sweep(root: &Path, age_min: Duration) {
+    let Some(house) = root.parent() else { return };
+    for scope in folders_in(house).filter(|scope| scope != root) {
+        for cell in folders_in(&scope) {
+            remove_if_old(&cell, age_min);
+        }
+        remove_if_old(&scope, age_min);
+    }
+}
+
+fn folders_in(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir())
+}
+
+fn remove_if_old(folder: &Path, age_min: Duration) {
+    let modified = std::fs::metadata(folder).and_then(|it| it.modified());
+    if modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age >= age_min)) {
+        // It may be in use, or another driver may have been faster.
+        let _ = std::fs::remove_dir(folder);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_empty_and_old_beside_our_own_is_removed() {
+        let house = tempfile::tempdir().unwrap();
+        let folder = |path: &str| {
+            let folder = house.path().join(path);
+            std::fs::create_dir_all(&folder).unwrap();
+            folder
+        };
+        let (own, empty) = (folder("own"), folder("forsaken/shop-0.1"));
+        let (used, unused) = (folder("other/shop-0.1"), folder("other/shop-0.2"));
+        std::fs::create_dir(used.join("something")).unwrap();
+
+        sweep(&own, AGE_MIN);
+        assert!(own.exists() && empty.exists() && unused.exists(), "they are young");
+        sweep(&own, Duration::ZERO);
+
+        assert!(own.exists() && used.exists());
+        assert!(!empty.parent().unwrap().exists() && !unused.exists());
+    }
+}
