@@ -29,8 +29,9 @@ use crate::rates::Rates;
 use crate::routes::{self, RouteDetail};
 use crate::{obey, report};
 
-/// How often replicas that are to stop are looked for; what the loop asked for last may only be starting at the first look.
-const STOP_ROUNDS_MAX: usize = 3;
+/// How long starts that the loop asked for last may take until replicas are stopped: as long as a killed process may take to be gone. Most
+/// take some milliseconds; one whose program is on a disk that does not answer takes as long as that.
+const STARTS_MAX: Duration = Duration::from_secs(10);
 
 /// Runs replicas on one node; cheap to clone.
 #[derive(Clone)]
@@ -48,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) loop_handle: Handle,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) tasks: TaskTracker,
+    /// Starts that are under way, and the thread that may be told of more.
+    pub(crate) starts: TaskTracker,
     pub(crate) ending: CancellationToken,
     desk: Mutex<Desk>,
     errors: Mutex<Rates>,
@@ -136,6 +139,7 @@ impl Agent {
                 loop_handle,
                 runtime,
                 tasks: TaskTracker::new(),
+                starts: TaskTracker::new(),
                 ending: CancellationToken::new(),
                 desk: Mutex::new(Desk::default()),
                 errors: Mutex::default(),
@@ -145,7 +149,11 @@ impl Agent {
         };
         report::start(&agent.inner);
         let inner = Arc::clone(&agent.inner);
-        std::thread::Builder::new().name("orders".into()).spawn(move || obey::run(&inner, &orders))?;
+        let may_start = inner.starts.token();
+        std::thread::Builder::new().name("orders".into()).spawn(move || {
+            obey::run(&inner, &orders);
+            drop(may_start);
+        })?;
         Ok(agent)
     }
 
@@ -220,31 +228,24 @@ impl Agent {
     /// that there is none, when everyone stops.
     ///
     /// To be called when the loop has ended, or it would start them again, and in the `epoch` that the loop spoke in. What the loop had
-    /// still asked to be started is waited for by looking again, [`STOP_ROUNDS_MAX`] times at most.
+    /// still asked to be started is started first, and stopped with the others.
     pub async fn stop_replicas(&self, epoch: Epoch, whom: Whom) -> Result<StoppedReplicas, ObserveError> {
         if whom == Whom::Everyone {
             self.inner.balancers.close(balancers::CLOSE_MAX).await;
         }
-        let mut stopped = StoppedReplicas::default();
-        // Past every id that the loop of this epoch has given.
-        let mut ids = (0..).map(|nth| ActionId { epoch, sequence: u64::MAX - nth });
-        for _ in 0..STOP_ROUNDS_MAX {
-            let lives = self.inner.platform.inventory().await?;
-            let running: Vec<_> = lives
-                .iter()
-                .filter(|life| whom.means(life) && !matches!(life.state, LifeState::Exited(_)))
-                .collect();
-            if running.is_empty() {
-                stopped.left.clear();
-                break;
-            }
-            let stops = running.into_iter().zip(&mut ids).map(|(life, action)| self.stop_life(life, action));
-            let outcomes = join_all(stops).await;
-            stopped.replicas += outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Applied).count();
-            stopped.left = outcomes;
-            stopped.left.retain(|(_, outcome)| *outcome != Outcome::Applied);
+        self.inner.starts.close();
+        if tokio::time::timeout(STARTS_MAX, self.inner.starts.wait()).await.is_err() {
+            tracing::warn!("replicas that are still being started are not stopped");
         }
-        Ok(stopped)
+        let lives = self.inner.platform.inventory().await?;
+        let running =
+            lives.iter().filter(|life| whom.means(life) && !matches!(life.state, LifeState::Exited(_)));
+        // Past every id that the loop of this epoch has given.
+        let ids = (0..).map(|nth| ActionId { epoch, sequence: u64::MAX - nth });
+        let outcomes = join_all(running.zip(ids).map(|(life, action)| self.stop_life(life, action))).await;
+        let (gone, left): (Vec<_>, _) =
+            outcomes.into_iter().partition(|(_, outcome)| *outcome == Outcome::Applied);
+        Ok(StoppedReplicas { replicas: gone.len(), left })
     }
 
     async fn stop_life(&self, life: &Life, action: ActionId) -> (ReplicaId, Outcome) {

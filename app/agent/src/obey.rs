@@ -33,7 +33,7 @@ fn obey(inner: &Arc<Inner>, action: Action) {
         ActionKind::Start { replica, incarnation, declared, admission } => {
             inner.desk().begin_start(id);
             let request = StartRequest { action: id, replica, incarnation, declared };
-            spawn(inner, start(Arc::clone(inner), request, admission));
+            spawn(inner, inner.starts.track_future(start(Arc::clone(inner), request, admission)));
         }
         ActionKind::Stop { replica, incarnation, grace } => {
             spawn(inner, stop(Arc::clone(inner), StopRequest { action: id, replica, incarnation, grace }));

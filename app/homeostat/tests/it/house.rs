@@ -1,7 +1,7 @@
 //! One Homeostat of its own for each test: its folder, its process, and the certainty that nothing is left behind.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -224,6 +224,17 @@ impl House {
         let name = |item: &Value| item["metadata"]["name"].as_str().expect("a name").to_owned();
         items.iter().map(|item| (name(item), item["status"].clone())).collect()
     }
+
+    /// What bears the mark of the house and runs.
+    pub(crate) fn processes(&self) -> Vec<Pid> {
+        let mark = format!("{MARK}={}", self.folder.path().display());
+        let is_ours = |process: &DirEntry| {
+            let environment = fs::read(process.path().join("environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+        };
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten().filter(is_ours);
+        entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)).collect()
+    }
 }
 
 impl Drop for House {
@@ -233,15 +244,9 @@ impl Drop for House {
             let _ = up.kill();
             let _ = up.wait();
         }
-        let mark = format!("{MARK}={}", self.folder.path().display());
-        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
-            let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
-            let is_ours = environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes());
-            if let (Some(pid), true) = (pid, is_ours) {
-                // One that is gone by now is what was wanted.
-                let _ = kill_process(pid, Signal::KILL);
-            }
+        for pid in self.processes() {
+            // One that is gone by now is what was wanted.
+            let _ = kill_process(pid, Signal::KILL);
         }
     }
 }

@@ -100,6 +100,23 @@ fn a_start_with_a_declaration_that_is_refused_leaves_what_had_outlived_the_last_
 }
 
 #[test]
+fn a_start_with_a_declaration_that_is_refused_ends_what_it_had_begun_to_start() {
+    let mut house = House::new();
+    let exposed = format!("  expose: {{listen: \"127.0.0.1:{}\", port: http}}\n", ports::free());
+    let manifest = house.write_service("web", &exposed);
+    house.up(&["-f", text(&manifest)]);
+    house.wait_for_ready("web", 1);
+    house.end(Signal::TERM);
+
+    // What is kept is started at once, and only then it is found that another service may not listen where it does.
+    let refused = house.write_service("shop", &exposed);
+    let said = house.run(&["up", "--data", "data", "--listen", "127.0.0.1:0", "-f", text(&refused)]);
+
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert_eq!(house.processes(), [], "a replica was left: {said:?}");
+}
+
+#[test]
 fn what_was_applied_is_there_again_at_the_next_start() {
     let mut house = House::new();
     let manifest = house.write_service("web", "");
