@@ -292,7 +292,6 @@ impl Keeper {
                 if is_known {
                     return;
                 }
-                tracing::warn!(service = %wanted.service, error = %sentence, "balancer_not_told");
                 (true, sentence.to_string())
             }
         };

@@ -277,13 +277,13 @@ impl Service {
     /// Tells what became of a wish to eject an endpoint; says whether it was.
     fn follow(&self, members: &Members, id: EndpointId, verdict: Verdict) -> bool {
         match verdict {
-            Verdict::Ejected { until } => {
-                let now = self.clock.now();
-                let seconds = until.saturating_sub(now).as_secs();
-                let cause = members.outliers.ejection(now, id).map(|it| tracing::field::display(it.cause));
+            Verdict::Ejected { .. } => {
+                let ejection = members.outliers.ejection(self.clock.now(), id);
+                let lasting = ejection.map(|it| tracing::field::debug(it.until - it.since));
+                let cause = ejection.map(|it| tracing::field::display(it.cause));
                 let member = members.current.iter().find(|m| m.endpoint.id == id);
                 let address = member.map(|m| tracing::field::display(m.endpoint.address));
-                tracing::warn!(service = %self.name, endpoint = %id, address, seconds, reason = cause, "endpoint ejected");
+                tracing::warn!(service = %self.name, endpoint = %id, address, lasting, reason = cause, "endpoint ejected");
                 // It comes back with a clean sheet; the length of its next ejection remembers.
                 member.inspect(|m| m.endpoint.forgive());
                 true

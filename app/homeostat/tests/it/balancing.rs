@@ -227,3 +227,14 @@ fn nginx_is_told_of_changes_without_losing_a_request() {
 fn haproxy_is_told_of_changes_without_losing_a_request() {
     is_told_of_changes_without_losing_a_request(&HAPROXY);
 }
+
+#[test]
+fn a_reload_that_fails_is_logged_once() {
+    let mut house = House::new();
+    let external = r#"{format: nginx, file: web.conf, check: ["true"], reload: ["false"], every: 100ms}"#;
+    let more = format!("  expose: {{port: http, external: [{external}]}}\n");
+    let manifest = house.write_service("web", &more);
+    house.up(&["-f", text(&manifest)]);
+    let log = wait_until("it is said", || Some(house.log()).filter(|log| log.contains("BalancerFailed")));
+    assert_eq!(log.matches("could not reload nginx").count(), 1, "{log}");
+}
