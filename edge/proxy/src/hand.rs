@@ -20,6 +20,10 @@ pub(crate) const TICK: Duration = Duration::from_millis(100);
 /// Ticks after which a connection on which nothing comes is said to rest: half a second. Who asks again sooner is likely to go on asking.
 const REST_TICKS: u8 = 5;
 
+/// How long a client that will say nothing more may wait for the next piece of its answer, before it is taken for one that is gone: a second, in
+/// which nearly all answers have come. As long its endpoint goes on for nothing when it is gone (docs/decisions/0070).
+const SILENT_MAX: Duration = Duration::from_secs(1);
+
 /// What a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -58,6 +62,8 @@ pub(crate) struct Hand {
     is_touched: Cell<bool>,
     /// Whether the system has not yet taken all that the client is to get.
     has_unsent: Cell<bool>,
+    /// Since when it is known that the client will say nothing more, and nothing was sent to it.
+    silent_since: Cell<Option<Instant>>,
     /// Which request is the last, and which the last that was read to its end.
     request: Cell<u32>,
     whole_request: Cell<u32>,
@@ -89,6 +95,7 @@ impl Hands {
             head_timeout: Cell::new(head_timeout),
             is_touched: Cell::new(false),
             has_unsent: Cell::new(false),
+            silent_since: Cell::new(None),
             request: Cell::new(0),
             whole_request: Cell::new(0),
             ticks_at_rest: Cell::new(0),
@@ -171,10 +178,31 @@ impl Hand {
     /// Notes whether there is something that the system has yet to take for the client.
     pub(crate) fn set_unsent(&self, has_unsent: bool) {
         self.has_unsent.set(has_unsent);
+        if has_unsent {
+            self.send();
+        }
     }
 
-    /// Notes that a request has begun, of which there may be more to read.
+    /// Notes that something is sent to the client: the system says so if it is gone.
+    pub(crate) fn send(&self) {
+        self.silent_since.set(None);
+    }
+
+    /// Whether a client that will say nothing more may yet wait for its answer. One that is gone looks the same until something is sent to it.
+    pub(crate) fn may_wait(&self) -> bool {
+        let since = self.silent_since.get().unwrap_or(self.now.get());
+        self.silent_since.set(Some(since));
+        let is_asked = !matches!(self.stage.get(), Stage::Idle | Stage::Head);
+        self.has_unsent.get() || is_asked && !self.is_silent_for_long()
+    }
+
+    fn is_silent_for_long(&self) -> bool {
+        self.silent_since.get().is_some_and(|since| self.now.get().duration_since(since) >= SILENT_MAX)
+    }
+
+    /// Notes that a request has begun, of which there may be more to read. What follows has its own limits of time.
     pub(crate) fn begin_request(&self) {
+        self.disarm();
         let is_first = self.request.get() == 0;
         self.comes_back_soon.set(!is_first && !self.has_rested());
         self.request.set(self.request.get().wrapping_add(1));
@@ -233,6 +261,9 @@ impl Hand {
         if self.deadline.get().is_some_and(|deadline| deadline <= now) {
             self.deadline.set(None);
             self.is_expired.set(true);
+            self.wake();
+        }
+        if self.is_silent_for_long() {
             self.wake();
         }
     }

@@ -141,7 +141,7 @@ async fn answer_plainly(client: &Rc<Client>, talk: &mut Talk) -> Option<Pause> {
             poll_fn(|cx| match answering.as_mut().poll(cx) {
                 Poll::Ready(response) => Poll::Ready(Some(response)),
                 // Who has left wants no answer.
-                Poll::Pending => talk.poll_end(cx).map(|()| None),
+                Poll::Pending => talk.poll_end(cx, &client.hand).map(|()| None),
             })
             .await?
         };
@@ -154,7 +154,7 @@ async fn answer_plainly(client: &Rc<Client>, talk: &mut Talk) -> Option<Pause> {
             return Some(Pause::Other(Some(Box::new(response))));
         };
         let mut answer = talk.begin_answer(response, length, date, hands.now());
-        poll_fn(|cx| talk.poll_answer(cx, &mut answer)).await.ok()?;
+        poll_fn(|cx| talk.poll_answer(cx, &mut answer, &client.hand)).await.ok()?;
         if answer.is_last {
             return Some(Pause::End);
         }

@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -87,12 +87,6 @@ impl ClientSocket {
         (self.stream, self.heard)
     }
 
-    fn touch(&self) {
-        if let Some(hand) = &self.hand {
-            hand.touch();
-        }
-    }
-
     fn set_unsent(&self, has_unsent: bool) {
         if let Some(hand) = &self.hand {
             hand.set_unsent(has_unsent);
@@ -113,11 +107,16 @@ impl AsyncRead for ClientSocket {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.touch();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if let Some(hand) = &self.hand {
+            if buf.filled().len() > before {
+                hand.touch();
+            } else if hand.may_wait() {
+                // Who speaks with it takes the end for its leaving. The hand wakes it when that is to be told.
+                return Poll::Pending;
+            }
         }
-        read
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -92,12 +92,14 @@ impl Talk {
         }
     }
 
-    /// Ready when the client has left, as far as that is known without looking past a request that came early.
-    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when the client has left, as far as that is known without looking past a request that came early, and as `hand` says of one that has
+    /// only said its last.
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>, hand: &Hand) -> Poll<()> {
         if !self.heard.is_empty() {
             return Poll::Pending;
         }
         match ready!(poll_hear(&mut self.stream, &mut self.heard, cx)) {
+            Ok(0) if hand.may_wait() => Poll::Pending,
             Ok(0) | Err(_) => Poll::Ready(()),
             Ok(_) => Poll::Pending,
         }
@@ -141,7 +143,12 @@ impl Talk {
     }
 
     /// Sends an answer that was begun; an error when it cannot be sent to its end.
-    pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>, answer: &mut Answer) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        answer: &mut Answer,
+        hand: &Hand,
+    ) -> Poll<io::Result<()>> {
         loop {
             let is_waiting = self.piece.is_empty() && self.poll_piece(cx, &mut answer.body)?.is_pending();
             ready!(self.poll_say(cx))?;
@@ -150,9 +157,10 @@ impl Talk {
             }
             if is_waiting {
                 ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-                ready!(self.poll_end(cx));
+                ready!(self.poll_end(cx, hand));
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
+            hand.send();
         }
     }
 
@@ -225,11 +233,13 @@ pub(crate) fn plain_length(response: &Response<ResponseBody>) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::time::Duration;
 
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::hand::Hands;
 
     #[tokio::test]
     async fn what_was_sent_of_an_answer_is_held_no_longer() {
@@ -241,7 +251,8 @@ mod tests {
         let response = Response::new(ResponseBody::Own(Some(words.clone())));
         let length = plain_length(&response).unwrap();
         let mut answer = talk.begin_answer(response, length, &Date::default(), Instant::now());
-        poll_fn(|cx| talk.poll_answer(cx, &mut answer)).await.unwrap();
+        let hand = Hands::new().add(Duration::from_secs(60));
+        poll_fn(|cx| talk.poll_answer(cx, &mut answer, &hand)).await.unwrap();
         assert!(words.is_unique());
         let mut heard = Vec::new();
         drop(talk);

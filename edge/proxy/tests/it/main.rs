@@ -22,6 +22,7 @@ mod resting;
 mod retrying;
 mod routing;
 mod shedding;
+mod silent;
 mod slow_start;
 mod slowness;
 mod storm;

@@ -1,0 +1,94 @@
+//! Clients that say that they will say nothing more, and wait for their answer.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
+use http_body_util::{Empty, StreamBody};
+use hyper::Response;
+use hyper::body::Frame;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::kit::{Backend, SERVICE, Stand, id, until, within};
+
+/// Requests that are read in place, by hyper, and by hyper after one that was read in place.
+const REQUESTS: [&str; 4] = [
+    "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
+    "GET / HTTP/1.1\r\nHost: a\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
+];
+
+/// From one piece of an answer to the next: less than a client is waited for, and together more.
+const PAUSE: Duration = Duration::from_millis(400);
+
+/// What a client hears that says its last with this request.
+async fn heard(stand: &Stand, request: &str) -> String {
+    let mut stream = TcpStream::connect(stand.address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut heard = String::new();
+    within(stream.read_to_string(&mut heard)).await.unwrap();
+    heard
+}
+
+/// What clients hear that ask at the same time, each with one of the requests.
+async fn heard_of_each(stand: &Stand) -> Vec<(&'static str, String)> {
+    let single = &REQUESTS[..3];
+    join_all(single.iter().map(|request| async move { (*request, heard(stand, request).await) })).await
+}
+
+#[tokio::test]
+async fn who_says_no_more_than_a_request_has_its_answer() {
+    let backend = Backend::named("shop").await;
+    let stand = Stand::new(&[backend.address]);
+    for request in REQUESTS {
+        let begun = Instant::now();
+        let heard = heard(&stand, request).await;
+        let count = request.matches("HTTP/1.1").count();
+        assert_eq!(heard.matches("HTTP/1.1 200 OK").count(), count, "{request:?}: {heard:?}");
+        assert!(heard.ends_with("shop"), "{request:?}: {heard:?}");
+        assert!(begun.elapsed() < PAUSE, "{request:?} was answered, and the connection stayed");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_goes_on_is_sent_to_its_end() {
+    for length in [None, Some("15")] {
+        let backend = Backend::http(move |_request| async move {
+            // tidy: slow on purpose
+            tokio::time::sleep(PAUSE).await;
+            let pieces = stream::iter(["hello", "hello", "again"]).then(|words| async move {
+                // tidy: slow on purpose
+                tokio::time::sleep(PAUSE).await;
+                Ok::<_, Infallible>(Frame::data(Bytes::from_static(words.as_bytes())))
+            });
+            let builder = Response::builder();
+            let builder = length.into_iter().fold(builder, |it, length| it.header("content-length", length));
+            builder.body(StreamBody::new(Box::pin(pieces))).unwrap()
+        })
+        .await;
+        let stand = Stand::new(&[backend.address]);
+        for (request, heard) in heard_of_each(&stand).await {
+            let end = if length.is_some() { "hellohelloagain" } else { "again\r\n0\r\n\r\n" };
+            assert!(heard.ends_with(end), "{request:?}: {heard:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_may_be_gone_is_waited_for_a_second() {
+    let backend = Backend::http(|_request| std::future::pending::<Response<Empty<Bytes>>>()).await;
+    let stand = Stand::new(&[backend.address]);
+    let begun = Instant::now();
+    for (request, heard) in heard_of_each(&stand).await {
+        assert_eq!(heard, "", "{request:?}");
+    }
+    let waited = begun.elapsed();
+    assert!(waited > Duration::from_millis(800), "they were waited for {waited:?}");
+    until(|| stand.table.in_flight(SERVICE, id(0)) == 0).await;
+}
