@@ -326,11 +326,13 @@ pub(crate) struct Download {
     exchange: Box<Exchange>,
     /// How it ends, held back until the client has said what it began to say.
     end: Option<Option<Box<Frame<Bytes>>>>,
+    /// Why it broke off, held back until the client has what came before.
+    broken: Option<Box<BodyError>>,
 }
 
 impl Download {
     pub(crate) fn new(body: Inbound, line: Line, exchange: Box<Exchange>) -> Self {
-        Self { body, line: Some(line), exchange, end: None }
+        Self { body, line: Some(line), exchange, end: None, broken: None }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -338,6 +340,9 @@ impl Download {
             ready!(self.exchange.poll_rest(cx));
             // `None` once it was told.
             return Poll::Ready(end.take().map(|frame| Ok(*frame)));
+        }
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(*error)));
         }
         // First what is there; if nothing is, the connection is driven, and what that brought is taken.
         let mut is_driven = false;
@@ -350,10 +355,7 @@ impl Download {
                     }
                     return Poll::Ready(Some(Ok(frame)));
                 }
-                Poll::Ready(Some(Err(error))) => {
-                    self.exchange.broke();
-                    return Poll::Ready(Some(Err(error)));
-                }
+                Poll::Ready(Some(Err(error))) => return self.break_off(error, cx),
                 Poll::Ready(None) => {
                     return self.finish(None, cx);
                 }
@@ -361,8 +363,7 @@ impl Download {
                 Poll::Pending => {}
             }
             let Some(line) = &mut self.line else {
-                self.exchange.broke();
-                return Poll::Ready(Some(Err(BodyError::Truncated)));
+                return self.break_off(BodyError::Truncated, cx);
             };
             line.drive(cx);
             if line.is_finished() {
@@ -372,6 +373,18 @@ impl Download {
                 is_driven = true;
             }
         }
+    }
+
+    /// Breaks off, but not in the same breath as what came before: who hears of an error sends nothing more, be it the head alone.
+    fn break_off(
+        &mut self,
+        error: BodyError,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.exchange.broke();
+        self.broken = Some(Box::new(error));
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Ends with `last`, now or once the client has had its say.

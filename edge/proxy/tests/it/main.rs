@@ -29,6 +29,7 @@ mod storm;
 mod succeeding;
 mod table;
 mod tls;
+mod torn;
 mod tracing;
 mod upgrading;
 mod waiting;

@@ -1,0 +1,54 @@
+//! Answers that break off: what had come of them reaches the client all the same.
+
+use rustix::net::{SendFlags, send};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::kit::{Backend, Stand, read_head, say};
+
+/// Requests that are read in place, and by hyper.
+const REQUESTS: [&str; 3] = [
+    "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
+];
+
+/// Heads of answers that are more than their heads.
+const HEADS: [&str; 3] = [
+    "HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nContent-Length: 15\r\nConnection: close\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+];
+
+/// Says this beginning of an answer, and in the same breath that nothing more comes.
+async fn torn(beginning: String) -> Backend {
+    Backend::raw(move |mut stream| {
+        let beginning = beginning.clone();
+        async move {
+            let request = read_head(&mut stream).await;
+            if request.starts_with("POST") && request.ends_with("\r\n\r\n") {
+                // What is not read would make the system throw away what is said.
+                stream.read_exact(&mut [0; 5]).await.unwrap();
+            }
+            send(&stream, beginning.as_bytes(), SendFlags::MORE).unwrap();
+            stream.shutdown().await.unwrap();
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_had_come_of_an_answer_that_breaks_off_is_passed_on() {
+    for head in HEADS {
+        for piece in ["", "5\r\nhello\r\n"] {
+            let backend = torn([head, piece].concat()).await;
+            for request in REQUESTS {
+                let stand = Stand::new(&[backend.address]);
+                let heard = say(stand.address, request).await;
+                let (began, body) = heard.split_once("\r\n\r\n").unwrap_or_default();
+                assert!(began.starts_with("HTTP/1.1 200 OK\r\n"), "{head:?} {request:?}: {heard:?}");
+                assert_eq!(body, piece, "{head:?} {request:?}");
+                assert_eq!(stand.traffic().broken_off, 1, "{head:?} {request:?}");
+            }
+        }
+    }
+}
