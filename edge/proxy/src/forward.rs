@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use hyper::header::{EXPECT, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
-use hyper::{Response, StatusCode};
+use hyper::{Response, StatusCode, Version};
 use tokio::time::{Instant, timeout_at};
 
 use crate::access::Record;
@@ -501,6 +501,8 @@ impl Errand {
         line: Line,
     ) -> Response<ResponseBody> {
         let (mut parts, body) = response.into_parts();
+        // Which HTTP an endpoint speaks is between it and us (RFC 9112, section 2.3).
+        parts.version = Version::HTTP_11;
         prepare_response(&mut parts.headers, parts.status);
         let is_taken_up = websocket::is_taken_up(parts.status, &parts.headers);
         if self.wish == Wish::WebSocket && parts.status.is_success() {

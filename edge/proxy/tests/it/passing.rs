@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
-use hyper::{Request, Response};
+use hyper::{Request, Response, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -109,8 +109,16 @@ async fn a_body_that_ends_with_the_connection_passes_whole() {
     })
     .await;
     let stand = Stand::new(&[backend.address]);
-    let response = stand.client().await.get("/").await.unwrap();
-    assert_eq!(response.body(), "until the end");
+    let mut client = stand.client().await;
+    for method in ["GET", "POST", "GET"] {
+        let response = client.send(request(method, "/", "")).await.unwrap();
+        assert_eq!(response.body(), "until the end");
+        assert_eq!(
+            response.version(),
+            Version::HTTP_11,
+            "that the endpoint speaks 1.0 is not for the client"
+        );
+    }
 }
 
 #[tokio::test]
