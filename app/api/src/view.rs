@@ -36,7 +36,7 @@ pub(crate) struct ServiceView {
     pub(crate) waits: Vec<Wait>,
     pub(crate) last_declared: Option<Arc<Declared>>,
     /// What is remembered of the autoscalers that are tried beside the acting one.
-    pub(crate) shadows: Vec<ShadowMemory>,
+    pub(crate) shadows: Vec<Arc<ShadowMemory>>,
     /// When it was looked at.
     pub(crate) now: Now,
 }

@@ -331,7 +331,7 @@ impl ControlLoop {
             service.scaling = Arc::new(scaling);
         }
         if let Some(shadows) = plan.shadows {
-            service.shadows = shadows;
+            service.shadows = shadows.into_iter().map(Arc::new).collect();
         }
         let mut waits = plan.waits;
         waits.extend(plan.steps.iter().zip(verdicts).filter_map(refused));

@@ -141,7 +141,7 @@ pub(crate) fn recall(now: Time, knowledge: &mut Knowledge, memory: &Memory) {
     let service = knowledge.service_or_new(&memory.service);
     service.desired = memory.desired;
     service.scaling = Arc::new(memory.scaling.clone());
-    service.shadows.clone_from(&memory.shadows);
+    service.shadows = memory.shadows.iter().cloned().map(Arc::new).collect();
     service.healing = memory.healing.clone();
     service.usage = memory.usage.clone();
     service.throttling = memory.throttling.clone();

@@ -46,7 +46,7 @@ pub struct ServiceState {
     /// What its autoscaler remembers.
     pub scaling: Arc<ScalingMemory>,
     /// What the autoscalers remember that are tried beside it.
-    pub shadows: Vec<ShadowMemory>,
+    pub shadows: Vec<Arc<ShadowMemory>>,
     /// The latest life of all places that are closed: a place that is opened anew goes on from there.
     ///
     /// The node knows the lives of a place by their numbers, also after it was closed, and begins none twice.
@@ -380,7 +380,7 @@ impl ServiceState {
             service: self.name.clone(),
             desired: self.desired,
             scaling: ScalingMemory::clone(&self.scaling),
-            shadows: self.shadows.clone(),
+            shadows: self.shadows.iter().map(|shadow| ShadowMemory::clone(shadow)).collect(),
             restarts: self.taught().map(|(ordinal, restart)| (ordinal, restart.clone())).collect(),
             healing: self.healing.clone(),
             usage: self.usage.clone(),

@@ -42,7 +42,7 @@ pub(crate) struct ShadowScene {
     /// What the load ahead needs by what it promises; `None` where it promises nothing, or nothing is forecast that may be acted on.
     pub(crate) foreseen: Option<Box<Foreseen>>,
     /// What it remembered before the decision; `None` at its first.
-    pub(crate) memory: Option<ShadowMemory>,
+    pub(crate) memory: Option<Arc<ShadowMemory>>,
 }
 
 /// What a shadow would have decided.
@@ -64,7 +64,7 @@ impl Scene {
 impl ShadowScene {
     fn decide(&self, scene: &Scene, acting: &Ruling) -> (ShadowRuling, ShadowMemory) {
         let (now, spec) = (scene.now.time, &self.spec);
-        let mut memory = self.memory.clone().unwrap_or_else(|| self.begin(scene));
+        let mut memory = self.memory.as_deref().cloned().unwrap_or_else(|| self.begin(scene));
         let current = memory.desired;
         let otherwise = Otherwise::of(scene, &self.taken, current);
         let view = ScaleView {
