@@ -84,7 +84,7 @@ impl Knowledge {
                 Folded::Measured
             }
             // What is over needs no care, but its number is not to be used again.
-            Fact::Ignored { replica, incarnation, .. } => {
+            Fact::Ignored { replica, incarnation } => {
                 let known = self.place(&replica.service, replica.ordinal);
                 if known.is_none_or(|place| place.incarnation < *incarnation) {
                     self.note_past_life(&replica.service, *incarnation);

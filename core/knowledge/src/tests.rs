@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::event::{Event, EventKind};
-use model::fact::{Fact, Irrelevance};
+use model::fact::Fact;
 use model::identity::{ActionId, Generation, Incarnation, Ordinal, ReplicaId};
 use model::input::{Exit, ExitStatus, Observed, ReplicaState, Traffic, Usage};
 use model::name::ServiceName;
@@ -235,7 +235,7 @@ fn a_replica_that_appears_is_adopted_with_nothing_known_of_its_traffic() {
 fn what_is_left_out_changes_nothing_but_its_life_is_not_begun_again() {
     let mut knowledge = picture(running(true));
     let (replica, incarnation) = (replica(), Incarnation(9));
-    let fact = Fact::Ignored { replica, incarnation, because: Irrelevance::Unknown };
+    let fact = Fact::Ignored { replica, incarnation };
     assert_eq!(fold(&mut knowledge, 101_000, &fact), (Folded::Same, vec![]));
     let service = knowledge.service(&shop()).unwrap();
     assert_eq!(service.next_life(&service.places[&Ordinal(0)]), Incarnation(10));

@@ -7,12 +7,12 @@ use crate::measure::Measured;
 use crate::name::ServiceName;
 use crate::time::Time;
 
-/// An observation that belongs to the life it speaks of and tells something new.
+/// An observation that was checked against the life that it speaks of.
 ///
 /// Measurements stay where the report has them: there are many, and they are only read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fact<'a> {
-    /// A replica runs of which nothing was known: one of an earlier run.
+    /// A replica that was not known is running: an earlier run started it.
     Appeared(&'a Observed),
     /// A replica is running, and how.
     Runs {
@@ -48,24 +48,13 @@ pub enum Fact<'a> {
     Allotted(&'a Allotted),
     /// The proxy goes around a replica.
     Ejected(&'a ReplicaId),
-    /// An observation that is left out, and why: it changes nothing.
+    /// An observation of a life that is over or was never known. Only its number counts: no later life may have it.
     Ignored {
-        /// Of which replica.
+        /// The replica.
         replica: ReplicaId,
-        /// Of which of its lives.
+        /// The life that was observed.
         incarnation: Incarnation,
-        /// Why.
-        because: Irrelevance,
     },
-}
-
-/// Why an observation is left out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Irrelevance {
-    /// It speaks of a life that is over.
-    EarlierLife,
-    /// Nothing is known of the replica, and what ended needs no care.
-    Unknown,
 }
 
 /// What analysis concludes for a service.

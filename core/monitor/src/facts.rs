@@ -3,93 +3,81 @@
 use std::collections::BTreeSet;
 
 use knowledge::{Knowledge, Place, ServiceState};
-use model::fact::{Fact, Irrelevance};
+use model::fact::Fact;
 use model::identity::{ActionId, Incarnation, Ordinal, ReplicaId};
 use model::input::{Observed, ReplicaState, Report};
 use model::name::ServiceName;
 
-/// Appends what `report` tells that is new and belongs to a life that is meant.
+/// Appends the facts that `report` tells, each checked against the life that it speaks of.
 ///
 /// Reports may come late, twice, or out of order; the same report twice appends facts that fold to the same picture.
 pub fn facts<'a>(knowledge: &Knowledge, report: &'a Report, out: &mut Vec<Fact<'a>>) {
+    let mut places = PlaceLookup::new(knowledge);
     match report {
         Report::Inventory { node: _, up_to, replicas } => {
             out.extend(replicas.iter().map(|observed| fact_of(knowledge, observed)));
             out.extend(vanished(knowledge, *up_to, replicas));
         }
         Report::Replica(observed) if is_of_closed_place(knowledge, observed) => {
-            out.push(ignored(&observed.replica, observed.incarnation, None));
+            out.push(ignored(&observed.replica, observed.incarnation));
         }
         Report::Replica(observed) => out.push(fact_of(knowledge, observed)),
-        Report::Usage(samples) => {
-            let mut guide = Guide::new(knowledge);
-            out.extend(samples.iter().map(|usage| {
-                let known = guide.place(&usage.replica.service, usage.replica.ordinal);
-                if known.is_some_and(|place| place.incarnation == usage.incarnation) {
-                    return Fact::Used(usage);
-                }
-                ignored(&usage.replica, usage.incarnation, known)
-            }));
-        }
-        Report::Traffic(samples) => {
-            let mut guide = Guide::new(knowledge);
-            out.extend(samples.iter().map(|traffic| {
-                let known = guide.place(&traffic.service, traffic.ordinal);
-                if known.is_some_and(|place| place.incarnation == traffic.incarnation) {
-                    return Fact::Served(traffic);
-                }
-                let replica = ReplicaId { service: traffic.service.clone(), ordinal: traffic.ordinal };
-                ignored(&replica, traffic.incarnation, known)
-            }));
-        }
+        Report::Usage(samples) => out.extend(samples.iter().map(|usage| {
+            let ReplicaId { service, ordinal } = &usage.replica;
+            places.checked(service, *ordinal, usage.incarnation, Fact::Used(usage))
+        })),
+        Report::Traffic(samples) => out.extend(samples.iter().map(|traffic| {
+            places.checked(&traffic.service, traffic.ordinal, traffic.incarnation, Fact::Served(traffic))
+        })),
+        Report::Latencies(samples) => out.extend(samples.iter().map(|latencies| {
+            let fact = Fact::Timed(latencies);
+            places.checked(&latencies.service, latencies.ordinal, latencies.incarnation, fact)
+        })),
         Report::Allotted(all) => out.extend(all.iter().map(|allotted| {
-            let known = knowledge.place(&allotted.replica.service, allotted.replica.ordinal);
-            if known.is_some_and(|place| place.incarnation == allotted.incarnation) {
-                return Fact::Allotted(allotted);
-            }
-            ignored(&allotted.replica, allotted.incarnation, known)
+            let ReplicaId { service, ordinal } = &allotted.replica;
+            places.checked(service, *ordinal, allotted.incarnation, Fact::Allotted(allotted))
         })),
         Report::Ejected(all) => out.extend(all.iter().map(|ejected| {
-            let known = knowledge.place(&ejected.replica.service, ejected.replica.ordinal);
-            if known.is_some_and(|place| place.incarnation == ejected.incarnation) {
-                return Fact::Ejected(&ejected.replica);
-            }
-            ignored(&ejected.replica, ejected.incarnation, known)
+            let ReplicaId { service, ordinal } = &ejected.replica;
+            places.checked(service, *ordinal, ejected.incarnation, Fact::Ejected(&ejected.replica))
         })),
-        Report::Latencies(samples) => {
-            let mut guide = Guide::new(knowledge);
-            out.extend(samples.iter().map(|latencies| {
-                let known = guide.place(&latencies.service, latencies.ordinal);
-                if known.is_some_and(|place| place.incarnation == latencies.incarnation) {
-                    return Fact::Timed(latencies);
-                }
-                let replica = ReplicaId { service: latencies.service.clone(), ordinal: latencies.ordinal };
-                ignored(&replica, latencies.incarnation, known)
-            }));
-        }
-        // Whether a service is known is for the picture to say: it has no lives to tell apart.
+        // A service has no lives to tell apart.
         Report::Demand(samples) => out.extend(samples.iter().map(Fact::Asked)),
-        // Which life of a replica a number is of is compared where it is used: the measurement may come before the replica.
+        // A number may come before the replica that it is of; its life is compared where the number is used.
         Report::Measured(measured) => out.extend(measured.iter().map(Fact::Measured)),
     }
 }
 
-/// Finds places in the order of a report, which has those of a service together: a service is looked up once.
-struct Guide<'k> {
+/// Looks up places in the order of a report, which keeps those of a service together: each service is searched for once.
+struct PlaceLookup<'k> {
     knowledge: &'k Knowledge,
-    here: Option<&'k ServiceState>,
+    service: Option<&'k ServiceState>,
 }
 
-impl<'k> Guide<'k> {
+impl<'k> PlaceLookup<'k> {
     fn new(knowledge: &'k Knowledge) -> Self {
-        Self { knowledge, here: None }
+        Self { knowledge, service: None }
+    }
+
+    /// `fact`, when it is about the life that is in its place now.
+    fn checked<'a>(
+        &mut self,
+        service: &ServiceName,
+        ordinal: Ordinal,
+        incarnation: Incarnation,
+        fact: Fact<'a>,
+    ) -> Fact<'a> {
+        if self.place(service, ordinal).is_some_and(|place| place.incarnation == incarnation) {
+            return fact;
+        }
+        Fact::Ignored { replica: ReplicaId { service: service.clone(), ordinal }, incarnation }
     }
 
     fn place(&mut self, service: &ServiceName, ordinal: Ordinal) -> Option<&'k Place> {
-        if self.here.is_none_or(|here| here.name != *service) {
-            self.here = self.knowledge.service(service);
+        if self.service.is_none_or(|found| found.name != *service) {
+            self.service = self.knowledge.service(service);
         }
-        self.here?.places.get(&ordinal)
+        self.service?.places.get(&ordinal)
     }
 }
 
@@ -100,7 +88,7 @@ fn fact_of<'a>(knowledge: &Knowledge, observed: &'a Observed) -> Fact<'a> {
         return Fact::Appeared(observed);
     }
     if known.is_none_or(|place| observed.incarnation != place.incarnation) {
-        return ignored(&observed.replica, observed.incarnation, known);
+        return ignored(&observed.replica, observed.incarnation);
     }
     let replica = observed.replica.clone();
     match observed.state {
@@ -112,8 +100,7 @@ fn fact_of<'a>(knowledge: &Knowledge, observed: &'a Observed) -> Fact<'a> {
     }
 }
 
-/// Whether it speaks of a life in a place that is closed: a report that came late. What runs there all the same is in the
-/// next inventory, which is believed.
+/// Whether a late report speaks of a place that has been closed. Should something run there all the same, the next inventory says so.
 fn is_of_closed_place(knowledge: &Knowledge, observed: &Observed) -> bool {
     let service = knowledge.service(&observed.replica.service);
     service.is_some_and(|service| {
@@ -121,8 +108,10 @@ fn is_of_closed_place(knowledge: &Knowledge, observed: &Observed) -> bool {
     })
 }
 
-/// Replicas that are thought to run and are not in a complete list. One whose start had not reached the node when the list
-/// was made is left alone, and so is one whose start is not known to have ended: that action is told again until it is.
+/// Replicas that are thought to run and are missing from a complete list.
+///
+/// Left alone are those whose start had not reached the node when the list was made, and those whose start has not been
+/// confirmed: that action is repeated until it is.
 fn vanished(knowledge: &Knowledge, up_to: ActionId, replicas: &[Observed]) -> Vec<Fact<'static>> {
     let seen: BTreeSet<(&ReplicaId, Incarnation)> =
         replicas.iter().map(|o| (&o.replica, o.incarnation)).collect();
@@ -147,7 +136,6 @@ fn may_vanish(place: &Place) -> bool {
     }
 }
 
-fn ignored(replica: &ReplicaId, incarnation: Incarnation, known: Option<&Place>) -> Fact<'static> {
-    let because = if known.is_some() { Irrelevance::EarlierLife } else { Irrelevance::Unknown };
-    Fact::Ignored { replica: replica.clone(), incarnation, because }
+fn ignored(replica: &ReplicaId, incarnation: Incarnation) -> Fact<'static> {
+    Fact::Ignored { replica: replica.clone(), incarnation }
 }
