@@ -487,7 +487,6 @@ fn is_of_guard(reason: &Reason) -> bool {
         | Reason::DependencyDown { .. }
         | Reason::Overload { .. }
         | Reason::ActionFailed(_)
-        | Reason::OutcomeUnknown
         | Reason::Fitted { .. }
         | Reason::Adopted
         | Reason::Observed => false,

@@ -173,18 +173,9 @@ impl Handle {
         look: impl FnOnce(&ControlLoop, Now) -> T + Send + 'static,
     ) -> Result<T, Stopped> {
         let (answer, asked) = std::sync::mpsc::sync_channel(1);
-        self.send_look(move |brain, now| drop(answer.send(look(brain, now))))?;
+        let look = Box::new(move |brain: &ControlLoop, now| drop(answer.send(look(brain, now))));
+        self.inner.messages.send(Message::Look(look)).map_err(|_| Stopped)?;
         asked.recv().map_err(|_| Stopped)
-    }
-
-    /// As [`Self::look`], without blocking the caller's thread for the answer.
-    pub async fn look_async<T: Send + 'static>(
-        &self,
-        look: impl FnOnce(&ControlLoop, Now) -> T + Send + 'static,
-    ) -> Result<T, Stopped> {
-        let (answer, asked) = tokio::sync::oneshot::channel();
-        self.send_look(move |brain, now| drop(answer.send(look(brain, now))))?;
-        asked.await.map_err(|_| Stopped)
     }
 
     /// Hands an observation or an outcome to the loop.
@@ -271,10 +262,6 @@ impl Handle {
     /// Routes go first, so that an address that a route has given up is free for the service that takes it.
     fn tell_around(&self) -> Result<(), Stopped> {
         self.inner.messages.send(Message::KeptMayHaveChanged).map_err(|_| Stopped)
-    }
-
-    fn send_look(&self, look: impl FnOnce(&ControlLoop, Now) + Send + 'static) -> Result<(), Stopped> {
-        self.inner.messages.send(Message::Look(Box::new(look))).map_err(|_| Stopped)
     }
 
     /// A turn holds nothing that a panicking caller could have left half done.

@@ -333,18 +333,6 @@ impl ServiceState {
         as_count(self.places.values().filter(|place| place.is_serving()).count())
     }
 
-    /// The smallest number that no place has.
-    pub fn free_ordinal(&self) -> Ordinal {
-        let mut free = 0;
-        for ordinal in self.places.keys() {
-            if ordinal.0 != free {
-                break;
-            }
-            free += 1;
-        }
-        Ordinal(free)
-    }
-
     /// Closes a place; a later one goes on with its lives.
     pub fn close(&mut self, ordinal: Ordinal) {
         self.protections.remove(&ordinal);

@@ -187,8 +187,6 @@ pub enum Reason {
     },
     /// The action ended without effect; its message says why.
     ActionFailed(Arc<str>),
-    /// It is not known whether the action had its effect; what is observed next decides.
-    OutcomeUnknown,
     /// It was running already when this run began.
     Adopted,
     /// What the observation says.
@@ -210,8 +208,6 @@ pub enum Reason {
 /// What a limit on restarts counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StormScope {
-    /// Restarts of one service.
-    Service,
     /// Restarts on one node.
     Node,
     /// All restarts.
@@ -339,9 +335,6 @@ impl fmt::Display for Reason {
             }
             Self::BlastRadius { takes, of } => write!(f, "it would take {takes} of {of} replicas at once"),
             Self::ActionFailed(message) => f.write_str(message),
-            Self::OutcomeUnknown => {
-                f.write_str("whether it was done is not known; what is seen next decides")
-            }
             Self::Adopted => f.write_str("it was running already"),
             Self::Observed => f.write_str("it was seen so"),
         }
@@ -397,7 +390,6 @@ fn first_to_go(remove: &Remove) -> String {
 impl fmt::Display for StormScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Service => "the service",
             Self::Node => "the node",
             Self::Cluster => "the cluster",
         })
