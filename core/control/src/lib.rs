@@ -21,9 +21,9 @@
 //! ```
 
 mod agenda;
-mod brain;
+mod control_loop;
 mod intent;
 
-pub use brain::ControlLoop;
+pub use control_loop::ControlLoop;
 pub use execute::Outbox;
 pub use plan::{Moment, Trial, hindsight, vertical};

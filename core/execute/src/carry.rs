@@ -1,55 +1,38 @@
-//! Carrying out a step: the picture takes the place's new stage, and the action that brings it about is told.
+//! Carrying out a step of a plan: the place takes its new stage, and the action that brings it about is sent.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use knowledge::{Exposure, Fitting, Knowledge, Place, Remembered, ServiceState, Stage, Unanswered};
+use knowledge::{Exposure, Fitting, Knowledge, Place, ServiceState, Stage, Unanswered};
 use model::action::{ActionKind, Admission};
 use model::event::EventKind;
 use model::identity::{Ordinal, ReplicaId};
-use model::memory::{CapacityMemory, Memory};
 use model::name::ServiceName;
 use model::plan::{Afterwards, Change, Role, Step};
 use model::reason::Reason;
-use model::resource::Resources;
-use model::time::Now;
+use model::resource::{Resources, Stop};
 
-use crate::flight::Flight;
-use crate::outbox::Outbox;
+use crate::dispatch::Dispatch;
 
-/// From the stop signal to the kill, for a replica of which no declaration is known: as `stop.grace` has by default.
+/// From the stop signal to the kill of a replica whose declaration is not known: the default of `stop.grace`.
 const GRACE_OF_STRANGERS: Duration = Duration::from_secs(10);
 
-/// How often a proxy is told that a replica gets no new requests before the replica goes without an answer.
+/// How often the proxy is told to drain a replica before the replica is stopped without its answer.
 ///
-/// 3, as one telling may be lost and the next as well. A service whose own times to finish and to stop are longer waits for
-/// as long as they are.
-const TELLINGS: u32 = 3;
+/// 3: two messages in a row may be lost. A service waits longer when its own times to drain and to stop are longer.
+const DRAIN_TELLINGS_MAX: u32 = 3;
 
-/// The weight of a replica that carries another one's share besides its own.
+/// The weight of a replica that carries another one's share as well as its own.
 const WEIGHT_OF_TWO: u32 = 2;
-
-/// Where actions and events go, and by which clock.
-#[derive(Debug)]
-pub struct Hand<'a> {
-    /// The time of the input that is being answered.
-    pub now: Now,
-    /// After which an action without an end is told again.
-    pub timeout: Duration,
-    /// The actions on their way.
-    pub flight: &'a mut Flight,
-    /// What this step of the loop puts out.
-    pub out: &'a mut Outbox,
-}
 
 /// Carries out one step that passed the guard.
 ///
-/// A step that the picture has overtaken does nothing: its place is gone, or is not in the stage that the step is for.
-pub fn carry_out(hand: &mut Hand<'_>, knowledge: &mut Knowledge, service: &ServiceName, step: &Step) {
+/// A step does nothing when its place is gone or no longer in the stage that the step is for.
+pub fn carry_out(dispatch: &mut Dispatch<'_>, knowledge: &mut Knowledge, service: &ServiceName, step: &Step) {
     if let Change::Start { ordinal } = step.change {
         let is_restart = knowledge.place(service, ordinal).is_some_and(|place| place.incarnation.0 > 0);
         if is_restart {
-            knowledge.note_restart(service, hand.now.time);
+            knowledge.note_restart(service, dispatch.now.time);
         }
     }
     let Some(service) = knowledge.service_mut(service) else { return };
@@ -58,55 +41,56 @@ pub fn carry_out(hand: &mut Hand<'_>, knowledge: &mut Knowledge, service: &Servi
             let kind = if service.desired.is_none() { EventKind::Sized } else { EventKind::Scaled };
             service.desired = Some(to);
             if from != to {
-                hand.out.tell(hand.now, &service.name, None, kind, step.reason.clone());
+                dispatch.out.tell(dispatch.now, &service.name, None, kind, step.reason.clone());
             }
         }
         Change::Open { ordinal, role } => {
-            service.places.entry(ordinal).or_insert_with(|| Place::empty(role, hand.now.time));
+            service.places.entry(ordinal).or_insert_with(|| Place::empty(role, dispatch.now.time));
         }
-        Change::Start { ordinal } => hand.start(service, ordinal, &step.reason),
-        Change::Promote { spare, instead_of } => hand.promote(service, spare, instead_of, &step.reason),
+        Change::Start { ordinal } => dispatch.start(service, ordinal, &step.reason),
+        Change::Promote { spare, instead_of } => dispatch.promote(service, spare, instead_of, &step.reason),
         Change::StandIn { ordinal, instead_of } => {
-            hand.stand_in(service, ordinal, Some(instead_of), &step.reason);
+            dispatch.stand_in(service, ordinal, Some(instead_of), &step.reason);
         }
-        Change::StandDown { ordinal } => hand.stand_in(service, ordinal, None, &step.reason),
-        Change::Welcome { ordinal } => hand.admit(service, ordinal, &step.reason),
-        Change::Allot { ordinal, resources } => hand.allot(service, ordinal, resources, &step.reason),
-        Change::Drain { ordinal, then } => hand.drain(service, ordinal, then, &step.reason),
-        Change::Stop { ordinal, then } => hand.stop(service, ordinal, then, &step.reason),
+        Change::StandDown { ordinal } => dispatch.stand_in(service, ordinal, None, &step.reason),
+        Change::Welcome { ordinal } => dispatch.admit(service, ordinal, &step.reason),
+        Change::Allot { ordinal, resources } => dispatch.allot(service, ordinal, resources, &step.reason),
+        Change::Drain { ordinal, then } => dispatch.drain(service, ordinal, then, &step.reason),
+        Change::Stop { ordinal, then } => dispatch.stop(service, ordinal, then, &step.reason),
         Change::Close { ordinal } => {
             if service.places.get(&ordinal).is_some_and(|place| !place.is_occupied()) {
                 service.close(ordinal);
             }
         }
-        Change::Expose => hand.expose(service, &step.reason),
+        Change::Expose => dispatch.expose(service, &step.reason),
         Change::Conceal => {
-            let action = hand.tell(ActionKind::Conceal(service.name.clone()), &step.reason);
-            service.exposure = Exposure::Concealing { action, since: hand.now.time };
+            let action = dispatch.tell(ActionKind::Conceal(service.name.clone()), &step.reason);
+            service.exposure = Exposure::Concealing { action, since: dispatch.now.time };
         }
         Change::SuspendHealing => {
-            service.healing.suspended = Some(hand.now.time);
-            hand.out.tell(hand.now, &service.name, None, EventKind::HealingSuspended, step.reason.clone());
+            service.healing.suspended = Some(dispatch.now.time);
+            dispatch.out.tell(
+                dispatch.now,
+                &service.name,
+                None,
+                EventKind::HealingSuspended,
+                step.reason.clone(),
+            );
         }
         Change::ResumeHealing => {
             service.healing.suspended = None;
-            hand.out.tell(hand.now, &service.name, None, EventKind::HealingResumed, step.reason.clone());
+            dispatch.out.tell(
+                dispatch.now,
+                &service.name,
+                None,
+                EventKind::HealingResumed,
+                step.reason.clone(),
+            );
         }
     }
 }
 
-impl Hand<'_> {
-    fn tell(&mut self, kind: ActionKind, reason: &Reason) -> model::identity::ActionId {
-        self.flight.tell(self.now.time, self.timeout, kind, reason.clone(), self.out)
-    }
-
-    fn note(&mut self, service: &ServiceState, ordinal: Ordinal, kind: EventKind, reason: &Reason) {
-        if let Some(place) = service.places.get(&ordinal) {
-            let whom = Some((ordinal, place.incarnation));
-            self.out.tell(self.now, &service.name, whom, kind, reason.clone());
-        }
-    }
-
+impl Dispatch<'_> {
     fn start(&mut self, service: &mut ServiceState, ordinal: Ordinal, reason: &Reason) {
         let Some(declared) = service.declared.as_ref() else { return };
         let declared = declared.allotted(service.allotment);
@@ -155,8 +139,7 @@ impl Hand<'_> {
         self.note(service, ordinal, kind, reason);
     }
 
-    /// Tells a running replica its traffic, when that is another than it was told; one that does not run is told with its
-    /// start.
+    /// Tells a running replica what traffic it gets, when that has changed. One that does not run yet is told with its start.
     fn admit(&mut self, service: &mut ServiceState, ordinal: Ordinal, reason: &Reason) {
         let (Some(declared), Some(place)) = (&service.declared, service.places.get_mut(&ordinal)) else {
             return;
@@ -171,7 +154,7 @@ impl Hand<'_> {
         self.tell(ActionKind::Admit { replica, incarnation, declared, admission }, reason);
     }
 
-    /// Tells a running replica's platform what it may use. What is under way is waited for.
+    /// Tells the platform what a running replica may use, unless an earlier change is still under way.
     fn allot(&mut self, service: &mut ServiceState, ordinal: Ordinal, resources: Resources, reason: &Reason) {
         let Some(place) = service.places.get_mut(&ordinal).filter(|place| place.health().is_some()) else {
             return;
@@ -185,8 +168,7 @@ impl Hand<'_> {
     }
 
     fn drain(&mut self, service: &mut ServiceState, ordinal: Ordinal, then: Afterwards, reason: &Reason) {
-        // Of a service that this run was never told of, the proxy cannot be told either what to do with a replica: it is stopped
-        // once nobody listens for it.
+        // Without a declaration the proxy cannot be told anything about a replica: it is stopped once nobody listens for the service.
         let Some(declared) = service.declared.clone().or(service.last_declared.clone()) else {
             if service.exposure == Exposure::None {
                 self.stop(service, ordinal, then, reason);
@@ -205,7 +187,7 @@ impl Hand<'_> {
             (ReplicaId { service: declared.name.clone(), ordinal }, place.incarnation);
         let kind = ActionKind::Admit { replica, incarnation, declared, admission };
         let action = self.tell(kind, reason);
-        let until = since + (patience + grace).max(self.timeout * TELLINGS);
+        let until = since + (patience + grace).max(self.timeout * DRAIN_TELLINGS_MAX);
         let admit = Some(Unanswered { action, until });
         place.stage = Stage::Draining { admit, since, deadline: since + patience, then };
         self.note(service, ordinal, EventKind::Draining, reason);
@@ -218,7 +200,7 @@ impl Hand<'_> {
             Stage::Running(_) | Stage::Draining { .. } => {}
             Stage::Empty { .. } | Stage::Starting { .. } | Stage::Stopping { .. } => return,
         }
-        // Stopped, it leaves the traffic with its life: whatever the proxy was to be told before is over.
+        // Its end takes it out of the traffic: the proxy need not be told any more.
         if let Stage::Draining { admit: Some(unanswered), .. } = place.stage {
             self.flight.land(unanswered.action);
         }
@@ -249,91 +231,6 @@ fn admission_of(place: &Place) -> Admission {
     }
 }
 
-fn stop_of(service: &ServiceState) -> Option<model::resource::Stop> {
+fn stop_of(service: &ServiceState) -> Option<Stop> {
     service.declared.as_ref().or(service.last_declared.as_ref()).map(|declared| declared.spec.stop)
-}
-
-/// What replicas use is learned with every sample; by itself that is written at most so often.
-///
-/// 10 min, as Kubernetes' recommender writes its checkpoints: a restart forgets less than a hundredth of a half-life.
-const USAGE_REFRESH: Duration = Duration::from_mins(10);
-
-/// Tells what must survive a restart, when it differs from what was written down last.
-///
-/// The times of old recommendations, and what policies have measured, move with each period; by themselves they are written at most
-/// every `refresh`, so that the loop remembers none as older than it is by more than that.
-pub fn remember(hand: &mut Hand<'_>, service: &mut ServiceState, refresh: Duration) {
-    let is_kept = service.remembered.as_ref().is_some_and(|last| {
-        let age = hand.now.time.since(last.at);
-        let slack = if age < refresh { refresh } else { Duration::ZERO };
-        is_written(service, &last.memory, slack)
-            && is_usage_written(service, &last.memory, age)
-            && is_throttling_written(service, &last.memory, age)
-            && is_capacity_written(service, &last.memory, age)
-    });
-    if is_kept {
-        return;
-    }
-    // An older one that is still on its way must not be told again over the newer.
-    if let Some(last) = &service.remembered {
-        hand.flight.land(last.by);
-    }
-    let memory = Arc::new(service.memory());
-    let by = hand.tell(ActionKind::Remember(Arc::clone(&memory)), &Reason::Observed);
-    service.remembered = Some(Remembered { at: hand.now.time, memory, by });
-}
-
-/// Whether `last` says what is to be remembered now, but for times of recommendations that have moved by less than `slack`, and for what
-/// policies have measured while there is any.
-/// Makes nothing: this is asked in each period of each service.
-fn is_written(service: &ServiceState, last: &Memory, slack: Duration) -> bool {
-    let (now, then) = (&service.scaling, &last.scaling);
-    last.desired == service.desired
-        && then.scale_out == now.scale_out
-        && then.scale_in == now.scale_in
-        && then.scaled_to_zero == now.scaled_to_zero
-        && (then.policy == now.policy || (!slack.is_zero() && now.policy.is_as(&then.policy)))
-        && then.flaps == now.flaps
-        && then.failing == now.failing
-        && then.conditions == now.conditions
-        && last.healing == service.healing
-        && last.starts == service.starts
-        && last.losses == service.losses
-        && is_load_written(service, last)
-        && last.shadows.len() == service.shadows.len()
-        && service.shadows.iter().zip(&last.shadows).all(|(now, then)| now.is_kept_by(then, slack))
-        && then.recommendations.len() == now.recommendations.len()
-        && then.recommendations.iter().zip(&now.recommendations).all(|(then, now)| {
-            then.replicas == now.replicas && (then.at == now.at || now.at.since(then.at) < slack)
-        })
-        && service.taught().eq(last.restarts.iter().map(|(ordinal, restart)| (*ordinal, restart)))
-}
-
-/// Whether `last` is what is to be written down of the load: that is another one each time that it is to be written anew.
-fn is_load_written(service: &ServiceState, last: &Memory) -> bool {
-    match (&last.load, service.foresight.as_ref()) {
-        (Some(last), Some(foresight)) => Arc::ptr_eq(last, foresight.remembered()),
-        (None, None) => true,
-        (Some(_), None) | (None, Some(_)) => false,
-    }
-}
-
-/// Whether `last`, written `age` ago, is near enough to what replicas use by now. What is to be forgotten is written at once.
-fn is_usage_written(service: &ServiceState, last: &Memory, age: Duration) -> bool {
-    let is_added_to = service.usage.samples >= last.usage.samples;
-    (is_added_to && age < USAGE_REFRESH) || last.usage == service.usage
-}
-
-/// Whether `last`, written `age` ago, is near enough to how replicas fare with their limit by now. What is to be forgotten is written at once.
-fn is_throttling_written(service: &ServiceState, last: &Memory, age: Duration) -> bool {
-    let is_added_to = service.throttling.limit == last.throttling.limit;
-    (is_added_to && age < USAGE_REFRESH) || last.throttling == service.throttling
-}
-
-/// Whether `last`, written `age` ago, is near enough to what replicas carry by now. What is to be forgotten is written at once.
-fn is_capacity_written(service: &ServiceState, last: &Memory, age: Duration) -> bool {
-    let of_promise = |memory: &CapacityMemory| (memory.below, memory.quantile);
-    let (now, then) = (service.capacity.as_deref(), last.capacity.as_deref());
-    let is_added_to = now.is_some() && now.map(of_promise) == then.map(of_promise);
-    (is_added_to && age < USAGE_REFRESH) || now == then
 }

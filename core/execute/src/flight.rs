@@ -29,15 +29,6 @@ struct Aloft {
     due: Time,
 }
 
-/// What landing an action found.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Landed {
-    /// It was on its way; here it is.
-    Known(Action),
-    /// Nothing is known of it: it has landed before, or belongs to an earlier run.
-    Unknown,
-}
-
 impl Flight {
     /// No action yet, in `epoch`.
     pub fn of_epoch(epoch: Epoch) -> Self {
@@ -63,18 +54,14 @@ impl Flight {
         id
     }
 
-    /// Takes an action out of the air.
-    pub fn land(&mut self, id: ActionId) -> Landed {
-        match self.aloft.remove(&id) {
-            Some(aloft) => {
-                self.due.remove(&(aloft.due, id));
-                Landed::Known(aloft.action)
-            }
-            None => Landed::Unknown,
-        }
+    /// Stops following an action, and returns it; `None` when it has landed before or belongs to an earlier run.
+    pub fn land(&mut self, id: ActionId) -> Option<Action> {
+        let aloft = self.aloft.remove(&id)?;
+        self.due.remove(&(aloft.due, id));
+        Some(aloft.action)
     }
 
-    /// Tells an action again, at `at`, by the same id.
+    /// Follows an action that has landed once more: it is told again at `at`, by the same id.
     pub fn postpone(&mut self, action: Action, at: Time) {
         self.follow(action, at);
     }

@@ -1,13 +1,19 @@
 //! Execute: steps that passed the guard become actions, and actions are followed to their end.
 //!
-//! An action whose end is not heard of, or ended `Unknown`, is told again by the same id: the platform does it at most once.
-//! It is let go only when an outcome or an observation says how it ended. Carrying out a plan leaves nothing to choose.
+//! An action that ended `Unknown`, or of whose end nothing is heard, is told again by the same id; the platform does it at most
+//! once. It is followed until an outcome or an observation says how it ended. Carrying out a plan leaves nothing to choose.
+
+mod dispatch;
+pub use dispatch::Dispatch;
 
 mod carry;
-pub use carry::{Hand, carry_out, remember};
+pub use carry::carry_out;
+
+mod remember;
+pub use remember::remember;
 
 mod flight;
-pub use flight::{Flight, Landed};
+pub use flight::Flight;
 
 mod outcome;
 pub use outcome::{Settled, settle};

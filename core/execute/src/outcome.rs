@@ -2,61 +2,59 @@
 
 use std::sync::Arc;
 
-use knowledge::{Exposure, Fitting, Health, Knowledge, Place, Stage};
+use knowledge::{Exposure, Fitting, Health, Knowledge, Place, ServiceState, Stage};
 use model::action::{Action, ActionKind, Failure, FailureKind, Outcome, Refusal};
 use model::event::EventKind;
 use model::fact::Fact;
 use model::identity::{ActionId, ReplicaId};
+use model::name::ServiceName;
 use model::reason::Reason;
 
-use crate::carry::Hand;
-use crate::flight::Landed;
+use crate::dispatch::Dispatch;
 
 /// What must be looked at because an action has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settled {
-    /// Nothing: it had ended before, or says nothing new.
+    /// Nothing: the action had ended before, or its end says nothing new.
     Nothing,
     /// The service of the action.
-    Service,
-    /// A start that failed before the program ran.
+    Service(ServiceName),
+    /// A replica whose start failed before its program ran.
     FailedStart(ReplicaId, FailureKind),
 }
 
 /// Folds the end of an action into the picture.
 ///
-/// An `Unknown` end is told again after the timeout, by the same id: asking twice is safe, believing is not.
+/// An action that ended `Unknown` is told again after the timeout, by the same id: repeating it is safe, guessing is not.
 pub fn settle(
-    hand: &mut Hand<'_>,
+    dispatch: &mut Dispatch<'_>,
     knowledge: &mut Knowledge,
     id: ActionId,
     outcome: &Outcome,
-) -> (Option<Action>, Settled) {
-    // Whatever action it was of: a later epoch has spoken.
+) -> Settled {
+    // Says that a later epoch has spoken, whatever the action was.
     if *outcome == Outcome::Refused(Refusal::StaleEpoch) {
-        hand.flight.depose();
+        dispatch.flight.depose();
     }
-    let Landed::Known(action) = hand.flight.land(id) else { return (None, Settled::Nothing) };
-    let settled = match outcome {
-        Outcome::Applied => applied(hand, knowledge, &action),
-        Outcome::Failed(failure) => failed(hand, knowledge, &action, failure),
+    let Some(action) = dispatch.flight.land(id) else { return Settled::Nothing };
+    match outcome {
+        Outcome::Applied => applied(dispatch, knowledge, &action),
+        Outcome::Failed(failure) => failed(dispatch, knowledge, action, failure),
         Outcome::Refused(Refusal::StaleEpoch) => Settled::Nothing,
-        Outcome::Refused(Refusal::OtherIncarnation) => overtaken(hand, knowledge, &action),
+        Outcome::Refused(Refusal::OtherIncarnation) => overtaken(dispatch, knowledge, &action),
         Outcome::Unknown => {
-            hand.flight.postpone(action.clone(), hand.now.time + hand.timeout);
+            dispatch.flight.postpone(action, dispatch.now.time + dispatch.timeout);
             Settled::Nothing
         }
-    };
-    (Some(action), settled)
+    }
 }
 
-fn applied(hand: &mut Hand<'_>, knowledge: &mut Knowledge, action: &Action) -> Settled {
+fn applied(dispatch: &mut Dispatch<'_>, knowledge: &mut Knowledge, action: &Action) -> Settled {
     match &action.kind {
         ActionKind::Start { replica, .. } => {
             let Some(place) = knowledge.place_mut(replica) else { return Settled::Nothing };
-            let is_awaited = matches!(place.stage, Stage::Starting { action: told, .. } if told == action.id);
-            if is_awaited {
-                let since = hand.now.time;
+            if place.stage.awaits(action.id) {
+                let since = dispatch.now.time;
                 let health =
                     Health { since, begun: false, ready: false, ready_changed: since, sick_since: None };
                 place.stage = Stage::Running(health);
@@ -67,66 +65,72 @@ fn applied(hand: &mut Hand<'_>, knowledge: &mut Knowledge, action: &Action) -> S
                 && let Stage::Draining { admit, since, deadline, .. } = &mut place.stage
                 && admit.is_some_and(|unanswered| unanswered.action == action.id)
             {
-                // The time to finish begins when no new request comes any more.
+                // From now on no new request comes: the time to finish begins.
                 let patience = deadline.since(*since);
                 *admit = None;
-                *since = hand.now.time;
-                *deadline = hand.now.time + patience;
+                *since = dispatch.now.time;
+                *deadline = dispatch.now.time + patience;
             }
         }
         ActionKind::Allot { replica, resources, .. } => {
-            let Some(place) = awaited(knowledge, action.id, replica) else { return Settled::Nothing };
+            let Some(place) = fitted_by(knowledge, action.id, replica) else { return Settled::Nothing };
             place.resources = Some(*resources);
-            place.fitting = Fitting::Done { since: hand.now.time };
+            place.fitting = Fitting::Done { since: dispatch.now.time };
             let whom = Some((replica.ordinal, place.incarnation));
-            hand.out.tell(hand.now, &replica.service, whom, EventKind::Allotted, action.reason.clone());
+            dispatch.out.tell(
+                dispatch.now,
+                &replica.service,
+                whom,
+                EventKind::Allotted,
+                action.reason.clone(),
+            );
         }
         ActionKind::Expose(declared) => {
-            if let Some(service) = knowledge.service_mut(&declared.name)
-                && matches!(service.exposure, Exposure::Telling { action: told, .. } if told == action.id)
-            {
-                service.exposure = Exposure::Shown { revision: declared.revision, since: hand.now.time };
+            if let Some(service) = exposed_by(knowledge, action.id, &declared.name) {
+                service.exposure = Exposure::Shown { revision: declared.revision, since: dispatch.now.time };
             }
         }
         ActionKind::Conceal(name) => {
-            if let Some(service) = knowledge.service_mut(name)
-                && matches!(service.exposure, Exposure::Concealing { action: told, .. } if told == action.id)
-            {
+            if let Some(service) = exposed_by(knowledge, action.id, name) {
                 service.exposure = Exposure::None;
             }
         }
-        // Its end is reported before; should that report be lost, it is gone all the same.
+        // Its end was reported before; should that report be lost, the replica is gone all the same.
         ActionKind::Stop { replica, .. } => {
             let place = knowledge.place(&replica.service, replica.ordinal);
-            if place
-                .is_some_and(|p| matches!(p.stage, Stage::Stopping { action: told, .. } if told == action.id))
-            {
-                knowledge.fold(hand.now, &Fact::Vanished(replica.clone()), &mut hand.out.events);
+            if place.is_some_and(|place| place.stage.awaits(action.id)) {
+                knowledge.fold(dispatch.now, &Fact::Vanished(replica.clone()), &mut dispatch.out.events);
             }
         }
         ActionKind::Remember(_) => {}
     }
-    Settled::Service
+    Settled::Service(action.kind.service().clone())
 }
 
-fn failed(hand: &mut Hand<'_>, knowledge: &mut Knowledge, action: &Action, failure: &Failure) -> Settled {
-    let retry = hand.now.time + hand.timeout;
-    let reason = Reason::ActionFailed(Arc::clone(&failure.message));
+fn failed(
+    dispatch: &mut Dispatch<'_>,
+    knowledge: &mut Knowledge,
+    action: Action,
+    failure: &Failure,
+) -> Settled {
+    let retry = dispatch.now.time + dispatch.timeout;
+    let message = Arc::clone(&failure.message);
+    let reason = Reason::ActionFailed(Arc::clone(&message));
+    let service = action.kind.service().clone();
     match &action.kind {
         ActionKind::Start { replica, .. } => {
             let Some(place) = knowledge.place_mut(replica) else { return Settled::Nothing };
-            if !matches!(place.stage, Stage::Starting { action: told, .. } if told == action.id) {
+            if !place.stage.awaits(action.id) {
                 return Settled::Nothing;
             }
-            place.stage = Stage::Empty { since: hand.now.time, exit: None };
-            place.start_failure = Some(Arc::clone(&failure.message));
+            place.stage = Stage::Empty { since: dispatch.now.time, exit: None };
+            place.start_failure = Some(message);
             let whom = Some((replica.ordinal, place.incarnation));
-            hand.out.tell(hand.now, &replica.service, whom, EventKind::ActionFailed, reason);
+            dispatch.out.tell(dispatch.now, &service, whom, EventKind::ActionFailed, reason);
             return Settled::FailedStart(replica.clone(), failure.kind);
         }
         ActionKind::Allot { replica, .. } => {
-            let Some(place) = awaited(knowledge, action.id, replica) else { return Settled::Nothing };
-            let message = Arc::clone(&failure.message);
+            let Some(place) = fitted_by(knowledge, action.id, replica) else { return Settled::Nothing };
             place.fitting = match failure.kind {
                 FailureKind::Unsupported => Fitting::Fixed { message },
                 FailureKind::Declaration
@@ -135,54 +139,68 @@ fn failed(hand: &mut Hand<'_>, knowledge: &mut Knowledge, action: &Action, failu
                 | FailureKind::Other => Fitting::Failed { message, retry },
             };
             let whom = Some((replica.ordinal, place.incarnation));
-            hand.out.tell(hand.now, &replica.service, whom, EventKind::ActionFailed, reason);
+            dispatch.out.tell(dispatch.now, &service, whom, EventKind::ActionFailed, reason);
         }
         ActionKind::Expose(declared) => {
-            let Some(service) = knowledge.service_mut(&declared.name) else { return Settled::Nothing };
-            let message = Arc::clone(&failure.message);
-            let (revision, since) = (declared.revision, hand.now.time);
-            service.exposure = Exposure::Failed { revision, since, message, retry };
-            hand.out.tell(hand.now, &declared.name, None, EventKind::ActionFailed, reason);
+            let Some(state) = knowledge.service_mut(&service) else { return Settled::Nothing };
+            let (revision, since) = (declared.revision, dispatch.now.time);
+            state.exposure = Exposure::Failed { revision, since, message, retry };
+            dispatch.out.tell(dispatch.now, &service, None, EventKind::ActionFailed, reason);
         }
-        // What must happen in the end is told again, after a while; a newer memory takes the place of one that waits.
+        // What must happen in the end is told again after a while; a newer memory takes the place of one that waits.
         ActionKind::Stop { .. }
         | ActionKind::Admit { .. }
         | ActionKind::Conceal(_)
         | ActionKind::Remember(_) => {
-            hand.out.tell(hand.now, action.kind.service(), None, EventKind::ActionFailed, reason);
-            hand.flight.postpone(action.clone(), retry);
+            dispatch.out.tell(dispatch.now, &service, None, EventKind::ActionFailed, reason);
+            dispatch.flight.postpone(action, retry);
         }
     }
-    Settled::Service
+    Settled::Service(service)
 }
 
-/// The place that waits for the platform to have changed what its replica may use, by this action.
-fn awaited<'k>(knowledge: &'k mut Knowledge, id: ActionId, replica: &ReplicaId) -> Option<&'k mut Place> {
+/// The life that the action was for is not there: it has ended, or has a successor. Reports tell which.
+fn overtaken(dispatch: &Dispatch<'_>, knowledge: &mut Knowledge, action: &Action) -> Settled {
+    match &action.kind {
+        ActionKind::Admit { replica, .. } => {
+            if let Some(place) = knowledge.place_mut(replica)
+                && let Stage::Draining { admit, .. } = &mut place.stage
+                && admit.is_some_and(|unanswered| unanswered.action == action.id)
+            {
+                *admit = None;
+            }
+        }
+        ActionKind::Allot { replica, .. } => {
+            if let Some(place) = fitted_by(knowledge, action.id, replica) {
+                place.fitting = Fitting::Done { since: dispatch.now.time };
+            }
+        }
+        ActionKind::Start { replica, .. } => {
+            if let Some(place) = knowledge.place_mut(replica).filter(|place| place.stage.awaits(action.id)) {
+                place.stage = Stage::Empty { since: dispatch.now.time, exit: None };
+                place.restart.not_before = place.restart.not_before.max(dispatch.now.time + dispatch.timeout);
+            }
+        }
+        ActionKind::Stop { .. }
+        | ActionKind::Expose(_)
+        | ActionKind::Conceal(_)
+        | ActionKind::Remember(_) => {}
+    }
+    Settled::Service(action.kind.service().clone())
+}
+
+/// The place whose replica is being given other resources by this action.
+fn fitted_by<'k>(knowledge: &'k mut Knowledge, id: ActionId, replica: &ReplicaId) -> Option<&'k mut Place> {
     let place = knowledge.place_mut(replica)?;
     let is_awaited = matches!(place.fitting, Fitting::Telling { action, .. } if action == id);
     is_awaited.then_some(place)
 }
 
-/// The life meant is not there: it has ended, or another one is there. What is observed says which.
-fn overtaken(hand: &Hand<'_>, knowledge: &mut Knowledge, action: &Action) -> Settled {
-    if let ActionKind::Admit { replica, .. } = &action.kind
-        && let Some(place) = knowledge.place_mut(replica)
-        && let Stage::Draining { admit, .. } = &mut place.stage
-        && admit.is_some_and(|unanswered| unanswered.action == action.id)
-    {
-        *admit = None;
-    }
-    if let ActionKind::Allot { replica, .. } = &action.kind
-        && let Some(place) = awaited(knowledge, action.id, replica)
-    {
-        place.fitting = Fitting::Done { since: hand.now.time };
-    }
-    if let ActionKind::Start { replica, .. } = &action.kind
-        && let Some(place) = knowledge.place_mut(replica)
-        && matches!(place.stage, Stage::Starting { action: told, .. } if told == action.id)
-    {
-        place.stage = Stage::Empty { since: hand.now.time, exit: None };
-        place.restart.not_before = place.restart.not_before.max(hand.now.time + hand.timeout);
-    }
-    Settled::Service
+/// The service whose listener is being opened or closed by this action.
+fn exposed_by<'k>(
+    knowledge: &'k mut Knowledge,
+    id: ActionId,
+    name: &ServiceName,
+) -> Option<&'k mut ServiceState> {
+    knowledge.service_mut(name).filter(|service| service.exposure.awaits(id))
 }

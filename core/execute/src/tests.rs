@@ -11,7 +11,7 @@ use model::name::ServiceName;
 use model::reason::Reason;
 use model::time::{Now, Time};
 
-use crate::{Flight, Landed, Outbox};
+use crate::{Flight, Outbox};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -72,9 +72,9 @@ fn an_action_that_is_long_overdue_is_told_once() {
 fn a_landed_action_is_told_no_more_and_lands_once() {
     let (mut flight, mut out) = (Flight::of_epoch(Epoch(1)), Outbox::default());
     let id = tell(&mut flight, at(0), &mut out);
-    let Landed::Known(action) = flight.land(id) else { panic!("it is on its way") };
+    let action = flight.land(id).expect("it is on its way");
     assert_eq!((action.id, action.kind), (id, conceal()));
-    assert_eq!(flight.land(id), Landed::Unknown);
+    assert_eq!(flight.land(id), None);
     out.clear();
     flight.repeat_overdue(at(1_000_000), TIMEOUT, &mut out);
     assert!(out.is_empty() && flight.is_empty());
@@ -85,7 +85,7 @@ fn a_landed_action_is_told_no_more_and_lands_once() {
 fn an_action_of_another_epoch_is_unknown() {
     let mut flight = Flight::of_epoch(Epoch(2));
     tell(&mut flight, at(0), &mut Outbox::default());
-    assert_eq!(flight.land(ActionId { epoch: Epoch(1), sequence: 1 }), Landed::Unknown);
+    assert_eq!(flight.land(ActionId { epoch: Epoch(1), sequence: 1 }), None);
     assert_eq!(flight.len(), 1);
 }
 
@@ -93,7 +93,7 @@ fn an_action_of_another_epoch_is_unknown() {
 fn a_postponed_action_is_told_at_its_time_by_the_same_id() {
     let (mut flight, mut out) = (Flight::of_epoch(Epoch(1)), Outbox::default());
     let id = tell(&mut flight, at(0), &mut out);
-    let Landed::Known(action) = flight.land(id) else { panic!("it is on its way") };
+    let action = flight.land(id).expect("it is on its way");
     out.clear();
     flight.postpone(action, at(3_000));
     flight.repeat_overdue(at(2_999), TIMEOUT, &mut out);

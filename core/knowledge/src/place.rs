@@ -179,6 +179,16 @@ pub struct Health {
     pub sick_since: Option<Time>,
 }
 
+impl Stage {
+    /// Whether the replica is being started or stopped by this action.
+    pub fn awaits(&self, id: ActionId) -> bool {
+        match self {
+            Self::Starting { action, .. } | Self::Stopping { action, .. } => *action == id,
+            Self::Empty { .. } | Self::Running(_) | Self::Draining { .. } => false,
+        }
+    }
+}
+
 impl Place {
     /// A place in which nothing has run yet.
     pub fn empty(role: Role, since: Time) -> Self {

@@ -180,6 +180,14 @@ impl Exposure {
         Self::Shown { revision: Generation(0), since: now }
     }
 
+    /// Whether the proxy was told by this action and has not answered yet.
+    pub fn awaits(&self, id: ActionId) -> bool {
+        match self {
+            Self::Telling { action, .. } | Self::Concealing { action, .. } => *action == id,
+            Self::None | Self::Shown { .. } | Self::Failed { .. } => false,
+        }
+    }
+
     /// Since when it is so; `None` before anything was asked of the proxy.
     pub fn since(&self) -> Option<Time> {
         match self {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use execute::{Flight, Hand, Outbox, Settled};
+use execute::{Dispatch, Flight, Outbox, Settled};
 use guard::Verdict;
 use knowledge::{Exposure, Folded, Knowledge, ServiceState, measured_service};
 use model::action::{FailureKind, Outcome};
@@ -22,11 +22,6 @@ use plan::Moment;
 
 use crate::agenda::Agenda;
 use crate::intent;
-
-/// The times of an autoscaler's memory are written down at most this often when nothing else of it changes.
-///
-/// 30 s: a tenth of the default stabilisation window, so that a restart shortens it by no more.
-const MEMORY_REFRESH: Duration = Duration::from_secs(30);
 
 /// The whole loop, as one state machine.
 #[derive(Clone, Debug)]
@@ -89,14 +84,14 @@ impl ControlLoop {
         &self.knowledge
     }
 
-    /// What is known of `service` means this at `now`.
+    /// What analysis concludes for `service` at `now`.
     pub fn findings(&self, now: Time, service: &ServiceState) -> Vec<Finding> {
         let mut findings = Vec::new();
         analyze::findings(now, &self.knowledge, service, &self.settings.restart, &mut findings);
         findings
     }
 
-    /// All that a decision on `service` at `now` is made from.
+    /// Everything that a decision on `service` at `now` is based on.
     pub fn moment<'a>(&'a self, now: Now, service: &'a ServiceState, findings: &'a [Finding]) -> Moment<'a> {
         Moment { now, knowledge: &self.knowledge, service, findings, settings: &self.settings }
     }
@@ -111,7 +106,7 @@ impl ControlLoop {
         self.flight.len()
     }
 
-    /// Whether a later epoch has spoken, so that this loop tells nothing any more.
+    /// Whether a later epoch has spoken: this loop then sends nothing any more.
     pub fn is_deposed(&self) -> bool {
         self.flight.is_deposed()
     }
@@ -133,18 +128,17 @@ impl ControlLoop {
         }
     }
 
-    /// An action has ended, and what it was to change in the picture changes.
+    /// Folds the end of an action into the picture.
     fn settle(&mut self, now: Now, action: ActionId, outcome: &Outcome, out: &mut Outbox) {
         let timeout = self.settings.action_timeout;
-        let mut hand = Hand { now, timeout, flight: &mut self.flight, out };
-        let (action, settled) = execute::settle(&mut hand, &mut self.knowledge, action, outcome);
-        match (action, settled) {
-            (Some(action), Settled::Service) => self.touch(action.kind.service()),
-            (_, Settled::FailedStart(replica, kind)) => {
+        let mut dispatch = Dispatch { now, timeout, flight: &mut self.flight, out };
+        match execute::settle(&mut dispatch, &mut self.knowledge, action, outcome) {
+            Settled::Nothing => {}
+            Settled::Service(service) => self.touch(&service),
+            Settled::FailedStart(replica, kind) => {
                 self.learn_from_failed_start(now.time, &replica, kind);
                 self.touch(&replica.service);
             }
-            (_, Settled::Nothing | Settled::Service) => {}
         }
     }
 
@@ -161,20 +155,13 @@ impl ControlLoop {
     fn observe(&mut self, now: Now, report: &Report, out: &mut Outbox) {
         let mut facts = Vec::new();
         monitor::facts(&self.knowledge, report, &mut facts);
-        // Alone, or measurements of one service.
-        let belongs = |fact: &Fact<'_>, next: &Fact<'_>| {
-            measured_service(fact).is_some_and(|service| measured_service(next) == Some(service))
-        };
-        for run in facts.chunk_by(belongs) {
-            match run {
-                [fact] => self.take_fact(now, fact, out),
-                [first, ..] => {
-                    let is_news = self.knowledge.measure(now.time, run) == Folded::Changed;
-                    if let (Some(service), true) = (measured_service(first), is_news) {
-                        self.touch(service);
-                    }
-                }
-                [] => {}
+        for run in facts.chunk_by(are_measurements_of_one_service) {
+            if let [fact] = run {
+                self.take_fact(now, fact, out);
+            } else if self.knowledge.measure(now.time, run) == Folded::Changed
+                && let Some(service) = run.first().and_then(measured_service)
+            {
+                self.touch(service);
             }
         }
         if matches!(report, Report::Inventory { .. }) && !self.knowledge.inventory_seen {
@@ -182,7 +169,7 @@ impl ControlLoop {
         }
     }
 
-    /// It was seen what runs: from now on plans are made, for every service that is known.
+    /// The first inventory has come: from now on every known service is planned for.
     fn begin_to_plan(&mut self) {
         self.knowledge.inventory_seen = true;
         let all: Vec<_> = self.knowledge.services().map(|service| service.name.clone()).collect();
@@ -224,7 +211,7 @@ impl ControlLoop {
         }
     }
 
-    /// A time of health that is over counts, also when the replica ends only later.
+    /// Healthy time counts as soon as it is over, even if the replica ends only later.
     fn learn_from_health(&mut self, now: Time, fact: &Fact<'_>, ready_since: Time) {
         if let Fact::Runs { replica, .. } = fact
             && let Some(place) = self.knowledge.place_mut(replica)
@@ -235,13 +222,13 @@ impl ControlLoop {
 
     fn touch_fact(&mut self, fact: &Fact<'_>) {
         match fact {
-            Fact::Appeared(observed) => self.touch(&observed.replica.service.clone()),
+            Fact::Appeared(observed) => self.touch(&observed.replica.service),
             Fact::Runs { replica, .. } | Fact::Ended { replica, .. } | Fact::Vanished(replica) => {
-                self.touch(&replica.service.clone());
+                self.touch(&replica.service);
             }
-            Fact::Served(traffic) => self.touch(&traffic.service.clone()),
-            Fact::Allotted(allotted) => self.touch(&allotted.replica.service.clone()),
-            Fact::Asked(demand) => self.touch(&demand.service.clone()),
+            Fact::Served(traffic) => self.touch(&traffic.service),
+            Fact::Allotted(allotted) => self.touch(&allotted.replica.service),
+            Fact::Asked(demand) => self.touch(&demand.service),
             Fact::Used(_) | Fact::Timed(_) | Fact::Measured(_) | Fact::Ejected(_) | Fact::Ignored { .. } => {}
         }
     }
@@ -272,7 +259,7 @@ impl ControlLoop {
         self.conclude(now, plan, &verdicts, out);
     }
 
-    /// Learns from the load of a service whose size is to be decided on, where its load is forecast.
+    /// Lets the forecast of a service learn from its load, when its size is due to be decided on.
     fn look_ahead(&mut self, now: Now, name: &ServiceName) {
         let settings = &self.settings;
         let is_due = |service: &&mut ServiceState| now.time >= service.next_sync;
@@ -291,8 +278,8 @@ impl ControlLoop {
             match verdict {
                 Verdict::Pass => {
                     self.learn_from_repair(now.time, &plan.service, step);
-                    let mut hand = Hand { now, timeout, flight: &mut self.flight, out };
-                    execute::carry_out(&mut hand, &mut self.knowledge, &plan.service, step);
+                    let mut dispatch = Dispatch { now, timeout, flight: &mut self.flight, out };
+                    execute::carry_out(&mut dispatch, &mut self.knowledge, &plan.service, step);
                 }
                 Verdict::Refuse(_) => {}
             }
@@ -311,7 +298,7 @@ impl ControlLoop {
         };
         let exit =
             Exit { status: ExitStatus::Unknown, out_of_memory: false, ran_for: now.since(health.since) };
-        // It was well until its probe began to fail, if it was ready at all.
+        // If it was ready, it was healthy until its probe began to fail.
         let ready_since = (health.ready && *since > health.ready_changed).then_some(health.ready_changed);
         self.learn_from_exit(now, &replica, analyze::Restart { exit, ready_since });
     }
@@ -326,7 +313,7 @@ impl ControlLoop {
             service.decision = Some(decision);
             service.next_sync = next_sync(service.next_sync, now.time, self.settings.period);
         }
-        // What an autoscaler remembers of a size that was refused never was.
+        // A size that the guard refused must not be remembered as a decision.
         if let (Some(scaling), None) = (plan.scaling, refused_size) {
             service.scaling = Arc::new(scaling);
         }
@@ -344,15 +331,20 @@ impl ControlLoop {
             return;
         }
         let timeout = self.settings.action_timeout;
-        let mut hand = Hand { now, timeout, flight: &mut self.flight, out };
-        execute::remember(&mut hand, service, MEMORY_REFRESH);
+        let mut dispatch = Dispatch { now, timeout, flight: &mut self.flight, out };
+        execute::remember(&mut dispatch, service);
         // A withdrawn service is sized no more.
         let sync = service.declared.as_ref().map(|_| service.next_sync);
         self.agenda.set(&plan.service, sync.map_or(plan.look_again, |sync| plan.look_again.min(sync)));
     }
 }
 
-/// A step that the guard refuses waits until it lets it pass.
+/// Whether both facts are measurements of one service, which are folded together.
+fn are_measurements_of_one_service(fact: &Fact<'_>, next: &Fact<'_>) -> bool {
+    measured_service(fact).is_some_and(|service| measured_service(next) == Some(service))
+}
+
+/// The wait for a step that the guard has refused.
 fn refused((step, verdict): (&Step, &Verdict)) -> Option<Wait> {
     match verdict {
         Verdict::Refuse(reason) => Some(Wait { ordinal: step.change.ordinal(), reason: reason.clone() }),
@@ -360,7 +352,7 @@ fn refused((step, verdict): (&Step, &Verdict)) -> Option<Wait> {
     }
 }
 
-/// What the guard says against a change of size.
+/// Why the guard has refused a change of size.
 fn refused_size<'v>((step, verdict): (&Step, &'v Verdict)) -> Option<&'v Reason> {
     match (step.change, verdict) {
         (Change::Resize { .. }, Verdict::Refuse(reason)) => Some(reason),
@@ -368,13 +360,13 @@ fn refused_size<'v>((step, verdict): (&Step, &'v Verdict)) -> Option<&'v Reason>
     }
 }
 
-/// The next date of a service that was due at `due`: whole periods later, so that services keep their places in the period.
+/// When a service that was due at `due` is due again: a whole period later, so that services stay spread over the period.
 fn next_sync(due: Time, now: Time, period: Duration) -> Time {
     let next = due + period;
     if next > now { next } else { now + period }
 }
 
-/// Tells of waits that the last plan did not have; one that goes on is told once.
+/// Tells people of waits that the last plan did not have.
 fn tell_new_waits(now: Now, service: &ServiceState, waits: &[Wait], out: &mut Outbox) {
     for wait in waits.iter().filter(|wait| !service.waits.contains(wait)) {
         let whom =

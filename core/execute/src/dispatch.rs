@@ -1,0 +1,47 @@
+//! Sending actions out and telling people of it.
+
+use std::time::Duration;
+
+use knowledge::ServiceState;
+use model::action::ActionKind;
+use model::event::EventKind;
+use model::identity::{ActionId, Ordinal};
+use model::reason::Reason;
+use model::time::Now;
+
+use crate::flight::Flight;
+use crate::outbox::Outbox;
+
+/// What it takes to send an action out: the time, the actions in flight, and the outbox.
+#[derive(Debug)]
+pub struct Dispatch<'a> {
+    /// The time of the input that is being answered.
+    pub now: Now,
+    /// After which an action without an end is told again.
+    pub timeout: Duration,
+    /// The actions on their way.
+    pub flight: &'a mut Flight,
+    /// What this step of the loop puts out.
+    pub out: &'a mut Outbox,
+}
+
+impl Dispatch<'_> {
+    /// Sends a new action, and follows it until it lands.
+    pub(crate) fn tell(&mut self, kind: ActionKind, reason: &Reason) -> ActionId {
+        self.flight.tell(self.now.time, self.timeout, kind, reason.clone(), self.out)
+    }
+
+    /// Tells people what happened to the replica in a place.
+    pub(crate) fn note(
+        &mut self,
+        service: &ServiceState,
+        ordinal: Ordinal,
+        kind: EventKind,
+        reason: &Reason,
+    ) {
+        if let Some(place) = service.places.get(&ordinal) {
+            let whom = Some((ordinal, place.incarnation));
+            self.out.tell(self.now, &service.name, whom, kind, reason.clone());
+        }
+    }
+}
