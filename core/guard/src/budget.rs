@@ -1,4 +1,4 @@
-//! The limits themselves: each says `None` to let a step pass, or why not.
+//! The limits themselves: each returns `None` to let a step pass, or the reason to refuse it.
 
 use std::sync::Arc;
 
@@ -11,18 +11,19 @@ use model::resource::Resources;
 
 use crate::tally::Tally;
 
-/// The size wanted stays within the declared bounds, and within what one machine is trusted with.
+/// The wanted size stays within the declared bounds, and within the most replicas that one service may have.
 pub(crate) fn bounds(tally: &Tally<'_>, to: u32) -> Option<Reason> {
     let (min, max) = declared_bounds(tally);
     (to < min || to > max).then_some(Reason::Bounds { min, max })
 }
 
-/// There are never more places than the bounds, one that another one is replaced by, and those that are on their way out.
+/// A place is opened only for a wanted replica, or for one that is to replace another.
+///
+/// Places on their way out do not count towards that; with them there are never more than twice as many as one service may have.
 pub(crate) fn room(tally: &Tally<'_>, role: Role, writer: Writer) -> Option<Reason> {
     let (min, max) = declared_bounds(tally);
     let most = tally.settings.replicas_max.saturating_mul(2);
     let is_over = match role {
-        // Those wanted, and one that another one is replaced by; what is wanted was held against the bounds before.
         Role::Active => {
             let surge = u32::from(matches!(writer, Writer::Rollout | Writer::Fit));
             tally.counting >= tally.desired.min(max).saturating_add(surge)
@@ -49,12 +50,14 @@ pub(crate) fn storm(tally: &Tally<'_>, ordinal: Ordinal) -> Option<Reason> {
     Some(Reason::StormLimit { scope, until })
 }
 
-/// A replica that a person protects is not removed because its service shrinks, nor replaced by one of another size; it may be healed, and
-/// replaced by a newer one. One that says itself that it must stay, or of which that is not known while it serves, is not removed because its service
+/// A protected replica stays.
+///
+/// One that a person protects is neither removed when its service shrinks nor replaced by one of another size; healing and
+/// rollouts go on. One that says itself that it must stay, or says nothing while it serves, is not removed when its service
 /// shrinks.
 pub(crate) fn protection(tally: &Tally<'_>, step: &Step, ordinal: Ordinal) -> Option<Reason> {
     let (Change::Drain { then, .. } | Change::Stop { then, .. }) = step.change else { return None };
-    // One that has drained is on its way out already, and a spare is kept for what it may have to take over.
+    // A replica that drains is on its way out already, and a spare has no work to protect.
     let is_removed = then == Afterwards::Close && tally.is_running(ordinal) && !tally.is_spare(ordinal);
     if !matches!(step.writer, Writer::ScaleIn | Writer::Fit) || !is_removed {
         return None;
@@ -62,10 +65,10 @@ pub(crate) fn protection(tally: &Tally<'_>, step: &Step, ordinal: Ordinal) -> Op
     if let Some(until) = tally.service.protected_until(tally.now.time, ordinal) {
         return Some(Reason::Protected { until });
     }
-    let (metric, said) = tally.said.as_ref().filter(|_| step.writer == Writer::ScaleIn)?;
-    let said = said.get(&ordinal);
+    let protect = tally.protect.as_ref().filter(|_| step.writer == Writer::ScaleIn)?;
+    let said = protect.said.get(&ordinal);
     let stays = said.map_or_else(|| tally.is_serving(ordinal), |said| said.0 > 0);
-    stays.then(|| Reason::Needed { metric: Arc::clone(metric), is_known: said.is_some() })
+    stays.then(|| Reason::Needed { metric: Arc::clone(protect.name), is_known: said.is_some() })
 }
 
 /// A running replica keeps at least the memory that it uses: with less, the kernel would kill it.
@@ -75,10 +78,10 @@ pub(crate) fn squeeze(tally: &Tally<'_>, ordinal: Ordinal, resources: Resources)
     (allotted < uses).then_some(Reason::Squeezed { uses, allotted })
 }
 
-/// What serves is taken away only while enough is left, and never everything at once (laws 5 and 6).
+/// A serving replica is taken away only while enough others are left, and never all at once (laws 5 and 6).
 ///
-/// A withdrawn service may go whole: that was said by name. What does not serve is no loss, but no more than a tenth of the
-/// replicas, or one, may be in repair at once.
+/// A withdrawn service may go as a whole: a person named it. Taking away a replica that does not serve loses nothing, but at most
+/// a tenth of the replicas, or one, may be in repair at once.
 pub(crate) fn disruption(tally: &Tally<'_>, step: &Step, ordinal: Ordinal) -> Option<Reason> {
     if step.writer == Writer::Human || tally.is_spare(ordinal) {
         return None;
@@ -103,9 +106,7 @@ pub(crate) fn disruption(tally: &Tally<'_>, step: &Step, ordinal: Ordinal) -> Op
 fn declared_bounds(tally: &Tally<'_>) -> (u32, u32) {
     let most = tally.settings.replicas_max;
     let Some(declared) = &tally.service.declared else { return (0, 0) };
-    if let Some(hold) =
-        tally.service.hold.filter(|hold| hold.until.is_none_or(|until| tally.now.time < until))
-    {
+    if let Some(hold) = tally.service.held(tally.now.time) {
         return (hold.replicas.min(most), hold.replicas.min(most));
     }
     if declared.autoscaler.is_none() {

@@ -1,8 +1,8 @@
 //! Guard: a second pair of eyes on a plan, which can only refuse.
 //!
-//! It looks at each step with nothing but the picture and its own numbers, shares no code with the planner, and never changes a
-//! step: it lets it pass or refuses it with a reason. Steps are judged in order, each as if those before it had been done,
-//! so that what is on its way counts as missing (law 6).
+//! It judges each step by the picture and its own limits alone. It shares no code with the planner and never changes a step: it
+//! lets it pass, or refuses it with a reason. Steps are judged in order, each as if those before it had been done, so that a
+//! replica that is about to be taken away counts as missing (law 6).
 
 mod budget;
 mod tally;
@@ -19,19 +19,20 @@ use crate::tally::Tally;
 pub enum Verdict {
     /// It may be done.
     Pass,
-    /// It may not, for this reason; nothing else of the plan is touched by that.
+    /// It may not, for this reason; the other steps of the plan may go on.
     Refuse(Reason),
 }
 
 /// Judges each step of `plan`, in order.
 pub fn judge(knowledge: &Knowledge, settings: &GuardSettings, plan: &Plan) -> Vec<Verdict> {
-    let Some(service) = knowledge.service(&plan.service) else {
-        return plan.steps.iter().map(|_| Verdict::Pass).collect();
-    };
     // Most plans change nothing.
     if plan.steps.is_empty() {
         return Vec::new();
     }
+    // Steps for a service of which nothing is known have no effect.
+    let Some(service) = knowledge.service(&plan.service) else {
+        return plan.steps.iter().map(|_| Verdict::Pass).collect();
+    };
     let mut tally = Tally::of(knowledge, service, settings, plan.at);
     plan.steps.iter().map(|step| judge_step(&mut tally, step)).collect()
 }

@@ -1,4 +1,4 @@
-//! What a service would be after the steps let through so far.
+//! What a service would look like after the steps that were let through so far.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,8 +33,15 @@ pub(crate) struct Tally<'a> {
     pub(crate) restarts: u32,
     /// When the oldest of them was.
     pub(crate) oldest_restart: Option<Time>,
-    /// The metric by which replicas say that they must stay, and what each says; `None` where they do not say.
-    pub(crate) said: Option<(&'a Arc<str>, BTreeMap<Ordinal, Milli>)>,
+    /// The metric of `scale.protect`; `None` where none is declared.
+    pub(crate) protect: Option<ProtectMetric<'a>>,
+}
+
+/// The metric by which replicas say for themselves that they must stay: above 0 they must.
+pub(crate) struct ProtectMetric<'a> {
+    pub(crate) name: &'a Arc<str>,
+    /// What each replica says, of those that say anything.
+    pub(crate) said: BTreeMap<Ordinal, Milli>,
 }
 
 impl<'a> Tally<'a> {
@@ -58,7 +65,7 @@ impl<'a> Tally<'a> {
             taken: 0,
             restarts,
             oldest_restart,
-            said: said(knowledge, service, now.time),
+            protect: ProtectMetric::of(knowledge, service, now.time),
         }
     }
 
@@ -72,10 +79,9 @@ impl<'a> Tally<'a> {
             }
             Change::Start { ordinal } => self.restarts += u32::from(self.is_restart(*ordinal)),
             Change::Drain { ordinal, then } | Change::Stop { ordinal, then } => {
-                let place = self.service.places.get(ordinal);
                 self.in_repair += u32::from(*then == Afterwards::Refill);
-                self.taken += u32::from(place.is_some_and(|place| place.health().is_some()));
-                self.serving = self.serving.saturating_sub(u32::from(place.is_some_and(Place::is_serving)));
+                self.taken += u32::from(self.is_running(*ordinal));
+                self.serving = self.serving.saturating_sub(u32::from(self.is_serving(*ordinal)));
             }
             Change::Close { .. } => self.places = self.places.saturating_sub(1),
             Change::Promote { .. }
@@ -92,33 +98,35 @@ impl<'a> Tally<'a> {
 
     /// Whether starting in this place is a restart: something has run in it before.
     pub(crate) fn is_restart(&self, ordinal: Ordinal) -> bool {
-        self.service.places.get(&ordinal).is_some_and(|place| place.incarnation.0 > 0)
+        self.place(ordinal).is_some_and(|place| place.incarnation.0 > 0)
     }
 
     /// Whether a replica of this place answers requests.
     pub(crate) fn is_serving(&self, ordinal: Ordinal) -> bool {
-        self.service.places.get(&ordinal).is_some_and(Place::is_serving)
+        self.place(ordinal).is_some_and(Place::is_serving)
     }
 
     /// Whether a replica of this place runs and is not on its way out.
     pub(crate) fn is_running(&self, ordinal: Ordinal) -> bool {
-        self.service.places.get(&ordinal).is_some_and(|place| place.health().is_some())
+        self.place(ordinal).is_some_and(|place| place.health().is_some())
     }
 
     /// Whether the place is that of a spare.
     pub(crate) fn is_spare(&self, ordinal: Ordinal) -> bool {
-        self.service.places.get(&ordinal).is_some_and(|place| place.role == Role::Spare)
+        self.place(ordinal).is_some_and(|place| place.role == Role::Spare)
+    }
+
+    fn place(&self, ordinal: Ordinal) -> Option<&'a Place> {
+        self.service.places.get(&ordinal)
     }
 }
 
-fn said<'a>(
-    knowledge: &Knowledge,
-    service: &'a ServiceState,
-    now: Time,
-) -> Option<(&'a Arc<str>, BTreeMap<Ordinal, Milli>)> {
-    let scale = &service.declared.as_ref()?.spec.scale;
-    let (metric, key) = (scale.protect.as_ref()?, scale.protect_key(&service.name)?);
-    Some((metric, knowledge.said_by_place(now, service, &key).unwrap_or_default()))
+impl<'a> ProtectMetric<'a> {
+    fn of(knowledge: &Knowledge, service: &'a ServiceState, now: Time) -> Option<Self> {
+        let scale = &service.declared.as_ref()?.spec.scale;
+        let (name, key) = (scale.protect.as_ref()?, scale.protect_key(&service.name)?);
+        Some(Self { name, said: knowledge.said_by_place(now, service, &key).unwrap_or_default() })
+    }
 }
 
 fn is_in_repair(place: &Place) -> bool {
