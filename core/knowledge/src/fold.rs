@@ -2,6 +2,8 @@
 //!
 //! Folding the same fact twice leaves the picture as folding it once: reports are told again, and come twice.
 
+use std::time::Duration;
+
 use model::event::{Event, EventKind};
 use model::fact::Fact;
 use model::identity::{ActionId, ReplicaId};
@@ -44,33 +46,19 @@ pub enum Folded {
 }
 
 impl Knowledge {
-    /// Folds one fact, and appends what people should hear of it.
+    /// Folds one fact, and appends the events that people should hear of.
     pub fn fold(&mut self, now: Now, fact: &Fact<'_>, events: &mut Vec<Event>) -> Folded {
         match fact {
             Fact::Appeared(observed) => self.adopt(now, observed, events),
             Fact::Runs { replica, begun, ready, live } => {
-                let Some(place) = self.place_mut(replica) else { return Folded::Same };
                 let seen = Seen { begun: *begun, ready: *ready, live: *live };
-                let (is_starting, served) = (place.was_never_ready(), serves(place));
-                let folded = runs(now, place, seen, |place, kind, reason| {
-                    events.push(event(now, replica, place, kind, reason));
-                });
-                let is_lost = served && !serves(place);
-                if let Some(service) = self.service_mut(&replica.service).filter(|_| is_lost) {
-                    service.note_loss(now.time);
-                }
-                if is_starting && folded == Folded::Changed {
-                    self.learn_from_start(now.time, replica);
-                }
-                folded
+                self.observe(now, replica, seen, events)
             }
             Fact::Ended { replica, exit } => self.end(now, replica, *exit, events),
             Fact::Vanished(replica) => {
-                let unseen = Exit {
-                    status: ExitStatus::Unknown,
-                    out_of_memory: false,
-                    ran_for: ran_for(self, now, replica),
-                };
+                let health = self.place(&replica.service, replica.ordinal).and_then(Place::health);
+                let ran_for = health.map_or(Duration::ZERO, |health| now.time.since(health.since));
+                let unseen = Exit { status: ExitStatus::Unknown, out_of_memory: false, ran_for };
                 self.end(now, replica, unseen, events)
             }
             Fact::Used(_) | Fact::Served(_) | Fact::Timed(_) => {
@@ -83,7 +71,7 @@ impl Knowledge {
                 self.measured.take(now.time, measured);
                 Folded::Measured
             }
-            // What is over needs no care, but its number is not to be used again.
+            // That life is over, but its number must not be used again.
             Fact::Ignored { replica, incarnation } => {
                 let known = self.place(&replica.service, replica.ordinal);
                 if known.is_none_or(|place| place.incarnation < *incarnation) {
@@ -94,8 +82,25 @@ impl Knowledge {
         }
     }
 
-    /// Notes how long a replica took that is ready for the first time, and begins to watch how it warms up. Of one that an earlier run has begun,
-    /// neither is known.
+    /// Folds how a running replica was seen.
+    fn observe(&mut self, now: Now, replica: &ReplicaId, seen: Seen, events: &mut Vec<Event>) -> Folded {
+        let Some(place) = self.place_mut(replica) else { return Folded::Same };
+        let (is_starting, served) = (place.was_never_ready(), serves(place));
+        let folded = fold_health(now, place, seen, |place, kind, reason| {
+            events.push(event(now, replica, place, kind, reason));
+        });
+        let is_lost = served && !serves(place);
+        if let Some(service) = self.service_mut(&replica.service).filter(|_| is_lost) {
+            service.note_loss(now.time);
+        }
+        if is_starting && folded == Folded::Changed {
+            self.learn_from_start(now.time, replica);
+        }
+        folded
+    }
+
+    /// Notes how long a replica took that is ready for the first time, and begins to watch it warm up. Nothing is learned from
+    /// a replica that an earlier run started.
     fn learn_from_start(&mut self, now: Time, replica: &ReplicaId) {
         let Some(service) = self.service_mut(&replica.service) else { return };
         let is_scaled = service.is_scaled();
@@ -108,10 +113,10 @@ impl Knowledge {
         starts::note(&mut service.starts, now.since(place.restart.began));
     }
 
-    /// Takes a running replica into the picture that an earlier run, or nobody, started.
+    /// Takes a running replica into the picture that this run has not started.
     fn adopt(&mut self, now: Now, observed: &Observed, events: &mut Vec<Event>) -> Folded {
         let service = self.service_or_new(&observed.replica.service);
-        // Nobody declared it, and whether somebody listens for it is not known: it is told to stop.
+        // Nobody declared it. An earlier run may have told the proxy to listen for it: the proxy is told to stop.
         if service.declared.is_none() && service.exposure == Exposure::None {
             service.exposure = Exposure::unknown(now.time);
         }
@@ -143,17 +148,17 @@ impl Knowledge {
         if exit.out_of_memory && service.is_measured() {
             service.ran_out_of_memory(replica.ordinal, now.time);
         }
-        // What is declared now: a life of an older declaration that had another is told of by how it ended.
+        // As declared now. A replica of an older declaration may have got another signal; its end is then told as it is.
         let stop_signal =
             service.last_declared.as_ref().map_or_else(Signal::default, |it| it.spec.stop.signal);
         let Some(place) = service.places.get_mut(&replica.ordinal) else { return Folded::Same };
         let empty = |exit| Stage::Empty { since: now.time, exit };
-        // Whoever carried another's share carries nothing now: somebody else may take that over.
+        // If it carried the share of another replica, a third one may take that over now.
         place.stands_in_for = None;
         match place.stage {
             Stage::Empty { .. } => Folded::Same,
             Stage::Stopping { then, .. } | Stage::Draining { then, .. } => {
-                // One that drains has not had its signal yet.
+                // A draining replica has not got its signal yet.
                 let is_told = matches!(place.stage, Stage::Stopping { .. });
                 let obeys = is_told && exit.is_by(stop_signal);
                 let reason = if obeys { Reason::Obeyed(exit) } else { Reason::Exited(exit) };
@@ -183,8 +188,9 @@ impl Knowledge {
         }
     }
 
-    /// Folds measurements of one service, which is looked up once for all of them: reports have those of a service together, and they are most
-    /// of all that is folded. Whether one of them is more than that.
+    /// Folds measurements of one service; [`Folded::Changed`] when the loop waits for one of them.
+    ///
+    /// Most of what is folded are measurements, so the service is looked up once for all of them.
     pub fn measure(&mut self, at: Time, run: &[Fact<'_>]) -> Folded {
         let service = run.first().and_then(measured_service).and_then(|name| self.service_mut(name));
         let Some(service) = service else { return Folded::Same };
@@ -213,7 +219,7 @@ impl Knowledge {
         folded
     }
 
-    /// What the platform says counts, but while it is being told something else: then it may speak of before or after.
+    /// Folds what the platform says of a replica's resources, unless a change is under way: it could be as before or as after.
     fn allotted(&mut self, at: Time, allotted: &Allotted) -> Folded {
         let Some(place) = self.place_mut(&allotted.replica) else { return Folded::Same };
         if place.resources == Some(allotted.resources) || matches!(place.fitting, Fitting::Telling { .. }) {
@@ -239,19 +245,19 @@ impl Knowledge {
             foresight.asked(at, requests);
         }
         let has_come = match service.demand {
-            // The counter of a proxy that has begun anew begins at zero.
+            // The counter of a proxy that has started anew begins at zero.
             Some(before) => requests != before.requests && requests > 0,
             None => !service.rests(),
         };
         let is_asked = has_come || waiting > 0 || in_flight > 0;
         let asked = if is_asked { Some(at) } else { service.demand.and_then(|before| before.asked) };
         service.demand = Some(Demand { at, requests, waiting, asked });
-        // Whoever asks for something of a service that rests waits for the loop.
+        // A request to a resting service waits for the loop.
         if is_asked && service.rests() { Folded::Changed } else { Folded::Measured }
     }
 }
 
-/// The service of whose replica `fact` is a measurement; `None` for one that is something else.
+/// The service that `fact` is a measurement of; `None` when it is no measurement.
 pub fn measured_service<'a>(fact: &'a Fact<'_>) -> Option<&'a ServiceName> {
     match fact {
         Fact::Used(usage) => Some(&usage.replica.service),
@@ -287,7 +293,7 @@ fn used(service: &mut ServiceState, at: Time, usage: &Usage, is_learned: bool) {
     }
 }
 
-/// Whether the loop waits for what it tells.
+/// Folds the proxy's counters of a replica; whether the loop waits for what they say.
 fn served(service: &mut ServiceState, at: Time, traffic: &Traffic, promises: bool) -> bool {
     let Some(place) = service.places.get_mut(&traffic.ordinal) else { return false };
     place.requests.push(at, traffic.requests);
@@ -301,11 +307,11 @@ fn served(service: &mut ServiceState, at: Time, traffic: &Traffic, promises: boo
     }
     if promises {
         let asked = place.asked.get_or_insert_default();
-        // What is seen of both at two moments may be fewer than before; none are taken back.
+        // The two counters are not read at one moment, so their sum may seem to fall: it never does.
         let before = asked.last().map_or(0, |(_, before)| before);
         asked.push(at, traffic.requests.saturating_add(traffic.in_flight.into()).max(before));
     }
-    // A drained replica waits for nothing but this.
+    // A draining replica waits for its last request to be answered.
     is_news && matches!(place.stage, Stage::Draining { .. })
 }
 
@@ -323,13 +329,18 @@ struct Seen {
     live: bool,
 }
 
-fn runs(now: Now, place: &mut Place, seen: Seen, mut tell: impl FnMut(&Place, EventKind, Reason)) -> Folded {
+fn fold_health(
+    now: Now,
+    place: &mut Place,
+    seen: Seen,
+    mut tell: impl FnMut(&Place, EventKind, Reason),
+) -> Folded {
     let before = match place.stage {
         Stage::Starting { .. } => {
             Health { since: now.time, begun: false, ready: false, ready_changed: now.time, sick_since: None }
         }
         Stage::Running(health) => health,
-        // A life that is over, or on its way out, does not come back by a late report.
+        // A late report brings no life back that is over or on its way out.
         Stage::Empty { .. } | Stage::Draining { .. } | Stage::Stopping { .. } => return Folded::Same,
     };
     let after = Health {
@@ -355,15 +366,10 @@ fn runs(now: Now, place: &mut Place, seen: Seen, mut tell: impl FnMut(&Place, Ev
     }
 }
 
-/// Whether it is one that its service would miss: it has been ready, and is alive.
+/// Whether its service would miss it: it has been ready and passes its liveness probe.
 fn serves(place: &Place) -> bool {
     let is_alive = place.health().is_some_and(|health| health.sick_since.is_none());
     is_alive && place.role == Role::Active && !place.was_never_ready()
-}
-
-fn ran_for(knowledge: &Knowledge, now: Now, replica: &ReplicaId) -> std::time::Duration {
-    let place = knowledge.place(&replica.service, replica.ordinal);
-    place.and_then(Place::health).map_or(std::time::Duration::ZERO, |health| now.time.since(health.since))
 }
 
 fn event(now: Now, replica: &ReplicaId, place: &Place, kind: EventKind, reason: Reason) -> Event {
