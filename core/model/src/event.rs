@@ -1,11 +1,11 @@
-//! What happened, for people: the loop's memory of deeds and of deeds left undone.
+//! What happened to services and replicas, for people.
 
 use crate::identity::{Incarnation, Ordinal};
 use crate::name::ServiceName;
 use crate::reason::Reason;
 use crate::time::Now;
 
-/// One thing that happened, or was left undone, with its reason.
+/// Something that happened, or has to wait, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Event {
     /// When.
@@ -29,9 +29,9 @@ pub enum EventKind {
     Withdrawn,
     /// Everything of a withdrawn service is gone.
     Gone,
-    /// How many replicas are wanted was found for the first time.
+    /// The wanted number of replicas was decided for the first time.
     Sized,
-    /// The number of replicas wanted has changed.
+    /// The wanted number of replicas has changed.
     Scaled,
     /// A replica is being started.
     Starting,
@@ -49,7 +49,7 @@ pub enum EventKind {
     Draining,
     /// A replica is being stopped.
     Stopping,
-    /// A replica has ended as it was asked to.
+    /// A replica has ended because it was told to.
     Stopped,
     /// A spare, or another replica, takes over.
     TookOver,
@@ -57,8 +57,6 @@ pub enum EventKind {
     StoodDown,
     /// Something waits.
     Waiting,
-    /// The guard refused a step.
-    Refused,
     /// An action failed.
     ActionFailed,
     /// Restarts for failed liveness probes are suspended.
@@ -75,9 +73,9 @@ pub enum EventKind {
     Unprotected,
     /// A running replica may use more or less than before.
     Allotted,
-    /// A balancer of somebody else has taken the replicas.
+    /// An external balancer follows the replicas as they are.
     BalancerReloaded,
-    /// A balancer of somebody else does not have the replicas as they are.
+    /// An external balancer does not have the replicas as they are.
     BalancerFailed,
 }
 
@@ -102,7 +100,6 @@ impl EventKind {
             Self::TookOver => "TookOver",
             Self::StoodDown => "StoodDown",
             Self::Waiting => "Waiting",
-            Self::Refused => "Refused",
             Self::ActionFailed => "ActionFailed",
             Self::HealingSuspended => "HealingSuspended",
             Self::HealingResumed => "HealingResumed",
@@ -116,14 +113,13 @@ impl EventKind {
         }
     }
 
-    /// Whether it tells of trouble.
+    /// Whether it is a sign of trouble.
     pub fn is_warning(self) -> bool {
         match self {
             Self::NotReady
             | Self::Exited
             | Self::Unhealthy
             | Self::Waiting
-            | Self::Refused
             | Self::ActionFailed
             | Self::HealingSuspended
             | Self::BalancerFailed => true,
