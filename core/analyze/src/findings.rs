@@ -1,4 +1,4 @@
-//! What is concluded for one service.
+//! The findings of one service.
 
 use knowledge::{Knowledge, Place, ServiceState, Stage};
 use model::fact::Finding;
@@ -9,7 +9,7 @@ use model::time::Time;
 
 use crate::restarts::is_crash_loop;
 
-/// Appends what the picture of `service` means now.
+/// Appends the findings of `service` at `now`.
 pub fn findings(
     now: Time,
     knowledge: &Knowledge,
@@ -35,7 +35,7 @@ fn dependencies(now: Time, knowledge: &Knowledge, service: &ServiceState, out: &
             }
             DependencyStage::Ready => needed.serving() > 0,
         });
-        // One that rests is there for whoever asks.
+        // A resting service wakes up with the first request.
         let rests = |needed: &ServiceState| needed.rests() && needed.held(now).is_none();
         let is_there = is_there || knowledge.service(&dependency.service).is_some_and(rests);
         if !is_there {
@@ -44,10 +44,10 @@ fn dependencies(now: Time, knowledge: &Knowledge, service: &ServiceState, out: &
     }
 }
 
-/// Replicas that fail their liveness probe: each by itself, and, when they are many, as one overload.
+/// Replicas that fail their liveness probe: each by itself, and, when they are many, an overload as well.
 ///
-/// So many at once is the mark of something that they share (a dependency, the network, too much load); restarting them would
-/// take away what capacity is left.
+/// Many failures at once point to something shared (a dependency, the network, too much load); restarting the replicas would take
+/// away the capacity that is left.
 fn sickness(now: Time, service: &ServiceState, settings: &RestartSettings, out: &mut Vec<Finding>) {
     let mut sick =
         service.places.iter().filter_map(|(ordinal, place)| Some((*ordinal, sick_since(place)?))).peekable();

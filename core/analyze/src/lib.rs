@@ -1,7 +1,7 @@
 //! Analyze: what the picture means.
 //!
-//! From the folded facts of one service it concludes who is sick, whether the many failures are one overload, who ends again
-//! and again, and whether something depended on is missing. It proposes nothing: what to do about a finding is `plan`'s.
+//! From the folded facts of one service it concludes which replicas are sick, whether many failures are one overload, which
+//! replicas are in a crash loop, and which dependencies are missing. It proposes nothing: what to do about a finding is `plan`'s.
 
 mod findings;
 pub use findings::findings;

@@ -1,8 +1,8 @@
-//! What the end of a replica teaches: when its place may be filled again.
+//! When the place of a replica that ended may be filled again.
 //!
-//! The ladder: the first end after a healthy time is answered at once; from the second on the wait grows by decorrelated jitter;
-//! a row of ends without a healthy time in between is a crash loop, tried rarely; what cannot run as declared waits longest at
-//! once, since only a new declaration will help.
+//! The ladder: after a healthy time the first end is answered at once; from the second end on the wait grows by decorrelated
+//! jitter; several ends without a healthy time in between are a crash loop, which is retried rarely; a replica that cannot run as
+//! declared waits longest at once, since only a new declaration will help.
 //!
 //! Source of the backoff: Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog 2015, "decorrelated jitter".
 
@@ -14,7 +14,7 @@ use model::input::Exit;
 use model::memory::RestartMemory;
 use model::reason::ExitClass;
 use model::settings::RestartSettings;
-use model::time::Time;
+use model::time::{Time, millis};
 
 /// What is known of a replica that ended.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,7 @@ pub struct Restart {
     pub ready_since: Option<Time>,
 }
 
-/// Notes the end of a replica in `memory`, with the time before which its place must not be filled again.
+/// Notes the end of a replica in `memory`, and the time before which its place must not be filled again.
 pub fn after_exit(
     now: Time,
     memory: &mut RestartMemory,
@@ -35,7 +35,7 @@ pub fn after_exit(
 ) {
     well(now, memory, restart.ready_since, settings);
     match restart.exit.class() {
-        // It did what it does, and again at once would be a busy loop.
+        // It did its work; restarted at once, it would be a busy loop.
         ExitClass::Finished => note(now, memory, settings, |_| settings.backoff_min),
         ExitClass::Configuration => note(now, memory, settings, |_| settings.backoff_max),
         ExitClass::Failed
@@ -67,7 +67,7 @@ pub fn after_failed_start(
     }
 }
 
-/// Forgets what a replica's ends have taught when it has been ready since `ready_since` for long enough.
+/// Forgets the failures of a replica that has been ready for long enough.
 pub fn well(now: Time, memory: &mut RestartMemory, ready_since: Option<Time>, settings: &RestartSettings) {
     let Some(since) = ready_since else { return };
     let ready_for = now.since(since);
@@ -82,8 +82,8 @@ pub fn well(now: Time, memory: &mut RestartMemory, ready_since: Option<Time>, se
 
 /// How many ends in a row make a crash loop; `None` when there is none.
 ///
-/// Once begun it goes on until the replica has been well: its own wait is as long as the window, so that the ends that
-/// began it grow too old to be counted while it lasts. That the last wait was longer than any other says that it goes on.
+/// A crash loop lasts until the replica has been healthy. The ends that began it leave the window during its long wait; that the
+/// last wait was longer than any ordinary one tells that it goes on.
 pub(crate) fn is_crash_loop(now: Time, memory: &RestartMemory, settings: &RestartSettings) -> Option<u32> {
     let begin = now - settings.crash_loop_window;
     let as_count = |ends: usize| u32::try_from(ends).unwrap_or(u32::MAX);
@@ -108,16 +108,12 @@ fn note(
         Some(_) => settings.crash_loop_wait,
         None => wait(Duration::from_millis(memory.backoff_ms)),
     };
-    // Zero would say "well"; the end that was answered at once still counts.
+    // Zero would mean healthy; an end that was answered at once counts all the same.
     memory.backoff_ms = millis(wait).max(1);
     memory.not_before = now + wait;
 }
 
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Nothing after a healthy time; then between the least wait and three times the last one, at most the longest.
+/// Zero after a healthy time; then between the shortest wait and three times the last one, at most the longest.
 fn growing(last: Duration, settings: &RestartSettings, jitter: &mut Stream) -> Duration {
     if last.is_zero() {
         return Duration::ZERO;

@@ -1,8 +1,8 @@
-//! What replicas use, learned sample by sample, and how large one should be by that.
+//! What replicas use, learned sample by sample, and how large a replica should therefore be.
 //!
-//! Source: Kubernetes' Vertical Pod Autoscaler, `pkg/recommender/model` (samples, memory peaks, what follows from running out of memory) and
-//! `pkg/recommender/logic/estimator.go` (percentiles, margin, confidence). Other than there, the processor counts only while a replica is ready:
-//! a start is no load that it must carry.
+//! Source: Kubernetes' Vertical Pod Autoscaler, `pkg/recommender/model` (samples, memory peaks, running out of memory) and
+//! `pkg/recommender/logic/estimator.go` (percentiles, margin, confidence). Unlike there, processor time counts only while a replica
+//! is ready: a start is no load that it must carry.
 
 use std::time::Duration;
 
@@ -22,16 +22,16 @@ const MEMORY_WIDTH: Width = Width(10_000_000);
 /// Over how long a mean of the processor is taken.
 const CPU_SAMPLE: Duration = Duration::from_mins(1);
 
-/// Longer without a report, and the mean would be of a time that nobody saw.
+/// After a longer gap between reports no mean is taken.
 const CPU_SAMPLE_MAX: Duration = Duration::from_mins(5);
 
-/// In each such time of a life, the most memory counts.
+/// The most memory in each such time of a life is one sample.
 const MEMORY_PEAK: Duration = Duration::from_hours(24);
 
-/// After memory ran out, more is assumed to be used: this much, or a fifth, whichever is more.
+/// A replica that ran out of memory is assumed to need more by this much or by a fifth, whichever is more.
 const OUT_OF_MEMORY_BUMP: Bytes = Bytes(100 << 20);
 
-/// What is recommended beyond what was used, in hundredths.
+/// The margin of a recommendation above what was used, in hundredths.
 const MARGIN_PERCENT: u64 = 15;
 
 /// Samples of the processor in a day of one replica.
@@ -40,7 +40,7 @@ const SAMPLES_A_DAY: f64 = 1440.0;
 /// What a life has shown that is not counted yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauge {
-    /// Where the minute began that is being measured: when, and the processor time until then, in microseconds.
+    /// The begin of the minute that is being measured: when, and the processor time by then, in microseconds.
     minute: Option<(Time, u64)>,
     peak: Option<Peak>,
 }
@@ -64,7 +64,7 @@ pub struct Estimate {
     pub memory: Option<Range<Bytes>>,
 }
 
-/// An amount that should do, and bounds outside of which it is wrong with confidence: they close in as samples come.
+/// An amount that should suffice, and bounds that close in on it as samples come; an amount outside of them is surely wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range<T> {
     /// Less is too little: half of the samples need more.
@@ -87,7 +87,7 @@ fn gauge(place: &mut Place) -> &mut Gauge {
     &mut place.measured.get_or_insert_default().gauge
 }
 
-/// `spent`: the processor time until now, of a replica that is ready.
+/// `spent` is when, and the processor time by then; `None` while the replica is not ready.
 fn observe_cpu(profile: &mut UsageProfile, gauge: &mut Gauge, spent: Option<(Time, u64)>) {
     let Some((at, used)) = spent else {
         gauge.minute = None;
@@ -126,7 +126,7 @@ fn observe_memory(profile: &mut UsageProfile, gauge: &mut Gauge, at: Time, bytes
     gauge.peak = Some(Peak { begun, at, bytes });
 }
 
-/// The replica of `place` ended because memory ran out, of which it had `limit`.
+/// Learns from a replica of `place` that was killed for want of memory; `limit` is what it had.
 pub(crate) fn ran_out_of_memory(
     profile: &mut UsageProfile,
     place: &mut Place,
@@ -174,7 +174,7 @@ pub fn estimate(profile: &UsageProfile, now: Time) -> Estimate {
     }
 }
 
-/// Days of samples, of one replica or of several in less time, but no more than days that have passed.
+/// Days' worth of samples, at most as many as days have passed: more replicas do not replace time.
 pub fn confidence(profile: &UsageProfile, now: Time) -> f64 {
     let Some(since) = profile.since else { return 0.0 };
     let days = now.since(since).as_secs_f64() / 86_400.0;
@@ -183,8 +183,7 @@ pub fn confidence(profile: &UsageProfile, now: Time) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use model::identity::ActionId;
-    use model::identity::{Generation, Incarnation};
+    use model::identity::{ActionId, Generation, Incarnation};
     use model::plan::Role;
 
     use super::*;

@@ -1,15 +1,15 @@
-//! What one replica carries within the promise of its service, learned from what the proxy saw of its replicas.
+//! The load that one replica carries within the SLO of its service, learned from the proxy's counters.
 //!
-//! A replica is watched in windows. Each tells a rate and how large the promised quantile of the latency was at it. From the windows
-//! of each rate follows at which rates the promise was kept ([`evidence`]), and a curve over them ([`curve`]) says how the latency grows
-//! towards rates that were not seen. What is believed of that is bounded by what was seen: see [`mod@estimate`].
+//! A replica is watched in windows. Each yields one point: a rate, and the promised quantile of the latency at that rate. The
+//! points show at which rates the promise was kept ([`evidence`]), and a curve through them ([`curve`]) says how the latency grows
+//! towards rates that were not seen. What is believed of the curve is bounded by what was seen: see [`mod@estimate`].
 //!
-//! Counts have no time of their own: how long a window was is told by when they came. One that was held up on its way makes the window that it
-//! ends too long, and the one that it begins too short; the answers of twenty seconds would have come in five, and none of them late. So windows begin
-//! and end with counts that came about as long after the ones before as they were sent.
+//! Counters carry no time of their own: the length of a window is the time between their arrivals. A report that was held up
+//! would make one window seem too long and the next too short, and a rate seem four times what it was. So a window begins and
+//! ends only with reports that arrived at their usual interval.
 //!
-//! Whole numbers are kept, and what is computed from them needs nothing but the four operations and the square root, which are the same on
-//! every machine.
+//! Only whole numbers are kept, and only the four operations and the square root are applied to them, which give the same result
+//! on every machine.
 
 mod curve;
 mod estimate;
@@ -29,33 +29,34 @@ use model::time::Time;
 pub use self::estimate::{Ground, Learned, estimate, learned};
 use crate::place::Place;
 
-/// From one report of the counts to the next, as the agent sends them.
+/// The interval at which the agent reports the counters.
 const REPORTED_EVERY: Duration = Duration::from_secs(1);
 
-/// How much sooner or later one may come: with half of it at each end, a window of five seconds is at most a fifth longer or shorter than it seems.
+/// How far a report may be off its interval: off by so much at both ends, a window of five seconds is a fifth longer or shorter than
+/// it seems.
 const REPORTED_OFF_MAX: Duration = Duration::from_millis(500);
 
 /// Shortest window: five seconds of requests say what a steady load does.
 const WINDOW_MIN: Duration = Duration::from_secs(5);
 
-/// A window with too few requests for the promised quantile is closed after this time with those that it has.
+/// A window with too few requests for the promised quantile is closed after this time, with those that it has.
 const WINDOW_FULL: Duration = Duration::from_secs(60);
 
-/// A window that lasted longer says nothing: nobody looked.
+/// A longer window is dropped: reports were missing.
 const WINDOW_MAX: Duration = Duration::from_secs(75);
 
-/// Fewest requests of which a quantile is taken.
+/// The fewest requests from which a quantile is taken.
 const REQUESTS_MIN: u64 = 10;
 
-/// For so long after a replica has become ready it is not watched: caches and compilers are cold.
+/// How long a replica is not watched after it became ready: its caches and compilers are cold.
 const WARM_UP: Duration = Duration::from_secs(10);
 
-/// What was counted of a replica that is watched.
+/// The window of a replica that is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
-    /// When the latest counts came.
+    /// When the latest report came.
     heard: Time,
-    /// Where the window began; `None` before counts came in time.
+    /// The begin of the window: when, and the counters then; `None` before a report came in time.
     begun: Option<(Time, Latencies)>,
 }
 
@@ -74,7 +75,7 @@ impl Point {
     }
 }
 
-/// Takes what the proxy has counted of the replica of `place` into what is known of its version.
+/// Takes the proxy's counters of the replica of `place`; the version that it runs learns from them.
 pub(crate) fn observe(
     memory: &mut Option<Box<CapacityMemory>>,
     promise: LatencySlo,
@@ -96,7 +97,7 @@ pub(crate) fn observe(
     }
 }
 
-/// Notes what a window of a replica of version `generation` has shown.
+/// Adds the point of one window to what is known of version `generation`.
 pub(crate) fn note(memory: &mut CapacityMemory, generation: Generation, at: Time, point: Point) {
     let found = memory.versions.binary_search_by_key(&generation, |version| version.generation);
     let place = found.unwrap_or_else(|place| {
@@ -112,7 +113,7 @@ pub(crate) fn note(memory: &mut CapacityMemory, generation: Generation, at: Time
     }
 }
 
-/// Goes on with the window of a replica; what it has shown, when it is over.
+/// Continues the window of a replica. Returns its point once it is over.
 fn watch(promise: LatencySlo, place: &mut Place, (at, counted): (Time, &Latencies)) -> Option<Point> {
     let is_warm =
         place.health().is_some_and(|health| health.ready && at.since(health.ready_changed) >= WARM_UP);
@@ -135,7 +136,7 @@ fn watch(promise: LatencySlo, place: &mut Place, (at, counted): (Time, &Latencie
         return None;
     };
     let answers = seen.total();
-    // So many answers that one of them may be late.
+    // Enough answers for the promise to allow one of them to be late.
     let enough = 1_000_000_u64.div_ceil(u64::from(promise.quantile.rest_millionths()));
     let is_over = over >= WINDOW_FULL || (over >= WINDOW_MIN && answers >= enough.max(REQUESTS_MIN));
     if !is_over {
@@ -147,7 +148,7 @@ fn watch(promise: LatencySlo, place: &mut Place, (at, counted): (Time, &Latencie
     }
     let class = seen.class_of_quantile(promise.quantile.millionths())?;
     let point = Point { rate: MilliRps::mean(answers, over), class };
-    // Failures are not well served, and when they are fast they say nothing of what a replica carries.
+    // Failed requests do not count as carried. Where more failed than the promise allows, a low latency says nothing.
     let failed = u128::from(seen.failed) * 1_000_000;
     let has_failed = failed > u128::from(answers) * u128::from(promise.quantile.rest_millionths());
     (point.is_late() || !has_failed).then_some(point)

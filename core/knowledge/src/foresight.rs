@@ -1,8 +1,8 @@
-//! What is known of the load of a service, and what is forecast of it.
+//! The load of a service, as it was measured and as it is forecast.
 //!
-//! Load comes in as amounts over stretches of time, is averaged to steps, and each step is learned from once. Only what was measured, step by
-//! step, is written down ([`LoadRecord`]); what a forecaster knows is a function of that, and is learned again after a restart, a few steps at
-//! each look, so that no look takes long. Until that is done nothing is forecast.
+//! Load is averaged over steps of equal length, and the forecaster learns from each step once. Only the load of the steps is
+//! written down ([`LoadRecord`]); after a restart the forecaster learns from it again, a few steps at each look, so that no look
+//! takes long. Until that is done nothing is forecast.
 
 mod known;
 mod meter;
@@ -14,30 +14,30 @@ use std::time::Duration;
 use forecast::{Distribution, Forecast, Forecaster, Horizon, Merit, Model, Odds, Report, Season, Settings};
 use model::memory::{LoadRecord, LoadSource};
 use model::resource::Forecasting;
-use model::time::{Now, Time};
+use model::time::{Now, Time, millis};
 
 pub use self::known::{Coming, Lift};
 use self::known::{Steps, greatest};
 use self::meter::{Continuity, Meter};
 use self::record::Record;
 
-/// The quantiles that are forecast besides the one that is asked for: the band, the middle, and the tail that a promise is sized by.
+/// The quantiles that are forecast besides the declared one: the band, the median, and the tail that an SLO is sized by.
 const LEVELS: [f64; 6] = [0.05, 0.5, 0.8, 0.95, 0.98, 0.993];
 
-/// Steps ahead that are forecast for people, besides the reach.
+/// How many steps ahead is forecast for people, besides the reach.
 const LOOKS_AHEAD: [usize; 3] = [1, 10, 60];
 
 /// Steps learned from at one look: 128 cost half a millisecond, and all that may be remembered takes two minutes of looks.
 const LEARNED_AT_ONCE: u64 = 128;
 
-/// So much of a step must have been measured before it is asked how it will end.
+/// How much of a step must have been measured, in hundredths, before its end is extrapolated.
 const SUPPOSED_FROM_PERCENT: u64 = 20;
 
-/// Steps that a forecast covers at least, the one that is under way included: what comes each day comes a step sooner or later, and whoever looks no
-/// further than the next step is surprised by half of it.
+/// The fewest steps that a forecast covers, the current one included: a daily rise comes a step sooner or later than the day
+/// before, and a forecast of the next step alone would miss half of such rises.
 const REACH_MIN: usize = 3;
 
-/// What a start is taken for before one was seen: a guess on the side of programs that load something.
+/// How long a start is assumed to take before one was seen: long enough for programs that load something.
 const START_ASSUMED: Duration = Duration::from_secs(30);
 
 /// The load of one service and its forecast.
@@ -48,41 +48,41 @@ pub struct Foresight {
     /// How long a start takes, as of the last look; `None` before one was seen.
     start: Option<Duration>,
     forecaster: Forecaster,
-    /// Those of the quantiles that are forecast.
+    /// The odds of the forecast quantiles.
     odds: Odds,
-    /// Steps that the forecast which is acted on covers, from the one that is under way on.
+    /// How many steps the forecast covers that is acted on, the current one included.
     reach: usize,
     /// The number of the next step to learn from.
     next: u64,
     said: Option<Said>,
-    /// Moments ahead that are forecast for people, besides the reach.
+    /// How many steps ahead is forecast for people, besides the reach.
     looks: &'static [usize],
 }
 
 /// What was forecast when the last step was over.
 #[derive(Clone, Debug)]
 struct Said {
-    /// With what is known to come.
+    /// The forecast, known events included.
     ahead: Ahead,
-    /// The same with the step that is under way, while that is above the last one.
+    /// The same from the current step on, while that is above the last one.
     rising: Option<Rising>,
     merit: Merit,
-    /// What known events make of the load until then.
+    /// By how much known events raise the load within the reach.
     lift: Lift,
-    /// What they make of each of the steps that people look ahead at.
+    /// The same for each step that is forecast for people.
     lifts: Vec<Option<Lift>>,
     coming: Vec<Coming>,
 }
 
-/// What is forecast as if the step that is under way were over.
+/// A forecast as if the current step were over.
 #[derive(Clone, Debug)]
 struct Rising {
-    /// What it is taken for.
+    /// The assumed load of the current step.
     load: f64,
     ahead: Ahead,
 }
 
-/// A forecast, and what it says between its quantiles and beyond them.
+/// A forecast, and the distribution that interpolates its quantiles.
 #[derive(Clone, Debug)]
 struct Ahead {
     forecast: Forecast,
@@ -102,45 +102,45 @@ impl Said {
     }
 }
 
-/// What is expected until a replica that is started now would carry load.
+/// The load that is expected until a replica started now would carry some.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Expected {
-    /// The load that is not exceeded with the probability of the rule, in the unit of the source.
+    /// The load at the declared quantile, in the unit of the source.
     pub load: f64,
-    /// Who says so.
+    /// The model that says so.
     pub by: Model,
-    /// Whether a known event brings more than would be usual.
+    /// Whether a known event raises it.
     pub is_lifted: bool,
     /// Its mean loss ÷ that of the last value, over about the last week; `None` before any was scored.
     pub loss_ratio: Option<f64>,
-    /// The share of what came that lay at or below what was said.
+    /// The share of past loads that lay at or below their forecast.
     pub coverage: f64,
-    /// Forecasts that were scored.
+    /// How many forecasts were scored.
     pub scored: u64,
 }
 
-/// Why nothing is expected.
+/// Why there is no forecast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unforeseen {
-    /// Not one step is over.
+    /// Not one step is over yet.
     New,
     /// What was known before a restart is being learned again.
     Relearning {
-        /// Steps that are learned from.
+        /// Steps learned from so far.
         done: u64,
-        /// Steps that there are.
+        /// All steps.
         of: u64,
     },
 }
 
 impl Foresight {
-    /// That of a service which is only supposed, whose replicas take `start` until they are ready: nobody looks at more than its reach.
+    /// Begins without a past, for a simulated service whose replicas take `start` to become ready. Forecasts the reach alone.
     #[must_use]
     pub fn supposed(rule: Forecasting, source: LoadSource, start: Option<Duration>, now: Time) -> Self {
         Self::begin(rule, source, (None, start), (&[], now))
     }
 
-    /// Begins with what was `remembered`, as far as it is of the same load in the same steps; a `start` takes so long.
+    /// Begins with what was `remembered`, as far as it has the same source and the same steps. A start takes `start`.
     pub(crate) fn new(
         rule: Forecasting,
         source: LoadSource,
@@ -171,7 +171,7 @@ impl Foresight {
         }
     }
 
-    /// Goes on under another rule. Load in other steps, or of another source, is not known.
+    /// Goes on under another rule. With other steps or another source it begins anew.
     pub(crate) fn ruled(&mut self, rule: Forecasting, source: LoadSource, now: Time) {
         let is_same_load = rule.step == self.rule.step && source == self.source();
         if !is_same_load {
@@ -187,7 +187,8 @@ impl Foresight {
         }
     }
 
-    /// Forgets how many replicas a load needs: the targets of the autoscaler have changed. What is measured in replicas is forgotten whole.
+    /// Forgets how many replicas a load needs, because the targets of the autoscaler have changed. A load that is measured in replicas
+    /// is forgotten altogether.
     pub fn retarget(&mut self, now: Time) {
         match self.source() {
             LoadSource::Requests => self.meter.forget_exchange(),
@@ -204,15 +205,17 @@ impl Foresight {
         self.said = None;
     }
 
-    /// Takes what the proxy counts: so many requests had come by `at`.
+    /// Takes the proxy's counter: so many requests had come by `at`.
     pub fn asked(&mut self, at: Time, requests: u64) {
         if self.meter.asked(at, requests) == Continuity::Lost {
             self.learn_anew();
         }
     }
 
-    /// Looks at what has come by `now`, with the replicas that the autoscaler's metrics asked for last, in thousandths and not rounded, and
-    /// learns from the steps that are over. A `start` usually takes so long, and `interval` is the time to the next look.
+    /// Learns from the steps that are over, and forecasts anew.
+    ///
+    /// `need` are the thousandths of replicas that the autoscaler's metrics last asked for, `start` is how long a start usually takes,
+    /// and `interval` the time until the next look.
     pub fn look(&mut self, moment: Now, need: Option<u64>, start: Option<Duration>, interval: Duration) {
         self.start = start;
         if self.meter.look(moment.time, need) == Continuity::Lost {
@@ -223,7 +226,7 @@ impl Foresight {
         self.meter.keep(moment.time);
     }
 
-    /// Looks as far ahead as a start takes by now, and the time until the next look.
+    /// Sets the reach to the time that a start takes by now, and the time until the next look.
     fn reach_out(&mut self, interval: Duration) {
         let reach = Self::fitting_reach(&self.rule, self.start, interval);
         let is_far_off = reach > self.reach || reach * 2 <= self.reach;
@@ -234,8 +237,8 @@ impl Foresight {
         }
     }
 
-    /// Steps to look ahead: as declared, or as many as a start takes but [`REACH_MIN`] at least, rounded up so that a start a little slower changes
-    /// nothing.
+    /// The number of steps to look ahead: as declared, or as many as a start takes but at least [`REACH_MIN`], rounded up so that a
+    /// slightly slower start changes nothing.
     fn fitting_reach(rule: &Forecasting, start: Option<Duration>, interval: Duration) -> usize {
         let most = forecast::AHEAD_MAX;
         let steps = |ahead| usize::try_from(rule.steps_for(ahead)).unwrap_or(most).min(most);
@@ -283,10 +286,10 @@ impl Foresight {
         self.next = until;
     }
 
-    /// Asks once more before the step that is under way is over, where it is already above the last one: whoever waits for its end starts replicas
-    /// so much later. A step that falls has time.
+    /// Forecasts before the current step is over when that is already above the last one: at its end, replicas would start too late.
+    /// A falling load can wait for the end of the step.
     fn suppose(&mut self) {
-        let enough = millis(self.step()) * SUPPOSED_FROM_PERCENT / 100;
+        let enough = step_ms(self.step()) * SUPPOSED_FROM_PERCENT / 100;
         let (source, filling) = (self.source(), self.meter.filling());
         let (LoadSource::Requests, Some(filling), Some(said)) = (source, filling, &mut self.said) else {
             return;
@@ -319,7 +322,7 @@ impl Foresight {
         self.meter.record()
     }
 
-    /// What is to be written down of it; another one each time that it is to be written anew.
+    /// The record that is to survive a restart; a new one whenever it must be written again.
     pub fn remembered(&self) -> &Arc<LoadRecord> {
         self.record().kept()
     }
@@ -334,17 +337,17 @@ impl Foresight {
         self.meter.step()
     }
 
-    /// By what it was declared.
+    /// The rule that was declared.
     pub fn rule(&self) -> &Forecasting {
         &self.rule
     }
 
-    /// How far ahead the forecast that is acted on looks, the step that is under way included.
+    /// How far ahead the forecast looks that is acted on, the current step included.
     pub fn reach(&self) -> Duration {
         self.step() * u32::try_from(self.reach).unwrap_or(u32::MAX)
     }
 
-    /// Replicas that `load` needs by the targets of the autoscaler, not rounded; `None` before that was seen.
+    /// The replicas that `load` needs by the targets of the autoscaler, not rounded; `None` before that was seen.
     pub fn replicas_for(&self, load: f64) -> Option<f64> {
         match self.source() {
             LoadSource::Requests => self.meter.exchange().replicas_for(load),
@@ -352,15 +355,14 @@ impl Foresight {
         }
     }
 
-    /// The highest load of the steps from the one under way until a replica that is started now would carry some, at the probability of
-    /// the rule.
+    /// The highest load within the reach, at the declared quantile.
     ///
     /// # Errors
     ///
     /// Why there is none.
     pub fn expected(&self) -> Result<Expected, Unforeseen> {
         let Some(said @ Said { merit, lift, .. }) = &self.said else {
-            // What was not learned again yet may have been forgotten meanwhile.
+            // Steps that were not learned again yet may have left the record meanwhile.
             let (done, of) = (self.next.saturating_sub(self.record().first()), self.steps());
             return Err(if done < of { Unforeseen::Relearning { done, of } } else { Unforeseen::New });
         };
@@ -378,21 +380,21 @@ impl Foresight {
         })
     }
 
-    /// The distribution of the same load; `None` while nothing is forecast.
+    /// The distribution of the highest load within the reach; `None` while nothing is forecast.
     pub fn distribution(&self) -> Option<&Distribution> {
         self.said.as_ref().map(|said| &said.latest().distribution)
     }
 
-    /// What the step that is under way is taken for in what is forecast; `None` while that is as of the end of the last one.
+    /// The load that the forecast assumes of the current step; `None` while it starts from the last full step.
     pub fn under_way(&self) -> Option<f64> {
         self.said.as_ref()?.rising.as_ref().map(|rising| rising.load)
     }
 
-    /// What is forecast for people: the reach first, then some moments ahead; empty while nothing is forecast. Each as it would be usual, and what is
-    /// known to come makes of it.
+    /// The forecasts for people: of the reach, then of some moments ahead, each with the lift by known events; empty while nothing is
+    /// forecast.
     ///
-    /// All of them begin behind the same step as what is acted on. While that one is under way, a copy of the forecaster is asked: it takes a
-    /// tenth of a millisecond, and only people ask.
+    /// All of them start from the same step as the forecast that is acted on. While that is the current step, a copy of the
+    /// forecaster is asked, which takes a tenth of a millisecond: only people ask.
     pub fn forecasts(&self) -> Vec<(Forecast, Lift)> {
         let Some(said) = &self.said else { return Vec::new() };
         let lift = |horizon: Horizon| {
@@ -409,7 +411,7 @@ impl Foresight {
         forecasts.into_iter().map(|it| (lift(it.horizon), it)).map(|(lift, it)| (it, lift)).collect()
     }
 
-    /// The times of known events that hold now, or begin within the reach or what people look ahead at.
+    /// Known events that are on, or begin within what is forecast.
     pub fn coming(&self) -> &[Coming] {
         self.said.as_ref().map_or(&[], |said| &said.coming)
     }
@@ -438,7 +440,7 @@ impl Foresight {
     }
 }
 
-/// The level of the settings that is the quantile of the rule.
+/// The declared quantile as a level of the forecaster.
 fn level_of(rule: &Forecasting) -> f64 {
     rule.quantile.probability()
 }
@@ -460,15 +462,16 @@ fn forecaster(rule: &Forecasting, reach: usize, looks: &[usize]) -> Forecaster {
 }
 
 fn number_of(at: Time, step: Duration) -> u64 {
-    at.as_millis() / millis(step)
+    at.as_millis() / step_ms(step)
 }
 
 fn begin_of(number: u64, step: Duration) -> Time {
-    Time::from_millis(number.saturating_mul(millis(step)))
+    Time::from_millis(number.saturating_mul(step_ms(step)))
 }
 
-fn millis(step: Duration) -> u64 {
-    u64::try_from(step.as_millis()).unwrap_or(u64::MAX).max(1)
+/// The length of a step, which is divided by.
+fn step_ms(step: Duration) -> u64 {
+    millis(step).max(1)
 }
 
 #[cfg(test)]

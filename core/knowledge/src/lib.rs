@@ -1,10 +1,11 @@
 //! What the loop remembers: the services as declared, the places of their replicas, and their recent measurements.
 //!
-//! It folds facts, findings and outcomes into one picture and answers questions about it. It never decides: no function
-//! here chooses between two actions. Everything is in ordered maps, so that walking it gives the same order in each run.
+//! It folds facts and outcomes into one picture and answers questions about it. It never decides: no function here chooses
+//! between two actions. Everything is in ordered maps, so that walking it gives the same order in each run.
 //!
-//! Of each thing only a bounded window is kept: [`series::SAMPLES_MAX`] samples a counter, the restarts of the last minute,
-//! what [`model::memory`] bounds, what a [`Foresight`] keeps of services that ask for one, and the latest measurement of each of [`model::resource::METRIC_SOURCES_MAX`] sources.
+//! Everything kept is bounded: [`series::SAMPLES_MAX`] samples of each counter, the restarts of the last minute, what
+//! [`model::memory`] bounds, what a [`Foresight`] keeps where a load is forecast, and the latest measurement of each of
+//! [`model::resource::METRIC_SOURCES_MAX`] sources.
 
 mod service;
 pub use service::{Demand, Exposure, Hold, Pause, Protection, Remembered, ServiceState, need};
@@ -27,6 +28,7 @@ pub mod capacity;
 mod foresight;
 pub use foresight::{Coming, Expected, Foresight, Lift, Unforeseen};
 
+mod latest;
 mod measured;
 pub use measured::{Lack, Latest, Reading, ReplicaReading};
 

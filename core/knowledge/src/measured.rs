@@ -19,7 +19,7 @@ pub(crate) struct Readings(BTreeMap<MetricKey, Reading>);
 pub struct Reading {
     /// The source.
     pub source: ServiceName,
-    /// For how long a measurement stands while no other one comes.
+    /// How long a measurement is valid while no newer one comes.
     pub stale_after: Duration,
     /// Of the metric as a whole.
     pub whole: Latest,
@@ -43,7 +43,7 @@ pub struct Latest {
     failed: Option<(Time, Arc<str>)>,
 }
 
-/// Why there is no measurement that stands.
+/// Why there is no valid measurement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lack {
     /// None was made yet.
@@ -63,7 +63,7 @@ impl Readings {
         self.0.get(key)
     }
 
-    /// Takes what a source has said at `at`. What comes from a source whose place another one has taken is left out.
+    /// Takes what a source has said. The withdrawal of a source that another one has replaced has no effect.
     pub(crate) fn take(&mut self, at: Time, measured: &Measured) {
         let is_full = self.0.len() == METRIC_SOURCES_MAX;
         let known = self.0.get_mut(&measured.key);
@@ -125,9 +125,9 @@ impl Latest {
         self.failed = Some((at, why));
     }
 
-    /// The measurement that stands at `now`, and when it was made.
+    /// The measurement that is valid at `now`, and when it was made.
     ///
-    /// One failure does not undo a measurement: it stands until it is too old.
+    /// A later failure does not undo a measurement: it is valid until it is older than `stale_after`.
     pub fn at(&self, now: Time, stale_after: Duration) -> Result<(Time, &[Series]), Lack> {
         match (&self.measured, &self.failed) {
             (Some((at, series)), _) if now.since(*at) <= stale_after => Ok((*at, series)),

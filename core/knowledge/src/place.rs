@@ -21,51 +21,51 @@ use crate::throttle::Throttle;
 /// A place of a service: a number that one replica at a time fills.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// What it is for.
+    /// Whether its replica serves or is kept as a spare.
     pub role: Role,
-    /// How far its replica is.
+    /// Where its replica is between start and stop.
     pub stage: Stage,
     /// The latest life in it; 0 before the first.
     pub incarnation: Incarnation,
-    /// The action that began that life; of epoch 0 when an earlier run did.
+    /// The action that started that life; of epoch 0 when an earlier run started it.
     pub begun_by: ActionId,
-    /// What that life runs.
+    /// The generation of the declaration that it runs.
     pub generation: Generation,
-    /// The traffic that life was told to get; `None` when an earlier run told it, so that it is not known what.
+    /// The traffic that it was last told to get; `None` when only an earlier run knows.
     pub admission: Option<Admission>,
     /// Whose share of the traffic it carries besides its own, until that place serves again.
     pub stands_in_for: Option<Ordinal>,
-    /// What that life may use; `None` while it is not known, as of one of an earlier run.
+    /// The resources that it may use; `None` while they are not known, as of a replica that an earlier run started.
     pub resources: Option<Resources>,
-    /// How far changing that is.
+    /// How far a change of these resources has come.
     pub fitting: Fitting,
     /// Why the latest start failed, in a sentence; `None` when the program ran.
     pub start_failure: Option<Arc<str>>,
-    /// What the ends of its replicas have taught.
+    /// Restarts and backoff.
     pub restart: RestartMemory,
     /// Processor time, in microseconds since the start of this life.
     pub cpu: Series,
     /// Memory in use, and when that was seen.
     pub memory: Option<(Time, Bytes)>,
-    /// What is measured of that life where it is learned what it needs, or a limit of the processor holds it; boxed, as most are neither.
+    /// Measured only for vertical scaling and under a limit of the processor; boxed, as most replicas have neither.
     pub measured: Option<Box<Measured>>,
-    /// While it is watched how long that life takes to warm up.
+    /// The watch on its warm-up, while that goes on.
     pub settling: Option<Box<Settling>>,
     /// Requests since the start of this life.
     pub requests: Series,
     /// Of those, the ones that failed by the replica's fault.
     pub errors: Series,
-    /// When the proxy last said that it goes around it; zero when it never has.
+    /// When the proxy last reported it as ejected; zero when it never has.
     pub ejected_at: Time,
     /// Requests being answered, and when that was seen.
     pub in_flight: (Time, u32),
     /// The 99th percentile of the latency, as last reported.
     pub latency_p99: Duration,
-    /// The largest of these within two seconds, and when it was reported.
+    /// The largest of these within [`SLOWEST_HELD`], and when it was reported.
     pub slowest: (Time, Duration),
-    /// Requests that were begun since the start of this life, answered or not; `None` where nothing is promised.
+    /// Requests begun since the start of this life, answered or not; `None` without an SLO.
     pub asked: Option<Box<Series>>,
-    /// Where the window began in which it is watched; `None` while it is not.
+    /// The window in which its capacity is being measured; `None` while it is not.
     pub watch: Option<Box<Watch>>,
 }
 
@@ -78,14 +78,14 @@ pub struct Measured {
     pub(crate) throttle: Option<Throttle>,
 }
 
-/// How long the largest latency stands: as long as the means of other metrics are over. A window of the proxy is a quarter of a second, and some
-/// have no request.
+/// How long the largest latency is kept: as long as the window of other metrics. The proxy reports four times a second, and some
+/// reports are of no request.
 pub(crate) const SLOWEST_HELD: Duration = Duration::from_secs(2);
 
-/// How long the word that the proxy goes around a replica stands: it is told again every second for as long as that is so.
+/// How long a report of an ejection holds: the proxy repeats it every second for as long as it is true.
 const EJECTED_HELD: Duration = Duration::from_secs(3);
 
-/// How far the replica of a place is. Each stage holds what only it needs.
+/// Where the replica of a place is between start and stop. Each stage holds what only it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Nothing runs.
@@ -95,7 +95,7 @@ pub enum Stage {
         /// How the last one ended; `None` when none has run yet, or when it was stopped on purpose.
         exit: Option<Exit>,
     },
-    /// A start was told; nothing is seen of it yet.
+    /// A start was sent; nothing has been seen of it yet.
     Starting {
         /// The action that starts it.
         action: ActionId,
@@ -106,11 +106,11 @@ pub enum Stage {
     Running(Health),
     /// It runs, gets no new requests, and will be stopped.
     Draining {
-        /// The word that takes it out of the traffic, until the proxy has answered it.
+        /// The action that takes it out of the traffic, until the proxy has answered it.
         admit: Option<Unanswered>,
         /// Since when.
         since: Time,
-        /// When it is stopped whether it has finished or not.
+        /// When it is stopped even if requests are still open.
         deadline: Time,
         /// What becomes of the place.
         then: Afterwards,
@@ -126,7 +126,7 @@ pub enum Stage {
     },
 }
 
-/// How far changing what a running replica may use is.
+/// How far a change of a running replica's resources has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fitting {
     /// Nothing is being changed.
@@ -148,23 +148,23 @@ pub enum Fitting {
         /// When to try again.
         retry: Time,
     },
-    /// The platform cannot do that to this life: only a successor can have another size.
+    /// The platform cannot resize this life: only a successor can have another size.
     Fixed {
         /// One sentence for people.
         message: Arc<str>,
     },
 }
 
-/// A word to the proxy that has no answer yet.
+/// An action that the proxy has not answered yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unanswered {
-    /// The action that says it.
+    /// The action.
     pub action: ActionId,
     /// Until when an answer is waited for.
     pub until: Time,
 }
 
-/// How a running replica is.
+/// The health of a running replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Health {
     /// When it was first seen running.
@@ -219,7 +219,7 @@ impl Place {
         }
     }
 
-    /// Begins a new life at `now`: measurements of the last one are forgotten. One that is remembered began when it did.
+    /// Begins a new life: the measurements of the last one are forgotten. It begins at `now`, unless its begin is remembered.
     pub fn begin(
         &mut self,
         now: Time,
@@ -252,7 +252,7 @@ impl Place {
         self.watch = None;
     }
 
-    /// How its life fares with its limit of the processor; `None` where none holds it.
+    /// How often its replica is throttled; `None` without a limit of the processor.
     pub fn throttle(&self) -> Option<&Throttle> {
         self.measured.as_ref()?.throttle.as_ref()
     }
@@ -275,7 +275,7 @@ impl Place {
         !matches!(self.stage, Stage::Empty { .. })
     }
 
-    /// How its replica is, while it runs and is not being taken away.
+    /// The health of its replica, while that runs and is not being taken away.
     pub fn health(&self) -> Option<&Health> {
         match &self.stage {
             Stage::Running(health) => Some(health),
@@ -291,7 +291,7 @@ impl Place {
         self.health().is_some_and(|health| health.ready && health.sick_since.is_none())
     }
 
-    /// Whether the proxy goes around it, because its requests failed.
+    /// Whether the proxy has ejected its replica because requests failed.
     pub fn is_ejected(&self, now: Time) -> bool {
         self.ejected_at != Time::ZERO && now.since(self.ejected_at) < EJECTED_HELD
     }

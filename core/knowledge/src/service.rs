@@ -20,6 +20,7 @@ use model::time::Time;
 
 use crate::appetite;
 use crate::foresight::Foresight;
+use crate::latest::push_latest;
 use crate::place::Place;
 use crate::starts::start_time;
 use crate::tried::{self, Shadowing, Tried};
@@ -33,11 +34,11 @@ pub struct ServiceState {
     pub declared: Option<Arc<Declared>>,
     /// As declared last, kept while the replicas of a withdrawn service are stopped.
     pub last_declared: Option<Arc<Declared>>,
-    /// The autoscalers that its declaration tries; boxed, as most try none.
+    /// The shadow autoscalers of its declaration; boxed, as most have none.
     pub tried: Option<Box<Tried>>,
     /// The size that a person asked for, while the hold lasts.
     pub hold: Option<Hold>,
-    /// While a person lets its autoscaler decide nothing.
+    /// The pause of its autoscaler, while that lasts.
     pub pause: Option<Pause>,
     /// Replicas that are not to be removed when it shrinks.
     pub protections: BTreeMap<Ordinal, Protection>,
@@ -45,39 +46,40 @@ pub struct ServiceState {
     pub desired: Option<u32>,
     /// What its autoscaler remembers.
     pub scaling: Arc<ScalingMemory>,
-    /// What the autoscalers remember that are tried beside it.
+    /// What its shadow autoscalers remember.
     pub shadows: Vec<Arc<ShadowMemory>>,
-    /// The latest life of all places that are closed: a place that is opened anew goes on from there.
+    /// The latest life of any closed place; a place that is opened again counts on from there.
     ///
-    /// The node knows the lives of a place by their numbers, also after it was closed, and begins none twice.
+    /// The node remembers the lives of closed places too, and starts none of them twice.
     pub past_life: Incarnation,
     /// Its places by number.
     pub places: BTreeMap<Ordinal, Place>,
     /// The latest scaling decision.
     pub decision: Option<Arc<dyn Account>>,
-    /// What is not done, and why, as of the latest plan.
+    /// What the latest plan does not do yet, and why.
     pub waits: Vec<Wait>,
-    /// What holds its healing back.
+    /// The limits and suspensions of its healing.
     pub healing: HealingMemory,
-    /// What its replicas have used, as far as its declaration wants that to be learned.
+    /// What its replicas have used; learned only for vertical scaling.
     pub usage: UsageProfile,
-    /// How its replicas fare with the limit of the processor that is declared for them.
+    /// How often its replicas were throttled under their declared limit of the processor.
     pub throttling: ThrottlingMemory,
     /// How long its replicas took to start and to warm up.
     pub starts: StartMemory,
     /// When it lost replicas that served.
     pub losses: LossMemory,
-    /// What its replicas were seen to carry within what it promises; `None` before that, and for one that promises nothing.
+    /// What its replicas carry within its SLO; `None` before that was seen, and without an SLO.
     pub capacity: Option<Box<CapacityMemory>>,
-    /// What is known of its load, and forecast of it; `None` for services whose declaration wants no forecast.
+    /// Its load and the forecast of it; `None` when its load is not forecast.
     pub foresight: Option<Box<Foresight>>,
     /// What replicas that are started from now on get instead of what is declared.
     pub allotment: Allotment,
-    /// How far its listener is.
+    /// The state of its listener.
     pub exposure: Exposure,
-    /// What is asked of it as a whole; `None` before the proxy has told, and for services that never rest.
+    /// The requests to the service as a whole; `None` before the proxy's first report. It reports only services that may rest, or
+    /// whose load is forecast.
     pub demand: Option<Demand>,
-    /// When its size is looked at next.
+    /// When its size is due to be decided on next.
     pub next_sync: Time,
     /// What was last written down of it.
     pub remembered: Option<Remembered>,
@@ -94,7 +96,7 @@ pub struct Remembered {
     pub by: ActionId,
 }
 
-/// What is asked of a service as a whole.
+/// The requests to a service as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Demand {
     /// When the proxy told last.
@@ -103,7 +105,7 @@ pub struct Demand {
     pub requests: u64,
     /// Requests that waited for a replica then.
     pub waiting: u32,
-    /// When somebody was last seen to ask for something, or when the proxy first told; `None` for a service that rested by then.
+    /// When a request was last seen, or when the proxy first reported; `None` for a service that was resting then.
     pub asked: Option<Time>,
 }
 
@@ -116,14 +118,14 @@ pub struct Hold {
     pub until: Option<Time>,
 }
 
-/// A time in which a person lets the autoscaler decide nothing.
+/// A person's order that the autoscaler decides nothing for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pause {
     /// When it ends by itself.
     pub until: Option<Time>,
 }
 
-/// A person's word that a replica is not to be removed when its service shrinks.
+/// A person's order that a replica is not removed when its service shrinks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Protection {
     /// The life that is meant: the protection ends with it.
@@ -132,7 +134,7 @@ pub struct Protection {
     pub until: Time,
 }
 
-/// How far the listener of a service is.
+/// The state of the listener of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Exposure {
     /// Nothing was asked of the proxy.
@@ -175,7 +177,7 @@ pub enum Exposure {
 }
 
 impl Exposure {
-    /// That an earlier run may have told the proxy to listen, which is not known: it is told what holds, one way or the other.
+    /// The state when an earlier run may have told the proxy to listen: the proxy is then told again, whichever way it is.
     pub fn unknown(now: Time) -> Self {
         Self::Shown { revision: Generation(0), since: now }
     }
@@ -233,19 +235,20 @@ impl ServiceState {
         }
     }
 
-    /// Whether it needs no replicas because nobody asks for anything: the next request brings some back, unless a person holds it at none.
+    /// Whether it rests: it is scaled to zero because there are no requests. The next one brings replicas back, unless a person holds
+    /// it at none.
     pub fn rests(&self) -> bool {
         let may_rest = self.declared.as_ref().is_some_and(|declared| declared.spec.scale.to_zero.is_some());
         may_rest && self.desired == Some(0)
     }
 
-    /// Whether its declaration wants it to be learned what its replicas use.
+    /// Whether the usage of its replicas is learned, for vertical scaling.
     pub fn is_measured(&self) -> bool {
         let vertical = self.declared.as_ref().and_then(|declared| declared.spec.scale.vertical.as_ref());
         vertical.is_some_and(|vertical| vertical.mode != VerticalMode::Off)
     }
 
-    /// Whether an autoscaler acts on it, or is tried on it.
+    /// Whether it has an autoscaler, acting or shadow.
     pub fn is_scaled(&self) -> bool {
         let is_scaled = |declared: &Arc<Declared>| {
             declared.autoscaler.is_some() || !declared.spec.scale.shadows.is_empty()
@@ -253,17 +256,17 @@ impl ServiceState {
         self.declared.as_ref().is_some_and(is_scaled)
     }
 
-    /// The autoscalers that `declared` tries: found at once when that is what this service keeps.
+    /// The shadow autoscalers of `declared`; nothing is computed when it is the declaration that this service keeps.
     pub fn shadows_of(&self, declared: &Arc<Declared>) -> Cow<'_, [Shadowing]> {
         tried::shadows(self.tried.as_deref(), declared)
     }
 
-    /// What it promises to those who ask it; `None` for nothing.
+    /// The SLO of its acting autoscaler, or of the first shadow that has one.
     pub fn promise(&self) -> Option<&Slo> {
         self.declared.as_ref()?.promise()
     }
 
-    /// Begins or ends to look ahead, as its declaration has it, with what was `remembered` of its load.
+    /// Begins, changes or ends the forecast of its load, as declared; what was `remembered` is learned from first.
     pub fn set_foresight(&mut self, now: Time, remembered: Option<&Arc<LoadRecord>>) {
         let declared = self.declared.as_deref().and_then(|declared| Some((declared, declared.foretold()?)));
         let Some((declared, rule)) = declared else {
@@ -280,13 +283,13 @@ impl ServiceState {
         }
     }
 
-    /// Replicas that its autoscaler's metrics asked for when they were looked at last, in thousandths and not rounded; `None` when that is
-    /// longer ago than `within`, or they were not measured.
+    /// Thousandths of replicas that its autoscaler's metrics last asked for; `None` when that is longer ago than `within`, or nothing
+    /// was measured.
     pub fn need(&self, now: Time, within: Duration) -> Option<u64> {
         need(self.declared.as_ref()?, &self.scaling, now, within)
     }
 
-    /// Learns from the end of the replica of a place, which memory ran out for.
+    /// Learns from a replica that was killed for want of memory.
     pub(crate) fn ran_out_of_memory(&mut self, ordinal: Ordinal, at: Time) {
         let limit = self.places.get(&ordinal).and_then(|place| self.memory_limit(place));
         if let Some(place) = self.places.get_mut(&ordinal).filter(|place| place.is_occupied()) {
@@ -301,17 +304,17 @@ impl ServiceState {
         Some(Bytes(u64::try_from(memory.units_ceil()).unwrap_or(0)))
     }
 
-    /// The size that a person holds it at.
+    /// The hold on its size that is in force at `now`.
     pub fn held(&self, now: Time) -> Option<Hold> {
         self.hold.filter(|hold| hold.until.is_none_or(|until| now < until))
     }
 
-    /// While its autoscaler is paused.
+    /// The pause of its autoscaler that is in force at `now`.
     pub fn paused(&self, now: Time) -> Option<Pause> {
         self.pause.filter(|pause| pause.until.is_none_or(|until| now < until))
     }
 
-    /// Until when the replica in a place is protected from being removed; `None` for one that is not, or is on its way out already.
+    /// Until when the replica in a place is protected from being removed; `None` when it is not, or is on its way out already.
     pub fn protected_until(&self, now: Time, ordinal: Ordinal) -> Option<Time> {
         let Protection { incarnation, until } =
             self.protections.get(&ordinal).copied().filter(|protection| now < protection.until)?;
@@ -341,7 +344,7 @@ impl ServiceState {
         as_count(self.places.values().filter(|place| place.is_serving()).count())
     }
 
-    /// Closes a place; a later one goes on with its lives.
+    /// Closes a place. A later place counts on from its lives.
     pub fn close(&mut self, ordinal: Ordinal) {
         self.protections.remove(&ordinal);
         if let Some(place) = self.places.remove(&ordinal) {
@@ -349,13 +352,13 @@ impl ServiceState {
         }
     }
 
-    /// The number of the next life in `place`: later than every one that it may have had. A node that tells of the last
-    /// number there is will refuse the start.
+    /// The number of the next life in `place`: later than every one that it may have had. At the largest number there is it stays,
+    /// and the node refuses the start.
     pub fn next_life(&self, place: &Place) -> Incarnation {
         Incarnation(place.incarnation.max(place.restart.incarnation).max(self.past_life).0.saturating_add(1))
     }
 
-    /// Whether the replica in `place` runs something else than what is declared: older, or newer after a way back.
+    /// Whether the replica in `place` runs another version than the declared one: an older one, or a newer one after a rollback.
     pub fn is_outdated(&self, place: &Place) -> bool {
         place.is_occupied()
             && self.declared.as_ref().is_some_and(|declared| place.generation != declared.generation)
@@ -363,14 +366,10 @@ impl ServiceState {
 
     /// Notes that it lost a replica that served.
     pub(crate) fn note_loss(&mut self, at: Time) {
-        let losses = &mut self.losses.at;
-        if losses.len() == LOSSES_MAX {
-            losses.remove(0);
-        }
-        losses.push(at);
+        push_latest(&mut self.losses.at, LOSSES_MAX, at);
     }
 
-    /// What must survive a restart, as of now.
+    /// What must survive a restart.
     pub fn memory(&self) -> Memory {
         Memory {
             service: self.name.clone(),
@@ -388,7 +387,7 @@ impl ServiceState {
         }
     }
 
-    /// What the ends of its replicas have taught, by place.
+    /// What is remembered of restarts, by place; only of places in which something has run.
     pub fn taught(&self) -> impl Iterator<Item = (Ordinal, &RestartMemory)> {
         let has_begun = |place: &&Place| place.restart.incarnation.0 > 0;
         let places = self.places.iter().filter(move |(_, place)| has_begun(place));
@@ -396,17 +395,17 @@ impl ServiceState {
     }
 }
 
-/// A number of places; there are never more than a `u32` can number, as ordinals are `u32`.
+/// A count of places as a `u32`: as ordinals are `u32`, there are never more.
 pub(crate) fn as_count(places: usize) -> u32 {
     u32::try_from(places).unwrap_or(u32::MAX)
 }
 
-/// Replicas that the metrics of the autoscaler of a service asked for when they were looked at last, as `scaling` remembers, in thousandths and not
-/// rounded; `None` when that is longer ago than `within`, or they were not measured.
+/// Thousandths of replicas that the metrics of the autoscaler of `declared` last asked for, by what `scaling` remembers; `None` when
+/// that is longer ago than `within`, or nothing was measured.
 pub fn need(declared: &Declared, scaling: &ScalingMemory, now: Time, within: Duration) -> Option<u64> {
     let policy = &declared.autoscaler.as_ref().filter(|spec| spec.has_targets())?.policy;
     let levels = scaling.levels.iter().filter(|level| now.since(level.at) <= within);
     let totals = levels.map(|level| u64::try_from(level.total).unwrap_or(0));
-    // All have to agree on more replicas: the least asks for as many as there would be.
+    // Where all metrics must agree, the least demanding one decides.
     if matches!(policy, ScalePolicy::Unanimous) { totals.min() } else { totals.max() }
 }

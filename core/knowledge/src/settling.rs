@@ -1,7 +1,7 @@
-//! How long replicas of a service take from being ready until they use what they will use: compilers, caches and pools warm up.
+//! How long replicas take to warm up once they are ready: compilers, caches and pools need a while.
 //!
-//! A new replica is compared with its fellows, which get the same requests: while it uses more processor than they do, it is warming up. So a load
-//! that rises or falls meanwhile is not taken for it. Without a fellow nothing is learned.
+//! A new replica is warming up while it uses more processor than its fellows, which get the same requests; a load that rises or
+//! falls meanwhile does so for all of them. Without a fellow nothing is learned.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,18 +11,19 @@ use model::memory::{StartMemory, WARMUPS_MAX};
 use model::quantity::MilliCpu;
 use model::time::Time;
 
+use crate::latest::push_latest;
 use crate::place::Place;
 
-/// From one look at a replica to the next, and over how long its mean and that of its fellows are taken: as long as samples are kept.
+/// From one look at a replica to the next, and the window of the means that are compared: as long as samples are kept.
 const LOOK: Duration = Duration::from_secs(4);
 
-/// The longest warm-up that is learned: what lasts longer is more likely a replica that is worse than others.
+/// The longest warm-up that is learned: a replica that is hot for longer is more likely worse than the others.
 pub const WARMUP_MAX: Duration = Duration::from_mins(2);
 
-/// Calm for so long, and the warm-up is over.
+/// A replica that was calm for so long has warmed up.
 const CALM_FOR: Duration = Duration::from_secs(30);
 
-/// More than its fellows by this much, in hundredths, and by this much besides, is no noise.
+/// A replica is hot when it uses more than its fellows by this many hundredths and this amount: less may be noise.
 const ABOVE_PERCENT: u64 = 25;
 const ABOVE: MilliCpu = MilliCpu(20);
 
@@ -43,7 +44,7 @@ impl Settling {
         Self { since, next: since + LOOK, hot: since }
     }
 
-    /// Takes what it uses beside what its fellows do; how long its warm-up took, once that is over.
+    /// Compares what it uses with its fellows. Returns how long its warm-up took, once that is over.
     fn look(&mut self, now: Time, own: MilliCpu, fellows: MilliCpu) -> Option<Duration> {
         self.next = now + LOOK;
         if own.0 > fellows.0 * (100 + ABOVE_PERCENT) / 100 + ABOVE.0 {
@@ -54,9 +55,9 @@ impl Settling {
     }
 }
 
-/// Looks at the replica in a place beside its fellows, when that is due; how long its warm-up took, once that is over.
+/// Compares the replica in a place with its fellows, when that is due. Returns how long its warm-up took, once that is over.
 ///
-/// It is watched no longer once it does not serve, or has no fellow that is warm.
+/// A replica that stops serving, or has no warm fellow, is watched no longer.
 pub(crate) fn watch(places: &mut BTreeMap<Ordinal, Place>, ordinal: Ordinal, now: Time) -> Option<Duration> {
     let place = places.get(&ordinal)?;
     let mut settling = **place.settling.as_ref()?;
@@ -85,13 +86,10 @@ fn mean(shares: impl Iterator<Item = MilliCpu>) -> Option<MilliCpu> {
 
 /// Notes how long one more warm-up took.
 pub(crate) fn note(memory: &mut StartMemory, took: Duration) {
-    if memory.warmups.len() == WARMUPS_MAX {
-        memory.warmups.remove(0);
-    }
-    memory.warmups.push(took);
+    push_latest(&mut memory.warmups, WARMUPS_MAX, took);
 }
 
-/// How long a warm-up takes: three of four of the latest took no longer. `None` before the first.
+/// How long a warm-up takes: the 75th percentile of the latest. `None` before the first.
 pub fn warmup(memory: &StartMemory) -> Option<Duration> {
     let mut latest = memory.warmups.clone();
     latest.sort_unstable();

@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use model::memory::{STARTS_MAX, StartMemory};
 
-/// The share of starts that are to be ready in time, in tenths: one slow start of ten is waited for by whoever asks then.
+use crate::latest::push_latest;
+
+/// How many starts in ten are to be ready in time: the clients that need the tenth one have to wait for it.
 const USUAL_TENTHS: usize = 9;
 
 /// Notes how long one more start took.
 pub(crate) fn note(memory: &mut StartMemory, took: Duration) {
-    if memory.took.len() == STARTS_MAX {
-        memory.took.remove(0);
-    }
-    memory.took.push(took);
+    push_latest(&mut memory.took, STARTS_MAX, took);
 }
 
-/// How long replicas usually take until they are ready: nine of ten of the latest took no longer, by nearest rank. `None` before the first.
+/// How long replicas usually take until they are ready: the 90th percentile of the latest starts, by nearest rank. `None` before
+/// the first.
 pub fn start_time(memory: &StartMemory) -> Option<Duration> {
     let rank = (memory.took.len() * USUAL_TENTHS).div_ceil(10).checked_sub(1)?;
     let mut took = memory.took.clone();

@@ -9,6 +9,7 @@ use model::name::{NodeName, ServiceName};
 use model::quantity::Milli;
 use model::time::Time;
 
+use crate::latest::push_latest;
 use crate::measured::{Reading, Readings};
 use crate::place::Place;
 use crate::service::{ServiceState, as_count};
@@ -19,7 +20,7 @@ pub const RESTART_WINDOW: Duration = Duration::from_mins(1);
 /// Times of restarts kept for the limits on them: twenty times the default of 50 a minute over the cluster.
 const RESTARTS_MAX: usize = 1000;
 
-/// Forgotten services whose latest life is known: as many as the largest cluster of the benches has services.
+/// Most forgotten services whose latest life is still known: as many as the largest cluster of the benches has services.
 const PAST_LIVES_MAX: usize = 10_000;
 
 /// Everything that the loop knows.
@@ -29,9 +30,9 @@ pub struct Knowledge {
     pub epoch: Epoch,
     /// The node that this run keeps; `None` before the run has begun.
     pub node: Option<NodeName>,
-    /// Whether it was seen what runs: before that, nothing is started, as it may be there already.
+    /// Whether the first inventory has come. Before it nothing is started: it might be running already.
     pub inventory_seen: bool,
-    /// Boxed, because a node of such a map has room for eleven and is half empty when names come in order.
+    /// Boxed, because each node of a B-tree has room for eleven of them, and is half empty when names come in order.
     services: BTreeMap<ServiceName, Box<ServiceState>>,
     dependents: BTreeMap<ServiceName, BTreeSet<ServiceName>>,
     restarts: VecDeque<Time>,
@@ -69,7 +70,7 @@ impl Knowledge {
         }
     }
 
-    /// Notes that places of a service have had lives up to this one, of which nothing else is known.
+    /// Notes that places of a service have had lives up to this one, so that none of their numbers is used again.
     pub fn note_past_life(&mut self, service: &ServiceName, life: Incarnation) {
         if let Some(known) = self.services.get_mut(service) {
             known.past_life = known.past_life.max(life);
@@ -95,8 +96,8 @@ impl Knowledge {
         self.measured.of(key)
     }
 
-    /// What the replicas of `service` say of what `key` names, each the sum of its series; those of which nothing stands are left out. `None` when
-    /// there is no source.
+    /// What each replica of `service` says of the metric `key`, its series summed up; replicas without a valid measurement are left
+    /// out. `None` when the metric has no source.
     pub fn said_by_place(
         &self,
         now: Time,
@@ -123,7 +124,7 @@ impl Knowledge {
         self.services.get_mut(&replica.service)?.places.get_mut(&replica.ordinal)
     }
 
-    /// Notes whom a service depends on, in place of what was noted before.
+    /// Notes which services a service depends on `now`, in place of those that it depended on `before`.
     pub fn depend(&mut self, service: &ServiceName, before: &[ServiceName], now: &[ServiceName]) {
         for needed in before {
             if let Some(dependents) = self.dependents.get_mut(needed) {
@@ -140,7 +141,7 @@ impl Knowledge {
         self.dependents.get(service).into_iter().flatten()
     }
 
-    /// Notes a restart, for the limits on restarts; with its service, so that it is known after this run as well.
+    /// Notes a restart for the limits on restarts, and with its service, so that it outlives this run.
     pub fn note_restart(&mut self, service: &ServiceName, at: Time) {
         if self.restarts.len() == RESTARTS_MAX {
             self.restarts.pop_front();
@@ -149,10 +150,7 @@ impl Knowledge {
         if let Some(service) = self.services.get_mut(service) {
             let noted = &mut service.healing.restarted;
             noted.retain(|noted| *noted > at - RESTART_WINDOW);
-            if noted.len() == RESTARTS_MAX {
-                noted.remove(0);
-            }
-            noted.push(at);
+            push_latest(noted, RESTARTS_MAX, at);
         }
     }
 

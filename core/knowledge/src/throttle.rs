@@ -1,8 +1,8 @@
-//! How replicas fare with their limit of the processor, learned minute by minute.
+//! How often replicas are throttled by their limit of the processor, learned minute by minute.
 //!
-//! A limit holds a replica within each window of the kernel, a tenth of a second, so that one whose mean is far below it may still have to wait
-//! each time that it is asked for something. That share of windows is what Kubernetes' usual alert looks at (`CPUThrottlingHigh` of
-//! kubernetes-mixin).
+//! The kernel enforces a limit in each window of a tenth of a second. A replica whose mean usage is far below its limit may thus
+//! still be throttled at every request. The share of throttled windows is what Kubernetes' usual alert looks at
+//! (`CPUThrottlingHigh` of kubernetes-mixin).
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use model::time::Time;
 use crate::place::Place;
 use crate::series::Series;
 
-/// Over how long a share is taken that is remembered.
+/// The time over which each remembered share is taken.
 const MINUTE: Duration = Duration::from_mins(1);
 
 /// Longer without a report, and the share would be of a time that nobody saw.
@@ -25,16 +25,16 @@ const MINUTE_MAX: Duration = Duration::from_mins(5);
 /// The smallest share that is told apart: a hundredth, in thousandths.
 const WIDTH: Width = Width(10);
 
-/// The part of minutes, in hundredths, that what is remembered stands for: the twentieth with the largest shares is worse.
+/// The percentile of the remembered minutes that is told to people: one in twenty was worse.
 const MINUTES_PERCENT: u32 = 95;
 
-/// How one life fares.
+/// How often one life is throttled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Throttle {
     latest: (Time, Throttling),
     windows: Series,
     throttled: Series,
-    /// Where the minute began that is being counted: when, and what was counted until then.
+    /// The begin of the minute that is being counted: when, and the counters then.
     minute: Option<(Time, Throttling)>,
 }
 
@@ -49,7 +49,7 @@ impl Throttle {
         self.latest
     }
 
-    /// In which part of the kernel's windows it had to wait, over the last `window`, from 0 to 1; `None` where it ran in none.
+    /// The share of the kernel's windows in which it was throttled, over the last `window`, from 0 to 1; `None` when it ran in none.
     pub fn share(&self, window: Duration) -> Option<f64> {
         let ran = self.windows.growth(window)?.by;
         let waited = self.throttled.growth(window)?.by;
@@ -57,7 +57,7 @@ impl Throttle {
     }
 }
 
-/// Takes a report of how the replica of `place` fares into `memory`, where it has what is `declared`: with another limit it would fare otherwise.
+/// Takes a report of the replica of `place`. `memory` learns from it only while the replica has the `declared` limit.
 pub(crate) fn observe(
     memory: &mut ThrottlingMemory,
     place: &mut Place,
@@ -93,7 +93,7 @@ pub(crate) fn observe(
     }
 }
 
-/// In how many thousandths of the windows from one count to the next it had to wait; 0 where it ran in none.
+/// Throttled windows between two counts, in thousandths of all windows; 0 when it ran in none.
 fn thousandths(before: Throttling, after: Throttling) -> u64 {
     let ran = after.windows.saturating_sub(before.windows);
     let waited = after.throttled.saturating_sub(before.throttled);

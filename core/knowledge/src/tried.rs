@@ -1,4 +1,4 @@
-//! The autoscalers that are tried beside the acting one, as a declaration means them.
+//! The shadow autoscalers of a declaration: tried beside the acting one, without effect.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 use model::input::Declared;
 use model::resource::{AutoscalerSpec, ObjectName};
 
-/// An autoscaler that is tried: its name, and what it is while no schedule says other bounds.
+/// A shadow autoscaler: its name, and its specification with the bounds that hold while no schedule changes them.
 pub type Shadowing = (ObjectName, Arc<AutoscalerSpec>);
 
-/// The shadows of one declaration, kept: to complete and check one takes longer than to ask it, and each is asked in every period.
+/// The shadows of one declaration, kept ready: they are asked in every period, and completing one takes longer than asking it.
 #[derive(Clone, Debug)]
 pub struct Tried {
     of: Arc<Declared>,
@@ -24,7 +24,7 @@ impl Tried {
     }
 }
 
-/// The shadows of `declared`, from what is `kept` if it is of that very declaration.
+/// The shadows of `declared`, taken from `kept` if they are of that very declaration.
 pub(crate) fn shadows<'a>(kept: Option<&'a Tried>, declared: &Arc<Declared>) -> Cow<'a, [Shadowing]> {
     match kept.filter(|kept| Arc::ptr_eq(&kept.of, declared)) {
         Some(kept) => Cow::Borrowed(&kept.shadows),

@@ -98,7 +98,8 @@ fn time_of_day(ms: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "{:02}:{:02}:{:02}.{ms:03}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
 }
 
+/// A span in whole milliseconds; at the far end it saturates.
 #[inline]
-fn millis(span: Duration) -> u64 {
+pub fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Reports in, facts out.
+//! Checking reports against the lives that they speak of.
 
 use std::collections::BTreeSet;
 

@@ -1,10 +1,10 @@
-//! What one replica is believed to carry, and how that is bounded by what was seen.
+//! The capacity of one replica as it is believed, and how what was seen bounds it.
 //!
-//! - No rate is believed that is more than a factor above the highest at which the promise was kept ([`reach`]): the curve may be wrong
-//!   beyond it, and a replica that has fallen over carries nothing.
-//! - Whatever is seen, no less than a quarter is believed of what was carried well before: if it is not load that makes a service slow,
-//!   more replicas do not help, and cost at most that.
-//! - A new version is believed to carry most of what the one before did, until it has shown something else.
+//! - At most a factor above the highest rate at which the promise was kept ([`reach`]): beyond it the curve may be wrong, and an
+//!   overloaded replica carries nothing.
+//! - At least a quarter of what was carried well before: if a service is slow for another reason than load, more replicas do not
+//!   help, and this bounds what they cost.
+//! - A new version is believed to carry most of what the last one did, until it has shown something else.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,31 +19,31 @@ use model::time::Time;
 use super::curve::Curve;
 use super::evidence::{broken, kept, mean_rate, usual_class};
 
-/// The share of the promise that the latency may reach by the curve: the rest is for what windows differ by.
+/// The share of the promised latency that the curve may reach; the rest allows for the spread of windows.
 const SHARE_USED: f64 = 0.75;
 
-/// What is believed of the rate at which replicas were seen overloaded, where they were never seen otherwise.
+/// The part of the rate that is believed when replicas were never seen but overloaded.
 const OF_OVERLOAD: f64 = 0.7;
 
-/// The least part of what was carried well before that is believed.
+/// At least one part in so many of what was carried well before is believed.
 const OF_BEST: u64 = 4;
 
-/// What is believed of a version before it has shown anything, in hundredths of what the one before carries.
+/// What a version is believed to carry before it has shown anything, in hundredths of the last version's capacity.
 const OF_BEFORE_PERCENT: u64 = 80;
 
-/// How long until half of the best rate is forgotten, if it does not come again.
+/// The half-life of the best rate, if it does not come again.
 const BEST_HALF_LIFE: Duration = Duration::from_hours(24 * 3);
 
-/// Requests a second that one replica is believed to carry within the promise.
+/// The capacity of one replica as it is believed: requests a second within the promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Learned {
     /// Of which version; `None` for what was declared.
     pub generation: Option<Generation>,
-    /// What is acted on. Above 0.
+    /// The rate that is acted on; above 0.
     pub rate: MilliRps,
-    /// At least so much was carried; at most `rate`.
+    /// The lower bound: so much was carried; at most `rate`.
     pub lower: MilliRps,
-    /// More was not carried, or is beyond what can be told; at least `rate`.
+    /// The upper bound: more was not carried, or cannot be told; at least `rate`.
     pub upper: MilliRps,
     /// Windows that it was learned from.
     pub windows: u64,
@@ -51,27 +51,27 @@ pub struct Learned {
     pub ground: Ground,
 }
 
-/// What a capacity rests on.
+/// The evidence that a capacity rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ground {
     /// The rates at which the promise was kept, and the curve of the latency over them.
     Curve,
     /// The rates at which the promise was kept.
     Kept,
-    /// Rates at which it was broken: no other was seen.
+    /// Only rates at which the promise was broken.
     Overload,
-    /// What the version before carries.
+    /// The capacity of the last version.
     Before,
     /// The declaration.
     Declared,
 }
 
-/// What each version is believed to carry by what was seen of it alone, oldest first.
+/// The capacity of each version by what was seen of it alone, oldest first.
 pub fn learned(memory: &CapacityMemory) -> impl Iterator<Item = Learned> {
     memory.versions.iter().filter_map(|version| of_version(version, memory.below))
 }
 
-/// What a replica of version `generation` is believed to carry; `None` while nothing is known.
+/// The capacity of a replica of version `generation`; `None` while nothing is known.
 pub fn estimate(memory: Option<&CapacityMemory>, generation: Generation, slo: &Slo) -> Option<Learned> {
     let is_meant = |memory: &&CapacityMemory| {
         (memory.below, memory.quantile) == (slo.latency.below.as_duration(), slo.latency.quantile)
@@ -82,7 +82,7 @@ pub fn estimate(memory: Option<&CapacityMemory>, generation: Generation, slo: &S
     let before = all().filter(|learned| learned.generation < Some(generation)).last();
     let prior = before.map(Learned::passed_on).or_else(|| declared(slo));
     match (own, prior) {
-        // What was seen broken is not outvoted by what another version carried.
+        // What another version carried cannot outvote a rate at which this one was seen to break the promise.
         (Some(own), Some(prior)) if prior.rate > own.rate && !own.is_bounded(memory) => {
             Some(Learned { windows: own.windows, lower: own.lower.min(prior.rate), ..prior })
         }
@@ -97,13 +97,13 @@ fn declared(slo: &Slo) -> Option<Learned> {
 }
 
 impl Learned {
-    /// What somebody says that a replica carries.
+    /// A capacity that was declared.
     pub fn supposed(rate: MilliRps) -> Self {
         let (rate, ground) = (rate.max(MilliRps(1)), Ground::Declared);
         Self { generation: None, rate, lower: rate, upper: rate, windows: 0, ground }
     }
 
-    /// What the next version is believed to carry.
+    /// The capacity that the next version is believed to have.
     fn passed_on(self) -> Self {
         let rate = MilliRps((self.rate.0 / 100).saturating_mul(OF_BEFORE_PERCENT).max(1));
         Self { rate, lower: self.lower.min(rate), windows: 0, ground: Ground::Before, ..self }

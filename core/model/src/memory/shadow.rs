@@ -1,13 +1,13 @@
-//! What is remembered of autoscalers that are tried beside the acting one.
+//! What is remembered of shadow autoscalers, which are tried beside the acting one without effect.
 
 use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::ScalingMemory;
 use crate::resource::ObjectName;
-use crate::time::Time;
+use crate::time::{Time, millis};
 
-/// What is remembered of an autoscaler that is tried beside the acting one: what it goes by, and how the two compare.
+/// What is remembered of a shadow autoscaler: its own memory, and how it compares with the acting one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ShadowMemory {
     /// Its name.
@@ -16,15 +16,15 @@ pub struct ShadowMemory {
     pub desired: u32,
     /// What it remembers, as if its decisions had been carried out.
     pub scaling: ScalingMemory,
-    /// Since when it is compared.
+    /// Since when the two are compared.
     pub since: Time,
-    /// Until when it has been.
+    /// Until when they have been compared.
     pub until: Time,
-    /// How much of that time counts, in milliseconds: not that in which nobody looked.
+    /// How much of that time counts, in milliseconds: gaps between looks do not.
     pub counted_ms: u64,
-    /// What it has come to in that time.
+    /// Its own figures over that time.
     pub own: Tally,
-    /// What the acting one has come to in the same time.
+    /// The figures of the acting one over the same time.
     pub acting: Tally,
     /// When it would have run fewer than the acting one.
     pub below: Difference,
@@ -34,7 +34,7 @@ pub struct ShadowMemory {
     pub changes: Vec<SizeChange>,
 }
 
-/// What an autoscaler has come to over some time. Sums hold at the end of their range, which a million replicas reach in six centuries.
+/// The figures of an autoscaler over some time. Sums saturate, which takes a million replicas six centuries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tally {
     /// Replicas that it wanted, times milliseconds.
@@ -89,7 +89,7 @@ pub struct SizeChange {
 pub const SHADOW_CHANGES_MAX: usize = 20;
 
 impl ShadowMemory {
-    /// One that begins at `now` with so many replicas and with what it goes by.
+    /// Begins the comparison at `now` with the size and the memory of the acting one.
     pub fn new(name: ObjectName, now: Time, desired: u32, scaling: ScalingMemory) -> Self {
         Self {
             name,
@@ -106,7 +106,7 @@ impl ShadowMemory {
         }
     }
 
-    /// Counts a time during which it wanted [`Self::desired`] replicas and the acting one `acting`.
+    /// Counts a span in which it wanted [`Self::desired`] replicas and the acting one wanted `acting`.
     pub fn count(&mut self, passed: Duration, acting: u32) {
         let ms = millis(passed);
         let times = |replicas: u32| ms.saturating_mul(u64::from(replicas));
@@ -135,7 +135,7 @@ impl ShadowMemory {
         }
     }
 
-    /// Whether `then` says the same but for what has been counted since, and that is less than `slack` ago.
+    /// Whether `then` differs only in its counts, and is at most `slack` behind.
     pub fn is_kept_by(&self, then: &Self, slack: Duration) -> bool {
         let is_same = self.name == then.name
             && self.desired == then.desired
@@ -146,7 +146,7 @@ impl ShadowMemory {
 }
 
 impl Tally {
-    /// Adds a change from one number to another, if it is one.
+    /// Counts a change of size; none when both are the same.
     pub fn turn(&mut self, from: u32, to: u32) {
         let (heading, count) = match to.cmp(&from) {
             Ordering::Greater => (Heading::Out, &mut self.grown),
@@ -160,14 +160,10 @@ impl Tally {
         self.heading = heading;
     }
 
-    /// Adds a time during which a metric was above its target, or there was no number.
+    /// Counts a span in which a metric was above its target, or the metrics gave no number.
     pub fn note(&mut self, passed: Duration, is_over: bool, is_held: bool) {
         for (sum, holds) in [(&mut self.over_ms, is_over), (&mut self.held_ms, is_held)] {
             *sum = sum.saturating_add(if holds { millis(passed) } else { 0 });
         }
     }
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
