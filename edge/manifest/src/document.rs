@@ -2,18 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use model::nearest;
 use model::resource::check::{self, Severity};
-use model::resource::{
-    AccessLog, ClientTls, HttpOrigin, Kind, MetricOrigin, PostgresOrigin, PrometheusOrigin, RedisOrigin,
-    Resource, Route, Secret, ServiceSpec, Tls, schema,
-};
-use serde_json::Value;
+use model::resource::{Kind, Resource};
 
 use crate::diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Source};
-use crate::form;
+use crate::kinds;
+use crate::paths;
 use crate::tree::{self, Content, Node};
 
 /// One resource and where it was written.
@@ -106,7 +102,7 @@ impl Manifests {
         for document in &self.documents {
             let mut resource = document.resource.clone();
             let folder = current.join(document.folder.as_deref().unwrap_or(Path::new("")));
-            if !resolve_paths(paths_of(&mut resource), &folder) {
+            if !paths::resolve(&mut resource, &folder) {
                 return Err(PathError { resource: resource.name().to_owned(), folder });
             }
             resolved.push(resource);
@@ -130,7 +126,7 @@ impl Manifests {
             self.add(Diagnostic { severity: Severity::Warning, ..error(source, span, "", text) });
         }
         for root in declared {
-            match resource(&root) {
+            match kinds::read(&root) {
                 Ok(resource) => {
                     let folder = folder.map(Path::to_owned);
                     self.documents.push(Document { resource, source: Arc::clone(source), folder, root });
@@ -163,75 +159,6 @@ pub(crate) fn error(
     Diagnostic { severity: Severity::Error, source, span, path, text, expected: String::new() }
 }
 
-/// A kind in one of its versions, and its form.
-struct KnownForm {
-    kind: Kind,
-    api_version: &'static str,
-    schema: Value,
-}
-
-/// Made once: a schema takes longer to make than a small file to read.
-static FORMS: LazyLock<Vec<KnownForm>> = LazyLock::new(|| {
-    let versions = Kind::ALL
-        .into_iter()
-        .flat_map(|kind| kind.api_versions().iter().map(move |version| (kind, *version)));
-    let forms = versions.filter_map(|(kind, api_version)| {
-        schema::schema_of(api_version, kind).map(|schema| KnownForm { kind, api_version, schema })
-    });
-    forms.collect()
-});
-
-/// The paths in a resource; a working directory that is not given is the empty path.
-fn paths_of(resource: &mut Resource) -> Vec<&mut String> {
-    match resource {
-        Resource::Service(service) => {
-            let ServiceSpec { run, expose, .. } = &mut service.spec;
-            let files = expose.iter_mut().flat_map(|expose| {
-                let externals = expose.external.iter_mut().map(|external| &mut external.file);
-                certificates(&mut expose.tls).chain(externals).chain(log_file(&mut expose.access_log))
-            });
-            std::iter::once(run.working_directory.get_or_insert_default()).chain(files).collect()
-        }
-        Resource::MetricSource(source) => match &mut source.spec.from {
-            MetricOrigin::Prometheus(PrometheusOrigin { bearer_token_file, tls, .. })
-            | MetricOrigin::Http(HttpOrigin { bearer_token_file, tls, .. }) => {
-                let files = tls.iter_mut().flat_map(ClientTls::files_mut);
-                bearer_token_file.iter_mut().chain(files).collect()
-            }
-            MetricOrigin::Redis(RedisOrigin { password, tls, .. })
-            | MetricOrigin::Postgres(PostgresOrigin { password, tls, .. }) => {
-                let files = tls.iter_mut().flat_map(ClientTls::files_mut);
-                password.iter_mut().filter_map(Secret::file_mut).chain(files).collect()
-            }
-            MetricOrigin::Command(command) => vec![command.working_directory.get_or_insert_default()],
-            MetricOrigin::Replicas(_) => Vec::new(),
-        },
-        Resource::Route(Route { spec, .. }) => {
-            certificates(&mut spec.tls).chain(log_file(&mut spec.access_log)).collect()
-        }
-        Resource::HorizontalPodAutoscaler(_) => Vec::new(),
-    }
-}
-
-/// The paths of certificates, of keys, and of those who vouch for an authority that is asked.
-fn certificates(tls: &mut Option<Tls>) -> impl Iterator<Item = &mut String> {
-    tls.iter_mut().flat_map(Tls::files_mut)
-}
-
-/// The path of a log, unless it is none.
-fn log_file(log: &mut Option<AccessLog>) -> impl Iterator<Item = &mut String> {
-    log.iter_mut().filter(|log| !log.is_standard_output()).map(|log| &mut log.file)
-}
-
-/// Lets each path begin at `folder`; `false` when one of them cannot be written as text then.
-fn resolve_paths(paths: Vec<&mut String>, folder: &Path) -> bool {
-    paths.into_iter().all(|path| {
-        // Leaves out each `.` and keeps each `..`, which may lead through a link.
-        let resolved: PathBuf = folder.join(&*path).components().collect();
-        resolved.into_os_string().into_string().map(|text| *path = text).is_ok()
-    })
-}
-
 /// The manifests in a document: itself, or the items of a list, as `kubectl get -o yaml` and our own API print it.
 ///
 /// A list is `items` with `kind: List` or without a kind. What else it says is of no use to its items.
@@ -260,64 +187,4 @@ fn is_seen(root: &Node) -> bool {
     let kind = root.entry("kind").map(|entry| &entry.value.content);
     matches!(kind, Some(Content::Scalar { text, .. }) if KINDS.contains(&text.as_str()))
         && root.entry("status").is_some()
-}
-
-fn resource(root: &Node) -> Result<Resource, Vec<form::Misfit>> {
-    let form = known_form(root)?;
-    let value = form::fit(root, &form.schema)?;
-    serde_json::from_value(value).map_err(|error| {
-        // The form asks the types themselves wherever a schema cannot tell, so this is a rule that the form does not know.
-        let text = format!("this {} cannot be read: {error}", form.kind);
-        vec![misfit(root.heading(), "", text, "")]
-    })
-}
-
-fn misfit(span: std::ops::Range<usize>, path: &str, text: String, expected: &str) -> form::Misfit {
-    form::Misfit { span, path: path.to_owned(), text, expected: expected.to_owned() }
-}
-
-/// The form that `kind` and `apiVersion` of a document name.
-fn known_form(root: &Node) -> Result<&'static KnownForm, Vec<form::Misfit>> {
-    let Content::Mapping(_) = &root.content else {
-        let text = "a manifest is a mapping with apiVersion, kind, metadata and spec".to_owned();
-        return Err(vec![misfit(root.heading(), "", text, "")]);
-    };
-    let kinds = Kind::ALL.map(Kind::as_str);
-    let kind = named(root, "kind", &kinds, "is no kind");
-    let version_of = |form: &'static KnownForm| form.api_version;
-    let mut all_versions: Vec<&str> = FORMS.iter().map(version_of).collect();
-    // Kinds of our own have the same one.
-    let mut seen = BTreeSet::new();
-    all_versions.retain(|version| seen.insert(*version));
-    let Ok(kind) = kind else {
-        let version = named(root, "apiVersion", &all_versions, "is no version of a kind");
-        return Err([kind.err(), version.err()].into_iter().flatten().collect());
-    };
-    let of_kind = || FORMS.iter().filter(|form| form.kind.as_str() == kind);
-    let versions: Vec<&str> = of_kind().map(version_of).collect();
-    let version = named(root, "apiVersion", &versions, &format!("is no version of {kind}"))
-        .map_err(|misfit| vec![misfit])?;
-    let mut found = of_kind().filter(|form| form.api_version == version);
-    found
-        .next()
-        .ok_or_else(|| vec![misfit(root.heading(), "", format!("no form of {kind} {version} is known"), "")])
-}
-
-/// The text under `key` when it is one of `known`.
-fn named<'n>(root: &'n Node, key: &str, known: &[&str], is_no: &str) -> Result<&'n str, form::Misfit> {
-    let expected = format!("expected {}{}", if known.len() > 1 { "one of " } else { "" }, known.join(", "));
-    let Some(entry) = root.entry(key).filter(|entry| !entry.value.is_null()) else {
-        return Err(misfit(root.heading(), "", format!("the field {key} is missing"), &expected));
-    };
-    match &entry.value.content {
-        Content::Scalar { text, .. } if known.contains(&text.as_str()) => Ok(text),
-        Content::Scalar { text, .. } => {
-            let meant = nearest(text, known.iter().copied()).map(|name| format!("; did you mean {name}?"));
-            let text = format!("{text:?} {is_no}{}", meant.unwrap_or_default());
-            Err(misfit(entry.value.span.clone(), key, text, &expected))
-        }
-        Content::Sequence(_) | Content::Mapping(_) => {
-            Err(misfit(entry.key_span.clone(), key, "expected a text".to_owned(), &expected))
-        }
-    }
 }

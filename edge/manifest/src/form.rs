@@ -2,15 +2,16 @@
 //!
 //! Scalars are read as the form asks for and not as YAML guesses, so that `1e3` stays the text that a quantity keeps. What a
 //! schema cannot say (names, quantities, spans, fields that exclude each other) is asked of the types themselves through
-//! [`model::resource::schema::read_as`].
+//! [`read_as`].
 
 use std::ops::Range;
 
 use model::nearest;
-use model::resource::schema;
+use model::resource::schema::read_as;
 use serde_json::{Map, Value};
 
 use crate::scalar;
+use crate::schema::{self, Form, NamedForm, named_forms, range_of, texts, types_of, words_of};
 use crate::tree::{Content, Entry, Node};
 
 /// Something in a tree that does not have the form it should have.
@@ -20,6 +21,17 @@ pub(crate) struct Misfit {
     pub(crate) path: String,
     pub(crate) text: String,
     pub(crate) expected: String,
+}
+
+impl Misfit {
+    pub(crate) fn new(
+        span: Range<usize>,
+        path: &str,
+        text: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self { span, path: path.to_owned(), text: text.into(), expected: expected.into() }
+    }
 }
 
 /// `root` as JSON of the form that `schema` describes, or all that is not of that form.
@@ -63,45 +75,20 @@ struct Fitting<'s> {
     misfits: Vec<Misfit>,
 }
 
-/// A schema with its reference followed.
-struct Form<'s> {
-    schema: &'s Value,
-    /// The name under `$defs`, when it has one.
-    definition: Option<&'s str>,
-}
-
 impl<'s> Fitting<'s> {
     fn add(&mut self, place: &Place<'_>, text: impl Into<String>, expected: impl Into<String>) {
-        let (span, path) = (place.at.clone(), place.path.clone());
-        self.misfits.push(Misfit { span, path, text: text.into(), expected: expected.into() });
-    }
-
-    /// Follows references, and takes the form that is not null where null is allowed too.
-    fn form(&self, mut schema: &'s Value) -> Form<'s> {
-        let mut definition = None;
-        loop {
-            if let Some(name) = schema["$ref"].as_str().and_then(|name| name.strip_prefix("#/$defs/")) {
-                definition = Some(name);
-                schema = &self.definitions[name];
-            } else if let Some(inner) =
-                schema["anyOf"].as_array().and_then(|any| any.iter().find(|s| s["type"] != "null"))
-            {
-                schema = inner;
-            } else {
-                return Form { schema, definition };
-            }
-        }
+        self.misfits.push(Misfit::new(place.at.clone(), &place.path, text, expected));
     }
 
     /// The JSON of a node; none when something in it is wrong, which is then among the misfits.
     fn node(&mut self, place: &Place<'_>, schema: &'s Value) -> Option<Value> {
-        let form = self.form(schema);
+        let form = schema::followed(self.definitions, schema);
         let before = self.misfits.len();
         let value = self.shape(place, &form)?;
         if self.misfits.len() > before {
             return None;
         }
-        let reads = form.definition.and_then(|definition| schema::read_as(definition, &value));
+        let reads = form.definition.and_then(|definition| read_as(definition, &value));
         if let Some(Err(text)) = reads {
             self.add(place, text, "");
             return None;
@@ -122,7 +109,7 @@ impl<'s> Fitting<'s> {
             return self.word(place, &words, &named);
         }
         let types = types_of(form.schema);
-        let reads_itself = form.definition.is_some_and(|name| schema::read_as(name, &Value::Null).is_some());
+        let reads_itself = form.definition.is_some_and(|name| read_as(name, &Value::Null).is_some());
         let expected = || expectation(form.schema, &types);
         match &place.node.content {
             Content::Mapping(entries) if types.contains(&"object") => {
@@ -272,7 +259,7 @@ impl<'s> Fitting<'s> {
 
     /// Adds the path of each object in `schema` that has a field `name`. No form of ours refers to itself.
     fn places_of(&self, name: &str, path: &str, schema: &'s Value, places: &mut Vec<String>) {
-        let form = self.form(schema).schema;
+        let form = schema::followed(self.definitions, schema).schema;
         if let Some(fields) = form["properties"].as_object() {
             if fields.contains_key(name) {
                 places.push(path.to_owned());
@@ -335,50 +322,6 @@ impl<'s> Fitting<'s> {
         self.add(place, format!("expected a whole number from {least} to {most}, found {value}"), "");
         None
     }
-}
-
-/// The least and the most that a whole number may be.
-fn range_of(schema: &Value) -> (i64, i64) {
-    let (least, most) = match schema["format"].as_str() {
-        Some("int32") => (i64::from(i32::MIN), i64::from(i32::MAX)),
-        Some("uint32") => (0, i64::from(u32::MAX)),
-        Some("uint16") => (0, i64::from(u16::MAX)),
-        Some(_) | None => (i64::MIN, i64::MAX),
-    };
-    let least = schema["minimum"].as_i64().map_or(least, |minimum| minimum.max(least));
-    let most = schema["maximum"].as_i64().map_or(most, |maximum| maximum.min(most));
-    (least, most)
-}
-
-/// The words that a schema allows, when it is a choice of words.
-fn words_of(schema: &Value) -> Vec<&str> {
-    if let Some(word) = schema["const"].as_str() {
-        return vec![word];
-    }
-    if schema["enum"].is_array() {
-        return texts(&schema["enum"]).collect();
-    }
-    schema["oneOf"].as_array().into_iter().flatten().flat_map(|way| words_of(way)).collect()
-}
-
-/// A form by the name that it is chosen by.
-pub(crate) type NamedForm<'s> = (&'s str, &'s Value);
-
-/// The forms of which a schema allows one, each under its name.
-pub(crate) fn named_forms(schema: &Value) -> Vec<NamedForm<'_>> {
-    let ways = schema["oneOf"].as_array().into_iter().flatten();
-    let fields = ways.filter_map(|way| way["properties"].as_object());
-    fields.flatten().map(|(name, form)| (name.as_str(), form)).collect()
-}
-
-/// The JSON types that a schema allows, null left out; empty when any is.
-fn types_of(schema: &Value) -> Vec<&str> {
-    let single = schema["type"].as_str().into_iter();
-    single.chain(texts(&schema["type"])).filter(|name| *name != "null").collect()
-}
-
-fn texts(list: &Value) -> impl Iterator<Item = &str> {
-    list.as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
 fn one_of(names: &[&str]) -> String {

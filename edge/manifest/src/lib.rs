@@ -1,9 +1,9 @@
 //! Resources as people write them: YAML or JSON in, resources or located errors out, and back again.
 //!
-//! A run finds all that is wrong with all its files: what is no YAML, what has a wrong form, and what contradicts
-//! something else. Each error says file, line, column and path, what was expected, and the nearest known name. The form
-//! of each kind is its JSON Schema, made from the types in `model::resource`, so that the errors, the schema that users
-//! see, and the types cannot disagree. Nothing is resolved, defaulted from the environment, or applied here.
+//! A run finds everything that is wrong with all its files: text that is no YAML, fields of a wrong form, and resources that
+//! contradict each other. Each error says file, line, column and path, what was expected, and the nearest known name. The form of
+//! each kind is its JSON Schema, made from the types in `model::resource`, so that the errors, the schema that users see, and the
+//! types cannot disagree. Nothing is defaulted from the environment or applied here.
 //!
 //! ```
 //! let read = manifest::parse("shop.yaml", "apiVersion: homeostat/v1\nkind: Servise\n");
@@ -16,8 +16,11 @@ mod diff;
 mod document;
 mod files;
 mod form;
+mod kinds;
+mod paths;
 mod reference;
 mod scalar;
+mod schema;
 mod tree;
 mod write;
 

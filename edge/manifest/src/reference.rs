@@ -7,7 +7,7 @@ use model::resource::Kind;
 use model::resource::schema::schema_of;
 use serde_json::Value;
 
-use crate::form::named_forms;
+use crate::schema::{Form, followed, named_forms};
 
 const HEAD: &str = "\
 <!-- Written by `cargo run -p manifest --example reference > docs/resources.md`; a test holds it against the schema. -->
@@ -291,20 +291,9 @@ impl<'s> Table<'s> {
         self.kind == Kind::Service && matches!(definition, "MetricSpec" | "HorizontalPodAutoscalerBehavior")
     }
 
-    fn follow(&self, mut schema: &'s Value) -> (&'s Value, Option<&'s str>) {
-        let mut definition = None;
-        loop {
-            if let Some(name) = schema["$ref"].as_str().and_then(|name| name.strip_prefix("#/$defs/")) {
-                definition = Some(name);
-                schema = &self.definitions[name];
-            } else if let Some(some) =
-                schema["anyOf"].as_array().and_then(|any| any.iter().find(|s| s["type"] != "null"))
-            {
-                schema = some;
-            } else {
-                return (schema, definition);
-            }
-        }
+    fn follow(&self, schema: &'s Value) -> (&'s Value, Option<&'s str>) {
+        let Form { schema, definition } = followed(self.definitions, schema);
+        (schema, definition)
     }
 
     fn takes(&self, form: &'s Value, definition: Option<&str>) -> String {
