@@ -1,10 +1,10 @@
-//! What a rule makes of the target of a request.
+//! How a rule changes the target of a request: rewrites and redirects.
 
 use model::resource::route::{PathModifier, RequestRedirect, Scheme};
 
 use crate::head::name_of;
 
-/// What a client asked for, as far as a redirect goes by it.
+/// The parts of a request that a redirect may keep.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
     /// The scheme.
@@ -21,7 +21,7 @@ pub struct Asked<'a> {
     pub prefix_len: usize,
 }
 
-/// The path that takes the place of `path`, of which a prefix of so many bytes matched.
+/// The path that replaces `path`, of which a prefix of `prefix_len` bytes matched.
 ///
 /// Source: the table at HTTPPathModifier.replacePrefixMatch of the Gateway API, v1.
 pub fn replaced(modifier: &PathModifier, path: &str, prefix_len: usize) -> String {
@@ -30,7 +30,7 @@ pub fn replaced(modifier: &PathModifier, path: &str, prefix_len: usize) -> Strin
         PathModifier::ReplacePrefixMatch(prefix) => {
             let prefix = prefix.as_str();
             let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-            // The match cut it where an element ends.
+            // The match ends where a path element ends.
             let rest = path.get(prefix_len..).unwrap_or_default();
             let whole = format!("{prefix}{rest}");
             if whole.starts_with('/') { whole } else { format!("/{whole}") }
@@ -40,7 +40,7 @@ pub fn replaced(modifier: &PathModifier, path: &str, prefix_len: usize) -> Strin
 
 /// Where a redirect sends the client.
 ///
-/// The port is left out where it is the scheme's own. Source: HTTPRequestRedirectFilter of the Gateway API, v1.
+/// The default port of the scheme is left out. Source: HTTPRequestRedirectFilter of the Gateway API, v1.
 pub fn location(redirect: &RequestRedirect, asked: &Asked<'_>) -> String {
     let scheme = redirect.scheme.unwrap_or(asked.scheme);
     let host = redirect.hostname.as_ref().map_or_else(|| name_of(asked.host), |host| host.as_str());
@@ -75,10 +75,10 @@ const fn port_of(scheme: Scheme) -> u16 {
     }
 }
 
-/// Whether a path has an element that means "here" or "up", also when it is written with `%2e`.
+/// Whether a path has an element `.` or `..`, also when it is written with `%2e`.
 ///
-/// Such a path would be matched as one and, by a service that resolves it, answered as another. Clients resolve them before
-/// they ask. Source: RFC 3986, section 5.2.4.
+/// It would be matched as one path and answered as another by a service that resolves it. Proper clients resolve such paths
+/// themselves. Source: RFC 3986, section 5.2.4.
 pub fn climbs(path: &str) -> bool {
     let is_dots = |element: &str| {
         let mut rest = element.as_bytes();

@@ -1,4 +1,4 @@
-//! What is looked at of a request.
+//! The head of a request, as far as routes look at it.
 
 /// The head of a request, as far as routes tell requests apart.
 pub trait Head {

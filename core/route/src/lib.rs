@@ -1,10 +1,10 @@
 //! Which rule of which route a request is for, and what becomes of it.
 //!
-//! A [`Table`] is compiled from the routes of one listener and asked for each request; it answers the rule that the Gateway API
-//! gives precedence to, without allocating. What a rule then changes, [`location`] and [`replaced`] compute; how its
-//! requests are shared out among services, [`Shares`] says; and what it may not exceed, [`Pace`].
+//! A [`Table`] is compiled from the routes of one listener and asked for each request. It answers with the rule that has precedence
+//! by the Gateway API, without allocating. [`location`] and [`replaced`] compute what a rule changes, [`Shares`] spreads its
+//! requests over services by weight, and [`Pace`] limits their rate.
 //!
-//! Nothing here knows a socket, a clock or a service: the same request to the same table has the same answer always.
+//! Nothing here knows a socket, a clock or a service: the same request to the same table always has the same answer.
 //!
 //! ```
 //! use model::resource::Resource;

@@ -1,11 +1,11 @@
-//! How many requests may come in what time.
+//! Rate limits.
 
 use std::num::NonZeroU32;
 
-/// A limit of requests by time, as a bucket of tokens that fills steadily.
+/// A rate limit: a bucket of tokens that fills steadily.
 ///
-/// The state of a bucket is one number, the time at which it would be full again (the generic cell rate algorithm's "theoretical
-/// arrival time"), so that it can be kept in one atomic word, and a bucket that is full need not be kept at all.
+/// The state of a bucket is one number, the time at which it would be full again (the "theoretical arrival time" of the generic
+/// cell rate algorithm). It fits in one atomic word, and a full bucket need not be kept at all.
 /// Source: ITU-T I.371, Annex A, "virtual scheduling".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
@@ -33,13 +33,13 @@ pub enum Verdict {
 const SECOND_NS: u64 = 1_000_000_000;
 
 impl Pace {
-    /// So many requests a second, and up to `burst` at once after a quiet time.
+    /// A limit of `per_second` requests, and of up to `burst` at once after a quiet time.
     pub fn new(per_second: NonZeroU32, burst: NonZeroU32) -> Self {
         let interval_ns = SECOND_NS / u64::from(per_second.get());
         Self { interval_ns, depth_ns: interval_ns.saturating_mul(u64::from(burst.get())) }
     }
 
-    /// Asks for one request at `now_ns`, with the state that the last one left; 0 for a bucket that was never asked.
+    /// Asks for one request at `now_ns`. `full_at_ns` is the state that the last request left; 0 for a new bucket.
     pub fn ask(self, full_at_ns: u64, now_ns: u64) -> Verdict {
         let full_at_ns = full_at_ns.max(now_ns).saturating_add(self.interval_ns);
         let over = full_at_ns.saturating_sub(now_ns.saturating_add(self.depth_ns));

@@ -1,12 +1,12 @@
-//! Shares of the requests: exact over time, and as evenly spread as they can be.
+//! Weighted shares of requests: exact over time, and spread as evenly as possible.
 
-/// Steps that a beginning may be moved on at most: so many picks of 16 services take a tenth of a millisecond.
+/// Most picks by which the beginning is moved: so many among 16 services take a tenth of a millisecond.
 const STEPS_MAX: u64 = 1024;
 
 /// Shares requests out in proportion to weights.
 ///
-/// Of as many requests as the sum of the weights each gets exactly its weight, in every such stretch from the first pick on, and never more
-/// than it has to in a row. Source: nginx, "smooth weighted round robin".
+/// In each round of as many requests as the sum of the weights, each share gets exactly its weight, in runs as short as possible.
+/// Source: nginx, "smooth weighted round robin".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shares {
     weights: Box<[u32]>,
@@ -16,9 +16,9 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// Shares for these weights, of which those that are 0 get nothing.
+    /// Shares for these weights; a weight of 0 gets nothing.
     ///
-    /// `seed` says where in the turn it begins, so that several that begin at once do not all begin with the same.
+    /// `seed` says where in the round it begins, so that several that begin at once do not all pick the same first.
     pub fn new(weights: &[u32], seed: u64) -> Self {
         let sum = weights.iter().map(|weight| i64::from(*weight)).sum();
         let mut shares = Self { weights: weights.into(), credits: vec![0; weights.len()].into(), sum };
@@ -29,7 +29,7 @@ impl Shares {
         shares
     }
 
-    /// What the shares are made of.
+    /// The weights.
     pub fn weights(&self) -> &[u32] {
         &self.weights
     }
@@ -50,14 +50,14 @@ impl Shares {
     }
 }
 
-/// Says of which requests, of a share of all, it is the turn: of every `denominator` in a row of exactly `numerator`.
+/// Takes a fixed portion of requests: exactly `numerator` of every `denominator` in a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Portion {
     owed: u64,
 }
 
 impl Portion {
-    /// Whether it is this one's turn. `numerator` is at most `denominator`.
+    /// Whether this request is taken. `numerator` is at most `denominator`.
     pub fn takes(&mut self, numerator: u32, denominator: std::num::NonZeroU32) -> bool {
         let denominator = u64::from(denominator.get());
         self.owed += u64::from(numerator).min(denominator);

@@ -1,8 +1,8 @@
 //! The rules of all routes of a listener, in the order in which they are asked.
 //!
-//! Precedence is the Gateway API's: first what names the host most closely, then what names the path most closely, then the
-//! rest. Host and path are looked up; what shares both is a short list in order of precedence, of which the first that
-//! holds is the answer. Where none in it holds, the next host or path is asked: precedence is among the rules that match.
+//! Precedence is that of the Gateway API: the most specific host first, then the most specific path, then the rest. Host and path
+//! are looked up; the rules that share both are a short list in order of precedence, and the first that matches is the answer.
+//! When none of them matches, the next host or path is tried: precedence is among the rules that match.
 //!
 //! Source: HTTPRouteSpec.hostnames and HTTPRouteRule.matches of the Gateway API, v1.
 
@@ -31,7 +31,7 @@ pub struct Member<'a> {
     pub name: &'a str,
     /// Grows with each route that is created; the older one goes first.
     pub created: u64,
-    /// What it asks for.
+    /// Its declaration.
     pub spec: &'a RouteSpec,
 }
 
@@ -60,19 +60,19 @@ pub struct CompileError {
 pub struct Table {
     /// By name.
     hosts: BTreeMap<Arc<str>, Paths>,
-    /// By what a host ends with, `.example.com`.
+    /// By the end of the host, such as `.example.com`.
     suffixes: BTreeMap<Arc<str>, Paths>,
     any_host: Paths,
 }
 
-/// What is declared for one host.
+/// The rules for one host.
 #[derive(Clone, Debug, Default)]
 struct Paths {
     /// By path.
     exact: BTreeMap<Arc<str>, Vec<Candidate>>,
     /// By prefix without the `/` at its end; the prefix `/` is empty.
     prefixes: BTreeMap<Arc<str>, Vec<Candidate>>,
-    /// Longest of the prefixes, in bytes: longer beginnings of a path need not be looked for.
+    /// Length of the longest prefix, in bytes: longer beginnings of a path need not be looked up.
     prefix_len_max: usize,
 }
 
@@ -104,7 +104,7 @@ impl Table {
         let mut by_age: Vec<usize> = (0..routes.len()).collect();
         by_age.sort_by_key(|i| (routes[*i].created, routes[*i].name));
         let mut table = Self::default();
-        // In the order of what breaks ties last, so that sorting stably by the rest keeps it.
+        // Age breaks ties last: the stable sort by the rest keeps this order.
         for route in by_age {
             let Member { name, spec, .. } = routes[route];
             let whole = [RouteMatch::default()];
@@ -139,10 +139,10 @@ impl Table {
         self.hosts.values_mut().chain(self.suffixes.values_mut()).chain([&mut self.any_host])
     }
 
-    /// The rule that has precedence among those that the request is for; `None` when it is for none.
+    /// The rule that has precedence among those that match the request; `None` when none does.
     ///
-    /// Allocates nothing. O(log n) for the host and each of its ends, and for each of these O(e log n) for the e elements of
-    /// the path that a prefix could have, plus the candidates of one path.
+    /// Allocates nothing. O(log n) for the host and each of its ends, and for each of these O(e log n) for the e path elements
+    /// that a prefix could have, plus the candidates of one path.
     pub fn lookup(&self, request: &impl Head) -> Option<Found> {
         let mut buffer = [0; HOST_LEN_MAX];
         let host = lower_case(name_of(request.host()), &mut buffer);
@@ -196,7 +196,7 @@ impl Paths {
                 return Some(found);
             }
         }
-        // Every target has this one, also the `*` of OPTIONS.
+        // The empty prefix matches every target, also the `*` of OPTIONS.
         self.prefixes.get("").and_then(|all| first(all, request, 0))
     }
 }
@@ -258,7 +258,7 @@ fn first(candidates: &[Candidate], request: &impl Head, prefix_len: usize) -> Op
     Some(Found { route: candidate.route, rule: candidate.rule, prefix_len })
 }
 
-/// The host in lower case, as hosts are declared; empty, which none is, for one that is longer than any.
+/// The host in lower case, as hosts are declared; empty, which no declared host is, when it is longer than any.
 fn lower_case<'b>(host: &str, buffer: &'b mut [u8; HOST_LEN_MAX]) -> &'b str {
     let Some(lower) = buffer.get_mut(..host.len()) else { return "" };
     lower.copy_from_slice(host.as_bytes());
