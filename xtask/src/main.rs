@@ -1,10 +1,14 @@
-//! Automation of the house, in Rust: what a person types and what CI runs are the same words.
+//! Automation of the workspace: people and CI run the same commands.
 //!
-//! `cargo xtask demo` shows the main job, `cargo xtask test` is the whole of CI, `cargo xtask tidy` holds the laws of
-//! the house, `cargo xtask fuzz` feeds its parsers, `cargo xtask cgroup2` tests on another kernel, `cargo xtask sim` and `cargo xtask bench` pass their arguments on to `swarm` and `bench` in release.
+//! - `cargo xtask demo` shows the main job
+//! - `cargo xtask test` is the whole of CI
+//! - `cargo xtask tidy` checks the laws of the workspace
+//! - `cargo xtask fuzz` fuzzes its parsers
+//! - `cargo xtask cgroup2` tests the process platform on a kernel with control groups of version 2
+//! - `cargo xtask sim` and `cargo xtask bench` pass their arguments to `swarm` and `bench`, built in release
 //!
-//! It depends on nothing of ours, so that it works, and says what is wrong, when the house does not compile.
-//! It exits with 0 on success, with 1 when what was asked for failed, with 2 when the words were wrong.
+//! It depends on none of our crates, so that it works, and says what is wrong, when they do not compile. It exits with 0 on success,
+//! with 1 when a task failed, and with 2 when the arguments were wrong.
 
 mod cargo;
 mod cgroup2;

@@ -36,14 +36,14 @@ struct Step {
     work: Work,
 }
 
-/// What a step does to the cores.
+/// How a step uses the cores, and so what may run beside it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Pace {
-    /// Takes them, or is over soon.
+    /// It needs the cores for itself, or is short.
     Takes,
-    /// Waits for most of its time, and others may compute beside it.
+    /// It waits most of the time: steps that only compute may run beside it.
     Waits,
-    /// Only computes: is done beside the steps that wait and come before it.
+    /// It only computes: it runs beside the steps before it that wait.
     Fills,
 }
 

@@ -1,7 +1,7 @@
 //! `cargo xtask tidy`: the laws of the house, each checked by a small module of its own.
 //!
-//! A law that nobody checks is decoration. Each check says how many things it looked at, so that a check
-//! which looks at nothing is seen, and each finding says what to do about it.
+//! A law that nobody checks is decoration. Each check says how many things it looked at, so that a check that looks at nothing
+//! is noticed, and each finding says what to do about it.
 
 mod arrows;
 mod attributes;
