@@ -46,7 +46,7 @@ Policies:
   trend            Holt's line over the last minutes, two minutes on
   surge            the load and what it rises by within a start-up in 95 of 100 cases
   surge-lean       the same for 99 of 100 cases, with 90 % of each replica used
-  peak,            p95      always as many as the peak, or 95 % of the time, need
+  peak, p95        always as many as the peak needs, or as suffice for 95 % of the time
   oracle           knows the load for as long as a replica takes to start; always shown
   oracle-stable    the same, and holds the largest number of five minutes; always shown
   oracle-lean      the same with 95 % of each replica used: the least cost without a violation";

@@ -11,7 +11,7 @@ use study::Recording;
 
 use super::learned::Learned;
 use super::load::LoadWords;
-use super::subject::Subject;
+use super::subject::StudiedService;
 use super::world::WorldWords;
 use super::{CompareWords, Comparison, Known, MeasureWords, POLICIES, ReplicaWords, ShowWords};
 use crate::failure::Failure;
@@ -78,7 +78,7 @@ impl Words {
     /// The service whose policy is tried; `None` when none is named.
     fn declared(&self, desk: &Desk) -> Result<Option<Arc<Declared>>, Failure> {
         if let Some(service) = &self.learned {
-            return Ok(Some(Subject::of(desk, &service.0, &self.file)?.declared));
+            return Ok(Some(StudiedService::of(desk, &service.0, &self.file)?.declared));
         }
         if self.file.is_empty() {
             return Ok(None);

@@ -12,7 +12,7 @@ use super::learned::Learned;
 use crate::failure::Failure;
 use crate::kept::{all_kept, kept};
 use crate::manifests::{self, Warnings};
-use crate::target::{OneService, Subject as Kind};
+use crate::target::{OneService, Subject};
 use crate::words::{Desk, wait_for};
 
 /// Which service.
@@ -31,7 +31,7 @@ pub(super) struct SubjectWords {
 
 /// A service, and the resources that say how it is scaled.
 #[derive(Debug)]
-pub(super) struct Subject {
+pub(super) struct StudiedService {
     pub(super) resources: Vec<Resource>,
     pub(super) declared: Arc<Declared>,
 }
@@ -41,8 +41,8 @@ impl SubjectWords {
         &self.service.0
     }
 
-    pub(super) fn subject(&self, desk: &Desk) -> Result<Subject, Failure> {
-        Subject::of(desk, self.name(), &self.file)
+    pub(super) fn subject(&self, desk: &Desk) -> Result<StudiedService, Failure> {
+        StudiedService::of(desk, self.name(), &self.file)
     }
 
     /// What was learned of it, where that is asked for.
@@ -51,7 +51,7 @@ impl SubjectWords {
     }
 }
 
-impl Subject {
+impl StudiedService {
     /// The service `name` as `files` declare it, or without any as the server keeps it.
     pub(super) fn of(desk: &Desk, name: &ServiceName, files: &[PathBuf]) -> Result<Self, Failure> {
         let resources = if files.is_empty() {
@@ -67,13 +67,13 @@ impl Subject {
 
 async fn as_kept(desk: &Desk, name: &ServiceName) -> Result<Vec<Resource>, Failure> {
     let client = desk.client()?;
-    let service = kept(&client, Kind::Service, name.as_str()).await?.ok_or_else(|| {
+    let service = kept(&client, Subject::Service, name.as_str()).await?.ok_or_else(|| {
         let server = client.server();
         Failure::work(format!(
             "homeostat at {server} has no service/{name}; see `homeostat get services`, or name a manifest with -f"
         ))
     })?;
-    let mut resources = all_kept(&client, Kind::Autoscaler).await?;
+    let mut resources = all_kept(&client, Subject::Autoscaler).await?;
     resources.insert(0, service);
     Ok(resources)
 }
