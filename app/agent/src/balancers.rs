@@ -1,4 +1,4 @@
-//! Balancers of somebody else, told of the replicas as the desk says.
+//! External balancers, kept up to date with the replicas of their services.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use proxy::{EndpointRoute, EndpointState, EndpointTraffic, Origin, Protocol, Ser
 use crate::agent::Inner;
 use crate::desk::{ReplicaDesk, ServiceDesk};
 
-/// How long the end of everything waits for balancers to be told of it: a check and a reload that each take their time by default.
+/// How long the shutdown waits for external balancers to be told: a check and a reload that each take as long as they may by default.
 pub(crate) const CLOSE_MAX: Duration = Duration::from_secs(20);
 
-/// Keeps no file yet; what is to be heard of one becomes an event of its service.
+/// A keeper without files. What it notices about a file becomes an event of the service.
 pub(crate) fn keepers(runtime: tokio::runtime::Handle, people: Handle) -> Keepers {
     let tell = move |notice: Notice| {
         let kind = if notice.is_warning { EventKind::BalancerFailed } else { EventKind::BalancerReloaded };
@@ -27,7 +27,7 @@ pub(crate) fn keepers(runtime: tokio::runtime::Handle, people: Handle) -> Keeper
     Keepers::new(runtime, Arc::new(tell))
 }
 
-/// Lets the balancers of a service have its replicas, and its endpoints elsewhere, as the proxy has them.
+/// Gives the external balancers of a service its endpoints, as the proxy has them.
 pub(crate) fn tell(inner: &Inner, name: &ServiceName, desk: &ServiceDesk, route: &ServiceRoute) {
     let exposed = desk.exposed.as_ref().and_then(|declared| declared.spec.expose.as_ref());
     let Some(expose) = exposed else { return forget(inner, name) };
@@ -50,7 +50,7 @@ pub(crate) fn tell(inner: &Inner, name: &ServiceName, desk: &ServiceDesk, route:
     inner.balancers.set(name, &expose.external, &upstream, is_settled);
 }
 
-/// Leaves the balancers of a service without its replicas.
+/// Takes the endpoints of a service away from its external balancers.
 pub(crate) fn forget(inner: &Inner, name: &ServiceName) {
     let none = Upstream {
         service: name.to_string(),
@@ -76,7 +76,7 @@ fn server(endpoint: &EndpointRoute) -> Option<Server> {
     Some(Server { ordinal, address: endpoint.address, standing })
 }
 
-/// Whether it is known if a replica answers: it was told what it gets, and its probes have said something.
+/// Whether it is known if a replica can serve: its traffic was ordered, and its probes have answered.
 fn is_known(replica: &ReplicaDesk) -> bool {
     let is_told = replica.declared.is_some();
     let may_be_asked =
@@ -84,7 +84,7 @@ fn is_known(replica: &ReplicaDesk) -> bool {
     is_told && (replica.standing.begun || !may_be_asked)
 }
 
-/// What is under way that the proxy does not see, at one moment.
+/// Requests under way over external balancers, which the proxy does not see, at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Elsewhere {
     /// `None` when they could not be listed.
@@ -92,8 +92,8 @@ pub(crate) struct Elsewhere {
 }
 
 impl Elsewhere {
-    /// What a draining replica may still be asked over balancers of somebody else: at most as many requests as connections are open to it, and one at
-    /// least while a balancer may not follow yet what it was told, or the connections are not known.
+    /// How many requests a draining replica may still have over external balancers: as many as connections are open to it, and at
+    /// least one while a balancer may not have followed yet, or the connections are not known.
     pub(crate) fn under_way(
         &mut self,
         inner: &Inner,
@@ -107,7 +107,7 @@ impl Elsewhere {
         let connections = self.connections.get_or_insert_with(|| {
             Connections::read().map_err(|error| tracing::warn!(error = %error, "connections_not_listed")).ok()
         });
-        // What the proxy has under way itself has a connection each.
+        // Each request of the proxy itself has a connection, too.
         let open =
             connections.as_ref().map(|all| all.to(endpoint.address).saturating_sub(endpoint.in_flight));
         open.unwrap_or(1).max(u32::from(is_settling))

@@ -1,4 +1,4 @@
-//! The certificates that the proxy shows: those in files, and those that are asked for by themselves.
+//! The certificates that the proxy shows: those in files, and those that are issued by ACME.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,23 +9,23 @@ use proxy::{Challenge, Table, Tls, TlsError, TlsState};
 
 use crate::agent::Inner;
 
-/// How the certificates of a service, or of a listener that routes share, stand.
+/// The state of the certificates of a service, or of a listener that routes share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificates {
     /// What clients are shown.
     pub shown: TlsState,
-    /// What is asked for by itself.
+    /// The certificates that are issued by ACME.
     pub issued: Vec<Issued>,
 }
 
-/// A certificate that is asked for by itself.
+/// A certificate that is issued by ACME.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issued {
     /// As it was declared.
     pub acme: Acme,
     /// Where its key and its chain are, once they are there.
     pub file: PathBuf,
-    /// How it stands with its authority.
+    /// The state of its issue.
     pub standing: Standing,
 }
 
@@ -35,7 +35,7 @@ pub enum CertificateError {
     /// Those in files.
     #[error(transparent)]
     Files(#[from] TlsError),
-    /// What an authority is to be believed by.
+    /// Those by which an ACME authority is trusted.
     #[error(transparent)]
     Authority(#[from] acme::Failure),
 }
@@ -70,7 +70,7 @@ fn check(resource: &Resource) -> Result<(), CertificateError> {
     in_files.map_or(Ok(()), |tls| Ok(proxy::check_certificates(&tls)?))
 }
 
-/// Keeps none yet; what an authority wants to see is shown by the proxy.
+/// A keeper without certificates. The proxy shows the proofs that authorities ask for.
 pub(crate) fn keeper(folder: PathBuf, runtime: tokio::runtime::Handle, table: Table) -> Keeper {
     let show = move |host: &str, proof: Option<Proof>| {
         let challenge = proof.map(|proof| match proof {
@@ -84,14 +84,14 @@ pub(crate) fn keeper(folder: PathBuf, runtime: tokio::runtime::Handle, table: Ta
     Keeper::new(folder, runtime, Arc::new(show))
 }
 
-/// Lets what is declared for a listener be asked for, and says what the proxy is to show there.
+/// Has the declared certificates of a listener issued, and returns what the proxy is to show there.
 pub(crate) fn follow(inner: &Inner, listener: &str, declared: &[&resource::Tls]) -> Option<Tls> {
     let wanted: Vec<Acme> = declared.iter().filter_map(|tls| tls.acme.clone()).collect();
     inner.certificates.set(listener, &wanted);
     Tls::declared(declared.iter().copied(), |acme| inner.certificates.file(acme))
 }
 
-/// How they stand, when any are shown.
+/// The state of certificates; `None` when none are shown.
 pub(crate) fn standing<'a>(
     keeper: &Keeper,
     shown: Option<TlsState>,

@@ -28,11 +28,11 @@ pub(crate) struct Desk {
 /// One service of the node.
 #[derive(Debug, Default)]
 pub(crate) struct ServiceDesk {
-    /// What listens for it, and by which action; `None` once it is concealed.
+    /// Its declaration while it is exposed; `None` once it is concealed.
     pub(crate) exposed: Option<Arc<Declared>>,
     /// The latest action about its listener: an older one is without effect.
     pub(crate) exposed_by: ActionId,
-    /// What it is for the routes that lead to it; stays after the last of them until its last replica is gone.
+    /// Its declaration while routes lead to it, and after that until its last replica is gone.
     pub(crate) routed: Option<Arc<ServiceSpec>>,
     pub(crate) replicas: BTreeMap<Ordinal, ReplicaDesk>,
 }
@@ -41,7 +41,7 @@ pub(crate) struct ServiceDesk {
 #[derive(Debug)]
 pub(crate) struct ReplicaDesk {
     pub(crate) life: Life,
-    /// How it is asked for its health; `None` for one of an earlier run of which nothing was told yet.
+    /// Its declaration; `None` for a replica of an earlier run about which no order has come yet.
     pub(crate) declared: Option<Arc<Declared>>,
     pub(crate) admission: Admission,
     /// The latest action about its traffic: an older one is without effect.
@@ -91,7 +91,7 @@ impl Desk {
         self.starting.remove(&action);
     }
 
-    /// The latest action whose effect a list of the platform made from now on shows for sure.
+    /// The latest action whose effect is sure to show in an inventory made from now on.
     pub(crate) fn settled_up_to(&self) -> ActionId {
         match self.starting.first() {
             Some(first) => ActionId { epoch: first.epoch, sequence: first.sequence.saturating_sub(1) },
@@ -124,7 +124,7 @@ impl Desk {
 }
 
 impl ReplicaDesk {
-    /// A life that was just seen, and of which nothing was told.
+    /// A life that was just seen, and about which no order has come.
     pub(crate) fn of(life: Life) -> Self {
         Self {
             life,

@@ -1,4 +1,4 @@
-//! Endpoints that others run, as the proxy is told of them.
+//! Endpoints that Homeostat does not run, as the proxy is told of them.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ pub(crate) fn zone(zone: &ZoneName) -> Arc<str> {
     Arc::from(zone.as_str())
 }
 
-/// The zone that is preferred, as declared, by one that is in the zone `here`.
+/// The zone that the proxy prefers when it is in the zone `here`, if any is declared.
 pub(crate) fn preferred_zone(expose: &Expose, here: Option<&ZoneName>) -> Option<Arc<str>> {
     match expose.traffic_distribution? {
         TrafficDistribution::PreferSameZone => here.map(zone),
@@ -39,9 +39,10 @@ pub(crate) fn endpoints(declared: &[ElsewhereEndpoint]) -> Vec<EndpointRoute> {
     declared.iter().map(route).collect()
 }
 
-/// What an address is called, whatever its place among the others: so that it keeps its connections, its record and its keys when those change.
+/// The id of an address. It does not depend on the other addresses, so that the endpoint keeps its connections and its record when
+/// those change.
 ///
-/// Of 256 addresses two begin at the same number in one of 65,000 cases; then the second takes the next one.
+/// Two of 256 addresses hash to the same number in one of 65,000 cases; the second then takes the next free number.
 fn id(address: SocketAddr, taken: &mut BTreeSet<u32>) -> EndpointId {
     let begin = hash_key(address.to_string().as_bytes()) as u32 % ORDINALS_FROM;
     let mut ordinals = (0..ORDINALS_FROM).map(|further| ORDINALS_FROM + (begin + further) % ORDINALS_FROM);

@@ -1,4 +1,4 @@
-//! How fast the replicas answer whose services promise a latency.
+//! Reports of the latencies of replicas whose service promises one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use proxy::{EndpointTraffic, Histogram};
 use crate::agent::Inner;
 use crate::report::tell;
 
-/// Tells the latencies that were counted since each life began.
+/// Reports the latencies that were counted since each life began.
 pub(crate) fn report(inner: &Inner) {
     let promised = promised(inner);
     if promised.is_empty() {
@@ -52,7 +52,7 @@ fn counted(name: &ServiceName, promised: Duration, endpoint: &EndpointTraffic) -
     }
 }
 
-/// A bucket of the histogram is in the class of its middle: its ends are at most an eighth apart.
+/// Counts each bucket of the histogram in the class of its middle; its ends are at most an eighth apart.
 fn by_class(histogram: &Histogram, promised: Duration) -> [u64; LATENCY_CLASSES] {
     let (mut answered, mut begin) = ([0; LATENCY_CLASSES], Duration::ZERO);
     for (end, count) in histogram.buckets() {

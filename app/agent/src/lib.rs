@@ -1,9 +1,9 @@
-//! Runs replicas for the orchestrator on one node: starts and stops them, asks them for their health, routes traffic to them, asks
-//! the sources of metrics, and reports what it sees.
+//! Runs replicas for the orchestrator on one node: starts and stops them, probes them, routes traffic to them, asks the sources of
+//! metrics, and reports what it sees.
 //!
-//! It decides nothing about how many replicas there are or which of them go: it obeys orders in the order in which they come, and
-//! what it reports is the state as it is, whole, again and again. What it does by itself is only what cannot wait: a replica that
-//! has ended or fails its probes gets no traffic from that moment on.
+//! It does not decide how many replicas there are or which of them go. It obeys orders in the order in which they come, and
+//! reports the whole state as it is, again and again. By itself it does only what cannot wait: a replica that has ended or fails
+//! its probes gets no traffic from that moment on.
 
 mod balancers;
 mod certificates;
@@ -12,10 +12,12 @@ mod elsewhere;
 mod latency;
 mod measuring;
 mod obey;
+mod probing;
 mod rates;
 mod report;
 mod routes;
 mod routing;
+mod traffic;
 
 mod agent;
 pub use acme::Standing;

@@ -32,14 +32,14 @@ struct SourceDesk {
     detail: SourceDetail,
 }
 
-/// What people want to know of a source beyond its declaration.
+/// The state of a source, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceDetail {
     /// Its name.
     pub source: ServiceName,
-    /// The last answer that was one, and when it came; of replicas what each said last, failures included.
+    /// The last successful measurement, and when it came; of replicas, what each said last, failures included.
     pub measured: Option<(Wall, Said)>,
-    /// Why it could not measure the last time that it could not, and when; of replicas for one of them.
+    /// The last failure, and when; of replicas, that of one of them.
     pub failed: Option<(Wall, Arc<str>)>,
 }
 
@@ -61,7 +61,7 @@ impl SourceDetail {
     }
 }
 
-/// Lets these sources be asked, and no others. Those that stay as they are go on.
+/// Asks these sources, and no others. Sources that have not changed go on.
 pub(crate) fn follow(inner: &Arc<Inner>, measuring: &Measuring) {
     let desk = &mut *inner.measuring();
     let mut told = Vec::new();
@@ -77,7 +77,7 @@ pub(crate) fn follow(inner: &Arc<Inner>, measuring: &Measuring) {
         stays
     });
     for (name, spec) in &measuring.sources {
-        // Told also of those that go on: a loop that has begun a new run knows of none.
+        // Reported also for those that go on: a loop in a new run knows of none.
         told.push(measured(name, spec, Said::Begun));
         desk.sources.entry(name.clone()).or_insert_with(|| begin(inner, name, spec));
     }
@@ -103,14 +103,14 @@ fn begin(inner: &Arc<Inner>, name: &ServiceName, spec: &Arc<MetricSourceSpec>) -
     let (teller, told_of, source, ended) =
         (Arc::clone(inner), Arc::clone(spec), name.clone(), asking.clone());
     let tell = move |said: Said| {
-        // Held until it is told, so that nothing is told of a source after it was withdrawn.
+        // Locked until it is reported, so that nothing is reported of a source after its withdrawal.
         let mut desk = teller.measuring();
         if let (Some(known), false) = (desk.sources.get_mut(&source), ended.is_cancelled()) {
             known.detail.take(teller.loop_handle.now().wall, &said);
             report::tell(&teller, Input::Report(Report::Measured(vec![measured(&source, &told_of, said)])));
         }
     };
-    // Chance only spreads the load of many sources: without it they ask together.
+    // Chance only spreads many sources over time; without it they all ask at once.
     let chance = os::seed().unwrap_or_default();
     let (asked, cancelled) = (Source::new(Arc::clone(spec)), asking.clone());
     spawn(inner, async move {

@@ -12,7 +12,7 @@ use platform::{AllotRequest, Event, StartRequest, Started, StopRequest};
 
 use crate::agent::Inner;
 use crate::desk::ReplicaDesk;
-use crate::{measuring, report, routes, routing};
+use crate::{measuring, probing, report, routes, routing, traffic};
 
 /// Obeys until the loop gives no more orders. What takes long goes on by itself, so that no order waits for another one's end.
 pub(crate) fn run(inner: &Arc<Inner>, orders: &Receiver<Order>) {
@@ -69,7 +69,7 @@ fn obey(inner: &Arc<Inner>, action: Action) {
 
 fn admitted(inner: &Inner, id: ActionId, outcome: Outcome, service: &ServiceName) {
     ended(inner, id, outcome);
-    report::traffic_of(inner, service);
+    traffic::report_service(inner, service);
 }
 
 async fn start(inner: Arc<Inner>, request: StartRequest, admission: Admission) {
@@ -135,7 +135,7 @@ fn admit(
     known.admitted_by = id;
     known.admission = admission;
     if known.declared.as_ref().is_none_or(|before| before.spec.probes != declared.spec.probes) {
-        report::probe(inner, known, &declared);
+        probing::begin(inner, known, &declared);
     }
     known.declared = Some(declared);
     let service = desk.service(&replica.service);

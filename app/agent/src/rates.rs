@@ -1,6 +1,7 @@
-//! How fast counters of the proxy grow that are of no replica: errors of a service as its clients saw them, requests over a route.
+//! Rates of counters that belong to no replica: errors of a service as its clients see them, and requests over a route.
 //!
-//! Of no replica: a request that no replica could be found for failed, and one that was tried again and then answered did not.
+//! They are not sums over replicas: a request may fail because there is no replica, and one that a replica failed may succeed when
+//! it is retried.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,17 +11,17 @@ use knowledge::series::Series;
 use model::quantity::MilliRps;
 use model::time::Time;
 
-/// What a rate is a mean over: as many beats of the traffic's report as a series keeps, less one.
+/// The window of a rate: as many reports of traffic as a series keeps, less one.
 const WINDOW: Duration = Duration::from_secs(2);
 
-/// One counter each, as it was in the last beats.
+/// The latest readings of each counter, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Rates {
     by_name: BTreeMap<Arc<str>, Series>,
 }
 
 impl Rates {
-    /// Takes a reading of the counters. Those that are not there any more are forgotten.
+    /// Takes a reading of all counters; those that are missing from it are forgotten.
     pub(crate) fn take<'a>(&mut self, now: Time, read: impl Iterator<Item = (&'a Arc<str>, u64)> + Clone) {
         self.by_name.retain(|name, _| read.clone().any(|(there, _)| there == name));
         for (name, count) in read {

@@ -1,4 +1,4 @@
-//! Listeners that services share, kept as the routes say.
+//! Listeners that services share, kept as the routes declare them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ pub(crate) struct RoutesDesk {
     listeners: BTreeMap<SocketAddr, Result<SocketAddr, Arc<str>>>,
 }
 
-/// What people want to know of a route beyond its declaration.
+/// The state of a route, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteDetail {
     /// Its name.
@@ -30,7 +30,7 @@ pub struct RouteDetail {
     pub listening: Result<SocketAddr, Arc<str>>,
     /// How the certificates of its listener stand; `None` when it speaks plainly.
     pub tls: Option<Certificates>,
-    /// What went over it.
+    /// Its counters.
     pub traffic: RouteTraffic,
 }
 
@@ -75,7 +75,7 @@ pub(crate) fn retry(inner: &Inner, desk: &mut Desk) {
     }
 }
 
-/// Takes a service out of the proxy that no route leads to any more and that has no replica left which could still answer something.
+/// Takes a service out of the proxy when no route leads to it any more and its last replica is gone.
 pub(crate) fn let_go(table: &Table, desk: &mut Desk, name: &ServiceName) {
     if desk.routes.routing.services.contains_key(name) {
         return;
@@ -94,7 +94,7 @@ pub(crate) fn close(table: &Table, name: &ServiceName, service: &ServiceDesk) {
     }
 }
 
-/// What the proxy does for each route.
+/// The state of each route.
 pub(crate) fn details(inner: &Inner) -> Vec<RouteDetail> {
     let mut traffic: BTreeMap<Arc<str>, RouteTraffic> =
         inner.table.route_traffic().into_iter().map(|it| (Arc::clone(&it.route), it)).collect();

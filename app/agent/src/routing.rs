@@ -1,4 +1,4 @@
-//! The proxy's table, kept as the desk says.
+//! The proxy's table, kept in line with the desk.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
@@ -20,8 +20,8 @@ use crate::certificates;
 use crate::desk::{ReplicaDesk, ServiceDesk};
 use crate::elsewhere;
 
-/// Sets the route of a service as its desk says, in the proxy and in every balancer that is told to; nothing when it is neither exposed nor behind
-/// a route.
+/// Sets the endpoints of a service in the proxy, and in its external balancers, as its desk has them. Does nothing when it is
+/// neither exposed nor behind a route.
 pub(crate) fn route(inner: &Inner, name: &ServiceName, desk: &ServiceDesk) -> Outcome {
     let exposed = desk.exposed.as_ref().map(|declared| &declared.spec);
     let tls = exposed.and_then(|spec| spec.expose.as_ref()?.tls.as_ref());
@@ -83,7 +83,7 @@ fn protocol(declared: resource::Protocol) -> Protocol {
     }
 }
 
-/// Takes over what the declaration says of how requests are treated.
+/// Translates the declared treatment of requests.
 fn follow(route: &mut ServiceRoute, expose: &Expose) {
     route.balance = balance_of(expose.balance);
     route.hash_key = hash_key(&expose.hash);
@@ -147,7 +147,7 @@ pub(crate) fn take_out(table: &Table, life: &Life) {
     drop(table.set_endpoint_state(life.replica.service.as_str(), endpoint_id(life), EndpointState::Out));
 }
 
-/// How the proxy calls a life.
+/// The proxy's id of a life.
 pub(crate) fn endpoint_id(life: &Life) -> EndpointId {
     EndpointId { ordinal: life.replica.ordinal.0, incarnation: life.incarnation.0 }
 }

@@ -1,0 +1,69 @@
+//! Probes of replicas, and what they say.
+
+use std::sync::Arc;
+
+use model::identity::{Incarnation, ReplicaId};
+use model::input::{Declared, ExitStatus, Input, Report};
+use platform::{RunEnd, RunRequest};
+use probe::{Prober, RunBeside, Told};
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::Inner;
+use crate::desk::{ReplicaDesk, Standing};
+use crate::obey::spawn;
+use crate::report::tell;
+use crate::routing;
+
+/// Probes a life as declared, in place of how it was probed before.
+pub(crate) fn begin(inner: &Arc<Inner>, known: &mut ReplicaDesk, declared: &Declared) {
+    known.probing.cancel();
+    known.probing = CancellationToken::new();
+    let (replica, incarnation) = (known.life.replica.clone(), known.life.incarnation);
+    let prober = Prober {
+        replica: probe::Replica {
+            ports: known.life.ports.clone(),
+            first_port: declared.spec.first_port().map(|port| port.name.clone()),
+            run_beside: run_beside(inner, &replica, incarnation),
+        },
+        probes: declared.spec.probes.clone(),
+    };
+    let (teller, cancelled) = (Arc::clone(inner), known.probing.clone());
+    spawn(inner, async move {
+        let tell = |told| health(&teller, &replica, incarnation, told);
+        // Both are cancel safe: an answer that is not waited for any more is about a life that is over.
+        tokio::select! {
+            () = cancelled.cancelled() => {}
+            () = prober.run(tell) => {}
+        }
+    });
+}
+
+/// Takes what the probes of a life say: into the proxy's table first, then to the loop.
+fn health(inner: &Inner, replica: &ReplicaId, incarnation: Incarnation, told: Told) {
+    let observed = {
+        let mut desk = inner.desk();
+        let Ok(known) = desk.life_of(replica, incarnation) else { return };
+        known.standing = Standing { begun: told.begun, ready: told.ready, live: told.live };
+        known.probe_note = told.note;
+        let observed = known.observed();
+        routing::route(inner, &replica.service, desk.service(&replica.service));
+        observed
+    };
+    tell(inner, Input::Report(Report::Replica(observed)));
+}
+
+fn run_beside(inner: &Arc<Inner>, replica: &ReplicaId, incarnation: Incarnation) -> Arc<RunBeside> {
+    let (platform, replica) = (Arc::clone(&inner.platform), replica.clone());
+    Arc::new(move |command, timeout| {
+        let request = RunRequest { replica: replica.clone(), incarnation, command, timeout };
+        let platform = Arc::clone(&platform);
+        Box::pin(async move {
+            match platform.run_beside(request).await {
+                Ok(RunEnd::Exited(ExitStatus::Code(0))) => Ok(()),
+                Ok(RunEnd::Exited(status)) => Err(format!("the probe's program ended with {status}")),
+                Ok(RunEnd::TimedOut) => Err(format!("the probe's program did not end within {timeout:?}")),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+    })
+}
