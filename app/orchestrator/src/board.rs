@@ -1,4 +1,4 @@
-//! What happened lately, for people who ask or watch; kept over restarts.
+//! The latest events, for people who ask or watch; they survive restarts.
 
 use std::collections::VecDeque;
 use std::fmt::Display;
@@ -12,10 +12,10 @@ use model::name::ServiceName;
 use model::time::Wall;
 use tokio::sync::{broadcast, watch};
 
-/// Events that a watcher may lag behind before it is told that it has missed some.
+/// How many events a watcher may lag behind before it misses some.
 const LAG_MAX: usize = 1024;
 
-/// The latest events, those of earlier runs included, and a tick for each change that a watcher could see.
+/// The latest events, those of earlier runs included, and a tick whenever a watcher should look again.
 #[derive(Debug)]
 pub struct Board {
     kept: Mutex<Kept>,
@@ -23,17 +23,17 @@ pub struct Board {
     changes: watch::Sender<u64>,
 }
 
-/// What is told, in memory and on disk.
+/// The events in memory and on disk.
 #[derive(Debug)]
 struct Kept {
     /// The latest, oldest first; at most [`EVENTS_MAX`].
     recent: VecDeque<Arc<Told>>,
     file: ToldFile,
-    /// What the latest event is called; the next of the same run has the next number.
+    /// The id of the latest event; the next one of the same run has the next number.
     last: EventId,
 }
 
-/// Writes an event to the log: trouble so that it is there for those who want to hear of trouble alone.
+/// Writes an event to the log; signs of trouble as warnings.
 pub(crate) fn log(service: &ServiceName, replica: Option<u32>, kind: EventKind, reason: &dyn Display) {
     if kind.is_warning() {
         tracing::warn!(service = %service, replica, reason = %reason, "{}", kind.name());
@@ -54,37 +54,29 @@ impl Board {
         })
     }
 
-    /// Names the events from now on after a run, which no other run is named after.
+    /// Gives events from now on the ids of this run, which no other run has.
     pub(crate) fn begin_run(&self, epoch: Epoch) {
         self.kept().last = EventId { epoch, number: 0 };
     }
 
-    /// The run that events are named after.
+    /// The run whose ids events get.
     pub(crate) fn epoch(&self) -> Epoch {
         self.kept().last.epoch
     }
 
-    /// Pins up what one step of the loop had to tell.
+    /// Publishes the events of one step of the loop, and empties `events`.
     ///
-    /// It is told also when it could not be kept; the error says that a restart would forget it.
-    pub(crate) fn pin(&self, events: &mut Vec<Event>) -> Result<(), KeepError> {
+    /// Watchers hear of them even if they could not be written; the error says that a restart would forget them.
+    pub(crate) fn publish(&self, events: &mut Vec<Event>) -> Result<(), KeepError> {
         if events.is_empty() {
             return Ok(());
         }
         let kept = &mut *self.kept();
-        let new: Vec<_> = events.drain(..).map(|event| Arc::new(kept.told(&event))).collect();
-        kept.recent.extend(new.iter().cloned());
-        let excess = kept.recent.len().saturating_sub(EVENTS_MAX);
-        kept.recent.drain(..excess);
-        let result = kept.file.keep(&kept.recent, new.len());
-        for event in new {
-            // Nobody watching is no error.
-            drop(self.events.send(event));
-        }
-        result
+        let new = events.drain(..).map(|event| Told::new(kept.next_id(), &event)).collect();
+        self.keep(kept, new)
     }
 
-    /// Pins up something that the loop has no part in.
+    /// Publishes an event that does not come from the loop.
     pub(crate) fn post(
         &self,
         at: Wall,
@@ -93,22 +85,28 @@ impl Board {
         message: String,
     ) -> Result<(), KeepError> {
         let kept = &mut *self.kept();
-        kept.last.number += 1;
-        let event = Arc::new(Told {
-            id: kept.last,
+        let event = Told {
+            id: kept.next_id(),
             at,
             service: service.clone(),
             replica: None,
             kind: kind.name().to_owned(),
             is_warning: kind.is_warning(),
             message,
-        });
-        kept.recent.push_back(Arc::clone(&event));
+        };
+        self.keep(kept, vec![event])
+    }
+
+    fn keep(&self, kept: &mut Kept, new: Vec<Told>) -> Result<(), KeepError> {
+        let new: Vec<_> = new.into_iter().map(Arc::new).collect();
+        kept.recent.extend(new.iter().cloned());
         let excess = kept.recent.len().saturating_sub(EVENTS_MAX);
         kept.recent.drain(..excess);
-        let result = kept.file.keep(&kept.recent, 1);
-        // Nobody watching is no error.
-        drop(self.events.send(event));
+        let result = kept.file.keep(&kept.recent, new.len());
+        for event in new {
+            // Nobody watching is no error.
+            drop(self.events.send(event));
+        }
         result
     }
 
@@ -136,15 +134,15 @@ impl Board {
         self.changes.subscribe()
     }
 
-    /// A list of events is whole after every step, so what a panicking reader left is as good as before.
+    /// The events are whole after every change, so a panic while they were locked does no harm.
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Kept {
-    fn told(&mut self, event: &Event) -> Told {
+    fn next_id(&mut self) -> EventId {
         self.last.number += 1;
-        Told::new(self.last, event)
+        self.last
     }
 }

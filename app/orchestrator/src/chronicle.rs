@@ -1,4 +1,4 @@
-//! Keeps decisions for those who ask later, on a thread of its own, so that the loop waits for no disk and for no words.
+//! Writes the history of decisions on a thread of its own, so that the loop waits neither for the disk nor for the words.
 
 use std::io;
 use std::path::PathBuf;
@@ -14,11 +14,10 @@ use model::identity::Epoch;
 use model::name::ServiceName;
 use model::time::Wall;
 
-/// For how long decisions are kept unless told otherwise: what a monthly look back needs.
+/// How long decisions are kept by default: enough to look back over a month.
 pub const HISTORY_KEPT: Duration = Duration::from_hours(30 * 24);
 
-/// Batches that may wait. Each is what one step of the loop decided; beyond them decisions are counted as lost, for the loop does
-/// not wait for its history.
+/// Batches that may wait, each of one step of the loop. Further ones are dropped and counted: the loop does not wait for its history.
 const BATCHES_MAX: usize = 256;
 
 /// Where and for how long decisions are kept.
@@ -30,7 +29,7 @@ pub struct HistoryKept {
     pub keep: Duration,
 }
 
-/// Talks to the thread that keeps decisions; it ends with the last of these.
+/// Talks to the thread that writes the history; the thread ends with the last of these.
 #[derive(Clone, Debug)]
 pub(crate) struct Chronicle {
     folder: PathBuf,
@@ -42,7 +41,7 @@ pub(crate) struct Chronicle {
 enum Page {
     Run(Epoch),
     Decided(Vec<Decided>),
-    /// All of what came before is to be on its way to the disk; then this is answered.
+    /// Hand everything before it to the disk, and then answer.
     Flush(SyncSender<()>),
 }
 
@@ -63,11 +62,11 @@ impl Chronicle {
 
     /// Decisions from now on are those of another run.
     pub(crate) fn begin_run(&self, epoch: Epoch) {
-        // Nobody who takes them any more is told of at the end, not here.
+        // That the thread has ended shows in what it could not write.
         drop(self.pages.send(Page::Run(epoch)));
     }
 
-    /// Keeps what was decided, or loses it where the disk is too slow. Does not wait.
+    /// Keeps what was decided, or drops it when the disk is too slow. Does not wait.
     pub(crate) fn keep(&self, decided: Vec<Decided>) {
         if decided.is_empty() {
             return;
@@ -108,7 +107,7 @@ fn run(inbox: &Receiver<Page>, mut history: History) {
         let result = match page {
             Page::Run(epoch) => history.begin_run(epoch),
             Page::Decided(all) => {
-                // Each of them, whatever became of the one before.
+                // Each is tried, even if one before it failed.
                 let mut result = Ok(());
                 for decided in &all {
                     result = result.and(history.keep(decided));
@@ -122,7 +121,7 @@ fn run(inbox: &Receiver<Page>, mut history: History) {
                 result
             }
         };
-        // A full disk is told of once, not with each decision.
+        // A full disk is logged once, not with each decision.
         match &result {
             Err(error) if !is_troubled => {
                 let source = &error.source;

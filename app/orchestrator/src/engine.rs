@@ -20,6 +20,7 @@ use store::Store;
 use crate::board::{self, Board};
 use crate::chronicle::{Chronicle, HistoryKept};
 use crate::handle::{Handle, Inner, Message};
+use crate::health::{Health, Standing};
 use crate::intake::Intake;
 use crate::measuring::Measuring;
 use crate::routing::Routing;
@@ -37,7 +38,7 @@ const BATCH_MAX: usize = 256;
 /// From one attempt to begin the journal anew to the next, when the disk does not take it.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What the loop is connected to.
+/// Everything outside that the loop needs.
 #[derive(Debug)]
 pub struct Doors {
     /// Where intent and memory are kept.
@@ -46,14 +47,14 @@ pub struct Doors {
     pub journal: PathBuf,
     /// Where and for how long decisions are kept.
     pub history: HistoryKept,
-    /// The node that is kept.
+    /// The node whose replicas the loop steers.
     pub node: NodeName,
     /// Where every random stream grows from.
     pub seed: u64,
     /// The numbers to decide by.
     pub settings: Settings,
-    /// Who carries out the orders, in the order in which they are given. An order that is not taken is as one that was lost:
-    /// actions are told again.
+    /// Takes the orders, in the order in which they are to be carried out. One that is not taken counts as lost: actions are told
+    /// again.
     pub orders: Sender<Order>,
 }
 
@@ -64,9 +65,9 @@ pub enum Order {
     Act(Action),
     /// Report everything there is.
     Report,
-    /// Let the proxy follow these routes, and no others.
+    /// Follow these routes, and no others.
     Route(Arc<Routing>),
-    /// Measure by these sources, and no others.
+    /// Ask these sources of metrics, and no others.
     Measure(Arc<Measuring>),
 }
 
@@ -96,36 +97,6 @@ pub enum StartError {
     /// A thread could not be started.
     #[error("could not start a thread; is the limit on processes reached?")]
     Thread(#[source] std::io::Error),
-}
-
-/// Whether the loop steers.
-#[derive(Debug, Default)]
-pub(crate) struct Health(Mutex<Standing>);
-
-#[derive(Debug, Default)]
-enum Standing {
-    #[default]
-    Beginning,
-    Steering,
-    Troubled(Arc<str>),
-}
-
-impl Health {
-    pub(crate) fn is_ready(&self) -> bool {
-        matches!(*self.0.lock().unwrap_or_else(PoisonError::into_inner), Standing::Steering)
-    }
-
-    pub(crate) fn trouble(&self) -> Option<Arc<str>> {
-        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Standing::Beginning => Some("it has not seen yet what runs".into()),
-            Standing::Steering => None,
-            Standing::Troubled(why) => Some(Arc::clone(why)),
-        }
-    }
-
-    fn set(&self, standing: Standing) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = standing;
-    }
 }
 
 pub(crate) fn start(doors: Doors) -> Result<Handle, StartError> {
@@ -176,7 +147,7 @@ pub(crate) fn start(doors: Doors) -> Result<Handle, StartError> {
     Ok(handle)
 }
 
-/// The time of the last record: the loop's clock goes on from there. A damaged segment is left as evidence, and says nothing.
+/// The time of the last record, from which the loop's clock goes on. A damaged segment is skipped, and left as evidence.
 fn last_journaled(doors: &Doors) -> Result<Time, StartError> {
     let in_folder = |source| StartError::Folder { folder: doors.journal.clone(), source };
     let mut last = Time::ZERO;
@@ -192,7 +163,7 @@ fn last_journaled(doors: &Doors) -> Result<Time, StartError> {
             }
             Err(error) => tell_damage(&error),
         }
-        // One without a record that can be read, as a crash leaves it, says nothing: the one before it does.
+        // A crash may leave a segment without a readable record; the one before it then tells the time.
         if last > Time::ZERO {
             break;
         }
@@ -227,7 +198,7 @@ impl Engine {
         let epoch = self.shelf.next_epoch()?;
         self.board.begin_run(epoch);
         self.chronicle.begin_run(epoch);
-        let intents = self.handle.inner.intake.lock().unwrap_or_else(PoisonError::into_inner).intents();
+        let intents = self.handle.intake().intents();
         let (orders, memories) = (self.shelf.orders()?, self.shelf.memories()?);
         let start = Start {
             epoch,
@@ -244,7 +215,7 @@ impl Engine {
         }
         self.journal.flush()?;
         self.journal.retire_oldest()?;
-        // A declaration that was kept is no news.
+        // Events of declarations that were kept are no news.
         self.out.events.clear();
         self.order_around();
         self.hand_out();
@@ -264,8 +235,8 @@ impl Engine {
 
     /// Takes what has come, steps the loop, and hands out what follows. Returns whether to go on.
     ///
-    /// While the journal is in trouble (`retry` says when to try it next) inputs are let go: intent is kept in the store, and
-    /// everything else is told again.
+    /// While the journal is in trouble, inputs are dropped: intent is kept in the store, and everything else is told again. `retry`
+    /// then says when the journal is tried next.
     fn take(&mut self, inbox: &Receiver<Message>, retry: &mut Option<Time>) -> bool {
         let now = self.clock.time();
         let due = retry.or(self.brain.next_deadline());
@@ -345,13 +316,12 @@ impl Engine {
             let replica = event.replica.map(|(ordinal, _)| ordinal.0);
             board::log(&event.service, replica, event.kind, &event.reason);
         }
-        if let Err(error) = self.board.pin(&mut self.out.events) {
+        if let Err(error) = self.board.publish(&mut self.out.events) {
             tracing::warn!(error = %sentence(&error), "events_not_kept");
         }
     }
 
-    /// The journal does not take what is written: nothing more is done, for what is not journaled may not have an effect.
-    /// Replicas and traffic go on as they are.
+    /// Suspends the loop when the journal cannot be written: what is not journaled must have no effect. Replicas and traffic go on.
     fn falter(&mut self, error: &dyn std::error::Error, retry: &mut Option<Time>) {
         let why: Arc<str> = sentence(error).into();
         if retry.is_none() {
@@ -377,10 +347,10 @@ impl Engine {
         }
     }
 
-    /// Hands on what the store holds of routes and of sources of metrics. The loop decides nothing about them, so its journal need not
-    /// have them: they go on while it is in trouble.
+    /// Orders the routes and the sources of metrics that are kept. They go around the loop, which decides nothing about them, and so
+    /// need no journal.
     fn order_around(&self) {
-        let intake = self.handle.inner.intake.lock().unwrap_or_else(PoisonError::into_inner);
+        let intake = self.handle.intake();
         let (routing, measuring) = (intake.routing(), intake.measuring());
         drop(intake);
         self.order(Order::Route(Arc::new(routing)));

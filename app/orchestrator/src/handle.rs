@@ -17,6 +17,7 @@ use os::Clock;
 
 use crate::board::{self, Board};
 use crate::chronicle::Chronicle;
+use crate::health::Health;
 use crate::intake::{Applied, ApplyError, Intake};
 use crate::shelf::Stored;
 
@@ -25,13 +26,13 @@ pub(crate) type Look = Box<dyn FnOnce(&ControlLoop, Now) + Send>;
 
 /// A message to the thread that owns the loop.
 pub(crate) enum Message {
-    /// Something for the loop.
+    /// An input of the loop.
     Input(Input),
-    /// What is kept of routes, of the services behind them, or of sources of metrics, may be another than before.
+    /// Routes, the services behind them, or sources of metrics may have changed in the store.
     KeptMayHaveChanged,
-    /// Something that wants to look at it.
+    /// A question to the loop.
     Look(Look),
-    /// The end.
+    /// End the loop.
     Stop,
 }
 
@@ -49,16 +50,16 @@ pub struct Handle {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) messages: SyncSender<Message>,
-    /// Taken for the whole of a change, from what is kept to what the loop was told, so that both hear of changes in one order.
+    /// Held for a whole change, until it is kept and the loop was told: both then hear of changes in the same order.
     pub(crate) turn: Mutex<()>,
-    /// What is kept. Never held while somebody waits for the loop: the loop reads it whenever it begins a run.
+    /// What is kept. Never locked while waiting for the loop, which locks it itself when it begins a run.
     pub(crate) intake: Mutex<Intake>,
     pub(crate) board: Arc<Board>,
     pub(crate) clock: Clock,
-    pub(crate) health: Arc<crate::engine::Health>,
+    pub(crate) health: Arc<Health>,
     pub(crate) journal: std::path::PathBuf,
     pub(crate) chronicle: Chronicle,
-    /// The loop's own, until somebody has waited for its end.
+    /// The thread of the loop, until it was joined.
     pub(crate) thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -93,8 +94,8 @@ impl Handle {
         self.intake().declarations(resources)
     }
 
-    /// Deletes a resource, and says what others lack from then on; the replicas of a deleted service are drained and stopped. Blocks for a disk
-    /// write.
+    /// Deletes a resource; the replicas of a deleted service are drained and stopped. Warns of other resources that lack it from then
+    /// on. Blocks for a disk write.
     pub fn delete(&self, kind: Kind, name: &str) -> Result<Applied, ApplyError> {
         let _turn = self.turn();
         let (applied, intents) = self.intake().delete(kind, name)?;
@@ -167,7 +168,7 @@ impl Handle {
         self.intake().resources().cloned().collect()
     }
 
-    /// Runs `look` on the loop's own thread and waits for its answer; it should be quick, the loop waits meanwhile.
+    /// Runs `look` on the loop's own thread and waits for its answer. It should be quick: the loop waits meanwhile.
     pub fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&ControlLoop, Now) -> T + Send + 'static,
@@ -180,7 +181,7 @@ impl Handle {
 
     /// Hands an observation or an outcome to the loop.
     ///
-    /// One that does not fit in the queue is dropped: the loop is level-triggered, it is told again what matters.
+    /// Dropped when the queue is full: the loop is level-triggered, and what matters is reported again.
     pub fn report(&self, input: Input) -> Result<(), Stopped> {
         match self.inner.messages.try_send(Message::Input(input)) {
             Ok(()) => Ok(()),
@@ -192,7 +193,7 @@ impl Handle {
         }
     }
 
-    /// Tells people of something that the loop has no part in.
+    /// Tells people of an event that does not come from the loop.
     pub fn tell_people(&self, service: &ServiceName, kind: EventKind, message: String) {
         board::log(service, None, kind, &message);
         let posted = self.inner.board.post(self.now().wall, service, kind, message);
@@ -202,7 +203,7 @@ impl Handle {
         self.inner.board.tick();
     }
 
-    /// What happened lately, and ticks for watchers.
+    /// The latest events, and ticks for watchers.
     pub fn board(&self) -> &Board {
         &self.inner.board
     }
@@ -237,10 +238,9 @@ impl Handle {
         self.inner.health.trouble()
     }
 
-    /// Ends the loop after what it is at, waits for that, and lets the history be written. Replicas are left running.
+    /// Ends the loop after its current step, waits for that, and lets the history be written. Replicas are left running.
     ///
-    /// Returns the epoch that the loop spoke in: whoever gives orders after it has to speak in it too, or is refused as one
-    /// who was followed by another.
+    /// Returns the epoch of the loop, in which later orders have to be given: one of an older epoch is refused.
     pub fn stop(&self) -> Epoch {
         drop(self.inner.messages.send(Message::Stop));
         let thread = self.inner.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -251,7 +251,7 @@ impl Handle {
         self.inner.board.epoch()
     }
 
-    /// What is kept is kept; only then may the loop be told, in full, however long its queue is.
+    /// Tells the loop all of what was just kept, however long its queue is.
     fn tell(&self, intents: Vec<Intent>) -> Result<(), Stopped> {
         for intent in intents {
             self.inner.messages.send(Message::Input(Input::Intent(intent))).map_err(|_| Stopped)?;
@@ -259,18 +259,19 @@ impl Handle {
         Ok(())
     }
 
-    /// Routes go first, so that an address that a route has given up is free for the service that takes it.
+    /// Lets routes and sources be ordered anew. Called before [`Self::tell`], so that an address that a route gives up is free for the
+    /// service that takes it.
     fn tell_around(&self) -> Result<(), Stopped> {
         self.inner.messages.send(Message::KeptMayHaveChanged).map_err(|_| Stopped)
     }
 
-    /// A turn holds nothing that a panicking caller could have left half done.
+    /// A turn guards no data, so a panic while it was held does no harm.
     fn turn(&self) -> MutexGuard<'_, ()> {
         self.inner.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is kept changes only after its write was acknowledged, so it is whole whatever a panicking caller did.
-    fn intake(&self) -> MutexGuard<'_, Intake> {
+    /// What is kept changes only after its write was acknowledged, so a panic while it was locked does no harm.
+    pub(crate) fn intake(&self) -> MutexGuard<'_, Intake> {
         self.inner.intake.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

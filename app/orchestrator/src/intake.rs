@@ -1,4 +1,4 @@
-//! What people ask for: checked as a whole, kept as a whole, then told to the loop.
+//! What people want: checked and kept as a whole, and then told to the loop.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,21 +7,17 @@ use model::identity::{Generation, Incarnation, ReplicaId};
 use model::input::{Declared, Intent};
 use model::name::ServiceName;
 use model::resource::check::{ResourceProblem, Severity, check};
-use model::resource::{Kind, Problem, Resource, Service, Sizes};
+use model::resource::{Kind, Problem, Resource, Sizes};
 use model::time::Time;
-use serde::Serialize;
 use store::Txn;
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::measuring::Measuring;
 use crate::routing::{KeptRoute, Routing};
-use crate::shelf::{self, Shelf, ShelfError, Stored, StoredHold, StoredPause, Version};
+use crate::shelf::{self, Shelf, ShelfError, Stored, StoredHold, StoredPause};
+use crate::versions::renewed;
 
 /// Most protected replicas of one service: as many as the guard lets it have.
 const PROTECTIONS_MAX: usize = 1000;
-
-/// Most versions of a service that are known again; Kubernetes' Deployments keep as many.
-const EARLIER_MAX: usize = 10;
 
 /// What becomes of one resource that was applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +28,7 @@ pub struct Applied {
     pub name: String,
     /// What changes.
     pub change: Change,
-    /// What is wrong with it and does not keep it from being applied; of what is deleted, what is wrong with others from then on.
+    /// Problems that did not keep it from being applied; of a deleted resource, problems that others have from then on.
     pub warnings: Vec<Problem>,
 }
 
@@ -175,8 +171,7 @@ impl Intake {
         Ok(self.merge(given)?.1)
     }
 
-    /// Checks `given` together with all that is kept, and says what would then be declared of every service that would change; keeps
-    /// nothing.
+    /// Checks `given` together with all that is kept. Returns the declarations of all services that would change; keeps nothing.
     pub(crate) fn declarations(&self, given: &[Resource]) -> Result<Vec<Arc<Declared>>, ApplyError> {
         let merged = self.merge(given)?.0;
         let is_new = |key: &(Kind, String), stored: &Stored| self.resources.get(key) != Some(stored);
@@ -212,7 +207,7 @@ impl Intake {
         Ok((applied, touched.iter().filter_map(|name| self.declare(name)).collect()))
     }
 
-    /// Removes a resource, and with a service what was ordered about it by hand. Returns what became of it, and what the loop must be told.
+    /// Removes a resource, and with a service its hold, pause and protections. Returns what changed, and what the loop must be told.
     pub(crate) fn delete(&mut self, kind: Kind, name: &str) -> Result<(Applied, Vec<Intent>), ApplyError> {
         let key = (kind, name.to_owned());
         let not_found = || ApplyError::NotFound { kind, name: name.to_owned() };
@@ -405,53 +400,6 @@ impl Intake {
     }
 }
 
-/// The resource as it is kept after a change.
-fn renewed(before: Option<&Stored>, resource: &Resource) -> Stored {
-    let revision = Generation(before.map_or(0, |stored| stored.revision.0) + 1);
-    let (generation, earlier) = match (before, resource) {
-        (
-            Some(Stored { resource: Resource::Service(old), generation, earlier, .. }),
-            Resource::Service(new),
-        ) => {
-            if what_runs(old) == what_runs(new) {
-                (*generation, earlier.clone())
-            } else {
-                replaced(earlier, (old, *generation), (new, revision))
-            }
-        }
-        _ => (revision, Vec::new()),
-    };
-    // One that is new is known by the revision in which it is written.
-    let created = before.map_or(0, |stored| stored.created);
-    Stored { resource: resource.clone(), revision, generation, earlier, created }
-}
-
-/// How what is run from now on is known, and what ran earlier: a way back finds the number again under which replicas may still run it.
-fn replaced(
-    earlier: &[Version],
-    (old, known): (&Service, Generation),
-    (new, revision): (&Service, Generation),
-) -> (Generation, Vec<Version>) {
-    let again = digest(new);
-    let found = earlier.iter().find(|version| version.digest == again);
-    let generation = found.map_or(revision, |version| Generation(version.generation));
-    let mut kept: Vec<Version> = earlier.iter().copied().filter(|version| version.digest != again).collect();
-    kept.push(Version { digest: digest(old), generation: known.0 });
-    let forgotten = kept.len().saturating_sub(EARLIER_MAX);
-    kept.drain(..forgotten);
-    (generation, kept)
-}
-
-/// What a replica is made of: one that was made of the same may go on.
-fn what_runs(service: &Service) -> impl Serialize + PartialEq {
-    let spec = service.spec.clone();
-    (spec.run, spec.resources, spec.ports, spec.probes, spec.stop)
-}
-
-fn digest(service: &Service) -> u64 {
-    xxh3_64(&serde_json::to_vec(&what_runs(service)).expect("what can be declared can be written"))
-}
-
 /// A changed autoscaler is a new revision of the service that it targets.
 fn bump_target(merged: &mut BTreeMap<(Kind, String), Stored>, resource: &Resource) {
     let Resource::HorizontalPodAutoscaler(_) = resource else { return };
@@ -470,7 +418,7 @@ fn repeated(given: &[Resource]) -> Vec<Resource> {
         .collect()
 }
 
-/// The service that a resource is, or is about; `None` for a route and a source, and for an autoscaler that cannot be read.
+/// The service that a resource declares or scales; `None` for routes and sources, and for an autoscaler without a valid target.
 fn service_of(resource: &Resource) -> Option<ServiceName> {
     match resource {
         Resource::Service(service) => Some(service.name().clone()),
@@ -479,7 +427,7 @@ fn service_of(resource: &Resource) -> Option<ServiceName> {
     }
 }
 
-/// What is wrong with those that are kept and does not keep them from being so, each at its resource.
+/// The warnings about all that is kept, each with its resource.
 fn warnings(kept: &Kept) -> BTreeSet<Problem> {
     let all: Vec<Resource> = kept.values().map(|stored| stored.resource.clone()).collect();
     let warnings = check(&all, Severity::Error).into_iter();
@@ -492,54 +440,4 @@ fn warnings(kept: &Kept) -> BTreeSet<Problem> {
 
 fn sentences(problems: &[ResourceProblem]) -> String {
     problems.iter().map(|problem| problem.problem.to_string()).collect::<Vec<_>>().join("; ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn service(command: &str, replicas: u32) -> Resource {
-        let text = format!(
-            "{{apiVersion: homeostat/v1, kind: Service, metadata: {{name: shop}}, spec: {{run: {{command: [{command}]}}, scale: {{replicas: {replicas}}}}}}}"
-        );
-        manifest::parse("test", &text).documents.remove(0).resource
-    }
-
-    fn generations(declared: &[Resource]) -> Vec<u64> {
-        let mut stored: Option<Stored> = None;
-        let mut all = Vec::new();
-        for resource in declared {
-            let next = renewed(stored.as_ref(), resource);
-            all.push(next.generation.0);
-            stored = Some(next);
-        }
-        all
-    }
-
-    #[test]
-    fn another_size_runs_the_same_and_another_command_does_not() {
-        assert_eq!(generations(&[service("a", 1), service("a", 2), service("b", 2)]), [1, 1, 3]);
-    }
-
-    #[test]
-    fn what_ran_before_is_known_again_by_its_number() {
-        let [a, b, c] = ["a", "b", "c"].map(|command| service(command, 1));
-        assert_eq!(generations(&[a.clone(), b.clone(), a.clone(), b.clone(), c, a]), [1, 2, 1, 2, 5, 1]);
-    }
-
-    #[test]
-    fn what_ran_long_before_is_new() {
-        let mut declared: Vec<Resource> = (0..=EARLIER_MAX).map(|n| service(&format!("v{n}"), 1)).collect();
-        let latest = declared.len() as u64;
-        declared.push(service("v0", 1));
-        declared.push(service("v0x", 1));
-        assert_eq!(generations(&declared)[EARLIER_MAX + 1..], [1, latest + 2], "the oldest is just kept");
-
-        declared.push(service("v1", 1));
-        assert_eq!(
-            generations(&declared).last(),
-            Some(&(latest + 3)),
-            "one is forgotten for each that is new"
-        );
-    }
 }

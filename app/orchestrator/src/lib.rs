@@ -1,20 +1,22 @@
-//! Runs the control loop: inputs from the doors, actions to them, the journal in between.
+//! Runs the control loop: takes inputs, journals them, and hands out the actions that follow.
 //!
 //! One thread owns the loop. It takes what has come, steps the loop, brings inputs and digests to the disk, and only then hands
-//! the actions out (law 2). Everybody else talks to it by messages through a [`Handle`]. What people want is kept in the store
-//! before it is acknowledged; the loop is told afterwards, and told again from the store at each start (law 9).
+//! the actions out (law 2). All others send it messages through a [`Handle`]. What people want is kept in the store before it is
+//! acknowledged; the loop is told afterwards, and again from the store at each start (law 9).
 //!
-//! It decides nothing about replicas: that is `core/control`. It runs nothing: that is whoever takes the orders.
+//! It decides nothing about replicas: that is `core/control`. It runs nothing: that is up to the agent that takes the orders.
 
 mod board;
 mod chronicle;
 mod engine;
 mod handle;
+mod health;
 mod intake;
 mod measuring;
 mod routing;
 mod scribe;
 mod shelf;
+mod versions;
 
 pub use board::Board;
 pub use chronicle::{HISTORY_KEPT, HistoryKept};

@@ -1,4 +1,4 @@
-//! What the agent is told of sources of metrics: all of them, each time.
+//! All sources of metrics, as the agent is told of them.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use model::resource::MetricSourceSpec;
 
 /// All sources of metrics that are kept.
 ///
-/// As with routes, it is read from what the store holds and goes around the loop: what a source measures comes back to the loop as a
-/// report, and says by itself what it is of.
+/// Like routes they are read from the store and told to the agent without the loop. What a source measures comes back as a report,
+/// which names what it is of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Measuring {
     /// By name.

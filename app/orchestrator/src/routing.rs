@@ -1,4 +1,4 @@
-//! What the proxy is told of routes: all of it, each time.
+//! All routes, as the agent is told of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,13 +8,13 @@ use model::resource::{RouteSpec, ServiceSpec};
 
 /// All routes that are kept, and the services that they lead to.
 ///
-/// It is read from what the store holds and goes around the loop, which has nothing to decide about it. Being whole, it may be told again,
-/// and a later one takes the place of an earlier one.
+/// Read from the store and told to the agent without the loop, which has nothing to decide about it. Always whole: it may be told
+/// again, and replaces what was told before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Routing {
     /// By name.
     pub routes: Vec<KeptRoute>,
-    /// Those that a route names and that are declared.
+    /// The declared services that routes name.
     pub services: BTreeMap<ServiceName, Arc<ServiceSpec>>,
 }
 

@@ -1,4 +1,4 @@
-//! Writes down what must survive a restart, on a thread of its own, so that the loop never waits for that disk write.
+//! Writes what must survive a restart to the store, on a thread of its own, so that the loop does not wait for the disk.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use store::{CommitError, Txn};
 use crate::handle::Handle;
 use crate::shelf::{self, Shelf, ShelfError};
 
-/// Notes written in one transaction: what comes while one is being written waits for the next.
+/// Most notes in one transaction; those that come meanwhile wait for the next.
 const NOTES_MAX: usize = 100;
 
 /// Something to be written down.
@@ -34,12 +34,12 @@ pub(crate) fn start(shelf: Shelf, handle: Handle) -> std::io::Result<Sender<Note
     Ok(notes)
 }
 
-/// The load of each service as it was written last, of those that something was written of: it is written when it is another one.
+/// The load of each service as it was written last: a record is written only when it is a new one.
 type Loads = BTreeMap<ServiceName, Option<Arc<LoadRecord>>>;
 
 fn run(inbox: &Receiver<Note>, shelf: &Shelf, handle: &Handle) {
     let mut loads = Loads::new();
-    // Rows that could not be removed yet. The loop tells again what it wants remembered, but not what it has forgotten.
+    // Rows that could not be removed yet: the loop repeats what it wants remembered, but not what it has forgotten.
     let mut owed = Vec::new();
     while let Ok(first) = inbox.recv() {
         let mut notes = std::mem::take(&mut owed);
@@ -60,8 +60,9 @@ fn run(inbox: &Receiver<Note>, shelf: &Shelf, handle: &Handle) {
     }
 }
 
-/// Writes all of them at once, and tells what became of each. Where that is too much, each half is written by itself, so that one that
-/// cannot be kept harms no other.
+/// Writes all notes in one transaction. Returns the outcome of each.
+///
+/// When the transaction is too large, each half is tried by itself, so that one note that cannot be kept harms no other.
 fn write_each(shelf: &Shelf, notes: &[Note], loads: &mut Loads) -> Vec<Outcome> {
     let error = match write(shelf, notes, loads) {
         Ok(()) => {
@@ -93,7 +94,7 @@ fn write(shelf: &Shelf, notes: &[Note], loads: &Loads) -> Result<(), ShelfError>
     shelf.commit(txn).map(drop)
 }
 
-/// Adds the load of a service to a transaction, when it is not what was written last.
+/// Adds the load of a service to a transaction, unless it is the record that was written last.
 fn put_load(txn: Txn, memory: &Memory, loads: &Loads) -> Result<Txn, ShelfError> {
     match (&memory.load, loads.get(&memory.service)) {
         (Some(load), Some(Some(written))) if Arc::ptr_eq(load, written) => Ok(txn),

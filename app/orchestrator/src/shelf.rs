@@ -1,4 +1,4 @@
-//! What is kept in the store, under which key, in which form.
+//! What is kept in the store: keys, and the versioned form of each value.
 //!
 //! | key | value |
 //! |---|---|
@@ -6,11 +6,11 @@
 //! | `autoscalers/NAME` | a HorizontalPodAutoscaler as written |
 //! | `routes/NAME` | a route as written |
 //! | `metricsources/NAME` | a source of a metric as written |
-//! | `holds/NAME` | a size asked for by hand |
-//! | `pauses/NAME` | until when its autoscaler decides nothing |
-//! | `protections/NAME` | its replicas that are not to be removed |
-//! | `memory/NAME` | what the loop remembers of a service, but for |
-//! | `loads/NAME` | its load, where that is forecast |
+//! | `holds/NAME` | the size at which a person holds a service |
+//! | `pauses/NAME` | until when the autoscaler of a service is paused |
+//! | `protections/NAME` | the replicas of a service that are not to be removed |
+//! | `memory/NAME` | what the loop remembers of a service, without its load |
+//! | `loads/NAME` | the load of a service, where that is forecast |
 //! | `epoch` | the epoch of the latest run |
 //!
 //! Every value is JSON with its version in `v`.
@@ -42,18 +42,18 @@ pub struct Stored {
     pub revision: Generation,
     /// Of a service: the revision in which what its replicas run was first declared.
     pub generation: Generation,
-    /// Of a service: what its replicas ran before, so that one that is declared again is known again; the latest last.
+    /// Of a service: the versions that its replicas ran before, latest last, so that one is recognised when it is declared again.
     pub earlier: Vec<Version>,
-    /// Grows with each resource that is created, and stays as long as it is there.
+    /// The revision of the store in which it was created; it never changes.
     pub created: u64,
 }
 
-/// Something that replicas of a service ran.
+/// A version of a service that its replicas ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
-    /// Of what was run, as the program wrote it that saw it replaced; another one may write the same otherwise, and then does not know it again.
+    /// The digest of what was run. A later homeostat that writes the same declaration otherwise does not recognise it.
     pub digest: u64,
-    /// By which number it is known.
+    /// The generation that it had.
     pub generation: u64,
 }
 
@@ -203,7 +203,7 @@ impl Shelf {
         Self { store }
     }
 
-    /// Begins the next epoch; no two runs ever have the same.
+    /// Begins the next epoch. No two runs ever have the same.
     pub(crate) fn next_epoch(&self) -> Result<Epoch, ShelfError> {
         let key = key_of("epoch");
         let (last, expected) = match self.store.get(&key)? {
@@ -235,7 +235,7 @@ impl Shelf {
         Ok(all)
     }
 
-    /// What people want beside what they declare: sizes by hand, pauses, protections.
+    /// What people have ordered by hand: holds, pauses, protections.
     pub(crate) fn orders(&self) -> Result<Vec<Intent>, ShelfError> {
         let mut orders = self.each("holds/", |name, hold: StoredHold| hold.intent(name))?;
         orders.extend(self.each("pauses/", |name, pause: StoredPause| pause.intent(name))?);
@@ -266,7 +266,7 @@ impl Shelf {
     {
         let mut all = Vec::new();
         for entry in self.store.list(&prefix_of(folder))?.entries {
-            // A key that is no name was not written by us; it is left alone.
+            // A key that is not a valid name was not written by us, and is left alone.
             let Some(name) =
                 entry.key.as_str().strip_prefix(folder).and_then(|name| ServiceName::parse(name).ok())
             else {
@@ -277,7 +277,7 @@ impl Shelf {
         Ok(all)
     }
 
-    /// Writes all of it, or nothing; answers the revision in which it was written.
+    /// Commits a transaction, all or nothing. Returns the revision in which it was written.
     pub(crate) fn commit(&self, txn: Txn) -> Result<Revision, ShelfError> {
         match self.store.commit(txn)? {
             Commit::Applied { revision } => Ok(revision),

@@ -1,0 +1,110 @@
+//! Which version of a service a declaration is: a new one, or one that ran before.
+
+use model::identity::Generation;
+use model::resource::{Resource, Service};
+use serde::Serialize;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::shelf::{Stored, Version};
+
+/// Most earlier versions of a service that are recognised when they are declared again; Kubernetes' Deployments keep as many.
+const EARLIER_MAX: usize = 10;
+
+/// The resource as it is kept after a change.
+pub(crate) fn renewed(before: Option<&Stored>, resource: &Resource) -> Stored {
+    let revision = Generation(before.map_or(0, |stored| stored.revision.0) + 1);
+    let (generation, earlier) = match (before, resource) {
+        (
+            Some(Stored { resource: Resource::Service(old), generation, earlier, .. }),
+            Resource::Service(new),
+        ) => {
+            if what_runs(old) == what_runs(new) {
+                (*generation, earlier.clone())
+            } else {
+                replaced(earlier, (old, *generation), (new, revision))
+            }
+        }
+        _ => (revision, Vec::new()),
+    };
+    // Set when it is written, for one that is new.
+    let created = before.map_or(0, |stored| stored.created);
+    Stored { resource: resource.clone(), revision, generation, earlier, created }
+}
+
+/// The generation of what is run from now on, and the versions that ran before it.
+///
+/// After a rollback the generation is the old one again: replicas may still run it.
+fn replaced(
+    earlier: &[Version],
+    (old, known): (&Service, Generation),
+    (new, revision): (&Service, Generation),
+) -> (Generation, Vec<Version>) {
+    let again = digest(new);
+    let found = earlier.iter().find(|version| version.digest == again);
+    let generation = found.map_or(revision, |version| Generation(version.generation));
+    let mut kept: Vec<Version> = earlier.iter().copied().filter(|version| version.digest != again).collect();
+    kept.push(Version { digest: digest(old), generation: known.0 });
+    let forgotten = kept.len().saturating_sub(EARLIER_MAX);
+    kept.drain(..forgotten);
+    (generation, kept)
+}
+
+/// The part of a declaration that its replicas run: a replica that runs the same need not be replaced.
+fn what_runs(service: &Service) -> impl Serialize + PartialEq {
+    let spec = service.spec.clone();
+    (spec.run, spec.resources, spec.ports, spec.probes, spec.stop)
+}
+
+fn digest(service: &Service) -> u64 {
+    xxh3_64(&serde_json::to_vec(&what_runs(service)).expect("what can be declared can be written"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(command: &str, replicas: u32) -> Resource {
+        let text = format!(
+            "{{apiVersion: homeostat/v1, kind: Service, metadata: {{name: shop}}, spec: {{run: {{command: [{command}]}}, scale: {{replicas: {replicas}}}}}}}"
+        );
+        manifest::parse("test", &text).documents.remove(0).resource
+    }
+
+    fn generations(declared: &[Resource]) -> Vec<u64> {
+        let mut stored: Option<Stored> = None;
+        let mut all = Vec::new();
+        for resource in declared {
+            let next = renewed(stored.as_ref(), resource);
+            all.push(next.generation.0);
+            stored = Some(next);
+        }
+        all
+    }
+
+    #[test]
+    fn another_size_runs_the_same_and_another_command_does_not() {
+        assert_eq!(generations(&[service("a", 1), service("a", 2), service("b", 2)]), [1, 1, 3]);
+    }
+
+    #[test]
+    fn what_ran_before_is_known_again_by_its_number() {
+        let [a, b, c] = ["a", "b", "c"].map(|command| service(command, 1));
+        assert_eq!(generations(&[a.clone(), b.clone(), a.clone(), b.clone(), c, a]), [1, 2, 1, 2, 5, 1]);
+    }
+
+    #[test]
+    fn what_ran_long_before_is_new() {
+        let mut declared: Vec<Resource> = (0..=EARLIER_MAX).map(|n| service(&format!("v{n}"), 1)).collect();
+        let latest = declared.len() as u64;
+        declared.push(service("v0", 1));
+        declared.push(service("v0x", 1));
+        assert_eq!(generations(&declared)[EARLIER_MAX + 1..], [1, latest + 2], "the oldest is just kept");
+
+        declared.push(service("v1", 1));
+        assert_eq!(
+            generations(&declared).last(),
+            Some(&(latest + 3)),
+            "one is forgotten for each that is new"
+        );
+    }
+}
