@@ -188,6 +188,9 @@ pub(crate) struct Widths(Vec<u16>);
 /// What stands for a value that is not known: never a zero.
 pub(crate) const UNKNOWN: &str = "-";
 
+/// Why `write!` to a `String` may be expected to succeed.
+pub(crate) const STRING: &str = "writing to a string cannot fail";
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ use model::resource::Resource;
 use serde_json::{Value, json};
 
 use crate::figures;
-use crate::output::say;
+use crate::output::{STRING, say};
 use crate::paint::printable;
 use crate::picture;
 use crate::words::Desk;
@@ -43,8 +43,6 @@ pub(crate) fn beside(mut answer: Value, trials: Option<&v1::Trials>) -> Value {
     }
     answer
 }
-
-const STRING: &str = "writing to a string cannot fail";
 
 /// All of it for people; empty when no service that runs would change.
 pub(crate) fn lines(trials: Option<&v1::Trials>) -> String {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::figures;
-use crate::output::{Field, Output, Printer, UNKNOWN};
+use crate::output::{Field, Output, Printer, STRING, UNKNOWN};
 use crate::paint::Tone;
 use crate::tables;
 use crate::target::{One, OneService, Subject};
@@ -63,7 +63,7 @@ fn lines(printer: Printer, it: &v1::Description) -> String {
     let mut text = String::new();
     let mut part = |title: &str, body: &str| {
         let gap = if text.is_empty() { "" } else { "\n" };
-        write!(text, "{gap}{title}\n{body}").expect("writing to a string cannot fail");
+        write!(text, "{gap}{title}\n{body}").expect(STRING);
     };
     let mut grid = printer.table(tables::SERVICE_HEADER);
     grid.row(tables::service(&it.service));

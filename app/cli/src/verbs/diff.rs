@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::failure::Failure;
 use crate::kept::kept;
 use crate::manifests::{self, Files, Warnings};
-use crate::output::Output;
+use crate::output::{Output, STRING};
 use crate::paint::{Paint, Tone, printable};
 use crate::target::Subject;
 use crate::trial;
@@ -94,8 +94,7 @@ pub(crate) fn changed(changes: &[v1::FieldChange], paint: Paint) -> String {
         let sides = [(Tone::Bad, '-', old), (Tone::Good, '+', new)];
         for (tone, sign, value) in sides {
             if let Some(value) = value {
-                writeln!(text, "{}", paint.tone(tone, &side(sign, value)))
-                    .expect("writing to a string cannot fail");
+                writeln!(text, "{}", paint.tone(tone, &side(sign, value))).expect(STRING);
             }
         }
     }

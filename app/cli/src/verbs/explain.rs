@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::failure::Failure;
 use crate::figures;
 use crate::moment::moment;
-use crate::output::{Field, Output, Printer, UNKNOWN};
+use crate::output::{Field, Output, Printer, STRING, UNKNOWN};
 use crate::paint::{Tone, printable};
 use crate::target::OneService;
 use crate::words::Desk;
@@ -77,8 +77,6 @@ async fn past(desk: &Desk, words: &Words) -> Result<(), Failure> {
     let history: v1::History = serde_json::from_value(answer.clone())?;
     desk.printer.print(words.output.output, &answer, |_| history::lines(desk.printer, &history))
 }
-
-const STRING: &str = "writing to a string cannot fail";
 
 /// The whole of it: the sentence, the metrics with their arithmetic, what changed the number, what is not done yet.
 pub(crate) fn lines(printer: Printer, it: &v1::Explanation) -> String {

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::figures;
-use crate::output::{Field, Output, Printer, UNKNOWN};
+use crate::output::{Field, Output, Printer, STRING, UNKNOWN};
 use crate::paint::printable;
 use crate::target::OneService;
 use crate::words::Desk;
@@ -38,8 +38,6 @@ pub(crate) struct Words {
 const WIDTH_DEFAULT: u16 = 80;
 const WIDTH_MAX: u16 = 120;
 const HEIGHT: usize = 14;
-
-const STRING: &str = "writing to a string cannot fail";
 
 pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
     let path = format!("/v1/services/{}/forecast?past={}", words.service.0, words.past);

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::failure::Failure;
 use crate::figures;
 use crate::moment::moment;
-use crate::output::Output;
+use crate::output::{Output, STRING};
 use crate::paint::{Paint, printable};
 use crate::target::OneService;
 use crate::verbs::diff::changed;
@@ -39,8 +39,6 @@ pub(crate) async fn run(desk: &Desk, words: Words) -> Result<(), Failure> {
     let found: v1::Recommendations = serde_json::from_value(answer.clone())?;
     desk.printer.print(words.output.output, &answer, |_| lines(&found, desk.printer.paint))
 }
-
-const STRING: &str = "writing to a string cannot fail";
 
 fn lines(found: &v1::Recommendations, paint: Paint) -> String {
     if found.items.is_empty() {

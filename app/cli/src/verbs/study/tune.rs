@@ -18,7 +18,7 @@ use super::subject::SubjectWords;
 use super::world::{self, WorldWords};
 use super::{Known, MeasureWords, ReplicaWords};
 use crate::failure::Failure;
-use crate::output::{Field, Output, Printer};
+use crate::output::{Field, Output, Printer, STRING};
 use crate::paint::{Paint, Tone, printable};
 use crate::target::Subject;
 use crate::words::Desk;
@@ -198,8 +198,6 @@ fn unified(target: &str, old: &Resource, new: &Resource) -> Result<String, Failu
     let diff = TextDiff::from_lines(&old, &new);
     Ok(diff.unified_diff().context_radius(2).header(target, &format!("{target} (tuned)")).to_string())
 }
-
-const STRING: &str = "writing to a string cannot fail";
 
 fn lines(answer: &Answer, printer: Printer) -> String {
     let mut text = format!(
