@@ -7,7 +7,7 @@ use model::resource::Kind;
 use model::resource::schema::schema_of;
 use serde_json::Value;
 
-use crate::schema::{Form, followed, named_forms};
+use crate::schema::{Form, followed, named_forms, reference_in};
 
 const HEAD: &str = "\
 <!-- Written by `cargo run -p manifest --example reference > docs/resources.md`; a test holds it against the schema. -->
@@ -121,9 +121,7 @@ pub fn reference() -> String {
         page += &format!("\n## {kind}\n\n{about}\n\n```yaml\n{}```\n", example(kind));
         for api_version in kind.api_versions() {
             let Some(schema) = schema_of(api_version, kind) else { continue };
-            page += &format!(
-                "\n### {kind} in `{api_version}`\n\n| field | takes | default | meaning |\n|---|---|---|---|\n"
-            );
+            page += &format!("\n### {kind} in `{api_version}`\n\n{TABLE_HEAD}");
             let is_newest = *api_version == kind.api_versions()[0];
             let mut table = Table::new(&schema, kind);
             for (name, field) in fields(&schema) {
@@ -166,14 +164,10 @@ const fn about(kind: Kind) -> &'static str {
 fn count_uses<'s>(schema: &'s Value, uses: &mut BTreeMap<&'s str, usize>) {
     match schema {
         Value::Object(inner) => {
-            for (key, value) in inner {
-                if let Some(name) =
-                    value.as_str().and_then(|name| name.strip_prefix("#/$defs/")).filter(|_| key == "$ref")
-                {
-                    *uses.entry(name).or_default() += 1;
-                }
-                count_uses(value, uses);
+            if let Some(name) = reference_in(schema) {
+                *uses.entry(name).or_default() += 1;
             }
+            inner.values().for_each(|value| count_uses(value, uses));
         }
         Value::Array(items) => items.iter().for_each(|item| count_uses(item, uses)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}

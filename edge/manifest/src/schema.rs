@@ -13,7 +13,7 @@ pub(crate) struct Form<'s> {
 pub(crate) fn followed<'s>(definitions: &'s Value, mut schema: &'s Value) -> Form<'s> {
     let mut definition = None;
     loop {
-        if let Some(name) = reference(schema) {
+        if let Some(name) = reference_in(schema) {
             definition = Some(name);
             schema = &definitions[name];
         } else if let Some(inner) =
@@ -27,7 +27,7 @@ pub(crate) fn followed<'s>(definitions: &'s Value, mut schema: &'s Value) -> For
 }
 
 /// The name under `$defs` that a schema refers to.
-pub(crate) fn reference(schema: &Value) -> Option<&str> {
+pub(crate) fn reference_in(schema: &Value) -> Option<&str> {
     schema["$ref"].as_str()?.strip_prefix("#/$defs/")
 }
 
