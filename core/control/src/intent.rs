@@ -68,7 +68,7 @@ pub(crate) fn fold(now: Now, knowledge: &mut Knowledge, intent: &Intent, out: &m
     }
 }
 
-/// Folds a declaration: what an earlier one has left behind goes, as far as it says nothing of this one.
+/// Folds a declaration. What was learned under an earlier one is forgotten where it does not hold for this one.
 fn declare(now: Now, knowledge: &mut Knowledge, declared: &Arc<Declared>, out: &mut Outbox) {
     let needs = |declared: &Declared| -> Vec<ServiceName> {
         declared.spec.depends_on.iter().map(|dependency| dependency.service.clone()).collect()
@@ -107,7 +107,7 @@ fn declare(now: Now, knowledge: &mut Knowledge, declared: &Arc<Declared>, out: &
     out.tell(now, &declared.name, None, EventKind::Declared, Reason::Declared);
 }
 
-/// Whether another policy decides, or over other metrics: what one has measured says nothing to another.
+/// Whether the policy or its metrics have changed, so that earlier measurements mean nothing.
 fn is_scaled_otherwise(before: &Declared, after: &Declared) -> bool {
     match (&before.autoscaler, &after.autoscaler) {
         (Some(before), Some(after)) => before.policy != after.policy || before.metrics != after.metrics,
@@ -115,7 +115,7 @@ fn is_scaled_otherwise(before: &Declared, after: &Declared) -> bool {
     }
 }
 
-/// The shadows that are as they were: what another one has come to says nothing of them.
+/// The shadows that have not changed: only their memory goes on.
 fn still_shadowed(at: Wall, before: &Declared, after: &Declared) -> BTreeSet<ObjectName> {
     let earlier: BTreeMap<ObjectName, AutoscalerSpec> = before.shadows(at).collect();
     let is_kept =
@@ -123,7 +123,7 @@ fn still_shadowed(at: Wall, before: &Declared, after: &Declared) -> BTreeSet<Obj
     after.shadows(at).filter(is_kept).map(|(name, _)| name).collect()
 }
 
-/// Something new is to run: how often what ran before has failed says nothing about it, and it is tried at once.
+/// Forgets the failures of an earlier version: the new one is started at once.
 fn forget_failures(service: &mut ServiceState) {
     for restart in service.places.values_mut().map(|place| &mut place.restart) {
         restart.recent.clear();
@@ -134,8 +134,8 @@ fn forget_failures(service: &mut ServiceState) {
 
 /// Takes up what an earlier run remembered of a service.
 ///
-/// Its places are made, empty, so that what their replicas' ends have taught is there when the inventory fills them. What the
-/// inventory does not fill is begun anew, which is no restart: the whole machine may have been restarted.
+/// Its places are made, still empty, so that their restarts and backoff are known when the inventory fills them. Starting a replica
+/// in a place that stays empty is no restart: the whole machine may have been restarted.
 pub(crate) fn recall(now: Time, knowledge: &mut Knowledge, memory: &Memory) {
     knowledge.recall_restarts(&memory.healing.restarted);
     let service = knowledge.service_or_new(&memory.service);
@@ -151,7 +151,7 @@ pub(crate) fn recall(now: Time, knowledge: &mut Knowledge, memory: &Memory) {
     }
     service.capacity.clone_from(&memory.capacity);
     service.set_foresight(now, memory.load.as_ref());
-    // Whether an earlier run's proxy listens is not known: it is told what holds now, one way or the other.
+    // An earlier run may have told the proxy to listen: the proxy is told again, whichever way it is.
     if service.exposure == Exposure::None {
         service.exposure = Exposure::unknown(now);
     }
@@ -161,8 +161,9 @@ pub(crate) fn recall(now: Time, knowledge: &mut Knowledge, memory: &Memory) {
     }
 }
 
-/// Gives the spares of an earlier run their role back, once it is seen what runs: of the replicas found, those beyond the
-/// number wanted. Which of them they were does not matter, all are warm, and none needs to be stopped and begun anew.
+/// Gives the spares of an earlier run their role back after the first inventory: the running replicas beyond the wanted number.
+///
+/// Which of them were the spares does not matter: all are warm, and none has to be restarted.
 pub(crate) fn recognise_spares(service: &mut ServiceState) {
     let (Some(declared), Some(desired)) = (&service.declared, service.desired) else { return };
     let wanted = match declared.spec.recover {

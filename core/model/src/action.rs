@@ -45,19 +45,19 @@ pub enum ActionKind {
         /// From the signal to the kill; zero kills at once.
         grace: Duration,
     },
-    /// Change what traffic a running replica gets, and ask it for its health as declared. Takes effect before the next request
-    /// is routed; one that is older than the last for this life is without effect.
+    /// Change what traffic a running replica gets, and probe it as declared. Takes effect before the next request is routed. One that
+    /// is older than the last for this life has no effect.
     Admit {
         /// The place meant.
         replica: ReplicaId,
         /// The life meant; another one is left alone.
         incarnation: Incarnation,
-        /// How it is asked for its health, and on which port it gets its traffic.
+        /// Has its probes and the port of its traffic.
         declared: Arc<Declared>,
         /// What traffic it gets.
         admission: Admission,
     },
-    /// Let a running replica use more or less than it may now, without a break. One that is older than the last for this life is without
+    /// Change the resources that a running replica may use, without a restart. One that is older than the last for this life has no
     /// effect.
     Allot {
         /// The place meant.
@@ -67,8 +67,8 @@ pub enum ActionKind {
         /// What it may use from now on; what is not named stays as it is.
         resources: Resources,
     },
-    /// Listen for a service and balance its requests, as its `expose` says; replaces what was there for it. One that is older
-    /// than the last for the service, or than its `Conceal`, is without effect.
+    /// Listen for a service and balance its requests, as its `expose` says, in place of an earlier one. One that is older than the
+    /// last for the service, or than its `Conceal`, has no effect.
     Expose(Arc<Declared>),
     /// Stop listening for a service.
     Conceal(ServiceName),
@@ -121,7 +121,7 @@ pub enum FailureKind {
     AddressInUse,
     /// The disk is full.
     DiskFull,
-    /// It cannot be done to what runs here, however often it is tried; what is begun anew can have it.
+    /// A running replica cannot be changed like that, however often it is tried; a new one can have it.
     Unsupported,
     /// Anything else; it may pass.
     Other,

@@ -7,7 +7,7 @@ use crate::reason::Reason;
 use crate::resource::ObjectName;
 use crate::time::{Now, Wall};
 
-/// One scaling decision, whole: enough to follow the arithmetic by hand.
+/// One scaling decision, with enough detail to follow the arithmetic by hand.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
     /// The service.
@@ -26,7 +26,7 @@ pub struct Decision {
     pub tolerance: Option<Tolerance>,
     /// What changed the number after the metrics, in order.
     pub limits: Vec<Limit>,
-    /// What lies behind those limits, latest first; at most [`EVIDENCE_MAX`].
+    /// Earlier decisions that caused those limits, latest first; at most [`EVIDENCE_MAX`].
     pub evidence: Vec<Evidence>,
     /// Kubernetes' conditions of a HorizontalPodAutoscaler; empty for other policies.
     pub conditions: Vec<Condition>,
@@ -34,11 +34,11 @@ pub struct Decision {
     pub guard: Option<Reason>,
     /// The decision in one sentence.
     pub summary: Arc<str>,
-    /// What the autoscalers would have decided that are tried beside it.
+    /// What the shadow autoscalers would have decided.
     pub shadows: Vec<ShadowDecision>,
 }
 
-/// What an autoscaler would have decided that is tried without effect.
+/// What a shadow autoscaler would have decided.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShadowDecision {
     /// Its name.
@@ -47,7 +47,7 @@ pub struct ShadowDecision {
     pub decision: Decision,
 }
 
-/// A decision whose words are made only when somebody asks for them: most are the same as the last, and unread.
+/// A decision that is put into words only when somebody asks: most decisions equal the last one and are never read.
 pub trait Account: std::fmt::Debug + Send + Sync {
     /// The record, in words.
     fn decision(&self) -> Decision;
@@ -55,21 +55,21 @@ pub trait Account: std::fmt::Debug + Send + Sync {
     /// Replicas wanted from then on: [`Decision::desired`] without its words.
     fn desired(&self) -> u32;
 
-    /// A number that two decisions on a service share when their outcome and their reason are the same, whatever was measured.
+    /// A number that two decisions on a service share when they have the same outcome for the same reason, whatever was measured.
     fn gist(&self) -> u64;
 
-    /// What it could not follow the metrics to, because no more replicas may run; `None` where it could.
+    /// The size that the metrics ask for and that may not run; `None` when the metrics were followed.
     fn unmet(&self) -> Option<Unmet>;
 
     /// How far each metric is from its aim: measured ÷ aimed at, `None` when nothing was measured. In the order of [`Decision::metrics`].
     fn ratios(&self) -> Vec<Option<f64>>;
 
-    /// What would have to change for another outcome, found by deciding again on what was seen with just that changed.
+    /// What would have to change for another outcome, found by deciding again with only that changed.
     ///
-    /// Costs some thousand decisions: for people who ask and for what is kept, not for each decision.
+    /// Costs some thousand decisions: meant for people who ask and for the history, not for each decision.
     fn prospects(&self) -> Vec<Prospect>;
 
-    /// Why not the number that is asked about, and what it would take. Costs as much as [`Self::prospects`].
+    /// Why the number that is `asked` about was not decided, and what it would take. Costs as much as [`Self::prospects`].
     fn why_not(&self, asked: Asked) -> WhyNot;
 }
 
@@ -95,7 +95,7 @@ pub struct Decided {
     pub guard: Option<Reason>,
 }
 
-/// The same on the same service at the same time, as far as outcome and reason go.
+/// Equal when service, time, outcome and reason are.
 impl PartialEq for Decided {
     fn eq(&self, other: &Self) -> bool {
         let of = |it: &Self| (it.at, it.account.gist());
@@ -126,13 +126,13 @@ pub struct WhyNot {
 /// Another outcome, and what would have to change for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prospect {
-    /// Replicas wanted then; those that are wanted now when nothing leads elsewhere.
+    /// Replicas wanted then; the same as now when no change leads elsewhere.
     pub desired: u32,
     /// What has to change.
     pub need: Need,
-    /// Where metrics would have to be; empty when it takes no other load.
+    /// The levels that metrics would have to reach; empty when the load need not change.
     pub levels: Vec<MetricLevel>,
-    /// From when on that would be decided; `None` for at once.
+    /// When it would be decided; `None` for at once.
     pub at: Option<Wall>,
     /// All of it in one sentence.
     pub note: Arc<str>,
@@ -173,7 +173,7 @@ pub struct Tolerance {
     pub down: f64,
 }
 
-/// Most of what lies behind limits that a record names.
+/// Most earlier decisions that a record names as causes of its limits.
 ///
 /// 8: a rate policy that has counted more changes is understood from the latest.
 pub const EVIDENCE_MAX: usize = 8;

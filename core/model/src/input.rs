@@ -22,11 +22,11 @@ use crate::time::{Time, Wall};
 pub enum Input {
     /// Begins a run: first of all inputs, exactly once.
     Started(Start),
-    /// The time that [`next_deadline`](../../control) named has come. Harmless when it has not.
+    /// The loop's next deadline has come. Harmless when it has not.
     Woke,
-    /// What people want has changed, or is told anew after a start.
+    /// What people want has changed, or is told again after a start.
     Intent(Intent),
-    /// What an earlier run remembered of a service; comes after the intent for it and before the first inventory.
+    /// What an earlier run remembered of a service; after the intent for it, and before the first inventory.
     Remembered(Arc<Memory>),
     /// A sensor has seen something.
     Report(Report),
@@ -59,7 +59,7 @@ pub enum Intent {
     Declare(Arc<Declared>),
     /// The service shall be no more: its replicas are drained and stopped.
     Withdraw(ServiceName),
-    /// The service shall have just so many replicas, whatever its load.
+    /// The service shall have exactly so many replicas, whatever its load.
     Hold {
         /// The service meant.
         service: ServiceName,
@@ -79,7 +79,7 @@ pub enum Intent {
     },
     /// The autoscaler of the service decides again.
     Resume(ServiceName),
-    /// A replica is not to be removed when its service shrinks.
+    /// A replica shall not be removed when its service shrinks.
     Protect {
         /// Which replica.
         replica: ReplicaId,
@@ -114,7 +114,7 @@ pub struct Declared {
     pub name: ServiceName,
     /// Grows with each change of the declaration.
     pub revision: Generation,
-    /// The revision in which what its replicas run last changed: a replica with an older one is outdated.
+    /// The revision in which the version that its replicas run was first declared; a replica of another generation is outdated.
     pub generation: Generation,
     /// As written by its owner.
     pub spec: ServiceSpec,
@@ -133,7 +133,7 @@ impl Declared {
         Arc::new(changed)
     }
 
-    /// The fewest and the most replicas that are wanted at `at`, by schedule and else as usual; a hold and rest left aside.
+    /// The bounds at `at`: those of the schedule, or else the usual ones. Holds and rest are not considered.
     pub fn bounds(&self, at: Wall) -> Bounds {
         self.usual_bounds().at(at, &self.spec.scale.schedule)
     }
@@ -143,13 +143,13 @@ impl Declared {
         self.autoscaler.as_ref().map_or_else(|| self.spec.scale.bounds(), AutoscalerSpec::bounds)
     }
 
-    /// What it promises to those who ask it, for the acting autoscaler or the first that is tried beside it; `None` for nothing.
+    /// The SLO of the acting autoscaler, or of the first shadow that has one.
     pub fn promise(&self) -> Option<&Slo> {
         let acting = self.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
         acting.or_else(|| self.spec.scale.promise())
     }
 
-    /// By which rule its load is forecast; `None` when it is not. Whoever is sized by a promise is scaled ahead of it, unless that is declared
+    /// The rule by which its load is forecast; `None` when it is not. A service that is sized by an SLO is forecast unless declared
     /// otherwise.
     pub fn foretold(&self) -> Option<Forecasting> {
         let mode = self.forecast_mode();
@@ -157,19 +157,19 @@ impl Declared {
         is_forecast.then(|| self.spec.scale.forecast.clone().unwrap_or_else(|| Forecasting::of_mode(mode)))
     }
 
-    /// What is done with a forecast of its load; [`ForecastMode::Off`] when none is made.
+    /// What the forecast of its load is used for; [`ForecastMode::Off`] when none is made.
     pub fn forecast_mode(&self) -> ForecastMode {
         let promises = self.autoscaler.as_ref().is_some_and(|acting| acting.policy.slo().is_some());
         let usual = if promises { ForecastMode::On } else { ForecastMode::Off };
         self.spec.scale.forecast.as_ref().map_or(usual, |forecast| forecast.mode)
     }
 
-    /// What is taken for its load where that is forecast: what is asked of its proxy, if it has one.
+    /// What is forecast as its load: the requests to its proxy, if it has one.
     pub fn load_source(&self) -> LoadSource {
         if self.spec.expose.is_some() { LoadSource::Requests } else { LoadSource::Need }
     }
 
-    /// The autoscalers that are tried beside the acting one, each with its name and between the bounds that hold at `at`.
+    /// Its shadow autoscalers by name, each with the bounds that hold at `at`.
     pub fn shadows(&self, at: Wall) -> impl Iterator<Item = (ObjectName, AutoscalerSpec)> {
         self.usual_shadows().map(move |(name, spec)| {
             let Bounds { min, max } = spec.bounds().at(at, &self.spec.scale.schedule);
@@ -177,10 +177,11 @@ impl Declared {
         })
     }
 
-    /// The same, each between the bounds while no schedule says others. A forecast in mode `shadow` is one of them: the acting one, raised by it.
+    /// Its shadow autoscalers by name, each with its usual bounds. A forecast in mode `shadow` is one of them: the acting autoscaler
+    /// with that forecast.
     pub fn usual_shadows(&self) -> impl Iterator<Item = (ObjectName, AutoscalerSpec)> {
         let acting = self.autoscaler.as_ref();
-        // What is kept was checked; with an autoscaler that is gone since, a shadow of it may have nothing to go by.
+        // All were checked when they were declared. If the autoscaler was deleted since, a shadow of it may be left without metrics.
         let own = self.spec.scale.shadows.iter();
         let own =
             own.map(move |shadow| Some((shadow.name.clone(), shadow.to_spec(&self.name, acting).ok()?)));
@@ -193,11 +194,11 @@ impl Declared {
 /// What a sensor saw.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Report {
-    /// Every replica that the node has, alive or just ended: what is not in it is not there.
+    /// Every replica on the node, alive or just ended; a replica that is missing from it does not exist.
     Inventory {
         /// The node that was looked at.
         node: NodeName,
-        /// The latest action that had reached the node by then. A replica whose start came later may be there by now.
+        /// The latest action that had reached the node by then. A replica whose start came later may exist by now.
         up_to: ActionId,
         /// The replicas, in no order.
         replicas: Vec<Observed>,
@@ -206,21 +207,21 @@ pub enum Report {
     Replica(Observed),
     /// Processor time and memory of replicas, sampled at one moment.
     Usage(Vec<Usage>),
-    /// Counters of the proxy, of every replica that it may route to or that it is draining.
+    /// The proxy's counters of every replica that it routes to or drains.
     Traffic(Vec<Traffic>),
-    /// How fast replicas answer: those of services that promise a latency.
+    /// Latencies of the replicas of services that promise one.
     Latencies(Vec<Latencies>),
-    /// What is asked of services as a whole, replicas or none: of those that may rest, and of those whose load is forecast.
+    /// Requests to services as a whole, with or without replicas: of services that may rest, or whose load is forecast.
     Demand(Vec<Demand>),
     /// What sources of metrics have measured.
     Measured(Vec<Measured>),
-    /// What running replicas may use, of services whose replicas are changed as they run.
+    /// The resources that running replicas may use, where their platform tells.
     Allotted(Vec<Allotted>),
-    /// The replicas that the proxy goes around because their requests failed; told again every second for as long as there are some.
+    /// The replicas that the proxy has ejected because their requests failed; repeated every second while there are any.
     Ejected(Vec<Ejected>),
 }
 
-/// A replica that the proxy goes around for a while.
+/// A replica that the proxy has ejected for a while.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ejected {
     /// Which replica.
@@ -229,7 +230,7 @@ pub struct Ejected {
     pub incarnation: Incarnation,
 }
 
-/// What a running replica may use, as its platform has it.
+/// The resources that a running replica may use, as its platform tells.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Allotted {
     /// Which replica.
@@ -289,7 +290,7 @@ pub enum ExitStatus {
     Code(i32),
     /// This signal ended it.
     Signal(i32),
-    /// It ended while nobody who may ask was there: an adopted replica, which is no child of ours.
+    /// Not known: an adopted replica is no child of ours, and the kernel tells only parents.
     Unknown,
 }
 
@@ -304,19 +305,19 @@ pub struct Usage {
     pub cpu_time: Duration,
     /// Memory in use now, all its processes.
     pub memory: Bytes,
-    /// How often it has had to wait for the processor; `None` where no limit of the processor holds it, and before it has run under one.
+    /// How often it was throttled; `None` without a limit of the processor, and before it has run under one.
     pub throttling: Option<Throttling>,
 }
 
-/// How a replica fared with its limit of the processor, counted since its start: it may use so much in each window of the kernel,
-/// and waits for the next one when that is used up.
+/// How often a replica was throttled since its start: in each window of the kernel it may use so much processor time, and waits
+/// for the next window when that is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Throttling {
     /// Windows in which it ran.
     pub windows: u64,
-    /// Of those, the ones in which it used up what it may use, and waited.
+    /// Of those, the ones in which it was throttled.
     pub throttled: u64,
-    /// How long it waited, summed over the processors that it would have run on.
+    /// How long it was throttled, summed over the processors that it would have run on.
     pub waited: Duration,
 }
 

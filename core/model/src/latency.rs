@@ -1,4 +1,4 @@
-//! Latencies of a replica's answers, counted by their share of what its service promises.
+//! Latencies of a replica, counted in classes relative to the promised latency.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! The nouns of the house: what people declare, what sensors see, what the loop decides, and why.
+//! The shared vocabulary: what people declare, what sensors see, what the loop decides, and why.
 //!
-//! Everything here is plain data that can be compared and printed. Nothing here decides, waits, or touches the world.
-//! Values that come from outside are checked once, where they enter ([`name`], [`resource`]); inside, the type is trusted.
+//! Everything here is plain data that can be compared and printed. Nothing here decides, waits, or touches the world. Values from
+//! outside are checked once, where they enter ([`name`], [`resource`]); from then on the type is trusted.
 
 mod nearest;
 mod text;

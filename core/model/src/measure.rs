@@ -1,4 +1,4 @@
-//! What the sources of metrics measure: numbers from outside, each with the labels that it is told apart by.
+//! What sources of metrics measure: series of numbers, each with its labels.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use crate::name::ServiceName;
 use crate::quantity::Milli;
 use crate::resource::MetricSpec;
 
-/// What autoscalers find a metric by: its name, and whose it is.
+/// What identifies a metric for autoscalers: its name, and whose it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MetricKey {
     /// Its name.
@@ -22,7 +22,7 @@ pub struct MetricKey {
 /// Whose a metric is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Whose {
-    /// Nobody's here: what is outside is measured.
+    /// Of nothing that Homeostat knows: an external metric.
     Outside,
     /// That of one object, whatever Homeostat knows of it.
     Object {
@@ -42,7 +42,7 @@ pub struct Measured {
     pub source: ServiceName,
     /// What it measures.
     pub key: MetricKey,
-    /// For how long what it says stands while it says nothing else.
+    /// How long the measurement is valid while no newer one comes.
     pub stale_after: Duration,
     /// What it says.
     pub said: Said,
@@ -53,13 +53,13 @@ pub struct Measured {
 pub enum Said {
     /// It was declared, and has not measured yet.
     Begun,
-    /// The series of the metric; none at all is an answer as well, and not zero.
+    /// The series of the metric. No series at all is an answer too, and not zero.
     Series(Vec<Series>),
-    /// What each replica said that was asked. One that is not in it was not there to be asked.
+    /// What each replica said that was asked; a missing replica could not be asked.
     Replicas(Vec<ReplicaSaid>),
     /// It could not measure, and why: one sentence.
     Failed(Arc<str>),
-    /// It is declared no more.
+    /// Its declaration was withdrawn.
     Withdrawn,
 }
 

@@ -1,4 +1,4 @@
-//! What the loop must still know after a restart (law 7).
+//! What the loop must remember over a restart (law 7).
 
 mod capacity;
 mod conditions;
@@ -32,28 +32,28 @@ pub struct Memory {
     pub desired: Option<u32>,
     /// What its autoscaler remembers.
     pub scaling: ScalingMemory,
-    /// What the autoscalers remember that are tried beside it, in the order of the declaration.
+    /// What its shadow autoscalers remember, in the order of the declaration.
     pub shadows: Vec<ShadowMemory>,
-    /// What its replicas' ends have taught, by place.
+    /// Restarts and backoff, by place.
     pub restarts: Vec<(Ordinal, RestartMemory)>,
-    /// What holds its healing back.
+    /// The limits and suspensions of its healing.
     pub healing: HealingMemory,
-    /// What its replicas have used; empty when nothing is learned of it.
+    /// What its replicas have used; empty unless it is scaled vertically.
     pub usage: UsageProfile,
-    /// How its replicas fare with their limit of the processor; empty where none holds them.
+    /// How often its replicas were throttled; empty without a limit of the processor.
     pub throttling: ThrottlingMemory,
     /// How long its replicas took to start and to warm up.
     pub starts: StartMemory,
     /// When it lost replicas that served.
     pub losses: LossMemory,
-    /// What its replicas were seen to carry within what it promises; `None` when nothing is learned of that.
+    /// What its replicas carry within its SLO; `None` when that is not learned.
     pub capacity: Option<Box<CapacityMemory>>,
-    /// Its load, and what carries it; `None` when nothing is forecast of it.
+    /// Its load, and the replicas that it needs; `None` when its load is not forecast.
     pub load: Option<Arc<LoadRecord>>,
 }
 
 impl Memory {
-    /// A memory of a service of which nothing was learned.
+    /// The memory of a service of which nothing was learned yet.
     pub fn blank(service: ServiceName) -> Self {
         Self {
             service,
@@ -84,22 +84,22 @@ pub struct ScalingMemory {
     pub scale_out: Vec<ScaleEvent>,
     /// Replicas removed, for rate policies.
     pub scale_in: Vec<ScaleEvent>,
-    /// The autoscaler itself took the last replica away, so it may bring one back even where zero is no longer allowed; zero
-    /// replicas that somebody else asked for turn it off then.
+    /// Whether the autoscaler itself scaled to zero. If zero is no longer allowed, it then scales out again; a zero that a person asked
+    /// for turns it off instead.
     pub scaled_to_zero: bool,
     /// What its policy goes by.
     pub policy: PolicyMemory,
     /// How often the number has changed its direction; empty without a budget for that.
     pub flaps: FlapMemory,
-    /// The metrics that give nothing and have something that stands in for them then, in the order of the declaration.
+    /// The metrics with a fallback that cannot be measured now, in the order of the declaration.
     pub failing: Vec<FailingMemory>,
     /// Since when the conditions of a HorizontalPodAutoscaler are as they are.
     pub conditions: ConditionsMemory,
-    /// What each metric was at the last look, by its place in the declaration. Not kept over a restart: a metric is then looked at anew.
+    /// The latest level of each metric, by its place in the declaration. Not kept over a restart: metrics are then measured anew.
     pub levels: Vec<LevelMemory>,
 }
 
-/// A metric that gives nothing.
+/// A metric that cannot be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FailingMemory {
     /// Which, by its place in the declaration.
@@ -108,26 +108,26 @@ pub struct FailingMemory {
     pub since: Time,
 }
 
-/// What the policy of an autoscaler goes by from one decision to the next. Empty for `hpa`, which goes by recommendations alone.
+/// What the policy of an autoscaler remembers from one decision to the next. Empty for `hpa`, which needs only recommendations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PolicyMemory {
     /// When it last added replicas; `None` before.
     pub grown: Option<Time>,
     /// When it last removed replicas; `None` before.
     pub shrunk: Option<Time>,
-    /// What was measured, as far as it looks back.
+    /// The measurements that it looks back on.
     pub past: Past,
 }
 
-/// What was measured, as far as a policy looks back.
+/// The measurements that a policy looks back on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Past {
-    /// It does not, or has not looked yet.
+    /// It does not look back, or has not measured yet.
     #[default]
     None,
     /// Which change the metrics ask for; for policies that wait before they follow.
     Asking(Asking),
-    /// What came of the latest evaluations; for steps.
+    /// The latest evaluations; for steps.
     Evaluations(Evaluations),
     /// The load of a window; for bursts.
     Load(LoadMemory),
@@ -156,15 +156,15 @@ pub enum Asking {
 /// The evaluations of a metric since the size was changed last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Evaluations {
-    /// When the metric was looked at last; so that looking twice at one time is looking once.
+    /// When the metric was measured last, so that measuring twice at one time counts once.
     pub noted: Time,
-    /// When the one that is under way was begun.
+    /// When the current evaluation began.
     pub since: Time,
-    /// The sum of what was measured in it.
+    /// The sum of its measurements.
     pub sum: Milli,
-    /// How often it was measured in it.
+    /// The number of its measurements.
     pub count: u32,
-    /// The means of those that are over, oldest first; `None` where nothing was measured. At most as many as the policy looks at,
+    /// The means of the evaluations that are over, oldest first; `None` where nothing was measured. At most as many as the policy looks at,
     /// which are at most [`EVALUATIONS_MAX`](crate::resource::EVALUATIONS_MAX).
     pub means: Vec<Option<Milli>>,
 }
@@ -172,9 +172,9 @@ pub struct Evaluations {
 /// The load of a service over a window, in as many parts as the window asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LoadMemory {
-    /// When the metric was looked at last; so that looking twice at one time is looking once.
+    /// When the metric was measured last, so that measuring twice at one time counts once.
     pub noted: Time,
-    /// Since when it has been measured, without a gap of a whole window.
+    /// Since when it has been measured without a gap of a whole window.
     pub since: Time,
     /// Its parts, oldest first; those during which nothing was measured are left out. At most [`LOAD_PARTS_MAX`].
     pub parts: Vec<LoadPart>,
@@ -204,7 +204,7 @@ pub struct Panic {
     pub peak: u32,
 }
 
-/// Parts of a panic window: what leaves it leaves in sixths.
+/// Parts of a panic window: load leaves it in sixths.
 pub const LOAD_PARTS_PER_PANIC: u32 = 6;
 
 /// Most parts kept of a load: a stable window of [`PANICS_PER_STABLE_MAX`](crate::resource::PANICS_PER_STABLE_MAX) panic windows, and the
@@ -223,7 +223,7 @@ impl Past {
 }
 
 impl PolicyMemory {
-    /// Whether `then` says the same but for what was measured, which moves with every decision.
+    /// Whether `then` differs only in measurements, which move with every decision.
     pub fn is_as(&self, then: &Self) -> bool {
         let burst = |past: &Past| match past {
             Past::Load(LoadMemory { panic: Some(Panic { since, over: _, peak }), .. }) => {
@@ -250,7 +250,7 @@ pub enum Way {
 
 /// How often a number of replicas has changed its direction.
 ///
-/// Bounded by the budget: going down is not a turn once that is used up, and going up needs a way down before it.
+/// Bounded by the budget: once it is used up there is no scaling in, and so no later turn outwards either.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FlapMemory {
     /// Which way it went last; `None` before it went any.
@@ -266,9 +266,9 @@ pub struct LevelMemory {
     pub at: Time,
     /// Its ratio to its target, in thousandths.
     pub ratio: i64,
-    /// Over all replicas that were measured, so that it stays what it is when these become more or fewer: the same times their number.
+    /// The ratio times the number of replicas that were measured: it does not change with that number.
     pub total: i64,
-    /// While a steep fall of it is not believed.
+    /// The steep fall that is not believed yet, while there is one.
     pub fall: Option<Fall>,
 }
 
@@ -314,7 +314,7 @@ pub struct ScaleEvent {
     pub outdated: bool,
 }
 
-/// What holds the healing of a service back: breakers, cool-downs and limits.
+/// The limits of the healing of a service: breakers, cool-downs and rates.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct HealingMemory {
     /// Since when restarts for failed liveness probes are suspended; `None` while they are not.
@@ -325,7 +325,7 @@ pub struct HealingMemory {
     pub restarted: Vec<Time>,
 }
 
-/// What the replicas of a service have used, so that it can be told how large one should be.
+/// What the replicas of a service have used, from which the right size of one is recommended.
 ///
 /// Bounded: two histograms of at most 176 buckets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -340,20 +340,20 @@ pub struct UsageProfile {
     pub samples: u64,
 }
 
-/// How the replicas of a service fare with the limit of the processor that is declared for them.
+/// How often the replicas of a service were throttled under their declared limit of the processor.
 ///
 /// Bounded: a histogram of at most 176 buckets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ThrottlingMemory {
     /// The limit under which it was counted.
     pub limit: MilliCpu,
-    /// Of each minute of a ready replica, in how many thousandths of the kernel's windows it had to wait.
+    /// The throttled windows of each minute of a ready replica, in thousandths of all windows.
     pub shares: DecayingHistogram,
     /// Minutes that were counted.
     pub minutes: u64,
 }
 
-/// How long the latest replicas of a service took until they did what they do.
+/// How long the latest replicas of a service took to start and to warm up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct StartMemory {
     /// From being started to being ready for the first time, oldest first; at most [`STARTS_MAX`].
@@ -371,25 +371,25 @@ pub struct LossMemory {
     pub at: Vec<Time>,
 }
 
-/// Most losses remembered of a service: three days of one whose program ends each hour, and a look at those says what all would.
+/// Most losses remembered of a service: almost three days of a program that ends every hour, which is representative.
 pub const LOSSES_MAX: usize = 64;
 
-/// Most start times remembered of a service: a slow one of ten moves a quantile of 0.9, one of 32 does not.
+/// Most start times remembered of a service: one slow start in ten moves the 90th percentile, one in 32 does not.
 pub const STARTS_MAX: usize = 32;
 
-/// Most warm-ups remembered of a service: enough that one odd start does not decide, and few enough that a new version is learned soon.
+/// Most warm-ups remembered of a service: enough to outvote an odd one, and few enough to learn a new version soon.
 pub const WARMUPS_MAX: usize = 8;
 
-/// What the ends of one replica have taught.
+/// The restarts of a place, and its backoff.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RestartMemory {
     /// The latest life that was begun.
     pub incarnation: Incarnation,
     /// Starts after the first, over all lives of the place.
     pub restarts: u32,
-    /// When the recent ones were, oldest first; at most as many as make a crash loop.
+    /// When the latest ends were, oldest first; at most as many as make a crash loop.
     pub recent: Vec<Time>,
-    /// The last wait, in milliseconds, from which the next is drawn; 0 when it has been well for long enough.
+    /// The last wait, in milliseconds, from which the next is drawn; 0 after it has been healthy for long enough.
     pub backoff_ms: u64,
     /// No start before this time.
     pub not_before: Time,

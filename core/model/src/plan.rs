@@ -11,7 +11,7 @@ use crate::reason::Reason;
 use crate::resource::{Quantity, Resources};
 use crate::time::{Now, Time};
 
-/// What shall be done for one service now; whole and fixed, so that carrying it out leaves nothing to choose.
+/// What shall be done for one service now, complete and fixed: carrying it out leaves nothing to choose.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The service.
@@ -24,13 +24,13 @@ pub struct Plan {
     pub decision: Option<Arc<dyn Account>>,
     /// What the autoscaler remembers from now on, when that has changed.
     pub scaling: Option<ScalingMemory>,
-    /// What the autoscalers remember from now on that are tried beside it, when they were asked.
+    /// What the shadow autoscalers remember from now on, when they were asked.
     pub shadows: Option<Vec<ShadowMemory>>,
     /// What replicas that are started from now on get instead of what is declared.
     pub allotment: Allotment,
     /// What is not done, and why: the answer to "why not?".
     pub waits: Vec<Wait>,
-    /// When a new plan may differ if nothing else comes first.
+    /// When the next plan may differ, if nothing happens before.
     pub look_again: Time,
 }
 
@@ -44,7 +44,7 @@ pub struct Allotment {
 }
 
 impl Allotment {
-    /// What a replica may use that has this instead of what it is given otherwise.
+    /// The resources of a replica with this allotment; what is not allotted stays as `given`.
     pub fn instead_of(self, given: Resources) -> Resources {
         let amount = |amount: u64| Quantity::from_milli(i64::try_from(amount).unwrap_or(i64::MAX));
         Resources {
@@ -61,7 +61,7 @@ pub struct Step {
     pub change: Change,
     /// Why.
     pub reason: Reason,
-    /// Who wants it; decides when two want different things of one replica.
+    /// Who wants it, for when two want different things of one replica.
     pub writer: Writer,
 }
 
@@ -96,14 +96,14 @@ pub enum Change {
         /// Which place.
         ordinal: Ordinal,
     },
-    /// Let two places change their roles: the first, a ready spare, serves; the second becomes the spare.
+    /// Let two places swap roles: a ready spare serves, and the other becomes the spare.
     Promote {
         /// The spare.
         spare: Ordinal,
         /// Whose place in the traffic it takes.
         instead_of: Ordinal,
     },
-    /// Let a serving replica carry the share of one that does not serve, until that one does again.
+    /// Let a serving replica carry the share of one that does not serve, until that one serves again.
     StandIn {
         /// Who carries it.
         ordinal: Ordinal,
@@ -120,7 +120,7 @@ pub enum Change {
         /// Which place.
         ordinal: Ordinal,
     },
-    /// Give a running replica no new requests, to stop it when it has answered those it has.
+    /// Give a running replica no new requests, and stop it once it has answered those it has.
     Drain {
         /// Which place.
         ordinal: Ordinal,
@@ -213,7 +213,7 @@ impl Change {
         }
     }
 
-    /// Whether it takes a replica that may be serving away.
+    /// Whether it takes away a replica that may be serving.
     pub fn is_disruptive(&self) -> bool {
         match self {
             Self::Drain { .. } | Self::Stop { .. } => true,

@@ -1,4 +1,4 @@
-//! What replicas of a service were seen to carry within its promise.
+//! The load that replicas of a service were seen to carry within its SLO.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use crate::quantity::MilliRps;
 use crate::resource::Fraction;
 use crate::time::Time;
 
-/// Most versions of which it is kept: the one that is declared, the one before, and one that was rolled back.
+/// Most versions that are remembered: the declared one, the one before, and one that was rolled back.
 pub const CAPACITY_VERSIONS_MAX: usize = 3;
 
-/// Most rates of a version at which it is kept: a factor of 256, eight to each doubling.
+/// Most rates that are remembered of a version: eight to each doubling, over a factor of 256.
 pub const CAPACITY_RATES_MAX: usize = 64;
 
 /// What replicas were seen to carry within a promise, by version.
@@ -32,11 +32,11 @@ pub struct CapacityMemory {
 pub struct VersionCapacity {
     /// Which version.
     pub generation: Generation,
-    /// Windows that were seen.
+    /// Windows seen.
     pub windows: u64,
-    /// The highest rate that was well served, falling slowly.
+    /// The highest rate at which the promise was kept; decays slowly.
     pub best: MilliRps,
-    /// Until when it has fallen.
+    /// Up to when it has decayed.
     pub best_at: Time,
     /// What was seen by rate, lowest first.
     pub rates: Vec<RateEvidence>,
@@ -47,13 +47,13 @@ pub struct VersionCapacity {
 pub struct RateEvidence {
     /// The number of the rate's bucket.
     pub bucket: u16,
-    /// What speaks for the promise being kept at it, in quarters of a window.
+    /// The evidence that the promise is kept at it, in quarters of a window.
     pub well: u32,
-    /// What speaks against it, in quarters of a window.
+    /// The evidence that it is broken, in quarters of a window.
     pub late: u32,
     /// The sum of the rates of the windows in `classes`, in thousandths of a request a second.
     pub rates: u64,
-    /// Windows at it by the class of the latency that was promised a quantile of.
+    /// Windows at it, by the class of the promised quantile of their latencies.
     pub classes: [u16; LATENCY_CLASSES],
 }
 

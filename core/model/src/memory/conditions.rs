@@ -8,32 +8,32 @@ use crate::time::Wall;
 pub struct Standing {
     /// Whether it holds.
     pub holds: bool,
-    /// When that began, or when it was first looked at: as the calendar had it then, so that it is told the same ever after.
+    /// When that began, or when it was first observed; by the calendar of that moment, so that it never changes.
     pub since: Wall,
 }
 
-/// How each condition of an autoscaler stands: at most one entry for each kind.
+/// The state of each condition of an autoscaler: at most one entry for each kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ConditionsMemory([Option<Standing>; ConditionKind::ALL.len()]);
 
 impl ConditionsMemory {
-    /// How the condition stood when it was looked at last; `None` before the first time.
+    /// The state of a condition when it was last observed; `None` before the first time.
     pub fn get(&self, kind: ConditionKind) -> Option<Standing> {
         self.0[kind as usize]
     }
 
-    /// How the condition stands once it is seen to hold or not to: since `now`, if that is a change.
+    /// The state of a condition that is observed to hold or not at `now`, which is its begin if that is a change.
     pub fn with(&self, now: Wall, kind: ConditionKind, holds: bool) -> Standing {
         let before = self.get(kind).filter(|standing| standing.holds == holds);
         before.unwrap_or(Standing { holds, since: now })
     }
 
-    /// Keeps how the condition stands.
+    /// Keeps the state of a condition.
     pub fn keep(&mut self, kind: ConditionKind, standing: Standing) {
         self.0[kind as usize] = Some(standing);
     }
 
-    /// Those that were looked at.
+    /// The conditions that were observed.
     pub fn iter(&self) -> impl Iterator<Item = (ConditionKind, Standing)> {
         ConditionKind::ALL.into_iter().filter_map(|kind| Some((kind, self.get(kind)?)))
     }

@@ -1,11 +1,11 @@
-//! The load of a service as it is remembered, from which what a forecast knows is learned again.
+//! The load of a service as it is remembered; after a restart a forecast learns from it again.
 
 use std::time::Duration;
 
 /// Most steps of load that are remembered: as many as a forecaster looks back on.
 pub const LOAD_STEPS_MAX: usize = 16_384;
 
-/// What is remembered of the load of a service, and of what carries it.
+/// The load of a service, and the replicas that it needs, as remembered.
 ///
 /// Bounded: 2 bytes a step, see [`LOAD_STEPS_MAX`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -18,30 +18,30 @@ pub struct LoadRecord {
     pub first: u64,
     /// The mean load of each step, in thousandths, oldest first.
     pub loads: Vec<StepLoad>,
-    /// What replicas carry.
+    /// How many replicas a load needs.
     pub exchange: Exchange,
 }
 
 /// What is taken for the load of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LoadSource {
-    /// Requests a second that are asked of its proxy.
+    /// Requests a second to its proxy.
     Requests,
     /// The replicas that the metrics of its autoscaler ask for, not rounded.
     Need,
 }
 
-/// How many replicas a load needs by the targets of the autoscaler, as it was seen, by how high the load was.
+/// How many replicas a load needs by the targets of the autoscaler, as observed at different loads.
 ///
-/// Each doubling of the load has sums of its own: a replica that idles needs something too, so that what a low load needs says little of a high
-/// one. At most 64 of them.
+/// Each doubling of the load has sums of its own: idle replicas use resources too, so that the needs of a low load say little about
+/// a high one. At most 64 of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Exchange {
     /// Those that were seen, by their power.
     pub octaves: Vec<Octave>,
 }
 
-/// Loads from a power of two to the next, and what they needed: sums with forgetting, both of the same steps.
+/// Loads between two powers of two, and the replicas that they needed: decaying sums over the same steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Octave {
     /// The power of two, in thousandths of the unit of the load.
@@ -117,7 +117,7 @@ impl std::fmt::Debug for StepLoad {
 const OCTAVE_STEPS: u64 = 32;
 
 impl Exchange {
-    /// Takes a step in which so much load needed so many replicas, both in thousandths.
+    /// Takes a step in which `load` needed `need` replicas, both in thousandths.
     pub fn note(&mut self, load: u64, need: u64) {
         let Some(power) = load.checked_ilog2().and_then(|power| u8::try_from(power).ok()) else { return };
         let at = self.octaves.binary_search_by_key(&power, |octave| octave.power).unwrap_or_else(|at| {
@@ -130,8 +130,8 @@ impl Exchange {
         octave.need = kept(octave.need).saturating_add(need.saturating_mul(1000));
     }
 
-    /// Replicas that `load` needs, both in wholes, not rounded: as the highest load that was seen and is not much higher, in proportion; `None`
-    /// before any was seen.
+    /// The replicas that `load` needs, both in wholes, not rounded: in proportion to the nearest octave seen that is not above it, or
+    /// else to the lowest; `None` before any was seen.
     #[must_use]
     pub fn replicas_for(&self, load: f64) -> Option<f64> {
         let power = (load * 1000.0).max(1.0).log2();
