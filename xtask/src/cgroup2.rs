@@ -1,7 +1,7 @@
 //! `cargo xtask cgroup2`: the process platform on a kernel with control groups of version 2, whatever this machine has.
 //!
-//! The kernel is User Mode Linux: Linux as a program, which takes the folder tree of this machine as its own root. So what is built
-//! here runs there, and it boots in a second.
+//! The kernel is User Mode Linux: Linux as a program, which uses the file system of this machine as its own root. So it runs what was
+//! built here, and it boots in a second.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;

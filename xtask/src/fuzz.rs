@@ -1,8 +1,8 @@
-//! `cargo xtask fuzz`: every parser of ours is given what nobody would write, by libFuzzer and the toolchain of the house.
+//! `cargo xtask fuzz`: fuzzes all our parsers with libFuzzer and the stable toolchain.
 //!
-//! What tells the fuzzer which branches an input took is a pass of LLVM that the stable compiler has too
-//! (<https://clang.llvm.org/docs/SanitizerCoverage.html>). The address sanitizer would need a nightly: it watches unsafe code, of
-//! which no parser of ours has any.
+//! The coverage that guides the fuzzer comes from a pass of LLVM that the stable compiler has too
+//! (<https://clang.llvm.org/docs/SanitizerCoverage.html>). Only the address sanitizer would need a nightly: it watches unsafe code,
+//! and none of our parsers has any.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! How a command ends that did not do what it was asked.
+//! How a command ends that has failed.
 
 use std::fmt;
 use std::io;

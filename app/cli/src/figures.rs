@@ -1,4 +1,4 @@
-//! Numbers as people read them: with the unit that fits, and never a zero for what is not known.
+//! Numbers as people read them: with the unit that fits, and `-` instead of a zero when they are not known.
 
 use std::time::Duration;
 

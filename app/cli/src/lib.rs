@@ -1,11 +1,12 @@
 //! The command line: words in, text out.
 //!
-//! Each verb has a module of its own under `verbs`, with its words and what it does with them. All but `up`, `load`, `simulate`,
-//! `replay` and those that print what the program knows by itself ask a running Homeostat over its API, and nothing here touches its
-//! data or its replicas. `up` is only read here; what it starts is named by the binary, once.
+//! Each verb has a module of its own under `verbs`: its arguments (`Words`), and what it does with them. Most verbs ask a running
+//! Homeostat over its API. Exceptions are `up`, `load`, `rehearse`, `replay`, `simulate` without a service, and those that print what
+//! the program itself knows. Nothing here touches the data or the replicas of a running one. The arguments of `up` are only read here: what it starts is
+//! wired by the binary.
 //!
-//! What scripts rely on goes to standard output, all else to standard error. The program exits 0 when the thing was done, 1 when
-//! it failed, 2 when the words (or the manifests) were wrong.
+//! What scripts rely on goes to standard output, everything else to standard error. The program exits with 0 when the thing was done,
+//! with 1 when it failed, and with 2 when the arguments (or the manifests) were wrong.
 
 mod failure;
 mod words;

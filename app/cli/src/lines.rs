@@ -1,4 +1,4 @@
-//! Answers without an end, line by line: logs, and server-sent events.
+//! Streamed answers, line by line: logs, and server-sent events.
 
 use std::io;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Colours, where somebody looks.
+//! Colours on terminals.
 
 use std::io::{self, IsTerminal};
 

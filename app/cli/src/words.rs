@@ -1,4 +1,4 @@
-//! The words of the command line, and which verb they go to.
+//! Parsing the command line, and calling the verb that it names.
 
 use std::future::Future;
 use std::process::ExitCode;

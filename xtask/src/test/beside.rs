@@ -1,6 +1,6 @@
-//! Steps that only compute, done with what the cores have left while the steps before them wait.
+//! Steps that only compute, run on idle cores while the steps before them wait.
 //!
-//! Each is a process of its own that gives its core to whoever wants it. What it says is kept until its turn comes.
+//! Each is a process of its own at the lowest priority. Its output is kept until its turn comes.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};

@@ -1,4 +1,4 @@
-//! The verbs, one module each: its words, and what it does with them.
+//! The verbs, a module each: its arguments (`Words`), and what it does with them.
 
 pub(crate) mod up;
 

@@ -1,6 +1,6 @@
 //! What must hold of resources beyond the form of each field: ranges, references, and that they agree with each other.
 //!
-//! Pure functions over whole resources. All that is wrong is found, not only the first.
+//! Pure functions over whole resources. They find everything that is wrong, not only the first problem.
 
 mod access_log;
 mod elsewhere;
@@ -18,12 +18,12 @@ mod tests;
 
 use super::{Problem, Resource};
 
-/// Whether what is wrong keeps resources from being applied.
+/// How grave a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// Nothing is applied.
     Error,
-    /// It is said, and applied.
+    /// It is applied, and the user is told.
     Warning,
 }
 

@@ -1,4 +1,4 @@
-//! The words of `rehearse` that are more than a number.
+//! The arguments of `rehearse` that need a parser of their own.
 
 use std::path::PathBuf;
 use std::time::Duration;

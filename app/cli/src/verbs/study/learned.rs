@@ -1,4 +1,4 @@
-//! What a server has learned of a service as it runs, in place of figures that somebody would have to know.
+//! What a server has learned of a running service, in place of figures that the user would have to know.
 
 use std::time::Duration;
 

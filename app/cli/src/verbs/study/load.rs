@@ -1,4 +1,4 @@
-//! Recorded load in a file, in words.
+//! Recorded load, as arguments.
 
 use std::path::Path;
 use std::time::Duration;

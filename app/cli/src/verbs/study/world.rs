@@ -1,4 +1,4 @@
-//! What goes otherwise than planned, in words.
+//! Faults and noise of the simulated world, as arguments.
 
 use clap::Args;
 use fluid::Share;

@@ -1,4 +1,4 @@
-//! What must hold of the balancers of somebody else that a service is told to.
+//! What must hold of the external balancers of a service.
 
 use super::access_log;
 use super::service::{COMMAND_BYTES_MAX, Found, error};

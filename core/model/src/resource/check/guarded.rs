@@ -1,4 +1,4 @@
-//! That more replicas are declared than the guard lets run: no error, since a manifest of Kubernetes may say so, but nobody ever gets them.
+//! Declared sizes beyond what the guard lets run: only warned of, since manifests of Kubernetes may declare them.
 
 use super::Severity;
 use super::service::Found;

@@ -227,7 +227,7 @@ impl<'r> Set<'r> {
         found
     }
 
-    /// Two that write one file would undo each other's work for ever.
+    /// Two services that write the same file would undo each other's work for ever.
     fn shared_files(&self) -> Vec<ResourceProblem> {
         let mut services: Vec<_> = self.services.values().collect();
         services.sort_by_key(|(i, _)| *i);
@@ -245,7 +245,8 @@ impl<'r> Set<'r> {
         found
     }
 
-    /// The proxy keeps the requests that wake a service. That nothing leads to it over the proxy is no error: it does not rest until something does.
+    /// A service that nothing leads to over the proxy never rests, since only the proxy can hold the requests that wake it. That is a
+    /// warning: something may lead to it later.
     fn unreachable_rest(&self) -> Vec<ResourceProblem> {
         let routed: BTreeSet<&ServiceName> =
             self.routes.iter().flat_map(|(_, route)| route.spec.services()).collect();

@@ -1,4 +1,4 @@
-//! That a service may have a size at all: one of those allowed lies within its bounds, whoever sets them.
+//! At least one allowed size of a service must lie within its bounds.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What must hold of the certificates that clients are shown, those that are asked for by themselves included.
+//! What must hold of the certificates that clients are shown, those that are issued by ACME included.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What must hold of endpoints elsewhere that are no further away than another listener of this Homeostat.
+//! Requests must not go round in circles by endpoints elsewhere that are listeners of this very Homeostat.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use super::{ResourceProblem, Set, error, listener, warning};
 use crate::name::ServiceName;
 use crate::resource::{EndpointAddress, ListenAddress, Route, Service};
 
-/// An endpoint elsewhere where the proxy itself listens.
+/// An endpoint elsewhere whose address is a listener of this proxy.
 struct Way<'r> {
     resource: usize,
     path: String,
@@ -22,7 +22,7 @@ enum Whose<'r> {
     Route(&'r Route),
 }
 
-/// Who sends requests on, by name.
+/// A service or route that sends requests on, by name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Sender<'r> {
     Service(&'r str),
@@ -39,7 +39,8 @@ impl<'r> Way<'r> {
     }
 }
 
-/// Services that send each other's requests back are refused. Of a route that leads back it cannot be known whether the same requests come through it.
+/// Services that send each other's requests back are errors. A route that leads back is a warning: whether the same requests match it
+/// cannot be known.
 pub(super) fn problems(set: &Set<'_>) -> Vec<ResourceProblem> {
     let ways = ways(set);
     let direct = endless(ways.iter().filter(|way| matches!(way.to, Whose::Service(_))).map(Way::ends));
@@ -117,7 +118,7 @@ fn ways_of<'r>(
     found
 }
 
-/// Those from whom requests can go on to others for ever: all but those that send none on, and those that send them on to such only.
+/// The senders from which requests can go on for ever: all but those from which every way ends.
 fn endless<'r>(ways: impl Iterator<Item = (Sender<'r>, Sender<'r>)>) -> BTreeSet<Sender<'r>> {
     let mut onward: BTreeMap<Sender<'_>, BTreeSet<Sender<'_>>> = BTreeMap::new();
     let mut back: BTreeMap<Sender<'_>, BTreeSet<Sender<'_>>> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! What must hold of a forecast: that it can be made, and that there is something which it may raise.
+//! What must hold of a forecast: it can be made, and there is an autoscaler that it can raise.
 
 use super::{ResourceProblem, Severity, error};
 use crate::resource::{

@@ -1,4 +1,4 @@
-//! What must hold of autoscalers that are tried beside the acting one.
+//! What must hold of shadow autoscalers.
 
 use std::collections::BTreeSet;
 
