@@ -1,23 +1,23 @@
-//! A histogram in which old samples weigh less: what a recommendation of resources is read from.
+//! A histogram in which old samples weigh less, from which resources are recommended.
 //!
 //! Source: Kubernetes' Vertical Pod Autoscaler, `pkg/recommender/util/decaying_histogram.go` and `histogram_options.go`: buckets that grow by 5 %,
-//! percentiles that are the end of a bucket, weights that halve with each half-life. Here weights are whole numbers, so that nothing
-//! depends on the order of samples, and within a half-life a weight grows in a straight line instead of by an exponential.
+//! percentiles that are the end of a bucket, weights that halve with each half-life. Unlike there, weights are whole numbers, so that
+//! nothing depends on the order of samples, and within a half-life a weight grows linearly instead of exponentially.
 
 use std::time::Duration;
 
 use crate::time::Time;
 
-/// Buckets of a histogram: the last one begins above 100,000 times the width of the first.
+/// The number of buckets: the last one begins above 100,000 times the width of the first.
 pub const BUCKETS: usize = 176;
 
-/// The weight of a whole sample at the beginning of a half-life. 2^40 samples of it can be counted.
+/// The weight of a sample at the beginning of a half-life; 2^40 such samples can be counted.
 const UNIT: u64 = 1 << 20;
 
-/// How long until a sample weighs half.
+/// The time after which a sample weighs half.
 pub const HALF_LIFE: Duration = Duration::from_hours(24);
 
-/// Where each bucket begins, in thousandths of the width of the first: bucket `k` begins at `(1.05^k - 1) ÷ 0.05` widths.
+/// The begin of each bucket, in thousandths of the width of the first: bucket `k` begins at `(1.05^k - 1) ÷ 0.05` widths.
 const STARTS: [u64; BUCKETS + 1] = {
     let mut starts = [0; BUCKETS + 1];
     // In millionths, so that rounding does not add up.
@@ -40,19 +40,19 @@ pub struct DecayingHistogram {
     reference: Time,
 }
 
-/// The width of the first bucket, in the unit of the samples: smaller ones are not told apart. At least 1.
+/// The width of the first bucket, in the unit of the samples: smaller samples are not distinguished. At least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Width(pub u64);
 
 impl Width {
-    /// Where the bucket with this number ends: for tables of what is reckoned with each again and again.
+    /// The end of the bucket with this number; for tables that are computed once.
     pub const fn end_of(self, bucket: usize) -> u64 {
         sized(STARTS[bucket + 1], self)
     }
 }
 
 impl DecayingHistogram {
-    /// A histogram of the given weights by the number of their bucket; those of buckets that there are not are dropped.
+    /// A histogram of the given weights by bucket; weights beyond the last bucket are dropped.
     pub fn from_parts(weights: impl IntoIterator<Item = (usize, u64)>, reference: Time) -> Self {
         let mut all = vec![0; BUCKETS];
         for (bucket, weight) in weights {
@@ -71,17 +71,17 @@ impl DecayingHistogram {
         &self.weights
     }
 
-    /// From when on weights are counted.
+    /// The begin of the half-life from which weights are counted.
     pub fn reference(&self) -> Time {
         self.reference
     }
 
-    /// Whether nothing in it weighs anything.
+    /// Whether no sample has any weight.
     pub fn is_empty(&self) -> bool {
         self.weights.is_empty()
     }
 
-    /// Takes a sample of `now` in. A sample beyond the last bucket counts as one in it.
+    /// Adds a sample at `now`. A sample beyond the last bucket counts in the last bucket.
     pub fn add(&mut self, now: Time, sample: u64, width: Width) {
         self.decay(now);
         let weight = self.weight_at(now);
@@ -92,7 +92,7 @@ impl DecayingHistogram {
         self.weights[bucket] = self.weights[bucket].saturating_add(weight);
     }
 
-    /// Takes a sample out again that came in at `at`, as far as it still weighs something.
+    /// Removes a sample that was added at `at`, as far as it still has weight.
     pub fn take_back(&mut self, at: Time, sample: u64, width: Width) {
         let weight = self.weight_at(at);
         if let Some(kept) = self.weights.get_mut(bucket_of(sample, width)) {
@@ -101,14 +101,14 @@ impl DecayingHistogram {
         self.trim();
     }
 
-    /// The end of each bucket that weighs anything, and what it weighs, smallest first.
+    /// The end and the weight of each bucket that is not empty, smallest first.
     #[inline]
     pub fn sizes(&self, width: Width) -> impl DoubleEndedIterator<Item = (u64, u64)> {
         let sized = move |(bucket, weight): (usize, &u64)| (width.end_of(bucket), *weight);
         self.weights.iter().enumerate().filter(|(_, weight)| **weight > 0).map(sized)
     }
 
-    /// The size that the given share of the weight, in hundredths from 1 to 100, does not exceed: the end of a bucket. `None` when empty.
+    /// The end of the bucket that holds the given percentile of the weight, 1 to 100. `None` when empty.
     pub fn percentile(&self, percent: u32, width: Width) -> Option<u64> {
         let total: u128 = self.weights.iter().map(|weight| u128::from(*weight)).sum();
         let wanted = total * u128::from(percent);
@@ -122,7 +122,7 @@ impl DecayingHistogram {
         None
     }
 
-    /// Lets whole half-lives pass: what weighs less than a millionth of a sample is forgotten.
+    /// Lets whole half-lives pass; weights below a millionth of a sample are dropped.
     fn decay(&mut self, now: Time) {
         let half_lives = now.since(self.reference).as_millis() / HALF_LIFE.as_millis();
         if half_lives == 0 {
@@ -137,7 +137,7 @@ impl DecayingHistogram {
         self.reference = if self.weights.is_empty() { now } else { self.reference + passed };
     }
 
-    /// What a sample of `at` weighs, beside those counted from `reference`.
+    /// The weight of a sample at `at`, relative to those counted from the reference.
     fn weight_at(&self, at: Time) -> u64 {
         let half_life = u64::try_from(HALF_LIFE.as_millis()).expect("a day is few milliseconds");
         let (now, reference) = (at.as_millis(), self.reference.as_millis());

@@ -11,7 +11,7 @@ use crate::quantity::{Bytes, Replicas};
 use crate::resource::{Remove, Signal};
 use crate::time::Time;
 
-/// Why something was done or not done; closed, so that each use says what each reason means there.
+/// Why something was done or not done. A closed set, so that each use has to consider each reason.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// A declaration asks for it.
@@ -39,19 +39,19 @@ pub enum Reason {
         /// When that ends by itself.
         until: Time,
     },
-    /// The replica says itself that it must stay.
+    /// The replica says for itself that it must stay.
     Needed {
         /// The metric by which it says so.
         metric: Arc<str>,
-        /// Whether it says so; not known is as good.
+        /// Whether its metric is known; a replica whose metric is not known stays as well.
         is_known: bool,
     },
-    /// A person lets its autoscaler decide nothing.
+    /// A person has paused its autoscaler.
     Paused {
         /// When that ends by itself.
         until: Option<Time>,
     },
-    /// A person lets it decide again, or takes a protection back.
+    /// A person has resumed its autoscaler, or taken a protection back.
     Resumed,
     /// The autoscaler decided so; its decision record has the arithmetic.
     Autoscaled {
@@ -76,9 +76,9 @@ pub enum Reason {
         /// Which, and until when, in a sentence.
         note: Arc<str>,
     },
-    /// Nobody has asked for anything for as long as the declaration says.
+    /// There was no request for as long as the declaration says.
     Idle {
-        /// Since when; `None` when it rested already when this run began.
+        /// Since when; `None` when it was already resting when this run began.
         since: Option<Time>,
     },
     /// Requests wait for a replica of a service that rests.
@@ -88,9 +88,9 @@ pub enum Reason {
     },
     /// The replica ended by itself.
     Exited(Exit),
-    /// The replica was told to stop, and the signal that says so ended it: it has no way of its own to take it.
+    /// The replica was told to stop, and its stop signal ended it: it does not handle the signal.
     Obeyed(Exit),
-    /// The replica failed its liveness probe for longer than the balancer needed to go around it.
+    /// The replica failed its liveness probe for longer than the grace period.
     Unhealthy {
         /// Since when.
         since: Time,
@@ -119,7 +119,7 @@ pub enum Reason {
         /// Requests cut off.
         in_flight: u32,
     },
-    /// The proxy has not answered in time that the replica gets no new requests; those that it has are cut off.
+    /// The proxy has not confirmed in time that the replica gets no new requests; its open requests are cut off.
     DrainUnanswered {
         /// Since when it is waited for.
         since: Time,
@@ -150,7 +150,7 @@ pub enum Reason {
         /// What.
         needs: ServiceName,
     },
-    /// Too many replicas fail their liveness probe at once for each to be broken by itself: overload, or something they share.
+    /// So many replicas fail their liveness probe at once that the cause is overload or something that they share.
     Overload {
         /// How many fail.
         failing: u32,
@@ -178,7 +178,7 @@ pub enum Reason {
         /// Needed.
         needed: u32,
     },
-    /// A plan must not empty a service that it does not withdraw.
+    /// A plan must not take away all replicas of a service that was not withdrawn.
     BlastRadius {
         /// Replicas it would take away.
         takes: u32,
@@ -187,11 +187,11 @@ pub enum Reason {
     },
     /// The action ended without effect; its message says why.
     ActionFailed(Arc<str>),
-    /// It was running already when this run began.
+    /// It was already running when this run began.
     Adopted,
     /// What the observation says.
     Observed,
-    /// It shall have another size.
+    /// A replica shall have other resources.
     Fitted {
         /// From what to what, and why, in a sentence.
         note: Arc<str>,
@@ -214,20 +214,20 @@ pub enum StormScope {
     Cluster,
 }
 
-/// What an end means, and so which reaction fits (ARCHITECTURE.md, restarts).
+/// What an end means, which decides the reaction to it (ARCHITECTURE.md, restarts).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ExitClass {
-    /// Code 0: it thought its work was done.
+    /// Code 0: its work was done.
     Finished,
     /// Any other code without a better class.
     Failed,
     /// A signal from outside.
     Killed,
-    /// A signal that a program's own fault raises: SIGSEGV, SIGABRT, SIGBUS, SIGILL, SIGFPE.
+    /// A signal that is raised by a fault of the program: SIGSEGV, SIGABRT, SIGBUS, SIGILL, SIGFPE.
     Crashed,
     /// The kernel wanted its memory back.
     OutOfMemory,
-    /// It ended within two seconds with a code that speaks of its arguments or configuration (sysexits.h 64, 78; shells' 126, 127).
+    /// It ended within two seconds with a code for wrong arguments or configuration (sysexits.h 64, 78; shells' 126, 127).
     Configuration,
     /// The address or port was taken (sysexits.h 71, 75 within two seconds).
     Resource,
@@ -236,8 +236,8 @@ pub enum ExitClass {
 }
 
 impl Exit {
-    /// Whether `signal` ended it: by what it does to a program that does not take it, or as those end that tell of it by their code (128 and
-    /// its number, as shells and Java's runtime do).
+    /// Whether `signal` ended it: directly, or told by its exit code (128 and the number of the signal, as shells and Java's runtime
+    /// do).
     pub fn is_by(&self, signal: Signal) -> bool {
         match self.status {
             ExitStatus::Signal(number) => number == signal.number(),
@@ -267,7 +267,7 @@ impl Exit {
     }
 }
 
-/// An end this soon after the start speaks of how it was started.
+/// An end this soon after the start is caused by how it was started.
 const EARLY: Duration = Duration::from_secs(2);
 
 impl fmt::Display for Reason {

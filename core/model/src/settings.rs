@@ -12,22 +12,22 @@ pub struct Settings {
     ///
     /// 1 s, where Kubernetes' HPA takes 15 s: our counters arrive four times a second, without scraping.
     pub period: Duration,
-    /// Over which rates and processor shares are measured.
+    /// The window over which rates and processor shares are measured.
     ///
     /// 2 s: four samples of usage, eight of traffic. Shorter reacts to noise, longer answers a rise later.
     pub metric_window: Duration,
     /// A sample older than this is missing, not zero (law 4). Three sampling intervals of usage, plus one for delay.
     pub sample_age_max: Duration,
-    /// With this per cent of requests failing, a fall of load is no reason to scale in: what fails fast costs little, and the load
-    /// comes back with the cure.
+    /// When this per cent of requests fail, a fall of load is no reason to scale in: failing fast costs little, and the load comes back
+    /// once the cause is fixed.
     pub error_percent_max: u32,
-    /// From telling an action to telling it again, by the same id, when nothing is heard of it.
+    /// After which an action of which nothing was heard is sent again, by the same id.
     ///
-    /// 10 s: a start or a stop signal takes milliseconds; a platform that needs longer is asked again, not told anew.
+    /// 10 s: a start or a stop signal takes milliseconds. A platform that needs longer recognises the id.
     pub action_timeout: Duration,
     /// How the HPA algorithm is set; the defaults are those of kube-controller-manager.
     pub hpa: HpaSettings,
-    /// How ends of replicas are answered.
+    /// How the loop reacts to ends of replicas.
     pub restart: RestartSettings,
     /// What the guard allows.
     pub guard: GuardSettings,
@@ -47,7 +47,7 @@ pub struct HpaSettings {
     pub downscale_stabilization: Duration,
 }
 
-/// How ends of replicas are answered. Backoff: decorrelated jitter (Brooker 2015).
+/// How the loop reacts to ends of replicas. Backoff: decorrelated jitter (Brooker 2015).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct RestartSettings {
