@@ -13,13 +13,13 @@ use model::memory::VersionCapacity;
 
 use super::evidence::{mean_rate, usual_class};
 
-/// Fewest windows of a rate that the curve goes by.
+/// Fewest windows of a rate that is fitted.
 const WINDOWS_MIN: u32 = 3;
 
-/// Most windows that count of one rate, so that the usual load does not outvote the others.
+/// Most windows that weigh at one rate, so that the usual load does not outvote the others.
 const WINDOWS_COUNTED: u32 = 16;
 
-/// A curve that misses what was seen by more than this part of it, in the mean, is not believed.
+/// A curve with a larger mean relative error is not believed.
 const RESIDUAL_MAX: f64 = 0.35;
 
 /// The latency as a parabola in the requests under way, in shares of the promise.
@@ -44,7 +44,7 @@ struct Seen {
 }
 
 impl Curve {
-    /// The curve through what was seen of a version; `None` when that is too little, or on no such curve.
+    /// The curve through the points of a version; `None` when they are too few, or fit no such curve.
     pub(super) fn of(version: &VersionCapacity, below: f64) -> Option<Self> {
         let seen = version.rates.iter().filter_map(|rate| {
             let windows = rate.windows();
@@ -54,7 +54,7 @@ impl Curve {
             (windows >= WINDOWS_MIN).then_some(Seen { share, under_way, weight })
         });
         let seen: Vec<Seen> = seen.collect();
-        // The law has no negative part: where one would fit best, the best without it is taken.
+        // The law has no negative terms: where one would fit best, the best fit without that term is taken.
         let curves = [[true, true], [true, false], [false, true]];
         let fitted = curves.into_iter().find_map(|parts| fit(&seen, parts))?;
         let [a, b, c] = fitted;
@@ -80,7 +80,7 @@ impl Curve {
         under_way / ((a + b * under_way + c * under_way * under_way) * below)
     }
 
-    /// How far what was seen is from it, as a part of what was seen, in the mean.
+    /// The mean relative error of the curve.
     fn residual(self, seen: &[Seen]) -> f64 {
         let Self { a, b, c, .. } = self;
         let missed = |at: &Seen| (a + b * at.under_way + c * at.under_way * at.under_way) / at.share - 1.0;
@@ -89,7 +89,7 @@ impl Curve {
     }
 }
 
-/// The middle of a class of latencies, in shares of the promise; one and a half times where the last begins.
+/// The middle of a class of latencies, in shares of the promise; for the last class, one and a half times its begin.
 fn share_of(class: usize) -> f64 {
     let bound = |at: usize| LATENCY_SHARES.get(at).map_or(0.0, |share| f64::from(*share) / 1000.0);
     if class >= LATENCY_CLASSES - 1 {
@@ -99,7 +99,7 @@ fn share_of(class: usize) -> f64 {
     (begin + bound(class)) / 2.0
 }
 
-/// Least squares of relative errors over the parts that may be there; `None` when they do not follow from what was seen, or one is negative.
+/// Least squares of the relative errors over the allowed terms; `None` when the points do not determine them, or one is negative.
 fn fit(seen: &[Seen], [has_b, has_c]: [bool; 2]) -> Option<[f64; 3]> {
     let is_in = [true, has_b, has_c];
     if seen.len() < is_in.iter().filter(|is_in| **is_in).count() {
@@ -108,7 +108,7 @@ fn fit(seen: &[Seen], [has_b, has_c]: [bool; 2]) -> Option<[f64; 3]> {
     let most = seen.iter().fold(0.0_f64, |most, at| most.max(at.under_way));
     let mut rows = [[0.0_f64; 4]; 3];
     for at in seen {
-        // Terms of about one are solved for more exactly than squares of thousands.
+        // Scaled to about one, terms are solved more exactly than squares of thousands.
         let n = at.under_way / most;
         let terms = [1.0, n, n * n];
         for (row, term) in rows.iter_mut().zip(terms) {
@@ -126,15 +126,15 @@ fn fit(seen: &[Seen], [has_b, has_c]: [bool; 2]) -> Option<[f64; 3]> {
     is_law.then_some([a, b / most, c / (most * most)])
 }
 
-/// What is left of a pivot that is none.
+/// A smaller pivot counts as zero.
 const NO_PIVOT: f64 = 1e-9;
 
-/// Gauss' elimination of three positive definite equations; `None` when they do not tell all three unknowns apart.
+/// Gaussian elimination of three positive definite equations; `None` when they do not determine all three unknowns.
 fn solve(mut rows: [[f64; 4]; 3]) -> Option<[f64; 3]> {
     let before = [rows[0][0], rows[1][1], rows[2][2]];
     for at in 0..3 {
         let pivot = rows[at];
-        // What is not a number ends as none: its quotients are not finite.
+        // NaN ends as `None`: its quotients are not finite.
         if pivot[at] <= NO_PIVOT * before[at] {
             return None;
         }

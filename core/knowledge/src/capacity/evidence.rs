@@ -1,8 +1,8 @@
-//! At which rates the promise was kept.
+//! The evidence for and against each rate.
 //!
-//! A window speaks for its own rate, and more quietly for others: where the promise is kept at one rate it is kept at lower ones, and where it is
-//! broken, as a rule, it is broken at higher ones. So the latest windows count even where there are older ones of rates that do not come any
-//! more. Each rate hears so many windows at most; what is older fades as new ones come.
+//! A window is evidence about its own rate, and weaker evidence about others: a promise that is kept at one rate is kept at lower
+//! ones, and one that is broken is usually broken at higher ones. So the latest windows also count for rates that do not occur any
+//! more. Each rate weighs a bounded number of windows; older ones fade as new ones come.
 
 use model::latency::LATENCY_CLASSES;
 use model::memory::{CAPACITY_RATES_MAX, RateEvidence, VersionCapacity};
@@ -10,33 +10,32 @@ use model::quantity::MilliRps;
 
 use super::Point;
 
-/// What a window weighs at its own rate, in quarters of one.
+/// The weight of a window at its own rate, in quarters.
 const OWN: u32 = 4;
 
-/// What a window that kept the promise weighs at lower rates.
+/// The weight of a window that kept the promise at lower rates.
 const IMPLIED_WELL: u32 = 1;
 
-/// What one that broke it weighs at higher rates: bad news is believed sooner.
+/// The weight of a window that broke the promise at higher rates: bad news is believed sooner.
 const IMPLIED_LATE: u32 = 2;
 
-/// A window whose latency is at most a quarter of the promise speaks for rates up to the double as well: what was broken there and does not come any
-/// more is tried again.
+/// A window whose latency is at most a quarter of the promise is evidence for rates up to twice its own, so that a rate at which the
+/// promise was once broken is tried again.
 pub(super) const CLASS_FAR: usize = 4;
 
-/// What a rate hears at most: 64 windows, so that a third of a minute of four replicas outweighs nothing and two minutes of them do.
+/// The most weight at one rate: 64 windows, so that twenty seconds of four replicas outweigh nothing, and two minutes of them do.
 const HEARD_MAX: u32 = 64 * OWN;
 
-/// Windows whose latencies are kept at a rate.
+/// Most windows whose latencies are kept at one rate.
 const WINDOWS_MAX: u32 = 64;
 
-/// Fewer windows say nothing of a rate.
+/// The least weight at which a rate is judged.
 const HEARD_MIN: u32 = 3 * OWN;
 
-/// The promise is kept at a rate while at most one in so many windows is late: a sixth of them may be by chance, or for reasons of
-/// their own.
+/// The promise counts as kept at a rate while at most one window in so many is late: a sixth of them may be late by chance.
 const LATE_ONE_IN: u32 = 6;
 
-/// Bits of a rate that tell buckets apart within a doubling: eight of them, each an eighth wide at most.
+/// Bits of a rate that distinguish the buckets within a doubling: eight buckets, each at most an eighth wide.
 const STEP_BITS: u32 = 3;
 
 /// The bucket of a rate.
@@ -50,7 +49,7 @@ fn bucket_of(rate: MilliRps) -> u16 {
     (steps * u64::from(doubling) + (rate.0 >> doubling)) as u16
 }
 
-/// Takes a window in.
+/// Takes the point of a window.
 pub(super) fn take(version: &mut VersionCapacity, point: Point) {
     version.windows = version.windows.saturating_add(1);
     let bucket = bucket_of(point.rate);
@@ -63,7 +62,7 @@ pub(super) fn take(version: &mut VersionCapacity, point: Point) {
     };
     note(&mut version.rates[at], point);
     hear(&mut version.rates[at], point, OWN);
-    // One late window among many is no matter of the rate, and says nothing of others.
+    // At a rate that keeps the promise, one late window says nothing about other rates.
     let (others, weight) = if !point.is_late() {
         let reached = if point.class <= CLASS_FAR {
             bucket_of(MilliRps(point.rate.0.saturating_mul(2)))
@@ -87,7 +86,7 @@ pub(super) fn take(version: &mut VersionCapacity, point: Point) {
     }
 }
 
-/// Keeps the latency of a window at its rate.
+/// Counts the latency of a window at its rate.
 fn note(rate: &mut RateEvidence, point: Point) {
     if rate.windows() >= WINDOWS_MAX {
         let mean = rate.rates / u64::from(rate.windows());
@@ -131,13 +130,13 @@ pub(super) fn broken<'a>(
     above.find(|rate| is_heard(rate) && rate.late >= rate.well)
 }
 
-/// The mean of the rates that a bucket has seen, in requests a second.
+/// The mean rate of the windows in a bucket, in requests a second.
 pub(super) fn mean_rate(rate: &RateEvidence) -> f64 {
     rate.rates as f64 / f64::from(rate.windows().max(1)) / 1000.0
 }
 
-/// The class of latency that three of four windows of a rate do not exceed: half of them would say less than all requests together do, as
-/// requests that are late come together.
+/// The 75th percentile of the latency classes of a rate's windows. The median would be too low: late requests come in clusters, so
+/// that all requests together are slower than the median window.
 pub(super) fn usual_class(rate: &RateEvidence) -> usize {
     let most = (rate.windows() * 3).div_ceil(4);
     let mut seen = 0;

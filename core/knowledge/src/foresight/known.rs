@@ -1,4 +1,4 @@
-//! What is known to come, as what it makes of the load of each step.
+//! Known events, and how they lift the load of each step.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -9,26 +9,26 @@ use model::time::{Now, Time, Wall};
 
 use super::{begin_of, number_of};
 
-/// What known events make of a load that would be usual.
+/// How known events change the usual load.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lift {
-    /// So many times as much: the greatest of those that hold.
+    /// Multiplies the load: the greatest factor of the events that are on.
     factor: f64,
-    /// At least so much: the highest of those that hold.
+    /// The least load: the highest of the events that are on.
     least: f64,
 }
 
 impl Lift {
-    /// The load stays what it is.
+    /// No change.
     pub const NONE: Self = Self { factor: 1.0, least: 0.0 };
 
-    /// What becomes of so much load.
+    /// The usual load, lifted.
     #[must_use]
     pub fn of(self, usual: f64) -> f64 {
         (usual * self.factor).max(self.least)
     }
 
-    /// Whether more than what is usual is known to come.
+    /// Whether it raises the usual load.
     #[must_use]
     pub fn is_more(self) -> bool {
         self.factor > 1.0 || self.least > 0.0
@@ -39,10 +39,10 @@ impl Lift {
         Self { factor: self.factor.max(other.factor), least: self.least.max(other.least) }
     }
 
-    /// What an event makes of a step, the `whole` of which lies in it or only a part.
+    /// The lift of a step by an event that covers the `whole` step, or only a part of it.
     fn by(brings: Brings, whole: bool) -> Self {
         match brings {
-            // Less load is only expected where nothing of what is usual is left.
+            // A step that is only partly in the event may still have the usual load.
             Brings::Factor(factor) if whole => Self { factor: factor.into(), ..Self::NONE },
             Brings::Factor(factor) => Self { factor: f64::from(factor).max(1.0), ..Self::NONE },
             Brings::Load(load) => Self { least: load.milli() as f64 / 1000.0, ..Self::NONE },
@@ -58,14 +58,14 @@ impl Lift {
     }
 }
 
-/// One time of a known event that is ahead, or that holds.
+/// One time of a known event that is on or ahead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coming {
-    /// What it is called.
+    /// Its name.
     pub name: ObjectName,
     /// From when until when.
     pub window: Window,
-    /// The zone in which people speak of these times.
+    /// The time zone in which it was declared.
     pub timezone: Zone,
     /// What it brings.
     pub brings: Brings,
@@ -73,10 +73,10 @@ pub struct Coming {
     pub is_near: bool,
 }
 
-/// Times of one event that are told of at once, the first ones: who has more of them knows their rule.
+/// Most times of one event that are listed; for more of them people know the rule.
 const TOLD_MAX: usize = 4;
 
-/// Steps of the clock of the loop, and what the clock on the wall shows then.
+/// Converts between steps of the loop's clock and the wall clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Steps {
     pub(super) step: Duration,
@@ -84,7 +84,7 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    /// What the clock on the wall shows at the begin of the step with this number, as it goes now.
+    /// The begin of a step by the wall clock, as that stands now.
     fn begin(self, number: u64) -> Wall {
         let at = begin_of(number, self.step).as_millis();
         Wall::from_millis(at.saturating_add_signed(self.ahead_ms()))
@@ -96,15 +96,15 @@ impl Steps {
         number_of(Time::from_millis(at), self.step)
     }
 
-    /// By how much the clock on the wall is ahead of the one of the loop.
+    /// By how much the wall clock is ahead of the loop's clock.
     fn ahead_ms(self) -> i64 {
         let [wall, time] = [self.now.wall.as_millis(), self.now.time.as_millis()];
         wall.checked_signed_diff(time).unwrap_or(0)
     }
 
-    /// What `events` make of each of the steps with these numbers; `None` of one that none of them touches.
+    /// The lift of each of these steps by `events`; `None` for a step that no event touches.
     ///
-    /// Each event is looked for once for each of its begins among them, and at most once a step.
+    /// Each event is looked up once for each of its begins among the steps, and at most once a step.
     pub(super) fn lifts(self, events: &[KnownEvent], numbers: Range<u64>) -> Vec<Option<Lift>> {
         let mut lifts = vec![None; usize::try_from(numbers.end.saturating_sub(numbers.start)).unwrap_or(0)];
         for event in events {
@@ -127,8 +127,8 @@ impl Steps {
         lifts
     }
 
-    /// The times of each event that touch the steps from the first of these numbers to before the last, the first ones of them; near are those that
-    /// begin before the number between.
+    /// The first times of each event that touch the steps from the first number to before the last. Those that begin before the middle
+    /// number are near.
     pub(super) fn coming(self, events: &[KnownEvent], [first, near, last]: [u64; 3]) -> Vec<Coming> {
         let [from, near, until] = [first, near, last].map(|number| self.begin(number));
         let of = |event: &KnownEvent| {
@@ -149,7 +149,7 @@ impl Steps {
     }
 }
 
-/// The greatest of what holds in steps, in those that nothing touches included.
+/// The greatest lift of any of these steps; a step without one counts as [`Lift::NONE`].
 pub(super) fn greatest(lifts: &[Option<Lift>]) -> Lift {
     let each = lifts.iter().map(|lift| lift.unwrap_or(Lift::NONE));
     each.reduce(Lift::max).unwrap_or(Lift::NONE)

@@ -1,4 +1,4 @@
-//! What is measured of a load: amounts over stretches of time, averaged to steps.
+//! Measuring a load: amounts over spans of time, averaged over steps.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use model::time::Time;
 use super::record::Record;
 use super::{begin_of, number_of};
 
-/// Between two looks at what is needed, and between two words of the proxy: longer, and nobody saw what was between them.
+/// The longest gap between two looks, or two reports of the proxy, over which a load counts as measured.
 const APART_MAX: Duration = Duration::from_secs(60);
 
-/// How long the last word on a step may take: the proxy is silent for a second at most.
+/// How late the last report on a step may come: the proxy is silent for a second at most.
 const LATE_MAX: Duration = Duration::from_secs(2);
 
-/// How often what was measured is written down: after so many steps, but not more often, and not later, than these.
+/// How often the record is written: after so many steps, within these limits.
 pub(super) const KEPT_AFTER_STEPS: u32 = 16;
 const KEPT_EVERY_MIN: Duration = Duration::from_secs(30);
 const KEPT_EVERY_MAX: Duration = Duration::from_mins(15);
@@ -27,13 +27,13 @@ pub(super) struct Meter {
     /// The step that is being filled; `None` before anything was measured.
     filling: Option<Filling>,
     exchange: Exchange,
-    /// What the proxy has told last.
+    /// The last report of the proxy.
     told: Option<(Time, u64)>,
     looked: Option<Time>,
     kept: Option<Time>,
 }
 
-/// Whether what was measured goes on, or all of it is forgotten, as nobody has measured for longer than is remembered.
+/// Whether the record goes on, or was lost because the gap is longer than what is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(super) enum Continuity {
@@ -58,7 +58,7 @@ pub(super) struct Filling {
     need: Amount,
 }
 
-/// Thousandths of something, times the milliseconds that they were seen for.
+/// An integral over time: thousandths of something, times milliseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Amount {
     sum: u128,
@@ -66,7 +66,7 @@ pub(super) struct Amount {
 }
 
 impl Meter {
-    /// Begins at `now`, with what was `remembered`, as far as it is of the same load in the same steps.
+    /// Begins at `now` with what was `remembered`, if it has the same source and the same steps.
     pub(super) fn begin(
         source: LoadSource,
         step: Duration,
@@ -106,11 +106,11 @@ impl Meter {
         self.record.kept().step
     }
 
-    /// Takes what the proxy counts: so many requests had come by `at`.
+    /// Takes the proxy's counter: so many requests had come by `at`.
     pub(super) fn asked(&mut self, at: Time, requests: u64) -> Continuity {
         let before = self.told.replace((at, requests));
         let Some((since, counted)) = before else { return Continuity::Kept };
-        // A proxy that has begun anew counts from zero.
+        // A proxy that has started anew counts from zero.
         let Some(came) = requests.checked_sub(counted) else { return Continuity::Kept };
         if self.source() != LoadSource::Requests || at <= since || at.since(since) > APART_MAX {
             return Continuity::Kept;
@@ -119,7 +119,7 @@ impl Meter {
         self.pour(since, at, u128::from(came) * 1_000_000)
     }
 
-    /// Takes what the autoscaler's metrics asked for last, and ends the steps that nothing more is to be told of.
+    /// Takes the replicas that the autoscaler's metrics last asked for, and closes the steps on which no more reports can come.
     pub(super) fn look(&mut self, now: Time, need: Option<u64>) -> Continuity {
         let since = self.looked.replace(now);
         let mut continuity = Continuity::Kept;
@@ -138,7 +138,7 @@ impl Meter {
         continuity.and(self.close_until(number_of(now - LATE_MAX.min(step), step)))
     }
 
-    /// Notes what was needed from `since` to `at`, as far as that is in the step that is being filled: its load is told later.
+    /// Notes the need from `since` to `at`, as far as that lies in the current step, whose load is reported later.
     fn need(&mut self, since: Time, at: Time, need: u64) {
         let step = self.step();
         let Some(filling) = &mut self.filling else { return };
@@ -147,7 +147,7 @@ impl Meter {
         filling.need.add(u128::from(need) * over, over);
     }
 
-    /// Spreads an amount of load over the time from `since` to `at`, and so over the steps that it lies in.
+    /// Spreads an amount of load over the steps between `since` and `at`.
     fn pour(&mut self, since: Time, at: Time, amount: u128) -> Continuity {
         let step = self.step();
         let whole = at.since(since).as_millis();
@@ -159,7 +159,7 @@ impl Meter {
             let over = until.since(from).as_millis();
             continuity = continuity.and(self.close_until(number));
             if let Some(filling) = self.filling.as_mut().filter(|filling| filling.number == number) {
-                // Most often all of it lies in one step, and a division of 128 bits is dear.
+                // Usually all of it lies in one step, and a division of 128 bits is expensive.
                 let part = if over == whole { amount } else { amount * over / whole };
                 filling.load.add(part, over);
             }
@@ -168,11 +168,11 @@ impl Meter {
         continuity
     }
 
-    /// Ends the steps before the one with this number, which is filled from now on.
+    /// Closes the steps before this number, which is filled from now on.
     fn close_until(&mut self, number: u64) -> Continuity {
         let empty = |number| Filling { number, load: Amount::default(), need: Amount::default() };
         let Some(filling) = self.filling else {
-            // Nothing was measured while nobody looked.
+            // Steps before the first look were not measured.
             let missed = number.saturating_sub(self.record.next());
             let continuity = self.skip(missed, number);
             self.filling = Some(empty(self.record.next()));
@@ -191,7 +191,7 @@ impl Meter {
         self.skip(number - filling.number - 1, number)
     }
 
-    /// Notes that nothing is known of so many steps before the one with this number.
+    /// Records so many steps before this number as not measured.
     fn skip(&mut self, steps: u64, number: u64) -> Continuity {
         if steps > LOAD_STEPS_MAX as u64 {
             self.record = Record::begin(self.source(), self.step(), number);
@@ -201,7 +201,7 @@ impl Meter {
         Continuity::Kept
     }
 
-    /// Makes what is to be written down anew, when it is time for that.
+    /// Renews the record that is to be written, when it is due.
     pub(super) fn keep(&mut self, now: Time) {
         let every = (self.step() * KEPT_AFTER_STEPS).clamp(KEPT_EVERY_MIN, KEPT_EVERY_MAX);
         let kept = *self.kept.get_or_insert(now);
@@ -223,7 +223,7 @@ impl Amount {
         Some(u64::try_from(mean).unwrap_or(u64::MAX))
     }
 
-    /// Of requests, as many a second as chance alone does not explain: one standard deviation fewer than came (Poisson 1837).
+    /// The rate of requests that is more than chance: the mean less one standard deviation of a Poisson process.
     pub(super) fn beyond_chance(self) -> Option<f64> {
         let (rate, seconds) = (self.mean()? as f64 / 1000.0, self.over_ms as f64 / 1000.0);
         Some((rate - (rate / seconds).sqrt()).max(0.0))

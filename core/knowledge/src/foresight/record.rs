@@ -1,4 +1,4 @@
-//! The load of the last steps, of which most is written down already.
+//! The load of the latest steps, most of which is written down already.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use model::memory::{Exchange, LOAD_STEPS_MAX, LoadRecord, LoadSource, StepLoad};
 
 /// Every step of load that a forecast can be learned from.
 ///
-/// What is written down is shared with whoever writes it; what came since is added to it when that is written anew. So the load is kept once.
+/// The written part is shared with its writer, and newer steps are added when it is renewed: the load is kept in memory once.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
     kept: Arc<LoadRecord>,
@@ -16,7 +16,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Nothing yet; the first step will have this number.
+    /// An empty record; the first step will have this number.
     pub(super) fn begin(source: LoadSource, step: Duration, first: u64) -> Self {
         let kept = LoadRecord { source, step, first, loads: Vec::new(), exchange: Exchange::default() };
         Self { kept: Arc::new(kept), fresh: Vec::new() }
@@ -58,7 +58,7 @@ impl Record {
         kept.or_else(fresh).copied().unwrap_or(StepLoad::GAP)
     }
 
-    /// Makes what is to be written down now, with the oldest steps forgotten.
+    /// Renews the written part with the newer steps; the oldest steps are dropped.
     pub(super) fn keep(&mut self, exchange: Exchange) {
         let LoadRecord { source, step, first, loads, .. } = &*self.kept;
         let excess = (loads.len() + self.fresh.len()).saturating_sub(LOAD_STEPS_MAX);
