@@ -21,6 +21,7 @@ use model::name::ServiceName;
 use model::time::{Now, Wall};
 
 use crate::kept::Kept;
+use crate::numbered;
 
 pub use read::{Past, kept_services, read};
 
@@ -94,10 +95,7 @@ impl History {
         if self.swept.is_none_or(|swept| decided.at.time.since(swept.time) >= SWEEP) {
             self.sweep(decided.at)?;
         }
-        if !self.by_service.contains_key(&decided.service) {
-            self.by_service.insert(decided.service.clone(), Book::default());
-        }
-        let book = self.by_service.get_mut(&decided.service).expect("it was just put there");
+        let book = self.by_service.entry(decided.service.clone()).or_default();
         let entries = book.stretch.take(self.epoch, decided);
         let folder = self.folder.join(decided.service.as_str());
         book.write(&folder, &entries)
@@ -118,13 +116,7 @@ impl History {
         self.swept = Some(now);
         let keep = u64::try_from(self.keep.as_millis()).unwrap_or(u64::MAX);
         let oldest = Wall::from_millis(now.wall.as_millis().saturating_sub(keep));
-        let services = match fs::read_dir(&self.folder) {
-            Ok(services) => services,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(HistoryError::at(&self.folder)(error)),
-        };
-        for service in services {
-            let folder = service.map_err(HistoryError::at(&self.folder))?.path();
+        for folder in numbered::paths(&self.folder).map_err(HistoryError::at(&self.folder))? {
             if retire(&folder, oldest).map_err(HistoryError::at(&folder))? {
                 // What is written there goes to a file of its own.
                 self.by_service.retain(|name, _| self.folder.join(name.as_str()) != folder);

@@ -9,12 +9,17 @@
 //!
 //! Beside the segments lie the events that people were told, see [`ToldFile`], and elsewhere the history of decisions, see [`History`].
 
+mod reader;
+mod writer;
+
+mod told;
+
 mod history;
 pub mod kept;
-mod reader;
-mod told;
+
+mod frame;
+mod numbered;
 mod v1;
-mod writer;
 
 pub use history::{
     HISTORY_BYTES_MAX, HISTORY_SEGMENT_BYTES_MAX, History, HistoryError, Past, kept_services, read,
@@ -37,6 +42,9 @@ pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 ///
 /// 16 MiB: an inventory of 100,000 replicas at about 100 bytes each, with room. A longer length is damage, not a record.
 pub const RECORD_BYTES_MAX: u32 = 16 << 20;
+
+/// What the names of segments end with.
+const SUFFIX: &str = ".journal";
 
 /// What a segment begins with: the format's name and its version.
 const MAGIC: [u8; 8] = *b"HSJRNL01";

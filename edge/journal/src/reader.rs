@@ -1,13 +1,14 @@
 //! Reading back.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use model::input::Input;
 use model::time::Now;
 
-use crate::{MAGIC, RECORD_BYTES_MAX, v1};
+use crate::frame::{HEAD_BYTES, Head};
+use crate::{MAGIC, RECORD_BYTES_MAX, SUFFIX, numbered, v1};
 
 /// One input, when it was taken, and the digest of what came out.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,22 +61,7 @@ pub enum ReadError {
 
 /// The segments of a folder with their numbers, oldest first; none when the folder is not there.
 pub fn segments(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        let number =
-            path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".journal"));
-        if let Some(number) = number.and_then(|number| number.parse().ok()) {
-            found.push((number, path));
-        }
-    }
-    found.sort_unstable();
-    Ok(found)
+    numbered::files(folder, SUFFIX)
 }
 
 impl Segment {
@@ -103,19 +89,19 @@ impl<R: Read> Segment<R> {
 
     fn next_record(&mut self) -> Result<Option<Record>, ReadError> {
         let at = self.read;
-        let (mut len, mut checksum) = ([0; 4], [0; 8]);
-        if !self.fill(&mut len)? || !self.fill(&mut checksum)? {
+        let mut head = [0; HEAD_BYTES];
+        if !self.fill(&mut head)? {
             return Ok(None);
         }
-        let len = u32::from_le_bytes(len);
-        if len > RECORD_BYTES_MAX {
+        let head = Head::parse(head);
+        if head.len > RECORD_BYTES_MAX {
             return Err(self.damaged(at));
         }
-        let mut body = vec![0; len as usize];
+        let mut body = vec![0; head.len as usize];
         if !self.fill(&mut body)? {
             return Ok(None);
         }
-        if xxhash_rust::xxh3::xxh3_64(&body) != u64::from_le_bytes(checksum) {
+        if !head.matches(&body) {
             // A tail that a crash of the machine left half on disk; anything after it would be damage.
             return if self.is_at_end()? { Ok(None) } else { Err(self.damaged(at)) };
         }

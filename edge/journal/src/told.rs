@@ -21,6 +21,8 @@ use model::time::Wall;
 use os::{Durability, WriteError, write_atomically};
 use serde::{Deserialize, Serialize};
 
+use crate::frame;
+
 /// Events kept.
 ///
 /// 10,000: a day of ten services that each scale a few hundred times, in about 2 MB.
@@ -36,9 +38,6 @@ const NAME: &str = "events";
 
 /// What the file begins with: the format's name and its version.
 const MAGIC: [u8; 8] = *b"HSEVNT01";
-
-/// Length and checksum of a record.
-const HEAD_BYTES: usize = 4 + 8;
 
 /// Names an event for ever: no two have the same, in whichever run, and a later one is greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -204,23 +203,14 @@ fn records_of<'a>(told: impl Iterator<Item = &'a Arc<Told>>) -> Vec<u8> {
     for event in told {
         let body =
             postcard::to_allocvec(&Stored::from(&**event)).expect("postcard can hold numbers and texts");
-        let len = u32::try_from(body.len()).expect("an event is a few sentences");
-        bytes.extend_from_slice(&len.to_le_bytes());
-        bytes.extend_from_slice(&xxhash_rust::xxh3::xxh3_64(&body).to_le_bytes());
-        bytes.extend_from_slice(&body);
+        frame::append(&mut bytes, &body);
     }
     bytes
 }
 
 /// The first record and what is behind it; `None` where no whole record begins.
 fn take(bytes: &[u8]) -> Option<(Told, &[u8])> {
-    let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
-    let (len, checksum) = head.split_at(4);
-    let len = u32::from_le_bytes(len.try_into().ok()?) as usize;
-    let (body, rest) = rest.split_at_checked(len)?;
-    if xxhash_rust::xxh3::xxh3_64(body) != u64::from_le_bytes(checksum.try_into().ok()?) {
-        return None;
-    }
+    let (body, rest) = frame::split(bytes)?;
     let stored: Stored = postcard::from_bytes(body).ok()?;
     Some((stored.into(), rest))
 }

@@ -8,7 +8,7 @@ use model::input::Input;
 use model::time::Now;
 
 use crate::reader::segments;
-use crate::{MAGIC, RECORD_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENTS_MAX, v1};
+use crate::{MAGIC, RECORD_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENTS_MAX, SUFFIX, frame, numbered, v1};
 
 /// Buffered bytes before they are handed to the kernel without being asked: reports come often and are small.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -76,8 +76,7 @@ impl Writer {
         let in_folder = |source| OpenError::Folder { folder: folder.to_path_buf(), source };
         fs::create_dir_all(folder).map_err(in_folder)?;
         let earlier = segments(folder).map_err(in_folder)?;
-        let number = earlier.last().map_or(1, |(number, _)| number + 1);
-        let path = folder.join(format!("{number:010}.journal"));
+        let path = numbered::next(folder, &earlier, SUFFIX);
         let in_segment = |source| OpenError::Segment { path: path.clone(), source };
         let mut file = OpenOptions::new().create_new(true).append(true).open(&path).map_err(in_segment)?;
         if let Err(source) = file.write_all(&MAGIC).and_then(|()| file.sync_all()) {
@@ -115,13 +114,10 @@ impl Writer {
     pub fn append(&mut self, now: Now, input: &Input, digest: u64) -> Result<(), AppendError> {
         let body = postcard::to_allocvec(&v1::Record::new(now, digest, input))
             .expect("the stored form has nothing that postcard cannot hold");
-        let len = u32::try_from(body.len())
-            .ok()
-            .filter(|len| *len <= RECORD_BYTES_MAX)
-            .ok_or_else(|| AppendError::TooLong { path: self.path.clone(), len: body.len() })?;
-        self.buffer.extend_from_slice(&len.to_le_bytes());
-        self.buffer.extend_from_slice(&xxhash_rust::xxh3::xxh3_64(&body).to_le_bytes());
-        self.buffer.extend_from_slice(&body);
+        if body.len() > RECORD_BYTES_MAX as usize {
+            return Err(AppendError::TooLong { path: self.path.clone(), len: body.len() });
+        }
+        frame::append(&mut self.buffer, &body);
         if self.buffer.len() >= BUFFER_BYTES { self.hand_over() } else { Ok(()) }
     }
 

@@ -9,6 +9,7 @@ use model::time::{Now, Wall};
 
 use super::segment::{Entry, entries, segments};
 use crate::kept::Kept;
+use crate::numbered;
 
 /// What was found of a service.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -51,15 +52,8 @@ pub fn read(
 
 /// The services of which anything is kept.
 pub fn kept_services(folder: &Path) -> io::Result<Vec<ServiceName>> {
-    let services = match std::fs::read_dir(folder) {
-        Ok(services) => services,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut names = Vec::new();
-    for service in services {
-        names.extend(service?.file_name().to_str().and_then(|name| ServiceName::parse(name).ok()));
-    }
+    let name = |path: &Path| ServiceName::parse(path.file_name()?.to_str()?).ok();
+    let mut names: Vec<ServiceName> = numbered::paths(folder)?.iter().filter_map(|path| name(path)).collect();
     names.sort_unstable();
     Ok(names)
 }

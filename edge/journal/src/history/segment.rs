@@ -1,4 +1,4 @@
-//! The files: records framed as those of the journal, numbered segments, appending and reading.
+//! The segments of the history: numbered files of records, framed as those of the journal.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -8,12 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{HISTORY_BYTES_MAX, HISTORY_SEGMENT_BYTES_MAX};
 use crate::kept::{Clocks, KEPT_BYTES_MAX, Record};
+use crate::{frame, numbered};
 
 /// What a segment begins with: the format's name and its version.
 const MAGIC: [u8; 8] = *b"HSHIST01";
-
-/// Length and checksum of a record.
-const HEAD_BYTES: usize = 4 + 8;
 
 /// Longest entry that is taken for one: a decision, and what it is framed with.
 const ENTRY_BYTES_MAX: usize = KEPT_BYTES_MAX + 512;
@@ -21,6 +19,7 @@ const ENTRY_BYTES_MAX: usize = KEPT_BYTES_MAX + 512;
 /// Longest segment that is read: a full one, and the entries that made it so.
 const READ_BYTES_MAX: u64 = HISTORY_SEGMENT_BYTES_MAX + (64 << 10);
 
+/// What the names of segments end with.
 const SUFFIX: &str = ".decisions";
 
 /// One record of a segment.
@@ -51,8 +50,7 @@ impl Appender {
                 None => fs::remove_file(path)?,
             }
         }
-        let number = earlier.last().map_or(1, |(number, _)| number + 1);
-        let path = folder.join(format!("{number:010}{SUFFIX}"));
+        let path = numbered::next(folder, &earlier, SUFFIX);
         let mut file = OpenOptions::new().create_new(true).append(true).open(path)?;
         file.write_all(&MAGIC)?;
         Ok(Self { file, written: MAGIC.len() as u64 })
@@ -64,37 +62,20 @@ impl Appender {
 
     /// Appends all of them in one write. After an error the segment is not to be appended to: its end may be torn.
     pub(super) fn append(&mut self, entries: &[Entry]) -> io::Result<()> {
-        let bytes: Vec<u8> = entries.iter().flat_map(framed).collect();
+        let mut bytes = Vec::new();
+        for entry in entries {
+            let body = postcard::to_allocvec(entry).expect("postcard can hold numbers and texts");
+            frame::append(&mut bytes, &body);
+        }
         self.file.write_all(&bytes)?;
         self.written += bytes.len() as u64;
         Ok(())
     }
 }
 
-fn framed(entry: &Entry) -> Vec<u8> {
-    let body = postcard::to_allocvec(entry).expect("postcard can hold numbers and texts");
-    let len = u32::try_from(body.len()).expect("an entry is bounded");
-    let checksum = xxhash_rust::xxh3::xxh3_64(&body);
-    [&len.to_le_bytes()[..], &checksum.to_le_bytes(), &body].concat()
-}
-
 /// The segments of a folder with their numbers, oldest first; none when the folder is not there.
 pub(super) fn segments(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
-    let files = match fs::read_dir(folder) {
-        Ok(files) => files,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut found = Vec::new();
-    for file in files {
-        let path = file?.path();
-        let name = path.file_name().and_then(|name| name.to_str());
-        if let Some(number) = name.and_then(|name| name.strip_suffix(SUFFIX)?.parse().ok()) {
-            found.push((number, path));
-        }
-    }
-    found.sort_unstable();
-    Ok(found)
+    numbered::files(folder, SUFFIX)
 }
 
 /// The records of a segment, up to the first that is not whole; none of a file that is no segment, or of another version.
@@ -111,12 +92,6 @@ pub(super) fn entries(path: &Path) -> io::Result<Vec<Entry>> {
 }
 
 fn take(bytes: &[u8]) -> Option<(Entry, &[u8])> {
-    let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
-    let (len, checksum) = head.split_at(4);
-    let len = u32::from_le_bytes(len.try_into().ok()?) as usize;
-    let (body, rest) = rest.split_at_checked(len).filter(|_| len <= ENTRY_BYTES_MAX)?;
-    if xxhash_rust::xxh3::xxh3_64(body) != u64::from_le_bytes(checksum.try_into().ok()?) {
-        return None;
-    }
+    let (body, rest) = frame::split(bytes).filter(|(body, _)| body.len() <= ENTRY_BYTES_MAX)?;
     Some((postcard::from_bytes(body).ok()?, rest))
 }
