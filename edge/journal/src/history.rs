@@ -1,9 +1,8 @@
-//! The history of decisions: of each service a folder of segments, kept for a time and within a size.
+//! The history of decisions: a folder of segments for each service, limited in age and in size.
 //!
-//! Most decisions say what the one before said. So of each reason within a stretch of one outcome only the first decision is kept whole;
-//! those that follow extend it, by a short record every few minutes. Segments are appended to without a sync for each record, as the
-//! events are: what was kept survives the end of the process, and of the last seconds before a power loss some may be missing. What
-//! is torn at the end of a segment is dropped, and nothing more is appended to it.
+//! Most decisions repeat the one before. So while the outcome stays the same, only the first decision of each reason is kept whole; the
+//! others extend it, with a short record every few minutes. Appending does not sync: decisions survive the end of the process, and
+//! the last seconds before a power loss may be missing. A torn end of a segment is dropped, and nothing more is appended to it.
 
 mod read;
 mod segment;
@@ -28,15 +27,15 @@ pub use read::{Past, kept_services, read};
 use segment::{Appender, Entry, segments};
 use stretch::Stretch;
 
-/// A segment of this size is full.
+/// Size from which a segment is full.
 pub const HISTORY_SEGMENT_BYTES_MAX: u64 = 1 << 20;
 
-/// All segments of one service together; of more the oldest go, however young they are.
+/// Most bytes of all segments of one service; the oldest go when there are more, however young they are.
 ///
 /// 48 MiB: thirty days of a busy service, see `edge/journal/tests/it/history.rs`.
 pub const HISTORY_BYTES_MAX: u64 = 48 << 20;
 
-/// From one look for what is too old to the next.
+/// How often segments that are too old are looked for.
 const SWEEP: Duration = Duration::from_hours(1);
 
 /// Keeps decisions.
@@ -49,14 +48,14 @@ pub struct History {
     swept: Option<Now>,
 }
 
-/// What goes on of one service, and where it is written; no segment before something is.
+/// The stretch that goes on for one service, and the segment that it is written to; `None` until the first write.
 #[derive(Debug, Default)]
 struct Book {
     stretch: Stretch,
     appender: Option<Appender>,
 }
 
-/// Something of the history could not be written or removed; what was kept before is as it was.
+/// A part of the history could not be written or removed. What was kept before is unchanged.
 #[derive(Debug, thiserror::Error)]
 #[error("could not keep the history of decisions in {path}; check that the disk has room and may be written")]
 pub struct HistoryError {
@@ -74,12 +73,12 @@ impl HistoryError {
 }
 
 impl History {
-    /// Keeps what is decided in `folder`, which is made with the first decision, for as long as `keep`.
+    /// Keeps decisions in `folder` for as long as `keep`. The folder is made with the first decision.
     pub fn new(folder: PathBuf, keep: Duration) -> Self {
         Self { folder, keep, epoch: Epoch(0), by_service: BTreeMap::new(), swept: None }
     }
 
-    /// Decisions from now on are those of another run, of which nothing goes on.
+    /// Begins another run: the decisions from now on extend none of those before.
     pub fn begin_run(&mut self, epoch: Epoch) -> Result<(), HistoryError> {
         let result = self.flush();
         self.epoch = epoch;
@@ -89,8 +88,8 @@ impl History {
 
     /// Keeps one more decision.
     ///
-    /// Handed to the kernel, not synced, when it is another one than before; else counted, and written with a later one. After an
-    /// error what goes on is begun anew, whole, in another segment.
+    /// A decision that differs from those before is handed to the kernel, not synced; others are counted, and written with a later
+    /// one. After an error the next decision is kept whole, in another segment.
     pub fn keep(&mut self, decided: &Decided) -> Result<(), HistoryError> {
         if self.swept.is_none_or(|swept| decided.at.time.since(swept.time) >= SWEEP) {
             self.sweep(decided.at)?;
@@ -101,7 +100,7 @@ impl History {
         book.write(&folder, &entries)
     }
 
-    /// Writes down how far everything went that goes on.
+    /// Writes down how far the runs of equal decisions have gone.
     pub fn flush(&mut self) -> Result<(), HistoryError> {
         let mut result = Ok(());
         for (service, book) in &mut self.by_service {
@@ -111,14 +110,14 @@ impl History {
         result
     }
 
-    /// Removes segments whose last decision is older than is kept.
+    /// Removes segments whose last decision is too old.
     fn sweep(&mut self, now: Now) -> Result<(), HistoryError> {
         self.swept = Some(now);
         let keep = u64::try_from(self.keep.as_millis()).unwrap_or(u64::MAX);
         let oldest = Wall::from_millis(now.wall.as_millis().saturating_sub(keep));
         for folder in numbered::paths(&self.folder).map_err(HistoryError::at(&self.folder))? {
             if retire(&folder, oldest).map_err(HistoryError::at(&folder))? {
-                // What is written there goes to a file of its own.
+                // What is still to come is written to another file.
                 self.by_service.retain(|name, _| self.folder.join(name.as_str()) != folder);
             }
         }
@@ -149,7 +148,7 @@ impl Book {
     }
 }
 
-/// Removes the segments of one service that are over, and its folder with the last of them. Returns whether all were.
+/// Removes the segments of one service that are too old, and its folder with the last of them. Returns whether all were.
 fn retire(folder: &Path, oldest: Wall) -> io::Result<bool> {
     let all = segments(folder)?;
     for (_, path) in &all {
@@ -160,7 +159,7 @@ fn retire(folder: &Path, oldest: Wall) -> io::Result<bool> {
         }
         fs::remove_file(path)?;
     }
-    // One that holds anything else stays.
+    // A folder with anything else in it stays.
     drop(fs::remove_dir(folder));
     Ok(true)
 }

@@ -1,4 +1,4 @@
-//! A decision as it is kept: in words, so that no later version has to decide anew what it would have said.
+//! A decision as it is kept: in words, so that no later version has to work out again what was said.
 
 use model::decision::{self, Decision, EVIDENCE_MAX, Evidence, Prospect};
 use model::identity::Epoch;
@@ -6,18 +6,18 @@ use model::reason::Reason;
 use model::time::{Now, Time, Wall};
 use serde::{Deserialize, Serialize};
 
-/// Longest record of a decision, in bytes: what does not fit is cut from the least needed on.
+/// Longest record of a decision, in bytes; of a longer one the least needed parts are left out.
 ///
 /// 2 KiB: a decision on four metrics takes about half of it.
 pub const KEPT_BYTES_MAX: usize = 2 << 10;
 
-/// Characters of one sentence when a record is too long.
+/// Longest sentence in a record that would be too long, in characters.
 const SENTENCE_MAX: usize = 120;
 
-/// Metrics of a record that is too long; others are left out.
+/// Most metrics in a record that would be too long.
 const METRICS_MAX: usize = 6;
 
-/// Decisions of one outcome and one reason, one after the other: the first of them whole, and how often and how far they went.
+/// A run of decisions with the same outcome and reason: the first one whole, how many there were, and until when.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kept {
     /// The run in which they were made.
@@ -26,7 +26,7 @@ pub struct Kept {
     pub from: Now,
     /// When the last was made.
     pub to: Now,
-    /// How many they were.
+    /// How many there were.
     pub count: u64,
     /// The least and the largest ratio of each metric, in the order of the record; `None` for one that was never measured.
     pub ratios: Vec<Option<(f64, f64)>>,
@@ -49,7 +49,7 @@ pub struct Record {
     pub tolerance: Option<(f64, f64)>,
     /// What changed the number after the metrics.
     pub limits: Vec<Limit>,
-    /// When so many replicas were recommended, added or removed: what lies behind the limits.
+    /// What the limits are based on: when how many replicas were recommended, added or removed.
     pub evidence: Vec<(u64, Earlier, u32)>,
     /// What the guard refused of it.
     pub guard: Option<String>,
@@ -91,7 +91,7 @@ pub struct Limit {
     pub note: String,
 }
 
-/// What was earlier.
+/// What happened earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Earlier {
     /// Replicas were recommended.
@@ -111,7 +111,7 @@ pub struct Otherwise {
     pub need: String,
     /// Where which metrics would have had to be.
     pub levels: Vec<(String, String)>,
-    /// From when on, in milliseconds of the calendar.
+    /// From when on, in milliseconds since 1970.
     pub at: Option<u64>,
     /// All of it in one sentence.
     pub note: String,
@@ -120,7 +120,7 @@ pub struct Otherwise {
 impl Record {
     /// Puts a decision into words; `guard` is what the guard refused of it.
     ///
-    /// Not longer than [`KEPT_BYTES_MAX`]: of one that would be, sentences are cut, then prospects and metrics are left out.
+    /// Never longer than [`KEPT_BYTES_MAX`]: if need be, sentences are cut, then prospects and metrics are left out.
     pub fn new(decision: &Decision, prospects: &[Prospect], guard: Option<&Reason>) -> Self {
         let guard = guard.or(decision.guard.as_ref()).map(ToString::to_string);
         let mut record = Self {

@@ -1,13 +1,14 @@
-//! The journal: every input of the loop with a digest of what came out, on disk, in the order in which the loop took them.
+//! The journal: every input of the loop on disk, in order, each with a digest of what the loop made of it.
 //!
-//! A segment holds one run of the loop from its [`Started`](model::input::Input::Started) on, so that each segment can be
-//! replayed by itself: the same inputs through the same code give the same digests, or the replay has found a decision that
-//! depends on something outside the journal. Older segments go when there are more than [`SEGMENTS_MAX`].
+//! A segment holds one run of the loop from its [`Started`](model::input::Input::Started) on, so each segment can be replayed by
+//! itself. The same inputs through the same code give the same digests; where they do not, a decision depends on something
+//! outside the journal. The oldest segments go when there are more than [`SEGMENTS_MAX`].
 //!
 //! A record is `length: u32 le | checksum: u64 le (XXH3 of the body) | body (postcard of v1)`. A torn tail, as a crash leaves
-//! it, ends the segment quietly; damage before the end is an error that names the place.
+//! it, ends a segment quietly; damage before the end is an error that names the place.
 //!
-//! Beside the segments lie the events that people were told, see [`ToldFile`], and elsewhere the history of decisions, see [`History`].
+//! The crate also keeps the events that people were told, beside the segments ([`ToldFile`]), and the history of decisions in a
+//! folder of its own ([`History`]).
 
 mod reader;
 mod writer;
@@ -35,12 +36,12 @@ pub use writer::{AppendError, OpenError, Writer};
 /// 8 × 64 MiB: about a week of ten services under steady load, within half a gigabyte.
 pub const SEGMENTS_MAX: usize = 8;
 
-/// A segment of this size is full: the run is begun anew in the next.
+/// Size from which a segment is full: the loop then begins a new run in the next one.
 pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 
 /// Longest record.
 ///
-/// 16 MiB: an inventory of 100,000 replicas at about 100 bytes each, with room. A longer length is damage, not a record.
+/// 16 MiB: an inventory of 100,000 replicas of some 100 bytes each, with room to spare. A record that says it is longer is damaged.
 pub const RECORD_BYTES_MAX: u32 = 16 << 20;
 
 /// What the names of segments end with.

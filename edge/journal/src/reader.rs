@@ -1,4 +1,4 @@
-//! Reading back.
+//! Reading segments.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -21,7 +21,7 @@ pub struct Record {
     pub digest: u64,
 }
 
-/// A segment that is being read; gives its records in order, and ends at a torn tail as at the end of the file.
+/// Reads the records of a segment in order. A torn tail ends it as the end of the file does.
 #[derive(Debug)]
 pub struct Segment<R = BufReader<File>> {
     path: PathBuf,

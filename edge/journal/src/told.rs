@@ -1,11 +1,10 @@
 //! The events that people were told, kept over restarts.
 //!
-//! Beside the segments, because they are another thing: an input is kept to be stepped again, an event to be read again. They are
-//! kept as they were told, in words, so that no later version has to decide anew what it would have said.
+//! They have a file of their own, because an input is kept to be replayed, and an event to be read. Events are kept in words, so that
+//! no later version has to work out again what was said.
 //!
-//! The file begins with a name and a version, then has records in the form of the segments', oldest first. It is appended to without a
-//! sync for each event: what was told survives the end of the process, and of the last seconds before a power loss some may be
-//! missing. What is torn at its end is dropped.
+//! The file is a name with a version, then records as those of the segments, oldest first. Appending does not sync: events survive
+//! the end of the process, and the last seconds before a power loss may be missing. A torn end is dropped.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -28,9 +27,9 @@ use crate::frame;
 /// 10,000: a day of ten services that each scale a few hundred times, in about 2 MB.
 pub const EVENTS_MAX: usize = 10_000;
 
-/// Records in the file before it is written anew with the latest [`EVENTS_MAX`].
+/// Records in the file before it is rewritten with the latest [`EVENTS_MAX`].
 ///
-/// Twice as many as are kept: each event is then written twice at most, and the file stays below some 6 MB.
+/// Twice as many as are kept: so each event is written twice at most, and the file stays below some 6 MB.
 const RECORDS_MAX: usize = 2 * EVENTS_MAX;
 
 /// The file's name in the folder of the journal.
@@ -39,7 +38,7 @@ const NAME: &str = "events";
 /// What the file begins with: the format's name and its version.
 const MAGIC: [u8; 8] = *b"HSEVNT01";
 
-/// Names an event for ever: no two have the same, in whichever run, and a later one is greater.
+/// Names an event for ever: unique over all runs, and greater for a later event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EventId {
     /// The run in which it was told.
@@ -71,7 +70,7 @@ pub struct Told {
 #[derive(Debug)]
 pub struct ToldFile {
     path: PathBuf,
-    /// What is appended to, and the records that it has; `None` when it has to be written anew first.
+    /// The file that is appended to, and how many records it has; `None` when it has to be rewritten first.
     open: Option<(File, usize)>,
 }
 
@@ -96,7 +95,7 @@ pub enum ToldError {
     },
 }
 
-/// What was told is not kept; it will be with the next event that the disk takes.
+/// Events could not be kept; they will be with the next one that can.
 #[derive(Debug, thiserror::Error)]
 pub enum KeepError {
     /// It could not be appended.
@@ -148,7 +147,7 @@ impl Told {
 impl ToldFile {
     /// Opens the file in the folder of a journal, and reads the latest [`EVENTS_MAX`], oldest first.
     ///
-    /// Writes nothing: a file that is not there, is torn, or has grown too long is written anew with the first event.
+    /// Writes nothing: a file that is missing, torn or too long is rewritten with the first event.
     pub fn open(folder: &Path) -> Result<(Self, VecDeque<Arc<Told>>), ToldError> {
         let path = folder.join(NAME);
         let bytes = match fs::read(&path) {
@@ -156,7 +155,7 @@ impl ToldFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(ToldError::Io { path, source }),
         };
-        // One that a crash of the machine left empty, or with half its beginning, holds nothing.
+        // A crash of the machine may leave it empty, or with half of its name.
         let Some(mut rest) = bytes.strip_prefix(&MAGIC) else {
             let is_cut = MAGIC.starts_with(&bytes);
             let empty = Self { path: path.clone(), open: None };
@@ -178,7 +177,7 @@ impl ToldFile {
 
     /// Keeps the latest `new` of `told`, which holds everything that is to be kept, oldest first.
     ///
-    /// Handed to the kernel, not synced. After a failure the next call writes the file anew, with all that is to be kept.
+    /// Handed to the kernel, not synced. After a failure the next call rewrites the file with everything that is to be kept.
     pub fn keep(&mut self, told: &VecDeque<Arc<Told>>, new: usize) -> Result<(), KeepError> {
         if let Some((mut file, records)) = self.open.take()
             && records + new <= RECORDS_MAX

@@ -1,4 +1,4 @@
-//! Appending.
+//! Writing segments.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use model::time::Now;
 use crate::reader::segments;
 use crate::{MAGIC, RECORD_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENTS_MAX, SUFFIX, frame, numbered, v1};
 
-/// Buffered bytes before they are handed to the kernel without being asked: reports come often and are small.
+/// Bytes that are buffered before they are handed to the kernel: reports come often and are small.
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// Appends records to the newest segment of a folder.
@@ -23,7 +23,7 @@ pub struct Writer {
     written: u64,
 }
 
-/// A segment could not be begun; older ones are as they were.
+/// A segment could not be begun. Older ones are unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The folder could not be made or listed.
@@ -44,8 +44,9 @@ pub enum OpenError {
     },
 }
 
-/// A record may not be on disk, nor any that was appended with it; nothing that depends on them may be done, and nothing more
-/// appended to this segment.
+/// Records may not be on disk: this one, and all that were appended since the last flush.
+///
+/// Nothing that depends on them may be done, and nothing more may be appended to this segment.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
     /// The record is longer than [`RECORD_BYTES_MAX`]; nothing was written of it.
@@ -103,14 +104,14 @@ impl Writer {
         all.iter().take(excess).try_for_each(|(_, old)| fs::remove_file(old).map_err(in_folder))
     }
 
-    /// Removes the segment: the run that was to begin in it did not, and nothing that it says was done.
+    /// Removes the segment, for a run that did not begin after all: nothing of what it says was done.
     pub fn abandon(mut self) {
         self.buffer.clear();
         // One that stays is read as a run that ended early.
         drop(fs::remove_file(&self.path));
     }
 
-    /// Appends one input with the digest of what came out of it. It is on disk only after [`Self::flush`].
+    /// Appends one input with the digest of what the loop made of it. It is on disk only after [`Self::flush`].
     pub fn append(&mut self, now: Now, input: &Input, digest: u64) -> Result<(), AppendError> {
         let body = postcard::to_allocvec(&v1::Record::new(now, digest, input))
             .expect("the stored form has nothing that postcard cannot hold");
@@ -121,7 +122,7 @@ impl Writer {
         if self.buffer.len() >= BUFFER_BYTES { self.hand_over() } else { Ok(()) }
     }
 
-    /// Hands what was appended to the kernel: it survives our end, not the machine's.
+    /// Hands what was appended to the kernel: it survives a crash of this process, not of the machine.
     pub fn hand_over(&mut self) -> Result<(), AppendError> {
         if self.buffer.is_empty() {
             return Ok(());
@@ -129,21 +130,21 @@ impl Writer {
         let result = self.file.write_all(&self.buffer);
         match &result {
             Ok(()) => self.written += self.buffer.len() as u64,
-            // A part may be written, and must not have the rest of another attempt behind it. That it cannot be cut off leaves a
-            // torn tail, which readers know.
+            // A part may have been written, and nothing may follow it. If it cannot be cut off either, it is a torn tail, which
+            // readers know.
             Err(_) => drop(self.file.set_len(self.written)),
         }
         self.buffer.clear();
         result.map_err(|source| self.write_error(source))
     }
 
-    /// Brings what was appended to the disk: it survives the machine's end.
+    /// Syncs what was appended to the disk: it survives a crash of the machine.
     pub fn flush(&mut self) -> Result<(), AppendError> {
         self.hand_over()?;
         self.file.sync_data().map_err(|source| self.write_error(source))
     }
 
-    /// Whether the segment has its size, and the run should be begun anew in the next.
+    /// Whether the segment is full, and a new run should begin in the next one.
     pub fn is_full(&self) -> bool {
         self.written >= SEGMENT_BYTES_MAX
     }
@@ -158,7 +159,7 @@ impl Writer {
     }
 }
 
-/// A writer that goes away keeps nothing back from the kernel. An error here has no one left to be told to.
+/// Hands over what is still buffered. There is nobody left to tell an error to.
 impl Drop for Writer {
     fn drop(&mut self) {
         drop(self.hand_over());

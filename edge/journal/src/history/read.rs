@@ -1,4 +1,4 @@
-//! Reading back, the latest first, a segment at a time.
+//! Reading the history, the latest segment first.
 
 use std::io;
 use std::path::Path;
@@ -11,18 +11,18 @@ use super::segment::{Entry, entries, segments};
 use crate::kept::Kept;
 use crate::numbered;
 
-/// What was found of a service.
+/// What was found for a service.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Past {
     /// Oldest first.
     pub kept: Vec<Kept>,
-    /// Whether there was more, which is older.
+    /// Whether there are older ones that were left out.
     pub is_cut: bool,
 }
 
-/// The latest `limit` runs of decisions on `service` that went on within `since` and `until`, both included.
+/// The latest `limit` runs of decisions on `service` that touch the time from `since` to `until`, both included.
 ///
-/// Reads a segment at a time, so it takes the memory of one and of what it answers. What a crash left torn is passed over.
+/// Holds one segment in memory at a time, and the answer. What a crash left torn is passed over.
 pub fn read(
     folder: &Path,
     service: &ServiceName,
@@ -33,7 +33,7 @@ pub fn read(
     for (_, path) in segments(&folder.join(service.as_str()))?.into_iter().rev() {
         let found = match entries(&path) {
             Ok(entries) => folded(entries),
-            // It was too old and is gone.
+            // It was too old, and was removed meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
@@ -50,7 +50,7 @@ pub fn read(
     Ok(Past { kept: newest_first, is_cut })
 }
 
-/// The services of which anything is kept.
+/// The services for which anything is kept.
 pub fn kept_services(folder: &Path) -> io::Result<Vec<ServiceName>> {
     let name = |path: &Path| ServiceName::parse(path.file_name()?.to_str()?).ok();
     let mut names: Vec<ServiceName> = numbered::paths(folder)?.iter().filter_map(|path| name(path)).collect();
@@ -58,7 +58,7 @@ pub fn kept_services(folder: &Path) -> io::Result<Vec<ServiceName>> {
     Ok(names)
 }
 
-/// The runs of a segment in the order in which they began.
+/// The runs of decisions in a segment, in the order in which they began.
 pub(super) fn folded(entries: Vec<Entry>) -> Vec<Kept> {
     let mut found: Vec<(u32, Kept)> = Vec::new();
     for entry in entries {

@@ -13,7 +13,7 @@ use crate::{frame, numbered};
 /// What a segment begins with: the format's name and its version.
 const MAGIC: [u8; 8] = *b"HSHIST01";
 
-/// Longest entry that is taken for one: a decision, and what it is framed with.
+/// Longest record that is read as an entry: a decision, and the fields around it.
 const ENTRY_BYTES_MAX: usize = KEPT_BYTES_MAX + 512;
 
 /// Longest segment that is read: a full one, and the entries that made it so.
@@ -25,9 +25,9 @@ const SUFFIX: &str = ".decisions";
 /// One record of a segment.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) enum Entry {
-    /// Decisions of another outcome or reason than before begin.
+    /// A run of decisions begins: another outcome, or another reason, than before.
     Begun { number: u32, epoch: u64, from: Clocks, record: Record },
-    /// Those that began with this number went on until then.
+    /// The run with this number went on until then.
     Went { number: u32, to: Clocks, count: u64, ratios: Vec<Option<(f64, f64)>> },
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Appender {
 }
 
 impl Appender {
-    /// Begins the next segment in `folder`, and lets go of the oldest, so that all have room in [`HISTORY_BYTES_MAX`].
+    /// Begins the next segment in `folder`, and removes the oldest ones, so that all fit in [`HISTORY_BYTES_MAX`].
     pub(super) fn begin(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let earlier = segments(folder)?;
@@ -60,7 +60,7 @@ impl Appender {
         self.written >= HISTORY_SEGMENT_BYTES_MAX
     }
 
-    /// Appends all of them in one write. After an error the segment is not to be appended to: its end may be torn.
+    /// Appends all of them in one write. After an error nothing more may be appended: the end may be torn.
     pub(super) fn append(&mut self, entries: &[Entry]) -> io::Result<()> {
         let mut bytes = Vec::new();
         for entry in entries {

@@ -1,4 +1,4 @@
-//! Decisions of one outcome, one after the other: one run for each reason, however they alternate.
+//! Successive decisions with the same outcome: one run for each reason, however the reasons alternate.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use model::time::Now;
 use super::segment::Entry;
 use crate::kept::Record;
 
-/// Reasons that may alternate within a stretch; one more begins the next stretch.
+/// Most reasons within a stretch; one more begins the next stretch.
 const REASONS_MAX: usize = 8;
 
-/// The longest stretch: after it a decision is kept whole again, so that its figures are never older.
+/// The longest stretch: after it a decision is kept whole again, so that no figures are older.
 const STRETCH_MAX: Duration = Duration::from_hours(1);
 
-/// From one record of how far a run went to the next; a crash forgets at most so much of its end.
+/// How often it is written how far a run has gone; a crash forgets at most this much of its end.
 const EXTEND_EVERY: Duration = Duration::from_mins(5);
 
-/// What goes on of one service.
+/// The latest decisions of one service, as long as their outcome stays the same.
 #[derive(Debug, Default)]
 pub(super) struct Stretch {
     desired: Option<u32>,
@@ -35,12 +35,12 @@ struct Run {
     to: Now,
     count: u64,
     ratios: Vec<Option<(f64, f64)>>,
-    /// When it was last written how far it went, and how many it was then.
+    /// How far it went, and how many decisions it had, when that was last written.
     written: (Now, u64),
 }
 
 impl Stretch {
-    /// Takes one more decision, and says what is to be written.
+    /// Takes one more decision, and returns what is to be written.
     pub(super) fn take(&mut self, epoch: Epoch, decided: &Decided) -> Vec<Entry> {
         let Decided { at, account, guard, service: _ } = decided;
         let at = *at;
@@ -72,7 +72,7 @@ impl Stretch {
         self.runs.iter_mut().filter(|run| run.count > run.written.1).map(Run::written_now).collect()
     }
 
-    /// Nothing goes on: what comes next is kept whole.
+    /// Ends the stretch: the next decision is kept whole.
     pub(super) fn end(&mut self) {
         self.runs.clear();
         self.begun = None;
