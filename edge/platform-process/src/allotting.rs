@@ -7,22 +7,16 @@ use model::quantity::Bytes;
 use model::resource::Resources;
 use platform::{AllotRequest, LifeState};
 
-use crate::cgroup::Limits;
-use crate::fence::Denied;
+use crate::failure::Cause;
 use crate::keeper::Keeper;
-use crate::launch::{failure, failure_kind};
 use crate::living::Living;
 use crate::starting::limits;
 
 /// Does what is asked for; the caller has the turn of the place. Blocks for a moment.
 pub(crate) fn allot(keeper: &Keeper, last: Option<&Arc<Living>>, request: &AllotRequest) -> Outcome {
     let attempt = format!("could not change what {} may use", request.replica);
-    match keeper.fence.admit(request.action.epoch) {
-        Ok(()) => {}
-        Err(Denied::Stale(refusal)) => return Outcome::Refused(refusal),
-        Err(Denied::NotKept(error)) => {
-            return Outcome::Failed(failure(&attempt, failure_kind(&error.source), &error));
-        }
+    if let Err(not_obeyed) = keeper.fence.admit(request.action.epoch, &attempt) {
+        return not_obeyed;
     }
     let meant = last.filter(|living| living.record.incarnation() == request.incarnation);
     let Some(living) = meant.filter(|living| living.state() == LifeState::Running) else {
@@ -35,8 +29,8 @@ pub(crate) fn allot(keeper: &Keeper, last: Option<&Arc<Living>>, request: &Allot
     if request.action <= allotted.by {
         return Outcome::Applied;
     }
-    if let Err(Unchanged { kind, why }) = hold_to(keeper, living, &request.resources) {
-        return Outcome::Failed(failure(&attempt, kind, &why));
+    if let Err(cause) = hold_to(keeper, living, &request.resources) {
+        return Outcome::Failed(cause.failure(&attempt));
     }
     let known = allotted.resources.unwrap_or_default();
     let Resources { cpu, memory } = request.resources;
@@ -49,30 +43,23 @@ pub(crate) fn allot(keeper: &Keeper, last: Option<&Arc<Living>>, request: &Allot
     Outcome::Applied
 }
 
-/// Why a life is not held to other limits.
-struct Unchanged {
-    kind: FailureKind,
-    why: String,
-}
-
-fn hold_to(keeper: &Keeper, living: &Living, resources: &Resources) -> Result<(), Unchanged> {
+/// Holds a life to these resources from now on; after an error it is held to what it had.
+fn hold_to(keeper: &Keeper, living: &Living, resources: &Resources) -> Result<(), Cause> {
     if !keeper.cgroups.are_used() {
         return Ok(());
     }
     let Some(cell) = &living.record.cell else {
-        let why = "it was started without a control group, which a running replica cannot get".to_owned();
-        return Err(Unchanged { kind: FailureKind::Unsupported, why });
+        let why = "it was started without a control group, which a running replica cannot get";
+        return Err(Cause::new(FailureKind::Unsupported, why));
     };
-    let limits: Limits = limits(resources, keeper);
+    let limits = limits(resources, keeper);
     let uses = living.usage().map(|reading| reading.memory);
     if let (Some(Bytes(limit)), Some(Bytes(uses))) = (limits.memory, uses)
         && limit < uses
     {
         let why = format!("it uses {uses} bytes of memory and would have {limit}");
-        return Err(Unchanged { kind: FailureKind::Other, why });
+        return Err(Cause::new(FailureKind::Other, why));
     }
-    cell.limit(&limits).map_err(|error| Unchanged {
-        kind: failure_kind(&error),
-        why: format!("its control group does not take the limits ({error})"),
-    })
+    cell.limit(&limits)
+        .map_err(|error| Cause::of(&error, format!("its control group does not take the limits ({error})")))
 }

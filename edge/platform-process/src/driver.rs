@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use model::action::{Outcome, Refusal};
+use model::action::Outcome;
 use model::identity::ReplicaId;
 use model::input::Usage;
 use os::{FileLock, LockError};
@@ -17,13 +17,12 @@ use platform::{
 };
 use tokio::sync::broadcast;
 
-use crate::cgroup::{Cgroups, Reading, detect};
-use crate::fence::{Denied, Fence};
+use crate::cgroup::{Cgroups, detect};
+use crate::fence::Fence;
 use crate::keeper::{Keeper, Parts};
-use crate::launch::{failure, failure_kind};
 use crate::record::{ReadError, Records};
 use crate::settings::{CgroupUse, Settings};
-use crate::{adopt, allotting, beside, ending, log, process_table, starting};
+use crate::{adopt, allotting, beside, log, process_table, starting, stopping, usage};
 
 /// Looks at the control groups of replicas that have all ended, when the driver is closed: together half a second, and the
 /// next driver removes what is left.
@@ -154,32 +153,7 @@ impl Platform for ProcessPlatform {
     }
 
     fn stop(&self, request: StopRequest) -> BoxFuture<'_, Outcome> {
-        async move {
-            let keeper = self.keeper.clone();
-            let epoch = request.action.epoch;
-            let admitted = self.keeper.tasks.spawn_blocking(move || keeper.fence.admit(epoch));
-            match admitted.await {
-                Ok(Ok(())) => {}
-                Ok(Err(Denied::Stale(refusal))) => return Outcome::Refused(refusal),
-                Ok(Err(Denied::NotKept(error))) => {
-                    let attempt = format!("could not stop {}", request.replica);
-                    return Outcome::Failed(failure(&attempt, failure_kind(&error.source), &error));
-                }
-                Err(_) => return Outcome::Unknown,
-            }
-            let Some(place) = self.keeper.known_place(&request.replica) else { return Outcome::Applied };
-            let turn = place.turn.lock().await;
-            let last = place.last();
-            drop(turn);
-            match last {
-                None => Outcome::Applied,
-                Some(living) if living.record.incarnation() != request.incarnation => {
-                    Outcome::Refused(Refusal::OtherIncarnation)
-                }
-                Some(living) => ending::stop(&self.keeper, &living, request.grace).await,
-            }
-        }
-        .boxed()
+        stopping::stop(&self.keeper, request).boxed()
     }
 
     fn allot(&self, request: AllotRequest) -> BoxFuture<'_, Outcome> {
@@ -209,7 +183,7 @@ impl Platform for ProcessPlatform {
 
     fn usage(&self) -> BoxFuture<'_, Result<Vec<Usage>, ObserveError>> {
         let keeper = self.keeper.clone();
-        let reading = self.keeper.tasks.spawn_blocking(move || usage(&keeper));
+        let reading = self.keeper.tasks.spawn_blocking(move || usage::usage(&keeper));
         async move {
             let read = reading.await.map_err(|error| ObserveError { why: error.to_string().into() })?;
             read.map_err(|error| ObserveError { why: format!("/proc could not be read ({error})").into() })
@@ -260,39 +234,4 @@ impl Platform for ProcessPlatform {
 /// A name for the control groups of one data folder, so that two drivers never meet.
 fn scope(data: &std::path::Path) -> String {
     format!("{:016x}", xxhash_rust::xxh3::xxh3_64(data.as_os_str().as_encoded_bytes()))
-}
-
-fn usage(keeper: &Keeper) -> io::Result<Vec<Usage>> {
-    let running = keeper.livings().into_iter().filter(|living| !living.has_ended());
-    let (mut usages, mut without_cell) = (Vec::new(), Vec::new());
-    for living in running {
-        let usage = |Reading { cpu_time, memory, throttling }| Usage {
-            replica: living.record.replica(),
-            incarnation: living.record.incarnation(),
-            cpu_time,
-            memory,
-            throttling,
-        };
-        match living.usage().map(usage) {
-            Some(usage) => usages.push(usage),
-            None => without_cell.push(living),
-        }
-    }
-    if without_cell.is_empty() {
-        return Ok(usages);
-    }
-    let by_session = process_table::usage_by_session()?;
-    for living in without_cell {
-        let found = living.record.process.and_then(|process| by_session.get(&process.pid));
-        if let Some((cpu_time, memory)) = found {
-            usages.push(Usage {
-                replica: living.record.replica(),
-                incarnation: living.record.incarnation(),
-                cpu_time: *cpu_time,
-                memory: model::quantity::Bytes(*memory),
-                throttling: None,
-            });
-        }
-    }
-    Ok(usages)
 }

@@ -1,21 +1,16 @@
-//! Noticing that a life has ended, and ending one.
+//! Noticing that a life has ended, and cleaning up after it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::action::Outcome;
 use model::input::{Exit, ExitStatus};
-use platform::{Event, LifeState};
-use tokio::time::Instant;
+use platform::Event;
 
 use crate::cgroup::Cell;
 use crate::keeper::Keeper;
 use crate::living::Living;
 use crate::process_end::ProcessEnd;
 use crate::process_table::find_by_token;
-
-/// How long the kernel may take to let a killed process go; one that waits for a dead disk takes longer.
-const KILL_WAIT: Duration = Duration::from_secs(10);
 
 /// Tries to remove a cell, each after twice the pause of the last: together 10 s, as long as a killed process may take.
 const CELL_TRIES_MAX: u32 = 12;
@@ -114,8 +109,10 @@ fn is_killed(status: ExitStatus) -> bool {
     }
 }
 
-/// Removes the cell as soon as the kernel has let go of what was killed in it. What is killed takes a moment to be gone, and where a cell has no kill
-/// switch it may have forked before: whatever is still there is killed at each try.
+/// Removes the cell as soon as the kernel has let go of what was killed in it.
+///
+/// A killed process takes a moment to be gone, and where the cell has no kill switch it may have forked before. So whatever is still
+/// there is killed again at each try.
 pub(crate) fn remove_cell(keeper: &Arc<Keeper>, cell: Cell) {
     if cell.remove().is_ok() {
         return;
@@ -151,43 +148,6 @@ pub(crate) fn kill_by_token(tokens: &[&str]) {
         if let Some(pid) = i32::try_from(process.pid).ok().and_then(rustix::process::Pid::from_raw) {
             // One that is gone already is what we want.
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        }
-    }
-}
-
-/// Ends a life: its stop signal now, everything of it killed after `grace`. Returns when it has ended.
-pub(crate) async fn stop(keeper: &Arc<Keeper>, living: &Arc<Living>, grace: Duration) -> Outcome {
-    if living.has_ended() {
-        return Outcome::Applied;
-    }
-    let mut states = living.states();
-    if living.set_kill_time(Instant::now() + grace) {
-        if !grace.is_zero() {
-            living.signal_stop();
-        }
-        keeper.tasks.spawn(kill_in_time(keeper.clone(), living.clone()));
-    }
-    let ended = states.wait_for(|state| matches!(state, LifeState::Exited(_)));
-    match tokio::time::timeout(grace + KILL_WAIT, ended).await {
-        Ok(Ok(_ended)) => Outcome::Applied,
-        Ok(Err(_)) | Err(_) => Outcome::Unknown,
-    }
-}
-
-/// Kills a life when its time is over, unless it ends before. Goes on when nobody waits for the stop any more.
-async fn kill_in_time(keeper: Arc<Keeper>, living: Arc<Living>) {
-    let (mut states, mut kill_times) = (living.states(), living.kill_times());
-    loop {
-        let Some(kill_at) = *kill_times.borrow_and_update() else { return };
-        // All are cancel safe: each only waits for a value or a time.
-        tokio::select! {
-            _ended = states.wait_for(|state| matches!(state, LifeState::Exited(_))) => return,
-            () = keeper.closed.cancelled() => return,
-            _sooner = kill_times.changed() => {}
-            () = tokio::time::sleep_until(kill_at) => {
-                living.kill_everything();
-                return;
-            }
         }
     }
 }

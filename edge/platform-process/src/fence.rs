@@ -1,26 +1,20 @@
-//! Obeying the latest epoch only.
+//! The fence: only the latest epoch is obeyed.
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use model::action::Refusal;
+use model::action::{Outcome, Refusal};
 use model::identity::Epoch;
-use os::{Durability, WriteError, write_atomically};
+use os::{Durability, write_atomically};
+
+use crate::failure::Cause;
 
 /// Remembers the highest epoch that spoke, also over a crash of the machine.
 #[derive(Debug)]
 pub(crate) struct Fence {
     path: PathBuf,
     highest: Mutex<Epoch>,
-}
-
-/// Why an action is not obeyed.
-#[derive(Debug)]
-pub(crate) enum Denied {
-    Stale(Refusal),
-    /// The new epoch could not be written down, so it is not obeyed: after a restart an older one would be, too.
-    NotKept(WriteError),
 }
 
 impl Fence {
@@ -34,15 +28,17 @@ impl Fence {
         Ok(Self { path, highest: Mutex::new(highest) })
     }
 
-    /// Lets `epoch` pass when none that is later has spoken. Waits for the disk when it is new.
-    pub(crate) fn admit(&self, epoch: Epoch) -> Result<(), Denied> {
+    /// Lets `epoch` pass unless a later one has spoken; otherwise says how the action ends that was to do `attempt`.
+    ///
+    /// Waits for the disk when the epoch is new. One that cannot be written down is not obeyed: after a restart an older one would be, too.
+    pub(crate) fn admit(&self, epoch: Epoch, attempt: &str) -> Result<(), Outcome> {
         let mut highest = self.highest.lock().expect("nobody panics while holding the epoch");
         if epoch < *highest {
-            return Err(Denied::Stale(Refusal::StaleEpoch));
+            return Err(Outcome::Refused(Refusal::StaleEpoch));
         }
         if epoch > *highest {
             write_atomically(&self.path, epoch.to_string().as_bytes(), Durability::Machine)
-                .map_err(Denied::NotKept)?;
+                .map_err(|error| Outcome::Failed(Cause::from(error).failure(attempt)))?;
             *highest = epoch;
         }
         Ok(())

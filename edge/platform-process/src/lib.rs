@@ -25,10 +25,13 @@ mod adopt;
 mod allotting;
 mod beside;
 mod ending;
-mod keeper;
 mod starting;
+mod stopping;
+mod usage;
 
+mod failure;
 mod fence;
+mod keeper;
 mod living;
 mod record;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use procfs::process::{Process, all_processes};
 
+use crate::cgroup::Reading;
 use crate::record::ProcessRecord;
 
 /// The variable that marks every process of a life.
@@ -57,21 +58,21 @@ pub(crate) fn find_by_token<'t>(tokens: &[&'t str]) -> io::Result<BTreeMap<&'t s
     Ok(found)
 }
 
-/// Processor time and resident memory in bytes of whole sessions, by the number of the session's leader.
+/// Processor time and resident memory of whole sessions, by the number of the session's leader.
 ///
 /// Processes that have ended count as long as a parent within the session has waited for them.
-pub(crate) fn usage_by_session() -> io::Result<BTreeMap<u32, (Duration, u64)>> {
+pub(crate) fn usage_by_session() -> io::Result<BTreeMap<u32, Reading>> {
     let tick = procfs::ticks_per_second().max(1);
     let page = procfs::page_size();
-    let mut usage: BTreeMap<u32, (Duration, u64)> = BTreeMap::new();
+    let mut usage: BTreeMap<u32, Reading> = BTreeMap::new();
     for process in all_processes().map_err(io::Error::other)? {
         let Ok(stat) = process.and_then(|process| process.stat()) else { continue };
         let Ok(session) = u32::try_from(stat.session) else { continue };
         let waited_for = u64::try_from(stat.cutime.max(0) + stat.cstime.max(0)).unwrap_or(0);
         let ticks = stat.utime + stat.stime + waited_for;
         let entry = usage.entry(session).or_default();
-        entry.0 += Duration::from_micros(ticks.saturating_mul(1_000_000 / tick));
-        entry.1 += stat.rss.saturating_mul(page);
+        entry.cpu_time += Duration::from_micros(ticks.saturating_mul(1_000_000 / tick));
+        entry.memory.0 += stat.rss.saturating_mul(page);
     }
     Ok(usage)
 }

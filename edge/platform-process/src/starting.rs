@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::process::Child;
 use std::sync::Arc;
 
-use model::action::{Failure, FailureKind, Outcome, Refusal};
+use model::action::{FailureKind, Outcome, Refusal};
 use model::identity::ReplicaId;
 use model::quantity::{Bytes, MilliCpu};
 use model::resource::{Quantity, Resources};
@@ -14,9 +14,9 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::cgroup::{Birthplace, Cell, Limits};
 use crate::ending;
-use crate::fence::Denied;
+use crate::failure::Cause;
 use crate::keeper::{Keeper, Place};
-use crate::launch::{Output, PortError, ReservedPorts, Surroundings, failure, failure_kind};
+use crate::launch::{Output, ReservedPorts, Surroundings};
 use crate::living::Living;
 use crate::log;
 use crate::process_table::identify;
@@ -25,16 +25,8 @@ use crate::record::{Beginning, Record};
 /// Does what a start asks for; the caller has the turn of the place. Blocks for some milliseconds.
 pub(crate) fn start(keeper: &Arc<Keeper>, place: &Place, request: &StartRequest) -> Started {
     let attempt = format!("could not start {}", request.replica);
-    match keeper.fence.admit(request.action.epoch) {
-        Ok(()) => {}
-        Err(Denied::Stale(refusal)) => return refused(refusal),
-        Err(Denied::NotKept(error)) => {
-            return failed(failure(
-                &attempt,
-                failure_kind(&error.source),
-                &format!("{error}: {}", error.source),
-            ));
-        }
+    if let Err(outcome) = keeper.fence.admit(request.action.epoch, &attempt) {
+        return Started { outcome, life: None };
     }
     if let Some(last) = place.last() {
         let (known, meant) = (last.record.incarnation(), request.incarnation);
@@ -47,14 +39,14 @@ pub(crate) fn start(keeper: &Arc<Keeper>, place: &Place, request: &StartRequest)
             }
         }
     }
-    match begin(keeper, request, &attempt) {
+    match begin(keeper, request) {
         Ok(living) => {
             place.fill(living.clone());
             ending::watch(keeper, &living);
             keeper.make_spares_later();
             applied(&living)
         }
-        Err(failure) => failed(failure),
+        Err(cause) => Started { outcome: Outcome::Failed(cause.failure(&attempt)), life: None },
     }
 }
 
@@ -66,67 +58,48 @@ fn refused(refusal: Refusal) -> Started {
     Started { outcome: Outcome::Refused(refusal), life: None }
 }
 
-fn failed(failure: Failure) -> Started {
-    Started { outcome: Outcome::Failed(failure), life: None }
-}
-
 /// Everything between the decision that there shall be a process and its record. Whatever fails, nothing stays.
-fn begin(keeper: &Arc<Keeper>, request: &StartRequest, attempt: &str) -> Result<Arc<Living>, Failure> {
-    let spec = &request.declared.spec;
-    let other = |why: &dyn std::fmt::Display| failure(attempt, FailureKind::Other, why);
-    let token = os::token().map_err(|error| other(&error))?;
-    let reserved = {
-        let siblings = keeper.ports_of_siblings(&request.replica);
-        let mut book = keeper.port_book();
-        book.reserve(&spec.ports, &siblings).map_err(|error| {
-            let kind = match error {
-                PortError::InUse { .. } => FailureKind::AddressInUse,
-                PortError::Unusable { .. } => FailureKind::Declaration,
-                PortError::NoneFree { .. } => FailureKind::Other,
-            };
-            failure(attempt, kind, &error)
-        })?
-    };
-    let numbers = reserved.numbers.clone();
-    let begun = (|| {
-        let surroundings = Surroundings::of(&spec.run, &request.replica, &token, &numbers, &keeper.settings)
-            .map_err(|error| failure(attempt, error.kind(), &error))?;
-        let log = log::open_for_writing(&keeper.settings.logs(), &request.replica).map_err(|error| {
-            failure(attempt, failure_kind(&error), &format!("its log could not be opened ({error})"))
-        })?;
-        let cell = keeper
-            .cgroups
-            .cell(&cell_name(&request.replica, &token), &limits(&spec.resources, keeper))
-            .map_err(|error| other(&format!("its control group could not be made ({error})")))?;
-        let (cell, birthplace) = cell.map_or((None, None), |(cell, birthplace)| (Some(cell), birthplace));
-        let record = Record::begin(Beginning {
-            replica: request.replica.clone(),
-            incarnation: request.incarnation,
-            generation: request.declared.generation,
-            action: request.action,
-            token: token.clone(),
-            boot: keeper.boot.clone(),
-            ports: numbers.clone(),
-            stop_signal: spec.stop.signal,
-            cell,
-            surroundings,
-            resources: spec.resources,
-        });
-        let cell = record.cell.clone();
-        let program = Program { command: spec.run.command.clone(), log, ports: reserved, birthplace };
-        let launched = launch(keeper, record, program, attempt);
-        if launched.is_err() {
-            keeper.records.forget_intent(&token);
-            if let Some(cell) = cell {
-                ending::remove_cell(keeper, cell);
-            }
-        }
-        launched
-    })();
+fn begin(keeper: &Arc<Keeper>, request: &StartRequest) -> Result<Arc<Living>, Cause> {
+    let siblings = keeper.ports_of_siblings(&request.replica);
+    let ports = keeper.port_book().reserve(&request.declared.spec.ports, &siblings)?;
+    let numbers = ports.numbers.clone();
+    let begun = begin_on(keeper, request, ports);
     if begun.is_err() {
         keeper.release_ports(&numbers);
     }
     begun
+}
+
+fn begin_on(
+    keeper: &Arc<Keeper>,
+    request: &StartRequest,
+    ports: ReservedPorts,
+) -> Result<Arc<Living>, Cause> {
+    let (spec, replica) = (&request.declared.spec, &request.replica);
+    let token = os::token().map_err(|error| Cause::new(FailureKind::Other, error))?;
+    let surroundings = Surroundings::of(&spec.run, replica, &token, &ports.numbers, &keeper.settings)?;
+    let log = log::open_for_writing(&keeper.settings.logs(), replica)
+        .map_err(|error| Cause::of(&error, format!("its log could not be opened ({error})")))?;
+    let cell = keeper.cgroups.cell(&cell_name(replica, &token), &limits(&spec.resources, keeper));
+    let cell = cell.map_err(|error| {
+        Cause::new(FailureKind::Other, format!("its control group could not be made ({error})"))
+    })?;
+    let (cell, birthplace) = cell.unzip();
+    let record = Record::begin(Beginning {
+        replica: replica.clone(),
+        incarnation: request.incarnation,
+        generation: request.declared.generation,
+        action: request.action,
+        token,
+        boot: keeper.boot.clone(),
+        ports: ports.numbers.clone(),
+        stop_signal: spec.stop.signal,
+        cell,
+        surroundings,
+        resources: spec.resources,
+    });
+    let birthplace = birthplace.flatten();
+    launch(keeper, record, Program { command: spec.run.command.clone(), log, ports, birthplace })
 }
 
 /// What is to be executed, and what it is given.
@@ -137,51 +110,51 @@ struct Program {
     birthplace: Option<Birthplace>,
 }
 
+/// Runs the program of a life; when that fails, neither its intent nor its cell stays.
+fn launch(keeper: &Arc<Keeper>, record: Record, program: Program) -> Result<Arc<Living>, Cause> {
+    let (token, cell) = (record.token.clone(), record.cell.clone());
+    let launched = run_recorded(keeper, record, program);
+    if launched.is_err() {
+        keeper.records.forget_intent(&token);
+        if let Some(cell) = cell {
+            ending::remove_cell(keeper, cell);
+        }
+    }
+    launched
+}
+
 /// Intent, process, record: in this order, so that a crash between any two leaves nothing that cannot be found.
-fn launch(
-    keeper: &Arc<Keeper>,
-    mut record: Record,
-    program: Program,
-    attempt: &str,
-) -> Result<Arc<Living>, Failure> {
-    let unwritten = |error: &os::WriteError| {
-        failure(attempt, failure_kind(&error.source), &format!("{error} ({})", error.source))
-    };
-    keeper.records.intend(&record).map_err(|error| unwritten(&error))?;
-    let mut child = execute(&record, program, attempt)?;
+fn run_recorded(keeper: &Keeper, mut record: Record, program: Program) -> Result<Arc<Living>, Cause> {
+    keeper.records.intend(&record)?;
+    let mut child = execute(&record, program)?;
     let process = hold(&child).map_err(|error| {
         discard(&mut child);
-        failure(attempt, failure_kind(&error), &format!("its process cannot be watched ({error})"))
+        Cause::of(&error, format!("its process cannot be watched ({error})"))
     })?;
     record.process = identify(child.id());
-    keeper.records.keep(&record).map_err(|error| {
-        discard(&mut child);
-        unwritten(&error)
-    })?;
+    keeper.records.keep(&record).inspect_err(|_| discard(&mut child))?;
     keeper.records.forget_intent(&record.token);
     expose_to_memory_killer(child.id());
     Ok(Arc::new(Living::running(record, process, false)))
 }
 
-/// In its birthplace, or else on this thread, from where the new process enters its cell by itself.
-fn execute(record: &Record, program: Program, attempt: &str) -> Result<Child, Failure> {
-    let cgroup_failure = |error: &std::io::Error| {
-        let why = format!("its control group could not be entered ({error})");
-        failure(attempt, failure_kind(error), &why)
+/// Executes the program in its birthplace, or else from this thread, and then the new process enters its cell by itself.
+fn execute(record: &Record, program: Program) -> Result<Child, Cause> {
+    let not_entered = |error: std::io::Error| {
+        Cause::of(&error, format!("its control group could not be entered ({error})"))
     };
     let Program { command, log, ports, birthplace } = program;
     let surroundings = record.surroundings.clone();
     let executed = match (birthplace, &record.cell) {
         (Some(birthplace), _) => birthplace
             .run(move || surroundings.execute(&command, Vec::new(), Output::Log(log), Some(ports)))
-            .map_err(|error| cgroup_failure(&error))?,
+            .map_err(not_entered)?,
         (None, cell) => {
             let entrances = cell.as_ref().map_or_else(|| Ok(Vec::new()), Cell::entrances);
-            let entrances = entrances.map_err(|error| cgroup_failure(&error))?;
-            surroundings.execute(&command, entrances, Output::Log(log), Some(ports))
+            surroundings.execute(&command, entrances.map_err(not_entered)?, Output::Log(log), Some(ports))
         }
     };
-    executed.map_err(|error| failure(attempt, error.kind(), &error))
+    Ok(executed?)
 }
 
 /// The child is not waited for yet, so its number is its own.

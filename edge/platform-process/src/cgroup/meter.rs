@@ -20,13 +20,15 @@ const TIME_V2: [&str; 4] = ["usage_usec", "nr_periods", "nr_throttled", "throttl
 /// How a limit holds in version 1; the last in nanoseconds.
 const THROTTLING_V1: [&str; 3] = ["nr_periods", "nr_throttled", "throttled_time"];
 
-/// The files of a cell's accounts, kept open: looking their names up costs more than reading them, twice a second for each replica.
+/// The files in which a cell is accounted for.
+///
+/// They are kept open: each is read twice a second for each replica, and looking up its name costs more than reading it.
 #[derive(Debug)]
 pub(crate) struct Meter {
     time: Time,
     memory: Account,
     droppable: Account,
-    /// What the file pages are called there that the kernel can drop at once.
+    /// The name in it of the file pages that the kernel can drop at once.
     droppable_name: &'static str,
 }
 
@@ -37,8 +39,8 @@ enum Time {
     V2(Account),
 }
 
-/// What the processes of a cell have used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the processes of a life have used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reading {
     /// Processor time so far.
     pub(crate) cpu_time: Duration,
@@ -53,8 +55,9 @@ pub(crate) struct Reading {
 struct Account(File);
 
 impl Meter {
-    /// Opens the accounts of processor time, in `cpu`, and of memory, in `memory`; none when one of them cannot be opened. Version 1 accounts in
-    /// the folder `limited` how a limit of the processor holds.
+    /// Opens the accounts of processor time, in `cpu`, and of memory, in `memory`; `None` when one of them cannot be opened.
+    ///
+    /// Version 1 counts in a folder of its own, `limited`, how a limit of the processor holds.
     pub(super) fn open(
         cpu: (&Path, Version),
         limited: Option<&Path>,

@@ -14,15 +14,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-use model::action::{Failure, FailureKind};
+use model::action::FailureKind;
 use model::identity::ReplicaId;
 use model::resource::{PortName, Run};
 use serde::{Deserialize, Serialize};
 
+use crate::failure::{Cause, kind_of};
 use crate::process_table::LIFE_VARIABLE;
 use crate::settings::Settings;
 
-pub(crate) use ports::{PortBook, PortError, ReservedPorts};
+pub(crate) use ports::{PortBook, ReservedPorts};
 use program::ProgramError;
 use user::{Account, AccountError};
 use variables::TooLong;
@@ -51,7 +52,7 @@ pub(crate) enum LaunchError {
 
 impl LaunchError {
     /// Whether trying again can help.
-    pub(crate) fn kind(&self) -> FailureKind {
+    fn kind(&self) -> FailureKind {
         match self {
             Self::Program(_)
             | Self::Variables(_)
@@ -69,24 +70,16 @@ impl LaunchError {
                 | io::ErrorKind::ArgumentListTooLong
                 | io::ErrorKind::NotADirectory => FailureKind::Declaration,
                 _ if source.raw_os_error() == Some(libc::ENOEXEC) => FailureKind::Declaration,
-                _ => failure_kind(source),
+                _ => kind_of(source),
             },
         }
     }
 }
 
-/// The kind of failure that an error of the operating system is.
-pub(crate) fn failure_kind(error: &io::Error) -> FailureKind {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FailureKind::DiskFull,
-        io::ErrorKind::AddrInUse => FailureKind::AddressInUse,
-        _ => FailureKind::Other,
+impl From<LaunchError> for Cause {
+    fn from(error: LaunchError) -> Self {
+        Self::new(error.kind(), error)
     }
-}
-
-/// A failure whose sentence begins with what was attempted.
-pub(crate) fn failure(attempt: &str, kind: FailureKind, why: &dyn std::fmt::Display) -> Failure {
-    Failure { kind, message: format!("{attempt}: {why}").into() }
 }
 
 /// What surrounds every program of a life: the replica's own, and those that run beside it.

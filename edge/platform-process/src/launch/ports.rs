@@ -5,7 +5,10 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::ops::RangeInclusive;
 
+use model::action::FailureKind;
 use model::resource::{Port, PortName, Protocol};
+
+use crate::failure::Cause;
 
 /// The first port that replicas are given: above what well-known and registered servers mostly use.
 const FIRST: u16 = 20_000;
@@ -24,6 +27,17 @@ pub(crate) enum PortError {
     Unusable { name: PortName, number: u16, source: io::Error },
     #[error("there is no free port for {name} ({source}); see what holds the ports of 127.0.0.1")]
     NoneFree { name: PortName, source: io::Error },
+}
+
+impl From<PortError> for Cause {
+    fn from(error: PortError) -> Self {
+        let kind = match error {
+            PortError::InUse { .. } => FailureKind::AddressInUse,
+            PortError::Unusable { .. } => FailureKind::Declaration,
+            PortError::NoneFree { .. } => FailureKind::Other,
+        };
+        Self::new(kind, error)
+    }
 }
 
 /// The ports that replicas have, so that none is given twice.
