@@ -1,4 +1,4 @@
-//! One question and its answer.
+//! One probe and its answer.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,22 +19,22 @@ use tokio::net::TcpStream;
 
 use crate::grpc;
 
-/// Bytes of an answer's body that are read, and thrown away, before the connection is closed: any page that speaks of health.
+/// Most bytes of a body that are read and thrown away before the connection is closed: more than any health page has.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// How long is waited for them. The answer is known by then; this is only to spare the replica a broken connection.
+/// How long to wait for the body. The answer is known by then; this only spares the replica a broken connection.
 const BODY_WAIT: Duration = Duration::from_millis(100);
 
-/// Bytes of the head of an answer: twice what the usual servers allow.
+/// Most bytes of the head of an answer: twice what the usual servers allow.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// What came of a question.
+/// How a probe went.
 pub type Answer = Result<(), Failure>;
 
-/// Runs a program beside the replica, within a time; says why it did not end well.
+/// Runs a program beside the replica for at most a time; the error says why it did not succeed.
 pub type RunBeside = dyn Fn(Vec<String>, Duration) -> BoxFuture<'static, Result<(), String>> + Send + Sync;
 
-/// Whom to ask.
+/// The replica to probe.
 #[derive(Clone)]
 pub struct Replica {
     /// Its ports, on 127.0.0.1.
@@ -48,7 +48,7 @@ pub struct Replica {
 /// Why a probe failed, in a few words for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// It takes no connection.
+    /// It accepts no connection.
     #[error("nothing accepts connections on port {port} ({why})")]
     Refused {
         /// The port.
@@ -57,9 +57,9 @@ pub enum Failure {
         why: String,
     },
     /// It does not answer in time.
-    #[error("no answer within {}", humane(.0))]
+    #[error("no answer within {0:?}")]
     TimedOut(Duration),
-    /// It answers with a status that is no yes.
+    /// It answers with a status that means failure.
     #[error("GET {path} answered {status}")]
     Status {
         /// What was asked for.
@@ -67,7 +67,7 @@ pub enum Failure {
         /// The status.
         status: u16,
     },
-    /// What it answers is no HTTP.
+    /// Its answer is not HTTP.
     #[error("GET {path} was not answered: {why}")]
     Broken {
         /// What was asked for.
@@ -75,7 +75,7 @@ pub enum Failure {
         /// What is wrong.
         why: String,
     },
-    /// The health check of gRPC came to no answer.
+    /// The health check of gRPC failed.
     #[error("the health check of gRPC failed: {why}")]
     Call {
         /// What is wrong.
@@ -89,7 +89,7 @@ pub enum Failure {
         /// What it answered, as the specification writes it.
         status: &'static str,
     },
-    /// The program of a command probe did not end well.
+    /// The program of a command probe did not succeed.
     #[error("{0}")]
     Command(String),
     /// The probe names a port that the replica does not have.
@@ -112,7 +112,7 @@ impl Replica {
 
 /// Asks once, and waits at most `timeout` for the answer.
 ///
-/// Redirects are answers and are not followed; what the body says does not matter.
+/// By HTTP, 200 to 399 are successes: redirects are not followed, and the body does not matter.
 pub async fn ask(replica: &Replica, check: &Check, timeout: Duration) -> Answer {
     let question = async {
         match check {
@@ -154,14 +154,20 @@ async fn get(address: SocketAddr, check: &HttpCheck) -> Answer {
         let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), BODY_BYTES_MAX).collect();
-        // A server that meets a reset while it still writes complains in its log, once for each probe.
+        // A server whose connection is reset while it still writes complains in its log, once for each probe.
         let _ends_somehow = tokio::time::timeout(BODY_WAIT, body).await;
         if (200..400).contains(&status) {
             return Ok(());
         }
         Err(Failure::Status { path: check.path.clone(), status })
     };
-    // The connection may end in the very moment in which it hands the answer over; then the answer is there all the same.
+    answer_over(connection, exchange).await
+}
+
+/// The answer of `exchange`, which needs `connection` to be driven.
+///
+/// The connection may end in the very moment in which it hands the answer over; then the answer is there all the same.
+pub(crate) async fn answer_over(connection: impl Future, exchange: impl Future<Output = Answer>) -> Answer {
     match select(pin!(exchange), pin!(connection)).await {
         Either::Left((answer, _)) => answer,
         Either::Right((_, exchange)) => exchange.await,
@@ -170,8 +176,4 @@ async fn get(address: SocketAddr, check: &HttpCheck) -> Answer {
 
 fn asked_about(service: &str) -> String {
     if service.is_empty() { "the gRPC server".to_owned() } else { format!("the gRPC service {service}") }
-}
-
-fn humane(span: &Duration) -> String {
-    format!("{span:?}")
 }

@@ -4,10 +4,8 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use futures_util::future::{Either, select};
 use h2::RecvStream;
 use h2::client::SendRequest;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE, USER_AGENT};
@@ -17,39 +15,39 @@ use percent_encoding::percent_decode;
 use prost::Message;
 use tokio::net::TcpStream;
 
-use crate::ask::{Answer, Failure};
+use crate::ask::{Answer, Failure, answer_over};
 
 const PATH: &str = "/grpc.health.v1.Health/Check";
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// Bytes of an answer: a status needs two, and what a newer form of it may add is little.
+/// Most bytes of an answer: a status needs two, and a newer form would add little.
 const ANSWER_BYTES_MAX: usize = 4 * 1024;
 
-/// Bytes of all headers of an answer together.
+/// Most bytes of all headers of an answer together.
 const HEAD_BYTES_MAX: u32 = 16 * 1024;
 
-/// Characters of what a server says of a failure that are passed on.
+/// Most characters that are passed on of what a server says about a failure.
 const WORDS_MAX: usize = 200;
 
 /// Bytes before each message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 
-/// What is asked: how does this service do. An empty name means the server as a whole.
+/// Asks how a service is; an empty name means the server as a whole.
 #[derive(Clone, PartialEq, Message)]
 struct HealthCheckRequest {
     #[prost(string, tag = "1")]
     service: String,
 }
 
-/// What is answered.
+/// The answer.
 #[derive(Clone, PartialEq, Message)]
 struct HealthCheckResponse {
     #[prost(enumeration = "ServingStatus", tag = "1")]
     status: i32,
 }
 
-/// How a service does.
+/// How a service is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 enum ServingStatus {
     Unknown = 0,
@@ -63,11 +61,7 @@ pub(crate) async fn call(stream: TcpStream, address: SocketAddr, check: &GrpcChe
     let handshake =
         h2::client::Builder::new().max_header_list_size(HEAD_BYTES_MAX).enable_push(false).handshake(stream);
     let (sender, connection) = handshake.await.map_err(|error| broken(&error))?;
-    // The connection may end in the very moment in which it hands the answer over; then the answer is there all the same.
-    match select(pin!(exchange(sender, address, check)), pin!(connection)).await {
-        Either::Left((answer, _)) => answer,
-        Either::Right((_, exchange)) => exchange.await,
-    }
+    answer_over(connection, exchange(sender, address, check)).await
 }
 
 async fn exchange(sender: SendRequest<Bytes>, address: SocketAddr, check: &GrpcCheck) -> Answer {
@@ -88,7 +82,7 @@ async fn exchange(sender: SendRequest<Bytes>, address: SocketAddr, check: &GrpcC
     }
     let message = message(&mut answer).await?;
     let trailers = answer.trailers().await.map_err(|error| broken(&error))?;
-    // A call that fails at once has its trailers for a head.
+    // A call that fails at once has its trailers in the head.
     outcome(trailers.as_ref().unwrap_or(&head.headers))?;
     let told = HealthCheckResponse::decode(message).map_err(|error| broken(&error))?;
     match told.status() {
@@ -97,7 +91,7 @@ async fn exchange(sender: SendRequest<Bytes>, address: SocketAddr, check: &GrpcC
     }
 }
 
-/// The question as one message that is not compressed.
+/// The question, as one uncompressed message.
 fn framed(check: &GrpcCheck) -> Bytes {
     let question = HealthCheckRequest { service: check.service.clone() };
     let length = u32::try_from(question.encoded_len()).expect("the name of a service is short");
@@ -145,7 +139,7 @@ fn outcome(trailers: &HeaderMap) -> Answer {
     }
 }
 
-/// What the server says of a failure, after a colon; nothing when it says nothing.
+/// What the server says about a failure, after a colon; empty when it says nothing.
 fn words(trailers: &HeaderMap) -> String {
     let said = trailers.get(GRPC_MESSAGE).map(HeaderValue::as_bytes).unwrap_or_default();
     let said = percent_decode(said).decode_utf8_lossy();
@@ -153,7 +147,7 @@ fn words(trailers: &HeaderMap) -> String {
     if short.is_empty() { short } else { format!(": {short}") }
 }
 
-/// What those who meet it have to do, for the codes that a health check usually fails with.
+/// What a code means for a health check, for the codes that those usually fail with.
 /// Source: grpc/doc/health-checking.md and statuscodes.md.
 fn meaning(code: &str) -> &'static str {
     match code {
@@ -163,7 +157,7 @@ fn meaning(code: &str) -> &'static str {
     }
 }
 
-/// As the specification writes it.
+/// The status as the specification writes it.
 fn name(status: ServingStatus) -> &'static str {
     match status {
         ServingStatus::Unknown => "UNKNOWN",

@@ -1,13 +1,13 @@
-//! Asks replicas how they are: HTTP, TCP, gRPC and command probes.
+//! Startup, readiness and liveness probes of replicas, by HTTP, TCP, gRPC or a command.
 //!
-//! [`ask()`] is one question. [`Prober`] asks one life again and again, as declared, and tells whenever the answers change what
-//! they mean; the thresholds are those of [`ProbeState`]. It restarts nothing and routes nothing.
+//! [`ask()`] probes once. [`Prober`] probes one life as often as declared, and reports whenever the answers change what the probes
+//! say, by the thresholds in [`ProbeState`]. The crate restarts nothing and routes nothing.
 
+mod prober;
 mod thresholds;
 
 mod ask;
 mod grpc;
-mod prober;
 
 pub use ask::{Answer, Failure, Replica, RunBeside, ask};
 pub use prober::{Prober, Told};

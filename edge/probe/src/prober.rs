@@ -1,4 +1,4 @@
-//! Asking one life again and again.
+//! Probing one life as often as declared.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,15 +10,15 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::ask::{Answer, Replica, ask};
 use crate::thresholds::{ProbeKind, ProbeState};
 
-/// Questions of this process that wait for an answer at the same time; more wait for their turn, and are late.
+/// Probes of this process that may be under way at the same time; further ones wait for their turn, and are late.
 ///
-/// A hundred replicas that are asked twice a second and take 50 ms have 10 open; the rest is for those that hang until their
-/// timeout, and for the moment after a restart in which all are asked at once.
+/// A hundred replicas that are probed twice a second and take 50 ms to answer need 10. The rest is for replicas that hang until the
+/// timeout, and for the moment after a restart when all are probed at once.
 const OPEN_QUESTIONS_MAX: usize = 64;
 
 static OPEN_QUESTIONS: Semaphore = Semaphore::const_new(OPEN_QUESTIONS_MAX);
 
-/// Asks one life for its health until it is dropped.
+/// Probes one life.
 #[derive(Debug)]
 pub struct Prober {
     /// Whom to ask.
@@ -36,14 +36,14 @@ pub struct Told {
     pub ready: bool,
     /// Whether it need not be restarted.
     pub live: bool,
-    /// Why a probe failed when it was last asked; `None` when all last answers were good.
+    /// Why the latest answer of a probe was a failure; `None` when all were successes.
     pub note: Option<Arc<str>>,
 }
 
 impl Prober {
-    /// Asks for ever, and calls `tell` at first and whenever what it would tell has changed. Cancel safe.
+    /// Probes for ever, and calls `tell` at the beginning and whenever something has changed. Cancel safe.
     ///
-    /// The first question of each probe is asked at once; a probe whose answer is late skips what it has missed.
+    /// Each probe asks at once for the first time. When an answer is late, the times that it has missed are skipped.
     pub async fn run(&self, tell: impl Fn(Told) + Sync) {
         let answers = Mutex::new(Answers { state: ProbeState::new(&self.probes), failures: BTreeMap::new() });
         tell(lock(&answers).told());
@@ -60,7 +60,7 @@ impl Prober {
         );
     }
 
-    /// Asks one probe at its pace; a startup probe until it has passed, the others for ever.
+    /// Asks one probe as often as declared: a startup probe until it has passed, the others for ever.
     async fn watch(&self, probe: &Probe, kind: ProbeKind, answers: &Mutex<Answers>, tell: &impl Fn(Told)) {
         let mut beat = interval(probe.every.into());
         beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -87,7 +87,7 @@ impl Prober {
     }
 }
 
-/// What the answers so far mean, and why the last ones were a no.
+/// What the answers so far mean, and why the latest ones were failures.
 #[derive(Debug)]
 struct Answers {
     state: ProbeState,
@@ -113,7 +113,7 @@ impl Answers {
     }
 }
 
-/// They are whole after every answer.
+/// Every change leaves them whole, so a panic while they were locked does no harm.
 fn lock(answers: &Mutex<Answers>) -> std::sync::MutexGuard<'_, Answers> {
     answers.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,32 +1,33 @@
-//! Answers of probes in, what they mean out: thresholds as Kubernetes has them.
+//! What the answers of probes mean: thresholds as in Kubernetes.
 //!
-//! Before the startup probe has passed nothing else is asked. Then a replica is live until its liveness probe has failed so many
-//! times in a row, and ready once its readiness probe has passed so many times in a row, until it has failed so many times.
+//! Nothing else is asked before the startup probe has passed. From then on a replica is live until its liveness probe has failed
+//! `failures` times in a row. It is ready once its readiness probe has passed `successes` times in a row, and until that has failed
+//! `failures` times in a row.
 
 use model::resource::{Probe, Probes};
 
 /// Which probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProbeKind {
-    /// Has it begun.
+    /// Whether it has begun its work.
     Startup,
-    /// May it get traffic.
+    /// Whether it may get traffic.
     Readiness,
-    /// Must it be restarted.
+    /// Whether it must be restarted.
     Liveness,
 }
 
 /// What the probes of one life say so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbeState {
-    startup: Row,
-    readiness: Row,
-    liveness: Row,
+    startup: Streak,
+    readiness: Streak,
+    liveness: Streak,
 }
 
-/// One probe: what it says, and how the latest answers went.
+/// What one probe says, how many of its latest answers in a row were the same, and its thresholds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Row {
+struct Streak {
     says: bool,
     passed_in_a_row: u32,
     failed_in_a_row: u32,
@@ -38,9 +39,9 @@ impl ProbeState {
     /// Before the first answer: a probe that is not declared says yes, startup and readiness say no, liveness says yes.
     pub fn new(probes: &Probes) -> Self {
         Self {
-            startup: Row::new(probes.startup.as_ref(), false),
-            readiness: Row::new(probes.readiness.as_ref(), false),
-            liveness: Row::new(probes.liveness.as_ref(), true),
+            startup: Streak::new(probes.startup.as_ref(), false),
+            readiness: Streak::new(probes.readiness.as_ref(), false),
+            liveness: Streak::new(probes.liveness.as_ref(), true),
         }
     }
 
@@ -65,23 +66,19 @@ impl ProbeState {
         self.has_begun() && self.readiness.says
     }
 
-    /// Whether it need not be restarted; no, when it has not begun within the answers that its startup probe allows.
+    /// Whether it need not be restarted; false also when its startup probe has used up its failures.
     pub fn is_live(&self) -> bool {
         self.liveness.says && (self.startup.says || self.startup.failed_in_a_row < self.startup.failures)
     }
 }
 
-impl Row {
+impl Streak {
     fn new(probe: Option<&Probe>, at_first: bool) -> Self {
-        match probe {
-            None => {
-                Self { says: true, passed_in_a_row: 0, failed_in_a_row: 0, failures: u32::MAX, successes: 1 }
-            }
-            Some(probe) => {
-                let (failures, successes) = (probe.failures.get(), probe.successes.get());
-                Self { says: at_first, passed_in_a_row: 0, failed_in_a_row: 0, failures, successes }
-            }
-        }
+        let (says, failures, successes) = match probe {
+            None => (true, u32::MAX, 1),
+            Some(probe) => (at_first, probe.failures.get(), probe.successes.get()),
+        };
+        Self { says, passed_in_a_row: 0, failed_in_a_row: 0, failures, successes }
     }
 
     fn answer(&mut self, passed: bool) {
