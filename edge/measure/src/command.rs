@@ -1,4 +1,4 @@
-//! What a program prints.
+//! Numbers that a program prints.
 
 use std::process::Stdio;
 
@@ -9,9 +9,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 
 use crate::exposition::{self, Form};
-use crate::failure::{ANSWER_BYTES_MAX, Failure};
+use crate::failure::{ANSWER_BYTES_MAX, Failure, short};
 
-/// Bytes of its error output that are looked at; the rest is thrown away.
+/// Most bytes of its error output that are looked at; the rest is thrown away.
 const SAID_BYTES_MAX: u64 = 4096;
 
 /// Runs the program to its end and reads what it has printed; `metric` is taken from a text of metrics.
@@ -54,7 +54,7 @@ fn read(printed: &[u8], program: &str, metric: &str) -> Result<Vec<(Labels, f64)
     Ok(meant.map(|sample| (sample.labels, sample.value)).collect())
 }
 
-/// Up to one byte more than allowed, which tells too much from just enough.
+/// At most one byte more than allowed, by which a longer output is known.
 async fn printed(output: Option<impl AsyncRead + Unpin>) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if let Some(output) = output {
@@ -63,7 +63,7 @@ async fn printed(output: Option<impl AsyncRead + Unpin>) -> std::io::Result<Vec<
     Ok(bytes)
 }
 
-/// The last line of the beginning of what it wrote to its error output.
+/// The last line within the first [`SAID_BYTES_MAX`] of its error output, after a colon; empty when there is none.
 async fn said(output: Option<impl AsyncRead + Unpin>) -> String {
     let Some(mut output) = output else { return String::new() };
     let mut bytes = Vec::new();
@@ -75,7 +75,7 @@ async fn said(output: Option<impl AsyncRead + Unpin>) -> String {
     }
     let text = String::from_utf8_lossy(&bytes);
     let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    let last: String = last.chars().filter(|c| !c.is_control()).take(200).collect();
+    let last = short(last);
     if last.is_empty() { last } else { format!(": {last}") }
 }
 
@@ -84,7 +84,7 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Once it was waited for there is no number any more, which could be another's by then.
+        // Once it was waited for there is no number any more: it might be another process's by then.
         let group = self.0.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         if let Some(group) = group {
             let _nothing_left = kill_process_group(group, Signal::KILL);

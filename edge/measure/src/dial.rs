@@ -1,12 +1,11 @@
-//! Connections to the servers that are asked, with TLS or without.
+//! Connections to the servers that are asked, with or without TLS.
 
-use std::env::VarError;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use model::resource::{CertificateFiles, ClientTls, Secret};
+use model::resource::{CertificateFiles, ClientTls};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -16,23 +15,21 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::failure::{ANSWER_BYTES_MAX, Failure};
-
-/// Bytes of a secret in a file: those in use have less than a thousand.
-const SECRET_BYTES_MAX: u64 = 16 * 1024;
+use crate::secret::contents;
 
 /// A connection, whatever is beneath it.
 pub(crate) trait Line: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<L: AsyncRead + AsyncWrite + Send + Unpin> Line for L {}
 
-/// Connects to `port` of `host`, a name or an address with or without its brackets; with `tls` the server has to show who it is.
+/// Connects to `port` of `host`, a name or an address with or without brackets; with `tls`, the server's certificate is checked.
 pub(crate) async fn dial(host: &str, port: u16, tls: Option<&ClientTls>) -> Result<Box<dyn Line>, Failure> {
     let stream = connect(host, port).await?;
     let Some(tls) = tls else { return Ok(Box::new(stream)) };
     Ok(Box::new(Securing::of(host, port, tls).await?.secure(stream).await?))
 }
 
-/// Connects without TLS, to a server that is told of TLS later or not at all.
+/// Connects without TLS, which may be begun later on the same connection.
 pub(crate) async fn connect(host: &str, port: u16) -> Result<TcpStream, Failure> {
     let failed =
         |error: io::Error| Failure::Connect { authority: format!("{host}:{port}"), why: error.to_string() };
@@ -44,7 +41,7 @@ fn without_brackets(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
-/// What TLS with one server needs, read before it is connected to.
+/// TLS with one server, prepared before the connection is made.
 pub(crate) struct Securing {
     connector: TlsConnector,
     name: ServerName<'static>,
@@ -60,7 +57,7 @@ impl Securing {
         Ok(Self { connector, name, authority })
     }
 
-    /// Speaks TLS with a server that expects it now.
+    /// Begins TLS on a connection whose server expects it now.
     pub(crate) async fn secure<L: Line>(self, line: L) -> Result<TlsStream<L>, Failure> {
         let Self { connector, name, authority } = self;
         let failed = |error: io::Error| Failure::Tls { authority, why: error.to_string() };
@@ -68,7 +65,7 @@ impl Securing {
     }
 }
 
-/// A connection from which no more is read than an answer may have: its reader gets an error then.
+/// A connection whose reader gets an error once it has read more than an answer may have.
 pub(crate) struct Bounded<L> {
     line: L,
     left: usize,
@@ -117,7 +114,7 @@ impl<L: Line> AsyncWrite for Bounded<L> {
     }
 }
 
-/// What the client believes and shows; files are read anew each time, so that what is renewed is taken.
+/// Whom the client trusts, and the certificate that it shows. Files are read each time, so that renewed ones are used.
 async fn config(tls: &ClientTls) -> Result<ClientConfig, Failure> {
     let builder = trust::client(authorities(tls).await?);
     let Some(CertificateFiles { certificate: chain, key }) = &tls.client else {
@@ -134,7 +131,7 @@ async fn config(tls: &ClientTls) -> Result<ClientConfig, Failure> {
         .map_err(|error| wrong(chain, "certificate", error.to_string()))
 }
 
-/// Those of the file, or else the system's.
+/// The authorities that are trusted: those of the file, or else the system's.
 async fn authorities(tls: &ClientTls) -> Result<Arc<RootCertStore>, Failure> {
     let Some(file) = &tls.ca_file else {
         return trust::of_system().map_err(|error| Failure::Authorities { why: error.to_string() });
@@ -146,41 +143,4 @@ async fn authorities(tls: &ClientTls) -> Result<Arc<RootCertStore>, Failure> {
         why: error.to_string(),
     };
     trust::of_pem(&pem).map_err(wrong)
-}
-
-/// The secret in `file`, without the space around it.
-pub(crate) async fn secret(file: &str, what: &'static str) -> Result<String, Failure> {
-    let bytes = contents(file, what, SECRET_BYTES_MAX).await?;
-    let text = String::from_utf8(bytes);
-    // The error would show what is in the file.
-    let text =
-        text.map_err(|_| Failure::File { file: file.to_owned(), what, why: "it is no text".to_owned() })?;
-    Ok(text.trim().to_owned())
-}
-
-/// The password that `from` leads to.
-pub(crate) async fn password(from: &Secret) -> Result<String, Failure> {
-    match from {
-        Secret::File(file) => secret(file, "password").await,
-        Secret::Variable(name) => variable(name),
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "which variable holds a password is known once it is declared")]
-fn variable(name: &str) -> Result<String, Failure> {
-    // The other error would show what is in it.
-    let why = |error| match error {
-        VarError::NotPresent => "it is not set",
-        VarError::NotUnicode(_) => "it is no text",
-    };
-    std::env::var(name).map_err(|error| Failure::Variable { name: name.to_owned(), why: why(error) })
-}
-
-async fn contents(file: &str, what: &'static str, bytes_max: u64) -> Result<Vec<u8>, Failure> {
-    let wrong = |why: String| Failure::File { file: file.to_owned(), what, why };
-    let length = tokio::fs::metadata(file).await.map_err(|error| wrong(error.to_string()))?.len();
-    if length > bytes_max {
-        return Err(wrong(format!("it has more than {bytes_max} bytes")));
-    }
-    tokio::fs::read(file).await.map_err(|error| wrong(error.to_string()))
 }

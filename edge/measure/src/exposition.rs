@@ -1,6 +1,6 @@
-//! Metrics as text: the form that Prometheus reads, and OpenMetrics, which grew from it.
+//! Metrics as text: the exposition format of Prometheus, and OpenMetrics, which grew from it.
 //!
-//! Read here, since the crates that read it either are under a licence that binds our users or skip over what they do not
+//! It is parsed here, because the crates that parse it either have a licence that would bind our users, or skip what they do not
 //! understand, so that a page in HTML would be one without metrics (docs/decisions/0018).
 //!
 //! Sources: Prometheus, "Exposition formats", text format 0.0.4, with names in quotes as of 1.0.0; OpenMetrics 1.0.0, "Text Format".
@@ -11,15 +11,15 @@ use std::sync::Arc;
 
 use model::measure::Labels;
 
-/// Labels of one sample at most: the servers that read the same pages take 30 by default.
+/// Most labels of one sample: the servers that read the same pages take 30 by default.
 const LABELS_MAX: usize = 64;
 
 /// Which form a text has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// The form of Prometheus, and whatever is written without saying its form.
+    /// The form of Prometheus; also taken for a page that does not name its form.
     Prometheus,
-    /// OpenMetrics, which says where it ends: what does not is cut off.
+    /// OpenMetrics, which marks its end: a page without the mark was cut off.
     OpenMetrics,
 }
 
@@ -28,11 +28,11 @@ pub enum Form {
 pub struct Sample {
     /// The name of its metric, with suffixes such as `_total`.
     pub name: String,
-    /// What it is told apart by from others of this name.
+    /// What tells it from other samples of this name.
     pub labels: Labels,
-    /// Its value; may be infinite or no number.
+    /// Its value; may be infinite or `NaN`.
     pub value: f64,
-    /// Whether it only grows until it begins anew: a counter, or a count of a histogram or summary.
+    /// Whether it only grows until it is reset: a counter, or a part of a histogram or summary.
     pub is_cumulative: bool,
 }
 
@@ -57,7 +57,7 @@ enum Kind {
     Other,
 }
 
-/// All samples of a text, in order. One line that is not in the form spoils all of it: it is something else then.
+/// All samples of a text, in order. Fails when a single line is not in the form: the text is something else then.
 pub fn read(text: &str, form: Form) -> Result<Vec<Sample>, Malformed> {
     let mut kinds: BTreeMap<String, Kind> = BTreeMap::new();
     let mut samples = Vec::new();

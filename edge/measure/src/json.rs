@@ -1,4 +1,4 @@
-//! Numbers in a page of JSON.
+//! Numbers in a JSON document.
 
 use model::measure::Labels;
 use model::resource::HttpOrigin;
@@ -6,15 +6,14 @@ use serde_json::Value;
 use serde_json_path::JsonPath;
 
 use crate::failure::Failure;
-use crate::page::{Page, Question, get};
+use crate::page::{Page, Question, get, uri};
 
 pub(crate) async fn ask(origin: &HttpOrigin) -> Result<Vec<(Labels, f64)>, Failure> {
     let url = origin.url.as_str();
-    let broken = |why: String| Failure::Broken { url: url.to_owned(), why };
-    let uri = url.parse().map_err(|error: hyper::http::uri::InvalidUri| broken(error.to_string()))?;
-    let path = JsonPath::parse(origin.value.as_str()).map_err(|error| broken(error.to_string()))?;
+    let path = JsonPath::parse(origin.value.as_str())
+        .map_err(|error| Failure::Broken { url: url.to_owned(), why: error.to_string() })?;
     let (tls, token_file) = (origin.tls.as_ref(), origin.bearer_token_file.as_deref());
-    let page = get(Question { uri, tls, accept: "application/json", token_file }).await?.good()?;
+    let page = get(Question { uri: uri(url)?, tls, accept: "application/json", token_file }).await?.good()?;
     read(&page, &path, origin.value.as_str())
 }
 

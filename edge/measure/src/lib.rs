@@ -1,8 +1,9 @@
-//! Asks the sources of metrics for their numbers: servers that answer PromQL, pages in JSON, programs, queues in Redis and
-//! PostgreSQL, and what replicas say of themselves.
+//! Measures metrics where they are: at servers of PromQL, in JSON documents, by programs, in queues of Redis and PostgreSQL, and
+//! at the replicas themselves.
 //!
-//! One [`Source`] is one metric from one place. It asks in a steady beat and never twice at once; whatever comes back is bounded
-//! before it is looked into. It decides nothing: what it cannot read it says in one sentence, and an empty answer is an answer.
+//! One [`Source`] is one metric from one place. It asks at a fixed interval, and never twice at the same time. Answers are limited in
+//! size before they are read. The crate decides nothing: what cannot be read is a failure in one sentence, and an empty answer is
+//! an answer.
 //!
 //! ```
 //! let page = "# TYPE jobs gauge\njobs{queue=\"mail\"} 12\n";
@@ -25,6 +26,7 @@ pub mod promql;
 pub mod range;
 mod rates;
 mod redis;
+mod secret;
 
 pub mod exposition;
 

@@ -1,4 +1,4 @@
-//! One page by HTTP.
+//! One page, over HTTP or HTTPS.
 
 use std::pin::pin;
 
@@ -9,36 +9,42 @@ use hyper::client::conn::http1;
 use hyper::header::{
     ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, LOCATION, USER_AGENT,
 };
-use hyper::http::uri::Scheme;
+use hyper::http::uri::{InvalidUri, Scheme};
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use model::resource::ClientTls;
 
-use crate::dial::{dial, secret};
+use crate::dial::dial;
 use crate::failure::{ANSWER_BYTES_MAX, Failure, sentence};
+use crate::secret::secret;
 
-/// Bytes of the head of an answer: twice what the usual servers allow.
+/// Most bytes of the head of an answer: twice what the usual servers allow.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// What is asked for.
+/// The page that is asked for.
 pub(crate) struct Question<'a> {
     pub(crate) uri: Uri,
-    /// Whom to believe, and what to show, when it is asked for over TLS.
+    /// Whom to trust over TLS, and the certificate to show there.
     pub(crate) tls: Option<&'a ClientTls>,
-    /// What kinds of answer are understood.
+    /// The media types that are understood.
     pub(crate) accept: &'static str,
-    /// The file of a token to show.
+    /// The file with a bearer token.
     pub(crate) token_file: Option<&'a str>,
 }
 
-/// What came back.
+/// The answer.
 pub(crate) struct Page {
-    /// What was asked for, without what a client may have hidden in its query.
+    /// What was asked for, without its query, which may hold a secret.
     pub(crate) url: String,
     pub(crate) status: StatusCode,
     /// Its `Content-Type`, in lower case; empty when there is none.
     pub(crate) media: String,
     pub(crate) body: Bytes,
+}
+
+/// Parses a URL.
+pub(crate) fn uri(url: &str) -> Result<Uri, Failure> {
+    url.parse().map_err(|error: InvalidUri| Failure::Broken { url: url.to_owned(), why: error.to_string() })
 }
 
 impl Page {
@@ -47,7 +53,7 @@ impl Page {
         if self.media.is_empty() { String::new() } else { format!(" ({})", self.media) }
     }
 
-    /// The page, when its status says that it is one.
+    /// The page, if its status is a success.
     pub(crate) fn good(self) -> Result<Self, Failure> {
         if self.status.is_success() {
             return Ok(self);
@@ -60,7 +66,7 @@ impl Page {
     }
 }
 
-/// Asks for a page; a redirect is a failure. To be held within a time by the caller.
+/// Asks for a page; a redirect is a failure. The caller limits how long that may take.
 pub(crate) async fn get(question: Question<'_>) -> Result<Page, Failure> {
     let Question { uri, tls, accept, token_file } = question;
     let (scheme, usual) = if uri.scheme() == Some(&Scheme::HTTPS) { ("https", 443) } else { ("http", 80) };
@@ -111,7 +117,7 @@ pub(crate) async fn get(question: Question<'_>) -> Result<Page, Failure> {
     }
 }
 
-/// The token in `file` as the value of a header that no log shows.
+/// The token in `file` as the value of a header, which no log shows.
 async fn bearer(file: &str) -> Result<HeaderValue, Failure> {
     let token = secret(file, "token").await?;
     let wrong = || Failure::File {

@@ -13,8 +13,9 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 use tokio_postgres::{Client, Config, Error};
 
-use crate::dial::{Bounded, Securing, connect, password};
+use crate::dial::{Bounded, Securing, connect};
 use crate::failure::{Failure, sentence, short};
+use crate::secret::password;
 
 /// The number that the query gives; none when it gives no row, or NULL. The server ends it after `patience`.
 pub(crate) async fn ask(origin: &PostgresOrigin, patience: Span) -> Result<Vec<(Labels, f64)>, Failure> {

@@ -42,19 +42,19 @@ struct Labelled {
 }
 
 pub(crate) async fn ask(origin: &PrometheusOrigin, timeout: Span) -> Result<Vec<(Labels, f64)>, Failure> {
-    let url = origin.url.as_str();
-    let uri = uri(url, &origin.query, timeout)
-        .map_err(|error| Failure::Broken { url: url.to_owned(), why: error.to_string() })?;
-    let (tls, token_file) = (origin.tls.as_ref(), origin.bearer_token_file.as_deref());
-    let page = get(Question { uri, tls, accept: "application/json", token_file }).await?;
-    if page.status.is_success() {
-        return values(&page);
-    }
-    Err(refusal(page))
+    values(&answer(origin, uri(origin.url.as_str(), &origin.query, timeout)).await?)
 }
 
-/// Why a server did not answer, in its own words when it has some.
-pub(crate) fn refusal(page: Page) -> Failure {
+/// The answer of a server to a query, if it is a good one.
+pub(crate) async fn answer(origin: &PrometheusOrigin, uri: Result<Uri, InvalidUri>) -> Result<Page, Failure> {
+    let uri = uri.map_err(|error| Failure::Broken { url: origin.url.to_string(), why: error.to_string() })?;
+    let (tls, token_file) = (origin.tls.as_ref(), origin.bearer_token_file.as_deref());
+    let page = get(Question { uri, tls, accept: "application/json", token_file }).await?;
+    if page.status.is_success() { Ok(page) } else { Err(refusal(page)) }
+}
+
+/// Why a server did not answer, in its own words if it gives any.
+fn refusal(page: Page) -> Failure {
     let why = match serde_json::from_slice(&page.body) {
         Ok(Answer::Error { error }) => format!(": {}", short(&error)),
         Ok(Answer::Success { .. }) | Err(_) => String::new(),
@@ -91,21 +91,21 @@ fn values(page: &Page) -> Result<Vec<(Labels, f64)>, Failure> {
 /// Why an answer has no values.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// It is no answer of such a server.
+    /// It is not an answer of a server of PromQL.
     #[error("it is no answer of a server that knows PromQL")]
     Json(#[from] serde_json::Error),
-    /// The server says why it has none.
+    /// The server refused, and says why.
     #[error("the server refused: {0}")]
     Refused(String),
-    /// They are of a kind that says nothing about now.
+    /// They are of a kind without a value for this moment.
     #[error("they are a {0}")]
     Shape(&'static str),
-    /// One of them is no number.
+    /// One of them is not a number.
     #[error("{0:?} is no number")]
     Number(String),
 }
 
-/// The series of an answer, `NaN` and infinities as they stand there.
+/// The series of an answer, with `NaN` and infinities as the server gives them.
 pub fn read(body: &[u8]) -> Result<Vec<(Labels, f64)>, Unreadable> {
     let number = |Point(_, text): Point| text.parse().map_err(|_| Unreadable::Number(short(&text)));
     match serde_json::from_slice(body)? {

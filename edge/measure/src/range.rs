@@ -1,8 +1,9 @@
-//! What an expression of PromQL was over a time, asked for part by part. Source: Prometheus' HTTP API, "Range queries".
+//! The values of a PromQL expression over a span of time, asked for in parts. Source: Prometheus' HTTP API, "Range queries".
 
 use std::time::Duration;
 
 use hyper::Uri;
+use hyper::http::uri::InvalidUri;
 use model::measure::Labels;
 use model::resource::PrometheusOrigin;
 use model::time::Wall;
@@ -10,16 +11,15 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use crate::failure::{Failure, short};
-use crate::page::{Question, get};
-use crate::promql::refusal;
+use crate::promql::answer;
 
-/// Points that are asked for at once: servers refuse more than 11,000 of a series.
+/// Most points that are asked for at once: servers refuse more than 11,000 of a series.
 pub const POINTS_MAX: u64 = 10_000;
 
 /// How long one part may take. Prometheus itself gives up after two minutes.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// A time, and how finely it is looked at.
+/// A span of time and its resolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stretch {
     /// Its first moment.
@@ -76,10 +76,10 @@ impl Stretch {
     }
 }
 
-/// Asks what the query of `origin` was at each moment of `stretch`; `told` hears how many moments are asked for so far.
+/// The values of the query of `origin` at each moment of `stretch`; `told` is told how many moments have been asked for so far.
 ///
-/// The points come in order of time, `NaN` and infinities as the server has them. Moments without a value are left out, so that there
-/// may be none at all.
+/// In order of time, with `NaN` and infinities as the server gives them. Moments without a value are left out, so there may be none
+/// at all.
 ///
 /// # Errors
 ///
@@ -119,16 +119,7 @@ pub async fn range(
 
 /// The one series of a part; `None` when there is none.
 async fn ask(origin: &PrometheusOrigin, part: Stretch) -> Result<Option<Series>, Failure> {
-    let uri = uri(origin, part);
-    let uri = uri.map_err(|error: hyper::http::uri::InvalidUri| Failure::Broken {
-        url: origin.url.as_str().to_owned(),
-        why: error.to_string(),
-    })?;
-    let (tls, token_file) = (origin.tls.as_ref(), origin.bearer_token_file.as_deref());
-    let page = get(Question { uri, tls, accept: "application/json", token_file }).await?;
-    if !page.status.is_success() {
-        return Err(refusal(page));
-    }
+    let page = answer(origin, uri(origin, part)).await?;
     match serde_json::from_slice(&page.body) {
         Ok(Answer::Success { data: Matrix { mut result } }) => match result.len() {
             0 | 1 => Ok(result.pop()),
@@ -148,7 +139,7 @@ async fn ask(origin: &PrometheusOrigin, part: Stretch) -> Result<Option<Series>,
     }
 }
 
-fn uri(origin: &PrometheusOrigin, part: Stretch) -> Result<Uri, hyper::http::uri::InvalidUri> {
+fn uri(origin: &PrometheusOrigin, part: Stretch) -> Result<Uri, InvalidUri> {
     let base = origin.url.as_str().trim_end_matches('/');
     let query = utf8_percent_encode(&origin.query, NON_ALPHANUMERIC);
     let seconds = |ms: u64| format!("{}.{:03}", ms / 1000, ms % 1000);

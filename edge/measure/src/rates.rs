@@ -1,4 +1,4 @@
-//! Counters that become rates.
+//! Rates of counters.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -7,18 +7,18 @@ use model::identity::{Incarnation, Ordinal};
 use model::measure::Labels;
 use tokio::time::Instant;
 
-/// Counters of replicas, by replica and labels.
+/// The counters of replicas, by replica and labels.
 #[derive(Debug, Default)]
 pub(crate) struct Rates {
     replicas: BTreeMap<(Ordinal, Incarnation), BTreeMap<Labels, Counter>>,
 }
 
-/// One counter: what it would be, had it never begun anew.
+/// One counter, as if it had never been reset.
 #[derive(Debug, Default)]
 struct Counter {
-    /// What it counted before it began anew, all times together.
+    /// What it had counted before each reset, in all.
     before: f64,
-    /// As it was read last.
+    /// The latest value that was read.
     last: f64,
     readings: VecDeque<(Instant, f64)>,
 }
@@ -29,10 +29,10 @@ impl Rates {
         self.replicas.retain(|(ordinal, incarnation), _| is_there(*ordinal, *incarnation));
     }
 
-    /// Takes the counters that a replica showed at `at`, and gives the mean rate of each over `window`, per second.
+    /// Takes the counters that a replica exposed at `at`, and returns the mean rate of each over `window`, per second.
     ///
-    /// One that was read only once has no rate yet, which is not zero. A counter that shrinks has begun anew from zero, as Prometheus
-    /// takes it. Counters that are no longer shown are forgotten.
+    /// A counter that was read only once has no rate yet, which is not zero. One that shrinks was reset to zero, as for Prometheus.
+    /// Counters that are no longer exposed are forgotten.
     pub(crate) fn take(
         &mut self,
         replica: (Ordinal, Incarnation),

@@ -8,8 +8,9 @@ use model::resource::{REDIS_PORT_DEFAULT, RedisOrigin, RedisQueue, RedisStream};
 use redis::{Cmd, Value, cmd, parse_redis_value_async};
 use tokio::io::AsyncWriteExt as _;
 
-use crate::dial::{Bounded, Line, dial, password};
+use crate::dial::{Bounded, Line, dial};
 use crate::failure::{Failure, sentence, short};
+use crate::secret::password;
 
 /// The series of the queue; none when there is no such stream or group.
 pub(crate) async fn ask(origin: &RedisOrigin) -> Result<Vec<(Labels, f64)>, Failure> {

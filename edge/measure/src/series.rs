@@ -1,4 +1,4 @@
-//! From what was read to what is told.
+//! Measured values as amounts that can be summed.
 
 use model::measure::{Labels, Series};
 use model::quantity::Milli;
@@ -6,7 +6,7 @@ use model::resource::SERIES_MAX;
 
 use crate::failure::Failure;
 
-/// The values as amounts; one that is none spoils all, since a sum without it would be wrong and nobody would know.
+/// The values as amounts. Fails when one of them is not an amount: a sum without it would be wrong, and nobody would know.
 pub(crate) fn amounts(
     metric: &str,
     values: impl IntoIterator<Item = (Labels, f64)>,
@@ -23,7 +23,7 @@ pub(crate) fn amounts(
     Ok(series)
 }
 
-/// Such as `{queue="mail"}`; nothing for no labels.
+/// Such as `{queue="mail"}`; empty without labels.
 fn written(labels: &Labels) -> String {
     let pairs: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
     if pairs.is_empty() { String::new() } else { format!("{{{}}}", pairs.join(",")) }

@@ -1,11 +1,10 @@
-//! One source: its beat, and what it asks.
+//! One source of a metric: what it asks, and how often.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use hyper::Uri;
 use model::identity::{Incarnation, Ordinal};
 use model::measure::{Labels, ReplicaSaid, Said};
 use model::resource::{MetricOrigin, MetricSourceSpec, ReplicasOrigin};
@@ -13,18 +12,18 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use crate::exposition::{self, Form};
 use crate::failure::Failure;
-use crate::page::{Question, get};
+use crate::page::{Question, get, uri};
 use crate::rates::Rates;
 use crate::series::amounts;
 use crate::{command, json, postgres, promql, redis};
 
-/// Replicas that are asked at once: one page each of 4 MiB at most.
+/// Replicas that are asked at the same time: one page each, of 4 MiB at most.
 const ASKED_AT_ONCE: usize = 16;
 
-/// Series of one replica at most, so that those of 1,000 replicas stay within what is kept.
+/// Most series of one replica, so that those of 1,000 replicas stay within what is kept.
 const REPLICA_SERIES_MAX: usize = 100;
 
-/// What is understood of the pages of replicas.
+/// The media types in which replicas may answer.
 const ACCEPT_TEXT: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.9";
 
 /// A replica to ask.
@@ -38,7 +37,7 @@ pub struct Replica {
     pub port: Option<u16>,
 }
 
-/// One metric from one place.
+/// One metric, and where it is measured.
 #[derive(Debug)]
 pub struct Source {
     spec: Arc<MetricSourceSpec>,
@@ -46,15 +45,15 @@ pub struct Source {
 }
 
 impl Source {
-    /// A source that has asked nothing yet.
+    /// A source that has not asked yet.
     pub fn new(spec: Arc<MetricSourceSpec>) -> Self {
         Self { spec, rates: Rates::default() }
     }
 
-    /// Asks in the declared beat and tells what came of it; without end. Drop it to end it.
+    /// Asks as often as declared, for ever, and passes each result to `tell`. Dropping the future ends it.
     ///
-    /// `chance` chooses when within its beat it asks, so that sources that were declared together do not ask together. `replicas` says
-    /// whom to ask, when the source is of replicas. A beat that comes while an answer is outstanding is put off.
+    /// `chance` chooses the first moment, so that sources that were declared together do not ask together. `replicas` are those to ask,
+    /// for a source that asks replicas. While an answer is outstanding, nothing else is asked.
     pub async fn run(mut self, chance: u64, replicas: impl Fn() -> Vec<Replica>, mut tell: impl FnMut(Said)) {
         let every = Duration::from(self.spec.every);
         let mut beat = interval_at(Instant::now() + first_wait(every, chance), every);
@@ -118,7 +117,7 @@ impl Source {
     }
 }
 
-/// What a replica shows of one metric.
+/// What a replica exposes of one metric.
 struct Shown {
     gauges: Vec<(Labels, f64)>,
     counters: Vec<(Labels, f64)>,
@@ -127,10 +126,8 @@ struct Shown {
 async fn ask_replica(replica: Replica, origin: &ReplicasOrigin, series: &str) -> Result<Shown, Failure> {
     let port = replica.port.ok_or(Failure::NoPort)?;
     let url = format!("http://127.0.0.1:{port}{}", origin.path);
-    let uri: Uri = url
-        .parse()
-        .map_err(|error: hyper::http::uri::InvalidUri| Failure::Broken { url, why: error.to_string() })?;
-    let page = get(Question { uri, tls: None, accept: ACCEPT_TEXT, token_file: None }).await?.good()?;
+    let page =
+        get(Question { uri: uri(&url)?, tls: None, accept: ACCEPT_TEXT, token_file: None }).await?.good()?;
     let is_open = page.media.starts_with("application/openmetrics-text");
     let form = if is_open { Form::OpenMetrics } else { Form::Prometheus };
     let samples = exposition::read(page.text()?, form).map_err(|why| Failure::Exposition {
@@ -158,7 +155,7 @@ async fn within<T>(
     timeout(patience, answer).await.unwrap_or_else(late)
 }
 
-/// Somewhere in the first beat, but within a second: whoever declares a source waits for it.
+/// A random part of the interval, but less than a second: whoever declares a source waits for it.
 fn first_wait(every: Duration, chance: u64) -> Duration {
     const LONGEST: Duration = Duration::from_secs(1);
     every.min(LONGEST).mul_f64((chance % 1000) as f64 / 1000.0)
