@@ -98,7 +98,7 @@ impl Capacity for PerReplica {
     }
 }
 
-/// Notes how the promise was kept since the last look, when `load` came and `carried` could be carried.
+/// Notes how the promise was kept since the last look, when `load` came and `carried` could be carried in all: as the load, times milliseconds.
 pub(crate) fn note(spent: &mut SpentMemory, now: Time, load: Milli, carried: i128) {
     let passed = now.since(spent.at);
     spent.at = spent.at.max(now);
@@ -107,7 +107,7 @@ pub(crate) fn note(spent: &mut SpentMemory, now: Time, load: Milli, carried: i12
     }
     let passed_ms = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
     let came = u64::try_from(load.0.max(0)).unwrap_or(0).saturating_mul(passed_ms) / 1000;
-    let late = if i128::from(load.0) > carried { came } else { 0 };
+    let late = if i128::from(load.0) * i128::from(passed_ms) > carried { came } else { 0 };
     for (sum, more) in [(&mut spent.came, came), (&mut spent.late, late)] {
         // Rounded up, so that the last of it is forgotten, too.
         let forgotten = u128::from(*sum) * u128::from(passed_ms);

@@ -15,7 +15,7 @@ use crate::learned::Signs;
 use crate::scale::promise;
 use crate::scale::reading::{Milli, Replicas};
 use crate::scene::Scene;
-pub use crate::taken::Taken;
+pub use crate::taken::{Taken, to_carry};
 
 /// A service that is decided on as it is supposed to stand, with the memory of what was decided before.
 ///

@@ -77,13 +77,17 @@ const WORKED_OFF_IN: u64 = 10;
 
 fn asked(place: &Place, window: Duration, promise: LatencySlo) -> Option<Sample> {
     let growth = place.asked.as_ref()?.growth(window)?;
-    let rate = MilliRps::mean(growth.by, growth.over).0;
-    // As many are under way at that rate when each takes what is promised (Little 1961).
-    let usual = rate.saturating_mul(promise.below.as_millis()) / 1_000_000;
     let (_, under_way) = place.in_flight;
-    let waiting = u64::from(under_way).saturating_sub(usual);
-    let value = rate.saturating_add(waiting.saturating_mul(1000) / WORKED_OFF_IN);
-    Some(Sample { value: milli(value), at: growth.at, window: growth.over })
+    let rate = to_carry(MilliRps::mean(growth.by, growth.over), under_way.into(), promise);
+    Some(Sample { value: milli(rate.0), at: growth.at, window: growth.over })
+}
+
+/// What is to be carried where requests come at `rate` and so many are `under_way`: those that come, and what of the waiting is to be worked off.
+pub fn to_carry(rate: MilliRps, under_way: u64, promise: LatencySlo) -> MilliRps {
+    // As many are under way at that rate when each takes what is promised (Little 1961).
+    let usual = rate.0.saturating_mul(promise.below.as_millis()) / 1_000_000;
+    let waiting = under_way.saturating_sub(usual);
+    MilliRps(rate.0.saturating_add(waiting.saturating_mul(1000) / WORKED_OFF_IN))
 }
 
 fn metered(

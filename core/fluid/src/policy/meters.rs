@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use model::quantity::Milli;
-use model::resource::{AutoscalerSpec, MeteredResource, MetricSpec};
+use model::quantity::{Milli, MilliRps};
+use model::resource::{AutoscalerSpec, LatencySlo, MeteredResource, MetricSpec};
 use model::time::Time;
 use plan::scale::reading::{Gap, Phase, Readiness, ReplicaView, Replicas, Sample, Unavailable};
-use plan::suppose::Taken;
+use plan::suppose::{Taken, to_carry};
 
 use super::{Past, Sight};
 use crate::fleet::Replica;
@@ -21,6 +21,8 @@ pub enum Meter {
     Cpu,
     /// Of each replica: requests a second that it served.
     Served,
+    /// Of each replica: its part of the requests a second that came, and of those that have waited for longer than is promised, what is to be worked off.
+    Asked(LatencySlo),
     /// Of the whole: requests a second that came.
     Arrived,
     /// Of the whole: what came, in millionths of what a replica carries.
@@ -42,9 +44,13 @@ pub(crate) struct Meters {
 
 impl Meters {
     /// The meters that a manifest asks for: metrics of type Object and External are taken to be the load of the trace, metrics that replicas tell
-    /// of themselves to be what they serve.
+    /// of themselves to be what they serve. A promise is held against what they are asked for.
     pub(crate) fn of(spec: &AutoscalerSpec, request: Option<Milli>, window: Duration) -> Self {
-        Self { meters: spec.metrics.iter().map(Meter::of).collect(), request, window }
+        let meters = match spec.policy.slo() {
+            Some(slo) => vec![Meter::Asked(slo.latency)],
+            None => spec.metrics.iter().map(Meter::of).collect(),
+        };
+        Self { meters, request, window }
     }
 
     /// What was measured of each metric in the tick before.
@@ -66,6 +72,10 @@ impl Meters {
                 each(sample(used), sample(Milli(0)))
             }
             Meter::Served => each(sample(milli(past.utilization * capacity)), Err(Gap::Absent)),
+            Meter::Asked(promise) => {
+                let part = asked(past, *promise) / f64::from(sight.fleet.ready().max(1));
+                each(sample(milli(part)), Err(Gap::Absent))
+            }
             Meter::Arrived => Taken::Whole(vec![milli(past.load)]),
             Meter::ArrivedInCapacities => Taken::Whole(vec![of_whole(past.load / capacity)]),
             Meter::Nothing => Taken::Nothing(Unavailable::NoSource),
@@ -107,6 +117,12 @@ fn view(replica: &Replica, tick: u64, at: impl Fn(u64) -> Time) -> ReplicaView {
         started: Some(at(replica.started)),
         readiness: Some(Readiness { ready, since: at(since) }),
     }
+}
+
+/// Requests a second that are asked of all replicas, as production reckons them: only whole requests wait.
+fn asked(past: &Past, promise: LatencySlo) -> f64 {
+    let rate = MilliRps((past.load * 1000.0).round() as u64);
+    to_carry(rate, past.queue as u64, promise).per_second()
 }
 
 /// What a replica uses of its request. Cut off to a whole thousandth, as the meters of production do.

@@ -133,6 +133,14 @@ fn a_burst_is_followed_at_once_and_the_mean_of_a_minute_after_it() {
 }
 
 #[test]
+fn a_promise_is_held_against_all_that_comes_and_not_against_what_is_served_of_it() {
+    let service = service(10.0);
+    // Two replicas serve 20 of 140 requests a second, until others are ready after four ticks.
+    let loads = [vec![14.0; 4], vec![140.0; 5]].concat();
+    assert_eq!(wanted(&service, promising(service.tick), &loads)[3..], [2, 2, 4, 8, 16, 22]);
+}
+
+#[test]
 fn the_policies_of_others_are_there_for_every_target_and_tick() {
     for (target, tick) in [(0.05, 1), (0.5, 60), (0.95, 300), (1.0, 3600)] {
         let service = Service {

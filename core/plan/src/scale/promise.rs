@@ -87,19 +87,17 @@ pub(super) fn choose(slo: &Slo, question: &Question<'_>, memory: &mut PolicyMemo
     let (Some(proposal), Some(spec)) = (proposal, question.spec.metrics.get(metric)) else {
         return Combined::Held { invalid: metric, asked: None };
     };
-    let mut rises = match std::mem::take(&mut memory.past) {
-        Past::Rises(rises) => rises,
-        Past::None | Past::Asking(_) | Past::Evaluations(_) | Past::Load(_) => RiseMemory::default(),
-    };
+    let rises = rises_of(&mut memory.past);
     let carried = question.load(metric, proposal);
     let (load, capacity) =
         (Milli(i64::try_from(carried).unwrap_or(i64::MAX)), question.aim.unwrap_or_else(|| target_of(spec)));
-    note_starts(&mut rises, question);
+    note_starts(rises, question);
     let horizon = rises.start + RISE_STEP;
-    note_load(&mut rises, question.now, load, horizon);
-    let is_new = is_new(&rises);
-    slo::note(&mut rises.spent, question.now, load, i128::from(capacity.0) * i128::from(question.serving()));
-    let learned = learned::weigh(slo, &rises, capacity, is_new);
+    note_load(rises, question.now, load, horizon);
+    let is_new = is_new(rises);
+    let served = question.replicas.served(rises.spent.at, question.now);
+    slo::note(&mut rises.spent, question.now, load, i128::from(capacity.0) * i128::from(served));
+    let learned = learned::weigh(slo, rises, capacity, is_new);
     let weight = learned.and_then(Result::ok).map_or(1.0, |weighed| weighed.rises);
     let is_foreseen = question.ahead.proven.is_some();
     let objective = Objective::declared(slo);
@@ -109,7 +107,7 @@ pub(super) fn choose(slo: &Slo, question: &Question<'_>, memory: &mut PolicyMemo
     let asked_at = |capacity: Milli| {
         let needed = replicas_at_most(carried, capacity);
         let (floor, risk) = match (is_foreseen, is_new) {
-            (true, _) => cheapest(&rises.bursts, price, mean_of_minute(&rises), capacity),
+            (true, _) => cheapest(&rises.bursts, price, mean_of_minute(rises), capacity),
             (false, true) => (with_reserve(load, capacity), 0),
             (false, false) => cheapest(&rises.rises, price, load, capacity),
         };
@@ -121,7 +119,6 @@ pub(super) fn choose(slo: &Slo, question: &Question<'_>, memory: &mut PolicyMemo
         let Asked { needed, floor, risk: _ } = asked_at(less(capacity, question.tolerance.down));
         needed.max(floor).min(question.current)
     });
-    memory.past = Past::Rises(rises);
     let asked = wary.unwrap_or(needed.max(floor));
     let is_partial = asked < question.current && proposal.census.missing() > 0;
     let replicas = if is_partial { question.current } else { asked };
@@ -139,6 +136,17 @@ pub(super) fn choose(slo: &Slo, question: &Question<'_>, memory: &mut PolicyMemo
         learned,
     };
     Combined::Chosen { replicas, choice: Choice::Promise(promised) }
+}
+
+/// What is remembered of rises, where it is: it is too large to be taken out and put back. What another policy remembered is forgotten.
+fn rises_of(past: &mut Past) -> &mut RiseMemory {
+    if past.rises().is_none() {
+        *past = Past::Rises(RiseMemory::default());
+    }
+    match past {
+        Past::Rises(rises) => rises,
+        Past::None | Past::Asking(_) | Past::Evaluations(_) | Past::Load(_) => unreachable!("it was made so"),
+    }
 }
 
 /// Whether too few rises were seen to go by.

@@ -73,6 +73,7 @@ pub struct Replicas {
     serving: u32,
     are_at_work: bool,
     slowest_start: Duration,
+    latest_ready: Time,
 }
 
 impl Replicas {
@@ -95,11 +96,29 @@ impl Replicas {
     pub fn slowest_start(&self) -> Duration {
         self.slowest_start
     }
+
+    /// How many answered requests from `from` to `now`, in replicas times milliseconds: one that became ready meanwhile did so from then on.
+    pub(crate) fn served(&self, from: Time, now: Time) -> u64 {
+        let ms = |since: Time| u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX);
+        // So it is nearly always, and nobody need be looked at.
+        if self.latest_ready <= from {
+            return ms(from).saturating_mul(self.serving.into());
+        }
+        let serving = self.each.iter().filter(|replica| replica.serves());
+        let since = serving.filter_map(|replica| Some(replica.readiness?.since.max(from)));
+        since.map(ms).fold(0, u64::saturating_add)
+    }
 }
 
 impl Default for Replicas {
     fn default() -> Self {
-        Self { each: Arc::default(), serving: 0, are_at_work: true, slowest_start: Duration::ZERO }
+        Self {
+            each: Arc::default(),
+            serving: 0,
+            are_at_work: true,
+            slowest_start: Duration::ZERO,
+            latest_ready: Time::ZERO,
+        }
     }
 }
 
@@ -107,6 +126,7 @@ impl FromIterator<ReplicaView> for Replicas {
     fn from_iter<T: IntoIterator<Item = ReplicaView>>(replicas: T) -> Self {
         let each: Arc<[ReplicaView]> = replicas.into_iter().collect();
         let (mut serving, mut are_at_work, mut slowest_start) = (0, true, Duration::ZERO);
+        let mut latest_ready = Time::ZERO;
         for replica in &*each {
             let stays = !replica.leaving;
             are_at_work &= stays && matches!(replica.phase, Phase::Running | Phase::Succeeded);
@@ -114,10 +134,11 @@ impl FromIterator<ReplicaView> for Replicas {
                 continue;
             };
             serving += 1;
+            latest_ready = latest_ready.max(since);
             let took = replica.started.filter(|_| stays).map(|started| since.since(started));
             slowest_start = slowest_start.max(took.unwrap_or_default());
         }
-        Self { each, serving, are_at_work, slowest_start }
+        Self { each, serving, are_at_work, slowest_start, latest_ready }
     }
 }
 

@@ -197,3 +197,21 @@ fn what_was_foreseen_is_held_until_it_has_come_unless_something_else_is_declared
     let declared = held(Some(120), Some(400));
     assert!((400..470).contains(&declared), "{declared}");
 }
+
+#[test]
+fn what_came_is_held_against_those_who_served_then_and_for_as_long_as_they_did() {
+    // Of four that are ready now, two have been so for half of the second.
+    let late = |load: i64| {
+        let mut bench = Bench::new(&promising("0.999"), 4);
+        second(&mut bench, 0);
+        bench.current = 4;
+        let since = |span| ready(bench.now + span);
+        let (before, meanwhile) = (since(Duration::ZERO), since(Duration::from_millis(500)));
+        bench.replicas = vec![before, before, meanwhile, meanwhile];
+        second(&mut bench, load);
+        rises(&bench).spent.late
+    };
+    assert_eq!(late(150), 0, "they carried fifty a second each");
+    assert_eq!(late(151), 151_000);
+    assert_eq!(late(200), 200_000, "they carry as many from now on, and did not then");
+}
