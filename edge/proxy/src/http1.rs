@@ -1,14 +1,14 @@
-//! HTTP/1.1 towards clients: one request after the other, and in between as little as there can be.
+//! HTTP/1.1 towards clients: one request after the other, and as little memory as possible in between.
 //!
-//! A connection is served as a [plain](crate::plain) one, until something comes that is more than that: from then on hyper serves it, until it is at rest.
+//! A connection is served in place, as a [plain](crate::plain) one, until a request or an answer is not plain. hyper then serves it until it
+//! is at rest.
 //!
-//! Whoever speaks HTTP/1.1 by hyper has two buffers of 8 KiB, a map of headers and the room for an answer: 20 KiB, as measured. Most connections
-//! of a busy site ask nothing, for seconds or minutes. So the connection of a client that has its answers is taken apart down to its socket,
-//! and is made again for the bytes that come next. Nothing is lost in between: what was read is handed over with the socket, and what was not
-//! is still in it.
+//! hyper holds two buffers of 8 KiB, a map of headers and room for an answer for each connection: 20 KiB, as measured. Most connections of
+//! a busy site wait for seconds or minutes. So a connection at rest is reduced to its socket, and is set up anew when bytes come. Nothing is
+//! lost: what was read already is handed over with the socket, and the rest is still in it.
 //!
-//! What that costs those need not pay who ask one request right after the other: their connections stay ready for half a second, and so
-//! do some of those who have asked but once.
+//! Clients that ask one request right after the other are spared the cost: their connections stay set up for half a second, and so do some of
+//! those whose clients have asked only once.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -30,73 +30,76 @@ use crate::body::ResponseBody;
 use crate::connection::{Client, REQUEST_HEAD_BYTES_MAX, hang_up};
 use crate::forward;
 use crate::hand::Stage;
-use crate::plain::client::{Talk, Unasked, plain_length};
+use crate::plain::client::{ClientConnection, plain_length};
 use crate::socket::{ClientSocket, Stream};
 use crate::worker::Worker;
 
-/// Connections of a worker that are kept ready at rest though nothing says that their clients come back soon: 640 KiB.
-const ALERT_MAX: usize = 32;
+/// Connections at rest that a worker keeps ready although nothing suggests that their clients come back soon: 640 KiB.
+const READY_MAX: usize = 32;
 
-/// How many of a worker's connections are ready for a request that nothing says will come soon.
+/// Counts these connections.
 #[derive(Debug, Default)]
-pub(crate) struct Alert(Cell<usize>);
+pub(crate) struct ReadyPlaces(Cell<usize>);
 
-/// One that is; dropping it lets another be.
+/// The place of one such connection, free again when dropped.
 #[derive(Debug)]
-struct Watchful<'a>(&'a Alert);
+struct ReadyPlace<'a>(&'a ReadyPlaces);
 
-impl Alert {
-    fn enter(&self) -> Option<Watchful<'_>> {
+impl ReadyPlaces {
+    fn take(&self) -> Option<ReadyPlace<'_>> {
         let before = self.0.get();
-        (before < ALERT_MAX).then(|| {
+        (before < READY_MAX).then(|| {
             self.0.set(before + 1);
-            Watchful(self)
+            ReadyPlace(self)
         })
     }
 }
 
-impl Drop for Watchful<'_> {
+impl Drop for ReadyPlace<'_> {
     fn drop(&mut self) {
         self.0.0.set(self.0.0.get() - 1);
     }
 }
 
-/// Answers what a client asks; answers its stream once it has asked nothing for a while, and nothing of a next request has come.
+/// Answers requests until the connection is over, or at rest for longer than it is kept ready; returns its stream in the latter case.
 pub(crate) async fn serve(client: &Rc<Client>, mut stream: Stream, mut heard: Bytes) -> Option<Stream> {
     loop {
-        let other = match serve_plainly(client, stream, heard).await? {
-            Parting::AtRest(stream) => return Some(stream),
-            Parting::Other(other) => other,
+        let first_answer;
+        (stream, heard, first_answer) = match serve_in_place(client, stream, heard).await? {
+            (stream, heard, Stop::AtRest) => {
+                debug_assert!(heard.is_empty(), "a client that has begun a request is not at rest");
+                return Some(stream);
+            }
+            (stream, _, Stop::Over) => {
+                hang_up(stream);
+                return None;
+            }
+            (stream, heard, Stop::NotPlain(answer)) => (stream, heard, answer),
         };
-        // Boxed, so that those who ask what is plain are not the larger for it.
-        (stream, heard) = Box::pin(serve_by_hyper(client, other)).await?;
+        // Boxed, so that clients whose requests are all plain do not pay for its size.
+        (stream, heard) = Box::pin(serve_by_hyper(client, stream, heard, first_answer)).await?;
         if heard.is_empty() {
             return Some(stream);
         }
     }
 }
 
-/// What becomes of a connection on which nothing plain is to be answered.
-enum Parting {
-    /// The client asks nothing more for now.
-    AtRest(Stream),
-    Other(Other),
+/// Why a connection is not served in place any longer.
+enum Stop {
+    /// The client asks nothing for now.
+    AtRest,
+    /// The client has ended the connection, or is to see it ended.
+    Over,
+    /// A request is not plain, or it was and this answer to it is not.
+    NotPlain(Option<Box<Response<ResponseBody>>>),
 }
 
-/// A connection on which there is more than what is plain.
-struct Other {
-    stream: Stream,
-    /// What was read of it, from the first byte of a request on.
-    heard: Bytes,
-    /// The answer to that request, if there is one already.
-    answer: Option<Box<Response<ResponseBody>>>,
-}
-
-/// Answers what a client asks as long as that is plain; `None` when the connection is over.
-async fn serve_plainly(client: &Rc<Client>, stream: Stream, heard: Bytes) -> Option<Parting> {
-    let mut talk = Talk::new(stream, heard);
-    let pause = {
-        let mut serving = pin!(answer_plainly(client, &mut talk));
+/// Answers requests as long as they and their answers are plain. Returns the stream with what was read of it and not answered; `None` when
+/// the connection broke off or its client took too long.
+async fn serve_in_place(client: &Rc<Client>, stream: Stream, heard: Bytes) -> Option<(Stream, Bytes, Stop)> {
+    let mut talk = ClientConnection::new(stream, heard);
+    let stop = {
+        let mut serving = pin!(answer_in_place(client, &mut talk));
         poll_fn(|cx| {
             client.hand.register(cx);
             if is_late(client) { Poll::Ready(None) } else { serving.as_mut().poll(cx) }
@@ -104,35 +107,15 @@ async fn serve_plainly(client: &Rc<Client>, stream: Stream, heard: Bytes) -> Opt
         .await?
     };
     let (stream, heard) = talk.into_parts();
-    match pause {
-        Pause::Rest => {
-            debug_assert!(heard.is_empty(), "who has begun to say something is not at rest");
-            Some(Parting::AtRest(stream))
-        }
-        Pause::Other(answer) => Some(Parting::Other(Other { stream, heard, answer })),
-        Pause::End => {
-            hang_up(stream);
-            None
-        }
-    }
+    Some((stream, heard, stop))
 }
 
-/// Why a connection is not served any more as a plain one.
-enum Pause {
-    /// The client asks nothing more for now.
-    Rest,
-    /// Neither side has anything more to say.
-    End,
-    /// A request that is not plain, or the answer to one that was.
-    Other(Option<Box<Response<ResponseBody>>>),
-}
-
-/// As [`serve_plainly`], without a look at the time; `None` when an answer could not be brought to its end.
-async fn answer_plainly(client: &Rc<Client>, talk: &mut Talk) -> Option<Pause> {
+/// As [`serve_in_place`], without a look at the time.
+async fn answer_in_place(client: &Rc<Client>, talk: &mut ClientConnection) -> Option<Stop> {
     loop {
         let parts = match next_request(client, talk).await {
             Ok(parts) => parts,
-            Err(pause) => return Some(pause),
+            Err(stop) => return Some(stop),
         };
         client.hand.begin_request();
         client.hand.end_request(client.hand.request());
@@ -146,71 +129,78 @@ async fn answer_plainly(client: &Rc<Client>, talk: &mut Talk) -> Option<Pause> {
             .await?
         };
         if client.is_closing() {
-            end_with(&mut response);
+            close_after(&mut response);
         }
-        say_when_leaving(client, &mut response);
+        close_when_leaving(client, &mut response);
         let Worker { date, hands, .. } = &*client.worker;
         let Some(length) = plain_length(&response) else {
-            return Some(Pause::Other(Some(Box::new(response))));
+            return Some(Stop::NotPlain(Some(Box::new(response))));
         };
         let mut answer = talk.begin_answer(response, length, date, hands.now());
         poll_fn(|cx| talk.poll_answer(cx, &mut answer, &client.hand)).await.ok()?;
         if answer.is_last {
-            return Some(Pause::End);
+            return Some(Stop::Over);
         }
     }
 }
 
 /// Waits for a plain request, as long as the connection is kept ready for one.
-async fn next_request(client: &Client, talk: &mut Talk) -> Result<Box<Parts>, Pause> {
-    let mut watchful = None;
+async fn next_request(client: &Client, talk: &mut ClientConnection) -> Result<Box<Parts>, Stop> {
+    let mut place = None;
     poll_fn(|cx| match talk.poll_request(cx, &client.hand) {
-        Poll::Ready(Ok(parts)) => Poll::Ready(Ok(parts)),
-        Poll::Ready(Err(Unasked::Other)) => Poll::Ready(Err(Pause::Other(None))),
-        Poll::Ready(Err(Unasked::End)) => Poll::Ready(Err(Pause::End)),
+        Poll::Ready(Ok(Some(parts))) => Poll::Ready(Ok(parts)),
+        Poll::Ready(Ok(None)) => Poll::Ready(Err(Stop::NotPlain(None))),
+        Poll::Ready(Err(_)) => Poll::Ready(Err(Stop::Over)),
         // Only after a poll, so that a request that has already arrived is answered.
-        Poll::Pending if client.is_closing() => Poll::Ready(Err(Pause::End)),
-        Poll::Pending if !client.hand.is_at_rest() || stays_ready(client, &mut watchful) => Poll::Pending,
-        Poll::Pending => Poll::Ready(Err(Pause::Rest)),
+        Poll::Pending if client.is_closing() => Poll::Ready(Err(Stop::Over)),
+        Poll::Pending if !client.hand.is_at_rest() || stays_ready(client, &mut place) => Poll::Pending,
+        Poll::Pending => Poll::Ready(Err(Stop::AtRest)),
     })
     .await
 }
 
-/// Whether a connection at rest is kept ready for a next request.
-fn stays_ready<'a>(client: &'a Client, watchful: &mut Option<Watchful<'a>>) -> bool {
+/// Whether a connection at rest is kept ready for the next request, in a `place` if need be.
+fn stays_ready<'a>(client: &'a Client, place: &mut Option<ReadyPlace<'a>>) -> bool {
     let is_ready = client.hand.comes_back_soon() || {
-        *watchful = watchful.take().or_else(|| client.worker.alert.enter());
-        watchful.is_some()
+        *place = place.take().or_else(|| client.worker.ready_places.take());
+        place.is_some()
     };
     is_ready && !client.hand.has_rested()
 }
 
-/// Tells a client with its answer that it has to go, where that is to be so.
-fn say_when_leaving(client: &Client, response: &mut Response<ResponseBody>) {
+/// Tells the client with its answer that the connection ends, if this proxy is about to leave.
+fn close_when_leaving(client: &Client, response: &mut Response<ResponseBody>) {
     if client.worker.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        end_with(response);
+        close_after(response);
     }
 }
 
 /// Makes an answer the last one of its connection.
-fn end_with(response: &mut Response<ResponseBody>) {
+fn close_after(response: &mut Response<ResponseBody>) {
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
-/// How a connection stopped being served by hyper.
-enum Stop {
-    /// It is over, or belongs to a tunnel now.
+/// How serving by hyper ended.
+enum HyperStop {
+    /// The connection is over, or belongs to a tunnel now.
     Ended(hyper::Result<()>),
     /// The client took too long.
     Late,
-    /// The client asks nothing more for now.
+    /// The client asks nothing for now.
     AtRest,
 }
 
-/// Answers what a client asks, whatever it is; answers its stream once it has asked nothing for a while, with what was read of a next request.
-async fn serve_by_hyper(client: &Rc<Client>, other: Other) -> Option<(Stream, Bytes)> {
-    let socket = ClientSocket::new(other.stream, other.heard, Some(Rc::clone(&client.hand)));
-    let first_answer = Cell::new(other.answer);
+/// Answers requests of any kind, the first of them with `first_answer` if there is one.
+///
+/// Returns the stream once the client has asked nothing for a while, with what was read of a further request.
+async fn serve_by_hyper(
+    client: &Rc<Client>,
+    stream: Stream,
+    heard: Bytes,
+    first_answer: Option<Box<Response<ResponseBody>>>,
+) -> Option<(Stream, Bytes)> {
+    let socket = ClientSocket::new(stream, heard, Some(Rc::clone(&client.hand)));
+    let first_answer = Cell::new(first_answer);
     let is_answering = Cell::new(false);
     let service = service_fn(|request: Request<Incoming>| {
         is_answering.set(true);
@@ -220,7 +210,7 @@ async fn serve_by_hyper(client: &Rc<Client>, other: Other) -> Option<(Stream, By
         }
         let is_answering = &is_answering;
         async move {
-            // Made in here: a future that is moved in to be awaited has its room twice, and it is moved for each request.
+            // The future is made here: one that was moved in would be copied for each request and take its room twice.
             let mut response = match answered {
                 Some(response) => *response,
                 None => {
@@ -229,25 +219,25 @@ async fn serve_by_hyper(client: &Rc<Client>, other: Other) -> Option<(Stream, By
                 }
             };
             is_answering.set(false);
-            say_when_leaving(client, &mut response);
+            close_when_leaving(client, &mut response);
             Ok::<_, Infallible>(response)
         }
     });
     let mut connection = Builder::new()
         .max_header_size(REQUEST_HEAD_BYTES_MAX)
-        // Deadlines are the hand's.
+        // The client's hand keeps the deadlines.
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(socket), service);
     let mut is_told_to_end = false;
-    let mut watchful = None;
+    let mut place = None;
     let stop = poll_fn(|cx| {
         client.hand.register(cx);
         loop {
             if is_late(client) {
-                return Poll::Ready(Stop::Late);
+                return Poll::Ready(HyperStop::Late);
             }
             if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
-                return Poll::Ready(Stop::Ended(ended));
+                return Poll::Ready(HyperStop::Ended(ended));
             }
             // Only after a poll, so that a request that has already arrived is answered.
             if client.is_closing() && !is_told_to_end {
@@ -256,32 +246,32 @@ async fn serve_by_hyper(client: &Rc<Client>, other: Other) -> Option<(Stream, By
                 continue;
             }
             if is_told_to_end || is_answering.get() || !client.hand.is_at_rest() {
-                watchful = None;
+                place = None;
                 return Poll::Pending;
             }
-            let stays = stays_ready(client, &mut watchful);
-            return if stays { Poll::Pending } else { Poll::Ready(Stop::AtRest) };
+            let stays = stays_ready(client, &mut place);
+            return if stays { Poll::Pending } else { Poll::Ready(HyperStop::AtRest) };
         }
     });
     match stop.await {
-        Stop::Ended(Ok(())) => {
+        HyperStop::Ended(Ok(())) => {
             let tunnel = client.take_tunnel()?;
             let (stream, heard) = into_rest(connection.into_parts());
             Box::pin(tunnel.run(client, stream, heard)).await;
             None
         }
-        Stop::Ended(Err(error)) => {
+        HyperStop::Ended(Err(error)) => {
             if error.is_parse() {
                 client.shard().malformed.add(1);
             }
             None
         }
-        Stop::Late => None,
-        Stop::AtRest => take_apart(connection),
+        HyperStop::Late => None,
+        HyperStop::AtRest => take_apart(connection),
     }
 }
 
-/// Notes that a request has begun, and whether all of it has come.
+/// Notes that a request has begun, and if it has no body, that it has come whole.
 fn begin(client: &Client, request: &Request<Incoming>) {
     client.hand.begin_request();
     if request.body().is_end_stream() {
@@ -289,28 +279,28 @@ fn begin(client: &Client, request: &Request<Incoming>) {
     }
 }
 
-/// The stream of a connection between two requests, for somebody else to read on, with what was read of it and not used.
+/// Takes a connection between two requests back from hyper: its stream, and what was read of it and not used.
 fn take_apart<S>(mut connection: Connection<TokioIo<ClientSocket>, S>) -> Option<(Stream, Bytes)>
 where
     S: HttpService<Incoming, ResBody = ResponseBody, Error = Infallible> + Unpin,
 {
     Pin::new(&mut connection).graceful_shutdown();
     let apart = pin!(connection.without_shutdown());
-    // Between two requests it ends at once.
+    // Between two requests it shuts down at once.
     let ended = apart.poll(&mut Context::from_waker(Waker::noop()));
-    debug_assert!(ended.is_ready(), "hyper takes a connection for busy that is at rest");
+    debug_assert!(ended.is_ready(), "hyper is busy with a connection at rest");
     let Poll::Ready(Ok(parts)) = ended else { return None };
     Some(into_rest(parts))
 }
 
-/// The stream of a connection that hyper has let go, with what was read of it and not used, by hyper and before.
+/// The stream of a connection that hyper has released, and what was read of it and not used, by hyper and before.
 fn into_rest<S>(parts: http1::Parts<TokioIo<ClientSocket>, S>) -> (Stream, Bytes) {
     let http1::Parts { io, read_buf, .. } = parts;
     let (stream, heard) = io.into_inner().into_parts();
     (stream, if heard.is_empty() { read_buf } else { [read_buf, heard].concat().into() })
 }
 
-/// Whether the client, or its request's endpoint in the middle of an answer, has let its time pass.
+/// Whether time has run out, other than for the head of a response: that ends the attempt, not the connection.
 fn is_late(client: &Client) -> bool {
     client.hand.is_expired() && client.hand.stage() != Stage::Response
 }

@@ -22,7 +22,7 @@ use crate::connection;
 use crate::datagram::{self, SESSIONS_MAX};
 use crate::date::Date;
 use crate::hand::{Hands, TICK};
-use crate::http1::Alert;
+use crate::http1::ReadyPlaces;
 use crate::listener::{self, Entrance};
 use crate::local::LocalService;
 use crate::router::GZIPS_MAX;
@@ -216,7 +216,7 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) hands: Hands,
-    pub(crate) alert: Alert,
+    pub(crate) ready_places: ReadyPlaces,
     pub(crate) date: Date,
     /// The turns of handshakes.
     pub(crate) handshakes: Semaphore,
@@ -248,7 +248,7 @@ pub(crate) fn run(
         index,
         shared,
         hands: Hands::new(),
-        alert: Alert::default(),
+        ready_places: ReadyPlaces::default(),
         date: Date::default(),
         handshakes: Semaphore::new(HANDSHAKES_PER_TURN),
         services: RefCell::default(),
@@ -414,12 +414,12 @@ impl Worker {
         }
     }
 
-    /// A service as this worker knows it.
-    /// Lets something be decided by chance.
+    /// Calls `decide` with the random numbers of this worker.
     pub(crate) fn with_chance<T>(&self, decide: impl FnOnce(&mut Xoshiro256PlusPlus) -> T) -> T {
         decide(&mut self.rng.borrow_mut())
     }
 
+    /// A service as this worker knows it.
     pub(crate) fn local(&self, service: &Arc<Service>) -> Rc<LocalService> {
         let mut services = self.services.borrow_mut();
         if let Some(local) = services.iter().find(|local| Arc::ptr_eq(&local.service, service)) {

@@ -1,4 +1,4 @@
-//! A client's connection as most requests need it.
+//! A client's connection on which every request so far was plain.
 
 use std::io::{self, IoSlice, Write};
 use std::pin::Pin;
@@ -19,75 +19,72 @@ use crate::date::Date;
 use crate::hand::Hand;
 use crate::socket::Stream;
 
-/// A client's connection on which there were only plain requests and answers.
+/// A client's connection, read and written here as long as its requests and answers are [plain](super).
 #[derive(Debug)]
-pub(crate) struct Talk {
+pub(crate) struct ClientConnection {
     stream: Stream,
-    /// What came and was not looked at.
+    /// Bytes that were read and not parsed yet.
     heard: BytesMut,
-    /// The request that is to be answered, as it came.
+    /// The head of the request that has no answer yet, byte for byte.
     asked: Bytes,
-    /// What is to be sent: the head of an answer, of which so much was taken, and a piece of its body.
-    said: Vec<u8>,
-    taken: usize,
-    piece: Bytes,
-    /// Bytes of the body that are still to come.
-    owed: u64,
-    /// Room for the headers of the next request.
+    output: Output,
+    /// An empty map whose room the headers of the next request get.
     spare: HeaderMap,
 }
 
-/// Why no plain request came.
-#[derive(Debug)]
-pub(crate) enum Unasked {
-    /// Something that is to be read by others.
-    Other,
-    /// The end of the connection, or an error.
-    End,
+/// The answer on its way to the client.
+#[derive(Debug, Default)]
+struct Output {
+    head: Vec<u8>,
+    /// Bytes of the head that were sent.
+    head_sent: usize,
+    /// What is left to send of the latest piece of the body.
+    piece: Bytes,
+    /// Bytes of the body that are not in a piece yet.
+    owed: u64,
 }
 
-impl Talk {
-    /// With what was read of the stream already.
+impl ClientConnection {
+    /// Takes over a stream of which `heard` was read already.
     pub(crate) fn new(stream: Stream, heard: Bytes) -> Self {
         Self {
             stream,
             heard: BytesMut::from(heard),
             asked: Bytes::new(),
-            said: Vec::new(),
-            taken: 0,
-            piece: Bytes::new(),
-            owed: 0,
+            output: Output::default(),
             spare: HeaderMap::new(),
         }
     }
 
-    /// The stream, for somebody else to go on from the first byte of the request that was not answered.
+    /// The stream, and what was read of it from the first byte of the unanswered request on.
     pub(crate) fn into_parts(self) -> (Stream, Bytes) {
         let heard = [&self.asked[..], &self.heard[..]].concat();
         (self.stream, heard.into())
     }
 
-    /// Waits for the head of a request; `hand` is told that something came.
+    /// Waits for the head of a request, and tells `hand` when some of it has come.
+    ///
+    /// Ready with `None`, and nothing consumed, when the request is not plain; with an error when the client has ended or broken the
+    /// connection.
     pub(crate) fn poll_request(
         &mut self,
         cx: &mut Context<'_>,
         hand: &Hand,
-    ) -> Poll<Result<Box<Parts>, Unasked>> {
+    ) -> Poll<io::Result<Option<Box<Parts>>>> {
         loop {
             if !self.heard.is_empty() {
                 hand.touch();
                 match take_request(&mut self.heard, &mut self.spare) {
                     Heard::Plain((parts, asked)) => {
                         self.asked = asked;
-                        return Poll::Ready(Ok(parts));
+                        return Poll::Ready(Ok(Some(parts)));
                     }
                     Heard::Begun if self.heard.len() < HEAD_BYTES_MAX => {}
-                    Heard::Begun | Heard::Other => return Poll::Ready(Err(Unasked::Other)),
+                    Heard::Begun | Heard::Other => return Poll::Ready(Ok(None)),
                 }
             }
-            match ready!(poll_hear(&mut self.stream, &mut self.heard, cx)) {
-                Ok(0) | Err(_) => return Poll::Ready(Err(Unasked::End)),
-                Ok(_) => {}
+            if ready!(poll_hear(&mut self.stream, &mut self.heard, cx))? == 0 {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
         }
     }
@@ -105,7 +102,7 @@ impl Talk {
         }
     }
 
-    /// Writes down the head of a plain answer of [this length](plain_length), with the date as of that tick.
+    /// Makes the head of a plain answer ready to be sent; `length` is its [`plain_length`], `tick` the time that its date tells.
     pub(crate) fn begin_answer(
         &mut self,
         response: Response<ResponseBody>,
@@ -115,11 +112,12 @@ impl Talk {
     ) -> Answer {
         let (mut parts, body) = response.into_parts();
         let reason = parts.status.canonical_reason().expect("a plain answer has the words of its status");
-        (self.taken, self.owed, self.asked) = (0, length, Bytes::new());
-        self.said.clear();
-        let said = &mut self.said;
+        self.asked = Bytes::new();
+        (self.output.head_sent, self.output.owed) = (0, length);
+        let head = &mut self.output.head;
+        head.clear();
         for part in ["HTTP/1.1 ", parts.status.as_str(), " ", reason, "\r\n"] {
-            said.extend_from_slice(part.as_bytes());
+            head.extend_from_slice(part.as_bytes());
         }
         let (mut is_dated, mut has_length, mut is_last) = (false, false, false);
         for (name, value) in &parts.headers {
@@ -127,16 +125,16 @@ impl Talk {
             has_length |= name == CONTENT_LENGTH;
             is_last |= name == CONNECTION;
             for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-                said.extend_from_slice(part);
+                head.extend_from_slice(part);
             }
         }
         if !has_length {
-            write!(said, "content-length: {length}\r\n").expect("there is room");
+            write!(head, "content-length: {length}\r\n").expect("there is room");
         }
         if !is_dated {
-            date.write(tick, said);
+            date.write(tick, head);
         }
-        said.extend_from_slice(b"\r\n");
+        head.extend_from_slice(b"\r\n");
         parts.headers.clear();
         self.spare = parts.headers;
         Answer { body: Some(body), is_last }
@@ -150,8 +148,9 @@ impl Talk {
         hand: &Hand,
     ) -> Poll<io::Result<()>> {
         loop {
-            let is_waiting = self.piece.is_empty() && self.poll_piece(cx, &mut answer.body)?.is_pending();
-            ready!(self.poll_say(cx))?;
+            let is_waiting =
+                self.output.piece.is_empty() && self.output.poll_piece(cx, &mut answer.body)?.is_pending();
+            ready!(self.output.poll_send(&mut self.stream, cx))?;
             if answer.body.is_none() {
                 return Pin::new(&mut self.stream).poll_flush(cx);
             }
@@ -163,8 +162,10 @@ impl Talk {
             hand.send();
         }
     }
+}
 
-    /// Takes the next piece of a body that has not ended. It is dropped at its end, and so counted before the client has all of it.
+impl Output {
+    /// Waits for the next piece of the body. The body is dropped, and thereby counted, before the last piece is sent.
     fn poll_piece(&mut self, cx: &mut Context<'_>, body: &mut Option<ResponseBody>) -> Poll<io::Result<()>> {
         let Some(coming) = body else { return Poll::Ready(Ok(())) };
         if self.owed > 0 {
@@ -181,33 +182,33 @@ impl Talk {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends what there is to be sent.
-    fn poll_say(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Sends what is left of head and piece.
+    fn poll_send(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            let head = &self.said[self.taken..];
+            let head = &self.head[self.head_sent..];
             if head.is_empty() && self.piece.is_empty() {
-                // An empty piece would hold the room of the whole one, which is to be read into again.
+                // Even an empty piece would keep the whole buffer that it was cut from, which is to be read into again.
                 self.piece = Bytes::new();
                 return Poll::Ready(Ok(()));
             }
             let both = [IoSlice::new(head), IoSlice::new(&self.piece)];
             let of_head = head.len();
-            let taken = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &both))?;
-            if taken == 0 {
+            let sent = ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &both))?;
+            if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.taken += taken.min(of_head);
-            self.piece.advance(taken.saturating_sub(of_head));
+            self.head_sent += sent.min(of_head);
+            self.piece.advance(sent.saturating_sub(of_head));
         }
     }
 }
 
-/// What is to be sent after the head.
+/// An answer that was begun.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// `None` once all of it was taken.
+    /// `None` once its last piece was taken.
     body: Option<ResponseBody>,
-    /// The connection ends with it.
+    /// Whether the connection ends with it.
     pub(crate) is_last: bool,
 }
 
@@ -225,7 +226,7 @@ pub(crate) fn plain_length(response: &Response<ResponseBody>) -> Option<u64> {
     }
     let is_plain = is_of_length(response.status())
         && response.status().canonical_reason().is_some()
-        // Such as words of an endpoint's own for its status.
+        // hyper keeps there, for instance, a reason phrase that is not the standard one.
         && response.extensions().is_empty();
     is_plain.then_some(size)
 }
@@ -246,7 +247,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _peer) = listener.accept().await.unwrap();
-        let mut talk = Talk::new(Stream::Plain(stream), Bytes::new());
+        let mut talk = ClientConnection::new(Stream::Plain(stream), Bytes::new());
         let words = Bytes::from(vec![b'x'; 1000]);
         let response = Response::new(ResponseBody::Own(Some(words.clone())));
         let length = plain_length(&response).unwrap();
