@@ -1,13 +1,12 @@
 use proptest::prelude::*;
 
+use super::histogram::{bucket_of, lower_us};
 use super::*;
 
 fn of(latencies_us: &[u64]) -> Histogram {
     let shard = Shard::default();
     latencies_us.iter().for_each(|&us| shard.answered(200, Duration::from_micros(us)));
-    let mut counts = Counts::default();
-    shard.add_to(&mut counts);
-    counts.latency
+    sum(&[shard]).latency
 }
 
 #[test]

@@ -1,0 +1,147 @@
+//! Counters that are written without contention and read without stopping anybody: each worker has a shard of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::histogram::{BUCKETS, bucket_of};
+use super::{Counts, Histogram, RouteTraffic};
+
+/// A counter that only one thread writes: adding costs no locked instruction.
+#[derive(Debug, Default)]
+pub(crate) struct Tally(AtomicU64);
+
+impl Tally {
+    pub(crate) fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Answers by their class and latency.
+#[derive(Debug)]
+struct Answers {
+    status: [Tally; 5],
+    latency: [Tally; BUCKETS],
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        Self { status: Default::default(), latency: std::array::from_fn(|_| Tally::default()) }
+    }
+}
+
+impl Answers {
+    fn count(&self, status: u16, latency: Duration) {
+        let class = usize::from(status / 100).clamp(1, 5) - 1;
+        self.status[class].add(1);
+        self.latency[bucket_of(latency.as_micros() as u64)].add(1);
+    }
+
+    fn add_to(&self, status: &mut [u64; 5], latency: &mut Histogram) {
+        status.iter_mut().zip(&self.status).for_each(|(sum, count)| *sum += count.get());
+        latency.counts.iter_mut().zip(&self.latency).for_each(|(sum, count)| *sum += count.get());
+    }
+}
+
+/// The part of the counters of a service or an endpoint that one worker writes.
+///
+/// Aligned to two cache lines, the unit in which processors fetch ahead, so that workers do not disturb each other.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Shard {
+    pub(crate) requests: Tally,
+    pub(crate) bytes_in: Tally,
+    pub(crate) bytes_out: Tally,
+    pub(crate) retries: Tally,
+    pub(crate) connect_failures: Tally,
+    pub(crate) failures: Tally,
+
+    // Of UDP only.
+    /// Of clients.
+    pub(crate) datagrams_in: Tally,
+    /// Of endpoints.
+    pub(crate) datagrams_out: Tally,
+
+    // Of services only.
+    /// Datagrams of both sides.
+    pub(crate) datagrams_dropped: Tally,
+    pub(crate) unavailable: Tally,
+    pub(crate) over_limit: Tally,
+    pub(crate) shed: Tally,
+    pub(crate) hedges: Tally,
+    pub(crate) hedges_won: Tally,
+    pub(crate) malformed: Tally,
+    pub(crate) handshake_failures: Tally,
+    pub(crate) broken_off: Tally,
+    /// Requests that went first to an endpoint that others run.
+    pub(crate) elsewhere: Tally,
+
+    answers: Answers,
+}
+
+impl Shard {
+    pub(crate) fn per_worker(workers: usize) -> Box<[Self]> {
+        (0..workers).map(|_| Self::default()).collect()
+    }
+
+    /// Counts an answer.
+    pub(crate) fn answered(&self, status: u16, latency: Duration) {
+        self.answers.count(status, latency);
+    }
+
+    fn add_to(&self, sum: &mut Counts) {
+        sum.requests += self.requests.get();
+        sum.bytes_in += self.bytes_in.get();
+        sum.bytes_out += self.bytes_out.get();
+        sum.retries += self.retries.get();
+        sum.connect_failures += self.connect_failures.get();
+        sum.failures += self.failures.get();
+        self.answers.add_to(&mut sum.status, &mut sum.latency);
+    }
+}
+
+/// What all workers counted together.
+pub(crate) fn sum(shards: &[Shard]) -> Counts {
+    let mut counts = Counts::default();
+    shards.iter().for_each(|shard| shard.add_to(&mut counts));
+    counts
+}
+
+/// The part of a route's counters that one worker writes.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct RouteShard {
+    pub(crate) requests: Tally,
+    pub(crate) over_rate: Tally,
+    pub(crate) copies: Tally,
+    pub(crate) copies_left_out: Tally,
+    answers: Answers,
+}
+
+impl RouteShard {
+    pub(crate) fn per_worker(workers: usize) -> Arc<[Self]> {
+        (0..workers).map(|_| Self::default()).collect()
+    }
+
+    /// Counts an answer.
+    pub(crate) fn answered(&self, status: u16, latency: Duration) {
+        self.answers.count(status, latency);
+    }
+
+    /// What all workers counted together.
+    pub(crate) fn sum(route: &Arc<str>, shards: &[Self]) -> RouteTraffic {
+        let mut sum = RouteTraffic { route: Arc::clone(route), ..RouteTraffic::default() };
+        for shard in shards {
+            sum.requests += shard.requests.get();
+            sum.over_rate += shard.over_rate.get();
+            sum.copies += shard.copies.get();
+            sum.copies_left_out += shard.copies_left_out.get();
+            shard.answers.add_to(&mut sum.status, &mut sum.latency);
+        }
+        sum
+    }
+}
