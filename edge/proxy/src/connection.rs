@@ -28,7 +28,7 @@ use crate::socket::{ClientSocket, Stream};
 use crate::tls::{self, Terminator};
 use crate::traffic::Shard;
 use crate::tunnel::Tunnel;
-use crate::worker::{Stay, Worker};
+use crate::worker::{Permits, Worker};
 
 /// Bytes of a request's head at most, beyond which the answer is 431; nginx allows 4 × 8 KiB by default.
 /// hyper also allows 100 headers at most in HTTP/1.1.
@@ -236,13 +236,13 @@ pub(crate) fn serve(
     local: Rc<LocalService>,
     stream: TcpStream,
     peer: SocketAddr,
-    stay: Stay,
+    permits: Permits,
 ) -> impl Future<Output = ()> {
     // No argument of what waits is its own: a future keeps the room of its arguments to its end.
     let met = Box::pin(meet(worker, local, stream, peer));
     async move {
         // Held without a place of its own, for the same reason.
-        let _ = &stay;
+        let _ = &permits;
         let Some(Met { client, mut stream, mut protocol }) = met.await else { return };
         loop {
             let spoken = {

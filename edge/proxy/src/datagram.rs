@@ -7,8 +7,8 @@
 //! The datagrams of one service are carried by one worker: there is one queue of them, which another process can take over
 //! whole, and no lock between a datagram and its session.
 
-mod door;
 mod session;
+mod socket;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -24,9 +24,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::door::bind;
-use self::door::{Caller, Door};
-use self::session::{Link, Sent, Session};
+use self::session::{EndpointSocket, Sent, Session};
+pub(crate) use self::socket::bind;
+use self::socket::{Caller, ServiceSocket};
 use crate::conduit::LATENCY;
 use crate::endpoint::Endpoint;
 use crate::gate::Pass;
@@ -49,15 +49,15 @@ const DATAGRAM_BYTES_MAX: usize = 65_535;
 /// Datagrams that are taken between two looks at everything else: at about 5 µs each, what is under way waits for a third of a millisecond.
 const DATAGRAMS_PER_TURN: usize = 64;
 
-/// Where the sessions of one service meet.
+/// The sessions of one service.
 #[derive(Debug)]
-struct Hall {
+struct Sessions {
     worker: Rc<Worker>,
     local: Rc<LocalService>,
-    door: Door,
-    /// Those to which the client's next datagram belongs.
-    sessions: RefCell<HashMap<Caller, Rc<Session>>>,
-    /// For one answer at a time.
+    socket: ServiceSocket,
+    /// Those that the next datagram of their client belongs to.
+    by_caller: RefCell<HashMap<Caller, Rc<Session>>>,
+    /// Holds one answer at a time.
     buffer: RefCell<Box<[u8]>>,
     idle: Cell<Duration>,
 }
@@ -72,25 +72,25 @@ pub(crate) async fn serve(
     if !worker.may_serve(&given_up).await {
         return;
     }
-    let door = match Door::watch(socket) {
-        Ok(door) => door,
+    let socket = match ServiceSocket::watch(socket) {
+        Ok(socket) => socket,
         Err(error) => {
             tracing::error!(service = %service.name, %error, "socket_not_watched");
             return;
         }
     };
-    let hall = Rc::new(Hall {
+    let sessions = Rc::new(Sessions {
         local: worker.local(&service),
         worker,
-        door,
-        sessions: RefCell::default(),
+        socket,
+        by_caller: RefCell::default(),
         buffer: RefCell::new(room_for_one()),
         idle: Cell::default(),
     });
-    hall.receive(&given_up).await;
-    if !hall.worker.is_ending() {
+    sessions.receive(&given_up).await;
+    if !sessions.worker.is_ending() {
         // The service is gone or elsewhere, and somebody else may want the address at once.
-        hall.sessions.take().values().for_each(|session| session.end());
+        sessions.by_caller.take().values().for_each(|session| session.end());
     }
 }
 
@@ -109,7 +109,7 @@ enum Unreached {
     Refused,
 }
 
-impl Hall {
+impl Sessions {
     async fn receive(self: &Rc<Self>, given_up: &CancellationToken) {
         let mut buffer = room_for_one();
         let changed = || self.local.service.changed.notified();
@@ -129,7 +129,7 @@ impl Hall {
                     self.look_around();
                     continue;
                 }
-                ready = self.door.readable() => ready,
+                ready = self.socket.readable() => ready,
             };
             if let Err(error) = ready.and_then(|()| self.take_turn(&mut buffer)) {
                 tracing::warn!(service = %self.local.service.name, %error, "datagram_not_taken");
@@ -143,12 +143,12 @@ impl Hall {
     fn look_around(&self) {
         self.idle.set(self.local.snapshot().timeouts.client_idle);
         let misplaced = |_: &Caller, session: &mut Rc<Session>| session.is_misplaced();
-        self.sessions.borrow_mut().extract_if(misplaced).for_each(|(_, session)| session.let_go(self));
+        self.by_caller.borrow_mut().extract_if(misplaced).for_each(|(_, session)| session.let_go(self));
     }
 
     fn take_turn(self: &Rc<Self>, buffer: &mut [u8]) -> io::Result<()> {
         for _ in 0..DATAGRAMS_PER_TURN {
-            match self.door.take(buffer) {
+            match self.socket.take(buffer) {
                 Ok((size, caller)) => self.pass(caller, &buffer[..size]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
@@ -162,7 +162,7 @@ impl Hall {
         let shard = self.shard();
         shard.datagrams_in.add(1);
         shard.bytes_in.add(datagram.len() as u64);
-        let known = self.sessions.borrow().get(&caller).map(Rc::clone);
+        let known = self.by_caller.borrow().get(&caller).map(Rc::clone);
         let sent = match known {
             None => self.begin(caller, datagram),
             Some(session) => match session.send(self, datagram) {
@@ -191,15 +191,15 @@ impl Hall {
             place.and_then(|place| Ok((place, Pass::take(service, &self.local.snapshot()).map_err(drop)?)));
         let reached = allowed.map_err(|()| Unreached::Full).and_then(|allowed| {
             match self.connect(&caller, datagram, &has_gone) {
-                Ok((link, sent)) => Ok((allowed, Some(link), sent)),
+                Ok((socket, sent)) => Ok((allowed, Some(socket), sent)),
                 Err(Unreached::Exhausted(_)) => Ok((allowed, None, Sent::Yes)),
                 Err(unreached @ (Unreached::Full | Unreached::Refused)) => Err(unreached),
             }
         });
         match reached {
-            Ok(((place, pass), link, sent)) => {
-                let is_waiting = link.is_none();
-                let session = Rc::new(Session::begin(self, caller, pass, link, has_gone));
+            Ok(((place, pass), socket, sent)) => {
+                let is_waiting = socket.is_none();
+                let session = Rc::new(Session::begin(self, caller, pass, socket, has_gone));
                 self.host(&session, place);
                 if is_waiting { session.send(self, datagram) } else { sent }
             }
@@ -214,21 +214,21 @@ impl Hall {
     }
 
     fn host(self: &Rc<Self>, session: &Rc<Session>, place: OwnedSemaphorePermit) {
-        self.sessions.borrow_mut().insert(session.caller, Rc::clone(session));
-        let (hall, session) = (Rc::clone(self), Rc::clone(session));
+        self.by_caller.borrow_mut().insert(session.caller, Rc::clone(session));
+        let (sessions, session) = (Rc::clone(self), Rc::clone(session));
         self.worker.host(async move {
-            session.live(&hall).await;
-            hall.forget(&session);
-            session.close(&hall);
+            session.live(&sessions).await;
+            sessions.forget(&session);
+            session.close(&sessions);
             drop(place);
         });
     }
 
     /// Lets the client's next datagram begin another session.
     fn forget(&self, session: &Rc<Session>) {
-        let mut sessions = self.sessions.borrow_mut();
-        if sessions.get(&session.caller).is_some_and(|known| Rc::ptr_eq(known, session)) {
-            sessions.remove(&session.caller);
+        let mut by_caller = self.by_caller.borrow_mut();
+        if by_caller.get(&session.caller).is_some_and(|known| Rc::ptr_eq(known, session)) {
+            by_caller.remove(&session.caller);
         }
     }
 
@@ -238,7 +238,7 @@ impl Hall {
         caller: &Caller,
         datagram: &[u8],
         has_gone: &Cell<bool>,
-    ) -> Result<(Link, Sent), Unreached> {
+    ) -> Result<(EndpointSocket, Sent), Unreached> {
         let service = &self.local.service;
         let mut tried = Tried::NONE;
         let mut tries = 0;
@@ -254,17 +254,17 @@ impl Hall {
             let endpoint = Arc::clone(in_flight.endpoint());
             self.local.goes(&endpoint, has_gone);
             let shard = &endpoint.shards[self.worker.index];
-            let link = Link::open(in_flight).map_err(|error| {
+            let socket = EndpointSocket::open(in_flight).map_err(|error| {
                 tracing::debug!(service = %service.name, endpoint = %endpoint.id, %error, "session_not_begun");
                 Unreached::Full
             })?;
             shard.requests.add(1);
-            match link.send(datagram) {
+            match socket.send(datagram) {
                 Sent::Refused => self.strike(&endpoint),
                 sent @ (Sent::Yes | Sent::Lost | Sent::Left) => {
                     shard.datagrams_in.add(1);
                     shard.bytes_in.add(datagram.len() as u64);
-                    return Ok((link, sent));
+                    return Ok((socket, sent));
                 }
             }
             shard.connect_failures.add(1);
@@ -290,11 +290,11 @@ impl Hall {
         caller: &Caller,
         datagram: &[u8],
         has_gone: &Cell<bool>,
-    ) -> Option<Link> {
+    ) -> Option<EndpointSocket> {
         let mut patience = Patience::new(self.local.snapshot().timeouts.endpoint);
         loop {
             let unavailable = match self.connect(caller, datagram, has_gone) {
-                Ok((link, _)) => return Some(link),
+                Ok((socket, _)) => return Some(socket),
                 Err(Unreached::Exhausted(tried)) => {
                     patience.wait(&self.local, None, &self.worker.shared.awaited, &tried).await.is_err()
                 }

@@ -27,13 +27,13 @@ use crate::grpc::{self, Dialect};
 use crate::hand::Stage;
 use crate::head::Head;
 use crate::headers::{Refusal, Sender, Wish, cookie, prepare_request, prepare_response};
-use crate::line::{Entry, Inbound, Line, SendError};
+use crate::line::{Inbound, Line, ReadyLine, SendError};
 use crate::link::Link;
 use crate::local::Adopted;
 use crate::patience::{Impatience, Patience};
 use crate::route::{HashKey, Protocol};
 use crate::router::{self, Copies};
-use crate::service::{Door, Service};
+use crate::service::{EndpointPort, Service};
 use crate::tunnel::Tunnel;
 use crate::websocket;
 use crate::wire::ConnectError;
@@ -382,7 +382,7 @@ impl Errand {
     async fn attempt(&self, exchange: &mut Exchange) -> Result<(Response<Inbound>, Line), Missed> {
         let timeouts = &self.snapshot.timeouts;
         let hand = &self.client.hand;
-        let (entry, was_kept) = self.entry(exchange).await?;
+        let (line, was_kept) = self.ready_line(exchange).await?;
         if self.upload.is_some() {
             hand.arm(Stage::Upload, timeouts.stream_idle);
         } else {
@@ -390,12 +390,12 @@ impl Errand {
         }
         let body = RequestBody::of(self.upload.as_ref());
         let sent = match self.deadline {
-            None => entry.send(&self.head, body, hand, &self.client.worker).await,
+            None => line.send(&self.head, body, hand, &self.client.worker).await,
             Some(deadline) => {
                 let mut head = self.head.clone();
                 grpc::set_timeout(&mut head.headers, deadline.saturating_duration_since(Instant::now()));
                 // Boxed, so that requests without a deadline are not the larger for it.
-                Box::pin(entry.send(&head, body, hand, &self.client.worker)).await
+                Box::pin(line.send(&head, body, hand, &self.client.worker)).await
             }
         };
         // What was reset on a connection that goes on is not for the connection's age.
@@ -439,12 +439,13 @@ impl Errand {
     }
 
     /// Opens a line to the endpoint of the exchange; says too whether that was open before.
-    async fn entry(&self, exchange: &Exchange) -> Result<(Entry, bool), Missed> {
+    async fn ready_line(&self, exchange: &Exchange) -> Result<(ReadyLine, bool), Missed> {
         let hand = &self.client.hand;
         let endpoint = exchange.endpoint();
         let missed = || Missed { how: How::Broken(Phase::Connecting), was_kept: false };
         // The service may have lost the port since the endpoint was chosen.
-        let Door { address, protocol } = self.snapshot.door(endpoint, self.port()).ok_or_else(missed)?;
+        let EndpointPort { address, protocol } =
+            self.snapshot.port_of(endpoint, self.port()).ok_or_else(missed)?;
         let failed = |error: &ConnectError| {
             let id = endpoint.id;
             tracing::debug!(service = %self.service().name, endpoint = %id, %address, %error, "connect failed");
@@ -455,20 +456,20 @@ impl Errand {
             // Routes send requests to whatever they name.
             Protocol::Http1 | Protocol::Tcp | Protocol::Udp => {
                 if let Some(link) = self.kept_link(endpoint, address) {
-                    return Ok((Entry::Http1(link), true));
+                    return Ok((ReadyLine::Http1(link), true));
                 }
                 hand.disarm();
                 let introduction = self.snapshot.introduction(self.client.ends());
                 let link = Link::connect(address, self.snapshot.timeouts.connect, introduction).await;
-                Ok((Entry::Http1(link.map_err(|error| failed(&error))?), false))
+                Ok((ReadyLine::Http1(link.map_err(|error| failed(&error))?), false))
             }
             Protocol::Http2 => {
                 let Client { local, worker, .. } = &*self.client;
                 let lane = local.take_lane(worker, endpoint, address, self.is_careful());
                 let was_open = lane.is_established();
                 hand.disarm();
-                let gate = lane.opened().await.map_err(|error| failed(&error))?;
-                Ok((Entry::Http2(lane, gate), was_open))
+                let trunk = lane.opened().await.map_err(|error| failed(&error))?;
+                Ok((ReadyLine::Http2(lane, trunk), was_open))
             }
         }
     }

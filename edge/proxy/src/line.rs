@@ -16,7 +16,7 @@ use crate::body::{BodyError, RequestBody};
 use crate::hand::Hand;
 use crate::head::Head;
 use crate::link::Link;
-use crate::trunk::{Gate, Lane};
+use crate::trunk::{Lane, OpenTrunk};
 use crate::worker::Worker;
 
 /// Why no response came.
@@ -43,14 +43,14 @@ pub(crate) enum Line {
     Http2(Lane),
 }
 
-/// What a request that is to be sent goes through: whatever stands in front of its line is open.
+/// A line that a request can be sent over at once.
 #[derive(Debug)]
-pub(crate) enum Entry {
+pub(crate) enum ReadyLine {
     Http1(Box<Link>),
-    Http2(Lane, Gate),
+    Http2(Lane, OpenTrunk),
 }
 
-impl Entry {
+impl ReadyLine {
     /// Sends a request and waits for the head of the response; `hand` says when that took too long.
     pub(crate) async fn send(
         self,
@@ -64,9 +64,9 @@ impl Entry {
                 let response = link.send(head, body, hand).await?;
                 Ok((response, Line::Http1(link)))
             }
-            Self::Http2(mut lane, gate) => {
+            Self::Http2(mut lane, trunk) => {
                 // Boxed, so that requests over HTTP/1.1 are not the larger for it.
-                let response = Box::pin(lane.send(gate, head.request(body), hand, worker)).await?;
+                let response = Box::pin(lane.send(trunk, head.request(body), hand, worker)).await?;
                 Ok((response.map(Inbound::Http2), Line::Http2(lane)))
             }
         }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::datagram;
 use crate::route;
 use crate::service::Service;
-use crate::worker::{Guest, Worker};
+use crate::worker::{Accepted, Worker};
 
 /// Connections that the system holds for us before we accept them; Linux cuts it to `net.core.somaxconn`, 4,096.
 const BACKLOG: i32 = 4096;
@@ -179,7 +179,7 @@ pub(crate) async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => {
-                worker.assign(stream, Guest { peer, service: Arc::clone(&service), place, inside }).await;
+                worker.assign(stream, Accepted { peer, service: Arc::clone(&service), place, inside }).await;
             }
             // The client gave up before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

@@ -133,8 +133,8 @@ impl LocalService {
             let State { snapshot, balancer, rng, .. } = &mut *state;
             let load = |seat: usize| snapshot.endpoints[seat].load(now);
             let may = |seat: usize| {
-                let door = snapshot.door(&snapshot.endpoints[seat], port);
-                door.is_some_and(|door| !left_out.contains(&door.address))
+                let port = snapshot.port_of(&snapshot.endpoints[seat], port);
+                port.is_some_and(|port| !left_out.contains(&port.address))
             };
             let seat = balancer.pick_among(&snapshot.roster, &tried, rng, key, load, may)?;
             match snapshot.endpoints[seat].begin(|in_flight| snapshot.roster.has_room(in_flight)) {
@@ -159,7 +159,7 @@ impl LocalService {
     pub(crate) fn has_endpoint(&self, port: Option<&str>) -> bool {
         let snapshot = self.snapshot();
         let mut seats = snapshot.roster.seats().iter().zip(&snapshot.endpoints);
-        seats.any(|(seat, endpoint)| seat.standing.may_get() && snapshot.door(endpoint, port).is_some())
+        seats.any(|(seat, endpoint)| seat.standing.may_get() && snapshot.port_of(endpoint, port).is_some())
     }
 
     /// Notes that a request came.

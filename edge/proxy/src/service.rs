@@ -96,9 +96,9 @@ pub(crate) struct Snapshot {
     pub(crate) roster: Roster,
 }
 
-/// Where an endpoint gets requests.
+/// The port of an endpoint that a request goes to.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Door {
+pub(crate) struct EndpointPort {
     pub(crate) address: SocketAddr,
     pub(crate) protocol: Protocol,
 }
@@ -144,14 +144,14 @@ impl Snapshot {
         self.proxy_protocol.send.map(|version| Introduction { version, ends })
     }
 
-    /// Where an endpoint gets requests for a port of the service, and what is spoken there; `None` when it has no such port.
-    pub(crate) fn door(&self, endpoint: &Endpoint, port: Option<&str>) -> Option<Door> {
+    /// Where an endpoint listens for the named port of the service, or for its main one; `None` when it has no such port.
+    pub(crate) fn port_of(&self, endpoint: &Endpoint, port: Option<&str>) -> Option<EndpointPort> {
         let Some(port) = port else {
-            return Some(Door { address: endpoint.address, protocol: self.protocol });
+            return Some(EndpointPort { address: endpoint.address, protocol: self.protocol });
         };
         let protocol = self.ports.iter().find(|known| *known.name == *port)?.protocol;
         let (_, address) = endpoint.ports.iter().find(|(name, _)| **name == *port)?;
-        Some(Door { address: *address, protocol })
+        Some(EndpointPort { address: *address, protocol })
     }
 }
 

@@ -156,7 +156,7 @@ impl Table {
     pub fn set_service(&self, route: &ServiceRoute) -> Result<Option<SocketAddr>, RouteError> {
         check(route)?;
         let mut entries = self.entries();
-        let workers = self.shared.doors.len();
+        let workers = self.shared.workers.len();
         let terminator = terminator(entries.get(&route.service), route)?;
         let is_first = terminator.is_some() && !has_certificates(&entries);
         let log = route.access_log.as_ref().map(|declared| self.shared.logs.log(declared));
@@ -191,7 +191,7 @@ impl Table {
         let mut route = ServiceRoute::new(Arc::clone(&name), gateway.listen);
         route.tls.clone_from(&gateway.tls);
         let mut entries = self.entries();
-        let workers = self.shared.doors.len();
+        let workers = self.shared.workers.len();
         let terminator = terminator(entries.get(&name), &route)?;
         let is_first = terminator.is_some() && !has_certificates(&entries);
         let make = || {
@@ -465,7 +465,7 @@ impl Table {
         let given_up = listener.given_up.clone();
         let order = Order::Listen { entrance, given_up, service: Arc::clone(service) };
         // Listeners take turns, so that no worker accepts for all services.
-        let worker = nth % self.shared.doors.len();
+        let worker = nth % self.shared.workers.len();
         if !self.shared.order(worker, order) {
             tracing::error!(service = %service.name, worker, "worker takes no orders");
         }

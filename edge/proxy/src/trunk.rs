@@ -26,8 +26,8 @@ mod lane;
 mod sending;
 mod stream;
 
-pub(crate) use lane::{Gate, Lane};
-pub(crate) use stream::Stream;
+pub(crate) use lane::{Lane, OpenTrunk};
+pub(crate) use stream::TunnelStream;
 
 /// Requests at once on one trunk, however many more the endpoint would take, as long as there may be another trunk: what RFC 9113,
 /// section 6.5.2, calls the least that makes sense, beyond which one lost packet holds up too many.

@@ -1,4 +1,4 @@
-//! A socket to an endpoint, shared with the library that speaks over it, so that the bytes that pass can be counted and the socket be asked.
+//! A socket to an endpoint, shared with the library that speaks over it: its bytes are counted, and its state can be asked for meanwhile.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
@@ -47,12 +47,12 @@ impl ConnectError {
     }
 }
 
-/// One of the hands on the socket.
+/// A handle on the socket.
 #[derive(Debug, Clone)]
-pub(crate) struct Wire(Rc<Shared>);
+pub(crate) struct Wire(Rc<Socket>);
 
 #[derive(Debug)]
-struct Shared {
+struct Socket {
     stream: RefCell<TcpStream>,
     sent: Cell<u64>,
     received: Cell<u64>,
@@ -65,7 +65,7 @@ impl Wire {
             Ok(opened) => RefCell::new(opened.map_err(ConnectError::from_open)?),
             Err(_elapsed) => return Err(ConnectError::TimedOut),
         };
-        Ok(Self(Rc::new(Shared { stream, sent: Cell::new(0), received: Cell::new(0) })))
+        Ok(Self(Rc::new(Socket { stream, sent: Cell::new(0), received: Cell::new(0) })))
     }
 
     /// Bytes that the system took from us.
@@ -99,7 +99,7 @@ impl Wire {
         matches!(poll(&mut asked, Some(&Timespec::default())), Ok(ready) if ready > 0)
     }
 
-    /// The socket alone; `None` if somebody else still has a hand on it.
+    /// The socket alone; `None` while there is another handle on it.
     pub(crate) fn into_stream(self) -> Option<TcpStream> {
         Some(Rc::into_inner(self.0)?.stream.into_inner())
     }

@@ -1,10 +1,9 @@
 //! A worker: one thread with its own runtime, on which its connections live and die.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rand_core::SeedableRng;
@@ -12,26 +11,25 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use tokio::net::TcpStream;
 use tokio::runtime::LocalRuntime;
 use tokio::sync::mpsc::error::SendError;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::Logs;
 use crate::connection;
-use crate::datagram::{self, SESSIONS_MAX};
+use crate::datagram;
 use crate::date::Date;
 use crate::hand::{Hands, TICK};
 use crate::http1::ReadyPlaces;
 use crate::listener::{self, Entrance};
 use crate::local::LocalService;
 use crate::router::GZIPS_MAX;
-use crate::service::{Clock, Service};
-use crate::tls::Challenges;
-use crate::turnstile::Inside;
+use crate::service::Service;
 
-/// Orders that may queue for a worker; its loop takes them as fast as connections can be set up.
-const ORDERS_MAX: usize = 1024;
+mod shared;
+
+pub(crate) use self::shared::{Accepted, Ending, Farewell, Order, Permits, Shared};
+use self::shared::{ActiveConnection, WorkerHandle};
 
 /// Handshakes that a worker works on between two looks at everything else: at up to 1 ms each for RSA, what is under way waits for 4 ms
 /// at most, however many new clients come.
@@ -39,177 +37,6 @@ const HANDSHAKES_PER_TURN: usize = 4;
 
 /// Idle connections to endpoints are looked at every so many ticks: once a second.
 const TICKS_PER_SWEEP: u32 = 10;
-
-/// What all workers share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) clock: Clock,
-    /// One place for each client connection.
-    pub(crate) places: Arc<Semaphore>,
-    /// One place for each session of UDP.
-    pub(crate) sessions: Arc<Semaphore>,
-    pub(crate) doors: Box<[Door]>,
-    /// Told when a request begins to wait for an endpoint.
-    pub(crate) awaited: Notify,
-    pub(crate) logs: Logs,
-    pub(crate) challenges: Challenges,
-    /// Told when clients may be accepted.
-    open: CancellationToken,
-    stop: CancellationToken,
-    /// How to end once `stop` is told; set before.
-    ending: OnceLock<Ending>,
-    /// Told when what is still under way is to be cut off, whatever time it was given.
-    cut: CancellationToken,
-    seed: u64,
-}
-
-/// How the proxy ends.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Ending {
-    /// How long what is under way may take.
-    pub(crate) grace: Duration,
-    pub(crate) farewell: Farewell,
-}
-
-/// What becomes of a client that has nothing under way when the proxy ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Farewell {
-    /// Its connection is closed.
-    AtOnce,
-    /// It may ask once more, since it may be about to: it hears with the answer that the connection ends. Over HTTP/2 it is told at once,
-    /// which loses nothing there.
-    WithAnAnswer,
-}
-
-/// How a worker is reached from outside.
-#[derive(Debug)]
-pub(crate) struct Door {
-    orders: mpsc::Sender<Order>,
-    /// Told when services or endpoints changed.
-    changed: Notify,
-    connections: AtomicUsize,
-}
-
-/// What a worker is told to do.
-#[derive(Debug)]
-pub(crate) enum Order {
-    /// Take what comes in by this socket.
-    Listen { entrance: Entrance, given_up: CancellationToken, service: Arc<Service> },
-    /// Serve this client.
-    Serve { stream: std::net::TcpStream, guest: Guest, seat: Seat },
-}
-
-/// A client that was let in.
-#[derive(Debug)]
-pub(crate) struct Guest {
-    pub(crate) peer: SocketAddr,
-    pub(crate) service: Arc<Service>,
-    /// One of the proxy's connections, given back when the guest leaves.
-    pub(crate) place: OwnedSemaphorePermit,
-    /// One of the listener's.
-    pub(crate) inside: Inside,
-}
-
-/// One of the connections that a worker has; dropping it takes it off the count.
-#[derive(Debug)]
-pub(crate) struct Seat {
-    shared: Arc<Shared>,
-    worker: usize,
-}
-
-/// What a client takes up as long as it is there; dropping it makes room for another.
-#[derive(Debug)]
-pub(crate) struct Stay {
-    _seat: Seat,
-    _place: OwnedSemaphorePermit,
-    _inside: Inside,
-}
-
-impl Seat {
-    fn take(shared: &Arc<Shared>, worker: usize) -> Self {
-        shared.doors[worker].connections.fetch_add(1, Ordering::Relaxed);
-        Self { shared: Arc::clone(shared), worker }
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.shared.doors[self.worker].connections.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Shared {
-    /// The shared part of so many workers, and the receiving end of each one's orders.
-    pub(crate) fn new(
-        workers: usize,
-        connections_max: usize,
-        seed: u64,
-        logs: Logs,
-    ) -> (Self, Vec<mpsc::Receiver<Order>>) {
-        let (doors, orders): (Vec<_>, Vec<_>) = (0..workers)
-            .map(|_| {
-                let (sender, receiver) = mpsc::channel(ORDERS_MAX);
-                let door = Door { orders: sender, changed: Notify::new(), connections: AtomicUsize::new(0) };
-                (door, receiver)
-            })
-            .unzip();
-        let places = Arc::new(Semaphore::new(connections_max));
-        let shared = Self {
-            clock: Clock::start(),
-            places,
-            sessions: Arc::new(Semaphore::new(SESSIONS_MAX)),
-            doors: doors.into(),
-            awaited: Notify::new(),
-            logs,
-            challenges: Challenges::default(),
-            open: CancellationToken::new(),
-            stop: CancellationToken::new(),
-            ending: OnceLock::new(),
-            cut: CancellationToken::new(),
-            seed,
-        };
-        (shared, orders)
-    }
-
-    /// Tells all workers to look at their services again.
-    pub(crate) fn announce_change(&self) {
-        self.doors.iter().for_each(|door| door.changed.notify_one());
-    }
-
-    /// Gives an order from outside; `false` if the worker has ended or is drowned in orders.
-    pub(crate) fn order(&self, worker: usize, order: Order) -> bool {
-        self.doors[worker].orders.try_send(order).is_ok()
-    }
-
-    /// Lets clients be accepted.
-    pub(crate) fn open(&self) {
-        self.open.cancel();
-    }
-
-    pub(crate) fn is_open(&self) -> bool {
-        self.open.is_cancelled()
-    }
-
-    pub(crate) async fn until_open(&self) {
-        self.open.cancelled().await;
-    }
-
-    /// Tells all workers to finish what is under way, and to end. Only the first call counts.
-    pub(crate) fn stop(&self, ending: Ending) {
-        self.ending.get_or_init(|| ending);
-        self.stop.cancel();
-    }
-
-    /// Tells all workers to end at once, also those that were told to take their time.
-    pub(crate) fn cut(&self) {
-        self.stop(Ending { grace: Duration::ZERO, farewell: Farewell::AtOnce });
-        self.cut.cancel();
-    }
-
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.stop.is_cancelled()
-    }
-}
 
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -281,7 +108,7 @@ impl Worker {
                     let grace = self.shared.ending.get().map_or(Duration::ZERO, |ending| ending.grace);
                     deadline = Some(Instant::now() + grace);
                 }
-                () = self.door().changed.notified() => self.look_around(),
+                () = self.handle().changed.notified() => self.look_around(),
                 () = self.until_deserted(), if deadline.is_some() => {
                     // Nobody gives orders any more to one who takes none; those that were given are followed.
                     orders.close();
@@ -317,55 +144,55 @@ impl Worker {
                     }
                 };
             }
-            Order::Serve { stream, guest, seat } => match TcpStream::from_std(stream) {
-                Ok(stream) => self.serve(stream, guest, seat),
+            Order::Serve { stream, accepted, active } => match TcpStream::from_std(stream) {
+                Ok(stream) => self.serve(stream, accepted, active),
                 Err(error) => {
-                    tracing::warn!(service = %guest.service.name, %error, "connection not watched");
+                    tracing::warn!(service = %accepted.service.name, %error, "connection not watched");
                 }
             },
         }
     }
 
-    fn serve(self: &Rc<Self>, stream: TcpStream, guest: Guest, seat: Seat) {
-        let Guest { peer, service, place, inside } = guest;
+    fn serve(self: &Rc<Self>, stream: TcpStream, accepted: Accepted, active: ActiveConnection) {
+        let Accepted { peer, service, place, inside } = accepted;
         let local = self.local(&service);
-        let stay = Stay { _seat: seat, _place: place, _inside: inside };
-        self.watch(connection::serve(Rc::clone(self), local, stream, peer, stay));
+        let permits = Permits { _active: active, _place: place, _inside: inside };
+        self.watch(connection::serve(Rc::clone(self), local, stream, peer, permits));
     }
 
     /// Runs a session of UDP, which is one of the connections of this worker.
     pub(crate) fn host(self: &Rc<Self>, session: impl Future<Output = ()> + 'static) {
-        let seat = Seat::take(&self.shared, self.index);
+        let active = ActiveConnection::count(&self.shared, self.index);
         self.watch(async move {
             session.await;
-            drop(seat);
+            drop(active);
         });
     }
 
     fn watch(&self, connection: impl Future<Output = ()> + 'static) {
         if self.is_quiet() {
             // The loop sleeps without ticks; from now on there is something to watch.
-            self.door().changed.notify_one();
+            self.handle().changed.notify_one();
         }
         self.connections.spawn_local(connection);
     }
 
     /// Gives a new connection to the worker that has the fewest.
-    pub(crate) async fn assign(self: &Rc<Self>, stream: TcpStream, guest: Guest) {
-        let doors = self.shared.doors.iter().enumerate();
+    pub(crate) async fn assign(self: &Rc<Self>, stream: TcpStream, accepted: Accepted) {
+        let workers = self.shared.workers.iter().enumerate();
         // Among equals one's own before others': no hand-over for the first connection.
         let fewest =
-            doors.min_by_key(|(i, door)| (door.connections.load(Ordering::Relaxed), *i != self.index));
-        let (index, door) = fewest.expect("a proxy has at least one worker");
-        let seat = Seat::take(&self.shared, index);
+            workers.min_by_key(|(i, worker)| (worker.connections.load(Ordering::Relaxed), *i != self.index));
+        let (index, fewest) = fewest.expect("a proxy has at least one worker");
+        let active = ActiveConnection::count(&self.shared, index);
         if index == self.index {
-            self.serve(stream, guest, seat);
+            self.serve(stream, accepted, active);
             return;
         }
-        let service = Arc::clone(&guest.service);
+        let service = Arc::clone(&accepted.service);
         match stream.into_std() {
             Ok(stream) => {
-                let given = door.orders.send(Order::Serve { stream, guest, seat }).await;
+                let given = fewest.orders.send(Order::Serve { stream, accepted, active }).await;
                 // That worker has ended, since the proxy ends. We do not as long as we accept, so the client is ours.
                 if let Err(SendError(order)) = given {
                     self.carry_out(order);
@@ -452,8 +279,8 @@ impl Worker {
         self.connections.is_empty() && !self.services.borrow().iter().any(|local| local.has_idle_links())
     }
 
-    fn door(&self) -> &Door {
-        &self.shared.doors[self.index]
+    fn handle(&self) -> &WorkerHandle {
+        &self.shared.workers[self.index]
     }
 }
 

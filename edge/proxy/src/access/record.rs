@@ -21,7 +21,7 @@ pub(crate) struct Record {
     started: Instant,
     /// Where it is counted; `None` once it is.
     tally: RefCell<Option<RouteTally>>,
-    line: Option<Line>,
+    line: Option<LogLine>,
 }
 
 #[derive(Debug)]
@@ -31,7 +31,7 @@ struct RouteTally {
 }
 
 #[derive(Debug)]
-struct Line {
+struct LogLine {
     log: Arc<Log>,
     entry: RefCell<Box<Entry>>,
 }
@@ -50,7 +50,7 @@ impl Record {
             Protocol::Http2 => "HTTP/2.0",
         };
         let entry = Entry::new(os::wall(), client.address.as_bytes(), protocol, parts);
-        self.line = Some(Line { log, entry: RefCell::new(Box::new(entry)) });
+        self.line = Some(LogLine { log, entry: RefCell::new(Box::new(entry)) });
         self
     }
 

@@ -14,8 +14,8 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
-use super::Hall;
-use super::door::Caller;
+use super::Sessions;
+use super::socket::Caller;
 use crate::endpoint::InFlight;
 use crate::gate::Pass;
 use crate::hand::{Hand, Stage};
@@ -35,7 +35,7 @@ const KEPT_BYTES_MAX: usize = 16 * 1024;
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) caller: Caller,
-    line: RefCell<Line>,
+    destination: RefCell<Destination>,
     hand: Rc<Hand>,
     began: Instant,
     /// When something passed last, by the clock of the hands.
@@ -50,17 +50,17 @@ pub(crate) struct Session {
 
 /// Where its datagrams go.
 #[derive(Debug)]
-enum Line {
+enum Destination {
     /// Nowhere yet: no endpoint is ready.
     Waiting(Vec<Box<[u8]>>),
     /// To an endpoint.
-    Open(Link),
+    Open(EndpointSocket),
 }
 
 /// A socket of its own to an endpoint, by which that tells the session from others.
 #[derive(Debug)]
-pub(crate) struct Link {
-    socket: UdpSocket,
+pub(crate) struct EndpointSocket {
+    udp: UdpSocket,
     pub(crate) in_flight: InFlight,
     since: Instant,
 }
@@ -78,7 +78,7 @@ pub(crate) enum Sent {
     Left,
 }
 
-impl Link {
+impl EndpointSocket {
     /// Opens a socket to an endpoint, which needs no word from there.
     pub(crate) fn open(in_flight: InFlight) -> io::Result<Self> {
         let address = in_flight.endpoint().address;
@@ -88,12 +88,12 @@ impl Link {
         };
         let socket = Socket::new(Domain::for_address(any), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
         socket.connect(&address.into())?;
-        Ok(Self { socket: UdpSocket::from_std(socket.into())?, in_flight, since: Instant::now() })
+        Ok(Self { udp: UdpSocket::from_std(socket.into())?, in_flight, since: Instant::now() })
     }
 
     /// Sends a datagram, and finds out whether somebody is there to take it, as the system knows at once of its own addresses.
     pub(crate) fn send(&self, datagram: &[u8]) -> Sent {
-        let socket = SockRef::from(&self.socket);
+        let socket = SockRef::from(&self.udp);
         let error = match socket.send(datagram) {
             Ok(_) => socket.take_error().ok().flatten(),
             Err(error) => Some(error),
@@ -113,20 +113,20 @@ impl Link {
 impl Session {
     /// A session that goes to an endpoint, or waits for one.
     pub(crate) fn begin(
-        hall: &Hall,
+        sessions: &Sessions,
         caller: Caller,
         pass: Pass,
-        link: Option<Link>,
+        socket: Option<EndpointSocket>,
         has_gone: Cell<bool>,
     ) -> Self {
-        let hand = hall.worker.hands.add(hall.idle());
-        let line = link.map_or_else(|| Line::Waiting(Vec::new()), Line::Open);
+        let hand = sessions.worker.hands.add(sessions.idle());
+        let destination = socket.map_or_else(|| Destination::Waiting(Vec::new()), Destination::Open);
         Self {
             caller,
-            line: RefCell::new(line),
+            destination: RefCell::new(destination),
             hand,
             began: Instant::now(),
-            passed: Cell::new(hall.worker.hands.now()),
+            passed: Cell::new(sessions.worker.hands.now()),
             is_let_go: Cell::new(false),
             is_over: Cell::new(false),
             is_answered: Cell::new(false),
@@ -136,44 +136,48 @@ impl Session {
     }
 
     /// Sends what the client says to where the session goes.
-    pub(crate) fn send(&self, hall: &Hall, datagram: &[u8]) -> Sent {
-        let sent = match &mut *self.line.borrow_mut() {
-            Line::Waiting(kept) => return keep(kept, datagram),
-            Line::Open(link) if !link.is_serving() => return Sent::Left,
-            Line::Open(link) => link.send(datagram),
+    pub(crate) fn send(&self, sessions: &Sessions, datagram: &[u8]) -> Sent {
+        let sent = match &mut *self.destination.borrow_mut() {
+            Destination::Waiting(kept) => return keep(kept, datagram),
+            Destination::Open(socket) if !socket.is_serving() => return Sent::Left,
+            Destination::Open(socket) => socket.send(datagram),
         };
         match sent {
-            Sent::Yes => self.counted_in(hall, datagram.len()),
-            Sent::Refused => self.link().iter().for_each(|link| hall.strike(link.in_flight.endpoint())),
+            Sent::Yes => self.counted_in(sessions, datagram.len()),
+            Sent::Refused => {
+                if let Some(socket) = self.socket() {
+                    sessions.strike(socket.in_flight.endpoint());
+                }
+            }
             Sent::Lost | Sent::Left => {}
         }
         sent
     }
 
-    fn counted_in(&self, hall: &Hall, bytes: usize) {
-        if let Some(link) = self.link() {
-            let shard = &link.in_flight.endpoint().shards[hall.worker.index];
+    fn counted_in(&self, sessions: &Sessions, bytes: usize) {
+        if let Some(socket) = self.socket() {
+            let shard = &socket.in_flight.endpoint().shards[sessions.worker.index];
             shard.datagrams_in.add(1);
             shard.bytes_in.add(bytes as u64);
         }
-        self.went_on(hall);
+        self.went_on(sessions);
     }
 
     /// Something passed: the time begins anew.
-    fn went_on(&self, hall: &Hall) {
-        self.passed.set(hall.worker.hands.now());
-        self.hand.arm(Stage::Stream, if self.is_let_go.get() { LINGER } else { hall.idle() });
+    fn went_on(&self, sessions: &Sessions) {
+        self.passed.set(sessions.worker.hands.now());
+        self.hand.arm(Stage::Stream, if self.is_let_go.get() { LINGER } else { sessions.idle() });
     }
 
     /// Whether its endpoint gets nothing any more, so that the client's next datagram belongs elsewhere.
     pub(crate) fn is_misplaced(&self) -> bool {
-        self.link().is_some_and(|link| !link.is_serving())
+        self.socket().is_some_and(|socket| !socket.is_serving())
     }
 
     /// Lets it end by itself, as soon as nothing passes any more.
-    pub(crate) fn let_go(&self, hall: &Hall) {
+    pub(crate) fn let_go(&self, sessions: &Sessions) {
         if !self.is_let_go.replace(true) {
-            let quiet = hall.worker.hands.now().saturating_duration_since(self.passed.get());
+            let quiet = sessions.worker.hands.now().saturating_duration_since(self.passed.get());
             self.hand.arm(Stage::Stream, LINGER.saturating_sub(quiet));
         }
     }
@@ -184,117 +188,117 @@ impl Session {
         self.hand.wake();
     }
 
-    fn link(&self) -> Option<Ref<'_, Link>> {
-        Ref::filter_map(self.line.borrow(), |line| match line {
-            Line::Open(link) => Some(link),
-            Line::Waiting(_) => None,
+    fn socket(&self) -> Option<Ref<'_, EndpointSocket>> {
+        Ref::filter_map(self.destination.borrow(), |destination| match destination {
+            Destination::Open(socket) => Some(socket),
+            Destination::Waiting(_) => None,
         })
         .ok()
     }
 
     /// Carries answers back until the session ends.
-    pub(crate) async fn live(&self, hall: &Hall) {
-        let mut carry = pin!(self.carry(hall));
+    pub(crate) async fn live(&self, sessions: &Sessions) {
+        let mut carry = pin!(self.carry(sessions));
         poll_fn(|cx| {
             self.hand.register(cx);
             if self.is_over.get() { Poll::Ready(()) } else { carry.as_mut().poll(cx) }
         })
         .await;
-        hall.shard().datagrams_dropped.add(self.take_kept().len() as u64);
+        sessions.shard().datagrams_dropped.add(self.take_kept().len() as u64);
     }
 
-    async fn carry(&self, hall: &Hall) {
-        if self.link().is_none() && !self.find_endpoint(hall).await {
+    async fn carry(&self, sessions: &Sessions) {
+        if self.socket().is_none() && !self.find_endpoint(sessions).await {
             return;
         }
         poll_fn(|cx| {
-            if hall.is_ending() {
-                self.let_go(hall);
+            if sessions.is_ending() {
+                self.let_go(sessions);
             }
-            if self.hand.is_expired() { Poll::Ready(()) } else { self.poll_answers(hall, cx) }
+            if self.hand.is_expired() { Poll::Ready(()) } else { self.poll_answers(sessions, cx) }
         })
         .await;
     }
 
     /// Waits for an endpoint, and sends there what was kept; `false` when none became ready in time.
-    async fn find_endpoint(&self, hall: &Hall) -> bool {
+    async fn find_endpoint(&self, sessions: &Sessions) -> bool {
         self.hand.disarm();
         let Some(first) = self.first_kept() else { return false };
-        let Some(link) = hall.wait_for_endpoint(&self.caller, &first, &self.has_gone).await else {
+        let Some(socket) = sessions.wait_for_endpoint(&self.caller, &first, &self.has_gone).await else {
             return false;
         };
         let kept = self.take_kept();
-        self.line.replace(Line::Open(link));
-        self.went_on(hall);
+        self.destination.replace(Destination::Open(socket));
+        self.went_on(sessions);
         // The first is on its way.
-        let lost = kept.iter().skip(1).filter(|datagram| self.send(hall, datagram) != Sent::Yes).count();
-        hall.shard().datagrams_dropped.add(lost as u64);
+        let lost = kept.iter().skip(1).filter(|datagram| self.send(sessions, datagram) != Sent::Yes).count();
+        sessions.shard().datagrams_dropped.add(lost as u64);
         true
     }
 
     fn first_kept(&self) -> Option<Box<[u8]>> {
-        match &*self.line.borrow() {
-            Line::Waiting(kept) => kept.first().cloned(),
-            Line::Open(_) => None,
+        match &*self.destination.borrow() {
+            Destination::Waiting(kept) => kept.first().cloned(),
+            Destination::Open(_) => None,
         }
     }
 
     fn take_kept(&self) -> Vec<Box<[u8]>> {
-        match &mut *self.line.borrow_mut() {
-            Line::Waiting(kept) => std::mem::take(kept),
-            Line::Open(_) => Vec::new(),
+        match &mut *self.destination.borrow_mut() {
+            Destination::Waiting(kept) => std::mem::take(kept),
+            Destination::Open(_) => Vec::new(),
         }
     }
 
     /// Passes on what has come; ready when nobody is there any more.
-    fn poll_answers(&self, hall: &Hall, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(link) = self.link() else { return Poll::Ready(()) };
-        let buffer = &mut *hall.buffer.borrow_mut();
+    fn poll_answers(&self, sessions: &Sessions, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(socket) = self.socket() else { return Poll::Ready(()) };
+        let buffer = &mut *sessions.buffer.borrow_mut();
         loop {
-            if ready!(link.socket.poll_recv_ready(cx)).is_err() {
+            if ready!(socket.udp.poll_recv_ready(cx)).is_err() {
                 return Poll::Ready(());
             }
-            match link.socket.try_recv(buffer) {
-                Ok(size) => self.answer(hall, &link.in_flight, &buffer[..size]),
+            match socket.udp.try_recv(buffer) {
+                Ok(size) => self.answer(sessions, &socket.in_flight, &buffer[..size]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => {
-                    let endpoint = link.in_flight.endpoint();
-                    tracing::debug!(service = %hall.local.service.name, endpoint = %endpoint.id, %error, "session_broken");
-                    hall.strike(endpoint);
+                    let endpoint = socket.in_flight.endpoint();
+                    tracing::debug!(service = %sessions.local.service.name, endpoint = %endpoint.id, %error, "session_broken");
+                    sessions.strike(endpoint);
                     return Poll::Ready(());
                 }
             }
         }
     }
 
-    fn answer(&self, hall: &Hall, in_flight: &InFlight, datagram: &[u8]) {
+    fn answer(&self, sessions: &Sessions, in_flight: &InFlight, datagram: &[u8]) {
         let endpoint = in_flight.endpoint();
         if !self.is_answered.replace(true) {
-            hall.succeeded(endpoint);
+            sessions.succeeded(endpoint);
         }
         let bytes = datagram.len() as u64;
-        for shard in [&endpoint.shards[hall.worker.index], hall.shard()] {
+        for shard in [&endpoint.shards[sessions.worker.index], sessions.shard()] {
             shard.datagrams_out.add(1);
             shard.bytes_out.add(bytes);
         }
-        if hall.door.give(datagram, &self.caller).is_err() {
-            hall.shard().datagrams_dropped.add(1);
+        if sessions.socket.give(datagram, &self.caller).is_err() {
+            sessions.shard().datagrams_dropped.add(1);
         }
-        self.went_on(hall);
+        self.went_on(sessions);
     }
 
     /// Counts it, at its end.
-    pub(crate) fn close(&self, hall: &Hall) {
-        hall.worker.hands.remove(&self.hand);
-        let status = match self.link() {
-            Some(link) => {
-                let shard = &link.in_flight.endpoint().shards[hall.worker.index];
-                shard.answered(StatusCode::OK.as_u16(), link.since.elapsed());
+    pub(crate) fn close(&self, sessions: &Sessions) {
+        sessions.worker.hands.remove(&self.hand);
+        let status = match self.socket() {
+            Some(socket) => {
+                let shard = &socket.in_flight.endpoint().shards[sessions.worker.index];
+                shard.answered(StatusCode::OK.as_u16(), socket.since.elapsed());
                 StatusCode::OK
             }
             None => StatusCode::SERVICE_UNAVAILABLE,
         };
-        hall.shard().answered(status.as_u16(), self.began.elapsed());
+        sessions.shard().answered(status.as_u16(), self.began.elapsed());
     }
 }
 

@@ -15,11 +15,11 @@ use crate::body::RequestBody;
 use crate::endpoint::Endpoint;
 use crate::hand::Hand;
 use crate::head::Head;
-use crate::line::{Entry, Inbound, Line};
+use crate::line::{Inbound, Line, ReadyLine};
 use crate::link::Link;
 use crate::local::LocalService;
 use crate::route::Protocol;
-use crate::service::Door;
+use crate::service::EndpointPort;
 use crate::traffic::RouteShard;
 use crate::worker::Worker;
 
@@ -90,13 +90,13 @@ async fn deliver(worker: &Worker, to: &Addressee, (head, body): (Head, RequestBo
     let shard = &in_flight.endpoint().shards[worker.index];
     shard.requests.add(1);
     let endpoint = in_flight.endpoint();
-    let Some(entry) = entry(worker, to, endpoint).await else {
+    let Some(ready) = ready_line(worker, to, endpoint).await else {
         shard.connect_failures.add(1);
         return;
     };
     let watch = Watch::begin(worker);
     let delivered = tokio::time::timeout(COPY_TIME, async {
-        let (response, mut line) = entry.send(&head, body, &watch.hand, worker).await.ok()?;
+        let (response, mut line) = ready.send(&head, body, &watch.hand, worker).await.ok()?;
         let status = response.status();
         let read = read_through(response.into_body(), &mut line).await;
         Some((status, read, line))
@@ -115,10 +115,10 @@ async fn deliver(worker: &Worker, to: &Addressee, (head, body): (Head, RequestBo
 }
 
 /// An open line to the endpoint.
-async fn entry(worker: &Worker, to: &Addressee, endpoint: &Arc<Endpoint>) -> Option<Entry> {
+async fn ready_line(worker: &Worker, to: &Addressee, endpoint: &Arc<Endpoint>) -> Option<ReadyLine> {
     let Addressee { service, port } = to;
     let snapshot = service.snapshot();
-    let Door { address, protocol } = snapshot.door(endpoint, port.as_deref())?;
+    let EndpointPort { address, protocol } = snapshot.port_of(endpoint, port.as_deref())?;
     match protocol {
         Protocol::Http1 | Protocol::Tcp | Protocol::Udp => {
             let kept = service.take_link(endpoint, address, None);
@@ -129,12 +129,12 @@ async fn entry(worker: &Worker, to: &Addressee, endpoint: &Arc<Endpoint>) -> Opt
                     Link::connect(address, snapshot.timeouts.connect, introduction).await.ok()?
                 }
             };
-            Some(Entry::Http1(link))
+            Some(ReadyLine::Http1(link))
         }
         Protocol::Http2 => {
             let lane = service.take_lane(worker, endpoint, address, true);
-            let gate = lane.opened().await.ok()?;
-            Some(Entry::Http2(lane, gate))
+            let trunk = lane.opened().await.ok()?;
+            Some(ReadyLine::Http2(lane, trunk))
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::body::RequestBody;
 use crate::hand::Hand;
 use crate::line::SendError;
 use crate::trunk::sending::{Sending, Sent};
-use crate::trunk::{Stream, Trunk, head};
+use crate::trunk::{Trunk, TunnelStream, head};
 use crate::websocket;
 use crate::wire::{ConnectError, Wire};
 use crate::worker::Worker;
@@ -38,9 +38,9 @@ pub(crate) struct Lane {
     is_tunnel: bool,
 }
 
-/// A trunk that has opened, as one request may use it.
+/// An open trunk, for one request.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct OpenTrunk {
     sender: SendRequest<Bytes>,
     wire: Wire,
 }
@@ -58,23 +58,23 @@ impl Lane {
     }
 
     /// Waits until the trunk is open.
-    pub(crate) async fn opened(&self) -> Result<Gate, Rc<ConnectError>> {
+    pub(crate) async fn opened(&self) -> Result<OpenTrunk, Rc<ConnectError>> {
         let (sender, wire) = self.trunk.opened().await?;
-        Ok(Gate { sender, wire })
+        Ok(OpenTrunk { sender, wire })
     }
 
     /// Sends a request and waits for the head of the response; `hand` says when that took too long.
     pub(crate) async fn send(
         &mut self,
-        gate: Gate,
+        opened: OpenTrunk,
         request: Request<RequestBody>,
         hand: &Hand,
         worker: &Worker,
     ) -> Result<Response<RecvStream>, SendError> {
         if websocket::is_asked_for_as_http1(request.headers()) && request.body().is_end_stream() {
-            return self.connect(gate, request.into_parts().0, hand).await;
+            return self.connect(opened, request.into_parts().0, hand).await;
         }
-        let Gate { mut sender, wire } = gate;
+        let OpenTrunk { mut sender, wire } = opened;
         let (parts, body) = request.into_parts();
         let sent = wire.sent();
         let broken =
@@ -122,11 +122,11 @@ impl Lane {
     /// As [`send`](Self::send), for a request that asks for a WebSocket in the words of HTTP/1.1; so does the answer say that there is one.
     async fn connect(
         &mut self,
-        gate: Gate,
+        opened: OpenTrunk,
         mut parts: Parts,
         hand: &Hand,
     ) -> Result<Response<RecvStream>, SendError> {
-        let Gate { mut sender, wire } = gate;
+        let OpenTrunk { mut sender, wire } = opened;
         self.trunk.told(TOLD_WITHIN, || sender.is_extended_connect_protocol_enabled()).await;
         // What went before was not of this request.
         let sent = wire.sent();
@@ -165,9 +165,9 @@ impl Lane {
     }
 
     /// The stream of a WebSocket that was taken up; `None` for everything else.
-    pub(crate) fn into_stream(mut self, recv: RecvStream) -> Option<Stream> {
+    pub(crate) fn into_stream(mut self, recv: RecvStream) -> Option<TunnelStream> {
         let send = self.tunnel.take()?;
-        Some(Stream::new(recv, send, self))
+        Some(TunnelStream::new(recv, send, self))
     }
 }
 

@@ -14,9 +14,9 @@ use crate::trunk::Lane;
 /// Bytes that are claimed of the windows at once.
 const PIECE_BYTES_MAX: usize = 16 * 1024;
 
-/// Its end is the end of the stream; dropped before that, the stream is reset. Source: RFC 8441, section 5.
+/// A stream that carries a tunnel. Shutting it down ends the stream; dropped before both sides have ended, it resets the stream. Source: RFC 8441, section 5.
 #[derive(Debug)]
-pub(crate) struct Stream {
+pub(crate) struct TunnelStream {
     recv: RecvStream,
     send: SendStream<Bytes>,
     /// What has come and was not read yet.
@@ -27,13 +27,13 @@ pub(crate) struct Stream {
     lane: Lane,
 }
 
-impl Stream {
+impl TunnelStream {
     pub(crate) fn new(recv: RecvStream, send: SendStream<Bytes>, lane: Lane) -> Self {
         Self { recv, send, heard: Bytes::new(), has_ended: false, lane }
     }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for TunnelStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -56,7 +56,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for TunnelStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));

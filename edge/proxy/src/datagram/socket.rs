@@ -1,4 +1,4 @@
-//! The socket that the datagrams of all clients come in by, and their answers leave by.
+//! The socket that receives the datagrams of all clients, and sends them their answers.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket as StdUdpSocket};
@@ -45,16 +45,16 @@ pub(crate) struct Caller {
     ours: Option<IpAddr>,
 }
 
-/// The socket of a service, watched.
+/// The socket of a service, registered with the runtime.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct ServiceSocket {
     socket: UdpSocket,
     /// Whether it takes what comes to any address of this machine.
     is_everywhere: bool,
 }
 
-impl Door {
-    /// Watches the socket; within a runtime that drives I/O.
+impl ServiceSocket {
+    /// Registers the socket with the runtime that this is called in.
     pub(crate) fn watch(socket: StdUdpSocket) -> io::Result<Self> {
         let is_everywhere = socket.local_addr()?.ip().is_unspecified();
         Ok(Self { socket: UdpSocket::from_std(socket)?, is_everywhere })
