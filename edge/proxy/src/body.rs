@@ -1,4 +1,4 @@
-//! Bodies on their way through: never buffered whole, but the beginning of a request's is kept for sending it again.
+//! Bodies on their way through. None is buffered whole, but the beginning of a request's body is kept so that it can be sent again.
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -33,12 +33,13 @@ pub(crate) enum BodyError {
     Truncated,
 }
 
-/// A request's body, as it comes from the client, and what was kept of it.
+/// A request's body as it comes from the client, and what was kept of it.
 #[derive(Debug)]
 pub(crate) struct Upload {
     client: Rc<Client>,
-    /// As the client's hand counts it.
+    /// The number of the request at the client's hand.
     request: u32,
+    /// The client sends it only once it is told to.
     expects: bool,
     source: RefCell<Incoming>,
     length: Option<u64>,
@@ -48,14 +49,14 @@ pub(crate) struct Upload {
     is_ended: Cell<bool>,
     /// When the last piece of it was passed on.
     sent: Cell<Option<Instant>>,
-    /// Bytes that may come; more break it.
+    /// Bytes that may come. With more the body counts as broken.
     bytes_max: Cell<u64>,
 }
 
-/// Bytes of a body that are read for nothing, because the endpoint answered without them.
+/// Bytes of a body that are read and discarded after the endpoint has answered without them.
 ///
-/// A client that sends more meets a closed connection, as it would have at once. nginx goes by time alone, up to 30 s; a megabyte is
-/// there within the second that is given for it, and costs less than a new connection with TLS.
+/// A client that sends more meets a closed connection, as it would have without this. nginx limits only the time, to 30 s; a megabyte comes
+/// within the second that is given for it, and costs less than a new connection with TLS.
 const REST_BYTES_MAX: u64 = 1 << 20;
 
 #[derive(Debug)]
@@ -63,14 +64,12 @@ struct Kept {
     pieces: Vec<Bytes>,
     bytes: usize,
     trailers: Option<HeaderMap>,
-    /// More came than is kept: the beginning is gone.
+    /// More came than is kept, and the beginning was dropped.
     is_overfull: bool,
 }
 
 impl Upload {
     /// `None` for a request without a body.
-    ///
-    /// With `expects` the client sends it only once it is told to.
     pub(crate) fn new(client: &Rc<Client>, source: Option<Incoming>, expects: bool) -> Option<Rc<Self>> {
         let source = source.filter(|source| !source.is_end_stream())?;
         Some(Rc::new(Self {
@@ -88,7 +87,7 @@ impl Upload {
         }))
     }
 
-    /// Bytes of the whole body; `None` for one that comes in chunks.
+    /// The length of the whole body in bytes; `None` if it comes in chunks.
     pub(crate) fn length(&self) -> Option<u64> {
         self.length
     }
@@ -98,7 +97,7 @@ impl Upload {
         if self.kept.borrow().is_overfull { Left::Consumed } else { Left::Whole }
     }
 
-    /// Allows so many bytes; to be called before any is read.
+    /// Limits the body to so many bytes. To be called before any is read.
     pub(crate) fn limit(&self, bytes_max: u64) {
         self.bytes_max.set(bytes_max);
     }
@@ -123,7 +122,7 @@ impl Upload {
         self.is_broken.get()
     }
 
-    /// Whether the client has more to send of it, does so unasked, and cannot be answered for good before.
+    /// Whether the client is sending more of it, and can use its connection again only after that.
     pub(crate) fn is_coming(&self) -> bool {
         // In HTTP/2 a stream can be ended without harm to the others.
         let blocks_the_next = self.client.protocol == Protocol::Http1;
@@ -131,7 +130,7 @@ impl Upload {
         blocks_the_next && is_under_way && !self.is_broken.get() && !self.source.borrow().is_end_stream()
     }
 
-    /// Reads what the client still sends, for nothing; ready at its end, and when it is too much.
+    /// Reads and discards what the client still sends; ready at the end of it, or when it is too much.
     pub(crate) fn poll_rest(&self, cx: &mut Context<'_>, read: &mut u64) -> Poll<()> {
         let mut source = self.source.borrow_mut();
         while *read <= REST_BYTES_MAX && !source.is_end_stream() {
@@ -145,26 +144,26 @@ impl Upload {
         Poll::Ready(())
     }
 
-    /// Tells the connection when there is no more to read: then the next request can follow.
+    /// Tells the connection when the body has ended, so that the next request can follow.
     fn look_for_end(&self, source: &Incoming, has_ended: bool) {
         if has_ended || source.is_end_stream() {
             self.client.hand.end_request(self.request);
         }
     }
 
-    /// All of the body, when all of it has come and was kept.
+    /// The whole body, if it has come and was kept.
     fn whole(&self) -> Option<Vec<Bytes>> {
         let has_come = self.is_ended.get() || self.length == Some(self.passed.get()) || self.is_dry();
         let kept = self.kept.borrow();
         (has_come && !kept.is_overfull && !self.is_broken.get()).then(|| kept.pieces.clone())
     }
 
-    /// Whether nothing more will come from the client, as far as that is known without asking for it.
+    /// Whether nothing more will come from the client, as far as is known without a read.
     fn is_dry(&self) -> bool {
         self.source.borrow().is_end_stream()
     }
 
-    /// Whether one who has sent so many pieces and bytes has sent all that there will be.
+    /// Whether a sending that has come to this piece and byte is complete.
     fn is_sent(&self, pieces: usize, bytes: u64) -> bool {
         let kept = self.kept.borrow();
         let has_sent_kept = kept.pieces.len() <= pieces && kept.trailers.is_none();
@@ -212,7 +211,7 @@ pub(crate) enum RequestBody {
         sent: u64,
         is_ended: bool,
     },
-    /// One that has come as a whole, for a copy of its request.
+    /// A body that has come whole, for a copy of its request.
     Copy {
         pieces: std::vec::IntoIter<Bytes>,
         left: u64,
@@ -229,9 +228,7 @@ impl RequestBody {
             }
         }
     }
-}
 
-impl RequestBody {
     /// The whole body for a copy of the request; `None` when not all of it has come, or it was too long to be kept.
     pub(crate) fn copy_of(upload: Option<&Rc<Upload>>) -> Option<Self> {
         let Some(upload) = upload else { return Some(Self::Empty) };
@@ -265,7 +262,7 @@ impl Body for RequestBody {
             let kept = upload.kept.borrow();
             let piece = kept.pieces.get(*next_piece).cloned().map(Frame::data);
             piece.or_else(|| {
-                // What was kept may end with the trailers; then the source has nothing more.
+                // After trailers that were kept, the source has nothing more.
                 let trailers = kept.trailers.clone()?;
                 *is_ended = true;
                 Some(Frame::trailers(trailers))
@@ -307,14 +304,14 @@ impl Body for RequestBody {
     }
 }
 
-/// What the client gets.
+/// The body of a response to a client.
 #[derive(Debug)]
 pub(crate) enum ResponseBody {
-    /// Words of our own.
+    /// The proxy's own; `None` for none.
     Own(Option<Bytes>),
     /// An endpoint's, with the connection that it comes over.
     Endpoint(Download),
-    /// One of these, made smaller.
+    /// One of these, compressed.
     Gzip(Box<Gzip>),
 }
 

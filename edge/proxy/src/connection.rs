@@ -1,7 +1,7 @@
 //! One client connection: its own task from the first byte to the last, tunnels included.
 //!
-//! Most connections wait, for their first request or the next one. What they need for anything else is in boxes that are made when bytes
-//! come, so that one that waits is little more than its socket.
+//! Most connections only wait for a request. Whatever else they need is boxed, and allocated when bytes come: one that waits is little more
+//! than its socket.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -30,21 +30,21 @@ use crate::traffic::Shard;
 use crate::tunnel::Tunnel;
 use crate::worker::{Permits, Worker};
 
-/// Bytes of a request's head at most, beyond which the answer is 431; nginx allows 4 × 8 KiB by default.
-/// hyper also allows 100 headers at most in HTTP/1.1.
+/// Bytes that the head of a request may have; beyond them the answer is 431. nginx allows 4 × 8 KiB by default.
+/// In HTTP/1.1 hyper also allows 100 headers at most.
 pub(crate) const REQUEST_HEAD_BYTES_MAX: usize = 32 * 1024;
 
-/// Bytes that are read at first: most requests whole, and more than the preface of HTTP/2.
+/// Bytes that are read at first: enough for most requests, and for the preface of HTTP/2.
 const FIRST_BYTES_MAX: usize = 2048;
 
 static HTTP: HeaderValue = HeaderValue::from_static("http");
 static HTTPS: HeaderValue = HeaderValue::from_static("https");
 
-/// A connection that did not say whose it is, though it had to.
+/// A connection without the PROXY header that it should have begun with.
 #[derive(Debug, Clone, Copy)]
-struct Uninvited;
+struct MissingHeader;
 
-/// A client's connection, as the requests on it see it; in HTTP/2, one for each stream.
+/// A client's connection, as its requests see it. In HTTP/2 each stream has one.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) worker: Rc<Worker>,
@@ -57,14 +57,14 @@ pub(crate) struct Client {
     /// `http` or `https`, as the client reached us.
     pub(crate) scheme: &'static HeaderValue,
     pub(crate) protocol: Protocol,
-    /// Set when a request has become a tunnel, which takes over once hyper lets go of the socket.
+    /// The tunnel that a request has become; it takes over once hyper releases the socket.
     tunnel: RefCell<Option<Box<Tunnel>>>,
-    /// The connection as it came, when this is one of its requests that went on to another service.
+    /// For a request that a route has sent on to another service: the client as it connected.
     entrance: Option<Rc<Self>>,
 }
 
 impl Client {
-    /// The same client, as a request of it goes on to a service behind the one that it is connected to.
+    /// The same client, for a request that a route sends on to another service.
     pub(crate) fn through(entrance: &Rc<Self>, local: Rc<LocalService>) -> Rc<Self> {
         Rc::new(Self {
             worker: Rc::clone(&entrance.worker),
@@ -99,18 +99,18 @@ impl Client {
         self.tunnel.take()
     }
 
-    /// Notes that a piece of the request's body passed; after the last one the endpoint has to answer, if it has not yet.
+    /// Notes that a piece of the request's body passed. After the last one the endpoint's time to answer begins.
     pub(crate) fn uploading(&self, is_last: bool) {
         let timeouts = &self.local.snapshot().timeouts;
         match self.hand.stage() {
             Stage::Upload if is_last => self.hand.arm(Stage::Response, timeouts.response_head),
             stage @ (Stage::Upload | Stage::Stream) => self.hand.arm(stage, timeouts.stream_idle),
-            // The body is not wanted any more.
+            // Nobody waits for the body any more.
             Stage::Idle | Stage::Head | Stage::Response | Stage::Elsewhere => {}
         }
     }
 
-    /// The same client, as one of its streams sees it.
+    /// The same client, for one of its streams.
     pub(crate) fn for_stream(&self) -> Rc<Self> {
         Rc::new(Self {
             worker: Rc::clone(&self.worker),
@@ -125,8 +125,8 @@ impl Client {
         })
     }
 
-    /// Learns whose the connection is, from what the system says or from the header in front of it; `Err` when there is nobody to talk to.
-    async fn is_introduced(&mut self, stream: &TcpStream, peer: SocketAddr) -> Result<(), Uninvited> {
+    /// Learns between which addresses the connection is, from the system or from the PROXY header in front of it.
+    async fn learn_ends(&mut self, stream: &TcpStream, peer: SocketAddr) -> Result<(), MissingHeader> {
         let snapshot = self.local.snapshot();
         let mut ends = None;
         if snapshot.proxy_protocol.accept {
@@ -138,9 +138,9 @@ impl Client {
                 Heard::Itself => {}
                 Heard::Nothing => {
                     self.shard().malformed.add(1);
-                    return Err(Uninvited);
+                    return Err(MissingHeader);
                 }
-                Heard::Closing => return Err(Uninvited),
+                Heard::Closing => return Err(MissingHeader),
             }
         }
         // Services behind a shared listener may want to be told, too.
@@ -151,12 +151,11 @@ impl Client {
         Ok(())
     }
 
-    /// Waits until the client says something, and where its `protocol` is not known, until that tells which it is; `None` when it says
-    /// nothing, or is not to be heard any more.
+    /// Waits for the first bytes of a client and, if its `protocol` is unknown, until they tell it; `None` when the connection ends first.
     ///
-    /// What was read is read again by who speaks with it. So hearing costs no system call more.
+    /// The bytes are passed on with the stream, so that this costs no further system call.
     fn hear(&self, stream: &mut Stream, protocol: Option<Protocol>) -> impl Future<Output = Option<Bytes>> {
-        // Not what came is kept, but how much of the preface it is.
+        // As long as all that came is a part of the preface, its length says what it was.
         let mut heard = 0;
         poll_fn(move |cx| {
             self.hand.register(cx);
@@ -187,7 +186,7 @@ impl Client {
         })
     }
 
-    /// `None` when there is nobody to talk to.
+    /// Ends the client's TLS; `None` when the connection is over.
     async fn shake_hands(&self, terminator: &Terminator, stream: TcpStream) -> Option<(Protocol, Stream)> {
         let mut handshake = pin!(tls::accept(&self.worker, terminator, stream));
         let ended = poll_fn(|cx| {
@@ -201,14 +200,14 @@ impl Client {
             Some(Ok(stream)) => {
                 self.hand.arm(Stage::Head, self.local.snapshot().timeouts.request_head);
                 let protocol = match stream.get_ref().1.alpn_protocol() {
-                    // Who asks so has seen what it wanted (RFC 8737, section 3).
+                    // The handshake was all that an ACME validation wanted (RFC 8737, section 3).
                     Some(tls::ACME_TLS) => return None,
                     Some(tls::HTTP_2) => Protocol::Http2,
                     Some(_) | None => Protocol::Http1,
                 };
                 Some((protocol, Stream::Tls(Box::new(stream))))
             }
-            // It left before it had said anything wrong, as a check of the port does.
+            // The client left without having done anything wrong, as a port check does.
             Some(Err(error)) if error.kind() != io::ErrorKind::InvalidData => None,
             Some(Err(_)) | None => {
                 self.shard().handshake_failures.add(1);
@@ -230,7 +229,7 @@ impl Drop for Client {
     }
 }
 
-/// Serves one client until it leaves, is too slow, or the service goes.
+/// Serves one client until it leaves, is too slow, or the service is removed.
 pub(crate) fn serve(
     worker: Rc<Worker>,
     local: Rc<LocalService>,
@@ -238,10 +237,10 @@ pub(crate) fn serve(
     peer: SocketAddr,
     permits: Permits,
 ) -> impl Future<Output = ()> {
-    // No argument of what waits is its own: a future keeps the room of its arguments to its end.
+    // Not an `async fn`: a future holds its arguments to its end, and these are needed only at the beginning.
     let met = Box::pin(meet(worker, local, stream, peer));
     async move {
-        // Held without a place of its own, for the same reason.
+        // Captured, and not moved into a second place within the future.
         let _ = &permits;
         let Some(Met { client, mut stream, mut protocol }) = met.await else { return };
         loop {
@@ -263,15 +262,15 @@ pub(crate) fn serve(
     }
 }
 
-/// A client that is there.
+/// A client that is ready to be served.
 struct Met {
     client: Rc<Client>,
     stream: Stream,
-    /// `None` when what it says first will tell.
+    /// `None` when its first bytes will tell.
     protocol: Option<Protocol>,
 }
 
-/// Learns who a client is and, where that is agreed upon, what it will speak; `None` when there is nobody to talk to.
+/// Learns who a client is and, if TLS or the service says so, what it speaks; `None` when the connection is over.
 async fn meet(
     worker: Rc<Worker>,
     local: Rc<LocalService>,
@@ -292,7 +291,7 @@ async fn meet(
         tunnel: RefCell::default(),
         entrance: None,
     };
-    client.is_introduced(&stream, peer).await.ok()?;
+    client.learn_ends(&stream, peer).await.ok()?;
     let is_tcp = client.local.snapshot().protocol == Protocol::Tcp;
     let (protocol, stream) = match terminator {
         None => (None, Stream::Plain(stream)),
@@ -305,26 +304,26 @@ async fn meet(
     Some(Met { client: Rc::new(client), stream, protocol })
 }
 
-/// Speaks with a client until one of both has enough; answers the stream of one that may say more some time, of which nothing has come.
+/// Serves a client in its protocol until the connection is over, or at rest: then its stream is returned, of which nothing is unread here.
 async fn speak(client: &Rc<Client>, protocol: Protocol, stream: Stream, heard: Bytes) -> Option<Stream> {
-    // Boxed, as are others that are not for everybody: those who speak HTTP/1.1 are not the larger for them.
+    // All but HTTP/1.1 are boxed, so that its connections do not pay for the size of the others.
     match protocol {
         Protocol::Http1 => return http1::serve(client, stream, heard).await,
         // Bytes alone are no request in HTTP/2: with pings a connection stays idle.
         Protocol::Http2 => Box::pin(http2::serve(client, ClientSocket::new(stream, heard, None))).await,
         Protocol::Tcp => Box::pin(conduit::serve(client, stream)).await,
-        // Its service had a port of TCP a moment ago.
+        // The service was changed from TCP to UDP a moment ago.
         Protocol::Udp => {}
     }
     None
 }
 
-/// Says farewell, where there is a word for it, as far as the system takes it at once.
+/// Closes a connection in good order, in TLS with its alert, as far as that can be sent at once.
 pub(crate) fn hang_up(mut stream: Stream) {
     let _ = Pin::new(&mut stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
 }
 
-/// An address without its port, as a header has it.
+/// An address without its port, as a header value.
 fn written(address: SocketAddr) -> HeaderValue {
     HeaderValue::from_str(&address.ip().to_canonical().to_string())
         .expect("an address is written in visible ASCII")

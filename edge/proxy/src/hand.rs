@@ -1,8 +1,8 @@
-//! The watch over slow clients and endpoints: one deadline for each connection, checked by one hand for a whole worker.
+//! Deadlines of slow clients and endpoints: one for each connection, all checked by the tick of their worker.
 //!
-//! A timer for each request would cost more than routing it. Instead each connection notes in a cell what it waits for
-//! and until when, by the time of the last tick, and the worker looks at all cells ten times a second. So deadlines are
-//! late by at most two ticks.
+//! A timer for each request would cost more than routing it. Instead each connection has a hand, as of a clock: it notes there what it waits
+//! for and until when, counted from the last tick, and the worker checks all hands ten times a second. So deadlines are late by at most
+//! two ticks.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -37,11 +37,11 @@ pub(crate) enum Stage {
     Response,
     /// Either side, for the next piece of a response's body or of a tunnel.
     Stream,
-    /// Something that has its own limit of time.
+    /// Something that has a deadline of its own.
     Elsewhere,
 }
 
-/// All connections of a worker.
+/// The hands of all connections of a worker.
 #[derive(Debug)]
 pub(crate) struct Hands {
     hands: RefCell<BTreeMap<u64, Rc<Hand>>>,
@@ -56,7 +56,7 @@ pub(crate) struct Hand {
     stage: Cell<Stage>,
     deadline: Cell<Option<Instant>>,
     is_expired: Cell<bool>,
-    /// For the head that follows an idle time.
+    /// How long the head of a request may take that ends an idle time.
     head_timeout: Cell<Duration>,
     /// Whether bytes came from the client since it became idle.
     is_touched: Cell<bool>,
@@ -80,7 +80,7 @@ impl Hands {
         Self { hands: RefCell::default(), next: Cell::new(0), now: Rc::new(Cell::new(Instant::now())) }
     }
 
-    /// Watches one more connection, which has to bring the head of a request in time.
+    /// Adds the hand of a new connection, which has to send the head of a request in time.
     pub(crate) fn add(&self, head_timeout: Duration) -> Rc<Hand> {
         if self.is_empty() {
             // No tick came while there was nothing to watch.
@@ -150,7 +150,7 @@ impl Hand {
         self.arm(Stage::Idle, timeout);
     }
 
-    /// Notes that what the connection waits for ends by itself.
+    /// Notes that the connection waits for something that has a deadline of its own.
     pub(crate) fn disarm(&self) {
         self.stage.set(Stage::Elsewhere);
         self.is_expired.set(false);
@@ -161,7 +161,7 @@ impl Hand {
         self.stage.get()
     }
 
-    /// Says whether the time was over, and forgets it.
+    /// Whether the deadline has passed; forgets it.
     pub(crate) fn take_expired(&self) -> bool {
         self.is_expired.replace(false)
     }
@@ -208,7 +208,7 @@ impl Hand {
         self.request.set(self.request.get().wrapping_add(1));
     }
 
-    /// The request that was begun last.
+    /// The number of the latest request.
     pub(crate) fn request(&self) -> u32 {
         self.request.get()
     }
@@ -218,9 +218,9 @@ impl Hand {
         self.whole_request.set(request);
     }
 
-    /// Whether the client has said all of its last request, has all of the answer, and has begun to say nothing more.
+    /// Whether the client has sent its latest request whole, has its answer whole, and has not begun another request.
     ///
-    /// A request that was answered without being read to its end leaves a connection on which the next request cannot be told from it.
+    /// After a request that was answered without being read to its end, the next one could not be told from its rest.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.stage.get() == Stage::Idle
             && self.whole_request == self.request
@@ -228,17 +228,17 @@ impl Hand {
             && !self.is_touched.get()
     }
 
-    /// Whether it has been [at rest](Self::is_at_rest) for a while.
+    /// Whether the connection has been [at rest](Self::is_at_rest) for [`REST_TICKS`].
     pub(crate) fn has_rested(&self) -> bool {
         self.ticks_at_rest.get() >= REST_TICKS
     }
 
-    /// Whether the client asked its last request right after the one before it, and so is likely to ask the next one soon.
+    /// Whether the latest request came right after the one before it, so that the next one is likely to come soon.
     pub(crate) fn comes_back_soon(&self) -> bool {
         self.comes_back_soon.get()
     }
 
-    /// Remembers whom to wake.
+    /// Remembers the task to wake.
     pub(crate) fn register(&self, cx: &Context<'_>) {
         let mut waker = self.waker.borrow_mut();
         match waker.as_mut() {

@@ -1,7 +1,7 @@
 //! HTTP/2 towards clients: many requests at once over one connection, each with a task and a deadline of its own.
 //!
-//! What keeps the memory of a connection bounded stands in the constants; what keeps its work bounded is the watch over clients that
-//! take back what they ask for. Sources: RFC 9113; CVE-2023-44487 ("rapid reset") and CVE-2025-8671 ("made you reset").
+//! The constants bound the memory of a connection. Its work is bounded by counting requests that the client takes back.
+//! Sources: RFC 9113; CVE-2023-44487 ("rapid reset") and CVE-2025-8671 ("made you reset").
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -30,47 +30,47 @@ pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Requests under way at once on one connection, the least that RFC 9113, section 6.5.2, recommends; nginx allows 128.
 const STREAMS_MAX: u32 = 100;
 
-/// Bytes of a request's body that may be on their way to us, beyond those that the endpoint has taken.
+/// Bytes of a request's body that we hold until the endpoint takes them.
 ///
-/// 128 KiB at 50 ms of round trip are 2.5 MB a second for one request, and four such ones for a connection: 512 KiB are the most that
-/// a connection can make us hold of what no endpoint reads.
+/// At a round trip of 50 ms, 128 KiB allow one request 2.5 MB/s. A connection has four times as much: at most 512 KiB wait for endpoints
+/// that do not read.
 const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;
 
-/// Bytes of a response that wait for a client to take them: 100 streams hold 6.25 MiB at most, of a client that asks for 100 answers and
-/// reads none. Such a one is let go after [`stream_idle`](crate::Timeouts::stream_idle).
+/// Bytes of a response that we hold until the client takes them. A client that asks for 100 answers and reads none makes us hold 6.25 MiB,
+/// until it is disconnected after [`stream_idle`](crate::Timeouts::stream_idle).
 const SEND_BYTES_MAX: usize = 64 * 1024;
 
-/// Streams that were reset and of which our side has not heard yet; with more the connection ends. h2's own default.
+/// Streams that were reset before we have accepted them; with more the connection ends. h2's own default.
 const UNHEARD_RESETS_MAX: usize = 20;
 
-/// Streams that we reset for what the client did wrong on them; with more the connection ends.
+/// Streams that we reset because of the client's errors; with more the connection ends.
 const RESETS_FOR_ERRORS_MAX: usize = 256;
 
-/// Requests that a client may take back before they are answered without being asked to go, when they are more than half of all.
+/// Requests that a client may reset before they are answered, if they are more than half of all; then it is sent away.
 ///
-/// The rule is Envoy's, for whom 500 are enough; 100 are as many as can be under way at once. A client that goes on after it was asked to
-/// go is cut off after ten times as many.
+/// The rule is Envoy's, with 500; 100 are as many as can be under way at once. A client that goes on all the same is cut off after ten times
+/// as many.
 const TAKEN_BACK_MAX: u64 = 100;
 const TAKEN_BACK_CUT: u64 = 10 * TAKEN_BACK_MAX;
 
-/// How long a client that has nothing under way and was told to go has for going.
+/// How long a client that was sent away may stay with nothing under way.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-/// A client's connection, as its streams see it.
+/// What the streams of a connection share.
 #[derive(Debug)]
 struct Visit {
-    /// Whose hand watches over the time in which no request is under way.
+    /// Its hand limits the time without a request under way.
     client: Rc<Client>,
     under_way: Cell<u32>,
     begun: Cell<u64>,
     taken_back: Cell<u64>,
     is_told_to_go: Cell<bool>,
-    /// The request that hyper is about to make a task of.
+    /// The request that hyper is about to spawn a task for.
     beginning: RefCell<Option<Rc<Client>>>,
 }
 
-/// Serves one client until it leaves, has asked nothing for too long, or the service goes.
+/// Serves one client until it leaves, has asked nothing for too long, or the service is removed.
 pub(crate) async fn serve(client: &Rc<Client>, socket: ClientSocket) {
     let visit = Rc::new(Visit {
         client: Rc::clone(client),
@@ -135,7 +135,7 @@ fn is_of_protocol(error: &hyper::Error) -> bool {
 }
 
 impl Visit {
-    /// A request has come; it is watched over by a hand of its own.
+    /// Notes a new request, which gets a hand of its own.
     fn begin(&self) -> Rc<Client> {
         if self.under_way.replace(self.under_way.get() + 1) == 0 {
             self.client.hand.disarm();
@@ -146,7 +146,7 @@ impl Visit {
         stream
     }
 
-    /// A request has ended, in whatever way.
+    /// Notes that a request has ended, in whatever way.
     fn end(&self) {
         self.under_way.set(self.under_way.get() - 1);
         self.wait_for_request();
@@ -157,7 +157,7 @@ impl Visit {
         self.wait_for_request();
     }
 
-    /// Gives a client that has nothing under way the time that it may have so.
+    /// Starts the time limit of a client that has nothing under way.
     fn wait_for_request(&self) {
         if self.under_way.get() == 0 {
             let idle = self.client.local.snapshot().timeouts.client_idle;
@@ -165,7 +165,7 @@ impl Visit {
         }
     }
 
-    /// Whether the client takes back more than half of what it asks for.
+    /// Whether the client takes back more than half of its requests.
     fn is_a_nuisance(&self) -> bool {
         self.taken_back.get() >= TAKEN_BACK_MAX && self.taken_back.get() * 2 > self.begun.get()
     }
@@ -175,7 +175,7 @@ impl Visit {
     }
 }
 
-/// A request that has no answer yet; dropping it says that the client took it back.
+/// A request without an answer yet; if it is dropped so, the client has taken it back.
 #[derive(Debug)]
 struct Pending {
     visit: Rc<Visit>,
@@ -196,14 +196,14 @@ impl Drop for Pending {
     }
 }
 
-/// Makes tasks of the requests of a connection.
+/// Spawns the tasks of a connection's requests.
 #[derive(Debug, Clone)]
 struct Streams(Rc<Visit>);
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
         let worker = Rc::clone(&self.0.client.worker);
-        // hyper asks the service for a future and gives it here at once. What comes otherwise writes what a WebSocket says to its client.
+        // hyper spawns the future of a request right after it has called the service. Other futures send a client the bytes of its WebSocket.
         let Some(client) = self.0.beginning.take() else {
             worker.streams.spawn_local(stream);
             return;
@@ -214,7 +214,7 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for Streams {
             let mut stream = pin!(stream);
             poll_fn(|cx| {
                 client.hand.register(cx);
-                // Dropping it resets the stream. For an endpoint that does not answer in time there are words.
+                // Returning drops the stream, which resets it. An endpoint that does not answer in time is answered for.
                 if client.hand.is_expired() && client.hand.stage() != Stage::Response {
                     return Poll::Ready(());
                 }
@@ -228,7 +228,7 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for Streams {
     }
 }
 
-/// Dropping it says that a request has ended.
+/// A request under way; dropping it says that it has ended.
 #[derive(Debug)]
 struct UnderWay(Rc<Visit>);
 

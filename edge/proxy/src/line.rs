@@ -1,4 +1,6 @@
 //! What carries a request to its endpoint and the response back: a connection of its own, or a lane of a shared one.
+//!
+//! A line hides from the rest of the proxy whether an endpoint speaks HTTP/1.1 or HTTP/2.
 
 use std::fmt::Debug;
 use std::pin::Pin;
@@ -34,10 +36,10 @@ pub(crate) enum SendError {
     NoTunnel,
 }
 
-/// An open way to an endpoint.
+/// What a request was sent over and its response comes by.
 #[derive(Debug)]
 pub(crate) enum Line {
-    /// A connection of HTTP/1.1, which the one who uses it has to drive.
+    /// A connection of HTTP/1.1, which its user has to drive.
     Http1(Box<Link>),
     /// A lane of a connection of HTTP/2.
     Http2(Lane),
@@ -74,7 +76,7 @@ impl ReadyLine {
 }
 
 impl Line {
-    /// The connection, where it has one of its own.
+    /// The connection, if it is not a shared one.
     fn link(&mut self) -> Option<&mut Link> {
         match self {
             Self::Http1(link) => Some(link),
@@ -94,12 +96,12 @@ impl Line {
     pub(crate) fn is_finished(&self) -> bool {
         match self {
             Self::Http1(link) => link.is_finished(),
-            // Its body says so.
+            // The body tells its end.
             Self::Http2(_) => false,
         }
     }
 
-    /// What carries the new protocol after an upgrade, and what has come over it already.
+    /// The carrier of the new protocol after an upgrade, and what has come over it already.
     pub(crate) fn into_stream(self, body: Inbound) -> Option<(Box<dyn Carrier>, Bytes)> {
         match (self, body) {
             (Self::Http1(link), _) => {
@@ -122,7 +124,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Debug> Carrier for T {}
 /// The body of an endpoint's response.
 #[derive(Debug)]
 pub(crate) enum Inbound {
-    /// So many bytes more of its [plain](crate::plain) connection.
+    /// So many further bytes of a [plain](crate::plain) connection.
     Plain(u64),
     Http1(Incoming),
     Http2(RecvStream),
@@ -164,7 +166,7 @@ impl Inbound {
         match self {
             Self::Plain(left) => SizeHint::with_exact(*left),
             Self::Http1(body) => body.size_hint(),
-            // What is said of its length is in the head.
+            // Its length, if known, is in the head.
             Self::Http2(_) => SizeHint::default(),
         }
     }
@@ -193,7 +195,7 @@ fn poll_stream(
     })
 }
 
-/// The other side has said all, and wants nothing more.
+/// Whether the other side has sent everything and wants nothing more.
 pub(crate) fn is_no_error(error: &h2::Error) -> bool {
     error.is_reset() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR)
 }

@@ -1,7 +1,7 @@
 //! One connection to an endpoint, driven by whoever uses it.
 //!
-//! It begins as a [plain](crate::plain) one, and is handed over to hyper at a request or an answer that is more than that. It comes back with the next
-//! plain request, unless it was an answer: who has said something that is not plain is likely to do so again.
+//! It begins as a [plain](crate::plain) one, and is handed over to hyper for a request or an answer that is not plain. After such a request it is
+//! taken back with the next plain one. After such an answer it is taken back later, since the endpoint is likely to give more of them.
 //!
 //! hyper's connection is a future that must be polled for its requests to move. It is not given a task of its own:
 //! the request that uses it polls it, so that a response reaches the client's connection without a hand-over between
@@ -29,7 +29,7 @@ use crate::body::{BodyError, RequestBody};
 use crate::hand::Hand;
 use crate::head::Head;
 use crate::line::{Inbound, SendError};
-use crate::plain::endpoint::{Came, Plain, is_plain};
+use crate::plain::endpoint::{Came, EndpointConnection, is_plain};
 use crate::preamble::{self, Ends, Introduction};
 use crate::wire::{ConnectError, Wire};
 
@@ -40,33 +40,33 @@ mod tests;
 
 use self::taken::Taken;
 
-/// Bytes of a response's head at most; a larger one counts as malformed. nginx allows 4 to 8 KiB by default.
+/// Bytes that the head of a response may have; a larger one counts as malformed. nginx allows 4 to 8 KiB by default.
 pub(crate) const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Answers of a length that is known beforehand, in a row, after which an endpoint is taken to give such ones again. To hand a connection over costs
-/// about what is saved by a plain exchange, so that one in nine is little.
+/// Answers with a length, in a row, after which a connection is taken back from hyper. A hand-over costs about as much as a plain exchange saves,
+/// so one in nine exchanges is cheap.
 const SETTLED: u8 = 8;
 
 /// An established connection.
 #[derive(Debug)]
 pub(crate) struct Link {
     way: Way,
-    /// How many such answers are missing.
+    /// How many such answers are still missing.
     unsettled: u8,
     /// Nothing more will come over it, and hyper must not be polled again.
     is_finished: bool,
     wire: Wire,
     pub(crate) address: SocketAddr,
-    /// Whose requests it carries, where the endpoint was told.
+    /// Whose requests it carries, if the endpoint was told so.
     told: Option<Ends>,
     /// When it was last put aside.
     pub(crate) idle_since: Instant,
 }
 
-/// Who speaks over it.
+/// Who reads and writes it.
 #[derive(Debug)]
 enum Way {
-    Plain(Plain),
+    Plain(EndpointConnection),
     Hyper(Box<Both>),
 }
 
@@ -78,7 +78,7 @@ struct Both {
 }
 
 impl Link {
-    /// Connects to an endpoint within `timeout`; where it wants to be told whose the connection is, that is said first.
+    /// Connects to an endpoint within `timeout`, and sends it the PROXY header if there is an `introduction`.
     pub(crate) async fn connect(
         address: SocketAddr,
         timeout: Duration,
@@ -90,7 +90,7 @@ impl Link {
             // A new socket has room for it.
             wire.write_all(&header).await.map_err(ConnectError::Refused)?;
         }
-        let way = Way::Plain(Plain::new(wire.clone()));
+        let way = Way::Plain(EndpointConnection::new(wire.clone()));
         let idle_since = Instant::now();
         let told = introduction.and_then(|introduction| introduction.ends);
         Ok(Box::new(Self { way, unsettled: 0, is_finished: false, wire, address, told, idle_since }))
@@ -103,8 +103,8 @@ impl Link {
 
     /// Sends a request and waits for the head of the response; `hand` says when that took too long.
     ///
-    /// On an error the phase tells how much of the request was sent. It comes from the bytes that the socket took, which is surer than
-    /// what hyper knows: hyper counts a request as sent once it has begun to write it into its own buffer.
+    /// On an error the phase tells how much of the request was sent. It is derived from the bytes that the socket took, and not from hyper,
+    /// which counts a request as sent once it has begun to write it into its own buffer.
     pub(crate) async fn send(
         &mut self,
         head: &Head,
@@ -145,19 +145,19 @@ impl Link {
         }
     }
 
-    /// Whether it is plain, or could be made so again.
+    /// Makes it plain if it is not and can be; `false` if it cannot.
     fn becomes_plain(&mut self) -> bool {
         let both = match &mut self.way {
             Way::Plain(_) => return true,
             Way::Hyper(both) if self.unsettled == 0 && both.sender.is_ready() => both,
             Way::Hyper(_) => return false,
         };
-        // Only what hyper has read shows whether something came unasked.
+        // Lets hyper read first: only that shows whether something came unasked.
         both.drive(&mut self.is_finished, &mut nobody());
         if self.is_finished {
             return false;
         }
-        self.way = Way::Plain(Plain::new(self.wire.clone()));
+        self.way = Way::Plain(EndpointConnection::new(self.wire.clone()));
         true
     }
 
@@ -167,11 +167,11 @@ impl Link {
         if plain.has_news(&mut nobody()) {
             return Some(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        plain.ask(head);
+        plain.begin_request(head);
         within(hand, |cx| plain.poll_answer(cx)).await
     }
 
-    /// Lets hyper speak over it from now on; with `has_asked` it is to think that it has sent the next request, and reads what has come.
+    /// Hands it over to hyper. With `has_asked` the next request was sent already: hyper only believes that it sends it, and reads the answer.
     async fn hand_over(&mut self, has_asked: bool) -> hyper::Result<()> {
         if let Way::Plain(plain) = &mut self.way {
             let taken = Taken::new(self.wire.clone(), plain.take_heard(), has_asked);
@@ -180,7 +180,7 @@ impl Link {
         Ok(())
     }
 
-    /// As [`send`](Self::send). `None` when the time is over, and within that when the connection is.
+    /// As [`send`](Self::send). The outer `None` says that the time is over, the inner one that the connection is.
     async fn send_by_hyper(
         &mut self,
         request: Request<RequestBody>,
@@ -193,7 +193,7 @@ impl Link {
         let (connection, is_finished) = (&mut both.connection, &mut self.is_finished);
         let mut driven = |cx: &mut Context<'_>| {
             drive(connection, is_finished, cx);
-            // What answers is the connection, which is driven here: nobody has to be woken for it.
+            // The answer comes from the connection, which is driven right here: it need not wake anybody.
             match answer.as_mut().poll(&mut nobody()) {
                 Poll::Ready(answer) => Poll::Ready(Some(answer)),
                 Poll::Pending if *is_finished => Poll::Ready(None),
@@ -205,27 +205,27 @@ impl Link {
         }
         let mut is_awaited = false;
         within(hand, |cx| {
-            // Whoever is woken mostly finds the answer there, and leaves a connection that wakes nobody: the next request over it would
-            // wake this one's client for nothing.
+            // A task that was woken mostly finds its answer. Polling without a waker first leaves none behind in the connection, which would
+            // wake this client for the next request over it.
             let mut answered = if is_awaited { driven(&mut nobody()) } else { Poll::Pending };
             if answered.is_pending() {
                 answered = driven(cx);
             }
-            // Each piece of a body wakes, too, and is not the answer.
+            // Not while a body is sent: each of its pieces wakes as well, and brings no answer.
             is_awaited = is_whole;
             answered
         })
         .await
     }
 
-    /// Notes whether an answer to a plain request could have been read as a plain one, as far as that is likely to be so with the next.
+    /// Notes whether an answer to a plain request was likely plain, which the next ones then are, too.
     fn settle(&mut self, response: &Response<Incoming>) {
         let has_length = response.headers().contains_key(CONTENT_LENGTH);
         let is_settled = has_length && response.status() != StatusCode::NOT_MODIFIED;
         self.unsettled = if is_settled { self.unsettled.saturating_sub(1) } else { SETTLED };
     }
 
-    /// How far an exchange has come that began when so many bytes had been sent and received.
+    /// How far an exchange has come, given the bytes that were sent and received before it.
     fn phase_since(&self, (sent, received): (u64, u64)) -> Phase {
         if self.wire.received() != received {
             Phase::Responding
@@ -244,7 +244,7 @@ impl Link {
         Poll::Ready(piece.ok_or(BodyError::Truncated))
     }
 
-    /// Lets the connection read and write what it can, unless it does so when it is asked.
+    /// Lets hyper read and write what it can. A plain connection does so when it is polled.
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
         if let Way::Hyper(both) = &mut self.way {
             both.drive(&mut self.is_finished, cx);
@@ -255,7 +255,7 @@ impl Link {
         self.is_finished
     }
 
-    /// Says whether the exchange is over and the connection can take another.
+    /// Whether the exchange is over and the connection can take another.
     pub(crate) fn is_reusable(&self) -> bool {
         !self.is_finished
             && match &self.way {
@@ -264,7 +264,7 @@ impl Link {
             }
     }
 
-    /// Looks after a connection that nobody uses: says whether it is still open as far as the runtime knows.
+    /// Whether a connection that nobody uses is still open, as far as the runtime knows.
     pub(crate) fn is_open_when_idle(&mut self) -> bool {
         match &mut self.way {
             Way::Plain(plain) => self.is_finished |= plain.has_news(&mut nobody()),
@@ -273,8 +273,8 @@ impl Link {
         self.is_reusable()
     }
 
-    /// Asks the system whether the endpoint has closed the connection or said something unasked: one system call,
-    /// for requests that cannot be repeated if it has.
+    /// Asks the system whether the endpoint has closed the connection or sent something unasked. It is one system call, for requests that
+    /// could not be repeated.
     pub(crate) fn is_closed_by_peer(&self) -> bool {
         self.wire.has_news()
     }
@@ -305,7 +305,7 @@ impl Both {
     }
 }
 
-/// Polls until there is something; `None` when `hand` says that it took too long.
+/// Polls until it is ready; `None` when `hand` says that it took too long.
 async fn within<T>(hand: &Hand, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Option<T> {
     poll_fn(|cx| match poll(cx) {
         Poll::Pending if hand.take_expired() => Poll::Ready(None),
@@ -314,7 +314,7 @@ async fn within<T>(hand: &Hand, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T
     .await
 }
 
-/// Who is not to be woken.
+/// For polls that are to wake nobody.
 fn nobody() -> Context<'static> {
     Context::from_waker(Waker::noop())
 }
@@ -325,7 +325,7 @@ fn drive(
     cx: &mut Context<'_>,
 ) {
     if !*is_finished {
-        // Its error, if any, reaches the one who waits for the response or its body.
+        // An error reaches whoever waits for the response or its body.
         *is_finished = connection.poll_without_shutdown(cx).is_ready();
     }
 }

@@ -1,7 +1,7 @@
-//! HTTP/1.1 as most exchanges need it: a request without a body, and an answer that says how long it is.
+//! Plain HTTP/1.1, as most exchanges are: a request without a body, and an answer with a `Content-Length`.
 //!
-//! Nothing is decided here about what is not plain. Whatever is in any way more than that, be it a request or an answer, goes to hyper from its first
-//! byte on, which knows what it means and what it must not mean. So what could be read in two ways is never read here.
+//! Whatever is in any way more than that goes to hyper from its first byte on, which knows what it means and must not mean. So nothing that
+//! could be read in two ways is interpreted here.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -18,10 +18,10 @@ mod heads;
 /// Bytes that are read at a time.
 const ROOM: usize = 8 * 1024;
 
-/// Reads what is there behind what was `heard`; answers how many bytes that were, 0 when nothing more will come.
+/// Appends what has arrived to `heard`; returns how many bytes it was, 0 at the end of the stream.
 ///
-/// By way of the stack, and into no more room than they need: a buffer that each connection keeps for its next message is in no cache any more
-/// when that comes.
+/// It is read onto the stack and copied into as much room as it needs: a buffer that each connection kept for its next message would have left
+/// the cache when that comes.
 fn poll_hear(
     stream: &mut (impl AsyncRead + Unpin),
     heard: &mut BytesMut,

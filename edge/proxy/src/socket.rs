@@ -12,11 +12,11 @@ use tokio_rustls::server::TlsStream;
 
 use crate::hand::Hand;
 
-/// What comes from a client and goes to it, as the client means it.
+/// The bytes that a client sends and gets, decrypted.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Plain(TcpStream),
-    /// Boxed: with its buffers' ends it is ten times as large as a plain one, of which there may be many.
+    /// Boxed, because it is ten times as large as a plain one, of which there may be many.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
@@ -71,9 +71,9 @@ impl AsyncWrite for Stream {
 #[derive(Debug)]
 pub(crate) struct ClientSocket {
     stream: Stream,
-    /// What was read of the stream before and comes first again.
+    /// Bytes that were read of the stream already; they are read again first.
     heard: Bytes,
-    /// `None` where bytes alone say nothing.
+    /// `None` for HTTP/2, where bytes alone do not make a connection busy.
     hand: Option<Rc<Hand>>,
 }
 
@@ -102,7 +102,7 @@ impl AsyncRead for ClientSocket {
     ) -> Poll<io::Result<()>> {
         if self.heard.has_remaining() {
             let size = self.heard.len().min(buf.remaining());
-            // That it came was noted then; it may be a request that has its answer, after which the client has begun nothing.
+            // Not noted again: it may be a request that has its answer already, after which the client is at rest.
             buf.put_slice(&self.heard.split_to(size));
             return Poll::Ready(Ok(()));
         }

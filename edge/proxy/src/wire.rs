@@ -68,7 +68,7 @@ impl Wire {
         Ok(Self(Rc::new(Socket { stream, sent: Cell::new(0), received: Cell::new(0) })))
     }
 
-    /// Bytes that the system took from us.
+    /// Bytes that the system has taken to be sent.
     pub(crate) fn sent(&self) -> u64 {
         self.0.sent.get()
     }
@@ -83,7 +83,7 @@ impl Wire {
         self.0.stream.borrow().poll_read_ready(cx)
     }
 
-    /// Asks the system whether the endpoint has closed the connection or said something that was not read yet: one system call.
+    /// Asks the system whether the endpoint has closed the connection or sent something that was not read yet: one system call.
     pub(crate) fn has_news(&self) -> bool {
         let stream = self.0.stream.borrow();
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
@@ -91,11 +91,11 @@ impl Wire {
         !matches!(peeked, Err(Errno::AGAIN))
     }
 
-    /// Asks the system whether the endpoint will say nothing more beyond what it has said already: one system call.
+    /// Asks the system whether the endpoint has ended its side of the connection: one system call.
     pub(crate) fn has_hung_up(&self) -> bool {
         let stream = self.0.stream.borrow();
         let mut asked = [PollFd::new(&*stream, PollFlags::RDHUP)];
-        // Only the endpoint's end or an error makes it ready; a call that fails says nothing about the endpoint.
+        // Only the endpoint's end or an error makes it ready. A failed call says nothing about the endpoint.
         matches!(poll(&mut asked, Some(&Timespec::default())), Ok(ready) if ready > 0)
     }
 

@@ -1,4 +1,4 @@
-//! A socket that comes to hyper in the middle of an exchange.
+//! A socket that hyper takes over in the middle of an exchange.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -9,36 +9,36 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::wire::Wire;
 
-/// A socket over which there was something said, and heard, before it came to hyper.
+/// A socket that was read and written before hyper took it over.
 #[derive(Debug)]
 pub(super) struct Taken {
     wire: Wire,
-    /// What is to be read first.
+    /// Bytes that were read already; hyper reads them first.
     heard: Bytes,
     echo: Echo,
 }
 
-/// What hyper says that the endpoint has heard already, and that goes nowhere.
+/// The request as hyper writes it though it was sent already; it is discarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Echo {
     Awaited,
     Begun,
-    /// Also where there is none.
+    /// It was written, or there is none.
     Over,
 }
 
 impl Taken {
-    /// With what was heard already, and whether hyper is to believe that it has asked.
+    /// With `has_asked` the request was sent already, and hyper is only to believe that it sends it.
     pub(super) fn new(wire: Wire, heard: Bytes, has_asked: bool) -> Self {
         Self { wire, heard, echo: if has_asked { Echo::Awaited } else { Echo::Over } }
     }
 
-    /// What was heard and not read since.
+    /// What hyper has not read of the bytes that were read before.
     pub(super) fn into_heard(self) -> Bytes {
         self.heard
     }
 
-    /// Whether it is not for the endpoint what hyper says now.
+    /// Whether what hyper writes now is the request that was sent already.
     fn swallows(&mut self) -> bool {
         if self.echo == Echo::Awaited {
             self.echo = Echo::Begun;
@@ -54,7 +54,7 @@ impl AsyncRead for Taken {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.echo != Echo::Over {
-            // Before hyper has asked it would take an answer for none. Once it has, it is woken.
+            // hyper would refuse an answer that comes before its request. It is woken once it has written that.
             return Poll::Pending;
         }
         if self.heard.has_remaining() {
@@ -89,7 +89,7 @@ impl AsyncWrite for Taken {
         true
     }
 
-    /// Whoever writes flushes once all of it was taken.
+    /// hyper flushes once it has written a request whole.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.echo == Echo::Begun {
             self.echo = Echo::Over;

@@ -1,4 +1,4 @@
-//! A connection to an endpoint as most exchanges need it.
+//! A connection to an endpoint as long as its exchanges are plain.
 
 use std::future::Future;
 use std::io;
@@ -17,93 +17,94 @@ use crate::body::RequestBody;
 use crate::head::Head;
 use crate::wire::Wire;
 
-/// Bytes that are read at a time within a long body. As much as a socket has by default; more is not there at once.
+/// Bytes that are read at a time within a long body: the default receive buffer of a socket, which never has more at once.
 const LONG_ROOM: usize = 128 * 1024;
 
-/// A connection between two exchanges, or within a plain one.
+/// A connection to an endpoint between two exchanges, or within a [plain](super) one.
 #[derive(Debug)]
-pub(crate) struct Plain {
+pub(crate) struct EndpointConnection {
     wire: Wire,
-    /// What came and was not passed on.
+    /// Bytes that were read and not passed on yet.
     heard: BytesMut,
-    /// The head of the request, and how much of it the system has taken.
-    said: Vec<u8>,
-    taken: usize,
+    /// The head of the request.
+    head: Vec<u8>,
+    /// Bytes of the head that were sent.
+    head_sent: usize,
     /// Bytes of the answer's body that are still to come.
     owed: u64,
 }
 
-/// What came of an exchange that was begun as a plain one.
+/// What came in answer to a plain request.
 #[derive(Debug)]
 pub(crate) enum Came {
-    /// The head of an answer, and the length of its body.
+    /// The head of a plain answer, and the length of its body.
     Answer(Response<()>, u64),
-    /// An answer that is not plain, or the end of the connection, or an error.
+    /// Something that hyper has to read: an answer that is not plain, or the end of the connection.
     Other,
 }
 
-/// Whether a request needs no more than its head, and asks for nothing that has to be agreed upon.
+/// Whether a request is plain: it has no body, and asks for nothing but its answer.
 pub(crate) fn is_plain(head: &Head, body: &RequestBody) -> bool {
     let Parts { method, uri, headers, .. } = &**head;
     matches!(body, RequestBody::Empty)
         && method != Method::HEAD
         && method != Method::CONNECT
         && uri.authority().is_none()
-        // One that begins with its query is to be written with a path.
+        // A target that begins with its query still needs a path.
         && uri.path_and_query().is_some_and(|target| target.as_str().starts_with('/'))
-        && !headers.keys().any(|name| is_more(name.as_str()))
+        && !headers.keys().any(|name| needs_hyper(name.as_str()))
 }
 
-fn is_more(name: &str) -> bool {
+fn needs_hyper(name: &str) -> bool {
     matches!(name, "connection" | "content-length" | "expect" | "transfer-encoding" | "upgrade")
 }
 
-impl Plain {
+impl EndpointConnection {
     pub(crate) fn new(wire: Wire) -> Self {
-        Self { wire, heard: BytesMut::new(), said: Vec::new(), taken: 0, owed: 0 }
+        Self { wire, heard: BytesMut::new(), head: Vec::new(), head_sent: 0, owed: 0 }
     }
 
-    /// Whether it can take another exchange: all of the last one came, and nothing more.
+    /// Whether it can take another exchange: the last answer came whole, and nothing more did.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.owed == 0 && self.heard.is_empty()
     }
 
-    /// Whether the endpoint has said something unasked, or that it says nothing more, as far as the runtime knows.
+    /// Whether the endpoint has sent something unasked, or ended the connection, as far as the runtime knows.
     pub(crate) fn has_news(&mut self, cx: &mut Context<'_>) -> bool {
         self.wire.poll_read_ready(cx).is_ready() && self.poll_hear(cx).is_ready()
     }
 
-    /// What came and was not passed on, for somebody else to read.
+    /// Takes what was read and not passed on, for hyper to read.
     pub(crate) fn take_heard(&mut self) -> Bytes {
         std::mem::take(&mut self.heard).freeze()
     }
 
-    /// Writes down what a [plain](is_plain) request says.
-    pub(crate) fn ask(&mut self, head: &Head) {
-        let Self { said, taken, .. } = self;
-        said.clear();
-        *taken = 0;
-        said.extend_from_slice(head.method.as_str().as_bytes());
-        said.push(b' ');
-        let target = head.uri.path_and_query();
-        said.extend_from_slice(target.map_or("/", PathAndQuery::as_str).as_bytes());
-        said.extend_from_slice(b" HTTP/1.1\r\n");
-        for (name, value) in &head.headers {
-            said.extend_from_slice(name.as_str().as_bytes());
-            said.extend_from_slice(b": ");
-            said.extend_from_slice(value.as_bytes());
-            said.extend_from_slice(b"\r\n");
+    /// Makes the head of a [plain](is_plain) request ready to be sent.
+    pub(crate) fn begin_request(&mut self, request: &Head) {
+        let Self { head, head_sent, .. } = self;
+        head.clear();
+        *head_sent = 0;
+        head.extend_from_slice(request.method.as_str().as_bytes());
+        head.push(b' ');
+        let target = request.uri.path_and_query();
+        head.extend_from_slice(target.map_or("/", PathAndQuery::as_str).as_bytes());
+        head.extend_from_slice(b" HTTP/1.1\r\n");
+        for (name, value) in &request.headers {
+            head.extend_from_slice(name.as_str().as_bytes());
+            head.extend_from_slice(b": ");
+            head.extend_from_slice(value.as_bytes());
+            head.extend_from_slice(b"\r\n");
         }
-        said.extend_from_slice(b"\r\n");
+        head.extend_from_slice(b"\r\n");
     }
 
-    /// Says what was written down, and waits for the head of the answer.
+    /// Sends the request that was begun, and waits for the head of its answer.
     pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Came>> {
-        while self.taken < self.said.len() {
-            let rest = &self.said[self.taken..];
+        while self.head_sent < self.head.len() {
+            let rest = &self.head[self.head_sent..];
             match ready!(Pin::new(&mut self.wire).poll_write(cx, rest))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                taken => self.taken += taken,
+                sent => self.head_sent += sent,
             }
         }
         loop {
@@ -122,7 +123,7 @@ impl Plain {
         }
     }
 
-    /// The next piece of an answer's body; `None` when the endpoint has left before its end.
+    /// Waits for the next piece of the answer's body; `None` when the endpoint has ended the connection instead.
     pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
         if self.heard.is_empty() && ready!(self.poll_hear(cx))? == 0 {
             return Poll::Ready(Ok(None));
@@ -131,13 +132,13 @@ impl Plain {
         self.owed -= size as u64;
         let piece = match self.owed {
             0 => take(&mut self.heard, size),
-            // The room is for the next one, too.
+            // What room is left is for the next piece.
             _ => self.heard.split_to(size).freeze(),
         };
         Poll::Ready(Ok(Some(piece)))
     }
 
-    /// Reads what is there; answers how many bytes that were, 0 when nothing more will come.
+    /// As [`super::poll_hear`], but with more room within a long body.
     fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let owed = usize::try_from(self.owed).unwrap_or(usize::MAX);
         if owed <= ROOM {
@@ -170,8 +171,8 @@ mod tests {
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n");
             stream.write_all(&[head.as_bytes(), &[b'x'; LENGTH]].concat()).unwrap();
         });
-        let mut plain = Plain::new(wire);
-        plain.ask(&Head::new(Box::new(hyper::Request::get("/").body(()).unwrap().into_parts().0)));
+        let mut plain = EndpointConnection::new(wire);
+        plain.begin_request(&Head::new(Box::new(hyper::Request::get("/").body(()).unwrap().into_parts().0)));
         let came = poll_fn(|cx| plain.poll_answer(cx)).await.unwrap();
         assert!(matches!(came, Came::Answer(_, length) if length == LENGTH as u64));
         let (mut read, mut largest) = (0, 0);

@@ -1,7 +1,7 @@
-//! Heads of requests and answers that are plain.
+//! Reads the heads of plain requests and answers.
 //!
-//! Whatever is taken here has to be the same to hyper, and whatever is not has to be left as it came: `cargo xtask fuzz heads` gives any bytes to
-//! both.
+//! What is taken for plain has to mean the same to hyper, and everything else has to be left as it came. `cargo xtask fuzz heads` compares
+//! both on arbitrary bytes.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -18,21 +18,21 @@ pub(crate) const HEAD_BYTES_MAX: usize = 8 * 1024;
 /// Headers of a head beyond which it is not plain.
 const HEADERS_MAX: usize = 48;
 
-/// Headers that a request gets on its way to an endpoint.
+/// Headers that the proxy adds to a request.
 const HEADERS_MORE: usize = 4;
 
-/// What has come of a message.
+/// What the bytes read so far are.
 #[derive(Debug)]
 pub(crate) enum Heard<H> {
-    /// Not all of its head.
+    /// The beginning of a head.
     Begun,
-    /// All of a head that is plain.
+    /// A whole head that is plain.
     Plain(H),
-    /// Something that is to be read by others.
+    /// Something that hyper has to read.
     Other,
 }
 
-/// Where in a head something stands.
+/// The place of a part in its head.
 #[derive(Debug, Clone, Copy)]
 struct Span {
     from: u16,
@@ -42,7 +42,7 @@ struct Span {
 impl Span {
     const NONE: Self = Self { from: 0, to: 0 };
 
-    /// Of a part of a head that is no longer than [`HEAD_BYTES_MAX`].
+    /// The place of `part`, a slice of a `head` of at most [`HEAD_BYTES_MAX`] bytes.
     fn of(part: &[u8], head: &[u8]) -> Self {
         let from = part.as_ptr() as usize - head.as_ptr() as usize;
         Self { from: from as u16, to: (from + part.len()) as u16 }
@@ -53,7 +53,7 @@ impl Span {
     }
 }
 
-/// Where in a head its headers stand.
+/// The places of the headers in their head.
 #[derive(Debug)]
 struct Fields {
     spans: [(Span, Span); HEADERS_MAX],
@@ -63,7 +63,7 @@ struct Fields {
 impl Fields {
     const NONE: Self = Self { spans: [(Span::NONE, Span::NONE); HEADERS_MAX], count: 0 };
 
-    /// Adds the headers of a request that needs no more than its head, and asks for nothing that has to be agreed upon; answers whether it is such.
+    /// Adds the headers of a request; `false` when one of them makes it more than plain.
     fn add_of_request(&mut self, headers: &[httparse::Header<'_>], head: &[u8]) -> bool {
         for header in headers {
             match Said::by(header) {
@@ -75,8 +75,10 @@ impl Fields {
         true
     }
 
-    /// Adds the headers of a plain answer, and answers how long its body is: that is said once, in digits, and nothing else is said of the
-    /// connection or of how the body comes; `None` for others. That the connection goes on is left out, as nobody else is told.
+    /// Adds the headers of an answer, and returns the length of its body; `None` when the answer is not plain.
+    ///
+    /// A plain one says its length once, in digits, and nothing else about the connection or the framing. `Connection: keep-alive` is left out:
+    /// it is not for the client.
     fn add_of_answer(&mut self, headers: &[httparse::Header<'_>], head: &[u8]) -> Option<u64> {
         let mut said = None;
         for header in headers {
@@ -93,13 +95,13 @@ impl Fields {
         said
     }
 
-    /// Adds a header of this head, which has no more than [`HEADERS_MAX`].
+    /// Adds a header of `head`, which has at most [`HEADERS_MAX`].
     fn add(&mut self, header: &httparse::Header<'_>, head: &[u8]) {
         self.spans[self.count] = (Span::of(header.name.as_bytes(), head), Span::of(header.value, head));
         self.count += 1;
     }
 
-    /// Puts them into an empty `map`, without copying what they say.
+    /// Puts them into an empty `map`, with values that share the bytes of the head.
     fn put(&self, head: &Bytes, map: &mut HeaderMap) {
         for (name, value) in &self.spans[..self.count] {
             let name = HeaderName::from_bytes(&head[name.range()]).expect("a name that was parsed is one");
@@ -110,9 +112,9 @@ impl Fields {
     }
 }
 
-/// Takes the head of a plain request off what was `heard`, and answers it with its bytes; what is none is left as it is.
+/// Takes the head of a plain request off the front of `heard`, and returns it with its bytes. Everything else is left as it is.
 ///
-/// Its headers get the room of a map that is `spare`, and empty.
+/// Its headers get the room of `spare`, an empty map.
 pub(crate) fn take_request(heard: &mut BytesMut, spare: &mut HeaderMap) -> Heard<(Box<Parts>, Bytes)> {
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut []);
@@ -149,7 +151,7 @@ fn plain_subject<'b>(parsed: &httparse::Request<'_, 'b>) -> Option<(Method, &'b 
     (parsed.version == Some(1) && has_answer_of_length).then_some((method, target))
 }
 
-/// Takes the head of a plain answer off what was `heard`, and answers it with the length of its body; what is none is left as it is.
+/// Takes the head of a plain answer off the front of `heard`, and returns it with the length of its body. Everything else is left as it is.
 pub(crate) fn take_answer(heard: &mut BytesMut) -> Heard<(Response<()>, u64)> {
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut parsed = httparse::Response::new(&mut []);
@@ -172,14 +174,14 @@ pub(crate) fn take_answer(heard: &mut BytesMut) -> Heard<(Response<()>, u64)> {
     Heard::Plain((response, length))
 }
 
-/// The status of an answer that may be plain: none that is followed by another, has no body, or says what it means in words of its own.
+/// The status of an answer that may be plain: a final one, with a body and the standard reason phrase.
 fn plain_status(parsed: &httparse::Response<'_, '_>) -> Option<StatusCode> {
     let status = StatusCode::from_u16(parsed.code?).ok()?;
     (parsed.version == Some(1) && is_of_length(status) && parsed.reason == status.canonical_reason())
         .then_some(status)
 }
 
-/// What a header says of its message or of the connection.
+/// What a header concerns besides the content of its message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Said {
     Nothing,
@@ -188,7 +190,7 @@ enum Said {
     Length,
     /// How the body comes.
     Framing,
-    /// What the client wants to be answered before the answer, or in its place.
+    /// What the client wants before the answer, or in its place.
     Wish,
 }
 
@@ -212,18 +214,18 @@ fn is_keep_alive(header: &httparse::Header<'_>) -> bool {
     header.value.eq_ignore_ascii_case(b"keep-alive")
 }
 
-/// Whether an answer of this status is the only one to its request, and has a body as long as it says.
+/// Whether an answer of this status is final and has a body of the length that it says.
 pub(crate) fn is_of_length(status: StatusCode) -> bool {
     (200..600).contains(&status.as_u16()) && ![204, 304].contains(&status.as_u16())
 }
 
-/// A length in digits and nothing else; up to 18 of them are below the largest number.
+/// A length that consists of digits only, of at most 18, which cannot overflow.
 pub(crate) fn length(digits: &[u8]) -> Option<u64> {
     let is_number = (1..=18).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
     is_number.then(|| digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
 }
 
-/// The first `size` bytes of what was heard. With the last of them goes its room.
+/// The first `size` bytes of `heard`; if these are all, the buffer itself.
 pub(crate) fn take(heard: &mut BytesMut, size: usize) -> Bytes {
     if size == heard.len() { std::mem::take(heard).freeze() } else { heard.split_to(size).freeze() }
 }
