@@ -26,7 +26,7 @@ pub(crate) struct Endpoint {
     /// A [`PeakEwma`]. Two workers may overwrite each other's sample: a mean survives the loss of one.
     latency: AtomicU64,
     failures_in_a_row: AtomicU32,
-    /// Told when the last request of an endpoint that is not serving ends.
+    /// Notified when the last request of an endpoint that is not serving ends.
     emptied: Notify,
 }
 
@@ -51,7 +51,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether it is the endpoint of that route, which may have another version, zone, weight and state by now.
+    /// Whether `route` describes this endpoint, be it with another version, zone, weight or state.
     pub(crate) fn is_of(&self, route: &EndpointRoute) -> bool {
         self.id == route.id
             && self.origin == route.origin
@@ -103,24 +103,24 @@ impl Endpoint {
     /// Notes a good answer.
     pub(crate) fn succeeded(&self, now: Duration, latency: Duration) {
         self.observe(|mean| mean.observe(now, latency));
-        // Read first: a store on every request would make all workers fight for the line.
+        // Read first: a store on every request would make all workers contend for the cache line.
         if self.failures_in_a_row.load(Ordering::Relaxed) != 0 {
             self.failures_in_a_row.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Notes a bad answer or none; answers how many there were in a row.
+    /// Notes a bad answer or none; returns how many there were in a row.
     pub(crate) fn failed(&self, now: Duration, latency: Duration) -> u32 {
         self.observe(|mean| mean.observe_failure(now, latency));
         self.failures_in_a_row.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
-    /// Notes that another endpoint has answered first; what this one would have said is not known.
+    /// Notes that another endpoint has answered first. How this one would have answered is unknown.
     pub(crate) fn outpaced(&self, now: Duration, latency: Duration) {
         self.observe(|mean| mean.observe_failure(now, latency));
     }
 
-    /// Forgets the failures, when an endpoint that sat out comes back.
+    /// Forgets the failures, so that an ejected endpoint comes back with a clean record.
     pub(crate) fn forgive(&self) {
         self.failures_in_a_row.store(0, Ordering::Relaxed);
     }
@@ -156,7 +156,7 @@ pub(crate) enum Refused {
 #[derive(Debug)]
 pub(crate) struct InFlight {
     endpoint: Arc<Endpoint>,
-    /// Held for as long where the request is not.
+    /// Of a tunnel, which outlives its exchange.
     pass: Option<Pass>,
 }
 
@@ -165,18 +165,17 @@ impl InFlight {
         &self.endpoint
     }
 
-    /// The same, counted as under way for the service, too.
-    pub(crate) fn with_pass(self, pass: Option<Pass>) -> Self {
-        let mut with = self;
-        with.pass = pass;
-        with
+    /// The same, holding the `pass` as well.
+    pub(crate) fn with_pass(mut self, pass: Option<Pass>) -> Self {
+        self.pass = pass;
+        self
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
         let was = self.endpoint.in_flight.fetch_sub(1, Ordering::SeqCst);
-        debug_assert!(was > 0, "each end has its begin");
+        debug_assert!(was > 0, "each end has its beginning");
         if was == 1 && self.endpoint.state.load(Ordering::SeqCst) != SERVING {
             self.endpoint.emptied.notify_waiters();
         }

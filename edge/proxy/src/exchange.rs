@@ -1,4 +1,4 @@
-//! The bookkeeping of one request: who is answering it, how long it takes and how it ended.
+//! The bookkeeping of one request: which endpoint answers it, how long that takes, and how it ends.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -28,38 +28,39 @@ use crate::wire::ConnectError;
 /// How long a client may take for the rest of a request that was answered without it.
 const REST_TIME: Duration = Duration::from_secs(1);
 
-/// A request under way; dropping it counts it and lets its endpoint go.
+/// A request under way. Dropping it counts it and releases its endpoint.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     client: Rc<Client>,
     snapshot: Adopted,
     started: Instant,
     dialect: Dialect,
-    /// It is a second attempt at a request that another exchange counts.
-    is_beside: bool,
-    /// It has gone to an endpoint, be it in vain.
+    /// Whether it is a hedge: a second attempt at a request that another exchange counts.
+    is_hedge: bool,
+    /// Whether the request has gone to an endpoint, be it in vain.
     has_gone: Cell<bool>,
-    /// `None` before the first attempt, between attempts, and once the answer is our own.
+    /// `None` before the first attempt, between attempts, and once the proxy answers itself.
     attempt: Option<Attempt>,
     upload: Option<Rc<Upload>>,
-    /// `None` until it is let in.
+    /// `None` until the request was let in.
     pass: Option<Pass>,
-    /// Bytes of the request that were read after the answer, once that has begun.
+    /// Bytes of the request that were read and discarded after the answer; `None` before that begins.
     rest: Option<u64>,
-    /// Of the final answer, of a call of gRPC as it says the same in its own words; `None` if the client left before there was one.
+    /// Of the final answer, for a gRPC call translated from its own status. `None` before there is one, and once it was counted.
     status: Option<StatusCode>,
     bytes_out: u64,
     /// What is logged of it, and counted for its route.
     record: Option<Rc<Record>>,
 }
 
+/// One attempt at an endpoint.
 #[derive(Debug)]
 struct Attempt {
     in_flight: InFlight,
     started: Instant,
-    /// How long the head of an answer took whose outcome only its trailers will tell.
+    /// How long the head of the response took, if only its trailers will tell the outcome.
     undecided: Option<Duration>,
-    /// Until the head of the response is there, where those are counted that await it.
+    /// Held until the head of the response is there, if the service has an adaptive limit.
     ticket: Option<Box<Ticket>>,
 }
 
@@ -80,7 +81,7 @@ impl Exchange {
             snapshot: Rc::clone(snapshot),
             started,
             dialect,
-            is_beside: false,
+            is_hedge: false,
             has_gone: Cell::new(false),
             attempt: None,
             upload,
@@ -96,25 +97,25 @@ impl Exchange {
         self.record.clone()
     }
 
-    /// For a second attempt at a request without a body, beside the first of another exchange.
-    pub(crate) fn beside(client: &Rc<Client>, snapshot: &Adopted, started: Instant) -> Self {
-        let mut beside = Self::new(client, snapshot, started, Dialect::Http, None, None);
-        beside.is_beside = true;
-        beside.has_gone.set(true);
-        beside
+    /// For a second attempt at a request without a body, beside the first one in another exchange.
+    pub(crate) fn hedge(client: &Rc<Client>, snapshot: &Adopted, started: Instant) -> Self {
+        let mut hedge = Self::new(client, snapshot, started, Dialect::Http, None, None);
+        hedge.is_hedge = true;
+        hedge.has_gone.set(true);
+        hedge
     }
 
     pub(crate) fn started(&self) -> Instant {
         self.started
     }
 
-    /// Counts the request among those under way, if so many may be.
+    /// Counts the request among those under way, unless there are as many as allowed.
     pub(crate) fn enter(&mut self) -> Result<(), Closed> {
         self.pass = Some(Pass::take(&self.client.local.service, &self.snapshot)?);
         Ok(())
     }
 
-    /// Goes to an endpoint, unless so many requests await an answer as may.
+    /// Begins an attempt at an endpoint, unless as many requests await an answer as may.
     pub(crate) fn begin(&mut self, in_flight: InFlight, started: Instant) -> Result<(), Closed> {
         self.client.local.goes(in_flight.endpoint(), &self.has_gone);
         let ticket = Ticket::take(&self.client.local.service, started, self.upload.as_ref())?;
@@ -135,7 +136,7 @@ impl Exchange {
     pub(crate) fn failed_to_connect(&self, error: &ConnectError) {
         self.shard_of(self.endpoint()).connect_failures.add(1);
         self.client.shard().connect_failures.add(1);
-        // A want of our own must not take endpoints out.
+        // A shortage on our side must not eject endpoints.
         if error.is_of_endpoint() {
             self.strike();
         }
@@ -147,7 +148,7 @@ impl Exchange {
         self.strike();
     }
 
-    /// The attempt beside this one has answered first: it is the one of this exchange from now on.
+    /// The hedge was answered first: its attempt becomes that of this exchange.
     pub(crate) fn overtaken_by(&mut self, mut faster: Self) {
         self.outpaced();
         if let Some(record) = &self.record {
@@ -157,12 +158,12 @@ impl Exchange {
         self.status = faster.status.take();
     }
 
-    /// The attempt beside which this one was made has answered first.
+    /// Ends this hedge, because the first attempt was answered first.
     pub(crate) fn give_up(mut self) {
         self.outpaced();
     }
 
-    /// Ends the attempt; that it has taken so long already counts for its endpoint.
+    /// Ends the attempt. That it has taken this long already counts against its endpoint.
     fn outpaced(&mut self) {
         if let Some(attempt) = self.attempt.take() {
             let at = self.client.local.service.clock.at(Instant::now());
@@ -170,14 +171,14 @@ impl Exchange {
         }
     }
 
-    /// The attempt failed and there will be another.
+    /// Ends an attempt that failed and is made again.
     pub(crate) fn retried(&mut self) {
         self.shard_of(self.endpoint()).retries.add(1);
         self.client.shard().retries.add(1);
         self.attempt = None;
     }
 
-    /// The head of the endpoint's response is there.
+    /// Notes the head of the endpoint's response.
     pub(crate) fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
         self.status = Some(status);
         let Some(attempt) = &mut self.attempt else {
@@ -200,14 +201,14 @@ impl Exchange {
         }
     }
 
-    /// The endpoint's response is whole.
+    /// Notes that the endpoint's response is complete.
     pub(crate) fn ended(&mut self, trailers: Option<&HeaderMap>) {
         if let Some(latency) = self.attempt.as_mut().and_then(|attempt| attempt.undecided.take()) {
             self.decided(grpc::outcome_of_trailers(trailers), latency, Instant::now());
         }
     }
 
-    /// How the request ended is known, and counts for the endpoint with the time that the head took.
+    /// Counts the outcome for the endpoint, with the time that the head of the response took.
     fn decided(&mut self, outcome: StatusCode, latency: Duration, now: Instant) {
         self.status = Some(outcome);
         if outcome.is_server_error() {
@@ -218,13 +219,13 @@ impl Exchange {
         }
     }
 
-    /// A piece of the response's body goes to the client.
+    /// Notes that a piece of the response's body goes to the client.
     pub(crate) fn passed(&mut self, bytes: u64) {
         self.bytes_out += bytes;
         self.client.hand.arm(Stage::Stream, self.snapshot.timeouts.stream_idle);
     }
 
-    /// The response broke off in the middle. When the request's body did so before, that is what ended it.
+    /// Notes that the response broke off. If the client's body did so before, that was the reason, and the endpoint is not blamed.
     pub(crate) fn broke(&self) {
         let is_of_client = self.upload.as_ref().is_some_and(|upload| upload.is_broken());
         if self.attempt.is_some() && !is_of_client {
@@ -235,7 +236,7 @@ impl Exchange {
         }
     }
 
-    /// Puts the connection aside for the next request, if it can take one; one that is shared is left to the others.
+    /// Puts a connection of HTTP/1.1 aside for the next request, if it can take one.
     pub(crate) fn give_back(&self, line: Line, cx: &mut Context<'_>) {
         let Line::Http1(mut link) = line else { return };
         if !link.is_reusable() {
@@ -247,10 +248,10 @@ impl Exchange {
         }
     }
 
-    /// Lets the client finish its request, of which the endpoint did not want the rest: ready when it has, or has had its time.
+    /// Lets the client finish a request that was answered before its end; ready when it has, or when its time is over.
     ///
-    /// Closing the connection on it instead would make the system throw away the answer that is on its way, and the client would not
-    /// know whether it may use the connection again.
+    /// If the connection were closed instead, the system would discard the answer on its way, and the client would not know whether it may
+    /// use the connection again.
     pub(crate) fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(upload) = self.upload.as_ref().filter(|upload| upload.is_coming()) else {
             return Poll::Ready(());
@@ -264,14 +265,14 @@ impl Exchange {
         upload.poll_rest(cx, self.rest.get_or_insert(0))
     }
 
-    /// Lets the endpoint be held by something that outlives the request.
+    /// Counts the request, and hands its endpoint to something that outlives it.
     pub(crate) fn take_in_flight(mut self) -> Option<InFlight> {
         self.settle();
         let pass = self.pass.take();
         self.attempt.take().map(|attempt| attempt.in_flight.with_pass(pass))
     }
 
-    /// Ends without an endpoint, because so many requests are under way as may be.
+    /// Answers for want of room: as many requests are under way as allowed.
     pub(crate) fn refused(self, closed: Closed) -> Response<ResponseBody> {
         match closed {
             Closed::Full => self.client.shard().over_limit.add(1),
@@ -280,12 +281,12 @@ impl Exchange {
         self.own_answer(StatusCode::SERVICE_UNAVAILABLE, Code::RESOURCE_EXHAUSTED, closed.words())
     }
 
-    /// Ends with an answer of our own.
+    /// Answers in the place of an endpoint.
     pub(crate) fn own_words(self, status: StatusCode, words: &'static str) -> Response<ResponseBody> {
         self.own_answer(status, Code::of_own(status), words)
     }
 
-    /// Ends with an answer of our own, which counts by its status, whatever the client speaks.
+    /// Answers in the place of an endpoint. The answer counts by its `status`, even if the client speaks gRPC and gets the `code`.
     fn own_answer(mut self, status: StatusCode, code: Code, words: &'static str) -> Response<ResponseBody> {
         self.attempt = None;
         self.status = Some(status);
@@ -303,13 +304,13 @@ impl Exchange {
         } else if (status == StatusCode::BAD_REQUEST || status == StatusCode::NOT_IMPLEMENTED)
             && self.client.protocol == Protocol::Http1
         {
-            // Who sends such a request may mean something else by what follows it, too.
+            // What follows such a request on the connection may be misunderstood as well.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
 
-    /// A failure of the endpoint; several in a row are a reason to let it sit out.
+    /// Counts a failure of the endpoint; several in a row eject it.
     fn strike(&self) {
         let Some(attempt) = &self.attempt else {
             return;
@@ -348,7 +349,7 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        if self.is_beside {
+        if self.is_hedge {
             return;
         }
         self.settle();

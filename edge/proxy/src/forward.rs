@@ -1,4 +1,4 @@
-//! One request: to an endpoint, to another if the first fails and that is allowed, and back.
+//! Forwards one request: to an endpoint, to another one if the first fails and that is allowed, and back.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -40,7 +40,7 @@ use crate::wire::ConnectError;
 
 mod hedge;
 
-/// What a client is told whose body is longer than its route allows.
+/// The answer to a body that is longer than its route allows.
 const TOO_LONG: &str = "The request's body is longer than it may be.";
 
 /// A request as it came from a client.
@@ -52,12 +52,12 @@ pub(crate) struct Arrival {
     expects: bool,
     pub(crate) started: Instant,
     pub(crate) dialect: Dialect,
-    /// What is logged and counted of it.
+    /// What is logged of it, and counted for its route.
     pub(crate) record: Option<Rc<Record>>,
 }
 
 impl Arrival {
-    /// When its client waits no more for an answer, as far as that is known.
+    /// When its client stops waiting for an answer, if that is known.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.dialect {
             Dialect::Grpc => grpc::deadline(&self.parts.headers, self.started),
@@ -66,20 +66,20 @@ impl Arrival {
     }
 }
 
-/// What a route says of a request, beyond what its service does.
+/// What a route demands for a request, beyond what its service does.
 #[derive(Debug, Default)]
 pub(crate) struct Terms {
-    /// For the head of the response, at each try.
+    /// How long each attempt may take until the head of the response.
     pub(crate) try_timeout: Option<Duration>,
     /// Who gets copies of it.
     pub(crate) copies: Option<Copies>,
-    /// Bytes that its body may have; `None` for any number.
+    /// Bytes that its body may have; `None` for no limit.
     pub(crate) body_bytes_max: Option<u64>,
-    /// The port of the service that it goes to; `None` for the one that gets the service's requests.
+    /// The port of the service that it goes to; `None` for the main one.
     pub(crate) port: Option<Arc<str>>,
 }
 
-/// Answers one request of a client, in any case.
+/// Answers one request of a client, whatever happens.
 pub(crate) async fn answer(
     client: Rc<Client>,
     parts: Box<Parts>,
@@ -97,20 +97,20 @@ pub(crate) async fn answer(
         return response;
     }
     if client.local.router.is_some() {
-        // Boxed, so that requests without routes are not the larger for it.
+        // Boxed, so that requests without routes do not pay for its size.
         return Box::pin(router::answer(client, arrival)).await;
     }
     match prepare(&client, &mut arrival.parts) {
         Ok(wish) => match arrival.deadline() {
             None => carry(client, arrival, wish, Terms::default()).await,
-            // Boxed, so that requests without a deadline are not the larger for it.
+            // Boxed, so that requests without a deadline do not pay for its size.
             Some(deadline) => Box::pin(carry_until(deadline, client, arrival, wish, Terms::default())).await,
         },
         Err(refusal) => own_words(&client, arrival, refusal.status, refusal.words),
     }
 }
 
-/// Makes the head of a client's request into what an endpoint gets, or refuses it.
+/// Turns the head of a client's request into the one that an endpoint gets, or refuses it.
 pub(crate) fn prepare(client: &Client, parts: &mut Parts) -> Result<Wish, Refusal> {
     let default_host = HeaderValue::from_static("localhost");
     let forwarded = client.local.snapshot().forwarded;
@@ -122,7 +122,7 @@ pub(crate) fn prepare(client: &Client, parts: &mut Parts) -> Result<Wish, Refusa
     Ok(wish)
 }
 
-/// Answers a request that goes to no endpoint.
+/// Answers a request that does not go to an endpoint.
 pub(crate) fn own_words(
     client: &Rc<Client>,
     arrival: Arrival,
@@ -136,7 +136,7 @@ pub(crate) fn own_words(
     exchange.own_words(status, words)
 }
 
-/// As [`carry`], for as long as there is time: then the client is answered 504, and an endpoint that has the request hears no more of it.
+/// As [`carry`], but at the `deadline` the client is answered 504, and an attempt that is under way is cancelled.
 pub(crate) async fn carry_until(
     deadline: Instant,
     client: Rc<Client>,
@@ -153,7 +153,7 @@ pub(crate) async fn carry_until(
     exchange.own_words(StatusCode::GATEWAY_TIMEOUT, "The request was not answered in time.")
 }
 
-/// Takes a request whose head is prepared to an endpoint of the client's service, and answers it in any case.
+/// Sends a request whose head was [prepared](prepare) to an endpoint of the client's service, and answers it whatever happens.
 pub(crate) async fn carry(
     client: Rc<Client>,
     arrival: Arrival,
@@ -166,7 +166,7 @@ pub(crate) async fn carry(
     client.shard().requests.add(1);
     client.local.deposit(client.local.service.clock.at(started));
     let upload = Upload::new(&client, body, expects);
-    // Boxed, because it goes a long way: from here to the end of the answer's body.
+    // Boxed, because it is moved often on its way to the end of the answer's body.
     let mut exchange = Box::new(Exchange::new(&client, &snapshot, started, dialect, upload.clone(), record));
     if let (Some(upload), Some(max)) = (&upload, terms.body_bytes_max) {
         upload.limit(max);
@@ -178,13 +178,13 @@ pub(crate) async fn carry(
         return exchange.refused(closed);
     }
     if upload.as_ref().is_some_and(|u| u.length().is_none()) {
-        // Said explicitly, because hyper would leave out the unannounced body of a GET.
+        // Set explicitly, because hyper would otherwise drop the body of a GET.
         parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     let stream = parts.extensions.remove::<OnUpgrade>().filter(|_| wish == Wish::WebSocket);
     let head = Head::new(parts);
     let Terms { try_timeout, copies, port, .. } = terms;
-    // A request that may become a tunnel is more than can be copied.
+    // A request that may become a tunnel cannot be copied.
     let copy = copies.filter(|_| wish == Wish::Plain).map(|copies| (copies, head.clone(), upload.clone()));
     let mut errand = Errand {
         client,
@@ -210,48 +210,49 @@ pub(crate) async fn carry(
 struct Errand {
     client: Rc<Client>,
     snapshot: Adopted,
-    /// For the head of the response, in the place of what the service says.
+    /// For the head of the response, in the place of the service's timeout.
     try_timeout: Option<Duration>,
-    /// In the place of the port that gets the service's requests.
+    /// In the place of the service's main port.
     port: Option<Arc<str>>,
-    /// When the client waits no more, which endpoints are told.
+    /// When the client stops waiting; endpoints are told.
     deadline: Option<Instant>,
     head: Head,
     wish: Wish,
-    /// What a WebSocket of a client that speaks HTTP/2 goes over.
+    /// The stream that a WebSocket of an HTTP/2 client will go over.
     stream: Option<OnUpgrade>,
     upload: Option<Rc<Upload>>,
-    /// A kept connection has failed this request; from then on it goes over new ones.
+    /// Whether a kept connection has failed this request, which then goes over new ones only.
     is_fresh_only: bool,
 }
 
-/// Why an attempt brought no response.
+/// An attempt that brought no response.
 #[derive(Debug)]
 struct Missed {
     how: How,
-    /// The connection had been kept from an earlier request, so it says little about the endpoint that it was closed.
+    /// Whether the connection was kept from an earlier request: that it was closed then says little about the endpoint.
     was_kept: bool,
 }
 
+/// How it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum How {
     Broken(Phase),
     TimedOut,
-    /// It speaks HTTP/2, and takes no WebSockets there.
+    /// The endpoint takes no WebSockets over HTTP/2.
     NoTunnel,
-    /// The client's body is malformed or broke off: no endpoint can answer that, and none is to blame.
+    /// The client's body is malformed or broke off: no endpoint can answer it, and none is to blame.
     Unsendable,
 }
 
-/// The client asks for a WebSocket of endpoints that have none.
+/// The answer to a client that asks for a WebSocket where no endpoint takes one.
 const NO_TUNNEL: &str = "The endpoint speaks HTTP/2 and takes no WebSockets over it (RFC 8441).";
 
-/// The tries of a request since it last waited for an endpoint.
+/// The attempts of a request since it last waited for an endpoint.
 #[derive(Debug)]
 struct Round {
     tried: Tried,
     tries: u8,
-    /// Of these, endpoints that take no WebSockets.
+    /// How many of these met endpoints that take no WebSockets.
     without_tunnel: u8,
 }
 
@@ -263,7 +264,7 @@ impl Round {
         self.without_tunnel += 1;
     }
 
-    /// Whether all that were tried take no WebSockets. One that did not answer might, and is waited for.
+    /// Whether none of those that were tried takes WebSockets. One that did not answer might.
     fn is_without_tunnel(&self) -> bool {
         self.tries > 0 && self.without_tunnel == self.tries
     }
@@ -273,7 +274,7 @@ impl Errand {
     async fn run(&mut self, mut exchange: Box<Exchange>) -> Response<ResponseBody> {
         let mut round = Round::NEW;
         let mut patience: Option<Patience> = None;
-        // The clock is read again only after something has taken time: a reading costs as much as a choice.
+        // The clock is read again only after something has taken time: a reading costs as much as choosing an endpoint.
         let mut now = exchange.started();
         loop {
             let in_flight = match self.choose(&round.tried, self.service().clock.at(now)) {
@@ -328,7 +329,7 @@ impl Errand {
         }
     }
 
-    /// Takes the request on for an endpoint that was not tried; for a WebSocket one that has not said that it takes none, if there is such.
+    /// Chooses an endpoint that was not tried; for a WebSocket, preferably one that is not known to take none.
     fn choose(&self, tried: &Tried, at: Duration) -> Result<InFlight, Unpicked> {
         let local = &self.client.local;
         if self.wish != Wish::Plain && websocket::is_asked_for_as_http1(&self.head.headers) {
@@ -345,12 +346,12 @@ impl Errand {
         patience.wait(local, self.port(), &worker.shared.awaited, tried).await
     }
 
-    /// How far an attempt had come that may be made again; what the client is told of one that may not.
+    /// How far an attempt had come, if it may be made again; otherwise the answer to the client.
     fn phase_of(&self, how: How) -> Result<Phase, (StatusCode, &'static str)> {
         Err(match how {
             How::Broken(phase) => return Ok(phase),
             How::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "The endpoint did not answer in time."),
-            // Its connection may have been opened for it, and that is all.
+            // A connection was perhaps opened for it, and nothing more.
             How::NoTunnel => return Ok(Phase::Unsent),
             How::Unsendable if self.upload.as_ref().is_some_and(|upload| upload.is_too_long()) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, TOO_LONG)
@@ -367,7 +368,7 @@ impl Errand {
         self.port.as_deref()
     }
 
-    /// What equal requests have in common, as the service says.
+    /// What requests have in common that the service wants to go to the same endpoint.
     fn key(&self) -> u64 {
         let headers = &self.head.headers;
         let named = match &self.snapshot.hash_key {
@@ -394,11 +395,11 @@ impl Errand {
             Some(deadline) => {
                 let mut head = self.head.clone();
                 grpc::set_timeout(&mut head.headers, deadline.saturating_duration_since(Instant::now()));
-                // Boxed, so that requests without a deadline are not the larger for it.
+                // Boxed, so that requests without a deadline do not pay for its size.
                 Box::pin(line.send(&head, body, hand, &self.client.worker)).await
             }
         };
-        // What was reset on a connection that goes on is not for the connection's age.
+        // If only the stream was reset and its connection goes on, the connection's age was not the reason.
         let was_kept =
             was_kept && !matches!(&sent, Err(SendError::Reset { source, .. }) if source.is_reset());
         let how = match sent {
@@ -421,7 +422,7 @@ impl Errand {
             Err(SendError::NoTunnel) => How::NoTunnel,
         };
         let is_of_endpoint = match how {
-            // Saying no to a request that it has not looked at is an endpoint's right.
+            // An endpoint may refuse a request that it has not looked at.
             How::Broken(Phase::Refused) | How::Unsendable | How::NoTunnel => false,
             // A kept connection may have been closed for being idle.
             How::Broken(_) => !was_kept,
@@ -438,7 +439,7 @@ impl Errand {
         self.try_timeout.unwrap_or(self.snapshot.timeouts.response_head)
     }
 
-    /// Opens a line to the endpoint of the exchange; says too whether that was open before.
+    /// A line to the endpoint of the exchange, and whether it was open before.
     async fn ready_line(&self, exchange: &Exchange) -> Result<(ReadyLine, bool), Missed> {
         let hand = &self.client.hand;
         let endpoint = exchange.endpoint();
@@ -453,7 +454,7 @@ impl Errand {
             missed()
         };
         match protocol {
-            // Routes send requests to whatever they name.
+            // A route may name a port of any protocol.
             Protocol::Http1 | Protocol::Tcp | Protocol::Udp => {
                 if let Some(link) = self.kept_link(endpoint, address) {
                     return Ok((ReadyLine::Http1(link), true));
@@ -474,7 +475,7 @@ impl Errand {
         }
     }
 
-    /// A kept connection to the endpoint that, for a request that must not be sent twice, is surely still open.
+    /// A kept connection to the endpoint. For a request that must not be sent twice the system is asked whether it is still open.
     fn kept_link(&self, endpoint: &Arc<Endpoint>, address: SocketAddr) -> Option<Box<Link>> {
         if self.is_fresh_only {
             return None;
@@ -488,7 +489,7 @@ impl Errand {
         }
     }
 
-    /// Whether it is worth a system call that the request does not go into a connection that is closed already.
+    /// Whether a system call is well spent on not sending the request into a closed connection.
     fn is_careful(&self) -> bool {
         let repeatability = Repeatability::of_method(self.head.method.as_str());
         repeatability == Repeatability::ActsEachTime || self.upload.is_some()
@@ -507,7 +508,7 @@ impl Errand {
         prepare_response(&mut parts.headers, parts.status);
         let is_taken_up = websocket::is_taken_up(parts.status, &parts.headers);
         if self.wish == Wish::WebSocket && parts.status.is_success() {
-            // To a client that speaks HTTP/2 it would say that it did.
+            // A client that speaks HTTP/2 would read any 2xx as its WebSocket.
             let words = "The endpoint answered without taking up the WebSocket.";
             return exchange.own_words(StatusCode::BAD_GATEWAY, words);
         }
@@ -548,7 +549,7 @@ impl Errand {
     }
 }
 
-/// What the client is answered when a request that failed is not sent again.
+/// The answer to the client when a request that failed is not sent again.
 fn answer_of(how: How, refusal: RetryRefusal) -> (StatusCode, &'static str) {
     match how {
         How::NoTunnel => (StatusCode::NOT_IMPLEMENTED, NO_TUNNEL),
@@ -556,10 +557,10 @@ fn answer_of(how: How, refusal: RetryRefusal) -> (StatusCode, &'static str) {
     }
 }
 
-/// Why it is not sent again, as the client is told.
+/// Why it is not sent again, in words for the client.
 fn words_of(refusal: RetryRefusal) -> &'static str {
     match refusal {
-        // An endpoint that began its answer and broke off within the head.
+        // The endpoint broke off within the head of its response.
         RetryRefusal::ResponseBegun => "The endpoint's response was malformed or broke off.",
         RetryRefusal::MayHaveActed => {
             "The endpoint closed the connection without an answer; it may have acted, so the request was not repeated."

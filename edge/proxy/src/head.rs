@@ -9,7 +9,7 @@ use crate::body::RequestBody;
 
 /// A request's head as endpoints get it, kept for sending it again.
 ///
-/// Boxed, because it goes a long way: from what came of the client to all that is tried with it.
+/// Boxed, because it is moved often on its way through the attempts.
 #[derive(Debug, Clone)]
 pub(crate) struct Head(Box<Parts>);
 
@@ -18,7 +18,7 @@ impl Head {
         Self(parts)
     }
 
-    /// One such request, for somebody who takes it for his own.
+    /// A request with a copy of this head.
     pub(crate) fn request(&self, body: RequestBody) -> Request<RequestBody> {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();

@@ -1,4 +1,4 @@
-//! What a proxy must check in a request's head, and what it must change in both heads.
+//! What a proxy has to check in the head of a request, and to change in the heads of requests and responses.
 
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE, UPGRADE,
@@ -25,17 +25,18 @@ pub(crate) struct Refusal {
     pub(crate) words: &'static str,
 }
 
-/// Whether the client wants to go on in another protocol.
+/// Whether the client wants to switch to another protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wish {
+    /// It does not.
     Plain,
-    /// As HTTP/1.1 has it.
+    /// By an `Upgrade` of HTTP/1.1.
     Upgrade,
-    /// As HTTP/2 has it; the endpoint is asked as HTTP/1.1 does.
+    /// By an extended CONNECT of HTTP/2, which was turned into an `Upgrade`.
     WebSocket,
 }
 
-/// Who sends the request, as the endpoint will be told.
+/// Who sends the request, as the endpoint is told.
 #[derive(Debug)]
 pub(crate) struct Sender<'a> {
     pub(crate) address: &'a HeaderValue,
@@ -46,11 +47,10 @@ pub(crate) struct Sender<'a> {
     pub(crate) default_host: &'a HeaderValue,
 }
 
-/// What a request's head has that needs more than to be passed on. One walk over its names tells; to ask the map for each name that
-/// may be there costs five times as much.
+/// Which headers of a request have to be looked at. One walk over the names finds out; asking the map for each of them costs five times as much.
 #[derive(Debug, Default)]
 struct Seen {
-    /// Something that ends here.
+    /// Headers that are not passed on.
     ends_here: bool,
     cookies: bool,
     trace: bool,
@@ -70,18 +70,18 @@ impl Seen {
     }
 }
 
-/// Meant for one connection only, whether `Connection` names it or not. Source: RFC 9110, section 7.6.1.
+/// Whether a header is meant for one connection only, even if `Connection` does not name it. Source: RFC 9110, section 7.6.1.
 fn is_hop_by_hop(name: &str) -> bool {
     matches!(name, "connection" | "keep-alive" | "proxy-connection" | "te" | "transfer-encoding" | "upgrade")
 }
 
-/// Said by a client to a proxy. One that expects to be told 100 is told so by us once its body is wanted; the endpoint gets the body
-/// without asking for it.
+/// Whether a header of a request is meant for the proxy. A client that expects 100 gets it from us once its body is wanted; the endpoint then
+/// gets the body without asking.
 fn is_for_us(name: &str) -> bool {
     matches!(name, "expect" | "proxy-authorization")
 }
 
-/// Makes a client's head into what an endpoint gets, or refuses it.
+/// Turns a client's head into the one that an endpoint gets, or refuses it.
 pub(crate) fn prepare_request(parts: &mut Parts, sender: &Sender<'_>) -> Result<Wish, Refusal> {
     let seen = Seen::of(&parts.headers);
     let wish = if websocket::is_asked_for(parts) {
@@ -129,7 +129,7 @@ pub(crate) fn prepare_request(parts: &mut Parts, sender: &Sender<'_>) -> Result<
     Ok(wish)
 }
 
-/// Takes from an endpoint's head what was meant for us only; a 101 keeps what names its new protocol.
+/// Takes out of an endpoint's head what was meant for the proxy only; a 101 keeps the name of its new protocol.
 pub(crate) fn prepare_response(headers: &mut HeaderMap, status: StatusCode) {
     let is_for_us = |name: &str| name == "proxy-authenticate";
     if !headers.keys().any(|name| is_hop_by_hop(name.as_str()) || is_for_us(name.as_str())) {
@@ -143,14 +143,14 @@ pub(crate) fn prepare_response(headers: &mut HeaderMap, status: StatusCode) {
     }
 }
 
-/// The one host that a request is for.
+/// The host that a request is for.
 struct Host {
     value: HeaderValue,
-    /// The head says so in its `Host`.
+    /// Whether it was taken from the `Host` header.
     is_said: bool,
 }
 
-/// The one host that the request is for: from the target if it is absolute, otherwise from `Host`.
+/// Finds the host that the request is for: in the target if that is absolute, otherwise in `Host`.
 /// Source: RFC 9112, section 3.2; RFC 9113, section 8.3.1.
 fn host_of(parts: &Parts, default: &HeaderValue) -> Result<Host, Refusal> {
     let refuse = |words| Err(Refusal { status: StatusCode::BAD_REQUEST, words });
@@ -183,13 +183,13 @@ fn is_same(authority: &str, host: &HeaderValue) -> bool {
     authority.as_bytes().eq_ignore_ascii_case(host.as_bytes())
 }
 
-/// Letters, digits and what else a name, an address or a port is written with; nothing that could split or hide one.
+/// Whether `host` has only characters of names, addresses and ports, and none that could split or hide one.
 fn is_host(host: &[u8]) -> bool {
     host.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+;=".contains(b))
 }
 
-/// An upgrade is passed on if it is named twice, as it must be, and not to HTTP/2: that would carry requests past
-/// everything that the proxy checks ("h2c smuggling").
+/// An upgrade is passed on if `Connection` and `Upgrade` both name it, unless it is to HTTP/2: that would carry requests past the checks of
+/// the proxy ("h2c smuggling").
 fn wish_of(parts: &Parts) -> Wish {
     let named = || tokens(&parts.headers, &CONNECTION).any(|t| t.eq_ignore_ascii_case("upgrade"));
     let h2c = || tokens(&parts.headers, &UPGRADE).any(|t| t.to_ascii_lowercase().starts_with("h2"));
@@ -201,15 +201,15 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
     headers.contains_key(TE) && tokens(headers, &TE).any(|t| t.eq_ignore_ascii_case("trailers"))
 }
 
-/// Takes out what is meant for one connection only, as such or because `Connection` names it, and what is for us.
+/// Takes out what is meant for the proxy, and what is meant for one connection only, by definition or because `Connection` names it.
 fn strip(headers: &mut HeaderMap, is_for_us: impl Fn(&str) -> bool) {
     let goes = |name: &&HeaderName| is_hop_by_hop(name.as_str()) || is_for_us(name.as_str());
     let known: Vec<HeaderName> = headers.keys().filter(goes).cloned().collect();
     let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
-        // What most say, which names none.
+        // The usual values, which name no header.
         .filter(|token| !["close", "keep-alive"].iter().any(|usual| token.eq_ignore_ascii_case(usual)))
         .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
-        // Naming these would change what the message means to the next reader; no honest client does it.
+        // Without these the message would mean something else to its next reader; no honest client names them.
         .filter(|name| name != HOST && name != CONTENT_LENGTH)
         .collect();
     for name in known.into_iter().chain(named) {
@@ -222,7 +222,7 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
     lines.flat_map(|line| line.split(',')).map(str::trim).filter(|token| !token.is_empty())
 }
 
-/// Makes one line of cookies that come as several, as HTTP/2 may send them and HTTP/1.1 may not. Source: RFC 9113, section 8.2.3.
+/// Joins several `Cookie` headers, which HTTP/2 allows, into the one that HTTP/1.1 allows. Source: RFC 9113, section 8.2.3.
 fn join_cookies(headers: &mut HeaderMap) {
     let mut lines = headers.get_all(COOKIE).iter();
     if lines.next().is_none() || lines.next().is_none() {
@@ -230,10 +230,10 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
     let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
     let joined = HeaderValue::from_bytes(&lines.join(&b"; "[..]));
-    headers.insert(COOKIE, joined.expect("what stood in several lines may stand in one"));
+    headers.insert(COOKIE, joined.expect("values joined by a semicolon are a value"));
 }
 
-/// The value of a client's first cookie of that name. Source: RFC 6265, section 4.2.1.
+/// The value of the first cookie of that name. Source: RFC 6265, section 4.2.1.
 pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     let lines = headers.get_all(COOKIE).into_iter().map(HeaderValue::as_bytes);
     let pairs = lines.flat_map(|line| line.split(|&b| b == b';')).map(<[u8]>::trim_ascii);
@@ -263,13 +263,13 @@ fn set_if_absent(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) 
     }
 }
 
-/// The target without scheme and host, as origins expect it.
+/// The target without scheme and host.
 fn origin_form(uri: &Uri) -> Uri {
     let path = uri.path_and_query().cloned();
     path.map_or_else(|| Uri::from_static("/"), Uri::from)
 }
 
-/// A user name in front of the host is for the client's eyes only.
+/// The authority without a user name, which is nobody's business but the client's.
 fn without_user(authority: &str) -> &str {
     authority.rsplit_once('@').map_or(authority, |(_user, host)| host)
 }

@@ -20,21 +20,22 @@ use crate::service::{Service, Snapshot};
 use crate::trunk::{self, Lane, Trunks};
 use crate::worker::Worker;
 
-/// Idle connections kept by one worker to one endpoint.
+/// Idle connections that one worker keeps to one address of an endpoint.
 ///
-/// 64 is what nginx is usually told (`keepalive 64`); a worker with more requests in flight opens further ones.
+/// 64 is usual for nginx (`keepalive 64`); a worker with more requests in flight opens further ones.
 const IDLE_LINKS_MAX: usize = 64;
 
-/// A snapshot as a worker holds it for its requests. They are counted by the worker alone: a count that all workers write would go from one
-/// processor to the other several times a request.
+/// A snapshot as the requests of one worker hold it. The inner count is written by all workers, and its cache line would move between processors
+/// several times for each request; the outer one is the worker's own.
 pub(crate) type Adopted = Rc<Arc<Snapshot>>;
 
+/// A service as one worker knows it.
 #[derive(Debug)]
 pub(crate) struct LocalService {
     pub(crate) service: Arc<Service>,
     /// Where its requests go on to, when it has no endpoints of its own.
     pub(crate) router: Option<LocalRouter>,
-    /// Which worker knows it so.
+    /// The index of the worker.
     worker: usize,
     state: RefCell<State>,
 }
@@ -46,18 +47,18 @@ struct State {
     budget: RetryBudget,
     hedger: Option<Hedger>,
     rng: Xoshiro256PlusPlus,
-    /// Of endpoints of the snapshot that serve, as far as they were needed.
+    /// Of serving endpoints of the snapshot that were used.
     pools: Vec<Pool>,
 }
 
-/// Connections to one of an endpoint's addresses.
+/// The connections to one address of an endpoint.
 #[derive(Debug)]
 struct Pool {
     endpoint: Arc<Endpoint>,
     address: SocketAddr,
     #[expect(clippy::vec_box, reason = "a link is over 500 bytes and moves in and out for every request")]
     idle: Vec<Box<Link>>,
-    /// Where the endpoint speaks HTTP/2.
+    /// If the endpoint speaks HTTP/2 there.
     trunks: Trunks,
 }
 
@@ -79,15 +80,15 @@ impl LocalService {
         local
     }
 
-    /// What holds for requests now.
+    /// The latest snapshot of the service.
     pub(crate) fn snapshot(&self) -> Adopted {
         let mut state = self.state.borrow_mut();
         state.refresh(&self.service);
         Rc::clone(&state.snapshot)
     }
 
-    /// Chooses an endpoint that has the `port`, or any for the port of the service, and takes the request on for it, by `key` where equal
-    /// keys meet the same one.
+    /// Chooses an endpoint that has the `port`, or any if that is `None`, and counts the request as in flight there. `key` is asked for by
+    /// consistent hashing.
     pub(crate) fn choose(
         &self,
         tried: &Tried,
@@ -98,8 +99,8 @@ impl LocalService {
         self.choose_but(&[], tried, port, &key, now)
     }
 
-    /// As [`choose`](Self::choose), for a request that asks for a WebSocket: of endpoints whose connections to this worker say that they take
-    /// none only when no other is left.
+    /// As [`choose`](Self::choose), for a request for a WebSocket: endpoints that are known to take none are left out as long as there are
+    /// others.
     pub(crate) fn choose_for_websocket(
         &self,
         tried: &Tried,
@@ -139,53 +140,52 @@ impl LocalService {
             let seat = balancer.pick_among(&snapshot.roster, &tried, rng, key, load, may)?;
             match snapshot.endpoints[seat].begin(|in_flight| snapshot.roster.has_room(in_flight)) {
                 Ok(in_flight) => return Ok(in_flight),
-                // It stopped serving a moment ago and the snapshot that says so is about to be published.
+                // It has just stopped serving, and the snapshot that says so is about to be published.
                 Err(Refused::NotServing) => tried.add(snapshot.endpoints[seat].id),
-                // Another worker was first, and the next look at its load shows that.
+                // Another worker was faster, which the next look at the endpoint's load shows.
                 Err(Refused::Full) => {}
             }
         }
     }
 
-    /// Notes that a request that was counted goes to an endpoint, which matters for the first one only: `has_gone` is the request's own, so that it
-    /// is not forgotten by waiting, or by anything else that begins its tries anew.
+    /// Counts a request whose first endpoint is one that others run. `has_gone` is kept by the request, and survives its waits and retries.
     pub(crate) fn goes(&self, to: &Endpoint, has_gone: &Cell<bool>) {
         if !has_gone.replace(true) && to.origin == Origin::Elsewhere {
             self.service.shards[self.worker].elsewhere.add(1);
         }
     }
 
-    /// Whether there is an endpoint that a request to the port, or to that of the service, can be sent to.
+    /// Whether there is an endpoint with the `port`, or any if that is `None`, that may get a request.
     pub(crate) fn has_endpoint(&self, port: Option<&str>) -> bool {
         let snapshot = self.snapshot();
         let mut seats = snapshot.roster.seats().iter().zip(&snapshot.endpoints);
         seats.any(|(seat, endpoint)| seat.standing.may_get() && snapshot.port_of(endpoint, port).is_some())
     }
 
-    /// Notes that a request came.
+    /// Notes a new request, for the budget of retries.
     pub(crate) fn deposit(&self, now: Duration) {
         self.state.borrow_mut().budget.deposit(now);
     }
 
-    /// Asks whether a failed request may go again.
+    /// Whether a failed request may be sent again; takes the retry from the budget.
     pub(crate) fn may_retry(&self, failure: &Failure, now: Duration) -> Retry {
         may_retry(failure, &mut self.state.borrow_mut().budget, now)
     }
 
-    /// Notes that a request came that may be sent twice; after what time it should be, if at all.
+    /// Notes a new request that may be hedged; returns after what time it should be, if at all.
     pub(crate) fn hedge_delay(&self) -> Option<Duration> {
         self.state.borrow_mut().hedger.as_mut()?.admit()
     }
 
-    /// Notes how long the answer to such a request took.
+    /// Notes how long the answer to a request took that may be hedged.
     pub(crate) fn answered_in(&self, latency: Duration) {
         if let Some(hedger) = &mut self.state.borrow_mut().hedger {
             hedger.observe(latency);
         }
     }
 
-    /// Chooses a second endpoint for a request, as [`choose`](Self::choose) does, that serves and is well; `None` when there is none, or
-    /// so many were sent twice as may be.
+    /// Chooses a second endpoint as [`choose`](Self::choose) does, one that serves and is not ejected. `None` when there is none, or when the
+    /// budget of hedges is spent.
     pub(crate) fn hedge(
         &self,
         tried: &Tried,
@@ -201,7 +201,7 @@ impl LocalService {
         (is_well && hedger.as_mut()?.withdraw(budget, now)).then_some(in_flight)
     }
 
-    /// An idle connection to an address of an endpoint, the one used last; where endpoints are told whose it is, only one of `ends`.
+    /// The most recently used idle connection to an address of an endpoint; if the endpoint is told whose each is, one of `ends`.
     pub(crate) fn take_link(
         &self,
         endpoint: &Arc<Endpoint>,
@@ -218,7 +218,7 @@ impl LocalService {
         Some(idle.remove(at))
     }
 
-    /// Puts a connection aside, unless its endpoint has stopped serving or there are enough.
+    /// Keeps an idle connection, unless its endpoint has stopped serving or there are enough.
     pub(crate) fn put_link(&self, endpoint: &Arc<Endpoint>, mut link: Box<Link>, now: Instant) {
         let state = &mut *self.state.borrow_mut();
         state.refresh(&self.service);
@@ -229,9 +229,7 @@ impl LocalService {
         }
     }
 
-    /// A place on a connection of HTTP/2 to an address of an endpoint.
-    ///
-    /// With `is_careful` that has surely not been closed from the other side.
+    /// A place on a connection of HTTP/2 to an address of an endpoint. With `is_careful` the system is asked whether that is still open.
     pub(crate) fn take_lane(
         &self,
         worker: &Worker,
@@ -247,7 +245,7 @@ impl LocalService {
         }
     }
 
-    /// Closes idle connections to endpoints that stopped serving.
+    /// Goes over to the latest snapshot, and closes idle connections to endpoints that have stopped serving.
     pub(crate) fn refresh(&self) {
         if let Some(router) = &self.router {
             router.refresh();
@@ -255,7 +253,7 @@ impl LocalService {
         self.state.borrow_mut().refresh(&self.service);
     }
 
-    /// Closes idle connections that are too old or were closed from the other side.
+    /// Closes idle connections that are too old, or that the endpoint has closed.
     pub(crate) fn sweep(&self, now: Instant) {
         let state = &mut *self.state.borrow_mut();
         let keep = state.snapshot.timeouts.upstream_idle;
@@ -291,7 +289,7 @@ impl State {
         self.snapshot = snapshot;
     }
 
-    /// The pool of an address of an endpoint, if that serves.
+    /// The pool of an address of an endpoint; `None` unless the endpoint serves.
     fn pool(&mut self, endpoint: &Arc<Endpoint>, address: SocketAddr) -> Option<&mut Pool> {
         if endpoint.state() != EndpointState::Serving {
             return None;

@@ -1,4 +1,4 @@
-//! How long and how many requests wait while no endpoint is ready.
+//! Requests that wait for an endpoint to become ready: how long, and how many.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use crate::local::LocalService;
 
-/// The first pause before endpoints that refused are asked again; each further one is twice as long, up to
-/// [`PAUSE_MAX`]. A process that was just started listens after about as long.
+/// The first pause before endpoints that refused are tried again. Each further one is twice as long, up to [`PAUSE_MAX`]. A process that was
+/// just started listens after about as long.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_millis(160);
 
@@ -42,7 +42,7 @@ impl Patience {
         Self { deadline: now.checked_add(whole).unwrap_or(now), pause: PAUSE_MIN }
     }
 
-    /// Waits until there may be an endpoint to try that has the `port`: after a change, or after a pause if some have refused. Tells `awaited` of it.
+    /// Waits until there may be an endpoint with the `port` to try: after a change, or after a pause if some have refused. Notifies `awaited`.
     pub(crate) async fn wait(
         &mut self,
         local: &LocalService,
@@ -70,8 +70,7 @@ impl Patience {
         }
     }
 
-    /// How long to wait now. With endpoints that refused it is worth asking them again after a short pause;
-    /// without any, only a change helps.
+    /// How long to wait now. Endpoints that refused are worth another try after a short pause; without any, only a change helps.
     fn next_pause(&mut self, tried: &Tried) -> Result<(Duration, PauseEnd), Impatience> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {

@@ -1,4 +1,4 @@
-//! A request that takes long goes to a second endpoint, too; the first answer counts, and the other attempt is given up.
+//! Hedging: a request that takes long goes to a second endpoint, too. The first answer counts, and the other attempt is given up.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -22,7 +22,7 @@ type Attempted = Result<Answer, Missed>;
 enum Race {
     First(Answer),
     Second(Answer),
-    /// The time of one is over, and so is that of the other, which is this one if it had not failed before.
+    /// One was not answered in time, and so neither was the other, unless that had failed before.
     Late(Missed, Option<Other>),
     /// Both failed.
     Lost {
@@ -37,14 +37,15 @@ enum Other {
 }
 
 impl Errand {
-    /// Sends the request to the endpoint of the exchange, and to another one as well when that takes long, if the service says so and
-    /// the request may be sent twice at once. Of both, those that have failed for good are added to `tried`, but for the first.
+    /// Sends the request to the endpoint of the exchange, and hedges it if the service says so and the request may be sent twice at once.
+    ///
+    /// If the hedge has failed for good, its endpoint is added to `tried`; that of the exchange is left to the caller.
     pub(super) async fn attempt_in_time(&self, exchange: &mut Exchange, tried: &mut Tried) -> Attempted {
         let may = self.snapshot.hedge.is_some()
             && self.upload.is_none()
             && self.wish == Wish::Plain
             && is_safe(self.head.method.as_str());
-        // Boxed, so that requests to other services are not the larger for it.
+        // Boxed, so that requests to other services do not pay for its size.
         if may { Box::pin(self.attempt_hedged(exchange, tried)).await } else { self.attempt(exchange).await }
     }
 
@@ -62,7 +63,7 @@ impl Errand {
 
     async fn attempt_twice(&self, exchange: &mut Exchange, tried: &mut Tried, delay: Duration) -> Attempted {
         let first_id = exchange.endpoint().id;
-        // Boxed, so that it can be dropped, and the exchange be used again, before this is over.
+        // Boxed, so that it can be dropped before this function ends: it borrows the exchange.
         let mut first = Box::pin(self.attempt(exchange));
         if let Ok(attempted) = timeout(delay, first.as_mut()).await {
             return attempted;
@@ -107,13 +108,13 @@ impl Errand {
         tried.add(first);
         let in_flight =
             self.client.local.hedge(&tried, self.port(), || self.key(), self.service().clock.at(now))?;
-        let mut second = Exchange::beside(&self.client, &self.snapshot, now);
+        let mut second = Exchange::hedge(&self.client, &self.snapshot, now);
         second.begin(in_flight, now).ok()?;
         self.client.shard().hedges.add(1);
         Some(second)
     }
 
-    /// Waits until one of both has answered, or its time is over, or neither is left.
+    /// Waits until one of the two is answered or late, or both have failed.
     async fn race<F, S>(&self, mut first: Pin<&mut F>, mut second: Pin<&mut S>) -> Race
     where
         F: Future<Output = Attempted>,
@@ -136,7 +137,7 @@ impl Errand {
             if second_missed.is_none()
                 && let Poll::Ready(attempted) = second.as_mut().poll(cx)
             {
-                // An error of the second is no reason not to wait for the first.
+                // A server error of the second does not end the race: the first may still do better.
                 let attempted = match attempted {
                     Ok((response, _)) if first_missed.is_none() && response.status().is_server_error() => {
                         Err(Missed { how: How::Broken(Phase::Responding), was_kept: false })
@@ -151,7 +152,7 @@ impl Errand {
                     }
                     Err(missed) => {
                         second_missed = Some(missed);
-                        // There is one watch for both, and a connection that fails leaves it off.
+                        // Both share the client's hand, which a failed connect leaves disarmed.
                         self.client.hand.arm(Stage::Response, self.response_time());
                     }
                 }

@@ -1,7 +1,7 @@
-//! W3C Trace Context: passed on as it came, or not at all when it is none.
+//! W3C Trace Context: passed on unchanged if it is valid, and dropped otherwise.
 //!
-//! Source: W3C Recommendation "Trace Context", sections 3.2 and 3.3: who cannot read `traceparent` does not pass it on, nor `tracestate`, which
-//! means nothing without it; who cannot read `tracestate` does not pass that on.
+//! Source: W3C Recommendation "Trace Context", sections 3.2 and 3.3: without a valid `traceparent` neither it nor `tracestate` is passed on; an
+//! invalid `tracestate` alone is dropped.
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
@@ -11,7 +11,7 @@ pub(super) const STATE: &str = "tracestate";
 const TRACEPARENT: HeaderName = HeaderName::from_static(PARENT);
 const TRACESTATE: HeaderName = HeaderName::from_static(STATE);
 
-/// Bytes of a `traceparent` of version 00: what is known of each version.
+/// Bytes of a `traceparent` of version 00, which every later version begins with.
 const PARENT_LEN: usize = 55;
 
 /// Members of a `tracestate` at most.
@@ -20,7 +20,7 @@ const MEMBERS_MAX: usize = 32;
 /// Bytes of a key, and of a value, in a `tracestate` at most.
 const MEMBER_LEN_MAX: usize = 256;
 
-/// Takes out what no service could read; nothing is added.
+/// Drops what is invalid; nothing is added.
 pub(super) fn prepare(headers: &mut HeaderMap) {
     if trace_id(headers).is_none() {
         headers.remove(TRACEPARENT);
@@ -30,7 +30,7 @@ pub(super) fn prepare(headers: &mut HeaderMap) {
     }
 }
 
-/// The trace that a request belongs to; `None` when it does not say so in a way that can be read.
+/// The trace that a request belongs to; `None` without a valid `traceparent`.
 pub(crate) fn trace_id(headers: &HeaderMap) -> Option<&str> {
     let mut parents = headers.get_all(TRACEPARENT).iter();
     let parent = parents.next()?.to_str().ok()?;
@@ -43,7 +43,7 @@ pub(crate) fn trace_id(headers: &HeaderMap) -> Option<&str> {
     };
     let is_some = |text: &str, len| is_hex(text, len) && text.bytes().any(|b| b != b'0');
     let fits = is_hex(version, 2) && is_some(trace, 32) && is_some(span, 16) && is_hex(flags, 2);
-    // What later versions add stands behind a further dash.
+    // What later versions add follows another dash.
     let rest = &parent[PARENT_LEN..];
     let is_whole = if version == "00" { rest.is_empty() } else { rest.is_empty() || rest.starts_with('-') };
     (is_only && fits && version != "ff" && is_whole).then_some(trace)
