@@ -228,32 +228,7 @@ async fn serve_by_hyper(
         // The client's hand keeps the deadlines.
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(socket), service);
-    let mut is_told_to_end = false;
-    let mut place = None;
-    let stop = poll_fn(|cx| {
-        client.hand.register(cx);
-        loop {
-            if is_late(client) {
-                return Poll::Ready(HyperStop::Late);
-            }
-            if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
-                return Poll::Ready(HyperStop::Ended(ended));
-            }
-            // Only after a poll, so that a request that has already arrived is answered.
-            if client.is_closing() && !is_told_to_end {
-                is_told_to_end = true;
-                Pin::new(&mut connection).graceful_shutdown();
-                continue;
-            }
-            if is_told_to_end || is_answering.get() || !client.hand.is_at_rest() {
-                place = None;
-                return Poll::Pending;
-            }
-            let stays = stays_ready(client, &mut place);
-            return if stays { Poll::Pending } else { Poll::Ready(HyperStop::AtRest) };
-        }
-    });
-    match stop.await {
+    match drive(client, &mut connection, &is_answering).await {
         HyperStop::Ended(Ok(())) => {
             let tunnel = client.take_tunnel()?;
             let (stream, heard) = into_rest(connection.into_parts());
@@ -269,6 +244,43 @@ async fn serve_by_hyper(
         HyperStop::Late => None,
         HyperStop::AtRest => take_apart(connection),
     }
+}
+
+/// Lets hyper serve a connection until that is over or at rest, or its client took too long.
+async fn drive<S>(
+    client: &Client,
+    connection: &mut Connection<TokioIo<ClientSocket>, S>,
+    is_answering: &Cell<bool>,
+) -> HyperStop
+where
+    S: HttpService<Incoming, ResBody = ResponseBody, Error = Infallible> + Unpin,
+{
+    let mut is_told_to_end = false;
+    let mut place = None;
+    poll_fn(|cx| {
+        client.hand.register(cx);
+        loop {
+            if is_late(client) {
+                return Poll::Ready(HyperStop::Late);
+            }
+            if let Poll::Ready(ended) = Pin::new(&mut *connection).poll(cx) {
+                return Poll::Ready(HyperStop::Ended(ended));
+            }
+            // Only after a poll, so that a request that has already arrived is answered.
+            if client.is_closing() && !is_told_to_end {
+                is_told_to_end = true;
+                Pin::new(&mut *connection).graceful_shutdown();
+                continue;
+            }
+            if is_told_to_end || is_answering.get() || !client.hand.is_at_rest() {
+                place = None;
+                return Poll::Pending;
+            }
+            let stays = stays_ready(client, &mut place);
+            return if stays { Poll::Pending } else { Poll::Ready(HyperStop::AtRest) };
+        }
+    })
+    .await
 }
 
 /// Notes that a request has begun, and if it has no body, that it has come whole.
