@@ -1,5 +1,4 @@
-//! What a proxy has to know of gRPC: how it is recognised, how its deadline and its outcome are read, and how it is answered in place of an
-//! endpoint.
+//! What a proxy has to know of gRPC: how a call is recognised, its deadline and outcome are read, and it is answered in the place of an endpoint.
 //!
 //! Sources: grpc/doc/PROTOCOL-HTTP2.md; grpc/doc/statuscodes.md; grpc/doc/http-grpc-status-mapping.md.
 
@@ -16,7 +15,7 @@ const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// What a client speaks, and so how it is answered.
+/// What a client speaks, and how it is answered therefore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Http,
@@ -37,8 +36,8 @@ impl Code {
     pub(crate) const UNAVAILABLE: Self = Self(14);
     pub(crate) const UNAUTHENTICATED: Self = Self(16);
 
-    /// What an answer of the proxy means in gRPC: as the specification maps statuses of those who do not speak it, but a proxy that does
-    /// knows that a gateway timeout is a deadline, and that what is too much or too many is no defect.
+    /// The code of an answer of the proxy. It is mapped as the specification maps answers of proxies that do not speak gRPC; but this one does, so
+    /// a gateway timeout is a deadline, and too much or too many is no defect.
     pub(crate) fn of_own(status: StatusCode) -> Self {
         match status {
             StatusCode::BAD_REQUEST => Self::INTERNAL,
@@ -52,8 +51,8 @@ impl Code {
         }
     }
 
-    /// The status of HTTP that says the same, by which calls are counted: 5xx is what a server is to blame for.
-    /// Source: google/rpc/code.proto, "HTTP Mapping". What it does not know counts as UNKNOWN.
+    /// The HTTP status that calls of this outcome are counted by: 5xx is the server's fault.
+    /// Source: google/rpc/code.proto, "HTTP Mapping". Codes that are not in there count as UNKNOWN.
     fn http(self) -> u16 {
         match self.0 {
             0 => 200,
@@ -72,7 +71,7 @@ impl Code {
     }
 }
 
-/// Whether somebody speaks gRPC; gRPC-Web, which is HTTP with words of its own, is not meant.
+/// Whether a message is gRPC. gRPC-Web, which is ordinary HTTP, is not.
 pub(crate) fn dialect(headers: &HeaderMap) -> Dialect {
     let content = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let rest = content.and_then(|content| content.strip_prefix(CONTENT.as_bytes()));
@@ -82,8 +81,8 @@ pub(crate) fn dialect(headers: &HeaderMap) -> Dialect {
     }
 }
 
-/// When a call that began at `started` is over for its client. `None` when the client does not say, or says what cannot be read, of which the
-/// endpoint may think what it likes.
+/// When the client of a call that began at `started` stops waiting. `None` when it does not say so, or in a way that is not valid, which is left to
+/// the endpoint.
 pub(crate) fn deadline(headers: &HeaderMap, started: Instant) -> Option<Instant> {
     started.checked_add(timeout(headers.get(TIMEOUT)?.to_str().ok()?)?)
 }
@@ -107,19 +106,19 @@ const TIMEOUT_END: u64 = 100_000_000;
 fn timeout(text: &str) -> Option<Duration> {
     let (unit, nanos) = UNITS.iter().find(|(unit, _)| text.ends_with(*unit))?;
     let digits = text.strip_suffix(*unit)?;
-    // A number alone would be read with a sign, too.
+    // `parse` alone would accept a sign.
     let number: u64 = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())??;
     (number < TIMEOUT_END).then(|| Duration::from_nanos(*nanos).saturating_mul(number as u32))
 }
 
-/// In the finest unit in which it has few enough digits, and never more than it is: the endpoint is not to work on when nobody waits any more.
+/// A timeout in the finest unit that it has few enough digits in, rounded down: the endpoint should not work on when nobody waits any more.
 fn written(left: Duration) -> String {
     let number = |nanos: u64| left.as_nanos() / u128::from(nanos);
     let fits = UNITS.iter().find(|(_, nanos)| number(*nanos) < u128::from(TIMEOUT_END));
     fits.map_or_else(|| format!("{}H", TIMEOUT_END - 1), |(unit, nanos)| format!("{}{unit}", number(*nanos)))
 }
 
-/// The outcome of a call by the head of its response; `None` when only the trailers will say it.
+/// The outcome of a call by the head of its response; `None` when only the trailers will tell it.
 pub(crate) fn outcome_of_head(status: StatusCode, headers: &HeaderMap) -> Option<StatusCode> {
     let is_open = status == StatusCode::OK && dialect(headers) == Dialect::Grpc;
     if is_open { told(headers) } else { Some(status) }
@@ -135,7 +134,7 @@ fn told(headers: &HeaderMap) -> Option<StatusCode> {
     StatusCode::from_u16(code.map_or(Code::UNKNOWN, Code).http()).ok()
 }
 
-/// Makes a response that is its trailers only, as HTTP/2 sends a head without a body.
+/// A response that consists of trailers only, which is a head without a body.
 pub(crate) fn answer<B>(code: Code, words: &'static str, body: B) -> Response<B> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
@@ -147,7 +146,7 @@ pub(crate) fn answer<B>(code: Code, words: &'static str, body: B) -> Response<B>
     response
 }
 
-/// Percent-encodes what may not stand in `grpc-message` as it is. Source: PROTOCOL-HTTP2.md, "Status-Message".
+/// Percent-encodes what may not stand literally in `grpc-message`. Source: PROTOCOL-HTTP2.md, "Status-Message".
 fn encoded(words: &str) -> Cow<'_, str> {
     let is_plain = |b: u8| (b' '..=b'~').contains(&b) && b != b'%';
     if words.bytes().all(is_plain) {

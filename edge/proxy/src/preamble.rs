@@ -1,7 +1,7 @@
-//! The PROXY protocol: in front of a connection, whose it is.
+//! The PROXY protocol: a header in front of a connection that says whose it is.
 //!
-//! Source: "The PROXY protocol, versions 1 & 2" of HAProxy. It is taken from clients only where that was asked for, and then from all of
-//! them: one that could be left out could also be made up.
+//! Source: "The PROXY protocol, versions 1 & 2" of HAProxy. It is accepted from clients only where that is configured, and then required of all of
+//! them: if it were optional, anybody could forge it.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -14,10 +14,10 @@ use tokio::net::TcpStream;
 use crate::hand::Hand;
 use crate::route::ProxyVersion;
 
-/// Bytes of a header at most, with all that version 2 lets it say besides: as many as nginx takes.
+/// Bytes that a header may have, with the extensions of version 2: as many as nginx allows.
 const HEADER_BYTES_MAX: usize = 4096;
 
-/// Between whom a connection is: who began it, and where it was to go.
+/// The two ends of a connection: who opened it, and where it was to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ends {
     pub(crate) source: SocketAddr,
@@ -35,17 +35,17 @@ pub(crate) struct Introduction {
 /// What came in front of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heard {
-    /// The connection is somebody's.
+    /// The connection belongs to somebody else than its peer.
     From(Ends),
-    /// It is of the one who opened it, as a check of its health is.
+    /// It belongs to its peer, as a health check does.
     Itself,
-    /// It was no header, too long a one, or did not come in time.
+    /// No header came, or not in time, or one that is too long.
     Nothing,
-    /// Nobody is to be heard any more.
+    /// The service is closing.
     Closing,
 }
 
-/// Hears the header in front of a connection, and not a byte more.
+/// Reads the header in front of a connection, and not a byte more.
 pub(crate) async fn hear(stream: &TcpStream, hand: &Hand, is_closing: impl Fn() -> bool) -> Heard {
     let mut heard = Vec::new();
     poll_fn(|cx| {
@@ -64,7 +64,7 @@ pub(crate) async fn hear(stream: &TcpStream, hand: &Hand, is_closing: impl Fn() 
                 Ok(size) if size > 0 => size,
                 Ok(_) | Err(_) => return Poll::Ready(Heard::Nothing),
             };
-            // What was looked at is taken only as far as it belongs to the header: what follows is for others to read.
+            // Only the header is taken out of what was peeked at. What follows it is not for us.
             let before = heard.len();
             heard.extend_from_slice(piece.filled());
             let config = ParseConfig { include_tlvs: false, ..ParseConfig::default() };
@@ -105,7 +105,7 @@ pub(crate) fn header(version: ProxyVersion, ends: Option<Ends>) -> Vec<u8> {
 }
 
 impl Ends {
-    /// The same in addresses of one kind, as a header has them; `None` when they are not.
+    /// The same with addresses of one family, as a header has to have them; `None` when that is not possible.
     fn of_one_family(self) -> Option<Self> {
         let plain = |it: SocketAddr| SocketAddr::new(it.ip().to_canonical(), it.port());
         let (source, destination) = (plain(self.source), plain(self.destination));

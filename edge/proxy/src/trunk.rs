@@ -1,8 +1,8 @@
 //! One connection to an endpoint that speaks HTTP/2, shared by many requests at once.
 //!
-//! A trunk is a task of its own, for it goes on while none of its requests is looked at. Each request takes a [`Lane`] of it, and what is
-//! left of the trunk when the last one lets go says goodbye by itself. h2 is asked directly, without hyper between: only so a request that
-//! is dropped resets its stream at once, and only so it can be told whether the endpoint has looked at it. Source: RFC 9113.
+//! A trunk has a task of its own, because it has to be driven even while none of its requests is polled. Each request takes a [`Lane`] of it;
+//! when the last one is dropped, the connection closes by itself. h2 is used directly, without hyper: only then does dropping a request reset
+//! its stream at once, and can it be told whether the endpoint has looked at it. Source: RFC 9113.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -29,45 +29,45 @@ mod stream;
 pub(crate) use lane::{Lane, OpenTrunk};
 pub(crate) use stream::TunnelStream;
 
-/// Requests at once on one trunk, however many more the endpoint would take, as long as there may be another trunk: what RFC 9113,
-/// section 6.5.2, calls the least that makes sense, beyond which one lost packet holds up too many.
+/// Requests at once on one trunk as long as another trunk may be opened, even if the endpoint allows more. RFC 9113, section 6.5.2, recommends to
+/// allow no less; with more, one lost packet holds up too many.
 const LANES_MAX: usize = 100;
 
-/// Requests on one trunk before the endpoint has said how many it takes.
+/// Requests on one trunk before the endpoint has said how many it allows.
 const LANES_UNTIL_TOLD: usize = 1;
 
-/// Trunks from one worker to one endpoint: 800 requests at once, and more on the same ones if the endpoint takes them. Those that tunnels have
-/// taken most of, which may stay for hours, are not among them.
+/// Trunks from one worker to one endpoint: 800 requests at once, and more on the same ones if the endpoint allows them. Trunks that carry mostly
+/// tunnels, which may last for hours, do not count.
 const TRUNKS_MAX: usize = 8;
 
-/// Bytes of a response that may be on their way to us, beyond those that the client has taken.
+/// Bytes of a response that we hold until the client takes them.
 ///
-/// The connection as a whole is held back by nothing else, so that clients that do not read hold up nobody but themselves: 100 of them
-/// make a trunk hold 12.5 MiB at most, until they are let go after [`stream_idle`](crate::Timeouts::stream_idle).
+/// The window of the whole connection is as large as can be, so that clients that do not read hold up nobody else: 100 of them make a trunk
+/// hold 12.5 MiB, until they are disconnected after [`stream_idle`](crate::Timeouts::stream_idle).
 const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
 /// Bytes of a request's body that wait for the endpoint to take them.
 const SEND_BYTES_MAX: usize = 64 * 1024;
 
-/// A connection of HTTP/2, from the moment that it is wanted.
+/// A connection of HTTP/2, from when it is first wanted.
 #[derive(Debug)]
 pub(crate) struct Trunk {
     state: RefCell<State>,
-    /// Told once, when it has opened or failed to.
+    /// Notified once, when it is open or has failed to open.
     settled: Notify,
     lanes: Cell<u32>,
-    /// Of these, those that became tunnels.
+    /// How many lanes have become tunnels.
     tunnels: Cell<u32>,
     /// Requests at once that the endpoint allows.
     lanes_allowed: Cell<usize>,
-    /// The endpoint has said what it takes, or will say nothing more.
+    /// Whether the endpoint's settings are known, or not waited for any longer.
     is_told: Cell<bool>,
-    /// Told each time that something may have come from the endpoint.
+    /// Notified whenever something may have come from the endpoint.
     heard: Notify,
-    /// It gets no new requests: one was not answered in time, and it may be the connection.
+    /// Whether it gets no new requests: one was not answered in time, and the connection may be the reason.
     is_retired: Cell<bool>,
-    /// Since when it was seen without requests.
+    /// Since when it has been seen without requests.
     idle_since: Cell<Option<Instant>>,
 }
 
@@ -79,7 +79,7 @@ enum State {
 }
 
 impl Trunk {
-    /// Begins to connect; whoever wants to use it waits for that.
+    /// Begins to connect. Whoever uses it waits until it is [open](Self::opened).
     fn open(worker: &Worker, address: SocketAddr, timeout: Duration) -> Rc<Self> {
         let trunk = Rc::new(Self {
             state: RefCell::new(State::Opening),
@@ -96,7 +96,7 @@ impl Trunk {
         trunk
     }
 
-    /// Whether it takes requests, or will: it was not closed and the endpoint has not said goodbye.
+    /// Whether it takes requests, or will: it is not closed, and the endpoint has not sent GOAWAY.
     fn is_open(&self) -> bool {
         !self.is_retired.get()
             && match &mut *self.state.borrow_mut() {
@@ -109,7 +109,7 @@ impl Trunk {
             }
     }
 
-    /// Asks the system whether the endpoint has left, of which the runtime may not have heard yet.
+    /// Asks the system whether the endpoint has ended the connection, which the runtime may not have noticed yet.
     fn has_hung_up(&self) -> bool {
         matches!(&*self.state.borrow(), State::Open(_, wire) if wire.has_hung_up())
     }
@@ -118,12 +118,12 @@ impl Trunk {
         (self.lanes.get() as usize) < self.lanes_max()
     }
 
-    /// Whether more lanes are tunnels than may still be had by requests, which come and go.
+    /// Whether more than half of its lanes are tunnels.
     fn is_for_tunnels(&self) -> bool {
         self.tunnels.get() as usize * 2 > self.lanes_max()
     }
 
-    /// Lanes that are taken while there may be another trunk.
+    /// Lanes that it has as long as another trunk may be opened.
     fn lanes_max(&self) -> usize {
         self.lanes_allowed.get().min(LANES_MAX)
     }
@@ -132,10 +132,10 @@ impl Trunk {
         matches!(&*self.state.borrow(), State::Open(..))
     }
 
-    /// Waits until the endpoint has said what it takes, as it does before anything else, or the trunk has ended, or for so long.
+    /// Waits until the settings of the endpoint have come, which are the first that it sends, or `is_enough` is met, or the trunk has ended; at
+    /// most for `timeout`.
     ///
-    /// An endpoint that takes one request at a time cannot be told from one that has said nothing yet: with it the whole time goes by, unless what it
-    /// says is enough.
+    /// An endpoint that allows one request at a time looks like one whose settings have not come: then the whole time passes.
     async fn told(&self, timeout: Duration, is_enough: impl Fn() -> bool) {
         let told = async {
             loop {
@@ -147,12 +147,12 @@ impl Trunk {
             }
         };
         if tokio::time::timeout(timeout, told).await.is_err() {
-            // Then what is known has to do, for those that follow, too.
+            // What is known by now has to do, for later requests, too.
             self.is_told.set(true);
         }
     }
 
-    /// Whether the endpoint has said what it takes on this connection, and no WebSockets with it.
+    /// Whether the settings of the endpoint are known and do not allow WebSockets.
     fn takes_no_tunnels(&self) -> bool {
         let takes = |sender: &SendRequest<Bytes>| sender.is_extended_connect_protocol_enabled();
         self.is_told.get() && matches!(&*self.state.borrow(), State::Open(sender, _) if !takes(sender))
@@ -163,7 +163,7 @@ impl Trunk {
         self.settled.notify_waiters();
     }
 
-    /// Waits until it can be used; says why it cannot.
+    /// Waits until it is open, or has failed to open.
     async fn opened(&self) -> Result<(SendRequest<Bytes>, Wire), Rc<ConnectError>> {
         loop {
             let settled = self.settled.notified();
@@ -177,13 +177,13 @@ impl Trunk {
     }
 }
 
-/// Connects, and lets bytes pass until the connection has ended.
+/// Connects, and drives the connection to its end.
 async fn run(trunk: Rc<Trunk>, address: SocketAddr, timeout: Duration) {
     match establish(address, timeout).await {
         Err(error) => trunk.settle(State::Failed(Rc::new(error))),
         Ok((sender, wire, connection)) => {
             trunk.settle(State::Open(sender, wire));
-            // Those who use it keep it; with the last of them gone it ends.
+            // From here on its users keep it alive; it ends with the last of them.
             let weak = Rc::downgrade(&trunk);
             drop(trunk);
             drive(connection, &weak).await;
@@ -201,7 +201,7 @@ async fn establish(address: SocketAddr, timeout: Duration) -> Result<Established
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_send_buffer_size(SEND_BYTES_MAX)
         .max_header_list_size(RESPONSE_HEAD_BYTES_MAX as u32)
-        // The others wait in the trunk for the endpoint to say how many it takes.
+        // Further requests wait in h2 for the endpoint's settings.
         .initial_max_send_streams(LANES_UNTIL_TOLD)
         .handshake(wire.clone())
         .await;
@@ -222,20 +222,20 @@ async fn drive(connection: Connection<Wire, Bytes>, trunk: &Weak<Trunk>) {
         }
         polled
     });
-    // Its requests hear of an error, each for itself.
+    // Each of its requests gets an error of its own.
     if let Err(error) = ended.await {
         tracing::debug!(%error, "trunk broke");
     }
 }
 
-/// The trunks of one worker to one endpoint.
+/// The trunks of one worker to one address of an endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct Trunks(Vec<Rc<Trunk>>);
 
 impl Trunks {
-    /// A place for a request: on the first trunk that has room, or else on a new one, or else on that with the fewest.
+    /// A lane for a request: on the first trunk that has room, or else on a new one, or else on the one with the fewest lanes.
     ///
-    /// With `is_careful` the trunk surely has not been closed from the other side: for requests that must not be sent twice.
+    /// With `is_careful`, for requests that must not be sent twice, the system is asked whether the trunk is still open.
     pub(crate) fn lane(
         &mut self,
         worker: &Worker,
@@ -264,7 +264,7 @@ impl Trunks {
         }
     }
 
-    /// Lets go of those that are of no use any more, or had nothing to do for `keep`.
+    /// Drops trunks that are no longer open, or have been idle for `keep`.
     pub(crate) fn sweep(&mut self, now: Instant, keep: Duration) {
         self.0.retain(|trunk| {
             let is_idle = trunk.lanes.get() == 0 && trunk.is_established();
@@ -274,7 +274,7 @@ impl Trunks {
         });
     }
 
-    /// Whether the endpoint says that it takes no WebSockets.
+    /// Whether the endpoint is known to take no WebSockets.
     pub(crate) fn take_no_tunnels(&self) -> bool {
         self.0.iter().any(|trunk| trunk.is_open() && trunk.takes_no_tunnels())
     }
@@ -284,7 +284,7 @@ impl Trunks {
     }
 }
 
-/// A place on a trunk that no other request will share, to an endpoint that has just stopped serving.
+/// A lane on a trunk that no other request shares, to an endpoint that has just stopped serving.
 pub(crate) fn private_lane(worker: &Worker, to: SocketAddr, timeout: Duration) -> Lane {
     Lane::take(&Trunk::open(worker, to, timeout))
 }

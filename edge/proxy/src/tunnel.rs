@@ -1,4 +1,4 @@
-//! What is left of a request after `101 Switching Protocols`, or after what says the same in HTTP/2: bytes both ways until one side has enough.
+//! A tunnel: bytes both ways, after `101 Switching Protocols` or its counterpart in HTTP/2, until one side ends it.
 
 use std::cell::Cell;
 use std::io;
@@ -18,38 +18,38 @@ use crate::endpoint::InFlight;
 use crate::hand::{Hand, Stage};
 use crate::line::Carrier;
 
-/// Once the endpoint has ended and the client was told so, it is waited for the client's end for so long, and anew with every byte that it still says.
+/// How long a client may stay silent after its endpoint has ended the tunnel.
 ///
-/// A WebSocket has nothing more to say then (RFC 6455, section 7.1.1), and other protocols may. 5 s is nginx's `lingering_timeout`.
+/// A WebSocket has nothing more to say then (RFC 6455, section 7.1.1), but other protocols may. 5 s is nginx's `lingering_timeout`.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(crate) struct Tunnel {
-    /// The client's side of it, once its answer is sent, where that is a stream of HTTP/2; otherwise it is the whole connection.
+    /// The client's side, if that is a stream of HTTP/2, once its answer was sent; `None` if it is the whole connection.
     pub(crate) stream: Option<OnUpgrade>,
     pub(crate) endpoint_stream: Box<dyn Carrier>,
-    /// What the endpoint had sent behind its response's head.
+    /// What the endpoint sent after the head of its response.
     pub(crate) endpoint_sent: Bytes,
     /// A tunnel counts as a request in flight, so that draining waits for it.
     pub(crate) in_flight: InFlight,
-    /// It is logged when it ends.
+    /// Kept so that the request is logged when the tunnel ends.
     pub(crate) record: Option<Rc<Record>>,
 }
 
 impl Tunnel {
-    /// As [`run`](Self::run), over the stream of HTTP/2 that it has.
+    /// As [`run`](Self::run), over the client's stream of HTTP/2.
     pub(crate) async fn run_over_stream(mut self, client: &Rc<Client>) {
         let Some(stream) = self.stream.take() else { return };
-        // It fails when the client has left before it was answered.
+        // This fails if the client has left before it was answered.
         if let Ok(stream) = stream.await {
             self.run(client, TokioIo::new(stream), Bytes::new()).await;
         }
     }
 
-    /// Carries bytes until both sides have ended, one breaks, or nothing came for [`stream_idle`](crate::Timeouts::stream_idle), or for
-    /// [`LAST_WORDS`] where only the client could say something.
+    /// Carries bytes until both sides have ended or one breaks off; also when nothing has come for
+    /// [`stream_idle`](crate::Timeouts::stream_idle), or for [`LAST_WORDS`] once only the client could send something.
     ///
-    /// `heard` is what the client had sent behind its request's head.
+    /// `heard` is what the client sent after the head of its request.
     pub(crate) async fn run<S>(self, client: &Rc<Client>, stream: S, heard: Bytes)
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -60,7 +60,7 @@ impl Tunnel {
         let patience = Cell::new(idle);
         let hand = &*client.hand;
         let mut to_client = Watched { stream, hand, patience: &patience, after_end: LAST_WORDS.min(idle) };
-        // A client that has ended may wait for an answer as long as any.
+        // A client that has ended its side may wait for answers as long as any other.
         let mut to_endpoint = Watched { stream: endpoint_stream, hand, patience: &patience, after_end: idle };
         let mut carry = pin!(async {
             to_endpoint.write_all(&heard).await?;
@@ -75,7 +75,7 @@ impl Tunnel {
             carry.as_mut().poll(cx).map(Some)
         });
         let shard = &in_flight.endpoint().shards[client.worker.index];
-        // Otherwise a side broke off or said nothing for too long, which is how many tunnels end.
+        // Many tunnels end otherwise: a side breaks off, or is silent for too long.
         if let Some(Ok((from_client, from_endpoint))) = carried.await {
             shard.bytes_in.add(from_client);
             shard.bytes_out.add(from_endpoint);
@@ -83,13 +83,13 @@ impl Tunnel {
     }
 }
 
-/// One side, whose every arrival sets the time of the tunnel anew.
+/// One side of a tunnel. Whatever it sends restarts the time limit of the tunnel.
 struct Watched<'a, S> {
     stream: S,
     hand: &'a Hand,
-    /// Without a byte for so long the tunnel ends.
+    /// How long both sides may be silent.
     patience: &'a Cell<Duration>,
-    /// The most of that once this side has been told that nothing more comes.
+    /// How long they may at most once this side was told that nothing more comes.
     after_end: Duration,
 }
 

@@ -1,6 +1,6 @@
-//! WebSockets over HTTP/2: an extended CONNECT on that side, an `Upgrade` on the one of HTTP/1.1.
+//! WebSockets between HTTP/1.1 and HTTP/2: an `Upgrade` in the former is an extended CONNECT in the latter.
 //!
-//! Within the proxy one is asked for, and taken up, in the words of HTTP/1.1; either end may speak HTTP/2 instead.
+//! Within the proxy they are asked for and accepted as in HTTP/1.1; at either end that is translated for HTTP/2.
 //!
 //! Sources: RFC 8441, sections 4 and 5; RFC 6455, section 4.
 
@@ -14,29 +14,28 @@ use hyper::{Method, StatusCode};
 use rand_core::Rng;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
-/// What is asked for, in either version of HTTP.
+/// The name of the protocol, in either version of HTTP.
 const NAME: &str = "websocket";
 
-/// Whether a request asks for one as HTTP/2 has it.
+/// Whether a request asks for a WebSocket as in HTTP/2.
 pub(crate) fn is_asked_for(parts: &Parts) -> bool {
     let protocol = parts.extensions.get::<Protocol>();
     parts.method == Method::CONNECT && protocol.is_some_and(|it| it.as_str().eq_ignore_ascii_case(NAME))
 }
 
-/// Makes of such a request one whose headers say the same in HTTP/1.1, as far as those do that an endpoint needs; the key is not among
-/// them. Answers what its `Upgrade` says.
+/// Translates such a request to HTTP/1.1, but for its key, which [`set_key`] adds, and its `Upgrade`, whose value is returned.
 pub(crate) fn ask_as_http1(parts: &mut Parts) -> HeaderValue {
     parts.method = Method::GET;
     parts.headers.entry(SEC_WEBSOCKET_VERSION).or_insert(HeaderValue::from_static("13"));
     HeaderValue::from_static(NAME)
 }
 
-/// Gives the request a key. HTTP/2 has none, for what it proves to a client, that somebody speaks WebSocket and no cache does, it says otherwise.
+/// Adds a key to a translated request. HTTP/2 has none: it needs no proof that the other side understands WebSockets.
 pub(crate) fn set_key(headers: &mut HeaderMap, rng: &mut impl Rng) {
     headers.insert(SEC_WEBSOCKET_KEY, key(rng));
 }
 
-/// 16 bytes by chance.
+/// 16 random bytes.
 fn key(rng: &mut impl Rng) -> HeaderValue {
     let mut bytes = [0; 16];
     rng.fill_bytes(&mut bytes);
@@ -49,7 +48,7 @@ fn base64(bytes: &[u8]) -> HeaderValue {
     for three in bytes.chunks(3) {
         let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        // A byte takes two letters, two take three; what is left of the four is filled up.
+        // One byte takes two letters, two bytes take three, and the rest of the four is padding.
         let letter = |nth: usize| match nth <= three.len() {
             true => LETTERS[(bits >> (18 - 6 * nth)) as usize % 64],
             false => b'=',
@@ -59,7 +58,7 @@ fn base64(bytes: &[u8]) -> HeaderValue {
     HeaderValue::from_bytes(&text).expect("letters and signs of ASCII are a value")
 }
 
-/// Whether a request asks for one as HTTP/1.1 has it, with the key that has to be answered.
+/// Whether a request asks for a WebSocket as in HTTP/1.1, with the key that has to be answered.
 pub(crate) fn is_asked_for_as_http1(headers: &HeaderMap) -> bool {
     is_named(headers) && headers.contains_key(SEC_WEBSOCKET_KEY)
 }
@@ -68,19 +67,19 @@ fn is_named(headers: &HeaderMap) -> bool {
     headers.get(UPGRADE).is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(NAME.as_bytes()))
 }
 
-/// Whether the endpoint has switched to it.
+/// Whether the endpoint has accepted a WebSocket.
 pub(crate) fn is_taken_up(status: StatusCode, headers: &HeaderMap) -> bool {
     status == StatusCode::SWITCHING_PROTOCOLS && is_named(headers)
 }
 
-/// Makes of a request in the words of HTTP/1.1 one for an endpoint that speaks HTTP/2; answers its key.
+/// Translates a request from HTTP/1.1 to HTTP/2; returns its key.
 pub(crate) fn ask_as_http2(parts: &mut Parts) -> Option<HeaderValue> {
     parts.method = Method::CONNECT;
     parts.extensions.insert(h2::ext::Protocol::from_static(NAME));
     parts.headers.remove(SEC_WEBSOCKET_KEY)
 }
 
-/// Says in the words of HTTP/1.1 that an endpoint that speaks HTTP/2 has taken one up, to whom asked with this key.
+/// Translates the answer of an endpoint that has accepted a WebSocket from HTTP/2 to HTTP/1.1, for a client that asked with this key.
 pub(crate) fn answer_as_http1(status: &mut StatusCode, headers: &mut HeaderMap, key: Option<&HeaderValue>) {
     *status = StatusCode::SWITCHING_PROTOCOLS;
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -90,14 +89,14 @@ pub(crate) fn answer_as_http1(status: &mut StatusCode, headers: &mut HeaderMap, 
     }
 }
 
-/// What proves that somebody has heard this key. Source: RFC 6455, section 4.2.2.
+/// The proof that the key was understood. Source: RFC 6455, section 4.2.2.
 fn accept(key: &HeaderValue) -> HeaderValue {
     const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
     let heard = [key.as_bytes(), GUID].concat();
     base64(digest(&SHA1_FOR_LEGACY_USE_ONLY, &heard).as_ref())
 }
 
-/// Takes from the endpoint's answer what HTTP/2 says by a mere 200.
+/// Translates the answer of an endpoint that has accepted a WebSocket from HTTP/1.1 to HTTP/2; returns its status.
 pub(crate) fn answer_as_http2(headers: &mut HeaderMap) -> StatusCode {
     for name in [CONNECTION, UPGRADE, SEC_WEBSOCKET_ACCEPT] {
         headers.remove(name);

@@ -1,13 +1,13 @@
-//! A request's head in the words of HTTP/2.
+//! The head of a request in HTTP/2.
 
 use hyper::header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Request, Uri, Version};
 
-/// Makes of a head that was prepared for HTTP/1.1 one for HTTP/2: the host goes into the target, and what is about a connection goes.
+/// Turns a head that was prepared for HTTP/1.1 into one for HTTP/2: the host moves into the target, and headers about the connection go.
 ///
-/// A wish for another protocol goes with it, as a server may leave it unanswered. Source: RFC 9113, sections 8.2.2 and 8.3.1.
+/// An `Upgrade` goes with them, as a server may ignore it. Source: RFC 9113, sections 8.2.2 and 8.3.1.
 pub(super) fn to_http2(mut parts: Parts) -> Request<()> {
     for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {
         parts.headers.remove(name);
@@ -18,7 +18,7 @@ pub(super) fn to_http2(mut parts: Parts) -> Request<()> {
             parts.uri = uri;
             parts.version = Version::HTTP_2;
         }
-        // What came over HTTP/1.1 without a host in its target may go on so.
+        // A request that came over HTTP/1.1 without a valid host may go on without one.
         None => parts.version = Version::HTTP_11,
     }
     Request::from_parts(parts, ())

@@ -1,4 +1,4 @@
-//! One request's place on a trunk.
+//! The place of one request on a trunk.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -24,16 +24,16 @@ use crate::websocket;
 use crate::wire::{ConnectError, Wire};
 use crate::worker::Worker;
 
-/// How long a request that has to know waits for an endpoint to say what it takes, which is the first that it says.
+/// How long a request for a WebSocket waits for the settings of the endpoint, which are the first that it sends.
 const TOLD_WITHIN: Duration = Duration::from_secs(1);
 
-/// A place on a trunk; dropping it gives it back, and resets the stream if that has not ended.
+/// A place on a trunk. Dropping it frees the place, and resets the stream if that has not ended.
 #[derive(Debug)]
 pub(crate) struct Lane {
     trunk: Rc<Trunk>,
-    /// The rest of the request's body, which goes on while the response comes.
+    /// The task that sends the rest of the request's body while the response comes.
     rest: Option<AbortOnDropHandle<()>>,
-    /// The way up of a WebSocket that was taken up.
+    /// The sending side of a WebSocket that the endpoint has accepted.
     tunnel: Option<SendStream<Bytes>>,
     is_tunnel: bool,
 }
@@ -52,7 +52,7 @@ impl Lane {
         Self { trunk: Rc::clone(trunk), rest: None, tunnel: None, is_tunnel: false }
     }
 
-    /// Whether the trunk was open before this request came, so that its end says little about the endpoint.
+    /// Whether the trunk is open already: that it ends then says little about the endpoint.
     pub(crate) fn is_established(&self) -> bool {
         self.trunk.is_established()
     }
@@ -77,17 +77,16 @@ impl Lane {
         let OpenTrunk { mut sender, wire } = opened;
         let (parts, body) = request.into_parts();
         let sent = wire.sent();
-        let broken =
-            |source: h2::Error| SendError::Reset { phase: phase_of(&source, wire.sent() != sent), source };
-        // A trunk that takes no more requests says so here, before anything is sent.
+        let broken = |source| reset(source, wire.sent() != sent);
+        // A trunk that takes no more requests fails here, before anything is sent.
         poll_fn(|cx| sender.poll_ready(cx)).await.map_err(broken)?;
         let is_whole = body.is_end_stream();
         let (mut answer, stream) = sender.send_request(head::to_http2(parts), is_whole).map_err(broken)?;
-        // What keeps the trunk alive from here on is the stream.
+        // From here on the stream keeps the connection alive.
         drop(sender);
         let mut sending = (!is_whole).then(|| Sending::new(stream, body));
         let answered = poll_fn(|cx| {
-            // First what came: with an answer there, it may be in vain to send more.
+            // The answer first: once it is there, sending more may be in vain.
             if let Poll::Ready(answered) = Pin::new(&mut answer).poll(cx) {
                 return Poll::Ready(Some(answered));
             }
@@ -102,7 +101,7 @@ impl Lane {
         match answered.await {
             Some(Ok(response)) => {
                 self.rest = sending.map(|sending| {
-                    // How it ends, the response tells.
+                    // The response tells how it ends.
                     AbortOnDropHandle::new(worker.streams.spawn_local(async move {
                         sending.await;
                     }))
@@ -110,16 +109,11 @@ impl Lane {
                 Ok(response)
             }
             Some(Err(source)) => Err(broken(source)),
-            None => {
-                self.trunk.is_retired.set(true);
-                Err(SendError::TimedOut)
-            }
+            None => Err(self.timed_out()),
         }
     }
-}
 
-impl Lane {
-    /// As [`send`](Self::send), for a request that asks for a WebSocket in the words of HTTP/1.1; so does the answer say that there is one.
+    /// As [`send`](Self::send), for a request for a WebSocket as HTTP/1.1 has it; the answer is as HTTP/1.1 has it, too.
     async fn connect(
         &mut self,
         opened: OpenTrunk,
@@ -128,11 +122,10 @@ impl Lane {
     ) -> Result<Response<RecvStream>, SendError> {
         let OpenTrunk { mut sender, wire } = opened;
         self.trunk.told(TOLD_WITHIN, || sender.is_extended_connect_protocol_enabled()).await;
-        // What went before was not of this request.
+        // Only from here on may bytes of this request be sent.
         let sent = wire.sent();
-        let broken =
-            |source: h2::Error| SendError::Reset { phase: phase_of(&source, wire.sent() != sent), source };
-        // A trunk that has ended has refused nothing: it says here that it did.
+        let broken = |source| reset(source, wire.sent() != sent);
+        // A trunk that has ended fails here: its endpoint has not refused WebSockets.
         poll_fn(|cx| sender.poll_ready(cx)).await.map_err(broken)?;
         if !sender.is_extended_connect_protocol_enabled() {
             return Err(SendError::NoTunnel);
@@ -145,10 +138,7 @@ impl Lane {
             Poll::Pending if hand.take_expired() => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         });
-        let Some(answered) = answered.await else {
-            self.trunk.is_retired.set(true);
-            return Err(SendError::TimedOut);
-        };
+        let Some(answered) = answered.await else { return Err(self.timed_out()) };
         let mut response = answered.map_err(broken)?;
         if response.status().is_success() {
             let mut status = response.status();
@@ -158,13 +148,19 @@ impl Lane {
             self.is_tunnel = true;
             self.trunk.tunnels.set(self.trunk.tunnels.get() + 1);
         } else {
-            // Nothing follows. It fails when the endpoint has ended the stream already.
+            // The request ends here. This fails if the endpoint has ended the stream already.
             let _ = up.send_data(Bytes::new(), true);
         }
         Ok(response)
     }
 
-    /// The stream of a WebSocket that was taken up; `None` for everything else.
+    /// Retires the trunk of a request that was not answered in time.
+    fn timed_out(&self) -> SendError {
+        self.trunk.is_retired.set(true);
+        SendError::TimedOut
+    }
+
+    /// The stream of a WebSocket that the endpoint has accepted; `None` for everything else.
     pub(crate) fn into_stream(mut self, recv: RecvStream) -> Option<TunnelStream> {
         let send = self.tunnel.take()?;
         Some(TunnelStream::new(recv, send, self))
@@ -180,16 +176,18 @@ impl Drop for Lane {
     }
 }
 
-/// How far a request had come that was not answered.
+/// The error of a request that was not answered; `was_written` says whether bytes were sent since it began, be they of another request.
 ///
-/// An endpoint that refuses a stream, or that goes and names the last one it looked at, says that it has done nothing about it.
+/// An endpoint that refuses a stream, or names in its GOAWAY the last one it looked at, says that it has done nothing about this one.
 /// Source: RFC 9113, section 8.7.
-fn phase_of(error: &h2::Error, was_written: bool) -> Phase {
-    let was_refused = error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM);
-    match was_written {
-        _ if error.is_remote() && was_refused => Phase::Refused,
-        // Not one byte went to the endpoint since, of this request or another.
-        false => Phase::Unsent,
-        true => Phase::AwaitingResponse,
-    }
+fn reset(source: h2::Error, was_written: bool) -> SendError {
+    let was_refused = source.is_go_away() || source.reason() == Some(Reason::REFUSED_STREAM);
+    let phase = if source.is_remote() && was_refused {
+        Phase::Refused
+    } else if was_written {
+        Phase::AwaitingResponse
+    } else {
+        Phase::Unsent
+    };
+    SendError::Reset { phase, source }
 }

@@ -1,4 +1,4 @@
-//! A request's body on its way up, as fast as the endpoint takes it.
+//! Sends the body of a request as fast as the endpoint takes it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,19 +10,19 @@ use hyper::body::Body;
 
 use crate::body::RequestBody;
 
-/// Ready when nothing is left to send.
+/// A body being sent; the future is ready when nothing is left to send.
 #[derive(Debug)]
 pub(super) struct Sending {
     stream: SendStream<Bytes>,
     body: RequestBody,
-    /// A piece that waits for the endpoint to have room for it.
+    /// A piece that waits for room in the endpoint's window.
     piece: Option<Bytes>,
 }
 
 /// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sent {
-    /// All of it went, or the endpoint wants no more.
+    /// It was sent whole, or the endpoint wants no more.
     Done,
     /// The client's body broke off; the stream was reset.
     Broken,
@@ -33,7 +33,7 @@ impl Sending {
         Self { stream, body, piece: None }
     }
 
-    /// Sends the piece that waits, once there is room for some of it. `Err` when the endpoint wants no more.
+    /// Sends the waiting piece once there is room for some of it. `Err` when the endpoint wants no more.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
         if self.piece.is_none() {
             return Poll::Ready(Ok(()));
@@ -66,13 +66,13 @@ impl Sending {
                 }
             };
             match frame.into_data() {
-                // Frames that hold nothing are what floods are made of: of an endpoint that counts them, a hundred end the connection.
+                // Endpoints count empty frames, which floods are made of; a hundred may end the connection.
                 Ok(piece) if piece.is_empty() && self.body.is_end_stream() => {
                     self.stream.send_data(piece, true)?;
                 }
                 Ok(piece) if piece.is_empty() => {}
                 Ok(piece) => {
-                    // The smallest claim on the connection's window; what is sent then raises it to its length.
+                    // Any claim will do: h2 raises it to the length of what is sent.
                     self.stream.reserve_capacity(1);
                     self.piece = Some(piece);
                 }
@@ -92,7 +92,7 @@ impl Future for Sending {
     type Output = Sent;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Sent> {
-        // An endpoint that wants no more has said why in its response, or in what came instead of one.
+        // An endpoint that wants no more tells why in its response, or in the error that comes instead.
         self.get_mut().poll_sent(cx).map(|sent| sent.unwrap_or(Sent::Done))
     }
 }

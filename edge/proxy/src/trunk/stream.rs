@@ -1,4 +1,4 @@
-//! A stream of HTTP/2 as bytes both ways, once its request was an extended CONNECT that the endpoint took up.
+//! A stream of HTTP/2 as bytes both ways, after an extended CONNECT that the endpoint has accepted.
 
 use std::io;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::line::is_no_error;
 use crate::trunk::Lane;
 
-/// Bytes that are claimed of the windows at once.
+/// Bytes of window that are claimed at once.
 const PIECE_BYTES_MAX: usize = 16 * 1024;
 
 /// A stream that carries a tunnel. Shutting it down ends the stream; dropped before both sides have ended, it resets the stream. Source: RFC 8441, section 5.
@@ -21,9 +21,9 @@ pub(crate) struct TunnelStream {
     send: SendStream<Bytes>,
     /// What has come and was not read yet.
     heard: Bytes,
-    /// Nothing more comes.
+    /// Whether the other side has ended the stream.
     has_ended: bool,
-    #[expect(dead_code, reason = "its place on the trunk is taken as long as it is there")]
+    #[expect(dead_code, reason = "it holds the place on the trunk")]
     lane: Lane,
 }
 
@@ -42,7 +42,7 @@ impl AsyncRead for TunnelStream {
         while self.heard.is_empty() && !self.has_ended {
             match ready!(self.recv.poll_data(cx)) {
                 Some(Ok(piece)) => self.heard = piece,
-                // An endpoint that has ended may leave without waiting for our end. Source: RFC 9113, section 8.1.
+                // An endpoint that has ended the stream may reset it without waiting for our end. Source: RFC 9113, section 8.1.
                 Some(Err(error)) if !is_no_error(&error) => return Poll::Ready(Err(broken(error))),
                 Some(Err(_)) | None => self.has_ended = true,
             }
@@ -81,7 +81,7 @@ impl AsyncWrite for TunnelStream {
     fn poll_shutdown(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.send.reserve_capacity(0);
         match self.send.send_data(Bytes::new(), true) {
-            // With the other side's end the stream may have been closed both ways.
+            // When the other side ended the stream, it may have closed it both ways.
             Err(_) if self.has_ended => Poll::Ready(Ok(())),
             sent => Poll::Ready(sent.map_err(broken)),
         }
