@@ -1,4 +1,4 @@
-//! The time of day as answers have it.
+//! The `Date` of answers.
 
 use std::cell::{Cell, RefCell};
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use tokio::time::Instant;
 
-/// A line of a head, made anew when it is wanted after another tick of the worker: ten times a second at most.
+/// The line of the header, formatted at most once for each tick of the worker: ten times a second.
 #[derive(Debug, Default)]
 pub(crate) struct Date {
     at: Cell<Option<Instant>>,
@@ -14,12 +14,12 @@ pub(crate) struct Date {
 }
 
 impl Date {
-    /// Writes the line to `head`, right to the second as of the worker's last `tick`. Source: RFC 9110, section 6.6.1.
+    /// Appends the line to `head`, with the time as of the worker's last `tick`. Source: RFC 9110, section 6.6.1.
     pub(crate) fn write(&self, tick: Instant, head: &mut Vec<u8>) {
         let mut line = self.line.borrow_mut();
         if self.at.replace(Some(tick)) != Some(tick) {
             let written = DateTimePrinter::new().timestamp_to_rfc9110_string(&Timestamp::now());
-            // Years that have no four digits are not told.
+            // A year that does not have four digits cannot be written, and is left out.
             *line = written.map_or_else(|_| String::new(), |date| format!("date: {date}\r\n"));
         }
         head.extend_from_slice(line.as_bytes());

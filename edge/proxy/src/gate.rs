@@ -1,4 +1,4 @@
-//! Who is let in: how many requests of a service are under way, and how many may be.
+//! The limit of requests under way: how many a service has, and may have.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ pub struct Limits {
     pub in_flight: Option<NonZeroU32>,
     /// Of each of its endpoints, tunnels included.
     pub in_flight_per_endpoint: Option<NonZeroU32>,
-    /// Of the service, as far as they await the head of an answer: as many as it can take without becoming slow.
+    /// Of the service, those that await the head of an answer: found automatically, as many as it can take without becoming slow.
     pub adaptive: Option<AdaptivePolicy>,
 }
 
-/// Counts the requests of a service, as far as there is a limit for them: a counter that all workers write is not free.
+/// Counts the requests of a service, but only if they are limited: a counter that all workers write is not free.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     under_way: AtomicU32,
@@ -28,9 +28,9 @@ pub(crate) struct Gate {
 /// Why a request is answered 503 instead of being sent to an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Closed {
-    /// So many are under way as may be.
+    /// As many are under way as allowed.
     Full,
-    /// So many await an answer that more would make all slower.
+    /// So many await an answer that more would slow down all of them.
     Saturated,
 }
 

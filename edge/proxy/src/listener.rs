@@ -1,4 +1,4 @@
-//! Listening sockets: opened where the table is changed, accepted or read from by one worker each.
+//! Listening sockets. The table opens them, and each is served by one worker.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,13 +17,13 @@ use crate::route;
 use crate::service::Service;
 use crate::worker::{Accepted, Worker};
 
-/// Connections that the system holds for us before we accept them; Linux cuts it to `net.core.somaxconn`, 4,096.
+/// Connections that the system queues until they are accepted. Linux caps it at `net.core.somaxconn`, 4,096.
 const BACKLOG: i32 = 4096;
 
-/// How long to wait after the system has refused to give a connection, for want of descriptors or memory.
+/// How long to wait after an accept has failed for want of descriptors or memory.
 pub(crate) const SHORTAGE_PAUSE: Duration = Duration::from_millis(50);
 
-/// What clients reach a socket by.
+/// The transport protocol of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transport {
     Tcp,
@@ -39,17 +39,17 @@ impl Transport {
     }
 }
 
-/// A socket that clients reach, for the worker that takes what comes.
+/// The listening socket, for the worker that serves it.
 #[derive(Debug)]
 pub(crate) enum Entrance {
     Tcp(std::net::TcpListener),
     Udp(std::net::UdpSocket),
 }
 
-/// A listening socket that another proxy had before; as long as that one has it, too, both may accept.
+/// A listening socket of another proxy. As long as that one has it, too, both may accept.
 #[derive(Debug)]
 pub struct Inherited {
-    /// Whose it is: the name of a service, or what the proxy calls an address that services share.
+    /// Whose it is: the name of a service, or of an address that services share.
     pub name: Arc<str>,
     /// Where it was asked to listen, perhaps with port 0.
     pub requested: SocketAddr,
@@ -57,16 +57,16 @@ pub struct Inherited {
     pub socket: OwnedFd,
 }
 
-/// An open listening socket; dropping it does not close it for the worker, [`Listener::close`] does.
+/// An open listening socket. Dropping it does not close it for the worker; [`Listener::close`] does.
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: OwnedFd,
     pub(crate) transport: Transport,
-    /// Told to whom waits to accept from it.
+    /// Cancelled when the worker is to stop serving it.
     pub(crate) given_up: CancellationToken,
     /// As asked for, perhaps with port 0.
     pub(crate) requested: SocketAddr,
-    /// As it is.
+    /// As bound.
     pub(crate) actual: SocketAddr,
 }
 
@@ -92,7 +92,7 @@ impl Listener {
         Ok(socket)
     }
 
-    /// Goes on with a socket that listens; the second part is for the worker that accepts.
+    /// Takes over a socket that listens already; the second part is for the worker that accepts.
     pub(crate) fn of(
         transport: Transport,
         socket: OwnedFd,
@@ -107,15 +107,14 @@ impl Listener {
         Ok((Self { socket, transport, given_up: CancellationToken::new(), requested, actual }, entrance))
     }
 
-    /// Stops listening at once, so that an address of TCP can be bound again when this returns; the worker that accepts
-    /// finds out and lets go of the socket, and only then one of UDP can be.
+    /// Stops listening at once. When this returns, an address of TCP can be bound again; one of UDP only once the worker has dropped the socket.
     pub(crate) fn close(&self) {
         self.given_up.cancel();
-        // Fails only when the socket listens no more, which is what is wanted, or never did, as one of UDP.
+        // Fails only for a socket that no longer listens, or never did, as one of UDP.
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Read);
     }
 
-    /// Lets go of the socket, which goes on listening for whoever else has it.
+    /// Stops serving the socket, which goes on listening for another proxy.
     pub(crate) fn leave(&self) {
         self.given_up.cancel();
     }
@@ -128,8 +127,8 @@ impl Listener {
 }
 
 impl Inherited {
-    /// Whether it can take the place of a socket of `transport` that `name` would open for `requested`. Of several with a free port of the system's
-    /// choice each has its own.
+    /// Whether it can be used instead of opening a socket of `transport` at `requested` for `name`. Sockets whose ports the system chose are told
+    /// apart by name.
     pub(crate) fn is_for(&self, transport: Transport, name: &str, requested: SocketAddr) -> bool {
         let is_its = self.requested == requested && (requested.port() != 0 || *self.name == *name);
         let socket = SockRef::from(&self.socket);
@@ -141,7 +140,7 @@ impl Inherited {
     }
 }
 
-/// Accepts connections for a service and hands each to the worker that has the fewest, from when the proxy is open until the socket is closed.
+/// Accepts connections for a service and gives each to the worker with the fewest, from when the proxy is open until the socket is closed.
 pub(crate) async fn accept(
     worker: Rc<Worker>,
     socket: std::net::TcpListener,
@@ -183,7 +182,7 @@ pub(crate) async fn accept(
             }
             // The client gave up before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            // What a socket says that listens no more.
+            // The socket no longer listens.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => return,
             Err(error) => {
                 tracing::warn!(service = %service.name, %error, "connection not accepted");

@@ -1,4 +1,4 @@
-//! How fast endpoints answer, window by window, taken from the counters that are kept anyway: a request costs nothing more for it.
+//! How fast endpoints answer, window by window. It is derived from their counters, so that it costs a request nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use crate::traffic::{Histogram, sum};
 pub(crate) struct Paces {
     window: Duration,
     begun: Duration,
-    /// One is missing of whom the whole past lies in the window.
+    /// Without those that came within the window.
     earlier: BTreeMap<EndpointId, Histogram>,
 }
 
 impl Paces {
-    /// Begins to look.
+    /// Begins the first window.
     pub(crate) fn begin<'a>(
         policy: &SlowPolicy,
         now: Duration,
@@ -34,7 +34,7 @@ impl Paces {
         self.begun + self.window
     }
 
-    /// How fast each endpoint answered in the window that is over by now; the next one begins. `None` while it goes on.
+    /// Begins the next window, and returns how fast each endpoint answered in the one that is over; `None` while it goes on.
     pub(crate) fn turn<'a>(
         &mut self,
         now: Duration,

@@ -24,14 +24,13 @@ pub struct ProxyConfig {
     pub workers: NonZeroUsize,
     /// Client connections at once over all services; further ones wait in the system's backlog.
     pub connections_max: usize,
-    /// What the random choices of endpoints grow from.
+    /// The seed of the random choices of endpoints.
     pub seed: u64,
 }
 
 impl ProxyConfig {
-    /// Each connection takes up to two descriptors (one to the client, one to an endpoint): 32,768. Those that wait take 1 KiB each, 16 MiB;
-    /// if all had a request under way at once, they would take 20 KiB, 320 MiB. With a lower limit of open files the proxy accepts as many as
-    /// it can.
+    /// Each connection takes up to two descriptors, one to the client and one to an endpoint: 32,768 in all. A waiting one takes 1 KiB, in all
+    /// 16 MiB; one with a request under way takes 20 KiB, in all 320 MiB. With a lower limit of open files the proxy accepts as many as it can.
     pub const CONNECTIONS_MAX_DEFAULT: usize = 16_384;
 }
 
@@ -96,8 +95,8 @@ impl Proxy {
         Ok(proxy)
     }
 
-    /// As [`start`](Self::start), to take the place of another proxy: services take up the sockets that it had for their addresses, and
-    /// nobody is accepted before [`open`](Self::open).
+    /// As [`start`](Self::start), to take the place of another proxy: services take up its sockets for their addresses, and no client is
+    /// accepted before [`open`](Self::open).
     pub fn succeed(config: &ProxyConfig, inherited: Vec<Inherited>) -> Result<Self, StartError> {
         let workers = config.workers.get();
         let (logs, messages) = Logs::new();
@@ -148,7 +147,7 @@ impl Proxy {
         self.table.clone()
     }
 
-    /// Begins to accept clients, and lets go of the inherited sockets that no service has taken up; nothing when that was done before.
+    /// Begins to accept clients, and closes the inherited sockets that no service has taken up. Only the first call counts.
     pub fn open(&self) {
         self.table.disclaim();
         self.shared.open();
@@ -161,8 +160,8 @@ impl Proxy {
         self.wait().await
     }
 
-    /// Leaves the sockets, and those who wait to be accepted, to the proxy that has [inherited](Table::bequeath) them, and sees off all
-    /// clients within `grace`: each may finish what it is at, and ask once more where it could not know yet that it has to go.
+    /// Leaves the sockets and the clients that were not accepted yet to the proxy that has [inherited](Table::bequeath) them. Clients have up to
+    /// `grace` to finish: each may send one more request if it could not know yet that its connection ends.
     pub async fn leave(self, grace: Duration) -> Ended {
         self.shared.stop(Ending { grace, farewell: Farewell::WithAnAnswer });
         self.table.leave_listeners();

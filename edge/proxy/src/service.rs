@@ -1,4 +1,4 @@
-//! One service, as all workers share it: an immutable snapshot for requests, and behind a lock what it is made from.
+//! One service, as all workers share it: an immutable snapshot for requests, and behind a lock the members that it is made from.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -54,13 +54,13 @@ pub(crate) struct Service {
     pub(crate) name: Arc<str>,
     pub(crate) clock: Clock,
     pub(crate) shards: Box<[Shard]>,
-    /// Told after each new snapshot.
+    /// Notified after each new snapshot.
     pub(crate) changed: Notify,
     /// Requests that wait for an endpoint.
     pub(crate) waiting: AtomicU32,
     pub(crate) gate: Gate,
     pub(crate) shedder: Shedder,
-    /// What ends the TLS of clients, for those who speak it.
+    /// Ends the TLS of clients; `None` for a service without TLS.
     terminator: ArcSwapOption<Terminator>,
     /// Where requests of its own listener are logged.
     access_log: ArcSwapOption<Log>,
@@ -71,9 +71,9 @@ pub(crate) struct Service {
     snapshot: ArcSwap<Snapshot>,
     members: Mutex<Members>,
     closing: AtomicBool,
-    /// The most requests that [`Asked`] told of: what is seen of two counters at two moments may be fewer than before.
+    /// The highest number of requests in [`Asked`] so far. It is the difference of two counters that are not read at once, and must not fall.
     asked_max: AtomicU64,
-    /// When the next ejected endpoint comes back, a window of latencies ends or a slow start goes on, in milliseconds of `clock`; `u64::MAX` for never.
+    /// When an ejection or a window of latencies ends next, or a slow start goes on, in milliseconds of `clock`; `u64::MAX` for never.
     review_at_ms: AtomicU64,
 }
 
@@ -103,16 +103,17 @@ pub(crate) struct EndpointPort {
     pub(crate) protocol: Protocol,
 }
 
+/// The endpoints of a service, and what is known about them.
 #[derive(Debug)]
 struct Members {
     route: ServiceRoute,
     current: Vec<Member>,
-    /// Taken out of the route but still answering something.
+    /// No longer in the route, but still answering something.
     leaving: Vec<Member>,
-    /// What endpoints counted that are gone.
+    /// What endpoints that are gone have counted.
     gone: Versions,
     outliers: Outliers,
-    /// Where slow endpoints sit out.
+    /// `None` where endpoints are not ejected for being slow.
     paces: Option<Paces>,
 }
 
@@ -139,7 +140,7 @@ impl Member {
 }
 
 impl Snapshot {
-    /// What an endpoint is told in front of a connection for a client; `None` where it wants to hear nothing.
+    /// What an endpoint is told at the beginning of a connection for a client; `None` if the service does not send the PROXY header.
     pub(crate) fn introduction(&self, ends: Option<Ends>) -> Option<Introduction> {
         self.proxy_protocol.send.map(|version| Introduction { version, ends })
     }
@@ -201,7 +202,7 @@ impl Service {
         self.terminator.load_full()
     }
 
-    /// Decides how clients that come from now on are spoken to.
+    /// Sets how TLS with new clients is ended.
     pub(crate) fn set_terminator(&self, terminator: Option<Arc<Terminator>>) {
         self.terminator.store(terminator);
     }
@@ -210,7 +211,7 @@ impl Service {
         self.access_log.load_full()
     }
 
-    /// Decides where requests that come from now on are logged.
+    /// Sets where requests are logged from now on.
     pub(crate) fn set_access_log(&self, log: Option<Arc<Log>>) {
         self.access_log.store(log);
     }
@@ -240,13 +241,13 @@ impl Service {
         true
     }
 
-    /// The endpoint, also when it has left but still answers something.
+    /// The endpoint with that id, even if it has left the route and still answers something.
     pub(crate) fn endpoint(&self, id: EndpointId) -> Option<Arc<Endpoint>> {
         let members = self.members();
         members.all().find(|e| e.id == id).cloned()
     }
 
-    /// Notes a failure of an endpoint; several in a row are a reason to let it sit out.
+    /// Notes a failure of an endpoint; several in a row eject it.
     pub(crate) fn strike(&self, endpoint: &Endpoint, outliers: &OutlierPolicy, latency: Duration) {
         let in_a_row = endpoint.failed(self.clock.now(), latency);
         // An endpoint that may not be ejected now is considered again only after as many further failures.
@@ -255,7 +256,7 @@ impl Service {
         }
     }
 
-    /// Lets an endpoint sit out that failed too often in a row, if that is still allowed.
+    /// Ejects an endpoint, if as many are not ejected already as may be.
     fn eject(&self, id: EndpointId, cause: Cause) {
         let mut members = self.members();
         let verdict = members.outliers.eject(self.clock.now(), id, cause);
@@ -264,7 +265,7 @@ impl Service {
         }
     }
 
-    /// Lets endpoints sit out that were too slow in the window that is over, if one is.
+    /// Ejects endpoints that were too slow, if a window of latencies is over.
     fn eject_slow(&self, members: &mut Members) {
         let now = self.clock.now();
         let Members { paces: Some(paces), current, outliers, .. } = members else { return };
@@ -295,7 +296,7 @@ impl Service {
         }
     }
 
-    /// Lets endpoints back in whose time is over, looks at how fast they answered, and lets slow starts go on. Cheap while there is nothing of that.
+    /// Does what time demands: ejections end, latencies are judged, slow starts go on. Cheap while nothing is due.
     pub(crate) fn review(&self) {
         let is_due = || self.clock.now().as_millis() as u64 >= self.review_at_ms.load(Ordering::Relaxed);
         if is_due() {
@@ -312,7 +313,7 @@ impl Service {
         let members = self.members();
         members.current.iter().for_each(|m| m.endpoint.set_state(EndpointState::Out));
         self.closing.store(true, Ordering::SeqCst);
-        // Whoever accepts for it is to find out that it listens no more.
+        // Whoever waits to accept for it is to notice that it no longer listens.
         self.turnstile.set_max(usize::MAX);
         drop(members);
         self.changed.notify_waiters();
@@ -416,29 +417,29 @@ impl Members {
         self.route = route.clone();
     }
 
-    /// Lets go of endpoints that have left and answer nothing any more; what they counted stays with their versions.
+    /// Drops endpoints that have left and answer nothing any more; what they counted stays with their versions.
     fn forget_left(&mut self) {
         let Self { leaving, gone, .. } = self;
         let left = leaving.extract_if(.., |m| m.endpoint.in_flight() == 0);
         left.filter(Member::is_replica).for_each(|m| gone.take(&m.endpoint));
     }
 
-    /// Those that may answer something.
+    /// All members that may answer something.
     fn with_leaving(&self) -> impl Iterator<Item = &Member> {
         self.current.iter().chain(&self.leaving)
     }
 
-    /// As [`with_leaving`](Self::with_leaving), as requests know them.
+    /// The endpoints of [`with_leaving`](Self::with_leaving).
     fn all(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
         self.with_leaving().map(|m| &m.endpoint)
     }
 
-    /// Requests that endpoints answer now.
+    /// Requests that endpoints are answering now.
     fn in_flight(&self) -> u32 {
         self.all().map(|e| e.in_flight()).sum()
     }
 
-    /// What an endpoint did.
+    /// The traffic of an endpoint.
     fn traffic(&self, member: &Member, now: Duration) -> EndpointTraffic {
         let e = &member.endpoint;
         EndpointTraffic {
@@ -463,7 +464,7 @@ impl Members {
         member.serving_since.map_or(Ramp::FULL, |since| self.route.slow_start.ramp(since, now))
     }
 
-    /// When a new snapshot is due though nothing was told.
+    /// When a new snapshot is due even if nothing changes.
     fn next_deadline(&self, now: Duration) -> Option<Duration> {
         let serving = self.current.iter().filter(|m| m.endpoint.state() == EndpointState::Serving);
         let steps = serving.filter_map(|m| self.route.slow_start.next_step(m.serving_since?, now));
@@ -479,7 +480,7 @@ impl Members {
                 EndpointState::Serving if self.outliers.is_ejected(now, endpoint.id) => Standing::Ejected,
                 EndpointState::Serving => Standing::Serving,
                 EndpointState::Draining => Standing::Draining,
-                // One that has only begun to start is missed by nobody yet.
+                // One that has never served does not count as missing.
                 EndpointState::Out if serving_since.is_some() => Standing::Unready,
                 EndpointState::Out => continue,
             };

@@ -1,7 +1,7 @@
 //! Load shedding: how many requests of a service await the head of an answer, and how many may.
 //!
-//! A request counts from when it goes to an endpoint until the head of the answer is there: what comes after, a long download, a slow
-//! reader or a tunnel, says nothing about how much the service has to do.
+//! A request counts from when it goes to an endpoint until the head of the answer has come. What follows, be it a long download, a slow reader
+//! or a tunnel, says nothing about how busy the service is.
 
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,16 +16,16 @@ use crate::gate::Closed;
 use crate::service::Service;
 use crate::traffic::Adaptive;
 
-/// The limit of one service that is found while it runs, as all workers share it; or none.
+/// The adaptive limit of one service, if it has one; shared by all workers.
 #[derive(Debug, Default)]
 pub(crate) struct Shedder {
-    /// 0 for none, so that a service without it costs its requests one look.
+    /// 0 for none: without a limit a request costs one load.
     limit: AtomicU32,
     awaiting: AtomicU32,
     found: Mutex<Option<AdaptiveLimit>>,
 }
 
-/// A request that awaits the head of its answer; dropping it says that none came, or a failure.
+/// A request that awaits the head of its answer. Dropping it says that none came, or a failure.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     service: Arc<Service>,
@@ -35,7 +35,7 @@ pub(crate) struct Ticket {
 }
 
 impl Shedder {
-    /// Takes over what is declared; what was found is kept where that has not changed.
+    /// Sets the policy. The limit found so far is kept if that has not changed.
     pub(crate) fn declare(&self, policy: Option<AdaptivePolicy>, now: Duration) {
         let mut found = self.found();
         if found.as_ref().map(AdaptiveLimit::policy) != policy {
@@ -44,7 +44,7 @@ impl Shedder {
         }
     }
 
-    /// What holds now; `None` without a limit.
+    /// The limit and the requests it applies to, as of now; `None` without a limit.
     pub(crate) fn adaptive(&self) -> Option<Adaptive> {
         let awaiting = self.awaiting.load(Ordering::Relaxed);
         let found = self.found();
@@ -52,7 +52,7 @@ impl Shedder {
     }
 
     fn observe(&self, observe: impl FnOnce(&mut AdaptiveLimit)) {
-        // One that another worker is in the way of is left out: a median survives that, and nobody waits.
+        // A sample is left out when another worker holds the lock: the median survives that, and nobody waits.
         let Ok(mut found) = self.found.try_lock() else { return };
         if let Some(found) = found.as_mut() {
             observe(found);
@@ -60,14 +60,14 @@ impl Shedder {
         }
     }
 
-    /// A panic while it was held cannot leave it worse than with a sample too few.
+    /// A panic while it was locked can at most have lost a sample.
     fn found(&self) -> MutexGuard<'_, Option<AdaptiveLimit>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Ticket {
-    /// Lets a request to the service if not so many await an answer as may; `None` where any number may.
+    /// Lets a request through unless as many await an answer as may. `None` without a limit.
     pub(crate) fn take(
         service: &Arc<Service>,
         started: Instant,
@@ -83,7 +83,7 @@ impl Ticket {
             return Err(Closed::Saturated);
         };
         let service = Arc::clone(service);
-        // Boxed, so that requests to a service without it are not the larger for it.
+        // Boxed, so that requests to services without a limit do not pay for its size.
         Ok(Some(Box::new(Self { service, started, upload: upload.cloned(), is_answered: false })))
     }
 
@@ -92,7 +92,7 @@ impl Ticket {
         self.is_answered = true;
     }
 
-    /// When the service had all of the request; `None` before. How long the client takes to send it says nothing about the service.
+    /// When the service had the whole request; `None` before. The time that a client takes to send it says nothing about the service.
     fn sent(&self) -> Option<Instant> {
         match &self.upload {
             None => Some(self.started),
@@ -105,7 +105,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let shedder = &self.service.shedder;
         let awaiting = shedder.awaiting.fetch_sub(1, Ordering::Relaxed);
-        debug_assert!(awaiting > 0, "each end has its begin");
+        debug_assert!(awaiting > 0, "each end has its beginning");
         if let Some(sent) = self.sent() {
             let now = Instant::now();
             let (at, latency) = (self.service.clock.at(now), now.saturating_duration_since(sent));

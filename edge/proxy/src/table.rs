@@ -1,4 +1,4 @@
-//! Which services there are and which endpoints answer for them: the handle for those who decide.
+//! The routing table: which services there are and which endpoints they have, set by those who decide.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -20,7 +20,7 @@ use crate::tls::{Challenge, Terminator, TlsError, TlsState};
 use crate::traffic::{Asked, RouteTraffic, ServiceTraffic};
 use crate::worker::{Order, Shared};
 
-/// Endpoints of one service at most: each has about 3.3 KiB of counters for each worker, so 54 MiB on four.
+/// Endpoints that one service may have. Each has about 3.3 KiB of counters for each worker: 54 MiB with four workers.
 const ENDPOINTS_MAX: usize = 4096;
 
 /// Why a service or a shared listener was not set. Nothing has changed: neither the service nor what it listens on.
@@ -129,9 +129,9 @@ pub enum EndpointError {
 pub struct Table {
     shared: Arc<Shared>,
     entries: Arc<Mutex<BTreeMap<Arc<str>, Entry>>>,
-    /// Sockets of another proxy that nobody has taken up yet.
+    /// Sockets of another proxy that no service has taken up yet.
     inherited: Arc<Mutex<Vec<Inherited>>>,
-    /// Tells the watch that there may be certificates to look at.
+    /// Tells the thread that watches certificates that there may be some now.
     news: Sender<()>,
 }
 
@@ -147,12 +147,12 @@ impl Table {
         Self { shared, entries: Arc::default(), inherited: Arc::new(Mutex::new(inherited)), news }
     }
 
-    /// Sets a service as a whole; answers where it listens.
+    /// Sets a service as a whole; returns where it listens.
     ///
-    /// A new service begins to listen; one whose `listen` changed listens on the new address before the old one is
-    /// given up; otherwise the listening socket is not touched. Endpoints that keep id and address keep their
-    /// connections and counters; those left out get nothing new and finish what they have. Certificates are read when they are named
-    /// for the first time; from then on changed files are taken by themselves, and connections go on with what they began with.
+    /// A new service begins to listen. One whose `listen` changed listens on the new address before it gives up the old one; otherwise the
+    /// listening socket is not touched. Endpoints that keep id and address keep their connections and counters; those that are left out get
+    /// nothing new and finish what they have. Certificates are read when they are first named. From then on changed files are reloaded
+    /// automatically; connections keep the certificate that they began with.
     pub fn set_service(&self, route: &ServiceRoute) -> Result<Option<SocketAddr>, RouteError> {
         check(route)?;
         let mut entries = self.entries();
@@ -162,7 +162,7 @@ impl Table {
         let log = route.access_log.as_ref().map(|declared| self.shared.logs.log(declared));
         let make = || {
             let service = Service::new(route, self.shared.clock, workers);
-            // Before it listens: its first client, too, is to be spoken to in the right way.
+            // Before it listens, so that TLS and the log are there for its first client.
             service.set_terminator(terminator.clone());
             service.set_access_log(log.clone());
             Ok(service)
@@ -182,10 +182,10 @@ impl Table {
         Ok(actual)
     }
 
-    /// Sets a listener that services share as a whole; answers where it listens.
+    /// Sets a listener that services share as a whole; returns where it listens.
     ///
-    /// Requests that are routed later follow the new routes, on the same connections. Routes that keep their name keep their counters. Of
-    /// certificates it is as with [`set_service`](Self::set_service).
+    /// Later requests follow the new routes, on the same connections. Routes that keep their name keep their counters. Certificates are
+    /// treated as by [`set_service`](Self::set_service).
     pub fn set_gateway(&self, gateway: &Gateway) -> Result<SocketAddr, RouteError> {
         let name = name_of(gateway.listen);
         let mut route = ServiceRoute::new(Arc::clone(&name), gateway.listen);
@@ -218,7 +218,7 @@ impl Table {
         Ok(actual)
     }
 
-    /// How the access logs are, by file.
+    /// The state of the access logs, by file.
     pub fn access_logs(&self) -> Vec<AccessLogState> {
         self.shared.logs.states()
     }
@@ -228,7 +228,7 @@ impl Table {
         self.remove_service(&name_of(listen))
     }
 
-    /// Puts a service where it is to listen, made if it is not there yet.
+    /// Lets a service listen where its route says; `make` makes it if it is new.
     fn set(
         &self,
         entries: &mut BTreeMap<Arc<str>, Entry>,
@@ -303,19 +303,19 @@ impl Table {
         self.entries().get(service)?.listener.as_ref().map(|listener| listener.actual)
     }
 
-    /// How the certificates of a service stand; `None` for one that is not known or speaks plainly.
+    /// The state of a service's certificates; `None` for one that is unknown or has no TLS.
     #[must_use]
     pub fn tls(&self, service: &str) -> Option<TlsState> {
         Some(self.service(service)?.terminator()?.state())
     }
 
-    /// The same of a listener that services share, by the address that was asked for.
+    /// The same for a listener that services share, by the address that was asked for.
     #[must_use]
     pub fn gateway_tls(&self, listen: SocketAddr) -> Option<TlsState> {
         self.tls(&name_of(listen))
     }
 
-    /// Lets a host show this, and nothing else, to an authority of certificates, or nothing more.
+    /// Sets what a host shows to a certificate authority; `None` for nothing.
     ///
     /// Fails, and changes nothing, for a key that cannot be used.
     pub fn set_challenge(&self, host: &str, challenge: Option<Challenge>) -> Result<(), rustls::Error> {
@@ -324,7 +324,7 @@ impl Table {
 
     /// All counters, by service name. They only grow: rates are differences between two readings.
     ///
-    /// Costs about 1 µs for each endpoint and worker, and stops nobody.
+    /// Costs about 1 µs for each endpoint and worker, and holds up nobody.
     #[must_use]
     pub fn traffic(&self) -> Vec<ServiceTraffic> {
         let services = self.services(|service| service.router.is_none());
@@ -344,22 +344,22 @@ impl Table {
         services.filter(|service| is_meant(service)).map(Arc::clone).collect()
     }
 
-    /// What is asked of a service as a whole; `None` for one that is not known.
+    /// What is asked of a service as a whole; `None` for an unknown one.
     #[must_use]
     pub fn asked(&self, service: &str) -> Option<Asked> {
         self.service(service).map(|service| service.asked())
     }
 
-    /// Requests that an endpoint is answering now, tunnels included; 0 for one that is not known.
+    /// Requests that an endpoint is answering now, tunnels included; 0 for an unknown one.
     #[must_use]
     pub fn in_flight(&self, service: &str, id: EndpointId) -> u32 {
         let endpoint = self.service(service).and_then(|service| service.endpoint(id));
         endpoint.map_or(0, |endpoint| endpoint.in_flight())
     }
 
-    /// Waits until an endpoint answers no request any more; at once for one that is not known.
+    /// Waits until an endpoint answers no request any more. Ready at once for an unknown one.
     ///
-    /// Set it to draining first: on a serving endpoint the next request may come right after.
+    /// Set it to draining first: a serving endpoint may get the next request right after.
     pub fn drained(&self, service: &str, id: EndpointId) -> impl Future<Output = ()> + Send + 'static {
         let endpoint = self.service(service).and_then(|service| service.endpoint(id));
         async move {
@@ -369,9 +369,9 @@ impl Table {
         }
     }
 
-    /// Tells the watch over certificates to look around.
+    /// Wakes the thread that watches certificates.
     pub(crate) fn tell_watch(&self) {
-        // It is gone when the proxy is.
+        // It ends with the proxy.
         let _ = self.news.send(());
     }
 
@@ -383,7 +383,7 @@ impl Table {
         has_certificates(&self.entries())
     }
 
-    /// Takes the files of certificates that have changed.
+    /// Reloads certificates whose files have changed.
     pub(crate) fn look_at_certificates(&self) {
         let services: Vec<_> = self.entries().values().map(|entry| Arc::clone(&entry.service)).collect();
         for service in services {
@@ -395,12 +395,12 @@ impl Table {
 
     /// Waits until a request of any service begins to wait for an endpoint, or has since this was last waited for.
     ///
-    /// For one who can do something about that. Cancel safe; with several who wait, one of them is told.
+    /// Cancel safe. If several wait, one of them is told.
     pub async fn awaited(&self) {
         self.shared.awaited.notified().await;
     }
 
-    /// All listening sockets, for a proxy that is to take this one's place: what of them it has not accepted when it leaves, the other one will.
+    /// All listening sockets, for a proxy that is to take the place of this one: it accepts the clients that this one has not when it leaves.
     ///
     /// Fails when descriptors have run out.
     pub fn bequeath(&self) -> io::Result<Vec<Inherited>> {
@@ -409,13 +409,13 @@ impl Table {
         listening.map(|(name, listener)| listener.bequeath(name)).collect()
     }
 
-    /// How many sockets of another proxy nobody has taken up yet.
+    /// How many inherited sockets no service has taken up yet.
     #[must_use]
     pub fn unclaimed(&self) -> usize {
         self.inherited().len()
     }
 
-    /// Lets go of the sockets of another proxy that nobody has taken up.
+    /// Closes the inherited sockets that no service has taken up.
     pub(crate) fn disclaim(&self) {
         self.inherited().clear();
     }
@@ -423,24 +423,24 @@ impl Table {
     /// Stops listening for all services.
     pub(crate) fn close_listeners(&self) {
         for entry in self.entries().values_mut() {
-            // Let go of as well: one of UDP is bound as long as anybody has it.
+            // Dropped as well: a socket of UDP stays bound as long as anybody has it.
             entry.listener.take().inspect(|listener| self.close(listener));
         }
     }
 
-    /// Lets go of all listening sockets, which others have, too.
+    /// Drops all listening sockets, which another proxy goes on using.
     pub(crate) fn leave_listeners(&self) {
         for entry in self.entries().values_mut() {
             entry.listener.take().inspect(Listener::leave);
         }
     }
 
-    /// Stops listening; but as long as nobody is accepted here, another proxy may listen to the same socket.
+    /// Stops listening. As long as this proxy is not open, the socket may still be that of another one, and is only dropped.
     fn close(&self, listener: &Listener) {
         if self.shared.is_open() { listener.close() } else { listener.leave() }
     }
 
-    /// Opens a listening socket, or takes up the one that another proxy had for it.
+    /// Opens a listening socket, or takes up the one that was inherited for it.
     fn open_listener(
         &self,
         entries: &BTreeMap<Arc<str>, Entry>,
@@ -475,7 +475,7 @@ impl Table {
         self.entries().get(name).map(|entry| Arc::clone(&entry.service))
     }
 
-    /// As with the entries.
+    /// Each change leaves the list whole, so a panic while it was locked does no harm.
     fn inherited(&self) -> MutexGuard<'_, Vec<Inherited>> {
         self.inherited.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -500,7 +500,7 @@ fn check(route: &ServiceRoute) -> Result<(), RouteError> {
     }
 }
 
-/// What ends the TLS of a service from now on: what does so already, unless other files are named.
+/// What ends the TLS of a service: the terminator that it has already, unless other files are named.
 fn terminator(known: Option<&Entry>, route: &ServiceRoute) -> Result<Option<Arc<Terminator>>, RouteError> {
     let Some(tls) = &route.tls else { return Ok(None) };
     let before = known.and_then(|entry| entry.service.terminator()).filter(|before| before.tls == *tls);
@@ -523,13 +523,13 @@ fn name_of(listen: SocketAddr) -> Arc<str> {
     format!("routes at {listen}").into()
 }
 
-/// The least that one of its routes says.
+/// The lowest limit of any of its routes.
 fn connections_max(gateway: &Gateway) -> usize {
     let declared = gateway.routes.iter().filter_map(|route| route.spec.limits.connections);
     declared.min().map_or(usize::MAX, |least| least.get() as usize)
 }
 
-/// Lets every shared listener know which services there are; one of UDP is none to send requests to, unless a route names another port of it.
+/// Tells every shared listener which services there are. A service of UDP takes no requests, unless a route names another of its ports.
 fn link(entries: &BTreeMap<Arc<str>, Entry>) {
     let find = |backend: &Backend| {
         let service = &entries.get(&backend.service)?.service;

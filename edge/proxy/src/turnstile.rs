@@ -1,11 +1,11 @@
-//! How many connections a listener has at once: further ones wait, in the system's queue, until one ends.
+//! The limit of connections of a listener: further ones wait in the system's queue until one ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// Counts those inside and holds others back.
+/// Counts the connections of a listener, and holds others back.
 #[derive(Debug)]
 pub(crate) struct Turnstile {
     inside: AtomicUsize,
@@ -13,23 +13,23 @@ pub(crate) struct Turnstile {
     left: Notify,
 }
 
-/// Somebody inside; dropping it lets the next one in.
+/// The place of one connection; dropping it lets the next one in.
 #[derive(Debug)]
 pub(crate) struct Inside(Arc<Turnstile>);
 
 impl Turnstile {
-    /// One that holds nobody back.
+    /// A turnstile without a limit.
     pub(crate) fn open() -> Arc<Self> {
         Arc::new(Self { inside: AtomicUsize::new(0), max: AtomicUsize::new(usize::MAX), left: Notify::new() })
     }
 
-    /// Changes how many may be inside; those who are stay.
+    /// Changes the limit. Connections that are there stay.
     pub(crate) fn set_max(&self, max: usize) {
         self.max.store(max, Ordering::SeqCst);
         self.left.notify_waiters();
     }
 
-    /// Waits until there is room. Cancel safe: who does not wait any more takes none.
+    /// Waits until there is room. Cancel safe: no place is taken before this returns.
     pub(crate) async fn enter(self: &Arc<Self>) -> Inside {
         loop {
             let left = self.left.notified();

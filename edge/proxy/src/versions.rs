@@ -1,4 +1,4 @@
-//! What was counted by version: endpoints come and go, and what they counted must not go with them.
+//! Counters by version, which outlive the endpoints that counted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,8 +7,7 @@ use crate::endpoint::Endpoint;
 use crate::route::EndpointState;
 use crate::traffic::{Counts, VersionTraffic, sum};
 
-/// Versions of which it is kept what endpoints counted that are gone: the one that runs, the one before, and those between which somebody
-/// rolled forward and back. Each takes 3 KiB.
+/// Versions whose counters are kept: the one that runs, the one before, and some more for a history of rollouts and rollbacks. Each takes 3 KiB.
 const VERSIONS_MAX: usize = 8;
 
 /// Sums over endpoints that are gone, by version.
@@ -16,7 +15,7 @@ const VERSIONS_MAX: usize = 8;
 pub(crate) struct Versions(BTreeMap<u64, Counts>);
 
 impl Versions {
-    /// Takes what an endpoint counted that is about to go; beyond [`VERSIONS_MAX`] the oldest version is forgotten.
+    /// Takes over the counters of an endpoint that is about to go. Beyond [`VERSIONS_MAX`] the oldest version is forgotten.
     pub(crate) fn take(&mut self, endpoint: &Endpoint) {
         self.0.entry(endpoint.version).or_default().merge(&sum(&endpoint.shards));
         while self.0.len() > VERSIONS_MAX {
@@ -24,7 +23,7 @@ impl Versions {
         }
     }
 
-    /// The sums together with those of the endpoints that are there, oldest version first.
+    /// The sums including those of present endpoints, oldest version first.
     pub(crate) fn with<'a>(&self, endpoints: impl Iterator<Item = &'a Arc<Endpoint>>) -> Vec<VersionTraffic> {
         let gone = self.0.iter().map(|(version, counts)| (*version, (0, counts.clone())));
         let mut all: BTreeMap<u64, (usize, Counts)> = gone.collect();

@@ -31,13 +31,14 @@ mod shared;
 pub(crate) use self::shared::{Accepted, Ending, Farewell, Order, Permits, Shared};
 use self::shared::{ActiveConnection, WorkerHandle};
 
-/// Handshakes that a worker works on between two looks at everything else: at up to 1 ms each for RSA, what is under way waits for 4 ms
-/// at most, however many new clients come.
+/// Handshakes that a worker does in one turn. At up to 1 ms each, with RSA, requests under way wait for 4 ms at most, however many new clients
+/// come.
 const HANDSHAKES_PER_TURN: usize = 4;
 
-/// Idle connections to endpoints are looked at every so many ticks: once a second.
+/// Ticks between two looks at idle connections to endpoints: one second.
 const TICKS_PER_SWEEP: u32 = 10;
 
+/// A worker, as its connections see it.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) index: usize,
@@ -45,23 +46,23 @@ pub(crate) struct Worker {
     pub(crate) hands: Hands,
     pub(crate) ready_places: ReadyPlaces,
     pub(crate) date: Date,
-    /// The turns of handshakes.
+    /// The places of handshakes in one turn.
     pub(crate) handshakes: Semaphore,
     services: RefCell<Vec<Rc<LocalService>>>,
     connections: TaskTracker,
-    /// Requests of connections that carry several at once. They end with their connection.
+    /// Requests of clients that speak HTTP/2. They end with their connection.
     pub(crate) streams: TaskTracker,
-    /// Connections to endpoints that carry several requests at once. They end with the last who uses them.
+    /// Connections to endpoints that speak HTTP/2. They end with their last request.
     pub(crate) trunks: TaskTracker,
     listeners: TaskTracker,
-    /// Copies of requests; the end of the worker does not wait for them.
+    /// Copies of requests. The end of the worker does not wait for them.
     pub(crate) copies: TaskTracker,
-    /// Answers that may be made smaller at once.
+    /// The places of answers that are compressed at once.
     pub(crate) gzips: Arc<Semaphore>,
     rng: RefCell<Xoshiro256PlusPlus>,
 }
 
-/// Runs a worker until it is stopped; answers how many connections were cut off.
+/// Runs a worker until it is stopped; returns how many connections were cut off.
 pub(crate) fn run(
     index: usize,
     shared: Arc<Shared>,
@@ -110,7 +111,7 @@ impl Worker {
                 }
                 () = self.handle().changed.notified() => self.look_around(),
                 () = self.until_deserted(), if deadline.is_some() => {
-                    // Nobody gives orders any more to one who takes none; those that were given are followed.
+                    // No further orders are taken; those that were given are still carried out.
                     orders.close();
                     match orders.try_recv() {
                         Ok(order) => self.carry_out(order),
@@ -160,7 +161,7 @@ impl Worker {
         self.watch(connection::serve(Rc::clone(self), local, stream, peer, permits));
     }
 
-    /// Runs a session of UDP, which is one of the connections of this worker.
+    /// Runs a session of UDP, which counts as a connection.
     pub(crate) fn host(self: &Rc<Self>, session: impl Future<Output = ()> + 'static) {
         let active = ActiveConnection::count(&self.shared, self.index);
         self.watch(async move {
@@ -171,7 +172,7 @@ impl Worker {
 
     fn watch(&self, connection: impl Future<Output = ()> + 'static) {
         if self.is_quiet() {
-            // The loop sleeps without ticks; from now on there is something to watch.
+            // Wakes the loop, which sleeps without ticks while the worker is quiet.
             self.handle().changed.notify_one();
         }
         self.connections.spawn_local(connection);
@@ -180,7 +181,7 @@ impl Worker {
     /// Gives a new connection to the worker that has the fewest.
     pub(crate) async fn assign(self: &Rc<Self>, stream: TcpStream, accepted: Accepted) {
         let workers = self.shared.workers.iter().enumerate();
-        // Among equals one's own before others': no hand-over for the first connection.
+        // Among equals this worker comes first, so that the connection need not be handed over.
         let fewest =
             workers.min_by_key(|(i, worker)| (worker.connections.load(Ordering::Relaxed), *i != self.index));
         let (index, fewest) = fewest.expect("a proxy has at least one worker");
@@ -193,7 +194,7 @@ impl Worker {
         match stream.into_std() {
             Ok(stream) => {
                 let given = fewest.orders.send(Order::Serve { stream, accepted, active }).await;
-                // That worker has ended, since the proxy ends. We do not as long as we accept, so the client is ours.
+                // That worker has ended because the proxy ends. This one goes on as long as it accepts, so it serves the client.
                 if let Err(SendError(order)) = given {
                     self.carry_out(order);
                 }
@@ -202,17 +203,17 @@ impl Worker {
         }
     }
 
-    /// Whether clients are to go, in one way or the other.
+    /// Whether the proxy ends, in either way.
     pub(crate) fn is_ending(&self) -> bool {
         self.shared.is_stopped()
     }
 
-    /// Whether clients are to go that have nothing under way.
+    /// Whether connections are closed that have nothing under way.
     pub(crate) fn is_stopping(&self) -> bool {
         self.connections.is_closed() && self.farewell() == Some(Farewell::AtOnce)
     }
 
-    /// Whether clients are to hear with their next answer that they have to go.
+    /// Whether clients are told with their next answer that their connection ends.
     pub(crate) fn is_leaving(&self) -> bool {
         self.connections.is_closed() && self.farewell() == Some(Farewell::WithAnAnswer)
     }
@@ -221,7 +222,7 @@ impl Worker {
         self.shared.ending.get().map(|ending| ending.farewell)
     }
 
-    /// Waits until nobody is accepted any more, and nobody is left.
+    /// Waits until no client is accepted any more, and none is left.
     async fn until_deserted(&self) {
         self.listeners.wait().await;
         self.connections.wait().await;
@@ -258,7 +259,7 @@ impl Worker {
         local
     }
 
-    /// Something changed: closes what is no longer of use and lets connections of removed services end.
+    /// Closes what changed services no longer need, and lets connections of removed ones end.
     fn look_around(&self) {
         let mut services = self.services.borrow_mut();
         services.iter().for_each(|local| local.refresh());
@@ -273,9 +274,9 @@ impl Worker {
         self.services.borrow().iter().for_each(|local| local.sweep(now));
     }
 
-    /// Says whether there is nothing that time could change, so that an idle proxy does not wake up.
+    /// Whether there is nothing that time could change, so that an idle proxy does not wake up.
     fn is_quiet(&self) -> bool {
-        // Not by the hands: a connection that was just handed over has none yet.
+        // The hands do not tell: a connection that was just handed over has none yet.
         self.connections.is_empty() && !self.services.borrow().iter().any(|local| local.has_idle_links())
     }
 
