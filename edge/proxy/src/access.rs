@@ -1,7 +1,7 @@
-//! A line for each request, in files that are rotated.
+//! Access logs: a line for each request, in files that are rotated.
 //!
-//! A request that is logged has a [`Record`], which those who carry it fill in; when the last of them lets it go, it goes into a bounded queue,
-//! and a thread of its own writes it. No request ever waits for a disk: what does not fit in the queue is dropped and counted.
+//! A request that is logged has a [`Record`], which is filled in on its way. When the last holder drops it, it is put into a bounded queue that a
+//! thread writes from. No request waits for a disk: what does not fit in the queue is dropped and counted.
 
 mod entry;
 mod file;
@@ -22,10 +22,10 @@ pub(crate) use self::writer::run;
 
 /// Entries that wait to be written.
 ///
-/// 8,192: what 40,000 requests a second bring in 200 ms, some 4 MB of them; each entry is below 8 KiB, so that it never is more than 64 MiB.
+/// 8,192 are 200 ms of 40,000 requests a second, some 4 MB. Each entry is below 8 KiB, so the queue never takes more than 64 MiB.
 const QUEUE_MAX: usize = 8192;
 
-/// How a file of access logs is. Counts are since the proxy started.
+/// The state of an access log. Counts are since the proxy started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessLogState {
     /// The file, as it was declared.
@@ -36,19 +36,19 @@ pub struct AccessLogState {
     pub dropped: u64,
 }
 
-/// All logs, and the way to who writes them.
+/// All logs, and the queue to their writer.
 #[derive(Debug)]
 pub(crate) struct Logs {
     queue: SyncSender<Message>,
     by_file: Mutex<BTreeMap<String, Weak<Log>>>,
 }
 
-/// What the writer is told.
+/// A message to the writer.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// Write this.
+    /// Write this entry.
     Line(Arc<Log>, Box<Entry>),
-    /// Write what came before, and end.
+    /// Write all entries before this message, and end.
     Stop,
 }
 
@@ -68,7 +68,8 @@ impl Logs {
         (Self { queue, by_file: Mutex::default() }, messages)
     }
 
-    /// The log that is declared so: the same one for all who declare it. One that is declared otherwise replaces it for those who ask from now on.
+    /// The log with this declaration, which equal declarations share. If the same file was declared differently before, this replaces it for
+    /// later callers.
     pub(crate) fn log(&self, declared: &AccessLog) -> Arc<Log> {
         let mut by_file = self.by_file();
         let known = by_file.get(&declared.file).and_then(Weak::upgrade);
@@ -102,7 +103,7 @@ impl Logs {
 
     /// Lets the writer finish and end; waits while the queue is full.
     pub(crate) fn stop(&self) {
-        // A writer that is gone has ended.
+        // Fails only when the writer has ended already.
         drop(self.queue.send(Message::Stop));
     }
 
@@ -113,7 +114,7 @@ impl Logs {
 }
 
 impl Log {
-    /// Never waits.
+    /// Queues an entry, or drops it when the queue is full. Does not wait.
     fn put(self: &Arc<Self>, entry: Box<Entry>) {
         match self.queue.try_send(Message::Line(Arc::clone(self), entry)) {
             Ok(()) => {}

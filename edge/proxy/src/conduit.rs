@@ -1,7 +1,7 @@
-//! Plain TCP: a connection of a client becomes one to an endpoint, and bytes pass both ways until both sides have ended.
+//! Plain TCP: a connection of a client is joined to one to an endpoint, and bytes pass both ways until both sides have ended.
 //!
-//! A connection counts as a request: it is balanced, limited, waited for and drained like one. One that reaches an endpoint counts as 2xx when
-//! it ends, one that reaches none as 5xx.
+//! A connection counts as a request: it is balanced, limited, waited for and drained like one. One that reaches an endpoint counts as 2xx at its
+//! end, one that does not as 5xx.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -28,19 +28,18 @@ use crate::socket::Stream;
 use crate::traffic::{Shard, Tally};
 use crate::wire::{ConnectError, Wire};
 
-/// What the load of an endpoint is reckoned with that has accepted a connection: the least that there is, so that the number of its connections
-/// alone makes it busy. How fast it accepts says nothing about how long they last.
+/// The latency that is noted for an endpoint that accepts a connection: the least there is, so that its load is the number of its connections. How
+/// fast it accepts them says nothing about how long they last.
 pub(crate) const LATENCY: Duration = Duration::from_micros(1);
 
-/// Serves one client until both sides have ended, one breaks, or neither says anything for
-/// [`stream_idle`](crate::Timeouts::stream_idle).
+/// Serves one client until both sides have ended, one breaks off, or both are silent for [`stream_idle`](crate::Timeouts::stream_idle).
 pub(crate) async fn serve(client: &Rc<Client>, stream: Stream) {
     let started = Instant::now();
     let snapshot = client.local.snapshot();
     client.shard().requests.add(1);
     client.local.deposit(client.local.service.clock.at(started));
     let answered = |status: StatusCode| client.shard().answered(status.as_u16(), started.elapsed());
-    // A closed connection is all that can be said to somebody whose language is not known.
+    // A client whose protocol is unknown can only be answered by closing its connection.
     let reached = match Pass::take(&client.local.service, &snapshot) {
         Ok(pass) => connect(client, &snapshot).await.map(|reached| (reached, pass)),
         Err(_) => Err(Unreached::Full),
@@ -71,9 +70,9 @@ struct Reached {
     wire: Wire,
 }
 
-/// Why there is none.
+/// Why no endpoint was reached.
 enum Unreached {
-    /// So many are open as may be.
+    /// As many connections are open as allowed.
     Full,
     /// No endpoint became ready in time, or too many wait for one.
     Unavailable,
@@ -81,7 +80,7 @@ enum Unreached {
     Refused,
 }
 
-/// Connects to an endpoint, or to another: as long as no byte was passed, nothing is lost by that.
+/// Connects to an endpoint, or to another one if that fails: as long as no byte was passed, nothing is lost.
 async fn connect(client: &Rc<Client>, snapshot: &Arc<Snapshot>) -> Result<Reached, Unreached> {
     let mut tried = Tried::NONE;
     let mut tries = 0;
@@ -140,7 +139,7 @@ async fn connect(client: &Rc<Client>, snapshot: &Arc<Snapshot>) -> Result<Reache
     }
 }
 
-/// Connects to an endpoint, and tells it whose the connection is where it wants to know.
+/// Connects to an endpoint, and sends it the PROXY header if the service wants it.
 async fn begin(
     client: &Client,
     snapshot: &Snapshot,
@@ -154,7 +153,7 @@ async fn begin(
     Ok(wire)
 }
 
-/// Passes bytes, and the end of each side to the other, which may go on for as long as it likes.
+/// Passes bytes, and the end of each side to the other, which may go on all the same.
 async fn carry(client: &Rc<Client>, snapshot: &Snapshot, shard: &Shard, stream: Stream, wire: Wire) {
     let idle = snapshot.timeouts.stream_idle;
     let hand = &*client.hand;
@@ -166,13 +165,13 @@ async fn carry(client: &Rc<Client>, snapshot: &Snapshot, shard: &Shard, stream: 
     let mut carry = pin!(copy_bidirectional(&mut client_end, &mut endpoint_end));
     poll_fn(|cx| {
         hand.register(cx);
-        // How it ends is the two sides' affair: a break of one is a break for the other.
+        // It does not matter how it ends: if one side breaks off, so does the other.
         if hand.is_expired() { Poll::Ready(()) } else { carry.as_mut().poll(cx).map(drop) }
     })
     .await;
 }
 
-/// A side of which every arrival is counted, and sets the time of the connection anew.
+/// One side of a connection. Whatever it sends is counted, and restarts the time limit.
 struct Counted<'a, S> {
     stream: S,
     hand: &'a Hand,

@@ -1,11 +1,10 @@
-//! UDP: what a client's address sends is a session, which goes to one endpoint, as a connection would, and is answered from there.
+//! UDP: the datagrams from one address of a client are a session, which goes to one endpoint as a connection would.
 //!
 //! A session counts as a request: it is balanced, limited, waited for and drained like one. It ends when nothing has passed for
-//! [`client_idle`](crate::Timeouts::client_idle), or when its endpoint gets nothing any more: the client's next datagram then begins another one
-//! elsewhere. A datagram that meets nobody is sent elsewhere, too; others are sent once, or dropped and counted, as UDP does it.
+//! [`client_idle`](crate::Timeouts::client_idle), or when its endpoint stops serving: the client's next datagram then begins another session
+//! elsewhere. So does a datagram that its endpoint refuses. All others are sent once, or dropped and counted, as usual for UDP.
 //!
-//! The datagrams of one service are carried by one worker: there is one queue of them, which another process can take over
-//! whole, and no lock between a datagram and its session.
+//! One worker carries all datagrams of a service: they have one queue, which another process can take over whole, and need no lock.
 
 mod session;
 mod socket;
@@ -37,16 +36,16 @@ use crate::service::Service;
 use crate::traffic::Shard;
 use crate::worker::Worker;
 
-/// Sessions at once over all services: anybody can begin one with a datagram, and an address that is not theirs.
+/// Sessions at once over all services: anybody can begin one with a datagram, even from a forged address.
 ///
-/// Each takes a descriptor and about 4 KiB, half of that the system's: 16,384 descriptors and 64 MiB. They have places of their own, so that a
+/// Each takes a descriptor and about 4 KiB, half of it in the kernel: 16,384 descriptors and 64 MiB. They have places of their own, so that a
 /// flood of datagrams keeps no connection out.
 pub(crate) const SESSIONS_MAX: usize = 16_384;
 
-/// Bytes of a datagram at most. Source: RFC 768, whose length has 16 bits.
+/// Bytes that a datagram may have. Source: RFC 768, whose length has 16 bits.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
 
-/// Datagrams that are taken between two looks at everything else: at about 5 µs each, what is under way waits for a third of a millisecond.
+/// Datagrams that are taken in one turn. At about 5 µs each, other tasks wait for a third of a millisecond.
 const DATAGRAMS_PER_TURN: usize = 64;
 
 /// The sessions of one service.
@@ -89,7 +88,7 @@ pub(crate) async fn serve(
     });
     sessions.receive(&given_up).await;
     if !sessions.worker.is_ending() {
-        // The service is gone or elsewhere, and somebody else may want the address at once.
+        // The service was removed or has moved, and its address may be wanted at once.
         sessions.by_caller.take().values().for_each(|session| session.end());
     }
 }
@@ -98,12 +97,12 @@ fn room_for_one() -> Box<[u8]> {
     vec![0; DATAGRAM_BYTES_MAX].into()
 }
 
-/// Why a session goes nowhere.
+/// Why no endpoint was reached.
 #[derive(Debug, Clone, Copy)]
 enum Unreached {
-    /// No endpoint is ready but those that were tried.
+    /// No endpoint is ready besides those that were tried.
     Exhausted(Tried),
-    /// There are as many as may be, of sessions or of descriptors.
+    /// There are as many sessions or descriptors as allowed.
     Full,
     /// Too many endpoints refused.
     Refused,
@@ -139,7 +138,7 @@ impl Sessions {
         }
     }
 
-    /// Something changed: sessions whose endpoints get nothing any more end when nothing is under way in them.
+    /// Follows a change of the service: sessions whose endpoints no longer serve end once nothing passes in them.
     fn look_around(&self) {
         self.idle.set(self.local.snapshot().timeouts.client_idle);
         let misplaced = |_: &Caller, session: &mut Rc<Session>| session.is_misplaced();
@@ -157,7 +156,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// Sends a datagram where its session goes, or begins one.
+    /// Sends a datagram in its session, or begins one with it.
     fn pass(self: &Rc<Self>, caller: Caller, datagram: &[u8]) {
         let shard = self.shard();
         shard.datagrams_in.add(1);
@@ -232,7 +231,7 @@ impl Sessions {
         }
     }
 
-    /// Sends the first datagram of a session to an endpoint, or to another where nobody is there to take it.
+    /// Sends the first datagram of a session to an endpoint, or to another one if that refuses it.
     fn connect(
         &self,
         caller: &Caller,
@@ -242,7 +241,7 @@ impl Sessions {
         let service = &self.local.service;
         let mut tried = Tried::NONE;
         let mut tries = 0;
-        // As that of a connection: without the port, so that a client meets the same endpoint again.
+        // As for a connection: without the port, so that a client meets the same endpoint again.
         let key = || balance::hash_key(caller.client.ip().to_canonical().to_string().as_bytes());
         loop {
             let in_flight = match self.local.choose(&tried, None, key, service.clock.now()) {
@@ -316,7 +315,7 @@ impl Sessions {
         endpoint.succeeded(self.local.service.clock.now(), LATENCY);
     }
 
-    /// Notes that nobody was there to take a datagram.
+    /// Notes that an endpoint has refused a datagram.
     fn strike(&self, endpoint: &Endpoint) {
         self.local.service.strike(endpoint, &self.local.snapshot().outliers, Duration::ZERO);
     }
@@ -325,7 +324,7 @@ impl Sessions {
         &self.local.service.shards[self.worker.index]
     }
 
-    /// How long nothing passes in a session before it ends.
+    /// How long a session may be silent before it ends.
     fn idle(&self) -> Duration {
         self.idle.get()
     }

@@ -1,7 +1,7 @@
-//! A listener that several services share: its routes, compiled, and who is behind them.
+//! A listener that several services share: its compiled routes, and the services behind them.
 //!
-//! To the rest of the proxy it is a service without endpoints, which has a router. Each request on it is given to the service that its rule
-//! chooses, and from there on is as any other request of that service.
+//! To the rest of the proxy it is a service that has a router instead of endpoints. Each of its requests goes to the service that its rule
+//! chooses, and is then treated as any other request of that service.
 
 mod answer;
 mod copy;
@@ -31,7 +31,7 @@ pub(crate) use self::copy::Copies;
 pub(crate) use self::gzip::{GZIPS_MAX, Gzip};
 pub(crate) use self::local::LocalRouter;
 
-/// What all workers share of it.
+/// The routes of a shared listener, as all workers share them.
 #[derive(Debug)]
 pub(crate) struct Router {
     plan: ArcSwap<Plan>,
@@ -44,20 +44,20 @@ pub(crate) struct Router {
 #[derive(Debug)]
 struct Plan {
     table: Arc<route::Table>,
-    /// In the order in which the table calls them.
+    /// In the order of the table.
     routes: Arc<[Arc<Planned>]>,
-    /// Every service that a rule names and that is there.
+    /// Every service that a rule names and that exists.
     services: BTreeMap<Backend, Arc<Service>>,
 }
 
-/// A service that a rule names, and the port of it, if the rule names that as well.
+/// A service that a rule names, and its port, if the rule names that as well.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Backend {
     pub(crate) service: Arc<str>,
     pub(crate) port: Option<Arc<str>>,
 }
 
-/// A route, ready to be followed.
+/// A route that was prepared for requests.
 #[derive(Debug)]
 struct Planned {
     name: Arc<str>,
@@ -68,7 +68,7 @@ struct Planned {
     log: Option<Arc<Log>>,
 }
 
-/// A rule, ready to be followed.
+/// A rule that was prepared for requests.
 #[derive(Debug)]
 struct Rule {
     backends: Box<[Backend]>,
@@ -80,7 +80,7 @@ struct Rule {
     mirrors: Vec<Mirror>,
 }
 
-/// A service that gets copies, and of how many of the requests.
+/// A service that gets copies, and of which share of the requests.
 #[derive(Debug)]
 struct Mirror {
     backend: Backend,
@@ -88,7 +88,7 @@ struct Mirror {
 }
 
 impl Router {
-    /// A router over these routes, with nobody behind them yet.
+    /// A router over these routes, without services behind them yet.
     pub(crate) fn new(routes: &[AttachedRoute], workers: usize, logs: &Logs) -> Result<Self, CompileError> {
         let empty = Plan { table: Arc::default(), routes: Arc::default(), services: BTreeMap::new() };
         let router = Self { plan: ArcSwap::from_pointee(empty), workers, port: AtomicU16::new(0) };
@@ -125,7 +125,7 @@ impl Router {
         Ok(())
     }
 
-    /// Looks again for the services behind its rules; `find` says which there are.
+    /// Looks the services behind its rules up again.
     pub(crate) fn link(&self, find: impl Fn(&Backend) -> Option<Arc<Service>>) {
         let plan = self.plan.load();
         let rules = plan.routes.iter().flat_map(|route| &route.rules);

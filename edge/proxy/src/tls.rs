@@ -1,7 +1,7 @@
-//! TLS towards clients: which certificate they are shown, and how a connection comes to it.
+//! TLS towards clients: handshakes, and the certificates that are shown in them.
 //!
-//! TLS 1.2 and 1.3 by rustls with ring. Sessions are resumed by tickets whose keys live in memory alone and are new with every new
-//! set of certificates, so that what begins after a change meets the new ones.
+//! TLS 1.2 and 1.3 by rustls with ring. Sessions are resumed by tickets, whose keys are kept only in memory and are new with every set of
+//! certificates, so that every connection after a change sees the new ones.
 
 mod certificate;
 mod challenge;

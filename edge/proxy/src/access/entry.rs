@@ -1,4 +1,4 @@
-//! What a line of an access log says.
+//! The content of a line of an access log.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,16 +12,16 @@ use crate::endpoint::Endpoint;
 use crate::headers::trace;
 use crate::route::Origin;
 
-/// Bytes kept of a request's target. Longer ones are cut: a line is for people and tools, not for replaying.
+/// Bytes kept of a request's target. Longer ones are cut: lines are for people and tools, not for replaying requests.
 const TARGET_MAX: usize = 4096;
 
 /// Bytes kept of a header's value.
 const VALUE_MAX: usize = 1024;
 
-/// The header by which many name a request.
+/// The header that commonly names a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// One request. What a client wrote is kept as the bytes that it was, and made harmless when it is written.
+/// One request. What a client sent is kept as it came, and escaped when it is written.
 #[derive(Debug, Default)]
 pub(crate) struct Entry {
     pub(super) time: Wall,
@@ -36,10 +36,10 @@ pub(crate) struct Entry {
     pub(super) trace_id: Option<Box<str>>,
     pub(super) route: Option<Arc<str>>,
     pub(super) service: Option<Arc<str>>,
-    /// Who it went to last.
+    /// Where it went last.
     pub(super) endpoint: Option<Peer>,
     pub(super) tries: u32,
-    /// Why the proxy answered in the place of an endpoint; empty when it did not.
+    /// Why the proxy answered in the place of an endpoint; empty if it did not.
     pub(super) reason: &'static str,
     /// 0 until the request is answered.
     pub(super) status: u16,
@@ -48,7 +48,7 @@ pub(crate) struct Entry {
     pub(super) upstream: Option<Duration>,
 }
 
-/// Who a request went to.
+/// Where a request went.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Peer {
     /// A replica of the service, by its ordinal.

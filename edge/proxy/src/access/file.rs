@@ -17,7 +17,7 @@ pub(super) enum Sink {
     File(Rotated),
 }
 
-/// An open file with what may be in it.
+/// An open file with its limits.
 #[derive(Debug)]
 pub(super) struct Rotated {
     path: PathBuf,
@@ -46,7 +46,7 @@ impl Sink {
         }
     }
 
-    /// Whether lines of so many bytes would go into the file that is open.
+    /// Whether so many bytes fit in the open file without a rotation.
     pub(super) fn has_room_for(&self, bytes: usize) -> bool {
         match self {
             Self::Output(_) => true,
@@ -54,7 +54,7 @@ impl Sink {
         }
     }
 
-    /// Whether the file still has its name: another program may have moved it, as `logrotate` does.
+    /// Whether the file still has its name: another program, such as `logrotate`, may have moved it.
     pub(super) fn is_current(&self) -> bool {
         let Self::File(rotated) = self else { return true };
         let (Ok(open), Ok(named)) = (rotated.file.metadata(), fs::metadata(&rotated.path)) else {
@@ -81,7 +81,7 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-/// Moves each file to the next number, and the last one away. A crash in between leaves a number out and loses nothing.
+/// Renames each file to the next number, over the last one. A crash in between leaves a gap in the numbers, and loses nothing.
 fn rotate(path: &Path, keep: u32) -> io::Result<()> {
     let absent_is_fine = |result: io::Result<()>| match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -1,6 +1,6 @@
-//! A request as a line of text: a function of the request and nothing else.
+//! Formats a request as a line of text, which depends on nothing else.
 //!
-//! Whatever a client wrote, a line stays one line, and no field of it can be taken for another.
+//! Whatever a client sends, it stays one line, and no field of it can be mistaken for another.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::entry::{Entry, Peer};
 
-/// What nginx logs for a client that left before there was an answer.
+/// The status of a client that left before there was an answer, as in nginx.
 const LEFT: u16 = 499;
 
 /// The line, with its end.
@@ -129,7 +129,7 @@ fn combined(entry: &Entry) -> String {
 
 const NEVER: &str = "writing to a string cannot fail";
 
-/// Writes printable ASCII as it is, and everything else so that it can be told what it was.
+/// Writes printable ASCII literally, and escapes everything else.
 ///
 /// Source: Apache HTTP Server, `mod_log_config`: "non-printable and other special characters in %r, %i and %o are escaped using \xhh sequences", `"`
 /// and `\` by a backslash.
@@ -151,7 +151,7 @@ fn timestamp(entry: &Entry) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX)
 }
 
-/// To the microsecond: what is behind it is noise.
+/// To the microsecond; the rest is noise.
 fn seconds(duration: Duration) -> f64 {
     Duration::from_micros(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)).as_secs_f64()
 }

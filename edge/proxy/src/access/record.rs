@@ -1,5 +1,6 @@
-//! A request that is counted for its route when it is answered, or will be a line, or both: held by all who carry it, and logged when the last of
-//! them lets it go.
+//! The record of a request that is logged, or counted for its route, or both.
+//!
+//! It is shared by all that carry the request, counted when the request is answered, and logged when the last of them drops it.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::traffic::RouteShard;
 #[derive(Debug)]
 pub(crate) struct Record {
     started: Instant,
-    /// Where it is counted; `None` once it is.
+    /// Where it is to be counted; `None` once it was.
     tally: RefCell<Option<RouteTally>>,
     line: Option<LogLine>,
 }
@@ -37,15 +38,15 @@ struct LogLine {
 }
 
 impl Record {
-    /// A request that has just come, of which nothing is kept yet.
+    /// A new record, of which nothing is counted or logged yet.
     pub(crate) fn new(started: Instant) -> Self {
         Self { started, tally: RefCell::new(None), line: None }
     }
 
-    /// It will be a line of this log.
+    /// Lets it be logged in `log`.
     pub(crate) fn logged(mut self, log: Arc<Log>, client: &Client, parts: &Parts) -> Self {
         let protocol = match client.protocol {
-            // Where bytes pass unread there are no requests.
+            // TCP and UDP have no requests.
             Protocol::Http1 | Protocol::Tcp | Protocol::Udp => "HTTP/1.1",
             Protocol::Http2 => "HTTP/2.0",
         };
@@ -54,14 +55,14 @@ impl Record {
         self
     }
 
-    /// It is for this route, and counted there by this worker.
+    /// Lets it be counted for this route, in the shard of this worker.
     pub(crate) fn of_route(self, route: &Arc<str>, shards: &Arc<[RouteShard]>, worker: usize) -> Self {
         *self.tally.borrow_mut() = Some(RouteTally { shards: Arc::clone(shards), worker });
         self.note(|entry| entry.route = Some(Arc::clone(route)));
         self
     }
 
-    /// It is for the service that the client is connected to, unless that is a listener of several.
+    /// Notes the service of the client, unless that is a listener that services share.
     pub(crate) fn goes_to(&self, client: &Client) {
         let service = &client.local.service;
         if service.router.is_none() {
@@ -69,7 +70,7 @@ impl Record {
         }
     }
 
-    /// It goes to this endpoint, perhaps after others.
+    /// Notes an attempt at this endpoint.
     pub(crate) fn tries(&self, endpoint: &Endpoint) {
         self.note(|entry| {
             entry.endpoint = Some(Peer::of(endpoint));
@@ -77,7 +78,7 @@ impl Record {
         });
     }
 
-    /// It was answered so, of a call of gRPC as its trailers say.
+    /// Notes how it was answered; a gRPC call by the status in its trailers.
     pub(crate) fn answered(&self, status: u16, bytes: u64, upstream: Option<Duration>) {
         if let Some(tally) = self.tally.take() {
             tally.shards[tally.worker].answered(status, self.started.elapsed());
@@ -89,7 +90,7 @@ impl Record {
         });
     }
 
-    /// It was answered by the proxy itself, in these words.
+    /// Notes that the proxy answered it itself, in these words.
     pub(crate) fn because(&self, words: &'static str) {
         self.note(|entry| entry.reason = words);
     }

@@ -10,10 +10,10 @@ use super::file::Sink;
 use super::line::line;
 use super::{Log, Message, QUEUE_MAX};
 
-/// Bytes gathered for one write: what fits in the processor's cache, at some 300 bytes a line.
+/// Bytes gathered for one write: some 200 lines, which fit in the processor's cache.
 const BATCH_BYTES_MAX: usize = 64 * 1024;
 
-/// How often files are looked at: whether they have their names still, and whether anybody logs to them.
+/// How often files are checked: whether they still have their names, and whether anything still logs to them.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A log with its file and the lines that are not in it yet.
@@ -22,7 +22,7 @@ struct Open {
     sink: Option<Sink>,
     lines: String,
     count: u64,
-    /// Whether it was said that it cannot be written.
+    /// Whether it was logged already that it cannot be written.
     is_known_bad: bool,
 }
 
@@ -45,14 +45,14 @@ pub(crate) fn run(messages: &Receiver<Message>) {
         }
         if os::since_boot() - looked >= LOOK_EVERY {
             looked = os::since_boot();
-            // The only one left who has it is this thread.
+            // Drops logs that only this thread still has.
             logs.retain(|_, open| Arc::strong_count(&open.log) > 1);
             logs.values_mut().for_each(Open::look);
         }
     }
 }
 
-/// Adds a line to those of its log; `true` when there is to be no other.
+/// Adds a line to those of its log; `true` when the writer is to stop.
 fn take(logs: &mut BTreeMap<String, Open>, message: Message) -> bool {
     let (log, entry) = match message {
         Message::Line(log, entry) => (log, entry),

@@ -1,4 +1,4 @@
-//! What a client says to a service over UDP, and is answered: datagrams between its address and one endpoint.
+//! A session of UDP: datagrams between an address of a client and one endpoint.
 
 use std::cell::{Cell, Ref, RefCell};
 use std::future::poll_fn;
@@ -21,24 +21,23 @@ use crate::gate::Pass;
 use crate::hand::{Hand, Stage};
 use crate::route::EndpointState;
 
-/// How long nothing passes in a session that is let go before it ends: answers that are under way take far less on one machine.
+/// How long a session that was let go may be silent before it ends. Answers under way take far less on one machine.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Datagrams of a client that are kept while no endpoint is ready: what a handshake begins with. Together with [`KEPT_BYTES_MAX`] for each of
-/// 1,024 sessions that may wait that is 16 MiB at the very worst.
+/// Datagrams of a client that are kept while no endpoint is ready: enough for the beginning of a handshake.
 const KEPT_MAX: usize = 16;
 
-/// Bytes of them.
+/// Bytes of these datagrams: 16 MiB in all for the 1,024 sessions that may wait.
 const KEPT_BYTES_MAX: usize = 16 * 1024;
 
-/// One session; it counts as a request that lasts as long as it does.
+/// One session.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) caller: Caller,
     destination: RefCell<Destination>,
     hand: Rc<Hand>,
     began: Instant,
-    /// When something passed last, by the clock of the hands.
+    /// When something passed last, as of the worker's ticks.
     passed: Cell<Instant>,
     is_let_go: Cell<bool>,
     is_over: Cell<bool>,
@@ -57,7 +56,7 @@ enum Destination {
     Open(EndpointSocket),
 }
 
-/// A socket of its own to an endpoint, by which that tells the session from others.
+/// The session's own socket to its endpoint, which tells sessions apart by the port.
 #[derive(Debug)]
 pub(crate) struct EndpointSocket {
     udp: UdpSocket,
@@ -68,18 +67,18 @@ pub(crate) struct EndpointSocket {
 /// What became of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sent {
-    /// It is on its way, or kept until an endpoint is ready.
+    /// It was sent, or is kept until an endpoint is ready.
     Yes,
-    /// It is lost: the system would not take it, or too many are kept already.
+    /// It was dropped: the system would not take it, or too many are kept already.
     Lost,
-    /// It met nobody: its endpoint is not there.
+    /// Nothing listens at its endpoint.
     Refused,
-    /// It was not sent: its endpoint gets nothing any more.
+    /// It was not sent: its endpoint no longer serves.
     Left,
 }
 
 impl EndpointSocket {
-    /// Opens a socket to an endpoint, which needs no word from there.
+    /// Opens a socket to an endpoint, which need not be there.
     pub(crate) fn open(in_flight: InFlight) -> io::Result<Self> {
         let address = in_flight.endpoint().address;
         let any: SocketAddr = match address {
@@ -91,7 +90,7 @@ impl EndpointSocket {
         Ok(Self { udp: UdpSocket::from_std(socket.into())?, in_flight, since: Instant::now() })
     }
 
-    /// Sends a datagram, and finds out whether somebody is there to take it, as the system knows at once of its own addresses.
+    /// Sends a datagram. On the same machine the system knows at once if nothing listens there.
     pub(crate) fn send(&self, datagram: &[u8]) -> Sent {
         let socket = SockRef::from(&self.udp);
         let error = match socket.send(datagram) {
@@ -135,7 +134,7 @@ impl Session {
         }
     }
 
-    /// Sends what the client says to where the session goes.
+    /// Sends a datagram of the client to the endpoint, or keeps it while there is none.
     pub(crate) fn send(&self, sessions: &Sessions, datagram: &[u8]) -> Sent {
         let sent = match &mut *self.destination.borrow_mut() {
             Destination::Waiting(kept) => return keep(kept, datagram),
@@ -163,18 +162,18 @@ impl Session {
         self.went_on(sessions);
     }
 
-    /// Something passed: the time begins anew.
+    /// Notes that something has passed: the time limit restarts.
     fn went_on(&self, sessions: &Sessions) {
         self.passed.set(sessions.worker.hands.now());
         self.hand.arm(Stage::Stream, if self.is_let_go.get() { LINGER } else { sessions.idle() });
     }
 
-    /// Whether its endpoint gets nothing any more, so that the client's next datagram belongs elsewhere.
+    /// Whether its endpoint no longer serves, so that the client's next datagram belongs elsewhere.
     pub(crate) fn is_misplaced(&self) -> bool {
         self.socket().is_some_and(|socket| !socket.is_serving())
     }
 
-    /// Lets it end by itself, as soon as nothing passes any more.
+    /// Lets it end once nothing has passed for [`LINGER`].
     pub(crate) fn let_go(&self, sessions: &Sessions) {
         if !self.is_let_go.replace(true) {
             let quiet = sessions.worker.hands.now().saturating_duration_since(self.passed.get());
@@ -220,7 +219,7 @@ impl Session {
         .await;
     }
 
-    /// Waits for an endpoint, and sends there what was kept; `false` when none became ready in time.
+    /// Waits for an endpoint, and sends it what was kept; `false` when none became ready in time.
     async fn find_endpoint(&self, sessions: &Sessions) -> bool {
         self.hand.disarm();
         let Some(first) = self.first_kept() else { return false };
@@ -230,7 +229,7 @@ impl Session {
         let kept = self.take_kept();
         self.destination.replace(Destination::Open(socket));
         self.went_on(sessions);
-        // The first is on its way.
+        // The first was sent already.
         let lost = kept.iter().skip(1).filter(|datagram| self.send(sessions, datagram) != Sent::Yes).count();
         sessions.shard().datagrams_dropped.add(lost as u64);
         true
@@ -250,7 +249,7 @@ impl Session {
         }
     }
 
-    /// Passes on what has come; ready when nobody is there any more.
+    /// Passes on answers; ready when the endpoint is gone.
     fn poll_answers(&self, sessions: &Sessions, cx: &mut Context<'_>) -> Poll<()> {
         let Some(socket) = self.socket() else { return Poll::Ready(()) };
         let buffer = &mut *sessions.buffer.borrow_mut();
@@ -287,7 +286,7 @@ impl Session {
         self.went_on(sessions);
     }
 
-    /// Counts it, at its end.
+    /// Counts the session at its end.
     pub(crate) fn close(&self, sessions: &Sessions) {
         sessions.worker.hands.remove(&self.hand);
         let status = match self.socket() {

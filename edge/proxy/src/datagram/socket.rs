@@ -13,15 +13,15 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-/// Bytes of datagrams that the system is asked to hold for us before we take them; Linux cuts it to `net.core.rmem_max`, 208 KiB unless
-/// it is told otherwise. 1 MiB are 10 ms of 80,000 datagrams a second of 1,280 bytes.
+/// Bytes of datagrams that the system queues until they are taken; Linux caps it at `net.core.rmem_max`, by default 208 KiB. 1 MiB is 10 ms of
+/// 80,000 datagrams a second of 1,280 bytes.
 const BACKLOG_BYTES: usize = 1024 * 1024;
 
-/// Opens a socket that takes datagrams at `address`; where that is every address of this machine, it tells with each datagram to which one it came.
+/// Opens a socket for datagrams to `address`. If that stands for every address of this machine, the socket tells which one each datagram was for.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<Socket> {
-    // Addresses of UDP can be bound again at once; to say so would let two share one, and each get a part of the datagrams.
+    // Without SO_REUSEADDR: UDP does not need it, and two sockets could then share an address, and the datagrams.
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    // Before it is bound: what came earlier would not tell.
+    // Before it is bound, so that no datagram comes without its address.
     match address {
         SocketAddr::V4(four) if four.ip().is_unspecified() => {
             setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
@@ -37,11 +37,11 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Who sent a datagram, and to which of our addresses: that is what the answer has to come from, or its receiver takes it for a stranger's.
+/// Who sent a datagram, and to which of our addresses: the client expects its answer from there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Caller {
     pub(crate) client: SocketAddr,
-    /// `None` where the socket has one address only.
+    /// `None` if the socket has one address only.
     ours: Option<IpAddr>,
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct Caller {
 #[derive(Debug)]
 pub(crate) struct ServiceSocket {
     socket: UdpSocket,
-    /// Whether it takes what comes to any address of this machine.
+    /// Whether it receives datagrams to every address of this machine.
     is_everywhere: bool,
 }
 
@@ -75,7 +75,7 @@ impl ServiceSocket {
         self.socket.try_io(Interest::READABLE, || take_with_address(descriptor, buffer))
     }
 
-    /// Sends a datagram back. It is not sent later when it cannot be sent now: that would be no better than if it had been lost on the way.
+    /// Sends a datagram back, now or not at all: a late one would be of no more use than a lost one.
     pub(crate) fn give(&self, datagram: &[u8], caller: &Caller) -> io::Result<()> {
         let to = SockaddrStorage::from(caller.client);
         let send = |beside: &[ControlMessage<'_>]| {
@@ -92,7 +92,7 @@ impl ServiceSocket {
             }
             Some(IpAddr::V6(ours)) => {
                 let ipi6_addr = in6_addr { s6_addr: ours.octets() };
-                // An address of a link says nothing without the link.
+                // A link-local address is ambiguous without its link.
                 let ipi6_ifindex = match caller.client {
                     SocketAddr::V6(client) => client.scope_id(),
                     SocketAddr::V4(_) => 0,

@@ -1,4 +1,4 @@
-//! One request on a shared listener: to the rule that it is for, and on to a service of it.
+//! Answers one request on a shared listener: finds its rule, and forwards it to a service of that.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
@@ -14,11 +14,12 @@ use tokio::time::Instant;
 use crate::body::ResponseBody;
 use crate::connection::Client;
 use crate::forward::{self, Arrival, Terms};
+use crate::headers::Wish;
 use crate::router::copy::Addressee;
 use crate::router::local::{LocalRouter, Way};
 use crate::router::{edit, gzip};
 
-/// Answers a request of a client of a shared listener, in any case.
+/// Answers a request on a shared listener, whatever happens.
 pub(crate) async fn answer(client: Rc<Client>, mut arrival: Arrival) -> Response<ResponseBody> {
     let router = client.local.router.as_ref().expect("only a listener with routes asks for them");
     let wish = match forward::prepare(&client, &mut arrival.parts) {
@@ -49,11 +50,11 @@ pub(crate) async fn answer(client: Rc<Client>, mut arrival: Arrival) -> Response
     response
 }
 
-/// Whether the request is within the route's limit by time; `Err` says how long to wait.
+/// Whether the request is within the rate limit of its route; `Err` says how long to wait.
 fn admit(client: &Client, way: &Way, now: Instant) -> Result<(), Duration> {
     let Some(limiter) = way.limiter() else { return Ok(()) };
     let address = client.address.to_str().ok().and_then(|address| address.parse().ok());
-    // What was written from an address is read as one.
+    // It was formatted from an address, so it parses as one.
     let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     limiter.take(address, client.local.service.clock.at(now))
 }
@@ -61,17 +62,17 @@ fn admit(client: &Client, way: &Way, now: Instant) -> Result<(), Duration> {
 fn too_many(client: &Rc<Client>, arrival: Arrival, wait: Duration) -> Response<ResponseBody> {
     let words = "There are too many requests; try again later.";
     let mut response = forward::own_words(client, arrival, StatusCode::TOO_MANY_REQUESTS, words);
-    // In whole seconds, and never too early.
+    // In whole seconds, rounded up.
     let seconds = wait.as_nanos().div_ceil(1_000_000_000).max(1) as u64;
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     response
 }
 
-/// Does what the rule says.
+/// Does what the rule of the request says.
 async fn follow(
     client: &Rc<Client>,
     mut arrival: Arrival,
-    wish: crate::headers::Wish,
+    wish: Wish,
     way: &mut Way,
 ) -> Response<ResponseBody> {
     let copies = way.copies(&client.worker);

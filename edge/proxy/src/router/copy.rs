@@ -1,6 +1,6 @@
-//! Copies of requests for services whose answers nobody hears.
+//! Mirrors requests: copies go to services whose answers are discarded.
 //!
-//! A copy is a task of its own, begun when the request itself is answered, so that it can neither delay nor fail it. It is tried once.
+//! A copy is sent by a task of its own once the request itself is answered, so that it can neither delay nor fail it. It is tried once.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,19 +23,19 @@ use crate::service::EndpointPort;
 use crate::traffic::RouteShard;
 use crate::worker::Worker;
 
-/// Copies that a worker has under way at once; further ones are left out.
+/// Copies that a worker sends at once; further ones are left out.
 ///
 /// Each holds one connection, one descriptor and up to 64 KiB of a body: 64 hold 4 MiB. A service that answers in 10 ms gets 6,400
 /// copies a second from each worker.
 const COPIES_MAX: usize = 64;
 
-/// How long a copy may take as a whole. As long as most requests may, and short enough that one that hangs soon makes room.
+/// How long a copy may take as a whole: longer than most requests take, and short enough that hanging ones soon make room.
 const COPY_TIME: Duration = Duration::from_secs(10);
 
-/// Bytes of an answer that are read so that the connection can be used again; a longer one costs a connection.
+/// Bytes of an answer that are read so that its connection can be reused. After a longer one the connection is closed.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
 
-/// What is to be done about the copies of a request.
+/// The copies that a request is to be sent in.
 #[derive(Debug)]
 pub(crate) struct Copies {
     worker: Rc<Worker>,
@@ -43,7 +43,7 @@ pub(crate) struct Copies {
     services: Vec<Addressee>,
 }
 
-/// A service that a request goes to, and the port of it, unless that is the one that gets the service's requests.
+/// A service that a request goes to, and its port; `None` for the main one.
 #[derive(Debug, Clone)]
 pub(super) struct Addressee {
     pub(super) service: Rc<LocalService>,
@@ -55,7 +55,7 @@ impl Copies {
         Self { worker, shards, services }
     }
 
-    /// Sends each of them, as far as the request can be made again and there are not too many under way.
+    /// Sends each of them, unless the request cannot be repeated or too many copies are under way.
     pub(crate) fn send(self, request: impl Fn() -> Option<(Head, RequestBody)>) {
         let shard = &self.shards[self.worker.index];
         for service in self.services {
@@ -68,13 +68,13 @@ impl Copies {
     }
 }
 
-/// Sends a copy to the service; `false` when there are too many under way already.
+/// Begins to send a copy; `false` when too many are under way already.
 fn send(worker: &Rc<Worker>, to: Addressee, request: (Head, RequestBody)) -> bool {
     if worker.copies.len() >= COPIES_MAX {
         return false;
     }
     let owner = Rc::clone(worker);
-    // What becomes of it is in the counters of its endpoint.
+    // The counters of its endpoint tell how it ends.
     worker.copies.spawn_local(async move { deliver(&owner, &to, request).await });
     true
 }
@@ -83,7 +83,7 @@ async fn deliver(worker: &Worker, to: &Addressee, (head, body): (Head, RequestBo
     let Addressee { service, port } = to;
     let started = Instant::now();
     let now = service.service.clock.at(started);
-    // Copies have no client: where equal clients meet the same replica, copies are told apart by their moment.
+    // Copies have no client: where clients stick to an endpoint, copies are spread by the time.
     let Ok(in_flight) = service.choose(&Tried::NONE, port.as_deref(), || now.as_nanos() as u64, now) else {
         return;
     };
@@ -114,7 +114,7 @@ async fn deliver(worker: &Worker, to: &Addressee, (head, body): (Head, RequestBo
     }
 }
 
-/// An open line to the endpoint.
+/// A line to the endpoint.
 async fn ready_line(worker: &Worker, to: &Addressee, endpoint: &Arc<Endpoint>) -> Option<ReadyLine> {
     let Addressee { service, port } = to;
     let snapshot = service.snapshot();
@@ -139,7 +139,7 @@ async fn ready_line(worker: &Worker, to: &Addressee, endpoint: &Arc<Endpoint>) -
     }
 }
 
-/// A hand that watches nothing, for as long as it is needed: a copy as a whole has its time.
+/// A hand that limits nothing, since a copy as a whole has a time limit; removed when dropped.
 struct Watch<'w> {
     worker: &'w Worker,
     hand: Rc<Hand>,
@@ -159,11 +159,11 @@ impl Drop for Watch<'_> {
     }
 }
 
-/// Reads an answer for nothing; answers how many bytes there were.
+/// Reads and discards an answer; returns how many bytes it had.
 async fn read_through(mut body: Inbound, line: &mut Line) -> u64 {
     let mut read = 0;
     std::future::poll_fn(|cx| poll_through(&mut body, line, &mut read, cx)).await;
-    // What is at an end lets its connection be used again only once that has seen it.
+    // The connection is reusable only once it has noticed the end.
     line.drive(&mut Context::from_waker(std::task::Waker::noop()));
     read
 }

@@ -1,4 +1,4 @@
-//! What a rule changes in heads.
+//! The changes that a rule makes to heads.
 
 use hyper::Uri;
 use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue};
@@ -6,7 +6,7 @@ use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 use model::resource::route::{HeaderModifier, HeaderSetting, UrlRewrite};
 
-/// Changes of headers, with everything in the form in which heads have it.
+/// Changes of headers, parsed in advance.
 #[derive(Debug, Default)]
 pub(super) struct HeaderEdit {
     set: Box<[(HeaderName, HeaderValue)]>,
@@ -15,7 +15,7 @@ pub(super) struct HeaderEdit {
 }
 
 impl HeaderEdit {
-    /// What was declared. Names and values were checked where they were read, by rules no wider than those here.
+    /// Parses what was declared. Names and values were validated when they were read, by rules at least as strict as these.
     pub(super) fn new(modifier: &HeaderModifier) -> Self {
         let settings = |all: &[HeaderSetting]| {
             let pair =
@@ -42,7 +42,7 @@ impl HeaderEdit {
     }
 }
 
-/// Gives a request, which is ready to be sent on, another host and path; `false` when what comes out is no target.
+/// Gives a prepared request another host and path; `false` if the result is not a valid target.
 pub(super) fn rewrite(rewrite: &UrlRewrite, parts: &mut Parts, prefix_len: usize) -> bool {
     if let Some(Ok(host)) = rewrite.hostname.as_ref().map(|host| HeaderValue::from_str(host.as_str())) {
         parts.headers.insert(HOST, host);

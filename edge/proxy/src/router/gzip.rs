@@ -1,6 +1,6 @@
-//! Answers made smaller on their way to a client that can read them so.
+//! Compresses answers on their way to clients that accept it.
 //!
-//! What has come from the endpoint is passed on as soon as nothing more is there: an answer that comes bit by bit arrives bit by bit.
+//! What has come from the endpoint is passed on as soon as nothing more is available, so that an answer that is streamed stays so.
 
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -20,18 +20,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::body::{BodyError, ResponseBody};
 
-/// Answers that a worker makes smaller at once; further ones go as they are.
+/// Answers that a worker compresses at once; further ones are not compressed.
 ///
 /// Each takes 322 KiB as measured, nearly all of it the window and the tables of the encoder: 128 take 40 MiB.
 pub(crate) const GZIPS_MAX: usize = 128;
 
-/// Answers of fewer bytes go as they are: what is saved would not pay for the head that says so.
+/// Answers of fewer bytes are not compressed: the savings would not pay for the further headers.
 const LENGTH_MIN: u64 = 256;
 
-/// Bytes that are gathered before they are passed on, when more is there at once.
+/// Compressed bytes that are gathered before they are passed on, as long as more is available.
 const PIECE: usize = 16 * 1024;
 
-/// Types of content that get much smaller, besides `text/…` and what ends with `+json` or `+xml`.
+/// Content types that compress well, besides `text/…` and those that end with `+json` or `+xml`.
 const TYPES: [&str; 7] = [
     "application/javascript",
     "application/json",
@@ -42,7 +42,7 @@ const TYPES: [&str; 7] = [
     "image/svg+xml",
 ];
 
-/// Whether a client takes gzip. Source: RFC 9110, section 12.5.3.
+/// Whether a client accepts gzip. Source: RFC 9110, section 12.5.3.
 pub(super) fn is_wanted(method: &Method, headers: &HeaderMap) -> bool {
     let lines = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|line| line.to_str().ok());
     let (mut gzip, mut any) = (None, None);
@@ -57,11 +57,11 @@ pub(super) fn is_wanted(method: &Method, headers: &HeaderMap) -> bool {
             any = Some(is_taken);
         }
     }
-    // What a HEAD is answered with has no body to make smaller.
+    // The answer to HEAD has no body to compress.
     method != Method::HEAD && gzip.or(any).unwrap_or(false)
 }
 
-/// Makes an answer smaller, if it is one of those that get much smaller, the client takes it so, and there is room.
+/// Compresses an answer, if it compresses well, the client accepts it, and there is room.
 pub(super) fn shrink(
     response: Response<ResponseBody>,
     is_wanted: bool,
@@ -71,7 +71,7 @@ pub(super) fn shrink(
     if !is_shrinkable(parts.status, &parts.headers, &body) {
         return Response::from_parts(parts, body);
     }
-    // Said of both forms: a cache must not give the one to who asked for the other.
+    // In both forms: a cache must not serve one to clients that asked for the other.
     parts.headers.append(VARY, HeaderValue::from_static("accept-encoding"));
     let room = is_wanted.then(|| Arc::clone(room).try_acquire_owned().ok()).flatten();
     let Some(room) = room else { return Response::from_parts(parts, body) };
@@ -89,7 +89,7 @@ fn is_shrinkable(status: StatusCode, headers: &HeaderMap, body: &ResponseBody) -
         |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let is_whole = status.is_success() && status != StatusCode::PARTIAL_CONTENT || status.is_client_error();
     let may_be_changed = !text(&CACHE_CONTROL).to_ascii_lowercase().contains("no-transform");
-    // An answer to HEAD has no body, and tells the length of the one that GET would get.
+    // The answer to HEAD has no body, but the length of the one that GET would get.
     let told = text(&CONTENT_LENGTH).parse::<u64>().ok();
     let is_long = told.or(body.size_hint().upper()).is_none_or(|length| length >= LENGTH_MIN);
     is_whole
@@ -104,7 +104,7 @@ fn is_text(content_type: &str) -> bool {
     name.starts_with("text/") || name.ends_with("+json") || name.ends_with("+xml") || TYPES.contains(&&*name)
 }
 
-/// The bytes are other ones now, and only what they mean is the same. Source: RFC 9110, section 8.8.1.
+/// Makes an `ETag` weak: the bytes are no longer the same, only their meaning is. Source: RFC 9110, section 8.8.1.
 fn weaken(headers: &mut HeaderMap) {
     let strong = headers.get(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/"));
     let weak = strong.and_then(|tag| HeaderValue::from_bytes(&[b"W/", tag.as_bytes()].concat()).ok());
@@ -117,11 +117,11 @@ fn weaken(headers: &mut HeaderMap) {
 #[derive(Debug)]
 pub(crate) struct Gzip {
     source: ResponseBody,
-    /// `None` once everything was said.
+    /// `None` once the body was passed on whole.
     encoder: Option<GzEncoder<Vec<u8>>>,
-    /// The encoder holds something back that the client has not got.
+    /// Whether the encoder holds something back that the client has not got.
     has_unsaid: bool,
-    /// What comes behind the last piece.
+    /// What follows the last piece.
     trailers: Option<HeaderMap>,
     _room: OwnedSemaphorePermit,
 }
@@ -167,19 +167,19 @@ impl Gzip {
 
     fn finish(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let rest = self.encoder.take().map(GzEncoder::finish);
-        // As above, and there is always an end to be written.
+        // Writing into memory cannot fail.
         let rest = rest.and_then(Result::ok).unwrap_or_default();
         Poll::Ready(Some(Ok(Frame::data(rest.into()))))
     }
 }
 
-/// What the encoder has written so far.
+/// Takes what the encoder has written so far.
 fn said(encoder: &mut GzEncoder<Vec<u8>>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
     Poll::Ready(Some(Ok(Frame::data(std::mem::take(encoder.get_mut()).into()))))
 }
 
 fn written(result: io::Result<()>) {
-    result.expect("it is written into memory, which takes everything");
+    result.expect("writing into memory cannot fail");
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Requests by time, counted over all workers.
+//! Rate limits of requests, over all workers: token buckets.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,31 +9,31 @@ use std::time::Duration;
 use model::resource::route::{LimitBy, RequestLimit};
 use route::{Pace, Verdict};
 
-/// Parts in which clients are kept, so that workers seldom wait for each other.
+/// Parts that the clients are divided into, so that workers seldom wait for each other.
 const PARTS: usize = 16;
 
 /// Clients that are kept in each part: 16 × 4,096 are 65,536, at some 40 bytes each 2.5 MiB.
 const CLIENTS_MAX: usize = 4096;
 
-/// A limit of requests by time, and what is left of it now.
+/// A rate limit, and what is left of it now.
 #[derive(Debug)]
 pub(super) struct Limiter {
     declared: RequestLimit,
     pace: Pace,
-    /// Everybody's bucket; that of clients for whom there is no room where each has one.
+    /// The bucket of all clients; if each has one of its own, the bucket of those for whom there is no room.
     all: Bucket,
     clients: Box<[Mutex<Clients>]>,
 }
 
-/// When it would be full again, in nanoseconds.
+/// A token bucket, as the time in nanoseconds at which it will be full.
 #[derive(Debug, Default)]
 struct Bucket(AtomicU64);
 
 #[derive(Debug, Default)]
 struct Clients {
-    /// By address; a full bucket need not be kept.
+    /// By [address](key_of). A full bucket need not be kept.
     full_at_ns: BTreeMap<u64, u64>,
-    /// When the first of them is full, as of the last look through all.
+    /// When the first bucket is full, as of the last look through all of them.
     look_at_ns: u64,
 }
 
@@ -52,19 +52,19 @@ impl Limiter {
         }
     }
 
-    /// Whether it is what is declared.
+    /// Whether it was made from this declaration.
     pub(super) fn is(&self, declared: &RequestLimit) -> bool {
         self.declared == *declared
     }
 
-    /// Takes a request of a client at `now`, since any moment; `Err` says how long to wait.
+    /// Admits a request of a client; `Err` says how long to wait. `now` counts from any fixed moment.
     pub(super) fn take(&self, client: IpAddr, now: Duration) -> Result<(), Duration> {
         let now_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         let key = key_of(client);
         let wait_ns = match self.clients.get(part_of(key)) {
             None => self.all.take(self.pace, now_ns),
             Some(clients) => {
-                // What is kept of a client is one number, whole whatever a panicking worker did.
+                // Each bucket is one number, so a panic while they were locked does no harm.
                 let mut clients = clients.lock().unwrap_or_else(PoisonError::into_inner);
                 match clients.take(key, self.pace, now_ns) {
                     Some(wait_ns) => wait_ns,
@@ -109,7 +109,7 @@ impl Clients {
         })
     }
 
-    /// Lets go of full buckets. Cheap while none can be: clients that come in masses must not cost a look through all each.
+    /// Drops full buckets. Cheap while none can be full: masses of new clients must not cost a look through all of them each.
     fn make_room(&mut self, now_ns: u64) {
         if now_ns >= self.look_at_ns {
             self.full_at_ns.retain(|_, full_at_ns| *full_at_ns > now_ns);
@@ -118,7 +118,7 @@ impl Clients {
     }
 }
 
-/// What tells clients apart: an IPv4 address, or the first half of an IPv6 address, which is one customer's.
+/// What clients are told apart by: an IPv4 address, or the first half of an IPv6 address, which belongs to one customer.
 fn key_of(client: IpAddr) -> u64 {
     match client.to_canonical() {
         IpAddr::V4(four) => u64::from(four.to_bits()),
@@ -127,7 +127,7 @@ fn key_of(client: IpAddr) -> u64 {
     }
 }
 
-/// Neighbours are spread: by Fibonacci hashing (Knuth, vol. 3, 6.4).
+/// Spreads neighbouring keys by Fibonacci hashing (Knuth, vol. 3, 6.4).
 fn part_of(key: u64) -> usize {
     (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize
 }

@@ -1,4 +1,4 @@
-//! A shared listener as one worker knows it: whose turn it is among the services of a rule.
+//! A shared listener as one worker knows it: which service of a rule gets the next request.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -20,10 +20,11 @@ use crate::service::Service;
 use crate::traffic::RouteShard;
 use crate::worker::Worker;
 
+/// A [`Router`] as one worker knows it.
 #[derive(Debug)]
 pub(crate) struct LocalRouter {
     service: Arc<Service>,
-    /// Where in their turns the shares of this worker begin.
+    /// Differs between workers, so that they do not all begin with the same service.
     seed: u64,
     state: RefCell<Option<State>>,
 }
@@ -38,9 +39,9 @@ struct State {
 #[derive(Debug)]
 struct LocalRule {
     shares: Shares,
-    /// In the order of the rule's backends; empty once they are of no use any more.
+    /// In the order of the rule's backends; empty once the plan is outdated.
     backends: Vec<Option<Rc<LocalService>>>,
-    /// In the order of the rule's mirrors; empty as well.
+    /// In the order of the rule's mirrors; empty likewise.
     mirrors: Vec<LocalMirror>,
 }
 
@@ -50,15 +51,15 @@ struct LocalMirror {
     service: Option<Rc<LocalService>>,
 }
 
-/// The rule that a request is for, and who answers.
+/// The way of a request: its rule, and the services that get it.
 #[derive(Debug)]
 pub(super) struct Way {
     route: Arc<Planned>,
     rule: usize,
     pub(super) prefix_len: usize,
-    /// `None` when there is nobody whose turn it could be.
+    /// `None` when the rule has no service that exists.
     pub(super) backend: Option<Addressee>,
-    /// Who gets a copy of it.
+    /// The services that get a copy.
     mirrors: Vec<Addressee>,
 }
 
@@ -67,7 +68,7 @@ impl Way {
         &self.route.shards[worker]
     }
 
-    /// What is to be done about its copies, if there are to be any.
+    /// The copies that are to be sent, if any.
     pub(super) fn copies(&mut self, worker: &Rc<Worker>) -> Option<Copies> {
         if self.mirrors.is_empty() {
             return None;
@@ -80,7 +81,7 @@ impl Way {
         self.route.limiter.as_deref()
     }
 
-    /// A record of a request that this is the way of: it is counted, and logged where that is asked for.
+    /// A record of the request, by which its route counts it, and logs it if declared.
     pub(super) fn record(&self, client: &Client, arrival: &Arrival) -> Rc<Record> {
         let mut record = Record::new(arrival.started);
         if let Some(log) = &self.route.log {
@@ -122,7 +123,7 @@ impl LocalRouter {
         self.router().port()
     }
 
-    /// The rule that a request is for, whose turn it now was; `None` when it is for none.
+    /// Finds the rule of a request and takes the turn of a service; `None` when no rule matches.
     pub(super) fn find(&self, worker: &Worker, parts: &Parts) -> Option<Way> {
         let mut state = self.state.borrow_mut();
         let latest = self.router().plan.load();
@@ -151,7 +152,7 @@ impl LocalRouter {
         Some(Way { route, rule: found.rule, prefix_len: found.prefix_len, backend, mirrors })
     }
 
-    /// Lets go of services when others may have taken their place.
+    /// Drops the services of an outdated plan.
     pub(crate) fn refresh(&self) {
         let mut state = self.state.borrow_mut();
         let latest = self.router().plan.load();
@@ -165,7 +166,7 @@ impl LocalRouter {
 }
 
 impl State {
-    /// Goes over to a plan; rules that share out as before go on where they were.
+    /// Goes over to a plan. Rules with the same weights as before continue their turns.
     fn adopt(old: Option<&Self>, plan: &Arc<Plan>, seed: u64, worker: &Worker) -> Self {
         let before = |name: &str, nth: usize, rule: &Rule| {
             let old = old?;
@@ -189,7 +190,7 @@ impl State {
     }
 }
 
-/// A head that was made ready to be sent on.
+/// The prepared head of a request, for the routing table.
 struct RequestHead<'a>(&'a Parts);
 
 impl Head for RequestHead<'_> {

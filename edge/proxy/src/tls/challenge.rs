@@ -1,4 +1,4 @@
-//! What shows to an authority of certificates that a host is ours.
+//! Challenges of ACME: how a host proves to a certificate authority that it is ours.
 //!
 //! Source: RFC 8555, section 8.3 (`http-01`), and RFC 8737 (`tls-alpn-01`).
 
@@ -13,10 +13,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::ClientHello;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
-/// What an authority speaks with us when it only wants to see a certificate. Source: RFC 8737, section 4.
+/// The ALPN protocol of an authority that only wants to see a certificate. Source: RFC 8737, section 4.
 pub(crate) const ACME_TLS: &[u8] = b"acme-tls/1";
 
-/// Where it looks by HTTP; the token stands behind it.
+/// Where it looks by HTTP; the token follows.
 const PATH: &str = "/.well-known/acme-challenge/";
 
 /// What a host is to show.
@@ -47,7 +47,7 @@ impl std::fmt::Debug for Challenge {
     }
 }
 
-/// All that is to be shown now; nothing for most of the time.
+/// All challenges to be shown now; mostly none.
 #[derive(Debug, Default)]
 pub(crate) struct Challenges {
     is_any: AtomicBool,
@@ -61,7 +61,7 @@ enum Shown {
 }
 
 impl Challenges {
-    /// Lets a host show this alone from now on, or nothing. Fails, and changes nothing, for a key that cannot be used.
+    /// Sets the one challenge of a host, or `None`. Fails, and changes nothing, for a key that cannot be used.
     pub(crate) fn set(&self, host: &str, challenge: Option<Challenge>) -> Result<(), rustls::Error> {
         let shown = challenge.map(Shown::new).transpose()?;
         let mut by_host = self.by_host();
@@ -73,7 +73,7 @@ impl Challenges {
         Ok(())
     }
 
-    /// With what to shake hands with an authority; `None` for everybody else.
+    /// The configuration for a handshake with an authority; `None` for every other client.
     pub(crate) fn config(&self, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
         if !self.is_any.load(Ordering::Acquire) || !hello.alpn()?.any(|protocol| protocol == ACME_TLS) {
             return None;
@@ -84,7 +84,7 @@ impl Challenges {
         }
     }
 
-    /// What to answer to a request for this path; `None` for what is no question of an authority.
+    /// The answer to a request for this path; `None` if it is not an authority's.
     pub(crate) fn answer(&self, path: &str) -> Option<Bytes> {
         if !self.is_any.load(Ordering::Acquire) {
             return None;
@@ -110,7 +110,7 @@ impl Shown {
         };
         let provider = Arc::new(ring::default_provider());
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key));
-        // It is for authorities alone: of an extension in it nobody else knows what it means, so it is not looked at.
+        // Not checked against the key: it has a critical extension that only authorities know.
         let shown = CertifiedKey::new(vec![certificate], provider.key_provider.load_private_key(key)?);
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

@@ -15,8 +15,8 @@ use crate::worker::Worker;
 
 /// Shakes hands with a client; the caller limits the time that it may take.
 ///
-/// The costly part, a signature of up to a millisecond for RSA, is done in turns: a worker does so many between two looks at all
-/// else that it has to do, so that a flood of new clients slows down those that are there by no more than a few milliseconds.
+/// The costly part, a signature of up to a millisecond for RSA, is done in turns: a worker does only so many before it looks at its other tasks,
+/// so that a flood of new clients delays the others by no more than a few milliseconds.
 pub(crate) async fn accept(
     worker: &Worker,
     terminator: &Terminator,
@@ -25,7 +25,7 @@ pub(crate) async fn accept(
     let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     let challenge = worker.shared.challenges.config(&hello.client_hello());
     let turn = worker.handshakes.acquire().await.map_err(io::Error::other)?;
-    // Only now, so that a handshake that waited for its turn does not end with certificates of before.
+    // Only now, so that a handshake that had to wait for its turn does not use outdated certificates.
     let config = challenge.unwrap_or_else(|| terminator.config());
     let mut rest = pin!(hello.into_stream(config));
     let first = poll_fn(|cx| Poll::Ready(rest.as_mut().poll(cx))).await;

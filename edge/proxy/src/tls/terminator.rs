@@ -1,4 +1,4 @@
-//! The certificates of one service: in use, and looked at again.
+//! The certificates of one service: those in use, and the watch over their files.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,18 +15,18 @@ use rustls::sign::CertifiedKey;
 use super::certificate::{Loaded, TlsError};
 use crate::route::{CertificateFiles, Tls};
 
-/// How HTTP/2 is called where a protocol is agreed on within a handshake. Source: RFC 9113, section 3.1.
+/// HTTP/2 in ALPN. Source: RFC 9113, section 3.1.
 pub(crate) const HTTP_2: &[u8] = b"h2";
 
-/// What is spoken within TLS, the best first.
+/// The protocols within TLS, the preferred one first.
 const PROTOCOLS: [&[u8]; 2] = [HTTP_2, b"http/1.1"];
 
-/// How the certificates of a service stand.
+/// The state of a service's certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsState {
-    /// Those in use, in the order in which they were given; those that are to be issued only once they are there.
+    /// Those in use, in the order of their declaration; issued ones only once they are there.
     pub certificates: Vec<CertificateState>,
-    /// Why the files, which have changed, were not taken.
+    /// Why files that have changed could not be used.
     pub problem: Option<Arc<str>>,
 }
 
@@ -35,7 +35,7 @@ pub struct TlsState {
 pub struct CertificateState {
     /// Where it was read.
     pub files: CertificateFiles,
-    /// The host names that it is for, as it has them.
+    /// The host names that it is for.
     pub names: Vec<String>,
     /// When it begins to be valid.
     pub not_before: SystemTime,
@@ -43,7 +43,7 @@ pub struct CertificateState {
     pub not_after: SystemTime,
 }
 
-/// Whether certificates could be used if they were asked for now.
+/// Checks whether certificates could be used now.
 pub fn check(tls: &Tls) -> Result<(), TlsError> {
     Current::read(tls).map(drop)
 }
@@ -66,7 +66,7 @@ struct Current {
 struct Watched {
     /// Of the files in use.
     taken: Vec<Option<Stamp>>,
-    /// Of the files that could not be used, once.
+    /// Of the files that could not be used at the last look.
     refused: Option<Vec<Option<Stamp>>>,
     problem: Option<Arc<str>>,
 }
@@ -76,7 +76,7 @@ type Stamp = (u64, u64, i64, i64, i64);
 
 impl Terminator {
     pub(crate) fn new(tls: &Tls) -> Result<Self, TlsError> {
-        // Before the files are read: what changes in between is seen as changed.
+        // Before the files are read, so that a change in between is noticed.
         let taken = stamps(tls);
         let current = Current::read(tls)?;
         Ok(Self {
@@ -96,9 +96,9 @@ impl Terminator {
         TlsState { certificates: self.current.load().certificates.clone(), problem }
     }
 
-    /// Looks at the files, and takes them if they have changed and can be used.
+    /// Looks at the files, and reloads them if they have changed and can be used.
     ///
-    /// What cannot is reported when the next look finds it unchanged: a certificate and its key are rarely written in the same moment.
+    /// If they cannot, that is reported once the next look finds them unchanged: a certificate and its key are rarely written at the same moment.
     pub(crate) fn look(&self, service: &str) {
         let mut watched = self.watched();
         let found = stamps(&self.tls);
@@ -148,7 +148,7 @@ impl Current {
         }
         for path in &tls.issued {
             let files = CertificateFiles { certificate: path.clone(), key: path.clone() };
-            // Who asks for it says why it is not there, and what is broken is asked for anew.
+            // Whoever has it issued reports why it is missing, and renews it if it is broken.
             if let Ok(loaded) = Loaded::read(&files, &provider) {
                 take(files, loaded);
             }
@@ -170,7 +170,7 @@ fn config(provider: Arc<CryptoProvider>, chooser: Chooser) -> Result<ServerConfi
     Ok(config)
 }
 
-/// Finds the certificate that a client gets: the first that holds the name it asks for, or else the first; none while none is there.
+/// Chooses the certificate for a client: the first that is for the name it asks for, or else the first.
 #[derive(Debug)]
 struct Chooser {
     keys: Vec<Arc<CertifiedKey>>,
