@@ -1,23 +1,23 @@
-//! Load shedding: how many requests of a service may await an answer at once, found from how long answers take.
+//! Load shedding: how many requests of a service may await an answer at once, derived from how long answers take.
 //!
-//! A service that gets more than it can do answers ever later, until nobody waits for its answers any more and all that it does is for
-//! nothing. How much it can do is seen from outside: up to there more requests at once make no answer slower, past it each waits for
-//! the others. So the limit follows the **gradient** of latency, the best that the service has shown over the present one:
+//! A service that gets more requests than it can handle answers ever later, until clients give up and its work is wasted. How much it can handle
+//! shows from outside: up to that point more requests at once do not slow it down, beyond it each waits for the others. So the limit follows
+//! the **gradient** of latency, the best latency that the service has shown divided by the present one:
 //!
 //! limit ← limit × gradient + √(limit × gradient), with gradient = best × (1 + tolerance) ÷ median, between ½ and 2
 //!
 //! The root is headroom: without it the limit would never grow. Source: Envoy, "Adaptive Concurrency", the gradient controller
-//! (`docs/root/configuration/http/http_filters/adaptive_concurrency_filter.rst`); that a limit grows only where it is used, and the
-//! wide tolerance, are Netflix' (`concurrency-limits`, `Gradient2Limit`).
+//! (`docs/root/configuration/http/http_filters/adaptive_concurrency_filter.rst`). The wide tolerance, and that a limit grows only while it is used,
+//! are from Netflix (`concurrency-limits`, `Gradient2Limit`).
 //!
-//! The **best latency** is what all depends on, and the two differ from this in how they keep it. Envoy lets almost nobody in once a
-//! minute to measure it anew, which refuses requests of services that are well. Here it is measured by what happens anyway:
+//! Everything depends on the **best latency**, which is kept differently here. Envoy measures it anew once a minute by letting almost no
+//! requests in, and so refuses requests even of healthy services. Here it is measured from what happens anyway:
 //!
 //! - Answers that are faster for a while are the new best.
-//! - When the limit has shrunk until half as many are under way and no answer is faster for it, the crowd was not what made them slow: the
-//!   service has become slower, and what is measured is the new best.
-//! - Only while the limit is reached, so that requests are refused already, it is also looked for on purpose, the first time and then, if
-//!   answers are slow, once in [`LOOK_EVERY`]: the limit is halved as long as that makes answers faster. TCP's BBR does so (`PROBE_RTT`).
+//! - When the limit has shrunk until half as many requests are under way and answers are no faster for it, the number of requests did not slow
+//!   them down: the service itself has become slower, and the present latency is the new best.
+//! - While the limit is reached, so that requests are refused already, the best is also looked for on purpose: the first time, and then, if
+//!   answers are slow, once in [`LOOK_EVERY`]. The limit is halved as long as that makes answers faster. TCP's BBR does so (`PROBE_RTT`).
 //!
 //! An answer counts only if its request began under the present limit; so the limit is never changed twice for one queue.
 
@@ -31,7 +31,7 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-/// Between which bounds the limit is found, and what counts as slow.
+/// The bounds of the limit, and what counts as slow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdaptivePolicy {
     /// The limit is never below.
@@ -71,7 +71,7 @@ pub struct AdaptiveLimit {
     policy: AdaptivePolicy,
     limit: f64,
     best: Option<Best>,
-    /// From where a descent of the limit is judged; `None` while it does not descend.
+    /// What a descent of the limit is judged by; `None` while it does not descend.
     rung: Option<Seen>,
     phase: Phase,
     window: Window,
@@ -81,7 +81,7 @@ pub struct AdaptiveLimit {
 enum Phase {
     /// The limit follows the gradient.
     Following,
-    /// The limit is lowered to see the best latency; it was this, and the median that, before.
+    /// The limit is lowered to find the best latency. These were the limit and the median before.
     Looking { limit: f64, latency_us: f64 },
 }
 
@@ -96,7 +96,7 @@ struct Best {
 }
 
 impl AdaptiveLimit {
-    /// A limit that nothing was measured for yet.
+    /// A limit before anything was measured.
     #[must_use]
     pub fn new(policy: AdaptivePolicy, now: Duration) -> Self {
         let mut new = Self {
@@ -111,7 +111,7 @@ impl AdaptiveLimit {
         new
     }
 
-    /// Under which policy it was found.
+    /// The policy that it follows.
     #[must_use]
     pub fn policy(&self) -> AdaptivePolicy {
         self.policy
@@ -129,7 +129,7 @@ impl AdaptiveLimit {
         self.best.map(|best| Duration::from_secs_f64(best.latency_us / 1e6))
     }
 
-    /// Takes in that an answer came after `latency`, and that until then `awaiting` requests, this one included, had none.
+    /// Notes that an answer came after `latency`, and that `awaiting` requests, including this one, awaited theirs until then.
     ///
     /// O(1), and O(n) in the at most 512 latencies of a window at its end.
     pub fn observe(&mut self, now: Duration, latency: Duration, awaiting: u32) {
@@ -144,10 +144,10 @@ impl AdaptiveLimit {
         }
     }
 
-    /// Takes in that no answer, or a failure, came within `latency`.
+    /// Notes that no answer, or a failure, came within `latency`.
     ///
-    /// It tells that a good answer would have taken longer, or nothing: what fails at once must not pass for fast. Without it a
-    /// service all of whose clients give up would look as if it had no requests.
+    /// It counts only if it took long, as an answer that would have taken even longer: an instant failure must not pass for a fast answer. If it
+    /// never counted, a service whose clients all give up would look as if it had no requests.
     pub fn observe_failure(&mut self, now: Duration, latency: Duration, awaiting: u32) {
         let slow = self.best.map(|best| best.latency_us * self.tolerated());
         if slow.is_some_and(|slow_us| latency.as_secs_f64() * 1e6 > slow_us) {
@@ -169,7 +169,7 @@ impl AdaptiveLimit {
             self.rung = None;
             return self.limit;
         }
-        // One that was never measured may be that of a crowd that was there from the beginning.
+        // A best latency that was never measured on purpose may come from a time of overload.
         let is_due = measured.is_none_or(|at| is_slow && now.saturating_sub(at) >= LOOK_EVERY);
         if is_due && seen.most >= self.get() {
             self.rung = Some(seen);
@@ -178,12 +178,12 @@ impl AdaptiveLimit {
         }
         let scaled = self.limit * gradient;
         let next = scaled + scaled.sqrt();
-        // What is not used to the half says nothing of whether more would do.
+        // A limit of which not even half is used does not show whether more would do.
         let is_used = f64::from(seen.most) >= self.limit / 2.0;
         if is_used { next } else { next.min(self.limit) }
     }
 
-    /// Whether half as many requests are no faster; notes what the next ones are to be judged by.
+    /// Whether half as many requests are answered no faster; notes what the next window is judged by.
     fn has_descended_in_vain(&mut self, seen: Seen) -> bool {
         let is_half = |rung: Seen| seen.mean <= rung.mean / 2.0;
         let is_least = |rung: Seen| self.is_lowest() && seen.mean < rung.mean;
@@ -199,8 +199,8 @@ impl AdaptiveLimit {
 
     /// The next limit on the way down to the best latency, or back from there.
     ///
-    /// `rate` is that of the answers before, in microseconds: by Little's law so many requests as it brings within the latency that
-    /// is tolerated are enough for it.
+    /// `rate` is the number of answers per microsecond before. By Little's law it is kept up by as many requests at once as are answered at this rate
+    /// within the tolerated latency.
     fn look(&mut self, now: Duration, seen: Seen, rate: f64) -> f64 {
         let rung = self.rung.unwrap_or(seen);
         let is_faster = seen.is_faster_than(rung);
@@ -209,7 +209,7 @@ impl AdaptiveLimit {
             return self.limit / 2.0;
         }
         let least_us = seen.latency_us.min(rung.latency_us);
-        // Where fewer still may be faster, but must not be tried, what was seen before may be better.
+        // At the lowest limit even fewer requests might be faster, but cannot be tried: the best seen before may be better.
         let known_us = self.best.filter(|_| is_faster).map_or(least_us, |best| best.latency_us);
         let best_us = least_us.min(known_us);
         self.best = Some(Best::of(best_us, Some(now)));
@@ -222,7 +222,7 @@ impl AdaptiveLimit {
         self.get() <= self.policy.min.get()
     }
 
-    /// How many times the best latency is not slow yet; at least 1.
+    /// The multiple of the best latency up to which answers do not count as slow; at least 1.
     fn tolerated(&self) -> f64 {
         1.0 + f64::from(self.policy.tolerance_percent) / 100.0
     }

@@ -1,4 +1,4 @@
-//! The choice itself.
+//! Chooses an endpoint.
 
 use rand_core::Rng;
 
@@ -16,18 +16,18 @@ mod tests;
 /// How requests are spread over the endpoints of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Balance {
-    /// Each in turn, weights ignored but for those in their slow start, which are left out in most rounds.
+    /// Each in turn. Weights are ignored, but endpoints in their slow start are left out of some rounds.
     RoundRobin,
-    /// By chance, in proportion to the weights.
+    /// At random, in proportion to the weights.
     Random,
     /// In proportion to the weights and evenly interleaved: with 5, 1, 1 it is `a a b a c a a`, never five in a row.
     /// Source: nginx, "smooth weighted round robin".
     Weighted,
-    /// The less loaded of two drawn by chance, by (in flight + 1) × recent latency ÷ weight.
+    /// The less loaded of two drawn at random, by (in flight + 1) × recent latency ÷ weight.
     /// Source: Mitzenmacher 2001, "the power of two choices"; the load is Finagle's peak EWMA.
     #[default]
     LeastLoaded,
-    /// Equal keys to the same endpoint, unless it has over a quarter more in flight than the mean; then to the next on the ring.
+    /// Equal keys to the same endpoint, unless that has over a quarter more in flight than the mean; then to the next on the ring.
     /// Source: Karger et al. 1997, "Consistent hashing and random trees"; Mirrokni et al. 2016, "… with bounded loads".
     ConsistentHash,
 }
@@ -35,13 +35,13 @@ pub enum Balance {
 /// Why no endpoint was chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unpicked {
-    /// Every one that may serve has been tried, or there is none.
+    /// All that may serve were tried, or there are none.
     Exhausted,
-    /// Those that are left have as many requests in flight as they may have.
+    /// The remaining ones have as many requests in flight as they may.
     Full,
 }
 
-/// The state that a way of balancing keeps from request to request.
+/// What is remembered from request to request to balance them.
 ///
 /// It belongs to one [`Roster`]: after a change of endpoints call [`adopt`](Self::adopt) before the next pick.
 #[derive(Debug, Clone)]
@@ -51,7 +51,7 @@ pub struct Balancer {
     far: Turns,
 }
 
-/// Whose turn it is on one side.
+/// The same for the endpoints of one side, near or far.
 #[derive(Debug, Clone, Default)]
 struct Turns {
     /// Where round robin goes on; an index into the preferred seats.
@@ -77,7 +77,7 @@ impl Balancer {
         new
     }
 
-    /// Goes over to a changed roster; endpoints that stay keep their turn.
+    /// Goes over to a changed roster. Endpoints that stay keep their turn.
     ///
     /// O(n²) in the endpoints for [`Balance::Weighted`], O(n log n) for [`Balance::ConsistentHash`]; runs only when endpoints change.
     pub fn adopt(&mut self, balance: Balance, roster: &Roster) {
@@ -88,14 +88,16 @@ impl Balancer {
 
     /// Chooses an endpoint for one request.
     ///
-    /// Answers an index into [`Roster::seats`]. `load` is asked by [`Balance::LeastLoaded`], for two seats, by
-    /// [`Balance::ConsistentHash`], for all, and by every way where the roster limits what is in flight; `key`, made by
-    /// [`hash_key`](crate::hash_key), only by [`Balance::ConsistentHash`].
-    /// First it is drawn whether the request stays near, as the roster's share says; the other side is asked when nobody on this one is open.
-    /// An ejected endpoint is chosen only when all healthy ones were tried or too many are ejected; a draining one never. That the
-    /// healthy ones are full is no reason to burden the sick.
-    /// Allocates nothing; O(1), but O(n) for [`Balance::Weighted`], [`Balance::ConsistentHash`], for the further attempts of a request
-    /// and while endpoints are full.
+    /// Returns an index into [`Roster::seats`]. `load` is called by [`Balance::LeastLoaded`] for two seats, by [`Balance::ConsistentHash`] for all,
+    /// and by the others only if the roster limits requests in flight. `key`, made by [`hash_key`](crate::hash_key), is called only by
+    /// [`Balance::ConsistentHash`].
+    ///
+    /// It is drawn first whether the request stays near, with the probability of the roster's share; if no endpoint of that side is open, the
+    /// other side is used. An ejected endpoint is chosen only when all healthy ones were tried or too many are ejected, but not because
+    /// the healthy ones are full. A draining one is never chosen.
+    ///
+    /// Allocates nothing. O(1), but O(n) for [`Balance::Weighted`] and [`Balance::ConsistentHash`], for further attempts of a request, and while
+    /// endpoints are full.
     pub fn pick<R: Rng>(
         &mut self,
         roster: &Roster,
@@ -107,7 +109,7 @@ impl Balancer {
         self.pick_among(roster, tried, rng, key, load, |_| true)
     }
 
-    /// As [`pick`](Self::pick), among the seats that `may` names; the others are as if they had been tried. O(n) where it leaves some out.
+    /// As [`pick`](Self::pick), among the seats that `may` allows; the others count as tried. O(n) if it leaves some out.
     pub fn pick_among<R: Rng>(
         &mut self,
         roster: &Roster,
@@ -139,7 +141,7 @@ impl Balancer {
         }
     }
 
-    /// Where a request is to go; equal keys to the same side, as long as the share does not change.
+    /// The side that a request goes to first. Equal keys go to the same side as long as the share does not change.
     fn first_side<R: Rng>(&self, roster: &Roster, rng: &mut R, key: impl Fn() -> u64) -> Nearness {
         let share = roster.near_share();
         let whole = u64::from(Share::WHOLE.hundredths_of_percent());
@@ -159,7 +161,7 @@ impl Balancer {
         if stays { Nearness::Near } else { Nearness::Far }
     }
 
-    /// Chooses among the preferred endpoints of one side; answers an index into these.
+    /// Chooses among the preferred endpoints of one side; returns an index into these.
     fn choose<R: Rng>(
         &mut self,
         roster: &Roster,
@@ -209,7 +211,7 @@ impl Turns {
             .map(|&i| roster.seat(i).id)
             .map(|id| Credit { id, amount: old.iter().find(|c| c.id == id).map_or(0, |c| c.amount) })
             .collect();
-        // Those that left took their credit with them; without its return the sum would drift from 0 for ever.
+        // Endpoints that left took their credit with them. It is made up for, or the sum would never be 0 again.
         let drift: i64 = self.credits.iter().map(|c| c.amount).sum();
         if let Some(first) = self.credits.first_mut() {
             first.amount -= drift;
@@ -251,7 +253,7 @@ impl Turns {
     }
 }
 
-/// Draws a preferred seat in proportion to the weights; when that is not open, among those that are.
+/// Draws a preferred seat in proportion to the weights; if it is not open, draws again among those that are.
 fn by_chance<R: Rng>(
     roster: &Roster,
     row: &Row,
@@ -281,7 +283,7 @@ fn by_chance<R: Rng>(
             None => break,
         }
     }
-    // The ticket is below the sum of the weights, unless one has filled up since they were added; then the last will do.
+    // The ticket is below the sum of the weights, unless an endpoint has filled up since they were added. Then the last one will do.
     last
 }
 
@@ -298,7 +300,7 @@ fn less_loaded_of_two<R: Rng>(
     if n == 1 {
         return Some(first);
     }
-    // One of the n − 1 places after the first: never the first itself, unless all between were tried.
+    // One of the n − 1 places after the first: never the first itself, unless all others are not open.
     let start = first + 1 + below(rng, n - 1) as usize;
     let second = open_from(seats, start % seats.len(), &is_open).unwrap_or(first);
     if first == second {
@@ -314,9 +316,9 @@ fn less_loaded_of_two<R: Rng>(
     Some(if cost(second) < cost(first) { second } else { first })
 }
 
-/// Says whether a drawn endpoint stays in the draw: always, unless it is in its slow start; then in so many of a hundred cases as it has come.
+/// Whether a drawn endpoint stays in the draw: always, unless it is in its slow start; then with the probability of its ramp.
 ///
-/// Its cost is left as it is: multiplied by the inverse of the ramp it would lose every comparison as long as the others are idle.
+/// Its cost is not changed instead: multiplied by the inverse of the ramp, it would lose every comparison while the others are idle.
 fn stays_in<R: Rng>(row: &Row, ramp: Ramp, rng: &mut R) -> bool {
     let furthest = row.furthest;
     ramp == furthest || below(rng, furthest.percent().into()) < u64::from(ramp.percent())

@@ -9,8 +9,7 @@ use crate::zone::Nearness;
 
 /// Names one endpoint of a service: the replica's ordinal and which life of it this is.
 ///
-/// A replica that was restarted keeps its ordinal and gets a new incarnation, so its successor inherits neither the
-/// connections nor the bad record of the one that died.
+/// A restarted replica keeps its ordinal and gets a new incarnation, so that it inherits neither the connections nor the record of the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointId {
     /// Which replica of the service.
@@ -32,7 +31,7 @@ impl fmt::Display for EndpointId {
 pub struct Weight(NonZeroU16);
 
 impl Weight {
-    /// The weight of an endpoint about which nothing was said.
+    /// The default weight.
     pub const ONE: Self = Self(NonZeroU16::MIN);
 
     /// Makes a weight; `None` for 0, which would mean "gets nothing": drain the endpoint instead.
@@ -56,16 +55,16 @@ impl Weight {
 pub enum Standing {
     /// It may.
     Serving,
-    /// It would, but failed several times in a row and sits out; used only when nothing better is left.
+    /// It failed or was slow, and gets requests only when nothing better is left.
     Ejected,
-    /// It finishes what it has and gets nothing new, ever.
+    /// It finishes what it has, and gets nothing new.
     Draining,
-    /// It did serve and is to serve again, but is not ready now: it gets nothing, and counts as ill when requests are divided between zones.
+    /// It has served and will again, but is not ready now: it gets nothing, and counts as ill when requests are divided between zones.
     Unready,
 }
 
 impl Standing {
-    /// Says whether it may get a request, be it in need only.
+    /// Whether it may get a request, if only as a last resort.
     #[must_use]
     pub const fn may_get(self) -> bool {
         match self {
@@ -82,7 +81,7 @@ pub struct Seat {
     pub id: EndpointId,
     /// Its share of the traffic.
     pub weight: Weight,
-    /// The part of that share that it gets now.
+    /// How much of that share it gets now.
     pub ramp: Ramp,
     /// Whether it may get new requests.
     pub standing: Standing,
@@ -91,7 +90,7 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// An endpoint nearby that serves with its whole weight.
+    /// A near endpoint that serves with its full weight.
     #[must_use]
     pub const fn new(id: EndpointId, weight: Weight) -> Self {
         Self { id, weight, ramp: Ramp::FULL, standing: Standing::Serving, nearness: Nearness::Near }
@@ -105,7 +104,7 @@ impl Seat {
 
 /// The endpoints on which a request has already failed.
 ///
-/// Holds [`TRIES_MAX`] ids, as many as a request may use up; a further one replaces the oldest.
+/// Holds [`TRIES_MAX`] ids, as many as a request may use; a further one replaces the oldest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tried {
     ids: [Option<EndpointId>; TRIES_MAX as usize],
@@ -122,13 +121,13 @@ impl Tried {
         self.next = (self.next + 1) % TRIES_MAX;
     }
 
-    /// Says whether the endpoint was tried before.
+    /// Whether the endpoint was tried before.
     #[must_use]
     pub fn contains(&self, id: EndpointId) -> bool {
         self.ids[0].is_some() && self.ids.contains(&Some(id))
     }
 
-    /// Says whether nothing was tried yet.
+    /// Whether nothing was tried yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ids[0].is_none()

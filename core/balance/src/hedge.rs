@@ -1,8 +1,9 @@
 //! Hedging: a request that takes long is sent to a second endpoint, too, and the first answer counts.
 //!
-//! Most of the slowest answers are slow by bad luck of one endpoint, a pause or a queue, that another does not have in that moment. Source:
-//! Dean and Barroso 2013, "The Tail at Scale": a second request once the first has taken longer than 95 % do costs some 5 % more load and
-//! takes most of the tail away. It must stay a small part: where all answers are slow, asking twice would double the trouble.
+//! Most of the slowest answers are slow by the bad luck of one endpoint, such as a pause or a queue, which another one does not have at that
+//! moment. Source: Dean and Barroso 2013, "The Tail at Scale": a second request once the first has taken longer than 95 % of all do costs
+//! some 5 % more load and removes most of the tail. Hedges are limited to a small share: where all answers are slow, they would only double
+//! the load.
 
 use std::time::Duration;
 
@@ -20,37 +21,37 @@ pub struct HedgePolicy {
     pub budget_percent: u8,
 }
 
-/// How long the first endpoint has.
+/// How long the first endpoint has for the head of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HedgeAfter {
-    /// As long as said.
+    /// This long.
     Fixed(Duration),
-    /// Longer than so many percent of the latest answers took.
+    /// As long as this percentile of the latest answers.
     Percentile(u8),
 }
 
 /// Whether a request may be sent to two endpoints at once: its method is safe, so that neither of them acts on it.
 ///
-/// More is asked than for a retry, where the first attempt is over: of two that delete the same thing at once, one says that
-/// there is none. Source: RFC 9110, section 9.2.1.
+/// This is stricter than for a retry, which follows a finished attempt: of two that delete the same thing at once, one says that there is
+/// none. Source: RFC 9110, section 9.2.1.
 #[must_use]
 pub fn is_safe(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
 }
 
-/// Latest latencies that a percentile is taken of: five are above the 99th.
+/// The latest latencies that a percentile is taken of: five are above the 99th.
 const KEPT: usize = 512;
 
 /// Latencies before which there is no percentile.
 const KEPT_MIN: usize = 64;
 
-/// After so many new latencies the percentile is taken anew, which costs each of them the look at 16 old ones.
+/// New latencies after which the percentile is taken anew, which costs each of them a look at 16 old ones.
 const RENEWED_EVERY: usize = 32;
 
-/// Hedges that may be saved up: a moment's bad luck is covered, a minute's is not.
+/// Hedges that may be saved up: enough for a bad moment, and not for a bad minute.
 const SAVED_MAX: f64 = 10.0;
 
-/// Says when requests of one service are sent a second time.
+/// Decides when requests of one service are sent a second time.
 #[derive(Debug, Clone)]
 pub struct Hedger {
     policy: HedgePolicy,
@@ -62,7 +63,7 @@ pub struct Hedger {
 }
 
 impl Hedger {
-    /// One that has seen no request yet.
+    /// A hedger that has seen no request yet.
     #[must_use]
     pub fn new(policy: HedgePolicy) -> Self {
         let delay = match policy.after {
@@ -78,16 +79,16 @@ impl Hedger {
         self.policy
     }
 
-    /// Takes note of a request that could be sent twice, and says after what time it should; `None` while too few answers were seen.
+    /// Notes a request that may be hedged; returns after what time it should be. `None` while too few answers were seen.
     pub fn admit(&mut self) -> Option<Duration> {
         self.saved = (self.saved + f64::from(self.policy.budget_percent) / 100.0).min(SAVED_MAX);
         self.delay
     }
 
-    /// Takes note of how long the head of a good answer took, from whichever endpoint.
+    /// Notes how long the head of a good answer took, from whichever endpoint.
     ///
-    /// That a hedge cut some of them short does no harm: what was above the percentile stays above it. O(1), and O(n) in the kept ones
-    /// for each 32nd.
+    /// That hedges shorten some of them does no harm: what was above the percentile stays above it. O(1), and O(n) in the kept latencies for
+    /// each 32nd call.
     pub fn observe(&mut self, latency: Duration) {
         let HedgeAfter::Percentile(percentile) = self.policy.after else { return };
         let latency_us = latency.as_micros().try_into().unwrap_or(u32::MAX);

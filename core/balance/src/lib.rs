@@ -1,9 +1,10 @@
-//! Which endpoint gets the request, whether a failed one may be tried again, who is out for a while, and how many may be under way.
+//! Load balancing: which endpoint gets a request, whether a failed request is retried, which endpoints are ejected, and how many requests may
+//! await an answer.
 //!
-//! The data plane (`edge/proxy`) asks; this crate answers. It never reads a clock, never draws a number of its own,
-//! never does I/O and, once a [`Roster`] stands, never allocates: [`Balancer::pick`] may run for every request.
-//! Time is a [`Duration`](std::time::Duration) since any fixed moment the caller likes, as long as it never steps
-//! back; chance is a seeded generator that the caller passes in. The same calls give the same answers.
+//! The data plane (`edge/proxy`) asks; this crate answers. It reads no clock, draws no random numbers of its own, does no I/O and, once there is
+//! a [`Roster`], does not allocate to choose an endpoint: [`Balancer::pick`] may run for every request. Time is a
+//! [`Duration`](std::time::Duration) since any fixed moment, and must not step back; chance is a generator that the caller passes in. The same
+//! calls give the same answers.
 //!
 //! ```
 //! use balance::{Balance, Balancer, EndpointId, Load, Roster, Seat, Standing, Tried, Weight};
@@ -46,7 +47,6 @@ pub use retry::{
 };
 pub use ring::hash_key;
 pub use roster::Roster;
-pub use row::PANIC_THRESHOLD_PERCENT;
-pub use slow::{FELLOWS_MIN, Pace, Slow, SlowPolicy};
+pub use slow::{Pace, SlowPolicy};
 pub use slow_start::{Ramp, SlowStart};
-pub use zone::{Health, Nearness, OVERPROVISIONING_PERCENT, Share, Split, split};
+pub use zone::{Nearness, Share};

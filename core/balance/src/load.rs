@@ -14,7 +14,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// An endpoint without work and without a past.
+    /// An endpoint without requests, now or before.
     pub const IDLE: Self = Self { in_flight: 0, latency_us: 0.0 };
 
     /// Latency counted against an endpoint that has a request but has never answered one: one second.
@@ -22,11 +22,11 @@ impl Load {
     /// So a new endpoint gets a single request first, and the flood only once it has shown that it answers.
     const UNKNOWN_US: f32 = 1_000_000.0;
 
-    /// The expected wait of one more request: (in flight + 1) × latency ÷ weight. 0 for one that is idle and unknown.
+    /// The expected wait of one more request: (in flight + 1) × latency ÷ weight. 0 for an idle endpoint whose latency is unknown.
     #[must_use]
     pub fn cost(self, weight: Weight) -> f32 {
         let latency_us = if self.latency_us > 0.0 {
-            // The floor keeps in-flight counting for endpoints that have idled their latency away.
+            // The floor lets requests in flight count even when the latency has decayed to nothing.
             self.latency_us.max(1.0)
         } else if self.in_flight == 0 {
             return 0.0;
@@ -55,7 +55,7 @@ pub struct PeakEwma {
 }
 
 impl PeakEwma {
-    /// The time in which a past peak loses half of its weight: about Finagle's ten-second decay (10 s × ln 2).
+    /// The time in which a peak loses half of its weight: about Finagle's ten-second decay (10 s × ln 2).
     pub const HALF_LIFE: Duration = Duration::from_secs(7);
 
     /// Takes in the latency of one answer.
@@ -106,7 +106,7 @@ impl PeakEwma {
 /// Only shifts and multiplications, so that every machine gives the same bits; `exp` would not.
 fn half_power(elapsed_ms: u32) -> f32 {
     const HALF_LIFE_MS: u32 = PeakEwma::HALF_LIFE.as_millis() as u32;
-    // A step back of the other writer's clock reading wraps to a huge number: treat as no time at all.
+    // Another writer's later reading of the clock makes this wrap to a huge number, which counts as no time at all.
     if elapsed_ms > u32::MAX / 2 {
         return 1.0;
     }

@@ -1,4 +1,4 @@
-//! Passive health: an endpoint that keeps failing, or is far slower than the others, sits out for a while.
+//! Outlier ejection: an endpoint that keeps failing, or is far slower than the others, gets no requests for a while.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::slow::{Pace, Slow, SlowPolicy};
 #[cfg(test)]
 mod tests;
 
-/// When an endpoint sits out and for how long.
+/// When an endpoint is ejected, and for how long.
 ///
 /// The defaults are Envoy's "outlier detection".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Default for OutlierPolicy {
 }
 
 impl OutlierPolicy {
-    /// Says whether so many failures in a row are a reason to eject.
+    /// Whether so many failures in a row are a reason to eject.
     #[must_use]
     pub fn trips(&self, failures_in_a_row: u32) -> bool {
         failures_in_a_row >= self.failures_in_a_row
@@ -52,7 +52,7 @@ impl OutlierPolicy {
     }
 }
 
-/// Why an endpoint is to sit out.
+/// Why an endpoint is to be ejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     /// It failed several times in a row.
@@ -64,7 +64,7 @@ pub enum Cause {
     Slow {
         /// Half of its answers took longer.
         median: Duration,
-        /// What was usual among the others.
+        /// The median of the others' medians.
         others: Duration,
     },
 }
@@ -84,15 +84,15 @@ impl fmt::Display for Cause {
     }
 }
 
-/// The answer to a wish to eject an endpoint.
+/// Whether an endpoint was ejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It sits out until then.
+    /// It was.
     Ejected {
         /// When it comes back.
         until: Duration,
     },
-    /// It stays, and why.
+    /// It was not.
     Kept(Kept),
 }
 
@@ -101,9 +101,9 @@ pub enum Verdict {
 pub enum Kept {
     /// It is not one of the service's endpoints (any more).
     Unknown,
-    /// It sits out already.
+    /// It is ejected already.
     AlreadyEjected,
-    /// As many as may be are ejected.
+    /// As many are ejected already as may be.
     TooManyEjected {
         /// The limit that was reached.
         limit: usize,
@@ -120,16 +120,16 @@ pub struct Outliers {
 #[derive(Debug, Clone, Copy)]
 struct Record {
     id: EndpointId,
-    /// The k of the last ejection, less one for each `base` of good behaviour since.
+    /// The k of the last ejection, less one for each `base` without an ejection since.
     repeats: u32,
-    /// All ejections of this life.
+    /// All ejections in this life.
     times: u32,
     state: State,
     /// Of the last ejection.
     cause: Option<Cause>,
 }
 
-/// That an endpoint sits out, and since when.
+/// The present ejection of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ejection {
     /// When it was ejected.
@@ -155,7 +155,7 @@ impl Outliers {
         Self { policy, records: Vec::new() }
     }
 
-    /// Goes over to a changed set of endpoints; those that stay keep their record.
+    /// Goes over to a changed set of endpoints. Those that stay keep their record.
     pub fn retain_and_add(&mut self, now: Duration, ids: impl IntoIterator<Item = EndpointId>) {
         let old = std::mem::take(&mut self.records);
         self.records = ids
@@ -173,15 +173,15 @@ impl Outliers {
             .collect();
     }
 
-    /// Wishes to eject those that were too slow in a window that is over, the slowest first; answers what became of each wish.
+    /// Ejects those that were too slow in a window that is over, the slowest first, if that is allowed; returns the verdict on each.
     pub fn eject_slow(&mut self, now: Duration, paces: &[Pace]) -> Vec<(EndpointId, Verdict)> {
         let slow = self.policy.slow.map_or_else(Vec::new, |policy| policy.too_slow(paces));
-        let wish =
+        let eject =
             |Slow { id, median, others }: Slow| (id, self.eject(now, id, Cause::Slow { median, others }));
-        slow.into_iter().map(wish).collect()
+        slow.into_iter().map(eject).collect()
     }
 
-    /// Wishes to eject an endpoint whose failures [tripped](OutlierPolicy::trips) the policy, or that was too slow.
+    /// Ejects an endpoint whose failures [tripped](OutlierPolicy::trips) the policy, or that was too slow, if that is allowed.
     pub fn eject(&mut self, now: Duration, id: EndpointId, cause: Cause) -> Verdict {
         let limit = self.policy.ejected_max(self.records.len());
         let ejected = self.records.iter().filter(|r| r.is_out(now)).count();
@@ -205,19 +205,19 @@ impl Outliers {
         Verdict::Ejected { until }
     }
 
-    /// Lets those back in whose time is over; says whether there was one.
+    /// Lets those back in whose ejection is over; returns whether there were any.
     pub fn review(&mut self, now: Duration) -> bool {
         let returned = self.records.iter_mut().filter_map(|r| r.come_back(now).then_some(()));
         returned.count() > 0
     }
 
-    /// Says whether an endpoint sits out.
+    /// Whether an endpoint is ejected.
     #[must_use]
     pub fn is_ejected(&self, now: Duration, id: EndpointId) -> bool {
         self.records.iter().any(|r| r.id == id && r.is_out(now))
     }
 
-    /// Since when, until when and how often an endpoint sits out; `None` for one that does not.
+    /// The ejection of an endpoint; `None` if it is not ejected.
     #[must_use]
     pub fn ejection(&self, now: Duration, id: EndpointId) -> Option<Ejection> {
         let record = self.records.iter().find(|r| r.id == id)?;
@@ -229,7 +229,7 @@ impl Outliers {
         }
     }
 
-    /// When the next endpoint comes back; `None` while nobody sits out.
+    /// When the next ejection ends; `None` while there is none.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Duration> {
         let untils = self.records.iter().filter_map(|r| match r.state {
@@ -258,7 +258,7 @@ impl Record {
         }
     }
 
-    /// Takes one from `repeats` for each whole `base` spent without ejection.
+    /// Takes one off `repeats` for each whole `base` without an ejection.
     fn forgive(&mut self, now: Duration, base: Duration) {
         let State::In { since } = self.state else {
             return;

@@ -5,10 +5,9 @@ use std::time::Duration;
 #[cfg(test)]
 mod tests;
 
-/// Times that one request is sent at most, counting only attempts in which an endpoint was reached or refused.
+/// Attempts that one request may take.
 ///
-/// Eight: a rolling restart of a service has at most a few dead endpoints in the roster at once, and a request that
-/// met eight has met the whole service.
+/// During a rolling restart at most a few dead endpoints are in the roster at once; a request that has failed on eight has met a failing service.
 pub const TRIES_MAX: u8 = 8;
 
 /// Bytes of a request body that are kept for sending again.
@@ -16,7 +15,7 @@ pub const TRIES_MAX: u8 = 8;
 /// 64 KiB × 16,384 connections is 1 GiB at the very worst; ordinary forms and JSON are far smaller.
 pub const REPLAY_BYTES_MAX: usize = 64 * 1024;
 
-/// Whether doing a request twice does the same as doing it once.
+/// Whether sending a request twice has the same effect as sending it once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeatability {
     /// The method is idempotent by definition.
@@ -43,7 +42,7 @@ pub enum Phase {
     Connecting,
     /// A connection was there, but not one byte of the request was accepted on it.
     Unsent,
-    /// The endpoint said that it will not answer the request and has not looked at it.
+    /// The endpoint said that it has not looked at the request, and will not.
     Refused,
     /// At least one byte of the request was sent, not one of the response has come.
     AwaitingResponse,
@@ -99,11 +98,11 @@ pub enum Refusal {
 
 /// Decides whether a failed request may be sent again, and takes the retry from the budget.
 ///
-/// Attempts in which no byte reached an endpoint may be repeated for any method and cost no budget: they put no load
-/// on a service, and a dead endpoint must not make requests fail that the others could answer. What was refused unseen
-/// may be repeated for any method, too, but within the budget: refusing it was work. Once something was
-/// sent, only idempotent methods go again, and only within the budget. Source: RFC 9110, section 9.2.2: a proxy must
-/// not repeat a non-idempotent request that may have arrived.
+/// - If no byte was sent, any method is retried, without cost: it puts no load on the service, and a dead endpoint must not fail requests that
+///   others could answer.
+/// - If the endpoint refused the request unseen, any method is retried within the budget: refusing was work.
+/// - If something was sent, only idempotent methods are retried, within the budget. Source: RFC 9110, section 9.2.2: a proxy must not repeat a
+///   non-idempotent request that may have arrived.
 pub fn may_retry(failure: &Failure, budget: &mut RetryBudget, now: Duration) -> Retry {
     if failure.tries >= TRIES_MAX {
         return Retry::No(Refusal::TooManyTries);
@@ -125,9 +124,9 @@ pub fn may_retry(failure: &Failure, budget: &mut RetryBudget, now: Duration) -> 
 
 /// The share of traffic that retries may take.
 ///
-/// Each request adds a fifth of a retry; what is saved halves every [`RetryBudget::HALF_LIFE`], and besides there is a
-/// reserve that fills up again in as long. So retries can at most add 20 % to steady traffic, which keeps a service
-/// that fails under load from being buried by them, while the death of one endpoint is always covered.
+/// Each request adds a fifth of a retry to the savings, which halve every [`RetryBudget::HALF_LIFE`]; besides, there is a reserve that fills up in
+/// the same time. So retries add at most 20 % to steady traffic, which keeps them from burying a service that fails under load, while the death of
+/// one endpoint is always covered.
 /// Source: Finagle's and Linkerd's retry budgets (20 % and a minimum rate).
 #[derive(Debug, Clone)]
 pub struct RetryBudget {
@@ -145,7 +144,7 @@ impl RetryBudget {
     pub const RESERVE: f64 = 256.0;
     /// How long savings last and how long the reserve takes to fill.
     pub const HALF_LIFE: Duration = Duration::from_secs(10);
-    /// Time is taken into account in steps of this size, which keeps [`deposit`](Self::deposit) to one addition.
+    /// Time passes in steps of this size, so that [`deposit`](Self::deposit) is mostly one addition.
     const STEP: Duration = Duration::from_millis(100);
 
     /// A full reserve and no savings.
@@ -154,7 +153,7 @@ impl RetryBudget {
         Self { saved: 0.0, reserve: Self::RESERVE, decayed_at: now }
     }
 
-    /// Takes note of a request (not of a retry).
+    /// Notes a request, not a retry.
     pub fn deposit(&mut self, now: Duration) {
         self.pass(now);
         self.saved += Self::PER_REQUEST;

@@ -20,19 +20,19 @@ const POINTS_MAX: u64 = 160;
 /// the mean at most. HAProxy's documentation advises `hash-balance-factor` 125 to 200.
 const LOAD_PERCENT_MAX: u64 = 125;
 
-/// Makes a key of what requests are told apart by; the same on every machine, in every process.
+/// Hashes what requests are told apart by; the same on every machine, in every process.
 #[must_use]
 pub fn hash_key(text: &[u8]) -> u64 {
     xxh3_64(text)
 }
 
-/// A number below `n` that is the same for equal keys, and says nothing about where they are on a ring.
+/// A number below `n` that is the same for equal keys, and independent of their place on a ring.
 #[must_use]
 pub(crate) fn ticket(key: u64, n: u64) -> u64 {
     xxh3_64_with_seed(&key.to_le_bytes(), TICKET_SEED) % n
 }
 
-/// Apart from the seeds of the points of a ring.
+/// Differs from the seeds of the points of a ring.
 const TICKET_SEED: u64 = u64::MAX;
 
 /// The preferred endpoints of a row on a ring of hashes.
@@ -50,7 +50,7 @@ struct Point {
 }
 
 impl Ring {
-    /// Places the preferred endpoints, by their ordinals: the successor of a replica takes over its keys, and nobody else's move.
+    /// Places the preferred endpoints by their ordinals: the successor of a replica takes over its keys, and no others move.
     pub(crate) fn of(roster: &Roster, row: &Row) -> Self {
         let seats = || row.preferred.iter().map(|&i| roster.seat(i));
         let largest = seats().map(|seat| u64::from(seat.ramped_weight())).max().unwrap_or(1);
@@ -66,7 +66,7 @@ impl Ring {
 
     /// The first endpoint from the key's place on that is open and has room below the bound; without room anywhere, the first that is open.
     ///
-    /// Answers an index into the preferred seats. O(n) in the endpoints, whose loads are added up, and O(log points) for the place.
+    /// Returns an index into the preferred seats. O(n) in the endpoints, whose loads are added up, and O(log points) for the place.
     pub(crate) fn pick(
         &self,
         roster: &Roster,
@@ -88,7 +88,7 @@ impl Ring {
     }
 }
 
-/// What all endpoints have in flight with the request that is to be placed, and what they weigh.
+/// The requests in flight at all endpoints, including the one to be placed, and the sum of the weights.
 struct Bound {
     requests: u64,
     weight: u64,

@@ -1,4 +1,4 @@
-//! Who may be chosen: built when endpoints change, read for every request.
+//! The endpoints that may be chosen: built when endpoints change, read for every request.
 
 use std::num::NonZeroU32;
 
@@ -6,7 +6,7 @@ use crate::endpoint::Seat;
 use crate::row::{Row, health};
 use crate::zone::{Nearness, Share, Split, split};
 
-/// The endpoints of a service, sorted into those to use, those for need, and those to leave alone, nearby and further away.
+/// The endpoints of a service, sorted on each side, near and far, into preferred ones, a reserve, and those to leave alone.
 #[derive(Debug, Clone)]
 pub struct Roster {
     seats: Box<[Seat]>,
@@ -24,7 +24,7 @@ impl Default for Roster {
 }
 
 impl Roster {
-    /// Sorts the endpoints of a service; the order of `seats` is kept, and [`pick`](crate::Balancer::pick) answers in it.
+    /// Sorts the endpoints of a service. The order of `seats` is kept: [`pick`](crate::Balancer::pick) returns an index into it.
     #[must_use]
     pub fn new(seats: &[Seat]) -> Self {
         let is_on = |side: Nearness| move |seat: &Seat| seat.nearness == side;
@@ -40,7 +40,7 @@ impl Roster {
         }
     }
 
-    /// The same endpoints, of which none is chosen while it has so many requests in flight; `None` for any number.
+    /// The same endpoints, none of which is chosen while it has so many requests in flight; `None` for no limit.
     ///
     /// Source: the circuit breaker of Envoy (`max_requests`) and the bulkhead of Nygard 2007, "Release It!".
     #[must_use]
@@ -48,7 +48,7 @@ impl Roster {
         Self { in_flight_max, ..self }
     }
 
-    /// Says whether an endpoint with so many requests in flight may get one more.
+    /// Whether an endpoint with so many requests in flight may get one more.
     #[must_use]
     pub fn has_room(&self, in_flight: u32) -> bool {
         self.in_flight_max.is_none_or(|max| in_flight < max.get())
@@ -64,19 +64,19 @@ impl Roster {
         &self.seats
     }
 
-    /// The part of the requests that stays near; [`Share::WHOLE`] where every endpoint is.
+    /// The share of the requests that stays near; [`Share::WHOLE`] if all endpoints are.
     #[must_use]
     pub fn near_share(&self) -> Share {
         self.near_share
     }
 
-    /// Says whether ejections are ignored, on one side at least, because too many endpoints are ejected.
+    /// Whether ejections are ignored, on at least one side, because too many endpoints are ejected.
     #[must_use]
     pub fn is_panicking(&self) -> bool {
         self.near.is_panicking || self.far.is_panicking
     }
 
-    /// Says whether no endpoint may get a request, not even in need.
+    /// Whether no endpoint may get a request, not even as a last resort.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.near.is_empty() && self.far.is_empty()

@@ -1,4 +1,4 @@
-//! The endpoints of one side, near or far: those to use, and those for need.
+//! The endpoints of one side, near or far: the preferred ones, and the reserve.
 
 use crate::endpoint::{Seat, Standing};
 use crate::slow_start::Ramp;
@@ -6,26 +6,27 @@ use crate::zone::Health;
 
 /// Below this share of healthy endpoints, ejections are ignored and traffic goes to all that serve.
 ///
-/// When more than half of a service looks ill, the cause is more likely shared (a dependency, the network, us) than
-/// the endpoints, and the few left would be crushed by the load of all. Source: Envoy, "panic threshold", 50 %.
-pub const PANIC_THRESHOLD_PERCENT: usize = 50;
+/// When more than half of a service looks ill, the cause is more likely a shared one (a dependency, the network, us) than the endpoints, and the
+/// few that are left would be crushed by the load of all. Source: Envoy, "panic threshold", 50 %.
+const PANIC_THRESHOLD_PERCENT: usize = 50;
 
 /// Indices into the seats of a [`Roster`](crate::Roster), of one side.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Row {
-    /// Those to choose from.
+    /// The endpoints to choose from.
     pub(crate) preferred: Box<[u32]>,
-    /// Ejected ones, for a request that failed on every preferred one.
+    /// Ejected endpoints, for a request that failed on every preferred one.
     pub(crate) reserve: Box<[u32]>,
     /// Running sums of the ramped weights of `preferred`.
     pub(crate) weight_sums: Box<[u64]>,
-    /// The ramp of the preferred endpoint that is furthest in its slow start, against which the others' are held.
+    /// The highest ramp of a preferred endpoint, which the others are compared with.
     pub(crate) furthest: Ramp,
+    /// Whether ejections are ignored.
     pub(crate) is_panicking: bool,
 }
 
 impl Row {
-    /// Sorts the seats that `is_here` names; `may_panic` says that nobody else can take the requests.
+    /// Sorts the seats of one side; `may_panic` says that the other side cannot take the requests.
     pub(crate) fn new(seats: &[Seat], is_here: impl Fn(&Seat) -> bool, may_panic: bool) -> Self {
         let here = || (0u32..).zip(seats).filter(|(_, seat)| is_here(seat));
         let count = |standing| here().filter(|(_, seat)| seat.standing == standing).count();
@@ -57,13 +58,13 @@ impl Row {
         self.preferred.is_empty() && self.reserve.is_empty()
     }
 
-    /// Says whether a preferred endpoint is less far in its slow start than another: equally young ones share as equals.
+    /// Whether a preferred endpoint is less far in its slow start than another. Equally young ones share equally.
     pub(crate) fn is_ramping(&self, seats: &[Seat]) -> bool {
         self.preferred.iter().any(|&i| seats[i as usize].ramp < self.furthest)
     }
 }
 
-/// How well the seats are that `is_here` names; those that drain are on their way out and count for nothing.
+/// The health of one side. Draining endpoints are on their way out and do not count.
 pub(crate) fn health(seats: &[Seat], is_here: impl Fn(&Seat) -> bool) -> Health {
     let mut health = Health::default();
     for seat in seats.iter().filter(|seat| is_here(seat)) {
@@ -79,7 +80,7 @@ pub(crate) fn health(seats: &[Seat], is_here: impl Fn(&Seat) -> bool) -> Health 
     health
 }
 
-/// The first of `indices`, from `start` on and around, that is open.
+/// The first of `indices` that is open, from `start` on and around.
 pub(crate) fn open_from(indices: &[u32], start: usize, is_open: impl Fn(&u32) -> bool) -> Option<usize> {
     let n = indices.len();
     (0..n).map(|step| (start + step) % n).find(|&at| is_open(&indices[at]))

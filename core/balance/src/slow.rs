@@ -7,22 +7,22 @@ use crate::endpoint::EndpointId;
 #[cfg(test)]
 mod tests;
 
-/// Endpoints that must have answered enough before one of them can be told to be slow: of two nobody can say which of them is odd.
-pub const FELLOWS_MIN: usize = 3;
+/// Endpoints that must have answered enough before one of them can be called slow: of two, either may be the odd one.
+const FELLOWS_MIN: usize = 3;
 
-/// When an endpoint is too slow to be left in.
+/// When an endpoint is so slow that it is ejected.
 ///
-/// The comparison is with the others in the same window, so that what slows all of them down, such as load or a database, ejects nobody.
-/// How long an endpoint sits out and how many may is the [`OutlierPolicy`](crate::OutlierPolicy)'s.
+/// It is compared with the others in the same window, so that what slows down all of them, such as load or a database, ejects none. How long an
+/// ejection lasts, and how many endpoints may be ejected, says the [`OutlierPolicy`](crate::OutlierPolicy).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlowPolicy {
-    /// Its median latency is above so many percent of the others'.
+    /// Its median latency exceeds this percentage of the others'.
     pub percent: u32,
-    /// And longer by at least this: of answers within a millisecond, one that takes three is no reason.
+    /// And it is longer by at least this: three milliseconds are no reason where one is usual.
     pub at_least: Duration,
-    /// So long its answers are looked at before it is judged.
+    /// How long its answers are observed before it is judged.
     pub window: Duration,
-    /// So many answers it has given in that time; with fewer nothing is said of it, neither for nor against.
+    /// Answers that it has to give in that time to be judged or compared with.
     pub answers_min: u64,
 }
 
@@ -37,32 +37,31 @@ pub struct Pace {
     pub median: Duration,
 }
 
-/// That an endpoint was too slow.
+/// An endpoint that was too slow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Slow {
+pub(crate) struct Slow {
     /// Which endpoint.
-    pub id: EndpointId,
+    pub(crate) id: EndpointId,
     /// Half of its answers took longer.
-    pub median: Duration,
+    pub(crate) median: Duration,
     /// The median of the other endpoints' medians.
-    pub others: Duration,
+    pub(crate) others: Duration,
 }
 
 impl SlowPolicy {
-    /// Those that were too slow in one window, the slowest first; empty where fewer than [`FELLOWS_MIN`] gave answers enough.
+    /// The endpoints that were too slow in one window, the slowest first; empty if fewer than [`FELLOWS_MIN`] gave enough answers.
     ///
-    /// The median of medians of the others stands for what is usual: it moves only when half of them do. Source: Rousseeuw and Croux 1993,
+    /// The median of the others' medians is taken as usual, since it moves only when half of them do. Source: Rousseeuw and Croux 1993,
     /// "Alternatives to the Median Absolute Deviation", on the breakdown point of the median.
-    #[must_use]
-    pub fn too_slow(&self, paces: &[Pace]) -> Vec<Slow> {
+    pub(crate) fn too_slow(&self, paces: &[Pace]) -> Vec<Slow> {
         let mut known: Vec<Pace> =
             paces.iter().filter(|pace| pace.answers >= self.answers_min).copied().collect();
         if known.len() < FELLOWS_MIN {
             return Vec::new();
         }
         known.sort_by_key(|pace| (pace.median, pace.id));
-        // The lower median of all but one is the same whichever of the slower half is left out, and the faster half is never judged. Of an even
-        // number the faster of the two in the middle counts, or two slow ones would hide each other.
+        // The lower median of all but one is the same whichever of the slower half is left out, and the faster half is never judged. Of the two
+        // in the middle of an even number the faster one counts, or two slow endpoints would hide each other.
         let others = known[(known.len() - 2) / 2].median;
         let slow = known.iter().map(|pace| Slow { id: pace.id, median: pace.median, others });
         let mut slow: Vec<Slow> = slow.filter(|it| self.is_too_slow(it.median, it.others)).collect();

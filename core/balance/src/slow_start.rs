@@ -8,7 +8,7 @@ use std::time::Duration;
 #[cfg(test)]
 mod tests;
 
-/// How long an endpoint takes from the first request to its full weight.
+/// How long an endpoint takes to get its full weight.
 ///
 /// weight = declared weight × max(10 %, time since it became ready ÷ window). Source: Envoy, "Slow start mode", with its defaults:
 /// `min_weight_percent` 10 and `aggression` 1, which makes the growth a straight line.
@@ -21,13 +21,13 @@ impl SlowStart {
     /// Every endpoint has its full weight from the start.
     pub const OFF: Self = Self { window: Duration::ZERO };
 
-    /// A slow start of so long; none for zero.
+    /// A slow start that lasts for `window`; none if that is zero.
     #[must_use]
     pub const fn over(window: Duration) -> Self {
         Self { window }
     }
 
-    /// How far an endpoint has come that became ready at `since`.
+    /// The ramp of an endpoint that became ready at `since`.
     #[must_use]
     pub fn ramp(self, since: Duration, now: Duration) -> Ramp {
         let age = now.saturating_sub(since);
@@ -47,15 +47,15 @@ impl SlowStart {
             return None;
         }
         let percent = u128::from(ramp.0 + Ramp::STEP_PERCENT);
-        // Rounded up, so that the ramp has grown at that time and not a nanosecond later.
+        // Rounded up, so that the ramp has grown at that time already.
         let nanos = (self.window.as_nanos() * percent).div_ceil(100);
         Some(since.saturating_add(Duration::from_nanos(nanos.try_into().unwrap_or(u64::MAX))))
     }
 }
 
-/// The part of its weight that an endpoint carries, in percent: 10 to 100, in steps of 5.
+/// The part of its weight that an endpoint has now, in percent: 10 to 100, in steps of 5.
 ///
-/// Each step costs a new [`Roster`](crate::Roster); 18 of them are fine enough for what is ramped up over seconds.
+/// Each step costs a new [`Roster`](crate::Roster); 18 steps are fine enough for a ramp of seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ramp(u8);
 

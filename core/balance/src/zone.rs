@@ -1,13 +1,13 @@
-//! Zone-aware choice: endpoints that are near get the requests as far as enough of them are well; the rest goes further away.
+//! Zone-aware routing: near endpoints get the requests as long as enough of them are healthy; the rest goes to far ones.
 
 #[cfg(test)]
 mod tests;
 
-/// How much of its usual load a zone is trusted to carry, in percent: of seven endpoints two may be ill before any request leaves the zone.
+/// How much more than its usual load an endpoint can carry, in percent of it: two of seven may be ill before any request leaves the zone.
 /// Source: Envoy, "Priority levels", `overprovisioning_factor` 140.
-pub const OVERPROVISIONING_PERCENT: u64 = 140;
+const OVERPROVISIONING_PERCENT: u64 = 140;
 
-/// Where an endpoint is, as seen from whoever sends it requests.
+/// Where an endpoint is, as seen from the one who sends it requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Nearness {
     /// In the same zone, or no zone is preferred.
@@ -27,17 +27,17 @@ impl Nearness {
     }
 }
 
-/// How many endpoints there are on one side, and how many of them serve and are well.
+/// How many endpoints there are on one side, and how many of them are well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Health {
-    /// Those that serve and do not sit out; at most `all`.
-    pub well: u32,
+pub(crate) struct Health {
+    /// Those that serve and are not ejected; at most `all`.
+    pub(crate) well: u32,
     /// All that are there to serve.
-    pub all: u32,
+    pub(crate) all: u32,
 }
 
 impl Health {
-    /// What of all requests these endpoints are trusted to carry: `well ÷ all × 1.4`, at most the whole, and with anybody well the least share at least.
+    /// The share of all requests that these endpoints are trusted to carry: `well ÷ all × 1.4`, at most the whole, and not zero if any is well.
     fn trust(self) -> u64 {
         if self.all == 0 {
             return 0;
@@ -47,7 +47,7 @@ impl Health {
     }
 }
 
-/// A part of the requests, in hundredths of a percent: 0 to 10,000.
+/// A share of the requests, in hundredths of a percent: 0 to 10,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Share(u16);
 
@@ -69,22 +69,20 @@ impl Share {
     }
 }
 
-/// What goes where.
+/// How requests are divided between near and far endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Split {
-    /// This part of the requests stays near; the others go further away.
-    pub near: Share,
-    /// Whether near and far together are not trusted to carry all of them. Only then may ejections be ignored.
-    pub is_short: bool,
+pub(crate) struct Split {
+    /// The share of the requests that stays near.
+    pub(crate) near: Share,
+    /// Whether near and far together are not trusted to carry all requests. Only then may ejections be ignored.
+    pub(crate) is_short: bool,
 }
 
-/// Divides the requests between the endpoints that are near and those further away.
+/// Divides the requests between near and far endpoints.
 ///
-/// The near ones get what they are trusted to carry, `min(1, 1.4 × share of them that are well)`, and those further away the rest. Where the two together
-/// are not trusted to carry everything, each gets its part in proportion to that; where nobody is well, in proportion to the numbers.
-/// Source: Envoy, "Priority levels", with two levels.
-#[must_use]
-pub fn split(near: Health, far: Health) -> Split {
+/// Near ones get what they are [trusted](Health::trust) to carry, and far ones the rest. If both together are not trusted to carry everything, they
+/// get shares in proportion to their trust; if none is well, in proportion to their numbers. Source: Envoy, "Priority levels", with two levels.
+pub(crate) fn split(near: Health, far: Health) -> Split {
     let whole = u64::from(Share::WHOLE.0);
     let (here, there) = (near.trust(), far.trust());
     let is_short = here + there < whole;

@@ -1,20 +1,20 @@
-//! The answers that one change of the limit is judged by.
+//! The window of answers that each change of the limit is based on.
 
 use std::time::Duration;
 
 /// Answers after which a window may end at once: Envoy's, so that chance moves their median by some 15 % at most.
 const ENOUGH: u32 = 50;
 
-/// Answers that a window has at least, even after [`PATIENCE`]: Netflix'.
+/// Answers that a window has at least, even after [`PATIENCE`]: Netflix's.
 const LEAST: u32 = 10;
 
 /// How long a window waits for enough answers.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// No window is shorter: Envoy's.
+/// How long a window lasts at least: Envoy's.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// Latencies kept of a window. Of more, every second is dropped and from then on only every second is kept, and so on.
+/// Latencies kept of a window. When there are more, every second is dropped, and from then on only every second is kept; and so on.
 const KEPT_MAX: usize = 512;
 
 #[derive(Debug, Clone)]
@@ -34,9 +34,9 @@ pub(super) struct Window {
 pub(super) struct Seen {
     /// The median, at least 1.
     pub(super) latency_us: f64,
-    /// How many requests had no answer, in the mean.
+    /// How many requests awaited an answer, on average.
     pub(super) mean: f64,
-    /// How many requests had no answer, at the most.
+    /// How many requests awaited an answer, at most.
     pub(super) most: u32,
 }
 
@@ -52,7 +52,7 @@ impl Window {
         Self { since: now, latencies_us, stride: 1, answers: 0, awaiting_sum: 0, awaiting_most: 0 }
     }
 
-    /// Takes in an answer; the median when it is the last of the window, which is no shorter than `shortest`. Then the next begins.
+    /// Adds an answer. If it ends the window, which lasts for `shortest` at least, returns what that has shown; the next one then begins.
     pub(super) fn add(
         &mut self,
         now: Duration,
