@@ -17,7 +17,7 @@ pub struct ServiceRoute {
     pub service: Arc<str>,
     /// Where clients connect; port 0 lets the system choose. `None` for one that is reached through a [`Gateway`] only.
     pub listen: Option<SocketAddr>,
-    /// The certificates that clients are shown; `None` for a service that speaks plainly.
+    /// The certificates that clients are shown; `None` for a service without TLS.
     pub tls: Option<Tls>,
     /// Where the requests of its listener are logged; `None` for nowhere.
     pub access_log: Option<AccessLog>,
@@ -25,13 +25,13 @@ pub struct ServiceRoute {
     pub proxy_protocol: ProxyProtocol,
     /// What is spoken with the endpoints.
     pub protocol: Protocol,
-    /// The ports that a route can name in the place of the one that gets the service's requests.
+    /// The ports that a route can name in the place of the service's main port.
     pub ports: Vec<ServicePort>,
     /// How requests are spread.
     pub balance: Balance,
     /// What requests are told apart by where equal ones go to the same endpoint.
     pub hash_key: HashKey,
-    /// When a failing endpoint sits out.
+    /// When a failing or slow endpoint is ejected.
     pub outliers: OutlierPolicy,
     /// How long an endpoint that begins to serve takes to its full weight.
     pub slow_start: SlowStart,
@@ -41,18 +41,18 @@ pub struct ServiceRoute {
     pub hedge: Option<HedgePolicy>,
     /// How long to wait for what.
     pub timeouts: Timeouts,
-    /// Whether clients are believed about who they forward for.
+    /// What becomes of the `X-Forwarded-*` headers of clients.
     pub forwarded: Forwarded,
     /// Requests that may wait at once for an endpoint to become ready; further ones are answered 503 at once.
     pub waiting_max: u32,
-    /// The zone whose endpoints are preferred, as far as enough of them are well; `None` where all are alike.
+    /// The zone whose endpoints are preferred as long as enough of them are well; `None` for no preference.
     pub preferred_zone: Option<Arc<str>>,
-    /// Who answers. May be empty: requests then wait up to [`Timeouts::endpoint`].
+    /// The endpoints that answer. May be empty: requests then wait up to [`Timeouts::endpoint`].
     pub endpoints: Vec<EndpointRoute>,
 }
 
 impl ServiceRoute {
-    /// Requests that wait for an endpoint: each holds one connection and about 18 KiB, so 1,024 hold 18 MiB.
+    /// A request that waits for an endpoint holds one connection and about 18 KiB: 1,024 hold 18 MiB.
     pub const WAITING_MAX_DEFAULT: u32 = 1024;
 
     /// A service without endpoints, with the defaults for all else.
@@ -102,20 +102,20 @@ pub enum Protocol {
     /// HTTP/1.1: one request at a time on each connection.
     #[default]
     Http1,
-    /// Bytes, whatever they mean: each connection of a client is one to an endpoint, and counts as a request.
+    /// Any bytes over TCP: each connection of a client is joined to one to an endpoint, and counts as a request.
     Tcp,
-    /// Datagrams of UDP, whatever they mean: what one address of a client sends is a session, and counts as a request.
+    /// Any datagrams over UDP: those from one address of a client are a session, which counts as a request.
     Udp,
     /// HTTP/2: many requests on one connection. With endpoints it is spoken without TLS and without being agreed on ("prior knowledge").
     Http2,
 }
 
-/// The PROXY protocol: in front of a connection a header says whose it is.
+/// The PROXY protocol: a header in front of a connection says whose it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ProxyProtocol {
-    /// Clients begin each connection with such a header, and are believed; those that do not are let go.
+    /// Whether clients begin each connection with such a header, and are believed. Those that do not are disconnected.
     pub accept: bool,
-    /// Connections to endpoints begin with one. Those of [`Protocol::Http2`] are shared by clients, and none is sent there.
+    /// Which version connections to endpoints begin with, except those of [`Protocol::Http2`], which clients share.
     pub send: Option<ProxyVersion>,
 }
 
@@ -131,16 +131,16 @@ pub enum ProxyVersion {
 /// The certificates with which TLS is spoken to clients; at least one of either sort.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tls {
-    /// Those that have to be there. A client that asks for a name gets the first that holds it, or else the first; those that are issued come
-    /// after these.
+    /// Those that have to be there. A client gets the first that is for the name it asks for, or else the first; the issued ones come after
+    /// these.
     pub certificates: Vec<CertificateFiles>,
-    /// Files with key and chain in one, in PEM, that an authority's answer comes to. One that is not there yet, or cannot be used, is left
-    /// out; a client for whom there is none is refused by an alert.
+    /// Files with key and chain in PEM, which are issued by an authority. One that is not there yet, or cannot be used, is left out; a client
+    /// without any certificate is refused by an alert.
     pub issued: Vec<PathBuf>,
 }
 
 impl Tls {
-    /// All that is declared, in this order; `None` when nothing is. `file` says where a certificate that is asked for by itself comes to.
+    /// All that is declared, in this order; `None` when nothing is. `file` says where the certificate of an ACME declaration is kept.
     pub fn declared<'a>(
         declared: impl IntoIterator<Item = &'a resource::Tls>,
         file: impl Fn(&resource::Acme) -> PathBuf,
@@ -163,7 +163,7 @@ impl CertificateFiles {
 /// A certificate and its private key, both in PEM. When a file changes, it is read again within a second or two.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateFiles {
-    /// The certificate, and behind it those that it was signed with.
+    /// The certificate, followed by its chain.
     pub certificate: PathBuf,
     /// The key, not encrypted.
     pub key: PathBuf,
@@ -174,9 +174,9 @@ pub struct CertificateFiles {
 pub struct Gateway {
     /// Where clients connect; port 0 lets the system choose.
     pub listen: SocketAddr,
-    /// The certificates that clients are shown; `None` for a listener that speaks plainly.
+    /// The certificates that clients are shown; `None` for a listener without TLS.
     pub tls: Option<Tls>,
-    /// Which requests go where. They name services; one that is not there is as one that cannot answer: 500.
+    /// Which requests go where. A request for a service that does not exist is answered 500.
     pub routes: Vec<AttachedRoute>,
 }
 
@@ -185,9 +185,9 @@ pub struct Gateway {
 pub struct AttachedRoute {
     /// Its name, as in the counters.
     pub name: Arc<str>,
-    /// Grows with each route that is created: of two that ask for the same requests the older one gets them.
+    /// Grows with each route that is created: of two that match the same requests the older one gets them.
     pub created: u64,
-    /// What it asks for.
+    /// What it matches and does.
     pub spec: Arc<RouteSpec>,
 }
 
@@ -203,30 +203,30 @@ pub enum HashKey {
     Cookie(Arc<str>),
 }
 
-/// Whose an endpoint is.
+/// Who runs an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Origin {
     /// A replica of the service.
     #[default]
     Replica,
-    /// Something that others run: it is balanced to, and counted apart from the replicas.
+    /// Others: it gets requests, and is counted apart from the replicas.
     Elsewhere,
 }
 
 /// One endpoint of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointRoute {
-    /// Which replica, and which life of it; for one elsewhere an id that is no replica's.
+    /// Which replica, and which life of it; for an endpoint that others run, an id that no replica has.
     pub id: EndpointId,
-    /// Whose it is.
+    /// Who runs it.
     pub origin: Origin,
-    /// The zone that it is in; `None` where that is not known.
+    /// The zone that it is in; `None` if that is not known.
     pub zone: Option<Arc<str>>,
     /// Where it listens.
     pub address: SocketAddr,
-    /// Where it listens for each port that a route can name; one that is not here it does not have.
+    /// Where it listens for the ports that a route can name, as far as it has them.
     pub ports: Arc<[(Arc<str>, SocketAddr)]>,
-    /// Which version of the service it runs: counters are kept by it, too.
+    /// Which version of the service it runs; there are counters for each version.
     pub version: u64,
     /// Its share of the traffic.
     pub weight: Weight,

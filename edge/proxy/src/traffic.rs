@@ -25,63 +25,63 @@ pub struct ServiceTraffic {
     pub counts: Counts,
     /// Requests answered 503 because no endpoint was ready in time or too many waited.
     pub unavailable: u64,
-    /// Requests answered 503 because so many were under way as may be, to the service or to each of its endpoints.
+    /// Requests answered 503 because as many as allowed were under way, to the service or to each of its endpoints.
     pub over_limit: u64,
-    /// Requests answered 503 because so many awaited an answer that more would have made all slower.
+    /// Requests answered 503 because so many awaited an answer that more would have slowed down all of them.
     pub shed: u64,
     /// Requests that were sent to a second endpoint because the first took long.
     pub hedges: u64,
     /// Those of them that the second endpoint answered first.
     pub hedges_won: u64,
-    /// How many may await an answer now, where that is found by itself.
+    /// The adaptive limit of requests that await an answer; `None` if there is none.
     pub adaptive: Option<Adaptive>,
-    /// Connections closed because what came was no HTTP, or lacked the header of the PROXY protocol where one is wanted.
+    /// Connections closed because what came was not HTTP, or lacked a required PROXY header.
     pub malformed: u64,
-    /// Handshakes of TLS that failed: what came was no TLS, nothing was agreed on, or it took too long.
+    /// TLS handshakes that failed: what came was not TLS, no parameters were agreed on, or it took too long.
     pub handshake_failures: u64,
-    /// Responses below 500 that broke off in the middle: their clients saw a failure that no status tells of.
+    /// Responses below 500 that broke off in the middle: a failure for their clients that no status tells of.
     pub broken_off: u64,
-    /// What passed over UDP; `None` for a service that is spoken to otherwise.
+    /// The datagrams of a service of UDP; `None` for others.
     pub datagrams: Option<Datagrams>,
     /// Requests that wait for an endpoint now.
     pub waiting: u32,
-    /// Per replica, those that left but still answer something included.
+    /// Per replica, including those that have left but still answer something.
     pub endpoints: Vec<EndpointTraffic>,
-    /// Per endpoint that others run, likewise. What they are asked is no load of the replicas.
+    /// Per endpoint that others run, likewise. Their requests are no load of the replicas.
     pub elsewhere: Vec<EndpointTraffic>,
-    /// Which zone is preferred now; `None` where all are alike.
+    /// The preferred zone; `None` without a preference.
     pub preference: Option<Preference>,
-    /// Per version of what its endpoints run, oldest first, the latest of those included that have no endpoint any more.
+    /// Per version, oldest first, including some recent ones that have no endpoint any more.
     pub versions: Vec<VersionTraffic>,
 }
 
-/// That a zone is preferred to others.
+/// The preference of a zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preference {
     /// The zone.
     pub zone: Arc<str>,
-    /// The part of the requests that stays in it now.
+    /// The share of the requests that stays in it now.
     pub share: Share,
 }
 
-/// Datagrams of one service since it was first set, and who sends them now.
+/// Datagrams of one service since it was first set, and its present sessions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Datagrams {
-    /// Clients' that came.
+    /// Received from clients.
     pub received: u64,
-    /// Endpoints' that were sent to clients.
+    /// Sent to clients.
     pub sent: u64,
-    /// Of both, those that went nowhere: no endpoint was ready in time, there were as many sessions as may be, or the system did not take them.
+    /// Dropped in either direction: no endpoint was ready in time, there were as many sessions as allowed, or the system did not take them.
     pub dropped: u64,
-    /// Bytes of those that came.
+    /// Bytes received from clients.
     pub bytes_received: u64,
-    /// Bytes of those that were sent.
+    /// Bytes sent to clients.
     pub bytes_sent: u64,
     /// Clients with a session now.
     pub sessions: u32,
 }
 
-/// The traffic of the endpoints of one version, those that are gone included.
+/// The traffic of the endpoints of one version, including those that are gone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VersionTraffic {
     /// Which version, as its endpoints are declared.
@@ -93,8 +93,8 @@ pub struct VersionTraffic {
 }
 
 impl ServiceTraffic {
-    /// Requests that failed for their clients, each once: answered 5xx, by an endpoint or for want of one, or broken off. One that
-    /// was tried again and then answered did not fail.
+    /// Requests that failed for their clients, each once: answered 5xx, by an endpoint or for want of one, or broken off. One that succeeded after a
+    /// retry did not fail.
     #[must_use]
     pub fn errors(&self) -> u64 {
         self.counts.status[4] + self.broken_off
@@ -102,7 +102,7 @@ impl ServiceTraffic {
 }
 
 impl Counts {
-    /// Adds what was counted elsewhere.
+    /// Adds other counts.
     pub fn merge(&mut self, more: &Self) {
         self.requests += more.requests;
         self.status.iter_mut().zip(more.status).for_each(|(sum, more)| *sum += more);
@@ -114,7 +114,7 @@ impl Counts {
         self.failures += more.failures;
     }
 
-    /// Of an endpoint: attempts that it answered 5xx, did not answer, or could not be reached for.
+    /// Attempts at an endpoint that it answered 5xx or not at all, or for which it could not be reached.
     #[must_use]
     pub fn failed_attempts(&self) -> u64 {
         self.status[4] + self.failures + self.connect_failures
@@ -124,18 +124,18 @@ impl Counts {
 /// How many requests of a service may await the head of an answer, as of now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Adaptive {
-    /// So many may.
+    /// How many may.
     pub limit: u32,
-    /// So many do.
+    /// How many do.
     pub awaiting: u32,
-    /// The best latency that the limit is found by; `None` before it was measured.
+    /// The best latency of the service, which the limit is derived from; `None` before it was measured.
     pub best: Option<Duration>,
 }
 
-/// What is asked of the replicas of one service as a whole, whether it has some or not.
+/// The load of the replicas of one service as a whole, even if it has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
-    /// Requests that came since it was first set, without those that went elsewhere first.
+    /// Requests since it was first set, without those that went first to an endpoint that others run.
     pub requests: u64,
     /// Requests that wait for an endpoint now.
     pub waiting: u32,
@@ -150,15 +150,15 @@ pub struct EndpointTraffic {
     pub id: EndpointId,
     /// Where it listens.
     pub address: SocketAddr,
-    /// The zone that it is in; `None` where that is not known.
+    /// The zone that it is in; `None` if that is not known.
     pub zone: Option<Arc<str>>,
     /// Its share of the traffic.
     pub weight: Weight,
     /// Its state now.
     pub state: EndpointState,
-    /// That it sits out now because it kept failing, or was slow.
+    /// Its present ejection; `None` if it is not ejected.
     pub ejection: Option<Ejected>,
-    /// How far it has come in its slow start.
+    /// How far it is in its slow start.
     pub ramp: Ramp,
     /// Requests that it answers now.
     pub in_flight: u32,
@@ -167,14 +167,14 @@ pub struct EndpointTraffic {
 }
 
 impl EndpointTraffic {
-    /// Says whether it sits out now.
+    /// Whether it is ejected now.
     #[must_use]
     pub fn is_ejected(&self) -> bool {
         self.ejection.is_some()
     }
 }
 
-/// That an endpoint sits out, as seen from now.
+/// The ejection of an endpoint, relative to now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ejected {
     /// How long ago it was ejected.
@@ -208,18 +208,18 @@ pub struct Counts {
     pub failures: u64,
 }
 
-/// What went over one route since it was first set; all numbers only grow.
+/// The traffic of one route since it was first set; all numbers only grow.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RouteTraffic {
     /// Its name.
     pub route: Arc<str>,
-    /// Requests that were for it.
+    /// Requests that it matched.
     pub requests: u64,
-    /// Its answers by class: 1xx, 2xx, 3xx, 4xx, 5xx; calls of gRPC by what their trailers say.
+    /// Its answers by class: 1xx, 2xx, 3xx, 4xx, 5xx; gRPC calls by the status in their trailers.
     pub status: [u64; 5],
     /// From the request's head to the end of the answer.
     pub latency: Histogram,
-    /// Requests answered 429 because there were too many in too short a time.
+    /// Requests answered 429 because they exceeded the rate limit.
     pub over_rate: u64,
     /// Copies that were sent.
     pub copies: u64,

@@ -14,7 +14,8 @@ use crate::trunk::Lane;
 /// Bytes of window that are claimed at once.
 const PIECE_BYTES_MAX: usize = 16 * 1024;
 
-/// A stream that carries a tunnel. Shutting it down ends the stream; dropped before both sides have ended, it resets the stream. Source: RFC 8441, section 5.
+/// A stream that carries a tunnel. Shutting it down ends the stream; dropped before both sides have ended, it resets the stream.
+/// Source: RFC 8441, section 5.
 #[derive(Debug)]
 pub(crate) struct TunnelStream {
     recv: RecvStream,
