@@ -1,7 +1,6 @@
 //! Forwards one request: to an endpoint, to another one if the first fails and that is allowed, and back.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -20,25 +19,25 @@ use tokio::time::{Instant, timeout_at};
 use crate::access::Record;
 use crate::body::{Download, RequestBody, ResponseBody, Upload};
 use crate::connection::Client;
-use crate::endpoint::{Endpoint, InFlight};
+use crate::endpoint::InFlight;
 use crate::exchange::Exchange;
 use crate::gate::Closed;
 use crate::grpc::{self, Dialect};
-use crate::hand::Stage;
 use crate::head::Head;
 use crate::headers::{Refusal, Sender, Wish, cookie, prepare_request, prepare_response};
-use crate::line::{Inbound, Line, ReadyLine, SendError};
-use crate::link::Link;
+use crate::line::{Inbound, Line};
 use crate::local::Adopted;
 use crate::patience::{Impatience, Patience};
-use crate::route::{HashKey, Protocol};
+use crate::route::HashKey;
 use crate::router::{self, Copies};
-use crate::service::{EndpointPort, Service};
+use crate::service::Service;
 use crate::tunnel::Tunnel;
 use crate::websocket;
-use crate::wire::ConnectError;
 
+mod attempt;
 mod hedge;
+
+use self::attempt::How;
 
 /// The answer to a body that is longer than its route allows.
 const TOO_LONG: &str = "The request's body is longer than it may be.";
@@ -225,25 +224,6 @@ struct Errand {
     is_fresh_only: bool,
 }
 
-/// An attempt that brought no response.
-#[derive(Debug)]
-struct Missed {
-    how: How,
-    /// Whether the connection was kept from an earlier request: that it was closed then says little about the endpoint.
-    was_kept: bool,
-}
-
-/// How it failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum How {
-    Broken(Phase),
-    TimedOut,
-    /// The endpoint takes no WebSockets over HTTP/2.
-    NoTunnel,
-    /// The client's body is malformed or broke off: no endpoint can answer it, and none is to blame.
-    Unsendable,
-}
-
 /// The answer to a client that asks for a WebSocket where no endpoint takes one.
 const NO_TUNNEL: &str = "The endpoint speaks HTTP/2 and takes no WebSockets over it (RFC 8441).";
 
@@ -377,122 +357,6 @@ impl Errand {
             HashKey::Cookie(name) => cookie(headers, name),
         };
         balance::hash_key(named.unwrap_or(self.client.address.as_bytes()))
-    }
-
-    /// Sends the request to the endpoint of the exchange once.
-    async fn attempt(&self, exchange: &mut Exchange) -> Result<(Response<Inbound>, Line), Missed> {
-        let timeouts = &self.snapshot.timeouts;
-        let hand = &self.client.hand;
-        let (line, was_kept) = self.ready_line(exchange).await?;
-        if self.upload.is_some() {
-            hand.arm(Stage::Upload, timeouts.stream_idle);
-        } else {
-            hand.arm(Stage::Response, self.response_time());
-        }
-        let body = RequestBody::of(self.upload.as_ref());
-        let sent = match self.deadline {
-            None => line.send(&self.head, body, hand, &self.client.worker).await,
-            Some(deadline) => {
-                let mut head = self.head.clone();
-                grpc::set_timeout(&mut head.headers, deadline.saturating_duration_since(Instant::now()));
-                // Boxed, so that requests without a deadline do not pay for its size.
-                Box::pin(line.send(&head, body, hand, &self.client.worker)).await
-            }
-        };
-        // If only the stream was reset and its connection goes on, the connection's age was not the reason.
-        let was_kept =
-            was_kept && !matches!(&sent, Err(SendError::Reset { source, .. }) if source.is_reset());
-        let how = match sent {
-            Ok((response, line)) => {
-                hand.arm(Stage::Stream, timeouts.stream_idle);
-                exchange.answered(response.status(), response.headers());
-                return Ok((response, line));
-            }
-            Err(SendError::Closed { .. } | SendError::Broken { .. } | SendError::Reset { .. })
-                if self.upload.as_ref().is_some_and(|upload| upload.is_broken()) =>
-            {
-                How::Unsendable
-            }
-            Err(
-                SendError::Closed { phase }
-                | SendError::Broken { phase, .. }
-                | SendError::Reset { phase, .. },
-            ) => How::Broken(phase),
-            Err(SendError::TimedOut) => How::TimedOut,
-            Err(SendError::NoTunnel) => How::NoTunnel,
-        };
-        let is_of_endpoint = match how {
-            // An endpoint may refuse a request that it has not looked at.
-            How::Broken(Phase::Refused) | How::Unsendable | How::NoTunnel => false,
-            // A kept connection may have been closed for being idle.
-            How::Broken(_) => !was_kept,
-            How::TimedOut => true,
-        };
-        if is_of_endpoint {
-            exchange.failed_to_answer();
-        }
-        Err(Missed { how, was_kept })
-    }
-
-    /// How long an endpoint has for the head of its response.
-    fn response_time(&self) -> Duration {
-        self.try_timeout.unwrap_or(self.snapshot.timeouts.response_head)
-    }
-
-    /// A line to the endpoint of the exchange, and whether it was open before.
-    async fn ready_line(&self, exchange: &Exchange) -> Result<(ReadyLine, bool), Missed> {
-        let hand = &self.client.hand;
-        let endpoint = exchange.endpoint();
-        let missed = || Missed { how: How::Broken(Phase::Connecting), was_kept: false };
-        // The service may have lost the port since the endpoint was chosen.
-        let EndpointPort { address, protocol } =
-            self.snapshot.port_of(endpoint, self.port()).ok_or_else(missed)?;
-        let failed = |error: &ConnectError| {
-            let id = endpoint.id;
-            tracing::debug!(service = %self.service().name, endpoint = %id, %address, %error, "connect failed");
-            exchange.failed_to_connect(error);
-            missed()
-        };
-        match protocol {
-            // A route may name a port of any protocol.
-            Protocol::Http1 | Protocol::Tcp | Protocol::Udp => {
-                if let Some(link) = self.kept_link(endpoint, address) {
-                    return Ok((ReadyLine::Http1(link), true));
-                }
-                hand.disarm();
-                let introduction = self.snapshot.introduction(self.client.ends());
-                let link = Link::connect(address, self.snapshot.timeouts.connect, introduction).await;
-                Ok((ReadyLine::Http1(link.map_err(|error| failed(&error))?), false))
-            }
-            Protocol::Http2 => {
-                let Client { local, worker, .. } = &*self.client;
-                let lane = local.take_lane(worker, endpoint, address, self.is_careful());
-                let was_open = lane.is_established();
-                hand.disarm();
-                let trunk = lane.opened().await.map_err(|error| failed(&error))?;
-                Ok((ReadyLine::Http2(lane, trunk), was_open))
-            }
-        }
-    }
-
-    /// A kept connection to the endpoint. For a request that must not be sent twice the system is asked whether it is still open.
-    fn kept_link(&self, endpoint: &Arc<Endpoint>, address: SocketAddr) -> Option<Box<Link>> {
-        if self.is_fresh_only {
-            return None;
-        }
-        let is_careful = self.is_careful();
-        loop {
-            let link = self.client.local.take_link(endpoint, address, self.client.ends())?;
-            if link.is_reusable() && !(is_careful && link.is_closed_by_peer()) {
-                return Some(link);
-            }
-        }
-    }
-
-    /// Whether a system call is well spent on not sending the request into a closed connection.
-    fn is_careful(&self) -> bool {
-        let repeatability = Repeatability::of_method(self.head.method.as_str());
-        repeatability == Repeatability::ActsEachTime || self.upload.is_some()
     }
 
     /// Hands the endpoint's response to the client.

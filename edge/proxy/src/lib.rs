@@ -1,14 +1,13 @@
-//! The data plane: a reverse proxy for HTTP whose endpoints change while requests run.
+//! The data plane: a reverse proxy whose services and endpoints change while requests run.
 //!
-//! A [`Proxy`] owns its threads; a [`Table`] is the cheap handle through which others say which services there are and
-//! which endpoints they have, and read what the traffic was. Each worker thread runs its own connections, upstream
-//! pools and balancers, and shares nothing with the others but immutable snapshots and counters: no lock is taken to
-//! route a request. A client connection of HTTP/1.1 is one task, as is each request of one of HTTP/2, and the upstream connection that
-//! answers runs inside that very task, so that a request costs no hand-over between tasks.
+//! A [`Proxy`] owns its threads. A [`Table`] is the cheap handle through which others set services and endpoints, and read the traffic. Each
+//! worker thread has connections, upstream pools and balancers of its own, and shares nothing with the others but immutable snapshots and
+//! counters: no lock is taken to route a request. A client connection of HTTP/1.1 is one task, as is each request of HTTP/2. An upstream
+//! connection of HTTP/1.1 is driven by the task that awaits its answer, so that a request costs no hand-over between tasks.
 //!
-//! This crate decides nothing: `balance` chooses endpoints, ejects failing ones and says what may be sent again.
-//! With clients it speaks HTTP/1.1 and HTTP/2, within TLS where a service has certificates; with endpoints HTTP/1.1 or HTTP/2, as the service says.
-//! WebSockets come by either, and go on by either.
+//! This crate decides nothing: `balance` chooses endpoints, ejects failing ones and says which requests may be retried. Clients speak HTTP/1.1 or
+//! HTTP/2, within TLS if the service has certificates, or plain TCP or UDP; endpoints speak what their service says. WebSockets pass between
+//! either version of HTTP.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,55 +27,57 @@
 //! # Ok(()) }
 //! ```
 
+// From outside: what is set and read.
 mod proxy;
 mod route;
 mod table;
-
-mod service;
-
-mod endpoint;
-mod paces;
 mod traffic;
+
+// Services and endpoints, as all workers share them.
+mod clock;
+mod endpoint;
+mod gate;
+mod paces;
+mod service;
+mod shedder;
+mod turnstile;
 mod versions;
 
+// Workers, and what each has of its own.
+mod hand;
 mod listener;
-mod turnstile;
+mod local;
 mod worker;
 
-mod gate;
-mod shedder;
-
-mod access;
-
+// Connections of clients.
+mod conduit;
 mod connection;
+mod datagram;
 mod http1;
 mod http2;
+mod preamble;
 mod socket;
 mod tls;
 
-mod hand;
-mod head;
-mod headers;
-mod preamble;
-
-mod router;
-
-mod conduit;
-mod datagram;
+// Requests.
+mod access;
+mod body;
 mod date;
 mod exchange;
 mod forward;
-mod local;
-mod patience;
-
-mod body;
 mod grpc;
+mod head;
+mod headers;
+mod patience;
+mod router;
+mod tunnel;
+mod websocket;
+
+// Connections to endpoints.
 mod line;
 mod link;
 mod plain;
 mod trunk;
-mod tunnel;
-mod websocket;
 mod wire;
 
 pub use self::access::AccessLogState;

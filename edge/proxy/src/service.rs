@@ -6,49 +6,28 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use balance::{
-    Balance, Cause, EndpointId, HedgePolicy, Nearness, OutlierPolicy, Outliers, Ramp, Roster, Seat, Standing,
-    Verdict, Weight,
-};
+use balance::{Balance, Cause, EndpointId, HedgePolicy, OutlierPolicy, Roster, Verdict};
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use crate::access::Log;
+use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::gate::{Gate, Limits};
-use crate::paces::Paces;
 use crate::preamble::{Ends, Introduction};
 use crate::route::{
-    EndpointRoute, EndpointState, Forwarded, HashKey, Origin, Protocol, ProxyProtocol, ServicePort,
-    ServiceRoute, Timeouts,
+    EndpointState, Forwarded, HashKey, Origin, Protocol, ProxyProtocol, ServicePort, ServiceRoute, Timeouts,
 };
 use crate::router::Router;
 use crate::shedder::Shedder;
 use crate::tls::Terminator;
-use crate::traffic::{Asked, Datagrams, Ejected, EndpointTraffic, Preference, ServiceTraffic, Shard, sum};
+use crate::traffic::{Asked, Datagrams, Preference, ServiceTraffic, Shard, sum};
 use crate::turnstile::Turnstile;
-use crate::versions::Versions;
 
-/// The proxy's own clock: time since it started.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Clock {
-    started: Instant,
-}
+mod members;
 
-impl Clock {
-    pub(crate) fn start() -> Self {
-        Self { started: Instant::now() }
-    }
+use self::members::{Member, Members};
 
-    pub(crate) fn now(&self) -> Duration {
-        self.started.elapsed()
-    }
-
-    pub(crate) fn at(&self, instant: Instant) -> Duration {
-        instant.saturating_duration_since(self.started)
-    }
-}
-
+/// A service, as all workers share it.
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) name: Arc<str>,
@@ -103,42 +82,6 @@ pub(crate) struct EndpointPort {
     pub(crate) protocol: Protocol,
 }
 
-/// The endpoints of a service, and what is known about them.
-#[derive(Debug)]
-struct Members {
-    route: ServiceRoute,
-    current: Vec<Member>,
-    /// No longer in the route, but still answering something.
-    leaving: Vec<Member>,
-    /// What endpoints that are gone have counted.
-    gone: Versions,
-    outliers: Outliers,
-    /// `None` where endpoints are not ejected for being slow.
-    paces: Option<Paces>,
-}
-
-#[derive(Debug)]
-struct Member {
-    endpoint: Arc<Endpoint>,
-    weight: Weight,
-    zone: Option<Arc<str>>,
-    /// When it last began to serve; `None` before it first did.
-    serving_since: Option<Duration>,
-}
-
-impl Member {
-    fn set_state(&mut self, state: EndpointState, now: Duration) {
-        if state == EndpointState::Serving && self.endpoint.state() != state {
-            self.serving_since = Some(now);
-        }
-        self.endpoint.set_state(state);
-    }
-
-    fn is_replica(&self) -> bool {
-        self.endpoint.origin == Origin::Replica
-    }
-}
-
 impl Snapshot {
     /// What an endpoint is told at the beginning of a connection for a client; `None` if the service does not send the PROXY header.
     pub(crate) fn introduction(&self, ends: Option<Ends>) -> Option<Introduction> {
@@ -167,15 +110,7 @@ impl Service {
     }
 
     fn over(router: Option<Router>, route: &ServiceRoute, clock: Clock, workers: usize) -> Self {
-        let mut members = Members {
-            route: route.clone(),
-            current: Vec::new(),
-            leaving: Vec::new(),
-            gone: Versions::default(),
-            outliers: Outliers::new(route.outliers),
-            paces: None,
-        };
-        members.take_over(route, clock.now(), workers);
+        let members = Members::new(route, clock.now(), workers);
         let shedder = Shedder::default();
         shedder.declare(route.limits.adaptive, clock.now());
         Self {
@@ -378,138 +313,6 @@ impl Service {
     /// A panic while it was held cannot leave it half changed for the worse: each change ends in a new snapshot.
     fn members(&self) -> MutexGuard<'_, Members> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Members {
-    fn take_over(&mut self, route: &ServiceRoute, now: Duration, workers: usize) {
-        let old = std::mem::take(&mut self.current);
-        let find = |route: &EndpointRoute| {
-            let known = old.iter().find(|m| m.endpoint.is_of(route));
-            known.map_or_else(
-                || (Arc::new(Endpoint::new(route, workers)), None),
-                |m| (Arc::clone(&m.endpoint), m.serving_since),
-            )
-        };
-        self.current = route
-            .endpoints
-            .iter()
-            .map(|e| {
-                let (endpoint, serving_since) = find(e);
-                let mut member = Member { endpoint, weight: e.weight, zone: e.zone.clone(), serving_since };
-                member.set_state(e.state, now);
-                member
-            })
-            .collect();
-        let is_current = |old: &Member| self.current.iter().any(|m| Arc::ptr_eq(&m.endpoint, &old.endpoint));
-        let gone = old.into_iter().filter(|m| !is_current(m));
-        self.leaving.extend(gone.inspect(|m| m.endpoint.set_state(EndpointState::Out)));
-        self.forget_left();
-        if self.route.outliers != route.outliers {
-            self.outliers = Outliers::new(route.outliers);
-            self.paces = None;
-        }
-        self.outliers.retain_and_add(now, route.endpoints.iter().map(|e| e.id));
-        let watched = || self.current.iter().map(|m| &m.endpoint);
-        if let (Some(policy), None) = (route.outliers.slow, &self.paces) {
-            self.paces = Some(Paces::begin(&policy, now, watched()));
-        }
-        self.route = route.clone();
-    }
-
-    /// Drops endpoints that have left and answer nothing any more; what they counted stays with their versions.
-    fn forget_left(&mut self) {
-        let Self { leaving, gone, .. } = self;
-        let left = leaving.extract_if(.., |m| m.endpoint.in_flight() == 0);
-        left.filter(Member::is_replica).for_each(|m| gone.take(&m.endpoint));
-    }
-
-    /// All members that may answer something.
-    fn with_leaving(&self) -> impl Iterator<Item = &Member> {
-        self.current.iter().chain(&self.leaving)
-    }
-
-    /// The endpoints of [`with_leaving`](Self::with_leaving).
-    fn all(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
-        self.with_leaving().map(|m| &m.endpoint)
-    }
-
-    /// Requests that endpoints are answering now.
-    fn in_flight(&self) -> u32 {
-        self.all().map(|e| e.in_flight()).sum()
-    }
-
-    /// The traffic of an endpoint.
-    fn traffic(&self, member: &Member, now: Duration) -> EndpointTraffic {
-        let e = &member.endpoint;
-        EndpointTraffic {
-            id: e.id,
-            address: e.address,
-            zone: member.zone.clone(),
-            weight: member.weight,
-            state: e.state(),
-            ejection: self.outliers.ejection(now, e.id).map(|it| Ejected {
-                ago: now.saturating_sub(it.since),
-                left: it.until.saturating_sub(now),
-                times: it.times,
-                cause: it.cause,
-            }),
-            ramp: self.ramp(member, now),
-            in_flight: e.in_flight(),
-            counts: sum(&e.shards),
-        }
-    }
-
-    fn ramp(&self, member: &Member, now: Duration) -> Ramp {
-        member.serving_since.map_or(Ramp::FULL, |since| self.route.slow_start.ramp(since, now))
-    }
-
-    /// When a new snapshot is due even if nothing changes.
-    fn next_deadline(&self, now: Duration) -> Option<Duration> {
-        let serving = self.current.iter().filter(|m| m.endpoint.state() == EndpointState::Serving);
-        let steps = serving.filter_map(|m| self.route.slow_start.next_step(m.serving_since?, now));
-        steps.chain(self.outliers.next_deadline()).chain(self.paces.as_ref().map(Paces::due)).min()
-    }
-
-    fn snapshot(&self, now: Duration) -> Snapshot {
-        let mut endpoints = Vec::with_capacity(self.current.len());
-        let mut seats = Vec::with_capacity(self.current.len());
-        for member in &self.current {
-            let Member { endpoint, weight, zone, serving_since } = member;
-            let standing = match endpoint.state() {
-                EndpointState::Serving if self.outliers.is_ejected(now, endpoint.id) => Standing::Ejected,
-                EndpointState::Serving => Standing::Serving,
-                EndpointState::Draining => Standing::Draining,
-                // One that has never served does not count as missing.
-                EndpointState::Out if serving_since.is_some() => Standing::Unready,
-                EndpointState::Out => continue,
-            };
-            let preferred = &self.route.preferred_zone;
-            let is_near = preferred.is_none() || preferred == zone;
-            seats.push(Seat {
-                id: endpoint.id,
-                weight: *weight,
-                ramp: self.ramp(member, now),
-                standing,
-                nearness: if is_near { Nearness::Near } else { Nearness::Far },
-            });
-            endpoints.push(Arc::clone(endpoint));
-        }
-        Snapshot {
-            proxy_protocol: self.route.proxy_protocol,
-            protocol: self.route.protocol,
-            ports: self.route.ports.clone().into(),
-            balance: self.route.balance,
-            hash_key: self.route.hash_key.clone(),
-            outliers: self.route.outliers,
-            limits: self.route.limits,
-            hedge: self.route.hedge,
-            timeouts: self.route.timeouts,
-            forwarded: self.route.forwarded,
-            waiting_max: self.route.waiting_max,
-            endpoints: endpoints.into(),
-            roster: Roster::new(&seats).with_in_flight_max(self.route.limits.in_flight_per_endpoint),
-        }
     }
 }
 

@@ -7,120 +7,23 @@ use std::net::SocketAddr;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ::route::CompileError;
 use balance::EndpointId;
-use thiserror::Error;
 
 use crate::access::AccessLogState;
 use crate::listener::{Entrance, Inherited, Listener, Transport};
 use crate::route::{EndpointState, Gateway, Protocol, ServiceRoute};
 use crate::router::{Backend, Router};
 use crate::service::Service;
-use crate::tls::{Challenge, Terminator, TlsError, TlsState};
+use crate::tls::{Challenge, Terminator, TlsState};
 use crate::traffic::{Asked, RouteTraffic, ServiceTraffic};
 use crate::worker::{Order, Shared};
 
+mod error;
+
+pub use self::error::{EndpointError, RouteError};
+
 /// Endpoints that one service may have. Each has about 3.3 KiB of counters for each worker: 54 MiB with four workers.
 const ENDPOINTS_MAX: usize = 4096;
-
-/// Why a service or a shared listener was not set. Nothing has changed: neither the service nor what it listens on.
-#[derive(Debug, Error)]
-pub enum RouteError {
-    /// Another program listens there.
-    #[error(
-        "service `{service}` cannot listen on {address}: another program does; stop it or choose another address"
-    )]
-    AddressInUse {
-        /// The service.
-        service: Arc<str>,
-        /// Where it was to listen.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Another service of this proxy listens there.
-    #[error("service `{service}` cannot listen on {address}: service `{by}` does; choose another address")]
-    AddressTaken {
-        /// The service.
-        service: Arc<str>,
-        /// Where it was to listen.
-        address: SocketAddr,
-        /// Who listens there.
-        by: Arc<str>,
-    },
-    /// The address is not ours or not allowed, or descriptors have run out.
-    #[error(
-        "service `{service}` cannot listen on {address}: the system refuses it; check the address and the rights"
-    )]
-    Listen {
-        /// The service.
-        service: Arc<str>,
-        /// Where it was to listen.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The certificates cannot be used.
-    #[error("service `{service}` cannot be reached over TLS: {error}")]
-    Tls {
-        /// The service.
-        service: Arc<str>,
-        /// What is wrong with them.
-        error: TlsError,
-    },
-    /// Two endpoints have the same id.
-    #[error("service `{service}` cannot be routed: endpoint {id} is named twice")]
-    EndpointTwice {
-        /// The service.
-        service: Arc<str>,
-        /// The endpoint.
-        id: EndpointId,
-    },
-    /// More endpoints than a service may have.
-    #[error("service `{service}` cannot be routed: it has {count} endpoints and may have {ENDPOINTS_MAX}")]
-    TooManyEndpoints {
-        /// The service.
-        service: Arc<str>,
-        /// How many it has.
-        count: usize,
-    },
-    /// A route has an expression that cannot be used.
-    #[error("route `{}` cannot be followed: {}", .0.route, .0.why)]
-    Expression(CompileError),
-    /// The proxy is shutting down.
-    #[error("service `{service}` cannot be routed: the proxy is shutting down")]
-    Stopping {
-        /// The service.
-        service: Arc<str>,
-    },
-}
-
-impl From<CompileError> for RouteError {
-    fn from(error: CompileError) -> Self {
-        Self::Expression(error)
-    }
-}
-
-/// Why the state of an endpoint was not changed. Nothing has changed.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum EndpointError {
-    /// There is no such service.
-    #[error("endpoint {id} was not changed: there is no service `{service}`")]
-    NoService {
-        /// The service.
-        service: Arc<str>,
-        /// The endpoint.
-        id: EndpointId,
-    },
-    /// The service has no such endpoint.
-    #[error("endpoint {id} was not changed: service `{service}` has no such endpoint")]
-    NoEndpoint {
-        /// The service.
-        service: Arc<str>,
-        /// The endpoint.
-        id: EndpointId,
-    },
-}
 
 /// The routing table: cheap to clone, usable from any thread, never waits for a request.
 ///

@@ -9,7 +9,8 @@ use balance::{EndpointId, Phase, Tried, is_safe};
 use hyper::Response;
 use tokio::time::{Instant, timeout};
 
-use super::{Errand, How, Missed};
+use super::Errand;
+use super::attempt::{How, Missed};
 use crate::exchange::Exchange;
 use crate::hand::Stage;
 use crate::headers::Wish;

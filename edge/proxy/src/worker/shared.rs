@@ -9,9 +9,10 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Logs;
+use crate::clock::Clock;
 use crate::datagram::SESSIONS_MAX;
 use crate::listener::Entrance;
-use crate::service::{Clock, Service};
+use crate::service::Service;
 use crate::tls::Challenges;
 use crate::turnstile::Inside;
 
