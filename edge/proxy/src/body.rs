@@ -321,7 +321,7 @@ pub(crate) struct Download {
     /// Given back when the body ends.
     line: Option<Line>,
     exchange: Box<Exchange>,
-    /// How it ends, held back until the client has said what it began to say.
+    /// Its last frame, held back until the client has sent the rest of its request.
     end: Option<Option<Box<Frame<Bytes>>>>,
     /// Why it broke off, held back until the client has what came before.
     broken: Option<Box<BodyError>>,
@@ -335,13 +335,13 @@ impl Download {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(end) = &mut self.end {
             ready!(self.exchange.poll_rest(cx));
-            // `None` once it was told.
+            // `None` once it was passed on.
             return Poll::Ready(end.take().map(|frame| Ok(*frame)));
         }
         if let Some(error) = self.broken.take() {
             return Poll::Ready(Some(Err(*error)));
         }
-        // First what is there; if nothing is, the connection is driven, and what that brought is taken.
+        // Takes what is there. If nothing is, the connection is driven, and what that has brought is taken.
         let mut is_driven = false;
         loop {
             match self.body.poll_frame(self.line.as_mut(), cx) {
@@ -364,7 +364,7 @@ impl Download {
             };
             line.drive(cx);
             if line.is_finished() {
-                // What was read before the end is still to come; then the body ends or breaks.
+                // What was read before the end is still to be taken; then the body ends or breaks off.
                 self.line = None;
             } else {
                 is_driven = true;
@@ -372,7 +372,7 @@ impl Download {
         }
     }
 
-    /// Breaks off, but not in the same breath as what came before: who hears of an error sends nothing more, be it the head alone.
+    /// Breaks off, but only at the next poll: hyper and h2 drop what they have not sent yet once they get an error, even the head.
     fn break_off(
         &mut self,
         error: BodyError,
@@ -384,7 +384,7 @@ impl Download {
         Poll::Pending
     }
 
-    /// Ends with `last`, now or once the client has had its say.
+    /// Ends with `last`, now or once the client has sent the rest of its request.
     fn finish(
         &mut self,
         last: Option<Frame<Bytes>>,

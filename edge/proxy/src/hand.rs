@@ -20,8 +20,8 @@ pub(crate) const TICK: Duration = Duration::from_millis(100);
 /// Ticks after which a connection on which nothing comes is said to rest: half a second. Who asks again sooner is likely to go on asking.
 const REST_TICKS: u8 = 5;
 
-/// How long a client that will say nothing more may wait for the next piece of its answer, before it is taken for one that is gone: a second, in
-/// which nearly all answers have come. As long its endpoint goes on for nothing when it is gone (docs/decisions/0070).
+/// How long a client that has closed its side of the connection may wait for the next piece of its answer until it is taken to have left: a second,
+/// in which nearly all answers have come. If it has left, its endpoint works that long in vain (docs/decisions/0070).
 const SILENT_MAX: Duration = Duration::from_secs(1);
 
 /// What a connection waits for.
@@ -62,9 +62,9 @@ pub(crate) struct Hand {
     is_touched: Cell<bool>,
     /// Whether the system has not yet taken all that the client is to get.
     has_unsent: Cell<bool>,
-    /// Since when it is known that the client will say nothing more, and nothing was sent to it.
+    /// Since when the client is known to have closed its side, and nothing was sent to it.
     silent_since: Cell<Option<Instant>>,
-    /// Which request is the last, and which the last that was read to its end.
+    /// The numbers of the latest request, and of the latest that was read to its end.
     request: Cell<u32>,
     whole_request: Cell<u32>,
     /// Ticks since the connection became idle, as long as nothing came.
@@ -183,12 +183,12 @@ impl Hand {
         }
     }
 
-    /// Notes that something is sent to the client: the system says so if it is gone.
+    /// Notes that something is sent to the client; if it has left, that fails.
     pub(crate) fn send(&self) {
         self.silent_since.set(None);
     }
 
-    /// Whether a client that will say nothing more may yet wait for its answer. One that is gone looks the same until something is sent to it.
+    /// Whether a client that has closed its side may still wait for its answer. One that has left looks the same until something is sent to it.
     pub(crate) fn may_wait(&self) -> bool {
         let since = self.silent_since.get().unwrap_or(self.now.get());
         self.silent_since.set(Some(since));
@@ -200,7 +200,7 @@ impl Hand {
         self.silent_since.get().is_some_and(|since| self.now.get().duration_since(since) >= SILENT_MAX)
     }
 
-    /// Notes that a request has begun, of which there may be more to read. What follows has its own limits of time.
+    /// Notes that a request has begun, of which there may be more to read. What follows has deadlines of its own.
     pub(crate) fn begin_request(&self) {
         self.disarm();
         let is_first = self.request.get() == 0;

@@ -97,23 +97,23 @@ enum Stop {
 /// Answers requests as long as they and their answers are plain. Returns the stream with what was read of it and not answered; `None` when
 /// the connection broke off or its client took too long.
 async fn serve_in_place(client: &Rc<Client>, stream: Stream, heard: Bytes) -> Option<(Stream, Bytes, Stop)> {
-    let mut talk = ClientConnection::new(stream, heard);
+    let mut connection = ClientConnection::new(stream, heard);
     let stop = {
-        let mut serving = pin!(answer_in_place(client, &mut talk));
+        let mut serving = pin!(answer_in_place(client, &mut connection));
         poll_fn(|cx| {
             client.hand.register(cx);
             if is_late(client) { Poll::Ready(None) } else { serving.as_mut().poll(cx) }
         })
         .await?
     };
-    let (stream, heard) = talk.into_parts();
+    let (stream, heard) = connection.into_parts();
     Some((stream, heard, stop))
 }
 
 /// As [`serve_in_place`], without a look at the time.
-async fn answer_in_place(client: &Rc<Client>, talk: &mut ClientConnection) -> Option<Stop> {
+async fn answer_in_place(client: &Rc<Client>, connection: &mut ClientConnection) -> Option<Stop> {
     loop {
-        let parts = match next_request(client, talk).await {
+        let parts = match next_request(client, connection).await {
             Ok(parts) => parts,
             Err(stop) => return Some(stop),
         };
@@ -123,8 +123,8 @@ async fn answer_in_place(client: &Rc<Client>, talk: &mut ClientConnection) -> Op
             let mut answering = pin!(forward::answer(Rc::clone(client), parts, None));
             poll_fn(|cx| match answering.as_mut().poll(cx) {
                 Poll::Ready(response) => Poll::Ready(Some(response)),
-                // Who has left wants no answer.
-                Poll::Pending => talk.poll_end(cx, &client.hand).map(|()| None),
+                // A client that has left needs no answer.
+                Poll::Pending => connection.poll_end(cx, &client.hand).map(|()| None),
             })
             .await?
         };
@@ -136,8 +136,8 @@ async fn answer_in_place(client: &Rc<Client>, talk: &mut ClientConnection) -> Op
         let Some(length) = plain_length(&response) else {
             return Some(Stop::NotPlain(Some(Box::new(response))));
         };
-        let mut answer = talk.begin_answer(response, length, date, hands.now());
-        poll_fn(|cx| talk.poll_answer(cx, &mut answer, &client.hand)).await.ok()?;
+        let mut answer = connection.begin_answer(response, length, date, hands.now());
+        poll_fn(|cx| connection.poll_answer(cx, &mut answer, &client.hand)).await.ok()?;
         if answer.is_last {
             return Some(Stop::Over);
         }
@@ -145,9 +145,9 @@ async fn answer_in_place(client: &Rc<Client>, talk: &mut ClientConnection) -> Op
 }
 
 /// Waits for a plain request, as long as the connection is kept ready for one.
-async fn next_request(client: &Client, talk: &mut ClientConnection) -> Result<Box<Parts>, Stop> {
+async fn next_request(client: &Client, connection: &mut ClientConnection) -> Result<Box<Parts>, Stop> {
     let mut place = None;
-    poll_fn(|cx| match talk.poll_request(cx, &client.hand) {
+    poll_fn(|cx| match connection.poll_request(cx, &client.hand) {
         Poll::Ready(Ok(Some(parts))) => Poll::Ready(Ok(parts)),
         Poll::Ready(Ok(None)) => Poll::Ready(Err(Stop::NotPlain(None))),
         Poll::Ready(Err(_)) => Poll::Ready(Err(Stop::Over)),

@@ -112,7 +112,7 @@ impl AsyncRead for ClientSocket {
             if buf.filled().len() > before {
                 hand.touch();
             } else if hand.may_wait() {
-                // Who speaks with it takes the end for its leaving. The hand wakes it when that is to be told.
+                // hyper would take the end of the client's side for its leaving. The hand wakes this task when it is to see it.
                 return Poll::Pending;
             }
         }
@@ -120,7 +120,7 @@ impl AsyncRead for ClientSocket {
     }
 }
 
-/// Whoever writes flushes once all of it was taken, and not before: until then something is unsent.
+/// hyper flushes once everything it has written was taken, and not before: until then something is unsent.
 impl AsyncWrite for ClientSocket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.set_unsent(true);

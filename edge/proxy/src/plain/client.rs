@@ -89,8 +89,8 @@ impl ClientConnection {
         }
     }
 
-    /// Ready when the client has left, as far as that is known without looking past a request that came early, and as `hand` says of one that has
-    /// only said its last.
+    /// Ready when the client has left, as far as that is known without reading past a pipelined request. `hand` says how long a client that has only
+    /// closed its side may wait.
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>, hand: &Hand) -> Poll<()> {
         if !self.heard.is_empty() {
             return Poll::Pending;
@@ -140,7 +140,7 @@ impl ClientConnection {
         Answer { body: Some(body), is_last }
     }
 
-    /// Sends an answer that was begun; an error when it cannot be sent to its end.
+    /// Sends an answer that was begun. An error says that it could not be sent whole.
     pub(crate) fn poll_answer(
         &mut self,
         cx: &mut Context<'_>,
@@ -247,16 +247,16 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _peer) = listener.accept().await.unwrap();
-        let mut talk = ClientConnection::new(Stream::Plain(stream), Bytes::new());
+        let mut connection = ClientConnection::new(Stream::Plain(stream), Bytes::new());
         let words = Bytes::from(vec![b'x'; 1000]);
         let response = Response::new(ResponseBody::Own(Some(words.clone())));
         let length = plain_length(&response).unwrap();
-        let mut answer = talk.begin_answer(response, length, &Date::default(), Instant::now());
+        let mut answer = connection.begin_answer(response, length, &Date::default(), Instant::now());
         let hand = Hands::new().add(Duration::from_secs(60));
-        poll_fn(|cx| talk.poll_answer(cx, &mut answer, &hand)).await.unwrap();
+        poll_fn(|cx| connection.poll_answer(cx, &mut answer, &hand)).await.unwrap();
         assert!(words.is_unique());
         let mut heard = Vec::new();
-        drop(talk);
+        drop(connection);
         client.read_to_end(&mut heard).await.unwrap();
         assert!(heard.ends_with(&words));
     }
