@@ -77,6 +77,13 @@ struct Both {
     connection: Connection<TokioIo<Taken>, RequestBody>,
 }
 
+/// Why hyper brought no answer.
+enum Unanswered {
+    TimedOut,
+    Closed,
+    Broken(hyper::Error),
+}
+
 impl Link {
     /// Connects to an endpoint within `timeout`, and sends it the PROXY header if there is an `introduction`.
     pub(crate) async fn connect(
@@ -130,18 +137,20 @@ impl Link {
         let answered = match self.hand_over(has_asked).await {
             // Boxed, so that plain exchanges are not the larger for it.
             Ok(()) => Box::pin(self.send_by_hyper(head.request(body), has_asked, hand)).await,
-            Err(error) => Some(Some(Err(error))),
+            Err(error) => Err(Unanswered::Broken(error)),
         };
         match answered {
-            Some(Some(Ok(response))) => {
+            Ok(response) => {
                 if is_plain {
                     self.settle(&response);
                 }
                 Ok(response.map(Inbound::Http1))
             }
-            Some(Some(Err(source))) => Err(SendError::Broken { phase: self.phase_since(before), source }),
-            Some(None) => Err(SendError::Closed { phase: self.phase_since(before) }),
-            None => Err(SendError::TimedOut),
+            Err(Unanswered::Broken(source)) => {
+                Err(SendError::Broken { phase: self.phase_since(before), source })
+            }
+            Err(Unanswered::Closed) => Err(SendError::Closed { phase: self.phase_since(before) }),
+            Err(Unanswered::TimedOut) => Err(SendError::TimedOut),
         }
     }
 
@@ -180,14 +189,14 @@ impl Link {
         Ok(())
     }
 
-    /// As [`send`](Self::send). The outer `None` says that the time is over, the inner one that the connection is.
+    /// As [`send`](Self::send), over a connection that hyper has.
     async fn send_by_hyper(
         &mut self,
         request: Request<RequestBody>,
         has_asked: bool,
         hand: &Hand,
-    ) -> Option<Option<hyper::Result<Response<Incoming>>>> {
-        let Way::Hyper(both) = &mut self.way else { return Some(None) };
+    ) -> Result<Response<Incoming>, Unanswered> {
+        let Way::Hyper(both) = &mut self.way else { return Err(Unanswered::Closed) };
         let is_whole = request.body().is_end_stream();
         let mut answer = pin!(both.sender.send_request(request));
         let (connection, is_finished) = (&mut both.connection, &mut self.is_finished);
@@ -195,13 +204,13 @@ impl Link {
             drive(connection, is_finished, cx);
             // The answer comes from the connection, which is driven right here: it need not wake anybody.
             match answer.as_mut().poll(&mut nobody()) {
-                Poll::Ready(answer) => Poll::Ready(Some(answer)),
-                Poll::Pending if *is_finished => Poll::Ready(None),
+                Poll::Ready(answer) => Poll::Ready(answer.map_err(Unanswered::Broken)),
+                Poll::Pending if *is_finished => Poll::Ready(Err(Unanswered::Closed)),
                 Poll::Pending => Poll::Pending,
             }
         };
         if has_asked && let Poll::Ready(answered) = driven(&mut nobody()) {
-            return Some(answered);
+            return answered;
         }
         let mut is_awaited = false;
         within(hand, |cx| {
@@ -216,6 +225,7 @@ impl Link {
             answered
         })
         .await
+        .unwrap_or(Err(Unanswered::TimedOut))
     }
 
     /// Notes whether an answer to a plain request was likely plain, which the next ones then are, too.
