@@ -1,4 +1,4 @@
-//! The account with which an authority is asked: made once, and kept.
+//! The account at an authority, which is made once and kept.
 
 use std::io;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::issue::of_directory;
 use crate::place::account_file;
 
-/// The account that is kept, or a new one.
+/// Opens the account that is kept, or makes a new one.
 pub(crate) async fn open(folder: &Path, acme: &Acme, http: Http) -> Result<Account, Failure> {
     let builder = Account::builder_with_http(Box::new(http));
     if let Some(kept) = read(&account_file(folder, acme)) {
@@ -27,7 +27,7 @@ pub(crate) async fn open(folder: &Path, acme: &Acme, http: Http) -> Result<Accou
     Ok(account)
 }
 
-/// Forgets the account, which the authority does not know any more: the next attempt makes a new one.
+/// Forgets an account that the authority does not know any more: the next attempt makes a new one.
 pub(crate) fn forget(folder: &Path, acme: &Acme) {
     match std::fs::remove_file(account_file(folder, acme)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -37,7 +37,7 @@ pub(crate) fn forget(folder: &Path, acme: &Acme) {
     }
 }
 
-/// `None` for one that is not there or cannot be used: a new one does as well.
+/// `None` when there is none, or it cannot be used: a new one does as well.
 fn read(file: &Path) -> Option<AccountCredentials> {
     serde_json::from_slice(&std::fs::read(file).ok()?).ok()
 }

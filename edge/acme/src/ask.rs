@@ -1,4 +1,4 @@
-//! Requests to an authority, each on a connection of its own: an order has about ten of them, in months.
+//! Requests to an authority, each on a connection of its own: an order takes about ten of them, once in months.
 
 use std::future::Future;
 use std::path::Path;
@@ -26,18 +26,18 @@ use crate::failure::{Failure, sentence};
 /// How long one answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
-/// Bytes of an answer: a chain of ten certificates has 25 KiB.
+/// Most bytes of an answer: a chain of ten certificates has 25 KiB.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
-/// Bytes of the head of an answer: twice what the usual servers allow.
+/// Most bytes of the head of an answer: twice what the usual servers allow.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// Whether an authority could be asked as it is declared, as far as that can be told without asking it.
+/// Checks what is declared of an authority, as far as that is possible without asking it.
 pub fn check(acme: &Acme) -> Result<(), Failure> {
     acme.ca_file.as_ref().map_or(Ok(()), |file| of_file(Path::new(file)).map(drop))
 }
 
-/// Asks over TLS alone.
+/// A client that speaks only HTTPS.
 pub(crate) struct Http {
     connector: TlsConnector,
 }
@@ -60,7 +60,7 @@ enum AskError {
 }
 
 impl Http {
-    /// Believes the certificates of the declared file, or else those that the system does. Files are read each time, so that what is renewed is taken.
+    /// Trusts the authorities of the declared file, or else the system's. Files are read each time, so that renewed ones are used.
     pub(crate) fn new(acme: &Acme) -> Result<Self, Failure> {
         let roots = match &acme.ca_file {
             Some(file) => of_file(Path::new(file))?,
@@ -122,7 +122,7 @@ async fn ask(
         Either::Left((answer, _)) => answer,
         Either::Right((_, exchange)) => exchange.await,
     }?;
-    // Other requests get problem documents; of a directory only the status says that it is none.
+    // Other requests are answered with problem documents; only the status tells that a URL is not that of a directory.
     if method == Method::GET && !answer.status().is_success() {
         return Err(AskError::Status { uri: uri.to_string(), status: answer.status().as_u16() });
     }
@@ -145,7 +145,7 @@ async fn connect(
     connector.connect(server, stream).await.map_err(|error| untrusted(error.to_string()))
 }
 
-/// The target of a request as it stands on the line (RFC 9112, section 3.2.1).
+/// The target of a request in origin form (RFC 9112, section 3.2.1).
 fn origin_form(uri: &Uri) -> Uri {
     uri.path_and_query().map_or_else(|| Uri::from_static("/"), |target| Uri::from(target.clone()))
 }

@@ -6,10 +6,10 @@ use instant_acme::Problem;
 use model::resource::AcmeChallenge;
 use model::resource::route::Hostname;
 
-/// Characters of what an authority says of its reasons: it is shown in a line, and comes from outside.
+/// Most characters of the reasons that an authority gives: they come from outside, and are shown in one line.
 const SAID_LEN_MAX: usize = 400;
 
-/// Why no certificate was issued. Whatever was kept before is kept.
+/// Why no certificate was issued. An earlier one stays in use.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// A file of certificates cannot be used.
@@ -20,7 +20,7 @@ pub enum Failure {
         /// What is wrong with it.
         why: String,
     },
-    /// The system believes nobody.
+    /// The system trusts no authority.
     #[error(
         "there are no certificates of authorities on this machine: {why}; install ca-certificates, or give `caFile`"
     )]
@@ -28,7 +28,7 @@ pub enum Failure {
         /// What was found instead.
         why: String,
     },
-    /// Something could not be kept.
+    /// A file could not be written.
     #[error("could not write {}: {why}; make room on the disk, or let the user that runs Homeostat write there", .file.display())]
     Keep {
         /// The file.
@@ -36,7 +36,7 @@ pub enum Failure {
         /// What the system said.
         why: String,
     },
-    /// The directory could not be asked, or said something that is no ACME.
+    /// The directory could not be asked, or its answer is not ACME.
     #[error("asking {directory} failed: {why}")]
     Directory {
         /// Its URL.
@@ -44,7 +44,7 @@ pub enum Failure {
         /// What went wrong.
         why: String,
     },
-    /// The authority says no.
+    /// The authority refused.
     #[error("{directory} refuses it: {why}")]
     Refused {
         /// Its URL.
@@ -52,16 +52,16 @@ pub enum Failure {
         /// What it said.
         why: String,
     },
-    /// The authority was not convinced that a host is ours.
+    /// The authority did not find the proof that we control a host.
     #[error("{directory} was not shown that {host} is ours: {why}; {}", hint(*.challenge))]
     Unproven {
         /// Its URL.
         directory: String,
         /// The host.
         host: String,
-        /// What it met there, in its words.
+        /// What it found there, in its words.
         why: String,
-        /// What it tried.
+        /// Which challenge was tried.
         challenge: AcmeChallenge,
     },
     /// The authority does not offer the challenge.
@@ -74,7 +74,7 @@ pub enum Failure {
         /// What was wanted.
         challenge: AcmeChallenge,
     },
-    /// What the authority issued is no certificate.
+    /// What the authority sent cannot be used.
     #[error("what {directory} issued cannot be used: {why}")]
     Unusable {
         /// Its URL.
@@ -82,7 +82,7 @@ pub enum Failure {
         /// What is wrong with it.
         why: String,
     },
-    /// All in all it took too long.
+    /// The whole order took too long.
     #[error("{directory} did not issue it within {seconds} s")]
     Slow {
         /// Its URL.
@@ -92,7 +92,7 @@ pub enum Failure {
     },
 }
 
-/// What an authority says in a problem document (RFC 7807), as a part of a sentence.
+/// A problem document (RFC 7807) of an authority, as a part of a sentence.
 pub(crate) fn said(problem: &Problem) -> String {
     let own = [problem.detail.as_deref(), problem.r#type.as_deref()].into_iter().flatten().next();
     let parts = problem.subproblems.iter().map(ToString::to_string);
@@ -106,7 +106,7 @@ pub(crate) fn sentence(error: &dyn std::error::Error) -> String {
     bounded(&causes.fold(error.to_string(), |sentence, cause| format!("{sentence}: {cause}")))
 }
 
-/// Text from outside: one line of bounded length.
+/// Text from outside as one line of limited length.
 fn bounded(text: &str) -> String {
     let text = text.trim().trim_end_matches('.');
     let mut line: String =
@@ -133,7 +133,7 @@ fn name(challenge: AcmeChallenge) -> &'static str {
     }
 }
 
-/// Hosts as people read them: the first ones, and how many more.
+/// Hosts for people: the first ones, and how many more.
 pub(crate) fn hosts(hosts: &[Hostname]) -> String {
     const NAMED: usize = 3;
     let named: Vec<&str> = hosts.iter().take(NAMED).map(Hostname::as_str).collect();

@@ -22,23 +22,23 @@ use crate::ask::Http;
 use crate::failure::{Failure, said, sentence};
 use crate::pace::Validity;
 
-/// How long an authority may take from the order to the certificate: it connects to each host, from several places, and may wait in between.
+/// How long an authority may take from the order to the certificate: it connects to each host from several places, and may wait in between.
 const ISSUE_MAX: Duration = Duration::from_secs(180);
 
-/// What an account is called that an authority does not know. Source: RFC 8555, section 6.7.
+/// The type of the problem that an authority does not know the account. Source: RFC 8555, section 6.7.
 const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
 
-/// What shows that a host is ours, to be shown where the authority looks.
+/// The proof that we control a host, to be shown where the authority looks.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Proof {
-    /// To clients that offer the protocol `acme-tls/1` alone and ask for the host (RFC 8737, section 3).
+    /// For TLS clients that offer only the protocol `acme-tls/1` and ask for the host (RFC 8737, section 3).
     TlsAlpn {
         /// A certificate, in DER.
         certificate: Vec<u8>,
         /// Its key, in DER by PKCS #8.
         key: Vec<u8>,
     },
-    /// To requests for `/.well-known/acme-challenge/` with the token behind it (RFC 8555, section 8.3).
+    /// For requests of `/.well-known/acme-challenge/TOKEN` (RFC 8555, section 8.3).
     Http {
         /// The last part of the path.
         token: String,
@@ -56,10 +56,10 @@ impl std::fmt::Debug for Proof {
     }
 }
 
-/// Lets a host show something from now on, or nothing more. Called on a task, must not block.
+/// Shows a proof for a host from now on, or none any more. Called in a task; must not block.
 pub type Show = Arc<dyn Fn(&str, Option<Proof>) + Send + Sync>;
 
-/// Asks for a certificate; answers with its key and its chain, in PEM. Nothing is shown any more when this ends, however it does.
+/// Orders a certificate; returns its key and its chain, in PEM. However this ends, no proof is shown any more afterwards.
 pub(crate) async fn issue(folder: &Path, acme: &Acme, show: &Show) -> Result<String, Failure> {
     let asked = tokio::time::timeout(ISSUE_MAX, ask(folder, acme, show)).await;
     asked.unwrap_or_else(|_| {
@@ -71,7 +71,7 @@ async fn ask(folder: &Path, acme: &Acme, show: &Show) -> Result<String, Failure>
     let identifiers: Vec<_> = acme.hosts.iter().map(|host| Identifier::Dns(host.to_string())).collect();
     let account = account::open(folder, acme, Http::new(acme)?).await?;
     let order = match place(&account, &identifiers).await {
-        // An authority that has lost its memory, or was set up anew.
+        // The authority has lost its accounts, or was set up anew.
         Err(Error::Api(problem)) if problem.r#type.as_deref() == Some(NO_ACCOUNT) => {
             account::forget(folder, acme);
             let account = account::open(folder, acme, Http::new(acme)?).await?;
@@ -97,12 +97,12 @@ async fn place(account: &Account, identifiers: &[Identifier]) -> Result<Order, E
     account.new_order(&NewOrder::new(identifiers)).await
 }
 
-/// How an order is looked at again: after a quarter of a second, and then less and less often. The whole has its own limit.
+/// How often the state of an order is asked for: after a quarter of a second, then less and less often. [`issue`] limits the whole.
 fn patience() -> RetryPolicy {
     RetryPolicy::new().initial_delay(Duration::from_millis(250)).backoff(1.5).timeout(ISSUE_MAX)
 }
 
-/// Hides what was shown, when it is dropped.
+/// Proofs that are shown until this is dropped.
 struct Shown<'a> {
     hosts: Vec<String>,
     show: &'a Show,
@@ -114,7 +114,7 @@ impl Drop for Shown<'_> {
     }
 }
 
-/// Shows for each host that has not been shown yet that it is ours, and says so to the authority.
+/// Shows a proof for each host that is not authorized yet, and has the authority look at it.
 async fn prove<'a>(acme: &Acme, order: &mut Order, show: &'a Show) -> Result<Shown<'a>, Failure> {
     let wanted = match acme.challenge {
         AcmeChallenge::TlsAlpn => ChallengeType::TlsAlpn01,
@@ -124,7 +124,7 @@ async fn prove<'a>(acme: &Acme, order: &mut Order, show: &'a Show) -> Result<Sho
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
         let mut authorization = authorization.map_err(|error| of_directory(acme, error))?;
-        // Authorities remember for a while whom they have believed.
+        // Authorities remember an authorization for a while.
         if authorization.status == AuthorizationStatus::Valid {
             continue;
         }
@@ -158,7 +158,7 @@ fn proof(acme: &Acme, host: &str, token: String, answer: &KeyAuthorization) -> R
     }
 }
 
-/// Why an order did not become ready: what the authority met at a host, when it says so.
+/// Why an order did not become ready: what the authority found at a host, if it says so.
 async fn unproven(acme: &Acme, order: &mut Order, error: Option<Error>) -> Failure {
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {
@@ -172,7 +172,7 @@ async fn unproven(acme: &Acme, order: &mut Order, error: Option<Error>) -> Failu
     of_directory(acme, error.unwrap_or(Error::Str("the order is invalid, and no reason is given")))
 }
 
-/// What went wrong between us and an authority.
+/// The failure of a request to an authority.
 pub(crate) fn of_directory(acme: &Acme, error: Error) -> Failure {
     let directory = acme.directory.to_string();
     match error {
@@ -184,7 +184,7 @@ pub(crate) fn of_directory(acme: &Acme, error: Error) -> Failure {
     }
 }
 
-/// When the first certificate in a PEM is valid, or what is wrong with it.
+/// The validity of the first certificate in a PEM, or what is wrong with it.
 pub(crate) fn validity(pem: &[u8]) -> Result<Validity, String> {
     let first = CertificateDer::pem_slice_iter(pem).next().ok_or("it holds no certificate")?;
     let first = first.map_err(|error| error.to_string())?;

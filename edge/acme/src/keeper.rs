@@ -1,4 +1,4 @@
-//! All certificates that are kept, each by a task.
+//! The tasks that keep certificates, one for each.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,24 +19,24 @@ use crate::issue::{Show, issue, validity};
 use crate::pace;
 use crate::place::Subject;
 
-/// How long a wait is at most before the wall clock is looked at again: it may be set, and machines sleep.
+/// The longest wait before the wall clock is read again: it may be set, and machines sleep.
 const LOOK_AGAIN: Duration = Duration::from_secs(600);
 
-/// How a certificate stands with its authority.
+/// The state of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It is being asked for, and nothing has failed since.
+    /// It was ordered, and nothing has failed since.
     Asked,
-    /// It is kept.
+    /// It was issued, and is kept in its file.
     Kept {
         /// When it will be renewed.
         renewal: Wall,
     },
     /// The last attempt has failed.
     Failed {
-        /// Why, as a sentence without its end.
+        /// Why, as a sentence without its full stop.
         why: Arc<str>,
-        /// When the next one is.
+        /// When the next attempt is.
         again: Wall,
     },
 }
@@ -52,14 +52,14 @@ struct Inner {
     runtime: Handle,
     tasks: TaskTracker,
     show: Show,
-    /// One order at a time: two for the same host would show one another's proofs.
+    /// One order at a time: two for the same host would show each other's proofs.
     turn: Semaphore,
     shelf: Mutex<Shelf>,
 }
 
 #[derive(Default)]
 struct Shelf {
-    /// By who wants it.
+    /// By the owner who wants them.
     wanted: BTreeMap<String, Vec<Acme>>,
     running: BTreeMap<Subject, Running>,
     is_closed: bool,
@@ -79,14 +79,14 @@ impl fmt::Debug for Keeper {
 }
 
 impl Keeper {
-    /// Keeps none yet. `folder` is made when the first is asked for; the tasks will run on `runtime`.
+    /// Without a certificate yet. `folder` is made with the first order; the tasks will run on `runtime`.
     pub fn new(folder: PathBuf, runtime: Handle, show: Show) -> Self {
         let (tasks, turn) = (TaskTracker::new(), Semaphore::new(1));
         let inner = Inner { folder, runtime, tasks, show, turn, shelf: Mutex::default() };
         Self { inner: Arc::new(inner) }
     }
 
-    /// Keeps these for `owner`, and none other that only it had wanted. What is kept in files stays there. Returns at once.
+    /// Keeps these certificates for `owner`, instead of those that it wanted before. Files stay where they are. Returns at once.
     pub fn set(&self, owner: &str, wanted: &[Acme]) {
         let shelf = &mut *self.shelf();
         let before = shelf.wanted.get(owner).map_or(&[][..], Vec::as_slice);
@@ -101,17 +101,17 @@ impl Keeper {
         self.follow(shelf);
     }
 
-    /// The file in which key and chain are, once they are there: both in PEM.
+    /// The file with key and chain in PEM, which is there once the certificate was issued.
     pub fn file(&self, acme: &Acme) -> PathBuf {
         Subject::of(acme).file(&self.inner.folder)
     }
 
-    /// How a certificate stands; `None` for one that nobody wants.
+    /// The state of a certificate; `None` for one that nobody wants.
     pub fn standing(&self, acme: &Acme) -> Option<Standing> {
         Some(self.shelf().running.get(&Subject::of(acme))?.state.borrow().clone())
     }
 
-    /// Ends all tasks, also in the middle of an order.
+    /// Ends all tasks, even in the middle of an order.
     pub async fn close(&self) {
         {
             let shelf = &mut *self.shelf();
@@ -122,7 +122,7 @@ impl Keeper {
         self.inner.tasks.wait().await;
     }
 
-    /// Lets a task run for each certificate that is wanted, as the first who wants it says.
+    /// Sees to it that each certificate that is wanted has a task, as its first owner declares it.
     fn follow(&self, shelf: &mut Shelf) {
         let mut wanted: BTreeMap<Subject, &Acme> = BTreeMap::new();
         for acme in shelf.wanted.values().flatten() {
@@ -164,14 +164,14 @@ impl Keeper {
                 // One that panicked is over as well.
                 let _ = before.task.await;
             }
-            // Every step can be left: what is written is written whole, and what was ordered can be ordered again.
+            // Every step may be broken off: files are written whole, and an order can be made again.
             ends.run_until_cancelled(task.keep()).await;
         };
         let task = self.inner.tasks.spawn_on(body, &self.inner.runtime);
         Running { acme: acme.clone(), state, stop, task }
     }
 
-    /// Each change leaves it whole, so a panic while it was locked does no harm.
+    /// Every change leaves it whole, so a panic while it was locked does no harm.
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
         self.inner.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -200,7 +200,7 @@ impl Task {
         }
     }
 
-    /// When the certificate that is kept is to be renewed; `None` when there is none that could be used.
+    /// When the certificate in the file is to be renewed; `None` when there is none that can be used.
     fn renewal(&self) -> Option<Wall> {
         let kept = std::fs::read(&self.file).ok()?;
         let before = self.acme.renew_before.map(Into::into);
@@ -224,7 +224,7 @@ impl Task {
     }
 
     async fn wait(&self, failures: u32, error: &Failure) {
-        // Without chance from the kernel all wait equally long.
+        // Without randomness from the kernel all wait equally long.
         let pause = pace::again(failures, os::seed().unwrap_or_default());
         let again = Wall::from_millis(os::wall().as_millis() + pause.as_millis() as u64);
         tracing::warn!(

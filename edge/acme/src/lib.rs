@@ -1,11 +1,11 @@
-//! Asks authorities for certificates by ACME (RFC 8555), keeps them in files, and renews them.
+//! Obtains certificates from ACME authorities (RFC 8555), keeps them in files, and renews them.
 //!
-//! Each declared certificate has a task: it asks when there is none or the time of renewal has come, and puts chain and key into one file in one
-//! step, where those who speak TLS look. What fails is tried again with a growing, jittered wait ([`pace`]). An authority wants to be shown that a
-//! host is ours; what is to be shown is handed to the one who listens there ([`Show`]).
+//! Each declared certificate has a task. It orders the certificate when there is none or its renewal is due, and writes key and chain into
+//! one file, in one step. A failed order is tried again after a growing wait with jitter ([`pace`]). The authority wants a proof that we
+//! control a host; [`Show`] hands that to whoever listens for the host.
 //!
-//! It listens nowhere, decides nothing about services, and lets nobody but the owner of the folder read a key. The protocol itself, its
-//! signatures and its nonces, is `instant-acme`'s; the connection is rustls and hyper, as everywhere in the house.
+//! The crate listens nowhere, decides nothing about services, and lets nobody but the owner of the folder read a key. The protocol,
+//! with its signatures and nonces, is that of `instant-acme`; the connections are rustls and hyper.
 //!
 //! ```no_run
 //! # fn example(declared: &model::resource::Acme) {

@@ -1,15 +1,15 @@
-//! When to ask, and when to ask again.
+//! When to renew a certificate, and when to try again after a failure.
 
 use std::time::Duration;
 
 use model::time::Wall;
 
-/// From the first failure to the next attempt at most: what is passing, as a listener that is not there yet, is over by then.
+/// The longest wait after the first failure: by then a passing cause is over, such as a listener that was not there yet.
 const AGAIN_FIRST: Duration = Duration::from_secs(10);
 
-/// How much longer each further wait may be.
+/// The factor by which each further wait may be longer.
 ///
-/// So an hour that fails from its beginning sees five or six attempts: Let's Encrypt allows five failed validations of a host in one
+/// With it, the first hour of failures has five or six attempts: Let's Encrypt allows five failed validations of a host an hour
 /// (<https://letsencrypt.org/docs/rate-limits/>).
 const AGAIN_FACTOR: u32 = 3;
 
@@ -25,15 +25,16 @@ pub(crate) struct Validity {
 
 /// When to renew a certificate: `before` its end, or else after two thirds of its life, and never in the first half of it.
 ///
-/// A third of its life is what Let's Encrypt recommends; one that is always to be renewed would be asked for without end.
+/// Two thirds are what Let's Encrypt recommends. In the first half never, or a long `before` would have it renewed without end.
 pub(crate) fn renewal(validity: Validity, before: Option<Duration>) -> Wall {
     let life = validity.until.as_millis().saturating_sub(validity.from.as_millis());
     let before = before.map_or(life / 3, |before| u64::try_from(before.as_millis()).unwrap_or(u64::MAX));
     Wall::from_millis(validity.until.as_millis() - before.min(life / 2))
 }
 
-/// How long to wait after so many failures in a row, at least one: between half and all of a time that grows threefold, as `chance` has it, so that
-/// those who have failed together do not come back together.
+/// How long to wait after so many failures in a row, at least 1.
+///
+/// `chance` chooses between half and all of a time that grows threefold, so that those that failed together do not come back together.
 pub(crate) fn again(failures: u32, chance: u64) -> Duration {
     let factor = AGAIN_FACTOR.saturating_pow(failures.saturating_sub(1));
     let longest = AGAIN_FIRST.saturating_mul(factor).min(AGAIN_MAX);

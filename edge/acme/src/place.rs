@@ -1,11 +1,11 @@
-//! Where accounts and certificates are kept.
+//! The files of accounts and certificates.
 
 use std::path::{Path, PathBuf};
 
 use model::resource::Acme;
 use xxhash_rust::xxh3::Xxh3;
 
-/// What certificates are told apart by: two that are declared with the same are the same one.
+/// What identifies a certificate: two declarations with the same subject mean the same one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Subject {
     pub(crate) directory: String,
@@ -28,13 +28,13 @@ impl Subject {
     }
 }
 
-/// The file with the key of the account with which a certificate is asked for.
+/// The file with the key of the account that orders a certificate.
 pub(crate) fn account_file(folder: &Path, acme: &Acme) -> PathBuf {
     let parts = [acme.directory.as_str(), acme.email.as_deref().unwrap_or_default()];
     folder.join(format!("account-{:016x}.json", digest(parts)))
 }
 
-/// Tells texts apart in the name of a file; nothing is kept safe by it.
+/// Tells texts apart in the name of a file; security does not depend on it.
 fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> u64 {
     let mut hash = Xxh3::new();
     for part in parts {

@@ -1,4 +1,4 @@
-//! Runs a balancer's check or reload: an argument list, no shell, within its time, and with what it said bounded.
+//! Runs a balancer's check or reload: an argument list without a shell, for a limited time, with limited output.
 
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -8,16 +8,16 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
-/// Bytes kept of what a program says on each of its outputs; the rest is read and dropped, so that it does not block.
+/// Most bytes that are kept of each output of a program; the rest is read and dropped, so that the program does not block.
 const SAID_MAX: usize = 64 * 1024;
 
-/// Characters of it that are quoted: a sentence or two.
+/// Most characters that are quoted of it: a sentence or two.
 const QUOTED_MAX: usize = 400;
 
-/// How long the outputs of a program that has ended are read on: a child that it left behind may hold them open for ever.
+/// How long the outputs are read after the program has ended: a child that it left behind may hold them open for ever.
 const LINGER_MAX: Duration = Duration::from_millis(200);
 
-/// Why a program has not done what it was run for.
+/// Why a program did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
     #[error("`{program}` could not be started: {source}; check that it is installed and on the PATH")]
@@ -28,7 +28,7 @@ pub(crate) enum RunError {
     TimedOut { words: String, timeout: Duration, said: String },
 }
 
-/// Runs `words` in `folder` until it succeeds; whatever it started in its process group ends with a timeout.
+/// Runs `words` in `folder` and waits for success. After `timeout` everything in its process group is killed.
 pub(crate) async fn run(words: &[String], folder: &Path, timeout: Duration) -> Result<(), RunError> {
     let program = words.first().map(String::as_str).unwrap_or_default();
     let start_failed = |source| RunError::Start { program: quoted(program), source };
@@ -68,12 +68,12 @@ pub(crate) async fn run(words: &[String], folder: &Path, timeout: Duration) -> R
     }
 }
 
-/// A program with the process group that it leads; dropped before its end, all of it is killed.
+/// A program and the process group that it leads. When it is dropped before its end, the whole group is killed.
 struct Group(Child);
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // No number once it was waited for: it may belong to another by now.
+        // Once it was waited for there is no number any more: it might be another process's by then.
         let pid = self.0.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         if let Some(group) = pid {
             let _gone_already = kill_process_group(group, Signal::KILL);
@@ -84,7 +84,7 @@ impl Drop for Group {
 async fn read(from: Option<impl AsyncRead + Unpin>, to: &mut Vec<u8>) {
     let Some(mut from) = from else { return };
     let mut chunk = [0; 4096];
-    // What cannot be read says nothing.
+    // Output that cannot be read is as good as none.
     while let Ok(read @ 1..) = from.read(&mut chunk).await {
         let room = SAID_MAX.saturating_sub(to.len()).min(read);
         to.extend_from_slice(&chunk[..room]);

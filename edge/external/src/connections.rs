@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 
 use procfs::net::{TcpState, tcp};
 
-/// How many connections lead to each address, as the system had them at one moment.
+/// How many connections were open to each address, at one moment.
 ///
-/// What a balancer of somebody else has under way nobody tells; but a replica to which no connection is open has no request. Replicas listen on
-/// 127.0.0.1, so who asks them is on this machine, and the system lists its side of the connection. Source: proc(5), `/proc/net/tcp`.
+/// An external balancer does not tell how many requests it has under way, but a replica without an open connection has none. Replicas
+/// listen on 127.0.0.1, so their clients are on this machine, and the system lists their end of each connection. Source: proc(5),
+/// `/proc/net/tcp`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Connections(BTreeMap<SocketAddr, u32>);
 
@@ -18,7 +19,7 @@ pub struct Connections(BTreeMap<SocketAddr, u32>);
 pub struct ConnectionsError(#[from] procfs::ProcError);
 
 impl Connections {
-    /// Reads them. Takes time in proportion to the connections of the machine, some 1 ms for 1,000.
+    /// Reads the list of the system. Takes some 1 ms for every 1,000 connections of the machine.
     pub fn read() -> Result<Self, ConnectionsError> {
         let is_open = |state: &TcpState| matches!(state, TcpState::Established | TcpState::SynSent);
         let mut count = BTreeMap::new();
@@ -28,7 +29,7 @@ impl Connections {
         Ok(Self(count))
     }
 
-    /// Those that lead to `address`.
+    /// How many were open to `address`.
     pub fn to(&self, address: SocketAddr) -> u32 {
         self.0.get(&address).copied().unwrap_or(0)
     }

@@ -1,7 +1,7 @@
-//! A balancer's file: a candidate beside it, and its place, which the candidate takes in one step.
+//! A balancer's file, and the candidate that replaces it in one step.
 //!
-//! `FILE.candidate` is what is to be checked. `FILE.before` is there while a candidate stands in the file's place and is not known to be good:
-//! after a crash it says that what stands there is not to be trusted, and what to put back.
+//! `FILE.candidate` is to be checked. `FILE.before` is there while a candidate is in the file's place and is not known to be good yet:
+//! after a crash, it is put back.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -11,7 +11,7 @@ use os::{Durability, write_atomically};
 
 use crate::render::KEPT;
 
-/// Bytes of a file that is read back: some ten times the largest that is written, a service of 1,000 replicas.
+/// Most bytes that are read of a file: some ten times the largest that is written, for a service of 1,000 replicas.
 const READ_MAX: u64 = 1024 * 1024;
 
 /// One file that a balancer reads.
@@ -20,7 +20,7 @@ pub(crate) struct Place {
     path: PathBuf,
 }
 
-/// Why a file is not as it should be; what was in force is.
+/// Why a file could not be changed. The balancer goes on with what it had.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PlaceError {
     #[error(
@@ -40,7 +40,7 @@ impl Place {
         &self.path
     }
 
-    /// Where the file is: what checks and reloads run in.
+    /// The folder of the file, in which checks and reloads run.
     pub(crate) fn folder(&self) -> &Path {
         self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
     }
@@ -49,7 +49,7 @@ impl Place {
         self.beside(".candidate")
     }
 
-    /// Undoes what a crash has left half done.
+    /// Undoes a check that a crash has interrupted.
     pub(crate) fn recover(&self) -> Result<(), PlaceError> {
         match fs::rename(self.beside(".before"), &self.path) {
             Ok(()) => self.settle(),
@@ -63,7 +63,7 @@ impl Place {
         self.path.exists()
     }
 
-    /// Whether the file has this text already. Fails for a file of somebody else: it is never replaced.
+    /// Whether the file has this text already. Fails for a file that we have not written: it is never replaced.
     pub(crate) fn has(&self, text: &str) -> Result<bool, PlaceError> {
         let mut content = Vec::new();
         match File::open(&self.path).and_then(|file| file.take(READ_MAX).read_to_end(&mut content)) {
@@ -76,7 +76,7 @@ impl Place {
         }
     }
 
-    /// Writes the candidate, which may be read by whom the file may be read by.
+    /// Writes the candidate, with the permissions of the file.
     pub(crate) fn propose(&self, text: &str) -> Result<(), PlaceError> {
         let candidate = self.candidate();
         write_atomically(&candidate, text.as_bytes(), Durability::Machine)
@@ -88,32 +88,32 @@ impl Place {
             .map_err(|source| self.failed(source))
     }
 
-    /// The candidate takes the file's place for good.
+    /// Replaces the file with the candidate, for good.
     pub(crate) fn accept(&self) -> Result<(), PlaceError> {
         fs::rename(self.candidate(), &self.path)
             .and_then(|()| self.settle())
             .map_err(|source| self.failed(source))
     }
 
-    /// The candidate goes.
+    /// Removes the candidate.
     pub(crate) fn reject(&self) {
         // One that stays is overwritten by the next.
         let _ = fs::remove_file(self.candidate());
     }
 
-    /// The candidate takes the file's place until it is known to be good or not.
+    /// Replaces the file with the candidate, until it is known whether that is good.
     pub(crate) fn try_on(&self) -> Result<(), PlaceError> {
         let before = self.beside(".before");
         match fs::hard_link(&self.path, &before) {
             Ok(()) => {}
-            // The first of its kind: there is nothing to put back.
+            // There was no file: there is nothing to put back.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(self.failed(source)),
         }
         self.accept()
     }
 
-    /// What was tried on stays.
+    /// Keeps the candidate that was tried on.
     pub(crate) fn keep(&self) -> Result<(), PlaceError> {
         match fs::remove_file(self.beside(".before")) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.failed(error)),
@@ -121,7 +121,7 @@ impl Place {
         }
     }
 
-    /// What was before what was tried on is put back.
+    /// Puts back the file of before the candidate that was tried on.
     pub(crate) fn put_back(&self) -> Result<(), PlaceError> {
         match fs::rename(self.beside(".before"), &self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => fs::remove_file(&self.path),
@@ -131,7 +131,7 @@ impl Place {
         .map_err(|source| self.failed(source))
     }
 
-    /// The folder is on the disk, and with it which file has the name.
+    /// Syncs the folder, and with it which file has the name.
     fn settle(&self) -> io::Result<()> {
         File::open(self.folder())?.sync_all()
     }

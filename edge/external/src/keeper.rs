@@ -1,4 +1,4 @@
-//! One file, kept: from what is wanted to what the balancer has.
+//! The task that keeps one file, and its balancer, as wanted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,17 +13,19 @@ use crate::file::{Place, PlaceError};
 use crate::keepers::{Notice, Tell};
 use crate::pace::Pace;
 
-/// How long a file of an earlier run is left as it is while its replicas have not all been asked for their health yet: a start must not tell a
-/// balancer, which goes on by itself, that there is nobody. 30 s: what takes longer to answer a probe is not well.
+/// How long a file of an earlier run is left as it is while not all replicas have been probed yet: the balancer has gone on by
+/// itself, and must not lose its replicas because Homeostat has started.
+///
+/// 30 s: a replica that takes longer to answer a probe is not well.
 const BEGIN_MAX: Duration = Duration::from_secs(30);
 
-/// How often a balancer is asked when everything ends: once more, since a reload may come while another is under way.
+/// How often a balancer is reloaded at the shutdown, at most: twice, because a reload may fail while another is under way.
 const LAST_TRIES: u32 = 2;
 
-/// Between these.
+/// The pause between these.
 const LAST_PAUSE: Duration = Duration::from_millis(500);
 
-/// What is to be in a file.
+/// What a file should have.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     pub(crate) service: ServiceName,
@@ -33,34 +35,34 @@ pub(crate) struct Wanted {
     pub(crate) serving: usize,
     /// Grows with each change.
     pub(crate) number: u64,
-    /// Whether all replicas are known for what they are.
+    /// Whether it is known of all replicas if they can serve.
     pub(crate) is_settled: bool,
     pub(crate) ends: Ends,
 }
 
-/// When the work of a keeper is done.
+/// When a keeper ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Ends {
-    /// More may be wanted.
+    /// Not yet: more may be wanted.
     Not,
-    /// When the balancer has taken this.
+    /// Once the balancer has taken this.
     Taken,
-    /// When it was asked to take this: everything ends, and must not wait for a balancer that has ended before.
+    /// Once it was asked to take this: at the shutdown, which must not wait for a balancer that has ended before.
     Asked,
 }
 
-/// A file and how it is.
+/// A file and its state.
 #[derive(Clone, Debug)]
 pub struct Kept {
     /// How it was declared.
     pub external: Arc<External>,
-    /// How it is.
+    /// Its state.
     pub state: FileState,
     /// Whether the balancer has what is wanted now.
     pub is_current: bool,
 }
 
-/// How a balancer's file is.
+/// The state of a balancer's file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileState {
     /// When it was last written; `None` while this run has not.
@@ -77,7 +79,7 @@ pub struct FileState {
     pub failures: u64,
     /// The number of what the balancer has.
     pub(crate) in_force: u64,
-    /// Since when, as the machine counts.
+    /// Since when the balancer has it, since the boot of the machine.
     pub(crate) in_force_since: Duration,
 }
 
@@ -103,7 +105,7 @@ enum KeepError {
     Broken { path: String },
 }
 
-/// What became of a file.
+/// How a file was brought up to date.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Brought {
     /// The balancer had it already.
@@ -167,7 +169,7 @@ impl Keeper {
         }
     }
 
-    /// Lets the balancer have what is wanted at the end, if it can be asked.
+    /// Brings the balancer to what is wanted at the shutdown, if it can be reloaded.
     async fn part(&self, wanted: &Wanted) {
         for nth in 0..LAST_TRIES {
             if nth > 0 {
@@ -182,18 +184,18 @@ impl Keeper {
         }
     }
 
-    /// Whether nothing was attempted yet.
+    /// Whether nothing was attempted yet in this run.
     fn is_untried(&self) -> bool {
         let state = self.state.borrow();
         state.reloads == 0 && state.failures == 0
     }
 
-    /// Whether this was never attempted.
+    /// Whether this was not attempted yet.
     fn is_behind(&self, wanted: &Wanted) -> bool {
         self.state.borrow().trouble.is_none() && self.state.borrow().in_force < wanted.number
     }
 
-    /// Lets the file and the balancer be as wanted.
+    /// Brings the file and the balancer to what is wanted.
     async fn bring(&self, wanted: &Wanted) -> Result<Brought, KeepError> {
         let text = Arc::clone(&wanted.text);
         let is_there = self.blocking(move |place| place.has(&text)).await?;
@@ -202,7 +204,7 @@ impl Keeper {
             return Ok(Brought::AsItWas);
         }
         if is_there {
-            // Of an earlier run, or not taken when it was written: whether it is good may have changed since.
+            // It is of an earlier run, or was not taken when it was written: what the check says may have changed since.
             self.check(wanted, self.place.path().to_string_lossy().as_ref()).await?;
         } else {
             let text = Arc::clone(&wanted.text);
@@ -224,7 +226,7 @@ impl Keeper {
         Ok(Brought::Taken)
     }
 
-    /// The candidate is looked at where it lies, and only then takes the file's place.
+    /// Checks the candidate where it lies, and replaces the file with it only then.
     async fn check_aside(&self, wanted: &Wanted) -> Result<(), KeepError> {
         let candidate = self.place.candidate();
         if let Err(refused) = self.check(wanted, candidate.to_string_lossy().as_ref()).await {
@@ -238,7 +240,7 @@ impl Keeper {
         self.blocking(Place::accept).await
     }
 
-    /// The candidate takes the file's place, is looked at there, and gives it back when it is refused.
+    /// Replaces the file with the candidate, checks it there, and puts the file back when it is refused.
     async fn check_on(&self, wanted: &Wanted) -> Result<(), KeepError> {
         self.blocking(Place::try_on).await?;
         match self.check(wanted, self.place.path().to_string_lossy().as_ref()).await {
@@ -262,7 +264,7 @@ impl Keeper {
         })
     }
 
-    /// Notes how it went, and tells people of what is new.
+    /// Notes how it went, and tells people if that is news.
     fn account(&self, wanted: &Wanted, result: Result<Brought, KeepError>) {
         let (is_warning, message) = match result {
             Ok(brought) => {
@@ -298,7 +300,7 @@ impl Keeper {
         (self.tell)(Notice { service: wanted.service.clone(), is_warning, message });
     }
 
-    /// Does something to the file on a thread that may wait for the disk.
+    /// Works on the file in a thread that may block.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Place) -> Result<T, PlaceError> + Send + 'static,

@@ -1,4 +1,4 @@
-//! All files that are kept.
+//! The keepers of all files.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,25 +17,25 @@ use crate::keeper::{Ends, FileState, Keeper, Kept, Wanted};
 use crate::render::render;
 use crate::upstream::{Server, Standing, Upstream};
 
-/// From a reload until the balancer can be believed to follow it: a reload ends when it has been asked for, and the new processes take over a
-/// moment later. An old one may by then have chosen a replica for a request that it had already begun to read.
+/// How long after a reload a balancer may still go by what it had before: the command ends when the reload has been asked for, the new
+/// processes take over a moment later, and an old one may already have chosen a replica for a request that it had begun to read.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// Something about a file that people are to hear of.
+/// News of a file, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// Whose replicas are in the file.
     pub service: ServiceName,
-    /// Whether it tells of trouble.
+    /// Whether it is about trouble.
     pub is_warning: bool,
     /// What happened.
     pub message: String,
 }
 
-/// Tells people; called on a task, must not block.
+/// Tells people. Called in a task; must not block.
 pub type Tell = Arc<dyn Fn(Notice) + Send + Sync>;
 
-/// Keeps files of balancers; cheap to clone.
+/// Keeps the files of external balancers; cheap to clone.
 #[derive(Clone)]
 pub struct Keepers {
     inner: Arc<Inner>,
@@ -51,7 +51,7 @@ struct Inner {
 #[derive(Default)]
 struct Shelf {
     by_file: BTreeMap<PathBuf, Entry>,
-    /// Whether nothing is wanted any more.
+    /// Whether the shutdown has begun.
     is_closed: bool,
 }
 
@@ -61,12 +61,12 @@ struct Entry {
 }
 
 impl Entry {
-    /// Whether it has, or had last, the replicas of a service.
+    /// Whether the file has the replicas of `service`, or had them last.
     fn is_of(&self, service: &ServiceName) -> bool {
         self.wanted.borrow().service == *service
     }
 
-    /// Whether a balancer may still send requests by what it was told before.
+    /// Whether the balancer may still go by what it had before.
     fn is_settling(&self, now: Duration) -> bool {
         let state = self.state.borrow();
         state.in_force < self.wanted.borrow().number || now.saturating_sub(state.in_force_since) < SETTLE
@@ -81,16 +81,16 @@ impl fmt::Debug for Keepers {
 }
 
 impl Keepers {
-    /// Keeps none yet; their tasks will run on `runtime`.
+    /// Without a file yet; the tasks will run on `runtime`.
     pub fn new(runtime: Handle, tell: Tell) -> Self {
         let inner = Inner { runtime, tasks: TaskTracker::new(), tell, shelf: Mutex::default() };
         Self { inner: Arc::new(inner) }
     }
 
-    /// Lets the balancers of a service have these replicas, and no other balancer any of them.
+    /// Brings the replicas of `upstream` to the external balancers of a service, and to no other.
     ///
-    /// A file that is not named any more is left with no server in it, since a configuration that includes it may need it. `is_settled` says
-    /// that all replicas are known for what they are. Returns at once.
+    /// A file that is not named any more is left without a server, because a configuration may include it. `is_settled` says whether it is
+    /// known of all replicas if they can serve. Returns at once.
     pub fn set(&self, service: &ServiceName, externals: &[External], upstream: &Upstream, is_settled: bool) {
         let shelf = &mut *self.shelf();
         if shelf.is_closed {
@@ -122,7 +122,7 @@ impl Keepers {
         }
     }
 
-    /// How the files of a service are, in the order of their paths.
+    /// The state of the files of a service, in the order of their paths.
     pub fn state(&self, service: &ServiceName) -> Vec<Kept> {
         let shelf = self.shelf();
         let own = shelf
@@ -137,14 +137,14 @@ impl Keepers {
         kept.collect()
     }
 
-    /// What ends when the balancers of a service have what they are to have now.
+    /// Waits until the balancers of a service have what is wanted now.
     pub fn applied(&self, service: &ServiceName) -> Applied {
         let shelf = self.shelf();
         let own = shelf.by_file.values().filter(|entry| entry.is_of(service));
         Applied(own.map(|entry| (entry.state.clone(), entry.wanted.borrow().number)).collect())
     }
 
-    /// Whether a balancer of a service may still send requests by what it was told before; `None` when there is none that could.
+    /// Whether a balancer of a service may still go by what it had before; `None` when the service has no balancer.
     pub fn is_settling(&self, service: &ServiceName) -> Option<bool> {
         let now = os::since_boot();
         let shelf = self.shelf();
@@ -152,10 +152,10 @@ impl Keepers {
         own.map(|entry| entry.is_settling(now)).reduce(|a, b| a || b)
     }
 
-    /// Leaves all files without a server, and waits until their balancers have taken that, at most `limit`. Who does not take it when asked, and asked
-    /// once more, has ended before.
+    /// Leaves all files without a server, and waits until their balancers have taken that, but not longer than `limit`. A balancer that does not
+    /// take it at the second attempt is taken to have ended before.
     ///
-    /// To be called before the replicas are stopped: another program may get their ports.
+    /// Call it before the replicas are stopped: another program may get their ports.
     pub async fn close(&self, limit: Duration) {
         {
             let shelf = &mut *self.shelf();
@@ -187,19 +187,19 @@ impl Keepers {
         shelf.by_file.insert(file, Entry { wanted, state });
     }
 
-    /// Each change leaves it whole, so a panic while it was locked does no harm.
+    /// Every change leaves it whole, so a panic while it was locked does no harm.
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
         self.inner.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Puts the new in place of the old, and gives it a number, when they differ.
+/// Replaces what is wanted, under the next number if the file has to change; returns whether anything differs.
 fn change(wanted: &mut Wanted, mut new: Wanted) -> bool {
     let is_same_text = wanted.text == new.text;
     let is_same = is_same_text
         && (&wanted.service, &wanted.external, wanted.is_settled, wanted.ends)
             == (&new.service, &new.external, new.is_settled, new.ends);
-    // What differs in something else than the text is in force when the text is.
+    // Other differences are in force as soon as the text is.
     new.number = wanted.number + u64::from(!is_same_text || wanted.external != new.external);
     *wanted = new;
     !is_same
@@ -228,7 +228,7 @@ fn retire(entry: &mut Entry, ends: Ends) {
     });
 }
 
-/// Waits for balancers to have what they are to have.
+/// Waits until balancers have what was wanted at one moment.
 #[derive(Debug)]
 pub struct Applied(Vec<(watch::Receiver<FileState>, u64)>);
 
@@ -238,7 +238,7 @@ impl Applied {
         self.0.iter().all(|(state, number)| state.borrow().in_force >= *number)
     }
 
-    /// Ends when they have it, or nobody cares for them any more.
+    /// Ends when they have it, or their keepers have ended.
     pub async fn wait(self) {
         for (mut state, number) in self.0 {
             // A keeper that has ended will not do more.

@@ -1,10 +1,11 @@
-//! Keeps balancers of other makers told of the replicas of a service, by the files that they read.
+//! Keeps external load balancers, such as nginx and HAProxy, up to date with the replicas of a service, through the files that they read.
 //!
-//! What is to be in a file is a pure function of the replicas ([`render()`]). Each file has a keeper: a task that gathers changes, lets the
-//! balancer's own check look at a candidate, puts that in the file's place in one step, and reloads the balancer. What a check refuses never
-//! stays in the file's place, and what failed is tried again with a growing wait.
+//! The text of a file is a pure function of the replicas ([`render()`]). Each file has a keeper: a task that gathers changes, has the
+//! balancer's own check look at a candidate, replaces the file with it in one step, and reloads the balancer. A file that the check
+//! has refused does not stay, and what failed is tried again with a growing wait.
 //!
-//! It moves no request and decides nothing about replicas; and it never writes what was not declared, nor what is there already.
+//! The crate carries no traffic and decides nothing about replicas. It writes only files that were declared, and only when their text
+//! has changed.
 //!
 //! ```
 //! use external::{Server, Standing, Upstream, render};

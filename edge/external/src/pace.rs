@@ -1,15 +1,15 @@
-//! When a file is written: after changes were gathered, not too often, and after a failure later and later.
+//! When a file is written: once changes were gathered, not too often, and after failures with a growing wait.
 
 use std::time::Duration;
 
-/// How long after a change further ones are waited for: what one decision moves comes within it, and a balancer that has to know of a dead
-/// replica does not wait long.
+/// How long to wait for further changes after the first: long enough for all that one decision moves, and short enough for a balancer
+/// that has to know of a dead replica.
 const GATHER: Duration = Duration::from_millis(50);
 
-/// The longest wait after a failure; a person who has mended the cause sees the effect within it.
+/// The longest wait after a failure: within it, a person who has fixed the cause sees the effect.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 
-/// The times of one file. Times are since an arbitrary moment, the same for all calls.
+/// The schedule of one file. Times are since an arbitrary moment, the same for all calls.
 #[derive(Debug)]
 pub(crate) struct Pace {
     /// The shortest time between two tries.
@@ -24,19 +24,19 @@ impl Pace {
         Self { every, last: None, failures: 0, due: None }
     }
 
-    /// Another text is wanted. Further changes do not put it off, and a wait after a failure is over: it was for another text.
+    /// Another text is wanted. Further changes do not put off the next attempt, and end a wait after a failure, which was for another text.
     pub(crate) fn changed(&mut self, now: Duration) {
         let earliest = self.last.map_or(Duration::ZERO, |last| last + self.every);
         let due = (now + GATHER).max(earliest);
         self.due = Some(self.due.map_or(due, |before| before.min(due)));
     }
 
-    /// It was tried, and the balancer has it.
+    /// An attempt has succeeded.
     pub(crate) fn done(&mut self, now: Duration) {
         (self.last, self.failures, self.due) = (Some(now), 0, None);
     }
 
-    /// It was tried, and the balancer does not have it.
+    /// An attempt has failed.
     pub(crate) fn failed(&mut self, now: Duration) {
         self.last = Some(now);
         let wait = self.every.saturating_mul(1 << self.failures.min(16)).min(BACKOFF_MAX.max(self.every));
@@ -44,7 +44,7 @@ impl Pace {
         self.due = Some(now + wait);
     }
 
-    /// When it is to be tried next; `None` while nothing is to be done.
+    /// When the next attempt is due; `None` while there is nothing to do.
     pub(crate) const fn due(&self) -> Option<Duration> {
         self.due
     }

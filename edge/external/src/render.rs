@@ -1,4 +1,4 @@
-//! The text of a balancer's file: a function of the replicas and of nothing else.
+//! The text of a balancer's file, which depends on the replicas and on nothing else.
 
 mod haproxy;
 mod nginx;
@@ -9,7 +9,7 @@ use model::resource::ExternalFormat;
 
 use crate::upstream::Upstream;
 
-/// The whole of a file. The same replicas give the same text, so that what has not changed is seen as such.
+/// The text of a file. The same replicas give the same text, so it is seen when nothing has changed.
 pub fn render(format: ExternalFormat, upstream: &Upstream) -> String {
     match format {
         ExternalFormat::Nginx => nginx::render(upstream),
@@ -17,16 +17,16 @@ pub fn render(format: ExternalFormat, upstream: &Upstream) -> String {
     }
 }
 
-/// What goes into a file as a word of its own: letters, digits and `._-`, everything else is `_`.
+/// A word for a file: letters, digits and `._-` stay, everything else becomes `_`.
 ///
-/// Names are checked when they are declared, and this changes none of them. It is here so that whatever becomes of that check, no name can end
-/// a line, a word or a block of somebody's configuration.
+/// Names are checked when they are declared, and this changes none of them. It makes sure that, whatever becomes of that check, no name
+/// can end a word, a line or a block of somebody's configuration.
 fn word(text: &str) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
     text.chars().map(safe).collect()
 }
 
-/// What each file begins with, and tells it from one of somebody else.
+/// What each file begins with, by which it is known as ours.
 pub(crate) const KEPT: &str = "# Kept by homeostat ";
 
 fn head(upstream: &Upstream) -> String {

@@ -1,23 +1,23 @@
-//! What a balancer is told: the replicas of a service and its endpoints elsewhere, and how to choose among them.
+//! What a balancer has to know: the endpoints of a service, and how to choose among them.
 
 use std::net::SocketAddr;
 
 use model::resource::{Balance, HashKey};
 
-/// The replicas of one service, and its endpoints elsewhere, as a balancer is to see them.
+/// The replicas of one service, and its endpoints elsewhere, as a balancer should see them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// The service.
     pub service: String,
-    /// What the `upstream` or the `backend` is called.
+    /// The name of the `upstream` (nginx) or `backend` (HAProxy).
     pub name: String,
-    /// Whether its replicas speak HTTP/2 and nothing else.
+    /// Whether its replicas speak only HTTP/2.
     pub http2: bool,
     /// How a replica is chosen.
     pub balance: Balance,
     /// What tells clients apart, for [`Balance::ConsistentHash`].
     pub hash: HashKey,
-    /// Those that answer, in the order of their places, endpoints elsewhere last; a replica that is not named gets nothing.
+    /// Those that can serve, in the order of their places, endpoints elsewhere last. A replica that is not here gets nothing.
     pub servers: Vec<Server>,
 }
 
@@ -28,11 +28,11 @@ pub struct Server {
     pub ordinal: Option<u32>,
     /// Where it listens.
     pub address: SocketAddr,
-    /// What it may get.
+    /// The traffic that it may get.
     pub standing: Standing,
 }
 
-/// What a server may get.
+/// The traffic that a server may get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// Requests, in proportion to its weight among the others.
@@ -40,6 +40,6 @@ pub enum Standing {
         /// At least 1.
         weight: u16,
     },
-    /// Nothing new; what it has it finishes.
+    /// Nothing new; it finishes what it has.
     Draining,
 }
