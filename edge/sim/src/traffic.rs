@@ -109,48 +109,45 @@ impl Site {
         Some(Measured { source: self.name.clone(), key, stale_after: STALE_AFTER, said })
     }
 
-    /// The proxy's counters of this service.
-    pub(crate) fn count(&self, out: &mut Vec<Traffic>) {
-        for (ordinal, life) in self.places().filter(|(_, life)| life.is_counted()) {
-            let work = &life.work;
-            out.push(Traffic {
-                service: self.name.clone(),
-                ordinal,
-                incarnation: life.incarnation,
-                requests: work.answered_milli / 1000,
-                errors: work.errors,
-                in_flight: life.in_flight(),
-                latency_p99: Duration::from_micros(work.last_latency_us),
-            });
-        }
+    /// The proxy's counters of its replicas.
+    pub(crate) fn traffic(&self) -> impl Iterator<Item = Traffic> {
+        let counted = self.places().filter(|(_, life)| life.is_counted());
+        counted.map(|(ordinal, life)| Traffic {
+            service: self.name.clone(),
+            ordinal,
+            incarnation: life.incarnation,
+            requests: life.work.answered_milli / 1000,
+            errors: life.work.errors,
+            in_flight: life.in_flight(),
+            latency_p99: Duration::from_micros(life.work.last_latency_us),
+        })
     }
 
-    /// The proxy's latencies of this service, where it promises one.
-    pub(crate) fn time(&self, out: &mut Vec<Latencies>) {
-        let Some(promised) = self.promised else { return };
-        for (ordinal, life) in self.places().filter(|(_, life)| life.is_counted()) {
-            out.push(Latencies {
+    /// The latencies of its replicas, if it promises one.
+    pub(crate) fn latencies(&self) -> impl Iterator<Item = Latencies> {
+        self.promised.into_iter().flat_map(move |promised| {
+            let counted = self.places().filter(|(_, life)| life.is_counted());
+            counted.map(move |(ordinal, life)| Latencies {
                 service: self.name.clone(),
                 ordinal,
                 incarnation: life.incarnation,
                 promised,
                 failed: life.work.errors,
                 answered: life.work.timed_milli.map(|milli| milli / 1000),
-            });
-        }
+            })
+        })
     }
 
-    /// Processor time and memory of this service's replicas.
-    pub(crate) fn measure(&self, out: &mut Vec<Usage>) {
-        for (ordinal, life) in self.places().filter(|(_, life)| life.is_running()) {
-            out.push(Usage {
-                replica: ReplicaId { service: self.name.clone(), ordinal },
-                incarnation: life.incarnation,
-                cpu_time: Duration::from_micros(life.work.cpu_us),
-                memory: life.program.memory,
-                throttling: None,
-            });
-        }
+    /// Processor time and memory of its replicas.
+    pub(crate) fn usage(&self) -> impl Iterator<Item = Usage> {
+        let running = self.places().filter(|(_, life)| life.is_running());
+        running.map(|(ordinal, life)| Usage {
+            replica: ReplicaId { service: self.name.clone(), ordinal },
+            incarnation: life.incarnation,
+            cpu_time: Duration::from_micros(life.work.cpu_us),
+            memory: life.program.memory,
+            throttling: None,
+        })
     }
 
     /// Its replicas that the proxy goes around.

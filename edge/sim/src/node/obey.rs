@@ -1,0 +1,296 @@
+//! What the agent does with actions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::action::{Action, ActionKind, Admission, Failure, FailureKind, Outcome, Refusal};
+use model::identity::{ActionId, Epoch, Incarnation, ReplicaId};
+use model::input::Declared;
+use model::name::ServiceName;
+use model::resource::Resources;
+use model::time::Time;
+
+use super::Node;
+use crate::effect::Effect;
+use crate::fabric::{Fabric, Happening, LifeEvent, LifeKey, befalls};
+use crate::fault::Fault;
+use crate::life::{Life, LifeState, Probed, Work};
+
+/// Actions whose end is remembered; a repeat comes within minutes, not after ten thousand others.
+const DONE_MAX: usize = 10_000;
+
+impl Node {
+    /// A run greets the agent: older ones are refused from now on, and it is told what is here.
+    pub(crate) fn greet(&mut self, fabric: &mut Fabric, epoch: Epoch) {
+        if epoch < self.epoch {
+            return;
+        }
+        self.epoch = epoch;
+        fabric.session = Some(epoch);
+        fabric.effects.push(Effect::Fenced { epoch });
+        self.report_inventory(fabric);
+    }
+
+    /// An action arrives.
+    pub(crate) fn receive(&mut self, fabric: &mut Fabric, action: &Action) {
+        let id = action.id;
+        if id.epoch < self.epoch {
+            refuse(fabric, id, Refusal::StaleEpoch);
+            return;
+        }
+        self.epoch = id.epoch;
+        self.up_to = self.up_to.max(id);
+        if let Some(outcome) = self.done.get(&id) {
+            fabric.reply(id, outcome.clone());
+            return;
+        }
+        if befalls(&fabric.faults, Fault::Unknown, &mut fabric.chance.agent) {
+            fabric.reply(id, Outcome::Unknown);
+            if fabric.chance.agent.happens(500) {
+                return;
+            }
+        } else if befalls(&fabric.faults, Fault::Fails, &mut fabric.chance.agent) {
+            let outcome = Outcome::Failed(failure(&action.kind, fabric));
+            // A start that failed is over: the loop goes on with another one. Everything else is told again by the same id.
+            if matches!(action.kind, ActionKind::Start { .. }) {
+                self.note_done(id, outcome.clone());
+            }
+            fabric.reply(id, outcome);
+            return;
+        }
+        self.act(fabric, action);
+    }
+
+    fn act(&mut self, fabric: &mut Fabric, action: &Action) {
+        let id = action.id;
+        match &action.kind {
+            ActionKind::Start { replica, incarnation, declared, admission } => {
+                self.start(fabric, id, (replica, *incarnation), declared, *admission);
+            }
+            ActionKind::Stop { replica, incarnation, grace } => {
+                self.stop(fabric, id, replica, *incarnation, *grace);
+            }
+            ActionKind::Admit { replica, incarnation, admission, .. } => {
+                self.admit(fabric, id, replica, *incarnation, *admission);
+            }
+            ActionKind::Allot { replica, incarnation, resources } => {
+                self.allot(fabric, id, replica, *incarnation, *resources);
+            }
+            ActionKind::Expose(declared) => {
+                self.listen(id, &declared.name, Some(declared));
+                self.finish(fabric, id);
+            }
+            ActionKind::Conceal(service) => {
+                self.listen(id, service, None);
+                self.finish(fabric, id);
+            }
+            // The orchestrator writes that down itself.
+            ActionKind::Remember(_) => {}
+        }
+    }
+
+    fn start(
+        &mut self,
+        fabric: &mut Fabric,
+        by: ActionId,
+        (replica, incarnation): (&ReplicaId, Incarnation),
+        declared: &Arc<Declared>,
+        admission: Admission,
+    ) {
+        let site = self.site_index(&replica.service);
+        let place = replica.ordinal.0 as usize;
+        if let Some(life) = self.sites[site].lives.get(place).and_then(Option::as_ref) {
+            if life.begun_by == by {
+                // Its end is told when its program runs, or it was told before.
+                return;
+            }
+            let (asked, running) = (incarnation, life.incarnation);
+            let replica = replica.clone();
+            if life.is_alive() {
+                fabric.effects.push(Effect::SecondLife { by, replica, running, asked });
+                return refuse(fabric, by, Refusal::OtherIncarnation);
+            }
+            if incarnation <= running {
+                fabric.effects.push(Effect::UsedLife { by, replica, asked, latest: running });
+                return refuse(fabric, by, Refusal::OtherIncarnation);
+            }
+        }
+        self.lives_begun += 1;
+        let program = self.sites[site].program(declared.generation);
+        let lives = &mut fabric.chance.lives;
+        let exec = lives.span(program.exec.0, program.exec.1);
+        let is_deaf = befalls(&fabric.faults, Fault::Deaf, lives);
+        let mut life = Life {
+            incarnation,
+            generation: declared.generation,
+            begun_by: by,
+            state: LifeState::Execing,
+            admission: Some(admission),
+            admitted_by: by,
+            hung_since: None,
+            is_unready: false,
+            is_probed: true,
+            seen: Probed { ready: false, live: true },
+            is_deaf,
+            stoppers: Vec::new(),
+            resources: Resources::default(),
+            allotted_by: ActionId::default(),
+            program,
+            begun_at: fabric.now,
+            ejected_until: Time::ZERO,
+            up_since: None,
+            serial: self.lives_begun,
+            work: Work::default(),
+        };
+        life.allot(by, declared.spec.resources);
+        let places = &mut self.sites[site].lives;
+        if places.len() <= place {
+            places.resize_with(place + 1, || None);
+        }
+        let which = LifeKey { site, place, serial: life.serial };
+        places[place] = Some(life);
+        fabric.effects.push(Effect::Began { by, replica: replica.clone(), incarnation });
+        fabric.after(exec, Happening::InLife { which, what: LifeEvent::Exec });
+    }
+
+    fn stop(
+        &mut self,
+        fabric: &mut Fabric,
+        by: ActionId,
+        replica: &ReplicaId,
+        incarnation: Incarnation,
+        grace: Duration,
+    ) {
+        let site = self.site_index(&replica.service);
+        let place = replica.ordinal.0 as usize;
+        let Some(life) = self.sites[site].lives.get_mut(place).and_then(Option::as_mut) else {
+            return self.finish(fabric, by);
+        };
+        if life.incarnation != incarnation {
+            return refuse(fabric, by, Refusal::OtherIncarnation);
+        }
+        match life.state {
+            LifeState::Ended { .. } => return self.finish(fabric, by),
+            LifeState::Stopping => {
+                if !life.stoppers.contains(&by) {
+                    life.stoppers.push(by);
+                }
+                return;
+            }
+            LifeState::Execing | LifeState::Booting | LifeState::Up => {}
+        }
+        fabric.effects.push(Effect::Signalled {
+            by,
+            replica: replica.clone(),
+            incarnation,
+            in_flight: life.in_flight(),
+            was_well: life.is_well(),
+        });
+        life.state = LifeState::Stopping;
+        life.stoppers.push(by);
+        let which = LifeKey { site, place, serial: life.serial };
+        let obeys = !life.is_deaf && life.hung_since.is_none() && life.program.stop < grace;
+        let (span, what) =
+            if obeys { (life.program.stop, LifeEvent::Obeys) } else { (grace, LifeEvent::Killed) };
+        fabric.after(span, Happening::InLife { which, what });
+        self.report_life(fabric, which);
+    }
+
+    fn admit(
+        &mut self,
+        fabric: &mut Fabric,
+        by: ActionId,
+        replica: &ReplicaId,
+        incarnation: Incarnation,
+        admission: Admission,
+    ) {
+        let index = self.site_index(&replica.service);
+        let place = replica.ordinal.0 as usize;
+        let life = self.sites[index].lives.get_mut(place).and_then(Option::as_mut);
+        match life.filter(|life| life.incarnation == incarnation && life.is_alive()) {
+            Some(life) => {
+                // Who is told how to ask it for its health does so at once.
+                life.is_probed = true;
+                let which = LifeKey { site: index, place, serial: life.serial };
+                fabric.queue.put(fabric.now, Happening::InLife { which, what: LifeEvent::Probe });
+                if by > life.admitted_by {
+                    (life.admission, life.admitted_by) = (Some(admission), by);
+                    fabric.effects.push(Effect::Admitted { by, replica: replica.clone(), admission });
+                }
+                self.finish(fabric, by);
+            }
+            None => refuse(fabric, by, Refusal::OtherIncarnation),
+        }
+    }
+
+    fn allot(
+        &mut self,
+        fabric: &mut Fabric,
+        by: ActionId,
+        replica: &ReplicaId,
+        incarnation: Incarnation,
+        resources: Resources,
+    ) {
+        let index = self.site_index(&replica.service);
+        let life = self.sites[index].lives.get_mut(replica.ordinal.0 as usize).and_then(Option::as_mut);
+        let Some(life) = life.filter(|life| life.incarnation == incarnation && life.is_alive()) else {
+            return refuse(fabric, by, Refusal::OtherIncarnation);
+        };
+        let memory = resources.memory.map(|memory| u64::try_from(memory.units_ceil()).unwrap_or(0));
+        let why = if !life.program.is_fittable {
+            Some((FailureKind::Unsupported, "this world cannot change what runs"))
+        } else if memory.is_some_and(|limit| limit < life.program.memory.0) {
+            Some((FailureKind::Other, "it uses more memory than that"))
+        } else {
+            None
+        };
+        if let Some((kind, why)) = why {
+            let message = format!("could not change what {replica} may use: {why}").into();
+            let outcome = Outcome::Failed(Failure { kind, message });
+            self.note_done(by, outcome.clone());
+            return fabric.reply(by, outcome);
+        }
+        if by > life.allotted_by {
+            life.allot(by, resources);
+            fabric.effects.push(Effect::Allotted { by, replica: replica.clone(), resources });
+        }
+        self.finish(fabric, by);
+    }
+
+    fn listen(&mut self, by: ActionId, service: &ServiceName, exposed: Option<&Declared>) {
+        let site = self.site_mut(service);
+        if by > site.exposed_by {
+            site.exposed_by = by;
+            site.exposed = exposed.map(|declared| declared.revision);
+            site.promised = exposed.and_then(Declared::promise).map(|slo| slo.latency.below.as_duration());
+            let to_zero = exposed.and_then(|declared| declared.spec.scale.to_zero);
+            site.wait = to_zero.map(|to_zero| to_zero.wait.into());
+            site.tells_demand =
+                to_zero.is_some() || exposed.is_some_and(|declared| declared.foretold().is_some());
+        }
+    }
+
+    pub(super) fn finish(&mut self, fabric: &mut Fabric, id: ActionId) {
+        self.note_done(id, Outcome::Applied);
+        fabric.reply(id, Outcome::Applied);
+    }
+
+    fn note_done(&mut self, id: ActionId, outcome: Outcome) {
+        if self.done.len() == DONE_MAX {
+            self.done.pop_first();
+        }
+        self.done.insert(id, outcome);
+    }
+}
+
+fn refuse(fabric: &mut Fabric, action: ActionId, refusal: Refusal) {
+    fabric.effects.push(Effect::Refused { action, refusal });
+    fabric.reply(action, Outcome::Refused(refusal));
+}
+
+fn failure(kind: &ActionKind, fabric: &mut Fabric) -> Failure {
+    let kinds = [FailureKind::Other, FailureKind::AddressInUse, FailureKind::DiskFull];
+    let index = usize::try_from(fabric.chance.agent.below(kinds.len() as u64)).unwrap_or(0);
+    let message = format!("could not {} on node sim: the world would not have it", kind.verb());
+    Failure { kind: kinds[index], message: message.into() }
+}

@@ -1,0 +1,115 @@
+//! What the agent and the proxy count, measure and report.
+
+use std::time::Duration;
+
+use model::identity::Ordinal;
+use model::input::Report;
+use model::time::Time;
+
+use super::{Node, observed};
+use crate::fabric::Fabric;
+use crate::site::Site;
+
+/// How long an ended life is told of in inventories: in six of them.
+const ENDED_KEPT: Duration = Duration::from_mins(1);
+
+/// What is not measured for a while.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Blindness {
+    until: Time,
+    /// Only every second replica is missing.
+    is_partial: bool,
+}
+
+impl Blindness {
+    fn hides(self, ordinal: Ordinal) -> bool {
+        !self.is_partial || !ordinal.0.is_multiple_of(2)
+    }
+}
+
+impl Node {
+    /// Counts, measures and reports what it is time for.
+    pub(crate) fn tick(&mut self, fabric: &mut Fabric) {
+        self.ticks += 1;
+        for site in &mut self.sites {
+            site.tick(fabric.now, &mut fabric.effects);
+        }
+        let blind = self.blind.filter(|blind| fabric.now < blind.until);
+        self.report_traffic(fabric, blind);
+        if self.ticks.is_multiple_of(2) {
+            self.report_usage(fabric, blind);
+        }
+        // Every second.
+        if self.ticks.is_multiple_of(4) {
+            self.report_latencies(fabric, blind);
+            self.report_ejected(fabric, blind);
+            self.report_measured(fabric, blind);
+        }
+        // Every 10 s.
+        if self.ticks.is_multiple_of(40) {
+            self.sites.iter_mut().for_each(|site| site.forget_ended(fabric.now, ENDED_KEPT));
+            self.report_inventory(fabric);
+        }
+    }
+
+    /// Nothing is measured for a while, or not of every second replica.
+    pub(crate) fn blind(&mut self, until: Time, is_partial: bool) {
+        self.blind = Some(Blindness { until, is_partial });
+    }
+
+    fn report_traffic(&self, fabric: &mut Fabric, blind: Option<Blindness>) {
+        let traffic = self.sites.iter().flat_map(Site::traffic);
+        report(fabric, Report::Traffic, traffic.filter(|sample| is_seen(blind, sample.ordinal)));
+        if blind.is_none() {
+            report(fabric, Report::Demand, self.sites.iter().filter_map(Site::demand));
+        }
+    }
+
+    fn report_usage(&self, fabric: &mut Fabric, blind: Option<Blindness>) {
+        let usage = self.sites.iter().flat_map(Site::usage);
+        report(fabric, Report::Usage, usage.filter(|sample| is_seen(blind, sample.replica.ordinal)));
+    }
+
+    fn report_latencies(&self, fabric: &mut Fabric, blind: Option<Blindness>) {
+        let latencies = self.sites.iter().flat_map(Site::latencies);
+        report(fabric, Report::Latencies, latencies.filter(|sample| is_seen(blind, sample.ordinal)));
+    }
+
+    fn report_ejected(&self, fabric: &mut Fabric, blind: Option<Blindness>) {
+        if blind.is_none() {
+            let now = fabric.now;
+            report(fabric, Report::Ejected, self.sites.iter().flat_map(|site| site.ejected(now)));
+        }
+    }
+
+    /// A source fails while the node is blind in part, and is silent while it is blind altogether.
+    fn report_measured(&self, fabric: &mut Fabric, blind: Option<Blindness>) {
+        if blind.is_none_or(|blind| blind.is_partial) {
+            let (now, sees) = (fabric.now, blind.is_none());
+            let sources = self.sites.iter().filter_map(|site| site.measured(now, sees));
+            let outside = self.gauges.iter().map(|gauge| gauge.measured(now, sees));
+            report(fabric, Report::Measured, sources.chain(outside));
+        }
+    }
+
+    pub(super) fn report_inventory(&self, fabric: &mut Fabric) {
+        let mut replicas = Vec::new();
+        for site in &self.sites {
+            replicas.extend(site.places().map(|(ordinal, life)| observed(site, ordinal, life)));
+        }
+        fabric.report(Report::Inventory { node: self.name.clone(), up_to: self.up_to, replicas });
+        report(fabric, Report::Allotted, self.sites.iter().flat_map(Site::allotted));
+    }
+}
+
+fn is_seen(blind: Option<Blindness>, ordinal: Ordinal) -> bool {
+    blind.is_none_or(|blind| !blind.hides(ordinal))
+}
+
+/// Reports the samples, if there are any.
+fn report<T>(fabric: &mut Fabric, kind: fn(Vec<T>) -> Report, samples: impl Iterator<Item = T>) {
+    let samples: Vec<T> = samples.collect();
+    if !samples.is_empty() {
+        fabric.report(kind(samples));
+    }
+}
