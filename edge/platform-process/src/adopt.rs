@@ -7,8 +7,8 @@ use std::time::Duration;
 use model::input::{Exit, ExitStatus};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::driver::Driver;
 use crate::ending::{self, kill_by_token};
-use crate::keeper::Keeper;
 use crate::living::Living;
 use crate::process_table::{find_by_token, identify, session_leader};
 use crate::record::{ProcessRecord, ReadError, Record};
@@ -23,39 +23,39 @@ const LOOKS_MAX: u32 = 4;
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Takes over every life that the records speak of. Runs before any action is taken.
-pub(crate) fn adopt_all(keeper: &Arc<Keeper>) -> Result<(), ReadError> {
-    let (records, intents) = (keeper.records.lives()?, keeper.records.intents()?);
+pub(crate) fn adopt_all(driver: &Arc<Driver>) -> Result<(), ReadError> {
+    let (records, intents) = (driver.records.lives()?, driver.records.intents()?);
     let mut gone = Vec::new();
     for record in records {
         if let Some(exit) = record.exit() {
-            if record.boot != keeper.boot || record.age().saturating_sub(exit.ran_for) > ENDED_KEPT {
-                keeper.records.forget(&record);
+            if record.boot != driver.boot || record.age().saturating_sub(exit.ran_for) > ENDED_KEPT {
+                driver.records.forget(&record);
             } else {
-                keep(keeper, Living::ended(record, exit));
+                keep(driver, Living::ended(record, exit));
             }
             continue;
         }
         match record.process.and_then(hold) {
-            Some(process) if record.boot == keeper.boot => {
+            Some(process) if record.boot == driver.boot => {
                 tracing::info!(replica = %record.replica(), pid = record.process.map(|p| p.pid), "adopted");
-                keep(keeper, Living::running(record, process, true));
+                keep(driver, Living::running(record, process, true));
             }
             Some(_) | None => gone.push(record),
         }
     }
-    adopt_intents(keeper, intents, &mut gone);
-    bury(keeper, gone);
-    keeper.cgroups.remove_empty_cells();
+    adopt_intents(driver, intents, &mut gone);
+    bury(driver, gone);
+    driver.cgroups.remove_empty_cells();
     Ok(())
 }
 
 /// Starts that were not acknowledged: their processes, if there are any, have the token in their environment.
-fn adopt_intents(keeper: &Arc<Keeper>, intents: Vec<Record>, gone: &mut Vec<Record>) {
-    let known: Vec<String> = keeper.livings().iter().map(|living| living.record.token.clone()).collect();
+fn adopt_intents(driver: &Arc<Driver>, intents: Vec<Record>, gone: &mut Vec<Record>) {
+    let known: Vec<String> = driver.livings().iter().map(|living| living.record.token.clone()).collect();
     let (done, open): (Vec<Record>, Vec<Record>) =
-        intents.into_iter().partition(|intent| known.contains(&intent.token) || intent.boot != keeper.boot);
+        intents.into_iter().partition(|intent| known.contains(&intent.token) || intent.boot != driver.boot);
     for intent in done {
-        keeper.records.forget_intent(&intent.token);
+        driver.records.forget_intent(&intent.token);
     }
     let first = processes_of(&open);
     for (mut intent, process) in open.into_iter().zip(first) {
@@ -64,19 +64,19 @@ fn adopt_intents(keeper: &Arc<Keeper>, intents: Vec<Record>, gone: &mut Vec<Reco
         match process.and_then(hold) {
             Some(process) => {
                 tracing::info!(replica = %intent.replica(), pid = intent.process.map(|p| p.pid), "adopted an unfinished start");
-                match keeper.records.keep(&intent) {
-                    Ok(()) => keeper.records.forget_intent(&token),
+                match driver.records.keep(&intent) {
+                    Ok(()) => driver.records.forget_intent(&token),
                     // The intent stays, so the next run finds it again.
                     Err(error) => tracing::warn!(error = %error.source, "adopted start not written down"),
                 }
-                keep(keeper, Living::running(intent, process, true));
+                keep(driver, Living::running(intent, process, true));
             }
             None => {
-                keeper.records.forget_intent(&token);
+                driver.records.forget_intent(&token);
                 if process.is_some() {
                     gone.push(intent);
                 } else if let Some(cell) = intent.cell {
-                    ending::remove_cell(keeper, cell);
+                    ending::remove_cell(driver, cell);
                 }
             }
         }
@@ -85,7 +85,7 @@ fn adopt_intents(keeper: &Arc<Keeper>, intents: Vec<Record>, gone: &mut Vec<Reco
 
 /// The process of each intent, where there is one: the leader in its cell, or the first that has its token.
 ///
-/// The lock of the data folder was ours only after all children of the last keeper had executed their programs or ended, so
+/// The lock of the data folder was ours only after all children of the last driver had executed their programs or ended, so
 /// nothing is still to come but the last step of an exec, which makes the new environment visible.
 fn processes_of(intents: &[Record]) -> Vec<Option<ProcessRecord>> {
     let mut found: Vec<Option<ProcessRecord>> = intents
@@ -116,33 +116,33 @@ fn processes_of(intents: &[Record]) -> Vec<Option<ProcessRecord>> {
     found
 }
 
-fn keep(keeper: &Arc<Keeper>, living: Living) {
+fn keep(driver: &Arc<Driver>, living: Living) {
     let living = Arc::new(living);
     if !living.has_ended() {
-        keeper.port_book().keep(&living.record.ports);
+        driver.port_book().keep(&living.record.ports);
     }
-    keeper.place(&living.record.replica()).fill(living.clone());
-    ending::watch(keeper, &living);
+    driver.place(&living.record.replica()).fill(living.clone());
+    ending::watch(driver, &living);
 }
 
 /// Lives that ended while nobody watched: what is left of them is killed, and that they ended is written down.
-fn bury(keeper: &Arc<Keeper>, gone: Vec<Record>) {
+fn bury(driver: &Arc<Driver>, gone: Vec<Record>) {
     let of_this_boot: Vec<&str> =
-        gone.iter().filter(|record| record.boot == keeper.boot).map(|record| record.token.as_str()).collect();
+        gone.iter().filter(|record| record.boot == driver.boot).map(|record| record.token.as_str()).collect();
     kill_by_token(&of_this_boot);
     for record in gone {
-        let (is_of_this_boot, status) = (record.boot == keeper.boot, ExitStatus::Unknown);
+        let (is_of_this_boot, status) = (record.boot == driver.boot, ExitStatus::Unknown);
         let ran_for = if is_of_this_boot { record.age() } else { Duration::ZERO };
         let cell = record.cell.as_ref().filter(|_| is_of_this_boot);
         let exit = Exit { status, out_of_memory: ending::ran_out_of_memory(cell, status), ran_for };
         if let Some(cell) = cell {
             cell.kill();
-            ending::remove_cell(keeper, cell.clone());
+            ending::remove_cell(driver, cell.clone());
         }
-        if let Err(error) = keeper.records.keep(&record.ended(exit)) {
+        if let Err(error) = driver.records.keep(&record.ended(exit)) {
             tracing::warn!(replica = %record.replica(), error = %error.source, "end of a life not written down");
         }
-        keep(keeper, Living::ended(record, exit));
+        keep(driver, Living::ended(record, exit));
     }
 }
 

@@ -7,15 +7,15 @@ use model::quantity::Bytes;
 use model::resource::Resources;
 use platform::{AllotRequest, LifeState};
 
+use crate::driver::Driver;
 use crate::failure::Cause;
-use crate::keeper::Keeper;
 use crate::living::Living;
 use crate::starting::limits;
 
 /// Does what is asked for; the caller has the turn of the place. Blocks for a moment.
-pub(crate) fn allot(keeper: &Keeper, last: Option<&Arc<Living>>, request: &AllotRequest) -> Outcome {
+pub(crate) fn allot(driver: &Driver, last: Option<&Arc<Living>>, request: &AllotRequest) -> Outcome {
     let attempt = format!("could not change what {} may use", request.replica);
-    if let Err(not_obeyed) = keeper.fence.admit(request.action.epoch, &attempt) {
+    if let Err(not_obeyed) = driver.fence.admit(request.action.epoch, &attempt) {
         return not_obeyed;
     }
     let meant = last.filter(|living| living.record.incarnation() == request.incarnation);
@@ -29,14 +29,14 @@ pub(crate) fn allot(keeper: &Keeper, last: Option<&Arc<Living>>, request: &Allot
     if request.action <= allotted.by {
         return Outcome::Applied;
     }
-    if let Err(cause) = hold_to(keeper, living, &request.resources) {
+    if let Err(cause) = hold_to(driver, living, &request.resources) {
         return Outcome::Failed(cause.failure(&attempt));
     }
     let known = allotted.resources.unwrap_or_default();
     let Resources { cpu, memory } = request.resources;
     let resources = Some(Resources { cpu: cpu.or(known.cpu), memory: memory.or(known.memory) });
     (allotted.by, allotted.resources) = (request.action, resources);
-    if let Err(error) = keeper.records.keep(&living.record.with(resources)) {
+    if let Err(error) = driver.records.keep(&living.record.with(resources)) {
         // The next run takes the life to have what it had, and changes it again.
         tracing::warn!(replica = %request.replica, error = %error.source, "changed limits not written down");
     }
@@ -44,15 +44,15 @@ pub(crate) fn allot(keeper: &Keeper, last: Option<&Arc<Living>>, request: &Allot
 }
 
 /// Holds a life to these resources from now on; after an error it is held to what it had.
-fn hold_to(keeper: &Keeper, living: &Living, resources: &Resources) -> Result<(), Cause> {
-    if !keeper.cgroups.are_used() {
+fn hold_to(driver: &Driver, living: &Living, resources: &Resources) -> Result<(), Cause> {
+    if !driver.cgroups.are_used() {
         return Ok(());
     }
     let Some(cell) = &living.record.cell else {
         let why = "it was started without a control group, which a running replica cannot get";
         return Err(Cause::new(FailureKind::Unsupported, why));
     };
-    let limits = limits(resources, keeper);
+    let limits = limits(resources, driver);
     let uses = living.usage().map(|reading| reading.memory);
     if let (Some(Bytes(limit)), Some(Bytes(uses))) = (limits.memory, uses)
         && limit < uses

@@ -10,20 +10,20 @@ use model::input::ExitStatus;
 use platform::{RunEnd, RunError, RunRequest};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-use crate::keeper::Keeper;
+use crate::driver::Driver;
 use crate::launch::Output;
 use crate::living::Living;
 use crate::process_end::ProcessEnd;
 
 /// Runs the program to its end, or to the end of its time. Goes on when the caller does not wait.
-pub(crate) async fn run(keeper: &Arc<Keeper>, request: RunRequest) -> Result<RunEnd, RunError> {
+pub(crate) async fn run(driver: &Arc<Driver>, request: RunRequest) -> Result<RunEnd, RunError> {
     let not_running = || RunError::NotRunning { replica: request.replica.clone() };
-    let living = keeper
+    let living = driver
         .last(&request.replica)
         .filter(|living| living.record.incarnation() == request.incarnation && !living.has_ended())
         .ok_or_else(not_running)?;
     let attempt = format!("could not run {:?} beside {}", request.command.join(" "), request.replica);
-    let task = keeper.tasks.spawn(run_to_end(living, request));
+    let task = driver.tasks.spawn(run_to_end(living, request));
     match task.await {
         Ok(Ok(end)) => Ok(end),
         Ok(Err(why)) => Err(RunError::NotStarted { message: format!("{attempt}: {why}") }),

@@ -1,237 +1,160 @@
-//! The driver: [`Platform`] over processes.
+//! The driver: what all its tasks share.
 
-use std::io;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
-use model::action::Outcome;
 use model::identity::ReplicaId;
-use model::input::Usage;
-use os::{FileLock, LockError};
-use platform::{
-    AllotRequest, Capabilities, Event, Life, LogError, LogLines, ObserveError, Platform, RunEnd, RunError,
-    RunRequest, StartRequest, Started, StopRequest, Support,
-};
-use tokio::sync::broadcast;
+use model::resource::PortName;
+use os::FileLock;
+use platform::{Event, Life, LifeState};
+use tokio::sync::{Semaphore, broadcast};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::cgroup::{Cgroups, detect};
+use crate::cgroup::Cgroups;
 use crate::fence::Fence;
-use crate::keeper::{Keeper, Parts};
-use crate::record::{ReadError, Records};
-use crate::settings::{CgroupUse, Settings};
-use crate::{adopt, allotting, beside, log, process_table, starting, stopping, usage};
+use crate::launch::PortBook;
+use crate::living::Living;
+use crate::record::Records;
+use crate::settings::Settings;
 
-/// Looks at the control groups of replicas that have all ended, when the driver is closed: together half a second, and the
-/// next driver removes what is left.
-const CELL_LOOKS_MAX: u32 = 50;
+/// Starts that work at once: enough to keep both the disk and the processors busy; more would only wait for each other.
+pub(crate) const STARTS_AT_ONCE: usize = 8;
 
-/// From one such look to the next.
-const CELL_LOOK_PAUSE: Duration = Duration::from_millis(10);
+/// Events that a slow receiver may lag behind: all replicas of a full machine (some 500) ending twice.
+pub(crate) const EVENTS_MAX: usize = 1024;
 
-/// Runs replicas as processes of this machine.
-///
-/// Dropped or killed, it leaves all replicas running; the next one that is opened on the same data folder adopts them.
+/// How long an ended life stays in the inventory: long enough that whoever was away while it ended still learns of it.
+const ENDED_SHOWN: Duration = Duration::from_secs(300);
+
+/// The driver of one data folder: what all its tasks share.
 #[derive(Debug)]
-pub struct ProcessPlatform {
-    keeper: Arc<Keeper>,
+pub(crate) struct Driver {
+    pub(crate) settings: Settings,
+    pub(crate) boot: String,
+    pub(crate) records: Records,
+    pub(crate) fence: Fence,
+    pub(crate) cgroups: Cgroups,
+    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) starts: Semaphore,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) closed: CancellationToken,
+    places: Mutex<BTreeMap<ReplicaId, Arc<Place>>>,
+    ports: Mutex<PortBook>,
+    /// Held as long as any task may still write to the data folder.
+    _lock: FileLock,
 }
 
-/// The driver could not be opened; nothing was started or stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another driver keeps the replicas of this folder.
-    #[error("the replicas in {data} are kept by {holder}; stop that one, or use another data folder")]
-    InUse {
-        /// The data folder.
-        data: PathBuf,
-        /// Who keeps them.
-        holder: String,
-    },
-    /// The data folder cannot be used.
-    #[error("the data folder {data} cannot be used for replicas; see its rights and its disk")]
-    Folder {
-        /// The data folder.
-        data: PathBuf,
-        /// What failed.
-        source: io::Error,
-    },
-    /// A record cannot be read, so a replica might be started twice.
-    #[error("the records of replicas in {data} cannot be read: {why}")]
-    Records {
-        /// The data folder.
-        data: PathBuf,
-        /// What failed, on which file.
-        why: String,
-    },
+/// One place of a service, and the last life that filled it.
+#[derive(Debug, Default)]
+pub(crate) struct Place {
+    /// Starts of one place take turns; a repeated one finds what the first has done.
+    pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
+    last: Mutex<Option<Arc<Living>>>,
 }
 
-impl ProcessPlatform {
-    /// Opens the driver on its data folder and adopts what runs there. Must be called within a tokio runtime.
-    pub fn open(settings: Settings) -> Result<Self, OpenError> {
-        let data = settings.data().to_owned();
-        let folder_error = |source| OpenError::Folder { data: data.clone(), source };
-        let records = Records::open(settings.records()).map_err(folder_error)?;
-        std::fs::create_dir_all(settings.logs()).map_err(folder_error)?;
-        let lock = FileLock::take(&records.lock_path()).map_err(|error| match error {
-            LockError::Held { holder, .. } => OpenError::InUse { data: data.clone(), holder },
-            LockError::Unusable { source, .. } => folder_error(source),
-        })?;
-        let canonical = data.canonicalize().map_err(folder_error)?;
-        let cgroups = match settings.cgroups {
-            CgroupUse::WherePermitted => detect(&scope(&canonical)),
-            CgroupUse::Never => {
-                Cgroups::none("replicas run without control groups, because the settings say so")
-            }
-        };
-        let fence = Fence::open(records.epoch_path()).map_err(folder_error)?;
-        let boot = process_table::boot_id().map_err(folder_error)?;
-        let keeper = Arc::new(Keeper::new(Parts { settings, boot, records, fence, cgroups, lock }));
-        let platform = Self { keeper };
-        adopt::adopt_all(&platform.keeper).map_err(|error| OpenError::Records {
-            data: data.clone(),
-            why: match &error {
-                ReadError::Unreadable { source, .. } => format!("{error} ({source})"),
-                ReadError::Newer { .. } => error.to_string(),
-            },
-        })?;
-        platform.keeper.make_spares_later();
-        platform.keeper.sweep_later();
-        log::keep_within_limits(&platform.keeper);
-        Ok(platform)
+impl Place {
+    pub(crate) fn last(&self) -> Option<Arc<Living>> {
+        self.last.lock().expect("nobody panics while holding a place").clone()
     }
 
-    /// Ends all tasks of the driver and waits for them; the replicas go on. After it, another driver may be opened.
-    pub async fn close(self) {
-        let keeper = self.keeper.clone();
-        drop(self);
-        keeper.tasks.wait().await;
-        // What was killed a moment ago may still be in its control group.
-        for _ in 0..CELL_LOOKS_MAX {
-            let someone_runs = keeper.livings().iter().any(|living| !living.has_ended());
-            if someone_runs || keeper.cgroups.close_down() {
-                return;
-            }
-            tokio::time::sleep(CELL_LOOK_PAUSE).await;
+    pub(crate) fn fill(&self, living: Arc<Living>) {
+        *self.last.lock().expect("nobody panics while holding a place") = Some(living);
+    }
+}
+
+/// What a driver is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) settings: Settings,
+    pub(crate) boot: String,
+    pub(crate) records: Records,
+    pub(crate) fence: Fence,
+    pub(crate) cgroups: Cgroups,
+    pub(crate) lock: FileLock,
+}
+
+impl Driver {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let (events, _) = broadcast::channel(EVENTS_MAX);
+        Self {
+            settings: parts.settings,
+            boot: parts.boot,
+            records: parts.records,
+            fence: parts.fence,
+            cgroups: parts.cgroups,
+            events,
+            starts: Semaphore::new(STARTS_AT_ONCE),
+            tasks: TaskTracker::new(),
+            closed: CancellationToken::new(),
+            places: Mutex::default(),
+            ports: Mutex::default(),
+            _lock: parts.lock,
         }
     }
-}
 
-impl Drop for ProcessPlatform {
-    fn drop(&mut self) {
-        self.keeper.closed.cancel();
-        self.keeper.tasks.close();
+    /// Makes cells for the replicas to come, while nobody waits for them.
+    pub(crate) fn make_spares_later(self: &Arc<Self>) {
+        let driver = Arc::clone(self);
+        self.tasks.spawn_blocking(move || driver.cgroups.make_spares());
     }
-}
 
-impl Platform for ProcessPlatform {
-    fn start(&self, request: StartRequest) -> BoxFuture<'_, Started> {
-        // A task of its own: a caller that gives up must not leave half a start behind.
-        let keeper = self.keeper.clone();
-        let task = self.keeper.tasks.spawn(async move {
-            let place = keeper.place(&request.replica);
-            let turn = place.turn.clone().lock_owned().await;
-            let _permit = keeper.starts.acquire().await;
-            let starting = keeper.clone();
-            let started = keeper.tasks.spawn_blocking(move || {
-                let started = starting::start(&starting, &place, &request);
-                drop(turn);
-                started
-            });
-            started.await
+    /// Removes the groups that others have left for good, while nobody waits for it.
+    pub(crate) fn sweep_later(self: &Arc<Self>) {
+        let driver = Arc::clone(self);
+        self.tasks.spawn_blocking(move || driver.cgroups.sweep());
+    }
+
+    /// The place, empty when it was never filled.
+    pub(crate) fn place(&self, replica: &ReplicaId) -> Arc<Place> {
+        self.places().entry(replica.clone()).or_default().clone()
+    }
+
+    /// The place, if a start was ever asked for.
+    pub(crate) fn known_place(&self, replica: &ReplicaId) -> Option<Arc<Place>> {
+        self.places().get(replica).cloned()
+    }
+
+    /// The last life of the place, if it was ever filled.
+    pub(crate) fn last(&self, replica: &ReplicaId) -> Option<Arc<Living>> {
+        self.known_place(replica)?.last()
+    }
+
+    /// The last lives of all places, in their order.
+    pub(crate) fn livings(&self) -> Vec<Arc<Living>> {
+        let places: Vec<Arc<Place>> = self.places().values().cloned().collect();
+        places.iter().filter_map(|place| place.last()).collect()
+    }
+
+    /// All lives that run, and those that have ended not long ago.
+    pub(crate) fn inventory(&self) -> Vec<Life> {
+        let livings = self.livings();
+        let shown = livings.iter().filter(|living| match living.state() {
+            LifeState::Running | LifeState::Stopping => true,
+            LifeState::Exited(exit) => living.record.age().saturating_sub(exit.ran_for) <= ENDED_SHOWN,
         });
-        async move {
-            match task.await {
-                Ok(Ok(started)) => started,
-                // The runtime is going down, or the start has panicked half-way.
-                Ok(Err(_)) | Err(_) => Started { outcome: Outcome::Unknown, life: None },
-            }
-        }
-        .boxed()
+        shown.map(|living| living.life()).collect()
     }
 
-    fn stop(&self, request: StopRequest) -> BoxFuture<'_, Outcome> {
-        stopping::stop(&self.keeper, request).boxed()
-    }
-
-    fn allot(&self, request: AllotRequest) -> BoxFuture<'_, Outcome> {
-        let keeper = self.keeper.clone();
-        let task = self.keeper.tasks.spawn(async move {
-            let place = keeper.known_place(&request.replica);
-            let turn = match &place {
-                Some(place) => Some(place.turn.clone().lock_owned().await),
-                None => None,
-            };
-            let last = place.and_then(|place| place.last());
-            let hands = keeper.clone();
-            let allotted = keeper.tasks.spawn_blocking(move || {
-                let outcome = allotting::allot(&hands, last.as_ref(), &request);
-                drop(turn);
-                outcome
-            });
-            allotted.await
+    /// The numbers that other running replicas of the same service have.
+    pub(crate) fn ports_of_siblings(&self, replica: &ReplicaId) -> BTreeSet<u16> {
+        let siblings = self.livings().into_iter().filter(|living| {
+            let sibling = living.record.replica();
+            sibling.service == replica.service && sibling.ordinal != replica.ordinal && !living.has_ended()
         });
-        // As with a start.
-        async move { task.await.map_or(Outcome::Unknown, |ended| ended.unwrap_or(Outcome::Unknown)) }.boxed()
+        siblings.flat_map(|living| living.record.ports.values().copied().collect::<Vec<_>>()).collect()
     }
 
-    fn inventory(&self) -> BoxFuture<'_, Result<Vec<Life>, ObserveError>> {
-        async { Ok(self.keeper.inventory()) }.boxed()
+    pub(crate) fn port_book(&self) -> MutexGuard<'_, PortBook> {
+        self.ports.lock().expect("nobody panics while holding the ports")
     }
 
-    fn usage(&self) -> BoxFuture<'_, Result<Vec<Usage>, ObserveError>> {
-        let keeper = self.keeper.clone();
-        let reading = self.keeper.tasks.spawn_blocking(move || usage::usage(&keeper));
-        async move {
-            let read = reading.await.map_err(|error| ObserveError { why: error.to_string().into() })?;
-            read.map_err(|error| ObserveError { why: format!("/proc could not be read ({error})").into() })
-        }
-        .boxed()
+    pub(crate) fn release_ports(&self, ports: &BTreeMap<PortName, u16>) {
+        self.port_book().release(ports);
     }
 
-    fn events(&self) -> broadcast::Receiver<Event> {
-        self.keeper.events.subscribe()
+    fn places(&self) -> MutexGuard<'_, BTreeMap<ReplicaId, Arc<Place>>> {
+        self.places.lock().expect("nobody panics while holding the places")
     }
-
-    fn capabilities(&self) -> Capabilities {
-        let users = if rustix::process::geteuid().is_root() {
-            Support::Full
-        } else {
-            Support::Degraded("run.user can only name the user that runs Homeostat: run it as root".into())
-        };
-        let cgroups = &self.keeper.cgroups;
-        Capabilities {
-            cpu: cgroups.cpu.clone(),
-            memory: cgroups.memory.clone(),
-            containment: cgroups.containment.clone(),
-            users,
-        }
-    }
-
-    fn run_beside(&self, request: RunRequest) -> BoxFuture<'_, Result<RunEnd, RunError>> {
-        beside::run(&self.keeper, request).boxed()
-    }
-
-    fn logs(
-        &self,
-        replica: &ReplicaId,
-        last_lines: usize,
-    ) -> BoxFuture<'_, Result<Box<dyn LogLines>, LogError>> {
-        let (folder, replica) = (self.keeper.settings.logs(), replica.clone());
-        let opening = self.keeper.tasks.spawn_blocking(move || log::read(&folder, &replica, last_lines));
-        async move {
-            match opening.await {
-                Ok(opened) => opened,
-                Err(error) => std::panic::resume_unwind(error.into_panic()),
-            }
-        }
-        .boxed()
-    }
-}
-
-/// A name for the control groups of one data folder, so that two drivers never meet.
-fn scope(data: &std::path::Path) -> String {
-    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(data.as_os_str().as_encoded_bytes()))
 }

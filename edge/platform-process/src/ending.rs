@@ -7,7 +7,7 @@ use model::input::{Exit, ExitStatus};
 use platform::Event;
 
 use crate::cgroup::Cell;
-use crate::keeper::Keeper;
+use crate::driver::Driver;
 use crate::living::Living;
 use crate::process_end::ProcessEnd;
 use crate::process_table::find_by_token;
@@ -19,33 +19,33 @@ const CELL_TRIES_MAX: u32 = 12;
 const CELL_PAUSE: Duration = Duration::from_millis(5);
 
 /// Waits for the end of a life, in a task that ends with it or with the driver.
-pub(crate) fn watch(keeper: &Arc<Keeper>, living: &Arc<Living>) {
+pub(crate) fn watch(driver: &Arc<Driver>, living: &Arc<Living>) {
     let Some(process) = living.process() else { return };
     let watched = ProcessEnd::of(process);
-    let (keeper, living) = (keeper.clone(), living.clone());
-    let tasks = keeper.tasks.clone();
+    let (driver, living) = (driver.clone(), living.clone());
+    let tasks = driver.tasks.clone();
     tasks.spawn(async move {
         match watched {
             Ok(watched) => {
                 // Both are cancel safe: the process stays ended.
                 tokio::select! {
                     _ended = watched.happened() => {}
-                    () = keeper.closed.cancelled() => return,
+                    () = driver.closed.cancelled() => return,
                 }
             }
             Err(error) => {
                 tracing::warn!(replica = %living.record.replica(), %error, "process watched by polling");
-                if !ended_by_polling(&keeper, &living).await {
+                if !ended_by_polling(&driver, &living).await {
                     return;
                 }
             }
         }
-        settle(&keeper, &living);
+        settle(&driver, &living);
     });
 }
 
 /// For when there is no descriptor left to be told by; returns false when the driver is closed first.
-async fn ended_by_polling(keeper: &Keeper, living: &Living) -> bool {
+async fn ended_by_polling(driver: &Driver, living: &Living) -> bool {
     const PAUSE: Duration = Duration::from_millis(100);
     loop {
         let alive = living.process().is_some_and(|process| {
@@ -59,13 +59,13 @@ async fn ended_by_polling(keeper: &Keeper, living: &Living) -> bool {
         }
         tokio::select! {
             () = tokio::time::sleep(PAUSE) => {}
-            () = keeper.closed.cancelled() => return false,
+            () = driver.closed.cancelled() => return false,
         }
     }
 }
 
 /// Ends what is left of a life whose main process has ended, writes down how it ended, and tells it.
-fn settle(keeper: &Arc<Keeper>, living: &Arc<Living>) {
+fn settle(driver: &Arc<Driver>, living: &Arc<Living>) {
     // Before the process is waited for, since until then the number of its group cannot belong to another.
     living.kill_everything();
     let status = match living.reap() {
@@ -80,18 +80,18 @@ fn settle(keeper: &Arc<Keeper>, living: &Arc<Living>) {
     let exit = Exit { status, out_of_memory: ran_out_of_memory(cell, status), ran_for: living.record.age() };
     living.allotted().is_over = true;
     // Before the end is told, since a successor writes its own record to the same place.
-    if let Err(error) = keeper.records.keep(&living.record.ended(exit)) {
+    if let Err(error) = driver.records.keep(&living.record.ended(exit)) {
         // The next run then finds no such process, and takes its end as unknown.
         tracing::warn!(replica = %living.record.replica(), error = %error.source, "end of a life not written down");
     }
-    keeper.release_ports(&living.record.ports);
+    driver.release_ports(&living.record.ports);
     living.end(exit, |life| {
         // Nobody listening is no failure: the inventory has it, too.
-        let _ = keeper.events.send(Event::Ended(life));
+        let _ = driver.events.send(Event::Ended(life));
     });
     match &living.record.cell {
-        Some(cell) => remove_cell(keeper, cell.clone()),
-        None => kill_escaped(keeper, &living.record.token),
+        Some(cell) => remove_cell(driver, cell.clone()),
+        None => kill_escaped(driver, &living.record.token),
     }
 }
 
@@ -113,12 +113,12 @@ fn is_killed(status: ExitStatus) -> bool {
 ///
 /// A killed process takes a moment to be gone, and where the cell has no kill switch it may have forked before. So whatever is still
 /// there is killed again at each try.
-pub(crate) fn remove_cell(keeper: &Arc<Keeper>, cell: Cell) {
+pub(crate) fn remove_cell(driver: &Arc<Driver>, cell: Cell) {
     if cell.remove().is_ok() {
         return;
     }
-    let closed = keeper.closed.clone();
-    keeper.tasks.spawn(async move {
+    let closed = driver.closed.clone();
+    driver.tasks.spawn(async move {
         let mut pause = CELL_PAUSE;
         for _ in 0..CELL_TRIES_MAX {
             tokio::select! {
@@ -136,9 +136,9 @@ pub(crate) fn remove_cell(keeper: &Arc<Keeper>, cell: Cell) {
 }
 
 /// Kills what has left its process group, where no control group holds it: it is known by its environment.
-fn kill_escaped(keeper: &Arc<Keeper>, token: &str) {
+fn kill_escaped(driver: &Arc<Driver>, token: &str) {
     let token = token.to_owned();
-    keeper.tasks.spawn_blocking(move || kill_by_token(&[&token]));
+    driver.tasks.spawn_blocking(move || kill_by_token(&[&token]));
 }
 
 /// Kills all processes whose environment holds one of the tokens.

@@ -18,7 +18,7 @@
 //! # Ok(()) }
 //! ```
 
-mod driver;
+mod process_platform;
 mod settings;
 
 mod adopt;
@@ -29,9 +29,9 @@ mod starting;
 mod stopping;
 mod usage;
 
+mod driver;
 mod failure;
 mod fence;
-mod keeper;
 mod living;
 mod record;
 
@@ -41,5 +41,5 @@ mod log;
 mod process_end;
 mod process_table;
 
-pub use driver::{OpenError, ProcessPlatform};
+pub use process_platform::{OpenError, ProcessPlatform};
 pub use settings::{CgroupUse, CpuPolicy, LogLimits, PATH_DEFAULT, Settings};

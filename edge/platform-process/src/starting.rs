@@ -13,9 +13,9 @@ use platform::{LifeState, StartRequest, Started};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::cgroup::{Birthplace, Cell, Limits};
+use crate::driver::{Driver, Place};
 use crate::ending;
 use crate::failure::Cause;
-use crate::keeper::{Keeper, Place};
 use crate::launch::{Output, ReservedPorts, Surroundings};
 use crate::living::Living;
 use crate::log;
@@ -23,9 +23,9 @@ use crate::process_table::identify;
 use crate::record::{Beginning, Record};
 
 /// Does what a start asks for; the caller has the turn of the place. Blocks for some milliseconds.
-pub(crate) fn start(keeper: &Arc<Keeper>, place: &Place, request: &StartRequest) -> Started {
+pub(crate) fn start(driver: &Arc<Driver>, place: &Place, request: &StartRequest) -> Started {
     let attempt = format!("could not start {}", request.replica);
-    if let Err(outcome) = keeper.fence.admit(request.action.epoch, &attempt) {
+    if let Err(outcome) = driver.fence.admit(request.action.epoch, &attempt) {
         return Started { outcome, life: None };
     }
     if let Some(last) = place.last() {
@@ -39,11 +39,11 @@ pub(crate) fn start(keeper: &Arc<Keeper>, place: &Place, request: &StartRequest)
             }
         }
     }
-    match begin(keeper, request) {
+    match begin(driver, request) {
         Ok(living) => {
             place.fill(living.clone());
-            ending::watch(keeper, &living);
-            keeper.make_spares_later();
+            ending::watch(driver, &living);
+            driver.make_spares_later();
             applied(&living)
         }
         Err(cause) => Started { outcome: Outcome::Failed(cause.failure(&attempt)), life: None },
@@ -59,28 +59,28 @@ fn refused(refusal: Refusal) -> Started {
 }
 
 /// Everything between the decision that there shall be a process and its record. Whatever fails, nothing stays.
-fn begin(keeper: &Arc<Keeper>, request: &StartRequest) -> Result<Arc<Living>, Cause> {
-    let siblings = keeper.ports_of_siblings(&request.replica);
-    let ports = keeper.port_book().reserve(&request.declared.spec.ports, &siblings)?;
+fn begin(driver: &Arc<Driver>, request: &StartRequest) -> Result<Arc<Living>, Cause> {
+    let siblings = driver.ports_of_siblings(&request.replica);
+    let ports = driver.port_book().reserve(&request.declared.spec.ports, &siblings)?;
     let numbers = ports.numbers.clone();
-    let begun = begin_on(keeper, request, ports);
+    let begun = begin_on(driver, request, ports);
     if begun.is_err() {
-        keeper.release_ports(&numbers);
+        driver.release_ports(&numbers);
     }
     begun
 }
 
 fn begin_on(
-    keeper: &Arc<Keeper>,
+    driver: &Arc<Driver>,
     request: &StartRequest,
     ports: ReservedPorts,
 ) -> Result<Arc<Living>, Cause> {
     let (spec, replica) = (&request.declared.spec, &request.replica);
     let token = os::token().map_err(|error| Cause::new(FailureKind::Other, error))?;
-    let surroundings = Surroundings::of(&spec.run, replica, &token, &ports.numbers, &keeper.settings)?;
-    let log = log::open_for_writing(&keeper.settings.logs(), replica)
+    let surroundings = Surroundings::of(&spec.run, replica, &token, &ports.numbers, &driver.settings)?;
+    let log = log::open_for_writing(&driver.settings.logs(), replica)
         .map_err(|error| Cause::of(&error, format!("its log could not be opened ({error})")))?;
-    let cell = keeper.cgroups.cell(&cell_name(replica, &token), &limits(&spec.resources, keeper));
+    let cell = driver.cgroups.cell(&cell_name(replica, &token), &limits(&spec.resources, driver));
     let cell = cell.map_err(|error| {
         Cause::new(FailureKind::Other, format!("its control group could not be made ({error})"))
     })?;
@@ -91,7 +91,7 @@ fn begin_on(
         generation: request.declared.generation,
         action: request.action,
         token,
-        boot: keeper.boot.clone(),
+        boot: driver.boot.clone(),
         ports: ports.numbers.clone(),
         stop_signal: spec.stop.signal,
         cell,
@@ -99,7 +99,7 @@ fn begin_on(
         resources: spec.resources,
     });
     let birthplace = birthplace.flatten();
-    launch(keeper, record, Program { command: spec.run.command.clone(), log, ports, birthplace })
+    launch(driver, record, Program { command: spec.run.command.clone(), log, ports, birthplace })
 }
 
 /// What is to be executed, and what it is given.
@@ -111,29 +111,29 @@ struct Program {
 }
 
 /// Runs the program of a life; when that fails, neither its intent nor its cell stays.
-fn launch(keeper: &Arc<Keeper>, record: Record, program: Program) -> Result<Arc<Living>, Cause> {
+fn launch(driver: &Arc<Driver>, record: Record, program: Program) -> Result<Arc<Living>, Cause> {
     let (token, cell) = (record.token.clone(), record.cell.clone());
-    let launched = run_recorded(keeper, record, program);
+    let launched = run_recorded(driver, record, program);
     if launched.is_err() {
-        keeper.records.forget_intent(&token);
+        driver.records.forget_intent(&token);
         if let Some(cell) = cell {
-            ending::remove_cell(keeper, cell);
+            ending::remove_cell(driver, cell);
         }
     }
     launched
 }
 
 /// Intent, process, record: in this order, so that a crash between any two leaves nothing that cannot be found.
-fn run_recorded(keeper: &Keeper, mut record: Record, program: Program) -> Result<Arc<Living>, Cause> {
-    keeper.records.intend(&record)?;
+fn run_recorded(driver: &Driver, mut record: Record, program: Program) -> Result<Arc<Living>, Cause> {
+    driver.records.intend(&record)?;
     let mut child = execute(&record, program)?;
     let process = hold(&child).map_err(|error| {
         discard(&mut child);
         Cause::of(&error, format!("its process cannot be watched ({error})"))
     })?;
     record.process = identify(child.id());
-    keeper.records.keep(&record).inspect_err(|_| discard(&mut child))?;
-    keeper.records.forget_intent(&record.token);
+    driver.records.keep(&record).inspect_err(|_| discard(&mut child))?;
+    driver.records.forget_intent(&record.token);
     expose_to_memory_killer(child.id());
     Ok(Arc::new(Living::running(record, process, false)))
 }
@@ -170,7 +170,7 @@ fn discard(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// A keeper that is protected from the kernel's memory killer does not pass its protection on.
+/// A driver that is protected from the kernel's memory killer does not pass its protection on.
 fn expose_to_memory_killer(pid: u32) {
     if std::fs::read_to_string("/proc/self/oom_score_adj").is_ok_and(|score| score.trim().starts_with('-')) {
         // One that has ended meanwhile needs it no more.
@@ -183,9 +183,9 @@ fn cell_name(replica: &ReplicaId, token: &str) -> String {
     format!("{replica}.{}", &token[..8])
 }
 
-pub(crate) fn limits(resources: &Resources, keeper: &Keeper) -> Limits {
+pub(crate) fn limits(resources: &Resources, driver: &Driver) -> Limits {
     let cpu = resources.cpu.map(|cpu| MilliCpu(u64::try_from(cpu.milli()).unwrap_or(0)));
     let memory =
         resources.memory.map(|memory: Quantity| Bytes(u64::try_from(memory.units_ceil()).unwrap_or(0)));
-    Limits { cpu, policy: keeper.settings.cpu, memory }
+    Limits { cpu, policy: driver.settings.cpu, memory }
 }

@@ -7,23 +7,23 @@ use model::action::{Outcome, Refusal};
 use platform::{LifeState, StopRequest};
 use tokio::time::Instant;
 
-use crate::keeper::Keeper;
+use crate::driver::Driver;
 use crate::living::Living;
 
 /// How long the kernel may take to let a killed process go; one that waits for a dead disk takes longer.
 const KILL_WAIT: Duration = Duration::from_secs(10);
 
 /// Does what a stop asks for, once a start of the same place that is under way has ended.
-pub(crate) async fn stop(keeper: &Arc<Keeper>, request: StopRequest) -> Outcome {
+pub(crate) async fn stop(driver: &Arc<Driver>, request: StopRequest) -> Outcome {
     let attempt = format!("could not stop {}", request.replica);
-    let admitting = Arc::clone(keeper);
-    let admitted = keeper.tasks.spawn_blocking(move || admitting.fence.admit(request.action.epoch, &attempt));
+    let admitting = Arc::clone(driver);
+    let admitted = driver.tasks.spawn_blocking(move || admitting.fence.admit(request.action.epoch, &attempt));
     match admitted.await {
         Ok(Ok(())) => {}
         Ok(Err(not_obeyed)) => return not_obeyed,
         Err(_) => return Outcome::Unknown,
     }
-    let Some(place) = keeper.known_place(&request.replica) else { return Outcome::Applied };
+    let Some(place) = driver.known_place(&request.replica) else { return Outcome::Applied };
     let turn = place.turn.lock().await;
     let last = place.last();
     drop(turn);
@@ -32,12 +32,12 @@ pub(crate) async fn stop(keeper: &Arc<Keeper>, request: StopRequest) -> Outcome 
         Some(living) if living.record.incarnation() != request.incarnation => {
             Outcome::Refused(Refusal::OtherIncarnation)
         }
-        Some(living) => end(keeper, &living, request.grace).await,
+        Some(living) => end(driver, &living, request.grace).await,
     }
 }
 
 /// Sends the stop signal now, and kills everything of the life after `grace`. Returns when it has ended.
-async fn end(keeper: &Arc<Keeper>, living: &Arc<Living>, grace: Duration) -> Outcome {
+async fn end(driver: &Arc<Driver>, living: &Arc<Living>, grace: Duration) -> Outcome {
     if living.has_ended() {
         return Outcome::Applied;
     }
@@ -46,7 +46,7 @@ async fn end(keeper: &Arc<Keeper>, living: &Arc<Living>, grace: Duration) -> Out
         if !grace.is_zero() {
             living.signal_stop();
         }
-        keeper.tasks.spawn(kill_in_time(keeper.clone(), living.clone()));
+        driver.tasks.spawn(kill_in_time(driver.clone(), living.clone()));
     }
     let ended = states.wait_for(|state| matches!(state, LifeState::Exited(_)));
     match tokio::time::timeout(grace + KILL_WAIT, ended).await {
@@ -56,14 +56,14 @@ async fn end(keeper: &Arc<Keeper>, living: &Arc<Living>, grace: Duration) -> Out
 }
 
 /// Kills a life when its time is over, unless it ends before. Goes on when nobody waits for the stop any more.
-async fn kill_in_time(keeper: Arc<Keeper>, living: Arc<Living>) {
+async fn kill_in_time(driver: Arc<Driver>, living: Arc<Living>) {
     let (mut states, mut kill_times) = (living.states(), living.kill_times());
     loop {
         let Some(kill_at) = *kill_times.borrow_and_update() else { return };
         // All are cancel safe: each only waits for a value or a time.
         tokio::select! {
             _ended = states.wait_for(|state| matches!(state, LifeState::Exited(_))) => return,
-            () = keeper.closed.cancelled() => return,
+            () = driver.closed.cancelled() => return,
             _sooner = kill_times.changed() => {}
             () = tokio::time::sleep_until(kill_at) => {
                 living.kill_everything();

@@ -5,14 +5,14 @@ use std::io;
 use model::input::Usage;
 
 use crate::cgroup::Reading;
-use crate::keeper::Keeper;
+use crate::driver::Driver;
 use crate::living::Living;
 use crate::process_table;
 
 /// Reads the cell of each life; the process table is searched only when there is a life without one.
-pub(crate) fn usage(keeper: &Keeper) -> io::Result<Vec<Usage>> {
+pub(crate) fn usage(driver: &Driver) -> io::Result<Vec<Usage>> {
     let (mut usages, mut without_cell) = (Vec::new(), Vec::new());
-    for living in keeper.livings().into_iter().filter(|living| !living.has_ended()) {
+    for living in driver.livings().into_iter().filter(|living| !living.has_ended()) {
         match living.usage() {
             Some(reading) => usages.push(usage_of(&living, reading)),
             None => without_cell.push(living),

@@ -10,7 +10,7 @@ use procfs::process::{MountInfo, Process};
 use super::{Cgroups, Controller, Hierarchy, Version};
 
 /// Where this process goes when the group that it is in shall have groups with controllers.
-const KEEPER: &str = "homeostat-keeper";
+const OWN_GROUP: &str = "homeostat-keeper";
 
 /// Looks for hierarchies that let us make groups: version 2 when it has the controllers, else version 1, else version 2
 /// for containment alone.
@@ -149,7 +149,7 @@ fn delegated(own: &Path, is_marked: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     }
     let above = own.parent()?;
     // systemd before 251 marks what it delegates for root alone to see.
-    let is_inner = own.ends_with(KEEPER) || own.ends_with(".control");
+    let is_inner = own.ends_with(OWN_GROUP) || own.ends_with(".control");
     (is_inner || is_marked(above)).then(|| above.to_owned())
 }
 
@@ -241,10 +241,10 @@ fn leave_delegated(base: &Path) {
     if text_of(base, "cgroup.procs").is_none_or(|members| members.trim() != own) {
         return;
     }
-    let keeper = base.join(KEEPER);
+    let aside = base.join(OWN_GROUP);
     // Where it fails, the controllers cannot be enabled, and that is what people are told.
-    let _ = std::fs::create_dir_all(&keeper);
-    let has_left = std::fs::write(keeper.join("cgroup.procs"), own).is_ok();
+    let _ = std::fs::create_dir_all(&aside);
+    let has_left = std::fs::write(aside.join("cgroup.procs"), own).is_ok();
     if has_left && is_marked(base) {
         tracing::warn!(
             group = %base.display(),
@@ -284,7 +284,7 @@ mod tests {
         assert_eq!(delegated(&unit.join("supervisor"), marked).as_deref(), Some(unit));
         // What a reload starts, and one that is started by us, must not make groups below the group that it is in: systemd could
         // not start anything there any more.
-        for inner in [".control", KEEPER] {
+        for inner in [".control", OWN_GROUP] {
             assert_eq!(delegated(&unit.join(inner), marked).as_deref(), Some(unit));
             assert_eq!(delegated(&unit.join(inner), unmarked).as_deref(), Some(unit));
         }

@@ -35,11 +35,11 @@ const SIGNAL_MAX: libc::c_int = 64;
 ///
 /// `cgroup_entrances` are `cgroup.procs` files, open for writing.
 pub(super) fn isolate(command: &mut Command, cgroup_entrances: Vec<File>) {
-    let keeper = rustix::process::getpid();
+    let driver = rustix::process::getpid();
     let hook = move || {
-        // A keeper that dies now would leave a process that nobody can know yet: its environment is still the keeper's.
+        // If the driver died now, nobody could find this process: its environment is still the driver's.
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-        if rustix::process::getppid() != Some(keeper) {
+        if rustix::process::getppid() != Some(driver) {
             return Err(io::Error::from_raw_os_error(libc::ESRCH));
         }
         rustix::process::setsid()?;
@@ -50,7 +50,7 @@ pub(super) fn isolate(command: &mut Command, cgroup_entrances: Vec<File>) {
         }
         reset_signals();
         close_inherited_on_exec()?;
-        // From here on it outlives the keeper.
+        // From here on it outlives the driver.
         rustix::process::set_parent_process_death_signal(None)?;
         Ok(())
     };

@@ -98,7 +98,7 @@ impl Held {
 impl PortBook {
     /// Gives ports of `range`; the kernel's choice when it is empty.
     fn within(range: RangeInclusive<u16>) -> Self {
-        // Two keepers on one machine begin at different places.
+        // Two drivers on one machine begin at different places.
         let width = u32::from(range.end().saturating_sub(*range.start())) + 1;
         let offset = u16::try_from(std::process::id().wrapping_mul(101) % width).unwrap_or(0);
         let next = range.start().saturating_add(offset);

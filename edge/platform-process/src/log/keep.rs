@@ -12,7 +12,7 @@ use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
 use super::{CURRENT, Chunk, chunks, folder_of};
-use crate::keeper::Keeper;
+use crate::driver::Driver;
 use crate::settings::LogLimits;
 
 /// From one look at all logs to the next. A replica that prints 100 MB/s is this much over its limit in between.
@@ -22,28 +22,28 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LINE_SEARCH: usize = platform::LINE_LEN_MAX;
 
 /// Looks after the logs of all running replicas, in a task that ends with the driver.
-pub(crate) fn keep_within_limits(keeper: &Arc<Keeper>) {
-    let keeper = keeper.clone();
-    let tasks = keeper.tasks.clone();
+pub(crate) fn keep_within_limits(driver: &Arc<Driver>) {
+    let driver = driver.clone();
+    let tasks = driver.tasks.clone();
     tasks.spawn(async move {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
-                () = keeper.closed.cancelled() => return,
+                () = driver.closed.cancelled() => return,
             }
-            let looking = keeper.clone();
+            let looking = driver.clone();
             // A look that panicked is a bug that the next look shows again.
-            let _ = keeper.tasks.spawn_blocking(move || look(&looking)).await;
+            let _ = driver.tasks.spawn_blocking(move || look(&looking)).await;
         }
     });
 }
 
-fn look(keeper: &Keeper) {
+fn look(driver: &Driver) {
     // Those that have ended, too: what they printed last may be the most.
-    for living in keeper.livings() {
+    for living in driver.livings() {
         let replica = living.record.replica();
-        let folder = folder_of(&keeper.settings.logs(), &replica);
-        if let Err(error) = rotate(&folder, &keeper.settings.log) {
+        let folder = folder_of(&driver.settings.logs(), &replica);
+        if let Err(error) = rotate(&folder, &driver.settings.log) {
             tracing::warn!(%replica, %error, "log not kept within its limits");
         }
     }

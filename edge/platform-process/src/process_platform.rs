@@ -1,0 +1,237 @@
+//! [`Platform`] over processes: each operation begins here, in a task of the driver.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use model::action::Outcome;
+use model::identity::ReplicaId;
+use model::input::Usage;
+use os::{FileLock, LockError};
+use platform::{
+    AllotRequest, Capabilities, Event, Life, LogError, LogLines, ObserveError, Platform, RunEnd, RunError,
+    RunRequest, StartRequest, Started, StopRequest, Support,
+};
+use tokio::sync::broadcast;
+
+use crate::cgroup::{Cgroups, detect};
+use crate::driver::{Driver, Parts};
+use crate::fence::Fence;
+use crate::record::{ReadError, Records};
+use crate::settings::{CgroupUse, Settings};
+use crate::{adopt, allotting, beside, log, process_table, starting, stopping, usage};
+
+/// Looks at the control groups of replicas that have all ended, when the driver is closed: together half a second, and the
+/// next driver removes what is left.
+const CELL_LOOKS_MAX: u32 = 50;
+
+/// From one such look to the next.
+const CELL_LOOK_PAUSE: Duration = Duration::from_millis(10);
+
+/// Runs replicas as processes of this machine.
+///
+/// Dropped or killed, it leaves all replicas running; the next one that is opened on the same data folder adopts them.
+#[derive(Debug)]
+pub struct ProcessPlatform {
+    driver: Arc<Driver>,
+}
+
+/// The driver could not be opened; nothing was started or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another driver keeps the replicas of this folder.
+    #[error("the replicas in {data} are kept by {holder}; stop that one, or use another data folder")]
+    InUse {
+        /// The data folder.
+        data: PathBuf,
+        /// Who keeps them.
+        holder: String,
+    },
+    /// The data folder cannot be used.
+    #[error("the data folder {data} cannot be used for replicas; see its rights and its disk")]
+    Folder {
+        /// The data folder.
+        data: PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
+    /// A record cannot be read, so a replica might be started twice.
+    #[error("the records of replicas in {data} cannot be read: {why}")]
+    Records {
+        /// The data folder.
+        data: PathBuf,
+        /// What failed, on which file.
+        why: String,
+    },
+}
+
+impl ProcessPlatform {
+    /// Opens the driver on its data folder and adopts what runs there. Must be called within a tokio runtime.
+    pub fn open(settings: Settings) -> Result<Self, OpenError> {
+        let data = settings.data().to_owned();
+        let folder_error = |source| OpenError::Folder { data: data.clone(), source };
+        let records = Records::open(settings.records()).map_err(folder_error)?;
+        std::fs::create_dir_all(settings.logs()).map_err(folder_error)?;
+        let lock = FileLock::take(&records.lock_path()).map_err(|error| match error {
+            LockError::Held { holder, .. } => OpenError::InUse { data: data.clone(), holder },
+            LockError::Unusable { source, .. } => folder_error(source),
+        })?;
+        let canonical = data.canonicalize().map_err(folder_error)?;
+        let cgroups = match settings.cgroups {
+            CgroupUse::WherePermitted => detect(&scope(&canonical)),
+            CgroupUse::Never => {
+                Cgroups::none("replicas run without control groups, because the settings say so")
+            }
+        };
+        let fence = Fence::open(records.epoch_path()).map_err(folder_error)?;
+        let boot = process_table::boot_id().map_err(folder_error)?;
+        let driver = Arc::new(Driver::new(Parts { settings, boot, records, fence, cgroups, lock }));
+        let platform = Self { driver };
+        adopt::adopt_all(&platform.driver).map_err(|error| OpenError::Records {
+            data: data.clone(),
+            why: match &error {
+                ReadError::Unreadable { source, .. } => format!("{error} ({source})"),
+                ReadError::Newer { .. } => error.to_string(),
+            },
+        })?;
+        platform.driver.make_spares_later();
+        platform.driver.sweep_later();
+        log::keep_within_limits(&platform.driver);
+        Ok(platform)
+    }
+
+    /// Ends all tasks of the driver and waits for them; the replicas go on. After it, another driver may be opened.
+    pub async fn close(self) {
+        let driver = self.driver.clone();
+        drop(self);
+        driver.tasks.wait().await;
+        // What was killed a moment ago may still be in its control group.
+        for _ in 0..CELL_LOOKS_MAX {
+            let someone_runs = driver.livings().iter().any(|living| !living.has_ended());
+            if someone_runs || driver.cgroups.close_down() {
+                return;
+            }
+            tokio::time::sleep(CELL_LOOK_PAUSE).await;
+        }
+    }
+}
+
+impl Drop for ProcessPlatform {
+    fn drop(&mut self) {
+        self.driver.closed.cancel();
+        self.driver.tasks.close();
+    }
+}
+
+impl Platform for ProcessPlatform {
+    fn start(&self, request: StartRequest) -> BoxFuture<'_, Started> {
+        // A task of its own: a caller that gives up must not leave half a start behind.
+        let driver = self.driver.clone();
+        let task = self.driver.tasks.spawn(async move {
+            let place = driver.place(&request.replica);
+            let turn = place.turn.clone().lock_owned().await;
+            let _permit = driver.starts.acquire().await;
+            let starting = driver.clone();
+            let started = driver.tasks.spawn_blocking(move || {
+                let started = starting::start(&starting, &place, &request);
+                drop(turn);
+                started
+            });
+            started.await
+        });
+        async move {
+            match task.await {
+                Ok(Ok(started)) => started,
+                // The runtime is going down, or the start has panicked half-way.
+                Ok(Err(_)) | Err(_) => Started { outcome: Outcome::Unknown, life: None },
+            }
+        }
+        .boxed()
+    }
+
+    fn stop(&self, request: StopRequest) -> BoxFuture<'_, Outcome> {
+        stopping::stop(&self.driver, request).boxed()
+    }
+
+    fn allot(&self, request: AllotRequest) -> BoxFuture<'_, Outcome> {
+        let driver = self.driver.clone();
+        let task = self.driver.tasks.spawn(async move {
+            let place = driver.known_place(&request.replica);
+            let turn = match &place {
+                Some(place) => Some(place.turn.clone().lock_owned().await),
+                None => None,
+            };
+            let last = place.and_then(|place| place.last());
+            let hands = driver.clone();
+            let allotted = driver.tasks.spawn_blocking(move || {
+                let outcome = allotting::allot(&hands, last.as_ref(), &request);
+                drop(turn);
+                outcome
+            });
+            allotted.await
+        });
+        // As with a start.
+        async move { task.await.map_or(Outcome::Unknown, |ended| ended.unwrap_or(Outcome::Unknown)) }.boxed()
+    }
+
+    fn inventory(&self) -> BoxFuture<'_, Result<Vec<Life>, ObserveError>> {
+        async { Ok(self.driver.inventory()) }.boxed()
+    }
+
+    fn usage(&self) -> BoxFuture<'_, Result<Vec<Usage>, ObserveError>> {
+        let driver = self.driver.clone();
+        let reading = self.driver.tasks.spawn_blocking(move || usage::usage(&driver));
+        async move {
+            let read = reading.await.map_err(|error| ObserveError { why: error.to_string().into() })?;
+            read.map_err(|error| ObserveError { why: format!("/proc could not be read ({error})").into() })
+        }
+        .boxed()
+    }
+
+    fn events(&self) -> broadcast::Receiver<Event> {
+        self.driver.events.subscribe()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let users = if rustix::process::geteuid().is_root() {
+            Support::Full
+        } else {
+            Support::Degraded("run.user can only name the user that runs Homeostat: run it as root".into())
+        };
+        let cgroups = &self.driver.cgroups;
+        Capabilities {
+            cpu: cgroups.cpu.clone(),
+            memory: cgroups.memory.clone(),
+            containment: cgroups.containment.clone(),
+            users,
+        }
+    }
+
+    fn run_beside(&self, request: RunRequest) -> BoxFuture<'_, Result<RunEnd, RunError>> {
+        beside::run(&self.driver, request).boxed()
+    }
+
+    fn logs(
+        &self,
+        replica: &ReplicaId,
+        last_lines: usize,
+    ) -> BoxFuture<'_, Result<Box<dyn LogLines>, LogError>> {
+        let (folder, replica) = (self.driver.settings.logs(), replica.clone());
+        let opening = self.driver.tasks.spawn_blocking(move || log::read(&folder, &replica, last_lines));
+        async move {
+            match opening.await {
+                Ok(opened) => opened,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// A name for the control groups of one data folder, so that two drivers never meet.
+fn scope(data: &std::path::Path) -> String {
+    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(data.as_os_str().as_encoded_bytes()))
+}
