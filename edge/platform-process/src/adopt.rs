@@ -1,4 +1,4 @@
-//! Finding the lives of earlier runs again.
+//! Adopting the lives of earlier runs.
 
 use std::num::NonZeroI32;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use crate::living::Living;
 use crate::process_table::{find_by_token, identify, session_leader};
 use crate::record::{ProcessRecord, ReadError, Record};
 
-/// How long the end of a life is remembered for actions that come late; they belong to older epochs by then.
+/// How long the end of a life is remembered for late actions; those that are later still belong to older epochs.
 const ENDED_KEPT: Duration = Duration::from_secs(86_400);
 
-/// Looks through the process table for the processes of unfinished starts, which there are after a crash only.
+/// How often the process table is searched for the processes of unfinished starts, which only a crash leaves behind.
 const LOOKS_MAX: u32 = 4;
 
-/// From one look to the next: the last step of an exec takes some hundred microseconds.
+/// The pause between two searches: the last step of an exec takes some hundred microseconds.
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
 
-/// Takes over every life that the records speak of. Runs before any action is taken.
+/// Adopts every life in the records. Runs before any action is taken.
 pub(crate) fn adopt_all(driver: &Arc<Driver>) -> Result<(), ReadError> {
     let (records, intents) = (driver.records.lives()?, driver.records.intents()?);
     let mut gone = Vec::new();
@@ -49,7 +49,7 @@ pub(crate) fn adopt_all(driver: &Arc<Driver>) -> Result<(), ReadError> {
     Ok(())
 }
 
-/// Starts that were not acknowledged: their processes, if there are any, have the token in their environment.
+/// Adopts the processes of starts that were not acknowledged: they have the token in their environment.
 fn adopt_intents(driver: &Arc<Driver>, intents: Vec<Record>, gone: &mut Vec<Record>) {
     let known: Vec<String> = driver.livings().iter().map(|living| living.record.token.clone()).collect();
     let (done, open): (Vec<Record>, Vec<Record>) =
@@ -83,10 +83,10 @@ fn adopt_intents(driver: &Arc<Driver>, intents: Vec<Record>, gone: &mut Vec<Reco
     }
 }
 
-/// The process of each intent, where there is one: the leader in its cell, or the first that has its token.
+/// The process of each intent, if there is one: the session leader in its cell, or else the first process with its token.
 ///
-/// The lock of the data folder was ours only after all children of the last driver had executed their programs or ended, so
-/// nothing is still to come but the last step of an exec, which makes the new environment visible.
+/// The lock of the data folder was free only after every child of the last driver had ended or was executing its program, so all that
+/// may still be missing is the last step of an exec, which makes the new environment visible.
 fn processes_of(intents: &[Record]) -> Vec<Option<ProcessRecord>> {
     let mut found: Vec<Option<ProcessRecord>> = intents
         .iter()
@@ -125,7 +125,7 @@ fn keep(driver: &Arc<Driver>, living: Living) {
     ending::watch(driver, &living);
 }
 
-/// Lives that ended while nobody watched: what is left of them is killed, and that they ended is written down.
+/// Kills what is left of lives that ended while no driver watched, and writes down that they ended.
 fn bury(driver: &Arc<Driver>, gone: Vec<Record>) {
     let of_this_boot: Vec<&str> =
         gone.iter().filter(|record| record.boot == driver.boot).map(|record| record.token.as_str()).collect();
@@ -146,9 +146,9 @@ fn bury(driver: &Arc<Driver>, gone: Vec<Record>) {
     }
 }
 
-/// Holds the process, if it is still the one that was written down.
+/// Opens a descriptor of the process, if it is still the one in the record.
 ///
-/// It is held first and compared then: a held process cannot be replaced by another of the same number.
+/// It is opened first and compared then: as long as it is open, no other process can get the same number.
 fn hold(process: ProcessRecord) -> Option<std::os::fd::OwnedFd> {
     let pid = Pid::from_raw(i32::try_from(process.pid).ok()?)?;
     let held = pidfd_open(pid, PidfdFlags::empty()).ok()?;

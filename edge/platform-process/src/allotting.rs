@@ -1,4 +1,4 @@
-//! Changing what a running life may use: the limits of its control groups are written anew.
+//! Changing the resources of a running life: its control groups get new limits.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ pub(crate) fn allot(driver: &Driver, last: Option<&Arc<Living>>, request: &Allot
     let resources = Some(Resources { cpu: cpu.or(known.cpu), memory: memory.or(known.memory) });
     (allotted.by, allotted.resources) = (request.action, resources);
     if let Err(error) = driver.records.keep(&living.record.with(resources)) {
-        // The next run takes the life to have what it had, and changes it again.
+        // The next run believes that the life has what it had before, and changes it again.
         tracing::warn!(replica = %request.replica, error = %error.source, "changed limits not written down");
     }
     Outcome::Applied

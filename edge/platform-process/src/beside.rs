@@ -15,7 +15,7 @@ use crate::launch::Output;
 use crate::living::Living;
 use crate::process_end::ProcessEnd;
 
-/// Runs the program to its end, or to the end of its time. Goes on when the caller does not wait.
+/// Runs the program until it ends or its time is over, even when the caller does not wait any more.
 pub(crate) async fn run(driver: &Arc<Driver>, request: RunRequest) -> Result<RunEnd, RunError> {
     let not_running = || RunError::NotRunning { replica: request.replica.clone() };
     let living = driver
@@ -54,7 +54,7 @@ async fn run_to_end(living: Arc<Living>, request: RunRequest) -> Result<RunEnd, 
     Ok(RunEnd::Exited(status))
 }
 
-/// A running program; dropped, it is killed with everything in its process group.
+/// A running program. When it is dropped, everything in its process group is killed.
 struct Beside {
     child: Child,
 }
@@ -70,10 +70,10 @@ impl Beside {
         ProcessEnd::of(process.as_fd())?.happened().await
     }
 
-    /// Kills what is left of the group, and waits for the program, which takes no time when it has ended or is killed.
+    /// Kills what is left of the group, and waits for the program, which has ended or is about to.
     fn reap(&mut self) -> io::Result<ExitStatus> {
         if let Some(group) = self.pid() {
-            // Before it is waited for, since until then the number of the group is its own.
+            // Before the program is waited for: until then no other group can have its number.
             let _nothing_left = kill_process_group(group, Signal::KILL);
         }
         self.child.wait().map(status_of)
@@ -82,7 +82,7 @@ impl Beside {
 
 impl Drop for Beside {
     fn drop(&mut self) {
-        // Waited for already: the number may belong to another by now.
+        // Once it was waited for, its number may belong to another process.
         if !matches!(self.child.try_wait(), Ok(Some(_))) {
             let _unknown_end = self.reap();
         }

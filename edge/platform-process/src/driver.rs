@@ -19,13 +19,13 @@ use crate::living::Living;
 use crate::record::Records;
 use crate::settings::Settings;
 
-/// Starts that work at once: enough to keep both the disk and the processors busy; more would only wait for each other.
+/// Starts that run at the same time: enough to keep both the disk and the processors busy; more would only wait for each other.
 pub(crate) const STARTS_AT_ONCE: usize = 8;
 
-/// Events that a slow receiver may lag behind: all replicas of a full machine (some 500) ending twice.
+/// Events by which a receiver may lag behind: all replicas of a full machine (some 500) ending twice.
 pub(crate) const EVENTS_MAX: usize = 1024;
 
-/// How long an ended life stays in the inventory: long enough that whoever was away while it ended still learns of it.
+/// How long an ended life stays in the inventory: long enough for an orchestrator that was away when it ended.
 const ENDED_SHOWN: Duration = Duration::from_secs(300);
 
 /// The driver of one data folder: what all its tasks share.
@@ -42,14 +42,14 @@ pub(crate) struct Driver {
     pub(crate) closed: CancellationToken,
     places: Mutex<BTreeMap<ReplicaId, Arc<Place>>>,
     ports: Mutex<PortBook>,
-    /// Held as long as any task may still write to the data folder.
+    /// Held as long as a task may still write to the data folder.
     _lock: FileLock,
 }
 
 /// One place of a service, and the last life that filled it.
 #[derive(Debug, Default)]
 pub(crate) struct Place {
-    /// Starts of one place take turns; a repeated one finds what the first has done.
+    /// Actions on one place take turns, so a repeated one finds what the first has done.
     pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
     last: Mutex<Option<Arc<Living>>>,
 }
@@ -94,7 +94,7 @@ impl Driver {
         }
     }
 
-    /// Makes cells for the replicas to come, while nobody waits for them.
+    /// Makes spare cells for replicas to come, while nobody waits for them.
     pub(crate) fn make_spares_later(self: &Arc<Self>) {
         let driver = Arc::clone(self);
         self.tasks.spawn_blocking(move || driver.cgroups.make_spares());
@@ -137,7 +137,7 @@ impl Driver {
         shown.map(|living| living.life()).collect()
     }
 
-    /// The numbers that other running replicas of the same service have.
+    /// The ports of other running replicas of the same service.
     pub(crate) fn ports_of_siblings(&self, replica: &ReplicaId) -> BTreeSet<u16> {
         let siblings = self.livings().into_iter().filter(|living| {
             let sibling = living.record.replica();

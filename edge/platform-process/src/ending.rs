@@ -12,13 +12,13 @@ use crate::living::Living;
 use crate::process_end::ProcessEnd;
 use crate::process_table::find_by_token;
 
-/// Tries to remove a cell, each after twice the pause of the last: together 10 s, as long as a killed process may take.
+/// How often the removal of a cell is tried, with twice the pause each time: for 20 s in all.
 const CELL_TRIES_MAX: u32 = 12;
 
 /// The first of these pauses.
 const CELL_PAUSE: Duration = Duration::from_millis(5);
 
-/// Waits for the end of a life, in a task that ends with it or with the driver.
+/// Watches for the end of a life, in a task that ends with it or with the driver.
 pub(crate) fn watch(driver: &Arc<Driver>, living: &Arc<Living>) {
     let Some(process) = living.process() else { return };
     let watched = ProcessEnd::of(process);
@@ -44,7 +44,7 @@ pub(crate) fn watch(driver: &Arc<Driver>, living: &Arc<Living>) {
     });
 }
 
-/// For when there is no descriptor left to be told by; returns false when the driver is closed first.
+/// The same without a descriptor, when none is left; returns false when the driver is closed first.
 async fn ended_by_polling(driver: &Driver, living: &Living) -> bool {
     const PAUSE: Duration = Duration::from_millis(100);
     loop {
@@ -64,9 +64,9 @@ async fn ended_by_polling(driver: &Driver, living: &Living) -> bool {
     }
 }
 
-/// Ends what is left of a life whose main process has ended, writes down how it ended, and tells it.
+/// Kills what is left of a life whose main process has ended, writes down how it ended, and tells it.
 fn settle(driver: &Arc<Driver>, living: &Arc<Living>) {
-    // Before the process is waited for, since until then the number of its group cannot belong to another.
+    // Before the process is waited for: until then no other group can have its number.
     living.kill_everything();
     let status = match living.reap() {
         Ok(Some(status)) => status,
@@ -79,14 +79,14 @@ fn settle(driver: &Arc<Driver>, living: &Arc<Living>) {
     let cell = living.record.cell.as_ref();
     let exit = Exit { status, out_of_memory: ran_out_of_memory(cell, status), ran_for: living.record.age() };
     living.allotted().is_over = true;
-    // Before the end is told, since a successor writes its own record to the same place.
+    // Before the end is told: a successor writes its own record to the same place.
     if let Err(error) = driver.records.keep(&living.record.ended(exit)) {
-        // The next run then finds no such process, and takes its end as unknown.
+        // The next run finds no such process then, and does not know how it ended.
         tracing::warn!(replica = %living.record.replica(), error = %error.source, "end of a life not written down");
     }
     driver.release_ports(&living.record.ports);
     living.end(exit, |life| {
-        // Nobody listening is no failure: the inventory has it, too.
+        // It does not matter if nobody listens: the inventory has it, too.
         let _ = driver.events.send(Event::Ended(life));
     });
     match &living.record.cell {
@@ -95,12 +95,12 @@ fn settle(driver: &Arc<Driver>, living: &Arc<Living>) {
     }
 }
 
-/// Whether the kernel ended a life for want of memory, as its cell tells as long as it is there.
+/// Whether the kernel killed a life for want of memory, according to its cell.
 pub(crate) fn ran_out_of_memory(cell: Option<&Cell>, status: ExitStatus) -> bool {
     is_killed(status) && cell.is_some_and(|cell| cell.out_of_memory_kills() > 0)
 }
 
-/// SIGKILL, as seen by us or told by a shell about its child.
+/// Whether it was SIGKILL, as we see it or as a shell reports it of its child; an unknown end may have been.
 fn is_killed(status: ExitStatus) -> bool {
     match status {
         ExitStatus::Signal(signal) => signal == libc::SIGKILL,
@@ -135,7 +135,7 @@ pub(crate) fn remove_cell(driver: &Arc<Driver>, cell: Cell) {
     });
 }
 
-/// Kills what has left its process group, where no control group holds it: it is known by its environment.
+/// Kills processes that have left their process group, where no control group holds them: their environment gives them away.
 fn kill_escaped(driver: &Arc<Driver>, token: &str) {
     let token = token.to_owned();
     driver.tasks.spawn_blocking(move || kill_by_token(&[&token]));
@@ -146,7 +146,7 @@ pub(crate) fn kill_by_token(tokens: &[&str]) {
     let Ok(found) = find_by_token(tokens) else { return };
     for process in found.into_values().flatten() {
         if let Some(pid) = i32::try_from(process.pid).ok().and_then(rustix::process::Pid::from_raw) {
-            // One that is gone already is what we want.
+            // It may be gone already, which is what we want.
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
     }

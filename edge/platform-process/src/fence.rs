@@ -10,7 +10,7 @@ use os::{Durability, write_atomically};
 
 use crate::failure::Cause;
 
-/// Remembers the highest epoch that spoke, also over a crash of the machine.
+/// Remembers the highest epoch that has acted, even over a crash of the machine.
 #[derive(Debug)]
 pub(crate) struct Fence {
     path: PathBuf,
@@ -18,7 +18,7 @@ pub(crate) struct Fence {
 }
 
 impl Fence {
-    /// Reads the epoch; 0 when none has spoken yet.
+    /// Reads the epoch; 0 when none has acted yet.
     pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
         let highest = match std::fs::read_to_string(&path) {
             Ok(text) => text.trim().parse().map(Epoch).map_err(io::Error::other)?,
@@ -28,7 +28,7 @@ impl Fence {
         Ok(Self { path, highest: Mutex::new(highest) })
     }
 
-    /// Lets `epoch` pass unless a later one has spoken; otherwise says how the action ends that was to do `attempt`.
+    /// Lets `epoch` pass unless a later one has acted; otherwise says how the action ends that was to do `attempt`.
     ///
     /// Waits for the disk when the epoch is new. One that cannot be written down is not obeyed: after a restart an older one would be, too.
     pub(crate) fn admit(&self, epoch: Epoch, attempt: &str) -> Result<(), Outcome> {

@@ -1,10 +1,10 @@
 //! Runs replicas as processes of this machine.
 //!
-//! Each life is a session of its own and, where permitted, a control group of its own. Its output goes straight to a file,
-//! so no death of ours can break its pipe. What is needed to find it again is on disk before its start is acknowledged:
-//! a driver that opens the same data folder goes on where the last one ended, however that ended.
+//! Each life has a session of its own and, where permitted, a control group of its own. It writes its output straight to a file, so
+//! no pipe breaks when this process dies. What is needed to find it again is on disk before its start is acknowledged: a driver that
+//! opens the same data folder goes on where the last one ended, however that ended.
 //!
-//! The crate never decides to start, stop or restart anything, and asks no replica for its health.
+//! The crate decides nothing about starts, stops or restarts, and probes no replica.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), platform_process::OpenError> {

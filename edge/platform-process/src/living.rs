@@ -1,4 +1,4 @@
-//! A life that this driver keeps.
+//! A life that this driver looks after.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -16,29 +16,29 @@ use tokio::time::Instant;
 use crate::cgroup::{Cell, Meter, Reading};
 use crate::record::Record;
 
-/// A life that this driver keeps, running or ended.
+/// A life that this driver looks after, running or ended.
 #[derive(Debug)]
 pub(crate) struct Living {
     pub(crate) record: Record,
     pub(crate) adopted: bool,
     allotted: Mutex<Allotted>,
-    /// The main process; none when it had ended before this driver was opened.
+    /// The main process; `None` when it had ended before this driver was opened.
     process: Option<OwnedFd>,
-    /// What its cell accounts, opened when it is first asked for; none where that cannot be read.
+    /// The meter of its cell, opened when it is first needed; `None` when it cannot be read.
     meter: OnceLock<Option<Meter>>,
     state: watch::Sender<LifeState>,
-    /// When it is to be killed; none until it is told to stop.
+    /// When it is to be killed; `None` until it is told to stop.
     kill_at: watch::Sender<Option<Instant>>,
 }
 
 /// What a life may use.
 #[derive(Debug)]
 pub(crate) struct Allotted {
-    /// The latest action that said so; the default one for what it was begun with.
+    /// The latest action that changed it; the default id when none has since its start.
     pub(crate) by: ActionId,
     /// `None` when it is not known.
     pub(crate) resources: Option<Resources>,
-    /// Its end is being written down: nothing may be written over it.
+    /// Whether its end is being written down, and must not be overwritten.
     pub(crate) is_over: bool,
 }
 
@@ -72,7 +72,7 @@ impl Living {
         Life { resources: self.allotted().resources, ..self.record.life(state, self.adopted) }
     }
 
-    /// What it may use. Held while that is changed.
+    /// What it may use, locked: hold it while that is changed.
     pub(crate) fn allotted(&self) -> MutexGuard<'_, Allotted> {
         self.allotted.lock().expect("nobody panics while holding what is allotted")
     }
@@ -89,7 +89,7 @@ impl Living {
         self.process.as_ref().map(|process| process.as_fd())
     }
 
-    /// What it uses as its cell accounts it; none without a cell that does.
+    /// What it uses, according to its cell; `None` without a cell that accounts for it.
     pub(crate) fn usage(&self) -> Option<Reading> {
         let open = || self.record.cell.as_ref().and_then(Cell::meter);
         self.meter.get_or_init(open).as_ref()?.read()
@@ -103,7 +103,7 @@ impl Living {
         self.kill_at.subscribe()
     }
 
-    /// It has ended, which `tell` is to say: whoever sees the end in its state finds it told.
+    /// Marks it as ended, and tells that with `tell` before anybody can see it in its state.
     pub(crate) fn end(&self, exit: Exit, tell: impl FnOnce(Life)) {
         let life = self.life_in(LifeState::Exited(exit));
         self.state.send_modify(|state| {
@@ -112,7 +112,7 @@ impl Living {
         });
     }
 
-    /// Takes the earlier of the kill time that is set and `at`; returns whether it is the first.
+    /// Sets the time of the kill to `at`, unless it is earlier already; returns whether there was none before.
     pub(crate) fn set_kill_time(&self, at: Instant) -> bool {
         let mut first = false;
         self.kill_at.send_if_modified(|set| {
@@ -133,7 +133,7 @@ impl Living {
         first
     }
 
-    /// Asks the process group to stop. That it is gone already is no failure.
+    /// Sends the stop signal to the process group, which may be gone already.
     pub(crate) fn signal_stop(&self) {
         let signal = match self.record.stop_signal {
             StopSignal::Term => Signal::TERM,
@@ -147,8 +147,9 @@ impl Living {
         self.signal_group(signal);
     }
 
-    /// Kills everything that belongs to the life. The main process must not have been waited for yet, or be no child of
-    /// ours: only then is the number of its group its own.
+    /// Kills everything that belongs to the life.
+    ///
+    /// The main process must not have been waited for by us yet: afterwards another group may have its number.
     pub(crate) fn kill_everything(&self) {
         self.signal_group(Signal::KILL);
         if let Some(process) = self.process() {
@@ -171,7 +172,7 @@ impl Living {
         Pid::from_raw(i32::try_from(process.pid).ok()?)
     }
 
-    /// How the main process ended, which the kernel forgets by this; `None` while it runs.
+    /// Waits for the main process, after which the kernel forgets it, and returns how it ended; `None` while it runs.
     pub(crate) fn reap(&self) -> io::Result<Option<ExitStatus>> {
         let Some(process) = self.process() else { return Ok(Some(ExitStatus::Unknown)) };
         loop {

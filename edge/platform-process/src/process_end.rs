@@ -1,4 +1,4 @@
-//! Waiting for the end of a process without asking for it again and again.
+//! Waiting for the end of a process without polling.
 
 #![expect(
     unsafe_code,

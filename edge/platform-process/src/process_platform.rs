@@ -24,16 +24,16 @@ use crate::record::{ReadError, Records};
 use crate::settings::{CgroupUse, Settings};
 use crate::{adopt, allotting, beside, log, process_table, starting, stopping, usage};
 
-/// Looks at the control groups of replicas that have all ended, when the driver is closed: together half a second, and the
-/// next driver removes what is left.
+/// How often a driver that is closed tries to remove the control groups of replicas that have all ended: for half a second. The next
+/// driver removes what is left.
 const CELL_LOOKS_MAX: u32 = 50;
 
-/// From one such look to the next.
+/// The pause between two such tries.
 const CELL_LOOK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Runs replicas as processes of this machine.
 ///
-/// Dropped or killed, it leaves all replicas running; the next one that is opened on the same data folder adopts them.
+/// When it is dropped or killed, all replicas go on; the next one that is opened on the same data folder adopts them.
 #[derive(Debug)]
 pub struct ProcessPlatform {
     driver: Arc<Driver>,
@@ -103,12 +103,12 @@ impl ProcessPlatform {
         Ok(platform)
     }
 
-    /// Ends all tasks of the driver and waits for them; the replicas go on. After it, another driver may be opened.
+    /// Ends all tasks of the driver and waits for them; the replicas go on. Another driver may be opened afterwards.
     pub async fn close(self) {
         let driver = self.driver.clone();
         drop(self);
         driver.tasks.wait().await;
-        // What was killed a moment ago may still be in its control group.
+        // A process that was killed a moment ago may still be in its control group.
         for _ in 0..CELL_LOOKS_MAX {
             let someone_runs = driver.livings().iter().any(|living| !living.has_ended());
             if someone_runs || driver.cgroups.close_down() {
@@ -128,7 +128,7 @@ impl Drop for ProcessPlatform {
 
 impl Platform for ProcessPlatform {
     fn start(&self, request: StartRequest) -> BoxFuture<'_, Started> {
-        // A task of its own: a caller that gives up must not leave half a start behind.
+        // In a task of its own: a caller that gives up must not leave half a start behind.
         let driver = self.driver.clone();
         let task = self.driver.tasks.spawn(async move {
             let place = driver.place(&request.replica);
@@ -145,7 +145,7 @@ impl Platform for ProcessPlatform {
         async move {
             match task.await {
                 Ok(Ok(started)) => started,
-                // The runtime is going down, or the start has panicked half-way.
+                // The runtime is shutting down, or the start has panicked half-way.
                 Ok(Err(_)) | Err(_) => Started { outcome: Outcome::Unknown, life: None },
             }
         }
@@ -173,7 +173,7 @@ impl Platform for ProcessPlatform {
             });
             allotted.await
         });
-        // As with a start.
+        // Unknown for the same reasons as a start.
         async move { task.await.map_or(Outcome::Unknown, |ended| ended.unwrap_or(Outcome::Unknown)) }.boxed()
     }
 

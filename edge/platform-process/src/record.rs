@@ -1,11 +1,11 @@
-//! What is written down of each life, so that the next run finds it.
+//! The records of lives, by which the next run finds them.
 //!
 //! `replicas/SERVICE/ORDINAL.json` is the last life of a place; `replicas/intents/TOKEN.json` is a start that has not
-//! been acknowledged. The intent is there before the process is, and the record before the intent goes, so after a crash
-//! at any point each process is found: by its record, or by the token in its environment.
+//! been acknowledged. The intent is written before the process begins, and removed after the record was written. So after a crash at
+//! any point each process is found: by its record, or by the token in its environment.
 //!
-//! Records are not synced to the disk: they speak of processes, and a crash of the machine ends those too. The boot id
-//! in each tells a later boot that its process is gone, and a file that a machine's crash left empty speaks of none.
+//! Records are not synced to the disk: a crash of the machine ends their processes, too. The boot id in each tells a later boot that
+//! its process is gone, and a file that such a crash left empty is ignored.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -27,7 +27,7 @@ use crate::launch::Surroundings;
 /// The form that this code writes.
 const VERSION: u32 = 1;
 
-/// Largest record that is read, in bytes: an environment of the kernel's usual limit of 2 MB, and as much for quoting.
+/// Largest record that is read, in bytes: an environment of 2 MB, the kernel's usual limit, and as much again for quoting.
 const RECORD_LEN_MAX: u64 = 4 * 1024 * 1024;
 
 /// One life, version 1 of its form on disk.
@@ -41,11 +41,11 @@ pub(crate) struct Record {
     generation: u64,
     epoch: u64,
     sequence: u64,
-    /// What its environment holds as `HOMEOSTAT_LIFE`.
+    /// The value of `HOMEOSTAT_LIFE` in its environment.
     pub(crate) token: String,
     /// The boot of the machine that it belongs to.
     pub(crate) boot: String,
-    /// Its main process; none while it is an intent.
+    /// Its main process; `None` while it is an intent.
     pub(crate) process: Option<ProcessRecord>,
     started_at_unix_ms: u64,
     started_since_boot_ms: u64,
@@ -59,7 +59,7 @@ pub(crate) struct Record {
     pub(crate) resources: Option<Resources>,
 }
 
-/// A process that cannot be mistaken for another: numbers are used again, but not with the same start.
+/// Identifies a process: numbers are used again, but not with the same start time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ProcessRecord {
@@ -77,7 +77,7 @@ struct ExitRecord {
     ran_for_ms: u64,
 }
 
-/// What begins a record.
+/// What is known of a life when it begins.
 #[derive(Debug)]
 pub(crate) struct Beginning {
     pub(crate) replica: ReplicaId,
@@ -226,14 +226,14 @@ impl Records {
         self.folder.join(record.service.as_str()).join(format!("{}.json", record.ordinal))
     }
 
-    /// Says that a process with the record's token is about to be.
+    /// Writes down that a process with the record's token is about to begin.
     pub(crate) fn intend(&self, record: &Record) -> Result<(), WriteError> {
         write(&self.intent_path(&record.token), record)
     }
 
-    /// Says that no process with the token is unrecorded.
+    /// Writes down that no process with the token is without a record.
     pub(crate) fn forget_intent(&self, token: &str) {
-        // An intent that stays costs the next run a look through the process table, and no more.
+        // An intent that stays only costs the next run a search of the process table.
         let _ = std::fs::remove_file(self.intent_path(token));
     }
 
@@ -253,7 +253,7 @@ impl Records {
 
     /// Forgets a life that ended long ago.
     pub(crate) fn forget(&self, record: &Record) {
-        // One that stays is looked at again by the next run.
+        // If it stays, the next run tries again.
         let _ = std::fs::remove_file(self.path(record));
     }
 

@@ -1,4 +1,4 @@
-//! Beginning a life.
+//! Starting a life.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -58,7 +58,7 @@ fn refused(refusal: Refusal) -> Started {
     Started { outcome: Outcome::Refused(refusal), life: None }
 }
 
-/// Everything between the decision that there shall be a process and its record. Whatever fails, nothing stays.
+/// Starts the life, which is decided on by now. Whatever fails, nothing of it stays.
 fn begin(driver: &Arc<Driver>, request: &StartRequest) -> Result<Arc<Living>, Cause> {
     let siblings = driver.ports_of_siblings(&request.replica);
     let ports = driver.port_book().reserve(&request.declared.spec.ports, &siblings)?;
@@ -157,7 +157,7 @@ fn execute(record: &Record, program: Program) -> Result<Child, Cause> {
     Ok(executed?)
 }
 
-/// The child is not waited for yet, so its number is its own.
+/// Opens a descriptor of the child. It was not waited for yet, so no other process can have its number.
 fn hold(child: &Child) -> std::io::Result<OwnedFd> {
     let pid =
         i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(std::io::ErrorKind::InvalidData)?;
@@ -170,15 +170,15 @@ fn discard(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// A driver that is protected from the kernel's memory killer does not pass its protection on.
+/// Takes from the child the protection against the kernel's out-of-memory killer that it has inherited, if we have it.
 fn expose_to_memory_killer(pid: u32) {
     if std::fs::read_to_string("/proc/self/oom_score_adj").is_ok_and(|score| score.trim().starts_with('-')) {
-        // One that has ended meanwhile needs it no more.
+        // If it has ended meanwhile, it does not matter.
         let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), "0");
     }
 }
 
-/// Different for each life, since the cell of the last one may still hold what is being killed.
+/// A different one for each life: the cell of the last one may still hold processes that are being killed.
 fn cell_name(replica: &ReplicaId, token: &str) -> String {
     format!("{replica}.{}", &token[..8])
 }

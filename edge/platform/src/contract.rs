@@ -1,4 +1,4 @@
-//! What every driver does.
+//! The contract of every driver.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,14 +20,14 @@ use crate::logs::{LogError, LogLines};
 /// [`usage`](Self::usage), [`events`](Self::events), [`run_beside`](Self::run_beside), [`logs`](Self::logs).
 ///
 /// **Guarantees** An `Applied` outcome survives a restart of the driver, which finds all replicas again and stops none.
-/// An action id is applied at most once. An action of an epoch older than one that was obeyed is refused, also after a
-/// restart. A place has at most one life at a time. An end is told as an event at once, and stays in the inventory for
-/// at least five minutes, unless the place is filled anew. Dropping the driver stops no replica.
+/// An action id is applied at most once. An action of an epoch older than one that was obeyed is refused, even after a
+/// restart. A place has at most one life at a time. The end of a life is told as an event at once, and stays in the inventory
+/// for at least five minutes, unless the place is filled again. Dropping the driver stops no replica.
 ///
-/// **Non-guarantees** No order between replicas. Events may be lost by a receiver that lags: it is told so, and
-/// takes the inventory. `Unknown` may mean done. How an adopted replica ended may be unknown.
+/// **Non-guarantees** No order between replicas. A receiver that lags loses events: it is told so, and takes the inventory.
+/// `Unknown` may mean done. How an adopted replica ended may be unknown.
 ///
-/// **Failure and recovery** Any call may take long; callers time out and repeat the action with its id. A call that is
+/// **Failure and recovery** Any call may take long; callers time out and repeat the action with its id. A call whose future is
 /// dropped goes on by itself: the action may still be applied.
 ///
 /// **Enforcement** `conformance::platform`.
@@ -38,41 +38,38 @@ pub trait Platform: fmt::Debug + Send + Sync {
     /// one while the place is still taken, is `Refused`.
     fn start(&self, request: StartRequest) -> BoxFuture<'_, Started>;
 
-    /// Ends a replica and everything that it started; `Applied` when its process is gone, which [`events`](Self::events) has told by then, or
-    /// never was.
+    /// Ends a replica and everything that it started; `Applied` once its process is gone, or if there never was one.
     ///
-    /// A repeated stop waits for the same end; one with a shorter grace shortens it. `Unknown` when the kernel has not
-    /// let the process go yet.
+    /// By then [`events`](Self::events) has told the end. A repeated stop waits for the same end; a shorter grace shortens it.
+    /// `Unknown` when the kernel has not let the process go yet.
     fn stop(&self, request: StopRequest) -> BoxFuture<'_, Outcome>;
 
-    /// Lets a running life use more or less than it may now, without a break; `Applied` when it is so.
+    /// Changes the resources of a running life, without a restart; `Applied` once they are in force.
     ///
-    /// What is not named stays as it is, and what replicas are not held to here ([`capabilities`](Self::capabilities)) is only written down. An
-    /// action that is older than the last for this life is `Applied` without effect. `Failed` changes nothing: with `Unsupported` when this
-    /// life cannot be changed at all, with another kind when it uses more memory than it would have, or the kernel says no. A life that is
-    /// not there, or has ended, is `Refused`.
+    /// A resource that is not named stays as it is. One to which replicas are not held here ([`capabilities`](Self::capabilities)) is only
+    /// recorded. An action that is older than the latest one for this life is `Applied` without effect. `Failed` has changed nothing: the kind
+    /// is `Unsupported` when this life can never be changed, and another when it uses more memory than it would have, or the kernel refuses.
+    /// `Refused` when the life is not there, or has ended.
     fn allot(&self, request: AllotRequest) -> BoxFuture<'_, Outcome>;
 
-    /// The last life of every place, running or ended not long ago, in the order of their places.
+    /// The last life of every place, running or recently ended, in the order of places.
     fn inventory(&self) -> BoxFuture<'_, Result<Vec<Life>, ObserveError>>;
 
     /// Processor time and memory of all running replicas; one that ends meanwhile is left out.
     fn usage(&self) -> BoxFuture<'_, Result<Vec<Usage>, ObserveError>>;
 
-    /// What happens from now on. A receiver that lags behind is told so, and takes the inventory instead.
+    /// The events from now on. A receiver that lags is told so, and takes the inventory instead.
     fn events(&self) -> broadcast::Receiver<Event>;
 
-    /// What this driver can and cannot do here.
+    /// What this driver can and cannot do on this machine.
     fn capabilities(&self) -> Capabilities;
 
-    /// Runs a program as the replica runs, with its environment, user, folder and limits, and waits for its end.
+    /// Runs a program with the environment, user, folder and limits of a replica, and waits for its end.
     ///
-    /// When `timeout` is over, the program and everything that it started are killed. Its output is thrown away.
+    /// After the timeout, the program and everything that it started are killed. Its output is thrown away.
     fn run_beside(&self, request: RunRequest) -> BoxFuture<'_, Result<RunEnd, RunError>>;
 
-    /// What a replica's place has printed, from `last_lines` lines before the end; at most [`crate::TAIL_LINES_MAX`].
-    ///
-    /// Holds the output of all lives of the place, as far back as it was kept.
+    /// The output of all lives of a place, from `last_lines` lines before its end; at most [`crate::TAIL_LINES_MAX`].
     fn logs(
         &self,
         replica: &ReplicaId,

@@ -1,8 +1,7 @@
 //! The Platform contract: runs replicas somewhere.
 //!
-//! A driver implements [`Platform`]; an agent owns one and asks it for everything that concerns replicas. The contract
-//! knows nothing of health or traffic: those are asked by `probe` and `proxy`. `conformance::platform` is the contract
-//! as tests; every driver passes it.
+//! A driver implements [`Platform`], and an agent owns one, through which it does everything with replicas but probing them and routing
+//! traffic to them (`probe` and `proxy`). `conformance::platform` is the contract as tests; every driver passes it.
 
 mod contract;
 mod life;

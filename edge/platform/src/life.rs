@@ -7,7 +7,7 @@ use model::input::{Exit, Observed, ReplicaState};
 use model::resource::{PortName, Resources};
 use model::time::Wall;
 
-/// One life of a replica, with what people and probes want to know of it.
+/// One life of a replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Life {
     /// Which place it fills.
@@ -18,13 +18,13 @@ pub struct Life {
     pub generation: Generation,
     /// The action that began it.
     pub action: ActionId,
-    /// How it is.
+    /// Its state.
     pub state: LifeState,
-    /// The number of its main process; of an ended life, what it was.
+    /// The pid of its main process, which a life keeps after its end.
     pub pid: Option<u32>,
     /// The number of each of its ports, on 127.0.0.1.
     pub ports: BTreeMap<PortName, u16>,
-    /// What it may use; `None` when that was not written down, which earlier versions did not.
+    /// What it may use; `None` for a life that was begun by an early version, which did not record it.
     pub resources: Option<Resources>,
     /// When its program began to execute.
     pub started_at: Wall,
@@ -32,7 +32,7 @@ pub struct Life {
     pub adopted: bool,
 }
 
-/// How a life is, as far as a platform can tell.
+/// The state of a life, as far as a platform can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LifeState {
     /// Its main process runs.
@@ -44,7 +44,7 @@ pub enum LifeState {
 }
 
 impl Life {
-    /// This life as the loop wants it, where `while_running` is what the probes say of it.
+    /// This life for the loop; `while_running` is its state according to the probes.
     pub fn observed(&self, while_running: ReplicaState) -> Observed {
         let state = match self.state {
             LifeState::Running => while_running,

@@ -1,4 +1,4 @@
-//! What replicas print.
+//! The output of replicas.
 
 use std::fmt;
 use std::io;
@@ -6,32 +6,33 @@ use std::io;
 use futures_util::future::BoxFuture;
 use model::identity::ReplicaId;
 
-/// Longest line that is given whole, in bytes; a longer one comes in parts.
+/// Longest line that is returned whole, in bytes; a longer one comes in parts.
 ///
 /// 64 KiB holds any stack trace that is one line of JSON, and keeps a reader of a binary stream small.
 pub const LINE_LEN_MAX: usize = 64 * 1024;
 
-/// Most lines before the end that a reader begins with: some 10 MB of ordinary lines, more than a person reads.
+/// Most lines before the end at which a reader can begin: some 10 MB of ordinary lines, more than a person reads.
 pub const TAIL_LINES_MAX: usize = 100_000;
 
 /// One line that a replica printed, on its standard output or its standard error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
-    /// Without the line's end; bytes that are no UTF-8 are replaced by U+FFFD.
+    /// Without the line break; bytes that are not UTF-8 are replaced by U+FFFD.
     pub text: String,
 }
 
 /// Lines in the order in which they were printed.
 pub trait LogLines: fmt::Debug + Send {
-    /// The next line that is there already; `None` when all have been read. A last line without an end is given too
-    /// and its rest, when there is more of it, comes as a line of its own.
+    /// The next line that is there already; `None` when all have been read.
+    ///
+    /// The last line need not have its line break yet; what is printed of it later is a line of its own.
     fn next_present(&mut self) -> BoxFuture<'_, Result<Option<LogLine>, LogError>>;
 
-    /// The next line, for which it waits as long as it takes. Cancel safe.
+    /// The next line, however long it takes to come. Cancel safe.
     fn next(&mut self) -> BoxFuture<'_, Result<LogLine, LogError>>;
 }
 
-/// What a replica printed could not be read.
+/// The output of a replica could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// Nothing was ever printed there.

@@ -19,8 +19,8 @@ const TASKS_MAX: u32 = 16_384;
 /// The window of a processor quota: the kernel's own default.
 const QUOTA_WINDOW: Duration = Duration::from_millis(100);
 
-/// Rounds of killing what is in a group that has no kill switch. New processes cannot come (`pids.max` is 0 by then), so
-/// each round leaves fewer; the rest is for hierarchies without `pids`.
+/// Most rounds of killing in a cell without `cgroup.kill`. `pids.max` is 0 by then, so each round leaves fewer processes; many rounds
+/// are needed only in hierarchies without `pids`.
 const KILL_ROUNDS_MAX: u32 = 100;
 
 /// What a cell holds its life to.
@@ -69,7 +69,7 @@ impl Cell {
         Ok(cell)
     }
 
-    /// Calls the folders by another name, for people. A folder that keeps its name does as well.
+    /// Renames the folders, for people to read. A folder that keeps its name does as well.
     pub(super) fn rename(&mut self, name: &str) {
         for folder in &mut self.folders {
             let named = folder.path.with_file_name(name);
@@ -112,7 +112,7 @@ impl Cell {
             return;
         }
         if let Some(folder) = self.with(Controller::Pids) {
-            // Only a help: without it, more rounds are needed.
+            // It only helps: without it, more rounds are needed.
             let _ = write(&folder.path, "pids.max", "0");
         }
         for _ in 0..KILL_ROUNDS_MAX {
@@ -128,7 +128,7 @@ impl Cell {
         }
     }
 
-    /// The processes in the cell but ourselves, of whom a thread may be in it; zombies may be among them.
+    /// The processes in the cell, zombies included, but without ourselves, of whom a thread may be in it.
     pub(crate) fn members(&self) -> Vec<Pid> {
         let Some(folder) = self.folders.first() else { return Vec::new() };
         let Ok(text) = std::fs::read_to_string(folder.path.join("cgroup.procs")) else { return Vec::new() };
@@ -147,7 +147,7 @@ impl Cell {
         field(&folder.path.join(file), "oom_kill").unwrap_or(0)
     }
 
-    /// Opens what the cell accounts; none when it does not account both processor time and memory.
+    /// Opens the accounts of the cell; `None` unless it has both processor time and memory.
     pub(crate) fn meter(&self) -> Option<Meter> {
         let unified = || self.folders.iter().find(|folder| folder.version == Version::V2);
         let cpu = self.with(Controller::CpuAccounting).or_else(unified)?;
@@ -156,7 +156,7 @@ impl Cell {
         Meter::open((&cpu.path, cpu.version), limited, (&memory.path, memory.version))
     }
 
-    /// Removes the cell; fails while something is in it. Removing it again does nothing.
+    /// Removes the cell; fails while a process is in it. Removing it again does nothing.
     pub(crate) fn remove(&self) -> io::Result<()> {
         let mut result = Ok(());
         for folder in &self.folders {
@@ -212,7 +212,7 @@ impl Folder {
                 let limit = || write(&self.path, "memory.limit_in_bytes", &memory);
                 let with_swap = || write_if_there(&self.path, "memory.memsw.limit_in_bytes", &memory);
                 match limit() {
-                    // The limit with swap is never the lower one: where it is in the way, it is raised first.
+                    // The limit that includes swap may never be the lower one: if it is in the way, it is raised first.
                     Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                         with_swap()?;
                         limit()
@@ -224,34 +224,34 @@ impl Folder {
             Version::V2 => {
                 write(&self.path, "memory.max", &memory)?;
                 write_if_there(&self.path, "memory.swap.max", "0")?;
-                // Half of a replica's processes is no replica.
+                // A replica with half of its processes is of no use.
                 write_if_there(&self.path, "memory.oom.group", "1")
             }
         }
     }
 }
 
-/// `cpu.shares` of version 1: 1024 a core, 2 at least (as Kubernetes' MilliCPUToShares).
+/// `cpu.shares` of version 1: 1024 a core, at least 2 (as in Kubernetes' MilliCPUToShares).
 fn shares(cpu: MilliCpu) -> u64 {
     (cpu.0.saturating_mul(1024) / 1000).clamp(2, 262_144)
 }
 
-/// `cpu.weight` of version 2: 100 a core, 1 at least and 10,000 at most.
+/// `cpu.weight` of version 2: 100 a core, at least 1 and at most 10,000.
 ///
-/// A replica that declares nothing has the kernel's default, 100, as it has 1024 in version 1: as one that declares a core.
+/// A replica that declares nothing keeps the kernel's default, which is that of one core: 100, and 1024 in version 1.
 fn weight(cpu: MilliCpu) -> u64 {
     (cpu.0 / 10).clamp(1, 10_000)
 }
 
 fn write(folder: &Path, file: &str, value: &str) -> io::Result<()> {
     let path = folder.join(file);
-    // Not `fs::write`, which asks for a file that is not there to be made: that is refused as if by our rights.
+    // Not `fs::write`: it would create a missing file, which the kernel refuses with an error about permissions.
     let written =
         OpenOptions::new().write(true).open(&path).and_then(|mut file| file.write_all(value.as_bytes()));
     written.map_err(|error| io::Error::new(error.kind(), format!("{value} to {}: {error}", path.display())))
 }
 
-/// For what a kernel may be built without.
+/// Writes to a file that some kernels are built without.
 fn write_if_there(folder: &Path, file: &str, value: &str) -> io::Result<()> {
     match write(folder, file, value) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

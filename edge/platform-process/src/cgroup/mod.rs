@@ -1,4 +1,4 @@
-//! Control groups: a cell for each life, that holds it to its limits and that nothing of it can leave.
+//! Control groups. Each life gets a cell: a group in each hierarchy, which holds it to its limits, and which its processes cannot leave.
 
 mod cell;
 mod detect;
@@ -20,7 +20,7 @@ pub(crate) use meter::{Meter, Reading};
 pub(crate) use spare::Birthplace;
 use spare::{SPARES_MAX, Spare};
 
-/// What a hierarchy can do, in the words of both versions.
+/// The controllers of both versions that are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Controller {
@@ -31,7 +31,7 @@ pub(crate) enum Controller {
     Pids,
 }
 
-/// The two generations of control groups, whose files differ.
+/// The two versions of control groups, whose files differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Version {
@@ -47,31 +47,31 @@ pub(crate) struct Hierarchy {
     controllers: BTreeSet<Controller>,
 }
 
-/// Where cells can be made, and what they can do here.
+/// The hierarchies in which cells are made, and what they can do here.
 #[derive(Debug)]
 pub(crate) struct Cgroups {
     hierarchies: Vec<Hierarchy>,
     spares: Mutex<Vec<Spare>>,
-    /// Held by the one who makes spares, so that no more are made than wanted.
+    /// Held by whoever makes spares, so that not too many are made.
     making: Mutex<()>,
     pub(crate) cpu: Support,
     pub(crate) memory: Support,
     pub(crate) containment: Support,
 }
 
-/// A driver that leaves no cells leaves no folders.
+/// Removes the folders of the driver, if no cell is left in them.
 impl Drop for Cgroups {
     fn drop(&mut self) {
         self.close_down();
         for hierarchy in &self.hierarchies {
-            // With cells in it, it cannot be removed, and shall not be.
+            // As long as there are cells in it, it cannot be removed, and should not be.
             let _ = std::fs::remove_dir(&hierarchy.root);
         }
     }
 }
 
 impl Cgroups {
-    /// No cells at all, for the reason given.
+    /// No control groups, for the reason given.
     pub(crate) fn none(why: &str) -> Self {
         let degraded = || Support::Degraded(why.into());
         Self {
@@ -84,14 +84,13 @@ impl Cgroups {
         }
     }
 
-    /// Removes the cells that nothing is in, which earlier runs had no time to remove; returns whether none is left. No start
-    /// may be under way.
+    /// Removes empty cells, which earlier runs had no time to remove; returns whether no cell is left. No start may be under way.
     pub(crate) fn remove_empty_cells(&self) -> bool {
         let mut none_left = true;
         for hierarchy in &self.hierarchies {
             let Ok(entries) = std::fs::read_dir(&hierarchy.root) else { continue };
             for entry in entries.flatten() {
-                // A file is no folder, and a cell with processes is busy: neither can be removed, and neither shall be.
+                // Neither a file nor a cell with processes can be removed so, and neither should be.
                 let is_removed = std::fs::remove_dir(entry.path()).is_ok();
                 none_left &= is_removed || !entry.path().is_dir();
             }
@@ -99,7 +98,7 @@ impl Cgroups {
         none_left
     }
 
-    /// A cell for a life, with a birthplace in it when one was spare; none where there are no control groups.
+    /// Makes a cell for a life, or takes a spare one, which has a birthplace in it; `None` without control groups.
     pub(crate) fn cell(&self, name: &str, limits: &Limits) -> io::Result<Option<(Cell, Option<Birthplace>)>> {
         if self.hierarchies.is_empty() {
             return Ok(None);
@@ -126,7 +125,7 @@ impl Cgroups {
         !self.hierarchies.is_empty()
     }
 
-    /// Gives up the spare cells and removes what is empty; returns whether no cell is left.
+    /// Removes the spare cells and all empty ones; returns whether no cell is left.
     pub(crate) fn close_down(&self) -> bool {
         let spares = std::mem::take(&mut *self.spares());
         spares.into_iter().for_each(Spare::discard);

@@ -1,9 +1,9 @@
 //! Cells that are made before they are needed.
 //!
 //! Moving a process into a control group waits for a grace period of the kernel (RCU): 10 to 20 ms when nothing was moved
-//! just before, which is most of what a successor of a dead replica would wait for. A process that is born in a group
-//! need not be moved. Version 1 groups threads, not processes, so a thread of ours waits in each spare cell, and forks
-//! there. In version 2 a process is in one group with all its threads; there the new process enters by itself, and waits.
+//! just before, which would be most of the time that it takes to replace a dead replica. A process that is forked in a group need not
+//! be moved. Version 1 groups threads, so a thread of ours waits in each spare cell, and forks there. In version 2 all threads of a
+//! process are in one group, so the new process has to enter its cell by itself, and to wait.
 
 use std::io;
 use std::sync::mpsc::{Sender, channel};
@@ -11,13 +11,13 @@ use std::thread::{Builder, JoinHandle};
 
 use super::{Cell, Hierarchy};
 
-/// Spare cells: as many replicas as usually die together. More than these at once share one grace period.
+/// Most spare cells: as many as replicas usually die together. Further starts at the same time share one grace period.
 pub(super) const SPARES_MAX: usize = 4;
 
-/// A stack that holds what starting a program needs, several times over.
+/// Several times the stack that it takes to start a program.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// What is done in a spare cell, once.
+/// What the thread in a spare cell does, once.
 type Job = Box<dyn FnOnce() + Send>;
 
 /// A cell without limits, and a thread of ours in it.
@@ -27,7 +27,7 @@ pub(crate) struct Spare {
     birthplace: Birthplace,
 }
 
-/// A thread in a cell: what it forks is born there.
+/// A thread in a cell: the processes that it forks are in the cell from the beginning.
 #[derive(Debug)]
 pub(crate) struct Birthplace {
     jobs: Sender<Job>,
@@ -53,10 +53,10 @@ impl Spare {
         (self.cell, self.birthplace)
     }
 
-    /// Ends the thread; the cell is empty then, or will be in a moment.
+    /// Ends the thread and removes the cell, unless the kernel still sees the thread in it.
     pub(super) fn discard(self) {
         drop(self.birthplace.jobs);
-        // It does nothing but end.
+        // The thread has nothing to do but to end.
         let _ = self.birthplace.thread.join();
         let _ = self.cell.remove();
     }
