@@ -1,31 +1,32 @@
-//! What is left of a deviation from what is usual.
+//! How much of a deviation from the usual load lasts.
 
-/// The share of a deviation that is left after the horizon, found by regression through 0.
+/// The share of a deviation that is left at the horizon, by regression through the origin.
 ///
-/// Deviations are ratios, in logarithms: a day that is twice as busy in the morning is twice as busy in the evening.
+/// Deviations are logarithms of ratios: a day that is twice as busy in the morning is twice as busy in the evening.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Carry {
     product: f64,
     square: f64,
 }
 
-/// The share of the mean load that is added to both sides of a ratio: at night, three requests instead of one are no trebled day.
+/// The share of the mean load that is added to both sides of a ratio: at night, three requests instead of one do not make a day three
+/// times as busy.
 const FLOOR: f64 = 0.05;
 
-/// How far `load` is from what is usual, as the logarithm of their ratio; `mean` is the mean load.
+/// How far `load` deviates from the usual one, as the logarithm of their ratio; `mean` is the mean load.
 pub(crate) fn deviation(load: f64, usual: f64, mean: f64) -> f64 {
     let floor = FLOOR * mean + f64::MIN_POSITIVE;
     ((load + floor) / (usual + floor)).ln()
 }
 
-/// The load that is so far from what is usual: the opposite of [`deviation`].
+/// The load that deviates so far from the usual one: the inverse of [`deviation`].
 pub(crate) fn deviated(deviation: f64, usual: f64, mean: f64) -> f64 {
     let floor = FLOOR * mean + f64::MIN_POSITIVE;
     ((usual + floor) * deviation.exp() - floor).max(0.0)
 }
 
 impl Carry {
-    /// What is expected where `usual` is usual, when the load now deviates by `deviation`.
+    /// The load to expect where `usual` is usual, when the load deviates by `deviation` now.
     pub(crate) fn anchored(self, deviation: f64, usual: f64, mean: f64) -> f64 {
         let floor = FLOOR * mean + f64::MIN_POSITIVE;
         (usual + floor) * (self.share() * deviation).exp() - floor

@@ -1,37 +1,44 @@
-//! The distribution of the load ahead, drawn from the quantiles of a forecast.
+//! The distribution of the load ahead, interpolated from the quantiles of a forecast.
 
 use crate::forecast::Forecast;
 use crate::settings::LEVELS_MAX;
 
-/// The distribution of the load ahead: between two quantiles, and beyond the last, the logarithm of the probability to be above is linear.
+/// The distribution of the load ahead.
+///
+/// The survival function, which is the probability that the load is above a value, falls exponentially from each quantile to the next, and
+/// beyond the last.
 #[derive(Clone, Debug)]
 pub struct Distribution {
-    /// Nothing, and each quantile; of these so many are used.
+    /// No load, and each quantile; only the first `used` count.
     corners: [Corner; LEVELS_MAX + 1],
     used: usize,
 }
 
-/// A load, the probability to be above, the integral of that from there on, and the rate at which it falls from there to the next corner.
+/// A point of the survival function, at which its rate of decay changes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Corner {
     load: f64,
+    /// The probability that the load is above this one.
     above: f64,
+    /// The integral of that probability from here on.
     beyond: f64,
+    /// The rate at which it falls from here to the next corner.
     decay: f64,
 }
 
-/// How likely each corner of a distribution is, and how far that falls from one to the next: of the same levels always the same, and logarithms are
-/// dear.
+/// The probabilities at the corners of a distribution.
+///
+/// They depend on the levels alone, and are kept because logarithms are expensive.
 #[derive(Clone, Debug)]
 pub struct Odds {
-    /// The probability to be above nothing, and above each quantile.
+    /// The probability that the load is above 0, and above each quantile.
     above: [f64; LEVELS_MAX + 1],
-    /// The logarithm of each of them ÷ the next.
+    /// The logarithm of the ratio of each to the next.
     falls: [f64; LEVELS_MAX],
 }
 
 impl Odds {
-    /// Those of these levels, in ascending order.
+    /// The odds of these levels, which are in ascending order.
     #[must_use]
     pub fn of(levels: impl IntoIterator<Item = f64>) -> Self {
         let mut above = [1.0; LEVELS_MAX + 1];
@@ -42,11 +49,12 @@ impl Odds {
     }
 }
 
-/// Beyond the last quantile the load reaches at least this part of it further by each such step as between the last two: nothing is certain.
+/// The least distance from the quantile before the last to the last, as a share of the last: however close they are, a higher load is
+/// never ruled out.
 const TAIL_MIN: f64 = 0.02;
 
 impl Distribution {
-    /// Draws it from quantiles, of which there is one at least, in ascending order of their levels, which `odds` are of.
+    /// Interpolates the quantiles of `forecast`: at least one, in ascending order of their levels, which are those of `odds`.
     #[must_use]
     pub fn of(forecast: &Forecast, odds: &Odds) -> Self {
         let mut corners = [Corner { load: 0.0, above: 1.0, beyond: 0.0, decay: 0.0 }; LEVELS_MAX + 1];
@@ -63,7 +71,7 @@ impl Distribution {
         for place in (0..used - 1).rev() {
             let (here, next) = (corners[place], corners[place + 1]);
             let (width, fall) = (next.load - here.load, odds.falls[place]);
-            // Where two corners are at one load, nothing lies between them.
+            // Two corners may be at the same load, and have nothing between them.
             let decay = if width > 0.0 { fall / width } else { 0.0 };
             let here = Corner { decay, ..here };
             corners[place] = Corner { beyond: next.beyond + here.within(width, next.above), ..here };
@@ -71,7 +79,7 @@ impl Distribution {
         Self { corners, used }
     }
 
-    /// No load, and that of each quantile, with the mean of what lies above it; in ascending order.
+    /// 0 and the load of each quantile, each with [`Self::violated`] at it, in ascending order.
     pub fn corners(&self) -> impl DoubleEndedIterator<Item = (f64, f64)> {
         self.used().iter().map(|corner| (corner.load, corner.load * corner.above + corner.beyond))
     }
@@ -86,9 +94,9 @@ impl Distribution {
         &self.corners[..self.used]
     }
 
-    /// The load itself, the probability to be above it, and the integral of that from there on.
+    /// The survival function at `load`.
     fn at(&self, load: f64) -> Corner {
-        // The first corner is at 0, and no load is below it. Most that are asked for are among the last.
+        // The first corner is at 0, and no load is below it. Most loads that are asked for are near the last one.
         let place = self.used().iter().rposition(|corner| corner.load <= load).unwrap_or(0);
         let before = self.corners[place];
         let above = before.above * (-(load - before.load) * before.decay).exp();
@@ -106,7 +114,7 @@ impl Distribution {
         self.at(load).above
     }
 
-    /// The mean of what lies above `load`, as a part of all times.
+    /// The expected load while it is above `load`, times the probability of that.
     #[must_use]
     pub fn violated(&self, load: f64) -> f64 {
         let at = self.at(load);
@@ -115,7 +123,7 @@ impl Distribution {
 }
 
 impl Corner {
-    /// The integral of the probability over `width` from here, where it has fallen to `above`.
+    /// The integral of the probability from here over `width`, at the end of which it has fallen to `above`.
     fn within(self, width: f64, above: f64) -> f64 {
         if self.decay * width > 1e-9 { (self.above - above) / self.decay } else { width * self.above }
     }

@@ -1,4 +1,4 @@
-//! What a forecaster says.
+//! The forecasts of a forecaster, and how good they have been.
 
 use crate::model::Model;
 use crate::settings::Horizon;
@@ -6,36 +6,36 @@ use crate::settings::Horizon;
 /// The load that is expected at one horizon.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Forecast {
-    /// For when.
+    /// The time that it is for.
     pub horizon: Horizon,
     /// One for each level of the settings, in their order.
     pub quantiles: Vec<Quantile>,
 }
 
-/// A load that is not exceeded with a certain probability.
+/// The load that is not exceeded with a certain probability.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quantile {
-    /// With which.
+    /// That probability.
     pub level: f64,
-    /// That load: finite, at least 0, and at most twice the highest that is remembered.
+    /// That load: finite, at least 0, and at most twice the highest in the history.
     pub load: f64,
-    /// The same as the models share it, moved by nothing that came: sharper far out, and it need not hold what it says. For whoever learns from what
-    /// comes of his own decisions.
+    /// The load before calibration: sharper in the tails, but its coverage need not be the level. For a consumer that learns from the outcome
+    /// of its own decisions.
     pub uncalibrated: f64,
-    /// Who says so: [`Model::Blend`], or [`Model::Persistence`] while nothing has beaten it.
+    /// Who forecasts it: [`Model::Blend`], or [`Model::Persistence`] while nothing has beaten that.
     pub by: Model,
 }
 
 /// How good the models have been at one horizon and quantile, over about the last week.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// At which horizon.
+    /// The horizon.
     pub horizon: Horizon,
-    /// At which quantile.
+    /// The level of the quantile.
     pub level: f64,
     /// How many forecasts were scored since the beginning.
     pub scored: u64,
-    /// The share of outcomes at or below what was forecast; should be near the level.
+    /// The share of outcomes at or below the forecast; it should be near the level.
     pub coverage: f64,
     /// Whether the blend has beaten persistence by enough to be believed.
     pub beats_persistence: bool,
@@ -43,26 +43,26 @@ pub struct Report {
     pub standings: Vec<Standing>,
 }
 
-/// How good what was said has been at one horizon and quantile, over about the last week: what a [`Report`] says of the blend and of the last value.
+/// A short [`Report`]: only the blend and the last value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Merit {
     /// How many forecasts were scored since the beginning.
     pub scored: u64,
-    /// The share of outcomes at or below what was forecast; should be near the level.
+    /// The share of outcomes at or below the forecast; it should be near the level.
     pub coverage: f64,
     /// The mean pinball loss of the blend, in units of the load.
     pub loss: f64,
-    /// That of the last value.
+    /// The mean pinball loss of the last value.
     pub loss_of_last: f64,
 }
 
 /// One model in a [`Report`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Standing {
-    /// Which.
+    /// The model.
     pub model: Model,
     /// Its mean pinball loss, in units of the load: too low costs the level, too high the rest.
     pub loss: f64,
-    /// Its part in the blend, from 0 to 1; 1 for the blend itself.
+    /// Its weight in the blend, from 0 to 1; 1 for the blend itself.
     pub weight: f64,
 }

@@ -1,4 +1,4 @@
-//! The whole: samples in, forecasts out.
+//! The forecaster: samples in, forecasts out.
 
 use std::time::Duration;
 
@@ -11,9 +11,11 @@ use crate::settings::{HISTORY_STEPS, Settings};
 
 /// Forecasts the load of one service.
 ///
-/// Takes samples as they come, learns at the end of each step, and always has a forecast for what comes next. A step with three
-/// horizons and one quantile costs a few microseconds; once a day the seasons are looked for again, which costs 1 to 3 ms. It
-/// keeps 40 KiB of load, 8 bytes for each step of a day and of a week, 12 KiB a horizon, and 0.8 KiB for each step that a horizon lies ahead.
+/// Takes samples as they come, learns at the end of each step, and always has a forecast of what comes next. A step with three
+/// horizons and one quantile costs a few microseconds; once a day the seasons are looked for again, which costs 1 to 3 ms.
+///
+/// It keeps at most 80 KiB of load, 12 bytes for each step of a season, 15 KiB for each horizon, and 0.9 KiB for each step that a
+/// horizon lies ahead.
 #[derive(Clone, Debug)]
 pub struct Forecaster {
     settings: Settings,
@@ -47,23 +49,23 @@ impl OpenStep {
 pub enum Taken {
     /// It counts.
     Counted,
-    /// It was no number, infinite or negative: nothing changed.
+    /// It was `NaN`, infinite, negative or beyond all reason: nothing changed.
     NotALoad,
     /// It belongs to a step that is over: nothing changed.
     TooLate,
 }
 
-/// The highest load that is believed: beyond it seven digits no longer tell one request from the next.
+/// The highest load that is taken.
 const LOAD_MAX: f64 = 1e15;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Steps after which seasons are looked for at the latest: a period shows in three of them, and shorter than 20 steps few are.
+/// Steps after which seasons are looked for at the latest: a period shows once it has come three times, and few have less than 20 steps.
 const SEASONS_FIRST: usize = 64;
 
 impl Forecaster {
-    /// Knows nothing yet.
+    /// A forecaster without samples.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let memory = settings.steps_in(WEEK).clamp(500, 4000) as f64;
@@ -73,9 +75,9 @@ impl Forecaster {
         Self { settings, outlook: Outlook::new(memory), races, open: None, until_seasons }
     }
 
-    /// Takes the load `value` as of `at`, a time since any fixed moment; several in one step count with their mean.
+    /// Takes the load `value` at the time `at`, since any fixed moment; several in one step count as their mean.
     ///
-    /// A step is learnt from when the first sample of a later one comes. Steps without a sample are gaps.
+    /// A step is learnt from when the first sample of a later one arrives. Steps without a sample are gaps.
     pub fn observe(&mut self, at: Duration, value: f64) -> Taken {
         if !(0.0..=LOAD_MAX).contains(&value) {
             return Taken::NotALoad;
@@ -91,8 +93,10 @@ impl Forecaster {
         Taken::Counted
     }
 
-    /// Says that the load of the step at `at` is unlike others, as that of a sale is: whatever it comes to, nothing is learnt from it, no forecast of
-    /// it is scored, and what follows is expected as if the usual had come. Too late for a step that is over, as [`Self::observe`] is.
+    /// Marks the step at `at` as exceptional, such as a sale.
+    ///
+    /// Nothing is learnt from its load, no forecast of it is scored, and forecasts go on as if the load had been as usual. Without effect for
+    /// a step that is over.
     pub fn set_apart(&mut self, at: Duration) {
         let number = self.number_of(at);
         if self.open.is_some_and(|open| number < open.number) {
@@ -138,7 +142,7 @@ impl Forecaster {
         self.advance();
     }
 
-    /// Goes on after a step that was taken.
+    /// Scores and forecasts after a step.
     fn advance(&mut self) {
         self.until_seasons -= 1;
         if self.until_seasons == 0 {
@@ -164,7 +168,7 @@ impl Forecaster {
         }
     }
 
-    /// A profile whose season was found again goes on; a new one learns from the load that is kept.
+    /// Sets the season of a profile. One that was found again goes on; a new one learns from the history.
     fn set_season(&mut self, index: usize, found: Option<Season>) {
         match (found, &mut self.outlook.profiles[index]) {
             (Some(season), Some(profile)) if profile.season().steps == season.steps => {
@@ -184,22 +188,22 @@ impl Forecaster {
         }
     }
 
-    /// What is expected at each horizon, in the order of the settings; empty before the first step is over.
+    /// The forecast at each horizon, in the order of the settings; empty before the first step is over.
     #[must_use]
     pub fn forecasts(&self) -> Vec<Forecast> {
         self.races.iter().filter_map(Race::forecast).collect()
     }
 
-    /// What is expected at the horizon with this place in the settings; `None` before the first step is over, and for a place that is none.
+    /// The forecast at the horizon with this index in the settings; `None` before the first step is over, and without such a horizon.
     #[must_use]
     pub fn forecast(&self, place: usize) -> Option<Forecast> {
         self.races.get(place)?.forecast()
     }
 
-    /// What would be expected at the horizon with this place in the settings if another step were over, with `load`: the freshest word there
-    /// is while it is not, and a rougher one than [`Self::forecasts`] gives then. Nothing is learnt from it.
+    /// The forecast at the horizon with this index in the settings as if the open step ended now with `load`.
     ///
-    /// `None` before the first step is over, and for a place or a load that is none.
+    /// Fresher than [`Self::forecast`], and rougher than that will be once the step is over. Nothing is learnt from it. `None` before the
+    /// first step is over, without such a horizon, and for a `load` that is not one.
     #[must_use]
     pub fn forecast_supposing(&mut self, place: usize, load: f64) -> Option<Forecast> {
         let is_load = (0.0..=LOAD_MAX).contains(&load);
@@ -207,7 +211,7 @@ impl Forecaster {
         Some(self.outlook.supposing(load, |outlook| race.forecast_supposing(outlook)))
     }
 
-    /// The load of the last step that is over; `None` before that, and where it was not measured.
+    /// The load of the last step that is over; `None` before the first, and if it was not measured.
     #[must_use]
     pub fn last(&self) -> Option<f64> {
         self.outlook.history.measured_ago(0)
@@ -219,7 +223,7 @@ impl Forecaster {
         self.races.iter().flat_map(Race::reports).collect()
     }
 
-    /// How good what was said has been at `level`, which is one of the settings', at the horizon with this place in them; `None` for what is none.
+    /// How good the forecasts have been at `level` and the horizon with this index in the settings; `None` if the settings have no such.
     #[must_use]
     pub fn merit(&self, place: usize, level: f64) -> Option<Merit> {
         self.races.get(place)?.merit(level)

@@ -1,4 +1,4 @@
-//! The load of the last steps.
+//! The load of the latest steps.
 
 use crate::settings::HISTORY_STEPS;
 
@@ -15,7 +15,7 @@ pub(crate) struct History {
     peaks: [f32; STRETCHES],
 }
 
-/// What one step took the place of.
+/// What a step has overwritten.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Overwritten {
     oldest: Option<(f32, bool)>,
@@ -59,14 +59,14 @@ impl History {
         self.count += 1;
     }
 
-    /// What the next step will take the place of.
+    /// What the next step will overwrite.
     pub(crate) fn next_place(&self) -> Overwritten {
         let at = (self.count % HISTORY_STEPS as u64) as usize;
         let oldest = self.values.get(at).map(|&value| (value, self.is_measured[at]));
         Overwritten { oldest, peak: self.peaks[at / STRETCH] }
     }
 
-    /// Takes the latest step back, before which [`Self::next_place`] was what it took the place of.
+    /// Takes back the latest step; `overwritten` is what [`Self::next_place`] gave before it.
     pub(crate) fn take_back(&mut self, overwritten: &Overwritten) {
         self.count -= 1;
         let at = (self.count % HISTORY_STEPS as u64) as usize;
@@ -102,7 +102,7 @@ impl History {
 
     /// The highest value that is kept, of a little more than the last [`HISTORY_STEPS`] at most.
     pub(crate) fn peak(&self) -> f64 {
-        // Several at once, as a processor compares them.
+        // In lanes, which a processor compares at once.
         let mut highest = [0.0f32; 8];
         for peaks in self.peaks.chunks_exact(highest.len()) {
             for (highest, &peak) in highest.iter_mut().zip(peaks) {

@@ -1,15 +1,16 @@
-//! The load ahead of one service, with quantiles that hold what they say.
+//! Forecasts the load of one service, with calibrated quantiles.
 //!
-//! Samples go in as they come; what comes out is, for each horizon, the load that will not be exceeded with a given probability. Several
-//! [`Model`]s forecast at every step and are scored by what came, with the pinball loss: at the quantile 0.95 a forecast that was too low
-//! costs nineteen times what one costs that was too high. They share the forecast by what each has been worth, and the whole is moved until
-//! it covers what it says. A forecast was always made before what it is scored by was known, so every figure is of a hold-out.
+//! Samples go in as they are measured. Out come, for each horizon, the loads that are not exceeded with given probabilities. Several
+//! [`Model`]s forecast at every step, and are scored with the pinball loss once the outcome is known: at the quantile 0.95, a forecast
+//! that was too low costs nineteen times as much as one that was too high. They are blended by how good each has been, and the blend is
+//! calibrated until its coverage is what it claims. Every forecast is scored by a load that was not known when it was made, so all
+//! figures are out of sample.
 //!
-//! While nothing beats the last value by 2 %, the forecast is the last value with its own band, [`Quantile::by`] says
-//! [`Model::Persistence`], and whoever would act ahead of the load had better not.
+//! While the blend does not beat the last value by 2 %, the forecast is the last value with a band of its own, and [`Quantile::by`] is
+//! [`Model::Persistence`]. Do not act ahead of the load then.
 //!
-//! It never reads a clock, draws no number, does no I/O, and keeps a bounded state: see [`Forecaster`]. The same samples give the
-//! same forecasts. What is no load (not a number, infinite, negative) is refused before it touches anything.
+//! The crate reads no clock, draws no random number and does no I/O, and its state is bounded, see [`Forecaster`]. The same samples
+//! give the same forecasts. A sample that is not a load (`NaN`, infinite or negative) is refused and changes nothing.
 //!
 //! ```
 //! use std::time::Duration;

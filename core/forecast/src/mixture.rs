@@ -1,11 +1,11 @@
-//! Models that share one forecast by what each has been worth.
+//! The blend: forecasts weighted by how good each has been.
 
 use crate::race::ENTRANTS;
 
 /// Entrants, rounded up to whole [`LANES`]: those beyond are never awake.
 pub(crate) const PLACES: usize = ENTRANTS.next_multiple_of(LANES);
 
-/// Numbers that a processor reckons with at once.
+/// Numbers that a processor computes with at once.
 const LANES: usize = 4;
 
 /// A number for each entrant.
@@ -20,18 +20,18 @@ pub(crate) struct Mixture {
     regret: Each,
     squares: Each,
     weights: Each,
-    /// The largest regret of late, so that no unit matters.
+    /// The largest regret of late, which makes the weights independent of the unit.
     range: f32,
 }
 
-/// What came of a shared forecast.
+/// The outcome of a blended forecast.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outcome {
-    /// The shared forecast.
+    /// The blended forecast.
     pub(crate) blended: f32,
-    /// What came.
+    /// The load that came.
     pub(crate) actual: f32,
-    /// Of which quantile it was the forecast.
+    /// The level of the quantile that was forecast.
     pub(crate) level: f32,
     /// The share of what was learnt before that still counts.
     pub(crate) kept: f32,
@@ -60,7 +60,7 @@ impl Mixture {
         Self { regret: [0.0; PLACES], squares: [0.0; PLACES], weights: [1.0; PLACES], range: 0.0 }
     }
 
-    /// Each of what those that are awake say, of which `awake` is 1 and that of the others 0, shared; 0 when all sleep.
+    /// The weighted mean of each of `said` over the entrants that are awake, for which `awake` is 1, and 0 for others; 0 when all sleep.
     pub(crate) fn blend<const N: usize>(&self, said: [&Each; N], awake: &Each) -> [f32; N] {
         let shares = products(awake, &self.weights);
         let total = sum(&shares);
@@ -70,7 +70,7 @@ impl Mixture {
         said.map(|said| sum(&products(awake, said)) / sum(awake).max(1.0))
     }
 
-    /// Learns what came of `forecasts`.
+    /// Learns from the outcome of `forecasts`.
     pub(crate) fn learn(&mut self, forecasts: &Each, awake: &Each, outcome: Outcome) {
         let Outcome { blended, actual, level, kept } = outcome;
         let slope = if actual > blended { -level } else { 1.0 - level };
@@ -95,18 +95,18 @@ impl Mixture {
         };
     }
 
-    /// Whether the entrant at `place` has any part in the shared forecast.
+    /// Whether the entrant at `place` has any weight in the blend.
     pub(crate) fn heeds(&self, place: usize) -> bool {
         self.weights[place] > 0.0
     }
 
-    /// The share of each, 1 in all once anything was learnt.
+    /// The weight of each; their sum is 1 once anything was learnt.
     pub(crate) fn weights(&self) -> &Each {
         &self.weights
     }
 }
 
-/// The larger of two, or `other` where `one` is no number; as a processor has it, unlike [`f32::max`].
+/// The larger of two, or `other` if `one` is `NaN`: a single instruction, unlike [`f32::max`].
 fn larger(one: f32, other: f32) -> f32 {
     if one > other { one } else { other }
 }

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-/// One way to say what comes.
+/// A way to forecast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Model {
-    /// The load stays as it is: what every other has to beat.
+    /// The load stays as it is: the one to beat.
     Persistence,
-    /// The load stays as it was on average of late.
+    /// The load returns to its recent mean.
     Level,
-    /// The load goes on the way it goes, less and less so.
+    /// The load goes on as it rises or falls, less and less so.
     Trend,
     /// The load repeats itself after a period of its own, at the present level.
     Season,
@@ -17,9 +17,9 @@ pub enum Model {
     Day,
     /// The same after a week.
     Week,
-    /// What a regression has learnt from all of these.
+    /// A regression over all of these.
     Regression,
-    /// All of these together, each by what it has been worth.
+    /// All of these, weighted by how good each has been.
     Blend,
 }
 

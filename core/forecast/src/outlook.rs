@@ -1,4 +1,4 @@
-//! What is known of a series at one moment: the input of every model.
+//! What is known of the load at one moment: the input of every model.
 
 use crate::carry::{deviated, deviation};
 use crate::history::History;
@@ -6,7 +6,7 @@ use crate::profile::Profile;
 use crate::settings::Horizon;
 use crate::smoothing::Smoothing;
 
-/// Everything that the models look at, kept up to the latest step.
+/// Everything that the models depend on, as of the latest step.
 #[derive(Clone, Debug)]
 pub(crate) struct Outlook {
     pub(crate) history: History,
@@ -14,11 +14,11 @@ pub(crate) struct Outlook {
     /// A period of its own, the day, the week; in the order of [`Model`](crate::Model).
     pub(crate) profiles: [Option<Profile>; 3],
     memory: f64,
-    /// How far the level was from what is usual when the load began to be unlike others; `None` while it is not.
+    /// How far the level deviated from the usual when an exceptional time began; `None` in ordinary times.
     apart: Option<[Option<f64>; 3]>,
 }
 
-/// What moves with each step, and is small enough to be kept while a step is only supposed.
+/// What moves with each step. Small enough to be saved while a step is only supposed.
 #[derive(Clone, Debug)]
 pub(crate) struct Pace {
     pub(crate) level: Smoothing<5>,
@@ -40,7 +40,7 @@ impl Pace {
     }
 }
 
-/// What the newest change weighs in the unrest of late: about the last ten count.
+/// The weight of the newest change in `change_fast`: about the last ten count.
 const CHANGE_FAST_WEIGHT: f64 = 0.15;
 
 /// Inputs of the regression.
@@ -58,9 +58,9 @@ impl Outlook {
         Self { history: History::new(), pace, profiles: [const { None }; 3], memory, apart: None }
     }
 
-    /// Takes a step that is unlike others: what would have been usual stands in for it, and nothing is learnt.
+    /// Takes an exceptional step: the usual load stands in for it, and nothing is learnt.
     ///
-    /// That is what the strongest season has then, as far from it as the level was before; without a season, the last value.
+    /// The usual load is that of the strongest season, with the deviation of before; without a season, the last value.
     pub(crate) fn push_apart(&mut self) {
         let apart = self.apart.unwrap_or_else(|| std::array::from_fn(|index| self.deviation(index)));
         self.apart = Some(apart);
@@ -78,7 +78,7 @@ impl Outlook {
         self.pace.trend.learn(stand_in);
     }
 
-    /// Takes the next step; `None` is a gap, of which nothing is learnt.
+    /// Takes the next step; nothing is learnt from `None`, a gap.
     pub(crate) fn push(&mut self, value: Option<f64>) {
         self.apart = None;
         let number = self.history.count();
@@ -90,7 +90,7 @@ impl Outlook {
         }
     }
 
-    /// What `look` sees if the next step were one of `value`; nothing is learnt from that.
+    /// What `look` sees as if the next step had `value`; nothing is learnt from that.
     pub(crate) fn supposing<T>(&mut self, value: f64, look: impl FnOnce(&Self) -> T) -> T {
         let (pace, overwritten) = (self.pace.clone(), self.history.next_place());
         self.advance(Some(value));
@@ -119,17 +119,17 @@ impl Outlook {
         self.history.count().saturating_sub(1)
     }
 
-    /// What is usual over the horizon by the profile at `index`.
+    /// The usual load over the horizon, by the profile at `index`.
     pub(crate) fn usual_ahead(&self, index: usize, horizon: Horizon) -> Option<f64> {
         self.profiles[index].as_ref()?.usual_ahead(self.now(), horizon.range())
     }
 
-    /// How far the load usually is from that.
+    /// How far the load usually deviates from that.
     pub(crate) fn spread_ahead(&self, index: usize, horizon: Horizon) -> Option<f64> {
         self.profiles[index].as_ref()?.spread_ahead(self.now(), horizon.range())
     }
 
-    /// How far the level is from what is usual now by the profile at `index`.
+    /// How far the level deviates from the usual load now, by the profile at `index`.
     pub(crate) fn deviation(&self, index: usize) -> Option<f64> {
         let usual = self.profiles[index].as_ref()?.usual(self.now())?;
         Some(deviation(self.pace.level.level(), usual, self.pace.mean))
@@ -143,8 +143,8 @@ impl Outlook {
         values.flatten().reduce(f64::max)
     }
 
-    /// The inputs of the regression, in units of the mean load: the load, and how far from it everything else would be.
-    /// What is not known is as far from it as persistence.
+    /// The inputs of the regression, in units of the mean load: the load, and the distance of everything else from it; 0 for what is not
+    /// known.
     pub(crate) fn inputs(
         &self,
         horizon: Horizon,
@@ -176,5 +176,5 @@ impl Outlook {
     }
 }
 
-/// Inputs beyond so many times the mean load count as that: a burst must not teach the regression a new world.
+/// Inputs are cut at so many times the mean load: a burst must not overturn the regression.
 pub(crate) const INPUT_MAX: f64 = 100.0;

@@ -1,12 +1,12 @@
-//! What is usual at each moment of a season.
+//! The usual load at each step of a season.
 
 use std::ops::RangeInclusive;
 
 use crate::season::Season;
 
-/// The mean and the spread of the load at each step of one period, with old periods forgotten.
+/// The mean and the spread of the load at each step of one period; old periods are forgotten.
 ///
-/// A period weighs a quarter of the newest, once four were seen: the usual day follows a change of habits within a week.
+/// The newest period weighs a quarter once four were seen, so the usual day follows a change of habits within a week.
 #[derive(Clone, Debug)]
 pub(crate) struct Profile {
     season: Season,
@@ -23,7 +23,7 @@ struct Slot {
 
 const NEWEST_WEIGHT: f32 = 0.25;
 
-/// How many spreads one value may move the mean of its moment: an outlier is no habit.
+/// A value further off than so many spreads, and half of the mean, counts as that: an outlier is not a habit.
 const OUTLIER_SPREADS: f32 = 8.0;
 
 impl Profile {
@@ -57,17 +57,17 @@ impl Profile {
         slot.periods = slot.periods.saturating_add(1).min(100);
     }
 
-    /// What is usual at the step with this number, smoothed over its neighbours; `None` before a period was seen.
+    /// The usual load at the step with this number, smoothed over its neighbours; `None` before a period was seen.
     pub(crate) fn usual(&self, number: u64) -> Option<f64> {
         self.usual_at(self.index(number))
     }
 
-    /// The highest that is usual in the steps of `ahead` after that with the number `now`; `None` before a period was seen.
+    /// The highest usual load in the steps of `ahead` after the one with the number `now`; `None` before a period was seen.
     pub(crate) fn usual_ahead(&self, now: u64, ahead: RangeInclusive<usize>) -> Option<f64> {
         self.highest(now, ahead, Self::usual_at)
     }
 
-    /// How far the load is from that on average, at most; `None` before two periods were seen.
+    /// The largest spread in these steps; `None` before two periods were seen.
     pub(crate) fn spread_ahead(&self, now: u64, ahead: RangeInclusive<usize>) -> Option<f64> {
         self.highest(now, ahead, Self::spread_at)
     }
@@ -78,7 +78,7 @@ impl Profile {
         ahead: RangeInclusive<usize>,
         at: impl Fn(&Self, usize) -> Option<f64>,
     ) -> Option<f64> {
-        // Divided once, as a division is dearer than all else here.
+        // One division, which is more expensive than everything else here.
         let mut index = self.index(now + *ahead.start() as u64);
         let mut highest = 0.0f64;
         for _ in ahead {

@@ -1,4 +1,4 @@
-//! One horizon: the models forecast, time passes, and each is scored by what came.
+//! The competition of the models for one horizon: each forecasts, and is scored once the outcome is known.
 
 use std::collections::VecDeque;
 
@@ -13,7 +13,7 @@ use crate::settings::{Horizon, LEVELS_MAX, Settings};
 use crate::sketch::Sketch;
 use crate::width::{Surroundings, WIDTH_INPUTS, Width};
 
-/// Each model with a band of steady width, and with one whose width it has learnt.
+/// Each model twice: with a band of steady width, and with one of learnt width.
 pub(crate) const ENTRANTS: usize = 2 * POINTS;
 
 /// The competition for one horizon.
@@ -22,21 +22,21 @@ pub(crate) struct Race {
     horizon: Horizon,
     levels: Vec<f64>,
     memory: f64,
-    /// How many forecasts were scored.
+    /// Forecasts that were scored.
     scored: u64,
     widths: [Width; POINTS],
     regression: Regression<INPUTS>,
-    /// What is left of a deviation from each profile at the horizon.
+    /// How much of a deviation from each profile is left at the horizon.
     carries: [Carry; 3],
     sketches: Vec<Sketch>,
     /// The quantiles of each sketch, by their levels; refreshed in turn.
     stretches: [Each; LEVELS_MAX],
     books: Vec<Book>,
-    /// Each in a place of its own, which the next one takes over when it is scored.
+    /// Boxed, so that the next one can reuse the memory of the one that was scored.
     open: VecDeque<Box<Bet>>,
 }
 
-/// One quantile: who is worth what, and how the whole is calibrated.
+/// One quantile: the weights of the entrants, and the calibration of the blend and of persistence.
 #[derive(Clone, Debug)]
 struct Book {
     mixture: Mixture,
@@ -45,7 +45,7 @@ struct Book {
     persistence: Calibration,
 }
 
-/// What was forecast at one step, until it is known what came.
+/// The forecasts of one step, until the outcome is known.
 #[derive(Clone, Debug)]
 struct Bet {
     points: [f32; POINTS],
@@ -56,7 +56,7 @@ struct Bet {
     widths: Each,
     width_inputs: [[f32; WIDTH_INPUTS]; POINTS],
     inputs: [f32; INPUTS],
-    /// The mean load then: the unit of the inputs.
+    /// The mean load at that step: the unit of the inputs.
     unit: f64,
     deviations: [Option<f32>; 3],
     usual: [Option<f32>; 3],
@@ -66,11 +66,11 @@ struct Bet {
     persisted: [f32; LEVELS_MAX],
 }
 
-/// Persistence must be beaten by this much before anything else is believed.
+/// The share by which persistence must be beaten before the blend is used.
 const ADVANTAGE_MIN: f64 = 0.02;
 
-/// Forecasts that must be scored before anything but persistence is believed, and how many of them must not overlap: of an hour ahead
-/// in minutes, sixty in a row are scored by nearly the same hour.
+/// Forecasts that must be scored before the blend is used, and how many of them must not overlap: sixty successive forecasts of an hour
+/// ahead, in steps of a minute, are scored by nearly the same hour.
 const SCORED_MIN: u64 = 30;
 const APART_MIN: u64 = 4;
 
@@ -98,7 +98,7 @@ impl Race {
         }
     }
 
-    /// Scores what is due by the latest step of `outlook`, and forecasts anew.
+    /// Scores the forecasts that are due at the latest step of `outlook`, and forecasts again.
     pub(crate) fn advance(&mut self, outlook: &Outlook) {
         let due = if self.open.len() == self.horizon.steps() { self.open.pop_front() } else { None };
         if let (Some(bet), Some(actual)) = (&due, self.outcome(outlook)) {
@@ -114,7 +114,7 @@ impl Race {
         });
     }
 
-    /// What came over the horizon that ends now; `None` when it was not measured.
+    /// The outcome of the horizon that ends now; `None` when it was not measured.
     fn outcome(&self, outlook: &Outlook) -> Option<f64> {
         match self.horizon {
             Horizon::At(_) => outlook.history.measured_ago(0),
@@ -126,7 +126,7 @@ impl Race {
 
     fn score(&mut self, bet: &Bet, actual: f64) {
         self.scored += 1;
-        // What a model was worth before it had learnt says little: only the later half of a short past counts.
+        // How good a model was before it had learnt says little: only the later half of a short past counts.
         let memory = (self.scored as f64 / 2.0).clamp(1.0, self.memory);
         let kept = (1.0 - 1.0 / memory) as f32;
         for (index, carry) in self.carries.iter_mut().enumerate() {
@@ -158,12 +158,12 @@ impl Race {
         }
     }
 
-    /// Quantiles of errors move slowly: once there are many, each is read anew at every eighth step.
+    /// Quantiles of errors move slowly: once there are many errors, each is read again at every eighth step.
     fn is_turn_of(&self, entrant: usize) -> bool {
         self.scored < 256 || (self.scored + entrant as u64).is_multiple_of(8)
     }
 
-    /// What those models say that are asked.
+    /// The forecasts of the models that are asked.
     #[expect(clippy::cast_possible_truncation, reason = "seven digits are more than a forecast has")]
     fn bet(&self, outlook: &Outlook, is_asked: [bool; POINTS]) -> Bet {
         let ceiling = PEAKS_MAX * outlook.history.peak();
@@ -219,7 +219,7 @@ impl Race {
         }
     }
 
-    /// What is usual over the horizon, raised or lowered by what will be left of the present deviation.
+    /// The usual load over the horizon, with what will be left of the present deviation.
     fn anchored(
         &self,
         outlook: &Outlook,
@@ -237,11 +237,10 @@ impl Race {
         inputs: &[f64; INPUTS],
         anchored: [Option<f64>; 3],
     ) -> [Option<f64>; POINTS] {
-        let trend = outlook.pace.trend.ahead(self.horizon.steps());
-        let trend = if matches!(self.horizon, Horizon::PeakWithin(_)) {
-            trend.max(outlook.pace.trend.level())
-        } else {
-            trend
+        let trend = &outlook.pace.trend;
+        let trend = match self.horizon {
+            Horizon::At(steps) => trend.ahead(steps),
+            Horizon::PeakWithin(steps) => trend.ahead(steps).max(trend.level()),
         };
         let regression = outlook.last() + self.regression.predict(inputs) * outlook.pace.mean;
         Model::POINTS.map(|model| match model {
@@ -255,18 +254,19 @@ impl Race {
         })
     }
 
-    /// What is expected of the future that begins now; `None` before the first step.
+    /// The forecast as of the latest step; `None` before the first.
     pub(crate) fn forecast(&self) -> Option<Forecast> {
         self.open.back().map(|bet| self.said(bet))
     }
 
-    /// What would be expected after the steps of `outlook`, of which the latest is only supposed.
+    /// The forecast from `outlook`, whose latest step is only supposed.
     pub(crate) fn forecast_supposing(&self, outlook: &Outlook) -> Forecast {
         self.said(&self.bet(outlook, self.heeded()))
     }
 
-    /// The models that have a part in any quantile, and the last value, which is forecast while the blend is not believed: with the others asleep
-    /// the blend is the same, except where all that have a part sleep too, and it is the mean of fewer.
+    /// The models with a weight in any quantile, and persistence, which is the forecast while the blend is not used.
+    ///
+    /// Without the others the blend is the same, except when all that have a weight are asleep, too: then it is the mean of fewer.
     fn heeded(&self) -> [bool; POINTS] {
         std::array::from_fn(|index| {
             let is_heeded = |book: &Book| book.mixture.heeds(2 * index) || book.mixture.heeds(2 * index + 1);
@@ -288,7 +288,7 @@ impl Race {
         Forecast { horizon: self.horizon, quantiles: self.books.iter().enumerate().map(quantile).collect() }
     }
 
-    /// Whether the blend has beaten the last value.
+    /// Whether the blend is used: it has beaten the last value.
     fn is_believed(&self, book: &Book) -> bool {
         self.has_seen_enough() && book.blend.loss < (1.0 - ADVANTAGE_MIN) * book.persistence.loss
     }
@@ -302,7 +302,7 @@ impl Race {
         self.books.iter().zip(&self.levels).map(|(book, &level)| self.report_of(book, level))
     }
 
-    /// How good what was said has been at `level`; `None` where that is not forecast.
+    /// How good the forecasts have been at `level`; `None` when that is not forecast.
     pub(crate) fn merit(&self, level: f64) -> Option<Merit> {
         let place = self.levels.iter().position(|it| *it == level)?;
         let book = self.books.get(place)?;

@@ -1,20 +1,21 @@
-//! Linear regression that learns one observation at a time.
+//! Linear regression, one observation at a time.
 
 /// Recursive least squares with forgetting over `N` inputs.
 ///
-/// Source: Haykin, "Adaptive Filter Theory", ch. 10; an observation that is far off weighs less (Huber 1964). When what is not
-/// excited would grow without bound, it no longer forgets. Inputs and outputs should be of the order of 1.
+/// Source: Haykin, "Adaptive Filter Theory", ch. 10; an outlier weighs less (Huber 1964). While the uncertainty of a weight is beyond its
+/// limit, nothing is forgotten, or an input that does not vary would let it grow without bound. Inputs and outputs should be of the
+/// order of 1.
 #[derive(Clone, Debug)]
 pub(crate) struct Regression<const N: usize> {
     weights: [f64; N],
     /// By columns.
     covariance: [[f64; N]; N],
     forgetting: f64,
-    /// Mean absolute error, of the order in which errors are ordinary.
+    /// Mean absolute error, which tells ordinary errors from outliers.
     error: f64,
 }
 
-/// The uncertainty of each weight at the start, and the most it may become.
+/// The uncertainty of each weight at the start, and its limit.
 const COVARIANCE_START: f64 = 0.3;
 const COVARIANCE_MAX: f64 = 10.0;
 
@@ -44,7 +45,7 @@ impl<const N: usize> Regression<N> {
             self.error + 0.01 * (size.min(10.0 * self.error) - self.error)
         };
         let trust = if size > HUBER * self.error { HUBER * self.error / size } else { 1.0 };
-        // By columns, of which a processor adds several rows at once.
+        // By columns, so that a processor adds several rows at once.
         let mut gain = [0.0; N];
         for (column, input) in self.covariance.iter().zip(inputs) {
             for (gain, covariance) in gain.iter_mut().zip(column) {

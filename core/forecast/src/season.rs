@@ -1,4 +1,4 @@
-//! Which seasons a series has.
+//! The seasons of a series.
 
 use crate::history::History;
 
@@ -11,7 +11,7 @@ pub struct Season {
     pub strength: f64,
 }
 
-/// A correlation below it is no season.
+/// The least correlation of a season.
 ///
 /// Twice the 95 % bound of white noise over a day of five minutes, 1.96 / √288 = 0.12.
 const STRENGTH_MIN: f64 = 0.24;
@@ -24,8 +24,8 @@ const SHORT_WINDOW: usize = 2400;
 
 /// Finds the seasons of `history`: the day and the week, and the strongest other period.
 ///
-/// Day and week are taken as soon as a quarter more than one of them is known, however strong they are: the models that use them
-/// compete, and a service that rests at weekends has no strong day. Other periods are peaks of the autocorrelation (Box,
+/// Day and week count as soon as one and a quarter of them are known, however weak they are: the models that use them compete anyway,
+/// and a service that rests at weekends has no strong day. Other periods are peaks of the autocorrelation (Box,
 /// Jenkins and Reinsel, "Time Series Analysis", ch. 2) that are neither. Square roots of the load keep single bursts from
 /// deciding. At most a millisecond.
 pub(crate) fn seasons_of(history: &History, day: usize, week: usize) -> [Option<Season>; 3] {

@@ -1,40 +1,41 @@
-//! What a forecaster is asked for.
+//! What a forecaster is to forecast.
 
 use std::time::Duration;
 
 use thiserror::Error;
 
-/// Horizons of one forecaster.
+/// Most horizons of one forecaster.
 ///
 /// 4: the start of a replica, and what people look at. Each costs about a microsecond a step.
 pub const HORIZONS_MAX: usize = 4;
 
-/// Quantiles of one forecaster.
+/// Most quantiles of one forecaster.
 ///
-/// 3: the middle, the band, and the one that sizes the service. Each costs 32 quantiles a horizon and step.
+/// 7: six from which a distribution is interpolated, and the one that sizes the service. Each costs a quantile of every model, with both
+/// kinds of band, at each horizon and step.
 pub const LEVELS_MAX: usize = 7;
 
-/// Steps that a horizon may lie ahead.
+/// Most steps that a horizon may lie ahead.
 ///
-/// 512: what was forecast is kept until it can be scored, at 760 bytes a step.
+/// 512: what was forecast is kept until it can be scored, at 944 bytes a step.
 pub const AHEAD_MAX: usize = 512;
 
-/// Steps of load that are kept.
+/// Steps of load in the history.
 ///
 /// 16,384 = eleven days of minutes, which show a week, or eight weeks of five minutes; 80 KiB.
 pub const HISTORY_STEPS: usize = 16_384;
 
-/// For which time the load is wanted.
+/// The time for which the load is forecast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Horizon {
     /// The mean of the step that lies so many steps ahead, from 1.
     At(usize),
-    /// The highest of the next so many steps, from 1: what a service must be sized for, when that is how long a start takes.
+    /// The highest of the next so many steps, from 1: what a service has to be sized for when a start takes that long.
     PeakWithin(usize),
 }
 
 impl Horizon {
-    /// How many steps pass until it is known what came.
+    /// After how many steps the outcome is known.
     #[must_use]
     pub fn steps(self) -> usize {
         match self {
@@ -42,7 +43,7 @@ impl Horizon {
         }
     }
 
-    /// The steps ahead that it looks at.
+    /// The steps ahead that it covers.
     #[must_use]
     pub fn range(self) -> std::ops::RangeInclusive<usize> {
         match self {
@@ -52,7 +53,7 @@ impl Horizon {
     }
 }
 
-/// What a [`Forecaster`](crate::Forecaster) is asked for.
+/// What a [`Forecaster`](crate::Forecaster) is to forecast.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     step: Duration,
@@ -60,7 +61,7 @@ pub struct Settings {
     levels: Vec<f64>,
 }
 
-/// Why there is no forecaster for such settings.
+/// Why settings are refused.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum SettingsError {
     /// No step, or one that no season fits.
@@ -108,13 +109,13 @@ impl Settings {
         u64::try_from(self.step.as_millis()).unwrap_or(u64::MAX).max(1)
     }
 
-    /// For which times the load is wanted.
+    /// The times for which the load is forecast.
     #[must_use]
     pub fn horizons(&self) -> &[Horizon] {
         &self.horizons
     }
 
-    /// At which quantiles.
+    /// The levels of the quantiles.
     #[must_use]
     pub fn levels(&self) -> &[f64] {
         &self.levels

@@ -1,9 +1,9 @@
-//! The distribution of errors, in little space.
+//! The distribution of errors in little memory.
 
-/// A histogram of signed numbers that forgets: exponential buckets around 0, the newest weighing most.
+/// A histogram of signed numbers in exponential buckets around 0, in which the newest weigh most.
 ///
-/// A bucket is 14 to 25 % wide, so a quantile is within an eighth of itself. Numbers below 2⁻⁷ count as 0, those beyond 2¹³ as that.
-/// Forgetting grows the weight of what comes instead of shrinking what is there (as Kubernetes' vertical autoscaler does).
+/// A bucket is 14 to 25 % wide, so a quantile is off by at most an eighth. Numbers below 2⁻⁷ count as 0, those beyond 2¹³ as 2¹³.
+/// To forget, the weight of new numbers grows, and old ones need not be touched (as in Kubernetes' vertical autoscaler).
 #[derive(Clone, Debug)]
 pub(crate) struct Sketch {
     buckets: Box<[f32; BUCKETS]>,
@@ -24,7 +24,7 @@ impl Sketch {
         Self { buckets: Box::new([0.0; BUCKETS]), highest: 0, total: 0.0, weight: 1.0 }
     }
 
-    /// Adds a number, after which the earlier ones count by `kept`, above 0 and at most 1, of what they did.
+    /// Adds a number; the weight of all earlier ones falls to the share `kept`, above 0 and at most 1.
     pub(crate) fn add(&mut self, number: f64, kept: f32) {
         self.weight /= kept.max(0.1);
         let bucket = bucket_of(number);
@@ -39,9 +39,9 @@ impl Sketch {
         }
     }
 
-    /// Says of each of `levels`, by its place, the number below which that share of all lies; 0 when there is none. Fastest for rising levels.
+    /// Calls `say` with the place of each of `levels` and the quantile there; 0 when the sketch is empty. Fastest for rising levels.
     pub(crate) fn quantiles(&self, levels: &[f64], mut say: impl FnMut(usize, f64)) {
-        // From the top down, and for a lower level on from where the last one was found.
+        // From the top down; a lower level goes on from where the last one was found.
         let (mut index, mut passed) = (self.highest, 0.0);
         let mut last = f64::INFINITY;
         for (place, &level) in levels.iter().enumerate().rev() {
@@ -63,7 +63,7 @@ impl Sketch {
     }
 }
 
-/// The place of the bucket, by the bits of the number: the exponent and the first two digits after the point, as in an HdrHistogram.
+/// The bucket of a number, by its bits: the exponent and the first two digits after the point, as in an HdrHistogram.
 fn bucket_of(number: f64) -> usize {
     #[expect(clippy::cast_possible_truncation, reason = "two digits after the point count")]
     let size = number.abs() as f32;

@@ -1,6 +1,6 @@
-//! The level of a series and where it is going.
+//! The level of a series and its trend.
 
-/// Exponential smoothing with several settings at once, of which the best of late is used.
+/// Exponential smoothing with several settings at once, of which the one with the least recent error is used.
 ///
 /// Source: Gardner and McKenzie, "Forecasting trends in time series", 1985 (damped trend); simple smoothing is the one without.
 #[derive(Clone, Debug)]
@@ -67,7 +67,7 @@ impl<const N: usize> Smoothing<N> {
         self.steps += 1;
     }
 
-    /// The candidate that has been off least.
+    /// The candidate with the least error.
     fn best(&self) -> &Candidate {
         let (first, others) = (&self.candidates[0], &self.candidates[1..]);
         others.iter().fold(first, |best, other| if other.error < best.error { other } else { best })
@@ -78,7 +78,7 @@ impl<const N: usize> Smoothing<N> {
         self.best().level
     }
 
-    /// What is expected so many steps ahead.
+    /// The forecast so many steps ahead.
     pub(crate) fn ahead(&self, steps: usize) -> f64 {
         let best = self.best();
         let damped =

@@ -1,4 +1,4 @@
-//! How wide the band around a forecast is.
+//! The width of the band around a forecast.
 
 use crate::outlook::Outlook;
 use crate::regression::Regression;
@@ -7,16 +7,16 @@ use crate::settings::Horizon;
 /// Inputs of the width of a band.
 pub(crate) const WIDTH_INPUTS: usize = 5;
 
-/// How far a model has been off, and what that depends on.
+/// The size of the errors of a model, and what it depends on.
 ///
-/// The steady width is its mean error. The learnt one multiplies it by what a regression of the logarithm of errors says for the
-/// level that is expected, the errors and the unrest of late, and the usual spread of that time of day: quantiles of errors in such
-/// widths are conditional ones (Lei et al., "Distribution-free predictive inference for regression", 2018, locally weighted).
+/// The steady width is the mean error. The learnt width is that times a factor from a regression of the logarithm of errors over the
+/// expected level, the recent errors and unrest, and the usual spread at that time of day. Quantiles of errors in units of such a width
+/// are conditional (Lei et al., "Distribution-free predictive inference for regression", 2018, locally weighted).
 #[derive(Clone, Debug)]
 pub(crate) struct Width {
     off: f64,
     off_lately: f64,
-    /// How many times as far off it was of late as usual, in logarithms.
+    /// The logarithm of the ratio of recent errors to usual ones.
     lately: f64,
     scored: u32,
     learnt: Regression<WIDTH_INPUTS>,
@@ -25,16 +25,16 @@ pub(crate) struct Width {
 /// The least width of a band, as a share of the mean load: a constant load has some band too.
 const WIDTH_MIN: f64 = 1e-4;
 
-/// By how much a learnt width may differ from the steady one.
+/// The largest factor by which a learnt width may differ from the steady one.
 const WIDTH_RANGE: f64 = 16.0;
 
-/// Scored forecasts after which their mean error is believed by half, and the width of a walk at random by the other half.
+/// Scored forecasts after which the mean error weighs as much as the width of a random walk.
 const TRUST_HALF: u32 = 20;
 
-/// Forecasts that the errors of late are of.
+/// Forecasts whose errors count as recent.
 const LATELY: f64 = 8.0;
 
-/// Before anything is learnt: wider where the level is high, as the square root, and where errors were large of late.
+/// The weights before anything is learnt: wider with the square root of the level, and after large recent errors.
 const WEIGHTS_START: [f64; WIDTH_INPUTS] = [0.0, 0.5, 0.5, 0.0, 0.0];
 
 impl Width {
@@ -49,7 +49,7 @@ impl Width {
         }
     }
 
-    /// What the width around `point` may depend on.
+    /// The inputs of the width around `point`.
     pub(crate) fn inputs(&self, surroundings: &Surroundings, point: f64) -> [f64; WIDTH_INPUTS] {
         let Surroundings { mean, unrest, usual_spread, .. } = *surroundings;
         let steady = self.steady(mean);
@@ -64,7 +64,7 @@ impl Width {
         let trust = f64::from(self.scored) / f64::from(self.scored.saturating_add(TRUST_HALF));
         let steady = trust * self.steady(surroundings.mean) + (1.0 - trust) * surroundings.width_of_a_walk;
         let learnt = steady * exp(self.learnt.predict(inputs)).clamp(1.0 / WIDTH_RANGE, WIDTH_RANGE);
-        // Smaller would be 0 as an f32, and an error divided by it no number.
+        // Smaller widths would be 0 as an f32, and errors divided by them not be finite.
         [steady, learnt].map(|width| width.max(1e-30) as f32)
     }
 
@@ -86,17 +86,17 @@ impl Width {
     }
 }
 
-/// What a width may depend on besides its model.
+/// What a width depends on besides its model.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Surroundings {
     mean: f64,
     unrest: f64,
     usual_spread: Option<f64>,
-    /// How far off the last value would be if the load went at random; what is taken before much was scored.
+    /// The error of persistence if the load were a random walk; used until enough was scored.
     width_of_a_walk: f64,
 }
 
-/// The least width before anything was scored, as a share of the mean load: errors must not be measured in nothing.
+/// The least width before anything was scored, as a share of the mean load: a width of 0 cannot be a unit.
 const WIDTH_START: f64 = 0.1;
 
 impl Surroundings {
