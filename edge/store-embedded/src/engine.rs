@@ -1,4 +1,4 @@
-//! The open database, and the decision what a failed write means.
+//! The open database, and what a failed write means.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,15 +18,15 @@ use crate::rows::{BOUND, COUNTERS, ENTRIES, HISTORY, LEASES, decode_change, deco
 /// 4 MiB: the rows of a few thousand services, of the 40 MB that the whole process may take when idle.
 const CACHE_BYTES: usize = 4 << 20;
 
-/// The database of a store, opened anew after a failure that leaves no doubt.
+/// The database of a store. It is opened again after a failure whose outcome is certain.
 #[derive(Debug)]
 pub(crate) struct Engine {
     disk: Box<dyn Disk>,
     place: String,
     retention: Retention,
-    /// `None` while the database could not be opened anew.
+    /// `None` after a failure, until the database is opened again.
     database: RwLock<Option<Database>>,
-    /// Set for good by the first failed sync, or when nobody can tell whether a batch happened.
+    /// Set for good by the first failed sync, or when it cannot be told whether a batch happened.
     stopped: Arc<AtomicBool>,
     pub(crate) hub: WatchHub,
 }
@@ -64,7 +64,7 @@ pub(crate) fn create(disk: &dyn Disk) -> Result<(), redb::Error> {
 impl Engine {
     /// Opens the store in `disk`, whose preamble is known to be good, and returns its leases too.
     ///
-    /// Every row is read once before, so that damage is met at the door and a damaged file stays as it is.
+    /// Every row is read once before, so that damage is found before anything is written to a damaged file.
     pub(crate) fn open(
         disk: Box<dyn Disk>,
         place: String,
@@ -79,7 +79,7 @@ impl Engine {
         Ok((Self { disk, place, retention, database, stopped, hub }, leases))
     }
 
-    /// Reads through `read`; `what` is what is asked for, for the error.
+    /// Runs `read` on the database; `what` names what is read, for the error.
     pub(crate) fn read<T>(
         &self,
         what: impl FnOnce() -> String,
@@ -140,7 +140,7 @@ impl Engine {
                 Some(now) if now == batches_before => Err(self.not_applied(cause)),
                 Some(_) => Ok(batch),
                 None => {
-                    // Only a later open would know, behind the back of those who watch and wait.
+                    // Only another open would tell, and those who watch and wait could not be told the truth until then.
                     self.stop();
                     Err(self.unknown(cause))
                 }
@@ -179,7 +179,7 @@ impl Engine {
         self.stopped.load(Ordering::Acquire)
     }
 
-    /// Lends the database, opened anew if it must be.
+    /// Runs `work` on the database, which is opened again if need be.
     fn with_database<T>(
         &self,
         work: impl FnOnce(&Database) -> Result<T, redb::Error>,

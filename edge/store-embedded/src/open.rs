@@ -1,4 +1,4 @@
-//! The door: one process for a folder, and no file that is not understood.
+//! Opening a store: one process for a folder, and no file that is not fully understood.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
@@ -19,7 +19,7 @@ const NEW_FILE: &str = "store.db.new";
 /// Locked while a process has the store open; holds its pid, for the error of the next.
 const LOCK_FILE: &str = "store.lock";
 
-/// How often, and how far apart, the lock is tried before the folder counts as used: for half a second in all.
+/// How often, and how far apart, the lock is tried before the folder counts as in use: for half a second in all.
 ///
 /// A process that is being started shares the locks of its parent from fork to exec. When the parent is killed just then,
 /// its folder seems to be used for those few milliseconds, or for more of them on a machine under load.
@@ -119,7 +119,7 @@ pub(crate) fn open(dir: &Path, retention: Retention) -> Result<Opened, OpenError
     Ok(Opened { engine, leases, lock })
 }
 
-/// Makes an empty store aside and gives it its name when it is synced, so that no crash leaves half a store behind.
+/// Makes an empty store under another name, and renames it once it is synced, so that no crash leaves half a store behind.
 fn create(dir: &Path, path: &Path) -> Result<(), OpenError> {
     let new = dir.join(NEW_FILE);
     let io_error = |cause| OpenError::io(&new, cause);

@@ -1,4 +1,4 @@
-//! The one thread that writes: whoever waits at the same moment shares one sync.
+//! The one thread that writes: writes that wait at the same moment share one sync.
 
 use std::io;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use store::WriteError;
 use crate::engine::{Batch, Engine};
 use crate::ledger::{Write, Written};
 
-/// Writes that share one sync.
+/// Most writes that share one sync.
 ///
 /// 256: as many threads as may wait at once in a process of ours, doubled twice. A batch of all of them holds the largest
 /// transactions (1.5 MB each) only up to [`BATCH_BYTES_MAX`].
@@ -19,7 +19,7 @@ const BATCH_WRITES_MAX: usize = 256;
 /// Bytes of transactions after which a batch takes in no more: what a disk of 100 MB/s syncs in 80 ms.
 const BATCH_BYTES_MAX: usize = 8 << 20;
 
-/// Writes that wait for the thread; whoever comes then waits to be let in.
+/// Most writes in the queue; further ones wait to get into it.
 const QUEUE_WRITES_MAX: usize = 256;
 
 /// The writer thread. Dropping it finishes what is queued.

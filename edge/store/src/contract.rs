@@ -1,4 +1,4 @@
-//! The contract of every store, and how its operations fail.
+//! The contract of every store, and the errors of its operations.
 
 use std::error::Error;
 use std::fmt;
@@ -13,11 +13,11 @@ use crate::lease::{LEASE_TTL_MAX, LEASE_TTL_MIN, LEASES_MAX};
 use crate::txn::{Commit, Expect, Txn, TxnTooLarge};
 use crate::watch::{WATCHERS_MAX, Watch};
 
-/// Keeps rows by key, each with the revision of its last write, and tells what changed.
+/// Keeps rows by key, each with the revision of its last write, and reports changes.
 ///
 /// **Operations** [`get`](Self::get) and [`list`](Self::list) read; [`commit`](Self::commit) is the one way to write, and
-/// [`put`](Self::put), [`compare_and_set`](Self::compare_and_set) and [`delete`](Self::delete) are short words for it;
-/// [`watch`](Self::watch) tells past and future changes; [`compact`](Self::compact) forgets past ones; a lease
+/// [`put`](Self::put), [`compare_and_set`](Self::compare_and_set) and [`delete`](Self::delete) are shorthands for it;
+/// [`watch`](Self::watch) gives past and future changes; [`compact`](Self::compact) forgets past ones; a lease
 /// ([`grant`](Self::grant), [`keep_alive`](Self::keep_alive), [`revoke`](Self::revoke), [`expire`](Self::expire)) deletes
 /// its rows when it ends. All block the calling thread, for as long as a disk takes to sync.
 ///
@@ -28,8 +28,8 @@ use crate::watch::{WATCHERS_MAX, Watch};
 /// one write together; it never holds up a writer. A lease and the rows bound to it survive a restart; it never ends before
 /// its time to live has passed since it was granted or last kept alive, unless revoked.
 ///
-/// **Non-guarantees** A watch may tell of a write before, or after, its writer is told. A watcher that is too slow is cut
-/// off (it is told where to go on). A lease may end late: only [`expire`](Self::expire) ends it, and a store that is opened
+/// **Non-guarantees** A watch may give a write before or after its writer gets the answer. A watcher that is too slow is cut
+/// off, and told where to go on. A lease may end late: only [`expire`](Self::expire) ends it, and a store that is opened
 /// again gives each lease its whole time to live anew; whoever acts by a lease needs a fencing token too. Past changes may be
 /// forgotten without being asked, oldest first, beyond the store's [`Retention`].
 ///
@@ -42,10 +42,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The row of `key`; `None` when it has none.
     fn get(&self, key: &Key) -> Result<Option<Entry>, ReadError>;
 
-    /// Every row of `prefix`, in the order of keys, and the revision at which they were read.
+    /// Every row of `prefix`, in the order of their keys, and the revision at which they were read.
     fn list(&self, prefix: &Prefix) -> Result<Listing, ReadError>;
 
-    /// Does what `txn` says when all that it expects holds, and nothing otherwise.
+    /// Applies `txn` if all its expectations hold, and nothing of it otherwise.
     fn commit(&self, txn: Txn) -> Result<Commit, CommitError>;
 
     /// Every change of `prefix` since revision `from`, that one included; 0 and 1 both mean the first write.
@@ -53,7 +53,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// After a [`list`](Self::list), watch from its `revision.next()`. A future revision is waited for.
     fn watch(&self, prefix: &Prefix, from: Revision) -> Result<Watch, WatchError>;
 
-    /// Forgets the changes up to and including `through`; rows stay. Does nothing where that is done already.
+    /// Forgets the changes up to and including `through`; rows stay. Does nothing if they are forgotten already.
     fn compact(&self, through: Revision) -> Result<(), CompactError>;
 
     /// Begins a lease that ends `ttl` after `now` unless it is kept alive.
@@ -61,7 +61,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// `ttl` lies between [`LEASE_TTL_MIN`] and [`LEASE_TTL_MAX`] and counts in whole milliseconds.
     fn grant(&self, ttl: Duration, now: Time) -> Result<LeaseId, LeaseError>;
 
-    /// Lets `lease` end its time to live after `now`, and returns that deadline. Costs no write.
+    /// Renews `lease` for its time to live from `now`, and returns the new deadline. Costs no write.
     fn keep_alive(&self, lease: LeaseId, now: Time) -> Result<Time, LeaseError>;
 
     /// Ends `lease` and deletes its rows, in one write.
@@ -78,12 +78,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// How large the store is.
     fn stats(&self) -> Result<StoreStats, ReadError>;
 
-    /// Gives `key` this value, whatever it had, and returns the write's revision.
+    /// Sets the value of `key`, whatever it was, and returns the write's revision.
     fn put(&self, key: Key, value: Value) -> Result<Revision, CommitError> {
         self.commit(Txn::new().put(key, value)).map(revision_of_unconditional)
     }
 
-    /// Gives `key` this value when it is as `expected`.
+    /// Sets the value of `key` if it is as `expected`.
     fn compare_and_set(&self, key: Key, expected: Expect, value: Value) -> Result<Commit, CommitError> {
         self.commit(Txn::new().expect(key.clone(), expected).put(key, value))
     }
@@ -94,7 +94,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     }
 }
 
-/// How many past changes a store keeps for those who watch from the past; beyond either limit the oldest go.
+/// How many past changes a store keeps for watches that begin in the past; beyond either limit the oldest go.
 ///
 /// The last change always stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl Default for Retention {
     }
 }
 
-/// What lies under an error of a store.
+/// The cause of an error of a store.
 pub type Cause = Arc<dyn Error + Send + Sync>;
 
 /// Why a read failed. Reading changes nothing.
@@ -129,7 +129,7 @@ pub enum ReadError {
         /// Why.
         source: Cause,
     },
-    /// What the medium gave is not what was written.
+    /// What was read is not what was written.
     #[error(
         "could not read {what} from {place}: the stored bytes are damaged; restore the folder from a copy"
     )]

@@ -1,4 +1,4 @@
-//! When leases end: the deadlines, kept in memory and counted in the caller's time.
+//! The deadlines of leases, kept in memory and counted in the caller's time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,9 +20,9 @@ pub const LEASE_TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The deadlines of a store's leases.
 ///
-/// Only the time to live of a lease is stored. Its deadline lives here, so that keeping a lease alive costs no write; a
-/// store that is opened again gives each lease its whole time to live anew, from the first time it is told (as etcd does
-/// when its leader changes). A lease may therefore end late and never ends early.
+/// Only the time to live of a lease is stored. Its deadline is here, so keeping a lease alive costs no write. A store that is opened
+/// again gives each lease its whole time to live anew, from the first time that it is told (as etcd does when its leader changes).
+/// Therefore a lease may end late, and never ends early.
 #[derive(Debug, Default)]
 pub struct LeaseClock {
     terms: BTreeMap<LeaseId, Term>,
@@ -48,7 +48,7 @@ impl LeaseClock {
         Self { terms: leases.into_iter().map(term).collect() }
     }
 
-    /// Takes in a lease granted at `now`.
+    /// Adds a lease that was granted at `now`.
     pub fn insert(&mut self, lease: LeaseId, ttl: Duration, now: Time) {
         self.terms.insert(lease, Term { ttl, deadline: Deadline::At(now + ttl) });
     }
@@ -60,7 +60,7 @@ impl LeaseClock {
 
     /// Gives the lease its whole time to live from `now`, and returns its new deadline; `None` when it has ended.
     ///
-    /// A deadline never moves back, also when `now` does.
+    /// A deadline never moves back, even if `now` does.
     pub fn keep_alive(&mut self, lease: LeaseId, now: Time) -> Option<Time> {
         let term = self.terms.get_mut(&lease)?;
         let fresh = now + term.ttl;
@@ -92,14 +92,14 @@ impl LeaseClock {
         lapsed
     }
 
-    /// Takes back leases that lapsed and could not be ended, as lapsed since `now`.
+    /// Takes back lapsed leases that could not be ended; they lapse again at `now`.
     pub fn put_back(&mut self, leases: impl IntoIterator<Item = (LeaseId, Duration)>, now: Time) {
         for (lease, ttl) in leases {
             self.terms.insert(lease, Term { ttl, deadline: Deadline::At(now) });
         }
     }
 
-    /// When the next lease ends; [`Time::ZERO`], that is at once, while any lease waits for its first tick.
+    /// When the next lease ends; [`Time::ZERO`], which means now, while a lease waits for its first tick.
     pub fn next_deadline(&self) -> Option<Time> {
         let deadline = |term: &Term| match term.deadline {
             Deadline::OneTtlFromFirstTick => Time::ZERO,

@@ -32,16 +32,16 @@ pub enum Attempt<'a> {
     Compact(Revision),
 }
 
-/// What becomes of a write.
+/// The fate of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteFate {
     /// It happens, and the writer is told so.
     Applied,
     /// It does not happen, and the writer is told so.
     NotApplied,
-    /// It happens, and the writer is told that nobody knows.
+    /// It happens, and the writer is told that its fate is unknown.
     AppliedUnknown,
-    /// It does not happen, and the writer is told that nobody knows.
+    /// It does not happen, and the writer is told that its fate is unknown.
     NotAppliedUnknown,
 }
 
@@ -99,7 +99,7 @@ impl MemoryStore {
         Self::open_with(disk, Retention::default(), |_: Attempt<'_>| WriteFate::Applied)
     }
 
-    /// The store on `disk`, keeping so much of the past, and failing as `faults` decide.
+    /// The store on `disk`, which keeps past changes within `retention`, and fails as `faults` decide.
     pub fn open_with(disk: MemoryDisk, retention: Retention, faults: impl WriteFaults + 'static) -> Self {
         let (clock, revision) = {
             let rows = disk.rows();

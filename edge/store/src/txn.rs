@@ -1,4 +1,4 @@
-//! The one way to write: expectations and operations that happen together or not at all.
+//! Transactions, the one way to write: expectations, and operations that happen together or not at all.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::watch::{Change, Event};
 
 /// Keys that one transaction may name, expectations and operations counted apart.
 ///
-/// 8192: as many of the shortest rows as fit in [`TXN_BYTES_MAX`], so that whoever keeps a whole folder of declarations at once
+/// 8192: as many of the shortest rows as fit in [`TXN_BYTES_MAX`], so that a whole folder of declarations in one transaction
 /// meets one limit and not two. etcd takes 128 unless told otherwise (`--max-txn-ops`).
 pub const TXN_KEYS_MAX: usize = 8192;
 
@@ -17,7 +17,7 @@ pub const TXN_KEYS_MAX: usize = 8192;
 /// 1.5 MB is etcd's limit of a request (`--max-request-bytes`); one value of the greatest length fits, with company.
 pub const TXN_BYTES_MAX: usize = 1_572_864;
 
-/// What must hold of a key for a transaction to happen.
+/// What has to be true of a key for a transaction to be applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
     /// The key has no row.
@@ -42,14 +42,14 @@ pub enum Op {
     Delete,
 }
 
-/// Expectations and operations, at most one of each for a key: the later word for a key replaces the earlier.
+/// Expectations and operations, at most one of each for a key: a later one replaces an earlier one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Txn {
     expectations: BTreeMap<Key, Expect>,
     ops: BTreeMap<Key, Op>,
 }
 
-/// How a transaction ended that the store could decide.
+/// How a transaction ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a refused transaction changed nothing"]
 pub enum Commit {
@@ -86,12 +86,12 @@ pub enum TxnTooLarge {
     },
 }
 
-/// What a transaction comes to, given the rows as they are.
+/// What a transaction does to the rows as they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Every expectation holds, and there is something to change.
     Change(Change),
-    /// Every expectation holds, and all is as it would be.
+    /// Every expectation holds, and there is nothing to change.
     Nothing,
     /// An expectation does not hold.
     Refuse {
@@ -112,21 +112,21 @@ impl Txn {
         Self::default()
     }
 
-    /// Lets the transaction happen only when `key` is as `expected`.
+    /// Requires that `key` is as `expected`.
     #[must_use]
     pub fn expect(mut self, key: Key, expected: Expect) -> Self {
         self.expectations.insert(key, expected);
         self
     }
 
-    /// Gives `key` this value, bound to no lease.
+    /// Sets the value of `key`, without a lease.
     #[must_use]
     pub fn put(mut self, key: Key, value: Value) -> Self {
         self.ops.insert(key, Op::Put { value, lease: None });
         self
     }
 
-    /// Gives `key` this value until `lease` ends.
+    /// Sets the value of `key` until `lease` ends.
     #[must_use]
     pub fn put_leased(mut self, key: Key, value: Value, lease: LeaseId) -> Self {
         self.ops.insert(key, Op::Put { value, lease: Some(lease) });
@@ -140,7 +140,7 @@ impl Txn {
         self
     }
 
-    /// Refuses what is larger than a store takes.
+    /// Refuses a transaction that is too large for a store.
     pub fn check_size(&self) -> Result<(), TxnTooLarge> {
         let keys = self.expectations.len().max(self.ops.len());
         if keys > TXN_KEYS_MAX {

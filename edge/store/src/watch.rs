@@ -1,4 +1,4 @@
-//! Events: what a write did, told to whoever watches, in order, without gap or double.
+//! Watches: what each write did, in order, without a gap, and nothing twice.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,15 +10,15 @@ use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
 use crate::entry::{Entry, Revision};
 use crate::key::{Key, Prefix};
 
-/// Changes that may wait in one watcher's queue.
+/// Most changes that wait in one watcher's queue.
 ///
 /// 1,024: at the store's best rate (some 10,000 writes a second) a tenth of a second of pause is free of cost.
 pub const WATCH_QUEUE_CHANGES_MAX: usize = 1024;
 
-/// Bytes that may wait in one watcher's queue: 1,024 changes of 8 KB. A single larger change goes through alone.
+/// Most bytes that wait in one watcher's queue: 1,024 changes of 8 KB. A larger change passes when it is the only one.
 pub const WATCH_QUEUE_BYTES_MAX: usize = 8 << 20;
 
-/// Watches open at once on one store.
+/// Most watches open on one store.
 ///
 /// 1,024: some ten for each part of ourselves and the rest for clients of the API. With full queues, which hold the same
 /// changes and share their bytes, they cost the changes once and 8 bytes × 1,024 × 1,024 = 8 MiB of pointers.
@@ -36,7 +36,7 @@ pub enum Event {
     },
 }
 
-/// All that one write did, in the order of keys; a watcher sees those of its prefix, and all of them at once.
+/// All that one write did, in the order of keys; a watcher gets the events of its prefix, all of them together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The write.
@@ -45,10 +45,10 @@ pub struct Change {
     pub events: Vec<Event>,
 }
 
-/// Why a watch gives no more changes. All that was queued before has been given.
+/// Why a watch gives no more changes. It has given everything that was queued before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WatchEnd {
-    /// The watcher read too slowly, or began so far back that one queue does not hold the way to the present.
+    /// The watcher read too slowly, or began so far in the past that its queue cannot hold all changes since.
     ///
     /// Nothing is lost so far: a new watch from `next` continues exactly here, until the history before it is compacted.
     #[error("the watch fell behind and was cut off before revision {next}; watch again from there")]
@@ -68,7 +68,7 @@ pub struct Watch {
     backlog: Arc<Backlog>,
 }
 
-/// Who watches a store, and the last revision that they were told of. Every implementation of a store keeps one.
+/// The watches of a store, and the last revision that they were given. Every implementation of a store has one.
 #[derive(Debug)]
 pub struct WatchHub {
     listeners: Mutex<Listeners>,
