@@ -7,6 +7,7 @@ use std::time::Duration;
 use model::input::{Exit, ExitStatus};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::cgroup::Cell;
 use crate::driver::Driver;
 use crate::ending::{self, kill_by_token};
 use crate::living::Living;
@@ -45,7 +46,10 @@ pub(crate) fn adopt_all(driver: &Arc<Driver>) -> Result<(), ReadError> {
     }
     adopt_intents(driver, intents, &mut gone);
     bury(driver, gone);
-    driver.cgroups.remove_empty_cells();
+    let livings = driver.livings();
+    let running = livings.iter().filter(|living| !living.has_ended());
+    let in_use = running.filter_map(|living| living.record.cell.as_ref()).flat_map(Cell::paths).collect();
+    driver.cgroups.remove_empty_cells(&in_use);
     Ok(())
 }
 

@@ -168,6 +168,11 @@ impl Cell {
         result
     }
 
+    /// Its folders.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.folders.iter().map(|folder| folder.path.as_path())
+    }
+
     fn with(&self, controller: Controller) -> Option<&Folder> {
         self.folders.iter().find(|folder| folder.controllers.contains(&controller))
     }

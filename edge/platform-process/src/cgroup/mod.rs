@@ -8,7 +8,7 @@ mod sweep;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
 use platform::Support;
@@ -62,7 +62,7 @@ pub(crate) struct Cgroups {
 /// Removes the folders of the driver, if no cell is left in them.
 impl Drop for Cgroups {
     fn drop(&mut self) {
-        self.close_down();
+        self.discard_spares();
         for hierarchy in &self.hierarchies {
             // As long as there are cells in it, it cannot be removed, and should not be.
             let _ = std::fs::remove_dir(&hierarchy.root);
@@ -84,15 +84,18 @@ impl Cgroups {
         }
     }
 
-    /// Removes empty cells, which earlier runs had no time to remove; returns whether no cell is left. No start may be under way.
-    pub(crate) fn remove_empty_cells(&self) -> bool {
+    /// Removes empty cells, which earlier runs had no time to remove, except for those `in_use`; returns whether no cell is left. No start may be
+    /// under way.
+    ///
+    /// The cell of a life that has just ended is empty as well, and is to be asked first why the life ended.
+    pub(crate) fn remove_empty_cells(&self, in_use: &BTreeSet<&Path>) -> bool {
         let mut none_left = true;
         for hierarchy in &self.hierarchies {
             let Ok(entries) = std::fs::read_dir(&hierarchy.root) else { continue };
-            for entry in entries.flatten() {
+            for path in entries.flatten().map(|entry| entry.path()) {
                 // Neither a file nor a cell with processes can be removed so, and neither should be.
-                let is_removed = std::fs::remove_dir(entry.path()).is_ok();
-                none_left &= is_removed || !entry.path().is_dir();
+                let is_removed = !in_use.contains(&*path) && std::fs::remove_dir(&path).is_ok();
+                none_left &= is_removed || !path.is_dir();
             }
         }
         none_left
@@ -125,11 +128,15 @@ impl Cgroups {
         !self.hierarchies.is_empty()
     }
 
-    /// Removes the spare cells and all empty ones; returns whether no cell is left.
+    /// Removes the spare cells and all empty ones, for when every life has ended; returns whether no cell is left.
     pub(crate) fn close_down(&self) -> bool {
+        self.discard_spares();
+        self.remove_empty_cells(&BTreeSet::new())
+    }
+
+    fn discard_spares(&self) {
         let spares = std::mem::take(&mut *self.spares());
         spares.into_iter().for_each(Spare::discard);
-        self.remove_empty_cells()
     }
 
     /// Removes the empty groups of drivers that are long gone. May block for a second when there are thousands.
