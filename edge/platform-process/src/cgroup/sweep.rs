@@ -1,7 +1,7 @@
 //! Removing the groups of drivers that were killed and whose data folder nobody opens again.
 //!
-//! An open data folder removes its own empty cells. Those of a folder that is gone stay until the machine is booted again; a few thousand of
-//! them, as tests leave them, make everything that the kernel does for groups slower.
+//! An open data folder removes its own empty cells. Those of a folder that is gone would stay until the machine is booted again: tests that kill
+//! and throw their folders away leave thousands.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
