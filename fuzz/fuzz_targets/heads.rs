@@ -24,7 +24,7 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../edge/proxy/src/plain/heads.rs"]
 mod heads;
 
-use heads::{HEAD_BYTES_MAX, Heard, is_of_length, take_answer, take_request};
+use heads::{Asked, HEAD_BYTES_MAX, Heard, is_of_length, take_answer, take_request};
 
 fuzz_target!(|said: &[u8]| {
     request(said);
@@ -34,13 +34,16 @@ fuzz_target!(|said: &[u8]| {
 fn request(said: &[u8]) {
     let mut heard = BytesMut::from(said);
     let mut spare = HeaderMap::new();
-    let (parts, head) = match take_request(&mut heard, &mut spare) {
+    let Asked { parts, head, is_last } = match take_request(&mut heard, &mut spare) {
         Heard::Plain(taken) => taken,
         Heard::Begun | Heard::Other => return assert_eq!(heard, said, "it is left as it came"),
     };
     assert_eq!([&head[..], &heard[..]].concat(), said, "nothing is lost");
     assert!(head.len() <= HEAD_BYTES_MAX);
-    let to_hyper = request_by_hyper(&head).expect("hyper takes it, too, and goes on");
+    let (mut to_hyper, goes_on) = request_by_hyper(&head).expect("hyper takes it, too");
+    assert_eq!(is_last, !goes_on, "it is the last one to both");
+    // Whether it is the last one is left out.
+    to_hyper.headers.remove(CONNECTION);
     assert_eq!(
         (parts.method, parts.uri, parts.version, parts.headers),
         (to_hyper.method, to_hyper.uri, to_hyper.version, to_hyper.headers)
@@ -68,8 +71,8 @@ fn answer(said: &[u8]) {
     assert!(to_hyper.extensions.is_empty(), "its words are those of its status");
 }
 
-/// The head of the only request in there, as hyper's server reads it, after which the connection goes on; `None` when it does not.
-fn request_by_hyper(head: &[u8]) -> Option<request::Parts> {
+/// The head of the only request in there, as hyper's server reads it, and whether the connection goes on after it.
+fn request_by_hyper(head: &[u8]) -> Option<(request::Parts, bool)> {
     let asked = RefCell::new(None);
     let service = service_fn(|request: Request<Incoming>| {
         assert!(request.body().is_end_stream(), "it has no body");
@@ -80,7 +83,7 @@ fn request_by_hyper(head: &[u8]) -> Option<request::Parts> {
     let mut builder = server::conn::http1::Builder::new();
     let connection = pin!(builder.header_read_timeout(None).serve_connection(wire, service));
     let polled = connection.poll(&mut Context::from_waker(Waker::noop()));
-    asked.take().filter(|_| polled.is_pending())
+    Some((asked.take()?, polled.is_pending()))
 }
 
 /// The head of the answer in there and the length of its body, as hyper's client reads it.

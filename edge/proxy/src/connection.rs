@@ -319,8 +319,14 @@ async fn speak(client: &Rc<Client>, protocol: Protocol, stream: Stream, heard: B
 }
 
 /// Closes a connection in good order, in TLS with its alert, as far as that can be sent at once.
-pub(crate) fn hang_up(mut stream: Stream) {
-    let _ = Pin::new(&mut stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+pub(crate) fn hang_up(stream: Stream) {
+    match stream {
+        // The system does in the close what a shutdown right before it would have done.
+        Stream::Plain(_) => {}
+        Stream::Tls(mut stream) => {
+            let _ = Pin::new(&mut stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+        }
+    }
 }
 
 /// An address without its port, as a header value.

@@ -185,7 +185,12 @@ fn is_same(authority: &str, host: &HeaderValue) -> bool {
 
 /// Whether `host` has only characters of names, addresses and ports, and none that could split or hide one.
 fn is_host(host: &[u8]) -> bool {
-    host.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+;=".contains(b))
+    let is_in_host = |byte: &u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']' | b'%' | b'!' | b'$')
+            || matches!(byte, b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'=')
+    };
+    host.iter().all(is_in_host)
 }
 
 /// An upgrade is passed on if `Connection` and `Upgrade` both name it, unless it is to HTTP/2: that would carry requests past the checks of
@@ -199,6 +204,11 @@ fn wish_of(parts: &Parts) -> Wish {
 
 fn takes_trailers(headers: &HeaderMap) -> bool {
     headers.contains_key(TE) && tokens(headers, &TE).any(|t| t.eq_ignore_ascii_case("trailers"))
+}
+
+/// Whether a client wants its connection to end with the answer. Source: RFC 9112, section 9.6.
+pub(crate) fn asks_to_close(headers: &HeaderMap) -> bool {
+    tokens(headers, &CONNECTION).any(|t| t.eq_ignore_ascii_case("close"))
 }
 
 /// Takes out what is meant for the proxy, and what is meant for one connection only, by definition or because `Connection` names it.

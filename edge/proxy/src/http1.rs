@@ -30,6 +30,7 @@ use crate::body::ResponseBody;
 use crate::connection::{Client, REQUEST_HEAD_BYTES_MAX, hang_up};
 use crate::forward;
 use crate::hand::Stage;
+use crate::headers::asks_to_close;
 use crate::plain::client::{ClientConnection, plain_length};
 use crate::socket::{ClientSocket, Stream};
 use crate::worker::Worker;
@@ -128,7 +129,7 @@ async fn answer_in_place(client: &Rc<Client>, connection: &mut ClientConnection)
             })
             .await?
         };
-        if client.is_closing() {
+        if client.is_closing() || connection.is_last_asked() {
             close_after(&mut response);
         }
         close_when_leaving(client, &mut response);
@@ -204,6 +205,7 @@ async fn serve_by_hyper(
     let is_answering = Cell::new(false);
     let service = service_fn(|request: Request<Incoming>| {
         is_answering.set(true);
+        let is_last_asked = asks_to_close(request.headers());
         let answered = first_answer.take();
         if answered.is_none() {
             begin(client, &request);
@@ -219,6 +221,9 @@ async fn serve_by_hyper(
                 }
             };
             is_answering.set(false);
+            if is_last_asked && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                close_after(&mut response);
+            }
             close_when_leaving(client, &mut response);
             Ok::<_, Infallible>(response)
         }

@@ -7,9 +7,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::net::Shutdown;
+use rustix::net::{Shutdown, SocketFlags};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio_util::sync::CancellationToken;
 
 use crate::datagram;
@@ -140,6 +141,13 @@ impl Inherited {
     }
 }
 
+/// Takes a connection that waits. It is not watched yet: which worker's runtime is to do so is chosen then.
+fn take(socket: &std::net::TcpListener) -> io::Result<(std::net::TcpStream, SocketAddr)> {
+    let (stream, peer) = rustix::net::acceptfrom_with(socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    let peer = peer.and_then(|peer| peer.try_into().ok()).ok_or(io::ErrorKind::ConnectionAborted)?;
+    Ok((stream.into(), peer))
+}
+
 /// Accepts connections for a service and gives each to the worker with the fewest, from when the proxy is open until the socket is closed.
 pub(crate) async fn accept(
     worker: Rc<Worker>,
@@ -150,7 +158,12 @@ pub(crate) async fn accept(
     if !worker.may_serve(&given_up).await {
         return;
     }
-    let socket = match TcpListener::from_std(socket) {
+    #[expect(
+        deprecated,
+        reason = "its replacement is unsafe for types whose descriptor may change; a listener's never does"
+    )]
+    let watched = AsyncFd::with_interest(socket, Interest::READABLE);
+    let socket = match watched {
         Ok(socket) => socket,
         Err(error) => {
             tracing::error!(service = %service.name, %error, "listening socket not watched");
@@ -173,7 +186,7 @@ pub(crate) async fn accept(
         let Ok(place) = place else { return };
         let accepted = tokio::select! {
             biased;
-            accepted = socket.accept() => accepted,
+            accepted = socket.async_io(Interest::READABLE, take) => accepted,
             () = worker.until_stopping() => return,
         };
         match accepted {

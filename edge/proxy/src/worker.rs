@@ -145,17 +145,19 @@ impl Worker {
                     }
                 };
             }
-            Order::Serve { stream, accepted, active } => match TcpStream::from_std(stream) {
-                Ok(stream) => self.serve(stream, accepted, active),
-                Err(error) => {
-                    tracing::warn!(service = %accepted.service.name, %error, "connection not watched");
-                }
-            },
+            Order::Serve { stream, accepted, active } => self.serve(stream, accepted, active),
         }
     }
 
-    fn serve(self: &Rc<Self>, stream: TcpStream, accepted: Accepted, active: ActiveConnection) {
+    fn serve(self: &Rc<Self>, stream: std::net::TcpStream, accepted: Accepted, active: ActiveConnection) {
         let Accepted { peer, service, place, inside } = accepted;
+        let stream = match TcpStream::from_std(stream) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(service = %service.name, %error, "connection not watched");
+                return;
+            }
+        };
         let local = self.local(&service);
         let permits = Permits { _active: active, _place: place, _inside: inside };
         self.watch(connection::serve(Rc::clone(self), local, stream, peer, permits));
@@ -179,7 +181,7 @@ impl Worker {
     }
 
     /// Gives a new connection to the worker that has the fewest.
-    pub(crate) async fn assign(self: &Rc<Self>, stream: TcpStream, accepted: Accepted) {
+    pub(crate) async fn assign(self: &Rc<Self>, stream: std::net::TcpStream, accepted: Accepted) {
         let workers = self.shared.workers.iter().enumerate();
         // Among equals this worker comes first, so that the connection need not be handed over.
         let fewest =
@@ -190,16 +192,10 @@ impl Worker {
             self.serve(stream, accepted, active);
             return;
         }
-        let service = Arc::clone(&accepted.service);
-        match stream.into_std() {
-            Ok(stream) => {
-                let given = fewest.orders.send(Order::Serve { stream, accepted, active }).await;
-                // That worker has ended because the proxy ends. This one goes on as long as it accepts, so it serves the client.
-                if let Err(SendError(order)) = given {
-                    self.carry_out(order);
-                }
-            }
-            Err(error) => tracing::warn!(service = %service.name, %error, "connection not handed over"),
+        let given = fewest.orders.send(Order::Serve { stream, accepted, active }).await;
+        // That worker has ended because the proxy ends. This one goes on as long as it accepts, so it serves the client.
+        if let Err(SendError(order)) = given {
+            self.carry_out(order);
         }
     }
 

@@ -12,7 +12,7 @@ use hyper::http::request::Parts;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
-use super::heads::{HEAD_BYTES_MAX, Heard, is_of_length, length, take_request};
+use super::heads::{Asked, HEAD_BYTES_MAX, Heard, is_of_length, length, take_request};
 use super::poll_hear;
 use crate::body::ResponseBody;
 use crate::date::Date;
@@ -27,6 +27,8 @@ pub(crate) struct ClientConnection {
     heard: BytesMut,
     /// The head of the request that has no answer yet, byte for byte.
     asked: Bytes,
+    /// Whether the client wants the connection to end with the answer to it.
+    is_last_asked: bool,
     output: Output,
     /// An empty map whose room the headers of the next request get.
     spare: HeaderMap,
@@ -51,6 +53,7 @@ impl ClientConnection {
             stream,
             heard: BytesMut::from(heard),
             asked: Bytes::new(),
+            is_last_asked: false,
             output: Output::default(),
             spare: HeaderMap::new(),
         }
@@ -60,6 +63,11 @@ impl ClientConnection {
     pub(crate) fn into_parts(self) -> (Stream, Bytes) {
         let heard = [&self.asked[..], &self.heard[..]].concat();
         (self.stream, heard.into())
+    }
+
+    /// Whether the client wants the connection to end with the answer to its latest request.
+    pub(crate) fn is_last_asked(&self) -> bool {
+        self.is_last_asked
     }
 
     /// Waits for the head of a request, and tells `hand` when some of it has come.
@@ -75,8 +83,8 @@ impl ClientConnection {
             if !self.heard.is_empty() {
                 hand.touch();
                 match take_request(&mut self.heard, &mut self.spare) {
-                    Heard::Plain((parts, asked)) => {
-                        self.asked = asked;
+                    Heard::Plain(Asked { parts, head, is_last }) => {
+                        (self.asked, self.is_last_asked) = (head, is_last);
                         return Poll::Ready(Ok(Some(parts)));
                     }
                     Heard::Begun if self.heard.len() < HEAD_BYTES_MAX => {}

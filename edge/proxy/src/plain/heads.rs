@@ -21,6 +21,17 @@ const HEADERS_MAX: usize = 48;
 /// Headers that the proxy adds to a request.
 const HEADERS_MORE: usize = 4;
 
+/// A plain request.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// Its head, without `Connection`, which is not for the endpoint.
+    pub(crate) parts: Box<Parts>,
+    /// The same, byte for byte.
+    pub(crate) head: Bytes,
+    /// Whether the client wants the connection to end with the answer.
+    pub(crate) is_last: bool,
+}
+
 /// What the bytes read so far are.
 #[derive(Debug)]
 pub(crate) enum Heard<H> {
@@ -63,16 +74,21 @@ struct Fields {
 impl Fields {
     const NONE: Self = Self { spans: [(Span::NONE, Span::NONE); HEADERS_MAX], count: 0 };
 
-    /// Adds the headers of a request; `false` when one of them makes it more than plain.
-    fn add_of_request(&mut self, headers: &[httparse::Header<'_>], head: &[u8]) -> bool {
+    /// Adds the headers of a request, and returns whether it is the last one of its connection; `None` when it is not plain.
+    ///
+    /// A plain one says at most once whether the connection goes on, and nothing else about it or the framing. That is left out: it is not for
+    /// the endpoint.
+    fn add_of_request(&mut self, headers: &[httparse::Header<'_>], head: &[u8]) -> Option<bool> {
+        let mut said = None;
         for header in headers {
             match Said::by(header) {
-                Said::Length | Said::Framing | Said::Wish => return false,
-                Said::Connection if !is_keep_alive(header) => return false,
-                Said::Connection | Said::Nothing => self.add(header, head),
+                Said::Length | Said::Framing | Said::Wish => return None,
+                Said::Connection if said.is_some() => return None,
+                Said::Connection => said = Some(ends_connection(header.value)?),
+                Said::Nothing => self.add(header, head),
             }
         }
-        true
+        Some(said.unwrap_or(false))
     }
 
     /// Adds the headers of an answer, and returns the length of its body; `None` when the answer is not plain.
@@ -83,9 +99,8 @@ impl Fields {
         let mut said = None;
         for header in headers {
             match Said::by(header) {
-                Said::Framing => return None,
-                Said::Connection if !is_keep_alive(header) => return None,
-                Said::Connection => continue,
+                Said::Connection if ends_connection(header.value) == Some(false) => continue,
+                Said::Framing | Said::Connection => return None,
                 Said::Length if said.is_some() => return None,
                 Said::Length => said = Some(length(header.value)?),
                 Said::Wish | Said::Nothing => {}
@@ -112,10 +127,10 @@ impl Fields {
     }
 }
 
-/// Takes the head of a plain request off the front of `heard`, and returns it with its bytes. Everything else is left as it is.
+/// Takes the head of a plain request off the front of `heard`. Everything else is left as it is.
 ///
 /// Its headers get the room of `spare`, an empty map.
-pub(crate) fn take_request(heard: &mut BytesMut, spare: &mut HeaderMap) -> Heard<(Box<Parts>, Bytes)> {
+pub(crate) fn take_request(heard: &mut BytesMut, spare: &mut HeaderMap) -> Heard<Asked> {
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut []);
     // As hyper parses: what one refuses, the other does.
@@ -128,9 +143,7 @@ pub(crate) fn take_request(heard: &mut BytesMut, spare: &mut HeaderMap) -> Heard
     let Some((method, target)) = plain_subject(&parsed) else { return Heard::Other };
     let target = Span::of(target.as_bytes(), heard);
     let mut fields = Fields::NONE;
-    if !fields.add_of_request(parsed.headers, heard) {
-        return Heard::Other;
-    }
+    let Some(is_last) = fields.add_of_request(parsed.headers, heard) else { return Heard::Other };
     let head = take(heard, size);
     let Ok(uri) = Uri::from_maybe_shared(head.slice(target.range())) else {
         *heard = [&head[..], &heard[..]].concat().as_slice().into();
@@ -140,7 +153,7 @@ pub(crate) fn take_request(heard: &mut BytesMut, spare: &mut HeaderMap) -> Heard
     (parts.method, parts.uri, parts.headers) = (method, uri, std::mem::take(spare));
     parts.headers.reserve(fields.count + HEADERS_MORE);
     fields.put(&head, &mut parts.headers);
-    Heard::Plain((parts, head))
+    Heard::Plain(Asked { parts, head, is_last })
 }
 
 /// Method and target of a request that may be plain; `None` for others.
@@ -210,8 +223,10 @@ impl Said {
     }
 }
 
-fn is_keep_alive(header: &httparse::Header<'_>) -> bool {
-    header.value.eq_ignore_ascii_case(b"keep-alive")
+/// Whether a value of `Connection` ends it; `None` when it says anything else.
+fn ends_connection(value: &[u8]) -> Option<bool> {
+    let is_last = value.eq_ignore_ascii_case(b"close");
+    (is_last || value.eq_ignore_ascii_case(b"keep-alive")).then_some(is_last)
 }
 
 /// Whether an answer of this status is final and has a body of the length that it says.

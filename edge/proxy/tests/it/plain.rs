@@ -103,8 +103,10 @@ impl IntoIo for Infallible {
 /// What one way of being served led to.
 #[derive(Debug, PartialEq)]
 struct Seen {
-    /// By the client, from the answer to the first request on, without dates.
+    /// By the client, from the answer to the first request on, without dates and without what says that the connection ends.
     client: String,
+    /// How often it was told that the connection ends, wherever in the heads.
+    closes: usize,
     /// By the endpoint: each request that came to its end.
     endpoint: Vec<String>,
 }
@@ -144,9 +146,20 @@ async fn served(lines: &str, pieces: &[Vec<u8>], answer: Answer) -> Seen {
     let mut heard = Vec::new();
     let _ = within(stream.read_to_end(&mut heard)).await;
     let heard = String::from_utf8_lossy(&heard);
-    let client = heard.split_inclusive("\r\n").filter(|line| !line.starts_with("date: ")).collect();
+    let lines = heard.split_inclusive("\r\n").filter(|line| !line.starts_with("date: "));
+    let (closing, others): (Vec<&str>, Vec<&str>) = lines.partition(|line| *line == "connection: close\r\n");
     let endpoint = asked.lock().unwrap().clone();
-    Seen { client, endpoint }
+    Seen { client: others.concat(), closes: closing.len(), endpoint }
+}
+
+#[tokio::test]
+async fn a_client_that_wants_its_connection_to_end_is_told_so_and_sees_it_end() {
+    for lines in LESS_AND_MORE {
+        let seen = served(lines, &[], Answer::Words).await;
+        assert_eq!((seen.closes, seen.endpoint.len()), (1, 2), "{seen:?}");
+        let [_, last] = &*seen.endpoint else { panic!("{seen:?}") };
+        assert!(!last.contains("connection"), "that is nothing to the endpoint: {last}");
+    }
 }
 
 /// Lines that heads of requests are put together from; many are none that ought to be there.
