@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, HeaderMap};
+use hyper::header::{CONNECTION, DATE, HeaderName, PROXY_AUTHENTICATE, TE, UPGRADE};
 use hyper::http::{request, response};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::service::service_fn;
@@ -24,7 +24,17 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../edge/proxy/src/plain/heads.rs"]
 mod heads;
 
-use heads::{Asked, HEAD_BYTES_MAX, Heard, is_of_length, take_answer, take_request};
+use heads::{Asked, HEAD_BYTES_MAX, Heard, Told, is_of_length, take_answer, take_request};
+
+/// Headers of an answer that are not for the client. Source: RFC 9110, sections 7.6.1 and 11.7.1.
+const ENDS_HERE: [HeaderName; 6] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    PROXY_AUTHENTICATE,
+    TE,
+    UPGRADE,
+];
 
 fuzz_target!(|said: &[u8]| {
     request(said);
@@ -33,8 +43,7 @@ fuzz_target!(|said: &[u8]| {
 
 fn request(said: &[u8]) {
     let mut heard = BytesMut::from(said);
-    let mut spare = HeaderMap::new();
-    let Asked { parts, head, is_last } = match take_request(&mut heard, &mut spare) {
+    let Asked { parts, head, is_last } = match take_request(&mut heard) {
         Heard::Plain(taken) => taken,
         Heard::Begun | Heard::Other => return assert_eq!(heard, said, "it is left as it came"),
     };
@@ -52,23 +61,27 @@ fn request(said: &[u8]) {
 
 fn answer(said: &[u8]) {
     let mut heard = BytesMut::from(said);
-    let (taken, length) = match take_answer(&mut heard) {
+    let Told { status, length, lines } = match take_answer(&mut heard) {
         Heard::Plain(taken) => taken,
         Heard::Begun | Heard::Other => return assert_eq!(heard, said, "it is left as it came"),
     };
     assert!(said.ends_with(&heard), "nothing is lost");
     let head = &said[..said.len() - heard.len()];
-    assert!(head.len() <= HEAD_BYTES_MAX && is_of_length(taken.status()));
+    assert!(head.len() <= HEAD_BYTES_MAX && is_of_length(status));
     let (mut to_hyper, size) = answer_by_hyper(head).expect("hyper takes it for an answer");
     let of_connection = to_hyper.headers.get_all(CONNECTION);
     assert!(of_connection.iter().all(|said| said.as_bytes().eq_ignore_ascii_case(b"keep-alive")));
-    // That it goes on is left out.
-    to_hyper.headers.remove(CONNECTION);
-    assert_eq!(
-        (taken.status(), taken.version(), taken.headers(), Some(length)),
-        (to_hyper.status, to_hyper.version, &to_hyper.headers, size)
-    );
+    ENDS_HERE.iter().for_each(|name| drop(to_hyper.headers.remove(name)));
+    assert_eq!((status, Some(length), lines.to_map()), (to_hyper.status, size, to_hyper.headers.clone()));
+    assert_eq!(lines.is_dated(), to_hyper.headers.contains_key(DATE));
     assert!(to_hyper.extensions.is_empty(), "its words are those of its status");
+    // What is written says the same, and nothing else.
+    let mut written = Vec::new();
+    lines.write(&mut written);
+    written.extend_from_slice(b"\r\n");
+    let (again, size) = answer_by_hyper(&written).expect("hyper takes it for an answer, too");
+    assert_eq!((again.status, size, again.headers), (status, Some(length), to_hyper.headers));
+    assert!(!written.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r'), "each line ends in one way");
 }
 
 /// The head of the only request in there, as hyper's server reads it, and whether the connection goes on after it.

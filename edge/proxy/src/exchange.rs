@@ -12,13 +12,14 @@ use hyper::{Response, StatusCode};
 use tokio::time::Instant;
 
 use crate::access::Record;
+use crate::answer::Answer;
 use crate::body::{ResponseBody, Upload};
 use crate::connection::Client;
 use crate::endpoint::{Endpoint, InFlight};
 use crate::gate::{Closed, Pass};
 use crate::grpc::{self, Code, Dialect};
 use crate::hand::Stage;
-use crate::line::Line;
+use crate::line::{Inbound, Line};
 use crate::local::Adopted;
 use crate::route::Protocol;
 use crate::shedder::Ticket;
@@ -179,7 +180,8 @@ impl Exchange {
     }
 
     /// Notes the head of the endpoint's response.
-    pub(crate) fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
+    pub(crate) fn answered(&mut self, answer: &mut Answer<Inbound>) {
+        let status = answer.status;
         self.status = Some(status);
         let Some(attempt) = &mut self.attempt else {
             return;
@@ -188,7 +190,7 @@ impl Exchange {
         let latency = now.saturating_duration_since(attempt.started);
         let outcome = match self.dialect {
             Dialect::Http => Some(status),
-            Dialect::Grpc => grpc::outcome_of_head(status, headers),
+            Dialect::Grpc => grpc::outcome_of_head(status, answer.headers()),
         };
         if let Some(ticket) =
             attempt.ticket.take().filter(|_| !outcome.is_some_and(|it| it.is_server_error()))
@@ -273,7 +275,7 @@ impl Exchange {
     }
 
     /// Answers for want of room: as many requests are under way as allowed.
-    pub(crate) fn refused(self, closed: Closed) -> Response<ResponseBody> {
+    pub(crate) fn refused(self, closed: Closed) -> Answer<ResponseBody> {
         match closed {
             Closed::Full => self.client.shard().over_limit.add(1),
             Closed::Saturated => self.client.shard().shed.add(1),
@@ -282,12 +284,12 @@ impl Exchange {
     }
 
     /// Answers in the place of an endpoint.
-    pub(crate) fn own_words(self, status: StatusCode, words: &'static str) -> Response<ResponseBody> {
+    pub(crate) fn own_words(self, status: StatusCode, words: &'static str) -> Answer<ResponseBody> {
         self.own_answer(status, Code::of_own(status), words)
     }
 
     /// Answers in the place of an endpoint. The answer counts by its `status`, even if the client speaks gRPC and gets the `code`.
-    fn own_answer(mut self, status: StatusCode, code: Code, words: &'static str) -> Response<ResponseBody> {
+    fn own_answer(mut self, status: StatusCode, code: Code, words: &'static str) -> Answer<ResponseBody> {
         self.attempt = None;
         self.status = Some(status);
         if let Some(record) = &self.record {
@@ -307,7 +309,7 @@ impl Exchange {
             // What follows such a request on the connection may be misunderstood as well.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        response
+        response.into()
     }
 
     /// Counts a failure of the endpoint; several in a row eject it.

@@ -9,14 +9,15 @@ use std::time::Duration;
 use balance::{
     Body as Left, EndpointId, Failure, Phase, Refusal as RetryRefusal, Repeatability, Retry, Tried, Unpicked,
 };
+use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::{EXPECT, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
-use hyper::{Response, StatusCode, Version};
 use tokio::time::{Instant, timeout_at};
 
 use crate::access::Record;
+use crate::answer::Answer;
 use crate::body::{Download, RequestBody, ResponseBody, Upload};
 use crate::connection::Client;
 use crate::endpoint::InFlight;
@@ -24,7 +25,7 @@ use crate::exchange::Exchange;
 use crate::gate::Closed;
 use crate::grpc::{self, Dialect};
 use crate::head::Head;
-use crate::headers::{Refusal, Sender, Wish, cookie, prepare_request, prepare_response};
+use crate::headers::{Refusal, Sender, Wish, cookie, prepare_request};
 use crate::line::{Inbound, Line};
 use crate::local::Adopted;
 use crate::patience::{Impatience, Patience};
@@ -83,7 +84,7 @@ pub(crate) async fn answer(
     client: Rc<Client>,
     parts: Box<Parts>,
     body: Option<Incoming>,
-) -> Response<ResponseBody> {
+) -> Answer<ResponseBody> {
     let started = Instant::now();
     let expects = body.is_some() && parts.headers.contains_key(EXPECT);
     let dialect = grpc::dialect(&parts.headers);
@@ -91,9 +92,9 @@ pub(crate) async fn answer(
     let record = log.map(|log| Rc::new(Record::new(started).logged(log, &client, &parts)));
     let mut arrival = Arrival { parts, body, expects, started, dialect, record };
     if let Some(words) = client.worker.shared.challenges.answer(arrival.parts.uri.path()) {
-        let mut response = own_words(&client, arrival, StatusCode::OK, "");
-        *response.body_mut() = ResponseBody::Own(Some(words));
-        return response;
+        let mut answer = own_words(&client, arrival, StatusCode::OK, "");
+        answer.body = ResponseBody::Own(Some(words));
+        return answer;
     }
     if client.local.router.is_some() {
         // Boxed, so that requests without routes do not pay for its size.
@@ -127,7 +128,7 @@ pub(crate) fn own_words(
     arrival: Arrival,
     status: StatusCode,
     words: &'static str,
-) -> Response<ResponseBody> {
+) -> Answer<ResponseBody> {
     client.shard().requests.add(1);
     let upload = Upload::new(client, arrival.body, arrival.expects);
     let Arrival { started, dialect, record, .. } = arrival;
@@ -142,11 +143,11 @@ pub(crate) async fn carry_until(
     arrival: Arrival,
     wish: Wish,
     terms: Terms,
-) -> Response<ResponseBody> {
+) -> Answer<ResponseBody> {
     let (started, dialect, record) = (arrival.started, arrival.dialect, arrival.record.clone());
     let answered = carry(Rc::clone(&client), arrival, wish, terms);
-    if let Ok(response) = timeout_at(deadline, answered).await {
-        return response;
+    if let Ok(answer) = timeout_at(deadline, answered).await {
+        return answer;
     }
     let exchange = Exchange::new(&client, &client.local.snapshot(), started, dialect, None, record);
     exchange.own_words(StatusCode::GATEWAY_TIMEOUT, "The request was not answered in time.")
@@ -158,7 +159,7 @@ pub(crate) async fn carry(
     arrival: Arrival,
     wish: Wish,
     terms: Terms,
-) -> Response<ResponseBody> {
+) -> Answer<ResponseBody> {
     let deadline = arrival.deadline();
     let Arrival { mut parts, body, expects, started, dialect, record } = arrival;
     let snapshot = client.local.snapshot();
@@ -197,11 +198,11 @@ pub(crate) async fn carry(
         upload,
         is_fresh_only: false,
     };
-    let response = errand.run(exchange).await;
+    let answer = errand.run(exchange).await;
     if let Some((copies, head, upload)) = copy {
         copies.send(|| Some((head.clone(), RequestBody::copy_of(upload.as_ref())?)));
     }
-    response
+    answer
 }
 
 /// A request on its way to whichever endpoint answers it.
@@ -251,7 +252,7 @@ impl Round {
 }
 
 impl Errand {
-    async fn run(&mut self, mut exchange: Box<Exchange>) -> Response<ResponseBody> {
+    async fn run(&mut self, mut exchange: Box<Exchange>) -> Answer<ResponseBody> {
         let mut round = Round::NEW;
         let mut patience: Option<Patience> = None;
         // The clock is read again only after something has taken time: a reading costs as much as choosing an endpoint.
@@ -278,7 +279,7 @@ impl Errand {
                 return exchange.refused(closed);
             }
             let missed = match self.attempt_in_time(&mut exchange, &mut round.tried).await {
-                Ok((response, line)) => return self.deliver(exchange, response, line).await,
+                Ok((answer, line)) => return self.deliver(exchange, answer, line).await,
                 Err(missed) => missed,
             };
             let phase = match self.phase_of(missed.how) {
@@ -359,57 +360,65 @@ impl Errand {
         balance::hash_key(named.unwrap_or(self.client.address.as_bytes()))
     }
 
-    /// Hands the endpoint's response to the client.
+    /// Hands the endpoint's answer to the client.
     async fn deliver(
         &mut self,
         mut exchange: Box<Exchange>,
-        response: Response<Inbound>,
+        mut answer: Answer<Inbound>,
         line: Line,
-    ) -> Response<ResponseBody> {
-        let (mut parts, body) = response.into_parts();
-        // Which HTTP an endpoint speaks is between it and us (RFC 9112, section 2.3).
-        parts.version = Version::HTTP_11;
-        prepare_response(&mut parts.headers, parts.status);
-        let is_taken_up = websocket::is_taken_up(parts.status, &parts.headers);
-        if self.wish == Wish::WebSocket && parts.status.is_success() {
+    ) -> Answer<ResponseBody> {
+        answer.prepare();
+        if self.wish == Wish::WebSocket && answer.status.is_success() {
             // A client that speaks HTTP/2 would read any 2xx as its WebSocket.
             let words = "The endpoint answered without taking up the WebSocket.";
             return exchange.own_words(StatusCode::BAD_GATEWAY, words);
         }
-        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-            let is_asked_for = match self.wish {
-                Wish::Plain => false,
-                Wish::Upgrade => true,
-                Wish::WebSocket => is_taken_up,
-            };
-            let Some((endpoint_stream, endpoint_sent)) = line.into_stream(body).filter(|_| is_asked_for)
-            else {
-                let words = "The endpoint changed the protocol unasked.";
-                return exchange.own_words(StatusCode::BAD_GATEWAY, words);
-            };
-            if self.wish == Wish::WebSocket {
-                parts.status = websocket::answer_as_http2(&mut parts.headers);
-            }
-            let record = exchange.record();
-            let tunnel = exchange.take_in_flight().map(|in_flight| Tunnel {
-                stream: self.stream.take(),
-                endpoint_stream,
-                endpoint_sent,
-                in_flight,
-                record,
-            });
-            self.client.becomes(tunnel);
-            return Response::from_parts(parts, ResponseBody::Own(None));
+        if answer.status == StatusCode::SWITCHING_PROTOCOLS {
+            return self.switch(*exchange, answer, line);
         }
-        let body = if body.is_end_stream() {
+        if answer.body.is_end_stream() {
             exchange.ended(None);
             exchange.give_back(line, &mut Context::from_waker(Waker::noop()));
             poll_fn(|cx| exchange.poll_rest(cx)).await;
-            ResponseBody::Own(None)
-        } else {
-            ResponseBody::Endpoint(Download::new(body, line, exchange))
+            return answer.map(|_| ResponseBody::Own(None));
+        }
+        answer.map(|body| ResponseBody::Endpoint(Download::new(body, line, exchange)))
+    }
+
+    /// Lets a tunnel begin with the endpoint's answer, if the client has asked for it.
+    fn switch(
+        &mut self,
+        exchange: Exchange,
+        mut answer: Answer<Inbound>,
+        line: Line,
+    ) -> Answer<ResponseBody> {
+        let is_asked_for = match self.wish {
+            Wish::Plain => false,
+            Wish::Upgrade => true,
+            Wish::WebSocket => websocket::is_taken_up(answer.status, answer.headers()),
         };
-        Response::from_parts(parts, body)
+        if self.wish == Wish::WebSocket {
+            answer.status = websocket::answer_as_http2(answer.headers());
+        }
+        let mut carried = None;
+        let answer = answer.map(|body| {
+            carried = line.into_stream(body);
+            ResponseBody::Own(None)
+        });
+        let Some((endpoint_stream, endpoint_sent)) = carried.filter(|_| is_asked_for) else {
+            let words = "The endpoint changed the protocol unasked.";
+            return exchange.own_words(StatusCode::BAD_GATEWAY, words);
+        };
+        let record = exchange.record();
+        let tunnel = exchange.take_in_flight().map(|in_flight| Tunnel {
+            stream: self.stream.take(),
+            endpoint_stream,
+            endpoint_sent,
+            in_flight,
+            record,
+        });
+        self.client.becomes(tunnel);
+        answer
     }
 }
 

@@ -23,9 +23,10 @@ use hyper::header::{CONNECTION, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1::{self, Builder, Connection};
 use hyper::service::{HttpService, service_fn};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 
+use crate::answer::Answer;
 use crate::body::ResponseBody;
 use crate::connection::{Client, REQUEST_HEAD_BYTES_MAX, hang_up};
 use crate::forward;
@@ -92,7 +93,7 @@ enum Stop {
     /// The client has ended the connection, or is to see it ended.
     Over,
     /// A request is not plain, or it was and this answer to it is not.
-    NotPlain(Option<Box<Response<ResponseBody>>>),
+    NotPlain(Option<Box<Answer<ResponseBody>>>),
 }
 
 /// Answers requests as long as they and their answers are plain. Returns the stream with what was read of it and not answered; `None` when
@@ -120,26 +121,26 @@ async fn answer_in_place(client: &Rc<Client>, connection: &mut ClientConnection)
         };
         client.hand.begin_request();
         client.hand.end_request(client.hand.request());
-        let mut response = {
+        let mut answer = {
             let mut answering = pin!(forward::answer(Rc::clone(client), parts, None));
             poll_fn(|cx| match answering.as_mut().poll(cx) {
-                Poll::Ready(response) => Poll::Ready(Some(response)),
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
                 // A client that has left needs no answer.
                 Poll::Pending => connection.poll_end(cx, &client.hand).map(|()| None),
             })
             .await?
         };
-        if client.is_closing() || connection.is_last_asked() {
-            close_after(&mut response);
-        }
-        close_when_leaving(client, &mut response);
-        let Worker { date, hands, .. } = &*client.worker;
-        let Some(length) = plain_length(&response) else {
-            return Some(Stop::NotPlain(Some(Box::new(response))));
+        let is_last = connection.is_last_asked() || client.is_closing() || client.worker.is_leaving();
+        let Some(length) = plain_length(&mut answer) else {
+            if is_last {
+                close_after(&mut answer);
+            }
+            return Some(Stop::NotPlain(Some(Box::new(answer))));
         };
-        let mut answer = connection.begin_answer(response, length, date, hands.now());
-        poll_fn(|cx| connection.poll_answer(cx, &mut answer, &client.hand)).await.ok()?;
-        if answer.is_last {
+        let Worker { date, hands, .. } = &*client.worker;
+        let mut sending = connection.begin_answer(answer, length, is_last, date, hands.now());
+        poll_fn(|cx| connection.poll_answer(cx, &mut sending, &client.hand)).await.ok()?;
+        if sending.is_last {
             return Some(Stop::Over);
         }
     }
@@ -169,16 +170,11 @@ fn stays_ready<'a>(client: &'a Client, place: &mut Option<ReadyPlace<'a>>) -> bo
     is_ready && !client.hand.has_rested()
 }
 
-/// Tells the client with its answer that the connection ends, if this proxy is about to leave.
-fn close_when_leaving(client: &Client, response: &mut Response<ResponseBody>) {
-    if client.worker.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        close_after(response);
+/// Makes an answer the last one of its connection, unless a tunnel begins with it.
+fn close_after(answer: &mut Answer<ResponseBody>) {
+    if answer.status != StatusCode::SWITCHING_PROTOCOLS {
+        answer.headers().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-}
-
-/// Makes an answer the last one of its connection.
-fn close_after(response: &mut Response<ResponseBody>) {
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
 /// How serving by hyper ended.
@@ -198,7 +194,7 @@ async fn serve_by_hyper(
     client: &Rc<Client>,
     stream: Stream,
     heard: Bytes,
-    first_answer: Option<Box<Response<ResponseBody>>>,
+    first_answer: Option<Box<Answer<ResponseBody>>>,
 ) -> Option<(Stream, Bytes)> {
     let socket = ClientSocket::new(stream, heard, Some(Rc::clone(&client.hand)));
     let first_answer = Cell::new(first_answer);
@@ -213,19 +209,18 @@ async fn serve_by_hyper(
         let is_answering = &is_answering;
         async move {
             // The future is made here: one that was moved in would be copied for each request and take its room twice.
-            let mut response = match answered {
-                Some(response) => *response,
+            let mut answer = match answered {
+                Some(answer) => *answer,
                 None => {
                     let (parts, body) = request.into_parts();
                     forward::answer(Rc::clone(client), Box::new(parts), Some(body)).await
                 }
             };
             is_answering.set(false);
-            if is_last_asked && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                close_after(&mut response);
+            if is_last_asked || client.worker.is_leaving() {
+                close_after(&mut answer);
             }
-            close_when_leaving(client, &mut response);
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(answer.into_response())
         }
     });
     let mut connection = Builder::new()

@@ -87,7 +87,7 @@ pub(crate) async fn serve(client: &Rc<Client>, socket: ClientSocket) {
         async move {
             let answer = forward::answer(stream, Box::new(parts), Some(body)).await;
             pending.answered();
-            Ok::<_, Infallible>(answer)
+            Ok::<_, Infallible>(answer.into_response())
         }
     });
     let connection = Builder::new(Streams(Rc::clone(&visit)))

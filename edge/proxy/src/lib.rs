@@ -61,6 +61,7 @@ mod tls;
 
 // Requests.
 mod access;
+mod answer;
 mod body;
 mod date;
 mod exchange;

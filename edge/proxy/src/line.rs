@@ -9,11 +9,11 @@ use std::task::{Context, Poll, ready};
 use balance::Phase;
 use bytes::Bytes;
 use h2::{Reason, RecvStream};
-use hyper::Response;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::answer::Answer;
 use crate::body::{BodyError, RequestBody};
 use crate::hand::Hand;
 use crate::head::Head;
@@ -60,16 +60,16 @@ impl ReadyLine {
         body: RequestBody,
         hand: &Hand,
         worker: &Worker,
-    ) -> Result<(Response<Inbound>, Line), SendError> {
+    ) -> Result<(Answer<Inbound>, Line), SendError> {
         match self {
             Self::Http1(mut link) => {
-                let response = link.send(head, body, hand).await?;
-                Ok((response, Line::Http1(link)))
+                let answer = link.send(head, body, hand).await?;
+                Ok((answer, Line::Http1(link)))
             }
             Self::Http2(mut lane, trunk) => {
                 // Boxed, so that requests over HTTP/1.1 are not the larger for it.
                 let response = Box::pin(lane.send(trunk, head.request(body), hand, worker)).await?;
-                Ok((response.map(Inbound::Http2), Line::Http2(lane)))
+                Ok((Answer::from(response).map(Inbound::Http2), Line::Http2(lane)))
             }
         }
     }

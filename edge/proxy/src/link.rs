@@ -25,6 +25,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::answer::Answer;
 use crate::body::{BodyError, RequestBody};
 use crate::hand::Hand;
 use crate::head::Head;
@@ -117,14 +118,15 @@ impl Link {
         head: &Head,
         body: RequestBody,
         hand: &Hand,
-    ) -> Result<Response<Inbound>, SendError> {
+    ) -> Result<Answer<Inbound>, SendError> {
         let before = (self.wire.sent(), self.wire.received());
         let is_plain = is_plain(head, &body);
         let has_asked = is_plain && self.becomes_plain();
         if has_asked {
             match self.send_plainly(head, hand).await {
-                Some(Ok(Came::Answer(response, length))) => {
-                    return Ok(response.map(|()| Inbound::Plain(length)));
+                Some(Ok(Came::Answer(told))) => {
+                    let body = Inbound::Plain(told.length);
+                    return Ok(Answer::told(told, body));
                 }
                 Some(Ok(Came::Other)) => self.unsettled = SETTLED,
                 Some(Err(_)) => {
@@ -144,7 +146,7 @@ impl Link {
                 if is_plain {
                     self.settle(&response);
                 }
-                Ok(response.map(Inbound::Http1))
+                Ok(Answer::from(response).map(Inbound::Http1))
             }
             Err(Unanswered::Broken(source)) => {
                 Err(SendError::Broken { phase: self.phase_since(before), source })

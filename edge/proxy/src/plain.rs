@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 pub(crate) mod client;
 pub(crate) mod endpoint;
-mod heads;
+pub(crate) mod heads;
 
 /// Bytes that are read at a time.
 const ROOM: usize = 8 * 1024;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use balance::{Phase, Repeatability};
-use hyper::Response;
 use tokio::time::Instant;
 
 use super::Errand;
+use crate::answer::Answer;
 use crate::body::RequestBody;
 use crate::connection::Client;
 use crate::endpoint::Endpoint;
@@ -42,7 +42,7 @@ pub(super) enum How {
 
 impl Errand {
     /// Sends the request to the endpoint of the exchange once.
-    pub(super) async fn attempt(&self, exchange: &mut Exchange) -> Result<(Response<Inbound>, Line), Missed> {
+    pub(super) async fn attempt(&self, exchange: &mut Exchange) -> Result<(Answer<Inbound>, Line), Missed> {
         let timeouts = &self.snapshot.timeouts;
         let hand = &self.client.hand;
         let (line, was_kept) = self.ready_line(exchange).await?;
@@ -65,10 +65,10 @@ impl Errand {
         let was_kept =
             was_kept && !matches!(&sent, Err(SendError::Reset { source, .. }) if source.is_reset());
         let how = match sent {
-            Ok((response, line)) => {
+            Ok((mut answer, line)) => {
                 hand.arm(Stage::Stream, timeouts.stream_idle);
-                exchange.answered(response.status(), response.headers());
-                return Ok((response, line));
+                exchange.answered(&mut answer);
+                return Ok((answer, line));
             }
             Err(SendError::Closed { .. } | SendError::Broken { .. } | SendError::Reset { .. })
                 if self.upload.as_ref().is_some_and(|upload| upload.is_broken()) =>

@@ -6,23 +6,23 @@ use std::task::Poll;
 use std::time::Duration;
 
 use balance::{EndpointId, Phase, Tried, is_safe};
-use hyper::Response;
 use tokio::time::{Instant, timeout};
 
 use super::Errand;
 use super::attempt::{How, Missed};
+use crate::answer::Answer;
 use crate::exchange::Exchange;
 use crate::hand::Stage;
 use crate::headers::Wish;
 use crate::line::{Inbound, Line};
 
-type Answer = (Response<Inbound>, Line);
-type Attempted = Result<Answer, Missed>;
+type Answered = (Answer<Inbound>, Line);
+type Attempted = Result<Answered, Missed>;
 
 /// How a race between two attempts ended.
 enum Race {
-    First(Answer),
-    Second(Answer),
+    First(Answered),
+    Second(Answered),
     /// One was not answered in time, and so neither was the other, unless that had failed before.
     Late(Missed, Option<Other>),
     /// Both failed.
@@ -140,7 +140,7 @@ impl Errand {
             {
                 // A server error of the second does not end the race: the first may still do better.
                 let attempted = match attempted {
-                    Ok((response, _)) if first_missed.is_none() && response.status().is_server_error() => {
+                    Ok((answer, _)) if first_missed.is_none() && answer.status.is_server_error() => {
                         Err(Missed { how: How::Broken(Phase::Responding), was_kept: false })
                     }
                     attempted => attempted,

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
 
-use hyper::header::{CONNECTION, HeaderValue};
+use hyper::header::HeaderValue;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use tokio::io::AsyncReadExt;
@@ -33,8 +33,8 @@ async fn ask(link: &mut Link) -> Arc<Bell> {
     let waker = Waker::from(Arc::clone(&bell));
     let head = plain();
     let mut answer = pin!(link.send(&head, RequestBody::Empty, &hand));
-    let response = poll_fn(|_| answer.as_mut().poll(&mut Context::from_waker(&waker))).await.unwrap();
-    assert!(response.body().is_end_stream());
+    let answer = poll_fn(|_| answer.as_mut().poll(&mut Context::from_waker(&waker))).await.unwrap();
+    assert!(answer.body.is_end_stream());
     bell
 }
 
@@ -115,23 +115,12 @@ async fn exchange(head: Head, pieces: Vec<Vec<u8>>) -> Ended {
         let mut link = Link::connect(address, DEADLINE, None).await.unwrap();
         let hand = Hands::new().add(DEADLINE);
         match link.send(&head, RequestBody::Empty, &hand).await {
-            Ok(response) => {
-                let (mut parts, body) = response.into_parts();
-                if parts
-                    .headers
-                    .get_all(CONNECTION)
-                    .iter()
-                    .all(|said| said.as_bytes().eq_ignore_ascii_case(b"keep-alive"))
-                {
-                    // What is read here leaves out that the connection goes on.
-                    parts.headers.remove(CONNECTION);
-                }
-                let body = read(body, &mut Line::Http1(link)).await;
-                Ended::Answered {
-                    status: parts.status.as_u16(),
-                    headers: format!("{:?}", parts.headers),
-                    body,
-                }
+            Ok(mut answer) => {
+                // What is read here leaves out what is not for the client.
+                answer.prepare();
+                let (status, headers) = (answer.status.as_u16(), format!("{:?}", answer.headers()));
+                let body = read(answer.body, &mut Line::Http1(link)).await;
+                Ended::Answered { status, headers, body }
             }
             Err(SendError::Closed { phase } | SendError::Broken { phase, .. }) => {
                 drop(link);
@@ -292,7 +281,7 @@ async fn who_says_more_than_it_was_asked_is_asked_no_more() {
             let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{more}\r\nok{unasked}");
             stream.write_all(answer.as_bytes()).unwrap();
             let hand = Hands::new().add(DEADLINE);
-            let body = link.send(&plain(), RequestBody::Empty, &hand).await.unwrap().into_body();
+            let body = link.send(&plain(), RequestBody::Empty, &hand).await.unwrap().body;
             let mut line = Line::Http1(link);
             assert_eq!(read(body, &mut line).await, Ok(b"ok".to_vec()));
             line.drive(&mut nobody());
@@ -322,7 +311,7 @@ fn counting(
 /// Asks for the next number; says whether the connection is a plain one after that.
 async fn count(mut link: Box<Link>, head: &Head, number: usize) -> (Box<Link>, bool) {
     let hand = Hands::new().add(DEADLINE);
-    let body = link.send(head, RequestBody::Empty, &hand).await.unwrap().into_body();
+    let body = link.send(head, RequestBody::Empty, &hand).await.unwrap().body;
     let mut line = Line::Http1(link);
     assert_eq!(read(body, &mut line).await, Ok(format!("{number:3}").into_bytes()));
     line.drive(&mut nobody());

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use hyper::Response;
+use hyper::StatusCode;
 use hyper::body::Body;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap};
 use hyper::http::request::Parts;
@@ -14,10 +14,14 @@ use tokio::time::Instant;
 
 use super::heads::{Asked, HEAD_BYTES_MAX, Heard, is_of_length, length, take_request};
 use super::poll_hear;
+use crate::answer::Answer;
 use crate::body::ResponseBody;
 use crate::date::Date;
 use crate::hand::Hand;
 use crate::socket::Stream;
+
+/// Room that heads of answers get at first: most need less.
+const HEAD_BYTES_USUAL: usize = 512;
 
 /// A client's connection, read and written here as long as its requests and answers are [plain](super).
 #[derive(Debug)]
@@ -30,8 +34,6 @@ pub(crate) struct ClientConnection {
     /// Whether the client wants the connection to end with the answer to it.
     is_last_asked: bool,
     output: Output,
-    /// An empty map whose room the headers of the next request get.
-    spare: HeaderMap,
 }
 
 /// The answer on its way to the client.
@@ -55,7 +57,6 @@ impl ClientConnection {
             asked: Bytes::new(),
             is_last_asked: false,
             output: Output::default(),
-            spare: HeaderMap::new(),
         }
     }
 
@@ -82,7 +83,7 @@ impl ClientConnection {
         loop {
             if !self.heard.is_empty() {
                 hand.touch();
-                match take_request(&mut self.heard, &mut self.spare) {
+                match take_request(&mut self.heard) {
                     Heard::Plain(Asked { parts, head, is_last }) => {
                         (self.asked, self.is_last_asked) = (head, is_last);
                         return Poll::Ready(Ok(Some(parts)));
@@ -110,49 +111,43 @@ impl ClientConnection {
         }
     }
 
-    /// Makes the head of a plain answer ready to be sent; `length` is its [`plain_length`], `tick` the time that its date tells.
+    /// Makes the head of a plain answer ready to be sent, the last one of the connection if it `is_last` or says so itself; `length` is its
+    /// [`plain_length`], `tick` the time that its date tells.
     pub(crate) fn begin_answer(
         &mut self,
-        response: Response<ResponseBody>,
+        mut answer: Answer<ResponseBody>,
         length: u64,
+        is_last: bool,
         date: &Date,
         tick: Instant,
-    ) -> Answer {
-        let (mut parts, body) = response.into_parts();
-        let reason = parts.status.canonical_reason().expect("a plain answer has the words of its status");
+    ) -> Sending {
         self.asked = Bytes::new();
         (self.output.head_sent, self.output.owed) = (0, length);
         let head = &mut self.output.head;
         head.clear();
-        for part in ["HTTP/1.1 ", parts.status.as_str(), " ", reason, "\r\n"] {
-            head.extend_from_slice(part.as_bytes());
-        }
-        let (mut is_dated, mut has_length, mut is_last) = (false, false, false);
-        for (name, value) in &parts.headers {
-            is_dated |= name == DATE;
-            has_length |= name == CONTENT_LENGTH;
-            is_last |= name == CONNECTION;
-            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-                head.extend_from_slice(part);
+        head.reserve(HEAD_BYTES_USUAL);
+        let written = match answer.lines() {
+            Some(lines) => {
+                lines.write(head);
+                Written { is_dated: lines.is_dated(), is_last: false }
             }
+            None => write_head(answer.status, answer.headers(), length, head),
+        };
+        if is_last && !written.is_last {
+            head.extend_from_slice(b"connection: close\r\n");
         }
-        if !has_length {
-            write!(head, "content-length: {length}\r\n").expect("there is room");
-        }
-        if !is_dated {
+        if !written.is_dated {
             date.write(tick, head);
         }
         head.extend_from_slice(b"\r\n");
-        parts.headers.clear();
-        self.spare = parts.headers;
-        Answer { body: Some(body), is_last }
+        Sending { body: Some(answer.body), is_last: is_last || written.is_last }
     }
 
     /// Sends an answer that was begun. An error says that it could not be sent whole.
     pub(crate) fn poll_answer(
         &mut self,
         cx: &mut Context<'_>,
-        answer: &mut Answer,
+        answer: &mut Sending,
         hand: &Hand,
     ) -> Poll<io::Result<()>> {
         loop {
@@ -170,6 +165,35 @@ impl ClientConnection {
             hand.send();
         }
     }
+}
+
+/// What a head says that was written.
+struct Written {
+    is_dated: bool,
+    /// Whether the connection ends with it.
+    is_last: bool,
+}
+
+/// Writes the head of a plain answer from its headers, and its length if they do not say it.
+fn write_head(status: StatusCode, headers: &HeaderMap, length: u64, head: &mut Vec<u8>) -> Written {
+    let reason = status.canonical_reason().expect("a plain answer has the words of its status");
+    for part in ["HTTP/1.1 ", status.as_str(), " ", reason, "\r\n"] {
+        head.extend_from_slice(part.as_bytes());
+    }
+    let mut written = Written { is_dated: false, is_last: false };
+    let mut has_length = false;
+    for (name, value) in headers {
+        written.is_dated |= name == DATE;
+        written.is_last |= name == CONNECTION;
+        has_length |= name == CONTENT_LENGTH;
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            head.extend_from_slice(part);
+        }
+    }
+    if !has_length {
+        write!(head, "content-length: {length}\r\n").expect("there is room");
+    }
+    written
 }
 
 impl Output {
@@ -213,7 +237,7 @@ impl Output {
 
 /// An answer that was begun.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Sending {
     /// `None` once its last piece was taken.
     body: Option<ResponseBody>,
     /// Whether the connection ends with it.
@@ -221,10 +245,13 @@ pub(crate) struct Answer {
 }
 
 /// How long the body of a plain answer is; `None` for an answer that is not plain.
-pub(crate) fn plain_length(response: &Response<ResponseBody>) -> Option<u64> {
-    let size = response.body().size_hint().exact()?;
+pub(crate) fn plain_length(answer: &mut Answer<ResponseBody>) -> Option<u64> {
+    let size = answer.body.size_hint().exact()?;
+    if answer.lines().is_some() {
+        return Some(size);
+    }
     let mut is_said = false;
-    for (name, value) in response.headers() {
+    for (name, value) in answer.headers() {
         match name.as_str() {
             "content-length" if is_said || length(value.as_bytes()) != Some(size) => return None,
             "content-length" => is_said = true,
@@ -232,11 +259,8 @@ pub(crate) fn plain_length(response: &Response<ResponseBody>) -> Option<u64> {
             _ => {}
         }
     }
-    let is_plain = is_of_length(response.status())
-        && response.status().canonical_reason().is_some()
-        // hyper keeps there, for instance, a reason phrase that is not the standard one.
-        && response.extensions().is_empty();
-    is_plain.then_some(size)
+    let has_usual_words = answer.status.canonical_reason().is_some() && !answer.has_extensions();
+    (is_of_length(answer.status) && has_usual_words).then_some(size)
 }
 
 #[cfg(test)]
@@ -244,6 +268,7 @@ mod tests {
     use std::future::poll_fn;
     use std::time::Duration;
 
+    use hyper::Response;
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpStream};
 
@@ -257,9 +282,9 @@ mod tests {
         let (stream, _peer) = listener.accept().await.unwrap();
         let mut connection = ClientConnection::new(Stream::Plain(stream), Bytes::new());
         let words = Bytes::from(vec![b'x'; 1000]);
-        let response = Response::new(ResponseBody::Own(Some(words.clone())));
-        let length = plain_length(&response).unwrap();
-        let mut answer = connection.begin_answer(response, length, &Date::default(), Instant::now());
+        let mut answer = Answer::from(Response::new(ResponseBody::Own(Some(words.clone()))));
+        let length = plain_length(&mut answer).unwrap();
+        let mut answer = connection.begin_answer(answer, length, false, &Date::default(), Instant::now());
         let hand = Hands::new().add(Duration::from_secs(60));
         poll_fn(|cx| connection.poll_answer(cx, &mut answer, &hand)).await.unwrap();
         assert!(words.is_unique());

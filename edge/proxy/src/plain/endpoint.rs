@@ -6,12 +6,12 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
+use hyper::Method;
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
-use hyper::{Method, Response};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
-use super::heads::{HEAD_BYTES_MAX, Heard, take, take_answer};
+use super::heads::{HEAD_BYTES_MAX, Heard, Told, take, take_answer};
 use super::{ROOM, poll_hear};
 use crate::body::RequestBody;
 use crate::head::Head;
@@ -37,8 +37,7 @@ pub(crate) struct EndpointConnection {
 /// What came in answer to a plain request.
 #[derive(Debug)]
 pub(crate) enum Came {
-    /// The head of a plain answer, and the length of its body.
-    Answer(Response<()>, u64),
+    Answer(Told),
     /// Something that hyper has to read: an answer that is not plain, or the end of the connection.
     Other,
 }
@@ -110,9 +109,9 @@ impl EndpointConnection {
         loop {
             let heard = ready!(self.poll_hear(cx))?;
             match take_answer(&mut self.heard) {
-                Heard::Plain((response, length)) => {
-                    self.owed = length;
-                    return Poll::Ready(Ok(Came::Answer(response, length)));
+                Heard::Plain(told) => {
+                    self.owed = told.length;
+                    return Poll::Ready(Ok(Came::Answer(told)));
                 }
                 Heard::Other => return Poll::Ready(Ok(Came::Other)),
                 Heard::Begun if heard == 0 || self.heard.len() >= HEAD_BYTES_MAX => {
@@ -174,7 +173,7 @@ mod tests {
         let mut plain = EndpointConnection::new(wire);
         plain.begin_request(&Head::new(Box::new(hyper::Request::get("/").body(()).unwrap().into_parts().0)));
         let came = poll_fn(|cx| plain.poll_answer(cx)).await.unwrap();
-        assert!(matches!(came, Came::Answer(_, length) if length == LENGTH as u64));
+        assert!(matches!(came, Came::Answer(told) if told.length == LENGTH as u64));
         let (mut read, mut largest) = (0, 0);
         while read < LENGTH {
             read += poll_fn(|cx| plain.poll_piece(cx)).await.unwrap().unwrap().len();

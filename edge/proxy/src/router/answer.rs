@@ -4,13 +4,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
+use hyper::StatusCode;
 use hyper::header::{HOST, HeaderValue, LOCATION, RETRY_AFTER};
 use hyper::http::request::Parts;
-use hyper::{Response, StatusCode};
 use model::resource::Span;
 use model::resource::route::{Compression, RequestRedirect, Scheme};
 use tokio::time::Instant;
 
+use crate::answer::Answer;
 use crate::body::ResponseBody;
 use crate::connection::Client;
 use crate::forward::{self, Arrival, Terms};
@@ -20,7 +21,7 @@ use crate::router::local::{LocalRouter, Way};
 use crate::router::{edit, gzip};
 
 /// Answers a request on a shared listener, whatever happens.
-pub(crate) async fn answer(client: Rc<Client>, mut arrival: Arrival) -> Response<ResponseBody> {
+pub(crate) async fn answer(client: Rc<Client>, mut arrival: Arrival) -> Answer<ResponseBody> {
     let router = client.local.router.as_ref().expect("only a listener with routes asks for them");
     let wish = match forward::prepare(&client, &mut arrival.parts) {
         Ok(wish) => wish,
@@ -42,12 +43,12 @@ pub(crate) async fn answer(client: Rc<Client>, mut arrival: Arrival) -> Response
     let takes_gzip = way
         .compression()
         .map(|Compression::Gzip| gzip::is_wanted(&arrival.parts.method, &arrival.parts.headers));
-    let mut response = follow(&client, arrival, wish, &mut way).await;
-    way.rule().response_edit.apply(response.headers_mut());
+    let mut answer = follow(&client, arrival, wish, &mut way).await;
+    way.rule().response_edit.change(&mut answer);
     if let Some(takes_gzip) = takes_gzip {
-        response = gzip::shrink(response, takes_gzip, &client.worker.gzips);
+        answer = gzip::shrink(answer, takes_gzip, &client.worker.gzips);
     }
-    response
+    answer
 }
 
 /// Whether the request is within the rate limit of its route; `Err` says how long to wait.
@@ -59,13 +60,13 @@ fn admit(client: &Client, way: &Way, now: Instant) -> Result<(), Duration> {
     limiter.take(address, client.local.service.clock.at(now))
 }
 
-fn too_many(client: &Rc<Client>, arrival: Arrival, wait: Duration) -> Response<ResponseBody> {
+fn too_many(client: &Rc<Client>, arrival: Arrival, wait: Duration) -> Answer<ResponseBody> {
     let words = "There are too many requests; try again later.";
-    let mut response = forward::own_words(client, arrival, StatusCode::TOO_MANY_REQUESTS, words);
+    let mut answer = forward::own_words(client, arrival, StatusCode::TOO_MANY_REQUESTS, words);
     // In whole seconds, rounded up.
     let seconds = wait.as_nanos().div_ceil(1_000_000_000).max(1) as u64;
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-    response
+    answer.headers().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    answer
 }
 
 /// Does what the rule of the request says.
@@ -74,7 +75,7 @@ async fn follow(
     mut arrival: Arrival,
     wish: Wish,
     way: &mut Way,
-) -> Response<ResponseBody> {
+) -> Answer<ResponseBody> {
     let copies = way.copies(&client.worker);
     let rule = way.rule();
     if let Some(redirect) = &rule.redirect {
@@ -109,14 +110,14 @@ fn redirected(
     arrival: Arrival,
     redirect: &RequestRedirect,
     way: &Way,
-) -> Response<ResponseBody> {
+) -> Answer<ResponseBody> {
     let location = route::location(redirect, &asked(client, &arrival.parts, way.prefix_len));
     let status = StatusCode::from_u16(redirect.status_code.into()).unwrap_or(StatusCode::FOUND);
     match HeaderValue::try_from(location) {
         Ok(location) => {
-            let mut response = forward::own_words(client, arrival, status, "It is elsewhere.");
-            response.headers_mut().insert(LOCATION, location);
-            response
+            let mut answer = forward::own_words(client, arrival, status, "It is elsewhere.");
+            answer.headers().insert(LOCATION, location);
+            answer
         }
         Err(_) => {
             let words = "The request's target cannot be redirected as its route says.";

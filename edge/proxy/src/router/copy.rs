@@ -96,10 +96,9 @@ async fn deliver(worker: &Worker, to: &Addressee, (head, body): (Head, RequestBo
     };
     let watch = Watch::begin(worker);
     let delivered = tokio::time::timeout(COPY_TIME, async {
-        let (response, mut line) = ready.send(&head, body, &watch.hand, worker).await.ok()?;
-        let status = response.status();
-        let read = read_through(response.into_body(), &mut line).await;
-        Some((status, read, line))
+        let (answer, mut line) = ready.send(&head, body, &watch.hand, worker).await.ok()?;
+        let read = read_through(answer.body, &mut line).await;
+        Some((answer.status, read, line))
     });
     let Ok(Some((status, read, line))) = delivered.await else {
         shard.failures.add(1);

@@ -6,6 +6,8 @@ use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 use model::resource::route::{HeaderModifier, HeaderSetting, UrlRewrite};
 
+use crate::answer::Answer;
+
 /// Changes of headers, parsed in advance.
 #[derive(Debug, Default)]
 pub(super) struct HeaderEdit {
@@ -26,6 +28,13 @@ impl HeaderEdit {
             set: settings(&modifier.set),
             add: settings(&modifier.add),
             remove: modifier.remove.iter().filter_map(|name| name.as_str().parse().ok()).collect(),
+        }
+    }
+
+    /// Changes the headers of an answer, which stay as they came if there is nothing to change.
+    pub(super) fn change<B>(&self, answer: &mut Answer<B>) {
+        if !(self.set.is_empty() && self.add.is_empty() && self.remove.is_empty()) {
+            self.apply(answer.headers());
         }
     }
 

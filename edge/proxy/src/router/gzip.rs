@@ -15,9 +15,10 @@ use hyper::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
     HeaderMap, HeaderName, HeaderValue, VARY,
 };
-use hyper::{Method, Response, StatusCode};
+use hyper::{Method, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::answer::Answer;
 use crate::body::{BodyError, ResponseBody};
 
 /// Answers that a worker compresses at once; further ones are not compressed.
@@ -63,35 +64,39 @@ pub(super) fn is_wanted(method: &Method, headers: &HeaderMap) -> bool {
 
 /// Compresses an answer, if it compresses well, the client accepts it, and there is room.
 pub(super) fn shrink(
-    response: Response<ResponseBody>,
+    mut answer: Answer<ResponseBody>,
     is_wanted: bool,
     room: &Arc<Semaphore>,
-) -> Response<ResponseBody> {
-    let (mut parts, body) = response.into_parts();
-    if !is_shrinkable(parts.status, &parts.headers, &body) {
-        return Response::from_parts(parts, body);
+) -> Answer<ResponseBody> {
+    if !is_shrinkable(&mut answer) {
+        return answer;
     }
+    let headers = answer.headers();
     // In both forms: a cache must not serve one to clients that asked for the other.
-    parts.headers.append(VARY, HeaderValue::from_static("accept-encoding"));
+    headers.append(VARY, HeaderValue::from_static("accept-encoding"));
     let room = is_wanted.then(|| Arc::clone(room).try_acquire_owned().ok()).flatten();
-    let Some(room) = room else { return Response::from_parts(parts, body) };
-    parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    parts.headers.remove(CONTENT_LENGTH);
-    parts.headers.remove(ACCEPT_RANGES);
-    weaken(&mut parts.headers);
-    let encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    let gzip = Gzip { source: body, encoder: Some(encoder), has_unsaid: false, trailers: None, _room: room };
-    Response::from_parts(parts, ResponseBody::Gzip(Box::new(gzip)))
+    let Some(room) = room else { return answer };
+    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.remove(CONTENT_LENGTH);
+    headers.remove(ACCEPT_RANGES);
+    weaken(headers);
+    answer.map(|source| {
+        let encoder = Some(GzEncoder::new(Vec::new(), Compression::fast()));
+        let gzip = Gzip { source, encoder, has_unsaid: false, trailers: None, _room: room };
+        ResponseBody::Gzip(Box::new(gzip))
+    })
 }
 
-fn is_shrinkable(status: StatusCode, headers: &HeaderMap, body: &ResponseBody) -> bool {
+fn is_shrinkable(answer: &mut Answer<ResponseBody>) -> bool {
+    let (status, longest) = (answer.status, answer.body.size_hint().upper());
+    let headers = answer.headers();
     let text =
         |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let is_whole = status.is_success() && status != StatusCode::PARTIAL_CONTENT || status.is_client_error();
     let may_be_changed = !text(&CACHE_CONTROL).to_ascii_lowercase().contains("no-transform");
     // The answer to HEAD has no body, but the length of the one that GET would get.
     let told = text(&CONTENT_LENGTH).parse::<u64>().ok();
-    let is_long = told.or(body.size_hint().upper()).is_none_or(|length| length >= LENGTH_MIN);
+    let is_long = told.or(longest).is_none_or(|length| length >= LENGTH_MIN);
     is_whole
         && may_be_changed
         && is_long
