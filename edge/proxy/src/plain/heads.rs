@@ -351,6 +351,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_between_endpoint_and_proxy_is_left_out_wherever_it_stands() {
+        let between = ["Connection: keep-alive\r\n", "Keep-Alive: timeout=5\r\n", "Upgrade: h2c\r\n"];
+        for at in 0..=3 {
+            let mut lines = vec!["Date: a\r\n", "Content-Length: 5\r\n", "expect: b\r\n"];
+            lines.splice(at..at, between);
+            let Heard::Plain(Told { lines, .. }) =
+                heard(&format!("HTTP/1.1 200 OK\r\n{}\r\n", lines.concat()))
+            else {
+                panic!("it is not plain")
+            };
+            let mut written = Vec::new();
+            lines.write(&mut written);
+            let passed = "HTTP/1.1 200 OK\r\nDate: a\r\nContent-Length: 5\r\nexpect: b\r\n";
+            assert_eq!((written, lines.is_dated()), (passed.into(), true));
+            let names: Vec<_> = lines.to_map().keys().map(ToString::to_string).collect();
+            assert_eq!(names, ["date", "content-length", "expect"]);
+        }
+    }
+
+    #[test]
     fn an_answer_of_a_length_is_plain_and_what_could_mean_more_is_not() {
         let ordinary = "HTTP/1.1 404 Not Found\r\nServer: a\r\ncontent-length: 12\r\nConnection: keep-alive\r\nX: y\r\nX: z\r\n\r\n";
         let Heard::Plain(Told { status, length: 12, lines }) = heard(ordinary) else {
@@ -377,6 +397,18 @@ mod tests {
             with("Content-Length: 5\r\nConnection: keep-alive, upgrade\r\n"),
             with("Content-Length: 5\r\nX: a\r\n b\r\n"),
             with(&format!("Content-Length: 5\r\n{}", "X: y\r\n".repeat(HEADERS_MAX))),
+            with("Content-Length: 5\r\nTE: a\r\nUpgrade: b\r\nKeep-Alive: c\r\nProxy-Authenticate: d\r\n"),
+            // Not written as everybody writes them: what is passed on must be.
+            with("Content-Length:5\r\n"),
+            with("Content-Length: 5\r\nX:  y\r\n"),
+            with("Content-Length: 5\r\nX: y \r\n"),
+            with("Content-Length: 5\r\nX:\r\n"),
+            with("Content-Length: 5\nX: y\r\n"),
+            with("X: y\r\nContent-Length: 5\n"),
+            "\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n".to_owned(),
+            "\nHTTP/1.1 200 OK\nContent-Length: 5\r\n\r\n".to_owned(),
+            "HTTP/1.1 200 OK\nContent-Length: 5\r\n\r\n".to_owned(),
+            "HTTP/1.1 404 \n\n".to_owned(),
             "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n".to_owned(),
             "HTTP/1.1 200 Fine\r\nContent-Length: 5\r\n\r\n".to_owned(),
             "HTTP/1.1 100 Continue\r\nContent-Length: 0\r\n\r\n".to_owned(),
