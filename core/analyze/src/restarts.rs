@@ -1,7 +1,7 @@
 //! When the place of a replica that ended may be filled again.
 //!
 //! The ladder: after a healthy time the first end is answered at once; from the second end on the wait grows by decorrelated
-//! jitter; several ends without a healthy time in between are a crash loop, which is retried rarely; a replica that cannot run as
+//! jitter; several ends without a healthy time in between are a crash loop, which is retried ever more rarely; a replica that cannot run as
 //! declared waits longest at once, since only a new declaration will help.
 //!
 //! Source of the backoff: Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog 2015, "decorrelated jitter".
@@ -36,14 +36,16 @@ pub fn after_exit(
     well(now, memory, restart.ready_since, settings);
     match restart.exit.class() {
         // It did its work; restarted at once, it would be a busy loop.
-        ExitClass::Finished => note(now, memory, settings, |_| settings.backoff_min),
-        ExitClass::Configuration => note(now, memory, settings, |_| settings.backoff_max),
+        ExitClass::Finished => note(now, memory, settings, jitter, |_, _| settings.backoff_min),
+        ExitClass::Configuration => note(now, memory, settings, jitter, |_, _| settings.backoff_max),
         ExitClass::Failed
         | ExitClass::Killed
         | ExitClass::Crashed
         | ExitClass::OutOfMemory
         | ExitClass::Resource
-        | ExitClass::Unknown => note(now, memory, settings, |last| growing(last, settings, jitter)),
+        | ExitClass::Unknown => {
+            note(now, memory, settings, jitter, |last, jitter| growing(last, settings, jitter))
+        }
     }
 }
 
@@ -57,12 +59,12 @@ pub fn after_failed_start(
 ) {
     match kind {
         FailureKind::Declaration | FailureKind::Unsupported => {
-            note(now, memory, settings, |_| settings.backoff_max);
+            note(now, memory, settings, jitter, |_, _| settings.backoff_max);
         }
         FailureKind::AddressInUse | FailureKind::DiskFull | FailureKind::Other => {
             // A start that failed is never the first end after a healthy time: something is wrong with starting.
             memory.backoff_ms = memory.backoff_ms.max(1);
-            note(now, memory, settings, |last| growing(last, settings, jitter));
+            note(now, memory, settings, jitter, |last, jitter| growing(last, settings, jitter));
         }
     }
 }
@@ -98,15 +100,17 @@ fn note(
     now: Time,
     memory: &mut RestartMemory,
     settings: &RestartSettings,
-    wait: impl FnOnce(Duration) -> Duration,
+    jitter: &mut Stream,
+    wait: impl FnOnce(Duration, &mut Stream) -> Duration,
 ) {
     let most = settings.crash_loop_exits as usize;
     memory.recent.push(now);
     let excess = memory.recent.len().saturating_sub(most);
     memory.recent.drain(..excess);
+    let last = Duration::from_millis(memory.backoff_ms);
     let wait = match is_crash_loop(now, memory, settings) {
-        Some(_) => settings.crash_loop_wait,
-        None => wait(Duration::from_millis(memory.backoff_ms)),
+        Some(_) => looping(last, settings, jitter),
+        None => wait(last, jitter),
     };
     // Zero would mean healthy; an end that was answered at once counts all the same.
     memory.backoff_ms = millis(wait).max(1);
@@ -120,6 +124,13 @@ fn growing(last: Duration, settings: &RestartSettings, jitter: &mut Stream) -> D
     }
     let least = settings.backoff_min;
     jitter.span(least, (last * 3).max(least)).min(settings.backoff_max)
+}
+
+/// Between the last wait and three times as long, from the least to the longest of a crash loop: about as long as it has failed so far, so that
+/// what was missing for seconds costs no more than about as many.
+fn looping(last: Duration, settings: &RestartSettings, jitter: &mut Stream) -> Duration {
+    let least = last.max(settings.crash_loop_wait_min);
+    jitter.span(least, least * 3).min(settings.crash_loop_wait)
 }
 
 #[cfg(test)]
@@ -162,7 +173,46 @@ mod tests {
         for i in 0..5 {
             end(at(100 + i), &mut memory, killed(None));
         }
-        assert_eq!(memory.not_before, at(104) + RestartSettings::default().crash_loop_wait);
+        let settings = RestartSettings::default();
+        assert_eq!(is_crash_loop(at(104), &memory, &settings), Some(5));
+        let wait = memory.not_before.since(at(104));
+        assert!(
+            (settings.crash_loop_wait_min..=settings.crash_loop_wait_min * 3).contains(&wait),
+            "{wait:?}"
+        );
+    }
+
+    #[test]
+    fn a_crash_loop_waits_no_shorter_than_before_and_long_in_the_end() {
+        let settings = RestartSettings::default();
+        let mut memory = RestartMemory::default();
+        let mut waits = Vec::new();
+        for _ in 0..20 {
+            let now = memory.not_before + Duration::from_millis(300);
+            end(now, &mut memory, killed(None));
+            waits.push(memory.not_before.since(now));
+            assert_eq!(is_crash_loop(now, &memory, &settings).is_some(), waits.len() >= 5, "{waits:?}");
+        }
+        assert!(waits[4..].is_sorted(), "{waits:?}");
+        assert_eq!(waits.last(), Some(&settings.crash_loop_wait));
+    }
+
+    #[test]
+    fn what_was_missing_for_seconds_costs_no_more_than_a_minute() {
+        for away in [5, 10, 20] {
+            let mut memory = RestartMemory::default();
+            let back = at(100 + away);
+            let mut now = at(100);
+            while now < back {
+                end(now, &mut memory, killed(None));
+                now = memory.not_before + Duration::from_millis(300);
+            }
+            assert!(
+                now.since(back) <= Duration::from_mins(1),
+                "away for {away} s, then {:?}",
+                now.since(back)
+            );
+        }
     }
 
     #[test]

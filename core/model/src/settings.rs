@@ -63,7 +63,9 @@ pub struct RestartSettings {
     pub crash_loop_window: Duration,
     /// Being ready for this long breaks the row.
     pub crash_loop_well: Duration,
-    /// From try to try in a crash loop.
+    /// The least wait from try to try in a crash loop.
+    pub crash_loop_wait_min: Duration,
+    /// The longest of these.
     pub crash_loop_wait: Duration,
     /// A replica whose liveness probe fails is restarted only after this long: the balancer goes around it at once.
     pub liveness_grace: Duration,
@@ -125,6 +127,7 @@ impl Default for RestartSettings {
             crash_loop_exits: 5,
             crash_loop_window: Duration::from_mins(10),
             crash_loop_well: Duration::from_mins(2),
+            crash_loop_wait_min: Duration::from_secs(10),
             crash_loop_wait: Duration::from_mins(10),
             liveness_grace: Duration::from_secs(30),
             liveness_interval: Duration::from_secs(30),

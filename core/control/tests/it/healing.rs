@@ -54,11 +54,11 @@ fn a_replica_that_was_well_is_forgiven_even_if_its_readiness_fails_before_its_en
 }
 
 #[test]
-fn a_crash_loop_is_held_at_one_try_in_ten_minutes() {
+fn a_crash_loop_is_tried_ever_more_rarely_up_to_ten_minutes() {
     let mut world = World::with([fixed("shop", 1, 1)]);
     let mut tries = Vec::new();
     let mut ended = world.now;
-    for _ in 0..10 {
+    for _ in 0..20 {
         world.sees("shop-0", ReplicaState::Exited(Exit { ran_for: seconds(3), ..crate::world::killed() }));
         while world.told().is_empty() {
             world.passes(ms(100));
@@ -71,21 +71,23 @@ fn a_crash_loop_is_held_at_one_try_in_ten_minutes() {
     }
     assert_eq!(tries[0], seconds(0));
     assert!(tries[1..4].iter().all(|wait| (seconds(1)..=seconds(60)).contains(wait)), "{tries:?}");
-    assert_eq!(tries[4..], [seconds(600); 6]);
+    assert!((seconds(10)..=seconds(180)).contains(&tries[4]) && tries[4..].is_sorted(), "{tries:?}");
+    assert_eq!(tries.last(), Some(&seconds(600)));
 }
 
 #[test]
 fn a_crash_loop_is_told_once_while_it_waits() {
     let mut world = World::with([fixed("shop", 1, 1)]);
-    for _ in 0..5 {
+    for _ in 0..4 {
         world.kills("shop-0");
         world.applies();
         world.passes(seconds(61));
         world.applies();
     }
+    world.kills("shop-0");
     let told = world.heard(EventKind::Waiting);
     assert!(matches!(world.waits("shop")[..], [Reason::CrashLoop { exits: 5, .. }]));
-    world.passes(seconds(500));
+    world.passes(seconds(9));
     assert_eq!(world.heard(EventKind::Waiting), told);
 }
 

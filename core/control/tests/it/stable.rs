@@ -211,6 +211,7 @@ fn one_that_ends_again_and_again_is_stood_in_for() {
         busy.world.kills("shop-3");
         busy.world.lives_for(seconds(61));
     }
+    busy.world.kills("shop-3");
     busy.world.releases("shop");
     busy.works(&[667, 667, 667], 10, None);
     assert_eq!(busy.desired(), Some(5));
