@@ -25,6 +25,7 @@
 //! ```
 
 mod head;
+mod path;
 mod table;
 
 mod change;

@@ -17,6 +17,7 @@ use model::resource::route::{
 use regex::bytes::Regex;
 
 use crate::head::{Head, name_of, parameter};
+use crate::path::{cut_in, plain};
 
 #[cfg(test)]
 mod tests;
@@ -141,7 +142,7 @@ impl Table {
 
     /// The rule that has precedence among those that match the request; `None` when none does.
     ///
-    /// Allocates nothing. O(log n) for the host and each of its ends, and for each of these O(e log n) for the e path elements
+    /// Allocates nothing, unless the path encodes what it need not. O(log n) for the host and each of its ends, and for each of these O(e log n) for the e path elements
     /// that a prefix could have, plus the candidates of one path.
     pub fn lookup(&self, request: &impl Head) -> Option<Found> {
         let mut buffer = [0; HOST_LEN_MAX];
@@ -165,7 +166,7 @@ impl Table {
 
 impl Paths {
     fn add(&mut self, one: &RouteMatch, candidate: Candidate) {
-        let path = one.path.value.as_str();
+        let path = &*plain(one.path.value.as_str());
         match one.path.kind {
             PathMatchType::Exact => self.exact.entry(path.into()).or_default().push(candidate),
             PathMatchType::PathPrefix => {
@@ -183,7 +184,7 @@ impl Paths {
     }
 
     fn lookup(&self, request: &impl Head) -> Option<Found> {
-        let path = request.path();
+        let path = &*plain(request.path());
         if let Some(found) = self.exact.get(path).and_then(|all| first(all, request, 0)) {
             return Some(found);
         }
@@ -193,7 +194,8 @@ impl Paths {
         for cut in cuts {
             let all = self.prefixes.get(&path[..cut]);
             if let Some(found) = all.and_then(|all| first(all, request, cut)) {
-                return Some(found);
+                let prefix_len = cut_in(request.path(), path, cut);
+                return Some(Found { prefix_len, ..found });
             }
         }
         // The empty prefix matches every target, also the `*` of OPTIONS.

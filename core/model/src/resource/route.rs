@@ -129,7 +129,7 @@ pub struct PathMatch {
     /// How it is compared.
     #[serde(rename = "type")]
     pub kind: PathMatchType,
-    /// What it is compared with.
+    /// What it is compared with; `%61` and `a` are the same, and `%2F` is no `/`.
     pub value: UrlPath,
 }
 

@@ -355,3 +355,17 @@ fn a_service_of_a_rule_is_no_business_of_the_table() {
     one.spec.rules[0].backend_refs = vec![backend];
     assert!(lookup(&[one], &get("h", "/")).is_some());
 }
+
+#[test]
+fn a_path_that_is_written_otherwise_is_the_same_path() {
+    let rules = serde_json::json!([
+        {}, {"matches": [{"path": {"value": "/admin"}}]}, {"matches": [{"path": {"type": "Exact", "value": "/%7Eme"}}]},
+    ]);
+    let routes = [declared("all", 1, serde_json::json!({"rules": rules}))];
+    let found = |path: &str| lookup(&routes, &get("a.b", path)).map(|found| (found.rule, found.prefix_len));
+    assert_eq!(found("/admin/x"), Some((1, 6)));
+    assert_eq!(found("/%61dmin/%78"), Some((1, 8)));
+    assert_eq!(found("/%41dmin"), Some((0, 0)), "it is /Admin");
+    assert_eq!(found("/admin%2Fx"), Some((0, 0)), "it is one element");
+    assert_eq!((found("/~me"), found("/%7eme")), (Some((2, 0)), Some((2, 0))));
+}
