@@ -75,6 +75,39 @@ fn a_full_disk_suspends_the_loop_and_nothing_else_until_there_is_room() {
 }
 
 #[test]
+fn a_full_disk_ends_no_replica_that_prints() {
+    /// More than the room that a log has ahead, so that it has to give way to itself.
+    const PRINTED: u64 = 200 << 10;
+    let mut house = House::new();
+    let line = "x".repeat(1000);
+    let talker = format!(
+        "apiVersion: homeostat/v1\nkind: Service\nmetadata: {{name: talker}}\nspec:\n  \
+         run: {{command: [sh, -c, \"while echo {line}; do sleep 0.05; done; exit 1\"]}}\n"
+    );
+    let talker = house.write("talker.yaml", &talker);
+    let Some(disk) = house.up_on_small_disk(DISK_BYTES, &["-f", text(&talker)]) else {
+        let said =
+            writeln!(io::stderr(), "homeostat: LEFT OUT: a full disk, for this system lets nobody mount one");
+        return said.expect("standard error takes a line");
+    };
+    let before = house.wait_for_ready("talker", 1);
+    let log = disk.join("logs/talker/0/output");
+    let found = || fs::metadata(&log).expect("it is there");
+    wait_until("the log has room ahead", || {
+        (found().blocks() * 512 > found().len() + (32 << 10)).then_some(())
+    });
+    let filler = disk.join("filler");
+    fill(&filler);
+    let full_at = found().len();
+    wait_until("it prints on", || (found().len() > full_at + PRINTED).then_some(()));
+    fs::remove_file(&filler).expect("it is ours");
+    wait_until("the loop steers again by itself", || (house.ask_api("/readyz").0 == 200).then_some(()));
+    let after = house.wait_for_ready("talker", 1);
+    assert_eq!(after["talker-0"]["pid"], before["talker-0"]["pid"], "{}", house.log());
+    assert_eq!(house.end(Signal::INT).code(), Some(0), "{}", house.log());
+}
+
+#[test]
 fn a_replica_that_fills_the_disk_with_what_it_prints_takes_it_from_nobody() {
     /// Twice what is kept of what a replica prints.
     const ROOM: u64 = 80 << 20;

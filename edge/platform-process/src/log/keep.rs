@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
+use super::room::keep_room;
 use super::{CURRENT, Chunk, chunks, folder_of};
 use crate::driver::Driver;
 use crate::settings::LogLimits;
@@ -45,6 +46,9 @@ fn look(driver: &Driver) {
         let folder = folder_of(&driver.settings.logs(), &replica);
         if let Err(error) = rotate(&folder, &driver.settings.log) {
             tracing::warn!(%replica, %error, "log not kept within its limits");
+        }
+        if let Err(error) = keep_room(&folder) {
+            tracing::warn!(%replica, %error, "log without room for what comes");
         }
     }
 }
@@ -129,7 +133,7 @@ fn copy_out(folder: &Path, mut file: &File, part: &Range<u64>) -> io::Result<u64
 }
 
 /// Gives up everything before `head`. An empty numbered file says so to readers, who would take the hole for what was printed.
-fn forget(folder: &Path, file: &File, head: u64, end: u64) -> io::Result<()> {
+pub(super) fn forget(folder: &Path, file: &File, head: u64, end: u64) -> io::Result<()> {
     let older: Vec<Chunk> = chunks(folder)?.into_iter().filter(|chunk| chunk.start < head).collect();
     let mark = chunk_path(folder, head);
     let marked = File::create(&mark);
@@ -146,7 +150,7 @@ fn chunk_path(folder: &Path, start: u64) -> PathBuf {
 }
 
 /// The last end of a line before `end`; `end` itself when the line is longer than any that is given whole.
-fn line_end_before(file: &File, start: u64, end: u64) -> io::Result<u64> {
+pub(super) fn line_end_before(file: &File, start: u64, end: u64) -> io::Result<u64> {
     let from = end.saturating_sub(LINE_SEARCH as u64).max(start);
     let mut tail = vec![0; usize::try_from(end - from).unwrap_or(LINE_SEARCH)];
     file.read_exact_at(&mut tail, from)?;

@@ -3,10 +3,11 @@
 //! All lives of a place append to one file, `logs/SERVICE/ORDINAL/output`, so that their lines keep their order and a
 //! replica needs nobody to live. The place of a byte in it never changes: when the file grows too long, its oldest part
 //! is copied to `output.OFFSET` and then punched out of it, which frees its blocks and moves nothing. A reader's
-//! position is valid as long as the bytes are kept anywhere.
+//! position is valid as long as the bytes are kept anywhere. Behind its end it has room of its own, for when the disk is full.
 
 mod keep;
 mod read;
+mod room;
 
 use std::fs::{File, OpenOptions};
 use std::io;

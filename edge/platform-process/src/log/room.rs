@@ -1,0 +1,140 @@
+//! Room that a log has before it needs it, so that a full disk ends nobody who prints.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+
+use super::keep::{forget, line_end_before};
+use super::{CURRENT, chunks};
+
+/// Bytes behind the end of a log that nobody else can have.
+///
+/// To print on a full disk is an error, of which many programs end: whatever calls Python's `print` or Rust's `println!`. 64 KiB are some
+/// hundred lines from one look to the next; a thousand replicas have 64 MiB.
+const ROOM: u64 = 64 * 1024;
+
+/// Bytes of the latest lines that give way last, and bytes that never do.
+///
+/// What is given up is free for everybody until it is taken again, and others may be faster. Then half of what is left goes, too.
+const LATEST: u64 = ROOM / 2;
+const LAST: u64 = LATEST / 8;
+
+/// The unit of `st_blocks`.
+const BLOCK: u64 = 512;
+
+/// Sees to it that a log has room for what is printed until the next look. Where the disk is full, its own older lines give way to it.
+pub(super) fn keep_room(folder: &Path) -> io::Result<()> {
+    let path = folder.join(CURRENT);
+    let found = match std::fs::metadata(&path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let end = found.len();
+    let has_room_after = |begin: u64| found.blocks() * BLOCK >= end - begin + ROOM / 2;
+    // Most looks end at the first of these, without a look into the folder.
+    if has_room_after(0) || has_room_after(chunks(folder)?.last().map_or(0, |chunk| chunk.end.min(end))) {
+        return Ok(());
+    }
+    let file = OpenOptions::new().read(true).write(true).open(&path)?;
+    provide(folder, &file, end, || fallocate(&file, FallocateFlags::KEEP_SIZE, end, ROOM))
+}
+
+fn provide(
+    folder: &Path,
+    file: &File,
+    end: u64,
+    mut allocate: impl FnMut() -> rustix::io::Result<()>,
+) -> io::Result<()> {
+    let mut latest = LATEST;
+    loop {
+        match allocate() {
+            // Some file systems have nothing of the kind.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(()),
+            Err(Errno::NOSPC | Errno::DQUOT) => {}
+            Err(error) => return Err(error.into()),
+        }
+        while !give_way(folder, file, end, latest)? {
+            if latest <= LAST {
+                // What is left of its room has to do.
+                return Ok(());
+            }
+            latest /= 2;
+        }
+    }
+}
+
+/// Gives up the oldest that is kept, but for the `latest` bytes; whether there was something.
+fn give_way(folder: &Path, file: &File, end: u64, latest: u64) -> io::Result<bool> {
+    let kept = chunks(folder)?;
+    let begin = kept.last().map_or(0, |chunk| chunk.end);
+    let mut numbered = kept.iter().filter(|chunk| chunk.start < chunk.end);
+    match (numbered.next(), numbered.next()) {
+        (Some(oldest), Some(_)) => std::fs::remove_file(&oldest.path)?,
+        // The last one has said where the rest begins.
+        (Some(_), None) => forget(folder, file, begin, end)?,
+        (None, _) => {
+            let head = line_end_before(file, begin, end.saturating_sub(latest).max(begin))?;
+            if head <= begin {
+                return Ok(false);
+            }
+            forget(folder, file, head, end)?;
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::keep::rotate;
+    use crate::settings::LogLimits;
+
+    fn with_log(lines: usize) -> (tempfile::TempDir, File) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(CURRENT);
+        std::fs::write(&path, b"0123456789abcde\n".repeat(lines)).unwrap();
+        let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        (folder, file)
+    }
+
+    #[test]
+    fn a_log_has_room_behind_its_end() {
+        let (folder, file) = with_log(10);
+        keep_room(folder.path()).unwrap();
+        let found = file.metadata().unwrap();
+        assert_eq!(found.len(), 160);
+        assert!(found.blocks() * BLOCK >= 160 + ROOM, "{} blocks", found.blocks());
+    }
+
+    #[test]
+    fn on_a_full_disk_older_lines_give_way_and_the_latest_stay() {
+        let (folder, file) = with_log(20_000);
+        rotate(folder.path(), &LogLimits { current_bytes_max: 64 * 1024, chunks_max: 3 }).unwrap();
+        let numbered =
+            || chunks(folder.path()).unwrap().iter().filter(|chunk| chunk.start < chunk.end).count();
+        let end = file.metadata().unwrap().len();
+        let mut asked = Vec::new();
+        provide(folder.path(), &file, end, || {
+            asked.push(numbered());
+            Err(Errno::NOSPC)
+        })
+        .unwrap();
+        assert_eq!(asked, [3, 2, 1, 0, 0, 0, 0, 0], "the oldest first, the growing file last, and by halves");
+        let begin = chunks(folder.path()).unwrap().last().unwrap().end;
+        assert!((LAST..LAST + 16).contains(&(end - begin)), "{begin} to {end}");
+        assert!(file.metadata().unwrap().blocks() * BLOCK <= LAST + 8192);
+    }
+
+    #[test]
+    fn a_file_system_without_such_room_is_left_alone() {
+        let (folder, file) = with_log(20_000);
+        let end = file.metadata().unwrap().len();
+        provide(folder.path(), &file, end, || Err(Errno::OPNOTSUPP)).unwrap();
+        assert!(chunks(folder.path()).unwrap().is_empty());
+    }
+}
