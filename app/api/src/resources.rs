@@ -177,13 +177,21 @@ pub(crate) enum Meant {
     One(ReplicaId),
 }
 
+/// What a replica waits for, and why it could not be started, which the wait may say itself.
+fn with_cause(wait: Option<String>, why: &str) -> String {
+    match wait {
+        Some(wait) if wait.contains(why) => wait,
+        Some(wait) => format!("{wait}; {why}"),
+        None => why.to_owned(),
+    }
+}
+
 /// Adds what only the agent knows, and of a replica that could not be started why.
 pub(crate) fn with_details(handle: &Handle, mut places: Vec<PlaceView>, agent: &Agent) -> Vec<v1::Replica> {
     let failures = failed_starts(handle, &places);
     for place in &mut places {
         if let Some(why) = failures.get(&place.replica) {
-            let wait = place.status.message.take();
-            place.status.message = Some(wait.map_or_else(|| why.clone(), |wait| format!("{wait}; {why}")));
+            place.status.message = Some(with_cause(place.status.message.take(), why));
         }
     }
     let wanted: BTreeSet<&ReplicaId> = places.iter().map(|place| &place.replica).collect();
@@ -297,5 +305,21 @@ pub(crate) fn object<S: Serialize>(resource: &Resource, status: S) -> v1::Object
         metadata: part("metadata"),
         spec: part("spec"),
         status,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_a_start_failed_is_said_once() {
+        let why = "port 6379 is in use";
+        assert_eq!(with_cause(None, why), why);
+        assert_eq!(
+            with_cause(Some(format!("{why}; next try at 10:00")), why),
+            format!("{why}; next try at 10:00")
+        );
+        assert_eq!(with_cause(Some("waits until 10:00".into()), why), format!("waits until 10:00; {why}"));
     }
 }
