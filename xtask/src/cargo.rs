@@ -1,9 +1,13 @@
 //! Calls of cargo, and where the house stands.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
+
+/// Whether cargo keeps what a next build can go on from.
+const INCREMENTAL: &str = "CARGO_INCREMENTAL";
 
 /// The root of the workspace: the folder above this crate's own.
 ///
@@ -21,10 +25,17 @@ pub(crate) fn release_dir(root: &Path) -> PathBuf {
     folder.canonicalize().unwrap_or(folder)
 }
 
+/// Where debug binaries come to lie.
+pub(crate) fn debug_dir(root: &Path) -> PathBuf {
+    release_dir(root).with_file_name("debug")
+}
+
 /// A call of the cargo that called us, standing in the root of the workspace.
 ///
 /// What it told us of our own package is taken back: some build scripts would take it for a change, and be run again with all that follows
 /// from them, whenever somebody calls cargo by hand in between.
+///
+/// A first build keeps nothing for a next one to go on from, which would cost it a quarter more, unless the environment says how it is to be.
 pub(crate) fn command(root: &Path) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
@@ -37,7 +48,16 @@ pub(crate) fn command(root: &Path) -> Command {
             command.env_remove(name);
         }
     }
+    if std::env::var_os(INCREMENTAL).is_none() && is_first(&debug_dir(root).join("incremental")) {
+        command.env(INCREMENTAL, "0");
+    }
     command
+}
+
+/// Whether `kept`, where cargo keeps what a next build goes on from, has that of xtask alone, which was compiled to get here.
+fn is_first(kept: &Path) -> bool {
+    let Ok(crates) = fs::read_dir(kept) else { return true };
+    crates.flatten().all(|one| one.file_name().to_string_lossy().starts_with("xtask-"))
 }
 
 /// Builds `packages` in release and runs the program of the last one with `arguments`.
@@ -81,6 +101,18 @@ pub(crate) fn spoken(command: &Command) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_build_is_the_first_until_a_crate_besides_xtask_was_built_to_go_on_from() {
+        let kept = tempfile::tempdir().expect("a folder");
+        assert!(is_first(&kept.path().join("nowhere")) && is_first(kept.path()));
+
+        fs::create_dir(kept.path().join("xtask-0a1b2c")).expect("it is ours");
+        assert!(is_first(kept.path()));
+
+        fs::create_dir(kept.path().join("model-0a1b2c")).expect("it is ours");
+        assert!(!is_first(kept.path()));
+    }
 
     #[test]
     fn what_cargo_told_us_of_our_package_is_not_told_again() {

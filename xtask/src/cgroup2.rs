@@ -110,7 +110,7 @@ fn unit() -> anyhow::Result<String> {
 
 /// Homeostat, as it was built with its tests.
 fn homeostat() -> PathBuf {
-    cargo::release_dir(&cargo::root()).with_file_name("debug").join("homeostat")
+    cargo::debug_dir(&cargo::root()).join("homeostat")
 }
 
 /// The integration tests of the process platform, built with all others.
