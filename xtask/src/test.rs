@@ -41,7 +41,7 @@ struct Step {
 enum Pace {
     /// It needs the cores for itself, or is short.
     Takes,
-    /// It waits most of the time: steps that only compute may run beside it.
+    /// It leaves cores idle, as it waits or goes on one of them: steps that only compute may run beside it.
     Waits,
     /// It only computes: it runs beside the steps before it that wait.
     Fills,
@@ -93,7 +93,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "tidy",
         proves: "the laws of the house hold",
-        pace: Pace::Takes,
+        pace: Pace::Waits,
         work: Work::Here(hold_laws),
     },
     Step {
