@@ -43,7 +43,8 @@ pub use hedge::{HedgeAfter, HedgePolicy, Hedger, is_safe};
 pub use load::{Load, PeakEwma};
 pub use outlier::{Cause, Ejection, Kept, OutlierPolicy, Outliers, Verdict};
 pub use retry::{
-    Body, Failure, Phase, REPLAY_BYTES_MAX, Refusal, Repeatability, Retry, RetryBudget, TRIES_MAX, may_retry,
+    Body, Failure, Phase, REPLAY_BYTES_MAX, Refusal, Repeatability, Retry, RetryBudget, TRIES_MAX,
+    UNANSWERED_MAX, may_retry,
 };
 pub use ring::hash_key;
 pub use roster::Roster;

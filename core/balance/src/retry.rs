@@ -10,6 +10,12 @@ mod tests;
 /// During a rolling restart at most a few dead endpoints are in the roster at once; a request that has failed on eight has met a failing service.
 pub const TRIES_MAX: u8 = 8;
 
+/// How often one request may be left without an answer by endpoints that had got it.
+///
+/// One whose replica is killed meets that once, seldom twice. What three in a row cannot answer may be what they fall over, and each further
+/// one would fall with them.
+pub const UNANSWERED_MAX: u8 = 3;
+
 /// Bytes of a request body that are kept for sending again.
 ///
 /// 64 KiB × 16,384 connections is 1 GiB at the very worst; ordinary forms and JSON are far smaller.
@@ -70,6 +76,8 @@ pub struct Failure {
     pub body: Body,
     /// Attempts so far, this one included; at least 1.
     pub tries: u8,
+    /// How often, this time included, an endpoint that may have got the request left it without an answer.
+    pub unanswered: u8,
 }
 
 /// Whether to send a request again.
@@ -92,6 +100,8 @@ pub enum Refusal {
     BodyConsumed,
     /// It was sent [`TRIES_MAX`] times.
     TooManyTries,
+    /// It was left without an answer [`UNANSWERED_MAX`] times.
+    Unanswered,
     /// Retries have used up their share of the traffic.
     BudgetSpent,
 }
@@ -101,7 +111,7 @@ pub enum Refusal {
 /// - If no byte was sent, any method is retried, without cost: it puts no load on the service, and a dead endpoint must not fail requests that
 ///   others could answer.
 /// - If the endpoint refused the request unseen, any method is retried within the budget: refusing was work.
-/// - If something was sent, only idempotent methods are retried, within the budget. Source: RFC 9110, section 9.2.2: a proxy must not repeat a
+/// - If something was sent, only idempotent methods are retried, within the budget, and no more than [`UNANSWERED_MAX`] endpoints get it. Source: RFC 9110, section 9.2.2: a proxy must not repeat a
 ///   non-idempotent request that may have arrived.
 pub fn may_retry(failure: &Failure, budget: &mut RetryBudget, now: Duration) -> Retry {
     if failure.tries >= TRIES_MAX {
@@ -111,6 +121,9 @@ pub fn may_retry(failure: &Failure, budget: &mut RetryBudget, now: Duration) -> 
         (Phase::Responding, _) => return Retry::No(Refusal::ResponseBegun),
         (Phase::AwaitingResponse, Repeatability::ActsEachTime) => {
             return Retry::No(Refusal::MayHaveActed);
+        }
+        (Phase::AwaitingResponse, Repeatability::Idempotent) if failure.unanswered >= UNANSWERED_MAX => {
+            return Retry::No(Refusal::Unanswered);
         }
         (Phase::AwaitingResponse, Repeatability::Idempotent) | (Phase::Refused, _) => true,
         (Phase::Connecting | Phase::Unsent, _) => false,

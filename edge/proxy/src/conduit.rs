@@ -127,6 +127,7 @@ async fn connect(client: &Rc<Client>, snapshot: &Arc<Snapshot>) -> Result<Reache
             phase: Phase::Connecting,
             body: Body::Whole,
             tries,
+            unanswered: 0,
         };
         match client.local.may_retry(&failure, now()) {
             Retry::Yes => {

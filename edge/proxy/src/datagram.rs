@@ -273,6 +273,7 @@ impl Sessions {
                 phase: Phase::Connecting,
                 body: Body::Whole,
                 tries,
+                unanswered: 0,
             };
             if let Retry::No(_) = self.local.may_retry(&failure, service.clock.now()) {
                 return Err(Unreached::Refused);

@@ -197,6 +197,7 @@ pub(crate) async fn carry(
         stream,
         upload,
         is_fresh_only: false,
+        unanswered: 0,
     };
     let answer = errand.run(exchange).await;
     if let Some((copies, head, upload)) = copy {
@@ -223,6 +224,8 @@ struct Errand {
     upload: Option<Rc<Upload>>,
     /// Whether a kept connection has failed this request, which then goes over new ones only.
     is_fresh_only: bool,
+    /// How often an endpoint that may have got it left it without an answer.
+    unanswered: u8,
 }
 
 /// The answer to a client that asks for a WebSocket where no endpoint takes one.
@@ -286,12 +289,9 @@ impl Errand {
                 Ok(phase) => phase,
                 Err((status, words)) => return exchange.own_words(status, words),
             };
-            let failure = Failure {
-                repeatability: Repeatability::of_method(self.head.method.as_str()),
-                phase,
-                body: self.upload.as_ref().map_or(Left::Whole, |upload| upload.left()),
-                tries: round.tries,
-            };
+            // A kept connection may have been closed for being idle.
+            self.unanswered += u8::from(phase == Phase::AwaitingResponse && !missed.was_kept);
+            let failure = self.failure(phase, round.tries);
             now = Instant::now();
             match self.client.local.may_retry(&failure, self.service().clock.at(now)) {
                 Retry::Yes => exchange.retried(),
@@ -339,6 +339,16 @@ impl Errand {
             }
             How::Unsendable => (StatusCode::BAD_REQUEST, "The request's body is malformed or broke off."),
         })
+    }
+
+    fn failure(&self, phase: Phase, tries: u8) -> Failure {
+        Failure {
+            repeatability: Repeatability::of_method(self.head.method.as_str()),
+            phase,
+            body: self.upload.as_ref().map_or(Left::Whole, |upload| upload.left()),
+            tries,
+            unanswered: self.unanswered,
+        }
     }
 
     fn service(&self) -> &Service {
@@ -442,6 +452,9 @@ fn words_of(refusal: RetryRefusal) -> &'static str {
             "The endpoint closed the connection without an answer, and the body was too long to be kept and sent again."
         }
         RetryRefusal::TooManyTries => "Every endpoint that was tried closed or refused the connection.",
+        RetryRefusal::Unanswered => {
+            "Each endpoint that got the request closed the connection without an answer; it is sent to no further one."
+        }
         RetryRefusal::BudgetSpent => {
             "The endpoint closed the connection without an answer, and so do too many."
         }

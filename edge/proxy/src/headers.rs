@@ -1,7 +1,8 @@
 //! What a proxy has to check in the head of a request, and to change in the heads of requests and responses.
 
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode, Uri, Version};
@@ -129,11 +130,20 @@ pub(crate) fn prepare_request(parts: &mut Parts, sender: &Sender<'_>) -> Result<
     Ok(wish)
 }
 
-/// Takes out of an endpoint's head what was meant for the proxy only; a 101 keeps the name of its new protocol.
+/// Takes out of an endpoint's head what was meant for the proxy only, and a length that is not the body's; a 101 keeps the name of its new
+/// protocol.
 pub(crate) fn prepare_response(headers: &mut HeaderMap, status: StatusCode) {
+    // Such an answer has no body, whatever it says (RFC 9110, section 8.6); clients of HTTP/2 take a length there for an error.
+    if status == StatusCode::NO_CONTENT {
+        headers.remove(CONTENT_LENGTH);
+    }
     let is_for_us = |name: &str| name == "proxy-authenticate";
     if !headers.keys().any(|name| is_hop_by_hop(name.as_str()) || is_for_us(name.as_str())) {
         return;
+    }
+    // The coding says where the body ended, and the length might say otherwise (RFC 9112, section 6.3).
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
     }
     let protocol = headers.remove(UPGRADE).filter(|_| status == StatusCode::SWITCHING_PROTOCOLS);
     strip(headers, is_for_us);

@@ -3,7 +3,13 @@ use proptest::prelude::*;
 use super::*;
 
 fn failed(method: &str, phase: Phase) -> Failure {
-    Failure { repeatability: Repeatability::of_method(method), phase, body: Body::Whole, tries: 1 }
+    Failure {
+        repeatability: Repeatability::of_method(method),
+        phase,
+        body: Body::Whole,
+        tries: 1,
+        unanswered: 1,
+    }
 }
 
 fn decide(failure: &Failure) -> Retry {
@@ -63,6 +69,15 @@ fn a_dead_endpoint_costs_no_budget() {
 fn tries_are_bounded() {
     let failure = Failure { tries: TRIES_MAX, ..failed("GET", Phase::Connecting) };
     assert_eq!(decide(&failure), Retry::No(Refusal::TooManyTries));
+}
+
+#[test]
+fn what_several_endpoints_left_unanswered_is_not_sent_to_a_further_one() {
+    let failure = |unanswered| Failure { unanswered, ..failed("GET", Phase::AwaitingResponse) };
+    assert_eq!(decide(&failure(UNANSWERED_MAX - 1)), Retry::Yes);
+    assert_eq!(decide(&failure(UNANSWERED_MAX)), Retry::No(Refusal::Unanswered));
+    let unsent = Failure { unanswered: UNANSWERED_MAX, ..failed("GET", Phase::Connecting) };
+    assert_eq!(decide(&unsent), Retry::Yes, "who was not reached has not failed it");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::http2::Visitor;
 use crate::kit::*;
 
 /// Keeps what it was sent, byte for byte, and answers every head with 200.
@@ -158,6 +159,34 @@ async fn connect_opens_no_tunnel() {
     let heard = say(stand.address, "CONNECT internal:22 HTTP/1.1\r\nHost: internal:22\r\n\r\n").await;
     assert!(heard.starts_with("HTTP/1.1 501 "), "{heard:?}");
     assert_eq!(*record.lock().unwrap(), "");
+}
+
+#[tokio::test]
+async fn an_answer_with_both_framings_is_passed_on_whole() {
+    let backend = Backend::raw(|mut stream| async move {
+        read_head(&mut stream).await;
+        let both = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nwhole\r\n0\r\n\r\n";
+        stream.write_all(both).await.unwrap();
+    })
+    .await;
+    let stand = Stand::new(&[backend.address]);
+    let response = stand.client().await.get("/").await.unwrap();
+    assert_eq!(response.headers().get("content-length"), None);
+    assert_eq!(response.body(), "whole");
+}
+
+#[tokio::test]
+async fn an_answer_that_has_no_body_says_no_length_of_one() {
+    let backend = Backend::raw(|mut stream| async move {
+        while !read_head(&mut stream).await.is_empty() {
+            stream.write_all(b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n").await.unwrap();
+        }
+    })
+    .await;
+    let stand = Stand::new(&[backend.address]);
+    assert_eq!(stand.client().await.get("/").await.unwrap().headers().get("content-length"), None);
+    let response = Visitor::new(&stand).await.get("/").await.unwrap();
+    assert_eq!((response.status().as_u16(), response.headers().get("content-length")), (204, None));
 }
 
 #[tokio::test]

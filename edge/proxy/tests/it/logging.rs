@@ -7,6 +7,7 @@ use std::sync::Arc;
 use model::resource::{AccessLog, RouteSpec};
 use proxy::{AttachedRoute, Gateway, ServiceRoute};
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
 use crate::kit::*;
 
@@ -109,7 +110,11 @@ async fn a_combined_log_cannot_be_forged() {
 
 #[tokio::test]
 async fn a_route_logs_with_its_name_whoever_answers_once() {
-    let (good, slow) = (Backend::named("good").await, Backend::raw(|_stream| std::future::pending()).await);
+    let hang = |stream: TcpStream| async move {
+        let _held = stream;
+        std::future::pending().await
+    };
+    let (good, slow) = (Backend::named("good").await, Backend::raw(hang).await);
     let stand = Stand::new(&[good.address]);
     let mut hanging = ServiceRoute::without_listener("slow");
     hanging.endpoints.push(proxy::EndpointRoute::new(id(0), slow.address));

@@ -55,6 +55,22 @@ async fn a_get_that_an_endpoint_breaks_off_goes_to_another() {
 }
 
 #[tokio::test]
+async fn what_several_endpoints_leave_unanswered_is_given_up_at_once() {
+    for endpoints in [1, 5] {
+        let seen = Arc::default();
+        let mut mutes = Vec::new();
+        for _ in 0..endpoints {
+            mutes.push(mute(&seen).await);
+        }
+        let addresses: Vec<_> = mutes.iter().map(|mute| mute.address).collect();
+        let response = Stand::new(&addresses).client().await.get("/").await.unwrap();
+        assert_eq!(response.status(), 502);
+        assert!(String::from_utf8_lossy(response.body()).contains("without an answer"), "{response:?}");
+        assert_eq!(seen.load(Ordering::SeqCst), 3, "of {endpoints}");
+    }
+}
+
+#[tokio::test]
 async fn a_post_that_may_have_acted_is_not_repeated() {
     let seen = Arc::default();
     let bad = mute(&seen).await;
