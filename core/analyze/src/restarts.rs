@@ -44,7 +44,7 @@ pub fn after_exit(
         | ExitClass::OutOfMemory
         | ExitClass::Resource
         | ExitClass::Unknown => {
-            note(now, memory, settings, jitter, |last, jitter| growing(last, settings, jitter))
+            note(now, memory, settings, jitter, |last, jitter| growing(last, settings, jitter));
         }
     }
 }

@@ -112,7 +112,7 @@ async fn a_combined_log_cannot_be_forged() {
 async fn a_route_logs_with_its_name_whoever_answers_once() {
     let hang = |stream: TcpStream| async move {
         let _held = stream;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     let (good, slow) = (Backend::named("good").await, Backend::raw(hang).await);
     let stand = Stand::new(&[good.address]);
