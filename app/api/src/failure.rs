@@ -135,7 +135,11 @@ impl From<ApplyError> for Failure {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, Code::NotKept, chain(&error))
             }
             ApplyError::Shelf(
-                ShelfError::Read(_) | ShelfError::Write(_) | ShelfError::Form { .. } | ShelfError::Overtaken,
+                ShelfError::Read(_)
+                | ShelfError::Write(_)
+                | ShelfError::Newer { .. }
+                | ShelfError::Form { .. }
+                | ShelfError::Overtaken,
             ) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, Code::NotKept, chain(&error)),
             ApplyError::Stopped(stopped) => stopped.into(),
         }

@@ -195,11 +195,12 @@ impl Engine {
     /// A new segment begins a new run as a restart does: there is one way to begin, and it is used often.
     fn begin_run(&mut self) -> Result<(), StartError> {
         self.out.clear();
+        // All is read before anything is written: what a newer homeostat has left is to stay as it is.
+        let intents = self.handle.intake().intents();
+        let (orders, memories) = (self.shelf.orders()?, self.shelf.memories()?);
         let epoch = self.shelf.next_epoch()?;
         self.board.begin_run(epoch);
         self.chronicle.begin_run(epoch);
-        let intents = self.handle.intake().intents();
-        let (orders, memories) = (self.shelf.orders()?, self.shelf.memories()?);
         let start = Start {
             epoch,
             node: self.doors.node.clone(),

@@ -13,7 +13,7 @@
 //! | `loads/NAME` | the load of a service, where that is forecast |
 //! | `epoch` | the epoch of the latest run |
 //!
-//! Every value is JSON with its version in `v`.
+//! Every value is JSON with the version of its form in `v`. One that a newer homeostat wrote is refused and left alone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,8 +30,8 @@ use store::{
     Commit, CommitError, Entry, Expect, Key, Prefix, ReadError, Revision, Store, Txn, Value, ValueTooLong,
 };
 
-/// The version of every value that this program writes.
-const VERSION: u32 = 1;
+/// The version of the form of every value that this program writes, and the newest that it reads.
+const FORM: u32 = 1;
 
 /// A resource as it is kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,7 +61,6 @@ pub struct Version {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StoredHold {
-    v: u32,
     replicas: u32,
     until_ms: Option<u64>,
 }
@@ -70,14 +69,12 @@ pub(crate) struct StoredHold {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StoredPause {
-    v: u32,
     until_ms: Option<u64>,
 }
 
 /// The replicas of a service that are not to be removed, as they are kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredProtections {
-    v: u32,
     replicas: BTreeMap<u32, StoredProtection>,
 }
 
@@ -100,6 +97,16 @@ pub enum ShelfError {
     /// What is to be kept is longer than a row may be; nothing has changed.
     #[error("could not keep it: {0}")]
     TooLong(#[from] ValueTooLong),
+    /// A newer homeostat wrote a value; it was left as it is.
+    #[error(
+        "could not read {key} from the store: a newer homeostat wrote it (form {found}, this one reads up to {FORM}); start that version"
+    )]
+    Newer {
+        /// Its key.
+        key: String,
+        /// The version of its form.
+        found: u32,
+    },
     /// A value cannot be understood.
     #[error(
         "could not read {key} from the store: it is of a form that this homeostat does not know; was it written by a newer one?"
@@ -117,7 +124,6 @@ pub enum ShelfError {
 
 #[derive(Serialize, Deserialize)]
 struct StoredResource {
-    v: u32,
     revision: u64,
     generation: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -126,15 +132,22 @@ struct StoredResource {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Versioned<T> {
-    v: u32,
-    #[serde(flatten)]
-    value: T,
-}
-
-#[derive(Serialize, Deserialize)]
 struct StoredEpoch {
     epoch: u64,
+}
+
+/// What stands before the fields of every value.
+#[derive(Deserialize)]
+struct Head {
+    v: u32,
+}
+
+/// A value with its head.
+#[derive(Serialize)]
+struct Headed<'a, T> {
+    v: u32,
+    #[serde(flatten)]
+    value: &'a T,
 }
 
 /// Reads and writes what is kept.
@@ -145,7 +158,7 @@ pub(crate) struct Shelf {
 
 impl StoredHold {
     pub(crate) fn new(replicas: u32, until: Option<Time>) -> Self {
-        Self { v: VERSION, replicas, until_ms: until.map(Time::as_millis) }
+        Self { replicas, until_ms: until.map(Time::as_millis) }
     }
 
     pub(crate) fn intent(self, service: ServiceName) -> Intent {
@@ -155,17 +168,11 @@ impl StoredHold {
 
 impl StoredPause {
     pub(crate) fn new(until: Option<Time>) -> Self {
-        Self { v: VERSION, until_ms: until.map(Time::as_millis) }
+        Self { until_ms: until.map(Time::as_millis) }
     }
 
     pub(crate) fn intent(self, service: ServiceName) -> Intent {
         Intent::Pause { service, until: self.until_ms.map(Time::from_millis) }
-    }
-}
-
-impl Default for StoredProtections {
-    fn default() -> Self {
-        Self { v: VERSION, replicas: BTreeMap::new() }
     }
 }
 
@@ -208,12 +215,10 @@ impl Shelf {
         let key = key_of("epoch");
         let (last, expected) = match self.store.get(&key)? {
             None => (0, Expect::Absent),
-            Some(entry) => {
-                (read::<Versioned<StoredEpoch>>(&entry)?.value.epoch, Expect::WrittenAt(entry.mod_revision))
-            }
+            Some(entry) => (read::<StoredEpoch>(&entry)?.epoch, Expect::WrittenAt(entry.mod_revision)),
         };
-        let next = Versioned { v: VERSION, value: StoredEpoch { epoch: last + 1 } };
-        match self.store.compare_and_set(key, expected, value_of(&next)?)? {
+        let next = value_of(&StoredEpoch { epoch: last + 1 })?;
+        match self.store.compare_and_set(key, expected, next)? {
             Commit::Applied { .. } => Ok(Epoch(last + 1)),
             Commit::Refused { .. } => Err(ShelfError::Overtaken),
         }
@@ -251,11 +256,10 @@ impl Shelf {
     }
 
     pub(crate) fn memories(&self) -> Result<Vec<Arc<Memory>>, ShelfError> {
-        let load = |name, stored: Versioned<StoredLoad>| (name, Arc::new(LoadRecord::from(stored.value)));
+        let load = |name, stored: StoredLoad| (name, Arc::new(LoadRecord::from(stored)));
         let mut loads: BTreeMap<ServiceName, Arc<LoadRecord>> =
             self.each("loads/", load)?.into_iter().collect();
-        let memories =
-            self.each("memory/", |_, stored: Versioned<StoredMemory>| Memory::from(stored.value))?;
+        let memories = self.each("memory/", |_, stored: StoredMemory| Memory::from(stored))?;
         let whole = |memory: Memory| Memory { load: loads.remove(&memory.service), ..memory };
         Ok(memories.into_iter().map(whole).map(Arc::new).collect())
     }
@@ -289,7 +293,6 @@ impl Shelf {
 /// Adds a resource to a transaction. Fails when it is too long for a row.
 pub(crate) fn put_resource(txn: Txn, stored: &Stored) -> Result<Txn, ShelfError> {
     let value = StoredResource {
-        v: VERSION,
         revision: stored.revision.0,
         generation: stored.generation.0,
         earlier: stored.earlier.clone(),
@@ -336,7 +339,7 @@ pub(crate) fn delete_protections(txn: Txn, service: &ServiceName) -> Txn {
 }
 
 pub(crate) fn put_memory(txn: Txn, memory: &Memory) -> Result<Txn, ShelfError> {
-    let value = Versioned { v: VERSION, value: StoredMemory::without_load(memory) };
+    let value = StoredMemory::without_load(memory);
     Ok(txn.put(key_of(&format!("memory/{}", memory.service)), value_of(&value)?))
 }
 
@@ -345,7 +348,7 @@ pub(crate) fn delete_memory(txn: Txn, service: &ServiceName) -> Txn {
 }
 
 pub(crate) fn put_load(txn: Txn, service: &ServiceName, load: &LoadRecord) -> Result<Txn, ShelfError> {
-    let value = Versioned { v: VERSION, value: StoredLoad::from(load) };
+    let value = StoredLoad::from(load);
     Ok(txn.put(key_of(&format!("loads/{service}")), value_of(&value)?))
 }
 
@@ -392,12 +395,17 @@ fn prefix_of(folder: &str) -> Prefix {
 }
 
 fn value_of(value: &impl Serialize) -> Result<Value, ValueTooLong> {
-    let json =
-        serde_json::to_vec(value).expect("the stored forms have text keys only, so JSON can hold them");
+    let json = serde_json::to_vec(&Headed { v: FORM, value })
+        .expect("the stored forms have text keys only, so JSON can hold them");
     Value::new(json)
 }
 
+/// The head is read first: what follows in a newer form may be anything.
 fn read<T: for<'de> Deserialize<'de>>(entry: &Entry) -> Result<T, ShelfError> {
-    serde_json::from_slice(&entry.value)
-        .map_err(|source| ShelfError::Form { key: entry.key.to_string(), source })
+    let unknown = |source| ShelfError::Form { key: entry.key.to_string(), source };
+    let head: Head = serde_json::from_slice(&entry.value).map_err(unknown)?;
+    if head.v > FORM {
+        return Err(ShelfError::Newer { key: entry.key.to_string(), found: head.v });
+    }
+    serde_json::from_slice(&entry.value).map_err(unknown)
 }

@@ -2,6 +2,11 @@
 
 use std::net::TcpListener;
 
+use rustix::process::Signal;
+use serde_json::Value as Json;
+use store::{Commit, Entry, Key, Prefix, Store, Txn, Value};
+use store_embedded::EmbeddedStore;
+
 use crate::house::{House, Said, text, wait_until};
 
 /// One sentence on standard error, and this code.
@@ -59,6 +64,61 @@ fn a_second_homeostat_on_the_same_data_is_refused_and_the_first_goes_on() {
     let said = house.run(&["up", "--data", "data", "--listen", "127.0.0.1:0"]);
     assert_refused(&said, 1, &["data", &house.pid().to_string()]);
     assert_eq!(house.run(&["get"]).code, Some(0));
+}
+
+#[test]
+fn what_a_newer_homeostat_has_kept_is_refused_whatever_it_is_and_left_as_it_is() {
+    let mut house = House::new();
+    house.up(&[
+        "-f",
+        text(&house.write_service("web", "  resources: {cpu: \"1\"}\n  scale: {min: 1, max: 2}\n")),
+    ]);
+    house.wait_for_ready("web", 1);
+    for order in [
+        &["scale", "service/web", "--replicas", "1"][..],
+        &["pause", "service/web"],
+        &["protect", "replica/web-0", "--for", "10m"],
+    ] {
+        assert_eq!(house.run(order).code, Some(0), "{order:?}");
+    }
+    house.end(Signal::TERM);
+    let kept = rows(&house);
+    let folders = ["epoch", "holds", "memory", "pauses", "protections", "services"];
+    let found: Vec<&str> = kept.iter().filter_map(|row| row.key.as_str().split('/').next()).collect();
+    assert_eq!(found, folders, "each kind of row is tried");
+
+    for row in &kept {
+        keep(&house, &row.key, &newer(&row.value));
+        let before = rows(&house);
+        let said = house.run(&["up", "--data", "data", "--listen", "127.0.0.1:0"]);
+        let parts = [row.key.as_str(), "a newer homeostat wrote it (form 2, this one reads up to 1)"];
+        assert_refused(&said, 1, &parts);
+        assert_eq!(rows(&house), before, "{} was written to", row.key);
+        keep(&house, &row.key, &row.value);
+    }
+
+    house.up(&[]);
+    house.wait_for_ready("web", 1);
+}
+
+/// All that a house that is not up has in its store.
+fn rows(house: &House) -> Vec<Entry> {
+    let store = EmbeddedStore::open(&house.path("data")).expect("nobody else has it");
+    store.list(&Prefix::root()).expect("it can be read").entries
+}
+
+fn keep(house: &House, key: &Key, value: &Value) {
+    let store = EmbeddedStore::open(&house.path("data")).expect("nobody else has it");
+    let done = store.commit(Txn::new().put(key.clone(), value.clone()));
+    assert!(matches!(done, Ok(Commit::Applied { .. })), "{done:?}");
+}
+
+/// A value as a homeostat with another form would write it: fields that we know, and one that we do not.
+fn newer(value: &Value) -> Value {
+    let mut json: Json = serde_json::from_slice(value).expect("values are JSON");
+    json["v"] = 2.into();
+    json["later"] = "unknown to us".into();
+    Value::new(json.to_string()).expect("it is short")
 }
 
 #[test]
