@@ -23,8 +23,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::balancers;
 use crate::certificates::{self, Certificates};
-use crate::desk::{Desk, ReplicaDesk};
-use crate::measuring::{self, MeasuringDesk, SourceDetail};
+use crate::known::{KnownNode, KnownReplica};
+use crate::measuring::{self, KnownSources, SourceDetail};
 use crate::rates::Rates;
 use crate::routes::{self, RouteDetail};
 use crate::{obey, report};
@@ -52,10 +52,10 @@ pub(crate) struct Inner {
     /// Starts that are under way, and the thread that may be told of more.
     pub(crate) starts: TaskTracker,
     pub(crate) ending: CancellationToken,
-    desk: Mutex<Desk>,
+    known: Mutex<KnownNode>,
     errors: Mutex<Rates>,
     route_rates: Mutex<Rates>,
-    measuring: Mutex<MeasuringDesk>,
+    measuring: Mutex<KnownSources>,
 }
 
 /// What people want to know of a replica beyond what the loop needs.
@@ -141,7 +141,7 @@ impl Agent {
                 tasks: TaskTracker::new(),
                 starts: TaskTracker::new(),
                 ending: CancellationToken::new(),
-                desk: Mutex::new(Desk::default()),
+                known: Mutex::new(KnownNode::default()),
                 errors: Mutex::default(),
                 route_rates: Mutex::default(),
                 measuring: Mutex::default(),
@@ -159,7 +159,7 @@ impl Agent {
 
     /// What people want to know of each replica, by name.
     pub fn details(&self) -> Vec<ReplicaDetail> {
-        self.inner.desk().replicas().map(detail).collect()
+        self.inner.known().replicas().map(detail).collect()
     }
 
     /// What a replica has printed, from `last_lines` before the end.
@@ -176,7 +176,7 @@ impl Agent {
     pub fn tls(&self, service: &str) -> Option<Certificates> {
         let shown = self.inner.table.tls(service);
         let name = ServiceName::parse(service).ok()?;
-        let exposed = self.inner.desk().services.get(&name).and_then(|desk| desk.exposed.clone());
+        let exposed = self.inner.known().services.get(&name).and_then(|service| service.exposed.clone());
         let declared = exposed.as_ref().and_then(|exposed| exposed.spec.expose.as_ref()?.tls.as_ref());
         certificates::standing(&self.inner.certificates, shown, declared)
     }
@@ -257,35 +257,35 @@ impl Agent {
 }
 
 impl Inner {
-    /// Each change leaves the desk whole, so a panic while it was locked does no harm.
-    pub(crate) fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Each change leaves what is known whole, so a panic while it was locked does no harm.
+    pub(crate) fn known(&self) -> MutexGuard<'_, KnownNode> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As with the desk.
+    /// As with what is known.
     pub(crate) fn errors(&self) -> MutexGuard<'_, Rates> {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As with the desk.
+    /// As with what is known.
     pub(crate) fn route_rates(&self) -> MutexGuard<'_, Rates> {
         self.route_rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As with the desk.
-    pub(crate) fn measuring(&self) -> MutexGuard<'_, MeasuringDesk> {
+    /// As with what is known.
+    pub(crate) fn measuring(&self) -> MutexGuard<'_, KnownSources> {
         self.measuring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn grace_of(&self, replica: &ReplicaId) -> Duration {
-        let mut desk = self.desk();
-        let declared = desk.replica(replica).and_then(|replica| replica.declared.clone());
+        let mut node = self.known();
+        let declared = node.replica(replica).and_then(|replica| replica.declared.clone());
         declared.map(|declared| declared.spec.stop).unwrap_or_default().grace.into()
     }
 }
 
-fn detail(desk: &ReplicaDesk) -> ReplicaDetail {
-    let life = &desk.life;
+fn detail(replica: &KnownReplica) -> ReplicaDetail {
+    let life = &replica.life;
     ReplicaDetail {
         replica: life.replica.clone(),
         incarnation: life.incarnation,
@@ -293,6 +293,6 @@ fn detail(desk: &ReplicaDesk) -> ReplicaDetail {
         ports: life.ports.clone(),
         started_at: life.started_at,
         adopted: life.adopted,
-        probe_note: desk.probe_note.clone(),
+        probe_note: replica.probe_note.clone(),
     }
 }

@@ -13,7 +13,7 @@ use platform::LifeState;
 use proxy::{EndpointRoute, EndpointState, EndpointTraffic, Origin, Protocol, ServiceRoute};
 
 use crate::agent::Inner;
-use crate::desk::{ReplicaDesk, ServiceDesk};
+use crate::known::{KnownReplica, KnownService};
 
 /// How long the shutdown waits for external balancers to be told: a check and a reload that each take as long as they may by default.
 pub(crate) const CLOSE_MAX: Duration = Duration::from_secs(20);
@@ -28,8 +28,8 @@ pub(crate) fn keepers(runtime: tokio::runtime::Handle, people: Handle) -> Keeper
 }
 
 /// Gives the external balancers of a service its endpoints, as the proxy has them.
-pub(crate) fn tell(inner: &Inner, name: &ServiceName, desk: &ServiceDesk, route: &ServiceRoute) {
-    let exposed = desk.exposed.as_ref().and_then(|declared| declared.spec.expose.as_ref());
+pub(crate) fn tell(inner: &Inner, name: &ServiceName, service: &KnownService, route: &ServiceRoute) {
+    let exposed = service.exposed.as_ref().and_then(|declared| declared.spec.expose.as_ref());
     let Some(expose) = exposed else { return forget(inner, name) };
     let servers: Vec<Server> = route.endpoints.iter().filter_map(server).collect();
     let is_ours = |server: &&Server| server.ordinal.is_some();
@@ -37,8 +37,8 @@ pub(crate) fn tell(inner: &Inner, name: &ServiceName, desk: &ServiceDesk, route:
         servers.iter().filter(is_ours).any(|server| matches!(server.standing, Standing::Serving { .. }));
     // Of none by a hold, a schedule or an autoscaler nothing is known here: then the file of before stays until a replica has answered once, or for the
     // half minute that a keeper waits at most. Whoever was in it has ended, and the balancer finds nobody, as it will when the file is written.
-    let is_none_wanted = desk.exposed.as_ref().is_some_and(|it| it.spec.scale.count == Count::Fixed(0));
-    let is_settled = (is_served || is_none_wanted) && desk.replicas.values().all(is_known);
+    let is_none_wanted = service.exposed.as_ref().is_some_and(|it| it.spec.scale.count == Count::Fixed(0));
+    let is_settled = (is_served || is_none_wanted) && service.replicas.values().all(is_known);
     let upstream = Upstream {
         service: name.to_string(),
         name: name.to_string(),
@@ -77,7 +77,7 @@ fn server(endpoint: &EndpointRoute) -> Option<Server> {
 }
 
 /// Whether it is known if a replica can serve: its traffic was ordered, and its probes have answered.
-fn is_known(replica: &ReplicaDesk) -> bool {
+fn is_known(replica: &KnownReplica) -> bool {
     let is_told = replica.declared.is_some();
     let may_be_asked =
         matches!(replica.admission, Admission::Serving { .. }) && replica.life.state == LifeState::Running;

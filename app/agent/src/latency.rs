@@ -32,8 +32,8 @@ pub(crate) fn report(inner: &Inner) {
 
 /// What each service promises, by its name in the proxy.
 fn promised(inner: &Inner) -> BTreeMap<Arc<str>, (ServiceName, Duration)> {
-    let desk = inner.desk();
-    let promised = desk.services.iter().filter_map(|(name, service)| {
+    let node = inner.known();
+    let promised = node.services.iter().filter_map(|(name, service)| {
         let exposed = service.exposed.as_deref().and_then(Declared::promise);
         let slo = exposed.or_else(|| service.routed.as_ref()?.scale.promise())?;
         Some((Arc::from(name.as_str()), (name.clone(), slo.latency.below.as_duration())))

@@ -7,8 +7,8 @@
 
 mod balancers;
 mod certificates;
-mod desk;
 mod elsewhere;
+mod known;
 mod latency;
 mod measuring;
 mod obey;

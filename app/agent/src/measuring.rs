@@ -14,18 +14,18 @@ use platform::LifeState;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::Inner;
-use crate::desk::ReplicaDesk;
+use crate::known::KnownReplica;
 use crate::obey::spawn;
 use crate::report;
 
 /// The sources that the agent was told of, and what they say.
 #[derive(Debug, Default)]
-pub(crate) struct MeasuringDesk {
-    sources: BTreeMap<ServiceName, SourceDesk>,
+pub(crate) struct KnownSources {
+    sources: BTreeMap<ServiceName, KnownSource>,
 }
 
 #[derive(Debug)]
-struct SourceDesk {
+struct KnownSource {
     spec: Arc<MetricSourceSpec>,
     /// Ends its task.
     asking: CancellationToken,
@@ -63,12 +63,12 @@ impl SourceDetail {
 
 /// Asks these sources, and no others. Sources that have not changed go on.
 pub(crate) fn follow(inner: &Arc<Inner>, measuring: &Measuring) {
-    let desk = &mut *inner.measuring();
+    let asked = &mut *inner.measuring();
     let mut told = Vec::new();
-    let stays = |name: &ServiceName, known: &SourceDesk| {
+    let stays = |name: &ServiceName, known: &KnownSource| {
         measuring.sources.iter().any(|(meant, spec)| meant == name && *spec == known.spec)
     };
-    desk.sources.retain(|name, known| {
+    asked.sources.retain(|name, known| {
         let stays = stays(name, known);
         if !stays {
             known.asking.cancel();
@@ -79,7 +79,7 @@ pub(crate) fn follow(inner: &Arc<Inner>, measuring: &Measuring) {
     for (name, spec) in &measuring.sources {
         // Reported also for those that go on: a loop in a new run knows of none.
         told.push(measured(name, spec, Said::Begun));
-        desk.sources.entry(name.clone()).or_insert_with(|| begin(inner, name, spec));
+        asked.sources.entry(name.clone()).or_insert_with(|| begin(inner, name, spec));
     }
     if !told.is_empty() {
         report::tell(inner, Input::Report(Report::Measured(told)));
@@ -95,7 +95,7 @@ fn measured(source: &ServiceName, spec: &MetricSourceSpec, said: Said) -> Measur
     Measured { source: source.clone(), key: spec.key(), stale_after: spec.stale_after(), said }
 }
 
-fn begin(inner: &Arc<Inner>, name: &ServiceName, spec: &Arc<MetricSourceSpec>) -> SourceDesk {
+fn begin(inner: &Arc<Inner>, name: &ServiceName, spec: &Arc<MetricSourceSpec>) -> KnownSource {
     let asking = CancellationToken::new();
     let (asker, origin_of) = (Arc::clone(inner), Arc::clone(spec));
     let replicas =
@@ -104,8 +104,8 @@ fn begin(inner: &Arc<Inner>, name: &ServiceName, spec: &Arc<MetricSourceSpec>) -
         (Arc::clone(inner), Arc::clone(spec), name.clone(), asking.clone());
     let tell = move |said: Said| {
         // Locked until it is reported, so that nothing is reported of a source after its withdrawal.
-        let mut desk = teller.measuring();
-        if let (Some(known), false) = (desk.sources.get_mut(&source), ended.is_cancelled()) {
+        let mut asked = teller.measuring();
+        if let (Some(known), false) = (asked.sources.get_mut(&source), ended.is_cancelled()) {
             known.detail.take(teller.loop_handle.now().wall, &said);
             report::tell(&teller, Input::Report(Report::Measured(vec![measured(&source, &told_of, said)])));
         }
@@ -121,19 +121,19 @@ fn begin(inner: &Arc<Inner>, name: &ServiceName, spec: &Arc<MetricSourceSpec>) -
         }
     });
     let detail = SourceDetail { source: name.clone(), measured: None, failed: None };
-    SourceDesk { spec: Arc::clone(spec), asking, detail }
+    KnownSource { spec: Arc::clone(spec), asking, detail }
 }
 
 /// The replicas of a service that have begun their work.
 fn replicas_of(inner: &Inner, origin: &ReplicasOrigin) -> Vec<Replica> {
-    let desk = inner.desk();
-    let Some(service) = desk.services.get(&origin.service) else { return Vec::new() };
+    let node = inner.known();
+    let Some(service) = node.services.get(&origin.service) else { return Vec::new() };
     let has_begun =
-        |replica: &&ReplicaDesk| replica.life.state == LifeState::Running && replica.standing.begun;
+        |replica: &&KnownReplica| replica.life.state == LifeState::Running && replica.standing.begun;
     service.replicas.values().filter(has_begun).map(|replica| ask_of(replica, origin)).collect()
 }
 
-fn ask_of(replica: &ReplicaDesk, origin: &ReplicasOrigin) -> Replica {
+fn ask_of(replica: &KnownReplica, origin: &ReplicasOrigin) -> Replica {
     let life = &replica.life;
     let first = replica.declared.as_ref().and_then(|declared| declared.spec.first_port());
     let name = origin.port.as_ref().or(first.map(|port| &port.name));

@@ -11,7 +11,7 @@ use orchestrator::Order;
 use platform::{AllotRequest, Event, StartRequest, Started, StopRequest};
 
 use crate::agent::Inner;
-use crate::desk::ReplicaDesk;
+use crate::known::KnownReplica;
 use crate::{measuring, probing, report, routes, routing, traffic};
 
 /// Obeys until the loop gives no more orders. What takes long goes on by itself, so that no order waits for another one's end.
@@ -27,11 +27,11 @@ pub(crate) fn run(inner: &Arc<Inner>, orders: &Receiver<Order>) {
 }
 
 fn obey(inner: &Arc<Inner>, action: Action) {
-    inner.desk().receive(action.id);
+    inner.known().receive(action.id);
     let id = action.id;
     match action.kind {
         ActionKind::Start { replica, incarnation, declared, admission } => {
-            inner.desk().begin_start(id);
+            inner.known().begin_start(id);
             let request = StartRequest { action: id, replica, incarnation, declared };
             spawn(inner, inner.starts.track_future(start(Arc::clone(inner), request, admission)));
         }
@@ -78,11 +78,11 @@ async fn start(inner: Arc<Inner>, request: StartRequest, admission: Admission) {
     if let (Outcome::Applied, Some(life)) = (&outcome, life) {
         let (replica, incarnation) = (life.replica.clone(), life.incarnation);
         let is_new = {
-            let mut desk = inner.desk();
-            let replicas = &mut desk.service(&replica.service).replicas;
+            let mut node = inner.known();
+            let replicas = &mut node.service(&replica.service).replicas;
             let is_new =
                 replicas.get(&replica.ordinal).is_none_or(|known| known.life.incarnation != incarnation);
-            if is_new && let Some(old) = replicas.insert(replica.ordinal, ReplicaDesk::of(life)) {
+            if is_new && let Some(old) = replicas.insert(replica.ordinal, KnownReplica::of(life)) {
                 old.probing.cancel();
             }
             is_new
@@ -92,7 +92,7 @@ async fn start(inner: Arc<Inner>, request: StartRequest, admission: Admission) {
             admit(&inner, id, &replica, incarnation, declared, admission);
         }
     }
-    inner.desk().end_start(id);
+    inner.known().end_start(id);
     ended(&inner, id, outcome);
 }
 
@@ -124,8 +124,8 @@ fn admit(
     declared: Arc<Declared>,
     admission: Admission,
 ) -> Outcome {
-    let mut desk = inner.desk();
-    let known = match desk.life_of(replica, incarnation) {
+    let mut node = inner.known();
+    let known = match node.life_of(replica, incarnation) {
         Ok(known) => known,
         Err(refusal) => return Outcome::Refused(refusal),
     };
@@ -138,13 +138,13 @@ fn admit(
         probing::begin(inner, known, &declared);
     }
     known.declared = Some(declared);
-    let service = desk.service(&replica.service);
+    let service = node.service(&replica.service);
     routing::route(inner, &replica.service, service)
 }
 
 fn expose(inner: &Inner, id: ActionId, name: &ServiceName, declared: Option<Arc<Declared>>) -> Outcome {
-    let mut desk = inner.desk();
-    let service = desk.service(name);
+    let mut node = inner.known();
+    let service = node.service(name);
     if id < service.exposed_by {
         return Outcome::Applied;
     }
@@ -159,7 +159,7 @@ fn expose(inner: &Inner, id: ActionId, name: &ServiceName, declared: Option<Arc<
         service.exposed = before;
     }
     // It may have given up an address that routes wait for.
-    routes::retry(inner, &mut desk);
+    routes::retry(inner, &mut node);
     outcome
 }
 

@@ -9,13 +9,13 @@ use probe::{Prober, RunBeside, Told};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::Inner;
-use crate::desk::{ReplicaDesk, Standing};
+use crate::known::{KnownReplica, Standing};
 use crate::obey::spawn;
 use crate::report::tell;
 use crate::routing;
 
 /// Probes a life as declared, in place of how it was probed before.
-pub(crate) fn begin(inner: &Arc<Inner>, known: &mut ReplicaDesk, declared: &Declared) {
+pub(crate) fn begin(inner: &Arc<Inner>, known: &mut KnownReplica, declared: &Declared) {
     known.probing.cancel();
     known.probing = CancellationToken::new();
     let (replica, incarnation) = (known.life.replica.clone(), known.life.incarnation);
@@ -41,12 +41,12 @@ pub(crate) fn begin(inner: &Arc<Inner>, known: &mut ReplicaDesk, declared: &Decl
 /// Takes what the probes of a life say: into the proxy's table first, then to the loop.
 fn health(inner: &Inner, replica: &ReplicaId, incarnation: Incarnation, told: Told) {
     let observed = {
-        let mut desk = inner.desk();
-        let Ok(known) = desk.life_of(replica, incarnation) else { return };
+        let mut node = inner.known();
+        let Ok(known) = node.life_of(replica, incarnation) else { return };
         known.standing = Standing { begun: told.begun, ready: told.ready, live: told.live };
         known.probe_note = told.note;
         let observed = known.observed();
-        routing::route(inner, &replica.service, desk.service(&replica.service));
+        routing::route(inner, &replica.service, node.service(&replica.service));
         observed
     };
     tell(inner, Input::Report(Report::Replica(observed)));

@@ -9,7 +9,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::agent::Inner;
-use crate::desk::{ReplicaDesk, Standing};
+use crate::known::{KnownReplica, Standing};
 use crate::obey::spawn;
 use crate::{routes, routing, traffic};
 
@@ -58,15 +58,15 @@ async fn ends(inner: Arc<Inner>) {
 pub(crate) fn ended(inner: &Inner, life: &Life) {
     routing::take_out(&inner.table, life);
     let observed = {
-        let mut desk = inner.desk();
-        let service = desk.service(&life.replica.service);
+        let mut node = inner.known();
+        let service = node.service(&life.replica.service);
         let ordinal = life.replica.ordinal;
         if service.replicas.get(&ordinal).is_none_or(|known| known.life.incarnation <= life.incarnation) {
             if let Some(old) = service.replicas.remove(&ordinal) {
                 old.probing.cancel();
             }
             routing::route(inner, &life.replica.service, service);
-            routes::let_go(&inner.table, &mut desk, &life.replica.service);
+            routes::let_go(&inner.table, &mut node, &life.replica.service);
         }
         life.observed(Standing::UNASKED.state())
     };
@@ -81,9 +81,9 @@ async fn inventories(inner: Arc<Inner>) {
     }
 }
 
-/// Reports every replica there is, and takes up those that the desk does not know.
+/// Reports every replica there is, and takes up those that the agent does not know.
 pub(crate) async fn inventory(inner: Arc<Inner>) {
-    let up_to = inner.desk().settled_up_to();
+    let up_to = inner.known().settled_up_to();
     let lives = match inner.platform.inventory().await {
         Ok(lives) => lives,
         Err(error) => {
@@ -93,11 +93,11 @@ pub(crate) async fn inventory(inner: Arc<Inner>) {
         }
     };
     let allotted: Vec<Allotted> = lives.iter().filter_map(allotted).collect();
-    let mut desk = inner.desk();
+    let mut node = inner.known();
     let replicas = lives
         .into_iter()
         .map(|life| {
-            let replicas = &mut desk.service(&life.replica.service).replicas;
+            let replicas = &mut node.service(&life.replica.service).replicas;
             let ordinal = life.replica.ordinal;
             if matches!(life.state, LifeState::Exited(_)) {
                 return life.observed(Standing::UNASKED.state());
@@ -109,7 +109,7 @@ pub(crate) async fn inventory(inner: Arc<Inner>) {
                     known.observed()
                 }
                 None => {
-                    let met = ReplicaDesk::of(life);
+                    let met = KnownReplica::of(life);
                     let observed = met.observed();
                     if let Some(old) = replicas.insert(ordinal, met) {
                         old.probing.cancel();
@@ -119,8 +119,8 @@ pub(crate) async fn inventory(inner: Arc<Inner>) {
             }
         })
         .collect();
-    routes::retry(&inner, &mut desk);
-    drop(desk);
+    routes::retry(&inner, &mut node);
+    drop(node);
     let node = inner.node.clone();
     tell(&inner, Input::Report(Report::Inventory { node, up_to, replicas }));
     if !allotted.is_empty() {

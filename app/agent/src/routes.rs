@@ -10,12 +10,12 @@ use proxy::{AttachedRoute, Gateway, RouteError, RouteTraffic, Table};
 
 use crate::agent::Inner;
 use crate::certificates::{self, Certificates};
-use crate::desk::{Desk, ServiceDesk};
+use crate::known::{KnownNode, KnownService};
 use crate::routing;
 
 /// The routes that the agent was told of, and what became of their listeners.
 #[derive(Debug, Default)]
-pub(crate) struct RoutesDesk {
+pub(crate) struct KnownRoutes {
     routing: Arc<Routing>,
     /// By the address asked for: the address that is listened on, or why none is.
     listeners: BTreeMap<SocketAddr, Result<SocketAddr, Arc<str>>>,
@@ -36,12 +36,12 @@ pub struct RouteDetail {
 
 /// Lets the proxy follow these routes and no others.
 pub(crate) fn follow(inner: &Inner, routing: Arc<Routing>) {
-    let desk = &mut *inner.desk();
-    if desk.routes.routing == routing {
+    let node = &mut *inner.known();
+    if node.routes.routing == routing {
         return;
     }
     let gateways = gateways(&routing);
-    desk.routes.listeners.retain(|listen, _| {
+    node.routes.listeners.retain(|listen, _| {
         let stays = gateways.contains_key(listen);
         if !stays {
             inner.table.remove_gateway(*listen);
@@ -50,21 +50,21 @@ pub(crate) fn follow(inner: &Inner, routing: Arc<Routing>) {
         stays
     });
     for (name, spec) in &routing.services {
-        let service = desk.service(name);
+        let service = node.service(name);
         service.routed = Some(Arc::clone(spec));
         routing::route(inner, name, service);
     }
     for gateway in gateways.values() {
-        listen(inner, &mut desk.routes, gateway);
+        listen(inner, &mut node.routes, gateway);
     }
-    desk.routes.routing = routing;
-    let names: Vec<ServiceName> = desk.services.keys().cloned().collect();
-    names.iter().for_each(|name| let_go(&inner.table, desk, name));
+    node.routes.routing = routing;
+    let names: Vec<ServiceName> = node.services.keys().cloned().collect();
+    names.iter().for_each(|name| let_go(&inner.table, node, name));
 }
 
 /// Tries again to listen where that has failed.
-pub(crate) fn retry(inner: &Inner, desk: &mut Desk) {
-    let routes = &mut desk.routes;
+pub(crate) fn retry(inner: &Inner, node: &mut KnownNode) {
+    let routes = &mut node.routes;
     if routes.listeners.values().all(Result::is_ok) {
         return;
     }
@@ -76,11 +76,11 @@ pub(crate) fn retry(inner: &Inner, desk: &mut Desk) {
 }
 
 /// Takes a service out of the proxy when no route leads to it any more and its last replica is gone.
-pub(crate) fn let_go(table: &Table, desk: &mut Desk, name: &ServiceName) {
-    if desk.routes.routing.services.contains_key(name) {
+pub(crate) fn let_go(table: &Table, node: &mut KnownNode, name: &ServiceName) {
+    if node.routes.routing.services.contains_key(name) {
         return;
     }
-    let Some(service) = desk.services.get_mut(name) else { return };
+    let Some(service) = node.services.get_mut(name) else { return };
     if service.routed.is_some() && service.replicas.is_empty() {
         service.routed = None;
         close(table, name, service);
@@ -88,7 +88,7 @@ pub(crate) fn let_go(table: &Table, desk: &mut Desk, name: &ServiceName) {
 }
 
 /// Takes a service out of the proxy unless it is exposed or behind a route.
-pub(crate) fn close(table: &Table, name: &ServiceName, service: &ServiceDesk) {
+pub(crate) fn close(table: &Table, name: &ServiceName, service: &KnownService) {
     if service.exposed.is_none() && service.routed.is_none() {
         table.remove_service(name.as_str());
     }
@@ -98,8 +98,8 @@ pub(crate) fn close(table: &Table, name: &ServiceName, service: &ServiceDesk) {
 pub(crate) fn details(inner: &Inner) -> Vec<RouteDetail> {
     let mut traffic: BTreeMap<Arc<str>, RouteTraffic> =
         inner.table.route_traffic().into_iter().map(|it| (Arc::clone(&it.route), it)).collect();
-    let desk = inner.desk();
-    let routes = desk.routes.routing.routes.iter();
+    let node = inner.known();
+    let routes = node.routes.routing.routes.iter();
     let detail = routes.filter_map(|route| {
         Some(RouteDetail {
             route: route.name.clone(),
@@ -108,7 +108,7 @@ pub(crate) fn details(inner: &Inner) -> Vec<RouteDetail> {
                 inner.table.gateway_tls(route.spec.listen.0),
                 &route.spec.tls,
             ),
-            listening: desk.routes.listeners.get(&route.spec.listen.0)?.clone(),
+            listening: node.routes.listeners.get(&route.spec.listen.0)?.clone(),
             traffic: traffic.remove(route.name.as_str()).unwrap_or_default(),
         })
     });
@@ -130,7 +130,7 @@ fn gateways(routing: &Routing) -> BTreeMap<SocketAddr, Gateway> {
     gateways
 }
 
-fn listen(inner: &Inner, routes: &mut RoutesDesk, gateway: &Gateway) {
+fn listen(inner: &Inner, routes: &mut KnownRoutes, gateway: &Gateway) {
     let declared: Vec<_> = gateway.routes.iter().filter_map(|route| route.spec.tls.as_ref()).collect();
     let tls = certificates::follow(inner, &gateway.listen.to_string(), &declared);
     let gateway = &Gateway { tls, ..gateway.clone() };

@@ -1,4 +1,4 @@
-//! The proxy's table, kept in line with the desk.
+//! The proxy's table, kept in line with what the agent knows.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
@@ -17,16 +17,16 @@ use proxy::{
 use crate::agent::Inner;
 use crate::balancers;
 use crate::certificates;
-use crate::desk::{ReplicaDesk, ServiceDesk};
 use crate::elsewhere;
+use crate::known::{KnownReplica, KnownService};
 
-/// Sets the endpoints of a service in the proxy, and in its external balancers, as its desk has them. Does nothing when it is
+/// Sets the endpoints of a service in the proxy, and in its external balancers, as the agent knows it. Does nothing when it is
 /// neither exposed nor behind a route.
-pub(crate) fn route(inner: &Inner, name: &ServiceName, desk: &ServiceDesk) -> Outcome {
-    let exposed = desk.exposed.as_ref().map(|declared| &declared.spec);
+pub(crate) fn route(inner: &Inner, name: &ServiceName, service: &KnownService) -> Outcome {
+    let exposed = service.exposed.as_ref().map(|declared| &declared.spec);
     let tls = exposed.and_then(|spec| spec.expose.as_ref()?.tls.as_ref());
     let tls = certificates::follow(inner, name.as_str(), tls.as_slice());
-    let Some(spec) = exposed.or(desk.routed.as_deref()) else {
+    let Some(spec) = exposed.or(service.routed.as_deref()) else {
         balancers::forget(inner, name);
         return Outcome::Applied;
     };
@@ -47,14 +47,14 @@ pub(crate) fn route(inner: &Inner, name: &ServiceName, desk: &ServiceDesk) -> Ou
         route.protocol = protocol(port.protocol);
         route.ports = spec.ports.iter().map(service_port).collect();
         let zone = inner.zone.as_ref().map(elsewhere::zone);
-        let replicas = desk.replicas.values().filter_map(|replica| endpoint(replica, &port.name));
+        let replicas = service.replicas.values().filter_map(|replica| endpoint(replica, &port.name));
         route.endpoints = replicas.map(|replica| EndpointRoute { zone: zone.clone(), ..replica }).collect();
         let elsewhere = spec.expose.as_ref().map(|expose| elsewhere::endpoints(&expose.endpoints));
         route.endpoints.extend(elsewhere.into_iter().flatten());
     }
     match inner.table.set_service(&route) {
         Ok(_) => {
-            balancers::tell(inner, name, desk, &route);
+            balancers::tell(inner, name, service, &route);
             Outcome::Applied
         }
         Err(error) => Outcome::Failed(failure(&error)),
@@ -152,7 +152,7 @@ pub(crate) fn endpoint_id(life: &Life) -> EndpointId {
     EndpointId { ordinal: life.replica.ordinal.0, incarnation: life.incarnation.0 }
 }
 
-fn endpoint(replica: &ReplicaDesk, port: &PortName) -> Option<EndpointRoute> {
+fn endpoint(replica: &KnownReplica, port: &PortName) -> Option<EndpointRoute> {
     let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let ports = &replica.life.ports;
     let mut route = EndpointRoute::new(endpoint_id(&replica.life), at(*ports.get(port)?));

@@ -111,10 +111,10 @@ fn read_demand(inner: &Inner) -> Vec<Demand> {
         declared.spec.scale.to_zero.is_some() || declared.forecast_mode() != ForecastMode::Off
     };
     let names: Vec<ServiceName> = {
-        let desk = inner.desk();
+        let node = inner.known();
         let may_rest = |spec: &Arc<ServiceSpec>| spec.scale.to_zero.is_some();
-        let told = desk.services.iter().filter(|(_, desk)| {
-            desk.exposed.as_ref().is_some_and(is_told) || desk.routed.as_ref().is_some_and(may_rest)
+        let told = node.services.iter().filter(|(_, service)| {
+            service.exposed.as_ref().is_some_and(is_told) || service.routed.as_ref().is_some_and(may_rest)
         });
         told.map(|(name, _)| name.clone()).collect()
     };
@@ -157,7 +157,7 @@ fn read_traffic(inner: &Inner, last: &mut Last, all: Vec<ServiceTraffic>) -> Vec
     let routes = inner.table.route_traffic();
     inner.route_rates().take(now, routes.iter().map(|route| (&route.route, route.requests)));
     for service in all {
-        // The proxy's names are those that the desk gave it.
+        // The proxy's names are those that the agent gave it.
         let Ok(name) = ServiceName::parse(&service.service) else { continue };
         for endpoint in service.endpoints {
             let key = (Arc::clone(&service.service), endpoint.id);

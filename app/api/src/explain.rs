@@ -94,7 +94,7 @@ pub(crate) fn require(handle: &Handle, service: &ServiceName) -> Result<(), Fail
         return Ok(());
     }
     let name = service.clone();
-    let is_known = handle.look(move |brain, _| brain.knowledge().service(&name).is_some())?;
+    let is_known = handle.look(move |control, _| control.knowledge().service(&name).is_some())?;
     if is_known { Ok(()) } else { Err(Failure::not_found("service", service.as_str())) }
 }
 

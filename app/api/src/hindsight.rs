@@ -50,16 +50,16 @@ pub(crate) async fn recommendations(
 }
 
 fn declared(handle: &Handle) -> Result<Vec<ServiceName>, Failure> {
-    Ok(handle.look(|brain, _| {
-        let declared = brain.knowledge().services().filter(|service| service.declared.is_some());
+    Ok(handle.look(|control, _| {
+        let declared = control.knowledge().services().filter(|service| service.declared.is_some());
         declared.map(|service| service.name.clone()).collect()
     })?)
 }
 
 fn of_service(handle: &Handle, name: &ServiceName, within: (Wall, Wall)) -> Result<Vec<v1::Advice>, Failure> {
     let asked = name.clone();
-    let found: Option<(Time, ServiceState, Settings)> = handle.look(move |brain, now| {
-        Some((now.time, brain.knowledge().service(&asked)?.clone(), brain.settings().clone()))
+    let found: Option<(Time, ServiceState, Settings)> = handle.look(move |control, now| {
+        Some((now.time, control.knowledge().service(&asked)?.clone(), control.settings().clone()))
     })?;
     let Some((now, service, settings)) = found else { return Ok(Vec::new()) };
     let past = history::read(handle, name, within, RUNS_MAX)?;

@@ -15,8 +15,8 @@ use crate::{capacity, v1};
 /// What was learned of `name`.
 pub(crate) fn learned(handle: &Handle, name: &ServiceName) -> Result<v1::Learned, Failure> {
     let whose = name.clone();
-    let found = handle.look(move |brain, now| {
-        let service = brain.knowledge().service(&whose).filter(|service| service.declared.is_some())?;
+    let found = handle.look(move |control, now| {
+        let service = control.knowledge().service(&whose).filter(|service| service.declared.is_some())?;
         Some(told(now, service))
     })?;
     found.ok_or_else(|| Failure::not_found("service", name.as_str()))

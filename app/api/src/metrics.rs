@@ -103,7 +103,9 @@ struct Latencies {
 async fn read(state: &State) -> Result<Reading, Failure> {
     let rounds = *state.handle.board().changes().borrow();
     let (services, in_flight) = state
-        .ask(|handle| Ok((view::services(handle, None)?, handle.look(|brain, _| brain.actions_in_flight())?)))
+        .ask(|handle| {
+            Ok((view::services(handle, None)?, handle.look(|control, _| control.actions_in_flight())?))
+        })
         .await?;
     let events = state.events_by_kind().clone();
     let (mut requests, mut by_proxy) = (Vec::new(), Vec::new());

@@ -39,7 +39,7 @@ pub(crate) fn at(
 ) -> Result<Option<(ServiceView, Vec<v1::SizeChange>)>, Failure> {
     let segment =
         segment_of(folder, at).and_then(|path| Ok(Segment::open(&path)?)).map_err(|error| failure(&error))?;
-    let mut brain = ControlLoop::new(Settings::default());
+    let mut control = ControlLoop::new(Settings::default());
     let (mut out, mut now) = (Outbox::default(), Now::default());
     let mut changes = Vec::new();
     for record in segment {
@@ -48,7 +48,7 @@ pub(crate) fn at(
             break;
         }
         now = record.now;
-        brain.step(now, &record.input, &mut out);
+        control.step(now, &record.input, &mut out);
         let resized =
             out.events.iter().filter(|event| event.kind == EventKind::Scaled && event.service == *service);
         changes.extend(resized.map(size_change));
@@ -57,7 +57,7 @@ pub(crate) fn at(
     let excess = changes.len().saturating_sub(CHANGES_MAX);
     changes.drain(..excess);
     // Waits are told as of the time asked for, not of the last input before it.
-    Ok(view::view_of(&brain, now, service).map(|view| (view, changes)))
+    Ok(view::view_of(&control, now, service).map(|view| (view, changes)))
 }
 
 /// The last segment that begins at `at` or before.

@@ -255,8 +255,8 @@ fn replica(place: PlaceView, details: &BTreeMap<ReplicaId, ReplicaDetail>) -> v1
 
 /// The nodes; there is one.
 pub(crate) fn nodes(handle: &Handle, agent: &Agent, name: Option<&str>) -> Result<Vec<v1::Node>, Failure> {
-    let (node, seen) = handle.look(|brain, _| {
-        let knowledge = brain.knowledge();
+    let (node, seen) = handle.look(|control, _| {
+        let knowledge = control.knowledge();
         (knowledge.node.clone(), knowledge.inventory_seen)
     })?;
     let node = node.filter(|node| name.is_none_or(|name| name == node.as_str()));

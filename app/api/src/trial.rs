@@ -77,13 +77,13 @@ fn target(name: &ServiceName) -> String {
 /// What would be decided on what is known now; `None` for a service that is new.
 fn at_once(handle: &Handle, declared: &Arc<Declared>) -> Result<Option<v1::Trial>, Failure> {
     let declared = Arc::clone(declared);
-    let account = handle.look(move |brain, now| {
-        let service = brain.knowledge().service(&declared.name).filter(|it| it.declared.is_some())?;
+    let account = handle.look(move |control, now| {
+        let service = control.knowledge().service(&declared.name).filter(|it| it.declared.is_some())?;
         let mut trial = Trial::new(Arc::clone(&declared), service);
         let wanted = service.desired.unwrap_or(0);
         Some((wanted, {
-            let findings = brain.findings(now.time, service);
-            trial.decide(brain.moment(now, service, &findings))
+            let findings = control.findings(now.time, service);
+            trial.decide(control.moment(now, service, &findings))
         }))
     })?;
     Ok(account.map(|(wanted, account)| {
@@ -112,14 +112,14 @@ fn over(folder: &Path, since: Wall, courses: &mut [Course]) -> Result<(), PastEr
         }
     }
     for path in paths.into_iter().rev() {
-        let mut brain = ControlLoop::new(Settings::default());
+        let mut control = ControlLoop::new(Settings::default());
         let mut out = Outbox::default();
         for record in Segment::open(&path)? {
             let record = record?;
-            brain.step(record.now, &record.input, &mut out);
+            control.step(record.now, &record.input, &mut out);
             for decided in out.decisions.iter().filter(|decided| decided.at.wall >= since) {
                 for course in courses.iter_mut().filter(|course| course.declared.name == decided.service) {
-                    course.go_on(&brain, decided.at, decided.account.desired());
+                    course.go_on(&control, decided.at, decided.account.desired());
                 }
             }
             out.clear();
@@ -129,11 +129,11 @@ fn over(folder: &Path, since: Wall, courses: &mut [Course]) -> Result<(), PastEr
 }
 
 impl Course {
-    fn go_on(&mut self, brain: &ControlLoop, at: Now, holds: u32) {
-        let Some(service) = brain.knowledge().service(&self.declared.name) else { return };
+    fn go_on(&mut self, control: &ControlLoop, at: Now, holds: u32) {
+        let Some(service) = control.knowledge().service(&self.declared.name) else { return };
         let trial = self.trial.get_or_insert_with(|| Trial::new(Arc::clone(&self.declared), service));
-        let findings = brain.findings(at.time, service);
-        let tried = trial.decide(brain.moment(at, service, &findings)).desired();
+        let findings = control.findings(at.time, service);
+        let tried = trial.decide(control.moment(at, service, &findings)).desired();
         self.points.push((at.wall, holds, tried));
     }
 }

@@ -58,25 +58,25 @@ pub(crate) fn services(
 ) -> Result<Vec<ServiceView>, Stopped> {
     let names = match names {
         Some(names) => names,
-        None => handle.look(|brain, _| {
-            brain.knowledge().services().map(|service| service.name.clone()).collect::<Vec<_>>()
+        None => handle.look(|control, _| {
+            control.knowledge().services().map(|service| service.name.clone()).collect::<Vec<_>>()
         })?,
     };
     let mut views = Vec::with_capacity(names.len());
     for chunk in names.chunks(LOOK_SERVICES) {
         let chunk = chunk.to_vec();
-        views.extend(handle.look(move |brain, now| {
-            chunk.iter().filter_map(|name| view_of(brain, now, name)).collect::<Vec<_>>()
+        views.extend(handle.look(move |control, now| {
+            chunk.iter().filter_map(|name| view_of(control, now, name)).collect::<Vec<_>>()
         })?);
     }
     Ok(views)
 }
 
-/// The service as `brain` knows it.
-pub(crate) fn view_of(brain: &ControlLoop, now: Now, name: &ServiceName) -> Option<ServiceView> {
-    let knowledge = brain.knowledge();
+/// The service as `control` knows it.
+pub(crate) fn view_of(control: &ControlLoop, now: Now, name: &ServiceName) -> Option<ServiceView> {
+    let knowledge = control.knowledge();
     let service = knowledge.service(name)?;
-    let look = Look { now, settings: brain.settings(), knowledge };
+    let look = Look { now, settings: control.settings(), knowledge };
     let places: Vec<PlaceView> =
         service.places.iter().map(|(ordinal, place)| look.place(service, *ordinal, place)).collect();
     Some(ServiceView {

@@ -123,7 +123,7 @@ pub(crate) fn start(doors: Doors) -> Result<Handle, StartError> {
     let notes = scribe::start(shelf.clone(), handle.clone()).map_err(StartError::Thread)?;
     let journal = Writer::begin(&doors.journal)?;
     let mut engine = Engine {
-        brain: ControlLoop::new(doors.settings.clone()),
+        control: ControlLoop::new(doors.settings.clone()),
         out: Outbox::default(),
         handle: handle.clone(),
         journal,
@@ -176,7 +176,7 @@ fn tell_damage(error: &ReadError) {
 }
 
 struct Engine {
-    brain: ControlLoop,
+    control: ControlLoop,
     out: Outbox,
     handle: Handle,
     journal: Writer,
@@ -240,7 +240,7 @@ impl Engine {
     /// then says when the journal is tried next.
     fn take(&mut self, inbox: &Receiver<Message>, retry: &mut Option<Time>) -> bool {
         let now = self.clock.time();
-        let due = retry.or(self.brain.next_deadline());
+        let due = retry.or(self.control.next_deadline());
         let wait = due.map_or(RETRY, |due| due.since(now).min(RETRY));
         let first = match inbox.recv_timeout(wait) {
             Ok(message) => message,
@@ -276,7 +276,7 @@ impl Engine {
         }
         let now = self.clock.now();
         for look in looks {
-            look(&self.brain, now);
+            look(&self.control, now);
         }
         self.board.tick();
         goes_on
@@ -286,7 +286,7 @@ impl Engine {
     fn step(&mut self, input: &Input) -> Result<(), AppendError> {
         let now = self.clock.now();
         let mut out = Outbox::default();
-        self.brain.step(now, input, &mut out);
+        self.control.step(now, input, &mut out);
         let digest = out.digest();
         self.out.actions.append(&mut out.actions);
         self.out.events.append(&mut out.events);

@@ -145,8 +145,8 @@ impl Handle {
     pub fn protect(&self, replica: &ReplicaId, lasting: Duration) -> Result<(), ApplyError> {
         let _turn = self.turn();
         let whom = replica.clone();
-        let life = self.look(move |brain, _| {
-            let place = brain.knowledge().place(&whom.service, whom.ordinal)?;
+        let life = self.look(move |control, _| {
+            let place = control.knowledge().place(&whom.service, whom.ordinal)?;
             (place.is_occupied() && !place.is_leaving()).then_some(place.incarnation)
         })?;
         let incarnation = life.ok_or_else(|| ApplyError::NoSuchReplica(replica.clone()))?;
@@ -174,7 +174,7 @@ impl Handle {
         look: impl FnOnce(&ControlLoop, Now) -> T + Send + 'static,
     ) -> Result<T, Stopped> {
         let (answer, asked) = std::sync::mpsc::sync_channel(1);
-        let look = Box::new(move |brain: &ControlLoop, now| drop(answer.send(look(brain, now))));
+        let look = Box::new(move |control: &ControlLoop, now| drop(answer.send(look(control, now))));
         self.inner.messages.send(Message::Look(look)).map_err(|_| Stopped)?;
         asked.recv().map_err(|_| Stopped)
     }

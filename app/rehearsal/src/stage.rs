@@ -70,10 +70,10 @@ fn play(sim: &mut Simulation, script: &Script, notes: &mut Notes, progress: &mut
 
 /// Whether every service has the replicas that it wants.
 fn stands(sim: &Simulation, script: &Script) -> bool {
-    let Some(brain) = sim.brain() else { return false };
+    let Some(control) = sim.control() else { return false };
     script.parts.iter().all(|part| {
         let name = &part.declared.name;
-        let wanted = brain.knowledge().service(name).and_then(|service| service.desired);
+        let wanted = control.knowledge().service(name).and_then(|service| service.desired);
         let site = sim.node().sites().iter().find(|site| site.name == *name);
         wanted.is_some_and(|wanted| site.map_or(0, ready) >= wanted)
     })
@@ -93,7 +93,7 @@ fn happen(sim: &mut Simulation, deed: &Deed) {
     match deed {
         Deed::Kill(replica) => sim.kill(replica),
         Deed::Hang(replica) => sim.hang(replica, None),
-        Deed::KillHomeostat => sim.kill_keeper(),
+        Deed::KillHomeostat => sim.kill_orchestrator(),
     }
 }
 
@@ -144,7 +144,7 @@ impl Notes {
         self.next_sample = since + self.every;
         for site in sim.node().sites() {
             let Some(course) = self.courses.get_mut(site.name.as_str()) else { continue };
-            let knowledge = sim.brain().map(control::ControlLoop::knowledge);
+            let knowledge = sim.control().map(control::ControlLoop::knowledge);
             let known = knowledge.and_then(|knowledge| knowledge.service(&site.name)?.desired);
             let before = course.samples.last().copied().unwrap_or_default();
             course.samples.push(Sample {

@@ -12,11 +12,11 @@
 //! use model::settings::Settings;
 //! use model::time::Now;
 //!
-//! let mut brain = ControlLoop::new(Settings::default());
+//! let mut control = ControlLoop::new(Settings::default());
 //! let mut out = Outbox::default();
 //! let settings = Settings::default().into();
 //! let start = Start { epoch: Epoch(1), node: NodeName::parse("here").unwrap(), seed: 7, settings };
-//! brain.step(Now::default(), &Input::Started(start), &mut out);
+//! control.step(Now::default(), &Input::Started(start), &mut out);
 //! assert!(out.is_empty(), "nothing is wanted yet");
 //! ```
 

@@ -104,12 +104,12 @@ pub enum Effect {
         epoch: Epoch,
     },
     /// The orchestrator was killed.
-    KeeperDied {
+    OrchestratorDied {
         /// Its epoch.
         epoch: Epoch,
     },
     /// The orchestrator has begun anew.
-    KeeperBegan {
+    OrchestratorBegan {
         /// Its epoch.
         epoch: Epoch,
     },

@@ -43,7 +43,7 @@ pub(crate) struct Chance {
     pub(crate) agent: Stream,
     pub(crate) lives: Stream,
     pub(crate) strikes: Stream,
-    pub(crate) keeper: Stream,
+    pub(crate) orchestrator: Stream,
     pub(crate) disk: Stream,
 }
 
@@ -63,7 +63,7 @@ pub(crate) enum Happening {
     /// A fault strikes, unless the season has changed.
     Strike { fault: Fault, season: u32 },
     /// The orchestrator begins anew.
-    KeeperBegins,
+    OrchestratorBegins,
     /// An orchestrator of an earlier epoch goes on where it was.
     ZombieWakes,
 }
@@ -108,7 +108,8 @@ impl Fabric {
                 agent: stream("agent"),
                 lives: stream("lives"),
                 strikes: stream("strikes"),
-                keeper: stream("keeper"),
+                // Seeds grow from this name: the runs that are written down are to stay what they were.
+                orchestrator: stream("keeper"),
                 disk: stream("disk"),
             },
             heard_until: start,

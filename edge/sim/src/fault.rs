@@ -36,7 +36,7 @@ pub enum Fault {
     /// Nothing is measured for some seconds: absent is not zero.
     Blind,
     /// The orchestrator is killed, and comes back after a while.
-    KeeperDies,
+    OrchestratorDies,
     /// The killed orchestrator was only asleep: it wakes after its successor has begun.
     Zombie,
     /// The wall clock steps, up to a day either way.
@@ -62,7 +62,7 @@ impl Fault {
         Self::Flap,
         Self::SharedStall,
         Self::Blind,
-        Self::KeeperDies,
+        Self::OrchestratorDies,
         Self::Zombie,
         Self::ClockStep,
         Self::Eject,
@@ -76,7 +76,7 @@ impl Fault {
         Self::Flap,
         Self::SharedStall,
         Self::Blind,
-        Self::KeeperDies,
+        Self::OrchestratorDies,
         Self::ClockStep,
         Self::Eject,
     ];
@@ -98,7 +98,7 @@ impl Fault {
             Self::Flap => "flap",
             Self::SharedStall => "shared-stall",
             Self::Blind => "blind",
-            Self::KeeperDies => "keeper-dies",
+            Self::OrchestratorDies => "orchestrator-dies",
             Self::Zombie => "zombie",
             Self::ClockStep => "clock-step",
             Self::Eject => "eject",

@@ -53,7 +53,7 @@ pub use traffic::TICK;
 mod words;
 pub use words::{clock, readable};
 
-mod keeper;
+mod orchestrator;
 
 mod disk;
 pub use disk::Disk;

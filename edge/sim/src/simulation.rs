@@ -17,9 +17,9 @@ use crate::effect::Effect;
 use crate::fabric::{Fabric, Happening, LifeEvent, LifeKey, befalls};
 use crate::fault::{Fault, Faults};
 use crate::gauge::Gauge;
-use crate::keeper::Keeper;
 use crate::load::Load;
 use crate::node::Node;
+use crate::orchestrator::Orchestrator;
 use crate::program::Program;
 use crate::traffic::TICK;
 
@@ -38,7 +38,7 @@ pub struct Simulation {
     pub(crate) fabric: Fabric,
     pub(crate) node: Node,
     pub(crate) disk: Disk,
-    pub(crate) keeper: Keeper,
+    pub(crate) orchestrator: Orchestrator,
     pub(crate) out: Outbox,
     pub(crate) input: Input,
     pub(crate) wall_ahead_ms: i64,
@@ -69,13 +69,13 @@ impl Simulation {
             fabric: Fabric::new(seed, BEGIN),
             node: Node::new(name),
             disk: Disk::default(),
-            keeper: Keeper::new(settings, seed),
+            orchestrator: Orchestrator::new(settings, seed),
             out: Outbox::default(),
             input: Input::Woke,
             wall_ahead_ms: 0,
             steps: 0,
         };
-        world.fabric.after(Duration::ZERO, Happening::KeeperBegins);
+        world.fabric.after(Duration::ZERO, Happening::OrchestratorBegins);
         world.fabric.after(TICK, Happening::Tick);
         world
     }
@@ -83,7 +83,7 @@ impl Simulation {
     /// The same, where orchestrator, agent and proxy are one process and die together.
     #[must_use]
     pub fn in_one_process(mut self) -> Self {
-        self.keeper.is_whole = true;
+        self.orchestrator.is_whole = true;
         self
     }
 
@@ -108,13 +108,13 @@ impl Simulation {
     }
 
     /// The loop; `None` while the orchestrator is down.
-    pub fn brain(&self) -> Option<&ControlLoop> {
-        self.keeper.run.as_ref().map(|run| &run.brain)
+    pub fn control(&self) -> Option<&ControlLoop> {
+        self.orchestrator.run.as_ref().map(|run| &run.control)
     }
 
     /// The epoch of the run that lives.
     pub fn epoch(&self) -> Option<Epoch> {
-        self.keeper.run.as_ref().map(|run| run.epoch)
+        self.orchestrator.run.as_ref().map(|run| run.epoch)
     }
 
     /// The node and everything on it, as it truly is.
@@ -180,7 +180,7 @@ impl Simulation {
     /// A person's wish is written down, and told to the loop when there is one.
     pub fn order(&mut self, intent: Intent) {
         self.disk.keep(&intent);
-        if let Some(run) = &self.keeper.run {
+        if let Some(run) = &self.orchestrator.run {
             let input = Input::Intent(intent);
             self.fabric.queue.put(self.fabric.now, Happening::ToLoop { epoch: run.epoch, input });
         }
@@ -212,7 +212,7 @@ impl Simulation {
     /// When nothing does, the time is `end` afterwards.
     pub fn turn(&mut self, end: Time) -> Turn {
         self.fabric.effects.clear();
-        let wake = self.keeper.wakes_at.map(|at| at.max(self.fabric.now));
+        let wake = self.orchestrator.wakes_at.map(|at| at.max(self.fabric.now));
         let next = self.fabric.queue.next_at();
         if let Some(at) = wake.filter(|at| *at <= end && next.is_none_or(|next| *at < next)) {
             self.fabric.now = at;
@@ -238,7 +238,7 @@ impl Simulation {
                 if self.epoch() == Some(epoch) {
                     return self.step(input);
                 }
-                if self.keeper.zombie.as_ref().is_some_and(|zombie| zombie.epoch == epoch) {
+                if self.orchestrator.zombie.as_ref().is_some_and(|zombie| zombie.epoch == epoch) {
                     return self.step_zombie(input);
                 }
             }
@@ -250,7 +250,7 @@ impl Simulation {
                     self.schedule_strike(fault);
                 }
             }
-            Happening::KeeperBegins => self.begin_keeper(),
+            Happening::OrchestratorBegins => self.begin_orchestrator(),
             Happening::ZombieWakes => return self.step_zombie(Input::Woke),
         }
         Turn::World
@@ -258,18 +258,18 @@ impl Simulation {
 
     fn step(&mut self, input: Input) -> Turn {
         let now = self.clock();
-        let Some(run) = &mut self.keeper.run else { return Turn::World };
+        let Some(run) = &mut self.orchestrator.run else { return Turn::World };
         self.out.clear();
-        run.brain.step(now, &input, &mut self.out);
-        self.keeper.wakes_at = run.brain.next_deadline();
+        run.control.step(now, &input, &mut self.out);
+        self.orchestrator.wakes_at = run.control.next_deadline();
         self.steps += 1;
         self.input = input;
         if self.out.is_empty() {
             return Turn::Stepped;
         }
-        let told = if self.keeper.dies_mid_step && !self.out.actions.is_empty() {
+        let told = if self.orchestrator.dies_mid_step && !self.out.actions.is_empty() {
             let all = self.out.actions.len() as u64;
-            usize::try_from(self.fabric.chance.keeper.below(all + 1)).unwrap_or(0)
+            usize::try_from(self.fabric.chance.orchestrator.below(all + 1)).unwrap_or(0)
         } else {
             self.out.actions.len()
         };
@@ -280,8 +280,8 @@ impl Simulation {
         for event in self.out.events.iter().filter(|event| event.kind == EventKind::Gone) {
             self.disk.forget(&event.service);
         }
-        if self.keeper.dies_mid_step && !self.out.actions.is_empty() {
-            self.kill_keeper();
+        if self.orchestrator.dies_mid_step && !self.out.actions.is_empty() {
+            self.kill_orchestrator();
         }
         Turn::Stepped
     }
@@ -305,7 +305,7 @@ impl Simulation {
         let outcome = if action.epoch < self.disk.epoch {
             self.fabric.effects.push(Effect::Refused { action, refusal: Refusal::StaleEpoch });
             Outcome::Refused(Refusal::StaleEpoch)
-        } else if self.keeper.run.is_none() {
+        } else if self.orchestrator.run.is_none() {
             // It died while the write was on its way: the disk may have it or not.
             if self.fabric.chance.disk.happens(500) {
                 self.disk.memories.insert(memory.service.clone(), memory);
@@ -381,11 +381,11 @@ impl Simulation {
                 let is_partial = strikes.happens(500);
                 self.node.blind(until, is_partial);
             }
-            Fault::KeeperDies => {
+            Fault::OrchestratorDies => {
                 if self.fabric.chance.strikes.happens(500) {
-                    self.kill_keeper();
+                    self.kill_orchestrator();
                 } else {
-                    self.keeper.dies_mid_step = true;
+                    self.orchestrator.dies_mid_step = true;
                 }
             }
             Fault::ClockStep => {

@@ -126,7 +126,7 @@ impl Spent {
 
 /// A loop with one service, whose replicas do as they are told.
 struct World {
-    brain: ControlLoop,
+    control: ControlLoop,
     out: Outbox,
     now: Time,
     name: ServiceName,
@@ -138,9 +138,9 @@ struct World {
 impl World {
     fn new(policy: &Value) -> anyhow::Result<Self> {
         let name = ServiceName::parse("shop")?;
-        let brain = ControlLoop::new(Settings::default());
+        let control = ControlLoop::new(Settings::default());
         let used = vec![(Duration::ZERO, 0); BEGIN_WITH as usize];
-        let mut world = Self { brain, out: Outbox::default(), now: BEGIN, name, decided: None, used };
+        let mut world = Self { control, out: Outbox::default(), now: BEGIN, name, decided: None, used };
         let settings = Arc::new(Settings::default());
         let declared = declared(&world.name, policy)?;
         let memory = Memory { desired: Some(BEGIN_WITH), ..Memory::blank(world.name.clone()) };
@@ -158,7 +158,7 @@ impl World {
         let now = Now { time: self.now, wall: Wall::from_millis(self.now.as_millis()) };
         let before = self.out.decisions.len();
         let watch = Stopwatch::start();
-        self.brain.step(now, input, &mut self.out);
+        self.control.step(now, input, &mut self.out);
         let cost = watch.stop();
         if let Some(decided) = self.out.decisions[before..].last() {
             self.decided = Some((Arc::clone(&decided.account), cost));
@@ -203,7 +203,7 @@ impl World {
 
     /// The replicas that run, and whether each was told to stop.
     fn lives(&self) -> Vec<(Ordinal, Incarnation, bool)> {
-        let service = self.brain.knowledge().service(&self.name);
+        let service = self.control.knowledge().service(&self.name);
         let places = service.into_iter().flat_map(|service| &service.places);
         let running = places.filter(|(_, place)| place.is_occupied());
         let is_stopping = |place: &Place| matches!(place.stage, Stage::Stopping { .. });

@@ -166,7 +166,7 @@ impl Story {
             }
             Deed::Release { service } => self.sim.order(Intent::Release(service)),
             Deed::Withdraw { service } => self.sim.order(Intent::Withdraw(service)),
-            Deed::KillOrchestrator => self.sim.kill_keeper(),
+            Deed::KillOrchestrator => self.sim.kill_orchestrator(),
             Deed::End => {}
         }
     }

@@ -124,7 +124,7 @@ pub fn effect_line(effect: &Effect) -> Option<String> {
             format!("{requests} requests to {service} found no replica")
         }
         Effect::Refused { action, refusal } => format!("action {action} was refused: {refusal:?}"),
-        Effect::KeeperDied { epoch } => format!("the orchestrator of epoch {epoch} was killed"),
-        Effect::KeeperBegan { epoch } => format!("an orchestrator has begun epoch {epoch}"),
+        Effect::OrchestratorDied { epoch } => format!("the orchestrator of epoch {epoch} was killed"),
+        Effect::OrchestratorBegan { epoch } => format!("an orchestrator has begun epoch {epoch}"),
     })
 }

@@ -40,13 +40,13 @@ fn worker() -> Value {
 fn yesterday(folder: &Path, worker: &Value, most: i64) {
     let mut history = History::new(folder.to_owned(), 30 * DAY);
     history.begin_run(Epoch(1)).unwrap();
-    let mut brain = ControlLoop::new(Settings::default());
+    let mut control = ControlLoop::new(Settings::default());
     let begin = os::wall().as_millis() - u64::try_from((DAY + Duration::from_hours(1)).as_millis()).unwrap();
     let mut put = |elapsed: Duration, input: &Input| {
         let ms = u64::try_from(elapsed.as_millis()).unwrap();
         let now = Now { time: Time::from_millis(1_000_000 + ms), wall: Wall::from_millis(begin + ms) };
         let mut out = Outbox::default();
-        brain.step(now, input, &mut out);
+        control.step(now, input, &mut out);
         out.decisions.iter().for_each(|decided| history.keep(decided).unwrap());
     };
     let node = NodeName::parse("there").unwrap();

@@ -137,12 +137,12 @@ const UNREADABLE: &str = "could not replay the journal (HS0011)";
 
 fn replay(path: &Path, history: Option<&Path>, replayed: &mut Replayed) -> anyhow::Result<()> {
     let mut awaited = history.map_or_else(|| Ok(Awaited::default()), |folder| awaited(path, folder))?;
-    let mut brain = ControlLoop::new(Settings::default());
+    let mut control = ControlLoop::new(Settings::default());
     let mut out = Outbox::default();
     let (mut first, mut last) = (None::<Now>, Now::default());
     for (number, record) in (1..).zip(Segment::open(path).context(UNREADABLE)?) {
         let record = record.context(UNREADABLE)?;
-        brain.step(record.now, &record.input, &mut out);
+        control.step(record.now, &record.input, &mut out);
         let digest = out.digest();
         if digest != record.digest {
             let record = Box::new(record);

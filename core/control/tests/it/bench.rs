@@ -19,7 +19,7 @@ use model::time::{Now, Time, Wall};
 
 /// A loop, a clock, and what the loop has told.
 pub(crate) struct Bench {
-    pub(crate) brain: ControlLoop,
+    pub(crate) control: ControlLoop,
     pub(crate) now: Time,
     pub(crate) told: Vec<Action>,
     out: Outbox,
@@ -30,7 +30,7 @@ impl Bench {
     pub(crate) fn new() -> Self {
         let settings = Settings::default();
         let mut bench = Self {
-            brain: ControlLoop::new(settings.clone()),
+            control: ControlLoop::new(settings.clone()),
             now: Time::from_millis(1_000_000),
             told: Vec::new(),
             out: Outbox::default(),
@@ -45,7 +45,7 @@ impl Bench {
     pub(crate) fn put(&mut self, input: &Input) {
         self.out.clear();
         let now = Now { time: self.now, wall: Wall::from_millis(self.now.as_millis()) };
-        self.brain.step(now, input, &mut self.out);
+        self.control.step(now, input, &mut self.out);
         self.told.append(&mut self.out.actions);
     }
 
@@ -120,12 +120,12 @@ impl Bench {
 
     /// How many replicas of a service are wanted.
     pub(crate) fn desired(&self, service: &str) -> Option<u32> {
-        self.brain.knowledge().service(&name(service))?.desired
+        self.control.knowledge().service(&name(service))?.desired
     }
 
     /// The lives that the loop knows of a service, by place.
     pub(crate) fn lives(&self, service: &str) -> Vec<(u32, u32)> {
-        let service = self.brain.knowledge().service(&name(service));
+        let service = self.control.knowledge().service(&name(service));
         let places = service.into_iter().flat_map(|service| &service.places);
         places.map(|(ordinal, place)| (ordinal.0, place.incarnation.0)).collect()
     }

@@ -80,7 +80,7 @@ impl Course {
         match deed {
             Deed::Passes(ms) => {
                 let end = self.world.now + Duration::from_millis(*ms);
-                while let Some(due) = self.world.brain.next_deadline().filter(|due| *due <= end) {
+                while let Some(due) = self.world.control.next_deadline().filter(|due| *due <= end) {
                     self.world.now = due.max(self.world.now);
                     put(&mut self.world, &Input::Woke);
                 }
@@ -198,7 +198,7 @@ impl Course {
     }
 
     fn nth(&self, which: usize) -> Option<Observed> {
-        let services = self.world.brain.knowledge().services();
+        let services = self.world.control.knowledge().services();
         let mut places =
             services.flat_map(|s| s.places.iter().map(|(ordinal, place)| (&s.name, *ordinal, place)));
         let (service, ordinal, place) = places.nth(which)?;
@@ -211,7 +211,7 @@ impl Course {
     }
 
     fn returns(&mut self) {
-        let knowledge = self.world.brain.knowledge();
+        let knowledge = self.world.control.knowledge();
         let memories: Vec<_> =
             knowledge.services().filter_map(|s| Some(s.remembered.clone()?.memory)).collect();
         let running: Vec<_> = (0..)

@@ -97,7 +97,7 @@ impl Floor {
     }
 
     fn is_at(&self, place: u32) -> Option<Resources> {
-        let service = self.bench.brain.knowledge().service(&name("shop"))?;
+        let service = self.bench.control.knowledge().service(&name("shop"))?;
         service.places.get(&model::identity::Ordinal(place))?.resources
     }
 }
@@ -220,7 +220,7 @@ fn settle(floor: &mut Floor) -> (usize, usize) {
     let (mut least, mut most) = (usize::MAX, 0);
     for _ in 0..600 {
         floor.bench.obey_for(Duration::from_secs(1));
-        let service = floor.bench.brain.knowledge().service(&name("shop")).unwrap();
+        let service = floor.bench.control.knowledge().service(&name("shop")).unwrap();
         let serving = service.places.values().filter(|place| place.is_serving()).count();
         (least, most) = (least.min(serving), most.max(service.places.len()));
     }
@@ -232,7 +232,7 @@ fn where_what_runs_cannot_be_changed_one_after_the_other_is_replaced() {
     let mut floor = rigid(2);
     let (least, most) = settle(&mut floor);
     assert_eq!((least, most), (2, 3), "as many as wanted serve at any time, and one more at most");
-    let service = floor.bench.brain.knowledge().service(&name("shop")).unwrap();
+    let service = floor.bench.control.knowledge().service(&name("shop")).unwrap();
     let cpus: Vec<_> = service.places.values().map(|place| place.resources.unwrap().cpu.unwrap()).collect();
     assert_eq!(cpus.len(), 2);
     assert!(cpus.iter().all(|cpu| (115..=130).contains(&cpu.milli())), "{cpus:?}");
@@ -250,7 +250,7 @@ fn one_that_a_person_protects_is_not_replaced() {
     }
     floor = stiffen(floor, 2);
     assert_eq!(settle(&mut floor), (2, 2));
-    let service = floor.bench.brain.knowledge().service(&name("shop")).unwrap();
+    let service = floor.bench.control.knowledge().service(&name("shop")).unwrap();
     assert!(service.waits.iter().any(|wait| matches!(wait.reason, Reason::Protected { .. })));
 }
 

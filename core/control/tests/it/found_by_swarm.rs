@@ -32,7 +32,7 @@ fn a_service_that_is_declared_again_goes_on_with_its_lives() {
     bench.obey_for(MINUTE);
     bench.put(&Input::Intent(Intent::Withdraw(name("shop"))));
     bench.obey_for(MINUTE);
-    assert!(bench.brain.knowledge().service(&name("shop")).is_none(), "it is gone");
+    assert!(bench.control.knowledge().service(&name("shop")).is_none(), "it is gone");
     bench.declare(fixed("shop", 2, 1));
     bench.obey_for(MINUTE);
     assert_eq!(bench.lives("shop"), [(0, 2)]);
@@ -93,7 +93,7 @@ fn a_new_version_replaces_one_that_never_became_ready() {
     bench.declare(Declared { generation: Generation(3), ..fixed("shop", 3, 2) });
     bench.obey_for(2 * MINUTE);
     let generations: Vec<_> = bench
-        .brain
+        .control
         .knowledge()
         .service(&name("shop"))
         .unwrap()

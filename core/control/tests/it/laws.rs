@@ -37,7 +37,7 @@ fn hold_always(deeds: &[Deed], mut law: impl FnMut(&World, &Input, &World)) {
 }
 
 fn services(world: &World) -> impl Iterator<Item = &ServiceState> {
-    world.brain.knowledge().services().filter(|service| service.declared.is_some())
+    world.control.knowledge().services().filter(|service| service.declared.is_some())
 }
 
 /// The bounds that people have set for a service, a hold left aside.
@@ -50,7 +50,7 @@ fn bounds(service: &ServiceState, wall: Wall) -> (u32, u32) {
 /// The picture that an input is answered with: what was known before it, and what it tells itself. A report that a replica is
 /// not ready any more is no deed of the loop, which answers it on a picture in which that replica serves no longer.
 fn answered_with(before: &World, input: &Input) -> Knowledge {
-    let mut knowledge = before.brain.knowledge().clone();
+    let mut knowledge = before.control.knowledge().clone();
     if let Input::Report(report) = input {
         let mut facts = Vec::new();
         monitor::facts(&knowledge, report, &mut facts);
@@ -73,7 +73,7 @@ fn taken_away(picture: Option<&ServiceState>, after: &ServiceState) -> Vec<Ordin
 
 /// What runs is ready and live again, whatever was said of it last.
 fn recover_all(world: &mut World) {
-    let all = world.brain.knowledge().services().flat_map(|service| {
+    let all = world.control.knowledge().services().flat_map(|service| {
         let running = service.places.iter().filter(|(_, place)| place.health().is_some());
         running.map(|(ordinal, _)| format!("{}-{ordinal}", service.name))
     });
@@ -91,7 +91,7 @@ proptest! {
     fn guard_accepts_what_plan_makes(deeds in prop::collection::vec(orderly(), 1..60)) {
         let settings = Settings::default();
         hold_always(&deeds, |_, _, world| {
-            let knowledge = world.brain.knowledge();
+            let knowledge = world.control.knowledge();
             for service in knowledge.services() {
                 let now = Now { time: world.now, wall: world.wall };
                 let mut found = Vec::new();
@@ -119,7 +119,7 @@ proptest! {
     ) {
         hold_always(&deeds, |before, _, after| {
             for service in services(after) {
-                let had = before.brain.knowledge().service(&service.name).map_or(0, ServiceState::count);
+                let had = before.control.knowledge().service(&service.name).map_or(0, ServiceState::count);
                 let held = service.hold.map_or(0, |hold| hold.replicas);
                 let most = bounds(service, after.wall).1.max(held) + 1;
                 assert!(service.count() <= most.max(had), "{} has {} places", service.name, service.count());
@@ -185,7 +185,7 @@ proptest! {
     #[test]
     fn an_input_leaves_the_next_deadline_ahead(deeds in prop::collection::vec(orderly(), 1..60)) {
         hold_always(&deeds, |_, _, after| {
-            assert!(after.brain.next_deadline().is_none_or(|due| due > after.now));
+            assert!(after.control.next_deadline().is_none_or(|due| due > after.now));
         });
     }
 
@@ -198,7 +198,7 @@ proptest! {
                 assert_eq!(digest, 0, "the second telling of {report:?}");
                 let seen = |world: &World| match report {
                     // How the sizing looks is renewed with each plan; what was folded is not.
-                    Report::Traffic(_) | Report::Demand(_) => format!("{:?}", world.brain.knowledge().services().map(|s| &s.places).collect::<Vec<_>>()),
+                    Report::Traffic(_) | Report::Demand(_) => format!("{:?}", world.control.knowledge().services().map(|s| &s.places).collect::<Vec<_>>()),
                     Report::Replica(_)
                     | Report::Usage(_)
                     | Report::Inventory { .. }
@@ -206,7 +206,7 @@ proptest! {
                     | Report::Allotted(_)
                     | Report::Latencies(_)
                     | Report::Ejected(_) => {
-                        format!("{:?}", world.brain.knowledge())
+                        format!("{:?}", world.control.knowledge())
                     }
                 };
                 assert_eq!(seen(&again), seen(after));
@@ -235,7 +235,7 @@ proptest! {
     #[test]
     fn no_row_of_inputs_makes_the_loop_panic_or_spin(deeds in prop::collection::vec(wild(), 1..60)) {
         hold_always(&deeds, |_, _, after| {
-            assert!(after.brain.next_deadline().is_none_or(|due| due > after.now));
+            assert!(after.control.next_deadline().is_none_or(|due| due > after.now));
         });
     }
 

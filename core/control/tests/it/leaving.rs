@@ -167,7 +167,7 @@ fn a_replica_that_serves_for_nobody_this_run_knows_of_is_stopped() {
     world.told();
     world.serves("shop-0", 10, 3);
     world.lives_for(seconds(60));
-    assert_eq!(world.brain.knowledge().services().count(), 0, "it is gone, {:?}", world.told());
+    assert_eq!(world.control.knowledge().services().count(), 0, "it is gone, {:?}", world.told());
 }
 
 #[test]

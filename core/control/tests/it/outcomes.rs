@@ -46,7 +46,7 @@ fn a_stale_epoch_silences_the_loop() {
     let mut world = starting();
     world.told();
     world.ends("start", Outcome::Refused(Refusal::StaleEpoch));
-    assert!(world.brain.is_deposed());
+    assert!(world.control.is_deposed());
     world.declares(fixed("other", 1, 3));
     world.lives_for(seconds(600));
     assert!(world.told().is_empty());

@@ -86,7 +86,7 @@ fn recommendations_alone_change_nothing() {
     let mut bench = used_for(recommend.clone(), 61);
     bench.declare(declared(2, 2, recommend));
     assert_eq!(started_with(&bench.told), [AS_DECLARED]);
-    let service = bench.brain.knowledge().service(&ServiceName::parse("shop").unwrap()).unwrap();
+    let service = bench.control.knowledge().service(&ServiceName::parse("shop").unwrap()).unwrap();
     let found = plan::vertical::recommendation(bench.now, service, None).expect("it was learned");
     assert!(found.cpu.is_some() && found.memory.is_some(), "{found:?}");
 }
@@ -130,7 +130,7 @@ fn after_memory_ran_out_the_successor_gets_more() {
 #[test]
 fn what_was_learned_survives_a_restart_and_is_forgotten_when_nobody_wants_it() {
     let bench = used_for(initial(), 61);
-    let service = bench.brain.knowledge().service(&ServiceName::parse("shop").unwrap()).unwrap();
+    let service = bench.control.knowledge().service(&ServiceName::parse("shop").unwrap()).unwrap();
     let memory: Memory = service.memory();
     assert!(memory.usage.samples >= 60);
 
@@ -144,7 +144,7 @@ fn what_was_learned_survives_a_restart_and_is_forgotten_when_nobody_wants_it() {
     assert!(started.iter().all(|(cpu, _)| *cpu < 130), "{started:?}");
 
     again.declare(declared(3, 2, None));
-    let service = again.brain.knowledge().service(&ServiceName::parse("shop").unwrap()).unwrap();
+    let service = again.control.knowledge().service(&ServiceName::parse("shop").unwrap()).unwrap();
     assert_eq!(service.usage, UsageProfile::default());
 }
 
@@ -162,14 +162,14 @@ fn how_a_limit_holds_and_what_was_lost_survive_a_restart_of_a_service_of_which_n
     let exit = Exit { status: ExitStatus::Signal(9), out_of_memory: false, ran_for: Duration::from_mins(10) };
     bench.put(&Input::Report(Report::Replica(observed("shop-0", 1, ReplicaState::Exited(exit)))));
     let shop = ServiceName::parse("shop").unwrap();
-    let memory: Memory = bench.brain.knowledge().service(&shop).unwrap().memory();
+    let memory: Memory = bench.control.knowledge().service(&shop).unwrap().memory();
     assert_eq!((memory.throttling.minutes, memory.throttling.limit), (10, MilliCpu(250)));
     assert_eq!(memory.losses.at, [bench.now]);
 
     let mut again = Bench::new();
     again.declare(declared(1, 1, None));
     again.put(&Input::Remembered(Arc::new(memory.clone())));
-    let service = again.brain.knowledge().service(&shop).unwrap();
+    let service = again.control.knowledge().service(&shop).unwrap();
     assert_eq!((&service.throttling, &service.losses), (&memory.throttling, &memory.losses));
     let share = knowledge::throttled_share(&service.throttling, Quantity::from_milli(250));
     assert!(share.is_some_and(|share| (0.4..0.43).contains(&share)), "{share:?}");

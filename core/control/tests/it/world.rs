@@ -23,7 +23,7 @@ use crate::bench::{READY, name};
 /// A loop, its clock, and what it has told so far.
 #[derive(Clone)]
 pub(crate) struct World {
-    pub(crate) brain: ControlLoop,
+    pub(crate) control: ControlLoop,
     /// What each run begins with.
     settings: Settings,
     pub(crate) now: Time,
@@ -48,7 +48,7 @@ impl World {
 
     fn of(settings: Settings) -> Self {
         Self {
-            brain: ControlLoop::new(settings.clone()),
+            control: ControlLoop::new(settings.clone()),
             settings,
             now: Time::from_millis(1_000_000),
             wall: Wall::from_millis(7),
@@ -92,7 +92,7 @@ impl World {
     /// Puts one input in, and keeps what comes out. Answers the digest of that.
     pub(crate) fn put(&mut self, input: &Input) -> u64 {
         let mut out = Outbox::default();
-        self.brain.step(Now { time: self.now, wall: self.wall }, input, &mut out);
+        self.control.step(Now { time: self.now, wall: self.wall }, input, &mut out);
         let digest = out.digest();
         self.digests.push(digest);
         for action in out.actions {
@@ -202,10 +202,13 @@ impl World {
     /// Time passes, and the loop is woken whenever it wants to be; nobody obeys it.
     pub(crate) fn passes(&mut self, span: Duration) {
         let end = self.now + span;
-        while let Some(due) = self.brain.next_deadline().filter(|due| *due <= end) {
+        while let Some(due) = self.control.next_deadline().filter(|due| *due <= end) {
             self.now = due.max(self.now);
             self.put(&Input::Woke);
-            assert!(self.brain.next_deadline() > Some(self.now), "the loop wants to be woken at once, again");
+            assert!(
+                self.control.next_deadline() > Some(self.now),
+                "the loop wants to be woken at once, again"
+            );
         }
         self.now = end;
     }
@@ -214,7 +217,7 @@ impl World {
     pub(crate) fn lives_for(&mut self, span: Duration) {
         let end = self.now + span;
         self.obeys();
-        while let Some(due) = self.brain.next_deadline().filter(|due| *due <= end) {
+        while let Some(due) = self.control.next_deadline().filter(|due| *due <= end) {
             self.now = due.max(self.now);
             self.put(&Input::Woke);
             self.obeys();
@@ -291,11 +294,11 @@ impl World {
     }
 
     pub(crate) fn service(&self, service: &str) -> &ServiceState {
-        self.brain.knowledge().service(&name(service)).expect("the loop knows the service")
+        self.control.knowledge().service(&name(service)).expect("the loop knows the service")
     }
 
     pub(crate) fn knows(&self, service: &str) -> bool {
-        self.brain.knowledge().service(&name(service)).is_some()
+        self.control.knowledge().service(&name(service)).is_some()
     }
 
     /// The numbers of the places that a service has.
@@ -305,7 +308,7 @@ impl World {
 
     pub(crate) fn place(&self, replica: &str) -> Option<&Place> {
         let id = id(replica);
-        self.brain.knowledge().place(&id.service, id.ordinal)
+        self.control.knowledge().place(&id.service, id.ordinal)
     }
 
     /// The latest life of a replica; 0 when it has no place.
@@ -315,7 +318,7 @@ impl World {
 
     /// When the loop wants to be woken, from now.
     pub(crate) fn wakes_in(&self) -> Option<Duration> {
-        self.brain.next_deadline().map(|due| due.since(self.now))
+        self.control.next_deadline().map(|due| due.since(self.now))
     }
 }
 

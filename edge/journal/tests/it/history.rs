@@ -24,7 +24,7 @@ const EVER: (Wall, Wall) = (Wall::from_millis(0), Wall::from_millis(u64::MAX));
 
 /// A loop that sizes one shop by a queue and by a rate, and the history of what it decides.
 struct Story {
-    brain: ControlLoop,
+    control: ControlLoop,
     history: History,
     now: Now,
     /// Every decision that was made, for comparison.
@@ -63,7 +63,7 @@ impl Story {
     fn begun() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut story = Self {
-            brain: ControlLoop::new(Settings::default()),
+            control: ControlLoop::new(Settings::default()),
             history: History::new(folder.path().to_path_buf(), MONTH),
             now: Now { time: Time::from_millis(1_000_000), wall: Wall::from_millis(1_700_000_000_000) },
             decided: Vec::new(),
@@ -81,7 +81,7 @@ impl Story {
 
     fn put(&mut self, input: &Input) {
         let mut out = Outbox::default();
-        self.brain.step(self.now, input, &mut out);
+        self.control.step(self.now, input, &mut out);
         for decided in &out.decisions {
             self.decided.push((decided.at, decided.account.desired()));
             self.history.keep(decided).unwrap();

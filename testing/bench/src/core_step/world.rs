@@ -31,7 +31,7 @@ const BEGIN: Time = Time::from_millis(1_790_000_000_000);
 
 /// A loop and what it is told.
 pub(super) struct World {
-    brain: ControlLoop,
+    control: ControlLoop,
     out: Outbox,
     now: Time,
     services: Vec<Kept>,
@@ -49,9 +49,9 @@ struct Kept {
 impl World {
     /// A loop to which every service was declared, with what an earlier run remembered of it; nothing was seen yet.
     pub(super) fn declared() -> Self {
-        let (brain, out) = (ControlLoop::new(Settings::default()), Outbox::default());
+        let (control, out) = (ControlLoop::new(Settings::default()), Outbox::default());
         let services = Vec::with_capacity(SERVICES);
-        let mut world = Self { brain, out, now: BEGIN, services };
+        let mut world = Self { control, out, now: BEGIN, services };
         // Most of a thousand ends in one second would wait by default, and cost less than a start.
         let guard = GuardSettings {
             node_restarts_per_minute: u32::MAX,
@@ -170,19 +170,19 @@ impl World {
 
     /// Asserts that the loop knows as many replicas as were told: else the figures would be of another size.
     pub(super) fn expect_size(&self, replicas: usize) {
-        let services = || self.brain.knowledge().services();
+        let services = || self.control.knowledge().services();
         let running = services().flat_map(|service| service.places.values()).filter(|place| place.is_ready());
         assert_eq!(
             (services().count(), running.count()),
             (SERVICES, replicas),
             "the loop knows another world"
         );
-        assert_eq!(self.brain.actions_in_flight(), 0, "every action was answered");
+        assert_eq!(self.control.actions_in_flight(), 0, "every action was answered");
     }
 
     /// Asserts that so many services were scaled out: else the plans that should be dear were not.
     pub(super) fn expect_scaled_out(&self, services: usize) {
-        let all = self.brain.knowledge().services();
+        let all = self.control.knowledge().services();
         let scaled_out = all.filter(|service| service.desired.is_some_and(|desired| desired > EACH)).count();
         assert_eq!(scaled_out, services, "the loop scaled out other services than had load");
     }
@@ -191,7 +191,7 @@ impl World {
     fn step(&mut self, input: &Input) -> Cost {
         let now = Now { time: self.now, wall: Wall::from_millis(self.now.as_millis()) };
         let watch = Stopwatch::start();
-        self.brain.step(now, input, &mut self.out);
+        self.control.step(now, input, &mut self.out);
         watch.stop()
     }
 }

@@ -43,7 +43,8 @@ impl Checker for Availability {
         }
         // Declared anew without rest, a service that rests has to begin anew as well.
         if let Some(Input::Intent(Intent::Declare(declared))) = look.input()
-            && let Some(service) = look.brain().and_then(|brain| brain.knowledge().service(&declared.name))
+            && let Some(service) =
+                look.control().and_then(|control| control.knowledge().service(&declared.name))
             && service.desired == Some(0)
         {
             self.served.remove(&declared.name);
@@ -54,7 +55,7 @@ impl Checker for Availability {
             }
         }
         for site in look.sim.node().sites() {
-            let service = look.brain().and_then(|brain| brain.knowledge().service(&site.name));
+            let service = look.control().and_then(|control| control.knowledge().service(&site.name));
             // Requests to a service that rests wait for it.
             if service.is_some_and(ServiceState::rests) {
                 continue;

@@ -49,13 +49,15 @@ impl Checker for Bounds {
                     self.truth(look, &replica.service)?;
                 }
                 // What the new run knows of the bounds, it is told anew.
-                Effect::KeeperBegan { .. } => self.services.values_mut().for_each(|seen| seen.since = now),
+                Effect::OrchestratorBegan { .. } => {
+                    self.services.values_mut().for_each(|seen| seen.since = now);
+                }
                 // tidy: open match: each checker looks at the effects that concern it.
                 _ => {}
             }
         }
-        let Some(brain) = look.brain() else { return Ok(()) };
-        for service in brain.knowledge().services() {
+        let Some(control) = look.control() else { return Ok(()) };
+        for service in control.knowledge().services() {
             let Some(bounds) = bounds_of(service, look.sim.clock()) else { continue };
             let seen = self.services.entry(service.name.clone()).or_insert(Seen {
                 bounds,
@@ -83,8 +85,10 @@ impl Bounds {
         let (Some(seen), Some(site)) = (self.services.get(service), look.sim.node().site(service)) else {
             return Ok(());
         };
-        let places =
-            look.brain().and_then(|brain| brain.knowledge().service(service)).map(|known| &known.places);
+        let places = look
+            .control()
+            .and_then(|control| control.knowledge().service(service))
+            .map(|known| &known.places);
         let leaves = |ordinal: Ordinal, life: &Life| {
             let place = places.and_then(|places| places.get(&ordinal));
             // Spares come and go beside those that the bounds are for.
@@ -104,7 +108,8 @@ impl Bounds {
 }
 
 fn is_spare(look: &Look<'_>, replica: &ReplicaId) -> bool {
-    let place = look.brain().and_then(|brain| brain.knowledge().place(&replica.service, replica.ordinal));
+    let place =
+        look.control().and_then(|control| control.knowledge().place(&replica.service, replica.ordinal));
     place.is_some_and(|place| place.role == Role::Spare)
 }
 

@@ -23,7 +23,7 @@ impl Checker for Budgets {
     }
 
     fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
-        let Some(brain) = look.brain() else {
+        let Some(control) = look.control() else {
             self.serving.clear();
             return Ok(());
         };
@@ -31,7 +31,7 @@ impl Checker for Budgets {
         self.latest = look.actions().iter().map(|action| action.id).fold(latest, ActionId::max);
         let new = look.actions().iter().filter(|action| action.id > latest);
         for replica in new.filter_map(taken_by_choice) {
-            let Some(service) = brain.knowledge().service(&replica.service) else { continue };
+            let Some(service) = control.knowledge().service(&replica.service) else { continue };
             let before = self.serving.get(&replica.service);
             if !before.is_some_and(|serving| serving.contains(&replica.ordinal)) {
                 continue;
@@ -43,7 +43,7 @@ impl Checker for Budgets {
                 ));
             }
         }
-        for service in brain.knowledge().services() {
+        for service in control.knowledge().services() {
             let serving =
                 service.places.iter().filter(|(_, place)| place.is_serving()).map(|(ordinal, _)| *ordinal);
             let known = self.serving.entry(service.name.clone()).or_default();

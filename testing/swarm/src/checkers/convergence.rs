@@ -32,7 +32,7 @@ impl Convergence {
 
     /// Services that wait for another one, of which nothing runs by somebody's wish.
     fn waiting(&self, look: &Look<'_>) -> BTreeSet<ServiceName> {
-        let knowledge = look.sim.brain().map(control::ControlLoop::knowledge);
+        let knowledge = look.sim.control().map(control::ControlLoop::knowledge);
         let is_absent = |name: &ServiceName| {
             let known = knowledge.and_then(|known| known.service(name));
             !look.declared().any(|declared| declared == name)
@@ -59,14 +59,14 @@ impl Checker for Convergence {
         if look.calm_for().is_none_or(|calm| calm < REST) {
             return Ok(());
         }
-        let Some(brain) = look.brain() else { return Err("the orchestrator is down".to_owned()) };
+        let Some(control) = look.control() else { return Err("the orchestrator is down".to_owned()) };
         let waiting = self.waiting(look);
         let calm = REST.as_secs() / 60;
         for site in look.sim.node().sites() {
             if waiting.contains(&site.name) {
                 continue;
             }
-            let service = brain.knowledge().service(&site.name);
+            let service = control.knowledge().service(&site.name);
             let is_declared = look.declared().any(|declared| *declared == site.name);
             let found = match service.filter(|_| is_declared) {
                 Some(service) => awake(look, service, site)

@@ -51,11 +51,11 @@ impl Replay {
         if let Some(broken) = self.broken.take() {
             return Err(broken);
         }
-        let mut brain = ControlLoop::new(Settings::default());
+        let mut control = ControlLoop::new(Settings::default());
         let mut out = Outbox::default();
         for (index, (now, input, digest)) in self.recorded.iter().enumerate() {
             out.clear();
-            brain.step(*now, input, &mut out);
+            control.step(*now, input, &mut out);
             if out.digest() != *digest {
                 let step = self.first_step + index as u64;
                 return Err((

@@ -99,20 +99,20 @@ impl Drained {
 }
 
 fn is_stranger(look: &Look<'_>, service: &ServiceName) -> bool {
-    let known = look.sim.brain().and_then(|brain| brain.knowledge().service(service));
+    let known = look.sim.control().and_then(|control| control.knowledge().service(service));
     known.is_none_or(|known| known.last_declared.is_none())
 }
 
 fn is_ready(look: &Look<'_>, (service, ordinal): &(ServiceName, Ordinal)) -> bool {
-    let place = look.brain().and_then(|brain| brain.knowledge().place(service, *ordinal));
+    let place = look.control().and_then(|control| control.knowledge().place(service, *ordinal));
     place.is_some_and(knowledge::Place::is_ready)
 }
 
 /// What is known to be out of the traffic is out of it.
 fn routed(look: &Look<'_>) -> Result<(), String> {
-    let Some(brain) = look.brain() else { return Ok(()) };
+    let Some(control) = look.control() else { return Ok(()) };
     for site in look.sim.node().sites() {
-        let Some(service) = brain.knowledge().service(&site.name) else { continue };
+        let Some(service) = control.knowledge().service(&site.name) else { continue };
         for (ordinal, life) in site.places().filter(|(_, life)| life.is_alive()) {
             use knowledge::Stage;
             let Some(place) = service.places.get(&ordinal) else { continue };

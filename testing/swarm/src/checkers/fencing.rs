@@ -35,7 +35,7 @@ impl Checker for Fencing {
         for effect in look.sim.effects() {
             match effect {
                 Effect::Fenced { epoch } => self.fence = *epoch,
-                Effect::KeeperBegan { epoch } => self.run = *epoch,
+                Effect::OrchestratorBegan { epoch } => self.run = *epoch,
                 Effect::Began { by, .. } | Effect::Signalled { by, .. } | Effect::Admitted { by, .. }
                     if by.epoch < self.fence =>
                 {

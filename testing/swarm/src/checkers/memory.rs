@@ -58,7 +58,7 @@ impl Checker for Memory {
     fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
         let now = look.sim.now();
         for effect in look.sim.effects() {
-            if let Effect::KeeperBegan { .. } = effect {
+            if let Effect::OrchestratorBegan { .. } = effect {
                 self.begun = Some(now);
                 for (name, seen) in &mut self.services {
                     // A run that died before it decided anything leaves what those before it had; where writes fail, what
@@ -77,12 +77,12 @@ impl Checker for Memory {
         if let Some(Input::Intent(intent)) = look.input() {
             self.note(intent);
         }
-        let Some(brain) = look.brain() else { return Ok(()) };
-        for service in brain.knowledge().services() {
+        let Some(control) = look.control() else { return Ok(()) };
+        for service in control.knowledge().services() {
             let seen = self.services.entry(service.name.clone()).or_default();
             seen.look(look.sim.clock(), service)?;
         }
-        self.services.retain(|name, _| brain.knowledge().service(name).is_some());
+        self.services.retain(|name, _| control.knowledge().service(name).is_some());
         self.nothing_stopped(look)
     }
 }

@@ -177,8 +177,8 @@ impl<'a> Look<'a> {
     }
 
     /// The loop, once it has seen what runs.
-    fn brain(&self) -> Option<&'a ControlLoop> {
-        self.sim.brain().filter(|brain| brain.knowledge().inventory_seen)
+    fn control(&self) -> Option<&'a ControlLoop> {
+        self.sim.control().filter(|control| control.knowledge().inventory_seen)
     }
 
     /// How long it has been calm; `None` in a storm.

@@ -39,7 +39,7 @@ impl Checker for Once {
                 }
                 Effect::Began { by, replica, .. } => first(&mut self.begun, *by, replica)?,
                 Effect::Signalled { by, replica, .. } => first(&mut self.signalled, *by, replica)?,
-                Effect::KeeperBegan { .. } => self.names.clear(),
+                Effect::OrchestratorBegan { .. } => self.names.clear(),
                 // tidy: open match: each checker looks at the effects that concern it.
                 _ => {}
             }

@@ -68,11 +68,11 @@ impl Checker for Partial {
 
     fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
         let now = look.sim.now();
-        let Some(brain) = look.brain() else { return Ok(()) };
+        let Some(control) = look.control() else { return Ok(()) };
         for event in look.sim.out().events.iter().filter(|event| event.kind == EventKind::Scaled) {
             let Reason::Autoscaled { from, to, .. } = &event.reason else { continue };
             let settings =
-                brain.knowledge().service(&event.service).and_then(|service| service.declared.as_ref());
+                control.knowledge().service(&event.service).and_then(|service| service.declared.as_ref());
             let max = settings.map(|declared| declared.bounds(look.sim.clock().wall).max);
             // Nor has it a choice from a size that is not allowed and has none above within the bounds.
             let sizes = settings.and_then(|declared| declared.spec.scale.sizes.as_ref());

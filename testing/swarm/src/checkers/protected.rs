@@ -18,7 +18,7 @@ impl Checker for Protected {
 
     fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
         let now = look.sim.now();
-        let Some(brain) = look.brain() else { return Ok(()) };
+        let Some(control) = look.control() else { return Ok(()) };
         for action in look.actions() {
             let (ActionKind::Stop { replica, incarnation, .. }
             | ActionKind::Admit { replica, incarnation, admission: Admission::Draining, .. }) = &action.kind
@@ -28,7 +28,7 @@ impl Checker for Protected {
             if !matches!(action.reason, Reason::AboveDesired { .. }) {
                 continue;
             }
-            let Some(service) = brain.knowledge().service(&replica.service) else { continue };
+            let Some(service) = control.knowledge().service(&replica.service) else { continue };
             let is_protected = service
                 .protections
                 .get(&replica.ordinal)

@@ -64,7 +64,7 @@ fn is_learning(service: &ServiceState) -> bool {
 
 impl Quiet {
     fn follow(&mut self, look: &Look<'_>) -> Result<(), String> {
-        let services = look.brain().into_iter().flat_map(|brain| brain.knowledge().services());
+        let services = look.control().into_iter().flat_map(|control| control.knowledge().services());
         for service in services.filter(|service| is_learning(service)) {
             let Some(replicas) = service.desired else { continue };
             let begun = || Course { replicas, way: None, turns: 0, changes: 0 };

@@ -18,7 +18,7 @@ impl Checker for Withdrawal {
     fn look(&mut self, look: &Look<'_>) -> Result<(), String> {
         for action in look.actions() {
             let service = action.kind.service();
-            let known = look.sim.brain().and_then(|brain| brain.knowledge().service(service));
+            let known = look.sim.control().and_then(|control| control.knowledge().service(service));
             let declared = known.and_then(|service| service.declared.as_ref());
             if action.reason == Reason::Withdrawn && takes_away(action) && declared.is_some() {
                 return Err(format!("{service} is declared, and loses a replica as if it were not"));

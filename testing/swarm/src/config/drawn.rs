@@ -66,7 +66,7 @@ pub(super) fn faults(chance: &mut Stream) -> Faults {
         let most = match fault {
             Fault::Crash | Fault::OutOfMemory | Fault::Hang | Fault::Flap | Fault::Eject => 288,
             Fault::SharedStall | Fault::Blind | Fault::ClockStep => 96,
-            Fault::KeeperDies => 144,
+            Fault::OrchestratorDies => 144,
             Fault::Zombie | Fault::Deaf => 500,
             Fault::Lost
             | Fault::Late

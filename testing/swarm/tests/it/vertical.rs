@@ -71,8 +71,8 @@ impl Watch {
 
     /// Minutes of processor that were learned from.
     fn learned(&self) -> u64 {
-        let brain = self.sim.brain().expect("it runs");
-        brain.knowledge().service(&name()).expect("it is declared").usage.samples
+        let control = self.sim.control().expect("it runs");
+        control.knowledge().service(&name()).expect("it is declared").usage.samples
     }
 }
 

@@ -18,12 +18,12 @@ use crate::simulation::{Simulation, Turn};
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) epoch: Epoch,
-    pub(crate) brain: ControlLoop,
+    pub(crate) control: ControlLoop,
 }
 
 /// The orchestrator.
 #[derive(Debug)]
-pub(crate) struct Keeper {
+pub(crate) struct Orchestrator {
     pub(crate) settings: Arc<Settings>,
     pub(crate) seed: u64,
     /// The run that lives; `None` while the orchestrator is down.
@@ -38,7 +38,7 @@ pub(crate) struct Keeper {
     pub(crate) wakes_at: Option<Time>,
 }
 
-impl Keeper {
+impl Orchestrator {
     pub(crate) fn new(settings: Settings, seed: u64) -> Self {
         Self {
             settings: Arc::new(settings),
@@ -54,19 +54,23 @@ impl Keeper {
 
 impl Simulation {
     /// Begins a new run from what the store has: the epoch, the intents, the memories; the agent then tells what is there.
-    pub(crate) fn begin_keeper(&mut self) {
-        if self.keeper.run.is_some() {
+    pub(crate) fn begin_orchestrator(&mut self) {
+        if self.orchestrator.run.is_some() {
             return;
         }
         self.disk.epoch.0 += 1;
         let epoch = self.disk.epoch;
-        let brain = ControlLoop::new(Settings::clone(&self.keeper.settings));
-        self.keeper.run = Some(Run { epoch, brain });
-        self.keeper.wakes_at = None;
+        let control = ControlLoop::new(Settings::clone(&self.orchestrator.settings));
+        self.orchestrator.run = Some(Run { epoch, control });
+        self.orchestrator.wakes_at = None;
         let node = self.node.name().clone();
-        let seed = self.keeper.seed ^ epoch.0;
-        let mut inputs =
-            vec![Input::Started(Start { epoch, node, seed, settings: Arc::clone(&self.keeper.settings) })];
+        let seed = self.orchestrator.seed ^ epoch.0;
+        let mut inputs = vec![Input::Started(Start {
+            epoch,
+            node,
+            seed,
+            settings: Arc::clone(&self.orchestrator.settings),
+        })];
         let declared = self.disk.declared.values();
         inputs.extend(declared.map(|declared| Input::Intent(Intent::Declare(Arc::clone(declared)))));
         inputs.extend(self.disk.orders().map(|order| Input::Intent(order.clone())));
@@ -74,43 +78,43 @@ impl Simulation {
         for input in inputs {
             self.fabric.queue.put(self.fabric.now, Happening::ToLoop { epoch, input });
         }
-        self.fabric.effects.push(Effect::KeeperBegan { epoch });
+        self.fabric.effects.push(Effect::OrchestratorBegan { epoch });
         self.node.greet(&mut self.fabric, epoch);
     }
 
     /// Kills the orchestrator; it begins anew by itself after a while.
-    pub fn kill_keeper(&mut self) {
-        let Some(run) = self.keeper.run.take() else { return };
-        self.keeper.dies_mid_step = false;
-        self.keeper.wakes_at = None;
+    pub fn kill_orchestrator(&mut self) {
+        let Some(run) = self.orchestrator.run.take() else { return };
+        self.orchestrator.dies_mid_step = false;
+        self.orchestrator.wakes_at = None;
         self.fabric.session = None;
-        if self.keeper.is_whole {
+        if self.orchestrator.is_whole {
             self.node.forget_what_was_told();
         }
-        self.fabric.effects.push(Effect::KeeperDied { epoch: run.epoch });
+        self.fabric.effects.push(Effect::OrchestratorDied { epoch: run.epoch });
         let fabric = &mut self.fabric;
-        let down = fabric.chance.keeper.span(DOWN.0, DOWN.1);
-        fabric.after(down, Happening::KeeperBegins);
+        let down = fabric.chance.orchestrator.span(DOWN.0, DOWN.1);
+        fabric.after(down, Happening::OrchestratorBegins);
         let rate = u64::from(fabric.faults.rate(Fault::Zombie));
         // A process that is gone with its agent does not wake.
-        if rate > 0 && !self.keeper.is_whole && fabric.chance.keeper.happens(rate) {
-            self.keeper.zombie = Some(run);
-            let asleep = down + fabric.chance.keeper.span(DOWN.0, DOWN.1);
+        if rate > 0 && !self.orchestrator.is_whole && fabric.chance.orchestrator.happens(rate) {
+            self.orchestrator.zombie = Some(run);
+            let asleep = down + fabric.chance.orchestrator.span(DOWN.0, DOWN.1);
             fabric.after(asleep, Happening::ZombieWakes);
         }
     }
 
     /// A run of an earlier epoch goes on where it was, until it hears that it is over.
     pub(crate) fn step_zombie(&mut self, input: Input) -> Turn {
-        let Some(zombie) = &mut self.keeper.zombie else { return Turn::World };
+        let Some(zombie) = &mut self.orchestrator.zombie else { return Turn::World };
         self.out.clear();
         let now = self.fabric.clock(self.wall_ahead_ms);
-        zombie.brain.step(now, &input, &mut self.out);
+        zombie.control.step(now, &input, &mut self.out);
         self.input = input;
         let epoch = zombie.epoch;
-        if zombie.brain.is_deposed() {
-            self.keeper.zombie = None;
-        } else if let Some(due) = zombie.brain.next_deadline() {
+        if zombie.control.is_deposed() {
+            self.orchestrator.zombie = None;
+        } else if let Some(due) = zombie.control.next_deadline() {
             let at = due.max(self.fabric.now + Duration::from_millis(1));
             self.fabric.queue.put(at, Happening::ZombieWakes);
         }

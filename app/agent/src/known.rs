@@ -11,14 +11,14 @@ use model::resource::ServiceSpec;
 use platform::{Life, LifeState};
 use tokio_util::sync::CancellationToken;
 
-use crate::routes::RoutesDesk;
+use crate::routes::KnownRoutes;
 
 /// Everything of one node.
 #[derive(Debug, Default)]
-pub(crate) struct Desk {
-    pub(crate) services: BTreeMap<ServiceName, ServiceDesk>,
+pub(crate) struct KnownNode {
+    pub(crate) services: BTreeMap<ServiceName, KnownService>,
     /// The routes that the proxy follows, and where.
-    pub(crate) routes: RoutesDesk,
+    pub(crate) routes: KnownRoutes,
     /// The latest action that has reached this node.
     latest: ActionId,
     /// Starts that are being carried out: the platform may or may not list them yet.
@@ -27,19 +27,19 @@ pub(crate) struct Desk {
 
 /// One service of the node.
 #[derive(Debug, Default)]
-pub(crate) struct ServiceDesk {
+pub(crate) struct KnownService {
     /// Its declaration while it is exposed; `None` once it is concealed.
     pub(crate) exposed: Option<Arc<Declared>>,
     /// The latest action about its listener: an older one is without effect.
     pub(crate) exposed_by: ActionId,
     /// Its declaration while routes lead to it, and after that until its last replica is gone.
     pub(crate) routed: Option<Arc<ServiceSpec>>,
-    pub(crate) replicas: BTreeMap<Ordinal, ReplicaDesk>,
+    pub(crate) replicas: BTreeMap<Ordinal, KnownReplica>,
 }
 
 /// One replica of the node.
 #[derive(Debug)]
-pub(crate) struct ReplicaDesk {
+pub(crate) struct KnownReplica {
     pub(crate) life: Life,
     /// Its declaration; `None` for a replica of an earlier run about which no order has come yet.
     pub(crate) declared: Option<Arc<Declared>>,
@@ -75,7 +75,7 @@ impl Standing {
     }
 }
 
-impl Desk {
+impl KnownNode {
     /// Notes that an action has come.
     pub(crate) fn receive(&mut self, action: ActionId) {
         self.latest = self.latest.max(action);
@@ -99,11 +99,11 @@ impl Desk {
         }
     }
 
-    pub(crate) fn service(&mut self, name: &ServiceName) -> &mut ServiceDesk {
+    pub(crate) fn service(&mut self, name: &ServiceName) -> &mut KnownService {
         self.services.entry(name.clone()).or_default()
     }
 
-    pub(crate) fn replica(&mut self, replica: &ReplicaId) -> Option<&mut ReplicaDesk> {
+    pub(crate) fn replica(&mut self, replica: &ReplicaId) -> Option<&mut KnownReplica> {
         self.services.get_mut(&replica.service)?.replicas.get_mut(&replica.ordinal)
     }
 
@@ -112,18 +112,18 @@ impl Desk {
         &mut self,
         replica: &ReplicaId,
         incarnation: Incarnation,
-    ) -> Result<&mut ReplicaDesk, Refusal> {
+    ) -> Result<&mut KnownReplica, Refusal> {
         self.replica(replica)
-            .filter(|desk| desk.life.incarnation == incarnation)
+            .filter(|replica| replica.life.incarnation == incarnation)
             .ok_or(Refusal::OtherIncarnation)
     }
 
-    pub(crate) fn replicas(&self) -> impl Iterator<Item = &ReplicaDesk> {
+    pub(crate) fn replicas(&self) -> impl Iterator<Item = &KnownReplica> {
         self.services.values().flat_map(|service| service.replicas.values())
     }
 }
 
-impl ReplicaDesk {
+impl KnownReplica {
     /// A life that was just seen, and about which no order has come.
     pub(crate) fn of(life: Life) -> Self {
         Self {
