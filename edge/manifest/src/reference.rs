@@ -190,6 +190,21 @@ fn choice(form: &Value) -> Option<String> {
     Some(if words.is_empty() { mapping } else { format!("{words}or {mapping}") })
 }
 
+/// What each word of a choice means; empty where that is not said.
+fn meanings(form: &Value) -> String {
+    let ways = form["oneOf"].as_array().into_iter().flatten();
+    let told = ways.filter_map(|way| {
+        let meaning = one_line(way["description"].as_str()?);
+        Some(format!(" `{}`: {}.", way["const"].as_str()?, meaning.trim_end_matches('.')))
+    });
+    told.collect()
+}
+
+/// A description of several lines and paragraphs in one.
+fn one_line(description: &str) -> String {
+    description.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// What a choice between named forms says of one of them.
 fn of_way<'s>(schema: &'s Value, name: &str) -> Option<&'s str> {
     let ways = schema["oneOf"].as_array()?;
@@ -225,7 +240,8 @@ impl<'s> Table<'s> {
             let form = &self.definitions[name];
             let about = form["description"].as_str().unwrap_or_default();
             let choice = choice(form).map(|choice| format!(" It is {choice}.")).unwrap_or_default();
-            self.rows += &format!("\n`{name}`: {about}{choice}\n\n{TABLE_HEAD}");
+            let meanings = meanings(form);
+            self.rows += &format!("\n`{name}`: {about}{choice}{meanings}\n\n{TABLE_HEAD}");
             for (field_name, field) in fields(form).chain(named_forms(form)) {
                 self.field(field_name, field_name, field, form);
             }
@@ -237,7 +253,7 @@ impl<'s> Table<'s> {
         let (form, definition) = self.follow(field);
         let description = field["description"].as_str().or(form["description"].as_str());
         let description = description.or_else(|| of_way(parent, name)).unwrap_or_default();
-        let description = description.replace('\n', " ");
+        let description = one_line(description);
         let (meaning, told) = match description.split_once(" Default: ") {
             Some((meaning, default)) => (meaning.to_owned(), Some(default.trim_end_matches('.').to_owned())),
             None => (description, None),
@@ -250,7 +266,16 @@ impl<'s> Table<'s> {
             default => format!("`{default}`"),
         };
         let takes = self.takes(form, definition);
-        let row = [format!("`{path}`"), takes, default, meaning.trim_end_matches('.').to_owned()];
+        let words = if definition.is_some_and(|name| self.has_own_table(name, form)) {
+            String::new()
+        } else {
+            meanings(form)
+        };
+        let meaning = match (meaning.trim_end_matches('.'), words.trim_end_matches('.')) {
+            (meaning, "") => meaning.to_owned(),
+            (meaning, words) => format!("{meaning}.{words}"),
+        };
+        let row = [format!("`{path}`"), takes, default, meaning];
         let row = row.map(|cell| cell.replace('|', "\\|"));
         writeln!(self.rows, "| {} |", row.join(" | ")).expect("writing to a String cannot fail");
         self.below(path, form, definition);
@@ -320,6 +345,8 @@ impl<'s> Table<'s> {
             }
             Some("object") => "mapping".to_owned(),
             Some("integer") => "whole number".to_owned(),
+            Some("number") => "number".to_owned(),
+            Some("boolean") => "`true`, `false`".to_owned(),
             Some("string") => "text".to_owned(),
             Some(_) | None => "anything".to_owned(),
         }
