@@ -26,7 +26,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// So many usual replicas, ready since the first tick.
+    /// These replicas, all of them ready.
     pub(crate) fn of_ready(replicas: impl IntoIterator<Item = Replica>) -> Self {
         let mut fleet = Self { ready: replicas.into_iter().collect(), ..Self::default() };
         fleet.weigh();

@@ -32,6 +32,7 @@ pub mod ticks;
 
 pub mod policy;
 
+pub mod draws;
 mod fleet;
 mod run;
 pub mod world;

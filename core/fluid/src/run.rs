@@ -9,7 +9,7 @@ use crate::fleet::{Fleet, Replica};
 use crate::policy::{Past, Policy, Sight};
 use crate::score::{Counted, Score, Tally};
 use crate::service::Service;
-use crate::trail::{Moment, Trail};
+use crate::trail::Trail;
 use crate::world::World;
 
 /// A policy at work on a service. Takes one load after the other and keeps none but those of the foresight.
@@ -191,6 +191,7 @@ impl Run {
         let capacity = self.capacity();
         let counted = Counted {
             load: past.load,
+            capacity,
             demand: self.service.demand(past.load),
             ready: self.fleet.ready(),
             billed: self.fleet.total(),
@@ -208,14 +209,6 @@ impl Run {
         if self.uncounted == 0 && !self.service.is_in_warm_up(self.tick) {
             self.tally_warm.count(&counted);
         }
-        self.trail.add(&Moment {
-            load: past.load,
-            capacity,
-            demand: f64::from(counted.demand),
-            ready: f64::from(counted.ready),
-            billed: f64::from(counted.billed),
-            is_violated: counted.is_violated,
-            is_action,
-        });
+        self.trail.add(&counted);
     }
 }

@@ -8,9 +8,14 @@ use std::time::Duration;
 /// What is counted of each tick.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counted {
+    /// Requests that came, per second.
     pub(crate) load: f64,
+    /// Requests a second that the ready replicas carry.
+    pub(crate) capacity: f64,
+    /// The fewest replicas that carry the load at the target.
     pub(crate) demand: u32,
     pub(crate) ready: u32,
+    /// Ready or starting.
     pub(crate) billed: u32,
     pub(crate) dropped: f64,
     pub(crate) is_violated: bool,

@@ -1,5 +1,7 @@
 //! How a run went over time, in bounded space: points that grow coarser as the run grows longer.
 
+use crate::score::Counted;
+
 /// Points of a trail at most; half as many at least, once there are enough ticks.
 ///
 /// 2,048 is more than a picture has columns. At 80 bytes a point that is 160 KiB a run, whatever its length.
@@ -33,18 +35,6 @@ pub struct Point {
     billed: f64,
 }
 
-/// One tick.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment {
-    pub(crate) load: f64,
-    pub(crate) capacity: f64,
-    pub(crate) demand: f64,
-    pub(crate) ready: f64,
-    pub(crate) billed: f64,
-    pub(crate) is_violated: bool,
-    pub(crate) is_action: bool,
-}
-
 impl Default for Trail {
     fn default() -> Self {
         Self { points: Vec::new(), ticks_each: 1 }
@@ -62,7 +52,7 @@ impl Trail {
         self.ticks_each
     }
 
-    pub(crate) fn add(&mut self, moment: &Moment) {
+    pub(crate) fn add(&mut self, tick: &Counted) {
         if self.points.last().is_none_or(|point| point.ticks >= self.ticks_each) {
             if self.points.len() >= POINTS_MAX {
                 self.coarsen();
@@ -70,7 +60,7 @@ impl Trail {
             self.points.push(Point { capacity_min: f64::INFINITY, ..Point::default() });
         }
         if let Some(point) = self.points.last_mut() {
-            point.add(moment);
+            point.add(tick);
         }
     }
 
@@ -111,17 +101,17 @@ impl Point {
         if self.ticks > 0 { sum / self.ticks as f64 } else { 0.0 }
     }
 
-    fn add(&mut self, moment: &Moment) {
+    fn add(&mut self, tick: &Counted) {
         self.ticks += 1;
-        self.violated += u64::from(moment.is_violated);
-        self.actions += u64::from(moment.is_action);
-        self.load_max = self.load_max.max(moment.load);
-        self.capacity_min = self.capacity_min.min(moment.capacity);
-        self.load += moment.load;
-        self.capacity += moment.capacity;
-        self.demand += moment.demand;
-        self.ready += moment.ready;
-        self.billed += moment.billed;
+        self.violated += u64::from(tick.is_violated);
+        self.actions += u64::from(tick.is_action);
+        self.load_max = self.load_max.max(tick.load);
+        self.capacity_min = self.capacity_min.min(tick.capacity);
+        self.load += tick.load;
+        self.capacity += tick.capacity;
+        self.demand += f64::from(tick.demand);
+        self.ready += f64::from(tick.ready);
+        self.billed += f64::from(tick.billed);
     }
 
     fn with(self, other: &Self) -> Self {

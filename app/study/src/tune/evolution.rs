@@ -3,7 +3,7 @@
 //! Source: Ros and Hansen 2008, "A Simple Modification in CMA-ES Achieving Linear Time and Space Complexity" (sep-CMA-ES), with the constants of Hansen 2016,
 //! "The CMA Evolution Strategy: A Tutorial". Only ranks of costs count, so that cliffs do no harm.
 
-use fluid::world::normal;
+use fluid::draws::normal;
 use model::chance::Stream;
 
 /// What each point of a generation costs.

@@ -22,7 +22,7 @@ pub struct Calendar {
     ticks_a_day: u64,
     around: u64,
     sliding: WindowMax<u32>,
-    /// The largest demand around each tick, the oldest first; the last one is that of [`Self::around`] ticks ago.
+    /// The largest demand around each tick, the oldest first; the last one is that of `around` ticks ago.
     largest: VecDeque<u32>,
 }
 
