@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use model::identity::Ordinal;
 use model::plan::{Change, Step};
 
 /// Leaves for each place only the steps of its most important writer, in the order in which they are to be done.
@@ -27,7 +28,8 @@ pub(crate) fn arbitrate(mut steps: Vec<Step>) -> Vec<Step> {
     steps
 }
 
-fn other_place(change: &Change) -> Option<model::identity::Ordinal> {
+/// The second place of a change that concerns two.
+fn other_place(change: &Change) -> Option<Ordinal> {
     match change {
         Change::Promote { instead_of, .. } | Change::StandIn { instead_of, .. } => Some(*instead_of),
         Change::Resize { .. }

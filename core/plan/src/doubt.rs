@@ -82,7 +82,9 @@ const FALL_BELIEVED_AFTER: Duration = Duration::from_secs(3);
 /// From at least so much of its target a metric falls steeply, in thousandths; below, noise does.
 const FALL_FROM_MIN: i64 = 200;
 
-/// What is left after a steep fall, at most, in per cent: as after a fall to nothing, when a quarter of the mean is of after it.
+/// What is left after a steep fall, at most, in per cent.
+///
+/// 75: after a fall to nothing a mean over two seconds is so high when it was read half a second later.
 const FALL_TO_PERCENT: i64 = 75;
 
 /// After longer without a look, a metric is looked at anew: nobody knows whether it fell at once.

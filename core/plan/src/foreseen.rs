@@ -19,7 +19,7 @@ use crate::scale::promise;
 use crate::scale::question::Ahead;
 use crate::scale::ratio::replicas_ceil;
 use crate::scale::reading::Milli;
-use crate::slo::{Capacity, Objective, PerReplica, Price};
+use crate::slo::{Capacity, Objective, Price};
 
 /// The limit that says what is expected, whether that changed the number or not.
 pub(crate) const FORECAST: &str = "Forecast";
@@ -204,9 +204,9 @@ impl Promise<'_> {
     /// `None` while it is not known what a replica carries, while nothing is forecast, and where it is no requests that are.
     fn needed(self, foresight: &Foresight, is_proven: bool) -> Option<Needed> {
         let load = foresight.distribution().filter(|_| foresight.source() == LoadSource::Requests)?;
-        let capacity = PerReplica(self.capacity?.rate.per_second());
+        let capacity = Capacity(self.capacity?.rate.per_second());
         let price = self.price(is_proven);
-        let cheapest = newsvendor::cheapest(load, price, &capacity, (0, self.replicas_max));
+        let cheapest = newsvendor::cheapest(load, price, capacity, (0, self.replicas_max));
         Some(Needed::ByPromise { cheapest, carried: capacity.carried(cheapest.replicas), price })
     }
 

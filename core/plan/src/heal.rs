@@ -89,7 +89,7 @@ fn survivors<'a>(service: &'a ServiceState, draft: &'a Draft) -> impl Iterator<I
     })
 }
 
-/// The survivor with most requests so far in hand: it is proved to serve, and its connections are warm.
+/// The survivor that has answered most requests: it is proved to serve, and its connections are warm.
 fn most_active(service: &ServiceState, draft: &Draft) -> Option<Ordinal> {
     let served = |place: &Place| place.requests.last().map_or(0, |(_, requests)| requests);
     survivors(service, draft)

@@ -22,7 +22,7 @@ pub(crate) struct Cheapest {
 pub(crate) fn cheapest(
     load: &Distribution,
     price: Price,
-    capacity: &impl Capacity,
+    capacity: Capacity,
     bounds: (u32, u32),
 ) -> Cheapest {
     let (least, most) = bounds;
@@ -50,9 +50,9 @@ pub(crate) fn cheapest(
     Cheapest { replicas, risk: load.above(capacity.carried(replicas)) }
 }
 
-/// The fewest replicas within the bounds that are enough, the most when none are. More are enough where fewer are.
-pub(crate) fn fewest((mut low, mut high): (u32, u32), is_enough: impl Fn(u32) -> bool) -> u32 {
-    // Found by halving.
+/// The fewest replicas within the bounds that are enough, the most when none are. More are enough where fewer are, so that they are found by
+/// halving.
+fn fewest((mut low, mut high): (u32, u32), is_enough: impl Fn(u32) -> bool) -> u32 {
     while low < high {
         let middle = low + (high - low) / 2;
         if is_enough(middle) {
@@ -70,7 +70,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::slo::PerReplica;
 
     const LEVELS: [f64; LEVELS_MAX] = [0.05, 0.5, 0.8, 0.93, 0.95, 0.98, 0.993];
 
@@ -94,7 +93,7 @@ mod tests {
                 .collect();
             let replicas = |price: f64| {
                 let price = Price::of(price.max(1e-3));
-                cheapest(&distribution(&loads), price, &PerReplica(carried), (0, 2000)).replicas
+                cheapest(&distribution(&loads), price, Capacity(carried), (0, 2000)).replicas
             };
             prop_assert!(replicas(price * part) <= replicas(price));
         }
@@ -109,11 +108,11 @@ mod tests {
             let loads: Vec<f64> = std::iter::once(least)
                 .chain(rises.iter().scan(least, |load, rise| { *load += rise; Some(*load) }))
                 .collect();
-            let (load, capacity) = (distribution(&loads), PerReplica(carried));
+            let (load, capacity) = (distribution(&loads), Capacity(carried));
             let violations = |replicas: u32| price.requests() * load.violated(capacity.carried(replicas)) / carried;
             let cost = |replicas: u32| f64::from(replicas) + violations(replicas);
             let first_of_the_least = (bounds.0..=bounds.1).min_by(|one, other| cost(*one).total_cmp(&cost(*other)));
-            prop_assert_eq!(Some(cheapest(&load, price, &capacity, bounds).replicas), first_of_the_least);
+            prop_assert_eq!(Some(cheapest(&load, price, capacity, bounds).replicas), first_of_the_least);
         }
     }
 }

@@ -19,7 +19,7 @@ use model::time::Time;
 use crate::doubt::Incident;
 use crate::draft::Draft;
 use crate::moment::Moment;
-use crate::vertical::{Growth, cores, mode_of, recommendation, size};
+use crate::vertical::{Growth, cpu_of, memory_of, mode_of, recommendation};
 
 /// After a change, a replica that has too much, if not far too much, keeps it for so long.
 ///
@@ -155,16 +155,16 @@ impl Aims {
             let growth = found.growth?;
             Some(Aim::grown(of(growth)?, growth.unmet))
         };
-        let cpu_of = |range: Range<MilliCpu>| Aim::learned(range.lower.0, range.target.0, range.upper.0);
-        let memory_of = |range: Range<Bytes>| Aim::learned(range.lower.0, range.target.0, range.upper.0);
+        let by_cpu = |range: Range<MilliCpu>| Aim::learned(range.lower.0, range.target.0, range.upper.0);
+        let by_memory = |range: Range<Bytes>| Aim::learned(range.lower.0, range.target.0, range.upper.0);
         Some(Self {
             cpu: grown(|it| Some(it.cpu?.0))
-                .or(learned.cpu.map(cpu_of))
-                .or(cpu.map(|amount| Aim::declared(cores(amount).0))),
+                .or(learned.cpu.map(by_cpu))
+                .or(cpu.map(|amount| Aim::declared(cpu_of(amount).0))),
             memory: grown(|it| Some(it.memory?.0))
-                .or(learned.memory.map(memory_of))
-                .or(memory.map(|amount| Aim::declared(size(amount).0))),
-            memory_max: declared.spec.scale.vertical.as_ref()?.memory.max.map(size),
+                .or(learned.memory.map(by_memory))
+                .or(memory.map(|amount| Aim::declared(memory_of(amount).0))),
+            memory_max: declared.spec.scale.vertical.as_ref()?.memory.max.map(memory_of),
         })
     }
 
@@ -173,7 +173,7 @@ impl Aims {
         let uses = place.memory.map_or(0, |(_, Bytes(uses))| uses);
         let most = |because| match because {
             Because::Learned => self.memory_max,
-            Because::Declared | Because::Unmet(_) => given.memory.map(size),
+            Because::Declared | Because::Unmet(_) => given.memory.map(memory_of),
         };
         let kept = |aim: Aim| {
             let most = most(aim.because).map_or(u64::MAX, |Bytes(most)| most);
@@ -208,7 +208,7 @@ impl Aims {
     fn corrected(&self, given: Resources, is_due: impl Fn(Misfit) -> bool) -> Option<(Resources, String)> {
         let due =
             |given: Option<u64>, aim: Option<Aim>| aim.filter(|aim| aim.misfit(given).is_some_and(&is_due));
-        let (cores, bytes) = (given.cpu.map(|it| cores(it).0), given.memory.map(|it| size(it).0));
+        let (cores, bytes) = (given.cpu.map(|it| cpu_of(it).0), given.memory.map(|it| memory_of(it).0));
         let (cpu, memory) = (due(cores, self.cpu), due(bytes, self.memory));
         let notes: Vec<String> = [
             cpu.map(|aim| aim.note("cpu", cores, &|milli| MilliCpu(milli).to_string())),

@@ -29,6 +29,9 @@ use crate::suppose::Supposed;
 use crate::taken::{Taken, Taker};
 use crate::term::{Term, between};
 
+/// Most replicas that a load is spread over, as many as a service may have.
+const REPLICAS_SPREAD_MAX: usize = REPLICAS_MAX as usize;
+
 /// All that a decision on the size of a service depends on.
 #[derive(Clone, Debug)]
 pub(crate) struct Scene {
@@ -128,8 +131,7 @@ impl Scene {
         let replicas_max = settings.guard.replicas_max;
         let term = Term::of(now.wall, &declared, replicas_max);
         let Supposed { desired, count, replicas, taken, carries, .. } = supposed;
-        let begin = desired.filter(|desired| !is_off(*desired, memory, &term));
-        let current = begin.unwrap_or_else(|| first_size(&declared, &term));
+        let current = begin(desired, memory, (&declared, &term));
         let capacity = carries.map(Learned::supposed);
         let slo = declared.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
         let promise =
@@ -166,6 +168,11 @@ impl Scene {
     /// Where a service begins that was never sized, or was held at nothing.
     pub(crate) fn first_size(&self) -> u32 {
         first_size(&self.declared, &self.term)
+    }
+
+    /// The acting autoscaler as it decides now, for words: between the bounds of the term, and by what a replica carries.
+    pub(crate) fn acting<'a>(&self, spec: &'a AutoscalerSpec) -> Cow<'a, AutoscalerSpec> {
+        aimed(self.term.bound(spec), self.sight.capacity)
     }
 }
 
@@ -251,6 +258,19 @@ impl Sight {
         };
         (sight, shadows)
     }
+
+    /// The same load, spread evenly over so many replicas that are at work; as it is where there are as many.
+    pub(crate) fn spread_over(&mut self, replicas: u32) {
+        let serving = self.replicas.iter().find(|view| view.serves() && !view.leaving).copied();
+        let Some(serving) = serving else { return };
+        if self.count == replicas {
+            return;
+        }
+        let many = usize::try_from(replicas).unwrap_or(usize::MAX).min(REPLICAS_SPREAD_MAX);
+        self.count = replicas;
+        self.replicas = std::iter::repeat_n(serving, many).collect();
+        self.taken.iter_mut().for_each(|taken| taken.spread_over(many));
+    }
 }
 
 /// What one replica carries within what `spec` promises.
@@ -275,31 +295,6 @@ pub(crate) fn aim_of(spec: &AutoscalerSpec, capacity: Option<Learned>) -> Option
     let learned = capacity.filter(|_| spec.policy.slo().is_some())?;
     Some(Milli(i64::try_from(learned.rate.0).unwrap_or(i64::MAX).max(1)))
 }
-
-impl Scene {
-    /// The acting autoscaler as it decides now, for words: between the bounds of the term, and by what a replica carries.
-    pub(crate) fn acting<'a>(&self, spec: &'a AutoscalerSpec) -> Cow<'a, AutoscalerSpec> {
-        aimed(self.term.bound(spec), self.sight.capacity)
-    }
-}
-
-impl Sight {
-    /// The same load, spread evenly over so many replicas that are at work; as it is where there are as many.
-    pub(crate) fn spread_over(&mut self, replicas: u32) {
-        let serving = self.replicas.iter().find(|view| view.serves() && !view.leaving).copied();
-        let Some(serving) = serving else { return };
-        if self.count == replicas {
-            return;
-        }
-        let many = usize::try_from(replicas).unwrap_or(usize::MAX).min(REPLICAS_SPREAD_MAX);
-        self.count = replicas;
-        self.replicas = std::iter::repeat_n(serving, many).collect();
-        self.taken.iter_mut().for_each(|taken| taken.spread_over(many));
-    }
-}
-
-/// Most replicas that a load is spread over, as many as a service may have.
-const REPLICAS_SPREAD_MAX: usize = REPLICAS_MAX as usize;
 
 /// Whether a manifest of Kubernetes' kind says how to scale, so that nothing is decided but what Kubernetes would.
 fn is_hpa(declared: &Declared) -> bool {

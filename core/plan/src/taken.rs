@@ -60,9 +60,7 @@ impl Taker<'_> {
             }
         }
     }
-}
 
-impl Taker<'_> {
     /// The requests that come, of each replica: those that were begun, and what of the waiting is to be worked off.
     pub(crate) fn asked(&self, promise: LatencySlo) -> Taken {
         let measure = |place: &Place, window: Duration| asked(place, window, promise);
@@ -73,7 +71,7 @@ impl Taker<'_> {
 /// In which time the requests are to be worked off that have waited for longer than is promised.
 ///
 /// 10 s: the time of two windows in which a promise is watched.
-const WORKED_OFF_IN: u64 = 10;
+const WORKED_OFF_IN: Duration = Duration::from_secs(10);
 
 fn asked(place: &Place, window: Duration, promise: LatencySlo) -> Option<Sample> {
     let growth = place.asked.as_ref()?.growth(window)?;
@@ -87,7 +85,7 @@ pub fn to_carry(rate: MilliRps, under_way: u64, promise: LatencySlo) -> MilliRps
     // As many are under way at that rate when each takes what is promised (Little 1961).
     let usual = rate.0.saturating_mul(promise.below.as_millis()) / 1_000_000;
     let waiting = under_way.saturating_sub(usual);
-    MilliRps(rate.0.saturating_add(waiting.saturating_mul(1000) / WORKED_OFF_IN))
+    MilliRps(rate.0.saturating_add(waiting.saturating_mul(1000) / WORKED_OFF_IN.as_secs()))
 }
 
 fn metered(

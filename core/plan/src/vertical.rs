@@ -13,11 +13,15 @@ use model::time::Time;
 /// Before, a service that was quiet for its first minutes would be given too little for its first busy one.
 pub const INITIAL_SAMPLES: u64 = 60;
 
-/// Fewest thousandths of a core that are recommended, as Kubernetes' recommender has it.
+/// The least of the processor that is recommended, in thousandths of a core, as Kubernetes' recommender has it.
 const CPU_MIN: MilliCpu = MilliCpu(25);
 
 /// Least memory that is recommended: a runtime that does nothing needs it. (Kubernetes' 250 MiB are for a pod.)
 const MEMORY_MIN: Bytes = Bytes(16 << 20);
+
+/// Without a bound of the declaration, a replica grows to so many times what it has otherwise: as a number without a behavior does in one
+/// decision of Kubernetes' autoscaler.
+const GROWTH_MAX: u64 = 2;
 
 /// How large a replica of a service should be.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,10 +51,6 @@ pub struct Growth {
     pub memory: Option<Bytes>,
 }
 
-/// Without a bound of the declaration, a replica grows to so many times what it has otherwise: as a number without a behavior does in one
-/// decision of Kubernetes' autoscaler.
-const GROWTH_MAX: u64 = 2;
-
 /// The recommendation for `service` at `now`, while `unmet` says what its number of replicas cannot follow; `None` for a service of which
 /// nothing is learned.
 pub fn recommendation(now: Time, service: &ServiceState, unmet: Option<Unmet>) -> Option<Recommendation> {
@@ -59,8 +59,8 @@ pub fn recommendation(now: Time, service: &ServiceState, unmet: Option<Unmet>) -
     let estimate = knowledge::estimate(&service.usage, now);
     let Vertical { cpu, memory, mode } = vertical;
     let found = Recommendation {
-        cpu: estimate.cpu.map(|range| within(range, &milli_cores(cpu))),
-        memory: estimate.memory.map(|range| within(range, &bytes(memory))),
+        cpu: estimate.cpu.map(|range| within(range, &cpu_bounds(cpu))),
+        memory: estimate.memory.map(|range| within(range, &memory_bounds(memory))),
         cpu_is_horizontal: follows(declared, MeteredResource::Cpu),
         memory_is_horizontal: follows(declared, MeteredResource::Memory),
         confidence: knowledge::confidence(&service.usage, now),
@@ -97,15 +97,15 @@ fn grown(unmet: Unmet, vertical: &Vertical, declared: &Declared, learned: &Learn
         asked.min(bound.unwrap_or(base.saturating_mul(GROWTH_MAX))).max(base)
     };
     let resources = declared.spec.resources;
-    let cpu = learned.cpu.map(|range| range.target).or(resources.cpu.map(cores));
-    let memory = resources.memory.map(size).filter(|_| learned.memory.is_none());
+    let cpu = learned.cpu.map(|range| range.target).or(resources.cpu.map(cpu_of));
+    let memory = resources.memory.map(memory_of).filter(|_| learned.memory.is_none());
     let is_by_memory = follows(declared, MeteredResource::Memory);
     Growth {
         unmet,
-        cpu: cpu.map(|MilliCpu(base)| MilliCpu(grown(base, vertical.cpu.max.map(|most| cores(most).0)))),
+        cpu: cpu.map(|MilliCpu(base)| MilliCpu(grown(base, vertical.cpu.max.map(|most| cpu_of(most).0)))),
         memory: memory
             .filter(|_| is_by_memory)
-            .map(|Bytes(base)| Bytes(grown(base, vertical.memory.max.map(|most| size(most).0)))),
+            .map(|Bytes(base)| Bytes(grown(base, vertical.memory.max.map(|most| memory_of(most).0)))),
     }
 }
 
@@ -151,20 +151,20 @@ fn within<T: Ord + Copy>(range: Range<T>, (least, most): &(T, Option<T>)) -> Ran
     Range { lower: held(range.lower), target: held(range.target), upper: held(range.upper) }
 }
 
-fn milli_cores(bounds: &AmountRange) -> (MilliCpu, Option<MilliCpu>) {
-    (bounds.min.map_or(CPU_MIN, cores), bounds.max.map(cores))
+fn cpu_bounds(bounds: &AmountRange) -> (MilliCpu, Option<MilliCpu>) {
+    (bounds.min.map_or(CPU_MIN, cpu_of), bounds.max.map(cpu_of))
 }
 
-fn bytes(bounds: &AmountRange) -> (Bytes, Option<Bytes>) {
-    (bounds.min.map_or(MEMORY_MIN, size), bounds.max.map(size))
+fn memory_bounds(bounds: &AmountRange) -> (Bytes, Option<Bytes>) {
+    (bounds.min.map_or(MEMORY_MIN, memory_of), bounds.max.map(memory_of))
 }
 
-/// Thousandths of a core; 0 for what is below.
-pub(crate) fn cores(amount: Quantity) -> MilliCpu {
+/// An amount of the processor, in thousandths of a core; 0 for what is below.
+pub(crate) fn cpu_of(amount: Quantity) -> MilliCpu {
     MilliCpu(u64::try_from(amount.milli()).unwrap_or(0))
 }
 
-/// Whole bytes; 0 for what is below.
-pub(crate) fn size(amount: Quantity) -> Bytes {
+/// An amount of memory, in whole bytes, rounded up; 0 for what is below.
+pub(crate) fn memory_of(amount: Quantity) -> Bytes {
     Bytes(u64::try_from(amount.units_ceil()).unwrap_or(0))
 }

@@ -7,12 +7,13 @@ use model::identity::{Generation, Incarnation, Ordinal, ReplicaId};
 use model::input::{Declared, Throttling, Usage};
 use model::memory::LOSSES_MAX;
 use model::plan::Role;
-use model::quantity::MilliCpu;
-use model::resource::Service;
+use model::quantity::{Bytes, MilliCpu};
+use model::resource::{ForecastMode, Quantity, Recover, ScalePolicy, Service, Span};
 use model::time::Now;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::scale::stabilize::Direction;
 
 const HOUR_MS: u64 = 3_600_000;
 

@@ -118,9 +118,7 @@ impl View<'_> {
         };
         [Direction::Out, Direction::In].into_iter().filter_map(idle).collect()
     }
-}
 
-impl View<'_> {
     /// A low watermark that nothing was ever below, while the load fell below half of the high one, where of two replicas one may go.
     pub(super) fn idle_low(&self, auto: &AutoscalerSpec) -> Option<Advice> {
         let ScalePolicy::Watermarks(policy) = &auto.policy else { return None };

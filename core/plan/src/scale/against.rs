@@ -13,9 +13,9 @@ use super::ratio::replicas_ceil;
 
 /// What a number is held against.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Aim {
+pub(super) enum Against {
     /// Nothing: it is a number of replicas.
-    Itself,
+    Nothing,
     /// The value that it should have, above 0, and what should have it.
     Target(f64, FormulaTarget),
 }
@@ -89,17 +89,19 @@ pub enum NoNumber {
 /// What `number` asks for, which follows from the metrics at these places of the declaration.
 pub(super) fn reckon(
     number: f64,
-    aim: Aim,
+    against: Against,
     metrics: &(impl Iterator<Item = usize> + Clone),
     question: &Question<'_>,
 ) -> Result<(u32, Reckoning), NoNumber> {
     if number < 0.0 {
         return Err(NoNumber::Negative);
     }
-    let (replicas, reckoning) = match aim {
-        Aim::Itself => (replicas_ceil(number), Reckoning::Itself),
-        Aim::Target(target, FormulaTarget::Value) => by_ratio(number / target, metrics.clone(), question)?,
-        Aim::Target(target, FormulaTarget::AverageValue) => {
+    let (replicas, reckoning) = match against {
+        Against::Nothing => (replicas_ceil(number), Reckoning::Itself),
+        Against::Target(target, FormulaTarget::Value) => {
+            by_ratio(number / target, metrics.clone(), question)?
+        }
+        Against::Target(target, FormulaTarget::AverageValue) => {
             let existing = question.stable(question.existing);
             let ratio = number / (target * f64::from(existing));
             let besides = question.besides(ratio);

@@ -107,9 +107,7 @@ impl Warmup {
             !readiness.ready && started + initial_readiness_delay > readiness.since
         }
     }
-}
 
-impl Warmup {
     /// Whether `replica` has been ready for as long as it takes; always, where that is not asked.
     pub fn is_warm(self, replica: &ReplicaView) -> bool {
         match self {

@@ -3,11 +3,11 @@
 use model::decision::MetricVerdict;
 use model::resource::{AutoscalerSpec, CompositePolicy, FormulaTarget, MetricSpec};
 
-use super::against::{Aim, Reckoning, reckon};
+use super::against::{Against, Reckoning, reckon};
 use super::combine::{Choice, Combined};
-use super::formula::{figure, reckoned};
 use super::proposal::{MetricFault, Proposal};
 use super::question::Question;
+use super::wording::{figure, reckoned};
 
 /// What the load came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,7 +32,7 @@ pub(super) fn choose(policy: &CompositePolicy, question: &Question<'_>) -> Combi
     let places = question.spec.metrics.iter().enumerate();
     let places =
         places.filter(|(_, metric)| policy.weight(metric.name()).milli() > 0).map(|(place, _)| place);
-    match (reckon(load, Aim::Target(1.0, FormulaTarget::Value), &places, question), missing) {
+    match (reckon(load, Against::Target(1.0, FormulaTarget::Value), &places, question), missing) {
         (Ok((replicas, _)), Some(invalid)) if replicas <= question.current => {
             Combined::Held { invalid, asked: Some(replicas).filter(|asked| *asked < question.current) }
         }

@@ -25,7 +25,7 @@ use super::proposal::MetricFault;
 use super::reading::{SelectorFault, Unavailable};
 use super::stabilize::{Direction, Stabilized};
 use super::telling::{aim, told};
-use super::wording::{Named, asks, metric_verdict, name_at};
+use super::wording::{Named, asks, metric_verdict, name_at, reckoned};
 
 /// What became of a verdict that changes the number of replicas.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,12 +94,12 @@ impl Verdict {
     fn formula_verdict(&self, policy: &FormulaPolicy, spec: &AutoscalerSpec) -> MetricVerdict {
         match self.came_to() {
             Ok((Choice::Formula(computed), number)) => {
-                let note = formula::reckoned(spec, &self.metrics, computed.reckoning, number);
-                formula::verdict(policy, Ok((computed, number)), note)
+                let note = reckoned(spec, &self.metrics, computed.reckoning, number);
+                formula::verdict(policy, Some((computed, number)), note)
             }
-            Err(Some(why)) => formula::verdict(policy, Err(()), why.to_string()),
+            Err(Some(why)) => formula::verdict(policy, None, why.to_string()),
             Ok(_) | Err(None) => {
-                formula::verdict(policy, Err(()), "a metric that it needs is missing".to_owned())
+                formula::verdict(policy, None, "a metric that it needs is missing".to_owned())
             }
         }
     }

@@ -6,17 +6,16 @@
 use std::fmt::Write;
 
 use model::decision::MetricVerdict;
-use model::quantity::Replicas;
 use model::resource::{
     AutoscalerSpec, FormulaPolicy, MetricSpec, Quantity, READY_REPLICAS_NAME, REPLICAS_NAME, ScalePolicy,
     Undefined,
 };
 
-use super::against::{Aim, NoNumber, Reckoning, reckon};
+use super::against::{Against, NoNumber, Reckoning, reckon};
 use super::combine::{Choice, Combined};
 use super::proposal::{MetricFault, Proposal};
 use super::question::Question;
-use super::wording::{InAll, amount_of};
+use super::wording::{amount_of, figure, reckoned};
 
 /// What a formula came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,7 +48,7 @@ pub(super) fn choose(policy: &FormulaPolicy, question: &Question<'_>) -> Combine
         Err(why) => return Combined::Unanswered(NoNumber::Undefined(why)),
     };
     let metrics = policy.expression.names().filter_map(|name| metric_named(spec, name));
-    match reckon(value, aim(policy), &metrics, question) {
+    match reckon(value, against(policy), &metrics, question) {
         Ok((replicas, reckoning)) => {
             Combined::Chosen { replicas, choice: Choice::Formula(Computed { value, reckoning, ready }) }
         }
@@ -57,9 +56,9 @@ pub(super) fn choose(policy: &FormulaPolicy, question: &Question<'_>) -> Combine
     }
 }
 
-fn aim(policy: &FormulaPolicy) -> Aim {
-    let target = |target: Quantity| Aim::Target(target.milli() as f64 / 1000.0, policy.metric_type);
-    policy.target.map_or(Aim::Itself, target)
+fn against(policy: &FormulaPolicy) -> Against {
+    let target = |target: Quantity| Against::Target(target.milli() as f64 / 1000.0, policy.metric_type);
+    policy.target.map_or(Against::Nothing, target)
 }
 
 fn metric_named(spec: &AutoscalerSpec, name: &str) -> Option<usize> {
@@ -100,42 +99,6 @@ fn operand(name: &str, metric: Option<&MetricSpec>, said: Option<&Result<Proposa
     }
 }
 
-/// How `asked` replicas follow from a number.
-pub(super) fn reckoned(
-    spec: &AutoscalerSpec,
-    metrics: &[Result<Proposal, MetricFault>],
-    reckoning: Reckoning,
-    asked: u32,
-) -> String {
-    match reckoning {
-        Reckoning::Itself => format!("rounded up, {}", Replicas(asked)),
-        Reckoning::WithinTolerance { ratio } => {
-            format!("the ratio {ratio:.3} is near enough to 1 to keep {asked}")
-        }
-        Reckoning::Ratio { ratio, times, besides } => {
-            let (times, asked) = (Replicas(times), InAll { replicas: asked, besides });
-            format!("{ratio:.3} × {times}, rounded up, is {asked}")
-        }
-        Reckoning::FromZero { ratio } => format!("from zero, {ratio:.3} rounded up is {asked}"),
-        Reckoning::Shared { existing, besides, ratio: _ } => format!(
-            "shared by {}; divided by the target and rounded up it is {}",
-            Replicas(existing),
-            InAll { replicas: asked, besides }
-        ),
-        Reckoning::Partial { metric, asked } => {
-            let name = spec.metrics.get(metric).map_or("a metric", MetricSpec::name);
-            match metrics.get(metric).and_then(|said| said.as_ref().ok()) {
-                Some(Proposal { census, .. }) => format!(
-                    "that asks for {asked}, but {name} is not measured of all replicas ({census}), and partial data never scales in"
-                ),
-                None => format!(
-                    "that asks for {asked}, but nothing that it names is measured, and what stands in never scales in"
-                ),
-            }
-        }
-    }
-}
-
 /// What each metric said, where the formula puts them together: by itself none of them asks for anything.
 pub(super) fn put_together(policy: &FormulaPolicy, spec: &AutoscalerSpec, verdicts: &mut [MetricVerdict]) {
     for (metric, verdict) in spec.metrics.iter().zip(verdicts) {
@@ -155,10 +118,9 @@ pub(super) fn put_together(policy: &FormulaPolicy, spec: &AutoscalerSpec, verdic
 /// What the formula came to, as if it were one more metric.
 pub(super) fn verdict(
     policy: &FormulaPolicy,
-    computed: Result<(Computed, u32), ()>,
+    computed: Option<(Computed, u32)>,
     note: String,
 ) -> MetricVerdict {
-    let computed = computed.ok();
     let ratio = computed.and_then(|(computed, _)| computed.reckoning.ratio());
     MetricVerdict {
         name: "formula".into(),
@@ -187,11 +149,6 @@ pub(super) fn unanswered(spec: &AutoscalerSpec, why: NoNumber) -> String {
         | ScalePolicy::Composite(_)
         | ScalePolicy::Slo(_) => why.to_string(),
     }
-}
-
-/// A number with as many places as matter to a reader.
-pub(super) fn figure(number: f64) -> String {
-    if number.abs() >= 1e9 { format!("{number:e}") } else { ((number * 1000.0).round() / 1000.0).to_string() }
 }
 
 fn one_line(text: &str) -> String {

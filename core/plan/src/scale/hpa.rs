@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::memory::ScalingMemory;
 use model::resource::{
-    AutoscalerSpec, MeteredResource, MetricSpec, Quantity, ResourceTarget, ScalePolicy, ScalingRules,
+    AutoscalerSpec, Bounds, MeteredResource, MetricSpec, Quantity, ResourceTarget, ScalePolicy, ScalingRules,
     TotalTarget,
 };
 use model::settings::HpaSettings;
@@ -16,7 +16,7 @@ use super::against::NoNumber;
 use super::classify::Warmup;
 use super::combine::{Choice, Combined, combine};
 use super::fallback::{self, FallenBack};
-use super::limit::{self, Bounds, GROWTH, Limited};
+use super::limit::{self, GROWTH, Limited};
 use super::log::{record_change, record_recommendation};
 use super::proposal::{MetricFault, Proposal};
 use super::question::{Ahead, Question};
@@ -162,7 +162,7 @@ pub fn reconcile_above(
     settings: &HpaSettings,
 ) -> Verdict {
     let current = view.spec_replicas;
-    let bounds = Bounds::from(spec);
+    let bounds = spec.bounds();
     if memory.recommendations.is_empty() {
         // Without a past, the present counts as recommended: nothing is taken away before a window has passed.
         record_recommendation(&mut memory.recommendations, now, current, settings.downscale_stabilization);
@@ -290,7 +290,7 @@ impl Pass<'_> {
         window: Duration,
         memory: &mut ScalingMemory,
     ) -> (Stabilized, Limited) {
-        let (now, current, bounds) = (self.now, self.view.spec_replicas, Bounds::from(self.spec));
+        let (now, current, bounds) = (self.now, self.view.spec_replicas, self.spec.bounds());
         match &self.spec.behavior {
             None => {
                 let stabilized =

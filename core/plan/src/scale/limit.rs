@@ -4,20 +4,12 @@
 //! `convertDesiredReplicasWithBehaviorRate`.
 
 use model::memory::ScalingMemory;
-use model::resource::{AutoscalerSpec, Behavior, PolicyChange, ScalingPolicy, ScalingRules, SelectPolicy};
+use model::resource::{Behavior, Bounds, PolicyChange, ScalingPolicy, ScalingRules, SelectPolicy};
 use model::time::Time;
 
 use super::log::change_within;
+use super::question::within_32_bits;
 use super::stabilize::Direction;
-
-/// Fewest and most replicas of an autoscaler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// Fewest.
-    pub min: u32,
-    /// Most; at least `min`.
-    pub max: u32,
-}
 
 /// How far a service without a behavior may grow in one decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,12 +69,6 @@ pub struct Applied {
     pub allowed: i64,
 }
 
-impl From<&AutoscalerSpec> for Bounds {
-    fn from(spec: &AutoscalerSpec) -> Self {
-        Self { min: spec.min, max: spec.max }
-    }
-}
-
 /// Limits without a behavior.
 pub fn without_behavior(current: u32, wanted: u32, bounds: Bounds, growth: Growth) -> Limited {
     let limit = current.saturating_mul(growth.factor).max(growth.at_least);
@@ -128,7 +114,7 @@ pub fn rate_out(memory: &ScalingMemory, now: Time, current: u32, rules: &Scaling
         SelectPolicy::Min => applied.min_by_key(|applied| applied.allowed),
         SelectPolicy::Disabled => None,
     };
-    let limit = policy.map_or(current, |applied| as_replicas(applied.allowed).max(current));
+    let limit = policy.map_or(current, |applied| within_32_bits(applied.allowed.into()).max(current));
     Rate { direction: Direction::Out, limit, policy }
 }
 
@@ -140,7 +126,7 @@ pub fn rate_in(memory: &ScalingMemory, now: Time, current: u32, rules: &ScalingR
         SelectPolicy::Min => applied.max_by_key(|applied| applied.allowed),
         SelectPolicy::Disabled => None,
     };
-    let limit = policy.map_or(current, |applied| as_replicas(applied.allowed).min(current));
+    let limit = policy.map_or(current, |applied| within_32_bits(applied.allowed.into()).min(current));
     Rate { direction: Direction::In, limit, policy }
 }
 
@@ -167,9 +153,4 @@ fn apply(
         }
     };
     Applied { policy: *policy, base, allowed }
-}
-
-/// Within what Kubernetes' 32 bits can count, and not below zero.
-fn as_replicas(replicas: i64) -> u32 {
-    u32::try_from(replicas.clamp(0, i64::from(i32::MAX))).expect("clamped to the range of the type")
 }

@@ -60,15 +60,15 @@ const GROWN: [f64; BUCKETS] = {
 };
 
 /// Before so many steps were seen, half an hour of them, the distribution of rises says too little.
-const RISES_MIN: u64 = 360;
+const RISES_MIN: u64 = 30 * STEPS_A_MINUTE;
 
 /// The share of the capacity that is used until then: what a horizontal pod autoscaler is usually set to.
 const USED_WHILE_NEW_PERCENT: i64 = 70;
 
-/// Steps between two looks of whoever looks rarely, at most: a minute of them. Past it nobody sees how the load rises.
-const STEPS_APART_MAX: u64 = 12;
+/// Steps between two looks of whoever looks rarely, at most. Past it nobody sees how the load rises.
+const STEPS_APART_MAX: u64 = STEPS_A_MINUTE;
 
-/// The least load that a rise is held against: one request a second is no multiple of nothing.
+/// The least load that a rise is held against, one request a second: the first request of all is no rise without end.
 const BASE_MIN: Milli = Milli(1000);
 
 /// How long a slow start counts: half of what is beyond a quicker one is forgotten in each such time.

@@ -144,7 +144,8 @@ pub(super) fn quotient(dividend: i128, divisor: i64) -> i128 {
     }
 }
 
-fn within_32_bits(replicas: i128) -> u32 {
+/// Within what Kubernetes' 32 bits can count, and not below zero.
+pub(super) fn within_32_bits(replicas: i128) -> u32 {
     u32::try_from(replicas.clamp(0, i128::from(i32::MAX))).expect("clamped to the range of the type")
 }
 

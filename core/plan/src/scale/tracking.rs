@@ -51,11 +51,10 @@ pub enum TrackCourse {
 /// Decides by targets; notes in `memory` since when a change has been asked for.
 pub(super) fn choose(policy: TrackingPolicy, question: &Question<'_>, memory: &mut PolicyMemory) -> Combined {
     let (now, current) = (question.now, question.current);
-    let Combined::Chosen { replicas: asked, choice: Choice::Largest { metric } } =
-        largest(question.asked(), current)
-    else {
+    let largest = largest(question.asked(), current);
+    let Combined::Chosen { replicas: asked, choice: Choice::Largest { metric } } = largest else {
         since_asked(memory, now, current, current);
-        return largest(question.asked(), current);
+        return largest;
     };
     let course = if asked < current { unfit(policy, question) } else { None };
     let followed = if course.is_some() { current } else { asked };

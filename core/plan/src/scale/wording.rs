@@ -1,14 +1,16 @@
-//! The words for one metric: its name, its amounts with units, and its arithmetic.
+//! The words for metrics: their names, their amounts with units, and the arithmetic of one, or of a number made of several.
 
 use std::fmt;
 use std::sync::Arc;
 
 use model::decision::{MetricVerdict, SampleCount};
 use model::quantity::{Bytes, Replicas};
-use model::resource::{AutoscalerSpec, MeteredResource, MetricSpec, ResourceTarget, TotalTarget};
+use model::resource::{AutoscalerSpec, MeteredResource, MetricSpec, ResourceTarget};
 
+use super::against::Reckoning;
 use super::classify::Census;
 use super::proposal::{Basis, MetricFault, Proposal};
+use super::question::target_of;
 use super::reading::Milli;
 
 /// A metric by the name that people know it by.
@@ -41,7 +43,7 @@ enum Unit {
 /// What `metric` said, for the record of a decision.
 pub(super) fn metric_verdict(metric: &MetricSpec, said: &Result<Proposal, MetricFault>) -> MetricVerdict {
     let name = Named(metric).to_string().into();
-    let target = target_of(metric).to_string().into();
+    let target = amount_of(metric, target_of(metric)).to_string().into();
     match said {
         Ok(proposal) => MetricVerdict {
             name,
@@ -81,7 +83,7 @@ fn counted(census: Census) -> Option<SampleCount> {
 
 /// Such as `cpu at 124 %, target 50 %: 2.480 × 2 replicas, rounded up, is 5`.
 pub(super) fn asks(metric: &MetricSpec, proposal: &Proposal) -> String {
-    let (current, target) = (current_of(metric, proposal), target_of(metric));
+    let (current, target) = (current_of(metric, proposal), amount_of(metric, target_of(metric)));
     let named = Named(metric);
     format!("{named} at {current}, target {target}: {}", arithmetic(metric, proposal))
 }
@@ -139,6 +141,47 @@ fn arithmetic(metric: &MetricSpec, proposal: &Proposal) -> String {
     }
 }
 
+/// How `asked` replicas follow from a number.
+pub(super) fn reckoned(
+    spec: &AutoscalerSpec,
+    metrics: &[Result<Proposal, MetricFault>],
+    reckoning: Reckoning,
+    asked: u32,
+) -> String {
+    match reckoning {
+        Reckoning::Itself => format!("rounded up, {}", Replicas(asked)),
+        Reckoning::WithinTolerance { ratio } => {
+            format!("the ratio {ratio:.3} is near enough to 1 to keep {asked}")
+        }
+        Reckoning::Ratio { ratio, times, besides } => {
+            let (times, asked) = (Replicas(times), InAll { replicas: asked, besides });
+            format!("{ratio:.3} × {times}, rounded up, is {asked}")
+        }
+        Reckoning::FromZero { ratio } => format!("from zero, {ratio:.3} rounded up is {asked}"),
+        Reckoning::Shared { existing, besides, ratio: _ } => format!(
+            "shared by {}; divided by the target and rounded up it is {}",
+            Replicas(existing),
+            InAll { replicas: asked, besides }
+        ),
+        Reckoning::Partial { metric, asked } => {
+            let name = spec.metrics.get(metric).map_or("a metric", MetricSpec::name);
+            match metrics.get(metric).and_then(|said| said.as_ref().ok()) {
+                Some(Proposal { census, .. }) => format!(
+                    "that asks for {asked}, but {name} is not measured of all replicas ({census}), and partial data never scales in"
+                ),
+                None => format!(
+                    "that asks for {asked}, but nothing that it names is measured, and what stands in never scales in"
+                ),
+            }
+        }
+    }
+}
+
+/// A number with as many places as matter to a reader.
+pub(super) fn figure(number: f64) -> String {
+    if number.abs() >= 1e9 { format!("{number:e}") } else { ((number * 1000.0).round() / 1000.0).to_string() }
+}
+
 /// What was measured, as the target is read. Without a replica to share it, a total is told as it is.
 fn current_of(metric: &MetricSpec, proposal: &Proposal) -> Amount {
     let milli = match proposal.basis {
@@ -151,25 +194,6 @@ fn current_of(metric: &MetricSpec, proposal: &Proposal) -> Amount {
         | Basis::FromZero { .. } => proposal.level.value(),
     };
     amount_of(metric, milli)
-}
-
-fn target_of(metric: &MetricSpec) -> Amount {
-    match metric {
-        MetricSpec::Resource { target, .. } | MetricSpec::ContainerResource { target, .. } => match target {
-            ResourceTarget::Utilization(percent) => {
-                Amount { unit: Unit::Percent, milli: Milli(i64::from(percent.0) * 1000) }
-            }
-            ResourceTarget::Average(average) => {
-                Amount { unit: amount_unit(metric), milli: Milli(average.milli()) }
-            }
-        },
-        MetricSpec::Pods { average, .. } => Amount { unit: Unit::Plain, milli: Milli(average.milli()) },
-        MetricSpec::Object { target, .. } | MetricSpec::External { target, .. } => match target {
-            TotalTarget::Value(value) | TotalTarget::Average(value) => {
-                Amount { unit: Unit::Plain, milli: Milli(value.milli()) }
-            }
-        },
-    }
 }
 
 /// An amount that is read as the target of `metric` is: in per cent, as a mean, or in all.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::Duration;
 
-use model::resource::Behavior;
+use model::resource::{Behavior, Bounds};
 use plan::scale::classify::{Census, Standing, Warmup, standings};
-use plan::scale::limit::{self, Bounds, Cap, Growth, rate_in, rate_out};
+use plan::scale::limit::{self, Cap, Growth, rate_in, rate_out};
 use plan::scale::log::{change_within, record_change};
 use plan::scale::ratio::{Aim, Sums};
 use plan::scale::reading::{Milli, Requests, Samples};

@@ -1,0 +1,36 @@
+//! Whether the proxy listens for a service as its declaration says.
+
+use knowledge::Exposure;
+use model::plan::{Change, Writer};
+use model::reason::Reason;
+
+use crate::draft::Draft;
+use crate::moment::Moment;
+
+/// Adds the step that tells the proxy to listen, to listen otherwise, or not to listen any more.
+pub(crate) fn expose(moment: Moment<'_>, draft: &mut Draft) {
+    let (now, service) = (moment.now.time, moment.service);
+    let wanted = service.declared.as_ref().filter(|declared| declared.spec.expose.is_some());
+    match (wanted, &service.exposure) {
+        (Some(_), Exposure::None) => draft.step(Writer::Human, Change::Expose, Reason::Declared),
+        (Some(declared), Exposure::Telling { revision, .. } | Exposure::Shown { revision, .. })
+            if *revision < declared.revision =>
+        {
+            draft.step(Writer::Human, Change::Expose, Reason::Declared);
+        }
+        (Some(declared), Exposure::Failed { revision, message, retry, .. }) => {
+            if now >= *retry || *revision < declared.revision {
+                draft.step(Writer::Human, Change::Expose, Reason::Declared);
+            } else {
+                draft.again_at(*retry);
+                draft.wait(None, Reason::ActionFailed(message.clone()));
+            }
+        }
+        // It is being told to stop listening, and will be told to listen once it has.
+        (Some(_), Exposure::Telling { .. } | Exposure::Shown { .. } | Exposure::Concealing { .. })
+        | (None, Exposure::None | Exposure::Concealing { .. }) => {}
+        (None, Exposure::Telling { .. } | Exposure::Shown { .. } | Exposure::Failed { .. }) => {
+            draft.step(Writer::Human, Change::Conceal, Reason::Withdrawn);
+        }
+    }
+}

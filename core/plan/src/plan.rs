@@ -1,0 +1,53 @@
+//! One plan for one service: size, places, sizes of replicas, repair and listener, in this order.
+
+use std::time::Duration;
+
+use model::chance::Stream;
+use model::decision::Account;
+use model::plan::{Allotment, Plan};
+
+use crate::draft::Draft;
+use crate::moment::Moment;
+use crate::{arbiter, exposure, heal, refit, roster, size, vertical};
+
+/// No two plans of a service by the clock alone within this time: whatever is waited for, the loop does not spin.
+const LOOK_AGAIN_MIN: Duration = Duration::from_millis(10);
+
+/// The plan for the service of `moment`.
+///
+/// `chance` is drawn from only by services that recover by chance.
+pub fn plan(moment: Moment<'_>, chance: &mut Stream) -> Plan {
+    let Moment { now, service, settings, .. } = moment;
+    let mut draft = Draft::new(service.next_sync.max(now.time + settings.period));
+    let mut plan = Plan {
+        service: service.name.clone(),
+        at: now,
+        steps: Vec::new(),
+        decision: None,
+        scaling: None,
+        shadows: None,
+        allotment: Allotment::default(),
+        waits: Vec::new(),
+        look_again: now.time,
+    };
+    if service.declared.is_some() {
+        let size = size::size(moment);
+        if let Some(step) = size.step {
+            draft.steps.push(step);
+        }
+        (plan.decision, plan.scaling, plan.shadows) = (size.decision, size.scaling, size.shadows);
+        let decision = plan.decision.as_deref().or(service.decision.as_deref());
+        let unmet = decision.and_then(Account::unmet);
+        plan.allotment = vertical::allotment(now.time, service, unmet);
+        roster::roster(moment, size.desired, &mut draft);
+        refit::refit(moment, unmet, &mut draft);
+    } else {
+        roster::clear(service, &mut draft);
+    }
+    heal::heal(moment, chance, &mut draft);
+    exposure::expose(moment, &mut draft);
+    plan.steps = arbiter::arbitrate(draft.steps);
+    plan.waits = draft.waits;
+    plan.look_again = draft.look_again.max(now.time + LOOK_AGAIN_MIN);
+    plan
+}
