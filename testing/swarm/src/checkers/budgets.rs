@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::action::{Action, ActionKind, Admission};
 use model::identity::{ActionId, Ordinal, ReplicaId};
+use model::input::{Input, ReplicaState, Report};
 use model::name::ServiceName;
 use model::reason::Reason;
 
@@ -33,7 +34,9 @@ impl Checker for Budgets {
         for replica in new.filter_map(taken_by_choice) {
             let Some(service) = control.knowledge().service(&replica.service) else { continue };
             let before = self.serving.get(&replica.service);
-            if !before.is_some_and(|serving| serving.contains(&replica.ordinal)) {
+            let has_served = before.is_some_and(|serving| serving.contains(&replica.ordinal));
+            // What is said to fail in this very step takes nothing from its service by its going.
+            if !has_served || look.input().is_some_and(|input| is_failing(input, replica)) {
                 continue;
             }
             let (left, wanted) = (service.serving(), service.desired.unwrap_or(0));
@@ -52,6 +55,24 @@ impl Checker for Budgets {
         }
         Ok(())
     }
+}
+
+/// Whether an input says that a replica does not serve.
+fn is_failing(input: &Input, replica: &ReplicaId) -> bool {
+    let Input::Report(report) = input else { return false };
+    let seen = match report {
+        Report::Replica(seen) => std::slice::from_ref(seen),
+        Report::Inventory { replicas, .. } => replicas,
+        Report::Usage(_)
+        | Report::Traffic(_)
+        | Report::Latencies(_)
+        | Report::Demand(_)
+        | Report::Measured(_)
+        | Report::Allotted(_)
+        | Report::Ejected(_) => return false,
+    };
+    let serves = |state: ReplicaState| matches!(state, ReplicaState::Running { ready: true, live: true });
+    seen.iter().any(|seen| seen.replica == *replica && !serves(seen.state))
 }
 
 /// The replica that an action takes away for scaling or for a rollout.
