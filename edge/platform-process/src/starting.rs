@@ -16,7 +16,7 @@ use crate::cgroup::{Birthplace, Cell, Limits};
 use crate::driver::{Driver, Place};
 use crate::ending;
 use crate::failure::Cause;
-use crate::launch::{Output, ReservedPorts, Surroundings};
+use crate::launch::{Output, ReservedPorts, Siblings, Surroundings};
 use crate::living::Living;
 use crate::log;
 use crate::process_table::identify;
@@ -60,8 +60,10 @@ fn refused(refusal: Refusal) -> Started {
 
 /// Starts the life, which is decided on by now. Whatever fails, nothing of it stays.
 fn begin(driver: &Arc<Driver>, request: &StartRequest) -> Result<Arc<Living>, Cause> {
-    let siblings = driver.ports_of_siblings(&request.replica);
-    let ports = driver.port_book().reserve(&request.declared.spec.ports, &siblings)?;
+    let spec = &request.declared.spec;
+    let numbers = driver.ports_of_siblings(&request.replica);
+    let siblings = Siblings { numbers, are_as_we: spec.run.user.is_none() };
+    let ports = driver.port_book().reserve(&spec.ports, &siblings)?;
     let numbers = ports.numbers.clone();
     let begun = begin_on(driver, request, ports);
     if begun.is_err() {

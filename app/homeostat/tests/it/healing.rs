@@ -110,3 +110,33 @@ fn one_that_the_proxy_goes_around_is_stood_in_for_and_nobody_goes_meanwhile() {
     std::fs::write(house.path("jobs"), "10").expect("the folder is ours");
     explained("stays at 4: nothing is taken away while requests to replica");
 }
+
+#[test]
+fn a_new_version_on_a_port_that_is_not_shared_leaves_the_one_before_to_serve() {
+    let mut house = House::new();
+    let port = ports::free();
+    let manifest = house.write_service("db", "  scale: {replicas: 1}\n");
+    let fixed = |manifest: &str| manifest.replace("name: http", &format!("name: http, number: {port}"));
+    let first = fixed(&std::fs::read_to_string(&manifest).expect("it was just written"));
+    std::fs::write(&manifest, &first).expect("it can be written again");
+    house.up(&["-f", text(&manifest)]);
+    let serving = pid_of(&house.wait_for_ready("db", 1)["db-0"]);
+
+    // It would never listen, and the one before would answer for it.
+    let command = first.find("command: ").expect("it runs a command");
+    let rest = first[command..].find(']').expect("a list in one line");
+    let second = format!("{}command: [sleep, \"600\"{}", &first[..command], &first[command + rest..]);
+    std::fs::write(&manifest, second).expect("it can be written again");
+    assert_eq!(house.run(&["apply", "-f", text(&manifest)]).code, Some(0));
+
+    wait_until("why the new one is not started is said", || {
+        let events = house.ask(&["events", "service/db"]);
+        let items = events["items"].as_array()?;
+        let is_it = |event: &&Value| {
+            event["message"].as_str().is_some_and(|message| message.contains("does not share it"))
+        };
+        items.iter().find(is_it).cloned()
+    });
+    assert!(is_running(serving), "{}", house.log());
+    assert!(answer_of(&format!("http://127.0.0.1:{port}/")).is_ok());
+}

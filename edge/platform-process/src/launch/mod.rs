@@ -23,7 +23,7 @@ use crate::failure::{Cause, kind_of};
 use crate::process_table::LIFE_VARIABLE;
 use crate::settings::Settings;
 
-pub(crate) use ports::{PortBook, ReservedPorts};
+pub(crate) use ports::{PortBook, ReservedPorts, Siblings};
 use program::ProgramError;
 use user::{Account, AccountError};
 use variables::TooLong;

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 use std::ops::RangeInclusive;
 
 use model::action::FailureKind;
 use model::resource::{Port, PortName, Protocol};
+use rustix::io::Errno;
+use rustix::net::sockopt::{set_socket_reuseaddr, set_socket_reuseport};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 
 use crate::failure::Cause;
 
@@ -23,6 +26,11 @@ pub(crate) enum PortError {
         "port {number} ({name}) is in use by another program; stop that program, or choose another number"
     )]
     InUse { name: PortName, number: u16 },
+    #[error(
+        "port {number} ({name}) is held by another replica of the service, which does not share it (SO_REUSEPORT); let them share it, leave \
+         the number out, or take the service to 0 replicas for the change"
+    )]
+    Unshared { name: PortName, number: u16 },
     #[error("port {number} ({name}) cannot be listened on ({source}); choose another number")]
     Unusable { name: PortName, number: u16, source: io::Error },
     #[error("there is no free port for {name} ({source}); see what holds the ports of 127.0.0.1")]
@@ -32,7 +40,7 @@ pub(crate) enum PortError {
 impl From<PortError> for Cause {
     fn from(error: PortError) -> Self {
         let kind = match error {
-            PortError::InUse { .. } => FailureKind::AddressInUse,
+            PortError::InUse { .. } | PortError::Unshared { .. } => FailureKind::AddressInUse,
             PortError::Unusable { .. } => FailureKind::Declaration,
             PortError::NoneFree { .. } => FailureKind::Other,
         };
@@ -66,6 +74,14 @@ impl Default for PortBook {
 pub(crate) struct ReservedPorts {
     pub(crate) numbers: BTreeMap<PortName, u16>,
     _held: Vec<Held>,
+}
+
+/// What the other replicas of a service have, who may share a declared port by SO_REUSEPORT.
+#[derive(Debug)]
+pub(crate) struct Siblings {
+    pub(crate) numbers: BTreeSet<u16>,
+    /// Whether they run as the same user as we do. Sockets of different users share no port, so that we could not tell from ours.
+    pub(crate) are_as_we: bool,
 }
 
 /// A port that nobody else can take: numbers of TCP and of UDP are two kinds, and only the one that is needed is held.
@@ -105,20 +121,21 @@ impl PortBook {
         Self { taken: BTreeSet::new(), range, next }
     }
 
-    /// Takes a port for each of `ports`; `shared` says which numbers other replicas of the same service have, who share
-    /// a declared number by SO_REUSEPORT. Nothing is taken when one fails.
+    /// Takes a port for each of `ports`. Nothing is taken when one fails.
     pub(crate) fn reserve(
         &mut self,
         ports: &[Port],
-        shared: &BTreeSet<u16>,
+        siblings: &Siblings,
     ) -> Result<ReservedPorts, PortError> {
         let mut numbers = BTreeMap::new();
         let mut held = Vec::new();
         for port in ports {
             let number = match port.number {
                 Some(number) => {
-                    if !shared.contains(&number.get()) {
+                    if !siblings.numbers.contains(&number.get()) {
                         check_declared(port, number.get())?;
+                    } else if siblings.are_as_we {
+                        check_shared(port, number.get())?;
                     }
                     number.get()
                 }
@@ -186,9 +203,30 @@ fn check_declared(port: &Port, number: u16) -> Result<(), PortError> {
     }
 }
 
+/// Refuses a port that another replica of the service holds for itself: who is asked for the health of the new one would be the other.
+fn check_shared(port: &Port, number: u16) -> Result<(), PortError> {
+    match try_to_share(port.protocol, number) {
+        Err(Errno::ADDRINUSE) => Err(PortError::Unshared { name: port.name.clone(), number }),
+        // Whatever else is wrong, the replica will say so itself.
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Binds to the port as one of several would.
+fn try_to_share(protocol: Protocol, number: u16) -> Result<(), Errno> {
+    let kind = if protocol.is_over_tcp() { SocketType::STREAM } else { SocketType::DGRAM };
+    let socket = socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None)?;
+    // As servers do: connections that have ended are no obstacle.
+    set_socket_reuseaddr(&socket, protocol.is_over_tcp())?;
+    set_socket_reuseport(&socket, true)?;
+    bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, number))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOBODY: Siblings = Siblings { numbers: BTreeSet::new(), are_as_we: true };
 
     fn port(name: &str, number: Option<u16>) -> Port {
         Port {
@@ -203,7 +241,7 @@ mod tests {
         let mut book = PortBook::default();
         let mut seen = BTreeSet::new();
         for _ in 0..50 {
-            let reserved = book.reserve(&[port("a", None), port("b", None)], &BTreeSet::new()).unwrap();
+            let reserved = book.reserve(&[port("a", None), port("b", None)], &NOBODY).unwrap();
             for number in reserved.numbers.values() {
                 assert!(seen.insert(*number), "{number} was given twice");
             }
@@ -213,9 +251,9 @@ mod tests {
     #[test]
     fn ports_are_chosen_below_those_of_outgoing_connections_and_in_turn() {
         let mut book = PortBook::default();
-        let first = book.reserve(&[port("a", None)], &BTreeSet::new()).unwrap().numbers;
+        let first = book.reserve(&[port("a", None)], &NOBODY).unwrap().numbers;
         book.release(&first);
-        let second = book.reserve(&[port("a", None)], &BTreeSet::new()).unwrap().numbers;
+        let second = book.reserve(&[port("a", None)], &NOBODY).unwrap().numbers;
         assert_ne!(first, second, "a port that was just given up is not given again at once");
         assert!(second.values().all(|number| *number >= FIRST && *number < ephemeral_begin()));
     }
@@ -223,17 +261,35 @@ mod tests {
     #[test]
     fn without_a_range_of_its_own_the_kernel_chooses() {
         let mut book = PortBook::within(RangeInclusive::new(FIRST, FIRST - 1));
-        assert!(book.reserve(&[port("a", None)], &BTreeSet::new()).is_ok());
+        assert!(book.reserve(&[port("a", None)], &NOBODY).is_ok());
     }
 
     #[test]
     fn a_declared_port_that_is_taken_is_refused_unless_it_is_shared() {
-        let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let number = other.local_addr().unwrap().port();
-        let mut book = PortBook::default();
-        let declared = [port("http", Some(number))];
-        assert!(matches!(book.reserve(&declared, &BTreeSet::new()), Err(PortError::InUse { .. })));
-        assert!(book.reserve(&declared, &[number].into()).is_ok());
+        for protocol in [Protocol::Http, Protocol::Udp] {
+            let held = Held::take(protocol, 0).unwrap();
+            let number = held.number().unwrap();
+            let mut book = PortBook::default();
+            let declared = [Port { protocol, ..port("main", Some(number)) }];
+            assert!(matches!(book.reserve(&declared, &NOBODY), Err(PortError::InUse { .. })));
+            let siblings = |are_as_we| Siblings { numbers: [number].into(), are_as_we };
+            let refused = book.reserve(&declared, &siblings(true));
+            assert!(
+                matches!(refused, Err(PortError::Unshared { .. })),
+                "the other has it alone: {refused:?}"
+            );
+            assert!(book.reserve(&declared, &siblings(false)).is_ok(), "that cannot be told");
+            drop(held);
+            assert!(book.reserve(&declared, &siblings(true)).is_ok(), "the other does not listen");
+            let kind = if protocol.is_over_tcp() { SocketType::STREAM } else { SocketType::DGRAM };
+            let shared = socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None).unwrap();
+            set_socket_reuseport(&shared, true).unwrap();
+            bind(&shared, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, number)).unwrap();
+            if protocol.is_over_tcp() {
+                rustix::net::listen(&shared, 1).unwrap();
+            }
+            assert!(book.reserve(&declared, &siblings(true)).is_ok(), "the other shares it");
+        }
     }
 
     #[test]
@@ -242,9 +298,9 @@ mod tests {
         let number = other.local_addr().unwrap().port();
         let mut book = PortBook::default();
         let mut declared = [Port { protocol: Protocol::Udp, ..port("dns", Some(number)) }];
-        assert!(matches!(book.reserve(&declared, &BTreeSet::new()), Err(PortError::InUse { .. })));
+        assert!(matches!(book.reserve(&declared, &NOBODY), Err(PortError::InUse { .. })));
         declared[0].number = None;
-        let reserved = book.reserve(&declared, &BTreeSet::new()).unwrap();
+        let reserved = book.reserve(&declared, &NOBODY).unwrap();
         let given = reserved.numbers[&declared[0].name];
         assert!(UdpSocket::bind((Ipv4Addr::LOCALHOST, given)).is_err(), "it is held");
         drop(reserved);
