@@ -1,6 +1,6 @@
 //! Plan: findings and intent in, one immutable plan with reasons out.
 //!
-//! [`plan`] looks at one service as it is (level-triggered) and says what shall be done now, what is not done, and why.
+//! [`plan()`] looks at one service as it is (level-triggered) and says what shall be done now, what is not done, and why.
 //! It changes nothing: a dry run, a simulation and the real thing are the same call.
 
 mod draft;
