@@ -1,6 +1,8 @@
+use bytes::BytesMut;
 use hyper::Request;
 
 use super::*;
+use crate::plain::heads::{Heard, take_answer};
 
 fn parts(target: &str, headers: &[(&str, &str)]) -> Parts {
     let builder = headers.iter().fold(Request::get(target), |b, (name, value)| b.header(*name, *value));
@@ -193,5 +195,21 @@ fn each_that_ends_here_does_so_alone_too() {
 fn a_trace_that_cannot_be_read_ends_here() {
     for name in ["traceparent", "tracestate"] {
         assert!(!passed(&[("host", "a"), (name, "1")]).headers.contains_key(name), "{name}");
+    }
+}
+
+#[test]
+fn what_is_for_one_connection_is_left_out_of_lines_as_it_is_of_maps() {
+    let names = ["connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
+    assert!(names.iter().all(|name| is_hop_by_hop(name)));
+    for name in names.into_iter().chain(["proxy-authenticate"]) {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{name}: keep-alive\r\n\r\n");
+        match take_answer(&mut BytesMut::from(&*head)) {
+            Heard::Plain(told) => assert!(!told.lines.to_map().contains_key(name), "{name}"),
+            Heard::Other => {
+                assert_eq!(name, "transfer-encoding", "hyper reads what is not framed by a length");
+            }
+            Heard::Begun => unreachable!("the head is whole"),
+        }
     }
 }
