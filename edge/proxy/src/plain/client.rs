@@ -23,6 +23,10 @@ use crate::socket::Stream;
 /// Room that heads of answers get at first: most need less.
 const HEAD_BYTES_USUAL: usize = 512;
 
+/// The longest head with a piece behind it that are made one buffer. The system takes one in some 90 ns less than two (`send` instead of `writev`),
+/// and copying 1 KB takes 20.
+const JOINED_BYTES_MAX: usize = 2048;
+
 /// A client's connection, read and written here as long as its requests and answers are [plain](super).
 #[derive(Debug)]
 pub(crate) struct ClientConnection {
@@ -39,6 +43,7 @@ pub(crate) struct ClientConnection {
 /// The answer on its way to the client.
 #[derive(Debug, Default)]
 struct Output {
+    /// The head, and the beginning of the body if that is short.
     head: Vec<u8>,
     /// Bytes of the head that were sent.
     head_sent: usize,
@@ -206,7 +211,11 @@ impl Output {
             let piece = frame.into_data().unwrap_or_default();
             assert!(piece.len() as u64 <= self.owed, "a body is longer than it said");
             self.owed -= piece.len() as u64;
-            self.piece = piece;
+            if self.head_sent == 0 && self.head.len() + piece.len() <= JOINED_BYTES_MAX {
+                self.head.extend_from_slice(&piece);
+            } else {
+                self.piece = piece;
+            }
         }
         if self.owed == 0 {
             *body = None;
@@ -223,9 +232,13 @@ impl Output {
                 self.piece = Bytes::new();
                 return Poll::Ready(Ok(()));
             }
-            let both = [IoSlice::new(head), IoSlice::new(&self.piece)];
             let of_head = head.len();
-            let sent = ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &both))?;
+            let stream = Pin::new(&mut *stream);
+            let sent = ready!(if self.piece.is_empty() {
+                stream.poll_write(cx, head)
+            } else {
+                stream.poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(&self.piece)])
+            })?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -276,21 +289,27 @@ mod tests {
     use crate::hand::Hands;
 
     #[tokio::test]
-    async fn what_was_sent_of_an_answer_is_held_no_longer() {
+    async fn what_was_sent_of_an_answer_is_whole_and_held_no_longer() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (stream, _peer) = listener.accept().await.unwrap();
-        let mut connection = ClientConnection::new(Stream::Plain(stream), Bytes::new());
-        let words = Bytes::from(vec![b'x'; 1000]);
-        let mut answer = Answer::from(Response::new(ResponseBody::Own(Some(words.clone()))));
-        let length = plain_length(&mut answer).unwrap();
-        let mut answer = connection.begin_answer(answer, length, false, &Date::default(), Instant::now());
-        let hand = Hands::new().add(Duration::from_secs(60));
-        poll_fn(|cx| connection.poll_answer(cx, &mut answer, &hand)).await.unwrap();
-        assert!(words.is_unique());
-        let mut heard = Vec::new();
-        drop(connection);
-        client.read_to_end(&mut heard).await.unwrap();
-        assert!(heard.ends_with(&words));
+        // Behind the head in one buffer, around the longest that is, and in one of its own.
+        for size in [1, 1000, 5000].into_iter().chain(1950..=JOINED_BYTES_MAX) {
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (stream, _peer) = listener.accept().await.unwrap();
+            let mut connection = ClientConnection::new(Stream::Plain(stream), Bytes::new());
+            let words: Bytes = (0..size).map(|place| b'a' + u8::try_from(place % 26).unwrap()).collect();
+            let mut answer = Answer::from(Response::new(ResponseBody::Own(Some(words.clone()))));
+            let length = plain_length(&mut answer).unwrap();
+            let mut answer = connection.begin_answer(answer, length, false, &Date::default(), Instant::now());
+            let hand = Hands::new().add(Duration::from_secs(60));
+            poll_fn(|cx| connection.poll_answer(cx, &mut answer, &hand)).await.unwrap();
+            assert!(words.is_unique());
+
+            let mut heard = Vec::new();
+            drop(connection);
+            client.read_to_end(&mut heard).await.unwrap();
+            let (head, body) = heard.split_at(heard.len() - size);
+            assert_eq!(body, words);
+            assert!(head.starts_with(b"HTTP/1.1 200 OK\r\n") && head.ends_with(b"\r\n\r\n"));
+        }
     }
 }
