@@ -9,6 +9,25 @@ use anyhow::{Context, bail};
 /// Whether cargo keeps what a next build can go on from.
 const INCREMENTAL: &str = "CARGO_INCREMENTAL";
 
+/// How optimized binaries are compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// Crate by crate: what the demo and the simulation run.
+    Release,
+    /// All crates as one, which takes minutes more: what is installed, and what benches measure.
+    Dist,
+}
+
+impl Profile {
+    /// Its name, which is that of its folder, too.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Dist => "dist",
+        }
+    }
+}
+
 /// The root of the workspace: the folder above this crate's own.
 ///
 /// Fixed when xtask is compiled, which `cargo xtask` does in the checkout it is called in.
@@ -17,17 +36,17 @@ pub(crate) fn root() -> PathBuf {
     own.parent().expect("xtask lies in a folder of the workspace").to_path_buf()
 }
 
-/// Where release binaries come to lie; follows `CARGO_TARGET_DIR`.
-pub(crate) fn release_dir(root: &Path) -> PathBuf {
+/// Where the binaries of a profile come to lie; follows `CARGO_TARGET_DIR`.
+pub(crate) fn optimized_dir(root: &Path, profile: Profile) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let folder = root.join(target).join("release");
+    let folder = root.join(target).join(profile.name());
     // As the system names it, so that a running program can be told by its file.
     folder.canonicalize().unwrap_or(folder)
 }
 
 /// Where debug binaries come to lie.
 pub(crate) fn debug_dir(root: &Path) -> PathBuf {
-    release_dir(root).with_file_name("debug")
+    optimized_dir(root, Profile::Release).with_file_name("debug")
 }
 
 /// A call of the cargo that called us, standing in the root of the workspace.
@@ -60,21 +79,22 @@ fn is_first(kept: &Path) -> bool {
     crates.flatten().all(|one| one.file_name().to_string_lossy().starts_with("xtask-"))
 }
 
-/// Builds `packages` in release and runs the program of the last one with `arguments`.
+/// Builds `packages` and runs the program of the last one with `arguments`.
 ///
 /// Those before it are programs that it starts itself: they lie beside it. Fails when the build fails or when
 /// the program ends with anything but success.
-pub(crate) fn run_in_release(packages: &[&str], arguments: &[String]) -> anyhow::Result<()> {
+pub(crate) fn run_optimized(profile: Profile, packages: &[&str], arguments: &[String]) -> anyhow::Result<()> {
     let root = root();
-    build_in_release(&root, packages)?;
+    build_optimized(&root, profile, packages)?;
     let program = packages.last().context("there is nothing to run")?;
-    run(Command::new(release_dir(&root).join(program)).args(arguments).current_dir(&root))
+    run(Command::new(optimized_dir(&root, profile).join(program)).args(arguments).current_dir(&root))
 }
 
-/// Builds `packages` in release.
-pub(crate) fn build_in_release(root: &Path, packages: &[&str]) -> anyhow::Result<()> {
+/// Builds `packages`.
+pub(crate) fn build_optimized(root: &Path, profile: Profile, packages: &[&str]) -> anyhow::Result<()> {
     let mut call = command(root);
-    call.args(["build", "--release"]).args(packages.iter().flat_map(|package| ["--package", package]));
+    call.args(["build", "--profile", profile.name()]);
+    call.args(packages.iter().flat_map(|package| ["--package", package]));
     run(&mut call)
 }
 

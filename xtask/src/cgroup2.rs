@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 
 use crate::needs::{self, Need};
-use crate::{cargo, test::Done};
+use crate::{cargo, cargo::Profile, test::Done};
 
 /// A kernel of 64-bit PCs, and none of the [needs] of other tests, as they do without.
 const KERNEL: Need = Need {
@@ -157,7 +157,7 @@ struct Machine {
 
 impl Machine {
     fn prepare() -> anyhow::Result<Self> {
-        let release = cargo::release_dir(&cargo::root());
+        let release = cargo::optimized_dir(&cargo::root(), Profile::Release);
         let target = release.parent().context("there is a folder around that of release")?;
         std::fs::create_dir_all(target)?;
         let machine = Self { folder: tempfile::Builder::new().prefix("cgroup2-").tempdir_in(target)? };

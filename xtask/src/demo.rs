@@ -22,7 +22,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 
-use crate::cargo;
+use crate::cargo::{self, Profile};
 use stage::Stage;
 
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -132,7 +132,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     let root = cargo::root();
     println!("building homeostat and the shop in release");
-    cargo::build_in_release(&root, &["homeostat", "shop"])?;
+    cargo::build_optimized(&root, Profile::Release, &["homeostat", "shop"])?;
     let folder = tempfile::tempdir().context("could not create a temporary folder")?;
     let stage = |example| Stage::set(&root, example, folder.path(), options.data.as_deref(), is_interrupted);
     if options.sales {

@@ -5,7 +5,7 @@
 //! - `cargo xtask tidy` checks the laws of the workspace
 //! - `cargo xtask fuzz` fuzzes its parsers
 //! - `cargo xtask cgroup2` tests the process platform on a kernel with control groups of version 2
-//! - `cargo xtask sim` and `cargo xtask bench` pass their arguments to `swarm` and `bench`, built in release
+//! - `cargo xtask sim` passes its arguments to `swarm`, built in release, and `cargo xtask bench` to `bench`, built as what is installed
 //!
 //! It depends on none of our crates, so that it works, and says what is wrong, when they do not compile. It exits with 0 on success,
 //! with 1 when a task failed, and with 2 when the arguments were wrong.
@@ -25,6 +25,8 @@ mod tidy;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::cargo::Profile;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Automation of the house.")]
@@ -67,8 +69,10 @@ fn main() -> ExitCode {
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Cgroup2 => cgroup2::run(),
         Task::Tidy(options) => tidy::run(&options),
-        Task::Sim { arguments } => cargo::run_in_release(&["swarm"], &arguments),
-        Task::Bench { arguments } => cargo::run_in_release(&["homeostat", "shop", "bench"], &arguments),
+        Task::Sim { arguments } => cargo::run_optimized(Profile::Release, &["swarm"], &arguments),
+        Task::Bench { arguments } => {
+            cargo::run_optimized(Profile::Dist, &["homeostat", "shop", "bench"], &arguments)
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

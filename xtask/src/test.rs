@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
 
-use crate::{cargo, cgroup2, demo, fuzz, needs, tidy};
+use crate::cargo::{self, Profile};
+use crate::{cgroup2, demo, fuzz, needs, tidy};
 use beside::Beside;
 
 #[derive(Debug, clap::Args)]
@@ -332,13 +333,13 @@ fn short_fuzz(_: &Options) -> anyhow::Result<Done> {
 }
 
 fn release(_: &Options) -> anyhow::Result<Done> {
-    cargo::build_in_release(&cargo::root(), &["homeostat", "shop", "swarm"])?;
+    cargo::build_optimized(&cargo::root(), Profile::Release, &["homeostat", "shop", "swarm"])?;
     Ok(Done::Passed)
 }
 
 fn simulation(_: &Options) -> anyhow::Result<Done> {
     let arguments = ["--seeds", "200", "--hours", "24"].map(str::to_owned);
-    cargo::run_in_release(&["homeostat", "shop", "swarm"], &arguments)?;
+    cargo::run_optimized(Profile::Release, &["homeostat", "shop", "swarm"], &arguments)?;
     Ok(Done::Passed)
 }
 

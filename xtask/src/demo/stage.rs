@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::leftovers::Leftovers;
 use super::watch::{Service, ServiceStatus};
-use crate::cargo;
+use crate::cargo::{self, Profile};
 
 /// What is shown.
 pub(super) const EXAMPLE: &str = "examples/flash-sale";
@@ -74,7 +74,7 @@ impl Stage {
         }
         let data = data.map_or_else(|| Ok(folder.join("data")), std::path::absolute)?;
         std::fs::create_dir_all(&data).with_context(|| format!("could not create {}", data.display()))?;
-        let binaries = cargo::release_dir(root);
+        let binaries = cargo::optimized_dir(root, Profile::Release);
         let shops = Leftovers::of(&binaries.join("shop"));
         let mut call = Command::new(binaries.join("homeostat"));
         call.args(["up", "-f", example, "--data"])
