@@ -1,6 +1,6 @@
 //! Access logs: a line for each request, in files that are rotated.
 //!
-//! A request that is logged has a [`Record`], which is filled in on its way. When the last holder drops it, it is put into a bounded queue that a
+//! A request that is logged has a [`Record`], which is filled in on its way; one whose head is refused has none, and is put down at once. When the last holder drops it, it is put into a bounded queue that a
 //! thread writes from. No request waits for a disk: what does not fit in the queue is dropped and counted.
 
 mod entry;
@@ -14,11 +14,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use hyper::StatusCode;
 use model::resource::AccessLog;
 
 use self::entry::Entry;
 pub(crate) use self::record::Record;
 pub(crate) use self::writer::run;
+use crate::connection::Client;
 
 /// Entries that wait to be written.
 ///
@@ -114,6 +116,12 @@ impl Logs {
 }
 
 impl Log {
+    /// Queues an entry for a request of which nothing is known but its client and how it was refused.
+    pub(crate) fn put_unread(self: &Arc<Self>, client: &Client, status: StatusCode) {
+        let entry = Entry::unread(os::wall(), client.address.as_bytes(), "HTTP/1.1", status.as_u16());
+        self.put(Box::new(entry));
+    }
+
     /// Queues an entry, or drops it when the queue is full. Does not wait.
     fn put(self: &Arc<Self>, entry: Box<Entry>) {
         match self.queue.try_send(Message::Line(Arc::clone(self), entry)) {

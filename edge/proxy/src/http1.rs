@@ -238,12 +238,26 @@ async fn serve_by_hyper(
         HyperStop::Ended(Err(error)) => {
             if error.is_parse() {
                 client.shard().malformed.add(1);
+                if !is_answering.get() {
+                    log_unread(client, &error);
+                }
             }
             None
         }
         HyperStop::Late => None,
         HyperStop::AtRest => take_apart(connection),
     }
+}
+
+/// Logs a request whose head hyper has refused, where all that comes to this listener is logged.
+fn log_unread(client: &Client, error: &hyper::Error) {
+    let Some(log) = client.local.service.access_log() else { return };
+    let status = if error.is_parse_too_large() {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+    } else {
+        StatusCode::BAD_REQUEST
+    };
+    log.put_unread(client, status);
 }
 
 /// Lets hyper serve a connection until that is over or at rest, or its client took too long.

@@ -35,10 +35,12 @@ fn status(entry: &Entry) -> u16 {
 struct Fields<'a> {
     time: String,
     client: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
     method: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     host: &'a str,
-    path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
     protocol: &'a str,
     status: u16,
     bytes: u64,
@@ -75,12 +77,13 @@ fn json(entry: &Entry) -> String {
         Some(Peer::Elsewhere(address)) => (None, Some(address)),
         None => (None, None),
     };
+    let target = text(&entry.target);
     let fields = Fields {
         time: timestamp(entry).strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
         client: &text(&entry.client),
         method: &entry.method,
         host: &text(&entry.host),
-        path: &text(&entry.target),
+        path: (!entry.method.is_empty()).then_some(&target),
         protocol: entry.protocol,
         status: status(entry),
         bytes: entry.bytes,
@@ -106,10 +109,15 @@ fn combined(entry: &Entry) -> String {
     escape(&mut line, &entry.client);
     let time = timestamp(entry).strftime("%d/%b/%Y:%H:%M:%S +0000");
     write!(line, " - - [{time}] \"").expect(NEVER);
-    escape(&mut line, entry.method.as_bytes());
-    line.push(' ');
-    escape(&mut line, &entry.target);
-    write!(line, " {}\" {} ", entry.protocol, status(entry)).expect(NEVER);
+    if entry.method.is_empty() {
+        line.push('-');
+    } else {
+        escape(&mut line, entry.method.as_bytes());
+        line.push(' ');
+        escape(&mut line, &entry.target);
+        write!(line, " {}", entry.protocol).expect(NEVER);
+    }
+    write!(line, "\" {} ", status(entry)).expect(NEVER);
     if entry.bytes == 0 {
         line.push('-');
     } else {
@@ -192,6 +200,20 @@ mod tests {
             "{\"time\":\"2025-11-28T00:00:00.123Z\",\"client\":\"127.0.0.1\",\"method\":\"GET\",\"host\":\"shop.test\",\"path\":\"/carts?id=1\",\
              \"protocol\":\"HTTP/1.1\",\"status\":200,\"bytes\":17,\"durationSeconds\":0.001234,\"upstreamSeconds\":0.001,\"service\":\"shop\",\
              \"replica\":\"shop-2\",\"tries\":2,\"userAgent\":\"curl/8\"}\n"
+        );
+    }
+
+    #[test]
+    fn a_request_that_was_not_understood_says_nothing_of_what_it_asked() {
+        let unread = Entry::unread(Wall::from_millis(1_764_288_000_123), b"127.0.0.1", "HTTP/1.1", 400);
+        assert_eq!(
+            line(&unread, AccessLogFormat::Json),
+            "{\"time\":\"2025-11-28T00:00:00.123Z\",\"client\":\"127.0.0.1\",\"protocol\":\"HTTP/1.1\",\"status\":400,\"bytes\":0,\"durationSeconds\":0.0,\
+             \"tries\":0,\"reason\":\"The head is no HTTP/1.1, or too long.\"}\n"
+        );
+        assert_eq!(
+            line(&unread, AccessLogFormat::Combined),
+            "127.0.0.1 - - [28/Nov/2025:00:00:00 +0000] \"-\" 400 - \"-\" \"-\"\n"
         );
     }
 

@@ -96,6 +96,30 @@ async fn what_the_proxy_says_itself_and_whom_it_lost_is_logged_too() {
 }
 
 #[tokio::test]
+async fn a_head_that_is_refused_is_a_line_of_its_own_and_a_body_none() {
+    let good = Backend::named("good").await;
+    let (stand, _folder, path) = stand(&[good.address], &json!({}));
+    let asked = "POST /a HTTP/1.1\r\nHost: a\r\n";
+    let long = "x".repeat(40_000);
+    for (bytes, said) in [
+        (format!("{asked}Content-Length: 0\r\n\r\n{asked}no colon\r\n\r\n"), &[json!(200), json!(400)][..]),
+        (format!("{asked}X: {long}\r\n\r\n"), &[json!(431)]),
+        (format!("{asked}Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n"), &[json!(400)]),
+        (format!("{asked}Connection: close\r\n\r\n"), &[json!(200)]),
+    ] {
+        let before = fs::read_to_string(&path).unwrap_or_default().lines().count();
+        say(stand.address, bytes).await;
+        let lines = objects(&path, before + said.len()).await.split_off(before);
+        assert_eq!(lines.iter().map(|line| line["status"].clone()).collect::<Vec<_>>(), said, "{lines:?}");
+        let refused = lines.iter().filter(|line| line.get("method").is_none());
+        assert!(refused.clone().all(|line| line["client"] == "127.0.0.1" && line.get("path").is_none()));
+    }
+    // Three requests were understood, two heads were not.
+    let all = objects(&path, 5).await;
+    assert_eq!(all.iter().filter(|line| line.get("method").is_none()).count(), 2, "{all:?}");
+}
+
+#[tokio::test]
 async fn a_combined_log_cannot_be_forged() {
     let good = Backend::named("good").await;
     let (stand, _folder, path) = stand(&[good.address], &json!({"format": "combined"}));
