@@ -186,7 +186,7 @@ impl Agent {
         self.inner.table.access_logs()
     }
 
-    /// How the balancers of somebody else stand that are told of the replicas of a service, in the order of their files.
+    /// The state of the external balancers of a service, in the order of their files.
     pub fn balancers(&self, service: &ServiceName) -> Vec<Kept> {
         self.inner.balancers.state(service)
     }
@@ -224,8 +224,8 @@ impl Agent {
         self.inner.certificates.close().await;
     }
 
-    /// Stops replicas, all at once, each with its declared grace, and waits for their ends. Balancers of somebody else are told before
-    /// that there is none, when everyone stops.
+    /// Stops replicas, all at once, each with its declared grace, and waits for their ends. External balancers are told before that there
+    /// is none, when everyone stops.
     ///
     /// To be called when the loop has ended, or it would start them again, and in the `epoch` that the loop spoke in. What the loop had
     /// still asked to be started is started first, and stopped with the others.

@@ -1,4 +1,4 @@
-//! Balancers of somebody else that are told of the replicas, in the words of `/v1`.
+//! External balancers, in the words of `/v1`.
 
 use external::Kept;
 use model::time::Wall;

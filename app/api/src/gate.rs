@@ -1,4 +1,4 @@
-//! Who may ask: nobody's web page but our own.
+//! Which web pages may use the API: only our own.
 //!
 //! The API listens where a browser on the same machine can reach it, and has no password on loopback. A page of another
 //! origin is kept out three times over: by `Origin` and `Sec-Fetch-Site`, which browsers send and pages cannot forge; by

@@ -58,7 +58,7 @@ struct Reading {
     /// By service.
     zones: Vec<(String, v1::PreferredZone)>,
     routes: Vec<RouteTraffic>,
-    /// Balancers of somebody else, with the services that they are told of.
+    /// External balancers, with the services that they are told of.
     external: Vec<(String, v1::External)>,
     access_logs: Vec<AccessLogState>,
     sources: Vec<v1::MetricSource>,

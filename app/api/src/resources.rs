@@ -24,7 +24,7 @@ use crate::proxied;
 use crate::v1;
 use crate::view::{self, PlaceView, ServiceView};
 
-/// The version in which what nobody wrote is shown.
+/// The version in which resources are shown that nobody declares.
 const API_VERSION: &str = "homeostat/v1";
 
 /// The services that are declared or not gone yet, or the one of them that is called `name`.
@@ -87,7 +87,7 @@ fn service(written: Option<Resource>, view: ServiceView) -> v1::Service {
     }
 }
 
-/// An object that nobody writes.
+/// A resource that nobody declares.
 pub(crate) fn by_name<S>(kind: &str, name: &str, status: S) -> v1::Object<S> {
     v1::Object {
         api_version: API_VERSION.into(),

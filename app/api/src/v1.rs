@@ -37,7 +37,7 @@ pub use traffic::{Latency, Version};
 mod usage;
 pub use usage::{Throttling, Usage};
 
-/// A resource with what the system answers.
+/// A resource with its status.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Object<S> {
@@ -47,14 +47,14 @@ pub struct Object<S> {
     pub kind: String,
     /// Its name, and what people attach to it.
     pub metadata: Map<String, Value>,
-    /// What is asked for; empty for what nobody declares.
+    /// What is declared; empty for kinds that nobody declares.
     pub spec: Map<String, Value>,
-    /// How it is.
+    /// Its observed state.
     pub status: S,
 }
 
 impl<S> Object<S> {
-    /// Its name; empty when its metadata has none, which no answer of ours has.
+    /// Its name; empty when its metadata has none, which does not occur in answers of Homeostat.
     pub fn name(&self) -> &str {
         self.metadata.get("name").and_then(Value::as_str).unwrap_or_default()
     }
@@ -94,7 +94,7 @@ pub type Scaling = Object<ScalingStatus>;
 pub struct ServiceStatus {
     /// Replicas wanted; 0 before the first decision.
     pub desired_replicas: u32,
-    /// Replicas that run and are to stay, spares left out.
+    /// Replicas that run and are meant to stay, without spares.
     pub replicas: u32,
     /// Those of them that answer requests.
     pub ready_replicas: u32,
@@ -107,14 +107,14 @@ pub struct ServiceStatus {
     /// The size that a person holds it at; absent when none does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
-    /// While a person lets its autoscaler decide nothing; absent when none does.
+    /// The pause of its autoscaler; absent when it is not paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<Pause>,
     /// What it serves now, summed over its replicas.
     pub traffic: Traffic,
     /// What its replicas use now, summed.
     pub usage: Usage,
-    /// How large a replica should be; absent where nothing is learned of it.
+    /// The recommended size of a replica; absent where nothing is learned of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recommendation: Option<Recommendation>,
     /// What a replica carries within what the service promises; absent where nothing is promised.
@@ -123,16 +123,17 @@ pub struct ServiceStatus {
     /// What the proxy does with its requests; absent for a service that is not exposed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<Proxied>,
-    /// The endpoints of `expose.endpoints`, which others run, in the order of their addresses.
+    /// The endpoints of `expose.endpoints`, in the order of their addresses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<ElsewhereEndpoint>,
     /// The zone that is preferred; absent where all endpoints are alike.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<PreferredZone>,
-    /// What replicas of each version were asked over the proxy, oldest first; the latest of those without replicas included.
+    /// The requests to each version over the proxy, oldest version first, including the latest of those that have no replicas any
+    /// more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub versions: Vec<Version>,
-    /// How the balancers of `expose.external` stand, in the order of their files.
+    /// The state of the balancers of `expose.external`, in the order of their files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub external: Vec<External>,
     /// `Available`, `Complete`, `Exposed`, `External`, `Healing`; first of a deleted one whose replicas are not gone yet, `Terminating`.
@@ -171,16 +172,17 @@ pub struct Pause {
 pub struct Traffic {
     /// Over the metric window; null without two samples in it.
     pub requests_per_second: Option<f64>,
-    /// Those that failed: of a service as its clients saw them, answered 5xx by whoever or broken off; of a replica each attempt
-    /// that it answered 5xx or did not answer. Over two seconds; null without two samples in them.
+    /// Failed requests a second: for a service those that its clients saw fail (answered 5xx by a replica or the proxy, or broken
+    /// off), for a replica each attempt that it answered 5xx or not at all. Over two seconds; null without two samples in that
+    /// time.
     pub errors_per_second: Option<f64>,
     /// Requests that are being answered.
     pub in_flight: u32,
-    /// The 99th percentile of the last window; of a service that of its slowest replica; null without traffic.
+    /// The 99th percentile of the last window; for a service that of its slowest replica; null without traffic.
     pub latency_p99_seconds: Option<f64>,
 }
 
-/// How a balancer of somebody else stands that is told of the replicas. Counts are since this process began.
+/// The state of a balancer of `expose.external`. Counts are since this process began.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct External {
@@ -188,7 +190,7 @@ pub struct External {
     pub format: String,
     /// Its file.
     pub file: String,
-    /// Replicas that may get requests in what it took last.
+    /// Replicas that may get requests in the file that it loaded last.
     pub serving_replicas: u64,
     /// When the file was last written; null while this process has not.
     pub written_at: Option<String>,
@@ -198,7 +200,7 @@ pub struct External {
     pub reloads: u64,
     /// How often the file could not be written, was refused by the check, or the reload failed.
     pub failures: u64,
-    /// Why it does not have what it should; absent while it does.
+    /// Why it does not have the present replicas; absent while it has them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
@@ -207,11 +209,11 @@ pub struct External {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Proxied {
-    /// Requests that it answered 503 itself.
+    /// Requests that the proxy answered 503 itself.
     pub refused: Refused,
     /// Attempts that failed and were made again.
     pub retries: u64,
-    /// Requests that were sent to a second replica, too, because the first took long.
+    /// Requests that were also sent to a second replica because the first took long.
     #[serde(default)]
     pub hedges: u64,
     /// Those of them that the second replica answered first.
@@ -219,10 +221,11 @@ pub struct Proxied {
     pub hedges_won: u64,
     /// Requests that wait now for a replica to become ready.
     pub waiting: u32,
-    /// What passed over UDP, of which each session counts as a request; absent where `protocol` of the exposed port is not `udp`.
+    /// The datagrams over UDP, of which each session counts as a request; absent where `protocol` of the exposed port is not
+    /// `udp`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub datagrams: Option<Datagrams>,
-    /// The limit that is found by itself; absent without `expose.limits.adaptive`.
+    /// The adaptive limit; absent without `expose.limits.adaptive`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adaptive: Option<Adaptive>,
 }
@@ -239,21 +242,22 @@ pub struct Datagrams {
     pub sent: u64,
     /// Their bytes.
     pub bytes_sent: u64,
-    /// Of both, those that went nowhere: no replica was ready in time, there were as many sessions as may be, or the system did not take them.
+    /// Datagrams of either direction that were dropped: no replica was ready in time, there were as many sessions as allowed, or
+    /// the system did not take them.
     pub dropped: u64,
     /// Addresses of clients with a session now.
     pub sessions: u32,
 }
 
-/// How many requests may await the head of an answer now, as found from how long answers take.
+/// The adaptive limit of requests that wait for the head of an answer, found from how long answers take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Adaptive {
-    /// So many may.
+    /// The limit as of now.
     pub limit: u32,
-    /// So many do.
+    /// Requests that wait now.
     pub awaiting: u32,
-    /// What most answers take while nothing waits for anything else; null before it was measured.
+    /// The best latency of the service, which the limit is derived from; null before it was measured.
     pub best_latency_seconds: Option<f64>,
 }
 
@@ -263,9 +267,9 @@ pub struct Adaptive {
 pub struct Refused {
     /// No replica became ready in time, or too many requests waited for one.
     pub no_replica: u64,
-    /// As many were under way as `inFlight` or `inFlightPerReplica` of `expose.limits` allows.
+    /// As many requests were under way as `inFlight` or `inFlightPerReplica` of `expose.limits` allows.
     pub over_limit: u64,
-    /// More than the service can answer in good time, by `expose.limits.adaptive`.
+    /// There were more requests than the service can answer in good time, by `expose.limits.adaptive`.
     #[serde(default)]
     pub shed: u64,
 }
@@ -279,7 +283,7 @@ pub struct Endpoint {
     pub message: Option<String>,
 }
 
-/// Something that holds or does not.
+/// A condition that holds or does not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Condition {
     /// What is claimed, such as `Available`.
@@ -322,7 +326,7 @@ impl Condition {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReplicaStatus {
-    /// The service that it is a copy of.
+    /// The service that it belongs to.
     pub service: String,
     /// The node that it runs on; null while it runs nowhere.
     pub node: Option<String>,
@@ -332,21 +336,21 @@ pub struct ReplicaStatus {
     pub ports: BTreeMap<String, u16>,
     /// `Pending`, `Backoff`, `Starting`, `Running`, `Unhealthy`, `Draining` or `Stopping`.
     pub phase: String,
-    /// Whether it answers requests, or would if it were no spare.
+    /// Whether it answers requests, or would if it were not a spare.
     pub ready: bool,
-    /// Starts after the first, over all lives of its place.
+    /// Restarts: starts after the first, over all lives of its place.
     pub restarts: u32,
     /// When its program began to execute; null while none runs.
     pub started_at: Option<String>,
     /// `active` or `spare`.
     pub role: String,
-    /// Which life of its place it is.
+    /// The number of its life in its place.
     pub incarnation: u32,
     /// The generation of the service that it runs.
     pub generation: u64,
     /// Whether it was running already when Homeostat started.
     pub adopted: bool,
-    /// Until when it is not removed when its service shrinks; absent when it may be.
+    /// Until when it is protected from removal when its service shrinks; absent when it is not protected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protected_until: Option<String>,
     /// What it waits for, how it ended, or why its probe fails; null when there is nothing to say.
@@ -358,7 +362,7 @@ pub struct ReplicaStatus {
     pub traffic: Traffic,
     /// What it uses now.
     pub usage: Usage,
-    /// How it has fared with its limit of the processor; absent where none holds it.
+    /// How its processor quota has throttled it; absent without a quota.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttling: Option<Throttling>,
 }
@@ -371,7 +375,7 @@ pub struct NodeStatus {
     pub ready: bool,
     /// Replicas that run there.
     pub replicas: u32,
-    /// What can be held to there, by name: null when in full, else what is missing and why.
+    /// Which limits can be enforced there, by name: null when fully, else what is missing and why.
     pub capabilities: BTreeMap<String, Option<String>>,
 }
 
@@ -379,9 +383,9 @@ pub struct NodeStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AutoscalerStatus {
-    /// Replicas that its target has.
+    /// The present replicas of its target.
     pub current_replicas: u32,
-    /// Replicas that its target shall have.
+    /// The wanted replicas of its target.
     pub desired_replicas: u32,
     /// `AbleToScale`, `ScalingActive`, `ScalingLimited` and, while they hold, `ExternalMetricFallbackActive` and `ScaledToZero`; empty
     /// before the first decision.
@@ -390,7 +394,7 @@ pub struct AutoscalerStatus {
     pub current_metrics: Vec<AutoscalerMetric>,
 }
 
-/// What a metric of a HorizontalPodAutoscaler said: in Kubernetes' words beside ours, for whoever reads one or the other.
+/// The last value of a metric of a HorizontalPodAutoscaler, in Kubernetes' fields beside Homeostat's own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AutoscalerMetric {
     /// What it said.
@@ -402,7 +406,7 @@ pub struct AutoscalerMetric {
     pub status: serde_json::Map<String, serde_json::Value>,
 }
 
-/// A condition of a HorizontalPodAutoscaler: with the time in Kubernetes' word beside ours, for whoever reads one or the other.
+/// A condition of a HorizontalPodAutoscaler, with the time in Kubernetes' field beside Homeostat's own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AutoscalerCondition {
@@ -419,9 +423,9 @@ pub struct AutoscalerCondition {
 pub struct RouteStatus {
     /// Where the proxy listens for it; null while it does not.
     pub address: Option<String>,
-    /// Requests that were for it, over the last two seconds; null without two samples in them.
+    /// Requests a second that it matched, over the last two seconds; null without two samples in that time.
     pub requests_per_second: Option<f64>,
-    /// Requests that were for it since the proxy follows it.
+    /// Requests that it matched since the proxy follows it.
     pub requests: u64,
     /// Its answers by class of status, such as `2xx`.
     pub responses: BTreeMap<String, u64>,
@@ -451,17 +455,18 @@ pub struct RouteDescription {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MetricSourceStatus {
-    /// The sum of what it measured last; of replicas their mean. Null before the first measurement, and when there was nothing to measure.
+    /// The sum of the series that it measured last; for replicas their mean. Null before the first measurement, and when there
+    /// was nothing to measure.
     pub value: Option<f64>,
     /// The series that it measured last, or the replicas that answered.
     pub series: usize,
     /// When it measured last; null before.
     pub measured_at: Option<String>,
-    /// Why it could not measure the last time that it could not; null when it always could.
+    /// Why the latest failed measurement failed; null when none has failed.
     pub last_error: Option<String>,
     /// When that was.
     pub last_error_at: Option<String>,
-    /// `Measuring`, whether what it says stands.
+    /// `Measuring`: whether its latest measurement can be used.
     pub conditions: Vec<Condition>,
 }
 
@@ -481,10 +486,10 @@ pub struct MetricSourceDescription {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MetricReading {
-    /// The replica whose it is; absent when it is of none.
+    /// The replica that it belongs to; absent when it belongs to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica: Option<String>,
-    /// What the series is told apart by.
+    /// The labels of the series.
     pub labels: BTreeMap<String, String>,
     /// Its value; null when the replica could not be asked.
     pub value: Option<f64>,
@@ -522,7 +527,7 @@ pub struct Metric {
     pub ratio: Option<f64>,
     /// Replicas that it asks for; null when it cannot say.
     pub proposal: Option<u32>,
-    /// Whose samples counted; null for a metric of no replicas.
+    /// Which replicas' samples counted; null for a metric that is not one of replicas.
     #[serde(default)]
     pub samples: Option<SampleCount>,
     /// The arithmetic, or why there is none.
@@ -563,7 +568,7 @@ pub struct Explanation {
     pub tolerance: Option<Tolerance>,
     /// What changed the number after the metrics, in order.
     pub limits: Vec<Limit>,
-    /// What lies behind those limits, latest first, at most 8.
+    /// Earlier recommendations and changes that cause those limits, latest first, at most 8.
     #[serde(default)]
     pub evidence: Vec<Evidence>,
     /// What the guard refuses; null when nothing.
@@ -580,15 +585,17 @@ pub struct Explanation {
     pub waits: Vec<Wait>,
     /// The last changes of size, oldest first.
     pub changes: Vec<SizeChange>,
-    /// Of a decision from the history: for how long and how often it was made alike; null for one from the journal, or the last.
+    /// For a decision from the history: for how long and how often the same was decided; null for one from the journal, and for
+    /// the last.
     #[serde(default)]
     pub kept: Option<KeptSpan>,
     /// The decision in one sentence.
     pub summary: String,
-    /// What becomes of the size of a replica, in a sentence; null where nothing is learned of it, and for decisions from the history.
+    /// The decision on the size of a replica, in a sentence; null where nothing is learned of it, and for decisions from the
+    /// history.
     #[serde(default)]
     pub size_of_replica: Option<String>,
-    /// What the autoscalers would have decided that are tried beside it; absent when none is.
+    /// What the shadow autoscalers would have decided; absent when there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shadows: Vec<ShadowExplanation>,
 }
@@ -623,7 +630,7 @@ pub struct SizeChange {
 /// Something that happened, or was left undone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
-    /// Its name, which no other event ever has: the run in which it was told and its number there, such as `12-3`.
+    /// Its unique name: the run in which it was told and its number there, such as `12-3`.
     pub id: String,
     /// When.
     pub at: String,
@@ -655,17 +662,17 @@ pub struct Description {
     pub events: Vec<Event>,
 }
 
-/// What became of what was applied.
+/// The result of an apply.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Applied {
-    /// Whether nothing was kept, as was asked for.
+    /// Whether it was a dry run, so that nothing was kept.
     pub dry_run: bool,
     /// Each resource, in the order given.
     pub items: Vec<AppliedItem>,
 }
 
-/// What becomes of one resource.
+/// The result for one resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AppliedItem {
     /// Its kind.
@@ -674,7 +681,8 @@ pub struct AppliedItem {
     pub name: String,
     /// `created`, `configured`, `unchanged` or `deleted`.
     pub change: String,
-    /// What is wrong with it and did not keep it from being applied; of what is deleted, what others lack from then on. Absent when nothing is.
+    /// Warnings: what is wrong with it but did not keep it from being applied; for what is deleted, what other resources lack
+    /// from then on. Absent when there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -739,7 +747,7 @@ pub struct Change<T> {
     /// `added`, `modified` or `deleted`.
     #[serde(rename = "type")]
     pub kind: ChangeKind,
-    /// As it is now; of a deleted one, as it was last.
+    /// The resource as it is now; a deleted one as it was last.
     pub object: T,
 }
 
@@ -747,11 +755,11 @@ pub struct Change<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ChangeKind {
-    /// It is there; also of everything that is there when a watch begins.
+    /// It was created; also sent for everything that is there when a watch begins.
     Added,
-    /// It is another than before.
+    /// It has changed.
     Modified,
-    /// It is no longer there.
+    /// It was deleted.
     Deleted,
 }
 
@@ -760,9 +768,9 @@ pub enum ChangeKind {
 pub struct Failure {
     /// One sentence: what was attempted, on what, why it failed, what to try.
     pub error: String,
-    /// Names the page in docs/errors.
+    /// The error code, which names its page in docs/errors.
     pub code: String,
-    /// What is wrong with what was sent, one by one; empty when there is nothing to point at.
+    /// The problems with what was sent, one by one; empty when there is nothing to point at.
     #[serde(default)]
     pub problems: Vec<Problem>,
 }

@@ -167,7 +167,7 @@ impl Look<'_> {
         Some(v1::Condition::new("Exposed", status, reason, message).since(since))
     }
 
-    /// What is to be said of a service that nobody wants any more: only how far its end is.
+    /// The conditions of a deleted service: only how far its end has come.
     fn terminating(&self, service: &ServiceState) -> Vec<v1::Condition> {
         let left = service.places.values().filter(|place| place.is_occupied()).count();
         let message = match left {
@@ -179,7 +179,7 @@ impl Look<'_> {
         std::iter::once(terminating).chain(self.exposed(service)).collect()
     }
 
-    /// Whether the service is as it was declared: as many replicas, all of the declared version, and nobody on the way out.
+    /// Whether the service is as it was declared: as many replicas, all of the declared version, and none on the way out.
     fn complete(&self, service: &ServiceState, why: &str) -> v1::Condition {
         let (ready, desired) = (service.serving(), service.desired.unwrap_or(0));
         let counted = || service.places.values().filter(|place| place.counts());

@@ -52,7 +52,7 @@ pub(crate) struct Up {
     pub(crate) history: Duration,
     /// The numbers of the loop.
     pub(crate) settings: Settings,
-    /// How long clients of the one before may take to leave; `None` when nobody's place is to be taken.
+    /// How long clients of the predecessor may take to leave; `None` if no place is to be taken.
     pub(crate) take_over: Option<Duration>,
     /// Who is told that we serve, and that another one does.
     pub(crate) manager: ServiceManager,
@@ -122,13 +122,13 @@ async fn run(mut up: Up) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Begins, in the place of the one before when that is asked for and there is one, and applies what is to be applied.
+/// Begins, in the place of a predecessor if that is asked for and there is one, and applies what is to be applied.
 async fn begin(house: &House) -> anyhow::Result<Reign> {
     let mut before = Before::find(&house.up).await?;
     let reign = Reign::begin(house, before.estate().await?).await?;
     let is_first = matches!(before, Before::Nobody);
     if !is_first && let Err(error) = reign.prepare(&house.up.manifests).await {
-        // The replicas are not ours to stop: the one before takes them back, once it hears that we are gone.
+        // The replicas are not ours to stop: the predecessor takes them back once it hears that we are gone.
         drop(reign.release().await);
         return Err(error);
     }
@@ -136,7 +136,7 @@ async fn begin(house: &House) -> anyhow::Result<Reign> {
     before.retire(house).await;
     match reign.apply(&house.up.manifests).await {
         Ok(()) => Ok(reign),
-        // It could have been applied a moment ago, and the one before is gone: then better go on with what is kept.
+        // It could have been applied a moment ago, and the predecessor is gone: so better go on with what is kept.
         Err(error) if !is_first => {
             tracing::error!(error = %format_args!("{error:#}"), "not applied; going on with what is kept");
             Ok(reign)

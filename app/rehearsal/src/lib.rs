@@ -1,8 +1,8 @@
 //! The whole loop over a simulated machine: what `homeostat rehearse` does, apart from its words.
 //!
-//! A [`Script`] says which services are declared, how their programs behave, what is asked of them and what goes wrong; [`rehearse`] lets the
-//! control loop of production run them in simulated time, and a [`Rehearsal`] is what came of it, in the form that scripts read. Nothing is
-//! started, nobody is asked, and the same script with the same seed has the same end on every machine.
+//! A [`Script`] says which services are declared, how their programs behave, what is asked of them and what goes wrong; [`rehearse`] lets
+//! the control loop of production run them in simulated time, and a [`Rehearsal`] is what came of it, in the form that scripts read.
+//! Nothing is started, no server is needed, and the same script with the same seed has the same end on every machine.
 
 mod script;
 pub use script::{Asked, Deed, Mishap, Part, SPAN_MAX, Script, ScriptError};

@@ -60,7 +60,7 @@ pub struct Course {
 pub struct Requests {
     /// Those that came.
     pub asked: u64,
-    /// Those that came while no replica could be asked, or nobody listened: Homeostat was down, or does not expose the service.
+    /// Those that came while no replica was ready, or nothing listened: Homeostat was down, or does not expose the service.
     pub unanswered: u64,
     /// Those that a replica had, which ended by itself or was stopped before it had answered.
     pub lost: u64,

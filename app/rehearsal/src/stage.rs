@@ -1,4 +1,4 @@
-//! The rehearsal itself: the simulated machine, and somebody who writes down what happens.
+//! The rehearsal itself: the simulated machine, and an observer that records what happens.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

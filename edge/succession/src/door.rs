@@ -13,10 +13,10 @@ use crate::estate::{Estate, Heirloom};
 use crate::place::Place;
 use crate::wire::{self, FORM, Message};
 
-/// How long somebody at the door may take to say what is wanted: it is one message from a program on this machine.
+/// How long a process at the door may take to say what it wants: it is one message from a program on this machine.
 const ASK_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The pause after somebody could not be let in, as when descriptors have run out.
+/// The pause after a process could not be let in, as when descriptors have run out.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Only its owner may ask.
@@ -62,8 +62,8 @@ impl Door {
         Ok(Self { place, listener })
     }
 
-    /// Waits for somebody who may take our place: a process of our own user, or of root. Cancel safe: one that is not waited for any more
-    /// is let down.
+    /// Waits for a process that may take our place: one of our own user, or of root. Cancel safe: a process that is no longer waited for is
+    /// turned away.
     pub async fn successor(&self) -> Successor {
         loop {
             match self.listener.accept().await {
@@ -146,8 +146,8 @@ impl Successor {
         wire::say(&mut self.stream, &Message::Whole).await
     }
 
-    /// Waits until it serves, or is gone before it does: then `false`, and what was ours alone is ours again. A process that hangs is waited for,
-    /// since it may hold what would be ours; whoever ends it helps.
+    /// Waits until it serves; `false` if it ends before that, and then what was ours alone is ours again. A process that hangs is waited
+    /// for, since it may hold what would be ours, until somebody ends it.
     pub async fn serves(&mut self) -> bool {
         matches!(wire::hear(&mut self.stream).await, Ok(Message::Serve))
     }

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 pub struct Estate {
     /// Listening sockets.
     pub sockets: Vec<Heirloom>,
-    /// How many replicas of each service got requests, by its name: so many the next one waits for before it begins to serve.
+    /// How many replicas of each service got requests, by its name: the successor waits for as many before it begins to serve.
     pub serving: BTreeMap<String, usize>,
 }
 

@@ -1,12 +1,13 @@
 //! Hands the listening sockets of one process to the one that takes its place, so that no client finds the door shut in between.
 //!
-//! Who runs keeps a [`Door`] in its data folder. Who is to take its place comes there as a [`Successor`], and sees the other side as its
-//! [`Predecessor`]. It is given an [`Estate`]: sockets that go on listening whoever has them. Until it says that it serves, the one before goes on
-//! serving, and when it is gone before that, however it ended, the one before keeps its place.
+//! The running process keeps a [`Door`] in its data folder. The process that is to take its place connects there; each sees the other as
+//! its [`Successor`] and [`Predecessor`]. The successor is given an [`Estate`]: sockets that go on listening whichever process has them.
+//! Until it says that it serves, the predecessor goes on serving; if the successor ends before that, in whatever way, the predecessor keeps
+//! its place.
 //!
-//! A service manager that follows the first process is told of the next one, and of the rest that concerns it ([`ServiceManager`]).
+//! A service manager that follows the first process is told of its successor, and of whatever else concerns it ([`ServiceManager`]).
 //!
-//! This crate moves sockets and words. It knows no service, opens no listening socket but its own, and ends nobody.
+//! This crate moves sockets and messages. It knows no service, opens no listening socket but its own, and ends no process.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {

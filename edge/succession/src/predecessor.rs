@@ -11,11 +11,11 @@ use crate::estate::{Estate, Heirloom};
 use crate::place::Place;
 use crate::wire::{self, FORM, Message};
 
-/// How long the one before may take to let go of what is its alone: its API and its loop end within seconds, and a file on a slow disk
-/// closes within some more.
+/// How long the predecessor may take to release what only one process may have: its API and its loop end within seconds, and a file on a
+/// slow disk closes within some more.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(60);
 
-/// The one that runs, asked to make room.
+/// The running process, asked to make room.
 #[derive(Debug)]
 pub struct Predecessor {
     stream: UnixStream,
@@ -32,7 +32,7 @@ pub struct FindError {
     pub source: io::Error,
 }
 
-/// Nothing was handed over. The one before goes on, or begins again, by itself.
+/// Nothing was handed over. The predecessor goes on, or begins again, by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum InheritError {
     /// It does not want to.
@@ -59,7 +59,7 @@ pub enum InheritError {
     },
 }
 
-/// The one before was not told that it may go; it will take its place back when this process is gone.
+/// The predecessor was not told that it may go; it will take its place back when this process is gone.
 #[derive(Debug, thiserror::Error)]
 #[error("the homeostat before this one could not be told to go; did it end meanwhile?")]
 pub struct RetireError {

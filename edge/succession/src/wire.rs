@@ -29,7 +29,7 @@ pub(crate) enum Message {
     Refuse { why: String },
     /// The predecessor: this socket; it follows.
     Socket { name: String, requested: SocketAddr },
-    /// The predecessor: so many replicas of this service get requests.
+    /// The predecessor: how many replicas of this service get requests.
     Serving { service: String, replicas: usize },
     /// The predecessor: that was all.
     Whole,

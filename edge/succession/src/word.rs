@@ -6,7 +6,7 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// Where a service manager listens for what its service says of itself; nobody, when no manager has started us.
+/// The socket on which a service manager listens for messages of its service; none if no manager has started us.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceManager {
     socket: Option<OsString>,

@@ -1,6 +1,6 @@
 //! Whom a client of TLS believes: the authorities of the system, or those of a file.
 //!
-//! It connects to nobody and reads no file but the system's; what a file held is handed in.
+//! It opens no connection and reads no file but the system's; the content of other files is handed in.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,7 +12,7 @@ use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 /// Bytes of a file of certificates that are worth reading: the system's own, of all authorities there are, has a quarter of it.
 pub const PEM_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Why nobody can be believed.
+/// Why no authority can be trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum Distrust {
     /// What was handed in is no PEM.
@@ -24,7 +24,7 @@ pub enum Distrust {
     /// A certificate that cannot stand for an authority.
     #[error("{0}")]
     Certificate(rustls::Error),
-    /// The system vouches for nobody.
+    /// The system has no trusted authorities.
     #[error("{why}")]
     System {
         /// What was found instead.
@@ -51,7 +51,7 @@ pub fn of_system() -> Result<Arc<RootCertStore>, Distrust> {
     Ok(Arc::clone(SYSTEM.get_or_init(|| Arc::new(store))))
 }
 
-/// The authorities whose certificates stand in `pem`, and nobody else.
+/// The authorities whose certificates are in `pem`, and no others.
 ///
 /// Errors when one of them is none, or there is none.
 pub fn of_pem(pem: &[u8]) -> Result<Arc<RootCertStore>, Distrust> {

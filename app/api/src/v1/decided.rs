@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Explanation;
 
-/// How far a ratio may be from 1 without a change, as parts of one.
+/// How far a ratio may be from 1 without a change, as a fraction.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Tolerance {
     /// Above 1.
@@ -14,7 +14,7 @@ pub struct Tolerance {
     pub down: f64,
 }
 
-/// Replicas by what became of their samples.
+/// Replicas by whether their samples counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SampleCount {
     /// Counted with their sample.
@@ -27,38 +27,38 @@ pub struct SampleCount {
     pub ignored: u32,
 }
 
-/// Something earlier that limits the decision.
+/// An earlier recommendation or change that limits the decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
     /// When it was.
     pub at: String,
     /// `recommended`, `added` or `removed`.
     pub kind: String,
-    /// So many replicas.
+    /// How many replicas.
     pub replicas: u32,
 }
 
-/// Another outcome, and what would have to change for it: found by deciding again with just that changed.
+/// Another outcome, and what would have to change for it, found by deciding again with only that changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Prospect {
-    /// Replicas wanted then; those that are wanted now when nothing leads elsewhere.
+    /// Replicas wanted then; the number wanted now if nothing leads to another.
     pub desired: u32,
     /// `time`, `load`, `release`, `request`, `mode`, or `declaration` when no load and no time leads there.
     pub need: String,
-    /// Where metrics would have to be; empty when it takes no other load.
+    /// The values that metrics would need; empty when it takes no other load.
     pub levels: Vec<MetricLevel>,
-    /// From when on that would be decided, if all else stays; null for at once.
+    /// From when on that would be decided, if everything else stays; null for at once.
     pub at: Option<String>,
     /// All of it in one sentence.
     pub message: String,
 }
 
-/// Where a metric would have to be.
+/// The value that a metric would need.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MetricLevel {
     /// Which metric.
     pub name: String,
-    /// Where, with its unit.
+    /// The value, with its unit.
     pub level: String,
 }
 
@@ -90,9 +90,9 @@ pub struct KeptSpan {
 pub struct History {
     /// As `service/NAME`.
     pub target: String,
-    /// Whether there is more that is older: ask with an earlier `until`.
+    /// Whether there are older ones: ask with an earlier `until`.
     pub is_cut: bool,
-    /// Oldest first. Those of one outcome alternate where their times overlap.
+    /// Oldest first. Where times overlap, the decisions of the overlapping runs alternated.
     pub items: Vec<KeptDecision>,
 }
 
@@ -105,7 +105,7 @@ pub struct KeptDecision {
     pub to: String,
     /// How many.
     pub count: u64,
-    /// Between what each metric's ratio was, in the order of the decision's metrics; null for one that was never measured.
+    /// The range of each metric's ratio, in the order of the decision's metrics; null for one that was never measured.
     pub ratios: Vec<Option<Range>>,
     /// The first of them, whole.
     pub decision: Explanation,

@@ -16,7 +16,7 @@ pub struct ElsewhereEndpoint {
     /// The zone that it is in; absent where that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// Its share of the requests beside the others', of which a replica has 1.
+    /// Its share of the requests in proportion to the others; a replica has 1.
     pub weight: u32,
     /// `Serving`, `SlowStart` or `Ejected`; `Out` for one that gets no more requests and still answers some.
     pub state: String,

@@ -4,18 +4,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What would better be declared otherwise, by what was decided and used.
+/// What had better be declared differently, judged by what was decided and used.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Recommendations {
-    /// From when on was looked.
+    /// The beginning of the time that was looked at.
     pub since: String,
-    /// Until when.
+    /// Its end.
     pub until: String,
-    /// Of each service, bottlenecks first; empty when nothing is to be said.
+    /// The recommendations for each service, bottlenecks first; empty when there are none.
     pub items: Vec<Advice>,
 }
 
-/// One thing that would better be otherwise.
+/// One recommendation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Advice {
     /// Of what, such as `service/shop`.

@@ -1,8 +1,9 @@
-//! Who served before, and how its place is taken.
+//! How a process takes the place of its predecessor.
 //!
-//! The one before lets go of what only one may have: the loop, the store, the journal, the replicas. What faces clients, its [`Front`], goes on with
-//! what it knows, while the next one begins as after a crash: from the store, adopting what runs. When that one sends requests to as many replicas as
-//! the one before did, it accepts clients, and the one before sees its own off (docs/decisions/0034).
+//! The predecessor releases what only one process may have: the loop, the store, the journal, the replicas. What faces clients, its
+//! [`Front`], goes on with what it knows, while the successor begins as after a crash: from the store, adopting what runs. When the
+//! successor sends requests to as many replicas as the predecessor did, it accepts clients, and the predecessor serves its remaining ones
+//! to their end (docs/decisions/0034).
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -24,7 +25,7 @@ const LINGER: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Front {
     pub(super) proxy: Proxy,
-    /// Where the API listens; who asks it waits in the socket's queue while nobody answers.
+    /// Where the API listens; a request waits in the socket's queue while nobody answers.
     pub(super) api: TcpListener,
     /// As it was asked for.
     pub(super) api_requested: std::net::SocketAddr,

@@ -24,15 +24,15 @@ use tokio_util::sync::CancellationToken;
 use super::before::{self, Front};
 use super::{House, PROXY_GRACE, Up};
 
-/// How long the replicas that the one before had in its traffic may take to answer our probes. It serves meanwhile; those that have not answered
-/// by then would not answer requests.
+/// How long the replicas that got requests from the predecessor may take to answer our probes. It serves meanwhile; those that have not
+/// answered by then would not answer requests.
 const SETTLE_MAX: Duration = Duration::from_secs(60);
 
 /// From one look at them to the next.
 const SETTLE_LOOK: Duration = Duration::from_millis(10);
 
-/// How long those who still use the store or the platform may take to let go of it: threads that write a last row, and programs that a
-/// balancer is told by.
+/// How long the last users of the store or the platform may take to release it: threads that write a last row, and programs that reload a
+/// balancer.
 const RELEASE_MAX: Duration = Duration::from_secs(15);
 
 /// From one look at them to the next.
@@ -51,7 +51,7 @@ pub(super) struct Reign {
     door: Option<Door>,
     server: JoinHandle<()>,
     stop: CancellationToken,
-    /// How many replicas of each service got requests from the one before.
+    /// How many replicas of each service got requests from the predecessor.
     served: BTreeMap<String, usize>,
 }
 
@@ -97,7 +97,7 @@ impl Reign {
         Ok(Self { address, platform, store, front, handle, agent, door: door.ok(), server, stop, served })
     }
 
-    /// Waits until this one can serve as the one before does, and checks that these manifests can be applied then.
+    /// Waits until this process can serve as its predecessor does, and checks that these manifests can be applied then.
     pub(super) async fn prepare(&self, manifests: &Manifests) -> anyhow::Result<()> {
         self.check(manifests).await?;
         self.settle().await;
@@ -109,7 +109,7 @@ impl Reign {
         self.front.proxy.open();
     }
 
-    /// Waits until as many replicas of each service can be asked as the one before asked.
+    /// Waits until as many replicas of each service get requests as did from the predecessor.
     pub(super) async fn settle(&self) {
         let table = self.front.proxy.table();
         let is_settled = || {
@@ -213,7 +213,7 @@ fn why_left(outcome: &Outcome) -> &str {
     }
 }
 
-/// What is shared, once nobody else has it any more; `None` when somebody does not let go.
+/// What is shared, once nothing else holds it any more; `None` if something does not release it.
 async fn sole<T>(mut shared: Arc<T>) -> Option<T> {
     let waiting = async {
         loop {
