@@ -12,12 +12,12 @@ use crate::output::{Output, say};
 use crate::trial;
 use crate::words::Desk;
 
-/// Declare what the manifests say: all of it, or nothing when something is wrong
+/// Apply manifests: all of them, or nothing if something is wrong
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Words {
     #[command(flatten)]
     files: Files,
-    /// Only say what would change, and what it would decide now and would have over the last hour
+    /// Only show what would change, what the change would decide now, and what it would have decided over the last hour
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]

@@ -11,10 +11,10 @@ use crate::target::{One, Subject};
 use crate::verbs::apply;
 use crate::words::Desk;
 
-/// Withdraw a declaration; the replicas of a deleted service are drained and stopped
+/// Delete resources; the replicas of a deleted service are drained and stopped
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Words {
-    /// What, as service/NAME, hpa/NAME, route/NAME or metricsource/NAME
+    /// The resources, as service/NAME, hpa/NAME, route/NAME or metricsource/NAME
     #[arg(value_name = "KIND/NAME", required = true)]
     targets: Vec<One>,
     #[command(flatten)]

@@ -16,10 +16,10 @@ use crate::target::{One, OneService, Subject};
 use crate::verbs::explain;
 use crate::words::Desk;
 
-/// Show everything about one service: conditions, replicas, the last decision, what happened lately; or about one route or source of a metric
+/// Show everything about one service (conditions, replicas, the last decision, recent events), route or metric source
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Words {
-    /// Which, as service/NAME, route/NAME or metricsource/NAME
+    /// The resource, as service/NAME, route/NAME or metricsource/NAME
     #[arg(value_name = "KIND/NAME")]
     target: Described,
     #[command(flatten)]

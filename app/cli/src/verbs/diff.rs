@@ -19,7 +19,7 @@ use crate::target::Subject;
 use crate::trial;
 use crate::words::Desk;
 
-/// Show what apply would change, field by field, and what it would decide; exits 1 when something would
+/// Show what apply would change, field by field, and what it would decide; exits with 1 if anything differs
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Words {
     #[command(flatten)]

@@ -19,10 +19,10 @@ pub(crate) struct Words {
     /// Only of this service, as service/NAME
     #[arg(value_name = "SERVICE")]
     service: Option<OneService>,
-    /// The latest so many
+    /// How many, counted from the latest
     #[arg(long, value_name = "N", default_value_t = EVENTS_DEFAULT, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     limit: u32,
-    /// Go on and show what happens
+    /// Keep running and show new events
     #[arg(short, long)]
     watch: bool,
     #[command(flatten)]

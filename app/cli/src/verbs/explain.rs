@@ -21,22 +21,23 @@ use crate::words::Desk;
 /// Show the last scaling decision of a service, its arithmetic, and what stood in its way
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Words {
-    /// Which, as service/NAME
+    /// The service, as service/NAME
     #[arg(value_name = "SERVICE")]
     service: OneService,
-    /// As of this time: RFC 3339, a time of day here such as 12:03, or how long ago, such as 5m
+    /// The decision at this time: RFC 3339, a local time of day such as 12:03, or how long ago, such as 5m
     #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
     at: Option<Timestamp>,
-    /// Why not more (out), fewer (in) or just N replicas, and what it would take; alone, all that was not done
+    /// Why not more (out), fewer (in) or exactly N replicas, and what it would take; without a value, everything that was not
+    /// done
     #[arg(long, value_name = "out|in|N", num_args = 0..=1, default_missing_value = "", value_parser = asked)]
     why_not: Option<String>,
-    /// What was decided from this time on, as a table and a plot; written as that of --at
+    /// What was decided from this time on, as a table and a plot; a time as in --at
     #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true, conflicts_with_all = ["at", "why_not"])]
     since: Option<Timestamp>,
-    /// What was decided up to this time; from an hour before unless --since says otherwise
+    /// What was decided up to this time; from an hour before, unless --since is given
     #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true, conflicts_with_all = ["at", "why_not"])]
     until: Option<Timestamp>,
-    /// Of --since and --until the latest so many
+    /// With --since and --until: how many runs of decisions at most, the latest ones
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
     #[command(flatten)]

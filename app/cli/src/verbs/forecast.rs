@@ -21,13 +21,13 @@ use crate::words::Desk;
 /// What is shown needs `spec.scale.slo` or `spec.scale.forecast`; with mode shadow it has no effect.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Words {
-    /// Which, as service/NAME
+    /// The service, as service/NAME
     #[arg(value_name = "SERVICE")]
     service: OneService,
-    /// Draw the load of late and the load ahead, with its band
+    /// Draw the recent load and the load ahead, with its band of uncertainty
     #[arg(long)]
     plot: bool,
-    /// Of the past the latest so many steps
+    /// How many past steps to show
     #[arg(long, value_name = "STEPS", default_value_t = 120, value_parser = clap::value_parser!(u16).range(0..=1000))]
     past: u16,
     #[command(flatten)]

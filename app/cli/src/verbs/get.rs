@@ -24,16 +24,17 @@ const TOGETHER: Duration = Duration::from_millis(50);
 /// Show services, replicas, autoscalers, routes or nodes, or how autoscalers compare
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Words {
-    /// service, hpa, route, replica or node, or one of them as KIND/NAME; scaling; without it services and replicas
+    /// What to show: service, hpa, route, replica, node or scaling, or one resource as KIND/NAME; without it, services and
+    /// replicas
     #[arg(value_name = "KIND[/NAME]")]
     target: Option<Target>,
-    /// Of `scaling` only that of this service, as service/NAME
+    /// With `scaling`: only this service, as service/NAME
     #[arg(value_name = "SERVICE")]
     of: Option<OneService>,
     /// Only the replicas of this service
     #[arg(long, value_name = "NAME")]
     service: Option<OneService>,
-    /// Go on and show what changes
+    /// Keep running and show changes
     #[arg(short, long)]
     watch: bool,
     #[command(flatten)]

@@ -22,10 +22,10 @@ pub(crate) struct Words {
     /// replica/NAME, or service/NAME for all of its replicas
     #[arg(value_name = "KIND/NAME")]
     target: One,
-    /// Go on and show what is printed
+    /// Keep running and show new lines
     #[arg(short, long)]
     follow: bool,
-    /// Lines before the end to begin with
+    /// How many of the last lines to begin with
     #[arg(short = 'n', long, value_name = "N", default_value_t = TAIL_DEFAULT)]
     tail: u32,
 }

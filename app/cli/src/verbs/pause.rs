@@ -14,10 +14,10 @@ use crate::words::Desk;
 /// Pause the autoscaler of a service: its number stays as it is, for a time or until resumed
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Words {
-    /// Which, as service/NAME
+    /// The service, as service/NAME
     #[arg(value_name = "SERVICE")]
     service: OneService,
-    /// How long, such as 1h; without it until resumed
+    /// How long, such as 1h; without it, until resumed
     #[arg(long = "for", value_name = "DURATION")]
     lasting: Option<Span>,
     #[command(flatten)]
@@ -27,7 +27,7 @@ pub(crate) struct Words {
 /// Let the autoscaler of a service decide again
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ResumeWords {
-    /// Which, as service/NAME
+    /// The service, as service/NAME
     #[arg(value_name = "SERVICE")]
     service: OneService,
     #[command(flatten)]

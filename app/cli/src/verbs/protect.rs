@@ -13,10 +13,10 @@ use crate::words::Desk;
 
 /// Protect a replica from being removed when its service shrinks, for a time
 ///
-/// It ends with the life of the replica: one that is started anew may be removed. Healing and rollouts go on.
+/// The protection ends when the replica does: one that is started anew may be removed. Healing and rollouts go on.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Words {
-    /// Which, as replica/NAME
+    /// The replica, as replica/NAME
     #[arg(value_name = "REPLICA")]
     replica: OneReplica,
     /// How long, such as 2h, at most 30d
@@ -29,7 +29,7 @@ pub(crate) struct Words {
 /// Let a replica be removed again when its service shrinks
 #[derive(Clone, Debug, Args)]
 pub(crate) struct UnprotectWords {
-    /// Which, as replica/NAME
+    /// The replica, as replica/NAME
     #[arg(value_name = "REPLICA")]
     replica: OneReplica,
     #[command(flatten)]

@@ -19,10 +19,10 @@ use crate::words::Desk;
 /// List bottlenecks and waste found in 30 days of decisions, what each is worth, and what to declare instead
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Words {
-    /// Of which service, as service/NAME; all unless given
+    /// The service, as service/NAME; without it, all services
     #[arg(value_name = "SERVICE")]
     service: Option<OneService>,
-    /// Look back to this time: RFC 3339, a time of day here such as 12:03, or how long ago, such as 7d
+    /// Look back to this time: RFC 3339, a local time of day such as 12:03, or how long ago, such as 7d
     #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
     since: Option<Timestamp>,
     #[command(flatten)]

@@ -27,12 +27,12 @@ const INPUT_CHARS_MAX: usize = 400;
 
 /// Step a journal through the code of the control loop, and check that it decides the same
 ///
-/// Fails on the first input whose output differs from what the journal says came out: then a decision depended on something that
-/// is not in the journal, or the journal is of another version of this program. Decisions that the history below --data has kept of
-/// that time are decided again as well, and must be the same bit for bit.
+/// Fails on the first input whose output differs from the one in the journal: then a decision depended on something that is not
+/// in the journal, or the journal was written by another version of this program. Decisions of that time that are kept in the
+/// history below --data are decided again as well, and must be the same bit for bit.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Words {
-    /// A segment of a journal, or a folder of them; without it the journal below --data
+    /// A segment of a journal, or a folder of them; without it, the journal below --data
     #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
     /// The data folder of `homeostat up`

@@ -16,13 +16,13 @@ use crate::words::Desk;
 #[derive(Clone, Debug, Args)]
 #[command(group = ArgGroup::new("size").required(true).args(["replicas", "auto"]))]
 pub(crate) struct Words {
-    /// Which, as service/NAME
+    /// The service, as service/NAME
     #[arg(value_name = "SERVICE")]
     service: OneService,
-    /// How many replicas, up to the 1000 of one service that the guard lets run
+    /// How many replicas, at most 1000: the guard lets no more of one service run
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(REPLICAS_RUN_MAX)))]
     replicas: Option<u32>,
-    /// How long, such as 10m; without it until --auto
+    /// How long, such as 10m; without it, until --auto
     #[arg(long = "for", value_name = "DURATION", requires = "replicas")]
     lasting: Option<Span>,
     /// End the hold: the service sizes itself again

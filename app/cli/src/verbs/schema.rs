@@ -10,7 +10,7 @@ use crate::words::Desk;
 /// Print the JSON Schema of a kind of manifest, or of all
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Words {
-    /// Service, HorizontalPodAutoscaler, Route or MetricSource, or a short name; without it all, by kind
+    /// Service, HorizontalPodAutoscaler, Route or MetricSource, or a short name; without it, all kinds
     #[arg(value_parser = kind)]
     kind: Option<Kind>,
 }

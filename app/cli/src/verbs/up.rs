@@ -44,7 +44,7 @@ pub struct Up {
     pub listen: SocketAddr,
     /// The zone of this machine.
     pub zone: Option<ZoneName>,
-    /// How `resources.cpu` is held.
+    /// How `resources.cpu` is enforced.
     pub cpu: Cpu,
     /// For how long decisions are kept.
     pub history: Duration,
@@ -56,28 +56,28 @@ pub struct Up {
     pub log: LogLevel,
 }
 
-/// How `resources.cpu` is held.
+/// How `resources.cpu` is enforced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Cpu {
-    /// A replica may use idle processors beyond it; when they are scarce each gets its share
+    /// A replica may use idle processors beyond it; when processors are scarce, each gets its share
     Share,
-    /// Never more than declared in any 100 ms
+    /// Never more than declared within any 100 ms
     Quota,
 }
 
-/// The least grave event that is logged.
+/// The lowest level of events that is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "lower")]
 pub enum LogLevel {
-    /// Nothing at all
+    /// Nothing
     Off,
-    /// What failed and needs somebody
+    /// Failures that need attention
     Error,
-    /// What is odd
+    /// What is unusual
     Warn,
     /// What is done, and why
     Info,
-    /// What is seen
+    /// What is observed
     Debug,
     /// Everything
     Trace,
@@ -85,43 +85,43 @@ pub enum LogLevel {
 
 /// Run services on this machine until Ctrl-C, which stops them too
 ///
-/// One process that is orchestrator, agent, proxy and API. What was applied is kept in the data folder and is there again at the
-/// next start; replicas that outlived a crash are adopted without a restart.
+/// One process that is orchestrator, agent, proxy and API. What was applied is kept in the data folder and restored at the next
+/// start; replicas that outlived a crash are adopted without a restart.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct UpWords {
     /// Manifests to apply at the start: a file, a folder, or - for standard input; may be given several times
     #[arg(short, long = "file", value_name = "FILE")]
     file: Vec<PathBuf>,
-    /// The folder for all that is kept: declarations, journal, logs of replicas
+    /// The data folder: declarations, journal, logs of replicas
     #[arg(long, value_name = "DIR", default_value = DATA_DEFAULT)]
     data: PathBuf,
-    /// Where the API listens; whoever reaches it can run programs here, so keep it on loopback
+    /// The address of the API; whoever reaches it can run programs here, so keep it on loopback
     #[arg(long, value_name = "ADDR:PORT", default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT_DEFAULT))]
     listen: SocketAddr,
-    /// The zone that this machine is in, and with it its replicas: what `trafficDistribution` prefers
+    /// The zone of this machine and so of its replicas, which `trafficDistribution` prefers
     #[arg(long, env = "HOMEOSTAT_ZONE", value_name = "NAME", value_parser = zone)]
     zone: Option<ZoneWord>,
-    /// How `resources.cpu` is held
+    /// How `resources.cpu` is enforced
     #[arg(long, value_enum, default_value = "share")]
     cpu: Cpu,
-    /// Restarts within a minute on this machine; more wait
+    /// Most restarts within a minute on this machine; further ones wait
     #[arg(long, value_name = "N", default_value_t = GuardSettings::default().node_restarts_per_minute,
         value_parser = clap::value_parser!(u32).range(1..))]
     restarts_per_minute: u32,
-    /// From one scaling decision of a service to its next
+    /// The time from one scaling decision of a service to the next
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = period)]
     period: Duration,
-    /// For how long decisions are kept, for `explain` to look back at; a busy service takes 1 MB a day, and never more than 48 MiB
+    /// How long decisions are kept for `explain`; a busy service takes 1 MB a day, and never more than 48 MiB
     #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = history)]
     history: Duration,
-    /// Take the place of the homeostat that runs on this data folder, if one does: no connection is refused and no request lost, and when this
-    /// one does not come to serve, that one goes on
+    /// Take the place of the homeostat that runs on this data folder, if there is one: no connection is refused and no request
+    /// lost, and if this one does not come to serve, the other goes on
     #[arg(long)]
     take_over: bool,
-    /// With --take-over: how long clients of the one before may take to finish what they are at, downloads and WebSockets included
+    /// With --take-over: how long clients of the previous process may take to finish, downloads and WebSockets included
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = linger, requires = "take_over")]
     linger: Duration,
-    /// The least grave event that is logged to standard error
+    /// The lowest level of events that is logged to standard error
     #[arg(
         long,
         env = "HOMEOSTAT_LOG",

@@ -8,7 +8,7 @@ use crate::output::Output;
 use crate::target::Subject;
 use crate::words::Desk;
 
-/// Check manifests without a server, and show all that is wrong with them
+/// Check manifests without a server, and show everything that is wrong with them
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Words {
     #[command(flatten)]

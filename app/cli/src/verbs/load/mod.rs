@@ -25,11 +25,11 @@ use show::Gauge;
 
 /// Send HTTP load of any shape, open loop, and measure from when each request was due
 ///
-/// A service that stalls shows the wait of everybody who came meanwhile. What falls due while all connections are busy is not
-/// sent and counted as skipped. Ctrl-C ends the sending early and reports.
+/// If the service stalls, the waiting time of every request that was due meanwhile shows. A request that falls due while all
+/// connections are busy is not sent and counts as skipped. Ctrl-C ends the load early and reports.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Words {
-    /// Where to, as http://127.0.0.1:8080/path
+    /// The URL, as http://127.0.0.1:8080/path
     #[arg(value_parser = Target::parse)]
     url: Target,
     #[command(flatten)]
@@ -39,13 +39,13 @@ pub(crate) struct Words {
     /// Send at random times as independent users do, grown from this seed, instead of evenly
     #[arg(long, value_name = "SEED")]
     poisson: Option<u64>,
-    /// Connections, and so requests in flight, at once
+    /// Number of connections, and so the most requests in flight at once
     #[arg(long, value_name = "N", default_value_t = LoadPlan::CONNECTIONS_DEFAULT)]
     connections: NonZeroU16,
     /// How long to wait for an answer
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     timeout: Span,
-    /// Exit 1 when a request failed or was not sent; else the load only has to have run
+    /// Exit with 1 if a request failed or was not sent; otherwise any load that ran counts as success
     #[arg(long)]
     fail_on_error: bool,
     #[command(flatten)]

@@ -19,13 +19,13 @@ use crate::failure::Failure;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "The load")]
 pub(super) struct ShapeWords {
-    /// The shape; without it the one that the other words belong to
+    /// The shape of the load; without it, the one that the other options belong to
     #[arg(long, value_enum, conflicts_with = "trace")]
     profile: Option<Kind>,
     /// Requests a second
     #[arg(long, value_name = "RATE", requires = "duration")]
     rate: Option<Rate>,
-    /// How long, such as 30s
+    /// How long the load lasts, such as 30s
     #[arg(long, value_name = "DURATION", requires = "rate")]
     duration: Option<Span>,
     /// A step of a staircase, as 50:30s; may be given several times
@@ -55,22 +55,22 @@ struct SaleWords {
     /// Requests a second before and after
     #[arg(long, value_name = "RATE", default_value = "20")]
     base: Rate,
-    /// Requests a second at the height
+    /// Requests a second at the peak
     #[arg(long, value_name = "RATE", default_value = "250")]
     peak: Rate,
-    /// How long it is quiet before
+    /// How long it is quiet before the rise
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     lead: Span,
     /// How long the rise takes
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     rise: Span,
-    /// How long the height lasts
+    /// How long the peak lasts
     #[arg(long, value_name = "DURATION", default_value = "40s")]
     hold: Span,
     /// How long the fall takes
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     fall: Span,
-    /// How long it is quiet afterwards
+    /// How long it is quiet after the fall
     #[arg(long, value_name = "DURATION", default_value = "15s")]
     tail: Span,
 }
@@ -85,16 +85,16 @@ struct TraceWords {
     /// Only these rows, counted from 0, the second not included
     #[arg(long, value_name = "A..B", value_parser = rows, requires = "trace", conflicts_with_all = ["skip", "take"])]
     rows: Option<Range<usize>>,
-    /// Leave out so much recorded time at the beginning
+    /// How much recorded time to skip at the beginning
     #[arg(long, value_name = "DURATION", requires = "trace")]
     skip: Option<Span>,
-    /// At most so much recorded time
+    /// How much recorded time to take at most
     #[arg(long, value_name = "DURATION", requires = "trace")]
     take: Option<Span>,
-    /// How much faster than recorded the time goes; the rate stays
+    /// How many times faster than recorded time passes; the rate stays
     #[arg(long, value_name = "FACTOR", requires = "trace")]
     speed: Option<Factor>,
-    /// What the rate is multiplied with
+    /// What the rate is multiplied by
     #[arg(long, value_name = "FACTOR", requires = "trace", conflicts_with = "peak_at")]
     scale: Option<Factor>,
     /// Scale so that the highest rate is this
@@ -103,7 +103,7 @@ struct TraceWords {
     /// What the values are
     #[arg(long, value_enum, requires = "trace")]
     unit: Option<Unit>,
-    /// The time that each value counts over, where the rows do not tell
+    /// The time that each value covers, if the rows do not tell
     #[arg(long, value_name = "DURATION", requires = "trace")]
     interval: Option<Span>,
     /// What lies between two rows
@@ -127,7 +127,7 @@ enum Between {
     /// A straight line
     #[default]
     Line,
-    /// The rate of the first
+    /// The rate of the first of them
     Hold,
 }
 

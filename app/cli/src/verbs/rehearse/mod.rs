@@ -28,22 +28,24 @@ use words::{Chance, LoadWord, Mishaps, Of, Unit};
 
 /// Rehearse services before they are started: the control loop of production runs them on a simulated machine, under load and faults
 ///
-/// Nothing is started and nobody is asked. Replicas are queues: a request takes processor time, one that finds a replica busy waits. The machine has
-/// processors for all of them. What is shown is what the loop would do: starts, sizes, restarts, in the order of `dependsOn`, held back by the guard.
+/// Nothing is started, and no server is needed. Replicas are queues: a request takes processor time, one that finds a replica
+/// busy waits. The machine has processors for all of them. What is shown is what the loop would do: starts, sizes, restarts, in
+/// the order of `dependsOn`, held back by the guard.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Words {
     #[command(flatten)]
     files: Files,
-    /// What is asked of a service: requests a second, or a CSV of recorded load, one `timestamp,value` a line; may be given for each service
+    /// The load of a service: requests a second, or a CSV of recorded load, one `timestamp,value` a line; may be given for each
+    /// service
     #[arg(long, value_name = "SERVICE=RATE|CSV", value_parser = words::asked)]
     load: Vec<Of<LoadWord>>,
     /// What the values of recorded load are
     #[arg(long, value_enum, default_value = "count")]
     unit: Unit,
-    /// What all load is multiplied with
+    /// What all load is multiplied by
     #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = words::factor)]
     scale_load: f64,
-    /// How long; as long as the longest recorded load without it
+    /// How long to rehearse; without it, as long as the longest recorded load
     #[arg(long = "for", value_name = "DURATION")]
     span: Option<Span>,
     /// Processor time that a request takes, of one service or of all
@@ -52,15 +54,15 @@ pub(crate) struct Words {
     /// From the start of a replica to the first request that it can answer, of one service or of all
     #[arg(long, value_name = "[SERVICE=]TIME", value_parser = words::time, default_value = "500ms")]
     start_up: Vec<Of<Duration>>,
-    /// Processor time that a start takes, of one service or of all; none without it
+    /// Processor time that a start takes, of one service or of all; without it, none
     #[arg(long, value_name = "[SERVICE=]TIME", value_parser = words::time)]
     start_cost: Vec<Of<Duration>>,
-    /// How `resources.cpu` is held: as a share a replica uses up to one processor, as a quota no more than that
+    /// How `resources.cpu` is enforced: with share, a replica uses up to one processor; with quota, no more than declared
     #[arg(long, value_enum, default_value = "share")]
     cpu: Cpu,
     #[command(flatten)]
     mishaps: Mishaps,
-    /// Show all that the loop said
+    /// Show all events of the loop
     #[arg(long)]
     events: bool,
     /// Draw the load and the replicas of each service

@@ -46,17 +46,18 @@ pub(super) enum Unit {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "What goes wrong")]
 pub(super) struct Mishaps {
-    /// `kill -9` of a replica, or of homeostat itself, so long after the beginning, as shop-0@13s or homeostat@1m; may be given several times
+    /// `kill -9` of a replica, or of homeostat itself, at a time after the beginning, as shop-0@13s or homeostat@1m; may be given
+    /// several times
     #[arg(long, value_name = "REPLICA@TIME", value_parser = kill)]
     kill: Vec<Mishap>,
-    /// A replica that answers nothing any more from then on; may be given several times
+    /// A replica that stops answering at a time after the beginning, as shop-1@40s; may be given several times
     #[arg(long, value_name = "REPLICA@TIME", value_parser = hang)]
     hang: Vec<Mishap>,
-    /// Something that goes wrong by chance, and how often: so many a day, as crash=20, or so many of a thousand messages, as lost=5; a wrong name
-    /// lists the right ones
+    /// A fault that happens by chance, and how often: times a day, as crash=20, or of a thousand messages, as lost=5; a wrong
+    /// name lists the right ones
     #[arg(long = "fault", value_name = "NAME=RATE", value_parser = chance)]
     pub(super) chance: Vec<Chance>,
-    /// What chance grows from
+    /// The seed of chance
     #[arg(long, value_name = "SEED", default_value = "1")]
     pub(super) seed: u64,
 }

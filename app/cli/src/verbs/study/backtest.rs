@@ -11,10 +11,10 @@ use super::{CompareWords, Comparison, Known, MeasureWords, POLICIES, ReplicaWord
 use crate::failure::Failure;
 use crate::words::Desk;
 
-/// Show what the policy of a service would have done over its own history, beside others: as simulate, from a Prometheus, a CSV, or what was kept
+/// Show what the policy of a service would have done over its own history, next to others
 ///
-/// The service is the one that the server keeps, or that of -f. Its load is asked of a Prometheus, read from a CSV, or, without either, put together
-/// from the decisions that Homeostat has kept. Nothing is changed.
+/// Like simulate, but over the history of a service: the one on the server, or that of -f. Its load comes from a Prometheus, from
+/// a CSV, or, without either, from the decisions that Homeostat has kept. Nothing is changed.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = POLICIES)]
 pub(crate) struct Words {

@@ -15,13 +15,13 @@ use crate::failure::Failure;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "The load")]
 pub(super) struct LoadWords {
-    /// What the values are; a CSV has counts without it, and a query rates
+    /// What the values are; without it, a CSV has counts and a query has rates
     #[arg(long, value_enum)]
     unit: Option<Unit>,
-    /// The time that each value of a CSV stands for, where the rows do not tell
+    /// The time that each value of a CSV covers, if the rows do not tell
     #[arg(long, value_name = "DURATION")]
     interval: Option<Span>,
-    /// What the load is multiplied with
+    /// What the load is multiplied by
     #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = factor)]
     scale_load: f64,
 }

@@ -54,7 +54,7 @@ Policies:
 /// Which policies.
 #[derive(Clone, Debug, Args)]
 struct CompareWords {
-    /// Policies to try beside it, with commas between
+    /// Policies to compare with, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = builtin, default_value = "hpa,hpa-requests,schedule,surge")]
     compare: Vec<String>,
 }
@@ -63,19 +63,20 @@ struct CompareWords {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "The replicas")]
 struct ReplicaWords {
-    /// Requests a second that one replica carries at most; without it, what was learned, what its autoscaler aims at, or what --peak-replicas says
+    /// Requests a second that one replica carries at most; without it, what was learned, what its autoscaler aims at, or what
+    /// follows from --peak-replicas
     #[arg(long, value_name = "RATE", value_parser = capacity, conflicts_with = "peak_replicas")]
     capacity: Option<Capacity>,
-    /// Replicas that the 99th percentile of the load needs; 40 without it, or 70 % of a smaller max
+    /// Replicas that the 99th percentile of the load needs; without it, 40 or 70 % of a smaller max
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     peak_replicas: Option<u32>,
-    /// The share of the capacity that is to be used
+    /// The share of the capacity that should be used
     #[arg(long, value_name = "SHARE", default_value = "0.7", value_parser = share)]
     target: Share,
-    /// From a start to the first request served; without it, what was learned, or 60s
+    /// The time from a start to the first request served; without it, what was learned, or 60s
     #[arg(long, value_name = "DURATION")]
     start_up: Option<Span>,
-    /// How often is decided, 1s to 1h
+    /// The time from one decision to the next, 1s to 1h
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = tick)]
     tick: Span,
 }
@@ -84,7 +85,7 @@ struct ReplicaWords {
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "What counts")]
 struct MeasureWords {
-    /// Requests of which so many are to be well; the cheapest policy that keeps it is the best
+    /// The percentage of the requests that should be answered well; the cheapest policy that keeps it is the best
     #[arg(long, value_name = "PERCENT", default_value = "99.9%", value_parser = world::part)]
     promise: f64,
     /// What an hour of a replica costs
@@ -95,7 +96,7 @@ struct MeasureWords {
 /// How it is shown.
 #[derive(Clone, Debug, Args)]
 struct ShowWords {
-    /// Write a page with pictures to this file
+    /// Write an HTML page with plots to this file
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
     /// Draw the load and the capacity of the best policy

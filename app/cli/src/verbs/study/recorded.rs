@@ -29,22 +29,22 @@ pub(super) struct HistoryWords {
     /// A server that answers PromQL, http://HOST:PORT; without it and without --trace, what Homeostat has kept of its decisions
     #[arg(long, value_name = "URL", requires = "query", value_parser = url)]
     prometheus: Option<HttpUrl>,
-    /// What is asked for: an expression of one series, in requests a second, as `sum(rate(http_requests_total[1m]))`
+    /// The PromQL query: an expression that gives one series, in requests a second, as `sum(rate(http_requests_total[1m]))`
     #[arg(long, value_name = "PROMQL", requires = "prometheus", allow_hyphen_values = true)]
     query: Option<String>,
-    /// The file of a token to show to that server
+    /// A file with a bearer token for that server
     #[arg(long, value_name = "FILE", requires = "prometheus")]
     bearer_token_file: Option<String>,
     /// Recorded load: CSV, one `timestamp,value` a line, or - for standard input
     #[arg(long, value_name = "CSV", conflicts_with = "prometheus")]
     trace: Option<PathBuf>,
-    /// From this time on: RFC 3339, a time of day, or how long ago
+    /// From this time on: RFC 3339, a local time of day, or how long ago
     #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true, default_value = "14d", conflicts_with = "trace")]
     since: Timestamp,
-    /// Up to this time; now without it
+    /// Up to this time; without it, now
     #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true, conflicts_with = "trace")]
     until: Option<Timestamp>,
-    /// How finely it is looked at, 1s to 1h
+    /// The step between values, 1s to 1h
     #[arg(long, value_name = "DURATION", value_parser = step, default_value = "1m", conflicts_with = "trace")]
     step: Span,
     #[command(flatten)]

@@ -19,7 +19,7 @@ use crate::manifests::{self, Warnings};
 use crate::target::OneService;
 use crate::words::Desk;
 
-/// Show what a scaling policy would have done with recorded load, beside others and beside those who know the future
+/// Show what a scaling policy would have done with recorded load, next to others and to oracles that know the future
 ///
 /// With -f the policy of the declared service is tried, by the code that decides in production. Of a SERVICE that runs, what was learned of it stands
 /// for figures that are not given: what a replica carries, how long it takes to start, and its load; its policy is the one that the server keeps, or that of
@@ -28,7 +28,7 @@ use crate::words::Desk;
 #[derive(Clone, Debug, Args)]
 #[command(after_help = POLICIES)]
 pub(crate) struct Words {
-    /// A service that runs, as service/NAME: it is tried as it was learned
+    /// A running service, as service/NAME: it is simulated by what was learned of it
     #[arg(value_name = "SERVICE")]
     learned: Option<OneService>,
     /// A manifest with the service or its HorizontalPodAutoscaler, a folder of them, or - for standard input; may be given several times
@@ -37,12 +37,13 @@ pub(crate) struct Words {
     /// Which service, when the manifests declare several
     #[arg(long, value_name = "NAME", requires = "file", conflicts_with = "learned")]
     service: Option<String>,
-    /// Fewest and most replicas, where no manifest says; 1..200 without it
+    /// Fewest and most replicas, if no manifest says; without it, 1..200
     #[arg(long, value_name = "MIN..MAX", value_parser = bounds, conflicts_with_all = ["file", "learned"])]
     replicas: Option<Bounds>,
     #[command(flatten)]
     compare: CompareWords,
-    /// Recorded load: CSV, one `timestamp,value` a line, or - for standard input; may be given several times. Of a SERVICE, its own without it
+    /// Recorded load: CSV, one `timestamp,value` a line, or - for standard input; may be given several times. Without it, the
+    /// load of SERVICE
     #[arg(long, value_name = "CSV", required_unless_present = "learned", num_args = 1.., help_heading = "The load")]
     trace: Vec<PathBuf>,
     #[command(flatten)]

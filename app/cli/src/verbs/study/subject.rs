@@ -18,13 +18,14 @@ use crate::words::{Desk, wait_for};
 /// Which service.
 #[derive(Clone, Debug, Args)]
 pub(super) struct SubjectWords {
-    /// Which, as service/NAME
+    /// The service, as service/NAME
     #[arg(value_name = "SERVICE")]
     service: OneService,
     /// A manifest that declares it, a folder of them, or - for standard input; may be given several times. Without it, as the server keeps it
     #[arg(short, long = "file", value_name = "FILE")]
     file: Vec<PathBuf>,
-    /// Take what was learned of the service as it runs, instead of declared figures: what a replica carries, and how long it takes to start
+    /// Use what was learned of the running service instead of declared figures: what a replica carries, and how long it takes to
+    /// start
     #[arg(long)]
     learned: bool,
 }

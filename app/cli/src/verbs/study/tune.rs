@@ -25,19 +25,19 @@ use crate::words::Desk;
 
 /// Search the settings of a service's policy over its history, and show what a change would be worth, as a diff to approve
 ///
-/// Targets, fewest replicas, stabilisation, tolerances, delays, thresholds and floors of the schedule are turned on the first part of the history. What
-/// is found is shown only when it is better on the rest, too. Nothing is changed: apply what you approve.
+/// Targets, fewest replicas, stabilisation, tolerances, delays, thresholds and floors of the schedule are varied over the first
+/// part of the history. What is found is shown only if it is also better on the rest. Nothing is changed: apply what you approve.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Words {
     #[command(flatten)]
     subject: SubjectWords,
-    /// What is searched for
+    /// What to search for
     #[arg(long, value_name = "WHICH", default_value = "declared")]
     policy: PolicyWord,
-    /// Settings that are tried at most
+    /// How many settings to try at most
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(2..=100_000))]
     runs: u32,
-    /// The part of the history that is searched on; the rest is held out
+    /// The share of the history to search on; the rest is held out
     #[arg(long, value_name = "PART", default_value = "67%", value_parser = part)]
     search_on: f64,
     #[command(flatten)]
@@ -48,7 +48,7 @@ pub(crate) struct Words {
     world: WorldWords,
     #[command(flatten)]
     measure: MeasureWords,
-    /// Write the manifests with the change to this file, to be applied; nothing is written when nothing is proposed
+    /// Write the manifests with the change to this file, to be applied; nothing is written if nothing is proposed
     #[arg(long, value_name = "FILE.yaml")]
     write: Option<PathBuf>,
     #[command(flatten)]

@@ -12,22 +12,22 @@ use crate::failure::Failure;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "What goes wrong")]
 pub(super) struct WorldWords {
-    /// How arrivals scatter: poisson, as independent users come, or the deviation of a tick as a part of its load, such as 0.2
+    /// How arrivals scatter: poisson, like independent users, or the deviation of a tick as a share of its load, such as 0.2
     #[arg(long, value_name = "NOISE", value_parser = noise)]
     pub(super) noise: Option<Noise>,
-    /// How starts scatter around --start-up: the deviation as a part of it
+    /// How starts scatter around --start-up: the deviation as a share of it
     #[arg(long, value_name = "PART", value_parser = deviation, default_value = "0")]
     start_up_spread: f64,
-    /// Starts that fail
+    /// The share of starts that fail, such as 5%
     #[arg(long, value_name = "PERCENT", value_parser = part, default_value = "0%")]
     failed_starts: f64,
-    /// How unequal replicas are: the deviation of what they carry as a part of it
+    /// How unequal replicas are: the deviation of what they carry as a share of it
     #[arg(long, value_name = "PART", value_parser = deviation, default_value = "0")]
     unequal: f64,
     /// Replicas that are lost at a time, as 30%@12h or 2@90m after the beginning; may be given several times
     #[arg(long, value_name = "LOST@TIME", value_parser = loss)]
     fault: Vec<Loss>,
-    /// What chance grows from: the same seed gives every policy the same bad luck
+    /// The seed of chance: the same seed gives every policy the same bad luck
     #[arg(long, value_name = "SEED", default_value = "0")]
     pub(super) seed: u64,
 }
