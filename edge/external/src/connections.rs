@@ -1,4 +1,4 @@
-//! Open connections to the replicas of this machine, whoever holds them.
+//! Open connections to the replicas of this machine, from any process.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! What a run shall do: whom to ask, what to ask, when, and within which limits.
+//! The plan of a run: where to send requests, which, when, and within which limits.
 
 use std::num::NonZeroU16;
 use std::time::Duration;

@@ -31,7 +31,7 @@ pub enum Failure {
         /// What is wrong.
         why: String,
     },
-    /// The system vouches for nobody.
+    /// The system has no trusted authorities.
     #[error(
         "the system has no certificates of authorities: {why}; install ca-certificates, or name a file under tls.caFile"
     )]

@@ -79,7 +79,8 @@ impl Talk {
         }
     }
 
-    /// What the group has not done with: given to nobody yet, and given to somebody; none when there is no such group.
+    /// The unfinished entries of the group: those not delivered yet, and those delivered and not acknowledged; none
+    /// when there is no such group.
     async fn group(&mut self, key: &str, group: &str) -> Result<Vec<(Labels, f64)>, Failure> {
         let told = self.ask(cmd("XINFO").arg("GROUPS").arg(key)).await?;
         let groups = told.as_sequence().ok_or_else(|| self.no_number(&told))?;

@@ -28,10 +28,10 @@ use crate::watch::{WATCHERS_MAX, Watch};
 /// one write together; it never holds up a writer. A lease and the rows bound to it survive a restart; it never ends before
 /// its time to live has passed since it was granted or last kept alive, unless revoked.
 ///
-/// **Non-guarantees** A watch may give a write before or after its writer gets the answer. A watcher that is too slow is cut
-/// off, and told where to go on. A lease may end late: only [`expire`](Self::expire) ends it, and a store that is opened
-/// again gives each lease its whole time to live anew; whoever acts by a lease needs a fencing token too. Past changes may be
-/// forgotten without being asked, oldest first, beyond the store's [`Retention`].
+/// **Non-guarantees** A watch may give a write before or after its writer gets the answer. A watcher that is too slow
+/// is cut off, and told where to go on. A lease may end late: only [`expire`](Self::expire) ends it, and a store that
+/// is opened again gives each lease its whole time to live anew; a holder that acts on a lease needs a fencing token as
+/// well. Past changes may be forgotten without being asked, oldest first, beyond the store's [`Retention`].
 ///
 /// **Failure and recovery** Each error says whether the state changed. After [`WriteError::Unknown`] the write may or may
 /// not have happened: read, or repeat it with an expectation. The store never acknowledges first and syncs later. A store

@@ -18,7 +18,7 @@ pub struct Key(Arc<str>);
 
 /// A folder of keys: `services/` holds `services/shop`, and holds neither `services` nor `services2/shop`.
 ///
-/// There is no empty text that means everything: whoever wants every key says [`Prefix::root`].
+/// There is no empty text that means everything: for every key there is [`Prefix::root`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Prefix(Arc<str>);
 

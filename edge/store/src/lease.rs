@@ -36,7 +36,7 @@ struct Term {
 
 #[derive(Clone, Copy, Debug)]
 enum Deadline {
-    /// The store was opened, and nobody has said since then what time it is.
+    /// The store was opened and has not been told the time since.
     OneTtlFromFirstTick,
     At(Time),
 }

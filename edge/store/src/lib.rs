@@ -1,9 +1,10 @@
 //! The Store contract: revisioned keys, compare-and-set, watch, lease.
 //!
-//! A [`Store`] keeps small rows by [`Key`], and stamps each write with a [`Revision`]. Whoever read a row may write it back on
-//! the condition that nobody else has; whoever listed a folder may watch what becomes of it, from exactly there. Beside the
-//! contract this crate holds what every implementation shares (the meaning of a [`Txn`], the [`WatchHub`], the
-//! [`LeaseClock`]) and one implementation without a disk, [`memory::MemoryStore`].
+//! A [`Store`] keeps small rows by [`Key`], and stamps each write with a [`Revision`]. A caller that has read a row can
+//! write it back on condition that nobody else has written it since; a caller that has listed a folder can watch its
+//! changes from exactly that point on. Beside the contract this crate holds what every implementation shares (the
+//! meaning of a [`Txn`], the [`WatchHub`], the [`LeaseClock`]) and one implementation without a disk,
+//! [`memory::MemoryStore`].
 //!
 //! It never reads a clock: leases count in the caller's time. It never knows what a value means.
 //!

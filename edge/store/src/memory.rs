@@ -19,7 +19,7 @@ use crate::lease::{LEASE_TTL_MAX, LEASE_TTL_MIN, LEASES_MAX, LeaseClock};
 use crate::txn::{Commit, Decision, Txn};
 use crate::watch::{Change, Event, Watch, WatchHub};
 
-/// What a write is about to do, for whoever decides its fate.
+/// What a write is about to do, for the function that decides its fate.
 #[derive(Clone, Copy, Debug)]
 pub enum Attempt<'a> {
     /// A transaction whose expectations hold and that changes something.

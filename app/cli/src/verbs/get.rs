@@ -21,10 +21,10 @@ use crate::words::Desk;
 /// Changes that come within this time of each other are printed as one table.
 const TOGETHER: Duration = Duration::from_millis(50);
 
-/// Show services, replicas, autoscalers, routes or nodes, or how autoscalers compare
+/// Show services, replicas, autoscalers, routes, metric sources or nodes, or how autoscalers compare
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Words {
-    /// What to show: service, hpa, route, replica, node or scaling, or one resource as KIND/NAME; without it, services and
+    /// What to show: service, hpa, route, metricsource, replica, node or scaling, or one resource as KIND/NAME; without it, services and
     /// replicas
     #[arg(value_name = "KIND[/NAME]")]
     target: Option<Target>,
