@@ -1,7 +1,7 @@
-//! Plain TCP: a connection of a client is joined to one to an endpoint, and bytes pass both ways until both sides have ended.
+//! Plain TCP: each client connection is joined to a connection to an endpoint, and bytes pass both ways until both sides have ended.
 //!
-//! A connection counts as a request: it is balanced, limited, waited for and drained like one. One that reaches an endpoint counts as 2xx at its
-//! end, one that does not as 5xx.
+//! A connection counts as a request: it is balanced, limited, waited for and drained like one. A connection that reaches an endpoint counts
+//! as 2xx when it ends, one that does not as 5xx.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use balance::{Body, Failure, Phase, Repeatability, Retry, Tried, Unpicked};
+use balance::Unpicked;
 use hyper::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 use tokio::time::Instant;
@@ -26,6 +26,7 @@ use crate::preamble::{self, Introduction};
 use crate::service::Snapshot;
 use crate::socket::Stream;
 use crate::traffic::{Shard, Tally};
+use crate::tries::Tries;
 use crate::wire::{ConnectError, Wire};
 
 /// The latency that is noted for an endpoint that accepts a connection: the least there is, so that its load is the number of its connections. How
@@ -82,60 +83,42 @@ enum Unreached {
 
 /// Connects to an endpoint, or to another one if that fails: as long as no byte was passed, nothing is lost.
 async fn connect(client: &Rc<Client>, snapshot: &Arc<Snapshot>) -> Result<Reached, Unreached> {
-    let mut tried = Tried::NONE;
-    let mut tries = 0;
+    let mut tries = Tries::new(&client.local);
     let has_gone = Cell::new(false);
     let mut patience: Option<Patience> = None;
-    let now = || client.local.service.clock.now();
     let key = || balance::hash_key(client.address.as_bytes());
     loop {
-        let in_flight = match client.local.choose(&tried, None, key, now()) {
+        let in_flight = match tries.next(key, &has_gone) {
             Ok(in_flight) => in_flight,
             Err(Unpicked::Full) => return Err(Unreached::Full),
             Err(Unpicked::Exhausted) => {
                 let patience = patience.get_or_insert_with(|| Patience::new(snapshot.timeouts.endpoint));
                 client.hand.disarm();
-                let waited = patience.wait(&client.local, None, &client.worker.shared.awaited, &tried).await;
+                let waited =
+                    patience.wait(&client.local, None, &client.worker.shared.awaited, &tries.tried).await;
                 waited.map_err(|_| Unreached::Unavailable)?;
-                (tried, tries) = (Tried::NONE, 0);
+                tries = Tries::new(&client.local);
                 continue;
             }
         };
-        tries += 1;
         let endpoint = in_flight.endpoint();
-        client.local.goes(endpoint, &has_gone);
-        let shard = &endpoint.shards[client.worker.index];
-        shard.requests.add(1);
+        endpoint.shards[client.worker.index].requests.add(1);
         let since = Instant::now();
         client.hand.disarm();
         match begin(client, snapshot, endpoint.address).await {
             Ok(wire) => {
-                endpoint.succeeded(now(), LATENCY);
+                endpoint.succeeded(client.local.service.clock.now(), LATENCY);
                 return Ok(Reached { in_flight, wire });
             }
             Err(error) => {
                 tracing::debug!(service = %client.local.service.name, endpoint = %endpoint.id, %error, "connect failed");
-                shard.connect_failures.add(1);
-                client.shard().connect_failures.add(1);
                 if error.is_of_endpoint() {
                     client.local.service.strike(endpoint, &snapshot.outliers, since.elapsed());
                 }
             }
         }
-        let failure = Failure {
-            repeatability: Repeatability::ActsEachTime,
-            phase: Phase::Connecting,
-            body: Body::Whole,
-            tries,
-            unanswered: 0,
-        };
-        match client.local.may_retry(&failure, now()) {
-            Retry::Yes => {
-                shard.retries.add(1);
-                client.shard().retries.add(1);
-                tried.add(endpoint.id);
-            }
-            Retry::No(_) => return Err(Unreached::Refused),
+        if !tries.may_go_on_after(endpoint) {
+            return Err(Unreached::Refused);
         }
     }
 }

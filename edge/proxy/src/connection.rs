@@ -50,7 +50,7 @@ pub(crate) struct Client {
     pub(crate) worker: Rc<Worker>,
     pub(crate) local: Rc<LocalService>,
     pub(crate) hand: Rc<Hand>,
-    /// Between whom the connection is, where an endpoint is to be told.
+    /// Between which addresses the connection is, if endpoints are to be told.
     ends: Option<Box<Ends>>,
     /// The client's address without the port, as a header value.
     pub(crate) address: HeaderValue,
@@ -83,7 +83,7 @@ impl Client {
         &self.local.service.shards[self.worker.index]
     }
 
-    /// Between whom the connection is, where an endpoint is to be told.
+    /// Between which addresses the connection is, if endpoints are to be told.
     pub(crate) fn ends(&self) -> Option<Ends> {
         self.ends.as_deref().copied()
     }
@@ -270,7 +270,7 @@ struct Met {
     protocol: Option<Protocol>,
 }
 
-/// Learns who a client is and, if TLS or the service says so, what it speaks; `None` when the connection is over.
+/// Learns the addresses of a client and, if TLS or the service tells, its protocol; `None` when the connection is over.
 async fn meet(
     worker: Rc<Worker>,
     local: Rc<LocalService>,

@@ -1,10 +1,12 @@
 //! UDP: the datagrams from one address of a client are a session, which goes to one endpoint as a connection would.
 //!
 //! A session counts as a request: it is balanced, limited, waited for and drained like one. It ends when nothing has passed for
-//! [`client_idle`](crate::Timeouts::client_idle), or when its endpoint stops serving: the client's next datagram then begins another session
-//! elsewhere. So does a datagram that its endpoint refuses. All others are sent once, or dropped and counted, as usual for UDP.
+//! [`client_idle`](crate::Timeouts::client_idle), or when its endpoint stops serving: the client's next datagram then begins another
+//! session elsewhere. A datagram that its endpoint refuses begins another session as well. All others are sent once, or dropped and
+//! counted, as usual for UDP.
 //!
-//! One worker carries all datagrams of a service: they have one queue, which another process can take over whole, and need no lock.
+//! One worker carries all datagrams of a service: they arrive in one queue, which another process can take over whole, and the sessions
+//! need no lock.
 
 mod session;
 mod socket;
@@ -17,7 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use balance::{Body, Failure, Phase, Repeatability, Retry, Tried, Unpicked};
+use balance::{Tried, Unpicked};
 use hyper::StatusCode;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -34,6 +36,7 @@ use crate::local::LocalService;
 use crate::patience::Patience;
 use crate::service::Service;
 use crate::traffic::Shard;
+use crate::tries::Tries;
 use crate::worker::Worker;
 
 /// Sessions at once over all services: anybody can begin one with a datagram, even from a forged address.
@@ -239,19 +242,16 @@ impl Sessions {
         has_gone: &Cell<bool>,
     ) -> Result<(EndpointSocket, Sent), Unreached> {
         let service = &self.local.service;
-        let mut tried = Tried::NONE;
-        let mut tries = 0;
+        let mut tries = Tries::new(&self.local);
         // As for a connection: without the port, so that a client meets the same endpoint again.
         let key = || balance::hash_key(caller.client.ip().to_canonical().to_string().as_bytes());
         loop {
-            let in_flight = match self.local.choose(&tried, None, key, service.clock.now()) {
+            let in_flight = match tries.next(key, has_gone) {
                 Ok(in_flight) => in_flight,
                 Err(Unpicked::Full) => return Err(Unreached::Full),
-                Err(Unpicked::Exhausted) => return Err(Unreached::Exhausted(tried)),
+                Err(Unpicked::Exhausted) => return Err(Unreached::Exhausted(tries.tried)),
             };
-            tries += 1;
             let endpoint = Arc::clone(in_flight.endpoint());
-            self.local.goes(&endpoint, has_gone);
             let shard = &endpoint.shards[self.worker.index];
             let socket = EndpointSocket::open(in_flight).map_err(|error| {
                 tracing::debug!(service = %service.name, endpoint = %endpoint.id, %error, "session_not_begun");
@@ -266,21 +266,9 @@ impl Sessions {
                     return Ok((socket, sent));
                 }
             }
-            shard.connect_failures.add(1);
-            self.shard().connect_failures.add(1);
-            let failure = Failure {
-                repeatability: Repeatability::ActsEachTime,
-                phase: Phase::Connecting,
-                body: Body::Whole,
-                tries,
-                unanswered: 0,
-            };
-            if let Retry::No(_) = self.local.may_retry(&failure, service.clock.now()) {
+            if !tries.may_go_on_after(&endpoint) {
                 return Err(Unreached::Refused);
             }
-            shard.retries.add(1);
-            self.shard().retries.add(1);
-            tried.add(endpoint.id);
         }
     }
 

@@ -71,7 +71,7 @@ impl Arrival {
 pub(crate) struct Terms {
     /// How long each attempt may take until the head of the response.
     pub(crate) try_timeout: Option<Duration>,
-    /// Who gets copies of it.
+    /// The services that get copies of it.
     pub(crate) copies: Option<Copies>,
     /// Bytes that its body may have; `None` for no limit.
     pub(crate) body_bytes_max: Option<u64>,

@@ -28,9 +28,9 @@ pub(crate) struct Gate {
 /// Why a request is answered 503 instead of being sent to an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Closed {
-    /// As many are under way as allowed.
+    /// As many requests are under way as allowed.
     Full,
-    /// So many await an answer that more would slow down all of them.
+    /// So many requests await an answer that more would slow down all of them.
     Saturated,
 }
 

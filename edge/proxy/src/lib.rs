@@ -71,6 +71,7 @@ mod head;
 mod headers;
 mod patience;
 mod router;
+mod tries;
 mod tunnel;
 mod websocket;
 

@@ -58,13 +58,13 @@ pub(crate) struct Link {
     is_finished: bool,
     wire: Wire,
     pub(crate) address: SocketAddr,
-    /// Whose requests it carries, if the endpoint was told so.
+    /// The client whose requests alone it carries, if the endpoint was told its address.
     told: Option<Ends>,
     /// When it was last put aside.
     pub(crate) idle_since: Instant,
 }
 
-/// Who reads and writes it.
+/// What reads and writes it: we, or hyper.
 #[derive(Debug)]
 enum Way {
     Plain(EndpointConnection),

@@ -17,6 +17,7 @@ use crate::preamble::Ends;
 use crate::route::{EndpointState, Origin};
 use crate::router::LocalRouter;
 use crate::service::{Service, Snapshot};
+use crate::traffic::Shard;
 use crate::trunk::{self, Lane, Trunks};
 use crate::worker::Worker;
 
@@ -153,6 +154,11 @@ impl LocalService {
         if !has_gone.replace(true) && to.origin == Origin::Elsewhere {
             self.service.shards[self.worker].elsewhere.add(1);
         }
+    }
+
+    /// What the worker counts of an endpoint, and of the service.
+    pub(crate) fn shards_of<'a>(&'a self, endpoint: &'a Endpoint) -> [&'a Shard; 2] {
+        [&endpoint.shards[self.worker], &self.service.shards[self.worker]]
     }
 
     /// Whether there is an endpoint with the `port`, or any if that is `None`, that may get a request.

@@ -1,4 +1,4 @@
-//! The PROXY protocol: a header in front of a connection that says whose it is.
+//! The PROXY protocol: a header at the beginning of a connection that tells between which addresses it is.
 //!
 //! Source: "The PROXY protocol, versions 1 & 2" of HAProxy. It is accepted from clients only where that is configured, and then required of all of
 //! them: if it were optional, anybody could forge it.

@@ -21,7 +21,7 @@ pub struct ServiceRoute {
     pub tls: Option<Tls>,
     /// Where the requests of its listener are logged; `None` for nowhere.
     pub access_log: Option<AccessLog>,
-    /// Headers that say whose a connection is.
+    /// Whether the PROXY protocol passes on the addresses of clients.
     pub proxy_protocol: ProxyProtocol,
     /// What is spoken with the endpoints.
     pub protocol: Protocol,
@@ -29,23 +29,23 @@ pub struct ServiceRoute {
     pub ports: Vec<ServicePort>,
     /// How requests are spread.
     pub balance: Balance,
-    /// What requests are told apart by where equal ones go to the same endpoint.
+    /// Which part of a request decides its endpoint where requests with the same part go to the same endpoint.
     pub hash_key: HashKey,
     /// When a failing or slow endpoint is ejected.
     pub outliers: OutlierPolicy,
-    /// How long an endpoint that begins to serve takes to its full weight.
+    /// How long an endpoint that begins to serve takes to reach its full weight.
     pub slow_start: SlowStart,
     /// How many requests may be under way at once; further ones are answered 503 without a wait.
     pub limits: Limits,
-    /// When a request that may be sent twice is sent to a second endpoint, too; `None` for never.
+    /// When a request that may be sent twice is also sent to a second endpoint; `None` for never.
     pub hedge: Option<HedgePolicy>,
-    /// How long to wait for what.
+    /// How long the proxy waits for clients and endpoints.
     pub timeouts: Timeouts,
     /// What becomes of the `X-Forwarded-*` headers of clients.
     pub forwarded: Forwarded,
     /// Requests that may wait at once for an endpoint to become ready; further ones are answered 503 at once.
     pub waiting_max: u32,
-    /// The zone whose endpoints are preferred as long as enough of them are well; `None` for no preference.
+    /// The zone whose endpoints are preferred as long as enough of them are healthy; `None` for no preference.
     pub preferred_zone: Option<Arc<str>>,
     /// The endpoints that answer. May be empty: requests then wait up to [`Timeouts::endpoint`].
     pub endpoints: Vec<EndpointRoute>,
@@ -102,7 +102,7 @@ pub enum Protocol {
     /// HTTP/1.1: one request at a time on each connection.
     #[default]
     Http1,
-    /// Any bytes over TCP: each connection of a client is joined to one to an endpoint, and counts as a request.
+    /// Any bytes over TCP: each client connection is joined to a connection to an endpoint, and counts as a request.
     Tcp,
     /// Any datagrams over UDP: those from one address of a client are a session, which counts as a request.
     Udp,
@@ -110,7 +110,7 @@ pub enum Protocol {
     Http2,
 }
 
-/// The PROXY protocol: a header in front of a connection says whose it is.
+/// The PROXY protocol: a header at the beginning of a connection tells whose it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ProxyProtocol {
     /// Whether clients begin each connection with such a header, and are believed. Those that do not are disconnected.
@@ -124,7 +124,7 @@ pub struct ProxyProtocol {
 pub enum ProxyVersion {
     /// A line of text.
     V1,
-    /// Bytes.
+    /// Binary.
     V2,
 }
 
@@ -191,7 +191,7 @@ pub struct AttachedRoute {
     pub spec: Arc<RouteSpec>,
 }
 
-/// What requests are told apart by, for [`Balance::ConsistentHash`].
+/// Which part of a request decides its endpoint, for [`Balance::ConsistentHash`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum HashKey {
     /// The client's address.
@@ -263,7 +263,7 @@ pub enum EndpointState {
     Out,
 }
 
-/// How long the proxy waits for what; all are kept to within 0.2 s.
+/// How long the proxy waits for clients and endpoints; each is kept to within 0.2 s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// For the whole head of a request, from its first byte or from the start of the connection.

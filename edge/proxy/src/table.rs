@@ -54,8 +54,8 @@ impl Table {
     ///
     /// A new service begins to listen. One whose `listen` changed listens on the new address before it gives up the old one; otherwise the
     /// listening socket is not touched. Endpoints that keep id and address keep their connections and counters; those that are left out get
-    /// nothing new and finish what they have. Certificates are read when they are first named. From then on changed files are reloaded
-    /// automatically; connections keep the certificate that they began with.
+    /// nothing new and finish what they have. Certificates are read when they are first named, and read again when their files change;
+    /// connections keep the certificate that they began with.
     pub fn set_service(&self, route: &ServiceRoute) -> Result<Option<SocketAddr>, RouteError> {
         check(route)?;
         let mut entries = self.entries();
@@ -76,12 +76,10 @@ impl Table {
             entry.service.set_access_log(log);
             entry.service.update(route);
         }
-        link(&entries);
-        drop(entries);
+        self.publish(entries);
         if is_first {
             self.tell_watch();
         }
-        self.shared.announce_change();
         Ok(actual)
     }
 
@@ -112,12 +110,10 @@ impl Table {
             entry.service.set_terminator(terminator);
             entry.service.turnstile.set_max(connections_max(gateway));
         }
-        link(&entries);
-        drop(entries);
+        self.publish(entries);
         if is_first {
             self.tell_watch();
         }
-        self.shared.announce_change();
         Ok(actual)
     }
 
@@ -194,9 +190,7 @@ impl Table {
         };
         entry.service.close();
         entry.listener.inspect(|listener| self.close(listener));
-        link(&entries);
-        drop(entries);
-        self.shared.announce_change();
+        self.publish(entries);
         true
     }
 
@@ -384,6 +378,13 @@ impl Table {
     }
 
     /// Each change leaves the map whole, so a panic while it was locked does no harm.
+    /// Ends a change of the table: gateways find the services as they are now, and everybody hears of it.
+    fn publish(&self, entries: MutexGuard<'_, BTreeMap<Arc<str>, Entry>>) {
+        link(&entries);
+        drop(entries);
+        self.shared.announce_change();
+    }
+
     fn entries(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -89,7 +89,7 @@ struct Watched<'a, S> {
     hand: &'a Hand,
     /// How long both sides may be silent.
     patience: &'a Cell<Duration>,
-    /// How long they may at most once this side was told that nothing more comes.
+    /// The longest that both may be silent once this side was told that nothing more comes.
     after_end: Duration,
 }
 

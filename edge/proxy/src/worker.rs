@@ -218,7 +218,7 @@ impl Worker {
         self.shared.ending.get().map(|ending| ending.farewell)
     }
 
-    /// Waits until no client is accepted any more, and none is left.
+    /// Waits until no client is accepted any more, and no client is left.
     async fn until_deserted(&self) {
         self.listeners.wait().await;
         self.connections.wait().await;

@@ -1,4 +1,4 @@
-//! Hedging: a request that takes long goes to a second endpoint, too. The first answer counts, and the other attempt is given up.
+//! Hedging: a request that takes long also goes to a second endpoint. The first answer counts, and the other attempt is given up.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};

@@ -1,0 +1,58 @@
+//! The endpoints that were tried for one connection of plain TCP, or one session of UDP.
+//!
+//! As long as no byte was passed on, another endpoint can be tried without loss when one refuses.
+
+use std::cell::Cell;
+
+use balance::{Body, Failure, Phase, Repeatability, Retry, Tried, Unpicked};
+
+use crate::endpoint::{Endpoint, InFlight};
+use crate::local::LocalService;
+
+/// Which endpoints have refused so far.
+#[derive(Debug)]
+pub(crate) struct Tries<'a> {
+    local: &'a LocalService,
+    pub(crate) tried: Tried,
+    count: u8,
+}
+
+impl<'a> Tries<'a> {
+    /// Nothing was tried yet.
+    pub(crate) fn new(local: &'a LocalService) -> Self {
+        Self { local, tried: Tried::NONE, count: 0 }
+    }
+
+    /// Chooses an endpoint that has not refused yet. `key` is asked for by consistent hashing; `has_gone` says whether an endpoint was chosen before.
+    pub(crate) fn next(
+        &mut self,
+        key: impl Fn() -> u64,
+        has_gone: &Cell<bool>,
+    ) -> Result<InFlight, Unpicked> {
+        let in_flight = self.local.choose(&self.tried, None, key, self.local.service.clock.now())?;
+        self.count += 1;
+        self.local.goes(in_flight.endpoint(), has_gone);
+        Ok(in_flight)
+    }
+
+    /// Counts that an endpoint has refused; whether another one may be tried.
+    pub(crate) fn may_go_on_after(&mut self, endpoint: &Endpoint) -> bool {
+        let shards = self.local.shards_of(endpoint);
+        shards.iter().for_each(|shard| shard.connect_failures.add(1));
+        let failure = Failure {
+            repeatability: Repeatability::ActsEachTime,
+            phase: Phase::Connecting,
+            body: Body::Whole,
+            tries: self.count,
+            unanswered: 0,
+        };
+        match self.local.may_retry(&failure, self.local.service.clock.now()) {
+            Retry::Yes => {
+                shards.iter().for_each(|shard| shard.retries.add(1));
+                self.tried.add(endpoint.id);
+                true
+            }
+            Retry::No(_) => false,
+        }
+    }
+}
