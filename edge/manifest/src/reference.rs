@@ -18,8 +18,8 @@ What can be written in a manifest, field by field. `homeostat schema KIND` print
 
 A file holds one or several YAML documents, or JSON. A field that is not listed here is an error, as is a key that stands twice; a
 field with nothing in it counts as left out. Anchors, aliases and merge keys (`<<`) work; tags do not. The `items` of a list,
-as `kubectl get -o yaml` prints it, are read as manifests of their own. What runs and was not declared, as `homeostat get -o yaml`
-prints it beside (`Replica`, `Node`), is passed over.
+as `kubectl get -o yaml` prints it, are read as manifests of their own. Documents of the kinds `Replica` and `Node`, which
+`homeostat get -o yaml` prints as well but which nobody declares, are skipped.
 
 - A **span** is a length of time with its unit, in `ms`, `s`, `m`, `h` and `d`: `500ms`, `2s`, `1h30m`. It is kept in whole
   milliseconds, up to `3650d`.
@@ -140,22 +140,24 @@ const fn about(kind: Kind) -> &'static str {
     match kind {
         Kind::Service => "Replicas of one program, and what is promised of them.",
         Kind::HorizontalPodAutoscaler => {
-            "Kubernetes' own manifests, read in the four forms that there have been. `scaleTargetRef.name` names a Service of \
-             Homeostat. The annotations `autoscaling.alpha.kubernetes.io/metrics` and `/behavior` of `v1`, and `/behavior` of \
-             `v2beta1`, are read too. Homeostat meters `cpu` and `memory`, and the proxy's `http_requests_per_second` as a metric \
-             of type Pods; other metrics of types Pods, Object and External are measured by a MetricSource."
+            "Kubernetes' own manifests, in all four versions of that API. `scaleTargetRef.name` names a Service of Homeostat. The \
+             annotations `autoscaling.alpha.kubernetes.io/metrics` and `/behavior` of `v1`, and `/behavior` of `v2beta1`, are read \
+             too. Homeostat itself measures `cpu` and `memory`, and `http_requests_per_second` and \
+             `http_response_time_p99_seconds` of the proxy as metrics of type Pods; other metrics of types Pods, Object and External \
+             are measured by a MetricSource."
         }
         Kind::Route => {
             "An address that several services share: which requests go to which service, and what is changed on the way. The fields \
-             are those of the Gateway API's HTTPRoute. A request that no rule is for is answered 404, one whose service is not there 500, \
-             one whose service has no replica that is ready in time 503. A request whose path has an element `.` or `..` is refused with 400."
+             are those of the Gateway API's HTTPRoute. A request that fits no rule is answered 404, one whose service does not exist \
+             500, and one whose service has no ready replica in time 503. A request with a path element `.` or `..` is refused with \
+             400."
         }
         Kind::MetricSource => {
-            "Where the numbers of one metric come from. A HorizontalPodAutoscaler, or `scale.metrics` of a service, names the metric and \
-             knows nothing of its source; its `selector` selects by the labels of the series. What is measured stands until it is older \
-             than `staleAfter`, whatever fails meanwhile. No series, a value of zero, a failure and silence are four things: only a value \
-             scales in, or the `fallback` that somebody declared for a metric. `NaN` and infinities are failures, and a value below zero \
-             takes no replica away."
+            "Where the numbers of one metric come from. A HorizontalPodAutoscaler, or `scale.metrics` of a service, names the metric \
+             and knows nothing of its source; its `selector` selects by the labels of the series. A measurement is used until it is \
+             older than `staleAfter`, whatever fails meanwhile. Having no series, a value of zero, a failure and silence are four \
+             different things: only a value, or a `fallback` that is declared for the metric, removes replicas. `NaN` and infinities \
+             are failures, and a value below zero removes no replica."
         }
     }
 }

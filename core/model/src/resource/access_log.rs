@@ -9,16 +9,17 @@ use super::Quantity;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct AccessLog {
-    /// The file; a relative path begins at the folder of the manifest, and its folder must be there. `-` is the standard output of Homeostat. Several
-    /// services and routes may have the same one.
+    /// The file to write; a relative path starts from the folder of the manifest. The folder that it lies in must exist. `-` is
+    /// the standard output of Homeostat. Several services and routes may write to the same file.
     pub file: String,
     /// What a line looks like.
     #[serde(default)]
     pub format: AccessLogFormat,
-    /// Bytes of the file; before a line that would not fit the file becomes `FILE.1`, that one `FILE.2`, and so on. 4Ki to 1Ti.
+    /// How large the file may become, in bytes (the default is 64Mi). Before a line that would not fit, it is renamed to
+    /// `FILE.1`, `FILE.1` to `FILE.2`, and so on. 4Ki to 1Ti.
     #[serde(default = "size_default")]
     pub size: Quantity,
-    /// How many of those are kept beside the file; older ones are removed. 0 to 1000.
+    /// How many renamed files (`FILE.1`, `FILE.2` and so on) are kept; older ones are deleted. 0 to 1000.
     #[serde(default = "keep_default")]
     pub keep: u32,
 }
@@ -29,10 +30,10 @@ pub struct AccessLog {
 )]
 #[serde(rename_all = "camelCase")]
 pub enum AccessLogFormat {
-    /// An object of JSON with all that is known.
+    /// A JSON object with all that is known of the request.
     #[default]
     Json,
-    /// As Apache's `combined`, which most tools read.
+    /// Apache's combined log format, which most tools read.
     Combined,
 }
 

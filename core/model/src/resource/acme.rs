@@ -18,22 +18,23 @@ pub const ACME_HOSTS_MAX: usize = 100;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Acme {
-    /// The URL of the authority's directory, with `https://`: `https://acme-v02.api.letsencrypt.org/directory` is that of Let's Encrypt. Who
-    /// names one agrees to its terms of service.
+    /// The `https://` URL of the authority's directory: `https://acme-v02.api.letsencrypt.org/directory` is that of Let's
+    /// Encrypt. By naming it you agree to the authority's terms of service.
     pub directory: HttpUrl,
-    /// The hosts that the certificate is for, 1 to 100, by name: `*.` would need a challenge over DNS, which is not there.
+    /// The names of the hosts that the certificate is for, 1 to 100. A wildcard (`*.`) is refused: it would need a challenge over
+    /// DNS, which Homeostat does not have.
     pub hosts: Vec<Hostname>,
-    /// Where the authority may write to about the account. Default: nowhere.
+    /// The address that the authority may write to about the account. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
-    /// The file with the certificates in PEM of those who vouch for the directory's server; a relative path begins at the folder of the
-    /// manifest. Default: those that the system believes.
+    /// A PEM file with the certificates of the authorities that are trusted for the directory's server; a relative path starts
+    /// from the folder of the manifest. Default: those that the system trusts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
-    /// How the authority is shown that the hosts are ours.
+    /// How the authority is shown that the hosts are yours. Default: tlsAlpn.
     #[serde(default, skip_serializing_if = "AcmeChallenge::is_default")]
     pub challenge: AcmeChallenge,
-    /// How long before its end the certificate is renewed; at most half of its life. Default: a third of its life.
+    /// How long before it expires the certificate is renewed; at most half of its lifetime. Default: a third of its lifetime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renew_before: Option<Span>,
 }
@@ -47,8 +48,8 @@ pub enum AcmeChallenge {
     /// Over TLS, on port 443 of the host, which has to lead to this very listener.
     #[default]
     TlsAlpn,
-    /// By HTTP, on port 80 of the host, which has to lead to any listener of the proxy that speaks plain HTTP: a `Route` or a service without
-    /// `tls`. The proxy answers for it.
+    /// Over HTTP, on port 80 of the host, which has to lead to any listener of the proxy that speaks plain HTTP: a `Route` or a
+    /// service without `tls`. The proxy answers for it.
     Http,
 }
 

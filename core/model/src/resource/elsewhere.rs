@@ -20,12 +20,12 @@ pub const ENDPOINT_WEIGHT_MAX: u32 = 256;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ElsewhereEndpoint {
-    /// Where it listens: an IP address and a port, such as 10.0.0.7:8080. It speaks what the replicas speak on the exposed port.
+    /// Its IP address and port, such as 10.0.0.7:8080. It has to speak the protocol of the exposed port.
     pub address: EndpointAddress,
-    /// The zone that it is in. Default: not known, which is none that could be preferred.
+    /// The zone that it is in. Default: not known, so that it is in no preferred zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<ZoneName>,
-    /// Its share of the requests beside the others', of which a replica has 1. 1 to 256.
+    /// Its share of the requests in proportion to the others; a replica has a weight of 1. 1 to 256.
     #[serde(default = "weight_default")]
     pub weight: u32,
 }
@@ -37,8 +37,8 @@ const fn weight_default() -> u32 {
 /// Which endpoints are preferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum TrafficDistribution {
-    /// Those in the zone that Homeostat was started in (`homeostat up --zone`), which all replicas are in: they get
-    /// `min(100 %, 1.4 × share of them that are well)` of the requests, the other zones the rest.
+    /// Those in the zone that Homeostat was started in (`homeostat up --zone`), which is the zone of all replicas: they get
+    /// `min(100 %, 1.4 × the healthy share of them)` of the requests, the other zones the rest.
     PreferSameZone,
 }
 

@@ -13,26 +13,28 @@ use crate::name::ServiceName;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct External {
-    /// In whose words the file is written.
+    /// The balancer whose configuration language the file is written in.
     pub format: ExternalFormat,
-    /// The file, for the balancer to include; a relative path begins at the folder of the manifest, and its folder must be there.
+    /// The file that the balancer includes; a relative path starts from the folder of the manifest. The folder that it lies in
+    /// must exist.
     pub file: String,
-    /// What the `upstream` or the `backend` is called. Default: as the service.
+    /// The name of the `upstream` or `backend`. Default: that of the service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<ExternalName>,
-    /// The program, and its arguments, that succeeds when the balancer would take the file, such as `[nginx, -t]`. `$(FILE)` in an
-    /// argument is the candidate, which is then checked before the file is replaced; where no argument names it, the candidate stands in
-    /// the file's place while the check runs, and what was there is put back when it fails. No shell reads it. It runs in the file's folder.
+    /// The command that succeeds if the balancer would accept the file, such as `[nginx, -t]`. `$(FILE)` in an argument stands
+    /// for the new file, which is then checked before it replaces the old one; if no argument names it, the new file is put in
+    /// its place for the check, and the old one is put back if the check fails. It is run without a shell, in the folder of the
+    /// file.
     #[schemars(length(min = 1))]
     pub check: Vec<String>,
-    /// The program, and its arguments, that lets the balancer take the file, such as `[nginx, -s, reload]`. No shell reads it. It runs
-    /// in the file's folder.
+    /// The command that makes the balancer load the file, such as `[nginx, -s, reload]`. It is run without a shell, in the folder
+    /// of the file.
     #[schemars(length(min = 1))]
     pub reload: Vec<String>,
-    /// How long each of the two may take; then it is killed and counts as failed. 100ms to 10m.
+    /// How long `check` and `reload` may take, each; after that the command is killed and counts as failed. 100ms to 10m.
     #[serde(default = "timeout_default")]
     pub timeout: Span,
-    /// The shortest time from one write to the next: changes within it are gathered. 100ms to 1h.
+    /// The shortest time from one write of the file to the next: changes in between are written together. 100ms to 1h.
     #[serde(default = "every_default")]
     pub every: Span,
 }
@@ -67,9 +69,9 @@ impl External {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ExternalFormat {
-    /// nginx: an `upstream`, for an `include` within `http`.
+    /// An `upstream` of nginx, to be included within `http`.
     Nginx,
-    /// HAProxy: a `backend`, as a further file of its configuration.
+    /// A `backend` of HAProxy, as a further file of its configuration.
     Haproxy,
 }
 

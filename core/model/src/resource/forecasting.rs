@@ -18,22 +18,22 @@ pub const FORECAST_SHADOW: &str = "forecast";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Forecasting {
-    /// What becomes of the forecast.
+    /// What the forecast is used for.
     pub mode: ForecastMode,
-    /// The load that is sized for is not exceeded with this probability, 0.5 to 0.999. With `slo` that follows from what is promised, and the forecast
-    /// is judged at this one. Default: 0.95.
+    /// The probability with which the load ahead stays at or below what is sized for, 0.5 to 0.999. With `slo` that probability
+    /// follows from the promise, and this one only serves to score the forecast. Default: 0.95.
     #[serde(default)]
     #[schemars(range(min = 0.5, max = 0.999))]
     pub quantile: Quantile,
-    /// How far ahead it looks; with `step`, at most 511 steps. Default: as long as a replica takes to be ready, as measured, and one planning
-    /// interval.
+    /// How far ahead the load is forecast, at most 511 times `step`. Default: the time that a replica was measured to take until
+    /// it is ready, plus one planning interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub horizon: Option<Span>,
-    /// The load is taken as its mean over such steps, 1s to 1h. The last 16384 are remembered: with less than 6s no day is, with less than 1m no
-    /// week. Default: 1m.
+    /// The time over which the load is averaged, 1s to 1h. The last 16384 steps are remembered: below 6s they hold no whole day,
+    /// below 1m no whole week to learn from. Default: 1m.
     #[serde(default = "Forecasting::step_default", skip_serializing_if = "Forecasting::is_step_default")]
     pub step: Span,
-    /// What is known to come, such as a sale: its load is expected from its begin to its end, and nothing is learned from it, be it ahead or over. Of
+    /// What is known to come, such as a sale: its load is expected while it lasts, and nothing is learned from that load. Of
     /// several at once the greatest factor and the highest load count. At most 32. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<KnownEvent>,
@@ -46,9 +46,9 @@ pub enum ForecastMode {
     /// Nothing is learned, and what was learned is forgotten.
     #[default]
     Off,
-    /// It is learned and compared, without any effect.
+    /// The load is forecast and the forecast is scored, without effect.
     Shadow,
-    /// The number of replicas does not fall below what the load ahead needs.
+    /// The number of replicas does not fall below what the forecast load needs.
     On,
 }
 

@@ -161,24 +161,25 @@ impl From<Factor> for f64 {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct KnownEventFields {
-    /// What it is called.
+    /// Its name.
     name: ObjectName,
-    /// When it begins, if it comes once: as a calendar and a clock show it in the time zone, such as `2026-11-27T08:00`.
+    /// When it begins, if it comes once: date and time in the time zone, such as `2026-11-27T08:00`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     at: Option<ClockTime>,
-    /// When it begins, if it comes again and again: as crontab has it.
+    /// When it begins, if it comes again and again: five fields as in crontab, or a nickname such as `@daily`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cron: Option<Cron>,
     /// The time zone of `at` or `cron`, by its IANA name, such as `Europe/Berlin`. Default: UTC.
     #[serde(default)]
     timezone: Zone,
-    /// How long it lasts, 1s to 366d, in hours that pass and not in those of the clock.
+    /// How long it lasts, 1s to 366d, in elapsed time: a change to or from summer time makes it no longer or shorter.
     duration: Span,
-    /// The load is expected to be so many times what is usual then, 0 to 1000.
+    /// The expected load as a multiple of what is usual at that time, 0 to 1000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1000.0))]
     factor: Option<Factor>,
-    /// The load is expected to be at least so high, in the unit of the forecast: requests a second, or replicas of a service that is not exposed.
+    /// The least load that is expected, in the unit of the forecast: requests a second, or replicas for a service that is not
+    /// exposed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     load: Option<Quantity>,
 }

@@ -15,29 +15,32 @@ pub const LEARNED_VERSION: u32 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct LearnedPrice {
-    /// What the numbers mean. 1.
+    /// The version of this format, 1.
     pub version: u32,
-    /// How many times the price counts against rises that were seen, 0.001 to 1000.
+    /// What the price is multiplied by when replicas stand by for a rise as seen in the past, 0.001 to 1000.
     pub rises: Factor,
-    /// How many times it counts against the load that is forecast, 0.001 to 1000.
+    /// What the price is multiplied by when replicas are started for a forecast load, 0.001 to 1000.
     pub forecast: Factor,
-    /// By how high the load is, in replicas at full use.
+    /// How the price depends on the load, counted in replicas at full use.
     pub level: Leaning,
-    /// By where the load goes: how many times it is what it was five minutes ago.
+    /// How the price depends on the trend: the load divided by that of five minutes ago.
     pub trend: Leaning,
-    /// By how restless it is: how many times the larger of two minutes is the smaller one, on the mean of five minutes.
+    /// How the price depends on how much the load varies: of each two successive minutes the larger load divided by the smaller,
+    /// as a mean over five minutes.
     pub unrest: Leaning,
 }
 
-/// How a price leans on something that is seen.
+/// How the price depends on something that is observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Leaning {
-    /// The price is multiplied by so much at `to`, divided by it at `from`, and between them by powers of it, 0.001 to 1000.
+    /// At `to` the price is multiplied by this, at `from` divided by it, and between them it changes geometrically.
+    /// 0.001 to 1000.
     pub factor: Factor,
-    /// The least that it was found on. Above 0.
+    /// The lowest value seen in the recorded load. Above 0. Below `from` and above `to` (by more than a tenth) the price that
+    /// follows from `objective` holds.
     pub from: Factor,
-    /// The most that it was found on; at least `from`.
+    /// The highest value seen in the recorded load; at least `from`.
     pub to: Factor,
 }
 

@@ -15,12 +15,12 @@ use crate::name::{NameError, ServiceName};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Metadata {
-    /// What the resource is called; no other resource of its kind has this name. 1 to 63 of `a-z`, `0-9` and `-`.
+    /// The name of the resource, which no other of its kind has. 1 to 63 of `a-z`, `0-9` and `-`.
     pub name: ServiceName,
     /// What selects and groups resources.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// What people and tools note; nothing is selected by it.
+    /// Notes of people and tools; Homeostat selects nothing by them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
@@ -151,10 +151,10 @@ pub struct ObjectMeta {
     /// Set by a Kubernetes API server; kept and not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_timestamp: Option<String>,
-    /// Kept and not used.
+    /// Kept, not used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub finalizers: Vec<String>,
-    /// Kept and not used.
+    /// Kept, not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generate_name: Option<String>,
     /// Set by a Kubernetes API server; kept and not used.
@@ -163,7 +163,7 @@ pub struct ObjectMeta {
     /// Set by a Kubernetes API server; kept and not used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub managed_fields: Vec<Value>,
-    /// Kept and not used.
+    /// Kept, not used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owner_references: Vec<Value>,
     /// Set by a Kubernetes API server; kept and not used.

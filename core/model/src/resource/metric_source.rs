@@ -43,22 +43,23 @@ pub struct MetricSource {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct MetricSourceSpec {
-    /// The name of the metric, as HorizontalPodAutoscalers say it. 1 to 253 bytes without space. It answers metrics of type Pods when it
-    /// is measured at `replicas`, of type Object when it has `of`, and else of type External.
+    /// The name that autoscalers use for the metric. 1 to 253 bytes without space. It is a metric of type Pods when it comes from
+    /// `replicas`, of type Object when it has `of`, else of type External.
     pub metric: String,
-    /// The object that the metric is of, as `describedObject` of metrics of type Object names it. Default: none.
+    /// The object that the metric describes, as the `describedObject` of a metric of type Object names it. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<MeasuredObject>,
     /// Where the numbers come from.
     pub from: MetricOrigin,
-    /// From the start of one measurement to the start of the next; a later one never overtakes an earlier one. 100ms to 1h.
+    /// The time from the start of one measurement to the start of the next, which waits until the one before has ended.
+    /// 100ms to 1h.
     #[serde(default = "every_default")]
     pub every: Span,
     /// How long a measurement may take. 1ms to 1h.
     #[serde(default = "timeout_default")]
     pub timeout: Span,
-    /// For how long a measurement stands while the later ones fail or do not come; at least `every`, at most 1d. Default: three times
-    /// `every`, and `timeout`.
+    /// How long a measurement is used while later ones fail or do not come; at least `every`, at most 1d. Default: three times
+    /// `every` plus `timeout`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stale_after: Option<Span>,
 }
@@ -79,7 +80,7 @@ pub struct MeasuredObject {
 pub enum MetricOrigin {
     /// A server that answers PromQL.
     Prometheus(PrometheusOrigin),
-    /// A page in JSON.
+    /// A page of JSON.
     Http(HttpOrigin),
     /// What a program prints.
     Command(CommandOrigin),
@@ -87,7 +88,7 @@ pub enum MetricOrigin {
     Redis(RedisOrigin),
     /// A query to PostgreSQL.
     Postgres(PostgresOrigin),
-    /// What each replica of a service says of itself.
+    /// What each replica of a service reports, such as in its `/metrics`.
     Replicas(ReplicasOrigin),
 }
 
@@ -95,33 +96,36 @@ pub enum MetricOrigin {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct PrometheusOrigin {
-    /// Where the server is; `/api/v1/query` is added.
+    /// The base URL of the server; `/api/v1/query` is appended.
     pub url: HttpUrl,
-    /// Whom to believe behind a URL that begins with `https://`, and what to show there. Default: the system's authorities, and nothing.
+    /// Which authorities to trust for an `https://` URL, and which certificate to show. Default: those that the system trusts,
+    /// and none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ClientTls>,
-    /// What is asked for now: an expression whose value is a scalar or an instant vector. Its series keep their labels, which the
-    /// `selector` of a metric selects by. 1 to 4096 bytes.
+    /// The PromQL query: an expression whose value is a scalar or an instant vector. Its series keep their labels, by which the
+    /// `selector` of a metric selects. 1 to 4096 bytes.
     pub query: String,
-    /// The file that holds a token to show to the server (RFC 6750), read anew each time; a relative path begins at the folder of the
-    /// manifest. Default: none is shown.
+    /// The file with a bearer token for the server (RFC 6750), read anew each time; a relative path starts from the folder of the
+    /// manifest. Default: no token is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bearer_token_file: Option<String>,
 }
 
-/// A page in JSON.
+/// A page of JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct HttpOrigin {
-    /// Which page. It is asked for by a GET, and redirects are not followed.
+    /// The URL of the page. It is fetched with GET, and redirects are not followed.
     pub url: HttpUrl,
-    /// Whom to believe behind a URL that begins with `https://`, and what to show there. Default: the system's authorities, and nothing.
+    /// Which authorities to trust for an `https://` URL, and which certificate to show. Default: those that the system trusts,
+    /// and none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ClientTls>,
-    /// Which values of it; each is a series without labels, and what is selected is a number, or a text that holds one.
+    /// The values to take from it, as a JSONPath (RFC 9535) such as `$.queue.length`. Each must be a number, or a text that holds
+    /// one, and is a series without labels.
     pub value: JsonPath,
-    /// The file that holds a token to show to the server (RFC 6750), read anew each time; a relative path begins at the folder of the
-    /// manifest. Default: none is shown.
+    /// The file with a bearer token for the server (RFC 6750), read anew each time; a relative path starts from the folder of the
+    /// manifest. Default: no token is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bearer_token_file: Option<String>,
 }
@@ -130,13 +134,13 @@ pub struct HttpOrigin {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct CommandOrigin {
-    /// The program and its arguments; no shell is between. It runs as Homeostat does, with its environment.
+    /// The program and its arguments, run without a shell, as the user and with the environment of Homeostat.
     #[schemars(length(min = 1))]
     pub argv: Vec<String>,
-    /// The folder that it runs in; a relative one begins at the folder of the manifest. Default: that folder.
+    /// The folder that it runs in; a relative path starts from the folder of the manifest. Default: that folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_directory: Option<String>,
-    /// The metric to take from what is printed as text. Default: `spec.metric`.
+    /// The name of the metric to take from what is printed. Default: `spec.metric`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub series: Option<String>,
 }
@@ -147,17 +151,17 @@ pub struct CommandOrigin {
 pub struct ReplicasOrigin {
     /// The service whose replicas are asked.
     pub service: ServiceName,
-    /// Name of the port. Default: the service's first port.
+    /// The name of the port. Default: the service's first port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<PortName>,
-    /// Path and query, beginning with `/`.
+    /// The path and query to ask for, beginning with `/`.
     #[serde(default = "metrics_path")]
     #[schemars(regex(pattern = "^/"))]
     pub path: String,
-    /// The metric to take from the page. Default: `spec.metric`.
+    /// The name of the metric to take from the page. Default: `spec.metric`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub series: Option<String>,
-    /// The time over which a counter becomes a rate; one to twenty times `every`. Default: three times `every`.
+    /// The time over which the rate of a counter is taken; one to twenty times `every`. Default: three times `every`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Span>,
 }
@@ -173,7 +177,7 @@ struct OriginFields {
     /// A server that answers PromQL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     prometheus: Option<PrometheusOrigin>,
-    /// A page in JSON.
+    /// A page of JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     http: Option<HttpOrigin>,
     /// What a program prints.
@@ -185,7 +189,7 @@ struct OriginFields {
     /// The number that a query to PostgreSQL gives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     postgres: Option<PostgresOrigin>,
-    /// What each replica of a service says of itself.
+    /// What each replica of a service reports, such as in its `/metrics`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replicas: Option<ReplicasOrigin>,
 }

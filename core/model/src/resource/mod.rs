@@ -217,7 +217,7 @@ impl Resource {
         }
     }
 
-    /// Its name, which no other resource of its kind has.
+    /// The name of the resource, which no other of its kind has.
     pub fn name(&self) -> &str {
         match self {
             Self::Service(service) => service.metadata.name.as_str(),

@@ -10,15 +10,17 @@ use crate::resource::Span;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Outliers {
-    /// Failures in a row, without one good answer between them, for which a replica is left out. 1 to 1000.
+    /// After how many failed requests in a row, without one good answer between them, a replica is left out. 1 to 1000.
     pub failures_in_a_row: u32,
-    /// How long it is left out for the first time; for the k-th time k times as long, less one for each such time that went well. 100ms to 1h.
+    /// How long it is left out the first time. The k-th time lasts k times as long, and k falls by one for each such span that it
+    /// then serves without being left out again. 100ms to 1h.
     pub ejection: Span,
-    /// It is never left out for longer. At least `ejection`, and at most 1h.
+    /// The longest that it is left out, however often that has happened. At least `ejection`, at most 1h.
     pub longest: Span,
-    /// So many percent of the replicas are left out at once, at most; one always may be. 1 to 50.
+    /// The largest percentage of the replicas that may be left out at once; one always may be. 1 to 50.
     pub max_percent: u32,
-    /// When it is left out because it answers far more slowly than the others; `{}` for three times as long. Default: never.
+    /// Also leaves out a replica that answers far more slowly than the others; `{}` one that takes three times as long. Default:
+    /// none is left out for that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slow: Option<SlowReplica>,
 }
@@ -47,13 +49,13 @@ impl Outliers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct SlowReplica {
-    /// Its answers take more than so many percent of what the others' do. 110 to 10000.
+    /// The percentage of the others' median that its own median must exceed: 300 is three times as long. 110 to 10000.
     pub percent: u32,
-    /// And longer by at least this. 0s to 1h.
+    /// The least by which its median must exceed the others', whatever the percentage. 0s to 1h.
     pub at_least: Span,
-    /// So long its answers are looked at before it is judged. 100ms to 1h.
+    /// The time over which answers are compared, again and again. 100ms to 1h.
     pub window: Span,
-    /// So many answers it has given in that time; with fewer nothing is said of it. 1 to 1000000.
+    /// How many answers it must have given within `window` to be judged at all. 1 to 1000000.
     pub answers: u32,
 }
 

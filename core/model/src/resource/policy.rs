@@ -25,16 +25,17 @@ pub use self::tracking::TrackingPolicy;
 pub use self::watermarks::WatermarkPolicy;
 use super::{MetricSpec, Problem, Slo};
 
-/// How a number of replicas follows from what the metrics measure. Stabilisation, bounds and rates come after it, whichever it is.
+/// How the number of replicas follows from what the metrics measure. Stabilisation, bounds and rates are applied afterwards,
+/// whichever policy it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ScalePolicy {
-    /// Kubernetes' algorithm: each metric asks for replicas in the ratio of measured to wanted, and the one that asks for most wins. So one
-    /// metric suffices to scale out, and all must agree to scale in.
+    /// Kubernetes' algorithm: each metric asks for replicas in the ratio of its value to its target, and the metric that asks for
+    /// the most replicas wins. So one metric suffices to scale out, and all must agree to scale in.
     #[default]
     Hpa,
-    /// As `hpa`, but all metrics must ask for more before there are more, and the one that asks for least of it wins. While they
-    /// disagree, or one of them cannot be measured, the number stays.
+    /// As `hpa`, but replicas are added only when all metrics ask for more, and then as many as the metric asks for that asks for
+    /// the fewest. While they disagree, or one of them cannot be measured, the number stays.
     Unanimous,
     /// Replicas are added or removed in steps, by how high or how low one metric is.
     Step(StepPolicy),

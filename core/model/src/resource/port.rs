@@ -16,12 +16,12 @@ pub const PORT_NAME_LEN_MAX: usize = 15;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Port {
-    /// What the port is called; the replica finds its number in `$PORT_NAME`.
+    /// The name of the port; a replica finds the number of its port `http` in the environment variable `PORT_HTTP`.
     pub name: PortName,
     /// What is spoken on the port.
     #[serde(default)]
     pub protocol: Protocol,
-    /// A number that every replica takes, 1 to 65535. Default: a free one for each replica.
+    /// The number that every replica listens on, 1 to 65535. Default: a free one for each replica.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<NonZeroU16>,
 }
@@ -39,9 +39,10 @@ pub enum Protocol {
     Http2,
     /// gRPC, which is HTTP/2 without TLS.
     Grpc,
-    /// Bytes over TCP that Homeostat does not look into: its connections are balanced.
+    /// Bytes over TCP that Homeostat does not look into; each connection is balanced.
     Tcp,
-    /// Datagrams over UDP that Homeostat does not look into: what comes from one client's address and port is a session, and sessions are balanced.
+    /// Datagrams over UDP that Homeostat does not look into; those from one client's address and port are a session, and each
+    /// session is balanced.
     Udp,
 }
 

@@ -23,11 +23,11 @@ pub const STARTUP_FAILURES_DEFAULT: NonZeroU32 = NonZeroU32::new(60).expect("60 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "ProbesForm", into = "ProbesForm")]
 pub struct Probes {
-    /// Has it begun; the other probes wait for it, and its failure restarts the replica.
+    /// Whether the replica has started; the other probes wait for it, and when it fails, the replica is restarted.
     pub startup: Option<Probe>,
-    /// May it get traffic.
+    /// Whether the replica may get traffic; while it fails, the replica gets none.
     pub readiness: Option<Probe>,
-    /// Must it be restarted.
+    /// Whether the replica still works; when it fails, the replica is restarted.
     pub liveness: Option<Probe>,
 }
 
@@ -42,7 +42,7 @@ pub struct Probe {
     pub timeout: Span,
     /// Failures in a row until the answer is no.
     pub failures: NonZeroU32,
-    /// Successes in a row until the answer is yes.
+    /// After how many passed checks in a row the probe passes again, at least 1.
     pub successes: NonZeroU32,
 }
 
@@ -83,11 +83,11 @@ impl Check {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct HttpCheck {
-    /// Path and query, beginning with `/`.
+    /// The path and query to ask for, beginning with `/`.
     #[serde(default = "root_path")]
     #[schemars(regex(pattern = "^/"))]
     pub path: String,
-    /// Name of the port. Default: the service's first port.
+    /// The name of the port. Default: the service's first port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<PortName>,
 }
@@ -96,7 +96,7 @@ pub struct HttpCheck {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct TcpCheck {
-    /// Name of the port. Default: the service's first port.
+    /// The name of the port. Default: the service's first port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<PortName>,
 }
@@ -105,11 +105,11 @@ pub struct TcpCheck {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct GrpcCheck {
-    /// Which service of the server is asked about, such as `shop.v1.Cart`; empty for the server as a whole.
+    /// The gRPC service to ask about, such as `shop.v1.Cart`; without it, the server as a whole.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 253))]
     pub service: String,
-    /// Name of the port. Default: the service's first port.
+    /// The name of the port. Default: the service's first port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<PortName>,
 }
@@ -125,18 +125,18 @@ fn root_path() -> String {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct ProbesForm {
-    /// Has the replica begun; the other probes wait for it, and its failure restarts the replica.
+    /// Whether the replica has started; the other probes wait for it, and when it fails, the replica is restarted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     startup: Option<ProbeForm>,
-    /// May the replica get traffic.
+    /// Whether the replica may get traffic; while it fails, the replica gets none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     readiness: Option<ProbeForm>,
-    /// Must the replica be restarted.
+    /// Whether the replica still works; when it fails, the replica is restarted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     liveness: Option<ProbeForm>,
 }
 
-/// A question to a replica: exactly one of `http`, `tcp`, `grpc` and `command`, and its pace.
+/// A check of a replica: exactly one of `http`, `tcp`, `grpc` and `command`, and how often it is made.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "ProbeFields", into = "ProbeFields")]
 #[schemars(rename = "Probe")]
@@ -153,29 +153,29 @@ struct ProbeForm {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(extend("oneOf" = [{"required": ["http"]}, {"required": ["tcp"]}, {"required": ["grpc"]}, {"required": ["command"]}]))]
 struct ProbeFields {
-    /// Asks by an HTTP GET; a status from 200 to 399 is a yes.
+    /// Sends an HTTP GET; it passes with a status from 200 to 399.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     http: Option<HttpCheck>,
-    /// Asks by opening a TCP connection.
+    /// Opens a TCP connection; it passes when that succeeds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tcp: Option<TcpCheck>,
-    /// Asks by the health check of gRPC (`grpc.health.v1`); SERVING is a yes.
+    /// Calls the health check of gRPC (`grpc.health.v1`); it passes with SERVING.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     grpc: Option<GrpcCheck>,
-    /// Asks by running a program beside the replica; exit code 0 is a yes.
+    /// Runs a program beside the replica, without a shell; it passes with exit code 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     command: Option<Vec<String>>,
-    /// From the start of one question to the start of the next. 10ms to 1h.
+    /// The time from the start of one check to the start of the next. 10ms to 1h.
     #[serde(default = "every_default")]
     every: Span,
-    /// How long an answer may take. 1ms to 1h.
+    /// How long a check may take; one that takes longer has failed. 1ms to 1h.
     #[serde(default = "timeout_default")]
     timeout: Span,
-    /// Failures in a row until the answer is no. Default: 3, of a startup probe 60.
+    /// After how many failed checks in a row the probe fails, at least 1. Default: 3, of a startup probe 60.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     failures: Option<NonZeroU32>,
-    /// Successes in a row until the answer is yes.
+    /// After how many passed checks in a row the probe passes again, at least 1.
     #[serde(default = "successes_default")]
     successes: NonZeroU32,
 }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct ProxyProtocol {
-    /// Whether clients begin each connection with such a header, of version 1 or 2; those that do not are refused. Only for an
-    /// address that nobody but a proxy in front can reach: whoever sends the header says who they are. Default: false.
+    /// Whether each connection of a client has to begin with such a header, of version 1 or 2; one without it is refused. Only
+    /// for an address that nobody but a proxy in front can reach: whoever sends the header can claim any address. Default: false.
     #[serde(skip_serializing_if = "is_false")]
     pub accept: bool,
     /// The version of the header with which the proxy begins each connection to a replica, probes excepted. Default: none is sent.
@@ -34,6 +34,6 @@ fn is_false(value: &bool) -> bool {
 pub enum ProxyVersion {
     /// A line of text.
     V1,
-    /// Bytes, which hold more and are read faster.
+    /// Binary, which carries more and is read faster.
     V2,
 }

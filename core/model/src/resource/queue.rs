@@ -21,18 +21,19 @@ pub const POSTGRES_PORT_DEFAULT: u16 = 5432;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct RedisOrigin {
-    /// Where the server is: HOST or HOST:PORT. The port is 6379 when nothing is said.
+    /// The address of the server, HOST or HOST:PORT; without a port it is 6379.
     pub address: ServerAddress,
-    /// Whom to believe, and what to show; `{}` believes the system's authorities. Default: TLS is not spoken.
+    /// Connects with TLS: which authorities to trust, and which certificate to show; `{}` trusts those of the system. Default: no
+    /// TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ClientTls>,
-    /// As whom it is asked, where the server has an access control list. Default: the server's `default`.
+    /// The user to log in as, where the server has an access control list. Default: the server's user `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// Where the password is. Default: none is said.
+    /// Where the password is found. Default: none is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Secret>,
-    /// Which of its databases is looked into.
+    /// The number of the database.
     #[serde(default)]
     pub database: u32,
     /// What is counted.
@@ -43,9 +44,11 @@ pub struct RedisOrigin {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum RedisQueue {
-    /// The elements of the list with this key (`LLEN`). A list that is drained is gone, so one that is not there has none: 0.
+    /// The number of elements of the list with this key (`LLEN`). Redis removes an empty list, so a list that is not there counts
+    /// as 0.
     List(String),
-    /// The members of the sorted set with this key (`ZCARD`). One that is drained is gone, so one that is not there has none: 0.
+    /// The number of members of the sorted set with this key (`ZCARD`). Redis removes an empty one, so a set that is not there
+    /// counts as 0.
     SortedSet(String),
     /// The entries of a stream, or those that a group of consumers has not done with. A stream or group that is not there is no number.
     Stream(RedisStream),
@@ -57,9 +60,9 @@ pub enum RedisQueue {
 pub struct RedisStream {
     /// Its key.
     pub key: String,
-    /// The group. Its entries are two series: those with the label `state: waiting` were given to nobody yet (its lag, which Redis tells
-    /// from version 7 on), those with `state: pending` were given to a consumer and not acknowledged. Default: all entries of the
-    /// stream (`XLEN`), which has those that were done with too until they are trimmed.
+    /// The consumer group whose entries are counted, as two series: with the label `state: waiting` those that were not delivered
+    /// yet (the group's lag, which Redis knows from version 7 on), with `state: pending` those that were delivered and not
+    /// acknowledged. Default: all entries of the stream (`XLEN`), including processed ones until they are trimmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
 }
@@ -68,31 +71,32 @@ pub struct RedisStream {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct PostgresOrigin {
-    /// Where the server is: HOST or HOST:PORT. The port is 5432 when nothing is said.
+    /// The address of the server, HOST or HOST:PORT; without a port it is 5432.
     pub address: ServerAddress,
-    /// Whom to believe, and what to show; `{}` believes the system's authorities. Default: TLS is not spoken.
+    /// Connects with TLS: which authorities to trust, and which certificate to show; `{}` trusts those of the system. Default: no
+    /// TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ClientTls>,
-    /// As whom it is asked; who may read what the query looks at is enough.
+    /// The user to log in as; it needs no more than to read what the query looks at.
     pub user: String,
-    /// Where the password is. Default: none is said.
+    /// Where the password is found. Default: none is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Secret>,
-    /// Which database is asked. Default: the one that is called as the user is.
+    /// The name of the database. Default: that of the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
-    /// A query that gives one number: one column, and at most one row. No row, or NULL, is no number; nothing to count is 0. It is run
-    /// in a transaction that may only read, and that the server ends after `timeout`. 1 to 4096 bytes.
+    /// A query that gives one number: one column, and at most one row. No row, or NULL, is no value; a count of nothing is 0. It
+    /// is run in a read-only transaction, which the server ends after `timeout`. 1 to 4096 bytes.
     pub query: String,
 }
 
-/// Where a secret is; it is read for each measurement, and what is read is in no answer and no log.
+/// Where a secret is found. It is read for each measurement, and appears in no answer and no log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Secret {
-    /// In this file, without the space around it; a relative path begins at the folder of the manifest.
+    /// The file that holds it; white space around it is left out, and a relative path starts from the folder of the manifest.
     File(String),
-    /// In this variable of the environment that Homeostat was started with.
+    /// The environment variable of Homeostat that holds it.
     Variable(String),
 }
 

@@ -5,18 +5,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::resource::Span;
 
-/// How many requests may be under way at once; further ones are answered 503 with Retry-After, without a wait.
+/// How many requests may be under way at once; further ones are refused at once with 503 and Retry-After.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Limits {
-    /// To all replicas of the service together. 1 to 1000000. Default: any number.
+    /// Requests under way to all replicas of the service together. 1 to 1000000. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<u32>,
-    /// To each replica; refused is only what no other replica has room for. 1 to 1000000. Default: any number.
+    /// Requests under way to each replica; a request is refused only when no replica has room for it. 1 to 1000000. Default: no
+    /// limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight_per_replica: Option<u32>,
-    /// To all replicas together as many as they can answer in good time, found from how long answers take; `{}` for the usual bounds.
-    /// It counts requests that await the head of an answer. Default: any number.
+    /// A limit for all replicas together that is found from how long answers take: as many requests as are answered in good time.
+    /// `{}` for the default bounds. It counts requests that wait for the head of an answer. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adaptive: Option<Adaptive>,
 }
@@ -25,12 +26,12 @@ pub struct Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Adaptive {
-    /// So many always may. 1 to 1000000, at most `max`.
+    /// The limit never falls below this many requests. 1 to 1000000, at most `max`.
     pub min: u32,
-    /// More never may. 1 to 1000000.
+    /// The limit never rises above this many requests. 1 to 1000000.
     pub max: u32,
-    /// How far half of the answers may take longer than the best seen, in percent of it, before fewer may. More lets more in and makes
-    /// them wait longer; less refuses where times differ by chance. 0 to 1000.
+    /// By how many percent the median answer may be slower than the best seen before the limit is lowered. A higher value lets
+    /// more requests in and makes them wait longer; a lower one refuses requests when answer times merely vary. 0 to 1000.
     pub tolerance_percent: u32,
 }
 
@@ -47,19 +48,20 @@ impl Limits {
     }
 }
 
-/// When a request that takes long is sent to a second replica, too. The first answer counts, and the other attempt is given up.
+/// When a request that takes long is sent to a second replica as well. The first answer counts, and the other attempt is given
+/// up.
 ///
 /// Only requests that no replica acts on are: GET, HEAD, OPTIONS and TRACE without a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Hedge {
-    /// How long the first replica has for the head of its answer. 1ms to 1h. Default: as `percentile` says.
+    /// How long to wait for the head of the first replica's answer. 1ms to 1h. Default: as `percentile` says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<Span>,
-    /// The first replica has as long as so many percent of the latest answers took. 50 to 99; not beside `after`. Default: 95.
+    /// Waits as long as this percentage of the latest answers took at most. 50 to 99; not together with `after`. Default: 95.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percentile: Option<u32>,
-    /// Requests that are sent twice, in percent of those that could be, at most. They count as retries, too, which have a limit of their
+    /// The largest percentage of the requests that may be sent twice. Those count as retries as well, which have a limit of their
     /// own. 1 to 100.
     pub budget_percent: u32,
 }

@@ -41,26 +41,28 @@ impl Route {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct RouteSpec {
-    /// The address that the proxy listens on. Several routes may have the same one; no service's `expose` may.
+    /// The address that the proxy listens on. Several routes may share one; the `expose` of a service may not have the same.
     pub listen: ListenAddress,
-    /// The certificates with which the proxy speaks TLS to clients; changed files are taken by themselves. Routes of one address are reached
-    /// over TLS together as soon as one of them has certificates, with those of all: a client that asks for a name gets the first that
-    /// holds it. Default: none.
+    /// The certificates with which the proxy speaks TLS to clients; changed files are taken over without a restart. As soon as
+    /// one of the routes of an address has certificates, all of them are reached over TLS, with the certificates of all: a client
+    /// that asks for a name gets the first one that holds it. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
-    /// The hosts that requests are for, up to 16; empty for any. `*.example.com` stands for every name below `example.com`.
+    /// The hosts that this route is for, up to 16; without any, all hosts. `*.example.com` stands for every name below
+    /// `example.com`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hostnames: Vec<Hostname>,
-    /// What to do with which requests, 1 to 16.
+    /// Which requests go where, 1 to 16 rules.
     pub rules: Vec<RouteRule>,
-    /// How much may come.
+    /// Limits of what clients may send.
     #[serde(default, skip_serializing_if = "RouteLimits::is_none")]
     pub limits: RouteLimits,
-    /// Makes answers smaller for clients that take them so: those of a text-like type, from 256 bytes on, that the service has not packed
-    /// itself. Not for answers in which a secret stands beside what a stranger can choose: their length tells of it (BREACH). Default: none.
+    /// Compresses answers for clients that accept it: those of a textual type, from 256 bytes on, that the service has not
+    /// compressed itself. Do not use it for answers that hold a secret beside text that an attacker can choose: their length
+    /// gives it away (BREACH). Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
-    /// A line for each request that it is for. Default: none.
+    /// Writes a line for each request that this route is for. Default: none is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_log: Option<AccessLog>,
 }
@@ -87,13 +89,13 @@ impl RouteSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct RouteRule {
-    /// The requests meant, each of these by itself, up to 64; empty for all.
+    /// Which requests the rule is for: those that fit at least one of these, up to 64. Without any, all requests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub matches: Vec<RouteMatch>,
-    /// What is changed or done on the way, up to 16.
+    /// What is done with the request or its answer on the way, up to 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<RouteFilter>,
-    /// The services that answer, up to 16; none, or none that exists, answers 500.
+    /// The services that answer, up to 16. Without any, or if none of them exists, the answer is 500.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backend_refs: Vec<BackendRef>,
     /// How long an answer may take.
@@ -108,16 +110,16 @@ pub struct RouteRule {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct RouteMatch {
-    /// What its path must be. Default: any.
+    /// What the path must be. Default: any.
     #[serde(default)]
     pub path: PathMatch,
-    /// What its headers must be, up to 16.
+    /// What headers must be, up to 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<HeaderMatch>,
-    /// What the parameters in its query must be, up to 16.
+    /// What parameters of the query must be, up to 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub query_params: Vec<QueryParamMatch>,
-    /// What its method must be. Default: any.
+    /// What the method must be. Default: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<Method>,
 }
@@ -129,7 +131,7 @@ pub struct PathMatch {
     /// How it is compared.
     #[serde(rename = "type")]
     pub kind: PathMatchType,
-    /// What it is compared with; `%61` and `a` are the same, and `%2F` is no `/`.
+    /// What it is compared with; `%61` and `a` are the same, but `%2F` is not `/`.
     pub value: UrlPath,
 }
 
@@ -138,7 +140,7 @@ pub struct PathMatch {
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 pub enum PathMatchType {
-    /// It is the value.
+    /// It equals the value.
     Exact,
     /// Its first elements are those of the value: `/a` is the prefix of `/a`, `/a/` and `/a/b`, not of `/ab`.
     #[default]
@@ -152,9 +154,9 @@ pub struct HeaderMatch {
     /// How it is compared.
     #[serde(default, rename = "type")]
     pub kind: ValueMatchType,
-    /// Its name, in any case.
+    /// The name of the header; upper and lower case are the same.
     pub name: HeaderName,
-    /// What it is compared with. Of a header that comes several times one line has to be so. 1 to 4096 bytes.
+    /// What its value is compared with; of a header that comes several times, one has to match. 1 to 4096 bytes.
     pub value: String,
 }
 
@@ -165,9 +167,9 @@ pub struct QueryParamMatch {
     /// How it is compared.
     #[serde(default, rename = "type")]
     pub kind: ValueMatchType,
-    /// Its name, as it is written in the target of the request. 1 to 256 bytes.
+    /// The name of the parameter, as it is written in the URL. 1 to 256 bytes.
     pub name: String,
-    /// What its first value is compared with, as it is written in the target: `a%20b` stays as it is. 1 to 1024 bytes.
+    /// What its first value is compared with, as it is written in the URL: `a%20b` is not decoded. 1 to 1024 bytes.
     pub value: String,
 }
 
@@ -176,11 +178,11 @@ pub struct QueryParamMatch {
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 pub enum ValueMatchType {
-    /// It is the value.
+    /// It equals the value.
     #[default]
     Exact,
-    /// All of it is what the expression describes, in the syntax of the Rust crate `regex`, which takes time in proportion to
-    /// the length of what is looked at.
+    /// The whole value matches the regular expression, in the syntax of the Rust crate `regex`, whose time grows linearly with
+    /// the length of the value.
     RegularExpression,
 }
 
@@ -188,21 +190,21 @@ pub enum ValueMatchType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Method {
-    /// Asks for a representation.
+    /// Reads a resource.
     Get,
-    /// Asks for the head of what GET would answer.
+    /// Reads the headers that GET would answer with.
     Head,
-    /// Hands something over to be dealt with.
+    /// Hands data over to be processed.
     Post,
-    /// Puts something in the place of what is there.
+    /// Replaces a resource.
     Put,
-    /// Removes what is there.
+    /// Removes a resource.
     Delete,
-    /// Asks what may be asked.
+    /// Asks which methods there are.
     Options,
-    /// Asks for the request itself.
+    /// Asks for the request as it arrived.
     Trace,
-    /// Changes a part of what is there.
+    /// Changes a part of a resource.
     Patch,
 }
 
@@ -228,11 +230,11 @@ impl Method {
 pub struct BackendRef {
     /// The service.
     pub name: ServiceName,
-    /// The port of the service that gets the requests, by name; what its `protocol` says is spoken there. Default: the port of its `expose`, or
-    /// without one the first of its ports.
+    /// The name of the port of the service that gets the requests, in the protocol of that port. Default: the port of its
+    /// `expose`, or without one its first port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<PortName>,
-    /// Its share: of the sum of all weights, exactly. 0 to 1000000; 0 gets nothing. Default: 1.
+    /// Its share of the requests: its weight divided by the sum of all weights. 0 to 1000000; 0 gets nothing. Default: 1.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub weight: u32,
 }
@@ -250,10 +252,10 @@ const fn is_one(weight: &u32) -> bool {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct RouteTimeouts {
-    /// From the head of the request to the head of the answer, whatever is tried in between. 0s for no limit, which is the default.
+    /// From the head of the request to the head of the answer, all tries together; 0s for no limit. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<Span>,
-    /// The same for each try at a replica; at most `request`. Default: as the service says.
+    /// The same for each single try at a replica; at most `request`. Default: the service's `timeouts.response`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backend_request: Option<Span>,
 }

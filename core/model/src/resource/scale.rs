@@ -43,35 +43,37 @@ pub struct Scale {
     pub forecast: Option<Forecasting>,
 }
 
-/// How often a number of replicas may change its direction before it goes down no more for a while. It always goes up.
+/// How often a number of replicas may change its direction before it is not lowered for a while. It may always rise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Flaps {
-    /// So many changes of direction, 1 to 100.
+    /// How many changes of direction are allowed within `per`, 1 to 100.
     #[schemars(range(min = 1, max = 100))]
     pub most: u32,
-    /// Within this time, 1s to 1d.
+    /// The time over which changes of direction are counted, 1s to 1d.
     pub per: Span,
 }
 
 /// Which of the replicas that serve goes first when a service shrinks.
 ///
-/// Whoever does not serve goes before them in any case: empty places, those that fail, those that are starting, those that run an older
-/// declaration. One that is protected never does.
+/// Those that do not serve go before them in any case: empty places, those that fail, those that are starting, those that run an
+/// older declaration. A protected one never goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Remove {
-    /// The one with the highest number: what is left is numbered from 0.
+    /// The one with the highest number, so that those left are numbered from 0.
     #[default]
     HighestNumber,
-    /// The one with the fewest requests under way; of equals the one with the fewest a second, then the least processor time.
+    /// The one with the fewest requests under way; among equals the one with the fewest requests a second, then the one that uses
+    /// the least processor time.
     LeastBusy,
     /// The one that was started first.
     Oldest,
     /// The one that was started last.
     Newest,
-    /// The one of which this metric is least: what is lost with it, such as the sessions that it holds. A MetricSource measures it at
-    /// the `replicas`; one that says nothing is the dearest. Kubernetes' `controller.kubernetes.io/pod-deletion-cost`, said by whoever knows.
+    /// The one with the lowest value of this metric, which says what is lost with a replica, such as the sessions that it holds.
+    /// A MetricSource from `replicas` measures it; a replica without a value goes last. It is what
+    /// `controller.kubernetes.io/pod-deletion-cost` is in Kubernetes, but measured.
     Cheapest(Arc<str>),
 }
 
@@ -102,11 +104,11 @@ pub enum ScaleMode {
     /// Its decisions are carried out.
     #[default]
     On,
-    /// Replicas are added, and never taken away.
+    /// Replicas are added and never removed.
     UpOnly,
-    /// It decides, and that is recorded; the number stays as it is.
+    /// Its decisions are recorded and not carried out: the number stays as it is.
     Shadow,
-    /// It does not decide; the number stays as it is.
+    /// It makes no decisions: the number stays as it is.
     Off,
 }
 
@@ -186,10 +188,10 @@ impl Scale {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ToZero {
-    /// How long nothing was asked before the last replica goes, 1 s to 24 h. Default: 5 min.
+    /// How long there must have been no request before the last replica is stopped, 1s to 24h.
     #[serde(default = "ToZero::after_default")]
     pub after: Span,
-    /// How long a request waits for the first replica before it is answered 503, 1ms to 1h. Default: 1 min.
+    /// How long a request waits for the first replica before it is answered 503, 1ms to 1h.
     #[serde(default = "ToZero::wait_default")]
     pub wait: Span,
 }
@@ -213,7 +215,7 @@ pub struct AutoScale {
     pub max: u32,
     /// What is measured. None means processor utilization at 80 %.
     pub metrics: Vec<v2::MetricSpec>,
-    /// How a number follows from what is measured.
+    /// How the number of replicas follows from what is measured.
     pub policy: ScalePolicy,
     /// How fast the number may change.
     pub behavior: Option<v2::Behavior>,
@@ -231,7 +233,8 @@ impl AutoScale {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct ScaleFields {
-    /// A fixed number of replicas, 0 to 1000000, of which at most 1000 are run. Default: 1, when `max` is not given either.
+    /// A fixed number of replicas, 0 to 1000000; of these Homeostat runs at most 1000. Default: 1, when `max` is not given
+    /// either.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 1_000_000))]
     replicas: Option<u32>,
@@ -239,55 +242,58 @@ struct ScaleFields {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 1_000_000))]
     min: Option<u32>,
-    /// Most replicas, 1 to 1000000, of which at most 1000 are run; turns autoscaling on.
+    /// Most replicas, 1 to 1000000; of these Homeostat runs at most 1000. It turns autoscaling on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     max: Option<u32>,
     /// What is measured, as in `autoscaling/v2`. Default: cpu utilization at 80 %.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     metrics: Vec<v2::MetricSpec>,
-    /// How a number follows from what is measured. Default: hpa.
+    /// How the number of replicas follows from what is measured. Default: hpa.
     #[serde(default, skip_serializing_if = "ScalePolicy::is_hpa")]
     policy: ScalePolicy,
-    /// What the service promises to those who ask it. It is sized to keep that at least cost, without metrics or another policy. The same
-    /// as `policy.slo`.
+    /// What the service promises its clients. It is sized to keep that at the lowest cost, without metrics or another policy. The
+    /// same as `policy.slo`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     slo: Option<Slo>,
     /// How fast the number may change, as in `autoscaling/v2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     behavior: Option<v2::Behavior>,
-    /// How far its autoscaler is followed, be it this one or a HorizontalPodAutoscaler's. Default: on.
+    /// How far the decisions of the autoscaler are followed, whether it is declared here or by a HorizontalPodAutoscaler.
+    /// Default: on.
     #[serde(default, skip_serializing_if = "ScaleMode::is_on")]
     mode: ScaleMode,
-    /// Times at which other bounds hold, in a time zone. Default: none.
+    /// Times at which other bounds hold. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     schedule: Vec<Schedule>,
-    /// Lets the service have no replicas while nobody asks for anything; the next request starts some and waits for them. Needs
-    /// `expose`, or a Route that leads to it. Default: never.
+    /// Stops all replicas while there are no requests; the next request starts some and waits for them. Needs `expose`, or a
+    /// Route that leads to the service. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     to_zero: Option<ToZero>,
-    /// The numbers of replicas that it may have: what is found, by whomever, is rounded up to the next of them. Default: any.
+    /// The numbers of replicas that are allowed: any other number, whoever asks for it, is rounded up to the next of them.
+    /// Default: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sizes: Option<Sizes>,
-    /// Which of the replicas that serve goes first when the service shrinks. Default: highestNumber.
+    /// Which of the serving replicas goes first when the service shrinks. Default: highestNumber.
     #[serde(default, skip_serializing_if = "Remove::is_default")]
     remove: Remove,
-    /// Which of the replicas that serve must stay when the service shrinks: those of which this metric is above 0, such as the leader of several, and
-    /// those of which it is not known. A MetricSource measures it at the `replicas`, whose `selector` may ask for a label. Default: none.
+    /// The metric that says which of the serving replicas must stay when the service shrinks: those with a value above 0, such as
+    /// the leader of several, and those whose value is not known. A MetricSource from `replicas` measures it; of several series
+    /// of one replica the sum counts. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     protect: Option<Arc<str>>,
-    /// How often the number may change its direction within a time before it goes down no more for a while; it always goes up. Default: as often as the
-    /// metrics ask for it.
+    /// Limits how often the number may change its direction within a time. Past that it is not lowered for a while; it may always
+    /// rise. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     flaps: Option<Flaps>,
-    /// Autoscalers that decide beside the acting one, without any effect: they are recorded and compared, see `homeostat get scaling`.
-    /// At most 8. Default: none.
+    /// Autoscalers that decide beside the acting one, without effect: their decisions are recorded and compared, see `homeostat
+    /// get scaling`. At most 8. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     shadows: Vec<Shadow>,
-    /// What is learned of the processor and memory that a replica needs. Default: nothing.
+    /// Learns how much processor and memory a replica needs, and says what to do with it. Default: nothing is learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     vertical: Option<Vertical>,
-    /// Scales ahead of the load: what is forecast of it, and what becomes of the forecast. Default: mode on with `slo`, else nothing is forecast.
+    /// Scales ahead of the load, by a forecast of it. Default: mode on with `slo`, else nothing is forecast.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     forecast: Option<Forecasting>,
 }

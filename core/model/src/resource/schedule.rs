@@ -29,17 +29,18 @@ pub struct Bounds {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Schedule {
-    /// When it begins, as crontab has it: minute, hour, day of the month, month, day of the week.
+    /// When it begins, as in crontab: minute, hour, day of the month, month, day of the week.
     cron: Cron,
-    /// The time zone in which it does, by its IANA name, such as `Asia/Shanghai`. Default: UTC.
+    /// The time zone of `cron`, by its IANA name, such as `Asia/Shanghai`. Default: UTC.
     #[serde(default)]
     timezone: Zone,
-    /// How long it lasts from each beginning, 1 min to 366 d, in hours that pass and not in those of the clock.
+    /// How long it lasts from each beginning, 1m to 366d, in elapsed time: a change to or from summer time makes it no longer or
+    /// shorter.
     pub duration: Span,
-    /// The fewest replicas meanwhile, instead of the usual. Of several that hold, the highest counts.
+    /// The fewest replicas during that time, instead of the usual. Where several schedules hold, the highest counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<u32>,
-    /// The most replicas meanwhile, instead of the usual. Of several that hold, the lowest counts.
+    /// The most replicas during that time, instead of the usual. Where several schedules hold, the lowest counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<u32>,
     #[serde(skip)]

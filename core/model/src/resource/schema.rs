@@ -59,8 +59,8 @@ fn with_envelope(mut form: Value, api_version: &str, kind: Kind) -> Value {
 
 /// Adds the answer of the system, so that what `get` printed can be edited and applied again.
 fn with_status(mut form: Value) -> Value {
-    form["properties"]["status"] =
-        json!({"type": "object", "description": "What the system answers; in a manifest it has no effect."});
+    let status = "The observed state, which answers have; it has no effect in a manifest.";
+    form["properties"]["status"] = json!({"type": "object", "description": status});
     form
 }
 

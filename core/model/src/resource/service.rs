@@ -51,13 +51,13 @@ pub struct ServiceSpec {
     /// The ports that each replica listens on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Port>,
-    /// How a replica is asked for its health. A probe that is not given always says yes.
+    /// How the health of a replica is checked. A probe that is not given always passes.
     #[serde(default, skip_serializing_if = "is_default")]
     pub probes: Probes,
     /// How many replicas run. Default: one.
     #[serde(default)]
     pub scale: Scale,
-    /// What replaces a replica that is dead or unhealthy.
+    /// How a replica that is dead or unhealthy is replaced. Default: those of its fields.
     #[serde(default)]
     pub recover: Recover,
     /// The services that must run before this one.
@@ -66,7 +66,7 @@ pub struct ServiceSpec {
     /// Where this service is reached. Default: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expose: Option<Expose>,
-    /// How a replica is stopped.
+    /// How a replica is stopped. Default: those of its fields.
     #[serde(default)]
     pub stop: Stop,
 }
@@ -92,13 +92,14 @@ impl ServiceSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Run {
-    /// The program and its arguments; `$(NAME)` in one stands for the environment variable NAME. No shell reads it.
+    /// The program and its arguments, run without a shell; `$(NAME)` in an argument stands for the environment variable NAME.
     #[schemars(length(min = 1))]
     pub command: Vec<String>,
-    /// Environment variables. Besides them a replica gets only PATH, HOME, LANG, its ports as PORT_NAME, and who it is.
+    /// Environment variables. Besides them a replica gets only PATH, HOME, LANG, the number of each of its ports (`PORT_HTTP` for
+    /// a port `http`), and its own identity (`HOMEOSTAT_SERVICE`, `HOMEOSTAT_REPLICA`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    /// Where it runs; a relative path begins at the folder of the manifest. Default: the folder of the manifest.
+    /// The folder that it runs in; a relative path starts from the folder of the manifest. Default: the folder of the manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_directory: Option<String>,
     /// The user it runs as, a name or a number. Default: the user that runs Homeostat.
@@ -111,10 +112,11 @@ pub struct Run {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Resources {
-    /// Processor, in cores: `250m` is a quarter of one. Above 0. Default: an equal share.
+    /// Processor, in cores: `250m` is a quarter of one. Above 0. It is a share of a processor that is scarce, or a limit with
+    /// `homeostat up --cpu quota`. Default: an equal share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Quantity>,
-    /// Memory, in bytes. At least 1Mi. Default: no limit.
+    /// Memory, in bytes, as a limit. At least 1Mi. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Quantity>,
 }
@@ -126,7 +128,7 @@ impl Resources {
     }
 }
 
-/// What replaces a replica that is dead or unhealthy.
+/// How a replica that is dead or unhealthy is replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "RecoverFields", into = "RecoverFields")]
 pub enum Recover {
@@ -144,7 +146,7 @@ pub enum Recover {
     Random,
 }
 
-/// What replaces a replica that is dead or unhealthy.
+/// How a replica that is dead or unhealthy is replaced.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct RecoverFields {
@@ -221,7 +223,7 @@ impl From<Recover> for RecoverFields {
 pub struct Dependency {
     /// Its name.
     pub service: ServiceName,
-    /// How far it must have come.
+    /// How far that service must have come before this one starts.
     #[serde(default)]
     pub when: DependencyStage,
 }
@@ -243,51 +245,55 @@ pub enum DependencyStage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Expose {
-    /// The address that the proxy listens on: for HTTP/1.1 and HTTP/2, or for what the port's `protocol` says. Needed unless there is `external`.
+    /// The address that the proxy listens on, for HTTP/1.1 and HTTP/2 or for what the port's `protocol` says. Required unless
+    /// `external` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen: Option<ListenAddress>,
-    /// The port of the replicas that gets the traffic, by name.
+    /// The name of the port of the replicas that gets the traffic.
     pub port: PortName,
     /// Which replica gets a request.
     #[serde(default)]
     pub balance: Balance,
-    /// What tells clients apart, for `balance: consistentHash`. Default: their address.
+    /// How clients are told apart for `balance: consistentHash`. Default: by their address.
     #[serde(default, skip_serializing_if = "HashKey::is_default")]
     pub hash: HashKey,
-    /// How long a replica that has just become ready takes to its whole share of the requests: it begins with a tenth of it, and more
-    /// in a straight line. 1ms to 1h. Default: no time.
+    /// How long a replica that has just become ready takes to reach its full share of the requests: the share grows linearly from
+    /// a tenth of it. 1ms to 1h. Default: it gets its full share at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow_start: Option<Span>,
-    /// How many requests may be under way at once; further ones are answered 503 with Retry-After, without a wait.
+    /// How many requests may be under way at once; further ones are refused at once with 503 and Retry-After.
     #[serde(default, skip_serializing_if = "Limits::is_none")]
     pub limits: Limits,
-    /// When a request that takes long is sent to a second replica, too; `{}` for one that takes longer than 95 % do. Default: never.
+    /// Sends a request that takes long to a second replica as well; `{}` sends one that takes longer than 95 % of them do.
+    /// Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hedge: Option<Hedge>,
-    /// When a replica that is ready is left out for a while, because it keeps failing or is slow.
+    /// When a ready replica gets no requests for a while because it keeps failing or is slow. Default: those of its fields.
     #[serde(default, skip_serializing_if = "Outliers::is_default")]
     pub outliers: Outliers,
-    /// The certificates with which the proxy speaks TLS to clients; changed files are taken by themselves. Default: none, it speaks plainly.
+    /// The certificates with which the proxy speaks TLS to clients; changed files are taken over without a restart. Default:
+    /// none, so that no TLS is spoken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
-    /// Headers that say whose a connection is, as proxies in front send them and some services want them.
+    /// The PROXY protocol: headers that tell a client's own address, accepted from a proxy in front or sent to replicas that want
+    /// them.
     #[serde(default, skip_serializing_if = "ProxyProtocol::is_none")]
     pub proxy_protocol: ProxyProtocol,
-    /// How long the proxy waits.
+    /// How long the proxy waits. Default: those of its fields.
     #[serde(default)]
     pub timeouts: Timeouts,
-    /// A line for each request that comes in by `listen`. Default: none.
+    /// Writes a line for each request that arrives at `listen`. Default: none is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_log: Option<AccessLog>,
-    /// Endpoints that others run, beside the replicas, up to 256; they answer alone where there is no replica. They are no replicas: they are
-    /// neither probed nor scaled, and what they are asked is no load.
+    /// Endpoints that Homeostat does not run and that get requests beside the replicas, or alone where there is no replica; up to
+    /// 256. They are neither probed nor scaled, and requests to them do not count as load.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<ElsewhereEndpoint>,
-    /// Which of replicas and `endpoints` are preferred. Default: none, all are alike.
+    /// Which of the replicas and `endpoints` are preferred. Default: none, all are treated alike.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic_distribution: Option<TrafficDistribution>,
-    /// Balancers of your own that are kept told of the replicas and `endpoints`, 1 to 8. They get addresses, weights, `balance` and `hash`; the rest of this is the
-    /// proxy's alone.
+    /// Load balancers of your own that Homeostat keeps informed of the replicas and `endpoints`, 1 to 8. They get addresses,
+    /// weights, `balance` and `hash`; all else here concerns only Homeostat's own proxy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub external: Vec<External>,
 }
@@ -321,16 +327,16 @@ impl Expose {
 )]
 #[serde(rename_all = "camelCase")]
 pub enum Balance {
-    /// Each in turn.
+    /// Each replica in turn.
     RoundRobin,
-    /// One by chance.
+    /// One chosen by chance.
     Random,
-    /// In turn, by smooth weighted round robin: the faster ones more often.
+    /// Smooth weighted round robin: in turn, the faster replicas more often.
     Weighted,
     /// The less loaded of two chosen by chance, by requests in flight and latency.
     #[default]
     LeastLoaded,
-    /// The same one for the same client, unless that one has over a quarter more in flight than the mean.
+    /// The same replica for the same client, unless it has over a quarter more requests in flight than the mean.
     ConsistentHash,
 }
 
@@ -354,14 +360,14 @@ impl HashKey {
     }
 }
 
-/// What tells clients apart, for `balance: consistentHash`.
+/// How clients are told apart for `balance: consistentHash`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct HashFields {
-    /// A header of the request, by name; the client's address where it is missing.
+    /// By the request header of this name; a request without it by its client's address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     header: Option<String>,
-    /// A cookie of the request, by name; the client's address where it is missing.
+    /// By the cookie of this name; a request without it by its client's address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cookie: Option<String>,
 }
@@ -415,11 +421,12 @@ fn token(name: String) -> Result<String, HashError> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Timeouts {
-    /// For a connection to a replica. 1ms to 1h.
+    /// For a connection to a replica to open. 1ms to 1h.
     pub connect: Span,
     /// For the head of a replica's answer. 1ms to 1h.
     pub response: Span,
-    /// For the next request on a client's connection, and for the next datagram, in either direction, of a session of UDP. 1ms to 1h.
+    /// For the next request on a client's connection; with UDP, for the next datagram of a session in either direction.
+    /// 1ms to 1h.
     pub idle: Span,
     /// For the next bytes, in either direction, of what has begun: a body, a stream, a WebSocket, or a connection of plain TCP. 1ms to 1h.
     pub stream: Span,
@@ -440,11 +447,11 @@ impl Default for Timeouts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Stop {
-    /// What asks it to stop.
+    /// The signal that asks it to stop.
     pub signal: Signal,
-    /// From the signal to SIGKILL. 0s to 1h.
+    /// How long it has from the signal until it is killed with SIGKILL. 0s to 1h.
     pub grace: Span,
-    /// The longest that requests in flight may take before the signal. 0s to 1h.
+    /// How long requests in flight may take to finish before the signal is sent. 0s to 1h.
     pub drain: Span,
 }
 
@@ -459,26 +466,26 @@ impl Default for Stop {
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 pub enum Signal {
-    /// Asks politely.
+    /// The usual request to end.
     #[default]
     #[serde(rename = "SIGTERM")]
     Term,
-    /// As Ctrl-C does.
+    /// What Ctrl-C sends.
     #[serde(rename = "SIGINT")]
     Int,
-    /// As Ctrl-\ does; some servers drain on it.
+    /// What Ctrl-\ sends; some servers drain on it.
     #[serde(rename = "SIGQUIT")]
     Quit,
-    /// As a closed terminal does.
+    /// What a terminal that closes sends.
     #[serde(rename = "SIGHUP")]
     Hup,
-    /// Means what the program says.
+    /// Means what the program takes it to mean.
     #[serde(rename = "SIGUSR1")]
     Usr1,
-    /// Means what the program says.
+    /// Means what the program takes it to mean.
     #[serde(rename = "SIGUSR2")]
     Usr2,
-    /// Kills at once.
+    /// Kills it at once.
     #[serde(rename = "SIGKILL")]
     Kill,
 }

@@ -18,7 +18,7 @@ pub const SHADOWS_MAX: usize = 8;
 pub struct Shadow {
     /// Its name, which no other shadow of the service has.
     pub name: ObjectName,
-    /// How a number follows from what is measured.
+    /// How the number of replicas follows from what is measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<ScalePolicy>,
     /// What is measured, as in `autoscaling/v2`. Without an acting autoscaler the default is cpu utilization at 80 %.
@@ -31,7 +31,7 @@ pub struct Shadow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 1_000_000))]
     pub min: Option<u32>,
-    /// Most replicas, 1 to 1000000. It is needed without an acting autoscaler.
+    /// Most replicas, 1 to 1000000. Required without an acting autoscaler.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max: Option<u32>,

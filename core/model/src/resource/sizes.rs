@@ -115,7 +115,7 @@ impl fmt::Display for Sizes {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct SizesFields {
-    /// Only such numbers.
+    /// Only the numbers of this kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     only: Option<SizeRule>,
     /// Only multiples of this number, 1 to 1000000.

@@ -13,23 +13,25 @@ pub const PROMISE_MIN: Span = Span::from_millis(1);
 /// Longest latency that can be promised: past four times of it the proxy's histogram ends.
 pub const PROMISE_MAX: Span = Span::from_secs(30);
 
-/// What a service promises to those who ask it.
+/// What a service promises its clients.
 ///
-/// The service is sized so that it keeps that at least cost: by what one replica was seen to carry while the promise was kept, and by how
-/// far the load was seen to rise while a replica starts.
+/// The service is sized to keep that at the lowest cost: by what one replica was seen to carry while the promise was kept, and by
+/// how far the load was seen to rise while a replica starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Slo {
     /// How fast it answers.
     pub latency: LatencySlo,
-    /// The share of the requests that are to come while the service can carry them all within the promise, 0.5 to 0.9999. The higher,
-    /// the more replicas stand by for a rise. Default: 0.999.
+    /// The share of the requests that should arrive while the service has the capacity to answer all within the promise,
+    /// 0.5 to 0.9999. The higher, the more replicas stand by for a rise of the load. Default: 0.999.
     #[serde(default = "Slo::objective_default", skip_serializing_if = "Slo::is_objective_default")]
     pub objective: Fraction,
-    /// Requests a second that one replica is taken to carry until that is learned. Above 0. Default: what the first minutes show.
+    /// How many requests a second one replica is assumed to carry until that has been learned. Above 0. Default: what the first
+    /// minutes show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Quantity>,
-    /// A policy that was learned from recorded load: how much a violated request counts. Default: as the objective says.
+    /// A policy that `homeostat tune --policy learned` found on recorded load: how the price of a request that misses the promise
+    /// is adjusted. Default: the price that follows from `objective` holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learned: Option<LearnedPrice>,
 }
@@ -38,9 +40,10 @@ pub struct Slo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct LatencySlo {
-    /// The share of the requests that are answered in time, 0.5 to 0.999.
+    /// The share of the requests that are answered in time, 0.5 to 0.999: 0.95 promises a p95.
     pub quantile: Fraction,
-    /// In this time, from the head of a request to the end of the answer, as the proxy sees it. 1ms to 30s.
+    /// The time within which they are answered, from the head of the request to the end of the answer, as the proxy sees it.
+    /// 1ms to 30s.
     pub below: Span,
 }
 

@@ -22,22 +22,23 @@ pub struct Tls {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct CertificateFiles {
-    /// The file with the certificate in PEM, and behind it those that it was signed with; a relative path begins at the folder of the
+    /// A PEM file with the certificate, followed by the intermediate certificates; a relative path starts from the folder of the
     /// manifest.
     pub certificate: String,
-    /// The file with its private key in PEM, not encrypted; a relative path begins at the folder of the manifest.
+    /// A PEM file with its private key, not encrypted; a relative path starts from the folder of the manifest.
     pub key: String,
 }
 
-/// Whom Homeostat believes as a client of TLS, and what it shows. Files are read for each connection, so that what is renewed is taken.
+/// TLS as a client: which servers Homeostat trusts, and which certificate it shows. The files are read for each connection, so
+/// that renewed ones are taken over.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ClientTls {
-    /// The file with the certificates in PEM of those who vouch for servers; a relative path begins at the folder of the manifest. Default: those
-    /// that the system believes.
+    /// A PEM file with the certificates of the authorities that are trusted for servers; a relative path starts from the folder
+    /// of the manifest. Default: those that the system trusts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
-    /// What is shown to servers that ask who the client is. Default: nothing.
+    /// The certificate that is shown to servers that ask for one. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<CertificateFiles>,
 }
@@ -69,18 +70,19 @@ impl Tls {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct TlsFields {
-    /// The file with the certificate in PEM, and behind it those that it was signed with; a relative path begins at the folder of the
+    /// A PEM file with the certificate, followed by the intermediate certificates; a relative path starts from the folder of the
     /// manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     certificate: Option<String>,
-    /// The file with its private key in PEM, not encrypted; a relative path begins at the folder of the manifest.
+    /// A PEM file with its private key, not encrypted; a relative path starts from the folder of the manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key: Option<String>,
-    /// Instead of `certificate` and `key`: several pairs, 1 to 64. A client gets the first that holds the name it asks for, or the first.
+    /// Several pairs instead of `certificate` and `key`, 1 to 64. A client gets the first that holds the name it asks for, or
+    /// else the first of all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     certificates: Vec<CertificateFiles>,
-    /// A certificate that is asked for, and renewed, by itself. Instead of files, or beside them: it is then shown to those who ask for one of
-    /// its hosts.
+    /// A certificate that Homeostat obtains and renews by itself. Instead of files, or beside them: it is then shown to clients
+    /// that ask for one of its hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     acme: Option<Acme>,
 }

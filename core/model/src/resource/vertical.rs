@@ -10,13 +10,13 @@ use super::Quantity;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Vertical {
-    /// What becomes of it. Default: recommend.
+    /// What is done with the recommendation. Default: recommend.
     #[serde(default)]
     pub mode: VerticalMode,
-    /// Bounds for the processor, in cores. Default: at least 25m.
+    /// Bounds of the recommended processor, in cores. Default: at least 25m.
     #[serde(default, skip_serializing_if = "AmountRange::is_open")]
     pub cpu: AmountRange,
-    /// Bounds for memory, in bytes. Default: at least 16Mi.
+    /// Bounds of the recommended memory, in bytes. Default: at least 16Mi.
     #[serde(default, skip_serializing_if = "AmountRange::is_open")]
     pub memory: AmountRange,
 }
@@ -27,17 +27,17 @@ pub struct Vertical {
 pub enum VerticalMode {
     /// Nothing is learned, and what was learned is forgotten.
     Off,
-    /// It is shown.
+    /// The recommendation is shown, and not applied.
     #[default]
     Recommend,
-    /// Replicas are started with it; those that run keep what they have.
+    /// New replicas are started with it; those that run keep what they have.
     Initial,
-    /// Replicas are started with it, and those that run are changed to it: as they run where the platform can do that, else by a successor each,
-    /// one at a time. While the metrics ask for more replicas than may run, each gets more processor for that.
+    /// New replicas are started with it, and those that run are changed to it: in place where the platform can do that, else by a
+    /// successor, one at a time. While the metrics ask for more replicas than may run, each gets more processor instead.
     Auto,
 }
 
-/// The least and the most of something.
+/// The least and the most of an amount.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct AmountRange {

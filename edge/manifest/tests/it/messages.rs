@@ -35,7 +35,7 @@ fn every_error_of_a_file_is_said() {
      --> shop.yaml:5:3
       |
     5 |   run: {comand: [x]}
-      |   ^^^ command: The program and its arguments; `$(NAME)` in one stands for the environment variable NAME
+      |   ^^^ command: The program and its arguments, run without a shell; `$(NAME)` in an argument stands for the environment variable NAME
 
     error: spec.resources.cpu: "x" is no suffix of a quantity; write one of m, k, M, G, T, P, Ki, Mi, Gi, Ti, Pi or an exponent such as e3
      --> shop.yaml:6:20
@@ -115,7 +115,7 @@ fn a_missing_field_says_what_it_is_for() {
      --> shop.yaml:3:1
       |
     3 | metadata: {}
-      | ^^^^^^^^ name: What the resource is called; no other resource of its kind has this name
+      | ^^^^^^^^ name: The name of the resource, which no other of its kind has
 
     error: spec: the field run is missing
      --> shop.yaml:4:1

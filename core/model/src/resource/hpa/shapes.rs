@@ -166,9 +166,9 @@ pub struct HPAScalingPolicy {
     /// What the value counts.
     #[serde(rename = "type")]
     pub kind: HPAScalingPolicyType,
-    /// How much; above 0.
+    /// How much change is allowed; above 0.
     pub value: i32,
-    /// In which time, 1 to 1800 seconds.
+    /// The time within which, 1 to 1800 seconds.
     pub period_seconds: i32,
 }
 
@@ -177,6 +177,6 @@ pub struct HPAScalingPolicy {
 pub enum HPAScalingPolicyType {
     /// Replicas.
     Pods,
-    /// Percent of the replicas there were.
+    /// Percent of the replicas at the beginning of the period.
     Percent,
 }

@@ -57,7 +57,7 @@ pub struct MetricSpec {
     /// What whole replicas use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<ResourceMetricSource>,
-    /// What one container of each replica uses. A replica is one program here, which is meant whatever the container is called.
+    /// What one container of each replica uses. A replica is one program here, which is meant whatever the name of the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container_resource: Option<ContainerResourceMetricSource>,
     /// What is measured outside.
@@ -124,7 +124,7 @@ pub struct ExternalMetricSource {
     pub metric: MetricIdentifier,
     /// The value that it should have, as it is or divided by the number of replicas.
     pub target: MetricTarget,
-    /// What is asked for while the metric cannot be had. Default: the number is kept.
+    /// How many replicas are asked for while the metric cannot be measured. Default: the number is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<ExternalMetricFallback>,
 }
@@ -133,10 +133,11 @@ pub struct ExternalMetricSource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ExternalMetricFallback {
-    /// For how long it must have failed without a break: at least 180 seconds in a HorizontalPodAutoscaler, at least 1 in a Service. Default: 180.
+    /// How long measuring must have failed, without a break: at least 180 seconds in a HorizontalPodAutoscaler, at least 1 in a
+    /// Service. Default: 180.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_duration_seconds: Option<i32>,
-    /// This many replicas are asked for from then on; above 0.
+    /// How many replicas are asked for from then on; above 0.
     pub replicas: i32,
 }
 
@@ -157,16 +158,16 @@ pub struct Behavior {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct HPAScalingRules {
-    /// The window whose least change is taken, 0 to 3600 seconds. Default: 0 up, 300 down.
+    /// The window over which the recommendation with the least change is taken, 0 to 3600 seconds. Default: 0 up, 300 down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stabilization_window_seconds: Option<i32>,
     /// Which of the policies holds. Default: Max.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub select_policy: Option<ScalingPolicySelect>,
-    /// How much change is allowed in which time; a list that is given replaces the default one.
+    /// How much change is allowed within which time; a list given here replaces the default one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policies: Option<Vec<HPAScalingPolicy>>,
-    /// The part by which a metric may miss its target without a change, at least 0. Default: 0.1.
+    /// How far a metric may be off its target without a change, as a part of the target, at least 0. Default: 0.1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tolerance: Option<Quantity>,
 }

@@ -43,7 +43,7 @@ pub struct MetricSpec {
     /// What whole replicas use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<ResourceMetricSource>,
-    /// What one container of each replica uses. A replica is one program here, which is meant whatever the container is called.
+    /// What one container of each replica uses. A replica is one program here, which is meant whatever the name of the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container_resource: Option<ContainerResourceMetricSource>,
     /// What is measured outside.

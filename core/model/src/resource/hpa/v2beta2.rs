@@ -42,13 +42,13 @@ pub struct Behavior {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct HPAScalingRules {
-    /// The window whose least change is taken, 0 to 3600 seconds. Default: 0 up, 300 down.
+    /// The window over which the recommendation with the least change is taken, 0 to 3600 seconds. Default: 0 up, 300 down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stabilization_window_seconds: Option<i32>,
     /// Which of the policies holds. Default: Max.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub select_policy: Option<ScalingPolicySelect>,
-    /// How much change is allowed in which time; a list that is given replaces the default one.
+    /// How much change is allowed within which time; a list given here replaces the default one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policies: Option<Vec<HPAScalingPolicy>>,
 }

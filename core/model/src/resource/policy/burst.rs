@@ -17,15 +17,15 @@ pub const PANICS_PER_STABLE_MAX: u32 = 20;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct BurstPolicy {
-    /// The metric that is followed, by its name; needed where there are several.
+    /// The name of the metric to follow; required where there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
-    /// The window of every day. 6s to 1h.
+    /// The window that is followed while there is no burst. 6s to 1h.
     pub stable_window: Span,
-    /// The window that a burst is seen in. 1s to `stableWindow`, at least a twentieth of it.
+    /// The short window in which a burst is recognised. 1s to `stableWindow`, at least a twentieth of it.
     pub panic_window: Span,
-    /// How much more than the ready replicas should carry the panic window must have, in percent of that, to begin a panic. It ends when
-    /// that was not so for a stable window. 110 to 1000.
+    /// A panic begins when the mean over the panic window reaches this percentage of what the ready replicas should carry, and
+    /// ends when it has been below for a whole stable window. 110 to 1000.
     pub panic_threshold_percent: u32,
 }
 

@@ -12,12 +12,12 @@ use crate::resource::{MetricSpec, Quantity};
 /// Heaviest that a metric weighs: what weighs less than a thousandth of another one says nothing beside it.
 const WEIGHT_MAX: Quantity = Quantity::from_milli(1_000_000);
 
-/// One load is made of all metrics: each is divided by its target, so that 1 is what it should be, and the weighted mean of these is held against
-/// 1. So a metric far above its target can be made good by others below theirs, which `hpa` never lets happen.
+/// One load is made of all metrics: each is divided by its target, so that it should be 1, and the weighted mean of these is compared
+/// with 1. So metrics below their targets can make up for one far above its own, which `hpa` never lets happen.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct CompositePolicy {
-    /// What metrics weigh, by their names: 0 to 1000, one of them above 0. Those that are not named weigh 1.
+    /// The weights of metrics, by name: 0 to 1000, at least one above 0. A metric that is not named has a weight of 1.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub weights: BTreeMap<String, Quantity>,
 }

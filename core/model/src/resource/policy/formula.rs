@@ -15,18 +15,18 @@ pub const REPLICAS_NAME: &str = "replicas";
 /// The name of the number of replicas that answer requests, in formulas.
 pub const READY_REPLICAS_NAME: &str = "ready_replicas";
 
-/// One number follows from several metrics by a formula, and is held against a target, or is a number of replicas itself.
+/// A formula makes one number of several metrics; it is compared with a target, or is itself the number of replicas.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct FormulaPolicy {
-    /// Over the metrics by their names, `replicas` (wanted until now) and `ready_replicas`. A metric stands for what was measured of it, in the
-    /// unit of its target: per cent of what is requested, the mean of the replicas, or the total of an Object or External metric. The target
-    /// itself has no effect.
+    /// The formula, such as `max(cpu / 60, queue_length / 30)`, over the metrics by their names, `replicas` (wanted so far) and
+    /// `ready_replicas`. A metric stands for its measured value in the unit of its target: percent of what is requested, the mean
+    /// over the replicas, or the total of an Object or External metric. The value of the target is not used.
     pub expression: Formula,
     /// The value that the expression should have, above 0. Without it, the expression is the number of replicas itself, rounded up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Quantity>,
-    /// How it is held against the target. Default: Value.
+    /// How the value is compared with the target. Default: Value.
     #[serde(default, skip_serializing_if = "FormulaTarget::is_default")]
     pub metric_type: FormulaTarget,
 }
@@ -34,10 +34,10 @@ pub struct FormulaPolicy {
 /// How the value of a formula is held against its target. The words are those of `autoscaling/v2`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum FormulaTarget {
-    /// It should be the target: so many times the target asks for so many times the replicas. For shares, means, and what is made of them.
+    /// It should be the target: twice the target asks for twice the replicas. For shares, means, and what is made of them.
     #[default]
     Value,
-    /// Its part for each replica should be the target: for totals, such as the length of a queue.
+    /// Divided by the number of replicas it should be the target. For totals, such as the length of a queue.
     AverageValue,
 }
 

@@ -22,11 +22,11 @@ const WAIT_MAX: Span = Span::from_secs(3600);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Evaluation {
-    /// How long an evaluation takes. 1s to 1h.
+    /// The time that one evaluation covers: it takes the metric's mean over it. 1s to 1h.
     pub every: Span,
-    /// So many evaluations must ask for a change the same way, the latest among them. 1 to 60.
+    /// How many evaluations, the latest among them, must ask for a change in the same direction. 1 to 60.
     pub breaches: u32,
-    /// Of so many latest ones. `breaches` to 60. Default: as many as `breaches`.
+    /// Among how many of the latest evaluations `breaches` must be found. `breaches` to 60. Default: as many as `breaches`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub of: Option<u32>,
 }
@@ -61,10 +61,11 @@ impl Evaluation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Cooldown {
-    /// From adding replicas to adding more. 0s to 1h.
+    /// The wait after adding replicas before more are added. 0s to 1h.
     #[serde(rename = "out")]
     pub scale_out: Span,
-    /// From adding or removing replicas to removing some. 0s to 1h. Scale-in is stabilised besides, as `behavior` says.
+    /// The wait after adding or removing replicas before some are removed. 0s to 1h. Scale-in is also stabilised, as `behavior`
+    /// says.
     #[serde(rename = "in")]
     pub scale_in: Span,
 }

@@ -20,26 +20,27 @@ const STEP_PERCENT_MAX: u32 = 10_000;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct StepPolicy {
-    /// The metric that is looked at, by its name; needed where there are several. Its target says how it is read (in percent of what is
-    /// requested, as a mean over the replicas, as the total), and not which value is aimed at.
+    /// The name of the metric to look at; required where there are several. The type of its target says how it is read (in
+    /// percent of what is requested, as a mean over the replicas, or as a total); the value of the target is not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
-    /// Steps that add replicas while the metric is high, from low to high and without a gap. The last one has no end. Default: none.
+    /// Steps that add replicas while the metric is high, in ascending order and without a gap. The last one has no `to`. Default:
+    /// none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub above: Vec<ScaleStep>,
-    /// Steps that remove replicas while the metric is low, from low to high and without a gap. The first one has no beginning, and the
-    /// last one ends below those of `above`. Default: none.
+    /// Steps that remove replicas while the metric is low, in ascending order and without a gap. The first one has no `from`, and
+    /// the last one ends below the first of `above`. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub below: Vec<ScaleStep>,
-    /// How often it is looked at, and how many looks must agree.
+    /// How often the metric is evaluated, and how many evaluations must agree. Default: those of its fields.
     #[serde(default)]
     pub evaluation: Evaluation,
-    /// How long a change rests before the next.
+    /// How long to wait after a change before the next one. Default: those of its fields.
     #[serde(default)]
     pub cooldown: Cooldown,
 }
 
-/// A range of a metric, and what is done while it lies in there.
+/// A range of a metric, and what is done while the metric lies in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "StepFields", into = "StepFields")]
 pub struct ScaleStep {
@@ -67,27 +68,27 @@ pub enum StepChange {
     Exactly(u32),
 }
 
-/// A range of a metric, and what is done while it lies in there: exactly one of `replicas`, `percent` and `exactly`.
+/// A range of a metric, and what is done while the metric lies in it: exactly one of `replicas`, `percent` and `exactly`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(extend("oneOf" = [{"required": ["replicas"]}, {"required": ["percent"]}, {"required": ["exactly"]}]))]
 struct StepFields {
-    /// Its least value, at least 0. Default: none, only in the first step of `below`.
+    /// The lowest value of the range, at least 0. Default: none; allowed only in the first step of `below`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     from: Option<Quantity>,
-    /// The value that is no part of it any more. Default: none, only in the last step of `above`.
+    /// The end of the range; this value itself is outside of it. Default: none; allowed only in the last step of `above`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     to: Option<Quantity>,
-    /// Adds (above) or removes (below) so many replicas, 1 to 1000000.
+    /// Adds (above) or removes (below) this many replicas, 1 to 1000000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replicas: Option<u32>,
-    /// Adds (above) or removes (below) so many percent of the replicas, 1 to 10000: rounded up when added, down when removed.
+    /// Adds (above) or removes (below) this percentage of the replicas, 1 to 10000: rounded up when added, down when removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     percent: Option<u32>,
-    /// The least that `percent` adds or removes, 1 to 1000000 replicas; only beside it. Default: 1.
+    /// The fewest replicas that `percent` adds or removes, 1 to 1000000; only together with it. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     at_least: Option<u32>,
-    /// Goes to this many replicas, 0 to 1000000; above never to fewer, below never to more.
+    /// Changes to this many replicas, 0 to 1000000; a step of `above` never lowers the number, a step of `below` never raises it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     exactly: Option<u32>,
 }

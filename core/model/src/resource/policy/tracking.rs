@@ -12,19 +12,20 @@ use super::Found;
 use super::pace::delays;
 use crate::resource::Span;
 
-/// Each metric asks for replicas in the ratio of measured to wanted, and the one that asks for most wins, as with `hpa`; but replicas
-/// that are not warm yet are not measured, count as ordered already when more are asked for, and keep any from being removed.
+/// Each metric asks for replicas in the ratio of its value to its target, and the metric that asks for the most wins, as with
+/// `hpa`. But replicas that are not warm yet are not measured; they count as already added when more are asked for, and while
+/// there are any, none is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct TrackingPolicy {
-    /// How long a replica that has become ready takes until what it uses is what it will use. 0s to 1h. Default: as long as replicas of the
-    /// service were seen to use more than their fellows, up to 2m; 30s before that was seen.
+    /// How long a replica that has become ready takes until its usage is representative. 0s to 1h. Default: as long as new
+    /// replicas of the service were seen to use more than the others, up to 2m; 30s until that has been seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warmup: Option<Span>,
     /// How long more must have been asked for, without a break, before replicas are added. 0s to 1h.
     pub out_after: Span,
-    /// How long fewer must have been asked for, without a break, before replicas are removed. 0s to 1h. Scale-in is stabilised besides,
-    /// as `behavior` says.
+    /// How long fewer must have been asked for, without a break, before replicas are removed. 0s to 1h. Scale-in is also
+    /// stabilised, as `behavior` says.
     pub in_after: Span,
 }
 

@@ -9,27 +9,27 @@ use super::Found;
 use super::pace::delays;
 use crate::resource::{MetricSpec, Quantity, Span};
 
-/// Replicas are added while one metric is above the high watermark and removed while it is below the low one; between them the number
-/// rests.
+/// Replicas are added while one metric is above the high watermark and removed while it is below the low one; between them the
+/// number stays.
 ///
 /// As many are added as bring it down to the high watermark, and as many are removed as bring it up to the low one, but never so many
 /// that it would be above the high one then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct WatermarkPolicy {
-    /// The metric that is looked at, by its name; needed where there are several. Its target says how it is read (in percent of what is
-    /// requested, as a mean over the replicas, as the total), and not which value is aimed at.
+    /// The name of the metric to look at; required where there are several. The type of its target says how it is read (in
+    /// percent of what is requested, as a mean over the replicas, or as a total); the value of the target is not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
-    /// Above it replicas are added.
+    /// Above this value replicas are added.
     pub high: Quantity,
-    /// Below it replicas are removed. Above 0, below `high`.
+    /// Below this value replicas are removed. Above 0, below `high`.
     pub low: Quantity,
-    /// How long the metric must have been above, without a break, before replicas are added. 0s to 1h.
+    /// How long the metric must have been above `high`, without a break, before replicas are added. 0s to 1h.
     #[serde(default)]
     pub out_after: Span,
-    /// How long the metric must have been below, without a break, before replicas are removed. 0s to 1h. Scale-in is stabilised besides,
-    /// as `behavior` says.
+    /// How long the metric must have been below `low`, without a break, before replicas are removed. 0s to 1h. Scale-in is also
+    /// stabilised, as `behavior` says.
     #[serde(default)]
     pub in_after: Span,
 }

@@ -15,9 +15,9 @@ pub enum RouteFilter {
     RequestHeaderModifier(HeaderModifier),
     /// Changes the headers that the client gets.
     ResponseHeaderModifier(HeaderModifier),
-    /// Sends a copy to another service, whose answer nobody hears.
+    /// Sends a copy of the request to another service, whose answer is discarded.
     RequestMirror(RequestMirror),
-    /// Answers with another address to go to.
+    /// Answers with a redirect to another address.
     RequestRedirect(RequestRedirect),
     /// Changes the host and the path that the service gets.
     UrlRewrite(UrlRewrite),
@@ -40,7 +40,7 @@ impl RouteFilter {
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct FilterFields {
-    /// Which.
+    /// Which of the other fields is meant.
     #[serde(rename = "type")]
     kind: FilterType,
     /// Changes the headers that the service gets.
@@ -49,11 +49,11 @@ struct FilterFields {
     /// Changes the headers that the client gets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     response_header_modifier: Option<HeaderModifier>,
-    /// Sends a copy to another service, whose answer nobody hears. Only of requests whose body is whole within 64 KiB; a copy
-    /// never delays or fails the request, and is left out when too many are under way.
+    /// Sends a copy of the request to another service, whose answer is discarded. Only requests with a body of at most 64 KiB are
+    /// copied. A copy never delays the request or makes it fail, and none is sent while too many are under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     request_mirror: Option<RequestMirror>,
-    /// Answers with another address to go to; not together with `backendRefs`.
+    /// Answers with a redirect to another address; not together with `backendRefs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     request_redirect: Option<RequestRedirect>,
     /// Changes the host and the path that the service gets.
@@ -69,9 +69,9 @@ enum FilterType {
     RequestHeaderModifier,
     /// Changes the headers that the client gets.
     ResponseHeaderModifier,
-    /// Sends a copy to another service.
+    /// Sends a copy of the request to another service.
     RequestMirror,
-    /// Answers with another address to go to.
+    /// Answers with a redirect to another address.
     RequestRedirect,
     /// Changes the host and the path that the service gets.
     #[serde(rename = "URLRewrite")]
@@ -138,17 +138,17 @@ impl From<RouteFilter> for FilterFields {
     }
 }
 
-/// Changes of headers. A header is named once in all three.
+/// Changes of headers. A header may be named only once in all three.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct HeaderModifier {
-    /// Headers in the place of those of that name, up to 16.
+    /// Headers that replace those of the same name, up to 16.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub set: Vec<HeaderSetting>,
-    /// Headers beside those of that name, up to 16.
+    /// Headers that are added to those of the same name, up to 16.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub add: Vec<HeaderSetting>,
-    /// Headers that are taken out, up to 16.
+    /// Names of headers that are removed, up to 16.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remove: Vec<HeaderName>,
 }
@@ -169,10 +169,10 @@ pub struct HeaderSetting {
 pub struct RequestMirror {
     /// The service that gets the copies; its weight has no effect.
     pub backend_ref: BackendRef,
-    /// Of a hundred requests so many. 0 to 100.
+    /// The percentage of the requests that is copied. 0 to 100; not together with `fraction`. Without both, all are copied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<u32>,
-    /// The share as a fraction.
+    /// The share of the requests that is copied, as a fraction; not together with `percent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fraction: Option<Fraction>,
 }
@@ -181,9 +181,9 @@ pub struct RequestMirror {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Fraction {
-    /// So many, at most `denominator`.
+    /// The numerator of the share, at most `denominator`.
     pub numerator: u32,
-    /// Of so many.
+    /// The denominator of the share, at least 1.
     #[serde(default = "hundred")]
     pub denominator: NonZeroU32,
 }
@@ -207,19 +207,19 @@ impl RequestMirror {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct RequestRedirect {
-    /// The scheme.
+    /// The scheme to redirect to. Default: as requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scheme: Option<Scheme>,
-    /// The host, one without `*`.
+    /// The host to redirect to, without `*`. Default: as requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<Hostname>,
     /// The path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathModifier>,
-    /// The port. Default: that of `scheme` if it is given, otherwise the listener's.
+    /// The port to redirect to. Default: that of `scheme` if it is given, otherwise the listener's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<NonZeroU16>,
-    /// The status of the answer.
+    /// The status of the answer: 301, 302, 303, 307 or 308.
     pub status_code: RedirectStatus,
 }
 
@@ -300,7 +300,7 @@ impl JsonSchema for RedirectStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct UrlRewrite {
-    /// The host, one without `*`. `X-Forwarded-Host` keeps the one that was asked for.
+    /// The new host, without `*`. `X-Forwarded-Host` keeps the one that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<Hostname>,
     /// The path.
@@ -308,27 +308,27 @@ pub struct UrlRewrite {
     pub path: Option<PathModifier>,
 }
 
-/// A path in the place of another; the query stays.
+/// Replaces the path; the query stays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "PathModifierFields", into = "PathModifierFields")]
 pub enum PathModifier {
-    /// In the place of the whole path.
+    /// What replaces the whole path.
     ReplaceFullPath(UrlPath),
     /// In the place of the prefix that the rule's only match names.
     ReplacePrefixMatch(UrlPath),
 }
 
-/// A path in the place of another: `type` says of which part, and the field of the same name which.
+/// Replaces the path: `type` says which part, and the field of the same name with what.
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct PathModifierFields {
-    /// Of which part.
+    /// Which part of the path is replaced.
     #[serde(rename = "type")]
     kind: PathModifierType,
-    /// In the place of the whole path.
+    /// What replaces the whole path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replace_full_path: Option<UrlPath>,
-    /// In the place of the prefix that matched; the rule has one match, by PathPrefix.
+    /// What replaces the prefix that matched; the rule must have exactly one match, by PathPrefix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replace_prefix_match: Option<UrlPath>,
 }
@@ -336,7 +336,7 @@ struct PathModifierFields {
 /// Which part of a path is replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 enum PathModifierType {
-    /// All of it.
+    /// The whole path.
     #[default]
     ReplaceFullPath,
     /// The prefix that matched.

@@ -11,14 +11,14 @@ use crate::resource::Quantity;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct RouteLimits {
-    /// Requests by time; past it they are answered 429 with Retry-After. Each proxy counts for itself. Default: any number.
+    /// The rate of requests; those above it are answered 429 with Retry-After. Each proxy counts for itself. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests: Option<RequestLimit>,
-    /// Bytes of a request's body; a longer one is answered 413. From 0. Default: any number.
+    /// The largest body of a request, in bytes; a longer one is answered 413. At least 0. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<Quantity>,
-    /// Connections of clients at once on the address; further ones wait in the system's queue until one ends. Where routes share the
-    /// address, the least holds. 1 to 1000000. Default: any number.
+    /// The most connections of clients at once on the address; further ones wait in the system's queue until one ends. Where
+    /// routes share the address, the lowest limit holds. 1 to 1000000. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<NonZeroU32>,
 }
@@ -34,9 +34,9 @@ impl RouteLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct RequestLimit {
-    /// Requests in a second, in the long run. 1 to 1000000.
+    /// Requests a second, in the long run. 1 to 1000000.
     pub per_second: NonZeroU32,
-    /// Requests at once after a quiet time. 1 to 1000000. Default: as many as in a second.
+    /// How many requests may come at once after a quiet time. 1 to 1000000. Default: as many as `perSecond`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burst: Option<NonZeroU32>,
     /// Whose requests are counted together.
@@ -50,10 +50,10 @@ pub struct RequestLimit {
 )]
 #[serde(rename_all = "camelCase")]
 pub enum LimitBy {
-    /// Everybody's.
+    /// Those of all clients.
     #[default]
     All,
-    /// Those of a client, by its address; of IPv6 by the first 64 bits, which are one customer's. Past 65,536 clients at once,
-    /// further ones are counted together.
+    /// Those of each client by itself, told apart by their addresses; of IPv6 by the first 64 bits, which belong to one customer.
+    /// Beyond 65,536 clients at once, further ones are counted together.
     Client,
 }
