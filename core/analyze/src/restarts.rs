@@ -84,8 +84,8 @@ pub fn well(now: Time, memory: &mut RestartMemory, ready_since: Option<Time>, se
 
 /// How many ends in a row make a crash loop; `None` when there is none.
 ///
-/// A crash loop lasts until the replica has been healthy. The ends that began it leave the window during its long wait; that the
-/// last wait was longer than any ordinary one tells that it goes on.
+/// A crash loop lasts until the replica has been healthy. The ends that began it leave the window during its long wait; a last wait
+/// longer than any ordinary one shows that the loop goes on.
 pub(crate) fn is_crash_loop(now: Time, memory: &RestartMemory, settings: &RestartSettings) -> Option<u32> {
     let begin = now - settings.crash_loop_window;
     let as_count = |ends: usize| u32::try_from(ends).unwrap_or(u32::MAX);
@@ -126,8 +126,8 @@ fn growing(last: Duration, settings: &RestartSettings, jitter: &mut Stream) -> D
     jitter.span(least, (last * 3).max(least)).min(settings.backoff_max)
 }
 
-/// Between the last wait and three times as long, from the least to the longest of a crash loop: about as long as it has failed so far, so that
-/// what was missing for seconds costs no more than about as many.
+/// Between the last wait and three times as long, within the least and the longest wait of a crash loop: about as long as it has failed so far,
+/// so that a failure whose cause lasts for seconds costs no more than about as many seconds.
 fn looping(last: Duration, settings: &RestartSettings, jitter: &mut Stream) -> Duration {
     let least = last.max(settings.crash_loop_wait_min);
     jitter.span(least, least * 3).min(settings.crash_loop_wait)

@@ -99,7 +99,7 @@ pub enum Verdict {
 /// Why an endpoint was not ejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kept {
-    /// It is not one of the service's endpoints (any more).
+    /// It is not, or no longer, one of the service's endpoints.
     Unknown,
     /// It is ejected already.
     AlreadyEjected,

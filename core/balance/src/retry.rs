@@ -7,13 +7,13 @@ mod tests;
 
 /// Attempts that one request may take.
 ///
-/// During a rolling restart at most a few dead endpoints are in the roster at once; a request that has failed on eight has met a failing service.
+/// During a rolling restart at most a few dead endpoints are in the roster at once; when a request has failed on eight, the service itself is failing.
 pub const TRIES_MAX: u8 = 8;
 
 /// How often one request may be left without an answer by endpoints that had got it.
 ///
-/// One whose replica is killed meets that once, seldom twice. What three in a row cannot answer may be what they fall over, and each further
-/// one would fall with them.
+/// A request whose replica is killed meets that once, seldom twice. One that three endpoints in a row leave without an answer may be what makes them
+/// crash, and each further one would crash as well.
 pub const UNANSWERED_MAX: u8 = 3;
 
 /// Bytes of a request body that are kept for sending again.

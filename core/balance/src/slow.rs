@@ -12,13 +12,13 @@ const FELLOWS_MIN: usize = 3;
 
 /// When an endpoint is so slow that it is ejected.
 ///
-/// It is compared with the others in the same window, so that what slows down all of them, such as load or a database, ejects none. How long an
-/// ejection lasts, and how many endpoints may be ejected, says the [`OutlierPolicy`](crate::OutlierPolicy).
+/// It is compared with the others in the same window, so that what slows down all of them, such as load or a database, ejects none. The
+/// [`OutlierPolicy`](crate::OutlierPolicy) says how long an ejection lasts and how many endpoints may be ejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlowPolicy {
     /// Its median latency exceeds this percentage of the others'.
     pub percent: u32,
-    /// And it is longer by at least this: three milliseconds are no reason where one is usual.
+    /// And it is longer by at least this: three milliseconds instead of one are no reason to eject.
     pub at_least: Duration,
     /// How long its answers are observed before it is judged.
     pub window: Duration,

@@ -18,7 +18,7 @@ impl Agenda {
         match self.by_service.get_mut(service) {
             Some(old) if *old == date => {}
             Some(old) => {
-                // The key is taken out and put back: its name need not be made anew.
+                // The key is taken out and put back, so that its name is not copied.
                 if let Some((_, name)) = self.by_date.take(&(*old, service.clone())) {
                     self.by_date.insert((date, name));
                 }

@@ -1,4 +1,4 @@
-//! The loop itself: the order of the phases, and nothing else.
+//! The loop itself: it only puts the phases in order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,7 +106,7 @@ impl ControlLoop {
         self.flight.len()
     }
 
-    /// Whether a later epoch has spoken: this loop then sends nothing any more.
+    /// Whether there is a later epoch: this loop then sends nothing any more.
     pub fn is_deposed(&self) -> bool {
         self.flight.is_deposed()
     }
@@ -366,7 +366,7 @@ fn next_sync(due: Time, now: Time, period: Duration) -> Time {
     if next > now { next } else { now + period }
 }
 
-/// Tells people of waits that the last plan did not have.
+/// Adds events for waits that the last plan did not have.
 fn tell_new_waits(now: Now, service: &ServiceState, waits: &[Wait], out: &mut Outbox) {
     for wait in waits.iter().filter(|wait| !service.waits.contains(wait)) {
         let whom =
@@ -375,7 +375,7 @@ fn tell_new_waits(now: Now, service: &ServiceState, waits: &[Wait], out: &mut Ou
     }
 }
 
-/// Nobody wants it, and nothing is left of it.
+/// Whether the service is withdrawn and nothing is left of it.
 fn is_gone(service: &ServiceState) -> bool {
     service.declared.is_none() && service.places.is_empty() && service.exposure == Exposure::None
 }

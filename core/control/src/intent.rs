@@ -151,7 +151,7 @@ pub(crate) fn recall(now: Time, knowledge: &mut Knowledge, memory: &Memory) {
     }
     service.capacity.clone_from(&memory.capacity);
     service.set_foresight(now, memory.load.as_ref());
-    // An earlier run may have told the proxy to listen: the proxy is told again, whichever way it is.
+    // An earlier run may have told the proxy to listen: the proxy is told again, whether it listens or not.
     if service.exposure == Exposure::None {
         service.exposure = Exposure::unknown(now);
     }

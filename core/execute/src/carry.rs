@@ -14,7 +14,7 @@ use model::resource::{Resources, Stop};
 
 use crate::dispatch::Dispatch;
 
-/// From the stop signal to the kill of a replica whose declaration is not known: the default of `stop.grace`.
+/// The time from the stop signal to the kill for a replica whose declaration is not known: the default of `stop.grace`.
 const GRACE_OF_STRANGERS: Duration = Duration::from_secs(10);
 
 /// How often the proxy is told to drain a replica before the replica is stopped without its answer.
@@ -200,7 +200,7 @@ impl Dispatch<'_> {
             Stage::Running(_) | Stage::Draining { .. } => {}
             Stage::Empty { .. } | Stage::Starting { .. } | Stage::Stopping { .. } => return,
         }
-        // Its end takes it out of the traffic: the proxy need not be told any more.
+        // Its end takes it out of the traffic, so the proxy need not be told.
         if let Stage::Draining { admit: Some(unanswered), .. } = place.stage {
             self.flight.land(unanswered.action);
         }
@@ -222,7 +222,7 @@ impl Dispatch<'_> {
     }
 }
 
-/// The traffic that a replica gets by its role and by whom it stands in for.
+/// The traffic that a replica gets, by its role and by the replica that it stands in for.
 fn admission_of(place: &Place) -> Admission {
     match (place.role, place.stands_in_for) {
         (Role::Spare, _) => Admission::Spare,

@@ -1,4 +1,4 @@
-//! Sending actions out and telling people of it.
+//! Sends actions out and tells people about them.
 
 use std::time::Duration;
 
@@ -17,11 +17,11 @@ use crate::outbox::Outbox;
 pub struct Dispatch<'a> {
     /// The time of the input that is being answered.
     pub now: Now,
-    /// After which an action without an end is told again.
+    /// After this time an action whose end is not known is sent again.
     pub timeout: Duration,
     /// The actions on their way.
     pub flight: &'a mut Flight,
-    /// What this step of the loop puts out.
+    /// The output of this step of the loop.
     pub out: &'a mut Outbox,
 }
 
@@ -31,7 +31,7 @@ impl Dispatch<'_> {
         self.flight.tell(self.now.time, self.timeout, kind, reason.clone(), self.out)
     }
 
-    /// Tells people what happened to the replica in a place.
+    /// Adds an event that says what happened to the replica in a place.
     pub(crate) fn note(
         &mut self,
         service: &ServiceState,

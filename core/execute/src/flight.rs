@@ -10,16 +10,16 @@ use model::time::Time;
 
 use crate::outbox::Outbox;
 
-/// Actions that were told and of which no end is known.
+/// Actions that were sent and whose end is not known yet.
 ///
-/// At most one for each replica and two for each service (its listener, its memory), so the plan's bounds bound it.
+/// At most one for each replica and two for each service (its listener, its memory), so the bounds of the plan bound their number.
 #[derive(Clone, Debug, Default)]
 pub struct Flight {
     epoch: Epoch,
     told: u64,
     aloft: BTreeMap<ActionId, Aloft>,
     due: BTreeSet<(Time, ActionId)>,
-    /// Set once a later epoch has spoken: from then on nothing is told any more.
+    /// Set once a later epoch was heard of: from then on nothing is sent any more.
     deposed: bool,
 }
 
@@ -35,7 +35,7 @@ impl Flight {
         Self { epoch, ..Self::default() }
     }
 
-    /// Tells a new action, and follows it until it lands; after `timeout` without an end it is told again.
+    /// Sends a new action, and follows it until it lands; if its end is not known after `timeout`, it is sent again.
     pub fn tell(
         &mut self,
         now: Time,
@@ -61,12 +61,12 @@ impl Flight {
         Some(aloft.action)
     }
 
-    /// Follows an action that has landed once more: it is told again at `at`, by the same id.
+    /// Follows an action again that has landed: it is sent again at `at`, with the same id.
     pub fn postpone(&mut self, action: Action, at: Time) {
         self.follow(action, at);
     }
 
-    /// Tells again what is overdue.
+    /// Sends overdue actions again.
     pub fn repeat_overdue(&mut self, now: Time, timeout: Duration, out: &mut Outbox) {
         while let Some((due, id)) = self.due.first().copied()
             && due <= now
@@ -96,12 +96,12 @@ impl Flight {
         self.aloft.is_empty()
     }
 
-    /// A later epoch has spoken: this loop has nothing to say any more (fencing).
+    /// Notes that there is a later epoch: this loop sends nothing any more (fencing).
     pub fn depose(&mut self) {
         self.deposed = true;
     }
 
-    /// Whether a later epoch has spoken.
+    /// Whether a later epoch was heard of.
     pub fn is_deposed(&self) -> bool {
         self.deposed
     }

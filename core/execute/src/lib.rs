@@ -1,7 +1,7 @@
 //! Execute: steps that passed the guard become actions, and actions are followed to their end.
 //!
-//! An action that ended `Unknown`, or of whose end nothing is heard, is told again by the same id; the platform does it at most
-//! once. It is followed until an outcome or an observation says how it ended. Carrying out a plan leaves nothing to choose.
+//! An action that ended `Unknown`, or whose end is not heard of, is sent again with the same id; the platform carries it out at most
+//! once. It is followed until an outcome or an observation says how it ended. Nothing is decided here: a plan leaves no choices.
 
 mod dispatch;
 pub use dispatch::Dispatch;

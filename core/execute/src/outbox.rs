@@ -1,4 +1,4 @@
-//! What one step of the loop puts out.
+//! The output of one step of the loop.
 
 use std::hash::{Hash, Hasher};
 
@@ -10,15 +10,15 @@ use model::name::ServiceName;
 use model::reason::Reason;
 use model::time::Now;
 
-/// Actions for the world and events for people, in the order in which they came to be.
+/// Actions for the world and events for people, each in the order in which they arose.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outbox {
-    /// To be journaled, then done.
+    /// To be journaled, then carried out.
     pub actions: Vec<Action>,
     /// To be shown.
     pub events: Vec<Event>,
-    /// To be kept for those who ask later: every decision on a size, also those that changed nothing. No part of the digest, which is
-    /// of what has an effect.
+    /// To be kept for explanations later: every decision on a size, also those that changed nothing. Not part of the digest, which covers
+    /// only what has an effect.
     pub decisions: Vec<Decided>,
 }
 
@@ -30,7 +30,7 @@ impl Outbox {
         self.decisions.clear();
     }
 
-    /// Whether nothing came out that has an effect.
+    /// Whether it holds nothing that has an effect.
     pub fn is_empty(&self) -> bool {
         self.actions.is_empty() && self.events.is_empty()
     }
@@ -47,10 +47,10 @@ impl Outbox {
         self.events.push(Event { at, service: service.clone(), replica, kind, reason });
     }
 
-    /// A number that two outboxes share only when they hold the same, but for chance in 2⁶⁴.
+    /// A number that is the same for two outboxes only if their contents are, but for a chance of one in 2⁶⁴.
     ///
-    /// XXH3 over ids, verbs, targets and reasons; a declaration counts by its name and revision. The journal keeps it, and a
-    /// replay that gives another one has found a decision that depends on something that is not in the journal.
+    /// XXH3 over ids, verbs, targets and reasons; a declaration counts by its name and revision. The journal keeps it: a replay that
+    /// gives another one shows that a decision depends on something that is not in the journal.
     pub fn digest(&self) -> u64 {
         if self.is_empty() {
             return 0;

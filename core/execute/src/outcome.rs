@@ -25,14 +25,14 @@ pub enum Settled {
 
 /// Folds the end of an action into the picture.
 ///
-/// An action that ended `Unknown` is told again after the timeout, by the same id: repeating it is safe, guessing is not.
+/// An action that ended `Unknown` is sent again after the timeout, with the same id: repeating it is safe, guessing is not.
 pub fn settle(
     dispatch: &mut Dispatch<'_>,
     knowledge: &mut Knowledge,
     id: ActionId,
     outcome: &Outcome,
 ) -> Settled {
-    // Says that a later epoch has spoken, whatever the action was.
+    // Whatever the action was, this says that there is a later epoch.
     if *outcome == Outcome::Refused(Refusal::StaleEpoch) {
         dispatch.flight.depose();
     }
@@ -147,7 +147,7 @@ fn failed(
             state.exposure = Exposure::Failed { revision, since, message, retry };
             dispatch.out.tell(dispatch.now, &service, None, EventKind::ActionFailed, reason);
         }
-        // What must happen in the end is told again after a while; a newer memory takes the place of one that waits.
+        // An action that must happen in the end is sent again after a while; a newer memory replaces one that waits.
         ActionKind::Stop { .. }
         | ActionKind::Admit { .. }
         | ActionKind::Conceal(_)
@@ -159,7 +159,7 @@ fn failed(
     Settled::Service(service)
 }
 
-/// The life that the action was for is not there: it has ended, or has a successor. Reports tell which.
+/// The life that the action was for is not there: it has ended, or has a successor. Reports will say which.
 fn overtaken(dispatch: &Dispatch<'_>, knowledge: &mut Knowledge, action: &Action) -> Settled {
     match &action.kind {
         ActionKind::Admit { replica, .. } => {

@@ -21,7 +21,7 @@ const SCALING_REFRESH: Duration = Duration::from_secs(30);
 /// 10 min, as Kubernetes' recommender writes its checkpoints: a restart forgets less than a hundredth of a half-life.
 const USAGE_REFRESH: Duration = Duration::from_mins(10);
 
-/// Tells what must survive a restart, when it differs from what was written down last.
+/// Sends what must survive a restart to be written, when it differs from what was written last.
 pub fn remember(dispatch: &mut Dispatch<'_>, service: &mut ServiceState) {
     let is_kept = service.remembered.as_ref().is_some_and(|last| {
         let age = dispatch.now.time.since(last.at);
@@ -34,7 +34,7 @@ pub fn remember(dispatch: &mut Dispatch<'_>, service: &mut ServiceState) {
     if is_kept {
         return;
     }
-    // An older one that is still on its way must not be told again over the newer.
+    // An older one that is still on its way must not be sent again, or it would overwrite the newer.
     if let Some(last) = &service.remembered {
         dispatch.flight.land(last.by);
     }
@@ -45,8 +45,8 @@ pub fn remember(dispatch: &mut Dispatch<'_>, service: &mut ServiceState) {
 
 /// Whether `last` says what is to be remembered now.
 ///
-/// Times of recommendations may have moved by less than `slack`, and while there is any, a policy may have measured more.
-/// Allocates nothing: this is asked in each period of each service.
+/// A difference of less than `slack` in the times of recommendations does not count, nor, with any slack, does what a policy has measured
+/// since. Allocates nothing: this is asked in each period of each service.
 fn is_scaling_written(service: &ServiceState, last: &Memory, slack: Duration) -> bool {
     let (now, then) = (&service.scaling, &last.scaling);
     last.desired == service.desired
@@ -70,7 +70,7 @@ fn is_scaling_written(service: &ServiceState, last: &Memory, slack: Duration) ->
         && service.taught().eq(last.restarts.iter().map(|(ordinal, restart)| (*ordinal, restart)))
 }
 
-/// Whether `last` has the load as it is to be remembered: a record that must be written is a new one.
+/// Whether `last` has the load that is to be remembered: a record is replaced by a new one when it must be written again.
 fn is_load_written(service: &ServiceState, last: &Memory) -> bool {
     match (&last.load, service.foresight.as_ref()) {
         (Some(last), Some(foresight)) => Arc::ptr_eq(last, foresight.remembered()),
@@ -79,7 +79,7 @@ fn is_load_written(service: &ServiceState, last: &Memory) -> bool {
     }
 }
 
-/// Whether `last`, written `age` ago, has what replicas use, or may be so far behind. A reset is written at once.
+/// Whether `last`, written `age` ago, has the present usage of replicas, or may still lag behind it. A reset is written at once.
 fn is_usage_written(service: &ServiceState, last: &Memory, age: Duration) -> bool {
     let is_added_to = service.usage.samples >= last.usage.samples;
     (is_added_to && age < USAGE_REFRESH) || last.usage == service.usage

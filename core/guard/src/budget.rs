@@ -52,8 +52,8 @@ pub(crate) fn storm(tally: &Tally<'_>, ordinal: Ordinal) -> Option<Reason> {
 
 /// A protected replica stays.
 ///
-/// One that a person protects is neither removed when its service shrinks nor replaced by one of another size; healing and
-/// rollouts go on. One that says itself that it must stay, or says nothing while it serves, is not removed when its service
+/// A replica that a person protects is neither removed when its service shrinks nor replaced by one of another size; healing and
+/// rollouts go on. A replica that reports that it must stay, or that serves and reports nothing, is not removed when its service
 /// shrinks.
 pub(crate) fn protection(tally: &Tally<'_>, step: &Step, ordinal: Ordinal) -> Option<Reason> {
     let (Change::Drain { then, .. } | Change::Stop { then, .. }) = step.change else { return None };

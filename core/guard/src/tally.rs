@@ -1,4 +1,4 @@
-//! What a service would look like after the steps that were let through so far.
+//! A service as it would be after the steps that were let through so far.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,10 +37,10 @@ pub(crate) struct Tally<'a> {
     pub(crate) protect: Option<ProtectMetric<'a>>,
 }
 
-/// The metric by which replicas say for themselves that they must stay: above 0 they must.
+/// The metric by which replicas report that they must stay: above 0 they must.
 pub(crate) struct ProtectMetric<'a> {
     pub(crate) name: &'a Arc<str>,
-    /// What each replica says, of those that say anything.
+    /// The value of each replica that reports one.
     pub(crate) said: BTreeMap<Ordinal, Milli>,
 }
 

@@ -13,22 +13,22 @@ use model::time::Time;
 
 use crate::place::Place;
 
-/// The smallest amount of processor that is told apart.
+/// The finest difference in processor usage that is kept.
 const CPU_WIDTH: Width = Width(10);
 
-/// The smallest amount of memory that is told apart: 10 MB.
+/// The finest difference in memory that is kept: 10 MB.
 const MEMORY_WIDTH: Width = Width(10_000_000);
 
-/// Over how long a mean of the processor is taken.
+/// The time over which a mean of the processor usage is taken.
 const CPU_SAMPLE: Duration = Duration::from_mins(1);
 
 /// After a longer gap between reports no mean is taken.
 const CPU_SAMPLE_MAX: Duration = Duration::from_mins(5);
 
-/// The most memory in each such time of a life is one sample.
+/// The peak of memory in each such time of a life is one sample.
 const MEMORY_PEAK: Duration = Duration::from_hours(24);
 
-/// A replica that ran out of memory is assumed to need more by this much or by a fifth, whichever is more.
+/// A replica that ran out of memory is assumed to need this much more, or a fifth more, whichever is greater.
 const OUT_OF_MEMORY_BUMP: Bytes = Bytes(100 << 20);
 
 /// The margin of a recommendation above what was used, in hundredths.
@@ -45,7 +45,7 @@ pub struct Gauge {
     peak: Option<Peak>,
 }
 
-/// The most memory of a time.
+/// The peak of memory within a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Peak {
     /// When the time began.
@@ -64,7 +64,7 @@ pub struct Estimate {
     pub memory: Option<Range<Bytes>>,
 }
 
-/// An amount that should suffice, and bounds that close in on it as samples come; an amount outside of them is surely wrong.
+/// An amount that should suffice, and bounds that close in on it as samples come; an amount outside of them is almost certainly wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range<T> {
     /// Less is too little: half of the samples need more.
@@ -126,7 +126,7 @@ fn observe_memory(profile: &mut UsageProfile, gauge: &mut Gauge, at: Time, bytes
     gauge.peak = Some(Peak { begun, at, bytes });
 }
 
-/// Learns from a replica of `place` that was killed for want of memory; `limit` is what it had.
+/// Learns from a replica of `place` that was killed because it ran out of memory; `limit` is what it had.
 pub(crate) fn ran_out_of_memory(
     profile: &mut UsageProfile,
     place: &mut Place,
@@ -140,7 +140,7 @@ pub(crate) fn ran_out_of_memory(
     observe_memory(profile, gauge, at, needed);
 }
 
-/// How large a replica should be by what `profile` has seen until `now`.
+/// How large a replica should be, by what `profile` has seen up to `now`.
 pub fn estimate(profile: &UsageProfile, now: Time) -> Estimate {
     let confidence = confidence(profile, now);
     // As the recommender of Kubernetes has it: after a day the upper bound is twice what was seen, after a week 1.14 times; the lower

@@ -32,14 +32,14 @@ use crate::place::Place;
 /// The interval at which the agent reports the counters.
 const REPORTED_EVERY: Duration = Duration::from_secs(1);
 
-/// How far a report may be off its interval: off by so much at both ends, a window of five seconds is a fifth longer or shorter than
-/// it seems.
+/// How far a report may be off its interval: if it is off by this much at both ends, a window of five seconds is a fifth longer or
+/// shorter than it seems.
 const REPORTED_OFF_MAX: Duration = Duration::from_millis(500);
 
 /// Shortest window: five seconds of requests say what a steady load does.
 const WINDOW_MIN: Duration = Duration::from_secs(5);
 
-/// A window with too few requests for the promised quantile is closed after this time, with those that it has.
+/// A window with too few requests for the promised quantile is closed after this time with the requests that it has.
 const WINDOW_FULL: Duration = Duration::from_secs(60);
 
 /// A longer window is dropped: reports were missing.
@@ -48,7 +48,7 @@ const WINDOW_MAX: Duration = Duration::from_secs(75);
 /// The fewest requests from which a quantile is taken.
 const REQUESTS_MIN: u64 = 10;
 
-/// How long a replica is not watched after it became ready: its caches and compilers are cold.
+/// How long a replica is not watched after it became ready, while its caches and compilers are cold.
 const WARM_UP: Duration = Duration::from_secs(10);
 
 /// The window of a replica that is watched.

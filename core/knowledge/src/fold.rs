@@ -1,6 +1,6 @@
 //! Folding facts into the picture.
 //!
-//! Folding the same fact twice leaves the picture as folding it once: reports are told again, and come twice.
+//! Folding a fact twice has the same effect as folding it once: reports are sent again, and come twice.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub enum Folded {
         /// Since when it had been ready.
         ready_since: Time,
     },
-    /// A replica ended that was not asked to.
+    /// A replica ended that was not told to stop.
     Lost {
         /// How.
         exit: Exit,
@@ -99,7 +99,7 @@ impl Knowledge {
         folded
     }
 
-    /// Notes how long a replica took that is ready for the first time, and begins to watch it warm up. Nothing is learned from
+    /// For a replica that is ready for the first time, notes how long that took and begins to watch it warm up. Nothing is learned from
     /// a replica that an earlier run started.
     fn learn_from_start(&mut self, now: Time, replica: &ReplicaId) {
         let Some(service) = self.service_mut(&replica.service) else { return };
@@ -113,7 +113,7 @@ impl Knowledge {
         starts::note(&mut service.starts, now.since(place.restart.began));
     }
 
-    /// Takes a running replica into the picture that this run has not started.
+    /// Adds a running replica to the picture that this run has not started.
     fn adopt(&mut self, now: Now, observed: &Observed, events: &mut Vec<Event>) -> Folded {
         let service = self.service_or_new(&observed.replica.service);
         // Nobody declared it. An earlier run may have told the proxy to listen for it: the proxy is told to stop.
@@ -148,7 +148,7 @@ impl Knowledge {
         if exit.out_of_memory && service.is_measured() {
             service.ran_out_of_memory(replica.ordinal, now.time);
         }
-        // As declared now. A replica of an older declaration may have got another signal; its end is then told as it is.
+        // As declared now. A replica of an older declaration may have got another signal; its end is then reported as it happened.
         let stop_signal =
             service.last_declared.as_ref().map_or_else(Signal::default, |it| it.spec.stop.signal);
         let Some(place) = service.places.get_mut(&replica.ordinal) else { return Folded::Same };
@@ -219,7 +219,7 @@ impl Knowledge {
         folded
     }
 
-    /// Folds what the platform says of a replica's resources, unless a change is under way: it could be as before or as after.
+    /// Folds what the platform says of a replica's resources, unless a change is under way: the report could be from before or after it.
     fn allotted(&mut self, at: Time, allotted: &Allotted) -> Folded {
         let Some(place) = self.place_mut(&allotted.replica) else { return Folded::Same };
         if place.resources == Some(allotted.resources) || matches!(place.fitting, Fitting::Telling { .. }) {
@@ -307,7 +307,7 @@ fn served(service: &mut ServiceState, at: Time, traffic: &Traffic, promises: boo
     }
     if promises {
         let asked = place.asked.get_or_insert_default();
-        // The two counters are not read at one moment, so their sum may seem to fall: it never does.
+        // The two counters are not read at the same moment, so their sum may seem to fall, which it never does.
         let before = asked.last().map_or(0, |(_, before)| before);
         asked.push(at, traffic.requests.saturating_add(traffic.in_flight.into()).max(before));
     }
@@ -340,7 +340,7 @@ fn fold_health(
             Health { since: now.time, begun: false, ready: false, ready_changed: now.time, sick_since: None }
         }
         Stage::Running(health) => health,
-        // A late report brings no life back that is over or on its way out.
+        // A late report does not revive a life that is over or on its way out.
         Stage::Empty { .. } | Stage::Draining { .. } | Stage::Stopping { .. } => return Folded::Same,
     };
     let after = Health {
@@ -366,7 +366,7 @@ fn fold_health(
     }
 }
 
-/// Whether its service would miss it: it has been ready and passes its liveness probe.
+/// Whether its end is a loss to its service: it has been ready and passes its liveness probe.
 fn serves(place: &Place) -> bool {
     let is_alive = place.health().is_some_and(|health| health.sick_since.is_none());
     is_alive && place.role == Role::Active && !place.was_never_ready()

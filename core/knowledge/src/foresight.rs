@@ -62,7 +62,7 @@ pub struct Foresight {
 /// What was forecast when the last step was over.
 #[derive(Clone, Debug)]
 struct Said {
-    /// The forecast, known events included.
+    /// The forecast, with known events.
     ahead: Ahead,
     /// The same from the current step on, while that is above the last one.
     rising: Option<Rising>,

@@ -1,4 +1,4 @@
-//! What sources of metrics have measured last.
+//! The latest measurements of sources of metrics.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use model::time::Time;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Readings(BTreeMap<MetricKey, Reading>);
 
-/// What one source has said last.
+/// The latest report of one source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
     /// The source.
@@ -27,10 +27,10 @@ pub struct Reading {
     pub by_replica: BTreeMap<Ordinal, ReplicaReading>,
 }
 
-/// What one replica has said last.
+/// The latest report of one replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicaReading {
-    /// Which life of it.
+    /// Which life of the replica.
     pub incarnation: Incarnation,
     /// What it said.
     pub latest: Latest,
@@ -58,12 +58,12 @@ pub enum Lack {
 }
 
 impl Readings {
-    /// The reading of what `key` names.
+    /// The reading of the metric that `key` names.
     pub(crate) fn of(&self, key: &MetricKey) -> Option<&Reading> {
         self.0.get(key)
     }
 
-    /// Takes what a source has said. The withdrawal of a source that another one has replaced has no effect.
+    /// Takes the report of a source. The withdrawal of a source that another one has replaced has no effect.
     pub(crate) fn take(&mut self, at: Time, measured: &Measured) {
         let is_full = self.0.len() == METRIC_SOURCES_MAX;
         let known = self.0.get_mut(&measured.key);
@@ -203,7 +203,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against the whole history, looked through from its end.
+        /// Compares with the whole history, searched from its end.
         #[test]
         fn the_last_measurement_stands_until_it_is_too_old(history in prop::collection::vec((0..15_u64, said()), 0..20)) {
             let (mut readings, mut now) = (Readings::default(), Time::from_millis(1_000_000));

@@ -47,13 +47,13 @@ pub struct Place {
     pub cpu: Series,
     /// Memory in use, and when that was seen.
     pub memory: Option<(Time, Bytes)>,
-    /// Measured only for vertical scaling and under a limit of the processor; boxed, as most replicas have neither.
+    /// Measured only for vertical scaling and under a limit on the processor; boxed, as most replicas have neither.
     pub measured: Option<Box<Measured>>,
     /// The watch on its warm-up, while that goes on.
     pub settling: Option<Box<Settling>>,
     /// Requests since the start of this life.
     pub requests: Series,
-    /// Of those, the ones that failed by the replica's fault.
+    /// Those of them that failed by the replica's fault.
     pub errors: Series,
     /// When the proxy last reported it as ejected; zero when it never has.
     pub ejected_at: Time,
@@ -69,17 +69,17 @@ pub struct Place {
     pub watch: Option<Box<Watch>>,
 }
 
-/// What is measured only of some lives.
+/// Measurements that only some lives have.
 #[derive(Clone, Debug, Default)]
 pub struct Measured {
-    /// What it uses and was not counted yet.
+    /// Its usage that has not been counted yet.
     pub(crate) gauge: Gauge,
-    /// How it fares with its limit of the processor; `None` where none holds it.
+    /// How often its limit on the processor throttles it; `None` without a limit.
     pub(crate) throttle: Option<Throttle>,
 }
 
 /// How long the largest latency is kept: as long as the window of other metrics. The proxy reports four times a second, and some
-/// reports are of no request.
+/// reports cover no request.
 pub(crate) const SLOWEST_HELD: Duration = Duration::from_secs(2);
 
 /// How long a report of an ejection holds: the proxy repeats it every second for as long as it is true.
@@ -138,7 +138,7 @@ pub enum Fitting {
     Telling {
         /// By which action.
         action: ActionId,
-        /// What it shall be able to use.
+        /// The resources that it shall have.
         resources: Resources,
     },
     /// The platform could not.
@@ -252,7 +252,7 @@ impl Place {
         self.watch = None;
     }
 
-    /// How often its replica is throttled; `None` without a limit of the processor.
+    /// How often its replica is throttled; `None` without a limit on the processor.
     pub fn throttle(&self) -> Option<&Throttle> {
         self.measured.as_ref()?.throttle.as_ref()
     }

@@ -11,7 +11,7 @@ pub const SAMPLES_MAX: usize = 9;
 
 /// The latest values of one counter that only grows.
 ///
-/// Only the latest is kept as it is, the others by how far each is from the next: a hundred thousand replicas have three of these each.
+/// Only the latest is kept whole, the others as the difference to the next: with a hundred thousand replicas there are three of these for each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Series {
     latest: (Time, u64),
@@ -40,9 +40,9 @@ pub struct Growth {
 }
 
 impl Series {
-    /// Adds a sample. One that is not later than the last is a duplicate or out of order and changes nothing; one whose
+    /// Adds a sample. One that is not later than the last is a duplicate or out of order and changes nothing. One whose
     /// value is smaller begins the series anew, as the counter has, and so does one that is further from the last than a
-    /// step can say: 49 days, or 4,294,967,295 of what is counted.
+    /// step can hold: 49 days, or a count of 4,294,967,295.
     pub fn push(&mut self, at: Time, value: u64) {
         let Some((last_at, last)) = self.last() else {
             (self.latest, self.len) = ((at, value), 1);
@@ -93,7 +93,7 @@ impl Series {
 }
 
 impl Step {
-    /// `None` when the counter fell, or the way is too far for a step.
+    /// `None` when the counter fell, or the difference is too large for a step.
     fn between((from, before): (Time, u64), (to, after): (Time, u64)) -> Option<Self> {
         let ms = u32::try_from(to.since(from).as_millis()).ok()?;
         let by = u32::try_from(after.checked_sub(before)?).ok()?;

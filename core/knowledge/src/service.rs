@@ -60,9 +60,9 @@ pub struct ServiceState {
     pub waits: Vec<Wait>,
     /// The limits and suspensions of its healing.
     pub healing: HealingMemory,
-    /// What its replicas have used; learned only for vertical scaling.
+    /// The usage of its replicas; learned only for vertical scaling.
     pub usage: UsageProfile,
-    /// How often its replicas were throttled under their declared limit of the processor.
+    /// How often its replicas were throttled under their declared limit on the processor.
     pub throttling: ThrottlingMemory,
     /// How long its replicas took to start and to warm up.
     pub starts: StartMemory,
@@ -118,7 +118,7 @@ pub struct Hold {
     pub until: Option<Time>,
 }
 
-/// A person's order that the autoscaler decides nothing for now.
+/// A person's order that the autoscaler decides nothing for the time being.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pause {
     /// When it ends by itself.
@@ -128,7 +128,7 @@ pub struct Pause {
 /// A person's order that a replica is not removed when its service shrinks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Protection {
-    /// The life that is meant: the protection ends with it.
+    /// The life that is protected: the protection ends with it.
     pub incarnation: Incarnation,
     /// When it ends by itself.
     pub until: Time,
@@ -177,7 +177,7 @@ pub enum Exposure {
 }
 
 impl Exposure {
-    /// The state when an earlier run may have told the proxy to listen: the proxy is then told again, whichever way it is.
+    /// The state when an earlier run may have told the proxy to listen: the proxy is then told again, whether it listens or not.
     pub fn unknown(now: Time) -> Self {
         Self::Shown { revision: Generation(0), since: now }
     }
@@ -283,13 +283,13 @@ impl ServiceState {
         }
     }
 
-    /// Thousandths of replicas that its autoscaler's metrics last asked for; `None` when that is longer ago than `within`, or nothing
+    /// How many thousandths of replicas its autoscaler's metrics last asked for; `None` when that is longer ago than `within`, or nothing
     /// was measured.
     pub fn need(&self, now: Time, within: Duration) -> Option<u64> {
         need(self.declared.as_ref()?, &self.scaling, now, within)
     }
 
-    /// Learns from a replica that was killed for want of memory.
+    /// Learns from a replica that was killed because it ran out of memory.
     pub(crate) fn ran_out_of_memory(&mut self, ordinal: Ordinal, at: Time) {
         let limit = self.places.get(&ordinal).and_then(|place| self.memory_limit(place));
         if let Some(place) = self.places.get_mut(&ordinal).filter(|place| place.is_occupied()) {
@@ -352,7 +352,7 @@ impl ServiceState {
         }
     }
 
-    /// The number of the next life in `place`: later than every one that it may have had. At the largest number there is it stays,
+    /// The number of the next life in `place`: later than every one that it may have had. The largest possible number is repeated,
     /// and the node refuses the start.
     pub fn next_life(&self, place: &Place) -> Incarnation {
         Incarnation(place.incarnation.max(place.restart.incarnation).max(self.past_life).0.saturating_add(1))

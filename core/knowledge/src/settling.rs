@@ -14,7 +14,7 @@ use model::time::Time;
 use crate::latest::push_latest;
 use crate::place::Place;
 
-/// From one look at a replica to the next, and the window of the means that are compared: as long as samples are kept.
+/// The time from one look at a replica to the next, and the window of the means that are compared: as long as samples are kept.
 const LOOK: Duration = Duration::from_secs(4);
 
 /// The longest warm-up that is learned: a replica that is hot for longer is more likely worse than the others.
@@ -115,7 +115,7 @@ mod tests {
         place
     }
 
-    /// How long the warm-up of a replica took that uses so many thousandths of a core in each of these seconds, beside fellows that use so many.
+    /// How long the warm-up took of a replica that uses these thousandths of a core, second by second, beside fellows that use those.
     fn took(own: impl Fn(u64) -> u64, fellows: &[fn(u64) -> u64]) -> Option<Duration> {
         let old = || serving_since(READY - Duration::from_mins(3));
         let mut places: BTreeMap<_, _> = (0..).map(Ordinal).zip(fellows.iter().map(|_| old())).collect();

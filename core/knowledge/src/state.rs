@@ -36,14 +36,14 @@ pub struct Knowledge {
     services: BTreeMap<ServiceName, Box<ServiceState>>,
     dependents: BTreeMap<ServiceName, BTreeSet<ServiceName>>,
     restarts: VecDeque<Time>,
-    /// What sources of metrics have measured last.
+    /// The latest measurements of sources of metrics.
     pub(crate) measured: Readings,
     /// The latest lives of services that are forgotten: their places may be opened again.
     past_lives: BTreeMap<ServiceName, Incarnation>,
 }
 
 impl Knowledge {
-    /// The service, when anything is known of it.
+    /// The service, if anything is known of it.
     pub fn service(&self, name: &ServiceName) -> Option<&ServiceState> {
         self.services.get(name).map(Box::as_ref)
     }
@@ -53,7 +53,7 @@ impl Knowledge {
         self.services.get_mut(name).map(Box::as_mut)
     }
 
-    /// The service, made when nothing is known of it yet.
+    /// The service, created if nothing is known of it yet.
     pub fn service_or_new(&mut self, name: &ServiceName) -> &mut ServiceState {
         let past_lives = &mut self.past_lives;
         self.services.entry(name.clone()).or_insert_with(|| {
@@ -91,12 +91,12 @@ impl Knowledge {
         self.services.values().map(Box::as_ref)
     }
 
-    /// What the source of a metric has measured last; `None` when there is no source.
+    /// The latest measurement of a metric's source; `None` when there is no source.
     pub fn reading(&self, key: &MetricKey) -> Option<&Reading> {
         self.measured.of(key)
     }
 
-    /// What each replica of `service` says of the metric `key`, its series summed up; replicas without a valid measurement are left
+    /// The value of the metric `key` at each replica of `service`, the sum of its series; replicas without a valid measurement are left
     /// out. `None` when the metric has no source.
     pub fn said_by_place(
         &self,
@@ -124,7 +124,7 @@ impl Knowledge {
         self.services.get_mut(&replica.service)?.places.get_mut(&replica.ordinal)
     }
 
-    /// Notes which services a service depends on `now`, in place of those that it depended on `before`.
+    /// Notes which services a service depends on `now`, replacing those that it depended on `before`.
     pub fn depend(&mut self, service: &ServiceName, before: &[ServiceName], now: &[ServiceName]) {
         for needed in before {
             if let Some(dependents) = self.dependents.get_mut(needed) {
@@ -141,7 +141,7 @@ impl Knowledge {
         self.dependents.get(service).into_iter().flatten()
     }
 
-    /// Notes a restart for the limits on restarts, and with its service, so that it outlives this run.
+    /// Notes a restart for the limits on restarts; it is also noted with its service, so that it outlives this run.
     pub fn note_restart(&mut self, service: &ServiceName, at: Time) {
         if self.restarts.len() == RESTARTS_MAX {
             self.restarts.pop_front();

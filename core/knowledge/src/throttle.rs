@@ -1,4 +1,4 @@
-//! How often replicas are throttled by their limit of the processor, learned minute by minute.
+//! How often replicas are throttled by their limit on the processor, learned minute by minute.
 //!
 //! The kernel enforces a limit in each window of a tenth of a second. A replica whose mean usage is far below its limit may thus
 //! still be throttled at every request. The share of throttled windows is what Kubernetes' usual alert looks at
@@ -19,13 +19,13 @@ use crate::series::Series;
 /// The time over which each remembered share is taken.
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// Longer without a report, and the share would be of a time that nobody saw.
+/// After a longer gap between reports the share would include a time that was not observed.
 const MINUTE_MAX: Duration = Duration::from_mins(5);
 
-/// The smallest share that is told apart: a hundredth, in thousandths.
+/// The finest difference between shares that is kept: a hundredth, in thousandths.
 const WIDTH: Width = Width(10);
 
-/// The percentile of the remembered minutes that is told to people: one in twenty was worse.
+/// The percentile of the remembered minutes that is shown to people: one in twenty was worse.
 const MINUTES_PERCENT: u32 = 95;
 
 /// How often one life is throttled.
@@ -104,8 +104,8 @@ fn limit(declared: Quantity) -> MilliCpu {
     MilliCpu(u64::try_from(declared.milli()).unwrap_or(0))
 }
 
-/// In which part of the kernel's windows replicas had to wait in one minute of twenty at least, from 0 to 1; `None` before the first minute, and
-/// for another limit than the one that is declared.
+/// The share of the kernel's windows, from 0 to 1, in which replicas had to wait in at least one minute of twenty; `None` before the first minute, and
+/// for another limit than the declared one.
 pub fn throttled_share(memory: &ThrottlingMemory, declared: Quantity) -> Option<f64> {
     let worst =
         memory.shares.percentile(MINUTES_PERCENT, WIDTH).filter(|_| memory.limit == limit(declared))?;

@@ -1,4 +1,4 @@
-//! Checking reports against the lives that they speak of.
+//! Checks reports against the lives that they are about.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use model::identity::{ActionId, Incarnation, Ordinal, ReplicaId};
 use model::input::{Observed, ReplicaState, Report};
 use model::name::ServiceName;
 
-/// Appends the facts that `report` tells, each checked against the life that it speaks of.
+/// Appends the facts in `report`, each checked against the life that it is about.
 ///
 /// Reports may come late, twice, or out of order; the same report twice appends facts that fold to the same picture.
 pub fn facts<'a>(knowledge: &Knowledge, report: &'a Report, out: &mut Vec<Fact<'a>>) {
@@ -43,7 +43,7 @@ pub fn facts<'a>(knowledge: &Knowledge, report: &'a Report, out: &mut Vec<Fact<'
         })),
         // A service has no lives to tell apart.
         Report::Demand(samples) => out.extend(samples.iter().map(Fact::Asked)),
-        // A number may come before the replica that it is of; its life is compared where the number is used.
+        // A measurement may come before its replica is known; its life is compared where the measurement is used.
         Report::Measured(measured) => out.extend(measured.iter().map(Fact::Measured)),
     }
 }
@@ -94,13 +94,13 @@ fn fact_of<'a>(knowledge: &Knowledge, observed: &'a Observed) -> Fact<'a> {
     match observed.state {
         ReplicaState::Starting => Fact::Runs { replica, begun: false, ready: false, live: true },
         ReplicaState::Running { ready, live } => Fact::Runs { replica, begun: true, ready, live },
-        // It gets no traffic any more, and no probe speaks against it.
+        // It gets no traffic any more, and has failed no probe.
         ReplicaState::Stopping => Fact::Runs { replica, begun: true, ready: false, live: true },
         ReplicaState::Exited(exit) => Fact::Ended { replica, exit },
     }
 }
 
-/// Whether a late report speaks of a place that has been closed. Should something run there all the same, the next inventory says so.
+/// Whether a late report is about a place that has been closed. Should something run there all the same, the next inventory will say so.
 fn is_of_closed_place(knowledge: &Knowledge, observed: &Observed) -> bool {
     let service = knowledge.service(&observed.replica.service);
     service.is_some_and(|service| {
@@ -110,7 +110,7 @@ fn is_of_closed_place(knowledge: &Knowledge, observed: &Observed) -> bool {
 
 /// Replicas that are thought to run and are missing from a complete list.
 ///
-/// Left alone are those whose start had not reached the node when the list was made, and those whose start has not been
+/// Left out are those whose start had not reached the node when the list was made, and those whose start has not been
 /// confirmed: that action is repeated until it is.
 fn vanished(knowledge: &Knowledge, up_to: ActionId, replicas: &[Observed]) -> Vec<Fact<'static>> {
     let seen: BTreeSet<(&ReplicaId, Incarnation)> =

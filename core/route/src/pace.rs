@@ -78,7 +78,7 @@ mod tests {
     }
 
     proptest! {
-        /// The oracle is the bucket as it is told to people: tokens that come, and are taken.
+        /// The oracle is the bucket as it is usually explained: tokens that come, and are taken.
         #[test]
         fn it_is_a_bucket_of_tokens(per_second in 1u32..1000, burst in 1u32..20, steps in vec(0u64..200_000_000, 1..100)) {
             let pace = Pace::new(number(per_second), number(burst));

@@ -1,8 +1,8 @@
-//! Paths as they are compared: two that mean the same are the same.
+//! Paths in the form in which they are compared: two that mean the same have the same form.
 
 use std::borrow::Cow;
 
-/// The path with its unreserved characters as they are: `/%61dmin` and `/admin` are the same path, and services take them for that.
+/// The path with its unreserved characters decoded: `/%61dmin` and `/admin` are the same path, and services treat them so.
 ///
 /// All others stay encoded: `%2F` is no `/`. Allocates only when something is decoded. Source: RFC 3986, section 6.2.2.2.
 pub(crate) fn plain(path: &str) -> Cow<'_, str> {
@@ -22,7 +22,7 @@ pub(crate) fn plain(path: &str) -> Cow<'_, str> {
     Cow::Owned(whole)
 }
 
-/// Where in `path` the part ends that is the first `cut` bytes of its [plain] form. Both end where an element does.
+/// Where in `path` the part ends whose [plain] form is the first `cut` bytes of the whole plain form. Both end where an element does.
 pub(crate) fn cut_in(path: &str, plain: &str, cut: usize) -> usize {
     if path.len() == plain.len() {
         return cut;

@@ -1,6 +1,6 @@
 //! Weighted shares of requests: exact over time, and spread as evenly as possible.
 
-/// Most picks by which the beginning is moved: so many among 16 services take a tenth of a millisecond.
+/// The most picks by which the beginning is moved: as many among 16 services take a tenth of a millisecond.
 const STEPS_MAX: u64 = 1024;
 
 /// Shares requests out in proportion to weights.
@@ -114,7 +114,7 @@ mod tests {
             for n in 1..=count as u64 {
                 counts[shares.pick().expect("somebody has weight")] += 1;
                 for (count, weight) in counts.iter().zip(&weights) {
-                    // Nobody has had a whole request per rival more or less than what is due.
+                    // No share is ever a whole request per rival above or below its due.
                     let off = (count * sum).abs_diff(n * u64::from(*weight));
                     prop_assert!(off <= sum * weights.len() as u64, "{counts:?} of {weights:?} after {n}");
                 }

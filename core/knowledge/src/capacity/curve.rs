@@ -1,9 +1,9 @@
 //! How the latency grows with the rate.
 //!
-//! The Universal Scalability Law (Gunther, "Guerrilla Capacity Planning", 2007, chapter 4) has throughput over n requests under way as
+//! By the Universal Scalability Law (Gunther, "Guerrilla Capacity Planning", 2007, chapter 4) the throughput with n requests under way is
 //! X = γn ÷ (1 + α(n−1) + βn(n−1)). The time that a request takes is n ÷ X (Little 1961), so it is a parabola in n: a + bn + cn², where
-//! b is contention for what is shared and c what it costs to agree. With c = 0 it is the queue with one server, whose time is 1 ÷ (μ − λ); with
-//! several servers it begins flatter and ends alike.
+//! b is contention for shared resources and c the cost of coordination. With c = 0 it is the queue with one server, whose time is 1 ÷ (μ − λ);
+//! with several servers the curve begins flatter and ends the same.
 //!
 //! Here the time is the promised quantile of the latency, and n the requests that would be under way if each took that long: in a queue with one
 //! server quantiles grow as the mean does.
@@ -16,7 +16,7 @@ use super::evidence::{mean_rate, usual_class};
 /// Fewest windows of a rate that is fitted.
 const WINDOWS_MIN: u32 = 3;
 
-/// Most windows that weigh at one rate, so that the usual load does not outvote the others.
+/// The most windows that count at one rate, so that the usual load does not outvote the others.
 const WINDOWS_COUNTED: u32 = 16;
 
 /// A curve with a larger mean relative error is not believed.
@@ -25,7 +25,7 @@ const RESIDUAL_MAX: f64 = 0.35;
 /// The latency as a parabola in the requests under way, in shares of the promise.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Curve {
-    /// Of a request alone.
+    /// For a request alone.
     a: f64,
     /// For each request under way.
     b: f64,
@@ -72,7 +72,7 @@ impl Curve {
             let root = (b * b + 4.0 * c * (share - a)).sqrt();
             // The same as (root − b) ÷ 2c, without the difference of two numbers that are nearly equal.
             let at_share = 2.0 * (share - a) / (root + b);
-            // Beyond the most that it can answer, more requests under way are fewer answers.
+            // Beyond the highest throughput, more requests under way mean fewer answers.
             at_share.min((a / c).sqrt())
         } else {
             (share - a) / b

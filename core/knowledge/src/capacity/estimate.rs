@@ -3,7 +3,7 @@
 //! - At most a factor above the highest rate at which the promise was kept ([`reach`]): beyond it the curve may be wrong, and an
 //!   overloaded replica carries nothing.
 //! - At least a quarter of what was carried well before: if a service is slow for another reason than load, more replicas do not
-//!   help, and this bounds what they cost.
+//!   help, and this bounds their cost.
 //! - A new version is believed to carry most of what the last one did, until it has shown something else.
 
 use std::fmt;
@@ -22,10 +22,10 @@ use super::evidence::{broken, kept, mean_rate, usual_class};
 /// The share of the promised latency that the curve may reach; the rest allows for the spread of windows.
 const SHARE_USED: f64 = 0.75;
 
-/// The part of the rate that is believed when replicas were never seen but overloaded.
+/// The part of the rate that is believed when replicas were only ever seen overloaded.
 const OF_OVERLOAD: f64 = 0.7;
 
-/// At least one part in so many of what was carried well before is believed.
+/// At least one part in this many of what was carried well before is believed.
 const OF_BEST: u64 = 4;
 
 /// What a version is believed to carry before it has shown anything, in hundredths of the last version's capacity.
@@ -41,9 +41,9 @@ pub struct Learned {
     pub generation: Option<Generation>,
     /// The rate that is acted on; above 0.
     pub rate: MilliRps,
-    /// The lower bound: so much was carried; at most `rate`.
+    /// The lower bound: this much was carried; at most `rate`.
     pub lower: MilliRps,
-    /// The upper bound: more was not carried, or cannot be told; at least `rate`.
+    /// The upper bound: more was not carried, or it is not known whether it would be; at least `rate`.
     pub upper: MilliRps,
     /// Windows that it was learned from.
     pub windows: u64,
@@ -66,7 +66,7 @@ pub enum Ground {
     Declared,
 }
 
-/// The capacity of each version by what was seen of it alone, oldest first.
+/// The capacity of each version, by observations of that version alone, oldest first.
 pub fn learned(memory: &CapacityMemory) -> impl Iterator<Item = Learned> {
     memory.versions.iter().filter_map(|version| of_version(version, memory.below))
 }
@@ -82,7 +82,7 @@ pub fn estimate(memory: Option<&CapacityMemory>, generation: Generation, slo: &S
     let before = all().filter(|learned| learned.generation < Some(generation)).last();
     let prior = before.map(Learned::passed_on).or_else(|| declared(slo));
     match (own, prior) {
-        // What another version carried cannot outvote a rate at which this one was seen to break the promise.
+        // The capacity of another version cannot outvote a rate at which this one was seen to break the promise.
         (Some(own), Some(prior)) if prior.rate > own.rate && !own.is_bounded(memory) => {
             Some(Learned { windows: own.windows, lower: own.lower.min(prior.rate), ..prior })
         }

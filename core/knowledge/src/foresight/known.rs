@@ -96,7 +96,7 @@ impl Steps {
         number_of(Time::from_millis(at), self.step)
     }
 
-    /// By how much the wall clock is ahead of the loop's clock.
+    /// How far the wall clock is ahead of the loop's clock.
     fn ahead_ms(self) -> i64 {
         let [wall, time] = [self.now.wall.as_millis(), self.now.time.as_millis()];
         wall.checked_signed_diff(time).unwrap_or(0)
@@ -178,7 +178,7 @@ mod tests {
         serde_json::from_value(events.clone()).expect("they are events")
     }
 
-    /// What 100 become in each of six steps of ten minutes from midnight on; `None` where it is a step as others.
+    /// What a load of 100 becomes in each of six steps of ten minutes from midnight on; `None` for a step that no event touches.
     fn hundred(known: &Value) -> Vec<Option<f64>> {
         let first = number_of(Time::from_millis(MIDNIGHT + AHEAD), Duration::from_secs(600));
         let lifts = steps().lifts(&events(known), first..first + 6);

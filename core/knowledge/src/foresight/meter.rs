@@ -12,7 +12,7 @@ use super::{begin_of, number_of};
 /// The longest gap between two looks, or two reports of the proxy, over which a load counts as measured.
 const APART_MAX: Duration = Duration::from_secs(60);
 
-/// How late the last report on a step may come: the proxy is silent for a second at most.
+/// How late the last report on a step may come: the proxy reports at least once a second.
 const LATE_MAX: Duration = Duration::from_secs(2);
 
 /// How often the record is written: after so many steps, within these limits.
@@ -33,7 +33,7 @@ pub(super) struct Meter {
     kept: Option<Time>,
 }
 
-/// Whether the record goes on, or was lost because the gap is longer than what is remembered.
+/// Whether the record goes on, or is lost because the gap is longer than the time that is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(super) enum Continuity {
@@ -223,7 +223,7 @@ impl Amount {
         Some(u64::try_from(mean).unwrap_or(u64::MAX))
     }
 
-    /// The rate of requests that is more than chance: the mean less one standard deviation of a Poisson process.
+    /// The rate of requests that cannot be chance alone: the mean less one standard deviation of a Poisson process.
     pub(super) fn beyond_chance(self) -> Option<f64> {
         let (rate, seconds) = (self.mean()? as f64 / 1000.0, self.over_ms as f64 / 1000.0);
         Some((rate - (rate / seconds).sqrt()).max(0.0))
