@@ -14,10 +14,10 @@ use world::{REPLICAS, SERVICES, World};
 const REPORT: Target = Target::AtMost(1e-3);
 /// A plan for every service in one step.
 const FULL_PLAN: Target = Target::AtMost(0.25);
-/// What the loop keeps of a replica, its share of its service included.
+/// What the loop keeps of a replica, with its share of its service.
 const BYTES_A_REPLICA: Target = Target::AtMost(2048.0);
 
-/// Rounds of a second in which nothing is to be changed: enough that the first and the twentieth can be compared.
+/// Rounds of a second in which nothing needs to be changed: enough to compare the first with the twentieth.
 const QUIET_ROUNDS: usize = 20;
 /// Rounds in which one service in [`world::RISING_ONE_IN`] doubles.
 const RISING_ROUNDS: usize = 5;
@@ -58,7 +58,7 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
     Ok(findings)
 }
 
-/// Costs of steps, by what went in.
+/// The costs of steps, by kind of input.
 struct Steps {
     traffic: Costs,
     usage: Costs,
@@ -74,9 +74,9 @@ impl Steps {
         Self { traffic, usage, readiness, ends, quiet, rising }
     }
 
-    /// One second: counters as they come, in one round replicas that change, at its end the plan of every service.
+    /// One second: counters as they come, replicas that change in one round, and at its end the plan of every service.
     ///
-    /// `wave` names the services whose load rises; 0 none.
+    /// `wave` says which services' load rises; 0 for none.
     fn round(&mut self, world: &mut World, round: usize, wave: usize) {
         const QUARTER: Duration = Duration::from_millis(250);
         for quarter in 0..4 {

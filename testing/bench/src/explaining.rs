@@ -1,4 +1,4 @@
-//! `explaining`: what it costs to say why, beside what the decision itself costs.
+//! `explaining`: the cost of explaining a decision, beside that of the decision itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,23 +23,23 @@ use serde_json::{Value, json};
 use crate::figure::{Findings, Target, Unit};
 use crate::spans::{Cost, Costs, Stopwatch};
 
-/// What a person waits for at most: a tenth of a second feels like none (Nielsen 1993).
+/// The longest that a person should wait: a tenth of a second feels instantaneous (Nielsen 1993).
 const ASKED: Target = Target::AtMost(0.1);
 /// Seconds that are decided on for each policy: the load rises and falls twice.
 const SECONDS: u64 = 480;
-/// Of these, one in so many is explained.
+/// Of these, one in this many is explained.
 const EXPLAINED_ONE_IN: u64 = 8;
 /// Replicas at the beginning.
 const BEGIN_WITH: u32 = 10;
 const REPLICAS_MAX: u32 = 40;
 /// When it begins, on the loop's clock.
 const BEGIN: Time = Time::from_millis(1_790_000_000_000);
-/// How a replica ends that was told to stop.
+/// The end of a replica that was told to stop.
 const ENDED: Exit =
     Exit { status: ExitStatus::Signal(15), out_of_memory: false, ran_for: Duration::from_mins(1) };
 const QUARTER: Duration = Duration::from_millis(250);
 
-/// Lets one service be decided on by each policy, and asks for every explanation that there is.
+/// Lets each policy decide on one service, and asks for every explanation that there is.
 pub(crate) fn run() -> anyhow::Result<Findings> {
     let mut findings = Findings::of("explaining");
     findings.say(format!(
@@ -84,7 +84,7 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
     Ok(findings)
 }
 
-/// What became of one policy.
+/// The results of one policy.
 struct Spent {
     decided: Costs,
     told: Costs,
@@ -124,7 +124,7 @@ impl Spent {
     }
 }
 
-/// A loop with one service, whose replicas do as they are told.
+/// A loop with one service, whose replicas do what they are told.
 struct World {
     control: ControlLoop,
     out: Outbox,
@@ -153,7 +153,7 @@ impl World {
         Ok(world)
     }
 
-    /// Steps the loop, and keeps the latest decision with what the step cost in which it was made.
+    /// Steps the loop, and keeps the latest decision with the cost of the step that made it.
     fn step(&mut self, input: &Input) {
         let now = Now { time: self.now, wall: Wall::from_millis(self.now.as_millis()) };
         let before = self.out.decisions.len();
@@ -210,7 +210,7 @@ impl World {
         running.map(|(number, place)| (*number, place.incarnation, is_stopping(place))).collect()
     }
 
-    /// Everything that was told is done, and what was started is ready.
+    /// Carries out every action; what was started is ready.
     fn carry_out(&mut self) {
         loop {
             let actions = std::mem::take(&mut self.out.actions);

@@ -1,10 +1,10 @@
-//! Figures: what a bench measured, in which unit, and what it should have been.
+//! Figures: what a bench measured, in which unit, and the target.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// What one bench came to.
+/// The results of one bench.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Findings {
@@ -12,14 +12,14 @@ pub(crate) struct Findings {
     pub(crate) bench: &'static str,
     /// The command that repeats it.
     pub(crate) repeat: String,
-    /// Under which circumstances the figures came to be, in sentences.
+    /// The circumstances of the figures, in sentences.
     pub(crate) setting: Vec<String>,
-    /// What the figures are made of, in rows.
+    /// The details behind the figures, in rows.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) sheets: Vec<Sheet>,
     /// What was measured; empty when the bench could not be run.
     pub(crate) figures: Vec<Figure>,
-    /// Why it was not run, or not to its end.
+    /// Why it was not run, or not to the end.
     pub(crate) skipped: Option<String>,
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct Findings {
 pub(crate) struct Sheet {
     /// The names of the columns.
     pub(crate) header: Vec<String>,
-    /// As many texts each.
+    /// Each with as many texts.
     pub(crate) rows: Vec<Vec<String>>,
 }
 
@@ -39,17 +39,17 @@ pub(crate) struct Sheet {
 pub(crate) struct Figure {
     /// What was measured.
     pub(crate) name: String,
-    /// How much of it.
+    /// The value.
     pub(crate) value: f64,
-    /// In which unit.
+    /// The unit of the value.
     pub(crate) unit: Unit,
-    /// What it should be; `None` when it is told for the sake of the others.
+    /// The target; `None` when the figure is only for comparison.
     pub(crate) target: Option<Target>,
-    /// Whether it is; `None` without a target.
+    /// Whether the target is met; `None` without a target.
     pub(crate) met: Option<bool>,
 }
 
-/// What a figure should be.
+/// The target of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Target {
@@ -69,13 +69,13 @@ pub(crate) enum Unit {
     Bytes,
     /// Steps, requests, kills.
     Count,
-    /// Steps or requests in a second.
+    /// Steps or requests per second.
     PerSecond,
-    /// Parts of a hundred of one core.
+    /// Per cent of one core.
     PercentOfCore,
-    /// One program's figure over another's.
+    /// The ratio of one program's figure to another's.
     Ratio,
-    /// What the name of the figure says.
+    /// A plain number, in the unit that the name of the figure says.
     Plain,
 }
 
@@ -91,7 +91,7 @@ impl Findings {
         Self { skipped: Some(format!("{error:#}")), ..Self::of(bench) }
     }
 
-    /// Says under which circumstances the figures came to be.
+    /// Sets the circumstances of the figures.
     pub(crate) fn say(&mut self, sentence: impl Into<String>) {
         self.setting.push(sentence.into());
     }

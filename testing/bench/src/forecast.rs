@@ -1,9 +1,9 @@
 //! `forecast`: how good forecasts are over recorded loads, beside the last value with a band of its own errors.
 //!
-//! Each load is averaged to a base step of five minutes (its own where that is longer, 15 seconds for the recordings of one hour) and fed
-//! to one forecaster from the first step to the last. Forecasts are judged over the last 40 % of the load, at every step, and once more at 80
-//! or 48 steps evenly spaced, which is the protocol that other models' published figures were taken by. A forecast is given before
-//! what it is judged by is fed.
+//! Each load is averaged to a base step of five minutes (its own if that is longer, 15 seconds for the recordings of one hour) and fed
+//! to one forecaster from the first step to the last. Forecasts are judged over the last 40 % of the load, at every step, and again at 80
+//! or 48 evenly spaced steps, the protocol by which other models' published figures were measured. A forecast is made before the
+//! load that it is judged by is fed.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::spans::Stopwatch;
 /// The quantile that is judged.
 const LEVEL: f64 = 0.95;
 
-/// Loads that were never looked at while models and constants were chosen; run once, at the end.
+/// Loads that were not looked at while models and constants were chosen; run once, at the end.
 const HELD_BACK: [&str; 5] =
     ["llm_azure_code", "llm_deepseek_r1", "llm_mooncake_conv", "llm_qwen_small", "nyc_taxi"];
 
@@ -30,7 +30,7 @@ const COVERAGE: (f64, f64) = (0.93, 0.97);
 
 const FIVE_MINUTES: Duration = Duration::from_mins(5);
 
-/// What came of one load at one horizon.
+/// The results for one load at one horizon.
 struct Judged {
     name: String,
     base: Duration,
@@ -43,7 +43,7 @@ struct Judged {
     loss: f64,
     coverage: f64,
     naive_coverage: f64,
-    /// How often the forecast was the blend's, and not the last value's.
+    /// How often the forecast was that of the blend, not the last value.
     acting: f64,
 }
 
@@ -139,7 +139,7 @@ struct Trial {
     values: Vec<f64>,
     /// Minutes and steps ahead.
     horizons: Vec<(u64, usize)>,
-    /// For each horizon, what was said at each step, and whether by the blend.
+    /// For each horizon, the forecast at each step, and whether it was that of the blend.
     said: Vec<Vec<(f64, bool)>>,
     cpu: Duration,
     dearest: Duration,
@@ -228,7 +228,7 @@ impl Trial {
         }
     }
 
-    /// The last value plus the quantile of how much it was short of what came, over the last 7 days; linear between two errors.
+    /// The last value plus a quantile of how far it fell short of the load that came, over the last 7 days; linear between two errors.
     fn naive(&self, now: usize, ahead: usize) -> f64 {
         let week = (Duration::from_hours(7 * 24).as_secs() / self.base.as_secs()) as usize;
         let mut errors: Vec<f64> = (now.saturating_sub(week + ahead)..=now.saturating_sub(ahead))

@@ -1,7 +1,7 @@
-//! `foresight`: what policies would have done over recorded loads of one minute, beside one that knows the load.
+//! `foresight`: what policies would have done over recorded loads in steps of one minute, beside an oracle that knows the load.
 //!
-//! The model is `fluid`'s plain one: ticks of 15 s, starts of a minute (and of three), replicas of which 40 carry the 99th percentile of the
-//! load at 70 %. Cost is replica-hours over those of an oracle that knows the load for as long as a start takes.
+//! The model is `fluid`'s plain one: ticks of 15 s, starts of a minute (and of three), and replicas of which 40 carry the 99th percentile of
+//! the load at 70 %. Cost is the replica-hours divided by those of an oracle that knows the load for as long ahead as a start takes.
 
 use std::path::Path;
 use std::time::Duration;
@@ -21,15 +21,15 @@ use crate::figure::{Findings, Sheet, Target, Unit};
 use crate::recorded::{self, Recorded, median};
 use crate::spans::Stopwatch;
 
-/// What is promised: one request in a thousand may be violated.
+/// The promise: it may be violated for one request in a thousand.
 const OBJECTIVE: f64 = 0.999;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// How long a start takes, in seconds; which share of requests may be violated then, in per cent, and at which cost.
+/// How long a start takes, in seconds; for which share of requests the promise may then be violated, in per cent, and at which cost.
 const BARS: [(u64, f64, f64); 2] = [(60, 0.1, 1.20), (180, 0.2, 1.25)];
 
-/// Classes of loads by what is hard about them, and which loads are of each.
+/// Classes of loads by what makes them hard, and the loads of each.
 const CLASSES: [(&str, &[&str]); 4] = [
     ("smooth", &["azfn_large_daily", "wc98_group"]),
     ("noisy", &["azfn_noisy_daily", "nasa_jul95"]),
@@ -37,10 +37,10 @@ const CLASSES: [(&str, &[&str]); 4] = [
     ("spikes", &["azfn_cron_daily", "azfn_sparse_burst"]),
 ];
 
-/// Seconds of processor time that a year of minutes may take.
+/// The processor time that a year of minutes may take, in seconds.
 const YEAR_MAX: f64 = 1.0;
 
-/// What two policies and the oracles came to over one load.
+/// The results of two policies and the oracles over one load.
 struct Tried {
     name: String,
     ours: Score,

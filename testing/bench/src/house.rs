@@ -1,4 +1,4 @@
-//! A real `homeostat up` with a folder of its own, and the certainty that nothing of it is left behind.
+//! A real `homeostat up` with a folder of its own, of which nothing is left behind.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
-/// How long everything declared may take until it is ready.
+/// How long everything declared may take to become ready.
 ///
 /// 60 s: a hundred replicas start in some five seconds on two idle cores.
 const READY_WAIT_MAX: Duration = Duration::from_mins(1);
@@ -25,7 +25,7 @@ const READY_WAIT_MAX: Duration = Duration::from_mins(1);
 /// 40 s: the default grace of a replica and its drain, twice, and some room.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(40);
 
-/// How long the process before may take to end when another has taken its place.
+/// How long the old process may take to end when another one has taken its place.
 const TAKE_OVER_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// How long one answer of the API may take.
@@ -47,32 +47,32 @@ pub(crate) struct House {
     client: ureq::Agent,
 }
 
-/// What is read of a list.
+/// The part of a list that is read.
 #[derive(Debug, Deserialize)]
 struct List<T> {
     items: Vec<T>,
 }
 
-/// What is read of a service or of a replica.
+/// The part of a service or replica that is read.
 #[derive(Debug, Deserialize)]
 struct Resource<S> {
     status: S,
 }
 
-/// How a service is.
+/// The status of a service.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ServiceStatus {
     /// Replicas wanted.
     pub(crate) desired_replicas: u32,
-    /// Those that answer.
+    /// Replicas that answer.
     pub(crate) ready_replicas: u32,
 }
 
-/// How a replica is.
+/// The status of a replica.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ReplicaStatus {
-    /// Of which service it is a copy.
+    /// The service that it is a replica of.
     pub(crate) service: String,
     /// Its process, while it has one.
     pub(crate) pid: Option<i32>,
@@ -80,7 +80,7 @@ pub(crate) struct ReplicaStatus {
     pub(crate) ports: BTreeMap<String, u16>,
     /// Whether it answers.
     pub(crate) ready: bool,
-    /// Starts after its first.
+    /// Restarts.
     pub(crate) restarts: u32,
 }
 
@@ -101,7 +101,7 @@ impl Place {
             if process.cwd().is_ok_and(|cwd| cwd == folder)
                 && let Some(pid) = Pid::from_raw(process.pid)
             {
-                // One that is gone by now is what was wanted.
+                // That it is gone already is fine.
                 let _ = kill_process(pid, Signal::KILL);
             }
         }
@@ -111,8 +111,8 @@ impl Place {
 impl House {
     /// Starts Homeostat with these services and waits until every replica of them is ready.
     ///
-    /// Each value is a manifest in JSON, which is YAML; each replica works in the folder of `place`. Fails, leaving nothing
-    /// behind, when that takes too long or Homeostat ends by itself, with its last words.
+    /// Each value is a manifest in JSON, which is also YAML; each replica works in the folder of `place`. When that takes too
+    /// long or Homeostat ends by itself, fails with its last words, and leaves nothing behind.
     pub(crate) fn up(place: Place, manifests: &[serde_json::Value], flags: &[&str]) -> anyhow::Result<Self> {
         let declared = place.path().join("manifests");
         std::fs::create_dir(&declared).context("could not create a folder for the manifests")?;
@@ -137,7 +137,7 @@ impl House {
         Ok(house)
     }
 
-    /// Lets a new process take the place of the one that runs, and waits until that one has ended.
+    /// Lets a new process take the place of the running one, and waits until the old one has ended.
     pub(crate) fn succeed(&mut self, flags: &[&str]) -> anyhow::Result<()> {
         let next = begin(&self.place, self.server, |call| {
             call.arg("--take-over").args(flags);
@@ -183,13 +183,13 @@ impl House {
         serde_json::from_str(&text).with_context(|| format!("{path} answered another JSON than agreed on"))
     }
 
-    /// The body that `url` answers with.
+    /// The body of the answer of `url`.
     pub(crate) fn read(&self, url: &str) -> anyhow::Result<String> {
         let mut answer = self.client.get(url).call().with_context(|| format!("could not read {url}"))?;
         answer.body_mut().read_to_string().with_context(|| format!("could not read the body of {url}"))
     }
 
-    /// Says something to Homeostat through its command line; `words` name no server.
+    /// Runs Homeostat's command line with `words` and the address of this server.
     pub(crate) fn tell(&self, words: &[&str]) -> anyhow::Result<()> {
         let mut call = Command::new(program("homeostat")?);
         call.args(words).args(["--server", &format!("http://{}", self.server)]);
@@ -199,7 +199,7 @@ impl House {
         Ok(())
     }
 
-    /// Looks again and again until `seen` says something; fails after `limit`, naming what was `awaited`.
+    /// Looks again and again until `seen` returns something; fails after `limit`, naming what was `awaited`.
     pub(crate) fn wait<T>(
         &mut self,
         limit: Duration,
@@ -238,21 +238,21 @@ impl Drop for House {
         {
             pause();
         }
-        // Both say so when it has ended already.
+        // Both fail only if it has ended already.
         let _ = self.up.kill();
         let _ = self.up.wait();
         self.place.sweep();
     }
 }
 
-/// Starts `homeostat up` over the folder of `place`, with the words that `add` adds.
+/// Starts `homeostat up` over the folder of `place`, with the arguments that `add` adds.
 fn begin(place: &Place, server: SocketAddr, add: impl FnOnce(&mut Command)) -> anyhow::Result<Child> {
     let mut call = Command::new(program("homeostat")?);
     call.arg("up").arg("--data").arg(place.path().join("data")).args(["--listen", &server.to_string()]);
     add(&mut call);
     let said = File::options().create(true).append(true).open(place.path().join("up.err"));
     call.env_remove("HOMEOSTAT_LOG").stdin(Stdio::null()).stdout(Stdio::null()).stderr(said?);
-    // Ctrl-C reaches us alone; we stop Homeostat, and Homeostat what it started.
+    // Ctrl-C reaches only this process, which stops Homeostat, which stops what it started.
     call.process_group(0).spawn().context("could not start homeostat")
 }
 
@@ -262,7 +262,7 @@ pub(crate) fn pause() {
     std::thread::sleep(LOOK_PAUSE);
 }
 
-/// Where a program of the workspace lies: beside this one.
+/// The path of a program of the workspace: beside this one.
 pub(crate) fn program(name: &str) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe().context("could not tell where this program lies")?;
     let path = own.with_file_name(name);

@@ -17,12 +17,12 @@ const BINARY: Target = Target::AtMost(30e6);
 const SERVICES: usize = 10;
 const EACH: usize = 2;
 
-/// What the start costs is over by then: the first samples, plans and writes have been made.
+/// By then the cost of the start is over: the first samples, plans and writes have been made.
 const SETTLE: Duration = Duration::from_secs(15);
-/// How long it is watched: sixty periods of the loop.
+/// How long it is measured: sixty periods of the loop.
 const WATCH: Duration = Duration::from_mins(1);
 
-/// Watches a Homeostat with a few services that nobody asks for anything.
+/// Measures a Homeostat with a few services that get no requests.
 pub(crate) fn run() -> anyhow::Result<Findings> {
     let mut findings = Findings::of("idle");
     findings.say(format!(
@@ -73,7 +73,7 @@ fn manifest(folder: &Path, number: usize) -> anyhow::Result<serde_json::Value> {
     }))
 }
 
-/// Looks at the house for this long; fails when Homeostat ends meanwhile.
+/// Measures Homeostat for this long; fails when it ends meanwhile.
 fn watch(
     house: &mut House,
     span: Duration,

@@ -18,7 +18,7 @@ pub(crate) struct Loading {
 }
 
 impl Loading {
-    /// Begins to ask `address` for `/` so many times a second, for at most `longest`.
+    /// Begins to request `/` from `address` at a constant rate, for at most `longest`.
     pub(crate) fn begin(address: SocketAddr, per_second: f64, longest: Duration) -> anyhow::Result<Self> {
         let target = Target::parse(&format!("http://{address}/"))?;
         let plan = LoadPlan::new(target, Profile::constant(Rate::per_second(per_second)?, longest)?);
@@ -33,12 +33,12 @@ impl Loading {
         Ok(Self { thread: thread.context("could not start a thread")?, stop })
     }
 
-    /// Waits until all of the load was sent and answered, and says how it went.
+    /// Waits until all of the load was sent and answered, and returns the report.
     pub(crate) fn finish(self) -> anyhow::Result<Report> {
         self.thread.join().map_err(|_| anyhow!("the load generator ended by a fault of ours"))?
     }
 
-    /// Stops the load, waits for the answers that are due, and says how it went.
+    /// Stops the load, waits for the outstanding answers, and returns the report.
     pub(crate) fn end(self) -> anyhow::Result<Report> {
         self.stop.cancel();
         self.finish()

@@ -1,7 +1,7 @@
-//! Benches: what the house reaches, beside what it must reach.
+//! Benches: what Homeostat reaches, beside its targets.
 //!
-//! Each bench prints its figures with their targets and the command that repeats it. A missed target is told, and is no
-//! failure unless `--strict` asks for that: on a machine that others share, a figure is an observation, not a test.
+//! Each bench prints its figures with their targets and the command that repeats it. A missed target is shown, but is no
+//! failure unless `--strict` asks for that: on a shared machine a figure is an observation, not a test.
 //! docs/benchmarks.md has a run of all of them.
 
 mod figure;
@@ -34,7 +34,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use figure::Findings;
 
-/// What ships with the house uses it, so what is measured does too.
+/// The shipped binary uses it, so the benches do, too.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -72,9 +72,9 @@ enum Bench {
     CoreStep,
     /// Decisions of 10,000 autoscalers with four metrics each.
     Scaling,
-    /// What it costs to say why a decision was made, and what would change it.
+    /// The cost of saying why a decision was made, and what would change it.
     Explaining,
-    /// Steps of the simulator in a second of one core.
+    /// Steps of the simulator per second of one core.
     Simulator,
     /// A year of minutes by each policy of `homeostat simulate`.
     Simulate,
@@ -84,13 +84,13 @@ enum Bench {
     ScaleOut,
     /// Memory and processor of Homeostat while nothing happens, and the size of its binary.
     Idle,
-    /// Requests and connections a second, latency and processor time of the proxy, beside nginx and HAProxy.
+    /// Requests and connections per second, latency and processor time of the proxy, beside nginx and HAProxy.
     Proxy,
     /// Memory of idle connections, beside nginx and HAProxy.
     Connections,
-    /// What clients feel when one backend is slower than the others, beside nginx and HAProxy.
+    /// Latency for clients when one backend is slower than the others, beside nginx and HAProxy.
     Unequal,
-    /// What clients lose while replicas die, come and go, and configurations change, beside nginx and HAProxy.
+    /// Failed requests while replicas die, come and go, and configurations change, beside nginx and HAProxy.
     ZeroLoss,
     /// How good forecasts are over recorded loads.
     Forecast,
@@ -139,7 +139,7 @@ impl Bench {
 }
 
 fn main() -> ExitCode {
-    // First of all: a replica tells when it began.
+    // First of all, because a replica reports when it began.
     let begun = os::since_boot();
     let words = Words::parse();
     match &words.mode {

@@ -1,4 +1,4 @@
-//! How figures are shown.
+//! Shows figures.
 
 use comfy_table::{CellAlignment, Table, presets};
 

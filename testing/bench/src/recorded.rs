@@ -14,7 +14,7 @@ pub(crate) struct Recorded {
     pub(crate) values: Vec<f64>,
 }
 
-/// Reads every trace in the folder `traces` of `data`, by name; of those with the same values the last.
+/// Reads every trace in the folder `traces` of `data`, by name; of traces with the same values, only the last.
 ///
 /// # Errors
 ///

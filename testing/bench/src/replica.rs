@@ -1,6 +1,6 @@
 //! `bench replica`: the smallest program that Homeostat can run, ask for its health and route to.
 //!
-//! It tells a socket, before anything else, when it began; then it answers every request with `ok`.
+//! Before anything else, it reports to a socket when it began; then it answers every request with `ok`.
 
 use std::fs::File;
 use std::io;
@@ -14,27 +14,27 @@ use anyhow::Context;
 use axum::Router;
 use tokio::sync::Mutex;
 
-/// Words of the mode.
+/// Arguments of the mode.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
     /// The port to listen on.
     #[arg(long)]
     port: u16,
-    /// The datagram socket that is told when this process began.
+    /// The datagram socket to which this process reports when it began.
     #[arg(long)]
     socket: Option<PathBuf>,
-    /// Work on each request for so many milliseconds, on one at a time.
+    /// Work on each request for this many milliseconds, on one at a time.
     #[arg(long, default_value_t = 0)]
     work_ms: u64,
     /// The same, for the one replica that is slow.
     #[arg(long, default_value_t = 0, requires = "slow_if_first")]
     slow_work_ms: u64,
-    /// A file: whoever makes it is the slow one.
+    /// A file: the replica that creates it is the slow one.
     #[arg(long)]
     slow_if_first: Option<PathBuf>,
 }
 
-/// Where replicas tell that they have begun.
+/// The socket to which replicas report that they have begun.
 #[derive(Debug)]
 pub(crate) struct Births(mpsc::Receiver<Birth>);
 
@@ -47,7 +47,7 @@ pub(crate) struct Birth {
     pub(crate) at: Duration,
 }
 
-/// Tells the socket that this process began at `begun`, and serves until it is ended.
+/// Reports to the socket that this process began at `begun`, and serves until it is ended.
 pub(crate) fn run(options: &Options, begun: Duration) -> anyhow::Result<()> {
     if let Some(socket) = &options.socket {
         tell(socket, begun)?;
@@ -90,9 +90,9 @@ fn tell(socket: &Path, begun: Duration) -> anyhow::Result<()> {
 }
 
 impl Births {
-    /// Listens at `path`, which must not be there yet.
+    /// Listens at `path`, which must not exist yet.
     ///
-    /// A thread takes what is told at once, to the end of this process: the system queues only some ten datagrams and then
+    /// A thread takes each report at once, to the end of this process: the system queues only some ten datagrams and then
     /// lets their senders wait.
     pub(crate) fn listen(path: &Path) -> anyhow::Result<Self> {
         let door =
@@ -110,7 +110,7 @@ impl Births {
         Ok(Self(births))
     }
 
-    /// The next birth that was told; `None` when none is within `limit`.
+    /// The next birth that was reported; `None` if there is none within `limit`.
     pub(crate) fn next(&self, limit: Duration) -> Option<Birth> {
         self.0.recv_timeout(limit).ok()
     }

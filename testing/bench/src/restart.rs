@@ -1,4 +1,4 @@
-//! `restart`: from kill -9 of a replica to its successor's first instruction, while clients ask.
+//! `restart`: from kill -9 of a replica to its successor's first instruction, while clients send requests.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,22 +18,22 @@ const P50: Target = Target::AtMost(0.010);
 const P99: Target = Target::AtMost(0.050);
 const NONE: Target = Target::AtMost(0.0);
 
-/// Services, each killed by itself; each replica once, as only its first end is answered at once.
+/// The services, one after the other; each replica is killed once, as only its first end is answered at once.
 ///
 /// 14 × 10: at least 100 kills, even where one replica in four has ended before, as when another program took its port.
 const SERVICES: usize = 14;
-/// Replicas of each.
+/// The replicas of each.
 const EACH: usize = 10;
 
 /// Requests a second to the service whose replicas are killed.
 ///
-/// 500: one every 2 ms, so a dead replica that stays in the balancer for 20 ms is asked once at least.
+/// 500: one every 2 ms, so a dead replica that stays in the balancer for 20 ms gets at least one request.
 const LOAD: f64 = 500.0;
 
 /// How long a successor may take before the bench gives up.
 const BIRTH_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// How long a service may take until all its replicas are ready again.
+/// How long a service may take to have all its replicas ready again.
 const HEALED_WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// Kills every replica once, service by service, each service under load.
@@ -81,10 +81,10 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
     Ok(findings)
 }
 
-/// The counter of requests that a dead or refusing replica cost a second try.
+/// The counter of requests that needed a second try because of a dead or refusing replica.
 const RETRIES: &str = "homeostat_request_retries_total";
 
-/// Lifts the limits on restarts a minute, which hold a storm back and not a bench.
+/// Lifts the limits on restarts per minute, which are meant for storms, not for benches.
 const RESTARTS_UNLIMITED: [&str; 2] = ["--restarts-per-minute", "100000"];
 
 fn service_name(number: usize) -> String {
@@ -133,7 +133,7 @@ fn kill(replica: &ReplicaStatus, births: &Births) -> anyhow::Result<Duration> {
     Ok(birth.at.saturating_sub(killed))
 }
 
-/// Waits until the service is whole again, so that the next kill meets what the first did.
+/// Waits until the service is whole again, so that the next kill meets the same state as the first.
 fn healed(house: &mut House, name: &str) -> anyhow::Result<()> {
     house.wait(HEALED_WAIT_MAX, "all replicas are ready again", |house| {
         let replicas = house.replicas().ok()?;

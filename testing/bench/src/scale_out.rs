@@ -13,30 +13,30 @@ use crate::house::{self, House, Place};
 use crate::loading::Loading;
 use crate::spans::Spans;
 
-/// Until the decision: a tenth of the mean of Kubernetes' autoscaler, 27.5 s (kubernetes/kubernetes#110317).
+/// The time until the decision: a tenth of the mean of Kubernetes' autoscaler, 27.5 s (kubernetes/kubernetes#110317).
 const DECIDED: Target = Target::AtMost(2.75);
 const P50: Target = Target::AtMost(2.0);
 const P99: Target = Target::AtMost(4.0);
 
-/// Steps of the load: of so many, p99 is the longest.
+/// Steps of the load: of this many, p99 is the longest.
 const ROUNDS: usize = 20;
 
 /// Requests a second before the step: a sixth of what two replicas are declared to carry.
 const QUIET: f64 = 20.0;
 /// Requests a second after it: each costs 2.5 ms, which makes four times the cpu that two replicas should use.
 const BUSY: f64 = 250.0;
-/// The replicas that it begins with.
+/// The replicas at the beginning.
 const FEWEST: u32 = 2;
 
 /// How long the quiet load lasts before a step, once the size is the autoscaler's again.
 ///
-/// 5 s: twice the window of measurement and a period of the loop, so that the past round is forgotten.
+/// 5 s: twice the window of measurement and a period of the loop, so that the last round is forgotten.
 const QUIET_FOR: Duration = Duration::from_secs(5);
 
-/// How long a step is waited for, and how long everything else may take.
+/// The longest waits, for a step and for everything else.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// Raises the load again and again, each time from the fewest replicas.
+/// Raises the load again and again, each time from the minimum of replicas.
 pub(crate) fn run() -> anyhow::Result<Findings> {
     let mut findings = Findings::of("scale-out");
     findings.say(format!(
@@ -77,12 +77,12 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
     Ok(findings)
 }
 
-/// Whether more replicas are wanted than it begins with.
+/// Whether more replicas are wanted than at the beginning.
 fn wants_more(house: &House) -> bool {
     house.services().is_ok_and(|services| services.iter().any(|status| status.desired_replicas > FEWEST))
 }
 
-/// Brings the shop back to its fewest replicas and to a quiet load.
+/// Brings the shop back to its minimum of replicas and to a quiet load.
 fn calm(house: &mut House, shop: SocketAddr) -> anyhow::Result<()> {
     house.tell(&["scale", "service/shop", "--replicas", &FEWEST.to_string()])?;
     house.wait(WAIT_MAX, "the shop is down to its fewest replicas", |house| {
@@ -105,7 +105,7 @@ fn pids(house: &House) -> anyhow::Result<BTreeSet<i32>> {
     Ok(house.replicas()?.into_iter().filter_map(|replica| replica.pid).collect())
 }
 
-/// Asks each replica that was not known itself: its probes are not among the pages that it counts.
+/// Asks each new replica itself: its count of pages does not include probes.
 fn has_new_one_served(house: &House, known: &BTreeSet<i32>) -> bool {
     let replicas = house.replicas().unwrap_or_default();
     replicas.iter().filter(|replica| replica.pid.is_some_and(|pid| !known.contains(&pid))).any(|replica| {
@@ -115,7 +115,7 @@ fn has_new_one_served(house: &House, known: &BTreeSet<i32>) -> bool {
     })
 }
 
-/// The shop of examples/flash-sale, with its autoscaler in today's form.
+/// The shop of examples/flash-sale, with its autoscaler in the current form.
 fn manifests(folder: &Path, listen: SocketAddr) -> anyhow::Result<[serde_json::Value; 1]> {
     let shop = house::program("shop")?;
     let shop = shop.to_str().context("the path of the shop is no text")?;

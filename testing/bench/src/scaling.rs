@@ -1,4 +1,4 @@
-//! `scaling`: what decisions on the number of replicas cost.
+//! `scaling`: the cost of decisions on the number of replicas.
 
 use std::time::Duration;
 
@@ -24,11 +24,11 @@ use crate::spans::{Costs, Stopwatch};
 const AUTOSCALERS: usize = 10_000;
 /// A round: each of them once.
 const ROUND: Target = Target::AtMost(0.1);
-/// Rounds, a second apart: twice the longest window, so that what is remembered is as much as it gets.
+/// Rounds, a second apart: twice the longest window, so that memories reach their full size.
 const ROUNDS: u64 = 660;
-/// Rounds whose cost is taken: the last ones.
+/// The number of rounds, the last ones, whose cost is measured.
 const TAKEN: u64 = 60;
-/// Replicas of each at first.
+/// The replicas of each at the beginning.
 const EACH: u32 = 10;
 /// When it begins: all replicas have been ready for a day.
 const BEGIN: Time = Time::from_millis(1_790_000_000_000);
@@ -78,7 +78,7 @@ struct Scaled {
     phase: u64,
 }
 
-/// What an autoscaler looks at: taken right before it is asked, as the loop takes its scene out of the picture.
+/// The inputs of an autoscaler: made right before it is asked, as the loop makes the scene from its picture.
 #[derive(Default)]
 struct Sight {
     replicas: Replicas,
@@ -90,9 +90,9 @@ impl Scaled {
         Self { spec: spec(), memory: ScalingMemory::default(), current: EACH, phase: number as u64 * 7 }
     }
 
-    /// One decision, carried out at once. Whether it changed the size.
+    /// Makes one decision and carries it out at once; returns whether it changed the size.
     fn decide(&mut self, now: Time, sight: &mut Sight, settings: &HpaSettings) -> bool {
-        // Between a third of what ten replicas should carry and twice of it, as a triangle.
+        // A triangle between a third of what ten replicas should carry and twice that.
         let at = (now.since(BEGIN).as_secs() + self.phase) % 1200;
         let load = 330 + at.min(1200 - at) * 1670 / 600;
         let each = Milli(i64::try_from(load * 10 / u64::from(self.current)).expect("small"));

@@ -1,4 +1,4 @@
-//! `simulate`: how long a policy takes for a year of minutes.
+//! `simulate`: the time that a policy takes for a year of minutes.
 
 use fluid::policy::constant::Demands;
 use fluid::ticks::Ticks;

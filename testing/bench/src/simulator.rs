@@ -8,7 +8,7 @@ use swarm::{Config, Cut};
 use crate::figure::{Findings, Target, Unit};
 use crate::spans::Stopwatch;
 
-/// Steps of the loop in a second of one core, faults and checkers included.
+/// Steps of the loop per second of one core, with faults and checkers.
 const SPEED: Target = Target::AtLeast(1e6);
 
 /// Simulated time of each seed.

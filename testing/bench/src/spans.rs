@@ -7,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::figure::{Findings, Target, Unit};
 
-/// The longest span that is told apart: longer ones count as this. Every wait of a bench ends before.
+/// The longest span that is measured: longer ones count as this one. Every wait of a bench ends before.
 const SPAN_MAX: Duration = Duration::from_mins(2);
 
 /// Many spans of time, to a thousandth of each.
@@ -82,7 +82,7 @@ impl Stopwatch {
         Self { cpu, elapsed: os::since_boot() }
     }
 
-    /// What it took from the start until now; on the thread that started it.
+    /// The cost from the start until now; to be called on the thread that started it.
     pub(crate) fn stop(self) -> Cost {
         let elapsed = os::since_boot().saturating_sub(self.elapsed);
         Cost { elapsed, cpu: thread_cpu().saturating_sub(self.cpu) }
@@ -113,18 +113,18 @@ impl Costs {
         self.cpu.add(cost.cpu);
     }
 
-    /// What half of them did not exceed by processor time, in seconds; 0 of none.
+    /// The median by processor time, in seconds; 0 of none.
     pub(crate) fn median_cpu(&self) -> f64 {
         self.cpu.quantile(0.5)
     }
 
-    /// The dearest by processor time, in seconds; 0 of none.
+    /// The highest by processor time, in seconds; 0 of none.
     pub(crate) fn dearest_cpu(&self) -> f64 {
         self.cpu.longest()
     }
 
-    /// Notes p50 and p99 by the clock and the dearest by processor time, each of which should be within `target`; and the
-    /// longest by the clock, which also says how long others had the core.
+    /// Notes p50 and p99 by the clock and the highest by processor time, each of which should be within `target`; and the
+    /// longest by the clock, which includes the time for which other programs had the core.
     pub(crate) fn tell(&self, what: &str, target: Target, findings: &mut Findings) {
         self.elapsed.tell(what, [Some(target), Some(target), None], findings);
         let name = format!("{what}, dearest by processor time");

@@ -1,4 +1,4 @@
-//! Benches of the data plane, beside nginx and HAProxy as Debian has them, on the same cores and in the same minutes.
+//! Benches of the data plane, beside nginx and HAProxy as packaged by Debian, on the same cores and in the same minutes.
 
 mod backend;
 mod certificate;
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::house;
 
-/// The peers and the client, where Debian has them, and their packages. A bench that lacks them is not run: no test needs them.
+/// The peers and the client, at Debian's paths, and their packages. Without them a bench is not run: no test needs them.
 const TOOLS: [(&str, &str); 3] =
     [(peer::NGINX, "nginx-light"), (peer::HAPROXY, "haproxy"), (wrk::WRK, "wrk")];
 const APT_GET: &str = "/usr/bin/apt-get";
@@ -26,7 +26,7 @@ const APT_GET: &str = "/usr/bin/apt-get";
 /// Replicas behind the proxies where failures and slowness are measured.
 const REPLICAS: usize = 4;
 
-/// All programs are there, or are installed where we may.
+/// Makes sure that all programs are there; as root, installs those that are missing.
 fn ensure_tools() -> anyhow::Result<()> {
     let missing =
         || TOOLS.iter().filter(|(program, _)| !Path::new(program).is_file()).map(|(_, package)| *package);
@@ -43,7 +43,7 @@ fn ensure_tools() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A service of replicas that answer `ok`, with these words for each and this as its `expose`.
+/// A service whose replicas answer `ok`, with these arguments for each and this `expose`.
 fn service(folder: &Path, words: &[&str], expose: &Value) -> anyhow::Result<Value> {
     let bench = house::program("bench")?.display().to_string();
     let mut command = vec![bench, "replica".to_owned(), "--port".to_owned(), "$(PORT_HTTP)".to_owned()];
@@ -63,5 +63,5 @@ fn service(folder: &Path, words: &[&str], expose: &Value) -> anyhow::Result<Valu
     }))
 }
 
-/// What the service is called.
+/// The name of the service.
 const SERVICE: &str = "backend";

@@ -1,4 +1,4 @@
-//! One suite for every Store, every Platform, and the HPA algorithm; and where tests find data from outside.
+//! One suite for every Store, one for every Platform, and one for the HPA algorithm; and the place where tests find data from outside.
 
 pub mod data;
 pub mod hpa;

@@ -1,6 +1,6 @@
-//! The suite that every [`Platform`] passes which runs real programs: the guarantees of the contract, one case each.
+//! The suite that every [`Platform`] passes that runs real programs: the guarantees of the contract, one case each.
 //!
-//! The replicas are a line of `/bin/sh`. None runs for longer than a minute, so a case that panics leaves nothing behind
+//! Each replica is a line of `/bin/sh`. None runs for longer than a minute, so that a case that panics leaves nothing behind
 //! for long.
 
 mod allotments;
@@ -17,12 +17,12 @@ use futures_util::future::BoxFuture;
 
 use world::World;
 
-/// A place where a driver lives, and lives again after it was closed.
+/// A place where a driver runs, and runs again after it was closed.
 pub trait PlatformHome: Send + Sync {
-    /// Opens the driver. The one that was opened before is closed already; what it started still runs.
+    /// Opens the driver. The previous one is already closed; the replicas that it started still run.
     fn open(&self) -> BoxFuture<'_, Arc<dyn Platform>>;
 
-    /// Closes the driver and lets all replicas run.
+    /// Closes the driver and leaves all replicas running.
     fn close(&self) -> BoxFuture<'_, ()>;
 
     /// An empty folder where replicas may write.
@@ -32,7 +32,7 @@ pub trait PlatformHome: Send + Sync {
 /// One guarantee, shown on a new and empty platform.
 type Case = fn(&mut World) -> BoxFuture<'_, ()>;
 
-/// Shows that the platforms of `new_home` keep the contract; panics with what they do not keep.
+/// Shows that the platforms of `new_home` keep the contract; panics with the guarantee that one breaks.
 ///
 /// Each case gets a home of its own, and all its replicas are killed when it is over.
 pub async fn suite(new_home: &dyn Fn() -> Box<dyn PlatformHome>) {

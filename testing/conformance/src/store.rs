@@ -9,16 +9,16 @@ use std::sync::Arc;
 
 use ::store::{Commit, Key, LeaseId, Prefix, Revision, Store, Value};
 
-/// A place where a store lives, and lives again after it was closed.
+/// A place where a store is kept, and opened again after it was closed.
 pub trait StoreHome {
-    /// Opens the store. The one that was opened before is dropped already; what it acknowledged is there.
+    /// Opens the store. The previous one is already dropped; what it acknowledged is there.
     fn open(&self) -> Arc<dyn Store>;
 }
 
 /// One guarantee, shown on a new and empty store.
 type Case = fn(&dyn StoreHome);
 
-/// Shows that the stores of `new_home` keep the contract; panics with what they do not keep.
+/// Shows that the stores of `new_home` keep the contract; panics with the guarantee that one breaks.
 ///
 /// Each case gets a home of its own.
 pub fn suite(new_home: &dyn Fn() -> Box<dyn StoreHome>) {

@@ -1,9 +1,9 @@
-//! Numbers of ports for servers that must be told one before they start.
+//! Port numbers for servers that must be given one before they start.
 //!
-//! A number that the kernel chose for a socket, and that was given up again, is the next that it may choose for anybody's
-//! outgoing connection: of some thousand tests beside each other one then finds its port taken. So these come from a range
-//! that neither the kernel (from 32,768) nor the keeper of replicas (from 20,000) gives away, and none comes twice in a process.
-//! Where the socket itself can be passed on, bind port 0 and pass it on: that is better than any number.
+//! A number that the kernel chose for a socket, and that was then given up, may be its next choice for any outgoing
+//! connection: of some thousand tests side by side, one then finds its port taken. So these numbers come from a range that
+//! neither the kernel (from 32,768) nor Homeostat for its replicas (from 20,000) hands out, and none comes twice in a process.
+//! If the socket itself can be passed on, bind port 0 and do that: it is better than any number.
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicU16, Ordering};
 const FIRST: u16 = 10_000;
 const COUNT: u16 = 10_000;
 
-/// The numbers given away so far by this process.
+/// The numbers handed out so far by this process.
 static GIVEN: AtomicU16 = AtomicU16::new(0);
 
-/// A number on which nothing of 127.0.0.1 listens or hears, over TCP or UDP.
+/// A port of 127.0.0.1 that nothing uses, over TCP or UDP.
 ///
 /// # Panics
 ///

@@ -1,4 +1,4 @@
-//! What a seed is about: services, loads and faults, drawn at random.
+//! The world of a seed: services, loads and faults, drawn at random.
 
 mod declared;
 mod drawn;
@@ -18,13 +18,13 @@ use sim::{Fault, Faults, Load, Program};
 /// Everything that a run depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where all chance comes from.
+    /// The seed of all random draws.
     pub seed: u64,
     /// How long the world is watched.
     pub span: Duration,
-    /// How often each fault happens while the weather is bad.
+    /// How often each fault happens while faults are on.
     pub faults: Faults,
-    /// What runs.
+    /// The services.
     pub services: Vec<ServiceConfig>,
     /// Whether orchestrator, agent and proxy are one process.
     pub is_one_process: bool,
@@ -32,14 +32,14 @@ pub struct Config {
     pub has_operator: bool,
 }
 
-/// What is left out of a seed's own configuration, to find out what a failure needs.
+/// What is left out of a seed's configuration, to find out what a failure needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cut {
     /// Faults that do not happen.
     pub without: Vec<Fault>,
-    /// Only so many services; `None` keeps all.
+    /// The number of services to keep; `None` keeps all.
     pub services: Option<usize>,
-    /// Nobody changes anything.
+    /// Whether there is no operator who changes anything.
     pub no_operator: bool,
 }
 
@@ -48,43 +48,43 @@ pub struct Cut {
 pub struct ServiceConfig {
     /// Its name.
     pub name: ServiceName,
-    /// How its size is found.
+    /// How its size is determined.
     pub kind: Kind,
-    /// What becomes of the traffic of a lost replica.
+    /// What happens to the traffic of a lost replica.
     pub recover: Recover,
-    /// What it needs.
+    /// The services that it depends on.
     pub needs: Option<(ServiceName, DependencyStage)>,
     /// Whether the proxy listens for it.
     pub is_exposed: bool,
-    /// Whether it rests while nobody asks for anything.
+    /// Whether it rests while there are no requests.
     pub to_zero: Option<ToZero>,
-    /// Autoscalers that are tried beside its own.
+    /// Shadow autoscalers that are tried beside its own.
     pub shadows: Vec<Shadow>,
-    /// How a number follows from what is measured; without effect where its size is declared.
+    /// How the number of replicas follows from measurements; without effect where its size is declared.
     pub policy: ScalePolicy,
-    /// How far its autoscaler is followed.
+    /// The mode of its autoscaler.
     pub mode: ScaleMode,
-    /// What is learned of the size of its replicas.
+    /// How the size of its replicas is learned.
     pub vertical: Option<Vertical>,
-    /// Times at which other bounds hold.
+    /// The times at which other bounds apply.
     pub schedule: Vec<Schedule>,
-    /// Which numbers of replicas it may have.
+    /// The numbers of replicas that it may have.
     pub sizes: Option<Sizes>,
-    /// Who goes first when it shrinks.
+    /// Which replica goes first when it shrinks.
     pub remove: Remove,
     /// How often its number may turn around.
     pub flaps: Option<Flaps>,
-    /// What is forecast of its load.
+    /// The forecast of its load.
     pub forecast: Option<Forecasting>,
     /// How a replica is stopped.
     pub stop: Stop,
     /// How it behaves.
     pub program: Program,
-    /// What is asked of it.
+    /// The requests that it gets.
     pub load: Load,
 }
 
-/// How the size of a service is found.
+/// How the size of a service is determined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// It is declared.
@@ -92,7 +92,7 @@ pub enum Kind {
         /// How many replicas.
         replicas: u32,
     },
-    /// Processor utilization is held.
+    /// By processor utilization.
     Cpu {
         /// Fewest replicas.
         min: u32,
@@ -103,7 +103,7 @@ pub enum Kind {
         /// How fast the number may change.
         behavior: Option<Behavior>,
     },
-    /// Requests a second and replica are held.
+    /// By requests per second and replica.
     RequestRate {
         /// Fewest replicas.
         min: u32,
@@ -112,7 +112,7 @@ pub enum Kind {
         /// Requests a second for each replica.
         average: u32,
     },
-    /// Requests a second and replica are held, as a source outside the proxy measures them.
+    /// By requests per second and replica, as a source outside the proxy measures them.
     Asked {
         /// Fewest replicas.
         min: u32,
@@ -124,7 +124,7 @@ pub enum Kind {
 }
 
 impl Config {
-    /// The configuration of a seed, less what is cut.
+    /// The configuration of a seed, without what is cut.
     pub fn of_seed(seed: u64, span: Duration, cut: &Cut) -> Self {
         let mut services = drawn::services(seed);
         if let Some(most) = cut.services {
@@ -145,7 +145,7 @@ impl Config {
 }
 
 impl Cut {
-    /// The arguments of the command line that say the same.
+    /// The command-line arguments that give the same configuration.
     pub fn arguments(&self) -> String {
         let mut words = String::new();
         if !self.without.is_empty() {
@@ -163,7 +163,7 @@ impl Cut {
 }
 
 impl ServiceConfig {
-    /// A small service that is as dull as can be: two replicas, one core each, exposed, without load.
+    /// A small service as simple as possible: two replicas, one core each, exposed, without load.
     pub fn plain(name: &str) -> Self {
         Self {
             name: ServiceName::parse(name).expect("a name in the code is a name"),
@@ -187,7 +187,7 @@ impl ServiceConfig {
         }
     }
 
-    /// What its metric aims at for each replica; 1 where its size is declared.
+    /// The target of its metric for each replica; 1 where its size is declared.
     fn aim(&self) -> u32 {
         match self.kind {
             Kind::Fixed { .. } => 1,

@@ -1,8 +1,8 @@
-//! Many simulated days, each under its own faults, with checkers after every step.
+//! Many simulated days, each with its own faults, with checkers after every step.
 //!
-//! A seed gives a [`Config`]: which services, which loads, which faults and how often, what an operator does. [`run()`] lets the
-//! world of that seed and the loop in it run, and looks at it with every [checker](checkers). A seed that fails gives the
-//! checker's sentence, the step, and the command that runs it again; [`shrink`](shrink::shrink) finds what can be left out.
+//! A seed gives a [`Config`]: which services, which loads, which faults and how often, what an operator does. [`run()`] runs the
+//! world of that seed with the loop in it, and applies every [checker](checkers). A seed that fails gives the checker's
+//! sentence, the step, and the command that runs it again; [`shrink`](shrink::shrink) finds what can be left out.
 //!
 //! [`scenario`] tells single stories by script, whose output an operator can read.
 

@@ -27,7 +27,7 @@ struct Words {
     /// The first seed.
     #[arg(long, default_value_t = 1)]
     first: u64,
-    /// Simulated hours a seed.
+    /// Simulated hours per seed.
     #[arg(long, default_value_t = 24.0, value_parser = hours)]
     hours: f64,
     /// Run this seed alone.
@@ -36,19 +36,19 @@ struct Words {
     /// Print everything that happens.
     #[arg(long, requires = "seed")]
     trace: bool,
-    /// Faults that do not happen, separated by commas.
+    /// Leave out these faults, separated by commas.
     #[arg(long, value_delimiter = ',')]
     without: Vec<Fault>,
-    /// At most so many services.
+    /// Keep at most this many services.
     #[arg(long)]
     services: Option<usize>,
-    /// Nobody changes anything.
+    /// Leave out the operator: nobody changes anything.
     #[arg(long)]
     no_operator: bool,
     /// Do not look for the smallest configuration of a failure.
     #[arg(long)]
     no_shrink: bool,
-    /// Seeds that run side by side. Default: one a core.
+    /// Seeds that run side by side. Default: one per core.
     #[arg(long)]
     jobs: Option<NonZeroUsize>,
 }
@@ -88,7 +88,7 @@ fn one(seed: u64, span: Duration, cut: &Cut, trace: bool) -> u64 {
     u64::from(report.failure.is_some())
 }
 
-/// Runs the seeds of the record and those asked for, side by side; returns how many failed.
+/// Runs the recorded seeds and the requested ones side by side; returns how many failed.
 fn many(words: &Words, span: Duration, cut: &Cut) -> u64 {
     let jobs = words.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let recorded = regressions::regressions();

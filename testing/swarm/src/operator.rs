@@ -15,28 +15,28 @@ use crate::config::{Config, Kind, ServiceConfig};
 #[derive(Debug)]
 pub(crate) struct Operator {
     chance: Stream,
-    /// For pauses and protections, so that the rest of a world is as it was without.
+    /// Random draws for pauses and protections: a stream of its own, so that the rest of a world stays the same.
     orders: Stream,
-    /// For going back to what was run before, likewise.
+    /// Random draws for going back to an earlier version, likewise.
     ways_back: Stream,
     wards: Vec<Ward>,
 }
 
-/// One service that the operator cares for, as it was declared last.
+/// One service of the operator, as it was declared last.
 #[derive(Debug)]
 struct Ward {
     config: ServiceConfig,
     revision: u64,
-    /// What it runs.
+    /// The version that it runs.
     generation: u64,
-    /// The newest that it ever ran.
+    /// The newest version that it ever ran.
     newest: u64,
     is_declared: bool,
-    /// Its schedules, while the world is brought to rest.
+    /// Its schedules, laid aside while the world is brought to rest.
     laid_by: Vec<Schedule>,
-    /// What becomes of the size of its replicas, while the world is brought to rest: who is replaced for that may be at any time.
+    /// Its mode of vertical scaling, laid aside while the world is brought to rest: otherwise a replica could be replaced at any time.
     sized_later: Option<VerticalMode>,
-    /// Whether its forecast acts when the world is not brought to rest: what came again and again is expected for hours.
+    /// Whether its forecast acts while the world is not brought to rest: what recurred is expected for hours.
     acts_ahead: bool,
 }
 
@@ -72,7 +72,7 @@ impl Operator {
         }
     }
 
-    /// From one deed to the next.
+    /// The time from one deed to the next.
     pub(crate) fn pause(&mut self) -> Duration {
         self.chance.span(Duration::from_mins(1), Duration::from_mins(20))
     }
@@ -160,9 +160,9 @@ impl Operator {
         }
     }
 
-    /// Makes the world one that a loop can bring to rest: what is declared works, holds end, loads stay as they are, and so do bounds.
+    /// Makes the world one that a loop can bring to rest: what is declared works, holds end, loads and bounds stay as they are.
     ///
-    /// What is withdrawn may stay so.
+    /// Withdrawn services may stay withdrawn.
     pub(crate) fn settle(&mut self, sim: &mut Simulation) {
         let now = sim.now();
         let protected: Vec<_> = sim.disk().protections.keys().cloned().collect();
@@ -194,7 +194,7 @@ impl Operator {
         }
     }
 
-    /// Brings the loads of the services back, and what they do at which time of day.
+    /// Brings back the loads of the services and what they do by the time of day.
     pub(crate) fn resume(&mut self, sim: &mut Simulation) {
         for ward in &mut self.wards {
             ward.config.schedule.append(&mut ward.laid_by);

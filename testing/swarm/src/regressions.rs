@@ -1,4 +1,4 @@
-//! Seeds that failed once, and are run again in every run.
+//! Seeds that failed once, and are run again each time.
 
 use std::time::Duration;
 

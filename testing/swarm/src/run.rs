@@ -13,10 +13,10 @@ use crate::config::Config;
 use crate::operator::Operator;
 use crate::story;
 
-/// Bad weather: faults, changing loads, and an operator at work.
+/// The first part of a run: faults, changing loads, and an operator at work.
 const STORM: Duration = Duration::from_mins(80);
 
-/// Good weather: long enough for the slowest thing that the loop may wait for, and as long again to see that it rests.
+/// The calm second part: long enough for the slowest thing that the loop may wait for, and as long again to see that it rests.
 const CALM: Duration = Duration::from_mins(40);
 
 /// How a run went.
@@ -26,7 +26,7 @@ pub struct Report {
     pub steps: u64,
     /// Simulated time.
     pub span: Duration,
-    /// Of everything that came out of the loop, in order: two runs of one configuration have the same.
+    /// The digest of all outputs of the loop, in order: two runs of one configuration have the same.
     pub digest: u64,
     /// The first objection.
     pub failure: Option<Failure>,

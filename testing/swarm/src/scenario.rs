@@ -33,7 +33,7 @@ struct Line {
 enum Deed {
     /// Declares a service, or declares it anew with something new to run.
     Declare(Declare),
-    /// So many requests a second come from now on.
+    /// From now on this many requests a second come.
     Load { service: ServiceName, rate: u64 },
     /// `kill -9` of a replica.
     Kill { service: ServiceName, replica: u32 },
@@ -44,7 +44,7 @@ enum Deed {
         #[arg(long = "for", value_parser = span)]
         recovery: Option<Duration>,
     },
-    /// Just so many replicas, by hand.
+    /// Exactly this many replicas, by hand.
     Hold {
         service: ServiceName,
         replicas: u32,
@@ -53,7 +53,7 @@ enum Deed {
     },
     /// The hold ends.
     Release { service: ServiceName },
-    /// The service shall be no more.
+    /// The service is withdrawn.
     Withdraw { service: ServiceName },
     /// `kill -9` of the orchestrator.
     KillOrchestrator,
@@ -80,7 +80,7 @@ struct Declare {
     most_active: bool,
     #[arg(long)]
     needs: Option<ServiceName>,
-    /// Its program ends with code 1, so long after it began.
+    /// Its program ends with code 1, this long after it began.
     #[arg(long, value_parser = span)]
     ends_after: Option<Duration>,
     #[arg(long)]
@@ -91,7 +91,7 @@ fn span(text: &str) -> Result<Duration, String> {
     Span::parse(text).map(Span::as_duration).map_err(|error| error.to_string())
 }
 
-/// A line of a script that says nothing that can be done.
+/// A line of a script that is not understood.
 #[derive(Debug, thiserror::Error)]
 #[error("line {line} of the story is not understood: {source}")]
 pub struct ScriptError {

@@ -1,4 +1,4 @@
-//! What a failure needs: the smallest cut of its seed that still fails in the same way.
+//! Finds what a failure needs: the smallest part of its seed that still fails in the same way.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub fn shrink(seed: u64, span: Duration, cut: &Cut, failure: &Failure) -> Shrunk
 }
 
 impl Shrunk {
-    /// Takes the cut when the same checker objects with it.
+    /// Keeps the cut if the same checker still objects.
     fn try_cut(&mut self, seed: u64, cut: Cut) -> bool {
         let config = Config::of_seed(seed, self.span, &cut);
         match run(&config, None).failure {
@@ -54,7 +54,7 @@ impl Shrunk {
     }
 }
 
-/// Whole minutes that hold the failure.
+/// The time of the failure, rounded up to whole minutes.
 fn up_to(failure: &Failure) -> Duration {
     let minutes = failure.at.since(sim::Simulation::begin()).as_secs() / 60 + 1;
     Duration::from_mins(minutes)

@@ -19,9 +19,9 @@ fn readable(reason: &Reason) -> String {
     sim::readable(Simulation::begin(), reason)
 }
 
-/// Writes what a turn brought: what the loop did and says, and what truly happened.
+/// Writes what happened in a turn: what the loop did and says, and what truly happened.
 ///
-/// A reader who goes away ends nothing: the run goes on without being read.
+/// If the reader goes away, the run goes on unread.
 pub fn write_turn(sim: &Simulation, turn: Turn, out: &mut dyn Write) {
     let at = clock(sim.now());
     let mut lines = String::new();

@@ -1,4 +1,4 @@
-//! The world that the loop is told of: many services, each replica running, counters that grow as declared.
+//! The world that the loop is told about: many services, all replicas running, counters that grow as declared.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,14 +22,14 @@ pub(super) const SERVICES: usize = 10_000;
 pub(super) const REPLICAS: usize = SERVICES * EACH as usize;
 /// Replicas of each service.
 const EACH: u32 = 10;
-/// One service in so many rises with each wave.
+/// One service in this many rises with each wave.
 pub(super) const RISING_ONE_IN: usize = 20;
-/// Services of which a replica ends.
+/// How many services lose a replica.
 const ENDING: usize = 1000;
-/// When the world begins, on the loop's clock: at a calendar time of today, as it is in service.
+/// When the world begins, on the loop's clock: at a calendar time of today, as in production.
 const BEGIN: Time = Time::from_millis(1_790_000_000_000);
 
-/// A loop and what it is told.
+/// A loop and the world that it is told about.
 pub(super) struct World {
     control: ControlLoop,
     out: Outbox,
@@ -37,7 +37,7 @@ pub(super) struct World {
     services: Vec<Kept>,
 }
 
-/// One service as the outside has it.
+/// The true state of one service.
 struct Kept {
     name: ServiceName,
     /// Processor time that each of its replicas has spent.
@@ -47,12 +47,12 @@ struct Kept {
 }
 
 impl World {
-    /// A loop to which every service was declared, with what an earlier run remembered of it; nothing was seen yet.
+    /// A loop that knows the declaration of every service and what an earlier run remembered of it; nothing was observed yet.
     pub(super) fn declared() -> Self {
         let (control, out) = (ControlLoop::new(Settings::default()), Outbox::default());
         let services = Vec::with_capacity(SERVICES);
         let mut world = Self { control, out, now: BEGIN, services };
-        // Most of a thousand ends in one second would wait by default, and cost less than a start.
+        // By default, most of a thousand ends in one second would wait, which costs less than a start.
         let guard = GuardSettings {
             node_restarts_per_minute: u32::MAX,
             cluster_restarts_per_minute: u32::MAX,
@@ -70,7 +70,7 @@ impl World {
         world
     }
 
-    /// Tells what runs: every replica, ready. Returns what that step cost.
+    /// Sends the inventory: every replica runs and is ready. Returns the cost of that step.
     pub(super) fn take_inventory(&mut self) -> Cost {
         let replicas = self
             .services
@@ -88,7 +88,7 @@ impl World {
         self.now = self.now + span;
     }
 
-    /// Wakes the loop, as its deadline asks for. Returns what the step cost; what came out is answered.
+    /// Wakes the loop, as its deadline asks for, and answers its actions. Returns the cost of the step.
     pub(super) fn wake(&mut self) -> Cost {
         let cost = self.step(&Input::Woke);
         self.answer();
@@ -114,7 +114,7 @@ impl World {
         }
     }
 
-    /// Reports processor time and memory, one service at a time: half of what is declared, and all of it where load rises.
+    /// Reports processor time and memory, one service at a time: half of what is declared, or all of it if its load rises.
     pub(super) fn usage(&mut self, wave: usize, costs: &mut Costs) {
         for index in 0..SERVICES {
             let rises = wave > 0 && index % RISING_ONE_IN == wave;
@@ -132,7 +132,7 @@ impl World {
         }
     }
 
-    /// Reports of one replica of each service that it is ready, or is not.
+    /// Reports for one replica of each service that it is ready, or is not.
     pub(super) fn turn_readiness(&mut self, ready: bool, costs: &mut Costs) {
         for index in 0..SERVICES {
             let state = ReplicaState::Running { ready, live: true };
@@ -142,7 +142,7 @@ impl World {
         self.answer();
     }
 
-    /// Reports of one replica of each of [`ENDING`] services that it was killed; its successor is started and is well.
+    /// Reports for one replica of each of [`ENDING`] services that it was killed; its successor is started and becomes ready.
     pub(super) fn end_replicas(&mut self, costs: &mut Costs) {
         let ran_for = Duration::from_mins(10);
         let exit = Exit { status: ExitStatus::Signal(9), out_of_memory: false, ran_for };
@@ -158,7 +158,7 @@ impl World {
         self.answer();
     }
 
-    /// Tells the loop that each action that came out has been done, until none comes out any more.
+    /// Tells the loop that each of its actions has been done, until it sends no more.
     pub(super) fn answer(&mut self) {
         while !self.out.actions.is_empty() {
             for action in std::mem::take(&mut self.out.actions) {
@@ -168,7 +168,7 @@ impl World {
         self.out.clear();
     }
 
-    /// Asserts that the loop knows as many replicas as were told: else the figures would be of another size.
+    /// Asserts that the loop knows as many replicas as were reported: otherwise the figures would be of a smaller world.
     pub(super) fn expect_size(&self, replicas: usize) {
         let services = || self.control.knowledge().services();
         let running = services().flat_map(|service| service.places.values()).filter(|place| place.is_ready());
@@ -180,14 +180,14 @@ impl World {
         assert_eq!(self.control.actions_in_flight(), 0, "every action was answered");
     }
 
-    /// Asserts that so many services were scaled out: else the plans that should be dear were not.
+    /// Asserts that this many services were scaled out: otherwise the plans that should be expensive were not.
     pub(super) fn expect_scaled_out(&self, services: usize) {
         let all = self.control.knowledge().services();
         let scaled_out = all.filter(|service| service.desired.is_some_and(|desired| desired > EACH)).count();
         assert_eq!(scaled_out, services, "the loop scaled out other services than had load");
     }
 
-    /// Steps the loop, and times nothing but that.
+    /// Steps the loop, and times only that.
     fn step(&mut self, input: &Input) -> Cost {
         let now = Now { time: self.now, wall: Wall::from_millis(self.now.as_millis()) };
         let watch = Stopwatch::start();

@@ -1,4 +1,4 @@
-//! Backends that a bench starts itself, for proxies that start none.
+//! Backends that a bench starts itself, for proxies that do not start any.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::house;
 /// How long one may take to listen, and to listen again.
 const LISTEN_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// A replica at an address that it keeps. Ended when dropped.
+/// A replica at a fixed address. Ended when dropped.
 #[derive(Debug)]
 pub(super) struct Backend {
     address: SocketAddr,
@@ -21,7 +21,7 @@ pub(super) struct Backend {
 }
 
 impl Backend {
-    /// Starts one with these words, and waits until it listens.
+    /// Starts one with these arguments, and waits until it listens.
     pub(super) fn start(words: &[&str]) -> anyhow::Result<Self> {
         let address = house::free_address();
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
@@ -45,7 +45,7 @@ impl Backend {
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        // Both say so when it has ended already.
+        // Both fail only if it has ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,27 +1,27 @@
-//! A certificate that nobody signed but itself, for the TLS of all proxies.
+//! A self-signed certificate, for the TLS of all proxies.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde_json::{Value, json};
 
-/// Writes a new certificate with its key into `folder`: apart, as we and nginx have them, and in one file, as HAProxy has it.
+/// Writes a new certificate with its key into `folder`: in two files, as Homeostat and nginx read them, and in one, as HAProxy does.
 pub(super) fn write(folder: &Path) -> anyhow::Result<()> {
     let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])
         .context("could not make a certificate")?;
     let (certificate, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
     replace(&folder.join(KEY), &key)?;
     replace(&both(folder), &format!("{certificate}{key}"))?;
-    // Last: whoever sees the new certificate finds its key.
+    // Last, so that its key is there once the new certificate can be seen.
     replace(&folder.join(CERTIFICATE), &certificate)
 }
 
-/// The file that has both.
+/// The file that contains both.
 pub(super) fn both(folder: &Path) -> PathBuf {
     folder.join("both.pem")
 }
 
-/// As a manifest has it.
+/// The two files, as a manifest names them.
 pub(super) fn manifest(folder: &Path) -> Value {
     json!({"certificate": folder.join(CERTIFICATE), "key": folder.join(KEY)})
 }
@@ -29,7 +29,7 @@ pub(super) fn manifest(folder: &Path) -> Value {
 const CERTIFICATE: &str = "tls.pem";
 const KEY: &str = "tls.key";
 
-/// Puts a file in the place of the one before at once, so that nobody reads half of it.
+/// Replaces a file atomically, so that nobody reads half of it.
 fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
     let beside = path.with_extension("new");
     std::fs::write(&beside, text).with_context(|| format!("could not write {}", beside.display()))?;

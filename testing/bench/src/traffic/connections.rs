@@ -16,9 +16,9 @@ use crate::figure::{Findings, Target, Unit};
 use crate::house::{self, House, Place};
 use crate::idle::memory;
 
-/// Connections that stay open at a time, where the limit of open files allows them.
+/// The connections that are open at a time, if the limit of open files allows it.
 const CONNECTIONS: usize = 10_000;
-/// Of HTTP/2 half as many: a client has one where it had six.
+/// Half as many of HTTP/2: a client opens one where it would open six of HTTP/1.1.
 const CONNECTIONS_OF_HTTP2: usize = 5000;
 /// Files for everything else; more than Homeostat itself keeps free.
 const OTHER_FILES: u64 = 1200;
@@ -27,7 +27,7 @@ const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
 
 const BESIDE_NGINX: Target = Target::AtMost(2.0);
 
-/// Opens connections to each proxy, asks once on each, and looks at what the proxy has grown by.
+/// Opens connections to each proxy, sends one request on each, and measures by how much the proxy has grown.
 pub(crate) fn run() -> anyhow::Result<Findings> {
     ensure_tools()?;
     let many = CONNECTIONS.min(afforded()?);
@@ -43,7 +43,7 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
     Ok(findings)
 }
 
-/// What each takes; answers ours by nginx's.
+/// Notes the memory of each; returns the ratio of ours to nginx's.
 fn compare(findings: &mut Findings, spoken: Spoken, many: usize) -> anyhow::Result<f64> {
     let ours = ours(spoken, many)?;
     let nginx = peer(Kind::Nginx, spoken, many)?;
@@ -59,7 +59,7 @@ fn compare(findings: &mut Findings, spoken: Spoken, many: usize) -> anyhow::Resu
     Ok(ours / nginx)
 }
 
-/// For how many connections the open files suffice that a program may have here. Homeostat counts two for each: its own, and one to a replica.
+/// The number of connections for which the limit of open files suffices. Homeostat counts two files for each: the client's, and one to a replica.
 fn afforded() -> anyhow::Result<usize> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let wanted = Rlimit { current: maximum, maximum };
@@ -71,7 +71,7 @@ fn afforded() -> anyhow::Result<usize> {
 fn ours(spoken: Spoken, many: usize) -> anyhow::Result<f64> {
     let place = Place::new()?;
     let listen = house::free_address();
-    // Longer than the bench takes: what is idle stays open.
+    // Longer than the bench takes, so that idle connections stay open.
     let expose = json!({"listen": listen, "port": "http", "timeouts": {"idle": "10m"}});
     let declared = service(place.path(), &[], &expose)?;
     let house = House::up(place, &[declared], &[])?;
@@ -88,10 +88,10 @@ fn peer(kind: Kind, spoken: Spoken, many: usize) -> anyhow::Result<f64> {
     grown(plain, spoken, &peer.processes()?, many)
 }
 
-/// What the processes grow by, in bytes, while connections to `address` are open.
+/// By how many bytes the processes grow while connections to `address` are open.
 fn grown(address: SocketAddr, spoken: Spoken, processes: &[Process], many: usize) -> anyhow::Result<f64> {
     let resident = || processes.iter().map(memory).sum::<anyhow::Result<u64>>();
-    // What the first requests need is needed once.
+    // The first requests make the proxy allocate what it needs only once.
     drop(open(address, spoken, 64)?);
     let before = resident()?;
     let connections = open(address, spoken, many)?;
@@ -101,7 +101,7 @@ fn grown(address: SocketAddr, spoken: Spoken, processes: &[Process], many: usize
     Ok(after.saturating_sub(before) as f64)
 }
 
-/// Connections on which one request was answered each.
+/// Connections, on each of which one request was answered.
 fn open(address: SocketAddr, spoken: Spoken, many: usize) -> anyhow::Result<Vec<TcpStream>> {
     let mut open = Vec::with_capacity(many);
     for number in 0..many {
@@ -131,7 +131,7 @@ fn ask(connection: &mut TcpStream) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Begins a connection of HTTP/2 and asks once: `GET /` of the host `bench`, on stream 1. Source: RFC 9113, sections 3.4 and 4.1; RFC 7541, appendix A.
+/// Begins a connection of HTTP/2 and sends one request: `GET /` to the host `bench`, on stream 1. Source: RFC 9113, sections 3.4 and 4.1; RFC 7541, appendix A.
 fn ask_by_http2(connection: &mut TcpStream) -> anyhow::Result<()> {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
@@ -146,7 +146,7 @@ fn ask_by_http2(connection: &mut TcpStream) -> anyhow::Result<()> {
         let [a, b, c, kind, flags, ..] = head;
         let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
         connection.read_exact(&mut payload)?;
-        // DATA and HEADERS; of all the others, flag 1 says something else.
+        // DATA and HEADERS; in all other frames flag 1 means something else.
         if kind <= 1 && flags & END_STREAM != 0 {
             return Ok(connection.write_all(SETTINGS_ACK)?);
         }
@@ -154,7 +154,7 @@ fn ask_by_http2(connection: &mut TcpStream) -> anyhow::Result<()> {
     }
 }
 
-/// Whether the other end has not closed the connection; one of HTTP/2 may have something to say besides answers.
+/// Whether the other end has not closed the connection; on HTTP/2 it may also send frames other than answers.
 fn is_open(mut connection: &TcpStream) -> bool {
     if connection.set_nonblocking(true).is_err() {
         return false;

@@ -25,11 +25,11 @@ pub(super) enum Kind {
     Haproxy,
 }
 
-/// What clients speak who speak plainly.
+/// The protocol of clients without TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Spoken {
     Http1,
-    /// Without being agreed on.
+    /// HTTP/2 without negotiation.
     Http2,
 }
 
@@ -40,15 +40,15 @@ pub(super) enum Choice {
     LeastConnections,
 }
 
-/// What a peer is to do.
+/// The task of a peer.
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
     pub(super) kind: Kind,
-    /// Where it listens plainly.
+    /// The address where it listens without TLS.
     pub(super) plain: SocketAddr,
-    /// What is spoken there.
+    /// The protocol there.
     pub(super) spoken: Spoken,
-    /// Where it speaks TLS, and the file that has certificate and key.
+    /// The address where it speaks TLS, and the file with certificate and key.
     pub(super) secure: Option<(SocketAddr, PathBuf)>,
     pub(super) backends: Vec<SocketAddr>,
     pub(super) choice: Choice,
@@ -117,7 +117,7 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // The master ends its workers when it is asked to; killed, it would leave them.
+        // The master ends its workers when it is told to stop; if it were killed, they would be left.
         let _ = kill_process(Pid::from_child(&self.master), Signal::TERM);
         let begun = os::since_boot();
         while let Ok(None) = self.master.try_wait()
@@ -130,9 +130,9 @@ impl Drop for Peer {
     }
 }
 
-/// The whole of a configuration of nginx: `inside` stands in its `http`.
+/// A whole configuration of nginx: `inside` goes into its `http` block.
 pub(super) fn nginx_conf(folder: &Path, name: &str, inside: &str) -> String {
-    // Root may not lend its temporary folder to the user that nginx would take otherwise.
+    // As root, nginx would switch to another user, who may not use root's temporary folder.
     let user = if rustix::process::getuid().is_root() { "user root;" } else { "" };
     let place = folder.join(name);
     let place = place.display();
@@ -151,7 +151,7 @@ fn nginx(folder: &Path, setup: &Setup) -> String {
         Choice::RoundRobin => "",
         Choice::LeastConnections => "least_conn;",
     };
-    // By default one failure takes a backend out for ten seconds, so that all are out when each has died once.
+    // By default a single failure takes a backend out for ten seconds, so that all are out once each has died.
     let servers: String =
         setup.backends.iter().map(|backend| format!("server {backend} max_fails=0;")).collect();
     let secure = setup.secure.as_ref().map_or_else(String::new, |(address, file)| {
@@ -193,7 +193,7 @@ fn haproxy(setup: &Setup) -> String {
         .map(|(number, backend)| format!("    server s{number} {backend} check inter 500ms\n"))
         .collect();
     format!(
-        // As many connections as the open files allow, which it finds by itself.
+        // As many connections as the limit of open files allows, which HAProxy determines itself.
         "global\n    nbthread 2\n\
          defaults\n    mode http\n    timeout connect 1s\n    timeout client 600s\n    timeout server 60s\n    retries 3\n    \
          option redispatch\n    retry-on conn-failure empty-response\n    http-reuse always\n\

@@ -1,4 +1,4 @@
-//! `proxy`: what a request and a connection cost through our proxy, through nginx and through HAProxy, in turns.
+//! `proxy`: the cost of a request and of a connection through our proxy, through nginx and through HAProxy, in turns.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,14 +15,14 @@ use crate::figure::{Findings, Target, Unit};
 use crate::house::{self, House, Place};
 use crate::idle::cpu_time;
 
-/// Turns of each; the median is told.
+/// Turns of each; the median is reported.
 const TURNS: usize = 5;
 /// How long a turn lasts.
 const TURN: Duration = Duration::from_secs(5);
-/// How many ask at a time.
+/// The connections at a time.
 const CONNECTIONS: u32 = 64;
 
-/// How clients ask.
+/// How clients send requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Manner {
     name: &'static str,
@@ -48,7 +48,7 @@ struct Turn {
     failed: u64,
 }
 
-/// Somebody who is asked: where, and by which processes it is answered.
+/// A server under test: its address, and the processes that answer.
 struct Asked {
     name: &'static str,
     plain: SocketAddr,
@@ -56,7 +56,7 @@ struct Asked {
     processes: Vec<Process>,
 }
 
-/// Asks one backend directly, through us, through nginx and through HAProxy, by turns, in each manner.
+/// Sends requests to one backend directly, through us, through nginx and through HAProxy, in turns, in each manner.
 pub(crate) fn run() -> anyhow::Result<Findings> {
     ensure_tools()?;
     let mut findings = Findings::of("proxy");
@@ -84,7 +84,7 @@ pub(crate) fn run() -> anyhow::Result<Findings> {
     Ok(findings)
 }
 
-/// Asks everybody in one manner, by turns, and notes the medians and their ratios.
+/// Sends requests to all of them in one manner, in turns, and notes the medians and their ratios.
 fn measure(folder: &Path, manner: Manner, asked: &[Asked], findings: &mut Findings) -> anyhow::Result<()> {
     let able = || asked.iter().filter(|one| !manner.is_secure || one.secure.is_some());
     let mut turns: Vec<Vec<Turn>> = able().map(|_| Vec::new()).collect();
@@ -112,7 +112,7 @@ fn measure(folder: &Path, manner: Manner, asked: &[Asked], findings: &mut Findin
     Ok(())
 }
 
-/// Holds what must be reached beside the peers.
+/// Compares the figures with the targets beside the peers.
 fn compare(manner: Manner, ours: &Medians, nginx: &Medians, haproxy: &Medians, findings: &mut Findings) {
     let mut hold = |what: &str, value, target| {
         findings.hold(format!("{}: {what}", manner.name), value, Unit::Ratio, target);
@@ -177,7 +177,7 @@ fn turn(folder: &Path, manner: Manner, one: &Asked) -> anyhow::Result<Turn> {
     })
 }
 
-/// A Homeostat with two services that are alike, one exposed plainly and one over TLS.
+/// A Homeostat with two equal services, one exposed without TLS and one over TLS.
 struct Ours {
     house: House,
     backends: [SocketAddr; 2],

@@ -1,4 +1,4 @@
-//! `unequal`: what clients feel when one of four backends has a quarter of the others' speed.
+//! `unequal`: the latency for clients when one of four backends has a quarter of the others' speed.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,9 +20,9 @@ const SLOW_WORK: &str = "16";
 
 /// Requests a second: 30 and 60 % of what the four can do together, which is 3 × 250 + 62.5.
 ///
-/// Of the first, a fair share is just below what the slow one can do; of the second it is twice as much.
+/// At the first rate an equal share is just below what the slow one can do; at the second it is twice that share.
 const LOADS: [f64; 2] = [240.0, 480.0];
-/// How long each is asked.
+/// How long each gets requests.
 const SPAN: Duration = Duration::from_secs(20);
 
 const BESIDE_ROUND_ROBIN: Target = Target::AtMost(0.5);
@@ -43,14 +43,14 @@ const WAYS: [(&str, Way); 6] = [
     ("HAProxy, leastconn", Way::Peer(Kind::Haproxy, Choice::LeastConnections)),
 ];
 
-/// What one way came to under one load.
+/// The results of one way under one load.
 struct Felt {
     p50: f64,
     p99: f64,
     failed: u64,
 }
 
-/// Asks through every proxy in every way it has, at the same constant rates.
+/// Sends requests through every proxy in each of its ways, at the same constant rates.
 pub(crate) fn run() -> anyhow::Result<Findings> {
     ensure_tools()?;
     let mut findings = Findings::of("unequal");
@@ -87,7 +87,7 @@ fn feel(way: Way) -> anyhow::Result<[Felt; 2]> {
     let listen = house::free_address();
     match way {
         Way::Ours(balance) => {
-            // The first replica to make this file is the slow one.
+            // The first replica to create this file is the slow one.
             let first = place.path().join("slow").display().to_string();
             let words = ["--work-ms", WORK, "--slow-work-ms", SLOW_WORK, "--slow-if-first", &first];
             let expose = json!({"listen": listen, "port": "http", "balance": balance});
@@ -114,7 +114,7 @@ fn feel(way: Way) -> anyhow::Result<[Felt; 2]> {
     }
 }
 
-/// Asks at each rate in turn.
+/// Sends requests at each rate in turn.
 fn ask(address: SocketAddr) -> anyhow::Result<[Felt; 2]> {
     let [low, high] = LOADS.map(|load| {
         let report = Loading::begin(address, load, SPAN)?.finish()?;

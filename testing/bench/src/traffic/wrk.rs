@@ -1,4 +1,4 @@
-//! wrk, the closed-loop client of these benches: how it is asked, and what it says.
+//! wrk, the closed-loop client of these benches: how it is run, and its report.
 
 use std::io::Read;
 use std::path::Path;
@@ -13,20 +13,20 @@ pub(super) const WRK: &str = "/usr/bin/wrk";
 /// The threads of wrk, which share the connections.
 const THREADS: u32 = 2;
 
-/// What is asked, and how.
+/// What to request, and how.
 #[derive(Clone, Debug)]
 pub(super) struct Ask {
-    /// What is asked for, with the scheme.
+    /// The URL, with the scheme.
     pub(super) url: String,
-    /// How many ask at a time.
+    /// The connections at a time.
     pub(super) connections: u32,
-    /// Whether each request has a connection of its own.
+    /// Whether each request uses a connection of its own.
     pub(super) is_closing: bool,
-    /// For how long.
+    /// The duration.
     pub(super) span: Duration,
 }
 
-/// What wrk says at its end.
+/// The report of wrk.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
@@ -35,7 +35,7 @@ pub(super) struct Report {
     duration_micros: f64,
     p50_micros: f64,
     p99_micros: f64,
-    /// Requests that met no answer, or one that says that something failed.
+    /// Requests without an answer, or with one that reports a failure.
     pub(super) failed: u64,
 }
 
@@ -70,7 +70,7 @@ end
 #[derive(Debug)]
 pub(super) struct Running(Child);
 
-/// Begins to ask; `folder` takes the script.
+/// Starts it; the script is written to `folder`.
 pub(super) fn begin(folder: &Path, ask: &Ask) -> anyhow::Result<Running> {
     let script = folder.join("report.lua");
     std::fs::write(&script, SCRIPT).context("could not write the script of wrk")?;
@@ -84,7 +84,7 @@ pub(super) fn begin(folder: &Path, ask: &Ask) -> anyhow::Result<Running> {
     Ok(Running(call.spawn().context("could not start wrk")?))
 }
 
-/// Asks, and waits for the end.
+/// Runs it, and waits for the end.
 pub(super) fn run(folder: &Path, ask: &Ask) -> anyhow::Result<Report> {
     begin(folder, ask)?.end()
 }
@@ -112,7 +112,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both say so when it has ended already.
+        // Both fail only if it has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

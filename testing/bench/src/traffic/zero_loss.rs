@@ -1,4 +1,4 @@
-//! `zero-loss`: what clients lose while replicas die, come and go, and while we are told something new or exchanged ourselves.
+//! `zero-loss`: failed requests while replicas die, come and go, and while our configuration or our own process is replaced.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,25 +17,25 @@ use crate::house::{self, House, Place, ReplicaStatus};
 
 /// Requests of each case.
 const REQUESTS: u64 = 1_000_000;
-/// How many ask at a time.
+/// The connections at a time.
 const CONNECTIONS: u32 = 64;
-/// wrk is asked anew after this long, until there were requests enough.
+/// wrk is run again after this long, until there were enough requests.
 const ROUND: Duration = Duration::from_secs(20);
 /// How long a case may take on a slow machine.
 const CASE_MAX: Duration = Duration::from_mins(8);
-/// How long the world may take to settle after something happened to it.
+/// How long everything may take to settle after an event.
 const SETTLED_WAIT_MAX: Duration = Duration::from_secs(30);
-/// Kills of replicas at most: one that ends five times in a row is left alone for ten minutes.
+/// The most kills of replicas: one that ends five times in a row is left alone for ten minutes.
 const KILLS_MAX: u64 = 4 * REPLICAS as u64;
-/// The same for a replica that is killed again and again: its restarts wait for up to a minute.
+/// How long everything may take to settle after a replica was killed again and again: its restarts wait for up to a minute.
 const SUCCESSOR_WAIT_MAX: Duration = Duration::from_secs(90);
 
 const NONE: Target = Target::AtMost(0.0);
 
-/// Lifts the limits on restarts a minute, which hold a storm back and not a bench.
+/// Lifts the limits on restarts per minute, which are meant for storms, not for benches.
 const RESTARTS_UNLIMITED: [&str; 2] = ["--restarts-per-minute", "100000"];
 
-/// What happens, again and again, while clients ask.
+/// What happens, again and again, while clients send requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Case {
     Kill,
@@ -55,7 +55,7 @@ const CASES: [(Case, &str); 6] = [
     (Case::HandOver, "exchange of the process itself"),
 ];
 
-/// What a case came to.
+/// The results of a case.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     requests: u64,
@@ -64,7 +64,7 @@ struct Tally {
     times: u64,
 }
 
-/// Lets each case happen to us, and those that a peer has to it.
+/// Runs each case with Homeostat, and those that apply to a peer with the peer.
 pub(crate) fn run() -> anyhow::Result<Findings> {
     ensure_tools()?;
     let mut findings = Findings::of("zero-loss");
@@ -94,8 +94,8 @@ fn tell(findings: &mut Findings, who: &str, what: &str, tally: Tally, target: Op
     }
 }
 
-/// Asks until there were requests enough, while `happen` is called over and over, with how many times it will have happened; it says whether it
-/// has.
+/// Sends requests until there were enough, while `happen` is called over and over, with the number of times that it will have happened; it returns
+/// whether it has.
 fn ask(
     folder: &Path,
     url: &str,
@@ -121,7 +121,7 @@ fn ask(
     Ok(tally)
 }
 
-/// Our own service in one case.
+/// The service of Homeostat in one case.
 struct Scene {
     house: House,
     folder: PathBuf,
@@ -145,7 +145,7 @@ fn ours(case: Case) -> anyhow::Result<Tally> {
 }
 
 impl Scene {
-    /// Lets it happen once and waits until the world has settled; says whether it has happened.
+    /// Lets it happen once and waits until everything has settled; returns whether it has happened.
     fn happen(&mut self, case: Case, time: u64) -> anyhow::Result<bool> {
         match case {
             Case::Kill if time > KILLS_MAX => {
@@ -158,7 +158,7 @@ impl Scene {
             Case::Configure => self.configure(time)?,
             Case::Certificate => {
                 certificate::write(&self.folder)?;
-                // Files are looked at once a second.
+                // Homeostat looks at the files once a second.
                 (0..50).for_each(|_| house::pause());
             }
             Case::HandOver => {
@@ -169,7 +169,7 @@ impl Scene {
         Ok(true)
     }
 
-    /// Kills one replica, and waits for its successor: until its death is told, the others and it are as whole as before.
+    /// Kills one replica, and waits for its successor: until its death is reported, the service looks as whole as before.
     fn kill(&mut self, time: u64) -> anyhow::Result<()> {
         let replicas = self.house.replicas()?;
         let chosen = usize::try_from(time)? % replicas.len().max(1);
@@ -244,7 +244,7 @@ fn beside(kind: Kind, case: Case) -> anyhow::Result<Tally> {
         } else {
             peer.reload()?;
         }
-        // As long as it takes us to become whole again, or to take a change.
+        // As long as Homeostat takes to become whole again, or to take a change.
         (0..50).for_each(|_| house::pause());
         Ok(true)
     })

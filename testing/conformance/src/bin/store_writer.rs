@@ -1,9 +1,9 @@
-//! Writes to an embedded store for as long as it lives, and says what was acknowledged: the victim of the kill test.
+//! Writes to an embedded store until it is killed, and prints what was acknowledged: the victim of the kill test.
 //!
 //! `store-writer DIR` opens the store in DIR and prints a line for each acknowledged write, `THREAD COUNT REVISION`, where
-//! both `pairs/THREAD/a` and `pairs/THREAD/b` hold COUNT since REVISION. `store-writer DIR BYTES` writes rows of so many bytes
-//! instead, until a write fails: `ROW REVISION` for each, then `failed: WHY`, then `reads ROWS` for the rows that it can still
-//! read.
+//! both `pairs/THREAD/a` and `pairs/THREAD/b` hold COUNT since REVISION. `store-writer DIR BYTES` instead writes rows of BYTES
+//! bytes until a write fails: it prints `ROW REVISION` for each, then `failed: WHY`, then `reads ROWS` for the rows that it can
+//! still read.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -77,7 +77,7 @@ fn fill(store: &EmbeddedStore, bytes: usize) {
     }
 }
 
-/// One line in one write, so that a kill leaves no half of it.
+/// One line in one write, so that a kill never leaves half of it.
 fn say(line: &str) {
     io::stdout().lock().write_all(format!("{line}\n").as_bytes()).expect("the test reads what is said");
 }

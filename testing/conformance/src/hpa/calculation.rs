@@ -113,7 +113,7 @@ fn same_proposal(row: &Row, found: &Result<Proposal, MetricFault>) -> Result<(),
     }
 }
 
-/// What Kubernetes says where the production code has this fault: rows quote its words, our operators read ours.
+/// Kubernetes' message for this fault of the production code: rows quote its words, while our operators read ours.
 fn kubernetes_says(fault: &MetricFault) -> String {
     match fault {
         MetricFault::Unavailable(_) => {

@@ -1,4 +1,4 @@
-//! `reconcile`: whole passes, from a target with its pods and metrics to the number that comes out and all conditions.
+//! `reconcile`: whole passes, from a target with its pods and metrics to the resulting number and all conditions.
 
 use std::time::Duration;
 
@@ -111,8 +111,8 @@ pub(super) fn reconcile_row(row: &Row) -> Result<(), String> {
     }
 }
 
-/// The memory of a row. None: the autoscaler has decided nothing yet. A log that exists and is empty is, here, one whose
-/// only recommendation is too old to count.
+/// The memory of a row. None: the autoscaler has decided nothing yet. An empty log is represented by one whose only
+/// recommendation is too old to count.
 fn memory_after(recommendations: Option<&[RecommendationRow]>) -> ScalingMemory {
     const LONG_AGO: RecommendationRow = RecommendationRow { replicas: 0, age_s: 1_000_000_000 };
     let recommendations = match recommendations {

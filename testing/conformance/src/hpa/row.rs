@@ -10,15 +10,15 @@ use serde_json::Value;
 pub struct Row {
     /// Unique.
     pub id: String,
-    /// Which function or behaviour it is about.
+    /// The function or behaviour that it is about.
     pub suite: String,
     /// What it is called.
     pub name: String,
-    /// What goes in; its shape depends on the suite.
+    /// The input; its shape depends on the suite.
     pub input: Value,
-    /// What must come out.
+    /// The expected output.
     pub expected: Value,
-    /// The versions of Kubernetes that it describes, where later ones do otherwise.
+    /// The versions of Kubernetes that it describes, if later ones behave differently.
     pub applies_to: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! `condition_reason`: one situation each, told in a sentence, and the conditions that follow from it.
+//! `condition_reason`: each row is one situation, described in a sentence, and the conditions that follow from it.
 
 use std::time::Duration;
 

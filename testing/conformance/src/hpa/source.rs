@@ -1,4 +1,4 @@
-//! The metrics of rows and what their sources say.
+//! The metrics of rows and the readings of their sources.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use super::row::{Pod, PodMetric, Target};
 use super::suites::read;
 use super::translate::{self, NOW};
 
-/// A row's metric is of a type that nobody knows.
+/// A row's metric is of an unknown type.
 pub(super) const NO_SOURCE: Source = Source::Unavailable(Unavailable::NoSource);
 
-/// What the source of one metric says; owns what a [`MetricReading`] borrows.
+/// The reading of one metric's source; owns what a [`MetricReading`] borrows.
 pub(super) enum Source {
     Each { by_replica: Vec<Result<Sample, Gap>>, strangers: u32, requests: Result<Vec<Milli>, RequestFault> },
     Series(Vec<Milli>),
@@ -42,7 +42,7 @@ impl Source {
         }
     }
 
-    /// Of pods; a source that has nothing of any pod is silent.
+    /// For pods; a source that has no sample of any pod is silent.
     pub(super) fn of_pods(
         pods: &[Pod],
         metrics: &[PodMetric],
@@ -62,7 +62,7 @@ impl Source {
     }
 }
 
-/// What the metrics of a `reconcile` row are read from.
+/// The values that the metrics of a `reconcile` row are read from.
 pub(super) struct World<'a> {
     pub(super) pods: &'a [Pod],
     pub(super) resource_metrics: &'a [PodMetric],
@@ -71,7 +71,7 @@ pub(super) struct World<'a> {
 }
 
 impl World<'_> {
-    /// One metric as it is written, and what its source says.
+    /// One metric as it is declared, and the reading of its source.
     pub(super) fn metric(&self, written: &Value) -> Result<(MetricSpec, Source), String> {
         #[derive(Deserialize)]
         struct MetricRow {
@@ -94,7 +94,7 @@ impl World<'_> {
         let row: MetricRow = read(written)?;
         let source = row.resource.or(row.container_resource).or(row.pods).or(row.object).or(row.external);
         let Some(SourceRow { name, container, target }) = source else {
-            // The types of this house cannot say a metric of no known type: it is one that has no source.
+            // Our types cannot express a metric of an unknown type: it becomes one without a source.
             let target =
                 Target { average_utilization: None, average_value_milli: None, value_milli: Some(1) };
             return Ok((metric_of_external(target)?, NO_SOURCE));

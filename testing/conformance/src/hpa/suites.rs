@@ -1,4 +1,4 @@
-//! The suites about single functions: which production function answers for each, and what is compared.
+//! The suites about single functions: which production function each calls, and what is compared.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -93,7 +93,7 @@ fn group_pods(row: &Row) -> Result<(), String> {
             Standing::Ignored => found.ignored.push(pod.name.clone()),
             Standing::Unready => found.unready.push(pod.name.clone()),
             Standing::Missing(_) => found.missing.push(pod.name.clone()),
-            // Kubernetes knows no such pods, and the suite has none.
+            // Kubernetes has no such pods, and neither has the suite.
             Standing::Unstable | Standing::Ready(_) => {}
         }
     }

@@ -1,4 +1,4 @@
-//! From the shapes of rows to the types of crate `plan`.
+//! Translates the shapes of rows to the types of crate `plan`.
 
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ pub fn samples(
     (pods.iter().map(of).collect(), u32::try_from(strangers).expect("as few as a row has"))
 }
 
-/// What each pod requests of `resource`, in their order.
+/// Each pod's request of `resource`, in their order.
 pub fn requests(
     pods: &[Pod],
     resource: &str,
@@ -104,7 +104,7 @@ fn request(
     }
 }
 
-/// The rules of one direction; `window_s` where they do not say.
+/// The rules of one direction; `window_s` is the window where they give none.
 pub fn rules(rules: &Rules, window_s: u64, tolerance: Option<Quantity>) -> Result<ScalingRules, String> {
     let policy = |row: &super::row::PolicyRow| {
         let change = match row.kind.as_str() {

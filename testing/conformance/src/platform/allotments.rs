@@ -1,4 +1,4 @@
-//! What a life may use, changed while it runs.
+//! The resources of a life, changed while it runs.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Beginning a life: once, as declared, or not at all.
+//! Starting a life: once, as declared, or not at all.
 
 use std::time::Duration;
 
@@ -124,7 +124,7 @@ async fn the_environment_is_what_was_declared_and_nothing_else(world: &mut World
     let request = world.request_of(&spec);
     world.start_as(request).await;
     let mut names = world.lines_of("environment", 1).await;
-    // What the shell itself adds.
+    // The variables that the shell itself adds.
     names.retain(|name| !["_", "OLDPWD", "PWD", "SHLVL"].contains(&name.as_str()));
     let expected =
         ["HOME", "HOMEOSTAT_LIFE", "HOMEOSTAT_REPLICA", "HOMEOSTAT_SERVICE", "LANG", "OUT", "PATH"];

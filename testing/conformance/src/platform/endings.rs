@@ -24,7 +24,7 @@ cases![
     a_stop_means_one_life_only,
 ];
 
-/// Long enough that no case ends by it.
+/// Long enough that no case reaches it.
 const LONG: Duration = Duration::from_secs(3600);
 
 async fn an_end_is_told_with_its_code(world: &mut World) {
@@ -114,7 +114,7 @@ async fn a_second_stop_can_shorten_the_grace(world: &mut World) {
 
 async fn an_end_is_told_before_the_stop_is_applied(world: &mut World) {
     let mut events = world.platform().events();
-    // Both happen within microseconds: once would prove nothing.
+    // Both happen within microseconds: a single try would prove nothing.
     for incarnation in 1..=100 {
         let mut request = world.request("exec sleep 50");
         request.incarnation = Incarnation(incarnation);

@@ -1,4 +1,4 @@
-//! What outlives the driver.
+//! Guarantees that outlive the driver.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ async fn the_end_of_an_adopted_replica_is_noticed(world: &mut World) {
     std::fs::write(&trigger, "").expect("the folder can be written to");
     let (told, exit) = told_exit(&mut events).await;
     assert_eq!(told.replica, life.replica);
-    // Known only where the new driver is the parent, as it is within one process.
+    // This is known only if the new driver is the parent process, as it is within one process.
     assert!(matches!(exit.status, ExitStatus::Code(4) | ExitStatus::Unknown), "{exit:?}");
 }
 

@@ -1,4 +1,4 @@
-//! What the cases share: a platform, and short words for what they ask of it.
+//! What the cases share: a platform, and short functions for what they ask of it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use tokio::sync::broadcast;
 
 use super::PlatformHome;
 
-/// How long anything may take that must happen; on a machine with nothing else to do all of it takes milliseconds.
+/// How long anything that must happen may take; on an idle machine all of it takes milliseconds.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// From one look to the next while a case waits for a state.
+/// The pause between two looks while a case waits for a state.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// A platform and the actions that one case tells it.
+/// A platform and the actions that one case sends it.
 pub(super) struct World {
     home: Box<dyn PlatformHome>,
     platform: Option<Arc<dyn Platform>>,
@@ -44,12 +44,12 @@ impl World {
         self.home.close().await;
     }
 
-    /// Closes the driver and opens it anew on what is there, as the next epoch.
+    /// Closes the driver and opens it again over what is there, as the next epoch.
     pub(super) async fn reopen(&mut self) {
         self.close_then(async {}).await;
     }
 
-    /// Closes the driver, waits for `meanwhile`, and opens it anew.
+    /// Closes the driver, waits for `meanwhile`, and opens it again.
     pub(super) async fn close_then(&mut self, meanwhile: impl Future<Output = ()>) {
         self.platform = None;
         self.home.close().await;
@@ -97,7 +97,7 @@ impl World {
         }
     }
 
-    /// Runs `script`, which must be possible.
+    /// Runs `script`; panics if it cannot be started.
     pub(super) async fn start(&mut self, script: &str) -> Life {
         let request = self.request(script);
         self.start_as(request).await
@@ -124,14 +124,14 @@ impl World {
         self.platform().inventory().await.expect("the inventory can be taken")
     }
 
-    /// The life of the only place there is.
+    /// The life in the only place.
     pub(super) async fn only_life(&self) -> Life {
         let mut lives = self.inventory().await;
         assert_eq!(lives.len(), 1, "one place was filled: {lives:?}");
         lives.remove(0)
     }
 
-    /// Waits until a replica has written the file, and gives its lines.
+    /// Waits until a replica has written the file, and returns its lines.
     pub(super) async fn lines_of(&self, name: &str, count: usize) -> Vec<String> {
         let path = self.file(name);
         until(&format!("{count} lines in {name}"), || {
@@ -158,7 +158,7 @@ impl World {
     }
 }
 
-/// The next end that is told.
+/// The next end that is reported.
 pub(super) async fn told_exit(events: &mut broadcast::Receiver<Event>) -> (Life, Exit) {
     match in_time("an end", events.recv()).await.expect("no event is lost here") {
         Event::Ended(life) => match life.state {
@@ -175,7 +175,7 @@ pub(super) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T
     }
 }
 
-/// Waits until `look` gives something.
+/// Waits until `look` returns something.
 pub(super) async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let looking = async {
         loop {

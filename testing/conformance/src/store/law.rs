@@ -13,14 +13,14 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::{StoreHome, key, value};
 
-/// Runs of up to [`STEPS_MAX`] steps each: some 2,500 steps, below a second where a sync takes 0.2 ms.
+/// The number of runs, of up to [`STEPS_MAX`] steps each: some 2,500 steps, less than a second if a sync takes 0.2 ms.
 const RUNS: u32 = 64;
 const STEPS_MAX: usize = 80;
 /// Few keys and few leases, so that steps meet.
 const KEYS: u8 = 5;
 const TTL: Duration = Duration::from_secs(10);
 
-/// What may be done to a store.
+/// The operations on a store.
 #[derive(Clone, Debug)]
 enum Step {
     Commit { expectations: Vec<(u8, Wish)>, ops: Vec<(u8, Deed)> },
@@ -37,7 +37,7 @@ enum Step {
 enum Wish {
     Absent,
     Present,
-    /// What the row's revision is, so that the expectation holds.
+    /// The row's present revision, so that the expectation holds.
     AsItIs,
     Stale,
 }
@@ -64,7 +64,7 @@ struct Model {
     revision: u64,
     compacted: u64,
     rows: BTreeMap<String, Row>,
-    /// For each revision, what each key became.
+    /// For each revision, the new state of each key.
     log: BTreeMap<u64, BTreeMap<String, Option<Row>>>,
     /// Deadlines in milliseconds; `None` from a restart to the next tick.
     leases: BTreeMap<u64, Option<u64>>,
@@ -72,7 +72,7 @@ struct Model {
     now_ms: u64,
 }
 
-/// Every step of every run ends as the model says, and so do the rows, the leases, the past and an open watch after it.
+/// After every step of every run, its result, the rows, the leases, the past and an open watch are as the model says.
 pub(super) fn random_writes_agree_with_the_model(new_home: &dyn Fn() -> Box<dyn StoreHome>) {
     let config = Config { cases: RUNS, failure_persistence: None, ..Config::default() };
     let steps = prop::collection::vec(step(), 1..STEPS_MAX);
@@ -220,7 +220,7 @@ fn pass(store: &dyn Store, model: &mut Model, seconds: u64) {
     }
 }
 
-/// Reads what the watch has, which must be what the model logged since `watched`; returns the last revision.
+/// Reads from the watch, which must give what the model logged since `watched`; returns the last revision.
 fn follow(watch: &mut Watch, watched: u64, model: &Model) -> u64 {
     let given: Vec<Arc<Change>> =
         std::iter::from_fn(|| watch.try_next().expect("the watch is open")).collect();

@@ -1,4 +1,4 @@
-//! Leases: what ends with them, when, and what a restart does to them.
+//! Leases: what ends with them and when, and what a restart does to them.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Rows, transactions and what survives.
+//! Rows, transactions, and what survives a restart.
 
 use std::thread;
 

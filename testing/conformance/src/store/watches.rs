@@ -1,4 +1,4 @@
-//! Watches: order, completeness, and what becomes of the slow.
+//! Watches: order, completeness, and what happens to slow ones.
 
 use std::sync::Arc;
 use std::thread;
@@ -26,7 +26,7 @@ cases! {
     watches_have_a_limit_and_a_dropped_one_makes_room,
 }
 
-/// All that is there already.
+/// Everything that is already queued.
 fn drain(watch: &mut Watch) -> Vec<Arc<Change>> {
     std::iter::from_fn(|| watch.try_next().expect("the watch is open")).collect()
 }
@@ -35,7 +35,7 @@ fn revisions(changes: &[Arc<Change>]) -> Vec<u64> {
     changes.iter().map(|change| change.revision.0).collect()
 }
 
-/// Gives what is queued, and then why there is no more.
+/// Returns what is queued, and then why there is no more.
 fn drain_to_end(watch: &mut Watch) -> (Vec<Arc<Change>>, WatchEnd) {
     let mut changes = Vec::new();
     loop {
@@ -141,7 +141,7 @@ fn a_slow_watcher_is_cut_off_and_goes_on_where_it_was(home: &dyn StoreHome) {
     assert_eq!(revisions(&drain(&mut again)), (next.0..=writes).collect::<Vec<_>>());
 }
 
-/// Writes so often, from several threads, as stores that share a sync among writers are faster by it.
+/// Writes this often, from several threads, as that is faster for stores that share a sync among writers.
 fn write_many(store: &dyn Store, writes: u64) {
     const THREADS: u64 = 16;
     thread::scope(|scope| {

@@ -66,7 +66,7 @@ fn requests_per_second_of_each_replica_are_averaged() {
 
 #[test]
 fn the_cpu_that_starting_takes_is_no_load() {
-    // The new replica burns two cores to start; the other two are on target.
+    // The new replica uses two cores to start; the other two are on target.
     let mut scene = Scene::of(3).cpu(50, &[500, 500, 2000]).young(2, 10);
     assert_eq!(scene.decide().desired, 3);
 }
@@ -89,7 +89,7 @@ fn on_a_rise_a_replica_that_is_not_at_work_yet_will_take_its_share() {
 
 #[test]
 fn on_a_fall_a_missing_replica_is_taken_to_be_busy() {
-    // Two at a tenth and two at all they asked for: 55 % of 50 %.
+    // Two at a tenth of their request and two at all of it: 55 % against 50 %.
     let quiet = || Scene::of(4).cpu(50, &[100; 4]).settled();
     assert_eq!(quiet().decide().desired, 1);
     let mut scene = quiet().without_sample_of(2, Gap::Stale).without_sample_of(3, Gap::Absent);
@@ -108,7 +108,7 @@ fn on_a_rise_a_missing_replica_is_taken_to_be_idle() {
 
 #[test]
 fn what_is_assumed_never_turns_the_direction_around() {
-    // 0.8 by what was measured; with a missing one taken at 100 % it would be 1.4.
+    // 0.8 by the measurements; with the missing replica taken to be at 100 % it would be 1.4.
     let mut scene = Scene::of(2).cpu(50, &[400, 400]).without_sample_of(1, Gap::Absent).settled();
     let verdict = scene.decide();
     assert_eq!(verdict.desired, 2);

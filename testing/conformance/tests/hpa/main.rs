@@ -1,4 +1,4 @@
-//! The horizontal pod autoscaler's algorithm, held against Kubernetes' own cases, against ours, and against an oracle.
+//! The horizontal pod autoscaler's algorithm, compared with Kubernetes' own cases, with ours, and with an oracle.
 
 mod cases;
 mod oracle;

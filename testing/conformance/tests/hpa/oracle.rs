@@ -21,11 +21,11 @@ pub(crate) struct Oracle {
     added: Vec<(Time, u32)>,
     removed: Vec<(Time, u32)>,
     emptied: bool,
-    /// Since when each metric has given nothing, by its place.
+    /// Since when each metric has given nothing, by its position.
     silent: BTreeMap<usize, Time>,
 }
 
-/// What it decides on.
+/// What it decides by.
 pub(crate) struct Question<'a> {
     pub(crate) now: Time,
     pub(crate) spec: &'a AutoscalerSpec,
@@ -187,7 +187,7 @@ fn propose(q: &Question<'_>, metric: &MetricSpec, reading: &MetricReading<'_>) -
     }
 }
 
-/// KEP-5679: of a metric that has been silent for so long without a break, the number that is declared.
+/// KEP-5679: the declared number, for a metric that has been silent without a break for the declared time.
 fn fallback(
     silent: &mut BTreeMap<usize, Time>,
     (now, at): (Time, usize),

@@ -27,7 +27,7 @@ use crate::oracle::{Oracle, Question};
 const WORLDS: u32 = 1000;
 const DECISIONS: usize = 50;
 
-/// Most metrics of a world, and most replicas: what goes wrong, goes wrong with few.
+/// The most metrics and the most replicas of a world: whatever goes wrong does so with few.
 const METRICS_MAX: usize = 2;
 const REPLICAS_MAX: usize = 5;
 
@@ -50,7 +50,7 @@ struct Ages {
     readiness: Option<(bool, u64)>,
 }
 
-/// Whatever a source may say; the metric picks what fits.
+/// Everything that a source may say; each metric uses what fits it.
 #[derive(Clone, Debug)]
 struct Source {
     mood: Mood,

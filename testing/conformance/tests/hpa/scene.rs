@@ -30,18 +30,18 @@ pub(crate) struct Scene {
     sources: Vec<Source>,
 }
 
-/// What a source says.
+/// The reading of a source.
 pub(crate) enum Source {
     Each(Vec<Result<Milli, Gap>>),
     Series(Vec<Milli>),
     Unavailable(Unavailable),
 }
 
-/// How long every sample was measured.
+/// The window of every sample.
 const WINDOW: Duration = Duration::from_secs(30);
 
 impl Scene {
-    /// A service of so many replicas, free to have 1 to 100.
+    /// A service of this many replicas, which may have 1 to 100.
     pub(crate) fn of(current: u32) -> Self {
         let now = Time::from_millis(1_000_000_000);
         let spec = AutoscalerSpec {
@@ -71,38 +71,38 @@ impl Scene {
         self
     }
 
-    /// Aims at `percent` of the request of cpu; each replica uses so many millicores.
+    /// Aims at `percent` of the requested cpu; `used` are the millicores that each replica uses.
     pub(crate) fn cpu(self, percent: u32, used: &[i64]) -> Self {
         let target = ResourceTarget::Utilization(Percent(percent));
         self.metric(MetricSpec::Resource { resource: MeteredResource::Cpu, target }, each(used))
     }
 
-    /// Aims at so many bytes for each replica, which uses so many.
+    /// Aims at `average` bytes for each replica; `used` are the bytes that each uses.
     pub(crate) fn memory(self, average: i64, used: &[i64]) -> Self {
         let target = ResourceTarget::Average(Quantity::from_units(average).expect("a small number"));
         let used: Vec<_> = used.iter().map(|bytes| bytes * 1000).collect();
         self.metric(MetricSpec::Resource { resource: MeteredResource::Memory, target }, each(&used))
     }
 
-    /// Aims at so many requests per second for each replica, which serves so many thousandths.
+    /// Aims at `average` requests per second for each replica; `served_milli` are the thousandths that each serves.
     pub(crate) fn requests(self, average: i64, served_milli: &[i64]) -> Self {
         let average = Quantity::from_units(average).expect("a small number");
         self.metric(MetricSpec::Pods { metric: named("requests"), average }, each(served_milli))
     }
 
-    /// Aims at so many messages in all.
+    /// Aims at `value` messages in all.
     pub(crate) fn queue(self, value: i64, series: &[i64]) -> Self {
         let target = TotalTarget::Value(Quantity::from_units(value).expect("a small number"));
         self.metric(MetricSpec::External { metric: named("queue"), target, fallback: None }, total(series))
     }
 
-    /// Aims at so many messages for each replica.
+    /// Aims at `average` messages for each replica.
     pub(crate) fn queue_each(self, average: i64, series: &[i64]) -> Self {
         let target = TotalTarget::Average(Quantity::from_units(average).expect("a small number"));
         self.metric(MetricSpec::External { metric: named("queue"), target, fallback: None }, total(series))
     }
 
-    /// Aims at so much of an object in all.
+    /// Aims at `value` of a metric of an object.
     pub(crate) fn ingress(self, value: i64, measured: i64) -> Self {
         let target = TotalTarget::Value(Quantity::from_units(value).expect("a small number"));
         let object =
@@ -116,7 +116,7 @@ impl Scene {
         self
     }
 
-    /// The last metric, an external one, proposes so many replicas once it has been silent for so long.
+    /// Lets the last metric, an external one, propose `replicas` once it has been silent for `after_s`.
     pub(crate) fn falling_back(mut self, after_s: u64, replicas: u32) -> Self {
         match self.spec.metrics.last_mut() {
             Some(MetricSpec::External { fallback, .. }) => {
@@ -133,7 +133,7 @@ impl Scene {
         self
     }
 
-    /// The source of the last metric says nothing that counts.
+    /// The source of the last metric gives nothing valid.
     pub(crate) fn but(mut self, why: Unavailable) -> Self {
         *self.sources.last_mut().expect("a metric") = Source::Unavailable(why);
         self
@@ -148,7 +148,7 @@ impl Scene {
         self
     }
 
-    /// This replica was started so long ago and has been ready since.
+    /// This replica was started this long ago and has been ready since.
     pub(crate) fn young(mut self, index: usize, age_s: u64) -> Self {
         self.replicas[index] = self.ready_for(age_s);
         self
@@ -169,7 +169,7 @@ impl Scene {
         self
     }
 
-    /// Has decided often enough that nothing of the start stands in the way.
+    /// Decides often enough that the start has no influence any more.
     pub(crate) fn settled(mut self) -> Self {
         self.memory.recommendations =
             vec![model::memory::Recommendation { at: Time::ZERO, replicas: self.current }];
@@ -212,7 +212,7 @@ impl Scene {
         reconcile(self.now, &self.spec, &view, &readings, &mut self.memory, &self.settings)
     }
 
-    /// Decides, and does so: the replicas that are new are ready at once, and measured as the first one is.
+    /// Decides, and carries that out: new replicas are ready at once, and measure the same as the first one.
     pub(crate) fn decide_and_do(&mut self) -> u32 {
         let verdict = self.decide();
         confirm(self.now, &self.spec, &verdict, &mut self.memory);
@@ -250,7 +250,7 @@ impl Source {
     }
 }
 
-/// Rules without a window that let so much change in so many seconds.
+/// Rules without a window that allow a given change in a given number of seconds.
 pub(crate) fn rules(select: SelectPolicy, policies: &[(PolicyChange, u64)]) -> ScalingRules {
     let policy = |(change, secs): &(PolicyChange, u64)| ScalingPolicy {
         change: *change,

@@ -1,4 +1,4 @@
-//! Kubernetes' own cases, when they are at hand.
+//! Kubernetes' own cases, if they are there.
 
 use std::io::{self, Write};
 
@@ -24,7 +24,7 @@ fn kubernetes_own_cases_pass_through_the_production_code() {
     assert!(report.ran() > 0, "{} has no rows", path.display());
 }
 
-/// Says a line even when the test passes: what is written to the stream itself is not captured, unlike `println!`.
+/// Prints a line even when the test passes: unlike `println!`, writing to the stream itself is not captured.
 fn say(line: &str) {
     writeln!(io::stdout(), "{line}").expect("standard output takes a line");
 }

@@ -1,4 +1,4 @@
-//! The suites, run; and what only a store on a disk can be asked.
+//! Runs the suites, and the cases that apply only to a store on disk.
 
 mod door;
 mod kill;

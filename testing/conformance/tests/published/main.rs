@@ -1,6 +1,6 @@
-//! The model against published figures, on real traces when they are there: `HOMEOSTAT_DATA` names the folder that has `traces/*.csv`.
+//! The model compared with published figures, on real traces if they are there: `HOMEOSTAT_DATA` names the folder that has `traces/*.csv`.
 //!
-//! The figures (figures.csv) are of an independent implementation of the same model. Every figure of every policy here is met within 2 % on
+//! The figures (figures.csv) come from an independent implementation of the same model. Every figure of every policy here is met within 2 % on
 //! every trace.
 
 use std::path::Path;
@@ -24,7 +24,7 @@ const FIGURES: &str = include_str!("figures.csv");
 /// Traces whose values are rates already; those of the others are counts of an interval.
 const RATES: [&str; 4] = ["azvm2019_cpu", "llm_deepseek_r1", "llm_qwen_small", "rds_cpu_shift"];
 
-/// How far a figure may be from the published one: 2 % of it, and what rounding to five digits makes of small ones.
+/// How far a figure may be from the published one: 2 % of it, plus the rounding of small ones to five digits.
 ///
 /// The rule "of the same time of day ± 10 min" leaves open which ticks its ends fall into; that moves the violations of the schedules on three
 /// traces by up to 0.07 of a point.

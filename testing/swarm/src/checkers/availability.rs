@@ -1,4 +1,4 @@
-//! Where nothing goes wrong by itself, no request fails.
+//! In a world without faults, no request fails.
 
 use std::collections::BTreeSet;
 
@@ -35,13 +35,13 @@ impl Checker for Availability {
         if !self.is_faultless {
             return Ok(());
         }
-        // Who is held at nothing, or withdrawn, has to begin anew.
+        // A service that is held at no replicas, or withdrawn, has to start anew.
         if let Some(Input::Intent(Intent::Withdraw(service) | Intent::Hold { service, replicas: 0, .. })) =
             look.input()
         {
             self.served.remove(service);
         }
-        // Declared anew without rest, a service that rests has to begin anew as well.
+        // A resting service that is declared anew without rest has to start anew as well.
         if let Some(Input::Intent(Intent::Declare(declared))) = look.input()
             && let Some(service) =
                 look.control().and_then(|control| control.knowledge().service(&declared.name))
@@ -56,11 +56,11 @@ impl Checker for Availability {
         }
         for site in look.sim.node().sites() {
             let service = look.control().and_then(|control| control.knowledge().service(&site.name));
-            // Requests to a service that rests wait for it.
+            // Requests to a resting service wait for it.
             if service.is_some_and(ServiceState::rests) {
                 continue;
             }
-            // Who wakes while what it depends on is away waits for that first.
+            // A service that wakes while what it depends on is down waits for that first.
             let is_routed = site.alive().any(sim::Life::is_routed);
             if !is_routed && service.is_some_and(waits_for_another) {
                 self.served.remove(&site.name);

@@ -1,4 +1,4 @@
-//! Never more replicas than the bounds allow, nor fewer wanted.
+//! Never more replicas run than the bounds allow, and never fewer are wanted.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,13 +19,13 @@ const ANSWER: Duration = Duration::from_secs(3);
 /// Time for an action to arrive, however late.
 const ARRIVAL: Duration = Duration::from_mins(1);
 
-/// What is wanted lies within the bounds and is an allowed size, and what runs never grows beyond them, but for one in a rollout.
+/// The wanted size lies within the bounds and is an allowed one, and the number that runs never grows beyond them, but for one replica in a rollout.
 #[derive(Debug, Default)]
 pub(crate) struct Bounds {
     services: BTreeMap<ServiceName, Seen>,
 }
 
-/// The bounds of a service, and since when they are so.
+/// The bounds of a service, and since when they have been in force.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     bounds: (u32, u32),
@@ -48,7 +48,7 @@ impl Checker for Bounds {
                 Effect::Began { replica, .. } if !is_spare(look, replica) => {
                     self.truth(look, &replica.service)?;
                 }
-                // What the new run knows of the bounds, it is told anew.
+                // A new run knows the bounds only once it is told them again.
                 Effect::OrchestratorBegan { .. } => {
                     self.services.values_mut().for_each(|seen| seen.since = now);
                 }
@@ -80,7 +80,7 @@ impl Checker for Bounds {
 }
 
 impl Bounds {
-    /// What truly runs of a service, right after one more has begun.
+    /// Checks how many replicas of a service truly run, right after one more has begun.
     fn truth(&self, look: &Look<'_>, service: &ServiceName) -> Result<(), String> {
         let (Some(seen), Some(site)) = (self.services.get(service), look.sim.node().site(service)) else {
             return Ok(());
@@ -91,7 +91,7 @@ impl Bounds {
             .map(|known| &known.places);
         let leaves = |ordinal: Ordinal, life: &Life| {
             let place = places.and_then(|places| places.get(&ordinal));
-            // Spares come and go beside those that the bounds are for.
+            // Spares come and go beside the replicas that the bounds apply to.
             place.is_none_or(|place| {
                 place.role == Role::Spare || (place.is_leaving() && place.incarnation == life.incarnation)
             })
@@ -143,7 +143,7 @@ fn check(service: &ServiceState, seen: &Seen, clock: Now) -> Result<(), String> 
     Ok(())
 }
 
-/// Whether the number is one that the service may have, or none of those lies within the bounds; a hold by hand is as it was asked for.
+/// Whether the service may have this number, or no allowed number lies within the bounds; a hold by hand may be any number.
 fn is_allowed(service: &ServiceState, desired: u32, now: Now) -> bool {
     let is_held = service.hold.is_some_and(|hold| hold.until.is_none_or(|until| now.time < until));
     let Some(declared) = service.declared.as_ref().filter(|_| !is_held) else { return true };

@@ -14,7 +14,7 @@ use super::{Checker, Look};
 #[derive(Debug, Default)]
 pub(crate) struct Budgets {
     serving: BTreeMap<ServiceName, BTreeSet<Ordinal>>,
-    /// The latest action seen: one that is told again was judged before.
+    /// The latest action seen: one that is sent again was judged before.
     latest: ActionId,
 }
 
@@ -35,7 +35,7 @@ impl Checker for Budgets {
             let Some(service) = control.knowledge().service(&replica.service) else { continue };
             let before = self.serving.get(&replica.service);
             let has_served = before.is_some_and(|serving| serving.contains(&replica.ordinal));
-            // What is said to fail in this very step takes nothing from its service by its going.
+            // A replica that is reported to fail in this very step is no loss to its service when it goes.
             if !has_served || look.input().is_some_and(|input| is_failing(input, replica)) {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! When the weather has been good for long enough, everything is as it is wanted, and stays so.
+//! When nothing has gone wrong for long enough, everything is as it is wanted, and stays so.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use super::{Checker, Look};
 use crate::config::Config;
 
 /// The longest that anything may take: a wait in a crash loop (10 min), a stabilisation window (5 min to 6 min), a rollout
-/// of ten replicas that begin slowly, three inventories, and as much again for what these wait for in each other.
+/// of ten replicas that start slowly, three inventories, and as much again because these may wait for each other.
 pub(crate) const REST: Duration = Duration::from_mins(25);
 
-/// Everything wanted runs, is ready, and gets traffic; nothing else runs; the loop knows it.
+/// Everything wanted runs, is ready, and gets traffic; nothing else runs; and the loop knows all of that.
 #[derive(Debug)]
 pub(crate) struct Convergence {
     needs: Vec<(ServiceName, ServiceName)>,
@@ -30,7 +30,7 @@ impl Convergence {
         Self { needs: config.services.iter().filter_map(need).collect() }
     }
 
-    /// Services that wait for another one, of which nothing runs by somebody's wish.
+    /// Services that wait for another one that a person wants no replicas of.
     fn waiting(&self, look: &Look<'_>) -> BTreeSet<ServiceName> {
         let knowledge = look.sim.control().map(control::ControlLoop::knowledge);
         let is_absent = |name: &ServiceName| {
@@ -81,7 +81,7 @@ impl Checker for Convergence {
     }
 }
 
-/// What the loop takes the places for, and what it waits for.
+/// The places as the loop sees them, and what it waits for.
 fn excuses(service: &ServiceState) -> String {
     let places = service.places.iter().map(|(ordinal, place)| {
         let stage = match &place.stage {
@@ -99,7 +99,7 @@ fn excuses(service: &ServiceState) -> String {
     format!("; in the loop's picture: {}; it waits for: [{}]", places.join(", "), waits.join(", "))
 }
 
-/// A service that may rest does so just when nobody asks for anything.
+/// A service that may rest does so exactly when it gets no requests.
 fn awake(look: &Look<'_>, service: &ServiceState, site: &Site) -> Result<(), String> {
     let to_zero = service.declared.as_ref().and_then(|declared| declared.spec.scale.to_zero);
     if to_zero.is_none() || service.hold.is_some() {
@@ -141,7 +141,7 @@ fn at_rest(now: Time, service: &ServiceState, site: &Site) -> Result<(), String>
     if declared.spec.scale.vertical.as_ref().is_some_and(|vertical| vertical.mode == VerticalMode::Auto) {
         for (ordinal, life) in site.places().filter(|(_, life)| life.is_alive()) {
             let place = service.places.get(&ordinal);
-            // What replicas use goes on being learned, so that one may be changed at any time.
+            // The usage of replicas goes on being learned, so that one may be resized at any time.
             let is_changed = place.is_some_and(|place| matches!(place.fitting, Fitting::Telling { .. }));
             let known = place.and_then(|place| place.resources);
             if known != Some(life.resources) && !is_changed {
@@ -172,10 +172,10 @@ fn at_rest(now: Time, service: &ServiceState, site: &Site) -> Result<(), String>
     Ok(())
 }
 
-/// How long a replica takes to be ready at most, in a world where nothing is wrong.
+/// The longest that a replica takes to become ready, in a world where nothing is wrong.
 const BEGINNING_MAX: Duration = Duration::from_mins(1);
 
-/// What a replica carries is learned in calm times as well: a service that is sized by it goes on being resized, and is not at rest on the way.
+/// The capacity of a replica is learned in calm times as well: a service that is sized by it is resized again and again, and is not at rest in between.
 fn is_learning(now: Time, service: &ServiceState, declared: &Declared) -> bool {
     let acting = declared.autoscaler.as_ref().and_then(|acting| acting.policy.slo());
     let is_on_its_way = |stage: &Stage| match stage {

@@ -12,10 +12,10 @@ pub(crate) const NAME: &str = "determinism";
 /// Steps of each run of the loop that are recorded to be replayed: some twenty simulated minutes.
 const RECORDED_MAX: usize = 10_000;
 
-/// Each so many runs of the loop one is recorded, the first among them: to record a step and to replay it costs as much as a step.
+/// One in this many runs of the loop is recorded, beginning with the first: recording and replaying a step costs as much as the step.
 const RUNS_PER_RECORD: u64 = 4;
 
-/// What went into one run of the loop, with what came out.
+/// The inputs of one run of the loop, with its outputs.
 #[derive(Debug, Default)]
 pub(crate) struct Replay {
     runs: u64,
@@ -26,7 +26,7 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    /// Takes a step into the record.
+    /// Adds a step to the record.
     pub(crate) fn record(&mut self, sim: &Simulation) {
         let is_beginning = matches!(sim.input(), Input::Started(_));
         if is_beginning {
@@ -46,7 +46,7 @@ impl Replay {
         }
     }
 
-    /// Puts what was recorded into a fresh loop; fails with a sentence and the step that gave something else.
+    /// Runs a fresh loop on the recorded inputs; fails with a sentence and the first step whose output differs.
     pub(crate) fn check(&mut self) -> Result<(), (String, u64)> {
         if let Some(broken) = self.broken.take() {
             return Err(broken);
@@ -67,7 +67,7 @@ impl Replay {
         Ok(())
     }
 
-    /// Of everything that came out so far.
+    /// The digest of all outputs so far.
     pub(crate) fn digest(&self) -> u64 {
         self.digest
     }

@@ -1,4 +1,4 @@
-//! Nobody who could be answered is cut off.
+//! No request that could still be answered is cut off.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,14 +16,14 @@ use super::{Checker, Look};
 /// Stops that are kept until they have their effect.
 const STOPS_MAX: usize = 1024;
 
-/// A replica is stopped with requests in hand only when its time to finish them is over, or when it could not answer them;
-/// and what the loop has taken out of the traffic gets none.
+/// A replica with open requests is stopped only when its time to finish them is over, or when it could not answer them;
+/// and a replica that the loop has taken out of the traffic gets no requests.
 #[derive(Debug, Default)]
 pub(crate) struct Drained {
     stops: BTreeMap<ActionId, Reason>,
     /// Since when a replica gets no new requests.
     drained: BTreeMap<ReplicaId, Time>,
-    /// What the loop has heard to be ready: of anything else it cannot know that it has requests.
+    /// The replicas that the loop was told are ready: it cannot know that any other has requests.
     ready: BTreeSet<(ServiceName, Ordinal)>,
 }
 
@@ -58,10 +58,10 @@ impl Checker for Drained {
                 Some(Reason::Drained { .. }) => {
                     self.drained.remove(replica).is_some_and(|since| now.since(since) >= PATIENCE)
                 }
-                // Told three times, ten seconds apart, and no answer came through.
+                // The proxy was told three times, ten seconds apart, and no answer came.
                 Some(Reason::DrainUnanswered { since }) => now.since(*since) >= UNANSWERED_MAX,
                 None | Some(Reason::Unhealthy { .. }) => true,
-                // Withdrawn while nobody looked: how it would be drained is not declared any more.
+                // Withdrawn while no orchestrator ran: the declaration that says how it is drained is gone.
                 Some(Reason::Withdrawn) => is_stranger(look, &replica.service),
                 // tidy: open match: no other reason excuses it.
                 Some(_) => false,
@@ -108,7 +108,7 @@ fn is_ready(look: &Look<'_>, (service, ordinal): &(ServiceName, Ordinal)) -> boo
     place.is_some_and(knowledge::Place::is_ready)
 }
 
-/// What is known to be out of the traffic is out of it.
+/// A replica that the loop knows to be out of the traffic is truly out of it.
 fn routed(look: &Look<'_>) -> Result<(), String> {
     let Some(control) = look.control() else { return Ok(()) };
     for site in look.sim.node().sites() {

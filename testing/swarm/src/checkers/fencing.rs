@@ -12,14 +12,14 @@ use super::{Checker, Look};
 /// Ids that are kept to be compared with a repeat, which comes within minutes.
 const IDS_MAX: usize = 4096;
 
-/// What is told carries the epoch of its run; what an older epoch told has no effect; a loop that was refused is silent.
+/// An action carries the epoch of its run; an action of an older epoch has no effect; a loop that was refused sends nothing more.
 #[derive(Debug, Default)]
 pub(crate) struct Fencing {
     fence: Epoch,
     run: Epoch,
     told: BTreeMap<ActionId, Action>,
     latest: ActionId,
-    /// A run of an earlier epoch that has heard that it is over.
+    /// A run of an earlier epoch that has been told that it is over.
     refused: Option<Epoch>,
 }
 

@@ -1,4 +1,4 @@
-//! The loop does not spin, and does not do and undo.
+//! The loop does not spin, and does not do and undo the same things over and over.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

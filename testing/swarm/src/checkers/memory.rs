@@ -1,4 +1,4 @@
-//! A restart of the orchestrator is seen in nothing that it does.
+//! A restart of the orchestrator changes nothing in what it does.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use sim::{Effect, Fault, Site};
 use super::{Checker, Look};
 use crate::config::Config;
 
-/// By so much older may a remembered recommendation be than it was: its time alone is written down this seldom.
+/// How much older a remembered recommendation may be than the real one: when only its time has moved, it is written this seldom.
 const REFRESH: Duration = Duration::from_secs(31);
 
-/// What the runs before have recommended still counts after a restart, and a restart by itself stops nothing.
+/// The recommendations of earlier runs still count after a restart, and a restart by itself stops nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     services: BTreeMap<ServiceName, Seen>,
@@ -42,11 +42,11 @@ struct Seen {
     desired: Option<u32>,
     is_held: bool,
     window: Duration,
-    /// What the latest run but this one recommended.
+    /// The recommendations of the run before this one.
     before: Vec<Recommendation>,
-    /// What this run has recommended.
+    /// The recommendations of this run.
     now: Vec<Recommendation>,
-    /// Somebody changed what is wanted since the restart.
+    /// Somebody has changed what is wanted since the restart.
     is_changed: bool,
 }
 
@@ -61,8 +61,8 @@ impl Checker for Memory {
             if let Effect::OrchestratorBegan { .. } = effect {
                 self.begun = Some(now);
                 for (name, seen) in &mut self.services {
-                    // A run that died before it decided anything leaves what those before it had; where writes fail, what
-                    // was written is all that can be asked for.
+                    // A run that died before it decided anything leaves what earlier runs had; where writes fail, no more
+                    // can be expected than what was written.
                     if self.writes_fail {
                         let written = look.sim.disk().memories.get(name);
                         seen.before =
@@ -91,16 +91,16 @@ impl Memory {
     fn note(&mut self, intent: &Intent) {
         let seen = self.services.entry(intent.service().clone()).or_default();
         match intent {
-            // After a restart the old declarations are told anew.
+            // After a restart the old declarations are sent again.
             Intent::Declare(declared) => seen.is_changed |= seen.declared != Some(declared.revision),
             Intent::Hold { .. } => seen.is_changed |= !seen.is_held,
             Intent::Withdraw(_) | Intent::Release(_) => seen.is_changed = true,
-            // They keep what there is, or let it change by itself again.
+            // They keep the present size, or let it change by itself again.
             Intent::Pause { .. } | Intent::Resume(_) | Intent::Protect { .. } | Intent::Unprotect(_) => {}
         }
     }
 
-    /// With its first plans a run that has begun anew takes away nothing that was wanted before.
+    /// In its first plans a new run takes away no replica that was wanted before.
     fn nothing_stopped(&self, look: &Look<'_>) -> Result<(), String> {
         const FIRST: Duration = Duration::from_millis(500);
         let is_first = self.begun.is_some_and(|begun| look.sim.now().since(begun) < FIRST);
@@ -125,7 +125,7 @@ impl Memory {
     }
 }
 
-/// Whether more run than are wanted, so that one has to go whoever looks: a rollout or a scale-in was under way.
+/// Whether more run than are wanted, so that any run would stop one: a rollout or a scale-in was under way.
 fn has_surplus(desired: u32) -> impl Fn(&Site) -> bool {
     move |site| {
         let spares =

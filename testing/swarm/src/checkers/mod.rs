@@ -1,7 +1,7 @@
-//! What must hold, each as a small checker with a name.
+//! The properties that must hold, each as a small checker with a name.
 //!
-//! A checker sees the loop, its input and output, and what is true in the world; it keeps what it needs to remember itself and
-//! shares no code with the loop. It objects with one sentence.
+//! A checker sees the loop, its input and output, and the true state of the world. It remembers by itself what it needs, shares no
+//! code with the loop, and objects with one sentence.
 
 mod availability;
 mod bounds;
@@ -34,13 +34,13 @@ use crate::run::Failure;
 pub struct Look<'a> {
     /// The world and the loop in it.
     pub sim: &'a Simulation,
-    /// What the turn was.
+    /// The turn.
     pub turn: Turn,
-    /// The weather.
+    /// The season of the world.
     pub season: Season,
 }
 
-/// The weather of a world.
+/// The season of a world: whether faults and changes happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Season {
     /// Faults, changing loads, an operator at work.
@@ -52,7 +52,7 @@ pub enum Season {
     },
 }
 
-/// A checker's sentence.
+/// A checker's objection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Objection {
     /// Which checker.
@@ -80,7 +80,7 @@ pub struct Checkers {
     turns: u64,
 }
 
-/// The checkers look at least every so many turns: some tens of simulated seconds.
+/// The checkers look at least once in this many turns: some tens of simulated seconds.
 const LOOK_EVERY: u64 = 256;
 
 impl Checkers {
@@ -136,20 +136,20 @@ impl Checkers {
         Ok(())
     }
 
-    /// Looks back at a whole run: what was put in, put into a fresh loop, gives the same again.
+    /// Checks a whole run at its end: its inputs, put into a fresh loop, give the same outputs.
     pub fn end(&mut self, sim: &Simulation) -> Option<Failure> {
         let (sentence, step) = self.replay.check().err()?;
         Some(Failure { checker: determinism::NAME, sentence, step, at: sim.now() })
     }
 
-    /// Of everything that came out of the loop so far.
+    /// The digest of all outputs of the loop so far.
     pub fn digest(&self) -> u64 {
         self.replay.digest()
     }
 }
 
 impl<'a> Look<'a> {
-    /// Whether more happened than that time passed and something was measured.
+    /// Whether anything happened besides the passing of time and measurements.
     fn is_eventful(&self) -> bool {
         if !self.sim.effects().is_empty() {
             return true;

@@ -1,4 +1,4 @@
-//! One life at a time in each place, and each action once.
+//! Each place runs one life at a time, and each action has its effect once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use super::{Checker, Look};
 /// Ids and lives that are kept to be compared with later ones.
 const KEPT_MAX: usize = 4096;
 
-/// No place is asked to run two lives at once, or one number twice; no action has its effect twice, or two names.
+/// No place is asked to run two lives at once, or the same life twice; no action has its effect twice, or under two ids.
 #[derive(Debug, Default)]
 pub(crate) struct Once {
     begun: BTreeSet<ActionId>,

@@ -1,4 +1,4 @@
-//! Absent is not zero: who is not measured is not scaled in.
+//! Absent is not zero: a service without measurements is not scaled in.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,21 +12,21 @@ use model::time::Time;
 
 use super::{Checker, Look};
 
-/// A sample older than this is none: twice what the loop itself allows, so that a late one is not held against it.
+/// An older sample does not count: this is twice what the loop itself allows, so that it is not blamed for a late one.
 const FRESH: Duration = Duration::from_secs(4);
 
-/// What a source has measured stands for as long as its declaration says, and a period of the loop.
+/// A source's measurement is valid for as long as its declaration says, and one period of the loop longer.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// No service is scaled in by its autoscaler while none of its replicas is measured.
 #[derive(Debug, Default)]
 pub(crate) struct Partial {
-    /// Until when what was measured of a service may be counted on.
+    /// Until when the measurements of a service are valid.
     measured: BTreeMap<ServiceName, Time>,
 }
 
 impl Partial {
-    /// Notes whom a report measures; called for every report.
+    /// Notes which replicas a report measures; called for every report.
     pub(crate) fn note<'a>(&mut self, look: &Look<'a>) {
         let now = look.sim.now();
         let mut latest = None;
@@ -74,7 +74,7 @@ impl Checker for Partial {
             let settings =
                 control.knowledge().service(&event.service).and_then(|service| service.declared.as_ref());
             let max = settings.map(|declared| declared.bounds(look.sim.clock().wall).max);
-            // Nor has it a choice from a size that is not allowed and has none above within the bounds.
+            // It has no choice either if its size is not allowed and there is no larger allowed one within the bounds.
             let sizes = settings.and_then(|declared| declared.spec.scale.sizes.as_ref());
             let is_allowed = sizes.is_none_or(|sizes| sizes.allows(*from));
             let is_choice = to < from && is_allowed && max.is_none_or(|max| *from <= max);

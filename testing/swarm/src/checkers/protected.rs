@@ -1,4 +1,4 @@
-//! Who is protected is not removed because its service shrinks.
+//! A protected replica is not removed because its service shrinks.
 
 use knowledge::{Place, Stage};
 use model::action::{ActionKind, Admission};
@@ -7,7 +7,7 @@ use model::time::Time;
 
 use super::{Checker, Look};
 
-/// No replica goes for being one too many while a person protects that very life of it.
+/// No replica is removed as superfluous while a person protects this life of it.
 #[derive(Debug, Default)]
 pub(crate) struct Protected;
 
@@ -33,7 +33,7 @@ impl Checker for Protected {
                 .protections
                 .get(&replica.ordinal)
                 .is_some_and(|protection| protection.incarnation == *incarnation && now < protection.until);
-            // What was on its way out before it was protected is told to go again.
+            // A replica that was on its way out before it was protected is told to go again.
             let goes_now =
                 service.places.get(&replica.ordinal).is_some_and(|place| began_to_leave(place, now));
             if is_protected && goes_now {

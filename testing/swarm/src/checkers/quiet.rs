@@ -1,4 +1,4 @@
-//! Where everything is as it is wanted, nothing is done.
+//! When everything is as it is wanted, nothing is done.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use super::{Checker, Look};
 
 /// A world at rest, under a constant load, is left alone.
 ///
-/// What one replica carries goes on being learned: whoever is sized by that may still go the way that it goes, by a few numbers, and back once from what was tried and
-/// did not do, but does not go to and fro.
+/// The capacity of a replica goes on being learned: a service that is sized by it may still move on by a few replicas in the direction that it goes, and back once from a
+/// size that was tried and did not suffice, but does not go to and fro.
 #[derive(Debug, Default)]
 pub(crate) struct Quiet {
-    /// Of those that are sized by what a replica carries, since all is at rest.
+    /// The changes, since all is at rest, of services that are sized by the capacity of a replica.
     courses: BTreeMap<ServiceName, Course>,
 }
 
@@ -29,14 +29,14 @@ struct Course {
     changes: u32,
 }
 
-/// Changes of size that what is learned may lead to in a quarter of an hour.
+/// Changes of size that learning may cause in a quarter of an hour.
 const CHANGES_MAX: u32 = 3;
 
-/// Changes of direction: more is believed of a replica than was seen of it, by a bounded factor, and once that was tried it is known.
+/// Changes of direction: a replica is believed to carry more than was seen, by a bounded factor; once that was tried, it is known.
 const TURNS_MAX: u32 = 1;
 
 impl Course {
-    /// Takes the number of now; what is wrong with it.
+    /// Takes the present number of replicas; returns what is wrong with it.
     fn take(&mut self, replicas: u32) -> Result<(), String> {
         let way = match replicas.cmp(&self.replicas) {
             std::cmp::Ordering::Equal => return Ok(()),
@@ -56,7 +56,7 @@ impl Course {
     }
 }
 
-/// Whether a service is sized by what one of its replicas carries.
+/// Whether a service is sized by the capacity of its replicas.
 fn is_learning(service: &ServiceState) -> bool {
     let acting = service.declared.as_ref().and_then(|declared| declared.autoscaler.as_ref());
     acting.is_some_and(|acting| acting.policy.slo().is_some())
@@ -74,7 +74,7 @@ impl Quiet {
         Ok(())
     }
 
-    /// Whether what is learned has changed the size of a service.
+    /// Whether learning has changed the size of a service.
     fn is_resized(&self, service: &ServiceName) -> bool {
         self.courses.get(service).is_some_and(|course| course.changes > 0)
     }
@@ -98,7 +98,7 @@ impl Checker for Quiet {
             | ActionKind::Admit { .. }
             | ActionKind::Expose(_)
             | ActionKind::Conceal(_) => true,
-            // What replicas use goes on being learned, and a change of what one may use disturbs nobody.
+            // The usage of replicas goes on being learned, and resizing one as it runs disturbs nobody.
             ActionKind::Allot { .. } | ActionKind::Remember(_) => false,
         };
         let mut found = look.actions().iter().filter(|action| disturbs(&action.kind));

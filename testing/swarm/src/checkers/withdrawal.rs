@@ -1,4 +1,4 @@
-//! An empty selector selects nothing: what is done to one service touches no other.
+//! An empty selector selects nothing: a change to one service touches no other.
 
 use model::action::{Action, ActionKind, Admission};
 use model::input::Input;
@@ -6,7 +6,7 @@ use model::reason::Reason;
 
 use super::{Checker, Look};
 
-/// Only what is withdrawn is taken away as withdrawn, and an intent disturbs no service but its own and those that need it.
+/// Only withdrawn services are taken away as withdrawn, and an intent disturbs no service but its own and those that depend on it.
 #[derive(Debug)]
 pub(crate) struct Withdrawal;
 

@@ -17,7 +17,7 @@ use sim::ASKED_METRIC;
 use super::{Kind, ServiceConfig};
 
 impl ServiceConfig {
-    /// The declaration of it, at `revision`, running `generation`.
+    /// Its declaration, at `revision`, running `generation`.
     pub fn declared(&self, revision: Generation, generation: Generation) -> Arc<Declared> {
         let port = PortName::parse("http").expect("a name in the code is a name");
         let listen = ListenAddress::parse("127.0.0.1:8080").expect("an address in the code is an address");
@@ -98,7 +98,7 @@ impl ServiceConfig {
         let policy = self.policy.clone();
         let metric = policy.slo().map_or(metric, Slo::metric);
         let (min, max, metrics) = (*min, *max, vec![metric]);
-        // A step at a time, each stabilised for minutes, takes longer than a world is given to come to rest.
+        // Going one step at a time, each stabilised for minutes, takes longer than a world is given to come to rest.
         let behavior = if matches!(policy, ScalePolicy::Step(_)) { Some(quick_behavior()) } else { behavior };
         Some(AutoscalerSpec { service: self.name.clone(), min, max, metrics, policy, behavior })
     }

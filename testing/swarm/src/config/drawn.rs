@@ -62,7 +62,7 @@ pub(super) fn faults(chance: &mut Stream) -> Faults {
     let mut faults = Faults::default();
     for fault in Fault::ALL {
         let (is_on, rate) = (chance.happens(400), chance.below(1000));
-        // Of messages up to one in eight; of strikes up to one every five minutes, but for our own death.
+        // Up to one in eight messages; up to one strike every five minutes, except for the death of Homeostat itself.
         let most = match fault {
             Fault::Crash | Fault::OutOfMemory | Fault::Hang | Fault::Flap | Fault::Eject => 288,
             Fault::SharedStall | Fault::Blind | Fault::ClockStep => 96,
@@ -115,7 +115,7 @@ impl ServiceConfig {
         let peak = MilliRps(capacity_milli_rps * u64::from(max) / 2 * chance.below(1000) / 1000);
         service.load = random_load(chance, peak);
         if service.is_exposed && chance.happens(250) {
-            // It is asked now and then, or not at all; a request an hour would wake it for ever.
+            // It gets requests now and then, or none at all; a request an hour would wake it for ever.
             let points = (0..48)
                 .map(|_| chance.below(2) * MilliRps::max(peak, MilliRps(1000)).0)
                 .map(MilliRps)
@@ -134,14 +134,14 @@ impl ServiceConfig {
         service
     }
 
-    /// Takes what is asked of it from a source instead of the proxy, now and then.
+    /// Now and then, measures its requests by a source instead of the proxy.
     fn may_be_measured(&mut self, chance: &mut Stream) {
         if let (Kind::RequestRate { min, max, average }, true) = (&self.kind, chance.happens(500)) {
             self.kind = Kind::Asked { min: *min, max: *max, average: *average };
         }
     }
 
-    /// Takes its number from a formula over its metric, now and then; half of these divide by what may be zero, and hold then.
+    /// Now and then, takes its number from a formula over its metric; half of the formulas divide by what may be zero, and then keep the number.
     fn may_be_computed(&mut self, chance: &mut Stream) {
         let (metric, metric_type) = match self.kind {
             Kind::Fixed { .. } => return,
@@ -162,7 +162,7 @@ impl ServiceConfig {
         self.policy = ScalePolicy::Formula(FormulaPolicy { expression, target, metric_type });
     }
 
-    /// Promises a latency that its replicas keep up to some load, now and then, and is sized by that; or has that tried beside it.
+    /// Now and then, promises a latency that its replicas keep up to some load, and is sized by that, or has that tried as a shadow.
     fn may_promise(&mut self, chance: &mut Stream) {
         if matches!(self.kind, Kind::Fixed { .. } | Kind::Asked { .. }) || !chance.happens(250) {
             return;
@@ -207,7 +207,7 @@ fn random_program(chance: &mut Stream) -> Program {
     }
 }
 
-/// Mostly none; else one or two that come several times in a simulated day, in zones that are whole hours apart and not.
+/// Mostly none; otherwise one or two that come several times in a simulated day, in time zones that are whole hours apart and others that are not.
 fn random_schedule(chance: &mut Stream) -> Vec<Schedule> {
     let windows = if chance.happens(250) { 1 + chance.below(2) } else { 0 };
     let window = |_| {
@@ -227,7 +227,7 @@ fn random_schedule(chance: &mut Stream) -> Vec<Schedule> {
     (0..windows).map(window).collect()
 }
 
-/// Mostly Kubernetes' own; else one of the others, with thresholds around what is aimed at.
+/// Mostly Kubernetes' own; otherwise one of the others, with thresholds around the target.
 fn random_policy(chance: &mut Stream, aim: u32) -> ScalePolicy {
     let part =
         |percent: u64| Quantity::from_milli(i64::try_from(u64::from(aim) * percent * 10).unwrap_or(i64::MAX));
@@ -237,7 +237,7 @@ fn random_policy(chance: &mut Stream, aim: u32) -> ScalePolicy {
         0 => {
             let far = part(200);
             let share = StepChange::Percent { percent: Percent(10 + count(chance.below(90))), at_least: 1 };
-            // Less than half of the high one, so that what one of two replicas has alone is no reason to start the other again.
+            // Less than half of the high one, so that the load of one replica that was left of two is no reason to start the other again.
             let low = part(20 + chance.below(25));
             let above = vec![
                 ScaleStep { from: Some(high), to: Some(far), change: StepChange::Replicas(1) },
@@ -277,7 +277,7 @@ fn random_policy(chance: &mut Stream, aim: u32) -> ScalePolicy {
     }
 }
 
-/// Mostly none; else one or two with policies and bounds of their own, over the metric of the acting one.
+/// Mostly none; otherwise one or two with policies and bounds of their own, over the metric of the acting one.
 fn random_shadows(chance: &mut Stream, aim: u32) -> Vec<Shadow> {
     let many = if chance.happens(250) { 1 + chance.below(2) } else { 0 };
     let shadow = |nth| {
@@ -306,7 +306,7 @@ fn random_mode(chance: &mut Stream) -> ScaleMode {
     }
 }
 
-/// Mostly any; else some of which now and then none lies within the bounds.
+/// Mostly any; otherwise a set of which now and then no number lies within the bounds.
 fn random_sizes(chance: &mut Stream) -> Option<Sizes> {
     match chance.below(12) {
         0 => Some(Sizes::Odd),
@@ -317,13 +317,13 @@ fn random_sizes(chance: &mut Stream) -> Option<Sizes> {
     }
 }
 
-/// Budgets of times well within which a world is given to come to rest.
+/// Budgets over times much shorter than a world is given to come to rest.
 fn random_flaps(chance: &mut Stream) -> Option<Flaps> {
     let (most, per) = (1 + count(chance.below(4)), Span::from_secs(60 * (1 + chance.below(20))));
     chance.happens(250).then_some(Flaps { most, per })
 }
 
-/// Mostly none; steps from ones that a world has thousands of to ones that it has some of.
+/// Mostly none; otherwise with steps from so short that a world has thousands of them to so long that it has a few.
 fn random_forecast(chance: &mut Stream) -> Option<Forecasting> {
     let mode = match chance.below(10) {
         0..=4 => return None,
@@ -339,7 +339,7 @@ fn random_forecast(chance: &mut Stream) -> Option<Forecasting> {
     Some(Forecasting { quantile, horizon, step, events, ..Forecasting::of_mode(mode) })
 }
 
-/// Sales and rests of some minutes, each hour or so.
+/// Sales and quiet times of some minutes, each hour or so.
 fn random_event(nth: u64, chance: &mut Stream) -> KnownEvent {
     let (minute, hours) = (chance.below(60), 1 + chance.below(3));
     let cron = Cron::parse(&format!("{minute} */{hours} * * *")).expect("a crontab time in the code is one");
@@ -358,7 +358,7 @@ fn random_event(nth: u64, chance: &mut Stream) -> KnownEvent {
     }
 }
 
-/// Mostly none; else up to a minute and a half in which a replica takes up to a third of a core more than it will.
+/// Mostly none; otherwise up to a minute and a half in which a replica takes up to a third of a core more than later.
 fn random_warmup(chance: &mut Stream) -> (Duration, u64) {
     let (long, milli) = (Duration::from_secs(chance.below(90)), chance.below(333));
     if chance.happens(300) { (long, milli) } else { (Duration::ZERO, 0) }
@@ -433,7 +433,7 @@ fn count(drawn: u64) -> u32 {
     u32::try_from(drawn).unwrap_or(u32::MAX)
 }
 
-/// A learned policy of any weights, found on loads of one to a few replicas: now and then it is outside of that.
+/// A learned policy with arbitrary weights, found on loads of one to a few replicas: now and then the load is outside of that range.
 fn learned(chance: &mut Stream) -> LearnedPrice {
     let mut times = |least: u64, most: u64| {
         let milli = least + chance.below(most - least);

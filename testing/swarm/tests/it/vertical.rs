@@ -1,4 +1,4 @@
-//! More than an hour of each vertical mode: what is learned, and what becomes of it.
+//! More than an hour of each vertical mode: what is learned, and what is done with it.
 
 use std::time::Duration;
 
@@ -21,12 +21,12 @@ fn shop(mode: VerticalMode) -> ServiceConfig {
     }
 }
 
-/// A service that is watched.
+/// A service under observation.
 struct Watch {
     sim: Simulation,
-    /// How often a replica was changed as it ran.
+    /// How often a running replica was resized.
     changed: usize,
-    /// How often the service was told to start one.
+    /// How often a replica of the service was started.
     started: usize,
 }
 
@@ -112,7 +112,7 @@ fn recommend_learns_for_hours_and_changes_nothing() {
 
 #[test]
 fn initial_gives_what_an_hour_has_taught_to_who_is_started_after_it_and_to_nobody_else() {
-    // Two replicas give an hour of one within half an hour.
+    // Two replicas together give an hour of measurements within half an hour.
     let watch = Watch::of(VerticalMode::Initial).go_on(HOUR / 4).replaced(0);
     assert_eq!(watch.size(0), AS_DECLARED, "a quarter of an hour is too little");
     let watch = watch.go_on(HOUR).replaced(0);
@@ -133,8 +133,8 @@ fn auto_changes_those_that_run_where_they_are_and_comes_to_rest() {
     assert!(watch.changed <= before + 2, "{before} changes in an hour, {} in three", watch.changed);
 }
 
-/// Nobody's number, traffic or end is other than it should be, in two hours of each mode under every checker, with replicas that can be
-/// changed as they run and with those that cannot.
+/// Number, traffic and end of every replica are as they should be, in two hours of each mode under every checker, with replicas that can be
+/// resized as they run and with those that cannot.
 #[test]
 fn no_checker_objects_to_hours_of_any_mode() {
     let (off, recommend) = (VerticalMode::Off, VerticalMode::Recommend);

@@ -1,4 +1,4 @@
-//! Who is let in, and which files are not touched.
+//! Which processes may open a folder, and which files are not touched.
 
 use std::fs;
 use std::process::Command;
@@ -74,7 +74,7 @@ fn a_store_that_is_cut_short_is_refused_and_not_touched() {
     }
 }
 
-/// Each byte of the file, one after another in steps, is flipped: either nobody is hurt by it or the door stays closed.
+/// Flips bytes of the file, one at a time, at regular steps: either no row is affected or the store refuses to open.
 #[test]
 fn a_damaged_byte_is_harmless_or_refused_and_never_a_wrong_row() {
     let dir = folder();

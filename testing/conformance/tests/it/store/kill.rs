@@ -10,9 +10,9 @@ use store_embedded::EmbeddedStore;
 
 use super::folder;
 
-/// Kills of a writer that is at work.
+/// How often a working writer is killed.
 const KILLS_AT_WORK: u64 = 240;
-/// Kills of a writer that is creating its store or opening it.
+/// How often a writer is killed while it creates or opens its store.
 const KILLS_AT_START: u64 = 60;
 
 /// The last count and revision that each thread of the writer had acknowledged.
@@ -37,7 +37,7 @@ impl Writer {
         }
     }
 
-    /// Kills it, and reads what it had still said.
+    /// Kills it, and reads the rest of its output.
     fn kill(mut self, acknowledged: &mut Acknowledged) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -60,7 +60,7 @@ fn moments() -> impl Iterator<Item = u64> {
     std::iter::successors(Some(7_u64), |n| Some((n * 16_807) % 2_147_483_647)).map(|n| n % 41)
 }
 
-/// `lives` writers have written since the store was last looked at: each may have left one write unsaid in each thread.
+/// `lives` writers have written since the store was last looked at: each may have left one unreported write in each thread.
 fn check(store: &EmbeddedStore, acknowledged: &mut Acknowledged, lives: u64) {
     for (thread, (count, revision)) in acknowledged {
         let row = |half| store.get(&Key::parse(&format!("pairs/{thread}/{half}")).unwrap()).unwrap().unwrap();
@@ -110,7 +110,7 @@ fn kill_9_at_work_loses_nothing_acknowledged() {
         let mut writer = Writer::start(dir.path());
         writer.read(1 + lines, &mut acknowledged);
         writer.kill(&mut acknowledged);
-        // Every other time the next writer is the one who finds the store as the kill left it.
+        // Every other time the next writer, not this test, is the first to open the store that the kill left.
         if kill % 2 == 1 {
             check(&EmbeddedStore::open(dir.path()).unwrap(), &mut acknowledged, 2);
         }

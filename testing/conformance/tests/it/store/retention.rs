@@ -1,4 +1,4 @@
-//! The past has an end without anybody asking for it.
+//! The past is forgotten in time, without anybody asking for it.
 
 use store::memory::{Attempt, MemoryDisk, MemoryStore, WriteFate};
 use store::{Key, Prefix, Retention, Revision, Store, Value, WatchError};
@@ -33,7 +33,7 @@ fn only_so_many_bytes_are_kept(open: impl Fn(Retention) -> Box<dyn Store>) {
     assert_eq!(oldest_change_kept(&*store), 42);
     assert!(store.stats().unwrap().history_bytes <= 100_000);
 
-    // A change larger than all that may be kept is kept alone: a watcher that is up to date loses nothing.
+    // A change larger than all that may be kept is kept as the only one: a watcher that is up to date loses nothing.
     put_many(&*store, 1, &Value::new(vec![0; 200_000]).unwrap());
     assert_eq!(oldest_change_kept(&*store), 51);
     assert_eq!(store.stats().unwrap().revision, Revision(51));
