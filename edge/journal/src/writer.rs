@@ -75,7 +75,8 @@ impl Writer {
     /// Older ones stay until [`Self::retire_oldest`]: only a run that is on disk may take the place of another.
     pub fn begin(folder: &Path) -> Result<Self, OpenError> {
         let in_folder = |source| OpenError::Folder { folder: folder.to_path_buf(), source };
-        fs::create_dir_all(folder).map_err(in_folder)?;
+        // What is declared is in it, and may hold secrets.
+        os::create_secret_folder(folder).map_err(|error| in_folder(error.source))?;
         let earlier = segments(folder).map_err(in_folder)?;
         let path = numbered::next(folder, &earlier, SUFFIX);
         let in_segment = |source| OpenError::Segment { path: path.clone(), source };

@@ -1,9 +1,9 @@
 //! Files that are whole or not there, and locks that end with their holder.
 
 use std::fmt;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -50,10 +50,11 @@ pub fn write_secret(path: &Path, content: &[u8]) -> Result<(), WriteError> {
     written.map_err(|source| WriteError { path: path.to_owned(), source })
 }
 
-/// Makes a folder for secrets, and those that it is in: nobody but its owner may look into it (mode 0700). One that is there stays as it is.
+/// Makes a folder for secrets, and those that it is in: nobody but its owner may look into it (mode 0700). One that is there is closed to others.
 pub fn create_secret_folder(path: &Path) -> Result<(), WriteError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| WriteError { path: path.to_owned(), source })
+    let closed = made.and_then(|()| std::fs::set_permissions(path, Permissions::from_mode(0o700)));
+    closed.map_err(|source| WriteError { path: path.to_owned(), source })
 }
 
 fn replace(path: &Path, content: &[u8], durability: Durability, readers: Readers) -> io::Result<()> {

@@ -1,6 +1,8 @@
 //! [`Platform`] over processes: each operation begins here, in a task of the driver.
 
+use std::fs::DirBuilder;
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,7 +76,8 @@ impl ProcessPlatform {
         let data = settings.data().to_owned();
         let folder_error = |source| OpenError::Folder { data: data.clone(), source };
         let records = Records::open(settings.records()).map_err(folder_error)?;
-        std::fs::create_dir_all(settings.logs()).map_err(folder_error)?;
+        // Replicas may print what is nobody else's business. Who has opened the folder for others meant to.
+        DirBuilder::new().recursive(true).mode(0o700).create(settings.logs()).map_err(folder_error)?;
         let lock = FileLock::take(&records.lock_path()).map_err(|error| match error {
             LockError::Held { holder, .. } => OpenError::InUse { data: data.clone(), holder },
             LockError::Unusable { source, .. } => folder_error(source),

@@ -1,7 +1,8 @@
 //! Opening a store: one process for a folder, and no file that is not fully understood.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -14,6 +15,8 @@ use crate::engine::{self, Engine, Leases};
 
 /// The file of the store within its folder.
 const STORE_FILE: &str = "store.db";
+/// Who may read and write it: its owner alone.
+const STORE_MODE: u32 = 0o600;
 /// A store that is being created; it gets its name when it is whole.
 const NEW_FILE: &str = "store.db.new";
 /// Locked while a process has the store open; holds its pid, for the error of the next.
@@ -107,6 +110,9 @@ pub(crate) fn open(dir: &Path, retention: Retention) -> Result<Opened, OpenError
     if !path.try_exists().map_err(|cause| OpenError::io(&path, cause))? {
         create(dir, &path)?;
     }
+    // What is declared is in it, and may hold secrets.
+    let closed = fs::set_permissions(&path, Permissions::from_mode(STORE_MODE));
+    closed.map_err(|cause| OpenError::io(&path, cause))?;
     let disk = FileDisk(path.clone());
     let preamble = disk.open().and_then(|bytes| Preamble::read(&*bytes));
     match preamble.map_err(|cause| OpenError::io(&path, cause))? {
@@ -123,7 +129,7 @@ pub(crate) fn open(dir: &Path, retention: Retention) -> Result<Opened, OpenError
 fn create(dir: &Path, path: &Path) -> Result<(), OpenError> {
     let new = dir.join(NEW_FILE);
     let io_error = |cause| OpenError::io(&new, cause);
-    File::create(&new).map_err(io_error)?;
+    File::options().write(true).create(true).truncate(true).mode(STORE_MODE).open(&new).map_err(io_error)?;
     engine::create(&FileDisk(new.clone())).map_err(|cause| OpenError::engine(&new, cause))?;
     File::open(&new).and_then(|file| file.sync_all()).map_err(io_error)?;
     fs::rename(&new, path).map_err(io_error)?;

@@ -1,7 +1,8 @@
 //! Clients over TLS: a declared certificate is shown, exchanged without a restart, and its key stays where it is.
 
-use std::fs;
-use std::path::Path;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
@@ -34,8 +35,12 @@ fn is_held(folder: &Path, bytes: &[u8]) -> bool {
         if path.is_dir() {
             return is_held(&path, bytes);
         }
-        fs::read(&path).is_ok_and(|content| content.windows(bytes.len()).any(|window| window == bytes))
+        is_in(&path, bytes)
     })
+}
+
+fn is_in(path: &Path, bytes: &[u8]) -> bool {
+    fs::read(path).is_ok_and(|content| content.windows(bytes.len()).any(|window| window == bytes))
 }
 
 #[test]
@@ -117,4 +122,38 @@ fn a_route_shows_its_certificate_and_says_until_when_it_is_valid() {
     wait_until("it is answered over TLS", || (curl(&house, port, "tls.pem").code == Some(0)).then_some(()));
     let described = house.run(&["describe", "route/door"]);
     assert!(described.out.contains("the certificate for localhost is valid until"), "{described:?}");
+}
+
+/// The files within a folder that hold these bytes and that others than their owner can read.
+fn told_to_others(folder: &Path, bytes: &[u8]) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("it is ours").map(|entry| entry.expect("it is ours").path());
+    let others = |path: &Path| path.metadata().is_ok_and(|found| found.permissions().mode() & 0o077 != 0);
+    entries
+        .filter(|path| others(path))
+        .flat_map(|path| match path.is_dir() {
+            true => told_to_others(&path, bytes),
+            false => Some(path).filter(|path| is_in(path, bytes)).into_iter().collect(),
+        })
+        .collect()
+}
+
+#[test]
+fn what_replicas_are_told_is_nobody_elses_in_a_data_folder_that_others_may_look_into() {
+    let mut house = House::new();
+    let manifest = house.write_service("web", "");
+    // As a service manager makes one, or an earlier version left it.
+    for name in ["data", "data/journal", "data/history"] {
+        fs::create_dir(house.path(name)).unwrap();
+        fs::set_permissions(house.path(name), Permissions::from_mode(0o755)).unwrap();
+    }
+
+    house.up(&["-f", text(&manifest)]);
+    house.wait_for_ready("web", 1);
+
+    let told = house.mark().into_bytes();
+    let secret = &told[told.iter().position(|byte| *byte == b'"').unwrap() + 1..told.len() - 1];
+    assert!(is_held(&house.path("data"), secret), "the environment of the replica is kept");
+    assert_eq!(told_to_others(&house.path("data"), secret), [] as [PathBuf; 0]);
+    let logs = fs::metadata(house.path("data/logs")).unwrap().permissions().mode();
+    assert_eq!(logs & 0o077, 0, "what a replica prints is nobody else's either");
 }

@@ -41,7 +41,7 @@ pub(super) struct Appender {
 impl Appender {
     /// Begins the next segment in `folder`, and removes the oldest ones, so that all fit in [`HISTORY_BYTES_MAX`].
     pub(super) fn begin(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
+        os::create_secret_folder(folder).map_err(|error| error.source)?;
         let earlier = segments(folder)?;
         let mut room = HISTORY_BYTES_MAX - HISTORY_SEGMENT_BYTES_MAX;
         for (_, path) in earlier.iter().rev() {

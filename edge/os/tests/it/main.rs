@@ -39,6 +39,8 @@ fn a_secret_is_its_owners_alone_whatever_was_there_before() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
     let safe = folder.path().join("a/safe");
+    std::fs::create_dir_all(&safe).unwrap();
+    std::fs::set_permissions(&safe, std::fs::Permissions::from_mode(0o755)).unwrap();
     os::create_secret_folder(&safe).unwrap();
     os::create_secret_folder(&safe).unwrap();
     let path = safe.join("key");
