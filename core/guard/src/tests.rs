@@ -1,4 +1,4 @@
-//! What the guard lets pass, and what it refuses, whoever made the plan.
+//! What the guard lets pass and what it refuses, whatever made the plan.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ struct Case {
 }
 
 impl Case {
-    /// So many wanted, of 1 to 10, and so many of them ready.
+    /// This many replicas wanted, of 1 to 10, and this many of them ready.
     fn of(desired: u32, ready: u32) -> Self {
         let spec = serde_json::from_value(serde_json::json!({"run": {"command": ["./shop"]}})).unwrap();
         let name = ServiceName::parse("shop").unwrap();
@@ -299,7 +299,7 @@ fn a_refusal_touches_no_other_step() {
 }
 
 proptest! {
-    /// Also of one that no planner would make.
+    /// Even a plan that no planner would make.
     #[test]
     fn no_plan_makes_the_guard_panic_and_none_gets_beyond_its_limits(
         steps in prop::collection::vec((0..5_usize, 0..9_usize, 0..14_u32), 0..40),

@@ -1,4 +1,4 @@
-//! Facts into the picture: which change it, which do not, and what is heard of them.
+//! Folding facts into the picture: which change it, which do not, and which events they cause.
 
 use std::time::Duration;
 
@@ -189,7 +189,7 @@ fn only_who_was_told_to_stop_and_ends_by_that_signal_ended_as_asked() {
     ] {
         assert_eq!(told(stopping(), status), expected);
     }
-    // By the hand of somebody else.
+    // Stopped by somebody else.
     for before in [starting(), running(true), draining(then)] {
         assert_eq!(told(before, ExitStatus::Signal(15)), "it was killed after 5.0s (signal 15)");
     }

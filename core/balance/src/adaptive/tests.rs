@@ -11,7 +11,7 @@ const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// A service that does so many things at once, each in so much time by chance, and lets the others wait.
+/// A service that works on some requests at once, each for a random time, and lets the others wait.
 struct World {
     limit: AdaptiveLimit,
     /// Without it everybody is let in.
@@ -20,16 +20,16 @@ struct World {
     now: Duration,
     servers: u32,
     mean: Duration,
-    /// How much chance there is in the time that things take, from 0 (none) to 1 (exponentially distributed).
+    /// How random the time of a request is, from 0 (not at all) to 1 (exponentially distributed).
     spread: f64,
     busy: u32,
     queue: VecDeque<Duration>,
-    /// When what is being done is done, and when its request came.
+    /// When the requests being worked on will be done, and when they came.
     done: BinaryHeap<Reverse<(Duration, Duration)>>,
     next_arrival: Duration,
 }
 
-/// What became of the requests of a while.
+/// The outcomes of the requests of some time.
 #[derive(Debug, Default)]
 struct Tale {
     latencies: Vec<Duration>,
@@ -85,7 +85,7 @@ impl World {
         self.done.push(Reverse((self.now + takes, came)));
     }
 
-    /// So much time passes, with `load` times as many requests as can be answered.
+    /// Lets time pass, with `load` times as many requests as can be answered.
     fn pass(&mut self, time: Duration, load: f64) -> Tale {
         let end = self.now + time;
         let every = Duration::from_secs_f64(1.0 / (load * self.capacity()));
@@ -147,7 +147,7 @@ fn a_saturated_service_answers_as_many_and_those_in_time() {
 fn a_service_that_is_well_refuses_nobody() {
     for (servers, mean, spread) in [(2, ms(5), 0.3), (50, ms(20), 1.0), (400, ms(100), 1.0)] {
         let mut world = World::new(servers, mean, spread);
-        // A load that grows as that of a morning does.
+        // A load that grows as in the morning.
         for load in [0.05, 0.1, 0.2, 0.3, 0.4] {
             world.pass(ms(10_000), load);
         }
@@ -211,7 +211,7 @@ fn clients_that_give_up_are_heard_too() {
     let well = limit.get();
     pass(&mut limit, 8, |limit, now| limit.observe_failure(now, Duration::ZERO, limit.get()));
     assert_eq!(limit.get(), well, "what fails at once says nothing");
-    // Each has waited for all before it when it gives up.
+    // Each has waited for all requests before it when it gives up.
     pass(&mut limit, 8, |limit, now| limit.observe_failure(now, ms(limit.get().into()), limit.get()));
     assert!(limit.get() < well / 4, "{} of {well}", limit.get());
 }

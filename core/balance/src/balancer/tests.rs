@@ -294,7 +294,7 @@ proptest! {
     }
 }
 
-/// Four seats near and four far, of which so many are ejected.
+/// Four seats near and four far, some of which are ejected.
 fn two_zones(ejected_near: u32, ejected_far: u32) -> Roster {
     let side = |from: u32, ejected: u32, nearness| {
         (from..from + 4).map(move |i| {

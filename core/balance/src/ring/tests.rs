@@ -15,7 +15,7 @@ fn roster(ordinals: impl IntoIterator<Item = u32>) -> Roster {
     Roster::new(&seats)
 }
 
-/// The ordinal that each of `keys` keys goes to while nobody has work.
+/// The ordinal that each of `keys` keys goes to while all endpoints are idle.
 fn homes(roster: &Roster, keys: u64) -> Vec<u32> {
     let ring = Ring::of(roster, roster.row(Nearness::Near));
     let home = |key: u64| {
@@ -78,7 +78,7 @@ fn keys_move_to_an_endpoint_as_it_ramps_up_and_each_only_once() {
 }
 
 proptest! {
-    /// One key asked again and again, as a single busy user does: nobody has more than the bound, and all is placed.
+    /// One key requested again and again, as by a single busy user: no endpoint gets more than the bound, and all requests are placed.
     #[test]
     fn a_hot_key_overloads_nobody(endpoints in 1u32..20, requests in 1u64..400, key: u64) {
         let roster = roster(0..endpoints);

@@ -49,7 +49,7 @@ fn a_fall_of_load_that_reaches_no_allowed_size_changes_nothing() {
     work(&mut world, &mut spent, 2, 1000, 8);
     assert_eq!(world.service("shop").desired, Some(4));
     world.told();
-    // Three would do, for long past every window.
+    // Three would suffice, for long past every window.
     work(&mut world, &mut spent, 4, 370, 1400);
     assert_eq!(world.service("shop").desired, Some(4));
     assert_eq!(last_limit(&world).0, "AllowedSizes");

@@ -1,4 +1,4 @@
-//! How services begin: from what is found, and in the order of what they depend on.
+//! How services start: from what is found running, and in the order of their dependencies.
 
 use model::identity::Generation;
 use model::input::Declared;

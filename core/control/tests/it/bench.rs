@@ -17,7 +17,7 @@ use model::resource::{
 use model::settings::Settings;
 use model::time::{Now, Time, Wall};
 
-/// A loop, a clock, and what the loop has told.
+/// A loop, a clock, and the loop's output.
 pub(crate) struct Bench {
     pub(crate) control: ControlLoop,
     pub(crate) now: Time,
@@ -26,7 +26,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// A loop that has begun and has not seen what runs.
+    /// A loop that has begun and has not had an inventory.
     pub(crate) fn new() -> Self {
         let settings = Settings::default();
         let mut bench = Self {
@@ -54,14 +54,14 @@ impl Bench {
         self.put(&Input::Intent(Intent::Declare(Arc::new(declared))));
     }
 
-    /// The node tells what is there.
+    /// The node sends its inventory.
     pub(crate) fn inventory(&mut self, replicas: Vec<Observed>) {
         let node = NodeName::parse("here").unwrap();
         let up_to = self.told.last().map_or(ActionId::default(), |action| action.id);
         self.put(&Input::Report(Report::Inventory { node, up_to, replicas }));
     }
 
-    /// Does everything that is told, as a world without faults, until `span` has passed.
+    /// Carries out every action, as a world without faults, until `span` has passed.
     pub(crate) fn obey_for(&mut self, span: Duration) {
         let end = self.now + span;
         while self.now < end {
@@ -106,7 +106,7 @@ impl Bench {
         self.put(&Input::Ended { action, outcome });
     }
 
-    /// The agent tells how one replica is.
+    /// The agent reports the health of one replica.
     pub(crate) fn see(
         &mut self,
         replica: &ReplicaId,
@@ -186,7 +186,7 @@ pub(crate) fn fixed(service: &str, revision: u64, replicas: u32) -> Declared {
     }
 }
 
-/// A service that holds its processor utilization, between two bounds.
+/// A service that is scaled by its processor utilization, between two bounds.
 pub(crate) fn autoscaled(service: &str, min: u32, max: u32) -> Declared {
     let target = ResourceTarget::Utilization(Percent(50));
     let metrics = vec![MetricSpec::Resource { resource: MeteredResource::Cpu, target }];

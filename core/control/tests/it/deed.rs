@@ -1,4 +1,4 @@
-//! Random deeds: what may happen in a world, in an order that nobody would think of.
+//! Random deeds: the things that may happen in a world, in an order that nobody would think of.
 
 use std::time::Duration;
 
@@ -26,9 +26,9 @@ pub(crate) const SERVICES: [&str; 2] = ["shop", "db"];
 pub(crate) enum Deed {
     /// Time passes; the loop is woken when it asks for it.
     Passes(u64),
-    /// All that was told is done.
+    /// Every pending action is carried out.
     Obeys,
-    /// One of the pending actions ends so.
+    /// One of the pending actions ends with this outcome.
     Ends(usize, Outcome),
     /// A declaration, with its revision left to fill in.
     Declares {
@@ -43,13 +43,13 @@ pub(crate) enum Deed {
     Holds(usize, u32, Option<u64>),
     Releases(usize),
     Pauses(usize, Option<u64>),
-    /// The place with this index among those known is protected for so many milliseconds.
+    /// The place with this index among those known is protected for this many milliseconds.
     Protects(usize, u64),
-    /// The agent tells of the place with this index among those known.
+    /// The agent reports on the place with this index among those known.
     Sees(usize, ReplicaState),
-    /// The proxy and the agent tell of the place with this index among those known.
+    /// The proxy and the agent report on the place with this index among those known.
     Measures(usize, u64, u32),
-    /// The node lists what is known to run, but for every so-many-th.
+    /// The node lists what is known to run, leaving out every nth.
     Finds(usize),
     /// A report as nobody would send it.
     Hears(Report),
@@ -57,8 +57,8 @@ pub(crate) enum Deed {
     Returns,
 }
 
-/// Replicas of one service that the guard lets run: more than anybody asks for in order, and few enough for a slip of a digit to be looked at
-/// before and after each input.
+/// Replicas of one service that the guard lets run: more than an ordinary deed asks for, and few enough to compare the picture before and after each
+/// input when a deed asks for far too many.
 const ROOM: u32 = 20;
 
 /// A world with both services, into which deeds are done.
@@ -75,7 +75,7 @@ impl Course {
         Self { world, declared: vec![None, None], revision: 0 }
     }
 
-    /// Does one deed: a row of inputs, put one by one through `put`, which may look at the world before and after.
+    /// Does one deed: a series of inputs, each passed to `put`, which may look at the world before and after.
     pub(crate) fn does(&mut self, deed: &Deed, mut put: impl FnMut(&mut World, &Input)) {
         match deed {
             Deed::Passes(ms) => {
@@ -191,7 +191,7 @@ impl Course {
         (*service, declared)
     }
 
-    /// The place with this index, wherever the count begins anew.
+    /// The place with this index, modulo the number of places.
     fn known(&self, which: usize) -> Option<Observed> {
         let count = (0..).map_while(|at| self.nth(at)).count();
         self.nth(which.checked_rem(count)?)
@@ -267,7 +267,7 @@ fn measurements(observed: &Observed, amount: u64, in_flight: u32) -> [Report; 4]
     ]
 }
 
-/// Deeds of a world whose node and proxy tell only of what the loop has begun.
+/// Deeds of a world whose node and proxy report only on what the loop has started.
 pub(crate) fn orderly() -> impl Strategy<Value = Deed> {
     let service = 0..SERVICES.len();
     prop_oneof![
@@ -290,7 +290,7 @@ pub(crate) fn orderly() -> impl Strategy<Value = Deed> {
     ]
 }
 
-/// Deeds of a world that says anything at all.
+/// Deeds of a world that may report anything at all.
 pub(crate) fn wild() -> impl Strategy<Value = Deed> {
     prop_oneof![
         4 => orderly(),

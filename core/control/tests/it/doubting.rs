@@ -1,4 +1,4 @@
-//! Fewer replicas are not followed while something is wrong, while a fall is not believed, or once the number has turned around too often.
+//! A service is not scaled in while something is wrong, while a fall of load is not believed, or once the number has turned around too often.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub(crate) fn says(world: &World) -> (&'static str, String) {
     (decision.limits.last().map_or("", |limit| limit.name), decision.summary.to_string())
 }
 
-/// Four replicas at half of their target, so that two would do.
+/// Four replicas at half of their target, so that two would suffice.
 fn half_idle(mut declared: Declared) -> (World, Duration) {
     declared.spec.scale.mode = model::resource::ScaleMode::Off;
     let mut world = World::with([fixed("db", 1, 1), declared.clone()]);
@@ -136,7 +136,7 @@ fn once_the_budget_is_used_up_it_goes_up_and_not_down() {
         work(&mut world, &mut spent, running, 150, 24);
         sizes.push(desired(&world).unwrap());
     }
-    // Up is no turn at first, down is the first, up the second; it then goes down no more.
+    // The first way up is no turn, down is the first, up the second; then it does not go down any more.
     assert!(sizes[1] < sizes[0] && sizes[2] > sizes[1], "{sizes:?}");
     assert!(sizes[2..].windows(2).all(|pair| pair[0] <= pair[1]), "{sizes:?}");
     let (name, summary) = says(&world);

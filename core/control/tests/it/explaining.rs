@@ -1,4 +1,4 @@
-//! What is said of other outcomes comes true: each prospect is tried in the loop itself.
+//! Explanations of what would lead to another size are right: each such prospect is tried in the loop itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +46,7 @@ fn waits(world: &mut World, milli: i64) {
     world.put(&Input::Report(Report::Measured(vec![measured])));
 }
 
-/// So many have waited for so long.
+/// The world after `milli` thousandths of a message have waited for `span`.
 fn after(world: &World, milli: i64, span: Duration) -> World {
     let mut world = world.clone();
     waits(&mut world, milli);
@@ -233,7 +233,7 @@ fn a_trial_has_its_own_bounds_and_its_own_memory_and_no_effect() {
     let load = |second: i64| if second < 300 { 60_000 } else { 5_000 };
     let both = tried(World::with([shop(None)]), smaller, load);
     assert_eq!(both[200], (6, 3));
-    // What holds waits for five minutes, what is tried does not.
+    // The policy in force waits for five minutes, the one on trial does not.
     assert_eq!(both[400], (6, 1));
     assert_eq!(both[899], (1, 1));
 }

@@ -1,4 +1,4 @@
-//! Running replicas come to the size that was learned, through the whole loop.
+//! Running replicas get the size that was learned, through the whole loop.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::world::observed;
 
 const MIB: u64 = 1 << 20;
 
-/// A service whose replicas are declared with 250m and 512Mi, and changed as they run.
+/// A service whose replicas are declared with 250m and 512Mi, and resized as they run.
 fn declared(replicas: u32) -> Declared {
     let mut declared = fixed("shop", 1, replicas);
     declared.spec.resources = amounts("250m", "512Mi");
@@ -52,7 +52,7 @@ impl Floor {
         floor
     }
 
-    /// The platform tells what lives may use.
+    /// The platform reports the resources of each life.
     fn is_held_to(&mut self, places: &[u32], resources: Resources) {
         let allotted = |place: &u32| Allotted {
             replica: replica("shop", *place),
@@ -62,7 +62,7 @@ impl Floor {
         self.bench.put(&Input::Report(Report::Allotted(places.iter().map(allotted).collect())));
     }
 
-    /// Goes on for so long, without doing what is told.
+    /// Lets time pass, without carrying out any action.
     fn runs_for(&mut self, span: Duration) {
         let end = self.bench.now + span;
         while self.bench.now < end {
@@ -81,7 +81,7 @@ impl Floor {
         }
     }
 
-    /// What was told of sizes since the last look, each once: the place, the processor in thousandths, the memory in bytes.
+    /// The resize actions since the last look, each once: the place, the processor in thousandths, the memory in bytes.
     fn allotted(&mut self) -> Vec<(ActionId, u32, i64, i64)> {
         let told = std::mem::take(&mut self.bench.told);
         let of = |action: &Action| match &action.kind {
@@ -114,7 +114,7 @@ fn unsupported() -> Outcome {
 #[test]
 fn replicas_that_run_are_changed_one_at_a_time_once_an_hour_was_measured() {
     let mut floor = Floor::with(declared(2));
-    // Two replicas measure an hour in half of one.
+    // Two replicas together measure an hour in half an hour.
     floor.runs_for(minutes(29));
     assert_eq!(floor.allotted(), []);
     floor.runs_for(minutes(3));
@@ -198,7 +198,7 @@ fn nothing_is_taken_away_while_a_person_pauses_or_a_replica_fails() {
     }
 }
 
-/// A floor whose platform cannot change what runs, after it has said so of replicas that have far too little.
+/// A floor whose platform cannot resize running replicas, after it has said so for replicas that have far too little.
 fn rigid(replicas: u32) -> Floor {
     stiffen(Floor::with(declared(replicas)), replicas)
 }
@@ -215,7 +215,7 @@ fn stiffen(mut floor: Floor, replicas: u32) -> Floor {
     floor
 }
 
-/// Steps of the world: how many replicas run, at least and at most, until nothing happens any more.
+/// Lets the world go on until nothing happens any more: the least and the greatest number of replicas that ran.
 fn settle(floor: &mut Floor) -> (usize, usize) {
     let (mut least, mut most) = (usize::MAX, 0);
     for _ in 0..600 {
@@ -254,7 +254,7 @@ fn one_that_a_person_protects_is_not_replaced() {
     assert!(service.waits.iter().any(|wait| matches!(wait.reason, Reason::Protected { .. })));
 }
 
-/// At its most of two replicas by processor, with all that is declared in use.
+/// A service at its maximum of two replicas by processor, with all that is declared in use.
 fn at_its_most() -> Floor {
     let autoscaler = autoscaled("shop", 2, 2).autoscaler;
     Floor::with(Declared { autoscaler, ..declared(2) })
@@ -263,7 +263,7 @@ fn at_its_most() -> Floor {
 #[test]
 fn a_service_at_its_most_replicas_grows_in_size_and_comes_back() {
     let mut floor = at_its_most();
-    // 100m of 250m are 40 %, of 50 %.
+    // 100m of 250m are 40 %, with a target of 50 %.
     floor.runs_for(minutes(1));
     assert_eq!(floor.allotted(), []);
     // 200m are 80 %: 4 replicas are asked for, and 2 may run.

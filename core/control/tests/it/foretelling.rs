@@ -15,7 +15,7 @@ use crate::world::{World, observed, seconds};
 const STEP: u64 = 10;
 const MAX: u32 = 10;
 
-/// A hundred requests a second use half of a core, which is what each replica shall use.
+/// A hundred requests a second use half of a core, which is the target of each replica.
 fn shop(mode: Option<ForecastMode>) -> Declared {
     let mut declared = autoscaled("shop", 1, MAX);
     declared.spec.resources.cpu = Some(Quantity::parse("1").unwrap());
@@ -60,7 +60,7 @@ impl Shop {
         self.replica_seconds += places.len() as u64;
     }
 
-    /// So many seconds, each with the load of its time; after each, `look` is given the number wanted.
+    /// Lets seconds pass, each with the load of its time; after each, `look` is given the number wanted.
     fn serve_for(&mut self, secs: u64, rate: impl Fn(u64) -> u64, mut look: impl FnMut(u64, u32)) {
         for _ in 0..secs {
             let at = self.second();
@@ -131,7 +131,7 @@ fn a_rise_that_was_seen_before_is_met_before_it_comes() {
     assert!(summary.contains("for the load ahead"), "{summary}");
 }
 
-/// A shop of which it is known that five times what is usual comes for ten minutes, from an hour and a minute after midnight on.
+/// A shop with a known event: five times the usual load for ten minutes, from an hour and a minute after midnight.
 fn with_sale(mode: ForecastMode) -> Declared {
     let mut declared = shop(Some(mode));
     let event = serde_json::json!({"name": "sale", "cron": "1 1 * * *", "duration": "10m", "factor": 5});
@@ -140,7 +140,7 @@ fn with_sale(mode: ForecastMode) -> Declared {
     declared
 }
 
-/// Until so many seconds before or after the begin of the sale.
+/// The time until this many seconds before or after the begin of the sale.
 fn to_the_sale(shop: &mut Shop, off: i64, rate: u64) {
     let at = |shop: &Shop| i64::try_from(shop.world.wall.as_millis() / 1000 % 86_400).unwrap();
     while at(shop) != 3660 + off {
@@ -201,7 +201,7 @@ fn a_shadow_tells_what_it_would_have_done_and_does_nothing() {
 
 #[test]
 fn what_no_model_forecasts_better_than_the_last_value_is_not_acted_on() {
-    // Each ten minutes another load, that says nothing of the next.
+    // Every ten minutes another load, from which the next cannot be foreseen.
     let mut chance = model::chance::Stream::named(7, "a load without a pattern");
     let levels: Vec<u64> = (0..100).map(|_| 50 + chance.below(900)).collect();
     let rate = |at: u64| levels[(at / 600) as usize % levels.len()];
@@ -227,7 +227,7 @@ fn what_was_learned_survives_a_restart() {
     shop_before.world.declares(shop(Some(ForecastMode::On)));
     shop_before.world.remembers(memory);
     shop_before.world.finds(running.iter().map(|place| observed(&format!("shop-{place}"), 1, READY)));
-    // The proxy has begun anew as well.
+    // The proxy has been restarted as well.
     shop_before.requests = 0;
     let mut after = shop_before;
     after.serve_for(5, rounds, |_, _| {});

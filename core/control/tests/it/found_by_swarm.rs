@@ -1,4 +1,4 @@
-//! Faults of the loop that the simulated world has found, each as the smallest story that shows it.
+//! Faults of the loop that the simulated worlds have found, each as the smallest story that shows it.
 
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ fn a_new_version_replaces_one_that_never_became_ready() {
     bench.inventory(vec![]);
     bench.obey_for(MINUTE);
     bench.declare(Declared { generation: Generation(2), ..fixed("shop", 2, 2) });
-    // It begins, and never says that it is ready.
+    // It starts, and never becomes ready.
     bench.put(&Input::Woke);
     bench.told.clear();
     bench.see(&replica("shop", 2), Incarnation(1), Generation(2), ReplicaState::Starting);

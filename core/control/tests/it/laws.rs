@@ -1,4 +1,4 @@
-//! Laws of the loop: what holds after every input, whatever the world does.
+//! Laws of the loop, which hold after every input, whatever the world does.
 
 use analyze::findings;
 use guard::Verdict;
@@ -40,15 +40,15 @@ fn services(world: &World) -> impl Iterator<Item = &ServiceState> {
     world.control.knowledge().services().filter(|service| service.declared.is_some())
 }
 
-/// The bounds that people have set for a service, a hold left aside.
+/// The bounds that people have set for a service, ignoring a hold.
 fn bounds(service: &ServiceState, wall: Wall) -> (u32, u32) {
     let declared = service.declared.as_ref().expect("it is declared");
     let Bounds { min, max } = declared.bounds(wall);
     if declared.spec.scale.to_zero.is_some() { (0, max) } else { (min, max) }
 }
 
-/// The picture that an input is answered with: what was known before it, and what it tells itself. A report that a replica is
-/// not ready any more is no deed of the loop, which answers it on a picture in which that replica serves no longer.
+/// The picture on which the loop decides: what was known before the input, and what the input itself says. A report that a replica
+/// is not ready any more is not a decision of the loop, which decides on a picture in which that replica no longer serves.
 fn answered_with(before: &World, input: &Input) -> Knowledge {
     let mut knowledge = before.control.knowledge().clone();
     if let Input::Report(report) = input {
@@ -62,7 +62,7 @@ fn answered_with(before: &World, input: &Input) -> Knowledge {
     knowledge
 }
 
-/// Which places answered requests in the picture that the loop decided on, and are on their way out after it.
+/// The places that answered requests in the picture that the loop decided on, and are on their way out afterwards.
 fn taken_away(picture: Option<&ServiceState>, after: &ServiceState) -> Vec<Ordinal> {
     let served =
         |ordinal: &Ordinal| picture.and_then(|p| p.places.get(ordinal)).is_some_and(Place::is_serving);
@@ -71,7 +71,7 @@ fn taken_away(picture: Option<&ServiceState>, after: &ServiceState) -> Vec<Ordin
     leaving.map(|(ordinal, _)| *ordinal).collect()
 }
 
-/// What runs is ready and live again, whatever was said of it last.
+/// Makes all that runs ready and live again, whatever was last reported of it.
 fn recover_all(world: &mut World) {
     let all = world.control.knowledge().services().flat_map(|service| {
         let running = service.places.iter().filter(|(_, place)| place.health().is_some());
@@ -85,8 +85,8 @@ fn recover_all(world: &mut World) {
 proptest! {
     #![proptest_config(config(200, 1))]
 
-    /// A refusal is legitimate when it counts what the planner leaves to the guard: restarts of the last minute, repairs on
-    /// their way, and who would be left. The size that the planner chose, and the places for it, are never refused.
+    /// A refusal is legitimate when it counts what the planner leaves to the guard: restarts of the last minute, repairs under
+    /// way, and the replicas that would be left. The size that the planner chose, and the places for it, are never refused.
     #[test]
     fn guard_accepts_what_plan_makes(deeds in prop::collection::vec(orderly(), 1..60)) {
         let settings = Settings::default();

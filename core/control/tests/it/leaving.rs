@@ -1,4 +1,4 @@
-//! How replicas leave: without a request cut off, when that can be helped.
+//! How replicas leave: without cutting off a request, if that can be avoided.
 
 use model::action::{ActionKind, Outcome};
 use model::event::EventKind;
@@ -17,7 +17,7 @@ fn exposed(service: &str, revision: u64, replicas: u32) -> Declared {
     declared
 }
 
-/// Two replicas with traffic, of which one is to go.
+/// Two replicas with traffic, one of which is to go.
 fn draining() -> World {
     let mut world = World::with([fixed("shop", 1, 2)]);
     world.serves("shop-0", 100, 2);
@@ -238,7 +238,7 @@ fn a_service_declared_again_while_it_leaves_is_started_anew_and_listened_for() {
     assert_eq!(world.service("shop").name, name("shop"));
 }
 
-/// Three replicas, of which one answers to no start yet, where two are wanted: both that serve are needed.
+/// Three replicas, one of which has not started yet, while two are wanted: both that serve are needed.
 fn one_too_many() -> World {
     let mut world = World::begun();
     world.declares(fixed("shop", 1, 3));

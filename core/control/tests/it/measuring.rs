@@ -1,4 +1,4 @@
-//! Sizes that follow what sources of metrics measure.
+//! Sizes that follow the measurements of metric sources.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use model::resource::{
 use crate::bench::{autoscaled, name};
 use crate::world::{World, ms, seconds};
 
-/// For how long a measurement stands in these stories.
+/// How long a measurement is valid in these stories.
 const STALE_AFTER: Duration = Duration::from_secs(10);
 
 fn queue(selector: Option<LabelSelector>) -> MetricIdentifier {
@@ -99,7 +99,7 @@ fn only_the_series_that_are_selected_count() {
     let mut world = World::with([shop(external(Some(selector)))]);
     measures(&mut world, &[("mail", 20), ("print", 70)]);
     assert_eq!(world.places("shop"), [0, 1]);
-    // None that is selected is not zero.
+    // No selected series does not mean zero.
     measures(&mut world, &[("print", 70)]);
     assert_eq!(world.places("shop"), [0, 1]);
     assert!(summary(&world).contains("no measurement of it, which is not zero"), "{}", summary(&world));
@@ -118,7 +118,7 @@ fn absent_failed_stale_and_no_source_are_told_apart_and_none_scales_in() {
     assert_eq!(world.places("shop"), [0, 1, 2, 3]);
     says(&mut world, Whose::Outside, Said::Failed("the server is down".into()));
     world.lives_for(seconds(3));
-    // One failure undoes no measurement: it stands until it is too old.
+    // A failure does not undo a measurement, which is valid until it is too old.
     assert!(summary(&world).contains("queue_length at 10"), "{}", summary(&world));
     world.lives_for(STALE_AFTER);
     assert!(summary(&world).contains("reading it failed: the server is down"), "{}", summary(&world));
@@ -161,11 +161,11 @@ fn what_stands_in_for_a_metric_is_foretold_and_comes_when_it_was() {
     world.lives_for(seconds(2));
     assert_eq!(world.places("shop"), [0, 1, 2, 3, 4, 5]);
 
-    // Another declaration looks at the metric anew.
+    // After another declaration the metric is measured anew.
     world.put(&Input::Intent(Intent::Declare(Arc::new(shop(metric(seconds(300)))))));
     world.lives_for(seconds(2));
     assert!(!summary(&world).contains("fallback"), "{}", summary(&world));
-    // And so does one that is there again.
+    // The same is true of one that comes back.
     measures(&mut world, &[("mail", 60)]);
     assert!(summary(&world).contains("queue_length at 10"), "{}", summary(&world));
 }
@@ -183,7 +183,7 @@ fn less_than_nothing_is_no_load_and_scales_nothing_in() {
         summary(&world),
         "stays at 4: queue_length is -5, and no load is below zero: it is not believed"
     );
-    // With enough of another queue it is a number as any other.
+    // With enough messages in the other queue it is a number like any other.
     measures(&mut world, &[("mail", -5), ("print", 75)]);
     assert_eq!(world.places("shop").len(), 7);
 }
@@ -225,7 +225,7 @@ fn a_metric_of_an_object_is_one_series() {
     assert_eq!(world.places("shop"), [0, 1, 2]);
 }
 
-/// What the first places of the shop say of themselves, each a queue or a failure.
+/// The reports of the first places of the shop, each a queue length or a failure.
 fn replicas_say(world: &mut World, values: &[Result<i64, &str>]) {
     let said = values.iter().zip(0..).map(|(value, place)| ReplicaSaid {
         ordinal: Ordinal(place),
@@ -241,7 +241,7 @@ fn what_replicas_say_of_themselves_is_averaged_and_a_mute_one_never_scales_in() 
     let mut world = World::with([shop(MetricSpec::Pods { metric: queue(None), average: ten() })]);
     replicas_say(&mut world, &[Ok(38)]);
     assert_eq!(world.places("shop"), [0, 1, 2, 3]);
-    // Idle ones are given up one by one; a mute one is taken to be at its target meanwhile.
+    // Idle ones are removed one by one; meanwhile a silent one is taken to be at its target.
     replicas_say(&mut world, &[Ok(9), Ok(9), Err("it is gone"), Ok(9)]);
     assert_eq!(world.places("shop"), [0, 1, 2, 3]);
     let note = world.service("shop").decision.as_ref().unwrap().decision().metrics[0].note.clone();

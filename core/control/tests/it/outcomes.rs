@@ -1,4 +1,4 @@
-//! What the ends of actions, and reports that come late, twice or never, do to the loop.
+//! How the loop takes the ends of actions, and reports that come late, twice or never.
 
 use model::action::{FailureKind, Outcome, Refusal};
 use model::identity::{ActionId, Epoch};

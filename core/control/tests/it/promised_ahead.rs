@@ -1,4 +1,4 @@
-//! Services that are sized by what they promise, ahead of a load that was seen before.
+//! Services that are sized by their promise, ahead of a load that was seen before.
 
 use model::decision::{Decision, Limit};
 use model::input::Declared;
@@ -6,7 +6,7 @@ use model::resource::{Expose, ForecastMode, Forecasting, ListenAddress, PortName
 
 use crate::promising::{Shop, promising, slo};
 
-/// A service of 2 to 20 replicas that promises 200 ms, listens, and says nothing else.
+/// A service of 2 to 20 replicas that promises 200 ms and listens, and declares nothing else.
 fn shop() -> Declared {
     let mut declared = promising(1, 1, slo(None));
     let listen = ListenAddress::parse("127.0.0.1:8080").unwrap();
@@ -37,7 +37,7 @@ fn serve_for(shop: &mut Shop, secs: u64, load: impl Fn(u64) -> f64) {
     }
 }
 
-/// Until ten seconds before a rise, after two hours of them.
+/// The time until ten seconds before a rise, after two hours of rises.
 fn before_a_rise(declared: Declared) -> Shop {
     let mut shop = Shop::new(declared);
     serve_for(&mut shop, 2 * 3600, rounds);

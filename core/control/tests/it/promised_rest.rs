@@ -1,10 +1,10 @@
-//! Services that are sized by what they promise, under a load that does not change.
+//! Services that are sized by their promise, under a load that does not change.
 
 use model::chance::Stream;
 
 use crate::promising::{Shop, promising, slo};
 
-/// At 390 requests a second a replica that carries 39 is one of ten or of eleven, and what is learned of it goes up and down by more than that is.
+/// At 390 requests a second, replicas that carry 39 each are ten or eleven, and the learned capacity fluctuates by more than that difference.
 #[test]
 fn what_is_learned_comes_to_rest_under_a_load_that_stays() {
     for load in [90.0, 170.0, 390.0] {

@@ -1,4 +1,4 @@
-//! Services that are sized by what they promise, through the whole loop.
+//! Services that are sized by their promise, through the whole loop.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub(crate) fn promising(revision: u64, generation: u64, slo: Slo) -> Declared {
     declared
 }
 
-/// What the proxy has counted of a life.
+/// The proxy's counters of a life.
 #[derive(Clone, Default)]
 struct Counted {
     requests: u64,
@@ -56,9 +56,9 @@ pub(crate) struct Shop {
     /// Requests that have come in all.
     came: f64,
     counted: BTreeMap<(String, u32), Counted>,
-    /// By which the latency of each replica and second is off, by a fifth at most; `None` is never off.
+    /// The source of random errors of the latency of each replica and second, a fifth at most; `None` for no errors.
     pub(crate) noise: Option<Stream>,
-    /// Reports that are held up on their way to the loop; `None` while none is.
+    /// Reports that are delayed on their way to the loop; `None` while none is.
     held_up: Option<Vec<Report>>,
     /// Requests a second that a replica carries within the promise, and the most that it answers.
     carries: f64,
@@ -85,7 +85,7 @@ impl Shop {
         }
     }
 
-    /// A second in which so many requests come.
+    /// Lets a second pass in which this many requests come.
     pub(crate) fn second(&mut self, load: f64) {
         self.world.lives_for(SECOND);
         self.came += load;
@@ -143,7 +143,7 @@ impl Shop {
         self.report(Report::Latencies(vec![latencies]));
     }
 
-    /// Tells the loop, at once or with what is held up before it.
+    /// Reports to the loop, at once or after the reports that are delayed.
     fn report(&mut self, report: Report) {
         match &mut self.held_up {
             Some(held_up) => held_up.push(report),
@@ -153,7 +153,7 @@ impl Shop {
         }
     }
 
-    /// Lets come at once what was held up.
+    /// Lets all delayed reports come at once.
     fn let_go(&mut self) {
         for report in self.held_up.take().into_iter().flatten() {
             self.world.put(&Input::Report(report));
@@ -196,7 +196,7 @@ fn a_declared_capacity_is_gone_by_until_more_is_known() {
     for _ in 0..8 {
         shop.second(40.0);
     }
-    // With three tenths kept free, as nothing is known of its rises either.
+    // With three tenths kept free, as nothing is known of the rises of its load either.
     assert_eq!(shop.desired(), 3);
     let note = shop.decision().metrics[0].note.clone();
     assert!(note.contains("as declared, until more is known"), "{note}");
@@ -205,7 +205,7 @@ fn a_declared_capacity_is_gone_by_until_more_is_known() {
 #[test]
 fn a_promise_is_kept_through_a_rise_at_a_sensible_cost() {
     let mut shop = Shop::new(promising(1, 1, slo(None)));
-    // An hour of mornings that rise to 60, so that it is known how the load rises.
+    // An hour of loads that rise to 60 as in the morning, so that it is known how the load rises.
     for _ in 0..3 {
         shop.minutes(10, |part| 30.0 + 30.0 * part);
         shop.minutes(10, |part| 60.0 - 30.0 * part);
@@ -294,7 +294,7 @@ fn a_poison_of_what_is_learned_costs_at_most_the_bounds_and_is_got_over() {
         shop.minutes(10, |part| 30.0 + 60.0 * part);
     }
     let before = shop.desired();
-    // Whatever is asked is answered late, by and by, whoever answers: no replica helps.
+    // Little by little all requests are answered late, by every replica: more replicas do not help.
     for step in 1..30 {
         shop.carries = 40.0 / f64::from(step);
         shop.minutes(1, |_| 60.0);

@@ -18,7 +18,7 @@ fn removing(remove: &Remove, replicas: u32) -> Declared {
     declared
 }
 
-/// Replicas begun one second after the other, in the order of their numbers.
+/// Replicas that were started a second apart, in the order of their numbers.
 fn grown(remove: &Remove, replicas: u32) -> World {
     let mut world = World::with([removing(remove, 1)]);
     for size in 2..=replicas {
@@ -87,7 +87,7 @@ fn the_least_busy_goes_and_one_that_is_silent_counts_as_busy() {
         world.serves("shop-0", beat * 10, 0);
         world.serves("shop-1", beat * 50, 2);
         world.serves("shop-2", beat * 100, 0);
-        // Of shop-3 nothing is heard.
+        // Nothing is reported of shop-3.
         world.lives_for(model::time::Time::from_millis(250).since(model::time::Time::ZERO));
     }
     world.told();
@@ -97,7 +97,7 @@ fn the_least_busy_goes_and_one_that_is_silent_counts_as_busy() {
     assert_eq!(world.told(), ["admit shop-0/1 draining", "admit shop-2/1 draining"]);
 }
 
-/// What `metric` is of each replica of shop in its first life, by its number.
+/// The value of `metric` for each replica of shop in its first life, by its number.
 fn says(world: &mut World, costs: &[(u32, Result<i64, &str>)]) {
     let series = |value: i64| vec![Series { labels: Labels::new(), value: Milli(value * 1000) }];
     let said = costs.iter().map(|(ordinal, cost)| ReplicaSaid {
@@ -124,7 +124,7 @@ fn the_cheapest_goes_and_one_that_says_nothing_is_the_dearest() {
     }));
 }
 
-/// As [`shrinks`], where those of which there are sessions must stay.
+/// Like [`shrinks`], where replicas with sessions must stay.
 fn shrinks_to_idle_ones(world: &mut World, replicas: u32) -> Vec<u32> {
     let mut declared = removing(&Remove::HighestNumber, replicas);
     declared.revision = Generation(100 + u64::from(replicas));
@@ -190,7 +190,7 @@ fn a_life_that_is_over_says_nothing_for_the_next() {
     let mut world = grown(&by_sessions(), 3);
     world.kills("shop-0");
     world.lives_for(seconds(10));
-    // The second life of shop-0 has said nothing yet.
+    // The second life of shop-0 has reported nothing yet.
     says(&mut world, &[(0, Ok(0)), (1, Ok(5)), (2, Ok(9))]);
     assert_eq!(shrinks(&mut world, &by_sessions(), 1), [0]);
 }

@@ -1,4 +1,4 @@
-//! A service that rests while nobody asks for anything.
+//! A service that rests while there are no requests.
 
 use std::time::Duration;
 
@@ -21,18 +21,18 @@ fn may_rest(mut declared: Declared, replicas: u32) -> Declared {
     declared
 }
 
-/// A shop of two that has nothing to do but to wait for requests.
+/// A shop of two replicas without requests.
 fn awake() -> World {
     World::with([may_rest(fixed("shop", 1, 2), 2)])
 }
 
-/// The proxy tells of the shop: requests so far, those that wait, and those being answered.
+/// The proxy reports on the shop: requests so far, those that wait, and those being answered.
 fn asks(world: &mut World, requests: u64, waiting: u32, in_flight: u32) {
     let demand = Demand { service: name("shop"), requests, waiting, in_flight };
     world.put(&Input::Report(Report::Demand(vec![demand])));
 }
 
-/// So long goes by, and the proxy tells the same each half second.
+/// Lets time pass while the proxy reports the same every half second.
 fn goes_by(world: &mut World, span: Duration, requests: u64, in_flight: u32) {
     let end = world.now + span;
     while world.now < end {
@@ -113,7 +113,7 @@ fn it_still_rests_after_a_restart_of_the_loop() {
     world.declares(may_rest(fixed("shop", 1, 2), 2));
     world.remembers(memory);
     world.finds([]);
-    // The counters of a proxy that began anew with us.
+    // The counters of a proxy that was restarted together with the loop.
     goes_by(&mut world, seconds(5), 0, 0);
     assert_eq!((world.service("shop").desired, world.places("shop")), (Some(0), vec![]));
     asks(&mut world, 1, 1, 0);

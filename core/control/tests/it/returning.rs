@@ -1,4 +1,4 @@
-//! The loop comes back: what ran goes on running, and what was learned is known.
+//! The loop comes back: running replicas go on running, and what was learned is remembered.
 
 use model::action::ActionKind;
 use model::event::EventKind;
@@ -8,7 +8,7 @@ use model::memory::Memory;
 use crate::bench::{READY, autoscaled, fixed};
 use crate::world::{World, killed, ms, observed, seconds};
 
-/// The latest memory that was told of a service.
+/// The latest memory of a service that was sent to be written.
 fn memory_of(world: &World) -> Memory {
     world.service("shop").remembered.as_ref().map(|known| Memory::clone(&known.memory)).expect("it is kept")
 }
@@ -110,7 +110,7 @@ fn suspended_healing_stays_suspended_and_ends_when_it_would_have() {
     world.begins();
     world.declares(fixed("shop", 1, 4));
     world.remembers(memory);
-    // The probes begin anew as well, and have not failed often enough yet to say so.
+    // The probes start anew as well, and have not failed often enough yet to be reported.
     world.finds(all().map(|replica| observed(&replica, 1, READY)));
     world.lives_for(seconds(30));
     all().for_each(|replica| world.sickens(&replica));

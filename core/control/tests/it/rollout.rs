@@ -1,4 +1,4 @@
-//! How a newer declaration replaces what runs.
+//! How a newer declaration replaces the running replicas.
 
 use model::identity::Generation;
 use model::input::Declared;

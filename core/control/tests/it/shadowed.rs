@@ -26,7 +26,7 @@ const SAME: &str = r#"{"name": "same"}"#;
 const CAREFUL: &str = r#"{"name": "careful", "metrics": [{"type": "Resource", "resource": {"name": "cpu",
     "target": {"type": "Utilization", "averageUtilization": 25}}}]}"#;
 
-/// For so many half seconds, `load` thousandths of a core are used, shared by the replicas that there are.
+/// For some half seconds, the existing replicas together use `load` thousandths of a core.
 fn work(world: &mut World, spent: &mut [Duration; 10], load: u64, halves: u32) {
     for _ in 0..halves {
         let places = world.places("shop");

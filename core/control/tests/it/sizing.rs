@@ -17,7 +17,7 @@ pub(crate) fn shop(min: u32, max: u32) -> Declared {
     declared
 }
 
-/// For so many half seconds, each of the first `measured` replicas uses `share` thousandths of a core.
+/// For some half seconds, each of the first `measured` replicas uses `share` thousandths of a core.
 pub(crate) fn work(world: &mut World, spent: &mut Duration, measured: u32, share: u64, halves: u32) {
     for _ in 0..halves {
         *spent += ms(share / 2);
@@ -152,7 +152,7 @@ fn a_hold_of_an_older_version_is_followed_as_far_as_the_guard_lets_it() {
     }
 }
 
-/// A shop of two that is as busy as four would like, for long enough, in this mode.
+/// A shop of two replicas with the load of four, for long enough, in this mode.
 fn busy(mode: ScaleMode) -> (World, Duration) {
     let mut declared = shop(2, 10);
     declared.spec.scale.mode = mode;

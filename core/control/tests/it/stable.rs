@@ -1,4 +1,4 @@
-//! Only stable replicas are counted: not one that warms up, ends again and again, fails, or is gone around by the proxy.
+//! Only stable replicas are counted: not one that warms up, ends again and again, fails, or is ejected by the proxy.
 
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ fn own(min: u32, max: u32) -> Declared {
     declared
 }
 
-/// A world with what each replica has used of the processor so far.
+/// A world, and the processor time that each replica has used so far.
 struct Busy {
     world: World,
     used: Vec<Duration>,
 }
 
 impl Busy {
-    /// So many replicas at the target of 500 thousandths of a core.
+    /// Replicas at the target of 500 thousandths of a core.
     fn with(declared: Declared, replicas: u32) -> Self {
         let mut busy = Self { world: World::with([declared]), used: Vec::new() };
         busy.world.holds("shop", replicas, None);
@@ -35,13 +35,13 @@ impl Busy {
         busy
     }
 
-    /// For so many half seconds, each of the first replicas uses so many thousandths of a core.
+    /// For some half seconds, each of the first replicas uses this many thousandths of a core.
     fn work(&mut self, replicas: u32, milli: u64, halves: u32) {
         let shares = vec![milli; replicas as usize];
         self.works(&shares, halves, None);
     }
 
-    /// The same, each its own share, while the proxy goes around one of them.
+    /// The same, with a share for each, while the proxy ejects one of them.
     fn works(&mut self, shares: &[u64], halves: u32, ejected: Option<&str>) {
         self.used.resize(shares.len().max(self.used.len()), Duration::ZERO);
         for half in 0..halves {
@@ -66,7 +66,7 @@ impl Busy {
         desired(&self.world)
     }
 
-    /// One more replica joins, and uses so much in each of the seconds that follow, beside others at their target.
+    /// One more replica joins, with this usage in each of the seconds that follow, beside others at their target.
     fn joined_by_one(&mut self, others: u32, seconds_hot: u32, seconds_calm: u32) {
         self.world.holds("shop", others + 1, None);
         self.world.lives_for(ms(1));
@@ -82,7 +82,7 @@ fn learned(busy: &Busy) -> StartMemory {
     busy.world.service("shop").memory().starts
 }
 
-/// What is said of the one metric.
+/// The explanation of the only metric.
 fn note(busy: &Busy) -> String {
     let decision = busy.world.service("shop").decision.as_ref().unwrap().decision();
     decision.metrics[0].note.to_string()

@@ -15,7 +15,7 @@ fn shop() -> Declared {
     declared
 }
 
-/// Half a second in which four idle replicas have answered so many requests in all, and failed so many.
+/// Half a second after which four idle replicas have answered and failed these many requests in all.
 fn answers(world: &mut World, spent: &mut Duration, requests: u64, errors: u64) {
     *spent += ms(1);
     let names: Vec<_> = (0..4).map(|place| format!("shop-{place}")).collect();

@@ -1,4 +1,4 @@
-//! What is learned of the size of a replica, through the whole loop.
+//! Learning the size of a replica, through the whole loop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ fn initial() -> Option<Vertical> {
     Some(Vertical { mode: VerticalMode::Initial, ..Vertical::default() })
 }
 
-/// The loop with one replica, which uses 100m and 40 MiB for so long.
+/// The loop with one replica, which uses 100m and 40 MiB for this long.
 fn used_for(vertical: Option<Vertical>, minutes: u64) -> Bench {
     let mut bench = Bench::new();
     bench.declare(declared(1, 1, vertical));
@@ -51,7 +51,7 @@ fn usage(ordinal: u32, cpu_time: Duration) -> Usage {
     Usage { replica, incarnation: Incarnation(1), cpu_time, memory: Bytes(40 * MIB), throttling: None }
 }
 
-/// The resources of the replicas that were told to start, in thousandths.
+/// The resources of the replicas that were started, in thousandths.
 fn started_with(told: &[Action]) -> Vec<(i64, i64)> {
     let resources = told.iter().filter_map(|action| match &action.kind {
         ActionKind::Start { declared, .. } => Some(declared.spec.resources),

@@ -1,4 +1,4 @@
-//! A small world around a loop: the story says what happens in it, and reads in words what the loop told.
+//! A small world around a loop: a story says what happens in it, and reads the output of the loop in words.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,28 +20,28 @@ use model::time::{Now, Time, Wall};
 
 use crate::bench::{READY, name};
 
-/// A loop, its clock, and what it has told so far.
+/// A loop, its clock, and its output so far.
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) control: ControlLoop,
-    /// What each run begins with.
+    /// The start of each run.
     settings: Settings,
     pub(crate) now: Time,
     /// The calendar time, which stands still until the story says otherwise: waits do not look at it.
     pub(crate) wall: Wall,
-    /// Actions that have no outcome yet, in the order in which they were told first.
+    /// Actions that have no outcome yet, in the order in which they were first sent.
     pub(crate) pending: Vec<Action>,
-    /// What was told of since the story last asked, memories left out.
+    /// The actions since the story last asked, without memories.
     told: Vec<Action>,
     events: Vec<(EventKind, Reason)>,
-    /// Of what each input so far made come out.
+    /// The digest of the output of each input so far.
     pub(crate) digests: Vec<u64>,
     latest: ActionId,
     epoch: u64,
 }
 
 impl World {
-    /// A loop that was made, and told nothing.
+    /// A loop that was created and has had no input.
     pub(crate) fn new() -> Self {
         Self::of(Settings::default())
     }
@@ -61,14 +61,14 @@ impl World {
         }
     }
 
-    /// A run has begun, and nothing is known of what runs.
+    /// A run has begun, and there was no inventory yet.
     pub(crate) fn begun() -> Self {
         let mut world = Self::new();
         world.begins();
         world
     }
 
-    /// As [`Self::begun`], where the guard lets so many replicas of one service run.
+    /// Like [`Self::begun`], where the guard lets this many replicas of one service run.
     pub(crate) fn begun_with_room_for(replicas: u32) -> Self {
         let mut settings = Settings::default();
         settings.guard.replicas_max = replicas;
@@ -89,7 +89,7 @@ impl World {
         world
     }
 
-    /// Puts one input in, and keeps what comes out. Answers the digest of that.
+    /// Puts one input in, and keeps the output. Returns its digest.
     pub(crate) fn put(&mut self, input: &Input) -> u64 {
         let mut out = Outbox::default();
         self.control.step(Now { time: self.now, wall: self.wall }, input, &mut out);
@@ -138,25 +138,25 @@ impl World {
         self.put(&Input::Remembered(Arc::new(memory)));
     }
 
-    /// The node tells of all that it has, after every action told so far had reached it.
+    /// The node sends an inventory, made after every action so far had reached it.
     pub(crate) fn finds(&mut self, replicas: impl IntoIterator<Item = Observed>) {
         self.finds_as_of(self.latest, replicas);
     }
 
-    /// The node tells of all that it had when `up_to` was the latest action to have reached it.
+    /// The node sends an inventory, made when `up_to` was the latest action to have reached it.
     pub(crate) fn finds_as_of(&mut self, up_to: ActionId, replicas: impl IntoIterator<Item = Observed>) {
         let node = NodeName::parse("here").unwrap();
         let replicas = replicas.into_iter().collect();
         self.put(&Input::Report(Report::Inventory { node, up_to, replicas }));
     }
 
-    /// The agent tells how the present life of a replica is.
+    /// The agent reports the health of a replica's present life.
     pub(crate) fn sees(&mut self, replica: &str, state: ReplicaState) {
         let life = self.life(replica);
         self.sees_life(replica, life, state);
     }
 
-    /// The agent tells how a certain life of a replica is.
+    /// The agent reports the health of a given life of a replica.
     pub(crate) fn sees_life(&mut self, replica: &str, life: u32, state: ReplicaState) {
         let generation = self.place(replica).map_or(Generation(1), |place| place.generation);
         let observed = Observed { generation, ..observed(replica, life, state) };
@@ -172,7 +172,7 @@ impl World {
         self.sees(replica, ReplicaState::Exited(killed()));
     }
 
-    /// The proxy tells of a replica: requests so far, and those being answered.
+    /// The proxy reports on a replica: requests so far, and those being answered.
     pub(crate) fn serves(&mut self, replica: &str, requests: u64, in_flight: u32) {
         let (id, incarnation) = (id(replica), Incarnation(self.life(replica)));
         self.put(&Input::Report(Report::Traffic(vec![Traffic {
@@ -186,7 +186,7 @@ impl World {
         }])));
     }
 
-    /// The agent tells what each of these replicas has used of the processor since its start.
+    /// The agent reports the processor time that each of these replicas has used since its start.
     pub(crate) fn uses<'a>(&mut self, samples: impl IntoIterator<Item = (&'a str, Duration)>) {
         let usage = |(replica, cpu_time): (&str, Duration)| Usage {
             replica: id(replica),
@@ -199,7 +199,7 @@ impl World {
         self.put(&Input::Report(Report::Usage(usages)));
     }
 
-    /// Time passes, and the loop is woken whenever it wants to be; nobody obeys it.
+    /// Time passes, and the loop is woken whenever it wants to be; its actions are not carried out.
     pub(crate) fn passes(&mut self, span: Duration) {
         let end = self.now + span;
         while let Some(due) = self.control.next_deadline().filter(|due| *due <= end) {
@@ -213,7 +213,7 @@ impl World {
         self.now = end;
     }
 
-    /// Time passes, and whatever the loop tells is done at once.
+    /// Time passes, and every action of the loop is carried out at once.
     pub(crate) fn lives_for(&mut self, span: Duration) {
         let end = self.now + span;
         self.obeys();
@@ -225,7 +225,7 @@ impl World {
         self.now = end.max(self.now);
     }
 
-    /// Does all that was told: what is started becomes ready, what is drained has no request left, what is stopped ends.
+    /// Carries out all actions: what is started becomes ready, what is drained has no request left, what is stopped ends.
     pub(crate) fn obeys(&mut self) {
         while let Some(action) = self.applies_next() {
             match &action.kind {
@@ -246,7 +246,7 @@ impl World {
         }
     }
 
-    /// Does all that was told, and nothing becomes ready of it.
+    /// Carries out all actions, but nothing that is started becomes ready.
     pub(crate) fn applies(&mut self) {
         while self.applies_next().is_some() {}
     }
@@ -260,7 +260,7 @@ impl World {
         Some(action)
     }
 
-    /// The first pending action with this verb ends so.
+    /// The first pending action with this verb ends with this outcome.
     pub(crate) fn ends(&mut self, verb: &str, outcome: Outcome) -> ActionId {
         let at = self.pending.iter().position(|action| action.kind.verb() == verb);
         let action = self.pending.remove(at.unwrap_or_else(|| panic!("no {verb} is pending")));
@@ -268,22 +268,22 @@ impl World {
         action.id
     }
 
-    /// What was told since the story last asked, in words; memories are left out.
+    /// The actions since the story last asked, in words; memories are left out.
     pub(crate) fn told(&mut self) -> Vec<String> {
         self.told.drain(..).map(|action| words(&action)).collect()
     }
 
-    /// The ids of what was told since the story last asked.
+    /// The ids of the actions since the story last asked.
     pub(crate) fn told_ids(&mut self) -> Vec<ActionId> {
         self.told.drain(..).map(|action| action.id).collect()
     }
 
-    /// How often such a thing was told to people so far.
+    /// How many events of this kind there were so far.
     pub(crate) fn heard(&self, kind: EventKind) -> usize {
         self.events.iter().filter(|(known, _)| *known == kind).count()
     }
 
-    /// Whether such a thing was told to people for such a reason.
+    /// Whether there was an event of this kind for such a reason.
     pub(crate) fn heard_because(&self, kind: EventKind, is_meant: impl Fn(&Reason) -> bool) -> bool {
         self.events.iter().any(|(known, why)| *known == kind && is_meant(why))
     }

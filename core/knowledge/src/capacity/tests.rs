@@ -45,11 +45,11 @@ impl Dice {
     }
 }
 
-/// A replica: requests come by chance, wait in one queue, and are answered by so many servers.
+/// A replica: requests come at random, wait in one queue, and are answered by a number of servers.
 struct Queue {
     /// Answers a second of one server.
     speed: f64,
-    /// By how much each request under way slows all: contention for what is shared.
+    /// By how much each request under way slows down all: contention for shared resources.
     drag: f64,
     free_at: Vec<f64>,
     /// Requests that are not answered yet: when they will be, and after how long.
@@ -64,7 +64,7 @@ impl Queue {
         Self { speed, drag, free_at, under_way: Vec::new(), now: 0.0, dice: Dice(seed) }
     }
 
-    /// The latencies of the answers of a time in which so many requests come.
+    /// The latencies of the answers of a time in which requests come at this rate.
     fn answers(&mut self, rate: f64, requests: usize) -> Vec<f64> {
         for _ in 0..requests {
             self.now += self.dice.exponential(rate);
@@ -81,14 +81,14 @@ impl Queue {
         done.into_iter().map(|(_, latency)| latency).collect()
     }
 
-    /// What a window of about four seconds shows.
+    /// The point of a window of about four seconds.
     fn window(&mut self, rate: f64) -> Point {
         let begin = self.now;
         let answers = self.answers(rate, (rate * 4.0).max(150.0) as usize);
         point(answers.len() as f64 / (self.now - begin), quantile(answers) / BELOW)
     }
 
-    /// The rate at which the 99th percentile is what is promised, found by many requests.
+    /// The rate at which the 99th percentile equals the promise, found by many requests.
     fn truth(&self) -> f64 {
         let (mut low, mut high) = (0.0, self.speed * self.free_at.len() as f64);
         for _ in 0..9 {
@@ -137,7 +137,7 @@ const DAY: [u32; 12] = [10, 20, 35, 50, 65, 80, 95, 110, 90, 70, 45, 25];
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(8))]
 
-    /// In most of five courses: what is seen is a sample, and one in fifty misses by more.
+    /// In most of five runs: each sees only a sample, and one in fifty misses by more.
     #[test]
     fn the_truth_lies_in_the_band_once_both_sides_of_it_were_seen(
         servers in 1_usize..5, speed in 38.0..60.0_f64, drag in prop_oneof![Just(0.0), 0.0..0.1_f64], seed: u64,
@@ -250,7 +250,7 @@ fn outliers_at_any_rate_change_nothing() {
     let mut memory = blank();
     watch(&mut memory, FIRST, &mut queue, &parts(truth, &DAY), 12);
     let before = of(&memory, FIRST);
-    // One window in ten is of another world.
+    // One window in ten is an outlier.
     for round in 0..20 {
         for (i, percent) in DAY.iter().enumerate() {
             let rate = truth * f64::from(*percent) / 100.0;

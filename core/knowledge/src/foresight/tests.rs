@@ -10,12 +10,12 @@ fn rule(step_secs: u64) -> Forecasting {
     Forecasting { step: Span::from_secs(step_secs), ..Forecasting::of_mode(ForecastMode::On) }
 }
 
-/// Both clocks, of which that on the wall is an hour behind.
+/// Both clocks, with the wall clock an hour behind.
 fn clocks(time: Time) -> Now {
     Now { time, wall: model::time::Wall::from_millis(time.as_millis() - 3_600_000) }
 }
 
-/// A service whose proxy is asked so much a second, by the time, and whose replicas carry 50 of it each.
+/// A service whose requests per second depend on the time, and whose replicas carry 50 each.
 struct Asked {
     foresight: Foresight,
     now: Time,
@@ -30,7 +30,7 @@ impl Asked {
         Self { foresight, now, requests: 0.0, start: None }
     }
 
-    /// Goes on for so many seconds, with four words of the proxy in each.
+    /// Goes on for this many seconds, with four reports of the proxy in each.
     fn go(&mut self, seconds: u64, rate: impl Fn(Time) -> f64) {
         for _ in 0..seconds {
             let need = (rate(self.now) / 50.0 * 1000.0) as u64;
@@ -43,7 +43,7 @@ impl Asked {
         }
     }
 
-    /// Nothing is heard for so long, but from the loop itself.
+    /// Lets time pass without any report; only the loop looks.
     fn silence(&mut self, seconds: u64) {
         for _ in 0..seconds {
             self.now = self.now + SECOND;
@@ -118,7 +118,7 @@ fn what_comes_again_is_expected_before_it_comes() {
     assert!(expected.load < 200.0, "in the middle between two rises: {expected:?}");
 }
 
-/// The highest load that is expected by the middle of a minute which begins as the one before, and has so much more or less from its tenth second on.
+/// The highest load that is expected by the middle of a minute that begins like the one before, and has this much more or less from its tenth second on.
 fn expected_after_half_a_minute(usual: f64, then: f64) -> (f64, f64) {
     let mut asked = Asked::new(rule(60));
     asked.go(2 * 3600 - asked.now.as_millis() / 1000 % 60, |_| usual);
@@ -247,7 +247,7 @@ fn a_pause_longer_than_the_memory_begins_anew() {
 
 /// A sale from the hour `after` on, for two of them, that brings three times what is usual.
 fn sale(after: u64) -> Forecasting {
-    // It is 22:13:20 at the begin of what is told, and 21:13:20 on the wall.
+    // The story begins at 22:13:20 by the loop's clock, and at 21:13:20 by the wall clock.
     let hour = 21 + after;
     let at = format!("2023-11-{:02}T{:02}:13:20", 14 + hour / 24, hour % 24);
     let event = serde_json::json!({"name": "sale", "at": at, "duration": "2h", "factor": 3});

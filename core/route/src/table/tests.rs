@@ -1,4 +1,4 @@
-//! The table against an oracle that is written down from the specification, sentence by sentence, and is as slow as it likes.
+//! The table compared with an oracle that is written from the specification, sentence by sentence, and may be slow.
 
 use model::resource::route::{
     BackendRef, HeaderMatch, HeaderName, Hostname, Method, PathMatch, QueryParamMatch, RouteLimits,
