@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_step_can_say_begins_anew() {
+    fn a_difference_too_large_for_a_step_begins_the_series_anew() {
         let far = u64::from(u32::MAX);
         for (ms, value) in [(far + 1, 1), (1, far + 1)] {
             let mut series = Series::default();

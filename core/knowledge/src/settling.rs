@@ -140,26 +140,26 @@ mod tests {
     const STEADY: &[fn(u64) -> u64] = &[|_| 100, |_| 100];
 
     #[test]
-    fn one_that_is_as_its_fellows_needs_no_time() {
+    fn a_replica_like_its_fellows_needs_no_warm_up() {
         assert_eq!(took(|_| 100, STEADY), Some(Duration::ZERO));
         assert_eq!(took(|second| 80 + second % 3 * 20, STEADY), Some(Duration::ZERO), "noise");
     }
 
     #[test]
-    fn it_is_over_when_it_uses_no_more_than_they_do() {
+    fn a_warm_up_ends_when_the_replica_uses_no_more_than_its_fellows() {
         let took = took(|second| if second < 22 { 400 } else { 105 }, STEADY).unwrap();
         assert!((20..=27).contains(&took.as_secs()), "{took:?}");
     }
 
     #[test]
-    fn a_pause_in_it_is_part_of_it() {
+    fn a_pause_in_a_warm_up_is_part_of_it() {
         let hot = |second| if second < 10 || (20..30).contains(&second) { 400 } else { 100 };
         let took = took(hot, STEADY).unwrap();
         assert!((28..=35).contains(&took.as_secs()), "{took:?}");
     }
 
     #[test]
-    fn one_that_stays_hot_is_bounded() {
+    fn the_warm_up_of_a_replica_that_stays_hot_is_bounded() {
         assert_eq!(took(|_| 900, STEADY), Some(WARMUP_MAX));
     }
 
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_began_with_it_are_no_fellows() {
+    fn replicas_started_at_the_same_time_are_no_fellows() {
         let mut places: BTreeMap<_, _> = (0..3).map(|place| (Ordinal(place), serving_since(READY))).collect();
         for place in places.values_mut() {
             place.settling = Some(Box::new(Settling::begin(READY)));
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn three_of_four_of_the_latest_decide() {
+    fn the_75th_percentile_of_the_latest_decides() {
         let mut memory = StartMemory::default();
         assert_eq!(warmup(&memory), None);
         for seconds in [90, 10, 10, 10] {

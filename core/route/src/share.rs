@@ -106,7 +106,7 @@ mod tests {
         }
 
         #[test]
-        fn at_no_moment_is_anybody_more_than_one_request_from_its_share(weights in vec(0u32..1000, 1..6), count in 1usize..200) {
+        fn no_share_is_ever_more_than_a_request_per_rival_from_its_due(weights in vec(0u32..1000, 1..6), count in 1usize..200) {
             let mut shares = Shares::new(&weights, 0);
             let sum: u64 = weights.iter().map(|w| u64::from(*w)).sum();
             prop_assume!(sum > 0);
@@ -114,7 +114,6 @@ mod tests {
             for n in 1..=count as u64 {
                 counts[shares.pick().expect("somebody has weight")] += 1;
                 for (count, weight) in counts.iter().zip(&weights) {
-                    // No share is ever a whole request per rival above or below its due.
                     let off = (count * sum).abs_diff(n * u64::from(*weight));
                     prop_assert!(off <= sum * weights.len() as u64, "{counts:?} of {weights:?} after {n}");
                 }

@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_told_in_the_multiple_that_reads_best() {
+    fn figures_are_printed_in_the_multiple_that_reads_best() {
         assert_eq!(Unit::Seconds.of(0.0123), "12.3 ms");
         assert_eq!(Unit::Seconds.of(4.2e-7), "0.42 µs");
         assert_eq!(Unit::Bytes.of(40e6), "40.0 MB");

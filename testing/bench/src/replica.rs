@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_birth_is_heard_as_it_was_told() {
+    fn a_reported_birth_is_received_unchanged() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("births");
         let births = Births::listen(&path).expect("the path is free");

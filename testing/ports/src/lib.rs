@@ -42,14 +42,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_given_twice_and_nothing_of_anothers_range() {
+    fn no_port_is_given_twice_or_from_another_range() {
         let given: BTreeSet<u16> = (0..500).map(|_| free()).collect();
         assert_eq!(given.len(), 500);
         assert!(given.iter().all(|number| (FIRST..FIRST + COUNT).contains(number)));
     }
 
     #[test]
-    fn what_listens_or_hears_is_not_free() {
+    fn a_port_in_use_over_tcp_or_udp_is_not_free() {
         let (tcp, udp) = (free(), free());
         assert!(is_free(tcp) && is_free(udp));
         let _listener = TcpListener::bind((Ipv4Addr::LOCALHOST, tcp)).unwrap();

@@ -37,7 +37,7 @@ fn counts(balance: Balance, roster: &Roster, picks: usize) -> Vec<usize> {
 }
 
 #[test]
-fn seats_that_are_not_meant_are_left_out_however_many_they_are() {
+fn seats_outside_the_selection_are_never_picked() {
     let roster = serving(&[1; 100]);
     for way in WAYS {
         let mut balancer = Balancer::new(way, &roster);

@@ -12,7 +12,7 @@ fn hedger(after: HedgeAfter, budget_percent: u8) -> Hedger {
 }
 
 #[test]
-fn what_may_be_sent_twice_at_once_may_be_sent_again_but_not_the_other_way_round() {
+fn every_method_that_is_hedged_is_retried_but_not_the_reverse() {
     for method in ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "POST", "PATCH", "get", ""] {
         assert!(
             !is_safe(method) || Repeatability::of_method(method) == Repeatability::Idempotent,

@@ -47,7 +47,7 @@ fn what_slows_all_of_them_down_is_nobodys_fault() {
 }
 
 #[test]
-fn little_is_no_reason_however_many_times_it_is() {
+fn a_small_difference_ejects_nobody_however_large_the_ratio() {
     assert_eq!(slow(&[1, 5, 1, 1]), [0; 0]);
     assert_eq!(slow(&[1, 6, 1, 1]), [1]);
 }

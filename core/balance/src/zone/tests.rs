@@ -33,7 +33,7 @@ fn without_anybody_well_the_numbers_decide() {
 }
 
 #[test]
-fn who_is_well_gets_something_be_it_one_of_a_multitude() {
+fn the_only_healthy_endpoint_of_many_still_gets_requests() {
     assert_eq!(near((1, 20_000), (20_000, 20_000)), 1);
     assert_eq!(near((1, 20_000), (1, 20_000)), 5_000);
     assert_eq!(near((7_000, 20_000), (1, 20_000)), 9_997, "the other side has its part, too");

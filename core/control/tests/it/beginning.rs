@@ -27,7 +27,7 @@ fn nothing_is_started_before_the_first_inventory() {
 }
 
 #[test]
-fn what_is_found_running_is_not_started() {
+fn a_replica_found_running_is_not_started() {
     let mut world = World::begun();
     world.declares(fixed("shop", 1, 2));
     world.finds([observed("shop-1", 3, READY)]);

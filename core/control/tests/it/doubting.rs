@@ -58,7 +58,7 @@ fn turned_on(mut declared: Declared) -> Declared {
 }
 
 #[test]
-fn without_a_doubt_it_goes_down_at_once() {
+fn without_any_doubt_it_scales_in_at_once() {
     let (mut world, mut spent) = half_idle(eager(2, 10));
     world.declares(turned_on(eager(2, 10)));
     work(&mut world, &mut spent, 4, 240, 6);

@@ -32,7 +32,7 @@ fn outdated_replicas_are_replaced_one_at_a_time_and_the_new_one_starts_first() {
 }
 
 #[test]
-fn a_way_back_leaves_what_still_runs_the_version_before() {
+fn a_rollback_leaves_replicas_that_still_run_the_old_version() {
     let mut world = World::with([version(1, 3)]);
     world.declares(version(2, 3));
     assert_eq!(world.told(), ["start shop-3/1 serving"]);

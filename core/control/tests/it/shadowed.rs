@@ -57,7 +57,7 @@ fn shadow<'w>(world: &'w World, name: &str) -> &'w ShadowMemory {
 }
 
 #[test]
-fn what_is_as_the_acting_one_decides_as_it_does() {
+fn a_shadow_equal_to_the_acting_autoscaler_decides_the_same() {
     let mut world = World::with([shop(&[SAME])]);
     let mut sizes = Vec::new();
     day(&mut world, |world| {

@@ -106,7 +106,7 @@ fn a_hold_ends_at_its_time_and_not_before() {
 }
 
 #[test]
-fn a_slip_of_a_digit_does_not_fill_the_machine() {
+fn a_mistyped_size_does_not_fill_the_machine() {
     let mut world = World::begun();
     world.declares(fixed("shop", 1, 10_000));
     world.finds([]);

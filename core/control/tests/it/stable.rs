@@ -157,7 +157,7 @@ fn an_ejection_is_of_one_life() {
 }
 
 #[test]
-fn who_is_gone_around_carries_nothing_of_what_is_too_much_for_the_others() {
+fn an_ejected_replica_is_not_counted_on_for_load_that_is_too_much_for_the_others() {
     let mut busy = Busy::with(own(2, 10), 4);
     // The load of four at their target, carried by three.
     let mut halves = 0;

@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_are_near_are_told() {
+    fn events_within_the_reach_are_marked_as_near() {
         let sale =
             events(&json!([{"name": "sale", "at": "2025-11-27T00:15", "duration": "20m", "factor": 3}]));
         let first = steps().number(Wall::from_millis(MIDNIGHT));

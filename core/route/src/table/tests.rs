@@ -348,7 +348,7 @@ fn nothing_declared_matches_nothing() {
 }
 
 #[test]
-fn a_service_of_a_rule_is_no_business_of_the_table() {
+fn a_rule_is_found_whatever_its_services_are() {
     let name = model::name::ServiceName::parse("shop").unwrap();
     let backend = BackendRef { name, port: None, weight: 0 };
     let mut one = declared("a", 1, serde_json::json!({}));

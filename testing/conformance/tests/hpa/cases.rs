@@ -18,7 +18,7 @@ fn twice_the_target_doubles_the_replicas() {
 }
 
 #[test]
-fn a_part_of_a_replica_is_a_whole_one() {
+fn a_fraction_of_a_replica_is_rounded_up() {
     // 70 % of 50 % is 1.4; times 3 is 4.2.
     assert_eq!(Scene::of(3).cpu(50, &[700, 700, 700]).decide().desired, 5);
 }
@@ -117,7 +117,7 @@ fn what_is_assumed_never_turns_the_direction_around() {
 }
 
 #[test]
-fn replicas_on_their_way_out_and_failed_ones_are_not_there() {
+fn terminating_and_failed_replicas_do_not_count() {
     let mut scene = Scene::of(4).cpu(50, &[1000, 1000, 0, 0]).leaving(2);
     scene.replicas[3].phase = Phase::Failed;
     scene.current = 2;
@@ -167,7 +167,7 @@ fn a_total_spreads_over_the_replicas_that_serve() {
 }
 
 #[test]
-fn so_many_messages_for_each_replica_need_no_ready_one() {
+fn a_target_of_messages_per_replica_needs_no_ready_replica() {
     // 130 messages, 30 for each: 4.33.
     let mut scene = Scene::of(2).queue_each(30, &[130]);
     scene.replicas.iter_mut().for_each(|replica| replica.readiness = None);
@@ -184,13 +184,13 @@ fn zero_replicas_scale_out_on_the_first_message_without_tolerance() {
 }
 
 #[test]
-fn zero_replicas_set_by_somebody_turn_it_off() {
+fn zero_replicas_set_by_hand_turn_the_autoscaler_off() {
     let verdict = Scene::of(0).between(1, 10).queue(1, &[1000]).decide();
     assert_eq!((verdict.course, verdict.desired), (Course::Off, 0));
 }
 
 #[test]
-fn zero_replicas_of_its_own_making_are_brought_back_when_zero_is_no_longer_allowed() {
+fn zero_replicas_chosen_by_the_autoscaler_end_when_zero_is_no_longer_allowed() {
     let mut scene = Scene::of(1).between(0, 10).queue(100, &[0]).settled();
     assert_eq!(scene.decide_and_do(), 0);
     scene.spec.min = 2;
@@ -264,7 +264,7 @@ fn a_fallback_stands_in_once_a_metric_has_been_silent_for_as_long_as_is_declared
 }
 
 #[test]
-fn a_break_in_the_silence_begins_it_anew() {
+fn a_measurement_in_between_restarts_the_wait_for_the_fallback() {
     let mut scene = Scene::of(3).queue(10, &[10]).falling_back(180, 5);
     let silent = |scene: Scene| scene.but(Unavailable::Failed("it does not answer".into()));
     scene = silent(scene);
@@ -294,7 +294,7 @@ fn a_fallback_counts_as_valid_so_that_the_others_may_scale_in_to_it() {
 // ---- Bounds, and the rules without a behavior.
 
 #[test]
-fn numbers_outside_the_bounds_come_back_at_once_without_a_metric() {
+fn a_number_outside_the_bounds_is_corrected_at_once_whatever_the_metric() {
     assert_eq!(Scene::of(12).between(2, 10).cpu(50, &[5000; 12]).decide().desired, 10);
     assert_eq!(Scene::of(1).between(3, 10).cpu(50, &[0]).decide().desired, 3);
 }
@@ -366,7 +366,7 @@ fn a_tenth_a_minute_takes_eighty_to_seventy_two_to_sixty_four() {
 }
 
 #[test]
-fn four_or_all_again_in_fifteen_seconds_is_the_larger_of_both() {
+fn the_default_rate_is_four_more_or_double_whichever_is_larger() {
     let kubernetes = || rules(SelectPolicy::Max, &[(pods(4), 15), (percent(100), 15)]);
     let busy = |n: u32| Scene::of(n).cpu(10, &vec![5000; n as usize]).behaving(kubernetes(), free());
     assert_eq!(busy(2).decide().desired, 6);
@@ -390,7 +390,7 @@ fn select_policy_disabled_allows_nothing_this_way() {
 }
 
 #[test]
-fn what_was_removed_within_a_period_may_come_back_on_top() {
+fn replicas_removed_within_a_period_may_come_back_beyond_the_rate() {
     // Six minutes ago is over; two that left a minute ago were there when the period began: 6 - 4 + 2 = 4, times 4.
     let event = |change: u32, age_s: u64| model::memory::ScaleEvent {
         at: Time::from_millis(1_000_000_000 - age_s * 1000),
@@ -405,7 +405,7 @@ fn what_was_removed_within_a_period_may_come_back_on_top() {
 }
 
 #[test]
-fn a_window_to_grow_takes_the_least_that_was_asked_for_in_it() {
+fn a_scale_up_window_takes_the_lowest_recommendation_in_it() {
     let mut scene = Scene::of(2).cpu(50, &[500; 2]).behaving(within(60, free()), free()).settled();
     scene.decide_and_do();
     scene.now_using(&[1500; 2]);

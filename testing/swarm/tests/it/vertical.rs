@@ -111,7 +111,7 @@ fn recommend_learns_for_hours_and_changes_nothing() {
 }
 
 #[test]
-fn initial_gives_what_an_hour_has_taught_to_who_is_started_after_it_and_to_nobody_else() {
+fn initial_gives_what_was_learned_only_to_replicas_started_after_an_hour() {
     // Two replicas together give an hour of measurements within half an hour.
     let watch = Watch::of(VerticalMode::Initial).go_on(HOUR / 4).replaced(0);
     assert_eq!(watch.size(0), AS_DECLARED, "a quarter of an hour is too little");
@@ -123,7 +123,7 @@ fn initial_gives_what_an_hour_has_taught_to_who_is_started_after_it_and_to_nobod
 }
 
 #[test]
-fn auto_changes_those_that_run_where_they_are_and_comes_to_rest() {
+fn auto_resizes_running_replicas_in_place_and_comes_to_rest() {
     let watch = Watch::of(VerticalMode::Auto).go_on(HOUR);
     assert!(is_as_used(watch.size(0)) && is_as_used(watch.size(1)), "{:?}", watch.size(0));
     assert_eq!(watch.started, 2, "nobody was replaced");

@@ -15,7 +15,7 @@ fn nothing_objects_to_a_few_short_worlds() {
 }
 
 #[test]
-fn one_seed_gives_one_world() {
+fn the_same_seed_gives_the_same_world() {
     let half_an_hour = Duration::from_secs(1800);
     let once = || run(&Config::of_seed(3, half_an_hour, &Cut::default()), None);
     assert_eq!(once(), once());

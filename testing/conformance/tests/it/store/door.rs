@@ -109,7 +109,7 @@ fn a_damaged_byte_is_harmless_or_refused_and_never_a_wrong_row() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_made_is_one_clear_sentence() {
+fn a_folder_that_cannot_be_made_fails_with_one_clear_sentence() {
     let dir = folder();
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
