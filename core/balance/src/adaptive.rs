@@ -62,7 +62,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// expected of a queue (half) and of none (all).
 const FASTER: f64 = 0.75;
 
-/// Windows in a row whose mean may be the new best: so many that chance alone makes it no more than some percent too low.
+/// Windows in a row whose mean may be the new best: enough that chance alone makes it no more than some percent too low.
 const STRETCH: u32 = 8;
 
 /// Finds the limit of one service.

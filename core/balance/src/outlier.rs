@@ -39,7 +39,7 @@ impl Default for OutlierPolicy {
 }
 
 impl OutlierPolicy {
-    /// Whether so many failures in a row are a reason to eject.
+    /// Whether this many failures in a row are a reason to eject.
     #[must_use]
     pub fn trips(&self, failures_in_a_row: u32) -> bool {
         failures_in_a_row >= self.failures_in_a_row

@@ -40,7 +40,7 @@ impl Roster {
         }
     }
 
-    /// The same endpoints, none of which is chosen while it has so many requests in flight; `None` for no limit.
+    /// The same endpoints, none of which is chosen while it has this many requests in flight; `None` for no limit.
     ///
     /// Source: the circuit breaker of Envoy (`max_requests`) and the bulkhead of Nygard 2007, "Release It!".
     #[must_use]
@@ -48,7 +48,7 @@ impl Roster {
         Self { in_flight_max, ..self }
     }
 
-    /// Whether an endpoint with so many requests in flight may get one more.
+    /// Whether an endpoint with this many requests in flight may get one more.
     #[must_use]
     pub fn has_room(&self, in_flight: u32) -> bool {
         self.in_flight_max.is_none_or(|max| in_flight < max.get())

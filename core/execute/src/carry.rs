@@ -168,7 +168,7 @@ impl Dispatch<'_> {
     }
 
     fn drain(&mut self, service: &mut ServiceState, ordinal: Ordinal, then: Afterwards, reason: &Reason) {
-        // Without a declaration the proxy cannot be told anything about a replica: it is stopped once nobody listens for the service.
+        // Without a declaration the proxy cannot be told anything about a replica: it is stopped once the proxy no longer listens for the service.
         let Some(declared) = service.declared.clone().or(service.last_declared.clone()) else {
             if service.exposure == Exposure::None {
                 self.stop(service, ordinal, then, reason);

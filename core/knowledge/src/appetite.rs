@@ -200,7 +200,7 @@ mod tests {
         place
     }
 
-    /// A report each half second for so long, of so many thousandths of a core.
+    /// A report each half second for some time, of a usage in thousandths of a core.
     fn use_cpu(
         profile: &mut UsageProfile,
         place: &mut Place,

@@ -205,7 +205,7 @@ impl Foresight {
         self.said = None;
     }
 
-    /// Takes the proxy's counter: so many requests had come by `at`.
+    /// Takes the proxy's counter: the requests that had come by `at`.
     pub fn asked(&mut self, at: Time, requests: u64) {
         if self.meter.asked(at, requests) == Continuity::Lost {
             self.learn_anew();

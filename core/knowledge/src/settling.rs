@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_secs(4);
 /// The longest warm-up that is learned: a replica that is hot for longer is more likely worse than the others.
 pub const WARMUP_MAX: Duration = Duration::from_mins(2);
 
-/// A replica that was calm for so long has warmed up.
+/// A replica that was not hot for this long has warmed up.
 const CALM_FOR: Duration = Duration::from_secs(30);
 
 /// A replica is hot when it uses more than its fellows by this many hundredths and this amount: less may be noise.

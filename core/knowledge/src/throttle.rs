@@ -134,7 +134,7 @@ mod tests {
         place
     }
 
-    /// Two reports a second for so many minutes, of five windows each, of which so many percent are throttled.
+    /// Two reports a second for some minutes, of five windows each, a percentage of which are throttled.
     fn run(memory: &mut ThrottlingMemory, place: &mut Place, minutes: u64, percent: u64) {
         for _ in 0..minutes * 120 {
             let (at, before) = place.throttle().map_or_else(

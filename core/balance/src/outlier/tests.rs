@@ -86,7 +86,7 @@ fn the_slowest_go_first_as_many_as_may_and_for_longer_each_time() {
     let cause = Cause::Slow { median: s(12), others: s(1) };
     assert_eq!(o.ejection(s(20), id(3)), Some(Ejection { since: s(10), until: s(40), times: 1, cause }));
     assert_eq!(o.eject_slow(s(50), &paces)[0], (id(3), Verdict::Ejected { until: s(110) }));
-    // Without a policy nobody is.
+    // Without a policy none is ejected.
     assert_eq!(outliers(5).eject_slow(s(10), &paces), []);
 }
 

@@ -42,7 +42,7 @@ fn several_are_told_with_the_slowest_first_and_do_not_hide_each_other() {
 #[test]
 fn what_slows_all_of_them_down_is_nobodys_fault() {
     assert_eq!(slow(&[900, 1000, 1100, 950]), [0; 0]);
-    // Half of them are slow: nobody can say whose fault that is, and the slow ones are not more than the others' fellows.
+    // Half of them are slow: nothing shows which half is at fault, and the slow ones are no exception among the others.
     assert_eq!(slow(&[10, 900, 900, 900]), [0; 0]);
 }
 

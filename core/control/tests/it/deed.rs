@@ -51,7 +51,7 @@ pub(crate) enum Deed {
     Measures(usize, u64, u32),
     /// The node lists what is known to run, leaving out every nth.
     Finds(usize),
-    /// A report as nobody would send it.
+    /// A report that no agent or proxy would send.
     Hears(Report),
     /// The loop is killed, and comes back with what it remembered.
     Returns,

@@ -32,7 +32,7 @@ const WINDOWS_MAX: u32 = 64;
 /// The least weight at which a rate is judged.
 const HEARD_MIN: u32 = 3 * OWN;
 
-/// The promise counts as kept at a rate while at most one window in so many is late: a sixth of them may be late by chance.
+/// The promise counts as kept at a rate while at most one window in this many is late: a sixth of them may be late by chance.
 const LATE_ONE_IN: u32 = 6;
 
 /// Bits of a rate that distinguish the buckets within a doubling: eight buckets, each at most an eighth wide.

@@ -15,7 +15,7 @@ const APART_MAX: Duration = Duration::from_secs(60);
 /// How late the last report on a step may come: the proxy reports at least once a second.
 const LATE_MAX: Duration = Duration::from_secs(2);
 
-/// How often the record is written: after so many steps, within these limits.
+/// How often the record is written: after this many steps, within these limits.
 pub(super) const KEPT_AFTER_STEPS: u32 = 16;
 const KEPT_EVERY_MIN: Duration = Duration::from_secs(30);
 const KEPT_EVERY_MAX: Duration = Duration::from_mins(15);
@@ -106,7 +106,7 @@ impl Meter {
         self.record.kept().step
     }
 
-    /// Takes the proxy's counter: so many requests had come by `at`.
+    /// Takes the proxy's counter: the requests that had come by `at`.
     pub(super) fn asked(&mut self, at: Time, requests: u64) -> Continuity {
         let before = self.told.replace((at, requests));
         let Some((since, counted)) = before else { return Continuity::Kept };
@@ -191,7 +191,7 @@ impl Meter {
         self.skip(number - filling.number - 1, number)
     }
 
-    /// Records so many steps before this number as not measured.
+    /// Records this many steps before this number as not measured.
     fn skip(&mut self, steps: u64, number: u64) -> Continuity {
         if steps > LOAD_STEPS_MAX as u64 {
             self.record = Record::begin(self.source(), self.step(), number);

@@ -58,7 +58,7 @@ fn spawn(bench: &PathBuf, address: SocketAddr, words: &[String]) -> anyhow::Resu
     call.spawn().context("could not start a backend")
 }
 
-/// Waits until somebody listens there.
+/// Waits until something listens there.
 pub(super) fn wait_for(address: SocketAddr) -> anyhow::Result<()> {
     let begun = os::since_boot();
     while std::net::TcpStream::connect(address).is_err() {

@@ -213,7 +213,7 @@ impl Scene {
         self.house.tell(&["apply", "-f", &file.to_string_lossy()])
     }
 
-    /// Waits until so many replicas are ready, and no other has a process.
+    /// Waits until this many replicas are ready, and no other has a process.
     fn whole(&mut self, wanted: usize) -> anyhow::Result<()> {
         self.house.wait(SETTLED_WAIT_MAX, "the replicas that are wanted are ready", |house| {
             let replicas = house.replicas().ok()?;
