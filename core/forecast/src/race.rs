@@ -274,7 +274,12 @@ impl Race {
         })
     }
 
+    /// Each level has models and a calibration of its own, so what two of them say may cross: a load that comes with the higher
+    /// probability cannot be the lower one, so each is at least that of the level below (Chernozhukov, Fernández-Val and Galichon,
+    /// "Quantile and probability curves without crossing", 2010, for why that costs nothing; raised and not sorted, since too much is the
+    /// cheaper error).
     fn said(&self, bet: &Bet) -> Forecast {
+        let mut at_least = 0.0_f64;
         let quantile = |(place, book): (usize, &Book)| {
             let is_blend = self.is_believed(book);
             let (load, uncalibrated, by) = if is_blend {
@@ -282,7 +287,8 @@ impl Race {
             } else {
                 (bet.persisted[place], bet.quantiles[place][0], Model::Persistence)
             };
-            let (load, uncalibrated) = (f64::from(load), f64::from(uncalibrated));
+            let (load, uncalibrated) = (f64::from(load).max(at_least), f64::from(uncalibrated));
+            at_least = load;
             Quantile { level: self.levels[place], load, uncalibrated, by }
         };
         Forecast { horizon: self.horizon, quantiles: self.books.iter().enumerate().map(quantile).collect() }

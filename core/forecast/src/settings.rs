@@ -72,13 +72,13 @@ pub enum SettingsError {
         "a forecaster takes one to {HORIZONS_MAX} horizons of 1 to {AHEAD_MAX} steps; take a longer step to look further"
     )]
     Horizons,
-    /// None or too many, or not between 0 and 1.
-    #[error("a forecaster takes one to {LEVELS_MAX} quantiles, each above 0 and below 1")]
+    /// None or too many, not between 0 and 1, or not in ascending order.
+    #[error("a forecaster takes one to {LEVELS_MAX} quantiles in ascending order, each above 0 and below 1")]
     Levels,
 }
 
 impl Settings {
-    /// Load in steps of `step`, looked ahead at each of `horizons`, at the quantiles `levels` (0.95: exceeded once in twenty).
+    /// Load in steps of `step`, looked ahead at each of `horizons`, at the quantiles `levels` (0.95: exceeded once in twenty), which ascend.
     ///
     /// # Errors
     ///
@@ -92,7 +92,8 @@ impl Settings {
             return Err(SettingsError::Horizons);
         }
         let is_level = |level: &f64| *level > 0.0 && *level < 1.0;
-        if !(1..=LEVELS_MAX).contains(&levels.len()) || !levels.iter().all(is_level) {
+        let is_in_range = (1..=LEVELS_MAX).contains(&levels.len()) && levels.iter().all(is_level);
+        if !is_in_range || !levels.is_sorted() {
             return Err(SettingsError::Levels);
         }
         Ok(Self { step, horizons: horizons.to_vec(), levels: levels.to_vec() })

@@ -322,6 +322,7 @@ fn settings_that_cannot_be_kept_are_refused() {
     assert_eq!(Settings::new(hour, &[Horizon::At(AHEAD_MAX + 1)], &[0.5]), Err(SettingsError::Horizons));
     assert_eq!(Settings::new(hour, &[Horizon::At(1)], &[1.0]), Err(SettingsError::Levels));
     assert_eq!(Settings::new(hour, &[Horizon::At(1)], &[f64::NAN]), Err(SettingsError::Levels));
+    assert_eq!(Settings::new(hour, &[Horizon::At(1)], &[0.9, 0.5]), Err(SettingsError::Levels));
 }
 
 /// Loads as they may come: ordinary, tiny, huge, none at all, and what is no load.
@@ -340,8 +341,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn every_forecast_is_finite_and_below_twice_the_peak(samples in prop::collection::vec(any_sample(), 1..400)) {
-        let settings = Settings::new(STEP, &[Horizon::At(1), Horizon::PeakWithin(3)], &[0.5, 0.999]).unwrap();
+    fn every_forecast_is_finite_ascending_and_below_twice_the_peak(samples in prop::collection::vec(any_sample(), 1..400)) {
+        let settings = Settings::new(STEP, &[Horizon::At(1), Horizon::PeakWithin(3)], &[0.05, 0.5, 0.8, 0.95, 0.999]).unwrap();
         let (mut one, mut other) = (Forecaster::new(settings.clone()), Forecaster::new(settings));
         let (mut number, mut peak) = (0u32, 0.0f64);
         for (later, load) in samples {
@@ -352,6 +353,7 @@ proptest! {
                 peak = peak.max(load);
             }
             for forecast in one.forecasts() {
+                prop_assert!(forecast.quantiles.is_sorted_by_key(|quantile| quantile.load), "{:?}", forecast.quantiles);
                 for quantile in forecast.quantiles {
                     prop_assert!((0.0..=2.0001 * peak).contains(&quantile.load), "{:?} of {}", quantile, peak);
                 }
