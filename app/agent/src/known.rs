@@ -32,7 +32,7 @@ pub(crate) struct KnownService {
     pub(crate) exposed: Option<Arc<Declared>>,
     /// The latest action about its listener: an older one is without effect.
     pub(crate) exposed_by: ActionId,
-    /// Its declaration while routes lead to it, and after that until its last replica is gone.
+    /// Its declaration while routes lead to it, and after that, or after it was exposed, until its last replica is gone.
     pub(crate) routed: Option<Arc<ServiceSpec>>,
     pub(crate) replicas: BTreeMap<Ordinal, KnownReplica>,
 }

@@ -151,7 +151,7 @@ fn expose(inner: &Inner, id: ActionId, name: &ServiceName, declared: Option<Arc<
     service.exposed_by = id;
     let before = std::mem::replace(&mut service.exposed, declared);
     if service.exposed.is_none() {
-        routes::close(&inner.table, name, service);
+        routes::conceal(&inner.table, name, service, before.as_deref());
     }
     let outcome = routing::route(inner, name, service);
     if outcome != Outcome::Applied {

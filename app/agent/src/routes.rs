@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use model::input::Declared;
 use model::name::ServiceName;
 use orchestrator::Routing;
 use proxy::{AttachedRoute, Gateway, RouteError, RouteTraffic, Table};
@@ -87,8 +88,22 @@ pub(crate) fn let_go(table: &Table, node: &mut KnownNode, name: &ServiceName) {
     }
 }
 
+/// Takes a service that is no longer exposed out of the proxy. While it has replicas it stays there without a listener, so that what they
+/// still have to answer is counted: a drained one is then stopped at once, and one that is not is not taken for drained.
+pub(crate) fn conceal(
+    table: &Table,
+    name: &ServiceName,
+    service: &mut KnownService,
+    before: Option<&Declared>,
+) {
+    if service.routed.is_none() && !service.replicas.is_empty() {
+        service.routed = before.map(|declared| Arc::new(declared.spec.clone()));
+    }
+    close(table, name, service);
+}
+
 /// Takes a service out of the proxy unless it is exposed or behind a route.
-pub(crate) fn close(table: &Table, name: &ServiceName, service: &KnownService) {
+fn close(table: &Table, name: &ServiceName, service: &KnownService) {
     if service.exposed.is_none() && service.routed.is_none() {
         table.remove_service(name.as_str());
     }

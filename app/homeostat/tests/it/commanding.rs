@@ -42,6 +42,60 @@ fn a_service_is_applied_scaled_by_hand_and_deleted() {
     assert_eq!(house.replicas("web").len(), 0);
 }
 
+/// Asks for what is never answered, and returns once a replica has the request.
+fn hold(house: &House, service: &str, address: &str) -> TcpStream {
+    let mut held = wait_until("the proxy listens", || TcpStream::connect(address).ok());
+    held.write_all(b"GET /hold HTTP/1.1\r\nHost: web\r\n\r\n").expect("it listens");
+    wait_until("a replica has the request", || {
+        (house.ask(&["get", service])["status"]["traffic"]["inFlight"] == 1).then_some(())
+    });
+    held
+}
+
+#[test]
+fn a_deleted_service_goes_with_its_last_request_and_not_before() {
+    let mut house = House::new();
+    let address = format!("127.0.0.1:{}", ports::free());
+    let more = format!(
+        "  scale: {{replicas: 2}}\n  stop: {{drain: 1h}}\n  expose: {{listen: {address:?}, port: http}}\n"
+    );
+    let manifest = house.write_service("web", &more);
+    house.up(&["-f", text(&manifest)]);
+    house.wait_for_ready("web", 2);
+    let held = hold(&house, "service/web", &address);
+
+    assert_eq!(house.run(&["delete", "service/web"]).code, Some(0));
+
+    wait_until("nobody is accepted any more", || TcpStream::connect(&address).is_err().then_some(()));
+    wait_until("the one with nothing to answer is gone", || (house.replicas("web").len() == 1).then_some(()));
+    let said = house.run(&["events", "service/web"]).out;
+    assert!(said.contains("its last request is answered") && !said.contains("open"), "{said}");
+    drop(held);
+    wait_until("it is gone", || (house.run(&["get", "service/web"]).code == Some(1)).then_some(()));
+}
+
+#[test]
+fn what_a_deleted_service_still_answers_is_waited_for_when_it_is_declared_again() {
+    let mut house = House::new();
+    let address = format!("127.0.0.1:{}", ports::free());
+    let more = format!("  stop: {{drain: 1h}}\n  expose: {{listen: {address:?}, port: http}}\n");
+    let manifest = house.write_service("web", &more);
+    house.up(&["-f", text(&manifest)]);
+    let before = pid_of(&house.wait_for_ready("web", 1)["web-0"]);
+    let held = hold(&house, "service/web", &address);
+
+    assert_eq!(house.run(&["delete", "service/web"]).code, Some(0));
+    assert_eq!(house.run(&["apply", "-f", text(&manifest)]).code, Some(0));
+
+    let url = format!("http://{address}/");
+    let answered = wait_until("another one answers", || answer_of(&url).ok());
+    assert_ne!(answered, before.as_raw_nonzero().to_string());
+    let said = house.run(&["events", "service/web"]).out;
+    assert!(said.contains("Draining") && !said.contains("Stopping"), "{said}");
+    drop(held);
+    wait_until("the one before is gone", || (!house.replicas("web").contains_key("web-0")).then_some(()));
+}
+
 #[test]
 fn a_deleted_service_is_shown_as_terminating_until_its_last_replica_is_gone() {
     let mut house = House::new();
@@ -51,11 +105,7 @@ fn a_deleted_service_is_shown_as_terminating_until_its_last_replica_is_gone() {
     house.up(&["-f", text(&manifest)]);
     let pid = pid_of(&house.wait_for_ready("web", 1)["web-0"]);
     // A request that is never answered keeps the replica draining.
-    let mut held = wait_until("the proxy listens", || TcpStream::connect(&address).ok());
-    held.write_all(b"GET /hold HTTP/1.1\r\nHost: web\r\n\r\n").expect("it listens");
-    wait_until("the replica has the request", || {
-        (house.ask(&["get", "service/web"])["status"]["traffic"]["inFlight"] == 1).then_some(())
-    });
+    let _held = hold(&house, "service/web", &address);
 
     assert_eq!(house.run(&["delete", "service/web"]).code, Some(0));
     let service = house.ask(&["get", "service/web"]);
