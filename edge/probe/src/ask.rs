@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
 use model::resource::{Check, HttpCheck, PortName};
+use rustix::io::Errno;
 use tokio::net::TcpStream;
 
 use crate::grpc;
@@ -48,6 +50,12 @@ pub struct Replica {
 /// Why a probe failed, in a few words for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
+    /// It was not asked, because we had no socket to ask with: that says nothing of it.
+    #[error("it could not be asked: Homeostat has run out of descriptors, ports or memory ({why})")]
+    Unasked {
+        /// What the system says.
+        why: String,
+    },
     /// It accepts no connection.
     #[error("nothing accepts connections on port {port} ({why})")]
     Refused {
@@ -97,6 +105,18 @@ pub enum Failure {
     NoPort,
 }
 
+impl Failure {
+    /// Why there is no connection to `port`.
+    fn of_connection(port: u16, error: &io::Error) -> Self {
+        let ours = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS, Errno::NOMEM];
+        let why = error.to_string();
+        match Errno::from_io_error(error) {
+            Some(errno) if ours.contains(&errno) => Self::Unasked { why },
+            Some(_) | None => Self::Refused { port, why },
+        }
+    }
+}
+
 impl fmt::Debug for Replica {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Replica").field("ports", &self.ports).finish_non_exhaustive()
@@ -131,8 +151,7 @@ pub async fn ask(replica: &Replica, check: &Check, timeout: Duration) -> Answer 
 }
 
 async fn connect(address: SocketAddr) -> Result<TcpStream, Failure> {
-    let refused = |error: std::io::Error| Failure::Refused { port: address.port(), why: error.to_string() };
-    TcpStream::connect(address).await.map_err(refused)
+    TcpStream::connect(address).await.map_err(|error| Failure::of_connection(address.port(), &error))
 }
 
 async fn get(address: SocketAddr, check: &HttpCheck) -> Answer {
@@ -176,4 +195,19 @@ pub(crate) async fn answer_over(connection: impl Future, exchange: impl Future<O
 
 fn asked_about(service: &str) -> String {
     if service.is_empty() { "the gRPC server".to_owned() } else { format!("the gRPC service {service}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_we_do_not_have_is_no_refusal_of_the_replica() {
+        let of = |errno: Errno| Failure::of_connection(80, &errno.into());
+        assert!(matches!(of(Errno::CONNREFUSED), Failure::Refused { port: 80, .. }));
+        for ours in [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS] {
+            let failure = of(ours);
+            assert!(matches!(failure, Failure::Unasked { .. }), "{failure}");
+        }
+    }
 }

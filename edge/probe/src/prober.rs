@@ -7,7 +7,7 @@ use model::resource::{Probe, Probes};
 use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::ask::{Answer, Replica, ask};
+use crate::ask::{Answer, Failure, Replica, ask};
 use crate::thresholds::{ProbeKind, ProbeState};
 
 /// Probes of this process that may be under way at the same time; further ones wait for their turn, and are late.
@@ -95,8 +95,11 @@ struct Answers {
 }
 
 impl Answers {
+    /// Who could not be asked is as it was: what is not known is no failure.
     fn take(&mut self, kind: ProbeKind, answer: Answer) {
-        self.state.answer(kind, answer.is_ok());
+        if !matches!(answer, Err(Failure::Unasked { .. })) {
+            self.state.answer(kind, answer.is_ok());
+        }
         match answer {
             Ok(()) => self.failures.remove(&kind),
             Err(failure) => self.failures.insert(kind, failure.to_string().into()),
@@ -116,4 +119,29 @@ impl Answers {
 /// Every change leaves them whole, so a panic while they were locked does no harm.
 fn lock(answers: &Mutex<Answers>) -> std::sync::MutexGuard<'_, Answers> {
     answers.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_that_could_not_be_asked_stays_as_it_was_and_the_note_says_why() {
+        let probe = r#"{"tcp": {}, "failures": 1}"#;
+        let text = format!(r#"{{"readiness": {probe}, "liveness": {probe}}}"#);
+        let probes: Probes = serde_json::from_str(&text).unwrap();
+        let mut answers = Answers { state: ProbeState::new(&probes), failures: BTreeMap::new() };
+        answers.take(ProbeKind::Readiness, Ok(()));
+        let unasked = || Err(Failure::Unasked { why: "Too many open files".to_owned() });
+
+        for kind in [ProbeKind::Readiness, ProbeKind::Liveness] {
+            answers.take(kind, unasked());
+        }
+        let told = answers.told();
+        assert!(told.ready && told.live, "{told:?}");
+        assert!(told.note.is_some_and(|note| note.contains("Too many open files")));
+
+        answers.take(ProbeKind::Readiness, Err(Failure::NoPort));
+        assert!(!answers.told().ready, "a failure is one still");
+    }
 }
