@@ -111,6 +111,16 @@ pub enum ScriptError {
         /// Those there are.
         known: String,
     },
+    /// Something is to happen when all is over.
+    #[error(
+        "nothing happens {after:?} after the beginning of a rehearsal of {span:?}; give an earlier time, or a longer --for"
+    )]
+    TooLate {
+        /// When.
+        after: Duration,
+        /// When it ends.
+        span: Duration,
+    },
 }
 
 impl Script {
@@ -118,7 +128,7 @@ impl Script {
     ///
     /// # Errors
     ///
-    /// When it has no service, no time or too much, or a deed that is done to none of its services.
+    /// When it has no service, no time or too much, or a deed that is done to none of its services or after its end.
     pub fn check(&self) -> Result<(), ScriptError> {
         if self.parts.is_empty() {
             return Err(ScriptError::NoService);
@@ -127,6 +137,9 @@ impl Script {
             return Err(ScriptError::Span(self.span));
         }
         for mishap in &self.mishaps {
+            if mishap.after >= self.span {
+                return Err(ScriptError::TooLate { after: mishap.after, span: self.span });
+            }
             let (Deed::Kill(replica) | Deed::Hang(replica)) = &mishap.deed else { continue };
             if !self.parts.iter().any(|part| part.declared.name == replica.service) {
                 let known: Vec<&str> = self.parts.iter().map(|part| part.declared.name.as_str()).collect();

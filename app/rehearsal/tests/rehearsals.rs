@@ -144,4 +144,8 @@ fn what_cannot_be_rehearsed_is_said() {
         script.mishaps = vec![Mishap { after: Duration::ZERO, deed: Deed::Kill(replica("cart", 0)) }];
     });
     assert!(nobody.to_string().contains("no service is called cart"), "{nobody}");
+    let never = refused(|script| {
+        script.mishaps = vec![Mishap { after: script.span, deed: Deed::KillHomeostat }];
+    });
+    assert_eq!(never, ScriptError::TooLate { after: good.span, span: good.span });
 }

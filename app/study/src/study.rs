@@ -110,6 +110,8 @@ pub struct Findings {
     pub service: Service,
     /// What was learned beforehand; `None` where no policy had to.
     pub taught: Option<Taught>,
+    /// When replicas were to be lost, of those times that are after the end of the recording.
+    pub too_late: Vec<Duration>,
     /// The policies in the order in which they were given.
     pub results: Vec<Tried>,
 }
@@ -180,7 +182,14 @@ pub fn compare(
     };
     let results = candidates.iter().zip(runs).map(tried).collect();
     let taught = lesson.map(|lesson| Taught { until: lesson.split.1, is_other: lesson.learned.is_some() });
-    Ok(Findings { trace: recording.name.clone(), extent, service, taught, results })
+    let losses = setting.disturbance.losses.iter().map(|loss| loss.after);
+    let too_late = losses.filter(|after| *after >= span(&service, extent)).collect();
+    Ok(Findings { trace: recording.name.clone(), extent, service, taught, too_late, results })
+}
+
+/// How long a recording is.
+pub(crate) fn span(service: &Service, extent: Extent) -> Duration {
+    service.tick.saturating_mul(u32::try_from(extent.ticks).unwrap_or(u32::MAX))
 }
 
 /// Reads a recording once: what a replica carries, and how often each number of replicas is demanded.

@@ -1,11 +1,13 @@
 //! What a comparison comes to, in the form that scripts read, and which policy is best.
 
+use std::time::Duration;
+
 use fluid::ticks::Mended;
 use fluid::{Elasticity, Score};
 use serde::Serialize;
 
 use crate::candidate::Kind;
-use crate::study::{Findings, Taught, Tried};
+use crate::study::{Findings, Taught, Tried, span};
 
 /// What a comparison came to. Times carry their unit in their name; parts are per cents.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -123,8 +125,13 @@ impl Summary {
             best: best.map(|best| best.name.clone()),
             verdict: verdict(&policies, best, measure),
             policies,
-            notes: [notes, findings.taught.iter().map(told).collect(), mended(findings.extent.mended)]
-                .concat(),
+            notes: [
+                notes,
+                findings.taught.iter().map(told).collect(),
+                too_late(findings),
+                mended(findings.extent.mended),
+            ]
+            .concat(),
         }
     }
 }
@@ -236,6 +243,15 @@ pub(crate) fn share(percent: f64) -> String {
     } else {
         format!("{percent:.2} %")
     }
+}
+
+/// What did not happen because the recording was over, each as a sentence.
+fn too_late(findings: &Findings) -> Vec<String> {
+    let end = span(&findings.service, findings.extent);
+    let told = |after: &Duration| {
+        format!("no replica was lost {after:?} after the beginning: the trace is over after {end:?}")
+    };
+    findings.too_late.iter().map(told).collect()
 }
 
 /// What had to be mended, each as a sentence.

@@ -41,6 +41,9 @@ impl FromStr for Described {
         match text.parse::<One>() {
             Ok(One { subject: Subject::Route, name }) => Ok(Self::Route(name)),
             Ok(One { subject: Subject::MetricSource, name }) => Ok(Self::MetricSource(name)),
+            Ok(one) if one.subject != Subject::Service => {
+                Err(format!("{one} cannot be described; write service/NAME, route/NAME or metricsource/NAME"))
+            }
             Ok(_) | Err(_) => text.parse().map(Self::Service),
         }
     }

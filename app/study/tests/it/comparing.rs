@@ -49,6 +49,15 @@ pub(crate) fn compared(
 }
 
 #[test]
+fn what_was_to_be_lost_after_the_end_is_said_to_have_been_kept() {
+    let lost = |hours| Loss { after: Duration::from_hours(hours), lost: Lost::Part(Share::WHOLE) };
+    let disturbance = Disturbance { losses: vec![lost(2), lost(72)], ..Disturbance::default() };
+    let findings = compared(&evenings(), &Setting { disturbance, ..setting() }, &all()[..1]).unwrap();
+    let notes = Summary::of(&findings, MEASURE, Vec::new()).notes;
+    assert_eq!(notes, ["no replica was lost 259200s after the beginning: the trace is over after 259200s"]);
+}
+
+#[test]
 fn a_schedule_is_best_where_every_evening_is_alike() {
     let findings = compared(&evenings(), &setting(), &all()).unwrap();
     let summary = Summary::of(&findings, MEASURE, Vec::new());

@@ -46,8 +46,8 @@ pub(super) enum Unit {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "What goes wrong")]
 pub(super) struct Mishaps {
-    /// `kill -9` of a replica, or of homeostat itself, at a time after the beginning, as shop-0@13s or homeostat@1m; may be given
-    /// several times
+    /// `kill -9` of a replica, or of homeostat itself (which starts again within two minutes), at a time after the beginning, as shop-0@13s or
+    /// homeostat@1m; may be given several times
     #[arg(long, value_name = "REPLICA@TIME", value_parser = kill)]
     kill: Vec<Mishap>,
     /// A replica that stops answering at a time after the beginning, as shop-1@40s; may be given several times
