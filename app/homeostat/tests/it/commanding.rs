@@ -90,6 +90,12 @@ fn what_a_deleted_service_still_answers_is_waited_for_when_it_is_declared_again(
     let url = format!("http://{address}/");
     let answered = wait_until("another one answers", || answer_of(&url).ok());
     assert_ne!(answered, before.as_raw_nonzero().to_string());
+    wait_until("it is counted", || {
+        answer_of(&url).expect("it answers");
+        house.ask(&["get", "replica/web-1"])["status"]["traffic"]["requestsPerSecond"]
+            .as_f64()
+            .filter(|rate| *rate > 0.0)
+    });
     let said = house.run(&["events", "service/web"]).out;
     assert!(said.contains("Draining") && !said.contains("Stopping"), "{said}");
     drop(held);
