@@ -123,6 +123,7 @@ impl Incident {
         found.or_else(|| ejected(now, service)).or_else(|| repair(service)).or_else(|| rollout(service))
     }
 
+    /// Of several findings the one with the lowest rank is told; what is no finding comes after them.
     fn rank(&self) -> u8 {
         match self {
             Self::Dependency(_) => 0,

@@ -73,9 +73,9 @@ pub fn recommendation(now: Time, service: &ServiceState, unmet: Option<Unmet>) -
 
 impl Recommendation {
     /// What was learned, as far as it counts: enough was measured, and the number of replicas does not follow it.
-    pub(crate) fn learned(&self, service: &ServiceState) -> Learned {
+    pub(crate) fn learned(&self, service: &ServiceState) -> LearnedSize {
         let is_enough = service.usage.samples >= INITIAL_SAMPLES;
-        Learned {
+        LearnedSize {
             cpu: self.cpu.filter(|_| is_enough && !self.cpu_is_horizontal),
             memory: self.memory.filter(|_| is_enough && !self.memory_is_horizontal),
         }
@@ -83,13 +83,13 @@ impl Recommendation {
 }
 
 /// What was learned and counts.
-pub(crate) struct Learned {
+pub(crate) struct LearnedSize {
     pub(crate) cpu: Option<Range<MilliCpu>>,
     pub(crate) memory: Option<Range<Bytes>>,
 }
 
 /// What was asked for in replicas, in the size of those that may run.
-fn grown(unmet: Unmet, vertical: &Vertical, declared: &Declared, learned: &Learned) -> Growth {
+fn grown(unmet: Unmet, vertical: &Vertical, declared: &Declared, learned: &LearnedSize) -> Growth {
     let Unmet { asked, most } = unmet;
     let grown = |base: u64, bound: Option<u64>| {
         let asked = u128::from(base) * u128::from(asked) / u128::from(most.max(1));
