@@ -40,7 +40,7 @@ pub(crate) struct Foreseen {
     is_proven: bool,
     /// What is known to come, or holds.
     coming: Vec<Coming>,
-    /// What the load ahead needs; `None` before it was seen what a load needs.
+    /// What the load ahead needs; `None` before it was seen what a load needs, and where nothing is acted on.
     needed: Option<Needed>,
 }
 
@@ -86,10 +86,10 @@ impl Foreseen {
             source: foresight.source(),
             is_proven,
             coming: foresight.coming().iter().filter(|coming| coming.is_near).cloned().collect(),
-            needed: match promise {
+            needed: said.as_ref().ok().filter(|said| is_acted_on(said)).and_then(|said| match promise {
                 Some(promise) => promise.needed(foresight, is_proven),
-                None => said.ok().and_then(|said| foresight.replicas_for(said.load)).map(Needed::ByTargets),
-            },
+                None => foresight.replicas_for(said.load).map(Needed::ByTargets),
+            }),
             said,
         }))
     }
@@ -103,13 +103,12 @@ impl Foreseen {
 
     /// The fewest replicas that may be recommended, where a ratio up to 1 + `tolerance` asks for no more; `None` while the forecast stays out of the way.
     fn floor(&self, tolerance: f64) -> Option<u32> {
-        match (&self.said, self.needed) {
-            (Ok(Expected { by: Model::Persistence, is_lifted: false, .. }) | Err(_), _) | (_, None) => None,
+        self.needed.map(|needed| match needed {
             // A quantile of no load at all is still above 0, and must not keep a replica for ever.
-            (Ok(_), Some(Needed::ByTargets(needed))) if needed < NEGLIGIBLE => Some(0),
-            (Ok(_), Some(Needed::ByTargets(needed))) => Some(replicas_ceil(needed / (1.0 + tolerance))),
-            (Ok(_), Some(Needed::ByPromise { cheapest, .. })) => Some(cheapest.replicas),
-        }
+            Needed::ByTargets(needed) if needed < NEGLIGIBLE => 0,
+            Needed::ByTargets(needed) => replicas_ceil(needed / (1.0 + tolerance)),
+            Needed::ByPromise { cheapest, .. } => cheapest.replicas,
+        })
     }
 
     /// What is forecast and what is known to come, and how good that is, or why nothing is.
@@ -186,6 +185,11 @@ impl Foreseen {
         decision.limits.insert(0, Limit { name: FORECAST, from, to, note: note.into() });
         decision
     }
+}
+
+/// Whether what was said is acted on: something has been better at forecasting the load than its last value, or is known to come.
+fn is_acted_on(said: &Expected) -> bool {
+    said.by != Model::Persistence || said.is_lifted
 }
 
 /// Whether what was said has been held against what came for as long as [`PROVEN`].

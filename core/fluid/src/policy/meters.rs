@@ -60,8 +60,8 @@ impl Meters {
         let each = |of_ready, of_starting| {
             let (ready, total) = (sight.fleet.ready() as usize, sight.fleet.total() as usize);
             let mut samples = Vec::with_capacity(total);
-            samples.resize(ready, of_ready);
-            samples.resize(total, of_starting);
+            samples.extend((0..ready).map(|_| of_ready));
+            samples.extend((ready..total).map(|_| of_starting));
             Taken::Each(samples)
         };
         let capacity = sight.service.capacity.rate();

@@ -71,14 +71,20 @@ impl PerReplica {
             Tally { census, ready: Sums::default(), unready: Sums::default(), missing: Sums::default() };
         if self.warmup == Warmup::None && replicas.are_at_work() {
             // Of nearly all decisions: whoever has a sample is ready.
-            for index in 0..replicas.len() {
+            let measured = &samples.by_replica[..samples.by_replica.len().min(replicas.len())];
+            // By itself, so that it is added up in registers.
+            let mut ready = Sums::default();
+            for (index, said) in measured.iter().enumerate() {
                 let requested = samples.requests.of(index);
-                match samples.by_replica.get(index).unwrap_or(&Err(Gap::Absent)) {
-                    Ok(sample) => tally.ready.add(sample.value, requested),
+                match said {
+                    Ok(sample) => ready.add(sample.value, requested),
                     Err(gap) => tally.add(Standing::Missing(*gap), self.aim, requested),
                 }
             }
-            tally.census.ready = tally.ready.count;
+            for index in measured.len()..replicas.len() {
+                tally.add(Standing::Missing(Gap::Absent), self.aim, samples.requests.of(index));
+            }
+            (tally.ready, tally.census.ready) = (ready, ready.count);
         } else {
             for (index, standing) in standings(replicas, samples, self.warmup).enumerate() {
                 tally.add(standing, self.aim, samples.requests.of(index));
@@ -161,15 +167,18 @@ mod tests {
             prop_assert!(replicas.are_at_work());
             let sample = |value: Result<i64, Gap>| value.map(|value| Sample { value: Milli(value), at: NOW, window: Duration::ZERO });
             let by_replica: Vec<_> = used.into_iter().map(sample).collect();
-            let samples = Samples { by_replica: &by_replica, strangers: 0, requests: Requests::Same(Milli(2000)) };
-            let propose = |aim, warmup| {
+            let requested: Vec<Milli> = (1..=12).map(|part| Milli(500 * part)).collect();
+            let propose = |aim, warmup, requests| {
                 let tolerance = Tolerance { up: 0.1, down: 0.1 };
+                let samples = Samples { by_replica: &by_replica, strangers: 0, requests };
                 PerReplica { aim, warmup, tolerance, current }.propose(&replicas, &samples)
             };
             for aim in [Aim::Average(Milli(1000)), Aim::Utilization(50)] {
-                // Whoever is ready is warm at once, and has to be looked at to know that.
-                let each = Warmup::Serving { now: NOW, warmup: Duration::ZERO };
-                prop_assert_eq!(propose(aim, Warmup::None), propose(aim, each));
+                for requests in [Requests::Same(Milli(2000)), Requests::Each(&requested), Requests::Unset] {
+                    // Whoever is ready is warm at once, and has to be looked at to know that.
+                    let each = Warmup::Serving { now: NOW, warmup: Duration::ZERO };
+                    prop_assert_eq!(propose(aim, Warmup::None, requests), propose(aim, each, requests));
+                }
             }
         }
     }
