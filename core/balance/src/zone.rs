@@ -85,11 +85,17 @@ pub(crate) struct Split {
 pub(crate) fn split(near: Health, far: Health) -> Split {
     let whole = u64::from(Share::WHOLE.0);
     let (here, there) = (near.trust(), far.trust());
-    let is_short = here + there < whole;
     let share = match (here + there, near.all + far.all) {
         (0, 0) => Share::WHOLE,
         (0, all) => Share::of(near.all.into(), all.into()),
         (both, _) => Share::of(here, both.min(whole)),
     };
-    Split { near: share, is_short }
+    Split { near: share, is_short: are_short(near, far) }
+}
+
+/// Whether both together are not trusted to carry all requests. Of fractions, as sums of rounded shares say so of ones that just can.
+fn are_short(near: Health, far: Health) -> bool {
+    let [all_near, all_far] = [near, far].map(|side| u128::from(side.all.max(1)));
+    let well = u128::from(near.well) * all_far + u128::from(far.well) * all_near;
+    well * u128::from(OVERPROVISIONING_PERCENT) < 100 * all_near * all_far
 }

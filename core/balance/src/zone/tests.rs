@@ -39,6 +39,15 @@ fn the_only_healthy_endpoint_of_many_still_gets_requests() {
     assert_eq!(near((7_000, 20_000), (1, 20_000)), 9_997, "the other side has its part, too");
 }
 
+#[test]
+fn who_can_just_carry_everything_is_not_short() {
+    let health = |well, all| Health { well, all };
+    assert!(!split(health(1, 3), health(8, 21)).is_short, "7 of 15 and 8 of 15 are the whole");
+    assert!(split(health(1, 3), health(7, 21)).is_short);
+    assert!(!split(health(0, 0), health(5, 7)).is_short && split(health(0, 0), health(4, 7)).is_short);
+    assert!(split(health(0, 0), health(0, 0)).is_short);
+}
+
 fn health() -> impl Strategy<Value = Health> {
     (0u32..50).prop_flat_map(|all| (0..=all).prop_map(move |well| Health { well, all }))
 }
