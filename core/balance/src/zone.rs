@@ -93,7 +93,9 @@ pub(crate) fn split(near: Health, far: Health) -> Split {
     Split { near: share, is_short: are_short(near, far) }
 }
 
-/// Whether both together are not trusted to carry all requests. Of fractions, as sums of rounded shares say so of ones that just can.
+/// Whether both together are not trusted to carry all requests.
+///
+/// Compares exact fractions: a sum of rounded shares can stay below the whole although both together can just carry it.
 fn are_short(near: Health, far: Health) -> bool {
     let [all_near, all_far] = [near, far].map(|side| u128::from(side.all.max(1)));
     let well = u128::from(near.well) * all_far + u128::from(far.well) * all_near;
