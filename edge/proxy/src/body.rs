@@ -37,7 +37,7 @@ pub(crate) enum BodyError {
 #[derive(Debug)]
 pub(crate) struct Upload {
     client: Rc<Client>,
-    /// The number of the request at the client's hand.
+    /// The number of the request at the client's timer.
     request: u32,
     /// The client sends it only once it is told to.
     expects: bool,
@@ -74,7 +74,7 @@ impl Upload {
         let source = source.filter(|source| !source.is_end_stream())?;
         Some(Rc::new(Self {
             client: Rc::clone(client),
-            request: client.hand.request(),
+            request: client.timer.request(),
             expects,
             length: source.size_hint().exact(),
             source: RefCell::new(source),
@@ -147,7 +147,7 @@ impl Upload {
     /// Tells the connection when the body has ended, so that the next request can follow.
     fn look_for_end(&self, source: &Incoming, has_ended: bool) {
         if has_ended || source.is_end_stream() {
-            self.client.hand.end_request(self.request);
+            self.client.timer.end_request(self.request);
         }
     }
 

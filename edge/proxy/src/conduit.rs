@@ -20,11 +20,11 @@ use tokio::time::Instant;
 use crate::connection::Client;
 use crate::endpoint::InFlight;
 use crate::gate::Pass;
-use crate::hand::{Hand, Stage};
 use crate::patience::Patience;
 use crate::preamble::{self, Introduction};
 use crate::service::Snapshot;
 use crate::socket::Stream;
+use crate::timer::{Stage, Timer};
 use crate::traffic::{Shard, Tally};
 use crate::tries::Tries;
 use crate::wire::{ConnectError, Wire};
@@ -93,7 +93,7 @@ async fn connect(client: &Rc<Client>, snapshot: &Arc<Snapshot>) -> Result<Reache
             Err(Unpicked::Full) => return Err(Unreached::Full),
             Err(Unpicked::Exhausted) => {
                 let patience = patience.get_or_insert_with(|| Patience::new(snapshot.timeouts.endpoint));
-                client.hand.disarm();
+                client.timer.disarm();
                 let waited =
                     patience.wait(&client.local, None, &client.worker.shared.awaited, &tries.tried).await;
                 waited.map_err(|_| Unreached::Unavailable)?;
@@ -104,7 +104,7 @@ async fn connect(client: &Rc<Client>, snapshot: &Arc<Snapshot>) -> Result<Reache
         let endpoint = in_flight.endpoint();
         endpoint.shards[client.worker.index].requests.add(1);
         let since = Instant::now();
-        client.hand.disarm();
+        client.timer.disarm();
         match begin(client, snapshot, endpoint.address).await {
             Ok(wire) => {
                 endpoint.succeeded(client.local.service.clock.now(), LATENCY);
@@ -140,17 +140,17 @@ async fn begin(
 /// Passes bytes, and the end of each side to the other, which may go on all the same.
 async fn carry(client: &Rc<Client>, snapshot: &Snapshot, shard: &Shard, stream: Stream, wire: Wire) {
     let idle = snapshot.timeouts.stream_idle;
-    let hand = &*client.hand;
-    hand.arm(Stage::Stream, idle);
+    let timer = &*client.timer;
+    timer.arm(Stage::Stream, idle);
     let service = client.shard();
-    let mut client_end = Counted { stream, hand, idle, tallies: [&service.bytes_in, &shard.bytes_in] };
+    let mut client_end = Counted { stream, timer, idle, tallies: [&service.bytes_in, &shard.bytes_in] };
     let mut endpoint_end =
-        Counted { stream: wire, hand, idle, tallies: [&service.bytes_out, &shard.bytes_out] };
+        Counted { stream: wire, timer, idle, tallies: [&service.bytes_out, &shard.bytes_out] };
     let mut carry = pin!(copy_bidirectional(&mut client_end, &mut endpoint_end));
     poll_fn(|cx| {
-        hand.register(cx);
+        timer.register(cx);
         // It does not matter how it ends: if one side breaks off, so does the other.
-        if hand.is_expired() { Poll::Ready(()) } else { carry.as_mut().poll(cx).map(drop) }
+        if timer.is_expired() { Poll::Ready(()) } else { carry.as_mut().poll(cx).map(drop) }
     })
     .await;
 }
@@ -158,7 +158,7 @@ async fn carry(client: &Rc<Client>, snapshot: &Snapshot, shard: &Shard, stream: 
 /// One side of a connection. Whatever it sends is counted, and restarts the time limit.
 struct Counted<'a, S> {
     stream: S,
-    hand: &'a Hand,
+    timer: &'a Timer,
     idle: Duration,
     tallies: [&'a Tally; 2],
 }
@@ -174,7 +174,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<'_, S> {
         if read.is_ready() {
             let bytes = (buf.filled().len() - before) as u64;
             self.tallies.iter().for_each(|tally| tally.add(bytes));
-            self.hand.arm(Stage::Stream, self.idle);
+            self.timer.arm(Stage::Stream, self.idle);
         }
         read
     }

@@ -18,13 +18,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::conduit;
-use crate::hand::{Hand, Stage};
 use crate::http1;
 use crate::http2::{self, PREFACE};
 use crate::local::LocalService;
 use crate::preamble::{self, Ends, Heard};
 use crate::route::Protocol;
 use crate::socket::{ClientSocket, Stream};
+use crate::timer::{Stage, Timer};
 use crate::tls::{self, Terminator};
 use crate::traffic::Shard;
 use crate::tunnel::Tunnel;
@@ -49,7 +49,7 @@ struct MissingHeader;
 pub(crate) struct Client {
     pub(crate) worker: Rc<Worker>,
     pub(crate) local: Rc<LocalService>,
-    pub(crate) hand: Rc<Hand>,
+    pub(crate) timer: Rc<Timer>,
     /// Between which addresses the connection is, if endpoints are to be told.
     ends: Option<Box<Ends>>,
     /// The client's address without the port, as a header value.
@@ -69,7 +69,7 @@ impl Client {
         Rc::new(Self {
             worker: Rc::clone(&entrance.worker),
             local,
-            hand: Rc::clone(&entrance.hand),
+            timer: Rc::clone(&entrance.timer),
             ends: entrance.ends.clone(),
             address: entrance.address.clone(),
             scheme: entrance.scheme,
@@ -102,11 +102,11 @@ impl Client {
     /// Notes that a piece of the request's body passed. After the last one the endpoint's time to answer begins.
     pub(crate) fn uploading(&self, is_last: bool) {
         let timeouts = &self.local.snapshot().timeouts;
-        match self.hand.stage() {
-            Stage::Upload if is_last => self.hand.arm(Stage::Response, timeouts.response_head),
-            stage @ (Stage::Upload | Stage::Stream) => self.hand.arm(stage, timeouts.stream_idle),
+        match self.timer.stage() {
+            Stage::Upload if is_last => self.timer.arm(Stage::Response, timeouts.response_head),
+            stage @ (Stage::Upload | Stage::Stream) => self.timer.arm(stage, timeouts.stream_idle),
             // Nobody waits for the body any more.
-            Stage::Idle | Stage::Head | Stage::Response | Stage::Elsewhere => {}
+            Stage::Idle | Stage::Head | Stage::Response | Stage::Disarmed => {}
         }
     }
 
@@ -115,7 +115,7 @@ impl Client {
         Rc::new(Self {
             worker: Rc::clone(&self.worker),
             local: Rc::clone(&self.local),
-            hand: self.worker.hands.add(self.local.snapshot().timeouts.request_head),
+            timer: self.worker.timers.add(self.local.snapshot().timeouts.request_head),
             ends: self.ends.clone(),
             address: self.address.clone(),
             scheme: self.scheme,
@@ -130,7 +130,7 @@ impl Client {
         let snapshot = self.local.snapshot();
         let mut ends = None;
         if snapshot.proxy_protocol.accept {
-            match preamble::hear(stream, &self.hand, || self.is_closing()).await {
+            match preamble::hear(stream, &self.timer, || self.is_closing()).await {
                 Heard::From(said) => {
                     self.address = written(said.source);
                     ends = Some(said);
@@ -158,9 +158,9 @@ impl Client {
         // As long as all that came is a part of the preface, its length says what it was.
         let mut heard = 0;
         poll_fn(move |cx| {
-            self.hand.register(cx);
+            self.timer.register(cx);
             loop {
-                if self.hand.is_expired() {
+                if self.timer.is_expired() {
                     return Poll::Ready(None);
                 }
                 let mut space = [MaybeUninit::uninit(); FIRST_BYTES_MAX];
@@ -190,15 +190,15 @@ impl Client {
     async fn shake_hands(&self, terminator: &Terminator, stream: TcpStream) -> Option<(Protocol, Stream)> {
         let mut handshake = pin!(tls::accept(&self.worker, terminator, stream));
         let ended = poll_fn(|cx| {
-            self.hand.register(cx);
-            if self.hand.is_expired() || self.is_closing() {
+            self.timer.register(cx);
+            if self.timer.is_expired() || self.is_closing() {
                 return Poll::Ready(None);
             }
             handshake.as_mut().poll(cx).map(Some)
         });
         match ended.await {
             Some(Ok(stream)) => {
-                self.hand.arm(Stage::Head, self.local.snapshot().timeouts.request_head);
+                self.timer.arm(Stage::Head, self.local.snapshot().timeouts.request_head);
                 let protocol = match stream.get_ref().1.alpn_protocol() {
                     // The handshake was all that an ACME validation wanted (RFC 8737, section 3).
                     Some(tls::ACME_TLS) => return None,
@@ -224,7 +224,7 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         if self.entrance.is_none() {
-            self.worker.hands.remove(&self.hand);
+            self.worker.timers.remove(&self.timer);
         }
     }
 }
@@ -277,13 +277,13 @@ async fn meet(
     stream: TcpStream,
     peer: SocketAddr,
 ) -> Option<Met> {
-    let hand = worker.hands.add(local.snapshot().timeouts.request_head);
+    let timer = worker.timers.add(local.snapshot().timeouts.request_head);
     let terminator = local.service.terminator();
     let scheme = if terminator.is_some() { &HTTPS } else { &HTTP };
     let mut client = Client {
         worker,
         local,
-        hand,
+        timer,
         ends: None,
         address: written(peer),
         scheme,

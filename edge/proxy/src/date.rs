@@ -38,7 +38,7 @@ mod tests {
         date.write(tick, &mut first);
         *date.line.borrow_mut() = "what was kept".to_owned();
         date.write(tick, &mut again);
-        date.write(tick + crate::hand::TICK, &mut later);
+        date.write(tick + crate::timer::TICK, &mut later);
         assert_eq!(again, b"what was kept");
         let line = String::from_utf8(later).unwrap();
         let said = line.strip_prefix("date: ").and_then(|rest| rest.strip_suffix(" GMT\r\n")).unwrap();

@@ -18,11 +18,11 @@ use crate::connection::Client;
 use crate::endpoint::{Endpoint, InFlight};
 use crate::gate::{Closed, Pass};
 use crate::grpc::{self, Code, Dialect};
-use crate::hand::Stage;
 use crate::line::{Inbound, Line};
 use crate::local::Adopted;
 use crate::route::Protocol;
 use crate::shedder::Ticket;
+use crate::timer::Stage;
 use crate::traffic::Shard;
 use crate::wire::ConnectError;
 
@@ -224,7 +224,7 @@ impl Exchange {
     /// Notes that a piece of the response's body goes to the client.
     pub(crate) fn passed(&mut self, bytes: u64) {
         self.bytes_out += bytes;
-        self.client.hand.arm(Stage::Stream, self.snapshot.timeouts.stream_idle);
+        self.client.timer.arm(Stage::Stream, self.snapshot.timeouts.stream_idle);
     }
 
     /// Notes that the response broke off. If the client's body did so before, that was the reason, and the endpoint is not blamed.
@@ -245,7 +245,7 @@ impl Exchange {
             link.drive(cx);
         }
         if let Some(attempt) = self.attempt.as_ref().filter(|_| link.is_reusable()) {
-            let now = self.client.worker.hands.now();
+            let now = self.client.worker.timers.now();
             self.client.local.put_link(attempt.in_flight.endpoint(), link, now);
         }
     }
@@ -258,10 +258,10 @@ impl Exchange {
         let Some(upload) = self.upload.as_ref().filter(|upload| upload.is_coming()) else {
             return Poll::Ready(());
         };
-        let hand = &self.client.hand;
+        let timer = &self.client.timer;
         if self.rest.is_none() {
-            hand.arm(Stage::Response, REST_TIME);
-        } else if hand.take_expired() {
+            timer.arm(Stage::Response, REST_TIME);
+        } else if timer.take_expired() {
             return Poll::Ready(());
         }
         upload.poll_rest(cx, self.rest.get_or_insert(0))
@@ -356,7 +356,7 @@ impl Drop for Exchange {
         }
         self.settle();
         let timeouts = &self.snapshot.timeouts;
-        self.client.hand.arm_idle(timeouts.client_idle, timeouts.request_head);
+        self.client.timer.arm_idle(timeouts.client_idle, timeouts.request_head);
     }
 }
 

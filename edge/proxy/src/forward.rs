@@ -322,8 +322,8 @@ impl Errand {
     /// Waits until there may be an endpoint to try.
     async fn wait(&self, patience: &mut Option<Patience>, tried: &Tried) -> Result<(), Impatience> {
         let patience = patience.get_or_insert_with(|| Patience::new(self.snapshot.timeouts.endpoint));
-        let Client { worker, local, hand, .. } = &*self.client;
-        hand.disarm();
+        let Client { worker, local, timer, .. } = &*self.client;
+        timer.disarm();
         patience.wait(local, self.port(), &worker.shared.awaited, tried).await
     }
 

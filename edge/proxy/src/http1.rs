@@ -30,10 +30,10 @@ use crate::answer::Answer;
 use crate::body::ResponseBody;
 use crate::connection::{Client, REQUEST_HEAD_BYTES_MAX, hang_up};
 use crate::forward;
-use crate::hand::Stage;
 use crate::headers::asks_to_close;
 use crate::plain::client::{ClientConnection, plain_length};
 use crate::socket::{ClientSocket, Stream};
+use crate::timer::Stage;
 use crate::worker::Worker;
 
 /// Connections at rest that a worker keeps ready although nothing suggests that their clients come back soon: 640 KiB.
@@ -68,7 +68,7 @@ pub(crate) async fn serve(client: &Rc<Client>, mut stream: Stream, mut heard: By
     loop {
         let first_answer;
         (stream, heard, first_answer) = match serve_in_place(client, stream, heard).await? {
-            (stream, heard, Stop::AtRest) => {
+            (stream, heard, Stop::Idle) => {
                 debug_assert!(heard.is_empty(), "a client that has begun a request is not at rest");
                 return Some(stream);
             }
@@ -89,7 +89,7 @@ pub(crate) async fn serve(client: &Rc<Client>, mut stream: Stream, mut heard: By
 /// Why a connection is not served in place any longer.
 enum Stop {
     /// The client asks nothing for now.
-    AtRest,
+    Idle,
     /// The client has ended the connection, or is to see it ended.
     Over,
     /// A request is not plain, or it was and this answer to it is not.
@@ -103,7 +103,7 @@ async fn serve_in_place(client: &Rc<Client>, stream: Stream, heard: Bytes) -> Op
     let stop = {
         let mut serving = pin!(answer_in_place(client, &mut connection));
         poll_fn(|cx| {
-            client.hand.register(cx);
+            client.timer.register(cx);
             if is_late(client) { Poll::Ready(None) } else { serving.as_mut().poll(cx) }
         })
         .await?
@@ -119,14 +119,14 @@ async fn answer_in_place(client: &Rc<Client>, connection: &mut ClientConnection)
             Ok(parts) => parts,
             Err(stop) => return Some(stop),
         };
-        client.hand.begin_request();
-        client.hand.end_request(client.hand.request());
+        client.timer.begin_request();
+        client.timer.end_request(client.timer.request());
         let mut answer = {
             let mut answering = pin!(forward::answer(Rc::clone(client), parts, None));
             poll_fn(|cx| match answering.as_mut().poll(cx) {
                 Poll::Ready(answer) => Poll::Ready(Some(answer)),
                 // A client that has left needs no answer.
-                Poll::Pending => connection.poll_end(cx, &client.hand).map(|()| None),
+                Poll::Pending => connection.poll_end(cx, &client.timer).map(|()| None),
             })
             .await?
         };
@@ -137,9 +137,9 @@ async fn answer_in_place(client: &Rc<Client>, connection: &mut ClientConnection)
             }
             return Some(Stop::NotPlain(Some(Box::new(answer))));
         };
-        let Worker { date, hands, .. } = &*client.worker;
-        let mut sending = connection.begin_answer(answer, length, is_last, date, hands.now());
-        poll_fn(|cx| connection.poll_answer(cx, &mut sending, &client.hand)).await.ok()?;
+        let Worker { date, timers, .. } = &*client.worker;
+        let mut sending = connection.begin_answer(answer, length, is_last, date, timers.now());
+        poll_fn(|cx| connection.poll_answer(cx, &mut sending, &client.timer)).await.ok()?;
         if sending.is_last {
             return Some(Stop::Over);
         }
@@ -149,25 +149,25 @@ async fn answer_in_place(client: &Rc<Client>, connection: &mut ClientConnection)
 /// Waits for a plain request, as long as the connection is kept ready for one.
 async fn next_request(client: &Client, connection: &mut ClientConnection) -> Result<Box<Parts>, Stop> {
     let mut place = None;
-    poll_fn(|cx| match connection.poll_request(cx, &client.hand) {
+    poll_fn(|cx| match connection.poll_request(cx, &client.timer) {
         Poll::Ready(Ok(Some(parts))) => Poll::Ready(Ok(parts)),
         Poll::Ready(Ok(None)) => Poll::Ready(Err(Stop::NotPlain(None))),
         Poll::Ready(Err(_)) => Poll::Ready(Err(Stop::Over)),
         // Only after a poll, so that a request that has already arrived is answered.
         Poll::Pending if client.is_closing() => Poll::Ready(Err(Stop::Over)),
-        Poll::Pending if !client.hand.is_at_rest() || stays_ready(client, &mut place) => Poll::Pending,
-        Poll::Pending => Poll::Ready(Err(Stop::AtRest)),
+        Poll::Pending if !client.timer.is_idle() || stays_ready(client, &mut place) => Poll::Pending,
+        Poll::Pending => Poll::Ready(Err(Stop::Idle)),
     })
     .await
 }
 
 /// Whether a connection at rest is kept ready for the next request, in a `place` if need be.
 fn stays_ready<'a>(client: &'a Client, place: &mut Option<ReadyPlace<'a>>) -> bool {
-    let is_ready = client.hand.comes_back_soon() || {
+    let is_ready = client.timer.comes_back_soon() || {
         *place = place.take().or_else(|| client.worker.ready_places.take());
         place.is_some()
     };
-    is_ready && !client.hand.has_rested()
+    is_ready && !client.timer.has_idled()
 }
 
 /// Makes an answer the last one of its connection, unless a tunnel begins with it.
@@ -184,7 +184,7 @@ enum HyperStop {
     /// The client took too long.
     Late,
     /// The client asks nothing for now.
-    AtRest,
+    Idle,
 }
 
 /// Answers requests of any kind, the first of them with `first_answer` if there is one.
@@ -196,7 +196,7 @@ async fn serve_by_hyper(
     heard: Bytes,
     first_answer: Option<Box<Answer<ResponseBody>>>,
 ) -> Option<(Stream, Bytes)> {
-    let socket = ClientSocket::new(stream, heard, Some(Rc::clone(&client.hand)));
+    let socket = ClientSocket::new(stream, heard, Some(Rc::clone(&client.timer)));
     let first_answer = Cell::new(first_answer);
     let is_answering = Cell::new(false);
     let service = service_fn(|request: Request<Incoming>| {
@@ -225,7 +225,7 @@ async fn serve_by_hyper(
     });
     let mut connection = Builder::new()
         .max_header_size(REQUEST_HEAD_BYTES_MAX)
-        // The client's hand keeps the deadlines.
+        // The client's timer keeps the deadlines.
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(socket), service);
     match drive(client, &mut connection, &is_answering).await {
@@ -245,7 +245,7 @@ async fn serve_by_hyper(
             None
         }
         HyperStop::Late => None,
-        HyperStop::AtRest => take_apart(connection),
+        HyperStop::Idle => take_apart(connection),
     }
 }
 
@@ -272,7 +272,7 @@ where
     let mut is_told_to_end = false;
     let mut place = None;
     poll_fn(|cx| {
-        client.hand.register(cx);
+        client.timer.register(cx);
         loop {
             if is_late(client) {
                 return Poll::Ready(HyperStop::Late);
@@ -286,12 +286,12 @@ where
                 Pin::new(&mut *connection).graceful_shutdown();
                 continue;
             }
-            if is_told_to_end || is_answering.get() || !client.hand.is_at_rest() {
+            if is_told_to_end || is_answering.get() || !client.timer.is_idle() {
                 place = None;
                 return Poll::Pending;
             }
             let stays = stays_ready(client, &mut place);
-            return if stays { Poll::Pending } else { Poll::Ready(HyperStop::AtRest) };
+            return if stays { Poll::Pending } else { Poll::Ready(HyperStop::Idle) };
         }
     })
     .await
@@ -299,9 +299,9 @@ where
 
 /// Notes that a request has begun, and if it has no body, that it has come whole.
 fn begin(client: &Client, request: &Request<Incoming>) {
-    client.hand.begin_request();
+    client.timer.begin_request();
     if request.body().is_end_stream() {
-        client.hand.end_request(client.hand.request());
+        client.timer.end_request(client.timer.request());
     }
 }
 
@@ -328,5 +328,5 @@ fn into_rest<S>(parts: http1::Parts<TokioIo<ClientSocket>, S>) -> (Stream, Bytes
 
 /// Whether time has run out, other than for the head of a response: that ends the attempt, not the connection.
 fn is_late(client: &Client) -> bool {
-    client.hand.is_expired() && client.hand.stage() != Stage::Response
+    client.timer.is_expired() && client.timer.stage() != Stage::Response
 }

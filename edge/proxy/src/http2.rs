@@ -21,8 +21,8 @@ use hyper_util::rt::TokioIo;
 
 use crate::connection::{Client, REQUEST_HEAD_BYTES_MAX};
 use crate::forward;
-use crate::hand::Stage;
 use crate::socket::ClientSocket;
+use crate::timer::Stage;
 
 /// What a client sends first when it speaks HTTP/2. Source: RFC 9113, section 3.4.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -60,7 +60,7 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// What the streams of a connection share.
 #[derive(Debug)]
 struct Visit {
-    /// Its hand limits the time without a request under way.
+    /// Its timer limits the time without a request under way.
     client: Rc<Client>,
     under_way: Cell<u32>,
     begun: Cell<u64>,
@@ -102,11 +102,11 @@ pub(crate) async fn serve(client: &Rc<Client>, socket: ClientSocket) {
         .enable_connect_protocol()
         .serve_connection(TokioIo::new(socket), service);
     let mut connection = pin!(connection);
-    let hand = &client.hand;
+    let timer = &client.timer;
     let ended = poll_fn(|cx| {
-        hand.register(cx);
+        timer.register(cx);
         loop {
-            let is_late = hand.take_expired();
+            let is_late = timer.take_expired();
             if (is_late && visit.is_told_to_go.get()) || visit.is_intolerable() {
                 return Poll::Ready(Ok(()));
             }
@@ -135,10 +135,10 @@ fn is_of_protocol(error: &hyper::Error) -> bool {
 }
 
 impl Visit {
-    /// Notes a new request, which gets a hand of its own.
+    /// Notes a new request, which gets a timer of its own.
     fn begin(&self) -> Rc<Client> {
         if self.under_way.replace(self.under_way.get() + 1) == 0 {
-            self.client.hand.disarm();
+            self.client.timer.disarm();
         }
         self.begun.set(self.begun.get() + 1);
         let stream = self.client.for_stream();
@@ -161,7 +161,7 @@ impl Visit {
     fn wait_for_request(&self) {
         if self.under_way.get() == 0 {
             let idle = self.client.local.snapshot().timeouts.client_idle;
-            self.client.hand.arm(Stage::Idle, if self.is_told_to_go.get() { GOODBYE } else { idle });
+            self.client.timer.arm(Stage::Idle, if self.is_told_to_go.get() { GOODBYE } else { idle });
         }
     }
 
@@ -213,9 +213,9 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for Streams {
             let _under_way = under_way;
             let mut stream = pin!(stream);
             poll_fn(|cx| {
-                client.hand.register(cx);
+                client.timer.register(cx);
                 // Returning drops the stream, which resets it. An endpoint that does not answer in time is answered for.
-                if client.hand.is_expired() && client.hand.stage() != Stage::Response {
+                if client.timer.is_expired() && client.timer.stage() != Stage::Response {
                     return Poll::Ready(());
                 }
                 stream.as_mut().poll(cx)

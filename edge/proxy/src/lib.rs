@@ -44,9 +44,9 @@ mod turnstile;
 mod versions;
 
 // Workers, and what each has of its own.
-mod hand;
 mod listener;
 mod local;
+mod timer;
 mod worker;
 
 // Connections of clients.

@@ -15,9 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::answer::Answer;
 use crate::body::{BodyError, RequestBody};
-use crate::hand::Hand;
 use crate::head::Head;
 use crate::link::Link;
+use crate::timer::Timer;
 use crate::trunk::{Lane, OpenTrunk};
 use crate::worker::Worker;
 
@@ -53,22 +53,22 @@ pub(crate) enum ReadyLine {
 }
 
 impl ReadyLine {
-    /// Sends a request and waits for the head of the response; `hand` says when that took too long.
+    /// Sends a request and waits for the head of the response; `timer` says when that took too long.
     pub(crate) async fn send(
         self,
         head: &Head,
         body: RequestBody,
-        hand: &Hand,
+        timer: &Timer,
         worker: &Worker,
     ) -> Result<(Answer<Inbound>, Line), SendError> {
         match self {
             Self::Http1(mut link) => {
-                let answer = link.send(head, body, hand).await?;
+                let answer = link.send(head, body, timer).await?;
                 Ok((answer, Line::Http1(link)))
             }
             Self::Http2(mut lane, trunk) => {
                 // Boxed, so that requests over HTTP/1.1 are not the larger for it.
-                let response = Box::pin(lane.send(trunk, head.request(body), hand, worker)).await?;
+                let response = Box::pin(lane.send(trunk, head.request(body), timer, worker)).await?;
                 Ok((Answer::from(response).map(Inbound::Http2), Line::Http2(lane)))
             }
         }

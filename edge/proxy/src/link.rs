@@ -27,11 +27,11 @@ use tokio::time::Instant;
 
 use crate::answer::Answer;
 use crate::body::{BodyError, RequestBody};
-use crate::hand::Hand;
 use crate::head::Head;
 use crate::line::{Inbound, SendError};
 use crate::plain::endpoint::{Came, EndpointConnection, is_plain};
 use crate::preamble::{self, Ends, Introduction};
+use crate::timer::Timer;
 use crate::wire::{ConnectError, Wire};
 
 mod taken;
@@ -109,7 +109,7 @@ impl Link {
         self.told == ends
     }
 
-    /// Sends a request and waits for the head of the response; `hand` says when that took too long.
+    /// Sends a request and waits for the head of the response; `timer` says when that took too long.
     ///
     /// On an error the phase tells how much of the request was sent. It is derived from the bytes that the socket took, and not from hyper,
     /// which counts a request as sent once it has begun to write it into its own buffer.
@@ -117,13 +117,13 @@ impl Link {
         &mut self,
         head: &Head,
         body: RequestBody,
-        hand: &Hand,
+        timer: &Timer,
     ) -> Result<Answer<Inbound>, SendError> {
         let before = (self.wire.sent(), self.wire.received());
         let is_plain = is_plain(head, &body);
         let has_asked = is_plain && self.becomes_plain();
         if has_asked {
-            match self.send_plainly(head, hand).await {
+            match self.send_plainly(head, timer).await {
                 Some(Ok(Came::Answer(told))) => {
                     let body = Inbound::Plain(told.length);
                     return Ok(Answer::told(told, body));
@@ -138,7 +138,7 @@ impl Link {
         }
         let answered = match self.hand_over(has_asked).await {
             // Boxed, so that plain exchanges are not the larger for it.
-            Ok(()) => Box::pin(self.send_by_hyper(head.request(body), has_asked, hand)).await,
+            Ok(()) => Box::pin(self.send_by_hyper(head.request(body), has_asked, timer)).await,
             Err(error) => Err(Unanswered::Broken(error)),
         };
         match answered {
@@ -173,13 +173,13 @@ impl Link {
     }
 
     /// Sends a plain request over a plain connection; `None` when it takes too long.
-    async fn send_plainly(&mut self, head: &Head, hand: &Hand) -> Option<io::Result<Came>> {
+    async fn send_plainly(&mut self, head: &Head, timer: &Timer) -> Option<io::Result<Came>> {
         let Way::Plain(plain) = &mut self.way else { return Some(Ok(Came::Other)) };
         if plain.has_news(&mut nobody()) {
             return Some(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         plain.begin_request(head);
-        within(hand, |cx| plain.poll_answer(cx)).await
+        within(timer, |cx| plain.poll_answer(cx)).await
     }
 
     /// Hands it over to hyper. With `has_asked` the next request was sent already: hyper only believes that it sends it, and reads the answer.
@@ -196,7 +196,7 @@ impl Link {
         &mut self,
         request: Request<RequestBody>,
         has_asked: bool,
-        hand: &Hand,
+        timer: &Timer,
     ) -> Result<Response<Incoming>, Unanswered> {
         let Way::Hyper(both) = &mut self.way else { return Err(Unanswered::Closed) };
         let is_whole = request.body().is_end_stream();
@@ -215,7 +215,7 @@ impl Link {
             return answered;
         }
         let mut is_awaited = false;
-        within(hand, |cx| {
+        within(timer, |cx| {
             // A task that was woken mostly finds its answer. Polling without a waker first leaves none behind in the connection, which would
             // wake this client for the next request over it.
             let mut answered = if is_awaited { driven(&mut nobody()) } else { Poll::Pending };
@@ -271,7 +271,7 @@ impl Link {
     pub(crate) fn is_reusable(&self) -> bool {
         !self.is_finished
             && match &self.way {
-                Way::Plain(plain) => plain.is_at_rest(),
+                Way::Plain(plain) => plain.is_idle(),
                 Way::Hyper(both) => both.sender.is_ready(),
             }
     }
@@ -317,10 +317,10 @@ impl Both {
     }
 }
 
-/// Polls until it is ready; `None` when `hand` says that it took too long.
-async fn within<T>(hand: &Hand, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Option<T> {
+/// Polls until it is ready; `None` when `timer` says that it took too long.
+async fn within<T>(timer: &Timer, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Option<T> {
     poll_fn(|cx| match poll(cx) {
-        Poll::Pending if hand.take_expired() => Poll::Ready(None),
+        Poll::Pending if timer.take_expired() => Poll::Ready(None),
         polled => polled.map(Some),
     })
     .await

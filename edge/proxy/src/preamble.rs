@@ -11,8 +11,8 @@ use proxy_header::{Error, ParseConfig, ProxiedAddress, ProxyHeader};
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
-use crate::hand::Hand;
 use crate::route::ProxyVersion;
+use crate::timer::Timer;
 
 /// Bytes that a header may have, with the extensions of version 2: as many as nginx allows.
 const HEADER_BYTES_MAX: usize = 4096;
@@ -46,12 +46,12 @@ pub(crate) enum Heard {
 }
 
 /// Reads the header in front of a connection, and not a byte more.
-pub(crate) async fn hear(stream: &TcpStream, hand: &Hand, is_closing: impl Fn() -> bool) -> Heard {
+pub(crate) async fn hear(stream: &TcpStream, timer: &Timer, is_closing: impl Fn() -> bool) -> Heard {
     let mut heard = Vec::new();
     poll_fn(|cx| {
-        hand.register(cx);
+        timer.register(cx);
         loop {
-            if hand.is_expired() {
+            if timer.is_expired() {
                 return Poll::Ready(Heard::Nothing);
             }
             let mut space = [0; HEADER_BYTES_MAX];

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use crate::hand::Hand;
+use crate::timer::Timer;
 
 /// The bytes that a client sends and gets, decrypted.
 #[derive(Debug)]
@@ -67,19 +67,19 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// A client's socket that notes in the connection's hand what comes and goes.
+/// A client's socket that notes in the connection's timer what is received and sent.
 #[derive(Debug)]
 pub(crate) struct ClientSocket {
     stream: Stream,
-    /// Bytes that were read of the stream already; they are read again first.
+    /// Bytes that were read from the stream already; they are read again first.
     heard: Bytes,
-    /// `None` for HTTP/2, where bytes alone do not make a connection busy.
-    hand: Option<Rc<Hand>>,
+    /// `None` for HTTP/2, in which bytes alone (a ping) are no request.
+    timer: Option<Rc<Timer>>,
 }
 
 impl ClientSocket {
-    pub(crate) fn new(stream: Stream, heard: Bytes, hand: Option<Rc<Hand>>) -> Self {
-        Self { stream, heard, hand }
+    pub(crate) fn new(stream: Stream, heard: Bytes, timer: Option<Rc<Timer>>) -> Self {
+        Self { stream, heard, timer }
     }
 
     /// The stream, and what is to be read before it.
@@ -88,8 +88,8 @@ impl ClientSocket {
     }
 
     fn set_unsent(&self, has_unsent: bool) {
-        if let Some(hand) = &self.hand {
-            hand.set_unsent(has_unsent);
+        if let Some(timer) = &self.timer {
+            timer.set_unsent(has_unsent);
         }
     }
 }
@@ -102,17 +102,17 @@ impl AsyncRead for ClientSocket {
     ) -> Poll<io::Result<()>> {
         if self.heard.has_remaining() {
             let size = self.heard.len().min(buf.remaining());
-            // Not noted again: it may be a request that has its answer already, after which the client is at rest.
+            // Not noted again: it may be a request that is answered already, after which the client is idle.
             buf.put_slice(&self.heard.split_to(size));
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        if let Some(hand) = &self.hand {
+        if let Some(timer) = &self.timer {
             if buf.filled().len() > before {
-                hand.touch();
-            } else if hand.may_wait() {
-                // hyper would take the end of the client's side for its leaving. The hand wakes this task when it is to see it.
+                timer.note_received();
+            } else if timer.tolerates_half_close() {
+                // hyper would take a half-closed connection for a closed one. The timer wakes this task when it counts as closed.
                 return Poll::Pending;
             }
         }
@@ -120,7 +120,7 @@ impl AsyncRead for ClientSocket {
     }
 }
 
-/// hyper flushes once everything it has written was taken, and not before: until then something is unsent.
+/// hyper flushes once everything that it has written was taken: until then something is unsent.
 impl AsyncWrite for ClientSocket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.set_unsent(true);

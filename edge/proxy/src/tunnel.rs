@@ -15,8 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectiona
 use crate::access::Record;
 use crate::connection::Client;
 use crate::endpoint::InFlight;
-use crate::hand::{Hand, Stage};
 use crate::line::Carrier;
+use crate::timer::{Stage, Timer};
 
 /// How long a client may stay silent after its endpoint has ended the tunnel.
 ///
@@ -56,20 +56,21 @@ impl Tunnel {
     {
         let Self { stream: _, endpoint_stream, endpoint_sent, in_flight, record: _record } = self;
         let idle = client.local.snapshot().timeouts.stream_idle;
-        client.hand.arm(Stage::Stream, idle);
+        client.timer.arm(Stage::Stream, idle);
         let patience = Cell::new(idle);
-        let hand = &*client.hand;
-        let mut to_client = Watched { stream, hand, patience: &patience, after_end: LAST_WORDS.min(idle) };
+        let timer = &*client.timer;
+        let mut to_client = Watched { stream, timer, patience: &patience, after_end: LAST_WORDS.min(idle) };
         // A client that has ended its side may wait for answers as long as any other.
-        let mut to_endpoint = Watched { stream: endpoint_stream, hand, patience: &patience, after_end: idle };
+        let mut to_endpoint =
+            Watched { stream: endpoint_stream, timer, patience: &patience, after_end: idle };
         let mut carry = pin!(async {
             to_endpoint.write_all(&heard).await?;
             to_client.write_all(&endpoint_sent).await?;
             copy_bidirectional(&mut to_client, &mut to_endpoint).await
         });
         let carried = std::future::poll_fn(|cx| {
-            client.hand.register(cx);
-            if client.hand.is_expired() {
+            client.timer.register(cx);
+            if client.timer.is_expired() {
                 return Poll::Ready(None);
             }
             carry.as_mut().poll(cx).map(Some)
@@ -86,7 +87,7 @@ impl Tunnel {
 /// One side of a tunnel. Whatever it sends restarts the time limit of the tunnel.
 struct Watched<'a, S> {
     stream: S,
-    hand: &'a Hand,
+    timer: &'a Timer,
     /// How long both sides may be silent.
     patience: &'a Cell<Duration>,
     /// The longest that both may be silent once this side was told that nothing more comes.
@@ -101,7 +102,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<'_, S> {
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if read.is_ready() {
-            self.hand.arm(Stage::Stream, self.patience.get());
+            self.timer.arm(Stage::Stream, self.patience.get());
         }
         read
     }
@@ -120,7 +121,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<'_, S> {
         let ended = Pin::new(&mut self.stream).poll_shutdown(cx);
         if ended.is_ready() {
             self.patience.set(self.patience.get().min(self.after_end));
-            self.hand.arm(Stage::Stream, self.patience.get());
+            self.timer.arm(Stage::Stream, self.patience.get());
         }
         ended
     }

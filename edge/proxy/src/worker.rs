@@ -19,12 +19,12 @@ use tokio_util::task::TaskTracker;
 use crate::connection;
 use crate::datagram;
 use crate::date::Date;
-use crate::hand::{Hands, TICK};
 use crate::http1::ReadyPlaces;
 use crate::listener::{self, Entrance};
 use crate::local::LocalService;
 use crate::router::GZIPS_MAX;
 use crate::service::Service;
+use crate::timer::{TICK, Timers};
 
 mod shared;
 
@@ -43,7 +43,7 @@ const TICKS_PER_SWEEP: u32 = 10;
 pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) hands: Hands,
+    pub(crate) timers: Timers,
     pub(crate) ready_places: ReadyPlaces,
     pub(crate) date: Date,
     /// The places of handshakes in one turn.
@@ -75,7 +75,7 @@ pub(crate) fn run(
     let worker = Rc::new(Worker {
         index,
         shared,
-        hands: Hands::new(),
+        timers: Timers::new(),
         ready_places: ReadyPlaces::default(),
         date: Date::default(),
         handshakes: Semaphore::new(HANDSHAKES_PER_TURN),
@@ -105,7 +105,7 @@ impl Worker {
                 () = self.until_stopping(), if deadline.is_none() => {
                     self.listeners.close();
                     self.connections.close();
-                    self.hands.wake_all();
+                    self.timers.wake_all();
                     let grace = self.shared.ending.get().map_or(Duration::ZERO, |ending| ending.grace);
                     deadline = Some(Instant::now() + grace);
                 }
@@ -121,7 +121,7 @@ impl Worker {
                 () = until(deadline) => return self.connections.len(),
                 () = self.shared.cut.cancelled(), if deadline.is_some() => return self.connections.len(),
                 _ = ticks.tick(), if !self.is_quiet() => {
-                    self.hands.tick();
+                    self.timers.tick();
                     tick_count = tick_count.wrapping_add(1);
                     self.services.borrow().iter().for_each(|local| local.service.review());
                     if tick_count.is_multiple_of(TICKS_PER_SWEEP) {
@@ -261,18 +261,18 @@ impl Worker {
         services.iter().for_each(|local| local.refresh());
         if services.iter().any(|local| local.service.is_closing()) {
             services.retain(|local| !local.service.is_closing());
-            self.hands.wake_all();
+            self.timers.wake_all();
         }
     }
 
     fn sweep(&self) {
-        let now = self.hands.now();
+        let now = self.timers.now();
         self.services.borrow().iter().for_each(|local| local.sweep(now));
     }
 
     /// Whether there is nothing that time could change, so that an idle proxy does not wake up.
     fn is_quiet(&self) -> bool {
-        // The hands do not tell: a connection that was just handed over has none yet.
+        // The timers do not tell: a connection that was just handed over has none yet.
         self.connections.is_empty() && !self.services.borrow().iter().any(|local| local.has_idle_links())
     }
 

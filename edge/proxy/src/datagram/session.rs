@@ -18,8 +18,8 @@ use super::Sessions;
 use super::socket::Caller;
 use crate::endpoint::InFlight;
 use crate::gate::Pass;
-use crate::hand::{Hand, Stage};
 use crate::route::EndpointState;
+use crate::timer::{Stage, Timer};
 
 /// How long a session that was let go may be silent before it ends. Answers under way take far less on one machine.
 const LINGER: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ const KEPT_BYTES_MAX: usize = 16 * 1024;
 pub(crate) struct Session {
     pub(crate) caller: Caller,
     destination: RefCell<Destination>,
-    hand: Rc<Hand>,
+    timer: Rc<Timer>,
     began: Instant,
     /// When something passed last, as of the worker's ticks.
     passed: Cell<Instant>,
@@ -118,14 +118,14 @@ impl Session {
         socket: Option<EndpointSocket>,
         has_gone: Cell<bool>,
     ) -> Self {
-        let hand = sessions.worker.hands.add(sessions.idle());
+        let timer = sessions.worker.timers.add(sessions.idle());
         let destination = socket.map_or_else(|| Destination::Waiting(Vec::new()), Destination::Open);
         Self {
             caller,
             destination: RefCell::new(destination),
-            hand,
+            timer,
             began: Instant::now(),
-            passed: Cell::new(sessions.worker.hands.now()),
+            passed: Cell::new(sessions.worker.timers.now()),
             is_let_go: Cell::new(false),
             is_over: Cell::new(false),
             is_answered: Cell::new(false),
@@ -164,8 +164,8 @@ impl Session {
 
     /// Notes that something has passed: the time limit restarts.
     fn went_on(&self, sessions: &Sessions) {
-        self.passed.set(sessions.worker.hands.now());
-        self.hand.arm(Stage::Stream, if self.is_let_go.get() { LINGER } else { sessions.idle() });
+        self.passed.set(sessions.worker.timers.now());
+        self.timer.arm(Stage::Stream, if self.is_let_go.get() { LINGER } else { sessions.idle() });
     }
 
     /// Whether its endpoint no longer serves, so that the client's next datagram belongs elsewhere.
@@ -176,15 +176,15 @@ impl Session {
     /// Lets it end once nothing has passed for [`LINGER`].
     pub(crate) fn let_go(&self, sessions: &Sessions) {
         if !self.is_let_go.replace(true) {
-            let quiet = sessions.worker.hands.now().saturating_duration_since(self.passed.get());
-            self.hand.arm(Stage::Stream, LINGER.saturating_sub(quiet));
+            let quiet = sessions.worker.timers.now().saturating_duration_since(self.passed.get());
+            self.timer.arm(Stage::Stream, LINGER.saturating_sub(quiet));
         }
     }
 
     /// Ends it now.
     pub(crate) fn end(&self) {
         self.is_over.set(true);
-        self.hand.wake();
+        self.timer.wake();
     }
 
     fn socket(&self) -> Option<Ref<'_, EndpointSocket>> {
@@ -199,7 +199,7 @@ impl Session {
     pub(crate) async fn live(&self, sessions: &Sessions) {
         let mut carry = pin!(self.carry(sessions));
         poll_fn(|cx| {
-            self.hand.register(cx);
+            self.timer.register(cx);
             if self.is_over.get() { Poll::Ready(()) } else { carry.as_mut().poll(cx) }
         })
         .await;
@@ -214,14 +214,14 @@ impl Session {
             if sessions.is_ending() {
                 self.let_go(sessions);
             }
-            if self.hand.is_expired() { Poll::Ready(()) } else { self.poll_answers(sessions, cx) }
+            if self.timer.is_expired() { Poll::Ready(()) } else { self.poll_answers(sessions, cx) }
         })
         .await;
     }
 
     /// Waits for an endpoint, and sends it what was kept; `false` when none became ready in time.
     async fn find_endpoint(&self, sessions: &Sessions) -> bool {
-        self.hand.disarm();
+        self.timer.disarm();
         let Some(first) = self.first_kept() else { return false };
         let Some(socket) = sessions.wait_for_endpoint(&self.caller, &first, &self.has_gone).await else {
             return false;
@@ -288,7 +288,7 @@ impl Session {
 
     /// Counts the session at its end.
     pub(crate) fn close(&self, sessions: &Sessions) {
-        sessions.worker.hands.remove(&self.hand);
+        sessions.worker.timers.remove(&self.timer);
         let status = match self.socket() {
             Some(socket) => {
                 let shard = &socket.in_flight.endpoint().shards[sessions.worker.index];

@@ -14,11 +14,11 @@ use crate::connection::Client;
 use crate::endpoint::Endpoint;
 use crate::exchange::Exchange;
 use crate::grpc;
-use crate::hand::Stage;
 use crate::line::{Inbound, Line, ReadyLine, SendError};
 use crate::link::Link;
 use crate::route::Protocol;
 use crate::service::EndpointPort;
+use crate::timer::Stage;
 use crate::wire::ConnectError;
 
 /// An attempt that brought no response.
@@ -44,21 +44,21 @@ impl Errand {
     /// Sends the request to the endpoint of the exchange once.
     pub(super) async fn attempt(&self, exchange: &mut Exchange) -> Result<(Answer<Inbound>, Line), Missed> {
         let timeouts = &self.snapshot.timeouts;
-        let hand = &self.client.hand;
+        let timer = &self.client.timer;
         let (line, was_kept) = self.ready_line(exchange).await?;
         if self.upload.is_some() {
-            hand.arm(Stage::Upload, timeouts.stream_idle);
+            timer.arm(Stage::Upload, timeouts.stream_idle);
         } else {
-            hand.arm(Stage::Response, self.response_time());
+            timer.arm(Stage::Response, self.response_time());
         }
         let body = RequestBody::of(self.upload.as_ref());
         let sent = match self.deadline {
-            None => line.send(&self.head, body, hand, &self.client.worker).await,
+            None => line.send(&self.head, body, timer, &self.client.worker).await,
             Some(deadline) => {
                 let mut head = self.head.clone();
                 grpc::set_timeout(&mut head.headers, deadline.saturating_duration_since(Instant::now()));
                 // Boxed, so that requests without a deadline do not pay for its size.
-                Box::pin(line.send(&head, body, hand, &self.client.worker)).await
+                Box::pin(line.send(&head, body, timer, &self.client.worker)).await
             }
         };
         // If only the stream was reset and its connection goes on, the connection's age was not the reason.
@@ -66,7 +66,7 @@ impl Errand {
             was_kept && !matches!(&sent, Err(SendError::Reset { source, .. }) if source.is_reset());
         let how = match sent {
             Ok((mut answer, line)) => {
-                hand.arm(Stage::Stream, timeouts.stream_idle);
+                timer.arm(Stage::Stream, timeouts.stream_idle);
                 exchange.answered(&mut answer);
                 return Ok((answer, line));
             }
@@ -103,7 +103,7 @@ impl Errand {
 
     /// A line to the endpoint of the exchange, and whether it was open before.
     async fn ready_line(&self, exchange: &Exchange) -> Result<(ReadyLine, bool), Missed> {
-        let hand = &self.client.hand;
+        let timer = &self.client.timer;
         let endpoint = exchange.endpoint();
         let missed = || Missed { how: How::Broken(Phase::Connecting), was_kept: false };
         // The service may have lost the port since the endpoint was chosen.
@@ -121,7 +121,7 @@ impl Errand {
                 if let Some(link) = self.kept_link(endpoint, address) {
                     return Ok((ReadyLine::Http1(link), true));
                 }
-                hand.disarm();
+                timer.disarm();
                 let introduction = self.snapshot.introduction(self.client.ends());
                 let link = Link::connect(address, self.snapshot.timeouts.connect, introduction).await;
                 Ok((ReadyLine::Http1(link.map_err(|error| failed(&error))?), false))
@@ -130,7 +130,7 @@ impl Errand {
                 let Client { local, worker, .. } = &*self.client;
                 let lane = local.take_lane(worker, endpoint, address, self.is_careful());
                 let was_open = lane.is_established();
-                hand.disarm();
+                timer.disarm();
                 let trunk = lane.opened().await.map_err(|error| failed(&error))?;
                 Ok((ReadyLine::Http2(lane, trunk), was_open))
             }

@@ -12,9 +12,9 @@ use super::Errand;
 use super::attempt::{How, Missed};
 use crate::answer::Answer;
 use crate::exchange::Exchange;
-use crate::hand::Stage;
 use crate::headers::Wish;
 use crate::line::{Inbound, Line};
+use crate::timer::Stage;
 
 type Answered = (Answer<Inbound>, Line);
 type Attempted = Result<Answered, Missed>;
@@ -153,8 +153,8 @@ impl Errand {
                     }
                     Err(missed) => {
                         second_missed = Some(missed);
-                        // Both share the client's hand, which a failed connect leaves disarmed.
-                        self.client.hand.arm(Stage::Response, self.response_time());
+                        // Both share the client's timer, which a failed connect leaves disarmed.
+                        self.client.timer.arm(Stage::Response, self.response_time());
                     }
                 }
             }

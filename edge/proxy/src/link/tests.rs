@@ -9,8 +9,8 @@ use proptest::sample::{Index, select};
 use tokio::io::AsyncReadExt;
 
 use super::*;
-use crate::hand::Hands;
 use crate::line::Line;
+use crate::timer::Timers;
 
 /// Counts how often a task is woken, and wakes it.
 struct Bell {
@@ -27,12 +27,12 @@ impl Wake for Bell {
 
 /// Asks once; answers the bell of the one who asked.
 async fn ask(link: &mut Link) -> Arc<Bell> {
-    let hand = Hands::new().add(DEADLINE);
+    let timer = Timers::new().add(DEADLINE);
     let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     let bell = Arc::new(Bell { rung: AtomicUsize::new(0), task });
     let waker = Waker::from(Arc::clone(&bell));
     let head = plain();
-    let mut answer = pin!(link.send(&head, RequestBody::Empty, &hand));
+    let mut answer = pin!(link.send(&head, RequestBody::Empty, &timer));
     let answer = poll_fn(|_| answer.as_mut().poll(&mut Context::from_waker(&waker))).await.unwrap();
     assert!(answer.body.is_end_stream());
     bell
@@ -120,8 +120,8 @@ async fn exchange(head: Head, pieces: Vec<Vec<u8>>) -> Ended {
     };
     let client = async move {
         let mut link = Link::connect(address, DEADLINE, None).await.unwrap();
-        let hand = Hands::new().add(DEADLINE);
-        match link.send(&head, RequestBody::Empty, &hand).await {
+        let timer = Timers::new().add(DEADLINE);
+        match link.send(&head, RequestBody::Empty, &timer).await {
             Ok(mut answer) => {
                 // What is read here leaves out what is not for the client.
                 answer.prepare();
@@ -268,8 +268,8 @@ async fn heard(target: &str, lines: &[(&'static str, &str)], by_hyper: bool) -> 
         link.unsettled = SETTLED;
         link.hand_over(false).await.unwrap();
     }
-    let hand = Hands::new().add(DEADLINE);
-    link.send(&head, RequestBody::Empty, &hand).await.unwrap();
+    let timer = Timers::new().add(DEADLINE);
+    link.send(&head, RequestBody::Empty, &timer).await.unwrap();
     drop(link);
     endpoint.join().unwrap()
 }
@@ -296,8 +296,8 @@ async fn who_says_more_than_it_was_asked_is_asked_no_more() {
             let (mut stream, _peer) = listener.accept().unwrap();
             let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{more}\r\nok{unasked}");
             stream.write_all(answer.as_bytes()).unwrap();
-            let hand = Hands::new().add(DEADLINE);
-            let body = link.send(&plain(), RequestBody::Empty, &hand).await.unwrap().body;
+            let timer = Timers::new().add(DEADLINE);
+            let body = link.send(&plain(), RequestBody::Empty, &timer).await.unwrap().body;
             let mut line = Line::Http1(link);
             assert_eq!(read(body, &mut line).await, Ok(b"ok".to_vec()));
             line.drive(&mut nobody());
@@ -326,8 +326,8 @@ fn counting(
 
 /// Asks for the next number; says whether the connection is a plain one after that.
 async fn count(mut link: Box<Link>, head: &Head, number: usize) -> (Box<Link>, bool) {
-    let hand = Hands::new().add(DEADLINE);
-    let body = link.send(head, RequestBody::Empty, &hand).await.unwrap().body;
+    let timer = Timers::new().add(DEADLINE);
+    let body = link.send(head, RequestBody::Empty, &timer).await.unwrap().body;
     let mut line = Line::Http1(link);
     assert_eq!(read(body, &mut line).await, Ok(format!("{number:3}").into_bytes()));
     line.drive(&mut nobody());

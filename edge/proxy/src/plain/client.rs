@@ -17,8 +17,8 @@ use super::poll_hear;
 use crate::answer::Answer;
 use crate::body::ResponseBody;
 use crate::date::Date;
-use crate::hand::Hand;
 use crate::socket::Stream;
+use crate::timer::Timer;
 
 /// Room that heads of answers get at first: most need less.
 const HEAD_BYTES_USUAL: usize = 512;
@@ -76,18 +76,18 @@ impl ClientConnection {
         self.is_last_asked
     }
 
-    /// Waits for the head of a request, and tells `hand` when some of it has come.
+    /// Waits for the head of a request, and tells `timer` when some of it has come.
     ///
     /// Ready with `None`, and nothing consumed, when the request is not plain; with an error when the client has ended or broken the
     /// connection.
     pub(crate) fn poll_request(
         &mut self,
         cx: &mut Context<'_>,
-        hand: &Hand,
+        timer: &Timer,
     ) -> Poll<io::Result<Option<Box<Parts>>>> {
         loop {
             if !self.heard.is_empty() {
-                hand.touch();
+                timer.note_received();
                 match take_request(&mut self.heard) {
                     Heard::Plain(Asked { parts, head, is_last }) => {
                         (self.asked, self.is_last_asked) = (head, is_last);
@@ -103,14 +103,14 @@ impl ClientConnection {
         }
     }
 
-    /// Ready when the client has left, as far as that is known without reading past a pipelined request. `hand` says how long a client that has only
+    /// Ready when the client has left, as far as that is known without reading past a pipelined request. `timer` says how long a client that has only
     /// closed its side may wait.
-    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>, hand: &Hand) -> Poll<()> {
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>, timer: &Timer) -> Poll<()> {
         if !self.heard.is_empty() {
             return Poll::Pending;
         }
         match ready!(poll_hear(&mut self.stream, &mut self.heard, cx)) {
-            Ok(0) if hand.may_wait() => Poll::Pending,
+            Ok(0) if timer.tolerates_half_close() => Poll::Pending,
             Ok(0) | Err(_) => Poll::Ready(()),
             Ok(_) => Poll::Pending,
         }
@@ -153,7 +153,7 @@ impl ClientConnection {
         &mut self,
         cx: &mut Context<'_>,
         answer: &mut Sending,
-        hand: &Hand,
+        timer: &Timer,
     ) -> Poll<io::Result<()>> {
         loop {
             let is_waiting =
@@ -164,10 +164,10 @@ impl ClientConnection {
             }
             if is_waiting {
                 ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-                ready!(self.poll_end(cx, hand));
+                ready!(self.poll_end(cx, timer));
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
-            hand.send();
+            timer.note_sent();
         }
     }
 }
@@ -286,7 +286,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::hand::Hands;
+    use crate::timer::Timers;
 
     #[tokio::test]
     async fn what_was_sent_of_an_answer_is_whole_and_held_no_longer() {
@@ -300,8 +300,8 @@ mod tests {
             let mut answer = Answer::from(Response::new(ResponseBody::Own(Some(words.clone()))));
             let length = plain_length(&mut answer).unwrap();
             let mut answer = connection.begin_answer(answer, length, false, &Date::default(), Instant::now());
-            let hand = Hands::new().add(Duration::from_secs(60));
-            poll_fn(|cx| connection.poll_answer(cx, &mut answer, &hand)).await.unwrap();
+            let timer = Timers::new().add(Duration::from_secs(60));
+            poll_fn(|cx| connection.poll_answer(cx, &mut answer, &timer)).await.unwrap();
             assert!(words.is_unique());
 
             let mut heard = Vec::new();

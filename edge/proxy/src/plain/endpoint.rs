@@ -64,7 +64,7 @@ impl EndpointConnection {
     }
 
     /// Whether it can take another exchange: the last answer came whole, and nothing more did.
-    pub(crate) fn is_at_rest(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.owed == 0 && self.heard.is_empty()
     }
 
@@ -179,7 +179,7 @@ mod tests {
             read += poll_fn(|cx| plain.poll_piece(cx)).await.unwrap().unwrap().len();
             largest = largest.max(plain.heard.capacity());
         }
-        assert!(plain.is_at_rest());
+        assert!(plain.is_idle());
         assert!(largest > ROOM && plain.heard.capacity() <= ROOM, "{largest}");
         endpoint.join().unwrap();
     }

@@ -13,13 +13,13 @@ use tokio::time::Instant;
 
 use crate::body::RequestBody;
 use crate::endpoint::Endpoint;
-use crate::hand::Hand;
 use crate::head::Head;
 use crate::line::{Inbound, Line, ReadyLine};
 use crate::link::Link;
 use crate::local::LocalService;
 use crate::route::Protocol;
 use crate::service::EndpointPort;
+use crate::timer::Timer;
 use crate::traffic::RouteShard;
 use crate::worker::Worker;
 
@@ -96,7 +96,7 @@ async fn deliver(worker: &Worker, to: &Addressee, (head, body): (Head, RequestBo
     };
     let watch = Watch::begin(worker);
     let delivered = tokio::time::timeout(COPY_TIME, async {
-        let (answer, mut line) = ready.send(&head, body, &watch.hand, worker).await.ok()?;
+        let (answer, mut line) = ready.send(&head, body, &watch.timer, worker).await.ok()?;
         let read = read_through(answer.body, &mut line).await;
         Some((answer.status, read, line))
     });
@@ -109,7 +109,7 @@ async fn deliver(worker: &Worker, to: &Addressee, (head, body): (Head, RequestBo
     if let Line::Http1(link) = line
         && link.is_reusable()
     {
-        service.put_link(endpoint, link, worker.hands.now());
+        service.put_link(endpoint, link, worker.timers.now());
     }
 }
 
@@ -138,23 +138,23 @@ async fn ready_line(worker: &Worker, to: &Addressee, endpoint: &Arc<Endpoint>) -
     }
 }
 
-/// A hand that limits nothing, since a copy as a whole has a time limit; removed when dropped.
+/// A timer that limits nothing, since a copy as a whole has a time limit; removed when dropped.
 struct Watch<'w> {
     worker: &'w Worker,
-    hand: Rc<Hand>,
+    timer: Rc<Timer>,
 }
 
 impl<'w> Watch<'w> {
     fn begin(worker: &'w Worker) -> Self {
-        let hand = worker.hands.add(COPY_TIME);
-        hand.disarm();
-        Self { worker, hand }
+        let timer = worker.timers.add(COPY_TIME);
+        timer.disarm();
+        Self { worker, timer }
     }
 }
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        self.worker.hands.remove(&self.hand);
+        self.worker.timers.remove(&self.timer);
     }
 }
 

@@ -16,8 +16,8 @@ use hyper::{Request, Response};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::body::RequestBody;
-use crate::hand::Hand;
 use crate::line::SendError;
+use crate::timer::Timer;
 use crate::trunk::sending::{Sending, Sent};
 use crate::trunk::{Trunk, TunnelStream, head};
 use crate::websocket;
@@ -63,16 +63,16 @@ impl Lane {
         Ok(OpenTrunk { sender, wire })
     }
 
-    /// Sends a request and waits for the head of the response; `hand` says when that took too long.
+    /// Sends a request and waits for the head of the response; `timer` says when that took too long.
     pub(crate) async fn send(
         &mut self,
         opened: OpenTrunk,
         request: Request<RequestBody>,
-        hand: &Hand,
+        timer: &Timer,
         worker: &Worker,
     ) -> Result<Response<RecvStream>, SendError> {
         if websocket::is_asked_for_as_http1(request.headers()) && request.body().is_end_stream() {
-            return self.connect(opened, request.into_parts().0, hand).await;
+            return self.connect(opened, request.into_parts().0, timer).await;
         }
         let OpenTrunk { mut sender, wire } = opened;
         let (parts, body) = request.into_parts();
@@ -96,7 +96,7 @@ impl Lane {
                     return Poll::Ready(Some(Err(Reason::CANCEL.into())));
                 }
             }
-            if hand.take_expired() { Poll::Ready(None) } else { Poll::Pending }
+            if timer.take_expired() { Poll::Ready(None) } else { Poll::Pending }
         });
         match answered.await {
             Some(Ok(response)) => {
@@ -118,7 +118,7 @@ impl Lane {
         &mut self,
         opened: OpenTrunk,
         mut parts: Parts,
-        hand: &Hand,
+        timer: &Timer,
     ) -> Result<Response<RecvStream>, SendError> {
         let OpenTrunk { mut sender, wire } = opened;
         self.trunk.told(TOLD_WITHIN, || sender.is_extended_connect_protocol_enabled()).await;
@@ -135,7 +135,7 @@ impl Lane {
         drop(sender);
         let answered = poll_fn(|cx| match Pin::new(&mut answer).poll(cx) {
             Poll::Ready(answered) => Poll::Ready(Some(answered)),
-            Poll::Pending if hand.take_expired() => Poll::Ready(None),
+            Poll::Pending if timer.take_expired() => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         });
         let Some(answered) = answered.await else { return Err(self.timed_out()) };
